@@ -1,0 +1,509 @@
+package attribute
+
+import (
+	"bytes"
+	"encoding/binary"
+	"sort"
+	"strings"
+
+	"github.com/statordb/stator/internal/wirejson"
+)
+
+// The sentences of AWS for JSON that is no attribute value. Their spelling and spacing is AWS's.
+const (
+	msgEmptyValue     = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
+	msgManyTypes      = "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"
+	msgInvalidPrefix  = "One or more parameter values were invalid: "
+	msgNullNotTrue    = msgInvalidPrefix + "Null attribute value types must have the value of true"
+	msgEmptyStringSet = msgInvalidPrefix + "An string set  may not be empty"
+	msgEmptyNumberSet = msgInvalidPrefix + "An number set  may not be empty"
+	msgEmptyBinarySet = msgInvalidPrefix + "Binary sets should not be empty"
+	msgNumberTwice    = "Input collection contains duplicates"
+	msgDepth          = "Nesting Levels have exceeded supported limits"
+)
+
+const (
+	javaValue    = "class com.amazonaws.dynamodb.v20120810.AttributeValue"
+	javaValueMap = "java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.AttributeValue>"
+)
+
+// decoder builds binary values in the reader's arena and remembers the first sentence about a value that is none.
+type decoder struct {
+	r       *wirejson.Reader
+	problem string
+	name    string // the top-level attribute at which the problem is
+}
+
+// ReadValue decodes one attribute value. It returns nil for JSON null. The value lives in the reader's Arena.
+func ReadValue(r *wirejson.Reader) Value {
+	d := decoder{r: r}
+	start := len(r.Arena)
+	if _, ok := d.value(0); !ok {
+		return nil
+	}
+	if d.problem != "" {
+		r.Arena = append(r.Arena[:start], byte(typeInvalid))
+		r.Arena = append(r.Arena, d.problem...)
+	}
+	return Value(r.Arena[start:len(r.Arena):len(r.Arena)])
+}
+
+// ReadItem decodes a map of attribute values. It returns nil for JSON null. The item lives in the reader's Arena.
+func ReadItem(r *wirejson.Reader) Item {
+	d := decoder{r: r}
+	start := len(r.Arena)
+	r.Arena = append(r.Arena, itemVersion, 0, 0, 0, 0, 0, 0, 0, 0)
+	size, count, ok := d.fields(0)
+	if !ok {
+		return nil
+	}
+	if d.problem != "" {
+		r.Arena = append(r.Arena[:start], itemInvalid)
+		r.Arena = binary.AppendUvarint(r.Arena, uint64(len(d.name)))
+		r.Arena = append(r.Arena, d.name...)
+		r.Arena = append(r.Arena, d.problem...)
+	} else {
+		binary.LittleEndian.PutUint32(r.Arena[start+1:], uint32(size))
+		binary.LittleEndian.PutUint32(r.Arena[start+5:], uint32(count))
+	}
+	return Item(r.Arena[start:len(r.Arena):len(r.Arena)])
+}
+
+func (d *decoder) fail(problem string) {
+	if d.problem == "" {
+		d.problem = problem
+	}
+}
+
+// fields decodes a JSON object of attribute values and appends its fields, sorted by name.
+func (d *decoder) fields(depth int) (size, count int, ok bool) {
+	r := d.r
+	if !r.BeginObject(javaValueMap) {
+		return 0, 0, false
+	}
+	base := len(r.Offsets)
+	sorted := true
+	var previous []byte
+	for {
+		name, more := r.NextField()
+		if !more {
+			break
+		}
+		r.Offsets = append(r.Offsets, len(r.Arena))
+		r.Arena = binary.AppendUvarint(r.Arena, uint64(len(name)))
+		r.Arena = append(r.Arena, name...)
+		ok := d.problem == ""
+		n, found := d.value(depth)
+		if !found && r.Err() == nil {
+			d.fail(msgEmptyValue)
+		}
+		if ok && d.problem != "" && depth == 0 {
+			d.name = string(name)
+		}
+		size += len(name) + n
+		if depth > 0 {
+			size++
+		}
+		count++
+		if count > 1 && bytes.Compare(previous, name) >= 0 {
+			sorted = false
+		}
+		previous = name
+	}
+	if r.Err() != nil {
+		return 0, 0, false
+	}
+	if !sorted && d.problem == "" {
+		var dropped int
+		dropped, count = d.sortFields(r.Offsets[base:], depth > 0)
+		size -= dropped
+	}
+	r.Offsets = r.Offsets[:base]
+	return size, count, true
+}
+
+// sortFields sorts the fields at the offsets, which end with the arena, and keeps the last of those with one name, as
+// AWS does with a JSON object that has a name twice. It returns the size of what was dropped and the fields left.
+func (d *decoder) sortFields(offsets []int, nested bool) (dropped, count int) {
+	arena := d.r.Arena
+	start := offsets[0]
+	raw := append([]byte(nil), arena[start:]...)
+	type span struct{ name, all []byte }
+	spans := make([]span, len(offsets))
+	for i, from := range offsets {
+		to := len(arena)
+		if i+1 < len(offsets) {
+			to = offsets[i+1]
+		}
+		all := raw[from-start : to-start]
+		n, w := uvarint(all)
+		spans[i] = span{name: all[w : w+n], all: all}
+	}
+	sort.SliceStable(spans, func(i, j int) bool { return bytes.Compare(spans[i].name, spans[j].name) < 0 })
+	arena = arena[:start]
+	for i, s := range spans {
+		if i+1 < len(spans) && bytes.Equal(s.name, spans[i+1].name) {
+			_, w := uvarint(s.all)
+			dropped += len(s.name) + Value(s.all[w+len(s.name):]).Size()
+			if nested {
+				dropped++
+			}
+			continue
+		}
+		arena = append(arena, s.all...)
+		count++
+	}
+	d.r.Arena = arena
+	return dropped, count
+}
+
+// value decodes one attribute value and appends it; found is false for JSON null and on error.
+func (d *decoder) value(depth int) (size int, found bool) {
+	r := d.r
+	if !r.BeginObject(javaValue) {
+		return 0, false
+	}
+	start := len(r.Arena)
+	for {
+		name, more := r.NextField()
+		if !more {
+			break
+		}
+		before := len(r.Arena)
+		n, ok := d.typed(name, depth)
+		if !ok {
+			r.Arena = r.Arena[:before]
+			continue
+		}
+		if before != start {
+			d.fail(msgManyTypes)
+		}
+		size = n
+	}
+	if r.Err() != nil {
+		return 0, false
+	}
+	if len(r.Arena) == start {
+		d.fail(msgEmptyValue)
+	}
+	return size, true
+}
+
+// typed decodes the payload of the type called name and appends the value; ok is false for null and unknown types.
+func (d *decoder) typed(name []byte, depth int) (size int, ok bool) {
+	r := d.r
+	switch string(name) {
+	case "S":
+		s, ok := r.Bytes()
+		if ok {
+			r.Arena = AppendScalar(r.Arena, TypeS, s)
+		}
+		return len(s), ok
+	case "N":
+		s, ok := r.Bytes()
+		if !ok {
+			return 0, false
+		}
+		return d.number(s), true
+	case "B":
+		s, ok := r.Bytes()
+		if !ok {
+			return 0, false
+		}
+		return d.binary(s)
+	case "BOOL":
+		v, ok := r.Bool()
+		if ok {
+			r.Arena = append(r.Arena, Bool(v)...)
+		}
+		return 1, ok
+	case "NULL":
+		v, ok := r.Bool()
+		if ok {
+			r.Arena = append(r.Arena, byte(TypeNull))
+			if !v {
+				d.fail(msgNullNotTrue)
+			}
+		}
+		return 1, ok
+	case "SS":
+		return d.set(TypeSS)
+	case "NS":
+		return d.set(TypeNS)
+	case "BS":
+		return d.set(TypeBS)
+	case "L":
+		return d.list(depth + 1)
+	case "M":
+		return d.mapValue(depth + 1)
+	}
+	r.Skip()
+	return 0, false
+}
+
+// number appends a number value; the length of canonical text is below 0x80 or takes two bytes, so it is patched.
+func (d *decoder) number(text []byte) int {
+	r := d.r
+	start := len(r.Arena)
+	r.Arena = append(r.Arena, byte(TypeN), 0)
+	out, problem := AppendNumber(r.Arena, text)
+	if problem != "" {
+		d.fail(problem)
+		return 0
+	}
+	n := len(out) - start - 2
+	if n >= 0x80 {
+		canonical := append([]byte(nil), out[start+2:]...)
+		out = AppendScalar(out[:start], TypeN, canonical)
+	} else {
+		out[start+1] = byte(n)
+	}
+	r.Arena = out
+	return Value(out[start:]).Size()
+}
+
+func (d *decoder) binary(s []byte) (size int, ok bool) {
+	r := d.r
+	padding := 0
+	for padding < 2 && padding < len(s) && s[len(s)-1-padding] == '=' {
+		padding++
+	}
+	n := len(s)/4*3 - padding
+	if n < 0 {
+		n = 0
+	}
+	r.Arena = append(r.Arena, byte(TypeB))
+	r.Arena = binary.AppendUvarint(r.Arena, uint64(n))
+	if !r.AppendBase64(s) {
+		return 0, false
+	}
+	return n, true
+}
+
+func (d *decoder) set(t Type) (size int, ok bool) {
+	r := d.r
+	if !r.BeginArray() {
+		return 0, false
+	}
+	var elems [][]byte
+	for r.NextElem() {
+		s, ok := r.Bytes()
+		if !ok {
+			if r.Err() == nil {
+				d.fail(msgInvalidPrefix + "An " + setName(t) + " may not have null values as members")
+			}
+			continue
+		}
+		switch t {
+		case TypeNS:
+			n, problem := AppendNumber(nil, s)
+			if problem != "" {
+				d.fail(problem)
+				continue
+			}
+			s = n
+		case TypeBS:
+			start := len(r.Arena)
+			if !r.AppendBase64(s) {
+				return 0, false
+			}
+			s = append([]byte(nil), r.Arena[start:]...)
+			r.Arena = r.Arena[:start]
+		}
+		elems = append(elems, s)
+	}
+	if r.Err() != nil {
+		return 0, false
+	}
+	if len(elems) == 0 {
+		switch t {
+		case TypeSS:
+			d.fail(msgEmptyStringSet)
+		case TypeNS:
+			d.fail(msgEmptyNumberSet)
+		default:
+			d.fail(msgEmptyBinarySet)
+		}
+	}
+	given := elems
+	if len(elems) > 1 {
+		given = append([][]byte(nil), elems...)
+	}
+	v := NewSet(t, elems)
+	if v.Len() < len(given) {
+		d.fail(duplicateSentence(t, given))
+	}
+	r.Arena = append(r.Arena, v...)
+	return v.Size(), true
+}
+
+func setName(t Type) string {
+	switch t {
+	case TypeSS:
+		return "string set"
+	case TypeNS:
+		return "number set"
+	}
+	return "binary set"
+}
+
+func duplicateSentence(t Type, elems [][]byte) string {
+	switch t {
+	case TypeNS:
+		return msgNumberTwice
+	case TypeBS:
+		return msgInvalidPrefix + "Input collection of type BS contains duplicates."
+	}
+	return msgInvalidPrefix + "Input collection [" + string(bytes.Join(elems, []byte(", "))) + "] contains duplicates."
+}
+
+func (d *decoder) list(depth int) (size int, ok bool) {
+	r := d.r
+	if depth > MaxDepth {
+		d.fail(msgDepth)
+		r.Skip()
+		r.Arena = append(r.Arena, byte(TypeNull))
+		return 0, r.Err() == nil
+	}
+	if !r.BeginArray() {
+		return 0, false
+	}
+	var start, count int
+	r.Arena, start = beginContainer(r.Arena, TypeL)
+	size = 3
+	for r.NextElem() {
+		n, found := d.value(depth)
+		if !found && r.Err() == nil {
+			d.fail(msgEmptyValue)
+		}
+		size += n + 1
+		count++
+	}
+	if r.Err() != nil {
+		return 0, false
+	}
+	r.Arena = endContainer(r.Arena, start, count)
+	return size, true
+}
+
+func (d *decoder) mapValue(depth int) (size int, ok bool) {
+	r := d.r
+	if depth > MaxDepth {
+		d.fail(msgDepth)
+		r.Skip()
+		r.Arena = append(r.Arena, byte(TypeNull))
+		return 0, r.Err() == nil
+	}
+	var start int
+	r.Arena, start = beginContainer(r.Arena, TypeM)
+	size, count, ok := d.fields(depth)
+	if !ok {
+		return 0, false
+	}
+	r.Arena = endContainer(r.Arena, start, count)
+	return size + 3, true
+}
+
+// AppendJSON appends the item as JSON. A nil item is an empty object.
+func (it Item) AppendJSON(dst []byte) []byte {
+	if len(it) <= itemHeader {
+		return append(dst, '{', '}')
+	}
+	return appendFields(dst, it[itemHeader:])
+}
+
+func appendFields(dst, b []byte) []byte {
+	dst = append(dst, '{')
+	for first := true; len(b) > 0; first = false {
+		if !first {
+			dst = append(dst, ',')
+		}
+		n, w := uvarint(b)
+		dst = wirejson.AppendStringBytes(dst, b[w:w+n])
+		dst = append(dst, ':')
+		b = b[w+n:]
+		size := valueLen(b)
+		dst = Value(b[:size]).AppendJSON(dst)
+		b = b[size:]
+	}
+	return append(dst, '}')
+}
+
+// AppendJSON appends the value as JSON: {"S":"text"}.
+func (v Value) AppendJSON(dst []byte) []byte {
+	switch v.Type() {
+	case TypeS:
+		dst = append(dst, `{"S":`...)
+		dst = wirejson.AppendStringBytes(dst, v.Bytes())
+	case TypeN:
+		dst = append(dst, `{"N":"`...)
+		dst = append(dst, v.Bytes()...)
+		dst = append(dst, '"')
+	case TypeB:
+		dst = append(dst, `{"B":`...)
+		dst = wirejson.AppendBlob(dst, v.Bytes())
+	case TypeTrue:
+		return append(dst, `{"BOOL":true}`...)
+	case TypeFalse:
+		return append(dst, `{"BOOL":false}`...)
+	case TypeNull:
+		return append(dst, `{"NULL":true}`...)
+	case TypeSS, TypeNS, TypeBS:
+		dst = append(dst, `{"`...)
+		dst = append(dst, v.Type().String()...)
+		dst = append(dst, `":[`...)
+		for e := range v.Elements {
+			dst = wirejson.Sep(dst)
+			if v.Type() == TypeBS {
+				dst = wirejson.AppendBlob(dst, e)
+			} else {
+				dst = wirejson.AppendStringBytes(dst, e)
+			}
+		}
+		dst = append(dst, ']')
+	case TypeL:
+		dst = append(dst, `{"L":[`...)
+		for e := range v.Values {
+			dst = wirejson.Sep(dst)
+			dst = e.AppendJSON(dst)
+		}
+		dst = append(dst, ']')
+	case TypeM:
+		dst = append(dst, `{"M":`...)
+		dst = appendFields(dst, v[containerHeader:])
+	default:
+		return append(dst, "null"...)
+	}
+	return append(dst, '}')
+}
+
+// String returns the value as AWS's messages print it: {S:text}. It is for messages and tests.
+func (v Value) String() string {
+	var b strings.Builder
+	b.WriteByte('{')
+	b.WriteString(v.Type().String())
+	b.WriteByte(':')
+	switch v.Type() {
+	case TypeS, TypeN, TypeB:
+		b.Write(v.Bytes())
+	case TypeTrue, TypeNull:
+		b.WriteString("true")
+	case TypeFalse:
+		b.WriteString("false")
+	case TypeSS, TypeNS, TypeBS:
+		b.WriteByte('[')
+		first := true
+		for e := range v.Elements {
+			if !first {
+				b.WriteString(", ")
+			}
+			first = false
+			b.Write(e)
+		}
+		b.WriteByte(']')
+	case TypeL, TypeM:
+		b.Write(v.AppendJSON(nil))
+	}
+	b.WriteByte('}')
+	return b.String()
+}

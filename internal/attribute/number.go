@@ -1,0 +1,356 @@
+package attribute
+
+import (
+	"bytes"
+	"math/big"
+
+	"github.com/cockroachdb/apd/v3"
+)
+
+// Bounds of numbers, from "Supported data types and naming rules in Amazon DynamoDB".
+const (
+	// MaxDigits is the largest number of significant decimal digits.
+	MaxDigits = 38
+	// MaxExponent is the exponent of the largest magnitude, 9.99E+125.
+	MaxExponent = 125
+	// MinExponent is the exponent of the smallest magnitude but zero, 1E-130.
+	MinExponent = -130
+)
+
+// The sentences of AWS for numbers that can't be stored.
+const (
+	msgNotANumber = "The parameter cannot be converted to a numeric value"
+	msgPrecision  = "Attempting to store more than 38 significant digits in a Number"
+	msgOverflow   = "Number overflow. Attempting to store a number with magnitude larger than supported range"
+	msgUnderflow  = "Number underflow. Attempting to store a number with magnitude smaller than supported range"
+)
+
+// decimal is a number taken apart: 0.d1d2d3… times 10^exp. No digits means zero.
+type decimal struct {
+	neg    bool
+	digits []byte // ASCII, no leading or trailing zero
+	exp    int    // position of the decimal point, relative to the first digit
+}
+
+// AppendNumber appends the canonical text of the decimal number in text to dst. problem is AWS's sentence if text is not
+// a number that DynamoDB can store; dst is then returned as it was.
+func AppendNumber(dst, text []byte) (out []byte, problem string) {
+	if isPlainInteger(text) {
+		return append(dst, text...), ""
+	}
+	var buf [64]byte
+	d, problem := parseDecimal(buf[:0], text)
+	if problem != "" {
+		return dst, problem
+	}
+	return d.append(dst), ""
+}
+
+// isPlainInteger recognises the common case of an integer that is canonical as it stands.
+func isPlainInteger(t []byte) bool {
+	if len(t) > 0 && t[0] == '-' {
+		t = t[1:]
+		if len(t) == 1 && t[0] == '0' {
+			return false
+		}
+	}
+	if len(t) == 0 || len(t) > MaxDigits || (t[0] == '0' && len(t) > 1) {
+		return false
+	}
+	for _, c := range t {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+func parseDecimal(buf, text []byte) (d decimal, problem string) {
+	notANumber := func() (decimal, string) {
+		if len(text) == 0 {
+			return d, msgNotANumber
+		}
+		return d, msgNotANumber + ": " + string(text)
+	}
+	i := 0
+	if i < len(text) && (text[i] == '-' || text[i] == '+') {
+		d.neg = text[i] == '-'
+		i++
+	}
+	d.digits = buf
+	seenDigit, seenPoint := false, false
+	point := 0 // digits before the point, leading zeros not counted; negative for zeros after the point
+	tooLong := false
+	for ; i < len(text); i++ {
+		c := text[i]
+		if c == '.' && !seenPoint {
+			seenPoint = true
+			continue
+		}
+		if c < '0' || c > '9' {
+			break
+		}
+		seenDigit = true
+		if len(d.digits) == 0 && c == '0' {
+			if seenPoint {
+				point--
+			}
+			continue
+		}
+		if !seenPoint {
+			point++
+		}
+		if len(d.digits) < cap(buf) {
+			d.digits = append(d.digits, c)
+		} else if c != '0' {
+			tooLong = true
+		}
+	}
+	if !seenDigit {
+		return notANumber()
+	}
+	exp := 0
+	if i < len(text) && (text[i] == 'e' || text[i] == 'E') {
+		i++
+		neg := false
+		if i < len(text) && (text[i] == '-' || text[i] == '+') {
+			neg = text[i] == '-'
+			i++
+		}
+		start := i
+		for ; i < len(text) && text[i] >= '0' && text[i] <= '9'; i++ {
+			if exp < 1<<24 {
+				exp = exp*10 + int(text[i]-'0')
+			}
+		}
+		if i == start {
+			return notANumber()
+		}
+		if neg {
+			exp = -exp
+		}
+	}
+	if i != len(text) {
+		return notANumber()
+	}
+	for len(d.digits) > 0 && d.digits[len(d.digits)-1] == '0' {
+		d.digits = d.digits[:len(d.digits)-1]
+	}
+	if len(d.digits) == 0 {
+		return decimal{}, ""
+	}
+	d.exp = point + exp
+	switch {
+	case d.exp-1 > MaxExponent:
+		return d, msgOverflow
+	case d.exp-1 < MinExponent:
+		return d, msgUnderflow
+	case tooLong || len(d.digits) > MaxDigits:
+		return d, msgPrecision
+	}
+	return d, ""
+}
+
+// append writes the canonical text: no exponent, no superfluous zeros.
+func (d decimal) append(dst []byte) []byte {
+	if len(d.digits) == 0 {
+		return append(dst, '0')
+	}
+	if d.neg {
+		dst = append(dst, '-')
+	}
+	switch {
+	case d.exp <= 0:
+		dst = append(dst, '0', '.')
+		for i := d.exp; i < 0; i++ {
+			dst = append(dst, '0')
+		}
+		return append(dst, d.digits...)
+	case d.exp >= len(d.digits):
+		dst = append(dst, d.digits...)
+		for i := len(d.digits); i < d.exp; i++ {
+			dst = append(dst, '0')
+		}
+		return dst
+	}
+	dst = append(dst, d.digits[:d.exp]...)
+	dst = append(dst, '.')
+	return append(dst, d.digits[d.exp:]...)
+}
+
+// splitNumber takes canonical text apart without allocating: the digits may span a point, so they are copied to buf.
+func splitNumber(buf, text []byte) decimal {
+	var d decimal
+	if text[0] == '-' {
+		d.neg = true
+		text = text[1:]
+	}
+	point := bytes.IndexByte(text, '.')
+	d.digits = buf[:0]
+	if point < 0 {
+		d.exp = len(text)
+		d.digits = append(d.digits, text...)
+	} else {
+		d.exp = point
+		d.digits = append(d.digits, text[:point]...)
+		d.digits = append(d.digits, text[point+1:]...)
+	}
+	lead := 0
+	for lead < len(d.digits) && d.digits[lead] == '0' {
+		lead++
+	}
+	d.digits = d.digits[lead:]
+	d.exp -= lead
+	for len(d.digits) > 0 && d.digits[len(d.digits)-1] == '0' {
+		d.digits = d.digits[:len(d.digits)-1]
+	}
+	if len(d.digits) == 0 {
+		d.exp = 0
+	}
+	return d
+}
+
+// maxText is the longest canonical text: sign, "0.", 130 zeros and 38 digits.
+const maxText = 176
+
+// CompareNumbers compares two canonical numbers by value: -1, 0 or 1.
+func CompareNumbers(a, b []byte) int {
+	if bytes.Equal(a, b) {
+		return 0
+	}
+	var ab, bb [maxText]byte
+	x, y := splitNumber(ab[:], a), splitNumber(bb[:], b)
+	if sx, sy := x.sign(), y.sign(); sx != sy {
+		if sx < sy {
+			return -1
+		}
+		return 1
+	}
+	c := 0
+	switch {
+	case x.exp < y.exp:
+		c = -1
+	case x.exp > y.exp:
+		c = 1
+	default:
+		c = bytes.Compare(x.digits, y.digits)
+	}
+	if x.neg {
+		return -c
+	}
+	return c
+}
+
+func (d decimal) sign() int {
+	switch {
+	case len(d.digits) == 0:
+		return 0
+	case d.neg:
+		return -1
+	}
+	return 1
+}
+
+// NumberSize returns the size in bytes of a canonical number: one byte per two significant digits and one more, plus one
+// if it is negative ("DynamoDB item sizes and formats"); pairs of digits are counted from the decimal point.
+func NumberSize(text []byte) int {
+	var buf [maxText]byte
+	d := splitNumber(buf[:], text)
+	if len(d.digits) == 0 {
+		return 1
+	}
+	n := len(d.digits)
+	if d.exp&1 != 0 { // the first pair holds one digit
+		n++
+	}
+	size := (n+1)/2 + 1
+	if d.neg {
+		size++
+	}
+	return size
+}
+
+// AppendNumberKey appends a form of the canonical number whose bytewise order is the numeric order and which is no
+// other number's prefix: 0x80 for zero; for positive numbers 0xC0+… as drawn, and for negative ones its complement.
+//
+//	sign and exponent (2) | digit pairs, each +1 | 0x00
+func AppendNumberKey(dst, text []byte) []byte {
+	var buf [maxText]byte
+	d := splitNumber(buf[:], text)
+	if len(d.digits) == 0 {
+		return append(dst, 0x80)
+	}
+	start := len(dst)
+	e := d.exp + 0x4000 // exponents are within -129…126
+	dst = append(dst, 0x81+byte(e>>8)&0x7f, byte(e))
+	for i := 0; i < len(d.digits); i += 2 {
+		p := (d.digits[i] - '0') * 10
+		if i+1 < len(d.digits) {
+			p += d.digits[i+1] - '0'
+		}
+		dst = append(dst, p+1)
+	}
+	dst = append(dst, 0)
+	if d.neg {
+		for i := start; i < len(dst); i++ {
+			dst[i] = ^dst[i]
+		}
+	}
+	return dst
+}
+
+// arithmetic has room for any sum of two storable numbers: 126 digits before the point and 130+38 after it.
+var arithmetic = func() *apd.Context {
+	c := apd.BaseContext.WithPrecision(400)
+	c.MaxExponent, c.MinExponent = 1000, -1000
+	return c
+}()
+
+// AddNumbers appends the canonical text of a+b, or of a-b if subtract is set. problem is AWS's sentence if the result
+// can't be stored.
+func AddNumbers(dst, a, b []byte, subtract bool) (out []byte, problem string) {
+	if len(a) < 18 && len(b) < 18 {
+		x, okx := smallInt(a)
+		y, oky := smallInt(b)
+		if okx && oky {
+			if subtract {
+				y = -y
+			}
+			return big.NewInt(x+y).Append(dst, 10), ""
+		}
+	}
+	var x, y, z apd.Decimal
+	if _, _, err := x.SetString(string(a)); err != nil {
+		return dst, msgNotANumber
+	}
+	if _, _, err := y.SetString(string(b)); err != nil {
+		return dst, msgNotANumber
+	}
+	op := arithmetic.Add
+	if subtract {
+		op = arithmetic.Sub
+	}
+	if _, err := op(&z, &x, &y); err != nil {
+		return dst, msgOverflow
+	}
+	return AppendNumber(dst, []byte(z.Text('E')))
+}
+
+func smallInt(t []byte) (int64, bool) {
+	neg := false
+	if len(t) > 0 && t[0] == '-' {
+		neg = true
+		t = t[1:]
+	}
+	var v int64
+	for _, c := range t {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		v = v*10 + int64(c-'0')
+	}
+	if neg {
+		v = -v
+	}
+	return v, true
+}

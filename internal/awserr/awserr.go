@@ -1,0 +1,121 @@
+// Package awserr has the one error type that clients see, the table of its codes and the catalogue of AWS's sentences.
+//
+// Anything that is not an *Error becomes InternalServerError at one place (package smithy's dispatch) and is logged
+// there. Nobody decides anything on an error's message.
+package awserr
+
+import "github.com/statordb/stator/internal/wirejson"
+
+// Code is the name of an exception, as in __type after the '#'.
+type Code string
+
+// The codes that Stator answers.
+const (
+	ConditionalCheckFailed          Code = "ConditionalCheckFailedException"
+	IdempotentParameterMismatch     Code = "IdempotentParameterMismatchException"
+	IncompleteSignature             Code = "IncompleteSignatureException"
+	InternalServerError             Code = "InternalServerError"
+	InvalidSignature                Code = "InvalidSignatureException"
+	ItemCollectionSizeLimitExceeded Code = "ItemCollectionSizeLimitExceededException"
+	LimitExceeded                   Code = "LimitExceededException"
+	MissingAuthenticationToken      Code = "MissingAuthenticationTokenException"
+	ProvisionedThroughputExceeded   Code = "ProvisionedThroughputExceededException"
+	ResourceInUse                   Code = "ResourceInUseException"
+	ResourceNotFound                Code = "ResourceNotFoundException"
+	RequestEntityTooLarge           Code = "RequestEntityTooLargeException"
+	Serialization                   Code = "SerializationException"
+	Throttling                      Code = "ThrottlingException"
+	TransactionCanceled             Code = "TransactionCanceledException"
+	TransactionConflict             Code = "TransactionConflictException"
+	TransactionInProgress           Code = "TransactionInProgressException"
+	UnknownOperation                Code = "UnknownOperationException"
+	UnrecognizedClient              Code = "UnrecognizedClientException"
+	Validation                      Code = "ValidationException"
+	ServiceUnavailable              Code = "ServiceUnavailable"
+)
+
+const (
+	namespaceDynamoDB = "com.amazonaws.dynamodb.v20120810#"
+	namespaceValidate = "com.amazon.coral.validate#"
+	namespaceService  = "com.amazon.coral.service#"
+)
+
+// wire is what of a code differs from a 400 in DynamoDB's own namespace with a field called "message".
+type wire struct {
+	namespace string
+	status    int
+	field     string
+}
+
+var codes = map[Code]wire{
+	Validation:                  {namespace: namespaceValidate},
+	Serialization:               {namespace: namespaceService, field: "Message"},
+	UnknownOperation:            {namespace: namespaceService},
+	MissingAuthenticationToken:  {namespace: namespaceService},
+	UnrecognizedClient:          {namespace: namespaceService},
+	InvalidSignature:            {namespace: namespaceService},
+	IncompleteSignature:         {namespace: namespaceService},
+	Throttling:                  {namespace: namespaceService},
+	RequestEntityTooLarge:       {namespace: namespaceService, status: 413},
+	TransactionCanceled:         {field: "Message"},
+	TransactionInProgress:       {field: "Message"},
+	IdempotentParameterMismatch: {field: "Message"},
+	InternalServerError:         {status: 500},
+	ServiceUnavailable:          {status: 503},
+}
+
+// Error is an error that a client sees.
+type Error struct {
+	Code    Code
+	Message string // exactly as AWS prints it
+	Fields  []byte // further members of the answer as rendered JSON, e.g. `"Item":{…}`; may be empty
+	cause   error  // logged, never sent
+}
+
+// New returns an error with AWS's message.
+func New(code Code, message string) *Error { return &Error{Code: code, Message: message} }
+
+// Internal returns the InternalServerError that stands for cause.
+func Internal(cause error) *Error {
+	return &Error{Code: InternalServerError, Message: "The request processing has failed because of an unknown error, exception or failure.", cause: cause}
+}
+
+// Error implements error.
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
+
+// Unwrap returns the cause, which is never sent to the client.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Status returns the HTTP status.
+func (e *Error) Status() int {
+	if s := codes[e.Code].status; s != 0 {
+		return s
+	}
+	return 400
+}
+
+// AppendJSON appends the answer's body.
+func (e *Error) AppendJSON(dst []byte) []byte {
+	w := codes[e.Code]
+	if w.namespace == "" {
+		w.namespace = namespaceDynamoDB
+	}
+	if w.field == "" {
+		w.field = "message"
+	}
+	dst = append(dst, `{"__type":"`...)
+	dst = append(dst, w.namespace...)
+	dst = append(dst, e.Code...)
+	dst = append(dst, '"')
+	if e.Message != "" {
+		dst = append(dst, `,"`...)
+		dst = append(dst, w.field...)
+		dst = append(dst, `":`...)
+		dst = wirejson.AppendString(dst, e.Message)
+	}
+	if len(e.Fields) > 0 {
+		dst = append(dst, ',')
+		dst = append(dst, e.Fields...)
+	}
+	return append(dst, '}')
+}

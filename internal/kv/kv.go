@@ -1,0 +1,175 @@
+// Package kv is the storage seam: an ordered, transactional key-value store. Nothing above it knows which engine runs.
+//
+// What every engine promises, and package kvtest checks:
+//
+//	K1  Keys are ordered by their bytes. Empty keys are not used; empty values are allowed.
+//	K2  A transaction is atomic and, unless the caller chose otherwise, durable when Commit returns nil.
+//	K3  Isolation is snapshot isolation plus Guard: a transaction that read a key which it also writes or guards commits
+//	    only if that key has not changed in between; otherwise Commit returns ErrConflict and nothing happened.
+//	K4  A transaction sees its own writes.
+//	K5  What a Reader returns is valid until it is closed (a Txn: until Commit or Rollback), an Iterator's key and value
+//	    until its next move.
+//	K6  Counters (Txn.Add) never conflict.
+//
+// Errors are always returned; a missing key is a nil value, not an error.
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// The errors that engines return, besides those of broken hardware.
+var (
+	// ErrConflict says that nothing was written because another transaction came in between; running the same closure
+	// again may succeed.
+	ErrConflict = errors.New("kv: conflict")
+	// ErrUndetermined says that a commit may or may not have happened.
+	ErrUndetermined = errors.New("kv: outcome of the commit unknown")
+	// ErrTooLarge says that a key, a value or a transaction exceeds Limits.
+	ErrTooLarge = errors.New("kv: too large")
+	// ErrFenced says that TxnOpt.Fence refused the commit; nothing was written.
+	ErrFenced = errors.New("kv: fenced")
+	// ErrUnavailable says that the store can't be used now; nothing was written.
+	ErrUnavailable = errors.New("kv: store unavailable")
+)
+
+// LockedError says that Begin found a hinted key in use by another transaction where one of the two is Exclusive. It is an
+// ErrConflict.
+type LockedError struct {
+	Hint int // index into TxnOpt.Hint
+}
+
+// Error implements error.
+func (e *LockedError) Error() string { return fmt.Sprintf("kv: hinted key %d is in use", e.Hint) }
+
+// Is makes errors.Is(err, ErrConflict) true.
+func (e *LockedError) Is(target error) bool { return target == ErrConflict }
+
+// TS is a timestamp: milliseconds since 1970 << 18 | a logical counter, as TiKV's timestamp oracle gives them.
+type TS uint64
+
+// Millis returns the timestamp's wall clock part in milliseconds since 1970.
+func (t TS) Millis() int64 { return int64(t >> 18) }
+
+// Range is the keys k with Start <= k < End. A nil End is no bound.
+type Range struct{ Start, End []byte }
+
+// ScanOpt says how to go through a range.
+type ScanOpt struct {
+	Reverse bool // from the last key to the first
+}
+
+// Reader reads keys.
+type Reader interface {
+	// Get returns the key's value; nil if there is none. An existing empty value is not nil.
+	Get(key []byte) ([]byte, error)
+	// Scan goes through a range in order. The Iterator must be closed before the Reader is.
+	Scan(r Range, opt ScanOpt) (Iterator, error)
+}
+
+// Snapshot is a Reader that must be closed.
+type Snapshot interface {
+	Reader
+	Close() error
+}
+
+// Iterator moves through a range.
+//
+//	for it.Next() { … it.Key() … it.Value() … }
+//	err := it.Close()
+type Iterator interface {
+	// Next moves to the next key, first to the first one; false at the end and on error.
+	Next() bool
+	Key() []byte
+	Value() []byte
+	// Seek moves, as the next Next would, to the first key at or behind key in the scan's direction.
+	Seek(key []byte)
+	// Close releases the iterator and returns the error that ended it, if any.
+	Close() error
+}
+
+// Txn is a transaction.
+type Txn interface {
+	Reader
+	Put(key, val []byte) error
+	// Delete removes a key. oldSize is the length of key and value that it frees, or 0 if unknown.
+	Delete(key []byte, oldSize int) error
+	// Add adds deltas to the list of counters at key, element by element; see DecodeCounters.
+	Add(key []byte, deltas []int64) error
+	// Guard makes the commit fail if the keys, read by this transaction, change before it.
+	Guard(keys ...[]byte) error
+	// Commit ends the transaction.
+	Commit(ctx context.Context) (TS, error)
+	// Rollback ends the transaction without effect. After Commit it does nothing.
+	Rollback()
+}
+
+// TxnOpt are options of one transaction.
+type TxnOpt struct {
+	// Hint are the keys that the transaction reads and changes. An engine may lock them, so that it never conflicts on them.
+	Hint [][]byte
+	// Exclusive makes Begin fail with LockedError at once, rather than wait, where another transaction uses a hinted key,
+	// and makes others fail at once that meet this one's keys.
+	Exclusive bool
+	// Fence is called just before the commit; its error (wrapped in ErrFenced) prevents it.
+	Fence func(now TS) error
+	// NoSync is for redoable background work: the commit may be lost in a crash.
+	NoSync bool
+}
+
+// Limits are the largest sizes in bytes that the engine takes; 0 is no limit.
+type Limits struct {
+	Key, Value, Txn int
+}
+
+// Store is a storage engine.
+type Store interface {
+	Begin(ctx context.Context, opt TxnOpt) (Txn, error)
+	// Snapshot returns a view of one instant.
+	Snapshot(ctx context.Context) (Snapshot, error)
+	// Latest returns a Reader of which every single Get and Scan sees the last committed state.
+	Latest(ctx context.Context) (Snapshot, error)
+	// Now returns a timestamp above those of all commits that have returned.
+	Now() TS
+	// DeleteRange removes a range, not atomically.
+	DeleteRange(ctx context.Context, r Range) error
+	// Size returns about how many bytes a range takes.
+	Size(ctx context.Context, r Range) (int64, error)
+	Limits() Limits
+	Close() error
+}
+
+// maxAttempts is how often Update runs a closure that conflicts.
+const maxAttempts = 64
+
+// Update runs fn in a transaction and commits it; again if it conflicts. LockedError is returned at once.
+func Update(ctx context.Context, s Store, opt TxnOpt, fn func(Txn) error) error {
+	for attempt := 1; ; attempt++ {
+		err := updateOnce(ctx, s, opt, fn)
+		if err == nil || !errors.Is(err, ErrConflict) || attempt == maxAttempts {
+			return err
+		}
+		var locked *LockedError
+		if errors.As(err, &locked) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+func updateOnce(ctx context.Context, s Store, opt TxnOpt, fn func(Txn) error) error {
+	txn, err := s.Begin(ctx, opt)
+	if err != nil {
+		return err
+	}
+	defer txn.Rollback()
+	if err := fn(txn); err != nil {
+		return err
+	}
+	_, err = txn.Commit(ctx)
+	return err
+}

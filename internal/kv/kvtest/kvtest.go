@@ -1,0 +1,401 @@
+// Package kvtest is the contract that every storage engine has to fulfil; each engine's test calls Run.
+package kvtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"sync"
+	"testing"
+
+	"github.com/statordb/stator/internal/kv"
+)
+
+// Run checks the store that open returns, a new and empty one each time, against the promises K1 to K6 of package kv.
+func Run(t *testing.T, open func(t *testing.T) kv.Store) {
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, kv.Store)
+	}{
+		{"OrderAndValues", orderAndValues},
+		{"Atomic", atomic},
+		{"OwnWrites", ownWrites},
+		{"LostUpdate", lostUpdate},
+		{"WriteSkew", writeSkew},
+		{"HintedNeverConflict", hintedNeverConflict},
+		{"Exclusive", exclusive},
+		{"SnapshotIsStable", snapshotIsStable},
+		{"Counters", counters},
+		{"Fence", fence},
+		{"DeleteRange", deleteRange},
+		{"Scan", scans},
+		{"Model", model},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := open(t)
+			defer func() {
+				if err := s.Close(); err != nil {
+					t.Errorf("closing: %v", err)
+				}
+			}()
+			c.test(t, s)
+		})
+	}
+}
+
+var ctx = context.Background()
+
+func put(t *testing.T, s kv.Store, pairs ...string) {
+	t.Helper()
+	err := kv.Update(ctx, s, kv.TxnOpt{}, func(txn kv.Txn) error {
+		for i := 0; i < len(pairs); i += 2 {
+			if err := txn.Put([]byte(pairs[i]), []byte(pairs[i+1])); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t *testing.T, r kv.Reader, key string) (val string, found bool) {
+	t.Helper()
+	v, err := r.Get([]byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(v), v != nil
+}
+
+func latest(t *testing.T, s kv.Store) kv.Snapshot {
+	t.Helper()
+	r, err := s.Latest(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func begin(t *testing.T, s kv.Store, opt kv.TxnOpt) kv.Txn {
+	t.Helper()
+	txn, err := s.Begin(ctx, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return txn
+}
+
+func want(t *testing.T, r kv.Reader, key, val string, found bool) {
+	t.Helper()
+	if v, ok := get(t, r, key); v != val || ok != found {
+		t.Fatalf("key %q holds %q (%v), want %q (%v)", key, v, ok, val, found)
+	}
+}
+
+func keys(t *testing.T, r kv.Reader, rg kv.Range, opt kv.ScanOpt) []string {
+	t.Helper()
+	it, err := r.Scan(rg, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for it.Next() {
+		out = append(out, string(it.Key()))
+	}
+	if err := it.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func orderAndValues(t *testing.T, s kv.Store) {
+	put(t, s, "b", "2", "a\x00", "1", "a", "", "\xff", "4", "a\x00\x01", "x")
+	r := latest(t, s)
+	defer r.Close()
+	want(t, r, "a", "", true)
+	want(t, r, "c", "", false)
+	got := keys(t, r, kv.Range{}, kv.ScanOpt{})
+	if exp := []string{"a", "a\x00", "a\x00\x01", "b", "\xff"}; !slices.Equal(got, exp) {
+		t.Fatalf("got %q, want %q", got, exp)
+	}
+}
+
+func atomic(t *testing.T, s kv.Store) {
+	txn := begin(t, s, kv.TxnOpt{})
+	if err := errors.Join(txn.Put([]byte("a"), []byte("1")), txn.Put([]byte("b"), []byte("1"))); err != nil {
+		t.Fatal(err)
+	}
+	r := latest(t, s)
+	defer r.Close()
+	want(t, r, "a", "", false)
+	txn.Rollback()
+	want(t, r, "a", "", false)
+	put(t, s, "a", "1", "b", "2")
+	want(t, r, "a", "1", true)
+	want(t, r, "b", "2", true)
+}
+
+func ownWrites(t *testing.T, s kv.Store) {
+	put(t, s, "a", "1", "b", "1")
+	txn := begin(t, s, kv.TxnOpt{Hint: [][]byte{[]byte("a")}})
+	defer txn.Rollback()
+	want(t, txn, "a", "1", true)
+	if err := errors.Join(txn.Put([]byte("a"), []byte("2")), txn.Put([]byte("c"), []byte("3")), txn.Delete([]byte("b"), 2)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, txn, "a", "2", true)
+	want(t, txn, "b", "", false)
+	if got := keys(t, txn, kv.Range{}, kv.ScanOpt{}); !slices.Equal(got, []string{"a", "c"}) {
+		t.Fatalf("got %q", got)
+	}
+	if err := txn.Put([]byte("d"), []byte("4")); err != nil {
+		t.Fatal(err)
+	}
+	want(t, txn, "d", "4", true)
+}
+
+func lostUpdate(t *testing.T, s kv.Store) {
+	put(t, s, "n", "0")
+	first, second := begin(t, s, kv.TxnOpt{}), begin(t, s, kv.TxnOpt{})
+	want(t, first, "n", "0", true)
+	want(t, second, "n", "0", true)
+	if err := errors.Join(first.Put([]byte("n"), []byte("1")), second.Put([]byte("n"), []byte("2"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Commit(ctx); !errors.Is(err, kv.ErrConflict) {
+		t.Fatalf("second commit: %v, want ErrConflict", err)
+	}
+	r := latest(t, s)
+	defer r.Close()
+	want(t, r, "n", "1", true)
+}
+
+func writeSkew(t *testing.T, s kv.Store) {
+	put(t, s, "x", "1", "y", "1")
+	run := func(read, write string) (kv.Txn, error) {
+		txn := begin(t, s, kv.TxnOpt{})
+		want(t, txn, read, "1", true)
+		return txn, errors.Join(txn.Guard([]byte(read)), txn.Put([]byte(write), []byte("0")))
+	}
+	a, errA := run("x", "y")
+	b, errB := run("y", "x")
+	if err := errors.Join(errA, errB); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Commit(ctx); !errors.Is(err, kv.ErrConflict) {
+		t.Fatalf("second commit: %v, want ErrConflict", err)
+	}
+}
+
+func hintedNeverConflict(t *testing.T, s kv.Store) {
+	const workers, each = 8, 100
+	key := []byte("n")
+	var wg sync.WaitGroup
+	errs := make(chan error, workers)
+	for range workers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for range each {
+				err := kv.Update(ctx, s, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error {
+					v, err := txn.Get(key)
+					if err != nil {
+						return err
+					}
+					n := 0
+					if v != nil {
+						if _, err := fmt.Sscan(string(v), &n); err != nil {
+							return err
+						}
+					}
+					return txn.Put(key, fmt.Append(nil, n+1))
+				})
+				if err != nil {
+					errs <- err
+					return
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	close(errs)
+	for err := range errs {
+		t.Fatal(err)
+	}
+	r := latest(t, s)
+	defer r.Close()
+	want(t, r, "n", fmt.Sprint(workers*each), true)
+}
+
+func exclusive(t *testing.T, s kv.Store) {
+	a, b := []byte("a"), []byte("b")
+	hold := begin(t, s, kv.TxnOpt{Hint: [][]byte{a, b}, Exclusive: true})
+	var locked *kv.LockedError
+	if _, err := s.Begin(ctx, kv.TxnOpt{Hint: [][]byte{b}}); err != nil && !errors.As(err, &locked) {
+		t.Fatalf("got %v, want LockedError", err)
+	} else if err != nil && locked.Hint != 0 {
+		t.Fatalf("hint %d, want 0", locked.Hint)
+	}
+	hold.Rollback()
+	free := begin(t, s, kv.TxnOpt{Hint: [][]byte{b}})
+	free.Rollback()
+}
+
+func snapshotIsStable(t *testing.T, s kv.Store) {
+	put(t, s, "a", "1")
+	snap, err := s.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snap.Close()
+	put(t, s, "a", "2", "b", "1")
+	want(t, snap, "a", "1", true)
+	if got := keys(t, snap, kv.Range{}, kv.ScanOpt{}); !slices.Equal(got, []string{"a"}) {
+		t.Fatalf("got %q", got)
+	}
+}
+
+func counters(t *testing.T, s kv.Store) {
+	key := []byte("c")
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for range 50 {
+				if err := kv.Update(ctx, s, kv.TxnOpt{}, func(txn kv.Txn) error { return txn.Add(key, []int64{1, -2, 300}) }); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	r := latest(t, s)
+	defer r.Close()
+	v, err := r.Get(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := kv.DecodeCounters(v); !slices.Equal(got, []int64{200, -400, 60000}) {
+		t.Fatalf("got %v", got)
+	}
+}
+
+func fence(t *testing.T, s kv.Store) {
+	stop := errors.New("lease lost")
+	txn := begin(t, s, kv.TxnOpt{Fence: func(kv.TS) error { return stop }})
+	if err := txn.Put([]byte("a"), []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Commit(ctx); !errors.Is(err, kv.ErrFenced) || !errors.Is(err, stop) {
+		t.Fatalf("got %v", err)
+	}
+	r := latest(t, s)
+	defer r.Close()
+	want(t, r, "a", "", false)
+}
+
+func deleteRange(t *testing.T, s kv.Store) {
+	put(t, s, "a", "1", "b", "1", "c", "1")
+	if err := s.DeleteRange(ctx, kv.Range{Start: []byte("a"), End: []byte("c")}); err != nil {
+		t.Fatal(err)
+	}
+	r := latest(t, s)
+	defer r.Close()
+	if got := keys(t, r, kv.Range{}, kv.ScanOpt{}); !slices.Equal(got, []string{"c"}) {
+		t.Fatalf("got %q", got)
+	}
+}
+
+func scans(t *testing.T, s kv.Store) {
+	put(t, s, "a", "1", "b", "2", "c", "3", "d", "4")
+	r := latest(t, s)
+	defer r.Close()
+	rg := kv.Range{Start: []byte("b"), End: []byte("d")}
+	if got := keys(t, r, rg, kv.ScanOpt{}); !slices.Equal(got, []string{"b", "c"}) {
+		t.Fatalf("forward %q", got)
+	}
+	if got := keys(t, r, rg, kv.ScanOpt{Reverse: true}); !slices.Equal(got, []string{"c", "b"}) {
+		t.Fatalf("reverse %q", got)
+	}
+	for _, c := range []struct {
+		seek    string
+		reverse bool
+		want    string
+	}{{"b", false, "b"}, {"bb", false, "c"}, {"c", true, "c"}, {"bb", true, "b"}} {
+		it, err := r.Scan(rg, kv.ScanOpt{Reverse: c.reverse})
+		if err != nil {
+			t.Fatal(err)
+		}
+		it.Seek([]byte(c.seek))
+		if !it.Next() || string(it.Key()) != c.want {
+			t.Errorf("seek %q reverse=%v: got %q, want %q", c.seek, c.reverse, it.Key(), c.want)
+		}
+		if err := it.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// model runs random transactions and compares the store with a map.
+func model(t *testing.T, s kv.Store) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	state := map[string]string{}
+	for step := range 400 {
+		next := make(map[string]string, len(state))
+		for k, v := range state {
+			next[k] = v
+		}
+		txn := begin(t, s, kv.TxnOpt{})
+		for range rnd.IntN(6) {
+			k := fmt.Sprintf("%02d", rnd.IntN(40))
+			switch rnd.IntN(4) {
+			case 0:
+				if err := txn.Delete([]byte(k), 0); err != nil {
+					t.Fatal(err)
+				}
+				delete(next, k)
+			case 1:
+				v, ok := next[k]
+				want(t, txn, k, v, ok)
+			default:
+				v := fmt.Sprint(step)
+				if err := txn.Put([]byte(k), []byte(v)); err != nil {
+					t.Fatal(err)
+				}
+				next[k] = v
+			}
+		}
+		if rnd.IntN(4) == 0 {
+			txn.Rollback()
+		} else {
+			if _, err := txn.Commit(ctx); err != nil {
+				t.Fatal(err)
+			}
+			state = next
+		}
+		r := latest(t, s)
+		got := keys(t, r, kv.Range{}, kv.ScanOpt{})
+		exp := make([]string, 0, len(state))
+		for k, v := range state {
+			exp = append(exp, k)
+			want(t, r, k, v, true)
+		}
+		sort.Strings(exp)
+		if !slices.Equal(got, exp) {
+			t.Fatalf("step %d: keys %q, want %q", step, got, exp)
+		}
+		r.Close()
+	}
+}

@@ -1,0 +1,56 @@
+package pebblekv
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/kvtest"
+)
+
+func TestContract(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		opt  func(t *testing.T) Options
+	}{
+		{"InMemory", func(*testing.T) Options { return Options{} }},
+		{"Sync", func(t *testing.T) Options { return Options{Dir: t.TempDir(), Sync: true} }},
+		{"Interval", func(t *testing.T) Options { return Options{Dir: t.TempDir(), Interval: time.Millisecond} }},
+		{"None", func(t *testing.T) Options { return Options{Dir: t.TempDir()} }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			kvtest.Run(t, func(t *testing.T) kv.Store {
+				s, err := Open(c.opt(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			})
+		})
+	}
+}
+
+func TestReopen(t *testing.T) {
+	dir := t.TempDir()
+	ctx := context.Background()
+	for i := range 3 {
+		s, err := Open(Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = kv.Update(ctx, s, kv.TxnOpt{}, func(txn kv.Txn) error { return txn.Add([]byte("opened"), []int64{1}) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, _ := s.Latest(ctx)
+		v, err := r.Get([]byte("opened"))
+		if err != nil || kv.DecodeCounters(v)[0] != int64(i+1) {
+			t.Fatalf("opened %v times, %v", kv.DecodeCounters(v), err)
+		}
+		r.Close()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,99 @@
+// Package smithy is the machinery between bytes and typed operations: constraint checks, codecs and dispatch.
+//
+// It knows AWS's JSON protocol and nothing of DynamoDB. Generated code (package api) brings the shapes, package ops the
+// operations, package httpd the bytes.
+package smithy
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/wirejson"
+)
+
+// Shape is what generated inputs implement.
+type Shape interface {
+	// Read decodes the value at the reader's position; false for null and on error.
+	Read(r *wirejson.Reader) bool
+	// Check finds what violates the model's constraints.
+	Check(c *Checker)
+}
+
+// Renderer is what generated outputs implement.
+type Renderer interface {
+	// AppendJSON appends the value as JSON.
+	AppendJSON(dst []byte) []byte
+}
+
+// Operation names an operation and ties its shapes together. It carries no behaviour.
+type Operation[In, Out any] struct{ Name string }
+
+// Caller is who sent a request, as far as the request itself says or the signature proves.
+type Caller struct {
+	Account string // twelve digits
+	Region  string // from the credential scope
+}
+
+// Call is one request on its way through an operation: its decoder, whose arena lives as long as the request, and who sent
+// it.
+type Call struct {
+	Reader wirejson.Reader
+	Caller Caller
+	// Target is the server's own address, "host:port", as the client named it.
+	Target string
+	check  Checker
+}
+
+// Handler is an operation ready to be called: decoded body in, rendered answer appended to dst. Decode is separate from
+// Run because AWS looks at the signature between the two.
+type Handler struct {
+	Name string
+	// Decode reads the body. Its error is a SerializationException.
+	Decode func(call *Call, body []byte) (in any, err *awserr.Error)
+	// Run checks and executes the decoded input and appends the answer to dst.
+	Run func(ctx context.Context, call *Call, in any, dst []byte) ([]byte, error)
+}
+
+// Bind makes a Handler of a typed function. A wrong input or output type does not compile.
+func Bind[In, Out any, PI interface {
+	*In
+	Shape
+}, PO interface {
+	*Out
+	Renderer
+}](op Operation[In, Out], run func(ctx context.Context, call *Call, in *In) (*Out, error)) Handler {
+	return Handler{
+		Name: op.Name,
+		Decode: func(call *Call, body []byte) (any, *awserr.Error) {
+			in := new(In)
+			call.Reader.Reset(body)
+			// A body that is null is no request.
+			if PI(in).Read(&call.Reader) && call.Reader.Done() {
+				return in, nil
+			}
+			return nil, decodeError(&call.Reader)
+		},
+		Run: func(ctx context.Context, call *Call, in any, dst []byte) ([]byte, error) {
+			input := in.(*In)
+			call.check = Checker{path: call.check.path[:0]}
+			PI(input).Check(&call.check)
+			if err := call.check.Err(); err != nil {
+				return dst, err
+			}
+			out, err := run(ctx, call, input)
+			if err != nil {
+				return dst, err
+			}
+			return PO(out).AppendJSON(dst), nil
+		},
+	}
+}
+
+// decodeError turns the reader's error into AWS's: malformed JSON has no message, and wins over a mismatch before it.
+func decodeError(r *wirejson.Reader) *awserr.Error {
+	err := r.Err()
+	if err == nil || err.Malformed || !r.Valid() {
+		return awserr.New(awserr.Serialization, "")
+	}
+	return awserr.New(awserr.Serialization, err.Message)
+}

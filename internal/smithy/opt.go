@@ -1,0 +1,48 @@
+package smithy
+
+// Opt is an optional scalar: a member that a request may leave out and an answer may omit.
+type Opt[T any] struct {
+	Value T
+	Set   bool
+}
+
+// Some returns an Opt that is set.
+func Some[T any](v T) Opt[T] { return Opt[T]{Value: v, Set: true} }
+
+// Or returns the value, or otherwise if it is not set.
+func (o Opt[T]) Or(otherwise T) T {
+	if o.Set {
+		return o.Value
+	}
+	return otherwise
+}
+
+// Entry is one entry of a Map.
+type Entry[V any] struct {
+	Key   string
+	Value V
+}
+
+// Map is a JSON object with arbitrary keys, in the order of the wire; no key stands in it twice.
+type Map[V any] []Entry[V]
+
+// Get returns the value of a key.
+func (m Map[V]) Get(key string) (v V, ok bool) {
+	for i := range m {
+		if m[i].Key == key {
+			return m[i].Value, true
+		}
+	}
+	return v, false
+}
+
+// Put sets the value of a key; the last of several in one JSON object counts.
+func (m *Map[V]) Put(key string, v V) {
+	for i := range *m {
+		if (*m)[i].Key == key {
+			(*m)[i].Value = v
+			return
+		}
+	}
+	*m = append(*m, Entry[V]{key, v})
+}

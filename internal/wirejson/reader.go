@@ -1,0 +1,627 @@
+package wirejson
+
+import (
+	"encoding/base64"
+	"math"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// MaxDepth is the deepest nesting of JSON containers that a Reader accepts. A DynamoDB value of 32 levels needs about
+// 70; a body beyond this bound is answered like any other malformed body.
+const MaxDepth = 500
+
+// Error is a failure to decode a body.
+type Error struct {
+	// Malformed tells that the body is not JSON at all; otherwise it is JSON whose types don't fit the shape.
+	Malformed bool
+	// Message is the sentence of AWS's deserializer; empty for malformed bodies.
+	Message string
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.Malformed {
+		return "malformed JSON"
+	}
+	return e.Message
+}
+
+// Reader is a pull parser over one JSON text. The zero value reads an empty text.
+type Reader struct {
+	buf     []byte
+	pos     int
+	depth   int
+	first   bool
+	err     *Error
+	scratch []byte
+
+	// Arena holds what decoding builds in binary form, attribute values above all. It is reused between requests.
+	Arena []byte
+	// Offsets is a stack that decoders of maps use to sort their entries.
+	Offsets []int
+}
+
+// Reset makes r read buf from its beginning and forgets what was decoded before.
+func (r *Reader) Reset(buf []byte) {
+	r.buf, r.pos, r.depth, r.first, r.err = buf, 0, 0, false, nil
+	r.Arena, r.Offsets, r.scratch = r.Arena[:0], r.Offsets[:0], r.scratch[:0]
+}
+
+// Err returns the first error met, or nil.
+func (r *Reader) Err() *Error { return r.err }
+
+// Mismatch records that the JSON's type does not fit the shape, with AWS's sentence for it.
+func (r *Reader) Mismatch(message string) {
+	if r.err == nil {
+		r.err = &Error{Message: message}
+	}
+}
+
+func (r *Reader) malformed() {
+	if r.err == nil {
+		r.err = &Error{Malformed: true}
+	}
+}
+
+// Done reports whether only white space is left; otherwise the text is malformed.
+func (r *Reader) Done() bool {
+	if r.err != nil {
+		return false
+	}
+	r.space()
+	if r.pos != len(r.buf) {
+		r.malformed()
+		return false
+	}
+	return true
+}
+
+// Valid reports whether the text given to Reset is well-formed JSON. It forgets the position and any error.
+func (r *Reader) Valid() bool {
+	r.pos, r.depth, r.err = 0, 0, nil
+	r.Skip()
+	return r.Done()
+}
+
+func (r *Reader) space() {
+	for r.pos < len(r.buf) {
+		switch r.buf[r.pos] {
+		case ' ', '\t', '\n', '\r':
+			r.pos++
+		default:
+			return
+		}
+	}
+}
+
+// Kind is the kind of the next JSON value.
+type Kind byte
+
+// The kinds of JSON values.
+const (
+	KindNone   Kind = 0
+	KindObject Kind = '{'
+	KindArray  Kind = '['
+	KindString Kind = '"'
+	KindNumber Kind = '0'
+	KindTrue   Kind = 't'
+	KindFalse  Kind = 'f'
+	KindNull   Kind = 'n'
+)
+
+// Peek returns the kind of the next value without consuming it.
+func (r *Reader) Peek() Kind {
+	if r.err != nil {
+		return KindNone
+	}
+	r.space()
+	if r.pos >= len(r.buf) {
+		r.malformed()
+		return KindNone
+	}
+	switch c := r.buf[r.pos]; c {
+	case '{', '[', '"', 't', 'f', 'n':
+		return Kind(c)
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		return KindNumber
+	}
+	r.malformed()
+	return KindNone
+}
+
+func (r *Reader) literal(s string) bool {
+	if r.pos+len(s) <= len(r.buf) && string(r.buf[r.pos:r.pos+len(s)]) == s {
+		r.pos += len(s)
+		return true
+	}
+	r.malformed()
+	return false
+}
+
+// wrongType records the sentence AWS prints when a scalar of Java type `scalar` was expected and k was found.
+func (r *Reader) wrongType(k Kind, scalar string) {
+	switch k {
+	case KindString:
+		r.Mismatch("STRING_VALUE cannot be converted to " + scalar)
+	case KindNumber:
+		start := r.pos
+		r.number()
+		for _, c := range r.buf[start:r.pos] {
+			if c == '.' || c == 'e' || c == 'E' {
+				r.Mismatch("DECIMAL_VALUE cannot be converted to " + scalar)
+				return
+			}
+		}
+		r.Mismatch("NUMBER_VALUE cannot be converted to " + scalar)
+	case KindTrue:
+		r.Mismatch("TRUE_VALUE cannot be converted to " + scalar)
+	case KindFalse:
+		r.Mismatch("FALSE_VALUE cannot be converted to " + scalar)
+	case KindObject:
+		r.Mismatch("Start of structure or map found where not expected.")
+	case KindArray:
+		r.Mismatch("Unrecognized collection type class java.lang." + scalar)
+	}
+}
+
+// BeginObject enters an object. It returns false for null and on error. javaType is the type that AWS names when a
+// list is found instead.
+func (r *Reader) BeginObject(javaType string) bool {
+	switch k := r.Peek(); k {
+	case KindObject:
+		return r.enter()
+	case KindNull:
+		r.literal("null")
+	case KindArray:
+		r.Mismatch("Unrecognized collection type " + javaType)
+	case KindNone:
+	default:
+		r.Mismatch("Unexpected field type")
+	}
+	return false
+}
+
+// BeginArray enters an array. It returns false for null and on error.
+func (r *Reader) BeginArray() bool {
+	switch k := r.Peek(); k {
+	case KindArray:
+		return r.enter()
+	case KindNull:
+		r.literal("null")
+	case KindObject:
+		r.Mismatch("Start of structure or map found where not expected.")
+	case KindNone:
+	default:
+		r.Mismatch("Unexpected field type")
+	}
+	return false
+}
+
+func (r *Reader) enter() bool {
+	r.pos++
+	r.depth++
+	r.first = true
+	if r.depth > MaxDepth {
+		r.malformed()
+		return false
+	}
+	return true
+}
+
+// next moves to the next entry of the container that `end` closes; false when it is closed or on error.
+func (r *Reader) next(end byte) bool {
+	if r.err != nil {
+		return false
+	}
+	r.space()
+	if r.pos >= len(r.buf) {
+		r.malformed()
+		return false
+	}
+	c := r.buf[r.pos]
+	if c == end {
+		r.pos++
+		r.depth--
+		r.first = false
+		return false
+	}
+	if !r.first {
+		if c != ',' {
+			r.malformed()
+			return false
+		}
+		r.pos++
+		r.space()
+		if r.pos < len(r.buf) && r.buf[r.pos] == end {
+			r.malformed()
+			return false
+		}
+	}
+	r.first = false
+	return true
+}
+
+// NextElem moves to the next element of the array entered last; false at its end.
+func (r *Reader) NextElem() bool { return r.next(']') }
+
+// NextField moves to the next field of the object entered last and returns its name, valid until the next string
+// with an escape is read; false at the object's end.
+func (r *Reader) NextField() ([]byte, bool) {
+	if !r.next('}') {
+		return nil, false
+	}
+	r.space()
+	if r.pos >= len(r.buf) || r.buf[r.pos] != '"' {
+		r.malformed()
+		return nil, false
+	}
+	key := r.rawString()
+	r.space()
+	if r.err != nil || r.pos >= len(r.buf) || r.buf[r.pos] != ':' {
+		r.malformed()
+		return nil, false
+	}
+	r.pos++
+	return key, true
+}
+
+// special[c] is true for bytes that end the fast path over a string: quote, backslash, control and non-ASCII bytes.
+var special = func() (t [256]bool) {
+	for i := range t {
+		t[i] = i < 0x20 || i >= 0x80 || i == '"' || i == '\\'
+	}
+	return
+}()
+
+// plain returns how many leading bytes of b are printable ASCII other than quote and backslash.
+func plain(b []byte) int {
+	const lo, hi = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(b); i += 8 {
+		w := uint64(b[i]) | uint64(b[i+1])<<8 | uint64(b[i+2])<<16 | uint64(b[i+3])<<24 |
+			uint64(b[i+4])<<32 | uint64(b[i+5])<<40 | uint64(b[i+6])<<48 | uint64(b[i+7])<<56
+		q := w ^ (lo * '"')
+		s := w ^ (lo * '\\')
+		if (w|(w-lo*0x20)|(q-lo)|(s-lo))&hi != 0 {
+			break
+		}
+	}
+	for i < len(b) && !special[b[i]] {
+		i++
+	}
+	return i
+}
+
+// rawString reads the string at the current position; the result is a view of the body, or of r.scratch when the
+// string has escapes.
+func (r *Reader) rawString() []byte {
+	r.pos++
+	start := r.pos
+	i := start
+	ascii := true
+	for {
+		i += plain(r.buf[i:])
+		if i >= len(r.buf) {
+			r.malformed()
+			return nil
+		}
+		switch c := r.buf[i]; {
+		case c == '"':
+			r.pos = i + 1
+			s := r.buf[start:i:i]
+			if !ascii && !utf8.Valid(s) {
+				r.malformed()
+				return nil
+			}
+			return s
+		case c == '\\':
+			return r.escapedString(start, i)
+		case c >= 0x80:
+			ascii = false
+			i++
+		default:
+			r.malformed()
+			return nil
+		}
+	}
+}
+
+func (r *Reader) escapedString(start, i int) []byte {
+	begin := len(r.scratch)
+	out := append(r.scratch, r.buf[start:i]...)
+	for {
+		n := plain(r.buf[i:])
+		out = append(out, r.buf[i:i+n]...)
+		i += n
+		if i >= len(r.buf) {
+			r.malformed()
+			return nil
+		}
+		switch c := r.buf[i]; {
+		case c == '"':
+			r.pos = i + 1
+			r.scratch = out
+			s := out[begin:len(out):len(out)]
+			if !utf8.Valid(s) {
+				r.malformed()
+				return nil
+			}
+			return s
+		case c >= 0x80:
+			out = append(out, c)
+			i++
+		case c != '\\' || i+1 >= len(r.buf):
+			r.malformed()
+			return nil
+		default:
+			e := r.buf[i+1]
+			i += 2
+			switch e {
+			case '"', '\\', '/':
+				out = append(out, e)
+			case 'b':
+				out = append(out, '\b')
+			case 'f':
+				out = append(out, '\f')
+			case 'n':
+				out = append(out, '\n')
+			case 'r':
+				out = append(out, '\r')
+			case 't':
+				out = append(out, '\t')
+			case 'u':
+				c1, ok := hex4(r.buf, i)
+				if !ok {
+					r.malformed()
+					return nil
+				}
+				i += 4
+				if utf16.IsSurrogate(c1) {
+					c2, ok := rune(0), false
+					if i+1 < len(r.buf) && r.buf[i] == '\\' && r.buf[i+1] == 'u' {
+						c2, ok = hex4(r.buf, i+2)
+					}
+					if dec := utf16.DecodeRune(c1, c2); ok && dec != utf8.RuneError {
+						c1 = dec
+						i += 6
+					} else {
+						c1 = utf8.RuneError
+					}
+				}
+				out = utf8.AppendRune(out, c1)
+			default:
+				r.malformed()
+				return nil
+			}
+		}
+	}
+}
+
+func hex4(b []byte, i int) (rune, bool) {
+	if i+4 > len(b) {
+		return 0, false
+	}
+	var v rune
+	for _, c := range b[i : i+4] {
+		v <<= 4
+		switch {
+		case c >= '0' && c <= '9':
+			v |= rune(c - '0')
+		case c >= 'a' && c <= 'f':
+			v |= rune(c-'a') + 10
+		case c >= 'A' && c <= 'F':
+			v |= rune(c-'A') + 10
+		default:
+			return 0, false
+		}
+	}
+	return v, true
+}
+
+// number reads the number at the current position and returns its text.
+func (r *Reader) number() []byte {
+	start := r.pos
+	i := r.pos
+	if i < len(r.buf) && r.buf[i] == '-' {
+		i++
+	}
+	digits := func() bool {
+		n := i
+		for i < len(r.buf) && r.buf[i] >= '0' && r.buf[i] <= '9' {
+			i++
+		}
+		return i > n
+	}
+	zero := i < len(r.buf) && r.buf[i] == '0'
+	intStart := i
+	if !digits() || (zero && i-intStart > 1) {
+		r.malformed()
+		return nil
+	}
+	if i < len(r.buf) && r.buf[i] == '.' {
+		i++
+		if !digits() {
+			r.malformed()
+			return nil
+		}
+	}
+	if i < len(r.buf) && (r.buf[i] == 'e' || r.buf[i] == 'E') {
+		i++
+		if i < len(r.buf) && (r.buf[i] == '+' || r.buf[i] == '-') {
+			i++
+		}
+		if !digits() {
+			r.malformed()
+			return nil
+		}
+	}
+	r.pos = i
+	return r.buf[start:i]
+}
+
+// Skip consumes the next value, whatever it is.
+func (r *Reader) Skip() {
+	switch r.Peek() {
+	case KindObject:
+		if r.enter() {
+			for {
+				if _, ok := r.NextField(); !ok {
+					break
+				}
+				r.Skip()
+			}
+		}
+	case KindArray:
+		if r.enter() {
+			for r.NextElem() {
+				r.Skip()
+			}
+		}
+	case KindString:
+		r.rawString()
+	case KindNumber:
+		r.number()
+	case KindTrue:
+		r.literal("true")
+	case KindFalse:
+		r.literal("false")
+	case KindNull:
+		r.literal("null")
+	}
+}
+
+// Bytes reads a string; ok is false for null and on error. The result is a view, see Reader.
+func (r *Reader) Bytes() (s []byte, ok bool) {
+	switch k := r.Peek(); k {
+	case KindString:
+		s = r.rawString()
+		return s, r.err == nil
+	case KindNull:
+		r.literal("null")
+	default:
+		r.wrongType(k, "String")
+	}
+	return nil, false
+}
+
+// String reads a string; ok is false for null and on error. The result is a view, see Reader.
+func (r *Reader) String() (string, bool) {
+	b, ok := r.Bytes()
+	return unsafe.String(unsafe.SliceData(b), len(b)), ok
+}
+
+// Bool reads a boolean; ok is false for null and on error.
+func (r *Reader) Bool() (v, ok bool) {
+	switch k := r.Peek(); k {
+	case KindTrue:
+		return true, r.literal("true")
+	case KindFalse:
+		return false, r.literal("false")
+	case KindNull:
+		r.literal("null")
+	default:
+		r.wrongType(k, "Boolean")
+	}
+	return false, false
+}
+
+// Int reads an integer of the Java type named (Integer or Long); ok is false for null and on error. Fractions are cut
+// off and values out of range are clamped, as AWS's deserializer does.
+func (r *Reader) Int(javaType string) (int64, bool) {
+	switch k := r.Peek(); k {
+	case KindNumber:
+		text := r.number()
+		if r.err != nil {
+			return 0, false
+		}
+		if v, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+			return v, true
+		}
+		f, err := strconv.ParseFloat(string(text), 64)
+		switch {
+		case err != nil && f == 0:
+			return 0, true
+		case f >= math.MaxInt64:
+			return math.MaxInt64, true
+		case f <= math.MinInt64:
+			return math.MinInt64, true
+		}
+		return int64(f), true
+	case KindNull:
+		r.literal("null")
+	default:
+		r.wrongType(k, javaType)
+	}
+	return 0, false
+}
+
+// Float reads a floating point number; ok is false for null and on error.
+func (r *Reader) Float() (float64, bool) {
+	switch k := r.Peek(); k {
+	case KindNumber:
+		text := r.number()
+		f, _ := strconv.ParseFloat(string(text), 64)
+		return f, r.err == nil
+	case KindNull:
+		r.literal("null")
+	default:
+		r.wrongType(k, "Double")
+	}
+	return 0, false
+}
+
+// Blob reads a base64 string into the Arena; ok is false for null and on error.
+func (r *Reader) Blob() ([]byte, bool) {
+	s, ok := r.Bytes()
+	if !ok {
+		return nil, false
+	}
+	start := len(r.Arena)
+	if !r.AppendBase64(s) {
+		return nil, false
+	}
+	return r.Arena[start:len(r.Arena):len(r.Arena)], true
+}
+
+// AppendBase64 appends the bytes that s encodes to the Arena. It records AWS's sentence where s is not base64.
+func (r *Reader) AppendBase64(s []byte) bool {
+	out, err := base64.StdEncoding.Strict().AppendDecode(r.Arena, s)
+	if err == nil {
+		// The library skips line breaks, which AWS does not.
+		for _, c := range s {
+			if c == '\r' || c == '\n' {
+				err = base64.CorruptInputError(0)
+			}
+		}
+	}
+	if err == nil {
+		r.Arena = out
+		return true
+	}
+	switch {
+	case len(s)%4 != 0:
+		r.Mismatch("Base64 encoded length is expected a multiple of 4 bytes but found: " + strconv.Itoa(len(s)))
+	case validAlphabet(s):
+		r.Mismatch("Invalid last non-pad Base64 character dectected")
+	default:
+		r.Mismatch("Invalid Base64 character")
+	}
+	return false
+}
+
+func validAlphabet(s []byte) bool {
+	for _, c := range s {
+		switch {
+		case c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '+', c == '/', c == '=':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// View returns b as a string that shares its memory.
+func View(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
