@@ -17,7 +17,8 @@ const (
 // MaxItemSize is the largest item in bytes, names included ("Quotas in Amazon DynamoDB").
 const MaxItemSize = 400 * 1024
 
-// MaxDepth is the deepest nesting of lists and maps within an item ("Quotas in Amazon DynamoDB").
+// MaxDepth is the deepest nesting of attribute values within an item, the innermost value counted ("Quotas in Amazon
+// DynamoDB"): a scalar may be within 31 lists and maps.
 const MaxDepth = 32
 
 // Invalid returns the attribute's name and AWS's sentence if the item was decoded from JSON that is no item.

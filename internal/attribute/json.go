@@ -19,7 +19,7 @@ const (
 	msgEmptyNumberSet = msgInvalidPrefix + "An number set  may not be empty"
 	msgEmptyBinarySet = msgInvalidPrefix + "Binary sets should not be empty"
 	msgNumberTwice    = "Input collection contains duplicates"
-	msgDepth          = "Nesting Levels have exceeded supported limits"
+	msgDepth          = "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"
 )
 
 const (
@@ -160,6 +160,12 @@ func (d *decoder) sortFields(offsets []int, nested bool) (dropped, count int) {
 // value decodes one attribute value and appends it; found is false for JSON null and on error.
 func (d *decoder) value(depth int) (size int, found bool) {
 	r := d.r
+	if depth >= MaxDepth {
+		d.fail(msgDepth)
+		r.Skip()
+		r.Arena = append(r.Arena, byte(TypeNull))
+		return 0, r.Err() == nil
+	}
 	if !r.BeginObject(javaValue) {
 		return 0, false
 	}
@@ -359,12 +365,6 @@ func duplicateSentence(t Type, elems [][]byte) string {
 
 func (d *decoder) list(depth int) (size int, ok bool) {
 	r := d.r
-	if depth > MaxDepth {
-		d.fail(msgDepth)
-		r.Skip()
-		r.Arena = append(r.Arena, byte(TypeNull))
-		return 0, r.Err() == nil
-	}
 	if !r.BeginArray() {
 		return 0, false
 	}
@@ -388,12 +388,6 @@ func (d *decoder) list(depth int) (size int, ok bool) {
 
 func (d *decoder) mapValue(depth int) (size int, ok bool) {
 	r := d.r
-	if depth > MaxDepth {
-		d.fail(msgDepth)
-		r.Skip()
-		r.Arena = append(r.Arena, byte(TypeNull))
-		return 0, r.Err() == nil
-	}
 	var start int
 	r.Arena, start = beginContainer(r.Arena, TypeM)
 	size, count, ok := d.fields(depth)

@@ -1,0 +1,295 @@
+package catalog
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+)
+
+type tableName struct {
+	Namespace
+	name string
+}
+
+// Catalog is the set of all tables. Lookups take no lock.
+type Catalog struct {
+	store  kv.Store
+	now    func() time.Time
+	tables atomic.Pointer[map[tableName]*Table]
+	change sync.Mutex // held while the set or a table changes
+}
+
+// Open reads the catalog from the store and finishes what a crash interrupted.
+func Open(ctx context.Context, store kv.Store, now func() time.Time) (*Catalog, error) {
+	c := &Catalog{store: store, now: now}
+	tables := map[tableName]*Table{}
+	snap, err := store.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer snap.Close()
+	prefix := keyspace.TableRecords()
+	it, err := snap.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	if err != nil {
+		return nil, err
+	}
+	for it.Next() {
+		t, err := decode(it.Value())
+		if err != nil {
+			it.Close()
+			return nil, fmt.Errorf("description of table %q: %w", it.Key()[len(prefix):], err)
+		}
+		tables[tableName{t.Namespace, t.Name}] = t
+	}
+	if err := it.Close(); err != nil {
+		return nil, err
+	}
+	c.tables.Store(&tables)
+	return c, c.purgeDropped(ctx, snap)
+}
+
+func decode(raw []byte) (*Table, error) {
+	t := new(Table)
+	if err := json.Unmarshal(raw, t); err != nil {
+		return nil, err
+	}
+	t.prepare()
+	return t, nil
+}
+
+// Get returns the table of that name, or nil.
+func (c *Catalog) Get(ns Namespace, name string) *Table {
+	t := (*c.tables.Load())[tableName{ns, name}]
+	if t == nil || t.DeletingUntil == 0 || c.now().UnixMilli() < t.DeletingUntil {
+		return t
+	}
+	return nil
+}
+
+// List returns up to limit names of tables of the namespace that sort behind after, and whether there are more.
+func (c *Catalog) List(ns Namespace, after string, limit int) (names []string, more bool) {
+	for key, t := range *c.tables.Load() {
+		if key.Namespace == ns && key.name > after && c.Get(ns, t.Name) != nil {
+			names = append(names, t.Name)
+		}
+	}
+	sort.Strings(names)
+	if len(names) > limit {
+		return names[:limit], true
+	}
+	return names, false
+}
+
+// Create adds a table, to which it gives an id. It returns the table that stands in the way if the name is taken.
+func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error) {
+	c.change.Lock()
+	defer c.change.Unlock()
+	if old := c.Get(t.Namespace, t.Name); old != nil {
+		return old, nil
+	}
+	if err := c.finishDelete(ctx, t.Namespace, t.Name); err != nil {
+		return nil, err
+	}
+	err = kv.Update(ctx, c.store, kv.TxnOpt{Hint: [][]byte{keyspace.LastTableID()}}, func(txn kv.Txn) error {
+		last, err := txn.Get(keyspace.LastTableID())
+		if err != nil {
+			return err
+		}
+		t.ID = 1
+		if last != nil {
+			t.ID = binary.BigEndian.Uint32(last) + 1
+		}
+		if err := txn.Put(keyspace.LastTableID(), binary.BigEndian.AppendUint32(nil, t.ID)); err != nil {
+			return err
+		}
+		return putTable(txn, t)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return nil, c.publish(t)
+}
+
+func putTable(txn kv.Txn, t *Table) error {
+	raw, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	return txn.Put(keyspace.TableRecord(t.Account, t.Region, t.Name), raw)
+}
+
+// publish makes a copy of t, with no memory of the request's, the one that lookups find.
+func (c *Catalog) publish(t *Table) error {
+	raw, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	fresh, err := decode(raw)
+	if err != nil {
+		return err
+	}
+	tables := maps.Clone(*c.tables.Load())
+	tables[tableName{fresh.Namespace, fresh.Name}] = fresh
+	c.tables.Store(&tables)
+	return nil
+}
+
+// Change applies change to a copy of the table and stores and publishes it. It returns nil if there is no such table; an
+// error of change is returned as it is and nothing is changed.
+func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change func(*Table) error) (*Table, error) {
+	c.change.Lock()
+	defer c.change.Unlock()
+	old := c.Get(ns, name)
+	if old == nil {
+		return nil, nil
+	}
+	raw, err := json.Marshal(old)
+	if err != nil {
+		return nil, err
+	}
+	t, err := decode(raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := change(t); err != nil {
+		return nil, err
+	}
+	old.use.Lock()
+	defer old.use.Unlock()
+	if err := kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error { return putTable(txn, t) }); err != nil {
+		return nil, err
+	}
+	if err := c.publish(t); err != nil {
+		return nil, err
+	}
+	old.retire()
+	return c.Get(ns, name), nil
+}
+
+// Delete removes a table for which check returns nil, now or, if linger is not 0, after that time in status DELETING.
+func (c *Catalog) Delete(ctx context.Context, ns Namespace, name string, linger time.Duration, check func(*Table) error) (*Table, error) {
+	t, err := c.Change(ctx, ns, name, func(t *Table) error {
+		if err := check(t); err != nil {
+			return err
+		}
+		t.DeletingUntil = c.now().Add(linger).UnixMilli()
+		return nil
+	})
+	if err != nil || linger > 0 {
+		return t, err
+	}
+	c.change.Lock()
+	defer c.change.Unlock()
+	gone := (*c.tables.Load())[tableName{ns, name}]
+	return gone, c.finishDelete(ctx, ns, name)
+}
+
+// finishDelete removes the remains of a table whose time in DELETING is over.
+func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) error {
+	t := (*c.tables.Load())[tableName{ns, name}]
+	if t == nil || t.DeletingUntil == 0 || c.now().UnixMilli() < t.DeletingUntil {
+		return nil
+	}
+	t.use.Lock()
+	defer t.use.Unlock()
+	err := kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
+		if err := txn.Put(keyspace.DroppedTable(t.ID), nil); err != nil {
+			return err
+		}
+		return txn.Delete(keyspace.TableRecord(t.Account, t.Region, t.Name), 0)
+	})
+	if err != nil {
+		return err
+	}
+	tables := maps.Clone(*c.tables.Load())
+	delete(tables, tableName{ns, name})
+	c.tables.Store(&tables)
+	t.retire()
+	return c.purge(ctx, t.ID)
+}
+
+// purge removes a dropped table's items; it may be repeated.
+func (c *Catalog) purge(ctx context.Context, id uint32) error {
+	prefix := keyspace.TablePrefix(id)
+	if err := c.store.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
+		return err
+	}
+	return kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
+		if err := txn.Delete(keyspace.Counters(id), 0); err != nil {
+			return err
+		}
+		return txn.Delete(keyspace.DroppedTable(id), 0)
+	})
+}
+
+func (c *Catalog) purgeDropped(ctx context.Context, snap kv.Reader) error {
+	prefix := keyspace.DroppedTables()
+	it, err := snap.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	if err != nil {
+		return err
+	}
+	var ids []uint32
+	for it.Next() {
+		ids = append(ids, keyspace.DroppedTableID(it.Key()))
+	}
+	if err := it.Close(); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := c.purge(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Stats are the number of items and their size in bytes, of the table (at 0) and of each index (at its ID).
+type Stats struct{ counters []int64 }
+
+// Items returns the number of items in the index; 0 is the table itself.
+func (s Stats) Items(index uint8) int64 { return s.at(2 * int(index)) }
+
+// Bytes returns the size of the items in the index; 0 is the table itself.
+func (s Stats) Bytes(index uint8) int64 { return s.at(2*int(index) + 1) }
+
+func (s Stats) at(i int) int64 {
+	if i < len(s.counters) {
+		return max(0, s.counters[i])
+	}
+	return 0
+}
+
+// Stats returns the table's counters.
+func (c *Catalog) Stats(ctx context.Context, t *Table) (Stats, error) {
+	r, err := c.store.Latest(ctx)
+	if err != nil {
+		return Stats{}, err
+	}
+	defer r.Close()
+	val, err := r.Get(keyspace.Counters(t.ID))
+	return Stats{kv.DecodeCounters(val)}, err
+}
+
+// TableFromARN splits a table's or index's Amazon Resource Name; ok is false if arn is none.
+func TableFromARN(arn string) (ns Namespace, table string, ok bool) {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "dynamodb" {
+		return ns, "", false
+	}
+	rest, found := strings.CutPrefix(parts[5], "table/")
+	if !found {
+		return ns, "", false
+	}
+	table, _, _ = strings.Cut(rest, "/")
+	return Namespace{Account: parts[4], Region: parts[3]}, table, true
+}

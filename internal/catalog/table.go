@@ -1,0 +1,261 @@
+// Package catalog keeps the tables' descriptions: what they are called, their keys, indexes, settings and status.
+//
+// A *Table is immutable once published; a change publishes a new one. Writers hold Table.Use while they commit, so that a
+// table is not changed or dropped under them.
+package catalog
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/keyspace"
+)
+
+// Namespace is what table names are unique in.
+type Namespace struct {
+	Account string // twelve digits
+	Region  string
+}
+
+// KeyAttribute is one attribute of a key and its type, which is S, N or B.
+type KeyAttribute struct {
+	Name string
+	Type attribute.Type
+}
+
+// KeySchema is the key of a table or index. A table has one partition key attribute and at most one sort key attribute; a
+// GSI has up to four of each.
+type KeySchema struct {
+	Partition []KeyAttribute
+	Sort      []KeyAttribute `json:",omitempty"`
+}
+
+// Attributes calls yield for each key attribute, partition key first.
+func (k *KeySchema) Attributes(yield func(KeyAttribute) bool) {
+	for _, a := range k.Partition {
+		if !yield(a) {
+			return
+		}
+	}
+	for _, a := range k.Sort {
+		if !yield(a) {
+			return
+		}
+	}
+}
+
+// Len returns the number of key attributes.
+func (k *KeySchema) Len() int { return len(k.Partition) + len(k.Sort) }
+
+// Has reports whether the attribute is part of the key.
+func (k *KeySchema) Has(name string) bool {
+	for _, a := range k.Partition {
+		if a.Name == name {
+			return true
+		}
+	}
+	for _, a := range k.Sort {
+		if a.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Throughput is a provisioned throughput, in capacity units per second, and its history.
+type Throughput struct {
+	Read, Write    int64
+	LastIncrease   int64 `json:",omitempty"` // milliseconds since 1970
+	LastDecrease   int64 `json:",omitempty"` // milliseconds since 1970
+	DecreasesToday int64 `json:",omitempty"`
+}
+
+// OnDemand is the maximum throughput of an on-demand table or GSI in request units per second; -1 is none.
+type OnDemand struct{ MaxRead, MaxWrite int64 }
+
+// Warm is the warm throughput in units per second.
+type Warm struct{ Read, Write int64 }
+
+// Projection says which attributes an index holds: ALL, KEYS_ONLY or INCLUDE with further attributes.
+type Projection struct {
+	Type       string
+	Attributes []string `json:",omitempty"`
+}
+
+// Index is a secondary index.
+type Index struct {
+	ID         uint8 // in its keys; 1 and up
+	Name       string
+	Global     bool
+	Key        KeySchema
+	Projection Projection
+	Throughput Throughput
+	OnDemand   *OnDemand `json:",omitempty"`
+	Warm       *Warm     `json:",omitempty"`
+
+	projected map[string]struct{} // attributes held; nil for all
+}
+
+// Holds reports whether the index holds the attribute.
+func (x *Index) Holds(name string) bool {
+	if x.projected == nil {
+		return true
+	}
+	_, ok := x.projected[name]
+	return ok
+}
+
+// HoldsAll reports whether the index holds every attribute of its items.
+func (x *Index) HoldsAll() bool { return x.projected == nil }
+
+// Stream is a table's stream specification. Records are not written yet.
+type Stream struct {
+	Enabled  bool
+	ViewType string
+	Label    string // the time at which it was enabled
+}
+
+// Tag is a key with a value.
+type Tag struct{ Key, Value string }
+
+// Table is the description of a table.
+type Table struct {
+	Namespace
+	Name       string
+	ID         uint32 // in its keys; never used again
+	UUID       string
+	Created    int64 // milliseconds since 1970
+	Attributes []KeyAttribute
+	Key        KeySchema
+	Indexes    []*Index `json:",omitempty"`
+
+	OnDemandBilling    bool
+	BillingModeSet     bool  `json:",omitempty"` // whether a billing mode was ever given explicitly
+	SwitchedToOnDemand int64 `json:",omitempty"` // milliseconds since 1970
+	Throughput         Throughput
+	OnDemand           *OnDemand `json:",omitempty"`
+	Warm               *Warm     `json:",omitempty"`
+
+	TableClass         string `json:",omitempty"` // empty if never given
+	TableClassUpdated  int64  `json:",omitempty"` // milliseconds since 1970
+	DeletionProtection bool   `json:",omitempty"`
+	SSEKey             string `json:",omitempty"` // ARN of the KMS key; empty for the key owned by the service
+	Stream             *Stream
+	Tags               []Tag `json:",omitempty"`
+
+	// The status is ACTIVE but for the time until a change takes effect; all in milliseconds since 1970.
+	CreatingUntil int64 `json:",omitempty"`
+	UpdatingUntil int64 `json:",omitempty"`
+	DeletingUntil int64 `json:",omitempty"` // once deletion was asked for
+
+	use      *sync.RWMutex
+	replaced *atomic.Bool
+}
+
+// Statuses of tables and indexes.
+const (
+	Creating = "CREATING"
+	Updating = "UPDATING"
+	Deleting = "DELETING"
+	Active   = "ACTIVE"
+)
+
+// Status returns the table's status at the time.
+func (t *Table) Status(now time.Time) string {
+	ms := now.UnixMilli()
+	switch {
+	case t.DeletingUntil != 0:
+		return Deleting
+	case ms < t.CreatingUntil:
+		return Creating
+	case ms < t.UpdatingUntil:
+		return Updating
+	}
+	return Active
+}
+
+// Serves reports whether items of the table can be read and written at the time.
+func (t *Table) Serves(now time.Time) bool {
+	s := t.Status(now)
+	return s == Active || s == Updating
+}
+
+// ARN returns the table's Amazon Resource Name.
+func (t *Table) ARN() string { return ARN(t.Namespace, t.Name) }
+
+// ARN returns the Amazon Resource Name of a table.
+func ARN(ns Namespace, table string) string {
+	return "arn:aws:dynamodb:" + ns.Region + ":" + ns.Account + ":table/" + table
+}
+
+// Index returns the index of that name, or nil.
+func (t *Table) Index(name string) *Index {
+	for _, x := range t.Indexes {
+		if x.Name == name {
+			return x
+		}
+	}
+	return nil
+}
+
+// HasLocalIndexes reports whether the table has an LSI, and so item collections with a size limit.
+func (t *Table) HasLocalIndexes() bool {
+	for _, x := range t.Indexes {
+		if !x.Global {
+			return true
+		}
+	}
+	return false
+}
+
+// Use keeps the table from being changed or dropped until the returned function is called. It returns false if that has
+// already happened; the caller then looks the table up again.
+func (t *Table) Use() (done func(), ok bool) {
+	t.use.RLock()
+	if t.replaced.Load() {
+		t.use.RUnlock()
+		return nil, false
+	}
+	return t.use.RUnlock, true
+}
+
+// AppendItemKey appends the key under which the item with this primary key is stored. The values must have been checked.
+func (t *Table) AppendItemKey(dst []byte, primary attribute.Item) []byte {
+	var buf [256]byte
+	partition := AppendKeyValues(buf[:0], t.Key.Partition, primary)
+	dst = keyspace.AppendPartition(dst, t.ID, 0, partition)
+	return AppendKeyValues(dst, t.Key.Sort, primary)
+}
+
+// AppendKeyValues appends the encoded values that the item has for the key attributes.
+func AppendKeyValues(dst []byte, attrs []KeyAttribute, it attribute.Item) []byte {
+	for _, a := range attrs {
+		dst = keyspace.AppendValue(dst, it.Get(a.Name))
+	}
+	return dst
+}
+
+// prepare derives what is not stored.
+func (t *Table) prepare() {
+	t.use, t.replaced = new(sync.RWMutex), new(atomic.Bool)
+	for _, x := range t.Indexes {
+		if x.Projection.Type == "ALL" {
+			continue
+		}
+		x.projected = make(map[string]struct{})
+		for a := range x.Key.Attributes {
+			x.projected[a.Name] = struct{}{}
+		}
+		for a := range t.Key.Attributes {
+			x.projected[a.Name] = struct{}{}
+		}
+		for _, name := range x.Projection.Attributes {
+			x.projected[name] = struct{}{}
+		}
+	}
+}
+
+// retire marks the table as one that is no longer the published one.
+func (t *Table) retire() { t.replaced.Store(true) }

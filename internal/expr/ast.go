@@ -1,0 +1,157 @@
+// Package expr is DynamoDB's expression language: condition, filter, key condition, projection and update expressions, and
+// the legacy parameters, which lower to the same tree.
+//
+// It works in phases, in the order in which AWS reports their errors:
+//
+//  1. Parse: syntax, function names, numbers of operands, reserved words, limits. It depends on the text alone, so its
+//     result is cached (Cache).
+//  2. Bind: placeholders are resolved and the static types of values checked (Scope).
+//  3. Evaluate, against items as bytes. Nothing is built but by update expressions.
+//
+// Errors are reasons without their prefix; the caller puts "Invalid ConditionExpression: " before them, since only it
+// knows the parameter's name (see Error).
+package expr
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/statordb/stator/internal/attribute"
+)
+
+// Limits of expressions, from "Quotas in Amazon DynamoDB", section "Expression parameters".
+const (
+	// MaxSize is the largest expression in bytes.
+	MaxSize = 4096
+	// MaxOperators is the largest number of operators and functions in an expression.
+	MaxOperators = 300
+	// MaxInOperands is the largest number of operands behind IN.
+	MaxInOperands = 100
+	// MaxPathLevels is the largest number of elements of a document path.
+	MaxPathLevels = 32
+	// MaxPlaceholder is the longest placeholder in bytes, its # or : included.
+	MaxPlaceholder = 255
+	// MaxValuesSize is the largest size in bytes of all values of ExpressionAttributeValues.
+	MaxValuesSize = 2 * 1024 * 1024
+)
+
+// Error is the reason why an expression is invalid.
+type Error struct {
+	Reason string
+	// Bare tells that AWS prints the reason without "Invalid …Expression: " before it.
+	Bare bool
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.Reason }
+
+func errorf(parts ...string) *Error { return &Error{Reason: strings.Join(parts, "")} }
+
+// PathElem is one element of a document path: an attribute name, literal or a #placeholder, or a list index.
+type PathElem struct {
+	Name    string // "" for an index
+	Index   int
+	IsIndex bool
+}
+
+// Path is a document path.
+type Path []PathElem
+
+// placeholder reports whether a name must be looked up in ExpressionAttributeNames.
+func placeholder(name string) bool { return len(name) > 0 && name[0] == '#' }
+
+// Op is what a node does.
+type Op uint8
+
+// The operators and functions.
+const (
+	OpPath Op = iota
+	OpValue
+	OpAnd
+	OpOr
+	OpNot
+	OpEQ
+	OpNE
+	OpLT
+	OpLE
+	OpGT
+	OpGE
+	OpBetween
+	OpIn
+	OpExists
+	OpNotExists
+	OpType
+	OpBeginsWith
+	OpContains
+	OpSize
+	OpIfNotExists
+	OpListAppend
+	OpPlus
+	OpMinus
+	// Only legacy parameters make these.
+	OpNotContains
+)
+
+var opNames = [...]string{
+	OpAnd: "AND", OpOr: "OR", OpNot: "NOT", OpEQ: "=", OpNE: "<>", OpLT: "<", OpLE: "<=", OpGT: ">", OpGE: ">=",
+	OpBetween: "BETWEEN", OpIn: "IN", OpExists: "attribute_exists", OpNotExists: "attribute_not_exists",
+	OpType: "attribute_type", OpBeginsWith: "begins_with", OpContains: "contains", OpSize: "size",
+	OpIfNotExists: "if_not_exists", OpListAppend: "list_append", OpPlus: "+", OpMinus: "-", OpNotContains: "NOT_CONTAINS",
+}
+
+// String returns the operator as AWS prints it.
+func (o Op) String() string { return opNames[o] }
+
+// Node is a node of a condition or of an update's operand.
+type Node struct {
+	Op   Op
+	Args []*Node
+	Path Path   // OpPath
+	Name string // OpValue: the :placeholder; "" for a literal
+	Lit  attribute.Value
+}
+
+// Condition is a parsed condition, filter or key condition expression.
+type Condition struct{ Root *Node }
+
+// Projection is a parsed projection expression.
+type Projection struct{ Paths []Path }
+
+// Section is a section of an update expression.
+type Section uint8
+
+// The sections of an update expression.
+const (
+	SectionSet Section = iota
+	SectionRemove
+	SectionAdd
+	SectionDelete
+)
+
+var sectionNames = [...]string{"SET", "REMOVE", "ADD", "DELETE"}
+
+// Action is one action of an update expression.
+type Action struct {
+	Section Section
+	Path    Path
+	Operand *Node // nil for REMOVE
+}
+
+// Update is a parsed update expression.
+type Update struct{ Actions []Action }
+
+// text prints a path as AWS does in messages: [a, [0], b]. Placeholders are resolved by s, which may be nil.
+func (p Path) text(s *Scope) string {
+	parts := make([]string, len(p))
+	for i, e := range p {
+		switch {
+		case e.IsIndex:
+			parts[i] = "[" + strconv.Itoa(e.Index) + "]"
+		case s != nil:
+			parts[i] = s.name(e.Name)
+		default:
+			parts[i] = e.Name
+		}
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
+}

@@ -1,0 +1,445 @@
+package expr
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// Scope is what the placeholders of a request's expressions stand for. It notes which are used.
+type Scope struct {
+	names      smithy.Map[string]
+	values     attribute.Item
+	usedNames  uint64 // a bit each for the first 64; others are looked for in rest
+	usedValues uint64
+	rest       map[string]struct{}
+}
+
+// NewScope checks ExpressionAttributeNames and ExpressionAttributeValues; nil is for what the request does not have.
+func NewScope(names smithy.Map[string], values attribute.Item) (*Scope, error) {
+	if names != nil {
+		if err := checkNames(names); err != nil {
+			return nil, err
+		}
+	}
+	if values != nil {
+		if err := checkValues(values); err != nil {
+			return nil, err
+		}
+	}
+	return &Scope{names: names, values: values}, nil
+}
+
+func checkNames(names smithy.Map[string]) *Error {
+	const where = "ExpressionAttributeNames"
+	if len(names) == 0 {
+		return bare(where, " must not be empty")
+	}
+	for _, n := range names {
+		switch {
+		case !validPlaceholder(n.Key, '#'):
+			return bare(where, " contains invalid key: Syntax error; key: \"", n.Key, "\"")
+		case len(n.Key) > MaxPlaceholder:
+			return bare(where, " contains invalid key: The expression attribute map contains a key that is too long; size of key: ", strconv.Itoa(len(n.Key)))
+		case n.Value == "":
+			return bare(where, " contains invalid value: Empty attribute name for key ", n.Key)
+		case len(n.Value) > 65535:
+			return bare(where, " contains invalid value: Attribute name is too large, must be less than 65536 bytes for key ", n.Key)
+		}
+	}
+	return nil
+}
+
+func checkValues(values attribute.Item) *Error {
+	const where = "ExpressionAttributeValues"
+	if name, problem, invalid := values.Invalid(); invalid {
+		return bare(where, " contains invalid value: ", problem, " for key ", name)
+	}
+	if values.Len() == 0 {
+		return bare(where, " must not be empty")
+	}
+	for key := range values.Fields {
+		if !validPlaceholder(string(key), ':') {
+			return bare(where, " contains invalid key: Syntax error; key: \"", string(key), "\"")
+		}
+		if len(key) > MaxPlaceholder {
+			return bare(where, " contains invalid key: The expression attribute map contains a key that is too long; size of key: ", strconv.Itoa(len(key)))
+		}
+	}
+	if values.Size() > MaxValuesSize {
+		return bare(where, " exceeds max size")
+	}
+	return nil
+}
+
+func bare(parts ...string) *Error { return &Error{Reason: strings.Join(parts, ""), Bare: true} }
+
+func validPlaceholder(key string, sigil byte) bool {
+	if len(key) < 2 || key[0] != sigil {
+		return false
+	}
+	for i := 1; i < len(key); i++ {
+		if !isWord(key[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// Unused returns the error for placeholders that no expression used, or nil.
+func (s *Scope) Unused() error {
+	var unused []string
+	for i, n := range s.names {
+		if !s.used(s.usedNames, i, n.Key) {
+			unused = append(unused, n.Key)
+		}
+	}
+	if len(unused) > 0 {
+		return bare("Value provided in ExpressionAttributeNames unused in expressions: keys: {", strings.Join(unused, ", "), "}")
+	}
+	i := 0
+	for key := range s.values.Fields {
+		if !s.used(s.usedValues, i, string(key)) {
+			unused = append(unused, string(key))
+		}
+		i++
+	}
+	if len(unused) > 0 {
+		return bare("Value provided in ExpressionAttributeValues unused in expressions: keys: {", strings.Join(unused, ", "), "}")
+	}
+	return nil
+}
+
+func (s *Scope) used(bits uint64, i int, key string) bool {
+	if i < 64 {
+		return bits&(1<<i) != 0
+	}
+	_, ok := s.rest[key]
+	return ok
+}
+
+func (s *Scope) use(bits *uint64, i int, key string) {
+	if i < 64 {
+		*bits |= 1 << i
+		return
+	}
+	if s.rest == nil {
+		s.rest = map[string]struct{}{}
+	}
+	s.rest[key] = struct{}{}
+}
+
+// name returns the attribute name that a path element's name stands for.
+func (s *Scope) name(n string) string {
+	if placeholder(n) {
+		if v, ok := s.names.Get(n); ok {
+			return v
+		}
+	}
+	return n
+}
+
+// value returns the value of an OpValue node.
+func (s *Scope) value(n *Node) attribute.Value {
+	if n.Lit != nil {
+		return n.Lit
+	}
+	return s.values.Get(n.Name)
+}
+
+// bindPath notes the names that a path uses and fails on those that are not defined.
+func (s *Scope) bindPath(p Path) {
+	for _, e := range p {
+		if !placeholder(e.Name) {
+			continue
+		}
+		found := false
+		for i := range s.names {
+			if s.names[i].Key == e.Name {
+				s.use(&s.usedNames, i, e.Name)
+				found = true
+			}
+		}
+		if !found {
+			panic(errorf("An expression attribute name used in the document path is not defined; attribute name: ", e.Name))
+		}
+	}
+}
+
+// bindNode resolves the placeholders of a tree.
+func (s *Scope) bindNode(n *Node) {
+	switch n.Op {
+	case OpPath:
+		s.bindPath(n.Path)
+	case OpValue:
+		if n.Lit != nil {
+			return
+		}
+		i, found := 0, false
+		for key := range s.values.Fields {
+			if string(key) == n.Name {
+				s.use(&s.usedValues, i, n.Name)
+				found = true
+				break
+			}
+			i++
+		}
+		if !found {
+			panic(errorf("An expression attribute value used in expression is not defined; attribute value: ", n.Name))
+		}
+	}
+	for _, a := range n.Args {
+		s.bindNode(a)
+	}
+}
+
+// BindCondition resolves the condition's placeholders and checks its static types.
+func (s *Scope) BindCondition(c *Condition) (err error) {
+	defer catch(&err)
+	s.bindNode(c.Root)
+	s.typeCheck(c.Root)
+	return nil
+}
+
+// samePath reports whether two paths are the same attribute.
+func (s *Scope) samePath(a, b Path) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].IsIndex != b[i].IsIndex || a[i].Index != b[i].Index || s.name(a[i].Name) != s.name(b[i].Name) {
+			return false
+		}
+	}
+	return true
+}
+
+// typeCheck checks a condition's operands as far as their types are known without an item.
+func (s *Scope) typeCheck(n *Node) {
+	for _, a := range n.Args {
+		s.typeCheck(a)
+	}
+	switch n.Op {
+	case OpEQ, OpNE, OpIn:
+		s.distinct(n)
+	case OpLT, OpLE, OpGT, OpGE:
+		s.distinct(n)
+		s.ordered(n)
+	case OpBetween:
+		s.distinct(n)
+		s.ordered(n)
+		s.bounds(n)
+	case OpBeginsWith:
+		s.distinct(n)
+		for _, a := range n.Args {
+			if t := s.static(a); t != attribute.TypeNone && t != attribute.TypeS && t != attribute.TypeB {
+				panic(wrongType(n.Op, t.String()))
+			}
+		}
+	case OpContains:
+		s.distinct(n)
+	case OpSize:
+		switch t := s.static(n.Args[0]); t {
+		case attribute.TypeN, attribute.TypeTrue, attribute.TypeFalse, attribute.TypeNull:
+			panic(wrongType(n.Op, t.String()))
+		}
+	case OpType:
+		s.attributeType(n)
+	}
+}
+
+func (s *Scope) distinct(n *Node) {
+	first := n.Args[0]
+	if first.Op != OpPath {
+		return
+	}
+	for _, a := range n.Args[1:] {
+		if a.Op == OpPath && s.samePath(first.Path, a.Path) {
+			panic(errorf("The first operand must be distinct from the remaining operands for this operator or function; operator: ",
+				n.Op.String(), ", first operand: ", first.Path.text(s)))
+		}
+	}
+}
+
+// static returns the type of an operand if it is known without an item.
+func (s *Scope) static(n *Node) attribute.Type {
+	switch n.Op {
+	case OpValue:
+		return s.value(n).Type()
+	case OpSize:
+		return attribute.TypeN
+	}
+	return attribute.TypeNone
+}
+
+func (s *Scope) ordered(n *Node) {
+	for _, a := range n.Args {
+		switch t := s.static(a); t {
+		case attribute.TypeNone, attribute.TypeS, attribute.TypeN, attribute.TypeB:
+		default:
+			panic(wrongType(n.Op, t.String()))
+		}
+	}
+}
+
+func (s *Scope) bounds(n *Node) {
+	low, high := n.Args[1], n.Args[2]
+	if low.Op != OpValue || high.Op != OpValue {
+		return
+	}
+	l, h := s.value(low), s.value(high)
+	operands := "; lower bound operand: AttributeValue: " + l.String() + ", upper bound operand: AttributeValue: " + h.String()
+	if l.Type() != h.Type() {
+		panic(errorf("The BETWEEN operator requires same data type for lower and upper bounds", operands))
+	}
+	if c, ok := attribute.Compare(l, h); ok && c > 0 {
+		panic(errorf("The BETWEEN operator requires upper bound to be greater than or equal to lower bound", operands))
+	}
+}
+
+func (s *Scope) attributeType(n *Node) {
+	t := n.Args[1]
+	if t.Op != OpValue {
+		panic(wrongType(n.Op, "{NS,SS,L,BS,N,M,B,BOOL,NULL,S}"))
+	}
+	v := s.value(t)
+	if v.Type() != attribute.TypeS {
+		panic(wrongType(n.Op, v.Type().String()))
+	}
+	switch v.Text() {
+	case "S", "N", "B", "SS", "NS", "BS", "L", "M", "NULL", "BOOL":
+	default:
+		panic(errorf("Invalid attribute type name found; type: ", v.Text(), ", valid types: {B,NULL,SS,BOOL,L,BS,N,NS,S,M}"))
+	}
+}
+
+// BindProjection resolves the projection's placeholders and checks that no two paths overlap.
+func (s *Scope) BindProjection(p *Projection) (err error) {
+	defer catch(&err)
+	for _, path := range p.Paths {
+		s.bindPath(path)
+	}
+	s.checkOverlap(p.Paths)
+	return nil
+}
+
+// checkOverlap fails if one path is another's beginning, or one has an index where another has a name.
+func (s *Scope) checkOverlap(paths []Path) {
+	for i := 1; i < len(paths); i++ {
+		for j := 0; j < i; j++ {
+			s.checkPair(paths[j], paths[i])
+		}
+	}
+}
+
+func (s *Scope) checkPair(a, b Path) {
+	how := "overlap"
+	for k := 0; k < len(a) && k < len(b); k++ {
+		if a[k].IsIndex != b[k].IsIndex {
+			how = "conflict"
+			break
+		}
+		if a[k].Index != b[k].Index || s.name(a[k].Name) != s.name(b[k].Name) {
+			return
+		}
+	}
+	panic(errorf("Two document paths ", how, " with each other; must remove or rewrite one of these paths; path one: ",
+		a.text(s), ", path two: ", b.text(s)))
+}
+
+// BindUpdate resolves the update's placeholders and checks paths and static types.
+func (s *Scope) BindUpdate(u *Update) (err error) {
+	defer catch(&err)
+	paths := make([]Path, len(u.Actions))
+	for i, a := range u.Actions {
+		s.bindPath(a.Path)
+		if a.Operand != nil {
+			s.bindNode(a.Operand)
+		}
+		paths[i] = a.Path
+	}
+	s.checkOverlap(paths)
+	for _, a := range u.Actions {
+		switch a.Section {
+		case SectionSet:
+			s.updateTypes(a.Operand)
+		case SectionAdd:
+			s.actionType(a, "ADD", attribute.TypeN, attribute.TypeSS, attribute.TypeNS, attribute.TypeBS)
+		case SectionDelete:
+			s.actionType(a, "DELETE", attribute.TypeSS, attribute.TypeNS, attribute.TypeBS)
+		}
+	}
+	return nil
+}
+
+var javaTypeNames = map[attribute.Type]string{
+	attribute.TypeS: "STRING", attribute.TypeN: "NUMBER", attribute.TypeB: "BINARY", attribute.TypeTrue: "BOOLEAN",
+	attribute.TypeFalse: "BOOLEAN", attribute.TypeNull: "NULL", attribute.TypeL: "LIST", attribute.TypeM: "MAP",
+	attribute.TypeSS: "STRING_SET", attribute.TypeNS: "NUMBER_SET", attribute.TypeBS: "BINARY_SET",
+}
+
+// JavaTypeName returns the type's name as AWS prints it in the sentences about ADD and DELETE.
+func JavaTypeName(t attribute.Type) string { return javaTypeNames[t] }
+
+func (s *Scope) actionType(a Action, name string, allowed ...attribute.Type) {
+	t := s.value(a.Operand).Type()
+	for _, ok := range allowed {
+		if t == ok {
+			return
+		}
+	}
+	panic(errorf("Incorrect operand type for operator or function; operator: ", name, ", operand type: ", JavaTypeName(t),
+		", typeSet: ALLOWED_FOR_", name, "_OPERAND"))
+}
+
+func (s *Scope) updateTypes(n *Node) {
+	for _, a := range n.Args {
+		s.updateTypes(a)
+	}
+	want := attribute.TypeNone
+	switch n.Op {
+	case OpPlus, OpMinus:
+		want = attribute.TypeN
+	case OpListAppend:
+		want = attribute.TypeL
+	default:
+		return
+	}
+	for _, a := range n.Args {
+		switch t := s.updateStatic(a); t {
+		case attribute.TypeNone, want:
+		default:
+			panic(wrongType(n.Op, t.String()))
+		}
+	}
+}
+
+func (s *Scope) updateStatic(n *Node) attribute.Type {
+	switch n.Op {
+	case OpValue:
+		return s.value(n).Type()
+	case OpPlus, OpMinus:
+		return attribute.TypeN
+	case OpListAppend:
+		return attribute.TypeL
+	}
+	return attribute.TypeNone
+}
+
+// Attributes calls yield with the name of the first element of each path in the tree.
+func (s *Scope) Attributes(n *Node, yield func(name string, path Path) bool) bool {
+	if n.Op == OpPath && !yield(s.name(n.Path[0].Name), n.Path) {
+		return false
+	}
+	for _, a := range n.Args {
+		if !s.Attributes(a, yield) {
+			return false
+		}
+	}
+	return true
+}
+
+// First returns the attribute name with which a path begins.
+func (s *Scope) First(p Path) string { return s.name(p[0].Name) }

@@ -1,0 +1,231 @@
+package expr
+
+import (
+	"github.com/statordb/stator/internal/attribute"
+)
+
+// The sentences of AWS for updates that an item does not allow.
+const (
+	msgMissingOperand = "The provided expression refers to an attribute that does not exist in the item"
+	msgOperandType    = "An operand in the update expression has an incorrect data type"
+	msgInvalidPath    = "The document path provided in the update expression is invalid for update"
+)
+
+func evalError(reason string) *Error { return &Error{Reason: reason, Bare: true} }
+
+// edit is what an update does at a path: put a value, or remove what is there.
+type edit struct {
+	val    attribute.Value
+	remove bool
+}
+
+// Apply returns the item after a bound update. All operands are evaluated against the item as it is. A nil item has no
+// attributes; the key's attributes must be in it.
+func (s *Scope) Apply(u *Update, it attribute.Item) (out attribute.Item, err error) {
+	defer catch(&err)
+	var root pathTree
+	for _, a := range u.Actions {
+		e := s.evaluate(a, it)
+		if e != nil {
+			root.add(s, a.Path).edit = e
+		} else {
+			s.requireParent(a.Path, it)
+		}
+	}
+	root.sort()
+	var b attribute.Builder
+	b.Grow(len(it) + 128)
+	kids := root.kids
+	for name, v := range it.Fields {
+		for len(kids) > 0 && kids[0].name < string(name) {
+			kids[0].create(&b)
+			kids = kids[1:]
+		}
+		if len(kids) > 0 && kids[0].name == string(name) {
+			if v := kids[0].apply(v); v != nil {
+				b.Add(name, v)
+			}
+			kids = kids[1:]
+			continue
+		}
+		b.Add(name, v)
+	}
+	for _, k := range kids {
+		k.create(&b)
+	}
+	return b.Item(), nil
+}
+
+// requireParent fails unless the item has what contains the path's last element.
+func (s *Scope) requireParent(p Path, it attribute.Item) {
+	if len(p) == 1 {
+		return
+	}
+	parent := s.Resolve(p[:len(p)-1], it)
+	if last := p[len(p)-1]; last.IsIndex && parent.Type() == attribute.TypeL || !last.IsIndex && parent.Type() == attribute.TypeM {
+		return
+	}
+	panic(evalError(msgInvalidPath))
+}
+
+// create adds an attribute that the item does not have.
+func (t *pathTree) create(b *attribute.Builder) {
+	switch {
+	case t.edit == nil:
+		panic(evalError(msgInvalidPath))
+	case !t.edit.remove:
+		b.Add([]byte(t.name), t.edit.val)
+	}
+}
+
+// apply returns the value after the edits at and below the node; nil if it is removed.
+func (t *pathTree) apply(v attribute.Value) attribute.Value {
+	if t.edit != nil {
+		if t.edit.remove {
+			return nil
+		}
+		return t.edit.val
+	}
+	if t.kids[0].isIndex {
+		return t.applyList(v)
+	}
+	if v.Type() != attribute.TypeM {
+		panic(evalError(msgInvalidPath))
+	}
+	var fields []attribute.Field
+	kids := t.kids
+	create := func(k *pathTree) {
+		switch {
+		case k.edit == nil:
+			panic(evalError(msgInvalidPath))
+		case !k.edit.remove:
+			fields = append(fields, attribute.Field{Name: k.name, Value: k.edit.val})
+		}
+	}
+	for name, e := range v.Fields {
+		for len(kids) > 0 && kids[0].name < string(name) {
+			create(kids[0])
+			kids = kids[1:]
+		}
+		if len(kids) > 0 && kids[0].name == string(name) {
+			e = kids[0].apply(e)
+			kids = kids[1:]
+		}
+		if e != nil {
+			fields = append(fields, attribute.Field{Name: string(name), Value: e})
+		}
+	}
+	for _, k := range kids {
+		create(k)
+	}
+	return attribute.NewMap(fields)
+}
+
+func (t *pathTree) applyList(v attribute.Value) attribute.Value {
+	if v.Type() != attribute.TypeL {
+		panic(evalError(msgInvalidPath))
+	}
+	var elems []attribute.Value
+	kids := t.kids
+	i := 0
+	for e := range v.Values {
+		if len(kids) > 0 && kids[0].index == i {
+			e = kids[0].apply(e)
+			kids = kids[1:]
+		}
+		if e != nil {
+			elems = append(elems, e)
+		}
+		i++
+	}
+	// Indexes behind the end append, in their order.
+	for _, k := range kids {
+		switch {
+		case k.edit == nil:
+			panic(evalError(msgInvalidPath))
+		case !k.edit.remove:
+			elems = append(elems, k.edit.val)
+		}
+	}
+	return attribute.NewList(elems)
+}
+
+// evaluate returns what an action does at its path; nil for nothing.
+func (s *Scope) evaluate(a Action, it attribute.Item) *edit {
+	switch a.Section {
+	case SectionRemove:
+		return &edit{remove: true}
+	case SectionSet:
+		v := s.updateOperand(a.Operand, it)
+		if v == nil {
+			panic(evalError(msgMissingOperand))
+		}
+		return &edit{val: v}
+	}
+	old, operand := s.Resolve(a.Path, it), s.value(a.Operand)
+	if a.Section == SectionDelete {
+		if old == nil {
+			return nil
+		}
+		if old.Type() != operand.Type() {
+			panic(evalError(msgOperandType))
+		}
+		left := attribute.Difference(old, operand)
+		return &edit{val: left, remove: left == nil}
+	}
+	switch {
+	case old == nil:
+		return &edit{val: operand}
+	case old.Type() != operand.Type():
+		panic(evalError(msgOperandType))
+	case operand.Type() == attribute.TypeN:
+		return &edit{val: sum(old, operand, false)}
+	}
+	return &edit{val: attribute.Union(old, operand)}
+}
+
+func sum(a, b attribute.Value, subtract bool) attribute.Value {
+	if a.Type() != attribute.TypeN || b.Type() != attribute.TypeN {
+		panic(evalError(msgOperandType))
+	}
+	text, problem := attribute.AddNumbers(nil, a.Bytes(), b.Bytes(), subtract)
+	if problem != "" {
+		panic(evalError(problem))
+	}
+	return attribute.AppendScalar(nil, attribute.TypeN, text)
+}
+
+// updateOperand evaluates the right side of SET; nil if it is a path to nothing.
+func (s *Scope) updateOperand(n *Node, it attribute.Item) attribute.Value {
+	switch n.Op {
+	case OpPath:
+		return s.Resolve(n.Path, it)
+	case OpValue:
+		return s.value(n)
+	case OpIfNotExists:
+		if v := s.Resolve(n.Args[0].Path, it); v != nil {
+			return v
+		}
+		return s.updateOperand(n.Args[1], it)
+	}
+	a, b := s.updateOperand(n.Args[0], it), s.updateOperand(n.Args[1], it)
+	if a == nil || b == nil {
+		panic(evalError(msgMissingOperand))
+	}
+	switch n.Op {
+	case OpListAppend:
+		if a.Type() != attribute.TypeL || b.Type() != attribute.TypeL {
+			panic(evalError(msgOperandType))
+		}
+		elems := make([]attribute.Value, 0, a.Len()+b.Len())
+		for e := range a.Values {
+			elems = append(elems, e)
+		}
+		for e := range b.Values {
+			elems = append(elems, e)
+		}
+		return attribute.NewList(elems)
+	default:
+		return sum(a, b, n.Op == OpMinus)
+	}
+}

@@ -1,0 +1,153 @@
+package table
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/index"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+)
+
+// MaxPage is how many bytes of items a page of Query or Scan reads before it ends ("Query", "Scan").
+const MaxPage = 1 << 20
+
+// Read returns the item with the primary key, or nil. It is a view that lives as long as r.
+func Read(r kv.Reader, t *catalog.Table, key attribute.Item) (attribute.Item, error) {
+	var buf [256]byte
+	raw, err := r.Get(t.AppendItemKey(buf[:0], key))
+	return attribute.Item(raw), err
+}
+
+// PageQuery asks for one page of a table or index.
+type PageQuery struct {
+	Table *catalog.Table
+	Index *catalog.Index // nil for the table itself
+	Range kv.Range
+	// Reverse goes from the last key to the first.
+	Reverse bool
+	// Start is the key behind which the page begins; nil for the range's beginning.
+	Start []byte
+	// Limit is how many items are read at most; 0 for no limit.
+	Limit int
+	// Filter drops items after they were read; nil for none.
+	Filter func(attribute.Item) bool
+	// Project changes what is returned of an item; nil for nothing.
+	Project func(attribute.Item) attribute.Item
+	// FetchItem reads the whole item for each entry of a local index.
+	FetchItem bool
+	// CountOnly returns no items.
+	CountOnly bool
+}
+
+// Page is what was found.
+type Page struct {
+	Items   []attribute.Item // copies
+	Count   int              // items that passed the filter
+	Scanned int              // items read
+	Bytes   int              // their size
+	Fetched []int            // sizes of the items read for FetchItem
+	Last    attribute.Item   // key of the last item read if there may be more; nil at the end
+}
+
+// ReadPage reads one page.
+func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
+	r, err := s.KV.Latest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	it, err := r.Scan(q.Range, kv.ScanOpt{Reverse: q.Reverse})
+	if err != nil {
+		return nil, err
+	}
+	p, err := readPage(ctx, r, it, &q)
+	if closeErr := it.Close(); err == nil {
+		err = closeErr
+	}
+	return p, err
+}
+
+func readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *PageQuery) (*Page, error) {
+	p := &Page{}
+	if q.Start != nil {
+		it.Seek(q.Start)
+	}
+	var chunk []byte
+	var last attribute.Item
+	first := true
+	for it.Next() {
+		if first && q.Start != nil && bytes.Equal(it.Key(), q.Start) {
+			first = false
+			continue
+		}
+		first = false
+		if p.Scanned%1024 == 1023 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		// The copy is kept only if the item passes; views of earlier ones stay valid.
+		raw := it.Value()
+		if cap(chunk)-len(chunk) < len(raw) {
+			chunk = make([]byte, 0, max(len(raw), 32<<10))
+		}
+		start := len(chunk)
+		chunk = append(chunk, raw...)
+		item := attribute.Item(chunk[start:len(chunk):len(chunk)])
+		last = item
+		p.Scanned++
+		p.Bytes += item.Size()
+		if q.FetchItem {
+			whole, err := Read(r, q.Table, item)
+			if err != nil {
+				return nil, err
+			}
+			if whole != nil {
+				p.Fetched = append(p.Fetched, whole.Size())
+				item = whole.Clone()
+			}
+		}
+		if q.Filter == nil || q.Filter(item) {
+			p.Count++
+			if !q.CountOnly {
+				if q.Project != nil {
+					item = q.Project(item)
+				}
+				p.Items = append(p.Items, item)
+			}
+		}
+		if p.Scanned == q.Limit || p.Bytes >= MaxPage {
+			p.Last = KeyOf(q.Table, q.Index, last)
+			break
+		}
+	}
+	return p, nil
+}
+
+// KeyOf returns the attributes of an item that say where it is in the table or index: its primary key and, for an index,
+// the index's key.
+func KeyOf(t *catalog.Table, x *catalog.Index, it attribute.Item) attribute.Item {
+	return it.Project(func(name []byte) bool {
+		return t.Key.Has(string(name)) || x != nil && x.Key.Has(string(name))
+	})
+}
+
+// StorageKey returns the storage key of an item in the table or index, from the attributes that KeyOf returns. ok is false
+// if one is missing.
+func StorageKey(t *catalog.Table, x *catalog.Index, key attribute.Item) (storage []byte, ok bool) {
+	if x != nil {
+		return index.AppendKey(nil, t, x, key)
+	}
+	return t.AppendItemKey(nil, key), true
+}
+
+// SegmentRange returns segment i of n of a table or index (0 for the table): an equal part of the hash space.
+func SegmentRange(t *catalog.Table, indexID uint8, i, n int64) kv.Range {
+	low := uint64(i) * keyspace.HashSpace / uint64(n)
+	high := uint64(i+1) * keyspace.HashSpace / uint64(n)
+	return kv.Range{
+		Start: keyspace.AppendHashBound(nil, t.ID, indexID, low),
+		End:   keyspace.AppendHashBound(nil, t.ID, indexID, high),
+	}
+}

@@ -1,0 +1,295 @@
+// Package table has the one path by which items are written and the paths by which they are read.
+//
+// Everything that changes an item is a Mutation, and everything that a change entails (index entries, counters) is written
+// in its transaction. The package knows no expressions: conditions and updates arrive as functions.
+package table
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/index"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+)
+
+// ErrNotFound says that a table does not exist or does not serve requests now.
+var ErrNotFound = errors.New("table: not found")
+
+// Store reads and writes items.
+type Store struct {
+	KV      kv.Store
+	Catalog *catalog.Catalog
+	Now     func() time.Time
+}
+
+// Mutation is one change of one item.
+type Mutation struct {
+	Table *catalog.Table
+	Key   attribute.Item // has the primary key's attributes, which have been checked; others don't matter
+	// Check refuses the mutation; nil is no condition. old is nil if there is no item.
+	Check func(old attribute.Item) error
+	// Next returns the item after the mutation: nil for none, old itself for no change.
+	Next func(old attribute.Item) (attribute.Item, error)
+}
+
+// Result is what a mutation found and left. The items are copies.
+type Result struct {
+	Old, New attribute.Item
+	Units    capacity.Consumed
+}
+
+// WriteOpt are options of Write.
+type WriteOpt struct {
+	// KeepOld asks for Result.Old.
+	KeepOld bool
+	// Exclusive makes the mutations a transaction in DynamoDB's sense: it fails at once where another writer has an item, and
+	// others fail at once that want one of its items.
+	Exclusive bool
+	// Hint are further keys that First reads and writes.
+	Hint [][]byte
+	// First runs in the transaction before anything else.
+	First func(kv.Txn) error
+}
+
+// FailedError says which mutations of a Write were refused; nothing was written.
+type FailedError struct {
+	Errors []error // one for each mutation; nil for those that were not refused
+}
+
+// Error implements error.
+func (e *FailedError) Error() string { return errors.Join(e.Errors...).Error() }
+
+// ErrConflict is a mutation's error if another writer has its item.
+var ErrConflict = errors.New("table: item in use by another transaction")
+
+// use keeps the mutations' tables in place and returns them in their current form.
+func (s *Store) use(muts []Mutation) (tables []*catalog.Table, done func(), err error) {
+	tables = make([]*catalog.Table, len(muts))
+	var held []func()
+	done = func() {
+		for _, release := range held {
+			release()
+		}
+	}
+next:
+	for i, m := range muts {
+		for j := range i {
+			if muts[j].Table.ID == m.Table.ID {
+				tables[i] = tables[j]
+				continue next
+			}
+		}
+		t := m.Table
+		for {
+			release, ok := t.Use()
+			if ok {
+				held = append(held, release)
+				break
+			}
+			id := t.ID
+			if t = s.Catalog.Get(t.Namespace, t.Name); t == nil || t.ID != id || !t.Serves(s.Now()) {
+				done()
+				return nil, nil, ErrNotFound
+			}
+		}
+		tables[i] = t
+	}
+	return tables, done, nil
+}
+
+// WriteOne is Write for a single mutation; the mutation's error is returned as it is.
+func (s *Store) WriteOne(ctx context.Context, m Mutation, opt WriteOpt) (Result, error) {
+	var muts = [1]Mutation{m}
+	var results [1]Result
+	err := s.write(ctx, muts[:], results[:], opt)
+	var failed *FailedError
+	if errors.As(err, &failed) {
+		err = failed.Errors[0]
+	}
+	return results[0], err
+}
+
+// Write applies the mutations, which must be of different items, in one transaction. If any is refused it returns
+// FailedError and none is applied.
+func (s *Store) Write(ctx context.Context, muts []Mutation, opt WriteOpt) ([]Result, error) {
+	results := make([]Result, len(muts))
+	return results, s.write(ctx, muts, results, opt)
+}
+
+func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, opt WriteOpt) error {
+	tables, done, err := s.use(muts)
+	if err != nil {
+		return err
+	}
+	defer done()
+	keys := make([][]byte, len(muts), len(muts)+len(opt.Hint))
+	var room [512]byte
+	buf := room[:0]
+	for i, m := range muts {
+		start := len(buf)
+		buf = tables[i].AppendItemKey(buf, m.Key)
+		keys[i] = buf[start:len(buf):len(buf)]
+	}
+	w := writer{muts: muts, tables: tables, keys: keys, results: results, opt: opt}
+	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, opt.Hint...), Exclusive: opt.Exclusive}, w.run)
+	var locked *kv.LockedError
+	if errors.As(err, &locked) && locked.Hint < len(muts) {
+		failed := make([]error, len(muts))
+		failed[locked.Hint] = ErrConflict
+		return &FailedError{failed}
+	}
+	return err
+}
+
+// writer is one Write under way.
+type writer struct {
+	muts    []Mutation
+	tables  []*catalog.Table
+	keys    [][]byte
+	results []Result
+	opt     WriteOpt
+}
+
+// run is the transaction; it may run more than once.
+func (w *writer) run(txn kv.Txn) error {
+	if w.opt.First != nil {
+		if err := w.opt.First(txn); err != nil {
+			return err
+		}
+	}
+	var failed []error
+	olds := make([]attribute.Item, len(w.muts))
+	news := make([]attribute.Item, len(w.muts))
+	for i := range w.muts {
+		m := &w.muts[i]
+		raw, err := txn.Get(w.keys[i])
+		if err != nil {
+			return err
+		}
+		old := attribute.Item(raw)
+		next := old
+		if m.Check != nil {
+			err = m.Check(old)
+		}
+		if err == nil && m.Next != nil {
+			next, err = m.Next(old)
+		}
+		if err != nil {
+			if failed == nil {
+				failed = make([]error, len(w.muts))
+			}
+			failed[i] = err
+			continue
+		}
+		olds[i], news[i] = old, next
+	}
+	if failed != nil {
+		return &FailedError{failed}
+	}
+	for i := range w.muts {
+		if err := w.apply(txn, i, olds[i], news[i]); err != nil {
+			return err
+		}
+	}
+	return w.count(txn, olds, news)
+}
+
+// apply writes one mutation's item and index entries.
+func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item) error {
+	res := &w.results[i]
+	*res = Result{New: next}
+	if w.opt.KeepOld {
+		res.Old = old.Clone()
+	}
+	res.Units.Table = capacity.Write(old.Size(), next.Size())
+	if bytes.Equal(old, next) {
+		if next != nil && len(old) > 0 && &old[0] == &next[0] {
+			res.New = next.Clone() // a view of what the transaction read
+		}
+		return nil
+	}
+	key := w.keys[i]
+	var err error
+	if next == nil {
+		err = txn.Delete(key, len(key)+len(old))
+	} else {
+		err = txn.Put(key, next)
+	}
+	if err != nil || len(w.tables[i].Indexes) == 0 {
+		return err
+	}
+	for _, c := range index.Plan(nil, w.tables[i], old, next, &res.Units) {
+		if c.New == nil {
+			err = txn.Delete(c.Key, len(c.Key)+len(c.Old))
+		} else {
+			err = txn.Put(c.Key, c.New)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// count adds what changes in the tables' numbers of items and bytes.
+func (w *writer) count(txn kv.Txn, olds, news []attribute.Item) error {
+	for i, t := range w.tables {
+		if slices.Contains(w.tables[:i], t) {
+			continue
+		}
+		var room [8]int64
+		deltas := room[:2]
+		for j := i; j < len(w.tables); j++ {
+			if w.tables[j] == t {
+				deltas = countDeltas(deltas, t, olds[j], news[j])
+			}
+		}
+		if slices.ContainsFunc(deltas, func(d int64) bool { return d != 0 }) {
+			if err := txn.Add(keyspace.Counters(t.ID), deltas); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func countDeltas(deltas []int64, t *catalog.Table, old, next attribute.Item) []int64 {
+	add := func(id int, before, after attribute.Item) {
+		for len(deltas) < 2*id+2 {
+			deltas = append(deltas, 0)
+		}
+		if before != nil {
+			deltas[2*id]--
+			deltas[2*id+1] -= int64(before.Size())
+		}
+		if after != nil {
+			deltas[2*id]++
+			deltas[2*id+1] += int64(after.Size())
+		}
+	}
+	add(0, old, next)
+	for _, x := range t.Indexes {
+		before, after := entryIn(x, old), entryIn(x, next)
+		if before != nil || after != nil {
+			add(int(x.ID), before, after)
+		}
+	}
+	return deltas
+}
+
+// entryIn returns the item's entry in the index, or nil if it has none.
+func entryIn(x *catalog.Index, it attribute.Item) attribute.Item {
+	for a := range x.Key.Attributes {
+		if it.Get(a.Name).Type() != a.Type {
+			return nil
+		}
+	}
+	return index.Entry(x, it)
+}
