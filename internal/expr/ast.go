@@ -40,6 +40,8 @@ type Error struct {
 	Reason string
 	// Bare tells that AWS prints the reason without "Invalid …Expression: " before it.
 	Bare bool
+	// WrongType tells that an update met an attribute of a type that it can't change.
+	WrongType bool
 }
 
 // Error implements error.

@@ -112,7 +112,7 @@ func (s *Scope) operand(n *Node, it attribute.Item) attribute.Value {
 	case OpPath:
 		return s.Resolve(n.Path, it)
 	case OpValue:
-		return s.value(n)
+		return s.Value(n)
 	case OpSize:
 		v := s.operand(n.Args[0], it)
 		if size, ok := sizeOf(v); ok {

@@ -141,14 +141,6 @@ func (s *Scope) name(n string) string {
 	return n
 }
 
-// value returns the value of an OpValue node.
-func (s *Scope) value(n *Node) attribute.Value {
-	if n.Lit != nil {
-		return n.Lit
-	}
-	return s.values.Get(n.Name)
-}
-
 // bindPath notes the names that a path uses and fails on those that are not defined.
 func (s *Scope) bindPath(p Path) {
 	for _, e := range p {
@@ -267,7 +259,7 @@ func (s *Scope) distinct(n *Node) {
 func (s *Scope) static(n *Node) attribute.Type {
 	switch n.Op {
 	case OpValue:
-		return s.value(n).Type()
+		return s.Value(n).Type()
 	case OpSize:
 		return attribute.TypeN
 	}
@@ -289,7 +281,7 @@ func (s *Scope) bounds(n *Node) {
 	if low.Op != OpValue || high.Op != OpValue {
 		return
 	}
-	l, h := s.value(low), s.value(high)
+	l, h := s.Value(low), s.Value(high)
 	operands := "; lower bound operand: AttributeValue: " + l.String() + ", upper bound operand: AttributeValue: " + h.String()
 	if l.Type() != h.Type() {
 		panic(errorf("The BETWEEN operator requires same data type for lower and upper bounds", operands))
@@ -304,7 +296,7 @@ func (s *Scope) attributeType(n *Node) {
 	if t.Op != OpValue {
 		panic(wrongType(n.Op, "{NS,SS,L,BS,N,M,B,BOOL,NULL,S}"))
 	}
-	v := s.value(t)
+	v := s.Value(t)
 	if v.Type() != attribute.TypeS {
 		panic(wrongType(n.Op, v.Type().String()))
 	}
@@ -384,7 +376,7 @@ var javaTypeNames = map[attribute.Type]string{
 func JavaTypeName(t attribute.Type) string { return javaTypeNames[t] }
 
 func (s *Scope) actionType(a Action, name string, allowed ...attribute.Type) {
-	t := s.value(a.Operand).Type()
+	t := s.Value(a.Operand).Type()
 	for _, ok := range allowed {
 		if t == ok {
 			return
@@ -419,7 +411,7 @@ func (s *Scope) updateTypes(n *Node) {
 func (s *Scope) updateStatic(n *Node) attribute.Type {
 	switch n.Op {
 	case OpValue:
-		return s.value(n).Type()
+		return s.Value(n).Type()
 	case OpPlus, OpMinus:
 		return attribute.TypeN
 	case OpListAppend:
@@ -443,3 +435,11 @@ func (s *Scope) Attributes(n *Node, yield func(name string, path Path) bool) boo
 
 // First returns the attribute name with which a path begins.
 func (s *Scope) First(p Path) string { return s.name(p[0].Name) }
+
+// Value returns the value of an OpValue node.
+func (s *Scope) Value(n *Node) attribute.Value {
+	if n.Lit != nil {
+		return n.Lit
+	}
+	return s.values.Get(n.Name)
+}

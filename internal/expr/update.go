@@ -162,13 +162,13 @@ func (s *Scope) evaluate(a Action, it attribute.Item) *edit {
 		}
 		return &edit{val: v}
 	}
-	old, operand := s.Resolve(a.Path, it), s.value(a.Operand)
+	old, operand := s.Resolve(a.Path, it), s.Value(a.Operand)
 	if a.Section == SectionDelete {
 		if old == nil {
 			return nil
 		}
 		if old.Type() != operand.Type() {
-			panic(evalError(msgOperandType))
+			panic(&Error{Reason: msgOperandType, Bare: true, WrongType: true})
 		}
 		left := attribute.Difference(old, operand)
 		return &edit{val: left, remove: left == nil}
@@ -177,7 +177,7 @@ func (s *Scope) evaluate(a Action, it attribute.Item) *edit {
 	case old == nil:
 		return &edit{val: operand}
 	case old.Type() != operand.Type():
-		panic(evalError(msgOperandType))
+		panic(&Error{Reason: msgOperandType, Bare: true, WrongType: true})
 	case operand.Type() == attribute.TypeN:
 		return &edit{val: sum(old, operand, false)}
 	}
@@ -186,7 +186,7 @@ func (s *Scope) evaluate(a Action, it attribute.Item) *edit {
 
 func sum(a, b attribute.Value, subtract bool) attribute.Value {
 	if a.Type() != attribute.TypeN || b.Type() != attribute.TypeN {
-		panic(evalError(msgOperandType))
+		panic(&Error{Reason: msgOperandType, Bare: true, WrongType: true})
 	}
 	text, problem := attribute.AddNumbers(nil, a.Bytes(), b.Bytes(), subtract)
 	if problem != "" {
@@ -201,7 +201,7 @@ func (s *Scope) updateOperand(n *Node, it attribute.Item) attribute.Value {
 	case OpPath:
 		return s.Resolve(n.Path, it)
 	case OpValue:
-		return s.value(n)
+		return s.Value(n)
 	case OpIfNotExists:
 		if v := s.Resolve(n.Args[0].Path, it); v != nil {
 			return v
@@ -215,7 +215,7 @@ func (s *Scope) updateOperand(n *Node, it attribute.Item) attribute.Value {
 	switch n.Op {
 	case OpListAppend:
 		if a.Type() != attribute.TypeL || b.Type() != attribute.TypeL {
-			panic(evalError(msgOperandType))
+			panic(&Error{Reason: msgOperandType, Bare: true, WrongType: true})
 		}
 		elems := make([]attribute.Value, 0, a.Len()+b.Len())
 		for e := range a.Values {

@@ -61,8 +61,7 @@ func AppendIndexPrefix(dst []byte, table uint32, index uint8) []byte {
 // AppendHashBound appends the bound between keys whose hash is below hash and the others; hash may be HashSpace.
 func AppendHashBound(dst []byte, table uint32, index uint8, hash uint64) []byte {
 	if hash >= HashSpace {
-		dst = AppendIndexPrefix(dst, table, index)
-		return append(dst, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF)
+		return append(dst, PrefixEnd(AppendIndexPrefix(nil, table, index))...)
 	}
 	dst = AppendIndexPrefix(dst, table, index)
 	return binary.BigEndian.AppendUint32(dst, uint32(hash))

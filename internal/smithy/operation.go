@@ -6,6 +6,7 @@ package smithy
 
 import (
 	"context"
+	"io"
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/wirejson"
@@ -39,9 +40,24 @@ type Caller struct {
 type Call struct {
 	Reader wirejson.Reader
 	Caller Caller
-	// Target is the server's own address, "host:port", as the client named it.
-	Target string
-	check  Checker
+	// Host is the server's own address, "host:port", as the client named it.
+	Host string
+
+	check   Checker
+	closers []io.Closer
+}
+
+// OnRelease closes c once the answer is rendered: outputs may have views of what c keeps.
+func (c *Call) OnRelease(closer io.Closer) { c.closers = append(c.closers, closer) }
+
+// Release closes what OnRelease was given.
+func (c *Call) Release() {
+	for i, closer := range c.closers {
+		// Readers only give memory back here; their errors came with the reads.
+		_ = closer.Close()
+		c.closers[i] = nil
+	}
+	c.closers = c.closers[:0]
 }
 
 // Handler is an operation ready to be called: decoded body in, rendered answer appended to dst. Decode is separate from

@@ -39,9 +39,13 @@ const (
 	memTableSize = 64 << 20
 )
 
+// ErrInUse says that another process has the data directory.
+var ErrInUse = errors.New("data directory in use")
+
 // Store implements kv.Store.
 type Store struct {
 	db    *pebble.DB
+	lock  *pebble.Lock
 	opt   Options
 	write *pebble.WriteOptions
 	locks lockTable
@@ -84,11 +88,24 @@ func Open(opt Options) (*Store, error) {
 		po.DisableWAL = true
 		opt.Sync, opt.Interval = false, 0
 	}
+	if dir != "" && po.FS == nil {
+		po.FS = vfs.Default
+	}
+	if err := po.FS.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	// Pebble would say only "resource temporarily unavailable".
+	lock, err := pebble.LockDirectory(dir, po.FS)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInUse, err)
+	}
+	po.Lock = lock
 	db, err := pebble.Open(dir, po)
 	if err != nil {
+		err = errors.Join(err, lock.Close())
 		return nil, fmt.Errorf("opening data directory %q: %w", dir, err)
 	}
-	s := &Store{db: db, opt: opt, write: pebble.NoSync, stop: make(chan struct{})}
+	s := &Store{db: db, lock: lock, opt: opt, write: pebble.NoSync, stop: make(chan struct{})}
 	if opt.Sync {
 		s.write = pebble.Sync
 	}
@@ -123,7 +140,7 @@ func (s *Store) Close() error {
 	if s.opt.Dir != "" && !s.opt.Sync {
 		err = s.db.LogData(nil, pebble.Sync)
 	}
-	return errors.Join(err, s.db.Close())
+	return errors.Join(err, s.db.Close(), s.lock.Close())
 }
 
 // Now implements kv.Store: a hybrid logical clock.

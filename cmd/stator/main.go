@@ -1,0 +1,139 @@
+// Command stator is a DynamoDB-compatible database in one binary.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/statordb/stator"
+)
+
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Run the database."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+type serveCmd struct {
+	Listen          string        `help:"Address to listen on." default:"127.0.0.1:8000" placeholder:"HOST:PORT"`
+	DataDir         string        `help:"Directory of the data; it is made if it is missing." default:"./stator-data" placeholder:"DIR"`
+	InMemory        bool          `help:"Keep everything in memory and nothing on disk."`
+	Durability      string        `help:"When a write is acknowledged: sync (it is on disk), interval:100ms (fsync every 100 ms), none (left to the operating system)." default:"sync" placeholder:"MODE"`
+	CacheMB         int64         `name:"cache-mb" help:"Size of the block cache in MiB." default:"256" placeholder:"N"`
+	SharedNamespace bool          `help:"One set of tables for all access keys and regions, as DynamoDB Local's -sharedDb."`
+	Credentials     string        `help:"JSON file with the access keys that may sign requests; without it any key is accepted." type:"existingfile" placeholder:"FILE"`
+	Insecure        bool          `help:"Listen on other interfaces than loopback although any access key is accepted. Whoever reaches the port can read and delete everything."`
+	TransientStatus time.Duration `help:"How long tables stay in CREATING, UPDATING and DELETING." default:"0s" placeholder:"DURATION"`
+	LogLevel        string        `help:"Least severe messages to log: debug, info, warn or error." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
+	LogFormat       string        `help:"Format of the log: text or json." enum:"text,json" default:"text" placeholder:"FORMAT"`
+}
+
+type versionCmd struct{}
+
+// streams are where the program writes.
+type streams struct{ out, err io.Writer }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr}); err != nil {
+		fmt.Fprintln(os.Stderr, "stator:", err)
+		os.Exit(1)
+	}
+}
+
+// errExit stops the program where kong would exit: after it printed help.
+var errExit = errors.New("exit")
+
+func run(ctx context.Context, args []string, std streams) (err error) {
+	defer func() {
+		if p := recover(); p == errExit {
+			err = nil
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	parser, err := kong.New(&cli{},
+		kong.Name("stator"),
+		kong.Description("A DynamoDB-compatible database. Point any AWS SDK or the AWS CLI at its endpoint URL.\n\nEvery flag can also be given as an environment variable, e.g. STATOR_DATA_DIR for --data-dir."),
+		kong.DefaultEnvars("STATOR"),
+		kong.Writers(std.out, std.err),
+		kong.Exit(func(int) { panic(errExit) }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(std),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+	if err != nil {
+		return err
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return fmt.Errorf("%w (see stator --help)", err)
+	}
+	return command.Run()
+}
+
+func (versionCmd) Run(std streams) error {
+	_, err := fmt.Fprintln(std.out, "stator", stator.Version)
+	return err
+}
+
+func (c *serveCmd) Run(ctx context.Context, std streams) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return err
+	}
+	var handler slog.Handler = slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: level})
+	if c.LogFormat == "json" {
+		handler = slog.NewJSONHandler(std.err, &slog.HandlerOptions{Level: level})
+	}
+	log := slog.New(handler)
+	if c.Insecure && c.Credentials == "" {
+		log.Warn("INSECURE: any access key is accepted; whoever reaches this address can read, change and delete every table", "listen", c.Listen)
+	}
+	server, err := stator.Open(stator.Options{
+		Listen:          c.Listen,
+		DataDir:         c.DataDir,
+		InMemory:        c.InMemory,
+		Durability:      c.Durability,
+		Cache:           c.CacheMB << 20,
+		SharedNamespace: c.SharedNamespace,
+		CredentialsFile: c.Credentials,
+		Insecure:        c.Insecure,
+		TransientStatus: c.TransientStatus,
+		Logger:          log,
+	})
+	if err != nil {
+		if errors.Is(err, stator.ErrInsecure) {
+			return fmt.Errorf("%w (give --credentials, or --insecure if you mean it)", err)
+		}
+		return err
+	}
+	data := c.DataDir
+	if c.InMemory {
+		data = "in memory"
+	}
+	fmt.Fprintf(std.out, "Stator %s is ready at %s (data: %s). Try: aws dynamodb list-tables --endpoint-url %s --region us-east-1\n",
+		stator.Version, server.URL(), data, server.URL())
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Wait() }()
+	select {
+	case err := <-stopped:
+		return errors.Join(err, server.Close())
+	case <-ctx.Done():
+	}
+	log.Info("stopping: waiting for requests under way")
+	if err := server.Close(); err != nil {
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}

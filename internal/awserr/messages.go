@@ -1,0 +1,342 @@
+package awserr
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/statordb/stator/internal/wirejson"
+)
+
+// The semantic sentences of AWS, one function or name each; nobody else spells them. Odd spacing is AWS's.
+
+func validation(parts ...string) *Error { return New(Validation, strings.Join(parts, "")) }
+
+func invalidValue(parts ...string) *Error {
+	return validation("One or more parameter values were invalid: ", strings.Join(parts, ""))
+}
+
+// Validationf is a ValidationException whose sentence another package owns (expression errors, numbers, items).
+func Validationf(sentence string) *Error { return validation(sentence) }
+
+// Tables.
+
+// TableNotFound is for operations on a table itself.
+func TableNotFound(name string) *Error {
+	return New(ResourceNotFound, "Requested resource not found: Table: "+name+" not found")
+}
+
+// NotFound is for operations on items.
+func NotFound() *Error { return New(ResourceNotFound, "Requested resource not found") }
+
+// InvalidTableName is for names of the wrong length or with wrong characters.
+func InvalidTableName() *Error {
+	return validation("Invalid table/index name.  Table/index names must be between 3 and 255 characters long, and may contain only the characters a-z, A-Z, 0-9, '_', '-', and '.'")
+}
+
+// TableNameLength is CreateTable's sentence for names of the wrong length.
+func TableNameLength() *Error {
+	return validation("TableName must be at least 3 characters long and at most 255 characters long")
+}
+
+// TableExists is for CreateTable.
+func TableExists(name string) *Error { return New(ResourceInUse, "Table already exists: "+name) }
+
+// TableBusy is for changes of a table that is being created, updated or deleted; what is its status in words.
+func TableBusy(what, name string) *Error {
+	return New(ResourceInUse, "Attempt to change a resource which is still in use: Table is being "+what+": "+name)
+}
+
+// DeletionProtected is for DeleteTable.
+func DeletionProtected() *Error {
+	return validation("Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.")
+}
+
+// IndexNotFound is for Query and Scan.
+func IndexNotFound(name string) *Error {
+	return validation("The table does not have the specified index: ", name)
+}
+
+// ThroughputRequired is for provisioned tables.
+func ThroughputRequired() *Error {
+	return invalidValue("ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED")
+}
+
+// ThroughputForbidden is for on-demand tables.
+func ThroughputForbidden() *Error {
+	return invalidValue("Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST")
+}
+
+// IndexThroughputRequired is for GSIs of provisioned tables.
+func IndexThroughputRequired(index string) *Error {
+	return invalidValue("ProvisionedThroughput must be specified for index: ", index)
+}
+
+// IndexThroughputForbidden is for GSIs of on-demand tables.
+func IndexThroughputForbidden(index string) *Error {
+	return invalidValue("ProvisionedThroughput should not be specified for index: ", index, " when BillingMode is PAY_PER_REQUEST")
+}
+
+// ThroughputUnchanged is for UpdateTable.
+func ThroughputUnchanged(read, write int64) *Error {
+	r, w := strconv.FormatInt(read, 10), strconv.FormatInt(write, 10)
+	return validation("The provisioned throughput for the table will not change. The requested value equals the current value. Current ReadCapacityUnits provisioned for the table: ",
+		r, ". Requested ReadCapacityUnits: ", r, ". Current WriteCapacityUnits provisioned for the table: ", w, ". Requested WriteCapacityUnits: ", w,
+		". Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits.")
+}
+
+// NothingToUpdate is for UpdateTable.
+func NothingToUpdate() *Error {
+	return validation("At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required")
+}
+
+// MissingParameter is for parameters that an operation's own rules require.
+func MissingParameter(name string) *Error {
+	return validation("The parameter '", name, "' is required but was not present in the request")
+}
+
+// Invalid is for the sentences that begin with "One or more parameter values were invalid: ".
+func Invalid(sentence string) *Error { return invalidValue(sentence) }
+
+// Keys and items.
+
+// KeyMismatch is for keys that are not the table's.
+func KeyMismatch() *Error {
+	return validation("The provided key element does not match the schema")
+}
+
+// MissingKey is for items without a key attribute.
+func MissingKey(name string) *Error { return invalidValue("Missing the key ", name, " in the item") }
+
+// KeyType is for items with a key attribute of the wrong type.
+func KeyType(name, expected, actual string) *Error {
+	return invalidValue("Type mismatch for key ", name, " expected: ", expected, " actual: ", actual)
+}
+
+// EmptyKey is for empty key attributes; kind is string or binary.
+func EmptyKey(name, kind string) *Error {
+	return validation("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty ", kind, " value. Key: ", name)
+}
+
+// PartitionKeyTooLarge is for partition keys above 2,048 bytes.
+func PartitionKeyTooLarge() *Error {
+	return invalidValue("Size of hashkey has exceeded the maximum size limit of2048 bytes")
+}
+
+// SortKeyTooLarge is for sort keys above 1,024 bytes.
+func SortKeyTooLarge() *Error {
+	return invalidValue("Aggregated size of all range keys has exceeded the size limit of 1024 bytes")
+}
+
+// IndexKeyType is for items with an index's key attribute of the wrong type.
+func IndexKeyType(name, expected, actual, index string) *Error {
+	return invalidValue("Type mismatch for Index Key ", name, " Expected: ", expected, " Actual: ", actual, " IndexName: ", index)
+}
+
+// IndexKeyEmpty is for items with an empty key attribute of an index; kind is string or binary.
+func IndexKeyEmpty(name, kind, index string) *Error {
+	return validation("One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty ",
+		kind, " value. IndexName: ", index, ", IndexKey: ", name)
+}
+
+// UpdateIndexKeyEmpty is IndexKeyEmpty for updates.
+func UpdateIndexKeyEmpty(kind string) *Error {
+	return validation("One or more parameter values are not valid. The update expression attempted to update a secondary index key to a value that is not supported. The AttributeValue for a key attribute cannot contain an empty ", kind, " value.")
+}
+
+// UpdateIndexKeyType is IndexKeyType for updates.
+func UpdateIndexKeyType() *Error {
+	return validation("The update expression attempted to update the secondary index key to unsupported type")
+}
+
+// ItemTooLarge is for items above 400 KB.
+func ItemTooLarge() *Error { return validation("Item size has exceeded the maximum allowed size") }
+
+// UpdatedItemTooLarge is ItemTooLarge for updates.
+func UpdatedItemTooLarge() *Error {
+	return validation("Item size to update has exceeded the maximum allowed size")
+}
+
+// KeyUpdate is for updates of a key attribute.
+func KeyUpdate(name string) *Error {
+	return invalidValue("Cannot update attribute ", name, ". This attribute is part of the key")
+}
+
+// ConditionFailed is the refusal by a condition; item is the rendered item or empty.
+func ConditionFailed(item []byte) *Error {
+	e := New(ConditionalCheckFailed, "The conditional request failed")
+	if len(item) > 0 {
+		e.Fields = append([]byte(`"Item":`), item...)
+	}
+	return e
+}
+
+// InvalidReturnValues is for PutItem and DeleteItem.
+func InvalidReturnValues() *Error { return validation("Return values set to invalid value") }
+
+// Parameters.
+
+// MixedParameters is for requests with expressions and legacy parameters.
+func MixedParameters(legacy, expressions []string) *Error {
+	return validation("Can not use both expression and non-expression parameters in the same request: Non-expression parameters: {",
+		strings.Join(legacy, ", "), "} Expression parameters: {", strings.Join(expressions, ", "), "}")
+}
+
+// NamesWithoutExpression is for ExpressionAttributeNames without use.
+func NamesWithoutExpression() *Error {
+	return validation("ExpressionAttributeNames can only be specified when using expressions")
+}
+
+// ValuesWithoutExpression is for ExpressionAttributeValues without use.
+func ValuesWithoutExpression(missing ...string) *Error {
+	verb := " is null"
+	if len(missing) > 1 {
+		verb = " are null"
+	}
+	return validation("ExpressionAttributeValues can only be specified when using expressions: ", strings.Join(missing, " and "), verb)
+}
+
+// InvalidExpression is for an expression in the parameter of that name.
+func InvalidExpression(parameter, reason string) *Error {
+	return validation("Invalid ", parameter, ": ", reason)
+}
+
+// Query and Scan.
+
+// KeyConditionsRequired is for Query without any.
+func KeyConditionsRequired() *Error {
+	return validation("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
+}
+
+// InvalidStartKey is for an ExclusiveStartKey that is no key of the table or index.
+func InvalidStartKey() *Error {
+	return validation("The provided starting key is invalid")
+}
+
+// StartKeyMismatch is for an ExclusiveStartKey that is no key of the table.
+func StartKeyMismatch() *Error {
+	return validation("The provided starting key is invalid: The provided key element does not match the schema")
+}
+
+// StartKeyOutside is for an ExclusiveStartKey of another partition key.
+func StartKeyOutside() *Error {
+	return validation("The provided starting key is outside query boundaries based on provided conditions")
+}
+
+// StartKeyRange is for an ExclusiveStartKey that the sort key's condition excludes.
+func StartKeyRange() *Error {
+	return validation("The provided starting key does not match the range key predicate")
+}
+
+// StartKeySegment is for an ExclusiveStartKey of another segment.
+func StartKeySegment(segment, total int64) *Error {
+	return validation("The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey with correct Segment. TotalSegments: ",
+		strconv.FormatInt(total, 10), " Segment: ", strconv.FormatInt(segment, 10))
+}
+
+// TotalSegmentsRequired is for Segment alone.
+func TotalSegmentsRequired() *Error {
+	return validation("The TotalSegments parameter is required but was not present in the request when Segment parameter is present")
+}
+
+// SegmentRequired is for TotalSegments alone.
+func SegmentRequired() *Error {
+	return validation("The Segment parameter is required but was not present in the request when parameter TotalSegments is present")
+}
+
+// SegmentTooLarge is for a Segment that does not exist.
+func SegmentTooLarge(segment, total int64) *Error {
+	return validation("The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: ",
+		strconv.FormatInt(segment, 10), " is not less than TotalSegments: ", strconv.FormatInt(total, 10))
+}
+
+// ConsistentIndexRead is for strongly consistent reads of a GSI.
+func ConsistentIndexRead() *Error {
+	return validation("Consistent reads are not supported on global secondary indexes")
+}
+
+// QueryMissesKey is for key conditions without one on a key attribute.
+func QueryMissesKey(name string) *Error {
+	return validation("Query condition missed key schema element: ", name)
+}
+
+// QueryUnsupported is for key conditions with an operator that keys don't allow.
+func QueryUnsupported() *Error { return validation("Query key condition not supported") }
+
+// ConditionType is for key conditions with a value of another type than the key.
+func ConditionType() *Error {
+	return invalidValue("Condition parameter type does not match schema type")
+}
+
+// FilterHasKey is for filters on key attributes; parameter is "Filter Expression", QueryFilter or ScanFilter.
+func FilterHasKey(parameter, name string) *Error {
+	return validation(parameter, " can only contain non-primary key attributes: Primary key attribute: ", name)
+}
+
+// Batches and transactions.
+
+// DuplicateKeys is for batches with one item twice.
+func DuplicateKeys() *Error { return validation("Provided list of item keys contains duplicates") }
+
+// DuplicateTransactItems is for transactions with one item twice.
+func DuplicateTransactItems() *Error {
+	return validation("Transaction request cannot include multiple operations on one item")
+}
+
+// TransactItemEmpty is for elements of TransactItems without an operation.
+func TransactItemEmpty() *Error {
+	return validation("Invalid Request: TransactWriteRequest should contain Delete or Put or Update request")
+}
+
+// TransactItemAmbiguous is for elements of TransactItems with several operations.
+func TransactItemAmbiguous() *Error {
+	return validation("TransactItems can only contain one of Check, Put, Update or Delete")
+}
+
+// IdempotentMismatch is for a ClientRequestToken that was used for something else.
+func IdempotentMismatch() *Error {
+	return New(IdempotentParameterMismatch, "The provided client token was previously used with a different request payload")
+}
+
+// Conflict is for a single write that meets a transaction.
+func Conflict() *Error {
+	return New(TransactionConflict, "Transaction is ongoing for the item")
+}
+
+// InProgress is for a ClientRequestToken whose transaction is still running.
+func InProgress() *Error {
+	return New(TransactionInProgress, "The transaction with the given request token is already in progress.")
+}
+
+// Reason is one cancellation reason of a transaction.
+type Reason struct {
+	Code    string // None for the operations that were not the cause
+	Message string
+	Item    []byte // rendered; empty for none
+}
+
+// Canceled is the refusal of a transaction.
+func Canceled(reasons []Reason) *Error {
+	codes := make([]string, len(reasons))
+	fields := []byte(`"CancellationReasons":[`)
+	for i, r := range reasons {
+		codes[i] = r.Code
+		if i > 0 {
+			fields = append(fields, ',')
+		}
+		fields = append(fields, `{"Code":"`...)
+		fields = append(fields, r.Code...)
+		fields = append(fields, '"')
+		if len(r.Item) > 0 {
+			fields = append(fields, `,"Item":`...)
+			fields = append(fields, r.Item...)
+		}
+		if r.Message != "" {
+			fields = append(fields, `,"Message":`...)
+			fields = wirejson.AppendString(fields, r.Message)
+		}
+		fields = append(fields, '}')
+	}
+	e := New(TransactionCanceled, "Transaction cancelled, please refer cancellation reasons for specific reasons ["+strings.Join(codes, ", ")+"]")
+	e.Fields = append(fields, ']')
+	return e
+}

@@ -1,0 +1,308 @@
+// Package httpd is the HTTP front end: bytes in, an operation's answer out. It knows AWS's JSON protocol as far as HTTP
+// carries it (target, checksum, request id, compression, health, CORS) and no DynamoDB.
+package httpd
+
+import (
+	"bytes"
+	"context"
+	"encoding/base32"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/statordb/stator/internal/auth"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/wirejson"
+)
+
+// MaxBody is the largest request body in bytes, also after decompression ("Quotas in Amazon DynamoDB").
+const MaxBody = 16 << 20
+
+const (
+	targetPrefix = "DynamoDB_20120810."
+	contentType  = "application/x-amz-json-1.0"
+	// minCompress is the smallest answer in bytes that is worth compressing.
+	minCompress = 1024
+)
+
+// Options configure a Server.
+type Options struct {
+	Operations []smithy.Handler
+	Auth       *auth.Authenticator
+	Logger     *slog.Logger
+	// Ready reports what keeps the server from serving; nil if nothing does.
+	Ready func(context.Context) error
+}
+
+// Server answers requests.
+type Server struct {
+	opt        Options
+	operations map[string]*smithy.Handler
+	http       *fasthttp.Server
+	calls      sync.Pool
+	ctx        context.Context
+	cancel     context.CancelFunc
+}
+
+// New returns a Server.
+func New(opt Options) *Server {
+	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}}
+	for i := range opt.Operations {
+		s.operations[opt.Operations[i].Name] = &opt.Operations[i]
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.http = &fasthttp.Server{
+		Name:                         "Server",
+		Handler:                      s.handle,
+		ErrorHandler:                 s.handleError,
+		MaxRequestBodySize:           MaxBody,
+		ReadTimeout:                  2 * time.Minute,
+		IdleTimeout:                  10 * time.Minute,
+		ReadBufferSize:               16 << 10,
+		NoDefaultContentType:         true,
+		DisablePreParseMultipartForm: true,
+		CloseOnShutdown:              true,
+		Logger:                       fasthttpLogger{opt.Logger},
+	}
+	return s
+}
+
+// fasthttpLogger passes on what fasthttp says of connections that broke; none of it is the server's fault.
+type fasthttpLogger struct{ log *slog.Logger }
+
+func (l fasthttpLogger) Printf(format string, args ...any) {
+	l.log.Debug(strings.TrimSpace(format), "args", args, "component", "http")
+}
+
+// Serve answers requests of the listener until Shutdown.
+func (s *Server) Serve(l net.Listener) error { return s.http.Serve(l) }
+
+// Shutdown stops listening and waits for the requests under way, until ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.ShutdownWithContext(ctx)
+	s.cancel()
+	return err
+}
+
+// requestID makes an id that looks like DynamoDB's: 52 letters and digits.
+func requestID(dst []byte) []byte {
+	var raw [32]byte
+	for i := 0; i < len(raw); i += 8 {
+		binary.LittleEndian.PutUint64(raw[i:], rand.Uint64())
+	}
+	return base32.HexEncoding.WithPadding(base32.NoPadding).AppendEncode(dst, raw[:])
+}
+
+func (s *Server) handle(c *fasthttp.RequestCtx) {
+	switch {
+	case c.IsPost():
+		s.post(c)
+	case c.IsGet() || c.IsHead():
+		s.get(c)
+	case c.IsOptions():
+		s.options(c)
+	default:
+		s.fail(c, awserr.New(awserr.UnknownOperation, ""), 404)
+	}
+}
+
+// get answers health checks: the root as AWS's endpoint does, /healthz as long as the process runs, /readyz if it can
+// serve.
+func (s *Server) get(c *fasthttp.RequestCtx) {
+	c.SetContentType("text/plain")
+	switch string(c.Path()) {
+	case "/":
+		c.Response.Header.SetBytesV("x-amzn-RequestId", requestID(nil))
+		c.SetBodyString("healthy: " + string(c.Host()) + " ")
+	case "/healthz":
+		c.SetBodyString("ok\n")
+	case "/readyz":
+		if err := s.opt.Ready(s.ctx); err != nil {
+			s.opt.Logger.Warn("not ready", "error", err)
+			c.SetStatusCode(503)
+			c.SetBodyString("not ready: " + err.Error() + "\n")
+			return
+		}
+		c.SetBodyString("ready\n")
+	default:
+		s.fail(c, awserr.New(awserr.UnknownOperation, ""), 404)
+	}
+}
+
+// options answers a browser's preflight request.
+func (s *Server) options(c *fasthttp.RequestCtx) {
+	h := &c.Response.Header
+	h.SetBytesV("x-amzn-RequestId", requestID(nil))
+	h.Set("Access-Control-Allow-Origin", "*")
+	if v := c.Request.Header.Peek("Access-Control-Request-Headers"); len(v) > 0 {
+		h.SetBytesV("Access-Control-Allow-Headers", v)
+	}
+	if v := c.Request.Header.Peek("Access-Control-Request-Method"); len(v) > 0 {
+		h.SetBytesV("Access-Control-Allow-Methods", v)
+	}
+	h.Set("Access-Control-Max-Age", "172800")
+}
+
+// post runs an operation.
+func (s *Server) post(c *fasthttp.RequestCtx) {
+	w, ok := s.calls.Get().(*work)
+	if !ok {
+		w = &work{}
+	}
+	out, err := s.run(c, &w.call, w.out[:0])
+	if err != nil {
+		s.fail(c, s.clientError(c, err), 0)
+	} else {
+		s.answer(c, out, 200)
+		w.out = out
+	}
+	w.call.Release()
+	if cap(w.call.Reader.Arena) <= maxKept && cap(w.out) <= maxKept {
+		s.calls.Put(w)
+	}
+}
+
+// work is what a request needs and the next one can use again.
+type work struct {
+	call smithy.Call
+	out  []byte
+}
+
+// maxKept is how many bytes of memory are kept for the next request; large requests give theirs back.
+const maxKept = 1 << 20
+
+// run finds, decodes, authenticates and executes a request, in this order, as AWS does.
+func (s *Server) run(c *fasthttp.RequestCtx, call *smithy.Call, dst []byte) (out []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = awserr.Internal(errors.New("panic: " + panicText(p)))
+		}
+	}()
+	target := c.Request.Header.Peek("X-Amz-Target")
+	name, ok := bytes.CutPrefix(target, []byte(targetPrefix))
+	op := s.operations[string(name)]
+	if !ok || op == nil {
+		return nil, awserr.New(awserr.UnknownOperation, "")
+	}
+	body, err := requestBody(c)
+	if err != nil {
+		return nil, err
+	}
+	in, decodeErr := op.Decode(call, body)
+	if decodeErr != nil && decodeErr.Message == "" {
+		return nil, decodeErr // malformed JSON is found before the signature is looked at
+	}
+	id, authErr := s.opt.Auth.Authenticate(&auth.Request{
+		Method: "POST",
+		Path:   string(c.URI().PathOriginal()),
+		Query:  string(c.URI().QueryString()),
+		Header: func(name string) string { return wirejson.View(c.Request.Header.Peek(name)) },
+		Body:   c.Request.Body(),
+	})
+	if authErr != nil {
+		return nil, authErr
+	}
+	if decodeErr != nil {
+		return nil, decodeErr
+	}
+	call.Caller = smithy.Caller{Account: id.Account, Region: id.Region}
+	call.Host = wirejson.View(c.Host())
+	return op.Run(s.ctx, call, in, dst)
+}
+
+func panicText(p any) string {
+	if err, ok := p.(error); ok {
+		return err.Error()
+	}
+	if s, ok := p.(string); ok {
+		return s
+	}
+	return "of another type"
+}
+
+// requestBody returns the body, decompressed.
+func requestBody(c *fasthttp.RequestCtx) ([]byte, error) {
+	var body []byte
+	var err error
+	switch encoding := c.Request.Header.ContentEncoding(); string(encoding) {
+	case "", "identity":
+		return c.Request.Body(), nil
+	case "gzip":
+		body, err = inflate(c.Request.Body(), gzipReader)
+	case "deflate":
+		body, err = inflate(c.Request.Body(), zlibReader)
+	default:
+		return nil, awserr.New(awserr.Serialization, "")
+	}
+	if errors.Is(err, errTooLarge) {
+		return nil, tooLarge()
+	}
+	if err != nil {
+		return nil, awserr.New(awserr.Serialization, "")
+	}
+	return body, nil
+}
+
+func tooLarge() *awserr.Error {
+	return awserr.New(awserr.RequestEntityTooLarge, "Request body must be at most "+strconv.Itoa(MaxBody)+" bytes")
+}
+
+// clientError makes every error one that clients may see; what is internal is logged here, and only here.
+func (s *Server) clientError(c *fasthttp.RequestCtx, err error) *awserr.Error {
+	var e *awserr.Error
+	if !errors.As(err, &e) {
+		e = awserr.Internal(err)
+	}
+	if cause := e.Unwrap(); cause != nil {
+		s.opt.Logger.Error("request failed", "target", string(c.Request.Header.Peek("X-Amz-Target")), "error", cause)
+	}
+	return e
+}
+
+func (s *Server) fail(c *fasthttp.RequestCtx, e *awserr.Error, status int) {
+	if status == 0 {
+		status = e.Status()
+	}
+	s.answer(c, e.AppendJSON(nil), status)
+}
+
+func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) {
+	h := &c.Response.Header
+	c.SetStatusCode(status)
+	h.SetContentType(contentType)
+	var id [52]byte
+	h.SetBytesV("x-amzn-RequestId", requestID(id[:0]))
+	if len(body) >= minCompress {
+		body = compress(c, body)
+	}
+	var sum [10]byte
+	h.SetBytesV("x-amz-crc32", strconv.AppendUint(sum[:0], uint64(crc32.ChecksumIEEE(body)), 10))
+	if len(c.Request.Header.Peek("Origin")) > 0 {
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amz-crc32,x-amzn-errortype")
+	}
+	c.Response.SetBody(body)
+}
+
+// handleError answers what fasthttp could not read.
+func (s *Server) handleError(c *fasthttp.RequestCtx, err error) {
+	var small *fasthttp.ErrSmallBuffer
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		s.fail(c, tooLarge(), 0)
+	case errors.As(err, &small):
+		s.fail(c, awserr.New(awserr.Serialization, ""), 431)
+	default:
+		s.fail(c, awserr.New(awserr.Serialization, ""), 400)
+	}
+}

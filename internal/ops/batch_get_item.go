@@ -1,0 +1,114 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
+)
+
+const (
+	maxBatchGet      = 100      // keys in a BatchGetItem
+	maxBatchResponse = 16 << 20 // bytes in a BatchGetItem's answer
+)
+
+// batchGet is what a BatchGetItem reads from one table.
+type batchGet struct {
+	table      *catalog.Table
+	given      string // the table's name in the request
+	in         *api.KeysAndAttributes
+	e          *expressions
+	consistent bool
+}
+
+func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.BatchGetItemInput) (*api.BatchGetItemOutput, error) {
+	total := 0
+	for i := range in.RequestItems {
+		total += len(in.RequestItems[i].Value.Keys)
+	}
+	if total > maxBatchGet {
+		return nil, awserr.Validationf("Too many items requested for the BatchGetItem call")
+	}
+	gets := make([]batchGet, len(in.RequestItems))
+	for i := range in.RequestItems {
+		g := &gets[i]
+		g.given, g.in = in.RequestItems[i].Key, &in.RequestItems[i].Value
+		g.consistent = g.in.ConsistentRead.Value
+		if err := checkMixed([]param{{"AttributesToGet", g.in.AttributesToGet != nil}}, []param{{"ProjectionExpression", g.in.ProjectionExpression.Set}}); err != nil {
+			return nil, err
+		}
+		for _, key := range g.in.Keys {
+			if err := checkItem(key); err != nil {
+				return nil, err
+			}
+		}
+		var err error
+		if g.e, err = s.parseExpressions(expressionTexts{projection: g.in.ProjectionExpression, names: g.in.ExpressionAttributeNames}); err != nil {
+			return nil, err
+		}
+		if err := g.e.lowerProjection(g.in.AttributesToGet); err != nil {
+			return nil, err
+		}
+	}
+	seen := make(map[string]struct{}, total)
+	for i := range gets {
+		g := &gets[i]
+		var err error
+		if g.table, err = s.table(call, g.given); err != nil {
+			return nil, err
+		}
+		for _, key := range g.in.Keys {
+			if err := checkKey(g.table, key); err != nil {
+				return nil, err
+			}
+			storage := string(g.table.AppendItemKey(nil, key))
+			if _, twice := seen[storage]; twice {
+				return nil, awserr.DuplicateKeys()
+			}
+			seen[storage] = struct{}{}
+		}
+	}
+	r, err := s.Tables.KV.Latest(ctx)
+	if err != nil {
+		return nil, clientError(err)
+	}
+	call.OnRelease(r)
+	out := &api.BatchGetItemOutput{
+		Responses:       smithy.Map[[]attribute.Item]{},
+		UnprocessedKeys: smithy.Map[api.KeysAndAttributes]{},
+	}
+	var used ledger
+	size := 0
+	for i := range gets {
+		g := &gets[i]
+		found := make([]attribute.Item, 0, len(g.in.Keys))
+		for k, key := range g.in.Keys {
+			item, err := table.Read(r, g.table, key)
+			if err != nil {
+				return nil, clientError(err)
+			}
+			if size += item.Size(); size > maxBatchResponse {
+				rest := *g.in
+				rest.Keys = g.in.Keys[k:]
+				out.UnprocessedKeys.Put(g.given, rest)
+				break
+			}
+			used.add(g.table.Name, &capacity.Consumed{Table: capacity.Read(item.Size(), g.consistent)}, 1)
+			if item == nil {
+				continue
+			}
+			if g.e.projector != nil {
+				item = g.e.projector.Project(item)
+			}
+			found = append(found, item)
+		}
+		out.Responses.Put(g.given, found)
+	}
+	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, plainUnits)
+	return out, nil
+}

@@ -1,0 +1,156 @@
+package ops
+
+import (
+	"errors"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/expr"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// exprError turns an expression's error into AWS's, for the parameter that it came from.
+func exprError(parameter string, err error) error {
+	var e *expr.Error
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &e):
+		return err
+	case e.Bare:
+		return awserr.Validationf(e.Reason)
+	}
+	return awserr.InvalidExpression(parameter, e.Reason)
+}
+
+// param is a parameter of a request and whether it is there.
+type param struct {
+	name string
+	set  bool
+}
+
+func present(params []param) []string {
+	var out []string
+	for _, p := range params {
+		if p.set {
+			out = append(out, p.name)
+		}
+	}
+	return out
+}
+
+// checkMixed fails if a request has legacy parameters and expressions.
+func checkMixed(legacy, expressions []param) error {
+	l := present(legacy)
+	if l == nil {
+		return nil
+	}
+	if e := present(expressions); e != nil {
+		return awserr.MixedParameters(l, e)
+	}
+	return nil
+}
+
+// expressions are those of one request, parsed and bound.
+type expressions struct {
+	scope     *expr.Scope
+	update    *expr.Update
+	condition *expr.Condition
+	key       *expr.Condition
+	filter    *expr.Condition
+	project   *expr.Projection
+	projector *expr.Projector
+}
+
+// expressionTexts are the expressions of a request and what its placeholders stand for.
+type expressionTexts struct {
+	update, condition, key, filter, projection smithy.Opt[string]
+	names                                      smithy.Map[string]
+	values                                     attribute.Item
+	// valuesFor are the parameters that may use values.
+	valuesFor []string
+}
+
+// parseExpressions parses all expressions, then resolves placeholders, then looks for unused ones, as AWS does.
+func (s *Service) parseExpressions(in expressionTexts) (*expressions, error) {
+	any := in.update.Set || in.condition.Set || in.key.Set || in.filter.Set
+	if in.names != nil && !any && !in.projection.Set {
+		return nil, awserr.NamesWithoutExpression()
+	}
+	if in.values != nil && !any {
+		return nil, awserr.ValuesWithoutExpression(in.valuesFor...)
+	}
+	e := &expressions{}
+	if !any && !in.projection.Set {
+		return e, nil
+	}
+	var err error
+	if e.scope, err = expr.NewScope(in.names, in.values); err != nil {
+		return nil, exprError("", err)
+	}
+	if in.update.Set {
+		if e.update, err = s.cache.Update(in.update.Value); err != nil {
+			return nil, exprError("UpdateExpression", err)
+		}
+		if err = e.scope.BindUpdate(e.update); err != nil {
+			return nil, exprError("UpdateExpression", err)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		text smithy.Opt[string]
+		dst  **expr.Condition
+	}{
+		{"ConditionExpression", in.condition, &e.condition},
+		{"FilterExpression", in.filter, &e.filter},
+		{"KeyConditionExpression", in.key, &e.key},
+	} {
+		if !c.text.Set {
+			continue
+		}
+		if *c.dst, err = s.cache.Condition(c.text.Value); err != nil {
+			return nil, exprError(c.name, err)
+		}
+		if err = e.scope.BindCondition(*c.dst); err != nil {
+			return nil, exprError(c.name, err)
+		}
+	}
+	if in.projection.Set {
+		if e.project, err = s.cache.Projection(in.projection.Value); err != nil {
+			return nil, exprError("ProjectionExpression", err)
+		}
+		if err = e.scope.BindProjection(e.project); err != nil {
+			return nil, exprError("ProjectionExpression", err)
+		}
+		e.projector = e.scope.NewProjector(e.project.Paths)
+	}
+	return e, exprError("", e.scope.Unused())
+}
+
+// check returns a Mutation's Check for the request's condition; nil for none. returnOld puts the item into the refusal.
+func (e *expressions) check(returnOld bool) func(old attribute.Item) error {
+	if e.condition == nil {
+		return nil
+	}
+	return func(old attribute.Item) error {
+		if e.scope.Matches(e.condition.Root, old) {
+			return nil
+		}
+		var item []byte
+		if returnOld && old != nil {
+			item = old.AppendJSON(nil)
+		}
+		return awserr.ConditionFailed(item)
+	}
+}
+
+// checkUpdatedKeys fails if an update has an action on one of the table's key attributes.
+func (e *expressions) checkUpdatedKeys(t *catalog.Table) error {
+	for _, a := range e.update.Actions {
+		if name := e.scope.First(a.Path); t.Key.Has(name) {
+			return awserr.KeyUpdate(name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,412 @@
+package ops
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// Limits of tables ("Quotas in Amazon DynamoDB", "Multi-attribute keys in global secondary indexes").
+const (
+	maxLocalIndexes      = 5
+	maxGlobalIndexes     = 20
+	maxIndexKeyParts     = 4   // of the partition key and of the sort key of a GSI, each
+	maxProjectedNonKeys  = 20  // of one index
+	maxProjectedAllNames = 100 // of all indexes of a table
+)
+
+func (s *Service) createTable(ctx context.Context, call *smithy.Call, in *api.CreateTableInput) (*api.CreateTableOutput, error) {
+	ns := s.namespace(call)
+	name := in.TableName.Value
+	if arnNS, n, ok := catalog.TableFromARN(name); ok {
+		ns, name = arnNS, n
+	}
+	if len(name) < 3 || len(name) > 255 {
+		return nil, awserr.TableNameLength()
+	}
+	if !smithy.NameChars(name) {
+		return nil, awserr.InvalidTableName()
+	}
+	switch {
+	case in.VectorIndexes != nil:
+		return nil, unsupported("VectorIndexes")
+	case in.GlobalTableSourceArn.Set:
+		return nil, unsupported("GlobalTableSourceArn")
+	case in.ResourcePolicy.Set:
+		return nil, unsupported("ResourcePolicy")
+	}
+	now := s.Now()
+	t := &catalog.Table{Namespace: ns, Name: name, UUID: uuid.NewString(), Created: now.UnixMilli()}
+	if err := newSchema(t, in); err != nil {
+		return nil, err
+	}
+	if err := newBilling(t, in); err != nil {
+		return nil, err
+	}
+	if err := setStream(t, in.StreamSpecification, streamLabel(now)); err != nil {
+		return nil, err
+	}
+	if err := setSSE(t, in.SSESpecification); err != nil {
+		return nil, err
+	}
+	if in.TableClass.Set {
+		t.TableClass = in.TableClass.Value
+	}
+	t.DeletionProtection = in.DeletionProtectionEnabled.Value
+	var err error
+	if t.Tags, err = mergeTags(nil, in.Tags); err != nil {
+		return nil, err
+	}
+	t.CreatingUntil = now.Add(s.TransientStatus).UnixMilli()
+	taken, err := s.Tables.Catalog.Create(ctx, t)
+	if err != nil {
+		return nil, clientError(err)
+	}
+	if taken != nil {
+		return nil, awserr.TableExists(name)
+	}
+	d, err := s.describe(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	d.TableStatus = smithy.Some(catalog.Creating)
+	for i := range d.GlobalSecondaryIndexes {
+		d.GlobalSecondaryIndexes[i].IndexStatus = smithy.Some(catalog.Creating)
+	}
+	return &api.CreateTableOutput{TableDescription: d}, nil
+}
+
+// unsupported is the answer to parameters that docs/compatibility.md lists as missing.
+func unsupported(parameter string) error {
+	return awserr.Invalid(parameter + " is not supported by this endpoint")
+}
+
+var scalarTypes = map[string]attribute.Type{"S": attribute.TypeS, "N": attribute.TypeN, "B": attribute.TypeB}
+
+// newSchema reads the attribute definitions, the table's key and its indexes.
+func newSchema(t *catalog.Table, in *api.CreateTableInput) error {
+	if in.KeySchema == nil {
+		return awserr.MissingParameter("KeySchema")
+	}
+	if in.AttributeDefinitions == nil {
+		return awserr.MissingParameter("AttributeDefinitions")
+	}
+	for _, a := range in.AttributeDefinitions {
+		if slices.ContainsFunc(t.Attributes, func(old catalog.KeyAttribute) bool { return old.Name == a.AttributeName.Value }) {
+			return awserr.Invalid("Duplicate AttributeName in AttributeDefinitions: " + a.AttributeName.Value)
+		}
+		t.Attributes = append(t.Attributes, catalog.KeyAttribute{Name: a.AttributeName.Value, Type: scalarTypes[a.AttributeType.Value]})
+	}
+	hasIndexes := in.LocalSecondaryIndexes != nil || in.GlobalSecondaryIndexes != nil
+	var err error
+	if t.Key, err = newKey(t, in.KeySchema, 1); err != nil {
+		return err
+	}
+	if !hasIndexes && len(t.Attributes) != t.Key.Len() {
+		return awserr.Invalid("Number of attributes in KeySchema does not exactly match number of attributes defined in AttributeDefinitions")
+	}
+	if err := newLocalIndexes(t, in.LocalSecondaryIndexes); err != nil {
+		return err
+	}
+	if err := newGlobalIndexes(t, in.GlobalSecondaryIndexes); err != nil {
+		return err
+	}
+	return checkAttributesUsed(t)
+}
+
+// newKey reads a key schema with up to parts attributes of each kind.
+func newKey(t *catalog.Table, schema []api.KeySchemaElement, parts int) (catalog.KeySchema, error) {
+	var key catalog.KeySchema
+	if schema[0].KeyType.Value != api.KeyTypeHash {
+		return key, awserr.Validationf("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
+	}
+	if parts == 1 {
+		if len(schema) > 1 && schema[1].KeyType.Value != api.KeyTypeRange {
+			return key, awserr.Validationf("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
+		}
+		if len(schema) > 2 {
+			return key, awserr.Validationf("1 validation error detected: Value at 'keySchema' failed to satisfy constraint: Member must have length less than or equal to 2")
+		}
+	}
+	seen := map[string]bool{}
+	var undefined []string
+	for _, e := range schema {
+		name := e.AttributeName.Value
+		if seen[name] {
+			return key, awserr.Validationf("Both the Hash Key and the Range Key element in the KeySchema have the same name")
+		}
+		seen[name] = true
+		i := slices.IndexFunc(t.Attributes, func(a catalog.KeyAttribute) bool { return a.Name == name })
+		if i < 0 {
+			undefined = append(undefined, name)
+			continue
+		}
+		switch {
+		case e.KeyType.Value == api.KeyTypeRange:
+			key.Sort = append(key.Sort, t.Attributes[i])
+		case len(key.Sort) > 0:
+			return key, awserr.Validationf("Invalid KeySchema: All HASH key elements must come before the RANGE key elements")
+		default:
+			key.Partition = append(key.Partition, t.Attributes[i])
+		}
+	}
+	if undefined != nil {
+		names := make([]string, len(schema))
+		for i, e := range schema {
+			names[i] = e.AttributeName.Value
+		}
+		return key, awserr.Invalid("Some index key attributes are not defined in AttributeDefinitions. Keys: [" + strings.Join(names, ", ") +
+			"], AttributeDefinitions: [" + attributeNames(t.Attributes) + "]")
+	}
+	if len(key.Partition) > parts || len(key.Sort) > parts {
+		return key, awserr.Invalid(fmt.Sprintf("The key schema of an index can have at most %d HASH and %d RANGE key elements", parts, parts))
+	}
+	return key, nil
+}
+
+func attributeNames(attrs []catalog.KeyAttribute) string {
+	names := make([]string, len(attrs))
+	for i, a := range attrs {
+		names[i] = a.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+func newLocalIndexes(t *catalog.Table, in []api.LocalSecondaryIndex) error {
+	switch {
+	case in == nil:
+		return nil
+	case len(in) == 0:
+		return awserr.Invalid("List of LocalSecondaryIndexes is empty")
+	case len(t.Key.Sort) == 0:
+		return awserr.Invalid("Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex")
+	case len(in) > maxLocalIndexes:
+		return awserr.Invalid(fmt.Sprintf("Number of LocalSecondaryIndexes exceeds per-table limit of %d", maxLocalIndexes))
+	}
+	for _, x := range in {
+		key, err := newKey(t, x.KeySchema, 1)
+		if err != nil {
+			return err
+		}
+		if len(key.Sort) == 0 {
+			return awserr.Invalid("Index KeySchema does not have a range key for index: " + x.IndexName.Value)
+		}
+		if key.Partition[0].Name != t.Key.Partition[0].Name {
+			return awserr.Invalid("Index KeySchema does not have the same leading hash key as table KeySchema for index: " + x.IndexName.Value +
+				". index hash key: " + key.Partition[0].Name + ", table hash key: " + t.Key.Partition[0].Name)
+		}
+		if err := addIndex(t, &catalog.Index{Name: x.IndexName.Value, Key: key}, x.Projection); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newGlobalIndexes(t *catalog.Table, in []api.GlobalSecondaryIndex) error {
+	switch {
+	case in == nil:
+		return nil
+	case len(in) == 0:
+		return awserr.Invalid("List of GlobalSecondaryIndexes is empty")
+	case len(in) > maxGlobalIndexes:
+		return awserr.Invalid(fmt.Sprintf("GlobalSecondaryIndex count exceeds the per-table limit of %d", maxGlobalIndexes))
+	}
+	for _, x := range in {
+		key, err := newKey(t, x.KeySchema, maxIndexKeyParts)
+		if err != nil {
+			return err
+		}
+		idx := &catalog.Index{Name: x.IndexName.Value, Global: true, Key: key, OnDemand: newOnDemand(x.OnDemandThroughput)}
+		if p := x.ProvisionedThroughput; p != nil {
+			idx.Throughput = catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
+		}
+		if w := x.WarmThroughput; w != nil {
+			idx.Warm = newWarm(w, idx.Warm)
+		}
+		if err := addIndex(t, idx, x.Projection); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addIndex checks the index's name and projection and gives it an id.
+func addIndex(t *catalog.Table, x *catalog.Index, p *api.Projection) error {
+	if t.Index(x.Name) != nil {
+		return awserr.Invalid("Duplicate index name: " + x.Name)
+	}
+	kind := p.ProjectionType.Value
+	switch {
+	case kind == "":
+		return awserr.Invalid("Unknown ProjectionType: null")
+	case kind == api.ProjectionTypeInclude && p.NonKeyAttributes == nil:
+		return awserr.Invalid("ProjectionType is INCLUDE, but NonKeyAttributes is not specified")
+	case kind != api.ProjectionTypeInclude && p.NonKeyAttributes != nil:
+		return awserr.Invalid("ProjectionType is " + kind + ", but NonKeyAttributes is specified")
+	case len(p.NonKeyAttributes) > maxProjectedNonKeys:
+		return awserr.Invalid(fmt.Sprintf("Number of NonKeyAttributes exceeds the limit of %d for index: %s", maxProjectedNonKeys, x.Name))
+	}
+	seen := map[string]bool{}
+	for _, n := range p.NonKeyAttributes {
+		if seen[n] {
+			return awserr.Invalid("Duplicate attribute in NonKeyAttributes: " + n)
+		}
+		seen[n] = true
+	}
+	x.ID = uint8(len(t.Indexes) + 1)
+	x.Projection = catalog.Projection{Type: kind, Attributes: p.NonKeyAttributes}
+	t.Indexes = append(t.Indexes, x)
+	total := 0
+	for _, x := range t.Indexes {
+		total += len(x.Projection.Attributes)
+	}
+	if total > maxProjectedAllNames {
+		return awserr.Invalid(fmt.Sprintf("Number of projected NonKeyAttributes of all indexes exceeds the limit of %d", maxProjectedAllNames))
+	}
+	return nil
+}
+
+// checkAttributesUsed fails if an attribute is defined that is in no key.
+func checkAttributesUsed(t *catalog.Table) error {
+	var used []catalog.KeyAttribute
+	note := func(k *catalog.KeySchema) {
+		for a := range k.Attributes {
+			if !slices.Contains(used, a) {
+				used = append(used, a)
+			}
+		}
+	}
+	note(&t.Key)
+	for _, x := range t.Indexes {
+		note(&x.Key)
+	}
+	if len(used) == len(t.Attributes) {
+		return nil
+	}
+	return awserr.Invalid("Some AttributeDefinitions are not used. AttributeDefinitions: [" + attributeNames(t.Attributes) +
+		"], keys used: [" + attributeNames(used) + "]")
+}
+
+func newOnDemand(o *api.OnDemandThroughput) *catalog.OnDemand {
+	if o == nil {
+		return nil
+	}
+	return &catalog.OnDemand{MaxRead: o.MaxReadRequestUnits.Or(-1), MaxWrite: o.MaxWriteRequestUnits.Or(-1)}
+}
+
+func newWarm(w *api.WarmThroughput, old *catalog.Warm) *catalog.Warm {
+	out := catalog.Warm{Read: initialWarmRead, Write: initialWarmWrite}
+	if old != nil {
+		out = *old
+	}
+	out.Read, out.Write = w.ReadUnitsPerSecond.Or(out.Read), w.WriteUnitsPerSecond.Or(out.Write)
+	return &out
+}
+
+// newBilling reads the billing mode and the throughput of the table and its indexes.
+func newBilling(t *catalog.Table, in *api.CreateTableInput) error {
+	t.OnDemandBilling = in.BillingMode.Value == api.BillingModePayPerRequest
+	p := in.ProvisionedThroughput
+	switch {
+	case t.OnDemandBilling && p != nil:
+		return awserr.ThroughputForbidden()
+	case !t.OnDemandBilling && p == nil:
+		return awserr.ThroughputRequired()
+	case p != nil:
+		t.Throughput = catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
+	default:
+		t.SwitchedToOnDemand = t.Created
+	}
+	if err := checkThroughput(t.Throughput); err != nil {
+		return err
+	}
+	for i := range in.GlobalSecondaryIndexes {
+		x := &in.GlobalSecondaryIndexes[i]
+		switch {
+		case t.OnDemandBilling && x.ProvisionedThroughput != nil:
+			return awserr.IndexThroughputForbidden(x.IndexName.Value)
+		case !t.OnDemandBilling && x.ProvisionedThroughput == nil:
+			return awserr.IndexThroughputRequired(x.IndexName.Value)
+		}
+	}
+	for _, x := range t.Indexes {
+		if err := checkThroughput(x.Throughput); err != nil {
+			return err
+		}
+	}
+	if in.OnDemandThroughput != nil && !t.OnDemandBilling {
+		return awserr.Invalid("OnDemandThroughput can only be specified when BillingMode is PAY_PER_REQUEST")
+	}
+	t.OnDemand = newOnDemand(in.OnDemandThroughput)
+	if in.WarmThroughput != nil {
+		t.Warm = newWarm(in.WarmThroughput, nil)
+	}
+	return nil
+}
+
+// checkThroughput checks a provisioned throughput against the quotas of a table.
+func checkThroughput(p catalog.Throughput) error {
+	const limit = 1000000000000
+	switch {
+	case p.Read > limit:
+		return awserr.Validationf(fmt.Sprintf("Given value %d for ReadCapacityUnits is out of bounds", p.Read))
+	case p.Write > limit:
+		return awserr.Validationf(fmt.Sprintf("Given value %d for WriteCapacityUnits is out of bounds", p.Write))
+	}
+	return nil
+}
+
+// setStream applies a stream specification.
+func setStream(t *catalog.Table, in *api.StreamSpecification, label string) error {
+	if in == nil {
+		return nil
+	}
+	enabled := in.StreamEnabled.Value
+	switch {
+	case enabled && !in.StreamViewType.Set:
+		return awserr.Invalid("StreamViewType is required when StreamEnabled is true")
+	case !enabled && in.StreamViewType.Set:
+		return awserr.Invalid("StreamViewType must not be specified when StreamEnabled is false")
+	case enabled:
+		t.Stream = &catalog.Stream{Enabled: true, ViewType: in.StreamViewType.Value, Label: label}
+	case t.Stream != nil:
+		t.Stream.Enabled = false
+	}
+	return nil
+}
+
+// setSSE applies a server-side encryption specification. Without a key it names the one that AWS manages.
+func setSSE(t *catalog.Table, in *api.SSESpecification) error {
+	if in == nil {
+		return nil
+	}
+	if !in.Enabled.Value {
+		if in.KMSMasterKeyId.Set || in.SSEType.Set {
+			return awserr.Invalid("SSEType and KMSMasterKeyId can only be specified when SSE is enabled")
+		}
+		t.SSEKey = ""
+		return nil
+	}
+	if in.SSEType.Value == api.SSETypeAes256 {
+		return awserr.Invalid("SSEType AES256 is not supported")
+	}
+	key := in.KMSMasterKeyId.Or("alias/aws/dynamodb")
+	if !strings.HasPrefix(key, "arn:") {
+		kind := "key/"
+		if strings.HasPrefix(key, "alias/") {
+			kind = ""
+		}
+		key = "arn:aws:kms:" + t.Region + ":" + t.Account + ":" + kind + key
+	}
+	t.SSEKey = key
+	return nil
+}

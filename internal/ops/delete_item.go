@@ -1,0 +1,64 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
+)
+
+func (s *Service) deleteItem(ctx context.Context, call *smithy.Call, in *api.DeleteItemInput) (*api.DeleteItemOutput, error) {
+	returnOld, err := returnsOld(in.ReturnValues)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMixed(
+		[]param{{"ConditionalOperator", in.ConditionalOperator.Set && in.Expected != nil}, {"Expected", in.Expected != nil}},
+		[]param{{"ConditionExpression", in.ConditionExpression.Set}},
+	); err != nil {
+		return nil, err
+	}
+	if err := checkItem(in.Key); err != nil {
+		return nil, err
+	}
+	e, err := s.parseExpressions(expressionTexts{
+		condition: in.ConditionExpression, names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
+		valuesFor: []string{"ConditionExpression"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.lowerExpected(in.Expected, in.ConditionalOperator); err != nil {
+		return nil, err
+	}
+	t, err := s.table(call, in.TableName.Value)
+	if err != nil {
+		return nil, err
+	}
+	m, err := deleteMutation(t, in.Key)
+	if err != nil {
+		return nil, err
+	}
+	m.Check = e.check(in.ReturnValuesOnConditionCheckFailure.Value == api.ReturnValuesOnConditionCheckFailureAllOld)
+	res, err := s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: returnOld})
+	if err != nil {
+		return nil, clientError(err)
+	}
+	out := &api.DeleteItemOutput{
+		Attributes:       res.Old,
+		ConsumedCapacity: consumedCapacity(in.ReturnConsumedCapacity, t.Name, &res.Units, plainUnits),
+	}
+	out.ItemCollectionMetrics, err = s.collectionMetrics(ctx, in.ReturnItemCollectionMetrics, t, in.Key)
+	return out, err
+}
+
+// deleteMutation returns the mutation that deletes the item, once its key is found right.
+func deleteMutation(t *catalog.Table, key attribute.Item) (table.Mutation, error) {
+	if err := checkKey(t, key); err != nil {
+		return table.Mutation{}, err
+	}
+	return table.Mutation{Table: t, Key: key, Next: func(attribute.Item) (attribute.Item, error) { return nil, nil }}, nil
+}

@@ -1,0 +1,53 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+func (s *Service) deleteTable(ctx context.Context, call *smithy.Call, in *api.DeleteTableInput) (*api.DeleteTableOutput, error) {
+	ns, name, err := s.tableName(call, in.TableName.Value)
+	if err != nil {
+		return nil, err
+	}
+	var d *api.TableDescription
+	t, err := s.Tables.Catalog.Delete(ctx, ns, name, s.TransientStatus, func(t *catalog.Table) error {
+		if t.DeletionProtection {
+			return awserr.DeletionProtected()
+		}
+		if err := s.checkIdle(t); err != nil {
+			return err
+		}
+		var err error
+		d, err = s.describe(ctx, t)
+		return err
+	})
+	if err != nil {
+		return nil, clientError(err)
+	}
+	if t == nil {
+		return nil, awserr.TableNotFound(name)
+	}
+	// AWS describes a table that goes with little more than its name, throughput and size.
+	d.TableStatus = smithy.Some(catalog.Deleting)
+	d.KeySchema, d.AttributeDefinitions, d.CreationDateTime = nil, nil, smithy.Opt[float64]{}
+	d.LocalSecondaryIndexes, d.GlobalSecondaryIndexes, d.WarmThroughput = nil, nil, nil
+	return &api.DeleteTableOutput{TableDescription: d}, nil
+}
+
+// checkIdle fails while an earlier change of the table is under way.
+func (s *Service) checkIdle(t *catalog.Table) error {
+	switch t.Status(s.Now()) {
+	case catalog.Creating:
+		return awserr.TableBusy("created", t.Name)
+	case catalog.Updating:
+		return awserr.TableBusy("updated", t.Name)
+	case catalog.Deleting:
+		return awserr.TableBusy("deleted", t.Name)
+	}
+	return nil
+}

@@ -1,0 +1,19 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// endpointCacheMinutes is how long clients may keep the answer, as AWS says it.
+const endpointCacheMinutes = 1440
+
+// describeEndpoints answers the address that the client already uses: there is no other.
+func (s *Service) describeEndpoints(_ context.Context, call *smithy.Call, _ *api.DescribeEndpointsRequest) (*api.DescribeEndpointsResponse, error) {
+	return &api.DescribeEndpointsResponse{Endpoints: []api.Endpoint{{
+		Address:              smithy.Some(call.Host),
+		CachePeriodInMinutes: smithy.Some[int64](endpointCacheMinutes),
+	}}}, nil
+}

@@ -1,0 +1,54 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
+)
+
+func (s *Service) getItem(ctx context.Context, call *smithy.Call, in *api.GetItemInput) (*api.GetItemOutput, error) {
+	if err := checkItem(in.Key); err != nil {
+		return nil, err
+	}
+	var e *expressions
+	if in.ProjectionExpression.Set || in.AttributesToGet != nil || in.ExpressionAttributeNames != nil {
+		err := checkMixed([]param{{"AttributesToGet", in.AttributesToGet != nil}}, []param{{"ProjectionExpression", in.ProjectionExpression.Set}})
+		if err != nil {
+			return nil, err
+		}
+		if e, err = s.parseExpressions(expressionTexts{projection: in.ProjectionExpression, names: in.ExpressionAttributeNames}); err != nil {
+			return nil, err
+		}
+		if err := e.lowerProjection(in.AttributesToGet); err != nil {
+			return nil, err
+		}
+	}
+	t, err := s.table(call, in.TableName.Value)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkKey(t, in.Key); err != nil {
+		return nil, err
+	}
+	r, err := s.Tables.KV.Latest(ctx)
+	if err != nil {
+		return nil, clientError(err)
+	}
+	call.OnRelease(r)
+	item, err := table.Read(r, t, in.Key)
+	if err != nil {
+		return nil, clientError(err)
+	}
+	out := &api.GetItemOutput{Item: item}
+	if in.ReturnConsumedCapacity.Set {
+		units := capacity.Consumed{Table: capacity.Read(item.Size(), in.ConsistentRead.Value)}
+		out.ConsumedCapacity = consumedCapacity(in.ReturnConsumedCapacity, t.Name, &units, plainUnits)
+	}
+	if item != nil && e != nil && e.projector != nil {
+		out.Item = e.projector.Project(item)
+	}
+	return out, nil
+}

@@ -1,0 +1,225 @@
+package ops
+
+import (
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/expr"
+	"github.com/statordb/stator/internal/index"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// keyCondition is a condition on one key attribute.
+type keyCondition struct {
+	name string
+	op   expr.Op
+	args []attribute.Value
+}
+
+// lowerKeyConditions reads the legacy parameter KeyConditions.
+func lowerKeyConditions(in smithy.Map[api.Condition]) ([]keyCondition, error) {
+	switch {
+	case len(in) == 0:
+		return nil, awserr.Validationf("Conditions must be at least length 1")
+	case len(in) > 8:
+		return nil, awserr.Validationf("Conditions can be of length 1 or 2 only")
+	}
+	var out []keyCondition
+	for i := range in {
+		c := &in[i].Value
+		op := c.ComparisonOperator.Value
+		if err := checkComparison(op, c.AttributeValueList); err != nil {
+			return nil, err
+		}
+		switch legacyOps[op] {
+		case expr.OpEQ, expr.OpLT, expr.OpLE, expr.OpGT, expr.OpGE, expr.OpBetween, expr.OpBeginsWith:
+		default:
+			return nil, awserr.Validationf("Attempted conditional constraint is not an indexable operation")
+		}
+		out = append(out, keyCondition{in[i].Key, legacyOps[op], c.AttributeValueList})
+	}
+	return out, nil
+}
+
+func keyExpressionError(sentence string) error { return awserr.Validationf(sentence) }
+
+// readKeyExpression reads a bound key condition expression.
+func readKeyExpression(s *expr.Scope, n *expr.Node) ([]keyCondition, error) {
+	switch n.Op {
+	case expr.OpAnd:
+		left, err := readKeyExpression(s, n.Args[0])
+		if err != nil {
+			return nil, err
+		}
+		right, err := readKeyExpression(s, n.Args[1])
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range right {
+			for _, l := range left {
+				if l.name == r.name {
+					return nil, keyExpressionError("KeyConditionExpressions must only contain one condition per key")
+				}
+			}
+		}
+		return append(left, right...), nil
+	case expr.OpEQ, expr.OpLT, expr.OpLE, expr.OpGT, expr.OpGE, expr.OpBetween, expr.OpBeginsWith:
+	default:
+		return nil, keyExpressionError("Invalid operator used in KeyConditionExpression: " + n.Op.String())
+	}
+	c := keyCondition{op: n.Op}
+	at := -1
+	for i, a := range n.Args {
+		switch a.Op {
+		case expr.OpPath:
+			if at >= 0 {
+				return nil, keyExpressionError("Invalid condition in KeyConditionExpression: Multiple attribute names used in one condition")
+			}
+			at = i
+			c.name = s.First(a.Path)
+			if len(a.Path) > 1 {
+				return nil, keyExpressionError("Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: Key: " + c.name)
+			}
+		case expr.OpValue:
+			c.args = append(c.args, s.Value(a))
+		default:
+			return nil, keyExpressionError("KeyConditionExpressions cannot contain nested operations")
+		}
+	}
+	switch {
+	case at < 0:
+		return nil, keyExpressionError("Invalid condition in KeyConditionExpression: No key attribute specified")
+	case at > 0 && (n.Op == expr.OpBetween || n.Op == expr.OpBeginsWith):
+		return nil, keyExpressionError("Invalid condition in KeyConditionExpression: " + n.Op.String() + " operator must have the key attribute as its first operand")
+	case at > 0:
+		c.op = mirrored[n.Op]
+	}
+	return []keyCondition{c}, nil
+}
+
+// mirrored is the operator with its operands exchanged.
+var mirrored = map[expr.Op]expr.Op{
+	expr.OpEQ: expr.OpEQ, expr.OpLT: expr.OpGT, expr.OpLE: expr.OpGE, expr.OpGT: expr.OpLT, expr.OpGE: expr.OpLE,
+}
+
+// keyRange is what key conditions select.
+type keyRange struct {
+	kv.Range
+	partition kv.Range // all of the partition key
+}
+
+// resolveKeyConditions turns conditions on a table's or index's key into a range of storage keys: equality on every
+// partition key attribute; on the sort key attributes, from the first one, equality and last one comparison.
+func resolveKeyConditions(t *catalog.Table, x *catalog.Index, conditions []keyCondition) (keyRange, error) {
+	schema, id := &t.Key, uint8(0)
+	if x != nil {
+		schema, id = &x.Key, x.ID
+	}
+	find := func(name string) *keyCondition {
+		for i := range conditions {
+			if conditions[i].name == name {
+				return &conditions[i]
+			}
+		}
+		return nil
+	}
+	var partition []byte
+	for _, a := range schema.Partition {
+		c := find(a.Name)
+		if c == nil {
+			return keyRange{}, awserr.QueryMissesKey(a.Name)
+		}
+		if c.op != expr.OpEQ {
+			return keyRange{}, awserr.QueryUnsupported()
+		}
+		if err := checkConditionValues(c, a, index.MaxPartitionKey); err != nil {
+			return keyRange{}, err
+		}
+		partition = keyspace.AppendValue(partition, c.args[0])
+	}
+	prefix := keyspace.AppendPartition(nil, t.ID, id, partition)
+	out := keyRange{partition: prefixRange(prefix)}
+	out.Range = out.partition
+	used := len(schema.Partition)
+	open := true // whether another sort key attribute may have a condition
+	for _, a := range schema.Sort {
+		c := find(a.Name)
+		if c == nil {
+			open = false
+			continue
+		}
+		if !open {
+			return keyRange{}, awserr.QueryUnsupported()
+		}
+		used++
+		if err := checkConditionValues(c, a, index.MaxSortKey); err != nil {
+			return keyRange{}, err
+		}
+		out.Range = sortRange(prefix, out.Range, c)
+		if c.op == expr.OpEQ {
+			prefix = keyspace.AppendValue(prefix, c.args[0])
+		} else {
+			open = false
+		}
+	}
+	if used < len(conditions) {
+		name := schema.Partition[0].Name
+		if len(schema.Sort) > 0 {
+			name = schema.Sort[0].Name
+		}
+		return keyRange{}, awserr.QueryMissesKey(name)
+	}
+	return out, nil
+}
+
+func checkConditionValues(c *keyCondition, a catalog.KeyAttribute, limit int) error {
+	for _, v := range c.args {
+		if v.Type() != a.Type {
+			return awserr.ConditionType()
+		}
+		if a.Type == attribute.TypeN {
+			continue
+		}
+		n := len(v.Bytes())
+		if n == 0 {
+			return awserr.EmptyKey(a.Name, emptyKind(a.Type))
+		}
+		if n > limit {
+			if limit == index.MaxPartitionKey {
+				return awserr.PartitionKeyTooLarge()
+			}
+			return awserr.SortKeyTooLarge()
+		}
+	}
+	return nil
+}
+
+func prefixRange(prefix []byte) kv.Range {
+	return kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}
+}
+
+// sortRange narrows the range of a prefix down to a condition on the key attribute behind the prefix.
+func sortRange(prefix []byte, all kv.Range, c *keyCondition) kv.Range {
+	at := func(v attribute.Value) []byte {
+		return keyspace.AppendValue(append([]byte(nil), prefix...), v)
+	}
+	switch c.op {
+	case expr.OpEQ:
+		return prefixRange(at(c.args[0]))
+	case expr.OpLT:
+		return kv.Range{Start: all.Start, End: at(c.args[0])}
+	case expr.OpLE:
+		return kv.Range{Start: all.Start, End: keyspace.PrefixEnd(at(c.args[0]))}
+	case expr.OpGT:
+		return kv.Range{Start: keyspace.PrefixEnd(at(c.args[0])), End: all.End}
+	case expr.OpGE:
+		return kv.Range{Start: at(c.args[0]), End: all.End}
+	case expr.OpBetween:
+		return kv.Range{Start: at(c.args[0]), End: keyspace.PrefixEnd(at(c.args[1]))}
+	default: // begins_with
+		return prefixRange(keyspace.AppendValuePrefix(append([]byte(nil), prefix...), c.args[0].Bytes()))
+	}
+}

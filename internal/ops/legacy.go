@@ -1,0 +1,244 @@
+package ops
+
+import (
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/expr"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// The legacy parameters lower to the trees that expressions parse to. Sources: "Legacy conditional parameters".
+
+// legacyOps are the comparison operators and the nodes that they make.
+var legacyOps = map[string]expr.Op{
+	api.ComparisonOperatorEq: expr.OpEQ, api.ComparisonOperatorNe: expr.OpNE, api.ComparisonOperatorLe: expr.OpLE,
+	api.ComparisonOperatorLt: expr.OpLT, api.ComparisonOperatorGe: expr.OpGE, api.ComparisonOperatorGt: expr.OpGT,
+	api.ComparisonOperatorNotNull: expr.OpExists, api.ComparisonOperatorNull: expr.OpNotExists,
+	api.ComparisonOperatorContains: expr.OpContains, api.ComparisonOperatorNotContains: expr.OpNotContains,
+	api.ComparisonOperatorBeginsWith: expr.OpBeginsWith, api.ComparisonOperatorIn: expr.OpIn,
+	api.ComparisonOperatorBetween: expr.OpBetween,
+}
+
+// checkComparison checks a legacy comparison's arguments.
+func checkComparison(operator string, args []attribute.Value) error {
+	for _, v := range args {
+		if problem, invalid := v.Invalid(); invalid {
+			return awserr.Validationf(problem)
+		}
+	}
+	count := len(args) == 1
+	switch operator {
+	case api.ComparisonOperatorNull, api.ComparisonOperatorNotNull:
+		count = len(args) == 0
+	case api.ComparisonOperatorBetween:
+		count = len(args) == 2
+	case api.ComparisonOperatorIn:
+		count = len(args) > 0
+	}
+	if !count {
+		return awserr.Invalid("Invalid number of argument(s) for the " + operator + " ComparisonOperator")
+	}
+	for _, v := range args {
+		ok := true
+		switch t := v.Type(); operator {
+		case api.ComparisonOperatorLt, api.ComparisonOperatorLe, api.ComparisonOperatorGt, api.ComparisonOperatorGe,
+			api.ComparisonOperatorBetween, api.ComparisonOperatorIn, api.ComparisonOperatorContains, api.ComparisonOperatorNotContains:
+			ok = t == attribute.TypeS || t == attribute.TypeN || t == attribute.TypeB
+		case api.ComparisonOperatorBeginsWith:
+			ok = t == attribute.TypeS || t == attribute.TypeB
+		}
+		if !ok {
+			return awserr.Invalid("ComparisonOperator " + operator + " is not valid for " + v.Type().String() + " AttributeValue type")
+		}
+		if (operator == api.ComparisonOperatorBetween || operator == api.ComparisonOperatorIn) && v.Type() != args[0].Type() {
+			return awserr.Invalid("AttributeValues inside AttributeValueList must all be of the same type")
+		}
+	}
+	if operator == api.ComparisonOperatorBetween {
+		if c, ok := attribute.Compare(args[0], args[1]); ok && c > 0 {
+			return awserr.Validationf("The BETWEEN condition was provided a range where the lower bound is greater than the upper bound")
+		}
+	}
+	return nil
+}
+
+func literal(v attribute.Value) *expr.Node { return &expr.Node{Op: expr.OpValue, Lit: v} }
+
+func attributePath(name string) *expr.Node {
+	return &expr.Node{Op: expr.OpPath, Path: expr.Path{{Name: name}}}
+}
+
+func comparison(name, operator string, args []attribute.Value) *expr.Node {
+	n := &expr.Node{Op: legacyOps[operator], Args: []*expr.Node{attributePath(name)}}
+	for _, v := range args {
+		n.Args = append(n.Args, literal(v))
+	}
+	return n
+}
+
+// combine joins conditions by ConditionalOperator, which is AND unless given; nil for none.
+func combine(conditions []*expr.Node, operator smithy.Opt[string]) *expr.Condition {
+	if len(conditions) == 0 {
+		return nil
+	}
+	op := expr.OpAnd
+	if operator.Value == api.ConditionalOperatorOr {
+		op = expr.OpOr
+	}
+	root := conditions[0]
+	for _, c := range conditions[1:] {
+		root = &expr.Node{Op: op, Args: []*expr.Node{root, c}}
+	}
+	return &expr.Condition{Root: root}
+}
+
+// checkConditionalOperator fails if the operator has nothing to combine.
+func checkConditionalOperator(operator smithy.Opt[string], conditions int) error {
+	if operator.Set && conditions == 0 {
+		return awserr.Validationf("ConditionalOperator cannot be used without Filter or Expected")
+	}
+	return nil
+}
+
+// lowerExpected makes a condition of the legacy parameter Expected.
+func (e *expressions) lowerExpected(expected smithy.Map[api.ExpectedAttributeValue], operator smithy.Opt[string]) error {
+	if err := checkConditionalOperator(operator, len(expected)); err != nil {
+		return err
+	}
+	var conditions []*expr.Node
+	for i := range expected {
+		name, x := expected[i].Key, &expected[i].Value
+		where := " for Attribute: " + name
+		if x.ComparisonOperator.Set {
+			args := x.AttributeValueList
+			switch {
+			case x.Exists.Set:
+				return awserr.Invalid("Exists and ComparisonOperator cannot be used together" + where)
+			case x.Value != nil && args != nil:
+				return awserr.Invalid("Value and AttributeValueList cannot be used together" + where)
+			case x.Value != nil:
+				args = []attribute.Value{x.Value}
+			case args == nil && legacyOps[x.ComparisonOperator.Value] != expr.OpExists && legacyOps[x.ComparisonOperator.Value] != expr.OpNotExists:
+				return awserr.Invalid("Value or AttributeValueList must be used with ComparisonOperator: " + x.ComparisonOperator.Value + where)
+			}
+			if err := checkComparison(x.ComparisonOperator.Value, args); err != nil {
+				return err
+			}
+			conditions = append(conditions, comparison(name, x.ComparisonOperator.Value, args))
+			continue
+		}
+		if problem, invalid := x.Value.Invalid(); invalid {
+			return awserr.Validationf(problem)
+		}
+		switch {
+		case x.AttributeValueList != nil:
+			return awserr.Invalid("AttributeValueList can only be used with a ComparisonOperator" + where)
+		case x.Value == nil && !x.Exists.Set:
+			return awserr.Invalid("Value must be provided when Exists is null" + where)
+		case x.Value == nil && x.Exists.Value:
+			return awserr.Invalid("Value must be provided when Exists is true" + where)
+		case x.Value != nil && x.Exists.Set && !x.Exists.Value:
+			return awserr.Invalid("Value cannot be used when Exists is false" + where)
+		case x.Value == nil:
+			conditions = append(conditions, &expr.Node{Op: expr.OpNotExists, Args: []*expr.Node{attributePath(name)}})
+		default:
+			conditions = append(conditions, comparison(name, api.ComparisonOperatorEq, []attribute.Value{x.Value}))
+		}
+	}
+	if c := combine(conditions, operator); c != nil {
+		e.condition = c
+		return e.needScope()
+	}
+	return nil
+}
+
+// needScope gives lowered parameters, which have no placeholders, an empty scope.
+func (e *expressions) needScope() (err error) {
+	if e.scope == nil {
+		e.scope, err = expr.NewScope(nil, nil)
+	}
+	return err
+}
+
+// lowerFilter makes a filter of the legacy parameters QueryFilter and ScanFilter.
+func (e *expressions) lowerFilter(filter smithy.Map[api.Condition], operator smithy.Opt[string]) error {
+	if err := checkConditionalOperator(operator, len(filter)); err != nil {
+		return err
+	}
+	var conditions []*expr.Node
+	for i := range filter {
+		c := &filter[i].Value
+		if err := checkComparison(c.ComparisonOperator.Value, c.AttributeValueList); err != nil {
+			return err
+		}
+		conditions = append(conditions, comparison(filter[i].Key, c.ComparisonOperator.Value, c.AttributeValueList))
+	}
+	if c := combine(conditions, operator); c != nil {
+		e.filter = c
+		return e.needScope()
+	}
+	return nil
+}
+
+// lowerProjection makes a projection of the legacy parameter AttributesToGet.
+func (e *expressions) lowerProjection(names []string) error {
+	if names == nil {
+		return nil
+	}
+	e.project = &expr.Projection{}
+	for i, name := range names {
+		for _, other := range names[:i] {
+			if other == name {
+				return awserr.Invalid("Duplicate value in attribute name: " + name)
+			}
+		}
+		e.project.Paths = append(e.project.Paths, expr.Path{{Name: name}})
+	}
+	if err := e.needScope(); err != nil {
+		return err
+	}
+	e.projector = e.scope.NewProjector(e.project.Paths)
+	return nil
+}
+
+// lowerUpdates makes an update of the legacy parameter AttributeUpdates.
+func (e *expressions) lowerUpdates(updates smithy.Map[api.AttributeValueUpdate]) error {
+	e.update = &expr.Update{}
+	for i := range updates {
+		u := &updates[i].Value
+		if problem, invalid := u.Value.Invalid(); invalid {
+			return awserr.Validationf(problem)
+		}
+		a := expr.Action{Path: expr.Path{{Name: updates[i].Key}}}
+		action := u.Action.Or(api.AttributeActionPut)
+		t := u.Value.Type()
+		switch {
+		case u.Value == nil && action != api.AttributeActionDelete:
+			return awserr.Invalid("Only DELETE action is allowed when no attribute value is specified")
+		case u.Value == nil:
+			a.Section = expr.SectionRemove
+		case action == api.AttributeActionPut:
+			a.Section, a.Operand = expr.SectionSet, literal(u.Value)
+		case action == api.AttributeActionDelete:
+			switch t {
+			case attribute.TypeSS, attribute.TypeNS, attribute.TypeBS:
+			default:
+				return awserr.Invalid("DELETE action with value is not supported for the type " + expr.JavaTypeName(t))
+			}
+			a.Section, a.Operand = expr.SectionDelete, literal(u.Value)
+		default:
+			switch t {
+			case attribute.TypeL:
+				orEmpty := &expr.Node{Op: expr.OpIfNotExists, Args: []*expr.Node{attributePath(updates[i].Key), literal(attribute.NewList(nil))}}
+				a.Section, a.Operand = expr.SectionSet, &expr.Node{Op: expr.OpListAppend, Args: []*expr.Node{orEmpty, literal(u.Value)}}
+			case attribute.TypeN, attribute.TypeSS, attribute.TypeNS, attribute.TypeBS:
+				a.Section, a.Operand = expr.SectionAdd, literal(u.Value)
+			default:
+				return awserr.Invalid("ADD action is not supported for the type " + expr.JavaTypeName(t))
+			}
+		}
+		e.update.Actions = append(e.update.Actions, a)
+	}
+	return e.needScope()
+}

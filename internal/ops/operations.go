@@ -1,0 +1,33 @@
+package ops
+
+import (
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// Operations returns every operation that Stator has, sorted by name. Whatever the model has besides answers
+// UnknownOperationException.
+func (s *Service) Operations() []smithy.Handler {
+	return []smithy.Handler{
+		smithy.Bind(api.BatchGetItem, s.batchGetItem),
+		smithy.Bind(api.BatchWriteItem, s.batchWriteItem),
+		smithy.Bind(api.CreateTable, s.createTable),
+		smithy.Bind(api.DeleteItem, s.deleteItem),
+		smithy.Bind(api.DeleteTable, s.deleteTable),
+		smithy.Bind(api.DescribeEndpoints, s.describeEndpoints),
+		smithy.Bind(api.DescribeLimits, s.describeLimits),
+		smithy.Bind(api.DescribeTable, s.describeTable),
+		smithy.Bind(api.GetItem, s.getItem),
+		smithy.Bind(api.ListTables, s.listTables),
+		smithy.Bind(api.ListTagsOfResource, s.listTagsOfResource),
+		smithy.Bind(api.PutItem, s.putItem),
+		smithy.Bind(api.Query, s.query),
+		smithy.Bind(api.Scan, s.scan),
+		smithy.Bind(api.TagResource, s.tagResource),
+		smithy.Bind(api.TransactGetItems, s.transactGetItems),
+		smithy.Bind(api.TransactWriteItems, s.transactWriteItems),
+		smithy.Bind(api.UntagResource, s.untagResource),
+		smithy.Bind(api.UpdateItem, s.updateItem),
+		smithy.Bind(api.UpdateTable, s.updateTable),
+	}
+}

@@ -1,0 +1,116 @@
+package ops
+
+import (
+	"context"
+	"math"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
+)
+
+func (s *Service) putItem(ctx context.Context, call *smithy.Call, in *api.PutItemInput) (*api.PutItemOutput, error) {
+	returnOld, err := returnsOld(in.ReturnValues)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMixed(
+		[]param{{"ConditionalOperator", in.ConditionalOperator.Set && in.Expected != nil}, {"Expected", in.Expected != nil}},
+		[]param{{"ConditionExpression", in.ConditionExpression.Set}},
+	); err != nil {
+		return nil, err
+	}
+	if err := checkItem(in.Item); err != nil {
+		return nil, err
+	}
+	e, err := s.parseExpressions(expressionTexts{
+		condition: in.ConditionExpression, names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
+		valuesFor: []string{"ConditionExpression"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.lowerExpected(in.Expected, in.ConditionalOperator); err != nil {
+		return nil, err
+	}
+	if in.Item.Size() > attribute.MaxItemSize {
+		return nil, awserr.ItemTooLarge()
+	}
+	t, err := s.table(call, in.TableName.Value)
+	if err != nil {
+		return nil, err
+	}
+	m, err := putMutation(t, in.Item)
+	if err != nil {
+		return nil, err
+	}
+	m.Check = e.check(in.ReturnValuesOnConditionCheckFailure.Value == api.ReturnValuesOnConditionCheckFailureAllOld)
+	res, err := s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: returnOld})
+	if err != nil {
+		return nil, clientError(err)
+	}
+	out := &api.PutItemOutput{
+		Attributes:       res.Old,
+		ConsumedCapacity: consumedCapacity(in.ReturnConsumedCapacity, t.Name, &res.Units, plainUnits),
+	}
+	out.ItemCollectionMetrics, err = s.collectionMetrics(ctx, in.ReturnItemCollectionMetrics, t, in.Item)
+	return out, err
+}
+
+// putMutation returns the mutation that puts the item, once its keys are found right.
+func putMutation(t *catalog.Table, item attribute.Item) (table.Mutation, error) {
+	if err := checkItemKey(t, item); err != nil {
+		return table.Mutation{}, err
+	}
+	if err := checkIndexKeys(t, item, false); err != nil {
+		return table.Mutation{}, err
+	}
+	return table.Mutation{Table: t, Key: item, Next: func(attribute.Item) (attribute.Item, error) { return item, nil }}, nil
+}
+
+// returnsOld reads ReturnValues where only NONE and ALL_OLD are allowed.
+func returnsOld(mode smithy.Opt[string]) (bool, error) {
+	switch mode.Or(api.ReturnValueNone) {
+	case api.ReturnValueNone:
+		return false, nil
+	case api.ReturnValueAllOld:
+		return true, nil
+	}
+	return false, awserr.InvalidReturnValues()
+}
+
+// collectionMetrics returns the size of the key's item collection if the request asks for it and the table has LSIs.
+func (s *Service) collectionMetrics(ctx context.Context, mode smithy.Opt[string], t *catalog.Table, key attribute.Item) (*api.ItemCollectionMetrics, error) {
+	if mode.Value != api.ReturnItemCollectionMetricsSize || !t.HasLocalIndexes() {
+		return nil, nil
+	}
+	partition := catalog.AppendKeyValues(nil, t.Key.Partition, key)
+	var bytes int64
+	add := func(indexID uint8) error {
+		prefix := keyspace.AppendPartition(nil, t.ID, indexID, partition)
+		n, err := s.Tables.KV.Size(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)})
+		bytes += n
+		return err
+	}
+	if err := add(0); err != nil {
+		return nil, clientError(err)
+	}
+	for _, x := range t.Indexes {
+		if x.Global {
+			continue
+		}
+		if err := add(x.ID); err != nil {
+			return nil, clientError(err)
+		}
+	}
+	low := math.Floor(float64(bytes) / (1 << 30))
+	return &api.ItemCollectionMetrics{
+		ItemCollectionKey:   key.Project(func(name []byte) bool { return string(name) == t.Key.Partition[0].Name }),
+		SizeEstimateRangeGB: []float64{low, low + 1},
+	}, nil
+}

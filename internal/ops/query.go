@@ -1,0 +1,307 @@
+package ops
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/expr"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
+)
+
+func (s *Service) query(ctx context.Context, call *smithy.Call, in *api.QueryInput) (*api.QueryOutput, error) {
+	if err := checkMixed(
+		[]param{
+			{"AttributesToGet", in.AttributesToGet != nil},
+			{"ConditionalOperator", in.ConditionalOperator.Set && (in.QueryFilter != nil || in.KeyConditions != nil)},
+			{"KeyConditions", in.KeyConditions != nil},
+			{"QueryFilter", in.QueryFilter != nil},
+		},
+		[]param{
+			{"ProjectionExpression", in.ProjectionExpression.Set},
+			{"FilterExpression", in.FilterExpression.Set},
+			{"KeyConditionExpression", in.KeyConditionExpression.Set},
+		},
+	); err != nil {
+		return nil, err
+	}
+	if err := checkItem(in.ExclusiveStartKey); err != nil {
+		return nil, err
+	}
+	e, err := s.parseExpressions(expressionTexts{
+		key: in.KeyConditionExpression, filter: in.FilterExpression, projection: in.ProjectionExpression,
+		names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
+		valuesFor: []string{"FilterExpression", "KeyConditionExpression"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.lowerFilter(in.QueryFilter, in.ConditionalOperator); err != nil {
+		return nil, err
+	}
+	if err := e.lowerProjection(in.AttributesToGet); err != nil {
+		return nil, err
+	}
+	if err := checkSelect(in.Select, in.IndexName.Set, in.ProjectionExpression.Set, in.AttributesToGet != nil); err != nil {
+		return nil, err
+	}
+	var conditions []keyCondition
+	switch {
+	case e.key != nil:
+		conditions, err = readKeyExpression(e.scope, e.key.Root)
+	case in.KeyConditions != nil:
+		conditions, err = lowerKeyConditions(in.KeyConditions)
+	default:
+		err = awserr.KeyConditionsRequired()
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.reading(call, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
+	if err != nil {
+		return nil, err
+	}
+	selected, err := resolveKeyConditions(r.table, r.index, conditions)
+	if err != nil {
+		return nil, err
+	}
+	parameter := "Filter Expression"
+	if in.QueryFilter != nil {
+		parameter = "QueryFilter"
+	}
+	if err := r.checkFilter(e, parameter); err != nil {
+		return nil, err
+	}
+	q := r.page
+	q.Range = selected.Range
+	q.Reverse = in.ScanIndexForward.Set && !in.ScanIndexForward.Value
+	q.Limit = int(in.Limit.Value)
+	q.CountOnly = in.Select.Value == api.SelectCount
+	if in.ExclusiveStartKey != nil {
+		if q.Start, err = r.startKey(in.ExclusiveStartKey); err != nil {
+			return nil, err
+		}
+		if !inRange(selected.partition.Start, selected.partition.End, q.Start) {
+			return nil, awserr.StartKeyOutside()
+		}
+		if !inRange(q.Range.Start, q.Range.End, q.Start) {
+			return nil, awserr.StartKeyRange()
+		}
+	}
+	if bytes.Compare(q.Range.Start, q.Range.End) >= 0 {
+		q.Range.End = q.Range.Start // a range of nothing, e.g. between the same bounds of another type's edge
+	}
+	p, err := s.Tables.ReadPage(ctx, q)
+	if err != nil {
+		return nil, clientError(err)
+	}
+	out := &api.QueryOutput{
+		Count:            smithy.Some(int64(p.Count)),
+		ScannedCount:     smithy.Some(int64(p.Scanned)),
+		LastEvaluatedKey: p.Last,
+		ConsumedCapacity: consumedCapacity(in.ReturnConsumedCapacity, r.table.Name, r.units(p), plainUnits),
+	}
+	if !q.CountOnly {
+		out.Items = items(p)
+	}
+	return out, nil
+}
+
+// items returns a page's items, which an answer has even if there are none.
+func items(p *table.Page) []attribute.Item {
+	if p.Items == nil {
+		return []attribute.Item{}
+	}
+	return p.Items
+}
+
+func inRange(start, end, key []byte) bool {
+	return bytes.Compare(key, start) >= 0 && (end == nil || bytes.Compare(key, end) < 0)
+}
+
+// checkSelect checks Select against the parameters that name attributes.
+func checkSelect(sel smithy.Opt[string], hasIndex, hasProjection, hasAttributes bool) error {
+	which := "AttributesToGet"
+	if hasProjection {
+		which = "ProjectionExpression"
+	}
+	named := hasProjection || hasAttributes
+	switch sel.Value {
+	case api.SelectAllProjectedAttributes:
+		if !hasIndex {
+			return awserr.Invalid("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
+		}
+		if named {
+			return awserr.Validationf("Cannot specify the " + which + " when choosing to get ALL_PROJECTED_ATTRIBUTES")
+		}
+	case api.SelectAllAttributes:
+		if named {
+			return awserr.Validationf("Cannot specify the " + which + " when choosing to get ALL_ATTRIBUTES")
+		}
+	case api.SelectCount:
+		if named {
+			return awserr.Validationf("Cannot specify the " + which + " when choosing to get only the Count")
+		}
+	case api.SelectSpecificAttributes:
+		if !named {
+			return awserr.Validationf("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
+		}
+	}
+	return nil
+}
+
+// reading is a Query or Scan of a table or an index.
+type reading struct {
+	table      *catalog.Table
+	index      *catalog.Index
+	consistent bool
+	page       table.PageQuery
+}
+
+// reading looks up the table and index, checks what the index can't give, and prepares filter and projection.
+func (s *Service) reading(call *smithy.Call, name string, indexName smithy.Opt[string], consistent bool, sel string, e *expressions) (*reading, error) {
+	t, err := s.table(call, name)
+	if err != nil {
+		return nil, err
+	}
+	r := &reading{table: t, consistent: consistent, page: table.PageQuery{Table: t}}
+	if indexName.Set {
+		if r.index = t.Index(indexName.Value); r.index == nil {
+			return nil, awserr.IndexNotFound(indexName.Value)
+		}
+		if err := r.checkIndex(sel, e); err != nil {
+			return nil, err
+		}
+		r.page.Index = r.index
+	}
+	if e.filter != nil {
+		r.page.Filter = func(it attribute.Item) bool { return e.scope.Matches(e.filter.Root, it) }
+	}
+	if e.projector != nil {
+		r.page.Project = e.projector.Project
+	}
+	return r, nil
+}
+
+// checkIndex checks what is asked of an index that does not hold all attributes. A GSI refuses; an LSI fetches the items.
+func (r *reading) checkIndex(sel string, e *expressions) error {
+	x := r.index
+	if x.Global && r.consistent {
+		return awserr.ConsistentIndexRead()
+	}
+	if x.HoldsAll() {
+		return nil
+	}
+	if sel == api.SelectAllAttributes {
+		if x.Global {
+			return awserr.Invalid("Select type ALL_ATTRIBUTES is not supported for global secondary index " + x.Name + " because its projection type is not ALL")
+		}
+		r.page.FetchItem = true
+	}
+	missing := ""
+	note := func(name string) {
+		if !x.Holds(name) {
+			if missing != "" {
+				missing += ", "
+			}
+			missing += name
+		}
+	}
+	if e.project != nil {
+		for _, p := range e.project.Paths {
+			note(e.scope.First(p))
+		}
+	}
+	if missing != "" {
+		if x.Global {
+			return awserr.Invalid("Global secondary index " + x.Name + " does not project [" + missing + "]")
+		}
+		r.page.FetchItem = true
+		missing = ""
+	}
+	if e.filter != nil {
+		e.scope.Attributes(e.filter.Root, func(name string, _ expr.Path) bool {
+			note(name)
+			return true
+		})
+	}
+	if missing != "" {
+		if x.Global {
+			return awserr.Invalid("Secondary index " + x.Name + " does not project one or more filter attributes: [" + missing + "]")
+		}
+		r.page.FetchItem = true
+	}
+	return nil
+}
+
+// checkFilter fails if a query's filter is on a key attribute.
+func (r *reading) checkFilter(e *expressions, parameter string) error {
+	if e.filter == nil {
+		return nil
+	}
+	schema := &r.table.Key
+	if r.index != nil {
+		schema = &r.index.Key
+	}
+	var err error
+	e.scope.Attributes(e.filter.Root, func(name string, _ expr.Path) bool {
+		if schema.Has(name) {
+			err = awserr.FilterHasKey(parameter, name)
+		}
+		return err == nil
+	})
+	return err
+}
+
+// startKey checks an ExclusiveStartKey and returns its storage key.
+func (r *reading) startKey(key attribute.Item) ([]byte, error) {
+	want := map[string]attribute.Type{}
+	for a := range r.table.Key.Attributes {
+		want[a.Name] = a.Type
+	}
+	if r.index != nil {
+		for a := range r.index.Key.Attributes {
+			want[a.Name] = a.Type
+		}
+	}
+	mismatch := awserr.StartKeyMismatch()
+	if r.index != nil {
+		mismatch = awserr.InvalidStartKey()
+	}
+	if key.Len() != len(want) {
+		return nil, mismatch
+	}
+	for name, t := range want {
+		if key.Get(name).Type() != t {
+			return nil, mismatch
+		}
+	}
+	if err := checkKeyValues(r.table, key); err != nil {
+		return nil, err
+	}
+	storage, ok := table.StorageKey(r.table, r.index, key)
+	if !ok {
+		return nil, mismatch
+	}
+	return storage, nil
+}
+
+// units returns what reading the page consumed. On an index, the table's part is that of items fetched from it.
+func (r *reading) units(p *table.Page) *capacity.Consumed {
+	var c capacity.Consumed
+	units := capacity.Page(p.Bytes, r.consistent)
+	if r.index == nil {
+		c.Table = units
+		return &c
+	}
+	c.AddIndex(r.index.Name, r.index.Global, units)
+	for _, size := range p.Fetched {
+		c.Table += capacity.Read(size, r.consistent)
+	}
+	return &c
+}

@@ -1,0 +1,85 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
+)
+
+func (s *Service) scan(ctx context.Context, call *smithy.Call, in *api.ScanInput) (*api.ScanOutput, error) {
+	if err := checkMixed(
+		[]param{
+			{"AttributesToGet", in.AttributesToGet != nil},
+			{"ConditionalOperator", in.ConditionalOperator.Set && in.ScanFilter != nil},
+			{"ScanFilter", in.ScanFilter != nil},
+		},
+		[]param{{"ProjectionExpression", in.ProjectionExpression.Set}, {"FilterExpression", in.FilterExpression.Set}},
+	); err != nil {
+		return nil, err
+	}
+	switch {
+	case in.Segment.Set && !in.TotalSegments.Set:
+		return nil, awserr.TotalSegmentsRequired()
+	case in.TotalSegments.Set && !in.Segment.Set:
+		return nil, awserr.SegmentRequired()
+	case in.Segment.Set && in.Segment.Value >= in.TotalSegments.Value:
+		return nil, awserr.SegmentTooLarge(in.Segment.Value, in.TotalSegments.Value)
+	}
+	if err := checkItem(in.ExclusiveStartKey); err != nil {
+		return nil, err
+	}
+	e, err := s.parseExpressions(expressionTexts{
+		filter: in.FilterExpression, projection: in.ProjectionExpression,
+		names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
+		valuesFor: []string{"FilterExpression"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.lowerFilter(in.ScanFilter, in.ConditionalOperator); err != nil {
+		return nil, err
+	}
+	if err := e.lowerProjection(in.AttributesToGet); err != nil {
+		return nil, err
+	}
+	if err := checkSelect(in.Select, in.IndexName.Set, in.ProjectionExpression.Set, in.AttributesToGet != nil); err != nil {
+		return nil, err
+	}
+	r, err := s.reading(call, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
+	if err != nil {
+		return nil, err
+	}
+	indexID := uint8(0)
+	if r.index != nil {
+		indexID = r.index.ID
+	}
+	q := r.page
+	q.Range = table.SegmentRange(r.table, indexID, in.Segment.Value, in.TotalSegments.Or(1))
+	q.Limit = int(in.Limit.Value)
+	q.CountOnly = in.Select.Value == api.SelectCount
+	if in.ExclusiveStartKey != nil {
+		if q.Start, err = r.startKey(in.ExclusiveStartKey); err != nil {
+			return nil, err
+		}
+		if !inRange(q.Range.Start, q.Range.End, q.Start) {
+			return nil, awserr.StartKeySegment(in.Segment.Value, in.TotalSegments.Value)
+		}
+	}
+	p, err := s.Tables.ReadPage(ctx, q)
+	if err != nil {
+		return nil, clientError(err)
+	}
+	out := &api.ScanOutput{
+		Count:            smithy.Some(int64(p.Count)),
+		ScannedCount:     smithy.Some(int64(p.Scanned)),
+		LastEvaluatedKey: p.Last,
+		ConsumedCapacity: consumedCapacity(in.ReturnConsumedCapacity, r.table.Name, r.units(p), plainUnits),
+	}
+	if !q.CountOnly {
+		out.Items = items(p)
+	}
+	return out, nil
+}

@@ -1,0 +1,185 @@
+// Package ops has DynamoDB's operations, one file each, and in operations.go the only list of them.
+//
+// The order in which errors are found follows AWS: types of JSON (package smithy), constraints of the model (generated
+// checks), what can be said without the table (parameters that exclude each other, values that are none, expressions), the
+// table, its key, then what only the item can tell.
+package ops
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/expr"
+	"github.com/statordb/stator/internal/index"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
+)
+
+// Options configure a Service.
+type Options struct {
+	Tables *table.Store
+	// Now is the clock.
+	Now func() time.Time
+	// TransientStatus is how long tables stay in CREATING, UPDATING and DELETING.
+	TransientStatus time.Duration
+	// SharedNamespace puts all tables in one namespace, whatever account and region a request names.
+	SharedNamespace bool
+}
+
+// Service executes operations.
+type Service struct {
+	Options
+	cache    *expr.Cache
+	inFlight sync.Map // idempotency tokens of transactions under way
+}
+
+// New returns a Service.
+func New(opt Options) *Service {
+	return &Service{Options: opt, cache: expr.NewCache()}
+}
+
+// sharedNamespace is where all tables are with SharedNamespace.
+var sharedNamespace = catalog.Namespace{Account: "000000000000", Region: "us-east-1"}
+
+func (s *Service) namespace(call *smithy.Call) catalog.Namespace {
+	if s.SharedNamespace {
+		return sharedNamespace
+	}
+	return catalog.Namespace{Account: call.Caller.Account, Region: call.Caller.Region}
+}
+
+// tableName splits what a request calls TableName: a name, or the table's ARN.
+func (s *Service) tableName(call *smithy.Call, given string) (catalog.Namespace, string, error) {
+	ns := s.namespace(call)
+	if arnNS, name, ok := catalog.TableFromARN(given); ok {
+		if !s.SharedNamespace {
+			ns = arnNS
+		}
+		given = name
+	}
+	if len(given) < 3 || len(given) > 255 || !smithy.NameChars(given) {
+		return ns, given, awserr.InvalidTableName()
+	}
+	return ns, given, nil
+}
+
+// table returns the table that a request on items names.
+func (s *Service) table(call *smithy.Call, given string) (*catalog.Table, error) {
+	ns, name, err := s.tableName(call, given)
+	if err != nil {
+		return nil, err
+	}
+	t := s.Tables.Catalog.Get(ns, name)
+	if t == nil || !t.Serves(s.Now()) {
+		return nil, awserr.NotFound()
+	}
+	return t, nil
+}
+
+// checkItem reports the problem of an item or key that was decoded from JSON that is none.
+func checkItem(it attribute.Item) error {
+	if _, problem, invalid := it.Invalid(); invalid {
+		return awserr.Validationf(problem)
+	}
+	return nil
+}
+
+func emptyKind(t attribute.Type) string {
+	if t == attribute.TypeB {
+		return "binary"
+	}
+	return "string"
+}
+
+// checkKey checks a request's Key against the table.
+func checkKey(t *catalog.Table, key attribute.Item) error {
+	if key.Len() != t.Key.Len() {
+		return awserr.KeyMismatch()
+	}
+	for a := range t.Key.Attributes {
+		if key.Get(a.Name).Type() != a.Type {
+			return awserr.KeyMismatch()
+		}
+	}
+	return checkKeyValues(t, key)
+}
+
+// checkItemKey checks the key attributes of an item to be put.
+func checkItemKey(t *catalog.Table, it attribute.Item) error {
+	for a := range t.Key.Attributes {
+		v := it.Get(a.Name)
+		if v == nil {
+			return awserr.MissingKey(a.Name)
+		}
+		if v.Type() != a.Type {
+			return awserr.KeyType(a.Name, a.Type.String(), v.Type().String())
+		}
+	}
+	return checkKeyValues(t, it)
+}
+
+func checkKeyValues(t *catalog.Table, it attribute.Item) error {
+	for i, attrs := range [2][]catalog.KeyAttribute{t.Key.Partition, t.Key.Sort} {
+		for _, a := range attrs {
+			if a.Type == attribute.TypeN {
+				continue
+			}
+			switch n := len(it.Get(a.Name).Bytes()); {
+			case n == 0:
+				return awserr.EmptyKey(a.Name, emptyKind(a.Type))
+			case i == 0 && n > index.MaxPartitionKey:
+				return awserr.PartitionKeyTooLarge()
+			case i == 1 && n > index.MaxSortKey:
+				return awserr.SortKeyTooLarge()
+			}
+		}
+	}
+	return nil
+}
+
+// checkIndexKeys checks the attributes that are keys of the table's indexes. Updates have sentences of their own.
+func checkIndexKeys(t *catalog.Table, it attribute.Item, update bool) error {
+	if len(t.Indexes) == 0 {
+		return nil
+	}
+	p := index.Check(t, it)
+	switch {
+	case p == nil:
+		return nil
+	case p.Empty && update:
+		return awserr.UpdateIndexKeyEmpty(emptyKind(p.Attribute.Type))
+	case p.Empty:
+		return awserr.IndexKeyEmpty(p.Attribute.Name, emptyKind(p.Attribute.Type), p.Index.Name)
+	case p.TooLarge && p.Sort:
+		return awserr.SortKeyTooLarge()
+	case p.TooLarge:
+		return awserr.PartitionKeyTooLarge()
+	case update:
+		return awserr.UpdateIndexKeyType()
+	}
+	return awserr.IndexKeyType(p.Attribute.Name, p.Attribute.Type.String(), p.Actual.String(), p.Index.Name)
+}
+
+// clientError turns the errors of lower packages into what clients see. Others are internal.
+func clientError(err error) error {
+	var known *awserr.Error
+	switch {
+	case err == nil, errors.As(err, &known):
+		return err
+	case errors.Is(err, table.ErrNotFound):
+		return awserr.NotFound()
+	case errors.Is(err, table.ErrConflict):
+		return awserr.Conflict()
+	case errors.Is(err, kv.ErrConflict):
+		return awserr.Conflict()
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kv.ErrUnavailable):
+		return awserr.New(awserr.ServiceUnavailable, "Service is unable to process your request")
+	}
+	return awserr.Internal(err)
+}

@@ -1,0 +1,291 @@
+package ops
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
+)
+
+const (
+	maxTransactionSize = 4 << 20          // bytes of all items in a transaction
+	tokenLifetime      = 10 * time.Minute // of a ClientRequestToken, once its transaction is done
+)
+
+// firstError returns the first mutation's error of a FailedError, and other errors as they are.
+func firstError(err error) error {
+	var failed *table.FailedError
+	if errors.As(err, &failed) {
+		for _, e := range failed.Errors {
+			if e != nil {
+				return e
+			}
+		}
+	}
+	return err
+}
+
+// transactPart is one operation of a transaction, with what Put, Update, Delete and ConditionCheck have in common.
+type transactPart struct {
+	table     string
+	key, item attribute.Item // one of the two
+	texts     expressionTexts
+	returnOld bool
+	e         *expressions
+}
+
+func readPart(in *api.TransactWriteItem) (*transactPart, error) {
+	var parts []*transactPart
+	allOld := func(mode smithy.Opt[string]) bool {
+		return mode.Value == api.ReturnValuesOnConditionCheckFailureAllOld
+	}
+	if c := in.ConditionCheck; c != nil {
+		parts = append(parts, &transactPart{c.TableName.Value, c.Key, nil, expressionTexts{condition: c.ConditionExpression,
+			names: c.ExpressionAttributeNames, values: c.ExpressionAttributeValues, valuesFor: []string{"ConditionExpression"}},
+			allOld(c.ReturnValuesOnConditionCheckFailure), nil})
+	}
+	if p := in.Put; p != nil {
+		parts = append(parts, &transactPart{p.TableName.Value, nil, p.Item, expressionTexts{condition: p.ConditionExpression,
+			names: p.ExpressionAttributeNames, values: p.ExpressionAttributeValues, valuesFor: []string{"ConditionExpression"}},
+			allOld(p.ReturnValuesOnConditionCheckFailure), nil})
+	}
+	if d := in.Delete; d != nil {
+		parts = append(parts, &transactPart{d.TableName.Value, d.Key, nil, expressionTexts{condition: d.ConditionExpression,
+			names: d.ExpressionAttributeNames, values: d.ExpressionAttributeValues, valuesFor: []string{"ConditionExpression"}},
+			allOld(d.ReturnValuesOnConditionCheckFailure), nil})
+	}
+	if u := in.Update; u != nil {
+		parts = append(parts, &transactPart{u.TableName.Value, u.Key, nil, expressionTexts{update: u.UpdateExpression, condition: u.ConditionExpression,
+			names: u.ExpressionAttributeNames, values: u.ExpressionAttributeValues, valuesFor: []string{"UpdateExpression", "ConditionExpression"}},
+			allOld(u.ReturnValuesOnConditionCheckFailure), nil})
+	}
+	switch len(parts) {
+	case 0:
+		return nil, awserr.TransactItemEmpty()
+	case 1:
+		return parts[0], nil
+	}
+	return nil, awserr.TransactItemAmbiguous()
+}
+
+func (s *Service) transactWriteItems(ctx context.Context, call *smithy.Call, in *api.TransactWriteItemsInput) (*api.TransactWriteItemsOutput, error) {
+	parts := make([]*transactPart, len(in.TransactItems))
+	for i := range in.TransactItems {
+		p, err := readPart(&in.TransactItems[i])
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(checkItem(p.key), checkItem(p.item)); err != nil {
+			return nil, firstJoined(err)
+		}
+		if p.e, err = s.parseExpressions(p.texts); err != nil {
+			return nil, err
+		}
+		parts[i] = p
+	}
+	muts := make([]table.Mutation, len(parts))
+	reasons := make([]awserr.Reason, len(parts))
+	refused := false
+	size := 0
+	seen := make(map[string]struct{}, len(parts))
+	for i, p := range parts {
+		m, err := s.transactMutation(call, &in.TransactItems[i], p)
+		var known *awserr.Error
+		switch {
+		case errors.As(err, &known) && known.Code == awserr.Validation:
+			reasons[i] = awserr.Reason{Code: "ValidationError", Message: known.Message}
+			refused = true
+			continue
+		case err != nil:
+			return nil, err
+		}
+		storage := string(m.Table.AppendItemKey(nil, m.Key))
+		if _, twice := seen[storage]; twice {
+			return nil, awserr.DuplicateTransactItems()
+		}
+		seen[storage] = struct{}{}
+		muts[i] = m
+		size += p.item.Size() + p.key.Size()
+	}
+	if refused {
+		return nil, canceled(reasons)
+	}
+	if size > maxTransactionSize {
+		return nil, awserr.Validationf("Transaction request size exceeded the maximum allowed size of 4 MB")
+	}
+	opt := table.WriteOpt{Exclusive: true}
+	replayed := false
+	if in.ClientRequestToken.Set {
+		done, err := s.idempotent(call, in, &opt, &replayed)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+	}
+	results, err := s.writeTransaction(ctx, muts, opt)
+	if err != nil && !errors.Is(err, errReplayed) {
+		return nil, err
+	}
+	out := &api.TransactWriteItemsOutput{}
+	kind := transactWrites
+	var used ledger
+	for i := range results {
+		if replayed {
+			kind = transactReads
+			results[i].Units.Table = float64(max(1, (parts[i].item.Size()+4095)/4096))
+		}
+		used.add(muts[i].Table.Name, &results[i].Units, 2)
+	}
+	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, kind)
+	out.ItemCollectionMetrics, err = s.batchMetrics(ctx, in.ReturnItemCollectionMetrics, muts)
+	return out, err
+}
+
+// firstJoined returns the first error of a joined one.
+func firstJoined(err error) error {
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		return j.Unwrap()[0]
+	}
+	return err
+}
+
+func canceled(reasons []awserr.Reason) error {
+	for i := range reasons {
+		if reasons[i].Code == "" {
+			reasons[i].Code = "None"
+		}
+	}
+	return awserr.Canceled(reasons)
+}
+
+// transactMutation returns the mutation of one operation of a transaction.
+func (s *Service) transactMutation(call *smithy.Call, in *api.TransactWriteItem, p *transactPart) (table.Mutation, error) {
+	t, err := s.table(call, p.table)
+	if err != nil {
+		return table.Mutation{}, err
+	}
+	var m table.Mutation
+	switch {
+	case in.Put != nil:
+		if p.item.Size() > attribute.MaxItemSize {
+			return m, awserr.ItemTooLarge()
+		}
+		m, err = putMutation(t, p.item)
+	case in.Delete != nil:
+		m, err = deleteMutation(t, p.key)
+	case in.Update != nil:
+		m, err = updateMutation(t, p.key, p.e, false)
+	default:
+		m, err = table.Mutation{Table: t, Key: p.key}, checkKey(t, p.key)
+	}
+	m.Check = p.e.check(p.returnOld)
+	return m, err
+}
+
+// writeTransaction applies the mutations and turns refusals into cancellation reasons.
+func (s *Service) writeTransaction(ctx context.Context, muts []table.Mutation, opt table.WriteOpt) ([]table.Result, error) {
+	results, err := s.Tables.Write(ctx, muts, opt)
+	var failed *table.FailedError
+	if !errors.As(err, &failed) {
+		if errors.Is(err, errReplayed) {
+			return results, err
+		}
+		return results, clientError(err)
+	}
+	reasons := make([]awserr.Reason, len(muts))
+	for i, e := range failed.Errors {
+		var known *awserr.Error
+		switch {
+		case e == nil:
+		case errors.Is(e, table.ErrConflict):
+			reasons[i] = awserr.Reason{Code: "TransactionConflict", Message: "Transaction is ongoing for the item"}
+		case !errors.As(e, &known):
+			return nil, clientError(e)
+		case known.Code == awserr.ConditionalCheckFailed:
+			reasons[i] = awserr.Reason{Code: "ConditionalCheckFailed", Message: known.Message}
+			if len(known.Fields) > 0 {
+				reasons[i].Item = known.Fields[len(`"Item":`):]
+			}
+		default:
+			reasons[i] = awserr.Reason{Code: "ValidationError", Message: known.Message}
+		}
+	}
+	return nil, canceled(reasons)
+}
+
+// errReplayed ends a transaction whose token says that it has already been done.
+var errReplayed = errors.New("transaction already done")
+
+// idempotent makes the transaction one that is done once for its token: the token is stored, with a digest of the request,
+// in the transaction itself.
+func (s *Service) idempotent(call *smithy.Call, in *api.TransactWriteItemsInput, opt *table.WriteOpt, replayed *bool) (done func(), err error) {
+	token := call.Caller.Account + "\x00" + call.Caller.Region + "\x00" + in.ClientRequestToken.Value
+	if _, running := s.inFlight.LoadOrStore(token, struct{}{}); running {
+		return nil, awserr.InProgress()
+	}
+	key := keyspace.Token(call.Caller.Account+call.Caller.Region, in.ClientRequestToken.Value)
+	payload := *in
+	payload.ClientRequestToken = smithy.Opt[string]{}
+	payload.ReturnConsumedCapacity = smithy.Opt[string]{}
+	digest := sha256.Sum256(payload.AppendJSON(nil))
+	opt.Hint = [][]byte{key}
+	opt.First = func(txn kv.Txn) error {
+		now := s.Now()
+		raw, err := txn.Get(key)
+		if err != nil {
+			return err
+		}
+		if len(raw) == 8+len(digest) && now.UnixMilli() < int64(binary.BigEndian.Uint64(raw)) {
+			if [sha256.Size]byte(raw[8:]) != digest {
+				return awserr.IdempotentMismatch()
+			}
+			*replayed = true
+			return errReplayed
+		}
+		val := binary.BigEndian.AppendUint64(nil, uint64(now.Add(tokenLifetime).UnixMilli()))
+		return txn.Put(key, append(val, digest[:]...))
+	}
+	return func() { s.inFlight.Delete(token) }, nil
+}
+
+// SweepTokens removes the idempotency tokens whose time is over.
+func (s *Service) SweepTokens(ctx context.Context) error {
+	snap, err := s.Tables.KV.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	defer snap.Close()
+	prefix := keyspace.Tokens()
+	it, err := snap.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	if err != nil {
+		return err
+	}
+	now := s.Now().UnixMilli()
+	for it.Next() {
+		key, expired := it.Key(), len(it.Value()) < 8 || int64(binary.BigEndian.Uint64(it.Value())) <= now
+		if !expired {
+			continue
+		}
+		key = append([]byte(nil), key...)
+		err = kv.Update(ctx, s.Tables.KV, kv.TxnOpt{Hint: [][]byte{key}, NoSync: true}, func(txn kv.Txn) error {
+			raw, err := txn.Get(key)
+			if err != nil || len(raw) >= 8 && int64(binary.BigEndian.Uint64(raw)) > now {
+				return err
+			}
+			return txn.Delete(key, len(key)+len(raw))
+		})
+		if err != nil {
+			break
+		}
+	}
+	return errors.Join(err, it.Close())
+}

@@ -1,0 +1,144 @@
+package ops
+
+import (
+	"context"
+	"errors"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/expr"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
+)
+
+func (s *Service) updateItem(ctx context.Context, call *smithy.Call, in *api.UpdateItemInput) (*api.UpdateItemOutput, error) {
+	if err := checkMixed(
+		[]param{
+			{"AttributeUpdates", in.AttributeUpdates != nil},
+			{"ConditionalOperator", in.ConditionalOperator.Set && in.Expected != nil},
+			{"Expected", in.Expected != nil},
+		},
+		[]param{{"UpdateExpression", in.UpdateExpression.Set}, {"ConditionExpression", in.ConditionExpression.Set}},
+	); err != nil {
+		return nil, err
+	}
+	if err := checkItem(in.Key); err != nil {
+		return nil, err
+	}
+	e, err := s.parseExpressions(expressionTexts{
+		update: in.UpdateExpression, condition: in.ConditionExpression,
+		names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
+		valuesFor: []string{"UpdateExpression", "ConditionExpression"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.lowerExpected(in.Expected, in.ConditionalOperator); err != nil {
+		return nil, err
+	}
+	legacy := !in.UpdateExpression.Set
+	if legacy {
+		if err := e.lowerUpdates(in.AttributeUpdates); err != nil {
+			return nil, err
+		}
+	}
+	t, err := s.table(call, in.TableName.Value)
+	if err != nil {
+		return nil, err
+	}
+	m, err := updateMutation(t, in.Key, e, legacy)
+	if err != nil {
+		return nil, err
+	}
+	m.Check = e.check(in.ReturnValuesOnConditionCheckFailure.Value == api.ReturnValuesOnConditionCheckFailureAllOld)
+	mode := in.ReturnValues.Or(api.ReturnValueNone)
+	res, err := s.Tables.WriteOne(ctx, m, table.WriteOpt{
+		KeepOld: mode == api.ReturnValueAllOld || mode == api.ReturnValueUpdatedOld,
+	})
+	if err != nil {
+		return nil, clientError(err)
+	}
+	out := &api.UpdateItemOutput{
+		Attributes:       returnedAttributes(mode, e, res),
+		ConsumedCapacity: consumedCapacity(in.ReturnConsumedCapacity, t.Name, &res.Units, plainUnits),
+	}
+	out.ItemCollectionMetrics, err = s.collectionMetrics(ctx, in.ReturnItemCollectionMetrics, t, in.Key)
+	return out, err
+}
+
+// updateMutation returns the mutation that applies the request's update to the item, which it makes if there is none.
+func updateMutation(t *catalog.Table, key attribute.Item, e *expressions, legacy bool) (table.Mutation, error) {
+	if err := checkKey(t, key); err != nil {
+		return table.Mutation{}, err
+	}
+	if e.update != nil {
+		if err := e.checkUpdatedKeys(t); err != nil {
+			return table.Mutation{}, err
+		}
+	}
+	nested := false
+	if e.update != nil {
+		for _, a := range e.update.Actions {
+			nested = nested || len(a.Path) > 1 || a.Operand != nil && a.Operand.Op == expr.OpListAppend
+		}
+	}
+	return table.Mutation{Table: t, Key: key, Next: func(old attribute.Item) (attribute.Item, error) {
+		base := old
+		if base == nil {
+			base = key
+		}
+		if e.update == nil || len(e.update.Actions) == 0 {
+			return base, nil
+		}
+		next, err := e.scope.Apply(e.update, base)
+		if err != nil {
+			return nil, updateError(err, legacy)
+		}
+		if nested && next.AsMap().Depth()-1 >= attribute.MaxDepth {
+			return nil, awserr.Validationf("Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit")
+		}
+		if next.Size() > attribute.MaxItemSize {
+			return nil, awserr.UpdatedItemTooLarge()
+		}
+		return next, checkIndexKeys(t, next, true)
+	}}, nil
+}
+
+// updateError words what an item did not allow; legacy parameters have a sentence of their own for wrong types.
+func updateError(err error, legacy bool) error {
+	var e *expr.Error
+	if legacy && errors.As(err, &e) && e.WrongType {
+		return awserr.Validationf("Type mismatch for attribute to update")
+	}
+	return exprError("UpdateExpression", err)
+}
+
+// returnedAttributes is what ReturnValues asks for; nil for nothing.
+func returnedAttributes(mode string, e *expressions, res table.Result) attribute.Item {
+	updated := func(it attribute.Item) attribute.Item {
+		if e.update == nil || it == nil {
+			return nil
+		}
+		paths := make([]expr.Path, len(e.update.Actions))
+		for i, a := range e.update.Actions {
+			paths[i] = a.Path
+		}
+		if out := e.scope.NewProjector(paths).Project(it); out.Len() > 0 {
+			return out
+		}
+		return nil
+	}
+	switch mode {
+	case api.ReturnValueAllOld:
+		return res.Old
+	case api.ReturnValueAllNew:
+		return res.New
+	case api.ReturnValueUpdatedOld:
+		return updated(res.Old)
+	case api.ReturnValueUpdatedNew:
+		return updated(res.New)
+	}
+	return nil
+}

@@ -1,0 +1,298 @@
+// Package stator embeds Stator, a DynamoDB-compatible database, into a Go program. A test starts a private database in
+// milliseconds:
+//
+//	db, err := stator.Open(stator.Options{InMemory: true, Listen: "127.0.0.1:0"})
+//	defer db.Close()
+//	client := dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) { o.BaseEndpoint = aws.String(db.URL()) })
+//
+// It is the only importer of storage engines and wires all parts together.
+package stator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/statordb/stator/internal/auth"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/httpd"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/pebblekv"
+	"github.com/statordb/stator/internal/ops"
+	"github.com/statordb/stator/internal/table"
+)
+
+// Version is the version of Stator; the build sets it.
+var Version = "0.1.0-dev"
+
+// Defaults of Options.
+const (
+	DefaultListen  = "127.0.0.1:8000"
+	DefaultDataDir = "stator-data"
+)
+
+// Options configure a Server. The zero value is a durable database in ./stator-data on port 8000 of the loopback
+// interface.
+type Options struct {
+	// Listen is the address to listen on; port 0 takes a free one. Empty is DefaultListen.
+	Listen string
+	// DataDir is the directory of the data, made if it is missing. Empty is DefaultDataDir.
+	DataDir string
+	// InMemory keeps nothing on disk; DataDir is not used.
+	InMemory bool
+	// Durability says when a write is acknowledged: "sync" (or empty) after it is on disk, "interval:100ms" before, with an
+	// fsync every 100 ms, "none" with no fsync but at Close.
+	Durability string
+	// Cache is the size of the block cache in bytes; 0 is 256 MB.
+	Cache int64
+	// SharedNamespace puts all tables in one namespace, whatever account and region requests name.
+	SharedNamespace bool
+	// CredentialsFile has the access keys that may sign requests (see README); empty accepts any key.
+	CredentialsFile string
+	// Insecure allows to listen on other interfaces than loopback without credentials.
+	Insecure bool
+	// TransientStatus is how long tables stay in CREATING, UPDATING and DELETING.
+	TransientStatus time.Duration
+	// Logger gets the log; nil is none.
+	Logger *slog.Logger
+	// Now is the clock; nil is the system's.
+	Now func() time.Time
+}
+
+// Server is a running database.
+type Server struct {
+	listener net.Listener
+	http     *httpd.Server
+	store    kv.Store
+	cancel   context.CancelFunc
+	running  sync.WaitGroup
+	serveErr chan error
+	close    sync.Once
+	closeErr error
+}
+
+// ErrInsecure says that Listen names an interface that others can reach, without credentials and without Insecure.
+var ErrInsecure = errors.New("refusing to listen on an address that other machines can reach without credentials: any access key would be accepted")
+
+// tokenSweep is how often expired idempotency tokens are removed.
+const tokenSweep = time.Minute
+
+// Open starts a database.
+func Open(opt Options) (*Server, error) {
+	if opt.Listen == "" {
+		opt.Listen = DefaultListen
+	}
+	if opt.DataDir == "" {
+		opt.DataDir = DefaultDataDir
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	authenticator := &auth.Authenticator{Now: opt.Now}
+	if opt.CredentialsFile != "" {
+		var err error
+		if authenticator, err = auth.Load(opt.CredentialsFile, opt.Now); err != nil {
+			return nil, err
+		}
+	} else if !opt.Insecure && !isLoopback(opt.Listen) {
+		return nil, fmt.Errorf("%s: %w", opt.Listen, ErrInsecure)
+	}
+	listener, err := net.Listen("tcp", opt.Listen)
+	if err != nil {
+		return nil, err
+	}
+	store, err := openStore(&opt)
+	if err != nil {
+		listener.Close()
+		return nil, err
+	}
+	s, err := start(&opt, listener, store, authenticator)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close(), store.Close())
+	}
+	return s, nil
+}
+
+func start(opt *Options, listener net.Listener, store kv.Store, authenticator *auth.Authenticator) (*Server, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	tables, err := catalog.Open(ctx, store, opt.Now)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	service := ops.New(ops.Options{
+		Tables:          &table.Store{KV: store, Catalog: tables, Now: opt.Now},
+		Now:             opt.Now,
+		TransientStatus: opt.TransientStatus,
+		SharedNamespace: opt.SharedNamespace,
+	})
+	s := &Server{
+		listener: listener,
+		store:    store,
+		cancel:   cancel,
+		serveErr: make(chan error, 1),
+		http: httpd.New(httpd.Options{
+			Operations: service.Operations(),
+			Auth:       authenticator,
+			Logger:     opt.Logger,
+			Ready: func(ctx context.Context) error {
+				r, err := store.Latest(ctx)
+				if err != nil {
+					return err
+				}
+				defer r.Close()
+				_, err = r.Get(keyspace.LastTableID())
+				return err
+			},
+		}),
+	}
+	s.running.Add(2)
+	go func() {
+		defer s.running.Done()
+		s.serveErr <- s.http.Serve(listener)
+	}()
+	go func() {
+		defer s.running.Done()
+		sweepTokens(ctx, service, opt.Logger)
+	}()
+	return s, nil
+}
+
+func sweepTokens(ctx context.Context, service *ops.Service, log *slog.Logger) {
+	tick := time.NewTicker(tokenSweep)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := service.SweepTokens(ctx); err != nil && ctx.Err() == nil {
+				log.Error("removing expired idempotency tokens failed", "error", err)
+			}
+		}
+	}
+}
+
+// URL returns the endpoint, e.g. http://127.0.0.1:8000.
+func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+
+// Wait returns when the server has stopped answering: nil after Close, else what ended it.
+func (s *Server) Wait() error { return <-s.serveErr }
+
+// closeTimeout is how long Close waits for the requests under way.
+const closeTimeout = 15 * time.Second
+
+// Close stops listening, waits for the requests under way, and closes the store; what was acknowledged is durable then.
+func (s *Server) Close() error {
+	s.close.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		err := s.http.Shutdown(ctx)
+		s.cancel()
+		s.running.Wait()
+		s.closeErr = errors.Join(err, s.store.Close())
+	})
+	return s.closeErr
+}
+
+// isLoopback reports whether only this machine can reach the address.
+func isLoopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// formatFile says which version of keyspace's layout a data directory has.
+const formatFile = "FORMAT"
+
+func openStore(opt *Options) (kv.Store, error) {
+	po := pebblekv.Options{Cache: opt.Cache, Logger: opt.Logger, Now: opt.Now}
+	if err := durability(opt.Durability, &po); err != nil {
+		return nil, err
+	}
+	if opt.InMemory {
+		return pebblekv.Open(po)
+	}
+	if err := checkFormat(opt.DataDir); err != nil {
+		return nil, err
+	}
+	po.Dir = filepath.Join(opt.DataDir, "pebble")
+	store, err := pebblekv.Open(po)
+	if errors.Is(err, pebblekv.ErrInUse) {
+		return nil, fmt.Errorf("data directory %s is in use by another process", opt.DataDir)
+	}
+	return store, err
+}
+
+func durability(text string, po *pebblekv.Options) error {
+	switch {
+	case text == "" || text == "sync":
+		po.Sync = true
+	case text == "none":
+	case strings.HasPrefix(text, "interval:"):
+		d, err := time.ParseDuration(strings.TrimPrefix(text, "interval:"))
+		if err != nil || d <= 0 {
+			return fmt.Errorf("durability %q: the interval must be a duration such as 100ms", text)
+		}
+		po.Interval = d
+	default:
+		return fmt.Errorf("durability %q: must be sync, none, or interval:DURATION", text)
+	}
+	return nil
+}
+
+// checkFormat makes the data directory if it is missing, and refuses one that a newer Stator wrote.
+func checkFormat(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	file := filepath.Join(dir, formatFile)
+	raw, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return writeFormat(dir, file)
+	}
+	if err != nil {
+		return err
+	}
+	version, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s is damaged: it must hold the version of the data directory's format", file)
+	case version > keyspace.FormatVersion:
+		return fmt.Errorf("data directory %s has format %d, which is newer than this stator reads (%d): use a newer stator", dir, version, keyspace.FormatVersion)
+	}
+	return nil
+}
+
+// writeFormat writes the version such that a crash leaves either none or the whole of it.
+func writeFormat(dir, file string) error {
+	tmp, err := os.CreateTemp(dir, formatFile+".*")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(tmp, keyspace.FormatVersion)
+	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), file)
+}
