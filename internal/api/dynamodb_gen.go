@@ -1387,7 +1387,7 @@ func (v *BatchGetItemInput) Read(r *wirejson.Reader) bool {
 func (v *BatchGetItemInput) Check(c *smithy.Checker) {
 	c.Required("requestItems", v.RequestItems != nil)
 	if v.RequestItems != nil && !c.Failed() {
-		c.MinSize("requestItems", len(v.RequestItems), 1)
+		c.MinEntries("requestItems", len(v.RequestItems), 1)
 		c.MaxSize("requestItems", len(v.RequestItems), 100)
 		for i0 := range v.RequestItems {
 			if c.Failed() {
@@ -1451,7 +1451,7 @@ func (v *BatchGetItemOutput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *BatchGetItemOutput) Check(c *smithy.Checker) {
 	if v.UnprocessedKeys != nil && !c.Failed() {
-		c.MinSize("unprocessedKeys", len(v.UnprocessedKeys), 1)
+		c.MinEntries("unprocessedKeys", len(v.UnprocessedKeys), 1)
 		c.MaxSize("unprocessedKeys", len(v.UnprocessedKeys), 100)
 		for i0 := range v.UnprocessedKeys {
 			if c.Failed() {
@@ -1798,7 +1798,7 @@ func (v *BatchWriteItemInput) Read(r *wirejson.Reader) bool {
 func (v *BatchWriteItemInput) Check(c *smithy.Checker) {
 	c.Required("requestItems", v.RequestItems != nil)
 	if v.RequestItems != nil && !c.Failed() {
-		c.MinSize("requestItems", len(v.RequestItems), 1)
+		c.MinEntries("requestItems", len(v.RequestItems), 1)
 		c.MaxSize("requestItems", len(v.RequestItems), 25)
 		for i0 := range v.RequestItems {
 			if c.Failed() {
@@ -1878,7 +1878,7 @@ func (v *BatchWriteItemOutput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *BatchWriteItemOutput) Check(c *smithy.Checker) {
 	if v.UnprocessedItems != nil && !c.Failed() {
-		c.MinSize("unprocessedItems", len(v.UnprocessedItems), 1)
+		c.MinEntries("unprocessedItems", len(v.UnprocessedItems), 1)
 		c.MaxSize("unprocessedItems", len(v.UnprocessedItems), 25)
 		for i0 := range v.UnprocessedItems {
 			if c.Failed() {

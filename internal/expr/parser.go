@@ -12,6 +12,24 @@ type parser struct {
 	tokens    []token
 	pos       int
 	operators int
+	problem   *Error // the first violation of a rule besides the grammar; it counts only if the grammar is kept
+}
+
+// violated notes a violation of a rule besides the grammar.
+func (p *parser) violated(err *Error) {
+	if p.problem == nil {
+		p.problem = err
+	}
+}
+
+// finish fails unless the whole text was parsed and no rule was violated.
+func (p *parser) finish() {
+	if p.peek().kind != tokEOF {
+		p.syntaxError()
+	}
+	if p.problem != nil {
+		panic(p.problem)
+	}
 }
 
 func newParser(text string) *parser {
@@ -40,9 +58,7 @@ func ParseCondition(text string) (c *Condition, err error) {
 	defer catch(&err)
 	p := newParser(text)
 	root := p.or()
-	if p.peek().kind != tokEOF {
-		p.syntaxError()
-	}
+	p.finish()
 	p.checkCondition(root)
 	return &Condition{Root: root}, nil
 }
@@ -58,9 +74,7 @@ func ParseProjection(text string) (pr *Projection, err error) {
 			break
 		}
 	}
-	if p.peek().kind != tokEOF {
-		p.syntaxError()
-	}
+	p.finish()
 	return pr, nil
 }
 
@@ -76,7 +90,7 @@ func ParseUpdate(text string) (u *Update, err error) {
 			p.syntaxError()
 		}
 		if seen[section] {
-			panic(errorf("The \"", sectionNames[section], "\" section can only be used once in an update expression;"))
+			p.violated(errorf("The \"", sectionNames[section], "\" section can only be used once in an update expression;"))
 		}
 		seen[section] = true
 		p.next()
@@ -85,6 +99,12 @@ func ParseUpdate(text string) (u *Update, err error) {
 			if !p.accept(",") {
 				break
 			}
+		}
+	}
+	p.finish()
+	for _, a := range u.Actions {
+		if a.Operand != nil {
+			checkUpdate(a.Operand)
 		}
 	}
 	return u, nil
@@ -158,7 +178,7 @@ func isKeyword(s string) bool {
 func (p *parser) node(op Op, args ...*Node) *Node {
 	p.operators++
 	if p.operators > MaxOperators {
-		panic(errorf("The expression contains too many operators; operator count: ", strconv.Itoa(p.operators)))
+		p.violated(errorf("The expression contains too many operators; operator count: ", strconv.Itoa(p.operators)))
 	}
 	return &Node{Op: op, Args: args}
 }
@@ -226,21 +246,21 @@ func (p *parser) comparison() *Node {
 		}
 		p.expect(")")
 		if n := len(args) - 1; n > MaxInOperands {
-			panic(errorf("The IN operator is provided with too many operands; number of operands: ", strconv.Itoa(n)))
+			p.violated(errorf("The IN operator is provided with too many operands; number of operands: ", strconv.Itoa(n)))
 		}
 		return p.node(OpIn, args...)
 	}
 	if left.isOperand() {
-		if left.Op == OpSize {
-			p.misused(left.Op)
+		if left.Op != OpSize {
+			p.syntaxError()
 		}
-		p.syntaxError()
+		p.misused(left.Op)
 	}
 	return left
 }
 
 func (p *parser) misused(op Op) {
-	panic(errorf("The function is not allowed to be used this way in an expression; function: ", op.String()))
+	p.violated(errorf("The function is not allowed to be used this way in an expression; function: ", op.String()))
 }
 
 // comparable fails unless the node may stand at the left of a comparison.
@@ -263,10 +283,10 @@ func (p *parser) peekKeyword(k string) bool {
 func (p *parser) operand() *Node {
 	n := p.primary(false)
 	if !n.isOperand() {
-		if n.Op >= OpExists && n.Op <= OpContains {
-			p.misused(n.Op)
+		if n.Op < OpExists || n.Op > OpContains {
+			p.syntaxError()
 		}
-		p.syntaxError()
+		p.misused(n.Op)
 	}
 	return n
 }
@@ -276,17 +296,12 @@ func (p *parser) primary(conditions bool) *Node {
 	t := p.peek()
 	switch {
 	case t.kind == tokPunct && t.text == "(":
-		p.next()
-		redundant := p.peek().kind == tokPunct && p.peek().text == "("
-		inner := p.pos
+		p.parentheses()
 		var n *Node
 		if conditions {
 			n = p.orOrOperand()
 		} else {
 			n = p.primary(false)
-		}
-		if redundant && p.closedAt(inner) == p.pos-1 {
-			panic(errorf("The expression has redundant parentheses;"))
 		}
 		p.expect(")")
 		return n
@@ -297,6 +312,17 @@ func (p *parser) primary(conditions bool) *Node {
 		return p.function()
 	}
 	return &Node{Op: OpPath, Path: p.path()}
+}
+
+// parentheses consumes an opening parenthesis and notes if the next one is as wide.
+func (p *parser) parentheses() {
+	outer := p.pos
+	p.next()
+	if t := p.peek(); t.kind == tokPunct && t.text == "(" && p.problem == nil {
+		if end := p.closedAt(outer); end > 0 && p.closedAt(p.pos) == end-1 {
+			p.violated(errorf("The expression has redundant parentheses;"))
+		}
+	}
 }
 
 // closedAt returns the position of the parenthesis that closes the one at pos, or -1.
@@ -320,6 +346,11 @@ func (p *parser) closedAt(pos int) int {
 
 // orOrOperand parses the inside of parentheses, which may turn out to be an operand: (a) = :b.
 func (p *parser) orOrOperand() *Node {
+	if t := p.peek(); t.kind == tokPunct && t.text == "(" {
+		if end := p.closedAt(p.pos); end > 0 && p.tokens[end+1].text == ")" {
+			return p.primary(true)
+		}
+	}
 	start, count := p.pos, p.operators
 	if n, ok := p.tryOperand(); ok {
 		return n
@@ -372,7 +403,8 @@ func (p *parser) function() *Node {
 	p.expect(")")
 	op, ok := functions[name]
 	if !ok {
-		panic(errorf("Invalid function name; function: ", name))
+		p.violated(errorf("Invalid function name; function: ", name))
+		op = OpExists // any will do: the expression is refused
 	}
 	return p.node(op, args...)
 }
@@ -435,7 +467,7 @@ func (p *parser) path() Path {
 		case t.kind == tokName:
 		case t.kind == tokIdent && !isKeyword(t.text):
 			if Reserved(t.text) {
-				panic(errorf("Attribute name is a reserved keyword; reserved keyword: ", t.text))
+				p.violated(errorf("Attribute name is a reserved keyword; reserved keyword: ", t.text))
 			}
 		default:
 			p.syntaxError()
@@ -456,13 +488,13 @@ func (p *parser) path() Path {
 			p.next()
 			i, err := strconv.ParseInt(t.text, 10, 32)
 			if err != nil {
-				panic(errorf("List index is not within the allowable range; index: [", t.text, "]"))
+				p.violated(errorf("List index is not within the allowable range; index: [", t.text, "]"))
 			}
 			p.expect("]")
 			out = append(out, PathElem{Index: int(i), IsIndex: true})
 		default:
 			if len(out) > MaxPathLevels {
-				panic(errorf("The document path has too many nesting levels; nesting levels: ", strconv.Itoa(len(out))))
+				p.violated(errorf("The document path has too many nesting levels; nesting levels: ", strconv.Itoa(len(out))))
 			}
 			return out
 		}
@@ -485,9 +517,6 @@ func (p *parser) action(s Section) Action {
 		p.next()
 		a.Operand = &Node{Op: OpValue, Name: t.text}
 	}
-	if a.Operand != nil {
-		checkUpdate(a.Operand)
-	}
 	return a
 }
 
@@ -505,13 +534,8 @@ func (p *parser) setValue() *Node {
 
 func (p *parser) setOperand() *Node {
 	if t := p.peek(); t.kind == tokPunct && t.text == "(" {
-		p.next()
-		inner := p.pos
-		redundant := p.peek().kind == tokPunct && p.peek().text == "("
+		p.parentheses()
 		n := p.setValue()
-		if redundant && p.closedAt(inner) == p.pos-1 {
-			panic(errorf("The expression has redundant parentheses;"))
-		}
 		p.expect(")")
 		return n
 	}

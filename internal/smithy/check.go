@@ -108,6 +108,13 @@ func (c *Checker) MinSize(member string, n, bound int) {
 	}
 }
 
+// MinEntries is MinSize for maps, whose empty value AWS prints as {}.
+func (c *Checker) MinEntries(member string, n, bound int) {
+	if n < bound {
+		c.fail(member, "'{}'", "Member must have length greater than or equal to "+strconv.Itoa(bound))
+	}
+}
+
 // MaxSize fails if a list or map has more than bound entries. The collection itself is not printed.
 func (c *Checker) MaxSize(member string, n, bound int) {
 	if n > bound {

@@ -480,7 +480,11 @@ func (g *generator) checkValue(member, val, name string, depth int) {
 	case "list", "map":
 		if s.Min != nil && *s.Min > 0 {
 			if s.Type == "list" || s.Value.Shape != "AttributeValue" {
-				g.p("c.MinSize(%s, len(%s), %d)", member, val, *s.Min)
+				call := "MinSize"
+				if s.Type == "map" {
+					call = "MinEntries"
+				}
+				g.p("c.%s(%s, len(%s), %d)", call, member, val, *s.Min)
 			}
 		}
 		if s.Max != nil {

@@ -1,0 +1,133 @@
+// Package conformance runs the request and response pairs in testdata against a server, over HTTP.
+//
+// Each case says in a comment where its expectation comes from (see CONTRIBUTING.md). A file is a session: its cases run in
+// order against one new and empty database.
+package conformance
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/statordb/stator"
+)
+
+func TestConformance(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			db, err := stator.Open(stator.Options{InMemory: true, Listen: "127.0.0.1:0"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := db.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
+				return call(t, db.URL(), d.Cmd, expand(d.Input))
+			})
+		})
+	}
+}
+
+var repeat = regexp.MustCompile(`<([^<>"]+)\*(\d+)>`)
+
+// expand writes out <text*count>, so that long values need no long lines.
+func expand(input string) string {
+	return repeat.ReplaceAllStringFunc(input, func(m string) string {
+		parts := repeat.FindStringSubmatch(m)
+		var n int
+		if _, err := fmt.Sscan(parts[2], &n); err != nil {
+			panic(err)
+		}
+		return strings.Repeat(parts[1], n)
+	})
+}
+
+// call sends the request and prints the answer: the status and, of errors, the type and message, else the body with what
+// changes between runs left out.
+func call(t *testing.T, url, operation, body string) string {
+	t.Helper()
+	req, err := http.NewRequest("POST", url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-amz-json-1.0")
+	req.Header.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
+	req.Header.Set("X-Amz-Date", "20260101T000000Z")
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode == 200 {
+		return "200 " + stable(t, raw) + "\n"
+	}
+	var e map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &e); err != nil {
+		t.Fatalf("answer %q: %v", raw, err)
+	}
+	var kind, message string
+	for name, dst := range map[string]*string{"__type": &kind, "message": &message, "Message": &message} {
+		if v, ok := e[name]; ok {
+			if err := json.Unmarshal(v, dst); err != nil {
+				t.Fatal(err)
+			}
+			delete(e, name)
+		}
+	}
+	out := fmt.Sprintf("%d %s\n", res.StatusCode, kind)
+	if message != "" {
+		out += message + "\n"
+	}
+	if len(e) > 0 {
+		rest, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out += string(rest) + "\n"
+	}
+	return out
+}
+
+var changing = []*regexp.Regexp{
+	regexp.MustCompile(`("(?:CreationDateTime|LastUpdateToPayPerRequestDateTime|LastUpdateDateTime|LastIncreaseDateTime|LastDecreaseDateTime)":)[0-9.]+`),
+	regexp.MustCompile(`("TableId":)"[0-9a-f-]{36}"`),
+	regexp.MustCompile(`("LatestStreamLabel":)"[^"]*"`),
+	regexp.MustCompile(`("LatestStreamArn":"[^"]*/stream/)[^"]*"`),
+}
+
+func stable(t *testing.T, raw []byte) string {
+	t.Helper()
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, raw); err != nil {
+		t.Fatalf("answer %q: %v", raw, err)
+	}
+	out := compact.Bytes()
+	for i, re := range changing {
+		with := `$1"…"`
+		if i == 3 {
+			with = `$1…"`
+		}
+		out = re.ReplaceAll(out, []byte(with))
+	}
+	return string(out)
+}
