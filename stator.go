@@ -162,7 +162,11 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	s.running.Add(2)
 	go func() {
 		defer s.running.Done()
-		s.serveErr <- s.http.Serve(listener)
+		err := s.http.Serve(listener)
+		if errors.Is(err, net.ErrClosed) {
+			err = nil
+		}
+		s.serveErr <- err
 	}()
 	go func() {
 		defer s.running.Done()
@@ -200,7 +204,11 @@ func (s *Server) Close() error {
 	s.close.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
-		err := s.http.Shutdown(ctx)
+		// Closing the listener first also ends a Serve that has not begun yet, which Shutdown would miss.
+		err := s.listener.Close()
+		if shutdown := s.http.Shutdown(ctx); !errors.Is(shutdown, net.ErrClosed) {
+			err = errors.Join(err, shutdown)
+		}
 		s.cancel()
 		s.running.Wait()
 		s.closeErr = errors.Join(err, s.store.Close())

@@ -134,7 +134,7 @@ func newKey(t *catalog.Table, schema []api.KeySchemaElement, parts int) (catalog
 			return key, awserr.Validationf("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
 		}
 		if len(schema) > 2 {
-			return key, awserr.Validationf("1 validation error detected: Value at 'keySchema' failed to satisfy constraint: Member must have length less than or equal to 2")
+			return key, smithy.TooLong("keySchema", 2)
 		}
 	}
 	seen := map[string]bool{}

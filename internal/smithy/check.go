@@ -164,3 +164,10 @@ func NameChars(s string) bool {
 	}
 	return s != ""
 }
+
+// TooLong is the violation by a list of a bound that the model does not have but AWS does.
+func TooLong(member string, bound int) *awserr.Error {
+	var c Checker
+	c.MaxSize(member, bound+1, bound)
+	return c.Err()
+}

@@ -1,0 +1,212 @@
+package attribute
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/statordb/stator/internal/wirejson"
+)
+
+func canonical(t testing.TB, text string) []byte {
+	t.Helper()
+	n, problem := AppendNumber(nil, []byte(text))
+	if problem != "" {
+		t.Fatalf("%s: %s", text, problem)
+	}
+	return n
+}
+
+func TestAppendNumber(t *testing.T) {
+	for _, c := range []struct{ in, want, problem string }{
+		{"0", "0", ""}, {"-0", "0", ""}, {"0.0", "0", ""}, {"000", "0", ""}, {"007", "7", ""}, {"1.50", "1.5", ""},
+		{"+5", "5", ""}, {".5", "0.5", ""}, {"5.", "5", ""}, {"1e2", "100", ""}, {"1E-2", "0.01", ""}, {"-12.340E1", "-123.4", ""},
+		{"1E125", "1" + strings.Repeat("0", 125), ""},
+		{"9.9999999999999999999999999999999999999E125", strings.Repeat("9", 38) + strings.Repeat("0", 88), ""},
+		{"1E-130", "0." + strings.Repeat("0", 129) + "1", ""},
+		{strings.Repeat("9", 38), strings.Repeat("9", 38), ""},
+		{"0" + strings.Repeat("9", 38) + "000", strings.Repeat("9", 38) + "000", ""},
+		{strings.Repeat("9", 39), "", msgPrecision},
+		{"1E126", "", msgOverflow}, {"-1E126", "", msgOverflow}, {"1E-131", "", msgUnderflow},
+		{"1E999999999999", "", msgOverflow}, {"0E999999999999", "0", ""},
+		{"", "", msgNotANumber}, {"abc", "", msgNotANumber + ": abc"}, {"1e", "", msgNotANumber + ": 1e"}, {"-", "", msgNotANumber + ": -"},
+		{"1 ", "", msgNotANumber + ": 1 "}, {"NaN", "", msgNotANumber + ": NaN"}, {"1.2.3", "", msgNotANumber + ": 1.2.3"}, {"0x1", "", msgNotANumber + ": 0x1"},
+	} {
+		got, problem := AppendNumber(nil, []byte(c.in))
+		if string(got) != c.want || problem != c.problem {
+			t.Errorf("%q: got %q, %q; want %q, %q", c.in, got, problem, c.want, c.problem)
+		}
+	}
+}
+
+func TestNumberSize(t *testing.T) {
+	for text, want := range map[string]int{
+		"0": 1, "1": 2, "12": 2, "123": 3, "100": 2, "1000": 2, "-1": 3, "0.1": 2, "0.01": 2, "1.5": 3, "12345678901234567890123456789012345678": 20,
+	} {
+		if got := NumberSize([]byte(text)); got != want {
+			t.Errorf("%s: %d bytes, want %d", text, got, want)
+		}
+	}
+}
+
+// randomNumber returns text of a storable number.
+func randomNumber(r *rand.Rand) string {
+	digits := 1 + r.IntN(38)
+	var b strings.Builder
+	if r.IntN(2) == 0 {
+		b.WriteByte('-')
+	}
+	for range digits {
+		b.WriteByte(byte('0' + r.IntN(10)))
+	}
+	switch r.IntN(3) {
+	case 0:
+		fmt.Fprintf(&b, "E%d", r.IntN(80)-90)
+	case 1:
+		fmt.Fprintf(&b, "E%d", r.IntN(3)-2)
+	}
+	return b.String()
+}
+
+// TestNumberOrder checks that the key form sorts as the values do and that no form is another's prefix.
+func TestNumberOrder(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for range 20000 {
+		a, b := canonical(t, randomNumber(r)), canonical(t, randomNumber(r))
+		ka, kb := AppendNumberKey(nil, a), AppendNumberKey(nil, b)
+		if got, want := bytes.Compare(ka, kb), CompareNumbers(a, b); got != want {
+			t.Fatalf("%s and %s: keys compare %d, values %d", a, b, got, want)
+		}
+		if !bytes.Equal(ka, kb) && (bytes.HasPrefix(ka, kb) || bytes.HasPrefix(kb, ka)) {
+			t.Fatalf("%s and %s: one key is a prefix of the other", a, b)
+		}
+	}
+}
+
+func TestAddNumbers(t *testing.T) {
+	for _, c := range []struct {
+		a, b     string
+		subtract bool
+		want     string
+		problem  string
+	}{
+		{"1", "2", false, "3", ""}, {"0.1", "0.2", false, "0.3", ""}, {"1", "3", true, "-2", ""}, {"1E125", "1", false, "", msgPrecision},
+		{"9E125", "9E125", false, "", msgOverflow}, {"1E-130", "1E-130", true, "0", ""},
+		{"99999999999999999999999999999999999999", "1", false, "100000000000000000000000000000000000000", ""},
+	} {
+		got, problem := AddNumbers(nil, canonical(t, c.a), canonical(t, c.b), c.subtract)
+		if string(got) != c.want || problem != c.problem {
+			t.Errorf("%v: got %q, %q", c, got, problem)
+		}
+	}
+}
+
+func read(text string) (Item, *wirejson.Error) {
+	var r wirejson.Reader
+	r.Reset([]byte(text))
+	it := ReadItem(&r)
+	r.Done()
+	return it, r.Err()
+}
+
+func TestItemRoundTrip(t *testing.T) {
+	text := `{"b":{"S":"x\"\\\n\u0001é😀"},"a":{"N":"1.50"},"m":{"M":{"z":{"NULL":true},"y":{"L":[{"BOOL":true},{"B":"AQID"}]}}},"s":{"SS":["b","a"]},"n":{"NS":["10","9"]}}`
+	want := `{"a":{"N":"1.5"},"b":{"S":"x\"\\\n\u0001é😀"},"m":{"M":{"y":{"L":[{"BOOL":true},{"B":"AQID"}]},"z":{"NULL":true}}},"n":{"NS":["9","10"]},"s":{"SS":["a","b"]}}`
+	it, err := read(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(it.AppendJSON(nil)); got != want {
+		t.Fatalf("got  %s\nwant %s", got, want)
+	}
+	if got, want := it.Get("m").Get("y").Index(1).Bytes(), []byte{1, 2, 3}; !bytes.Equal(got, want) {
+		t.Fatalf("nested binary %v", got)
+	}
+	var sum int
+	for name, v := range it.Fields {
+		sum += len(name) + v.Size()
+	}
+	if it.Size() != sum || it.Len() != 5 {
+		t.Fatalf("size %d, want %d; %d attributes", it.Size(), sum, it.Len())
+	}
+}
+
+func TestDuplicateNamesLastWins(t *testing.T) {
+	it, err := read(`{"a":{"S":"first"},"b":{"S":"x"},"a":{"S":"second"}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(it.AppendJSON(nil)); got != `{"a":{"S":"second"},"b":{"S":"x"}}` {
+		t.Fatal(got)
+	}
+	if it.Size() != len("a")+len("second")+len("b")+1 || it.Len() != 2 {
+		t.Fatalf("size %d, %d attributes", it.Size(), it.Len())
+	}
+}
+
+func TestUnionAndDifference(t *testing.T) {
+	a := NewSet(TypeNS, [][]byte{[]byte("10"), []byte("9")})
+	b := NewSet(TypeNS, [][]byte{[]byte("9"), []byte("100")})
+	if got := Union(a, b).String(); got != "{NS:[9, 10, 100]}" {
+		t.Error(got)
+	}
+	if got := Difference(a, b).String(); got != "{NS:[10]}" {
+		t.Error(got)
+	}
+	if Difference(a, a) != nil {
+		t.Error("a set without elements is none")
+	}
+}
+
+// FuzzReadItem checks that no body panics, and that what decodes encodes to something that decodes to the same.
+func FuzzReadItem(f *testing.F) {
+	for _, s := range []string{
+		`{}`, `null`, `{"a":{"S":"x"}}`, `{"a":{"N":"1E5"},"a":{"N":"2"}}`, `{"a":{"L":[{"M":{}}]}}`, `{"a":{"B":"AQ=="}}`, `{"a":{"SS":["a","a"]}}`,
+		`{"a":{"S":"\ud83d\ude00\ud800"}}`, `{"a":{"NS":["1","01"]}}`, strings.Repeat(`{"a":{"M":`, 40), `{"a":{"S":"x","N":"1"}}`, "{\"a\":{\"S\":\"\xff\"}}",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		it, err := read(string(text))
+		if err != nil || it == nil {
+			return
+		}
+		if _, _, invalid := it.Invalid(); invalid {
+			return
+		}
+		encoded := it.AppendJSON(nil)
+		again, err := read(string(encoded))
+		if err != nil {
+			t.Fatalf("%q encodes to %q, which does not decode: %v", text, encoded, err)
+		}
+		if !bytes.Equal(it, again) {
+			t.Fatalf("%q encodes to %q, which decodes to something else", text, encoded)
+		}
+	})
+}
+
+// FuzzNumber checks that canonical numbers are stable and keep their order in keys.
+func FuzzNumber(f *testing.F) {
+	f.Add("1", "2")
+	f.Add("-1E-130", "9.99E125")
+	f.Fuzz(func(t *testing.T, x, y string) {
+		a, pa := AppendNumber(nil, []byte(x))
+		b, pb := AppendNumber(nil, []byte(y))
+		if pa != "" || pb != "" {
+			return
+		}
+		if again, problem := AppendNumber(nil, a); problem != "" || !bytes.Equal(again, a) {
+			t.Fatalf("%q is canonically %q, which is canonically %q (%s)", x, a, again, problem)
+		}
+		if got, want := bytes.Compare(AppendNumberKey(nil, a), AppendNumberKey(nil, b)), CompareNumbers(a, b); got != want {
+			t.Fatalf("%q and %q: keys compare %d, values %d", a, b, got, want)
+		}
+		if sum, problem := AddNumbers(nil, a, b, false); problem == "" {
+			if _, problem := AppendNumber(nil, sum); problem != "" {
+				t.Fatalf("%q + %q = %q: %s", a, b, sum, problem)
+			}
+		}
+	})
+}

@@ -1,0 +1,116 @@
+package stator
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// mayImport says which packages of this project a package may import. The arrows point one way: from front ends down to
+// bytes. See docs/architecture.md.
+var mayImport = map[string][]string{
+	"internal/wirejson":      {},
+	"internal/attribute":     {"wirejson"},
+	"internal/awserr":        {"wirejson"},
+	"internal/kv":            {},
+	"internal/kv/kvtest":     {"kv"},
+	"internal/kv/pebblekv":   {"kv"},
+	"internal/smithy":        {"awserr", "wirejson"},
+	"internal/api":           {"attribute", "smithy", "wirejson"},
+	"internal/api/gen":       {},
+	"internal/auth":          {"awserr"},
+	"internal/keyspace":      {"attribute"},
+	"internal/expr":          {"attribute", "smithy"},
+	"internal/capacity":      {},
+	"internal/catalog":       {"attribute", "keyspace", "kv"},
+	"internal/index":         {"attribute", "capacity", "catalog", "keyspace"},
+	"internal/table":         {"attribute", "capacity", "catalog", "index", "keyspace", "kv"},
+	"internal/ops":           {"api", "attribute", "awserr", "capacity", "catalog", "expr", "index", "keyspace", "kv", "smithy", "table"},
+	"internal/httpd":         {"auth", "awserr", "smithy", "wirejson"},
+	"internal/compatibility": {"api", "ops"},
+}
+
+func TestLayering(t *testing.T) {
+	const module = "github.com/statordb/stator/internal/"
+	seen := map[string]bool{}
+	err := filepath.WalkDir("internal", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		pkg := filepath.ToSlash(filepath.Dir(path))
+		allowed, known := mayImport[pkg]
+		if !known {
+			if !seen[pkg] {
+				t.Errorf("%s is not in the table of this test", pkg)
+			}
+			seen[pkg] = true
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, imp := range file.Imports {
+			name, err := strconv.Unquote(imp.Path.Value)
+			if err != nil {
+				return err
+			}
+			if short, ok := strings.CutPrefix(name, module); ok && !slices.Contains(allowed, short) {
+				t.Errorf("%s must not import internal/%s", path, short)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSentencesHaveOneHome checks that AWS's sentences are spelled in their homes alone.
+func TestSentencesHaveOneHome(t *testing.T) {
+	homes := map[string][]string{
+		"failed to satisfy constraint":      {"internal/smithy/check.go"},
+		"validation error detected":         {"internal/smithy/check.go"},
+		"One or more parameter values were": {"internal/awserr/messages.go", "internal/attribute/json.go"},
+	}
+	err := filepath.WalkDir("internal", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		for sentence, where := range homes {
+			if slices.Contains(where, filepath.ToSlash(path)) {
+				continue
+			}
+			for _, lit := range literals(file) {
+				if strings.Contains(lit, sentence) {
+					t.Errorf("%s spells %q", path, sentence)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func literals(file *ast.File) []string {
+	var out []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			out = append(out, lit.Value)
+		}
+		return true
+	})
+	return out
+}
