@@ -119,7 +119,7 @@ func Open(opt Options) (*Server, error) {
 		listener.Close()
 		return nil, err
 	}
-	s, err := start(&opt, listener, store, authenticator)
+	s, err := start(&opt, &onceListener{Listener: listener}, store, authenticator)
 	if err != nil {
 		return nil, errors.Join(err, listener.Close(), store.Close())
 	}
@@ -206,14 +206,24 @@ func (s *Server) Close() error {
 		defer cancel()
 		// Closing the listener first also ends a Serve that has not begun yet, which Shutdown would miss.
 		err := s.listener.Close()
-		if shutdown := s.http.Shutdown(ctx); !errors.Is(shutdown, net.ErrClosed) {
-			err = errors.Join(err, shutdown)
-		}
+		err = errors.Join(err, s.http.Shutdown(ctx))
 		s.cancel()
 		s.running.Wait()
 		s.closeErr = errors.Join(err, s.store.Close())
 	})
 	return s.closeErr
+}
+
+// onceListener may be closed twice: the HTTP server would give up its shutdown on the second error.
+type onceListener struct {
+	net.Listener
+	once sync.Once
+	err  error
+}
+
+func (l *onceListener) Close() error {
+	l.once.Do(func() { l.err = l.Listener.Close() })
+	return l.err
 }
 
 // isLoopback reports whether only this machine can reach the address.

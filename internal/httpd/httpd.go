@@ -31,6 +31,9 @@ const MaxBody = 16 << 20
 const (
 	targetPrefix = "DynamoDB_20120810."
 	contentType  = "application/x-amz-json-1.0"
+	// readPast is how many bytes above MaxBody are still read, so that the client, which is still sending, gets an answer
+	// and not a reset connection.
+	readPast = 8 << 20
 	// minCompress is the smallest answer in bytes that is worth compressing.
 	minCompress = 1024
 )
@@ -65,7 +68,7 @@ func New(opt Options) *Server {
 		Name:                         "Server",
 		Handler:                      s.handle,
 		ErrorHandler:                 s.handleError,
-		MaxRequestBodySize:           MaxBody,
+		MaxRequestBodySize:           MaxBody + readPast,
 		ReadTimeout:                  2 * time.Minute,
 		IdleTimeout:                  10 * time.Minute,
 		ReadBufferSize:               16 << 10,
@@ -236,7 +239,10 @@ func requestBody(c *fasthttp.RequestCtx) ([]byte, error) {
 	var err error
 	switch encoding := c.Request.Header.ContentEncoding(); string(encoding) {
 	case "", "identity":
-		return c.Request.Body(), nil
+		if body = c.Request.Body(); len(body) > MaxBody {
+			return nil, tooLarge()
+		}
+		return body, nil
 	case "gzip":
 		body, err = inflate(c.Request.Body(), gzipReader)
 	case "deflate":
