@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/statordb/stator/internal/wirejson"
@@ -478,13 +479,19 @@ func (v Value) String() string {
 	b.WriteString(v.Type().String())
 	b.WriteByte(':')
 	switch v.Type() {
-	case TypeS, TypeN, TypeB:
+	case TypeS, TypeN:
 		b.Write(v.Bytes())
+	case TypeB:
+		// As Java prints a buffer; the bytes themselves need not be text.
+		n := strconv.Itoa(len(v.Bytes()))
+		b.WriteString("java.nio.HeapByteBuffer[pos=0 lim=" + n + " cap=" + n + "]")
 	case TypeTrue, TypeNull:
 		b.WriteString("true")
 	case TypeFalse:
 		b.WriteString("false")
-	case TypeSS, TypeNS, TypeBS:
+	case TypeBS:
+		b.Write(v.AppendJSON(nil))
+	case TypeSS, TypeNS:
 		b.WriteByte('[')
 		first := true
 		for e := range v.Elements {

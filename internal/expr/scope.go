@@ -217,11 +217,11 @@ func (s *Scope) typeCheck(n *Node) {
 	case OpEQ, OpNE, OpIn:
 		s.distinct(n)
 	case OpLT, OpLE, OpGT, OpGE:
-		s.distinct(n)
 		s.ordered(n)
+		s.distinct(n)
 	case OpBetween:
-		s.distinct(n)
 		s.ordered(n)
+		s.distinct(n)
 		s.bounds(n)
 	case OpBeginsWith:
 		s.distinct(n)

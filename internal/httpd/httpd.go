@@ -87,6 +87,9 @@ func (l fasthttpLogger) Printf(format string, args ...any) {
 	l.log.Debug(strings.TrimSpace(format), "args", args, "component", "http")
 }
 
+// Handle answers one request that was read already; it is for benchmarks.
+func (s *Server) Handle(c *fasthttp.RequestCtx) { s.handle(c) }
+
 // Serve answers requests of the listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error { return s.http.Serve(l) }
 

@@ -1,0 +1,72 @@
+# Stator's commands; `make help` lists them. Everything they download comes from package registries into .build.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+BUILD := $(CURDIR)/.build
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/statordb/stator.Version=$(VERSION)"
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+LOCAL := $(BUILD)/dynamodb-local
+
+.PHONY: help build test lint unit race clients cross bench bench-go differential fuzz generate clean
+
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
+
+build: bin/stator ## Build bin/stator.
+
+bin/stator: $(shell find . -name '*.go' -not -path './test/*' -not -path './.build/*') go.mod go.sum internal/expr/reserved.txt
+	$(GOBUILD) -o $@ ./cmd/stator
+
+test: lint unit race clients cross ## Install what is needed and run everything.
+
+lint: ## gofmt, go vet, staticcheck.
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+
+unit: ## Unit, conformance and system tests.
+	go test ./...
+
+race: ## The unit and contract tests with the race detector.
+	go test -race . ./internal/...
+
+clients: bin/stator $(BUILD)/python/ok ## Real clients against a real server: boto3, AWS CLI, Go, JavaScript, Java.
+	BUILD=$(BUILD) test/clients/run.sh
+
+# Debian's python3 comes without venv and ensurepip.
+$(BUILD)/python/ok: test/clients/boto3/requirements.txt
+	rm -rf $(BUILD)/python && mkdir -p $(BUILD)
+	python3 -m venv $(BUILD)/python || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv --clear $(BUILD)/python; }
+	$(BUILD)/python/bin/pip install -q --disable-pip-version-check -r $<
+	touch $@
+
+cross: ## Build for every platform.
+	@for p in $(PLATFORMS); do echo "build $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/stator; done
+
+$(LOCAL)/ok: test/differential/pom.xml
+	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(LOCAL)/lib
+	touch $@
+
+differential: bin/stator $(LOCAL)/ok ## Random requests against Stator and DynamoDB Local, answers compared.
+	go run ./test/differential -stator bin/stator -local-classpath '$(LOCAL)/lib/*'
+
+bench: bin/stator $(LOCAL)/ok ## Requests per second against an empty HTTP handler and DynamoDB Local.
+	go build -o bin/bench ./test/bench
+	bin/bench -stator bin/stator -local-classpath '$(LOCAL)/lib/*'
+
+bench-go: ## Time and allocations of the hot paths, from HTTP body to HTTP body.
+	go test -run '^$$' -bench . -benchmem .
+
+fuzz: ## Each fuzz target for a minute.
+	go test -run '^$$' -fuzz FuzzReadItem -fuzztime 60s ./internal/attribute
+	go test -run '^$$' -fuzz FuzzNumber -fuzztime 60s ./internal/attribute
+	go test -run '^$$' -fuzz FuzzExpressions -fuzztime 60s ./internal/expr
+	go test -run '^$$' -fuzz FuzzReader -fuzztime 60s ./internal/wirejson
+
+generate: $(BUILD)/python/ok ## Write internal/api from botocore's model, and docs/compatibility.md's operation list.
+	$(BUILD)/python/bin/python -c "import botocore,gzip,pathlib; d=pathlib.Path(botocore.__file__).parent/'data/dynamodb/2012-08-10/service-2.json.gz'; pathlib.Path('$(BUILD)/service-2.json').write_bytes(gzip.decompress(d.read_bytes()))"
+	go run ./internal/api/gen -model $(BUILD)/service-2.json -out internal/api/dynamodb_gen.go
+	go run ./internal/compatibility -out docs/compatibility.md
+
+clean: ## Remove what was built.
+	rm -rf bin .build

@@ -1,0 +1,76 @@
+package stator
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+)
+
+// benchmark sends the bodies that request makes, from HTTP body to HTTP body without the network.
+func benchmark(b *testing.B, operation string, request func(i int) string) {
+	s, err := Open(Options{InMemory: true, Listen: "127.0.0.1:0"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	var c fasthttp.RequestCtx
+	h := &c.Request.Header
+	h.SetMethod("POST")
+	h.Set("X-Amz-Date", "20260101T000000Z")
+	h.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, Signature=00")
+	call := func(operation, body string) {
+		h.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
+		c.Request.SetBodyString(body)
+		c.Response.Reset()
+		s.http.Handle(&c)
+		if c.Response.StatusCode() != 200 {
+			b.Fatalf("%s %s: %s", operation, body, c.Response.Body())
+		}
+	}
+	call("CreateTable", `{"TableName":"bench","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"},{"AttributeName":"sk","KeyType":"RANGE"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"},{"AttributeName":"sk","AttributeType":"N"}]}`)
+	for i := range 1000 {
+		call("PutItem", benchPut(i))
+	}
+	bodies := make([]string, 1000)
+	for i := range bodies {
+		bodies[i] = request(i)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		call(operation, bodies[i%len(bodies)])
+	}
+}
+
+var benchValue = strings.Repeat("x", 960)
+
+func benchKey(i int) string {
+	return fmt.Sprintf(`{"pk":{"S":"user-%d"},"sk":{"N":"%d"}}`, i/20, i%20)
+}
+
+func benchPut(i int) string {
+	return fmt.Sprintf(`{"TableName":"bench","Item":{"pk":{"S":"user-%d"},"sk":{"N":"%d"},"n":{"N":"%d"},"data":{"S":"%s"}}}`, i/20, i%20, i, benchValue)
+}
+
+func BenchmarkGetItem(b *testing.B) {
+	benchmark(b, "GetItem", func(i int) string { return `{"TableName":"bench","Key":` + benchKey(i) + `}` })
+}
+
+func BenchmarkPutItem(b *testing.B) {
+	n := 0
+	benchmark(b, "PutItem", func(i int) string { n++; return benchPut(i%500 + 500*(n&1)) })
+}
+
+func BenchmarkUpdateItem(b *testing.B) {
+	benchmark(b, "UpdateItem", func(i int) string {
+		return `{"TableName":"bench","Key":` + benchKey(i) + `,"UpdateExpression":"SET n = n + :one","ExpressionAttributeValues":{":one":{"N":"1"}}}`
+	})
+}
+
+func BenchmarkQuery20(b *testing.B) {
+	benchmark(b, "Query", func(i int) string {
+		return fmt.Sprintf(`{"TableName":"bench","KeyConditionExpression":"pk = :pk","ExpressionAttributeValues":{":pk":{"S":"user-%d"}}}`, i/20)
+	})
+}

@@ -1,0 +1,136 @@
+package auth
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/statordb/stator/internal/awserr"
+)
+
+var signedAt = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func load(t *testing.T, now time.Time) *Authenticator {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "credentials.json")
+	if err := os.WriteFile(file, []byte(`[{"accessKeyId":"AKID","secretAccessKey":"secret","account":"123456789012"}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, err := Load(file, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// sign makes the Authorization header as the AWS page "Create a signed AWS API request" says, step by step.
+func sign(headers map[string]string, body, secret string) string {
+	const signed = "host;x-amz-date;x-amz-target"
+	hash := func(s string) string { sum := sha256.Sum256([]byte(s)); return hex.EncodeToString(sum[:]) }
+	canonical := "POST\n/\n\nhost:" + headers["host"] + "\nx-amz-date:" + headers["x-amz-date"] + "\nx-amz-target:" + headers["x-amz-target"] + "\n\n" + signed + "\n" + hash(body)
+	date := headers["x-amz-date"][:8]
+	scope := date + "/eu-west-1/dynamodb/aws4_request"
+	key := []byte("AWS4" + secret)
+	for _, part := range []string{date, "eu-west-1", "dynamodb", "aws4_request"} {
+		key = mac(key, part)
+	}
+	signature := hex.EncodeToString(mac(key, algorithm+"\n"+headers["x-amz-date"]+"\n"+scope+"\n"+hash(canonical)))
+	return algorithm + " Credential=AKID/" + scope + ", SignedHeaders=" + signed + ", Signature=" + signature
+}
+
+func TestVerify(t *testing.T) {
+	body := `{"TableName":"x"}`
+	for _, c := range []struct {
+		name   string
+		now    time.Time
+		change func(r *Request, headers map[string]string)
+		want   awserr.Code
+		text   string
+	}{
+		{"right", signedAt, nil, "", ""},
+		{"14 minutes later", signedAt.Add(14 * time.Minute), nil, "", ""},
+		{"expired", signedAt.Add(16 * time.Minute), nil, awserr.InvalidSignature,
+			"Signature expired: 20260102T030405Z is now earlier than 20260102T030505Z (20260102T032005Z - 15 min.)"},
+		{"not yet", signedAt.Add(-16 * time.Minute), nil, awserr.InvalidSignature,
+			"Signature not yet current: 20260102T030405Z is still later than 20260102T030305Z (20260102T024805Z + 15 min.)"},
+		{"other body", signedAt, func(r *Request, _ map[string]string) { r.Body = []byte("{}") }, awserr.InvalidSignature, "does not match"},
+		{"other target", signedAt, func(_ *Request, h map[string]string) { h["x-amz-target"] = "DynamoDB_20120810.DeleteTable" }, awserr.InvalidSignature, "does not match"},
+		{"unknown key", signedAt, func(_ *Request, h map[string]string) {
+			h["authorization"] = strings.Replace(h["authorization"], "AKID", "NOBODY", 1)
+		}, awserr.UnrecognizedClient, "The security token included in the request is invalid."},
+		{"no header", signedAt, func(_ *Request, h map[string]string) { delete(h, "authorization") }, awserr.MissingAuthenticationToken, "Request is missing Authentication Token"},
+	} {
+		headers := map[string]string{"host": "localhost:8000", "x-amz-date": signedAt.Format(timeFormat), "x-amz-target": "DynamoDB_20120810.GetItem"}
+		headers["authorization"] = sign(headers, body, "secret")
+		r := &Request{Method: "POST", Path: "/", Header: func(name string) string { return headers[name] }, Body: []byte(body)}
+		if c.change != nil {
+			c.change(r, headers)
+		}
+		id, err := load(t, c.now).Authenticate(r)
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case c.want == "" && (id.Account != "123456789012" || id.Region != "eu-west-1"):
+			t.Errorf("%s: %+v", c.name, id)
+		case c.want != "" && (err == nil || err.Code != c.want || !strings.Contains(err.Message, c.text)):
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// TestPresigned signs the query string instead of a header.
+func TestPresigned(t *testing.T) {
+	body := `{}`
+	query := "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKID%2F20260102%2Feu-west-1%2Fdynamodb%2Faws4_request&X-Amz-Date=20260102T030405Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host"
+	hash := func(s string) string { sum := sha256.Sum256([]byte(s)); return hex.EncodeToString(sum[:]) }
+	canonical := "POST\n/\n" + query + "\nhost:h\n\nhost\n" + hash(body)
+	key := []byte("AWS4secret")
+	for _, part := range []string{"20260102", "eu-west-1", "dynamodb", "aws4_request"} {
+		key = mac(key, part)
+	}
+	signature := hex.EncodeToString(mac(key, algorithm+"\n20260102T030405Z\n20260102/eu-west-1/dynamodb/aws4_request\n"+hash(canonical)))
+	for _, c := range []struct {
+		query string
+		now   time.Time
+		want  awserr.Code
+	}{
+		{query + "&X-Amz-Signature=" + signature, signedAt.Add(50 * time.Second), ""},
+		{query + "&X-Amz-Signature=" + signature, signedAt.Add(70 * time.Second), awserr.InvalidSignature},
+		{query + "&X-Amz-Signature=00", signedAt, awserr.InvalidSignature},
+		{query, signedAt, awserr.IncompleteSignature},
+		{strings.Replace(query, "Expires=60", "Expires=9999999", 1) + "&X-Amz-Signature=" + signature, signedAt, awserr.IncompleteSignature},
+	} {
+		r := &Request{Method: "POST", Path: "/", Query: c.query, Body: []byte(body), Header: func(name string) string {
+			if name == "host" {
+				return "h"
+			}
+			return ""
+		}}
+		_, err := load(t, c.now).Authenticate(r)
+		if (err == nil) != (c.want == "") || err != nil && err.Code != c.want {
+			t.Errorf("%s at %v: %v", c.query, c.now, err)
+		}
+	}
+}
+
+// FuzzHeader checks that no header panics.
+func FuzzHeader(f *testing.F) {
+	f.Add("AWS4-HMAC-SHA256 Credential=a/b/c/d/aws4_request, SignedHeaders=host, Signature=00", "20260101T000000Z")
+	f.Add("AWS4-HMAC-SHA256 Credential=////aws4_request,SignedHeaders=;,Signature=", "")
+	f.Fuzz(func(t *testing.T, header, date string) {
+		a := &Authenticator{Now: func() time.Time { return signedAt }, credentials: map[string]Credential{"a": {"a", "s", DefaultAccount}}}
+		_, _ = a.Authenticate(&Request{Method: "POST", Path: "/", Query: header, Header: func(name string) string {
+			switch name {
+			case "authorization":
+				return header
+			case "x-amz-date":
+				return date
+			}
+			return ""
+		}})
+	})
+}

@@ -1,0 +1,132 @@
+package httpd
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"context"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/statordb/stator/internal/auth"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// echo is an operation that answers its body, panics, or fails.
+func echo() smithy.Handler {
+	return smithy.Handler{
+		Name: "Echo",
+		Decode: func(_ *smithy.Call, body []byte) (any, *awserr.Error) {
+			if string(body) == "mismatch" {
+				return nil, awserr.New(awserr.Serialization, "STRING_VALUE cannot be converted to Integer")
+			}
+			return body, nil
+		},
+		Run: func(_ context.Context, _ *smithy.Call, in any, dst []byte) ([]byte, error) {
+			body := in.([]byte)
+			if string(body) == "panic" {
+				panic("boom")
+			}
+			return append(dst, body...), nil
+		},
+	}
+}
+
+func request(t *testing.T, body []byte, header map[string]string) *fasthttp.Response {
+	t.Helper()
+	s := New(Options{Operations: []smithy.Handler{echo()}, Auth: &auth.Authenticator{}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	var c fasthttp.RequestCtx
+	c.Request.Header.SetMethod("POST")
+	c.Request.Header.Set("X-Amz-Target", "DynamoDB_20120810.Echo")
+	c.Request.Header.Set("X-Amz-Date", "20260101T000000Z")
+	c.Request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00")
+	for k, v := range header {
+		c.Request.Header.Set(k, v)
+	}
+	c.Request.SetBody(body)
+	s.Handle(&c)
+	return &c.Response
+}
+
+func compressed(t *testing.T, encoding string, text string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	var w io.WriteCloser = gzip.NewWriter(&b)
+	if encoding == "deflate" {
+		w = zlib.NewWriter(&b)
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestCompression(t *testing.T) {
+	text := strings.Repeat("hello ", 1000)
+	for _, encoding := range []string{"gzip", "deflate"} {
+		r := request(t, compressed(t, encoding, text), map[string]string{"Content-Encoding": encoding, "Accept-Encoding": encoding})
+		if r.StatusCode() != 200 || string(r.Header.ContentEncoding()) != encoding {
+			t.Fatalf("%s: %d, answer encoded %q", encoding, r.StatusCode(), r.Header.ContentEncoding())
+		}
+		if got, want := string(r.Header.Peek("x-amz-crc32")), strconv.FormatUint(uint64(crc32.ChecksumIEEE(r.Body())), 10); got != want {
+			t.Errorf("%s: checksum %s, want that of the compressed bytes, %s", encoding, got, want)
+		}
+		plain, err := r.BodyUncompressed()
+		if err != nil || string(plain) != text {
+			t.Errorf("%s: %q, %v", encoding, plain, err)
+		}
+	}
+	if r := request(t, []byte("no gzip"), map[string]string{"Content-Encoding": "gzip"}); r.StatusCode() != 400 {
+		t.Errorf("broken gzip: %d", r.StatusCode())
+	}
+	bomb := compressed(t, "gzip", strings.Repeat("\x00", MaxBody+1))
+	if r := request(t, bomb, map[string]string{"Content-Encoding": "gzip"}); r.StatusCode() != 413 {
+		t.Errorf("%d bytes that become more than %d: %d", len(bomb), MaxBody, r.StatusCode())
+	}
+}
+
+func TestAnswer(t *testing.T) {
+	r := request(t, []byte("{}"), map[string]string{"Origin": "http://example.com"})
+	if got := len(r.Header.Peek("x-amzn-RequestId")); got != 52 {
+		t.Errorf("request id of %d characters", got)
+	}
+	if got := string(r.Header.ContentType()); got != "application/x-amz-json-1.0" {
+		t.Error(got)
+	}
+	if got := string(r.Header.Peek("Access-Control-Allow-Origin")); got != "*" {
+		t.Errorf("Access-Control-Allow-Origin %q", got)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for _, c := range []struct {
+		name, body string
+		header     map[string]string
+		status     int
+		want       string
+	}{
+		{"panic", "panic", nil, 500, "com.amazonaws.dynamodb.v20120810#InternalServerError"},
+		{"unknown operation", "{}", map[string]string{"X-Amz-Target": "DynamoDB_20120810.Nope"}, 400, "#UnknownOperationException"},
+		{"other service", "{}", map[string]string{"X-Amz-Target": "Kinesis_20131202.Echo"}, 400, "#UnknownOperationException"},
+		{"no target", "{}", map[string]string{"X-Amz-Target": ""}, 400, "#UnknownOperationException"},
+		{"no signature", "{}", map[string]string{"Authorization": ""}, 400, "Request is missing Authentication Token"},
+		{"signature before types", "mismatch", map[string]string{"Authorization": ""}, 400, "#MissingAuthenticationTokenException"},
+		{"types", "mismatch", nil, 400, `#SerializationException","Message":"STRING_VALUE cannot be converted to Integer"`},
+		{"incomplete", "{}", map[string]string{"Authorization": "AWS4-HMAC-SHA256 Credential=a/b/c/d/aws4_request"}, 400, "Authorization header requires 'Signature' parameter. Authorization header requires 'SignedHeaders' parameter. Authorization=AWS4-HMAC-SHA256"},
+	} {
+		r := request(t, []byte(c.body), c.header)
+		if r.StatusCode() != c.status || !strings.Contains(string(r.Body()), c.want) {
+			t.Errorf("%s: %d %s", c.name, r.StatusCode(), r.Body())
+		}
+	}
+}

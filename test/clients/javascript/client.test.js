@@ -1,0 +1,94 @@
+// The AWS SDK for JavaScript v3 against the server whose endpoint is in STATOR_ENDPOINT.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import {
+  CreateTableCommand, DeleteTableCommand, DescribeTableCommand, DynamoDBClient, ListTablesCommand, waitUntilTableExists, waitUntilTableNotExists,
+} from "@aws-sdk/client-dynamodb";
+import {
+  BatchGetCommand, BatchWriteCommand, DeleteCommand, DynamoDBDocumentClient, GetCommand, PutCommand, QueryCommand, ScanCommand,
+  TransactGetCommand, TransactWriteCommand, UpdateCommand, paginateScan,
+} from "@aws-sdk/lib-dynamodb";
+
+const client = new DynamoDBClient({
+  endpoint: process.env.STATOR_ENDPOINT, region: "us-east-1", credentials: { accessKeyId: "test", secretAccessKey: "test" },
+});
+const db = DynamoDBDocumentClient.from(client);
+const TableName = `js-${Date.now()}`;
+
+before(async () => {
+  await client.send(new CreateTableCommand({
+    TableName, BillingMode: "PAY_PER_REQUEST",
+    AttributeDefinitions: ["pk:S", "sk:N", "kind:S"].map((d) => ({ AttributeName: d.split(":")[0], AttributeType: d.split(":")[1] })),
+    KeySchema: [{ AttributeName: "pk", KeyType: "HASH" }, { AttributeName: "sk", KeyType: "RANGE" }],
+    GlobalSecondaryIndexes: [{ IndexName: "by-kind", KeySchema: [{ AttributeName: "kind", KeyType: "HASH" }], Projection: { ProjectionType: "ALL" } }],
+  }));
+  await waitUntilTableExists({ client, maxWaitTime: 30 }, { TableName });
+});
+
+after(async () => {
+  await client.send(new DeleteTableCommand({ TableName }));
+  await waitUntilTableNotExists({ client, maxWaitTime: 30 }, { TableName });
+});
+
+test("tables", async () => {
+  const { Table } = await client.send(new DescribeTableCommand({ TableName }));
+  assert.equal(Table.TableStatus, "ACTIVE");
+  const { TableNames } = await client.send(new ListTablesCommand({}));
+  assert.ok(TableNames.includes(TableName));
+});
+
+test("items of every type", async () => {
+  const Item = {
+    pk: "types", sk: 1, text: "héllo 😀", yes: true, no: false, nothing: null, list: [1, "two", { three: 3 }], map: { a: { b: ["c"] } },
+    bytes: new Uint8Array([0, 1, 255]), strings: new Set(["a", "b"]), numbers: new Set([1, 2.5]),
+  };
+  await db.send(new PutCommand({ TableName, Item }));
+  const got = await db.send(new GetCommand({ TableName, Key: { pk: "types", sk: 1 }, ConsistentRead: true }));
+  assert.deepEqual(got.Item, Item);
+});
+
+test("update, condition, delete", async () => {
+  const Key = { pk: "u", sk: 1 };
+  const updated = await db.send(new UpdateCommand({
+    TableName, Key, UpdateExpression: "SET #n = if_not_exists(#n, :zero) + :one", ExpressionAttributeNames: { "#n": "count" },
+    ExpressionAttributeValues: { ":zero": 0, ":one": 1 }, ReturnValues: "ALL_NEW",
+  }));
+  assert.deepEqual(updated.Attributes, { ...Key, count: 1 });
+  await assert.rejects(db.send(new PutCommand({ TableName, Item: Key, ConditionExpression: "attribute_not_exists(pk)" })), { name: "ConditionalCheckFailedException" });
+  const removed = await db.send(new DeleteCommand({ TableName, Key, ReturnValues: "ALL_OLD" }));
+  assert.equal(removed.Attributes.count, 1);
+});
+
+test("query, index, scan pages, batches", async () => {
+  const items = Array.from({ length: 20 }, (_, i) => ({ pk: "q", sk: i, kind: i % 2 ? "odd" : "even" }));
+  const written = await db.send(new BatchWriteCommand({ RequestItems: { [TableName]: items.map((Item) => ({ PutRequest: { Item } })) } }));
+  assert.deepEqual(written.UnprocessedItems, {});
+  const read = await db.send(new BatchGetCommand({ RequestItems: { [TableName]: { Keys: items.map(({ pk, sk }) => ({ pk, sk })) } } }));
+  assert.equal(read.Responses[TableName].length, 20);
+  const page = await db.send(new QueryCommand({
+    TableName, KeyConditionExpression: "pk = :p AND sk BETWEEN :a AND :b", ExpressionAttributeValues: { ":p": "q", ":a": 5, ":b": 9 }, ScanIndexForward: false,
+  }));
+  assert.deepEqual(page.Items.map((i) => i.sk), [9, 8, 7, 6, 5]);
+  const odd = await db.send(new QueryCommand({ TableName, IndexName: "by-kind", KeyConditionExpression: "kind = :k", ExpressionAttributeValues: { ":k": "odd" } }));
+  assert.equal(odd.Count, 10);
+  let n = 0;
+  for await (const p of paginateScan({ client: db, pageSize: 6 }, { TableName, FilterExpression: "kind = :k", ExpressionAttributeValues: { ":k": "even" } })) n += p.Count;
+  assert.equal(n, 10);
+  const count = await db.send(new ScanCommand({ TableName, Select: "COUNT" }));
+  assert.ok(count.Count >= 20 && count.Items === undefined);
+});
+
+test("transactions and errors", async () => {
+  const Item = { pk: "tx", sk: 1 };
+  const TransactItems = [{ Put: { TableName, Item, ConditionExpression: "attribute_not_exists(pk)" } }];
+  await db.send(new TransactWriteCommand({ TransactItems }));
+  await assert.rejects(db.send(new TransactWriteCommand({ TransactItems })), (e) => {
+    assert.equal(e.name, "TransactionCanceledException");
+    assert.equal(e.CancellationReasons[0].Code, "ConditionalCheckFailed");
+    return true;
+  });
+  const got = await db.send(new TransactGetCommand({ TransactItems: [{ Get: { TableName, Key: Item } }] }));
+  assert.deepEqual(got.Responses[0].Item, Item);
+  await assert.rejects(db.send(new GetCommand({ TableName: "no-such-table", Key: Item })), { name: "ResourceNotFoundException", message: "Requested resource not found" });
+  await assert.rejects(db.send(new GetCommand({ TableName, Key: { pk: "x" } })), { name: "ValidationException" });
+});

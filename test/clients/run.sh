@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Starts two servers, one durable and open, one in memory with credentials, and runs every client's tests against them.
+# Needs BUILD (where the Python environment is) and bin/stator.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+work=$(mktemp -d)
+pids=()
+cleanup() {
+	for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
+	rm -rf "$work"
+}
+trap cleanup EXIT
+
+# start NAME FLAG… runs a server on a free port and sets $endpoint.
+start() {
+	local name=$1
+	shift
+	bin/stator serve --listen 127.0.0.1:0 "$@" >"$work/$name.out" 2>"$work/$name.log" &
+	pids+=($!)
+	for _ in $(seq 100); do
+		endpoint=$(sed -nE 's/.*ready at (http:[^ ]+) .*/\1/p' "$work/$name.out")
+		[ -n "$endpoint" ] && return
+		sleep 0.1
+	done
+	echo "the server does not start:"
+	cat "$work/$name.log"
+	exit 1
+}
+
+echo '[{"accessKeyId":"AKIDKNOWN","secretAccessKey":"known-secret","account":"123456789012"}]' >"$work/credentials.json"
+start auth --in-memory --credentials "$work/credentials.json"
+export STATOR_AUTH_ENDPOINT=$endpoint
+start open --data-dir "$work/data"
+export STATOR_ENDPOINT=$endpoint
+
+echo "== boto3"
+"$BUILD/python/bin/python" -m pytest -q -p no:cacheprovider test/clients/boto3
+echo "== AWS CLI"
+PATH="$BUILD/python/bin:$PATH" test/clients/cli/cli_test.sh
+echo "== AWS SDK for Go v2"
+(cd test/clients/go && go test -count=1 ./...)
+echo "== AWS SDK for JavaScript v3"
+mkdir -p "$BUILD/javascript"
+cp test/clients/javascript/package.json test/clients/javascript/client.test.js "$BUILD/javascript/"
+(cd "$BUILD/javascript" && npm install --no-audit --no-fund --silent && npm test)
+echo "== AWS SDK for Java v2"
+mvn -q -B -f test/clients/java/pom.xml -DbuildDirectory="$BUILD/java" test
+echo "All clients passed."
+if grep -E 'level=ERROR|panic' "$work"/*.log; then
+	echo "the server logged errors"
+	exit 1
+fi
