@@ -1,0 +1,60 @@
+// Command compatibility writes the list of operations in docs/compatibility.md from the operation table, so that it cannot
+// lie. `make generate` runs it; a test fails if the list is stale.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"strings"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/ops"
+)
+
+const (
+	begin = "<!-- operations: written by `make generate` -->\n"
+	end   = "<!-- end of operations -->\n"
+)
+
+func main() {
+	out := flag.String("out", "docs/compatibility.md", "file to update")
+	flag.Parse()
+	log.SetFlags(0)
+	old, err := os.ReadFile(*out)
+	if err != nil {
+		log.Fatal(err)
+	}
+	text, err := update(string(old))
+	if err != nil {
+		log.Fatalf("%s: %v", *out, err)
+	}
+	if err := os.WriteFile(*out, []byte(text), 0o644); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// update replaces what stands between the marks.
+func update(text string) (string, error) {
+	before, rest, ok := strings.Cut(text, begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		return "", fmt.Errorf("the marks %q and %q are missing", begin, end)
+	}
+	have := map[string]bool{}
+	for _, op := range ops.New(ops.Options{}).Operations() {
+		have[op.Name] = true
+	}
+	var works, missing []string
+	for _, name := range api.OperationNames {
+		if have[name] {
+			works = append(works, name)
+		} else {
+			missing = append(missing, name)
+		}
+	}
+	list := fmt.Sprintf("%d of the %d operations of AWS's model work: %s.\n\nThe others answer UnknownOperationException: %s.\n",
+		len(works), len(api.OperationNames), strings.Join(works, ", "), strings.Join(missing, ", "))
+	return before + begin + list + end + after, nil
+}
