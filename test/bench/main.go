@@ -82,7 +82,7 @@ var workloads = []workload{
 			if j > 0 {
 				b.WriteByte(',')
 			}
-			fmt.Fprintf(&b, `{"Put":{"TableName":"counters","Item":{"pk":{"S":"t%d-%d"},"n":{"N":"1"}}}}`, i, j)
+			fmt.Fprintf(&b, `{"Update":{"TableName":"counters","Key":{"pk":{"S":"t%d-%d"}},"UpdateExpression":"ADD n :one","ExpressionAttributeValues":{":one":{"N":"1"}}}}`, i, j)
 		}
 		b.WriteString(`]}`)
 		return b.String()
