@@ -58,6 +58,8 @@ bench-go: ## Time and allocations of the hot paths, from HTTP body to HTTP body.
 	go test -run '^$$' -bench . -benchmem .
 
 fuzz: ## Each fuzz target for a minute.
+	go test -run '^$$' -fuzz FuzzRequest -fuzztime 60s .
+	go test -run '^$$' -fuzz FuzzHeader -fuzztime 60s ./internal/auth
 	go test -run '^$$' -fuzz FuzzReadItem -fuzztime 60s ./internal/attribute
 	go test -run '^$$' -fuzz FuzzNumber -fuzztime 60s ./internal/attribute
 	go test -run '^$$' -fuzz FuzzExpressions -fuzztime 60s ./internal/expr
