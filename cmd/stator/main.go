@@ -23,17 +23,17 @@ type cli struct {
 }
 
 type serveCmd struct {
-	Listen          string        `help:"Address to listen on." default:"127.0.0.1:8000" placeholder:"HOST:PORT"`
-	DataDir         string        `help:"Directory of the data; it is made if it is missing." default:"./stator-data" placeholder:"DIR"`
+	Listen          string        `help:"Address to listen on (${default})." default:"127.0.0.1:8000" placeholder:"HOST:PORT"`
+	DataDir         string        `help:"Directory of the data, made if it is missing (${default})." default:"./stator-data" placeholder:"DIR"`
 	InMemory        bool          `help:"Keep everything in memory and nothing on disk."`
-	Durability      string        `help:"When a write is acknowledged: sync (it is on disk), interval:100ms (fsync every 100 ms), none (left to the operating system)." default:"sync" placeholder:"MODE"`
-	CacheMB         int64         `name:"cache-mb" help:"Size of the block cache in MiB." default:"256" placeholder:"N"`
+	Durability      string        `help:"When a write is acknowledged: sync (it is on disk), interval:100ms (fsync every 100 ms), none (left to the operating system) (${default})." default:"sync" placeholder:"MODE"`
+	CacheMB         int64         `name:"cache-mb" help:"Size of the block cache in MiB (${default})." default:"256" placeholder:"N"`
 	SharedNamespace bool          `help:"One set of tables for all access keys and regions, as DynamoDB Local's -sharedDb."`
 	Credentials     string        `help:"JSON file with the access keys that may sign requests; without it any key is accepted." type:"existingfile" placeholder:"FILE"`
 	Insecure        bool          `help:"Listen on other interfaces than loopback although any access key is accepted. Whoever reaches the port can read and delete everything."`
-	TransientStatus time.Duration `help:"How long tables stay in CREATING, UPDATING and DELETING." default:"0s" placeholder:"DURATION"`
-	LogLevel        string        `help:"Least severe messages to log: debug, info, warn or error." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
-	LogFormat       string        `help:"Format of the log: text or json." enum:"text,json" default:"text" placeholder:"FORMAT"`
+	TransientStatus time.Duration `help:"How long tables stay in CREATING, UPDATING and DELETING (${default})." default:"0s" placeholder:"DURATION"`
+	LogLevel        string        `help:"Least severe messages to log: debug, info, warn or error (${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
+	LogFormat       string        `help:"Format of the log: text or json (${default})." enum:"text,json" default:"text" placeholder:"FORMAT"`
 }
 
 type versionCmd struct{}
