@@ -84,8 +84,8 @@ type Server struct {
 // ErrInsecure says that Listen names an interface that others can reach, without credentials and without Insecure.
 var ErrInsecure = errors.New("refusing to listen on an address that other machines can reach without credentials: any access key would be accepted")
 
-// tokenSweep is how often expired idempotency tokens are removed.
-const tokenSweep = time.Minute
+// sweepInterval is how often expired idempotency tokens and deleted tables are removed.
+const sweepInterval = time.Minute
 
 // Open starts a database.
 func Open(opt Options) (*Server, error) {
@@ -170,21 +170,24 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	}()
 	go func() {
 		defer s.running.Done()
-		sweepTokens(ctx, service, opt.Logger)
+		sweep(ctx, opt.Logger, service.SweepTokens, tables.FinishDeletes)
 	}()
 	return s, nil
 }
 
-func sweepTokens(ctx context.Context, service *ops.Service, log *slog.Logger) {
-	tick := time.NewTicker(tokenSweep)
+// sweep runs the jobs that remove what has expired, now and then.
+func sweep(ctx context.Context, log *slog.Logger, jobs ...func(context.Context) error) {
+	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := service.SweepTokens(ctx); err != nil && ctx.Err() == nil {
-				log.Error("removing expired idempotency tokens failed", "error", err)
+			for _, job := range jobs {
+				if err := job(ctx); err != nil && ctx.Err() == nil {
+					log.Error("removing what has expired failed", "error", err)
+				}
 			}
 		}
 	}

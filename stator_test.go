@@ -17,6 +17,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
 )
 
 // db is a server under test and what speaks to it.
@@ -672,5 +675,73 @@ func TestCloseDrains(t *testing.T) {
 	wg.Wait()
 	if _, err := http.Get(d.URL()); err == nil {
 		t.Error("answers after Close")
+	}
+}
+
+// TestDeletedTablesGo checks that the items of a deleted table go, also if the server stops while it is DELETING.
+func TestDeletedTablesGo(t *testing.T) {
+	now := time.Now()
+	dir := t.TempDir()
+	start := func() *db {
+		return open(t, Options{DataDir: dir, Durability: "none", TransientStatus: time.Minute, Now: func() time.Time { return now }})
+	}
+	size := func(d *db) (n int64) {
+		t.Helper()
+		r, err := d.store.Latest(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		prefix := keyspace.TablePrefix(1)
+		it, err := r.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for it.Next() {
+			n++
+		}
+		if err := it.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	d := start()
+	d.must("CreateTable", indexedTable("gone"))
+	now = now.Add(2 * time.Minute)
+	d.must("PutItem", obj{"TableName": "gone", "Item": obj{"pk": s("a"), "sk": n(1), "g": s("x"), "h": n(1)}})
+	d.must("DeleteTable", obj{"TableName": "gone"})
+	if got := size(d); got != 3 {
+		t.Fatalf("%d keys, want an item and two index entries", got)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(2 * time.Minute)
+	if got := size(start()); got != 0 {
+		t.Errorf("%d keys of a deleted table are left", got)
+	}
+}
+
+// TestBatchLimits checks that BatchGetItem answers at most 16 MB and names the rest.
+func TestBatchLimits(t *testing.T) {
+	d := open(t, Options{})
+	d.must("CreateTable", obj{"TableName": "large", "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("id", "N")}, "KeySchema": keys("id")})
+	const items = 45
+	value := strings.Repeat("x", 400_000)
+	var wanted []obj
+	for i := range items {
+		d.must("PutItem", obj{"TableName": "large", "Item": obj{"id": n(i), "v": s(value)}})
+		wanted = append(wanted, obj{"id": n(i)})
+	}
+	out := d.must("BatchGetItem", obj{"RequestItems": obj{"large": obj{"Keys": wanted, "ConsistentRead": true}}})
+	got := len(out["Responses"].(obj)["large"].([]any))
+	rest := out["UnprocessedKeys"].(obj)["large"].(obj)
+	left := len(rest["Keys"].([]any))
+	if got != 41 || got+left != items || rest["ConsistentRead"] != true {
+		t.Errorf("%d items and %d unprocessed keys", got, left)
+	}
+	page := d.must("Scan", obj{"TableName": "large"})
+	if page["Count"].(float64) != 3 || page["LastEvaluatedKey"] == nil {
+		t.Errorf("a page of 1 MB has %v items", page["Count"])
 	}
 }

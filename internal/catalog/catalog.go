@@ -55,7 +55,10 @@ func Open(ctx context.Context, store kv.Store, now func() time.Time) (*Catalog, 
 		return nil, err
 	}
 	c.tables.Store(&tables)
-	return c, c.purgeDropped(ctx, snap)
+	if err := c.purgeDropped(ctx, snap); err != nil {
+		return nil, err
+	}
+	return c, c.FinishDeletes(ctx)
 }
 
 func decode(raw []byte) (*Table, error) {
@@ -192,6 +195,18 @@ func (c *Catalog) Delete(ctx context.Context, ns Namespace, name string, linger 
 	defer c.change.Unlock()
 	gone := (*c.tables.Load())[tableName{ns, name}]
 	return gone, c.finishDelete(ctx, ns, name)
+}
+
+// FinishDeletes removes the remains of all tables whose time in DELETING is over.
+func (c *Catalog) FinishDeletes(ctx context.Context) error {
+	c.change.Lock()
+	defer c.change.Unlock()
+	for key := range *c.tables.Load() {
+		if err := c.finishDelete(ctx, key.Namespace, key.name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finishDelete removes the remains of a table whose time in DELETING is over.

@@ -3,6 +3,7 @@ package ops
 import (
 	"errors"
 
+	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
@@ -153,4 +154,32 @@ func (e *expressions) checkUpdatedKeys(t *catalog.Table) error {
 		}
 	}
 	return nil
+}
+
+// conditional are the parameters that make PutItem and DeleteItem conditional.
+type conditional struct {
+	expected             smithy.Map[api.ExpectedAttributeValue]
+	operator, expression smithy.Opt[string]
+	names                smithy.Map[string]
+	values               attribute.Item
+}
+
+// parseConditional checks and parses them; subject is the request's item or key, whose values AWS looks at in between.
+func (s *Service) parseConditional(c conditional, subject attribute.Item) (*expressions, error) {
+	if err := checkMixed(
+		[]param{{"ConditionalOperator", c.operator.Set && c.expected != nil}, {"Expected", c.expected != nil}},
+		[]param{{"ConditionExpression", c.expression.Set}},
+	); err != nil {
+		return nil, err
+	}
+	if err := checkItem(subject); err != nil {
+		return nil, err
+	}
+	e, err := s.parseExpressions(expressionTexts{
+		condition: c.expression, names: c.names, values: c.values, valuesFor: []string{"ConditionExpression"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e, e.lowerExpected(c.expected, c.operator)
 }

@@ -19,23 +19,10 @@ func (s *Service) putItem(ctx context.Context, call *smithy.Call, in *api.PutIte
 	if err != nil {
 		return nil, err
 	}
-	if err := checkMixed(
-		[]param{{"ConditionalOperator", in.ConditionalOperator.Set && in.Expected != nil}, {"Expected", in.Expected != nil}},
-		[]param{{"ConditionExpression", in.ConditionExpression.Set}},
-	); err != nil {
-		return nil, err
-	}
-	if err := checkItem(in.Item); err != nil {
-		return nil, err
-	}
-	e, err := s.parseExpressions(expressionTexts{
-		condition: in.ConditionExpression, names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
-		valuesFor: []string{"ConditionExpression"},
-	})
+	e, err := s.parseConditional(conditional{
+		in.Expected, in.ConditionalOperator, in.ConditionExpression, in.ExpressionAttributeNames, in.ExpressionAttributeValues,
+	}, in.Item)
 	if err != nil {
-		return nil, err
-	}
-	if err := e.lowerExpected(in.Expected, in.ConditionalOperator); err != nil {
 		return nil, err
 	}
 	if in.Item.Size() > attribute.MaxItemSize {
