@@ -45,7 +45,7 @@ func (s *Scope) Matches(n *Node, it attribute.Item) bool {
 		return left == nil || right == nil || !left.Equal(right)
 	case OpNotContains:
 		right := s.operand(n.Args[1], it)
-		return left == nil || !contains(left, right)
+		return left != nil && !contains(left, right)
 	}
 	if left == nil {
 		return false

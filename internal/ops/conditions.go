@@ -167,7 +167,7 @@ type conditional struct {
 // parseConditional checks and parses them; subject is the request's item or key, whose values AWS looks at in between.
 func (s *Service) parseConditional(c conditional, subject attribute.Item) (*expressions, error) {
 	if err := checkMixed(
-		[]param{{"ConditionalOperator", c.operator.Set && c.expected != nil}, {"Expected", c.expected != nil}},
+		[]param{{"ConditionalOperator", c.operator.Set}, {"Expected", c.expected != nil}},
 		[]param{{"ConditionExpression", c.expression.Set}},
 	); err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ func checkComparison(operator string, args []attribute.Value) error {
 			return awserr.Invalid("ComparisonOperator " + operator + " is not valid for " + v.Type().String() + " AttributeValue type")
 		}
 		if (operator == api.ComparisonOperatorBetween || operator == api.ComparisonOperatorIn) && v.Type() != args[0].Type() {
-			return awserr.Invalid("AttributeValues inside AttributeValueList must all be of the same type")
+			return awserr.Invalid("AttributeValues inside AttributeValueList must be of same type")
 		}
 	}
 	if operator == api.ComparisonOperatorBetween {
@@ -93,10 +93,13 @@ func combine(conditions []*expr.Node, operator smithy.Opt[string]) *expr.Conditi
 	return &expr.Condition{Root: root}
 }
 
-// checkConditionalOperator fails if the operator has nothing to combine.
+// checkConditionalOperator fails if the operator has not two conditions to combine.
 func checkConditionalOperator(operator smithy.Opt[string], conditions int) error {
 	if operator.Set && conditions == 0 {
 		return awserr.Validationf("ConditionalOperator cannot be used without Filter or Expected")
+	}
+	if operator.Set && conditions == 1 {
+		return awserr.Validationf("ConditionalOperator can only be used when Filter or Expected has two or more elements")
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func (s *Service) query(ctx context.Context, call *smithy.Call, in *api.QueryInp
 	if err := checkMixed(
 		[]param{
 			{"AttributesToGet", in.AttributesToGet != nil},
-			{"ConditionalOperator", in.ConditionalOperator.Set && (in.QueryFilter != nil || in.KeyConditions != nil)},
+			{"ConditionalOperator", in.ConditionalOperator.Set},
 			{"KeyConditions", in.KeyConditions != nil},
 			{"QueryFilter", in.QueryFilter != nil},
 		},

@@ -13,7 +13,7 @@ func (s *Service) scan(ctx context.Context, call *smithy.Call, in *api.ScanInput
 	if err := checkMixed(
 		[]param{
 			{"AttributesToGet", in.AttributesToGet != nil},
-			{"ConditionalOperator", in.ConditionalOperator.Set && in.ScanFilter != nil},
+			{"ConditionalOperator", in.ConditionalOperator.Set},
 			{"ScanFilter", in.ScanFilter != nil},
 		},
 		[]param{{"ProjectionExpression", in.ProjectionExpression.Set}, {"FilterExpression", in.FilterExpression.Set}},

@@ -17,7 +17,7 @@ func (s *Service) updateItem(ctx context.Context, call *smithy.Call, in *api.Upd
 	if err := checkMixed(
 		[]param{
 			{"AttributeUpdates", in.AttributeUpdates != nil},
-			{"ConditionalOperator", in.ConditionalOperator.Set && in.Expected != nil},
+			{"ConditionalOperator", in.ConditionalOperator.Set},
 			{"Expected", in.Expected != nil},
 		},
 		[]param{{"UpdateExpression", in.UpdateExpression.Set}, {"ConditionExpression", in.ConditionExpression.Set}},
