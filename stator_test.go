@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 )
@@ -743,5 +744,62 @@ func TestBatchLimits(t *testing.T) {
 	page := d.must("Scan", obj{"TableName": "large"})
 	if page["Count"].(float64) != 3 || page["LastEvaluatedKey"] == nil {
 		t.Errorf("a page of 1 MB has %v items", page["Count"])
+	}
+}
+
+// TestTransactionConflict holds an item as a transaction under way does: other writers of it are refused as AWS refuses them,
+// and of a batch only the item that is in use stays unprocessed.
+func TestTransactionConflict(t *testing.T) {
+	d := open(t, Options{})
+	d.must("CreateTable", obj{"TableName": "held", "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("id", "S")}, "KeySchema": keys("id")})
+	held := keyspace.AppendPartition(nil, 1, 0, keyspace.AppendValue(nil, attribute.String("held")))
+	txn, err := d.store.Begin(context.Background(), kv.TxnOpt{Hint: [][]byte{held}, Exclusive: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e *apiError
+	if _, err := d.call("PutItem", obj{"TableName": "held", "Item": obj{"id": s("held")}}); !errors.As(err, &e) || e.kind != "TransactionConflictException" || e.message != "Transaction is ongoing for the item" {
+		t.Error(err)
+	}
+	_, err = d.call("TransactWriteItems", obj{"TransactItems": []obj{
+		{"Put": obj{"TableName": "held", "Item": obj{"id": s("free")}}}, {"Put": obj{"TableName": "held", "Item": obj{"id": s("held")}}},
+	}})
+	if !errors.As(err, &e) || e.kind != "TransactionCanceledException" || !strings.HasSuffix(e.message, "[None, TransactionConflict]") {
+		t.Error(err)
+	}
+	put := func(id string) obj { return obj{"PutRequest": obj{"Item": obj{"id": s(id)}}} }
+	out := d.must("BatchWriteItem", obj{"RequestItems": obj{"held": []obj{put("one"), put("held"), put("two")}}})
+	if got, want := out["UnprocessedItems"], any(obj{"held": []any{put("held")}}); !reflect.DeepEqual(fmt.Sprint(got), fmt.Sprint(want)) {
+		t.Errorf("unprocessed %v, want %v", got, want)
+	}
+	txn.Rollback()
+	d.must("BatchWriteItem", obj{"RequestItems": out["UnprocessedItems"]})
+	if got := len(d.all("held", "", 0)); got != 3 {
+		t.Errorf("%d items", got)
+	}
+}
+
+// TestTokenLifetime checks that a ClientRequestToken makes a transaction happen once, for ten minutes.
+func TestTokenLifetime(t *testing.T) {
+	now := time.Now()
+	var mu sync.Mutex
+	d := open(t, Options{Now: func() time.Time { mu.Lock(); defer mu.Unlock(); return now }})
+	d.must("CreateTable", obj{"TableName": "tokens", "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("id", "S")}, "KeySchema": keys("id")})
+	count := func() string {
+		t.Helper()
+		d.must("TransactWriteItems", obj{"ClientRequestToken": "once", "TransactItems": []obj{{"Update": obj{"TableName": "tokens", "Key": obj{"id": s("a")},
+			"UpdateExpression": "ADD hits :one", "ExpressionAttributeValues": obj{":one": n(1)}}}}})
+		return d.must("GetItem", obj{"TableName": "tokens", "Key": obj{"id": s("a")}})["Item"].(obj)["hits"].(obj)["N"].(string)
+	}
+	for _, step := range []struct {
+		after time.Duration
+		want  string
+	}{{0, "1"}, {0, "1"}, {9 * time.Minute, "1"}, {2 * time.Minute, "2"}, {time.Minute, "2"}} {
+		mu.Lock()
+		now = now.Add(step.after)
+		mu.Unlock()
+		if got := count(); got != step.want {
+			t.Fatalf("%v later: %s hits, want %s", step.after, got, step.want)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"errors"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
@@ -63,18 +64,46 @@ func (s *Service) batchWriteItem(ctx context.Context, call *smithy.Call, in *api
 			muts = append(muts, m)
 		}
 	}
-	results, err := s.Tables.Write(ctx, muts, table.WriteOpt{})
+	out := &api.BatchWriteItemOutput{UnprocessedItems: smithy.Map[[]api.WriteRequest]{}}
+	results, unprocessed, err := s.writeBatch(ctx, muts)
 	if err != nil {
 		return nil, clientError(firstError(err))
 	}
-	out := &api.BatchWriteItemOutput{UnprocessedItems: smithy.Map[[]api.WriteRequest]{}}
 	var used ledger
-	for i := range results {
-		used.add(muts[i].Table.Name, &results[i].Units, 1)
+	next := 0
+	for i := range in.RequestItems {
+		name := in.RequestItems[i].Key
+		for _, w := range in.RequestItems[i].Value {
+			if unprocessed[next] {
+				list, _ := out.UnprocessedItems.Get(name)
+				out.UnprocessedItems.Put(name, append(list, w))
+			} else {
+				used.add(muts[next].Table.Name, &results[next].Units, 1)
+			}
+			next++
+		}
 	}
 	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, plainUnits)
 	out.ItemCollectionMetrics, err = s.batchMetrics(ctx, in.ReturnItemCollectionMetrics, muts)
 	return out, err
+}
+
+// writeBatch writes all mutations at once. If that meets a transaction, each is written alone, and those that still meet it
+// stay unprocessed.
+func (s *Service) writeBatch(ctx context.Context, muts []table.Mutation) (results []table.Result, unprocessed []bool, err error) {
+	unprocessed = make([]bool, len(muts))
+	results, err = s.Tables.Write(ctx, muts, table.WriteOpt{})
+	if !errors.Is(firstError(err), table.ErrConflict) {
+		return results, unprocessed, err
+	}
+	for i, m := range muts {
+		results[i], err = s.Tables.WriteOne(ctx, m, table.WriteOpt{})
+		unprocessed[i] = errors.Is(err, table.ErrConflict)
+		if err != nil && !unprocessed[i] {
+			return nil, nil, err
+		}
+	}
+	return results, unprocessed, nil
 }
 
 // writeMutation returns the mutation of one request of a batch.
