@@ -132,7 +132,6 @@ type Table struct {
 	Indexes    []*Index `json:",omitempty"`
 
 	OnDemandBilling    bool
-	BillingModeSet     bool  `json:",omitempty"` // whether a billing mode was ever given explicitly
 	SwitchedToOnDemand int64 `json:",omitempty"` // milliseconds since 1970
 	Throughput         Throughput
 	OnDemand           *OnDemand `json:",omitempty"`
