@@ -264,12 +264,19 @@ func main() {
 		fmt.Println(s.addr)
 		select {}
 	}
+	// log.Fatal would leave the servers running.
+	if err := run(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run() error {
 	// The yardstick runs in a process of its own, as the others do.
 	yardstick := emptyProcess()
 	defer yardstick.stop()
 	dir, err := os.MkdirTemp("", "stator-bench")
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer os.RemoveAll(dir)
 	servers := []*server{
@@ -285,10 +292,10 @@ func main() {
 	for _, s := range servers {
 		defer s.stop()
 		if err := prepare(s.addr); err != nil {
-			log.Fatalf("%s: %v", s.name, err)
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	report(yardstick, servers)
+	return report(yardstick, servers)
 }
 
 func start(name string, args ...string) *server {
@@ -317,7 +324,7 @@ func emptyProcess() *server {
 	return &server{"empty fasthttp handler", strings.TrimSpace(addr), func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }}
 }
 
-func report(yardstick *server, servers []*server) {
+func report(yardstick *server, servers []*server) error {
 	duration := time.Duration(*seconds * float64(time.Second))
 	fmt.Printf("%d CPUs, %s, %d connections, medians of %d rounds of %v\n\n", runtime.NumCPU(), runtime.Version(), *connections, *rounds, duration)
 	fmt.Printf("| workload | server | requests/s | against the empty handler | against DynamoDB Local |\n|---|---|---:|---:|---:|\n")
@@ -327,7 +334,7 @@ func report(yardstick *server, servers []*server) {
 			for i, s := range append([]*server{yardstick}, servers...) {
 				rate, err := measure(s.addr, w, duration)
 				if err != nil {
-					log.Fatalf("%s: %v", s.name, err)
+					return fmt.Errorf("%s: %w", s.name, err)
 				}
 				rates[i] = append(rates[i], rate)
 			}
@@ -340,6 +347,7 @@ func report(yardstick *server, servers []*server) {
 			fmt.Printf("| %s | %s | %.0f | %.2f | %s |\n", w.name, s.name, median(rates[i+1]), ratio(rates[i+1], rates[0]), local)
 		}
 	}
+	return nil
 }
 
 func median(list []float64) float64 {
