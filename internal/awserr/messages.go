@@ -7,7 +7,8 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// The semantic sentences of AWS, one function or name each; nobody else spells them. Odd spacing is AWS's.
+// The semantic sentences of AWS that have parts to fill in or several users, one function each; a sentence that a single
+// operation needs stands there. Odd spacing is AWS's.
 
 func validation(parts ...string) *Error { return New(Validation, strings.Join(parts, "")) }
 
@@ -15,8 +16,9 @@ func invalidValue(parts ...string) *Error {
 	return validation("One or more parameter values were invalid: ", strings.Join(parts, ""))
 }
 
-// Validationf is a ValidationException whose sentence another package owns (expression errors, numbers, items).
-func Validationf(sentence string) *Error { return validation(sentence) }
+// ValidationError is a ValidationException with a sentence that stands with its only user: an operation's, an expression's, a
+// number's.
+func ValidationError(sentence string) *Error { return validation(sentence) }
 
 // Tables.
 

@@ -32,7 +32,7 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 		total += len(in.RequestItems[i].Value.Keys)
 	}
 	if total > maxBatchGet {
-		return nil, awserr.Validationf("Too many items requested for the BatchGetItem call")
+		return nil, awserr.ValidationError("Too many items requested for the BatchGetItem call")
 	}
 	gets := make([]batchGet, len(in.RequestItems))
 	for i := range in.RequestItems {

@@ -20,14 +20,14 @@ func (s *Service) batchWriteItem(ctx context.Context, call *smithy.Call, in *api
 		total += len(in.RequestItems[i].Value)
 	}
 	if total > maxBatchWrite {
-		return nil, awserr.Validationf("Too many items requested for the BatchWriteItem call")
+		return nil, awserr.ValidationError("Too many items requested for the BatchWriteItem call")
 	}
 	for i := range in.RequestItems {
 		for j := range in.RequestItems[i].Value {
 			w := &in.RequestItems[i].Value[j]
 			switch {
 			case w.PutRequest != nil && w.DeleteRequest != nil:
-				return nil, awserr.Validationf("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes")
+				return nil, awserr.ValidationError("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes")
 			case w.PutRequest != nil:
 				if err := checkItem(w.PutRequest.Item); err != nil {
 					return nil, err
@@ -40,7 +40,7 @@ func (s *Service) batchWriteItem(ctx context.Context, call *smithy.Call, in *api
 					return nil, err
 				}
 			default:
-				return nil, awserr.Validationf("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes")
+				return nil, awserr.ValidationError("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes")
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"context"
 	"errors"
 
 	"github.com/statordb/stator/internal/api"
@@ -9,6 +10,7 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/expr"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
 )
 
 // exprError turns an expression's error into AWS's, for the parameter that it came from.
@@ -20,7 +22,7 @@ func exprError(parameter string, err error) error {
 	case !errors.As(err, &e):
 		return err
 	case e.Bare:
-		return awserr.Validationf(e.Reason)
+		return awserr.ValidationError(e.Reason)
 	}
 	return awserr.InvalidExpression(parameter, e.Reason)
 }
@@ -182,4 +184,28 @@ func (s *Service) parseConditional(c conditional, subject attribute.Item) (*expr
 		return nil, err
 	}
 	return e, e.lowerExpected(c.expected, c.operator)
+}
+
+// written is what a single write answers besides attributes.
+type written struct {
+	table.Result
+	consumed *api.ConsumedCapacity
+	metrics  *api.ItemCollectionMetrics
+}
+
+// writeModes are the parameters that say what a single write answers.
+type writeModes struct {
+	onFailure, consumed, metrics smithy.Opt[string]
+	keepOld                      bool
+}
+
+// writeOne applies the mutation under the request's condition.
+func (s *Service) writeOne(ctx context.Context, m table.Mutation, e *expressions, modes writeModes) (w written, err error) {
+	m.Check = e.check(modes.onFailure.Value == api.ReturnValuesOnConditionCheckFailureAllOld)
+	if w.Result, err = s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: modes.keepOld}); err != nil {
+		return w, clientError(err)
+	}
+	w.consumed = consumedCapacity(modes.consumed, m.Table.Name, &w.Units, plainUnits)
+	w.metrics, err = s.collectionMetrics(ctx, modes.metrics, m.Table, m.Key)
+	return w, err
 }

@@ -127,11 +127,11 @@ func newSchema(t *catalog.Table, in *api.CreateTableInput) error {
 func newKey(t *catalog.Table, schema []api.KeySchemaElement, parts int) (catalog.KeySchema, error) {
 	var key catalog.KeySchema
 	if schema[0].KeyType.Value != api.KeyTypeHash {
-		return key, awserr.Validationf("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
+		return key, awserr.ValidationError("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
 	}
 	if parts == 1 {
 		if len(schema) > 1 && schema[1].KeyType.Value != api.KeyTypeRange {
-			return key, awserr.Validationf("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
+			return key, awserr.ValidationError("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
 		}
 		if len(schema) > 2 {
 			return key, smithy.TooLong("keySchema", 2)
@@ -142,7 +142,7 @@ func newKey(t *catalog.Table, schema []api.KeySchemaElement, parts int) (catalog
 	for _, e := range schema {
 		name := e.AttributeName.Value
 		if seen[name] {
-			return key, awserr.Validationf("Both the Hash Key and the Range Key element in the KeySchema have the same name")
+			return key, awserr.ValidationError("Both the Hash Key and the Range Key element in the KeySchema have the same name")
 		}
 		seen[name] = true
 		i := slices.IndexFunc(t.Attributes, func(a catalog.KeyAttribute) bool { return a.Name == name })
@@ -154,7 +154,7 @@ func newKey(t *catalog.Table, schema []api.KeySchemaElement, parts int) (catalog
 		case e.KeyType.Value == api.KeyTypeRange:
 			key.Sort = append(key.Sort, t.Attributes[i])
 		case len(key.Sort) > 0:
-			return key, awserr.Validationf("Invalid KeySchema: All HASH key elements must come before the RANGE key elements")
+			return key, awserr.ValidationError("Invalid KeySchema: All HASH key elements must come before the RANGE key elements")
 		default:
 			key.Partition = append(key.Partition, t.Attributes[i])
 		}
@@ -358,9 +358,9 @@ func checkThroughput(p catalog.Throughput) error {
 	const limit = 1000000000000
 	switch {
 	case p.Read > limit:
-		return awserr.Validationf(fmt.Sprintf("Given value %d for ReadCapacityUnits is out of bounds", p.Read))
+		return awserr.ValidationError(fmt.Sprintf("Given value %d for ReadCapacityUnits is out of bounds", p.Read))
 	case p.Write > limit:
-		return awserr.Validationf(fmt.Sprintf("Given value %d for WriteCapacityUnits is out of bounds", p.Write))
+		return awserr.ValidationError(fmt.Sprintf("Given value %d for WriteCapacityUnits is out of bounds", p.Write))
 	}
 	return nil
 }

@@ -29,17 +29,13 @@ func (s *Service) deleteItem(ctx context.Context, call *smithy.Call, in *api.Del
 	if err != nil {
 		return nil, err
 	}
-	m.Check = e.check(in.ReturnValuesOnConditionCheckFailure.Value == api.ReturnValuesOnConditionCheckFailureAllOld)
-	res, err := s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: returnOld})
+	w, err := s.writeOne(ctx, m, e, writeModes{
+		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics, returnOld,
+	})
 	if err != nil {
-		return nil, clientError(err)
+		return nil, err
 	}
-	out := &api.DeleteItemOutput{
-		Attributes:       res.Old,
-		ConsumedCapacity: consumedCapacity(in.ReturnConsumedCapacity, t.Name, &res.Units, plainUnits),
-	}
-	out.ItemCollectionMetrics, err = s.collectionMetrics(ctx, in.ReturnItemCollectionMetrics, t, in.Key)
-	return out, err
+	return &api.DeleteItemOutput{Attributes: w.Old, ConsumedCapacity: w.consumed, ItemCollectionMetrics: w.metrics}, nil
 }
 
 // deleteMutation returns the mutation that deletes the item, once its key is found right.

@@ -23,9 +23,9 @@ type keyCondition struct {
 func lowerKeyConditions(in smithy.Map[api.Condition]) ([]keyCondition, error) {
 	switch {
 	case len(in) == 0:
-		return nil, awserr.Validationf("Conditions must be at least length 1")
+		return nil, awserr.ValidationError("Conditions must be at least length 1")
 	case len(in) > 8:
-		return nil, awserr.Validationf("Conditions can be of length 1 or 2 only")
+		return nil, awserr.ValidationError("Conditions can be of length 1 or 2 only")
 	}
 	var out []keyCondition
 	for i := range in {
@@ -37,14 +37,14 @@ func lowerKeyConditions(in smithy.Map[api.Condition]) ([]keyCondition, error) {
 		switch legacyOps[op] {
 		case expr.OpEQ, expr.OpLT, expr.OpLE, expr.OpGT, expr.OpGE, expr.OpBetween, expr.OpBeginsWith:
 		default:
-			return nil, awserr.Validationf("Attempted conditional constraint is not an indexable operation")
+			return nil, awserr.ValidationError("Attempted conditional constraint is not an indexable operation")
 		}
 		out = append(out, keyCondition{in[i].Key, legacyOps[op], c.AttributeValueList})
 	}
 	return out, nil
 }
 
-func keyExpressionError(sentence string) error { return awserr.Validationf(sentence) }
+func keyExpressionError(sentence string) error { return awserr.ValidationError(sentence) }
 
 // readKeyExpression reads a bound key condition expression.
 func readKeyExpression(s *expr.Scope, n *expr.Node) ([]keyCondition, error) {

@@ -24,7 +24,7 @@ var legacyOps = map[string]expr.Op{
 func checkComparison(operator string, args []attribute.Value) error {
 	for _, v := range args {
 		if problem, invalid := v.Invalid(); invalid {
-			return awserr.Validationf(problem)
+			return awserr.ValidationError(problem)
 		}
 	}
 	count := len(args) == 1
@@ -57,7 +57,7 @@ func checkComparison(operator string, args []attribute.Value) error {
 	}
 	if operator == api.ComparisonOperatorBetween {
 		if c, ok := attribute.Compare(args[0], args[1]); ok && c > 0 {
-			return awserr.Validationf("The BETWEEN condition was provided a range where the lower bound is greater than the upper bound")
+			return awserr.ValidationError("The BETWEEN condition was provided a range where the lower bound is greater than the upper bound")
 		}
 	}
 	return nil
@@ -96,10 +96,10 @@ func combine(conditions []*expr.Node, operator smithy.Opt[string]) *expr.Conditi
 // checkConditionalOperator fails if the operator has not two conditions to combine.
 func checkConditionalOperator(operator smithy.Opt[string], conditions int) error {
 	if operator.Set && conditions == 0 {
-		return awserr.Validationf("ConditionalOperator cannot be used without Filter or Expected")
+		return awserr.ValidationError("ConditionalOperator cannot be used without Filter or Expected")
 	}
 	if operator.Set && conditions == 1 {
-		return awserr.Validationf("ConditionalOperator can only be used when Filter or Expected has two or more elements")
+		return awserr.ValidationError("ConditionalOperator can only be used when Filter or Expected has two or more elements")
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (e *expressions) lowerExpected(expected smithy.Map[api.ExpectedAttributeVal
 			continue
 		}
 		if problem, invalid := x.Value.Invalid(); invalid {
-			return awserr.Validationf(problem)
+			return awserr.ValidationError(problem)
 		}
 		switch {
 		case x.AttributeValueList != nil:
@@ -211,7 +211,7 @@ func (e *expressions) lowerUpdates(updates smithy.Map[api.AttributeValueUpdate])
 	for i := range updates {
 		u := &updates[i].Value
 		if problem, invalid := u.Value.Invalid(); invalid {
-			return awserr.Validationf(problem)
+			return awserr.ValidationError(problem)
 		}
 		a := expr.Action{Path: expr.Path{{Name: updates[i].Key}}}
 		action := u.Action.Or(api.AttributeActionPut)

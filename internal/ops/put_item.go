@@ -36,17 +36,13 @@ func (s *Service) putItem(ctx context.Context, call *smithy.Call, in *api.PutIte
 	if err != nil {
 		return nil, err
 	}
-	m.Check = e.check(in.ReturnValuesOnConditionCheckFailure.Value == api.ReturnValuesOnConditionCheckFailureAllOld)
-	res, err := s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: returnOld})
+	w, err := s.writeOne(ctx, m, e, writeModes{
+		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics, returnOld,
+	})
 	if err != nil {
-		return nil, clientError(err)
+		return nil, err
 	}
-	out := &api.PutItemOutput{
-		Attributes:       res.Old,
-		ConsumedCapacity: consumedCapacity(in.ReturnConsumedCapacity, t.Name, &res.Units, plainUnits),
-	}
-	out.ItemCollectionMetrics, err = s.collectionMetrics(ctx, in.ReturnItemCollectionMetrics, t, in.Item)
-	return out, err
+	return &api.PutItemOutput{Attributes: w.Old, ConsumedCapacity: w.consumed, ItemCollectionMetrics: w.metrics}, nil
 }
 
 // putMutation returns the mutation that puts the item, once its keys are found right.

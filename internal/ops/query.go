@@ -137,19 +137,19 @@ func checkSelect(sel smithy.Opt[string], hasIndex, hasProjection, hasAttributes 
 			return awserr.Invalid("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
 		}
 		if named {
-			return awserr.Validationf("Cannot specify the " + which + " when choosing to get ALL_PROJECTED_ATTRIBUTES")
+			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get ALL_PROJECTED_ATTRIBUTES")
 		}
 	case api.SelectAllAttributes:
 		if named {
-			return awserr.Validationf("Cannot specify the " + which + " when choosing to get ALL_ATTRIBUTES")
+			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get ALL_ATTRIBUTES")
 		}
 	case api.SelectCount:
 		if named {
-			return awserr.Validationf("Cannot specify the " + which + " when choosing to get only the Count")
+			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get only the Count")
 		}
 	case api.SelectSpecificAttributes:
 		if !named {
-			return awserr.Validationf("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
+			return awserr.ValidationError("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
 		}
 	}
 	return nil

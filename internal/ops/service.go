@@ -85,7 +85,7 @@ func (s *Service) table(call *smithy.Call, given string) (*catalog.Table, error)
 // checkItem reports the problem of an item or key that was decoded from JSON that is none.
 func checkItem(it attribute.Item) error {
 	if _, problem, invalid := it.Invalid(); invalid {
-		return awserr.Validationf(problem)
+		return awserr.ValidationError(problem)
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func (s *Service) transactWriteItems(ctx context.Context, call *smithy.Call, in 
 		return nil, canceled(reasons)
 	}
 	if size > maxTransactionSize {
-		return nil, awserr.Validationf("Transaction request size exceeded the maximum allowed size of 4 MB")
+		return nil, awserr.ValidationError("Transaction request size exceeded the maximum allowed size of 4 MB")
 	}
 	opt := table.WriteOpt{Exclusive: true}
 	replayed := false

@@ -52,20 +52,17 @@ func (s *Service) updateItem(ctx context.Context, call *smithy.Call, in *api.Upd
 	if err != nil {
 		return nil, err
 	}
-	m.Check = e.check(in.ReturnValuesOnConditionCheckFailure.Value == api.ReturnValuesOnConditionCheckFailureAllOld)
 	mode := in.ReturnValues.Or(api.ReturnValueNone)
-	res, err := s.Tables.WriteOne(ctx, m, table.WriteOpt{
-		KeepOld: mode == api.ReturnValueAllOld || mode == api.ReturnValueUpdatedOld,
+	w, err := s.writeOne(ctx, m, e, writeModes{
+		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics,
+		mode == api.ReturnValueAllOld || mode == api.ReturnValueUpdatedOld,
 	})
 	if err != nil {
-		return nil, clientError(err)
+		return nil, err
 	}
-	out := &api.UpdateItemOutput{
-		Attributes:       returnedAttributes(mode, e, res),
-		ConsumedCapacity: consumedCapacity(in.ReturnConsumedCapacity, t.Name, &res.Units, plainUnits),
-	}
-	out.ItemCollectionMetrics, err = s.collectionMetrics(ctx, in.ReturnItemCollectionMetrics, t, in.Key)
-	return out, err
+	return &api.UpdateItemOutput{
+		Attributes: returnedAttributes(mode, e, w.Result), ConsumedCapacity: w.consumed, ItemCollectionMetrics: w.metrics,
+	}, nil
 }
 
 // updateMutation returns the mutation that applies the request's update to the item, which it makes if there is none.
@@ -97,7 +94,7 @@ func updateMutation(t *catalog.Table, key attribute.Item, e *expressions, legacy
 			return nil, updateError(err, legacy)
 		}
 		if nested && next.AsMap().Depth()-1 >= attribute.MaxDepth {
-			return nil, awserr.Validationf("Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit")
+			return nil, awserr.ValidationError("Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit")
 		}
 		if next.Size() > attribute.MaxItemSize {
 			return nil, awserr.UpdatedItemTooLarge()
@@ -110,7 +107,7 @@ func updateMutation(t *catalog.Table, key attribute.Item, e *expressions, legacy
 func updateError(err error, legacy bool) error {
 	var e *expr.Error
 	if legacy && errors.As(err, &e) && e.WrongType {
-		return awserr.Validationf("Type mismatch for attribute to update")
+		return awserr.ValidationError("Type mismatch for attribute to update")
 	}
 	return exprError("UpdateExpression", err)
 }

@@ -166,7 +166,7 @@ func changeIndexThroughput(t *catalog.Table, updates []api.GlobalSecondaryIndexU
 			}
 			next := catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
 			if next.Read == x.Throughput.Read && next.Write == x.Throughput.Write {
-				return awserr.Validationf(fmt.Sprintf("The provisioned throughput for the index %s will not change. The requested value equals the current value. Current ReadCapacityUnits provisioned for the index: %d. Requested ReadCapacityUnits: %d. Current WriteCapacityUnits provisioned for the index: %d. Requested WriteCapacityUnits: %d. Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits.",
+				return awserr.ValidationError(fmt.Sprintf("The provisioned throughput for the index %s will not change. The requested value equals the current value. Current ReadCapacityUnits provisioned for the index: %d. Requested ReadCapacityUnits: %d. Current WriteCapacityUnits provisioned for the index: %d. Requested WriteCapacityUnits: %d. Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits.",
 					name, next.Read, next.Read, next.Write, next.Write))
 			}
 			if err := changeThroughput(&x.Throughput, next, now); err != nil {
@@ -200,7 +200,7 @@ func changeStream(t *catalog.Table, in *api.StreamSpecification, label string) e
 	case in.StreamEnabled.Value && enabled:
 		return awserr.New(awserr.ResourceInUse, "Table already has an enabled stream: TableName: "+t.Name)
 	case !in.StreamEnabled.Value && !enabled:
-		return awserr.Validationf("Table has no stream to disable: TableName: " + t.Name)
+		return awserr.ValidationError("Table has no stream to disable: TableName: " + t.Name)
 	}
 	return setStream(t, in, label)
 }

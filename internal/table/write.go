@@ -193,16 +193,24 @@ func (w *writer) run(txn kv.Txn) error {
 	if failed != nil {
 		return &FailedError{failed}
 	}
+	var counts []tableCounts
 	for i := range w.muts {
-		if err := w.apply(txn, i, olds[i], news[i]); err != nil {
+		if err := w.apply(txn, i, olds[i], news[i], countsOf(&counts, w.tables[i])); err != nil {
 			return err
 		}
 	}
-	return w.count(txn, olds, news)
+	for _, c := range counts {
+		if slices.ContainsFunc(c.deltas, func(d int64) bool { return d != 0 }) {
+			if err := txn.Add(keyspace.Counters(c.table.ID), c.deltas); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// apply writes one mutation's item and index entries.
-func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item) error {
+// apply writes one mutation's item and index entries, and counts them.
+func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tableCounts) error {
 	res := &w.results[i]
 	*res = Result{New: next}
 	if w.opt.KeepOld {
@@ -216,6 +224,7 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item) error {
 		return nil
 	}
 	key := w.keys[i]
+	counts.add(0, old, next)
 	var err error
 	if next == nil {
 		err = txn.Delete(key, len(key)+len(old))
@@ -226,6 +235,7 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item) error {
 		return err
 	}
 	for _, c := range index.Plan(nil, w.tables[i], old, next, &res.Units) {
+		counts.add(c.Index.ID, c.Old, c.New)
 		if c.New == nil {
 			err = txn.Delete(c.Key, len(c.Key)+len(c.Old))
 		} else {
@@ -238,58 +248,35 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item) error {
 	return nil
 }
 
-// count adds what changes in the tables' numbers of items and bytes.
-func (w *writer) count(txn kv.Txn, olds, news []attribute.Item) error {
-	for i, t := range w.tables {
-		if slices.Contains(w.tables[:i], t) {
-			continue
-		}
-		var room [8]int64
-		deltas := room[:2]
-		for j := i; j < len(w.tables); j++ {
-			if w.tables[j] == t {
-				deltas = countDeltas(deltas, t, olds[j], news[j])
-			}
-		}
-		if slices.ContainsFunc(deltas, func(d int64) bool { return d != 0 }) {
-			if err := txn.Add(keyspace.Counters(t.ID), deltas); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+// tableCounts are what a Write changes in a table's numbers of items and bytes: a pair for the table and for each index.
+type tableCounts struct {
+	table  *catalog.Table
+	deltas []int64
 }
 
-func countDeltas(deltas []int64, t *catalog.Table, old, next attribute.Item) []int64 {
-	add := func(id int, before, after attribute.Item) {
-		for len(deltas) < 2*id+2 {
-			deltas = append(deltas, 0)
-		}
-		if before != nil {
-			deltas[2*id]--
-			deltas[2*id+1] -= int64(before.Size())
-		}
-		if after != nil {
-			deltas[2*id]++
-			deltas[2*id+1] += int64(after.Size())
+// countsOf returns the counts of the table, which it adds to the list if they are not there.
+func countsOf(list *[]tableCounts, t *catalog.Table) *tableCounts {
+	for i := range *list {
+		if (*list)[i].table == t {
+			return &(*list)[i]
 		}
 	}
-	add(0, old, next)
-	for _, x := range t.Indexes {
-		before, after := entryIn(x, old), entryIn(x, next)
-		if before != nil || after != nil {
-			add(int(x.ID), before, after)
-		}
-	}
-	return deltas
+	*list = append(*list, tableCounts{table: t})
+	return &(*list)[len(*list)-1]
 }
 
-// entryIn returns the item's entry in the index, or nil if it has none.
-func entryIn(x *catalog.Index, it attribute.Item) attribute.Item {
-	for a := range x.Key.Attributes {
-		if it.Get(a.Name).Type() != a.Type {
-			return nil
-		}
+// add counts that an entry of the index (0 for the table) was replaced; nil is no entry.
+func (c *tableCounts) add(index uint8, before, after attribute.Item) {
+	at := 2 * int(index)
+	for len(c.deltas) < at+2 {
+		c.deltas = append(c.deltas, 0)
 	}
-	return index.Entry(x, it)
+	if before != nil {
+		c.deltas[at]--
+		c.deltas[at+1] -= int64(before.Size())
+	}
+	if after != nil {
+		c.deltas[at]++
+		c.deltas[at+1] += int64(after.Size())
+	}
 }
