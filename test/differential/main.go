@@ -16,14 +16,14 @@ import (
 	"io"
 	"log"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"regexp"
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/statordb/stator/test/process"
 )
 
 var (
@@ -55,32 +55,6 @@ func readDeviations() []*deviation {
 		out = append(out, &deviation{local: regexp.MustCompile("^(?:" + local + ")$"), ours: regexp.MustCompile("^(?:" + ours + ")$")})
 	}
 	return out
-}
-
-func freeAddr() (addr, port string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ = net.SplitHostPort(l.Addr().String())
-	return l.Addr().String(), port
-}
-
-func startProcess(addr string, args ...string) *exec.Cmd {
-	cmd := exec.Command(args[0], args[1:]...)
-	if err := cmd.Start(); err != nil {
-		log.Fatal(err)
-	}
-	for range 300 {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			return cmd
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	log.Fatalf("%s does not answer", args[0])
-	return nil
 }
 
 func call(addr, operation string, body []byte) (int, map[string]any) {
@@ -382,18 +356,27 @@ const table = `{"TableName":"diff","BillingMode":"PAY_PER_REQUEST","AttributeDef
 func main() {
 	flag.Parse()
 	log.SetFlags(0)
-	statorAddr, _ := freeAddr()
-	localAddr, localPort := freeAddr()
-	stator := startProcess(statorAddr, *statorBinary, "serve", "--in-memory", "--listen", statorAddr)
-	local := startProcess(localAddr, "java", "-cp", *localJars, "software.amazon.dynamodb.services.local.main.ServerRunner", "-inMemory", "-sharedDb", "-port", localPort)
-	different := compare(statorAddr, localAddr)
-	for _, cmd := range []*exec.Cmd{stator, local} {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+	different, err := run()
+	if err != nil {
+		log.Fatal(err)
 	}
 	if different > 0 {
 		os.Exit(1)
 	}
+}
+
+func run() (different int, err error) {
+	stator, err := process.Stator(*statorBinary, "--in-memory")
+	if err != nil {
+		return 0, err
+	}
+	defer stator.Kill()
+	local, err := process.DynamoDBLocal(*localJars, "-inMemory", "-sharedDb")
+	if err != nil {
+		return 0, err
+	}
+	defer local.Kill()
+	return compare(stator.Addr, local.Addr), nil
 }
 
 func compare(statorAddr, localAddr string) (different int) {

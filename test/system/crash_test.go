@@ -10,11 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/statordb/stator/test/process"
 )
 
 // binary builds stator once.
@@ -39,58 +39,26 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-type process struct {
-	cmd *exec.Cmd
-	url string
-	out *output
-}
+// server is a running stator.
+type server struct{ *process.Process }
 
-// output collects what a process prints.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-var readyLine = regexp.MustCompile(`ready at (http://\S+)`)
-
-func start(t *testing.T, args ...string) *process {
+func start(t *testing.T, args ...string) server {
 	t.Helper()
 	file, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd: exec.Command(file, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...), out: &output{}}
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	if err := p.cmd.Start(); err != nil {
+	p, err := process.Stator(file, args...)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = p.cmd.Process.Kill(); _ = p.cmd.Wait() })
-	for range 200 {
-		if m := readyLine.FindStringSubmatch(p.out.String()); m != nil {
-			p.url = m[1]
-			return p
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Fatalf("the server does not start: %s", p.out)
-	return nil
+	t.Cleanup(p.Kill)
+	return server{p}
 }
 
 // call sends a request and returns the status and the answer.
-func (p *process) call(operation, body string) (int, []byte, error) {
-	req, err := http.NewRequest("POST", p.url, bytes.NewBufferString(body))
+func (p server) call(operation, body string) (int, []byte, error) {
+	req, err := http.NewRequest("POST", "http://"+p.Addr, bytes.NewBufferString(body))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -151,10 +119,7 @@ func TestKill(t *testing.T) {
 			}()
 		}
 		time.Sleep(time.Duration(50+round*37) * time.Millisecond)
-		if err := p.cmd.Process.Signal(syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		_ = p.cmd.Wait()
+		p.Kill()
 		wg.Wait()
 		p = start(t, "--data-dir", dir)
 		check(t, p, acknowledged)
@@ -165,7 +130,7 @@ func TestKill(t *testing.T) {
 }
 
 // scan returns the ids in the table or index.
-func scan(t *testing.T, p *process, index string) map[string]bool {
+func scan(t *testing.T, p server, index string) map[string]bool {
 	t.Helper()
 	ids := map[string]bool{}
 	start := ""
@@ -191,7 +156,7 @@ func scan(t *testing.T, p *process, index string) map[string]bool {
 	}
 }
 
-func check(t *testing.T, p *process, acknowledged map[string]bool) {
+func check(t *testing.T, p server, acknowledged map[string]bool) {
 	t.Helper()
 	items := scan(t, p, "")
 	for id := range acknowledged {
@@ -222,11 +187,8 @@ func check(t *testing.T, p *process, acknowledged map[string]bool) {
 
 func TestTerminate(t *testing.T) {
 	p := start(t, "--in-memory")
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Wait(); err != nil {
-		t.Fatalf("%v: %s", err, p.out)
+	if err := p.Terminate(); err != nil {
+		t.Fatalf("%v: %s", err, p.Output)
 	}
 }
 

@@ -1,0 +1,195 @@
+// Package process runs the servers that tests and benchmarks talk to, each as a process of its own on the loopback
+// interface.
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Process is a running server.
+type Process struct {
+	Addr   string // host:port
+	Output *Output
+
+	cmd  *exec.Cmd
+	wait func() error
+}
+
+// Output collects what a process prints.
+type Output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+// String returns what was printed so far.
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// startTimeout is how long a server may take until it answers; a JVM on a busy machine takes its time.
+const startTimeout = 60 * time.Second
+
+// FreeAddr returns a loopback address on which nothing listens.
+func FreeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// Start runs a command that listens on addr, and waits until it answers a request over HTTP.
+func Start(addr string, env []string, command ...string) (*Process, error) {
+	p, err := run(env, command)
+	if err != nil {
+		return nil, err
+	}
+	p.Addr = addr
+	client := http.Client{Timeout: time.Second}
+	err = p.until(func() bool {
+		res, err := client.Get("http://" + addr + "/")
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return true
+	})
+	return p, err
+}
+
+var readyLine = regexp.MustCompile(`ready at http://(\S+)`)
+
+// Stator runs `stator serve` on a free port and waits until it says that it is ready.
+func Stator(binary string, args ...string) (*Process, error) {
+	p, err := run(nil, append([]string{binary, "serve", "--listen", "127.0.0.1:0"}, args...))
+	if err != nil {
+		return nil, err
+	}
+	err = p.until(func() bool {
+		m := readyLine.FindStringSubmatch(p.Output.String())
+		if m != nil {
+			p.Addr = m[1]
+		}
+		return m != nil
+	})
+	return p, err
+}
+
+// DynamoDBLocal runs DynamoDB Local with the arguments; an empty data directory (-dbPath) or -inMemory must be among them.
+func DynamoDBLocal(classPath string, args ...string) (*Process, error) {
+	addr, err := FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	return Start(addr, nil, append([]string{"java", "-cp", classPath,
+		"software.amazon.dynamodb.services.local.main.ServerRunner", "-port", port}, args...)...)
+}
+
+func run(env, command []string) (*Process, error) {
+	p := &Process{cmd: exec.Command(command[0], command[1:]...), Output: &Output{}}
+	p.cmd.Stdout, p.cmd.Stderr = p.Output, p.Output
+	p.cmd.Env = append(os.Environ(), env...)
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	p.wait = sync.OnceValue(p.cmd.Wait)
+	return p, nil
+}
+
+// until waits for ready; a process that ends before, or takes too long, is an error.
+func (p *Process) until(ready func() bool) error {
+	ended := make(chan struct{})
+	go func() { _ = p.wait(); close(ended) }()
+	deadline := time.After(startTimeout)
+	for !ready() {
+		select {
+		case <-ended:
+			return fmt.Errorf("%s ended: %s", p.cmd.Path, p.Output)
+		case <-deadline:
+			p.Kill()
+			return fmt.Errorf("%s does not answer: %s", p.cmd.Path, p.Output)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// Kill ends the process at once, as a crash does, and waits for its end.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.wait()
+}
+
+// Terminate asks the process to end (SIGTERM) and returns how it ended.
+func (p *Process) Terminate() error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return p.wait()
+}
+
+// PID returns the process's id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// clockTick is the unit of CPU times in /proc on Linux, on every architecture that Go runs on.
+const clockTick = 10 * time.Millisecond
+
+// CPU returns the CPU time that the process has used, or 0 where /proc doesn't tell.
+func (p *Process) CPU() time.Duration {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	if err != nil {
+		return 0
+	}
+	// The command, the second field, may have spaces; the fields behind its parenthesis have none.
+	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
+	var ticks int64
+	for _, f := range fields[11:13] {
+		n, _ := strconv.ParseInt(f, 10, 64)
+		ticks += n
+	}
+	return time.Duration(ticks) * clockTick
+}
+
+// RSS returns the memory in bytes that the process has in use, or 0 where /proc doesn't tell.
+func (p *Process) RSS() int64 {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(raw), "VmRSS:")
+	line, _, _ := strings.Cut(rest, "kB")
+	n, _ := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	return n << 10
+}
+
+// Files returns how many file descriptors the process has open, or 0 where /proc doesn't tell.
+func (p *Process) Files() int {
+	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.PID()))
+	if err != nil {
+		return 0
+	}
+	return len(list)
+}
