@@ -32,6 +32,7 @@ type serveCmd struct {
 	Credentials     string        `help:"JSON file with the access keys that may sign requests; without it any key is accepted." type:"existingfile" placeholder:"FILE"`
 	Insecure        bool          `help:"Listen on other interfaces than loopback although any access key is accepted. Whoever reaches the port can read and delete everything."`
 	TransientStatus time.Duration `help:"How long tables stay in CREATING, UPDATING and DELETING (${default})." default:"0s" placeholder:"DURATION"`
+	Pprof           string        `help:"Address to serve Go's profiles at (/debug/pprof), for those who look into performance; loopback only." placeholder:"HOST:PORT"`
 	LogLevel        string        `help:"Least severe messages to log: debug, info, warn or error (${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
 	LogFormat       string        `help:"Format of the log: text or json (${default})." enum:"text,json" default:"text" placeholder:"FORMAT"`
 }
@@ -98,6 +99,13 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	log := slog.New(handler)
 	if c.Insecure && c.Credentials == "" {
 		log.Warn("INSECURE: any access key is accepted; whoever reaches this address can read, change and delete every table", "listen", c.Listen)
+	}
+	if c.Pprof != "" {
+		stop, err := serveProfiles(c.Pprof)
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
 	server, err := stator.Open(stator.Options{
 		Listen:          c.Listen,

@@ -1,268 +1,51 @@
-// Command bench measures Stator against an empty HTTP handler and, if it is given, DynamoDB Local, on this machine and in
-// one run: rounds are interleaved and medians of ratios are printed, since the machine's speed varies.
+// Command bench measures Stator, its peers and yardsticks on this machine, in one run and interleaved, and prints tables of
+// ratios in Markdown.
 //
-//	go run ./test/bench -stator bin/stator [-local-classpath 'dir/*'] [-seconds 2] [-rounds 5]
+//	make bench
+//
+// A round measures one workload on all servers, one after the other; medians of the rounds' ratios are printed, since the
+// speed of a shared machine varies from one second to the next. The load generator runs on the same machine as the servers
+// and takes its share of it.
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/valyala/fasthttp"
+	"github.com/statordb/stator/test/process"
 )
 
 var (
-	statorBinary = flag.String("stator", "bin/stator", "the binary to measure")
-	localJars    = flag.String("local-classpath", "", "class path of DynamoDB Local; empty leaves it out")
-	seconds      = flag.Float64("seconds", 2, "length of one measurement")
-	rounds       = flag.Int("rounds", 5, "number of rounds, of which medians are taken")
-	connections  = flag.Int("connections", 16, "connections that send one request after the other")
+	statorBinary    = flag.String("stator", "bin/stator", "Stator's binary")
+	localJars       = flag.String("local-classpath", "", "class path of DynamoDB Local; empty leaves it out")
+	dynaliteFile    = flag.String("dynalite", "", "dynalite's program; empty leaves it out")
+	motoFile        = flag.String("moto", "", "moto_server; empty leaves it out")
+	dynoxideFile    = flag.String("dynoxide", "", "dynoxide's program; empty leaves it out")
+	seconds         = flag.Float64("seconds", 1, "length of one measurement in seconds")
+	rounds          = flag.Int("rounds", 5, "number of rounds of which medians are taken")
+	connections     = flag.String("connections", "1,16,64,256", "numbers of connections on which Stator and the yardsticks are measured")
+	peerConnections = flag.Int("peer-connections", 16, "number of connections on which all servers are compared")
+	only            = flag.String("workloads", "", "comma-separated parts of the names of the workloads to measure; empty for all")
+	sections        = flag.String("sections", "yardsticks,peers,ycsb,latency,footprint", "what to measure; growth (10 million items) is not among them by default")
+	targetAddr      = flag.String("target", "", "host:port of a running server for the section target, which measures nothing else")
+	scratch         = flag.String("dir", "", "directory on the disk to be measured; empty for the system's temporary one")
+	growthItems     = flag.Int("growth-items", 10_000_000, "number of 1 KB items of the section growth")
 )
-
-const items = 1000
-
-// workload is a kind of request; body makes the i-th one.
-type workload struct {
-	name, op string
-	body     func(i int) string
-}
-
-var value1K = strings.Repeat("x", 960)
-
-func itemJSON(i int) string {
-	return fmt.Sprintf(`{"pk":{"S":"user-%d"},"sk":{"N":"%d"},"n":{"N":"%d"},"data":{"S":"%s"}}`, i%items/20, i%20, i, value1K)
-}
-
-func keyJSON(i int) string {
-	return fmt.Sprintf(`{"pk":{"S":"user-%d"},"sk":{"N":"%d"}}`, i%items/20, i%20)
-}
-
-var workloads = []workload{
-	{"GetItem 1 KB", "GetItem", func(i int) string { return `{"TableName":"bench","Key":` + keyJSON(i) + `}` }},
-	{"GetItem 1 KB consistent", "GetItem", func(i int) string { return `{"TableName":"bench","ConsistentRead":true,"Key":` + keyJSON(i) + `}` }},
-	{"PutItem 1 KB", "PutItem", func(i int) string { return `{"TableName":"bench","Item":` + itemJSON(i) + `}` }},
-	{"UpdateItem counter", "UpdateItem", func(i int) string {
-		return `{"TableName":"counters","Key":{"pk":{"S":"c` + strconv.Itoa(i%items) + `"}},"UpdateExpression":"SET n = if_not_exists(n, :zero) + :one","ExpressionAttributeValues":{":zero":{"N":"0"},":one":{"N":"1"}}}`
-	}},
-	{"Query 20 items", "Query", func(i int) string {
-		return `{"TableName":"bench","KeyConditionExpression":"pk = :pk","ExpressionAttributeValues":{":pk":{"S":"user-` + strconv.Itoa(i%items/20) + `"}}}`
-	}},
-	{"BatchWriteItem 25 x 1 KB", "BatchWriteItem", func(i int) string {
-		var b strings.Builder
-		b.WriteString(`{"RequestItems":{"bench":[`)
-		for j := range 25 {
-			if j > 0 {
-				b.WriteByte(',')
-			}
-			b.WriteString(`{"PutRequest":{"Item":` + itemJSON(i*25+j) + `}}`)
-		}
-		b.WriteString(`]}}`)
-		return b.String()
-	}},
-	{"TransactWriteItems 4", "TransactWriteItems", func(i int) string {
-		var b strings.Builder
-		b.WriteString(`{"TransactItems":[`)
-		for j := range 4 {
-			if j > 0 {
-				b.WriteByte(',')
-			}
-			fmt.Fprintf(&b, `{"Update":{"TableName":"counters","Key":{"pk":{"S":"t%d-%d"}},"UpdateExpression":"ADD n :one","ExpressionAttributeValues":{":one":{"N":"1"}}}}`, i, j)
-		}
-		b.WriteString(`]}`)
-		return b.String()
-	}},
-}
-
-// request renders a request as it goes over the wire.
-func request(op, body string) []byte {
-	return []byte("POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: DynamoDB_20120810." + op +
-		"\r\nContent-Type: application/x-amz-json-1.0\r\nX-Amz-Date: 20260101T000000Z\r\n" +
-		"Authorization: AWS4-HMAC-SHA256 Credential=AKIDBENCHEXAMPLE0000/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, Signature=0000000000000000000000000000000000000000000000000000000000000000\r\n" +
-		"Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
-}
-
-// conn is a keep-alive connection.
-type conn struct {
-	net.Conn
-	r *bufio.Reader
-}
-
-func dial(addr string) (*conn, error) {
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	return &conn{c, bufio.NewReaderSize(c, 64<<10)}, nil
-}
-
-// do sends a request and reads the answer.
-func (c *conn) do(req []byte) (status int, body []byte, err error) {
-	if _, err = c.Write(req); err != nil {
-		return 0, nil, err
-	}
-	line, err := c.r.ReadSlice('\n')
-	if err != nil {
-		return 0, nil, err
-	}
-	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
-		return 0, nil, err
-	}
-	length := 0
-	for {
-		if line, err = c.r.ReadSlice('\n'); err != nil {
-			return 0, nil, err
-		}
-		if len(line) <= 2 {
-			break
-		}
-		if name, v, ok := bytes.Cut(line, []byte(":")); ok && bytes.EqualFold(name, []byte("content-length")) {
-			if length, err = strconv.Atoi(string(bytes.TrimSpace(v))); err != nil {
-				return 0, nil, err
-			}
-		}
-	}
-	body = make([]byte, length)
-	_, err = io.ReadFull(c.r, body)
-	return status, body, err
-}
-
-// measure returns the requests answered per second.
-func measure(addr string, w workload, duration time.Duration) (float64, error) {
-	const prepared = 4096
-	reqs := make([][]byte, prepared)
-	for i := range reqs {
-		reqs[i] = request(w.op, w.body(i*7919))
-	}
-	var done atomic.Int64
-	var wg sync.WaitGroup
-	errs := make(chan error, *connections)
-	start := time.Now()
-	for n := range *connections {
-		c, err := dial(addr)
-		if err != nil {
-			return 0, err
-		}
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			defer c.Close()
-			own := reqs[n*prepared / *connections : (n+1)*prepared / *connections]
-			for i := 0; time.Since(start) < duration; i++ {
-				status, body, err := c.do(own[i%len(own)])
-				if err != nil || status != 200 {
-					errs <- errors.Join(err, fmt.Errorf("%s: status %d: %.300s", w.name, status, body))
-					return
-				}
-				done.Add(1)
-			}
-		}()
-	}
-	wg.Wait()
-	select {
-	case err := <-errs:
-		return 0, err
-	default:
-	}
-	return float64(done.Load()) / time.Since(start).Seconds(), nil
-}
-
-// server is something to measure.
-type server struct {
-	name, addr string
-	stop       func()
-}
-
-func freeAddr() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// process starts a command and waits until it answers at addr.
-func process(name, addr string, args ...string) *server {
-	cmd := exec.CommandContext(context.Background(), args[0], args[1:]...)
-	if err := cmd.Start(); err != nil {
-		log.Fatalf("%s: %v", name, err)
-	}
-	s := &server{name, addr, func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }}
-	for range 300 {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			return s
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	s.stop()
-	log.Fatalf("%s does not answer", name)
-	return nil
-}
-
-// empty is the yardstick: fasthttp with an answer of the size and headers of a GetItem of 1 KB.
-func empty() *server {
-	body := []byte(`{"Item":` + itemJSON(0) + `}`)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		log.Fatal(err)
-	}
-	s := &fasthttp.Server{Name: "Server", NoDefaultContentType: true, Handler: func(c *fasthttp.RequestCtx) {
-		c.Response.Header.SetContentType("application/x-amz-json-1.0")
-		c.Response.Header.Set("x-amzn-RequestId", "0123456789ABCDEFGHIJKLMNOPQRSTUV0123456789ABCDEFGHIJ")
-		c.Response.Header.Set("x-amz-crc32", "1234567890")
-		c.SetBody(body)
-	}}
-	go func() { _ = s.Serve(l) }()
-	return &server{"empty fasthttp handler", l.Addr().String(), func() { _ = s.Shutdown() }}
-}
-
-// prepare makes the tables and items.
-func prepare(addr string) error {
-	c, err := dial(addr)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	for _, body := range []string{
-		`{"TableName":"bench","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"},{"AttributeName":"sk","KeyType":"RANGE"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"},{"AttributeName":"sk","AttributeType":"N"}]}`,
-		`{"TableName":"counters","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}]}`,
-	} {
-		if status, answer, err := c.do(request("CreateTable", body)); err != nil || status != 200 {
-			return fmt.Errorf("CreateTable: %v %s", err, answer)
-		}
-	}
-	for i := range items {
-		if status, answer, err := c.do(request("PutItem", workloads[2].body(i))); err != nil || status != 200 {
-			return fmt.Errorf("PutItem: %v %s", err, answer)
-		}
-	}
-	return nil
-}
 
 func main() {
 	flag.Parse()
 	log.SetFlags(0)
-	if os.Getenv("BENCH_EMPTY") != "" {
-		s := empty()
-		fmt.Println(s.addr)
-		select {}
+	if kind := os.Getenv(yardstickEnv); kind != "" {
+		log.Fatal(serveYardstick(kind))
 	}
 	// log.Fatal would leave the servers running.
 	if err := run(); err != nil {
@@ -271,86 +54,245 @@ func main() {
 }
 
 func run() error {
-	// The yardstick runs in a process of its own, as the others do.
-	yardstick := emptyProcess()
-	defer yardstick.stop()
-	dir, err := os.MkdirTemp("", "stator-bench")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	servers := []*server{
-		start("stator in memory", "--in-memory"),
-		start("stator durable", "--data-dir", dir),
-	}
-	if *localJars != "" {
-		addr := freeAddr()
-		_, port, _ := net.SplitHostPort(addr)
-		servers = append(servers, process("DynamoDB Local in memory", addr, "java", "-cp", *localJars,
-			"software.amazon.dynamodb.services.local.main.ServerRunner", "-inMemory", "-port", port))
-	}
-	for _, s := range servers {
-		defer s.stop()
-		if err := prepare(s.addr); err != nil {
+	fmt.Printf("%d CPUs (%s), %s, %s; medians of %d rounds of %v each.\n", runtime.NumCPU(), cpuModel(), runtime.Version(), runtime.GOOS, *rounds, duration())
+	for _, s := range []struct {
+		name string
+		run  func() error
+	}{
+		{"yardsticks", yardsticks}, {"peers", peers}, {"ycsb", ycsb}, {"latency", latency}, {"footprint", footprint}, {"growth", growth}, {"target", target},
+	} {
+		if !slices.Contains(strings.Split(*sections, ","), s.name) {
+			continue
+		}
+		if err := s.run(); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
-		}
-	}
-	return report(yardstick, servers)
-}
-
-func start(name string, args ...string) *server {
-	addr := freeAddr()
-	return process(name, addr, append([]string{*statorBinary, "serve", "--listen", addr}, args...)...)
-}
-
-func emptyProcess() *server {
-	self, err := os.Executable()
-	if err != nil {
-		log.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), "BENCH_EMPTY=1")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		log.Fatal(err)
-	}
-	addr, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		log.Fatal(err)
-	}
-	return &server{"empty fasthttp handler", strings.TrimSpace(addr), func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }}
-}
-
-func report(yardstick *server, servers []*server) error {
-	duration := time.Duration(*seconds * float64(time.Second))
-	fmt.Printf("%d CPUs, %s, %d connections, medians of %d rounds of %v\n\n", runtime.NumCPU(), runtime.Version(), *connections, *rounds, duration)
-	fmt.Printf("| workload | server | requests/s | against the empty handler | against DynamoDB Local |\n|---|---|---:|---:|---:|\n")
-	for _, w := range workloads {
-		rates := make([][]float64, len(servers)+1)
-		for range *rounds {
-			for i, s := range append([]*server{yardstick}, servers...) {
-				rate, err := measure(s.addr, w, duration)
-				if err != nil {
-					return fmt.Errorf("%s: %w", s.name, err)
-				}
-				rates[i] = append(rates[i], rate)
-			}
-		}
-		for i, s := range servers {
-			local := "-"
-			if last := len(servers); *localJars != "" && i+1 < last {
-				local = fmt.Sprintf("%.1fx", ratio(rates[i+1], rates[last]))
-			}
-			fmt.Printf("| %s | %s | %.0f | %.2f | %s |\n", w.name, s.name, median(rates[i+1]), ratio(rates[i+1], rates[0]), local)
 		}
 	}
 	return nil
 }
 
+func duration() time.Duration { return time.Duration(*seconds * float64(time.Second)) }
+
+func cpuModel() string {
+	raw, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown"
+	}
+	for _, line := range strings.Split(string(raw), "\n") {
+		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
+			return strings.TrimSpace(v)
+		}
+	}
+	return "unknown"
+}
+
+// yardsticks compares Stator with servers that do nothing, and with the storage engine alone.
+func yardsticks() error {
+	dir, err := os.MkdirTemp(*scratch, "stator-bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	servers, stop, err := start(emptyFasthttp, emptyNetHTTP, statorMemory, statorDurable)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	for _, s := range servers[2:] {
+		if err := load(s); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("\n## Stator against yardsticks\n\nRatios are requests per second against an empty handler that gives a GetItem's headers and body; for PutItem also against " +
+		"bare Pebble: synced commits of the same bytes by as many writers, without any network.\n\n" +
+		"| workload | connections | server | requests/s | of empty fasthttp | of empty net/http | of bare Pebble | CPU s per 100,000 | items per CPU s, against GetItem | p50 ms | p99 ms | p99.9 ms |\n|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	perCPU := map[string]float64{} // of GetItem
+	for _, w := range selected(workloads) {
+		for _, n := range connectionCounts() {
+			results := make([][]result, len(servers))
+			var pebble []float64
+			for range *rounds {
+				for i, s := range servers {
+					if i < 2 && !w.yardstick {
+						continue
+					}
+					r, err := measure(s, w, n, 0)
+					if err != nil {
+						return fmt.Errorf("%s: %w", s.name, err)
+					}
+					results[i] = append(results[i], r)
+				}
+				if w.name == putWorkload {
+					rate, err := barePebble(n, duration())
+					if err != nil {
+						return err
+					}
+					pebble = append(pebble, rate)
+				}
+			}
+			for i := range servers {
+				if len(results[i]) == 0 {
+					continue
+				}
+				r := results[i]
+				share := itemsPerCPU(r)
+				key := servers[i].name + "/" + strconv.Itoa(n)
+				if w.name == getWorkload {
+					perCPU[key] = share
+				}
+				against := "-"
+				if base := perCPU[key]; base > 0 {
+					against = fmt.Sprintf("%.1f", share/base)
+				}
+				bare := "-"
+				if pebble != nil && servers[i].synced {
+					bare = fmt.Sprintf("%.2f", ratio(rates(r), pebble))
+				}
+				fmt.Printf("| %s | %d | %s | %.0f | %s | %s | %s | %.2f | %s | %s |\n", w.name, n, servers[i].name, median(rates(r)),
+					ratioText(r, results[0]), ratioText(r, results[1]), bare, cpuPer100k(r), against, latencies(r))
+			}
+		}
+	}
+	return nil
+}
+
+// peers compares Stator with the other servers.
+func peers() error { return compare("Stator against its peers", selected(workloads)) }
+
+// ycsb compares them under the mixes of the Yahoo! Cloud Serving Benchmark.
+func ycsb() error { return compare("YCSB mixes", selected(ycsbWorkloads())) }
+
+func compare(title string, list []workload) error {
+	servers, stop, err := start(append([]launcher{statorDurable, statorMemory}, peerLaunchers()...)...)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		if err := load(s); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	fmt.Printf("\n## %s\n\n%d connections; requests per second, and in brackets how many times as fast Stator is: durable (each write synced) / in memory.\n\n| workload |", title, *peerConnections)
+	for _, s := range servers {
+		fmt.Printf(" %s |", s.name)
+	}
+	fmt.Printf("\n|---|%s\n", strings.Repeat("--:|", len(servers)))
+	for _, w := range list {
+		results := make([][]result, len(servers))
+		for range *rounds {
+			for i, s := range servers {
+				if s.broken[w.name] {
+					continue
+				}
+				r, err := measure(s, w, *peerConnections, 0)
+				if err != nil && i > 1 {
+					// A peer that can't do it is left out of this line.
+					fmt.Fprintf(os.Stderr, "%s: %s: %v\n", s.name, w.name, err)
+					s.broken[w.name] = true
+					continue
+				}
+				if err != nil {
+					return fmt.Errorf("%s: %w", s.name, err)
+				}
+				results[i] = append(results[i], r)
+			}
+		}
+		fmt.Printf("| %s |", w.name)
+		for i, s := range servers {
+			switch {
+			case i < 2:
+				fmt.Printf(" %.0f |", median(rates(results[i])))
+			case s.broken[w.name]:
+				fmt.Printf(" fails |")
+			default:
+				fmt.Printf(" %.0f (%.1f / %.1f) |", median(rates(results[i])), ratio(rates(results[0]), rates(results[i])), ratio(rates(results[1]), rates(results[i])))
+			}
+		}
+		fmt.Println()
+	}
+	return nil
+}
+
+// latency measures at a fixed rate, half of what the server can do, from when each request was due.
+func latency() error {
+	servers, stop, err := start(statorDurable, statorMemory)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	const n = 64
+	fmt.Printf("\n## Latency at half of the highest rate (open loop)\n\n%d connections; latencies count from when a request was due, not from when it was sent.\n\n| workload | server | requests/s | p50 ms | p99 ms | p99.9 ms |\n|---|---|--:|--:|--:|--:|\n", n)
+	for _, s := range servers {
+		if err := load(s); err != nil {
+			return err
+		}
+	}
+	for _, w := range selected(workloads) {
+		for _, s := range servers {
+			top, err := measure(s, w, n, 0)
+			if err != nil {
+				return err
+			}
+			var r []result
+			for range *rounds {
+				one, err := measure(s, w, n, top.rate/2)
+				if err != nil {
+					return err
+				}
+				r = append(r, one)
+			}
+			fmt.Printf("| %s | %s | %.0f | %s |\n", w.name, s.name, median(rates(r)), latencies(r))
+		}
+	}
+	return nil
+}
+
+// target measures a server that is already running, e.g. to profile it.
+func target() error {
+	s := &server{Process: process.Running(*targetAddr), name: *targetAddr}
+	if err := load(s); err != nil {
+		return err
+	}
+	for _, w := range selected(append(slices.Clone(workloads), ycsbWorkloads()...)) {
+		for _, n := range connectionCounts() {
+			for range *rounds {
+				r, err := measure(s, w, n, 0)
+				if err != nil {
+					return err
+				}
+				fmt.Printf("| %s | %d | %.0f | %s |\n", w.name, n, r.rate, latencies([]result{r}))
+			}
+		}
+	}
+	return nil
+}
+
+func connectionCounts() []int {
+	var out []int
+	for _, text := range strings.Split(*connections, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			log.Fatalf("-connections: %v", err)
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+func selected(list []workload) []workload {
+	if *only == "" {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(w workload) bool {
+		return !slices.ContainsFunc(strings.Split(*only, ","), func(part string) bool { return strings.Contains(w.name, part) })
+	})
+}
+
 func median(list []float64) float64 {
+	if len(list) == 0 {
+		return 0
+	}
 	list = slices.Clone(list)
 	slices.Sort(list)
 	return list[len(list)/2]
@@ -358,9 +300,52 @@ func median(list []float64) float64 {
 
 // ratio is the median of the ratios round by round.
 func ratio(a, b []float64) float64 {
-	r := make([]float64, len(a))
-	for i := range a {
-		r[i] = a[i] / b[i]
+	var r []float64
+	for i := range min(len(a), len(b)) {
+		r = append(r, a[i]/b[i])
 	}
 	return median(r)
+}
+
+func ratioText(a, b []result) string {
+	if len(b) == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", ratio(rates(a), rates(b)))
+}
+
+func rates(list []result) []float64 {
+	return each(list, func(r result) float64 { return r.rate })
+}
+
+func each(list []result, f func(result) float64) []float64 {
+	out := make([]float64, len(list))
+	for i, r := range list {
+		out[i] = f(r)
+	}
+	return out
+}
+
+func itemsPerCPU(list []result) float64 {
+	return median(each(list, func(r result) float64 { return r.items / r.cpu }))
+}
+
+func cpuPer100k(list []result) float64 {
+	return median(each(list, func(r result) float64 { return r.cpu / r.requests * 100_000 }))
+}
+
+func latencies(list []result) string {
+	var out []string
+	for q := range 3 {
+		out = append(out, fmt.Sprintf("%.2f", median(each(list, func(r result) float64 { return r.quantiles[q] }))))
+	}
+	return strings.Join(out, " | ")
+}
+
+// program returns the absolute path of a program given by a flag; an empty one leaves a peer out.
+func program(file string) (string, error) {
+	if file == "" {
+		return "", errors.New("not given")
+	}
+	return exec.LookPath(file)
 }

@@ -151,8 +151,16 @@ func (p *Process) Terminate() error {
 	return p.wait()
 }
 
-// PID returns the process's id.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
+// Running returns a server that somebody else runs, of which only the address is known.
+func Running(addr string) *Process { return &Process{Addr: addr, Output: &Output{}} }
+
+// PID returns the process's id; 0 if it is not known.
+func (p *Process) PID() int {
+	if p.cmd == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
 
 // clockTick is the unit of CPU times in /proc on Linux, on every architecture that Go runs on.
 const clockTick = 10 * time.Millisecond

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/statordb/stator/test/process"
+)
+
+// footprint measures start-up, memory and disk.
+func footprint() error {
+	fmt.Printf("\n## Footprint\n\n| what | value |\n|---|--:|\n")
+	var starts, idles []float64
+	for range *rounds {
+		dir, err := os.MkdirTemp(*scratch, "stator-bench")
+		if err != nil {
+			return err
+		}
+		begin := time.Now()
+		p, err := process.Stator(*statorBinary, "--data-dir", dir)
+		if err != nil {
+			return err
+		}
+		c, err := dial(p.Addr)
+		if err == nil {
+			_, err = c.call("ListTables", "{}")
+		}
+		starts = append(starts, float64(time.Since(begin).Microseconds())/1000)
+		idles = append(idles, float64(p.RSS())/1e6)
+		p.Kill()
+		os.RemoveAll(dir)
+		if err != nil {
+			return err
+		}
+	}
+	fmt.Printf("| start of the process to the first answer, empty, ms | %.0f |\n| memory when idle, MB | %.0f |\n", median(starts), median(idles))
+	return fill(1_000_000)
+}
+
+// fill loads n items of 1 KB into a durable server and says what that takes.
+func fill(n int) error {
+	dir, err := os.MkdirTemp(*scratch, "stator-bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	p, err := process.Stator(*statorBinary, "--data-dir", dir)
+	if err != nil {
+		return err
+	}
+	defer func() { p.Kill() }()
+	begin := time.Now()
+	if err := loadLarge(p.Addr, 0, n); err != nil {
+		return err
+	}
+	fmt.Printf("| loading %d items of 1 KB by BatchWriteItem, items/s | %.0f |\n| memory then, MB | %.0f |\n", n, float64(n)/time.Since(begin).Seconds(), float64(p.RSS())/1e6)
+	if err := p.Terminate(); err != nil {
+		return err
+	}
+	fmt.Printf("| disk bytes per item | %.0f |\n", float64(diskBytes(dir))/float64(n))
+	begin = time.Now()
+	if p, err = process.Stator(*statorBinary, "--data-dir", dir); err != nil {
+		return err
+	}
+	c, err := dial(p.Addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.call("GetItem", `{"TableName":"large","Key":`+largeKey(n/2)+`}`); err != nil {
+		return err
+	}
+	fmt.Printf("| start to the first GetItem with them, ms | %d |\n", time.Since(begin).Milliseconds())
+	return nil
+}
+
+func diskBytes(dir string) (n int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if info, err := d.Info(); err == nil {
+			n += info.Size()
+		}
+		return nil
+	})
+	return n
+}
+
+// random is incompressible text; each item takes another piece of it.
+var random = sync.OnceValue(func() string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	out := make([]byte, 1<<20)
+	x := uint64(88172645463325252)
+	for i := range out {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		out[i] = letters[x>>58]
+	}
+	return string(out)
+})
+
+func largeKey(i int) string { return fmt.Sprintf(`{"pk":{"S":"item-%d"}}`, i) }
+
+func largeItem(i int) string {
+	at := i * 131 % (1<<20 - 1000)
+	return fmt.Sprintf(`{"pk":{"S":"item-%d"},"data":{"S":"%s"}}`, i, random()[at:at+980])
+}
+
+// loadLarge puts items from to n into the table "large", which it makes if from is 0.
+func loadLarge(addr string, from, n int) error {
+	c, err := dial(addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if from == 0 {
+		if _, err := c.call("CreateTable", `{"TableName":"large","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}]}`); err != nil {
+			return err
+		}
+	}
+	const loaders = 8
+	errs := make(chan error, loaders)
+	for w := range loaders {
+		go func() {
+			c, err := dial(addr)
+			if err != nil {
+				errs <- err
+				return
+			}
+			defer c.Close()
+			for i := from + w*25; i < n; i += loaders * 25 {
+				if _, err := c.call("BatchWriteItem", `{"RequestItems":{"large":[`+list(min(25, n-i), func(j int) string { return `{"PutRequest":{"Item":` + largeItem(i+j) + `}}` })+`]}}`); err != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	for range loaders {
+		if e := <-errs; e != nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// growth compares latencies of a large table with those of a small one.
+func growth() error {
+	servers, stop, err := start(statorDurable)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	s := servers[0]
+	const n = 16
+	fmt.Printf("\n## Growth\n\n%d connections, open loop at 2,000 requests per second, random items of 1 KB.\n\n| items | workload | p50 ms | p99 ms | p99.9 ms | memory MB |\n|--:|---|--:|--:|--:|--:|\n", n)
+	from := 0
+	for _, count := range []int{100_000, *growthItems} {
+		if err := loadLarge(s.Addr, from, count); err != nil {
+			return err
+		}
+		from = count
+		time.Sleep(5 * time.Second) // compactions of the load
+		for _, w := range []workload{
+			simple(getWorkload, "GetItem", 1, func(i int) string { return `{"TableName":"large","Key":` + largeKey(i*104729%count) + `}` }),
+			simple(putWorkload, "PutItem", 1, func(i int) string { return `{"TableName":"large","Item":` + largeItem(i*104729%count) + `}` }),
+		} {
+			var r []result
+			for range *rounds {
+				one, err := measure(s, w, n, 2000)
+				if err != nil {
+					return err
+				}
+				r = append(r, one)
+			}
+			fmt.Printf("| %d | %s | %s | %.0f |\n", count, w.name, latencies(r), float64(s.RSS())/1e6)
+		}
+	}
+	return scanForeground(s, n)
+}
+
+// scanForeground measures the latency of single requests while a client scans the whole table.
+func scanForeground(s *server, n int) error {
+	get := simple(getWorkload, "GetItem", 1, func(i int) string {
+		return `{"TableName":"large","Key":` + largeKey(i*104729%*growthItems) + `}`
+	})
+	stop := make(chan struct{})
+	scanned := make(chan error, 1)
+	go func() {
+		c, err := dial(s.Addr)
+		if err != nil {
+			scanned <- err
+			return
+		}
+		defer c.Close()
+		start := ""
+		for {
+			answer, err := c.call("Scan", `{"TableName":"large"`+start+`}`)
+			if err != nil {
+				scanned <- err
+				return
+			}
+			start = ""
+			if key, ok := object(string(answer[max(0, len(answer)-400):]), "", `"LastEvaluatedKey":`); ok {
+				start = `,"ExclusiveStartKey":` + key
+			}
+			select {
+			case <-stop:
+				scanned <- nil
+				return
+			default:
+			}
+		}
+	}()
+	var r []result
+	for range *rounds {
+		one, err := measure(s, get, n, 2000)
+		if err != nil {
+			return err
+		}
+		r = append(r, one)
+	}
+	close(stop)
+	if err := <-scanned; err != nil {
+		return err
+	}
+	fmt.Printf("| %d | GetItem 1 KB during a Scan of the table | %s | %.0f |\n", *growthItems, latencies(r), float64(s.RSS())/1e6)
+	return nil
+}

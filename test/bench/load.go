@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// request renders a request as it goes over the wire, with the headers of an SDK's. Nobody verifies the signature.
+func request(op, body string) []byte {
+	return []byte("POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: DynamoDB_20120810." + op +
+		"\r\nContent-Type: application/x-amz-json-1.0\r\nX-Amz-Date: 20260101T000000Z\r\n" +
+		"Authorization: AWS4-HMAC-SHA256 Credential=AKIDBENCHEXAMPLE0000/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, Signature=0000000000000000000000000000000000000000000000000000000000000000\r\n" +
+		"Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
+}
+
+// requestTimeout bounds one request; the slowest peers take long for a page of a large table.
+const requestTimeout = 30 * time.Second
+
+// conn is a keep-alive connection.
+type conn struct {
+	net.Conn
+	r    *bufio.Reader
+	body []byte
+}
+
+func dial(addr string) (*conn, error) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{Conn: c, r: bufio.NewReaderSize(c, 64<<10)}, nil
+}
+
+// do sends a request and reads the answer, whose body is valid until the next call.
+func (c *conn) do(req []byte) (status int, body []byte, err error) {
+	if err := c.SetDeadline(time.Now().Add(requestTimeout)); err != nil {
+		return 0, nil, err
+	}
+	if _, err = c.Write(req); err != nil {
+		return 0, nil, err
+	}
+	line, err := c.r.ReadSlice('\n')
+	if err != nil {
+		return 0, nil, err
+	}
+	if len(line) < 12 {
+		return 0, nil, fmt.Errorf("status line %q", line)
+	}
+	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
+		return 0, nil, err
+	}
+	length, chunked := 0, false
+	for {
+		if line, err = c.r.ReadSlice('\n'); err != nil {
+			return 0, nil, err
+		}
+		if len(line) <= 2 {
+			break
+		}
+		name, v, _ := bytes.Cut(line, []byte(":"))
+		switch {
+		case bytes.EqualFold(name, []byte("content-length")):
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(v))); err != nil {
+				return 0, nil, err
+			}
+		case bytes.EqualFold(name, []byte("transfer-encoding")):
+			chunked = true
+		}
+	}
+	c.body = c.body[:0]
+	if !chunked {
+		err = c.read(length)
+		return status, c.body, err
+	}
+	for {
+		if line, err = c.r.ReadSlice('\n'); err != nil {
+			return 0, nil, err
+		}
+		n, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 16, 64)
+		if err != nil {
+			return 0, nil, err
+		}
+		if err := c.read(int(n)); err != nil {
+			return 0, nil, err
+		}
+		if _, err := c.r.Discard(2); err != nil || n == 0 {
+			return status, c.body, err
+		}
+	}
+}
+
+// read appends n bytes to the body.
+func (c *conn) read(n int) error {
+	at := len(c.body)
+	if cap(c.body) < at+n {
+		c.body = append(make([]byte, 0, 2*(at+n)), c.body...)
+	}
+	c.body = c.body[:at+n]
+	_, err := io.ReadFull(c.r, c.body[at:])
+	return err
+}
+
+// call sends a request for which only 200 will do.
+func (c *conn) call(op, body string) ([]byte, error) {
+	status, answer, err := c.do(request(op, body))
+	if err == nil && status != 200 {
+		err = fmt.Errorf("status %d: %.300s", status, answer)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	return answer, nil
+}
+
+// result is what one measurement found.
+type result struct {
+	requests, items float64
+	rate            float64    // requests per second; for scans, items per second
+	cpu             float64    // seconds of CPU that the server used
+	quantiles       [3]float64 // latency in milliseconds at 50, 99 and 99.9 %
+}
+
+// worker is what one connection does: it sends one request, of which it is the i-th, and says how many items it was about.
+type worker func(c *conn, i int) (items int, err error)
+
+// measure runs a workload on n connections. Rate 0 is a closed loop: each connection sends its next request when it has the
+// answer to the last. Otherwise requests are due at the rate, and their latency counts from then.
+func measure(s *server, w workload, n int, rate float64) (result, error) {
+	if w.segments > 0 {
+		n = w.segments
+	}
+	workers := make([]worker, n)
+	conns := make([]*conn, n)
+	for i := range n {
+		c, err := dial(s.Addr)
+		if err != nil {
+			return result{}, err
+		}
+		defer c.Close()
+		conns[i], workers[i] = c, w.worker(i, n)
+	}
+	var mu sync.Mutex
+	var failed error
+	total := hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3)
+	var res result
+	var wg sync.WaitGroup
+	cpu := s.CPU()
+	start := time.Now()
+	for i, c := range conns {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			h := hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3)
+			items, err := loop(c, workers[i], i, n, rate, start, h)
+			mu.Lock()
+			defer mu.Unlock()
+			total.Merge(h)
+			res.items += float64(items)
+			failed = errors.Join(failed, err)
+		}()
+	}
+	wg.Wait()
+	if failed != nil {
+		return res, fmt.Errorf("%s: %w", w.name, failed)
+	}
+	elapsed := time.Since(start).Seconds()
+	res.cpu = (s.CPU() - cpu).Seconds()
+	res.requests = float64(total.TotalCount())
+	res.rate = res.requests / elapsed
+	if w.segments > 0 {
+		res.rate = res.items / elapsed
+	}
+	for i, q := range []float64{50, 99, 99.9} {
+		res.quantiles[i] = float64(total.ValueAtQuantile(q)) / 1000
+	}
+	return res, nil
+}
+
+func loop(c *conn, do worker, i, n int, rate float64, start time.Time, h *hdrhistogram.Histogram) (items int, err error) {
+	end := start.Add(duration())
+	interval := time.Duration(0)
+	due := start
+	if rate > 0 {
+		interval = time.Duration(float64(n) / rate * float64(time.Second))
+		due = start.Add(interval * time.Duration(i) / time.Duration(n))
+	}
+	for k := 0; ; k++ {
+		now := time.Now()
+		if rate == 0 {
+			due = now
+		}
+		if !now.Before(end) {
+			return items, nil
+		}
+		if now.Before(due) {
+			time.Sleep(due.Sub(now))
+		}
+		count, err := do(c, k)
+		if err != nil {
+			return items, err
+		}
+		items += count
+		_ = h.RecordValue(max(1, time.Since(due).Microseconds())) // above a minute is a minute
+		due = due.Add(interval)
+	}
+}

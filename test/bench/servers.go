@@ -1,0 +1,207 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/valyala/fasthttp"
+
+	"github.com/statordb/stator/test/process"
+)
+
+// server is something to measure.
+type server struct {
+	*process.Process
+	name   string
+	synced bool            // each write is on disk before it is acknowledged
+	broken map[string]bool // workloads that it does not do
+}
+
+// launcher starts a server that keeps its data in dir, if it keeps any.
+type launcher struct {
+	name   string
+	synced bool
+	start  func(dir string) (*process.Process, error)
+}
+
+// start starts servers in the order given; stop ends those that were started, also after an error.
+func start(list ...launcher) (servers []*server, stop func(), err error) {
+	root, err := os.MkdirTemp(*scratch, "stator-bench")
+	if err != nil {
+		return nil, func() {}, err
+	}
+	stop = func() {
+		for _, s := range servers {
+			s.Kill()
+		}
+		os.RemoveAll(root)
+	}
+	for i, l := range list {
+		dir := filepath.Join(root, strconv.Itoa(i))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return servers, stop, err
+		}
+		p, err := l.start(dir)
+		if err != nil {
+			return servers, stop, fmt.Errorf("%s: %w", l.name, err)
+		}
+		servers = append(servers, &server{Process: p, name: l.name, synced: l.synced, broken: map[string]bool{}})
+	}
+	return servers, stop, nil
+}
+
+var (
+	statorMemory = launcher{"Stator in memory", false, func(string) (*process.Process, error) {
+		return process.Stator(*statorBinary, "--in-memory")
+	}}
+	statorDurable = launcher{"Stator durable", true, func(dir string) (*process.Process, error) {
+		return process.Stator(*statorBinary, "--data-dir", dir)
+	}}
+	emptyFasthttp = launcher{"empty fasthttp", false, func(string) (*process.Process, error) { return yardstick("fasthttp") }}
+	emptyNetHTTP  = launcher{"empty net/http", false, func(string) (*process.Process, error) { return yardstick("net/http") }}
+)
+
+// peerLaunchers returns the peers that the flags name.
+func peerLaunchers() []launcher {
+	var out []launcher
+	add := func(name, flag string, synced bool, args func(addr, port, dir string) []string) {
+		file, err := program(flag)
+		if err != nil {
+			if flag != "" {
+				fmt.Fprintf(os.Stderr, "%s is left out: %v\n", name, err)
+			}
+			return
+		}
+		out = append(out, launcher{name, synced, func(dir string) (*process.Process, error) {
+			addr, err := process.FreeAddr()
+			if err != nil {
+				return nil, err
+			}
+			_, port, _ := net.SplitHostPort(addr)
+			return process.Start(addr, nil, append([]string{file}, args(addr, port, dir)...)...)
+		}})
+	}
+	if *localJars != "" {
+		out = append(out,
+			launcher{"DynamoDB Local, memory", false, func(string) (*process.Process, error) {
+				return process.DynamoDBLocal(*localJars, "-inMemory")
+			}},
+			launcher{"DynamoDB Local, file", false, func(dir string) (*process.Process, error) {
+				return process.DynamoDBLocal(*localJars, "-dbPath", dir)
+			}})
+	}
+	add("dynalite, memory", *dynaliteFile, false, func(_, port, _ string) []string {
+		return []string{"--host", "127.0.0.1", "--port", port, "--createTableMs", "0"}
+	})
+	add("dynalite, file", *dynaliteFile, false, func(_, port, dir string) []string {
+		return []string{"--host", "127.0.0.1", "--port", port, "--createTableMs", "0", "--path", dir}
+	})
+	add("moto", *motoFile, false, func(_, port, _ string) []string { return []string{"-H", "127.0.0.1", "-p", port} })
+	add("dynoxide, memory", *dynoxideFile, false, func(_, port, _ string) []string { return []string{"serve", "--port", port, "--log", "quiet"} })
+	add("dynoxide, file", *dynoxideFile, true, func(_, port, dir string) []string {
+		return []string{"serve", "--port", port, "--log", "quiet", "--db-path", filepath.Join(dir, "data.db")}
+	})
+	return out
+}
+
+// yardstickEnv makes this program an empty server of the kind that it names, listening where yardstickAddrEnv says.
+const (
+	yardstickEnv     = "BENCH_YARDSTICK"
+	yardstickAddrEnv = "BENCH_YARDSTICK_ADDR"
+)
+
+// yardstick starts an empty server, in a process of its own as the others.
+func yardstick(kind string) (*process.Process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	addr, err := process.FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+	return process.Start(addr, []string{yardstickEnv + "=" + kind, yardstickAddrEnv + "=" + addr}, self)
+}
+
+// serveYardstick answers every request with the headers and body of a GetItem's answer, without looking at it.
+func serveYardstick(kind string) error {
+	const (
+		contentType = "application/x-amz-json-1.0"
+		requestID   = "0123456789ABCDEFGHIJKLMNOPQRSTUV0123456789ABCDEFGHIJ"
+		crc         = "1234567890"
+	)
+	body := []byte(`{"Item":` + itemJSON(0) + `}`)
+	addr := os.Getenv(yardstickAddrEnv)
+	if kind == "net/http" {
+		return http.ListenAndServe(addr, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			h := w.Header()
+			h.Set("Server", "Server")
+			h.Set("Content-Type", contentType)
+			h.Set("Content-Length", strconv.Itoa(len(body)))
+			h.Set("x-amzn-RequestId", requestID)
+			h.Set("x-amz-crc32", crc)
+			_, _ = w.Write(body) // a client that went away
+		}))
+	}
+	s := &fasthttp.Server{Name: "Server", NoDefaultContentType: true, Handler: func(c *fasthttp.RequestCtx) {
+		c.Response.Header.SetContentType(contentType)
+		c.Response.Header.Set("x-amzn-RequestId", requestID)
+		c.Response.Header.Set("x-amz-crc32", crc)
+		c.SetBody(body)
+	}}
+	return s.ListenAndServe(addr)
+}
+
+// barePebble returns how many synced commits per second n writers make, each of a key and value as large as a PutItem's.
+func barePebble(n int, d time.Duration) (float64, error) {
+	dir, err := os.MkdirTemp(*scratch, "stator-bench-pebble")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	db, err := pebble.Open(dir, &pebble.Options{MemTableSize: 64 << 20, Logger: quiet{}})
+	if err != nil {
+		return 0, err
+	}
+	value := make([]byte, 1000)
+	var done atomic.Int64
+	var failed atomic.Pointer[error]
+	var wg sync.WaitGroup
+	start := time.Now()
+	for i := range n {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for k := 0; time.Since(start) < d; k++ {
+				if err := db.Set([]byte(fmt.Sprintf("table-user-%d-%d", i, k%items)), value, pebble.Sync); err != nil {
+					failed.Store(&err)
+					return
+				}
+				done.Add(1)
+			}
+		}()
+	}
+	wg.Wait()
+	rate := float64(done.Load()) / time.Since(start).Seconds()
+	if err := failed.Load(); err != nil {
+		return 0, *err
+	}
+	return rate, db.Close()
+}
+
+// quiet drops Pebble's messages.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf(format, args...))
+}
