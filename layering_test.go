@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"internal/catalog":       {"attribute", "keyspace", "kv"},
 	"internal/index":         {"attribute", "capacity", "catalog", "keyspace"},
 	"internal/table":         {"attribute", "capacity", "catalog", "index", "keyspace", "kv"},
-	"internal/ops":           {"api", "attribute", "awserr", "capacity", "catalog", "expr", "index", "keyspace", "kv", "smithy", "table"},
+	"internal/ops":           {"api", "attribute", "awserr", "capacity", "catalog", "expr", "index", "keyspace", "kv", "smithy", "table", "wirejson"},
 	"internal/httpd":         {"auth", "awserr", "smithy", "wirejson"},
 	"internal/compatibility": {"api", "ops"},
 }

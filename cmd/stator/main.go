@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -35,6 +37,19 @@ type serveCmd struct {
 	Pprof           string        `help:"Address to serve Go's profiles at (/debug/pprof), for those who look into performance; loopback only." placeholder:"HOST:PORT"`
 	LogLevel        string        `help:"Least severe messages to log: debug, info, warn or error (${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
 	LogFormat       string        `help:"Format of the log: text or json (${default})." enum:"text,json" default:"text" placeholder:"FORMAT"`
+}
+
+// tuneRuntime sets what Go's runtime can't know, unless the environment does.
+func (c *serveCmd) tuneRuntime() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		// A thread in an fsync keeps its processor until the runtime takes it away, which it is slow to do: with two more,
+		// requests go on meanwhile.
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" && !c.InMemory {
+		// The caches fill what they may have; the collector must not wait until that has doubled.
+		debug.SetMemoryLimit(c.CacheMB<<20 + 64<<20)
+	}
 }
 
 type versionCmd struct{}
@@ -125,6 +140,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		}
 		return err
 	}
+	c.tuneRuntime()
 	data := c.DataDir
 	if c.InMemory {
 		data = "in memory"

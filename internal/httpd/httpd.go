@@ -5,8 +5,6 @@ package httpd
 import (
 	"bytes"
 	"context"
-	"encoding/base32"
-	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"log/slog"
@@ -15,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -27,6 +24,12 @@ import (
 
 // MaxBody is the largest request body in bytes, also after decompression ("Quotas in Amazon DynamoDB").
 const MaxBody = 16 << 20
+
+// Names of headers as AWS spells them, in the form that fasthttp takes without changing it.
+var (
+	headerRequestID = []byte("x-amzn-RequestId")
+	headerCRC32     = []byte("x-amz-crc32")
+)
 
 const (
 	targetPrefix = "DynamoDB_20120810."
@@ -43,6 +46,7 @@ type Options struct {
 	Operations []smithy.Handler
 	Auth       *auth.Authenticator
 	Logger     *slog.Logger
+	Limits     Limits
 	// Ready reports what keeps the server from serving; nil if nothing does.
 	Ready func(context.Context) error
 }
@@ -53,13 +57,14 @@ type Server struct {
 	operations map[string]*smithy.Handler
 	http       *fasthttp.Server
 	calls      sync.Pool
+	load       load
 	ctx        context.Context
 	cancel     context.CancelFunc
 }
 
 // New returns a Server.
 func New(opt Options) *Server {
-	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}}
+	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, load: load{limits: opt.Limits.orDefaults()}}
 	for i := range opt.Operations {
 		s.operations[opt.Operations[i].Name] = &opt.Operations[i]
 	}
@@ -69,9 +74,10 @@ func New(opt Options) *Server {
 		Handler:                      s.handle,
 		ErrorHandler:                 s.handleError,
 		MaxRequestBodySize:           MaxBody + readPast,
-		ReadTimeout:                  2 * time.Minute,
-		IdleTimeout:                  10 * time.Minute,
-		ReadBufferSize:               16 << 10,
+		HeaderReceived:               s.load.headerReceived,
+		Concurrency:                  s.load.limits.Connections,
+		ReadTimeout:                  readTimeout,
+		ReadBufferSize:               maxHeaders,
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
 		CloseOnShutdown:              true,
@@ -91,7 +97,7 @@ func (l fasthttpLogger) Printf(format string, args ...any) {
 func (s *Server) Handle(c *fasthttp.RequestCtx) { s.handle(c) }
 
 // Serve answers requests of the listener until Shutdown.
-func (s *Server) Serve(l net.Listener) error { return s.http.Serve(l) }
+func (s *Server) Serve(l net.Listener) error { return s.http.Serve(coarseListener{l}) }
 
 // Shutdown stops listening and waits for the requests under way, until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -102,11 +108,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // requestID makes an id that looks like DynamoDB's: 52 letters and digits.
 func requestID(dst []byte) []byte {
-	var raw [32]byte
-	for i := 0; i < len(raw); i += 8 {
-		binary.LittleEndian.PutUint64(raw[i:], rand.Uint64())
+	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
+	for len(dst) < 52 {
+		for bits, n := rand.Uint64(), 0; n < 12 && len(dst) < 52; n++ {
+			dst = append(dst, alphabet[bits&31])
+			bits >>= 5
+		}
 	}
-	return base32.HexEncoding.WithPadding(base32.NoPadding).AppendEncode(dst, raw[:])
+	return dst
 }
 
 func (s *Server) handle(c *fasthttp.RequestCtx) {
@@ -128,7 +137,7 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 	c.SetContentType("text/plain")
 	switch string(c.Path()) {
 	case "/":
-		c.Response.Header.SetBytesV("x-amzn-RequestId", requestID(nil))
+		c.Response.Header.SetCanonical(headerRequestID, requestID(nil))
 		c.SetBodyString("healthy: " + string(c.Host()) + " ")
 	case "/healthz":
 		c.SetBodyString("ok\n")
@@ -148,7 +157,7 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 // options answers a browser's preflight request.
 func (s *Server) options(c *fasthttp.RequestCtx) {
 	h := &c.Response.Header
-	h.SetBytesV("x-amzn-RequestId", requestID(nil))
+	h.SetCanonical(headerRequestID, requestID(nil))
 	h.Set("Access-Control-Allow-Origin", "*")
 	if v := c.Request.Header.Peek("Access-Control-Request-Headers"); len(v) > 0 {
 		h.SetBytesV("Access-Control-Allow-Headers", v)
@@ -161,6 +170,14 @@ func (s *Server) options(c *fasthttp.RequestCtx) {
 
 // post runs an operation.
 func (s *Server) post(c *fasthttp.RequestCtx) {
+	if c.Request.Header.ContentLength() < 0 || c.Request.Header.ContentLength() >= largeBody {
+		defer s.load.bodyDone(&c.Request.Header)
+	}
+	if !s.load.enter() {
+		s.fail(c, overloaded(), 0)
+		return
+	}
+	defer s.load.leave()
 	w, ok := s.calls.Get().(*work)
 	if !ok {
 		w = &work{}
@@ -262,6 +279,11 @@ func requestBody(c *fasthttp.RequestCtx) ([]byte, error) {
 	return body, nil
 }
 
+// overloaded is what a client gets when a limit is met.
+func overloaded() *awserr.Error {
+	return awserr.New(awserr.ServiceUnavailable, "Service is unable to process your request: too many at a time")
+}
+
 func tooLarge() *awserr.Error {
 	return awserr.New(awserr.RequestEntityTooLarge, "Request body must be at most "+strconv.Itoa(MaxBody)+" bytes")
 }
@@ -290,12 +312,12 @@ func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) {
 	c.SetStatusCode(status)
 	h.SetContentType(contentType)
 	var id [52]byte
-	h.SetBytesV("x-amzn-RequestId", requestID(id[:0]))
+	h.SetCanonical(headerRequestID, requestID(id[:0]))
 	if len(body) >= minCompress {
 		body = compress(c, body)
 	}
 	var sum [10]byte
-	h.SetBytesV("x-amz-crc32", strconv.AppendUint(sum[:0], uint64(crc32.ChecksumIEEE(body)), 10))
+	h.SetCanonical(headerCRC32, strconv.AppendUint(sum[:0], uint64(crc32.ChecksumIEEE(body)), 10))
 	if len(c.Request.Header.Peek("Origin")) > 0 {
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amz-crc32,x-amzn-errortype")
@@ -306,7 +328,11 @@ func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) {
 // handleError answers what fasthttp could not read.
 func (s *Server) handleError(c *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
+	refused := s.load.bodyDone(&c.Request.Header)
 	switch {
+	case refused && errors.Is(err, fasthttp.ErrBodyTooLarge):
+		c.SetConnectionClose()
+		s.fail(c, overloaded(), 0)
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		s.fail(c, tooLarge(), 0)
 	case errors.As(err, &small):

@@ -71,6 +71,16 @@ func compressed(t *testing.T, encoding string, text string) []byte {
 	return b.Bytes()
 }
 
+// header returns a header by its name as it goes over the wire.
+func header(r *fasthttp.Response, name string) string {
+	for k, v := range r.Header.All() {
+		if string(k) == name {
+			return string(v)
+		}
+	}
+	return ""
+}
+
 func TestCompression(t *testing.T) {
 	text := strings.Repeat("hello ", 1000)
 	for _, encoding := range []string{"gzip", "deflate"} {
@@ -78,7 +88,7 @@ func TestCompression(t *testing.T) {
 		if r.StatusCode() != 200 || string(r.Header.ContentEncoding()) != encoding {
 			t.Fatalf("%s: %d, answer encoded %q", encoding, r.StatusCode(), r.Header.ContentEncoding())
 		}
-		if got, want := string(r.Header.Peek("x-amz-crc32")), strconv.FormatUint(uint64(crc32.ChecksumIEEE(r.Body())), 10); got != want {
+		if got, want := header(r, "x-amz-crc32"), strconv.FormatUint(uint64(crc32.ChecksumIEEE(r.Body())), 10); got != want {
 			t.Errorf("%s: checksum %s, want that of the compressed bytes, %s", encoding, got, want)
 		}
 		plain, err := r.BodyUncompressed()
@@ -97,7 +107,7 @@ func TestCompression(t *testing.T) {
 
 func TestAnswer(t *testing.T) {
 	r := request(t, []byte("{}"), map[string]string{"Origin": "http://example.com"})
-	if got := len(r.Header.Peek("x-amzn-RequestId")); got != 52 {
+	if got := len(header(r, "x-amzn-RequestId")); got != 52 {
 		t.Errorf("request id of %d characters", got)
 	}
 	if got := string(r.Header.ContentType()); got != "application/x-amz-json-1.0" {

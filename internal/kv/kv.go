@@ -10,6 +10,8 @@
 //	K5  What a Reader returns is valid until it is closed (a Txn: until Commit or Rollback), an Iterator's key and value
 //	    until its next move.
 //	K6  Counters (Txn.Add) never conflict.
+//	K7  What a Reader has returned, and what the outcome of a transaction tells, survives a crash as durable commits do,
+//	    unless ScanOpt.Stale says that it need not.
 //
 // Errors are always returned; a missing key is a nil value, not an error.
 package kv
@@ -59,6 +61,7 @@ type Range struct{ Start, End []byte }
 // ScanOpt says how to go through a range.
 type ScanOpt struct {
 	Reverse bool // from the last key to the first
+	Stale   bool // the scan may see commits that a crash would undo, and need not wait for them
 }
 
 // Reader reads keys.
@@ -102,8 +105,9 @@ type Txn interface {
 	Guard(keys ...[]byte) error
 	// Commit ends the transaction.
 	Commit(ctx context.Context) (TS, error)
-	// Rollback ends the transaction without effect. After Commit it does nothing.
-	Rollback()
+	// Rollback ends the transaction without effect. After Commit it does nothing. Its error says that what the transaction
+	// has read may not survive a crash (K7).
+	Rollback() error
 }
 
 // TxnOpt are options of one transaction.
@@ -166,9 +170,19 @@ func updateOnce(ctx context.Context, s Store, opt TxnOpt, fn func(Txn) error) er
 	if err != nil {
 		return err
 	}
-	defer txn.Rollback()
-	if err := fn(txn); err != nil {
-		return err
+	done := false
+	defer func() {
+		if !done {
+			_ = txn.Rollback() // fn panicked
+		}
+	}()
+	fnErr := fn(txn)
+	done = true
+	if fnErr != nil {
+		if err := txn.Rollback(); err != nil {
+			return err
+		}
+		return fnErr
 	}
 	_, err = txn.Commit(ctx)
 	return err

@@ -9,7 +9,7 @@ import (
 	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
-	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/wirejson"
 )
 
 const (
@@ -24,6 +24,7 @@ type batchGet struct {
 	in         *api.KeysAndAttributes
 	e          *expressions
 	consistent bool
+	storage    [][]byte // where the keys are stored
 }
 
 func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.BatchGetItemInput) (*api.BatchGetItemOutput, error) {
@@ -56,6 +57,7 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 		}
 	}
 	seen := make(map[string]struct{}, total)
+	buf := make([]byte, 0, 64*total)
 	for i := range gets {
 		g := &gets[i]
 		var err error
@@ -66,11 +68,14 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 			if err := checkKey(g.table, key); err != nil {
 				return nil, err
 			}
-			storage := string(g.table.AppendItemKey(nil, key))
-			if _, twice := seen[storage]; twice {
+			start := len(buf)
+			buf = g.table.AppendItemKey(buf, key)
+			storage := buf[start:len(buf):len(buf)]
+			if _, twice := seen[wirejson.View(storage)]; twice {
 				return nil, awserr.DuplicateKeys()
 			}
-			seen[storage] = struct{}{}
+			seen[wirejson.View(storage)] = struct{}{}
+			g.storage = append(g.storage, storage)
 		}
 	}
 	r, err := s.Tables.KV.Latest(ctx)
@@ -87,11 +92,12 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 	for i := range gets {
 		g := &gets[i]
 		found := make([]attribute.Item, 0, len(g.in.Keys))
-		for k, key := range g.in.Keys {
-			item, err := table.Read(r, g.table, key)
+		for k, storage := range g.storage {
+			raw, err := r.Get(storage)
 			if err != nil {
 				return nil, clientError(err)
 			}
+			item := attribute.Item(raw)
 			if size += item.Size(); size > maxBatchResponse {
 				rest := *g.in
 				rest.Keys = g.in.Keys[k:]

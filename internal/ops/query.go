@@ -100,6 +100,7 @@ func (s *Service) query(ctx context.Context, call *smithy.Call, in *api.QueryInp
 	if err != nil {
 		return nil, clientError(err)
 	}
+	call.OnRelease(p)
 	out := &api.QueryOutput{
 		Count:            smithy.Some(int64(p.Count)),
 		ScannedCount:     smithy.Some(int64(p.Scanned)),
@@ -169,7 +170,7 @@ func (s *Service) reading(call *smithy.Call, name string, indexName smithy.Opt[s
 	if err != nil {
 		return nil, err
 	}
-	r := &reading{table: t, consistent: consistent, page: table.PageQuery{Table: t}}
+	r := &reading{table: t, consistent: consistent, page: table.PageQuery{Table: t, Stale: !consistent}}
 	if indexName.Set {
 		if r.index = t.Index(indexName.Value); r.index == nil {
 			return nil, awserr.IndexNotFound(indexName.Value)

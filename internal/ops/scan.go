@@ -72,6 +72,7 @@ func (s *Service) scan(ctx context.Context, call *smithy.Call, in *api.ScanInput
 	if err != nil {
 		return nil, clientError(err)
 	}
+	call.OnRelease(p)
 	out := &api.ScanOutput{
 		Count:            smithy.Some(int64(p.Count)),
 		ScannedCount:     smithy.Some(int64(p.Scanned)),

@@ -3,6 +3,8 @@ package table
 import (
 	"bytes"
 	"context"
+	"errors"
+	"sync"
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
@@ -26,6 +28,8 @@ type PageQuery struct {
 	Table *catalog.Table
 	Index *catalog.Index // nil for the table itself
 	Range kv.Range
+	// Stale reads what may not survive a crash, for reads that need not be consistent.
+	Stale bool
 	// Reverse goes from the last key to the first.
 	Reverse bool
 	// Start is the key behind which the page begins; nil for the range's beginning.
@@ -42,14 +46,44 @@ type PageQuery struct {
 	CountOnly bool
 }
 
-// Page is what was found.
+// Page is what was found. Close gives its memory back, and with it all that it holds.
 type Page struct {
-	Items   []attribute.Item // copies
-	Count   int              // items that passed the filter
-	Scanned int              // items read
-	Bytes   int              // their size
-	Fetched []int            // sizes of the items read for FetchItem
-	Last    attribute.Item   // key of the last item read if there may be more; nil at the end
+	Items   []attribute.Item
+	Count   int            // items that passed the filter
+	Scanned int            // items read
+	Bytes   int            // their size
+	Fetched []int          // sizes of the items read for FetchItem
+	Last    attribute.Item // key of the last item read if there may be more; nil at the end
+
+	chunks []*chunk
+}
+
+// chunk is memory for items.
+type chunk [64 << 10]byte
+
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
+
+// Close implements io.Closer.
+func (p *Page) Close() error {
+	for _, c := range p.chunks {
+		chunks.Put(c)
+	}
+	*p = Page{}
+	return nil
+}
+
+// room returns n bytes of the page's memory; used are the bytes taken of the last chunk.
+func (p *Page) room(n int, used *int) []byte {
+	if n > len(chunk{})/4 {
+		return make([]byte, n)
+	}
+	if len(p.chunks) == 0 || len(chunk{})-*used < n {
+		p.chunks = append(p.chunks, chunks.Get().(*chunk))
+		*used = 0
+	}
+	at := *used
+	*used += n
+	return p.chunks[len(p.chunks)-1][at:*used:*used]
 }
 
 // ReadPage reads one page.
@@ -59,23 +93,23 @@ func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
 		return nil, err
 	}
 	defer r.Close()
-	it, err := r.Scan(q.Range, kv.ScanOpt{Reverse: q.Reverse})
+	it, err := r.Scan(q.Range, kv.ScanOpt{Reverse: q.Reverse, Stale: q.Stale})
 	if err != nil {
 		return nil, err
 	}
 	p, err := readPage(ctx, r, it, &q)
-	if closeErr := it.Close(); err == nil {
-		err = closeErr
+	if err = errors.Join(err, it.Close()); err != nil {
+		return nil, err
 	}
-	return p, err
+	return p, nil
 }
 
 func readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *PageQuery) (*Page, error) {
 	p := &Page{}
+	used := 0
 	if q.Start != nil {
 		it.Seek(q.Start)
 	}
-	var chunk []byte
 	var last attribute.Item
 	first := true
 	for it.Next() {
@@ -87,14 +121,9 @@ func readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *PageQuery) (*
 		if p.Scanned%1024 == 1023 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		// The copy is kept only if the item passes; views of earlier ones stay valid.
 		raw := it.Value()
-		if cap(chunk)-len(chunk) < len(raw) {
-			chunk = make([]byte, 0, max(len(raw), 32<<10))
-		}
-		start := len(chunk)
-		chunk = append(chunk, raw...)
-		item := attribute.Item(chunk[start:len(chunk):len(chunk)])
+		item := attribute.Item(p.room(len(raw), &used))
+		copy(item, raw)
 		last = item
 		p.Scanned++
 		p.Bytes += item.Size()

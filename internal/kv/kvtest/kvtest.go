@@ -133,7 +133,7 @@ func atomic(t *testing.T, s kv.Store) {
 	r := latest(t, s)
 	defer r.Close()
 	want(t, r, "a", "", false)
-	txn.Rollback()
+	_ = txn.Rollback()
 	want(t, r, "a", "", false)
 	put(t, s, "a", "1", "b", "2")
 	want(t, r, "a", "1", true)
@@ -143,7 +143,7 @@ func atomic(t *testing.T, s kv.Store) {
 func ownWrites(t *testing.T, s kv.Store) {
 	put(t, s, "a", "1", "b", "1")
 	txn := begin(t, s, kv.TxnOpt{Hint: [][]byte{[]byte("a")}})
-	defer txn.Rollback()
+	defer func() { _ = txn.Rollback() }()
 	want(t, txn, "a", "1", true)
 	if err := errors.Join(txn.Put([]byte("a"), []byte("2")), txn.Put([]byte("c"), []byte("3")), txn.Delete([]byte("b"), 2)); err != nil {
 		t.Fatal(err)
@@ -247,9 +247,9 @@ func exclusive(t *testing.T, s kv.Store) {
 	} else if err != nil && locked.Hint != 0 {
 		t.Fatalf("hint %d, want 0", locked.Hint)
 	}
-	hold.Rollback()
+	_ = hold.Rollback()
 	free := begin(t, s, kv.TxnOpt{Hint: [][]byte{b}})
-	free.Rollback()
+	_ = free.Rollback()
 }
 
 func snapshotIsStable(t *testing.T, s kv.Store) {
@@ -378,7 +378,7 @@ func model(t *testing.T, s kv.Store) {
 			}
 		}
 		if rnd.IntN(4) == 0 {
-			txn.Rollback()
+			_ = txn.Rollback()
 		} else {
 			if _, err := txn.Commit(ctx); err != nil {
 				t.Fatal(err)

@@ -3,7 +3,7 @@
 // A transaction is one Pebble batch. Hinted keys are locked before the transaction reads, so single-item updates never
 // retry; keys read without a hint are checked again at commit. Locks are released when the batch is applied, before its
 // fsync has come back: whoever builds on it has a later place in the write-ahead log, so nothing acknowledged can be lost,
-// and writers of one hot key share an fsync.
+// and writers of one hot key share an fsync. Readers wait for the fsync of what they have read.
 package pebblekv
 
 import (
@@ -29,14 +29,25 @@ type Options struct {
 	FS       vfs.FS        // the file system; nil for the operating system's
 	Sync     bool          // fsync before a commit returns
 	Interval time.Duration // without Sync: how often to fsync in the background; 0 for never
-	Cache    int64         // block cache in bytes; 0 for 256 MB
+	Cache    int64         // bytes of memory for what has been read and written; 0 for DefaultCache
+	MinFree  int64         // bytes of the disk that must be free for writes to be accepted; 0 for DefaultMinFree
+	Check    time.Duration // how often to look after the disk; 0 for a second
 	Logger   *slog.Logger  // nil for none
 	Now      func() time.Time
 }
 
+// Defaults of Options.
 const (
-	defaultCache = 256 << 20
-	memTableSize = 64 << 20
+	DefaultCache   = 256 << 20
+	DefaultMinFree = 128 << 20
+)
+
+const (
+	// Two memtables are in use while one is flushed. Larger ones make updates of the same items cheaper to flush, and queries
+	// that meet many old versions of an item slower.
+	memTableSize  = 32 << 20
+	defaultCheck  = time.Second
+	minBlockCache = 8 << 20
 )
 
 // ErrInUse says that another process has the data directory.
@@ -44,12 +55,17 @@ var ErrInUse = errors.New("data directory in use")
 
 // Store implements kv.Store.
 type Store struct {
-	db    *pebble.DB
-	lock  *pebble.Lock
-	opt   Options
-	write *pebble.WriteOptions
-	locks lockTable
-	clock atomic.Uint64
+	// mu is held shared by every transaction, view and other user of db, and alone to open the database anew.
+	mu      sync.RWMutex
+	db      *pebble.DB // nil if it could not be opened again
+	lock    *pebble.Lock
+	opt     Options
+	write   *pebble.WriteOptions
+	locks   lockTable
+	clock   atomic.Uint64
+	rows    *rowCache
+	pending pending
+	health  health
 
 	views sync.Pool
 	stop  chan struct{}
@@ -59,61 +75,92 @@ type Store struct {
 // Open opens or creates the store.
 func Open(opt Options) (*Store, error) {
 	if opt.Cache == 0 {
-		opt.Cache = defaultCache
+		opt.Cache = DefaultCache
+	}
+	if opt.MinFree == 0 {
+		opt.MinFree = DefaultMinFree
+	}
+	if opt.Check == 0 {
+		opt.Check = defaultCheck
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	cache := pebble.NewCache(opt.Cache)
-	defer cache.Unref()
-	po := &pebble.Options{
-		Cache:                       cache,
-		FS:                          opt.FS,
-		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                memTableSize,
-		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       24,
-		Merger:                      countersMerger,
-		Logger:                      logger{opt.Logger},
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	for i := range po.Levels {
-		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		po.Levels[i].FilterType = pebble.TableFilter
-	}
-	dir := opt.Dir
-	if dir == "" {
+	if opt.Dir == "" {
 		// Nothing survives the process, so nothing needs a log.
-		po.FS = vfs.NewMem()
-		po.DisableWAL = true
+		opt.FS = vfs.NewMem()
 		opt.Sync, opt.Interval = false, 0
+	} else if opt.FS == nil {
+		opt.FS = vfs.Default
 	}
-	if dir != "" && po.FS == nil {
-		po.FS = vfs.Default
-	}
-	if err := po.FS.MkdirAll(dir, 0o755); err != nil {
+	if err := opt.FS.MkdirAll(opt.Dir, 0o755); err != nil {
 		return nil, err
 	}
 	// Pebble would say only "resource temporarily unavailable".
-	lock, err := pebble.LockDirectory(dir, po.FS)
+	lock, err := pebble.LockDirectory(opt.Dir, opt.FS)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInUse, err)
 	}
-	po.Lock = lock
-	db, err := pebble.Open(dir, po)
-	if err != nil {
-		err = errors.Join(err, lock.Close())
-		return nil, fmt.Errorf("opening data directory %q: %w", dir, err)
-	}
-	s := &Store{db: db, lock: lock, opt: opt, write: pebble.NoSync, stop: make(chan struct{})}
+	s := &Store{lock: lock, opt: opt, write: pebble.NoSync, rows: newRowCache(opt.Cache / 8), stop: make(chan struct{})}
 	if opt.Sync {
 		s.write = pebble.Sync
+	}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	if opt.Interval > 0 {
 		s.done.Add(1)
 		go s.syncLoop()
 	}
+	if opt.Dir != "" {
+		s.checkSpace()
+		s.done.Add(1)
+		go s.watch()
+	}
 	return s, nil
+}
+
+// open opens the database; the caller is alone.
+func (s *Store) open() error {
+	cache := pebble.NewCache(max(minBlockCache, s.opt.Cache-s.opt.Cache/8-2*memTableSize))
+	defer cache.Unref()
+	po := &pebble.Options{
+		Cache:                       cache,
+		FS:                          s.opt.FS,
+		Lock:                        s.lock,
+		DisableWAL:                  s.opt.Dir == "",
+		FormatMajorVersion:          pebble.FormatNewest,
+		MemTableSize:                memTableSize,
+		MemTableStopWritesThreshold: 3,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		Merger:                      countersMerger,
+		Logger:                      logger{s.opt.Logger},
+		EventListener:               s.health.listener(s.opt.Logger),
+	}
+	for i := range po.Levels {
+		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		po.Levels[i].FilterType = pebble.TableFilter
+	}
+	db, err := pebble.Open(s.opt.Dir, po)
+	if err != nil {
+		return fmt.Errorf("opening data directory %q: %w", s.opt.Dir, err)
+	}
+	s.db = db
+	return nil
+}
+
+// use returns with mu held shared, or an error if there is no database.
+func (s *Store) use() error {
+	s.mu.RLock()
+	if s.db == nil {
+		s.mu.RUnlock()
+		return fmt.Errorf("%w: the database is closed", kv.ErrUnavailable)
+	}
+	return nil
 }
 
 func (s *Store) syncLoop() {
@@ -123,9 +170,11 @@ func (s *Store) syncLoop() {
 	for {
 		select {
 		case <-tick.C:
-			if err := s.db.LogData(nil, pebble.Sync); err != nil && s.opt.Logger != nil {
-				s.opt.Logger.Error("background fsync failed", "error", err)
+			if s.writable() != nil || s.use() != nil {
+				continue
 			}
+			_ = s.syncLog() // which logs its failure
+			s.mu.RUnlock()
 		case <-s.stop:
 			return
 		}
@@ -136,11 +185,17 @@ func (s *Store) syncLoop() {
 func (s *Store) Close() error {
 	close(s.stop)
 	s.done.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var err error
-	if s.opt.Dir != "" && !s.opt.Sync {
-		err = s.db.LogData(nil, pebble.Sync)
+	if s.db != nil {
+		if s.opt.Dir != "" && !s.opt.Sync {
+			err = s.syncLog()
+		}
+		err = errors.Join(err, s.db.Close())
+		s.db = nil
 	}
-	return errors.Join(err, s.db.Close(), s.lock.Close())
+	return errors.Join(err, s.lock.Close())
 }
 
 // Now implements kv.Store: a hybrid logical clock.
@@ -160,11 +215,32 @@ func (s *Store) Limits() kv.Limits { return kv.Limits{Value: 1 << 30, Txn: 1 << 
 
 // DeleteRange implements kv.Store.
 func (s *Store) DeleteRange(_ context.Context, r kv.Range) error {
-	return s.db.DeleteRange(r.Start, r.End, s.write)
+	if err := s.writable(); err != nil {
+		return err
+	}
+	if err := s.use(); err != nil {
+		return err
+	}
+	defer s.mu.RUnlock()
+	b := s.db.NewBatch()
+	defer b.Close()
+	if err := b.DeleteRange(r.Start, r.End, nil); err != nil {
+		return err
+	}
+	// Nobody reads a range that is deleted, so the cache is not told before.
+	defer s.rows.clear()
+	if !s.opt.Sync {
+		return s.apply(b, pebble.NoSync)
+	}
+	return s.commitSynced(b, nil, nil)
 }
 
 // Size implements kv.Store.
 func (s *Store) Size(_ context.Context, r kv.Range) (int64, error) {
+	if err := s.use(); err != nil {
+		return 0, err
+	}
+	defer s.mu.RUnlock()
 	n, err := s.db.EstimateDiskUsage(r.Start, r.End)
 	return int64(n), err
 }
@@ -194,18 +270,17 @@ func (c *counters) Finish(bool) ([]byte, io.Closer, error) {
 type logger struct{ log *slog.Logger }
 
 func (l logger) Infof(format string, args ...any) {
-	if l.log != nil && l.log.Enabled(context.Background(), slog.LevelDebug) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.Debug(fmt.Sprintf(format, args...), "component", "pebble")
 	}
 }
 
 func (l logger) Errorf(format string, args ...any) {
-	if l.log != nil {
-		l.log.Error(fmt.Sprintf(format, args...), "component", "pebble")
-	}
+	l.log.Error(fmt.Sprintf(format, args...), "component", "pebble")
 }
 
-// Fatalf is called where going on would break what was promised; Pebble expects it not to return.
+// Fatalf is called where going on would break what was promised; Pebble expects it not to return. What was acknowledged is
+// on disk, so that the process may end here and start again.
 func (l logger) Fatalf(format string, args ...any) {
 	l.Errorf(format, args...)
 	panic(fmt.Sprintf("pebble: "+format, args...))

@@ -5,32 +5,35 @@ import (
 	"errors"
 	"io"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/statordb/stator/internal/kv"
 )
 
-// view reads from a pebble.Reader and keeps what it returned alive until it is closed.
+// view reads from the database or a snapshot of it, and keeps what it returned alive until it is closed.
 type view struct {
 	store *Store
-	src   pebble.Reader
-	snap  *pebble.Snapshot
+	snap  *pebble.Snapshot // nil for the latest state
 	held  []io.Closer
 }
 
 // Snapshot implements kv.Store.
 func (s *Store) Snapshot(context.Context) (kv.Snapshot, error) {
+	if err := s.use(); err != nil {
+		return nil, err
+	}
 	v := s.view()
 	v.snap = s.db.NewSnapshot()
-	v.src = v.snap
 	return v, nil
 }
 
 // Latest implements kv.Store.
 func (s *Store) Latest(context.Context) (kv.Snapshot, error) {
-	v := s.view()
-	v.src = s.db
-	return v, nil
+	if err := s.use(); err != nil {
+		return nil, err
+	}
+	return s.view(), nil
 }
 
 func (s *Store) view() *view {
@@ -42,11 +45,43 @@ func (s *Store) view() *view {
 
 // Get implements kv.Reader.
 func (v *view) Get(key []byte) ([]byte, error) {
-	val, closer, err := v.src.Get(key)
+	s := v.store
+	hash := xxhash.Sum64(key)
+	var val []byte
+	var err error
+	if v.snap == nil {
+		val, err = s.get(hash, key, &v.held)
+	} else {
+		val, err = read(v.snap, key, &v.held)
+	}
+	if err == nil && s.opt.Sync {
+		err = s.waitDurable(hash)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return val, nil
+}
+
+// get returns the last committed value of a key, nil if there is none; held keeps it alive.
+func (s *Store) get(hash uint64, key []byte, held *[]io.Closer) ([]byte, error) {
+	val, found, t := s.rows.get(hash, key)
+	if found {
+		return val, nil
+	}
+	val, err := read(s.db, key, held)
+	if err == nil && val != nil {
+		s.rows.put(hash, key, val, t)
+	}
+	return val, err
+}
+
+func read(src pebble.Reader, key []byte, held *[]io.Closer) ([]byte, error) {
+	val, closer, err := src.Get(key)
 	if err != nil {
 		return nil, notFound(err)
 	}
-	v.held = append(v.held, closer)
+	*held = append(*held, closer)
 	if val == nil {
 		val = []byte{}
 	}
@@ -61,7 +96,19 @@ func notFound(err error) error {
 }
 
 // Scan implements kv.Reader.
-func (v *view) Scan(r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) { return scan(v.src, r, opt) }
+func (v *view) Scan(r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
+	var src pebble.Reader = v.store.db
+	if v.snap != nil {
+		src = v.snap
+	}
+	it, err := scan(src, r, opt)
+	if err == nil && v.store.opt.Sync && !opt.Stale {
+		if err := v.store.waitAllDurable(); err != nil {
+			return nil, errors.Join(err, it.Close())
+		}
+	}
+	return it, err
+}
 
 // Close implements kv.Snapshot.
 func (v *view) Close() error {
@@ -73,8 +120,9 @@ func (v *view) Close() error {
 	var err error
 	if v.snap != nil {
 		err = v.snap.Close()
+		v.snap = nil
 	}
-	v.src, v.snap = nil, nil
+	v.store.mu.RUnlock()
 	v.store.views.Put(v)
 	return err
 }

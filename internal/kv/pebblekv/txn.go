@@ -3,9 +3,11 @@ package pebblekv
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/statordb/stator/internal/kv"
@@ -21,22 +23,30 @@ type txn struct {
 	own   *pebble.Batch // the batch with an index, once the transaction reads after it wrote
 	snap  *pebble.Snapshot
 	held  []io.Closer
-	reads []read // keys read without a hint
+	reads []readKey // keys read without a hint
+	keys  []written
+	room  [4]written // for the keys of most transactions
 	open  bool
 }
 
-// read is a key that was read without being locked, what it held, and whether that must still be so at commit.
-type read struct {
+// readKey is a key that was read without being locked, what it held, and whether that must still be so at commit.
+type readKey struct {
 	key, val []byte
-	found    bool
 	guarded  bool
 }
 
 // Begin implements kv.Store.
 func (s *Store) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
 	t := &txn{store: s, opt: opt, open: true}
 	locks, err := s.locks.acquire(ctx, t.few[:0], opt.Hint, opt.Exclusive)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.use(); err != nil {
+		s.locks.release(locks)
 		return nil, err
 	}
 	t.locks = locks
@@ -53,9 +63,8 @@ func (t *txn) hinted(key []byte) bool {
 	return false
 }
 
-// source is where to read a key from: the own writes if there are any; else the last state for keys that are locked and so
-// can't change; else one snapshot.
-func (t *txn) source(locked bool) (pebble.Reader, error) {
+// source is where to read a key from that is not locked: the own writes if there are any, else one snapshot.
+func (t *txn) source() (pebble.Reader, error) {
 	if !t.batch.Empty() {
 		if t.own == nil || t.own.Len() != t.batch.Len() {
 			if t.own != nil {
@@ -68,9 +77,6 @@ func (t *txn) source(locked bool) (pebble.Reader, error) {
 		}
 		return t.own, nil
 	}
-	if locked {
-		return t.store.db, nil
-	}
 	if t.snap == nil {
 		t.snap = t.store.db.NewSnapshot()
 	}
@@ -80,33 +86,27 @@ func (t *txn) source(locked bool) (pebble.Reader, error) {
 // Get implements kv.Reader.
 func (t *txn) Get(key []byte) ([]byte, error) {
 	locked := t.hinted(key)
-	src, err := t.source(locked)
+	if locked && t.batch.Empty() {
+		// It can't change, so its last state is as good as a snapshot's.
+		return t.store.get(xxhash.Sum64(key), key, &t.held)
+	}
+	src, err := t.source()
 	if err != nil {
 		return nil, err
 	}
-	val, closer, err := src.Get(key)
-	if err != nil && notFound(err) != nil {
+	val, err := read(src, key, &t.held)
+	if err != nil {
 		return nil, err
 	}
-	found := err == nil
-	if found {
-		t.held = append(t.held, closer)
-		if val == nil {
-			val = []byte{}
-		}
-	}
 	if !locked && src != pebble.Reader(t.own) {
-		t.reads = append(t.reads, read{key: bytes.Clone(key), val: val, found: found})
-	}
-	if !found {
-		return nil, nil
+		t.reads = append(t.reads, readKey{key: bytes.Clone(key), val: val})
 	}
 	return val, nil
 }
 
 // Scan implements kv.Reader.
 func (t *txn) Scan(r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
-	src, err := t.source(false)
+	src, err := t.source()
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (t *txn) Commit(ctx context.Context) (kv.TS, error) {
 	if !t.open {
 		return 0, fmt.Errorf("kv: commit of a transaction that has ended")
 	}
-	defer t.Rollback()
+	defer t.end()
 	late, err := t.validate(ctx)
 	defer t.store.locks.release(late)
 	if err != nil {
@@ -175,16 +175,91 @@ func (t *txn) Commit(ctx context.Context) (kv.TS, error) {
 		}
 	}
 	if t.batch.Empty() {
-		return now, nil
+		return now, t.waitRead()
 	}
-	if !t.store.opt.Sync || t.opt.NoSync {
-		return now, t.batch.Commit(pebble.NoSync)
-	}
-	if err := t.store.db.ApplyNoSyncWait(t.batch, pebble.Sync); err != nil {
+	if err := t.collect(); err != nil {
 		return 0, err
 	}
-	t.unlock()
-	return now, t.batch.SyncWait()
+	t.store.rows.begin(t.keys)
+	if !t.store.opt.Sync || t.opt.NoSync {
+		err := t.store.apply(t.batch, pebble.NoSync)
+		t.store.rows.end(t.keys, err != nil)
+		return now, err
+	}
+	return now, t.store.commitSynced(t.batch, t.keys, t.unlock)
+}
+
+// collect lists the keys that the batch writes.
+func (t *txn) collect() error {
+	t.keys = t.room[:0]
+	for r := t.batch.Reader(); ; {
+		kind, key, val, ok, err := r.Next()
+		if !ok {
+			return err
+		}
+		if kind != pebble.InternalKeyKindSet {
+			val = nil
+		}
+		t.keys = append(t.keys, written{hash: xxhash.Sum64(key), key: key, val: val})
+	}
+}
+
+// waitRead returns when what the transaction has read is on disk: its outcome says something about it.
+func (t *txn) waitRead() error {
+	if !t.store.opt.Sync {
+		return nil
+	}
+	var err error
+	for _, key := range t.opt.Hint {
+		err = errors.Join(err, t.store.waitDurable(xxhash.Sum64(key)))
+	}
+	for _, r := range t.reads {
+		err = errors.Join(err, t.store.waitDurable(xxhash.Sum64(r.key)))
+	}
+	return err
+}
+
+// commitSynced applies the batch, calls release, if any, once it is visible, and returns when it is on disk. keys are the
+// keys in it, of which the cache has been told.
+func (s *Store) commitSynced(b *pebble.Batch, keys []written, release func()) error {
+	c := &syncing{}
+	c.done.Add(1)
+	s.pending.before(keys)
+	err := s.apply(b, pebble.Sync)
+	if err == nil {
+		c.seq = b.SeqNum()
+		s.pending.applied(keys, c)
+	} else {
+		s.pending.applied(keys, nil)
+	}
+	s.rows.end(keys, err != nil)
+	if release != nil {
+		release()
+	}
+	if err == nil {
+		if err = b.SyncWait(); err != nil {
+			err = s.health.fail(s.opt.Logger, err)
+		}
+	}
+	c.err = err
+	c.done.Done()
+	s.pending.count.Add(-1)
+	return err
+}
+
+// apply makes a batch visible. With pebble.Sync the caller must call the batch's SyncWait.
+func (s *Store) apply(b *pebble.Batch, opt *pebble.WriteOptions) (err error) {
+	defer func() {
+		// Pebble leaves its commit pipeline locked where it panics: no later write would ever return.
+		if p := recover(); p != nil {
+			go panic(p)
+			err = fmt.Errorf("%w: %v", kv.ErrUndetermined, p)
+		}
+	}()
+	if opt.Sync {
+		return s.db.ApplyNoSyncWait(b, opt)
+	}
+	return s.db.Apply(b, opt)
 }
 
 // validate locks the keys that were read without a hint and then written or guarded, and compares what they hold now.
@@ -203,19 +278,17 @@ func (t *txn) validate(ctx context.Context) ([]hint, error) {
 	if err != nil {
 		return nil, kv.ErrConflict
 	}
+	var held []io.Closer
+	defer func() { closeAll(held) }()
 	for _, r := range t.reads {
 		if !r.guarded {
 			continue
 		}
-		val, closer, err := t.store.db.Get(r.key)
-		if err != nil && notFound(err) != nil {
+		val, err := read(t.store.db, r.key, &held)
+		if err != nil {
 			return late, err
 		}
-		same := (err == nil) == r.found && bytes.Equal(val, r.val)
-		if err == nil {
-			closer.Close()
-		}
-		if !same {
+		if (val == nil) != (r.val == nil) || !bytes.Equal(val, r.val) {
 			return late, kv.ErrConflict
 		}
 	}
@@ -228,15 +301,21 @@ func (t *txn) unlock() {
 }
 
 // Rollback implements kv.Txn.
-func (t *txn) Rollback() {
+func (t *txn) Rollback() error {
 	if !t.open {
-		return
+		return nil
 	}
+	t.unlock()
+	err := t.waitRead()
+	t.end()
+	return err
+}
+
+// end gives back what the transaction holds.
+func (t *txn) end() {
 	t.open = false
 	t.unlock()
-	for _, c := range t.held {
-		c.Close()
-	}
+	closeAll(t.held)
 	if t.snap != nil {
 		t.snap.Close()
 	}
@@ -244,4 +323,11 @@ func (t *txn) Rollback() {
 		t.own.Close()
 	}
 	t.batch.Close()
+	t.store.mu.RUnlock()
+}
+
+func closeAll(list []io.Closer) {
+	for _, c := range list {
+		c.Close()
+	}
 }

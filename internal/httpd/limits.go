@@ -1,0 +1,130 @@
+package httpd
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	// readTimeout is how long a client may take to send a request, or to begin to.
+	readTimeout = 2 * time.Minute
+	// coarse is by how much a read deadline must move for it to be set again: setting one for each request costs as much as
+	// decoding it.
+	coarse = 10 * time.Second
+	// maxHeaders is the largest size of a request's headers in bytes; session tokens take some.
+	maxHeaders = 16 << 10
+	// largeBody is the size in bytes from which request bodies are counted one by one.
+	largeBody = 1 << 20
+
+	defaultConnections = 20_000
+	defaultInFlight    = 4096
+	defaultBodies      = 256 << 20
+)
+
+// Limits bound what clients can make the server hold at a time. Past them a client gets an error at once that SDKs retry.
+type Limits struct {
+	// Connections is the number of open connections; 0 for 20,000.
+	Connections int
+	// InFlight is the number of requests being executed; 0 for 4,096.
+	InFlight int
+	// Bodies is the bytes of request bodies over 1 MB being read or executed; 0 for 256 MB.
+	Bodies int64
+}
+
+func (l Limits) orDefaults() Limits {
+	if l.Connections == 0 {
+		l.Connections = defaultConnections
+	}
+	if l.InFlight == 0 {
+		l.InFlight = defaultInFlight
+	}
+	if l.Bodies == 0 {
+		l.Bodies = defaultBodies
+	}
+	return l
+}
+
+// load is what clients make the server hold now.
+type load struct {
+	limits   Limits
+	inFlight atomic.Int64
+	bodies   atomic.Int64
+	large    sync.Map // bytes of the large bodies, by the *fasthttp.RequestHeader in front of them
+}
+
+// enter counts a request; false if there are too many.
+func (l *load) enter() bool {
+	if l.inFlight.Add(1) > int64(l.limits.InFlight) {
+		l.inFlight.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (l *load) leave() { l.inFlight.Add(-1) }
+
+// headerReceived decides, before a body is read, how large it may be.
+func (l *load) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	config := fasthttp.RequestConfig{MaxRequestBodySize: MaxBody + readPast}
+	size := int64(h.ContentLength())
+	if size < 0 { // chunked: it may be as large as any
+		size = MaxBody
+	}
+	l.bodyDone(h) // of a request on this connection that broke off
+	if size < largeBody || size > MaxBody+readPast {
+		return config
+	}
+	if l.bodies.Add(size) > l.limits.Bodies {
+		l.bodies.Add(-size)
+		config.MaxRequestBodySize = 1
+		size = 0
+	}
+	l.large.Store(h, size)
+	return config
+}
+
+// bodyDone gives back what headerReceived counted, and reports whether it had refused the body.
+func (l *load) bodyDone(h *fasthttp.RequestHeader) (refused bool) {
+	size, ok := l.large.LoadAndDelete(h)
+	if !ok {
+		return false
+	}
+	l.bodies.Add(-size.(int64))
+	return size.(int64) == 0
+}
+
+// coarseListener gives connections whose read deadlines are coarse.
+type coarseListener struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l coarseListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &coarseConn{Conn: c}, nil
+}
+
+type coarseConn struct {
+	net.Conn
+	deadline time.Time
+}
+
+// SetReadDeadline implements net.Conn; a deadline that is a little later than the last one is not set.
+func (c *coarseConn) SetReadDeadline(t time.Time) error {
+	if later := t.Sub(c.deadline); !t.IsZero() && later >= 0 && later < coarse {
+		return nil
+	}
+	c.deadline = t
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetDeadline implements net.Conn.
+func (c *coarseConn) SetDeadline(t time.Time) error {
+	c.deadline = t
+	return c.Conn.SetDeadline(t)
+}

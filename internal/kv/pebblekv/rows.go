@@ -1,0 +1,176 @@
+package pebblekv
+
+import (
+	"bytes"
+	"sync"
+)
+
+const (
+	rowShards = 256
+	// rowSeen is how many keys a shard remembers that were read once.
+	rowSeen = 512
+	// rowOverhead is about what a row takes besides its key and value, in bytes.
+	rowOverhead = 160
+)
+
+// rowCache holds the values of keys that are read again and again: finding one here costs a tenth of a Get of Pebble, which
+// searches memtables and blocks. A key's value is kept when it is read for the second time, so that one pass over a large
+// table drives nothing out.
+//
+// It never holds a value that is not the last committed one: from before a commit is applied until it is visible, its keys
+// are not in the cache and can't be put there, and what was read from Pebble before or meanwhile is not kept.
+type rowCache struct {
+	shards [rowShards]rowShard
+	max    int64 // bytes of a shard
+}
+
+type rowShard struct {
+	mu      sync.Mutex
+	rows    map[uint64]*row // by the key's hash
+	ring    []*row          // in the order in which the clock's hand passes them
+	hand    int
+	bytes   int64
+	changes uint64 // grows when a value that was read before must not be kept
+	writers int    // commits under way
+	seen    [rowSeen]uint32
+}
+
+type row struct {
+	hash     uint64
+	key, val []byte
+	at       int  // its place in the ring
+	used     bool // since the hand passed last
+}
+
+func newRowCache(size int64) *rowCache { return &rowCache{max: size / rowShards} }
+
+func (c *rowCache) shard(hash uint64) *rowShard { return &c.shards[hash%rowShards] }
+
+// ticket says what was known of a key when it was not found.
+type ticket struct {
+	changes uint64
+	keep    bool
+}
+
+// get returns the value, which must not be changed, or else a ticket for put.
+func (c *rowCache) get(hash uint64, key []byte) (val []byte, found bool, t ticket) {
+	s := c.shard(hash)
+	s.mu.Lock()
+	if r := s.rows[hash]; r != nil && bytes.Equal(r.key, key) {
+		r.used = true
+		val = r.val
+		s.mu.Unlock()
+		return val, true, ticket{}
+	}
+	t = ticket{s.changes, s.writers == 0}
+	if mark := &s.seen[hash/rowShards%rowSeen]; *mark != uint32(hash>>32) {
+		*mark = uint32(hash >> 32)
+		t.keep = false
+	}
+	s.mu.Unlock()
+	return nil, false, t
+}
+
+// put keeps a copy of a value that was read after get gave the ticket.
+func (c *rowCache) put(hash uint64, key, val []byte, t ticket) {
+	if !t.keep {
+		return
+	}
+	s := c.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changes == t.changes && s.writers == 0 {
+		s.insert(c.max, &row{hash: hash, key: bytes.Clone(key), val: append([]byte{}, val...)})
+	}
+}
+
+func (s *rowShard) insert(limit int64, r *row) {
+	size := r.size()
+	if size > limit/8 {
+		return // it would drive out too many others
+	}
+	if old := s.rows[r.hash]; old != nil {
+		s.remove(old)
+	}
+	for s.bytes+size > limit && len(s.ring) > 0 {
+		if s.hand >= len(s.ring) {
+			s.hand = 0
+		}
+		if victim := s.ring[s.hand]; victim.used {
+			victim.used = false
+			s.hand++
+		} else {
+			s.remove(victim)
+		}
+	}
+	if s.rows == nil {
+		s.rows = make(map[uint64]*row)
+	}
+	s.rows[r.hash] = r
+	r.at = len(s.ring)
+	s.ring = append(s.ring, r)
+	s.bytes += size
+}
+
+func (r *row) size() int64 { return int64(len(r.key)+len(r.val)) + rowOverhead }
+
+func (s *rowShard) remove(r *row) {
+	last := len(s.ring) - 1
+	s.ring[r.at] = s.ring[last]
+	s.ring[r.at].at = r.at
+	s.ring[last] = nil
+	s.ring = s.ring[:last]
+	delete(s.rows, r.hash)
+	s.bytes -= r.size()
+}
+
+// written is a key of a commit.
+type written struct {
+	hash     uint64
+	key, val []byte // val is nil unless it is the key's value from now on
+	hot      bool
+	changes  uint64
+}
+
+// begin is called before a commit is applied that writes the keys.
+func (c *rowCache) begin(keys []written) {
+	for i := range keys {
+		k := &keys[i]
+		s := c.shard(k.hash)
+		s.mu.Lock()
+		if r := s.rows[k.hash]; r != nil {
+			s.remove(r)
+			k.hot = true
+		}
+		s.writers++
+		s.changes++
+		k.changes = s.changes
+		s.mu.Unlock()
+	}
+}
+
+// end is called when the commit is visible or has failed. New values of keys that were in the cache get into it.
+func (c *rowCache) end(keys []written, failed bool) {
+	for i := range keys {
+		k := &keys[i]
+		s := c.shard(k.hash)
+		s.mu.Lock()
+		s.writers--
+		if k.hot && k.val != nil && !failed && s.changes == k.changes {
+			s.insert(c.max, &row{hash: k.hash, key: bytes.Clone(k.key), val: append([]byte{}, k.val...)})
+		}
+		s.changes++
+		s.mu.Unlock()
+	}
+}
+
+// clear empties the cache.
+func (c *rowCache) clear() {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.rows, s.ring, s.hand, s.bytes = nil, nil, 0, 0
+		s.changes++
+		s.mu.Unlock()
+	}
+}
