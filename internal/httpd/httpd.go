@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -58,6 +59,7 @@ type Server struct {
 	http       *fasthttp.Server
 	calls      sync.Pool
 	load       load
+	conns      connections
 	ctx        context.Context
 	cancel     context.CancelFunc
 }
@@ -76,7 +78,7 @@ func New(opt Options) *Server {
 		MaxRequestBodySize:           MaxBody + readPast,
 		HeaderReceived:               s.load.headerReceived,
 		Concurrency:                  s.load.limits.Connections,
-		ReadTimeout:                  readTimeout,
+		ConnState:                    s.conns.state,
 		ReadBufferSize:               maxHeaders,
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
@@ -97,7 +99,10 @@ func (l fasthttpLogger) Printf(format string, args ...any) {
 func (s *Server) Handle(c *fasthttp.RequestCtx) { s.handle(c) }
 
 // Serve answers requests of the listener until Shutdown.
-func (s *Server) Serve(l net.Listener) error { return s.http.Serve(coarseListener{l}) }
+func (s *Server) Serve(l net.Listener) error {
+	go s.conns.reap(s.ctx.Done(), time.NewTicker(idleTick), int64(idleTimeout/idleTick))
+	return s.http.Serve(l)
+}
 
 // Shutdown stops listening and waits for the requests under way, until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -119,6 +124,7 @@ func requestID(dst []byte) []byte {
 }
 
 func (s *Server) handle(c *fasthttp.RequestCtx) {
+	s.conns.moved(c.Conn())
 	switch {
 	case c.IsPost():
 		s.post(c)

@@ -10,11 +10,9 @@ import (
 )
 
 const (
-	// readTimeout is how long a client may take to send a request, or to begin to.
-	readTimeout = 2 * time.Minute
-	// coarse is by how much a read deadline must move for it to be set again: setting one for each request costs as much as
-	// decoding it.
-	coarse = 10 * time.Second
+	// idleTimeout is how long a client may take to begin and send a request, or to receive the answer, give or take a tick.
+	idleTimeout = 2 * time.Minute
+	idleTick    = 10 * time.Second
 	// maxHeaders is the largest size of a request's headers in bytes; session tokens take some.
 	maxHeaders = 16 << 10
 	// largeBody is the size in bytes from which request bodies are counted one by one.
@@ -97,34 +95,51 @@ func (l *load) bodyDone(h *fasthttp.RequestHeader) (refused bool) {
 	return size.(int64) == 0
 }
 
-// coarseListener gives connections whose read deadlines are coarse.
-type coarseListener struct{ net.Listener }
+// connections closes connections that are idle, or whose client is slow to send or to receive. Deadlines of the network
+// library would do the same, but setting one for each request costs as much as decoding it, and a connection wrapped to set
+// fewer is written to piece by piece.
+type connections struct {
+	open sync.Map // *progress by net.Conn
+	now  atomic.Int64
+}
 
-// Accept implements net.Listener.
-func (l coarseListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+// progress is when a connection's last request was read, in ticks of the reaper.
+type progress struct{ last atomic.Int64 }
+
+// state follows the life of a connection.
+func (cs *connections) state(c net.Conn, state fasthttp.ConnState) {
+	switch state {
+	case fasthttp.StateNew:
+		p := &progress{}
+		p.last.Store(cs.now.Load())
+		cs.open.Store(c, p)
+	case fasthttp.StateClosed, fasthttp.StateHijacked:
+		cs.open.Delete(c)
 	}
-	return &coarseConn{Conn: c}, nil
 }
 
-type coarseConn struct {
-	net.Conn
-	deadline time.Time
-}
-
-// SetReadDeadline implements net.Conn; a deadline that is a little later than the last one is not set.
-func (c *coarseConn) SetReadDeadline(t time.Time) error {
-	if later := t.Sub(c.deadline); !t.IsZero() && later >= 0 && later < coarse {
-		return nil
+// moved says that a request was read from the connection.
+func (cs *connections) moved(c net.Conn) {
+	if p, ok := cs.open.Load(c); ok {
+		p.(*progress).last.Store(cs.now.Load())
 	}
-	c.deadline = t
-	return c.Conn.SetReadDeadline(t)
 }
 
-// SetDeadline implements net.Conn.
-func (c *coarseConn) SetDeadline(t time.Time) error {
-	c.deadline = t
-	return c.Conn.SetDeadline(t)
+// reap closes, every tick, connections that have not moved for the timeout, until stop is closed.
+func (cs *connections) reap(stop <-chan struct{}, tick *time.Ticker, timeout int64) {
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		now := cs.now.Add(1)
+		cs.open.Range(func(c, p any) bool {
+			if now-p.(*progress).last.Load() > timeout {
+				_ = c.(net.Conn).Close() // its reader or writer finds it closed
+			}
+			return true
+		})
+	}
 }
