@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"internal/table":         {"attribute", "capacity", "catalog", "index", "keyspace", "kv"},
 	"internal/ops":           {"api", "attribute", "awserr", "capacity", "catalog", "expr", "index", "keyspace", "kv", "smithy", "table", "wirejson"},
 	"internal/httpd":         {"auth", "awserr", "smithy", "wirejson"},
+	"internal/verify":        {"attribute", "catalog", "index", "keyspace", "kv"},
 	"internal/compatibility": {"api", "ops"},
 }
 

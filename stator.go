@@ -22,6 +22,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/httpd"
@@ -30,6 +32,7 @@ import (
 	"github.com/statordb/stator/internal/kv/pebblekv"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/verify"
 )
 
 // Version is the version of Stator; the build sets it.
@@ -67,6 +70,13 @@ type Options struct {
 	Logger *slog.Logger
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
+
+	// For tests: a file system in place of the operating system's, how often to look after the disk, limits for clients, and
+	// what stands between operations and the storage engine.
+	fs     vfs.FS
+	check  time.Duration
+	limits httpd.Limits
+	wrap   func(kv.Store) kv.Store
 }
 
 // Server is a running database.
@@ -119,6 +129,9 @@ func Open(opt Options) (*Server, error) {
 		listener.Close()
 		return nil, err
 	}
+	if opt.wrap != nil {
+		store = opt.wrap(store)
+	}
 	s, err := start(&opt, &onceListener{Listener: listener}, store, authenticator)
 	if err != nil {
 		return nil, errors.Join(err, listener.Close(), store.Close())
@@ -148,6 +161,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 			Operations: service.Operations(),
 			Auth:       authenticator,
 			Logger:     opt.Logger,
+			Limits:     opt.limits,
 			Ready: func(ctx context.Context) error {
 				r, err := store.Latest(ctx)
 				if err != nil {
@@ -242,11 +256,39 @@ func isLoopback(listen string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
+// Verification is what Verify found.
+type Verification struct {
+	Tables         int
+	Items, Entries int64    // items, and entries of their indexes
+	Problems       []string // the first 100
+	MoreProblems   int64
+}
+
+// Verify checks the data directory of a server that does not run: every item is well formed and in its place, every index
+// equals its table, and the counters are right. It writes nothing. Its error says that the directory could not be read.
+func Verify(ctx context.Context, dataDir string, log *slog.Logger) (*Verification, error) {
+	if _, err := os.Stat(filepath.Join(dataDir, formatFile)); err != nil {
+		return nil, fmt.Errorf("%s is no data directory: %w", dataDir, err)
+	}
+	if err := checkFormat(dataDir); err != nil {
+		return nil, err
+	}
+	store, err := openPebble(dataDir, pebblekv.Options{ReadOnly: true, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	r, err := verify.Run(ctx, store)
+	if err = errors.Join(err, store.Close()); err != nil {
+		return nil, err
+	}
+	return &Verification{Tables: r.Tables, Items: r.Items, Entries: r.Entries, Problems: r.Problems, MoreProblems: r.More}, nil
+}
+
 // formatFile says which version of keyspace's layout a data directory has.
 const formatFile = "FORMAT"
 
 func openStore(opt *Options) (kv.Store, error) {
-	po := pebblekv.Options{Cache: opt.Cache, Logger: opt.Logger, Now: opt.Now}
+	po := pebblekv.Options{Cache: opt.Cache, Logger: opt.Logger, Now: opt.Now, FS: opt.fs, Check: opt.check}
 	if err := durability(opt.Durability, &po); err != nil {
 		return nil, err
 	}
@@ -256,10 +298,14 @@ func openStore(opt *Options) (kv.Store, error) {
 	if err := checkFormat(opt.DataDir); err != nil {
 		return nil, err
 	}
-	po.Dir = filepath.Join(opt.DataDir, "pebble")
+	return openPebble(opt.DataDir, po)
+}
+
+func openPebble(dataDir string, po pebblekv.Options) (kv.Store, error) {
+	po.Dir = filepath.Join(dataDir, "pebble")
 	store, err := pebblekv.Open(po)
 	if errors.Is(err, pebblekv.ErrInUse) {
-		return nil, fmt.Errorf("data directory %s is in use by another process", opt.DataDir)
+		return nil, fmt.Errorf("data directory %s is in use by another process", dataDir)
 	}
 	return store, err
 }

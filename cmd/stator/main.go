@@ -21,6 +21,7 @@ import (
 
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the database."`
+	Verify  verifyCmd  `cmd:"" help:"Check the data directory of a server that does not run."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

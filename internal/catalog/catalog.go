@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"sort"
@@ -32,33 +33,57 @@ type Catalog struct {
 // Open reads the catalog from the store and finishes what a crash interrupted.
 func Open(ctx context.Context, store kv.Store, now func() time.Time) (*Catalog, error) {
 	c := &Catalog{store: store, now: now}
-	tables := map[tableName]*Table{}
 	snap, err := store.Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer snap.Close()
-	prefix := keyspace.TableRecords()
-	it, err := snap.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	list, dropped, err := Read(snap)
 	if err != nil {
 		return nil, err
 	}
-	for it.Next() {
-		t, err := decode(it.Value())
-		if err != nil {
-			it.Close()
-			return nil, fmt.Errorf("description of table %q: %w", it.Key()[len(prefix):], err)
-		}
+	tables := map[tableName]*Table{}
+	for _, t := range list {
 		tables[tableName{t.Namespace, t.Name}] = t
 	}
-	if err := it.Close(); err != nil {
-		return nil, err
-	}
 	c.tables.Store(&tables)
-	if err := c.purgeDropped(ctx, snap); err != nil {
-		return nil, err
+	for _, id := range dropped {
+		if err := c.purge(ctx, id); err != nil {
+			return nil, err
+		}
 	}
 	return c, c.FinishDeletes(ctx)
+}
+
+// Read returns all tables, and the ids of dropped tables whose items are still to be removed.
+func Read(r kv.Reader) (tables []*Table, dropped []uint32, err error) {
+	err = each(r, keyspace.TableRecords(), func(key, val []byte) error {
+		t, err := decode(val)
+		if err != nil {
+			return fmt.Errorf("description of table %q: %w", key, err)
+		}
+		tables = append(tables, t)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	err = each(r, keyspace.DroppedTables(), func(key, _ []byte) error {
+		dropped = append(dropped, keyspace.DroppedTableID(key))
+		return nil
+	})
+	return tables, dropped, err
+}
+
+func each(r kv.Reader, prefix []byte, visit func(key, val []byte) error) error {
+	it, err := r.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	if err != nil {
+		return err
+	}
+	for err == nil && it.Next() {
+		err = visit(it.Key(), it.Value())
+	}
+	return errors.Join(err, it.Close())
 }
 
 func decode(raw []byte) (*Table, error) {
@@ -245,27 +270,6 @@ func (c *Catalog) purge(ctx context.Context, id uint32) error {
 		}
 		return txn.Delete(keyspace.DroppedTable(id), 0)
 	})
-}
-
-func (c *Catalog) purgeDropped(ctx context.Context, snap kv.Reader) error {
-	prefix := keyspace.DroppedTables()
-	it, err := snap.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
-	if err != nil {
-		return err
-	}
-	var ids []uint32
-	for it.Next() {
-		ids = append(ids, keyspace.DroppedTableID(it.Key()))
-	}
-	if err := it.Close(); err != nil {
-		return err
-	}
-	for _, id := range ids {
-		if err := c.purge(ctx, id); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Stats are the number of items and their size in bytes, of the table (at 0) and of each index (at its ID).

@@ -43,6 +43,15 @@ const (
 // HashSpace is the number of hashes of partition keys.
 const HashSpace = 1 << 32
 
+// Tables returns the prefix of all items and index entries.
+func Tables() []byte { return []byte{prefixTable} }
+
+// TableID returns the table id in the key of an item or index entry.
+func TableID(key []byte) uint32 { return binary.BigEndian.Uint32(key[1:]) }
+
+// IndexID returns the index in the key of an item or index entry; 0 is the table itself.
+func IndexID(key []byte) uint8 { return key[5] }
+
 // TablePrefix returns the prefix of all keys of a table and its indexes.
 func TablePrefix(table uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefixTable}, table)

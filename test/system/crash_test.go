@@ -3,9 +3,10 @@ package system
 
 import (
 	"bytes"
-	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/test/process"
+	"github.com/statordb/stator/test/workload"
 )
 
 // binary builds stator once.
@@ -74,115 +76,57 @@ func (p server) call(operation, body string) (int, []byte, error) {
 	return res.StatusCode, raw, err
 }
 
-const createTable = `{"TableName":"crash","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"},{"AttributeName":"g","AttributeType":"N"}],"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}],"GlobalSecondaryIndexes":[{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}]}`
+// load returns the server as a workload sees it.
+func (p server) load() workload.Call {
+	return func(operation, body string) (int, []byte, error) {
+		status, answer, err := p.call(operation, body)
+		if err == nil && status >= 500 {
+			err = fmt.Errorf("status %d", status)
+		}
+		return status, answer, err
+	}
+}
 
-// TestKill kills the server in the middle of concurrent writes, several times over one data directory, and checks that every
-// acknowledged write is there, that pairs written in one transaction are there together or not at all, and that the index and
-// the count equal the table.
+var kills = flag.Int("kills", 6, "how often TestKill kills the server")
+
+// TestKill kills the server in the middle of concurrent writes, again and again over one data directory. Each time, every
+// acknowledged write must be there, no transaction half there, what was not acknowledged wholly there or not at all, and
+// `stator verify` content: each index equals its table.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, "--data-dir", dir)
-	if status, body, err := p.call("CreateTable", createTable); err != nil || status != 200 {
-		t.Fatal(status, string(body), err)
-	}
-	var mu sync.Mutex
-	acknowledged := map[string]bool{}
-	for round := range 6 {
-		var wg sync.WaitGroup
-		for w := range 8 {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				for i := 0; ; i++ {
-					id := fmt.Sprintf("r%d-w%d-%d", round, w, i)
-					var status int
-					var err error
-					if w%2 == 0 {
-						status, _, err = p.call("PutItem", fmt.Sprintf(`{"TableName":"crash","Item":{"id":{"S":"%s"},"g":{"N":"%d"}}}`, id, i%5))
-					} else {
-						put := func(side string) string {
-							return fmt.Sprintf(`{"Put":{"TableName":"crash","Item":{"id":{"S":"%s%s"},"g":{"N":"%d"}}}}`, id, side, i%5)
-						}
-						status, _, err = p.call("TransactWriteItems", `{"TransactItems":[`+put("-left")+`,`+put("-right")+`]}`)
-					}
-					if err != nil {
-						return // killed
-					}
-					if status != 200 {
-						t.Errorf("status %d", status)
-						return
-					}
-					mu.Lock()
-					acknowledged[id] = true
-					mu.Unlock()
-				}
-			}()
-		}
-		time.Sleep(time.Duration(50+round*37) * time.Millisecond)
-		p.Kill()
-		wg.Wait()
-		p = start(t, "--data-dir", dir)
-		check(t, p, acknowledged)
-	}
-	if len(acknowledged) < 100 {
-		t.Errorf("only %d writes were acknowledged", len(acknowledged))
-	}
-}
-
-// scan returns the ids in the table or index.
-func scan(t *testing.T, p server, index string) map[string]bool {
-	t.Helper()
-	ids := map[string]bool{}
-	start := ""
-	for {
-		status, body, err := p.call("Scan", `{"TableName":"crash"`+index+start+`}`)
-		if err != nil || status != 200 {
-			t.Fatal(status, string(body), err)
-		}
-		var page struct {
-			Items            []struct{ ID struct{ S string } }
-			LastEvaluatedKey json.RawMessage
-		}
-		if err := json.Unmarshal(body, &page); err != nil {
-			t.Fatal(err)
-		}
-		for _, it := range page.Items {
-			ids[it.ID.S] = true
-		}
-		if page.LastEvaluatedKey == nil {
-			return ids
-		}
-		start = `,"ExclusiveStartKey":` + string(page.LastEvaluatedKey)
-	}
-}
-
-func check(t *testing.T, p server, acknowledged map[string]bool) {
-	t.Helper()
-	items := scan(t, p, "")
-	for id := range acknowledged {
-		if !items[id] && !(items[id+"-left"] && items[id+"-right"]) {
-			t.Fatalf("acknowledged write %s is lost", id)
-		}
-	}
-	for id := range items {
-		for side, other := range map[string]string{"-left": "-right", "-right": "-left"} {
-			if base, ok := bytes.CutSuffix([]byte(id), []byte(side)); ok && !items[string(base)+other] {
-				t.Fatalf("transaction %s is half there", base)
-			}
-		}
-	}
-	index := scan(t, p, `,"IndexName":"by-g"`)
-	if len(index) != len(items) {
-		t.Fatalf("the index has %d entries, the table %d items", len(index), len(items))
-	}
-	_, body, err := p.call("DescribeTable", `{"TableName":"crash"}`)
-	if err != nil {
+	l := workload.New(8)
+	if err := l.Setup(p.load()); err != nil {
 		t.Fatal(err)
 	}
-	var d struct{ Table struct{ ItemCount int } }
-	if err := json.Unmarshal(body, &d); err != nil || d.Table.ItemCount != len(items) {
-		t.Fatalf("ItemCount %d, %d items, %v", d.Table.ItemCount, len(items), err)
+	for round := range *kills {
+		done := make(chan error, 1)
+		go func() { done <- l.Run(p.load(), nil) }()
+		time.Sleep(time.Duration(20+rand.IntN(200)) * time.Millisecond)
+		p.Kill()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if out, err := verify(dir); err != nil {
+			t.Fatalf("kill %d: %v: %s", round, err, out)
+		}
+		p = start(t, "--data-dir", dir)
+		if err := l.Check(p.load()); err != nil {
+			t.Fatalf("kill %d: %v", round, err)
+		}
 	}
+	if l.Acknowledged() < 100 {
+		t.Errorf("only %d writes were acknowledged", l.Acknowledged())
+	}
+	t.Logf("%d kills, %d writes acknowledged, none lost", *kills, l.Acknowledged())
+}
+
+func verify(dir string) ([]byte, error) {
+	file, err := binary()
+	if err != nil {
+		return nil, err
+	}
+	return exec.Command(file, "verify", "--data-dir", dir).CombinedOutput()
 }
 
 func TestTerminate(t *testing.T) {
@@ -208,6 +152,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"serve", "--listen", "0.0.0.0:0"}, "", false, "--insecure"},
 		{[]string{"serve", "--durability", "sometimes"}, "STATOR_IN_MEMORY=true", false, "must be sync"},
 		{[]string{"serve"}, "STATOR_LISTEN=0.0.0.0:0", false, "--insecure"},
+		{[]string{"verify"}, "STATOR_DATA_DIR=/nonexistent", false, "no data directory"},
 		{[]string{"nonsense"}, "", false, "--help"},
 	} {
 		cmd := exec.Command(file, c.args...)

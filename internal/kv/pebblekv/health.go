@@ -33,6 +33,9 @@ func (h *health) fail(log *slog.Logger, err error) error {
 // writable returns why nothing can be written now, or nil.
 func (s *Store) writable() error {
 	h := &s.health
+	if s.opt.ReadOnly {
+		return fmt.Errorf("%w: opened read-only", kv.ErrUnavailable)
+	}
 	if h.full.Load() {
 		return fmt.Errorf("%w: less than %d bytes of the disk are free", kv.ErrUnavailable, s.opt.MinFree)
 	}

@@ -28,6 +28,7 @@ type Options struct {
 	Dir      string        // the data directory; empty for in-memory
 	FS       vfs.FS        // the file system; nil for the operating system's
 	Sync     bool          // fsync before a commit returns
+	ReadOnly bool          // nothing is written, not even to recover
 	Interval time.Duration // without Sync: how often to fsync in the background; 0 for never
 	Cache    int64         // bytes of memory for what has been read and written; 0 for DefaultCache
 	MinFree  int64         // bytes of the disk that must be free for writes to be accepted; 0 for DefaultMinFree
@@ -115,7 +116,7 @@ func Open(opt Options) (*Store, error) {
 		s.done.Add(1)
 		go s.syncLoop()
 	}
-	if opt.Dir != "" {
+	if opt.Dir != "" && !opt.ReadOnly {
 		s.checkSpace()
 		s.done.Add(1)
 		go s.watch()
@@ -131,6 +132,7 @@ func (s *Store) open() error {
 		Cache:                       cache,
 		FS:                          s.opt.FS,
 		Lock:                        s.lock,
+		ReadOnly:                    s.opt.ReadOnly,
 		DisableWAL:                  s.opt.Dir == "",
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                memTableSize,
@@ -189,7 +191,7 @@ func (s *Store) Close() error {
 	defer s.mu.Unlock()
 	var err error
 	if s.db != nil {
-		if s.opt.Dir != "" && !s.opt.Sync {
+		if s.opt.Dir != "" && !s.opt.Sync && !s.opt.ReadOnly {
 			err = s.syncLog()
 		}
 		err = errors.Join(err, s.db.Close())

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/statordb/stator"
+)
+
+type verifyCmd struct {
+	DataDir string `help:"Directory of the data (${default})." default:"./stator-data" placeholder:"DIR"`
+}
+
+// Run prints what is wrong, if anything, and fails then.
+func (c *verifyCmd) Run(ctx context.Context, std streams) error {
+	v, err := stator.Verify(ctx, c.DataDir, nil)
+	if err != nil {
+		return err
+	}
+	for _, p := range v.Problems {
+		fmt.Fprintln(std.out, p)
+	}
+	if v.MoreProblems > 0 {
+		fmt.Fprintf(std.out, "and %d more\n", v.MoreProblems)
+	}
+	fmt.Fprintf(std.out, "%d tables, %d items, %d index entries checked\n", v.Tables, v.Items, v.Entries)
+	if n := int64(len(v.Problems)) + v.MoreProblems; n > 0 {
+		return fmt.Errorf("%s has %d problems", c.DataDir, n)
+	}
+	return nil
+}

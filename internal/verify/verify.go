@@ -1,0 +1,195 @@
+// Package verify checks a whole database: every item is well formed and where its key says, every index has exactly the
+// entries that the items call for, and the counters are right. It writes nothing.
+package verify
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/index"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+)
+
+// Report is what was found.
+type Report struct {
+	Tables   int
+	Items    int64
+	Entries  int64 // of indexes
+	Problems []string
+	More     int64 // problems that are not listed
+}
+
+// maxProblems is how many problems a Report lists.
+const maxProblems = 100
+
+func (r *Report) problem(format string, args ...any) {
+	if len(r.Problems) == maxProblems {
+		r.More++
+		return
+	}
+	r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+}
+
+// Run checks everything that one snapshot of the store holds. Its error says that it could not be read to its end.
+func Run(ctx context.Context, store kv.Store) (*Report, error) {
+	snap, err := store.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer snap.Close()
+	tables, dropped, err := catalog.Read(snap)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{Tables: len(tables)}
+	known := map[uint32]map[uint8]bool{}
+	for _, id := range dropped {
+		known[id] = nil
+	}
+	for _, t := range tables {
+		if _, twice := known[t.ID]; twice {
+			r.problem("table %s: its id %d belongs to another table too", t.Name, t.ID)
+		}
+		known[t.ID] = map[uint8]bool{0: true}
+		for _, x := range t.Indexes {
+			known[t.ID][x.ID] = true
+		}
+		if err := r.table(ctx, snap, t); err != nil {
+			return nil, fmt.Errorf("table %s: %w", t.Name, err)
+		}
+	}
+	return r, r.strays(snap, known)
+}
+
+// each calls visit for every key of an index of the table; index 0 is the table itself.
+func each(ctx context.Context, snap kv.Reader, t *catalog.Table, id uint8, visit func(key []byte, it attribute.Item) error) error {
+	prefix := keyspace.AppendIndexPrefix(nil, t.ID, id)
+	it, err := snap.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	if err != nil {
+		return err
+	}
+	for n := 0; it.Next(); n++ {
+		if n%1000 == 0 && ctx.Err() != nil {
+			err = ctx.Err()
+			break
+		}
+		if err = visit(it.Key(), attribute.Item(it.Value())); err != nil {
+			break
+		}
+	}
+	if closeErr := it.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) error {
+	counters := make([]int64, 2)
+	expected := make(map[uint8]int64) // entries of each index
+	err := each(ctx, snap, t, 0, func(key []byte, it attribute.Item) error {
+		r.Items++
+		counters[0]++
+		counters[1] += int64(it.Size())
+		if err := it.WellFormed(); err != nil {
+			r.problem("table %s, item at %x: %v", t.Name, key, err)
+			return nil
+		}
+		for a := range t.Key.Attributes {
+			if it.Get(a.Name).Type() != a.Type {
+				r.problem("table %s, item at %x: key attribute %s is missing or of another type", t.Name, key, a.Name)
+				return nil
+			}
+		}
+		if !bytes.Equal(t.AppendItemKey(nil, it), key) {
+			r.problem("table %s, item at %x: its key attributes belong elsewhere", t.Name, key)
+		}
+		if it.Size() > attribute.MaxItemSize {
+			r.problem("table %s, item at %x: %d bytes", t.Name, key, it.Size())
+		}
+		for _, x := range t.Indexes {
+			entry, ok := index.AppendKey(nil, t, x, it)
+			if !ok {
+				continue
+			}
+			expected[x.ID]++
+			got, err := snap.Get(entry)
+			if err != nil {
+				return err
+			}
+			if got == nil {
+				r.problem("table %s, item at %x: index %s lacks its entry", t.Name, key, x.Name)
+			} else if !bytes.Equal(got, index.Entry(x, it)) {
+				r.problem("table %s, item at %x: its entry in index %s differs", t.Name, key, x.Name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, x := range t.Indexes {
+		for len(counters) < 2*int(x.ID)+2 {
+			counters = append(counters, 0)
+		}
+		err := each(ctx, snap, t, x.ID, func(key []byte, it attribute.Item) error {
+			r.Entries++
+			counters[2*int(x.ID)]++
+			counters[2*int(x.ID)+1] += int64(it.Size())
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		// Every item's entry is there, so a number that is right leaves no room for others.
+		if got := counters[2*int(x.ID)]; got != expected[x.ID] {
+			r.problem("table %s: index %s has %d entries for %d items", t.Name, x.Name, got, expected[x.ID])
+		}
+	}
+	return r.counters(snap, t, counters)
+}
+
+func (r *Report) counters(snap kv.Reader, t *catalog.Table, want []int64) error {
+	val, err := snap.Get(keyspace.Counters(t.ID))
+	if err != nil {
+		return err
+	}
+	got := kv.DecodeCounters(val)
+	for i := range max(len(got), len(want)) {
+		var g, w int64
+		if i < len(got) {
+			g = got[i]
+		}
+		if i < len(want) {
+			w = want[i]
+		}
+		if g != w {
+			r.problem("table %s: counter %d is %d, want %d", t.Name, i, g, w)
+		}
+	}
+	return nil
+}
+
+// strays finds items of tables, and entries of indexes, that don't exist. known are those that do; nil for a dropped table.
+func (r *Report) strays(snap kv.Reader, known map[uint32]map[uint8]bool) error {
+	all := keyspace.Tables()
+	it, err := snap.Scan(kv.Range{Start: all, End: keyspace.PrefixEnd(all)}, kv.ScanOpt{})
+	if err != nil {
+		return err
+	}
+	for it.Next() {
+		id, x := keyspace.TableID(it.Key()), keyspace.IndexID(it.Key())
+		indexes, ok := known[id]
+		switch {
+		case !ok:
+			r.problem("items of table id %d, which does not exist", id)
+		case indexes != nil && !indexes[x]:
+			r.problem("entries of index id %d of table id %d, which does not exist", x, id)
+		}
+		it.Seek(keyspace.PrefixEnd(keyspace.AppendIndexPrefix(nil, id, x)))
+	}
+	return it.Close()
+}

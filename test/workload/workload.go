@@ -1,0 +1,249 @@
+// Package workload writes to a server in ways whose outcome can be told after a crash: what was acknowledged must be there,
+// what was not may be there or not, but wholly.
+package workload
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// Call sends a request. Its error says that the outcome is not known: the connection broke, or the server said so (5xx).
+type Call func(operation, body string) (status int, answer []byte, err error)
+
+// Load is a set of writers. Each has items of its own, and all add to one counter.
+type Load struct {
+	writers []*writer
+
+	mu          sync.Mutex
+	added, sent int // to the counter: acknowledged, and sent
+	total       int // writes that were acknowledged
+}
+
+// writer knows, for each of its items, what it must hold.
+type writer struct {
+	load  *Load
+	name  string
+	i     int
+	items map[string]*item
+}
+
+// item is the last value that was acknowledged, 0 for no item, and the one that was sent and of which nothing was heard.
+type item struct {
+	acknowledged, sent int
+	unknown            bool
+}
+
+const table = "crash"
+
+const createTable = `{"TableName":"` + table + `","BillingMode":"PAY_PER_REQUEST",` +
+	`"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"},{"AttributeName":"g","AttributeType":"N"},{"AttributeName":"v","AttributeType":"N"}],` +
+	`"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}],"GlobalSecondaryIndexes":[` +
+	`{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"},{"AttributeName":"v","KeyType":"RANGE"}],"Projection":{"ProjectionType":"ALL"}},` +
+	`{"IndexName":"by-v","KeySchema":[{"AttributeName":"v","KeyType":"HASH"}],"Projection":{"ProjectionType":"KEYS_ONLY"}}]}`
+
+// New returns a load of n writers.
+func New(n int) *Load {
+	l := &Load{}
+	for i := range n {
+		l.writers = append(l.writers, &writer{load: l, name: fmt.Sprintf("w%d", i), items: map[string]*item{}})
+	}
+	return l
+}
+
+// Setup makes the table.
+func (l *Load) Setup(call Call) error {
+	status, answer, err := call("CreateTable", createTable)
+	if err == nil && status != 200 {
+		err = fmt.Errorf("CreateTable: %d %s", status, answer)
+	}
+	return err
+}
+
+// Acknowledged returns how many writes were acknowledged so far.
+func (l *Load) Acknowledged() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.total
+}
+
+// Run lets all writers write until the outcome of one of their writes is not known, or until stop is closed. It returns an
+// error if a write is refused that must not be.
+func (l *Load) Run(call Call, stop <-chan struct{}) error {
+	errs := make(chan error, len(l.writers))
+	for _, w := range l.writers {
+		go func() { errs <- w.run(call, stop) }()
+	}
+	var err error
+	for range l.writers {
+		if e := <-errs; e != nil {
+			err = e
+		}
+	}
+	return err
+}
+
+func (w *writer) run(call Call, stop <-chan struct{}) error {
+	for {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		w.i++
+		known, err := w.step(call)
+		if err != nil || !known {
+			return err
+		}
+	}
+}
+
+// step does one write.
+func (w *writer) step(call Call) (known bool, err error) {
+	i := w.i
+	row := func(id string) string {
+		return fmt.Sprintf(`{"id":{"S":"%s"},"v":{"N":"%d"},"g":{"N":"%d"},"pad":{"S":"%s"}}`, id, i, i%5, strings.Repeat("x", i*37%900))
+	}
+	id := func(kind string) string { return kind + "-" + w.name }
+	switch i % 6 {
+	case 0:
+		return w.write(call, "PutItem", fmt.Sprintf(`{"TableName":"%s","Item":%s}`, table, row(id("put"))), i, id("put"))
+	case 1:
+		put := func(id string) string {
+			return fmt.Sprintf(`{"Put":{"TableName":"%s","Item":%s}}`, table, row(id))
+		}
+		return w.write(call, "TransactWriteItems", `{"TransactItems":[`+put(id("left"))+`,`+put(id("right"))+`]}`, i, id("left"), id("right"))
+	case 2:
+		return w.count(call)
+	case 3:
+		// Optimistic locking: the condition holds, since nobody else writes the item and its value is known.
+		condition := `attribute_not_exists(id)`
+		if old := w.item(id("lock")).acknowledged; old != 0 {
+			condition = `v = :old`
+		}
+		body := fmt.Sprintf(`{"TableName":"%s","Key":{"id":{"S":"%s"}},"UpdateExpression":"SET v = :v, g = :g","ConditionExpression":"%s","ExpressionAttributeValues":{":v":{"N":"%d"},":g":{"N":"%d"}`,
+			table, id("lock"), condition, i, i%5)
+		if strings.Contains(condition, ":old") {
+			body += fmt.Sprintf(`,":old":{"N":"%d"}`, w.item(id("lock")).acknowledged)
+		}
+		return w.write(call, "UpdateItem", body+`}}`, i, id("lock"))
+	case 4:
+		var puts []string
+		var ids []string
+		for n := range 5 {
+			ids = append(ids, id(fmt.Sprint("batch", n)))
+			puts = append(puts, `{"PutRequest":{"Item":`+row(ids[n])+`}}`)
+		}
+		// Each item of a batch is a write of its own.
+		return w.write(call, "BatchWriteItem", `{"RequestItems":{"`+table+`":[`+strings.Join(puts, ",")+`]}}`, i, ids...)
+	default:
+		return w.write(call, "DeleteItem", fmt.Sprintf(`{"TableName":"%s","Key":{"id":{"S":"%s"}}}`, table, id("batch0")), 0, id("batch0"))
+	}
+}
+
+func (w *writer) item(id string) *item {
+	it := w.items[id]
+	if it == nil {
+		it = &item{}
+		w.items[id] = it
+	}
+	return it
+}
+
+// write sends a write that gives the items the value.
+func (w *writer) write(call Call, operation, body string, value int, ids ...string) (known bool, err error) {
+	status, answer, err := call(operation, body)
+	if err != nil {
+		for _, id := range ids {
+			it := w.item(id)
+			it.sent, it.unknown = value, true
+		}
+		return false, nil
+	}
+	if status != 200 {
+		return true, fmt.Errorf("%s: %d %s", operation, status, answer)
+	}
+	for _, id := range ids {
+		w.item(id).acknowledged = value
+	}
+	w.load.mu.Lock()
+	w.load.total++
+	w.load.mu.Unlock()
+	return true, nil
+}
+
+// count adds one to the counter that all writers share.
+func (w *writer) count(call Call) (known bool, err error) {
+	l := w.load
+	l.mu.Lock()
+	l.sent++
+	l.mu.Unlock()
+	status, answer, err := call("UpdateItem", `{"TableName":"`+table+`","Key":{"id":{"S":"counter"}},"UpdateExpression":"ADD n :one","ExpressionAttributeValues":{":one":{"N":"1"}}}`)
+	switch {
+	case err != nil:
+		return false, nil
+	case status != 200:
+		return true, fmt.Errorf("UpdateItem: %d %s", status, answer)
+	}
+	l.mu.Lock()
+	l.added++
+	l.total++
+	l.mu.Unlock()
+	return true, nil
+}
+
+// Check compares what the server has now with what it must have, and takes it as the new state.
+func (l *Load) Check(call Call) error {
+	have := map[string]map[string]struct{ S, N string }{}
+	start := ""
+	for {
+		status, answer, err := call("Scan", `{"TableName":"`+table+`","ConsistentRead":true`+start+`}`)
+		if err != nil || status != 200 {
+			return fmt.Errorf("Scan: %d %s %w", status, answer, err)
+		}
+		var page struct {
+			Items            []map[string]struct{ S, N string }
+			LastEvaluatedKey json.RawMessage
+		}
+		if err := json.Unmarshal(answer, &page); err != nil {
+			return err
+		}
+		for _, it := range page.Items {
+			have[it["id"].S] = it
+		}
+		if page.LastEvaluatedKey == nil {
+			break
+		}
+		start = `,"ExclusiveStartKey":` + string(page.LastEvaluatedKey)
+	}
+	value := func(id, attribute string) int {
+		n, _ := strconv.Atoi(have[id][attribute].N) // 0 if there is none
+		return n
+	}
+	if n := value("counter", "n"); n < l.added || n > l.sent {
+		return fmt.Errorf("the counter is %d; %d additions were acknowledged, %d sent", n, l.added, l.sent)
+	}
+	l.added, l.sent = value("counter", "n"), value("counter", "n")
+	known := map[string]bool{"counter": true}
+	for _, w := range l.writers {
+		if left, right := value("left-"+w.name, "v"), value("right-"+w.name, "v"); left != right {
+			return fmt.Errorf("a transaction of %s is half there: %d and %d", w.name, left, right)
+		}
+		for id, it := range w.items {
+			known[id] = true
+			v := value(id, "v")
+			if v != it.acknowledged && !(it.unknown && v == it.sent) {
+				return fmt.Errorf("%s is %d; %d was acknowledged, %d sent and not acknowledged (%v)", id, v, it.acknowledged, it.sent, it.unknown)
+			}
+			*it = item{acknowledged: v}
+		}
+	}
+	for id := range have {
+		if !known[id] {
+			return fmt.Errorf("item %s was never written", id)
+		}
+	}
+	return nil
+}
