@@ -270,7 +270,7 @@ func Verify(ctx context.Context, dataDir string, log *slog.Logger) (*Verificatio
 	if _, err := os.Stat(filepath.Join(dataDir, formatFile)); err != nil {
 		return nil, fmt.Errorf("%s is no data directory: %w", dataDir, err)
 	}
-	if err := checkFormat(dataDir); err != nil {
+	if err := checkFormat(vfs.Default, dataDir); err != nil {
 		return nil, err
 	}
 	store, err := openPebble(dataDir, pebblekv.Options{ReadOnly: true, Logger: log})
@@ -295,7 +295,10 @@ func openStore(opt *Options) (kv.Store, error) {
 	if opt.InMemory {
 		return pebblekv.Open(po)
 	}
-	if err := checkFormat(opt.DataDir); err != nil {
+	if po.FS == nil {
+		po.FS = vfs.Default
+	}
+	if err := checkFormat(po.FS, opt.DataDir); err != nil {
 		return nil, err
 	}
 	return openPebble(opt.DataDir, po)
@@ -328,16 +331,20 @@ func durability(text string, po *pebblekv.Options) error {
 }
 
 // checkFormat makes the data directory if it is missing, and refuses one that a newer Stator wrote.
-func checkFormat(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+func checkFormat(fs vfs.FS, dir string) error {
+	if err := pebblekv.MkdirAll(fs, dir); err != nil {
 		return err
 	}
-	file := filepath.Join(dir, formatFile)
-	raw, err := os.ReadFile(file)
+	file := fs.PathJoin(dir, formatFile)
+	f, err := fs.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return writeFormat(dir, file)
+		return writeFormat(fs, dir, file)
 	}
 	if err != nil {
+		return err
+	}
+	raw, err := io.ReadAll(f)
+	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	version, err := strconv.Atoi(strings.TrimSpace(string(raw)))
@@ -351,15 +358,18 @@ func checkFormat(dir string) error {
 }
 
 // writeFormat writes the version such that a crash leaves either none or the whole of it.
-func writeFormat(dir, file string) error {
-	tmp, err := os.CreateTemp(dir, formatFile+".*")
+func writeFormat(fs vfs.FS, dir, file string) error {
+	tmp := file + ".new"
+	f, err := fs.Create(tmp, "stator-format")
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(tmp, keyspace.FormatVersion)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err != nil {
+	_, err = fmt.Fprintln(f, keyspace.FormatVersion)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(tmp.Name(), file)
+	if err := fs.Rename(tmp, file); err != nil {
+		return err
+	}
+	return pebblekv.SyncDir(fs, dir)
 }

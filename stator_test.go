@@ -65,10 +65,11 @@ func (d *db) call(operation string, in any) (map[string]any, error) {
 	return d.raw(operation, body, nil)
 }
 
-func (d *db) raw(operation string, body []byte, header map[string]string) (map[string]any, error) {
+// send sends a request and returns the answer as it is.
+func (d *db) send(operation string, body []byte, header map[string]string) (status int, answer []byte, err error) {
 	req, err := http.NewRequest("POST", d.URL(), bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	req.Header.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
 	req.Header.Set("X-Amz-Date", "20260101T000000Z")
@@ -78,19 +79,24 @@ func (d *db) raw(operation string, body []byte, header map[string]string) (map[s
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
+	answer, err = io.ReadAll(res.Body)
+	return res.StatusCode, answer, err
+}
+
+func (d *db) raw(operation string, body []byte, header map[string]string) (map[string]any, error) {
+	status, raw, err := d.send(operation, body, header)
 	if err != nil {
 		return nil, err
 	}
 	var out map[string]any
 	if err := json.Unmarshal(raw, &out); err != nil {
-		return nil, fmt.Errorf("%d %q: %w", res.StatusCode, raw, err)
+		return nil, fmt.Errorf("%d %q: %w", status, raw, err)
 	}
-	if res.StatusCode != 200 {
-		e := &apiError{status: res.StatusCode, body: raw}
+	if status != 200 {
+		e := &apiError{status: status, body: raw}
 		e.kind, _ = out["__type"].(string)
 		_, e.kind, _ = strings.Cut(e.kind, "#")
 		if e.message, _ = out["message"].(string); e.message == "" {
@@ -190,6 +196,7 @@ func project(it obj, names ...string) obj {
 // checkIndexes compares the indexes of an indexedTable with its items, and the description's counts with both.
 func (d *db) checkIndexes(table string, want []obj) {
 	d.t.Helper()
+	d.checkConsistent()
 	var byL, byG, byH []obj
 	for _, it := range want {
 		if it["l"] != nil {

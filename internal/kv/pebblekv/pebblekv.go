@@ -97,7 +97,7 @@ func Open(opt Options) (*Store, error) {
 	} else if opt.FS == nil {
 		opt.FS = vfs.Default
 	}
-	if err := opt.FS.MkdirAll(opt.Dir, 0o755); err != nil {
+	if err := MkdirAll(opt.FS, opt.Dir); err != nil {
 		return nil, err
 	}
 	// Pebble would say only "resource temporarily unavailable".
@@ -122,6 +122,40 @@ func Open(opt Options) (*Store, error) {
 		go s.watch()
 	}
 	return s, nil
+}
+
+// MkdirAll makes a directory, and its parents if they are missing, such that they are still there after a crash.
+func MkdirAll(fs vfs.FS, dir string) error {
+	var parents []string // of directories to be made
+	for at := dir; at != ""; {
+		if _, err := fs.Stat(at); err == nil {
+			break
+		}
+		parent := fs.PathDir(at)
+		if parent == at {
+			break
+		}
+		parents = append(parents, parent)
+		at = parent
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, parent := range parents {
+		if err := SyncDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SyncDir makes the names in a directory durable.
+func SyncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // open opens the database; the caller is alone.
