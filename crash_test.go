@@ -79,6 +79,9 @@ func TestCrash(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Logf("%d crashes, %d writes acknowledged, none lost", *crashes, l.Acknowledged())
 }

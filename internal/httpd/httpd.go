@@ -301,7 +301,7 @@ func (s *Server) clientError(c *fasthttp.RequestCtx, err error) *awserr.Error {
 		e = awserr.Internal(err)
 	}
 	if cause := e.Unwrap(); cause != nil {
-		s.opt.Logger.Error("request failed", "target", string(c.Request.Header.Peek("X-Amz-Target")), "error", cause)
+		s.opt.Logger.Error("request failed", "target", string(c.Request.Header.Peek("X-Amz-Target")), "error", cause.Error())
 	}
 	return e
 }

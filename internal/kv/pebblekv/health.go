@@ -18,6 +18,8 @@ type health struct {
 	log atomic.Pointer[error]
 	// background is why memtables can't be flushed; Pebble tries again and again.
 	background atomic.Pointer[error]
+	// flush is what the last flush said that did not succeed.
+	flush atomic.Pointer[error]
 	// full is set while the disk has less free space than Options.MinFree.
 	full atomic.Bool
 }
@@ -25,7 +27,7 @@ type health struct {
 // fail records that the log could not be written or synced. Whether the commit survives is not known.
 func (h *health) fail(log *slog.Logger, err error) error {
 	if h.log.CompareAndSwap(nil, &err) {
-		log.Error("the write-ahead log can't be written: read-only until the disk works again", "error", err)
+		log.Error("the write-ahead log can't be written: read-only until the disk works again", "error", err.Error())
 	}
 	return fmt.Errorf("%w: %w", kv.ErrUndetermined, err)
 }
@@ -51,20 +53,25 @@ func (s *Store) writable() error {
 // listener hears of what Pebble does in the background.
 func (h *health) listener(log *slog.Logger) *pebble.EventListener {
 	return &pebble.EventListener{
+		// A flush ends with an error also if there was nothing to flush; only failures go to BackgroundError as well, as do
+		// those of compactions, without which the store can live.
 		FlushEnd: func(info pebble.FlushInfo) {
-			switch {
-			case info.Err != nil && !errors.Is(info.Err, pebble.ErrClosed):
-				if h.background.Swap(&info.Err) == nil {
-					log.Error("memtables can't be flushed: read-only until the disk works again", "error", info.Err)
-				}
-			case info.Err == nil && h.background.Swap(nil) != nil:
+			if info.Err != nil {
+				h.flush.Store(&info.Err)
+			} else if h.background.Swap(nil) != nil {
 				log.Info("memtables are flushed again")
 			}
 		},
-		BackgroundError: func(err error) { log.Error("background work of the storage engine failed", "error", err) },
+		BackgroundError: func(err error) {
+			if last := h.flush.Load(); last == nil || !errors.Is(err, *last) {
+				log.Error("background work of the storage engine failed", "error", err.Error())
+			} else if h.background.Swap(&err) == nil {
+				log.Error("memtables can't be flushed: read-only until the disk works again", "error", err.Error())
+			}
+		},
 		// The read that met it fails, and with it the request; everything else can be served.
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
-			log.Error("corrupted data on disk", "file", info.Path, "from", info.Bounds.Start, "error", info.Details)
+			log.Error("corrupted data on disk", "file", info.Path, "from", info.Bounds.Start, "error", info.Details.Error())
 		},
 		DiskSlow: func(info pebble.DiskSlowInfo) {
 			log.Warn("the disk is slow", "file", info.Path, "duration", info.Duration)
@@ -89,6 +96,9 @@ func (s *Store) watch() {
 		s.checkSpace()
 		if s.health.log.Load() != nil && s.probe() == nil {
 			s.reopen()
+		}
+		if s.health.background.Load() != nil && s.probe() == nil {
+			s.flush()
 		}
 	}
 }
@@ -121,6 +131,17 @@ func (s *Store) probe() error {
 	return errors.Join(err, f.Sync(), f.Close(), s.opt.FS.Remove(name))
 }
 
+// flush flushes the memtables, which failed before.
+func (s *Store) flush() {
+	if s.use() != nil {
+		return
+	}
+	defer s.mu.RUnlock()
+	if s.db.Flush() == nil && s.health.background.Swap(nil) != nil {
+		s.opt.Logger.Info("memtables are flushed again")
+	}
+}
+
 // reopen closes the database and opens it again, which reads the log as far as it was written. It is called again later if
 // it fails.
 func (s *Store) reopen() {
@@ -128,14 +149,21 @@ func (s *Store) reopen() {
 	defer s.mu.Unlock()
 	if s.db != nil {
 		if err := s.db.Close(); err != nil {
-			s.opt.Logger.Info("closed the database whose log failed", "error", err)
+			s.opt.Logger.Info("closed the database whose log failed", "error", err.Error())
 		}
 		s.db = nil
 	}
 	s.rows.clear()
 	s.pending.forget()
-	if err := s.open(); err != nil {
-		s.opt.Logger.Error("the database can't be opened again yet", "error", err)
+	// Pebble panics if opening fails when a compaction has begun. So the log is read and a new one begun without
+	// compactions first, which finds out whether the disk really works.
+	err := s.open(true)
+	if err == nil {
+		err = errors.Join(s.db.Close(), s.open(false))
+	}
+	if err != nil {
+		s.db = nil
+		s.opt.Logger.Error("the database can't be opened again yet", "error", err.Error())
 		return
 	}
 	s.health.log.Store(nil)

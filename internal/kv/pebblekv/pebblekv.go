@@ -67,6 +67,8 @@ type Store struct {
 	rows    *rowCache
 	pending pending
 	health  health
+	// gate is held shared while a batch is applied; see logFailed.
+	gate sync.RWMutex
 
 	views sync.Pool
 	stop  chan struct{}
@@ -109,7 +111,7 @@ func Open(opt Options) (*Store, error) {
 	if opt.Sync {
 		s.write = pebble.Sync
 	}
-	if err := s.open(); err != nil {
+	if err := s.open(false); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	if opt.Interval > 0 {
@@ -158,15 +160,16 @@ func SyncDir(fs vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// open opens the database; the caller is alone.
-func (s *Store) open() error {
+// open opens the database; the caller is alone. quiet does no work in the background.
+func (s *Store) open(quiet bool) error {
 	cache := pebble.NewCache(max(minBlockCache, s.opt.Cache-s.opt.Cache/8-2*memTableSize))
 	defer cache.Unref()
 	po := &pebble.Options{
 		Cache:                       cache,
-		FS:                          s.opt.FS,
+		FS:                          &logWatch{s.opt.FS, s},
 		Lock:                        s.lock,
 		ReadOnly:                    s.opt.ReadOnly,
+		DisableAutomaticCompactions: quiet,
 		DisableWAL:                  s.opt.Dir == "",
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                memTableSize,

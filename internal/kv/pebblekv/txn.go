@@ -249,6 +249,11 @@ func (s *Store) commitSynced(b *pebble.Batch, keys []written, release func()) er
 
 // apply makes a batch visible. With pebble.Sync the caller must call the batch's SyncWait.
 func (s *Store) apply(b *pebble.Batch, opt *pebble.WriteOptions) (err error) {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if failed := s.health.log.Load(); failed != nil {
+		return fmt.Errorf("%w: %w", kv.ErrUnavailable, *failed)
+	}
 	defer func() {
 		// Pebble leaves its commit pipeline locked where it panics: no later write would ever return.
 		if p := recover(); p != nil {
