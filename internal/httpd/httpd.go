@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -100,7 +99,7 @@ func (s *Server) Handle(c *fasthttp.RequestCtx) { s.handle(c) }
 
 // Serve answers requests of the listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	go s.conns.reap(s.ctx.Done(), time.NewTicker(idleTick), int64(idleTimeout/idleTick))
+	go s.conns.reap(s.ctx.Done(), s.load.limits.Idle)
 	return s.http.Serve(l)
 }
 

@@ -10,14 +10,12 @@ import (
 )
 
 const (
-	// idleTimeout is how long a client may take to begin and send a request, or to receive the answer, give or take a tick.
-	idleTimeout = 2 * time.Minute
-	idleTick    = 10 * time.Second
 	// maxHeaders is the largest size of a request's headers in bytes; session tokens take some.
 	maxHeaders = 16 << 10
 	// largeBody is the size in bytes from which request bodies are counted one by one.
 	largeBody = 1 << 20
 
+	defaultIdle        = 2 * time.Minute
 	defaultConnections = 20_000
 	defaultInFlight    = 4096
 	defaultBodies      = 256 << 20
@@ -31,6 +29,9 @@ type Limits struct {
 	InFlight int
 	// Bodies is the bytes of request bodies over 1 MB being read or executed; 0 for 256 MB.
 	Bodies int64
+	// Idle is how long a client may take to begin and send a request, or to receive the answer, give or take a tenth; 0 for
+	// two minutes.
+	Idle time.Duration
 }
 
 func (l Limits) orDefaults() Limits {
@@ -42,6 +43,9 @@ func (l Limits) orDefaults() Limits {
 	}
 	if l.Bodies == 0 {
 		l.Bodies = defaultBodies
+	}
+	if l.Idle == 0 {
+		l.Idle = defaultIdle
 	}
 	return l
 }
@@ -125,8 +129,10 @@ func (cs *connections) moved(c net.Conn) {
 	}
 }
 
-// reap closes, every tick, connections that have not moved for the timeout, until stop is closed.
-func (cs *connections) reap(stop <-chan struct{}, tick *time.Ticker, timeout int64) {
+// reap closes connections that have not moved for the timeout, until stop is closed.
+func (cs *connections) reap(stop <-chan struct{}, timeout time.Duration) {
+	const ticks = 10 // in a timeout
+	tick := time.NewTicker(timeout / ticks)
 	defer tick.Stop()
 	for {
 		select {
@@ -136,7 +142,7 @@ func (cs *connections) reap(stop <-chan struct{}, tick *time.Ticker, timeout int
 		}
 		now := cs.now.Add(1)
 		cs.open.Range(func(c, p any) bool {
-			if now-p.(*progress).last.Load() > timeout {
+			if now-p.(*progress).last.Load() > ticks {
 				_ = c.(net.Conn).Close() // its reader or writer finds it closed
 			}
 			return true

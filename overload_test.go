@@ -1,0 +1,155 @@
+package stator
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/statordb/stator/internal/httpd"
+	"github.com/statordb/stator/internal/kv"
+)
+
+// heldStore holds transactions back until release is closed, and says in entered that one has come.
+type heldStore struct {
+	kv.Store
+	entered chan struct{}
+	release chan struct{}
+}
+
+func (s heldStore) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
+	if opt.Hint != nil && strings.Contains(string(opt.Hint[0]), "held") {
+		s.entered <- struct{}{}
+		<-s.release
+	}
+	return s.Store.Begin(ctx, opt)
+}
+
+func smallTable(name string) obj {
+	return obj{"TableName": name, "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")}}
+}
+
+// TestTooManyRequests: past the limit a request is refused at once, with an error that SDKs retry.
+func TestTooManyRequests(t *testing.T) {
+	held := heldStore{entered: make(chan struct{}, 2), release: make(chan struct{})}
+	d := open(t, Options{limits: httpd.Limits{InFlight: 2}, wrap: func(s kv.Store) kv.Store { held.Store = s; return held }})
+	d.must("CreateTable", smallTable("load"))
+	put := func(i int) error {
+		_, err := d.call("PutItem", obj{"TableName": "load", "Item": obj{"id": s(fmt.Sprint("held", i))}})
+		return err
+	}
+	done := make(chan error, 2)
+	for i := range 2 {
+		go func() { done <- put(i) }()
+		<-held.entered
+	}
+	var refused *apiError
+	if err := put(3); !errors.As(err, &refused) || refused.status != 503 {
+		t.Errorf("a third request: %v", err)
+	}
+	close(held.release)
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	d.must("ListTables", obj{})
+}
+
+func dial(t *testing.T, d *db) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(d.URL(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// TestTooManyConnections: one connection more than the limit is answered and closed, and a place that becomes free is used.
+func TestTooManyConnections(t *testing.T) {
+	d := open(t, Options{limits: httpd.Limits{Connections: 2}})
+	ask := func(c net.Conn) int {
+		fmt.Fprintf(c, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			return 0
+		}
+		defer res.Body.Close()
+		_, _ = io.Copy(io.Discard, res.Body)
+		return res.StatusCode
+	}
+	first, second := dial(t, d), dial(t, d)
+	if a, b := ask(first), ask(second); a != 200 || b != 200 {
+		t.Fatal(a, b)
+	}
+	if status := ask(dial(t, d)); status != 503 && status != 0 {
+		t.Errorf("a third connection: %d", status)
+	}
+	first.Close()
+	eventually(t, "a place that became free", func() bool { return ask(dial(t, d)) == 200 })
+}
+
+// TestTooManyBodies: large bodies are refused before they are read while others take up the memory meant for them.
+func TestTooManyBodies(t *testing.T) {
+	d := open(t, Options{limits: httpd.Limits{Bodies: 3 << 20}})
+	d.must("CreateTable", smallTable("load"))
+	body := `{"TableName":"load","Item":{"id":{"S":"x"}},"Comment":"` + strings.Repeat("x", 2<<20) + `"}`
+	head := fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nX-Amz-Target: DynamoDB_20120810.PutItem\r\nX-Amz-Date: 20260101T000000Z\r\n"+
+		"Authorization: AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00\r\nContent-Length: %d\r\n\r\n", len(body))
+	slow := dial(t, d)
+	if _, err := io.WriteString(slow, head+body[:1<<20]); err != nil {
+		t.Fatal(err)
+	}
+	// The server has begun to read the first body when it refuses the second.
+	eventually(t, "a refusal", func() bool {
+		status, _, err := d.send("PutItem", []byte(body), nil)
+		// The connection is closed on a client that is still sending, which it may notice before it reads the answer.
+		return err != nil || status == 503
+	})
+	if _, err := io.WriteString(slow, body[1<<20:]); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(slow), nil)
+	if err != nil || res.StatusCode != 200 {
+		t.Fatal(res, err)
+	}
+	if status, answer, err := d.send("PutItem", []byte(body), nil); err != nil || status != 200 {
+		t.Errorf("afterwards: %d %s %v", status, answer, err)
+	}
+}
+
+// TestSlowClients: who begins a request and does not go on, or sends nothing at all, is disconnected.
+func TestSlowClients(t *testing.T) {
+	d := open(t, Options{limits: httpd.Limits{Idle: 50 * time.Millisecond}})
+	for _, begin := range []string{"", "POST / HTTP/1.1\r\nHost: h\r\nX-Slow: ", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc"} {
+		c := dial(t, d)
+		if _, err := io.WriteString(c, begin); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := io.ReadAll(c)
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			t.Errorf("%q: still connected", begin)
+		}
+	}
+}
+
+// TestHugeHeaders: headers have a limit of their own.
+func TestHugeHeaders(t *testing.T) {
+	d := open(t, Options{})
+	status, _, err := d.send("ListTables", []byte("{}"), map[string]string{"X-Large": strings.Repeat("x", 1<<20)})
+	if err == nil && status != 431 {
+		t.Errorf("1 MB of headers: %d", status)
+	}
+	d.must("ListTables", obj{})
+}
