@@ -7,7 +7,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/stator
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 LOCAL := $(BUILD)/dynamodb-local
 
-.PHONY: help build test lint unit race clients cross bench bench-go differential fuzz generate clean
+.PHONY: help build test lint unit race clients cross bench bench-go differential fuzz fuzz-save generate clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -57,13 +57,18 @@ bench: bin/stator $(LOCAL)/ok ## Requests per second against an empty HTTP handl
 bench-go: ## Time and allocations of the hot paths, from HTTP body to HTTP body.
 	go test -run '^$$' -bench . -benchmem .
 
-fuzz: ## Each fuzz target for a minute.
-	go test -run '^$$' -fuzz FuzzRequest -fuzztime 60s .
-	go test -run '^$$' -fuzz FuzzHeader -fuzztime 60s ./internal/auth
-	go test -run '^$$' -fuzz FuzzReadItem -fuzztime 60s ./internal/attribute
-	go test -run '^$$' -fuzz FuzzNumber -fuzztime 60s ./internal/attribute
-	go test -run '^$$' -fuzz FuzzExpressions -fuzztime 60s ./internal/expr
-	go test -run '^$$' -fuzz FuzzReader -fuzztime 60s ./internal/wirejson
+FUZZTIME ?= 60s
+FUZZ := FuzzRequest=. FuzzHeader=./internal/auth FuzzReadItem=./internal/attribute FuzzWellFormed=./internal/attribute \
+	FuzzNumber=./internal/attribute FuzzValueOrder=./internal/keyspace FuzzExpressions=./internal/expr FuzzReader=./internal/wirejson
+
+fuzz: ## Each fuzz target for FUZZTIME (a minute).
+	@for f in $(FUZZ); do echo "== $$f"; go test -run '^$$' -fuzz "^$${f%%=*}\$$" -fuzztime $(FUZZTIME) $${f#*=}; done
+
+fuzz-save: ## Keep the small inputs that fuzzing found in testdata, where `make test` runs them.
+	@for f in $(FUZZ); do \
+		found=$$(go env GOCACHE)/fuzz/$$(go list $${f#*=})/$${f%%=*}; to=$${f#*=}/testdata/fuzz/$${f%%=*}; \
+		if [ -d $$found ]; then mkdir -p $$to && find $$found -type f -size -2 | sort | head -150 | xargs -r cp -t $$to; fi; \
+	done
 
 generate: $(BUILD)/python/ok ## Write internal/api from botocore's model, and docs/compatibility.md's operation list.
 	$(BUILD)/python/bin/python -c "import botocore,gzip,pathlib; d=pathlib.Path(botocore.__file__).parent/'data/dynamodb/2012-08-10/service-2.json.gz'; pathlib.Path('$(BUILD)/service-2.json').write_bytes(gzip.decompress(d.read_bytes()))"

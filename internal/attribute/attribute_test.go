@@ -176,6 +176,9 @@ func FuzzReadItem(f *testing.F) {
 		if _, _, invalid := it.Invalid(); invalid {
 			return
 		}
+		if err := it.WellFormed(); err != nil {
+			t.Fatalf("%q decodes to %x: %v", text, it, err)
+		}
 		encoded := it.AppendJSON(nil)
 		again, err := read(string(encoded))
 		if err != nil {
@@ -188,6 +191,29 @@ func FuzzReadItem(f *testing.F) {
 }
 
 // FuzzNumber checks that canonical numbers are stable and keep their order in keys.
+// FuzzWellFormed checks bytes that may be anything; those that pass must be what their JSON decodes to.
+func FuzzWellFormed(f *testing.F) {
+	for _, s := range []string{`{}`, `{"a":{"S":"x"},"b":{"N":"-1.5"}}`, `{"a":{"L":[{"M":{"x":{"NULL":true}}},{"BS":["AQ==","Ag=="]}]}}`, `{"n":{"NS":["1","2"]},"s":{"SS":["a"]},"t":{"BOOL":true}}`} {
+		it, err := read(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add([]byte(it))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		it := Item(raw)
+		if it.WellFormed() != nil {
+			return
+		}
+		encoded := it.AppendJSON(nil)
+		if again, err := read(string(encoded)); err != nil {
+			t.Fatalf("%x encodes to %q, which does not decode: %v", raw, encoded, err)
+		} else if _, _, invalid := again.Invalid(); !invalid && !bytes.Equal(it, again) {
+			t.Fatalf("%x encodes to %q, which decodes to %x", raw, encoded, again)
+		}
+	})
+}
+
 func FuzzNumber(f *testing.F) {
 	f.Add("1", "2")
 	f.Add("-1E-130", "9.99E125")

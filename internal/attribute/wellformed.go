@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -70,6 +71,9 @@ func (c *cursor) fields(count, depth int) (size int, err error) {
 		if i > 0 && bytes.Compare(last, name) >= 0 {
 			return 0, fmt.Errorf("attribute %q stands behind %q", name, last)
 		}
+		if !utf8.Valid(name) {
+			return 0, fmt.Errorf("attribute name %q is not UTF-8", name)
+		}
 		last = name
 		n, err := c.value(depth)
 		if err != nil {
@@ -129,16 +133,28 @@ func (c *cursor) elements(tag Type, count, depth int) (size int, err error) {
 		return size, nil
 	}
 	element := map[Type]Type{TypeSS: TypeS, TypeNS: TypeN, TypeBS: TypeB}[tag]
+	var elems [][]byte
 	for range count {
 		text, err := c.text()
 		if err != nil {
 			return 0, err
 		}
+		elems = append(elems, text)
 		n, err := scalarSize(element, text)
 		if err != nil {
 			return 0, err
 		}
 		size += n
+	}
+	if count == 0 {
+		return 0, errors.New("empty set")
+	}
+	sorted := slices.Clone(elems)
+	sortElements(tag, sorted)
+	for i := range elems {
+		if !bytes.Equal(elems[i], sorted[i]) || i > 0 && bytes.Equal(elems[i], elems[i-1]) {
+			return 0, errors.New("set is not sorted, or has an element twice")
+		}
 	}
 	return size, nil
 }

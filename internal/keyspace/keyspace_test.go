@@ -43,3 +43,34 @@ func TestHashBounds(t *testing.T) {
 		t.Error("the hash space of an index reaches into the next index")
 	}
 }
+
+// FuzzValueOrder checks that keys sort as the values do, and that none is another's prefix, so that values in a row stay
+// apart.
+func FuzzValueOrder(f *testing.F) {
+	f.Add([]byte(""), []byte("a"), false)
+	f.Add([]byte("a\x00"), []byte("a\x00\x01"), false)
+	f.Add([]byte("-1.5"), []byte("1E125"), true)
+	f.Add([]byte("0.000000000000001"), []byte("-99999999999999999999999999999999999999"), true)
+	f.Fuzz(func(t *testing.T, a, b []byte, number bool) {
+		va, vb := attribute.Binary(a), attribute.Binary(b)
+		if number {
+			na, problemA := attribute.AppendNumber(nil, a)
+			nb, problemB := attribute.AppendNumber(nil, b)
+			if problemA != "" || problemB != "" {
+				return
+			}
+			va, vb = attribute.Number(string(na)), attribute.Number(string(nb))
+		}
+		want, ok := attribute.Compare(va, vb)
+		if !ok {
+			t.Fatalf("%q and %q can't be compared", a, b)
+		}
+		ka, kb := AppendValue(nil, va), AppendValue(nil, vb)
+		if got := bytes.Compare(ka, kb); got != want {
+			t.Fatalf("%q and %q: keys %x and %x compare %d, values %d", a, b, ka, kb, got, want)
+		}
+		if want != 0 && (bytes.HasPrefix(ka, kb) || bytes.HasPrefix(kb, ka)) {
+			t.Fatalf("%q and %q: key %x and %x: one begins with the other", a, b, ka, kb)
+		}
+	})
+}
