@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -17,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/keyspace"
@@ -233,97 +236,130 @@ func (d *db) checkIndexes(table string, want []obj) {
 	}
 }
 
-// TestModel runs random writes of every kind, restarts in between, and compares table, indexes and counts with a map.
+// modelOptions are the option sets under which the same operations must give the same answers. restart says that the data
+// survive.
+var modelOptions = []struct {
+	name    string
+	restart bool
+	options func(t *testing.T) Options
+}{
+	{"in memory", false, func(*testing.T) Options { return Options{} }},
+	{"sync", true, func(t *testing.T) Options { return Options{DataDir: t.TempDir()} }},
+	{"interval", true, func(t *testing.T) Options { return Options{DataDir: t.TempDir(), Durability: "interval:1ms"} }},
+	{"none", true, func(t *testing.T) Options { return Options{DataDir: t.TempDir(), Durability: "none"} }},
+	{"smallest cache", true, func(t *testing.T) Options {
+		return Options{DataDir: t.TempDir(), Durability: "none", Cache: 1 << 20, SharedNamespace: true}
+	}},
+	{"conflicts", true, func(t *testing.T) Options {
+		return Options{DataDir: "data", fs: vfs.NewMem(), wrap: func(s kv.Store) kv.Store { return slowStore{s} }}
+	}},
+}
+
+var modelSeeds = flag.Uint64("model-seeds", 2, "how many lists of operations TestModel runs")
+
+// TestModel runs lists of random operations of every kind under each option set, restarts in between, and compares answers,
+// table, indexes and counts with a map.
 func TestModel(t *testing.T) {
-	for seed := range uint64(3) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			r := rand.New(rand.NewPCG(seed, 9))
-			dir := t.TempDir()
-			d := open(t, Options{DataDir: dir, Durability: "none"})
-			d.must("CreateTable", indexedTable("model"))
-			state := map[string]obj{}
-			key := func() obj { return obj{"pk": s(fmt.Sprint("p", r.IntN(4))), "sk": n(r.IntN(6))} }
-			name := func(k obj) string { return fmt.Sprint(k["pk"], k["sk"]) }
-			random := func(k obj) obj {
-				it := obj{"pk": k["pk"], "sk": k["sk"]}
-				if r.IntN(3) > 0 {
-					it["l"] = n(r.IntN(5))
-				}
-				if r.IntN(3) > 0 {
-					it["g"] = s(fmt.Sprint("g", r.IntN(3)))
-				}
-				if r.IntN(3) > 0 {
-					it["h"] = n(r.IntN(3))
-				}
-				if r.IntN(2) > 0 {
-					it["v"] = s(strings.Repeat("v", r.IntN(20)))
-				}
-				return it
-			}
-			for step := range 300 {
-				k := key()
-				switch r.IntN(6) {
-				case 0, 1:
-					it := random(k)
-					d.must("PutItem", obj{"TableName": "model", "Item": it})
-					state[name(k)] = it
-				case 2:
-					d.must("DeleteItem", obj{"TableName": "model", "Key": k})
-					delete(state, name(k))
-				case 3:
-					d.must("UpdateItem", obj{"TableName": "model", "Key": k, "UpdateExpression": "SET h = :h REMOVE l",
-						"ExpressionAttributeValues": obj{":h": n(step % 3)}})
-					it := project(k, "pk", "sk")
-					for a, v := range state[name(k)] {
-						it[a] = v
-					}
-					it["h"] = n(step % 3)
-					delete(it, "l")
-					state[name(k)] = it
-				case 4:
-					var batch []obj
-					for _, sk := range r.Perm(6)[:3] {
-						k := obj{"pk": k["pk"], "sk": n(sk)}
-						if r.IntN(2) == 0 {
-							batch = append(batch, obj{"DeleteRequest": obj{"Key": k}})
-							delete(state, name(k))
-							continue
-						}
-						it := random(k)
-						batch = append(batch, obj{"PutRequest": obj{"Item": it}})
-						state[name(k)] = it
-					}
-					d.must("BatchWriteItem", obj{"RequestItems": obj{"model": batch}})
-				default:
-					other := obj{"pk": s("other"), "sk": n(r.IntN(3))}
-					it := random(other)
-					_, exists := state[name(k)]
-					_, err := d.call("TransactWriteItems", obj{"TransactItems": []obj{
-						{"Put": obj{"TableName": "model", "Item": it}},
-						{"Delete": obj{"TableName": "model", "Key": k, "ConditionExpression": "attribute_exists(pk)"}},
-					}})
-					if exists != (err == nil) {
-						t.Fatalf("step %d: item exists: %v, transaction: %v", step, exists, err)
-					}
-					if exists {
-						delete(state, name(k))
-						state[name(other)] = it
-					}
-				}
-				if step == 150 {
-					if err := d.Close(); err != nil {
-						t.Fatal(err)
-					}
-					d = open(t, Options{DataDir: dir, Durability: "none"})
-				}
-			}
-			var want []obj
-			for _, it := range state {
-				want = append(want, it)
-			}
-			d.checkIndexes("model", want)
-		})
+	for _, c := range modelOptions {
+		for seed := range *modelSeeds {
+			t.Run(fmt.Sprintf("%s/%d", c.name, seed), func(t *testing.T) { runModel(t, c.options(t), c.restart, seed) })
+		}
 	}
+}
+
+func runModel(t *testing.T, opt Options, restart bool, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 9))
+	d := open(t, opt)
+	d.must("CreateTable", indexedTable("model"))
+	// old checks what a write says that it replaced.
+	old := func(step int, answer obj, want obj) {
+		t.Helper()
+		got, _ := answer["Attributes"].(obj)
+		if !reflect.DeepEqual(sorted([]obj{got}), sorted([]obj{want})) {
+			t.Fatalf("step %d: the write replaced %v, want %v", step, got, want)
+		}
+	}
+	state := map[string]obj{}
+	key := func() obj { return obj{"pk": s(fmt.Sprint("p", r.IntN(4))), "sk": n(r.IntN(6))} }
+	name := func(k obj) string { return fmt.Sprint(k["pk"], k["sk"]) }
+	random := func(k obj) obj {
+		it := obj{"pk": k["pk"], "sk": k["sk"]}
+		if r.IntN(3) > 0 {
+			it["l"] = n(r.IntN(5))
+		}
+		if r.IntN(3) > 0 {
+			it["g"] = s(fmt.Sprint("g", r.IntN(3)))
+		}
+		if r.IntN(3) > 0 {
+			it["h"] = n(r.IntN(3))
+		}
+		if r.IntN(2) > 0 {
+			it["v"] = s(strings.Repeat("v", r.IntN(20)))
+		}
+		return it
+	}
+	for step := range 300 {
+		k := key()
+		switch r.IntN(6) {
+		case 0, 1:
+			it := random(k)
+			old(step, d.must("PutItem", obj{"TableName": "model", "Item": it, "ReturnValues": "ALL_OLD"}), state[name(k)])
+			state[name(k)] = it
+		case 2:
+			old(step, d.must("DeleteItem", obj{"TableName": "model", "Key": k, "ReturnValues": "ALL_OLD"}), state[name(k)])
+			delete(state, name(k))
+		case 3:
+			d.must("UpdateItem", obj{"TableName": "model", "Key": k, "UpdateExpression": "SET h = :h REMOVE l",
+				"ExpressionAttributeValues": obj{":h": n(step % 3)}})
+			it := project(k, "pk", "sk")
+			for a, v := range state[name(k)] {
+				it[a] = v
+			}
+			it["h"] = n(step % 3)
+			delete(it, "l")
+			state[name(k)] = it
+		case 4:
+			var batch []obj
+			for _, sk := range r.Perm(6)[:3] {
+				k := obj{"pk": k["pk"], "sk": n(sk)}
+				if r.IntN(2) == 0 {
+					batch = append(batch, obj{"DeleteRequest": obj{"Key": k}})
+					delete(state, name(k))
+					continue
+				}
+				it := random(k)
+				batch = append(batch, obj{"PutRequest": obj{"Item": it}})
+				state[name(k)] = it
+			}
+			d.must("BatchWriteItem", obj{"RequestItems": obj{"model": batch}})
+		default:
+			other := obj{"pk": s("other"), "sk": n(r.IntN(3))}
+			it := random(other)
+			_, exists := state[name(k)]
+			_, err := d.call("TransactWriteItems", obj{"TransactItems": []obj{
+				{"Put": obj{"TableName": "model", "Item": it}},
+				{"Delete": obj{"TableName": "model", "Key": k, "ConditionExpression": "attribute_exists(pk)"}},
+			}})
+			if exists != (err == nil) {
+				t.Fatalf("step %d: item exists: %v, transaction: %v", step, exists, err)
+			}
+			if exists {
+				delete(state, name(k))
+				state[name(other)] = it
+			}
+		}
+		if restart && r.IntN(100) == 0 {
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+			d = open(t, opt)
+		}
+	}
+	var want []obj
+	for _, it := range state {
+		want = append(want, it)
+	}
+	d.checkIndexes("model", want)
 }
 
 // TestConcurrentTransactions moves amounts between accounts from several goroutines: the sum never changes, in no

@@ -1,0 +1,205 @@
+// Package upgrade opens data directories that earlier versions saved.
+//
+// testdata has one archive for each format version, and what a client read from it when it was saved. A change of the format
+// needs a new version (keyspace.FormatVersion) and `go test ./test/upgrade -args -save`; archives are never replaced.
+package upgrade
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/statordb/stator"
+)
+
+var save = flag.Bool("save", false, "save a data directory of the current format, if there is none yet")
+
+// send sends a request that must succeed and returns the answer.
+func send(t *testing.T, s *stator.Server, operation, body string) string {
+	t.Helper()
+	req, err := http.NewRequest("POST", s.URL(), strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
+	req.Header.Set("X-Amz-Date", "20260101T000000Z")
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != 200 {
+		t.Fatalf("%s %s: %d %s %v", operation, body, res.StatusCode, answer, err)
+	}
+	return string(answer)
+}
+
+func open(t *testing.T, dir string) *stator.Server {
+	t.Helper()
+	s, err := stator.Open(stator.Options{DataDir: dir, Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// write fills a database with some of everything that a format version holds.
+func write(t *testing.T, dir string) {
+	s := open(t, dir)
+	send(t, s, "CreateTable", `{"TableName":"everything","BillingMode":"PROVISIONED","ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":5},
+		"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"},{"AttributeName":"sk","AttributeType":"N"},{"AttributeName":"l","AttributeType":"B"},{"AttributeName":"g","AttributeType":"S"},{"AttributeName":"h","AttributeType":"N"}],
+		"KeySchema":[{"AttributeName":"pk","KeyType":"HASH"},{"AttributeName":"sk","KeyType":"RANGE"}],
+		"LocalSecondaryIndexes":[{"IndexName":"by-l","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"},{"AttributeName":"l","KeyType":"RANGE"}],"Projection":{"ProjectionType":"ALL"}}],
+		"GlobalSecondaryIndexes":[
+			{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"},{"AttributeName":"h","KeyType":"HASH"},{"AttributeName":"sk","KeyType":"RANGE"}],"Projection":{"ProjectionType":"KEYS_ONLY"},"ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":5}},
+			{"IndexName":"by-h","KeySchema":[{"AttributeName":"h","KeyType":"HASH"}],"Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["s"]},"ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":5}}],
+		"Tags":[{"Key":"team","Value":"storage"}],"StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_AND_OLD_IMAGES"},"DeletionProtectionEnabled":true}`)
+	send(t, s, "CreateTable", `{"TableName":"dropped","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"id","AttributeType":"B"}],"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}]}`)
+	send(t, s, "PutItem", `{"TableName":"dropped","Item":{"id":{"B":"AAEC"}}}`)
+	item := func(pk string, sk int) string {
+		return fmt.Sprintf(`{"pk":{"S":"%s"},"sk":{"N":"%d"},"l":{"B":"AAH/"},"g":{"S":"g\u0000%d"},"h":{"N":"%d.5"},"s":{"S":"Grüße"},"n":{"N":"-1.2345678901234567890123456789012345678E-100"},"ss":{"SS":["a","b"]},"ns":{"NS":["1","-2"]},"bs":{"BS":["AQ==","Ag=="]},"m":{"M":{"x":{"L":[{"NULL":true},{"BOOL":false},{"S":""}]}}}}`,
+			pk, sk, sk%2, sk%3)
+	}
+	for i := range 20 {
+		send(t, s, "PutItem", `{"TableName":"everything","Item":`+item(fmt.Sprintf("p\\u0000%d", i%3), i-10)+`}`)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// What was in the log goes into tables now; what follows stays in the log.
+	s = open(t, dir)
+	send(t, s, "DeleteTable", `{"TableName":"dropped"}`)
+	send(t, s, "UpdateItem", `{"TableName":"everything","Key":{"pk":{"S":"p\u00000"},"sk":{"N":"-10"}},"UpdateExpression":"REMOVE l, g SET h = :h","ExpressionAttributeValues":{":h":{"N":"9"}}}`)
+	send(t, s, "TransactWriteItems", `{"ClientRequestToken":"token","TransactItems":[{"Put":{"TableName":"everything","Item":`+item("late", 1)+`}},{"Delete":{"TableName":"everything","Key":{"pk":{"S":"p\u00001"},"sk":{"N":"-9"}}}}]}`)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// read returns all that a client can see.
+func read(t *testing.T, dir string) string {
+	s := open(t, dir)
+	var out strings.Builder
+	for _, r := range [][2]string{
+		{"ListTables", `{}`},
+		{"DescribeTable", `{"TableName":"everything"}`},
+		{"ListTagsOfResource", `{"ResourceArn":"arn:aws:dynamodb:us-east-1:000000000000:table/everything"}`},
+		{"Scan", `{"TableName":"everything"}`},
+		{"Scan", `{"TableName":"everything","IndexName":"by-l"}`},
+		{"Scan", `{"TableName":"everything","IndexName":"by-g"}`},
+		{"Scan", `{"TableName":"everything","IndexName":"by-h"}`},
+		{"Query", `{"TableName":"everything","KeyConditionExpression":"pk = :p AND sk < :s","ExpressionAttributeValues":{":p":{"S":"p\u00002"},":s":{"N":"5"}}}`},
+	} {
+		fmt.Fprintf(&out, "%s %s\n%s\n", r[0], r[1], send(t, s, r[0], r[1]))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestUpgrade(t *testing.T) {
+	current := t.TempDir()
+	write(t, current)
+	raw, err := os.ReadFile(filepath.Join(current, "FORMAT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest := filepath.Join("testdata", "format-"+strings.TrimSpace(string(raw)))
+	if _, err := os.Stat(newest + ".tar.gz"); *save && errors.Is(err, fs.ErrNotExist) {
+		if err := pack(current, newest+".tar.gz"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(newest+".txt", []byte(read(t, current)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if err != nil {
+		t.Errorf("no data directory of the current format is saved: %v", err)
+	}
+	archives, err := filepath.Glob("testdata/*.tar.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, archive := range archives {
+		t.Run(filepath.Base(archive), func(t *testing.T) {
+			dir := t.TempDir()
+			if err := unpack(archive, dir); err != nil {
+				t.Fatal(err)
+			}
+			want, err := os.ReadFile(strings.TrimSuffix(archive, ".tar.gz") + ".txt")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := read(t, dir); got != string(want) {
+				t.Errorf("reads\n%s\nwant\n%s", got, want)
+			}
+			v, err := stator.Verify(context.Background(), dir, nil)
+			if err != nil || len(v.Problems) > 0 {
+				t.Errorf("%v %v", v, err)
+			}
+			// It can still be written.
+			s := open(t, dir)
+			send(t, s, "PutItem", `{"TableName":"everything","Item":{"pk":{"S":"new"},"sk":{"N":"1"}}}`)
+		})
+	}
+}
+
+func pack(dir, archive string) error {
+	var buf bytes.Buffer
+	z := gzip.NewWriter(&buf)
+	w := tar.NewWriter(z)
+	if err := w.AddFS(os.DirFS(dir)); err != nil {
+		return err
+	}
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
+		return err
+	}
+	return os.WriteFile(archive, buf.Bytes(), 0o644)
+}
+
+func unpack(archive, dir string) error {
+	f, err := os.Open(archive)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return err
+	}
+	for r := tar.NewReader(z); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		name := filepath.Join(dir, filepath.FromSlash(h.Name))
+		if h.FileInfo().IsDir() {
+			err = os.MkdirAll(name, 0o755)
+		} else if err = os.MkdirAll(filepath.Dir(name), 0o755); err == nil {
+			var raw []byte
+			if raw, err = io.ReadAll(r); err == nil {
+				err = os.WriteFile(name, raw, 0o644)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
