@@ -7,7 +7,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/stator
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 LOCAL := $(BUILD)/dynamodb-local
 
-.PHONY: help build test lint unit race clients cross bench bench-go differential fuzz fuzz-save generate clean
+.PHONY: help build test lint unit race clients cross bench bench-quick bench-growth bench-go differential reliability fuzz fuzz-save generate clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -50,9 +50,29 @@ $(LOCAL)/ok: test/differential/pom.xml
 differential: bin/stator $(LOCAL)/ok ## Random requests against Stator and DynamoDB Local, answers compared.
 	go run ./test/differential -stator bin/stator -local-classpath '$(LOCAL)/lib/*'
 
-bench: bin/stator $(LOCAL)/ok ## Requests per second against an empty HTTP handler and DynamoDB Local.
-	go build -o bin/bench ./test/bench
-	bin/bench -stator bin/stator -local-classpath '$(LOCAL)/lib/*'
+# The peers of the benchmark, from their package registries.
+PEERS := $(BUILD)/peers
+$(PEERS)/ok:
+	mkdir -p $(PEERS)
+	npm install --silent --no-fund --no-audit --prefix $(PEERS) dynalite@4
+	python3 -m venv $(PEERS)/moto && $(PEERS)/moto/bin/pip install -q --disable-pip-version-check 'moto[server,dynamodb]'
+	cargo install --quiet --locked dynoxide-rs --root $(PEERS)/dynoxide
+	touch $@
+
+bin/bench: $(shell find test/bench test/process -name '*.go') go.mod
+	go build -o $@ ./test/bench
+
+BENCH := bin/bench -stator bin/stator
+
+bench: bin/stator bin/bench $(LOCAL)/ok $(PEERS)/ok ## Speed and footprint against yardsticks and peers (about 40 minutes).
+	$(BENCH) -local-classpath '$(LOCAL)/lib/*' -dynalite $(PEERS)/node_modules/.bin/dynalite \
+		-moto $(PEERS)/moto/bin/moto_server -dynoxide $(PEERS)/dynoxide/bin/dynoxide $(BENCHFLAGS)
+
+bench-quick: bin/stator bin/bench ## Stator alone against yardsticks (about 3 minutes).
+	$(BENCH) -sections yardsticks -connections 64 -seconds 0.7 $(BENCHFLAGS)
+
+bench-growth: bin/stator bin/bench ## Latency with 10 million items and with 100,000; needs 25 GB of disk.
+	$(BENCH) -sections growth $(BENCHFLAGS)
 
 bench-go: ## Time and allocations of the hot paths, from HTTP body to HTTP body.
 	go test -run '^$$' -bench . -benchmem .
@@ -60,6 +80,14 @@ bench-go: ## Time and allocations of the hot paths, from HTTP body to HTTP body.
 FUZZTIME ?= 60s
 FUZZ := FuzzRequest=. FuzzHeader=./internal/auth FuzzReadItem=./internal/attribute FuzzWellFormed=./internal/attribute \
 	FuzzNumber=./internal/attribute FuzzValueOrder=./internal/keyspace FuzzExpressions=./internal/expr FuzzReader=./internal/wirejson
+
+reliability: ## The long forms of the crash, fault, history and soak tests (about half an hour).
+	go test ./test/system -run 'TestKill$$' -v -timeout 60m -args -kills 300
+	go test . -run 'TestCrash$$' -v -timeout 60m -args -crashes 400
+	go test . -run 'TestDiskFaults|TestReadFaults|TestCorruptedBlock|TestTornLog' -timeout 60m -count 20
+	go test . -run 'TestLinearizable' -v -timeout 60m -args -histories 200
+	go test . -run 'TestModel' -timeout 60m -args -model-seeds 40
+	go test ./test/system -run 'TestSoak|TestIdleConnections' -v -timeout 60m -args -soak 5m -idle 10000
 
 fuzz: ## Each fuzz target for FUZZTIME (a minute).
 	@for f in $(FUZZ); do echo "== $$f"; go test -run '^$$' -fuzz "^$${f%%=*}\$$" -fuzztime $(FUZZTIME) $${f#*=}; done

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -79,6 +80,7 @@ func New(opt Options) *Server {
 		Concurrency:                  s.load.limits.Connections,
 		ConnState:                    s.conns.state,
 		ReadBufferSize:               maxHeaders,
+		MaxIdleWorkerDuration:        time.Second, // goroutines of connections that have gone
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
 		CloseOnShutdown:              true,

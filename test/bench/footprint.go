@@ -183,7 +183,29 @@ func growth() error {
 			fmt.Printf("| %d | %s | %s | %.0f |\n", count, w.name, latencies(r), float64(s.RSS())/1e6)
 		}
 	}
-	return scanForeground(s, n)
+	if err := scanForeground(s, n); err != nil {
+		return err
+	}
+	dir := s.dir
+	if err := s.Terminate(); err != nil {
+		return err
+	}
+	begin := time.Now()
+	p, err := process.Stator(*statorBinary, "--data-dir", dir)
+	if err != nil {
+		return err
+	}
+	s.Process = p // which stop ends
+	c, err := dial(p.Addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.call("GetItem", `{"TableName":"large","Key":`+largeKey(1)+`}`); err != nil {
+		return err
+	}
+	fmt.Printf("\nStart to the first GetItem with %d items (%.1f GB on disk): %d ms.\n", *growthItems, float64(diskBytes(dir))/1e9, time.Since(begin).Milliseconds())
+	return nil
 }
 
 // scanForeground measures the latency of single requests while a client scans the whole table.

@@ -21,6 +21,7 @@ import (
 type server struct {
 	*process.Process
 	name   string
+	dir    string          // its data
 	synced bool            // each write is on disk before it is acknowledged
 	broken map[string]bool // workloads that it does not do
 }
@@ -53,7 +54,7 @@ func start(list ...launcher) (servers []*server, stop func(), err error) {
 		if err != nil {
 			return servers, stop, fmt.Errorf("%s: %w", l.name, err)
 		}
-		servers = append(servers, &server{Process: p, name: l.name, synced: l.synced, broken: map[string]bool{}})
+		servers = append(servers, &server{Process: p, name: l.name, dir: dir, synced: l.synced, broken: map[string]bool{}})
 	}
 	return servers, stop, nil
 }
