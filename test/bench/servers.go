@@ -66,8 +66,10 @@ var (
 	statorDurable = launcher{"Stator durable", true, func(dir string) (*process.Process, error) {
 		return process.Stator(*statorBinary, "--data-dir", dir)
 	}}
-	emptyFasthttp = launcher{"empty fasthttp", false, func(string) (*process.Process, error) { return yardstick("fasthttp") }}
-	emptyNetHTTP  = launcher{"empty net/http", false, func(string) (*process.Process, error) { return yardstick("net/http") }}
+	emptyFasthttp = launcher{"empty fasthttp", false, func(string) (*process.Process, error) { return yardstick("fasthttp", "") }}
+	emptyNetHTTP  = launcher{"empty net/http", false, func(string) (*process.Process, error) { return yardstick("net/http", "") }}
+	// fasthttpPebble is what a server that does nothing but commit could reach.
+	fasthttpPebble = launcher{"fasthttp + bare Pebble", true, func(dir string) (*process.Process, error) { return yardstick("pebble", dir) }}
 )
 
 // peerLaunchers returns the peers that the flags name.
@@ -113,14 +115,16 @@ func peerLaunchers() []launcher {
 	return out
 }
 
-// yardstickEnv makes this program an empty server of the kind that it names, listening where yardstickAddrEnv says.
+// yardstickEnv makes this program an empty server of the kind that it names, listening where yardstickAddrEnv says, with its
+// data, if any, in the directory of yardstickDirEnv.
 const (
 	yardstickEnv     = "BENCH_YARDSTICK"
 	yardstickAddrEnv = "BENCH_YARDSTICK_ADDR"
+	yardstickDirEnv  = "BENCH_YARDSTICK_DIR"
 )
 
 // yardstick starts an empty server, in a process of its own as the others.
-func yardstick(kind string) (*process.Process, error) {
+func yardstick(kind, dir string) (*process.Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -129,7 +133,7 @@ func yardstick(kind string) (*process.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return process.Start(addr, []string{yardstickEnv + "=" + kind, yardstickAddrEnv + "=" + addr}, self)
+	return process.Start(addr, []string{yardstickEnv + "=" + kind, yardstickAddrEnv + "=" + addr, yardstickDirEnv + "=" + dir}, self)
 }
 
 // serveYardstick answers every request with the headers and body of a GetItem's answer, without looking at it.
@@ -152,13 +156,34 @@ func serveYardstick(kind string) error {
 			_, _ = w.Write(body) // a client that went away
 		}))
 	}
+	commit := func([]byte) {}
+	if kind == "pebble" {
+		db, err := pebble.Open(os.Getenv(yardstickDirEnv), barePebbleOptions())
+		if err != nil {
+			return err
+		}
+		body = []byte("{}")
+		var n atomic.Uint64
+		commit = func(body []byte) {
+			if err := db.Set(fmt.Appendf(nil, "table-user-%d", n.Add(1)%items), body, pebble.Sync); err != nil {
+				panic(err)
+			}
+		}
+	}
 	s := &fasthttp.Server{Name: "Server", NoDefaultContentType: true, Handler: func(c *fasthttp.RequestCtx) {
+		if c.IsPost() {
+			commit(c.Request.Body())
+		}
 		c.Response.Header.SetContentType(contentType)
 		c.Response.Header.Set("x-amzn-RequestId", requestID)
 		c.Response.Header.Set("x-amz-crc32", crc)
 		c.SetBody(body)
 	}}
 	return s.ListenAndServe(addr)
+}
+
+func barePebbleOptions() *pebble.Options {
+	return &pebble.Options{MemTableSize: 64 << 20, Logger: quiet{}}
 }
 
 // barePebble returns how many synced commits per second n writers make, each of a key and value as large as a PutItem's.
@@ -168,7 +193,7 @@ func barePebble(n int, d time.Duration) (float64, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	db, err := pebble.Open(dir, &pebble.Options{MemTableSize: 64 << 20, Logger: quiet{}})
+	db, err := pebble.Open(dir, barePebbleOptions())
 	if err != nil {
 		return 0, err
 	}

@@ -19,8 +19,7 @@ const (
 // workload is a kind of load.
 type workload struct {
 	name string
-	// yardstick says that the empty handlers answer as this workload's requests are answered.
-	yardstick bool
+	op   string // the operation, if it is one
 	// segments is the number of connections of a scan, whatever the flags say, and makes items per second the rate; 0 for
 	// others.
 	segments int
@@ -36,7 +35,7 @@ const (
 // simple is a workload of one operation; body makes the i-th request, which is about count items.
 func simple(name, op string, count int, body func(i int) string) workload {
 	var reqs [][]byte
-	return workload{name: name, yardstick: op == "GetItem", worker: func(i, n int) worker {
+	return workload{name: name, op: op, worker: func(i, n int) worker {
 		if reqs == nil {
 			reqs = make([][]byte, prepared)
 			for i := range reqs {
