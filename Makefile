@@ -7,7 +7,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/stator
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 LOCAL := $(BUILD)/dynamodb-local
 
-.PHONY: help build test lint unit race clients cross bench bench-quick bench-growth bench-go differential reliability fuzz fuzz-save generate clean
+.PHONY: help build test lint unit race clients cross bench bench-quick bench-growth bench-go bench-go-save differential reliability fuzz fuzz-save generate clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -74,8 +74,15 @@ bench-quick: bin/stator bin/bench ## Stator alone against yardsticks (about 3 mi
 bench-growth: bin/stator bin/bench ## Latency with 10 million items and with 100,000; needs 25 GB of disk.
 	$(BENCH) -sections growth $(BENCHFLAGS)
 
-bench-go: ## Time and allocations of the hot paths, from HTTP body to HTTP body.
-	go test -run '^$$' -bench . -benchmem .
+# The numbers of the last release, with which bench-go compares; `make bench-go-save` before a release.
+HOTPATHS := test/bench/hotpaths.txt
+bench-go: ## Time and allocations of the hot paths, from HTTP body to HTTP body, against the last release's.
+	@mkdir -p $(BUILD)
+	go test -run '^$$' -bench . -benchmem -count 6 . | tee $(BUILD)/hotpaths.txt
+	go tool benchstat $(HOTPATHS) $(BUILD)/hotpaths.txt
+
+bench-go-save:
+	go test -run '^$$' -bench . -benchmem -count 6 . > $(HOTPATHS)
 
 FUZZTIME ?= 60s
 FUZZ := FuzzRequest=. FuzzHeader=./internal/auth FuzzReadItem=./internal/attribute FuzzWellFormed=./internal/attribute \

@@ -74,3 +74,46 @@ func BenchmarkQuery20(b *testing.B) {
 		return fmt.Sprintf(`{"TableName":"bench","KeyConditionExpression":"pk = :pk","ExpressionAttributeValues":{":pk":{"S":"user-%d"}}}`, i/20)
 	})
 }
+
+func BenchmarkConditionalPut(b *testing.B) {
+	benchmark(b, "PutItem", func(i int) string {
+		put := benchPut(i)
+		return put[:len(put)-1] + `,"ConditionExpression":"attribute_exists(pk) AND n >= :n","ExpressionAttributeValues":{":n":{"N":"0"}}}`
+	})
+}
+
+func BenchmarkBatchGetItem100(b *testing.B) {
+	benchmark(b, "BatchGetItem", func(i int) string {
+		keys := make([]string, 100)
+		for j := range keys {
+			keys[j] = benchKey((i + j) % 1000)
+		}
+		return `{"RequestItems":{"bench":{"Keys":[` + strings.Join(keys, ",") + `]}}}`
+	})
+}
+
+func BenchmarkBatchWriteItem25(b *testing.B) {
+	benchmark(b, "BatchWriteItem", func(i int) string {
+		puts := make([]string, 25)
+		for j := range puts {
+			item := strings.TrimPrefix(benchPut((i+j)%1000), `{"TableName":"bench",`)
+			puts[j] = `{"PutRequest":{` + item + `}`
+		}
+		return `{"RequestItems":{"bench":[` + strings.Join(puts, ",") + `]}}`
+	})
+}
+
+func BenchmarkTransactWriteItems4(b *testing.B) {
+	benchmark(b, "TransactWriteItems", func(i int) string {
+		updates := make([]string, 4)
+		for j := range updates {
+			updates[j] = `{"Update":{"TableName":"bench","Key":` + benchKey((i+j)%1000) + `,"UpdateExpression":"ADD n :one","ExpressionAttributeValues":{":one":{"N":"1"}}}}`
+		}
+		return `{"TransactItems":[` + strings.Join(updates, ",") + `]}`
+	})
+}
+
+// BenchmarkScanPage reads a page of 1 MB.
+func BenchmarkScanPage(b *testing.B) {
+	benchmark(b, "Scan", func(int) string { return `{"TableName":"bench"}` })
+}

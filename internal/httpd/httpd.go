@@ -208,8 +208,9 @@ type work struct {
 	out  []byte
 }
 
-// maxKept is how many bytes of memory are kept for the next request; large requests give theirs back.
-const maxKept = 1 << 20
+// maxKept is how many bytes of memory are kept for the next request: enough for a page of Scan. Larger requests give theirs
+// back.
+const maxKept = 4 << 20
 
 // run finds, decodes, authenticates and executes a request, in this order, as AWS does.
 func (s *Server) run(c *fasthttp.RequestCtx, call *smithy.Call, dst []byte) (out []byte, err error) {

@@ -151,6 +151,19 @@ func loadLarge(addr string, from, n int) error {
 	return err
 }
 
+// waitIdle returns when the server has done what the load left it to do, compactions above all.
+func waitIdle(s *server) {
+	const look = 2 * time.Second
+	for last := s.CPU(); ; {
+		time.Sleep(look)
+		now := s.CPU()
+		if now-last < look/20 {
+			return
+		}
+		last = now
+	}
+}
+
 // growth compares latencies of a large table with those of a small one.
 func growth() error {
 	servers, stop, err := start(statorDurable)
@@ -167,7 +180,7 @@ func growth() error {
 			return err
 		}
 		from = count
-		time.Sleep(5 * time.Second) // compactions of the load
+		waitIdle(s)
 		for _, w := range []workload{
 			simple(getWorkload, "GetItem", 1, func(i int) string { return `{"TableName":"large","Key":` + largeKey(i*104729%count) + `}` }),
 			simple(putWorkload, "PutItem", 1, func(i int) string { return `{"TableName":"large","Item":` + largeItem(i*104729%count) + `}` }),
