@@ -1,0 +1,139 @@
+package stator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/pebblekv"
+	"github.com/statordb/stator/internal/verify"
+)
+
+// formatFile says which version of keyspace's layout a data directory has.
+const formatFile = "FORMAT"
+
+func openStore(opt *Options) (kv.Store, error) {
+	po := pebblekv.Options{Cache: opt.Cache, Logger: opt.Logger, Now: opt.Now, FS: opt.fs, Check: opt.check}
+	if err := durability(opt.Durability, &po); err != nil {
+		return nil, err
+	}
+	if opt.InMemory {
+		return pebblekv.Open(po)
+	}
+	if po.FS == nil {
+		po.FS = vfs.Default
+	}
+	if err := checkFormat(po.FS, opt.DataDir); err != nil {
+		return nil, err
+	}
+	return openPebble(opt.DataDir, po)
+}
+
+func openPebble(dataDir string, po pebblekv.Options) (kv.Store, error) {
+	po.Dir = filepath.Join(dataDir, "pebble")
+	store, err := pebblekv.Open(po)
+	if errors.Is(err, pebblekv.ErrInUse) {
+		return nil, fmt.Errorf("data directory %s is in use by another process", dataDir)
+	}
+	return store, err
+}
+
+func durability(text string, po *pebblekv.Options) error {
+	switch {
+	case text == "" || text == "sync":
+		po.Sync = true
+	case text == "none":
+	case strings.HasPrefix(text, "interval:"):
+		d, err := time.ParseDuration(strings.TrimPrefix(text, "interval:"))
+		if err != nil || d <= 0 {
+			return fmt.Errorf("durability %q: the interval must be a duration such as 100ms", text)
+		}
+		po.Interval = d
+	default:
+		return fmt.Errorf("durability %q: must be sync, none, or interval:DURATION", text)
+	}
+	return nil
+}
+
+// checkFormat makes the data directory if it is missing, and refuses one that a newer Stator wrote.
+func checkFormat(fs vfs.FS, dir string) error {
+	if err := pebblekv.MkdirAll(fs, dir); err != nil {
+		return err
+	}
+	file := fs.PathJoin(dir, formatFile)
+	f, err := fs.Open(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return writeFormat(fs, dir, file)
+	}
+	if err != nil {
+		return err
+	}
+	raw, err := io.ReadAll(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	version, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s is damaged: it must hold the version of the data directory's format", file)
+	case version > keyspace.FormatVersion:
+		return fmt.Errorf("data directory %s has format %d, which is newer than this stator reads (%d): use a newer stator", dir, version, keyspace.FormatVersion)
+	}
+	return nil
+}
+
+// writeFormat writes the version such that a crash leaves either none or the whole of it.
+func writeFormat(fs vfs.FS, dir, file string) error {
+	tmp := file + ".new"
+	f, err := fs.Create(tmp, "stator-format")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, keyspace.FormatVersion)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := fs.Rename(tmp, file); err != nil {
+		return err
+	}
+	return pebblekv.SyncDir(fs, dir)
+}
+
+// Verification is what Verify found.
+type Verification struct {
+	Tables         int
+	Items, Entries int64    // items, and entries of their indexes
+	Problems       []string // the first 100
+	MoreProblems   int64
+}
+
+// Verify checks the data directory of a server that does not run: every item is well formed and in its place, every index
+// equals its table, and the counters are right. It writes nothing. Its error says that the directory could not be read.
+func Verify(ctx context.Context, dataDir string, log *slog.Logger) (*Verification, error) {
+	if _, err := os.Stat(filepath.Join(dataDir, formatFile)); err != nil {
+		return nil, fmt.Errorf("%s is no data directory: %w", dataDir, err)
+	}
+	if err := checkFormat(vfs.Default, dataDir); err != nil {
+		return nil, err
+	}
+	store, err := openPebble(dataDir, pebblekv.Options{ReadOnly: true, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	r, err := verify.Run(ctx, store)
+	if err = errors.Join(err, store.Close()); err != nil {
+		return nil, err
+	}
+	return &Verification{Tables: r.Tables, Items: r.Items, Entries: r.Entries, Problems: r.Problems, MoreProblems: r.More}, nil
+}
