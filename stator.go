@@ -28,7 +28,6 @@ import (
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/table"
-	"github.com/statordb/stator/internal/verify"
 )
 
 // Version is the version of Stator; the build sets it.
