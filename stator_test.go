@@ -38,6 +38,13 @@ func open(t *testing.T, opt Options) *db {
 	if opt.DataDir == "" {
 		opt.InMemory = true
 	}
+	wrap := opt.wrap
+	opt.wrap = func(s kv.Store) kv.Store {
+		if wrap != nil {
+			s = wrap(s)
+		}
+		return kv.Checked(s)
+	}
 	s, err := Open(opt)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,6 @@
 // Package kv is the storage seam: an ordered, transactional key-value store. Nothing above it knows which engine runs.
 //
-// What every engine promises, and package kvtest checks:
+// What every engine promises, and package kvtest checks (Checked is for the other side):
 //
 //	K1  Keys are ordered by their bytes. Empty keys are not used; empty values are allowed.
 //	K2  A transaction is atomic and, unless the caller chose otherwise, durable when Commit returns nil.

@@ -35,7 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) kv.Store) {
 		{"Model", model},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := open(t)
+			s := kv.Checked(open(t))
 			defer func() {
 				if err := s.Close(); err != nil {
 					t.Errorf("closing: %v", err)

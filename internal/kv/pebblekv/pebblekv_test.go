@@ -54,3 +54,45 @@ func TestReopen(t *testing.T) {
 		}
 	}
 }
+
+// TestChecked checks the wrapper that finds users who break the contract.
+func TestChecked(t *testing.T) {
+	ctx := context.Background()
+	all := kv.Range{Start: []byte("a"), End: []byte("z")}
+	for name, misuse := range map[string]func(s kv.Store){
+		"reader that has ended": func(s kv.Store) {
+			r, _ := s.Latest(ctx)
+			_ = r.Close()
+			_, _ = r.Get([]byte("k"))
+		},
+		"transaction that has ended": func(s kv.Store) {
+			txn, _ := s.Begin(ctx, kv.TxnOpt{})
+			_ = txn.Rollback()
+			_ = txn.Put([]byte("k"), nil)
+		},
+		"open iterator": func(s kv.Store) {
+			r, _ := s.Snapshot(ctx)
+			_, _ = r.Scan(all, kv.ScanOpt{})
+			_ = r.Close()
+		},
+		"iterator that stands nowhere": func(s kv.Store) {
+			r, _ := s.Latest(ctx)
+			it, _ := r.Scan(all, kv.ScanOpt{})
+			it.Key()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := Open(Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// What was misused stays open, so the store is not closed.
+			defer func() {
+				if recover() == nil {
+					t.Error("not noticed")
+				}
+			}()
+			misuse(kv.Checked(s))
+		})
+	}
+}

@@ -1,0 +1,182 @@
+package kv
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// Checked wraps a store and panics when its user breaks the contract: goes on with an iterator, a reader or a transaction
+// that has ended, ends one whose iterators are open, or looks at an iterator that stands nowhere. It is for tests.
+func Checked(s Store) Store { return checkedStore{s} }
+
+type checkedStore struct{ Store }
+
+func (s checkedStore) Begin(ctx context.Context, opt TxnOpt) (Txn, error) {
+	t, err := s.Store.Begin(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	return &checkedTxn{Txn: t, checks: checks{what: "transaction"}}, nil
+}
+
+func (s checkedStore) Snapshot(ctx context.Context) (Snapshot, error) {
+	return checkedSnapshot(s.Store.Snapshot(ctx))
+}
+
+func (s checkedStore) Latest(ctx context.Context) (Snapshot, error) {
+	return checkedSnapshot(s.Store.Latest(ctx))
+}
+
+func checkedSnapshot(r Snapshot, err error) (Snapshot, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &checkedReader{Snapshot: r, checks: checks{what: "reader"}}, nil
+}
+
+// checks is what is known of a reader or transaction.
+type checks struct {
+	what      string
+	ended     atomic.Bool
+	iterators atomic.Int64
+}
+
+func (c *checks) use() {
+	if c.ended.Load() {
+		panic("kv: use of a " + c.what + " that has ended")
+	}
+}
+
+func (c *checks) end() {
+	c.ended.Store(true)
+	if c.iterators.Load() > 0 {
+		panic("kv: a " + c.what + " ends before its iterators")
+	}
+}
+
+func (c *checks) iterator(it Iterator, err error) (Iterator, error) {
+	if err != nil {
+		return nil, err
+	}
+	c.iterators.Add(1)
+	return &checkedIterator{Iterator: it, owner: c}, nil
+}
+
+type checkedReader struct {
+	Snapshot
+	checks
+}
+
+func (r *checkedReader) Get(key []byte) ([]byte, error) {
+	r.use()
+	return r.Snapshot.Get(key)
+}
+
+func (r *checkedReader) Scan(rng Range, opt ScanOpt) (Iterator, error) {
+	r.use()
+	return r.iterator(r.Snapshot.Scan(rng, opt))
+}
+
+func (r *checkedReader) Close() error {
+	r.use()
+	r.end()
+	return r.Snapshot.Close()
+}
+
+type checkedTxn struct {
+	Txn
+	checks
+}
+
+func (t *checkedTxn) Get(key []byte) ([]byte, error) {
+	t.use()
+	return t.Txn.Get(key)
+}
+
+func (t *checkedTxn) Scan(rng Range, opt ScanOpt) (Iterator, error) {
+	t.use()
+	return t.iterator(t.Txn.Scan(rng, opt))
+}
+
+func (t *checkedTxn) Put(key, val []byte) error {
+	t.use()
+	return t.Txn.Put(key, val)
+}
+
+func (t *checkedTxn) Delete(key []byte, oldSize int) error {
+	t.use()
+	return t.Txn.Delete(key, oldSize)
+}
+
+func (t *checkedTxn) Add(key []byte, deltas []int64) error {
+	t.use()
+	return t.Txn.Add(key, deltas)
+}
+
+func (t *checkedTxn) Guard(keys ...[]byte) error {
+	t.use()
+	return t.Txn.Guard(keys...)
+}
+
+func (t *checkedTxn) Commit(ctx context.Context) (TS, error) {
+	t.use()
+	t.end()
+	return t.Txn.Commit(ctx)
+}
+
+// Rollback may follow a Commit.
+func (t *checkedTxn) Rollback() error {
+	if !t.ended.Load() {
+		t.end()
+	}
+	return t.Txn.Rollback()
+}
+
+type checkedIterator struct {
+	Iterator
+	owner  *checks
+	at     bool // Next has returned true
+	closed bool
+}
+
+func (i *checkedIterator) use() {
+	i.owner.use()
+	if i.closed {
+		panic("kv: use of an iterator that is closed")
+	}
+}
+
+func (i *checkedIterator) Next() bool {
+	i.use()
+	i.at = i.Iterator.Next()
+	return i.at
+}
+
+func (i *checkedIterator) Key() []byte {
+	i.mustStand()
+	return i.Iterator.Key()
+}
+
+func (i *checkedIterator) Value() []byte {
+	i.mustStand()
+	return i.Iterator.Value()
+}
+
+func (i *checkedIterator) mustStand() {
+	i.use()
+	if !i.at {
+		panic("kv: an iterator that stands nowhere has no key and value")
+	}
+}
+
+func (i *checkedIterator) Seek(key []byte) {
+	i.use()
+	i.Iterator.Seek(key)
+}
+
+func (i *checkedIterator) Close() error {
+	i.use()
+	i.closed = true
+	i.owner.iterators.Add(-1)
+	return i.Iterator.Close()
+}
