@@ -24,7 +24,7 @@ import (
 const formatFile = "FORMAT"
 
 func openStore(opt *Options) (kv.Store, error) {
-	po := pebblekv.Options{Cache: opt.Cache, Logger: opt.Logger, Now: opt.Now, FS: opt.fs, Check: opt.check}
+	po := pebblekv.Options{Cache: opt.Cache, MinFree: opt.MinFree, Logger: opt.Logger, Now: opt.Now, FS: opt.fs, Check: opt.check}
 	if err := durability(opt.Durability, &po); err != nil {
 		return nil, err
 	}

@@ -51,8 +51,10 @@ type Options struct {
 	// Durability says when a write is acknowledged: "sync" (or empty) after it is on disk, "interval:100ms" before, with an
 	// fsync every 100 ms, "none" with no fsync but at Close.
 	Durability string
-	// Cache is the size of the block cache in bytes; 0 is 256 MB.
+	// Cache is how many bytes of memory the storage engine takes for what was read and written; 0 is 256 MB.
 	Cache int64
+	// MinFree is how many bytes of the disk must be free for writes to be accepted; 0 is 128 MB, less than 0 is no limit.
+	MinFree int64
 	// SharedNamespace puts all tables in one namespace, whatever account and region requests name.
 	SharedNamespace bool
 	// CredentialsFile has the access keys that may sign requests (see README); empty accepts any key.

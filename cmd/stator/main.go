@@ -30,7 +30,8 @@ type serveCmd struct {
 	DataDir         string        `help:"Directory of the data, made if it is missing (${default})." default:"./stator-data" placeholder:"DIR"`
 	InMemory        bool          `help:"Keep everything in memory and nothing on disk."`
 	Durability      string        `help:"When a write is acknowledged: sync (it is on disk), interval:100ms (fsync every 100 ms), none (left to the operating system) (${default})." default:"sync" placeholder:"MODE"`
-	CacheMB         int64         `name:"cache-mb" help:"Size of the block cache in MiB (${default})." default:"256" placeholder:"N"`
+	CacheMB         int64         `name:"cache-mb" help:"Memory in MiB for what was read and written (${default})." default:"256" placeholder:"N"`
+	MinFreeMB       int64         `name:"min-free-mb" help:"Space of the disk in MiB below which nothing is written, so that there is room to give space back; -1 for no limit (${default})." default:"128" placeholder:"N"`
 	SharedNamespace bool          `help:"One set of tables for all access keys and regions, as DynamoDB Local's -sharedDb."`
 	Credentials     string        `help:"JSON file with the access keys that may sign requests; without it any key is accepted." type:"existingfile" placeholder:"FILE"`
 	Insecure        bool          `help:"Listen on other interfaces than loopback although any access key is accepted. Whoever reaches the port can read and delete everything."`
@@ -129,6 +130,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		InMemory:        c.InMemory,
 		Durability:      c.Durability,
 		Cache:           c.CacheMB << 20,
+		MinFree:         c.MinFreeMB << 20,
 		SharedNamespace: c.SharedNamespace,
 		CredentialsFile: c.Credentials,
 		Insecure:        c.Insecure,

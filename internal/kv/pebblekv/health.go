@@ -106,7 +106,7 @@ func (s *Store) watch() {
 // checkSpace makes the store read-only before the disk is full: Pebble needs space to give space back.
 func (s *Store) checkSpace() {
 	usage, err := s.opt.FS.GetDiskUsage(s.opt.Dir)
-	if err != nil {
+	if err != nil || s.opt.MinFree < 0 {
 		return // a file system that doesn't know, or one whose errors the log will meet
 	}
 	full := usage.AvailBytes < uint64(s.opt.MinFree)

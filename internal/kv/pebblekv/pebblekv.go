@@ -31,7 +31,7 @@ type Options struct {
 	ReadOnly bool          // nothing is written, not even to recover
 	Interval time.Duration // without Sync: how often to fsync in the background; 0 for never
 	Cache    int64         // bytes of memory for what has been read and written; 0 for DefaultCache
-	MinFree  int64         // bytes of the disk that must be free for writes to be accepted; 0 for DefaultMinFree
+	MinFree  int64         // bytes of the disk that must be free for writes to be accepted; 0 for DefaultMinFree, below 0 for none
 	Check    time.Duration // how often to look after the disk; 0 for a second
 	Logger   *slog.Logger  // nil for none
 	Now      func() time.Time
