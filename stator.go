@@ -143,8 +143,9 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		cancel()
 		return nil, err
 	}
+	items := &table.Store{KV: store, Catalog: tables, Now: opt.Now}
 	service := ops.New(ops.Options{
-		Tables:          &table.Store{KV: store, Catalog: tables, Now: opt.Now},
+		Tables:          items,
 		Now:             opt.Now,
 		TransientStatus: opt.TransientStatus,
 		SharedNamespace: opt.SharedNamespace,
@@ -170,6 +171,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 			},
 		}),
 	}
+	items.Requests = s.http.Requests
 	s.running.Add(2)
 	go func() {
 		defer s.running.Done()

@@ -105,6 +105,9 @@ func (s *Server) Serve(l net.Listener) error {
 	return s.http.Serve(l)
 }
 
+// Requests returns how many requests for operations have come so far.
+func (s *Server) Requests() int64 { return s.load.requests.Load() }
+
 // Shutdown stops listening and waits for the requests under way, until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.http.ShutdownWithContext(ctx)

@@ -53,6 +53,7 @@ func (l Limits) orDefaults() Limits {
 // load is what clients make the server hold now.
 type load struct {
 	limits   Limits
+	requests atomic.Int64 // so far
 	inFlight atomic.Int64
 	bodies   atomic.Int64
 	large    sync.Map // bytes of the large bodies, by the *fasthttp.RequestHeader in front of them
@@ -60,6 +61,7 @@ type load struct {
 
 // enter counts a request; false if there are too many.
 func (l *load) enter() bool {
+	l.requests.Add(1)
 	if l.inFlight.Add(1) > int64(l.limits.InFlight) {
 		l.inFlight.Add(-1)
 		return false

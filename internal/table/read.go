@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
@@ -97,15 +98,32 @@ func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := readPage(ctx, r, it, &q)
+	p, err := s.readPage(ctx, r, it, &q)
 	if err = errors.Join(err, it.Close()); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-func readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *PageQuery) (*Page, error) {
+const (
+	// breath is after how many items a page makes room for other requests, if there were any since the last page, and for how
+	// long. A page takes milliseconds, which a GetItem would wait for a processor.
+	breath      = 64
+	breathPause = 20 * time.Microsecond
+)
+
+// busy reports whether there were other requests since the last page was begun.
+func (s *Store) busy() bool {
+	if s.Requests == nil {
+		return false
+	}
+	now := s.Requests()
+	return now-s.atLastPage.Swap(now) > 1
+}
+
+func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *PageQuery) (*Page, error) {
 	p := &Page{}
+	busy := s.busy()
 	used := 0
 	if q.Start != nil {
 		it.Seek(q.Start)
@@ -118,8 +136,13 @@ func readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *PageQuery) (*
 			continue
 		}
 		first = false
-		if p.Scanned%1024 == 1023 && ctx.Err() != nil {
-			return nil, ctx.Err()
+		if p.Scanned%breath == breath-1 {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if busy {
+				time.Sleep(breathPause)
+			}
 		}
 		raw := it.Value()
 		item := attribute.Item(p.room(len(raw), &used))

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/statordb/stator/internal/attribute"
@@ -27,6 +28,10 @@ type Store struct {
 	KV      kv.Store
 	Catalog *catalog.Catalog
 	Now     func() time.Time
+	// Requests returns how many requests have come so far; nil if nobody counts.
+	Requests func() int64
+
+	atLastPage atomic.Int64 // Requests when the last page was begun
 }
 
 // Mutation is one change of one item.
