@@ -96,6 +96,11 @@ func (s *Service) query(ctx context.Context, call *smithy.Call, in *api.QueryInp
 	if bytes.Compare(q.Range.Start, q.Range.End) >= 0 {
 		q.Range.End = q.Range.Start // a range of nothing, e.g. between the same bounds of another type's edge
 	}
+	return s.page(ctx, call, r, q, in.ReturnConsumedCapacity)
+}
+
+// page reads a page and makes of it what Query and Scan answer alike.
+func (s *Service) page(ctx context.Context, call *smithy.Call, r *reading, q table.PageQuery, consumed smithy.Opt[string]) (*api.QueryOutput, error) {
 	p, err := s.Tables.ReadPage(ctx, q)
 	if err != nil {
 		return nil, clientError(err)
@@ -105,7 +110,7 @@ func (s *Service) query(ctx context.Context, call *smithy.Call, in *api.QueryInp
 		Count:            smithy.Some(int64(p.Count)),
 		ScannedCount:     smithy.Some(int64(p.Scanned)),
 		LastEvaluatedKey: p.Last,
-		ConsumedCapacity: consumedCapacity(in.ReturnConsumedCapacity, r.table.Name, r.units(p), plainUnits),
+		ConsumedCapacity: consumedCapacity(consumed, r.table.Name, r.units(p), plainUnits),
 	}
 	if !q.CountOnly {
 		out.Items = items(p)

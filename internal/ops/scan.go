@@ -68,19 +68,6 @@ func (s *Service) scan(ctx context.Context, call *smithy.Call, in *api.ScanInput
 			return nil, awserr.StartKeySegment(in.Segment.Value, in.TotalSegments.Value)
 		}
 	}
-	p, err := s.Tables.ReadPage(ctx, q)
-	if err != nil {
-		return nil, clientError(err)
-	}
-	call.OnRelease(p)
-	out := &api.ScanOutput{
-		Count:            smithy.Some(int64(p.Count)),
-		ScannedCount:     smithy.Some(int64(p.Scanned)),
-		LastEvaluatedKey: p.Last,
-		ConsumedCapacity: consumedCapacity(in.ReturnConsumedCapacity, r.table.Name, r.units(p), plainUnits),
-	}
-	if !q.CountOnly {
-		out.Items = items(p)
-	}
-	return out, nil
+	out, err := s.page(ctx, call, r, q, in.ReturnConsumedCapacity)
+	return (*api.ScanOutput)(out), err
 }

@@ -28,8 +28,10 @@ const requestTimeout = 30 * time.Second
 // conn is a keep-alive connection.
 type conn struct {
 	net.Conn
-	r    *bufio.Reader
-	body []byte
+	addr   string
+	r      *bufio.Reader
+	body   []byte
+	closed bool // by the server, as it said in its last answer
 }
 
 func dial(addr string) (*conn, error) {
@@ -37,11 +39,28 @@ func dial(addr string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c, r: bufio.NewReaderSize(c, 64<<10)}, nil
+	return &conn{Conn: c, addr: addr, r: bufio.NewReaderSize(c, 64<<10)}, nil
+}
+
+// redial connects again, to a server that closes after each answer.
+func (c *conn) redial() error {
+	_ = c.Conn.Close()
+	next, err := net.Dial("tcp", c.addr)
+	if err != nil {
+		return err
+	}
+	c.Conn, c.closed = next, false
+	c.r.Reset(next)
+	return nil
 }
 
 // do sends a request and reads the answer, whose body is valid until the next call.
 func (c *conn) do(req []byte) (status int, body []byte, err error) {
+	if c.closed {
+		if err := c.redial(); err != nil {
+			return 0, nil, err
+		}
+	}
 	if err := c.SetDeadline(time.Now().Add(requestTimeout)); err != nil {
 		return 0, nil, err
 	}
@@ -74,6 +93,8 @@ func (c *conn) do(req []byte) (status int, body []byte, err error) {
 			}
 		case bytes.EqualFold(name, []byte("transfer-encoding")):
 			chunked = true
+		case bytes.EqualFold(name, []byte("connection")):
+			c.closed = bytes.EqualFold(bytes.TrimSpace(v), []byte("close"))
 		}
 	}
 	c.body = c.body[:0]

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -182,8 +183,18 @@ func createTable(name string, indexed bool) string {
 		`"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"},{"AttributeName":"sk","AttributeType":"N"}` + attributes + `]` + index + `}`
 }
 
+// loadTimeout bounds how long a server may take to be loaded.
+const loadTimeout = 2 * time.Minute
+
 // load makes the tables and their items.
 func load(s *server) error {
+	deadline := time.Now().Add(loadTimeout)
+	late := func() error {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not loaded within %v", loadTimeout)
+		}
+		return nil
+	}
 	c, err := dial(s.Addr)
 	if err != nil {
 		return err
@@ -205,6 +216,9 @@ func load(s *server) error {
 		}
 	}
 	for i := 0; i < scanItems; i += 25 {
+		if err := late(); err != nil {
+			return err
+		}
 		if _, err := c.call("BatchWriteItem", `{"RequestItems":{"scan":[`+list(25, func(j int) string {
 			return fmt.Sprintf(`{"PutRequest":{"Item":{"pk":{"S":"p%d"},"sk":{"N":"%d"},"name":{"S":"item %d"},"tags":{"SS":["a","b"]},"data":{"S":"%s"}}}}`, (i+j)/10, (i+j)%10, i+j, value1K[:100])
 		})+`]}}`); err != nil {
