@@ -67,6 +67,7 @@ type Store struct {
 	rows    *rowCache
 	pending pending
 	health  health
+	flushed atomic.Int64 // when passed last asked for a flush, in nanoseconds since 1970
 	// gate is held shared while a batch is applied; see logFailed.
 	gate sync.RWMutex
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
@@ -102,6 +103,9 @@ func (v *view) Scan(r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
 		src = v.snap
 	}
 	it, err := scan(src, r, opt)
+	if err == nil {
+		it.store = v.store
+	}
 	if err == nil && v.store.opt.Sync && !opt.Stale {
 		if err := v.store.waitAllDurable(); err != nil {
 			return nil, errors.Join(err, it.Close())
@@ -127,7 +131,7 @@ func (v *view) Close() error {
 	return err
 }
 
-func scan(src pebble.Reader, r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
+func scan(src pebble.Reader, r kv.Range, opt kv.ScanOpt) (*iterator, error) {
 	it, err := src.NewIter(&pebble.IterOptions{LowerBound: r.Start, UpperBound: r.End})
 	if err != nil {
 		return nil, err
@@ -138,6 +142,7 @@ func scan(src pebble.Reader, r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
 // iterator implements kv.Iterator.
 type iterator struct {
 	it      *pebble.Iterator
+	store   *Store // nil in a transaction
 	reverse bool
 	started bool
 	seek    []byte
@@ -171,4 +176,33 @@ func (i *iterator) Next() bool {
 func (i *iterator) Key() []byte     { return i.it.Key() }
 func (i *iterator) Value() []byte   { return i.it.Value() }
 func (i *iterator) Seek(key []byte) { i.seek = append([]byte(nil), key...) }
-func (i *iterator) Close() error    { return i.it.Close() }
+func (i *iterator) Close() error {
+	if i.store != nil {
+		i.store.passed(i.it.Stats())
+	}
+	return i.it.Close()
+}
+
+const (
+	// manyVersions is from how many steps over old versions, for one over a key, a flush is worth its while: it drops them.
+	manyVersions = 8
+	// flushPause is how long at least lies between two flushes for this reason.
+	flushPause = int64(time.Second)
+)
+
+// passed hears what an iterator went through. Items that are written again and again leave their old versions in the
+// memtable, where every Query of their partition steps over them.
+func (s *Store) passed(stats pebble.IteratorStats) {
+	keys := stats.ForwardStepCount[pebble.InterfaceCall] + stats.ReverseStepCount[pebble.InterfaceCall] + 1
+	steps := stats.ForwardStepCount[pebble.InternalIterCall] + stats.ReverseStepCount[pebble.InternalIterCall]
+	if steps < manyVersions*keys+manyVersions {
+		return
+	}
+	now := s.opt.Now().UnixNano()
+	last := s.flushed.Load()
+	if now-last >= flushPause && s.flushed.CompareAndSwap(last, now) && s.writable() == nil {
+		if _, err := s.db.AsyncFlush(); err != nil {
+			s.opt.Logger.Warn("flushing a memtable of many old versions failed", "error", err.Error())
+		}
+	}
+}
