@@ -201,7 +201,7 @@ func (l *Load) Check(call Call) error {
 	for {
 		status, answer, err := call("Scan", `{"TableName":"`+table+`","ConsistentRead":true`+start+`}`)
 		if err != nil || status != 200 {
-			return fmt.Errorf("Scan: %d %s %w", status, answer, err)
+			return fmt.Errorf("scanning: %d %s %w", status, answer, err)
 		}
 		var page struct {
 			Items            []map[string]struct{ S, N string }
