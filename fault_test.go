@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/statordb/stator/test/process"
 	"github.com/statordb/stator/test/workload"
 )
 
@@ -55,24 +55,6 @@ func (d *faultyDisk) failing(kind errorfs.OpReadWrite, extension string, err err
 		return nil
 	}
 	d.fail.Store(&f)
-}
-
-// logged collects log lines.
-type logged struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logged) has(text string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.buf.String(), text)
 }
 
 // eventually waits until f returns true; what it waits for is under way.
@@ -118,7 +100,7 @@ func TestDiskFaults(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			crashable := vfs.NewCrashableMem()
 			disk := newFaultyDisk(crashable)
-			log := &logged{}
+			log := &process.Output{}
 			opt := Options{DataDir: "data", fs: disk, check: 2 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil))}
 			d := open(t, opt)
 			alwaysUp := func() bool { return true }
@@ -137,7 +119,7 @@ func TestDiskFaults(t *testing.T) {
 					t.Fatal(err)
 				}
 				close(stop)
-				eventually(t, "a line in the log", func() bool { return log.has(c.says) })
+				eventually(t, "a line in the log", func() bool { return strings.Contains(log.String(), c.says) })
 				_, err := d.call("PutItem", obj{"TableName": "crash", "Item": obj{"id": s("counter")}})
 				var refused *apiError
 				if !errors.As(err, &refused) || refused.status < 500 {
@@ -240,7 +222,7 @@ func TestCorruptedBlock(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	log := &logged{}
+	log := &process.Output{}
 	d := open(t, Options{DataDir: dir, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	bad, good := 0, 0
 	for i := range 2000 {
@@ -255,8 +237,8 @@ func TestCorruptedBlock(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if bad == 0 || good == 0 || !log.has("corrupt") {
-		t.Errorf("%d items can't be read, %d can; corruption in the log: %v", bad, good, log.has("corrupt"))
+	if bad == 0 || good == 0 || !strings.Contains(log.String(), "corrupt") {
+		t.Errorf("%d items can't be read, %d can; corruption in the log: %v", bad, good, strings.Contains(log.String(), "corrupt"))
 	}
 	d.must("PutItem", obj{"TableName": "filled", "Item": obj{"id": n(-1)}})
 }

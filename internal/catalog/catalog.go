@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"sort"
@@ -38,7 +37,7 @@ func Open(ctx context.Context, store kv.Store, now func() time.Time) (*Catalog, 
 		return nil, err
 	}
 	defer snap.Close()
-	list, dropped, err := Read(snap)
+	list, dropped, err := Read(ctx, snap)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +55,8 @@ func Open(ctx context.Context, store kv.Store, now func() time.Time) (*Catalog, 
 }
 
 // Read returns all tables, and the ids of dropped tables whose items are still to be removed.
-func Read(r kv.Reader) (tables []*Table, dropped []uint32, err error) {
-	err = each(r, keyspace.TableRecords(), func(key, val []byte) error {
+func Read(ctx context.Context, r kv.Reader) (tables []*Table, dropped []uint32, err error) {
+	err = kv.Each(ctx, r, under(keyspace.TableRecords()), func(key, val []byte) error {
 		t, err := decode(val)
 		if err != nil {
 			return fmt.Errorf("description of table %q: %w", key, err)
@@ -68,23 +67,15 @@ func Read(r kv.Reader) (tables []*Table, dropped []uint32, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	err = each(r, keyspace.DroppedTables(), func(key, _ []byte) error {
+	err = kv.Each(ctx, r, under(keyspace.DroppedTables()), func(key, _ []byte) error {
 		dropped = append(dropped, keyspace.DroppedTableID(key))
 		return nil
 	})
 	return tables, dropped, err
 }
 
-func each(r kv.Reader, prefix []byte, visit func(key, val []byte) error) error {
-	it, err := r.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
-	if err != nil {
-		return err
-	}
-	for err == nil && it.Next() {
-		err = visit(it.Key(), it.Value())
-	}
-	return errors.Join(err, it.Close())
-}
+// under is the range of the keys with a prefix.
+func under(prefix []byte) kv.Range { return kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)} }
 
 func decode(raw []byte) (*Table, error) {
 	t := new(Table)

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"cmp"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -35,18 +36,10 @@ type Limits struct {
 }
 
 func (l Limits) orDefaults() Limits {
-	if l.Connections == 0 {
-		l.Connections = defaultConnections
-	}
-	if l.InFlight == 0 {
-		l.InFlight = defaultInFlight
-	}
-	if l.Bodies == 0 {
-		l.Bodies = defaultBodies
-	}
-	if l.Idle == 0 {
-		l.Idle = defaultIdle
-	}
+	l.Connections = cmp.Or(l.Connections, defaultConnections)
+	l.InFlight = cmp.Or(l.InFlight, defaultInFlight)
+	l.Bodies = cmp.Or(l.Bodies, defaultBodies)
+	l.Idle = cmp.Or(l.Idle, defaultIdle)
 	return l
 }
 

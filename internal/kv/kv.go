@@ -93,6 +93,22 @@ type Iterator interface {
 	Close() error
 }
 
+// Each calls visit for every key of a range in order, until visit or ctx ends it with an error.
+func Each(ctx context.Context, r Reader, rng Range, visit func(key, val []byte) error) error {
+	it, err := r.Scan(rng, ScanOpt{})
+	if err != nil {
+		return err
+	}
+	for n := 0; err == nil && it.Next(); n++ {
+		if n%1024 == 0 && ctx.Err() != nil {
+			err = ctx.Err()
+		} else {
+			err = visit(it.Key(), it.Value())
+		}
+	}
+	return errors.Join(err, it.Close())
+}
+
 // Txn is a transaction.
 type Txn interface {
 	Reader

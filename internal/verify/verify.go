@@ -41,7 +41,7 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 		return nil, err
 	}
 	defer snap.Close()
-	tables, dropped, err := catalog.Read(snap)
+	tables, dropped, err := catalog.Read(ctx, snap)
 	if err != nil {
 		return nil, err
 	}
@@ -68,23 +68,9 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 // each calls visit for every key of an index of the table; index 0 is the table itself.
 func each(ctx context.Context, snap kv.Reader, t *catalog.Table, id uint8, visit func(key []byte, it attribute.Item) error) error {
 	prefix := keyspace.AppendIndexPrefix(nil, t.ID, id)
-	it, err := snap.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
-	if err != nil {
-		return err
-	}
-	for n := 0; it.Next(); n++ {
-		if n%1000 == 0 && ctx.Err() != nil {
-			err = ctx.Err()
-			break
-		}
-		if err = visit(it.Key(), attribute.Item(it.Value())); err != nil {
-			break
-		}
-	}
-	if closeErr := it.Close(); err == nil {
-		err = closeErr
-	}
-	return err
+	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+		return visit(key, attribute.Item(val))
+	})
 }
 
 func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) error {

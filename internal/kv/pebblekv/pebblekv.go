@@ -7,6 +7,7 @@
 package pebblekv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,15 +79,9 @@ type Store struct {
 
 // Open opens or creates the store.
 func Open(opt Options) (*Store, error) {
-	if opt.Cache == 0 {
-		opt.Cache = DefaultCache
-	}
-	if opt.MinFree == 0 {
-		opt.MinFree = DefaultMinFree
-	}
-	if opt.Check == 0 {
-		opt.Check = defaultCheck
-	}
+	opt.Cache = cmp.Or(opt.Cache, DefaultCache)
+	opt.MinFree = cmp.Or(opt.MinFree, DefaultMinFree)
+	opt.Check = cmp.Or(opt.Check, defaultCheck)
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
