@@ -1,7 +1,6 @@
 package stator
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,6 +23,7 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/test/request"
 )
 
 // db is a server under test and what speaks to it.
@@ -77,23 +77,7 @@ func (d *db) call(operation string, in any) (map[string]any, error) {
 
 // send sends a request and returns the answer as it is.
 func (d *db) send(operation string, body []byte, header map[string]string) (status int, answer []byte, err error) {
-	req, err := http.NewRequest("POST", d.URL(), bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	req.Header.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
-	req.Header.Set("X-Amz-Date", "20260101T000000Z")
-	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00")
-	for k, v := range header {
-		req.Header.Set(k, v)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer res.Body.Close()
-	answer, err = io.ReadAll(res.Body)
-	return res.StatusCode, answer, err
+	return request.Send(d.URL(), operation, body, header)
 }
 
 func (d *db) raw(operation string, body []byte, header map[string]string) (map[string]any, error) {

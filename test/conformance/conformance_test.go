@@ -8,8 +8,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -18,6 +16,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/statordb/stator"
+	"github.com/statordb/stator/test/request"
 )
 
 func TestConformance(t *testing.T) {
@@ -61,24 +60,11 @@ func expand(input string) string {
 // changes between runs left out.
 func call(t *testing.T, url, operation, body string) string {
 	t.Helper()
-	req, err := http.NewRequest("POST", url, strings.NewReader(body))
+	status, raw, err := request.Send(url, operation, []byte(body), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "application/x-amz-json-1.0")
-	req.Header.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
-	req.Header.Set("X-Amz-Date", "20260101T000000Z")
-	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if res.StatusCode == 200 {
+	if status == 200 {
 		return "200 " + stable(t, raw) + "\n"
 	}
 	var e map[string]json.RawMessage
@@ -94,7 +80,7 @@ func call(t *testing.T, url, operation, body string) string {
 			delete(e, name)
 		}
 	}
-	out := fmt.Sprintf("%d %s\n", res.StatusCode, kind)
+	out := fmt.Sprintf("%d %s\n", status, kind)
 	if message != "" {
 		out += message + "\n"
 	}

@@ -8,15 +8,12 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	_ "embed"
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"regexp"
 	"sort"
@@ -24,6 +21,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/test/process"
+	"github.com/statordb/stator/test/request"
 )
 
 var (
@@ -58,19 +56,7 @@ func readDeviations() []*deviation {
 }
 
 func call(addr, operation string, body []byte) (int, map[string]any) {
-	req, err := http.NewRequest("POST", "http://"+addr, bytes.NewReader(body))
-	if err != nil {
-		log.Fatal(err)
-	}
-	req.Header.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
-	req.Header.Set("X-Amz-Date", "20260101T000000Z")
-	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
+	status, raw, err := request.Send("http://"+addr, operation, body, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -78,7 +64,7 @@ func call(addr, operation string, body []byte) (int, map[string]any) {
 	if err := json.Unmarshal(raw, &out); err != nil {
 		log.Fatalf("%s: %q: %v", operation, raw, err)
 	}
-	return res.StatusCode, out
+	return status, out
 }
 
 // answer is an answer in a form that can be compared: errors by type and message, bodies with sets and the items of scans

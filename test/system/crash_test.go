@@ -5,9 +5,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +14,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/test/process"
+	"github.com/statordb/stator/test/request"
 	"github.com/statordb/stator/test/workload"
 )
 
@@ -60,20 +59,7 @@ func start(t *testing.T, args ...string) server {
 
 // call sends a request and returns the status and the answer.
 func (p server) call(operation, body string) (int, []byte, error) {
-	req, err := http.NewRequest("POST", "http://"+p.Addr, bytes.NewBufferString(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	req.Header.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
-	req.Header.Set("X-Amz-Date", "20260101T000000Z")
-	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
-	return res.StatusCode, raw, err
+	return request.Send("http://"+p.Addr, operation, []byte(body), nil)
 }
 
 // load returns the server as a workload sees it.

@@ -14,13 +14,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/statordb/stator"
+	"github.com/statordb/stator/test/request"
 )
 
 var save = flag.Bool("save", false, "save a data directory of the current format, if there is none yet")
@@ -28,21 +28,9 @@ var save = flag.Bool("save", false, "save a data directory of the current format
 // send sends a request that must succeed and returns the answer.
 func send(t *testing.T, s *stator.Server, operation, body string) string {
 	t.Helper()
-	req, err := http.NewRequest("POST", s.URL(), strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
-	req.Header.Set("X-Amz-Date", "20260101T000000Z")
-	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	answer, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != 200 {
-		t.Fatalf("%s %s: %d %s %v", operation, body, res.StatusCode, answer, err)
+	status, answer, err := request.Send(s.URL(), operation, []byte(body), nil)
+	if err != nil || status != 200 {
+		t.Fatalf("%s %s: %d %s %v", operation, body, status, answer, err)
 	}
 	return string(answer)
 }
