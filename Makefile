@@ -106,8 +106,8 @@ fuzz-save: ## Keep the small inputs that fuzzing found in testdata, where `make 
 	done
 
 generate: $(BUILD)/python/ok ## Write internal/api from botocore's model, and docs/compatibility.md's operation list.
-	$(BUILD)/python/bin/python -c "import botocore,gzip,pathlib; d=pathlib.Path(botocore.__file__).parent/'data/dynamodb/2012-08-10/service-2.json.gz'; pathlib.Path('$(BUILD)/service-2.json').write_bytes(gzip.decompress(d.read_bytes()))"
-	go run ./internal/api/gen -model $(BUILD)/service-2.json -out internal/api/dynamodb_gen.go
+	$(BUILD)/python/bin/python -c "import botocore,gzip,pathlib; [pathlib.Path('$(BUILD)/'+s+'.json').write_bytes(gzip.decompress((pathlib.Path(botocore.__file__).parent/('data/'+s+'/2012-08-10/service-2.json.gz')).read_bytes())) for s in ('dynamodb','dynamodbstreams')]"
+	go run ./internal/api/gen -out internal/api $(BUILD)/dynamodb.json $(BUILD)/dynamodbstreams.json
 	go run ./internal/compatibility -out docs/compatibility.md
 
 clean: ## Remove what was built.

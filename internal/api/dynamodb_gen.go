@@ -12,72 +12,72 @@ import (
 
 // The operations of the model.
 var (
-	BatchExecuteStatement               = smithy.Operation[BatchExecuteStatementInput, BatchExecuteStatementOutput]{Name: "BatchExecuteStatement"}
-	BatchGetItem                        = smithy.Operation[BatchGetItemInput, BatchGetItemOutput]{Name: "BatchGetItem"}
-	BatchWriteItem                      = smithy.Operation[BatchWriteItemInput, BatchWriteItemOutput]{Name: "BatchWriteItem"}
-	CancelBulkOperation                 = smithy.Operation[CancelBulkOperationInput, CancelBulkOperationOutput]{Name: "CancelBulkOperation"}
-	CreateBackup                        = smithy.Operation[CreateBackupInput, CreateBackupOutput]{Name: "CreateBackup"}
-	CreateGlobalTable                   = smithy.Operation[CreateGlobalTableInput, CreateGlobalTableOutput]{Name: "CreateGlobalTable"}
-	CreateTable                         = smithy.Operation[CreateTableInput, CreateTableOutput]{Name: "CreateTable"}
-	DeleteBackup                        = smithy.Operation[DeleteBackupInput, DeleteBackupOutput]{Name: "DeleteBackup"}
-	DeleteItem                          = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Name: "DeleteItem"}
-	DeleteResourcePolicy                = smithy.Operation[DeleteResourcePolicyInput, DeleteResourcePolicyOutput]{Name: "DeleteResourcePolicy"}
-	DeleteTable                         = smithy.Operation[DeleteTableInput, DeleteTableOutput]{Name: "DeleteTable"}
-	DescribeBackup                      = smithy.Operation[DescribeBackupInput, DescribeBackupOutput]{Name: "DescribeBackup"}
-	DescribeBulkOperation               = smithy.Operation[DescribeBulkOperationInput, DescribeBulkOperationOutput]{Name: "DescribeBulkOperation"}
-	DescribeContinuousBackups           = smithy.Operation[DescribeContinuousBackupsInput, DescribeContinuousBackupsOutput]{Name: "DescribeContinuousBackups"}
-	DescribeContributorInsights         = smithy.Operation[DescribeContributorInsightsInput, DescribeContributorInsightsOutput]{Name: "DescribeContributorInsights"}
-	DescribeEndpoints                   = smithy.Operation[DescribeEndpointsRequest, DescribeEndpointsResponse]{Name: "DescribeEndpoints"}
-	DescribeExport                      = smithy.Operation[DescribeExportInput, DescribeExportOutput]{Name: "DescribeExport"}
-	DescribeGlobalTable                 = smithy.Operation[DescribeGlobalTableInput, DescribeGlobalTableOutput]{Name: "DescribeGlobalTable"}
-	DescribeGlobalTableSettings         = smithy.Operation[DescribeGlobalTableSettingsInput, DescribeGlobalTableSettingsOutput]{Name: "DescribeGlobalTableSettings"}
-	DescribeImport                      = smithy.Operation[DescribeImportInput, DescribeImportOutput]{Name: "DescribeImport"}
-	DescribeKinesisStreamingDestination = smithy.Operation[DescribeKinesisStreamingDestinationInput, DescribeKinesisStreamingDestinationOutput]{Name: "DescribeKinesisStreamingDestination"}
-	DescribeLimits                      = smithy.Operation[DescribeLimitsInput, DescribeLimitsOutput]{Name: "DescribeLimits"}
-	DescribeTable                       = smithy.Operation[DescribeTableInput, DescribeTableOutput]{Name: "DescribeTable"}
-	DescribeTableReplicaAutoScaling     = smithy.Operation[DescribeTableReplicaAutoScalingInput, DescribeTableReplicaAutoScalingOutput]{Name: "DescribeTableReplicaAutoScaling"}
-	DescribeTimeToLive                  = smithy.Operation[DescribeTimeToLiveInput, DescribeTimeToLiveOutput]{Name: "DescribeTimeToLive"}
-	DisableKinesisStreamingDestination  = smithy.Operation[KinesisStreamingDestinationInput, KinesisStreamingDestinationOutput]{Name: "DisableKinesisStreamingDestination"}
-	EnableKinesisStreamingDestination   = smithy.Operation[KinesisStreamingDestinationInput, KinesisStreamingDestinationOutput]{Name: "EnableKinesisStreamingDestination"}
-	ExecuteStatement                    = smithy.Operation[ExecuteStatementInput, ExecuteStatementOutput]{Name: "ExecuteStatement"}
-	ExecuteTransaction                  = smithy.Operation[ExecuteTransactionInput, ExecuteTransactionOutput]{Name: "ExecuteTransaction"}
-	ExportTableToPointInTime            = smithy.Operation[ExportTableToPointInTimeInput, ExportTableToPointInTimeOutput]{Name: "ExportTableToPointInTime"}
-	GetItem                             = smithy.Operation[GetItemInput, GetItemOutput]{Name: "GetItem"}
-	GetResourcePolicy                   = smithy.Operation[GetResourcePolicyInput, GetResourcePolicyOutput]{Name: "GetResourcePolicy"}
-	ImportTable                         = smithy.Operation[ImportTableInput, ImportTableOutput]{Name: "ImportTable"}
-	ListBackups                         = smithy.Operation[ListBackupsInput, ListBackupsOutput]{Name: "ListBackups"}
-	ListBulkOperations                  = smithy.Operation[ListBulkOperationsInput, ListBulkOperationsOutput]{Name: "ListBulkOperations"}
-	ListContributorInsights             = smithy.Operation[ListContributorInsightsInput, ListContributorInsightsOutput]{Name: "ListContributorInsights"}
-	ListExports                         = smithy.Operation[ListExportsInput, ListExportsOutput]{Name: "ListExports"}
-	ListGlobalTables                    = smithy.Operation[ListGlobalTablesInput, ListGlobalTablesOutput]{Name: "ListGlobalTables"}
-	ListImports                         = smithy.Operation[ListImportsInput, ListImportsOutput]{Name: "ListImports"}
-	ListTables                          = smithy.Operation[ListTablesInput, ListTablesOutput]{Name: "ListTables"}
-	ListTagsOfResource                  = smithy.Operation[ListTagsOfResourceInput, ListTagsOfResourceOutput]{Name: "ListTagsOfResource"}
-	PutItem                             = smithy.Operation[PutItemInput, PutItemOutput]{Name: "PutItem"}
-	PutResourcePolicy                   = smithy.Operation[PutResourcePolicyInput, PutResourcePolicyOutput]{Name: "PutResourcePolicy"}
-	Query                               = smithy.Operation[QueryInput, QueryOutput]{Name: "Query"}
-	RestoreTableFromBackup              = smithy.Operation[RestoreTableFromBackupInput, RestoreTableFromBackupOutput]{Name: "RestoreTableFromBackup"}
-	RestoreTableToPointInTime           = smithy.Operation[RestoreTableToPointInTimeInput, RestoreTableToPointInTimeOutput]{Name: "RestoreTableToPointInTime"}
-	Scan                                = smithy.Operation[ScanInput, ScanOutput]{Name: "Scan"}
-	SearchVectors                       = smithy.Operation[SearchVectorsInput, SearchVectorsOutput]{Name: "SearchVectors"}
-	StartBulkPutItems                   = smithy.Operation[StartBulkPutItemsInput, StartBulkPutItemsOutput]{Name: "StartBulkPutItems"}
-	TagResource                         = smithy.Operation[TagResourceInput, NoOutput]{Name: "TagResource"}
-	TransactGetItems                    = smithy.Operation[TransactGetItemsInput, TransactGetItemsOutput]{Name: "TransactGetItems"}
-	TransactWriteItems                  = smithy.Operation[TransactWriteItemsInput, TransactWriteItemsOutput]{Name: "TransactWriteItems"}
-	UntagResource                       = smithy.Operation[UntagResourceInput, NoOutput]{Name: "UntagResource"}
-	UpdateContinuousBackups             = smithy.Operation[UpdateContinuousBackupsInput, UpdateContinuousBackupsOutput]{Name: "UpdateContinuousBackups"}
-	UpdateContributorInsights           = smithy.Operation[UpdateContributorInsightsInput, UpdateContributorInsightsOutput]{Name: "UpdateContributorInsights"}
-	UpdateGlobalTable                   = smithy.Operation[UpdateGlobalTableInput, UpdateGlobalTableOutput]{Name: "UpdateGlobalTable"}
-	UpdateGlobalTableSettings           = smithy.Operation[UpdateGlobalTableSettingsInput, UpdateGlobalTableSettingsOutput]{Name: "UpdateGlobalTableSettings"}
-	UpdateItem                          = smithy.Operation[UpdateItemInput, UpdateItemOutput]{Name: "UpdateItem"}
-	UpdateKinesisStreamingDestination   = smithy.Operation[UpdateKinesisStreamingDestinationInput, UpdateKinesisStreamingDestinationOutput]{Name: "UpdateKinesisStreamingDestination"}
-	UpdateTable                         = smithy.Operation[UpdateTableInput, UpdateTableOutput]{Name: "UpdateTable"}
-	UpdateTableReplicaAutoScaling       = smithy.Operation[UpdateTableReplicaAutoScalingInput, UpdateTableReplicaAutoScalingOutput]{Name: "UpdateTableReplicaAutoScaling"}
-	UpdateTimeToLive                    = smithy.Operation[UpdateTimeToLiveInput, UpdateTimeToLiveOutput]{Name: "UpdateTimeToLive"}
+	BatchExecuteStatement               = smithy.Operation[BatchExecuteStatementInput, BatchExecuteStatementOutput]{Target: "DynamoDB_20120810.BatchExecuteStatement"}
+	BatchGetItem                        = smithy.Operation[BatchGetItemInput, BatchGetItemOutput]{Target: "DynamoDB_20120810.BatchGetItem"}
+	BatchWriteItem                      = smithy.Operation[BatchWriteItemInput, BatchWriteItemOutput]{Target: "DynamoDB_20120810.BatchWriteItem"}
+	CancelBulkOperation                 = smithy.Operation[CancelBulkOperationInput, CancelBulkOperationOutput]{Target: "DynamoDB_20120810.CancelBulkOperation"}
+	CreateBackup                        = smithy.Operation[CreateBackupInput, CreateBackupOutput]{Target: "DynamoDB_20120810.CreateBackup"}
+	CreateGlobalTable                   = smithy.Operation[CreateGlobalTableInput, CreateGlobalTableOutput]{Target: "DynamoDB_20120810.CreateGlobalTable"}
+	CreateTable                         = smithy.Operation[CreateTableInput, CreateTableOutput]{Target: "DynamoDB_20120810.CreateTable"}
+	DeleteBackup                        = smithy.Operation[DeleteBackupInput, DeleteBackupOutput]{Target: "DynamoDB_20120810.DeleteBackup"}
+	DeleteItem                          = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Target: "DynamoDB_20120810.DeleteItem"}
+	DeleteResourcePolicy                = smithy.Operation[DeleteResourcePolicyInput, DeleteResourcePolicyOutput]{Target: "DynamoDB_20120810.DeleteResourcePolicy"}
+	DeleteTable                         = smithy.Operation[DeleteTableInput, DeleteTableOutput]{Target: "DynamoDB_20120810.DeleteTable"}
+	DescribeBackup                      = smithy.Operation[DescribeBackupInput, DescribeBackupOutput]{Target: "DynamoDB_20120810.DescribeBackup"}
+	DescribeBulkOperation               = smithy.Operation[DescribeBulkOperationInput, DescribeBulkOperationOutput]{Target: "DynamoDB_20120810.DescribeBulkOperation"}
+	DescribeContinuousBackups           = smithy.Operation[DescribeContinuousBackupsInput, DescribeContinuousBackupsOutput]{Target: "DynamoDB_20120810.DescribeContinuousBackups"}
+	DescribeContributorInsights         = smithy.Operation[DescribeContributorInsightsInput, DescribeContributorInsightsOutput]{Target: "DynamoDB_20120810.DescribeContributorInsights"}
+	DescribeEndpoints                   = smithy.Operation[DescribeEndpointsRequest, DescribeEndpointsResponse]{Target: "DynamoDB_20120810.DescribeEndpoints"}
+	DescribeExport                      = smithy.Operation[DescribeExportInput, DescribeExportOutput]{Target: "DynamoDB_20120810.DescribeExport"}
+	DescribeGlobalTable                 = smithy.Operation[DescribeGlobalTableInput, DescribeGlobalTableOutput]{Target: "DynamoDB_20120810.DescribeGlobalTable"}
+	DescribeGlobalTableSettings         = smithy.Operation[DescribeGlobalTableSettingsInput, DescribeGlobalTableSettingsOutput]{Target: "DynamoDB_20120810.DescribeGlobalTableSettings"}
+	DescribeImport                      = smithy.Operation[DescribeImportInput, DescribeImportOutput]{Target: "DynamoDB_20120810.DescribeImport"}
+	DescribeKinesisStreamingDestination = smithy.Operation[DescribeKinesisStreamingDestinationInput, DescribeKinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.DescribeKinesisStreamingDestination"}
+	DescribeLimits                      = smithy.Operation[DescribeLimitsInput, DescribeLimitsOutput]{Target: "DynamoDB_20120810.DescribeLimits"}
+	DescribeTable                       = smithy.Operation[DescribeTableInput, DescribeTableOutput]{Target: "DynamoDB_20120810.DescribeTable"}
+	DescribeTableReplicaAutoScaling     = smithy.Operation[DescribeTableReplicaAutoScalingInput, DescribeTableReplicaAutoScalingOutput]{Target: "DynamoDB_20120810.DescribeTableReplicaAutoScaling"}
+	DescribeTimeToLive                  = smithy.Operation[DescribeTimeToLiveInput, DescribeTimeToLiveOutput]{Target: "DynamoDB_20120810.DescribeTimeToLive"}
+	DisableKinesisStreamingDestination  = smithy.Operation[KinesisStreamingDestinationInput, KinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.DisableKinesisStreamingDestination"}
+	EnableKinesisStreamingDestination   = smithy.Operation[KinesisStreamingDestinationInput, KinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.EnableKinesisStreamingDestination"}
+	ExecuteStatement                    = smithy.Operation[ExecuteStatementInput, ExecuteStatementOutput]{Target: "DynamoDB_20120810.ExecuteStatement"}
+	ExecuteTransaction                  = smithy.Operation[ExecuteTransactionInput, ExecuteTransactionOutput]{Target: "DynamoDB_20120810.ExecuteTransaction"}
+	ExportTableToPointInTime            = smithy.Operation[ExportTableToPointInTimeInput, ExportTableToPointInTimeOutput]{Target: "DynamoDB_20120810.ExportTableToPointInTime"}
+	GetItem                             = smithy.Operation[GetItemInput, GetItemOutput]{Target: "DynamoDB_20120810.GetItem"}
+	GetResourcePolicy                   = smithy.Operation[GetResourcePolicyInput, GetResourcePolicyOutput]{Target: "DynamoDB_20120810.GetResourcePolicy"}
+	ImportTable                         = smithy.Operation[ImportTableInput, ImportTableOutput]{Target: "DynamoDB_20120810.ImportTable"}
+	ListBackups                         = smithy.Operation[ListBackupsInput, ListBackupsOutput]{Target: "DynamoDB_20120810.ListBackups"}
+	ListBulkOperations                  = smithy.Operation[ListBulkOperationsInput, ListBulkOperationsOutput]{Target: "DynamoDB_20120810.ListBulkOperations"}
+	ListContributorInsights             = smithy.Operation[ListContributorInsightsInput, ListContributorInsightsOutput]{Target: "DynamoDB_20120810.ListContributorInsights"}
+	ListExports                         = smithy.Operation[ListExportsInput, ListExportsOutput]{Target: "DynamoDB_20120810.ListExports"}
+	ListGlobalTables                    = smithy.Operation[ListGlobalTablesInput, ListGlobalTablesOutput]{Target: "DynamoDB_20120810.ListGlobalTables"}
+	ListImports                         = smithy.Operation[ListImportsInput, ListImportsOutput]{Target: "DynamoDB_20120810.ListImports"}
+	ListTables                          = smithy.Operation[ListTablesInput, ListTablesOutput]{Target: "DynamoDB_20120810.ListTables"}
+	ListTagsOfResource                  = smithy.Operation[ListTagsOfResourceInput, ListTagsOfResourceOutput]{Target: "DynamoDB_20120810.ListTagsOfResource"}
+	PutItem                             = smithy.Operation[PutItemInput, PutItemOutput]{Target: "DynamoDB_20120810.PutItem"}
+	PutResourcePolicy                   = smithy.Operation[PutResourcePolicyInput, PutResourcePolicyOutput]{Target: "DynamoDB_20120810.PutResourcePolicy"}
+	Query                               = smithy.Operation[QueryInput, QueryOutput]{Target: "DynamoDB_20120810.Query"}
+	RestoreTableFromBackup              = smithy.Operation[RestoreTableFromBackupInput, RestoreTableFromBackupOutput]{Target: "DynamoDB_20120810.RestoreTableFromBackup"}
+	RestoreTableToPointInTime           = smithy.Operation[RestoreTableToPointInTimeInput, RestoreTableToPointInTimeOutput]{Target: "DynamoDB_20120810.RestoreTableToPointInTime"}
+	Scan                                = smithy.Operation[ScanInput, ScanOutput]{Target: "DynamoDB_20120810.Scan"}
+	SearchVectors                       = smithy.Operation[SearchVectorsInput, SearchVectorsOutput]{Target: "DynamoDB_20120810.SearchVectors"}
+	StartBulkPutItems                   = smithy.Operation[StartBulkPutItemsInput, StartBulkPutItemsOutput]{Target: "DynamoDB_20120810.StartBulkPutItems"}
+	TagResource                         = smithy.Operation[TagResourceInput, NoOutput]{Target: "DynamoDB_20120810.TagResource"}
+	TransactGetItems                    = smithy.Operation[TransactGetItemsInput, TransactGetItemsOutput]{Target: "DynamoDB_20120810.TransactGetItems"}
+	TransactWriteItems                  = smithy.Operation[TransactWriteItemsInput, TransactWriteItemsOutput]{Target: "DynamoDB_20120810.TransactWriteItems"}
+	UntagResource                       = smithy.Operation[UntagResourceInput, NoOutput]{Target: "DynamoDB_20120810.UntagResource"}
+	UpdateContinuousBackups             = smithy.Operation[UpdateContinuousBackupsInput, UpdateContinuousBackupsOutput]{Target: "DynamoDB_20120810.UpdateContinuousBackups"}
+	UpdateContributorInsights           = smithy.Operation[UpdateContributorInsightsInput, UpdateContributorInsightsOutput]{Target: "DynamoDB_20120810.UpdateContributorInsights"}
+	UpdateGlobalTable                   = smithy.Operation[UpdateGlobalTableInput, UpdateGlobalTableOutput]{Target: "DynamoDB_20120810.UpdateGlobalTable"}
+	UpdateGlobalTableSettings           = smithy.Operation[UpdateGlobalTableSettingsInput, UpdateGlobalTableSettingsOutput]{Target: "DynamoDB_20120810.UpdateGlobalTableSettings"}
+	UpdateItem                          = smithy.Operation[UpdateItemInput, UpdateItemOutput]{Target: "DynamoDB_20120810.UpdateItem"}
+	UpdateKinesisStreamingDestination   = smithy.Operation[UpdateKinesisStreamingDestinationInput, UpdateKinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.UpdateKinesisStreamingDestination"}
+	UpdateTable                         = smithy.Operation[UpdateTableInput, UpdateTableOutput]{Target: "DynamoDB_20120810.UpdateTable"}
+	UpdateTableReplicaAutoScaling       = smithy.Operation[UpdateTableReplicaAutoScalingInput, UpdateTableReplicaAutoScalingOutput]{Target: "DynamoDB_20120810.UpdateTableReplicaAutoScaling"}
+	UpdateTimeToLive                    = smithy.Operation[UpdateTimeToLiveInput, UpdateTimeToLiveOutput]{Target: "DynamoDB_20120810.UpdateTimeToLive"}
 )
 
-// OperationNames lists the model's operations, sorted.
-var OperationNames = []string{
+// DynamoDBOperations lists the model's operations, sorted.
+var DynamoDBOperations = []string{
 	"BatchExecuteStatement",
 	"BatchGetItem",
 	"BatchWriteItem",
@@ -141,12 +141,6 @@ var OperationNames = []string{
 	"UpdateTableReplicaAutoScaling",
 	"UpdateTimeToLive",
 }
-
-// NoOutput is the answer of operations that have none.
-type NoOutput struct{}
-
-// AppendJSON implements smithy.Renderer.
-func (*NoOutput) AppendJSON(dst []byte) []byte { return append(dst, '{', '}') }
 
 var enumApproximateCreationDateTimePrecision = []string{"MILLISECOND", "MICROSECOND"}
 

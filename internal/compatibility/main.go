@@ -44,17 +44,26 @@ func update(text string) (string, error) {
 	}
 	have := map[string]bool{}
 	for _, op := range ops.New(ops.Options{}).Operations() {
-		have[op.Name] = true
+		_, name, _ := strings.Cut(op.Target, ".")
+		have[name] = true
 	}
-	var works, missing []string
-	for _, name := range api.OperationNames {
-		if have[name] {
-			works = append(works, name)
-		} else {
-			missing = append(missing, name)
+	var list string
+	for _, service := range []struct {
+		name       string
+		operations []string
+	}{{"DynamoDB", api.DynamoDBOperations}, {"DynamoDB Streams", api.StreamsOperations}} {
+		var works, missing []string
+		for _, name := range service.operations {
+			if have[name] {
+				works = append(works, name)
+			} else {
+				missing = append(missing, name)
+			}
+		}
+		list += fmt.Sprintf("%d of the %d operations of %s work: %s.\n\n", len(works), len(service.operations), service.name, strings.Join(works, ", "))
+		if missing != nil {
+			list += fmt.Sprintf("The others answer UnknownOperationException: %s.\n\n", strings.Join(missing, ", "))
 		}
 	}
-	list := fmt.Sprintf("%d of the %d operations of AWS's model work: %s.\n\nThe others answer UnknownOperationException: %s.\n",
-		len(works), len(api.OperationNames), strings.Join(works, ", "), strings.Join(missing, ", "))
-	return before + begin + list + end + after, nil
+	return before + begin + strings.TrimSuffix(list, "\n") + end + after, nil
 }

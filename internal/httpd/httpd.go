@@ -3,7 +3,6 @@
 package httpd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"hash/crc32"
@@ -33,8 +32,7 @@ var (
 )
 
 const (
-	targetPrefix = "DynamoDB_20120810."
-	contentType  = "application/x-amz-json-1.0"
+	contentType = "application/x-amz-json-1.0"
 	// readPast is how many bytes above MaxBody are still read, so that the client, which is still sending, gets an answer
 	// and not a reset connection.
 	readPast = 8 << 20
@@ -68,7 +66,7 @@ type Server struct {
 func New(opt Options) *Server {
 	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, load: load{limits: opt.Limits.orDefaults()}}
 	for i := range opt.Operations {
-		s.operations[opt.Operations[i].Name] = &opt.Operations[i]
+		s.operations[opt.Operations[i].Target] = &opt.Operations[i]
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.http = &fasthttp.Server{
@@ -222,10 +220,8 @@ func (s *Server) run(c *fasthttp.RequestCtx, call *smithy.Call, dst []byte) (out
 			err = awserr.Internal(errors.New("panic: " + panicText(p)))
 		}
 	}()
-	target := c.Request.Header.Peek("X-Amz-Target")
-	name, ok := bytes.CutPrefix(target, []byte(targetPrefix))
-	op := s.operations[string(name)]
-	if !ok || op == nil {
+	op := s.operations[string(c.Request.Header.Peek("X-Amz-Target"))]
+	if op == nil {
 		return nil, awserr.New(awserr.UnknownOperation, "")
 	}
 	body, err := requestBody(c)

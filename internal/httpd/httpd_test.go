@@ -22,7 +22,7 @@ import (
 // echo is an operation that answers its body, panics, or fails.
 func echo() smithy.Handler {
 	return smithy.Handler{
-		Name: "Echo",
+		Target: "DynamoDB_20120810.Echo",
 		Decode: func(_ *smithy.Call, body []byte) (any, *awserr.Error) {
 			if string(body) == "mismatch" {
 				return nil, awserr.New(awserr.Serialization, "STRING_VALUE cannot be converted to Integer")

@@ -3,10 +3,15 @@
 //	t | table id (4) | index (1) | hash (4) | partition key | sort key           an item; index 0 is the table itself
 //	t | table id (4) | index (1) | hash (4) | partition key | sort key | item key   an index entry; the item key is the
 //	                                                                             partition key and sort key of the item
+//	s | table id (4) | shard (4) | stamp (8) | n (2)        a change record: the n-th of the transaction with that stamp
+//	x | table id (4) | bucket (1) | seconds (8) | hash (4) | partition key | sort key   when an item expires; the bucket is
+//	                                                                             of the hash, so that not all expire in one place
 //	m t | account 0 region 0 name     a table's description
 //	m n                               the last table id given out
 //	m c | table id (4)                a table's counters: items and bytes, of the table and of each index
 //	m d | table id (4)                a dropped table whose items are still to be removed
+//	m s | table id (4) | label        a stream that has ended and is still readable
+//	m b | table id (4) | index (1)    how far the items have been put into a new index, or, for 0, into the TTL index
 //	k | account 0 token               a transaction's idempotency token
 //
 // Key attributes are written so that their bytes sort as DynamoDB sorts them: strings and binaries with 0x00 escaped as
@@ -27,17 +32,21 @@ import (
 )
 
 // FormatVersion is the version of the layout. A data directory of a newer one is refused.
-const FormatVersion = 1
+const FormatVersion = 2
 
 const (
-	prefixTable = 't'
-	prefixMeta  = 'm'
-	prefixToken = 'k'
+	prefixTable  = 't'
+	prefixMeta   = 'm'
+	prefixToken  = 'k'
+	prefixChange = 's'
+	prefixExpiry = 'x'
 
 	metaTable    = 't'
 	metaTableID  = 'n'
 	metaCounters = 'c'
 	metaDropped  = 'd'
+	metaStream   = 's'
+	metaBackfill = 'b'
 )
 
 // HashSpace is the number of hashes of partition keys.
@@ -161,4 +170,91 @@ func Token(account, token string) []byte {
 	k := append(Tokens(), account...)
 	k = append(k, 0)
 	return append(k, token...)
+}
+
+// changeKeyLen is the length of a change record's key.
+const changeKeyLen = 1 + 4 + 4 + 8 + 2
+
+// AppendChange appends the key of the n-th change record of a transaction. All records of one shard sort by stamp and n.
+func AppendChange(dst []byte, table, shard uint32, stamp uint64, n uint16) []byte {
+	dst = append(dst, prefixChange)
+	dst = binary.BigEndian.AppendUint32(dst, table)
+	dst = binary.BigEndian.AppendUint32(dst, shard)
+	dst = binary.BigEndian.AppendUint64(dst, stamp)
+	return binary.BigEndian.AppendUint16(dst, n)
+}
+
+// Changes returns the prefix of all change records of a table.
+func Changes(table uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{prefixChange}, table)
+}
+
+// ChangesOfShard returns the prefix of a shard's change records.
+func ChangesOfShard(table, shard uint32) []byte {
+	return binary.BigEndian.AppendUint32(Changes(table), shard)
+}
+
+// ChangePosition returns stamp and n of a change record's key; ok is false if it is none.
+func ChangePosition(key []byte) (stamp uint64, n uint16, ok bool) {
+	if len(key) != changeKeyLen {
+		return 0, 0, false
+	}
+	return binary.BigEndian.Uint64(key[9:]), binary.BigEndian.Uint16(key[17:]), true
+}
+
+// ExpiryBuckets is the number of buckets of the TTL index.
+const ExpiryBuckets = 16
+
+// AppendExpiry appends the key of the TTL index for the item stored at itemKey that expires at the time in seconds since
+// 1970, which is above 0.
+func AppendExpiry(dst []byte, itemKey []byte, seconds int64) []byte {
+	dst = AppendExpiryBound(dst, TableID(itemKey), uint8(HashOf(itemKey)%ExpiryBuckets), seconds)
+	return append(dst, itemKey[indexPrefixLen:]...)
+}
+
+// AppendExpiryBound appends the bound between the keys of a bucket that expire before the time and the others.
+func AppendExpiryBound(dst []byte, table uint32, bucket uint8, seconds int64) []byte {
+	dst = append(dst, prefixExpiry)
+	dst = binary.BigEndian.AppendUint32(dst, table)
+	dst = append(dst, bucket)
+	return binary.BigEndian.AppendUint64(dst, uint64(max(seconds, 0)))
+}
+
+// expiryPrefixLen is the length of what AppendExpiryBound appends.
+const expiryPrefixLen = 1 + 4 + 1 + 8
+
+// Expiry returns when, in seconds since 1970, and which item's storage key a key of the TTL index says; ok is false if it
+// is none.
+func Expiry(key []byte) (seconds int64, itemKey []byte, ok bool) {
+	if len(key) <= expiryPrefixLen {
+		return 0, nil, false
+	}
+	itemKey = AppendIndexPrefix(nil, TableID(key), 0)
+	return int64(binary.BigEndian.Uint64(key[6:])), append(itemKey, key[expiryPrefixLen:]...), true
+}
+
+// Expiries returns the prefix of a table's TTL index.
+func Expiries(table uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{prefixExpiry}, table)
+}
+
+// AllExpiries returns the prefix of all TTL indexes.
+func AllExpiries() []byte { return []byte{prefixExpiry} }
+
+// EndedStreams returns the prefix of the streams that have ended.
+func EndedStreams() []byte { return []byte{prefixMeta, metaStream} }
+
+// EndedStream returns the key of a stream that has ended.
+func EndedStream(table uint32, label string) []byte {
+	return append(binary.BigEndian.AppendUint32(EndedStreams(), table), label...)
+}
+
+// Backfill returns the key that says how far the items have been put into an index; 0 is the TTL index.
+func Backfill(table uint32, index uint8) []byte {
+	return append(Backfills(table), index)
+}
+
+// Backfills returns the prefix of Backfill's keys of a table.
+func Backfills(table uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{prefixMeta, metaBackfill}, table)
 }

@@ -113,6 +113,11 @@ func (t *checkedTxn) Add(key []byte, deltas []int64) error {
 	return t.Txn.Add(key, deltas)
 }
 
+func (t *checkedTxn) Stamp() TS {
+	t.use()
+	return t.Txn.Stamp()
+}
+
 func (t *checkedTxn) Guard(keys ...[]byte) error {
 	t.use()
 	return t.Txn.Guard(keys...)

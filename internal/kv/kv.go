@@ -12,6 +12,8 @@
 //	K6  Counters (Txn.Add) never conflict.
 //	K7  What a Reader has returned, and what the outcome of a transaction tells, survives a crash as durable commits do,
 //	    unless ScanOpt.Stale says that it need not.
+//	K8  Stamps order the transactions that hint a key in common as they commit, and Store.Stable is a timestamp below which
+//	    all stamps belong to transactions that have ended and are visible.
 //
 // Errors are always returned; a missing key is a nil value, not an error.
 package kv
@@ -54,6 +56,9 @@ type TS uint64
 
 // Millis returns the timestamp's wall clock part in milliseconds since 1970.
 func (t TS) Millis() int64 { return int64(t >> 18) }
+
+// AtMillis returns the first timestamp of a millisecond since 1970.
+func AtMillis(ms int64) TS { return TS(max(ms, 0)) << 18 }
 
 // Range is the keys k with Start <= k < End. A nil End is no bound.
 type Range struct{ Start, End []byte }
@@ -117,6 +122,8 @@ type Txn interface {
 	Delete(key []byte, oldSize int) error
 	// Add adds deltas to the list of counters at key, element by element; see DecodeCounters.
 	Add(key []byte, deltas []int64) error
+	// Stamp returns a timestamp for the keys of records that are read in order (K8), the same one at every call.
+	Stamp() TS
 	// Guard makes the commit fail if the keys, read by this transaction, change before it.
 	Guard(keys ...[]byte) error
 	// Commit ends the transaction.
@@ -153,6 +160,10 @@ type Store interface {
 	Latest(ctx context.Context) (Snapshot, error)
 	// Now returns a timestamp above those of all commits that have returned.
 	Now() TS
+	// Stable returns a timestamp such that every transaction with a Stamp below it has ended, and what it wrote is visible.
+	Stable() TS
+	// Advance makes all later timestamps larger than ts. Engines whose clock starts anew with the process need to be told.
+	Advance(ts TS)
 	// DeleteRange removes a range, not atomically.
 	DeleteRange(ctx context.Context, r Range) error
 	// Size returns about how many bytes a range takes.

@@ -27,7 +27,9 @@ type Renderer interface {
 }
 
 // Operation names an operation and ties its shapes together. It carries no behaviour.
-type Operation[In, Out any] struct{ Name string }
+type Operation[In, Out any] struct {
+	Target string // as in X-Amz-Target, e.g. DynamoDB_20120810.PutItem
+}
 
 // Caller is who sent a request, as far as the request itself says or the signature proves.
 type Caller struct {
@@ -63,7 +65,7 @@ func (c *Call) Release() {
 // Handler is an operation ready to be called: decoded body in, rendered answer appended to dst. Decode is separate from
 // Run because AWS looks at the signature between the two.
 type Handler struct {
-	Name string
+	Target string // as in X-Amz-Target
 	// Decode reads the body. Its error is a SerializationException.
 	Decode func(call *Call, body []byte) (in any, err *awserr.Error)
 	// Run checks and executes the decoded input and appends the answer to dst.
@@ -79,7 +81,7 @@ func Bind[In, Out any, PI interface {
 	Renderer
 }](op Operation[In, Out], run func(ctx context.Context, call *Call, in *In) (*Out, error)) Handler {
 	return Handler{
-		Name: op.Name,
+		Target: op.Target,
 		Decode: func(call *Call, body []byte) (any, *awserr.Error) {
 			in := new(In)
 			call.Reader.Reset(body)

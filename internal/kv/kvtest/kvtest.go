@@ -14,7 +14,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// Run checks the store that open returns, a new and empty one each time, against the promises K1 to K6 of package kv.
+// Run checks the store that open returns, a new and empty one each time, against the promises K1 to K8 of package kv.
 func Run(t *testing.T, open func(t *testing.T) kv.Store) {
 	for _, c := range []struct {
 		name string
@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) kv.Store) {
 		{"SnapshotIsStable", snapshotIsStable},
 		{"Counters", counters},
 		{"Fence", fence},
+		{"Stamps", stamped},
 		{"DeleteRange", deleteRange},
 		{"Scan", scans},
 		{"Model", model},

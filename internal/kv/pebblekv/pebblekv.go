@@ -65,6 +65,7 @@ type Store struct {
 	write   *pebble.WriteOptions
 	locks   lockTable
 	clock   atomic.Uint64
+	stamps  stamps
 	rows    *rowCache
 	pending pending
 	health  health
@@ -241,6 +242,19 @@ func (s *Store) Now() kv.TS {
 		next := max(wall, last+1)
 		if s.clock.CompareAndSwap(last, next) {
 			return kv.TS(next)
+		}
+	}
+}
+
+// Stable implements kv.Store.
+func (s *Store) Stable() kv.TS { return s.stamps.stable(s.Now) }
+
+// Advance implements kv.Store.
+func (s *Store) Advance(ts kv.TS) {
+	for {
+		last := s.clock.Load()
+		if last >= uint64(ts) || s.clock.CompareAndSwap(last, uint64(ts)) {
+			return
 		}
 	}
 }

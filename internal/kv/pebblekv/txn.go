@@ -27,6 +27,9 @@ type txn struct {
 	keys  []written
 	room  [4]written // for the keys of most transactions
 	open  bool
+
+	stamp     kv.TS // 0 for none
+	stampedAs uint64
 }
 
 // readKey is a key that was read without being locked, what it held, and whether that must still be so at commit.
@@ -141,6 +144,14 @@ func (t *txn) Delete(key []byte, oldSize int) error {
 func (t *txn) Add(key []byte, deltas []int64) error {
 	var buf [64]byte
 	return t.batch.Merge(key, kv.AppendCounters(buf[:0], deltas), nil)
+}
+
+// Stamp implements kv.Txn. The locks of the hinted keys are held from before it is taken until the writes are visible.
+func (t *txn) Stamp() kv.TS {
+	if t.stamp == 0 {
+		t.stamp, t.stampedAs = t.store.stamps.take(t.store.Now)
+	}
+	return t.stamp
 }
 
 // Guard implements kv.Txn.
@@ -300,7 +311,12 @@ func (t *txn) validate(ctx context.Context) ([]hint, error) {
 	return late, nil
 }
 
+// unlock lets others go on: what the transaction wrote is visible, or will never be.
 func (t *txn) unlock() {
+	if t.stamp != 0 {
+		t.store.stamps.end(t.stampedAs)
+		t.stamp = 0
+	}
 	t.store.locks.release(t.locks)
 	t.locks = nil
 }
