@@ -34,10 +34,18 @@ func openStore(opt *Options) (kv.Store, error) {
 	if po.FS == nil {
 		po.FS = vfs.Default
 	}
-	if err := checkFormat(po.FS, opt.DataDir); err != nil {
+	version, err := checkFormat(po.FS, opt.DataDir)
+	if err != nil {
 		return nil, err
 	}
-	return openPebble(opt.DataDir, po)
+	store, err := openPebble(opt.DataDir, po)
+	if err == nil && version < keyspace.FormatVersion {
+		// Older versions of Stator would not keep what this one writes.
+		if err = writeFormat(po.FS, opt.DataDir); err != nil {
+			return nil, errors.Join(err, store.Close())
+		}
+	}
+	return store, err
 }
 
 func openPebble(dataDir string, po pebblekv.Options) (kv.Store, error) {
@@ -66,35 +74,36 @@ func durability(text string, po *pebblekv.Options) error {
 	return nil
 }
 
-// checkFormat makes the data directory if it is missing, and refuses one that a newer Stator wrote.
-func checkFormat(fs vfs.FS, dir string) error {
+// checkFormat makes the data directory if it is missing, refuses one that a newer Stator wrote, and returns its format.
+func checkFormat(fs vfs.FS, dir string) (version int, err error) {
 	if err := pebblekv.MkdirAll(fs, dir); err != nil {
-		return err
+		return 0, err
 	}
 	file := fs.PathJoin(dir, formatFile)
 	f, err := fs.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return writeFormat(fs, dir, file)
+		return keyspace.FormatVersion, writeFormat(fs, dir)
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	raw, err := io.ReadAll(f)
 	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+		return 0, err
 	}
-	version, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	version, err = strconv.Atoi(strings.TrimSpace(string(raw)))
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s is damaged: it must hold the version of the data directory's format", file)
+		return 0, fmt.Errorf("%s is damaged: it must hold the version of the data directory's format", file)
 	case version > keyspace.FormatVersion:
-		return fmt.Errorf("data directory %s has format %d, which is newer than this stator reads (%d): use a newer stator", dir, version, keyspace.FormatVersion)
+		return 0, fmt.Errorf("data directory %s has format %d, which is newer than this stator reads (%d): use a newer stator", dir, version, keyspace.FormatVersion)
 	}
-	return nil
+	return version, nil
 }
 
 // writeFormat writes the version such that a crash leaves either none or the whole of it.
-func writeFormat(fs vfs.FS, dir, file string) error {
+func writeFormat(fs vfs.FS, dir string) error {
+	file := fs.PathJoin(dir, formatFile)
 	tmp := file + ".new"
 	f, err := fs.Create(tmp, "stator-format")
 	if err != nil {
@@ -124,7 +133,7 @@ func Verify(ctx context.Context, dataDir string, log *slog.Logger) (*Verificatio
 	if _, err := os.Stat(filepath.Join(dataDir, formatFile)); err != nil {
 		return nil, fmt.Errorf("%s is no data directory: %w", dataDir, err)
 	}
-	if err := checkFormat(vfs.Default, dataDir); err != nil {
+	if _, err := checkFormat(vfs.Default, dataDir); err != nil {
 		return nil, err
 	}
 	store, err := openPebble(dataDir, pebblekv.Options{ReadOnly: true, Logger: log})

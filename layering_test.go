@@ -30,10 +30,12 @@ var mayImport = map[string][]string{
 	"internal/capacity":      {},
 	"internal/catalog":       {"attribute", "keyspace", "kv"},
 	"internal/index":         {"attribute", "capacity", "catalog", "keyspace"},
-	"internal/table":         {"attribute", "capacity", "catalog", "index", "keyspace", "kv"},
-	"internal/ops":           {"api", "attribute", "awserr", "capacity", "catalog", "expr", "index", "keyspace", "kv", "smithy", "table", "wirejson"},
+	"internal/stream":        {"attribute", "catalog", "keyspace", "kv"},
+	"internal/table":         {"attribute", "capacity", "catalog", "index", "keyspace", "kv", "stream"},
+	"internal/partiql":       {"attribute", "expr"},
+	"internal/ops":           {"api", "attribute", "awserr", "capacity", "catalog", "expr", "index", "keyspace", "kv", "partiql", "smithy", "stream", "table", "wirejson"},
 	"internal/httpd":         {"auth", "awserr", "smithy", "wirejson"},
-	"internal/verify":        {"attribute", "catalog", "index", "keyspace", "kv"},
+	"internal/verify":        {"attribute", "catalog", "index", "keyspace", "kv", "stream", "table"},
 	"internal/compatibility": {"api", "ops"},
 }
 

@@ -9,6 +9,7 @@
 package stator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ import (
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/ops"
+	"github.com/statordb/stator/internal/stream"
 	"github.com/statordb/stator/internal/table"
 )
 
@@ -37,6 +39,8 @@ var Version = "0.1.0-dev"
 const (
 	DefaultListen  = "127.0.0.1:8000"
 	DefaultDataDir = "stator-data"
+
+	DefaultTTLInterval = time.Second
 )
 
 // Options configure a Server. The zero value is a durable database in ./stator-data on port 8000 of the loopback
@@ -63,6 +67,10 @@ type Options struct {
 	Insecure bool
 	// TransientStatus is how long tables stay in CREATING, UPDATING and DELETING.
 	TransientStatus time.Duration
+	// TTLInterval is how often expired items are looked for; 0 is DefaultTTLInterval.
+	TTLInterval time.Duration
+	// NoChangeLimits lets settings be changed as often as one likes, where AWS has them wait (TTL: an hour).
+	NoChangeLimits bool
 	// Logger gets the log; nil is none.
 	Logger *slog.Logger
 	// Now is the clock; nil is the system's.
@@ -81,6 +89,7 @@ type Server struct {
 	listener net.Listener
 	http     *httpd.Server
 	store    kv.Store
+	items    *table.Store
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
 	serveErr chan error
@@ -148,11 +157,13 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		Tables:          items,
 		Now:             opt.Now,
 		TransientStatus: opt.TransientStatus,
+		NoChangeLimits:  opt.NoChangeLimits,
 		SharedNamespace: opt.SharedNamespace,
 	})
 	s := &Server{
 		listener: listener,
 		store:    store,
+		items:    items,
 		cancel:   cancel,
 		serveErr: make(chan error, 1),
 		http: httpd.New(httpd.Options{
@@ -172,7 +183,8 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		}),
 	}
 	items.Requests = s.http.Requests
-	s.running.Add(2)
+	s.background(ctx, opt, items, service)
+	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
 		err := s.http.Serve(listener)
@@ -181,11 +193,28 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		}
 		s.serveErr <- err
 	}()
-	go func() {
-		defer s.running.Done()
-		sweep(ctx, opt.Logger, service.SweepTokens, tables.FinishDeletes)
-	}()
 	return s, nil
+}
+
+// background starts what is done beside requests.
+func (s *Server) background(ctx context.Context, opt *Options, items *table.Store, service *ops.Service) {
+	log := func(what string) func(error) {
+		return func(err error) { opt.Logger.Error(what+" failed", "error", err) }
+	}
+	run := func(job func()) {
+		s.running.Add(1)
+		go func() {
+			defer s.running.Done()
+			job()
+		}()
+	}
+	streams := &stream.Maintainer{KV: items.KV, Catalog: items.Catalog, Now: opt.Now}
+	run(func() {
+		sweep(ctx, opt.Logger, service.SweepTokens, items.Catalog.FinishDeletes, streams.Maintain)
+	})
+	builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: log("building an index")}
+	run(func() { builder.Run(ctx) })
+	run(func() { items.TTLLoop(ctx, cmp.Or(opt.TTLInterval, DefaultTTLInterval), log("deleting expired items")) })
 }
 
 // sweep runs the jobs that remove what has expired, now and then.

@@ -12,6 +12,8 @@ type Code string
 // The codes that Stator answers.
 const (
 	ConditionalCheckFailed      Code = "ConditionalCheckFailedException"
+	DuplicateItem               Code = "DuplicateItemException"
+	ExpiredIterator             Code = "ExpiredIteratorException"
 	IdempotentParameterMismatch Code = "IdempotentParameterMismatchException"
 	IncompleteSignature         Code = "IncompleteSignatureException"
 	InternalServerError         Code = "InternalServerError"
@@ -26,6 +28,7 @@ const (
 	TransactionCanceled         Code = "TransactionCanceledException"
 	TransactionConflict         Code = "TransactionConflictException"
 	TransactionInProgress       Code = "TransactionInProgressException"
+	TrimmedDataAccess           Code = "TrimmedDataAccessException"
 	UnknownOperation            Code = "UnknownOperationException"
 	UnrecognizedClient          Code = "UnrecognizedClientException"
 	Validation                  Code = "ValidationException"

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -26,12 +27,18 @@ type Catalog struct {
 	store  kv.Store
 	now    func() time.Time
 	tables atomic.Pointer[map[tableName]*Table]
-	change sync.Mutex // held while the set or a table changes
+	ended  atomic.Pointer[map[string]*StreamRef] // by ARN
+	change sync.Mutex                            // held while the set or a table changes
+	// changed has a signal when a table was changed.
+	changed chan struct{}
 }
+
+// Changed returns a channel on which a signal waits after tables were changed.
+func (c *Catalog) Changed() <-chan struct{} { return c.changed }
 
 // Open reads the catalog from the store and finishes what a crash interrupted.
 func Open(ctx context.Context, store kv.Store, now func() time.Time) (*Catalog, error) {
-	c := &Catalog{store: store, now: now}
+	c := &Catalog{store: store, now: now, changed: make(chan struct{}, 1)}
 	snap, err := store.Snapshot(ctx)
 	if err != nil {
 		return nil, err
@@ -41,9 +48,22 @@ func Open(ctx context.Context, store kv.Store, now func() time.Time) (*Catalog, 
 	if err != nil {
 		return nil, err
 	}
+	streams, err := ReadEndedStreams(ctx, snap)
+	if err != nil {
+		return nil, err
+	}
+	ended := map[string]*StreamRef{}
+	for _, r := range streams {
+		ended[r.ARN()] = r
+		c.advance(&r.Stream)
+	}
+	c.ended.Store(&ended)
 	tables := map[tableName]*Table{}
 	for _, t := range list {
 		tables[tableName{t.Namespace, t.Name}] = t
+		if t.Stream != nil {
+			c.advance(t.Stream)
+		}
 	}
 	c.tables.Store(&tables)
 	for _, id := range dropped {
@@ -51,7 +71,123 @@ func Open(ctx context.Context, store kv.Store, now func() time.Time) (*Catalog, 
 			return nil, err
 		}
 	}
+	for _, t := range list {
+		if err := c.upgrade(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	c.signal()
 	return c, c.FinishDeletes(ctx)
+}
+
+// advance makes the store's clock go on behind what the stream's shards say, in case the clock was put back.
+func (c *Catalog) advance(s *Stream) {
+	for _, shard := range s.Shards {
+		c.store.Advance(max(shard.Start, shard.End))
+	}
+}
+
+// upgrade gives a stream that format 1 described, which had no records, its first shard.
+func (c *Catalog) upgrade(ctx context.Context, t *Table) error {
+	if t.Stream == nil || !t.Stream.Enabled || len(t.Stream.Shards) > 0 {
+		return nil
+	}
+	_, err := c.Change(ctx, t.Namespace, t.Name, func(t *Table) error {
+		t.StartStream(t.Stream.ViewType, t.Stream.Label, c.store.Now())
+		return nil
+	})
+	return err
+}
+
+func (c *Catalog) signal() {
+	select {
+	case c.changed <- struct{}{}:
+	default: // one waits already
+	}
+}
+
+// ReadEndedStreams returns the streams that have ended and can still be read.
+func ReadEndedStreams(ctx context.Context, r kv.Reader) (list []*StreamRef, err error) {
+	err = kv.Each(ctx, r, under(keyspace.EndedStreams()), func(key, val []byte) error {
+		ref := new(StreamRef)
+		if err := json.Unmarshal(val, ref); err != nil {
+			return fmt.Errorf("description of stream %q: %w", key, err)
+		}
+		list = append(list, ref)
+		return nil
+	})
+	return list, err
+}
+
+// Streams returns the streams of a namespace, of one table or (for "") of all, sorted by ARN: those that are enabled and those
+// that have ended and can still be read.
+func (c *Catalog) Streams(ns Namespace, table string) []*StreamRef {
+	var out []*StreamRef
+	for key, t := range *c.tables.Load() {
+		if key.Namespace == ns && (table == "" || table == key.name) && t.Stream != nil && t.Stream.Enabled {
+			out = append(out, t.ref())
+		}
+	}
+	for _, r := range *c.ended.Load() {
+		if r.Namespace == ns && (table == "" || table == r.Table) {
+			out = append(out, r)
+		}
+	}
+	slices.SortFunc(out, func(a, b *StreamRef) int { return strings.Compare(a.ARN(), b.ARN()) })
+	return out
+}
+
+// Stream returns the stream of that ARN, or nil.
+func (c *Catalog) Stream(arn string) *StreamRef {
+	if r := (*c.ended.Load())[arn]; r != nil {
+		return r
+	}
+	ns, name, ok := TableFromARN(arn)
+	if !ok {
+		return nil
+	}
+	t := (*c.tables.Load())[tableName{ns, name}]
+	if t == nil || t.Stream == nil || !t.Stream.Enabled {
+		return nil
+	}
+	if r := t.ref(); r.ARN() == arn {
+		return r
+	}
+	return nil
+}
+
+// EndedStreams returns the streams that have ended and can still be read, of all namespaces.
+func (c *Catalog) EndedStreams() []*StreamRef { return slices.Collect(maps.Values(*c.ended.Load())) }
+
+// Tables returns the tables of all namespaces.
+func (c *Catalog) Tables() []*Table { return slices.Collect(maps.Values(*c.tables.Load())) }
+
+// keepEnded stores the table's stream, which ends, for those who still read it.
+func keepEnded(txn kv.Txn, r *StreamRef) error {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return txn.Put(keyspace.EndedStream(r.TableID, r.Label), raw)
+}
+
+func (c *Catalog) changeEnded(change func(map[string]*StreamRef)) {
+	ended := maps.Clone(*c.ended.Load())
+	change(ended)
+	c.ended.Store(&ended)
+}
+
+// ForgetStream removes a stream that has ended.
+func (c *Catalog) ForgetStream(ctx context.Context, r *StreamRef) error {
+	c.change.Lock()
+	defer c.change.Unlock()
+	err := kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
+		return txn.Delete(keyspace.EndedStream(r.TableID, r.Label), 0)
+	})
+	if err == nil {
+		c.changeEnded(func(all map[string]*StreamRef) { delete(all, r.ARN()) })
+	}
+	return err
 }
 
 // Read returns all tables, and the ids of dropped tables whose items are still to be removed.
@@ -163,8 +299,8 @@ func (c *Catalog) publish(t *Table) error {
 	return nil
 }
 
-// Change applies change to a copy of the table and stores and publishes it. It returns nil if there is no such table; an
-// error of change is returned as it is and nothing is changed.
+// Change applies change to a copy of the table and stores and publishes it, while nobody writes to the table. It returns nil
+// if there is no such table; an error of change is returned as it is and nothing is changed.
 func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change func(*Table) error) (*Table, error) {
 	c.change.Lock()
 	defer c.change.Unlock()
@@ -180,18 +316,34 @@ func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change 
 	if err != nil {
 		return nil, err
 	}
+	old.use.Lock()
+	defer old.use.Unlock()
 	if err := change(t); err != nil {
 		return nil, err
 	}
-	old.use.Lock()
-	defer old.use.Unlock()
-	if err := kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error { return putTable(txn, t) }); err != nil {
+	var ended *StreamRef
+	if old.Stream != nil && old.Stream.Enabled && !t.Stream.Enabled {
+		ended = t.ref()
+	}
+	err = kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
+		if ended != nil {
+			if err := keepEnded(txn, ended); err != nil {
+				return err
+			}
+		}
+		return putTable(txn, t)
+	})
+	if err != nil {
 		return nil, err
+	}
+	if ended != nil {
+		c.changeEnded(func(all map[string]*StreamRef) { all[ended.ARN()] = ended })
 	}
 	if err := c.publish(t); err != nil {
 		return nil, err
 	}
 	old.retire()
+	c.signal()
 	return c.Get(ns, name), nil
 }
 
@@ -233,7 +385,18 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 	}
 	t.use.Lock()
 	defer t.use.Unlock()
+	var ended *StreamRef
+	if t.Stream != nil && t.Stream.Enabled {
+		ended = t.ref()
+		ended.Shards = slices.Clone(ended.Shards)
+		ended.end(c.store.Now())
+	}
 	err := kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
+		if ended != nil {
+			if err := keepEnded(txn, ended); err != nil {
+				return err
+			}
+		}
 		if err := txn.Put(keyspace.DroppedTable(t.ID), nil); err != nil {
 			return err
 		}
@@ -244,6 +407,9 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 	}
 	tables := maps.Clone(*c.tables.Load())
 	delete(tables, tableName{ns, name})
+	if ended != nil {
+		c.changeEnded(func(all map[string]*StreamRef) { all[ended.ARN()] = ended })
+	}
 	c.tables.Store(&tables)
 	t.retire()
 	return c.purge(ctx, t.ID)
@@ -251,9 +417,10 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 
 // purge removes a dropped table's items; it may be repeated.
 func (c *Catalog) purge(ctx context.Context, id uint32) error {
-	prefix := keyspace.TablePrefix(id)
-	if err := c.store.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
-		return err
+	for _, prefix := range [][]byte{keyspace.TablePrefix(id), keyspace.Expiries(id), keyspace.Backfills(id)} {
+		if err := c.store.DeleteRange(ctx, under(prefix)); err != nil {
+			return err
+		}
 	}
 	return kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
 		if err := txn.Delete(keyspace.Counters(id), 0); err != nil {

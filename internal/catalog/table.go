@@ -5,6 +5,7 @@
 package catalog
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,6 +95,9 @@ type Index struct {
 	Throughput Throughput
 	OnDemand   *OnDemand `json:",omitempty"`
 	Warm       *Warm     `json:",omitempty"`
+	// State is empty for an index that is ACTIVE, Creating while it is filled, Deleting while it is cleared. Writes keep the
+	// first two.
+	State string `json:",omitempty"`
 
 	projected map[string]struct{} // attributes held; nil for all
 }
@@ -110,12 +114,15 @@ func (x *Index) Holds(name string) bool {
 // HoldsAll reports whether the index holds every attribute of its items.
 func (x *Index) HoldsAll() bool { return x.projected == nil }
 
-// Stream is a table's stream specification. Records are not written yet.
-type Stream struct {
-	Enabled  bool
-	ViewType string
-	Label    string // the time at which it was enabled
+// TTL says which attribute has the time at which an item expires, in seconds since 1970.
+type TTL struct {
+	Attribute string
+	State     string // Enabling, Enabled, Disabling or Disabled
+	Changed   int64  // milliseconds since 1970
 }
+
+// Indexed reports whether writes keep the TTL index.
+func (t *TTL) Indexed() bool { return t != nil && (t.State == Enabling || t.State == Enabled) }
 
 // Tag is a key with a value.
 type Tag struct{ Key, Value string }
@@ -142,7 +149,9 @@ type Table struct {
 	DeletionProtection bool   `json:",omitempty"`
 	SSEKey             string `json:",omitempty"` // ARN of the KMS key; empty for the key owned by the service
 	Stream             *Stream
-	Tags               []Tag `json:",omitempty"`
+	LastShard          uint32 `json:",omitempty"` // the last number given to a shard of a stream
+	TTL                *TTL   `json:",omitempty"`
+	Tags               []Tag  `json:",omitempty"`
 
 	// The status is ACTIVE but for the time until a change takes effect; all in milliseconds since 1970.
 	CreatingUntil int64 `json:",omitempty"`
@@ -159,6 +168,14 @@ const (
 	Updating = "UPDATING"
 	Deleting = "DELETING"
 	Active   = "ACTIVE"
+)
+
+// States of TTL.
+const (
+	Enabling  = "ENABLING"
+	Enabled   = "ENABLED"
+	Disabling = "DISABLING"
+	Disabled  = "DISABLED"
 )
 
 // Status returns the table's status at the time.
@@ -197,6 +214,44 @@ func (t *Table) Index(name string) *Index {
 		}
 	}
 	return nil
+}
+
+// IndexByID returns the index with that ID, or nil.
+func (t *Table) IndexByID(id uint8) *Index {
+	for _, x := range t.Indexes {
+		if x.ID == id {
+			return x
+		}
+	}
+	return nil
+}
+
+// FreeIndexID returns an ID that no index has; ok is false if there is none.
+func (t *Table) FreeIndexID() (id uint8, ok bool) {
+	for id := 1; id < 256; id++ {
+		if t.IndexByID(uint8(id)) == nil {
+			return uint8(id), true
+		}
+	}
+	return 0, false
+}
+
+// RemoveIndex removes an index, and the definitions of attributes that only it used. It may be called in Catalog.Change alone.
+func (t *Table) RemoveIndex(id uint8) {
+	t.Indexes = slices.DeleteFunc(t.Indexes, func(x *Index) bool { return x.ID == id })
+	t.Attributes = slices.DeleteFunc(t.Attributes, func(a KeyAttribute) bool {
+		return !t.Key.Has(a.Name) && !slices.ContainsFunc(t.Indexes, func(x *Index) bool { return x.Key.Has(a.Name) })
+	})
+}
+
+// Unfinished reports whether an index, or the TTL index, is to be filled or cleared.
+func (t *Table) Unfinished() bool {
+	for _, x := range t.Indexes {
+		if x.State != "" {
+			return true
+		}
+	}
+	return t.TTL != nil && (t.TTL.State == Enabling || t.TTL.State == Disabling)
 }
 
 // HasLocalIndexes reports whether the table has an LSI, and so item collections with a size limit.
@@ -239,6 +294,9 @@ func AppendKeyValues(dst []byte, attrs []KeyAttribute, it attribute.Item) []byte
 // prepare derives what is not stored.
 func (t *Table) prepare() {
 	t.use, t.replaced = new(sync.RWMutex), new(atomic.Bool)
+	if t.Stream != nil {
+		t.Stream.prepare()
+	}
 	for _, x := range t.Indexes {
 		if x.Projection.Type == "ALL" {
 			continue

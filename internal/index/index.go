@@ -28,11 +28,15 @@ type Change struct {
 	New   attribute.Item // the entry after; nil if it is removed
 }
 
-// AppendKey appends the key of the item's entry in the index; ok is false if it has none.
+// AppendKey appends the key of the item's entry in the index; ok is false if it has none: it lacks a key attribute, or, older
+// than the index, has one of the wrong type or size.
 func AppendKey(dst []byte, t *catalog.Table, x *catalog.Index, it attribute.Item) (key []byte, ok bool) {
-	for a := range x.Key.Attributes {
-		if it.Get(a.Name).Type() != a.Type {
-			return dst, false
+	for i, attrs := range [...][]catalog.KeyAttribute{x.Key.Partition, x.Key.Sort} {
+		for _, a := range attrs {
+			v := it.Get(a.Name)
+			if v == nil || problem(a, v, i == 1) != nil {
+				return dst, false
+			}
 		}
 	}
 	partition := catalog.AppendKeyValues(nil, x.Key.Partition, it)
@@ -54,6 +58,9 @@ func Entry(x *catalog.Index, it attribute.Item) attribute.Item {
 // units that it costs: one write for each entry put, removed or changed in place.
 func Plan(dst []Change, t *catalog.Table, old, new attribute.Item, units *capacity.Consumed) []Change {
 	for _, x := range t.Indexes {
+		if x.State == catalog.Deleting {
+			continue
+		}
 		oldKey, had := AppendKey(nil, t, x, old)
 		newKey, has := AppendKey(nil, t, x, new)
 		switch {
@@ -91,33 +98,40 @@ type Problem struct {
 	Sort      bool
 }
 
-// Check returns the first problem that the item's attributes are for the table's indexes, or nil.
-func Check(t *catalog.Table, it attribute.Item) *Problem {
+// problem returns what keeps a value from being a key attribute of an index, or nil.
+func problem(a catalog.KeyAttribute, v attribute.Value, sort bool) *Problem {
+	if v.Type() != a.Type {
+		return &Problem{Attribute: a, Sort: sort, Actual: v.Type()}
+	}
+	if a.Type == attribute.TypeN {
+		return nil
+	}
+	switch n := len(v.Bytes()); {
+	case n == 0:
+		return &Problem{Attribute: a, Sort: sort, Empty: true}
+	case n > MaxPartitionKey || sort && n > MaxSortKey:
+		return &Problem{Attribute: a, Sort: sort, TooLarge: true}
+	}
+	return nil
+}
+
+// Check returns the first problem that the attributes of next, where they differ from old's, are for the table's indexes, or
+// nil. What has not changed may be older than an index.
+func Check(t *catalog.Table, old, next attribute.Item) *Problem {
 	for _, x := range t.Indexes {
-		i := 0
-		for a := range x.Key.Attributes {
-			sort := i >= len(x.Key.Partition)
-			i++
-			v := it.Get(a.Name)
-			if v == nil {
-				continue
-			}
-			p := &Problem{Index: x, Attribute: a, Sort: sort}
-			if v.Type() != a.Type {
-				p.Actual = v.Type()
-				return p
-			}
-			n := len(v.Bytes())
-			if a.Type == attribute.TypeN {
-				continue
-			}
-			if n == 0 {
-				p.Empty = true
-				return p
-			}
-			if n > MaxPartitionKey || sort && n > MaxSortKey {
-				p.TooLarge = true
-				return p
+		if x.State == catalog.Deleting {
+			continue
+		}
+		for i, attrs := range [...][]catalog.KeyAttribute{x.Key.Partition, x.Key.Sort} {
+			for _, a := range attrs {
+				v := next.Get(a.Name)
+				if v == nil {
+					continue
+				}
+				if p := problem(a, v, i == 1); p != nil && !v.Equal(old.Get(a.Name)) {
+					p.Index = x
+					return p
+				}
 			}
 		}
 	}

@@ -184,6 +184,9 @@ func AppendChange(dst []byte, table, shard uint32, stamp uint64, n uint16) []byt
 	return binary.BigEndian.AppendUint16(dst, n)
 }
 
+// AllChanges returns the prefix of all change records.
+func AllChanges() []byte { return []byte{prefixChange} }
+
 // Changes returns the prefix of all change records of a table.
 func Changes(table uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefixChange}, table)
@@ -237,9 +240,6 @@ func Expiry(key []byte) (seconds int64, itemKey []byte, ok bool) {
 func Expiries(table uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefixExpiry}, table)
 }
-
-// AllExpiries returns the prefix of all TTL indexes.
-func AllExpiries() []byte { return []byte{prefixExpiry} }
 
 // EndedStreams returns the prefix of the streams that have ended.
 func EndedStreams() []byte { return []byte{prefixMeta, metaStream} }

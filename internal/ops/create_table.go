@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -52,7 +53,7 @@ func (s *Service) createTable(ctx context.Context, call *smithy.Call, in *api.Cr
 	if err := newBilling(t, in); err != nil {
 		return nil, err
 	}
-	if err := setStream(t, in.StreamSpecification, streamLabel(now)); err != nil {
+	if err := s.setStream(t, in.StreamSpecification); err != nil {
 		return nil, err
 	}
 	if err := setSSE(t, in.SSESpecification); err != nil {
@@ -218,25 +219,34 @@ func newGlobalIndexes(t *catalog.Table, in []api.GlobalSecondaryIndex) error {
 	case len(in) == 0:
 		return awserr.Invalid("List of GlobalSecondaryIndexes is empty")
 	case len(in) > maxGlobalIndexes:
-		return awserr.Invalid(fmt.Sprintf("GlobalSecondaryIndex count exceeds the per-table limit of %d", maxGlobalIndexes))
+		return tooManyGlobalIndexes()
 	}
 	for _, x := range in {
-		key, err := newKey(t, x.KeySchema, maxIndexKeyParts)
-		if err != nil {
-			return err
-		}
-		idx := &catalog.Index{Name: x.IndexName.Value, Global: true, Key: key, OnDemand: newOnDemand(x.OnDemandThroughput)}
-		if p := x.ProvisionedThroughput; p != nil {
-			idx.Throughput = catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
-		}
-		if w := x.WarmThroughput; w != nil {
-			idx.Warm = newWarm(w, idx.Warm)
-		}
-		if err := addIndex(t, idx, x.Projection); err != nil {
+		if _, err := newGlobalIndex(t, &x); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func tooManyGlobalIndexes() error {
+	return awserr.Invalid(fmt.Sprintf("GlobalSecondaryIndex count exceeds the per-table limit of %d", maxGlobalIndexes))
+}
+
+// newGlobalIndex adds a GSI to the table.
+func newGlobalIndex(t *catalog.Table, in *api.GlobalSecondaryIndex) (*catalog.Index, error) {
+	key, err := newKey(t, in.KeySchema, maxIndexKeyParts)
+	if err != nil {
+		return nil, err
+	}
+	x := &catalog.Index{Name: in.IndexName.Value, Global: true, Key: key, OnDemand: newOnDemand(in.OnDemandThroughput)}
+	if p := in.ProvisionedThroughput; p != nil {
+		x.Throughput = catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
+	}
+	if w := in.WarmThroughput; w != nil {
+		x.Warm = newWarm(w, nil)
+	}
+	return x, addIndex(t, x, in.Projection)
 }
 
 // addIndex checks the index's name and projection and gives it an id.
@@ -262,7 +272,10 @@ func addIndex(t *catalog.Table, x *catalog.Index, p *api.Projection) error {
 		}
 		seen[n] = true
 	}
-	x.ID = uint8(len(t.Indexes) + 1)
+	var ok bool
+	if x.ID, ok = t.FreeIndexID(); !ok {
+		return awserr.New(awserr.LimitExceeded, "Too many indexes are being deleted")
+	}
 	x.Projection = catalog.Projection{Type: kind, Attributes: p.NonKeyAttributes}
 	t.Indexes = append(t.Indexes, x)
 	total := 0
@@ -366,7 +379,7 @@ func checkThroughput(p catalog.Throughput) error {
 }
 
 // setStream applies a stream specification.
-func setStream(t *catalog.Table, in *api.StreamSpecification, label string) error {
+func (s *Service) setStream(t *catalog.Table, in *api.StreamSpecification) error {
 	if in == nil {
 		return nil
 	}
@@ -376,12 +389,32 @@ func setStream(t *catalog.Table, in *api.StreamSpecification, label string) erro
 		return awserr.Invalid("StreamViewType is required when StreamEnabled is true")
 	case !enabled && in.StreamViewType.Set:
 		return awserr.Invalid("StreamViewType must not be specified when StreamEnabled is false")
+	}
+	at := s.Tables.KV.Now()
+	switch {
 	case enabled:
-		t.Stream = &catalog.Stream{Enabled: true, ViewType: in.StreamViewType.Value, Label: label}
+		label := streamLabel(time.UnixMilli(at.Millis()))
+		for s.Tables.Catalog.Stream(t.ARN()+"/stream/"+label) != nil { // two streams in a millisecond
+			label = nextLabel(label)
+		}
+		t.StartStream(in.StreamViewType.Value, label, at)
 	case t.Stream != nil:
-		t.Stream.Enabled = false
+		t.EndStream(at)
 	}
 	return nil
+}
+
+// labelFormat is that of a stream's label, the time at which it was enabled.
+const labelFormat = "2006-01-02T15:04:05.000"
+
+func streamLabel(at time.Time) string { return at.UTC().Format(labelFormat) }
+
+func nextLabel(label string) string {
+	at, err := time.Parse(labelFormat, label)
+	if err != nil {
+		return label + "1"
+	}
+	return streamLabel(at.Add(time.Millisecond))
 }
 
 // setSSE applies a server-side encryption specification. Without a key it names the one that AWS manages.

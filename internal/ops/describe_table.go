@@ -2,22 +2,16 @@ package ops
 
 import (
 	"context"
-	"time"
 
 	"github.com/statordb/stator/internal/api"
-	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
 )
 
 func (s *Service) describeTable(ctx context.Context, call *smithy.Call, in *api.DescribeTableInput) (*api.DescribeTableOutput, error) {
-	ns, name, err := s.tableName(call, in.TableName.Value)
+	t, err := s.anyTable(call, in.TableName.Value)
 	if err != nil {
 		return nil, err
-	}
-	t := s.Tables.Catalog.Get(ns, name)
-	if t == nil {
-		return nil, awserr.TableNotFound(name)
 	}
 	d, err := s.describe(ctx, t)
 	return &api.DescribeTableOutput{Table: d}, err
@@ -88,6 +82,11 @@ func (s *Service) describe(ctx context.Context, t *catalog.Table) (*api.TableDes
 }
 
 func describeIndex(d *api.TableDescription, t *catalog.Table, x *catalog.Index, stats catalog.Stats, status string) {
+	var backfilling smithy.Opt[bool]
+	if x.State != "" {
+		status = x.State
+		backfilling = smithy.Some(x.State == catalog.Creating)
+	}
 	projection := &api.Projection{ProjectionType: smithy.Some(x.Projection.Type), NonKeyAttributes: x.Projection.Attributes}
 	arn := smithy.Some(t.ARN() + "/index/" + x.Name)
 	if !x.Global {
@@ -100,7 +99,7 @@ func describeIndex(d *api.TableDescription, t *catalog.Table, x *catalog.Index, 
 	warm := warmThroughput(x.Warm, t.OnDemandBilling, &x.Throughput)
 	d.GlobalSecondaryIndexes = append(d.GlobalSecondaryIndexes, api.GlobalSecondaryIndexDescription{
 		IndexName: smithy.Some(x.Name), KeySchema: describeKey(&x.Key), Projection: projection, IndexArn: arn,
-		IndexStatus: smithy.Some(status), ProvisionedThroughput: describeThroughput(&x.Throughput),
+		IndexStatus: smithy.Some(status), Backfilling: backfilling, ProvisionedThroughput: describeThroughput(&x.Throughput),
 		IndexSizeBytes: smithy.Some(stats.Bytes(x.ID)), ItemCount: smithy.Some(stats.Items(x.ID)),
 		OnDemandThroughput: describeOnDemand(x.OnDemand),
 		WarmThroughput: &api.GlobalSecondaryIndexWarmThroughputDescription{
@@ -151,6 +150,3 @@ func warmThroughput(set *catalog.Warm, onDemand bool, t *catalog.Throughput) cat
 	}
 	return catalog.Warm{Read: t.Read, Write: t.Write}
 }
-
-// streamLabel names a stream by the time at which it was enabled.
-func streamLabel(now time.Time) string { return now.UTC().Format("2006-01-02T15:04:05.000") }

@@ -16,8 +16,13 @@ func (s *Service) Operations() []smithy.Handler {
 		smithy.Bind(api.DeleteTable, s.deleteTable),
 		smithy.Bind(api.DescribeEndpoints, s.describeEndpoints),
 		smithy.Bind(api.DescribeLimits, s.describeLimits),
+		smithy.Bind(api.DescribeStream, s.describeStream),
 		smithy.Bind(api.DescribeTable, s.describeTable),
+		smithy.Bind(api.DescribeTimeToLive, s.describeTimeToLive),
 		smithy.Bind(api.GetItem, s.getItem),
+		smithy.Bind(api.GetRecords, s.getRecords),
+		smithy.Bind(api.GetShardIterator, s.getShardIterator),
+		smithy.Bind(api.ListStreams, s.listStreams),
 		smithy.Bind(api.ListTables, s.listTables),
 		smithy.Bind(api.ListTagsOfResource, s.listTagsOfResource),
 		smithy.Bind(api.PutItem, s.putItem),
@@ -29,5 +34,6 @@ func (s *Service) Operations() []smithy.Handler {
 		smithy.Bind(api.UntagResource, s.untagResource),
 		smithy.Bind(api.UpdateItem, s.updateItem),
 		smithy.Bind(api.UpdateTable, s.updateTable),
+		smithy.Bind(api.UpdateTimeToLive, s.updateTimeToLive),
 	}
 }

@@ -50,7 +50,7 @@ func putMutation(t *catalog.Table, item attribute.Item) (table.Mutation, error) 
 	if err := checkItemKey(t, item); err != nil {
 		return table.Mutation{}, err
 	}
-	if err := checkIndexKeys(t, item, false); err != nil {
+	if err := checkIndexKeys(t, nil, item, false); err != nil {
 		return table.Mutation{}, err
 	}
 	return table.Mutation{Table: t, Key: item, Next: func(attribute.Item) (attribute.Item, error) { return item, nil }}, nil

@@ -180,6 +180,12 @@ func (s *Service) reading(call *smithy.Call, name string, indexName smithy.Opt[s
 		if r.index = t.Index(indexName.Value); r.index == nil {
 			return nil, awserr.IndexNotFound(indexName.Value)
 		}
+		switch r.index.State {
+		case catalog.Creating:
+			return nil, awserr.ValidationError("Cannot read from backfilling global secondary index: " + r.index.Name)
+		case catalog.Deleting:
+			return nil, awserr.IndexNotFound(indexName.Value)
+		}
 		if err := r.checkIndex(sel, e); err != nil {
 			return nil, err
 		}

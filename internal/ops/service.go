@@ -28,6 +28,8 @@ type Options struct {
 	Now func() time.Time
 	// TransientStatus is how long tables stay in CREATING, UPDATING and DELETING.
 	TransientStatus time.Duration
+	// NoChangeLimits lets settings be changed as often as one likes, where AWS has them wait.
+	NoChangeLimits bool
 	// SharedNamespace puts all tables in one namespace, whatever account and region a request names.
 	SharedNamespace bool
 }
@@ -80,6 +82,18 @@ func (s *Service) table(call *smithy.Call, given string) (*catalog.Table, error)
 		return nil, awserr.NotFound()
 	}
 	return t, nil
+}
+
+// anyTable returns the table that a request on tables names, whatever its status.
+func (s *Service) anyTable(call *smithy.Call, given string) (*catalog.Table, error) {
+	ns, name, err := s.tableName(call, given)
+	if err != nil {
+		return nil, err
+	}
+	if t := s.Tables.Catalog.Get(ns, name); t != nil {
+		return t, nil
+	}
+	return nil, awserr.TableNotFound(name)
 }
 
 // checkItem reports the problem of an item or key that was decoded from JSON that is none.
@@ -143,12 +157,12 @@ func checkKeyValues(t *catalog.Table, it attribute.Item) error {
 	return nil
 }
 
-// checkIndexKeys checks the attributes that are keys of the table's indexes. Updates have sentences of their own.
-func checkIndexKeys(t *catalog.Table, it attribute.Item, update bool) error {
+// checkIndexKeys checks the attributes that are keys of the table's indexes. Updates, of old to it, have sentences of their own.
+func checkIndexKeys(t *catalog.Table, old, it attribute.Item, update bool) error {
 	if len(t.Indexes) == 0 {
 		return nil
 	}
-	p := index.Check(t, it)
+	p := index.Check(t, old, it)
 	switch {
 	case p == nil:
 		return nil

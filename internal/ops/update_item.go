@@ -99,7 +99,7 @@ func updateMutation(t *catalog.Table, key attribute.Item, e *expressions, legacy
 		if next.Size() > attribute.MaxItemSize {
 			return nil, awserr.UpdatedItemTooLarge()
 		}
-		return next, checkIndexKeys(t, next, true)
+		return next, checkIndexKeys(t, old, next, true)
 	}}, nil
 }
 

@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
@@ -26,10 +27,10 @@ func (s *Service) updateTable(ctx context.Context, call *smithy.Call, in *api.Up
 		if err := changeBilling(t, in, now.UnixMilli()); err != nil {
 			return err
 		}
-		if err := changeIndexThroughput(t, in.GlobalSecondaryIndexUpdates, now.UnixMilli()); err != nil {
+		if err := changeIndexes(t, in, now.UnixMilli()); err != nil {
 			return err
 		}
-		if err := changeStream(t, in.StreamSpecification, streamLabel(now)); err != nil {
+		if err := s.changeStream(t, in.StreamSpecification); err != nil {
 			return err
 		}
 		if err := setSSE(t, in.SSESpecification); err != nil {
@@ -73,6 +74,7 @@ func checkUpdate(in *api.UpdateTableInput) error {
 	case in.MultiRegionConsistency.Set:
 		return unsupported("MultiRegionConsistency")
 	}
+	online := 0
 	for _, u := range in.GlobalSecondaryIndexUpdates {
 		n := 0
 		for _, set := range []bool{u.Update != nil, u.Create != nil, u.Delete != nil} {
@@ -84,8 +86,11 @@ func checkUpdate(in *api.UpdateTableInput) error {
 			return awserr.Invalid("One of GlobalSecondaryIndexUpdate, GlobalSecondaryIndexCreate or GlobalSecondaryIndexDelete must be specified in each GlobalSecondaryIndexUpdates element")
 		}
 		if u.Create != nil || u.Delete != nil {
-			return unsupported("GlobalSecondaryIndexUpdates with Create or Delete")
+			online++
 		}
+	}
+	if online > 1 {
+		return onlineIndexLimit()
 	}
 	if in.ProvisionedThroughput == nil && !in.BillingMode.Set && in.StreamSpecification == nil && in.GlobalSecondaryIndexUpdates == nil &&
 		in.SSESpecification == nil && !in.TableClass.Set && !in.DeletionProtectionEnabled.Set && in.OnDemandThroughput == nil && in.WarmThroughput == nil {
@@ -152,37 +157,30 @@ func changeThroughput(t *catalog.Throughput, next catalog.Throughput, now int64)
 	return nil
 }
 
-// changeIndexThroughput changes the throughput of GSIs.
-func changeIndexThroughput(t *catalog.Table, updates []api.GlobalSecondaryIndexUpdate, now int64) error {
-	for _, u := range updates {
-		name := u.Update.IndexName.Value
-		x := t.Index(name)
-		if x == nil || !x.Global {
-			return awserr.New(awserr.ResourceNotFound, "Requested resource not found: Global secondary index "+name+" not found")
+// onlineIndexLimit is for a second index that is to be created or deleted on a live table ("Managing global secondary indexes").
+func onlineIndexLimit() error {
+	return awserr.New(awserr.LimitExceeded, "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table")
+}
+
+// changeIndexes creates, deletes and changes GSIs.
+func changeIndexes(t *catalog.Table, in *api.UpdateTableInput, now int64) error {
+	for _, u := range in.GlobalSecondaryIndexUpdates {
+		var err error
+		switch {
+		case u.Create != nil:
+			err = createIndex(t, in.AttributeDefinitions, u.Create)
+		case u.Delete != nil:
+			err = deleteIndex(t, u.Delete.IndexName.Value)
+		default:
+			err = changeIndex(t, u.Update, now)
 		}
-		if p := u.Update.ProvisionedThroughput; p != nil {
-			if t.OnDemandBilling {
-				return awserr.IndexThroughputForbidden(name)
-			}
-			next := catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
-			if next.Read == x.Throughput.Read && next.Write == x.Throughput.Write {
-				return awserr.ValidationError(fmt.Sprintf("The provisioned throughput for the index %s will not change. The requested value equals the current value. Current ReadCapacityUnits provisioned for the index: %d. Requested ReadCapacityUnits: %d. Current WriteCapacityUnits provisioned for the index: %d. Requested WriteCapacityUnits: %d. Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits.",
-					name, next.Read, next.Read, next.Write, next.Write))
-			}
-			if err := changeThroughput(&x.Throughput, next, now); err != nil {
-				return err
-			}
-		}
-		if u.Update.OnDemandThroughput != nil {
-			x.OnDemand = newOnDemand(u.Update.OnDemandThroughput)
-		}
-		if u.Update.WarmThroughput != nil {
-			x.Warm = newWarm(u.Update.WarmThroughput, x.Warm)
+		if err != nil {
+			return err
 		}
 	}
 	if !t.OnDemandBilling {
 		for _, x := range t.Indexes {
-			if x.Global && x.Throughput.Read == 0 {
+			if x.Global && x.Throughput.Read == 0 && x.State != catalog.Deleting {
 				return awserr.IndexThroughputRequired(x.Name)
 			}
 		}
@@ -190,8 +188,101 @@ func changeIndexThroughput(t *catalog.Table, updates []api.GlobalSecondaryIndexU
 	return nil
 }
 
+// createIndex adds a GSI, which is filled in the background.
+func createIndex(t *catalog.Table, definitions []api.AttributeDefinition, in *api.CreateGlobalSecondaryIndexAction) error {
+	name := in.IndexName.Value
+	globals := 0
+	for _, x := range t.Indexes {
+		switch {
+		case x.Name == name && x.State != catalog.Deleting:
+			return awserr.ValidationError("Attempting to create an index which already exists")
+		case x.State != "":
+			return onlineIndexLimit()
+		case x.Global:
+			globals++
+		}
+	}
+	if globals >= maxGlobalIndexes {
+		return tooManyGlobalIndexes()
+	}
+	for _, d := range definitions {
+		given := catalog.KeyAttribute{Name: d.AttributeName.Value, Type: scalarTypes[d.AttributeType.Value]}
+		i := slices.IndexFunc(t.Attributes, func(a catalog.KeyAttribute) bool { return a.Name == given.Name })
+		switch {
+		case i < 0:
+			t.Attributes = append(t.Attributes, given)
+		case t.Attributes[i].Type != given.Type:
+			return awserr.Invalid("Attribute " + given.Name + " is defined as " + t.Attributes[i].Type.String() + " already")
+		}
+	}
+	x, err := newGlobalIndex(t, (*api.GlobalSecondaryIndex)(in))
+	if err != nil {
+		return err
+	}
+	x.State = catalog.Creating
+	if in.ProvisionedThroughput != nil && t.OnDemandBilling {
+		return awserr.IndexThroughputForbidden(name)
+	}
+	if err := checkThroughput(x.Throughput); err != nil {
+		return err
+	}
+	return checkAttributesUsed(t)
+}
+
+// deleteIndex marks a GSI, whose entries are removed in the background.
+func deleteIndex(t *catalog.Table, name string) error {
+	gone := t.Index(name)
+	if gone == nil || !gone.Global {
+		return globalIndexNotFound(name)
+	}
+	for _, x := range t.Indexes {
+		// An index that is still being filled may go.
+		if x.State == catalog.Deleting || x.State == catalog.Creating && x != gone {
+			return onlineIndexLimit()
+		}
+	}
+	gone.State = catalog.Deleting
+	return nil
+}
+
+func globalIndexNotFound(name string) error {
+	return awserr.New(awserr.ResourceNotFound, "Requested resource not found: Global secondary index "+name+" not found")
+}
+
+// changeIndex changes the throughput of a GSI.
+func changeIndex(t *catalog.Table, u *api.UpdateGlobalSecondaryIndexAction, now int64) error {
+	name := u.IndexName.Value
+	x := t.Index(name)
+	if x == nil || !x.Global {
+		return globalIndexNotFound(name)
+	}
+	if x.State != "" {
+		return awserr.New(awserr.ResourceInUse, "Attempt to change a resource which is still in use: Index is being "+map[string]string{catalog.Creating: "created", catalog.Deleting: "deleted"}[x.State]+": "+name)
+	}
+	if p := u.ProvisionedThroughput; p != nil {
+		if t.OnDemandBilling {
+			return awserr.IndexThroughputForbidden(name)
+		}
+		next := catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
+		if next.Read == x.Throughput.Read && next.Write == x.Throughput.Write {
+			return awserr.ValidationError(fmt.Sprintf("The provisioned throughput for the index %s will not change. The requested value equals the current value. Current ReadCapacityUnits provisioned for the index: %d. Requested ReadCapacityUnits: %d. Current WriteCapacityUnits provisioned for the index: %d. Requested WriteCapacityUnits: %d. Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits.",
+				name, next.Read, next.Read, next.Write, next.Write))
+		}
+		if err := changeThroughput(&x.Throughput, next, now); err != nil {
+			return err
+		}
+	}
+	if u.OnDemandThroughput != nil {
+		x.OnDemand = newOnDemand(u.OnDemandThroughput)
+	}
+	if u.WarmThroughput != nil {
+		x.Warm = newWarm(u.WarmThroughput, x.Warm)
+	}
+	return nil
+}
+
 // changeStream enables or disables the stream.
-func changeStream(t *catalog.Table, in *api.StreamSpecification, label string) error {
+func (s *Service) changeStream(t *catalog.Table, in *api.StreamSpecification) error {
 	if in == nil {
 		return nil
 	}
@@ -202,5 +293,5 @@ func changeStream(t *catalog.Table, in *api.StreamSpecification, label string) e
 	case !in.StreamEnabled.Value && !enabled:
 		return awserr.ValidationError("Table has no stream to disable: TableName: " + t.Name)
 	}
-	return setStream(t, in, label)
+	return s.setStream(t, in)
 }

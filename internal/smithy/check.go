@@ -171,3 +171,10 @@ func TooLong(member string, bound int) *awserr.Error {
 	c.MaxSize(member, bound+1, bound)
 	return c.Err()
 }
+
+// TooLarge is the violation by a number of a bound that the model does not have but AWS does.
+func TooLarge(member string, v, bound int64) *awserr.Error {
+	var c Checker
+	c.Max(member, v, bound)
+	return c.Err()
+}

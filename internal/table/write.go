@@ -1,7 +1,7 @@
 // Package table has the one path by which items are written and the paths by which they are read.
 //
-// Everything that changes an item is a Mutation, and everything that a change entails (index entries, counters) is written
-// in its transaction. The package knows no expressions: conditions and updates arrive as functions.
+// Everything that changes an item is a Mutation, and everything that a change entails (index entries, the TTL index, its change
+// record, counters) is written in its transaction. The package knows no expressions: conditions and updates arrive as functions.
 package table
 
 import (
@@ -18,6 +18,7 @@ import (
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/stream"
 )
 
 // ErrNotFound says that a table does not exist or does not serve requests now.
@@ -42,6 +43,8 @@ type Mutation struct {
 	Check func(old attribute.Item) error
 	// Next returns the item after the mutation: nil for none, old itself for no change.
 	Next func(old attribute.Item) (attribute.Item, error)
+	// Cause is who asked for it.
+	Cause stream.Cause
 }
 
 // Result is what a mutation found and left. The items are copies.
@@ -160,10 +163,14 @@ type writer struct {
 	keys    [][]byte
 	results []Result
 	opt     WriteOpt
+
+	records uint16 // change records put so far
+	buf     []byte // of the last one
 }
 
 // run is the transaction; it may run more than once.
 func (w *writer) run(txn kv.Txn) error {
+	w.records = 0
 	if w.opt.First != nil {
 		if err := w.opt.First(txn); err != nil {
 			return err
@@ -204,11 +211,9 @@ func (w *writer) run(txn kv.Txn) error {
 			return err
 		}
 	}
-	for _, c := range counts {
-		if slices.ContainsFunc(c.deltas, func(d int64) bool { return d != 0 }) {
-			if err := txn.Add(keyspace.Counters(c.table.ID), c.deltas); err != nil {
-				return err
-			}
+	for i := range counts {
+		if err := counts[i].put(txn); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -228,7 +233,14 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 		}
 		return nil
 	}
-	key := w.keys[i]
+	t, key := w.tables[i], w.keys[i]
+	var plan []index.Change
+	if len(t.Indexes) > 0 {
+		plan = index.Plan(nil, t, old, next, &res.Units)
+		if err := forgetUnfilled(txn, plan); err != nil {
+			return err
+		}
+	}
 	counts.add(0, old, next)
 	var err error
 	if next == nil {
@@ -236,21 +248,57 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 	} else {
 		err = txn.Put(key, next)
 	}
-	if err != nil || len(w.tables[i].Indexes) == 0 {
+	if err != nil {
 		return err
 	}
-	for _, c := range index.Plan(nil, w.tables[i], old, next, &res.Units) {
+	for _, c := range plan {
 		counts.add(c.Index.ID, c.Old, c.New)
-		if c.New == nil {
-			err = txn.Delete(c.Key, len(c.Key)+len(c.Old))
-		} else {
+		switch {
+		case c.New != nil:
 			err = txn.Put(c.Key, c.New)
+		case c.Old != nil:
+			err = txn.Delete(c.Key, len(c.Key)+len(c.Old))
 		}
 		if err != nil {
 			return err
 		}
 	}
+	if t.TTL.Indexed() {
+		if err := putExpiry(txn, key, Expiry(t.TTL, old), Expiry(t.TTL, next)); err != nil {
+			return err
+		}
+	}
+	if t.Stream != nil && t.Stream.Enabled {
+		return w.record(txn, i, old, next)
+	}
 	return nil
+}
+
+// forgetUnfilled makes the plan say that there was no entry where an index that is being filled has none yet.
+func forgetUnfilled(txn kv.Txn, plan []index.Change) error {
+	for i := range plan {
+		if plan[i].Index.State != catalog.Creating || plan[i].Old == nil {
+			continue
+		}
+		there, err := txn.Get(plan[i].Key)
+		if err != nil {
+			return err
+		}
+		if there == nil {
+			plan[i].Old = nil
+		}
+	}
+	return nil
+}
+
+// record puts the change record of a mutation.
+func (w *writer) record(txn kv.Txn, i int, old, next attribute.Item) error {
+	t := w.tables[i]
+	var room [64]byte
+	key := keyspace.AppendChange(room[:0], t.ID, t.Stream.Record(keyspace.HashOf(w.keys[i])), uint64(txn.Stamp()), w.records)
+	w.records++
+	w.buf = stream.AppendRecord(w.buf[:0], t.Stream.ViewType, old, next, w.muts[i].Cause, func(name []byte) bool { return t.Key.Has(string(name)) })
+	return txn.Put(key, w.buf)
 }
 
 // tableCounts are what a Write changes in a table's numbers of items and bytes: a pair for the table and for each index.
@@ -284,4 +332,12 @@ func (c *tableCounts) add(index uint8, before, after attribute.Item) {
 		c.deltas[at]++
 		c.deltas[at+1] += int64(after.Size())
 	}
+}
+
+// put adds the counts to the table's.
+func (c *tableCounts) put(txn kv.Txn) error {
+	if !slices.ContainsFunc(c.deltas, func(d int64) bool { return d != 0 }) {
+		return nil
+	}
+	return txn.Add(keyspace.Counters(c.table.ID), c.deltas)
 }

@@ -1,10 +1,11 @@
-// Package verify checks a whole database: every item is well formed and where its key says, every index has exactly the
-// entries that the items call for, and the counters are right. It writes nothing.
+// Package verify checks a whole database: every item is well formed and where its key says, every index (the TTL index too) has
+// exactly the entries that the items call for, the counters are right, and change records can be read. It writes nothing.
 package verify
 
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/statordb/stator/internal/attribute"
@@ -12,6 +13,8 @@ import (
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/stream"
+	"github.com/statordb/stator/internal/table"
 )
 
 // Report is what was found.
@@ -45,6 +48,14 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	ended, err := catalog.ReadEndedStreams(ctx, snap)
+	if err != nil {
+		return nil, err
+	}
+	streams := map[uint32]bool{}
+	for _, ref := range ended {
+		streams[ref.TableID] = true
+	}
 	r := &Report{Tables: len(tables)}
 	known := map[uint32]map[uint8]bool{}
 	for _, id := range dropped {
@@ -58,11 +69,43 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 		for _, x := range t.Indexes {
 			known[t.ID][x.ID] = true
 		}
+		streams[t.ID] = streams[t.ID] || t.Stream != nil && t.Stream.Enabled
 		if err := r.table(ctx, snap, t); err != nil {
 			return nil, fmt.Errorf("table %s: %w", t.Name, err)
 		}
 	}
-	return r, r.strays(snap, known)
+	return r, errors.Join(r.strays(snap, known), r.changes(ctx, snap, streams))
+}
+
+// changes checks that all change records can be read and belong to streams.
+func (r *Report) changes(ctx context.Context, snap kv.Reader, streams map[uint32]bool) error {
+	prefix := keyspace.AllChanges()
+	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+		_, _, ok := keyspace.ChangePosition(key)
+		_, err := stream.DecodeRecord(val, func([]byte) bool { return true })
+		switch {
+		case !ok || err != nil:
+			r.problem("change record at %x is damaged", key)
+		case !streams[keyspace.TableID(key)]:
+			r.problem("change record at %x is of table id %d, which has no stream", key, keyspace.TableID(key))
+		}
+		return nil
+	})
+}
+
+// expiries checks the TTL index of a table with as many items that expire as want.
+func (r *Report) expiries(ctx context.Context, snap kv.Reader, t *catalog.Table, want int64) error {
+	var got int64
+	prefix := keyspace.Expiries(t.ID)
+	err := kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, _ []byte) error {
+		got++
+		return nil
+	})
+	// Every item's key is there, so a number that is right leaves no room for others. It changes while the state does.
+	if err == nil && got != want && (t.TTL == nil || t.TTL.State == catalog.Enabled || t.TTL.State == catalog.Disabled) {
+		r.problem("table %s: the TTL index has %d keys for %d items", t.Name, got, want)
+	}
+	return err
 }
 
 // each calls visit for every key of an index of the table; index 0 is the table itself.
@@ -76,6 +119,7 @@ func each(ctx context.Context, snap kv.Reader, t *catalog.Table, id uint8, visit
 func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) error {
 	counters := make([]int64, 2)
 	expected := make(map[uint8]int64) // entries of each index
+	expiring := int64(0)
 	err := each(ctx, snap, t, 0, func(key []byte, it attribute.Item) error {
 		r.Items++
 		counters[0]++
@@ -96,16 +140,32 @@ func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) er
 		if it.Size() > attribute.MaxItemSize {
 			r.problem("table %s, item at %x: %d bytes", t.Name, key, it.Size())
 		}
+		if t.TTL != nil && t.TTL.State == catalog.Enabled {
+			if at := table.Expiry(t.TTL, it); at != 0 {
+				expiring++
+				if got, err := snap.Get(keyspace.AppendExpiry(nil, key, at)); err != nil {
+					return err
+				} else if got == nil {
+					r.problem("table %s, item at %x: the TTL index lacks it", t.Name, key)
+				}
+			}
+		}
 		for _, x := range t.Indexes {
+			if x.State == catalog.Deleting {
+				continue
+			}
 			entry, ok := index.AppendKey(nil, t, x, it)
 			if !ok {
 				continue
 			}
-			expected[x.ID]++
 			got, err := snap.Get(entry)
 			if err != nil {
 				return err
 			}
+			if got == nil && x.State == catalog.Creating {
+				continue // not yet
+			}
+			expected[x.ID]++
 			if got == nil {
 				r.problem("table %s, item at %x: index %s lacks its entry", t.Name, key, x.Name)
 			} else if !bytes.Equal(got, index.Entry(x, it)) {
@@ -131,9 +191,12 @@ func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) er
 			return err
 		}
 		// Every item's entry is there, so a number that is right leaves no room for others.
-		if got := counters[2*int(x.ID)]; got != expected[x.ID] {
+		if got := counters[2*int(x.ID)]; got != expected[x.ID] && x.State != catalog.Deleting {
 			r.problem("table %s: index %s has %d entries for %d items", t.Name, x.Name, got, expected[x.ID])
 		}
+	}
+	if err := r.expiries(ctx, snap, t, expiring); err != nil {
+		return err
 	}
 	return r.counters(snap, t, counters)
 }
@@ -145,6 +208,9 @@ func (r *Report) counters(snap kv.Reader, t *catalog.Table, want []int64) error 
 	}
 	got := kv.DecodeCounters(val)
 	for i := range max(len(got), len(want)) {
+		if x := t.IndexByID(uint8(i / 2)); x != nil && x.State == catalog.Deleting {
+			continue // its entries go before they are counted
+		}
 		var g, w int64
 		if i < len(got) {
 			g = got[i]

@@ -5,16 +5,21 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"strings"
 )
 
 // Send sends a request to an endpoint, with further headers, and returns the answer as it is. Its error says that none came.
+// operation is one of DynamoDB's, or one of another service with the service's target, e.g. DynamoDBStreams_20120810.GetRecords.
 func Send(endpoint, operation string, body []byte, header map[string]string) (status int, answer []byte, err error) {
 	req, err := http.NewRequest("POST", endpoint, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.0")
-	req.Header.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
+	if !strings.Contains(operation, ".") {
+		operation = "DynamoDB_20120810." + operation
+	}
+	req.Header.Set("X-Amz-Target", operation)
 	req.Header.Set("X-Amz-Date", "20260101T000000Z")
 	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00")
 	for k, v := range header {

@@ -1,0 +1,83 @@
+package ops
+
+import (
+	"context"
+	"math"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/stream"
+)
+
+func (s *Service) getShardIterator(_ context.Context, _ *smithy.Call, in *api.GetShardIteratorInput) (*api.GetShardIteratorOutput, error) {
+	kind := in.ShardIteratorType.Value
+	bySequence := kind == api.ShardIteratorTypeAtSequenceNumber || kind == api.ShardIteratorTypeAfterSequenceNumber
+	switch {
+	case bySequence && !in.SequenceNumber.Set:
+		return nil, awserr.ValidationError("SequenceNumber must be specified when ShardIteratorType is " + kind)
+	case !bySequence && in.SequenceNumber.Set:
+		return nil, awserr.ValidationError("SequenceNumber must not be specified when ShardIteratorType is " + kind)
+	case kind == api.ShardIteratorTypeAtTimestamp && !in.Timestamp.Set:
+		return nil, awserr.ValidationError("Timestamp must be specified when ShardIteratorType is " + kind)
+	case kind != api.ShardIteratorTypeAtTimestamp && in.Timestamp.Set:
+		return nil, awserr.ValidationError("Timestamp must not be specified when ShardIteratorType is " + kind)
+	}
+	r, err := s.stream(in.StreamArn.Value)
+	if err != nil {
+		return nil, err
+	}
+	shard := r.Shard(in.ShardId.Value)
+	if shard == nil {
+		return nil, shardNotFound(r, in.ShardId.Value)
+	}
+	at, err := s.shardPosition(shard, kind, in)
+	if err != nil {
+		return nil, err
+	}
+	it := stream.Iterator{StreamARN: r.ARN(), Shard: shard.ID, Position: at, Created: s.Now()}
+	return &api.GetShardIteratorOutput{ShardIterator: smithy.Some(it.String())}, nil
+}
+
+func shardNotFound(r *catalog.StreamRef, shard string) error {
+	return awserr.New(awserr.ResourceNotFound, "Requested resource not found: Shard: "+shard+" in Stream: "+r.ARN()+" not found")
+}
+
+// shardPosition returns where in the shard an iterator of the kind begins.
+func (s *Service) shardPosition(shard *catalog.Shard, kind string, in *api.GetShardIteratorInput) (stream.Position, error) {
+	reader := s.streams()
+	start := reader.Start(shard)
+	switch kind {
+	case api.ShardIteratorTypeTrimHorizon:
+		return start, nil
+	case api.ShardIteratorTypeLatest:
+		return reader.Latest(shard), nil
+	case api.ShardIteratorTypeAtTimestamp:
+		at := in.Timestamp.Value
+		if math.IsNaN(at) || at < 0 || at > 1e11 {
+			return stream.Position{}, awserr.ValidationError("Timestamp is out of range")
+		}
+		p := stream.Position{Stamp: kv.AtMillis(int64(at * 1000))}
+		if p.Before(start) {
+			return start, nil
+		}
+		return p, nil
+	}
+	p, ok := stream.ParseSequenceNumber(in.SequenceNumber.Value)
+	if !ok || p.Stamp < shard.Start || shard.End != 0 && p.Stamp > shard.End {
+		return p, awserr.ValidationError("Invalid SequenceNumber: " + in.SequenceNumber.Value + " is not a sequence number of shard " + shard.ID)
+	}
+	if p.Before(start) {
+		return p, trimmed()
+	}
+	if kind == api.ShardIteratorTypeAfterSequenceNumber {
+		return p.Next(), nil
+	}
+	return p, nil
+}
+
+func trimmed() error {
+	return awserr.New(awserr.TrimmedDataAccess, "The operation attempted to read past the oldest stream record in a shard.")
+}

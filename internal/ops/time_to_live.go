@@ -1,0 +1,66 @@
+package ops
+
+import (
+	"context"
+	"time"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// ttlInterval is the time in which a table's TTL can be changed once ("UpdateTimeToLive").
+const ttlInterval = time.Hour
+
+func (s *Service) updateTimeToLive(ctx context.Context, call *smithy.Call, in *api.UpdateTimeToLiveInput) (*api.UpdateTimeToLiveOutput, error) {
+	ns, name, err := s.tableName(call, in.TableName.Value)
+	if err != nil {
+		return nil, err
+	}
+	attribute, enable := in.TimeToLiveSpecification.AttributeName.Value, in.TimeToLiveSpecification.Enabled.Value
+	now := s.Now()
+	t, err := s.Tables.Catalog.Change(ctx, ns, name, func(t *catalog.Table) error {
+		if err := s.checkIdle(t); err != nil {
+			return err
+		}
+		on := t.TTL.Indexed()
+		switch {
+		case on && t.TTL.Attribute != attribute:
+			return awserr.ValidationError("TimeToLive is active on a different AttributeName: current AttributeName is " + t.TTL.Attribute)
+		case on && enable:
+			return awserr.ValidationError("TimeToLive is already enabled")
+		case !on && !enable:
+			return awserr.ValidationError("TimeToLive is already disabled")
+		case t.TTL != nil && (t.TTL.State == catalog.Disabling || !s.NoChangeLimits && now.Sub(time.UnixMilli(t.TTL.Changed)) < ttlInterval):
+			return awserr.ValidationError("Time to live has been modified multiple times within a fixed interval")
+		}
+		t.TTL = &catalog.TTL{Attribute: attribute, State: catalog.Disabling, Changed: now.UnixMilli()}
+		if enable {
+			t.TTL.State = catalog.Enabling
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, clientError(err)
+	}
+	if t == nil {
+		return nil, awserr.TableNotFound(name)
+	}
+	return &api.UpdateTimeToLiveOutput{TimeToLiveSpecification: in.TimeToLiveSpecification}, nil
+}
+
+func (s *Service) describeTimeToLive(_ context.Context, call *smithy.Call, in *api.DescribeTimeToLiveInput) (*api.DescribeTimeToLiveOutput, error) {
+	t, err := s.anyTable(call, in.TableName.Value)
+	if err != nil {
+		return nil, err
+	}
+	d := &api.TimeToLiveDescription{TimeToLiveStatus: smithy.Some(api.TimeToLiveStatusDisabled)}
+	if t.TTL != nil {
+		d.TimeToLiveStatus = smithy.Some(t.TTL.State)
+		if t.TTL.State != catalog.Disabled {
+			d.AttributeName = smithy.Some(t.TTL.Attribute)
+		}
+	}
+	return &api.DescribeTimeToLiveOutput{TimeToLiveDescription: d}, nil
+}

@@ -1,0 +1,170 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+)
+
+const (
+	// Rotation is how long records are written to a shard ("DynamoDB Streams": about four hours).
+	Rotation = 4 * time.Hour
+	// splitRate is from how many records a second on a shard is split in two, as a partition is for heat, so that more readers
+	// can share the work.
+	splitRate = 1000
+	// maxOpen is how many shards of a stream are open at most.
+	maxOpen = 64
+)
+
+// Maintainer rotates, splits and trims streams. Its jobs may be called at any time and repeated.
+type Maintainer struct {
+	KV      kv.Store
+	Catalog *catalog.Catalog
+	Now     func() time.Time
+
+	checked time.Time // when the rates were looked at last
+}
+
+// Maintain does what is due. Not to be called twice at a time.
+func (m *Maintainer) Maintain(ctx context.Context) error {
+	now := m.Now()
+	elapsed := now.Sub(m.checked)
+	if m.checked.IsZero() {
+		elapsed = 0
+	}
+	m.checked = now
+	var errs []error
+	for _, t := range m.Catalog.Tables() {
+		if t.Stream != nil && t.Stream.Enabled {
+			// Trimmed first: a shard that is forgotten must have no records left.
+			err := m.trim(ctx, t.ID, t.Stream.Shards, now)
+			if err == nil {
+				err = m.renew(ctx, t, now, elapsed)
+			}
+			errs = append(errs, err)
+		}
+	}
+	for _, r := range m.Catalog.EndedStreams() {
+		err := m.trim(ctx, r.TableID, r.Shards, now)
+		if err == nil && now.Sub(time.UnixMilli(r.Ended)) > Retention {
+			err = m.Catalog.ForgetStream(ctx, r)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// due says what is to be done to a stream's shards: which are too old, which too busy, and whether some can be forgotten.
+func due(s *catalog.Stream, now time.Time, elapsed time.Duration) (rotate, split []uint32, forget bool) {
+	open := 0
+	for i := range s.Shards {
+		if s.Shards[i].End == 0 {
+			open++
+		}
+	}
+	for i := range s.Shards {
+		shard := &s.Shards[i]
+		switch {
+		case shard.End != 0:
+			forget = forget || expired(shard, now)
+		case elapsed > 0 && float64(s.Written(shard.Number)) > splitRate*elapsed.Seconds() && shard.High-shard.Low > 1 && open+len(split) < maxOpen:
+			split = append(split, shard.Number)
+		case now.Sub(time.UnixMilli(shard.Start.Millis())) >= Rotation:
+			rotate = append(rotate, shard.Number)
+		}
+	}
+	return rotate, split, forget
+}
+
+func expired(shard *catalog.Shard, now time.Time) bool {
+	return shard.End != 0 && now.Sub(time.UnixMilli(shard.End.Millis())) > Retention
+}
+
+// renew closes shards that are too old or too busy and opens their children, and forgets those whose records are all gone.
+func (m *Maintainer) renew(ctx context.Context, t *catalog.Table, now time.Time, elapsed time.Duration) error {
+	rotate, split, forget := due(t.Stream, now, elapsed)
+	if rotate == nil && split == nil && !forget {
+		return nil
+	}
+	label := t.Stream.Label
+	_, err := m.Catalog.Change(ctx, t.Namespace, t.Name, func(t *catalog.Table) error {
+		if !t.Stream.Enabled || t.Stream.Label != label {
+			return nil
+		}
+		Renew(t, m.KV.Now(), func(shard *catalog.Shard) int {
+			switch {
+			case slices.Contains(split, shard.Number):
+				return 2
+			case slices.Contains(rotate, shard.Number):
+				return 1
+			}
+			return 0
+		})
+		t.Stream.Shards = slices.DeleteFunc(t.Stream.Shards, func(s catalog.Shard) bool { return expired(&s, now) })
+		return nil
+	})
+	return err
+}
+
+// Renew closes the open shards for which children returns not 0, at the time, and opens as many (1 or 2) in their place. It may
+// be called in Catalog.Change alone.
+func Renew(t *catalog.Table, at kv.TS, children func(*catalog.Shard) int) {
+	for i := range t.Stream.Shards {
+		shard := t.Stream.Shards[i]
+		if shard.End != 0 {
+			continue
+		}
+		switch children(&shard) {
+		case 1:
+			t.OpenShard(at, shard.ID, shard.Low, shard.High)
+		case 2:
+			middle := (shard.Low + shard.High) / 2
+			t.OpenShard(at, shard.ID, shard.Low, middle)
+			t.OpenShard(at, shard.ID, middle, shard.High)
+		default:
+			continue
+		}
+		t.Stream.Shards[i].End = at
+	}
+}
+
+// trim removes records that nobody may read any more.
+func (m *Maintainer) trim(ctx context.Context, table uint32, shards []catalog.Shard, now time.Time) error {
+	horizon := kv.AtMillis(now.Add(-Retention).UnixMilli())
+	for i := range shards {
+		if shards[i].Start >= horizon {
+			continue
+		}
+		r := kv.Range{Start: keyspace.ChangesOfShard(table, shards[i].Number), End: keyspace.AppendChange(nil, table, shards[i].Number, uint64(horizon), 0)}
+		some, err := m.any(ctx, r)
+		if err != nil {
+			return err
+		}
+		if some {
+			if err := m.KV.DeleteRange(ctx, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// any reports whether the range has a key.
+func (m *Maintainer) any(ctx context.Context, r kv.Range) (bool, error) {
+	snap, err := m.KV.Latest(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer snap.Close()
+	it, err := snap.Scan(r, kv.ScanOpt{Stale: true})
+	if err != nil {
+		return false, err
+	}
+	some := it.Next()
+	return some, it.Close()
+}

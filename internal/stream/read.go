@@ -1,0 +1,188 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+)
+
+const (
+	// Retention is how long records can be read ("Change data capture for DynamoDB Streams").
+	Retention = 24 * time.Hour
+	// MaxPage is how many bytes of records a page has at most, but for a single one that is larger ("GetRecords").
+	MaxPage = 1 << 20
+	// MaxRecords is how many records a page has at most ("GetRecords").
+	MaxRecords = 1000
+)
+
+// Position is a place in a shard: before the n-th record of the transaction with the stamp.
+type Position struct {
+	Stamp kv.TS
+	N     uint16
+}
+
+// SequenceNumber names the record that begins at the position.
+func (p Position) SequenceNumber() string {
+	return fmt.Sprintf("%018d%03d", uint64(p.Stamp), p.N)
+}
+
+// ParseSequenceNumber reads what SequenceNumber printed.
+func ParseSequenceNumber(text string) (p Position, ok bool) {
+	if len(text) < 21 {
+		return p, false
+	}
+	stamp, err1 := strconv.ParseUint(text[:len(text)-3], 10, 64)
+	n, err2 := strconv.ParseUint(text[len(text)-3:], 10, 16)
+	return Position{kv.TS(stamp), uint16(n)}, err1 == nil && err2 == nil
+}
+
+// Next is the position behind the record that begins at p.
+func (p Position) Next() Position { return Position{p.Stamp, p.N + 1} }
+
+// Before reports whether p is before q.
+func (p Position) Before(q Position) bool {
+	return p.Stamp < q.Stamp || p.Stamp == q.Stamp && p.N < q.N
+}
+
+// Reader reads streams.
+type Reader struct {
+	KV  kv.Store
+	Now func() time.Time
+}
+
+// ErrTrimmed says that a position is of records that are older than Retention.
+var ErrTrimmed = errors.New("stream: position is older than the oldest record")
+
+// Horizon returns the oldest position that can still be read.
+func (r *Reader) Horizon() Position {
+	return Position{Stamp: kv.AtMillis(r.Now().Add(-Retention).UnixMilli())}
+}
+
+// Start returns where a shard can be read from.
+func (r *Reader) Start(shard *catalog.Shard) Position {
+	p := Position{Stamp: shard.Start}
+	if h := r.Horizon(); p.Before(h) {
+		return h
+	}
+	return p
+}
+
+// Latest returns the position behind all records that are in the shard now.
+func (r *Reader) Latest(shard *catalog.Shard) Position {
+	if shard.End != 0 {
+		return Position{Stamp: shard.End}
+	}
+	return Position{Stamp: r.KV.Stable()}
+}
+
+// Entry is a record and where it is.
+type Entry struct {
+	Record
+	Position
+}
+
+// Page is what was read of a shard.
+type Page struct {
+	Entries []Entry
+	Next    Position // where to go on
+	End     bool     // nothing comes behind Next
+}
+
+// Read reads up to limit records from a position of a shard of the stream. What it returns does not depend on the store.
+func (r *Reader) Read(ctx context.Context, ref *catalog.StreamRef, shard *catalog.Shard, from Position, limit int) (*Page, error) {
+	if from.Before(r.Start(shard)) {
+		return nil, ErrTrimmed
+	}
+	end := Position{Stamp: shard.End}
+	if shard.End == 0 {
+		end.Stamp = r.KV.Stable()
+	}
+	p := &Page{Next: from}
+	if from.Before(end) {
+		if err := r.read(ctx, ref, shard, end, limit, p); err != nil {
+			return nil, err
+		}
+	}
+	p.End = shard.End != 0 && !p.Next.Before(end)
+	return p, nil
+}
+
+func (r *Reader) read(ctx context.Context, ref *catalog.StreamRef, shard *catalog.Shard, end Position, limit int, p *Page) error {
+	snap, err := r.KV.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	defer snap.Close()
+	it, err := snap.Scan(kv.Range{Start: p.Next.key(ref, shard), End: end.key(ref, shard)}, kv.ScanOpt{})
+	if err != nil {
+		return err
+	}
+	size := 0
+	for err == nil && it.Next() {
+		if len(p.Entries) == limit || size >= MaxPage {
+			return it.Close()
+		}
+		var e Entry
+		if e, err = decodeEntry(it.Key(), slices.Clone(it.Value()), ref); err != nil {
+			break
+		}
+		if size += len(it.Value()); size > MaxPage && len(p.Entries) > 0 {
+			return it.Close()
+		}
+		p.Entries = append(p.Entries, e)
+		p.Next = e.Position.Next()
+	}
+	if err = errors.Join(err, it.Close()); err == nil {
+		p.Next = end
+	}
+	return err
+}
+
+// key is where in the store a position is.
+func (p Position) key(ref *catalog.StreamRef, shard *catalog.Shard) []byte {
+	return keyspace.AppendChange(nil, ref.TableID, shard.Number, uint64(p.Stamp), p.N)
+}
+
+func decodeEntry(key, val []byte, ref *catalog.StreamRef) (Entry, error) {
+	stamp, n, ok := keyspace.ChangePosition(key)
+	if !ok {
+		return Entry{}, errRecord
+	}
+	rec, err := DecodeRecord(val, func(name []byte) bool { return ref.Key.Has(string(name)) })
+	return Entry{rec, Position{kv.TS(stamp), n}}, err
+}
+
+// Iterator is a shard iterator: where the holder reads next.
+type Iterator struct {
+	StreamARN string
+	Shard     string
+	Position
+	Created time.Time
+}
+
+// IteratorLifetime is how long an iterator can be used ("GetShardIterator").
+const IteratorLifetime = 15 * time.Minute
+
+// String returns the iterator's form on the wire.
+func (i *Iterator) String() string {
+	return i.StreamARN + "|" + i.Shard + "|" + i.SequenceNumber() + "|" + strconv.FormatInt(i.Created.UnixMilli(), 10)
+}
+
+// ParseIterator reads an iterator's form on the wire.
+func ParseIterator(text string) (*Iterator, bool) {
+	parts := strings.Split(text, "|")
+	if len(parts) != 4 {
+		return nil, false
+	}
+	p, ok := ParseSequenceNumber(parts[2])
+	created, err := strconv.ParseInt(parts[3], 10, 64)
+	return &Iterator{strings.Clone(parts[0]), strings.Clone(parts[1]), p, time.UnixMilli(created)}, ok && err == nil
+}

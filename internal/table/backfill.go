@@ -1,0 +1,322 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/index"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+)
+
+const (
+	// fillItems and fillBytes bound what one transaction of a backfill puts, and with it how long writers of those items wait.
+	fillItems = 64
+	fillBytes = 256 << 10
+)
+
+// ttlIndex stands for the TTL index where others have an index's ID.
+const ttlIndex uint8 = 0
+
+// Builder fills and clears indexes of live tables in the background: GSIs that UpdateTable creates and deletes, and the TTL
+// index. How far it has come is stored with what it puts, so it goes on after a crash.
+//
+// While an index is filled every write keeps it, whether its item has been reached or not; the item's lock makes the two meet
+// one after the other.
+type Builder struct {
+	Store *Store
+	// Linger is how long an index stays in its transient state at least.
+	Linger time.Duration
+	// Report hears of failures; what failed is tried again.
+	Report func(error)
+
+	mu      sync.Mutex
+	running map[uint32]bool // tables being worked on
+	work    sync.WaitGroup
+}
+
+// retryPause is how long after a failure it is tried again.
+const retryPause = time.Second
+
+// Run works on all tables that are unfinished, each beside the others, whenever tables change, until ctx ends.
+func (b *Builder) Run(ctx context.Context) {
+	b.running = map[uint32]bool{}
+	defer b.work.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.Store.Catalog.Changed():
+		}
+		for _, t := range b.Store.Catalog.Tables() {
+			if t.Unfinished() {
+				b.start(ctx, t)
+			}
+		}
+	}
+}
+
+func (b *Builder) start(ctx context.Context, t *catalog.Table) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.running[t.ID] {
+		return
+	}
+	b.running[t.ID] = true
+	b.work.Add(1)
+	go func() {
+		defer b.work.Done()
+		for {
+			err := b.finish(ctx, t.Namespace, t.Name, t.ID)
+			if err == nil || ctx.Err() != nil {
+				break
+			}
+			b.Report(err)
+			pause(ctx, retryPause)
+		}
+		b.mu.Lock()
+		delete(b.running, t.ID)
+		b.mu.Unlock()
+		// A change that came between the last look and now would be missed.
+		if t := b.Store.Catalog.Get(t.Namespace, t.Name); t != nil && t.Unfinished() && ctx.Err() == nil {
+			b.start(ctx, t)
+		}
+	}()
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// finish does all the work on a table.
+func (b *Builder) finish(ctx context.Context, ns catalog.Namespace, name string, id uint32) error {
+	for {
+		t := b.Store.Catalog.Get(ns, name)
+		if t == nil || t.ID != id || !t.Unfinished() || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		pause(ctx, b.Linger)
+		if err := b.step(ctx, t); err != nil {
+			return err
+		}
+	}
+}
+
+// step finishes the first thing that is unfinished.
+func (b *Builder) step(ctx context.Context, t *catalog.Table) error {
+	for _, x := range t.Indexes {
+		switch x.State {
+		case catalog.Creating:
+			return b.fill(ctx, t, x.ID)
+		case catalog.Deleting:
+			return b.clear(ctx, t, x.ID)
+		}
+	}
+	if t.TTL.State == catalog.Enabling {
+		return b.fill(ctx, t, ttlIndex)
+	}
+	return b.clear(ctx, t, ttlIndex)
+}
+
+// fill puts all items of a table into an index that is being created, and ends its creation.
+func (b *Builder) fill(ctx context.Context, t *catalog.Table, id uint8) error {
+	for {
+		began := time.Now()
+		done, err := b.Store.fillSome(ctx, t, id)
+		if err != nil {
+			return err
+		}
+		if done {
+			break
+		}
+		// Half of the time belongs to others.
+		pause(ctx, time.Since(began))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	_, err := b.Store.Catalog.Change(ctx, t.Namespace, t.Name, func(now *catalog.Table) error {
+		if now.ID == t.ID && id == ttlIndex && now.TTL.State == catalog.Enabling {
+			now.TTL.State = catalog.Enabled
+		}
+		if x := now.IndexByID(id); now.ID == t.ID && x != nil && x.State == catalog.Creating {
+			x.State = ""
+		}
+		return nil
+	})
+	return err
+}
+
+// fillSome puts the next items into an index. done says that there are no more, or that the index is no longer being created.
+func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8) (done bool, err error) {
+	release, t, ok := s.current(t)
+	if !ok {
+		return true, nil
+	}
+	defer release()
+	var x *catalog.Index
+	if id != ttlIndex {
+		if x = t.IndexByID(id); x == nil || x.State != catalog.Creating {
+			return true, nil
+		}
+	} else if t.TTL.State != catalog.Enabling {
+		return true, nil
+	}
+	progress := keyspace.Backfill(t.ID, id)
+	keys, err := s.nextItems(ctx, t, progress)
+	if err != nil || len(keys) == 0 {
+		return true, err
+	}
+	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, progress), NoSync: true}, func(txn kv.Txn) error {
+		// Everything is read before anything is written: reading one's own writes costs more.
+		items := make([]attribute.Item, len(keys))
+		for i, key := range keys {
+			raw, err := txn.Get(key)
+			if err != nil {
+				return err
+			}
+			items[i] = attribute.Item(raw)
+		}
+		put := putExpiries
+		if x != nil {
+			put = putEntries
+		}
+		if err := put(txn, t, x, keys, items); err != nil {
+			return err
+		}
+		return txn.Put(progress, keys[len(keys)-1])
+	})
+	return false, err
+}
+
+// current keeps the table in place in its current form.
+func (s *Store) current(t *catalog.Table) (release func(), now *catalog.Table, ok bool) {
+	id := t.ID
+	for {
+		if t = s.Catalog.Get(t.Namespace, t.Name); t == nil || t.ID != id {
+			return nil, nil, false
+		}
+		if release, ok := t.Use(); ok {
+			return release, t, true
+		}
+	}
+}
+
+// nextItems returns the keys of the items behind those that a backfill has done.
+func (s *Store) nextItems(ctx context.Context, t *catalog.Table, progress []byte) (keys [][]byte, err error) {
+	snap, err := s.KV.Latest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer snap.Close()
+	last, err := snap.Get(progress)
+	if err != nil {
+		return nil, err
+	}
+	prefix := keyspace.AppendIndexPrefix(nil, t.ID, 0)
+	r := kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}
+	if last != nil {
+		r.Start = append(append([]byte(nil), last...), 0)
+	}
+	it, err := snap.Scan(r, kv.ScanOpt{Stale: true})
+	if err != nil {
+		return nil, err
+	}
+	size := 0
+	for len(keys) < fillItems && size < fillBytes && it.Next() {
+		keys = append(keys, append([]byte(nil), it.Key()...))
+		size += len(it.Value())
+	}
+	return keys, it.Close()
+}
+
+func putExpiries(txn kv.Txn, t *catalog.Table, _ *catalog.Index, keys [][]byte, items []attribute.Item) error {
+	for i, it := range items {
+		if err := putExpiry(txn, keys[i], 0, Expiry(t.TTL, it)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func putEntries(txn kv.Txn, t *catalog.Table, x *catalog.Index, keys [][]byte, items []attribute.Item) error {
+	entryKeys := make([][]byte, len(items))
+	for i, it := range items {
+		key, ok := index.AppendKey(nil, t, x, it)
+		if !ok {
+			continue
+		}
+		there, err := txn.Get(key)
+		if err != nil {
+			return err
+		}
+		if there == nil { // else a write was faster
+			entryKeys[i] = key
+		}
+	}
+	counts := tableCounts{table: t}
+	for i, it := range items {
+		if entryKeys[i] == nil {
+			continue
+		}
+		entry := index.Entry(x, it)
+		counts.add(x.ID, nil, entry)
+		if err := txn.Put(entryKeys[i], entry); err != nil {
+			return err
+		}
+	}
+	return counts.put(txn)
+}
+
+// clear removes all of an index that is being deleted, and ends its deletion.
+func (b *Builder) clear(ctx context.Context, t *catalog.Table, id uint8) error {
+	prefix := keyspace.Expiries(t.ID)
+	if id != ttlIndex {
+		prefix = keyspace.AppendIndexPrefix(nil, t.ID, id)
+	}
+	if err := b.Store.KV.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
+		return err
+	}
+	err := kv.Update(ctx, b.Store.KV, kv.TxnOpt{Hint: [][]byte{keyspace.Backfill(t.ID, id)}}, func(txn kv.Txn) error {
+		raw, err := txn.Get(keyspace.Counters(t.ID))
+		if err != nil {
+			return err
+		}
+		if id != ttlIndex {
+			counts := tableCounts{table: t}
+			if was := kv.DecodeCounters(raw); len(was) >= 2*int(id)+2 {
+				counts.deltas = make([]int64, 2*int(id)+2)
+				counts.deltas[2*int(id)], counts.deltas[2*int(id)+1] = -was[2*int(id)], -was[2*int(id)+1]
+			}
+			if err := counts.put(txn); err != nil {
+				return err
+			}
+		}
+		return txn.Delete(keyspace.Backfill(t.ID, id), 0)
+	})
+	if err != nil {
+		return err
+	}
+	_, err = b.Store.Catalog.Change(ctx, t.Namespace, t.Name, func(now *catalog.Table) error {
+		if now.ID != t.ID {
+			return nil
+		}
+		if id == ttlIndex && now.TTL.State == catalog.Disabling {
+			now.TTL.State = catalog.Disabled
+		}
+		if id != ttlIndex {
+			now.RemoveIndex(id)
+		}
+		return nil
+	})
+	return errors.Join(err, ctx.Err())
+}

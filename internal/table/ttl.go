@@ -1,0 +1,184 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/stream"
+)
+
+const (
+	// maxExpired is how long ago, in seconds, an item may have expired to be deleted ("Using time to live (TTL) in DynamoDB":
+	// five years).
+	maxExpired = 5 * 365 * 24 * 3600
+	// expireBatch is how many items one transaction deletes.
+	expireBatch = 100
+)
+
+// Expiry returns when the item expires in seconds since 1970; 0 for never. Values that are no number, and times before 1970,
+// are no times.
+func Expiry(ttl *catalog.TTL, it attribute.Item) int64 {
+	v := it.Get(ttl.Attribute)
+	if v.Type() != attribute.TypeN {
+		return 0
+	}
+	text := v.Bytes()
+	for i, c := range text {
+		if c == '.' {
+			text = text[:i] // a part of a second
+			break
+		}
+	}
+	seconds, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil || seconds < 0 {
+		return 0 // larger than any time, or long ago
+	}
+	return seconds
+}
+
+// putExpiry changes the TTL index for the item stored at key, which expired at old and now expires at next.
+func putExpiry(txn kv.Txn, key []byte, old, next int64) error {
+	if old == next {
+		return nil
+	}
+	if old != 0 {
+		if err := txn.Delete(keyspace.AppendExpiry(nil, key, old), 0); err != nil {
+			return err
+		}
+	}
+	if next != 0 {
+		return txn.Put(keyspace.AppendExpiry(nil, key, next), nil)
+	}
+	return nil
+}
+
+// Expire deletes what has expired in all tables, and returns how many items it deleted. Its cost is that of the items that it
+// deletes.
+func (s *Store) Expire(ctx context.Context) (deleted int, err error) {
+	for _, t := range s.Catalog.Tables() {
+		if t.TTL == nil || t.TTL.State != catalog.Enabled || !t.Serves(s.Now()) {
+			continue
+		}
+		for bucket := range uint8(keyspace.ExpiryBuckets) {
+			n, err := s.expireBucket(ctx, t, bucket)
+			deleted += n
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return deleted, err
+			}
+		}
+	}
+	return deleted, nil
+}
+
+func (s *Store) expireBucket(ctx context.Context, t *catalog.Table, bucket uint8) (deleted int, err error) {
+	now := s.Now().Unix()
+	r := kv.Range{
+		Start: keyspace.AppendExpiryBound(nil, t.ID, bucket, max(1, now-maxExpired)),
+		End:   keyspace.AppendExpiryBound(nil, t.ID, bucket, now+1),
+	}
+	for ctx.Err() == nil {
+		muts, next, err := s.expired(ctx, t, r, now)
+		if err != nil || len(muts) == 0 {
+			return deleted, err
+		}
+		n, err := s.deleteExpired(ctx, muts)
+		deleted += n
+		if err != nil || next == nil {
+			return deleted, err
+		}
+		r.Start = next
+	}
+	return deleted, ctx.Err()
+}
+
+// errNotExpired says that an item was changed before it could be deleted.
+var errNotExpired = errors.New("table: item has not expired")
+
+// expired returns the mutations that delete the first items of a range of the TTL index, and where to go on; nil at the end.
+func (s *Store) expired(ctx context.Context, t *catalog.Table, r kv.Range, now int64) (muts []Mutation, next []byte, err error) {
+	snap, err := s.KV.Latest(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer snap.Close()
+	it, err := snap.Scan(r, kv.ScanOpt{Stale: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	for it.Next() {
+		if len(muts) == expireBatch {
+			next = append([]byte(nil), it.Key()...)
+			break
+		}
+		_, itemKey, ok := keyspace.Expiry(it.Key())
+		if !ok {
+			continue
+		}
+		raw, err := snap.Get(itemKey)
+		if err != nil {
+			return nil, nil, errors.Join(err, it.Close())
+		}
+		if raw == nil {
+			continue // deleted since
+		}
+		muts = append(muts, Mutation{
+			Table: t, Key: KeyOf(t, nil, attribute.Item(raw)), Cause: stream.ByTTL,
+			Check: func(old attribute.Item) error {
+				if at := Expiry(t.TTL, old); at == 0 || at > now {
+					return errNotExpired
+				}
+				return nil
+			},
+			Next: func(attribute.Item) (attribute.Item, error) { return nil, nil },
+		})
+	}
+	return muts, next, it.Close()
+}
+
+// deleteExpired applies the mutations in one transaction; those that it refuses, or that meet another transaction, are left for
+// the next time.
+func (s *Store) deleteExpired(ctx context.Context, muts []Mutation) (deleted int, err error) {
+	for len(muts) > 0 {
+		_, err := s.Write(ctx, muts, WriteOpt{})
+		var failed *FailedError
+		if !errors.As(err, &failed) {
+			if err != nil {
+				return 0, err
+			}
+			return len(muts), nil
+		}
+		var rest []Mutation
+		for i, e := range failed.Errors {
+			switch {
+			case e == nil:
+				rest = append(rest, muts[i])
+			case !errors.Is(e, errNotExpired) && !errors.Is(e, ErrConflict):
+				return 0, e
+			}
+		}
+		muts = rest
+	}
+	return 0, nil
+}
+
+// TTLLoop deletes what expires, once an interval, until ctx ends. report hears of failures.
+func (s *Store) TTLLoop(ctx context.Context, interval time.Duration, report func(error)) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if _, err := s.Expire(ctx); err != nil && ctx.Err() == nil {
+				report(err)
+			}
+		}
+	}
+}
