@@ -9,6 +9,7 @@ import (
 // UnknownOperationException.
 func (s *Service) Operations() []smithy.Handler {
 	return []smithy.Handler{
+		smithy.Bind(api.BatchExecuteStatement, s.batchExecuteStatement),
 		smithy.Bind(api.BatchGetItem, s.batchGetItem),
 		smithy.Bind(api.BatchWriteItem, s.batchWriteItem),
 		smithy.Bind(api.CreateTable, s.createTable),
@@ -19,6 +20,8 @@ func (s *Service) Operations() []smithy.Handler {
 		smithy.Bind(api.DescribeStream, s.describeStream),
 		smithy.Bind(api.DescribeTable, s.describeTable),
 		smithy.Bind(api.DescribeTimeToLive, s.describeTimeToLive),
+		smithy.Bind(api.ExecuteStatement, s.executeStatement),
+		smithy.Bind(api.ExecuteTransaction, s.executeTransaction),
 		smithy.Bind(api.GetItem, s.getItem),
 		smithy.Bind(api.GetRecords, s.getRecords),
 		smithy.Bind(api.GetShardIterator, s.getShardIterator),

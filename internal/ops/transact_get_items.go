@@ -64,7 +64,7 @@ func (s *Service) transactGetItems(ctx context.Context, call *smithy.Call, in *a
 			return nil, clientError(err)
 		}
 		if size += item.Size(); size > maxTransactionSize {
-			return nil, awserr.ValidationError("Transaction request size exceeded the maximum allowed size of 4 MB")
+			return nil, transactionTooLarge()
 		}
 		used.add(tables[i].Name, &capacity.Consumed{Table: capacity.TransactionalRead(item.Size())}, 1)
 		if item != nil && e.projector != nil {

@@ -120,19 +120,12 @@ func (s *Service) transactWriteItems(ctx context.Context, call *smithy.Call, in 
 		return nil, canceled(reasons)
 	}
 	if size > maxTransactionSize {
-		return nil, awserr.ValidationError("Transaction request size exceeded the maximum allowed size of 4 MB")
+		return nil, transactionTooLarge()
 	}
-	opt := table.WriteOpt{Exclusive: true}
-	replayed := false
-	if in.ClientRequestToken.Set {
-		done, err := s.idempotent(call, in, &opt, &replayed)
-		if err != nil {
-			return nil, err
-		}
-		defer done()
-	}
-	results, err := s.writeTransaction(ctx, muts, opt)
-	if err != nil && !errors.Is(err, errReplayed) {
+	payload := *in
+	payload.ClientRequestToken, payload.ReturnConsumedCapacity = smithy.Opt[string]{}, smithy.Opt[string]{}
+	results, replayed, err := s.transact(ctx, call, muts, in.ClientRequestToken, &payload)
+	if err != nil {
 		return nil, err
 	}
 	out := &api.TransactWriteItemsOutput{}
@@ -148,6 +141,28 @@ func (s *Service) transactWriteItems(ctx context.Context, call *smithy.Call, in 
 	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, kind)
 	out.ItemCollectionMetrics, err = s.batchMetrics(ctx, in.ReturnItemCollectionMetrics, muts)
 	return out, err
+}
+
+func transactionTooLarge() error {
+	return awserr.ValidationError("Transaction request size exceeded the maximum allowed size of 4 MB")
+}
+
+// transact applies the mutations of a transaction, once for a token that is set. replayed says that it had been done before;
+// payload is the request without what may differ when it is sent again.
+func (s *Service) transact(ctx context.Context, call *smithy.Call, muts []table.Mutation, token smithy.Opt[string], payload smithy.Renderer) (results []table.Result, replayed bool, err error) {
+	opt := table.WriteOpt{Exclusive: true}
+	if token.Set {
+		done, err := s.idempotent(call, token.Value, payload, &opt, &replayed)
+		if err != nil {
+			return nil, false, err
+		}
+		defer done()
+	}
+	results, err = s.writeTransaction(ctx, muts, opt)
+	if errors.Is(err, errReplayed) {
+		err = nil
+	}
+	return results, replayed, err
 }
 
 // firstJoined returns the first error of a joined one.
@@ -210,6 +225,8 @@ func (s *Service) writeTransaction(ctx context.Context, muts []table.Mutation, o
 			reasons[i] = awserr.Reason{Code: "TransactionConflict", Message: "Transaction is ongoing for the item"}
 		case !errors.As(e, &known):
 			return nil, clientError(e)
+		case known.Code == awserr.DuplicateItem:
+			reasons[i] = awserr.Reason{Code: "DuplicateItem", Message: known.Message}
 		case known.Code == awserr.ConditionalCheckFailed:
 			reasons[i] = awserr.Reason{Code: "ConditionalCheckFailed", Message: known.Message}
 			if len(known.Fields) > 0 {
@@ -227,15 +244,12 @@ var errReplayed = errors.New("transaction already done")
 
 // idempotent makes the transaction one that is done once for its token: the token is stored, with a digest of the request,
 // in the transaction itself.
-func (s *Service) idempotent(call *smithy.Call, in *api.TransactWriteItemsInput, opt *table.WriteOpt, replayed *bool) (done func(), err error) {
-	token := call.Caller.Account + "\x00" + call.Caller.Region + "\x00" + in.ClientRequestToken.Value
+func (s *Service) idempotent(call *smithy.Call, given string, payload smithy.Renderer, opt *table.WriteOpt, replayed *bool) (done func(), err error) {
+	token := call.Caller.Account + "\x00" + call.Caller.Region + "\x00" + given
 	if _, running := s.inFlight.LoadOrStore(token, struct{}{}); running {
 		return nil, awserr.InProgress()
 	}
-	key := keyspace.Token(call.Caller.Account+call.Caller.Region, in.ClientRequestToken.Value)
-	payload := *in
-	payload.ClientRequestToken = smithy.Opt[string]{}
-	payload.ReturnConsumedCapacity = smithy.Opt[string]{}
+	key := keyspace.Token(call.Caller.Account+call.Caller.Region, given)
 	digest := sha256.Sum256(payload.AppendJSON(nil))
 	opt.Hint = [][]byte{key}
 	opt.First = func(txn kv.Txn) error {

@@ -1,0 +1,159 @@
+package ops
+
+import (
+	"context"
+	"errors"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/partiql"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
+)
+
+func (s *Service) batchExecuteStatement(ctx context.Context, call *smithy.Call, in *api.BatchExecuteStatementInput) (*api.BatchExecuteStatementOutput, error) {
+	out := &api.BatchExecuteStatementOutput{Responses: make([]api.BatchStatementResponse, len(in.Statements))}
+	all := make([]*statement, len(in.Statements)) // nil for those that have failed
+	fail := func(i int, err error) error {
+		e, err := batchError(err)
+		if err != nil {
+			return err
+		}
+		if all[i] != nil {
+			e.Item = all[i].refused
+		}
+		out.Responses[i].Error = e
+		all[i] = nil
+		return nil
+	}
+	reads, writes := 0, 0
+	for i := range in.Statements {
+		b := &in.Statements[i]
+		st, err := parseStatement(b.Statement.Value, b.Parameters, b.ReturnValuesOnConditionCheckFailure)
+		if err == nil && st.Kind == partiql.Exists {
+			err = awserr.ValidationError("EXISTS can only be used in ExecuteTransaction write requests.")
+		}
+		switch {
+		case err != nil:
+			if err := fail(i, err); err != nil {
+				return nil, err
+			}
+			continue
+		case st.writes():
+			writes++
+		default:
+			reads++
+		}
+		all[i] = st
+	}
+	if reads > 0 && writes > 0 {
+		return nil, awserr.ValidationError("Read and write requests together in the same batch is not supported.")
+	}
+	// The keys come first: a batch with one item twice is refused whole.
+	muts := make([]table.Mutation, len(all))
+	seen := map[string]bool{}
+	for i, st := range all {
+		if st == nil {
+			continue
+		}
+		var err error
+		if st.table, err = s.table(call, st.Table); err == nil {
+			muts[i], err = st.batched()
+		}
+		if err != nil {
+			if err := fail(i, err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		storage := string(st.table.AppendItemKey(nil, muts[i].Key))
+		if seen[storage] {
+			return nil, awserr.DuplicateKeys()
+		}
+		seen[storage] = true
+	}
+	r, err := s.Tables.KV.Latest(ctx)
+	if err != nil {
+		return nil, clientError(err)
+	}
+	call.OnRelease(r)
+	var used ledger
+	for i, st := range all {
+		if st == nil {
+			continue
+		}
+		out.Responses[i].TableName = smithy.Some(st.table.Name)
+		item, units, err := s.runBatched(ctx, r, st, muts[i], in.Statements[i].ConsistentRead.Value)
+		if err != nil {
+			if err := fail(i, err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		out.Responses[i].Item = item
+		used.add(st.table.Name, &units, 1)
+	}
+	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, plainUnits)
+	return out, nil
+}
+
+// batched returns what a statement of a batch does; for one that reads it has the key alone.
+func (st *statement) batched() (table.Mutation, error) {
+	if st.writes() {
+		return st.mutation()
+	}
+	key, err := st.singleItem("Only single item select is supported")
+	return table.Mutation{Table: st.table, Key: key}, err
+}
+
+// singleItem returns the key of the item that a SELECT reads, or an error that says what AWS says of others.
+func (st *statement) singleItem(sentence string) (attribute.Item, error) {
+	key, rest, ok, err := st.wholeKey()
+	if err == nil && (!ok || rest != nil || st.Index != "" || st.Order != nil) {
+		err = awserr.ValidationError(sentence)
+	}
+	return key, err
+}
+
+// runBatched runs one statement of a batch.
+func (s *Service) runBatched(ctx context.Context, r kv.Reader, st *statement, m table.Mutation, consistent bool) (attribute.Item, capacity.Consumed, error) {
+	if st.writes() {
+		res, err := s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: st.keepOld()})
+		if err != nil {
+			return nil, capacity.Consumed{}, clientError(err)
+		}
+		return st.returned(res), res.Units, nil
+	}
+	item, err := table.Read(r, st.table, m.Key)
+	if err != nil {
+		return nil, capacity.Consumed{}, clientError(err)
+	}
+	units := capacity.Consumed{Table: capacity.Read(item.Size(), consistent)}
+	if project := st.project(); project != nil && item != nil {
+		item = project(item)
+	}
+	return item, units, nil
+}
+
+// batchError is an error as the answer for one statement has it; those that are not the statement's fault are returned.
+func batchError(err error) (*api.BatchStatementError, error) {
+	var known *awserr.Error
+	if !errors.As(err, &known) {
+		return nil, err
+	}
+	codes := map[awserr.Code]string{
+		awserr.ConditionalCheckFailed: api.BatchStatementErrorCodeEnumConditionalcheckfailed,
+		awserr.DuplicateItem:          api.BatchStatementErrorCodeEnumDuplicateitem,
+		awserr.ResourceNotFound:       api.BatchStatementErrorCodeEnumResourcenotfound,
+		awserr.TransactionConflict:    api.BatchStatementErrorCodeEnumTransactionconflict,
+		awserr.Validation:             api.BatchStatementErrorCodeEnumValidationerror,
+	}
+	code, ok := codes[known.Code]
+	if !ok {
+		return nil, err
+	}
+	return &api.BatchStatementError{Code: smithy.Some(code), Message: smithy.Some(known.Message)}, nil
+}

@@ -1,0 +1,149 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/partiql"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
+)
+
+func (s *Service) executeTransaction(ctx context.Context, call *smithy.Call, in *api.ExecuteTransactionInput) (*api.ExecuteTransactionOutput, error) {
+	all := make([]*statement, len(in.TransactStatements))
+	writes := 0
+	for i := range in.TransactStatements {
+		p := &in.TransactStatements[i]
+		var err error
+		if all[i], err = parseStatement(p.Statement.Value, p.Parameters, p.ReturnValuesOnConditionCheckFailure); err != nil {
+			return nil, err
+		}
+		if all[i].Returning != "" {
+			return nil, inStatement(i, "RETURNING clause is not supported in ExecuteTransaction.")
+		}
+		if all[i].writes() {
+			writes++
+		}
+	}
+	switch writes {
+	case 0:
+		return s.transactSelect(ctx, call, in, all)
+	case len(all):
+		return s.transactExecute(ctx, call, in, all)
+	}
+	return nil, awserr.ValidationError("ExecuteTransaction API does not support both read and write operations in the same request.")
+}
+
+func inStatement(i int, sentence string) error {
+	return awserr.ValidationError("Validation failed in TransactStatements[" + strconv.Itoa(i) + "]: " + sentence)
+}
+
+// transactSelect reads one item for each statement, all of one moment.
+func (s *Service) transactSelect(ctx context.Context, call *smithy.Call, in *api.ExecuteTransactionInput, all []*statement) (*api.ExecuteTransactionOutput, error) {
+	muts := make([]table.Mutation, len(all))
+	seen := map[string]bool{}
+	for i, st := range all {
+		var err error
+		if st.table, err = s.table(call, st.Table); err != nil {
+			return nil, err
+		}
+		key, err := st.singleItem("Select statements within ExecuteTransaction must specify the primary key in the where clause.")
+		if err != nil {
+			var known *awserr.Error
+			if errors.As(err, &known) {
+				return nil, inStatement(i, known.Message)
+			}
+			return nil, err
+		}
+		muts[i] = table.Mutation{Table: st.table, Key: key}
+		storage := string(st.table.AppendItemKey(nil, key))
+		if seen[storage] {
+			return nil, awserr.DuplicateTransactItems()
+		}
+		seen[storage] = true
+	}
+	snap, err := s.Tables.KV.Snapshot(ctx)
+	if err != nil {
+		return nil, clientError(err)
+	}
+	call.OnRelease(snap)
+	out := &api.ExecuteTransactionOutput{Responses: make([]api.ItemResponse, len(all))}
+	var used ledger
+	for i, st := range all {
+		item, err := table.Read(snap, st.table, muts[i].Key)
+		if err != nil {
+			return nil, clientError(err)
+		}
+		used.add(st.table.Name, &capacity.Consumed{Table: capacity.TransactionalRead(item.Size())}, 1)
+		if project := st.project(); project != nil && item != nil {
+			item = project(item)
+		}
+		out.Responses[i].Item = item
+	}
+	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, transactReads)
+	return out, nil
+}
+
+// transactExecute applies all statements or none.
+func (s *Service) transactExecute(ctx context.Context, call *smithy.Call, in *api.ExecuteTransactionInput, all []*statement) (*api.ExecuteTransactionOutput, error) {
+	muts := make([]table.Mutation, len(all))
+	reasons := make([]awserr.Reason, len(all))
+	refused := false
+	size := 0
+	seen := map[string]bool{}
+	for i, st := range all {
+		var err error
+		if st.table, err = s.table(call, st.Table); err != nil {
+			return nil, err
+		}
+		if st.Kind == partiql.Exists {
+			if _, rest, ok, err := st.wholeKey(); err != nil || !ok || rest == nil || st.Index != "" {
+				return nil, inStatement(i, "EXISTS() must contain a single item read with additional condition")
+			}
+		}
+		muts[i], err = st.mutation()
+		var known *awserr.Error
+		switch {
+		case errors.As(err, &known) && known.Code == awserr.Validation:
+			reasons[i] = awserr.Reason{Code: "ValidationError", Message: known.Message}
+			refused = true
+			continue
+		case err != nil:
+			return nil, err
+		}
+		storage := string(st.table.AppendItemKey(nil, muts[i].Key))
+		if seen[storage] {
+			return nil, awserr.DuplicateTransactItems()
+		}
+		seen[storage] = true
+		size += muts[i].Key.Size()
+	}
+	switch {
+	case refused:
+		return nil, canceled(reasons)
+	case size > maxTransactionSize:
+		return nil, transactionTooLarge()
+	}
+	payload := *in
+	payload.ClientRequestToken, payload.ReturnConsumedCapacity = smithy.Opt[string]{}, smithy.Opt[string]{}
+	results, replayed, err := s.transact(ctx, call, muts, in.ClientRequestToken, &payload)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.ExecuteTransactionOutput{Responses: []api.ItemResponse{}}
+	var used ledger
+	kind := transactWrites
+	for i := range results {
+		if replayed {
+			kind = transactReads
+			results[i].Units.Table = capacity.Read(muts[i].Key.Size(), true)
+		}
+		used.add(muts[i].Table.Name, &results[i].Units, 2)
+	}
+	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, kind)
+	return out, nil
+}
