@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"internal/partiql":       {"attribute", "expr"},
 	"internal/ops":           {"api", "attribute", "awserr", "capacity", "catalog", "expr", "index", "keyspace", "kv", "partiql", "smithy", "stream", "table", "wirejson"},
 	"internal/httpd":         {"auth", "awserr", "smithy", "wirejson"},
+	"internal/tail":          {"auth"},
 	"internal/verify":        {"attribute", "catalog", "index", "keyspace", "kv", "stream", "table"},
 	"internal/compatibility": {"api", "ops"},
 }

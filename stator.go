@@ -73,6 +73,8 @@ type Options struct {
 	NoChangeLimits bool
 	// Logger gets the log; nil is none.
 	Logger *slog.Logger
+	// TestClock makes a clock that a request to /_stator/clock moves, for tests of what takes hours. Now is not used then.
+	TestClock bool
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 
@@ -114,7 +116,11 @@ func Open(opt Options) (*Server, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	if opt.Now == nil {
+	var clock testClock
+	switch {
+	case opt.TestClock:
+		opt.Now = clock.now
+	case opt.Now == nil:
 		opt.Now = time.Now
 	}
 	authenticator := &auth.Authenticator{Now: opt.Now}
@@ -138,14 +144,14 @@ func Open(opt Options) (*Server, error) {
 	if opt.wrap != nil {
 		store = opt.wrap(store)
 	}
-	s, err := start(&opt, &onceListener{Listener: listener}, store, authenticator)
+	s, err := start(&opt, &onceListener{Listener: listener}, store, authenticator, &clock)
 	if err != nil {
 		return nil, errors.Join(err, listener.Close(), store.Close())
 	}
 	return s, nil
 }
 
-func start(opt *Options, listener net.Listener, store kv.Store, authenticator *auth.Authenticator) (*Server, error) {
+func start(opt *Options, listener net.Listener, store kv.Store, authenticator *auth.Authenticator, clock *testClock) (*Server, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	tables, err := catalog.Open(ctx, store, opt.Now)
 	if err != nil {
@@ -160,6 +166,20 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		NoChangeLimits:  opt.NoChangeLimits,
 		SharedNamespace: opt.SharedNamespace,
 	})
+	streams := &stream.Maintainer{KV: store, Catalog: tables, Now: opt.Now}
+	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain}
+	var control map[string]func([]byte) ([]byte, error)
+	if opt.TestClock {
+		control = map[string]func([]byte) ([]byte, error){clockPath: func(body []byte) ([]byte, error) {
+			return clock.control(body, func() error {
+				_, err := items.Expire(ctx)
+				for _, sweep := range sweepers {
+					err = errors.Join(err, sweep(ctx))
+				}
+				return err
+			})
+		}}
+	}
 	s := &Server{
 		listener: listener,
 		store:    store,
@@ -168,9 +188,11 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		serveErr: make(chan error, 1),
 		http: httpd.New(httpd.Options{
 			Operations: service.Operations(),
+			Missing:    service.Missing(),
 			Auth:       authenticator,
 			Logger:     opt.Logger,
 			Limits:     opt.limits,
+			Control:    control,
 			Ready: func(ctx context.Context) error {
 				r, err := store.Latest(ctx)
 				if err != nil {
@@ -183,7 +205,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		}),
 	}
 	items.Requests = s.http.Requests
-	s.background(ctx, opt, items, service)
+	s.background(ctx, opt, items, sweepers)
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
@@ -197,7 +219,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 }
 
 // background starts what is done beside requests.
-func (s *Server) background(ctx context.Context, opt *Options, items *table.Store, service *ops.Service) {
+func (s *Server) background(ctx context.Context, opt *Options, items *table.Store, sweepers []func(context.Context) error) {
 	log := func(what string) func(error) {
 		return func(err error) { opt.Logger.Error(what+" failed", "error", err) }
 	}
@@ -208,17 +230,14 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 			job()
 		}()
 	}
-	streams := &stream.Maintainer{KV: items.KV, Catalog: items.Catalog, Now: opt.Now}
-	run(func() {
-		sweep(ctx, opt.Logger, service.SweepTokens, items.Catalog.FinishDeletes, streams.Maintain)
-	})
+	run(func() { sweep(ctx, opt.Logger, sweepers) })
 	builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: log("building an index")}
 	run(func() { builder.Run(ctx) })
 	run(func() { items.TTLLoop(ctx, cmp.Or(opt.TTLInterval, DefaultTTLInterval), log("deleting expired items")) })
 }
 
 // sweep runs the jobs that remove what has expired, now and then.
-func sweep(ctx context.Context, log *slog.Logger, jobs ...func(context.Context) error) {
+func sweep(ctx context.Context, log *slog.Logger, jobs []func(context.Context) error) {
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	for {

@@ -223,7 +223,7 @@ func (d *db) maintain(now func() time.Time) {
 }
 
 func TestStreamLifetimes(t *testing.T) {
-	clock := newTestClock()
+	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now})
 	arn := d.createStreamed("tbl", "NEW_IMAGE")
 	put := func(i int) {

@@ -28,7 +28,7 @@ func (d *db) ttlStatus(table string) any {
 }
 
 func TestTTL(t *testing.T) {
-	clock := newTestClock()
+	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now, TTLInterval: time.Hour})
 	arn := d.createStreamed("tbl", "OLD_IMAGE")
 	now := int(clock.Now().Unix())

@@ -21,6 +21,7 @@ import (
 
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the database."`
+	Tail    tailCmd    `cmd:"" help:"Print the changes of a table as they come."`
 	Verify  verifyCmd  `cmd:"" help:"Check the data directory of a server that does not run."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -36,6 +37,9 @@ type serveCmd struct {
 	Credentials     string        `help:"JSON file with the access keys that may sign requests; without it any key is accepted." type:"existingfile" placeholder:"FILE"`
 	Insecure        bool          `help:"Listen on other interfaces than loopback although any access key is accepted. Whoever reaches the port can read and delete everything."`
 	TransientStatus time.Duration `help:"How long tables stay in CREATING, UPDATING and DELETING (${default})." default:"0s" placeholder:"DURATION"`
+	TTLInterval     time.Duration `name:"ttl-interval" help:"How often expired items are looked for and deleted (${default})." default:"1s" placeholder:"DURATION"`
+	NoChangeLimits  bool          `help:"Let settings be changed as often as one likes, where AWS has them wait (TTL: an hour)."`
+	TestClock       bool          `help:"For tests: a clock that moves on request, e.g. curl -d '{\"advance\":\"25h\"}' URL/_stator/clock. Whoever reaches the port can move it."`
 	Pprof           string        `help:"Address to serve Go's profiles at (/debug/pprof), for those who look into performance; loopback only." placeholder:"HOST:PORT"`
 	LogLevel        string        `help:"Least severe messages to log: debug, info, warn or error (${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
 	LogFormat       string        `help:"Format of the log: text or json (${default})." enum:"text,json" default:"text" placeholder:"FORMAT"`
@@ -135,6 +139,9 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		CredentialsFile: c.Credentials,
 		Insecure:        c.Insecure,
 		TransientStatus: c.TransientStatus,
+		TTLInterval:     c.TTLInterval,
+		NoChangeLimits:  c.NoChangeLimits,
+		TestClock:       c.TestClock,
 		Logger:          log,
 	})
 	if err != nil {
@@ -144,6 +151,9 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	c.tuneRuntime()
+	if c.TestClock {
+		log.Warn("the clock of this server can be moved by requests to /_stator/clock: for tests only")
+	}
 	data := c.DataDir
 	if c.InMemory {
 		data = "in memory"

@@ -17,12 +17,12 @@ var (
 	ListStreams      = smithy.Operation[ListStreamsInput, ListStreamsOutput]{Target: "DynamoDBStreams_20120810.ListStreams"}
 )
 
-// StreamsOperations lists the model's operations, sorted.
+// StreamsOperations lists the targets of the model's operations, sorted.
 var StreamsOperations = []string{
-	"DescribeStream",
-	"GetRecords",
-	"GetShardIterator",
-	"ListStreams",
+	"DynamoDBStreams_20120810.DescribeStream",
+	"DynamoDBStreams_20120810.GetRecords",
+	"DynamoDBStreams_20120810.GetShardIterator",
+	"DynamoDBStreams_20120810.ListStreams",
 }
 
 // DescribeStreamInput is a shape of AWS's model.

@@ -246,10 +246,7 @@ func (a *Authenticator) verify(r *Request, sig *signature, secret string) *awser
 	if !strings.HasPrefix(sig.time, sig.date) {
 		return awserr.New(awserr.InvalidSignature, "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '"+sig.date+"' != '"+sig.time[:8]+"', from '"+sig.time+"'.")
 	}
-	scope := sig.date + "/" + sig.region + "/" + sig.service + "/aws4_request"
-	canonical := sha256.Sum256([]byte(canonicalRequest(r, sig)))
-	toSign := algorithm + "\n" + sig.time + "\n" + scope + "\n" + hex.EncodeToString(canonical[:])
-	want := hex.EncodeToString(mac(a.signingKey(secret, scope, sig), toSign))
+	want := sig.sign(r, a.signingKey(secret, sig))
 	if subtle.ConstantTimeCompare([]byte(want), []byte(sig.signature)) != 1 {
 		return mismatch()
 	}
@@ -283,12 +280,12 @@ func mac(key []byte, data string) []byte {
 // maxSigningKeys bounds the memory of signing keys; there is one a day, region and access key.
 const maxSigningKeys = 1000
 
-func (a *Authenticator) signingKey(secret, scope string, sig *signature) []byte {
-	id := sig.accessKey + "/" + scope
+func (a *Authenticator) signingKey(secret string, sig *signature) []byte {
+	id := sig.accessKey + "/" + sig.scopeText()
 	if k, ok := a.keys.Load(id); ok {
 		return k.([]byte)
 	}
-	key := mac(mac(mac(mac([]byte("AWS4"+secret), sig.date), sig.region), sig.service), "aws4_request")
+	key := deriveKey(secret, sig)
 	n := 0
 	a.keys.Range(func(any, any) bool { n++; return n < maxSigningKeys })
 	if n < maxSigningKeys {

@@ -18,6 +18,7 @@ type Stream struct {
 	Created  int64   `json:",omitempty"` // milliseconds since 1970
 	Ended    int64   `json:",omitempty"` // milliseconds since 1970
 	Shards   []Shard `json:",omitempty"` // oldest first
+	Policy   *Policy `json:",omitempty"`
 
 	open []*openShard
 }

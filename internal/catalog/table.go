@@ -124,6 +124,9 @@ type TTL struct {
 // Indexed reports whether writes keep the TTL index.
 func (t *TTL) Indexed() bool { return t != nil && (t.State == Enabling || t.State == Enabled) }
 
+// Policy is a resource-based policy.
+type Policy struct{ Document, Revision string }
+
 // Tag is a key with a value.
 type Tag struct{ Key, Value string }
 
@@ -149,9 +152,10 @@ type Table struct {
 	DeletionProtection bool   `json:",omitempty"`
 	SSEKey             string `json:",omitempty"` // ARN of the KMS key; empty for the key owned by the service
 	Stream             *Stream
-	LastShard          uint32 `json:",omitempty"` // the last number given to a shard of a stream
-	TTL                *TTL   `json:",omitempty"`
-	Tags               []Tag  `json:",omitempty"`
+	LastShard          uint32  `json:",omitempty"` // the last number given to a shard of a stream
+	TTL                *TTL    `json:",omitempty"`
+	Tags               []Tag   `json:",omitempty"`
+	Policy             *Policy `json:",omitempty"`
 
 	// The status is ACTIVE but for the time until a change takes effect; all in milliseconds since 1970.
 	CreatingUntil int64 `json:",omitempty"`

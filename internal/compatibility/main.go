@@ -44,8 +44,7 @@ func update(text string) (string, error) {
 	}
 	have := map[string]bool{}
 	for _, op := range ops.New(ops.Options{}).Operations() {
-		_, name, _ := strings.Cut(op.Target, ".")
-		have[name] = true
+		have[op.Target] = true
 	}
 	var list string
 	for _, service := range []struct {
@@ -53,8 +52,9 @@ func update(text string) (string, error) {
 		operations []string
 	}{{"DynamoDB", api.DynamoDBOperations}, {"DynamoDB Streams", api.StreamsOperations}} {
 		var works, missing []string
-		for _, name := range service.operations {
-			if have[name] {
+		for _, target := range service.operations {
+			_, name, _ := strings.Cut(target, ".")
+			if have[target] {
 				works = append(works, name)
 			} else {
 				missing = append(missing, name)

@@ -43,9 +43,13 @@ const (
 // Options configure a Server.
 type Options struct {
 	Operations []smithy.Handler
-	Auth       *auth.Authenticator
-	Logger     *slog.Logger
-	Limits     Limits
+	// Missing are the targets of operations that clients know and this server does not have.
+	Missing []string
+	Auth    *auth.Authenticator
+	Logger  *slog.Logger
+	Limits  Limits
+	// Control are further paths: each gets a request's body and returns the answer's, or why the body is no good.
+	Control map[string]func(body []byte) ([]byte, error)
 	// Ready reports what keeps the server from serving; nil if nothing does.
 	Ready func(context.Context) error
 }
@@ -54,6 +58,7 @@ type Options struct {
 type Server struct {
 	opt        Options
 	operations map[string]*smithy.Handler
+	missing    map[string]bool
 	http       *fasthttp.Server
 	calls      sync.Pool
 	load       load
@@ -64,9 +69,12 @@ type Server struct {
 
 // New returns a Server.
 func New(opt Options) *Server {
-	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, load: load{limits: opt.Limits.orDefaults()}}
+	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, load: load{limits: opt.Limits.orDefaults()}}
 	for i := range opt.Operations {
 		s.operations[opt.Operations[i].Target] = &opt.Operations[i]
+	}
+	for _, target := range opt.Missing {
+		s.missing[target] = true
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.http = &fasthttp.Server{
@@ -127,6 +135,12 @@ func requestID(dst []byte) []byte {
 
 func (s *Server) handle(c *fasthttp.RequestCtx) {
 	s.conns.moved(c.Conn())
+	if s.opt.Control != nil {
+		if control := s.opt.Control[string(c.Path())]; control != nil {
+			s.control(c, control)
+			return
+		}
+	}
 	switch {
 	case c.IsPost():
 		s.post(c)
@@ -137,6 +151,17 @@ func (s *Server) handle(c *fasthttp.RequestCtx) {
 	default:
 		s.fail(c, awserr.New(awserr.UnknownOperation, ""), 404)
 	}
+}
+
+// control answers a request to one of Options.Control.
+func (s *Server) control(c *fasthttp.RequestCtx, run func(body []byte) ([]byte, error)) {
+	answer, err := run(c.Request.Body())
+	if err != nil {
+		c.SetStatusCode(400)
+		answer = []byte(err.Error())
+	}
+	c.SetContentType("application/json")
+	c.SetBody(append(answer, '\n'))
 }
 
 // get answers health checks: the root as AWS's endpoint does, /healthz as long as the process runs, /readyz if it can
@@ -220,9 +245,14 @@ func (s *Server) run(c *fasthttp.RequestCtx, call *smithy.Call, dst []byte) (out
 			err = awserr.Internal(errors.New("panic: " + panicText(p)))
 		}
 	}()
-	op := s.operations[string(c.Request.Header.Peek("X-Amz-Target"))]
+	target := wirejson.View(c.Request.Header.Peek("X-Amz-Target"))
+	op := s.operations[target]
 	if op == nil {
-		return nil, awserr.New(awserr.UnknownOperation, "")
+		message := ""
+		if _, name, _ := strings.Cut(target, "."); s.missing[target] {
+			message = name + " is not supported by this endpoint"
+		}
+		return nil, awserr.New(awserr.UnknownOperation, message)
 	}
 	body, err := requestBody(c)
 	if err != nil {

@@ -42,8 +42,6 @@ func (s *Service) createTable(ctx context.Context, call *smithy.Call, in *api.Cr
 		return nil, unsupported("VectorIndexes")
 	case in.GlobalTableSourceArn.Set:
 		return nil, unsupported("GlobalTableSourceArn")
-	case in.ResourcePolicy.Set:
-		return nil, unsupported("ResourcePolicy")
 	}
 	now := s.Now()
 	t := &catalog.Table{Namespace: ns, Name: name, UUID: uuid.NewString(), Created: now.UnixMilli()}
@@ -66,6 +64,11 @@ func (s *Service) createTable(ctx context.Context, call *smithy.Call, in *api.Cr
 	var err error
 	if t.Tags, err = mergeTags(nil, in.Tags); err != nil {
 		return nil, err
+	}
+	if in.ResourcePolicy.Set {
+		if t.Policy, err = newPolicy(in.ResourcePolicy.Value, t.ARN()); err != nil {
+			return nil, err
+		}
 	}
 	t.CreatingUntil = now.Add(s.TransientStatus).UnixMilli()
 	taken, err := s.Tables.Catalog.Create(ctx, t)

@@ -17,13 +17,13 @@ func (s *Service) getShardIterator(_ context.Context, _ *smithy.Call, in *api.Ge
 	bySequence := kind == api.ShardIteratorTypeAtSequenceNumber || kind == api.ShardIteratorTypeAfterSequenceNumber
 	switch {
 	case bySequence && !in.SequenceNumber.Set:
-		return nil, awserr.ValidationError("SequenceNumber must be specified when ShardIteratorType is " + kind)
+		return nil, awserr.Invalid("Invalid SequenceNumber")
 	case !bySequence && in.SequenceNumber.Set:
-		return nil, awserr.ValidationError("SequenceNumber must not be specified when ShardIteratorType is " + kind)
+		return nil, awserr.Invalid("SequenceNumber should not be passed for this iterator type")
 	case kind == api.ShardIteratorTypeAtTimestamp && !in.Timestamp.Set:
-		return nil, awserr.ValidationError("Timestamp must be specified when ShardIteratorType is " + kind)
+		return nil, awserr.Invalid("Invalid Timestamp")
 	case kind != api.ShardIteratorTypeAtTimestamp && in.Timestamp.Set:
-		return nil, awserr.ValidationError("Timestamp must not be specified when ShardIteratorType is " + kind)
+		return nil, awserr.Invalid("Timestamp should not be passed for this iterator type")
 	}
 	r, err := s.stream(in.StreamArn.Value)
 	if err != nil {
@@ -57,7 +57,7 @@ func (s *Service) shardPosition(shard *catalog.Shard, kind string, in *api.GetSh
 	case api.ShardIteratorTypeAtTimestamp:
 		at := in.Timestamp.Value
 		if math.IsNaN(at) || at < 0 || at > 1e11 {
-			return stream.Position{}, awserr.ValidationError("Timestamp is out of range")
+			return stream.Position{}, awserr.Invalid("Invalid Timestamp")
 		}
 		p := stream.Position{Stamp: kv.AtMillis(int64(at * 1000))}
 		if p.Before(start) {
@@ -66,8 +66,8 @@ func (s *Service) shardPosition(shard *catalog.Shard, kind string, in *api.GetSh
 		return p, nil
 	}
 	p, ok := stream.ParseSequenceNumber(in.SequenceNumber.Value)
-	if !ok || p.Stamp < shard.Start || shard.End != 0 && p.Stamp > shard.End {
-		return p, awserr.ValidationError("Invalid SequenceNumber: " + in.SequenceNumber.Value + " is not a sequence number of shard " + shard.ID)
+	if !ok || p.Stamp < shard.Start || shard.End != 0 && p.Stamp > shard.End || p.Stamp > s.Tables.KV.Now() {
+		return p, awserr.Invalid("Invalid SequenceNumber")
 	}
 	if p.Before(start) {
 		return p, trimmed()

@@ -1,12 +1,25 @@
 package ops
 
 import (
+	"slices"
+
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// Operations returns every operation that Stator has, sorted by name. Whatever the model has besides answers
-// UnknownOperationException.
+// Missing returns the targets of the operations that the model has and Stator has not. They answer UnknownOperationException.
+func (s *Service) Missing() []string {
+	var out []string
+	have := s.Operations()
+	for _, target := range slices.Concat(api.DynamoDBOperations, api.StreamsOperations) {
+		if !slices.ContainsFunc(have, func(h smithy.Handler) bool { return h.Target == target }) {
+			out = append(out, target)
+		}
+	}
+	return out
+}
+
+// Operations returns every operation that Stator has, sorted by name.
 func (s *Service) Operations() []smithy.Handler {
 	return []smithy.Handler{
 		smithy.Bind(api.BatchExecuteStatement, s.batchExecuteStatement),
@@ -14,7 +27,9 @@ func (s *Service) Operations() []smithy.Handler {
 		smithy.Bind(api.BatchWriteItem, s.batchWriteItem),
 		smithy.Bind(api.CreateTable, s.createTable),
 		smithy.Bind(api.DeleteItem, s.deleteItem),
+		smithy.Bind(api.DeleteResourcePolicy, s.deleteResourcePolicy),
 		smithy.Bind(api.DeleteTable, s.deleteTable),
+		smithy.Bind(api.DescribeContinuousBackups, s.describeContinuousBackups),
 		smithy.Bind(api.DescribeEndpoints, s.describeEndpoints),
 		smithy.Bind(api.DescribeLimits, s.describeLimits),
 		smithy.Bind(api.DescribeStream, s.describeStream),
@@ -24,11 +39,13 @@ func (s *Service) Operations() []smithy.Handler {
 		smithy.Bind(api.ExecuteTransaction, s.executeTransaction),
 		smithy.Bind(api.GetItem, s.getItem),
 		smithy.Bind(api.GetRecords, s.getRecords),
+		smithy.Bind(api.GetResourcePolicy, s.getResourcePolicy),
 		smithy.Bind(api.GetShardIterator, s.getShardIterator),
 		smithy.Bind(api.ListStreams, s.listStreams),
 		smithy.Bind(api.ListTables, s.listTables),
 		smithy.Bind(api.ListTagsOfResource, s.listTagsOfResource),
 		smithy.Bind(api.PutItem, s.putItem),
+		smithy.Bind(api.PutResourcePolicy, s.putResourcePolicy),
 		smithy.Bind(api.Query, s.query),
 		smithy.Bind(api.Scan, s.scan),
 		smithy.Bind(api.TagResource, s.tagResource),

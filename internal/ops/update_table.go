@@ -92,7 +92,7 @@ func checkUpdate(in *api.UpdateTableInput) error {
 	if online > 1 {
 		return onlineIndexLimit()
 	}
-	if in.ProvisionedThroughput == nil && !in.BillingMode.Set && in.StreamSpecification == nil && in.GlobalSecondaryIndexUpdates == nil &&
+	if in.ProvisionedThroughput == nil && !in.BillingMode.Set && in.StreamSpecification == nil && len(in.GlobalSecondaryIndexUpdates) == 0 &&
 		in.SSESpecification == nil && !in.TableClass.Set && !in.DeletionProtectionEnabled.Set && in.OnDemandThroughput == nil && in.WarmThroughput == nil {
 		return awserr.NothingToUpdate()
 	}
@@ -289,7 +289,7 @@ func (s *Service) changeStream(t *catalog.Table, in *api.StreamSpecification) er
 	enabled := t.Stream != nil && t.Stream.Enabled
 	switch {
 	case in.StreamEnabled.Value && enabled:
-		return awserr.New(awserr.ResourceInUse, "Table already has an enabled stream: TableName: "+t.Name)
+		return awserr.ValidationError("Table already has an enabled stream: TableName: " + t.Name)
 	case !in.StreamEnabled.Value && !enabled:
 		return awserr.ValidationError("Table has no stream to disable: TableName: " + t.Name)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/statordb/stator/internal/catalog"
@@ -27,11 +28,14 @@ type Maintainer struct {
 	Catalog *catalog.Catalog
 	Now     func() time.Time
 
-	checked time.Time // when the rates were looked at last
+	mu      sync.Mutex // held while it works
+	checked time.Time  // when the rates were looked at last
 }
 
-// Maintain does what is due. Not to be called twice at a time.
+// Maintain does what is due.
 func (m *Maintainer) Maintain(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	now := m.Now()
 	elapsed := now.Sub(m.checked)
 	if m.checked.IsZero() {

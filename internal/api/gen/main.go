@@ -153,10 +153,10 @@ func (g *generator) file(name string) []byte {
 	}
 	g.p(")\n")
 	list := camelName[name] + "Operations"
-	g.p("// %s lists the model's operations, sorted.", list)
+	g.p("// %s lists the targets of the model's operations, sorted.", list)
 	g.p("var %s = []string{", list)
 	for _, n := range names {
-		g.p("%q,", n)
+		g.p("%q,", g.Metadata["targetPrefix"].(string)+"."+n)
 	}
 	g.p("}\n")
 	for _, n := range sortedKeys(g.Shapes) {

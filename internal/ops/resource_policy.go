@@ -1,0 +1,178 @@
+package ops
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+const (
+	maxPolicySize = 20 << 10    // bytes ("PutResourcePolicy")
+	noPolicy      = "NO_POLICY" // the ExpectedRevisionId of a resource without a policy
+)
+
+// Resource policies are stored, checked for their form and given back; nobody is refused by them.
+
+// newPolicy checks a policy's form. Its revision is that of its text, so that the same policy twice is one revision.
+func newPolicy(document, resource string) (*catalog.Policy, error) {
+	if len(document) > maxPolicySize {
+		return nil, awserr.New(awserr.LimitExceeded, "Subscriber limit exceeded: Resource-based policy size exceeds the limit of 20 KB")
+	}
+	if err := checkPolicy(document); err != nil {
+		return nil, awserr.ValidationError("Invalid policy document: " + err.Error())
+	}
+	a, b := xxhash.Sum64String(resource+"\x00"+document), xxhash.Sum64String(document+"\x00"+resource)
+	return &catalog.Policy{Document: document, Revision: strconv.FormatUint(a>>1, 10) + strconv.FormatUint(b>>40, 10)}, nil
+}
+
+// checkPolicy checks that a policy is JSON with what every statement of a resource's policy must have.
+func checkPolicy(document string) error {
+	var p struct {
+		Version   string
+		Statement json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(document), &p); err != nil {
+		return errors.New("Syntax errors in policy")
+	}
+	if p.Version != "" && p.Version != "2012-10-17" && p.Version != "2008-10-17" {
+		return errors.New("The policy has an invalid Version")
+	}
+	var statements []map[string]json.RawMessage
+	if err := json.Unmarshal(p.Statement, &statements); err != nil {
+		var one map[string]json.RawMessage
+		if err := json.Unmarshal(p.Statement, &one); err != nil {
+			return errors.New("The policy has no Statement")
+		}
+		statements = append(statements, one)
+	}
+	if len(statements) == 0 {
+		return errors.New("The policy has no Statement")
+	}
+	for _, st := range statements {
+		var effect string
+		if err := json.Unmarshal(st["Effect"], &effect); err != nil || effect != "Allow" && effect != "Deny" {
+			return errors.New("Effect must be Allow or Deny")
+		}
+		for _, pair := range [][2]string{{"Principal", "NotPrincipal"}, {"Action", "NotAction"}, {"Resource", "NotResource"}} {
+			_, one := st[pair[0]]
+			_, other := st[pair[1]]
+			if one == other {
+				return errors.New("A statement must have either " + pair[0] + " or " + pair[1])
+			}
+		}
+	}
+	return nil
+}
+
+func policyNotFound(arn string) error {
+	return awserr.New(awserr.PolicyNotFound, "Resource-based policy not found for the provided ResourceArn: "+arn)
+}
+
+// policyOf returns where the policy of a table's, or its stream's, ARN is kept; nil if the table has no such stream.
+func policyOf(t *catalog.Table, arn string) **catalog.Policy {
+	label, isStream := streamOfARN(arn)
+	switch {
+	case !isStream:
+		return &t.Policy
+	case t.Stream != nil && t.Stream.Enabled && t.Stream.Label == label:
+		return &t.Stream.Policy
+	}
+	return nil
+}
+
+// streamOfARN returns the label of the stream that an ARN names.
+func streamOfARN(arn string) (label string, ok bool) {
+	_, label, ok = strings.Cut(arn, "/stream/")
+	return label, ok
+}
+
+// changePolicy changes the policy of a resource.
+func (s *Service) changePolicy(ctx context.Context, call *smithy.Call, arn string, change func(at **catalog.Policy) error) error {
+	ns, name, err := s.taggedTable(call, arn)
+	if err != nil {
+		return err
+	}
+	t, err := s.Tables.Catalog.Change(ctx, ns, name, func(t *catalog.Table) error {
+		at := policyOf(t, arn)
+		if at == nil {
+			return resourceNotFound(arn)
+		}
+		return change(at)
+	})
+	if err == nil && t == nil {
+		err = resourceNotFound(arn)
+	}
+	return clientError(err)
+}
+
+func (s *Service) putResourcePolicy(ctx context.Context, call *smithy.Call, in *api.PutResourcePolicyInput) (*api.PutResourcePolicyOutput, error) {
+	arn := in.ResourceArn.Value
+	p, err := newPolicy(in.Policy.Value, arn)
+	if err != nil {
+		return nil, err
+	}
+	err = s.changePolicy(ctx, call, arn, func(at **catalog.Policy) error {
+		if !expectedRevision(*at, in.ExpectedRevisionId) {
+			return policyNotFound(arn)
+		}
+		*at = p
+		return nil
+	})
+	return &api.PutResourcePolicyOutput{RevisionId: smithy.Some(p.Revision)}, err
+}
+
+// expectedRevision reports whether the policy is the one that a request expects.
+func expectedRevision(p *catalog.Policy, expected smithy.Opt[string]) bool {
+	switch {
+	case !expected.Set:
+		return true
+	case p == nil:
+		return expected.Value == noPolicy
+	}
+	return expected.Value == p.Revision
+}
+
+func (s *Service) getResourcePolicy(_ context.Context, call *smithy.Call, in *api.GetResourcePolicyInput) (*api.GetResourcePolicyOutput, error) {
+	arn := in.ResourceArn.Value
+	ns, name, err := s.taggedTable(call, arn)
+	if err != nil {
+		return nil, err
+	}
+	t := s.Tables.Catalog.Get(ns, name)
+	if t == nil {
+		return nil, resourceNotFound(arn)
+	}
+	at := policyOf(t, arn)
+	switch {
+	case at == nil:
+		return nil, resourceNotFound(arn)
+	case *at == nil:
+		return nil, policyNotFound(arn)
+	}
+	return &api.GetResourcePolicyOutput{Policy: smithy.Some((*at).Document), RevisionId: smithy.Some((*at).Revision)}, nil
+}
+
+func (s *Service) deleteResourcePolicy(ctx context.Context, call *smithy.Call, in *api.DeleteResourcePolicyInput) (*api.DeleteResourcePolicyOutput, error) {
+	arn := in.ResourceArn.Value
+	out := &api.DeleteResourcePolicyOutput{}
+	err := s.changePolicy(ctx, call, arn, func(at **catalog.Policy) error {
+		if *at == nil && in.ExpectedRevisionId.Set || !expectedRevision(*at, in.ExpectedRevisionId) {
+			return policyNotFound(arn)
+		}
+		if *at != nil {
+			out.RevisionId = smithy.Some((*at).Revision)
+			*at = nil
+		}
+		return nil
+	})
+	return out, err
+}
