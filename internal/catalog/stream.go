@@ -106,10 +106,33 @@ func (t *Table) OpenShard(at kv.TS, parent string, low, high uint64) {
 	})
 }
 
-// StartStream gives the table a new stream. It may be called before Catalog.Create or in Catalog.Change.
+// MaxOpenShards is how many shards of a stream are open at most.
+const MaxOpenShards = 64
+
+// StartStream gives the table a new stream, with a shard for each partition that AWS would give the table. It may be called
+// before Catalog.Create or in Catalog.Change.
 func (t *Table) StartStream(viewType, label string, at kv.TS) {
 	t.Stream = &Stream{Enabled: true, ViewType: viewType, Label: label, Created: at.Millis()}
-	t.OpenShard(at, "", 0, keyspace.HashSpace)
+	n := uint64(min(t.partitions(), MaxOpenShards))
+	for i := range n {
+		t.OpenShard(at, "", i*keyspace.HashSpace/n, (i+1)*keyspace.HashSpace/n)
+	}
+}
+
+// The throughput of a partition in units per second ("Best practices for designing and using partition keys effectively").
+const (
+	partitionRead  = 3000
+	partitionWrite = 1000
+)
+
+// partitions is in how many partitions AWS divides a new table for its throughput, provisioned or warm.
+func (t *Table) partitions() int64 {
+	read, write := t.Throughput.Read, t.Throughput.Write
+	if t.Warm != nil {
+		read, write = max(read, t.Warm.Read), max(write, t.Warm.Write)
+	}
+	const unit = partitionRead * partitionWrite
+	return max(1, (min(read, 1<<40)*partitionWrite+min(write, 1<<40)*partitionRead+unit-1)/unit)
 }
 
 // EndStream closes all shards of the table's stream. It may be called in Catalog.Change alone.

@@ -18,8 +18,6 @@ const (
 	// splitRate is from how many records a second on a shard is split in two, as a partition is for heat, so that more readers
 	// can share the work.
 	splitRate = 1000
-	// maxOpen is how many shards of a stream are open at most.
-	maxOpen = 64
 )
 
 // Maintainer rotates, splits and trims streams. Its jobs may be called at any time and repeated.
@@ -76,7 +74,7 @@ func due(s *catalog.Stream, now time.Time, elapsed time.Duration) (rotate, split
 		switch {
 		case shard.End != 0:
 			forget = forget || expired(shard, now)
-		case elapsed > 0 && float64(s.Written(shard.Number)) > splitRate*elapsed.Seconds() && shard.High-shard.Low > 1 && open+len(split) < maxOpen:
+		case elapsed > 0 && float64(s.Written(shard.Number)) > splitRate*elapsed.Seconds() && shard.High-shard.Low > 1 && open+len(split) < catalog.MaxOpenShards:
 			split = append(split, shard.Number)
 		case now.Sub(time.UnixMilli(shard.Start.Millis())) >= Rotation:
 			rotate = append(rotate, shard.Number)
