@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Starts two servers, one durable and open, one in memory with credentials, and runs every client's tests against them.
+# Starts three servers, one durable and open, one in memory with credentials, one with a clock that tests move, and runs every
+# client's tests against them.
 # Needs BUILD (where the Python environment is) and bin/stator.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -30,6 +31,8 @@ start() {
 echo '[{"accessKeyId":"AKIDKNOWN","secretAccessKey":"known-secret","account":"123456789012"}]' >"$work/credentials.json"
 start auth --in-memory --credentials "$work/credentials.json"
 export STATOR_AUTH_ENDPOINT=$endpoint
+start clock --data-dir "$work/clock-data" --test-clock
+export STATOR_CLOCK_ENDPOINT=$endpoint
 start open --data-dir "$work/data"
 export STATOR_ENDPOINT=$endpoint
 
@@ -45,6 +48,8 @@ cp test/clients/javascript/package.json test/clients/javascript/client.test.js "
 (cd "$BUILD/javascript" && npm install --no-audit --no-fund --silent && npm test)
 echo "== AWS SDK for Java v2"
 mvn -q -B -f test/clients/java/pom.xml -DbuildDirectory="$BUILD/java" test
+echo "== Kinesis Client Library over DynamoDB Streams"
+mvn -q -B -f test/clients/kcl/pom.xml -DbuildDirectory="$BUILD/kcl" test
 echo "All clients passed."
 if grep -E 'level=ERROR|panic' "$work"/*.log; then
 	echo "the server logged errors"

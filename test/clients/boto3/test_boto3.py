@@ -179,5 +179,5 @@ def test_errors(client, table):
         table.get_item(Key={"pk": "x"})
     assert (code(e), message(e)) == ("ValidationException", "The provided key element does not match the schema")
     with pytest.raises(ClientError) as e:
-        client.describe_time_to_live(TableName=table.name)
+        client.list_backups()
     assert code(e) == "UnknownOperationException"

@@ -10,6 +10,18 @@ expect() {
 	checks=$((checks + 1))
 	[ "$2" = "$3" ] || { printf 'FAIL %s: got %s, want %s\n' "$1" "$2" "$3"; exit 1; }
 }
+# eventually WHAT WANT COMMAND… waits until the command prints what is wanted.
+eventually() {
+	local what=$1 want=$2 got
+	shift 2
+	for _ in $(seq 60); do
+		got=$(ddb "$@")
+		[ "$got" = "$want" ] && checks=$((checks + 1)) && return
+		sleep 0.1
+	done
+	printf 'FAIL %s: got %s, want %s\n' "$what" "$got" "$want"
+	exit 1
+}
 # refused ERROR COMMAND…
 refused() {
 	local want=$1 out
@@ -52,6 +64,36 @@ expect list-tags-of-resource "$(ddb list-tags-of-resource --resource-arn "$ARN" 
 ddb untag-resource --resource-arn "$ARN" --tag-keys team
 expect describe-limits "$(ddb describe-limits --query 'TableMaxReadCapacityUnits > `0`')" true
 expect describe-endpoints "$(ddb describe-endpoints --query 'length(Endpoints)')" 1
+# An index of a live table, as in any guide.
+ddb update-table --table-name "$T" --attribute-definitions AttributeName=kind,AttributeType=S \
+	--global-secondary-index-updates '[{"Create":{"IndexName":"by-kind","KeySchema":[{"AttributeName":"kind","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"},"ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1}}}]' >/dev/null
+eventually index-active '"ACTIVE"' describe-table --table-name "$T" --query "Table.GlobalSecondaryIndexes[?IndexName=='by-kind'].IndexStatus | [0]"
+ddb update-table --table-name "$T" --global-secondary-index-updates '[{"Delete":{"IndexName":"by-kind"}}]' >/dev/null
+eventually index-gone 1 describe-table --table-name "$T" --query 'length(Table.GlobalSecondaryIndexes)'
+# TTL
+ddb update-time-to-live --table-name "$T" --time-to-live-specification Enabled=true,AttributeName=expires >/dev/null
+eventually ttl-enabled '"ENABLED"' describe-time-to-live --table-name "$T" --query TimeToLiveDescription.TimeToLiveStatus
+ddb put-item --table-name "$T" --item "{\"pk\":{\"S\":\"old\"},\"sk\":{\"N\":\"1\"},\"expires\":{\"N\":\"$(($(date +%s) - 5))\"}}" >/dev/null
+eventually expired 0 query --table-name "$T" --key-condition-expression 'pk = :p' --expression-attribute-values '{":p":{"S":"old"}}' --query Count
+# Streams
+STREAM=$(aws dynamodb update-table --table-name "$T" --stream-specification StreamEnabled=true,StreamViewType=NEW_IMAGE --query TableDescription.LatestStreamArn --output text)
+ddb put-item --table-name "$T" --item '{"pk":{"S":"streamed"},"sk":{"N":"1"}}' >/dev/null
+expect list-streams "$(aws dynamodbstreams list-streams --table-name "$T" --query 'length(Streams)')" 1
+SHARD=$(aws dynamodbstreams describe-stream --stream-arn "$STREAM" --query 'StreamDescription.Shards[0].ShardId' --output text)
+IT=$(aws dynamodbstreams get-shard-iterator --stream-arn "$STREAM" --shard-id "$SHARD" --shard-iterator-type TRIM_HORIZON --query ShardIterator --output text)
+expect get-records "$(aws dynamodbstreams get-records --shard-iterator "$IT" --query 'Records[].dynamodb.NewImage.pk.S' --output text)" streamed
+# PartiQL
+ddb execute-statement --statement "INSERT INTO \"$T\" VALUE {'pk': 'ql', 'sk': 1, 'v': 2}" >/dev/null
+expect execute-statement "$(ddb execute-statement --statement "SELECT v FROM \"$T\" WHERE pk = ? AND sk = 1" --parameters '[{"S":"ql"}]' --query 'Items[0].v.N')" '"2"'
+expect batch-execute-statement "$(ddb batch-execute-statement --statements "[{\"Statement\":\"SELECT * FROM \\\"$T\\\" WHERE pk = 'ql' AND sk = 1\"}]" --query 'Responses[0].Item.v.N')" '"2"'
+ddb execute-transaction --transact-statements "[{\"Statement\":\"UPDATE \\\"$T\\\" SET v = 3 WHERE pk = 'ql' AND sk = 1\"}]" >/dev/null
+refused DuplicateItemException execute-statement --statement "INSERT INTO \"$T\" VALUE {'pk': 'ql', 'sk': 1}"
+# Policies
+ddb put-resource-policy --resource-arn "$ARN" --policy "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"dynamodb:*\",\"Resource\":\"$ARN\"}]}" >/dev/null
+expect get-resource-policy "$(ddb get-resource-policy --resource-arn "$ARN" --query 'length(RevisionId) > `0`')" true
+ddb delete-resource-policy --resource-arn "$ARN" >/dev/null
+refused PolicyNotFoundException get-resource-policy --resource-arn "$ARN"
+expect describe-continuous-backups "$(ddb describe-continuous-backups --table-name "$T" --query ContinuousBackupsDescription.ContinuousBackupsStatus)" '"ENABLED"'
 ddb delete-table --table-name "$T" >/dev/null
 aws dynamodb wait table-not-exists --table-name "$T"
 echo "AWS CLI: $checks passed, 0 failed"

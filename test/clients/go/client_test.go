@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/expression"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
+	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 )
 
 var ctx = context.Background()
@@ -191,10 +193,103 @@ func TestSDK(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("LiveTable", func(t *testing.T) { liveTable(t, db, table) })
 	if _, err := db.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: table}); err != nil {
 		t.Fatal(err)
 	}
 	if err := dynamodb.NewTableNotExistsWaiter(db).Wait(ctx, &dynamodb.DescribeTableInput{TableName: table}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for range 300 {
+		if holds() {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatalf("%s: did not happen", what)
+}
+
+// liveTable adds an index, TTL and a stream to a table that is used, and speaks PartiQL to it.
+func liveTable(t *testing.T, db *dynamodb.Client, table *string) {
+	statement := func(text string, params ...types.AttributeValue) []map[string]types.AttributeValue {
+		t.Helper()
+		out, err := db.ExecuteStatement(ctx, &dynamodb.ExecuteStatementInput{Statement: aws.String(fmt.Sprintf(text, *table)), Parameters: params})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.Items
+	}
+	statement(`INSERT INTO "%s" VALUE {'customer': 'live', 'number': 1, 'city': 'Oslo'}`)
+	if _, err := db.UpdateTable(ctx, &dynamodb.UpdateTableInput{
+		TableName:            table,
+		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("city"), AttributeType: types.ScalarAttributeTypeS}},
+		GlobalSecondaryIndexUpdates: []types.GlobalSecondaryIndexUpdate{{Create: &types.CreateGlobalSecondaryIndexAction{
+			IndexName: aws.String("by-city"), Projection: &types.Projection{ProjectionType: types.ProjectionTypeAll},
+			KeySchema: []types.KeySchemaElement{{AttributeName: aws.String("city"), KeyType: types.KeyTypeHash}},
+		}}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the index", func() bool {
+		out, err := db.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: table})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range out.Table.GlobalSecondaryIndexes {
+			if *x.IndexName == "by-city" {
+				return x.IndexStatus == types.IndexStatusActive
+			}
+		}
+		return false
+	})
+	if got := statement(`SELECT * FROM "%s"."by-city" WHERE city = ?`, &types.AttributeValueMemberS{Value: "Oslo"}); len(got) != 1 {
+		t.Fatalf("%v", got)
+	}
+	out, err := db.UpdateTable(ctx, &dynamodb.UpdateTableInput{TableName: table, StreamSpecification: &types.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: types.StreamViewTypeNewImage}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.UpdateTimeToLive(ctx, &dynamodb.UpdateTimeToLiveInput{TableName: table, TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("until"), Enabled: aws.Bool(true)}}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "TTL", func() bool {
+		d, err := db.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: table})
+		return err == nil && d.TimeToLiveDescription.TimeToLiveStatus == types.TimeToLiveStatusEnabled
+	})
+	statement(`INSERT INTO "%s" VALUE {'customer': 'gone', 'number': 1, 'until': ?}`, &types.AttributeValueMemberN{Value: strconv.FormatInt(time.Now().Unix()-1, 10)})
+	streams := dynamodbstreams.New(dynamodbstreams.Options{Region: "us-east-1", BaseEndpoint: aws.String(endpoint(t)), Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+	arn := out.TableDescription.LatestStreamArn
+	described, err := streams.DescribeStream(ctx, &dynamodbstreams.DescribeStreamInput{StreamArn: arn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	it, err := streams.GetShardIterator(ctx, &dynamodbstreams.GetShardIteratorInput{StreamArn: arn, ShardId: described.StreamDescription.Shards[0].ShardId, ShardIteratorType: streamtypes.ShardIteratorTypeTrimHorizon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := it.ShardIterator
+	var seen []streamtypes.OperationType
+	until(t, "the expired item's removal", func() bool {
+		page, err := streams.GetRecords(ctx, &dynamodbstreams.GetRecordsInput{ShardIterator: next})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next = page.NextShardIterator
+		for _, r := range page.Records {
+			seen = append(seen, r.EventName)
+		}
+		return len(seen) == 2
+	})
+	if seen[0] != streamtypes.OperationTypeInsert || seen[1] != streamtypes.OperationTypeRemove {
+		t.Fatalf("%v", seen)
+	}
+	_, err = db.ExecuteStatement(ctx, &dynamodb.ExecuteStatementInput{Statement: aws.String(fmt.Sprintf(`INSERT INTO "%s" VALUE {'customer': 'live', 'number': 1}`, *table))})
+	var twice *types.DuplicateItemException
+	if !errors.As(err, &twice) {
 		t.Fatal(err)
 	}
 }

@@ -2,16 +2,17 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import {
-  CreateTableCommand, DeleteTableCommand, DescribeTableCommand, DynamoDBClient, ListTablesCommand, waitUntilTableExists, waitUntilTableNotExists,
+  CreateTableCommand, DeleteTableCommand, DescribeTableCommand, DescribeTimeToLiveCommand, DynamoDBClient, ExecuteStatementCommand, ListTablesCommand,
+  UpdateTableCommand, UpdateTimeToLiveCommand, waitUntilTableExists, waitUntilTableNotExists,
 } from "@aws-sdk/client-dynamodb";
+import { DescribeStreamCommand, DynamoDBStreamsClient, GetRecordsCommand, GetShardIteratorCommand } from "@aws-sdk/client-dynamodb-streams";
 import {
   BatchGetCommand, BatchWriteCommand, DeleteCommand, DynamoDBDocumentClient, GetCommand, PutCommand, QueryCommand, ScanCommand,
   TransactGetCommand, TransactWriteCommand, UpdateCommand, paginateScan,
 } from "@aws-sdk/lib-dynamodb";
 
-const client = new DynamoDBClient({
-  endpoint: process.env.STATOR_ENDPOINT, region: "us-east-1", credentials: { accessKeyId: "test", secretAccessKey: "test" },
-});
+const config = { endpoint: process.env.STATOR_ENDPOINT, region: "us-east-1", credentials: { accessKeyId: "test", secretAccessKey: "test" } };
+const client = new DynamoDBClient(config);
 const db = DynamoDBDocumentClient.from(client);
 const TableName = `js-${Date.now()}`;
 
@@ -91,4 +92,46 @@ test("transactions and errors", async () => {
   assert.deepEqual(got.Responses[0].Item, Item);
   await assert.rejects(db.send(new GetCommand({ TableName: "no-such-table", Key: Item })), { name: "ResourceNotFoundException", message: "Requested resource not found" });
   await assert.rejects(db.send(new GetCommand({ TableName, Key: { pk: "x" } })), { name: "ValidationException" });
+});
+
+const until = async (what, holds) => {
+  for (let i = 0; i < 300; i++) {
+    if (await holds()) return;
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  assert.fail(`${what}: did not happen`);
+};
+
+test("an index of a live table, TTL, a stream, PartiQL", async () => {
+  await db.send(new PutCommand({ TableName, Item: { pk: "live", sk: 1, color: "red" } }));
+  await client.send(new UpdateTableCommand({
+    TableName, AttributeDefinitions: [{ AttributeName: "color", AttributeType: "S" }],
+    GlobalSecondaryIndexUpdates: [{ Create: { IndexName: "by-color", KeySchema: [{ AttributeName: "color", KeyType: "HASH" }], Projection: { ProjectionType: "ALL" } } }],
+  }));
+  await until("the index", async () => {
+    const { Table } = await client.send(new DescribeTableCommand({ TableName }));
+    return Table.GlobalSecondaryIndexes.find((x) => x.IndexName === "by-color").IndexStatus === "ACTIVE";
+  });
+  const red = await db.send(new QueryCommand({ TableName, IndexName: "by-color", KeyConditionExpression: "color = :c", ExpressionAttributeValues: { ":c": "red" } }));
+  assert.equal(red.Count, 1);
+
+  const { TableDescription } = await client.send(new UpdateTableCommand({ TableName, StreamSpecification: { StreamEnabled: true, StreamViewType: "OLD_IMAGE" } }));
+  await client.send(new UpdateTimeToLiveCommand({ TableName, TimeToLiveSpecification: { Enabled: true, AttributeName: "until" } }));
+  await until("TTL", async () => (await client.send(new DescribeTimeToLiveCommand({ TableName }))).TimeToLiveDescription.TimeToLiveStatus === "ENABLED");
+  await db.send(new PutCommand({ TableName, Item: { pk: "gone", sk: 1, until: Math.floor(Date.now() / 1000) - 1 } }));
+  const streams = new DynamoDBStreamsClient(config);
+  const StreamArn = TableDescription.LatestStreamArn;
+  const { StreamDescription } = await streams.send(new DescribeStreamCommand({ StreamArn }));
+  let { ShardIterator } = await streams.send(new GetShardIteratorCommand({ StreamArn, ShardId: StreamDescription.Shards[0].ShardId, ShardIteratorType: "TRIM_HORIZON" }));
+  const seen = [];
+  await until("the expired item's removal", async () => {
+    const page = await streams.send(new GetRecordsCommand({ ShardIterator }));
+    ShardIterator = page.NextShardIterator;
+    seen.push(...page.Records);
+    return seen.some((r) => r.eventName === "REMOVE");
+  });
+  assert.deepEqual(seen.map((r) => [r.eventName, r.userIdentity?.Type]), [["INSERT", undefined], ["REMOVE", "Service"]]);
+
+  const { Items } = await client.send(new ExecuteStatementCommand({ Statement: `SELECT color FROM "${TableName}" WHERE pk = ? AND sk = ?`, Parameters: [{ S: "live" }, { N: "1" }] }));
+  assert.deepEqual(Items, [{ color: { S: "red" } }]);
 });

@@ -30,6 +30,7 @@ import software.amazon.awssdk.services.dynamodb.model.AttributeDefinition;
 import software.amazon.awssdk.services.dynamodb.model.AttributeValue;
 import software.amazon.awssdk.services.dynamodb.model.BillingMode;
 import software.amazon.awssdk.services.dynamodb.model.ConditionalCheckFailedException;
+import software.amazon.awssdk.services.dynamodb.model.DuplicateItemException;
 import software.amazon.awssdk.services.dynamodb.model.KeySchemaElement;
 import software.amazon.awssdk.services.dynamodb.model.KeyType;
 import software.amazon.awssdk.services.dynamodb.model.KeysAndAttributes;
@@ -39,6 +40,7 @@ import software.amazon.awssdk.services.dynamodb.model.ReturnValue;
 import software.amazon.awssdk.services.dynamodb.model.ScalarAttributeType;
 import software.amazon.awssdk.services.dynamodb.model.TransactionCanceledException;
 import software.amazon.awssdk.services.dynamodb.model.WriteRequest;
+import software.amazon.awssdk.services.dynamodb.streams.DynamoDbStreamsClient;
 
 /** The AWS SDK for Java v2 against the server whose endpoint is in STATOR_ENDPOINT. */
 class ClientTest {
@@ -111,6 +113,48 @@ class ClientTest {
     assertEquals(2, db.transactGetItems(r -> r.transactItems(i -> i.get(g -> g.tableName(TABLE).key(key("t", 1))))).responses().get(0).item().size());
     var missing = assertThrows(ResourceNotFoundException.class, () -> db.getItem(r -> r.tableName("no-such-table").key(key("t", 1))));
     assertEquals("Requested resource not found", missing.awsErrorDetails().errorMessage());
+  }
+
+  private static void until(String what, java.util.function.BooleanSupplier holds) throws InterruptedException {
+    for (int i = 0; i < 300; i++) {
+      if (holds.getAsBoolean()) {
+        return;
+      }
+      Thread.sleep(100);
+    }
+    throw new AssertionError(what + ": did not happen");
+  }
+
+  @Test
+  void liveTable() throws Exception {
+    db.executeStatement(r -> r.statement("INSERT INTO \"" + TABLE + "\" VALUE {'pk': 'live', 'sk': 1, 'color': 'red'}"));
+    db.updateTable(r -> r.tableName(TABLE).attributeDefinitions(a -> a.attributeName("color").attributeType("S"))
+        .globalSecondaryIndexUpdates(u -> u.create(c -> c.indexName("by-color").projection(p -> p.projectionType("ALL"))
+            .keySchema(KeySchemaElement.builder().attributeName("color").keyType(KeyType.HASH).build()))));
+    until("the index", () -> db.describeTable(r -> r.tableName(TABLE)).table().globalSecondaryIndexes().stream()
+        .anyMatch(x -> x.indexName().equals("by-color") && x.indexStatusAsString().equals("ACTIVE")));
+    assertEquals(1, db.executeStatement(r -> r.statement("SELECT * FROM \"" + TABLE + "\".\"by-color\" WHERE color = ?")
+        .parameters(AttributeValue.fromS("red"))).items().size());
+    String arn = db.updateTable(r -> r.tableName(TABLE).streamSpecification(s -> s.streamEnabled(true).streamViewType("KEYS_ONLY")))
+        .tableDescription().latestStreamArn();
+    db.updateTimeToLive(r -> r.tableName(TABLE).timeToLiveSpecification(t -> t.enabled(true).attributeName("until")));
+    until("TTL", () -> db.describeTimeToLive(r -> r.tableName(TABLE)).timeToLiveDescription().timeToLiveStatusAsString().equals("ENABLED"));
+    Map<String, AttributeValue> gone = Map.of("pk", AttributeValue.fromS("gone"), "sk", AttributeValue.fromN("1"),
+        "until", AttributeValue.fromN(Long.toString(System.currentTimeMillis() / 1000 - 1)));
+    db.putItem(r -> r.tableName(TABLE).item(gone));
+    until("the expired item's end", () -> !db.getItem(r -> r.tableName(TABLE).key(key("gone", 1))).hasItem());
+    try (var streams = DynamoDbStreamsClient.builder().endpointOverride(URI.create(System.getenv("STATOR_ENDPOINT"))).region(Region.US_EAST_1)
+        .credentialsProvider(StaticCredentialsProvider.create(AwsBasicCredentials.create("test", "test")))
+        .httpClientBuilder(UrlConnectionHttpClient.builder()).build()) {
+      String shard = streams.describeStream(r -> r.streamArn(arn)).streamDescription().shards().get(0).shardId();
+      String it = streams.getShardIterator(r -> r.streamArn(arn).shardId(shard).shardIteratorType("TRIM_HORIZON")).shardIterator();
+      // Other tests of this class may write meanwhile.
+      var events = streams.getRecords(r -> r.shardIterator(it)).records().stream()
+          .filter(r -> r.dynamodb().keys().get("pk").s().equals("gone")).map(r -> r.eventNameAsString()).toList();
+      assertEquals(List.of("INSERT", "REMOVE"), events);
+    }
+    assertThrows(DuplicateItemException.class,
+        () -> db.executeStatement(r -> r.statement("INSERT INTO \"" + TABLE + "\" VALUE {'pk': 'live', 'sk': 1}")));
   }
 
   @Test
