@@ -237,8 +237,6 @@ func TestStreamLifetimes(t *testing.T) {
 	if _, err := d.streams("GetRecords", obj{"ShardIterator": old}); kindOf(err) != "ExpiredIteratorException" {
 		t.Fatalf("an iterator of 15 minutes: %v", err)
 	}
-	open := d.iterator(arn, first, "TRIM_HORIZON", nil)
-	_, open = d.drain(open, 0)
 	clock.Advance(4 * time.Hour)
 	d.maintain(clock.Now)
 	put(1)
@@ -250,8 +248,8 @@ func TestStreamLifetimes(t *testing.T) {
 	if got := list(children["StreamDescription"].(obj)["Shards"]); len(got) != 1 || got[0]["ShardId"] != shards[1]["ShardId"] {
 		t.Fatalf("children %v", got)
 	}
-	open = d.iterator(arn, first, "LATEST", nil)
-	if got, next := d.drain(open, 0); len(got) != 0 || next != "" {
+	closed := d.iterator(arn, first, "LATEST", nil)
+	if got, next := d.drain(closed, 0); len(got) != 0 || next != "" {
 		t.Fatalf("a closed shard gives %v and goes on at %q", got, next)
 	}
 	number := d.history(arn)[0]["dynamodb"].(obj)["SequenceNumber"]

@@ -134,3 +134,23 @@ func FuzzHeader(f *testing.F) {
 		}})
 	})
 }
+
+// TestSign signs as clients do and verifies as servers do; the two are held to AWS's steps by TestVerify.
+func TestSign(t *testing.T) {
+	a := load(t, signedAt)
+	body := []byte(`{"TableName":"x"}`)
+	headers := map[string]string{"host": "db.example:8000", "x-amz-target": "DynamoDB_20120810.ListTables", "content-type": "application/x-amz-json-1.0"}
+	key := SigningKey{AccessKey: "AKID", Secret: "secret", Region: "eu-west-1", Service: "dynamodb"}
+	Sign(headers, "", body, key, signedAt)
+	request := func() *Request {
+		return &Request{Method: "POST", Path: "/", Body: body, Header: func(name string) string { return headers[strings.ToLower(name)] }}
+	}
+	id, err := a.Authenticate(request())
+	if err != nil || id.Account != "123456789012" || id.Region != "eu-west-1" {
+		t.Fatalf("%+v, %v", id, err)
+	}
+	body = []byte(`{"TableName":"y"}`)
+	if _, err := a.Authenticate(request()); err == nil {
+		t.Fatal("another body passes")
+	}
+}

@@ -3,7 +3,6 @@ package ops
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"strconv"
 	"strings"
 
@@ -27,50 +26,51 @@ func newPolicy(document, resource string) (*catalog.Policy, error) {
 	if len(document) > maxPolicySize {
 		return nil, awserr.New(awserr.LimitExceeded, "Subscriber limit exceeded: Resource-based policy size exceeds the limit of 20 KB")
 	}
-	if err := checkPolicy(document); err != nil {
-		return nil, awserr.ValidationError("Invalid policy document: " + err.Error())
+	if problem := checkPolicy(document); problem != "" {
+		return nil, awserr.ValidationError("Invalid policy document: " + problem)
 	}
 	a, b := xxhash.Sum64String(resource+"\x00"+document), xxhash.Sum64String(document+"\x00"+resource)
 	return &catalog.Policy{Document: document, Revision: strconv.FormatUint(a>>1, 10) + strconv.FormatUint(b>>40, 10)}, nil
 }
 
-// checkPolicy checks that a policy is JSON with what every statement of a resource's policy must have.
-func checkPolicy(document string) error {
+// checkPolicy returns what keeps a text from being a policy: it is JSON with what every statement of a resource's policy must
+// have.
+func checkPolicy(document string) (problem string) {
 	var p struct {
 		Version   string
 		Statement json.RawMessage
 	}
 	if err := json.Unmarshal([]byte(document), &p); err != nil {
-		return errors.New("Syntax errors in policy")
+		return "Syntax errors in policy"
 	}
 	if p.Version != "" && p.Version != "2012-10-17" && p.Version != "2008-10-17" {
-		return errors.New("The policy has an invalid Version")
+		return "The policy has an invalid Version"
 	}
 	var statements []map[string]json.RawMessage
 	if err := json.Unmarshal(p.Statement, &statements); err != nil {
 		var one map[string]json.RawMessage
 		if err := json.Unmarshal(p.Statement, &one); err != nil {
-			return errors.New("The policy has no Statement")
+			return "The policy has no Statement"
 		}
 		statements = append(statements, one)
 	}
 	if len(statements) == 0 {
-		return errors.New("The policy has no Statement")
+		return "The policy has no Statement"
 	}
 	for _, st := range statements {
 		var effect string
 		if err := json.Unmarshal(st["Effect"], &effect); err != nil || effect != "Allow" && effect != "Deny" {
-			return errors.New("Effect must be Allow or Deny")
+			return "Effect must be Allow or Deny"
 		}
 		for _, pair := range [][2]string{{"Principal", "NotPrincipal"}, {"Action", "NotAction"}, {"Resource", "NotResource"}} {
 			_, one := st[pair[0]]
 			_, other := st[pair[1]]
 			if one == other {
-				return errors.New("A statement must have either " + pair[0] + " or " + pair[1])
+				return "A statement must have either " + pair[0] + " or " + pair[1]
 			}
 		}
 	}
-	return nil
+	return ""
 }
 
 func policyNotFound(arn string) error {

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,8 +17,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/statordb/stator"
 	"github.com/statordb/stator/test/request"
@@ -37,7 +40,9 @@ func send(t *testing.T, s *stator.Server, operation, body string) string {
 
 func open(t *testing.T, dir string) *stator.Server {
 	t.Helper()
-	s, err := stator.Open(stator.Options{DataDir: dir, Listen: "127.0.0.1:0"})
+	// The clock stands, so that streams' records don't grow old.
+	s, err := stator.Open(stator.Options{DataDir: dir, Listen: "127.0.0.1:0", NoChangeLimits: true,
+		Now: func() time.Time { return time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,15 +78,76 @@ func write(t *testing.T, dir string) {
 	send(t, s, "DeleteTable", `{"TableName":"dropped"}`)
 	send(t, s, "UpdateItem", `{"TableName":"everything","Key":{"pk":{"S":"p\u00000"},"sk":{"N":"-10"}},"UpdateExpression":"REMOVE l, g SET h = :h","ExpressionAttributeValues":{":h":{"N":"9"}}}`)
 	send(t, s, "TransactWriteItems", `{"ClientRequestToken":"token","TransactItems":[{"Put":{"TableName":"everything","Item":`+item("late", 1)+`}},{"Delete":{"TableName":"everything","Key":{"pk":{"S":"p\u00001"},"sk":{"N":"-9"}}}}]}`)
+	send(t, s, "UpdateTable", `{"TableName":"everything","AttributeDefinitions":[{"AttributeName":"n","AttributeType":"N"}],
+		"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"late","KeySchema":[{"AttributeName":"n","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"},"ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1}}}]}`)
+	send(t, s, "UpdateTimeToLive", `{"TableName":"everything","TimeToLiveSpecification":{"Enabled":true,"AttributeName":"expires"}}`)
+	settled := func(operation, body, want string) {
+		t.Helper()
+		for range 500 {
+			if strings.Contains(send(t, s, operation, body), want) {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Fatalf("%s does not become %s", operation, want)
+	}
+	settled("DescribeTimeToLive", `{"TableName":"everything"}`, `"ENABLED"`)
+	settled("DescribeTable", `{"TableName":"everything"}`, `"IndexName":"late","KeySchema":[{"AttributeName":"n","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"},"IndexStatus":"ACTIVE"`)
+	send(t, s, "PutItem", `{"TableName":"everything","Item":{"pk":{"S":"later"},"sk":{"N":"1"},"expires":{"N":"1900000000"},"n":{"N":"5"}}}`)
+	send(t, s, "PutResourcePolicy", `{"ResourceArn":"arn:aws:dynamodb:us-east-1:000000000000:table/everything","Policy":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"dynamodb:*\",\"Resource\":\"*\"}]}"}`)
+	send(t, s, "UpdateTable", `{"TableName":"everything","StreamSpecification":{"StreamEnabled":false}}`)
+	send(t, s, "UpdateTable", `{"TableName":"everything","StreamSpecification":{"StreamEnabled":true,"StreamViewType":"KEYS_ONLY"}}`)
+	send(t, s, "PutItem", `{"TableName":"everything","Item":{"pk":{"S":"last"},"sk":{"N":"1"}}}`)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// read returns all that a client can see.
-func read(t *testing.T, dir string) string {
+// history returns the records of all streams of the table.
+func history(t *testing.T, s *stator.Server) string {
+	var out strings.Builder
+	var list struct{ Streams []struct{ StreamArn string } }
+	decode := func(operation, body string, into any) {
+		t.Helper()
+		answer := send(t, s, "DynamoDBStreams_20120810."+operation, body)
+		fmt.Fprintf(&out, "%s\n", answer)
+		if err := json.Unmarshal([]byte(answer), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	decode("ListStreams", `{}`, &list)
+	for _, stream := range list.Streams {
+		var d struct {
+			StreamDescription struct{ Shards []struct{ ShardId string } }
+		}
+		decode("DescribeStream", `{"StreamArn":"`+stream.StreamArn+`"}`, &d)
+		for _, shard := range d.StreamDescription.Shards {
+			var it struct{ ShardIterator string }
+			decode("GetShardIterator", `{"StreamArn":"`+stream.StreamArn+`","ShardId":"`+shard.ShardId+`","ShardIteratorType":"TRIM_HORIZON"}`, &it)
+			var page struct{ Records []json.RawMessage }
+			decode("GetRecords", `{"ShardIterator":"`+it.ShardIterator+`"}`, &page)
+		}
+	}
+	return string(nextIterator.ReplaceAll([]byte(out.String()), nil))
+}
+
+// nextIterator changes between two looks.
+var nextIterator = regexp.MustCompile(`,?"NextShardIterator":"[^"]*"`)
+
+// read returns all that a client can see of what the format has.
+func read(t *testing.T, dir, format string) string {
 	s := open(t, dir)
 	var out strings.Builder
+	if format >= "2" {
+		for _, r := range [][2]string{
+			{"DescribeTimeToLive", `{"TableName":"everything"}`},
+			{"GetResourcePolicy", `{"ResourceArn":"arn:aws:dynamodb:us-east-1:000000000000:table/everything"}`},
+			{"Scan", `{"TableName":"everything","IndexName":"late"}`},
+		} {
+			fmt.Fprintf(&out, "%s %s\n%s\n", r[0], r[1], send(t, s, r[0], r[1]))
+		}
+		fmt.Fprintf(&out, "Streams\n%s", history(t, s))
+	}
 	for _, r := range [][2]string{
 		{"ListTables", `{}`},
 		{"DescribeTable", `{"TableName":"everything"}`},
@@ -107,12 +173,13 @@ func TestUpgrade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newest := filepath.Join("testdata", "format-"+strings.TrimSpace(string(raw)))
+	format := strings.TrimSpace(string(raw))
+	newest := filepath.Join("testdata", "format-"+format)
 	if _, err := os.Stat(newest + ".tar.gz"); *save && errors.Is(err, fs.ErrNotExist) {
 		if err := pack(current, newest+".tar.gz"); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(newest+".txt", []byte(read(t, current)), 0o644); err != nil {
+		if err := os.WriteFile(newest+".txt", []byte(read(t, current, format)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	} else if err != nil {
@@ -132,7 +199,8 @@ func TestUpgrade(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := read(t, dir); got != string(want) {
+			format := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(archive), "format-"), ".tar.gz")
+			if got := read(t, dir, format); got != string(want) {
 				t.Errorf("reads\n%s\nwant\n%s", got, want)
 			}
 			v, err := stator.Verify(context.Background(), dir, nil)
