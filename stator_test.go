@@ -7,11 +7,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -261,7 +263,10 @@ func TestModel(t *testing.T) {
 func runModel(t *testing.T, opt Options, restart bool, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 9))
 	d := open(t, opt)
-	d.must("CreateTable", indexedTable("model"))
+	arn := d.createStreamed("model", "NEW_AND_OLD_IMAGES")
+	if err := d.setTTL("model", "h", true); err != nil { // a time long ago
+		t.Fatal(err)
+	}
 	// old checks what a write says that it replaced.
 	old := func(step int, answer obj, want obj) {
 		t.Helper()
@@ -351,6 +356,24 @@ func runModel(t *testing.T, opt Options, restart bool, seed uint64) {
 		want = append(want, it)
 	}
 	d.checkIndexes("model", want)
+	// The stream leads to the same state.
+	replayed := map[string]obj{}
+	for _, record := range d.history(arn) {
+		change := record["dynamodb"].(obj)
+		id := name(change["Keys"].(obj))
+		before, _ := change["OldImage"].(obj)
+		if !reflect.DeepEqual(before, replayed[id]) {
+			t.Fatalf("a record changes %v, the ones before it left %v", before, replayed[id])
+		}
+		delete(replayed, id)
+		if after, ok := change["NewImage"].(obj); ok {
+			replayed[id] = after
+		}
+	}
+	if !reflect.DeepEqual(sorted(slices.Collect(maps.Values(replayed))), sorted(want)) {
+		t.Fatalf("the stream leads to %v", replayed)
+	}
+	d.checkConsistent()
 }
 
 // TestConcurrentTransactions moves amounts between accounts from several goroutines: the sum never changes, in no

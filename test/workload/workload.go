@@ -4,6 +4,7 @@ package workload
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ type Call func(operation, body string) (status int, answer []byte, err error)
 // Load is a set of writers. Each has items of its own, and all add to one counter.
 type Load struct {
 	writers []*writer
+	follower
 
 	mu          sync.Mutex
 	added, sent int // to the counter: acknowledged, and sent
@@ -42,7 +44,11 @@ const createTable = `{"TableName":"` + table + `","BillingMode":"PAY_PER_REQUEST
 	`"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"},{"AttributeName":"g","AttributeType":"N"},{"AttributeName":"v","AttributeType":"N"}],` +
 	`"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}],"GlobalSecondaryIndexes":[` +
 	`{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"},{"AttributeName":"v","KeyType":"RANGE"}],"Projection":{"ProjectionType":"ALL"}},` +
-	`{"IndexName":"by-v","KeySchema":[{"AttributeName":"v","KeyType":"HASH"}],"Projection":{"ProjectionType":"KEYS_ONLY"}}]}`
+	`{"IndexName":"by-v","KeySchema":[{"AttributeName":"v","KeyType":"HASH"}],"Projection":{"ProjectionType":"KEYS_ONLY"}}],` +
+	`"StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_AND_OLD_IMAGES"}}`
+
+// enableTTL makes v, which is long ago, the time at which items expire: they have entries in the TTL index and stay.
+const enableTTL = `{"TableName":"` + table + `","TimeToLiveSpecification":{"Enabled":true,"AttributeName":"v"}}`
 
 // New returns a load of n writers.
 func New(n int) *Load {
@@ -55,11 +61,13 @@ func New(n int) *Load {
 
 // Setup makes the table.
 func (l *Load) Setup(call Call) error {
-	status, answer, err := call("CreateTable", createTable)
-	if err == nil && status != 200 {
-		err = fmt.Errorf("CreateTable: %d %s", status, answer)
+	for _, r := range [][2]string{{"CreateTable", createTable}, {"UpdateTimeToLive", enableTTL}} {
+		status, answer, err := call(r[0], r[1])
+		if err != nil || status != 200 {
+			return fmt.Errorf("%s: %d %s %w", r[0], status, answer, err)
+		}
 	}
-	return err
+	return nil
 }
 
 // Acknowledged returns how many writes were acknowledged so far.
@@ -194,9 +202,10 @@ func (w *writer) count(call Call) (known bool, err error) {
 	return true, nil
 }
 
-// Check compares what the server has now with what it must have, and takes it as the new state.
+// Check compares what the server has now, and what its stream leads to, with what it must have, and takes it as the new state.
 func (l *Load) Check(call Call) error {
 	have := map[string]map[string]struct{ S, N string }{}
+	whole := map[string]any{}
 	start := ""
 	for {
 		status, answer, err := call("Scan", `{"TableName":"`+table+`","ConsistentRead":true`+start+`}`)
@@ -204,19 +213,27 @@ func (l *Load) Check(call Call) error {
 			return fmt.Errorf("scanning: %d %s %w", status, answer, err)
 		}
 		var page struct {
-			Items            []map[string]struct{ S, N string }
+			Items            []json.RawMessage
 			LastEvaluatedKey json.RawMessage
 		}
 		if err := json.Unmarshal(answer, &page); err != nil {
 			return err
 		}
-		for _, it := range page.Items {
-			have[it["id"].S] = it
+		for _, raw := range page.Items {
+			var it map[string]struct{ S, N string }
+			var all any
+			if err := errors.Join(json.Unmarshal(raw, &it), json.Unmarshal(raw, &all)); err != nil {
+				return err
+			}
+			have[it["id"].S], whole[it["id"].S] = it, all
 		}
 		if page.LastEvaluatedKey == nil {
 			break
 		}
 		start = `,"ExclusiveStartKey":` + string(page.LastEvaluatedKey)
+	}
+	if err := errors.Join(l.follow(call), l.check(whole)); err != nil {
+		return err
 	}
 	value := func(id, attribute string) int {
 		n, _ := strconv.Atoi(have[id][attribute].N) // 0 if there is none

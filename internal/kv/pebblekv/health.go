@@ -155,8 +155,8 @@ func (s *Store) reopen() {
 	}
 	s.rows.clear()
 	s.pending.forget()
-	// Pebble panics if opening fails when a compaction has begun. So the log is read and a new one begun without
-	// compactions first, which finds out whether the disk really works.
+	// Pebble panics if opening fails when a compaction, or its look at the tables' statistics, has begun. So the log is read
+	// and a new one begun without them first, which finds out whether the disk really works.
 	err := s.open(true)
 	if err == nil {
 		err = errors.Join(s.db.Close(), s.open(false))

@@ -2,76 +2,128 @@ package pebblekv
 
 import (
 	"path/filepath"
-	"time"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// logWatch is a file system that tells the store of a failure of the write-ahead log before Pebble hears of it. Pebble
-// would panic, with its commit pipeline locked for good, in the next commit that meets it; so there must be no next one.
+// logWatch is a file system that keeps failures of the write-ahead log from Pebble, which would panic, with its commit
+// pipeline locked for good. Once the log has failed, the store is told, which acknowledges nothing from then on and opens the
+// database anew when the disk works again; until then Pebble writes its log to nowhere. There is one for each time that the
+// database is opened.
 type logWatch struct {
 	vfs.FS
-	store *Store
+	store   *Store
+	failed  atomic.Bool
+	opening atomic.Bool // while pebble.Open runs
+	made    atomic.Bool // a log was made, and no directory synced since
+}
+
+// fail says that the log has failed.
+func (w *logWatch) fail(err error) {
+	if err != nil {
+		w.failed.Store(true)
+		_ = w.store.health.fail(w.store.opt.Logger, err)
+	}
 }
 
 // Create implements vfs.FS.
 func (w *logWatch) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := w.FS.Create(name, c)
-	return w.watch(name, f, err)
+	return w.newLog(name, func() (vfs.File, error) { return w.FS.Create(name, c) })
 }
 
 // ReuseForWrite implements vfs.FS.
 func (w *logWatch) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := w.FS.ReuseForWrite(from, to, c)
-	return w.watch(to, f, err)
+	return w.newLog(to, func() (vfs.File, error) { return w.FS.ReuseForWrite(from, to, c) })
 }
 
-func (w *logWatch) watch(name string, f vfs.File, err error) (vfs.File, error) {
-	if err != nil || filepath.Ext(name) != ".log" {
-		return f, err
+// newLog makes a file; a log that can't be made, or would come behind one that has failed, in memory: a log on disk may have
+// none behind it unless it was closed cleanly.
+func (w *logWatch) newLog(name string, create func() (vfs.File, error)) (vfs.File, error) {
+	if filepath.Ext(name) != ".log" {
+		return create()
 	}
-	return &logFile{f, w.store}, nil
+	w.made.Store(true)
+	if !w.failed.Load() {
+		f, err := create()
+		if err == nil {
+			return &logFile{f, w}, nil
+		}
+		w.fail(err)
+	}
+	return vfs.NewMem().Create("nowhere", "stator-nowhere")
+}
+
+// OpenDir implements vfs.FS.
+func (w *logWatch) OpenDir(name string) (vfs.File, error) {
+	f, err := w.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &logDir{File: f, watch: w}, nil
 }
 
 type logFile struct {
 	vfs.File
-	store *Store
+	watch *logWatch
 }
 
 // Write implements vfs.File.
 func (f *logFile) Write(p []byte) (int, error) {
-	n, err := f.File.Write(p)
-	return n, f.store.logFailed(err)
+	if !f.watch.failed.Load() {
+		_, err := f.File.Write(p)
+		f.watch.fail(err)
+	}
+	return len(p), nil
 }
 
 // Sync implements vfs.File.
-func (f *logFile) Sync() error { return f.store.logFailed(f.File.Sync()) }
+func (f *logFile) Sync() error { return f.sync(f.File.Sync) }
 
 // SyncData implements vfs.File.
-func (f *logFile) SyncData() error { return f.store.logFailed(f.File.SyncData()) }
+func (f *logFile) SyncData() error { return f.sync(f.File.SyncData) }
 
 // SyncTo implements vfs.File.
-func (f *logFile) SyncTo(length int64) (bool, error) {
-	full, err := f.File.SyncTo(length)
-	return full, f.store.logFailed(err)
+func (f *logFile) SyncTo(length int64) (full bool, err error) {
+	err = f.sync(func() error {
+		var err error
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
 }
 
-// gateTries is how often logFailed looks whether the commits under way have come to an end, a tenth of a millisecond apart.
-// One that begins a new log waits for this very write, and can't.
-const gateTries = 1000
+func (f *logFile) sync(do func() error) error {
+	if !f.watch.failed.Load() {
+		f.watch.fail(do())
+	}
+	return nil
+}
 
-// logFailed makes the store read-only and returns when no commit is being applied and none will be.
-func (s *Store) logFailed(err error) error {
-	if err == nil {
-		return nil
+// Close implements vfs.File.
+func (f *logFile) Close() error {
+	f.watch.fail(f.File.Close())
+	return nil
+}
+
+// logDir is an open directory. Pebble has one of its own for the log's names, which it syncs right after it has made a log, for
+// the first time while it opens the database. Of the others, which are for tables, nothing may be kept from it.
+type logDir struct {
+	vfs.File
+	watch *logWatch
+	ofLog atomic.Bool
+}
+
+// Sync implements vfs.File.
+func (d *logDir) Sync() error {
+	if d.watch.made.Swap(false) && d.watch.opening.Load() {
+		d.ofLog.Store(true)
 	}
-	_ = s.health.fail(s.opt.Logger, err)
-	for range gateTries {
-		if s.gate.TryLock() {
-			s.gate.Unlock()
-			break
-		}
-		time.Sleep(100 * time.Microsecond)
+	if !d.ofLog.Load() {
+		return d.File.Sync()
 	}
-	return err
+	if !d.watch.failed.Load() {
+		d.watch.fail(d.File.Sync())
+	}
+	return nil
 }

@@ -70,8 +70,6 @@ type Store struct {
 	pending pending
 	health  health
 	flushed atomic.Int64 // when passed last asked for a flush, in nanoseconds since 1970
-	// gate is held shared while a batch is applied; see logFailed.
-	gate sync.RWMutex
 
 	views sync.Pool
 	stop  chan struct{}
@@ -161,12 +159,14 @@ func SyncDir(fs vfs.FS, dir string) error {
 func (s *Store) open(quiet bool) error {
 	cache := pebble.NewCache(max(minBlockCache, s.opt.Cache-s.opt.Cache/8-2*memTableSize))
 	defer cache.Unref()
+	watch := &logWatch{FS: s.opt.FS, store: s}
 	po := &pebble.Options{
 		Cache:                       cache,
-		FS:                          &logWatch{s.opt.FS, s},
+		FS:                          watch,
 		Lock:                        s.lock,
 		ReadOnly:                    s.opt.ReadOnly,
 		DisableAutomaticCompactions: quiet,
+		DisableTableStats:           quiet,
 		DisableWAL:                  s.opt.Dir == "",
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                memTableSize,
@@ -181,9 +181,15 @@ func (s *Store) open(quiet bool) error {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		po.Levels[i].FilterType = pebble.TableFilter
 	}
+	watch.opening.Store(true)
 	db, err := pebble.Open(s.opt.Dir, po)
+	watch.opening.Store(false)
 	if err != nil {
 		return fmt.Errorf("opening data directory %q: %w", s.opt.Dir, err)
+	}
+	if watch.failed.Load() {
+		err := fmt.Errorf("opening data directory %q: %w", s.opt.Dir, *s.health.log.Load())
+		return errors.Join(err, db.Close())
 	}
 	s.db = db
 	return nil

@@ -250,6 +250,8 @@ func (s *Store) commitSynced(b *pebble.Batch, keys []written, release func()) er
 	if err == nil {
 		if err = b.SyncWait(); err != nil {
 			err = s.health.fail(s.opt.Logger, err)
+		} else if failed := s.health.log.Load(); failed != nil {
+			err = fmt.Errorf("%w: %w", kv.ErrUndetermined, *failed) // Pebble does not know, see logWatch
 		}
 	}
 	c.err = err
@@ -260,8 +262,6 @@ func (s *Store) commitSynced(b *pebble.Batch, keys []written, release func()) er
 
 // apply makes a batch visible. With pebble.Sync the caller must call the batch's SyncWait.
 func (s *Store) apply(b *pebble.Batch, opt *pebble.WriteOptions) (err error) {
-	s.gate.RLock()
-	defer s.gate.RUnlock()
 	if failed := s.health.log.Load(); failed != nil {
 		return fmt.Errorf("%w: %w", kv.ErrUnavailable, *failed)
 	}
