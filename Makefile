@@ -86,7 +86,7 @@ bench-go-save:
 
 FUZZTIME ?= 60s
 FUZZ := FuzzRequest=. FuzzHeader=./internal/auth FuzzReadItem=./internal/attribute FuzzWellFormed=./internal/attribute \
-	FuzzNumber=./internal/attribute FuzzValueOrder=./internal/keyspace FuzzExpressions=./internal/expr FuzzReader=./internal/wirejson
+	FuzzNumber=./internal/attribute FuzzValueOrder=./internal/keyspace FuzzExpressions=./internal/expr FuzzParse=./internal/partiql FuzzReader=./internal/wirejson
 
 reliability: ## The long forms of the crash, fault, history and soak tests (about half an hour).
 	go test ./test/system -run 'TestKill$$' -v -timeout 60m -args -kills 300

@@ -158,6 +158,11 @@ func UpdatedItemTooLarge() *Error {
 	return validation("Item size to update has exceeded the maximum allowed size")
 }
 
+// TooDeep is for items with values nested deeper than 32 levels.
+func TooDeep() *Error {
+	return validation("Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit")
+}
+
 // KeyUpdate is for updates of a key attribute.
 func KeyUpdate(name string) *Error {
 	return invalidValue("Cannot update attribute ", name, ". This attribute is part of the key")

@@ -187,8 +187,11 @@ func (st *statement) insertion() (table.Mutation, error) {
 			return table.Mutation{}, errKeyType(a.Name)
 		}
 	}
-	if st.Item.Size() > attribute.MaxItemSize {
+	switch {
+	case st.Item.Size() > attribute.MaxItemSize:
 		return table.Mutation{}, awserr.ItemTooLarge()
+	case tooDeep(st.Item):
+		return table.Mutation{}, awserr.TooDeep()
 	}
 	m, err := putMutation(st.table, st.Item)
 	m.Check = func(old attribute.Item) error {

@@ -78,7 +78,7 @@ func updateMutation(t *catalog.Table, key attribute.Item, e *expressions, legacy
 	nested := false
 	if e.update != nil {
 		for _, a := range e.update.Actions {
-			nested = nested || len(a.Path) > 1 || a.Operand != nil && a.Operand.Op == expr.OpListAppend
+			nested = nested || len(a.Path) > 1 || a.Operand != nil && (a.Operand.Op == expr.OpListAppend || a.Operand.Lit != nil)
 		}
 	}
 	return table.Mutation{Table: t, Key: key, Next: func(old attribute.Item) (attribute.Item, error) {
@@ -93,8 +93,8 @@ func updateMutation(t *catalog.Table, key attribute.Item, e *expressions, legacy
 		if err != nil {
 			return nil, updateError(err, legacy)
 		}
-		if nested && next.AsMap().Depth()-1 >= attribute.MaxDepth {
-			return nil, awserr.ValidationError("Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit")
+		if nested && tooDeep(next) {
+			return nil, awserr.TooDeep()
 		}
 		if next.Size() > attribute.MaxItemSize {
 			return nil, awserr.UpdatedItemTooLarge()
@@ -102,6 +102,9 @@ func updateMutation(t *catalog.Table, key attribute.Item, e *expressions, legacy
 		return next, checkIndexKeys(t, old, next, true)
 	}}, nil
 }
+
+// tooDeep reports whether values of the item are nested deeper than DynamoDB allows.
+func tooDeep(it attribute.Item) bool { return it.AsMap().Depth()-1 >= attribute.MaxDepth }
 
 // updateError words what an item did not allow; legacy parameters have a sentence of their own for wrong types.
 func updateError(err error, legacy bool) error {

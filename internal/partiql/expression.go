@@ -335,8 +335,11 @@ func samePath(a, b expr.Path) bool {
 
 // literal reads a value: a scalar, a parameter, a list, a tuple or a bag. key is where it is, for messages.
 func (p *parser) literal(key string) attribute.Value {
-	p.enter()
-	defer p.leave()
+	p.nested++
+	defer func() { p.nested-- }()
+	if p.nested > attribute.MaxDepth {
+		fail("Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit")
+	}
 	t := p.next()
 	switch t.kind {
 	case tokString:

@@ -14,7 +14,8 @@ type parser struct {
 	at     int
 	params []attribute.Value
 	used   int // parameters so far
-	depth  int
+	depth  int // of expressions
+	nested int // of values
 }
 
 // Parse reads a statement with its parameters.

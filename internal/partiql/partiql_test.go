@@ -1,0 +1,122 @@
+package partiql
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/expr"
+)
+
+// TestAlternatives finds the values that a key may have.
+func TestAlternatives(t *testing.T) {
+	for text, want := range map[string]int{
+		"a = 1": 1, "1 = a": 1, "a IN [1, 2]": 2, "a = 1 OR a = 2 OR a IN (3, 4)": 4,
+		"a = 1 OR b = 2": 0, "a = b": 0, "a > 1": 0, "NOT a = 1": 0, "a.b = 1": 0, "a = 1 AND a = 2": 0, "size(a) = 1": 0, "a IN [b]": 0,
+	} {
+		st, err := Parse("SELECT * FROM t WHERE "+text, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		name, values, ok := Alternatives(st.Where)
+		if ok != (want > 0) || ok && (name != "a" || len(values) != want) {
+			t.Errorf("%s: %q %v %v, want %d values", text, name, values, ok, want)
+		}
+	}
+}
+
+// TestPrecedence checks that OR binds weaker than AND, AND than NOT, and NOT than comparisons.
+func TestPrecedence(t *testing.T) {
+	var show func(n *expr.Node) string
+	show = func(n *expr.Node) string {
+		switch n.Op {
+		case expr.OpPath:
+			return n.Path[0].Name
+		case expr.OpValue:
+			return n.Lit.String()
+		}
+		parts := make([]string, len(n.Args))
+		for i, a := range n.Args {
+			parts[i] = show(a)
+		}
+		return "(" + n.Op.String() + " " + strings.Join(parts, " ") + ")"
+	}
+	for text, want := range map[string]string{
+		"a = 1 OR b = 2 AND NOT c = 3":            "(OR (= a {N:1}) (AND (= b {N:2}) (NOT (= c {N:3}))))",
+		"(a = 1 OR b = 2) AND c = 3":              "(AND (OR (= a {N:1}) (= b {N:2})) (= c {N:3}))",
+		"a BETWEEN 1 AND 2 AND b = 3":             "(AND (BETWEEN a {N:1} {N:2}) (= b {N:3}))",
+		"a NOT IN [1] OR b IS NOT MISSING":        "(OR (NOT (IN a {N:1})) (NOT (attribute_not_exists b)))",
+		"begins_with(a, 'x') AND size(b) >= -1.0": "(AND (begins_with a {S:x}) (>= (size b) {N:-1}))",
+	} {
+		st, err := Parse("SELECT * FROM t WHERE "+text, nil)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if got := show(st.Where); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+// TestDepth checks that nesting is bounded.
+func TestDepth(t *testing.T) {
+	for _, text := range []string{
+		"SELECT * FROM t WHERE " + strings.Repeat("(", 4000) + "a = 1",
+		"SELECT * FROM t WHERE " + strings.Repeat("NOT ", 2000) + "a = 1",
+		"INSERT INTO t VALUE {'a': " + strings.Repeat("[", 4000),
+		"INSERT INTO t VALUE " + strings.Repeat("{'a': ", 1300),
+		"SELECT * FROM t WHERE " + strings.Repeat("size(", 1600) + "a",
+	} {
+		var problem *Error
+		if _, err := Parse(text, nil); !errors.As(err, &problem) {
+			t.Errorf("%.40s…: %v", text, err)
+		}
+	}
+}
+
+// TestValueDepth checks that values are nested as deep as attribute values may be, and no deeper.
+func TestValueDepth(t *testing.T) {
+	for n, ok := range map[int]bool{attribute.MaxDepth - 1: true, attribute.MaxDepth: false} {
+		text := "INSERT INTO t VALUE {'a': " + strings.Repeat("[", n) + "1" + strings.Repeat("]", n) + "}"
+		st, err := Parse(text, nil)
+		if (err == nil) != ok {
+			t.Errorf("%d lists: %v", n, err)
+		}
+		if ok && st.Item.WellFormed() != nil {
+			t.Errorf("%d lists: %v", n, st.Item.WellFormed())
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{
+		`SELECT a, b.c[0], "d"['e'] FROM "t"."i" WHERE a = ? AND NOT (b IN [1, 'x', <<1>>] OR c IS NOT NULL) ORDER BY a DESC, b`,
+		`INSERT INTO t VALUE {'a': [1, -2.5e3, true, null, {'b': <<'x', 'y'>>}], 'c': ?}`,
+		`UPDATE t SET a = list_append(a, [1]) SET b = set_add(b, <<1>>), c = c + 1 REMOVE d[1] WHERE k = 'it''s' RETURNING MODIFIED NEW *`,
+		`DELETE FROM t WHERE a = 1 RETURNING ALL OLD *`,
+		`EXISTS(SELECT * FROM t WHERE a = 1 AND attribute_type(b, 'S'))`,
+		"SELECT * FROM t -- comment\n/* another */ WHERE begins_with(a, 'x') AND contains(b, 1) AND size(c) BETWEEN 1 AND 2",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		params := []attribute.Value{attribute.String("p"), attribute.Null}
+		st, err := Parse(text, params)
+		var problem *Error
+		if err != nil && !errors.As(err, &problem) {
+			t.Fatal(err)
+		}
+		if st == nil {
+			return
+		}
+		if st.Item != nil {
+			if err := st.Item.WellFormed(); err != nil {
+				t.Fatalf("%q makes an item that is none: %v", text, err)
+			}
+		}
+		for _, c := range Conjuncts(st.Where) {
+			Alternatives(c)
+			KeyName(c)
+		}
+	})
+}
