@@ -15,8 +15,10 @@ import (
 
 const (
 	// fillItems and fillBytes bound what one transaction of a backfill puts, and with it how long writers of those items wait.
-	fillItems = 64
-	fillBytes = 256 << 10
+	fillItems = 32
+	fillBytes = 128 << 10
+	// fillShare is how many times as long as it works a backfill rests, where there are requests.
+	fillShare = 2
 )
 
 // ttlIndex stands for the TTL index where others have an index's ID.
@@ -129,7 +131,7 @@ func (b *Builder) step(ctx context.Context, t *catalog.Table) error {
 
 // fill puts all items of a table into an index that is being created, and ends its creation.
 func (b *Builder) fill(ctx context.Context, t *catalog.Table, id uint8) error {
-	for {
+	for requests := b.Store.requests(); ; {
 		began := time.Now()
 		done, err := b.Store.fillSome(ctx, t, id)
 		if err != nil {
@@ -138,8 +140,10 @@ func (b *Builder) fill(ctx context.Context, t *catalog.Table, id uint8) error {
 		if done {
 			break
 		}
-		// Half of the time belongs to others.
-		pause(ctx, time.Since(began))
+		if now := b.Store.requests(); now != requests {
+			requests = now
+			pause(ctx, fillShare*time.Since(began))
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -154,6 +158,14 @@ func (b *Builder) fill(ctx context.Context, t *catalog.Table, id uint8) error {
 		return nil
 	})
 	return err
+}
+
+// requests returns how many requests have come so far.
+func (s *Store) requests() int64 {
+	if s.Requests == nil {
+		return 0
+	}
+	return s.Requests()
 }
 
 // fillSome puts the next items into an index. done says that there are no more, or that the index is no longer being created.

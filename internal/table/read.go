@@ -114,10 +114,7 @@ const (
 
 // busy reports whether there were other requests since the last page was begun.
 func (s *Store) busy() bool {
-	if s.Requests == nil {
-		return false
-	}
-	now := s.Requests()
+	now := s.requests()
 	return now-s.atLastPage.Swap(now) > 1
 }
 

@@ -109,7 +109,7 @@ func largeKey(i int) string { return fmt.Sprintf(`{"pk":{"S":"item-%d"}}`, i) }
 
 func largeItem(i int) string {
 	at := i * 131 % (1<<20 - 1000)
-	return fmt.Sprintf(`{"pk":{"S":"item-%d"},"data":{"S":"%s"}}`, i, random()[at:at+980])
+	return fmt.Sprintf(`{"pk":{"S":"item-%d"},"g":{"S":"g%d"},"data":{"S":"%s"}}`, i, i%5000, random()[at:at+970])
 }
 
 // loadLarge puts items from to n into the table "large", which it makes if from is 0.

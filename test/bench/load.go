@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +17,10 @@ import (
 
 // request renders a request as it goes over the wire, with the headers of an SDK's. Nobody verifies the signature.
 func request(op, body string) []byte {
-	return []byte("POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: DynamoDB_20120810." + op +
+	if !strings.Contains(op, ".") {
+		op = "DynamoDB_20120810." + op
+	}
+	return []byte("POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: " + op +
 		"\r\nContent-Type: application/x-amz-json-1.0\r\nX-Amz-Date: 20260101T000000Z\r\n" +
 		"Authorization: AWS4-HMAC-SHA256 Credential=AKIDBENCHEXAMPLE0000/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, Signature=0000000000000000000000000000000000000000000000000000000000000000\r\n" +
 		"Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
