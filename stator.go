@@ -220,8 +220,12 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 
 // background starts what is done beside requests.
 func (s *Server) background(ctx context.Context, opt *Options, items *table.Store, sweepers []func(context.Context) error) {
-	log := func(what string) func(error) {
-		return func(err error) { opt.Logger.Error(what+" failed", "error", err) }
+	report := func(what string) func(error) {
+		return func(err error) {
+			if err != nil && ctx.Err() == nil {
+				opt.Logger.Error(what+" failed", "error", err)
+			}
+		}
 	}
 	run := func(job func()) {
 		s.running.Add(1)
@@ -230,26 +234,33 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 			job()
 		}()
 	}
-	run(func() { sweep(ctx, opt.Logger, sweepers) })
-	builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: log("building an index")}
+	run(func() {
+		every(ctx, sweepInterval, func() {
+			for _, sweep := range sweepers {
+				report("removing what has expired")(sweep(ctx))
+			}
+		})
+	})
+	builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: report("building an index")}
 	run(func() { builder.Run(ctx) })
-	run(func() { items.TTLLoop(ctx, cmp.Or(opt.TTLInterval, DefaultTTLInterval), log("deleting expired items")) })
+	run(func() {
+		every(ctx, cmp.Or(opt.TTLInterval, DefaultTTLInterval), func() {
+			_, err := items.Expire(ctx)
+			report("deleting expired items")(err)
+		})
+	})
 }
 
-// sweep runs the jobs that remove what has expired, now and then.
-func sweep(ctx context.Context, log *slog.Logger, jobs []func(context.Context) error) {
-	tick := time.NewTicker(sweepInterval)
+// every runs the job once an interval until ctx ends.
+func every(ctx context.Context, interval time.Duration, job func()) {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			for _, job := range jobs {
-				if err := job(ctx); err != nil && ctx.Err() == nil {
-					log.Error("removing what has expired failed", "error", err)
-				}
-			}
+			job()
 		}
 	}
 }

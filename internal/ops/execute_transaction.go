@@ -90,11 +90,8 @@ func (s *Service) transactSelect(ctx context.Context, call *smithy.Call, in *api
 
 // transactExecute applies all statements or none.
 func (s *Service) transactExecute(ctx context.Context, call *smithy.Call, in *api.ExecuteTransactionInput, all []*statement) (*api.ExecuteTransactionOutput, error) {
-	muts := make([]table.Mutation, len(all))
-	reasons := make([]awserr.Reason, len(all))
-	refused := false
+	g := gather(len(all))
 	size := 0
-	seen := map[string]bool{}
 	for i, st := range all {
 		var err error
 		if st.table, err = s.table(call, st.Table); err != nil {
@@ -105,28 +102,15 @@ func (s *Service) transactExecute(ctx context.Context, call *smithy.Call, in *ap
 				return nil, inStatement(i, "EXISTS() must contain a single item read with additional condition")
 			}
 		}
-		muts[i], err = st.mutation()
-		var known *awserr.Error
-		switch {
-		case errors.As(err, &known) && known.Code == awserr.Validation:
-			reasons[i] = awserr.Reason{Code: "ValidationError", Message: known.Message}
-			refused = true
-			continue
-		case err != nil:
+		m, err := st.mutation()
+		if err := g.add(i, m, err); err != nil {
 			return nil, err
 		}
-		storage := string(st.table.AppendItemKey(nil, muts[i].Key))
-		if seen[storage] {
-			return nil, awserr.DuplicateTransactItems()
-		}
-		seen[storage] = true
-		size += muts[i].Key.Size()
+		size += m.Key.Size()
 	}
-	switch {
-	case refused:
-		return nil, canceled(reasons)
-	case size > maxTransactionSize:
-		return nil, transactionTooLarge()
+	muts, err := g.done(size)
+	if err != nil {
+		return nil, err
 	}
 	payload := *in
 	payload.ClientRequestToken, payload.ReturnConsumedCapacity = smithy.Opt[string]{}, smithy.Opt[string]{}

@@ -92,35 +92,18 @@ func (s *Service) transactWriteItems(ctx context.Context, call *smithy.Call, in 
 		}
 		parts[i] = p
 	}
-	muts := make([]table.Mutation, len(parts))
-	reasons := make([]awserr.Reason, len(parts))
-	refused := false
+	g := gather(len(parts))
 	size := 0
-	seen := make(map[string]struct{}, len(parts))
 	for i, p := range parts {
 		m, err := s.transactMutation(call, &in.TransactItems[i], p)
-		var known *awserr.Error
-		switch {
-		case errors.As(err, &known) && known.Code == awserr.Validation:
-			reasons[i] = awserr.Reason{Code: "ValidationError", Message: known.Message}
-			refused = true
-			continue
-		case err != nil:
+		if err := g.add(i, m, err); err != nil {
 			return nil, err
 		}
-		storage := string(m.Table.AppendItemKey(nil, m.Key))
-		if _, twice := seen[storage]; twice {
-			return nil, awserr.DuplicateTransactItems()
-		}
-		seen[storage] = struct{}{}
-		muts[i] = m
 		size += p.item.Size() + p.key.Size()
 	}
-	if refused {
-		return nil, canceled(reasons)
-	}
-	if size > maxTransactionSize {
-		return nil, transactionTooLarge()
+	muts, err := g.done(size)
+	if err != nil {
+		return nil, err
 	}
 	payload := *in
 	payload.ClientRequestToken, payload.ReturnConsumedCapacity = smithy.Opt[string]{}, smithy.Opt[string]{}
@@ -163,6 +146,49 @@ func (s *Service) transact(ctx context.Context, call *smithy.Call, muts []table.
 		err = nil
 	}
 	return results, replayed, err
+}
+
+// gathering collects the mutations of a transaction, and for those that are wrong the reasons.
+type gathering struct {
+	muts    []table.Mutation
+	reasons []awserr.Reason
+	refused bool
+	seen    map[string]struct{}
+}
+
+func gather(n int) *gathering {
+	return &gathering{muts: make([]table.Mutation, n), reasons: make([]awserr.Reason, n), seen: make(map[string]struct{}, n)}
+}
+
+// add adds mutation i, or the error that stands in its place.
+func (g *gathering) add(i int, m table.Mutation, err error) error {
+	var known *awserr.Error
+	switch {
+	case errors.As(err, &known) && known.Code == awserr.Validation:
+		g.reasons[i] = awserr.Reason{Code: "ValidationError", Message: known.Message}
+		g.refused = true
+		return nil
+	case err != nil:
+		return err
+	}
+	storage := string(m.Table.AppendItemKey(nil, m.Key))
+	if _, twice := g.seen[storage]; twice {
+		return awserr.DuplicateTransactItems()
+	}
+	g.seen[storage] = struct{}{}
+	g.muts[i] = m
+	return nil
+}
+
+// done returns the mutations, whose items and keys have the size, or why there is no transaction.
+func (g *gathering) done(size int) ([]table.Mutation, error) {
+	switch {
+	case g.refused:
+		return nil, canceled(g.reasons)
+	case size > maxTransactionSize:
+		return nil, transactionTooLarge()
+	}
+	return g.muts, nil
 }
 
 // firstJoined returns the first error of a joined one.

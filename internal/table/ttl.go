@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"time"
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
@@ -165,20 +164,4 @@ func (s *Store) deleteExpired(ctx context.Context, muts []Mutation) (deleted int
 		muts = rest
 	}
 	return 0, nil
-}
-
-// TTLLoop deletes what expires, once an interval, until ctx ends. report hears of failures.
-func (s *Store) TTLLoop(ctx context.Context, interval time.Duration, report func(error)) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if _, err := s.Expire(ctx); err != nil && ctx.Err() == nil {
-				report(err)
-			}
-		}
-	}
 }

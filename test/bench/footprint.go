@@ -185,13 +185,9 @@ func growth() error {
 			simple(getWorkload, "GetItem", 1, func(i int) string { return `{"TableName":"large","Key":` + largeKey(i*104729%count) + `}` }),
 			simple(putWorkload, "PutItem", 1, func(i int) string { return `{"TableName":"large","Item":` + largeItem(i*104729%count) + `}` }),
 		} {
-			var r []result
-			for range *rounds {
-				one, err := measure(s, w, n, 2000)
-				if err != nil {
-					return err
-				}
-				r = append(r, one)
+			r, err := measureRounds(s, w, n, 2000)
+			if err != nil {
+				return err
 			}
 			fmt.Printf("| %d | %s | %s | %.0f |\n", count, w.name, latencies(r), float64(s.RSS())/1e6)
 		}
@@ -254,13 +250,9 @@ func scanForeground(s *server, n int) error {
 			}
 		}
 	}()
-	var r []result
-	for range *rounds {
-		one, err := measure(s, get, n, 2000)
-		if err != nil {
-			return err
-		}
-		r = append(r, one)
+	r, err := measureRounds(s, get, n, 2000)
+	if err != nil {
+		return err
 	}
 	close(stop)
 	if err := <-scanned; err != nil {

@@ -30,13 +30,9 @@ func live() error {
 		simple(putWorkload, "PutItem", 1, func(i int) string { return `{"TableName":"large","Item":` + largeItem(i*104729%liveItems) + `}` }),
 	}
 	for _, w := range list {
-		var r []result
-		for range *rounds {
-			one, err := measure(s, w, n, 2000)
-			if err != nil {
-				return err
-			}
-			r = append(r, one)
+		r, err := measureRounds(s, w, n, 2000)
+		if err != nil {
+			return err
 		}
 		fmt.Printf("| %s | nothing | %s | %.0f |\n", w.name, latencies(r), float64(s.RSS())/1e6)
 	}

@@ -210,6 +210,19 @@ func measure(s *server, w workload, n int, rate float64) (result, error) {
 	return res, nil
 }
 
+// measureRounds measures a workload as often as there are rounds.
+func measureRounds(s *server, w workload, n int, rate float64) ([]result, error) {
+	var out []result
+	for range *rounds {
+		r, err := measure(s, w, n, rate)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
 func loop(c *conn, do worker, i, n int, rate float64, start time.Time, h *hdrhistogram.Histogram) (items int, err error) {
 	end := start.Add(duration())
 	interval := time.Duration(0)
