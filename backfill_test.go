@@ -63,11 +63,16 @@ func TestIndexOfLiveTable(t *testing.T) {
 			default:
 			}
 			k := i % (items + 50)
-			switch i % 3 {
+			switch i % 4 {
 			case 0:
 				_, err = d.call("DeleteItem", obj{"TableName": "tbl", "Key": obj{"pk": s(fmt.Sprint(k)), "sk": n(k)}})
 			case 1:
 				_, err = d.call("PutItem", obj{"TableName": "tbl", "Item": obj{"pk": s(fmt.Sprint(k)), "sk": n(k), "new": s("w"), "more": n(i)}})
+			case 3: // which the backfill must not refuse
+				_, err = d.call("TransactWriteItems", obj{"TransactItems": []obj{
+					{"Put": obj{"TableName": "tbl", "Item": obj{"pk": s(fmt.Sprint(k)), "sk": n(k), "new": s("t"), "more": n(i)}}},
+					{"Delete": obj{"TableName": "tbl", "Key": obj{"pk": s(fmt.Sprint(k + 1)), "sk": n(k + 1)}}},
+				}})
 			case 2:
 				_, err = d.call("UpdateItem", obj{"TableName": "tbl", "Key": obj{"pk": s(fmt.Sprint(k)), "sk": n(k)},
 					"UpdateExpression": "SET #n = :n", "ExpressionAttributeNames": obj{"#n": "new"}, "ExpressionAttributeValues": obj{":n": s(fmt.Sprint("u", i))}})
@@ -124,46 +129,56 @@ func TestIndexOfLiveTable(t *testing.T) {
 	d.checkConsistent()
 }
 
-// TestIndexTransitions holds the index in its transient states.
+// TestIndexTransitions holds an index in its transient states: they last an hour, and only the table's clock moves.
 func TestIndexTransitions(t *testing.T) {
-	const linger = 300 * time.Millisecond
-	d := open(t, Options{TransientStatus: linger})
+	clock := newMovedClock()
+	d := open(t, Options{Now: clock.Now, TransientStatus: time.Hour})
 	d.must("CreateTable", indexedTable("tbl"))
-	active := func() bool {
-		return d.must("DescribeTable", obj{"TableName": "tbl"})["Table"].(obj)["TableStatus"] == "ACTIVE"
-	}
-	eventually(t, "the table to be active", active)
+	clock.Advance(time.Hour)
 	d.must("PutItem", obj{"TableName": "tbl", "Item": obj{"pk": s("a"), "sk": n(1), "new": s("x")}})
 	add := func(name string) obj {
 		return obj{"TableName": "tbl", "AttributeDefinitions": []obj{attr("new", "S")},
 			"GlobalSecondaryIndexUpdates": []obj{{"Create": newIndex(name, "new", "sk")}}}
 	}
+	remove := obj{"TableName": "tbl", "GlobalSecondaryIndexUpdates": []obj{{"Delete": obj{"IndexName": "late"}}}}
 	d.must("UpdateTable", add("late"))
-	if _, err := d.call("DeleteTable", obj{"TableName": "tbl"}); kindOf(err) != "ResourceInUseException" {
-		t.Fatalf("deletion of a table that is updated: %v", err)
+	for _, operation := range []string{"DeleteTable", "UpdateTable"} {
+		in := obj{"TableName": "tbl"}
+		if operation == "UpdateTable" {
+			in = remove
+		}
+		if _, err := d.call(operation, in); kindOf(err) != "ResourceInUseException" {
+			t.Fatalf("%s of a table that is updated: %v", operation, err)
+		}
 	}
-	if d.indexStatus("tbl", "late") != "CREATING" {
-		t.Fatal("the index is not being created")
+	clock.Advance(time.Hour)
+	description := d.must("DescribeTable", obj{"TableName": "tbl"})["Table"].(obj)
+	if description["TableStatus"] != "ACTIVE" || d.indexStatus("tbl", "late") != "CREATING" {
+		t.Fatalf("the table is %v, its index %s", description["TableStatus"], d.indexStatus("tbl", "late"))
 	}
-	_, err := d.call("Query", obj{"TableName": "tbl", "IndexName": "late", "KeyConditionExpression": "#n = :n",
-		"ExpressionAttributeNames": obj{"#n": "new"}, "ExpressionAttributeValues": obj{":n": s("x")}})
-	if err == nil || err.(*apiError).message != "Cannot read from backfilling global secondary index: late" {
+	query := obj{"TableName": "tbl", "IndexName": "late", "KeyConditionExpression": "#n = :n",
+		"ExpressionAttributeNames": obj{"#n": "new"}, "ExpressionAttributeValues": obj{":n": s("x")}}
+	if _, err := d.call("Query", query); err == nil || err.(*apiError).message != "Cannot read from backfilling global secondary index: late" {
 		t.Fatalf("query of an index that is filled: %v", err)
 	}
 	d.must("PutItem", obj{"TableName": "tbl", "Item": obj{"pk": s("b"), "sk": n(1), "new": s("x")}})
-	eventually(t, "the index to be active", func() bool { return d.indexStatus("tbl", "late") == "ACTIVE" })
-	if got := len(d.all("tbl", "late", 0)); got != 2 {
-		t.Fatalf("%d entries", got)
+	d.must("PutItem", obj{"TableName": "tbl", "Item": obj{"pk": s("a"), "sk": n(1), "new": s("y")}})
+	d.checkConsistent()
+	if _, err := d.call("UpdateTable", add("other")); kindOf(err) != "LimitExceededException" {
+		t.Fatalf("a second index: %v", err)
 	}
-	eventually(t, "the table to be active", active)
-	d.must("UpdateTable", obj{"TableName": "tbl", "GlobalSecondaryIndexUpdates": []obj{{"Delete": obj{"IndexName": "late"}}}})
-	eventually(t, "the table to be active", active)
-	if d.indexStatus("tbl", "late") == "DELETING" {
-		if _, err := d.call("UpdateTable", add("other")); kindOf(err) != "LimitExceededException" {
-			t.Fatalf("a second index: %v", err)
-		}
+	d.must("UpdateTable", remove) // an index may go before it is filled
+	clock.Advance(time.Hour)
+	if status := d.indexStatus("tbl", "late"); status != "DELETING" {
+		t.Fatalf("the index is %s", status)
 	}
-	eventually(t, "the index to be gone", func() bool { return d.indexStatus("tbl", "late") == "" })
+	if _, err := d.call("UpdateTable", add("other")); kindOf(err) != "LimitExceededException" {
+		t.Fatalf("an index beside one that goes: %v", err)
+	}
+	if _, err := d.call("Query", query); err == nil || err.(*apiError).message != "The table does not have the specified index: late" {
+		t.Fatalf("query of an index that goes: %v", err)
+	}
+	d.must("PutItem", obj{"TableName": "tbl", "Item": obj{"pk": s("c"), "sk": n(1), "new": n(1)}}) // which no index forbids
 	d.checkConsistent()
 }
 

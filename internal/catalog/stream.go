@@ -82,6 +82,12 @@ func (s *Stream) Written(number uint32) int64 {
 	return 0
 }
 
+// PublishedStream makes a stream one that records can be written to, as Catalog does with a table's. It is for tests.
+func PublishedStream(s *Stream) *Stream {
+	s.prepare()
+	return s
+}
+
 // prepare finds the open shards. They are sorted by their hashes.
 func (s *Stream) prepare() {
 	s.open = nil

@@ -140,6 +140,8 @@ type TxnOpt struct {
 	// Exclusive makes Begin fail with LockedError at once, rather than wait, where another transaction uses a hinted key,
 	// and makes others fail at once that meet this one's keys.
 	Exclusive bool
+	// Background is for work that no client asked for: the transaction waits for Exclusive ones, and they for it.
+	Background bool
 	// Fence is called just before the commit; its error (wrapped in ErrFenced) prevents it.
 	Fence func(now TS) error
 	// NoSync is for redoable background work: the commit may be lost in a crash.

@@ -188,7 +188,7 @@ func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8) (done 
 	if err != nil || len(keys) == 0 {
 		return true, err
 	}
-	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, progress), NoSync: true}, func(txn kv.Txn) error {
+	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, progress), NoSync: true, Background: true}, func(txn kv.Txn) error {
 		// Everything is read before anything is written: reading one's own writes costs more.
 		items := make([]attribute.Item, len(keys))
 		for i, key := range keys {

@@ -140,11 +140,10 @@ func (s *Store) expired(ctx context.Context, t *catalog.Table, r kv.Range, now i
 	return muts, next, it.Close()
 }
 
-// deleteExpired applies the mutations in one transaction; those that it refuses, or that meet another transaction, are left for
-// the next time.
+// deleteExpired applies the mutations in one transaction, without those that it refuses.
 func (s *Store) deleteExpired(ctx context.Context, muts []Mutation) (deleted int, err error) {
 	for len(muts) > 0 {
-		_, err := s.Write(ctx, muts, WriteOpt{})
+		_, err := s.Write(ctx, muts, WriteOpt{Background: true})
 		var failed *FailedError
 		if !errors.As(err, &failed) {
 			if err != nil {
@@ -157,7 +156,7 @@ func (s *Store) deleteExpired(ctx context.Context, muts []Mutation) (deleted int
 			switch {
 			case e == nil:
 				rest = append(rest, muts[i])
-			case !errors.Is(e, errNotExpired) && !errors.Is(e, ErrConflict):
+			case !errors.Is(e, errNotExpired):
 				return 0, e
 			}
 		}

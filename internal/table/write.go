@@ -60,6 +60,8 @@ type WriteOpt struct {
 	// Exclusive makes the mutations a transaction in DynamoDB's sense: it fails at once where another writer has an item, and
 	// others fail at once that want one of its items.
 	Exclusive bool
+	// Background is for mutations that no client asked for: they wait for transactions, and transactions for them.
+	Background bool
 	// Hint are further keys that First reads and writes.
 	Hint [][]byte
 	// First runs in the transaction before anything else.
@@ -146,7 +148,7 @@ func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, op
 		keys[i] = buf[start:len(buf):len(buf)]
 	}
 	w := writer{muts: muts, tables: tables, keys: keys, results: results, opt: opt}
-	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, opt.Hint...), Exclusive: opt.Exclusive}, w.run)
+	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, opt.Hint...), Exclusive: opt.Exclusive, Background: opt.Background}, w.run)
 	var locked *kv.LockedError
 	if errors.As(err, &locked) && locked.Hint < len(muts) {
 		failed := make([]error, len(muts))

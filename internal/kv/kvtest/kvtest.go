@@ -10,6 +10,7 @@ import (
 	"sort"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/statordb/stator/internal/kv"
 )
@@ -248,7 +249,37 @@ func exclusive(t *testing.T, s kv.Store) {
 	} else if err != nil && locked.Hint != 0 {
 		t.Fatalf("hint %d, want 0", locked.Hint)
 	}
+	// Work in the background waits for it, and is waited for.
+	order := make(chan string, 3)
+	done := make(chan struct{}, 2)
+	run := func(name string, opt kv.TxnOpt) {
+		txn, err := s.Begin(ctx, opt)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else {
+			order <- name
+			_ = txn.Rollback()
+		}
+		done <- struct{}{}
+	}
+	go run("background", kv.TxnOpt{Hint: [][]byte{a, b}, Background: true})
+	order <- "exclusive"
 	_ = hold.Rollback()
+	<-done
+	background := begin(t, s, kv.TxnOpt{Hint: [][]byte{a}, Background: true})
+	go run("second exclusive", kv.TxnOpt{Hint: [][]byte{a, b}, Exclusive: true})
+	select {
+	case <-done:
+		t.Error("an exclusive transaction does not wait for work in the background")
+	case <-time.After(20 * time.Millisecond):
+	}
+	_ = background.Rollback()
+	<-done
+	for _, want := range []string{"exclusive", "background", "second exclusive"} {
+		if got := <-order; got != want {
+			t.Errorf("%s comes before %s", got, want)
+		}
+	}
 	free := begin(t, s, kv.TxnOpt{Hint: [][]byte{b}})
 	_ = free.Rollback()
 }

@@ -26,8 +26,28 @@ type lockShard struct {
 
 // lock is a held lock. Waiters get it in the order in which they came.
 type lock struct {
-	exclusive bool
-	waiters   []chan struct{}
+	holder  manner
+	waiters []waiter
+}
+
+// manner is how a lock is taken.
+type manner struct {
+	exclusive  bool // fail rather than wait, and make others fail
+	background bool // wait for exclusive holders, and make exclusive ones wait
+	late       bool // fail in any case: other locks are held that sort behind
+}
+
+// waits reports whether a lock that is held by other is waited for.
+func (m manner) waits(other manner) bool {
+	if m.late {
+		return false
+	}
+	return m.background || other.background || !m.exclusive && !other.exclusive
+}
+
+type waiter struct {
+	manner
+	turn chan struct{}
 }
 
 func (t *lockTable) shard(h uint64) *lockShard { return &t.shards[h%lockShards] }
@@ -39,7 +59,7 @@ type hint struct {
 }
 
 // acquire takes the locks of all keys in the order of their hashes, so that nothing deadlocks.
-func (t *lockTable) acquire(ctx context.Context, dst []hint, keys [][]byte, exclusive bool) ([]hint, error) {
+func (t *lockTable) acquire(ctx context.Context, dst []hint, keys [][]byte, how manner) ([]hint, error) {
 	for i, k := range keys {
 		dst = append(dst, hint{xxhash.Sum64(k), i})
 	}
@@ -56,7 +76,7 @@ func (t *lockTable) acquire(ctx context.Context, dst []hint, keys [][]byte, excl
 		dst = slices.CompactFunc(dst, func(a, b hint) bool { return a.hash == b.hash })
 	}
 	for i, h := range dst {
-		if err := t.lock(ctx, h, exclusive); err != nil {
+		if err := t.lock(ctx, h, how); err != nil {
 			t.release(dst[:i])
 			return dst[:0], err
 		}
@@ -64,7 +84,7 @@ func (t *lockTable) acquire(ctx context.Context, dst []hint, keys [][]byte, excl
 	return dst, nil
 }
 
-func (t *lockTable) lock(ctx context.Context, h hint, exclusive bool) error {
+func (t *lockTable) lock(ctx context.Context, h hint, how manner) error {
 	s := t.shard(h.hash)
 	s.mu.Lock()
 	l, held := s.held[h.hash]
@@ -72,16 +92,16 @@ func (t *lockTable) lock(ctx context.Context, h hint, exclusive bool) error {
 		if s.held == nil {
 			s.held = make(map[uint64]*lock)
 		}
-		s.held[h.hash] = &lock{exclusive: exclusive}
+		s.held[h.hash] = &lock{holder: how}
 		s.mu.Unlock()
 		return nil
 	}
-	if exclusive || l.exclusive {
+	if !how.waits(l.holder) {
 		s.mu.Unlock()
 		return &kv.LockedError{Hint: h.index}
 	}
 	turn := make(chan struct{}, 1)
-	l.waiters = append(l.waiters, turn)
+	l.waiters = append(l.waiters, waiter{how, turn})
 	s.mu.Unlock()
 	select {
 	case <-turn:
@@ -90,7 +110,7 @@ func (t *lockTable) lock(ctx context.Context, h hint, exclusive bool) error {
 	}
 	s.mu.Lock()
 	for i, w := range l.waiters {
-		if w == turn {
+		if w.turn == turn {
 			l.waiters = slices.Delete(l.waiters, i, i+1)
 			s.mu.Unlock()
 			return ctx.Err()
@@ -115,8 +135,8 @@ func (t *lockTable) unlock(hash uint64) {
 	if len(l.waiters) > 0 {
 		next := l.waiters[0]
 		l.waiters = l.waiters[1:]
-		l.exclusive = false // only those wait that are not exclusive
-		next <- struct{}{}
+		l.holder = next.manner
+		next.turn <- struct{}{}
 	} else {
 		delete(s.held, hash)
 	}

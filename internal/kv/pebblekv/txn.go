@@ -44,7 +44,7 @@ func (s *Store) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 		return nil, err
 	}
 	t := &txn{store: s, opt: opt, open: true}
-	locks, err := s.locks.acquire(ctx, t.few[:0], opt.Hint, opt.Exclusive)
+	locks, err := s.locks.acquire(ctx, t.few[:0], opt.Hint, manner{exclusive: opt.Exclusive, background: opt.Background})
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +290,7 @@ func (t *txn) validate(ctx context.Context) ([]hint, error) {
 		return nil, nil
 	}
 	// Waiting here while holding other locks could deadlock; failing is always right.
-	late, err := t.store.locks.acquire(ctx, nil, guarded, true)
+	late, err := t.store.locks.acquire(ctx, nil, guarded, manner{exclusive: true, late: true})
 	if err != nil {
 		return nil, kv.ErrConflict
 	}
