@@ -104,10 +104,20 @@ func TestTooManyBodies(t *testing.T) {
 	head := fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nX-Amz-Target: DynamoDB_20120810.PutItem\r\nX-Amz-Date: 20260101T000000Z\r\n"+
 		"Authorization: AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00\r\nContent-Length: %d\r\n\r\n", len(body))
 	slow := dial(t, d)
-	if _, err := io.WriteString(slow, head+body[:1<<20]); err != nil {
+	if _, err := io.WriteString(slow, strings.TrimSuffix(head, "\r\n")+"Expect: 100-continue\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	// The server has begun to read the first body when it refuses the second.
+	// From here on the first body is counted; else the second might be, and this one refused.
+	answers := bufio.NewReader(slow)
+	if line, err := answers.ReadString('\n'); err != nil || !strings.Contains(line, " 100 ") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if _, err := answers.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(slow, body[:1<<20]); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, "a refusal", func() bool {
 		status, _, err := d.send("PutItem", []byte(body), nil)
 		// The connection is closed on a client that is still sending, which it may notice before it reads the answer.
@@ -116,7 +126,7 @@ func TestTooManyBodies(t *testing.T) {
 	if _, err := io.WriteString(slow, body[1<<20:]); err != nil {
 		t.Fatal(err)
 	}
-	res, err := http.ReadResponse(bufio.NewReader(slow), nil)
+	res, err := http.ReadResponse(answers, nil)
 	if err != nil || res.StatusCode != 200 {
 		t.Fatal(res, err)
 	}
