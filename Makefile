@@ -95,6 +95,8 @@ reliability: ## The long forms of the crash, fault, history and soak tests (abou
 	go test ./test/system -run 'TestKill$$' -v -timeout 60m -args -kills 300
 	go test . -run 'TestCrash$$' -v -timeout 60m -args -crashes 400
 	go test . -run 'TestDiskFaults|TestReadFaults|TestCorruptedBlock|TestTornLog' -timeout 60m -count 20
+	go test . -run 'TestStreamUnderLoad|TestBuildAfterCrash' -timeout 60m -count 20
+	go test ./internal/kv/pebblekv -run 'TestNewLogFails' -timeout 60m -count 20
 	go test . -run 'TestLinearizable' -v -timeout 60m -args -histories 200
 	go test . -run 'TestModel' -timeout 60m -args -model-seeds 40
 	go test ./test/system -run 'TestSoak|TestIdleConnections' -v -timeout 60m -args -soak 5m -idle 10000
