@@ -3,7 +3,7 @@
 //
 // It depends on the statement and its parameters alone: which conditions are on keys is for those to find who know the table.
 // Sources: the pages "PartiQL select/insert/update/delete statements for DynamoDB", "Use PartiQL functions with DynamoDB", "PartiQL
-// arithmetic, comparison, and logical operators for DynamoDB"; sentences are those of DynamoDB Local 3.3.1, which has AWS's parser.
+// arithmetic, comparison, and logical operators for DynamoDB"; sentences are those of DynamoDB Local 3.3.1, which seems to share AWS's parser.
 package partiql
 
 import (
