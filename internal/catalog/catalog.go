@@ -89,7 +89,7 @@ func (c *Catalog) advance(s *Stream) {
 
 // upgrade gives a stream that format 1 described, which had no records, its first shard.
 func (c *Catalog) upgrade(ctx context.Context, t *Table) error {
-	if t.Stream == nil || !t.Stream.Enabled || len(t.Stream.Shards) > 0 {
+	if !t.Stream.Active() || len(t.Stream.Shards) > 0 {
 		return nil
 	}
 	_, err := c.Change(ctx, t.Namespace, t.Name, func(t *Table) error {
@@ -124,7 +124,7 @@ func ReadEndedStreams(ctx context.Context, r kv.Reader) (list []*StreamRef, err 
 func (c *Catalog) Streams(ns Namespace, table string) []*StreamRef {
 	var out []*StreamRef
 	for key, t := range *c.tables.Load() {
-		if key.Namespace == ns && (table == "" || table == key.name) && t.Stream != nil && t.Stream.Enabled {
+		if key.Namespace == ns && (table == "" || table == key.name) && t.Stream.Active() {
 			out = append(out, t.ref())
 		}
 	}
@@ -147,7 +147,7 @@ func (c *Catalog) Stream(arn string) *StreamRef {
 		return nil
 	}
 	t := (*c.tables.Load())[tableName{ns, name}]
-	if t == nil || t.Stream == nil || !t.Stream.Enabled {
+	if t == nil || !t.Stream.Active() {
 		return nil
 	}
 	if r := t.ref(); r.ARN() == arn {
@@ -162,8 +162,11 @@ func (c *Catalog) EndedStreams() []*StreamRef { return slices.Collect(maps.Value
 // Tables returns the tables of all namespaces.
 func (c *Catalog) Tables() []*Table { return slices.Collect(maps.Values(*c.tables.Load())) }
 
-// keepEnded stores the table's stream, which ends, for those who still read it.
+// keepEnded stores a table's stream, which ends, for those who still read it; nil for none.
 func keepEnded(txn kv.Txn, r *StreamRef) error {
+	if r == nil {
+		return nil
+	}
 	raw, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -171,9 +174,13 @@ func keepEnded(txn kv.Txn, r *StreamRef) error {
 	return txn.Put(keyspace.EndedStream(r.TableID, r.Label), raw)
 }
 
-func (c *Catalog) changeEnded(change func(map[string]*StreamRef)) {
+// publishEnded makes a stream that has ended one that lookups find; nil is none.
+func (c *Catalog) publishEnded(r *StreamRef) {
+	if r == nil {
+		return
+	}
 	ended := maps.Clone(*c.ended.Load())
-	change(ended)
+	ended[r.ARN()] = r
 	c.ended.Store(&ended)
 }
 
@@ -184,10 +191,13 @@ func (c *Catalog) ForgetStream(ctx context.Context, r *StreamRef) error {
 	err := kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
 		return txn.Delete(keyspace.EndedStream(r.TableID, r.Label), 0)
 	})
-	if err == nil {
-		c.changeEnded(func(all map[string]*StreamRef) { delete(all, r.ARN()) })
+	if err != nil {
+		return err
 	}
-	return err
+	ended := maps.Clone(*c.ended.Load())
+	delete(ended, r.ARN())
+	c.ended.Store(&ended)
+	return nil
 }
 
 // Read returns all tables, and the ids of dropped tables whose items are still to be removed.
@@ -322,23 +332,19 @@ func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change 
 		return nil, err
 	}
 	var ended *StreamRef
-	if old.Stream != nil && old.Stream.Enabled && !t.Stream.Enabled {
+	if old.Stream.Active() && !t.Stream.Enabled {
 		ended = t.ref()
 	}
 	err = kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
-		if ended != nil {
-			if err := keepEnded(txn, ended); err != nil {
-				return err
-			}
+		if err := keepEnded(txn, ended); err != nil {
+			return err
 		}
 		return putTable(txn, t)
 	})
 	if err != nil {
 		return nil, err
 	}
-	if ended != nil {
-		c.changeEnded(func(all map[string]*StreamRef) { all[ended.ARN()] = ended })
-	}
+	c.publishEnded(ended)
 	if err := c.publish(t); err != nil {
 		return nil, err
 	}
@@ -386,16 +392,14 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 	t.use.Lock()
 	defer t.use.Unlock()
 	var ended *StreamRef
-	if t.Stream != nil && t.Stream.Enabled {
+	if t.Stream.Active() {
 		ended = t.ref()
 		ended.Shards = slices.Clone(ended.Shards)
 		ended.end(c.store.Now())
 	}
 	err := kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
-		if ended != nil {
-			if err := keepEnded(txn, ended); err != nil {
-				return err
-			}
+		if err := keepEnded(txn, ended); err != nil {
+			return err
 		}
 		if err := txn.Put(keyspace.DroppedTable(t.ID), nil); err != nil {
 			return err
@@ -407,9 +411,7 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 	}
 	tables := maps.Clone(*c.tables.Load())
 	delete(tables, tableName{ns, name})
-	if ended != nil {
-		c.changeEnded(func(all map[string]*StreamRef) { all[ended.ARN()] = ended })
-	}
+	c.publishEnded(ended)
 	c.tables.Store(&tables)
 	t.retire()
 	return c.purge(ctx, t.ID)

@@ -51,6 +51,9 @@ type StreamRef struct {
 // ARN returns the stream's Amazon Resource Name.
 func (r *StreamRef) ARN() string { return ARN(r.Namespace, r.Table) + "/stream/" + r.Label }
 
+// Active reports whether there is a stream and changes are recorded in it.
+func (s *Stream) Active() bool { return s != nil && s.Enabled }
+
 // Shard returns the shard of that ID, or nil.
 func (s *Stream) Shard(id string) *Shard {
 	for i := range s.Shards {
@@ -80,12 +83,6 @@ func (s *Stream) Written(number uint32) int64 {
 		}
 	}
 	return 0
-}
-
-// PublishedStream makes a stream one that records can be written to, as Catalog does with a table's. It is for tests.
-func PublishedStream(s *Stream) *Stream {
-	s.prepare()
-	return s
 }
 
 // prepare finds the open shards. They are sorted by their hashes.

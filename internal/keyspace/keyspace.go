@@ -226,14 +226,12 @@ func AppendExpiryBound(dst []byte, table uint32, bucket uint8, seconds int64) []
 // expiryPrefixLen is the length of what AppendExpiryBound appends.
 const expiryPrefixLen = 1 + 4 + 1 + 8
 
-// Expiry returns when, in seconds since 1970, and which item's storage key a key of the TTL index says; ok is false if it
-// is none.
-func Expiry(key []byte) (seconds int64, itemKey []byte, ok bool) {
+// ExpiringItem returns the storage key of the item that a key of the TTL index is about; ok is false if it is none.
+func ExpiringItem(key []byte) (itemKey []byte, ok bool) {
 	if len(key) <= expiryPrefixLen {
-		return 0, nil, false
+		return nil, false
 	}
-	itemKey = AppendIndexPrefix(nil, TableID(key), 0)
-	return int64(binary.BigEndian.Uint64(key[6:])), append(itemKey, key[expiryPrefixLen:]...), true
+	return append(AppendIndexPrefix(nil, TableID(key), 0), key[expiryPrefixLen:]...), true
 }
 
 // Expiries returns the prefix of a table's TTL index.

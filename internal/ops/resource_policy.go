@@ -83,7 +83,7 @@ func policyOf(t *catalog.Table, arn string) **catalog.Policy {
 	switch {
 	case !isStream:
 		return &t.Policy
-	case t.Stream != nil && t.Stream.Enabled && t.Stream.Label == label:
+	case t.Stream.Active() && t.Stream.Label == label:
 		return &t.Stream.Policy
 	}
 	return nil

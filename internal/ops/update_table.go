@@ -286,7 +286,7 @@ func (s *Service) changeStream(t *catalog.Table, in *api.StreamSpecification) er
 	if in == nil {
 		return nil
 	}
-	enabled := t.Stream != nil && t.Stream.Enabled
+	enabled := t.Stream.Active()
 	switch {
 	case in.StreamEnabled.Value && enabled:
 		return awserr.ValidationError("Table already has an enabled stream: TableName: " + t.Name)

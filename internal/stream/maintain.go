@@ -42,7 +42,7 @@ func (m *Maintainer) Maintain(ctx context.Context) error {
 	m.checked = now
 	var errs []error
 	for _, t := range m.Catalog.Tables() {
-		if t.Stream != nil && t.Stream.Enabled {
+		if t.Stream.Active() {
 			// Trimmed first: a shard that is forgotten must have no records left.
 			err := m.trim(ctx, t.ID, t.Stream.Shards, now)
 			if err == nil {

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/pebblekv"
 )
 
 func TestRecord(t *testing.T) {
@@ -65,14 +67,27 @@ func TestSequenceNumbers(t *testing.T) {
 
 // TestDue says which shards are closed: old ones get a child, busy ones two.
 func TestDue(t *testing.T) {
-	start := kv.AtMillis(1_000_000_000_000)
-	began := time.UnixMilli(start.Millis())
-	table := &catalog.Table{}
-	table.StartStream(KeysOnly, "label", start)
-	// As it is once it is published.
-	open := func() *catalog.Stream {
-		s := *table.Stream
-		return catalog.PublishedStream(&s)
+	ctx := context.Background()
+	began := time.UnixMilli(1_000_000_000_000)
+	store, err := pebblekv.Open(pebblekv.Options{Now: func() time.Time { return began }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	tables, err := catalog.Open(ctx, store, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := kv.AtMillis(began.UnixMilli())
+	made := 0
+	open := func() *catalog.Table {
+		made++
+		table := &catalog.Table{Name: fmt.Sprint("table", made)}
+		table.StartStream(KeysOnly, "label", start)
+		if _, err := tables.Create(ctx, table); err != nil {
+			t.Fatal(err)
+		}
+		return tables.Get(table.Namespace, table.Name)
 	}
 	for _, c := range []struct {
 		after                 time.Duration
@@ -87,7 +102,7 @@ func TestDue(t *testing.T) {
 		{5 * time.Hour, 60_001, time.Minute, false, true, false},
 		{5 * time.Hour, 60_001, 0, true, false, false},
 	} {
-		s := open()
+		s := open().Stream
 		for range c.written {
 			s.Record(7)
 		}
@@ -96,13 +111,20 @@ func TestDue(t *testing.T) {
 			t.Errorf("%+v: rotate %v, split %v, forget %v", c, rotate, split, forget)
 		}
 	}
-	Renew(table, start+1000, func(*catalog.Shard) int { return 2 })
+	table := open()
+	table, err = tables.Change(ctx, table.Namespace, table.Name, func(t *catalog.Table) error {
+		Renew(t, start+1000, func(*catalog.Shard) int { return 2 })
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	shards := table.Stream.Shards
 	if len(shards) != 3 || shards[0].End != start+1000 || shards[1].High != shards[2].Low || shards[1].Low != 0 || shards[2].High != keyspace.HashSpace ||
 		shards[1].Parent != shards[0].ID || shards[2].Parent != shards[0].ID || shards[1].Start != shards[0].End {
 		t.Fatalf("split in two: %+v", shards)
 	}
-	s := open()
+	s := table.Stream
 	if low, high := s.Record(0), s.Record(keyspace.HashSpace-1); low != shards[1].Number || high != shards[2].Number {
 		t.Errorf("records go to shards %d and %d", low, high)
 	}

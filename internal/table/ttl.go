@@ -115,7 +115,7 @@ func (s *Store) expired(ctx context.Context, t *catalog.Table, r kv.Range, now i
 			next = append([]byte(nil), it.Key()...)
 			break
 		}
-		_, itemKey, ok := keyspace.Expiry(it.Key())
+		itemKey, ok := keyspace.ExpiringItem(it.Key())
 		if !ok {
 			continue
 		}

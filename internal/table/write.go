@@ -270,7 +270,7 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 			return err
 		}
 	}
-	if t.Stream != nil && t.Stream.Enabled {
+	if t.Stream.Active() {
 		return w.record(txn, i, old, next)
 	}
 	return nil

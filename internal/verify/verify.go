@@ -69,7 +69,7 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 		for _, x := range t.Indexes {
 			known[t.ID][x.ID] = true
 		}
-		streams[t.ID] = streams[t.ID] || t.Stream != nil && t.Stream.Enabled
+		streams[t.ID] = streams[t.ID] || t.Stream.Active()
 		if err := r.table(ctx, snap, t); err != nil {
 			return nil, fmt.Errorf("table %s: %w", t.Name, err)
 		}
