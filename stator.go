@@ -27,6 +27,7 @@ import (
 	"github.com/statordb/stator/internal/httpd"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/stream"
 	"github.com/statordb/stator/internal/table"
@@ -41,6 +42,22 @@ const (
 	DefaultDataDir = "stator-data"
 
 	DefaultTTLInterval = time.Second
+)
+
+// Values of Options.Throttling.
+const (
+	// ThrottlingAWS throttles tables and GSIs with provisioned throughput, and on-demand ones with a maximum, as AWS does.
+	ThrottlingAWS = "aws"
+	// ThrottlingOff throttles nothing.
+	ThrottlingOff = "off"
+)
+
+// Values of Options.OnDemandLimits.
+const (
+	// OnDemandUnlimited lets on-demand tables run as fast as the machine.
+	OnDemandUnlimited = "none"
+	// OnDemandAWS gives them what AWS does: at first 4,000 writes and 12,000 reads per second, then twice the earlier peak.
+	OnDemandAWS = "aws"
 )
 
 // Options configure a Server. The zero value is a durable database in ./stator-data on port 8000 of the loopback
@@ -71,6 +88,10 @@ type Options struct {
 	TTLInterval time.Duration
 	// NoChangeLimits lets settings be changed as often as one likes, where AWS has them wait (TTL: an hour).
 	NoChangeLimits bool
+	// Throttling is ThrottlingAWS (or empty) or ThrottlingOff.
+	Throttling string
+	// OnDemandLimits is OnDemandUnlimited (or empty) or OnDemandAWS.
+	OnDemandLimits string
 	// Logger gets the log; nil is none.
 	Logger *slog.Logger
 	// TestClock makes a clock that a request to /_stator/clock moves, for tests of what takes hours. Now is not used then.
@@ -153,7 +174,11 @@ func Open(opt Options) (*Server, error) {
 
 func start(opt *Options, listener net.Listener, store kv.Store, authenticator *auth.Authenticator, clock *testClock) (*Server, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	tables, err := catalog.Open(ctx, store, opt.Now)
+	meters := metering.NewRegistry(opt.Now, ops.MeteredOperations...)
+	tables, err := catalog.Open(ctx, store, catalog.Options{
+		Now: opt.Now, Meters: meters,
+		Throttling: catalog.Throttling{Off: opt.Throttling == ThrottlingOff, OnDemandAWS: opt.OnDemandLimits == OnDemandAWS},
+	})
 	if err != nil {
 		cancel()
 		return nil, err
@@ -161,13 +186,14 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	items := &table.Store{KV: store, Catalog: tables, Now: opt.Now}
 	service := ops.New(ops.Options{
 		Tables:          items,
+		Meters:          meters,
 		Now:             opt.Now,
 		TransientStatus: opt.TransientStatus,
 		NoChangeLimits:  opt.NoChangeLimits,
 		SharedNamespace: opt.SharedNamespace,
 	})
 	streams := &stream.Maintainer{KV: store, Catalog: tables, Now: opt.Now}
-	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain}
+	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions}
 	var control map[string]func([]byte) ([]byte, error)
 	if opt.TestClock {
 		control = map[string]func([]byte) ([]byte, error){clockPath: func(body []byte) ([]byte, error) {

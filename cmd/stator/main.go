@@ -39,6 +39,8 @@ type serveCmd struct {
 	TransientStatus time.Duration `help:"How long tables stay in CREATING, UPDATING and DELETING (${default})." default:"0s" placeholder:"DURATION"`
 	TTLInterval     time.Duration `name:"ttl-interval" help:"How often expired items are looked for and deleted (${default})." default:"1s" placeholder:"DURATION"`
 	NoChangeLimits  bool          `help:"Let settings be changed as often as one likes, where AWS has them wait (TTL: an hour)."`
+	Throttling      string        `help:"Throttle tables and GSIs that have provisioned throughput or a maximum as AWS does (aws), or never (off) (${default})." enum:"aws,off" default:"aws" placeholder:"MODE"`
+	OnDemandLimits  string        `help:"What limits on-demand tables without a maximum: nothing (none), or what AWS does (aws: 4000 writes and 12000 reads per second, then twice the earlier peak) (${default})." enum:"none,aws" default:"none" placeholder:"MODE"`
 	TestClock       bool          `help:"For tests: a clock that moves on request, e.g. curl -d '{\"advance\":\"25h\"}' URL/_stator/clock. Whoever reaches the port can move it."`
 	Pprof           string        `help:"Address to serve Go's profiles at (/debug/pprof), for those who look into performance; loopback only." placeholder:"HOST:PORT"`
 	LogLevel        string        `help:"Least severe messages to log: debug, info, warn or error (${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
@@ -141,6 +143,8 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		TransientStatus: c.TransientStatus,
 		TTLInterval:     c.TTLInterval,
 		NoChangeLimits:  c.NoChangeLimits,
+		Throttling:      c.Throttling,
+		OnDemandLimits:  c.OnDemandLimits,
 		TestClock:       c.TestClock,
 		Logger:          log,
 	})

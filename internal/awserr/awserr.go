@@ -20,6 +20,7 @@ const (
 	InvalidSignature            Code = "InvalidSignatureException"
 	LimitExceeded               Code = "LimitExceededException"
 	MissingAuthenticationToken  Code = "MissingAuthenticationTokenException"
+	ThroughputExceededCode      Code = "ProvisionedThroughputExceededException"
 	PolicyNotFound              Code = "PolicyNotFoundException"
 	ResourceInUse               Code = "ResourceInUseException"
 	ResourceNotFound            Code = "ResourceNotFoundException"
@@ -41,6 +42,8 @@ const (
 	namespaceDynamoDB = "com.amazonaws.dynamodb.v20120810#"
 	namespaceValidate = "com.amazon.coral.validate#"
 	namespaceService  = "com.amazon.coral.service#"
+
+	namespaceAvailability = "com.amazon.coral.availability#"
 )
 
 // wire is what of a code differs from a 400 in DynamoDB's own namespace with a field called "message".
@@ -58,7 +61,7 @@ var codes = map[Code]wire{
 	UnrecognizedClient:          {namespace: namespaceService},
 	InvalidSignature:            {namespace: namespaceService},
 	IncompleteSignature:         {namespace: namespaceService},
-	Throttling:                  {namespace: namespaceService},
+	Throttling:                  {namespace: namespaceAvailability},
 	RequestEntityTooLarge:       {namespace: namespaceService, status: 413},
 	TransactionCanceled:         {field: "Message"},
 	TransactionInProgress:       {field: "Message"},
@@ -96,6 +99,9 @@ func (e *Error) Status() int {
 	}
 	return 400
 }
+
+// Throttled reports whether it says that a request may be sent again later.
+func (e *Error) Throttled() bool { return e.Code == ThroughputExceededCode || e.Code == Throttling }
 
 // AppendJSON appends the answer's body.
 func (e *Error) AppendJSON(dst []byte) []byte {

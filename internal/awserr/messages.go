@@ -347,3 +347,27 @@ func Canceled(reasons []Reason) *Error {
 	e.Fields = append(fields, ']')
 	return e
 }
+
+// ThroughputExceeded is for tables and GSIs with provisioned throughput. reasons are a list of ThrottlingReason as JSON.
+func ThroughputExceeded(index bool, reasons []byte) *Error {
+	e := New(ThroughputExceededCode, "The level of configured provisioned throughput for the table was exceeded. Consider increasing your provisioning level with the UpdateTable API.")
+	if index {
+		e.Message = "The level of configured provisioned throughput for one or more global secondary indexes of the table was exceeded. Consider increasing your provisioning level for the under-provisioned global secondary indexes with the UpdateTable API"
+	}
+	e.Fields = append([]byte(`"ThrottlingReasons":`), reasons...)
+	return e
+}
+
+// Throttled is for on-demand tables: for one that has a maximum, for a write that a GSI has no capacity for, and for others.
+// reasons are a list of ThrottlingReason as JSON.
+func Throttled(maximum, index bool, reasons []byte) *Error {
+	e := New(Throttling, "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling your table or index so please try again shortly. If exceptions persist, check if you have a hot key: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html")
+	switch {
+	case maximum:
+		e.Message = "Throughput exceeds the maximum OnDemandThroughput configured on table or index"
+	case index:
+		e.Message = "Throughput exceeds the current capacity for one or more global secondary indexes. DynamoDB is automatically scaling your index so please try again shortly."
+	}
+	e.Fields = append([]byte(`"throttlingReasons":`), reasons...)
+	return e
+}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/metering"
 )
 
 type tableName struct {
@@ -24,6 +25,7 @@ type tableName struct {
 
 // Catalog is the set of all tables. Lookups take no lock.
 type Catalog struct {
+	opt    Options
 	store  kv.Store
 	now    func() time.Time
 	tables atomic.Pointer[map[tableName]*Table]
@@ -36,9 +38,16 @@ type Catalog struct {
 // Changed returns a channel on which a signal waits after tables were changed.
 func (c *Catalog) Changed() <-chan struct{} { return c.changed }
 
+// Options configure a Catalog.
+type Options struct {
+	Now        func() time.Time
+	Meters     *metering.Registry
+	Throttling Throttling
+}
+
 // Open reads the catalog from the store and finishes what a crash interrupted.
-func Open(ctx context.Context, store kv.Store, now func() time.Time) (*Catalog, error) {
-	c := &Catalog{store: store, now: now, changed: make(chan struct{}, 1)}
+func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
+	c := &Catalog{opt: opt, store: store, now: opt.Now, changed: make(chan struct{}, 1)}
 	snap, err := store.Snapshot(ctx)
 	if err != nil {
 		return nil, err
@@ -60,6 +69,9 @@ func Open(ctx context.Context, store kv.Store, now func() time.Time) (*Catalog, 
 	c.ended.Store(&ended)
 	tables := map[tableName]*Table{}
 	for _, t := range list {
+		if err := c.meter(t); err != nil {
+			return nil, err
+		}
 		tables[tableName{t.Namespace, t.Name}] = t
 		if t.Stream != nil {
 			c.advance(t.Stream)
@@ -303,6 +315,9 @@ func (c *Catalog) publish(t *Table) error {
 	if err != nil {
 		return err
 	}
+	if err := c.meter(fresh); err != nil {
+		return err
+	}
 	tables := maps.Clone(*c.tables.Load())
 	tables[tableName{fresh.Namespace, fresh.Name}] = fresh
 	c.tables.Store(&tables)
@@ -414,6 +429,7 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 	c.publishEnded(ended)
 	c.tables.Store(&tables)
 	t.retire()
+	c.opt.Meters.Forget(t.ID)
 	return c.purge(ctx, t.ID)
 }
 

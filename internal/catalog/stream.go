@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 
+	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 )
@@ -122,20 +123,13 @@ func (t *Table) StartStream(viewType, label string, at kv.TS) {
 	}
 }
 
-// The throughput of a partition in units per second ("Best practices for designing and using partition keys effectively").
-const (
-	partitionRead  = 3000
-	partitionWrite = 1000
-)
-
 // partitions is in how many partitions AWS divides a new table for its throughput, provisioned or warm.
-func (t *Table) partitions() int64 {
+func (t *Table) partitions() int {
 	read, write := t.Throughput.Read, t.Throughput.Write
 	if t.Warm != nil {
 		read, write = max(read, t.Warm.Read), max(write, t.Warm.Write)
 	}
-	const unit = partitionRead * partitionWrite
-	return max(1, (min(read, 1<<40)*partitionWrite+min(write, 1<<40)*partitionRead+unit-1)/unit)
+	return capacity.Partitions(float64(read), float64(write), 0)
 }
 
 // EndStream closes all shards of the table's stream. It may be called in Catalog.Change alone.

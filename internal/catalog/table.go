@@ -12,6 +12,7 @@ import (
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/metering"
 )
 
 // Namespace is what table names are unique in.
@@ -98,6 +99,9 @@ type Index struct {
 	// State is empty for an index that is ACTIVE, Creating while it is filled, Deleting while it is cleared. Writes keep the
 	// first two.
 	State string `json:",omitempty"`
+	// Splits are the bounds of partitions that heat has made.
+	Splits   []uint32  `json:",omitempty"`
+	Insights *Insights `json:",omitempty"`
 
 	projected map[string]struct{} // attributes held; nil for all
 }
@@ -152,15 +156,20 @@ type Table struct {
 	DeletionProtection bool   `json:",omitempty"`
 	SSEKey             string `json:",omitempty"` // ARN of the KMS key; empty for the key owned by the service
 	Stream             *Stream
-	LastShard          uint32  `json:",omitempty"` // the last number given to a shard of a stream
-	TTL                *TTL    `json:",omitempty"`
-	Tags               []Tag   `json:",omitempty"`
-	Policy             *Policy `json:",omitempty"`
+	LastShard          uint32    `json:",omitempty"` // the last number given to a shard of a stream
+	TTL                *TTL      `json:",omitempty"`
+	Tags               []Tag     `json:",omitempty"`
+	Policy             *Policy   `json:",omitempty"`
+	Splits             []uint32  `json:",omitempty"` // the bounds of partitions that heat has made
+	Insights           *Insights `json:",omitempty"`
 
 	// The status is ACTIVE but for the time until a change takes effect; all in milliseconds since 1970.
 	CreatingUntil int64 `json:",omitempty"`
 	UpdatingUntil int64 `json:",omitempty"`
 	DeletingUntil int64 `json:",omitempty"` // once deletion was asked for
+
+	// Meter counts and throttles requests; published tables have it.
+	Meter *metering.Meter `json:"-"`
 
 	use      *sync.RWMutex
 	replaced *atomic.Bool

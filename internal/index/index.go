@@ -26,6 +26,7 @@ type Change struct {
 	Key   []byte
 	Old   attribute.Item // the entry before; nil if there was none
 	New   attribute.Item // the entry after; nil if it is removed
+	Units float64        // what it costs, in write units
 }
 
 // AppendKey appends the key of the item's entry in the index; ok is false if it has none: it lacks a key attribute, or, older
@@ -54,9 +55,9 @@ func Entry(x *catalog.Index, it attribute.Item) attribute.Item {
 	return it.Project(func(name []byte) bool { return x.Holds(string(name)) })
 }
 
-// Plan appends what replacing old by new (nil for no item) changes in the table's indexes, and adds the write capacity
-// units that it costs: one write for each entry put, removed or changed in place.
-func Plan(dst []Change, t *catalog.Table, old, new attribute.Item, units *capacity.Consumed) []Change {
+// Plan appends what replacing old by new (nil for no item) changes in the table's indexes: one write for each entry put,
+// removed or changed in place.
+func Plan(dst []Change, t *catalog.Table, old, new attribute.Item) []Change {
 	for _, x := range t.Indexes {
 		if x.State == catalog.Deleting {
 			continue
@@ -67,8 +68,7 @@ func Plan(dst []Change, t *catalog.Table, old, new attribute.Item, units *capaci
 		case had && has && bytes.Equal(oldKey, newKey):
 			before, after := Entry(x, old), Entry(x, new)
 			if !bytes.Equal(before, after) {
-				dst = append(dst, Change{x, newKey, before, after})
-				units.AddIndex(x.Name, x.Global, capacity.Write(before.Size(), after.Size()))
+				dst = append(dst, Change{x, newKey, before, after, capacity.Write(before.Size(), after.Size())})
 			}
 			continue
 		case !had && !has:
@@ -76,13 +76,11 @@ func Plan(dst []Change, t *catalog.Table, old, new attribute.Item, units *capaci
 		}
 		if had {
 			e := Entry(x, old)
-			dst = append(dst, Change{Index: x, Key: oldKey, Old: e})
-			units.AddIndex(x.Name, x.Global, capacity.Write(e.Size(), 0))
+			dst = append(dst, Change{Index: x, Key: oldKey, Old: e, Units: capacity.Write(e.Size(), 0)})
 		}
 		if has {
 			e := Entry(x, new)
-			dst = append(dst, Change{Index: x, Key: newKey, New: e})
-			units.AddIndex(x.Name, x.Global, capacity.Write(0, e.Size()))
+			dst = append(dst, Change{Index: x, Key: newKey, New: e, Units: capacity.Write(0, e.Size())})
 		}
 	}
 	return dst

@@ -127,11 +127,18 @@ func (s *Service) runBatched(ctx context.Context, r kv.Reader, st *statement, m 
 		}
 		return st.returned(res), res.Units, nil
 	}
-	item, err := table.Read(r, st.table, m.Key)
+	storage, now := st.table.AppendItemKey(nil, m.Key), s.Now()
+	use := itemRead(storage, m.Key)
+	if err := st.table.Meter.Admit(use, now); err != nil {
+		return nil, capacity.Consumed{}, clientError(err)
+	}
+	raw, err := r.Get(storage)
 	if err != nil {
 		return nil, capacity.Consumed{}, clientError(err)
 	}
+	item := attribute.Item(raw)
 	units := capacity.Consumed{Table: capacity.Read(item.Size(), consistent)}
+	st.table.Meter.Charge(use, units.Table, now)
 	if project := st.project(); project != nil && item != nil {
 		item = project(item)
 	}
@@ -148,6 +155,8 @@ func batchError(err error) (*api.BatchStatementError, error) {
 		awserr.ConditionalCheckFailed: api.BatchStatementErrorCodeEnumConditionalcheckfailed,
 		awserr.DuplicateItem:          api.BatchStatementErrorCodeEnumDuplicateitem,
 		awserr.ResourceNotFound:       api.BatchStatementErrorCodeEnumResourcenotfound,
+		awserr.ThroughputExceededCode: api.BatchStatementErrorCodeEnumProvisionedthroughputexceeded,
+		awserr.Throttling:             api.BatchStatementErrorCodeEnumThrottlingerror,
 		awserr.TransactionConflict:    api.BatchStatementErrorCodeEnumTransactionconflict,
 		awserr.Validation:             api.BatchStatementErrorCodeEnumValidationerror,
 	}

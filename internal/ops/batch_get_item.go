@@ -88,23 +88,33 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 		UnprocessedKeys: smithy.Map[api.KeysAndAttributes]{},
 	}
 	var used ledger
-	size := 0
+	var refused error
+	size, read, now := 0, 0, s.Now()
 	for i := range gets {
 		g := &gets[i]
+		rest := *g.in // what stays to be read
+		rest.Keys = nil
 		found := make([]attribute.Item, 0, len(g.in.Keys))
 		for k, storage := range g.storage {
+			use := itemRead(storage, g.in.Keys[k])
+			if err := g.table.Meter.Admit(use, now); err != nil {
+				rest.Keys = append(rest.Keys, g.in.Keys[k])
+				refused = err
+				continue
+			}
 			raw, err := r.Get(storage)
 			if err != nil {
 				return nil, clientError(err)
 			}
 			item := attribute.Item(raw)
 			if size += item.Size(); size > maxBatchResponse {
-				rest := *g.in
-				rest.Keys = g.in.Keys[k:]
-				out.UnprocessedKeys.Put(g.given, rest)
+				rest.Keys = append(rest.Keys, g.in.Keys[k:]...)
 				break
 			}
-			used.add(g.table.Name, &capacity.Consumed{Table: capacity.Read(item.Size(), g.consistent)}, 1)
+			read++
+			units := capacity.Consumed{Table: capacity.Read(item.Size(), g.consistent)}
+			g.table.Meter.Charge(use, units.Table, now)
+			used.add(g.table.Name, &units, 1)
 			if item == nil {
 				continue
 			}
@@ -114,6 +124,12 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 			found = append(found, item)
 		}
 		out.Responses.Put(g.given, found)
+		if rest.Keys != nil {
+			out.UnprocessedKeys.Put(g.given, rest)
+		}
+	}
+	if refused != nil && read == 0 {
+		return nil, clientError(refused)
 	}
 	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, plainUnits)
 	return out, nil

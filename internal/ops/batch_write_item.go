@@ -3,11 +3,13 @@ package ops
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
 )
@@ -88,20 +90,52 @@ func (s *Service) batchWriteItem(ctx context.Context, call *smithy.Call, in *api
 	return out, err
 }
 
-// writeBatch writes all mutations at once. If that meets a transaction, each is written alone, and those that still meet it
-// stay unprocessed.
+// writeBatch writes all mutations at once that there is capacity for. If that meets a transaction, each is written alone. Those
+// that are throttled or still meet a transaction stay unprocessed; if none is written, that is the error.
 func (s *Service) writeBatch(ctx context.Context, muts []table.Mutation) (results []table.Result, unprocessed []bool, err error) {
-	unprocessed = make([]bool, len(muts))
-	results, err = s.Tables.Write(ctx, muts, table.WriteOpt{})
-	if !errors.Is(firstError(err), table.ErrConflict) {
-		return results, unprocessed, err
+	results, unprocessed = make([]table.Result, len(muts)), make([]bool, len(muts))
+	left := make([]int, len(muts)) // the mutations to be written
+	for i := range left {
+		left[i] = i
 	}
-	for i, m := range muts {
-		results[i], err = s.Tables.WriteOne(ctx, m, table.WriteOpt{})
-		unprocessed[i] = errors.Is(err, table.ErrConflict)
-		if err != nil && !unprocessed[i] {
+	var refused error
+	for alone := false; len(left) > 0; {
+		batch := make([]table.Mutation, 0, len(left))
+		for _, i := range left {
+			batch = append(batch, muts[i])
+			if alone {
+				break
+			}
+		}
+		done, err := s.Tables.Write(ctx, batch, table.WriteOpt{})
+		var failed *table.FailedError
+		var full *metering.ThrottledError
+		switch first := firstError(err); {
+		case err == nil:
+			for n, i := range left[:len(batch)] {
+				results[i] = done[n]
+			}
+			left = left[len(batch):]
+		case !errors.As(err, &failed):
+			return nil, nil, err
+		case errors.Is(first, table.ErrConflict) && !alone:
+			alone = true
+		case errors.Is(first, table.ErrConflict) || errors.As(first, &full):
+			var rest []int
+			for n, i := range left {
+				if n < len(batch) && failed.Errors[n] != nil {
+					unprocessed[i], refused = true, failed.Errors[n]
+				} else {
+					rest = append(rest, i)
+				}
+			}
+			left = rest
+		default:
 			return nil, nil, err
 		}
+	}
+	if errors.As(refused, new(*metering.ThrottledError)) && !slices.Contains(unprocessed, false) {
+		return nil, nil, refused
 	}
 	return results, unprocessed, nil
 }

@@ -76,13 +76,12 @@ func (s *Service) executeSelect(ctx context.Context, call *smithy.Call, st *stat
 		q := r.page
 		q.Range, q.Limit, q.Start = ranges[i], left, start
 		start = nil
-		p, err := s.Tables.ReadPage(ctx, q)
+		p, consumed, err := s.readPage(ctx, call, r, q)
 		if err != nil {
-			return nil, clientError(err)
+			return nil, err
 		}
-		call.OnRelease(p)
 		out.Items = append(out.Items, p.Items...)
-		units.Add(r.units(p), 1)
+		units.Add(consumed, 1)
 		left -= p.Scanned
 		bytes += p.Bytes
 		if p.Last != nil {
@@ -95,6 +94,7 @@ func (s *Service) executeSelect(ctx context.Context, call *smithy.Call, st *stat
 			break
 		}
 	}
+	call.Items = len(out.Items)
 	out.ConsumedCapacity = consumedCapacity(in.ReturnConsumedCapacity, r.table.Name, &units, plainUnits)
 	return out, nil
 }
@@ -141,6 +141,7 @@ func (s *Service) selection(call *smithy.Call, st *statement, consistent bool) (
 		return nil, nil, err
 	}
 	if ranges == nil {
+		r.scan = true
 		ranges = []kv.Range{table.SegmentRange(t, id, 0, 1)}
 	}
 	return r, ranges, nil

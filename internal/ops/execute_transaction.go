@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/partiql"
@@ -66,23 +67,18 @@ func (s *Service) transactSelect(ctx context.Context, call *smithy.Call, in *api
 		}
 		seen[storage] = true
 	}
-	snap, err := s.Tables.KV.Snapshot(ctx)
-	if err != nil {
-		return nil, clientError(err)
-	}
-	call.OnRelease(snap)
 	out := &api.ExecuteTransactionOutput{Responses: make([]api.ItemResponse, len(all))}
 	var used ledger
-	for i, st := range all {
-		item, err := table.Read(snap, st.table, muts[i].Key)
-		if err != nil {
-			return nil, clientError(err)
-		}
-		used.add(st.table.Name, &capacity.Consumed{Table: capacity.TransactionalRead(item.Size())}, 1)
-		if project := st.project(); project != nil && item != nil {
+	err := s.readItems(ctx, call, muts, func(i int, item attribute.Item, units *capacity.Consumed) error {
+		used.add(all[i].table.Name, units, 1)
+		if project := all[i].project(); project != nil && item != nil {
 			item = project(item)
 		}
 		out.Responses[i].Item = item
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, transactReads)
 	return out, nil
@@ -127,6 +123,9 @@ func (s *Service) transactExecute(ctx context.Context, call *smithy.Call, in *ap
 			results[i].Units.Table = capacity.Read(muts[i].Key.Size(), true)
 		}
 		used.add(muts[i].Table.Name, &results[i].Units, 2)
+	}
+	if replayed {
+		s.chargeReplay(muts, results)
 	}
 	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, kind)
 	return out, nil

@@ -4,9 +4,9 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/smithy"
-	"github.com/statordb/stator/internal/table"
 )
 
 func (s *Service) getItem(ctx context.Context, call *smithy.Call, in *api.GetItemInput) (*api.GetItemOutput, error) {
@@ -33,18 +33,26 @@ func (s *Service) getItem(ctx context.Context, call *smithy.Call, in *api.GetIte
 	if err := checkKey(t, in.Key); err != nil {
 		return nil, err
 	}
+	var room [256]byte
+	storage := t.AppendItemKey(room[:0], in.Key)
+	use, now := itemRead(storage, in.Key), s.Now()
+	if err := t.Meter.Admit(use, now); err != nil {
+		return nil, clientError(err)
+	}
 	r, err := s.Tables.KV.Latest(ctx)
 	if err != nil {
 		return nil, clientError(err)
 	}
 	call.OnRelease(r)
-	item, err := table.Read(r, t, in.Key)
+	raw, err := r.Get(storage)
 	if err != nil {
 		return nil, clientError(err)
 	}
+	item := attribute.Item(raw)
+	units := capacity.Consumed{Table: capacity.Read(item.Size(), in.ConsistentRead.Value)}
+	t.Meter.Charge(use, units.Table, now)
 	out := &api.GetItemOutput{Item: item}
 	if in.ReturnConsumedCapacity.Set {
-		units := capacity.Consumed{Table: capacity.Read(item.Size(), in.ConsistentRead.Value)}
 		out.ConsumedCapacity = consumedCapacity(in.ReturnConsumedCapacity, t.Name, &units, plainUnits)
 	}
 	if item != nil && e != nil && e.projector != nil {

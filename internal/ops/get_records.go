@@ -13,7 +13,7 @@ import (
 	"github.com/statordb/stator/internal/stream"
 )
 
-func (s *Service) getRecords(ctx context.Context, _ *smithy.Call, in *api.GetRecordsInput) (*api.GetRecordsOutput, error) {
+func (s *Service) getRecords(ctx context.Context, call *smithy.Call, in *api.GetRecordsInput) (*api.GetRecordsOutput, error) {
 	if err := checkStreamLimit(in.Limit, stream.MaxRecords); err != nil {
 		return nil, err
 	}
@@ -41,8 +41,13 @@ func (s *Service) getRecords(ctx context.Context, _ *smithy.Call, in *api.GetRec
 	if err != nil {
 		return nil, clientError(err)
 	}
+	if t := s.Tables.Catalog.Get(r.Namespace, r.Table); t != nil && t.ID == r.TableID {
+		uses(call, t)
+	}
+	call.Items, call.Bytes = len(p.Entries), 0
 	out := &api.GetRecordsOutput{Records: make([]api.Record, len(p.Entries))}
 	for i := range p.Entries {
+		call.Bytes += p.Entries[i].Size()
 		out.Records[i] = renderRecord(r, &p.Entries[i])
 	}
 	if !p.End {

@@ -21,7 +21,7 @@ func (s *Service) Missing() []string {
 
 // Operations returns every operation that Stator has, sorted by name.
 func (s *Service) Operations() []smithy.Handler {
-	return []smithy.Handler{
+	list := []smithy.Handler{
 		smithy.Bind(api.BatchExecuteStatement, s.batchExecuteStatement),
 		smithy.Bind(api.BatchGetItem, s.batchGetItem),
 		smithy.Bind(api.BatchWriteItem, s.batchWriteItem),
@@ -56,4 +56,8 @@ func (s *Service) Operations() []smithy.Handler {
 		smithy.Bind(api.UpdateTable, s.updateTable),
 		smithy.Bind(api.UpdateTimeToLive, s.updateTimeToLive),
 	}
+	for i := range list {
+		list[i] = s.metered(list[i])
+	}
+	return list
 }

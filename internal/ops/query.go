@@ -101,21 +101,44 @@ func (s *Service) query(ctx context.Context, call *smithy.Call, in *api.QueryInp
 
 // page reads a page and makes of it what Query and Scan answer alike.
 func (s *Service) page(ctx context.Context, call *smithy.Call, r *reading, q table.PageQuery, consumed smithy.Opt[string]) (*api.QueryOutput, error) {
-	p, err := s.Tables.ReadPage(ctx, q)
+	p, units, err := s.readPage(ctx, call, r, q)
 	if err != nil {
-		return nil, clientError(err)
+		return nil, err
 	}
-	call.OnRelease(p)
+	call.Items = p.Count
 	out := &api.QueryOutput{
 		Count:            smithy.Some(int64(p.Count)),
 		ScannedCount:     smithy.Some(int64(p.Scanned)),
 		LastEvaluatedKey: p.Last,
-		ConsumedCapacity: consumedCapacity(consumed, r.table.Name, r.units(p), plainUnits),
+		ConsumedCapacity: consumedCapacity(consumed, r.table.Name, units, plainUnits),
 	}
 	if !q.CountOnly {
 		out.Items = items(p)
 	}
 	return out, nil
+}
+
+// readPage reads a page if there is capacity for it, and counts what it consumed.
+func (s *Service) readPage(ctx context.Context, call *smithy.Call, r *reading, q table.PageQuery) (*table.Page, *capacity.Consumed, error) {
+	first := q.Start
+	if first == nil {
+		first = q.Range.Start
+	}
+	use := r.use(first)
+	if err := r.table.Meter.Admit(use, s.Now()); err != nil {
+		return nil, nil, clientError(err)
+	}
+	p, err := s.Tables.ReadPage(ctx, q)
+	if err != nil {
+		return nil, nil, clientError(err)
+	}
+	call.OnRelease(p)
+	if !r.scan {
+		use.Key = p.First
+	}
+	units := r.units(p)
+	s.charge(r, use, units)
+	return p, units, nil
 }
 
 // items returns a page's items, which an answer has even if there are none.
@@ -166,6 +189,7 @@ type reading struct {
 	table      *catalog.Table
 	index      *catalog.Index
 	consistent bool
+	scan       bool // it is for no partition key in particular
 	page       table.PageQuery
 }
 

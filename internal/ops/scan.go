@@ -56,6 +56,7 @@ func (s *Service) scan(ctx context.Context, call *smithy.Call, in *api.ScanInput
 	if r.index != nil {
 		indexID = r.index.ID
 	}
+	r.scan = true
 	q := r.page
 	q.Range = table.SegmentRange(r.table, indexID, in.Segment.Value, in.TotalSegments.Or(1))
 	q.Limit = int(in.Limit.Value)

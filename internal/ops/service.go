@@ -17,6 +17,7 @@ import (
 	"github.com/statordb/stator/internal/expr"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
 )
@@ -24,6 +25,8 @@ import (
 // Options configure a Service.
 type Options struct {
 	Tables *table.Store
+	// Meters are the tables' Meters.
+	Meters *metering.Registry
 	// Now is the clock.
 	Now func() time.Time
 	// TransientStatus is how long tables stay in CREATING, UPDATING and DELETING.
@@ -81,6 +84,7 @@ func (s *Service) table(call *smithy.Call, given string) (*catalog.Table, error)
 	if t == nil || !t.Serves(s.Now()) {
 		return nil, awserr.NotFound()
 	}
+	uses(call, t)
 	return t, nil
 }
 
@@ -183,9 +187,12 @@ func checkIndexKeys(t *catalog.Table, old, it attribute.Item, update bool) error
 // clientError turns the errors of lower packages into what clients see. Others are internal.
 func clientError(err error) error {
 	var known *awserr.Error
+	var full *metering.ThrottledError
 	switch {
 	case err == nil, errors.As(err, &known):
 		return err
+	case errors.As(err, &full):
+		return throttled(full)
 	case errors.Is(err, table.ErrNotFound):
 		return awserr.NotFound()
 	case errors.Is(err, table.ErrConflict):

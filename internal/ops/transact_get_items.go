@@ -5,9 +5,9 @@ import (
 	"errors"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/capacity"
-	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
 )
@@ -24,23 +24,24 @@ func (s *Service) transactGetItems(ctx context.Context, call *smithy.Call, in *a
 			return nil, err
 		}
 	}
-	tables := make([]*catalog.Table, len(all))
+	muts := make([]table.Mutation, len(all))
 	reasons := make([]awserr.Reason, len(all))
 	refused := false
 	seen := make(map[string]struct{}, len(all))
 	for i := range in.TransactItems {
 		g := in.TransactItems[i].Get
-		var err error
-		if tables[i], err = s.table(call, g.TableName.Value); err != nil {
+		t, err := s.table(call, g.TableName.Value)
+		if err != nil {
 			return nil, err
 		}
+		muts[i] = table.Mutation{Table: t, Key: g.Key}
 		var known *awserr.Error
-		if errors.As(checkKey(tables[i], g.Key), &known) {
+		if errors.As(checkKey(t, g.Key), &known) {
 			reasons[i] = awserr.Reason{Code: "ValidationError", Message: known.Message}
 			refused = true
 			continue
 		}
-		storage := string(tables[i].AppendItemKey(nil, g.Key))
+		storage := string(t.AppendItemKey(nil, g.Key))
 		if _, twice := seen[storage]; twice {
 			return nil, awserr.DuplicateTransactItems()
 		}
@@ -49,28 +50,22 @@ func (s *Service) transactGetItems(ctx context.Context, call *smithy.Call, in *a
 	if refused {
 		return nil, canceled(reasons)
 	}
-	// One snapshot is what makes the reads a transaction: it never conflicts with writers.
-	snap, err := s.Tables.KV.Snapshot(ctx)
-	if err != nil {
-		return nil, clientError(err)
-	}
-	call.OnRelease(snap)
 	out := &api.TransactGetItemsOutput{Responses: make([]api.ItemResponse, len(all))}
 	var used ledger
 	size := 0
-	for i, e := range all {
-		item, err := table.Read(snap, tables[i], in.TransactItems[i].Get.Key)
-		if err != nil {
-			return nil, clientError(err)
-		}
+	err := s.readItems(ctx, call, muts, func(i int, item attribute.Item, units *capacity.Consumed) error {
 		if size += item.Size(); size > maxTransactionSize {
-			return nil, transactionTooLarge()
+			return transactionTooLarge()
 		}
-		used.add(tables[i].Name, &capacity.Consumed{Table: capacity.TransactionalRead(item.Size())}, 1)
-		if item != nil && e.projector != nil {
-			item = e.projector.Project(item)
+		used.add(muts[i].Table.Name, units, 1)
+		if item != nil && all[i].projector != nil {
+			item = all[i].projector.Project(item)
 		}
 		out.Responses[i].Item = item
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, transactReads)
 	return out, nil

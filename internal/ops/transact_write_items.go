@@ -121,6 +121,9 @@ func (s *Service) transactWriteItems(ctx context.Context, call *smithy.Call, in 
 		}
 		used.add(muts[i].Table.Name, &results[i].Units, 2)
 	}
+	if replayed {
+		s.chargeReplay(muts, results)
+	}
 	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, kind)
 	out.ItemCollectionMetrics, err = s.batchMetrics(ctx, in.ReturnItemCollectionMetrics, muts)
 	return out, err
@@ -242,27 +245,41 @@ func (s *Service) writeTransaction(ctx context.Context, muts []table.Mutation, o
 		}
 		return results, clientError(err)
 	}
-	reasons := make([]awserr.Reason, len(muts))
-	for i, e := range failed.Errors {
+	return nil, cancel(failed.Errors)
+}
+
+// cancel turns the refusals of a transaction's parts (nil for those that were not refused) into cancellation reasons.
+func cancel(failed []error) error {
+	reasons := make([]awserr.Reason, len(failed))
+	for i, e := range failed {
 		var known *awserr.Error
 		switch {
 		case e == nil:
+			continue
 		case errors.Is(e, table.ErrConflict):
 			reasons[i] = awserr.Reason{Code: "TransactionConflict", Message: "Transaction is ongoing for the item"}
-		case !errors.As(e, &known):
-			return nil, clientError(e)
-		case known.Code == awserr.DuplicateItem:
-			reasons[i] = awserr.Reason{Code: "DuplicateItem", Message: known.Message}
-		case known.Code == awserr.ConditionalCheckFailed:
-			reasons[i] = awserr.Reason{Code: "ConditionalCheckFailed", Message: known.Message}
-			if len(known.Fields) > 0 {
-				reasons[i].Item = known.Fields[len(`"Item":`):]
-			}
-		default:
-			reasons[i] = awserr.Reason{Code: "ValidationError", Message: known.Message}
+			continue
+		case !errors.As(clientError(e), &known) || known.Unwrap() != nil:
+			return clientError(e)
+		}
+		code, ok := reasonCodes[known.Code]
+		if !ok {
+			code = "ValidationError"
+		}
+		reasons[i] = awserr.Reason{Code: code, Message: known.Message}
+		if known.Code == awserr.ConditionalCheckFailed && len(known.Fields) > 0 {
+			reasons[i].Item = known.Fields[len(`"Item":`):]
 		}
 	}
-	return nil, canceled(reasons)
+	return canceled(reasons)
+}
+
+// reasonCodes are how cancellation reasons name exceptions.
+var reasonCodes = map[awserr.Code]string{
+	awserr.DuplicateItem:          "DuplicateItem",
+	awserr.ConditionalCheckFailed: "ConditionalCheckFailed",
+	awserr.ThroughputExceededCode: "ProvisionedThroughputExceeded",
+	awserr.Throttling:             "ThrottlingError",
 }
 
 // errReplayed ends a transaction whose token says that it has already been done.

@@ -45,6 +45,11 @@ type Call struct {
 	// Host is the server's own address, "host:port", as the client named it.
 	Host string
 
+	// Used are what the operation has used, and Items and Bytes what it returned if that is counted, else -1: for those who
+	// measure requests.
+	Used         []any
+	Items, Bytes int
+
 	check   Checker
 	closers []io.Closer
 }
@@ -60,6 +65,8 @@ func (c *Call) Release() {
 		c.closers[i] = nil
 	}
 	c.closers = c.closers[:0]
+	clear(c.Used)
+	c.Used = c.Used[:0]
 }
 
 // Handler is an operation ready to be called: decoded body in, rendered answer appended to dst. Decode is separate from

@@ -11,6 +11,7 @@ import (
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
+	"github.com/statordb/stator/internal/metering"
 )
 
 func TestRecord(t *testing.T) {
@@ -74,7 +75,7 @@ func TestDue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	tables, err := catalog.Open(ctx, store, time.Now)
+	tables, err := catalog.Open(ctx, store, catalog.Options{Now: time.Now, Meters: metering.NewRegistry(time.Now)})
 	if err != nil {
 		t.Fatal(err)
 	}

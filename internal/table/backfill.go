@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
@@ -188,6 +189,10 @@ func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8) (done 
 	if err != nil || len(keys) == 0 {
 		return true, err
 	}
+	if x != nil {
+		// The part of the hashes that is done.
+		t.Meter.Progress(id, int(100*uint64(keyspace.HashOf(keys[len(keys)-1]))/keyspace.HashSpace), s.Now())
+	}
 	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, progress), NoSync: true, Background: true}, func(txn kv.Txn) error {
 		// Everything is read before anything is written: reading one's own writes costs more.
 		items := make([]attribute.Item, len(keys))
@@ -202,7 +207,7 @@ func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8) (done 
 		if x != nil {
 			put = putEntries
 		}
-		if err := put(txn, t, x, keys, items); err != nil {
+		if err := put(txn, t, x, keys, items, s.Now()); err != nil {
 			return err
 		}
 		return txn.Put(progress, keys[len(keys)-1])
@@ -251,7 +256,7 @@ func (s *Store) nextItems(ctx context.Context, t *catalog.Table, progress []byte
 	return keys, it.Close()
 }
 
-func putExpiries(txn kv.Txn, t *catalog.Table, _ *catalog.Index, keys [][]byte, items []attribute.Item) error {
+func putExpiries(txn kv.Txn, t *catalog.Table, _ *catalog.Index, keys [][]byte, items []attribute.Item, _ time.Time) error {
 	for i, it := range items {
 		if err := putExpiry(txn, keys[i], 0, Expiry(t.TTL, it)); err != nil {
 			return err
@@ -260,7 +265,7 @@ func putExpiries(txn kv.Txn, t *catalog.Table, _ *catalog.Index, keys [][]byte, 
 	return nil
 }
 
-func putEntries(txn kv.Txn, t *catalog.Table, x *catalog.Index, keys [][]byte, items []attribute.Item) error {
+func putEntries(txn kv.Txn, t *catalog.Table, x *catalog.Index, keys [][]byte, items []attribute.Item, now time.Time) error {
 	entryKeys := make([][]byte, len(items))
 	for i, it := range items {
 		key, ok := index.AppendKey(nil, t, x, it)
@@ -282,6 +287,7 @@ func putEntries(txn kv.Txn, t *catalog.Table, x *catalog.Index, keys [][]byte, i
 		}
 		entry := index.Entry(x, it)
 		counts.add(x.ID, nil, entry)
+		t.Meter.Built(x.ID, capacity.Write(0, entry.Size()), now)
 		if err := txn.Put(entryKeys[i], entry); err != nil {
 			return err
 		}

@@ -54,6 +54,7 @@ type Page struct {
 	Scanned int            // items read
 	Bytes   int            // their size
 	Fetched []int          // sizes of the items read for FetchItem
+	First   attribute.Item // the first item read, as it is stored there; nil for none
 	Last    attribute.Item // key of the last item read if there may be more; nil at the end
 
 	chunks []*chunk
@@ -145,6 +146,9 @@ func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *Pa
 		item := attribute.Item(p.room(len(raw), &used))
 		copy(item, raw)
 		last = item
+		if p.Scanned == 0 {
+			p.First = item
+		}
 		p.Scanned++
 		p.Bytes += item.Size()
 		if q.FetchItem {

@@ -149,6 +149,7 @@ func (s *Store) deleteExpired(ctx context.Context, muts []Mutation) (deleted int
 			if err != nil {
 				return 0, err
 			}
+			muts[0].Table.Meter.Expired(len(muts), s.Now())
 			return len(muts), nil
 		}
 		var rest []Mutation

@@ -147,14 +147,19 @@ func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, op
 		buf = tables[i].AppendItemKey(buf, m.Key)
 		keys[i] = buf[start:len(buf):len(buf)]
 	}
-	w := writer{muts: muts, tables: tables, keys: keys, results: results, opt: opt}
+	w := writer{muts: muts, tables: tables, keys: keys, results: results, opt: opt, now: s.Now()}
+	if err := w.admit(); err != nil {
+		return err
+	}
 	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, opt.Hint...), Exclusive: opt.Exclusive, Background: opt.Background}, w.run)
 	var locked *kv.LockedError
 	if errors.As(err, &locked) && locked.Hint < len(muts) {
 		failed := make([]error, len(muts))
 		failed[locked.Hint] = ErrConflict
+		tables[locked.Hint].Meter.Conflicted(w.now)
 		return &FailedError{failed}
 	}
+	w.charge(err)
 	return err
 }
 
@@ -168,11 +173,15 @@ type writer struct {
 
 	records uint16 // change records put so far
 	buf     []byte // of the last one
+
+	now     time.Time
+	charges []charge // what is consumed if the transaction commits
+	refused []charge // and if a condition is not met
 }
 
 // run is the transaction; it may run more than once.
 func (w *writer) run(txn kv.Txn) error {
-	w.records = 0
+	w.records, w.charges, w.refused = 0, w.charges[:0], nil
 	if w.opt.First != nil {
 		if err := w.opt.First(txn); err != nil {
 			return err
@@ -190,7 +199,9 @@ func (w *writer) run(txn kv.Txn) error {
 		old := attribute.Item(raw)
 		next := old
 		if m.Check != nil {
-			err = m.Check(old)
+			if err = m.Check(old); err != nil {
+				w.refuse(i, old)
+			}
 		}
 		if err == nil && m.Next != nil {
 			next, err = m.Next(old)
@@ -205,6 +216,11 @@ func (w *writer) run(txn kv.Txn) error {
 		olds[i], news[i] = old, next
 	}
 	if failed != nil {
+		for i := range w.muts {
+			if failed[i] == nil && w.refused != nil {
+				w.refused = append(w.refused, w.use(i, capacity.Write(olds[i].Size(), news[i].Size())))
+			}
+		}
 		return &FailedError{failed}
 	}
 	var counts []tableCounts
@@ -229,6 +245,7 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 		res.Old = old.Clone()
 	}
 	res.Units.Table = capacity.Write(old.Size(), next.Size())
+	w.charges = append(w.charges, w.use(i, res.Units.Table))
 	if bytes.Equal(old, next) {
 		if next != nil && len(old) > 0 && &old[0] == &next[0] {
 			res.New = next.Clone() // a view of what the transaction read
@@ -238,8 +255,11 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 	t, key := w.tables[i], w.keys[i]
 	var plan []index.Change
 	if len(t.Indexes) > 0 {
-		plan = index.Plan(nil, t, old, next, &res.Units)
+		plan = index.Plan(nil, t, old, next)
 		if err := forgetUnfilled(txn, plan); err != nil {
+			return err
+		}
+		if err := w.admitIndexes(i, plan); err != nil {
 			return err
 		}
 	}

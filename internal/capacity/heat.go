@@ -1,0 +1,113 @@
+package capacity
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	heatWindow = int64(10 * time.Second)
+	// hotWindows is how many windows in a row a partition must be hot to be split: five minutes.
+	hotWindows = 30
+	// hotShare is the part of what a partition serves from which on it is hot.
+	hotShare = 0.8
+	// coldShare is the part of the load that must be beside a partition's hottest key to make a split worth it.
+	coldShare = 0.1
+)
+
+// heat follows the load of a partition, to split it where that helps: not if one key has it all.
+type heat struct {
+	window int64 // number of the current window
+	units  [2]float64
+	refuse int64
+	last   [2]float64 // of the window before
+	lastRf int64
+	hot    int // windows in a row that were hot
+
+	sample [64]hashUnits // of the last requests, around n
+	n      int
+}
+
+type hashUnits struct {
+	hash  uint32
+	units float64
+}
+
+func (h *heat) throttled() { h.refuse++ }
+
+// turn begins a new window if it is time.
+func (h *heat) turn(now int64) {
+	w := now / heatWindow
+	if w == h.window {
+		return
+	}
+	seconds := float64(heatWindow) / float64(time.Second)
+	hot := h.refuse > 0
+	for d := range h.units {
+		hot = hot || h.units[d] >= hotShare*seconds*partitionUnits[d]
+	}
+	if hot && w == h.window+1 {
+		h.hot++
+	} else {
+		h.hot = 0
+	}
+	h.last, h.lastRf = h.units, h.refuse
+	if w != h.window+1 {
+		h.last, h.lastRf = [2]float64{}, 0
+	}
+	h.window, h.units, h.refuse = w, [2]float64{}, 0
+}
+
+// add counts a request and says where the partition is to be split; false if it is not.
+func (h *heat) add(d Direction, hash uint32, units float64, now int64) (split uint32, ok bool) {
+	h.turn(now)
+	h.units[d] += units
+	h.sample[h.n%len(h.sample)] = hashUnits{hash, units / partitionUnits[d]}
+	h.n++
+	if h.hot < hotWindows || h.n < len(h.sample) {
+		return 0, false
+	}
+	h.hot = 0
+	return h.middle()
+}
+
+// middle returns the hash that divides the sampled load best; false if one key has nearly all of it.
+func (h *heat) middle() (uint32, bool) {
+	s := slices.Clone(h.sample[:])
+	slices.SortFunc(s, func(a, b hashUnits) int {
+		switch {
+		case a.hash < b.hash:
+			return -1
+		case a.hash > b.hash:
+			return 1
+		}
+		return 0
+	})
+	total := 0.0
+	for _, x := range s {
+		total += x.units
+	}
+	best, at, found := 0.0, uint32(0), false
+	left := 0.0
+	for i := 1; i < len(s); i++ {
+		left += s[i-1].units
+		if s[i].hash == s[i-1].hash {
+			continue
+		}
+		if smaller := min(left, total-left) / total; smaller >= coldShare && smaller > best {
+			best, at, found = smaller, s[i].hash, true
+		}
+	}
+	return at, found
+}
+
+// recent returns the units per second, and the requests refused, in the last whole window or the present one.
+func (h *heat) recent(now int64) (units [2]float64, throttled int64) {
+	h.turn(now)
+	seconds := float64(now%heatWindow) / float64(time.Second)
+	whole := float64(heatWindow) / float64(time.Second)
+	for d := range units {
+		units[d] = (h.last[d] + h.units[d]) / (whole + seconds)
+	}
+	return units, h.lastRf + h.refuse
+}

@@ -1,0 +1,319 @@
+package capacity
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Direction is what a request does with capacity.
+type Direction uint8
+
+// The directions.
+const (
+	Reads Direction = iota
+	Writes
+)
+
+// Limit is what a request was throttled by, a set of bits.
+type Limit uint8
+
+// The limits, as ThrottlingReason names them.
+const (
+	ProvisionedThroughput Limit = 1 << iota
+	KeyRangeThroughput
+	MaxOnDemandThroughput
+	AccountLimit
+)
+
+// What AWS grants. Sources: "DynamoDB burst and adaptive capacity", "Partitions and data distribution in DynamoDB",
+// "DynamoDB on-demand capacity mode", "Quotas in Amazon DynamoDB".
+const (
+	// BurstSeconds is for how many seconds unused capacity is kept.
+	BurstSeconds = 300
+	// InitialOnDemandReads and InitialOnDemandWrites are what a new on-demand table serves, in units per second.
+	InitialOnDemandReads  = 12000
+	InitialOnDemandWrites = 4000
+	// TableMaxOnDemand is the quota of an on-demand table in units per second, for reads and for writes.
+	TableMaxOnDemand = 40000
+
+	partitionBytes = 10 << 30 // of a partition
+	// maxPartitions bounds the partitions of a table.
+	maxPartitions = 1024
+	// peakInterval is how long a peak of on-demand traffic lasts until twice as much is served.
+	peakInterval = 30 * time.Minute
+)
+
+// partitionUnits is what a partition serves per second.
+var partitionUnits = [...]float64{Reads: 3000, Writes: 1000}
+
+// Partitions returns the number of partitions for a throughput in units per second and a size in bytes.
+func Partitions(reads, writes float64, bytes int64) int {
+	byThroughput := math.Ceil(reads/partitionUnits[Reads] + writes/partitionUnits[Writes])
+	bySize := math.Ceil(float64(bytes) / partitionBytes)
+	return int(min(maxPartitions, max(1, byThroughput, bySize)))
+}
+
+// Config says what limits a table or GSI. The zero value is no limit.
+type Config struct {
+	// Mode is what the Rates are.
+	Mode Mode
+	// Rates are in units per second, by Direction; 0 is no limit.
+	Rates [2]float64
+	// Partitions is how many equal parts the hashes of partition keys have at least.
+	Partitions int
+	// Splits are further bounds, which heat has made; sorted.
+	Splits []uint32
+}
+
+// Mode is how capacity is granted.
+type Mode uint8
+
+// The modes.
+const (
+	// Unlimited throttles nothing.
+	Unlimited Mode = iota
+	// Provisioned has Rates with bursts, and partitions.
+	Provisioned
+	// OnDemandMaximum has Rates as an on-demand table's OnDemandThroughput, without bursts and partitions.
+	OnDemandMaximum
+	// OnDemandAWS has partitions that serve what was warm, and twice every earlier peak; Rates as in OnDemandMaximum.
+	OnDemandAWS
+)
+
+// Limiter throttles one table or GSI. Its methods may be called at any time by anybody.
+type Limiter struct {
+	on atomic.Bool // false admits everything
+
+	mu         sync.Mutex
+	cfg        Config
+	rates      [2]bucket
+	account    [2]bucket
+	peaks      [2]peak
+	partitions []partition // sorted by start; the first one's is 0
+}
+
+// partition is a range of hashes of partition keys.
+type partition struct {
+	start   uint32
+	buckets [2]bucket
+	heat    heat
+}
+
+// Configure replaces the limits. What is left of bursts stays. warm are the units per second that an on-demand table serves at
+// least.
+func (l *Limiter) Configure(cfg Config, warm [2]float64, now time.Time) {
+	at := now.UnixNano()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was := l.cfg
+	l.cfg = cfg
+	l.on.Store(cfg.Mode != Unlimited)
+	for d := range l.rates {
+		burst := float64(BurstSeconds)
+		if cfg.Mode != Provisioned {
+			burst = 1
+		}
+		if was.Mode == cfg.Mode && l.rates[d].rate > 0 {
+			l.rates[d].resize(cfg.Rates[d], burst, at)
+		} else {
+			l.rates[d] = newBucket(cfg.Rates[d], burst, at)
+		}
+		if cfg.Mode == OnDemandAWS {
+			if l.account[d].rate == 0 {
+				l.account[d] = newBucket(TableMaxOnDemand, 1, at)
+			}
+			l.peaks[d].base = max(l.peaks[d].base, warm[d])
+		}
+	}
+	if cfg.Mode == OnDemandAWS {
+		l.cfg.Partitions = max(cfg.Partitions, l.granted())
+	}
+	l.divide(at)
+}
+
+// granted is the number of partitions that serve what the peaks allow.
+func (l *Limiter) granted() int {
+	return int(max(math.Ceil(l.peaks[Reads].allowed()/partitionUnits[Reads]), math.Ceil(l.peaks[Writes].allowed()/partitionUnits[Writes])))
+}
+
+// divide makes the partitions that the configuration asks for, and keeps those that are there.
+func (l *Limiter) divide(now int64) {
+	if l.cfg.Mode != Provisioned && l.cfg.Mode != OnDemandAWS {
+		l.partitions = nil
+		return
+	}
+	n := uint64(max(1, l.cfg.Partitions))
+	starts := slices.Clone(l.cfg.Splits)
+	for i := range n {
+		starts = append(starts, uint32(i<<32/n))
+	}
+	for i := range l.partitions {
+		starts = append(starts, l.partitions[i].start) // partitions are never merged
+	}
+	slices.Sort(starts)
+	starts = slices.Compact(starts)
+	parts := make([]partition, len(starts))
+	for i, start := range starts {
+		parts[i] = l.newPartition(start, now)
+		if old := l.find(start); old != nil && old.start == start {
+			parts[i] = *old
+		}
+	}
+	l.partitions = parts
+}
+
+func (l *Limiter) newPartition(start uint32, now int64) partition {
+	p := partition{start: start}
+	for d := range p.buckets {
+		p.buckets[d] = newBucket(partitionUnits[d], 1, now)
+	}
+	return p
+}
+
+// find returns the partition of the hash, or nil if there are none.
+func (l *Limiter) find(hash uint32) *partition {
+	i, exact := slices.BinarySearchFunc(l.partitions, hash, func(p partition, h uint32) int {
+		switch {
+		case p.start < h:
+			return -1
+		case p.start > h:
+			return 1
+		}
+		return 0
+	})
+	if !exact {
+		i--
+	}
+	if i < 0 {
+		return nil
+	}
+	return &l.partitions[i]
+}
+
+// Admit returns the limits that keep a request from being executed now; 0 if it may be. hash is that of its partition key.
+func (l *Limiter) Admit(d Direction, hash uint32, now time.Time) Limit {
+	if !l.on.Load() {
+		return 0
+	}
+	at := now.UnixNano()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var refused Limit
+	if b := &l.rates[d]; b.rate > 0 && !b.open(at) {
+		refused |= ProvisionedThroughput
+		if l.cfg.Mode != Provisioned {
+			refused = MaxOnDemandThroughput
+		}
+	}
+	if b := &l.account[d]; l.cfg.Mode == OnDemandAWS && !b.open(at) {
+		refused |= AccountLimit
+	}
+	if p := l.find(hash); p != nil && !p.buckets[d].open(at) {
+		p.heat.throttled()
+		refused |= KeyRangeThroughput
+	}
+	return refused
+}
+
+// Charge takes what an executed request consumed.
+func (l *Limiter) Charge(d Direction, hash uint32, units float64, now time.Time) {
+	if !l.on.Load() || units == 0 {
+		return
+	}
+	at := now.UnixNano()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rates[d].rate > 0 {
+		l.rates[d].charge(units, at)
+	}
+	if l.cfg.Mode == OnDemandAWS {
+		l.account[d].charge(units, at)
+		if l.peaks[d].add(units, at) {
+			l.cfg.Partitions = max(l.cfg.Partitions, l.granted())
+			l.divide(at)
+		}
+	}
+	p := l.find(hash)
+	if p == nil {
+		return
+	}
+	p.buckets[d].charge(units, at)
+	if split, ok := p.heat.add(d, hash, units, at); ok {
+		l.split(p, split, at)
+	}
+}
+
+// split divides a partition in two that each serve what it did.
+func (l *Limiter) split(p *partition, at uint32, now int64) {
+	if at <= p.start || len(l.partitions) >= maxPartitions {
+		return
+	}
+	i := slices.IndexFunc(l.partitions, func(q partition) bool { return q.start == p.start })
+	l.partitions[i].heat = heat{}
+	l.partitions = slices.Insert(l.partitions, i+1, l.newPartition(at, now))
+	l.cfg.Splits = append(l.cfg.Splits, at)
+	slices.Sort(l.cfg.Splits)
+}
+
+// Splits returns the bounds that heat has made, sorted.
+func (l *Limiter) Splits() []uint32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.cfg.Splits)
+}
+
+// PartitionState is what a partition does now.
+type PartitionState struct {
+	Start uint32 // the first hash
+	// Units are what it serves per second, by Direction, and Throttled how many requests it has refused, in the last seconds.
+	Units     [2]float64
+	Throttled int64
+}
+
+// State returns the partitions, sorted; none if the table has no limits.
+func (l *Limiter) State(now time.Time) []PartitionState {
+	at := now.UnixNano()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]PartitionState, len(l.partitions))
+	for i := range l.partitions {
+		p := &l.partitions[i]
+		out[i] = PartitionState{Start: p.start}
+		out[i].Units, out[i].Throttled = p.heat.recent(at)
+	}
+	return out
+}
+
+// peak follows the traffic of an on-demand table, which serves twice its earlier peak.
+type peak struct {
+	base   float64 // units per second served from the start
+	before float64 // the largest minute of earlier intervals, in units per second
+	now    float64 // the largest minute of this interval
+	since  int64   // when this interval began; nanoseconds since 1970
+	minute int64
+	units  float64 // of the minute
+}
+
+func (p *peak) allowed() float64 { return max(p.base, 2*p.before) }
+
+// add reports whether more is allowed than before.
+func (p *peak) add(units float64, now int64) bool {
+	minute := now / int64(time.Minute)
+	if minute != p.minute {
+		p.now = max(p.now, p.units/60)
+		p.minute, p.units = minute, 0
+	}
+	p.units += units
+	if p.since == 0 {
+		p.since = now
+	}
+	if now-p.since < int64(peakInterval) {
+		return false
+	}
+	old := p.allowed()
+	p.before, p.now, p.since = max(p.before, p.now), 0, now
+	return p.allowed() > old
+}

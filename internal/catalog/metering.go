@@ -1,0 +1,160 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/metering"
+)
+
+// Throttling says what throttles tables.
+type Throttling struct {
+	// Off throttles nothing.
+	Off bool
+	// OnDemandAWS gives on-demand tables AWS's limits; else they have those of their OnDemandThroughput alone.
+	OnDemandAWS bool
+}
+
+func names(list []KeyAttribute) []string {
+	out := make([]string, len(list))
+	for i, a := range list {
+		out[i] = a.Name
+	}
+	return out
+}
+
+// limits returns what limits a table or GSI of the size.
+func (t *Table) limits(th Throttling, p Throughput, o *OnDemand, splits []uint32, bytes int64) capacity.Config {
+	cfg := capacity.Config{Splits: splits}
+	switch {
+	case th.Off:
+	case !t.OnDemandBilling:
+		cfg.Mode = capacity.Provisioned
+		cfg.Rates = [2]float64{capacity.Reads: float64(p.Read), capacity.Writes: float64(p.Write)}
+		cfg.Partitions = capacity.Partitions(float64(p.Read), float64(p.Write), bytes)
+	case th.OnDemandAWS:
+		cfg.Mode = capacity.OnDemandAWS
+		cfg.Rates = o.rates()
+		cfg.Partitions = capacity.Partitions(0, 0, bytes)
+	case o != nil:
+		cfg.Mode = capacity.OnDemandMaximum
+		cfg.Rates = o.rates()
+	}
+	return cfg
+}
+
+// rates are the maxima; 0 for none.
+func (o *OnDemand) rates() [2]float64 {
+	if o == nil {
+		return [2]float64{}
+	}
+	return [2]float64{capacity.Reads: float64(max(0, o.MaxRead)), capacity.Writes: float64(max(0, o.MaxWrite))}
+}
+
+// warm is what an on-demand table or GSI serves at least.
+func warm(w *Warm) [2]float64 {
+	out := [2]float64{capacity.Reads: capacity.InitialOnDemandReads, capacity.Writes: capacity.InitialOnDemandWrites}
+	if w != nil {
+		out[capacity.Reads] = max(out[capacity.Reads], float64(w.Read))
+		out[capacity.Writes] = max(out[capacity.Writes], float64(w.Write))
+	}
+	return out
+}
+
+// metered describes the table to its Meter.
+func (t *Table) metered(th Throttling, stats Stats) *metering.Table {
+	out := &metering.Table{Account: t.Account, Region: t.Region, Name: t.Name}
+	if t.Stream != nil {
+		out.Stream = t.Stream.Label
+	}
+	add := func(r metering.Resource, key *KeySchema, p Throughput, o *OnDemand, w *Warm, splits []uint32, insights string) {
+		r.Limits = t.limits(th, p, o, splits, stats.Bytes(r.ID))
+		r.Warm = warm(w)
+		r.PartitionKey, r.SortKey = names(key.Partition), names(key.Sort)
+		if t.OnDemandBilling {
+			r.OnDemandMax = o.rates()
+		} else {
+			r.Provisioned = [2]float64{capacity.Reads: float64(p.Read), capacity.Writes: float64(p.Write)}
+		}
+		switch insights {
+		case InsightsAllKeys:
+			r.Insights = metering.AllKeys
+		case InsightsThrottledKeys:
+			r.Insights = metering.ThrottledKeys
+		}
+		out.Resources = append(out.Resources, r)
+	}
+	add(metering.Resource{}, &t.Key, t.Throughput, t.OnDemand, t.Warm, t.Splits, t.Insights.mode())
+	for _, x := range t.Indexes {
+		if x.Global {
+			add(metering.Resource{ID: x.ID, Name: x.Name, Global: true}, &x.Key, x.Throughput, x.OnDemand, x.Warm, x.Splits, x.Insights.mode())
+		}
+	}
+	return out
+}
+
+// meter gives the table, which is to be published, its Meter.
+func (c *Catalog) meter(t *Table) error {
+	stats, err := c.Stats(context.Background(), t)
+	if err != nil {
+		return err
+	}
+	t.Meter = c.opt.Meters.Meter(t.ID, t.metered(c.opt.Throttling, stats))
+	return nil
+}
+
+// KeepPartitions stores what heat has divided since the last time, and gives tables that have grown more partitions.
+func (c *Catalog) KeepPartitions(ctx context.Context) error {
+	var failed error
+	for _, t := range c.Tables() {
+		if c.opt.Throttling.Off || t.OnDemandBilling && !c.opt.Throttling.OnDemandAWS || t.Status(c.now()) != Active {
+			continue
+		}
+		stats, err := c.Stats(ctx, t)
+		if err != nil {
+			return err
+		}
+		meter, same := t.Meter, true
+		for _, r := range t.metered(c.opt.Throttling, stats).Resources {
+			same = same && meter.Partitions(r.ID) == r.Limits.Partitions && slices.Equal(meter.Splits(r.ID), r.Limits.Splits)
+		}
+		if same {
+			continue
+		}
+		_, err = c.Change(ctx, t.Namespace, t.Name, func(t *Table) error {
+			t.Splits = meter.Splits(0)
+			for _, x := range t.Indexes {
+				if x.Global {
+					x.Splits = meter.Splits(x.ID)
+				}
+			}
+			return nil
+		})
+		failed = errors.Join(failed, err)
+	}
+	return failed
+}
+
+// Insights says that Contributor Insights counts the keys of a table or GSI.
+type Insights struct {
+	Mode    string // InsightsAllKeys or InsightsThrottledKeys
+	Enabled bool
+	Changed int64  // milliseconds since 1970
+	Rules   string // what the names of its rules end with
+}
+
+// The modes of Insights.
+const (
+	InsightsAllKeys       = "ACCESSED_AND_THROTTLED_KEYS"
+	InsightsThrottledKeys = "THROTTLED_KEYS"
+)
+
+// mode returns the mode; "" if nothing is counted.
+func (i *Insights) mode() string {
+	if i == nil || !i.Enabled {
+		return ""
+	}
+	return i.Mode
+}

@@ -1,0 +1,380 @@
+package metering
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/metric"
+)
+
+// Namespace is that of DynamoDB's metrics.
+const Namespace = "AWS/DynamoDB"
+
+// maxOperations bounds the operations that are told apart.
+const maxOperations = 32
+
+// Quotas are what an account and a table may have provisioned, in units per second ("Quotas in Amazon DynamoDB").
+const (
+	AccountMaxUnits = 80000
+	TableMaxUnits   = 40000
+)
+
+// Registry has all tables' Meters.
+type Registry struct {
+	operations []string
+	now        func() time.Time
+
+	mu     sync.Mutex
+	meters map[uint32]*Meter // by table id
+	users  map[userMinute]*stat
+	told   int64 // the last minute for which accounts' gauges were collected
+}
+
+type userMinute struct {
+	account, region string
+	minute          int64
+}
+
+// NewRegistry returns a Registry that tells these operations apart, by their places in the list.
+func NewRegistry(now func() time.Time, operations ...string) *Registry {
+	if len(operations) > maxOperations {
+		panic("metering: too many operations")
+	}
+	return &Registry{operations: operations, now: now, meters: map[uint32]*Meter{}, users: map[userMinute]*stat{}}
+}
+
+// Meter returns the table's Meter, which now has the description.
+func (r *Registry) Meter(id uint32, t *Table) *Meter {
+	r.mu.Lock()
+	m := r.meters[id]
+	if m == nil {
+		m = &Meter{id: id, registry: r}
+		r.meters[id] = m
+	}
+	r.mu.Unlock()
+	m.configure(t, r.now())
+	return m
+}
+
+// Forget says that the table is no more. What it has counted is still collected.
+func (r *Registry) Forget(id uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m := r.meters[id]; m != nil {
+		m.mu.Lock()
+		m.gone = true
+		m.mu.Unlock()
+	}
+}
+
+// UserError counts a request that its client is to blame for.
+func (r *Registry) UserError(account, region string) {
+	at := userMinute{account, region, r.now().Unix() / 60}
+	r.mu.Lock()
+	s := r.users[at]
+	if s == nil {
+		s = new(stat)
+		r.users[at] = s
+	}
+	r.mu.Unlock()
+	s.add(1)
+}
+
+// Report is which keys a table or GSI had used most in a minute.
+type Report struct {
+	Account, Region, Table, Index string
+	Throttled                     bool // else accessed
+	WholeKey                      bool // else the partition key
+	Time                          time.Time
+	Contributors                  []Contributor
+	Total                         float64
+	Distinct                      float64 // how many keys, at most
+}
+
+// reported is how many contributors a Report has at most.
+const reported = 100
+
+// Collect calls emit for everything counted since the last time, and report for the keys of this minute and those that have
+// ended since.
+func (r *Registry) Collect(emit func(metric.Datum), report func(Report)) {
+	r.mu.Lock()
+	meters := slices.Collect(maps.Values(r.meters))
+	users := maps.Clone(r.users)
+	minute := r.now().Unix() / 60
+	for at := range r.users {
+		if at.minute < minute-1 {
+			delete(r.users, at)
+		}
+	}
+	accounts := r.told != minute
+	r.told = minute
+	r.mu.Unlock()
+	for at, s := range users {
+		if set, ok := s.take(1); ok {
+			emit(metric.Datum{
+				ID:   metric.ID{Account: at.account, Region: at.region, Namespace: Namespace, Name: "UserErrors"},
+				Time: time.Unix(at.minute*60, 0), Unit: "Count", Set: set,
+			})
+		}
+	}
+	for _, m := range meters {
+		if m.collect(minute, emit, report) {
+			r.mu.Lock()
+			delete(r.meters, m.id)
+			r.mu.Unlock()
+		}
+	}
+	if accounts {
+		collectAccounts(meters, minute, emit)
+	}
+}
+
+// collect does it for one table; done says that nothing more will come.
+func (m *Meter) collect(minute int64, emit func(metric.Datum), report func(Report)) (done bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.table.Load()
+	current := m.current.Load()
+	for _, s := range append(m.done, current) {
+		m.collectSlot(s, emit)
+		m.collectKeys(s, report)
+	}
+	// Requests under way may still have an earlier slot.
+	m.done = slices.DeleteFunc(m.done, func(s *slot) bool { return s.minute < minute-1 })
+	if !m.gone && m.told != minute {
+		m.told = minute
+		m.collectGauges(t, minute, emit)
+	}
+	return m.gone && len(m.done) == 0 && current.minute < minute-1
+}
+
+// id returns the ID of a table's metric.
+func (t *Table) id(name string, dimensions ...metric.Dimension) metric.ID {
+	id := metric.ID{Account: t.Account, Region: t.Region, Namespace: Namespace, Name: name}
+	for _, d := range dimensions {
+		if d.Value != "" {
+			id.Dimensions = append(id.Dimensions, d)
+		}
+	}
+	id.Dimensions = append(id.Dimensions, metric.Dimension{Name: "TableName", Value: t.Name})
+	slices.SortFunc(id.Dimensions, func(a, b metric.Dimension) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return id
+}
+
+func index(name string) metric.Dimension {
+	return metric.Dimension{Name: "GlobalSecondaryIndexName", Value: name}
+}
+
+func (m *Meter) collectSlot(s *slot, emit func(metric.Datum)) {
+	t, at := m.table.Load(), time.Unix(s.minute*60, 0)
+	put := func(id metric.ID, unit string, set metric.Set) {
+		emit(metric.Datum{ID: id, Time: at, Unit: unit, Set: set})
+	}
+	count := func(id metric.ID, n int64) {
+		if n > 0 {
+			put(id, "Count", metric.Set{Count: float64(n), Sum: float64(n), Min: 1, Max: 1})
+		}
+	}
+	for _, r := range t.Resources {
+		if int(r.ID) >= len(s.resources) || r.ID != 0 && !r.Global {
+			continue
+		}
+		c := &s.resources[r.ID]
+		for d, name := range directionNames {
+			if set, ok := c.consumed[d].take(2); ok {
+				put(t.id("Consumed"+name+"CapacityUnits", index(r.Name)), "Count", set)
+			}
+			count(t.id(name+"ThrottleEvents", index(r.Name)), c.throttled[d].Swap(0))
+			for bit, reason := range limitNames {
+				count(t.id(name+reason+"ThrottleEvents", index(r.Name)), c.reasons[d][bit].Swap(0))
+			}
+		}
+		if set, ok := c.builtUnits.take(2); ok {
+			put(t.id("OnlineIndexConsumedWriteCapacity", index(r.Name)), "Count", set)
+		}
+		if set, ok := c.progress.take(1); ok {
+			put(t.id("OnlineIndexPercentageProgress", index(r.Name)), "Count", set)
+		}
+	}
+	for name, c := range map[string]*stat{
+		"ConditionalCheckFailedRequests": &s.table.conditionFailed,
+		"TransactionConflict":            &s.table.conflicts,
+		"TimeToLiveDeletedItemCount":     &s.table.expired,
+	} {
+		if set, ok := c.take(1); ok {
+			put(t.id(name), "Count", set)
+		}
+	}
+	for i, name := range m.registry.operations {
+		o := s.ops[i].Load()
+		if o == nil {
+			continue
+		}
+		operation := metric.Dimension{Name: "Operation", Value: name}
+		var label metric.Dimension
+		if name == "GetRecords" {
+			label = metric.Dimension{Name: "StreamLabel", Value: t.Stream}
+		}
+		if set, ok := o.latency.take(); ok {
+			put(t.id("SuccessfulRequestLatency", operation, label), "Milliseconds", set)
+		}
+		for _, c := range []struct {
+			name, unit string
+			stat       *stat
+		}{
+			{"ReturnedItemCount", "Count", &o.items},
+			{"ReturnedBytes", "Bytes", &o.bytes},
+			{"ReturnedRecordsCount", "Count", &o.records},
+			{"ThrottledRequests", "Count", &o.throttled},
+			{"SystemErrors", "Count", &o.fault},
+		} {
+			if set, ok := c.stat.take(1); ok {
+				put(t.id(c.name, operation, label), c.unit, set)
+			}
+		}
+	}
+}
+
+// collectKeys reports the keys of a minute, so far, of the tables and GSIs that have Contributor Insights.
+func (m *Meter) collectKeys(s *slot, report func(Report)) {
+	t := m.table.Load()
+	for _, r := range t.Resources {
+		if r.Insights == NoInsights || int(r.ID) >= len(s.resources) {
+			continue
+		}
+		for what := range s.resources[r.ID].keys {
+			if what == accessed && r.Insights != AllKeys {
+				continue
+			}
+			for by := range s.resources[r.ID].keys[what] {
+				sketch := s.resources[r.ID].keys[what][by].Load()
+				if sketch == nil {
+					continue
+				}
+				out := Report{
+					Account: t.Account, Region: t.Region, Table: t.Name, Index: r.Name,
+					Throttled: what == throttled, WholeKey: by == byItem, Time: time.Unix(s.minute*60, 0),
+				}
+				out.Contributors, out.Total, out.Distinct = sketch.top(reported)
+				report(out)
+			}
+		}
+	}
+}
+
+// collectGauges reports what a table has provisioned.
+func (m *Meter) collectGauges(t *Table, minute int64, emit func(metric.Datum)) {
+	for _, r := range t.Resources {
+		for d, name := range directionNames {
+			for what, units := range map[string]float64{
+				"Provisioned" + name + "CapacityUnits": r.Provisioned[d],
+				"OnDemandMax" + name + "RequestUnits":  r.OnDemandMax[d],
+			} {
+				if units > 0 {
+					emit(metric.Datum{ID: t.id(what, index(r.Name)), Time: time.Unix(minute*60, 0), Unit: "Count", Set: metric.Set{Count: 1, Sum: units, Min: units, Max: units}})
+				}
+			}
+		}
+	}
+}
+
+// collectAccounts reports how much of their quotas accounts have provisioned.
+func collectAccounts(meters []*Meter, minute int64, emit func(metric.Datum)) {
+	type account struct{ account, region string }
+	type use struct{ sum, most [2]float64 }
+	uses := map[account]*use{}
+	for _, m := range meters {
+		if m.gone {
+			continue
+		}
+		t := m.table.Load()
+		a := account{t.Account, t.Region}
+		u := uses[a]
+		if u == nil {
+			u = new(use)
+			uses[a] = u
+		}
+		for d := range directionNames {
+			for _, r := range t.Resources {
+				u.sum[d] += r.Provisioned[d]
+				u.most[d] = max(u.most[d], r.Provisioned[d])
+			}
+		}
+	}
+	for a, u := range uses {
+		put := func(name, unit string, v float64) {
+			emit(metric.Datum{
+				ID:   metric.ID{Account: a.account, Region: a.region, Namespace: Namespace, Name: name},
+				Time: time.Unix(minute*60, 0), Unit: unit, Set: metric.Set{Count: 1, Sum: v, Min: v, Max: v},
+			})
+		}
+		for d, name := range directionNames {
+			put("AccountMax"+name+"s", "Count", AccountMaxUnits)
+			put("AccountMaxTableLevel"+name+"s", "Count", TableMaxUnits)
+			put("AccountProvisioned"+name+"CapacityUtilization", "Percent", 100*u.sum[d]/AccountMaxUnits)
+			put("MaxProvisionedTable"+name+"CapacityUtilization", "Percent", 100*u.most[d]/TableMaxUnits)
+		}
+	}
+}
+
+// Hot is what a table or GSI does now.
+type Hot struct {
+	Index               string
+	Partitions          []capacity.PartitionState
+	Accessed, Throttled []Contributor // partition keys, in units and in requests, of this minute and the one before
+}
+
+// hotKeys is how many keys Hot names.
+const hotKeys = 10
+
+// Hot returns what the table and its GSIs do now.
+func (m *Meter) Hot(now time.Time) []Hot {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	slots := []*slot{m.current.Load()}
+	for _, s := range m.done {
+		if s.minute >= now.Unix()/60-1 {
+			slots = append(slots, s)
+		}
+	}
+	var out []Hot
+	for _, r := range m.table.Load().Resources {
+		if r.ID != 0 && !r.Global {
+			continue
+		}
+		h := Hot{Index: r.Name, Partitions: m.limiter(r.ID).State(now)}
+		h.Accessed = topOf(slots, r.ID, accessed)
+		h.Throttled = topOf(slots, r.ID, throttled)
+		out = append(out, h)
+	}
+	return out
+}
+
+func topOf(slots []*slot, id uint8, what int) []Contributor {
+	counts := map[string]float64{}
+	for _, s := range slots {
+		if int(id) >= len(s.resources) {
+			continue
+		}
+		if sketch := s.resources[id].keys[what][byPartition].Load(); sketch != nil {
+			top, _, _ := sketch.top(sketchSize)
+			for _, c := range top {
+				counts[c.Key] += c.Count
+			}
+		}
+	}
+	var out []Contributor
+	for key, n := range counts {
+		out = append(out, Contributor{key, n})
+	}
+	slices.SortFunc(out, byCount)
+	return out[:min(hotKeys, len(out))]
+}

@@ -1,0 +1,116 @@
+package metering
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/statordb/stator/internal/attribute"
+)
+
+// sketchSize bounds what a sketch knows: the keys that have more than 1/sketchSize of the load are in it.
+const sketchSize = 256
+
+// Contributor is a key and what it contributes.
+type Contributor struct {
+	Key   string // the values of the key's attributes as JSON, e.g. {"pk":{"S":"a"}}
+	Count float64
+}
+
+// sketch finds the most frequent of many keys in bounded memory (the Space-Saving algorithm): a new key takes the place of the
+// rarest one and its count, so counts are too high by at most the total divided by sketchSize.
+type sketch struct {
+	mu       sync.Mutex
+	entries  []entry
+	index    map[uint64]int // by hash
+	total    float64
+	distinct float64 // at most so many keys
+}
+
+type entry struct {
+	hash  uint64
+	count float64
+	key   string
+}
+
+// add counts a key. label is called for its text if it is new.
+func (s *sketch) add(hash uint64, count float64, label func() string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.total += count
+	if i, ok := s.index[hash]; ok {
+		s.entries[i].count += count
+		return
+	}
+	s.distinct++
+	if s.index == nil {
+		s.index = make(map[uint64]int, sketchSize)
+	}
+	if len(s.entries) < sketchSize {
+		s.index[hash] = len(s.entries)
+		s.entries = append(s.entries, entry{hash, count, label()})
+		return
+	}
+	rarest := 0
+	for i := range s.entries {
+		if s.entries[i].count < s.entries[rarest].count {
+			rarest = i
+		}
+	}
+	e := &s.entries[rarest]
+	delete(s.index, e.hash)
+	s.index[hash] = rarest
+	*e = entry{hash, e.count + count, label()}
+}
+
+// top returns the n most frequent keys, the sum of all, and how many there are at most.
+func (s *sketch) top(n int) (out []Contributor, total, distinct float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.entries {
+		out = append(out, Contributor{e.key, e.count})
+	}
+	slices.SortFunc(out, byCount)
+	return out[:min(n, len(out))], s.total, s.distinct
+}
+
+// byCount sorts the most frequent first.
+func byCount(a, b Contributor) int {
+	switch {
+	case a.Count > b.Count:
+		return -1
+	case a.Count < b.Count:
+		return 1
+	}
+	return strings.Compare(a.Key, b.Key)
+}
+
+// countBy counts a use by the attributes that the names say, of which there are those of the partition key at least.
+func (m *Meter) countBy(at *atomic.Pointer[sketch], partition, sort []string, u Use, units float64) {
+	var room [256]byte
+	raw := room[:0]
+	for _, names := range [...][]string{partition, sort} {
+		for _, name := range names {
+			raw = append(append(raw, u.Key.Get(name)...), 0)
+		}
+	}
+	s := at.Load()
+	if s == nil {
+		at.CompareAndSwap(nil, new(sketch))
+		s = at.Load()
+	}
+	s.add(xxhash.Sum64(raw), units, func() string {
+		var fields []attribute.Field
+		for _, names := range [...][]string{partition, sort} {
+			for _, name := range names {
+				if v := u.Key.Get(name); v != nil {
+					fields = append(fields, attribute.Field{Name: name, Value: v})
+				}
+			}
+		}
+		return string(attribute.NewItem(fields...).AppendJSON(nil))
+	})
+}

@@ -1,0 +1,36 @@
+package metering
+
+import "github.com/statordb/stator/internal/capacity"
+
+// ThrottledError says why a request was throttled.
+type ThrottledError struct {
+	Account, Region, Table string
+
+	Index       string // the GSI; "" for the table
+	Direction   capacity.Direction
+	Limits      capacity.Limit
+	Provisioned bool // the table or GSI has provisioned throughput
+}
+
+// Error implements error.
+func (e *ThrottledError) Error() string { return "metering: throttled" }
+
+var (
+	directionNames = [...]string{capacity.Reads: "Read", capacity.Writes: "Write"}
+	limitNames     = [...]string{"ProvisionedThroughput", "KeyRangeThroughput", "MaxOnDemandThroughput", "AccountLimit"}
+)
+
+// Reasons returns the reasons as ThrottlingReason has them ("ThrottlingReason").
+func (e *ThrottledError) Reasons() []string {
+	of := "Table"
+	if e.Index != "" {
+		of = "Index"
+	}
+	var out []string
+	for bit, name := range limitNames {
+		if e.Limits&(1<<bit) != 0 {
+			out = append(out, of+directionNames[e.Direction]+name+"Exceeded")
+		}
+	}
+	return out
+}

@@ -1,0 +1,164 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/metering"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/wirejson"
+)
+
+// MeteredOperations are the operations whose requests are counted for each table.
+var MeteredOperations = []string{
+	"BatchExecuteStatement", "BatchGetItem", "BatchWriteItem", "DeleteItem", "ExecuteStatement", "ExecuteTransaction", "GetItem",
+	"GetRecords", "PutItem", "Query", "Scan", "TransactGetItems", "TransactWriteItems", "UpdateItem",
+}
+
+// metered makes the operation one whose requests are counted.
+func (s *Service) metered(h smithy.Handler) smithy.Handler {
+	_, name, _ := strings.Cut(h.Target, ".")
+	operation := slices.Index(MeteredOperations, name)
+	run := h.Run
+	h.Run = func(ctx context.Context, call *smithy.Call, in any, dst []byte) ([]byte, error) {
+		call.Items, call.Bytes = -1, -1
+		began := time.Now()
+		out, err := run(ctx, call, in, dst)
+		s.count(call, operation, time.Since(began), err)
+		return out, err
+	}
+	return h
+}
+
+// count counts a request that was executed.
+func (s *Service) count(call *smithy.Call, operation int, took time.Duration, err error) {
+	o := metering.Outcome{Operation: operation, Took: took, Items: call.Items, Bytes: call.Bytes, Failed: err != nil}
+	if err != nil {
+		var known *awserr.Error
+		switch {
+		case !errors.As(err, &known) || known.Status() >= 500:
+			o.Fault = true
+		case known.Throttled():
+			o.Throttled = true
+		case known.Code != awserr.ConditionalCheckFailed:
+			ns := s.namespace(call)
+			s.Meters.UserError(ns.Account, ns.Region)
+		}
+	}
+	if operation < 0 || len(call.Used) == 0 {
+		return
+	}
+	now := s.Now()
+	for _, m := range call.Used {
+		m.(*metering.Meter).Finished(o, now)
+	}
+}
+
+// uses notes that a request is for the table.
+func uses(call *smithy.Call, t *catalog.Table) {
+	for _, m := range call.Used {
+		if m == t.Meter {
+			return
+		}
+	}
+	call.Used = append(call.Used, t.Meter)
+}
+
+// itemRead is the use of capacity by a read of the item stored at the key.
+func itemRead(storage []byte, key attribute.Item) metering.Use {
+	return metering.Use{Direction: capacity.Reads, Partition: keyspace.HashOf(storage), Key: key}
+}
+
+// use is the use of capacity by a page that begins with the storage key.
+func (r *reading) use(first []byte) metering.Use {
+	u := metering.Use{Direction: capacity.Reads, Partition: keyspace.HashOf(first), Many: true}
+	if r.index != nil && r.index.Global {
+		u.Index = r.index.ID
+	}
+	return u
+}
+
+// charge counts what reading the page consumed.
+func (s *Service) charge(r *reading, u metering.Use, consumed *capacity.Consumed) {
+	now := s.Now()
+	if r.index == nil || !r.index.Global {
+		r.table.Meter.Charge(u, consumed.Total(), now)
+		return
+	}
+	r.table.Meter.Charge(u, consumed.Indexes[0].Units, now)
+}
+
+// readItems reads the items with the mutations' keys as one transaction, if all tables have capacity for it, and calls found for
+// each in their order.
+func (s *Service) readItems(ctx context.Context, call *smithy.Call, muts []table.Mutation, found func(i int, item attribute.Item, units *capacity.Consumed) error) error {
+	now := s.Now()
+	storage, uses := make([][]byte, len(muts)), make([]metering.Use, len(muts))
+	failed, refused := make([]error, len(muts)), false
+	for i, m := range muts {
+		storage[i] = m.Table.AppendItemKey(nil, m.Key)
+		uses[i] = itemRead(storage[i], m.Key)
+		failed[i] = m.Table.Meter.Admit(uses[i], now)
+		refused = refused || failed[i] != nil
+	}
+	if refused {
+		return cancel(failed)
+	}
+	// One snapshot is what makes the reads a transaction: it never conflicts with writers.
+	snap, err := s.Tables.KV.Snapshot(ctx)
+	if err != nil {
+		return clientError(err)
+	}
+	call.OnRelease(snap)
+	for i, m := range muts {
+		raw, err := snap.Get(storage[i])
+		if err != nil {
+			return clientError(err)
+		}
+		item := attribute.Item(raw)
+		units := capacity.Consumed{Table: capacity.TransactionalRead(item.Size())}
+		m.Table.Meter.Charge(uses[i], units.Table, now)
+		if err := found(i, item, &units); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chargeReplay counts what a transaction consumes that had been done before: reads of what it would have written.
+func (s *Service) chargeReplay(muts []table.Mutation, results []table.Result) {
+	for i, m := range muts {
+		m.Table.Meter.Charge(itemRead(m.Table.AppendItemKey(nil, m.Key), m.Key), 2*results[i].Units.Table, s.Now())
+	}
+}
+
+// throttled turns a refusal into the exception that AWS answers: one for provisioned tables, another for on-demand ones
+// ("Troubleshooting throttling in Amazon DynamoDB").
+func throttled(e *metering.ThrottledError) *awserr.Error {
+	resource := catalog.ARN(catalog.Namespace{Account: e.Account, Region: e.Region}, e.Table)
+	if e.Index != "" {
+		resource += "/index/" + e.Index
+	}
+	fields := []byte(`[`)
+	for i, reason := range e.Reasons() {
+		if i > 0 {
+			fields = append(fields, ',')
+		}
+		fields = append(fields, `{"reason":`+strconv.Quote(reason)+`,"resource":`...)
+		fields = append(wirejson.AppendString(fields, resource), '}')
+	}
+	fields = append(fields, ']')
+	if e.Provisioned {
+		return awserr.ThroughputExceeded(e.Index != "", fields)
+	}
+	return awserr.Throttled(e.Limits&capacity.MaxOnDemandThroughput != 0, e.Index != "" && e.Direction == capacity.Writes, fields)
+}

@@ -1,0 +1,112 @@
+package table
+
+import (
+	"errors"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/index"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/metering"
+)
+
+// charge is what a mutation consumes of a table or GSI.
+type charge struct {
+	meter *metering.Meter
+	use   metering.Use
+	units float64
+}
+
+// use is what mutation i consumes of its table.
+func (w *writer) use(i int, units float64) charge {
+	return charge{w.tables[i].Meter, metering.Use{Direction: capacity.Writes, Partition: keyspace.HashOf(w.keys[i]), Key: w.muts[i].Key}, units}
+}
+
+// admit fails if a table has no capacity left for a mutation, with an error for each that is throttled.
+func (w *writer) admit() error {
+	if w.opt.Background {
+		return nil
+	}
+	var failed []error
+	for i := range w.muts {
+		c := w.use(i, 0)
+		if err := c.meter.Admit(c.use, w.now); err != nil {
+			if failed == nil {
+				failed = make([]error, len(w.muts))
+			}
+			failed[i] = err
+		}
+	}
+	if failed != nil {
+		return &FailedError{failed}
+	}
+	return nil
+}
+
+// admitIndexes fails if a GSI has no capacity left for what mutation i changes in it, and counts what the changes consume. The
+// last charge is the mutation's own.
+func (w *writer) admitIndexes(i int, plan []index.Change) error {
+	units, own := &w.results[i].Units, len(w.charges)-1
+	for _, c := range plan {
+		units.AddIndex(c.Index.Name, c.Index.Global, c.Units)
+		if w.opt.Background {
+			continue
+		}
+		if !c.Index.Global { // an LSI has its table's capacity
+			w.charges[own].units += c.Units
+			continue
+		}
+		use := metering.Use{Index: c.Index.ID, Direction: capacity.Writes, Partition: keyspace.HashOf(c.Key), Key: entryOf(c)}
+		if err := w.tables[i].Meter.Admit(use, w.now); err != nil {
+			failed := make([]error, len(w.muts))
+			failed[i] = err
+			return &FailedError{failed}
+		}
+		w.charges = append(w.charges, charge{w.tables[i].Meter, use, c.Units})
+	}
+	return nil
+}
+
+func entryOf(c index.Change) attribute.Item {
+	if c.New != nil {
+		return c.New
+	}
+	return c.Old
+}
+
+// refuse counts a mutation whose condition is not met: it consumes what it would have ("Working with items and attributes").
+func (w *writer) refuse(i int, old attribute.Item) {
+	if w.opt.Background {
+		return
+	}
+	size := old.Size()
+	if m := &w.muts[i]; m.Next != nil {
+		if next, err := m.Next(old); err == nil {
+			size = max(size, next.Size())
+		}
+	}
+	w.refused = append(w.refused, w.use(i, capacity.Write(size, 0)))
+	w.tables[i].Meter.Conditioned(w.now)
+}
+
+// charge pays for a write that ended with err. A transaction costs twice as much.
+func (w *writer) charge(err error) {
+	if w.opt.Background {
+		return
+	}
+	list := w.charges
+	if err != nil {
+		var failed *FailedError
+		if !errors.As(err, &failed) {
+			return
+		}
+		list = w.refused
+	}
+	factor := 1.0
+	if w.opt.Exclusive {
+		factor = 2
+	}
+	for i := range list {
+		list[i].meter.Charge(list[i].use, factor*list[i].units, w.now)
+	}
+}
