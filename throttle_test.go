@@ -44,7 +44,9 @@ const exceeded = "ProvisionedThroughputExceededException"
 // reasons are the ThrottlingReasons of an error.
 func (d *db) reasons(e *apiError) (out []string) {
 	d.t.Helper()
-	var body struct{ ThrottlingReasons []struct{ Reason, Resource string } }
+	var body struct {
+		ThrottlingReasons []struct{ Reason, Resource string }
+	}
 	if err := json.Unmarshal(e.body, &body); err != nil {
 		d.t.Fatal(err)
 	}

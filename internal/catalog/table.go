@@ -146,7 +146,8 @@ type Table struct {
 	Indexes    []*Index `json:",omitempty"`
 
 	OnDemandBilling    bool
-	SwitchedToOnDemand int64 `json:",omitempty"` // milliseconds since 1970
+	SwitchedToOnDemand int64   `json:",omitempty"` // milliseconds since 1970
+	Switches           []int64 `json:",omitempty"` // to on-demand mode in the last day; milliseconds since 1970
 	Throughput         Throughput
 	OnDemand           *OnDemand `json:",omitempty"`
 	Warm               *Warm     `json:",omitempty"`

@@ -51,6 +51,9 @@ func (s *Service) createTable(ctx context.Context, call *smithy.Call, in *api.Cr
 	if err := newBilling(t, in); err != nil {
 		return nil, err
 	}
+	if err := s.checkQuotas(nil, t); err != nil {
+		return nil, err
+	}
 	if err := s.setStream(t, in.StreamSpecification); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"time"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/catalog"
@@ -28,7 +29,8 @@ func (s *Service) describe(ctx context.Context, t *catalog.Table) (*api.TableDes
 	if err != nil {
 		return nil, clientError(err)
 	}
-	status := t.Status(s.Now())
+	now := s.Now()
+	status := t.Status(now)
 	d := &api.TableDescription{
 		TableName:                 smithy.Some(t.Name),
 		TableArn:                  smithy.Some(t.ARN()),
@@ -36,7 +38,7 @@ func (s *Service) describe(ctx context.Context, t *catalog.Table) (*api.TableDes
 		TableStatus:               smithy.Some(status),
 		CreationDateTime:          seconds(t.Created),
 		KeySchema:                 describeKey(&t.Key),
-		ProvisionedThroughput:     describeThroughput(&t.Throughput),
+		ProvisionedThroughput:     describeThroughput(&t.Throughput, now),
 		TableSizeBytes:            smithy.Some(stats.Bytes(0)),
 		ItemCount:                 smithy.Some(stats.Items(0)),
 		DeletionProtectionEnabled: smithy.Some(t.DeletionProtection),
@@ -76,12 +78,12 @@ func (s *Service) describe(ctx context.Context, t *catalog.Table) (*api.TableDes
 		d.LatestStreamArn = smithy.Some(t.ARN() + "/stream/" + t.Stream.Label)
 	}
 	for _, x := range t.Indexes {
-		describeIndex(d, t, x, stats, status)
+		describeIndex(d, t, x, stats, status, now)
 	}
 	return d, nil
 }
 
-func describeIndex(d *api.TableDescription, t *catalog.Table, x *catalog.Index, stats catalog.Stats, status string) {
+func describeIndex(d *api.TableDescription, t *catalog.Table, x *catalog.Index, stats catalog.Stats, status string, now time.Time) {
 	var backfilling smithy.Opt[bool]
 	if x.State != "" {
 		status = x.State
@@ -99,7 +101,7 @@ func describeIndex(d *api.TableDescription, t *catalog.Table, x *catalog.Index, 
 	warm := warmThroughput(x.Warm, t.OnDemandBilling, &x.Throughput)
 	d.GlobalSecondaryIndexes = append(d.GlobalSecondaryIndexes, api.GlobalSecondaryIndexDescription{
 		IndexName: smithy.Some(x.Name), KeySchema: describeKey(&x.Key), Projection: projection, IndexArn: arn,
-		IndexStatus: smithy.Some(status), Backfilling: backfilling, ProvisionedThroughput: describeThroughput(&x.Throughput),
+		IndexStatus: smithy.Some(status), Backfilling: backfilling, ProvisionedThroughput: describeThroughput(&x.Throughput, now),
 		IndexSizeBytes: smithy.Some(stats.Bytes(x.ID)), ItemCount: smithy.Some(stats.Items(x.ID)),
 		OnDemandThroughput: describeOnDemand(x.OnDemand),
 		WarmThroughput: &api.GlobalSecondaryIndexWarmThroughputDescription{
@@ -119,10 +121,14 @@ func describeKey(k *catalog.KeySchema) []api.KeySchemaElement {
 	return out
 }
 
-func describeThroughput(t *catalog.Throughput) *api.ProvisionedThroughputDescription {
+func describeThroughput(t *catalog.Throughput, now time.Time) *api.ProvisionedThroughputDescription {
+	decreases := t.DecreasesToday
+	if dayOf(now.UnixMilli()) != dayOf(t.LastDecrease) {
+		decreases = 0
+	}
 	return &api.ProvisionedThroughputDescription{
 		ReadCapacityUnits: smithy.Some(t.Read), WriteCapacityUnits: smithy.Some(t.Write),
-		NumberOfDecreasesToday: smithy.Some(t.DecreasesToday),
+		NumberOfDecreasesToday: smithy.Some(decreases),
 		LastIncreaseDateTime:   seconds(t.LastIncrease), LastDecreaseDateTime: seconds(t.LastDecrease),
 	}
 }

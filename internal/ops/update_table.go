@@ -24,10 +24,14 @@ func (s *Service) updateTable(ctx context.Context, call *smithy.Call, in *api.Up
 		if err := s.checkIdle(t); err != nil {
 			return err
 		}
-		if err := changeBilling(t, in, now.UnixMilli()); err != nil {
+		before := s.Tables.Catalog.Get(ns, name)
+		if err := s.changeBilling(t, in, now.UnixMilli()); err != nil {
 			return err
 		}
-		if err := changeIndexes(t, in, now.UnixMilli()); err != nil {
+		if err := s.changeIndexes(t, in, now.UnixMilli()); err != nil {
+			return err
+		}
+		if err := s.checkQuotas(before, t); err != nil {
 			return err
 		}
 		if err := s.changeStream(t, in.StreamSpecification); err != nil {
@@ -100,7 +104,7 @@ func checkUpdate(in *api.UpdateTableInput) error {
 }
 
 // changeBilling changes billing mode and throughput.
-func changeBilling(t *catalog.Table, in *api.UpdateTableInput, now int64) error {
+func (s *Service) changeBilling(t *catalog.Table, in *api.UpdateTableInput, now int64) error {
 	p := in.ProvisionedThroughput
 	onDemand := t.OnDemandBilling
 	if in.BillingMode.Set {
@@ -113,10 +117,8 @@ func changeBilling(t *catalog.Table, in *api.UpdateTableInput, now int64) error 
 	case !onDemand && switched && p == nil:
 		return awserr.ThroughputRequired()
 	case onDemand && switched:
-		t.OnDemandBilling, t.SwitchedToOnDemand = true, now
-		t.Throughput = catalog.Throughput{}
-		for _, x := range t.Indexes {
-			x.Throughput = catalog.Throughput{}
+		if err := s.switchToOnDemand(t, now); err != nil {
+			return err
 		}
 	case p != nil:
 		t.OnDemandBilling = false
@@ -124,7 +126,10 @@ func changeBilling(t *catalog.Table, in *api.UpdateTableInput, now int64) error 
 		if next.Read == t.Throughput.Read && next.Write == t.Throughput.Write && in.GlobalSecondaryIndexUpdates == nil {
 			return awserr.ThroughputUnchanged(next.Read, next.Write)
 		}
-		if err := changeThroughput(&t.Throughput, next, now); err != nil {
+		if err := checkThroughput(next); err != nil {
+			return err
+		}
+		if err := s.changeThroughput(&t.Throughput, next, now); err != nil {
 			return err
 		}
 	}
@@ -137,33 +142,13 @@ func changeBilling(t *catalog.Table, in *api.UpdateTableInput, now int64) error 
 	return nil
 }
 
-// changeThroughput replaces a throughput and keeps its history.
-func changeThroughput(t *catalog.Throughput, next catalog.Throughput, now int64) error {
-	if err := checkThroughput(next); err != nil {
-		return err
-	}
-	if next.Read > t.Read || next.Write > t.Write {
-		t.LastIncrease = now
-	}
-	if next.Read < t.Read || next.Write < t.Write {
-		const day = 24 * 3600 * 1000
-		if now/day != t.LastDecrease/day {
-			t.DecreasesToday = 0
-		}
-		t.LastDecrease = now
-		t.DecreasesToday++
-	}
-	t.Read, t.Write = next.Read, next.Write
-	return nil
-}
-
 // onlineIndexLimit is for a second index that is to be created or deleted on a live table ("Managing global secondary indexes").
 func onlineIndexLimit() error {
 	return awserr.New(awserr.LimitExceeded, "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table")
 }
 
 // changeIndexes creates, deletes and changes GSIs.
-func changeIndexes(t *catalog.Table, in *api.UpdateTableInput, now int64) error {
+func (s *Service) changeIndexes(t *catalog.Table, in *api.UpdateTableInput, now int64) error {
 	for _, u := range in.GlobalSecondaryIndexUpdates {
 		var err error
 		switch {
@@ -172,7 +157,7 @@ func changeIndexes(t *catalog.Table, in *api.UpdateTableInput, now int64) error 
 		case u.Delete != nil:
 			err = deleteIndex(t, u.Delete.IndexName.Value)
 		default:
-			err = changeIndex(t, u.Update, now)
+			err = s.changeIndex(t, u.Update, now)
 		}
 		if err != nil {
 			return err
@@ -250,7 +235,7 @@ func globalIndexNotFound(name string) error {
 }
 
 // changeIndex changes the throughput of a GSI.
-func changeIndex(t *catalog.Table, u *api.UpdateGlobalSecondaryIndexAction, now int64) error {
+func (s *Service) changeIndex(t *catalog.Table, u *api.UpdateGlobalSecondaryIndexAction, now int64) error {
 	name := u.IndexName.Value
 	x := t.Index(name)
 	if x == nil || !x.Global {
@@ -268,7 +253,10 @@ func changeIndex(t *catalog.Table, u *api.UpdateGlobalSecondaryIndexAction, now 
 			return awserr.ValidationError(fmt.Sprintf("The provisioned throughput for the index %s will not change. The requested value equals the current value. Current ReadCapacityUnits provisioned for the index: %d. Requested ReadCapacityUnits: %d. Current WriteCapacityUnits provisioned for the index: %d. Requested WriteCapacityUnits: %d. Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits.",
 				name, next.Read, next.Read, next.Write, next.Write))
 		}
-		if err := changeThroughput(&x.Throughput, next, now); err != nil {
+		if err := checkThroughput(next); err != nil {
+			return err
+		}
+		if err := s.changeThroughput(&x.Throughput, next, now); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,121 @@
+package ops
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/metering"
+)
+
+// Rules for changes of throughput ("Quotas in Amazon DynamoDB", "Considerations when switching capacity modes in DynamoDB").
+const (
+	// freeDecreases is how often in a day (UTC) throughput may be decreased at any time; later ones wait decreaseInterval after
+	// the last.
+	freeDecreases    = 4
+	decreaseInterval = time.Hour
+	// modeSwitches is how often in switchWindow a table may be switched to on-demand mode.
+	modeSwitches = 4
+	switchWindow = 24 * time.Hour
+)
+
+func dayOf(ms int64) int64 { return ms / (24 * time.Hour).Milliseconds() }
+
+// limitTime is a time as AWS's sentences have it.
+func limitTime(ms int64) string {
+	return time.UnixMilli(ms).UTC().Format("Monday, January 2, 2006 3:04:05 PM UTC")
+}
+
+func subscriberLimit(format string, args ...any) error {
+	return awserr.New(awserr.LimitExceeded, "Subscriber limit exceeded: "+fmt.Sprintf(format, args...))
+}
+
+// changeThroughput replaces a throughput and keeps its history.
+func (s *Service) changeThroughput(t *catalog.Throughput, next catalog.Throughput, now int64) error {
+	if next.Read > t.Read || next.Write > t.Write {
+		t.LastIncrease = now
+	}
+	if next.Read < t.Read || next.Write < t.Write {
+		if dayOf(now) != dayOf(t.LastDecrease) {
+			t.DecreasesToday = 0
+		}
+		free := t.LastDecrease + decreaseInterval.Milliseconds()
+		if !s.NoChangeLimits && t.DecreasesToday >= freeDecreases && now < free {
+			return subscriberLimit("Provisioned throughput decreases are limited within a given UTC day. After the first %d decreases, each subsequent decrease in the same UTC day can be performed at most once every %d seconds. Number of decreases today: %d. Last decrease at %s. Next decrease can be made at %s",
+				freeDecreases, int(decreaseInterval.Seconds()), t.DecreasesToday, limitTime(t.LastDecrease), limitTime(free))
+		}
+		t.LastDecrease = now
+		t.DecreasesToday++
+	}
+	t.Read, t.Write = next.Read, next.Write
+	return nil
+}
+
+// switchToOnDemand changes the billing mode.
+func (s *Service) switchToOnDemand(t *catalog.Table, now int64) error {
+	since := now - switchWindow.Milliseconds()
+	t.Switches = slices.DeleteFunc(t.Switches, func(at int64) bool { return at <= since })
+	if !s.NoChangeLimits && len(t.Switches) >= modeSwitches {
+		return subscriberLimit("Update to PayPerRequest mode are limited to %d times in 1 day(s). Last update at %s. Next update can be made at %s",
+			modeSwitches, limitTime(t.SwitchedToOnDemand), limitTime(t.Switches[0]+switchWindow.Milliseconds()))
+	}
+	t.OnDemandBilling, t.SwitchedToOnDemand, t.Switches = true, now, append(t.Switches, now)
+	t.Throughput = catalog.Throughput{}
+	for _, x := range t.Indexes {
+		x.Throughput = catalog.Throughput{}
+	}
+	return nil
+}
+
+// checkQuotas fails if the table, which is to be made or changed from before (nil for none), has more throughput than a table
+// and an account may have. What is decreased may still be too much.
+func (s *Service) checkQuotas(before, t *catalog.Table) error {
+	if s.NoChangeLimits || t.OnDemandBilling {
+		return nil
+	}
+	read, write := sum(t)
+	var had [2]int64
+	if before != nil {
+		had[0], had[1] = sum(before)
+	}
+	account := [2]int64{}
+	for _, other := range s.Tables.Catalog.Tables() {
+		if other.Namespace == t.Namespace && other.Name != t.Name && other.DeletingUntil == 0 {
+			r, w := sum(other)
+			account[0], account[1] = account[0]+r, account[1]+w
+		}
+	}
+	for i, units := range [2]int64{read, write} {
+		name := [2]string{"ReadCapacityUnits", "WriteCapacityUnits"}[i]
+		most := max(0, slices.Max(provisionedUnits(t, i)))
+		switch {
+		case units <= had[i]:
+		case most > metering.TableMaxUnits:
+			return subscriberLimit("Provisioned throughput exceeds the maximum of %d %s for each table. Requested: %d", metering.TableMaxUnits, name, most)
+		case account[i]+units > metering.AccountMaxUnits:
+			return subscriberLimit("Provisioned throughput exceeds the maximum of %d %s for all tables of the account. Requested: %d, used by other tables: %d", metering.AccountMaxUnits, name, units, account[i])
+		}
+	}
+	return nil
+}
+
+// provisionedUnits are those of the table and each GSI: for reads (0) or writes (1).
+func provisionedUnits(t *catalog.Table, direction int) []int64 {
+	out := []int64{[2]int64{t.Throughput.Read, t.Throughput.Write}[direction]}
+	for _, x := range t.Indexes {
+		out = append(out, [2]int64{x.Throughput.Read, x.Throughput.Write}[direction])
+	}
+	return out
+}
+
+func sum(t *catalog.Table) (read, write int64) {
+	for _, n := range provisionedUnits(t, 0) {
+		read += n
+	}
+	for _, n := range provisionedUnits(t, 1) {
+		write += n
+	}
+	return read, write
+}
