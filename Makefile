@@ -111,8 +111,10 @@ fuzz-save: ## Keep the small inputs that fuzzing found in testdata, where `make 
 	done
 
 generate: $(BUILD)/python/ok ## Write internal/api from botocore's model, and docs/compatibility.md's operation list.
-	$(BUILD)/python/bin/python -c "import botocore,gzip,pathlib; [pathlib.Path('$(BUILD)/'+s+'.json').write_bytes(gzip.decompress((pathlib.Path(botocore.__file__).parent/('data/'+s+'/2012-08-10/service-2.json.gz')).read_bytes())) for s in ('dynamodb','dynamodbstreams')]"
+	$(BUILD)/python/bin/python -c "import botocore,gzip,pathlib; [pathlib.Path('$(BUILD)/'+s.replace('-','')+'.json').write_bytes(gzip.decompress((pathlib.Path(botocore.__file__).parent/('data/'+s+'/'+v+'/service-2.json.gz')).read_bytes())) for s,v in (('dynamodb','2012-08-10'),('dynamodbstreams','2012-08-10'),('cloudwatch','2010-08-01'),('application-autoscaling','2016-02-06'))]"
 	go run ./internal/api/gen -out internal/api $(BUILD)/dynamodb.json $(BUILD)/dynamodbstreams.json
+	go run ./internal/api/gen -out internal/cloudwatch/api -schema -only DeleteAlarms,DescribeAlarmHistory,DescribeAlarms,DescribeAlarmsForMetric,DescribeInsightRules,DisableAlarmActions,EnableAlarmActions,GetInsightRuleReport,GetMetricData,GetMetricStatistics,ListMetrics,ListTagsForResource,PutMetricAlarm,PutMetricData,SetAlarmState,TagResource,UntagResource $(BUILD)/cloudwatch.json
+	go run ./internal/api/gen -out internal/autoscaling/api $(BUILD)/applicationautoscaling.json
 	go run ./internal/compatibility -out docs/compatibility.md
 
 clean: ## Remove what was built.

@@ -103,11 +103,14 @@ func (e *Error) Status() int {
 // Throttled reports whether it says that a request may be sent again later.
 func (e *Error) Throttled() bool { return e.Code == ThroughputExceededCode || e.Code == Throttling }
 
-// AppendJSON appends the answer's body.
-func (e *Error) AppendJSON(dst []byte) []byte {
+// AppendJSON appends the body of DynamoDB's answer.
+func (e *Error) AppendJSON(dst []byte) []byte { return e.AppendJSONOf(namespaceDynamoDB, dst) }
+
+// AppendJSONOf appends the answer's body for an API whose shapes are in the namespace, e.g. "com.amazonaws.dynamodb.v20120810#".
+func (e *Error) AppendJSONOf(namespace string, dst []byte) []byte {
 	w := codes[e.Code]
-	if w.namespace == "" {
-		w.namespace = namespaceDynamoDB
+	if w.namespace == "" || namespace != namespaceDynamoDB {
+		w.namespace = namespace
 	}
 	if w.field == "" {
 		w.field = "message"

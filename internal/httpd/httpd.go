@@ -18,6 +18,7 @@ import (
 
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/wirejson"
 )
@@ -43,6 +44,8 @@ const (
 // Options configure a Server.
 type Options struct {
 	Operations []smithy.Handler
+	// Services are the APIs of those operations that are not DynamoDB's.
+	Services []*protocol.Service
 	// Missing are the targets of operations that clients know and this server does not have.
 	Missing []string
 	Auth    *auth.Authenticator
@@ -59,6 +62,7 @@ type Server struct {
 	opt        Options
 	operations map[string]*smithy.Handler
 	missing    map[string]bool
+	services   map[string]*protocol.Service // by name
 	http       *fasthttp.Server
 	calls      sync.Pool
 	load       load
@@ -69,9 +73,12 @@ type Server struct {
 
 // New returns a Server.
 func New(opt Options) *Server {
-	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, load: load{limits: opt.Limits.orDefaults()}}
+	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}}
 	for i := range opt.Operations {
 		s.operations[opt.Operations[i].Target] = &opt.Operations[i]
+	}
+	for _, service := range opt.Services {
+		s.services[service.Name] = service
 	}
 	for _, target := range opt.Missing {
 		s.missing[target] = true
@@ -215,12 +222,17 @@ func (s *Server) post(c *fasthttp.RequestCtx) {
 	if !ok {
 		w = &work{}
 	}
-	out, err := s.run(c, &w.call, w.out[:0])
-	if err != nil {
-		s.fail(c, s.clientError(c, err), 0)
+	target := wirejson.View(c.Request.Header.Peek("X-Amz-Target"))
+	if op := s.operations[target]; op != nil && op.Service == "" {
+		out, err := s.run(c, op, nil, &w.call, w.out[:0])
+		if err != nil {
+			s.fail(c, s.clientError(target, err), 0)
+		} else {
+			s.answer(c, out, 200)
+			w.out = out
+		}
 	} else {
-		s.answer(c, out, 200)
-		w.out = out
+		s.serve(c, target, w)
 	}
 	w.call.Release()
 	if cap(w.call.Reader.Arena) <= maxKept && cap(w.out) <= maxKept {
@@ -239,24 +251,21 @@ type work struct {
 const maxKept = 4 << 20
 
 // run finds, decodes, authenticates and executes a request, in this order, as AWS does.
-func (s *Server) run(c *fasthttp.RequestCtx, call *smithy.Call, dst []byte) (out []byte, err error) {
+func (s *Server) run(c *fasthttp.RequestCtx, op *smithy.Handler, codec protocol.Codec, call *smithy.Call, dst []byte) (out []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = awserr.Internal(errors.New("panic: " + panicText(p)))
 		}
 	}()
-	target := wirejson.View(c.Request.Header.Peek("X-Amz-Target"))
-	op := s.operations[target]
-	if op == nil {
-		message := ""
-		if _, name, _ := strings.Cut(target, "."); s.missing[target] {
-			message = name + " is not supported by this endpoint"
-		}
-		return nil, awserr.New(awserr.UnknownOperation, message)
-	}
 	body, err := requestBody(c)
 	if err != nil {
 		return nil, err
+	}
+	if codec != nil {
+		var bad *awserr.Error
+		if body, bad = codec.Request(body); bad != nil {
+			return nil, bad
+		}
 	}
 	in, decodeErr := op.Decode(call, body)
 	if decodeErr != nil && decodeErr.Message == "" {
@@ -278,6 +287,82 @@ func (s *Server) run(c *fasthttp.RequestCtx, call *smithy.Call, dst []byte) (out
 	call.Caller = smithy.Caller{Account: id.Account, Region: id.Region}
 	call.Host = wirejson.View(c.Host())
 	return op.Run(s.ctx, call, in, dst)
+}
+
+// unknown is the error for a target that no operation has.
+func (s *Server) unknown(target string) *awserr.Error {
+	message := ""
+	if _, name, _ := strings.Cut(target, "."); s.missing[target] {
+		message = name + " is not supported by this endpoint"
+	}
+	return awserr.New(awserr.UnknownOperation, message)
+}
+
+// serve runs an operation of another API than DynamoDB's.
+func (s *Server) serve(c *fasthttp.RequestCtx, target string, w *work) {
+	target, codec := s.route(c, target)
+	if codec == nil {
+		s.fail(c, s.unknown(target), 0)
+		return
+	}
+	var id [52]byte
+	request := string(requestID(id[:0]))
+	var a protocol.Answer
+	err := error(s.unknown(target))
+	if op := s.operations[target]; op != nil {
+		var out []byte
+		if out, err = s.run(c, op, codec, &w.call, nil); err == nil {
+			a, err = codec.Answer(out, request)
+		}
+	}
+	if err != nil {
+		a = codec.Error(s.clientError(target, err), request)
+	}
+	h := &c.Response.Header
+	c.SetStatusCode(a.Status)
+	h.SetContentType(a.ContentType)
+	h.SetCanonical(headerRequestID, []byte(request))
+	for _, field := range a.Header {
+		h.Set(field[0], field[1])
+	}
+	s.allowOrigin(c)
+	c.Response.SetBody(a.Body)
+}
+
+// route finds out in which protocol a request is, and its target; a nil codec is none that is known.
+func (s *Server) route(c *fasthttp.RequestCtx, target string) (string, protocol.Codec) {
+	if target != "" {
+		name, _, _ := strings.Cut(target, ".")
+		if service := s.services[name]; service != nil {
+			return target, protocol.JSON{Service: service}
+		}
+		return target, nil
+	}
+	if string(c.Request.Header.Peek("smithy-protocol")) == "rpc-v2-cbor" {
+		// /service/NAME/operation/OPERATION
+		parts := strings.Split(string(c.Path()), "/")
+		if len(parts) < 4 || parts[len(parts)-4] != "service" || parts[len(parts)-2] != "operation" {
+			return "", nil
+		}
+		name, operation := parts[len(parts)-3], parts[len(parts)-1]
+		if service := s.services[name]; service != nil && service.Schema != nil {
+			return name + "." + operation, protocol.CBOR{Service: service, Operation: operation}
+		}
+		return name + "." + operation, nil
+	}
+	if strings.HasPrefix(string(c.Request.Header.ContentType()), "application/x-www-form-urlencoded") {
+		body, err := requestBody(c)
+		if err != nil {
+			return "", nil
+		}
+		action, version := protocol.Action(body)
+		for name, service := range s.services {
+			if service.Version != "" && service.Version == version {
+				return name + "." + action, protocol.Query{Service: service, Operation: action}
+			}
+		}
+	}
+	return "", nil
 }
 
 func panicText(p any) string {
@@ -326,13 +411,13 @@ func tooLarge() *awserr.Error {
 }
 
 // clientError makes every error one that clients may see; what is internal is logged here, and only here.
-func (s *Server) clientError(c *fasthttp.RequestCtx, err error) *awserr.Error {
+func (s *Server) clientError(target string, err error) *awserr.Error {
 	var e *awserr.Error
 	if !errors.As(err, &e) {
 		e = awserr.Internal(err)
 	}
 	if cause := e.Unwrap(); cause != nil {
-		s.opt.Logger.Error("request failed", "target", string(c.Request.Header.Peek("X-Amz-Target")), "error", cause.Error())
+		s.opt.Logger.Error("request failed", "target", target, "error", cause.Error())
 	}
 	return e
 }
@@ -355,11 +440,17 @@ func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) {
 	}
 	var sum [10]byte
 	h.SetCanonical(headerCRC32, strconv.AppendUint(sum[:0], uint64(crc32.ChecksumIEEE(body)), 10))
+	s.allowOrigin(c)
+	c.Response.SetBody(body)
+}
+
+// allowOrigin lets a browser's page of another origin see the answer.
+func (s *Server) allowOrigin(c *fasthttp.RequestCtx) {
 	if len(c.Request.Header.Peek("Origin")) > 0 {
+		h := &c.Response.Header
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amz-crc32,x-amzn-errortype")
 	}
-	c.Response.SetBody(body)
 }
 
 // handleError answers what fasthttp could not read.

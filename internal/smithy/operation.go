@@ -73,6 +73,8 @@ func (c *Call) Release() {
 // Run because AWS looks at the signature between the two.
 type Handler struct {
 	Target string // as in X-Amz-Target
+	// Service is the name of the operation's API; empty for DynamoDB's.
+	Service string
 	// Decode reads the body. Its error is a SerializationException.
 	Decode func(call *Call, body []byte) (in any, err *awserr.Error)
 	// Run checks and executes the decoded input and appends the answer to dst.
