@@ -13,6 +13,12 @@
 //	m s | table id (4) | label        a stream that has ended and is still readable
 //	m b | table id (4) | index (1)    how far the items have been put into a new index, or, for 0, into the TTL index
 //	k | account 0 token               a transaction's idempotency token
+//	w m | id (4)                      a metric's description
+//	w p | id (4) | seconds (4) | time (8)   what a metric was in so many seconds from the time on
+//	w a | account 0 region 0 name     an alarm
+//	w h | account 0 region 0 time (8) n (4)   an item of the alarms' history
+//	w r | rule 0 time (8)             the contributors of a minute, of a Contributor Insights rule
+//	a kind | account 0 region 0 name  what Application Auto Scaling has: targets, policies, scheduled actions, activities, tags
 //
 // Key attributes are written so that their bytes sort as DynamoDB sorts them: strings and binaries with 0x00 escaped as
 // 00 FF and closed by 00 01, so that begins_with is a range of prefixes; numbers as attribute.AppendNumberKey does. An LSI
@@ -40,6 +46,8 @@ const (
 	prefixToken  = 'k'
 	prefixChange = 's'
 	prefixExpiry = 'x'
+	prefixWatch  = 'w'
+	prefixScale  = 'a'
 
 	metaTable    = 't'
 	metaTableID  = 'n'
@@ -47,6 +55,12 @@ const (
 	metaDropped  = 'd'
 	metaStream   = 's'
 	metaBackfill = 'b'
+
+	watchMetric  = 'm'
+	watchPoint   = 'p'
+	watchAlarm   = 'a'
+	watchHistory = 'h'
+	watchReport  = 'r'
 )
 
 // HashSpace is the number of hashes of partition keys.
@@ -136,11 +150,7 @@ func TableRecords() []byte { return []byte{prefixMeta, metaTable} }
 
 // TableRecord returns the key of a table's description.
 func TableRecord(account, region, name string) []byte {
-	k := append(TableRecords(), account...)
-	k = append(k, 0)
-	k = append(k, region...)
-	k = append(k, 0)
-	return append(k, name...)
+	return named(TableRecords(), account, region, name)
 }
 
 // LastTableID returns the key of the last table id given out.
@@ -255,4 +265,74 @@ func Backfill(table uint32, index uint8) []byte {
 // Backfills returns the prefix of Backfill's keys of a table.
 func Backfills(table uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefixMeta, metaBackfill}, table)
+}
+
+// Metrics returns the prefix of the descriptions of metrics.
+func Metrics() []byte { return []byte{prefixWatch, watchMetric} }
+
+// Metric returns the key of a metric's description.
+func Metric(id uint32) []byte { return binary.BigEndian.AppendUint32(Metrics(), id) }
+
+// MetricPoints returns the prefix of what a metric was in periods of so many seconds.
+func MetricPoints(id, seconds uint32) []byte {
+	k := binary.BigEndian.AppendUint32([]byte{prefixWatch, watchPoint}, id)
+	return binary.BigEndian.AppendUint32(k, seconds)
+}
+
+// MetricPoint returns the key of what a metric was in a period that began at the time in seconds since 1970.
+func MetricPoint(id, seconds uint32, at int64) []byte {
+	return binary.BigEndian.AppendUint64(MetricPoints(id, seconds), uint64(max(at, 0)))
+}
+
+// Time returns the time with which a key ends.
+func Time(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[len(key)-8:])) }
+
+// named appends an account, a region and a name to a prefix.
+func named(prefix []byte, account, region, name string) []byte {
+	k := append(prefix, account...)
+	k = append(k, 0)
+	k = append(k, region...)
+	k = append(k, 0)
+	return append(k, name...)
+}
+
+// Alarms returns the prefix of all alarms.
+func Alarms() []byte { return []byte{prefixWatch, watchAlarm} }
+
+// Alarm returns the key of an alarm.
+func Alarm(account, region, name string) []byte { return named(Alarms(), account, region, name) }
+
+// AlarmHistory returns the prefix of the history of an account's alarms.
+func AlarmHistory(account, region string) []byte {
+	return named([]byte{prefixWatch, watchHistory}, account, region, "")
+}
+
+// AllAlarmHistory returns the prefix of the history of all alarms.
+func AllAlarmHistory() []byte { return []byte{prefixWatch, watchHistory} }
+
+// AlarmHistoryItem returns the key of the n-th item of a millisecond since 1970.
+func AlarmHistoryItem(account, region string, ms int64, n uint32) []byte {
+	k := binary.BigEndian.AppendUint64(AlarmHistory(account, region), uint64(ms))
+	return binary.BigEndian.AppendUint32(k, n)
+}
+
+// ContributorReports returns the prefix of the minutes of a Contributor Insights rule.
+func ContributorReports(rule string) []byte {
+	return append(append([]byte{prefixWatch, watchReport}, rule...), 0)
+}
+
+// AllContributorReports returns the prefix of those of all rules.
+func AllContributorReports() []byte { return []byte{prefixWatch, watchReport} }
+
+// ContributorReport returns the key of the minute that began at the time in seconds since 1970.
+func ContributorReport(rule string, at int64) []byte {
+	return binary.BigEndian.AppendUint64(ContributorReports(rule), uint64(at))
+}
+
+// ScalingRecords returns the prefix of what Application Auto Scaling has of a kind.
+func ScalingRecords(kind byte) []byte { return []byte{prefixScale, kind} }
+
+// ScalingRecord returns the key of one of them.
+func ScalingRecord(kind byte, account, region, name string) []byte {
+	return named(ScalingRecords(kind), account, region, name)
 }

@@ -227,12 +227,12 @@ func (g *generator) file(name string) []byte {
 		}
 		g.done[n] = s
 		switch {
-		case s.Exception || n == "AttributeValue":
+		case s.Exception || g.isAttributeValue(n):
 		case s.Type == "structure":
 			g.structure(n, s)
 		case s.Type == "list" && g.isGenerated(s.Member.Shape):
 			g.list(n, s)
-		case s.Type == "map" && s.Value.Shape != "AttributeValue":
+		case s.Type == "map" && !g.isAttributeValue(s.Value.Shape):
 			g.mapping(n, s)
 		case s.Type == "list":
 			g.list(n, s)
@@ -322,8 +322,13 @@ func (g *generator) shapeOf(r *ref) string {
 	return r.Shape
 }
 
+// isAttributeValue reports whether the shape is DynamoDB's AttributeValue, which package attribute has.
+func (g *generator) isAttributeValue(name string) bool {
+	return name == "AttributeValue" && strings.HasPrefix(g.java, "com.amazonaws.dynamodb.")
+}
+
 func (g *generator) isGenerated(name string) bool {
-	return g.Shapes[name].Type == "structure" && name != "AttributeValue"
+	return g.Shapes[name].Type == "structure" && !g.isAttributeValue(name)
 }
 
 // goType is the type of a value; optional wraps scalars that may be absent.
@@ -336,7 +341,7 @@ func (g *generator) goType(name string, optional bool) string {
 		return t
 	}
 	switch {
-	case name == "AttributeValue":
+	case g.isAttributeValue(name):
 		return "attribute.Value"
 	case s.Type == "string":
 		return opt("string")
@@ -354,7 +359,7 @@ func (g *generator) goType(name string, optional bool) string {
 		return name
 	case s.Type == "list":
 		return "[]" + g.goType(s.Member.Shape, false)
-	case s.Type == "map" && s.Value.Shape == "AttributeValue":
+	case s.Type == "map" && g.isAttributeValue(s.Value.Shape):
 		return "attribute.Item"
 	case s.Type == "map":
 		return "smithy.Map[" + g.goType(s.Value.Shape, false) + "]"
@@ -479,7 +484,7 @@ func (g *generator) read(dst, name string, optional bool) {
 		}
 	}
 	switch {
-	case name == "AttributeValue":
+	case g.isAttributeValue(name):
 		g.p("%s = attribute.ReadValue(r)", dst)
 	case s.Type == "string":
 		scalar("r.String()")
@@ -497,7 +502,7 @@ func (g *generator) read(dst, name string, optional bool) {
 		g.p("if p := new(%s); p.Read(r) { %s = p }", name, dst)
 	case s.Type == "structure":
 		g.p("%s.Read(r)", dst)
-	case s.Type == "map" && s.Value.Shape == "AttributeValue":
+	case s.Type == "map" && g.isAttributeValue(s.Value.Shape):
 		g.p("%s = attribute.ReadItem(r)", dst)
 	default:
 		g.p("%s = read%s(r)", dst, name)
@@ -512,7 +517,7 @@ func (g *generator) write(src, name string, optional bool) {
 		scalar = src + ".Value"
 	}
 	switch {
-	case name == "AttributeValue":
+	case g.isAttributeValue(name):
 		g.p("b = %s.AppendJSON(b)", src)
 	case s.Type == "string":
 		g.p("b = wirejson.AppendString(b, %s)", scalar)
@@ -528,7 +533,7 @@ func (g *generator) write(src, name string, optional bool) {
 		g.p("b = wirejson.AppendBlob(b, %s)", src)
 	case s.Type == "structure":
 		g.p("b = %s.AppendJSON(b)", src)
-	case s.Type == "map" && s.Value.Shape == "AttributeValue":
+	case s.Type == "map" && g.isAttributeValue(s.Value.Shape):
 		g.p("b = %s.AppendJSON(b)", src)
 	default:
 		g.p("b = append%s(b, %s)", name, src)
@@ -546,7 +551,7 @@ func (g *generator) present(f, name string) string {
 // constrained reports whether a value of the shape has anything to check.
 func (g *generator) constrained(name string, seen map[string]bool) bool {
 	s := g.Shapes[name]
-	if name == "AttributeValue" || seen[name] {
+	if g.isAttributeValue(name) || seen[name] {
 		return false
 	}
 	seen[name] = true
@@ -607,12 +612,12 @@ func (g *generator) checkValue(member, val, name string, depth int) {
 			g.p("c.Max(%s, %s, %d)", member, val, *s.Max)
 		}
 	case "structure":
-		if name != "AttributeValue" {
+		if !g.isAttributeValue(name) {
 			g.p("{\nmark := c.Enter(%s)\n%s.Check(c)\nc.Leave(mark)\n}", member, val)
 		}
 	case "list", "map":
 		if s.Min != nil && *s.Min > 0 {
-			if s.Type == "list" || s.Value.Shape != "AttributeValue" {
+			if s.Type == "list" || !g.isAttributeValue(s.Value.Shape) {
 				call := "MinSize"
 				if s.Type == "map" {
 					call = "MinEntries"

@@ -3,7 +3,6 @@
 package api
 
 import (
-	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/wirejson"
 	"regexp"
@@ -392,7 +391,7 @@ type AlarmHistoryItem struct {
 	HistoryItemType            smithy.Opt[string]
 	HistorySummary             smithy.Opt[string]
 	HistoryData                smithy.Opt[string]
-	AlarmContributorAttributes attribute.Item
+	AlarmContributorAttributes smithy.Map[string]
 }
 
 // Read implements smithy.Shape.
@@ -421,7 +420,7 @@ func (v *AlarmHistoryItem) Read(r *wirejson.Reader) bool {
 		case "HistoryData":
 			v.HistoryData.Value, v.HistoryData.Set = r.String()
 		case "AlarmContributorAttributes":
-			v.AlarmContributorAttributes = attribute.ReadItem(r)
+			v.AlarmContributorAttributes = readContributorAttributes(r)
 		default:
 			r.Skip()
 		}
@@ -455,6 +454,15 @@ func (v *AlarmHistoryItem) Check(c *smithy.Checker) {
 	}
 	if v.AlarmContributorAttributes != nil && !c.Failed() {
 		c.MaxSize("alarmContributorAttributes", len(v.AlarmContributorAttributes), 150)
+		for i0 := range v.AlarmContributorAttributes {
+			if c.Failed() {
+				return
+			}
+			mark0 := c.EnterValue("alarmContributorAttributes", v.AlarmContributorAttributes[i0].Key)
+			c.MinLen("", v.AlarmContributorAttributes[i0].Value, 1)
+			c.MaxLen("", v.AlarmContributorAttributes[i0].Value, 1024)
+			c.Leave(mark0)
+		}
 	}
 }
 
@@ -491,7 +499,7 @@ func (v *AlarmHistoryItem) AppendJSON(b []byte) []byte {
 	}
 	if v.AlarmContributorAttributes != nil {
 		b = wirejson.Key(b, "AlarmContributorAttributes")
-		b = v.AlarmContributorAttributes.AppendJSON(b)
+		b = appendContributorAttributes(b, v.AlarmContributorAttributes)
 	}
 	return append(b, '}')
 }
@@ -1023,6 +1031,36 @@ func appendCompositeAlarms(b []byte, list []CompositeAlarm) []byte {
 		b = list[i].AppendJSON(b)
 	}
 	return append(b, ']')
+}
+
+func readContributorAttributes(r *wirejson.Reader) smithy.Map[string] {
+	if !r.BeginObject("java.util.Map<java.lang.String, java.lang.String>") {
+		return nil
+	}
+	out := smithy.Map[string]{}
+	for {
+		name, ok := r.NextField()
+		if !ok {
+			break
+		}
+		var e string
+		e, _ = r.String()
+		out.Put(wirejson.View(name), e)
+	}
+	return out
+}
+
+func appendContributorAttributes(b []byte, m smithy.Map[string]) []byte {
+	b = append(b, '{')
+	for i := range m {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = wirejson.AppendString(b, m[i].Key)
+		b = append(b, ':')
+		b = wirejson.AppendString(b, m[i].Value)
+	}
+	return append(b, '}')
 }
 
 func readCounts(r *wirejson.Reader) []float64 {
