@@ -83,23 +83,12 @@ func (r *Registry) UserError(account, region string) {
 	s.add(1)
 }
 
-// Report is which keys a table or GSI had used most in a minute.
-type Report struct {
-	Account, Region, Table, Index string
-	Throttled                     bool // else accessed
-	WholeKey                      bool // else the partition key
-	Time                          time.Time
-	Contributors                  []Contributor
-	Total                         float64
-	Distinct                      float64 // how many keys, at most
-}
-
 // reported is how many contributors a Report has at most.
 const reported = 100
 
 // Collect calls emit for everything counted since the last time, and report for the keys of this minute and those that have
 // ended since.
-func (r *Registry) Collect(emit func(metric.Datum), report func(Report)) {
+func (r *Registry) Collect(emit func(metric.Datum), report func(metric.Report)) {
 	r.mu.Lock()
 	meters := slices.Collect(maps.Values(r.meters))
 	users := maps.Clone(r.users)
@@ -133,7 +122,7 @@ func (r *Registry) Collect(emit func(metric.Datum), report func(Report)) {
 }
 
 // collect does it for one table; done says that nothing more will come.
-func (m *Meter) collect(minute int64, emit func(metric.Datum), report func(Report)) (done bool) {
+func (m *Meter) collect(minute int64, emit func(metric.Datum), report func(metric.Report)) (done bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := m.table.Load()
@@ -244,7 +233,7 @@ func (m *Meter) collectSlot(s *slot, emit func(metric.Datum)) {
 }
 
 // collectKeys reports the keys of a minute, so far, of the tables and GSIs that have Contributor Insights.
-func (m *Meter) collectKeys(s *slot, report func(Report)) {
+func (m *Meter) collectKeys(s *slot, report func(metric.Report)) {
 	t := m.table.Load()
 	for _, r := range t.Resources {
 		if r.Insights == NoInsights || int(r.ID) >= len(s.resources) {
@@ -259,7 +248,7 @@ func (m *Meter) collectKeys(s *slot, report func(Report)) {
 				if sketch == nil {
 					continue
 				}
-				out := Report{
+				out := metric.Report{
 					Account: t.Account, Region: t.Region, Table: t.Name, Index: r.Name,
 					Throttled: what == throttled, WholeKey: by == byItem, Time: time.Unix(s.minute*60, 0),
 				}
@@ -329,7 +318,7 @@ func collectAccounts(meters []*Meter, minute int64, emit func(metric.Datum)) {
 type Hot struct {
 	Index               string
 	Partitions          []capacity.PartitionState
-	Accessed, Throttled []Contributor // partition keys, in units and in requests, of this minute and the one before
+	Accessed, Throttled []metric.Contributor // partition keys, in units and in requests, of this minute and the one before
 }
 
 // hotKeys is how many keys Hot names.
@@ -358,7 +347,7 @@ func (m *Meter) Hot(now time.Time) []Hot {
 	return out
 }
 
-func topOf(slots []*slot, id uint8, what int) []Contributor {
+func topOf(slots []*slot, id uint8, what int) []metric.Contributor {
 	counts := map[string]float64{}
 	for _, s := range slots {
 		if int(id) >= len(s.resources) {
@@ -371,9 +360,9 @@ func topOf(slots []*slot, id uint8, what int) []Contributor {
 			}
 		}
 	}
-	var out []Contributor
+	var out []metric.Contributor
 	for key, n := range counts {
-		out = append(out, Contributor{key, n})
+		out = append(out, metric.Contributor{Key: key, Count: n})
 	}
 	slices.SortFunc(out, byCount)
 	return out[:min(hotKeys, len(out))]

@@ -9,16 +9,11 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/metric"
 )
 
 // sketchSize bounds what a sketch knows: the keys that have more than 1/sketchSize of the load are in it.
 const sketchSize = 256
-
-// Contributor is a key and what it contributes.
-type Contributor struct {
-	Key   string // the values of the key's attributes as JSON, e.g. {"pk":{"S":"a"}}
-	Count float64
-}
 
 // sketch finds the most frequent of many keys in bounded memory (the Space-Saving algorithm): a new key takes the place of the
 // rarest one and its count, so counts are too high by at most the total divided by sketchSize.
@@ -67,18 +62,18 @@ func (s *sketch) add(hash uint64, count float64, label func() string) {
 }
 
 // top returns the n most frequent keys, the sum of all, and how many there are at most.
-func (s *sketch) top(n int) (out []Contributor, total, distinct float64) {
+func (s *sketch) top(n int) (out []metric.Contributor, total, distinct float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.entries {
-		out = append(out, Contributor{e.key, e.count})
+		out = append(out, metric.Contributor{Key: e.key, Count: e.count})
 	}
 	slices.SortFunc(out, byCount)
 	return out[:min(n, len(out))], s.total, s.distinct
 }
 
 // byCount sorts the most frequent first.
-func byCount(a, b Contributor) int {
+func byCount(a, b metric.Contributor) int {
 	switch {
 	case a.Count > b.Count:
 		return -1

@@ -135,19 +135,23 @@ func (s *Set) Between(from, to float64) (out Set, ok bool) {
 	return out, true
 }
 
-// Share returns what part of the values, 0 to 1, is between the bounds; ok is false if the set doesn't tell.
-func (s *Set) Share(low, high float64) (part float64, ok bool) {
+// Within returns the statistics of the values v with low < v <= high; ok is false if the set doesn't tell.
+func (s *Set) Within(low, high float64) (out Set, ok bool) {
 	if s.Buckets == nil {
-		return 0, false
+		return Set{}, false
 	}
-	in := 0.0
 	for _, b := range s.Buckets {
 		l, h := bounds(b.Index)
-		if mid := math.Min(math.Max((l+h)/2, s.Min), s.Max); mid > low && mid <= high {
-			in += b.Count
+		mid := math.Min(math.Max((l+h)/2, s.Min), s.Max)
+		if mid <= low || mid > high {
+			continue
 		}
+		if out.Count == 0 {
+			out.Min = mid
+		}
+		out.Count, out.Sum, out.Max = out.Count+b.Count, out.Sum+b.Count*mid, mid
 	}
-	return in / s.Count, true
+	return out, true
 }
 
 // Append appends the set in its stored form: four numbers, then the buckets as steps of their index and counts.

@@ -64,7 +64,7 @@ type member struct {
 
 type generator struct {
 	model
-	only   []string          // operations whose shapes are written; nil for all
+	only   []string // operations whose shapes are written; nil for all
 	schema bool
 	java   string            // the package of the shapes in AWS's deserializer, which prints it
 	done   map[string]*shape // shapes that were written

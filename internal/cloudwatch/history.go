@@ -1,0 +1,106 @@
+package cloudwatch
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/statordb/stator/internal/cloudwatch/api"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// historyItem is an item of the alarms' history.
+type historyItem struct {
+	Account, Region string `json:"-"`
+	Alarm           string
+	Time            int64 // milliseconds since 1970
+	Type            string
+	Summary         string
+	Data            json.RawMessage
+}
+
+// history returns an item about the alarm.
+func (a *Alarm) history(ms int64, kind, summary string, data map[string]any) historyItem {
+	raw, err := json.Marshal(data)
+	if err != nil {
+		panic(err) // maps of strings and numbers
+	}
+	return historyItem{Account: a.Account, Region: a.Region, Alarm: a.Name, Time: ms, Type: kind, Summary: summary, Data: raw}
+}
+
+// putHistory stores items; s.mu is held.
+func (s *Service) putHistory(txn kv.Txn, items []historyItem) error {
+	for _, item := range items {
+		raw, err := json.Marshal(item)
+		if err != nil {
+			return err
+		}
+		s.items++
+		if err := txn.Put(keyspace.AlarmHistoryItem(item.Account, item.Region, item.Time, s.items), raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, in *api.DescribeAlarmHistoryInput) (*api.DescribeAlarmHistoryOutput, error) {
+	after, err := readToken(in.NextToken)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.DescribeAlarmHistoryOutput{AlarmHistoryItems: []api.AlarmHistoryItem{}}
+	if in.AlarmTypes != nil && !slices.Contains(in.AlarmTypes, api.AlarmTypeMetricalarm) {
+		return out, nil
+	}
+	account, region := s.Namespace(call.Caller)
+	snap, err := s.KV.Latest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer snap.Close()
+	reverse := in.ScanBy.Value != api.ScanByTimestampascending
+	it, err := snap.Scan(under(keyspace.AlarmHistory(account, region)), kv.ScanOpt{Reverse: reverse})
+	if err != nil {
+		return nil, err
+	}
+	limit := int(in.MaxRecords.Or(100))
+	if after != "" {
+		it.Seek([]byte(after))
+	}
+	last := ""
+	for err == nil && it.Next() {
+		if string(it.Key()) == after {
+			continue
+		}
+		var item historyItem
+		if err = json.Unmarshal(it.Value(), &item); err != nil {
+			break
+		}
+		at := float64(item.Time) / 1000
+		if in.AlarmName.Set && item.Alarm != in.AlarmName.Value || in.HistoryItemType.Set && item.Type != in.HistoryItemType.Value ||
+			in.StartDate.Set && at < in.StartDate.Value || in.EndDate.Set && at > in.EndDate.Value {
+			continue
+		}
+		if len(out.AlarmHistoryItems) == limit {
+			out.NextToken = smithy.Some(token(last))
+			break
+		}
+		last = string(it.Key())
+		out.AlarmHistoryItems = append(out.AlarmHistoryItems, api.AlarmHistoryItem{
+			AlarmName: smithy.Some(item.Alarm), AlarmType: smithy.Some(api.AlarmTypeMetricalarm), Timestamp: smithy.Some(at),
+			HistoryItemType: smithy.Some(item.Type), HistorySummary: smithy.Some(item.Summary), HistoryData: smithy.Some(string(item.Data)),
+		})
+	}
+	return out, errors.Join(err, it.Close())
+}
+
+// cleanHistory removes the items from before a time.
+func (s *Service) cleanHistory(ctx context.Context, before time.Time) error {
+	timeOf := func(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[len(key)-12:])) }
+	return removeBefore(ctx, s.KV, under(keyspace.AllAlarmHistory()), timeOf, before.UnixMilli())
+}

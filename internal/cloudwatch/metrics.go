@@ -1,0 +1,279 @@
+package cloudwatch
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/cloudwatch/api"
+	"github.com/statordb/stator/internal/metric"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+func clone(s string) string { return strings.Clone(s) }
+
+func sortDimensions(list []metric.Dimension) {
+	slices.SortFunc(list, func(a, b metric.Dimension) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Value, b.Value))
+	})
+}
+
+const (
+	maxData       = 1000 // metrics in a PutMetricData
+	maxValues     = 150  // in a metric of it
+	unitNone      = "None"
+	maxDatapoints = 1440 // in an answer of GetMetricStatistics
+	listPage      = 500  // metrics in an answer of ListMetrics
+)
+
+func (s *Service) putMetricData(ctx context.Context, call *smithy.Call, in *api.PutMetricDataInput) (*api.NoOutput, error) {
+	if strings.HasPrefix(in.Namespace.Value, "AWS/") {
+		return nil, invalid("The value AWS/ for parameter Namespace is invalid.")
+	}
+	if in.EntityMetricData != nil {
+		return nil, invalid("The parameter EntityMetricData is not supported by this endpoint")
+	}
+	if in.MetricData == nil {
+		return nil, awserr.New(missingParameter, "The parameter MetricData is required.")
+	}
+	if len(in.MetricData) > maxData {
+		return nil, invalid("The collection MetricData must not have a size greater than " + strconv.Itoa(maxData) + ".")
+	}
+	now := s.Now()
+	data := make([]metric.Datum, 0, len(in.MetricData))
+	for i := range in.MetricData {
+		m := &in.MetricData[i]
+		set, err := setOf(m, "MetricData.member."+strconv.Itoa(i+1))
+		if err != nil {
+			return nil, err
+		}
+		at := now
+		if m.Timestamp.Set {
+			at = timeOf(m.Timestamp.Value)
+		}
+		if at.Before(now.Add(-14*24*time.Hour)) || at.After(now.Add(2*time.Hour)) {
+			return nil, invalid("The parameter MetricData.member." + strconv.Itoa(i+1) + ".Timestamp must be between two weeks in the past and two hours in the future.")
+		}
+		if r := m.StorageResolution.Or(60); r != 1 && r != 60 {
+			return nil, invalid("The parameter MetricData.member." + strconv.Itoa(i+1) + ".StorageResolution must be 1 or 60.")
+		}
+		data = append(data, metric.Datum{
+			ID:   s.metricID(call, in.Namespace.Value, m.MetricName.Value, m.Dimensions),
+			Time: at, Unit: clone(m.Unit.Or(unitNone)), Set: set, Fine: m.StorageResolution.Value == 1,
+		})
+	}
+	return &api.NoOutput{}, s.metrics.add(ctx, data)
+}
+
+// setOf returns a datum's values.
+func setOf(m *api.MetricDatum, where string) (metric.Set, error) {
+	var out metric.Set
+	kinds := 0
+	for _, given := range []bool{m.Value.Set, m.StatisticValues != nil, m.Values != nil} {
+		if given {
+			kinds++
+		}
+	}
+	switch {
+	case kinds == 0:
+		return out, awserr.New(missingParameter, "At least one of the parameters "+where+".Value, "+where+".Values or "+where+".StatisticValues must be specified.")
+	case kinds > 1:
+		return out, awserr.New(invalidCombination, "The parameters "+where+".Value, "+where+".Values and "+where+".StatisticValues are mutually exclusive and you have specified more than one.")
+	case m.StatisticValues != nil:
+		v := m.StatisticValues
+		out = metric.Set{Count: v.SampleCount.Value, Sum: v.Sum.Value, Min: v.Minimum.Value, Max: v.Maximum.Value}
+		if out.Count <= 0 || out.Min > out.Max {
+			return out, invalid("The parameter " + where + ".StatisticValues is invalid.")
+		}
+	case m.Value.Set:
+		out = metric.Of(m.Value.Value, 1)
+	default:
+		if m.Counts != nil && len(m.Counts) != len(m.Values) {
+			return out, invalid("The parameters " + where + ".Values and " + where + ".Counts must be of the same size.")
+		}
+		if len(m.Values) > maxValues {
+			return out, invalid("The collection " + where + ".Values must not have a size greater than " + strconv.Itoa(maxValues) + ".")
+		}
+		for i, v := range m.Values {
+			n := 1.0
+			if m.Counts != nil {
+				n = m.Counts[i]
+			}
+			one := metric.Of(v, n)
+			out.Add(&one)
+		}
+	}
+	for _, v := range []float64{out.Sum, out.Min, out.Max} {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return out, invalid("The value for parameter " + where + ".Value must be a number.")
+		}
+	}
+	return out, nil
+}
+
+func renderDimensions(list []metric.Dimension) []api.Dimension {
+	out := make([]api.Dimension, len(list))
+	for i, d := range list {
+		out[i] = api.Dimension{Name: smithy.Some(d.Name), Value: smithy.Some(d.Value)}
+	}
+	return out
+}
+
+func (s *Service) listMetrics(ctx context.Context, call *smithy.Call, in *api.ListMetricsInput) (*api.ListMetricsOutput, error) {
+	if err := s.Collect(ctx); err != nil {
+		return nil, err
+	}
+	after, err := readToken(in.NextToken)
+	if err != nil {
+		return nil, err
+	}
+	account, region := s.Namespace(call.Caller)
+	active := 14 * 24 * time.Hour
+	if in.RecentlyActive.Set {
+		active = 3 * time.Hour
+	}
+	since := s.Now().Add(-active).Unix()
+	found := s.metrics.list(func(m *series) bool {
+		if m.Account != account || m.Region != region || m.last < since ||
+			in.Namespace.Set && m.Namespace != in.Namespace.Value || in.MetricName.Set && m.Name != in.MetricName.Value {
+			return false
+		}
+		for _, d := range in.Dimensions {
+			i := slices.IndexFunc(m.Dimensions, func(have metric.Dimension) bool { return have.Name == d.Name.Value })
+			if i < 0 || d.Value.Set && m.Dimensions[i].Value != d.Value.Value {
+				return false
+			}
+		}
+		return true
+	})
+	out := &api.ListMetricsOutput{Metrics: []api.Metric{}}
+	last := ""
+	for _, m := range found {
+		key := m.ID.Key()
+		if key <= after || key == last {
+			continue
+		}
+		if len(out.Metrics) == listPage {
+			out.NextToken = smithy.Some(token(last))
+			break
+		}
+		last = key
+		out.Metrics = append(out.Metrics, api.Metric{
+			Namespace: smithy.Some(m.Namespace), MetricName: smithy.Some(m.Name), Dimensions: renderDimensions(m.Dimensions),
+		})
+	}
+	return out, nil
+}
+
+// token makes of a place in a list what clients get.
+func token(after string) string { return base64.StdEncoding.EncodeToString([]byte(after)) }
+
+func readToken(given smithy.Opt[string]) (string, error) {
+	raw, err := base64.StdEncoding.DecodeString(given.Value)
+	if err != nil {
+		return "", awserr.New(invalidToken, "The value for parameter NextToken is invalid.")
+	}
+	return string(raw), nil
+}
+
+// window rounds a request's times down as CloudWatch does: to what points are kept for at that age, or the period below a minute
+// ("GetMetricStatistics").
+func window(now, from, to time.Time, period int64) (start, end int64) {
+	step := int64(60)
+	switch age := now.Sub(from); {
+	case period < 60:
+		step = period
+	case age > retention[2].keep:
+		step = 3600
+	case age > retention[1].keep:
+		step = 300
+	}
+	start = from.Unix() / step * step
+	end = to.Unix()
+	if to.Nanosecond() > 0 {
+		end++
+	}
+	return start, end
+}
+
+func validPeriod(period int64) bool {
+	return period == 1 || period == 5 || period == 10 || period == 20 || period == 30 || period > 0 && period%60 == 0
+}
+
+func (s *Service) getMetricStatistics(ctx context.Context, call *smithy.Call, in *api.GetMetricStatisticsInput) (*api.GetMetricStatisticsOutput, error) {
+	period := in.Period.Value
+	if !validPeriod(period) {
+		return nil, invalid("The parameter Period must be a multiple of 60 or one of 1, 5, 10, 20 and 30.")
+	}
+	from, to := timeOf(in.StartTime.Value), timeOf(in.EndTime.Value)
+	if !from.Before(to) {
+		return nil, awserr.New(invalidCombination, "The parameter StartTime must be less than the parameter EndTime.")
+	}
+	if in.Statistics == nil && in.ExtendedStatistics == nil {
+		return nil, awserr.New(invalidCombination, "At least one of the parameters Statistics or ExtendedStatistics must be specified.")
+	}
+	start, end := window(s.Now(), from, to, period)
+	if n := (end - start + period - 1) / period; n > maxDatapoints {
+		return nil, awserr.New(invalidCombination, fmt.Sprintf("You have requested up to %s datapoints, which exceeds the limit of 1,440. You may reduce the datapoints requested by increasing Period, or decreasing the time range.", thousands(n)))
+	}
+	extended := make([]statistic, len(in.ExtendedStatistics))
+	for i, text := range in.ExtendedStatistics {
+		var ok bool
+		if extended[i], ok = parseStatistic(text); !ok {
+			return nil, invalid("The value " + text + " for parameter ExtendedStatistics is not supported.")
+		}
+	}
+	if err := s.Collect(ctx); err != nil {
+		return nil, err
+	}
+	id := s.metricID(call, in.Namespace.Value, in.MetricName.Value, in.Dimensions)
+	out := &api.GetMetricStatisticsOutput{Label: smithy.Some(id.Name), Datapoints: []api.Datapoint{}}
+	for _, m := range s.metrics.units(&id, in.Unit.Value) {
+		points, err := s.metrics.read(ctx, m.id, start, end, period)
+		if err != nil {
+			return nil, err
+		}
+		for i := range points {
+			if d, ok := datapoint(&points[i], m.Unit, in, extended); ok {
+				out.Datapoints = append(out.Datapoints, d)
+			}
+		}
+	}
+	return out, nil
+}
+
+// datapoint has what is asked for of a period; ok is false if there is nothing.
+func datapoint(p *point, unit string, in *api.GetMetricStatisticsInput, extended []statistic) (d api.Datapoint, ok bool) {
+	d = api.Datapoint{Timestamp: smithy.Some(float64(p.at)), Unit: smithy.Some(unit)}
+	members := map[string]*smithy.Opt[float64]{
+		"SampleCount": &d.SampleCount, "Average": &d.Average, "Sum": &d.Sum, "Minimum": &d.Minimum, "Maximum": &d.Maximum,
+	}
+	for _, name := range in.Statistics {
+		v, _ := basic[name](&p.Set)
+		*members[name] = smithy.Some(v)
+		ok = true
+	}
+	for i, f := range extended {
+		if v, has := f(&p.Set); has {
+			d.ExtendedStatistics.Put(in.ExtendedStatistics[i], v)
+			ok = true
+		}
+	}
+	return d, ok
+}
+
+// thousands prints a number as 44,640.
+func thousands(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}

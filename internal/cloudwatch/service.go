@@ -1,0 +1,243 @@
+// Package cloudwatch keeps metrics and serves CloudWatch's API: statistics, metric math, alarms, and the reports of
+// Contributor Insights.
+//
+// It knows nothing of DynamoDB: metrics come from a Source, and from PutMetricData. Time moves only by Tick, which evaluates
+// alarms once for each minute.
+package cloudwatch
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/cloudwatch/api"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/metric"
+	"github.com/statordb/stator/internal/protocol"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// Options configure a Service.
+type Options struct {
+	KV  kv.Store
+	Now func() time.Time
+	// Namespace says whose metrics a caller's are.
+	Namespace func(smithy.Caller) (account, region string)
+	// Source calls its arguments for what was measured since the last time; nil for nothing.
+	Source func(emit func(metric.Datum), report func(metric.Report))
+	// Rules returns the Contributor Insights rules of an account; nil for none.
+	Rules func(account, region string) []Rule
+}
+
+// Service executes CloudWatch's operations.
+type Service struct {
+	Options
+	metrics *store
+
+	collecting sync.Mutex
+	totals     map[string]*Total // of what the Source said, since the start
+
+	mu     sync.Mutex // of the alarms
+	alarms map[alarmID]*alarm
+	items  uint32 // of the history in this process
+	ticked int64  // the last minute that was evaluated
+	rolled int64  // the last hour in which points were rolled up
+
+	// act is called for an alarm's actions.
+	act func(ctx context.Context, a *Alarm, action string, at time.Time) error
+}
+
+// New returns a Service with what the store has.
+func New(ctx context.Context, opt Options) (*Service, error) {
+	metrics, err := openStore(ctx, opt.KV)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{Options: opt, metrics: metrics, totals: map[string]*Total{}, alarms: map[alarmID]*alarm{}}
+	s.ticked = opt.Now().Unix() / 60
+	return s, s.loadAlarms(ctx)
+}
+
+// Codes of CloudWatch's errors.
+const (
+	invalidValue       awserr.Code = "InvalidParameterValueException"
+	invalidCombination awserr.Code = "InvalidParameterCombinationException"
+	missingParameter   awserr.Code = "MissingRequiredParameterException"
+	invalidToken       awserr.Code = "InvalidNextToken"
+	notFound           awserr.Code = "ResourceNotFound"
+	resourceNotFound   awserr.Code = "ResourceNotFoundException"
+	limitExceeded      awserr.Code = "LimitExceededFault"
+)
+
+// API describes CloudWatch to package httpd.
+var API = &protocol.Service{
+	Name:         "GraniteServiceVersion20100801",
+	ContentType:  "application/x-amz-json-1.0",
+	Namespace:    "com.amazonaws.cloudwatch.v2010_08_01#",
+	Version:      "2010-08-01",
+	XMLNamespace: "http://monitoring.amazonaws.com/doc/2010-08-01/",
+	Schema:       &api.Schema,
+	Errors: map[awserr.Code]protocol.ErrorInfo{
+		invalidValue:               {QueryCode: "InvalidParameterValue"},
+		invalidCombination:         {QueryCode: "InvalidParameterCombination"},
+		missingParameter:           {QueryCode: "MissingParameter"},
+		notFound:                   {QueryCode: "ResourceNotFound", Status: 404},
+		resourceNotFound:           {QueryCode: "ResourceNotFoundException", Status: 404},
+		limitExceeded:              {QueryCode: "LimitExceeded"},
+		awserr.Validation:          {QueryCode: "ValidationError"},
+		awserr.InternalServerError: {QueryCode: "InternalServiceError", Status: 500},
+		awserr.UnknownOperation:    {QueryCode: "InvalidAction"},
+	},
+}
+
+// Operations returns every operation that there is, sorted by name.
+func (s *Service) Operations() []smithy.Handler {
+	list := []smithy.Handler{
+		smithy.Bind(api.DeleteAlarms, s.deleteAlarms),
+		smithy.Bind(api.DescribeAlarmHistory, s.describeAlarmHistory),
+		smithy.Bind(api.DescribeAlarms, s.describeAlarms),
+		smithy.Bind(api.DescribeAlarmsForMetric, s.describeAlarmsForMetric),
+		smithy.Bind(api.DescribeInsightRules, s.describeInsightRules),
+		smithy.Bind(api.DisableAlarmActions, s.disableAlarmActions),
+		smithy.Bind(api.EnableAlarmActions, s.enableAlarmActions),
+		smithy.Bind(api.GetInsightRuleReport, s.getInsightRuleReport),
+		smithy.Bind(api.GetMetricData, s.getMetricData),
+		smithy.Bind(api.GetMetricStatistics, s.getMetricStatistics),
+		smithy.Bind(api.ListMetrics, s.listMetrics),
+		smithy.Bind(api.ListTagsForResource, s.listTagsForResource),
+		smithy.Bind(api.PutMetricAlarm, s.putMetricAlarm),
+		smithy.Bind(api.PutMetricData, s.putMetricData),
+		smithy.Bind(api.SetAlarmState, s.setAlarmState),
+		smithy.Bind(api.TagResource, s.tagResource),
+		smithy.Bind(api.UntagResource, s.untagResource),
+	}
+	for i := range list {
+		list[i].Service = API.Name
+	}
+	return list
+}
+
+// Missing returns the targets of the operations that the model has and Stator has not.
+func (s *Service) Missing() []string {
+	have := s.Operations()
+	return slices.DeleteFunc(slices.Clone(api.CloudWatchOperations), func(target string) bool {
+		return slices.ContainsFunc(have, func(h smithy.Handler) bool { return h.Target == target })
+	})
+}
+
+// Collect stores what was measured since the last time.
+func (s *Service) Collect(ctx context.Context) error {
+	if s.Source == nil {
+		return nil
+	}
+	s.collecting.Lock()
+	defer s.collecting.Unlock()
+	var data []metric.Datum
+	var reports []metric.Report
+	s.Source(func(d metric.Datum) { data = append(data, d) }, func(r metric.Report) { reports = append(reports, r) })
+	s.total(data)
+	if err := s.metrics.add(ctx, data); err != nil {
+		return err
+	}
+	return s.keepReports(ctx, reports)
+}
+
+// Total is what a metric of the Source has added up to since the start.
+type Total struct {
+	metric.ID
+	Unit string
+	Set  metric.Set
+	Last float64 // the average of the latest values, for metrics that are levels
+}
+
+func (s *Service) total(data []metric.Datum) {
+	for i := range data {
+		d := &data[i]
+		key := seriesKey(&d.ID, d.Unit)
+		t := s.totals[key]
+		if t == nil {
+			t = &Total{ID: d.ID, Unit: d.Unit}
+			s.totals[key] = t
+		}
+		t.Set.Add(&d.Set)
+		t.Last = d.Set.Average()
+	}
+}
+
+// Totals calls visit for everything that the Source has measured since the start.
+func (s *Service) Totals(ctx context.Context, visit func(*Total)) error {
+	if err := s.Collect(ctx); err != nil {
+		return err
+	}
+	s.collecting.Lock()
+	defer s.collecting.Unlock()
+	for _, t := range s.totals {
+		visit(t)
+	}
+	return nil
+}
+
+// maxCatchUp is how many minutes are evaluated one by one when the clock was moved; earlier ones are left out.
+const maxCatchUp = 7 * 24 * 60
+
+// Tick collects, and evaluates the alarms for each minute that has ended since the last time; then it calls each for the minute.
+func (s *Service) Tick(ctx context.Context, each func(ctx context.Context, at time.Time) error) error {
+	if err := s.Collect(ctx); err != nil {
+		return err
+	}
+	now := s.Now()
+	for minute := now.Unix() / 60; s.ticked < minute; {
+		s.ticked = max(s.ticked+1, minute-maxCatchUp)
+		at := time.Unix(s.ticked*60, 0)
+		if err := s.evaluate(ctx, at); err != nil {
+			return err
+		}
+		if err := each(ctx, at); err != nil {
+			return err
+		}
+	}
+	if hour := now.Unix() / 3600; s.rolled != hour {
+		s.rolled = hour
+		return s.clean(ctx, now)
+	}
+	return nil
+}
+
+// historyKept is how long the alarms' history is kept ("DescribeAlarmHistory").
+const historyKept = 30 * 24 * time.Hour
+
+// clean removes what is too old.
+func (s *Service) clean(ctx context.Context, now time.Time) error {
+	if err := s.metrics.roll(ctx, now); err != nil {
+		return err
+	}
+	if err := s.cleanHistory(ctx, now.Add(-historyKept)); err != nil {
+		return err
+	}
+	return s.cleanReports(ctx, now.Add(-retention[1].keep))
+}
+
+func invalid(message string) error { return awserr.New(invalidValue, message) }
+
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+
+func timeOf(seconds float64) time.Time { return time.UnixMilli(int64(math.Round(seconds * 1000))) }
+
+// metricID returns the ID of a metric that a request names.
+func (s *Service) metricID(call *smithy.Call, namespace, name string, dimensions []api.Dimension) metric.ID {
+	account, region := s.Namespace(call.Caller)
+	return newID(account, region, namespace, name, dimensions)
+}
+
+// newID makes an ID whose strings live longer than a request.
+func newID(account, region, namespace, name string, dimensions []api.Dimension) metric.ID {
+	id := metric.ID{Account: clone(account), Region: clone(region), Namespace: clone(namespace), Name: clone(name)}
+	for _, d := range dimensions {
+		id.Dimensions = append(id.Dimensions, metric.Dimension{Name: clone(d.Name.Value), Value: clone(d.Value.Value)})
+	}
+	sortDimensions(id.Dimensions)
+	return id
+}

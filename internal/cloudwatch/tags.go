@@ -1,0 +1,88 @@
+package cloudwatch
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/cloudwatch/api"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// maxTags is how many tags a resource may have.
+const maxTags = 50
+
+// addTags returns the tags with others added to them.
+func addTags(tags map[string]string, more []api.Tag) (map[string]string, error) {
+	if more == nil {
+		return tags, nil
+	}
+	out := maps.Clone(tags)
+	if out == nil {
+		out = map[string]string{}
+	}
+	for _, t := range more {
+		if strings.HasPrefix(t.Key.Value, "aws:") {
+			return nil, awserr.ValidationError("Tag keys must not start with aws:")
+		}
+		out[clone(t.Key.Value)] = clone(t.Value.Value)
+	}
+	if len(out) > maxTags {
+		return nil, awserr.ValidationError("A resource can have at most 50 tags")
+	}
+	return out, nil
+}
+
+// changeTags replaces the tags of the alarm with the ARN.
+func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string, change func(map[string]string) (map[string]string, error)) error {
+	a := s.tagged(call, arn)
+	if a == nil {
+		return awserr.New(resourceNotFound, "The resource "+arn+" does not exist")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := *a
+	var err error
+	if next.Tags, err = change(maps.Clone(a.Tags)); err != nil {
+		return err
+	}
+	return s.keep(ctx, []*Alarm{&next})
+}
+
+// tagged returns the alarm with the ARN; nil if there is none.
+func (s *Service) tagged(call *smithy.Call, arn string) *Alarm {
+	found := s.sorted(call, func(a *Alarm) bool { return a.ARN() == arn })
+	if len(found) == 0 {
+		return nil
+	}
+	return found[0]
+}
+
+func (s *Service) tagResource(ctx context.Context, call *smithy.Call, in *api.TagResourceInput) (*api.TagResourceOutput, error) {
+	return &api.TagResourceOutput{}, s.changeTags(ctx, call, in.ResourceARN.Value, func(tags map[string]string) (map[string]string, error) {
+		return addTags(tags, in.Tags)
+	})
+}
+
+func (s *Service) untagResource(ctx context.Context, call *smithy.Call, in *api.UntagResourceInput) (*api.UntagResourceOutput, error) {
+	return &api.UntagResourceOutput{}, s.changeTags(ctx, call, in.ResourceARN.Value, func(tags map[string]string) (map[string]string, error) {
+		for _, key := range in.TagKeys {
+			delete(tags, key)
+		}
+		return tags, nil
+	})
+}
+
+func (s *Service) listTagsForResource(_ context.Context, call *smithy.Call, in *api.ListTagsForResourceInput) (*api.ListTagsForResourceOutput, error) {
+	a := s.tagged(call, in.ResourceARN.Value)
+	if a == nil {
+		return nil, awserr.New(resourceNotFound, "The resource "+in.ResourceARN.Value+" does not exist")
+	}
+	out := &api.ListTagsForResourceOutput{Tags: []api.Tag{}}
+	for _, key := range slices.Sorted(maps.Keys(a.Tags)) {
+		out.Tags = append(out.Tags, api.Tag{Key: smithy.Some(key), Value: smithy.Some(a.Tags[key])})
+	}
+	return out, nil
+}

@@ -1,0 +1,20 @@
+package metric
+
+import "time"
+
+// Contributor is a key of a table or GSI, and what it contributes.
+type Contributor struct {
+	Key   string // the values of the key's attributes as JSON, e.g. {"pk":{"S":"a"}}
+	Count float64
+}
+
+// Report is which keys of a table or GSI were used most in a minute.
+type Report struct {
+	Account, Region, Table, Index string
+	Throttled                     bool // else accessed
+	WholeKey                      bool // else the partition key
+	Time                          time.Time
+	Contributors                  []Contributor
+	Total                         float64
+	Distinct                      float64 // how many keys, at most
+}
