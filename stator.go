@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,12 +24,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/statordb/stator/internal/auth"
+	"github.com/statordb/stator/internal/autoscaling"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/cloudwatch"
 	"github.com/statordb/stator/internal/httpd"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/ops"
+	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/stream"
 	"github.com/statordb/stator/internal/table"
 )
@@ -113,6 +117,7 @@ type Server struct {
 	http     *httpd.Server
 	store    kv.Store
 	items    *table.Store
+	metrics  *cloudwatch.Service
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
 	serveErr chan error
@@ -125,6 +130,9 @@ var ErrInsecure = errors.New("refusing to listen on an address that other machin
 
 // sweepInterval is how often expired idempotency tokens and deleted tables are removed.
 const sweepInterval = time.Minute
+
+// tickInterval is how often what was measured is stored, and looked whether a minute has begun.
+const tickInterval = 5 * time.Second
 
 // Open starts a database.
 func Open(opt Options) (*Server, error) {
@@ -192,6 +200,14 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		NoChangeLimits:  opt.NoChangeLimits,
 		SharedNamespace: opt.SharedNamespace,
 	})
+	metrics, scaling, err := openServices(ctx, cloudwatch.Options{
+		KV: store, Now: opt.Now, Namespace: service.Namespace, Source: meters.Collect, Rules: service.InsightRules,
+	}, service)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	tick := func(ctx context.Context) error { return metrics.Tick(ctx, scaling.Step) }
 	streams := &stream.Maintainer{KV: store, Catalog: tables, Now: opt.Now}
 	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions}
 	var control map[string]func([]byte) ([]byte, error)
@@ -199,7 +215,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		control = map[string]func([]byte) ([]byte, error){clockPath: func(body []byte) ([]byte, error) {
 			return clock.control(body, func() error {
 				_, err := items.Expire(ctx)
-				for _, sweep := range sweepers {
+				for _, sweep := range append(sweepers, tick) {
 					err = errors.Join(err, sweep(ctx))
 				}
 				return err
@@ -209,12 +225,14 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	s := &Server{
 		listener: listener,
 		store:    store,
+		metrics:  metrics,
 		items:    items,
 		cancel:   cancel,
 		serveErr: make(chan error, 1),
 		http: httpd.New(httpd.Options{
-			Operations: service.Operations(),
-			Missing:    service.Missing(),
+			Operations: slices.Concat(service.Operations(), metrics.Operations(), scaling.Operations()),
+			Services:   []*protocol.Service{cloudwatch.API, autoscaling.API},
+			Missing:    slices.Concat(service.Missing(), metrics.Missing(), scaling.Missing()),
 			Auth:       authenticator,
 			Logger:     opt.Logger,
 			Limits:     opt.limits,
@@ -231,7 +249,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		}),
 	}
 	items.Requests = s.http.Requests
-	s.background(ctx, opt, items, sweepers)
+	s.background(ctx, opt, items, sweepers, tick)
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
@@ -245,7 +263,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 }
 
 // background starts what is done beside requests.
-func (s *Server) background(ctx context.Context, opt *Options, items *table.Store, sweepers []func(context.Context) error) {
+func (s *Server) background(ctx context.Context, opt *Options, items *table.Store, sweepers []func(context.Context) error, tick func(context.Context) error) {
 	report := func(what string) func(error) {
 		return func(err error) {
 			if err != nil && ctx.Err() == nil {
@@ -266,6 +284,9 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 				report("removing what has expired")(sweep(ctx))
 			}
 		})
+	})
+	run(func() {
+		every(ctx, tickInterval, func() { report("keeping metrics and scaling")(tick(ctx)) })
 	})
 	builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: report("building an index")}
 	run(func() { builder.Run(ctx) })
@@ -310,7 +331,7 @@ func (s *Server) Close() error {
 		err = errors.Join(err, s.http.Shutdown(ctx))
 		s.cancel()
 		s.running.Wait()
-		s.closeErr = errors.Join(err, s.store.Close())
+		s.closeErr = errors.Join(err, s.metrics.Collect(context.WithoutCancel(ctx)), s.store.Close())
 	})
 	return s.closeErr
 }

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/statordb/stator/internal/metric"
 )
 
 // spare is how many periods before its own an alarm looks for values if some are missing ("Configuring how CloudWatch alarms
@@ -171,4 +174,25 @@ func (a *Alarm) reasonData(samples []sample, start int64, at time.Time) string {
 		panic(err) // maps of strings and numbers
 	}
 	return string(raw)
+}
+
+// WithAction returns the alarms that have the action for state ALARM.
+func (s *Service) WithAction(account, region, action string) []*Alarm {
+	return slices.DeleteFunc(s.all(), func(a *Alarm) bool {
+		return a.Account != account || a.Region != region || a.ActionsDisabled || !slices.Contains(a.AlarmActions, action)
+	})
+}
+
+// Values returns a metric's statistic in each period of [from, to) that has it.
+func (s *Service) Values(ctx context.Context, id *metric.ID, stat string, from, to time.Time, period int64) ([]float64, error) {
+	q := Query{ID: "m", Metric: id, Stat: stat, Period: period}
+	v, err := s.evaluation(ctx, []Query{q}, from.Unix(), to.Unix()).result(q.ID)
+	if err != nil {
+		return nil, err
+	}
+	var out []float64
+	for _, at := range v.series.times() {
+		out = append(out, v.series.values[at])
+	}
+	return out, nil
 }

@@ -16,22 +16,12 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// Rule is a Contributor Insights rule that a service has made.
-type Rule struct {
-	Name       string
-	Labels     []string // of the keys
-	Definition string   // as JSON
-	// Of which reports it is made.
-	Account, Region, Table, Index string
-	Throttled, WholeKey           bool
-}
-
-// key is where the reports of a rule are kept.
+// reportKey is where the reports of a rule are kept.
 func reportKey(account, region, table, index string, throttled, wholeKey bool) string {
 	return fmt.Sprintf("%s/%s/%s/%s/%t/%t", account, region, table, index, throttled, wholeKey)
 }
 
-func (r *Rule) key() string {
+func keyOfRule(r *metric.Rule) string {
 	return reportKey(r.Account, r.Region, r.Table, r.Index, r.Throttled, r.WholeKey)
 }
 
@@ -60,12 +50,12 @@ func (s *Service) cleanReports(ctx context.Context, before time.Time) error {
 }
 
 // rules returns the caller's rules, sorted by name.
-func (s *Service) rules(call *smithy.Call) []Rule {
+func (s *Service) rules(call *smithy.Call) []metric.Rule {
 	if s.Rules == nil {
 		return nil
 	}
 	out := s.Rules(s.Namespace(call.Caller))
-	slices.SortFunc(out, func(a, b Rule) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b metric.Rule) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -104,7 +94,7 @@ type contributorSum struct {
 
 func (s *Service) getInsightRuleReport(ctx context.Context, call *smithy.Call, in *api.GetInsightRuleReportInput) (*api.GetInsightRuleReportOutput, error) {
 	rules := s.rules(call)
-	i := slices.IndexFunc(rules, func(r Rule) bool { return r.Name == in.RuleName.Value })
+	i := slices.IndexFunc(rules, func(r metric.Rule) bool { return r.Name == in.RuleName.Value })
 	if i < 0 {
 		return nil, awserr.New(resourceNotFound, "The rule "+in.RuleName.Value+" does not exist")
 	}
@@ -181,7 +171,7 @@ type periodSum struct {
 }
 
 // readReports adds up a rule's reports: by contributor, the largest first, and by period, the first one first.
-func (s *Service) readReports(ctx context.Context, rule *Rule, start, end, period int64) ([]*contributorSum, []*periodSum, error) {
+func (s *Service) readReports(ctx context.Context, rule *metric.Rule, start, end, period int64) ([]*contributorSum, []*periodSum, error) {
 	snap, err := s.KV.Latest(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -190,7 +180,7 @@ func (s *Service) readReports(ctx context.Context, rule *Rule, start, end, perio
 	byKey := map[string]*contributorSum{}
 	var keys []*contributorSum
 	var periods []*periodSum
-	rng := kv.Range{Start: keyspace.ContributorReport(rule.key(), start), End: keyspace.ContributorReport(rule.key(), end)}
+	rng := kv.Range{Start: keyspace.ContributorReport(keyOfRule(rule), start), End: keyspace.ContributorReport(keyOfRule(rule), end)}
 	err = kv.Each(ctx, snap, rng, func(key, val []byte) error {
 		var r metric.Report
 		if err := json.Unmarshal(val, &r); err != nil {

@@ -29,7 +29,7 @@ type Options struct {
 	// Source calls its arguments for what was measured since the last time; nil for nothing.
 	Source func(emit func(metric.Datum), report func(metric.Report))
 	// Rules returns the Contributor Insights rules of an account; nil for none.
-	Rules func(account, region string) []Rule
+	Rules func(account, region string) []metric.Rule
 }
 
 // Service executes CloudWatch's operations.

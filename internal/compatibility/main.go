@@ -7,9 +7,14 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/autoscaling"
+	scaleapi "github.com/statordb/stator/internal/autoscaling/api"
+	"github.com/statordb/stator/internal/cloudwatch"
+	watchapi "github.com/statordb/stator/internal/cloudwatch/api"
 	"github.com/statordb/stator/internal/ops"
 )
 
@@ -43,14 +48,14 @@ func update(text string) (string, error) {
 		return "", fmt.Errorf("the marks %q and %q are missing", begin, end)
 	}
 	have := map[string]bool{}
-	for _, op := range ops.New(ops.Options{}).Operations() {
+	for _, op := range slices.Concat(ops.New(ops.Options{}).Operations(), new(cloudwatch.Service).Operations(), new(autoscaling.Service).Operations()) {
 		have[op.Target] = true
 	}
 	var list string
 	for _, service := range []struct {
 		name       string
 		operations []string
-	}{{"DynamoDB", api.DynamoDBOperations}, {"DynamoDB Streams", api.StreamsOperations}} {
+	}{{"DynamoDB", api.DynamoDBOperations}, {"DynamoDB Streams", api.StreamsOperations}, {"CloudWatch", watchapi.CloudWatchOperations}, {"Application Auto Scaling", scaleapi.AutoScalingOperations}} {
 		var works, missing []string
 		for _, target := range service.operations {
 			_, name, _ := strings.Cut(target, ".")

@@ -18,3 +18,13 @@ type Report struct {
 	Total                         float64
 	Distinct                      float64 // how many keys, at most
 }
+
+// Rule is a Contributor Insights rule: which Reports it is made of, and how it describes itself.
+type Rule struct {
+	Name       string
+	Labels     []string // of the keys: the names of the attributes
+	Definition string   // as JSON
+
+	Account, Region, Table, Index string
+	Throttled, WholeKey           bool
+}

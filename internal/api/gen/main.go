@@ -305,10 +305,20 @@ func (g *generator) describe(operations []string, shapes map[string]bool) {
 const namePattern = "[a-zA-Z0-9_.-]+"
 
 var surrogates = regexp.MustCompile(`\\uD800\\uDC00-\\uDBFF\\uDFFF`)
-var unicodeEscape = regexp.MustCompile(`\\u([0-9A-F]{4})`)
+var unicodeEscape = regexp.MustCompile(`\\u([0-9A-Fa-f]{4})`)
+
+// lookahead is a pattern that Go can't express as it is: no control characters, none of ":/|", no spaces at the ends. It means
+// what withoutLookahead does.
+const (
+	lookahead        = `(?!((^[ ]+.*)|(.*([\u0000-\u001f]|[\u007f-\u009f]|[:/|])+.*)|(.*[ ]+$))).+`
+	withoutLookahead = `[^\x00-\x1f\x7f-\x{9f}:/| ]([^\x00-\x1f\x7f-\x{9f}:/|]*[^\x00-\x1f\x7f-\x{9f}:/| ])?`
+)
 
 // goPattern translates what Java's regular expressions write differently.
 func goPattern(p string) string {
+	if p == lookahead {
+		return withoutLookahead
+	}
 	p = surrogates.ReplaceAllString(p, `\x{10000}-\x{10FFFF}`)
 	p = strings.ReplaceAll(p, `\p{Print}`, `[\x20-\x7E]`)
 	p = unicodeEscape.ReplaceAllString(p, `\x{$1}`)

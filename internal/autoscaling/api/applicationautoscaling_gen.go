@@ -4028,7 +4028,7 @@ func (v *ScheduledAction) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-var patternScheduledActionName = regexp.MustCompile("^(?:(?!((^[ ]+.*)|(.*([\\x{0000}-\\u001f]|[\\u007f-\\u009f]|[:/|])+.*)|(.*[ ]+$))).+)$")
+var patternScheduledActionName = regexp.MustCompile("^(?:[^\\x00-\\x1f\\x7f-\\x{9f}:/| ]([^\\x00-\\x1f\\x7f-\\x{9f}:/|]*[^\\x00-\\x1f\\x7f-\\x{9f}:/| ])?)$")
 
 func readScheduledActions(r *wirejson.Reader) []ScheduledAction {
 	if !r.BeginArray() {

@@ -1,0 +1,120 @@
+package autoscaling
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/statordb/stator/internal/autoscaling/api"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// activity is a change of a target's capacity or bounds, or why there was none.
+type activity struct {
+	Resource
+	ActivityID           string
+	Start                int64 // milliseconds since 1970
+	Description, Cause   string
+	Status, Message      string
+	NotScaled            string `json:",omitempty"` // the reason's code
+	Current, Least, Most int64  `json:",omitempty"` // of NotScaled
+}
+
+// activitiesKept is how long activities are kept ("DescribeScalingActivities": six weeks).
+const activitiesKept = 6 * 7 * 24 * time.Hour
+
+func newActivity(r *Resource, at time.Time) *activity {
+	return &activity{Resource: *r, ActivityID: uuid.NewString(), Start: at.UnixMilli()}
+}
+
+// note keeps an activity; s.mu is held.
+func (s *Service) note(ctx context.Context, a *activity) error {
+	if err := s.put(ctx, record(kindActivity, &a.Resource, a.ActivityID), a); err != nil {
+		return err
+	}
+	s.activities[a.Resource] = append(s.activities[a.Resource], a)
+	return nil
+}
+
+// notScaled notes that a policy could do nothing, once until something changes.
+func (s *Service) notScaled(ctx context.Context, t *target, units int64, reason, cause string, at time.Time) error {
+	list := s.activities[t.Resource]
+	if reason == "" || len(list) > 0 && list[len(list)-1].NotScaled == reason {
+		return nil
+	}
+	a := newActivity(&t.Resource, at)
+	a.Description, a.Cause = "Attempting to scale due to alarm triggered", cause
+	a.Status, a.NotScaled, a.Current, a.Least, a.Most = "Unfulfilled", reason, units, t.Min, t.Max
+	return s.note(ctx, a)
+}
+
+// trim forgets old activities.
+func (s *Service) trim(ctx context.Context, now time.Time) error {
+	before := now.Add(-activitiesKept).UnixMilli()
+	for r, list := range s.activities {
+		n := 0
+		var keys [][]byte
+		for n < len(list) && list[n].Start < before {
+			keys = append(keys, record(kindActivity, &r, list[n].ActivityID))
+			n++
+		}
+		if n == 0 {
+			continue
+		}
+		if err := s.remove(ctx, keys...); err != nil {
+			return err
+		}
+		if s.activities[r] = list[n:]; n == len(list) {
+			delete(s.activities, r)
+		}
+	}
+	return nil
+}
+
+func (s *Service) describeScalingActivities(_ context.Context, call *smithy.Call, in *api.DescribeScalingActivitiesRequest) (*api.DescribeScalingActivitiesResponse, error) {
+	f, err := s.filter(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*activity
+	for r, some := range s.activities {
+		if !f.has(&r) {
+			continue
+		}
+		for i := len(some) - 1; i >= 0; i-- { // the latest first
+			if a := some[i]; a.NotScaled == "" || in.IncludeNotScaledActivities.Value {
+				list = append(list, a)
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *activity) int { return cmp.Compare(b.Start, a.Start) })
+	list, next, err := page(list, func(a *activity) string { return a.ActivityID }, in.NextToken, int(in.MaxResults.Or(50)))
+	if err != nil {
+		return nil, err
+	}
+	out := &api.DescribeScalingActivitiesResponse{ScalingActivities: []api.ScalingActivity{}, NextToken: next}
+	for _, a := range list {
+		at := smithy.Some(float64(a.Start) / 1000)
+		r := api.ScalingActivity{
+			ActivityId: smithy.Some(a.ActivityID), ServiceNamespace: smithy.Some("dynamodb"), ResourceId: smithy.Some(a.ID),
+			ScalableDimension: smithy.Some(a.Dimension), Description: smithy.Some(a.Description), Cause: smithy.Some(a.Cause),
+			StartTime: at, EndTime: at, StatusCode: smithy.Some(a.Status), StatusMessage: smithy.Opt[string]{Value: a.Message, Set: a.Message != ""},
+		}
+		if a.NotScaled != "" {
+			reason := api.NotScaledReason{Code: smithy.Some(a.NotScaled), CurrentCapacity: smithy.Some(a.Current)}
+			if a.NotScaled == "AlreadyAtMaxCapacity" {
+				reason.MaxCapacity = smithy.Some(a.Most)
+			} else {
+				reason.MinCapacity = smithy.Some(a.Least)
+			}
+			r.NotScaledReasons = []api.NotScaledReason{reason}
+		}
+		out.ScalingActivities = append(out.ScalingActivities, r)
+	}
+	return out, nil
+}

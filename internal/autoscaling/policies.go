@@ -1,0 +1,367 @@
+package autoscaling
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/statordb/stator/internal/autoscaling/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/metric"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// policy is a scaling policy: one of the kinds. It is replaced, never changed.
+type policy struct {
+	Resource
+	Name     string
+	UUID     string
+	Created  int64     // milliseconds since 1970
+	Tracking *tracking `json:",omitempty"`
+	Step     *stepping `json:",omitempty"`
+}
+
+// tracking keeps a metric at a target.
+type tracking struct {
+	Target         float64
+	Predefined     string     `json:",omitempty"` // the type of the metric
+	Metric         *metric.ID `json:",omitempty"` // a customized metric
+	Stat           string     `json:",omitempty"`
+	Unit           string     `json:",omitempty"`
+	OutCooldown    int64      // seconds, as the other
+	InCooldown     int64
+	HasOut, HasIn  bool // the cooldowns were given
+	DisableScaleIn bool
+	// Alarms are the ends of the names of the alarms, which the policy has made, and Units the capacity that they were made for.
+	Alarms [4]string
+	Units  int64
+}
+
+// stepping changes the capacity by how far an alarm's metric is beyond its threshold.
+type stepping struct {
+	Adjustment  string
+	Steps       []stepRange
+	Magnitude   int64 // MinAdjustmentMagnitude
+	Cooldown    int64 // seconds
+	HasCooldown bool
+	Aggregation string
+}
+
+type stepRange struct {
+	Low, High float64
+	By        int64
+	HasLow    bool
+	HasHigh   bool
+}
+
+// low and high are the bounds; infinite ones were not given.
+func (r *stepRange) low() float64 {
+	if r.HasLow {
+		return r.Low
+	}
+	return math.Inf(-1)
+}
+
+func (r *stepRange) high() float64 {
+	if r.HasHigh {
+		return r.High
+	}
+	return math.Inf(1)
+}
+
+func (p *policy) arn() string {
+	return "arn:aws:autoscaling:" + p.Region + ":" + p.Account + ":scalingPolicy:" + p.UUID + ":resource/dynamodb/" + p.ID + ":policyName/" + p.Name
+}
+
+// The alarms of target tracking.
+const (
+	alarmHigh = iota
+	alarmLow
+	alarmProvisionedHigh
+	alarmProvisionedLow
+)
+
+var alarmKinds = [...]string{"AlarmHigh", "AlarmLow", "ProvisionedCapacityHigh", "ProvisionedCapacityLow"}
+
+// alarmName returns the name of one of target tracking's alarms.
+func (p *policy) alarmName(kind int) string {
+	return "TargetTracking-" + p.ID + "-" + alarmKinds[kind] + "-" + p.Tracking.Alarms[kind]
+}
+
+// alarmNames are the names of the alarms that the policy has made.
+func (p *policy) alarmNames() []string {
+	if p.Tracking == nil {
+		return nil
+	}
+	var out []string
+	for kind := range alarmKinds {
+		if p.hasAlarm(kind) {
+			out = append(out, p.alarmName(kind))
+		}
+	}
+	return out
+}
+
+// hasAlarm reports whether the policy has that alarm: a customized metric has no provisioned capacity.
+func (p *policy) hasAlarm(kind int) bool { return kind <= alarmLow || p.Tracking.Metric == nil }
+
+// Bounds of the target of the predefined metrics, in percent ("Managing throughput capacity automatically with DynamoDB auto
+// scaling").
+const (
+	minUtilization = 20
+	maxUtilization = 90
+)
+
+func (s *Service) putScalingPolicy(ctx context.Context, call *smithy.Call, in *api.PutScalingPolicyRequest) (*api.PutScalingPolicyResponse, error) {
+	r, err := s.resource(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension.Value)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.targets[r] == nil {
+		return nil, notRegistered(&r)
+	}
+	id := policyID{r, strings.Clone(in.PolicyName.Value)}
+	old := s.policies[id]
+	kind := in.PolicyType.Or(api.PolicyTypeStepscaling)
+	next := &policy{Resource: r, Name: id.name, UUID: uuid.NewString(), Created: s.Now().UnixMilli()}
+	if old != nil {
+		if (old.Tracking != nil) != (kind == api.PolicyTypeTargettrackingscaling) {
+			return nil, invalid("The policy type of an existing policy cannot be changed")
+		}
+		next.UUID, next.Created = old.UUID, old.Created
+	}
+	switch kind {
+	case api.PolicyTypeTargettrackingscaling:
+		if in.TargetTrackingScalingPolicyConfiguration == nil {
+			return nil, invalid("TargetTrackingScalingPolicyConfiguration is required for policy type TargetTrackingScaling")
+		}
+		if next.Tracking, err = newTracking(&r, in.TargetTrackingScalingPolicyConfiguration); err != nil {
+			return nil, err
+		}
+		for other, p := range s.policies {
+			if other.Resource == r && other != id && p.Tracking != nil && p.Tracking.same(next.Tracking) {
+				return nil, invalid("Only one TargetTrackingScaling policy for a given metric specification is allowed.")
+			}
+		}
+	case api.PolicyTypeStepscaling:
+		if in.StepScalingPolicyConfiguration == nil {
+			return nil, invalid("StepScalingPolicyConfiguration is required for policy type StepScaling")
+		}
+		if next.Step, err = newStepping(in.StepScalingPolicyConfiguration); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, invalid("Policy type %s is not supported for DynamoDB", kind)
+	}
+	if next.Tracking != nil {
+		if old != nil {
+			next.Tracking.Alarms = old.Tracking.Alarms
+		} else {
+			for i := range next.Tracking.Alarms {
+				next.Tracking.Alarms[i] = uuid.NewString()
+			}
+		}
+		if err := s.putAlarms(ctx, next); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.keepPolicy(ctx, next); err != nil {
+		return nil, err
+	}
+	return &api.PutScalingPolicyResponse{PolicyARN: smithy.Some(next.arn()), Alarms: s.alarmsOf(next)}, nil
+}
+
+func (s *Service) keepPolicy(ctx context.Context, p *policy) error {
+	if err := s.put(ctx, record(kindPolicy, &p.Resource, p.Name), p); err != nil {
+		return err
+	}
+	s.policies[policyID{p.Resource, p.Name}] = p
+	return nil
+}
+
+// same reports whether both are for the same metric.
+func (t *tracking) same(o *tracking) bool {
+	if t.Metric == nil || o.Metric == nil {
+		return t.Metric == nil && o.Metric == nil
+	}
+	return t.Metric.Key() == o.Metric.Key() && t.Stat == o.Stat
+}
+
+func newTracking(r *Resource, in *api.TargetTrackingScalingPolicyConfiguration) (*tracking, error) {
+	out := &tracking{
+		Target: in.TargetValue.Value, DisableScaleIn: in.DisableScaleIn.Value,
+		OutCooldown: in.ScaleOutCooldown.Value, InCooldown: in.ScaleInCooldown.Value, HasOut: in.ScaleOutCooldown.Set, HasIn: in.ScaleInCooldown.Set,
+	}
+	if out.OutCooldown < 0 || out.InCooldown < 0 {
+		return nil, invalid("Cooldown must be greater than or equal to 0")
+	}
+	switch m := in.CustomizedMetricSpecification; {
+	case in.PredefinedMetricSpecification != nil && m != nil:
+		return nil, invalid("Only one of PredefinedMetricSpecification and CustomizedMetricSpecification can be specified")
+	case m != nil:
+		if m.Metrics != nil {
+			return nil, invalid("Metrics of CustomizedMetricSpecification are not supported by this endpoint")
+		}
+		if !m.MetricName.Set || !m.Namespace.Set || !m.Statistic.Set {
+			return nil, invalid("MetricName, Namespace and Statistic are required in CustomizedMetricSpecification")
+		}
+		if out.Target <= 0 {
+			return nil, invalid("TargetValue must be greater than 0")
+		}
+		id := metric.ID{Account: r.Account, Region: r.Region, Namespace: strings.Clone(m.Namespace.Value), Name: strings.Clone(m.MetricName.Value)}
+		for _, d := range m.Dimensions {
+			id.Dimensions = append(id.Dimensions, metric.Dimension{Name: strings.Clone(d.Name.Value), Value: strings.Clone(d.Value.Value)})
+		}
+		slices.SortFunc(id.Dimensions, func(a, b metric.Dimension) int { return strings.Compare(a.Name, b.Name) })
+		out.Metric, out.Stat, out.Unit = &id, strings.Clone(m.Statistic.Value), strings.Clone(m.Unit.Value)
+	case in.PredefinedMetricSpecification != nil:
+		want := "DynamoDB" + r.kind() + "CapacityUtilization"
+		if given := in.PredefinedMetricSpecification.PredefinedMetricType.Value; given != want {
+			return nil, invalid("Invalid predefined metric type %s for scalable dimension %s", given, r.Dimension)
+		}
+		if out.Target < minUtilization || out.Target > maxUtilization {
+			return nil, invalid("Target value for a DynamoDB capacity utilization metric must be between %d.0 and %d.0", minUtilization, maxUtilization)
+		}
+		out.Predefined = want
+	default:
+		return nil, invalid("One of PredefinedMetricSpecification and CustomizedMetricSpecification is required")
+	}
+	return out, nil
+}
+
+func newStepping(in *api.StepScalingPolicyConfiguration) (*stepping, error) {
+	out := &stepping{
+		Adjustment: strings.Clone(in.AdjustmentType.Value), Magnitude: in.MinAdjustmentMagnitude.Value,
+		Cooldown: in.Cooldown.Or(300), HasCooldown: in.Cooldown.Set, Aggregation: strings.Clone(in.MetricAggregationType.Or("Average")),
+	}
+	if !in.AdjustmentType.Set || len(in.StepAdjustments) == 0 {
+		return nil, invalid("AdjustmentType and StepAdjustments are required")
+	}
+	for _, a := range in.StepAdjustments {
+		step := stepRange{
+			Low: a.MetricIntervalLowerBound.Value, High: a.MetricIntervalUpperBound.Value, By: a.ScalingAdjustment.Value,
+			HasLow: a.MetricIntervalLowerBound.Set, HasHigh: a.MetricIntervalUpperBound.Set,
+		}
+		if step.low() >= step.high() || !step.HasLow && !step.HasHigh && len(in.StepAdjustments) > 1 {
+			return nil, invalid("The lower bound of a step adjustment must be less than its upper bound")
+		}
+		for _, other := range out.Steps {
+			if step.low() < other.high() && other.low() < step.high() {
+				return nil, invalid("StepAdjustment intervals can't overlap")
+			}
+		}
+		out.Steps = append(out.Steps, step)
+	}
+	return out, nil
+}
+
+// alarmsOf are the alarms of a policy: those that it made, or those that users have given its ARN as action.
+func (s *Service) alarmsOf(p *policy) []api.Alarm {
+	out := []api.Alarm{}
+	if p.Tracking == nil {
+		for _, a := range s.Watch.WithAction(p.Account, p.Region, p.arn()) {
+			out = append(out, api.Alarm{AlarmName: smithy.Some(a.Name), AlarmARN: smithy.Some(a.ARN)})
+		}
+		return out
+	}
+	for _, name := range p.alarmNames() {
+		if a := s.Watch.Alarm(p.Account, p.Region, name); a != nil {
+			out = append(out, api.Alarm{AlarmName: smithy.Some(a.Name), AlarmARN: smithy.Some(a.ARN)})
+		}
+	}
+	return out
+}
+
+func (s *Service) deleteScalingPolicy(ctx context.Context, call *smithy.Call, in *api.DeleteScalingPolicyRequest) (*api.DeleteScalingPolicyResponse, error) {
+	r, err := s.resource(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension.Value)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := policyID{r, in.PolicyName.Value}
+	p := s.policies[id]
+	if p == nil {
+		return nil, awserr.New(objectNotFound, "No scaling policy found for service namespace: dynamodb, resource ID: "+r.ID+", scalable dimension: "+r.Dimension+", policy name: "+id.name)
+	}
+	if err := s.Watch.RemoveAlarms(ctx, r.Account, r.Region, p.alarmNames()); err != nil {
+		return nil, err
+	}
+	if err := s.remove(ctx, record(kindPolicy, &r, p.Name)); err != nil {
+		return nil, err
+	}
+	delete(s.policies, id)
+	return &api.DeleteScalingPolicyResponse{}, nil
+}
+
+func (s *Service) describeScalingPolicies(_ context.Context, call *smithy.Call, in *api.DescribeScalingPoliciesRequest) (*api.DescribeScalingPoliciesResponse, error) {
+	f, err := s.filter(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*policy
+	for _, p := range s.policies {
+		if f.has(&p.Resource) && (in.PolicyNames == nil || slices.Contains(in.PolicyNames, p.Name)) {
+			list = append(list, p)
+		}
+	}
+	name := func(p *policy) string { return p.ID + " " + p.Dimension + " " + p.Name }
+	slices.SortFunc(list, func(a, b *policy) int { return strings.Compare(name(a), name(b)) })
+	list, next, err := page(list, name, in.NextToken, int(in.MaxResults.Or(10)))
+	if err != nil {
+		return nil, err
+	}
+	out := &api.DescribeScalingPoliciesResponse{ScalingPolicies: []api.ScalingPolicy{}, NextToken: next}
+	for _, p := range list {
+		out.ScalingPolicies = append(out.ScalingPolicies, s.renderPolicy(p))
+	}
+	return out, nil
+}
+
+func (s *Service) renderPolicy(p *policy) api.ScalingPolicy {
+	out := api.ScalingPolicy{
+		PolicyARN: smithy.Some(p.arn()), PolicyName: smithy.Some(p.Name), ServiceNamespace: smithy.Some("dynamodb"), ResourceId: smithy.Some(p.ID),
+		ScalableDimension: smithy.Some(p.Dimension), Alarms: s.alarmsOf(p), CreationTime: smithy.Some(float64(p.Created) / 1000),
+	}
+	if t := p.Tracking; t != nil {
+		c := &api.TargetTrackingScalingPolicyConfiguration{
+			TargetValue:      smithy.Some(t.Target),
+			ScaleOutCooldown: smithy.Opt[int64]{Value: t.OutCooldown, Set: t.HasOut}, ScaleInCooldown: smithy.Opt[int64]{Value: t.InCooldown, Set: t.HasIn},
+			DisableScaleIn: smithy.Opt[bool]{Value: t.DisableScaleIn, Set: t.DisableScaleIn},
+		}
+		if t.Metric == nil {
+			c.PredefinedMetricSpecification = &api.PredefinedMetricSpecification{PredefinedMetricType: smithy.Some(t.Predefined)}
+		} else {
+			m := &api.CustomizedMetricSpecification{
+				MetricName: smithy.Some(t.Metric.Name), Namespace: smithy.Some(t.Metric.Namespace), Statistic: smithy.Some(t.Stat),
+				Unit: smithy.Opt[string]{Value: t.Unit, Set: t.Unit != ""},
+			}
+			for _, d := range t.Metric.Dimensions {
+				m.Dimensions = append(m.Dimensions, api.MetricDimension{Name: smithy.Some(d.Name), Value: smithy.Some(d.Value)})
+			}
+			c.CustomizedMetricSpecification = m
+		}
+		out.PolicyType, out.TargetTrackingScalingPolicyConfiguration = smithy.Some(api.PolicyTypeTargettrackingscaling), c
+		return out
+	}
+	c := &api.StepScalingPolicyConfiguration{
+		AdjustmentType: smithy.Some(p.Step.Adjustment), MetricAggregationType: smithy.Some(p.Step.Aggregation),
+		MinAdjustmentMagnitude: smithy.Opt[int64]{Value: p.Step.Magnitude, Set: p.Step.Magnitude != 0},
+		Cooldown:               smithy.Opt[int64]{Value: p.Step.Cooldown, Set: p.Step.HasCooldown},
+	}
+	for _, step := range p.Step.Steps {
+		c.StepAdjustments = append(c.StepAdjustments, api.StepAdjustment{
+			MetricIntervalLowerBound: smithy.Opt[float64]{Value: step.Low, Set: step.HasLow},
+			MetricIntervalUpperBound: smithy.Opt[float64]{Value: step.High, Set: step.HasHigh}, ScalingAdjustment: smithy.Some(step.By),
+		})
+	}
+	out.PolicyType, out.StepScalingPolicyConfiguration = smithy.Some(api.PolicyTypeStepscaling), c
+	return out
+}

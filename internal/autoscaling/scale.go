@@ -1,0 +1,313 @@
+package autoscaling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/statordb/stator/internal/metric"
+)
+
+// How target tracking's alarms are made ("Managing throughput capacity automatically with DynamoDB auto scaling"): consumption
+// above the target for two minutes, or well below it for fifteen.
+const (
+	highPeriods = 2
+	lowPeriods  = 15
+	// lowMargin is by how many percent below the target consumption is low.
+	lowMargin = 20
+	// provisionedPeriod and provisionedPeriods are of the alarms that see changes by others.
+	provisionedPeriod  = 300
+	provisionedPeriods = 3
+	// retryRefused is how long nothing is scaled in after DynamoDB has refused it.
+	retryRefused = 15 * time.Minute
+)
+
+// dimensions are those of the resource's metrics.
+func (r *Resource) metric(name string) metric.ID {
+	table, index := r.Table()
+	id := metric.ID{Account: r.Account, Region: r.Region, Namespace: "AWS/DynamoDB", Name: name}
+	if index != "" {
+		id.Dimensions = append(id.Dimensions, metric.Dimension{Name: "GlobalSecondaryIndexName", Value: index})
+	}
+	id.Dimensions = append(id.Dimensions, metric.Dimension{Name: "TableName", Value: table})
+	return id
+}
+
+// putAlarms makes or replaces a target tracking policy's alarms, for the capacity that there is; s.mu is held.
+func (s *Service) putAlarms(ctx context.Context, p *policy) error {
+	t := p.Tracking
+	units, _ := s.Tables.Capacity(&p.Resource)
+	t.Units = units
+	consumed, provisioned := p.metric("Consumed"+p.kind()+"CapacityUnits"), p.metric("Provisioned"+p.kind()+"CapacityUnits")
+	perMinute := float64(units) * 60 / 100
+	alarms := [4]AlarmInfo{
+		alarmHigh:            {Metric: consumed, Stat: "Sum", Period: 60, Periods: highPeriods, Threshold: perMinute * t.Target},
+		alarmLow:             {Metric: consumed, Stat: "Sum", Period: 60, Periods: lowPeriods, Threshold: perMinute * max(0, t.Target-lowMargin), Less: true},
+		alarmProvisionedHigh: {Metric: provisioned, Stat: "Average", Period: provisionedPeriod, Periods: provisionedPeriods, Threshold: float64(units)},
+		alarmProvisionedLow:  {Metric: provisioned, Stat: "Average", Period: provisionedPeriod, Periods: provisionedPeriods, Threshold: float64(units), Less: true},
+	}
+	if t.Metric != nil {
+		alarms[alarmHigh] = AlarmInfo{Metric: *t.Metric, Stat: t.Stat, Period: 60, Periods: 3, Threshold: t.Target}
+		alarms[alarmLow] = AlarmInfo{Metric: *t.Metric, Stat: t.Stat, Period: 60, Periods: lowPeriods, Threshold: t.Target * 0.9, Less: true}
+	}
+	for kind := range alarms {
+		if !p.hasAlarm(kind) {
+			continue
+		}
+		a := &alarms[kind]
+		a.Name, a.Strict, a.Action = p.alarmName(kind), true, p.arn()
+		a.Description = "DO NOT EDIT OR DELETE. For TargetTrackingScaling policy " + p.arn() + "."
+		if err := s.Watch.PutAlarm(ctx, p.Account, p.Region, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OnAlarm reports whether an alarm's action is a policy, which acts at the next Step.
+func (s *Service) OnAlarm(action string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.policies {
+		if p.arn() == action {
+			return true
+		}
+	}
+	return false
+}
+
+// Step does what is due at the time, the beginning of a minute: scheduled actions, then what the policies' alarms ask for.
+func (s *Service) Step(ctx context.Context, at time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var failed error
+	for r := range s.targets {
+		if _, exists := s.Tables.Capacity(&r); !exists {
+			failed = errors.Join(failed, s.forget(ctx, r)) // the table was deleted
+		}
+	}
+	for _, a := range s.dueActions(at) {
+		failed = errors.Join(failed, s.runAction(ctx, a, at))
+	}
+	var ids []policyID
+	for id := range s.policies {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(a, b policyID) int {
+		return strings.Compare(a.ID+a.Dimension+a.name, b.ID+b.Dimension+b.name)
+	})
+	for _, id := range ids {
+		p := s.policies[id]
+		units, _ := s.Tables.Capacity(&p.Resource)
+		if units == 0 {
+			continue // on-demand
+		}
+		if p.Tracking != nil {
+			failed = errors.Join(failed, s.track(ctx, p, units, at))
+		} else {
+			failed = errors.Join(failed, s.stepOne(ctx, p, units, at))
+		}
+	}
+	return errors.Join(failed, s.trim(ctx, at))
+}
+
+// track does what a target tracking policy's alarms ask for.
+func (s *Service) track(ctx context.Context, p *policy, units int64, at time.Time) error {
+	if p.Tracking.Units != units { // somebody has changed it
+		next, tr := *p, *p.Tracking
+		next.Tracking = &tr
+		if err := s.putAlarms(ctx, &next); err != nil {
+			return err
+		}
+		if err := s.keepPolicy(ctx, &next); err != nil {
+			return err
+		}
+		p = &next
+	}
+	high := s.Watch.Alarm(p.Account, p.Region, p.alarmName(alarmHigh))
+	low := s.Watch.Alarm(p.Account, p.Region, p.alarmName(alarmLow))
+	switch {
+	case high != nil && high.Ringing:
+		wanted, ok, err := s.wanted(ctx, p, units, at, 1)
+		if err != nil || !ok {
+			return err
+		}
+		return s.scaleOut(ctx, p, max(wanted, units), at, high.Name, p.Tracking.OutCooldown)
+	case low != nil && low.Ringing && !p.Tracking.DisableScaleIn:
+		// What was needed most in all the time that it was low.
+		wanted, ok, err := s.wanted(ctx, p, units, at, lowPeriods)
+		if err != nil || !ok {
+			return err
+		}
+		return s.scaleIn(ctx, p, min(wanted, units), at, low.Name, p.Tracking.InCooldown)
+	}
+	return nil
+}
+
+// wanted returns the capacity with which the metric would have been at its target in the last minutes.
+func (s *Service) wanted(ctx context.Context, p *policy, units int64, at time.Time, minutes int) (int64, bool, error) {
+	id, stat := p.metric("Consumed"+p.kind()+"CapacityUnits"), "Sum"
+	if p.Tracking.Metric != nil {
+		id, stat = *p.Tracking.Metric, p.Tracking.Stat
+	}
+	values, err := s.Watch.Read(ctx, &id, stat, at.Add(-time.Duration(minutes)*time.Minute), at, 60)
+	if err != nil || len(values) == 0 {
+		return 0, false, err
+	}
+	most := slices.Max(values)
+	if p.Tracking.Metric != nil {
+		return int64(math.Ceil(float64(units)*most/p.Tracking.Target - 1e-9)), true, nil
+	}
+	return int64(math.Ceil(most/60/p.Tracking.Target*100 - 1e-9)), true, nil
+}
+
+func (s *Service) scaleOut(ctx context.Context, p *policy, wanted int64, at time.Time, alarm string, cooldown int64) error {
+	t := s.targets[p.Resource]
+	if t == nil || t.Suspended.Out || at.UnixMilli() < t.LastOut+cooldown*1000 {
+		return nil
+	}
+	return s.scale(ctx, t, wanted, at, cause(alarm, p.Name), true)
+}
+
+func (s *Service) scaleIn(ctx context.Context, p *policy, wanted int64, at time.Time, alarm string, cooldown int64) error {
+	t := s.targets[p.Resource]
+	if t == nil || t.Suspended.In || at.UnixMilli() < max(t.LastIn, t.LastOut)+cooldown*1000 || at.UnixMilli() < t.Refused+retryRefused.Milliseconds() {
+		return nil
+	}
+	return s.scale(ctx, t, wanted, at, cause(alarm, p.Name), false)
+}
+
+func cause(alarm, policy string) string {
+	return "monitor alarm " + alarm + " in state ALARM triggered policy " + policy
+}
+
+// stepOne does what a step scaling policy's alarms ask for.
+func (s *Service) stepOne(ctx context.Context, p *policy, units int64, at time.Time) error {
+	for _, a := range s.Watch.WithAction(p.Account, p.Region, p.arn()) {
+		if !a.Ringing {
+			continue
+		}
+		values, err := s.Watch.Read(ctx, &a.Metric, a.Stat, at.Add(-time.Duration(a.Period)*time.Second), at, a.Period)
+		if err != nil || len(values) == 0 {
+			return err
+		}
+		wanted, ok := p.Step.apply(units, values[len(values)-1]-a.Threshold)
+		if !ok || wanted == units {
+			continue
+		}
+		if wanted > units {
+			return s.scaleOut(ctx, p, wanted, at, a.Name, p.Step.Cooldown)
+		}
+		return s.scaleIn(ctx, p, wanted, at, a.Name, p.Step.Cooldown)
+	}
+	return nil
+}
+
+// apply returns the capacity for a metric that is so far from its threshold; ok is false if no step is for that.
+func (s *stepping) apply(units int64, breach float64) (wanted int64, ok bool) {
+	for i := range s.Steps {
+		step := &s.Steps[i]
+		// The bound next to the threshold belongs to the step, the other one not.
+		in := breach >= step.low() && breach < step.high()
+		if breach < 0 {
+			in = breach > step.low() && breach <= step.high()
+		}
+		if !in {
+			continue
+		}
+		switch s.Adjustment {
+		case "ExactCapacity":
+			return step.By, true
+		case "PercentChangeInCapacity":
+			by := float64(units) * float64(step.By) / 100
+			// Between 0 and 1 it is 1; larger ones are rounded towards 0.
+			switch {
+			case by > 0 && by < 1:
+				by = 1
+			case by < 0 && by > -1:
+				by = -1
+			}
+			by = math.Trunc(by)
+			if math.Abs(by) < float64(s.Magnitude) && by != 0 {
+				by = math.Copysign(float64(s.Magnitude), by)
+			}
+			return units + int64(by), true
+		}
+		return units + step.By, true
+	}
+	return 0, false
+}
+
+// enforceBounds scales a target whose capacity is not between its minimum and maximum; s.mu is held.
+func (s *Service) enforceBounds(ctx context.Context, r Resource) error {
+	t := s.targets[r]
+	units, _ := s.Tables.Capacity(&r)
+	switch {
+	case units == 0:
+		return nil // on-demand
+	case units < t.Min:
+		return s.scale(ctx, t, t.Min, s.Now(), fmt.Sprintf("minimum capacity was set to %d", t.Min), true)
+	case units > t.Max:
+		return s.scale(ctx, t, t.Max, s.Now(), fmt.Sprintf("maximum capacity was set to %d", t.Max), false)
+	}
+	return nil
+}
+
+// scale gives a target a capacity, within its bounds, and notes it; s.mu is held.
+func (s *Service) scale(ctx context.Context, t *target, wanted int64, at time.Time, cause string, out bool) error {
+	units, _ := s.Tables.Capacity(&t.Resource)
+	bounded := min(max(wanted, t.Min), t.Max)
+	if bounded == units {
+		reason := ""
+		switch {
+		case out && units >= t.Max && wanted > units:
+			reason = "AlreadyAtMaxCapacity"
+		case !out && units <= t.Min:
+			reason = "AlreadyAtMinCapacity"
+		}
+		return s.notScaled(ctx, t, units, reason, cause, at)
+	}
+	if out != (bounded > units) {
+		return nil
+	}
+	what := strings.ToLower(t.kind()) + " capacity units"
+	a := newActivity(&t.Resource, at)
+	a.Description, a.Cause = fmt.Sprintf("Setting %s to %d.", what, bounded), cause
+	err := s.Tables.SetCapacity(ctx, &t.Resource, bounded)
+	next := *t
+	if err != nil {
+		a.Status, a.Message = "Failed", fmt.Sprintf("Failed to set %s to %d. Reason: %s", what, bounded, err)
+		next.Refused = at.UnixMilli()
+	} else {
+		a.Status, a.Message = "Successful", fmt.Sprintf("Successfully set %s to %d. Change successfully fulfilled by dynamodb.", what, bounded)
+		if out {
+			next.LastOut = at.UnixMilli()
+		} else {
+			next.LastIn = at.UnixMilli()
+		}
+	}
+	if err := s.note(ctx, a); err != nil {
+		return err
+	}
+	if err := s.keepTarget(ctx, &next); err != nil {
+		return err
+	}
+	for _, p := range s.policies {
+		if p.Resource != t.Resource || p.Tracking == nil {
+			continue
+		}
+		with, tr := *p, *p.Tracking
+		with.Tracking = &tr
+		if err := s.putAlarms(ctx, &with); err != nil {
+			return err
+		}
+		if err := s.keepPolicy(ctx, &with); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,298 @@
+package autoscaling
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/adhocore/gronx"
+	"github.com/google/uuid"
+
+	"github.com/statordb/stator/internal/autoscaling/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// scheduled is a scheduled action. It is replaced, never changed.
+type scheduled struct {
+	Resource
+	Name, UUID     string
+	Schedule       string
+	Timezone       string `json:",omitempty"`
+	Start, End     int64  // milliseconds since 1970; 0 is not given
+	Created        int64
+	Min, Max       int64
+	HasMin, HasMax bool
+}
+
+func (a *scheduled) arn() string {
+	return "arn:aws:autoscaling:" + a.Region + ":" + a.Account + ":scheduledAction:" + a.UUID + ":resource/dynamodb/" + a.ID + ":scheduledActionName/" + a.Name
+}
+
+// schedule says at which minutes something is due.
+type schedule struct {
+	at       time.Time // of at(…)
+	interval time.Duration
+	cron     string // with seven fields, as the library reads it
+	location *time.Location
+}
+
+var rateText = regexp.MustCompile(`^rate\(\s*(\d+)\s+(minutes?|hours?|days?)\s*\)$`)
+
+// parseSchedule reads at(…), rate(…) or cron(…) ("PutScheduledAction").
+func parseSchedule(text, zone string) (*schedule, error) {
+	bad := invalid("Invalid schedule expression: %s", text)
+	s := &schedule{location: time.UTC}
+	if zone != "" {
+		var err error
+		if s.location, err = time.LoadLocation(zone); err != nil || zone == "Local" {
+			return nil, invalid("Invalid timezone: %s", zone)
+		}
+	}
+	inner := func(name string) (string, bool) {
+		rest, ok := strings.CutPrefix(text, name+"(")
+		return strings.TrimSuffix(rest, ")"), ok && strings.HasSuffix(rest, ")")
+	}
+	if at, ok := inner("at"); ok {
+		t, err := time.ParseInLocation("2006-01-02T15:04:05", at, s.location)
+		if err != nil {
+			return nil, bad
+		}
+		s.at = t
+		return s, nil
+	}
+	if m := rateText.FindStringSubmatch(text); m != nil {
+		n, err := strconv.Atoi(m[1])
+		unit := map[byte]time.Duration{'m': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}[m[2][0]]
+		if err != nil || n < 1 || n > 1_000_000 {
+			return nil, bad
+		}
+		s.interval = time.Duration(n) * unit
+		return s, nil
+	}
+	fields, ok := inner("cron")
+	parts := strings.Fields(fields)
+	if !ok || len(parts) != 6 {
+		return nil, bad
+	}
+	day, weekday := parts[2], parts[4]
+	if (day == "?") == (weekday == "?") && day != "*" && weekday != "*" {
+		return nil, bad // one of the two says nothing
+	}
+	if weekday, ok = cronWeekday(weekday); !ok {
+		return nil, bad
+	}
+	if day == "?" {
+		day = "*"
+	}
+	s.cron = strings.Join([]string{"0", parts[0], parts[1], day, parts[3], weekday, parts[5]}, " ")
+	if !gronx.IsValid(s.cron) {
+		return nil, bad
+	}
+	return s, nil
+}
+
+var weekdayNumber = regexp.MustCompile(`\d+`)
+
+// cronWeekday turns days of the week, which AWS counts from 1 for Sunday, into those of the library, from 0. What follows # or /
+// is no day.
+func cronWeekday(text string) (string, bool) {
+	if text == "?" || text == "*" {
+		return "*", true
+	}
+	ok := true
+	var b strings.Builder
+	for i, part := range strings.Split(text, ",") {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		days, rest := part, ""
+		if at := strings.IndexAny(part, "#/"); at >= 0 {
+			days, rest = part[:at], part[at:]
+		}
+		b.WriteString(weekdayNumber.ReplaceAllStringFunc(days, func(number string) string {
+			n, err := strconv.Atoi(number)
+			if err != nil || n < 1 || n > 7 {
+				ok = false
+			}
+			return strconv.Itoa(n - 1)
+		}))
+		b.WriteString(rest)
+	}
+	return b.String(), ok
+}
+
+// due reports whether the schedule, which begins at a time, is due in the minute.
+func (s *schedule) due(begin, minute time.Time) bool {
+	switch {
+	case !s.at.IsZero():
+		return s.at.Truncate(time.Minute).Equal(minute)
+	case s.interval > 0:
+		begin = begin.Truncate(time.Minute)
+		return minute.After(begin) && minute.Sub(begin)%s.interval == 0
+	}
+	due, err := gronx.New().IsDue(s.cron, minute.In(s.location))
+	return due && err == nil
+}
+
+func (s *Service) putScheduledAction(ctx context.Context, call *smithy.Call, in *api.PutScheduledActionRequest) (*api.PutScheduledActionResponse, error) {
+	r, err := s.resource(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension.Value)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.targets[r] == nil {
+		return nil, notRegistered(&r)
+	}
+	id := policyID{r, strings.Clone(in.ScheduledActionName.Value)}
+	next := &scheduled{Resource: r, Name: id.name, UUID: uuid.NewString(), Created: s.Now().UnixMilli()}
+	if old := s.actions[id]; old != nil {
+		*next = *old // what is not given stays
+	} else if !in.Schedule.Set {
+		return nil, invalid("Schedule is required for a new scheduled action")
+	}
+	if in.Schedule.Set {
+		next.Schedule = strings.Clone(in.Schedule.Value)
+	}
+	if in.Timezone.Set {
+		next.Timezone = strings.Clone(in.Timezone.Value)
+	}
+	if in.StartTime.Set {
+		next.Start = int64(in.StartTime.Value * 1000)
+	}
+	if in.EndTime.Set {
+		next.End = int64(in.EndTime.Value * 1000)
+	}
+	if a := in.ScalableTargetAction; a != nil {
+		next.Min, next.HasMin, next.Max, next.HasMax = a.MinCapacity.Value, a.MinCapacity.Set, a.MaxCapacity.Value, a.MaxCapacity.Set
+	}
+	parsed, err := parseSchedule(next.Schedule, next.Timezone)
+	switch {
+	case err != nil:
+		return nil, err
+	case next.Start != 0 && next.End != 0 && next.Start >= next.End:
+		return nil, invalid("Start time must be before end time")
+	case !parsed.at.IsZero() && parsed.at.Before(s.Now().Truncate(time.Minute)) && in.Schedule.Set:
+		return nil, invalid("Schedule is in the past")
+	case !next.HasMin && !next.HasMax:
+		return nil, invalid("At least one of MinCapacity and MaxCapacity is required in ScalableTargetAction")
+	case next.HasMin && next.HasMax && next.Min > next.Max:
+		return nil, invalid("Maximum capacity cannot be less than minimum capacity")
+	}
+	if err := s.put(ctx, record(kindAction, &r, id.name), next); err != nil {
+		return nil, err
+	}
+	s.actions[id] = next
+	return &api.PutScheduledActionResponse{}, nil
+}
+
+func (s *Service) deleteScheduledAction(ctx context.Context, call *smithy.Call, in *api.DeleteScheduledActionRequest) (*api.DeleteScheduledActionResponse, error) {
+	r, err := s.resource(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension.Value)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := policyID{r, in.ScheduledActionName.Value}
+	if s.actions[id] == nil {
+		return nil, awserr.New(objectNotFound, "No scheduled action found for service namespace: dynamodb, resource ID: "+r.ID+", scalable dimension: "+r.Dimension+", scheduled action name: "+id.name)
+	}
+	if err := s.remove(ctx, record(kindAction, &r, id.name)); err != nil {
+		return nil, err
+	}
+	delete(s.actions, id)
+	return &api.DeleteScheduledActionResponse{}, nil
+}
+
+func (s *Service) describeScheduledActions(_ context.Context, call *smithy.Call, in *api.DescribeScheduledActionsRequest) (*api.DescribeScheduledActionsResponse, error) {
+	f, err := s.filter(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*scheduled
+	for _, a := range s.actions {
+		if f.has(&a.Resource) && (in.ScheduledActionNames == nil || slices.Contains(in.ScheduledActionNames, a.Name)) {
+			list = append(list, a)
+		}
+	}
+	name := func(a *scheduled) string { return a.ID + " " + a.Dimension + " " + a.Name }
+	slices.SortFunc(list, func(a, b *scheduled) int { return strings.Compare(name(a), name(b)) })
+	list, next, err := page(list, name, in.NextToken, int(in.MaxResults.Or(50)))
+	if err != nil {
+		return nil, err
+	}
+	out := &api.DescribeScheduledActionsResponse{ScheduledActions: []api.ScheduledAction{}, NextToken: next}
+	for _, a := range list {
+		out.ScheduledActions = append(out.ScheduledActions, api.ScheduledAction{
+			ScheduledActionName: smithy.Some(a.Name), ScheduledActionARN: smithy.Some(a.arn()), ServiceNamespace: smithy.Some("dynamodb"),
+			Schedule: smithy.Some(a.Schedule), Timezone: smithy.Opt[string]{Value: a.Timezone, Set: a.Timezone != ""},
+			ResourceId: smithy.Some(a.ID), ScalableDimension: smithy.Some(a.Dimension), CreationTime: smithy.Some(float64(a.Created) / 1000),
+			StartTime: smithy.Opt[float64]{Value: float64(a.Start) / 1000, Set: a.Start != 0}, EndTime: smithy.Opt[float64]{Value: float64(a.End) / 1000, Set: a.End != 0},
+			ScalableTargetAction: &api.ScalableTargetAction{
+				MinCapacity: smithy.Opt[int64]{Value: a.Min, Set: a.HasMin}, MaxCapacity: smithy.Opt[int64]{Value: a.Max, Set: a.HasMax},
+			},
+		})
+	}
+	return out, nil
+}
+
+// dueActions returns the scheduled actions that are due in the minute, sorted; s.mu is held.
+func (s *Service) dueActions(minute time.Time) []*scheduled {
+	var out []*scheduled
+	ms := minute.UnixMilli()
+	for _, a := range s.actions {
+		parsed, err := parseSchedule(a.Schedule, a.Timezone)
+		if err != nil || a.Start != 0 && ms < a.Start || a.End != 0 && ms > a.End {
+			continue // it was checked when it was put; a zone may have gone since
+		}
+		begin := a.Created
+		if a.Start != 0 {
+			begin = a.Start
+		}
+		if parsed.due(time.UnixMilli(begin), minute) {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, func(a, b *scheduled) int { return strings.Compare(a.arn(), b.arn()) })
+	return out
+}
+
+// runAction gives a target the bounds of a scheduled action; s.mu is held.
+func (s *Service) runAction(ctx context.Context, a *scheduled, at time.Time) error {
+	t := s.targets[a.Resource]
+	if t == nil || t.Suspended.Scheduled {
+		return nil
+	}
+	next := *t
+	var set []string
+	if a.HasMin {
+		next.Min = a.Min
+		set = append(set, fmt.Sprintf("min capacity to %d", a.Min))
+	}
+	if a.HasMax {
+		next.Max = a.Max
+		set = append(set, fmt.Sprintf("max capacity to %d", a.Max))
+	}
+	note := newActivity(&a.Resource, at)
+	what := strings.Join(set, " and ")
+	note.Description, note.Cause = "Setting "+what, "scheduled action name "+a.Name+" was triggered"
+	if next.Min > next.Max {
+		note.Status, note.Message = "Failed", "Failed to set "+what+". Reason: Maximum capacity cannot be less than minimum capacity"
+		return s.note(ctx, note)
+	}
+	note.Status, note.Message = "Successful", "Successfully set "+what
+	if err := s.note(ctx, note); err != nil {
+		return err
+	}
+	if err := s.keepTarget(ctx, &next); err != nil {
+		return err
+	}
+	return s.enforceBounds(ctx, a.Resource)
+}

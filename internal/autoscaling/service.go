@@ -1,0 +1,297 @@
+// Package autoscaling is Application Auto Scaling for DynamoDB's tables and GSIs: its API, and the loop that scales.
+//
+// It knows tables only as Tables, and CloudWatch only as Watch. Time moves by Step, once for each minute.
+//
+// Source: "Managing throughput capacity automatically with DynamoDB auto scaling", Application Auto Scaling's API Reference.
+package autoscaling
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/statordb/stator/internal/autoscaling/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/metric"
+	"github.com/statordb/stator/internal/protocol"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// Resource is the reads or the writes of a table or GSI.
+type Resource struct {
+	Account, Region string
+	ID              string // table/NAME or table/NAME/index/NAME
+	Dimension       string // e.g. dynamodb:table:ReadCapacityUnits
+}
+
+// Table returns the names of the table and the GSI; index is "" for the table itself.
+func (r *Resource) Table() (table, index string) {
+	parts := strings.Split(r.ID, "/")
+	if len(parts) == 4 {
+		return parts[1], parts[3]
+	}
+	return parts[1], ""
+}
+
+// Writes reports whether it is for writes.
+func (r *Resource) Writes() bool { return strings.HasSuffix(r.Dimension, ":WriteCapacityUnits") }
+
+func (r *Resource) kind() string {
+	if r.Writes() {
+		return "Write"
+	}
+	return "Read"
+}
+
+// Tables are what is scaled.
+type Tables interface {
+	// Capacity returns the provisioned units per second; 0 for on-demand tables. exists is false if there is no such table or GSI.
+	Capacity(r *Resource) (units int64, exists bool)
+	// SetCapacity changes them. Its error is shown to users.
+	SetCapacity(ctx context.Context, r *Resource, units int64) error
+}
+
+// AlarmInfo is an alarm as a policy sees it.
+type AlarmInfo struct {
+	Name, ARN string
+	Metric    metric.ID
+	Stat      string
+	Period    int64 // seconds
+	Threshold float64
+	Less      bool // it goes off below its threshold
+	Periods   int64
+	Strict    bool
+	// Description and Action are given to an alarm that is made.
+	Description, Action string
+	Ringing             bool // it is in state ALARM
+}
+
+// Watch are the alarms and metrics.
+type Watch interface {
+	PutAlarm(ctx context.Context, account, region string, a *AlarmInfo) error
+	RemoveAlarms(ctx context.Context, account, region string, names []string) error
+	// Alarm returns the alarm of that name; nil if there is none.
+	Alarm(account, region, name string) *AlarmInfo
+	// WithAction returns the alarms that have the action.
+	WithAction(account, region, action string) []*AlarmInfo
+	// Read returns a statistic for each period in [from, to) that has one.
+	Read(ctx context.Context, id *metric.ID, stat string, from, to time.Time, period int64) ([]float64, error)
+}
+
+// Options configure a Service.
+type Options struct {
+	KV        kv.Store
+	Now       func() time.Time
+	Namespace func(smithy.Caller) (account, region string)
+	Tables    Tables
+	Watch     Watch
+}
+
+// Service executes Application Auto Scaling's operations.
+type Service struct {
+	Options
+
+	mu         sync.Mutex // held while anything is changed or scaled
+	targets    map[Resource]*target
+	policies   map[policyID]*policy
+	actions    map[policyID]*scheduled
+	activities map[Resource][]*activity // the latest last
+}
+
+// policyID is the name of a policy or scheduled action of a resource.
+type policyID struct {
+	Resource
+	name string
+}
+
+// New returns a Service with what the store has.
+func New(ctx context.Context, opt Options) (*Service, error) {
+	s := &Service{
+		Options: opt, targets: map[Resource]*target{}, policies: map[policyID]*policy{}, actions: map[policyID]*scheduled{},
+		activities: map[Resource][]*activity{},
+	}
+	snap, err := opt.KV.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer snap.Close()
+	for kind, read := range map[byte]func([]byte) error{
+		kindTarget:   decodeInto(func(t *target) { s.targets[t.Resource] = t }),
+		kindPolicy:   decodeInto(func(p *policy) { s.policies[policyID{p.Resource, p.Name}] = p }),
+		kindAction:   decodeInto(func(a *scheduled) { s.actions[policyID{a.Resource, a.Name}] = a }),
+		kindActivity: decodeInto(func(a *activity) { s.activities[a.Resource] = append(s.activities[a.Resource], a) }),
+	} {
+		prefix := keyspace.ScalingRecords(kind)
+		err := kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+			if err := read(val); err != nil {
+				return fmt.Errorf("auto scaling record %q: %w", key, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, list := range s.activities {
+		slices.SortFunc(list, func(a, b *activity) int { return int(a.Start - b.Start) })
+	}
+	return s, nil
+}
+
+func decodeInto[T any](keep func(*T)) func([]byte) error {
+	return func(raw []byte) error {
+		v := new(T)
+		if err := json.Unmarshal(raw, v); err != nil {
+			return err
+		}
+		keep(v)
+		return nil
+	}
+}
+
+// Kinds of records in the store.
+const (
+	kindTarget   = 't'
+	kindPolicy   = 'p'
+	kindAction   = 's'
+	kindActivity = 'y'
+)
+
+// record is a record's place in the store.
+func record(kind byte, r *Resource, name string) []byte {
+	return keyspace.ScalingRecord(kind, r.Account, r.Region, r.ID+"\x00"+r.Dimension+"\x00"+name)
+}
+
+func (s *Service) put(ctx context.Context, key []byte, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return kv.Update(ctx, s.KV, kv.TxnOpt{}, func(txn kv.Txn) error { return txn.Put(key, raw) })
+}
+
+func (s *Service) remove(ctx context.Context, keys ...[]byte) error {
+	return kv.Update(ctx, s.KV, kv.TxnOpt{}, func(txn kv.Txn) error {
+		for _, key := range keys {
+			if err := txn.Delete(key, 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Codes of Application Auto Scaling's errors.
+const (
+	objectNotFound   awserr.Code = "ObjectNotFoundException"
+	resourceNotFound awserr.Code = "ResourceNotFoundException"
+	invalidToken     awserr.Code = "InvalidNextTokenException"
+	tooManyTags      awserr.Code = "TooManyTagsException"
+)
+
+// API describes Application Auto Scaling to package httpd.
+var API = &protocol.Service{
+	Name:        "AnyScaleFrontendService",
+	ContentType: "application/x-amz-json-1.1",
+	Errors: map[awserr.Code]protocol.ErrorInfo{
+		awserr.InternalServerError: {QueryCode: "InternalServiceException", Status: 500},
+	},
+}
+
+// Operations returns every operation that there is, sorted by name.
+func (s *Service) Operations() []smithy.Handler {
+	list := []smithy.Handler{
+		smithy.Bind(api.DeleteScalingPolicy, s.deleteScalingPolicy),
+		smithy.Bind(api.DeleteScheduledAction, s.deleteScheduledAction),
+		smithy.Bind(api.DeregisterScalableTarget, s.deregisterScalableTarget),
+		smithy.Bind(api.DescribeScalableTargets, s.describeScalableTargets),
+		smithy.Bind(api.DescribeScalingActivities, s.describeScalingActivities),
+		smithy.Bind(api.DescribeScalingPolicies, s.describeScalingPolicies),
+		smithy.Bind(api.DescribeScheduledActions, s.describeScheduledActions),
+		smithy.Bind(api.ListTagsForResource, s.listTagsForResource),
+		smithy.Bind(api.PutScalingPolicy, s.putScalingPolicy),
+		smithy.Bind(api.PutScheduledAction, s.putScheduledAction),
+		smithy.Bind(api.RegisterScalableTarget, s.registerScalableTarget),
+		smithy.Bind(api.TagResource, s.tagResource),
+		smithy.Bind(api.UntagResource, s.untagResource),
+	}
+	for i := range list {
+		list[i].Service = API.Name
+	}
+	return list
+}
+
+// Missing returns the targets of the operations that the model has and Stator has not.
+func (s *Service) Missing() []string {
+	have := s.Operations()
+	return slices.DeleteFunc(slices.Clone(api.AutoScalingOperations), func(target string) bool {
+		return slices.ContainsFunc(have, func(h smithy.Handler) bool { return h.Target == target })
+	})
+}
+
+func invalid(format string, args ...any) error {
+	return awserr.New(awserr.Validation, fmt.Sprintf(format, args...))
+}
+
+// resource reads what a request is about.
+func (s *Service) resource(call *smithy.Call, namespace, id, dimension string) (Resource, error) {
+	account, region := s.Namespace(call.Caller)
+	r := Resource{Account: strings.Clone(account), Region: strings.Clone(region), ID: strings.Clone(id), Dimension: strings.Clone(dimension)}
+	parts := strings.Split(id, "/")
+	of := "table"
+	if len(parts) == 4 {
+		of = "index"
+	}
+	if namespace != "dynamodb" || parts[0] != "table" || len(parts) != 2 && (len(parts) != 4 || parts[2] != "index") ||
+		!strings.HasPrefix(dimension, "dynamodb:"+of+":") || !strings.HasSuffix(dimension, "CapacityUnits") {
+		return r, invalid("Unsupported service namespace, resource type or scalable dimension: %s %s %s", namespace, id, dimension)
+	}
+	return r, nil
+}
+
+// notRegistered is for a resource that is no scalable target.
+func notRegistered(r *Resource) error {
+	return awserr.New(objectNotFound, fmt.Sprintf("No scalable target registered for service namespace: dynamodb, resource ID: %s, scalable dimension: %s", r.ID, r.Dimension))
+}
+
+// filter says which resources a request lists.
+type filter struct {
+	account, region string
+	namespace, id   string
+	dimension       smithy.Opt[string]
+}
+
+func (s *Service) filter(call *smithy.Call, namespace, id string, dimension smithy.Opt[string]) (filter, error) {
+	account, region := s.Namespace(call.Caller)
+	if dimension.Set && id == "" {
+		return filter{}, invalid("If you specify a scalable dimension, you must also specify a resource ID")
+	}
+	return filter{account, region, namespace, id, dimension}, nil
+}
+
+func (f *filter) has(r *Resource) bool {
+	return f.namespace == "dynamodb" && r.Account == f.account && r.Region == f.region && (f.id == "" || r.ID == f.id) &&
+		(!f.dimension.Set || r.Dimension == f.dimension.Value)
+}
+
+// page cuts a list to what an answer has: up to limit elements behind the one that the token names.
+func page[T any](list []T, name func(T) string, given smithy.Opt[string], limit int) (out []T, next smithy.Opt[string], err error) {
+	if given.Set {
+		i := slices.IndexFunc(list, func(v T) bool { return token(name(v)) == given.Value })
+		if i < 0 {
+			return nil, next, awserr.New(invalidToken, "The next token is not valid.")
+		}
+		list = list[i+1:]
+	}
+	if len(list) > limit {
+		list = list[:limit]
+		next = smithy.Some(token(name(list[limit-1])))
+	}
+	return list, next, nil
+}

@@ -1,0 +1,252 @@
+package autoscaling
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/statordb/stator/internal/autoscaling/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+func token(name string) string { return base64.StdEncoding.EncodeToString([]byte(name)) }
+
+// target is a scalable target. It is replaced, never changed.
+type target struct {
+	Resource
+	Min, Max  int64
+	Role      string
+	Created   int64 // milliseconds since 1970, as the others
+	Suspended suspension
+	Tags      map[string]string `json:",omitempty"`
+
+	// LastOut and LastIn are when a policy has scaled last.
+	LastOut int64 `json:",omitempty"`
+	LastIn  int64 `json:",omitempty"`
+	// Refused is when DynamoDB has last refused a change.
+	Refused int64 `json:",omitempty"`
+}
+
+// suspension says what is not done for the time being.
+type suspension struct{ In, Out, Scheduled bool }
+
+// arn returns the target's Amazon Resource Name, which has no more to do with the resource's than AWS's has.
+func (r *Resource) arn() string {
+	sum := sha256.Sum256([]byte(r.ID + r.Dimension))
+	return "arn:aws:application-autoscaling:" + r.Region + ":" + r.Account + ":scalable-target/" + hex.EncodeToString(sum[:17])
+}
+
+// serviceRole is the role that AWS uses for all tables.
+func (r *Resource) serviceRole() string {
+	return "arn:aws:iam::" + r.Account + ":role/aws-service-role/dynamodb.application-autoscaling.amazonaws.com/AWSServiceRoleForApplicationAutoScaling_DynamoDBTable"
+}
+
+func (s *Service) registerScalableTarget(ctx context.Context, call *smithy.Call, in *api.RegisterScalableTargetRequest) (*api.RegisterScalableTargetResponse, error) {
+	r, err := s.resource(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension.Value)
+	if err != nil {
+		return nil, err
+	}
+	if _, exists := s.Tables.Capacity(&r); !exists {
+		if _, index := r.Table(); index != "" {
+			return nil, invalid("DynamoDB index does not exist: %s", r.ID)
+		}
+		return nil, invalid("DynamoDB table does not exist: %s", r.ID)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.targets[r]
+	if old == nil && (!in.MinCapacity.Set || !in.MaxCapacity.Set) {
+		return nil, invalid("MinCapacity and MaxCapacity are required to register a new scalable target")
+	}
+	next := &target{Resource: r, Role: r.serviceRole(), Created: s.Now().UnixMilli()}
+	if old != nil {
+		*next = *old
+	}
+	next.Min, next.Max = in.MinCapacity.Or(next.Min), in.MaxCapacity.Or(next.Max)
+	switch {
+	case next.Min < 1:
+		return nil, invalid("Minimum capacity must be greater than or equal to 1")
+	case next.Min > next.Max:
+		return nil, invalid("Maximum capacity cannot be less than minimum capacity")
+	}
+	if susp := in.SuspendedState; susp != nil {
+		next.Suspended.In = susp.DynamicScalingInSuspended.Or(next.Suspended.In)
+		next.Suspended.Out = susp.DynamicScalingOutSuspended.Or(next.Suspended.Out)
+		next.Suspended.Scheduled = susp.ScheduledScalingSuspended.Or(next.Suspended.Scheduled)
+	}
+	if in.Tags != nil {
+		if old != nil {
+			return nil, invalid("Tags can only be specified when a scalable target is registered. Use TagResource for one that is registered already")
+		}
+		if next.Tags, err = addTags(nil, in.Tags); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.keepTarget(ctx, next); err != nil {
+		return nil, err
+	}
+	if err := s.enforceBounds(ctx, r); err != nil {
+		return nil, err
+	}
+	return &api.RegisterScalableTargetResponse{ScalableTargetARN: smithy.Some(r.arn())}, nil
+}
+
+func (s *Service) keepTarget(ctx context.Context, t *target) error {
+	if err := s.put(ctx, record(kindTarget, &t.Resource, ""), t); err != nil {
+		return err
+	}
+	s.targets[t.Resource] = t
+	return nil
+}
+
+func (s *Service) deregisterScalableTarget(ctx context.Context, call *smithy.Call, in *api.DeregisterScalableTargetRequest) (*api.DeregisterScalableTargetResponse, error) {
+	r, err := s.resource(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension.Value)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.targets[r] == nil {
+		return nil, notRegistered(&r)
+	}
+	return &api.DeregisterScalableTargetResponse{}, s.forget(ctx, r)
+}
+
+// forget removes a target with its policies and scheduled actions; s.mu is held.
+func (s *Service) forget(ctx context.Context, r Resource) error {
+	keys := [][]byte{record(kindTarget, &r, "")}
+	for id, p := range s.policies {
+		if id.Resource == r {
+			if err := s.Watch.RemoveAlarms(ctx, r.Account, r.Region, p.alarmNames()); err != nil {
+				return err
+			}
+			keys = append(keys, record(kindPolicy, &r, id.name))
+		}
+	}
+	for id := range s.actions {
+		if id.Resource == r {
+			keys = append(keys, record(kindAction, &r, id.name))
+		}
+	}
+	if err := s.remove(ctx, keys...); err != nil {
+		return err
+	}
+	delete(s.targets, r)
+	maps.DeleteFunc(s.policies, func(id policyID, _ *policy) bool { return id.Resource == r })
+	maps.DeleteFunc(s.actions, func(id policyID, _ *scheduled) bool { return id.Resource == r })
+	return nil
+}
+
+func (s *Service) describeScalableTargets(_ context.Context, call *smithy.Call, in *api.DescribeScalableTargetsRequest) (*api.DescribeScalableTargetsResponse, error) {
+	account, region := s.Namespace(call.Caller)
+	if in.ScalableDimension.Set && in.ResourceIds == nil {
+		return nil, invalid("If you specify a scalable dimension, you must also specify a resource ID")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*target
+	f := filter{account, region, in.ServiceNamespace.Value, "", in.ScalableDimension}
+	for _, t := range s.targets {
+		if f.has(&t.Resource) && (in.ResourceIds == nil || slices.Contains(in.ResourceIds, t.ID)) {
+			list = append(list, t)
+		}
+	}
+	name := func(t *target) string { return t.ID + " " + t.Dimension }
+	slices.SortFunc(list, func(a, b *target) int { return strings.Compare(name(a), name(b)) })
+	list, next, err := page(list, name, in.NextToken, int(in.MaxResults.Or(50)))
+	if err != nil {
+		return nil, err
+	}
+	out := &api.DescribeScalableTargetsResponse{ScalableTargets: []api.ScalableTarget{}, NextToken: next}
+	for _, t := range list {
+		out.ScalableTargets = append(out.ScalableTargets, api.ScalableTarget{
+			ServiceNamespace: smithy.Some("dynamodb"), ResourceId: smithy.Some(t.ID), ScalableDimension: smithy.Some(t.Dimension),
+			MinCapacity: smithy.Some(t.Min), MaxCapacity: smithy.Some(t.Max), RoleARN: smithy.Some(t.Role),
+			CreationTime: smithy.Some(float64(t.Created) / 1000), ScalableTargetARN: smithy.Some(t.arn()),
+			SuspendedState: &api.SuspendedState{
+				DynamicScalingInSuspended: smithy.Some(t.Suspended.In), DynamicScalingOutSuspended: smithy.Some(t.Suspended.Out),
+				ScheduledScalingSuspended: smithy.Some(t.Suspended.Scheduled),
+			},
+		})
+	}
+	return out, nil
+}
+
+// maxTags is how many tags a target may have.
+const maxTags = 50
+
+func addTags(tags map[string]string, more smithy.Map[string]) (map[string]string, error) {
+	out := maps.Clone(tags)
+	if out == nil {
+		out = map[string]string{}
+	}
+	for _, t := range more {
+		if strings.HasPrefix(t.Key, "aws:") {
+			return nil, invalid("Tag keys must not start with aws:")
+		}
+		out[strings.Clone(t.Key)] = strings.Clone(t.Value)
+	}
+	if len(out) > maxTags {
+		return nil, awserr.New(tooManyTags, "A resource can have at most 50 tags")
+	}
+	return out, nil
+}
+
+// tagged returns the target with the ARN; s.mu is held.
+func (s *Service) tagged(call *smithy.Call, arn string) (*target, error) {
+	account, region := s.Namespace(call.Caller)
+	for _, t := range s.targets {
+		if t.Account == account && t.Region == region && t.arn() == arn {
+			return t, nil
+		}
+	}
+	return nil, awserr.New(resourceNotFound, "The specified resource doesn't exist: "+arn)
+}
+
+func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string, change func(map[string]string) (map[string]string, error)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, err := s.tagged(call, arn)
+	if err != nil {
+		return err
+	}
+	next := *t
+	if next.Tags, err = change(maps.Clone(t.Tags)); err != nil {
+		return err
+	}
+	return s.keepTarget(ctx, &next)
+}
+
+func (s *Service) tagResource(ctx context.Context, call *smithy.Call, in *api.TagResourceRequest) (*api.TagResourceResponse, error) {
+	return &api.TagResourceResponse{}, s.changeTags(ctx, call, in.ResourceARN.Value, func(tags map[string]string) (map[string]string, error) {
+		return addTags(tags, in.Tags)
+	})
+}
+
+func (s *Service) untagResource(ctx context.Context, call *smithy.Call, in *api.UntagResourceRequest) (*api.UntagResourceResponse, error) {
+	return &api.UntagResourceResponse{}, s.changeTags(ctx, call, in.ResourceARN.Value, func(tags map[string]string) (map[string]string, error) {
+		for _, key := range in.TagKeys {
+			delete(tags, key)
+		}
+		return tags, nil
+	})
+}
+
+func (s *Service) listTagsForResource(_ context.Context, call *smithy.Call, in *api.ListTagsForResourceRequest) (*api.ListTagsForResourceResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, err := s.tagged(call, in.ResourceARN.Value)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.ListTagsForResourceResponse{Tags: smithy.Map[string]{}}
+	for _, key := range slices.Sorted(maps.Keys(t.Tags)) {
+		out.Tags.Put(key, t.Tags[key])
+	}
+	return out, nil
+}

@@ -1,0 +1,47 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// Namespace returns whose tables a caller's are.
+func (s *Service) Namespace(caller smithy.Caller) (account, region string) {
+	ns := s.namespace(&smithy.Call{Caller: caller})
+	return ns.Account, ns.Region
+}
+
+// Capacity returns what a table, or (if index is not "") a GSI of it, has provisioned, in units per second: 0 in on-demand mode.
+// exists is false if there is none.
+func (s *Service) Capacity(ns catalog.Namespace, table, index string) (p catalog.Throughput, exists bool) {
+	t := s.Tables.Catalog.Get(ns, table)
+	if t == nil || t.DeletingUntil != 0 {
+		return p, false
+	}
+	if index == "" {
+		return t.Throughput, true
+	}
+	x := t.Index(index)
+	if x == nil || !x.Global || x.State == catalog.Deleting {
+		return p, false
+	}
+	return x.Throughput, true
+}
+
+// SetCapacity changes what a table, or (if index is not "") a GSI of it, has provisioned, as UpdateTable does.
+func (s *Service) SetCapacity(ctx context.Context, ns catalog.Namespace, table, index string, p catalog.Throughput) error {
+	units := &api.ProvisionedThroughput{ReadCapacityUnits: smithy.Some(p.Read), WriteCapacityUnits: smithy.Some(p.Write)}
+	in := &api.UpdateTableInput{TableName: smithy.Some(table)}
+	if index == "" {
+		in.ProvisionedThroughput = units
+	} else {
+		in.GlobalSecondaryIndexUpdates = []api.GlobalSecondaryIndexUpdate{{
+			Update: &api.UpdateGlobalSecondaryIndexAction{IndexName: smithy.Some(index), ProvisionedThroughput: units},
+		}}
+	}
+	_, err := s.updateTable(ctx, &smithy.Call{Caller: smithy.Caller{Account: ns.Account, Region: ns.Region}}, in)
+	return err
+}
