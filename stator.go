@@ -118,6 +118,7 @@ type Server struct {
 	store    kv.Store
 	items    *table.Store
 	metrics  *cloudwatch.Service
+	tick     func(context.Context) error // collects metrics, evaluates alarms and scales
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
 	serveErr chan error
@@ -226,6 +227,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		listener: listener,
 		store:    store,
 		metrics:  metrics,
+		tick:     tick,
 		items:    items,
 		cancel:   cancel,
 		serveErr: make(chan error, 1),
@@ -249,7 +251,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		}),
 	}
 	items.Requests = s.http.Requests
-	s.background(ctx, opt, items, sweepers, tick)
+	s.background(ctx, opt, items, sweepers)
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
@@ -263,7 +265,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 }
 
 // background starts what is done beside requests.
-func (s *Server) background(ctx context.Context, opt *Options, items *table.Store, sweepers []func(context.Context) error, tick func(context.Context) error) {
+func (s *Server) background(ctx context.Context, opt *Options, items *table.Store, sweepers []func(context.Context) error) {
 	report := func(what string) func(error) {
 		return func(err error) {
 			if err != nil && ctx.Err() == nil {
@@ -286,7 +288,7 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 		})
 	})
 	run(func() {
-		every(ctx, tickInterval, func() { report("keeping metrics and scaling")(tick(ctx)) })
+		every(ctx, tickInterval, func() { report("keeping metrics and scaling")(s.tick(ctx)) })
 	})
 	builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: report("building an index")}
 	run(func() { builder.Run(ctx) })

@@ -94,7 +94,9 @@ func (d *db) raw(operation string, body []byte, header map[string]string) (map[s
 	if status != 200 {
 		e := &apiError{status: status, body: raw}
 		e.kind, _ = out["__type"].(string)
-		_, e.kind, _ = strings.Cut(e.kind, "#")
+		if _, kind, ok := strings.Cut(e.kind, "#"); ok {
+			e.kind = kind
+		}
 		if e.message, _ = out["message"].(string); e.message == "" {
 			e.message, _ = out["Message"].(string)
 		}

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"syscall"
 	"time"
+	_ "time/tzdata" // scheduled actions name time zones
 
 	"github.com/alecthomas/kong"
 
