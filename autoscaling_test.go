@@ -67,13 +67,13 @@ func (d *db) run(clock *movedClock, table string, minutes int, load func(minute 
 	return out
 }
 
-// TestDay has a table follow a day's traffic: a night of 20 units per second, an afternoon of 120.
+// TestDay has a table follow a day's traffic: a night of 12 units per second, an afternoon of 60.
 func TestDay(t *testing.T) {
 	clock := newMovedClock()
 	clock.ms.Store(time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC).UnixMilli())
 	d := open(t, Options{Now: clock.Now})
 	d.scaled("Day", 10, 400)
-	load := func(minute int) float64 { return 70 - 50*math.Cos(2*math.Pi*float64(minute)/(24*60)) }
+	load := func(minute int) float64 { return 36 - 24*math.Cos(2*math.Pi*float64(minute)/(24*60)) }
 	day := d.run(clock, "Day", 24*60, load)
 	throttled, changes := 0, 0
 	for i, m := range day {
@@ -94,11 +94,11 @@ func TestDay(t *testing.T) {
 		t.Errorf("%d requests were throttled", throttled)
 	}
 	noon, end := day[12*60].provisioned, day[len(day)-1].provisioned
-	if noon < 160 || noon > 180 {
-		t.Errorf("%v units are provisioned at noon, want 120/0.7", noon)
+	if noon < 80 || noon > 95 {
+		t.Errorf("%v units are provisioned at noon, want 60/0.7", noon)
 	}
-	if end > 60 {
-		t.Errorf("%v units are provisioned at the end of the day, when 20 are used", end)
+	if end > 35 {
+		t.Errorf("%v units are provisioned at the end of the day, when 12 are used", end)
 	}
 	if changes < 5 || changes > 200 {
 		t.Errorf("%d changes", changes)

@@ -35,16 +35,19 @@ var mayImport = map[string][]string{
 	"internal/stream":          {"attribute", "catalog", "keyspace", "kv"},
 	"internal/table":           {"attribute", "capacity", "catalog", "index", "keyspace", "kv", "metering", "stream"},
 	"internal/partiql":         {"attribute", "expr"},
-	"internal/ops":             {"api", "attribute", "awserr", "capacity", "catalog", "expr", "index", "keyspace", "kv", "metering", "metric", "partiql", "smithy", "stream", "table", "wirejson"},
+	"internal/ops":             {"api", "attribute", "awserr", "capacity", "catalog", "expr", "index", "inject", "keyspace", "kv", "metering", "metric", "partiql", "smithy", "stream", "table", "wirejson"},
 	"internal/cloudwatch/api":  {"smithy", "wirejson"},
 	"internal/cloudwatch":      {"awserr", "cloudwatch/api", "keyspace", "kv", "metric", "protocol", "smithy"},
 	"internal/autoscaling/api": {"smithy", "wirejson"},
 	"internal/autoscaling":     {"autoscaling/api", "awserr", "keyspace", "kv", "metric", "protocol", "smithy"},
 	"internal/protocol":        {"awserr", "smithy"},
 	"internal/httpd":           {"auth", "awserr", "protocol", "smithy", "wirejson"},
-	"internal/tail":            {"auth"},
+	"internal/client":          {"auth"},
+	"internal/hot":             {"client"},
+	"internal/inject":          {},
+	"internal/tail":            {"client"},
 	"internal/verify":          {"attribute", "catalog", "index", "keyspace", "kv", "stream", "table"},
-	"internal/compatibility":   {"api", "ops"},
+	"internal/compatibility":   {"api", "autoscaling", "autoscaling/api", "cloudwatch", "cloudwatch/api", "ops"},
 }
 
 func TestLayering(t *testing.T) {

@@ -28,6 +28,7 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/cloudwatch"
 	"github.com/statordb/stator/internal/httpd"
+	"github.com/statordb/stator/internal/inject"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
@@ -96,6 +97,10 @@ type Options struct {
 	Throttling string
 	// OnDemandLimits is OnDemandUnlimited (or empty) or OnDemandAWS.
 	OnDemandLimits string
+	// Inject are rules for what goes wrong at random, for tests of clients (see package inject), and InjectSeed makes it the same
+	// each time.
+	Inject     []string
+	InjectSeed uint64
 	// Logger gets the log; nil is none.
 	Logger *slog.Logger
 	// TestClock makes a clock that a request to /_stator/clock moves, for tests of what takes hours. Now is not used then.
@@ -183,6 +188,11 @@ func Open(opt Options) (*Server, error) {
 
 func start(opt *Options, listener net.Listener, store kv.Store, authenticator *auth.Authenticator, clock *testClock) (*Server, error) {
 	ctx, cancel := context.WithCancel(context.Background())
+	faults, err := inject.Parse(opt.Inject, opt.InjectSeed)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
 	meters := metering.NewRegistry(opt.Now, ops.MeteredOperations...)
 	tables, err := catalog.Open(ctx, store, catalog.Options{
 		Now: opt.Now, Meters: meters,
@@ -196,6 +206,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	service := ops.New(ops.Options{
 		Tables:          items,
 		Meters:          meters,
+		Faults:          faults,
 		Now:             opt.Now,
 		TransientStatus: opt.TransientStatus,
 		NoChangeLimits:  opt.NoChangeLimits,
@@ -239,6 +250,10 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 			Logger:     opt.Logger,
 			Limits:     opt.limits,
 			Control:    control,
+			Metrics: func(ctx context.Context) (string, []byte, error) {
+				body, err := metrics.Prometheus(ctx)
+				return cloudwatch.ContentTypePrometheus, body, err
+			},
 			Ready: func(ctx context.Context) error {
 				r, err := store.Latest(ctx)
 				if err != nil {
@@ -251,6 +266,16 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		}),
 	}
 	items.Requests = s.http.Requests
+	if faults != nil {
+		items.Inject = service.InjectItem
+		s.running.Add(1)
+		go func() {
+			defer s.running.Done()
+			if err := service.KeepPast(ctx); err != nil && ctx.Err() == nil {
+				opt.Logger.Error("keeping the past for stale reads failed", "error", err)
+			}
+		}()
+	}
 	s.background(ctx, opt, items, sweepers)
 	s.running.Add(1)
 	go func() {

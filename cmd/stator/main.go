@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 	_ "time/tzdata" // scheduled actions name time zones
@@ -23,6 +24,7 @@ import (
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the database."`
 	Tail    tailCmd    `cmd:"" help:"Print the changes of a table as they come."`
+	Hot     hotCmd     `cmd:"" help:"Show the partitions and keys of a table that are used most."`
 	Verify  verifyCmd  `cmd:"" help:"Check the data directory of a server that does not run."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -42,6 +44,8 @@ type serveCmd struct {
 	NoChangeLimits  bool          `help:"Let settings be changed as often as one likes, where AWS has them wait (TTL: an hour)."`
 	Throttling      string        `help:"Throttle tables and GSIs that have provisioned throughput or a maximum as AWS does (aws), or never (off) (${default})." enum:"aws,off" default:"aws" placeholder:"MODE"`
 	OnDemandLimits  string        `help:"What limits on-demand tables without a maximum: nothing (none), or what AWS does (aws: 4000 writes and 12000 reads per second, then twice the earlier peak) (${default})." enum:"none,aws" default:"none" placeholder:"MODE"`
+	Inject          []string      `help:"For tests of clients: what goes wrong at random, as [OPERATION][/TABLE:]EFFECT=RATE,…: throttle, unprocessed, conflict, error=RATE, latency=TIME@RATE, stale=TIME@RATE; e.g. throttle=0.05 or PutItem/Users:error=0.01. May be given several times." sep:"none" placeholder:"RULE"`
+	InjectSeed      uint64        `help:"Seed of --inject's random numbers (${default})." default:"1" placeholder:"N"`
 	TestClock       bool          `help:"For tests: a clock that moves on request, e.g. curl -d '{\"advance\":\"25h\"}' URL/_stator/clock. Whoever reaches the port can move it."`
 	Pprof           string        `help:"Address to serve Go's profiles at (/debug/pprof), for those who look into performance; loopback only." placeholder:"HOST:PORT"`
 	LogLevel        string        `help:"Least severe messages to log: debug, info, warn or error (${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
@@ -146,6 +150,8 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		NoChangeLimits:  c.NoChangeLimits,
 		Throttling:      c.Throttling,
 		OnDemandLimits:  c.OnDemandLimits,
+		Inject:          c.Inject,
+		InjectSeed:      c.InjectSeed,
 		TestClock:       c.TestClock,
 		Logger:          log,
 	})
@@ -162,6 +168,9 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	data := c.DataDir
 	if c.InMemory {
 		data = "in memory"
+	}
+	if len(c.Inject) > 0 {
+		data += "; TEST MODE, injecting " + strings.Join(c.Inject, " ")
 	}
 	fmt.Fprintf(std.out, "Stator %s is ready at %s (data: %s). Try: aws dynamodb list-tables --endpoint-url %s --region us-east-1\n",
 		stator.Version, server.URL(), data, server.URL())

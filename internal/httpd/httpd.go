@@ -53,6 +53,8 @@ type Options struct {
 	Limits  Limits
 	// Control are further paths: each gets a request's body and returns the answer's, or why the body is no good.
 	Control map[string]func(body []byte) ([]byte, error)
+	// Metrics returns what was measured, as Prometheus reads it, and its content type.
+	Metrics func(context.Context) (contentType string, body []byte, err error)
 	// Ready reports what keeps the server from serving; nil if nothing does.
 	Ready func(context.Context) error
 }
@@ -172,7 +174,7 @@ func (s *Server) control(c *fasthttp.RequestCtx, run func(body []byte) ([]byte, 
 }
 
 // get answers health checks: the root as AWS's endpoint does, /healthz as long as the process runs, /readyz if it can
-// serve.
+// serve; and /metrics.
 func (s *Server) get(c *fasthttp.RequestCtx) {
 	c.SetContentType("text/plain")
 	switch string(c.Path()) {
@@ -181,6 +183,15 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 		c.SetBodyString("healthy: " + string(c.Host()) + " ")
 	case "/healthz":
 		c.SetBodyString("ok\n")
+	case "/metrics":
+		contentType, body, err := s.opt.Metrics(s.ctx)
+		if err != nil {
+			s.opt.Logger.Error("metrics", "error", err)
+			c.SetStatusCode(500)
+			return
+		}
+		c.SetContentType(contentType)
+		c.SetBody(body)
 	case "/readyz":
 		if err := s.opt.Ready(s.ctx); err != nil {
 			s.opt.Logger.Warn("not ready", "error", err)

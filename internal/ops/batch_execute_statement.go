@@ -8,7 +8,6 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/capacity"
-	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/partiql"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
@@ -75,18 +74,13 @@ func (s *Service) batchExecuteStatement(ctx context.Context, call *smithy.Call, 
 		}
 		seen[storage] = true
 	}
-	r, err := s.Tables.KV.Latest(ctx)
-	if err != nil {
-		return nil, clientError(err)
-	}
-	call.OnRelease(r)
 	var used ledger
 	for i, st := range all {
 		if st == nil {
 			continue
 		}
 		out.Responses[i].TableName = smithy.Some(st.table.Name)
-		item, units, err := s.runBatched(ctx, r, st, muts[i], in.Statements[i].ConsistentRead.Value)
+		item, units, err := s.runBatched(ctx, call, st, muts[i], in.Statements[i].ConsistentRead.Value)
 		if err != nil {
 			if err := fail(i, err); err != nil {
 				return nil, err
@@ -119,7 +113,7 @@ func (st *statement) singleItem(sentence string) (attribute.Item, error) {
 }
 
 // runBatched runs one statement of a batch.
-func (s *Service) runBatched(ctx context.Context, r kv.Reader, st *statement, m table.Mutation, consistent bool) (attribute.Item, capacity.Consumed, error) {
+func (s *Service) runBatched(ctx context.Context, call *smithy.Call, st *statement, m table.Mutation, consistent bool) (attribute.Item, capacity.Consumed, error) {
 	if st.writes() {
 		res, err := s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: st.keepOld()})
 		if err != nil {
@@ -129,9 +123,14 @@ func (s *Service) runBatched(ctx context.Context, r kv.Reader, st *statement, m 
 	}
 	storage, now := st.table.AppendItemKey(nil, m.Key), s.Now()
 	use := itemRead(storage, m.Key)
-	if err := st.table.Meter.Admit(use, now); err != nil {
+	if err := s.admit(ctx, st.table, use, now); err != nil {
 		return nil, capacity.Consumed{}, clientError(err)
 	}
+	r, err := s.reader(ctx, st.table, consistent)
+	if err != nil {
+		return nil, capacity.Consumed{}, clientError(err)
+	}
+	call.OnRelease(r)
 	raw, err := r.Get(storage)
 	if err != nil {
 		return nil, capacity.Consumed{}, clientError(err)

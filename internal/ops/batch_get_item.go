@@ -78,11 +78,6 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 			g.storage = append(g.storage, storage)
 		}
 	}
-	r, err := s.Tables.KV.Latest(ctx)
-	if err != nil {
-		return nil, clientError(err)
-	}
-	call.OnRelease(r)
 	out := &api.BatchGetItemOutput{
 		Responses:       smithy.Map[[]attribute.Item]{},
 		UnprocessedKeys: smithy.Map[api.KeysAndAttributes]{},
@@ -92,12 +87,17 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 	size, read, now := 0, 0, s.Now()
 	for i := range gets {
 		g := &gets[i]
+		r, err := s.reader(ctx, g.table, g.consistent)
+		if err != nil {
+			return nil, clientError(err)
+		}
+		call.OnRelease(r)
 		rest := *g.in // what stays to be read
 		rest.Keys = nil
 		found := make([]attribute.Item, 0, len(g.in.Keys))
 		for k, storage := range g.storage {
 			use := itemRead(storage, g.in.Keys[k])
-			if err := g.table.Meter.Admit(use, now); err != nil {
+			if err := s.admit(ctx, g.table, use, now); err != nil {
 				rest.Keys = append(rest.Keys, g.in.Keys[k])
 				refused = err
 				continue

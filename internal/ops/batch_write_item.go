@@ -99,7 +99,8 @@ func (s *Service) writeBatch(ctx context.Context, muts []table.Mutation) (result
 		left[i] = i
 	}
 	var refused error
-	for alone := false; len(left) > 0; {
+	opt := table.WriteOpt{}
+	for alone := false; len(left) > 0; opt.Admitted = true {
 		batch := make([]table.Mutation, 0, len(left))
 		for _, i := range left {
 			batch = append(batch, muts[i])
@@ -107,7 +108,7 @@ func (s *Service) writeBatch(ctx context.Context, muts []table.Mutation) (result
 				break
 			}
 		}
-		done, err := s.Tables.Write(ctx, batch, table.WriteOpt{})
+		done, err := s.Tables.Write(ctx, batch, opt)
 		var failed *table.FailedError
 		var full *metering.ThrottledError
 		switch first := firstError(err); {

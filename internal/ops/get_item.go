@@ -36,10 +36,10 @@ func (s *Service) getItem(ctx context.Context, call *smithy.Call, in *api.GetIte
 	var room [256]byte
 	storage := t.AppendItemKey(room[:0], in.Key)
 	use, now := itemRead(storage, in.Key), s.Now()
-	if err := t.Meter.Admit(use, now); err != nil {
+	if err := s.admit(ctx, t, use, now); err != nil {
 		return nil, clientError(err)
 	}
-	r, err := s.Tables.KV.Latest(ctx)
+	r, err := s.reader(ctx, t, in.ConsistentRead.Value)
 	if err != nil {
 		return nil, clientError(err)
 	}

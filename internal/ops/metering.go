@@ -32,6 +32,10 @@ func (s *Service) metered(h smithy.Handler) smithy.Handler {
 	run := h.Run
 	h.Run = func(ctx context.Context, call *smithy.Call, in any, dst []byte) ([]byte, error) {
 		call.Items, call.Bytes = -1, -1
+		if s.Faults != nil {
+			call.Operation = name
+			ctx = context.WithValue(ctx, operationKey{}, name)
+		}
 		began := time.Now()
 		out, err := run(ctx, call, in, dst)
 		s.count(call, operation, time.Since(began), err)
@@ -107,7 +111,7 @@ func (s *Service) readItems(ctx context.Context, call *smithy.Call, muts []table
 	for i, m := range muts {
 		storage[i] = m.Table.AppendItemKey(nil, m.Key)
 		uses[i] = itemRead(storage[i], m.Key)
-		failed[i] = m.Table.Meter.Admit(uses[i], now)
+		failed[i] = s.admit(ctx, m.Table, uses[i], now)
 		refused = refused || failed[i] != nil
 	}
 	if refused {

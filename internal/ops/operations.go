@@ -32,6 +32,7 @@ func (s *Service) Operations() []smithy.Handler {
 		smithy.Bind(api.DescribeContinuousBackups, s.describeContinuousBackups),
 		smithy.Bind(api.DescribeContributorInsights, s.describeContributorInsights),
 		smithy.Bind(api.DescribeEndpoints, s.describeEndpoints),
+		smithy.Bind(describeHotKeysOperation, s.describeHotKeys),
 		smithy.Bind(api.DescribeLimits, s.describeLimits),
 		smithy.Bind(api.DescribeStream, s.describeStream),
 		smithy.Bind(api.DescribeTable, s.describeTable),

@@ -10,6 +10,7 @@ import (
 	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/expr"
+	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
 )
@@ -125,8 +126,11 @@ func (s *Service) readPage(ctx context.Context, call *smithy.Call, r *reading, q
 		first = q.Range.Start
 	}
 	use := r.use(first)
-	if err := r.table.Meter.Admit(use, s.Now()); err != nil {
+	if err := s.admit(ctx, r.table, use, s.Now()); err != nil {
 		return nil, nil, clientError(err)
+	}
+	if s.Faults != nil {
+		q.From = func(ctx context.Context) (kv.Snapshot, error) { return s.reader(ctx, r.table, r.consistent) }
 	}
 	p, err := s.Tables.ReadPage(ctx, q)
 	if err != nil {

@@ -8,6 +8,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/expr"
 	"github.com/statordb/stator/internal/index"
+	"github.com/statordb/stator/internal/inject"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
@@ -33,6 +35,8 @@ type Options struct {
 	TransientStatus time.Duration
 	// NoChangeLimits lets settings be changed as often as one likes, where AWS has them wait.
 	NoChangeLimits bool
+	// Faults are those of the test mode; nil for none.
+	Faults *inject.Faults
 	// SharedNamespace puts all tables in one namespace, whatever account and region a request names.
 	SharedNamespace bool
 }
@@ -41,6 +45,7 @@ type Options struct {
 type Service struct {
 	Options
 	cache    *expr.Cache
+	past     past
 	inFlight sync.Map // idempotency tokens of transactions under way
 }
 
@@ -83,6 +88,12 @@ func (s *Service) table(call *smithy.Call, given string) (*catalog.Table, error)
 	t := s.Tables.Catalog.Get(ns, name)
 	if t == nil || !t.Serves(s.Now()) {
 		return nil, awserr.NotFound()
+	}
+	if s.Faults != nil && !slices.Contains(call.Used, any(t.Meter)) {
+		if err := s.injectRequest(call, t); err != nil {
+			uses(call, t)
+			return nil, err
+		}
 	}
 	uses(call, t)
 	return t, nil

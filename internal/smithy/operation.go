@@ -45,6 +45,8 @@ type Call struct {
 	// Host is the server's own address, "host:port", as the client named it.
 	Host string
 
+	// Operation is the operation's name, where somebody needs it.
+	Operation string
 	// Used are what the operation has used, and Items and Bytes what it returned if that is counted, else -1: for those who
 	// measure requests.
 	Used         []any

@@ -1,10 +1,12 @@
 package table
 
 import (
+	"context"
 	"errors"
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/metering"
@@ -23,14 +25,18 @@ func (w *writer) use(i int, units float64) charge {
 }
 
 // admit fails if a table has no capacity left for a mutation, with an error for each that is throttled.
-func (w *writer) admit() error {
-	if w.opt.Background {
+func (w *writer) admit(ctx context.Context, inject func(context.Context, *catalog.Table, metering.Use, bool) error) error {
+	if w.opt.Background || w.opt.Admitted {
 		return nil
 	}
 	var failed []error
 	for i := range w.muts {
 		c := w.use(i, 0)
-		if err := c.meter.Admit(c.use, w.now); err != nil {
+		err := c.meter.Admit(c.use, w.now)
+		if err == nil && inject != nil {
+			err = inject(ctx, w.tables[i], c.use, true)
+		}
+		if err != nil {
 			if failed == nil {
 				failed = make([]error, len(w.muts))
 			}

@@ -29,6 +29,8 @@ type PageQuery struct {
 	Table *catalog.Table
 	Index *catalog.Index // nil for the table itself
 	Range kv.Range
+	// From returns what is read from; nil for the latest state.
+	From func(context.Context) (kv.Snapshot, error)
 	// Stale reads what may not survive a crash, for reads that need not be consistent.
 	Stale bool
 	// Reverse goes from the last key to the first.
@@ -90,7 +92,11 @@ func (p *Page) room(n int, used *int) []byte {
 
 // ReadPage reads one page.
 func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
-	r, err := s.KV.Latest(ctx)
+	from := q.From
+	if from == nil {
+		from = s.KV.Latest
+	}
+	r, err := from(ctx)
 	if err != nil {
 		return nil, err
 	}

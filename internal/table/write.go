@@ -18,6 +18,7 @@ import (
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/stream"
 )
 
@@ -31,6 +32,8 @@ type Store struct {
 	Now     func() time.Time
 	// Requests returns how many requests have come so far; nil if nobody counts.
 	Requests func() int64
+	// Inject returns what keeps a mutation from being applied, in test mode; nil otherwise.
+	Inject func(ctx context.Context, t *catalog.Table, u metering.Use, write bool) error
 
 	atLastPage atomic.Int64 // Requests when the last page was begun
 }
@@ -60,6 +63,8 @@ type WriteOpt struct {
 	// Exclusive makes the mutations a transaction in DynamoDB's sense: it fails at once where another writer has an item, and
 	// others fail at once that want one of its items.
 	Exclusive bool
+	// Admitted is for mutations of which an earlier Write has found that their tables have capacity for them.
+	Admitted bool
 	// Background is for mutations that no client asked for: they wait for transactions, and transactions for them.
 	Background bool
 	// Hint are further keys that First reads and writes.
@@ -148,7 +153,7 @@ func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, op
 		keys[i] = buf[start:len(buf):len(buf)]
 	}
 	w := writer{muts: muts, tables: tables, keys: keys, results: results, opt: opt, now: s.Now()}
-	if err := w.admit(); err != nil {
+	if err := w.admit(ctx, s.Inject); err != nil {
 		return err
 	}
 	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, opt.Hint...), Exclusive: opt.Exclusive, Background: opt.Background}, w.run)

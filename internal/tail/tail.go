@@ -8,21 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
-	"github.com/statordb/stator/internal/auth"
+	"github.com/statordb/stator/internal/client"
 )
 
 // Options say what to follow, and how.
 type Options struct {
-	Endpoint string // e.g. http://127.0.0.1:8000
-	Region   string
-	Table    string
-	// AccessKey and SecretKey sign the requests.
-	AccessKey, SecretKey string
+	Server client.Server
+	Table  string
 	// FromStart begins with the oldest record that is there, not with the next one.
 	FromStart bool
 	// JSON prints each record as DynamoDB Streams gives it, one a line.
@@ -34,14 +28,6 @@ type Options struct {
 
 // retryPause is how long to wait where the server does not answer.
 const retryPause = time.Second
-
-// apiError is a refusal by the server.
-type apiError struct {
-	status        int
-	kind, message string
-}
-
-func (e *apiError) Error() string { return e.kind + ": " + e.message }
 
 // shard is a shard that is followed.
 type shard struct {
@@ -75,7 +61,7 @@ func (f *follower) follow(ctx context.Context) error {
 			StreamSpecification struct{ StreamEnabled bool }
 		}
 	}
-	if err := f.call(ctx, "DynamoDB_20120810.DescribeTable", map[string]any{"TableName": f.Table}, &described); err != nil {
+	if err := f.Server.Call(ctx, "DynamoDB_20120810.DescribeTable", map[string]any{"TableName": f.Table}, &described); err != nil {
 		return err
 	}
 	if f.arn = described.Table.LatestStreamArn; f.arn == "" || !described.Table.StreamSpecification.StreamEnabled {
@@ -169,8 +155,8 @@ func (f *follower) look(ctx context.Context) (found, ended bool, err error) {
 			NextShardIterator string
 		}
 		err := f.retried(ctx, "DynamoDBStreams_20120810.GetRecords", map[string]any{"ShardIterator": s.iterator}, &page)
-		var refused *apiError
-		if errors.As(err, &refused) && refused.kind == "ExpiredIteratorException" {
+		var refused *client.Error
+		if errors.As(err, &refused) && refused.Kind == "ExpiredIteratorException" {
 			// The server was away for long.
 			kind := "AFTER_SEQUENCE_NUMBER"
 			if s.last == "" {
@@ -238,59 +224,13 @@ func (f *follower) print(raw json.RawMessage) (number string, err error) {
 // retried is call, again and again while the server does not answer.
 func (f *follower) retried(ctx context.Context, target string, in, out any) error {
 	for {
-		err := f.call(ctx, target, in, out)
-		var refused *apiError
-		if err == nil || errors.As(err, &refused) && refused.status < 500 {
+		err := f.Server.Call(ctx, target, in, out)
+		var refused *client.Error
+		if err == nil || errors.As(err, &refused) && refused.Status < 500 {
 			return err
 		}
 		if err := pause(ctx, retryPause); err != nil {
 			return err
 		}
 	}
-}
-
-func (f *follower) call(ctx context.Context, target string, in, out any) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
-	at, err := url.Parse(f.Endpoint)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, "POST", at.String(), bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	headers := map[string]string{"content-type": "application/x-amz-json-1.0", "host": at.Host, "x-amz-target": target}
-	auth.Sign(headers, at.Path, body, auth.SigningKey{AccessKey: f.AccessKey, Secret: f.SecretKey, Region: f.Region, Service: "dynamodb"}, time.Now())
-	for k, v := range headers {
-		if k != "host" {
-			req.Header.Set(k, v)
-		}
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	answer, err := io.ReadAll(res.Body)
-	if err != nil {
-		return err
-	}
-	if res.StatusCode == http.StatusOK {
-		return json.Unmarshal(answer, out)
-	}
-	var e struct {
-		Type    string `json:"__type"`
-		Message string
-	}
-	if err := json.Unmarshal(answer, &e); err != nil {
-		return fmt.Errorf("status %d: %q", res.StatusCode, answer)
-	}
-	_, kind, ok := strings.Cut(e.Type, "#")
-	if !ok {
-		kind = e.Type
-	}
-	return &apiError{status: res.StatusCode, kind: kind, message: e.Message}
 }

@@ -1,0 +1,21 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/statordb/stator/internal/hot"
+)
+
+type hotCmd struct {
+	Table string `arg:"" help:"Table whose hot partitions and keys to show."`
+	connection
+	Once     bool          `help:"Print it once, not until interrupted."`
+	JSON     bool          `name:"json" help:"Print JSON, one answer a line."`
+	Interval time.Duration `help:"How long to wait before it is printed again (${default})." default:"2s" placeholder:"DURATION"`
+}
+
+// Run prints what is hot until it is interrupted.
+func (c *hotCmd) Run(ctx context.Context, std streams) error {
+	return hot.Run(ctx, hot.Options{Server: c.server(), Table: c.Table, Once: c.Once, JSON: c.JSON, Interval: c.Interval, Out: std.out})
+}

@@ -1,0 +1,169 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/inject"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/metering"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/table"
+)
+
+// operationKey is where a context has the name of the operation, in test mode.
+type operationKey struct{}
+
+func operationOf(ctx context.Context) string {
+	name, _ := ctx.Value(operationKey{}).(string)
+	return name
+}
+
+var errInjected = errors.New("injected by the test mode")
+
+// injectRequest delays or fails a request for the table, in test mode.
+func (s *Service) injectRequest(call *smithy.Call, t *catalog.Table) error {
+	if d, ok := s.Faults.Draw(inject.Latency, call.Operation, t.Name); ok {
+		time.Sleep(d)
+	}
+	if _, ok := s.Faults.Draw(inject.Fail, call.Operation, t.Name); ok {
+		return awserr.Internal(errInjected)
+	}
+	return nil
+}
+
+// InjectItem returns what keeps an operation from using an item, in test mode; nil if nothing does.
+func (s *Service) InjectItem(ctx context.Context, t *catalog.Table, u metering.Use, write bool) error {
+	operation := operationOf(ctx)
+	_, refused := s.Faults.Draw(inject.Throttle, operation, t.Name)
+	if !refused && strings.HasPrefix(operation, "Batch") {
+		_, refused = s.Faults.Draw(inject.Unprocessed, operation, t.Name)
+	}
+	if refused {
+		return t.Meter.Throttle(u, s.Now())
+	}
+	if !write {
+		return nil
+	}
+	if _, ok := s.Faults.Draw(inject.Conflict, operation, t.Name); ok {
+		t.Meter.Conflicted(s.Now())
+		return table.ErrConflict
+	}
+	return nil
+}
+
+// admit returns nil if a read may use the capacity now.
+func (s *Service) admit(ctx context.Context, t *catalog.Table, u metering.Use, now time.Time) error {
+	if s.Faults != nil {
+		if err := s.InjectItem(ctx, t, u, false); err != nil {
+			return err
+		}
+	}
+	return t.Meter.Admit(u, now)
+}
+
+// reader returns what a read of the table reads from: the past, maybe, if it need not be consistent.
+func (s *Service) reader(ctx context.Context, t *catalog.Table, consistent bool) (kv.Snapshot, error) {
+	if s.Faults != nil && !consistent {
+		if age, ok := s.Faults.Draw(inject.Stale, operationOf(ctx), t.Name); ok {
+			if snap := s.past.at(time.Now().Add(-s.Faults.Within(age))); snap != nil {
+				return snap, nil
+			}
+		}
+	}
+	return s.Tables.KV.Latest(ctx)
+}
+
+// past keeps snapshots of the last seconds.
+type past struct {
+	mu   sync.Mutex
+	list []*pastSnapshot // the oldest first
+}
+
+// pastSnapshot is closed when nobody uses it and it is too old.
+type pastSnapshot struct {
+	kv.Snapshot
+	taken time.Time
+	users int
+	past  *past
+}
+
+// Close implements kv.Snapshot.
+func (p *pastSnapshot) Close() error {
+	p.past.mu.Lock()
+	p.users--
+	last := p.users == 0
+	p.past.mu.Unlock()
+	if last {
+		return p.Snapshot.Close()
+	}
+	return nil
+}
+
+// at returns the latest snapshot from before a time, else the oldest; nil if there is none.
+func (p *past) at(t time.Time) kv.Snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.list) == 0 {
+		return nil
+	}
+	found := p.list[0]
+	for _, s := range p.list {
+		if !s.taken.After(t) {
+			found = s
+		}
+	}
+	found.users++
+	return found
+}
+
+// snapshotsKept is how many snapshots of the past there are.
+const snapshotsKept = 8
+
+// KeepPast takes snapshots for stale reads until ctx ends. It returns at once if there are none.
+func (s *Service) KeepPast(ctx context.Context) error {
+	age, ok := s.Faults.Has(inject.Stale)
+	if !ok {
+		return nil
+	}
+	tick := time.NewTicker(max(age/snapshotsKept, time.Millisecond))
+	defer tick.Stop()
+	defer s.past.drop(time.Now().Add(time.Hour))
+	for {
+		snap, err := s.Tables.KV.Snapshot(ctx)
+		if err != nil {
+			return err
+		}
+		s.past.mu.Lock()
+		s.past.list = append(s.past.list, &pastSnapshot{Snapshot: snap, taken: time.Now(), users: 1, past: &s.past})
+		s.past.mu.Unlock()
+		if err := s.past.drop(time.Now().Add(-age)); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// drop closes the snapshots from before a time.
+func (p *past) drop(before time.Time) error {
+	p.mu.Lock()
+	var old []*pastSnapshot
+	for len(p.list) > 0 && p.list[0].taken.Before(before) {
+		old, p.list = append(old, p.list[0]), p.list[1:]
+	}
+	p.mu.Unlock()
+	var err error
+	for _, s := range old {
+		err = errors.Join(err, s.Close())
+	}
+	return err
+}
