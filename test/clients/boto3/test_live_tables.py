@@ -215,7 +215,8 @@ def test_what_is_not_there_says_so(db, name):
     assert db.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"] == {
         "ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": "DISABLED"}}
     refused("TableNotFoundException", "Table not found: no-such-table", db.describe_continuous_backups, TableName="no-such-table")
-    refused("UnknownOperationException", "DescribeContributorInsights is not supported by this endpoint", db.describe_contributor_insights, TableName=name)
+    assert db.describe_contributor_insights(TableName=name)["ContributorInsightsStatus"] == "DISABLED"
+    refused("UnknownOperationException", "DescribeKinesisStreamingDestination is not supported by this endpoint", db.describe_kinesis_streaming_destination, TableName=name)
 
 
 class Apply:

@@ -94,6 +94,29 @@ expect get-resource-policy "$(ddb get-resource-policy --resource-arn "$ARN" --qu
 ddb delete-resource-policy --resource-arn "$ARN" >/dev/null
 refused PolicyNotFoundException get-resource-policy --resource-arn "$ARN"
 expect describe-continuous-backups "$(ddb describe-continuous-backups --table-name "$T" --query ContinuousBackupsDescription.ContinuousBackupsStatus)" '"ENABLED"'
+# Capacity: the guide's statistics, alarms, auto scaling
+P=$T-provisioned
+ddb create-table --table-name "$P" --attribute-definitions AttributeName=pk,AttributeType=S --key-schema AttributeName=pk,KeyType=HASH --provisioned-throughput ReadCapacityUnits=5,WriteCapacityUnits=5 >/dev/null
+aws dynamodb wait table-exists --table-name "$P"
+for i in 1 2 3; do ddb get-item --table-name "$P" --key '{"pk":{"S":"a"}}' --consistent-read >/dev/null; done
+expect get-metric-statistics "$(aws cloudwatch get-metric-statistics --namespace AWS/DynamoDB --metric-name ConsumedReadCapacityUnits \
+	--dimensions Name=TableName,Value="$P" --start-time "$(date -u -d '10 minutes ago' +%FT%TZ)" --end-time "$(date -u -d '2 minutes' +%FT%TZ)" \
+	--period 60 --statistics Sum --query 'sum(Datapoints[].Sum)')" 3.0
+expect list-metrics "$(aws cloudwatch list-metrics --namespace AWS/DynamoDB --metric-name ConsumedReadCapacityUnits --dimensions Name=TableName,Value="$P" --query 'length(Metrics)')" 1
+aws cloudwatch put-metric-alarm --alarm-name "$P" --namespace AWS/DynamoDB --metric-name ReadThrottleEvents --dimensions Name=TableName,Value="$P" --statistic Sum --period 60 --evaluation-periods 1 --threshold 0 --comparison-operator GreaterThanThreshold --treat-missing-data notBreaching
+aws cloudwatch wait alarm-exists --alarm-names "$P"
+expect describe-alarms "$(aws cloudwatch describe-alarms --alarm-names "$P" --query 'MetricAlarms[0].Threshold')" 0.0
+SCALED="--service-namespace dynamodb --resource-id table/$P --scalable-dimension dynamodb:table:WriteCapacityUnits"
+aws application-autoscaling register-scalable-target $SCALED --min-capacity 10 --max-capacity 100 >/dev/null
+expect put-scaling-policy "$(aws application-autoscaling put-scaling-policy $SCALED --policy-name writes --policy-type TargetTrackingScaling \
+	--target-tracking-scaling-policy-configuration '{"PredefinedMetricSpecification":{"PredefinedMetricType":"DynamoDBWriteCapacityUtilization"},"TargetValue":70.0}' --query 'length(Alarms)')" 4
+expect describe-scaling-activities "$(aws application-autoscaling describe-scaling-activities --service-namespace dynamodb --resource-id "table/$P" --query 'ScalingActivities[0].Cause')" '"minimum capacity was set to 10"'
+expect scaled "$(ddb describe-table --table-name "$P" --query Table.ProvisionedThroughput.WriteCapacityUnits)" 10
+aws application-autoscaling deregister-scalable-target $SCALED
+ddb update-contributor-insights --table-name "$P" --contributor-insights-action ENABLE >/dev/null
+expect describe-contributor-insights "$(ddb describe-contributor-insights --table-name "$P" --query ContributorInsightsStatus)" '"ENABLED"'
+aws cloudwatch delete-alarms --alarm-names "$P"
+ddb delete-table --table-name "$P" >/dev/null
 ddb delete-table --table-name "$T" >/dev/null
 aws dynamodb wait table-not-exists --table-name "$T"
 echo "AWS CLI: $checks passed, 0 failed"

@@ -5,6 +5,8 @@ import {
   CreateTableCommand, DeleteTableCommand, DescribeTableCommand, DescribeTimeToLiveCommand, DynamoDBClient, ExecuteStatementCommand, ListTablesCommand,
   UpdateTableCommand, UpdateTimeToLiveCommand, waitUntilTableExists, waitUntilTableNotExists,
 } from "@aws-sdk/client-dynamodb";
+import { ApplicationAutoScalingClient, DescribeScalableTargetsCommand, PutScalingPolicyCommand, RegisterScalableTargetCommand } from "@aws-sdk/client-application-auto-scaling";
+import { CloudWatchClient, DescribeAlarmsCommand, GetMetricDataCommand, PutMetricDataCommand } from "@aws-sdk/client-cloudwatch";
 import { DescribeStreamCommand, DynamoDBStreamsClient, GetRecordsCommand, GetShardIteratorCommand } from "@aws-sdk/client-dynamodb-streams";
 import {
   BatchGetCommand, BatchWriteCommand, DeleteCommand, DynamoDBDocumentClient, GetCommand, PutCommand, QueryCommand, ScanCommand,
@@ -134,4 +136,35 @@ test("an index of a live table, TTL, a stream, PartiQL", async () => {
 
   const { Items } = await client.send(new ExecuteStatementCommand({ Statement: `SELECT color FROM "${TableName}" WHERE pk = ? AND sk = ?`, Parameters: [{ S: "live" }, { N: "1" }] }));
   assert.deepEqual(Items, [{ color: { S: "red" } }]);
+});
+
+test("metrics and scaling", async () => {
+  const watch = new CloudWatchClient(config);
+  const name = `${TableName}-provisioned`;
+  await client.send(new CreateTableCommand({
+    TableName: name, AttributeDefinitions: [{ AttributeName: "pk", AttributeType: "S" }], KeySchema: [{ AttributeName: "pk", KeyType: "HASH" }],
+    ProvisionedThroughput: { ReadCapacityUnits: 5, WriteCapacityUnits: 5 },
+  }));
+  await db.send(new PutCommand({ TableName: name, Item: { pk: "a", v: "x".repeat(2000) } }));
+  await watch.send(new PutMetricDataCommand({ Namespace: "JS", MetricData: [{ MetricName: name, Value: 3, Unit: "Count", Timestamp: new Date() }] }));
+  const query = (Id, Namespace, MetricName, Dimensions) => ({ Id, MetricStat: { Metric: { Namespace, MetricName, Dimensions }, Period: 60, Stat: "Sum" } });
+  const { MetricDataResults: [writes, own] } = await watch.send(new GetMetricDataCommand({
+    StartTime: new Date(Date.now() - 3600_000), EndTime: new Date(Date.now() + 120_000),
+    MetricDataQueries: [query("w", "AWS/DynamoDB", "ConsumedWriteCapacityUnits", [{ Name: "TableName", Value: name }]), query("o", "JS", name)],
+  }));
+  assert.deepEqual([writes.Values, own.Values], [[2], [3]]);
+  assert.ok(writes.Timestamps[0] instanceof Date);
+  const scaling = new ApplicationAutoScalingClient(config);
+  const target = { ServiceNamespace: "dynamodb", ResourceId: `table/${name}`, ScalableDimension: "dynamodb:table:ReadCapacityUnits" };
+  await scaling.send(new RegisterScalableTargetCommand({ ...target, MinCapacity: 5, MaxCapacity: 50 }));
+  const { Alarms } = await scaling.send(new PutScalingPolicyCommand({
+    ...target, PolicyName: "reads", PolicyType: "TargetTrackingScaling",
+    TargetTrackingScalingPolicyConfiguration: { TargetValue: 50, PredefinedMetricSpecification: { PredefinedMetricType: "DynamoDBReadCapacityUtilization" } },
+  }));
+  const { MetricAlarms } = await watch.send(new DescribeAlarmsCommand({ AlarmNamePrefix: `TargetTracking-table/${name}-AlarmHigh` }));
+  assert.equal(Alarms.length, 4);
+  assert.equal(MetricAlarms[0].Threshold, 5 * 0.5 * 60);
+  const { ScalableTargets } = await scaling.send(new DescribeScalableTargetsCommand({ ServiceNamespace: "dynamodb", ResourceIds: [target.ResourceId] }));
+  assert.equal(ScalableTargets[0].MaxCapacity, 50);
+  await client.send(new DeleteTableCommand({ TableName: name }));
 });
