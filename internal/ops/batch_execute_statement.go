@@ -121,7 +121,7 @@ func (s *Service) runBatched(ctx context.Context, call *smithy.Call, st *stateme
 		}
 		return st.returned(res), res.Units, nil
 	}
-	storage, now := st.table.AppendItemKey(nil, m.Key), s.Now()
+	storage, now := st.table.AppendItemKey(nil, m.Key), call.Time
 	use := itemRead(storage, m.Key)
 	if err := s.admit(ctx, st.table, use, now); err != nil {
 		return nil, capacity.Consumed{}, clientError(err)

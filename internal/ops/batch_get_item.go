@@ -84,7 +84,7 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 	}
 	var used ledger
 	var refused error
-	size, read, now := 0, 0, s.Now()
+	size, read, now := 0, 0, call.Time
 	for i := range gets {
 		g := &gets[i]
 		r, err := s.reader(ctx, g.table, g.consistent)

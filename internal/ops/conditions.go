@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
@@ -197,12 +198,13 @@ type written struct {
 type writeModes struct {
 	onFailure, consumed, metrics smithy.Opt[string]
 	keepOld                      bool
+	now                          time.Time
 }
 
 // writeOne applies the mutation under the request's condition.
 func (s *Service) writeOne(ctx context.Context, m table.Mutation, e *expressions, modes writeModes) (w written, err error) {
 	m.Check = e.check(modes.onFailure.Value == api.ReturnValuesOnConditionCheckFailureAllOld)
-	if w.Result, err = s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: modes.keepOld}); err != nil {
+	if w.Result, err = s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: modes.keepOld, Now: modes.now}); err != nil {
 		return w, clientError(err)
 	}
 	w.consumed = consumedCapacity(modes.consumed, m.Table.Name, &w.Units, plainUnits)

@@ -30,7 +30,7 @@ func (s *Service) deleteItem(ctx context.Context, call *smithy.Call, in *api.Del
 		return nil, err
 	}
 	w, err := s.writeOne(ctx, m, e, writeModes{
-		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics, returnOld,
+		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics, returnOld, call.Time,
 	})
 	if err != nil {
 		return nil, err

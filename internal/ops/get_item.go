@@ -35,7 +35,7 @@ func (s *Service) getItem(ctx context.Context, call *smithy.Call, in *api.GetIte
 	}
 	var room [256]byte
 	storage := t.AppendItemKey(room[:0], in.Key)
-	use, now := itemRead(storage, in.Key), s.Now()
+	use, now := itemRead(storage, in.Key), call.Time
 	if err := s.admit(ctx, t, use, now); err != nil {
 		return nil, clientError(err)
 	}

@@ -36,17 +36,18 @@ func (s *Service) metered(h smithy.Handler) smithy.Handler {
 			call.Operation = name
 			ctx = context.WithValue(ctx, operationKey{}, name)
 		}
-		began := time.Now()
+		call.Time = s.Now()
 		out, err := run(ctx, call, in, dst)
-		s.count(call, operation, time.Since(began), err)
+		s.count(call, operation, err)
 		return out, err
 	}
 	return h
 }
 
 // count counts a request that was executed.
-func (s *Service) count(call *smithy.Call, operation int, took time.Duration, err error) {
-	o := metering.Outcome{Operation: operation, Took: took, Items: call.Items, Bytes: call.Bytes, Failed: err != nil}
+func (s *Service) count(call *smithy.Call, operation int, err error) {
+	now := s.Now()
+	o := metering.Outcome{Operation: operation, Took: now.Sub(call.Time), Items: call.Items, Bytes: call.Bytes, Failed: err != nil}
 	if err != nil {
 		var known *awserr.Error
 		switch {
@@ -62,7 +63,6 @@ func (s *Service) count(call *smithy.Call, operation int, took time.Duration, er
 	if operation < 0 || len(call.Used) == 0 {
 		return
 	}
-	now := s.Now()
 	for _, m := range call.Used {
 		m.(*metering.Meter).Finished(o, now)
 	}
@@ -93,8 +93,7 @@ func (r *reading) use(first []byte) metering.Use {
 }
 
 // charge counts what reading the page consumed.
-func (s *Service) charge(r *reading, u metering.Use, consumed *capacity.Consumed) {
-	now := s.Now()
+func (s *Service) charge(r *reading, u metering.Use, consumed *capacity.Consumed, now time.Time) {
 	if r.index == nil || !r.index.Global {
 		r.table.Meter.Charge(u, consumed.Total(), now)
 		return
@@ -105,7 +104,7 @@ func (s *Service) charge(r *reading, u metering.Use, consumed *capacity.Consumed
 // readItems reads the items with the mutations' keys as one transaction, if all tables have capacity for it, and calls found for
 // each in their order.
 func (s *Service) readItems(ctx context.Context, call *smithy.Call, muts []table.Mutation, found func(i int, item attribute.Item, units *capacity.Consumed) error) error {
-	now := s.Now()
+	now := call.Time
 	storage, uses := make([][]byte, len(muts)), make([]metering.Use, len(muts))
 	failed, refused := make([]error, len(muts)), false
 	for i, m := range muts {

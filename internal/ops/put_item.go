@@ -37,7 +37,7 @@ func (s *Service) putItem(ctx context.Context, call *smithy.Call, in *api.PutIte
 		return nil, err
 	}
 	w, err := s.writeOne(ctx, m, e, writeModes{
-		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics, returnOld,
+		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics, returnOld, call.Time,
 	})
 	if err != nil {
 		return nil, err

@@ -126,7 +126,7 @@ func (s *Service) readPage(ctx context.Context, call *smithy.Call, r *reading, q
 		first = q.Range.Start
 	}
 	use := r.use(first)
-	if err := s.admit(ctx, r.table, use, s.Now()); err != nil {
+	if err := s.admit(ctx, r.table, use, call.Time); err != nil {
 		return nil, nil, clientError(err)
 	}
 	if s.Faults != nil {
@@ -141,7 +141,7 @@ func (s *Service) readPage(ctx context.Context, call *smithy.Call, r *reading, q
 		use.Key = p.First
 	}
 	units := r.units(p)
-	s.charge(r, use, units)
+	s.charge(r, use, units, call.Time)
 	return p, units, nil
 }
 

@@ -86,7 +86,7 @@ func (s *Service) table(call *smithy.Call, given string) (*catalog.Table, error)
 		return nil, err
 	}
 	t := s.Tables.Catalog.Get(ns, name)
-	if t == nil || !t.Serves(s.Now()) {
+	if t == nil || !t.Serves(call.Time) {
 		return nil, awserr.NotFound()
 	}
 	if s.Faults != nil && !slices.Contains(call.Used, any(t.Meter)) {

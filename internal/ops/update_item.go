@@ -55,7 +55,7 @@ func (s *Service) updateItem(ctx context.Context, call *smithy.Call, in *api.Upd
 	mode := in.ReturnValues.Or(api.ReturnValueNone)
 	w, err := s.writeOne(ctx, m, e, writeModes{
 		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics,
-		mode == api.ReturnValueAllOld || mode == api.ReturnValueUpdatedOld,
+		mode == api.ReturnValueAllOld || mode == api.ReturnValueUpdatedOld, call.Time,
 	})
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ package smithy
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/wirejson"
@@ -45,6 +46,8 @@ type Call struct {
 	// Host is the server's own address, "host:port", as the client named it.
 	Host string
 
+	// Time is when the operation began.
+	Time time.Time
 	// Operation is the operation's name, where somebody needs it.
 	Operation string
 	// Used are what the operation has used, and Items and Bytes what it returned if that is counted, else -1: for those who

@@ -49,18 +49,13 @@ func (w *writer) admit(ctx context.Context, inject func(context.Context, *catalo
 	return nil
 }
 
-// admitIndexes fails if a GSI has no capacity left for what mutation i changes in it, and counts what the changes consume. The
-// last charge is the mutation's own.
+// admitIndexes fails if a GSI has no capacity left for what mutation i changes in it, and counts what the changes consume.
 func (w *writer) admitIndexes(i int, plan []index.Change) error {
-	units, own := &w.results[i].Units, len(w.charges)-1
+	units := &w.results[i].Units
 	for _, c := range plan {
 		units.AddIndex(c.Index.Name, c.Index.Global, c.Units)
-		if w.opt.Background {
-			continue
-		}
-		if !c.Index.Global { // an LSI has its table's capacity
-			w.charges[own].units += c.Units
-			continue
+		if w.opt.Background || !c.Index.Global {
+			continue // an LSI has its table's capacity
 		}
 		use := metering.Use{Index: c.Index.ID, Direction: capacity.Writes, Partition: keyspace.HashOf(c.Key), Key: entryOf(c)}
 		if err := w.tables[i].Meter.Admit(use, w.now); err != nil {
@@ -100,17 +95,26 @@ func (w *writer) charge(err error) {
 	if w.opt.Background {
 		return
 	}
-	list := w.charges
+	list, factor := w.charges, 1.0
+	if w.opt.Exclusive {
+		factor = 2
+	}
 	if err != nil {
 		var failed *FailedError
 		if !errors.As(err, &failed) {
 			return
 		}
 		list = w.refused
-	}
-	factor := 1.0
-	if w.opt.Exclusive {
-		factor = 2
+	} else {
+		for i := range w.muts {
+			c := w.use(i, w.results[i].Units.Table)
+			for _, x := range w.results[i].Units.Indexes {
+				if !x.Global {
+					c.units += x.Units
+				}
+			}
+			c.meter.Charge(c.use, factor*c.units, w.now)
+		}
 	}
 	for i := range list {
 		list[i].meter.Charge(list[i].use, factor*list[i].units, w.now)

@@ -69,6 +69,8 @@ type WriteOpt struct {
 	Background bool
 	// Hint are further keys that First reads and writes.
 	Hint [][]byte
+	// Now is when the request came; the zero value is now.
+	Now time.Time
 	// First runs in the transaction before anything else.
 	First func(kv.Txn) error
 }
@@ -152,7 +154,10 @@ func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, op
 		buf = tables[i].AppendItemKey(buf, m.Key)
 		keys[i] = buf[start:len(buf):len(buf)]
 	}
-	w := writer{muts: muts, tables: tables, keys: keys, results: results, opt: opt, now: s.Now()}
+	w := writer{muts: muts, tables: tables, keys: keys, results: results, opt: opt, now: opt.Now}
+	if w.now.IsZero() {
+		w.now = s.Now()
+	}
 	if err := w.admit(ctx, s.Inject); err != nil {
 		return err
 	}
@@ -180,7 +185,7 @@ type writer struct {
 	buf     []byte // of the last one
 
 	now     time.Time
-	charges []charge // what is consumed if the transaction commits
+	charges []charge // what is consumed of GSIs if the transaction commits
 	refused []charge // and if a condition is not met
 }
 
@@ -250,7 +255,6 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 		res.Old = old.Clone()
 	}
 	res.Units.Table = capacity.Write(old.Size(), next.Size())
-	w.charges = append(w.charges, w.use(i, res.Units.Table))
 	if bytes.Equal(old, next) {
 		if next != nil && len(old) > 0 && &old[0] == &next[0] {
 			res.New = next.Clone() // a view of what the transaction read
