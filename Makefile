@@ -7,7 +7,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/stator
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 LOCAL := $(BUILD)/dynamodb-local
 
-.PHONY: help build test lint unit race clients cross bench bench-quick bench-growth bench-live bench-go bench-go-save differential reliability fuzz fuzz-save generate clean
+.PHONY: help build test lint unit race clients cross bench bench-quick bench-growth bench-live bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -116,6 +116,10 @@ generate: $(BUILD)/python/ok ## Write internal/api from botocore's model, and do
 	go run ./internal/api/gen -out internal/cloudwatch/api -schema -only DeleteAlarms,DescribeAlarmHistory,DescribeAlarms,DescribeAlarmsForMetric,DescribeInsightRules,DisableAlarmActions,EnableAlarmActions,GetInsightRuleReport,GetMetricData,GetMetricStatistics,ListMetrics,ListTagsForResource,PutMetricAlarm,PutMetricData,SetAlarmState,TagResource,UntagResource $(BUILD)/cloudwatch.json
 	go run ./internal/api/gen -out internal/autoscaling/api $(BUILD)/applicationautoscaling.json
 	go run ./internal/compatibility -out docs/compatibility.md
+
+plots: bin/stator $(BUILD)/python/ok ## Make the plots of docs/capacity.md.
+	$(BUILD)/python/bin/pip install -q --disable-pip-version-check matplotlib==3.10.7
+	$(BUILD)/python/bin/python docs/capacity/plots.py
 
 clean: ## Remove what was built.
 	rm -rf bin .build

@@ -145,16 +145,31 @@ func (l *Limiter) divide(now int64) {
 		l.partitions = nil
 		return
 	}
-	n := uint64(max(1, l.cfg.Partitions))
+	n := max(1, l.cfg.Partitions)
 	starts := slices.Clone(l.cfg.Splits)
-	for i := range n {
-		starts = append(starts, uint32(i<<32/n))
+	if l.partitions == nil {
+		for i := range uint64(n) {
+			starts = append(starts, uint32(i<<32/uint64(n)))
+		}
 	}
 	for i := range l.partitions {
 		starts = append(starts, l.partitions[i].start) // partitions are never merged
 	}
 	slices.Sort(starts)
 	starts = slices.Compact(starts)
+	for len(starts) < n { // the widest is halved
+		widest, width := 0, uint64(0)
+		for i, start := range starts {
+			end := uint64(1) << 32
+			if i+1 < len(starts) {
+				end = uint64(starts[i+1])
+			}
+			if end-uint64(start) > width {
+				widest, width = i, end-uint64(start)
+			}
+		}
+		starts = slices.Insert(starts, widest+1, starts[widest]+uint32(width/2))
+	}
 	parts := make([]partition, len(starts))
 	for i, start := range starts {
 		parts[i] = l.newPartition(start, now)
@@ -192,6 +207,9 @@ func (l *Limiter) find(hash uint32) *partition {
 	}
 	return &l.partitions[i]
 }
+
+// On reports whether there are limits.
+func (l *Limiter) On() bool { return l.on.Load() }
 
 // Admit returns the limits that keep a request from being executed now; 0 if it may be. hash is that of its partition key.
 func (l *Limiter) Admit(d Direction, hash uint32, now time.Time) Limit {

@@ -58,7 +58,6 @@ type Meter struct {
 	id       uint32
 	registry *Registry
 	table    atomic.Pointer[Table]
-	limiters atomic.Pointer[[]*capacity.Limiter] // by the resources' ID
 	current  atomic.Pointer[slot]
 
 	mu   sync.Mutex // held while slots are replaced or collected
@@ -76,6 +75,9 @@ type slot struct {
 }
 
 type resourceSlot struct {
+	*Resource // nil for an ID that nothing has
+	limiter   *capacity.Limiter
+
 	consumed  [2]stat // in half units, by Direction
 	throttled [2]atomic.Int64
 	reasons   [2][4]atomic.Int64 // by Direction and bit of capacity.Limit
@@ -114,33 +116,34 @@ func (m *Meter) Name() string { return m.table.Load().Name }
 func (m *Meter) configure(t *Table, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	old := m.limiters.Load()
+	old := m.current.Load()
 	size := 1
 	for _, r := range t.Resources {
 		size = max(size, int(r.ID)+1)
 	}
-	limiters := make([]*capacity.Limiter, size)
-	for _, r := range t.Resources {
-		if old != nil && int(r.ID) < len(*old) && (*old)[r.ID] != nil {
-			limiters[r.ID] = (*old)[r.ID]
-		} else {
-			limiters[r.ID] = new(capacity.Limiter)
+	next := &slot{minute: now.Unix() / 60, resources: make([]resourceSlot, size)}
+	for i := range t.Resources {
+		r := &t.Resources[i]
+		at := &next.resources[r.ID]
+		at.Resource = r
+		if old != nil && int(r.ID) < len(old.resources) {
+			at.limiter = old.resources[r.ID].limiter
 		}
-		limiters[r.ID].Configure(r.Limits, r.Warm, now)
+		if at.limiter == nil {
+			at.limiter = new(capacity.Limiter)
+		}
+		at.limiter.Configure(r.Limits, r.Warm, now)
 	}
 	m.table.Store(t)
-	m.limiters.Store(&limiters)
-	m.rotate(now.Unix()/60, size)
+	m.begin(next)
 }
 
-// rotate begins a new slot; m.mu is held.
-func (m *Meter) rotate(minute int64, size int) *slot {
+// begin makes a slot the current one; m.mu is held.
+func (m *Meter) begin(s *slot) {
 	if old := m.current.Load(); old != nil {
 		m.done = append(m.done, old)
 	}
-	s := &slot{minute: minute, resources: make([]resourceSlot, size)}
 	m.current.Store(s)
-	return s
 }
 
 // at returns the slot of the time.
@@ -155,41 +158,27 @@ func (m *Meter) at(now time.Time) *slot {
 	if s = m.current.Load(); s.minute == minute {
 		return s
 	}
-	return m.rotate(minute, len(s.resources))
+	next := &slot{minute: minute, resources: make([]resourceSlot, len(s.resources))}
+	for i := range s.resources {
+		next.resources[i].Resource, next.resources[i].limiter = s.resources[i].Resource, s.resources[i].limiter
+	}
+	m.begin(next)
+	return next
 }
 
-// resource returns the counters of an index; those of the table for LSIs and unknown ones.
+// resource returns what belongs to the table (0) or a GSI; the table's for an index that has gone.
 func (s *slot) resource(id uint8) *resourceSlot {
-	if int(id) < len(s.resources) {
+	if int(id) < len(s.resources) && s.resources[id].Resource != nil {
 		return &s.resources[id]
 	}
 	return &s.resources[0]
 }
 
-func (m *Meter) limiter(id uint8) *capacity.Limiter {
-	list := *m.limiters.Load()
-	if int(id) < len(list) && list[id] != nil {
-		return list[id]
-	}
-	return list[0]
-}
-
-// describe returns the description of a table (0) or GSI.
-func (m *Meter) describe(id uint8) *Resource {
-	t := m.table.Load()
-	for i := range t.Resources {
-		if t.Resources[i].ID == id {
-			return &t.Resources[i]
-		}
-	}
-	return &t.Resources[0]
-}
-
 // Splits returns the bounds that heat has made in the partitions of a table (0) or GSI, sorted.
-func (m *Meter) Splits(id uint8) []uint32 { return m.limiter(id).Splits() }
+func (m *Meter) Splits(id uint8) []uint32 { return m.current.Load().resource(id).limiter.Splits() }
 
 // Partitions returns how many partitions the table (0) or GSI was said to have at least.
-func (m *Meter) Partitions(id uint8) int { return m.describe(id).Limits.Partitions }
+func (m *Meter) Partitions(id uint8) int { return m.current.Load().resource(id).Limits.Partitions }
 
 // Use is a use of capacity: of a table or GSI (its ID), in a direction, for a key.
 type Use struct {
@@ -205,64 +194,107 @@ type Use struct {
 
 // Admit returns nil if a request may use the capacity now, else the ThrottledError, which it counts.
 func (m *Meter) Admit(u Use, now time.Time) error {
-	limits := m.limiter(u.Index).Admit(u.Direction, u.Partition, now)
+	r := m.at(now).resource(u.Index)
+	limits := r.limiter.Admit(u.Direction, u.Partition, now)
 	if limits == 0 {
 		return nil
 	}
-	return m.refuse(u, limits, now)
+	return m.refuse(r, u, limits)
 }
 
 // Throttle counts a request that is refused although there is capacity, and returns its error; the test mode does that.
 func (m *Meter) Throttle(u Use, now time.Time) error {
+	r := m.at(now).resource(u.Index)
 	limits := capacity.ProvisionedThroughput
-	if m.describe(u.Index).Provisioned == [2]float64{} {
+	if r.Provisioned == [2]float64{} {
 		limits = capacity.KeyRangeThroughput
 	}
-	return m.refuse(u, limits, now)
+	return m.refuse(r, u, limits)
 }
 
-func (m *Meter) refuse(u Use, limits capacity.Limit, now time.Time) error {
-	s := m.at(now)
-	r := s.resource(u.Index)
+func (m *Meter) refuse(r *resourceSlot, u Use, limits capacity.Limit) error {
 	r.throttled[u.Direction].Add(1)
 	for bit := range r.reasons[u.Direction] {
 		if limits&(1<<bit) != 0 {
 			r.reasons[u.Direction][bit].Add(1)
 		}
 	}
-	m.count(r, throttled, u, 1)
-	t, d := m.table.Load(), m.describe(u.Index)
-	return &ThrottledError{Account: t.Account, Region: t.Region, Table: t.Name, Index: d.Name, Direction: u.Direction, Limits: limits, Provisioned: d.Provisioned[u.Direction] > 0}
+	r.count(throttled, u, 1)
+	t := m.table.Load()
+	return &ThrottledError{Account: t.Account, Region: t.Region, Table: t.Name, Index: r.Name, Direction: u.Direction, Limits: limits, Provisioned: r.Provisioned[u.Direction] > 0}
 }
 
 // Charge counts what an executed request consumed.
 func (m *Meter) Charge(u Use, units float64, now time.Time) {
-	m.limiter(u.Index).Charge(u.Direction, u.Partition, units, now)
 	r := m.at(now).resource(u.Index)
+	r.limiter.Charge(u.Direction, u.Partition, units, now)
 	r.consumed[u.Direction].add(int64(units * 2))
-	if m.describe(u.Index).Insights != AllKeys {
+	if r.Insights != AllKeys {
 		// Some of the keys tell which are hot.
 		if rand.Uint32()&(sampled-1) != 0 {
 			return
 		}
 		units *= sampled
 	}
-	m.count(r, accessed, u, units)
+	r.count(accessed, u, units)
+}
+
+// Tally counts many uses of a table as one request.
+type Tally struct {
+	meter *Meter
+	slot  *resourceSlot
+	now   time.Time
+	units float64
+	n     uint32
+}
+
+// Tally begins to count uses of the table's reads.
+func (m *Meter) Tally(now time.Time) Tally {
+	return Tally{meter: m, slot: m.at(now).resource(0), now: now, n: rand.Uint32()}
+}
+
+// Admit is Meter.Admit.
+func (t *Tally) Admit(u *Use) error {
+	if !t.slot.limiter.On() {
+		return nil
+	}
+	return t.meter.Admit(*u, t.now)
+}
+
+// Charge counts what an executed use consumed.
+func (t *Tally) Charge(u *Use, units float64) {
+	if t.slot.limiter.On() {
+		t.slot.limiter.Charge(u.Direction, u.Partition, units, t.now)
+	}
+	t.units += units
+	t.n++
+	switch {
+	case t.slot.Insights == AllKeys:
+		t.slot.count(accessed, *u, units)
+	case t.n%sampled == 0:
+		t.slot.count(accessed, *u, units*sampled)
+	}
+}
+
+// Done counts what all uses together have consumed.
+func (t *Tally) Done() {
+	if t.units > 0 {
+		t.slot.consumed[capacity.Reads].add(int64(t.units * 2))
+	}
 }
 
 // sampled is of how many requests one has its key counted where nobody asked for more.
 const sampled = 16
 
 // count counts a key.
-func (m *Meter) count(r *resourceSlot, what int, u Use, units float64) {
+func (r *resourceSlot) count(what int, u Use, units float64) {
 	if u.Key == nil {
 		return
 	}
-	d := m.describe(u.Index)
-	m.countBy(&r.keys[what][byPartition], d.PartitionKey, nil, u, units)
-	wanted := d.Insights == AllKeys || d.Insights == ThrottledKeys && what == throttled
-	if wanted && !u.Many && len(d.SortKey) > 0 && u.Key.Get(d.SortKey[0]) != nil {
-		m.countBy(&r.keys[what][byItem], d.PartitionKey, d.SortKey, u, units)
+	countBy(&r.keys[what][byPartition], r.PartitionKey, nil, u, units)
+	wanted := r.Insights == AllKeys || r.Insights == ThrottledKeys && what == throttled
+	if wanted && !u.Many && len(r.SortKey) > 0 && u.Key.Get(r.SortKey[0]) != nil {
+		countBy(&r.keys[what][byItem], r.PartitionKey, r.SortKey, u, units)
 	}
 }
 

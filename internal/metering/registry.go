@@ -339,7 +339,7 @@ func (m *Meter) Hot(now time.Time) []Hot {
 		if r.ID != 0 && !r.Global {
 			continue
 		}
-		h := Hot{Index: r.Name, Partitions: m.limiter(r.ID).State(now)}
+		h := Hot{Index: r.Name, Partitions: m.current.Load().resource(r.ID).limiter.State(now)}
 		h.Accessed = topOf(slots, r.ID, accessed)
 		h.Throttled = topOf(slots, r.ID, throttled)
 		out = append(out, h)

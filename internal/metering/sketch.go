@@ -84,7 +84,7 @@ func byCount(a, b metric.Contributor) int {
 }
 
 // countBy counts a use by the attributes that the names say, of which there are those of the partition key at least.
-func (m *Meter) countBy(at *atomic.Pointer[sketch], partition, sort []string, u Use, units float64) {
+func countBy(at *atomic.Pointer[sketch], partition, sort []string, u Use, units float64) {
 	var room [256]byte
 	raw := room[:0]
 	for _, names := range [...][]string{partition, sort} {

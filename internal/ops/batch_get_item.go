@@ -94,10 +94,15 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 		call.OnRelease(r)
 		rest := *g.in // what stays to be read
 		rest.Keys = nil
+		tally := g.table.Meter.Tally(now)
 		found := make([]attribute.Item, 0, len(g.in.Keys))
 		for k, storage := range g.storage {
 			use := itemRead(storage, g.in.Keys[k])
-			if err := s.admit(ctx, g.table, use, now); err != nil {
+			err := tally.Admit(&use)
+			if err == nil && s.Faults != nil {
+				err = s.InjectItem(ctx, g.table, use, false)
+			}
+			if err != nil {
 				rest.Keys = append(rest.Keys, g.in.Keys[k])
 				refused = err
 				continue
@@ -113,7 +118,7 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 			}
 			read++
 			units := capacity.Consumed{Table: capacity.Read(item.Size(), g.consistent)}
-			g.table.Meter.Charge(use, units.Table, now)
+			tally.Charge(&use, units.Table)
 			used.add(g.table.Name, &units, 1)
 			if item == nil {
 				continue
@@ -123,6 +128,7 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 			}
 			found = append(found, item)
 		}
+		tally.Done()
 		out.Responses.Put(g.given, found)
 		if rest.Keys != nil {
 			out.UnprocessedKeys.Put(g.given, rest)
