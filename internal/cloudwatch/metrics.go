@@ -106,6 +106,9 @@ func setOf(m *api.MetricDatum, where string) (metric.Set, error) {
 			if m.Counts != nil {
 				n = m.Counts[i]
 			}
+			if !(n > 0) || math.IsInf(n, 0) {
+				return out, invalid("The value for parameter " + where + ".Counts must be greater than 0.")
+			}
 			one := metric.Of(v, n)
 			out.Add(&one)
 		}
