@@ -38,7 +38,7 @@ func TestRetention(t *testing.T) {
 	id := metric.ID{Account: "a", Region: "r", Namespace: "N", Name: "m"}
 	const days = 2
 	for minute := range days * 24 * 60 {
-		err := s.add(ctx, []metric.Datum{{ID: id, Unit: "Count", Time: began.Add(time.Duration(minute)*time.Minute + time.Second), Set: metric.Of(1, 2)}})
+		_, err := s.add(ctx, []metric.Datum{{ID: id, Unit: "Count", Time: began.Add(time.Duration(minute)*time.Minute + time.Second), Set: metric.Of(1, 2)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func TestReopen(t *testing.T) {
 	s := testStore(t)
 	for i := range 3 {
 		id := metric.ID{Account: "a", Region: "r", Namespace: "N", Name: fmt.Sprint("m", i), Dimensions: []metric.Dimension{{Name: "d", Value: "v"}}}
-		if err := s.add(ctx, []metric.Datum{{ID: id, Unit: "Count", Time: began.Add(time.Duration(i) * time.Hour), Set: metric.Of(1, 1)}}); err != nil {
+		if _, err := s.add(ctx, []metric.Datum{{ID: id, Unit: "Count", Time: began.Add(time.Duration(i) * time.Hour), Set: metric.Of(1, 1)}}); err != nil {
 			t.Fatal(err)
 		}
 	}

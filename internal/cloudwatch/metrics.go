@@ -69,7 +69,8 @@ func (s *Service) putMetricData(ctx context.Context, call *smithy.Call, in *api.
 			Time: at, Unit: clone(m.Unit.Or(unitNone)), Set: set, Fine: m.StorageResolution.Value == 1,
 		})
 	}
-	return &api.NoOutput{}, s.metrics.add(ctx, data)
+	_, err := s.metrics.add(ctx, data)
+	return &api.NoOutput{}, err
 }
 
 // setOf returns a datum's values.

@@ -38,6 +38,7 @@ type Service struct {
 	metrics *store
 
 	collecting sync.Mutex
+	pending    []metric.Datum    // that could not be stored
 	totals     map[string]*Total // of what the Source said, since the start
 
 	mu     sync.Mutex // of the alarms
@@ -128,6 +129,9 @@ func (s *Service) Missing() []string {
 	})
 }
 
+// maxPending is how many data are kept while they can't be stored.
+const maxPending = 100_000
+
 // Collect stores what was measured since the last time.
 func (s *Service) Collect(ctx context.Context) error {
 	if s.Source == nil {
@@ -139,7 +143,11 @@ func (s *Service) Collect(ctx context.Context) error {
 	var reports []metric.Report
 	s.Source(func(d metric.Datum) { data = append(data, d) }, func(r metric.Report) { reports = append(reports, r) })
 	s.total(data)
-	if err := s.metrics.add(ctx, data); err != nil {
+	if data = append(s.pending, data...); len(data) > maxPending {
+		data = data[len(data)-maxPending:]
+	}
+	var err error
+	if s.pending, err = s.metrics.add(ctx, data); err != nil {
 		return err
 	}
 	return s.keepReports(ctx, reports)
@@ -221,8 +229,6 @@ func (s *Service) clean(ctx context.Context, now time.Time) error {
 }
 
 func invalid(message string) error { return awserr.New(invalidValue, message) }
-
-func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 func timeOf(seconds float64) time.Time { return time.UnixMilli(int64(math.Round(seconds * 1000))) }
 

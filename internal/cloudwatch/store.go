@@ -96,16 +96,18 @@ func under(prefix []byte) kv.Range { return kv.Range{Start: prefix, End: keyspac
 // addBatch is how many points a transaction adds.
 const addBatch = 256
 
-// add adds data to what is there.
-func (s *store) add(ctx context.Context, data []metric.Datum) error {
+// add adds data to what is there. On an error it returns those that it has not added.
+func (s *store) add(ctx context.Context, data []metric.Datum) (rest []metric.Datum, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for batch := range slices.Chunk(data, addBatch) {
-		if err := s.addSome(ctx, batch); err != nil {
-			return err
+	for len(data) > 0 {
+		n := min(addBatch, len(data))
+		if err := s.addSome(ctx, data[:n]); err != nil {
+			return data, err
 		}
+		data = data[n:]
 	}
-	return nil
+	return nil, nil
 }
 
 func (s *store) addSome(ctx context.Context, data []metric.Datum) error {

@@ -25,9 +25,6 @@ const (
 	Stale       Effect = "stale"       // of an eventually consistent read: it sees what was there up to a time ago
 )
 
-// timed are the effects that have a time.
-var timed = map[Effect]bool{Latency: true, Stale: true}
-
 // rule is what happens how often to the requests that it is for.
 type rule struct {
 	operation, table string // "" is any

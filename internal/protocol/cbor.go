@@ -24,7 +24,7 @@ const timeTag = 1
 
 var (
 	cborDecoder = must(cbor.DecOptions{
-		MaxNestedLevels: 64, IntDec: cbor.IntDecConvertSigned, BignumTag: cbor.BignumTagForbidden,
+		MaxNestedLevels: 64, IntDec: cbor.IntDecConvertSignedOrFail, BignumTag: cbor.BignumTagForbidden,
 	}.DecMode())
 	cborEncoder = must(cbor.EncOptions{}.EncMode())
 )
