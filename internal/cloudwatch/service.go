@@ -44,8 +44,10 @@ type Service struct {
 	mu     sync.Mutex // of the alarms
 	alarms map[alarmID]*alarm
 	items  uint32 // of the history in this process
-	ticked int64  // the last minute that was evaluated
-	rolled int64  // the last hour in which points were rolled up
+
+	ticking sync.Mutex
+	ticked  int64 // the last minute that was evaluated
+	rolled  int64 // the last hour in which points were rolled up
 
 	// act is called for an alarm's actions.
 	act func(ctx context.Context, a *Alarm, action string, at time.Time) error
@@ -193,6 +195,8 @@ const maxCatchUp = 7 * 24 * 60
 
 // Tick collects, and evaluates the alarms for each minute that has ended since the last time; then it calls each for the minute.
 func (s *Service) Tick(ctx context.Context, each func(ctx context.Context, at time.Time) error) error {
+	s.ticking.Lock()
+	defer s.ticking.Unlock()
 	if err := s.Collect(ctx); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package metering
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,6 +78,7 @@ func (r *Registry) UserError(account, region string) {
 	s := r.users[at]
 	if s == nil {
 		s = new(stat)
+		at.account, at.region = strings.Clone(account), strings.Clone(region) // they are views of the request
 		r.users[at] = s
 	}
 	r.mu.Unlock()

@@ -1,0 +1,39 @@
+package metering
+
+import (
+	"testing"
+	"time"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/wirejson"
+)
+
+func newMeter(limits capacity.Config) *Meter {
+	r := NewRegistry(time.Now, "GetItem")
+	return r.Meter(1, &Table{Name: "t", Resources: []Resource{{PartitionKey: []string{"pk"}, Limits: limits}}})
+}
+
+// BenchmarkRequest is all that metering does for a GetItem, of which it also reads the clock once more.
+func BenchmarkRequest(b *testing.B) {
+	for name, limits := range map[string]capacity.Config{
+		"on demand":   {},
+		"provisioned": {Mode: capacity.Provisioned, Rates: [2]float64{1e9, 1e9}, Partitions: 10},
+	} {
+		b.Run(name, func(b *testing.B) {
+			m := newMeter(limits)
+			var r wirejson.Reader
+			r.Reset([]byte(`{"pk":{"S":"some key"}}`))
+			key := attribute.ReadItem(&r)
+			for range b.N {
+				began := time.Now()
+				u := Use{Direction: capacity.Reads, Partition: 77, Key: key}
+				if err := m.Admit(u, began); err == nil {
+					m.Charge(u, 0.5, began)
+				}
+				now := time.Now()
+				m.Finished(Outcome{Took: now.Sub(began), Items: -1, Bytes: -1}, now)
+			}
+		})
+	}
+}
