@@ -93,7 +93,7 @@ func (s *Service) describeScalingActivities(_ context.Context, call *smithy.Call
 		}
 	}
 	slices.SortStableFunc(list, func(a, b *activity) int { return cmp.Compare(b.Start, a.Start) })
-	list, next, err := page(list, func(a *activity) string { return a.ActivityID }, in.NextToken, int(in.MaxResults.Or(50)))
+	list, next, err := page(list, func(a *activity) string { return a.ActivityID }, in.NextToken, in.MaxResults.Or(50))
 	if err != nil {
 		return nil, err
 	}

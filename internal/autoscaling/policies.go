@@ -306,20 +306,14 @@ func (s *Service) describeScalingPolicies(_ context.Context, call *smithy.Call, 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []*policy
-	for _, p := range s.policies {
-		if f.has(&p.Resource) && (in.PolicyNames == nil || slices.Contains(in.PolicyNames, p.Name)) {
-			list = append(list, p)
-		}
-	}
-	name := func(p *policy) string { return p.ID + " " + p.Dimension + " " + p.Name }
-	slices.SortFunc(list, func(a, b *policy) int { return strings.Compare(name(a), name(b)) })
-	list, next, err := page(list, name, in.NextToken, int(in.MaxResults.Or(10)))
+	found, next, err := list(s.policies, func(p *policy) bool {
+		return f.has(&p.Resource) && (in.PolicyNames == nil || slices.Contains(in.PolicyNames, p.Name))
+	}, func(p *policy) string { return p.ID + " " + p.Dimension + " " + p.Name }, in.NextToken, in.MaxResults.Or(10))
 	if err != nil {
 		return nil, err
 	}
 	out := &api.DescribeScalingPoliciesResponse{ScalingPolicies: []api.ScalingPolicy{}, NextToken: next}
-	for _, p := range list {
+	for _, p := range found {
 		out.ScalingPolicies = append(out.ScalingPolicies, s.renderPolicy(p))
 	}
 	return out, nil

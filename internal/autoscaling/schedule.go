@@ -216,20 +216,14 @@ func (s *Service) describeScheduledActions(_ context.Context, call *smithy.Call,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []*scheduled
-	for _, a := range s.actions {
-		if f.has(&a.Resource) && (in.ScheduledActionNames == nil || slices.Contains(in.ScheduledActionNames, a.Name)) {
-			list = append(list, a)
-		}
-	}
-	name := func(a *scheduled) string { return a.ID + " " + a.Dimension + " " + a.Name }
-	slices.SortFunc(list, func(a, b *scheduled) int { return strings.Compare(name(a), name(b)) })
-	list, next, err := page(list, name, in.NextToken, int(in.MaxResults.Or(50)))
+	found, next, err := list(s.actions, func(a *scheduled) bool {
+		return f.has(&a.Resource) && (in.ScheduledActionNames == nil || slices.Contains(in.ScheduledActionNames, a.Name))
+	}, func(a *scheduled) string { return a.ID + " " + a.Dimension + " " + a.Name }, in.NextToken, in.MaxResults.Or(50))
 	if err != nil {
 		return nil, err
 	}
 	out := &api.DescribeScheduledActionsResponse{ScheduledActions: []api.ScheduledAction{}, NextToken: next}
-	for _, a := range list {
+	for _, a := range found {
 		out.ScheduledActions = append(out.ScheduledActions, api.ScheduledAction{
 			ScheduledActionName: smithy.Some(a.Name), ScheduledActionARN: smithy.Some(a.arn()), ServiceNamespace: smithy.Some("dynamodb"),
 			Schedule: smithy.Some(a.Schedule), Timezone: smithy.Opt[string]{Value: a.Timezone, Set: a.Timezone != ""},

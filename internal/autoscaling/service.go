@@ -229,10 +229,7 @@ func (s *Service) Operations() []smithy.Handler {
 
 // Missing returns the targets of the operations that the model has and Stator has not.
 func (s *Service) Missing() []string {
-	have := s.Operations()
-	return slices.DeleteFunc(slices.Clone(api.AutoScalingOperations), func(target string) bool {
-		return slices.ContainsFunc(have, func(h smithy.Handler) bool { return h.Target == target })
-	})
+	return smithy.Missing(api.AutoScalingOperations, s.Operations())
 }
 
 func invalid(format string, args ...any) error {
@@ -280,18 +277,30 @@ func (f *filter) has(r *Resource) bool {
 		(!f.dimension.Set || r.Dimension == f.dimension.Value)
 }
 
+// list returns the values of a map that are kept, sorted by name, as far as an answer has them.
+func list[K comparable, V any](all map[K]V, keep func(V) bool, name func(V) string, given smithy.Opt[string], limit int64) ([]V, smithy.Opt[string], error) {
+	var out []V
+	for _, v := range all {
+		if keep(v) {
+			out = append(out, v)
+		}
+	}
+	slices.SortFunc(out, func(a, b V) int { return strings.Compare(name(a), name(b)) })
+	return page(out, name, given, limit)
+}
+
 // page cuts a list to what an answer has: up to limit elements behind the one that the token names.
-func page[T any](list []T, name func(T) string, given smithy.Opt[string], limit int) (out []T, next smithy.Opt[string], err error) {
+func page[T any](all []T, name func(T) string, given smithy.Opt[string], limit int64) (out []T, next smithy.Opt[string], err error) {
 	if given.Set {
-		i := slices.IndexFunc(list, func(v T) bool { return token(name(v)) == given.Value })
+		i := slices.IndexFunc(all, func(v T) bool { return token(name(v)) == given.Value })
 		if i < 0 {
 			return nil, next, awserr.New(invalidToken, "The next token is not valid.")
 		}
-		list = list[i+1:]
+		all = all[i+1:]
 	}
-	if len(list) > limit {
-		list = list[:limit]
-		next = smithy.Some(token(name(list[limit-1])))
+	if int64(len(all)) > limit {
+		all = all[:limit]
+		next = smithy.Some(token(name(all[limit-1])))
 	}
-	return list, next, nil
+	return all, next, nil
 }

@@ -149,21 +149,15 @@ func (s *Service) describeScalableTargets(_ context.Context, call *smithy.Call, 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []*target
 	f := filter{account, region, in.ServiceNamespace.Value, "", in.ScalableDimension}
-	for _, t := range s.targets {
-		if f.has(&t.Resource) && (in.ResourceIds == nil || slices.Contains(in.ResourceIds, t.ID)) {
-			list = append(list, t)
-		}
-	}
-	name := func(t *target) string { return t.ID + " " + t.Dimension }
-	slices.SortFunc(list, func(a, b *target) int { return strings.Compare(name(a), name(b)) })
-	list, next, err := page(list, name, in.NextToken, int(in.MaxResults.Or(50)))
+	found, next, err := list(s.targets, func(t *target) bool {
+		return f.has(&t.Resource) && (in.ResourceIds == nil || slices.Contains(in.ResourceIds, t.ID))
+	}, func(t *target) string { return t.ID + " " + t.Dimension }, in.NextToken, in.MaxResults.Or(50))
 	if err != nil {
 		return nil, err
 	}
 	out := &api.DescribeScalableTargetsResponse{ScalableTargets: []api.ScalableTarget{}, NextToken: next}
-	for _, t := range list {
+	for _, t := range found {
 		out.ScalableTargets = append(out.ScalableTargets, api.ScalableTarget{
 			ServiceNamespace: smithy.Some("dynamodb"), ResourceId: smithy.Some(t.ID), ScalableDimension: smithy.Some(t.Dimension),
 			MinCapacity: smithy.Some(t.Min), MaxCapacity: smithy.Some(t.Max), RoleARN: smithy.Some(t.Role),

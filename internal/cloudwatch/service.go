@@ -8,7 +8,6 @@ package cloudwatch
 import (
 	"context"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
@@ -124,12 +123,7 @@ func (s *Service) Operations() []smithy.Handler {
 }
 
 // Missing returns the targets of the operations that the model has and Stator has not.
-func (s *Service) Missing() []string {
-	have := s.Operations()
-	return slices.DeleteFunc(slices.Clone(api.CloudWatchOperations), func(target string) bool {
-		return slices.ContainsFunc(have, func(h smithy.Handler) bool { return h.Target == target })
-	})
-}
+func (s *Service) Missing() []string { return smithy.Missing(api.CloudWatchOperations, s.Operations()) }
 
 // maxPending is how many data are kept while they can't be stored.
 const maxPending = 100_000

@@ -9,14 +9,7 @@ import (
 
 // Missing returns the targets of the operations that the model has and Stator has not. They answer UnknownOperationException.
 func (s *Service) Missing() []string {
-	var out []string
-	have := s.Operations()
-	for _, target := range slices.Concat(api.DynamoDBOperations, api.StreamsOperations) {
-		if !slices.ContainsFunc(have, func(h smithy.Handler) bool { return h.Target == target }) {
-			out = append(out, target)
-		}
-	}
-	return out
+	return smithy.Missing(slices.Concat(api.DynamoDBOperations, api.StreamsOperations), s.Operations())
 }
 
 // Operations returns every operation that Stator has, sorted by name.

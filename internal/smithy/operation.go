@@ -7,6 +7,7 @@ package smithy
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/statordb/stator/internal/awserr"
@@ -128,4 +129,14 @@ func decodeError(r *wirejson.Reader) *awserr.Error {
 		return awserr.New(awserr.Serialization, "")
 	}
 	return awserr.New(awserr.Serialization, err.Message)
+}
+
+// Missing returns the targets of a model's operations that no handler has.
+func Missing(targets []string, have []Handler) (out []string) {
+	for _, target := range targets {
+		if !slices.ContainsFunc(have, func(h Handler) bool { return h.Target == target }) {
+			out = append(out, target)
+		}
+	}
+	return out
 }
