@@ -272,6 +272,32 @@ func TestOnDemandAWS(t *testing.T) {
 	}
 }
 
+// TestWarmThroughput serves at once what is warm, up to the quota of a table.
+func TestWarmThroughput(t *testing.T) {
+	clock := newMovedClock()
+	d := open(t, Options{Now: clock.Now, OnDemandLimits: OnDemandAWS})
+	d.must("CreateTable", obj{
+		"TableName": "Tab", "AttributeDefinitions": []obj{attr("pk", "S")}, "KeySchema": keys("pk"), "BillingMode": "PAY_PER_REQUEST",
+		"WarmThroughput": obj{"ReadUnitsPerSecond": 12000, "WriteUnitsPerSecond": 60000},
+	})
+	large := strings.Repeat("x", 400*1024-100)
+	served := 0
+	var refused *apiError
+	for i := range 300 {
+		if _, err := d.call("PutItem", obj{"TableName": "Tab", "Item": obj{"pk": s(fmt.Sprint(i)), "v": s(large)}}); err == nil {
+			served += 400
+		} else if e := err.(*apiError); e.kind == "RequestLimitExceeded" {
+			refused = e
+		}
+	}
+	if served < 38000 || served > 40400 {
+		t.Errorf("%d units in a second, want the 40,000 of a table", served)
+	}
+	if refused == nil || !slices.Equal(d.reasons(refused), []string{"TableWriteAccountLimitExceeded arn:aws:dynamodb:us-east-1:000000000000:table/Tab"}) {
+		t.Errorf("refused: %v", refused)
+	}
+}
+
 // TestThrottlingOff never throttles.
 func TestThrottlingOff(t *testing.T) {
 	d := open(t, Options{Throttling: ThrottlingOff})

@@ -22,6 +22,7 @@ const (
 	MissingAuthenticationToken  Code = "MissingAuthenticationTokenException"
 	ThroughputExceededCode      Code = "ProvisionedThroughputExceededException"
 	PolicyNotFound              Code = "PolicyNotFoundException"
+	RequestLimitExceeded        Code = "RequestLimitExceeded"
 	ResourceInUse               Code = "ResourceInUseException"
 	ResourceNotFound            Code = "ResourceNotFoundException"
 	RequestEntityTooLarge       Code = "RequestEntityTooLargeException"
@@ -101,7 +102,9 @@ func (e *Error) Status() int {
 }
 
 // Throttled reports whether it says that a request may be sent again later.
-func (e *Error) Throttled() bool { return e.Code == ThroughputExceededCode || e.Code == Throttling }
+func (e *Error) Throttled() bool {
+	return e.Code == ThroughputExceededCode || e.Code == Throttling || e.Code == RequestLimitExceeded
+}
 
 // AppendJSON appends the body of DynamoDB's answer.
 func (e *Error) AppendJSON(dst []byte) []byte { return e.AppendJSONOf(namespaceDynamoDB, dst) }

@@ -371,3 +371,10 @@ func Throttled(maximum, index bool, reasons []byte) *Error {
 	e.Fields = append([]byte(`"throttlingReasons":`), reasons...)
 	return e
 }
+
+// AccountThrottled is for on-demand tables that exceed the quota of a table. reasons are a list of ThrottlingReason as JSON.
+func AccountThrottled(reasons []byte) *Error {
+	e := New(RequestLimitExceeded, "Throughput exceeds the current throughput limit for your account. Please contact AWS Support at https://aws.amazon.com/support request a limit increase")
+	e.Fields = append([]byte(`"ThrottlingReasons":`), reasons...)
+	return e
+}

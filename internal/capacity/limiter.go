@@ -109,6 +109,10 @@ func (l *Limiter) Configure(cfg Config, warm [2]float64, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	was := l.cfg
+	// What heat has divided since the configuration was made stays.
+	cfg.Splits = slices.Concat(cfg.Splits, was.Splits)
+	slices.Sort(cfg.Splits)
+	cfg.Splits = slices.Compact(cfg.Splits)
 	l.cfg = cfg
 	l.on.Store(cfg.Mode != Unlimited)
 	for d := range l.rates {

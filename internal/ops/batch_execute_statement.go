@@ -156,6 +156,7 @@ func batchError(err error) (*api.BatchStatementError, error) {
 		awserr.ResourceNotFound:       api.BatchStatementErrorCodeEnumResourcenotfound,
 		awserr.ThroughputExceededCode: api.BatchStatementErrorCodeEnumProvisionedthroughputexceeded,
 		awserr.Throttling:             api.BatchStatementErrorCodeEnumThrottlingerror,
+		awserr.RequestLimitExceeded:   api.BatchStatementErrorCodeEnumRequestlimitexceeded,
 		awserr.TransactionConflict:    api.BatchStatementErrorCodeEnumTransactionconflict,
 		awserr.Validation:             api.BatchStatementErrorCodeEnumValidationerror,
 	}

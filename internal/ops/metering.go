@@ -160,8 +160,11 @@ func throttled(e *metering.ThrottledError) *awserr.Error {
 		fields = append(wirejson.AppendString(fields, resource), '}')
 	}
 	fields = append(fields, ']')
-	if e.Provisioned {
+	switch {
+	case e.Provisioned:
 		return awserr.ThroughputExceeded(e.Index != "", fields)
+	case e.Limits == capacity.AccountLimit:
+		return awserr.AccountThrottled(fields)
 	}
 	return awserr.Throttled(e.Limits&capacity.MaxOnDemandThroughput != 0, e.Index != "" && e.Direction == capacity.Writes, fields)
 }

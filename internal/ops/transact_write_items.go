@@ -280,6 +280,7 @@ var reasonCodes = map[awserr.Code]string{
 	awserr.ConditionalCheckFailed: "ConditionalCheckFailed",
 	awserr.ThroughputExceededCode: "ProvisionedThroughputExceeded",
 	awserr.Throttling:             "ThrottlingError",
+	awserr.RequestLimitExceeded:   "ThrottlingError",
 }
 
 // errReplayed ends a transaction whose token says that it has already been done.
