@@ -200,3 +200,60 @@ func TestScaledIndex(t *testing.T) {
 		t.Errorf("the alarm's actions: %v", history)
 	}
 }
+
+// TestInsightsThroughChanges counts keys of a minute in which the table is changed, of a GSI too, and through a restart.
+func TestInsightsThroughChanges(t *testing.T) {
+	clock := newMovedClock()
+	opt := Options{Now: clock.Now, DataDir: t.TempDir()}
+	d := open(t, opt)
+	d.must("CreateTable", indexedTable("Tab"))
+	for _, on := range []obj{{}, {"IndexName": "by-g"}} {
+		d.must("UpdateContributorInsights", with(on, obj{"TableName": "Tab", "ContributorInsightsAction": "ENABLE"}))
+	}
+	rules := func(on obj) []any {
+		return d.must("DescribeContributorInsights", with(on, obj{"TableName": "Tab"}))["ContributorInsightsRuleList"].([]any)
+	}
+	if n, m := len(rules(obj{})), len(rules(obj{"IndexName": "by-g"})); n != 4 || m != 4 {
+		t.Fatalf("%d and %d rules, want four each", n, m)
+	}
+	put := func(i int) {
+		d.must("PutItem", obj{"TableName": "Tab", "Item": obj{"pk": s("a"), "sk": n(i), "g": s("x"), "h": n(i)}})
+	}
+	put(1)
+	d.must("UpdateTable", obj{"TableName": "Tab", "DeletionProtectionEnabled": true})
+	put(2)
+	d.must("UpdateTable", obj{"TableName": "Tab", "DeletionProtectionEnabled": false})
+	put(3)
+	report := func(rule any) string {
+		r := d.watch("GetInsightRuleReport", obj{
+			"RuleName": rule, "Period": 60, "StartTime": clock.Now().Add(-time.Hour).Unix(), "EndTime": clock.Now().Add(time.Minute).Unix(),
+		})
+		out := fmt.Sprint(r["AggregateValue"])
+		for _, c := range r["Contributors"].([]any) {
+			out += fmt.Sprint(" ", c.(obj)["Keys"], "=", c.(obj)["ApproximateAggregateValue"])
+		}
+		return out
+	}
+	check := func() {
+		t.Helper()
+		for rule, want := range map[any]string{
+			rules(obj{})[0]: "3 [a]=3", rules(obj{})[1]: "3 [a 1]=1 [a 2]=1 [a 3]=1",
+			rules(obj{"IndexName": "by-g"})[0]: "3 [x]=3", rules(obj{"IndexName": "by-g"})[1]: "3 [x 1]=1 [x 2]=1 [x 3]=1",
+		} {
+			if got := report(rule); got != want {
+				t.Errorf("%v: %s, want %s", rule, got, want)
+			}
+		}
+	}
+	check()
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(2 * time.Minute)
+	d = open(t, opt)
+	check()
+	d.must("UpdateContributorInsights", obj{"TableName": "Tab", "ContributorInsightsAction": "DISABLE"})
+	if n := len(rules(obj{})); n != 0 {
+		t.Errorf("%d rules are left", n)
+	}
+}

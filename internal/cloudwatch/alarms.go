@@ -27,7 +27,7 @@ const (
 // alarmID says which alarm.
 type alarmID struct{ account, region, name string }
 
-// Alarm is an alarm on a metric, or on an expression of several.
+// Alarm is an alarm on a metric, or on an expression of several. It is replaced, never changed.
 type Alarm struct {
 	Account, Region, Name string
 	Description           string `json:",omitempty"`
@@ -64,9 +64,6 @@ func (a *Alarm) ARN() string {
 }
 
 func (a *Alarm) id() alarmID { return alarmID{a.Account, a.Region, a.Name} }
-
-// alarm is an Alarm as it is kept; it is replaced, never changed.
-type alarm = Alarm
 
 func (s *Service) loadAlarms(ctx context.Context) error {
 	snap, err := s.KV.Snapshot(ctx)

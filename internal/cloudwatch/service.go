@@ -41,7 +41,7 @@ type Service struct {
 	totals     map[string]*Total // of what the Source said, since the start
 
 	mu     sync.Mutex // of the alarms
-	alarms map[alarmID]*alarm
+	alarms map[alarmID]*Alarm
 	items  uint32 // of the history in this process
 
 	ticking sync.Mutex
@@ -58,7 +58,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{Options: opt, metrics: metrics, totals: map[string]*Total{}, alarms: map[alarmID]*alarm{}}
+	s := &Service{Options: opt, metrics: metrics, totals: map[string]*Total{}, alarms: map[alarmID]*Alarm{}}
 	s.ticked = opt.Now().Unix() / 60
 	return s, s.loadAlarms(ctx)
 }

@@ -129,10 +129,11 @@ func (m *Meter) collect(minute int64, emit func(metric.Datum), report func(metri
 	defer m.mu.Unlock()
 	t := m.table.Load()
 	current := m.current.Load()
-	for _, s := range append(m.done, current) {
+	slots := append(slices.Clone(m.done), current)
+	for _, s := range slots {
 		m.collectSlot(s, emit)
-		m.collectKeys(s, report)
 	}
+	m.collectKeys(slots, report)
 	// Requests under way may still have an earlier slot.
 	m.done = slices.DeleteFunc(m.done, func(s *slot) bool { return s.minute < minute-1 })
 	if !m.gone && m.told != minute {
@@ -174,11 +175,12 @@ func (m *Meter) collectSlot(s *slot, emit func(metric.Datum)) {
 			put(id, "Count", metric.Set{Count: float64(n), Sum: float64(n), Min: 1, Max: 1})
 		}
 	}
-	for _, r := range t.Resources {
-		if int(r.ID) >= len(s.resources) || r.ID != 0 && !r.Global {
+	for i := range s.resources {
+		c := &s.resources[i]
+		r := c.Resource
+		if r == nil {
 			continue
 		}
-		c := &s.resources[r.ID]
 		for d, name := range directionNames {
 			if set, ok := c.consumed[d].take(2); ok {
 				put(t.id("Consumed"+name+"CapacityUnits", index(r.Name)), "Count", set)
@@ -234,30 +236,51 @@ func (m *Meter) collectSlot(s *slot, emit func(metric.Datum)) {
 	}
 }
 
-// collectKeys reports the keys of a minute, so far, of the tables and GSIs that have Contributor Insights.
-func (m *Meter) collectKeys(s *slot, report func(metric.Report)) {
+// keyReport says of which minute's keys a Report is.
+type keyReport struct {
+	minute   int64
+	resource uint8
+	what, by int
+}
+
+// collectKeys reports the keys of each minute, so far, of the tables and GSIs that have Contributor Insights. A minute has several
+// slots if the table was changed in it.
+func (m *Meter) collectKeys(slots []*slot, report func(metric.Report)) {
 	t := m.table.Load()
-	for _, r := range t.Resources {
-		if r.Insights == NoInsights || int(r.ID) >= len(s.resources) {
-			continue
-		}
-		for what := range s.resources[r.ID].keys {
-			if what == accessed && r.Insights != AllKeys {
+	found := map[keyReport]*metric.Report{}
+	for _, s := range slots {
+		for id := range s.resources {
+			r := s.resources[id].Resource
+			if r == nil || r.Insights == NoInsights {
 				continue
 			}
-			for by := range s.resources[r.ID].keys[what] {
-				sketch := s.resources[r.ID].keys[what][by].Load()
-				if sketch == nil {
+			for what := range s.resources[id].keys {
+				if what == accessed && r.Insights != AllKeys {
 					continue
 				}
-				out := metric.Report{
-					Account: t.Account, Region: t.Region, Table: t.Name, Index: r.Name,
-					Throttled: what == throttled, WholeKey: by == byItem, Time: time.Unix(s.minute*60, 0),
+				for by := range s.resources[id].keys[what] {
+					sketch := s.resources[id].keys[what][by].Load()
+					if sketch == nil {
+						continue
+					}
+					at := keyReport{s.minute, r.ID, what, by}
+					out := found[at]
+					if out == nil {
+						out = &metric.Report{
+							Account: t.Account, Region: t.Region, Table: t.Name, Index: r.Name,
+							Throttled: what == throttled, WholeKey: by == byItem, Time: time.Unix(s.minute*60, 0),
+						}
+						found[at] = out
+					}
+					out.Add(sketch.top(sketchSize))
 				}
-				out.Contributors, out.Total, out.Distinct = sketch.top(reported)
-				report(out)
 			}
 		}
+	}
+	for _, out := range found {
+		slices.SortFunc(out.Contributors, byCount)
+		out.Contributors = out.Contributors[:min(reported, len(out.Contributors))]
+		report(*out)
 	}
 }
 
@@ -350,22 +373,16 @@ func (m *Meter) Hot(now time.Time) []Hot {
 }
 
 func topOf(slots []*slot, id uint8, what int) []metric.Contributor {
-	counts := map[string]float64{}
+	var sum metric.Report
 	for _, s := range slots {
 		if int(id) >= len(s.resources) {
 			continue
 		}
 		if sketch := s.resources[id].keys[what][byPartition].Load(); sketch != nil {
-			top, _, _ := sketch.top(sketchSize)
-			for _, c := range top {
-				counts[c.Key] += c.Count
-			}
+			sum.Add(sketch.top(sketchSize))
 		}
 	}
-	var out []metric.Contributor
-	for key, n := range counts {
-		out = append(out, metric.Contributor{Key: key, Count: n})
-	}
+	out := sum.Contributors
 	slices.SortFunc(out, byCount)
 	return out[:min(hotKeys, len(out))]
 }

@@ -19,6 +19,24 @@ type Report struct {
 	Distinct                      float64 // how many keys, at most
 }
 
+// Add adds the keys of another part of the minute.
+func (r *Report) Add(more []Contributor, total, distinct float64) {
+	at := make(map[string]int, len(r.Contributors))
+	for i, c := range r.Contributors {
+		at[c.Key] = i
+	}
+	for _, c := range more {
+		if i, ok := at[c.Key]; ok {
+			r.Contributors[i].Count += c.Count
+			distinct-- // it was counted before
+		} else {
+			r.Contributors = append(r.Contributors, c)
+		}
+	}
+	r.Total += total
+	r.Distinct += distinct
+}
+
 // Rule is a Contributor Insights rule: which Reports it is made of, and how it describes itself.
 type Rule struct {
 	Name       string
