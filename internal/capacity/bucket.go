@@ -1,7 +1,5 @@
 package capacity
 
-import "math"
-
 // bucket is a token bucket of capacity units. It may go into debt: a request is admitted while there is anything in it, and
 // pays what it consumed once that is known.
 type bucket struct {
@@ -16,8 +14,11 @@ func newBucket(rate, seconds float64, now int64) bucket {
 }
 
 func (b *bucket) refill(now int64) {
+	if now == b.at {
+		return
+	}
 	if now > b.at {
-		b.tokens = math.Min(b.size, b.tokens+b.rate*float64(now-b.at)/1e9)
+		b.tokens = min(b.size, b.tokens+b.rate*float64(now-b.at)/1e9)
 	}
 	b.at = now // also if the clock was put back
 }
@@ -26,7 +27,7 @@ func (b *bucket) refill(now int64) {
 func (b *bucket) resize(rate, seconds float64, now int64) {
 	b.refill(now)
 	b.rate, b.size = rate, rate*seconds
-	b.tokens = math.Min(b.tokens, b.size)
+	b.tokens = min(b.tokens, b.size)
 }
 
 // open reports whether the bucket admits a request.

@@ -24,7 +24,7 @@ type heat struct {
 	lastRf int64
 	hot    int // windows in a row that were hot
 
-	sample [64]hashUnits // of the last requests, around n
+	sample [64]hashUnits // of the requests since it was hot for long enough: n of them
 	n      int
 }
 
@@ -62,18 +62,21 @@ func (h *heat) turn(now int64) {
 func (h *heat) add(d Direction, hash uint32, units float64, now int64) (split uint32, ok bool) {
 	h.turn(now)
 	h.units[d] += units
-	h.sample[h.n%len(h.sample)] = hashUnits{hash, units / partitionUnits[d]}
-	h.n++
-	if h.hot < hotWindows || h.n < len(h.sample) {
+	if h.hot < hotWindows {
+		h.n = 0
 		return 0, false
 	}
-	h.hot = 0
+	h.sample[h.n] = hashUnits{hash, units / partitionUnits[d]}
+	if h.n++; h.n < len(h.sample) {
+		return 0, false
+	}
+	h.hot, h.n = 0, 0
 	return h.middle()
 }
 
 // middle returns the hash that divides the sampled load best; false if one key has nearly all of it.
 func (h *heat) middle() (uint32, bool) {
-	s := slices.Clone(h.sample[:])
+	s := h.sample[:]
 	slices.SortFunc(s, func(a, b hashUnits) int {
 		switch {
 		case a.hash < b.hash:

@@ -194,22 +194,18 @@ func (l *Limiter) newPartition(start uint32, now int64) partition {
 
 // find returns the partition of the hash, or nil if there are none.
 func (l *Limiter) find(hash uint32) *partition {
-	i, exact := slices.BinarySearchFunc(l.partitions, hash, func(p partition, h uint32) int {
-		switch {
-		case p.start < h:
-			return -1
-		case p.start > h:
-			return 1
+	low, high := 0, len(l.partitions) // the first that begins behind the hash is among these
+	for low < high {
+		if mid := (low + high) / 2; l.partitions[mid].start <= hash {
+			low = mid + 1
+		} else {
+			high = mid
 		}
-		return 0
-	})
-	if !exact {
-		i--
 	}
-	if i < 0 {
+	if low == 0 {
 		return nil
 	}
-	return &l.partitions[i]
+	return &l.partitions[low-1]
 }
 
 // On reports whether there are limits.
