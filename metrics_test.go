@@ -234,24 +234,33 @@ func TestInsightsThroughChanges(t *testing.T) {
 		}
 		return out
 	}
-	check := func() {
+	check := func(n int) {
 		t.Helper()
+		items, entries := fmt.Sprint(n), fmt.Sprint(n)
+		for i := 1; i <= n; i++ {
+			items += fmt.Sprintf(" [a %d]=1", i)
+			entries += fmt.Sprintf(" [x %d]=1", i)
+		}
+		onTable, onIndex := rules(obj{}), rules(obj{"IndexName": "by-g"})
 		for rule, want := range map[any]string{
-			rules(obj{})[0]: "3 [a]=3", rules(obj{})[1]: "3 [a 1]=1 [a 2]=1 [a 3]=1",
-			rules(obj{"IndexName": "by-g"})[0]: "3 [x]=3", rules(obj{"IndexName": "by-g"})[1]: "3 [x 1]=1 [x 2]=1 [x 3]=1",
+			onTable[0]: fmt.Sprintf("%d [a]=%d", n, n), onTable[1]: items, onIndex[0]: fmt.Sprintf("%d [x]=%d", n, n), onIndex[1]: entries,
 		} {
 			if got := report(rule); got != want {
 				t.Errorf("%v: %s, want %s", rule, got, want)
 			}
 		}
 	}
-	check()
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
+	check(3)
+	for i, later := range []time.Duration{0, 0, 2 * time.Minute} { // twice within the minute
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		clock.Advance(later)
+		d = open(t, opt)
+		check(3 + i)
+		put(4 + i)
+		check(4 + i)
 	}
-	clock.Advance(2 * time.Minute)
-	d = open(t, opt)
-	check()
 	d.must("UpdateContributorInsights", obj{"TableName": "Tab", "ContributorInsightsAction": "DISABLE"})
 	if n := len(rules(obj{})); n != 0 {
 		t.Errorf("%d rules are left", n)

@@ -25,24 +25,49 @@ func keyOfRule(r *metric.Rule) string {
 	return reportKey(r.Account, r.Region, r.Table, r.Index, r.Throttled, r.WholeKey)
 }
 
-// keepReports stores what is known of minutes, in place of what was known before.
+// keepReports stores what is known of minutes, in place of what this process knew before: what an earlier one knew of the minute
+// in which this one began is added.
 func (s *Service) keepReports(ctx context.Context, reports []metric.Report) error {
 	if len(reports) == 0 {
 		return nil
 	}
 	return kv.Update(ctx, s.KV, kv.TxnOpt{NoSync: true, Background: true}, func(txn kv.Txn) error {
 		for _, r := range reports {
+			key := keyspace.ContributorReport(reportKey(r.Account, r.Region, r.Table, r.Index, r.Throttled, r.WholeKey), r.Time.Unix())
+			if r.Time.Unix()/60 == s.began {
+				before, err := s.before(txn, key)
+				if err != nil {
+					return err
+				}
+				r.Contributors = slices.Clone(r.Contributors)
+				r.Add(before.Contributors, before.Total, before.Distinct)
+			}
 			raw, err := json.Marshal(r)
 			if err != nil {
 				return err
 			}
-			key := reportKey(r.Account, r.Region, r.Table, r.Index, r.Throttled, r.WholeKey)
-			if err := txn.Put(keyspace.ContributorReport(key, r.Time.Unix()), raw); err != nil {
+			if err := txn.Put(key, raw); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// before returns the report at the key as an earlier process has left it.
+func (s *Service) before(r kv.Reader, key []byte) (metric.Report, error) {
+	if report, ok := s.earlier[string(key)]; ok {
+		return report, nil
+	}
+	var report metric.Report
+	raw, err := r.Get(key)
+	if err == nil && raw != nil {
+		err = json.Unmarshal(raw, &report)
+	}
+	if err == nil {
+		s.earlier[string(key)] = report
+	}
+	return report, err
 }
 
 func (s *Service) cleanReports(ctx context.Context, before time.Time) error {

@@ -39,6 +39,8 @@ type Service struct {
 	collecting sync.Mutex
 	pending    []metric.Datum    // that could not be stored
 	totals     map[string]*Total // of what the Source said, since the start
+	began      int64             // the minute
+	earlier    map[string]metric.Report
 
 	mu     sync.Mutex // of the alarms
 	alarms map[alarmID]*Alarm
@@ -60,6 +62,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	}
 	s := &Service{Options: opt, metrics: metrics, totals: map[string]*Total{}, alarms: map[alarmID]*Alarm{}}
 	s.ticked = opt.Now().Unix() / 60
+	s.began, s.earlier = s.ticked, map[string]metric.Report{}
 	return s, s.loadAlarms(ctx)
 }
 
