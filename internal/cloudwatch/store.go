@@ -270,6 +270,9 @@ func (s *store) rollSome(ctx context.Context, id uint32, seconds, next, before i
 		before -= before % next // whole periods
 	}
 	rng := kv.Range{Start: keyspace.MetricPoint(id, uint32(seconds), 0), End: keyspace.MetricPoint(id, uint32(seconds), before)}
+	if there, err := s.any(ctx, rng); err != nil || !there {
+		return err
+	}
 	for {
 		moved := 0
 		err := kv.Update(ctx, s.kv, kv.TxnOpt{NoSync: true, Background: true}, func(txn kv.Txn) error {
@@ -307,6 +310,21 @@ func (s *store) rollSome(ctx context.Context, id uint32, seconds, next, before i
 			return err
 		}
 	}
+}
+
+// any reports whether there is anything in a range, which is mostly not so: it costs less than a transaction.
+func (s *store) any(ctx context.Context, rng kv.Range) (bool, error) {
+	r, err := s.kv.Latest(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer r.Close()
+	it, err := r.Scan(rng, kv.ScanOpt{Stale: true})
+	if err != nil {
+		return false, err
+	}
+	there := it.Next()
+	return there, it.Close()
 }
 
 // forget removes a metric that has no points.
