@@ -68,6 +68,16 @@ func (s *Service) putAlarms(ctx context.Context, p *policy) error {
 	return nil
 }
 
+// renewAlarms makes the alarms of a target tracking policy anew, for the capacity that there is now; s.mu is held.
+func (s *Service) renewAlarms(ctx context.Context, p *policy) error {
+	next, tracking := *p, *p.Tracking
+	next.Tracking = &tracking
+	if err := s.putAlarms(ctx, &next); err != nil {
+		return err
+	}
+	return s.keepPolicy(ctx, &next)
+}
+
 // OnAlarm reports whether an alarm's action is a policy, which acts at the next Step.
 func (s *Service) OnAlarm(action string) bool {
 	s.mu.Lock()
@@ -118,15 +128,9 @@ func (s *Service) Step(ctx context.Context, at time.Time) error {
 // track does what a target tracking policy's alarms ask for.
 func (s *Service) track(ctx context.Context, p *policy, units int64, at time.Time) error {
 	if p.Tracking.Units != units { // somebody has changed it
-		next, tr := *p, *p.Tracking
-		next.Tracking = &tr
-		if err := s.putAlarms(ctx, &next); err != nil {
+		if err := s.renewAlarms(ctx, p); err != nil {
 			return err
 		}
-		if err := s.keepPolicy(ctx, &next); err != nil {
-			return err
-		}
-		p = &next
 	}
 	high := s.Watch.Alarm(p.Account, p.Region, p.alarmName(alarmHigh))
 	low := s.Watch.Alarm(p.Account, p.Region, p.alarmName(alarmLow))
@@ -300,12 +304,7 @@ func (s *Service) scale(ctx context.Context, t *target, wanted int64, at time.Ti
 		if p.Resource != t.Resource || p.Tracking == nil {
 			continue
 		}
-		with, tr := *p, *p.Tracking
-		with.Tracking = &tr
-		if err := s.putAlarms(ctx, &with); err != nil {
-			return err
-		}
-		if err := s.keepPolicy(ctx, &with); err != nil {
+		if err := s.renewAlarms(ctx, p); err != nil {
 			return err
 		}
 	}

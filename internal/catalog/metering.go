@@ -32,7 +32,7 @@ func (t *Table) limits(th Throttling, p Throughput, o *OnDemand, splits []uint32
 	case th.Off:
 	case !t.OnDemandBilling:
 		cfg.Mode = capacity.Provisioned
-		cfg.Rates = [2]float64{capacity.Reads: float64(p.Read), capacity.Writes: float64(p.Write)}
+		cfg.Rates = p.rates()
 		cfg.Partitions = capacity.Partitions(float64(p.Read), float64(p.Write), bytes)
 	case th.OnDemandAWS:
 		cfg.Mode = capacity.OnDemandAWS
@@ -43,6 +43,11 @@ func (t *Table) limits(th Throttling, p Throughput, o *OnDemand, splits []uint32
 		cfg.Rates = o.rates()
 	}
 	return cfg
+}
+
+// rates are what is provisioned.
+func (t Throughput) rates() [2]float64 {
+	return [2]float64{capacity.Reads: float64(t.Read), capacity.Writes: float64(t.Write)}
 }
 
 // rates are the maxima; 0 for none.
@@ -76,7 +81,7 @@ func (t *Table) metered(th Throttling, stats Stats) *metering.Table {
 		if t.OnDemandBilling {
 			r.OnDemandMax = o.rates()
 		} else {
-			r.Provisioned = [2]float64{capacity.Reads: float64(p.Read), capacity.Writes: float64(p.Write)}
+			r.Provisioned = p.rates()
 		}
 		switch insights {
 		case InsightsAllKeys:

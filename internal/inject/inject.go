@@ -36,7 +36,6 @@ type rule struct {
 // Faults are the rules of a server. Those that come later win. The nil value has none.
 type Faults struct {
 	rules []rule
-	text  string
 
 	mu   sync.Mutex
 	rand *rand.Rand
@@ -52,7 +51,7 @@ type Faults struct {
 // An effect is followed by how often it happens, between 0 and 1; latency and stale by a time and, behind @, how often (else
 // always). It returns nil if there are none.
 func Parse(texts []string, seed uint64) (*Faults, error) {
-	f := &Faults{text: strings.Join(texts, " "), rand: rand.New(rand.NewPCG(seed, 0))}
+	f := &Faults{rand: rand.New(rand.NewPCG(seed, 0))}
 	for _, text := range texts {
 		where, effects, ok := strings.Cut(text, ":")
 		if !ok {
@@ -105,9 +104,6 @@ func parseEffect(text string) (r rule, err error) {
 	}
 	return r, nil
 }
-
-// String returns the rules as they were given.
-func (f *Faults) String() string { return f.text }
 
 // Has reports whether there is a rule with the effect, and its longest time.
 func (f *Faults) Has(e Effect) (longest time.Duration, ok bool) {

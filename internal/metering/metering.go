@@ -109,9 +109,6 @@ type opSlot struct {
 	throttled, fault stat
 }
 
-// Name returns the table's name.
-func (m *Meter) Name() string { return m.table.Load().Name }
-
 // configure replaces the description.
 func (m *Meter) configure(t *Table, now time.Time) {
 	m.mu.Lock()

@@ -35,16 +35,6 @@ func (id *ID) Key() string {
 	return b.String()
 }
 
-// Dimension returns the value of a dimension, or "".
-func (id *ID) Dimension(name string) string {
-	for _, d := range id.Dimensions {
-		if d.Name == name {
-			return d.Value
-		}
-	}
-	return ""
-}
-
 // Datum is what happened to a metric in the period that begins at Time.
 type Datum struct {
 	ID

@@ -122,13 +122,9 @@ func describeKey(k *catalog.KeySchema) []api.KeySchemaElement {
 }
 
 func describeThroughput(t *catalog.Throughput, now time.Time) *api.ProvisionedThroughputDescription {
-	decreases := t.DecreasesToday
-	if dayOf(now.UnixMilli()) != dayOf(t.LastDecrease) {
-		decreases = 0
-	}
 	return &api.ProvisionedThroughputDescription{
 		ReadCapacityUnits: smithy.Some(t.Read), WriteCapacityUnits: smithy.Some(t.Write),
-		NumberOfDecreasesToday: smithy.Some(decreases),
+		NumberOfDecreasesToday: smithy.Some(decreasesOn(t, now.UnixMilli())),
 		LastIncreaseDateTime:   seconds(t.LastIncrease), LastDecreaseDateTime: seconds(t.LastDecrease),
 	}
 }

@@ -23,6 +23,14 @@ const (
 
 func dayOf(ms int64) int64 { return ms / (24 * time.Hour).Milliseconds() }
 
+// decreasesOn is how often the throughput was decreased on the day of a time.
+func decreasesOn(t *catalog.Throughput, ms int64) int64 {
+	if dayOf(ms) != dayOf(t.LastDecrease) {
+		return 0
+	}
+	return t.DecreasesToday
+}
+
 // limitTime is a time as AWS's sentences have it.
 func limitTime(ms int64) string {
 	return time.UnixMilli(ms).UTC().Format("Monday, January 2, 2006 3:04:05 PM UTC")
@@ -38,9 +46,7 @@ func (s *Service) changeThroughput(t *catalog.Throughput, next catalog.Throughpu
 		t.LastIncrease = now
 	}
 	if next.Read < t.Read || next.Write < t.Write {
-		if dayOf(now) != dayOf(t.LastDecrease) {
-			t.DecreasesToday = 0
-		}
+		t.DecreasesToday = decreasesOn(t, now)
 		free := t.LastDecrease + decreaseInterval.Milliseconds()
 		if !s.NoChangeLimits && t.DecreasesToday >= freeDecreases && now < free {
 			return subscriberLimit("Provisioned throughput decreases are limited within a given UTC day. After the first %d decreases, each subsequent decrease in the same UTC day can be performed at most once every %d seconds. Number of decreases today: %d. Last decrease at %s. Next decrease can be made at %s",
