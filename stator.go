@@ -91,7 +91,8 @@ type Options struct {
 	TransientStatus time.Duration
 	// TTLInterval is how often expired items are looked for; 0 is DefaultTTLInterval.
 	TTLInterval time.Duration
-	// NoChangeLimits lets settings be changed as often as one likes, where AWS has them wait (TTL: an hour).
+	// NoChangeLimits lets settings be changed as often as one likes, where AWS has them wait (TTL an hour, throughput, billing mode), and
+	// tables have more throughput than AWS's quotas.
 	NoChangeLimits bool
 	// Throttling is ThrottlingAWS (or empty) or ThrottlingOff.
 	Throttling string

@@ -41,10 +41,10 @@ type serveCmd struct {
 	Insecure        bool          `help:"Listen on other interfaces than loopback although any access key is accepted. Whoever reaches the port can read and delete everything."`
 	TransientStatus time.Duration `help:"How long tables stay in CREATING, UPDATING and DELETING (${default})." default:"0s" placeholder:"DURATION"`
 	TTLInterval     time.Duration `name:"ttl-interval" help:"How often expired items are looked for and deleted (${default})." default:"1s" placeholder:"DURATION"`
-	NoChangeLimits  bool          `help:"Let settings be changed as often as one likes, where AWS has them wait (TTL: an hour)."`
+	NoChangeLimits  bool          `help:"Let settings be changed as often as one likes, where AWS has them wait (TTL an hour, throughput, billing mode), and tables have more throughput than AWS's quotas."`
 	Throttling      string        `help:"Throttle tables and GSIs that have provisioned throughput or a maximum as AWS does (aws), or never (off) (${default})." enum:"aws,off" default:"aws" placeholder:"MODE"`
 	OnDemandLimits  string        `help:"What limits on-demand tables without a maximum: nothing (none), or what AWS does (aws: 4000 writes and 12000 reads per second, then twice the earlier peak) (${default})." enum:"none,aws" default:"none" placeholder:"MODE"`
-	Inject          []string      `help:"For tests of clients: what goes wrong at random, as [OPERATION][/TABLE:]EFFECT=RATE,…: throttle, unprocessed, conflict, error=RATE, latency=TIME@RATE, stale=TIME@RATE; e.g. throttle=0.05 or PutItem/Users:error=0.01. May be given several times." sep:"none" placeholder:"RULE"`
+	Inject          []string      `help:"For tests of clients: what goes wrong at random, as [OPERATION[/TABLE]:]EFFECT=RATE,…: throttle, unprocessed, conflict, error=RATE, latency=TIME@RATE, stale=TIME@RATE; e.g. throttle=0.05 or PutItem/Users:error=0.01. May be given several times." sep:"none" placeholder:"RULE"`
 	InjectSeed      uint64        `help:"Seed of --inject's random numbers (${default})." default:"1" placeholder:"N"`
 	TestClock       bool          `help:"For tests: a clock that moves on request, e.g. curl -d '{\"advance\":\"25h\"}' URL/_stator/clock. Whoever reaches the port can move it."`
 	Pprof           string        `help:"Address to serve Go's profiles at (/debug/pprof), for those who look into performance; loopback only." placeholder:"HOST:PORT"`

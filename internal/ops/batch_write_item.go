@@ -91,7 +91,7 @@ func (s *Service) batchWriteItem(ctx context.Context, call *smithy.Call, in *api
 }
 
 // writeBatch writes all mutations at once that there is capacity for. If that meets a transaction, each is written alone. Those
-// that are throttled or still meet a transaction stay unprocessed; if none is written, that is the error.
+// that are throttled or still meet a transaction stay unprocessed; if none is written and the last was throttled, that is the error.
 func (s *Service) writeBatch(ctx context.Context, muts []table.Mutation) (results []table.Result, unprocessed []bool, err error) {
 	results, unprocessed = make([]table.Result, len(muts)), make([]bool, len(muts))
 	left := make([]int, len(muts)) // the mutations to be written
