@@ -166,12 +166,22 @@ type Store interface {
 	Stable() TS
 	// Advance makes all later timestamps larger than ts. Engines whose clock starts anew with the process need to be told.
 	Advance(ts TS)
+	// Load writes what next returns, which are keys in ascending order and their values, valid until its next call, and a nil
+	// key at the end. It is for much that nobody else reads or writes meanwhile: it is durable when Load returns, or none or
+	// a part of it is there after an error.
+	Load(ctx context.Context, next func() (key, val []byte, err error)) error
 	// DeleteRange removes a range, not atomically.
 	DeleteRange(ctx context.Context, r Range) error
 	// Size returns about how many bytes a range takes.
 	Size(ctx context.Context, r Range) (int64, error)
 	Limits() Limits
 	Close() error
+}
+
+// Checkpointer is a Store whose data are files on this machine.
+type Checkpointer interface {
+	// Checkpoint makes a directory, which must not exist, with the files of a store that has all that was committed.
+	Checkpoint(ctx context.Context, dir string) error
 }
 
 // maxAttempts is how often Update runs a closure that conflicts.

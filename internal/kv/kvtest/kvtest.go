@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) kv.Store) {
 		{"Fence", fence},
 		{"Stamps", stamped},
 		{"DeleteRange", deleteRange},
+		{"Load", load},
 		{"Scan", scans},
 		{"Model", model},
 	} {

@@ -60,6 +60,7 @@ type Store struct {
 	// mu is held shared by every transaction, view and other user of db, and alone to open the database anew.
 	mu      sync.RWMutex
 	db      *pebble.DB // nil if it could not be opened again
+	options *pebble.Options
 	lock    *pebble.Lock
 	opt     Options
 	write   *pebble.WriteOptions
@@ -191,8 +192,8 @@ func (s *Store) open(quiet bool) error {
 		err := fmt.Errorf("opening data directory %q: %w", s.opt.Dir, *s.health.log.Load())
 		return errors.Join(err, db.Close())
 	}
-	s.db = db
-	return nil
+	s.db, s.options = db, po
+	return s.removeLoads()
 }
 
 // use returns with mu held shared, or an error if there is no database.

@@ -1,0 +1,64 @@
+package kvtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/statordb/stator/internal/kv"
+)
+
+// load checks Store.Load, with more than a store keeps in memory, and that what is there already stays.
+func load(t *testing.T, s kv.Store) {
+	const n = 40000
+	value := bytes.Repeat([]byte("some value "), 200) // 88 MB in all
+	put(t, s, "a", "before", "zz", "behind", "k/000001/x", "between")
+	old, err := s.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := 0
+	err = s.Load(ctx, func() (key, val []byte, err error) {
+		if i == n {
+			return nil, nil, nil
+		}
+		i++
+		return fmt.Appendf(nil, "k/%06d", i-1), value, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(keys(t, old, kv.Range{}, kv.ScanOpt{})) != 3 {
+		t.Error("a snapshot sees what was loaded later")
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := latest(t, s)
+	if got := len(keys(t, r, kv.Range{Start: []byte("k/"), End: []byte("k0")}, kv.ScanOpt{})); got != n+1 {
+		t.Errorf("%d keys, want %d", got, n+1)
+	}
+	want(t, r, "k/039999", string(value), true)
+	want(t, r, "k/000001/x", "between", true)
+	want(t, r, "zz", "behind", true)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "k/000000", "written later")
+	if err := s.Load(ctx, func() (key, val []byte, err error) { return nil, nil, nil }); err != nil {
+		t.Errorf("loading nothing: %v", err)
+	}
+	broken := errors.New("broken")
+	if err := s.Load(ctx, func() (key, val []byte, err error) { return nil, nil, broken }); !errors.Is(err, broken) {
+		t.Errorf("the source's error becomes %v", err)
+	}
+	if err := s.DeleteRange(ctx, kv.Range{Start: []byte("k/"), End: []byte("k0")}); err != nil {
+		t.Fatal(err)
+	}
+	r = latest(t, s)
+	defer r.Close()
+	if got := len(keys(t, r, kv.Range{}, kv.ScanOpt{})); got != 2 {
+		t.Errorf("%d keys after the deletion, want 2", got)
+	}
+}

@@ -1,0 +1,140 @@
+package pebblekv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/statordb/stator/internal/kv"
+)
+
+const (
+	// loadPrefix begins the names of the files that Load makes.
+	loadPrefix = "load-"
+	// loadFileSize is how large, in bytes, these files become.
+	loadFileSize = 64 << 20
+	// bottom is the level for which the files are made.
+	bottom = 6
+)
+
+// Load implements kv.Store: it makes sorted tables of the pairs and hands them all to Pebble at once, which links them into
+// the lowest level where there is room, without writing anything again.
+func (s *Store) Load(ctx context.Context, next func() (key, val []byte, err error)) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
+	if err := s.use(); err != nil {
+		return err
+	}
+	defer s.mu.RUnlock()
+	l := loader{store: s}
+	err := l.fill(ctx, next)
+	if err == nil && len(l.files) > 0 {
+		err = s.db.Ingest(ctx, l.files)
+	}
+	if err != nil {
+		err = errors.Join(err, l.remove())
+	}
+	return err
+}
+
+type loader struct {
+	store *Store
+	files []string
+	w     *sstable.Writer // of the last file
+}
+
+func (l *loader) fill(ctx context.Context, next func() (key, val []byte, err error)) error {
+	for n := 0; ; n++ {
+		if n%1024 == 0 && ctx.Err() != nil {
+			return errors.Join(ctx.Err(), l.finish())
+		}
+		key, val, err := next()
+		if err != nil || key == nil {
+			return errors.Join(err, l.finish())
+		}
+		if l.w == nil {
+			if err := l.start(); err != nil {
+				return err
+			}
+		}
+		if err := l.w.Set(key, val); err != nil {
+			return errors.Join(err, l.finish())
+		}
+		if l.w.Raw().EstimatedSize() >= loadFileSize {
+			if err := l.finish(); err != nil {
+				return err
+			}
+			if err := l.store.writable(); err != nil { // the disk is nearly full
+				return err
+			}
+		}
+	}
+}
+
+func (l *loader) start() error {
+	fs := l.store.options.FS
+	name := fs.PathJoin(l.store.opt.Dir, fmt.Sprintf("%s%d-%d.sst", loadPrefix, time.Now().UnixNano(), len(l.files)))
+	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	l.files = append(l.files, name)
+	l.w = sstable.NewWriter(objstorageprovider.NewFileWritable(f), l.store.options.MakeWriterOptions(bottom, l.store.db.TableFormat()))
+	return nil
+}
+
+func (l *loader) finish() error {
+	if l.w == nil {
+		return nil
+	}
+	err := l.w.Close()
+	l.w = nil
+	return err
+}
+
+// remove deletes the files, as far as they are still there.
+func (l *loader) remove() error {
+	var errs []error
+	for _, name := range l.files {
+		if _, err := l.store.options.FS.Stat(name); err == nil {
+			errs = append(errs, l.store.options.FS.Remove(name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeLoads deletes the files of Loads that a crash interrupted.
+func (s *Store) removeLoads() error {
+	if s.opt.ReadOnly || s.opt.Dir == "" {
+		return nil
+	}
+	names, err := s.opt.FS.List(s.opt.Dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, loadPrefix) {
+			err = errors.Join(err, s.opt.FS.Remove(s.opt.FS.PathJoin(s.opt.Dir, name)))
+		}
+	}
+	return err
+}
+
+// Checkpoint implements kv.Checkpointer: files that don't change are linked, not copied, where the file system can.
+func (s *Store) Checkpoint(_ context.Context, dir string) error {
+	if err := s.use(); err != nil {
+		return err
+	}
+	defer s.mu.RUnlock()
+	return s.db.Checkpoint(dir, pebble.WithFlushedWAL())
+}
+
+var _ kv.Checkpointer = (*Store)(nil)

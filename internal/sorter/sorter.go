@@ -1,0 +1,367 @@
+// Package sorter sorts more pairs of keys and values than fit into memory, with runs in files.
+//
+// Libraries for it bound what is in memory by a number of records; items are of 20 bytes or of 400 KB, so this one counts bytes.
+package sorter
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"container/heap"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+)
+
+const (
+	// DefaultMemory is how many bytes are sorted at a time. Twice as many are in use while a run is written.
+	DefaultMemory = 32 << 20
+	// maxRuns is how many runs are merged at a time, and so how many files are open.
+	maxRuns = 64
+	// bufferSize is that of the reader of each run and of the writer.
+	bufferSize = 128 << 10
+)
+
+// Options configure a Sorter.
+type Options struct {
+	// Dir is where runs are kept; it must exist. Empty keeps everything in memory.
+	Dir string
+	// Memory is how many bytes are sorted at a time; 0 is DefaultMemory.
+	Memory int
+}
+
+// Sorter collects pairs and then gives them in the order of their keys. It is used by one goroutine.
+type Sorter struct {
+	opt     Options
+	buf     *buffer
+	runs    []string   // files, oldest first
+	writing chan error // of the run that is being written; nil for none
+	made    int        // runs so far
+}
+
+// New returns an empty Sorter. It must be closed.
+func New(opt Options) *Sorter {
+	opt.Memory = cmp.Or(opt.Memory, DefaultMemory)
+	return &Sorter{opt: opt, buf: &buffer{}}
+}
+
+// buffer has pairs one after the other, and where they are.
+type buffer struct {
+	data    []byte
+	entries []entry
+}
+
+type entry struct {
+	at       int
+	key, val uint32 // lengths
+}
+
+func (b *buffer) key(e entry) []byte { return b.data[e.at : e.at+int(e.key)] }
+func (b *buffer) val(e entry) []byte {
+	return b.data[e.at+int(e.key) : e.at+int(e.key)+int(e.val)]
+}
+
+// sort orders the pairs and leaves only the last one of each key.
+func (b *buffer) sort() {
+	less := func(x, y entry) int {
+		return cmp.Or(bytes.Compare(b.key(x), b.key(y)), cmp.Compare(x.at, y.at))
+	}
+	if !slices.IsSortedFunc(b.entries, less) {
+		slices.SortFunc(b.entries, less)
+	}
+	kept := b.entries[:0]
+	for i, e := range b.entries {
+		if i+1 < len(b.entries) && bytes.Equal(b.key(e), b.key(b.entries[i+1])) {
+			continue
+		}
+		kept = append(kept, e)
+	}
+	b.entries = kept
+}
+
+// Add adds a pair. Of a key that is added more than once the last value stays.
+func (s *Sorter) Add(key, val []byte) error {
+	if s.opt.Dir != "" && len(s.buf.data) > 0 && len(s.buf.data)+len(key)+len(val) > s.opt.Memory {
+		if err := s.spill(); err != nil {
+			return err
+		}
+	}
+	b := s.buf
+	b.entries = append(b.entries, entry{len(b.data), uint32(len(key)), uint32(len(val))})
+	b.data = append(append(b.data, key...), val...)
+	return nil
+}
+
+// spill writes what is in memory to a new run, beside what comes next.
+func (s *Sorter) spill() error {
+	if err := s.written(); err != nil {
+		return err
+	}
+	if len(s.runs) >= maxRuns {
+		if err := s.compact(); err != nil {
+			return err
+		}
+	}
+	full := s.buf
+	s.buf = &buffer{data: make([]byte, 0, s.opt.Memory), entries: make([]entry, 0, len(full.entries))}
+	file, err := s.create()
+	if err != nil {
+		return err
+	}
+	s.writing = make(chan error, 1)
+	go func(done chan<- error) {
+		full.sort()
+		w := newRunWriter(file)
+		for _, e := range full.entries {
+			w.write(full.key(e), full.val(e))
+		}
+		done <- w.close()
+	}(s.writing)
+	return nil
+}
+
+// create makes the file of the next run.
+func (s *Sorter) create() (*os.File, error) {
+	s.made++
+	file, err := os.CreateTemp(s.opt.Dir, fmt.Sprintf("run-%d-*", s.made))
+	if err == nil {
+		s.runs = append(s.runs, file.Name())
+	}
+	return file, err
+}
+
+// written waits for the run that is being written.
+func (s *Sorter) written() error {
+	if s.writing == nil {
+		return nil
+	}
+	err := <-s.writing
+	s.writing = nil
+	return err
+}
+
+// compact merges all runs into one.
+func (s *Sorter) compact() error {
+	old := s.runs
+	it, err := merge(old, nil)
+	if err != nil {
+		return err
+	}
+	s.runs = nil
+	file, err := s.create()
+	if err != nil {
+		s.runs = old
+		return errors.Join(err, it.close())
+	}
+	w := newRunWriter(file)
+	for it.Next() {
+		w.write(it.Key(), it.Value())
+	}
+	err = errors.Join(it.close(), w.close())
+	for _, name := range old {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
+}
+
+// Sorted returns the pairs in order. Nothing may be added any more. The iterator is valid until the Sorter is closed.
+func (s *Sorter) Sorted() (*Iterator, error) {
+	if err := s.written(); err != nil {
+		return nil, err
+	}
+	s.buf.sort()
+	return merge(s.runs, s.buf)
+}
+
+// Close removes what the Sorter has written.
+func (s *Sorter) Close() error {
+	err := s.written()
+	for _, name := range s.runs {
+		err = errors.Join(err, os.Remove(name))
+	}
+	s.runs, s.buf = nil, nil
+	return err
+}
+
+type runWriter struct {
+	file *os.File
+	w    *bufio.Writer
+	err  error
+}
+
+func newRunWriter(f *os.File) *runWriter {
+	return &runWriter{file: f, w: bufio.NewWriterSize(f, bufferSize)}
+}
+
+func (w *runWriter) write(key, val []byte) {
+	var head [2 * binary.MaxVarintLen32]byte
+	h := binary.AppendUvarint(binary.AppendUvarint(head[:0], uint64(len(key))), uint64(len(val)))
+	for _, b := range [...][]byte{h, key, val} {
+		if w.err == nil {
+			_, w.err = w.w.Write(b)
+		}
+	}
+}
+
+func (w *runWriter) close() error {
+	if w.err == nil {
+		w.err = w.w.Flush()
+	}
+	return errors.Join(w.err, w.file.Close())
+}
+
+// source is a sorted list of pairs.
+type source struct {
+	age  int // of two sources with a key, the one with the larger age wins
+	key  []byte
+	val  []byte
+	buf  *buffer // in memory, or
+	at   int
+	file *os.File
+	r    *bufio.Reader
+	data []byte
+}
+
+// next moves to the next pair; false at the end.
+func (s *source) next() (bool, error) {
+	if s.buf != nil {
+		if s.at == len(s.buf.entries) {
+			return false, nil
+		}
+		e := s.buf.entries[s.at]
+		s.at++
+		s.key, s.val = s.buf.key(e), s.buf.val(e)
+		return true, nil
+	}
+	k, err := binary.ReadUvarint(s.r)
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	v, err2 := binary.ReadUvarint(s.r)
+	if err := errors.Join(err, err2); err != nil {
+		return false, err
+	}
+	if n := int(k + v); cap(s.data) < n {
+		s.data = make([]byte, n)
+	}
+	s.data = s.data[:k+v]
+	if _, err := io.ReadFull(s.r, s.data); err != nil {
+		return false, err
+	}
+	s.key, s.val = s.data[:k], s.data[k:]
+	return true, nil
+}
+
+// Iterator moves through the sorted pairs.
+type Iterator struct {
+	sources []*source // a heap by key; of equal keys the youngest first
+	last    []byte    // the key at which it stands
+	started bool
+	err     error
+}
+
+func merge(runs []string, buf *buffer) (*Iterator, error) {
+	it := &Iterator{}
+	var all []*source
+	for i, name := range runs {
+		file, err := os.Open(name)
+		if err != nil {
+			it.sources = all
+			return nil, errors.Join(err, it.close())
+		}
+		all = append(all, &source{age: i, file: file, r: bufio.NewReaderSize(file, bufferSize)})
+	}
+	if buf != nil {
+		all = append(all, &source{age: len(runs), buf: buf})
+	}
+	for _, s := range all {
+		it.add(s)
+	}
+	heap.Init(it)
+	return it, it.err
+}
+
+// add moves a source to its next pair, and keeps it if there is one.
+func (it *Iterator) add(s *source) {
+	if some, err := s.next(); some {
+		it.sources = append(it.sources, s)
+	} else {
+		it.err = errors.Join(it.err, err, s.close())
+	}
+}
+
+func (s *source) close() error {
+	if s.file == nil {
+		return nil
+	}
+	return s.file.Close()
+}
+
+func (it *Iterator) close() error {
+	for _, s := range it.sources {
+		it.err = errors.Join(it.err, s.close())
+	}
+	it.sources = nil
+	return it.err
+}
+
+// Next moves to the next pair, first to the first one; false at the end and on error.
+func (it *Iterator) Next() bool {
+	if it.started {
+		it.last = append(it.last[:0], it.sources[0].key...)
+		it.advance()
+		for len(it.sources) > 0 && it.err == nil && bytes.Equal(it.sources[0].key, it.last) {
+			it.advance() // an older value
+		}
+	}
+	it.started = true
+	return it.err == nil && len(it.sources) > 0
+}
+
+func (it *Iterator) advance() {
+	s := it.sources[0]
+	some, err := s.next()
+	if some {
+		heap.Fix(it, 0)
+		return
+	}
+	heap.Pop(it)
+	it.err = errors.Join(it.err, err, s.close())
+}
+
+// Key returns the key; it is valid until Next.
+func (it *Iterator) Key() []byte { return it.sources[0].key }
+
+// Value returns the value; it is valid until Next.
+func (it *Iterator) Value() []byte { return it.sources[0].val }
+
+// Close ends the iterator and returns the error that ended it, if any.
+func (it *Iterator) Close() error { return it.close() }
+
+// Len implements heap.Interface.
+func (it *Iterator) Len() int { return len(it.sources) }
+
+// Less implements heap.Interface.
+func (it *Iterator) Less(i, j int) bool {
+	a, b := it.sources[i], it.sources[j]
+	if c := bytes.Compare(a.key, b.key); c != 0 {
+		return c < 0
+	}
+	return a.age > b.age
+}
+
+// Swap implements heap.Interface.
+func (it *Iterator) Swap(i, j int) { it.sources[i], it.sources[j] = it.sources[j], it.sources[i] }
+
+// Push implements heap.Interface.
+func (it *Iterator) Push(x any) { it.sources = append(it.sources, x.(*source)) }
+
+// Pop implements heap.Interface.
+func (it *Iterator) Pop() any {
+	last := it.sources[len(it.sources)-1]
+	it.sources = it.sources[:len(it.sources)-1]
+	return last
+}

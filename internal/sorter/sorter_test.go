@@ -1,0 +1,77 @@
+package sorter
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+)
+
+// TestSorter compares with a map and slices.Sort, in memory and with so little of it that runs are merged to runs.
+func TestSorter(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		dir    string
+		memory int
+		keys   int
+	}{
+		{"memory", "", 100, 5000}, {"one run", t.TempDir(), 1 << 20, 5000}, {"many runs", t.TempDir(), 300, 5000},
+		{"few keys", t.TempDir(), 300, 10}, {"one key", t.TempDir(), 100, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := New(Options{Dir: c.dir, Memory: c.memory})
+			want := map[string]string{}
+			for i := range 5000 {
+				k, v := fmt.Sprintf("%d", rand.IntN(c.keys)), fmt.Sprint(i)
+				want[k] = v
+				if err := s.Add([]byte(k), []byte(v)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			it, err := s.Sorted()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var keys []string
+			for it.Next() {
+				keys = append(keys, string(it.Key()))
+				if v := string(it.Value()); v != want[keys[len(keys)-1]] {
+					t.Fatalf("key %s has %s, want the last value %s", it.Key(), v, want[string(it.Key())])
+				}
+			}
+			if err := it.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if len(keys) != len(want) || !slices.IsSorted(keys) {
+				t.Fatalf("%d keys in order %v, want %d", len(keys), slices.IsSorted(keys), len(want))
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if c.dir != "" {
+				if left, _ := os.ReadDir(c.dir); len(left) > 0 {
+					t.Errorf("%d files stay", len(left))
+				}
+			}
+		})
+	}
+}
+
+// TestEmpty sorts nothing, and gives up before the end.
+func TestEmpty(t *testing.T) {
+	s := New(Options{Dir: t.TempDir(), Memory: 10})
+	it, err := s.Sorted()
+	if err != nil || it.Next() || it.Close() != nil || s.Close() != nil {
+		t.Fatal("an empty sorter has something", err)
+	}
+	s = New(Options{Dir: t.TempDir(), Memory: 10})
+	for i := range 100 {
+		if err := s.Add(fmt.Appendf(nil, "key %d", i), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if it, err = s.Sorted(); err != nil || !it.Next() || it.Close() != nil || s.Close() != nil {
+		t.Fatal("an iterator can't be given up", err)
+	}
+}
