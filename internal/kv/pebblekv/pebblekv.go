@@ -192,6 +192,7 @@ func (s *Store) open(quiet bool) error {
 		err := fmt.Errorf("opening data directory %q: %w", s.opt.Dir, *s.health.log.Load())
 		return errors.Join(err, db.Close())
 	}
+	po.EnsureDefaults()
 	s.db, s.options = db, po
 	return s.removeLoads()
 }
