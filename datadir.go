@@ -101,6 +101,21 @@ func checkFormat(fs vfs.FS, dir string) (version int, err error) {
 	return version, nil
 }
 
+// tempDir is the directory, in the data directory, of files that nobody needs after a restart.
+const tempDir = "tmp"
+
+// emptyTempDir makes the directory for temporary files, or empties it. Without a data directory there is none.
+func emptyTempDir(opt *Options) (string, error) {
+	if opt.InMemory || opt.fs != nil {
+		return "", nil
+	}
+	dir := filepath.Join(opt.DataDir, tempDir)
+	if err := os.RemoveAll(dir); err != nil {
+		return "", err
+	}
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
 // writeFormat writes the version such that a crash leaves either none or the whole of it.
 func writeFormat(fs vfs.FS, dir string) error {
 	file := fs.PathJoin(dir, formatFile)

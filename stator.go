@@ -25,10 +25,12 @@ import (
 
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/autoscaling"
+	"github.com/statordb/stator/internal/backup"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/cloudwatch"
 	"github.com/statordb/stator/internal/httpd"
 	"github.com/statordb/stator/internal/inject"
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
@@ -123,6 +125,7 @@ type Server struct {
 	http     *httpd.Server
 	store    kv.Store
 	items    *table.Store
+	backups  *backup.Manager
 	metrics  *cloudwatch.Service
 	tick     func(context.Context) error // collects metrics, evaluates alarms and scales
 	cancel   context.CancelFunc
@@ -204,8 +207,15 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		return nil, err
 	}
 	items := &table.Store{KV: store, Catalog: tables, Now: opt.Now}
+	if items.TempDir, err = emptyTempDir(opt); err != nil {
+		cancel()
+		return nil, err
+	}
+	runner := jobs.New(ctx, func(err error) { opt.Logger.Error("a background job failed", "error", err) })
+	backups := &backup.Manager{Tables: items, Jobs: runner, Now: opt.Now}
 	service := ops.New(ops.Options{
 		Tables:          items,
+		Backups:         backups,
 		Meters:          meters,
 		Faults:          faults,
 		Now:             opt.Now,
@@ -222,7 +232,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	}
 	tick := func(ctx context.Context) error { return metrics.Tick(ctx, scaling.Step) }
 	streams := &stream.Maintainer{KV: store, Catalog: tables, Now: opt.Now}
-	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions}
+	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions, backups.Expire, backups.Trim}
 	var control map[string]func([]byte) ([]byte, error)
 	if opt.TestClock {
 		control = map[string]func([]byte) ([]byte, error){clockPath: func(body []byte) ([]byte, error) {
@@ -241,6 +251,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		metrics:  metrics,
 		tick:     tick,
 		items:    items,
+		backups:  backups,
 		cancel:   cancel,
 		serveErr: make(chan error, 1),
 		http: httpd.New(httpd.Options{
@@ -267,6 +278,17 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		}),
 	}
 	items.Requests = s.http.Requests
+	s.running.Add(1)
+	go func() {
+		defer s.running.Done()
+		<-ctx.Done()
+		runner.Wait()
+	}()
+	if err := backups.Resume(ctx); err != nil {
+		cancel()
+		s.running.Wait()
+		return nil, err
+	}
 	if faults != nil {
 		items.Inject = service.InjectItem
 		s.running.Add(1)

@@ -27,6 +27,11 @@ func TableNotFound(name string) *Error {
 	return New(ResourceNotFound, "Requested resource not found: Table: "+name+" not found")
 }
 
+// TableNotFoundForBackup is for operations on backups and point-in-time recovery.
+func TableNotFoundForBackup(name string) *Error {
+	return New(TableNotFoundCode, "Table not found: "+name)
+}
+
 // NotFound is for operations on items.
 func NotFound() *Error { return New(ResourceNotFound, "Requested resource not found") }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
+	"github.com/statordb/stator/internal/records"
 )
 
 type tableName struct {
@@ -30,7 +32,9 @@ type Catalog struct {
 	now    func() time.Time
 	tables atomic.Pointer[map[tableName]*Table]
 	ended  atomic.Pointer[map[string]*StreamRef] // by ARN
-	change sync.Mutex                            // held while the set or a table changes
+	// Backups are the tables' backups.
+	Backups *records.Set[Backup]
+	change  sync.Mutex // held while the set or a table changes
 	// changed has a signal when a table was changed.
 	changed chan struct{}
 }
@@ -67,19 +71,25 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 		c.advance(&r.Stream)
 	}
 	c.ended.Store(&ended)
+	if c.Backups, err = records.Open(ctx, store, kindBackup, (*Backup).Key); err != nil {
+		return nil, err
+	}
 	tables := map[tableName]*Table{}
 	for _, t := range list {
 		if err := c.meter(t); err != nil {
 			return nil, err
 		}
 		tables[tableName{t.Namespace, t.Name}] = t
+		if t.Recovery != nil {
+			c.store.Advance(t.Recovery.Since)
+		}
 		if t.Stream != nil {
 			c.advance(t.Stream)
 		}
 	}
 	c.tables.Store(&tables)
-	for _, id := range dropped {
-		if err := c.purge(ctx, id); err != nil {
+	for _, d := range dropped {
+		if err := c.purge(ctx, d); err != nil {
 			return nil, err
 		}
 	}
@@ -212,8 +222,14 @@ func (c *Catalog) ForgetStream(ctx context.Context, r *StreamRef) error {
 	return nil
 }
 
-// Read returns all tables, and the ids of dropped tables whose items are still to be removed.
-func Read(ctx context.Context, r kv.Reader) (tables []*Table, dropped []uint32, err error) {
+// Dropped is a table, or a backup, whose remains are still to be removed.
+type Dropped struct {
+	ID        uint32
+	KeepItems bool // its items belong to a backup
+}
+
+// Read returns all tables, and what was dropped and is still to be removed.
+func Read(ctx context.Context, r kv.Reader) (tables []*Table, dropped []Dropped, err error) {
 	err = kv.Each(ctx, r, under(keyspace.TableRecords()), func(key, val []byte) error {
 		t, err := decode(val)
 		if err != nil {
@@ -225,8 +241,8 @@ func Read(ctx context.Context, r kv.Reader) (tables []*Table, dropped []uint32, 
 	if err != nil {
 		return nil, nil, err
 	}
-	err = kv.Each(ctx, r, under(keyspace.DroppedTables()), func(key, _ []byte) error {
-		dropped = append(dropped, keyspace.DroppedTableID(key))
+	err = kv.Each(ctx, r, under(keyspace.DroppedTables()), func(key, val []byte) error {
+		dropped = append(dropped, Dropped{keyspace.DroppedTableID(key), len(val) > 0})
 		return nil
 	})
 	return tables, dropped, err
@@ -277,16 +293,8 @@ func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error
 	if err := c.finishDelete(ctx, t.Namespace, t.Name); err != nil {
 		return nil, err
 	}
-	err = kv.Update(ctx, c.store, kv.TxnOpt{Hint: [][]byte{keyspace.LastTableID()}}, func(txn kv.Txn) error {
-		last, err := txn.Get(keyspace.LastTableID())
-		if err != nil {
-			return err
-		}
-		t.ID = 1
-		if last != nil {
-			t.ID = binary.BigEndian.Uint32(last) + 1
-		}
-		if err := txn.Put(keyspace.LastTableID(), binary.BigEndian.AppendUint32(nil, t.ID)); err != nil {
+	err = kv.Update(ctx, c.store, kv.TxnOpt{Hint: [][]byte{keyspace.LastTableID()}}, func(txn kv.Txn) (err error) {
+		if t.ID, err = nextTableID(txn); err != nil {
 			return err
 		}
 		return putTable(txn, t)
@@ -294,7 +302,24 @@ func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.publish(t)
+	if err := c.publish(t); err != nil {
+		return nil, err
+	}
+	c.signal()
+	return nil, nil
+}
+
+// nextTableID gives out a table id. The transaction must hint keyspace.LastTableID.
+func nextTableID(txn kv.Txn) (uint32, error) {
+	last, err := txn.Get(keyspace.LastTableID())
+	if err != nil {
+		return 0, err
+	}
+	id := uint32(1)
+	if last != nil {
+		id = binary.BigEndian.Uint32(last) + 1
+	}
+	return id, txn.Put(keyspace.LastTableID(), binary.BigEndian.AppendUint32(nil, id))
 }
 
 func putTable(txn kv.Txn, t *Table) error {
@@ -412,11 +437,22 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 		ended.Shards = slices.Clone(ended.Shards)
 		ended.end(c.store.Now())
 	}
-	err := kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
+	backup, err := c.lastBackup(ctx, t)
+	if err != nil {
+		return err
+	}
+	dropped := Dropped{ID: t.ID, KeepItems: backup != nil}
+	publish := func() error { return nil }
+	err = kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) (err error) {
 		if err := keepEnded(txn, ended); err != nil {
 			return err
 		}
-		if err := txn.Put(keyspace.DroppedTable(t.ID), nil); err != nil {
+		if backup != nil {
+			if publish, err = c.Backups.PutIn(txn, backup.Key(), backup); err != nil {
+				return err
+			}
+		}
+		if err := putDropped(txn, dropped); err != nil {
 			return err
 		}
 		return txn.Delete(keyspace.TableRecord(t.Account, t.Region, t.Name), 0)
@@ -430,21 +466,33 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 	c.tables.Store(&tables)
 	t.retire()
 	c.opt.Meters.Forget(t.ID)
-	return c.purge(ctx, t.ID)
+	return errors.Join(publish(), c.purge(ctx, dropped))
 }
 
-// purge removes a dropped table's items; it may be repeated.
-func (c *Catalog) purge(ctx context.Context, id uint32) error {
-	for _, prefix := range [][]byte{keyspace.TablePrefix(id), keyspace.Expiries(id), keyspace.Backfills(id)} {
-		if err := c.store.DeleteRange(ctx, under(prefix)); err != nil {
+func putDropped(txn kv.Txn, d Dropped) error {
+	var val []byte
+	if d.KeepItems {
+		val = []byte{1}
+	}
+	return txn.Put(keyspace.DroppedTable(d.ID), val)
+}
+
+// purge removes the remains of what was dropped; it may be repeated.
+func (c *Catalog) purge(ctx context.Context, d Dropped) error {
+	ranges := []kv.Range{under(keyspace.TablePrefix(d.ID)), under(keyspace.Expiries(d.ID)), under(keyspace.Backfills(d.ID)), under(keyspace.Past(d.ID))}
+	if d.KeepItems {
+		ranges[0].Start, ranges[0].End = keyspace.TableIndexes(d.ID)
+	}
+	for _, r := range ranges {
+		if err := c.store.DeleteRange(ctx, r); err != nil {
 			return err
 		}
 	}
 	return kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
-		if err := txn.Delete(keyspace.Counters(id), 0); err != nil {
+		if err := txn.Delete(keyspace.Counters(d.ID), 0); err != nil {
 			return err
 		}
-		return txn.Delete(keyspace.DroppedTable(id), 0)
+		return txn.Delete(keyspace.DroppedTable(d.ID), 0)
 	})
 }
 
@@ -471,7 +519,12 @@ func (c *Catalog) Stats(ctx context.Context, t *Table) (Stats, error) {
 		return Stats{}, err
 	}
 	defer r.Close()
-	val, err := r.Get(keyspace.Counters(t.ID))
+	return ReadStats(r, t.ID)
+}
+
+// ReadStats returns the counters of a table, or a backup, as a reader sees them.
+func ReadStats(r kv.Reader, id uint32) (Stats, error) {
+	val, err := r.Get(keyspace.Counters(id))
 	return Stats{kv.DecodeCounters(val)}, err
 }
 

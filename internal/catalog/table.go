@@ -12,6 +12,7 @@ import (
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
 )
 
@@ -128,6 +129,26 @@ type TTL struct {
 // Indexed reports whether writes keep the TTL index.
 func (t *TTL) Indexed() bool { return t != nil && (t.State == Enabling || t.State == Enabled) }
 
+// Recovery are the settings of point-in-time recovery.
+type Recovery struct {
+	Days  int   // how far back, 1 to 35
+	Since kv.TS // changes are kept from then on
+}
+
+// Restored says what a table was restored from.
+type Restored struct {
+	BackupARN, SourceARN string `json:",omitempty"`
+	At                   int64  // the state of which time, in milliseconds since 1970
+}
+
+// Loading says what a table is filled with in the background.
+type Loading struct {
+	Backup string `json:",omitempty"` // a backup, by its ID,
+	Table  uint32 `json:",omitempty"` // or another table, by its ID,
+	At     kv.TS  `json:",omitempty"` // as it was then,
+	Import string `json:",omitempty"` // or an import, by its ID
+}
+
 // Policy is a resource-based policy.
 type Policy struct{ Document, Revision string }
 
@@ -164,6 +185,10 @@ type Table struct {
 	Splits             []uint32  `json:",omitempty"` // the bounds of partitions that heat has made
 	Insights           *Insights `json:",omitempty"`
 
+	Recovery *Recovery `json:",omitempty"` // nil if point-in-time recovery is off
+	Restored *Restored `json:",omitempty"` // nil if the table was not restored
+	Loading  *Loading  `json:",omitempty"` // what fills the table, which is CREATING until then; nil for nothing
+
 	// The status is ACTIVE but for the time until a change takes effect; all in milliseconds since 1970.
 	CreatingUntil int64 `json:",omitempty"`
 	UpdatingUntil int64 `json:",omitempty"`
@@ -198,7 +223,7 @@ func (t *Table) Status(now time.Time) string {
 	switch {
 	case t.DeletingUntil != 0:
 		return Deleting
-	case ms < t.CreatingUntil:
+	case ms < t.CreatingUntil || t.Loading != nil:
 		return Creating
 	case ms < t.UpdatingUntil:
 		return Updating
@@ -253,6 +278,11 @@ func (t *Table) FreeIndexID() (id uint8, ok bool) {
 // RemoveIndex removes an index, and the definitions of attributes that only it used. It may be called in Catalog.Change alone.
 func (t *Table) RemoveIndex(id uint8) {
 	t.Indexes = slices.DeleteFunc(t.Indexes, func(x *Index) bool { return x.ID == id })
+	t.RemoveUnusedAttributes()
+}
+
+// RemoveUnusedAttributes removes the definitions of attributes that are in no key.
+func (t *Table) RemoveUnusedAttributes() {
 	t.Attributes = slices.DeleteFunc(t.Attributes, func(a KeyAttribute) bool {
 		return !t.Key.Has(a.Name) && !slices.ContainsFunc(t.Indexes, func(x *Index) bool { return x.Key.Has(a.Name) })
 	})

@@ -6,6 +6,8 @@
 //	s | table id (4) | shard (4) | stamp (8) | n (2)        a change record: the n-th of the transaction with that stamp
 //	x | table id (4) | bucket (1) | seconds (8) | hash (4) | partition key | sort key   when an item expires; the bucket is
 //	                                                                             of the hash, so that not all expire in one place
+//	h | table id (4) | day (4) | hash (4) | partition key | sort key | stamp (8)   what an item was before the change with
+//	                                                                        that stamp, for point-in-time recovery
 //	m t | account 0 region 0 name     a table's description
 //	m n                               the last table id given out
 //	m c | table id (4)                a table's counters: items and bytes, of the table and of each index
@@ -18,6 +20,7 @@
 //	w a | account 0 region 0 name     an alarm
 //	w h | account 0 region 0 time (8) n (4)   an item of the alarms' history
 //	w r | rule 0 time (8)             the contributors of a minute, of a Contributor Insights rule
+//	j kind | account 0 region 0 id    a backup, export, import or bulk operation
 //	a kind | account 0 region 0 name  what Application Auto Scaling has: targets, policies, scheduled actions, activities, tags
 //
 // Key attributes are written so that their bytes sort as DynamoDB sorts them: strings and binaries with 0x00 escaped as
@@ -38,7 +41,7 @@ import (
 )
 
 // FormatVersion is the version of the layout. A data directory of a newer one is refused.
-const FormatVersion = 2
+const FormatVersion = 3
 
 const (
 	prefixTable  = 't'
@@ -48,6 +51,8 @@ const (
 	prefixExpiry = 'x'
 	prefixWatch  = 'w'
 	prefixScale  = 'a'
+	prefixPast   = 'h'
+	prefixJob    = 'j'
 
 	metaTable    = 't'
 	metaTableID  = 'n'
@@ -171,6 +176,57 @@ func DroppedTable(table uint32) []byte {
 
 // DroppedTableID returns the table id in a key made by DroppedTable.
 func DroppedTableID(key []byte) uint32 { return binary.BigEndian.Uint32(key[2:]) }
+
+// Suffix returns what the key of an item or index entry has behind the table and the index. The items of two tables with the
+// same key attributes have the same suffixes.
+func Suffix(key []byte) []byte { return key[indexPrefixLen:] }
+
+// TableIndexes returns the bounds of all index entries of a table.
+func TableIndexes(table uint32) (start, end []byte) {
+	return AppendIndexPrefix(nil, table, 1), PrefixEnd(TablePrefix(table))
+}
+
+// dayMillis is how long a day of the history is.
+const dayMillis = 24 * 3600 * 1000
+
+// HistoryDay returns the day, counted from 1970, to which a time in milliseconds since 1970 belongs.
+func HistoryDay(ms int64) uint32 { return uint32(max(ms, 0) / dayMillis) }
+
+// Past returns the prefix of a table's history.
+func Past(table uint32) []byte { return binary.BigEndian.AppendUint32([]byte{prefixPast}, table) }
+
+// AllPasts returns the prefix of the history of all tables.
+func AllPasts() []byte { return []byte{prefixPast} }
+
+// PastDay returns the prefix of a day of a table's history.
+func PastDay(table, day uint32) []byte { return binary.BigEndian.AppendUint32(Past(table), day) }
+
+// AppendPast appends the key that says what the item stored at itemKey was before the change with a stamp, made at a time in
+// milliseconds since 1970.
+func AppendPast(dst, itemKey []byte, ms int64, stamp uint64) []byte {
+	dst = append(dst, prefixPast)
+	dst = binary.BigEndian.AppendUint32(dst, TableID(itemKey))
+	dst = binary.BigEndian.AppendUint32(dst, HistoryDay(ms))
+	dst = append(dst, Suffix(itemKey)...)
+	return binary.BigEndian.AppendUint64(dst, stamp)
+}
+
+// pastPrefixLen is the length of what PastDay returns.
+const pastPrefixLen = 1 + 4 + 4
+
+// SplitPast returns day, item key's suffix and stamp of a key made by AppendPast; ok is false if it is none.
+func SplitPast(key []byte) (day uint32, suffix []byte, stamp uint64, ok bool) {
+	if len(key) < pastPrefixLen+8 {
+		return 0, nil, 0, false
+	}
+	return binary.BigEndian.Uint32(key[5:]), key[pastPrefixLen : len(key)-8], binary.BigEndian.Uint64(key[len(key)-8:]), true
+}
+
+// Jobs returns the prefix of all records of a kind of background job.
+func Jobs(kind byte) []byte { return []byte{prefixJob, kind} }
+
+// Job returns the key of the record of one of them.
+func Job(kind byte, account, region, id string) []byte { return named(Jobs(kind), account, region, id) }
 
 // Tokens returns the prefix of all idempotency tokens.
 func Tokens() []byte { return []byte{prefixToken} }

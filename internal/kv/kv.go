@@ -166,10 +166,9 @@ type Store interface {
 	Stable() TS
 	// Advance makes all later timestamps larger than ts. Engines whose clock starts anew with the process need to be told.
 	Advance(ts TS)
-	// Load writes what next returns, which are keys in ascending order and their values, valid until its next call, and a nil
-	// key at the end. It is for much that nobody else reads or writes meanwhile: it is durable when Load returns, or none or
-	// a part of it is there after an error.
-	Load(ctx context.Context, next func() (key, val []byte, err error)) error
+	// Load writes what source puts, which are keys in ascending order. It is for much that nobody else reads or writes
+	// meanwhile: it is durable when Load returns nil; after an error, such as source's own, any part of it may be there.
+	Load(ctx context.Context, source func(put func(key, val []byte) error) error) error
 	// DeleteRange removes a range, not atomically.
 	DeleteRange(ctx context.Context, r Range) error
 	// Size returns about how many bytes a range takes.

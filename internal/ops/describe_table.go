@@ -66,9 +66,7 @@ func (s *Service) describe(ctx context.Context, t *catalog.Table) (*api.TableDes
 		d.TableClassSummary = &api.TableClassSummary{TableClass: smithy.Some(t.TableClass), LastUpdateDateTime: seconds(t.TableClassUpdated)}
 	}
 	if t.SSEKey != "" {
-		d.SSEDescription = &api.SSEDescription{
-			Status: smithy.Some(api.SSEStatusEnabled), SSEType: smithy.Some(api.SSETypeKms), KMSMasterKeyArn: smithy.Some(t.SSEKey),
-		}
+		d.SSEDescription = describeSSE(t)
 	}
 	if t.Stream != nil {
 		if t.Stream.Enabled {
@@ -76,6 +74,12 @@ func (s *Service) describe(ctx context.Context, t *catalog.Table) (*api.TableDes
 		}
 		d.LatestStreamLabel = smithy.Some(t.Stream.Label)
 		d.LatestStreamArn = smithy.Some(t.ARN() + "/stream/" + t.Stream.Label)
+	}
+	if r := t.Restored; r != nil {
+		d.RestoreSummary = &api.RestoreSummary{
+			SourceBackupArn: smithy.Opt[string]{Value: r.BackupARN, Set: r.BackupARN != ""}, SourceTableArn: smithy.Some(r.SourceARN),
+			RestoreDateTime: seconds(r.At), RestoreInProgress: smithy.Some(t.Loading != nil),
+		}
 	}
 	for _, x := range t.Indexes {
 		describeIndex(d, t, x, stats, status, now)
@@ -108,6 +112,12 @@ func describeIndex(d *api.TableDescription, t *catalog.Table, x *catalog.Index, 
 			ReadUnitsPerSecond: smithy.Some(warm.Read), WriteUnitsPerSecond: smithy.Some(warm.Write), Status: smithy.Some(catalog.Active),
 		},
 	})
+}
+
+func describeSSE(t *catalog.Table) *api.SSEDescription {
+	return &api.SSEDescription{
+		Status: smithy.Some(api.SSEStatusEnabled), SSEType: smithy.Some(api.SSETypeKms), KMSMasterKeyArn: smithy.Some(t.SSEKey),
+	}
 }
 
 func describeKey(k *catalog.KeySchema) []api.KeySchemaElement {

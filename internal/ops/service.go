@@ -14,6 +14,7 @@ import (
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/backup"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/expr"
 	"github.com/statordb/stator/internal/index"
@@ -27,6 +28,8 @@ import (
 // Options configure a Service.
 type Options struct {
 	Tables *table.Store
+	// Backups makes and restores the tables' backups.
+	Backups *backup.Manager
 	// Meters are the tables' Meters.
 	Meters *metering.Registry
 	// Now is the clock.

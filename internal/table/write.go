@@ -15,6 +15,7 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/history"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
@@ -34,6 +35,9 @@ type Store struct {
 	Requests func() int64
 	// Inject returns what keeps a mutation from being applied, in test mode; nil otherwise.
 	Inject func(ctx context.Context, t *catalog.Table, u metering.Use, write bool) error
+
+	// TempDir is where Fill sorts what does not fit into memory; empty keeps it in memory.
+	TempDir string
 
 	atLastPage atomic.Int64 // Requests when the last page was begun
 }
@@ -182,7 +186,7 @@ type writer struct {
 	opt     WriteOpt
 
 	records uint16 // change records put so far
-	buf     []byte // of the last one
+	buf     []byte // of the last one, or of a record of the history
 
 	now     time.Time
 	charges []charge // what is consumed of GSIs if the transaction commits
@@ -296,6 +300,11 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 	}
 	if t.TTL.Indexed() {
 		if err := putExpiry(txn, key, Expiry(t.TTL, old), Expiry(t.TTL, next)); err != nil {
+			return err
+		}
+	}
+	if t.Recovery != nil {
+		if w.buf, err = history.Put(txn, key, old, w.buf); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/history"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
@@ -58,9 +59,20 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 	}
 	r := &Report{Tables: len(tables)}
 	known := map[uint32]map[uint8]bool{}
-	for _, id := range dropped {
-		known[id] = nil
+	backups, err := catalog.ReadBackups(ctx, snap)
+	if err != nil {
+		return nil, err
 	}
+	for _, b := range backups {
+		known[b.Data] = map[uint8]bool{0: true}
+		if err := r.backup(ctx, snap, b); err != nil {
+			return nil, fmt.Errorf("backup %s: %w", b.ARN(), err)
+		}
+	}
+	for _, d := range dropped {
+		known[d.ID] = nil // as far as it is not removed yet
+	}
+	recovered := map[uint32]bool{}
 	for _, t := range tables {
 		if _, twice := known[t.ID]; twice {
 			r.problem("table %s: its id %d belongs to another table too", t.Name, t.ID)
@@ -70,11 +82,53 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 			known[t.ID][x.ID] = true
 		}
 		streams[t.ID] = streams[t.ID] || t.Stream.Active()
+		recovered[t.ID] = t.Recovery != nil
+		if t.Loading != nil {
+			known[t.ID] = nil // there may be anything until it is loaded
+			continue
+		}
 		if err := r.table(ctx, snap, t); err != nil {
 			return nil, fmt.Errorf("table %s: %w", t.Name, err)
 		}
 	}
-	return r, errors.Join(r.strays(snap, known), r.changes(ctx, snap, streams))
+	return r, errors.Join(r.strays(snap, known), r.changes(ctx, snap, streams), r.past(ctx, snap, recovered))
+}
+
+// backup checks that a backup has as many well-formed items as it says, in their places.
+func (r *Report) backup(ctx context.Context, snap kv.Reader, b *catalog.Backup) error {
+	if b.Status != catalog.BackupAvailable {
+		return nil
+	}
+	t := b.Table
+	t.ID = b.Data
+	var items, size int64
+	err := each(ctx, snap, &t, 0, func(key []byte, it attribute.Item) error {
+		items++
+		if err := it.WellFormed(); err != nil {
+			r.problem("backup %s: item at %x: %v", b.ARN(), key, err)
+			return nil
+		}
+		size += int64(it.Size())
+		r.inPlace(&t, "backup "+b.ARN(), key, it)
+		return nil
+	})
+	if err == nil && (items != b.Items || size != b.Bytes) {
+		r.problem("backup %s has %d items of %d bytes, and says %d of %d", b.ARN(), items, size, b.Items, b.Bytes)
+	}
+	return err
+}
+
+// past checks that the history can be read and is of tables whose point-in-time recovery is on.
+func (r *Report) past(ctx context.Context, snap kv.Reader, recovered map[uint32]bool) error {
+	prefix := keyspace.AllPasts()
+	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+		if err := history.Check(key, val); err != nil {
+			r.problem("history at %x: %v", key, err)
+		} else if !recovered[keyspace.TableID(key)] {
+			r.problem("history at %x is of table id %d, which has no point-in-time recovery", key, keyspace.TableID(key))
+		}
+		return nil
+	})
 }
 
 // changes checks that all change records can be read and belong to streams.
@@ -116,6 +170,20 @@ func each(ctx context.Context, snap kv.Reader, t *catalog.Table, id uint8, visit
 	})
 }
 
+// inPlace reports whether an item has its key attributes, and whether they say where it is.
+func (r *Report) inPlace(t *catalog.Table, what string, key []byte, it attribute.Item) bool {
+	for a := range t.Key.Attributes {
+		if it.Get(a.Name).Type() != a.Type {
+			r.problem("%s, item at %x: key attribute %s is missing or of another type", what, key, a.Name)
+			return false
+		}
+	}
+	if !bytes.Equal(t.AppendItemKey(nil, it), key) {
+		r.problem("%s, item at %x: its key attributes belong elsewhere", what, key)
+	}
+	return true
+}
+
 func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) error {
 	counters := make([]int64, 2)
 	expected := make(map[uint8]int64) // entries of each index
@@ -128,14 +196,8 @@ func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) er
 			r.problem("table %s, item at %x: %v", t.Name, key, err)
 			return nil
 		}
-		for a := range t.Key.Attributes {
-			if it.Get(a.Name).Type() != a.Type {
-				r.problem("table %s, item at %x: key attribute %s is missing or of another type", t.Name, key, a.Name)
-				return nil
-			}
-		}
-		if !bytes.Equal(t.AppendItemKey(nil, it), key) {
-			r.problem("table %s, item at %x: its key attributes belong elsewhere", t.Name, key)
+		if !r.inPlace(t, "table "+t.Name, key, it) {
+			return nil
 		}
 		if it.Size() > attribute.MaxItemSize {
 			r.problem("table %s, item at %x: %d bytes", t.Name, key, it.Size())

@@ -26,7 +26,7 @@ const (
 
 // Load implements kv.Store: it makes sorted tables of the pairs and hands them all to Pebble at once, which links them into
 // the lowest level where there is room, without writing anything again.
-func (s *Store) Load(ctx context.Context, next func() (key, val []byte, err error)) error {
+func (s *Store) Load(ctx context.Context, source func(put func(key, val []byte) error) error) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
@@ -34,8 +34,8 @@ func (s *Store) Load(ctx context.Context, next func() (key, val []byte, err erro
 		return err
 	}
 	defer s.mu.RUnlock()
-	l := loader{store: s}
-	err := l.fill(ctx, next)
+	l := loader{store: s, ctx: ctx}
+	err := errors.Join(source(l.put), l.finish())
 	if err == nil && len(l.files) > 0 {
 		err = s.db.Ingest(ctx, l.files)
 	}
@@ -47,36 +47,28 @@ func (s *Store) Load(ctx context.Context, next func() (key, val []byte, err erro
 
 type loader struct {
 	store *Store
+	ctx   context.Context
 	files []string
-	w     *sstable.Writer // of the last file
+	w     *sstable.Writer // of the last file; nil if it is finished
+	n     int             // pairs
 }
 
-func (l *loader) fill(ctx context.Context, next func() (key, val []byte, err error)) error {
-	for n := 0; ; n++ {
-		if n%1024 == 0 && ctx.Err() != nil {
-			return errors.Join(ctx.Err(), l.finish())
-		}
-		key, val, err := next()
-		if err != nil || key == nil {
-			return errors.Join(err, l.finish())
-		}
-		if l.w == nil {
-			if err := l.start(); err != nil {
-				return err
-			}
-		}
-		if err := l.w.Set(key, val); err != nil {
-			return errors.Join(err, l.finish())
-		}
-		if l.w.Raw().EstimatedSize() >= loadFileSize {
-			if err := l.finish(); err != nil {
-				return err
-			}
-			if err := l.store.writable(); err != nil { // the disk is nearly full
-				return err
-			}
+func (l *loader) put(key, val []byte) error {
+	if l.n++; l.n%1024 == 0 && l.ctx.Err() != nil {
+		return l.ctx.Err()
+	}
+	if l.w == nil {
+		if err := l.start(); err != nil {
+			return err
 		}
 	}
+	if err := l.w.Set(key, val); err != nil {
+		return err
+	}
+	if l.w.Raw().EstimatedSize() < loadFileSize {
+		return nil
+	}
+	return errors.Join(l.finish(), l.store.writable()) // which says so if the disk is nearly full
 }
 
 func (l *loader) start() error {

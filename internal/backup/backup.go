@@ -1,0 +1,243 @@
+// Package backup makes backups of tables, and fills tables that are restored from one or from a table's history.
+//
+// A backup is of the instant of its request: it is copied in the background from a snapshot. A snapshot ends with the process;
+// a backup that was not finished then is taken anew when the server starts, and says so by its time.
+//
+// Source: "Backup and restore for DynamoDB", "Point-in-time backups for DynamoDB".
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/history"
+	"github.com/statordb/stator/internal/jobs"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/table"
+)
+
+// Manager makes and restores backups.
+type Manager struct {
+	Tables *table.Store
+	Jobs   *jobs.Runner
+	Now    func() time.Time
+}
+
+// ErrInUse says that a backup is being made or restored.
+var ErrInUse = errors.New("backup: in use")
+
+// Resume goes on with what the end of an earlier process interrupted.
+func (m *Manager) Resume(ctx context.Context) error {
+	var errs []error
+	for _, b := range m.Tables.Catalog.Backups.All() {
+		if b.Status == catalog.BackupCreating {
+			errs = append(errs, m.retake(ctx, b))
+		}
+	}
+	for _, t := range m.Tables.Catalog.Tables() {
+		if t.Loading != nil && t.Loading.Import == "" && t.DeletingUntil == 0 {
+			errs = append(errs, m.resume(ctx, t))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Create begins a backup of a table.
+func (m *Manager) Create(ctx context.Context, t *catalog.Table, name string) (*catalog.Backup, error) {
+	b := &catalog.Backup{Table: *t, Name: name, Type: catalog.UserBackup, Status: catalog.BackupCreating}
+	snap, err := m.snapshot(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	b.ID = catalog.JobID(b.Created)
+	if err := m.Tables.Catalog.NewBackup(ctx, b); err != nil {
+		return nil, errors.Join(err, snap.Close())
+	}
+	b = m.Tables.Catalog.Backups.Get(b.Key()) // which has no memory of the request's
+	m.copy(b, snap)
+	return b, nil
+}
+
+// snapshot takes the view that a backup is of, and what is known of it.
+func (m *Manager) snapshot(ctx context.Context, b *catalog.Backup) (kv.Snapshot, error) {
+	snap, err := m.Tables.KV.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.Created = m.Now().UnixMilli()
+	stats, err := catalog.ReadStats(snap, b.Table.ID)
+	if err != nil {
+		return nil, errors.Join(err, snap.Close())
+	}
+	b.Items, b.Bytes = stats.Items(0), stats.Bytes(0)
+	return snap, nil
+}
+
+// retake begins a backup anew, or forgets it if its table has gone.
+func (m *Manager) retake(ctx context.Context, b *catalog.Backup) error {
+	if t := m.Tables.Catalog.Get(b.Table.Namespace, b.Table.Name); t == nil || t.ID != b.Table.ID {
+		m.Jobs.Report(fmt.Errorf("backup %s was not finished, and its table has been deleted: it is removed", b.ARN()))
+		return m.Tables.Catalog.RemoveBackup(ctx, b)
+	}
+	fresh := *b
+	snap, err := m.snapshot(ctx, &fresh)
+	if err != nil {
+		return err
+	}
+	now, err := m.Tables.Catalog.Backups.Change(ctx, b.Key(), func(b *catalog.Backup) error {
+		b.Created, b.Items, b.Bytes = fresh.Created, fresh.Items, fresh.Bytes
+		return nil
+	})
+	if err != nil {
+		return errors.Join(err, snap.Close())
+	}
+	m.copy(now, snap)
+	return nil
+}
+
+// copy fills a backup from a snapshot, which it closes.
+func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
+	m.Jobs.Start("backup "+b.ARN(), func(ctx context.Context) error {
+		to := catalog.Table{ID: b.Data}
+		filled, err := m.Tables.Fill(ctx, &to, func(put func(suffix []byte, it attribute.Item) error) error {
+			return items(ctx, snap, b.Table.ID, put)
+		})
+		if err != nil {
+			return fmt.Errorf("backup %s: %w", b.ARN(), err)
+		}
+		_, err = m.Tables.Catalog.Backups.Change(ctx, b.Key(), func(b *catalog.Backup) error {
+			b.Status, b.Items, b.Bytes = catalog.BackupAvailable, filled.Items, filled.Bytes
+			return nil
+		})
+		return err
+	}, func() { snap.Close() })
+}
+
+// items calls visit for every item that is stored under a table id.
+func items(ctx context.Context, r kv.Reader, id uint32, visit func(suffix []byte, it attribute.Item) error) error {
+	prefix := keyspace.AppendIndexPrefix(nil, id, 0)
+	return kv.Each(ctx, r, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+		return visit(keyspace.Suffix(key), attribute.Item(val))
+	})
+}
+
+// Delete removes a backup.
+func (m *Manager) Delete(ctx context.Context, b *catalog.Backup) error {
+	if b.Status != catalog.BackupAvailable {
+		return ErrInUse
+	}
+	for _, t := range m.Tables.Catalog.Tables() {
+		if t.Loading != nil && t.Loading.Backup == b.ID {
+			return ErrInUse
+		}
+	}
+	return m.Tables.Catalog.RemoveBackup(ctx, b)
+}
+
+// Expire removes the backups whose time is over.
+func (m *Manager) Expire(ctx context.Context) error {
+	var errs []error
+	for _, b := range m.Tables.Catalog.Backups.All() {
+		if b.Expires != 0 && m.Now().UnixMilli() >= b.Expires {
+			if err := m.Delete(ctx, b); !errors.Is(err, ErrInUse) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Trim removes what no table's point-in-time recovery can ask for any more.
+func (m *Manager) Trim(ctx context.Context) error {
+	var errs []error
+	for _, t := range m.Tables.Catalog.Tables() {
+		if t.Recovery == nil {
+			continue
+		}
+		before := kv.AtMillis(m.Now().AddDate(0, 0, -t.Recovery.Days).UnixMilli())
+		errs = append(errs, history.Trim(ctx, m.Tables.KV, t.ID, before))
+	}
+	return errors.Join(errs...)
+}
+
+// Restore creates a table and begins to fill it, as t.Loading says. It returns the table that stands in the way if the name is
+// taken.
+func (m *Manager) Restore(ctx context.Context, t *catalog.Table) (taken *catalog.Table, err error) {
+	snap, err := m.Tables.KV.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	source, err := m.source(t)
+	if err != nil {
+		return nil, errors.Join(err, snap.Close())
+	}
+	taken, err = m.Tables.Catalog.Create(ctx, t)
+	if err != nil || taken != nil {
+		return taken, errors.Join(err, snap.Close())
+	}
+	m.fill(m.Tables.Catalog.Get(t.Namespace, t.Name), snap, source)
+	return nil, nil
+}
+
+// errGone says that what a table is restored from is no longer there.
+var errGone = errors.New("backup: the source has gone")
+
+// source returns how to read the items that a table is filled with.
+func (m *Manager) source(t *catalog.Table) (func(ctx context.Context, r kv.Reader, put func([]byte, attribute.Item) error) error, error) {
+	l := t.Loading
+	if l.Backup == "" {
+		for _, from := range m.Tables.Catalog.Tables() {
+			if from.ID == l.Table && from.Recovery != nil && from.Recovery.Since <= l.At {
+				return func(ctx context.Context, r kv.Reader, put func([]byte, attribute.Item) error) error {
+					return history.State(ctx, r, l.Table, l.At, put)
+				}, nil
+			}
+		}
+		return nil, errGone
+	}
+	for _, b := range m.Tables.Catalog.Backups.All() {
+		if b.ID == l.Backup {
+			return func(ctx context.Context, r kv.Reader, put func([]byte, attribute.Item) error) error {
+				return items(ctx, r, b.Data, put)
+			}, nil
+		}
+	}
+	return nil, errGone
+}
+
+// resume begins to fill a table anew. If what it was restored from has gone, the table goes too.
+func (m *Manager) resume(ctx context.Context, t *catalog.Table) error {
+	source, err := m.source(t)
+	if errors.Is(err, errGone) {
+		m.Jobs.Report(fmt.Errorf("table %s was not fully restored, and its source has gone: it is removed", t.ARN()))
+		_, err := m.Tables.Catalog.Delete(ctx, t.Namespace, t.Name, 0, func(*catalog.Table) error { return nil })
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	snap, err := m.Tables.KV.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	m.fill(t, snap, source)
+	return nil
+}
+
+// fill fills a table and makes it ACTIVE. It closes the snapshot.
+func (m *Manager) fill(t *catalog.Table, snap kv.Snapshot, source func(context.Context, kv.Reader, func([]byte, attribute.Item) error) error) {
+	m.Jobs.Start("restore "+t.ARN(), func(ctx context.Context) error {
+		_, err := m.Tables.Fill(ctx, t, func(put func(suffix []byte, it attribute.Item) error) error {
+			return source(ctx, snap, put)
+		})
+		if err != nil {
+			return fmt.Errorf("restoring table %s: %w", t.ARN(), err)
+		}
+		return m.Tables.FinishLoading(ctx, t)
+	}, func() { snap.Close() })
+}

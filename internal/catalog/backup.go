@@ -1,0 +1,121 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/records"
+)
+
+// kindBackup is the kind of record that a Backup is.
+const kindBackup = 'b'
+
+// Types and statuses of backups.
+const (
+	UserBackup   = "USER"
+	SystemBackup = "SYSTEM" // of a table that was deleted with point-in-time recovery on
+
+	BackupCreating  = "CREATING"
+	BackupAvailable = "AVAILABLE"
+	BackupDeleted   = "DELETED"
+)
+
+// SystemBackupRetention is how long a deleted table's backup is kept ("Point-in-time backups for DynamoDB").
+const SystemBackupRetention = 35 * 24 * time.Hour
+
+// Backup is the state of a table at one instant: its description, and items that are stored under an id of their own. It
+// outlives its table.
+type Backup struct {
+	Table   Table // as it was
+	ID      string
+	Name    string
+	Type    string
+	Status  string
+	Created int64 // milliseconds since 1970
+	Expires int64 `json:",omitempty"` // milliseconds since 1970; 0 for never
+	Items   int64
+	Bytes   int64  // of the items
+	Data    uint32 // the table id in the items' keys
+}
+
+// Key returns what names the backup among all.
+func (b *Backup) Key() records.ID {
+	return records.ID{Account: b.Table.Account, Region: b.Table.Region, Name: b.ID}
+}
+
+// ARN returns the backup's Amazon Resource Name.
+func (b *Backup) ARN() string { return b.Table.ARN() + "/backup/" + b.ID }
+
+// JobID returns an id as AWS gives them to backups, exports and imports that begin at the time in milliseconds since 1970.
+func JobID(ms int64) string { return fmt.Sprintf("%014d-%08x", ms, rand.Uint32()) }
+
+// BackupFromARN returns the key of the backup that an Amazon Resource Name is of; ok is false if it is of none.
+func BackupFromARN(arn string) (key records.ID, ok bool) {
+	ns, _, ok := TableFromARN(arn)
+	if !ok {
+		return key, false
+	}
+	_, id, ok := strings.Cut(arn, "/backup/")
+	return records.ID{Account: ns.Account, Region: ns.Region, Name: id}, ok
+}
+
+// NewBackup stores a backup, to whose items it gives an id.
+func (c *Catalog) NewBackup(ctx context.Context, b *Backup) error {
+	var publish func() error
+	err := kv.Update(ctx, c.store, kv.TxnOpt{Hint: [][]byte{keyspace.LastTableID()}}, func(txn kv.Txn) (err error) {
+		if b.Data, err = nextTableID(txn); err != nil {
+			return err
+		}
+		publish, err = c.Backups.PutIn(txn, b.Key(), b)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return publish()
+}
+
+// RemoveBackup removes a backup and its items.
+func (c *Catalog) RemoveBackup(ctx context.Context, b *Backup) error {
+	dropped := Dropped{ID: b.Data}
+	var publish func()
+	err := kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) (err error) {
+		if publish, err = c.Backups.RemoveIn(txn, b.Key()); err != nil {
+			return err
+		}
+		return putDropped(txn, dropped)
+	})
+	if err != nil {
+		return err
+	}
+	publish()
+	return c.purge(ctx, dropped)
+}
+
+// ReadBackups returns all backups that a snapshot has.
+func ReadBackups(ctx context.Context, r kv.Reader) ([]*Backup, error) {
+	return records.Read[Backup](ctx, r, kindBackup)
+}
+
+// lastBackup returns the backup that stays of a table that is being deleted; nil if none does.
+func (c *Catalog) lastBackup(ctx context.Context, t *Table) (*Backup, error) {
+	if t.Recovery == nil {
+		return nil, nil
+	}
+	stats, err := c.Stats(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	b := &Backup{
+		Table: *t, Type: SystemBackup, Status: BackupAvailable, Name: t.Name + "$DeletedTableBackup", Data: t.ID,
+		Created: t.DeletingUntil, Items: stats.Items(0), Bytes: stats.Bytes(0),
+	}
+	b.ID = JobID(b.Created)
+	b.Expires = time.UnixMilli(b.Created).Add(SystemBackupRetention).UnixMilli()
+	return b, nil
+}

@@ -1,0 +1,86 @@
+// Package jobs runs what takes long in the background: each job once at a time, again if it fails, until the server ends.
+package jobs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// retryPause is how long after a failure a job is tried again.
+const retryPause = 5 * time.Second
+
+// Runner runs jobs.
+type Runner struct {
+	// Report hears of failures.
+	Report func(error)
+
+	ctx     context.Context
+	mu      sync.Mutex
+	running map[string]context.CancelFunc
+	ended   bool
+	work    sync.WaitGroup
+}
+
+// New returns a Runner whose jobs end with ctx.
+func New(ctx context.Context, report func(error)) *Runner {
+	return &Runner{Report: report, ctx: ctx, running: map[string]context.CancelFunc{}}
+}
+
+// Start runs a job unless one of that name is running. A job that returns an error is reported and run again; one whose error
+// is context.Canceled is not. done, if not nil, is called when the job will not run again, or not at all.
+func (r *Runner) Start(name string, job func(context.Context) error, done func()) {
+	if done == nil {
+		done = func() {}
+	}
+	r.mu.Lock()
+	if r.ended || r.ctx.Err() != nil || r.running[name] != nil {
+		r.mu.Unlock()
+		done()
+		return
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	r.running[name] = cancel
+	r.work.Add(1)
+	r.mu.Unlock()
+	go func() {
+		defer r.work.Done()
+		defer func() {
+			cancel()
+			r.mu.Lock()
+			delete(r.running, name)
+			r.mu.Unlock()
+			done()
+		}()
+		for {
+			err := job(ctx)
+			if err == nil || errors.Is(err, context.Canceled) || ctx.Err() != nil {
+				return
+			}
+			r.Report(err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(retryPause):
+			}
+		}
+	}()
+}
+
+// Cancel ends a job, which sees it by its context. It returns at once.
+func (r *Runner) Cancel(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if cancel := r.running[name]; cancel != nil {
+		cancel()
+	}
+}
+
+// Wait returns when no job runs, and none can be started any more. The context of New must have ended.
+func (r *Runner) Wait() {
+	r.mu.Lock()
+	r.ended = true
+	r.mu.Unlock()
+	r.work.Wait()
+}

@@ -1,0 +1,117 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// defaultRecoveryDays is how many days back a table can be restored if nothing is said ("UpdateContinuousBackups").
+const defaultRecoveryDays = 35
+
+// tableForBackup returns the table that an operation on backups names, whose errors differ from those of other operations.
+func (s *Service) tableForBackup(call *smithy.Call, given string) (*catalog.Table, error) {
+	t, err := s.anyTable(call, given)
+	var known *awserr.Error
+	if errors.As(err, &known) && known.Code == awserr.ResourceNotFound {
+		return nil, awserr.TableNotFoundForBackup(given)
+	}
+	return t, err
+}
+
+func (s *Service) updateContinuousBackups(ctx context.Context, call *smithy.Call, in *api.UpdateContinuousBackupsInput) (*api.UpdateContinuousBackupsOutput, error) {
+	t, err := s.tableForBackup(call, in.TableName.Value)
+	if err != nil {
+		return nil, err
+	}
+	spec := in.PointInTimeRecoverySpecification
+	enable := spec.PointInTimeRecoveryEnabled.Value
+	if !enable && spec.RecoveryPeriodInDays.Set {
+		return nil, awserr.Invalid("RecoveryPeriodInDays can only be specified when PointInTimeRecoveryEnabled is true")
+	}
+	was := t.Recovery
+	t, err = s.Tables.Catalog.Change(ctx, t.Namespace, t.Name, func(t *catalog.Table) error {
+		if status := t.Status(s.Now()); status == catalog.Creating || status == catalog.Deleting {
+			return awserr.New(awserr.TableInUse, "Table is being created or deleted: "+t.Name)
+		}
+		was = t.Recovery
+		switch {
+		case !enable:
+			t.Recovery = nil
+		case t.Recovery == nil:
+			t.Recovery = &catalog.Recovery{Days: int(spec.RecoveryPeriodInDays.Or(defaultRecoveryDays)), Since: s.Tables.KV.Now()}
+		default:
+			// What a shorter period has let go does not come back with a longer one.
+			days := int(spec.RecoveryPeriodInDays.Or(int64(t.Recovery.Days)))
+			since := kv.AtMillis(s.Now().AddDate(0, 0, -t.Recovery.Days).UnixMilli())
+			t.Recovery = &catalog.Recovery{Days: days, Since: max(t.Recovery.Since, since)}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, clientError(err)
+	}
+	if t == nil {
+		return nil, awserr.TableNotFoundForBackup(in.TableName.Value)
+	}
+	if was != nil && !enable {
+		prefix := keyspace.Past(t.ID)
+		if err := s.Tables.KV.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
+			return nil, clientError(err)
+		}
+	}
+	return &api.UpdateContinuousBackupsOutput{ContinuousBackupsDescription: s.describeRecovery(t)}, nil
+}
+
+func (s *Service) describeContinuousBackups(_ context.Context, call *smithy.Call, in *api.DescribeContinuousBackupsInput) (*api.DescribeContinuousBackupsOutput, error) {
+	t, err := s.tableForBackup(call, in.TableName.Value)
+	if err != nil {
+		return nil, err
+	}
+	return &api.DescribeContinuousBackupsOutput{ContinuousBackupsDescription: s.describeRecovery(t)}, nil
+}
+
+func (s *Service) describeRecovery(t *catalog.Table) *api.ContinuousBackupsDescription {
+	d := &api.PointInTimeRecoveryDescription{PointInTimeRecoveryStatus: smithy.Some(api.PointInTimeRecoveryStatusDisabled)}
+	if t.Recovery != nil {
+		w := s.recoveryWindow(t)
+		d = &api.PointInTimeRecoveryDescription{
+			PointInTimeRecoveryStatus:  smithy.Some(api.PointInTimeRecoveryStatusEnabled),
+			RecoveryPeriodInDays:       smithy.Some(int64(t.Recovery.Days)),
+			EarliestRestorableDateTime: smithy.Some(float64(w.earliest.Millis() / 1000)),
+			LatestRestorableDateTime:   smithy.Some(float64(w.latest.Millis() / 1000)),
+		}
+	}
+	return &api.ContinuousBackupsDescription{
+		ContinuousBackupsStatus: smithy.Some(api.ContinuousBackupsStatusEnabled), PointInTimeRecoveryDescription: d,
+	}
+}
+
+// window is the times of which a table's state can be had.
+type window struct{ earliest, latest kv.TS }
+
+func (s *Service) recoveryWindow(t *catalog.Table) window {
+	oldest := kv.AtMillis(s.Now().AddDate(0, 0, -t.Recovery.Days).UnixMilli())
+	w := window{earliest: max(t.Recovery.Since, oldest), latest: s.Tables.KV.Stable()}
+	w.latest = max(w.latest, w.earliest)
+	return w
+}
+
+// at returns the timestamp of a time in the window, in milliseconds since 1970. Clients see times as whole seconds, so the second
+// in which the window begins belongs to it.
+func (w window) at(ms int64) (at kv.TS, ok bool) {
+	if ms < w.earliest.Millis()/1000*1000 || ms > w.latest.Millis() {
+		return 0, false
+	}
+	return max(kv.AtMillis(ms), w.earliest), true
+}
+
+// millis is a time as a request has it, in milliseconds since 1970.
+func millis(seconds float64) int64 { return time.UnixMicro(int64(seconds * 1e6)).UnixMilli() }

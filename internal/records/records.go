@@ -1,0 +1,158 @@
+// Package records keeps descriptions of what lives long, such as backups and exports: as JSON in the store, and in memory.
+package records
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+)
+
+// ID names a record among those of its kind.
+type ID struct {
+	Account, Region string
+	Name            string
+}
+
+// Set has all records of a kind. A record that lookups have found is never changed; a change puts another in its place.
+type Set[T any] struct {
+	kv     kv.Store
+	kind   byte
+	list   atomic.Pointer[map[ID]*T]
+	change sync.Mutex
+}
+
+// Open reads the records of a kind. key returns the ID that a record has.
+func Open[T any](ctx context.Context, store kv.Store, kind byte, id func(*T) ID) (*Set[T], error) {
+	s := &Set[T]{kv: store, kind: kind}
+	snap, err := store.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer snap.Close()
+	list := map[ID]*T{}
+	all, err := Read[T](ctx, snap, kind)
+	for _, v := range all {
+		list[id(v)] = v
+	}
+	s.list.Store(&list)
+	return s, err
+}
+
+// Read returns the records of a kind that a snapshot has.
+func Read[T any](ctx context.Context, r kv.Reader, kind byte) (list []*T, err error) {
+	prefix := keyspace.Jobs(kind)
+	err = kv.Each(ctx, r, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+		v := new(T)
+		if err := json.Unmarshal(val, v); err != nil {
+			return fmt.Errorf("record %q: %w", key, err)
+		}
+		list = append(list, v)
+		return nil
+	})
+	return list, err
+}
+
+// Get returns a record, or nil.
+func (s *Set[T]) Get(id ID) *T { return (*s.list.Load())[id] }
+
+// All returns all records.
+func (s *Set[T]) All() []*T { return slices.Collect(maps.Values(*s.list.Load())) }
+
+// List returns the records of an account and region.
+func (s *Set[T]) List(account, region string) (out []*T) {
+	for id, v := range *s.list.Load() {
+		if id.Account == account && id.Region == region {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func (id ID) clone() ID {
+	return ID{strings.Clone(id.Account), strings.Clone(id.Region), strings.Clone(id.Name)}
+}
+
+// PutIn stores a record as a part of a transaction; publish makes lookups find it, and is to be called after the commit.
+func (s *Set[T]) PutIn(txn kv.Txn, id ID, v *T) (publish func() error, err error) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return s.publish(id, raw) }, txn.Put(s.key(id), raw)
+}
+
+func (s *Set[T]) key(id ID) []byte { return keyspace.Job(s.kind, id.Account, id.Region, id.Name) }
+
+// publish makes a copy of a record, with no memory of a request's, the one that lookups find.
+func (s *Set[T]) publish(id ID, raw []byte) error {
+	fresh := new(T)
+	if err := json.Unmarshal(raw, fresh); err != nil {
+		return err
+	}
+	s.change.Lock()
+	defer s.change.Unlock()
+	list := maps.Clone(*s.list.Load())
+	list[id.clone()] = fresh
+	s.list.Store(&list)
+	return nil
+}
+
+// Put stores a record.
+func (s *Set[T]) Put(ctx context.Context, id ID, v *T) error {
+	var publish func() error
+	err := kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{s.key(id)}}, func(txn kv.Txn) (err error) {
+		publish, err = s.PutIn(txn, id, v)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return publish()
+}
+
+// Change stores what change makes of a copy of a record; an error of change is returned as it is. It returns nil if there is
+// no such record.
+func (s *Set[T]) Change(ctx context.Context, id ID, change func(*T) error) (*T, error) {
+	var publish func() error
+	err := kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{s.key(id)}}, func(txn kv.Txn) error {
+		publish = nil
+		raw, err := txn.Get(s.key(id))
+		if err != nil || raw == nil {
+			return err
+		}
+		v := new(T)
+		if err := json.Unmarshal(raw, v); err != nil {
+			return err
+		}
+		if err := change(v); err != nil {
+			return err
+		}
+		publish, err = s.PutIn(txn, id, v)
+		return err
+	})
+	if err != nil || publish == nil {
+		return nil, err
+	}
+	err = publish()
+	return s.Get(id), err
+}
+
+// RemoveIn removes a record as a part of a transaction; publish makes lookups miss it, and is to be called after the commit.
+func (s *Set[T]) RemoveIn(txn kv.Txn, id ID) (publish func(), err error) {
+	publish = func() {
+		s.change.Lock()
+		defer s.change.Unlock()
+		list := maps.Clone(*s.list.Load())
+		delete(list, id)
+		s.list.Store(&list)
+	}
+	return publish, txn.Delete(s.key(id), 0)
+}
