@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"internal/metering":        {"attribute", "capacity", "metric"},
 	"internal/sorter":          {},
 	"internal/jobs":            {},
+	"internal/objects":         {},
 	"internal/records":         {"keyspace", "kv"},
 	"internal/catalog":         {"attribute", "capacity", "keyspace", "kv", "metering", "records"},
 	"internal/history":         {"attribute", "keyspace", "kv"},
