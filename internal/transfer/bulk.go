@@ -1,0 +1,408 @@
+package transfer
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/index"
+	"github.com/statordb/stator/internal/itemfile"
+	"github.com/statordb/stator/internal/objects"
+	"github.com/statordb/stator/internal/records"
+	"github.com/statordb/stator/internal/table"
+)
+
+// Bulk is a bulk operation: items of objects that are put into a table that is in use.
+type Bulk struct {
+	catalog.Namespace
+	ID          string
+	Table       string // its name, and what else is known of it
+	TableUUID   string
+	TableID     uint32
+	Request     api.StartBulkPutItemsInput
+	Fingerprint string // of the request
+	Status      string
+	Start, End  int64 // milliseconds since 1970
+	Total       int64 // bytes of all objects; 0 until they are known
+	Progress
+	Failure *Failure `json:",omitempty"`
+}
+
+// Progress is how far a bulk operation has come. It is stored now and then; after a restart it goes on there.
+type Progress struct {
+	Object   string // the key of the object that is being read
+	Records  int    // of it that are done
+	Done     int64  // bytes of the objects that are done
+	Bytes    int64  // bytes that were read
+	Items    int64  // processed
+	Errors   int64
+	PutBytes []int64 // of the table and of each index, by its ID
+	Reports  int     // objects with what was refused
+}
+
+// Key returns what names the operation among all.
+func (b *Bulk) Key() records.ID {
+	return records.ID{Account: b.Account, Region: b.Region, Name: b.ID}
+}
+
+// ARN returns the operation's Amazon Resource Name.
+func (b *Bulk) ARN() string {
+	return "arn:aws:dynamodb:" + b.Region + ":" + b.Account + ":bulk-operation/" + b.ID
+}
+
+// BulkFromARN returns the key of the operation that an Amazon Resource Name is of; ok is false if it is of none.
+func BulkFromARN(arn string) (key records.ID, ok bool) {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "dynamodb" {
+		return key, false
+	}
+	id, ok := strings.CutPrefix(parts[5], "bulk-operation/")
+	return records.ID{Account: parts[4], Region: parts[3], Name: id}, ok
+}
+
+func (b *Bulk) job() string { return "bulk operation " + b.ARN() }
+
+const (
+	// bulkItems and bulkBytes bound what one transaction of a bulk operation puts, and with it how long writers of those items
+	// wait.
+	bulkItems = 100
+	bulkBytes = 256 << 10
+	// saveEvery is how often the progress is stored.
+	saveEvery = time.Second
+	// reportSize is how many bytes an object with what was refused has.
+	reportSize = 1 << 20
+)
+
+// StartBulk begins a bulk operation.
+func (m *Manager) StartBulk(ctx context.Context, b *Bulk) (*Bulk, error) {
+	b.ID, b.Status, b.Start = catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
+	if err := m.Bulk.Put(ctx, b.Key(), b); err != nil {
+		return nil, err
+	}
+	b = m.Bulk.Get(b.Key())
+	m.startBulk(b)
+	return b, nil
+}
+
+// CancelBulk asks for the end of an operation; nil if there is no such one. One that has ended stays as it is.
+func (m *Manager) CancelBulk(ctx context.Context, key records.ID) (*Bulk, error) {
+	b, err := m.Bulk.Change(ctx, key, func(b *Bulk) error {
+		if b.Status == InProgress {
+			b.Status = Cancelling
+		}
+		return nil
+	})
+	if err != nil || b == nil {
+		return nil, err
+	}
+	m.Jobs.Cancel(b.job())
+	if b.Status == Cancelling {
+		m.startBulk(b) // in case the job has just ended without having seen it
+	}
+	return b, nil
+}
+
+// startBulk does a bulk operation in the background.
+func (m *Manager) startBulk(b *Bulk) {
+	m.Jobs.Start(b.job(), func(ctx context.Context) error {
+		x := &bulkPut{Manager: m, Bulk: *m.Bulk.Get(b.Key()), saved: m.Now()}
+		var err error
+		if x.Status == InProgress {
+			err = x.run(ctx)
+		}
+		if now := m.Bulk.Get(b.Key()); now != nil && now.Status == Cancelling {
+			x.Status, x.Failure = Cancelled, &Failure{"Cancelled", "The bulk operation was cancelled"}
+			ctx = context.WithoutCancel(ctx)
+		} else if ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			m.Logger.Warn("a bulk operation failed", "operation", b.ARN(), "error", err.Error())
+			x.Status, x.Failure = Failed, failure(err)
+		} else if x.Status = Completed; x.Errors > 0 {
+			x.Status = CompletedWithErrors
+		}
+		x.End = m.Now().UnixMilli()
+		_, err = m.Bulk.Change(ctx, b.Key(), func(now *Bulk) error {
+			if now.Status == Cancelling && x.Status != Cancelled {
+				x.Status, x.Failure = Cancelled, &Failure{"Cancelled", "The bulk operation was cancelled"}
+			}
+			*now = x.Bulk
+			return nil
+		})
+		return err
+	}, nil)
+}
+
+// bulkPut is a bulk operation under way.
+type bulkPut struct {
+	*Manager
+	Bulk
+	saved   time.Time
+	batch   []table.Mutation
+	records []itemfile.Record
+	size    int
+	pause   time.Duration // that the rate asks for and that was not made yet
+	report  bytes.Buffer
+}
+
+// Kinds of what is reported.
+const (
+	reportError     = "ERROR"
+	reportCondition = "CONDITION_CHECK_FAILURE"
+)
+
+func (x *bulkPut) run(ctx context.Context) error {
+	in := x.Request.InputS3Configuration
+	src := &source{store: x.Objects, bucket: in.S3Bucket.Value, prefix: in.S3KeyPrefix.Value, file: itemfile.Options{
+		Format: in.InputFormat.Value, Compression: in.InputCompressionType.Value,
+	}}
+	list, size, err := src.list(ctx)
+	if err != nil {
+		return err
+	}
+	x.Total = size
+	for _, o := range list {
+		if o.Key < x.Object {
+			continue // done before a restart
+		}
+		if o.Key != x.Object {
+			x.Object, x.Records = o.Key, 0
+		}
+		if err := x.object(ctx, src, o); err != nil {
+			return err
+		}
+		x.Done += o.Size
+		x.Bytes = x.Done
+	}
+	return x.flush(ctx, true)
+}
+
+// object puts the items of an object, but for those that were put before a restart.
+func (x *bulkPut) object(ctx context.Context, src *source, o objects.Object) error {
+	n := 0
+	err := src.read(ctx, o.Key, func(p parsed) error {
+		for i := range p.records {
+			if n++; n <= x.Records {
+				continue
+			}
+			if err := x.record(ctx, o.Key, n-1, &p.records[i]); err != nil {
+				return err
+			}
+		}
+		x.Bytes = x.Done + p.read
+		return nil
+	})
+	var bad *Failure
+	if errors.As(err, &bad) && bad.Code == "InvalidInput" {
+		// The others are still put ("StartBulkPutItems": input objects that could not be processed are errors).
+		x.Items++
+		err = x.refuse(ctx, reportError, o.Key, n, nil, nil, bad)
+	}
+	if err != nil {
+		return err
+	}
+	return x.write(ctx)
+}
+
+// record adds a record to the batch.
+func (x *bulkPut) record(ctx context.Context, object string, n int, rec *itemfile.Record) error {
+	t := x.Tables.Catalog.Get(x.Namespace, x.Table)
+	if t == nil || t.ID != x.TableID {
+		return &Failure{"TableNotFound", "The table was deleted"}
+	}
+	x.Items++
+	err := rec.Err
+	if err == nil && rec.Item == nil {
+		err = errors.New("The record does not contain an item")
+	}
+	if err == nil {
+		err = x.rules.CheckItem(t, rec.Item)
+	}
+	var check func(old attribute.Item) error
+	if err == nil {
+		check, err = x.rules.Condition(rec)
+	}
+	if err != nil {
+		x.Records = n + 1
+		return x.refuse(ctx, reportError, object, n, rec.Item, nil, err)
+	}
+	item := rec.Item
+	m := table.Mutation{Table: t, Key: item, Check: check, Next: func(attribute.Item) (attribute.Item, error) { return item, nil }}
+	// A transaction has an item once, and what is refused by a condition must not keep others out.
+	if check != nil || len(x.batch) == bulkItems || x.size+item.Size() > bulkBytes || x.has(t, item) {
+		if err := x.write(ctx); err != nil {
+			return err
+		}
+	}
+	x.batch, x.records, x.size = append(x.batch, m), append(x.records, *rec), x.size+item.Size()
+	x.Records = n + 1
+	if check == nil {
+		return nil
+	}
+	var old attribute.Item
+	err = x.write(ctx)
+	var failed *conditionFailed
+	if errors.As(err, &failed) {
+		old, err = failed.old, nil
+		return errors.Join(err, x.refuse(ctx, reportCondition, object, n, item, old, failed))
+	}
+	return err
+}
+
+// conditionFailed is why a write of a single item with a condition was refused.
+type conditionFailed struct{ old attribute.Item }
+
+func (*conditionFailed) Error() string { return "The conditional request failed" }
+
+// has reports whether the batch has an item with the key of another.
+func (x *bulkPut) has(t *catalog.Table, it attribute.Item) bool {
+	return slices.ContainsFunc(x.batch, func(m table.Mutation) bool {
+		for a := range t.Key.Attributes {
+			if !m.Key.Get(a.Name).Equal(it.Get(a.Name)) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// write puts the batch.
+func (x *bulkPut) write(ctx context.Context) error {
+	if len(x.batch) == 0 {
+		return x.flush(ctx, false)
+	}
+	batch := x.batch
+	var old attribute.Item
+	if len(batch) == 1 && batch[0].Check != nil {
+		check := batch[0].Check
+		batch[0].Check = func(now attribute.Item) error {
+			old = now.Clone()
+			return check(now)
+		}
+	}
+	results, err := x.Tables.Write(ctx, batch, table.WriteOpt{Background: true})
+	t := batch[0].Table
+	x.batch, x.records, x.size = x.batch[:0], x.records[:0], 0
+	var failed *table.FailedError
+	switch {
+	case errors.As(err, &failed) && len(batch) == 1 && batch[0].Check != nil:
+		return &conditionFailed{old}
+	case errors.Is(err, table.ErrNotFound):
+		return &Failure{"TableNotFound", "The table was deleted"}
+	case err != nil:
+		return err
+	}
+	var units float64
+	for _, r := range results {
+		x.count(t, r.New)
+		units += r.Units.Table
+	}
+	if err := x.slow(ctx, units); err != nil {
+		return err
+	}
+	return x.flush(ctx, false)
+}
+
+// count counts the bytes of an item that was put, and of its index entries.
+func (x *bulkPut) count(t *catalog.Table, it attribute.Item) {
+	add := func(id uint8, n int) {
+		for len(x.PutBytes) <= int(id) {
+			x.PutBytes = append(x.PutBytes, 0)
+		}
+		x.PutBytes[id] += int64(n)
+	}
+	add(0, it.Size())
+	for _, i := range t.Indexes {
+		if _, ok := index.AppendKey(nil, t, i, it); ok {
+			add(i.ID, index.Entry(i, it).Size())
+		}
+	}
+}
+
+// slow waits as long as the rate that was asked for demands.
+func (x *bulkPut) slow(ctx context.Context, units float64) error {
+	limit := x.Request.MaxWriteRequestUnits
+	if !limit.Set {
+		return ctx.Err()
+	}
+	x.pause += time.Duration(units / float64(limit.Value) * float64(time.Second))
+	if x.pause < 10*time.Millisecond {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(x.pause)
+	defer timer.Stop()
+	x.pause = 0
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// refuse reports a record that was not put, if that was asked for.
+func (x *bulkPut) refuse(ctx context.Context, kind, object string, n int, item, old attribute.Item, why error) error {
+	if kind == reportError {
+		x.Errors++
+	}
+	out := x.Request.OutputS3Configuration
+	if !slices.Contains(out.OutputType, kind) {
+		return nil
+	}
+	line := map[string]any{
+		"Type": kind, "Message": why.Error(),
+		"InputObject": map[string]any{"Bucket": x.Request.InputS3Configuration.S3Bucket.Value, "Key": object, "RecordIndex": n},
+	}
+	if item != nil {
+		line["Item"] = json.RawMessage(item.AppendJSON(nil))
+	}
+	if old != nil {
+		line["ExistingItem"] = json.RawMessage(old.AppendJSON(nil))
+	}
+	if err := json.NewEncoder(&x.report).Encode(line); err != nil {
+		return err
+	}
+	return x.flush(ctx, false)
+}
+
+// flush writes what is reported, when it is much or all, and stores the progress, when it is time or all.
+func (x *bulkPut) flush(ctx context.Context, all bool) error {
+	due := all || x.Now().Sub(x.saved) >= saveEvery
+	if len(x.batch) > 0 && !all {
+		due = false // the progress counts records that are not put yet
+	}
+	if x.report.Len() > 0 && (due || x.report.Len() >= reportSize) {
+		out := x.Request.OutputS3Configuration
+		prefix := strings.Trim(out.S3KeyPrefix.Value, "/")
+		if prefix != "" {
+			prefix += "/"
+		}
+		key := fmt.Sprintf("%sAWSDynamoDB/%s/output-%06d.json", prefix, x.ID, x.Reports)
+		bucket := out.S3Bucket.Or(x.Request.InputS3Configuration.S3Bucket.Value)
+		_, err := objects.Put(ctx, x.Objects, bucket, key, x.report.Bytes(), objects.PutOptions{
+			Algorithm: out.S3SseAlgorithm.Value, KMSKey: out.S3SseKmsKeyId.Value,
+		})
+		if err != nil {
+			return err
+		}
+		x.Reports++
+		x.report.Reset()
+	}
+	if !due {
+		return nil
+	}
+	x.saved = x.Now()
+	_, err := x.Manager.Bulk.Change(ctx, x.Key(), func(now *Bulk) error {
+		now.Progress, now.Total = x.Progress, x.Total
+		return nil
+	})
+	return err
+}

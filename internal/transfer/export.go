@@ -1,0 +1,463 @@
+package transfer
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" // #nosec: AWS's manifests have it
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/history"
+	"github.com/statordb/stator/internal/itemfile"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/objects"
+	"github.com/statordb/stator/internal/records"
+)
+
+// Export is an export of a table.
+type Export struct {
+	catalog.Namespace
+	ID          string
+	Table       string // its name, and what else is known of it
+	TableUUID   string
+	TableID     uint32
+	Request     api.ExportTableToPointInTimeInput
+	Fingerprint string // of the request
+	Status      string
+	Start, End  int64 // milliseconds since 1970
+	At          kv.TS // the state of which time; for an incremental export, the end of the time in which changes are exported
+	From        kv.TS // its beginning
+	Items       int64
+	Bytes       int64    // of the items
+	Failure     *Failure `json:",omitempty"`
+}
+
+// Key returns what names the export among all.
+func (e *Export) Key() records.ID {
+	return records.ID{Account: e.Account, Region: e.Region, Name: e.ID}
+}
+
+// TableARN returns the Amazon Resource Name of the table.
+func (e *Export) TableARN() string { return catalog.ARN(e.Namespace, e.Table) }
+
+// ARN returns the export's Amazon Resource Name.
+func (e *Export) ARN() string { return e.TableARN() + "/export/" + e.ID }
+
+// Incremental reports whether it exports changes.
+func (e *Export) Incremental() bool {
+	return e.Request.ExportType.Value == api.ExportTypeIncrementalExport
+}
+
+// folder is where all exports to a prefix are.
+func (e *Export) folder() string {
+	if p := strings.Trim(e.Request.S3Prefix.Value, "/"); p != "" {
+		return p + "/AWSDynamoDB/"
+	}
+	return "AWSDynamoDB/"
+}
+
+// data is where the files with items are: those of all incremental exports are in one folder.
+func (e *Export) data() string {
+	if e.Incremental() {
+		return e.folder() + "data/"
+	}
+	return e.folder() + e.ID + "/data/"
+}
+
+// Manifest returns the key of the manifest's summary.
+func (e *Export) Manifest() string { return e.folder() + e.ID + "/manifest-summary.json" }
+
+// partSize is how many bytes of lines a file of an export has, before it is compressed.
+const partSize = 64 << 20
+
+// StartExport begins an export.
+func (m *Manager) StartExport(ctx context.Context, e *Export) (*Export, error) {
+	// The snapshot is taken before the answer, so that what happens to the table from now on does not matter.
+	snap, err := m.Tables.KV.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.ID, e.Status, e.Start = catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
+	if err := m.Exports.Put(ctx, e.Key(), e); err != nil {
+		return nil, errors.Join(err, snap.Close())
+	}
+	e = m.Exports.Get(e.Key())
+	m.startExport(e, snap)
+	return e, nil
+}
+
+// startExport does an export in the background, of a snapshot, which it closes; nil takes one.
+func (m *Manager) startExport(e *Export, snap kv.Snapshot) {
+	m.Jobs.Start("export "+e.ARN(), func(ctx context.Context) error {
+		if snap == nil {
+			var err error
+			if snap, err = m.Tables.KV.Snapshot(ctx); err != nil {
+				return err
+			}
+		}
+		x := &exporter{Manager: m, Export: e}
+		err := x.run(ctx, snap)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		_, err2 := m.Exports.Change(ctx, e.Key(), func(e *Export) error {
+			e.Status, e.End, e.Items, e.Bytes = Completed, x.end, x.items.Load(), x.size.Load()
+			if err != nil {
+				m.Logger.Warn("an export failed", "export", e.ARN(), "error", err.Error())
+				e.Status, e.End, e.Failure = Failed, m.Now().UnixMilli(), failure(err)
+			}
+			return nil
+		})
+		return err2
+	}, func() {
+		if snap != nil {
+			snap.Close()
+		}
+	})
+}
+
+// exporter is an export under way.
+type exporter struct {
+	*Manager
+	*Export
+	filter func(attribute.Item) attribute.Item
+	items  atomic.Int64
+	size   atomic.Int64
+	end    int64 // milliseconds since 1970
+
+	mu    sync.Mutex
+	parts []part
+	files int // begun so far
+}
+
+// part is a line of manifest-files.json.
+type part struct {
+	Items int64  `json:"itemCount"`
+	MD5   string `json:"md5Checksum"`
+	ETag  string `json:"etag"`
+	Key   string `json:"dataFileS3Key"`
+}
+
+func (x *exporter) put(ctx context.Context, key string, body []byte) error {
+	_, err := objects.Put(ctx, x.Objects, x.Request.S3Bucket.Value, key, body, x.options())
+	return err
+}
+
+func (x *exporter) options() objects.PutOptions {
+	return objects.PutOptions{Algorithm: x.Request.S3SseAlgorithm.Value, KMSKey: x.Request.S3SseKmsKeyId.Value}
+}
+
+func (x *exporter) run(ctx context.Context, snap kv.Snapshot) error {
+	t, err := x.table()
+	if err != nil {
+		return err
+	}
+	if x.filter, err = x.rules.Filter(t, x.Request.FilterSpecification); err != nil {
+		return err
+	}
+	if err := x.put(ctx, x.folder()+x.ID+"/_started", nil); err != nil {
+		return err
+	}
+	err = x.write(ctx, func(line func(add func([]byte) []byte) error) error {
+		if x.Incremental() {
+			return x.changes(ctx, snap, t, line)
+		}
+		return history.State(ctx, snap, x.TableID, x.At, func(_ []byte, it attribute.Item) error {
+			if it = x.filter(it); it == nil {
+				return nil
+			}
+			x.size.Add(int64(it.Size()))
+			return line(func(dst []byte) []byte { return itemfile.AppendItem(dst, x.format(), it) })
+		})
+	})
+	if err == nil {
+		err = x.manifest(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		for i := range x.files { // nothing half-made stays
+			err = errors.Join(err, x.Objects.Delete(ctx, x.Request.S3Bucket.Value, x.file(i)))
+		}
+	}
+	return err
+}
+
+// table returns the table, which must have its history from the export's time on.
+func (x *exporter) table() (*catalog.Table, error) {
+	first := x.At
+	if x.Incremental() {
+		first = x.From
+	}
+	t := x.Tables.Catalog.Get(x.Namespace, x.Table)
+	if t == nil || t.ID != x.TableID || t.Recovery == nil || t.Recovery.Since > first {
+		return nil, &Failure{"PointInTimeRecoveryUnavailable", "The table was deleted, or its point in time recovery disabled, before the export was done"}
+	}
+	return t, nil
+}
+
+func (x *exporter) format() string { return x.Request.ExportFormat.Or(api.ExportFormatDynamodbJson) }
+
+func (x *exporter) view() string {
+	if s := x.Request.IncrementalExportSpecification; s != nil {
+		return s.ExportViewType.Or(api.ExportViewTypeNewAndOldImages)
+	}
+	return ""
+}
+
+// changes writes the items that changed in the time: what they were at its beginning and what they are at its end.
+func (x *exporter) changes(ctx context.Context, snap kv.Reader, t *catalog.Table, line func(func([]byte) []byte) error) error {
+	isKey := func(name []byte) bool { return t.Key.Has(string(name)) }
+	return history.Changes(ctx, snap, x.TableID, x.From, x.At, func(c *history.Change) error {
+		some := c.Some
+		out := itemfile.Change{Micros: c.Last.Millis() * 1000}
+		if c.Old != nil {
+			some, out.Old = c.Old, x.filter(c.Old)
+		}
+		if c.New != nil {
+			some, out.New = c.New, x.filter(c.New)
+		}
+		if out.Old == nil && out.New == nil && (c.Old != nil || c.New != nil || x.filter(some) == nil) {
+			return nil
+		}
+		out.Keys = some.Project(isKey)
+		x.size.Add(int64(out.Keys.Size() + out.Old.Size() + out.New.Size()))
+		if x.view() == api.ExportViewTypeNewImage {
+			out.Old = nil
+		}
+		return line(func(dst []byte) []byte { return itemfile.AppendChange(dst, x.format(), &out) })
+	})
+}
+
+// batch are lines on their way to a file.
+type batch struct {
+	lines []byte
+	items int64
+}
+
+// batchSize is how many bytes of lines go to a file at a time.
+const batchSize = 512 << 10
+
+// write writes the lines that produce makes, to as many files at a time as there are processors.
+func (x *exporter) write(ctx context.Context, produce func(line func(add func([]byte) []byte) error) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	batches, free := make(chan *batch), make(chan *batch, 2*runtime.GOMAXPROCS(0))
+	var writers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		writers.Add(1)
+		go func() {
+			defer writers.Done()
+			if err := x.writeFiles(ctx, batches, free); err != nil {
+				cancel(err)
+			}
+		}()
+	}
+	now := &batch{}
+	send := func() error {
+		select {
+		case batches <- now:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		select {
+		case now = <-free:
+			now.lines, now.items = now.lines[:0], 0
+		default:
+			now = &batch{lines: make([]byte, 0, batchSize+batchSize/4)}
+		}
+		return nil
+	}
+	err := produce(func(add func([]byte) []byte) error {
+		now.lines = add(now.lines)
+		now.items++
+		x.items.Add(1)
+		if len(now.lines) < batchSize {
+			return nil
+		}
+		return send()
+	})
+	if err == nil && now.items > 0 {
+		err = send()
+	}
+	close(batches)
+	writers.Wait()
+	if cause := context.Cause(ctx); err == nil {
+		err = cause
+	}
+	return err
+}
+
+// file returns the key of the n-th file. It is the same in every attempt, so that one takes the place of what another left.
+func (x *exporter) file(n int) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s#%d", x.ARN(), n))
+	name := strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16]))
+	extension := ".json.gz"
+	if x.format() == api.ExportFormatIon {
+		extension = ".ion.gz"
+	}
+	return x.data() + name + extension
+}
+
+// writeFiles writes batches to files until there are no more.
+func (x *exporter) writeFiles(ctx context.Context, batches <-chan *batch, free chan<- *batch) error {
+	for {
+		select {
+		case b, ok := <-batches:
+			if !ok {
+				return nil
+			}
+			if err := x.writeFile(ctx, b, batches, free); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// writeFile writes a file that begins with a batch.
+func (x *exporter) writeFile(ctx context.Context, b *batch, batches <-chan *batch, free chan<- *batch) error {
+	x.mu.Lock()
+	p := part{Key: x.file(x.files)}
+	x.files++
+	x.mu.Unlock()
+	w, err := x.Objects.Create(ctx, x.Request.S3Bucket.Value, p.Key, x.options())
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	sum := summed{Writer: w, hash: md5.New()}
+	z, err := gzip.NewWriterLevel(&sum, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	for size := 0; b != nil; {
+		if _, err := z.Write(b.lines); err != nil {
+			return err
+		}
+		p.Items += b.items
+		size += len(b.lines)
+		select {
+		case free <- b:
+		default:
+		}
+		if b = nil; size < partSize {
+			select {
+			case b = <-batches: // nil when there are no more
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	if p.ETag, err = w.Commit(); err != nil {
+		return err
+	}
+	p.MD5 = base64.StdEncoding.EncodeToString(sum.hash.Sum(nil))
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.parts = append(x.parts, p)
+	return nil
+}
+
+type summed struct {
+	objects.Writer
+	hash hash.Hash
+}
+
+func (s *summed) Write(p []byte) (int, error) {
+	s.hash.Write(p)
+	return s.Writer.Write(p)
+}
+
+// stamp is a time as manifests have it.
+func stamp(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// summary is manifest-summary.json ("DynamoDB table export output format").
+type summary struct {
+	Version      string  `json:"version"`
+	ExportARN    string  `json:"exportArn"`
+	Start        string  `json:"startTime"`
+	End          string  `json:"endTime"`
+	TableARN     string  `json:"tableArn"`
+	TableID      string  `json:"tableId"`
+	ExportTime   string  `json:"exportTime,omitempty"`
+	From         string  `json:"exportFromTime,omitempty"`
+	To           string  `json:"exportToTime,omitempty"`
+	Bucket       string  `json:"s3Bucket"`
+	Prefix       *string `json:"s3Prefix"`
+	Algorithm    string  `json:"s3SseAlgorithm"`
+	KMSKey       *string `json:"s3SseKmsKeyId"`
+	Files        string  `json:"manifestFilesS3Key"`
+	BilledSize   int64   `json:"billedSizeBytes"`
+	Items        int64   `json:"itemCount"`
+	OutputFormat string  `json:"outputFormat"`
+	OutputView   string  `json:"outputView,omitempty"`
+	ExportType   string  `json:"exportType"`
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// manifest writes the manifest, its summary last: who finds it finds all.
+func (x *exporter) manifest(ctx context.Context) error {
+	slices.SortFunc(x.parts, func(a, b part) int { return strings.Compare(a.Key, b.Key) })
+	var files bytes.Buffer
+	lines := json.NewEncoder(&files)
+	for _, p := range x.parts {
+		if err := lines.Encode(p); err != nil {
+			return err
+		}
+	}
+	x.end = x.Now().UnixMilli()
+	s := summary{
+		Version: "2020-06-30", ExportARN: x.ARN(), Start: stamp(x.Start), End: stamp(x.end), TableARN: x.TableARN(), TableID: x.TableUUID,
+		Bucket: x.Request.S3Bucket.Value, Prefix: optional(x.Request.S3Prefix.Value), Algorithm: x.Request.S3SseAlgorithm.Or("AES256"),
+		KMSKey: optional(x.Request.S3SseKmsKeyId.Value), Files: x.folder() + x.ID + "/manifest-files.json",
+		BilledSize: x.size.Load(), Items: x.items.Load(), OutputFormat: x.format(), ExportType: api.ExportTypeFullExport,
+	}
+	if x.Incremental() {
+		s.Version, s.ExportType, s.OutputView = "2023-08-01", api.ExportTypeIncrementalExport, x.view()
+		s.From, s.To = stamp(x.From.Millis()), stamp(x.At.Millis())
+	} else {
+		s.ExportTime = stamp(x.At.Millis())
+	}
+	body, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		name string
+		body []byte
+	}{{"manifest-files", files.Bytes()}, {"manifest-summary", body}} {
+		sum := md5.Sum(f.body)
+		if err := x.put(ctx, x.folder()+x.ID+"/"+f.name+".md5", []byte(base64.StdEncoding.EncodeToString(sum[:]))); err != nil {
+			return err
+		}
+		if err := x.put(ctx, x.folder()+x.ID+"/"+f.name+".json", f.body); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,223 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/itemfile"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/objects"
+	"github.com/statordb/stator/internal/records"
+	"github.com/statordb/stator/internal/sorter"
+)
+
+// Import is an import of objects into a new table.
+type Import struct {
+	catalog.Namespace
+	ID          string
+	Table       string // the name of the table
+	TableUUID   string
+	Request     api.ImportTableInput
+	Fingerprint string // of the request
+	Status      string
+	Start, End  int64    // milliseconds since 1970
+	Bytes       int64    // of the objects, as far as they were read
+	Processed   int64    // items that were read
+	Imported    int64    // items that are in the table, or were and had others put in their place
+	Errors      int64    // items that were refused
+	Failure     *Failure `json:",omitempty"`
+}
+
+// Key returns what names the import among all.
+func (i *Import) Key() records.ID {
+	return records.ID{Account: i.Account, Region: i.Region, Name: i.ID}
+}
+
+// TableARN returns the Amazon Resource Name of the table.
+func (i *Import) TableARN() string { return catalog.ARN(i.Namespace, i.Table) }
+
+// ARN returns the import's Amazon Resource Name.
+func (i *Import) ARN() string { return i.TableARN() + "/import/" + i.ID }
+
+// maxLogged is how many of the items that an import refuses are logged ("DynamoDB import formats, quotas, and validation").
+const maxLogged = 10000
+
+// errItems is the failure of an import of which some items were refused.
+var errItems = &Failure{"ItemValidationError", "Some of the items failed validation checks and were not imported. Please check CloudWatch error logs for more details."}
+
+// StartImport creates a table and begins to fill it. It returns the table that stands in the way if the name is taken.
+func (m *Manager) StartImport(ctx context.Context, i *Import, t *catalog.Table) (made *Import, taken *catalog.Table, err error) {
+	i.ID, i.Status, i.Start = catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
+	t.Loading = &catalog.Loading{Import: i.ID}
+	// The record comes first: of a table without one nobody would know how to fill it.
+	if err := m.Imports.Put(ctx, i.Key(), i); err != nil {
+		return nil, nil, err
+	}
+	taken, err = m.Tables.Catalog.Create(ctx, t)
+	if err != nil || taken != nil {
+		_, err2 := m.Imports.Change(ctx, i.Key(), func(i *Import) error {
+			i.Status, i.End, i.Failure = Failed, m.Now().UnixMilli(), &Failure{"TableInUse", "The table exists already"}
+			return nil
+		})
+		return nil, taken, errors.Join(err, err2)
+	}
+	i = m.Imports.Get(i.Key())
+	m.startImport(i)
+	return i, nil, nil
+}
+
+// startImport does an import in the background, from its beginning.
+func (m *Manager) startImport(i *Import) {
+	m.Jobs.Start("import "+i.ARN(), func(ctx context.Context) error {
+		t := m.Tables.Catalog.Get(i.Namespace, i.Table)
+		x := &importer{Manager: m, Import: *i}
+		x.Processed, x.Imported, x.Errors, x.Bytes, x.Failure = 0, 0, 0, 0, nil
+		var err error
+		if t == nil || t.Loading == nil || t.Loading.Import != i.ID {
+			err = &Failure{"TableNotFound", "The table was deleted before the import was done"}
+			t = nil
+		} else {
+			err = x.run(ctx, t)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		x.Status, x.End = Completed, m.Now().UnixMilli()
+		if x.Errors > 0 {
+			if x.Failure = errItems; x.Imported == 0 {
+				x.Status = Failed
+			}
+		}
+		if err != nil {
+			m.Logger.Warn("an import failed", "import", i.ARN(), "error", err.Error())
+			x.Status, x.Failure, x.Imported = Failed, failure(err), 0
+		}
+		if t != nil && err != nil {
+			// A table with a part of the items is of no use.
+			_, err := m.Tables.Catalog.Delete(ctx, t.Namespace, t.Name, 0, func(*catalog.Table) error { return nil })
+			if err != nil {
+				return err
+			}
+		}
+		if _, err := m.Imports.Change(ctx, i.Key(), func(now *Import) error { *now = x.Import; return nil }); err != nil {
+			return err
+		}
+		if t != nil && err == nil {
+			return m.Tables.FinishLoading(ctx, t)
+		}
+		return nil
+	}, nil)
+}
+
+// importer is an import under way.
+type importer struct {
+	*Manager
+	Import
+}
+
+// file returns how the objects are read.
+func (i *Import) file(t *catalog.Table) itemfile.Options {
+	o := itemfile.Options{Format: i.Request.InputFormat.Value, Compression: i.Request.InputCompressionType.Value}
+	if f := i.Request.InputFormatOptions; f != nil && f.Csv != nil {
+		o.Headers = f.Csv.HeaderList
+		if f.Csv.Delimiter.Set {
+			o.Delimiter = f.Csv.Delimiter.Value[0]
+		}
+	}
+	o.Types = map[string]attribute.Type{}
+	for _, a := range t.Attributes {
+		o.Types[a.Name] = a.Type
+	}
+	return o
+}
+
+// run sorts the items of all objects and makes them the table's content.
+func (x *importer) run(ctx context.Context, t *catalog.Table) error {
+	from := x.Request.S3BucketSource
+	src := &source{store: x.Objects, bucket: from.S3Bucket.Value, prefix: from.S3KeyPrefix.Value, file: x.file(t)}
+	list, _, err := src.list(ctx)
+	if err != nil {
+		return err
+	}
+	items := sorter.New(sorter.Options{Dir: x.Tables.TempDir, Memory: importMemory})
+	err = x.sort(ctx, t, src, list, items)
+	if err == nil {
+		err = x.fill(ctx, t, items)
+	}
+	return errors.Join(err, items.Close())
+}
+
+// importMemory is how many bytes of items an import sorts at a time.
+const importMemory = 64 << 20
+
+// fill makes sorted items the table's content.
+func (x *importer) fill(ctx context.Context, t *catalog.Table, items *sorter.Sorter) error {
+	it, err := items.Sorted()
+	if err != nil {
+		return err
+	}
+	_, err = x.Tables.Fill(ctx, t, func(put func(suffix []byte, it attribute.Item) error) error {
+		for it.Next() {
+			if err := put(it.Key(), attribute.Item(it.Value())); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, it.Close())
+}
+
+// sort reads all objects. Of items with one key the last stays, in the order of the objects' keys.
+func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list []objects.Object, items *sorter.Sorter) error {
+	var key []byte
+	for _, o := range list {
+		n := 0
+		err := src.read(ctx, o.Key, func(p parsed) error {
+			for i := range p.records {
+				rec := &p.records[i]
+				x.Processed++
+				if rec.Err == nil && rec.Item == nil {
+					rec.Err = errors.New("The record does not contain an item")
+				}
+				if rec.Err == nil {
+					rec.Err = x.rules.CheckItem(t, rec.Item)
+				}
+				if rec.Err != nil {
+					x.refuse(o.Key, n, rec.Err)
+				} else {
+					x.Imported++
+					key = t.AppendItemKey(key[:0], rec.Item)
+					if err := items.Add(keyspace.Suffix(key), rec.Item); err != nil {
+						return err
+					}
+				}
+				n++
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		x.Bytes += o.Size
+		_, err = x.Imports.Change(ctx, x.Key(), func(now *Import) error {
+			now.Bytes, now.Processed, now.Imported, now.Errors = x.Bytes, x.Processed, x.Imported, x.Errors
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuse counts an item that can't be imported, and logs it as AWS does.
+func (x *importer) refuse(object string, index int, err error) {
+	if x.Errors++; x.Errors <= maxLogged {
+		x.Logger.Warn("an item was not imported", "importArn", x.ARN(), "errorMessages", []string{err.Error()},
+			slog.Group("itemS3Pointer", "bucket", x.Request.S3BucketSource.S3Bucket.Value, "key", object, "itemIndex", index))
+	}
+}

@@ -1,0 +1,286 @@
+// Package transfer moves items between tables and objects: exports, imports and bulk puts. Each is described by a record, and
+// done by a background job that begins anew, or goes on, after a restart.
+//
+// Source: "DynamoDB data export to Amazon S3: how it works", "DynamoDB data import from Amazon S3: how it works".
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/itemfile"
+	"github.com/statordb/stator/internal/jobs"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/objects"
+	"github.com/statordb/stator/internal/records"
+	"github.com/statordb/stator/internal/table"
+)
+
+// Kinds of records in the store.
+const (
+	kindExport = 'e'
+	kindImport = 'i'
+	kindBulk   = 'p'
+)
+
+// TokenLifetime is how long after it ended a request with the same client token is taken for the same ("ImportTable").
+const TokenLifetime = 8 * time.Hour
+
+// Retention is how long what has ended is listed ("ListImports").
+const Retention = 90 * 24 * time.Hour
+
+// Options configure a Manager.
+type Options struct {
+	Tables  *table.Store
+	Jobs    *jobs.Runner
+	Objects objects.Store
+	Now     func() time.Time
+	Logger  *slog.Logger
+}
+
+// Rules are what the operations know of items and expressions.
+type Rules struct {
+	// CheckItem returns why an item can't be put into a table.
+	CheckItem func(t *catalog.Table, it attribute.Item) error
+	// Filter returns what an export makes of an item: nil if it leaves it out.
+	Filter func(t *catalog.Table, f *api.FilterSpecification) (func(it attribute.Item) attribute.Item, error)
+	// Condition returns the check of a record's condition; nil if it has none.
+	Condition func(rec *itemfile.Record) (func(old attribute.Item) error, error)
+}
+
+// Manager has the exports, imports and bulk operations.
+type Manager struct {
+	Options
+	rules   Rules
+	Exports *records.Set[Export]
+	Imports *records.Set[Import]
+	Bulk    *records.Set[Bulk]
+}
+
+// Open reads the records of what was done and is being done.
+func Open(ctx context.Context, opt Options) (*Manager, error) {
+	m := &Manager{Options: opt}
+	var err1, err2, err3 error
+	m.Exports, err1 = records.Open(ctx, opt.Tables.KV, kindExport, (*Export).Key)
+	m.Imports, err2 = records.Open(ctx, opt.Tables.KV, kindImport, (*Import).Key)
+	m.Bulk, err3 = records.Open(ctx, opt.Tables.KV, kindBulk, (*Bulk).Key)
+	return m, errors.Join(err1, err2, err3)
+}
+
+// Resume goes on with what the end of an earlier process interrupted.
+func (m *Manager) Resume(ctx context.Context, rules Rules) error {
+	m.rules = rules
+	for _, e := range m.Exports.All() {
+		if e.Status == InProgress {
+			m.startExport(e, nil)
+		}
+	}
+	for _, i := range m.Imports.All() {
+		if i.Status == InProgress {
+			m.startImport(i)
+		}
+	}
+	// The end of an import is two steps: its record, then its table.
+	for _, t := range m.Tables.Catalog.Tables() {
+		if t.Loading == nil || t.Loading.Import == "" {
+			continue
+		}
+		i := m.Imports.Get(records.ID{Account: t.Account, Region: t.Region, Name: t.Loading.Import})
+		var err error
+		switch {
+		case i != nil && i.Status == InProgress:
+		case i != nil && (i.Status == Completed || *i.Failure == *errItems):
+			err = m.Tables.FinishLoading(ctx, t)
+		default:
+			_, err = m.Tables.Catalog.Delete(ctx, t.Namespace, t.Name, 0, func(*catalog.Table) error { return nil })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, b := range m.Bulk.All() {
+		if b.Status == InProgress || b.Status == Cancelling {
+			m.startBulk(b)
+		}
+	}
+	return nil
+}
+
+// Sweep forgets what ended long ago.
+func (m *Manager) Sweep(ctx context.Context) error {
+	before := m.Now().Add(-Retention).UnixMilli()
+	return errors.Join(
+		sweep(ctx, m.Tables.KV, m.Exports, func(e *Export) (records.ID, int64) { return e.Key(), e.End }, before),
+		sweep(ctx, m.Tables.KV, m.Imports, func(i *Import) (records.ID, int64) { return i.Key(), i.End }, before),
+		sweep(ctx, m.Tables.KV, m.Bulk, func(b *Bulk) (records.ID, int64) { return b.Key(), b.End }, before),
+	)
+}
+
+func sweep[T any](ctx context.Context, store kv.Store, set *records.Set[T], of func(*T) (records.ID, int64), before int64) error {
+	for _, v := range set.All() {
+		id, end := of(v)
+		if end == 0 || end >= before {
+			continue
+		}
+		var publish func()
+		err := kv.Update(ctx, store, kv.TxnOpt{}, func(txn kv.Txn) (err error) {
+			publish, err = set.RemoveIn(txn, id)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		publish()
+	}
+	return nil
+}
+
+// Statuses of exports, imports and bulk operations.
+const (
+	InProgress          = "IN_PROGRESS"
+	Completed           = "COMPLETED"
+	CompletedWithErrors = "COMPLETED_WITH_ERRORS"
+	Cancelling          = "CANCELLING"
+	Cancelled           = "CANCELLED"
+	Failed              = "FAILED"
+)
+
+// Failure is why a job failed, as it is described.
+type Failure struct{ Code, Message string }
+
+// Error implements error.
+func (f *Failure) Error() string { return f.Code + ": " + f.Message }
+
+// failure returns what is told of an error.
+func failure(err error) *Failure {
+	var known *Failure
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.Is(err, objects.ErrNoBucket):
+		return &Failure{"S3NoSuchBucket", objects.ErrNoBucket.Error()}
+	case errors.Is(err, objects.ErrNoObject):
+		return &Failure{"S3NoSuchKey", objects.ErrNoObject.Error()}
+	case errors.Is(err, objects.ErrAccess):
+		return &Failure{"S3AccessDenied", objects.ErrAccess.Error()}
+	case errors.Is(err, objects.ErrInvalidKey):
+		return &Failure{"S3InvalidKey", err.Error()}
+	}
+	return &Failure{"InternalFailure", err.Error()}
+}
+
+// source are the objects that an import reads.
+type source struct {
+	store          objects.Store
+	bucket, prefix string
+	file           itemfile.Options
+}
+
+// list returns the objects, without those that stand for folders.
+func (s *source) list(ctx context.Context) (list []objects.Object, size int64, err error) {
+	err = s.store.List(ctx, s.bucket, s.prefix, func(o objects.Object) error {
+		if !strings.HasSuffix(o.Key, "/") {
+			list = append(list, o)
+			size += o.Size
+		}
+		return nil
+	})
+	if err == nil && len(list) == 0 {
+		err = fmt.Errorf("%w", objects.ErrNoObject)
+	}
+	return list, size, err
+}
+
+// parsed are records in the order of their object.
+type parsed struct {
+	records []itemfile.Record
+	read    int64 // bytes of the object so far
+}
+
+// read reads an object and calls visit for its records, in order; they are parsed by several goroutines.
+func (s *source) read(ctx context.Context, key string, visit func(parsed) error) error {
+	raw, err := s.store.Open(ctx, s.bucket, key)
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	counted := &counter{Reader: raw}
+	in, err := itemfile.NewReader(counted, s.file)
+	if err != nil {
+		return unreadable(key, err)
+	}
+	defer in.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type job struct {
+		done chan parsed
+		err  error
+	}
+	queue := make(chan job, runtime.GOMAXPROCS(0))
+	go func() {
+		defer close(queue)
+		for {
+			chunk, err := in.Next()
+			j := job{done: make(chan parsed, 1), err: err}
+			if read := counted.n; err == nil {
+				go func() { j.done <- parsed{chunk(), read} }()
+			}
+			select {
+			case queue <- j:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	// The goroutine reads of raw until the queue is closed.
+	defer func() {
+		cancel()
+		for range queue {
+		}
+	}()
+	for j := range queue {
+		if errors.Is(j.err, io.EOF) {
+			return nil
+		}
+		if j.err != nil {
+			return unreadable(key, j.err)
+		}
+		if err := visit(<-j.done); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// unreadable is for an object that is not what it should be, or can't be read.
+func unreadable(key string, err error) error {
+	for _, known := range []error{objects.ErrAccess, objects.ErrNoBucket, objects.ErrNoObject, context.Canceled} {
+		if errors.Is(err, known) {
+			return err
+		}
+	}
+	return &Failure{"InvalidInput", fmt.Sprintf("The object %s can't be read: %v", key, err)}
+}
+
+type counter struct {
+	io.Reader
+	n int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
+}
