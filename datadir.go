@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
+	"github.com/statordb/stator/internal/objects"
 	"github.com/statordb/stator/internal/verify"
 )
 
@@ -114,6 +116,28 @@ func emptyTempDir(opt *Options) (string, error) {
 		return "", err
 	}
 	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// bucketDir is the directory, in the data directory, whose folders are the buckets.
+const bucketDir = "s3"
+
+// openBuckets returns where objects are, and what removes them if nothing is to keep them.
+func openBuckets(ctx context.Context, opt *Options) (store objects.Store, remove func() error, err error) {
+	none := func() error { return nil }
+	switch {
+	case opt.S3.Endpoint != "" && opt.S3Dir != "":
+		return nil, none, errors.New("buckets can be in a directory or in an S3-compatible store, not in both")
+	case opt.S3.Endpoint != "":
+		store, err = objects.NewS3(ctx, opt.S3)
+		return store, none, err
+	case opt.S3Dir != "":
+		return objects.NewFolder(opt.S3Dir), none, nil
+	case !opt.InMemory:
+		return objects.NewFolder(filepath.Join(opt.DataDir, bucketDir)), none, nil
+	}
+	// It is made when something is written.
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("stator-s3-%d-%016x", os.Getpid(), rand.Uint64()))
+	return objects.NewFolder(dir), func() error { return os.RemoveAll(dir) }, nil
 }
 
 // writeFormat writes the version such that a crash leaves either none or the whole of it.

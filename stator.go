@@ -34,10 +34,12 @@ import (
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
+	"github.com/statordb/stator/internal/objects"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/stream"
 	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/transfer"
 )
 
 // Version is the version of Stator; the build sets it.
@@ -104,6 +106,11 @@ type Options struct {
 	// each time.
 	Inject     []string
 	InjectSeed uint64
+	// S3Dir is the directory whose folders are the buckets of exports, imports and bulk puts. Empty is s3 in DataDir, or, with
+	// InMemory, a temporary directory that Close removes.
+	S3Dir string
+	// S3 is an S3-compatible store that has the buckets, in place of a directory, if it has an endpoint.
+	S3 S3Options
 	// Logger gets the log; nil is none.
 	Logger *slog.Logger
 	// TestClock makes a clock that a request to /_stator/clock moves, for tests of what takes hours. Now is not used then.
@@ -119,6 +126,9 @@ type Options struct {
 	wrap   func(kv.Store) kv.Store
 }
 
+// S3Options say where an S3-compatible store is.
+type S3Options = objects.S3Options
+
 // Server is a running database.
 type Server struct {
 	listener net.Listener
@@ -129,6 +139,9 @@ type Server struct {
 	metrics  *cloudwatch.Service
 	tick     func(context.Context) error // collects metrics, evaluates alarms and scales
 	cancel   context.CancelFunc
+	// removeBuckets removes the objects that nothing is to keep.
+	removeBuckets func() error
+
 	running  sync.WaitGroup
 	serveErr chan error
 	close    sync.Once
@@ -213,9 +226,20 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	}
 	runner := jobs.New(ctx, func(err error) { opt.Logger.Error("a background job failed", "error", err) })
 	backups := &backup.Manager{Tables: items, Jobs: runner, Now: opt.Now}
+	buckets, removeBuckets, err := openBuckets(ctx, opt)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	transfers, err := transfer.Open(ctx, transfer.Options{Tables: items, Jobs: runner, Objects: buckets, Now: opt.Now, Logger: opt.Logger})
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, removeBuckets())
+	}
 	service := ops.New(ops.Options{
 		Tables:          items,
 		Backups:         backups,
+		Transfers:       transfers,
 		Meters:          meters,
 		Faults:          faults,
 		Now:             opt.Now,
@@ -232,7 +256,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	}
 	tick := func(ctx context.Context) error { return metrics.Tick(ctx, scaling.Step) }
 	streams := &stream.Maintainer{KV: store, Catalog: tables, Now: opt.Now}
-	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions, backups.Expire, backups.Trim}
+	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions, backups.Expire, backups.Trim, transfers.Sweep}
 	var control map[string]func([]byte) ([]byte, error)
 	if opt.TestClock {
 		control = map[string]func([]byte) ([]byte, error){clockPath: func(body []byte) ([]byte, error) {
@@ -246,6 +270,8 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		}}
 	}
 	s := &Server{
+		removeBuckets: removeBuckets,
+
 		listener: listener,
 		store:    store,
 		metrics:  metrics,
@@ -284,10 +310,10 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		<-ctx.Done()
 		runner.Wait()
 	}()
-	if err := backups.Resume(ctx); err != nil {
+	if err := errors.Join(backups.Resume(ctx), transfers.Resume(ctx, service.TransferRules())); err != nil {
 		cancel()
 		s.running.Wait()
-		return nil, err
+		return nil, errors.Join(err, removeBuckets())
 	}
 	if faults != nil {
 		items.Inject = service.InjectItem
@@ -381,7 +407,7 @@ func (s *Server) Close() error {
 		err = errors.Join(err, s.http.Shutdown(ctx))
 		s.cancel()
 		s.running.Wait()
-		s.closeErr = errors.Join(err, s.metrics.Collect(context.WithoutCancel(ctx)), s.store.Close())
+		s.closeErr = errors.Join(err, s.metrics.Collect(context.WithoutCancel(ctx)), s.store.Close(), s.removeBuckets())
 	})
 	return s.closeErr
 }

@@ -37,6 +37,30 @@ func (s *Service) createTable(ctx context.Context, call *smithy.Call, in *api.Cr
 	if !smithy.NameChars(name) {
 		return nil, awserr.InvalidTableName()
 	}
+	t, err := s.newTable(ns, name, in)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := s.Tables.Catalog.Create(ctx, t)
+	if err != nil {
+		return nil, clientError(err)
+	}
+	if taken != nil {
+		return nil, awserr.TableExists(name)
+	}
+	d, err := s.describe(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	d.TableStatus = smithy.Some(catalog.Creating)
+	for i := range d.GlobalSecondaryIndexes {
+		d.GlobalSecondaryIndexes[i].IndexStatus = smithy.Some(catalog.Creating)
+	}
+	return &api.CreateTableOutput{TableDescription: d}, nil
+}
+
+// newTable returns the table that a request describes.
+func (s *Service) newTable(ns catalog.Namespace, name string, in *api.CreateTableInput) (*catalog.Table, error) {
 	switch {
 	case in.VectorIndexes != nil:
 		return nil, unsupported("VectorIndexes")
@@ -74,22 +98,7 @@ func (s *Service) createTable(ctx context.Context, call *smithy.Call, in *api.Cr
 		}
 	}
 	t.CreatingUntil = now.Add(s.TransientStatus).UnixMilli()
-	taken, err := s.Tables.Catalog.Create(ctx, t)
-	if err != nil {
-		return nil, clientError(err)
-	}
-	if taken != nil {
-		return nil, awserr.TableExists(name)
-	}
-	d, err := s.describe(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	d.TableStatus = smithy.Some(catalog.Creating)
-	for i := range d.GlobalSecondaryIndexes {
-		d.GlobalSecondaryIndexes[i].IndexStatus = smithy.Some(catalog.Creating)
-	}
-	return &api.CreateTableOutput{TableDescription: d}, nil
+	return t, nil
 }
 
 // unsupported is the answer to parameters that docs/compatibility.md lists as missing.

@@ -23,6 +23,7 @@ import (
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/transfer"
 )
 
 // Options configure a Service.
@@ -30,6 +31,8 @@ type Options struct {
 	Tables *table.Store
 	// Backups makes and restores the tables' backups.
 	Backups *backup.Manager
+	// Transfers makes exports, imports and bulk puts.
+	Transfers *transfer.Manager
 	// Meters are the tables' Meters.
 	Meters *metering.Registry
 	// Now is the clock.

@@ -152,7 +152,7 @@ func (x *importer) run(ctx context.Context, t *catalog.Table) error {
 }
 
 // importMemory is how many bytes of items an import sorts at a time.
-const importMemory = 64 << 20
+const importMemory = 16 << 20
 
 // fill makes sorted items the table's content.
 func (x *importer) fill(ctx context.Context, t *catalog.Table, items *sorter.Sorter) error {

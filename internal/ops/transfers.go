@@ -1,0 +1,167 @@
+package ops
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/itemfile"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/transfer"
+)
+
+// What exports, imports and bulk operations have in common.
+
+// transfersPerPage is how many of them a page has if nothing is said, and at most.
+const (
+	transfersPerPage    = 25
+	bulksPerPage        = 10
+	minImportTokenChars = 112
+)
+
+// fingerprint tells requests apart.
+func fingerprint(in any) (string, error) {
+	raw, err := json.Marshal(in)
+	if err != nil {
+		return "", awserr.Internal(err)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// repeated looks for the job that an earlier request with the client token began. found is nil if there is none; conflict says
+// that the request differs from the one of now.
+func repeated[T any](s *Service, list []*T, token smithy.Opt[string], print string, of func(*T) (token, print string, end int64)) (found *T, conflict bool) {
+	if !token.Set {
+		return nil, false
+	}
+	now := s.Now()
+	for _, v := range list {
+		t, p, end := of(v)
+		if t != token.Value || end != 0 && now.UnixMilli()-end > transfer.TokenLifetime.Milliseconds() {
+			continue
+		}
+		return v, p != print
+	}
+	return nil, false
+}
+
+// pageOf sorts a list, the latest first, and returns up to limit of it behind what the token says. Tokens are hexadecimal, of
+// at least so many characters.
+func pageOf[T any](list []*T, id func(*T) string, token smithy.Opt[string], limit int64, tokenChars int) (page []*T, next smithy.Opt[string], err error) {
+	slices.SortFunc(list, func(a, b *T) int { return cmp.Compare(id(b), id(a)) })
+	if token.Set {
+		raw, err := hex.DecodeString(token.Value)
+		if err != nil {
+			return nil, next, awserr.Invalid("The provided NextToken is not valid")
+		}
+		after := strings.TrimRight(string(raw), "\x00")
+		i := slices.IndexFunc(list, func(v *T) bool { return id(v) < after })
+		if i < 0 {
+			i = len(list)
+		}
+		list = list[i:]
+	}
+	if int64(len(list)) <= limit {
+		return list, next, nil
+	}
+	list = list[:limit]
+	raw := []byte(id(list[limit-1]))
+	for len(raw)%8 != 0 || 2*len(raw) < tokenChars {
+		raw = append(raw, 0)
+	}
+	return list, smithy.Some(hex.EncodeToString(raw)), nil
+}
+
+// TransferRules are what exports and imports need to know of items and expressions.
+func (s *Service) TransferRules() transfer.Rules {
+	return transfer.Rules{CheckItem: checkWholeItem, Filter: s.exportFilter, Condition: s.recordCondition}
+}
+
+// checkWholeItem checks an item that comes from a file as PutItem does.
+func checkWholeItem(t *catalog.Table, it attribute.Item) error {
+	if it.Size() > attribute.MaxItemSize {
+		return awserr.ItemTooLarge()
+	}
+	if err := checkItemKey(t, it); err != nil {
+		return err
+	}
+	return checkIndexKeys(t, nil, it, false)
+}
+
+// exportFilter returns what an export with a FilterSpecification makes of an item: nil if it leaves it out.
+func (s *Service) exportFilter(t *catalog.Table, f *api.FilterSpecification) (func(attribute.Item) attribute.Item, error) {
+	if f == nil {
+		return func(it attribute.Item) attribute.Item { return it }, nil
+	}
+	if err := checkItem(f.ExpressionAttributeValues); err != nil {
+		return nil, err
+	}
+	e, err := s.parseExpressions(expressionTexts{
+		key: f.KeyConditionExpression, filter: f.FilterExpression, projection: f.ProjectionExpression,
+		names: f.ExpressionAttributeNames, values: f.ExpressionAttributeValues,
+		valuesFor: []string{"FilterExpression", "KeyConditionExpression"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	var selected keyRange
+	if e.key != nil {
+		conditions, err := readKeyExpression(e.scope, e.key.Root)
+		if err != nil {
+			return nil, err
+		}
+		if selected, err = resolveKeyConditions(t, nil, conditions); err != nil {
+			return nil, err
+		}
+		r := reading{table: t}
+		if err := r.checkFilter(e, "Filter Expression"); err != nil {
+			return nil, err
+		}
+	}
+	var key []byte
+	return func(it attribute.Item) attribute.Item {
+		if e.key != nil {
+			if key = t.AppendItemKey(key[:0], it); !inRange(selected.Start, selected.End, key) {
+				return nil
+			}
+		}
+		if e.filter != nil && !e.scope.Matches(e.filter.Root, it) {
+			return nil
+		}
+		if e.projector != nil {
+			return e.projector.Project(it)
+		}
+		return it
+	}, nil
+}
+
+// recordCondition returns the check of the condition that a record of a bulk put has; nil if it has none.
+func (s *Service) recordCondition(rec *itemfile.Record) (func(old attribute.Item) error, error) {
+	if rec.Condition == "" {
+		return nil, nil
+	}
+	texts := expressionTexts{condition: smithy.Some(rec.Condition), valuesFor: []string{"ConditionExpression"}}
+	for name, to := range rec.Names {
+		texts.names.Put(name, to)
+	}
+	if rec.Values != nil {
+		fields := make([]attribute.Field, 0, len(rec.Values))
+		for name, v := range rec.Values {
+			fields = append(fields, attribute.Field{Name: name, Value: v})
+		}
+		texts.values = attribute.NewItem(fields...)
+	}
+	e, err := s.parseExpressions(texts)
+	if err != nil {
+		return nil, err
+	}
+	return e.check(false), nil
+}
