@@ -7,7 +7,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/stator
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 LOCAL := $(BUILD)/dynamodb-local
 
-.PHONY: help build test lint unit race clients cross bench bench-quick bench-growth bench-live bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
+.PHONY: help build test lint unit race clients cross bench bench-quick bench-growth bench-live bench-transfer bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -76,6 +76,9 @@ bench-growth: bin/stator bin/bench ## Latency with 10 million items and with 100
 
 bench-live: bin/stator bin/bench ## Latency while an index of a million items is filled; latency of streams.
 	$(BENCH) -sections live $(BENCHFLAGS)
+
+bench-transfer: bin/stator bin/bench ## Import, export, backup and restore of a million items, against BatchWriteItem.
+	$(BENCH) -sections transfer -dir $(BUILD)
 
 # The numbers of the last release, with which bench-go compares; `make bench-go-save` before a release.
 HOTPATHS := test/bench/hotpaths.txt

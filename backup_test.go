@@ -324,7 +324,7 @@ func TestPointInTimeRecovery(t *testing.T) {
 	state := func(m moment) map[string]string {
 		got := map[string]string{}
 		last := ""
-		err := history.State(ctx, snap, table.ID, kv.AtMillis(m.at.UnixMilli()), func(suffix []byte, it attribute.Item) error {
+		err := history.State(ctx, snap, table.ID, history.Part{}, kv.AtMillis(m.at.UnixMilli()), func(suffix []byte, it attribute.Item) error {
 			if string(suffix) <= last {
 				t.Fatal("out of order")
 			}

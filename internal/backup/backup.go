@@ -104,8 +104,8 @@ func (m *Manager) retake(ctx context.Context, b *catalog.Backup) error {
 func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 	m.Jobs.Start("backup "+b.ARN(), func(ctx context.Context) error {
 		to := catalog.Table{ID: b.Data}
-		filled, err := m.Tables.Fill(ctx, &to, func(put func(suffix []byte, it attribute.Item) error) error {
-			return items(ctx, snap, b.Table.ID, put)
+		filled, err := m.Tables.Fill(ctx, &to, func(part int, put table.PutItem) error {
+			return items(ctx, snap, b.Table.ID, part, put)
 		})
 		if err != nil {
 			return fmt.Errorf("backup %s: %w", b.ARN(), err)
@@ -118,12 +118,13 @@ func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 	}, func() { snap.Close() })
 }
 
-// items calls visit for every item that is stored under a table id.
-func items(ctx context.Context, r kv.Reader, id uint32, visit func(suffix []byte, it attribute.Item) error) error {
-	prefix := keyspace.AppendIndexPrefix(nil, id, 0)
-	return kv.Each(ctx, r, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
-		return visit(keyspace.Suffix(key), attribute.Item(val))
-	})
+// items puts the items of a part that are stored under a table id.
+func items(ctx context.Context, r kv.Reader, id uint32, part int, put table.PutItem) error {
+	bounds := kv.Range{
+		Start: keyspace.AppendHashBound(nil, id, 0, uint64(part)*keyspace.HashSpace/table.Parts),
+		End:   keyspace.AppendHashBound(nil, id, 0, uint64(part+1)*keyspace.HashSpace/table.Parts),
+	}
+	return kv.Each(ctx, r, bounds, func(key, val []byte) error { return put(keyspace.Suffix(key), attribute.Item(val)) })
 }
 
 // Delete removes a backup.
@@ -187,14 +188,18 @@ func (m *Manager) Restore(ctx context.Context, t *catalog.Table) (taken *catalog
 // errGone says that what a table is restored from is no longer there.
 var errGone = errors.New("backup: the source has gone")
 
+// source puts the items of a part that a table is filled with.
+type source func(ctx context.Context, r kv.Reader, part int, put table.PutItem) error
+
 // source returns how to read the items that a table is filled with.
-func (m *Manager) source(t *catalog.Table) (func(ctx context.Context, r kv.Reader, put func([]byte, attribute.Item) error) error, error) {
+func (m *Manager) source(t *catalog.Table) (source, error) {
 	l := t.Loading
 	if l.Backup == "" {
 		for _, from := range m.Tables.Catalog.Tables() {
 			if from.ID == l.Table && from.Recovery != nil && from.Recovery.Since <= l.At {
-				return func(ctx context.Context, r kv.Reader, put func([]byte, attribute.Item) error) error {
-					return history.State(ctx, r, l.Table, l.At, put)
+				return func(ctx context.Context, r kv.Reader, part int, put table.PutItem) error {
+					bounds := history.Part{Start: keyspace.HashBound(part, table.Parts), End: keyspace.HashBound(part+1, table.Parts)}
+					return history.State(ctx, r, l.Table, bounds, l.At, put)
 				}, nil
 			}
 		}
@@ -202,8 +207,8 @@ func (m *Manager) source(t *catalog.Table) (func(ctx context.Context, r kv.Reade
 	}
 	for _, b := range m.Tables.Catalog.Backups.All() {
 		if b.ID == l.Backup {
-			return func(ctx context.Context, r kv.Reader, put func([]byte, attribute.Item) error) error {
-				return items(ctx, r, b.Data, put)
+			return func(ctx context.Context, r kv.Reader, part int, put table.PutItem) error {
+				return items(ctx, r, b.Data, part, put)
 			}, nil
 		}
 	}
@@ -230,11 +235,9 @@ func (m *Manager) resume(ctx context.Context, t *catalog.Table) error {
 }
 
 // fill fills a table and makes it ACTIVE. It closes the snapshot.
-func (m *Manager) fill(t *catalog.Table, snap kv.Snapshot, source func(context.Context, kv.Reader, func([]byte, attribute.Item) error) error) {
+func (m *Manager) fill(t *catalog.Table, snap kv.Snapshot, from source) {
 	m.Jobs.Start("restore "+t.ARN(), func(ctx context.Context) error {
-		_, err := m.Tables.Fill(ctx, t, func(put func(suffix []byte, it attribute.Item) error) error {
-			return source(ctx, snap, put)
-		})
+		_, err := m.Tables.Fill(ctx, t, func(part int, put table.PutItem) error { return from(ctx, snap, part, put) })
 		if err != nil {
 			return fmt.Errorf("restoring table %s: %w", t.ARN(), err)
 		}

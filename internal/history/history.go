@@ -109,16 +109,27 @@ func days(r kv.Reader, table, first uint32) (out []uint32, err error) {
 	return out, it.Close()
 }
 
-// open returns the records of a table from the day of a time on.
-func open(r kv.Reader, table uint32, from kv.TS) (*merged, error) {
+// Part is a part of a table: the items whose keys' suffixes are in [Start, End). The zero value is the whole.
+type Part struct{ Start, End []byte }
+
+// in returns the keys of a part that begin with a prefix.
+func (p Part) in(prefix []byte) kv.Range {
+	r := kv.Range{Start: append(bytes.Clone(prefix), p.Start...), End: keyspace.PrefixEnd(prefix)}
+	if p.End != nil {
+		r.End = append(bytes.Clone(prefix), p.End...)
+	}
+	return r
+}
+
+// open returns the records of a part of a table from the day of a time on.
+func open(r kv.Reader, table uint32, part Part, from kv.TS) (*merged, error) {
 	m := &merged{}
 	list, err := days(r, table, keyspace.HistoryDay(from.Millis()))
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range list {
-		prefix := keyspace.PastDay(table, d)
-		it, err := r.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+		it, err := r.Scan(part.in(keyspace.PastDay(table, d)), kv.ScanOpt{})
 		if err != nil {
 			return nil, errors.Join(err, m.close())
 		}
@@ -188,19 +199,19 @@ func (m *merged) Pop() any {
 	return last
 }
 
-// State calls visit for every item that a table had at a time, in the order of their keys, until visit or ctx ends it with an
+// State calls visit for every item that a part of a table had at a time, in the order of their keys, until visit or ctx ends it with an
 // error. suffix (see keyspace.Suffix) and item are valid until it returns. The snapshot must have been taken when the time was
 // not above kv.Store.Stable.
-func State(ctx context.Context, r kv.Reader, table uint32, at kv.TS, visit func(suffix []byte, it attribute.Item) error) error {
-	past, err := open(r, table, at)
+func State(ctx context.Context, r kv.Reader, table uint32, part Part, at kv.TS, visit func(suffix []byte, it attribute.Item) error) error {
+	past, err := open(r, table, part, at)
 	if err != nil {
 		return err
 	}
-	err = state(ctx, r, table, at, past, visit)
+	err = state(ctx, r, part.in(keyspace.AppendIndexPrefix(nil, table, 0)), at, past, visit)
 	return errors.Join(err, past.close())
 }
 
-func state(ctx context.Context, r kv.Reader, table uint32, at kv.TS, past *merged, visit func(suffix []byte, it attribute.Item) error) error {
+func state(ctx context.Context, r kv.Reader, items kv.Range, at kv.TS, past *merged, visit func(suffix []byte, it attribute.Item) error) error {
 	// earlier takes the records of the item at the head, and returns what it was at the time.
 	var kept []byte
 	earlier := func() (changed bool, it attribute.Item, err error) {
@@ -233,8 +244,7 @@ func state(ctx context.Context, r kv.Reader, table uint32, at kv.TS, past *merge
 		}
 		return past.err
 	}
-	prefix := keyspace.AppendIndexPrefix(nil, table, 0)
-	err := kv.Each(ctx, r, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+	err := kv.Each(ctx, r, items, func(key, val []byte) error {
 		suffix := keyspace.Suffix(key)
 		if err := gone(suffix); err != nil {
 			return err
@@ -271,7 +281,7 @@ type Change struct {
 // Changes calls visit for every item of a table that was changed at a time in [from, to), in the order of their keys, until
 // visit or ctx ends it with an error. What it is given is valid until it returns.
 func Changes(ctx context.Context, r kv.Reader, table uint32, from, to kv.TS, visit func(*Change) error) error {
-	past, err := open(r, table, from)
+	past, err := open(r, table, Part{}, from)
 	if err != nil {
 		return err
 	}

@@ -67,6 +67,9 @@ func parseLines(lines []byte) Chunk {
 		out := make([]Record, 0, 1+len(lines)/512)
 		p := parsers.Get().(*parser)
 		defer parsers.Put(p)
+		// Items are somewhat smaller than their JSON, so all of them find room in one piece of memory, which they keep.
+		p.r.Arena = make([]byte, 0, len(lines)+1024)
+		defer func() { p.r.Arena = nil }()
 		for len(lines) > 0 {
 			var line []byte
 			line, lines, _ = bytes.Cut(lines, []byte{'\n'})
@@ -82,16 +85,17 @@ var parsers = sync.Pool{New: func() any { return new(parser) }}
 
 type parser struct{ r wirejson.Reader }
 
-// parse reads a line. What it returns has memory of its own.
+// parse reads a line. What it returns stays valid.
 func (p *parser) parse(line []byte) (rec Record) {
 	r := &p.r
+	r.Arena = r.Arena[len(r.Arena):] // Reset would use the memory of earlier items again
 	r.Reset(line)
 	item := func() attribute.Item {
 		it := attribute.ReadItem(r)
 		if name, problem, invalid := it.Invalid(); invalid && rec.Err == nil {
 			rec.Err = fmt.Errorf("%s: attribute %s", problem, name)
 		}
-		return it.Clone()
+		return it
 	}
 	for r.BeginObject(""); r.Err() == nil; {
 		name, more := r.NextField()

@@ -192,6 +192,18 @@ const dayMillis = 24 * 3600 * 1000
 // HistoryDay returns the day, counted from 1970, to which a time in milliseconds since 1970 belongs.
 func HistoryDay(ms int64) uint32 { return uint32(max(ms, 0) / dayMillis) }
 
+// HashPart returns in which of n equal parts of the hashes the key of an item or index entry is.
+func HashPart(key []byte, n int) int { return int(uint64(HashOf(key)) * uint64(n) / HashSpace) }
+
+// HashBound returns the bound between the suffixes in the first i of n equal parts of the hashes and the others; nil if i is n.
+func HashBound(i, n int) []byte {
+	if i == n {
+		return nil
+	}
+	// The first hash h of which h*n/HashSpace is i.
+	return binary.BigEndian.AppendUint32(nil, uint32((uint64(i)*HashSpace+uint64(n)-1)/uint64(n)))
+}
+
 // Past returns the prefix of a table's history.
 func Past(table uint32) []byte { return binary.BigEndian.AppendUint32([]byte{prefixPast}, table) }
 

@@ -39,6 +39,7 @@ type Sorter struct {
 	buf     *buffer
 	runs    []string   // files, oldest first
 	writing chan error // of the run that is being written; nil for none
+	spare   *buffer    // the one that is being written
 	made    int        // runs so far
 }
 
@@ -106,7 +107,11 @@ func (s *Sorter) spill() error {
 		}
 	}
 	full := s.buf
-	s.buf = &buffer{data: make([]byte, 0, s.opt.Memory), entries: make([]entry, 0, len(full.entries))}
+	if s.buf = s.spare; s.buf == nil {
+		s.buf = &buffer{data: make([]byte, 0, s.opt.Memory), entries: make([]entry, 0, len(full.entries))}
+	}
+	s.buf.data, s.buf.entries = s.buf.data[:0], s.buf.entries[:0]
+	s.spare = full
 	file, err := s.create()
 	if err != nil {
 		return err
@@ -182,7 +187,7 @@ func (s *Sorter) Close() error {
 	for _, name := range s.runs {
 		err = errors.Join(err, os.Remove(name))
 	}
-	s.runs, s.buf = nil, nil
+	s.runs, s.buf, s.spare = nil, nil, nil
 	return err
 }
 

@@ -1,8 +1,10 @@
 package table
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
@@ -12,53 +14,163 @@ import (
 	"github.com/statordb/stator/internal/sorter"
 )
 
+// Parts is in how many parts, by the hash of the partition key, a table is filled, all at a time.
+const Parts = 4
+
+// PutItem takes an item that is put into a table, with its key's suffix (see keyspace.Suffix).
+type PutItem func(suffix []byte, it attribute.Item) error
+
+// Sorted sorts more items, or index entries, than fit into memory, each part for itself. It may be used by several goroutines.
+type Sorted [Parts]sortedPart
+
+type sortedPart struct {
+	mu sync.Mutex
+	s  *sorter.Sorter
+}
+
+// sortMemory is how many bytes are sorted at a time; twice as many are in use.
+const sortMemory = 16 << 20
+
+// NewSorted returns an empty Sorted, which must be closed.
+func (s *Store) NewSorted() *Sorted {
+	out := new(Sorted)
+	for i := range out {
+		out[i].s = sorter.New(sorter.Options{Dir: s.TempDir, Memory: sortMemory / Parts})
+	}
+	return out
+}
+
+// Add adds a value under the key of an item or index entry. Of a key that is added more than once the last value stays.
+func (s *Sorted) Add(key, val []byte) error {
+	p := &s[keyspace.HashPart(key, Parts)]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.s.Add(key, val)
+}
+
+// Each calls visit for all of a part, in the order of the keys.
+func (s *Sorted) Each(part int, visit func(key, val []byte) error) error {
+	it, err := s[part].s.Sorted()
+	if err != nil {
+		return err
+	}
+	for err == nil && it.Next() {
+		err = visit(it.Key(), it.Value())
+	}
+	return errors.Join(err, it.Close())
+}
+
+// Close removes what was written to disk.
+func (s *Sorted) Close() error {
+	var errs []error
+	for i := range s {
+		errs = append(errs, s[i].s.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // Filled is what Fill has put into a table.
 type Filled struct{ Items, Bytes int64 }
 
 // Fill makes items the content of a table, or of a backup, that nobody uses: one that is being restored or imported. items calls
-// put for each item in the order of their keys' suffixes (see keyspace.Suffix). What is there of an earlier attempt is removed.
+// put for each item of a part in the order of their keys; it is called for all parts at a time. What is there of an earlier
+// attempt is removed.
 //
 // Nothing goes through the write-ahead log: the store takes the items, and then the index entries, as sorted files.
-func (s *Store) Fill(ctx context.Context, t *catalog.Table, items func(put func(suffix []byte, it attribute.Item) error) error) (Filled, error) {
-	var f Filled
+func (s *Store) Fill(ctx context.Context, t *catalog.Table, items func(part int, put PutItem) error) (f Filled, err error) {
 	prefix := keyspace.TablePrefix(t.ID)
 	if err := s.KV.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
 		return f, err
 	}
-	entries := sorter.New(sorter.Options{Dir: s.TempDir})
-	counts := tableCounts{table: t}
-	counts.add(0, nil, nil)
+	entries := s.NewSorted()
+	defer func() { err = errors.Join(err, entries.Close()) }()
+	var counts [Parts]tableCounts
+	err = eachPart(ctx, func(ctx context.Context, part int) error {
+		counts[part].add(0, nil, nil)
+		return s.KV.Load(ctx, func(put func(key, val []byte) error) error {
+			return items(part, s.filling(t, &counts[part], entries, put))
+		})
+	})
+	if err != nil {
+		return f, err
+	}
+	if len(t.Indexes) > 0 {
+		err := eachPart(ctx, func(ctx context.Context, part int) error { return s.loadEntries(ctx, t, entries, part) })
+		if err != nil {
+			return f, err
+		}
+	}
+	var sum []int64
+	for i := range counts {
+		sum = kv.SumCounters(sum, counts[i].deltas)
+	}
+	f.Items, f.Bytes = sum[0], sum[1]
+	return f, kv.Update(ctx, s.KV, kv.TxnOpt{}, func(txn kv.Txn) error {
+		return txn.Put(keyspace.Counters(t.ID), kv.AppendCounters(nil, sum))
+	})
+}
+
+// eachPart does a job for all parts at a time. The first error ends the others.
+func eachPart(ctx context.Context, job func(ctx context.Context, part int) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var all sync.WaitGroup
+	for part := range Parts {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			if err := job(ctx, part); err != nil {
+				cancel(err)
+			}
+		}()
+	}
+	all.Wait()
+	return context.Cause(ctx)
+}
+
+// filling returns what takes an item, its index entries and its size.
+func (s *Store) filling(t *catalog.Table, counts *tableCounts, entries *Sorted, put func(key, val []byte) error) PutItem {
 	key := keyspace.AppendIndexPrefix(nil, t.ID, 0)
 	head := len(key)
 	var entry []byte
-	err := s.KV.Load(ctx, func(put func(key, val []byte) error) error {
-		return items(func(suffix []byte, it attribute.Item) error {
-			counts.add(0, nil, it)
-			for _, x := range t.Indexes {
-				var ok bool
-				if entry, ok = index.AppendKey(entry[:0], t, x, it); !ok {
-					continue
-				}
-				e := index.Entry(x, it)
-				counts.add(x.ID, nil, e)
-				if err := entries.Add(entry, e); err != nil {
+	return func(suffix []byte, it attribute.Item) error {
+		counts.add(0, nil, it)
+		for _, x := range t.Indexes {
+			var ok bool
+			if entry, ok = index.AppendKey(entry[:0], t, x, it); !ok {
+				continue
+			}
+			e := index.Entry(x, it)
+			counts.add(x.ID, nil, e)
+			if err := entries.Add(entry, e); err != nil {
+				return err
+			}
+		}
+		key = append(key[:head], suffix...)
+		return put(key, it)
+	}
+}
+
+// loadEntries puts a part of the index entries, index by index: so no file has those of two, and none overlaps with another.
+func (s *Store) loadEntries(ctx context.Context, t *catalog.Table, entries *Sorted, part int) error {
+	it, err := entries[part].s.Sorted()
+	if err != nil {
+		return err
+	}
+	more := it.Next()
+	for more && err == nil {
+		prefix := bytes.Clone(it.Key()[:len(keyspace.AppendIndexPrefix(nil, t.ID, 0))])
+		err = s.KV.Load(ctx, func(put func(key, val []byte) error) error {
+			for more && bytes.HasPrefix(it.Key(), prefix) {
+				if err := put(it.Key(), it.Value()); err != nil {
 					return err
 				}
+				more = it.Next()
 			}
-			key = append(key[:head], suffix...)
-			return put(key, it)
+			return nil
 		})
-	})
-	if err == nil {
-		err = loadSorted(ctx, s.KV, entries)
 	}
-	if err = errors.Join(err, entries.Close()); err != nil {
-		return f, err
-	}
-	f.Items, f.Bytes = counts.deltas[0], counts.deltas[1]
-	return f, kv.Update(ctx, s.KV, kv.TxnOpt{}, func(txn kv.Txn) error {
-		return txn.Put(keyspace.Counters(t.ID), kv.AppendCounters(nil, counts.deltas))
-	})
+	return errors.Join(err, it.Close())
 }
 
 // FinishLoading makes a table that has been filled one that serves requests.
@@ -70,20 +182,4 @@ func (s *Store) FinishLoading(ctx context.Context, t *catalog.Table) error {
 		return nil
 	})
 	return err
-}
-
-func loadSorted(ctx context.Context, store kv.Store, entries *sorter.Sorter) error {
-	it, err := entries.Sorted()
-	if err != nil {
-		return err
-	}
-	err = store.Load(ctx, func(put func(key, val []byte) error) error {
-		for it.Next() {
-			if err := put(it.Key(), it.Value()); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return errors.Join(err, it.Close())
 }

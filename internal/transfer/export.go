@@ -178,7 +178,7 @@ func (x *exporter) run(ctx context.Context, snap kv.Snapshot) error {
 		if x.Incremental() {
 			return x.changes(ctx, snap, t, line)
 		}
-		return history.State(ctx, snap, x.TableID, x.At, func(_ []byte, it attribute.Item) error {
+		return history.State(ctx, snap, x.TableID, history.Part{}, x.At, func(_ []byte, it attribute.Item) error {
 			if it = x.filter(it); it == nil {
 				return nil
 			}

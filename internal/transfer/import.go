@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/objects"
 	"github.com/statordb/stator/internal/records"
-	"github.com/statordb/stator/internal/sorter"
+	"github.com/statordb/stator/internal/table"
 )
 
 // Import is an import of objects into a new table.
@@ -143,36 +143,26 @@ func (x *importer) run(ctx context.Context, t *catalog.Table) error {
 	if err != nil {
 		return err
 	}
-	items := sorter.New(sorter.Options{Dir: x.Tables.TempDir, Memory: importMemory})
+	items := x.Tables.NewSorted()
 	err = x.sort(ctx, t, src, list, items)
 	if err == nil {
-		err = x.fill(ctx, t, items)
+		_, err = x.Tables.Fill(ctx, t, func(part int, put table.PutItem) error {
+			return items.Each(part, func(key, val []byte) error { return put(keyspace.Suffix(key), attribute.Item(val)) })
+		})
 	}
 	return errors.Join(err, items.Close())
 }
 
-// importMemory is how many bytes of items an import sorts at a time.
-const importMemory = 16 << 20
-
-// fill makes sorted items the table's content.
-func (x *importer) fill(ctx context.Context, t *catalog.Table, items *sorter.Sorter) error {
-	it, err := items.Sorted()
-	if err != nil {
-		return err
-	}
-	_, err = x.Tables.Fill(ctx, t, func(put func(suffix []byte, it attribute.Item) error) error {
-		for it.Next() {
-			if err := put(it.Key(), attribute.Item(it.Value())); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return errors.Join(err, it.Close())
-}
-
 // sort reads all objects. Of items with one key the last stays, in the order of the objects' keys.
-func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list []objects.Object, items *sorter.Sorter) error {
+func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list []objects.Object, items *table.Sorted) error {
+	src.check = func(rec *itemfile.Record) {
+		if rec.Err == nil && rec.Item == nil {
+			rec.Err = errors.New("The record does not contain an item")
+		}
+		if rec.Err == nil {
+			rec.Err = x.rules.CheckItem(t, rec.Item)
+		}
+	}
 	var key []byte
 	for _, o := range list {
 		n := 0
@@ -180,18 +170,12 @@ func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list
 			for i := range p.records {
 				rec := &p.records[i]
 				x.Processed++
-				if rec.Err == nil && rec.Item == nil {
-					rec.Err = errors.New("The record does not contain an item")
-				}
-				if rec.Err == nil {
-					rec.Err = x.rules.CheckItem(t, rec.Item)
-				}
 				if rec.Err != nil {
 					x.refuse(o.Key, n, rec.Err)
 				} else {
 					x.Imported++
 					key = t.AppendItemKey(key[:0], rec.Item)
-					if err := items.Add(keyspace.Suffix(key), rec.Item); err != nil {
+					if err := items.Add(key, rec.Item); err != nil {
 						return err
 					}
 				}

@@ -183,6 +183,8 @@ type source struct {
 	store          objects.Store
 	bucket, prefix string
 	file           itemfile.Options
+	// check looks at a record, in any goroutine, and gives it an error if it is none; nil checks nothing.
+	check func(*itemfile.Record)
 }
 
 // list returns the objects, without those that stand for folders.
@@ -232,7 +234,15 @@ func (s *source) read(ctx context.Context, key string, visit func(parsed) error)
 			chunk, err := in.Next()
 			j := job{done: make(chan parsed, 1), err: err}
 			if read := counted.n; err == nil {
-				go func() { j.done <- parsed{chunk(), read} }()
+				go func() {
+					list := chunk()
+					for i := range list {
+						if s.check != nil {
+							s.check(&list[i])
+						}
+					}
+					j.done <- parsed{list, read}
+				}()
 			}
 			select {
 			case queue <- j:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
@@ -73,7 +72,7 @@ func (l *loader) put(key, val []byte) error {
 
 func (l *loader) start() error {
 	fs := l.store.options.FS
-	name := fs.PathJoin(l.store.opt.Dir, fmt.Sprintf("%s%d-%d.sst", loadPrefix, time.Now().UnixNano(), len(l.files)))
+	name := fs.PathJoin(l.store.opt.Dir, fmt.Sprintf("%s%d.sst", loadPrefix, l.store.loads.Add(1)))
 	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err

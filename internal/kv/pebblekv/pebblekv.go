@@ -70,6 +70,7 @@ type Store struct {
 	rows    *rowCache
 	pending pending
 	health  health
+	loads   atomic.Int64 // files that Load has made
 	flushed atomic.Int64 // when passed last asked for a flush, in nanoseconds since 1970
 
 	views sync.Pool

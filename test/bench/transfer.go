@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// transferItems is how many items of 1 KB the section transfer moves.
+const transferItems = 1_000_000
+
+// transfer compares ways to get a million items into a table, and measures backup, restore and export of it.
+func transfer() error {
+	servers, stop, err := start(statorDurable)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	s := servers[0]
+	for _, compression := range []string{"none", "gzip"} {
+		if err := writeInput(filepath.Join(s.dir, "s3", "bench", compression), compression == "gzip"); err != nil {
+			return err
+		}
+	}
+	c, err := dial(s.Addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	fmt.Printf("\n## Moving a table\n\n%d items of 1 KB, durable.\n\n| what | items/s | of BatchWriteItem on one connection | CPU s of the server | memory MB |\n|---|--:|--:|--:|--:|\n", transferItems)
+	one := 0.0
+	row := func(what string, items int, job func() error) error {
+		waitIdle(s)
+		cpu, began := s.CPU(), time.Now()
+		if err := job(); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		rate := float64(items) / time.Since(began).Seconds()
+		if one == 0 {
+			one = rate
+		}
+		fmt.Printf("| %s | %.0f | %.1f | %.1f | %.0f |\n", what, rate, rate/one, (s.CPU() - cpu).Seconds(), float64(s.RSS())/1e6)
+		return nil
+	}
+	const create = `"TableCreationParameters":{"TableName":"%s","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}%s]%s}`
+	const gsi = `,"GlobalSecondaryIndexes":[{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}]`
+	importFrom := func(table, compression string, indexed bool) func() error {
+		return func() error {
+			attribute, index := "", ""
+			if indexed {
+				attribute, index = `,{"AttributeName":"g","AttributeType":"S"}`, gsi
+			}
+			if _, err := c.call("ImportTable", `{"S3BucketSource":{"S3Bucket":"bench","S3KeyPrefix":"`+compression+`/"},"InputFormat":"DYNAMODB_JSON","InputCompressionType":"`+
+				strings.ToUpper(compression)+`",`+fmt.Sprintf(create, table, attribute, index)+`}`); err != nil {
+				return err
+			}
+			return waitFor(c, "DescribeTable", `{"TableName":"`+table+`"}`, `"TableStatus":"ACTIVE"`)
+		}
+	}
+	batches := 40_000
+	arn := ""
+	for _, r := range []struct {
+		what  string
+		items int
+		job   func() error
+	}{
+		{"BatchWriteItem 25, 1 connection", batches, func() error { return loadFrom(s.Addr, batches) }},
+		{"BatchWriteItem 25, 8 connections", 400_000, func() error { return loadLarge(s.Addr, 0, 400_000) }},
+		{"ImportTable, plain", transferItems, importFrom("plain", "none", false)},
+		{"ImportTable, gzip", transferItems, importFrom("zipped", "gzip", false)},
+		{"ImportTable, gzip, a GSI with all attributes", transferItems, importFrom("indexed", "gzip", true)},
+		{"CreateBackup", transferItems, func() error {
+			var out struct{ BackupDetails struct{ BackupArn string } }
+			if err := callInto(c, &out, "CreateBackup", `{"TableName":"indexed","BackupName":"bench"}`); err != nil {
+				return err
+			}
+			arn = out.BackupDetails.BackupArn
+			return waitFor(c, "DescribeBackup", `{"BackupArn":"`+arn+`"}`, `"BackupStatus":"AVAILABLE"`)
+		}},
+		{"RestoreTableFromBackup, a GSI with all attributes", transferItems, func() error {
+			if _, err := c.call("RestoreTableFromBackup", `{"BackupArn":"`+arn+`","TargetTableName":"restored"}`); err != nil {
+				return err
+			}
+			return waitFor(c, "DescribeTable", `{"TableName":"`+"restored"+`"}`, `"TableStatus":"ACTIVE"`)
+		}},
+		{"ExportTableToPointInTime", transferItems, func() error {
+			if _, err := c.call("UpdateContinuousBackups", `{"TableName":"indexed","PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":true}}`); err != nil {
+				return err
+			}
+			var t struct{ Table struct{ TableArn string } }
+			if err := callInto(c, &t, "DescribeTable", `{"TableName":"indexed"}`); err != nil {
+				return err
+			}
+			var e struct{ ExportDescription struct{ ExportArn string } }
+			if err := callInto(c, &e, "ExportTableToPointInTime", `{"S3Bucket":"bench","S3Prefix":"out","TableArn":"`+t.Table.TableArn+`"}`); err != nil {
+				return err
+			}
+			return waitFor(c, "DescribeExport", `{"ExportArn":"`+e.ExportDescription.ExportArn+`"}`, `"ExportStatus":"COMPLETED"`)
+		}},
+	} {
+		if err := row(r.what, r.items, r.job); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func callInto(c *conn, out any, op, body string) error {
+	answer, err := c.call(op, body)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(answer, out)
+}
+
+// waitFor repeats a request until its answer has a text.
+func waitFor(c *conn, op, body, want string) error {
+	for range 6000 {
+		answer, err := c.call(op, body)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(answer), want) {
+			return nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return fmt.Errorf("%s does not become %s", op, want)
+}
+
+// loadFrom puts n items into a table of its own on one connection.
+func loadFrom(addr string, n int) error {
+	c, err := dial(addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.call("CreateTable", `{"TableName":"one-by-one","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}]}`); err != nil {
+		return err
+	}
+	for i := 0; i < n; i += 25 {
+		if _, err := c.call("BatchWriteItem", `{"RequestItems":{"one-by-one":[`+list(25, func(j int) string { return `{"PutRequest":{"Item":` + largeItem(i+j) + `}}` })+`]}}`); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeInput writes the items that are imported to ten files.
+func writeInput(dir string, zipped bool) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for part := range 10 {
+		file, err := os.Create(filepath.Join(dir, fmt.Sprintf("part-%d.json", part)))
+		if err != nil {
+			return err
+		}
+		z, err := gzip.NewWriterLevel(file, gzip.BestSpeed)
+		if err != nil {
+			return err
+		}
+		w := bufio.NewWriterSize(file, 1<<20)
+		if zipped {
+			w = bufio.NewWriterSize(z, 1<<20)
+		}
+		for i := part; i < transferItems; i += 10 {
+			fmt.Fprintf(w, "{\"Item\":%s}\n", largeItem(i))
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		if zipped {
+			if err := z.Close(); err != nil {
+				return err
+			}
+		}
+		if err := file.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
