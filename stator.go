@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -83,6 +84,9 @@ type Options struct {
 	Durability string
 	// Cache is how many bytes of memory the storage engine takes for what was read and written; 0 is 256 MB.
 	Cache int64
+	// MemoryLimit is the number of bytes from which on Go's runtime collects garbage more often (see debug.SetMemoryLimit). What
+	// background jobs need comes on top while they run. 0 leaves the runtime alone.
+	MemoryLimit int64
 	// MinFree is how many bytes of the disk must be free for writes to be accepted; 0 is 128 MB, less than 0 is no limit.
 	MinFree int64
 	// SharedNamespace puts all tables in one namespace, whatever account and region requests name.
@@ -150,6 +154,9 @@ type Server struct {
 
 // ErrInsecure says that Listen names an interface that others can reach, without credentials and without Insecure.
 var ErrInsecure = errors.New("refusing to listen on an address that other machines can reach without credentials: any access key would be accepted")
+
+// jobMemory is about how many bytes of memory background jobs need.
+const jobMemory = 160 << 20
 
 // sweepInterval is how often expired idempotency tokens and deleted tables are removed.
 const sweepInterval = time.Minute
@@ -225,6 +232,16 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		return nil, err
 	}
 	runner := jobs.New(ctx, func(err error) { opt.Logger.Error("a background job failed", "error", err) })
+	if limit := opt.MemoryLimit; limit != 0 {
+		debug.SetMemoryLimit(limit)
+		runner.Busy = func(busy bool) {
+			if busy {
+				debug.SetMemoryLimit(limit + jobMemory)
+			} else {
+				debug.SetMemoryLimit(limit)
+			}
+		}
+	}
 	backups := &backup.Manager{Tables: items, Jobs: runner, Now: opt.Now}
 	buckets, removeBuckets, err := openBuckets(ctx, opt)
 	if err != nil {

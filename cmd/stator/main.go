@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -64,10 +63,15 @@ func (c *serveCmd) tuneRuntime() {
 		// requests go on meanwhile.
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
 	}
-	if os.Getenv("GOMEMLIMIT") == "" && !c.InMemory {
-		// The caches fill what they may have; the collector must not wait until that has doubled.
-		debug.SetMemoryLimit(c.CacheMB<<20 + 64<<20)
+}
+
+// memoryLimit is how much memory the runtime is to use. The caches fill what they may have; the collector must not wait until
+// that has doubled.
+func (c *serveCmd) memoryLimit() int64 {
+	if os.Getenv("GOMEMLIMIT") != "" || c.InMemory {
+		return 0
 	}
+	return c.CacheMB<<20 + 64<<20
 }
 
 type versionCmd struct{}
@@ -146,6 +150,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		InMemory:        c.InMemory,
 		Durability:      c.Durability,
 		Cache:           c.CacheMB << 20,
+		MemoryLimit:     c.memoryLimit(),
 		MinFree:         c.MinFreeMB << 20,
 		SharedNamespace: c.SharedNamespace,
 		CredentialsFile: c.Credentials,

@@ -15,6 +15,8 @@ const retryPause = 5 * time.Second
 type Runner struct {
 	// Report hears of failures.
 	Report func(error)
+	// Busy, if not nil, is called before the first job of several begins, and with false when none runs any more.
+	Busy func(bool)
 
 	ctx     context.Context
 	mu      sync.Mutex
@@ -41,6 +43,9 @@ func (r *Runner) Start(name string, job func(context.Context) error, done func()
 		return
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
+	if len(r.running) == 0 && r.Busy != nil {
+		r.Busy(true)
+	}
 	r.running[name] = cancel
 	r.work.Add(1)
 	r.mu.Unlock()
@@ -49,7 +54,9 @@ func (r *Runner) Start(name string, job func(context.Context) error, done func()
 		defer func() {
 			cancel()
 			r.mu.Lock()
-			delete(r.running, name)
+			if delete(r.running, name); len(r.running) == 0 && r.Busy != nil {
+				r.Busy(false)
+			}
 			r.mu.Unlock()
 			done()
 		}()

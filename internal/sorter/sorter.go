@@ -20,9 +20,10 @@ const (
 	// DefaultMemory is how many bytes are sorted at a time. Twice as many are in use while a run is written.
 	DefaultMemory = 32 << 20
 	// maxRuns is how many runs are merged at a time, and so how many files are open.
-	maxRuns = 64
-	// bufferSize is that of the reader of each run and of the writer.
-	bufferSize = 128 << 10
+	maxRuns = 256
+	// readBuffer and writeBuffer are those of the reader of each run and of the writer of one. Large writes cost the system less.
+	readBuffer  = 64 << 10
+	writeBuffer = 1 << 20
 )
 
 // Options configure a Sorter.
@@ -198,7 +199,7 @@ type runWriter struct {
 }
 
 func newRunWriter(f *os.File) *runWriter {
-	return &runWriter{file: f, w: bufio.NewWriterSize(f, bufferSize)}
+	return &runWriter{file: f, w: bufio.NewWriterSize(f, writeBuffer)}
 }
 
 func (w *runWriter) write(key, val []byte) {
@@ -277,7 +278,7 @@ func merge(runs []string, buf *buffer) (*Iterator, error) {
 			it.sources = all
 			return nil, errors.Join(err, it.close())
 		}
-		all = append(all, &source{age: i, file: file, r: bufio.NewReaderSize(file, bufferSize)})
+		all = append(all, &source{age: i, file: file, r: bufio.NewReaderSize(file, readBuffer)})
 	}
 	if buf != nil {
 		all = append(all, &source{age: len(runs), buf: buf})

@@ -16,8 +16,8 @@ func TestSorter(t *testing.T) {
 		memory int
 		keys   int
 	}{
-		{"memory", "", 100, 5000}, {"one run", t.TempDir(), 1 << 20, 5000}, {"many runs", t.TempDir(), 300, 5000},
-		{"few keys", t.TempDir(), 300, 10}, {"one key", t.TempDir(), 100, 1},
+		{"memory", "", 100, 5000}, {"one run", t.TempDir(), 1 << 20, 5000}, {"many runs", t.TempDir(), 100, 5000},
+		{"few keys", t.TempDir(), 100, 10}, {"one key", t.TempDir(), 100, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := New(Options{Dir: c.dir, Memory: c.memory})

@@ -29,7 +29,7 @@ type sortedPart struct {
 }
 
 // sortMemory is how many bytes are sorted at a time; twice as many are in use.
-const sortMemory = 16 << 20
+const sortMemory = 32 << 20
 
 // NewSorted returns an empty Sorted, which must be closed.
 func (s *Store) NewSorted() *Sorted {

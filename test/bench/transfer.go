@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -37,6 +38,7 @@ func transfer() error {
 	one := 0.0
 	row := func(what string, items int, job func() error) error {
 		waitIdle(s)
+		syscall.Sync() // what was written before does not count
 		cpu, began := s.CPU(), time.Now()
 		if err := job(); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
