@@ -25,6 +25,12 @@ import (
 // formatFile says which version of keyspace's layout a data directory has.
 const formatFile = "FORMAT"
 
+// pebbleDir is the storage engine's directory in the data directory.
+const pebbleDir = "pebble"
+
+// ErrInUse says that a running server has the data directory.
+var ErrInUse = errors.New("in use by another process")
+
 func openStore(opt *Options) (kv.Store, error) {
 	po := pebblekv.Options{Cache: opt.Cache, MinFree: opt.MinFree, Logger: opt.Logger, Now: opt.Now, FS: opt.fs, Check: opt.check}
 	if err := durability(opt.Durability, &po); err != nil {
@@ -51,10 +57,10 @@ func openStore(opt *Options) (kv.Store, error) {
 }
 
 func openPebble(dataDir string, po pebblekv.Options) (kv.Store, error) {
-	po.Dir = filepath.Join(dataDir, "pebble")
+	po.Dir = filepath.Join(dataDir, pebbleDir)
 	store, err := pebblekv.Open(po)
 	if errors.Is(err, pebblekv.ErrInUse) {
-		return nil, fmt.Errorf("data directory %s is in use by another process", dataDir)
+		return nil, fmt.Errorf("data directory %s is %w", dataDir, ErrInUse)
 	}
 	return store, err
 }
@@ -140,6 +146,64 @@ func openBuckets(ctx context.Context, opt *Options) (store objects.Store, remove
 	return objects.NewFolder(dir), func() error { return os.RemoveAll(dir) }, nil
 }
 
+// checkpointer returns what makes a data directory with all that the store has, in a directory of its own below dir; nil if there
+// is no directory.
+func checkpointer(opt *Options, store kv.Store, dir string) func(context.Context) (string, error) {
+	if dir == "" {
+		return nil
+	}
+	return func(ctx context.Context) (string, error) {
+		into, err := os.MkdirTemp(dir, "checkpoint-")
+		if err != nil {
+			return "", err
+		}
+		if into, err = filepath.Abs(into); err == nil {
+			err = checkpoint(ctx, store, into)
+		}
+		if err != nil {
+			return "", errors.Join(err, os.RemoveAll(into))
+		}
+		return into, nil
+	}
+}
+
+// checkpoint makes a directory, which is there already, a data directory with all that the store has.
+func checkpoint(ctx context.Context, store kv.Store, dir string) error {
+	c, ok := store.(kv.Checkpointer)
+	if !ok {
+		return errors.New("this storage engine makes no checkpoints")
+	}
+	if err := c.Checkpoint(ctx, filepath.Join(dir, pebbleDir)); err != nil {
+		return err
+	}
+	return writeFormat(vfs.Default, dir)
+}
+
+// Checkpoint makes dir, which must not exist, a data directory with all that the data directory of a server that does not run
+// has. Files are linked where the file system can do so. What a crash has left in the log is brought in order, as when a server
+// starts.
+func Checkpoint(ctx context.Context, dataDir, dir string, log *slog.Logger) error {
+	store, err := openOffline(dataDir, pebblekv.Options{Sync: true, Logger: log})
+	if err != nil {
+		return err
+	}
+	if err = os.Mkdir(dir, 0o755); err == nil {
+		err = checkpoint(ctx, store, dir)
+	}
+	return errors.Join(err, store.Close())
+}
+
+// openOffline opens the data directory of a server that does not run.
+func openOffline(dataDir string, po pebblekv.Options) (kv.Store, error) {
+	if _, err := os.Stat(filepath.Join(dataDir, formatFile)); err != nil {
+		return nil, fmt.Errorf("%s is no data directory: %w", dataDir, err)
+	}
+	if _, err := checkFormat(vfs.Default, dataDir); err != nil {
+		return nil, err
+	}
+	return openPebble(dataDir, po)
+}
+
 // writeFormat writes the version such that a crash leaves either none or the whole of it.
 func writeFormat(fs vfs.FS, dir string) error {
 	file := fs.PathJoin(dir, formatFile)
@@ -169,13 +233,7 @@ type Verification struct {
 // Verify checks the data directory of a server that does not run: every item is well formed and in its place, every index
 // equals its table, and the counters are right. It writes nothing. Its error says that the directory could not be read.
 func Verify(ctx context.Context, dataDir string, log *slog.Logger) (*Verification, error) {
-	if _, err := os.Stat(filepath.Join(dataDir, formatFile)); err != nil {
-		return nil, fmt.Errorf("%s is no data directory: %w", dataDir, err)
-	}
-	if _, err := checkFormat(vfs.Default, dataDir); err != nil {
-		return nil, err
-	}
-	store, err := openPebble(dataDir, pebblekv.Options{ReadOnly: true, Logger: log})
+	store, err := openOffline(dataDir, pebblekv.Options{ReadOnly: true, Logger: log})
 	if err != nil {
 		return nil, err
 	}

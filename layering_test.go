@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"internal/sorter":          {},
 	"internal/jobs":            {},
 	"internal/objects":         {},
+	"internal/serverbackup":    {"objects"},
 	"internal/records":         {"keyspace", "kv"},
 	"internal/catalog":         {"attribute", "capacity", "keyspace", "kv", "metering", "records"},
 	"internal/history":         {"attribute", "keyspace", "kv"},

@@ -257,6 +257,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		Tables:          items,
 		Backups:         backups,
 		Transfers:       transfers,
+		Checkpoint:      checkpointer(opt, store, items.TempDir),
 		Meters:          meters,
 		Faults:          faults,
 		Now:             opt.Now,

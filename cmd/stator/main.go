@@ -24,6 +24,8 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the database."`
 	Tail    tailCmd    `cmd:"" help:"Print the changes of a table as they come."`
 	Hot     hotCmd     `cmd:"" help:"Show the partitions and keys of a table that are used most."`
+	Backup  backupCmd  `cmd:"" help:"Back up a whole server, running or not, to a folder or S3."`
+	Restore restoreCmd `cmd:"" help:"Make a data directory of a backup."`
 	Verify  verifyCmd  `cmd:"" help:"Check the data directory of a server that does not run."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

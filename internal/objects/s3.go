@@ -18,7 +18,7 @@ import (
 
 // S3Options say where an S3-compatible store is.
 type S3Options struct {
-	// Endpoint is its URL, e.g. https://s3.eu-central-1.amazonaws.com or http://127.0.0.1:7070.
+	// Endpoint is its URL, e.g. https://s3.eu-central-1.amazonaws.com or http://127.0.0.1:7070; empty is AWS's.
 	Endpoint string
 	// Region signs requests; empty takes that of the environment, or us-east-1.
 	Region string
@@ -49,8 +49,10 @@ func NewS3(ctx context.Context, opt S3Options) (*S3, error) {
 		cfg.Region = "us-east-1"
 	}
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
-		o.BaseEndpoint = aws.String(opt.Endpoint)
-		o.UsePathStyle = true
+		if opt.Endpoint != "" {
+			o.BaseEndpoint = aws.String(opt.Endpoint)
+			o.UsePathStyle = true
+		}
 		// Many compatible stores don't know the newer checksums.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired

@@ -20,6 +20,7 @@ func (s *Service) Operations() []smithy.Handler {
 		smithy.Bind(api.BatchWriteItem, s.batchWriteItem),
 		smithy.Bind(api.CancelBulkOperation, s.cancelBulkOperation),
 		smithy.Bind(api.CreateBackup, s.createBackup),
+		smithy.Bind(createCheckpointOperation, s.createCheckpoint),
 		smithy.Bind(api.CreateTable, s.createTable),
 		smithy.Bind(api.DeleteBackup, s.deleteBackup),
 		smithy.Bind(api.DeleteItem, s.deleteItem),

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/statordb/stator"
+	"github.com/statordb/stator/internal/client"
+	"github.com/statordb/stator/internal/objects"
+	"github.com/statordb/stator/internal/serverbackup"
+)
+
+// buckets are the flags of commands that read or write s3://.
+type buckets struct {
+	S3Endpoint  string `name:"s3-endpoint" help:"S3-compatible store of s3://; without it AWS's." placeholder:"URL"`
+	S3Region    string `name:"s3-region" help:"Region of the S3-compatible store." placeholder:"REGION"`
+	S3AccessKey string `name:"s3-access-key" help:"Access key for it; without one that of the AWS SDKs' environment and files is taken." placeholder:"ID"`
+	S3SecretKey string `name:"s3-secret-key" help:"Secret key for it; better given as STATOR_S3_SECRET_KEY." placeholder:"KEY"`
+}
+
+func (b *buckets) place(ctx context.Context, where string) (*serverbackup.Place, error) {
+	store, bucket, prefix, err := objects.Locate(ctx, where, b.options())
+	return &serverbackup.Place{Store: store, Bucket: bucket, Prefix: prefix}, err
+}
+
+func (b *buckets) options() objects.S3Options {
+	return objects.S3Options{Endpoint: b.S3Endpoint, Region: b.S3Region, AccessKey: b.S3AccessKey, SecretKey: b.S3SecretKey}
+}
+
+type backupCmd struct {
+	Target  string `arg:"" help:"Folder, or s3://BUCKET/PREFIX, for all backups of this server: a backup adds only what the earlier ones lack."`
+	DataDir string `help:"Directory of the data (${default}). If a server is running there it is asked, at --endpoint-url, for a checkpoint." default:"./stator-data" placeholder:"DIR"`
+	Keep    int    `help:"Remove all backups but the newest so many; 0 keeps all (${default})." default:"0" placeholder:"N"`
+	connection
+	buckets
+}
+
+// Run makes a backup of a whole server.
+func (c *backupCmd) Run(ctx context.Context, std streams) error {
+	place, err := c.place(ctx, c.Target)
+	if err != nil {
+		return err
+	}
+	dir, err := c.checkpoint(ctx)
+	if err != nil {
+		return err
+	}
+	r, err := place.Save(ctx, dir, stator.Version, time.Now(), c.Keep)
+	if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
+		return err
+	}
+	fmt.Fprintf(std.out, "backup %s: %d files, %.1f MB; %d of them, %.1f MB, are new\n", r.ID, len(r.Files), float64(r.Size())/1e6, r.Added, float64(r.AddedBytes)/1e6)
+	return nil
+}
+
+// checkpoint returns a directory that has what the data directory has, for the caller to remove.
+func (c *backupCmd) checkpoint(ctx context.Context) (string, error) {
+	dir := filepath.Join(c.DataDir, fmt.Sprintf("checkpoint-%d", os.Getpid()))
+	err := stator.Checkpoint(ctx, c.DataDir, dir, nil)
+	if err == nil {
+		return dir, nil
+	}
+	if err = errors.Join(err, os.RemoveAll(dir)); !errors.Is(err, stator.ErrInUse) {
+		return "", err
+	}
+	server := c.server()
+	var out struct{ Directory string }
+	if err := server.Call(ctx, "Stator_20261101.CreateCheckpoint", struct{}{}, &out); err != nil {
+		var refused *client.Error
+		if errors.As(err, &refused) {
+			return "", fmt.Errorf("the server at %s refuses: %w", c.EndpointURL, err)
+		}
+		return "", fmt.Errorf("%s is in use, and no server answers at %s: %w", c.DataDir, c.EndpointURL, err)
+	}
+	// The server that answers may be another one, or on another machine.
+	mine, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return "", err
+	}
+	if rel, err := filepath.Rel(mine, out.Directory); err != nil || !filepath.IsLocal(rel) {
+		return "", fmt.Errorf("the server at %s has its data elsewhere than in %s", c.EndpointURL, mine)
+	}
+	return out.Directory, nil
+}
+
+type restoreCmd struct {
+	Source  string `arg:"" help:"Folder, or s3://BUCKET/PREFIX, with backups."`
+	DataDir string `help:"Directory to make, which must not exist or be empty (${default})." default:"./stator-data" placeholder:"DIR"`
+	Backup  string `help:"Which backup to restore; without it the newest." placeholder:"ID"`
+	List    bool   `help:"Only list the backups."`
+	buckets
+}
+
+// Run makes a data directory of a backup, and checks everything in it.
+func (c *restoreCmd) Run(ctx context.Context, std streams) error {
+	place, err := c.place(ctx, c.Source)
+	if err != nil {
+		return err
+	}
+	if c.List {
+		list, err := place.List(ctx)
+		if err != nil {
+			return err
+		}
+		for _, b := range list {
+			fmt.Fprintf(std.out, "%s  %d files  %.1f MB  stator %s\n", b.ID, len(b.Files), float64(b.Size())/1e6, b.Stator)
+		}
+		return nil
+	}
+	b, err := place.Restore(ctx, c.Backup, c.DataDir)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(std.out, "backup %s is restored to %s: %d files, %.1f MB\n", b.ID, c.DataDir, len(b.Files), float64(b.Size())/1e6)
+	return (&verifyCmd{DataDir: c.DataDir}).Run(ctx, std)
+}

@@ -1,0 +1,46 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/wirejson"
+)
+
+// createCheckpointOperation is an operation that AWS does not have: `stator backup` asks with it.
+var createCheckpointOperation = smithy.Operation[checkpointInput, checkpointOutput]{Target: "Stator_20261101.CreateCheckpoint"}
+
+// checkpointInput is empty.
+type checkpointInput struct{}
+
+// Read implements smithy.Shape.
+func (*checkpointInput) Read(r *wirejson.Reader) bool {
+	r.Skip()
+	return r.Err() == nil
+}
+
+// Check implements smithy.Shape.
+func (*checkpointInput) Check(*smithy.Checker) {}
+
+// checkpointOutput says where the checkpoint is, on the server's machine.
+type checkpointOutput struct{ directory string }
+
+// AppendJSON implements smithy.Renderer.
+func (v *checkpointOutput) AppendJSON(b []byte) []byte {
+	b = append(b, `{"Directory":`...)
+	return append(wirejson.AppendString(b, v.directory), '}')
+}
+
+// createCheckpoint makes a data directory that has everything that was acknowledged, without a copy of what does not change.
+// Who asked for it removes it.
+func (s *Service) createCheckpoint(ctx context.Context, _ *smithy.Call, _ *checkpointInput) (*checkpointOutput, error) {
+	if s.Checkpoint == nil {
+		return nil, awserr.Invalid("This server keeps nothing on disk")
+	}
+	dir, err := s.Checkpoint(ctx)
+	if err != nil {
+		return nil, clientError(err)
+	}
+	return &checkpointOutput{dir}, nil
+}
