@@ -53,6 +53,7 @@ var mayImport = map[string][]string{
 	"internal/httpd":           {"auth", "awserr", "protocol", "smithy", "wirejson"},
 	"internal/client":          {"auth"},
 	"internal/hot":             {"client"},
+	"internal/importer":        {"attribute", "client", "itemfile", "objects"},
 	"internal/inject":          {},
 	"internal/tail":            {"client"},
 	"internal/verify":          {"attribute", "catalog", "history", "index", "keyspace", "kv", "stream", "table"},

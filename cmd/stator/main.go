@@ -26,6 +26,7 @@ type cli struct {
 	Hot     hotCmd     `cmd:"" help:"Show the partitions and keys of a table that are used most."`
 	Backup  backupCmd  `cmd:"" help:"Back up a whole server, running or not, to a folder or S3."`
 	Restore restoreCmd `cmd:"" help:"Make a data directory of a backup."`
+	Import  importCmd  `cmd:"" help:"Import exports of AWS or Stator, or a data file of DynamoDB Local, into a running server."`
 	Verify  verifyCmd  `cmd:"" help:"Check the data directory of a server that does not run."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

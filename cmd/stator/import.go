@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/statordb/stator/internal/importer"
+	"github.com/statordb/stator/internal/objects"
+)
+
+type importCmd struct {
+	Source            string   `arg:"" optional:"" help:"Folder, or s3://BUCKET/PREFIX, with exports made by AWS or Stator: the newest full one is imported, then the incremental ones that go on from it."`
+	FromDynamoDBLocal string   `name:"from-dynamodb-local" help:"Data file of DynamoDB Local, e.g. shared-local-instance.db, of which all tables are imported." type:"existingfile" placeholder:"FILE"`
+	Table             string   `help:"Table to import into; without it the one that was exported." placeholder:"NAME"`
+	SourceTable       string   `help:"Exported table, if there are exports of several." placeholder:"NAME"`
+	Key               []string `help:"Key attributes of a table that is to be made, partition key first, e.g. pk:S,sk:N: an export does not have them." placeholder:"NAME:TYPE"`
+	connection
+	buckets
+}
+
+// Run imports into a running server.
+func (c *importCmd) Run(ctx context.Context, std streams) error {
+	opt := importer.Options{Server: c.server(), Out: std.out}
+	switch {
+	case (c.Source == "") == (c.FromDynamoDBLocal == ""):
+		return errors.New("give a folder or s3://BUCKET/PREFIX with exports, or --from-dynamodb-local FILE")
+	case c.FromDynamoDBLocal != "":
+		return importer.FromDynamoDBLocal(ctx, c.FromDynamoDBLocal, opt)
+	}
+	store, bucket, prefix, err := objects.Locate(ctx, c.Source, c.options())
+	if err != nil {
+		return err
+	}
+	x := importer.Exports{Store: store, Bucket: bucket, Prefix: prefix, Table: c.Table, Source: c.SourceTable, Keys: c.Key}
+	return x.Import(ctx, opt)
+}

@@ -1,0 +1,160 @@
+package importer
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+
+	_ "modernc.org/sqlite" // DynamoDB Local's files are SQLite's
+)
+
+// localTable is what a data file of DynamoDB Local has of a table.
+type localTable struct {
+	name        string
+	read, write int64 // provisioned throughput in units per second
+	onDemand    bool
+	info        struct {
+		Attributes, LSIList     []any
+		GSIList                 []map[string]any
+		TimeToLiveAttributeName string
+		SQLiteIndex             map[string][]struct {
+			DynamoDBAttribute struct{ AttributeName string }
+			KeyType           string
+		}
+	}
+	stream string // its view type; empty for none
+}
+
+// FromDynamoDBLocal imports all tables of a data file of DynamoDB Local, such as shared-local-instance.db: their indexes, TTL and
+// stream settings, and items. Tables that exist must have the same keys; they get the items.
+func FromDynamoDBLocal(ctx context.Context, file string, opt Options) error {
+	if _, err := os.Stat(file); err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=ro&_pragma=query_only(1)")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	tables, err := localTables(ctx, db)
+	if err != nil {
+		return fmt.Errorf("%s is no data file of DynamoDB Local: %w", file, err)
+	}
+	for _, t := range tables {
+		if err := t.load(ctx, db, &opt); err != nil {
+			return fmt.Errorf("table %s: %w", t.name, err)
+		}
+	}
+	fmt.Fprintf(opt.Out, "%d tables imported\n", len(tables))
+	return nil
+}
+
+func localTables(ctx context.Context, db *sql.DB) (list []*localTable, err error) {
+	rows, err := db.QueryContext(ctx, `SELECT TableName, ReadCapacityUnits, WriteCapacityUnits, BillingMode, TableInfo,
+		(SELECT StreamInfo FROM sm WHERE sm.TableName = dm.TableName AND StreamStatus = 'ENABLED') FROM dm ORDER BY TableName`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		t := new(localTable)
+		var info, stream []byte
+		var mode int64
+		if err := rows.Scan(&t.name, &t.read, &t.write, &mode, &info, &stream); err != nil {
+			return nil, err
+		}
+		t.onDemand = mode == 1
+		if err := json.Unmarshal(info, &t.info); err != nil {
+			return nil, fmt.Errorf("table %s: %w", t.name, err)
+		}
+		if stream != nil {
+			var s struct{ StreamViewType string }
+			if err := json.Unmarshal(stream, &s); err != nil {
+				return nil, fmt.Errorf("stream of table %s: %w", t.name, err)
+			}
+			t.stream = s.StreamViewType
+		}
+		list = append(list, t)
+	}
+	return list, rows.Err()
+}
+
+// request is the CreateTable that makes the table.
+func (t *localTable) request() (map[string]any, error) {
+	var keys []any
+	for _, k := range t.info.SQLiteIndex[""] {
+		keys = append(keys, map[string]any{"AttributeName": k.DynamoDBAttribute.AttributeName, "KeyType": k.KeyType})
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("its description has no key")
+	}
+	in := map[string]any{"TableName": t.name, "AttributeDefinitions": t.info.Attributes, "KeySchema": keys, "BillingMode": "PAY_PER_REQUEST"}
+	if !t.onDemand {
+		in["BillingMode"] = "PROVISIONED"
+		in["ProvisionedThroughput"] = map[string]any{"ReadCapacityUnits": t.read, "WriteCapacityUnits": t.write}
+	}
+	if len(t.info.LSIList) > 0 {
+		in["LocalSecondaryIndexes"] = t.info.LSIList
+	}
+	for _, g := range t.info.GSIList {
+		if t.onDemand {
+			delete(g, "ProvisionedThroughput")
+		}
+	}
+	if len(t.info.GSIList) > 0 {
+		in["GlobalSecondaryIndexes"] = t.info.GSIList
+	}
+	if t.stream != "" {
+		in["StreamSpecification"] = map[string]any{"StreamEnabled": true, "StreamViewType": t.stream}
+	}
+	return in, nil
+}
+
+func (t *localTable) load(ctx context.Context, db *sql.DB, opt *Options) error {
+	exists, err := opt.exists(ctx, t.name)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		in, err := t.request()
+		if err != nil {
+			return err
+		}
+		if err := opt.create(ctx, in); err != nil {
+			return err
+		}
+		if t.info.TimeToLiveAttributeName != "" {
+			var out struct{}
+			err := opt.Server.Call(ctx, target+"UpdateTimeToLive", map[string]any{
+				"TableName": t.name, "TimeToLiveSpecification": map[string]any{"Enabled": true, "AttributeName": t.info.TimeToLiveAttributeName},
+			}, &out)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	rows, err := db.QueryContext(ctx, `SELECT ObjectJSON FROM "`+strings.ReplaceAll(t.name, `"`, `""`)+`"`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	s := newSink(ctx, opt, t.name)
+	for err == nil && rows.Next() {
+		var item []byte
+		if err = rows.Scan(&item); err == nil {
+			err = s.add(write{put: item})
+		}
+	}
+	if err2 := s.finish(); err2 != nil {
+		return err2
+	}
+	if err = errors.Join(err, rows.Err()); err == nil {
+		fmt.Fprintf(opt.Out, "%d items into %s\n", s.items, t.name)
+	}
+	return err
+}
