@@ -6,6 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/statordb/stator.Version=$(VERSION)"
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 LOCAL := $(BUILD)/dynamodb-local
+S3SERVER := $(BUILD)/bin/versitygw
 
 .PHONY: help build test lint unit race clients cross bench bench-quick bench-growth bench-live bench-transfer bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
 
@@ -24,11 +25,15 @@ lint: ## gofmt, go vet, staticcheck.
 	go vet ./...
 	go tool staticcheck ./...
 
-unit: ## Unit, conformance and system tests.
-	go test ./...
+unit: $(S3SERVER) ## Unit, conformance and system tests.
+	STATOR_TEST_S3=$(S3SERVER) go test ./...
 
-race: ## The unit and contract tests with the race detector.
-	go test -race . ./internal/...
+race: $(S3SERVER) ## The unit and contract tests with the race detector.
+	STATOR_TEST_S3=$(S3SERVER) go test -race . ./internal/...
+
+# The S3 server of the tests, in a module of its own.
+$(S3SERVER):
+	cd /tmp && GOBIN=$(dir $(S3SERVER)) go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 clients: bin/stator $(BUILD)/python/ok ## Real clients against a real server: boto3, AWS CLI, Go, JavaScript, Java.
 	BUILD=$(BUILD) test/clients/run.sh

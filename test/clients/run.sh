@@ -32,9 +32,9 @@ echo '[{"accessKeyId":"AKIDKNOWN","secretAccessKey":"known-secret","account":"12
 start auth --in-memory --credentials "$work/credentials.json"
 export STATOR_AUTH_ENDPOINT=$endpoint
 start clock --data-dir "$work/clock-data" --test-clock
-export STATOR_CLOCK_ENDPOINT=$endpoint
+export STATOR_CLOCK_ENDPOINT=$endpoint STATOR_CLOCK_BUCKETS=$work/clock-data/s3
 start open --data-dir "$work/data"
-export STATOR_ENDPOINT=$endpoint
+export STATOR_ENDPOINT=$endpoint STATOR_BUCKETS=$work/data/s3
 
 echo "== boto3"
 "$BUILD/python/bin/python" -m pytest -q -p no:cacheprovider test/clients/boto3
