@@ -117,6 +117,43 @@ ddb update-contributor-insights --table-name "$P" --contributor-insights-action 
 expect describe-contributor-insights "$(ddb describe-contributor-insights --table-name "$P" --query ContributorInsightsStatus)" '"ENABLED"'
 aws cloudwatch delete-alarms --alarm-names "$P"
 ddb delete-table --table-name "$P" >/dev/null
+# Backups, point-in-time recovery, export, import (this CLI does not know bulk puts yet), and stator's own backup, restore and import
+B=$T-backed
+ddb create-table --table-name "$B" --attribute-definitions AttributeName=pk,AttributeType=S --key-schema AttributeName=pk,KeyType=HASH --billing-mode PAY_PER_REQUEST >/dev/null
+ddb put-item --table-name "$B" --item '{"pk":{"S":"a"},"v":{"N":"1"}}' >/dev/null
+BACKUP=$(aws dynamodb create-backup --table-name "$B" --backup-name "$B" --query BackupDetails.BackupArn --output text)
+eventually create-backup '"AVAILABLE"' describe-backup --backup-arn "$BACKUP" --query BackupDescription.BackupDetails.BackupStatus
+expect list-backups "$(ddb list-backups --table-name "$B" --query 'BackupSummaries[0].BackupName')" "\"$B\""
+ddb restore-table-from-backup --target-table-name "$B-copy" --backup-arn "$BACKUP" >/dev/null
+eventually restore-table-from-backup '"ACTIVE"' describe-table --table-name "$B-copy" --query Table.TableStatus
+expect restored "$(ddb get-item --table-name "$B-copy" --key '{"pk":{"S":"a"}}' --query Item.v.N)" '"1"'
+refused TableAlreadyExistsException restore-table-from-backup --target-table-name "$B-copy" --backup-arn "$BACKUP"
+expect delete-backup "$(ddb delete-backup --backup-arn "$BACKUP" --query BackupDescription.BackupDetails.BackupStatus)" '"DELETED"'
+refused BackupNotFoundException describe-backup --backup-arn "$BACKUP"
+refused PointInTimeRecoveryUnavailableException restore-table-to-point-in-time --source-table-name "$B" --target-table-name "$B-past" --use-latest-restorable-time
+expect update-continuous-backups "$(ddb update-continuous-backups --table-name "$B" --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true,RecoveryPeriodInDays=3 --query ContinuousBackupsDescription.PointInTimeRecoveryDescription.RecoveryPeriodInDays)" 3
+ddb put-item --table-name "$B" --item '{"pk":{"S":"b"}}' >/dev/null
+ddb restore-table-to-point-in-time --source-table-name "$B" --target-table-name "$B-past" --use-latest-restorable-time >/dev/null
+eventually restore-table-to-point-in-time '"ACTIVE"' describe-table --table-name "$B-past" --query Table.TableStatus
+expect restored-to-point "$(ddb scan --table-name "$B-past" --query Count)" 2
+BARN=$(aws dynamodb describe-table --table-name "$B" --query Table.TableArn --output text)
+EXPORT=$(aws dynamodb export-table-to-point-in-time --table-arn "$BARN" --s3-bucket cli --s3-prefix "$B" --query ExportDescription.ExportArn --output text)
+eventually export-table-to-point-in-time '"COMPLETED"' describe-export --export-arn "$EXPORT" --query ExportDescription.ExportStatus
+expect list-exports "$(ddb list-exports --table-arn "$BARN" --query 'ExportSummaries[0].ExportStatus')" '"COMPLETED"'
+expect exported "$(gzip -dc "$STATOR_BUCKETS/cli/$B"/AWSDynamoDB/*/data/*.json.gz | grep -c '^{"Item":{"pk"')" 2
+IMPORT=$(aws dynamodb import-table --s3-bucket-source "S3Bucket=cli,S3KeyPrefix=$B/AWSDynamoDB/${EXPORT##*/}/data/" --input-format DYNAMODB_JSON --input-compression-type GZIP \
+	--table-creation-parameters "TableName=$B-imported,BillingMode=PAY_PER_REQUEST,AttributeDefinitions=[{AttributeName=pk,AttributeType=S}],KeySchema=[{AttributeName=pk,KeyType=HASH}]" \
+	--query ImportTableDescription.ImportArn --output text)
+eventually import-table '"COMPLETED"' describe-import --import-arn "$IMPORT" --query ImportTableDescription.ImportStatus
+expect imported "$(ddb scan --table-name "$B-imported" --query Count)" 2
+expect list-imports "$(ddb list-imports --query "length(ImportSummaryList[?ImportArn=='$IMPORT'])")" 1
+bin/stator import "$STATOR_BUCKETS/cli/$B" --table "$B-again" --key pk:S >/dev/null
+expect stator-import "$(ddb scan --table-name "$B-again" --query Count)" 2
+W=$(dirname "$(dirname "$STATOR_BUCKETS")")
+bin/stator backup "$W/backups" --data-dir "$(dirname "$STATOR_BUCKETS")" >/dev/null
+bin/stator restore "$W/backups" --data-dir "$W/restored" >/dev/null
+checks=$((checks + 1))
+for t in "$B" "$B-copy" "$B-past" "$B-imported" "$B-again"; do ddb delete-table --table-name "$t" >/dev/null; done
 ddb delete-table --table-name "$T" >/dev/null
 aws dynamodb wait table-not-exists --table-name "$T"
 echo "AWS CLI: $checks passed, 0 failed"
