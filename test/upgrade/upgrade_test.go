@@ -98,6 +98,18 @@ func write(t *testing.T, dir string) {
 	send(t, s, "UpdateTable", `{"TableName":"everything","StreamSpecification":{"StreamEnabled":false}}`)
 	send(t, s, "UpdateTable", `{"TableName":"everything","StreamSpecification":{"StreamEnabled":true,"StreamViewType":"KEYS_ONLY"}}`)
 	send(t, s, "PutItem", `{"TableName":"everything","Item":{"pk":{"S":"last"},"sk":{"N":"1"}}}`)
+	for _, name := range []string{"kept", "gone"} {
+		send(t, s, "CreateTable", `{"TableName":"`+name+`","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}]}`)
+		send(t, s, "PutItem", `{"TableName":"`+name+`","Item":{"id":{"S":"a"},"v":{"N":"1"}}}`)
+		send(t, s, "UpdateContinuousBackups", `{"TableName":"`+name+`","PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":true,"RecoveryPeriodInDays":20}}`)
+		send(t, s, "PutItem", `{"TableName":"`+name+`","Item":{"id":{"S":"a"},"v":{"N":"2"}}}`)
+		send(t, s, "PutItem", `{"TableName":"`+name+`","Item":{"id":{"S":"b"}}}`)
+	}
+	send(t, s, "DeleteTable", `{"TableName":"gone"}`)
+	send(t, s, "CreateBackup", `{"TableName":"kept","BackupName":"by-hand"}`)
+	settled("ListBackups", `{"TableName":"kept"}`, `"AVAILABLE"`)
+	send(t, s, "ExportTableToPointInTime", `{"TableArn":"arn:aws:dynamodb:us-east-1:000000000000:table/kept","S3Bucket":"bucket","ClientToken":"token"}`)
+	settled("ListExports", `{}`, `"COMPLETED"`)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -160,8 +172,40 @@ func read(t *testing.T, dir, format string) string {
 	} {
 		fmt.Fprintf(&out, "%s %s\n%s\n", r[0], r[1], send(t, s, r[0], r[1]))
 	}
+	if format >= "3" {
+		for _, r := range [][2]string{{"ListBackups", `{}`}, {"DescribeContinuousBackups", `{"TableName":"kept"}`}, {"ListExports", `{}`}} {
+			fmt.Fprintf(&out, "%s %s\n%s\n", r[0], r[1], send(t, s, r[0], r[1]))
+		}
+		fmt.Fprintf(&out, "Restored\n%s", restored(t, s))
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// restored restores all backups, and a table to the time when its recovery was enabled, and returns what the tables have.
+func restored(t *testing.T, s *stator.Server) string {
+	var list struct {
+		BackupSummaries []struct{ BackupArn, TableName string }
+	}
+	if err := json.Unmarshal([]byte(send(t, s, "ListBackups", `{}`)), &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range list.BackupSummaries {
+		send(t, s, "RestoreTableFromBackup", `{"BackupArn":"`+b.BackupArn+`","TargetTableName":"from-backup-of-`+b.TableName+`"}`)
+	}
+	send(t, s, "RestoreTableToPointInTime", fmt.Sprintf(`{"SourceTableName":"kept","TargetTableName":"from-the-past","RestoreDateTime":%d}`,
+		time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC).Unix()))
+	var out strings.Builder
+	for _, name := range []string{"from-backup-of-kept", "from-backup-of-gone", "from-the-past"} {
+		for range 500 {
+			if strings.Contains(send(t, s, "DescribeTable", `{"TableName":"`+name+`"}`), `"TableStatus":"ACTIVE"`) {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		fmt.Fprintf(&out, "%s %s\n", name, send(t, s, "Scan", `{"TableName":"`+name+`"}`))
 	}
 	return out.String()
 }
