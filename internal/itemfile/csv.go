@@ -67,7 +67,7 @@ func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
 
 func parseRow(headers, row []string, types map[string]attribute.Type) Record {
 	if len(row) > len(headers) {
-		return Record{Err: fmt.Errorf("The row has %d fields, and there are %d columns", len(row), len(headers))}
+		return Record{Err: fmt.Errorf("the row has %d fields, and there are %d columns", len(row), len(headers))}
 	}
 	fields := make([]attribute.Field, 0, len(row))
 	for i, text := range row {
@@ -76,7 +76,7 @@ func parseRow(headers, row []string, types map[string]attribute.Type) Record {
 			continue
 		}
 		if !utf8.ValidString(text) {
-			return Record{Err: fmt.Errorf("The field %s is not UTF-8", headers[i])}
+			return Record{Err: fmt.Errorf("the field %s is not UTF-8", headers[i])}
 		}
 		v := attribute.String(text)
 		switch kind {

@@ -63,7 +63,7 @@ func readIonRecord(r ion.Reader) (rec Record, err error) {
 	}
 	d := ionDecoder{r: r}
 	if r.Type() != ion.StructType || r.IsNull() {
-		return Record{Err: errEmptyRecord}, nil
+		return Record{Err: ErrEmptyRecord}, nil
 	}
 	d.record(&rec, true)
 	switch {
@@ -72,7 +72,7 @@ func readIonRecord(r ion.Reader) (rec Record, err error) {
 	case d.problem != nil:
 		return Record{Err: d.problem}, nil
 	case rec.Item == nil && rec.Keys == nil:
-		return Record{Err: errEmptyRecord}, nil
+		return Record{Err: ErrEmptyRecord}, nil
 	}
 	return rec, nil
 }

@@ -70,8 +70,8 @@ func (r *Reader) Next() (Chunk, error) { return r.next() }
 // Close ends the reading. It does not close what is read from.
 func (r *Reader) Close() { r.close() }
 
-// errEmptyRecord is a record that has no item.
-var errEmptyRecord = errors.New("The record does not contain an item")
+// ErrEmptyRecord is why a record without an item is none.
+var ErrEmptyRecord = errors.New("the record does not contain an item")
 
 // NewReader reads the file that in has.
 func NewReader(in io.Reader, opt Options) (*Reader, error) {

@@ -142,7 +142,7 @@ func (p *parser) parse(line []byte) (rec Record) {
 		rec.Err = err
 	}
 	if rec.Err == nil && rec.Item == nil && rec.Keys == nil {
-		rec.Err = errEmptyRecord
+		rec.Err = ErrEmptyRecord
 	}
 	if rec.Err != nil {
 		return Record{Err: rec.Err}

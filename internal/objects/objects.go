@@ -11,10 +11,10 @@ import (
 
 // The errors that callers tell apart. Others are of the store, such as a lack of permission.
 var (
-	ErrNoBucket   = errors.New("The specified bucket does not exist")
-	ErrNoObject   = errors.New("The specified key does not exist.")
-	ErrAccess     = errors.New("Access Denied")
-	ErrInvalidKey = errors.New("The specified key can't be the name of a file")
+	ErrNoBucket   = errors.New("the bucket does not exist")
+	ErrNoObject   = errors.New("the key does not exist")
+	ErrAccess     = errors.New("access denied")
+	ErrInvalidKey = errors.New("the key can't be the name of a file")
 )
 
 // Object is what is known of an object.

@@ -145,12 +145,11 @@ func (m *Manager) startBulk(b *Bulk) {
 type bulkPut struct {
 	*Manager
 	Bulk
-	saved   time.Time
-	batch   []table.Mutation
-	records []itemfile.Record
-	size    int
-	pause   time.Duration // that the rate asks for and that was not made yet
-	report  bytes.Buffer
+	saved  time.Time
+	batch  []table.Mutation
+	size   int
+	pause  time.Duration // that the rate asks for and that was not made yet
+	report bytes.Buffer
 }
 
 // Kinds of what is reported.
@@ -221,7 +220,7 @@ func (x *bulkPut) record(ctx context.Context, object string, n int, rec *itemfil
 	x.Items++
 	err := rec.Err
 	if err == nil && rec.Item == nil {
-		err = errors.New("The record does not contain an item")
+		err = itemfile.ErrEmptyRecord
 	}
 	if err == nil {
 		err = x.rules.CheckItem(t, rec.Item)
@@ -242,7 +241,7 @@ func (x *bulkPut) record(ctx context.Context, object string, n int, rec *itemfil
 			return err
 		}
 	}
-	x.batch, x.records, x.size = append(x.batch, m), append(x.records, *rec), x.size+item.Size()
+	x.batch, x.size = append(x.batch, m), x.size+item.Size()
 	x.Records = n + 1
 	if check == nil {
 		return nil
@@ -290,7 +289,7 @@ func (x *bulkPut) write(ctx context.Context) error {
 	}
 	results, err := x.Tables.Write(ctx, batch, table.WriteOpt{Background: true})
 	t := batch[0].Table
-	x.batch, x.records, x.size = x.batch[:0], x.records[:0], 0
+	x.batch, x.size = x.batch[:0], 0
 	var failed *table.FailedError
 	switch {
 	case errors.As(err, &failed) && len(batch) == 1 && batch[0].Check != nil:

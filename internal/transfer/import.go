@@ -157,7 +157,7 @@ func (x *importer) run(ctx context.Context, t *catalog.Table) error {
 func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list []objects.Object, items *table.Sorted) error {
 	src.check = func(rec *itemfile.Record) {
 		if rec.Err == nil && rec.Item == nil {
-			rec.Err = errors.New("The record does not contain an item")
+			rec.Err = itemfile.ErrEmptyRecord
 		}
 		if rec.Err == nil {
 			rec.Err = x.rules.CheckItem(t, rec.Item)

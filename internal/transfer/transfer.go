@@ -167,11 +167,11 @@ func failure(err error) *Failure {
 	case errors.As(err, &known):
 		return known
 	case errors.Is(err, objects.ErrNoBucket):
-		return &Failure{"S3NoSuchBucket", objects.ErrNoBucket.Error()}
+		return &Failure{"S3NoSuchBucket", "The specified bucket does not exist"}
 	case errors.Is(err, objects.ErrNoObject):
-		return &Failure{"S3NoSuchKey", objects.ErrNoObject.Error()}
+		return &Failure{"S3NoSuchKey", "The specified key does not exist"}
 	case errors.Is(err, objects.ErrAccess):
-		return &Failure{"S3AccessDenied", objects.ErrAccess.Error()}
+		return &Failure{"S3AccessDenied", "Access Denied"}
 	case errors.Is(err, objects.ErrInvalidKey):
 		return &Failure{"S3InvalidKey", err.Error()}
 	}
