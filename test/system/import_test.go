@@ -193,3 +193,95 @@ func TestImportFromDynamoDBLocal(t *testing.T) {
 		t.Errorf("a file that is none is imported: %s", out)
 	}
 }
+
+// TestKilledJobs kills the server while it imports, exports, restores, backs up and puts, again and again, until all of it is done.
+func TestKilledJobs(t *testing.T) {
+	data, buckets := t.TempDir(), t.TempDir()
+	if err := os.Mkdir(filepath.Join(buckets, "bucket"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const n = 60000
+	file, err := os.Create(filepath.Join(buckets, "bucket", "items.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		fmt.Fprintf(file, `{"Item":{"pk":{"S":"p%d"},"g":{"S":"g%d"},"v":{"S":"%s"}}}`+"\n", i, i%10, strings.Repeat("v", 300))
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	run := func() server { return start(t, "--data-dir", data, "--s3-dir", buckets) }
+	schema := `"BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"},{"AttributeName":"g","AttributeType":"S"}],"GlobalSecondaryIndexes":[{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}]`
+	p := run()
+	ended := func(operation, body string, path ...string) string {
+		t.Helper()
+		for range 600 {
+			var v any = p.answer(t, operation, body)
+			for _, name := range path {
+				v = v.(map[string]any)[name]
+			}
+			if s := v.(string); s != "IN_PROGRESS" && s != "CREATING" {
+				return s
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Fatalf("%s %s does not end", operation, body)
+		return ""
+	}
+	source := `"S3BucketSource":{"S3Bucket":"bucket","S3KeyPrefix":"items"},"InputFormat":"DYNAMODB_JSON"`
+	first := p.answer(t, "ImportTable", `{`+source+`,"TableCreationParameters":{"TableName":"source",`+schema+`}}`)["ImportTableDescription"].(map[string]any)
+	for i := range 3 { // while it is imported
+		time.Sleep(time.Duration(20+60*i) * time.Millisecond)
+		p.Kill()
+		p = run()
+	}
+	if s := ended("DescribeImport", `{"ImportArn":"`+first["ImportArn"].(string)+`"}`, "ImportTableDescription", "ImportStatus"); s != "COMPLETED" {
+		t.Fatalf("the import is %s", s)
+	}
+	ended("DescribeTable", `{"TableName":"source"}`, "Table", "TableStatus")
+	p.answer(t, "UpdateContinuousBackups", `{"TableName":"source","PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":true}}`)
+	p.answer(t, "CreateTable", `{"TableName":"target",`+schema+`}`)
+	backup := p.answer(t, "CreateBackup", `{"TableName":"source","BackupName":"whole"}`)["BackupDetails"].(map[string]any)["BackupArn"].(string)
+	export := p.answer(t, "ExportTableToPointInTime", `{"TableArn":"`+first["TableArn"].(string)+`","S3Bucket":"bucket","S3Prefix":"out"}`)["ExportDescription"].(map[string]any)["ExportArn"].(string)
+	p.answer(t, "RestoreTableToPointInTime", `{"SourceTableName":"source","TargetTableName":"copy","UseLatestRestorableTime":true}`)
+	bulk := p.answer(t, "StartBulkPutItems", `{"TableName":"target","InputS3Configuration":{"S3Bucket":"bucket","S3KeyPrefix":"items","InputFormat":"DYNAMODB_JSON"},"OutputS3Configuration":{"OutputType":["ERROR"]}}`)["BulkOperationDescription"].(map[string]any)["BulkOperationArn"].(string)
+	for i := range 3 {
+		time.Sleep(time.Duration(20+100*i) * time.Millisecond)
+		p.Kill()
+		p = run()
+	}
+	for _, c := range []struct {
+		operation, body, want string
+		path                  []string
+	}{
+		{"DescribeBackup", `{"BackupArn":"` + backup + `"}`, "AVAILABLE", []string{"BackupDescription", "BackupDetails", "BackupStatus"}},
+		{"DescribeExport", `{"ExportArn":"` + export + `"}`, "COMPLETED", []string{"ExportDescription", "ExportStatus"}},
+		{"DescribeTable", `{"TableName":"copy"}`, "ACTIVE", []string{"Table", "TableStatus"}},
+		{"DescribeBulkOperation", `{"BulkOperationArn":"` + bulk + `"}`, "COMPLETED", []string{"BulkOperationDescription", "BulkOperationStatus"}},
+	} {
+		if s := ended(c.operation, c.body, c.path...); s != c.want {
+			t.Errorf("%s: %s, want %s", c.operation, s, c.want)
+		}
+	}
+	if d := p.answer(t, "DescribeExport", `{"ExportArn":"`+export+`"}`)["ExportDescription"].(map[string]any); d["ItemCount"] != float64(n) {
+		t.Errorf("export %v", d)
+	}
+	for _, table := range []string{"source", "copy", "target"} {
+		if d := p.answer(t, "DescribeTable", `{"TableName":"`+table+`"}`)["Table"].(map[string]any); d["ItemCount"] != float64(n) {
+			t.Errorf("%s has %v items", table, d["ItemCount"])
+		}
+	}
+	p.Kill()
+	out, err := command(t, "verify", "--data-dir", data)
+	if err != nil || !strings.Contains(out, "3 tables") {
+		t.Errorf("verify: %v %s", err, out)
+	}
+	for _, pattern := range []string{"pebble/load-*", "tmp/run-*"} {
+		p := run() // which removes what was left
+		p.Kill()
+		if left, _ := filepath.Glob(filepath.Join(data, pattern)); len(left) > 0 {
+			t.Errorf("%d files %s stay", len(left), pattern)
+		}
+	}
+}
