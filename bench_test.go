@@ -8,8 +8,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// benchmark sends the bodies that request makes, from HTTP body to HTTP body without the network.
-func benchmark(b *testing.B, operation string, request func(i int) string) {
+// benchmark sends the bodies that request makes, from HTTP body to HTTP body without the network, after some other requests:
+// operations and their bodies.
+func benchmark(b *testing.B, operation string, request func(i int) string, before ...[2]string) {
 	s, err := Open(Options{InMemory: true, Listen: "127.0.0.1:0"})
 	if err != nil {
 		b.Fatal(err)
@@ -32,6 +33,9 @@ func benchmark(b *testing.B, operation string, request func(i int) string) {
 	call("CreateTable", `{"TableName":"bench","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"},{"AttributeName":"sk","KeyType":"RANGE"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"},{"AttributeName":"sk","AttributeType":"N"}]}`)
 	for i := range 1000 {
 		call("PutItem", benchPut(i))
+	}
+	for _, r := range before {
+		call(r[0], r[1])
 	}
 	bodies := make([]string, 1000)
 	for i := range bodies {
@@ -67,6 +71,13 @@ func BenchmarkUpdateItem(b *testing.B) {
 	benchmark(b, "UpdateItem", func(i int) string {
 		return `{"TableName":"bench","Key":` + benchKey(i) + `,"UpdateExpression":"SET n = n + :one","ExpressionAttributeValues":{":one":{"N":"1"}}}`
 	})
+}
+
+// BenchmarkUpdateItemRecovery is BenchmarkUpdateItem on a table whose point-in-time recovery is on.
+func BenchmarkUpdateItemRecovery(b *testing.B) {
+	benchmark(b, "UpdateItem", func(i int) string {
+		return `{"TableName":"bench","Key":` + benchKey(i) + `,"UpdateExpression":"SET n = n + :one","ExpressionAttributeValues":{":one":{"N":"1"}}}`
+	}, [2]string{"UpdateContinuousBackups", `{"TableName":"bench","PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":true}}`})
 }
 
 func BenchmarkQuery20(b *testing.B) {

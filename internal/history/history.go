@@ -17,6 +17,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/keyspace"
@@ -27,7 +28,8 @@ import (
 // record, and returned.
 func Put(txn kv.Txn, key []byte, old attribute.Item, buf []byte) ([]byte, error) {
 	stamp := txn.Stamp()
-	buf = keyspace.AppendPast(buf[:0], key, stamp.Millis(), uint64(stamp))
+	const head = 32 // more than what a record has besides key and item
+	buf = keyspace.AppendPast(slices.Grow(buf[:0], len(key)+len(old)+head), key, stamp.Millis(), uint64(stamp))
 	n := len(buf)
 	// A first byte tells that there was no item from an item without bytes.
 	if old != nil {
