@@ -98,7 +98,7 @@ bench-go-save:
 FUZZTIME ?= 60s
 FUZZ := FuzzRequest=. FuzzHeader=./internal/auth FuzzReadItem=./internal/attribute FuzzWellFormed=./internal/attribute \
 	FuzzNumber=./internal/attribute FuzzValueOrder=./internal/keyspace FuzzExpressions=./internal/expr FuzzParse=./internal/partiql FuzzReader=./internal/wirejson \
-	FuzzMath=./internal/cloudwatch FuzzCBOR=./internal/protocol FuzzQuery=./internal/protocol FuzzDecode=./internal/metric
+	FuzzMath=./internal/cloudwatch FuzzCBOR=./internal/protocol FuzzQuery=./internal/protocol FuzzDecode=./internal/metric FuzzRead=./internal/itemfile
 
 reliability: ## The long forms of the crash, fault, history and soak tests (about half an hour).
 	go test ./test/system -run 'TestKill$$' -v -timeout 60m -args -kills 300
