@@ -211,6 +211,13 @@ func TestBackupInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// And history whose table's recovery has just been disabled.
+	if err := kv.Update(ctx, d.store, kv.TxnOpt{}, func(txn kv.Txn) error {
+		_, err := history.Put(txn, t0.AppendItemKey(nil, attribute.NewItem(attribute.Field{Name: "pk", Value: attribute.String("p")}, attribute.Field{Name: "sk", Value: attribute.Number("1")})), nil, nil)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	whole := d.backUp("source", "whole")
 	whole = whole[strings.LastIndex(whole, "/")+1:]
 	for name, loading := range map[string]*catalog.Loading{"half": {Backup: whole}, "lost": {Backup: "none"}, "past": {Table: 99, At: 1}} {

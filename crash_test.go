@@ -63,7 +63,7 @@ func TestCrash(t *testing.T) {
 			if err := l.Setup(d.load(isUp)); err != nil {
 				t.Fatal(err)
 			}
-			d.setRecovery("` + table + `", true, 0)
+			d.setRecovery("crash", true, 0)
 		} else if err := l.Check(d.load(isUp)); err != nil {
 			t.Fatalf("crash %d: %v", round, err)
 		}

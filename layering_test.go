@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"internal/itemfile":        {"attribute", "wirejson"},
 	"internal/transfer":        {"api", "attribute", "catalog", "history", "index", "itemfile", "jobs", "keyspace", "kv", "objects", "records", "sorter", "table"},
 	"internal/partiql":         {"attribute", "expr"},
-	"internal/ops":             {"api", "attribute", "awserr", "backup", "capacity", "catalog", "expr", "index", "inject", "itemfile", "keyspace", "kv", "metering", "metric", "partiql", "records", "smithy", "stream", "table", "transfer", "wirejson"},
+	"internal/ops":             {"api", "attribute", "awserr", "backup", "capacity", "catalog", "expr", "history", "index", "inject", "itemfile", "keyspace", "kv", "metering", "metric", "partiql", "records", "smithy", "stream", "table", "transfer", "wirejson"},
 	"internal/cloudwatch/api":  {"smithy", "wirejson"},
 	"internal/cloudwatch":      {"awserr", "cloudwatch/api", "keyspace", "kv", "metric", "protocol", "smithy"},
 	"internal/autoscaling/api": {"smithy", "wirejson"},

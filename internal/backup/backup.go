@@ -40,6 +40,9 @@ func (m *Manager) Resume(ctx context.Context) error {
 		}
 	}
 	for _, t := range m.Tables.Catalog.Tables() {
+		if t.Recovery == nil { // the end came between the change of the setting and the end of the history
+			errs = append(errs, history.Trim(ctx, m.Tables.KV, t.ID, history.Everything))
+		}
 		if t.Loading != nil && t.Loading.Import == "" && t.DeletingUntil == 0 {
 			errs = append(errs, m.resume(ctx, t))
 		}

@@ -17,6 +17,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/statordb/stator/internal/attribute"
@@ -346,9 +347,15 @@ func changes(ctx context.Context, items kv.Iterator, table uint32, from, to kv.T
 	return past.err
 }
 
+// Everything is the time before which all history is.
+const Everything kv.TS = math.MaxUint64
+
 // Trim removes the history of a table before a time, by whole days.
 func Trim(ctx context.Context, store kv.Store, table uint32, before kv.TS) error {
 	end := keyspace.PastDay(table, keyspace.HistoryDay(before.Millis()))
+	if before == Everything {
+		end = keyspace.PrefixEnd(keyspace.Past(table))
+	}
 	snap, err := store.Latest(ctx)
 	if err != nil {
 		return err

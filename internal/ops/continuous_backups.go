@@ -8,7 +8,7 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/history"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -36,6 +36,8 @@ func (s *Service) updateContinuousBackups(ctx context.Context, call *smithy.Call
 	if !enable && spec.RecoveryPeriodInDays.Set {
 		return nil, awserr.Invalid("RecoveryPeriodInDays can only be specified when PointInTimeRecoveryEnabled is true")
 	}
+	s.recovery.Lock()
+	defer s.recovery.Unlock()
 	was := t.Recovery
 	t, err = s.Tables.Catalog.Change(ctx, t.Namespace, t.Name, func(t *catalog.Table) error {
 		if status := t.Status(s.Now()); status == catalog.Creating || status == catalog.Deleting {
@@ -62,8 +64,7 @@ func (s *Service) updateContinuousBackups(ctx context.Context, call *smithy.Call
 		return nil, awserr.TableNotFoundForBackup(in.TableName.Value)
 	}
 	if was != nil && !enable {
-		prefix := keyspace.Past(t.ID)
-		if err := s.Tables.KV.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
+		if err := history.Trim(ctx, s.Tables.KV, t.ID, history.Everything); err != nil {
 			return nil, clientError(err)
 		}
 	}

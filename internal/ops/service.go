@@ -55,6 +55,8 @@ type Service struct {
 	cache    *expr.Cache
 	past     past
 	inFlight sync.Map // idempotency tokens of transactions under way
+	// recovery is held while a table's point-in-time recovery is changed: its history must not be removed when it is on again.
+	recovery sync.Mutex
 }
 
 // New returns a Service.
