@@ -179,5 +179,5 @@ def test_errors(client, table):
         table.get_item(Key={"pk": "x"})
     assert (code(e), message(e)) == ("ValidationException", "The provided key element does not match the schema")
     with pytest.raises(ClientError) as e:
-        client.list_backups()
+        client.list_global_tables()
     assert code(e) == "UnknownOperationException"
