@@ -129,6 +129,12 @@ func (m *Manager) startBulk(b *Bulk) {
 		} else if x.Status = Completed; x.Errors > 0 {
 			x.Status = CompletedWithErrors
 		}
+		if x.Status == Cancelled || x.Status == Failed {
+			x.batch = nil
+			if err := x.flush(ctx, true); err != nil { // what was refused is still reported
+				m.Logger.Warn("the report of a bulk operation could not be written", "operation", b.ARN(), "error", err.Error())
+			}
+		}
 		x.End = m.Now().UnixMilli()
 		_, err = m.Bulk.Change(ctx, b.Key(), func(now *Bulk) error {
 			if now.Status == Cancelling && x.Status != Cancelled {

@@ -59,10 +59,7 @@ func (m *Manager) StartImport(ctx context.Context, i *Import, t *catalog.Table) 
 	}
 	taken, err = m.Tables.Catalog.Create(ctx, t)
 	if err != nil || taken != nil {
-		_, err2 := m.Imports.Change(ctx, i.Key(), func(i *Import) error {
-			i.Status, i.End, i.Failure = Failed, m.Now().UnixMilli(), &Failure{"TableInUse", "The table exists already"}
-			return nil
-		})
+		err2 := remove(ctx, m.Tables.KV, m.Imports, i.Key())
 		return nil, taken, errors.Join(err, err2)
 	}
 	i = m.Imports.Get(i.Key())

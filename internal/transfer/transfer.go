@@ -131,17 +131,23 @@ func sweep[T any](ctx context.Context, store kv.Store, set *records.Set[T], of f
 		if end == 0 || end >= before {
 			continue
 		}
-		var publish func()
-		err := kv.Update(ctx, store, kv.TxnOpt{}, func(txn kv.Txn) (err error) {
-			publish, err = set.RemoveIn(txn, id)
-			return err
-		})
-		if err != nil {
+		if err := remove(ctx, store, set, id); err != nil {
 			return err
 		}
-		publish()
 	}
 	return nil
+}
+
+func remove[T any](ctx context.Context, store kv.Store, set *records.Set[T], id records.ID) error {
+	var publish func()
+	err := kv.Update(ctx, store, kv.TxnOpt{}, func(txn kv.Txn) (err error) {
+		publish, err = set.RemoveIn(txn, id)
+		return err
+	})
+	if err == nil {
+		publish()
+	}
+	return err
 }
 
 // Statuses of exports, imports and bulk operations.
