@@ -272,7 +272,9 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		cancel()
 		return nil, err
 	}
-	tick := func(ctx context.Context) error { return metrics.Tick(ctx, scaling.Step) }
+	tick := func(ctx context.Context) error {
+		return errors.Join(tables.KeepClock(ctx), metrics.Tick(ctx, scaling.Step))
+	}
 	streams := &stream.Maintainer{KV: store, Catalog: tables, Now: opt.Now}
 	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions, backups.Expire, backups.Trim, transfers.Sweep}
 	var control map[string]func([]byte) ([]byte, error)
@@ -425,7 +427,7 @@ func (s *Server) Close() error {
 		err = errors.Join(err, s.http.Shutdown(ctx))
 		s.cancel()
 		s.running.Wait()
-		s.closeErr = errors.Join(err, s.metrics.Collect(context.WithoutCancel(ctx)), s.store.Close(), s.removeBuckets())
+		s.closeErr = errors.Join(err, s.items.Catalog.KeepClock(context.WithoutCancel(ctx)), s.metrics.Collect(context.WithoutCancel(ctx)), s.store.Close(), s.removeBuckets())
 	})
 	return s.closeErr
 }

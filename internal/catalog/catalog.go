@@ -61,6 +61,13 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
+	clock, err := snap.Get(keyspace.Clock())
+	if err != nil {
+		return nil, err
+	}
+	if len(clock) == 8 {
+		store.Advance(kv.TS(binary.BigEndian.Uint64(clock)))
+	}
 	streams, err := ReadEndedStreams(ctx, snap)
 	if err != nil {
 		return nil, err
@@ -100,6 +107,20 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 	}
 	c.signal()
 	return c, c.FinishDeletes(ctx)
+}
+
+// KeepClock stores how far the store's clock has come, if change records or a history depend on it: a machine's clock may be put
+// back while the server is down, and what is written then must still come behind what was written before.
+func (c *Catalog) KeepClock(ctx context.Context) error {
+	for _, t := range *c.tables.Load() {
+		if t.Recovery == nil && !t.Stream.Active() {
+			continue
+		}
+		return kv.Update(ctx, c.store, kv.TxnOpt{NoSync: true}, func(txn kv.Txn) error {
+			return txn.Put(keyspace.Clock(), binary.BigEndian.AppendUint64(nil, uint64(c.store.Now())))
+		})
+	}
+	return nil
 }
 
 // advance makes the store's clock go on behind what the stream's shards say, in case the clock was put back.

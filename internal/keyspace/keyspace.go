@@ -14,6 +14,7 @@
 //	m d | table id (4)                a dropped table whose items are still to be removed
 //	m s | table id (4) | label        a stream that has ended and is still readable
 //	m b | table id (4) | index (1)    how far the items have been put into a new index, or, for 0, into the TTL index
+//	m k                               a timestamp that the store's clock had reached
 //	k | account 0 token               a transaction's idempotency token
 //	w m | id (4)                      a metric's description
 //	w p | id (4) | seconds (4) | time (8)   what a metric was in so many seconds from the time on
@@ -60,6 +61,7 @@ const (
 	metaDropped  = 'd'
 	metaStream   = 's'
 	metaBackfill = 'b'
+	metaClock    = 'k'
 
 	watchMetric  = 'm'
 	watchPoint   = 'p'
@@ -160,6 +162,9 @@ func TableRecord(account, region, name string) []byte {
 
 // LastTableID returns the key of the last table id given out.
 func LastTableID() []byte { return []byte{prefixMeta, metaTableID} }
+
+// Clock returns the key of a timestamp that the store's clock had reached.
+func Clock() []byte { return []byte{prefixMeta, metaClock} }
 
 // Counters returns the key of a table's counters.
 func Counters(table uint32) []byte {
