@@ -16,10 +16,10 @@ import (
 
 // buckets are the flags of commands that read or write s3://.
 type buckets struct {
-	S3Endpoint  string `name:"s3-endpoint" help:"S3-compatible store of s3://; without it AWS's." placeholder:"URL"`
-	S3Region    string `name:"s3-region" help:"Region of the S3-compatible store." placeholder:"REGION"`
-	S3AccessKey string `name:"s3-access-key" help:"Access key for it; without one that of the AWS SDKs' environment and files is taken." placeholder:"ID"`
-	S3SecretKey string `name:"s3-secret-key" help:"Secret key for it; better given as STATOR_S3_SECRET_KEY." placeholder:"KEY"`
+	S3Endpoint  string `name:"s3-endpoint" env:"STATOR_S3_ENDPOINT" help:"S3-compatible store of s3://; without it AWS's." placeholder:"URL"`
+	S3Region    string `name:"s3-region" env:"STATOR_S3_REGION" help:"Region of the S3-compatible store." placeholder:"REGION"`
+	S3AccessKey string `name:"s3-access-key" env:"STATOR_S3_ACCESS_KEY" help:"Access key for it; without one that of the AWS SDKs' environment and files is taken." placeholder:"ID"`
+	S3SecretKey string `name:"s3-secret-key" env:"STATOR_S3_SECRET_KEY" help:"Secret key for it; better given as STATOR_S3_SECRET_KEY." placeholder:"KEY"`
 }
 
 func (b *buckets) place(ctx context.Context, where string) (*serverbackup.Place, error) {

@@ -16,8 +16,9 @@ func TestServerBackup(t *testing.T) {
 	t.Run("Folder", func(t *testing.T) { serverBackup(t, filepath.Join(t.TempDir(), "backups"), filepath.Join("files")) })
 	t.Run("S3", func(t *testing.T) {
 		url, dir := s3server.Start(t, "bucket")
-		serverBackup(t, "s3://bucket/some/where", filepath.Join(dir, "bucket", "some", "where", "files"),
-			"--s3-endpoint", url, "--s3-region", "us-east-1", "--s3-access-key", s3server.AccessKey, "--s3-secret-key", s3server.SecretKey)
+		t.Setenv("STATOR_S3_ACCESS_KEY", s3server.AccessKey)
+		t.Setenv("STATOR_S3_SECRET_KEY", s3server.SecretKey)
+		serverBackup(t, "s3://bucket/some/where", filepath.Join(dir, "bucket", "some", "where", "files"), "--s3-endpoint", url, "--s3-region", "us-east-1")
 	})
 }
 
