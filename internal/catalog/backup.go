@@ -83,17 +83,10 @@ func (c *Catalog) NewBackup(ctx context.Context, b *Backup) error {
 // RemoveBackup removes a backup and its items.
 func (c *Catalog) RemoveBackup(ctx context.Context, b *Backup) error {
 	dropped := Dropped{ID: b.Data}
-	var publish func()
-	err := kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) (err error) {
-		if publish, err = c.Backups.RemoveIn(txn, b.Key()); err != nil {
-			return err
-		}
-		return putDropped(txn, dropped)
-	})
+	err := c.Backups.Remove(ctx, b.Key(), func(txn kv.Txn) error { return putDropped(txn, dropped) })
 	if err != nil {
 		return err
 	}
-	publish()
 	return c.purge(ctx, dropped)
 }
 

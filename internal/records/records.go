@@ -26,7 +26,7 @@ type Set[T any] struct {
 	kv     kv.Store
 	kind   byte
 	list   atomic.Pointer[map[ID]*T]
-	change sync.Mutex
+	change sync.Mutex // held while a record is stored and published, so that neither overtakes the other
 }
 
 // Open reads the records of a kind. key returns the ID that a record has.
@@ -80,79 +80,98 @@ func (id ID) clone() ID {
 	return ID{strings.Clone(id.Account), strings.Clone(id.Region), strings.Clone(id.Name)}
 }
 
-// PutIn stores a record as a part of a transaction; publish makes lookups find it, and is to be called after the commit.
+func (s *Set[T]) key(id ID) []byte { return keyspace.Job(s.kind, id.Account, id.Region, id.Name) }
+
+// PutIn stores a record that is new as a part of a transaction; publish makes lookups find it, and is to be called after the
+// commit.
 func (s *Set[T]) PutIn(txn kv.Txn, id ID, v *T) (publish func() error, err error) {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
-	return func() error { return s.publish(id, raw) }, txn.Put(s.key(id), raw)
+	return func() error {
+		s.change.Lock()
+		defer s.change.Unlock()
+		return s.publish(id, raw)
+	}, txn.Put(s.key(id), raw)
 }
 
-func (s *Set[T]) key(id ID) []byte { return keyspace.Job(s.kind, id.Account, id.Region, id.Name) }
-
-// publish makes a copy of a record, with no memory of a request's, the one that lookups find.
+// publish makes a copy of a record, with no memory of a request's, the one that lookups find; nil makes them find none.
 func (s *Set[T]) publish(id ID, raw []byte) error {
-	fresh := new(T)
-	if err := json.Unmarshal(raw, fresh); err != nil {
-		return err
-	}
-	s.change.Lock()
-	defer s.change.Unlock()
 	list := maps.Clone(*s.list.Load())
-	list[id.clone()] = fresh
+	if raw == nil {
+		delete(list, id)
+	} else {
+		fresh := new(T)
+		if err := json.Unmarshal(raw, fresh); err != nil {
+			return err
+		}
+		list[id.clone()] = fresh
+	}
 	s.list.Store(&list)
 	return nil
 }
 
 // Put stores a record.
 func (s *Set[T]) Put(ctx context.Context, id ID, v *T) error {
-	var publish func() error
-	err := kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{s.key(id)}}, func(txn kv.Txn) (err error) {
-		publish, err = s.PutIn(txn, id, v)
+	s.change.Lock()
+	defer s.change.Unlock()
+	return s.store(ctx, id, v)
+}
+
+// store stores and publishes a record; the caller holds change.
+func (s *Set[T]) store(ctx context.Context, id ID, v *T) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
 		return err
+	}
+	err = kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{s.key(id)}}, func(txn kv.Txn) error { return txn.Put(s.key(id), raw) })
+	if err != nil {
+		return err
+	}
+	return s.publish(id, raw)
+}
+
+// Change stores what change makes of a copy of a record; an error of change is returned as it is. It returns nil if there is
+// no such record. Changes of a set are made one after the other, so that what lookups find is the last of them.
+func (s *Set[T]) Change(ctx context.Context, id ID, change func(*T) error) (*T, error) {
+	s.change.Lock()
+	defer s.change.Unlock()
+	old := s.Get(id)
+	if old == nil {
+		return nil, nil
+	}
+	raw, err := json.Marshal(old)
+	if err != nil {
+		return nil, err
+	}
+	v := new(T)
+	if err := json.Unmarshal(raw, v); err != nil {
+		return nil, err
+	}
+	if err := change(v); err != nil {
+		return nil, err
+	}
+	if err := s.store(ctx, id, v); err != nil {
+		return nil, err
+	}
+	return s.Get(id), nil
+}
+
+// Remove removes a record. also, if not nil, is a further part of the transaction.
+func (s *Set[T]) Remove(ctx context.Context, id ID, also func(kv.Txn) error) error {
+	s.change.Lock()
+	defer s.change.Unlock()
+	err := kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{s.key(id)}}, func(txn kv.Txn) error {
+		if also != nil {
+			if err := also(txn); err != nil {
+				return err
+			}
+		}
+		return txn.Delete(s.key(id), 0)
 	})
 	if err != nil {
 		return err
 	}
-	return publish()
-}
-
-// Change stores what change makes of a copy of a record; an error of change is returned as it is. It returns nil if there is
-// no such record.
-func (s *Set[T]) Change(ctx context.Context, id ID, change func(*T) error) (*T, error) {
-	var publish func() error
-	err := kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{s.key(id)}}, func(txn kv.Txn) error {
-		publish = nil
-		raw, err := txn.Get(s.key(id))
-		if err != nil || raw == nil {
-			return err
-		}
-		v := new(T)
-		if err := json.Unmarshal(raw, v); err != nil {
-			return err
-		}
-		if err := change(v); err != nil {
-			return err
-		}
-		publish, err = s.PutIn(txn, id, v)
-		return err
-	})
-	if err != nil || publish == nil {
-		return nil, err
-	}
-	err = publish()
-	return s.Get(id), err
-}
-
-// RemoveIn removes a record as a part of a transaction; publish makes lookups miss it, and is to be called after the commit.
-func (s *Set[T]) RemoveIn(txn kv.Txn, id ID) (publish func(), err error) {
-	publish = func() {
-		s.change.Lock()
-		defer s.change.Unlock()
-		list := maps.Clone(*s.list.Load())
-		delete(list, id)
-		s.list.Store(&list)
-	}
-	return publish, txn.Delete(s.key(id), 0)
+	return s.publish(id, nil)
 }

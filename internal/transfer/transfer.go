@@ -19,7 +19,6 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/itemfile"
 	"github.com/statordb/stator/internal/jobs"
-	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/objects"
 	"github.com/statordb/stator/internal/records"
 	"github.com/statordb/stator/internal/table"
@@ -119,35 +118,23 @@ func (m *Manager) Resume(ctx context.Context, rules Rules) error {
 func (m *Manager) Sweep(ctx context.Context) error {
 	before := m.Now().Add(-Retention).UnixMilli()
 	return errors.Join(
-		sweep(ctx, m.Tables.KV, m.Exports, func(e *Export) (records.ID, int64) { return e.Key(), e.End }, before),
-		sweep(ctx, m.Tables.KV, m.Imports, func(i *Import) (records.ID, int64) { return i.Key(), i.End }, before),
-		sweep(ctx, m.Tables.KV, m.Bulk, func(b *Bulk) (records.ID, int64) { return b.Key(), b.End }, before),
+		sweep(ctx, m.Exports, func(e *Export) (records.ID, int64) { return e.Key(), e.End }, before),
+		sweep(ctx, m.Imports, func(i *Import) (records.ID, int64) { return i.Key(), i.End }, before),
+		sweep(ctx, m.Bulk, func(b *Bulk) (records.ID, int64) { return b.Key(), b.End }, before),
 	)
 }
 
-func sweep[T any](ctx context.Context, store kv.Store, set *records.Set[T], of func(*T) (records.ID, int64), before int64) error {
+func sweep[T any](ctx context.Context, set *records.Set[T], of func(*T) (records.ID, int64), before int64) error {
 	for _, v := range set.All() {
 		id, end := of(v)
 		if end == 0 || end >= before {
 			continue
 		}
-		if err := remove(ctx, store, set, id); err != nil {
+		if err := set.Remove(ctx, id, nil); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func remove[T any](ctx context.Context, store kv.Store, set *records.Set[T], id records.ID) error {
-	var publish func()
-	err := kv.Update(ctx, store, kv.TxnOpt{}, func(txn kv.Txn) (err error) {
-		publish, err = set.RemoveIn(txn, id)
-		return err
-	})
-	if err == nil {
-		publish()
-	}
-	return err
 }
 
 // Statuses of exports, imports and bulk operations.
@@ -203,7 +190,7 @@ func (s *source) list(ctx context.Context) (list []objects.Object, size int64, e
 		return nil
 	})
 	if err == nil && len(list) == 0 {
-		err = fmt.Errorf("%w", objects.ErrNoObject)
+		err = objects.ErrNoObject
 	}
 	return list, size, err
 }
