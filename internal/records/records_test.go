@@ -2,6 +2,8 @@ package records
 
 import (
 	"context"
+	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -10,6 +12,24 @@ import (
 )
 
 type counted struct{ N int }
+
+// lateStore returns from commits late, so that others overtake who is not kept from it.
+type lateStore struct{ kv.Store }
+
+type lateTxn struct{ kv.Txn }
+
+func (s lateStore) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
+	txn, err := s.Store.Begin(ctx, opt)
+	return lateTxn{txn}, err
+}
+
+func (t lateTxn) Commit(ctx context.Context) (kv.TS, error) {
+	ts, err := t.Txn.Commit(ctx)
+	for range rand.IntN(20) {
+		runtime.Gosched()
+	}
+	return ts, err
+}
 
 // TestSet changes a record from many goroutines: what lookups find at the end is what the store has, and all changes are in it.
 func TestSet(t *testing.T) {
@@ -20,7 +40,7 @@ func TestSet(t *testing.T) {
 	}
 	defer store.Close()
 	id := ID{"account", "region", "name"}
-	s, err := Open(ctx, store, 't', func(*counted) ID { return id })
+	s, err := Open(ctx, lateStore{store}, 't', func(*counted) ID { return id })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,14 +52,23 @@ func TestSet(t *testing.T) {
 	}
 	const workers, each = 8, 500
 	var all sync.WaitGroup
+	var done sync.Mutex
+	latest := 0 // of the changes that have returned
 	for range workers {
 		all.Add(1)
 		go func() {
 			defer all.Done()
 			for range each {
-				if _, err := s.Change(ctx, id, func(c *counted) error { c.N++; return nil }); err != nil {
+				mine := 0
+				if _, err := s.Change(ctx, id, func(c *counted) error { c.N++; mine = c.N; return nil }); err != nil {
 					t.Error(err)
 				}
+				done.Lock()
+				latest = max(latest, mine)
+				if got := s.Get(id).N; got < latest {
+					t.Errorf("lookups find %d after %d was stored", got, latest)
+				}
+				done.Unlock()
 			}
 		}()
 	}
