@@ -219,8 +219,9 @@ func TestBackupInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := d.backUp("source", "whole")
-	whole = whole[strings.LastIndex(whole, "/")+1:]
-	for name, loading := range map[string]*catalog.Loading{"half": {Backup: whole}, "lost": {Backup: "none"}, "past": {Table: 99, At: 1}} {
+	key, _ := catalog.BackupFromARN(whole)
+	data := d.items.Catalog.Backups.Get(key).Data
+	for name, loading := range map[string]*catalog.Loading{"half": {From: data, At: history.Latest}, "lost": {From: 99, At: history.Latest}, "past": {From: t0.ID, At: 1}} {
 		half := *t0
 		half.Name, half.Loading, half.CreatingUntil = name, loading, 0
 		if _, err := d.items.Catalog.Create(ctx, &half); err != nil {

@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"internal/records":         {"keyspace", "kv"},
 	"internal/catalog":         {"attribute", "capacity", "keyspace", "kv", "metering", "records"},
 	"internal/history":         {"attribute", "keyspace", "kv"},
-	"internal/backup":          {"attribute", "catalog", "history", "jobs", "keyspace", "kv", "table"},
+	"internal/backup":          {"catalog", "history", "jobs", "keyspace", "kv", "table"},
 	"internal/index":           {"attribute", "capacity", "catalog", "keyspace"},
 	"internal/stream":          {"attribute", "catalog", "keyspace", "kv"},
 	"internal/table":           {"attribute", "capacity", "catalog", "history", "index", "keyspace", "kv", "metering", "sorter", "stream"},

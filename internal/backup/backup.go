@@ -10,9 +10,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
-	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/history"
 	"github.com/statordb/stator/internal/jobs"
@@ -31,6 +31,9 @@ type Manager struct {
 // ErrInUse says that a backup is being made or restored.
 var ErrInUse = errors.New("backup: in use")
 
+// ErrGone says that what a table is to be restored from is no longer there.
+var ErrGone = errors.New("backup: the source has gone")
+
 // Resume goes on with what the end of an earlier process interrupted.
 func (m *Manager) Resume(ctx context.Context) error {
 	var errs []error
@@ -41,7 +44,7 @@ func (m *Manager) Resume(ctx context.Context) error {
 	}
 	for _, t := range m.Tables.Catalog.Tables() {
 		if t.Recovery == nil { // the end came between the change of the setting and the end of the history
-			errs = append(errs, history.Trim(ctx, m.Tables.KV, t.ID, history.Everything))
+			errs = append(errs, history.Trim(ctx, m.Tables.KV, t.ID, history.Latest))
 		}
 		if t.Loading != nil && t.Loading.Import == "" && t.DeletingUntil == 0 {
 			errs = append(errs, m.resume(ctx, t))
@@ -106,10 +109,7 @@ func (m *Manager) retake(ctx context.Context, b *catalog.Backup) error {
 // copy fills a backup from a snapshot, which it closes.
 func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 	m.Jobs.Start("backup "+b.ARN(), func(ctx context.Context) error {
-		to := catalog.Table{ID: b.Data}
-		filled, err := m.Tables.Fill(ctx, &to, func(part int, put table.PutItem) error {
-			return items(ctx, snap, b.Table.ID, part, put)
-		})
+		filled, err := m.fill(ctx, &catalog.Table{ID: b.Data}, snap, b.Table.ID, history.Latest)
 		if err != nil {
 			return fmt.Errorf("backup %s: %w", b.ARN(), err)
 		}
@@ -121,13 +121,12 @@ func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 	}, func() { snap.Close() })
 }
 
-// items puts the items of a part that are stored under a table id.
-func items(ctx context.Context, r kv.Reader, id uint32, part int, put table.PutItem) error {
-	bounds := kv.Range{
-		Start: keyspace.AppendHashBound(nil, id, 0, uint64(part)*keyspace.HashSpace/table.Parts),
-		End:   keyspace.AppendHashBound(nil, id, 0, uint64(part+1)*keyspace.HashSpace/table.Parts),
-	}
-	return kv.Each(ctx, r, bounds, func(key, val []byte) error { return put(keyspace.Suffix(key), attribute.Item(val)) })
+// fill makes the state of a table, or of a backup, at a time the content of another; both are named by the ids in their items' keys.
+func (m *Manager) fill(ctx context.Context, to *catalog.Table, snap kv.Reader, from uint32, at kv.TS) (table.Filled, error) {
+	return m.Tables.Fill(ctx, to, func(part int, put table.PutItem) error {
+		bounds := history.Part{Start: keyspace.HashBound(part, table.Parts), End: keyspace.HashBound(part+1, table.Parts)}
+		return history.State(ctx, snap, from, bounds, at, put)
+	})
 }
 
 // Delete removes a backup.
@@ -136,7 +135,7 @@ func (m *Manager) Delete(ctx context.Context, b *catalog.Backup) error {
 		return ErrInUse
 	}
 	for _, t := range m.Tables.Catalog.Tables() {
-		if t.Loading != nil && t.Loading.Backup == b.ID {
+		if t.Loading != nil && t.Loading.From == b.Data {
 			return ErrInUse
 		}
 	}
@@ -176,72 +175,43 @@ func (m *Manager) Restore(ctx context.Context, t *catalog.Table) (taken *catalog
 	if err != nil {
 		return nil, err
 	}
-	source, err := m.source(t)
-	if err != nil {
-		return nil, errors.Join(err, snap.Close())
+	if !m.there(t.Loading) { // removed before the snapshot was taken, which then has nothing of it
+		return nil, errors.Join(ErrGone, snap.Close())
 	}
 	taken, err = m.Tables.Catalog.Create(ctx, t)
 	if err != nil || taken != nil {
 		return taken, errors.Join(err, snap.Close())
 	}
-	m.fill(m.Tables.Catalog.Get(t.Namespace, t.Name), snap, source)
+	m.restore(m.Tables.Catalog.Get(t.Namespace, t.Name), snap)
 	return nil, nil
 }
 
-// errGone says that what a table is restored from is no longer there.
-var errGone = errors.New("backup: the source has gone")
-
-// source puts the items of a part that a table is filled with.
-type source func(ctx context.Context, r kv.Reader, part int, put table.PutItem) error
-
-// source returns how to read the items that a table is filled with.
-func (m *Manager) source(t *catalog.Table) (source, error) {
-	l := t.Loading
-	if l.Backup == "" {
-		for _, from := range m.Tables.Catalog.Tables() {
-			if from.ID == l.Table && from.Recovery != nil && from.Recovery.Since <= l.At {
-				return func(ctx context.Context, r kv.Reader, part int, put table.PutItem) error {
-					bounds := history.Part{Start: keyspace.HashBound(part, table.Parts), End: keyspace.HashBound(part+1, table.Parts)}
-					return history.State(ctx, r, l.Table, bounds, l.At, put)
-				}, nil
-			}
-		}
-		return nil, errGone
-	}
-	for _, b := range m.Tables.Catalog.Backups.All() {
-		if b.ID == l.Backup {
-			return func(ctx context.Context, r kv.Reader, part int, put table.PutItem) error {
-				return items(ctx, r, b.Data, part, put)
-			}, nil
-		}
-	}
-	return nil, errGone
+// there reports whether what a table is filled with can still be read.
+func (m *Manager) there(l *catalog.Loading) bool {
+	return slices.ContainsFunc(m.Tables.Catalog.Backups.All(), func(b *catalog.Backup) bool { return b.Data == l.From }) ||
+		slices.ContainsFunc(m.Tables.Catalog.Tables(), func(t *catalog.Table) bool {
+			return t.ID == l.From && t.Recovery != nil && t.Recovery.Since <= l.At
+		})
 }
 
 // resume begins to fill a table anew. If what it was restored from has gone, the table goes too.
 func (m *Manager) resume(ctx context.Context, t *catalog.Table) error {
-	source, err := m.source(t)
-	if errors.Is(err, errGone) {
+	if !m.there(t.Loading) {
 		m.Jobs.Report(fmt.Errorf("table %s was not fully restored, and its source has gone: it is removed", t.ARN()))
-		_, err := m.Tables.Catalog.Delete(ctx, t.Namespace, t.Name, 0, func(*catalog.Table) error { return nil })
-		return err
-	}
-	if err != nil {
-		return err
+		return m.Tables.AbandonLoading(ctx, t)
 	}
 	snap, err := m.Tables.KV.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
-	m.fill(t, snap, source)
+	m.restore(t, snap)
 	return nil
 }
 
-// fill fills a table and makes it ACTIVE. It closes the snapshot.
-func (m *Manager) fill(t *catalog.Table, snap kv.Snapshot, from source) {
+// restore fills a table and makes it ACTIVE, in the background. It closes the snapshot.
+func (m *Manager) restore(t *catalog.Table, snap kv.Snapshot) {
 	m.Jobs.Start("restore "+t.ARN(), func(ctx context.Context) error {
-		_, err := m.Tables.Fill(ctx, t, func(part int, put table.PutItem) error { return from(ctx, snap, part, put) })
-		if err != nil {
+		if _, err := m.fill(ctx, t, snap, t.Loading.From, t.Loading.At); err != nil {
 			return fmt.Errorf("restoring table %s: %w", t.ARN(), err)
 		}
 		return m.Tables.FinishLoading(ctx, t)

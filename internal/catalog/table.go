@@ -141,12 +141,11 @@ type Restored struct {
 	At                   int64  // the state of which time, in milliseconds since 1970
 }
 
-// Loading says what a table is filled with in the background.
+// Loading says what a table is filled with in the background: the state of a table or a backup at a time, or an import.
 type Loading struct {
-	Backup string `json:",omitempty"` // a backup, by its ID,
-	Table  uint32 `json:",omitempty"` // or another table, by its ID,
-	At     kv.TS  `json:",omitempty"` // as it was then,
-	Import string `json:",omitempty"` // or an import, by its ID
+	From   uint32 `json:",omitempty"` // the table id in the items' keys
+	At     kv.TS  `json:",omitempty"`
+	Import string `json:",omitempty"` // by its ID
 }
 
 // Policy is a resource-based policy.

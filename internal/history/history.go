@@ -14,6 +14,7 @@ package history
 
 import (
 	"bytes"
+	"cmp"
 	"container/heap"
 	"context"
 	"errors"
@@ -87,9 +88,28 @@ func (d *day) next() (bool, error) {
 	return true, nil
 }
 
+// dayHeap implements heap.Interface: first is the day whose next record is of the first item, and then has the first stamp.
+type dayHeap []*day
+
+func (h dayHeap) Len() int { return len(h) }
+
+func (h dayHeap) Less(i, j int) bool {
+	a, b := &h[i].now, &h[j].now
+	return cmp.Or(bytes.Compare(a.suffix, b.suffix), cmp.Compare(a.stamp, b.stamp)) < 0
+}
+
+func (h dayHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *dayHeap) Push(x any)   { *h = append(*h, x.(*day)) }
+
+func (h *dayHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
 // merged are the records of several days, in the order of their items and then stamps.
 type merged struct {
-	days []*day
+	days dayHeap
 	all  []kv.Iterator
 	err  error
 }
@@ -146,7 +166,7 @@ func open(r kv.Reader, table uint32, part Part, from kv.TS) (*merged, error) {
 			m.days = append(m.days, one)
 		}
 	}
-	heap.Init(m)
+	heap.Init(&m.days)
 	return m, nil
 }
 
@@ -170,37 +190,15 @@ func (m *merged) head() *record {
 func (m *merged) next() {
 	some, err := m.days[0].next()
 	if some {
-		heap.Fix(m, 0)
+		heap.Fix(&m.days, 0)
 		return
 	}
 	m.err = errors.Join(m.err, err)
-	heap.Pop(m)
+	heap.Pop(&m.days)
 }
 
-// Len implements heap.Interface.
-func (m *merged) Len() int { return len(m.days) }
-
-// Less implements heap.Interface.
-func (m *merged) Less(i, j int) bool {
-	a, b := &m.days[i].now, &m.days[j].now
-	if c := bytes.Compare(a.suffix, b.suffix); c != 0 {
-		return c < 0
-	}
-	return a.stamp < b.stamp
-}
-
-// Swap implements heap.Interface.
-func (m *merged) Swap(i, j int) { m.days[i], m.days[j] = m.days[j], m.days[i] }
-
-// Push implements heap.Interface.
-func (m *merged) Push(x any) { m.days = append(m.days, x.(*day)) }
-
-// Pop implements heap.Interface.
-func (m *merged) Pop() any {
-	last := m.days[len(m.days)-1]
-	m.days = m.days[:len(m.days)-1]
-	return last
-}
+// Latest is a time behind all changes: the state at it is the present one, and all history is before it.
+const Latest kv.TS = math.MaxUint64
 
 // State calls visit for every item that a part of a table had at a time, in the order of their keys, until visit or ctx ends it with an
 // error. suffix (see keyspace.Suffix) and item are valid until it returns. The snapshot must have been taken when the time was
@@ -347,13 +345,10 @@ func changes(ctx context.Context, items kv.Iterator, table uint32, from, to kv.T
 	return past.err
 }
 
-// Everything is the time before which all history is.
-const Everything kv.TS = math.MaxUint64
-
 // Trim removes the history of a table before a time, by whole days.
 func Trim(ctx context.Context, store kv.Store, table uint32, before kv.TS) error {
 	end := keyspace.PastDay(table, keyspace.HistoryDay(before.Millis()))
-	if before == Everything {
+	if before == Latest {
 		end = keyspace.PrefixEnd(keyspace.Past(table))
 	}
 	snap, err := store.Latest(ctx)

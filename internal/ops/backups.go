@@ -13,6 +13,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/backup"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/history"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -183,7 +184,7 @@ func (s *Service) restoreTableFromBackup(ctx context.Context, call *smithy.Call,
 	if b.Status != catalog.BackupAvailable {
 		return nil, awserr.New(awserr.BackupInUse, "Backup is being created: "+b.ARN())
 	}
-	d, err := s.restore(ctx, call, in.TargetTableName.Value, &b.Table, &catalog.Loading{Backup: b.ID},
+	d, err := s.restore(ctx, call, in.TargetTableName.Value, &b.Table, &catalog.Loading{From: b.Data, At: history.Latest},
 		&catalog.Restored{BackupARN: b.ARN(), SourceARN: b.Table.ARN(), At: b.Created},
 		overrides{
 			in.BillingModeOverride, in.ProvisionedThroughputOverride, in.OnDemandThroughputOverride, in.SSESpecificationOverride,
@@ -210,7 +211,7 @@ func (s *Service) restoreTableToPointInTime(ctx context.Context, call *smithy.Ca
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.restore(ctx, call, in.TargetTableName.Value, t, &catalog.Loading{Table: t.ID, At: at},
+	d, err := s.restore(ctx, call, in.TargetTableName.Value, t, &catalog.Loading{From: t.ID, At: at},
 		&catalog.Restored{SourceARN: t.ARN(), At: at.Millis()},
 		overrides{
 			in.BillingModeOverride, in.ProvisionedThroughputOverride, in.OnDemandThroughputOverride, in.SSESpecificationOverride,

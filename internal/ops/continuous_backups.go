@@ -64,7 +64,7 @@ func (s *Service) updateContinuousBackups(ctx context.Context, call *smithy.Call
 		return nil, awserr.TableNotFoundForBackup(in.TableName.Value)
 	}
 	if was != nil && !enable {
-		if err := history.Trim(ctx, s.Tables.KV, t.ID, history.Everything); err != nil {
+		if err := history.Trim(ctx, s.Tables.KV, t.ID, history.Latest); err != nil {
 			return nil, clientError(err)
 		}
 	}

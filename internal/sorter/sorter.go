@@ -160,13 +160,13 @@ func (s *Sorter) compact() error {
 	file, err := s.create()
 	if err != nil {
 		s.runs = old
-		return errors.Join(err, it.close())
+		return errors.Join(err, it.Close())
 	}
 	w := newRunWriter(file)
 	for it.Next() {
 		w.write(it.Key(), it.Value())
 	}
-	err = errors.Join(it.close(), w.close())
+	err = errors.Join(it.Close(), w.close())
 	for _, name := range old {
 		err = errors.Join(err, os.Remove(name))
 	}
@@ -261,10 +261,28 @@ func (s *source) next() (bool, error) {
 	return true, nil
 }
 
+// sourceHeap implements heap.Interface: by key, and of equal keys the youngest first.
+type sourceHeap []*source
+
+func (h sourceHeap) Len() int { return len(h) }
+
+func (h sourceHeap) Less(i, j int) bool {
+	return cmp.Or(bytes.Compare(h[i].key, h[j].key), cmp.Compare(h[j].age, h[i].age)) < 0
+}
+
+func (h sourceHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *sourceHeap) Push(x any)   { *h = append(*h, x.(*source)) }
+
+func (h *sourceHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
 // Iterator moves through the sorted pairs.
 type Iterator struct {
-	sources []*source // a heap by key; of equal keys the youngest first
-	last    []byte    // the key at which it stands
+	sources sourceHeap
+	last    []byte // the key at which it stands
 	started bool
 	err     error
 }
@@ -276,7 +294,7 @@ func merge(runs []string, buf *buffer) (*Iterator, error) {
 		file, err := os.Open(name)
 		if err != nil {
 			it.sources = all
-			return nil, errors.Join(err, it.close())
+			return nil, errors.Join(err, it.Close())
 		}
 		all = append(all, &source{age: i, file: file, r: bufio.NewReaderSize(file, readBuffer)})
 	}
@@ -286,7 +304,7 @@ func merge(runs []string, buf *buffer) (*Iterator, error) {
 	for _, s := range all {
 		it.add(s)
 	}
-	heap.Init(it)
+	heap.Init(&it.sources)
 	return it, it.err
 }
 
@@ -306,7 +324,8 @@ func (s *source) close() error {
 	return s.file.Close()
 }
 
-func (it *Iterator) close() error {
+// Close ends the iterator and returns the error that ended it, if any.
+func (it *Iterator) Close() error {
 	for _, s := range it.sources {
 		it.err = errors.Join(it.err, s.close())
 	}
@@ -331,10 +350,10 @@ func (it *Iterator) advance() {
 	s := it.sources[0]
 	some, err := s.next()
 	if some {
-		heap.Fix(it, 0)
+		heap.Fix(&it.sources, 0)
 		return
 	}
-	heap.Pop(it)
+	heap.Pop(&it.sources)
 	it.err = errors.Join(it.err, err, s.close())
 }
 
@@ -343,31 +362,3 @@ func (it *Iterator) Key() []byte { return it.sources[0].key }
 
 // Value returns the value; it is valid until Next.
 func (it *Iterator) Value() []byte { return it.sources[0].val }
-
-// Close ends the iterator and returns the error that ended it, if any.
-func (it *Iterator) Close() error { return it.close() }
-
-// Len implements heap.Interface.
-func (it *Iterator) Len() int { return len(it.sources) }
-
-// Less implements heap.Interface.
-func (it *Iterator) Less(i, j int) bool {
-	a, b := it.sources[i], it.sources[j]
-	if c := bytes.Compare(a.key, b.key); c != 0 {
-		return c < 0
-	}
-	return a.age > b.age
-}
-
-// Swap implements heap.Interface.
-func (it *Iterator) Swap(i, j int) { it.sources[i], it.sources[j] = it.sources[j], it.sources[i] }
-
-// Push implements heap.Interface.
-func (it *Iterator) Push(x any) { it.sources = append(it.sources, x.(*source)) }
-
-// Pop implements heap.Interface.
-func (it *Iterator) Pop() any {
-	last := it.sources[len(it.sources)-1]
-	it.sources = it.sources[:len(it.sources)-1]
-	return last
-}

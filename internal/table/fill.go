@@ -183,3 +183,9 @@ func (s *Store) FinishLoading(ctx context.Context, t *catalog.Table) error {
 	})
 	return err
 }
+
+// AbandonLoading removes a table that can't be filled: with a part of its items it is of no use.
+func (s *Store) AbandonLoading(ctx context.Context, t *catalog.Table) error {
+	_, err := s.Catalog.Delete(ctx, t.Namespace, t.Name, 0, func(*catalog.Table) error { return nil })
+	return err
+}

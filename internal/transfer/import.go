@@ -94,9 +94,7 @@ func (m *Manager) startImport(i *Import) {
 			x.Status, x.Failure, x.Imported = Failed, failure(err), 0
 		}
 		if t != nil && err != nil {
-			// A table with a part of the items is of no use.
-			_, err := m.Tables.Catalog.Delete(ctx, t.Namespace, t.Name, 0, func(*catalog.Table) error { return nil })
-			if err != nil {
+			if err := m.Tables.AbandonLoading(ctx, t); err != nil {
 				return err
 			}
 		}

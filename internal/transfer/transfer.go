@@ -100,7 +100,7 @@ func (m *Manager) Resume(ctx context.Context, rules Rules) error {
 		case i != nil && (i.Status == Completed || *i.Failure == *errItems):
 			err = m.Tables.FinishLoading(ctx, t)
 		default:
-			_, err = m.Tables.Catalog.Delete(ctx, t.Namespace, t.Name, 0, func(*catalog.Table) error { return nil })
+			err = m.Tables.AbandonLoading(ctx, t)
 		}
 		if err != nil {
 			return err
