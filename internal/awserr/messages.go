@@ -32,6 +32,11 @@ func TableNotFoundForBackup(name string) *Error {
 	return New(TableNotFoundCode, "Table not found: "+name)
 }
 
+// TableBusyForBackup is for operations on backups and point-in-time recovery of a table that can't be used now.
+func TableBusyForBackup(name string) *Error {
+	return New(TableInUse, "Table is being created or deleted: "+name)
+}
+
 // NotFound is for operations on items.
 func NotFound() *Error { return New(ResourceNotFound, "Requested resource not found") }
 

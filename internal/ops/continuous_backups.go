@@ -41,7 +41,7 @@ func (s *Service) updateContinuousBackups(ctx context.Context, call *smithy.Call
 	was := t.Recovery
 	t, err = s.Tables.Catalog.Change(ctx, t.Namespace, t.Name, func(t *catalog.Table) error {
 		if status := t.Status(s.Now()); status == catalog.Creating || status == catalog.Deleting {
-			return awserr.New(awserr.TableInUse, "Table is being created or deleted: "+t.Name)
+			return awserr.TableBusyForBackup(t.Name)
 		}
 		was = t.Recovery
 		switch {
@@ -112,6 +112,23 @@ func (w window) at(ms int64) (at kv.TS, ok bool) {
 		return 0, false
 	}
 	return max(kv.AtMillis(ms), w.earliest), true
+}
+
+// pointInTime returns the timestamp of the time that a request wants of a table's history, in seconds since 1970; without one,
+// the latest.
+func (s *Service) pointInTime(t *catalog.Table, want smithy.Opt[float64], outside awserr.Code) (kv.TS, error) {
+	if t.Recovery == nil {
+		return 0, awserr.New(awserr.PointInTimeUnavailable, "Point in time recovery is not enabled for table '"+t.Name+"'")
+	}
+	w := s.recoveryWindow(t)
+	if !want.Set {
+		return w.latest, nil
+	}
+	at, ok := w.at(millis(want.Value))
+	if !ok {
+		return 0, awserr.New(outside, "The specified time is outside of the point in time recovery window of table '"+t.Name+"'")
+	}
+	return at, nil
 }
 
 // millis is a time as a request has it, in milliseconds since 1970.

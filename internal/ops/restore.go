@@ -1,0 +1,223 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/backup"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/history"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// overrides are what a restored table has differently from its source.
+type overrides struct {
+	billing    smithy.Opt[string]
+	throughput *api.ProvisionedThroughput
+	onDemand   *api.OnDemandThroughput
+	sse        *api.SSESpecification
+	global     []api.GlobalSecondaryIndex
+	local      []api.LocalSecondaryIndex
+	vector     []api.VectorIndex
+}
+
+func (s *Service) restoreTableFromBackup(ctx context.Context, call *smithy.Call, in *api.RestoreTableFromBackupInput) (*api.RestoreTableFromBackupOutput, error) {
+	b, err := s.backup(in.BackupArn.Value)
+	if err != nil {
+		return nil, err
+	}
+	if b.Status != catalog.BackupAvailable {
+		return nil, awserr.New(awserr.BackupInUse, "Backup is being created: "+b.ARN())
+	}
+	d, err := s.restore(ctx, call, in.TargetTableName.Value, &b.Table, &catalog.Loading{From: b.Data, At: history.Latest},
+		&catalog.Restored{BackupARN: b.ARN(), SourceARN: b.Table.ARN(), At: b.Created},
+		overrides{
+			in.BillingModeOverride, in.ProvisionedThroughputOverride, in.OnDemandThroughputOverride, in.SSESpecificationOverride,
+			in.GlobalSecondaryIndexOverride, in.LocalSecondaryIndexOverride, in.VectorIndexOverride,
+		})
+	return &api.RestoreTableFromBackupOutput{TableDescription: d}, err
+}
+
+func (s *Service) restoreTableToPointInTime(ctx context.Context, call *smithy.Call, in *api.RestoreTableToPointInTimeInput) (*api.RestoreTableToPointInTimeOutput, error) {
+	given := in.SourceTableArn.Or(in.SourceTableName.Value)
+	switch {
+	case in.SourceTableArn.Set == in.SourceTableName.Set:
+		return nil, awserr.Invalid("Exactly one of SourceTableArn and SourceTableName must be specified")
+	case in.UseLatestRestorableTime.Value && in.RestoreDateTime.Set:
+		return nil, awserr.Invalid("UseLatestRestorableTime and RestoreDateTime can't be specified together")
+	case !in.UseLatestRestorableTime.Value && !in.RestoreDateTime.Set:
+		return nil, awserr.Invalid("Either UseLatestRestorableTime or RestoreDateTime must be specified")
+	}
+	t, err := s.tableForBackup(call, given)
+	if err != nil {
+		return nil, err
+	}
+	at, err := s.pointInTime(t, in.RestoreDateTime, awserr.InvalidRestoreTime)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.restore(ctx, call, in.TargetTableName.Value, t, &catalog.Loading{From: t.ID, At: at},
+		&catalog.Restored{SourceARN: t.ARN(), At: at.Millis()},
+		overrides{
+			in.BillingModeOverride, in.ProvisionedThroughputOverride, in.OnDemandThroughputOverride, in.SSESpecificationOverride,
+			in.GlobalSecondaryIndexOverride, in.LocalSecondaryIndexOverride, in.VectorIndexOverride,
+		})
+	return &api.RestoreTableToPointInTimeOutput{TableDescription: d}, err
+}
+
+// restore creates the table that is to be restored.
+func (s *Service) restore(ctx context.Context, call *smithy.Call, name string, source *catalog.Table, loading *catalog.Loading, from *catalog.Restored, o overrides) (*api.TableDescription, error) {
+	if o.vector != nil {
+		return nil, unsupported("VectorIndexOverride")
+	}
+	now := s.Now()
+	t := &catalog.Table{
+		Namespace: s.namespace(call), Name: name, UUID: uuid.NewString(), Created: now.UnixMilli(), CreatingUntil: now.Add(s.TransientStatus).UnixMilli(),
+		Attributes: slices.Clone(source.Attributes), Key: source.Key,
+		OnDemandBilling: source.OnDemandBilling, OnDemand: source.OnDemand, Warm: source.Warm,
+		Throughput: catalog.Throughput{Read: source.Throughput.Read, Write: source.Throughput.Write},
+		TableClass: source.TableClass, SSEKey: source.SSEKey, Restored: from, Loading: loading,
+	}
+	if err := restoreIndexes(t, source, o); err != nil {
+		return nil, err
+	}
+	if err := restoreBilling(t, o); err != nil {
+		return nil, err
+	}
+	if err := s.checkQuotas(nil, t); err != nil {
+		return nil, err
+	}
+	if err := setSSE(t, o.sse); err != nil {
+		return nil, err
+	}
+	taken, err := s.Backups.Restore(ctx, t)
+	if errors.Is(err, backup.ErrGone) {
+		return nil, awserr.New(awserr.BackupInUse, "What is to be restored is being deleted: "+source.Name)
+	}
+	if err != nil {
+		return nil, clientError(err)
+	}
+	if taken != nil {
+		if !taken.Serves(now) {
+			return nil, awserr.TableBusyForBackup(name)
+		}
+		return nil, awserr.New(awserr.TableAlreadyExists, "Table already exists: "+name)
+	}
+	d, err := s.describe(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	d.TableStatus = smithy.Some(catalog.Creating)
+	return d, nil
+}
+
+// restoreIndexes gives the table the indexes of its source, or those of them that are named.
+func restoreIndexes(t, source *catalog.Table, o overrides) error {
+	for _, x := range source.Indexes {
+		if x.State == catalog.Deleting {
+			continue
+		}
+		keep := true
+		copied := &catalog.Index{
+			ID: x.ID, Name: x.Name, Global: x.Global, Key: x.Key, Projection: x.Projection, OnDemand: x.OnDemand, Warm: x.Warm,
+			Throughput: catalog.Throughput{Read: x.Throughput.Read, Write: x.Throughput.Write},
+		}
+		switch {
+		case x.Global && o.global != nil:
+			i := slices.IndexFunc(o.global, func(g api.GlobalSecondaryIndex) bool { return g.IndexName.Value == x.Name })
+			if keep = i >= 0; keep {
+				g := &o.global[i]
+				if !sameIndex(t, x, g.KeySchema, g.Projection) {
+					return indexDiffers(x.Name)
+				}
+				if p := g.ProvisionedThroughput; p != nil {
+					copied.Throughput = catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
+				}
+				if g.OnDemandThroughput != nil {
+					copied.OnDemand = newOnDemand(g.OnDemandThroughput)
+				}
+			}
+		case !x.Global && o.local != nil:
+			i := slices.IndexFunc(o.local, func(l api.LocalSecondaryIndex) bool { return l.IndexName.Value == x.Name })
+			if keep = i >= 0; keep && !sameIndex(t, x, o.local[i].KeySchema, o.local[i].Projection) {
+				return indexDiffers(x.Name)
+			}
+		}
+		if keep {
+			t.Indexes = append(t.Indexes, copied)
+		}
+	}
+	for _, g := range o.global {
+		if x := source.Index(g.IndexName.Value); x == nil || !x.Global {
+			return indexDiffers(g.IndexName.Value)
+		}
+	}
+	for _, l := range o.local {
+		if x := source.Index(l.IndexName.Value); x == nil || x.Global {
+			return indexDiffers(l.IndexName.Value)
+		}
+	}
+	t.RemoveUnusedAttributes()
+	return nil
+}
+
+func indexDiffers(name string) error {
+	return awserr.Invalid("Index does not match an index of the source table: " + name)
+}
+
+// sameIndex reports whether a request describes an index as it is.
+func sameIndex(t *catalog.Table, x *catalog.Index, keys []api.KeySchemaElement, p *api.Projection) bool {
+	key, err := newKey(t, keys, maxIndexKeyParts)
+	if err != nil || !slices.Equal(key.Partition, x.Key.Partition) || !slices.Equal(key.Sort, x.Key.Sort) || p == nil {
+		return false
+	}
+	a, b := slices.Sorted(slices.Values(p.NonKeyAttributes)), slices.Sorted(slices.Values(x.Projection.Attributes))
+	return p.ProjectionType.Value == x.Projection.Type && slices.Equal(a, b)
+}
+
+// restoreBilling applies the overrides of billing mode and throughput.
+func restoreBilling(t *catalog.Table, o overrides) error {
+	if o.billing.Set {
+		t.OnDemandBilling = o.billing.Value == api.BillingModePayPerRequest
+	}
+	switch p := o.throughput; {
+	case p != nil && t.OnDemandBilling:
+		return awserr.ThroughputForbidden()
+	case p != nil:
+		t.Throughput = catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
+	case !t.OnDemandBilling && t.Throughput.Read == 0:
+		return awserr.ThroughputRequired()
+	}
+	if o.onDemand != nil {
+		if !t.OnDemandBilling {
+			return awserr.Invalid("OnDemandThroughput can only be specified when BillingMode is PAY_PER_REQUEST")
+		}
+		t.OnDemand = newOnDemand(o.onDemand)
+	}
+	if t.OnDemandBilling {
+		t.Throughput, t.SwitchedToOnDemand = catalog.Throughput{}, t.Created
+	} else {
+		t.OnDemand = nil
+	}
+	for _, x := range t.Indexes {
+		switch {
+		case !x.Global:
+		case t.OnDemandBilling:
+			x.Throughput = catalog.Throughput{}
+		default:
+			x.OnDemand = nil
+			if x.Throughput.Read == 0 { // a source that is on demand has none
+				x.Throughput = catalog.Throughput{Read: t.Throughput.Read, Write: t.Throughput.Write}
+			}
+			if err := checkThroughput(x.Throughput); err != nil {
+				return err
+			}
+		}
+	}
+	return checkThroughput(t.Throughput)
+}
