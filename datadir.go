@@ -127,7 +127,7 @@ func emptyTempDir(opt *Options) (string, error) {
 // bucketDir is the directory, in the data directory, whose folders are the buckets.
 const bucketDir = "s3"
 
-// openBuckets returns where objects are, and what removes them if nothing is to keep them.
+// openBuckets returns where objects are, and what removes them, once the server has ended, if nothing is to keep them.
 func openBuckets(ctx context.Context, opt *Options) (store objects.Store, remove func() error, err error) {
 	none := func() error { return nil }
 	switch {
@@ -148,7 +148,7 @@ func openBuckets(ctx context.Context, opt *Options) (store objects.Store, remove
 
 // checkpointer returns what makes a data directory with all that the store has, in a directory of its own below dir; nil if there
 // is no directory.
-func checkpointer(opt *Options, store kv.Store, dir string) func(context.Context) (string, error) {
+func checkpointer(store kv.Store, dir string) func(context.Context) (string, error) {
 	if dir == "" {
 		return nil
 	}

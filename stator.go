@@ -251,13 +251,13 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	transfers, err := transfer.Open(ctx, transfer.Options{Tables: items, Jobs: runner, Objects: buckets, Now: opt.Now, Logger: opt.Logger})
 	if err != nil {
 		cancel()
-		return nil, errors.Join(err, removeBuckets())
+		return nil, err
 	}
 	service := ops.New(ops.Options{
 		Tables:          items,
 		Backups:         backups,
 		Transfers:       transfers,
-		Checkpoint:      checkpointer(opt, store, items.TempDir),
+		Checkpoint:      checkpointer(store, items.TempDir),
 		Meters:          meters,
 		Faults:          faults,
 		Now:             opt.Now,
@@ -333,7 +333,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	if err := errors.Join(backups.Resume(ctx), transfers.Resume(ctx, service.TransferRules())); err != nil {
 		cancel()
 		s.running.Wait()
-		return nil, errors.Join(err, removeBuckets())
+		return nil, err
 	}
 	if faults != nil {
 		items.Inject = service.InjectItem

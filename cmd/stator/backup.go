@@ -14,21 +14,25 @@ import (
 	"github.com/statordb/stator/internal/serverbackup"
 )
 
-// buckets are the flags of commands that read or write s3://.
-type buckets struct {
-	S3Endpoint  string `name:"s3-endpoint" env:"STATOR_S3_ENDPOINT" help:"S3-compatible store of s3://; without it AWS's." placeholder:"URL"`
+// s3Login are the flags that an S3-compatible store wants besides its endpoint.
+type s3Login struct {
 	S3Region    string `name:"s3-region" env:"STATOR_S3_REGION" help:"Region of the S3-compatible store." placeholder:"REGION"`
 	S3AccessKey string `name:"s3-access-key" env:"STATOR_S3_ACCESS_KEY" help:"Access key for it; without one that of the AWS SDKs' environment and files is taken." placeholder:"ID"`
 	S3SecretKey string `name:"s3-secret-key" env:"STATOR_S3_SECRET_KEY" help:"Secret key for it; better given as STATOR_S3_SECRET_KEY." placeholder:"KEY"`
 }
 
-func (b *buckets) place(ctx context.Context, where string) (*serverbackup.Place, error) {
-	store, bucket, prefix, err := objects.Locate(ctx, where, b.options())
-	return &serverbackup.Place{Store: store, Bucket: bucket, Prefix: prefix}, err
+func (l *s3Login) at(endpoint string) stator.S3Options {
+	return stator.S3Options{Endpoint: endpoint, Region: l.S3Region, AccessKey: l.S3AccessKey, SecretKey: l.S3SecretKey}
 }
 
-func (b *buckets) options() objects.S3Options {
-	return objects.S3Options{Endpoint: b.S3Endpoint, Region: b.S3Region, AccessKey: b.S3AccessKey, SecretKey: b.S3SecretKey}
+// buckets are the flags of commands that read or write s3://.
+type buckets struct {
+	S3Endpoint string `name:"s3-endpoint" env:"STATOR_S3_ENDPOINT" help:"S3-compatible store of s3://; without it AWS's." placeholder:"URL"`
+	s3Login
+}
+
+func (b *buckets) locate(ctx context.Context, where string) (objects.Place, error) {
+	return objects.Locate(ctx, where, b.at(b.S3Endpoint))
 }
 
 type backupCmd struct {
@@ -41,10 +45,11 @@ type backupCmd struct {
 
 // Run makes a backup of a whole server.
 func (c *backupCmd) Run(ctx context.Context, std streams) error {
-	place, err := c.place(ctx, c.Target)
+	at, err := c.locate(ctx, c.Target)
 	if err != nil {
 		return err
 	}
+	place := serverbackup.Place{Place: at}
 	dir, err := c.checkpoint(ctx)
 	if err != nil {
 		return err
@@ -97,10 +102,11 @@ type restoreCmd struct {
 
 // Run makes a data directory of a backup, and checks everything in it.
 func (c *restoreCmd) Run(ctx context.Context, std streams) error {
-	place, err := c.place(ctx, c.Source)
+	at, err := c.locate(ctx, c.Source)
 	if err != nil {
 		return err
 	}
+	place := serverbackup.Place{Place: at}
 	if c.List {
 		list, err := place.List(ctx)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/statordb/stator/internal/importer"
-	"github.com/statordb/stator/internal/objects"
 )
 
 type importCmd struct {
@@ -27,10 +26,10 @@ func (c *importCmd) Run(ctx context.Context, std streams) error {
 	case c.FromDynamoDBLocal != "":
 		return importer.FromDynamoDBLocal(ctx, c.FromDynamoDBLocal, opt)
 	}
-	store, bucket, prefix, err := objects.Locate(ctx, c.Source, c.options())
+	place, err := c.locate(ctx, c.Source)
 	if err != nil {
 		return err
 	}
-	x := importer.Exports{Store: store, Bucket: bucket, Prefix: prefix, Table: c.Table, Source: c.SourceTable, Keys: c.Key}
+	x := importer.Exports{Place: place, Table: c.Table, Source: c.SourceTable, Keys: c.Key}
 	return x.Import(ctx, opt)
 }

@@ -50,13 +50,11 @@ type serveCmd struct {
 	InjectSeed      uint64        `help:"Seed of --inject's random numbers (${default})." default:"1" placeholder:"N"`
 	S3Dir           string        `name:"s3-dir" env:"STATOR_S3_DIR" help:"Directory whose folders are the buckets of exports and imports (DATA-DIR/s3)." placeholder:"DIR"`
 	S3Endpoint      string        `name:"s3-endpoint" env:"STATOR_S3_ENDPOINT" help:"S3-compatible store that has the buckets, in place of a directory, e.g. https://s3.eu-central-1.amazonaws.com." placeholder:"URL"`
-	S3Region        string        `name:"s3-region" env:"STATOR_S3_REGION" help:"Region of the S3-compatible store." placeholder:"REGION"`
-	S3AccessKey     string        `name:"s3-access-key" env:"STATOR_S3_ACCESS_KEY" help:"Access key for it; without one that of the AWS SDKs' environment and files is taken." placeholder:"ID"`
-	S3SecretKey     string        `name:"s3-secret-key" env:"STATOR_S3_SECRET_KEY" help:"Secret key for it; better given as STATOR_S3_SECRET_KEY." placeholder:"KEY"`
-	TestClock       bool          `help:"For tests: a clock that moves on request, e.g. curl -d '{\"advance\":\"25h\"}' URL/_stator/clock. Whoever reaches the port can move it."`
-	Pprof           string        `help:"Address to serve Go's profiles at (/debug/pprof), for those who look into performance; loopback only." placeholder:"HOST:PORT"`
-	LogLevel        string        `help:"Least severe messages to log: debug, info, warn or error (${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
-	LogFormat       string        `help:"Format of the log: text or json (${default})." enum:"text,json" default:"text" placeholder:"FORMAT"`
+	s3Login
+	TestClock bool   `help:"For tests: a clock that moves on request, e.g. curl -d '{\"advance\":\"25h\"}' URL/_stator/clock. Whoever reaches the port can move it."`
+	Pprof     string `help:"Address to serve Go's profiles at (/debug/pprof), for those who look into performance; loopback only." placeholder:"HOST:PORT"`
+	LogLevel  string `help:"Least severe messages to log: debug, info, warn or error (${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
+	LogFormat string `help:"Format of the log: text or json (${default})." enum:"text,json" default:"text" placeholder:"FORMAT"`
 }
 
 // tuneRuntime sets what Go's runtime can't know, unless the environment does.
@@ -166,7 +164,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		Inject:          c.Inject,
 		InjectSeed:      c.InjectSeed,
 		S3Dir:           c.S3Dir,
-		S3:              stator.S3Options{Endpoint: c.S3Endpoint, Region: c.S3Region, AccessKey: c.S3AccessKey, SecretKey: c.S3SecretKey},
+		S3:              c.at(c.S3Endpoint),
 		TestClock:       c.TestClock,
 		Logger:          log,
 	})

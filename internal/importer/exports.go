@@ -21,8 +21,7 @@ import (
 
 // Exports say which exports to import.
 type Exports struct {
-	Store          objects.Store
-	Bucket, Prefix string
+	objects.Place
 	// Table is the table to import into; empty is the one that was exported.
 	Table string
 	// Source is the name of the exported table, if there are exports of several.
@@ -33,37 +32,19 @@ type Exports struct {
 
 // export is an export as its manifests describe it.
 type export struct {
-	summary
+	itemfile.Manifest
 	folder string // of its manifests
-	files  []dataFile
+	files  []itemfile.DataFile
 }
 
-// summary is what is needed of manifest-summary.json.
-type summary struct {
-	ExportARN string `json:"exportArn"`
-	TableARN  string `json:"tableArn"`
-	Time      string `json:"exportTime"`
-	From      string `json:"exportFromTime"`
-	To        string `json:"exportToTime"`
-	Items     int64  `json:"itemCount"`
-	Format    string `json:"outputFormat"`
-	Type      string `json:"exportType"`
-}
-
-type dataFile struct {
-	Items int64  `json:"itemCount"`
-	MD5   string `json:"md5Checksum"`
-	Key   string `json:"dataFileS3Key"`
-}
-
-func (e *export) incremental() bool { return e.Type == "INCREMENTAL_EXPORT" }
+func (e *export) incremental() bool { return e.ExportType == "INCREMENTAL_EXPORT" }
 
 // end is the time of which the table is once the export is imported.
 func (e *export) end() string {
 	if e.incremental() {
 		return e.To
 	}
-	return e.Time
+	return e.ExportTime
 }
 
 func tableOf(arn string) string {
@@ -105,7 +86,7 @@ func (x *Exports) Import(ctx context.Context, opt Options) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.folder, err)
 		}
-		fmt.Fprintf(opt.Out, "%s %s: %d items into %s\n", e.Type, path.Base(e.folder), n, table)
+		fmt.Fprintf(opt.Out, "%s %s: %d items into %s\n", e.ExportType, path.Base(e.folder), n, table)
 	}
 	return nil
 }
@@ -145,14 +126,14 @@ func (x *Exports) find(ctx context.Context) (all []*export, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := json.Unmarshal(body, &e.summary); err != nil {
+		if err := json.Unmarshal(body, &e.Manifest); err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 		if body, err = objects.Get(ctx, x.Store, x.Bucket, e.folder+"/manifest-files.json"); err != nil {
 			return nil, err
 		}
 		for lines := json.NewDecoder(bytes.NewReader(body)); lines.More(); {
-			var f dataFile
+			var f itemfile.DataFile
 			if err := lines.Decode(&f); err != nil {
 				return nil, fmt.Errorf("%s/manifest-files.json: %w", e.folder, err)
 			}
@@ -223,7 +204,7 @@ func (x *Exports) load(ctx context.Context, opt *Options, table string, e *expor
 	return s.items, err
 }
 
-func (x *Exports) loadFile(ctx context.Context, s *sink, e *export, f dataFile) error {
+func (x *Exports) loadFile(ctx context.Context, s *sink, e *export, f itemfile.DataFile) error {
 	key := e.dataKey(f.Key)
 	raw, err := x.Store.Open(ctx, x.Bucket, key)
 	if err != nil {
@@ -232,7 +213,7 @@ func (x *Exports) loadFile(ctx context.Context, s *sink, e *export, f dataFile) 
 	defer raw.Close()
 	sum := md5.New()
 	in := io.TeeReader(raw, sum)
-	r, err := itemfile.NewReader(in, itemfile.Options{Format: e.Format, Compression: itemfile.Gzip})
+	r, err := itemfile.NewReader(in, itemfile.Options{Format: e.OutputFormat, Compression: itemfile.Gzip})
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
@@ -270,7 +251,7 @@ func asJSON(it attribute.Item) json.RawMessage {
 }
 
 // checkSum reads what is left of a file and compares its checksum with the manifest's.
-func checkSum(rest io.Reader, sum hash.Hash, f dataFile, key string) error {
+func checkSum(rest io.Reader, sum hash.Hash, f itemfile.DataFile, key string) error {
 	if _, err := io.Copy(io.Discard, rest); err != nil {
 		return err
 	}

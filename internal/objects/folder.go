@@ -58,6 +58,15 @@ func name(bucket, key string) (string, error) {
 	return full, nil
 }
 
+// find returns the file of an object, and the directory that it is relative to.
+func (f *Folder) find(bucket, key string) (root *os.Root, full string, err error) {
+	if full, err = name(bucket, key); err != nil {
+		return nil, "", err
+	}
+	root, err = f.open()
+	return root, full, err
+}
+
 type folderWriter struct {
 	root *os.Root
 	file *os.File
@@ -68,11 +77,7 @@ type folderWriter struct {
 
 // Create implements Store.
 func (f *Folder) Create(_ context.Context, bucket, key string, _ PutOptions) (Writer, error) {
-	full, err := name(bucket, key)
-	if err != nil {
-		return nil, err
-	}
-	root, err := f.open()
+	root, full, err := f.find(bucket, key)
 	if err != nil {
 		return nil, err
 	}
@@ -138,11 +143,7 @@ func (w *folderWriter) Abort() {
 
 // Open implements Store.
 func (f *Folder) Open(_ context.Context, bucket, key string) (io.ReadCloser, error) {
-	full, err := name(bucket, key)
-	if err != nil {
-		return nil, err
-	}
-	root, err := f.open()
+	root, full, err := f.find(bucket, key)
 	if err != nil {
 		return nil, err
 	}
@@ -169,10 +170,7 @@ func (f *Folder) explain(root *os.Root, bucket string, err error) error {
 
 // List implements Store.
 func (f *Folder) List(ctx context.Context, bucket, prefix string, visit func(Object) error) error {
-	if _, err := name(bucket, "x"); err != nil {
-		return err
-	}
-	root, err := f.open()
+	root, _, err := f.find(bucket, "any")
 	if err != nil {
 		return err
 	}
@@ -216,11 +214,7 @@ func (f *Folder) List(ctx context.Context, bucket, prefix string, visit func(Obj
 
 // Delete implements Store.
 func (f *Folder) Delete(_ context.Context, bucket, key string) error {
-	full, err := name(bucket, key)
-	if err != nil {
-		return err
-	}
-	root, err := f.open()
+	root, full, err := f.find(bucket, key)
 	if err != nil {
 		return err
 	}

@@ -7,23 +7,29 @@ import (
 	"strings"
 )
 
-// Locate returns the store, bucket and prefix that a command names: s3://BUCKET/PREFIX, or a folder. The prefix is empty or ends
-// with a slash.
-func Locate(ctx context.Context, where string, opt S3Options) (s Store, bucket, prefix string, err error) {
+// Place is a part of a bucket: the objects whose keys begin with a prefix.
+type Place struct {
+	Store  Store
+	Bucket string
+	Prefix string // empty, or with a slash at its end
+}
+
+// Locate returns the place that a command names: s3://BUCKET/PREFIX, or a folder.
+func Locate(ctx context.Context, where string, opt S3Options) (p Place, err error) {
 	if rest, ok := strings.CutPrefix(where, "s3://"); ok {
-		bucket, prefix, _ = strings.Cut(rest, "/")
-		if bucket == "" {
-			return nil, "", "", errors.New("s3:// must be followed by a bucket")
+		p.Bucket, p.Prefix, _ = strings.Cut(rest, "/")
+		if p.Bucket == "" {
+			return p, errors.New("s3:// must be followed by a bucket")
 		}
-		if prefix = strings.Trim(prefix, "/"); prefix != "" {
-			prefix += "/"
+		if p.Prefix = strings.Trim(p.Prefix, "/"); p.Prefix != "" {
+			p.Prefix += "/"
 		}
-		s, err = NewS3(ctx, opt)
-		return s, bucket, prefix, err
+		p.Store, err = NewS3(ctx, opt)
+		return p, err
 	}
 	path, err := filepath.Abs(where)
 	if err != nil {
-		return nil, "", "", err
+		return p, err
 	}
-	return NewFolder(filepath.Dir(path)), filepath.Base(path), "", nil
+	return Place{Store: NewFolder(filepath.Dir(path)), Bucket: filepath.Base(path)}, nil
 }

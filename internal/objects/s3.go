@@ -116,17 +116,9 @@ func (s *S3) Create(ctx context.Context, bucket, key string, opt PutOptions) (Wr
 		} else {
 			w.etag = strings.Trim(aws.ToString(out.ETag), `"`)
 		}
-		r.CloseWithError(cmpErr(w.err)) // who still writes learns of it
+		r.CloseWithError(w.err) // who still writes learns of it
 	}()
 	return w, nil
-}
-
-// cmpErr is the error of a pipe whose reader has ended.
-func cmpErr(err error) error {
-	if err == nil {
-		return io.ErrClosedPipe
-	}
-	return err
 }
 
 func (w *s3Writer) Write(p []byte) (int, error) { return w.pipe.Write(p) }

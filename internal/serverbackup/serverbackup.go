@@ -26,11 +26,7 @@ import (
 )
 
 // Place is where backups are.
-type Place struct {
-	Store  objects.Store
-	Bucket string
-	Prefix string // empty, or with a slash at its end
-}
+type Place struct{ objects.Place }
 
 // File is a file of a backup.
 type File struct {

@@ -110,6 +110,9 @@ func (m *Manager) CancelBulk(ctx context.Context, key records.ID) (*Bulk, error)
 	return b, nil
 }
 
+// errCancelled is why a bulk operation ended that was cancelled.
+var errCancelled = &Failure{"Cancelled", "The bulk operation was cancelled"}
+
 // startBulk does a bulk operation in the background.
 func (m *Manager) startBulk(b *Bulk) {
 	m.Jobs.Start(b.job(), func(ctx context.Context) error {
@@ -119,7 +122,7 @@ func (m *Manager) startBulk(b *Bulk) {
 			err = x.run(ctx)
 		}
 		if now := m.Bulk.Get(b.Key()); now != nil && now.Status == Cancelling {
-			x.Status, x.Failure = Cancelled, &Failure{"Cancelled", "The bulk operation was cancelled"}
+			x.Status, x.Failure = Cancelled, errCancelled
 			ctx = context.WithoutCancel(ctx)
 		} else if ctx.Err() != nil {
 			return ctx.Err()
@@ -138,7 +141,7 @@ func (m *Manager) startBulk(b *Bulk) {
 		x.End = m.Now().UnixMilli()
 		_, err = m.Bulk.Change(ctx, b.Key(), func(now *Bulk) error {
 			if now.Status == Cancelling && x.Status != Cancelled {
-				x.Status, x.Failure = Cancelled, &Failure{"Cancelled", "The bulk operation was cancelled"}
+				x.Status, x.Failure = Cancelled, errCancelled
 			}
 			*now = x.Bulk
 			return nil
@@ -206,7 +209,7 @@ func (x *bulkPut) object(ctx context.Context, src *source, o objects.Object) err
 		return nil
 	})
 	var bad *Failure
-	if errors.As(err, &bad) && bad.Code == "InvalidInput" {
+	if errors.As(err, &bad) && bad.Code == invalidInput {
 		// The others are still put ("StartBulkPutItems": input objects that could not be processed are errors).
 		x.Items++
 		err = x.refuse(ctx, reportError, o.Key, n, nil, nil, bad)

@@ -142,16 +142,8 @@ type exporter struct {
 	end    int64 // milliseconds since 1970
 
 	mu    sync.Mutex
-	parts []part
+	parts []itemfile.DataFile
 	files int // begun so far
-}
-
-// part is a line of manifest-files.json.
-type part struct {
-	Items int64  `json:"itemCount"`
-	MD5   string `json:"md5Checksum"`
-	ETag  string `json:"etag"`
-	Key   string `json:"dataFileS3Key"`
 }
 
 func (x *exporter) put(ctx context.Context, key string, body []byte) error {
@@ -333,7 +325,7 @@ func (x *exporter) writeFiles(ctx context.Context, batches <-chan *batch, free c
 // writeFile writes a file that begins with a batch.
 func (x *exporter) writeFile(ctx context.Context, b *batch, batches <-chan *batch, free chan<- *batch) error {
 	x.mu.Lock()
-	p := part{Key: x.file(x.files)}
+	p := itemfile.DataFile{Key: x.file(x.files)}
 	x.files++
 	x.mu.Unlock()
 	w, err := x.Objects.Create(ctx, x.Request.S3Bucket.Value, p.Key, x.options())
@@ -388,30 +380,7 @@ func (s *summed) Write(p []byte) (int, error) {
 }
 
 // stamp is a time as manifests have it.
-func stamp(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
-
-// summary is manifest-summary.json ("DynamoDB table export output format").
-type summary struct {
-	Version      string  `json:"version"`
-	ExportARN    string  `json:"exportArn"`
-	Start        string  `json:"startTime"`
-	End          string  `json:"endTime"`
-	TableARN     string  `json:"tableArn"`
-	TableID      string  `json:"tableId"`
-	ExportTime   string  `json:"exportTime,omitempty"`
-	From         string  `json:"exportFromTime,omitempty"`
-	To           string  `json:"exportToTime,omitempty"`
-	Bucket       string  `json:"s3Bucket"`
-	Prefix       *string `json:"s3Prefix"`
-	Algorithm    string  `json:"s3SseAlgorithm"`
-	KMSKey       *string `json:"s3SseKmsKeyId"`
-	Files        string  `json:"manifestFilesS3Key"`
-	BilledSize   int64   `json:"billedSizeBytes"`
-	Items        int64   `json:"itemCount"`
-	OutputFormat string  `json:"outputFormat"`
-	OutputView   string  `json:"outputView,omitempty"`
-	ExportType   string  `json:"exportType"`
-}
+func stamp(ms int64) string { return time.UnixMilli(ms).UTC().Format(itemfile.ManifestTime) }
 
 func optional(s string) *string {
 	if s == "" {
@@ -422,7 +391,7 @@ func optional(s string) *string {
 
 // manifest writes the manifest, its summary last: who finds it finds all.
 func (x *exporter) manifest(ctx context.Context) error {
-	slices.SortFunc(x.parts, func(a, b part) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(x.parts, func(a, b itemfile.DataFile) int { return strings.Compare(a.Key, b.Key) })
 	var files bytes.Buffer
 	lines := json.NewEncoder(&files)
 	for _, p := range x.parts {
@@ -431,7 +400,7 @@ func (x *exporter) manifest(ctx context.Context) error {
 		}
 	}
 	x.end = x.Now().UnixMilli()
-	s := summary{
+	s := itemfile.Manifest{
 		Version: "2020-06-30", ExportARN: x.ARN(), Start: stamp(x.Start), End: stamp(x.end), TableARN: x.TableARN(), TableID: x.TableUUID,
 		Bucket: x.Request.S3Bucket.Value, Prefix: optional(x.Request.S3Prefix.Value), Algorithm: x.Request.S3SseAlgorithm.Or("AES256"),
 		KMSKey: optional(x.Request.S3SseKmsKeyId.Value), Files: x.folder() + x.ID + "/manifest-files.json",

@@ -267,6 +267,9 @@ func (s *source) read(ctx context.Context, key string, visit func(parsed) error)
 	return ctx.Err()
 }
 
+// invalidInput is the code of the failure that an object is not what it should be.
+const invalidInput = "InvalidInput"
+
 // unreadable is for an object that is not what it should be, or can't be read.
 func unreadable(key string, err error) error {
 	for _, known := range []error{objects.ErrAccess, objects.ErrNoBucket, objects.ErrNoObject, context.Canceled} {
@@ -274,7 +277,7 @@ func unreadable(key string, err error) error {
 			return err
 		}
 	}
-	return &Failure{"InvalidInput", fmt.Sprintf("The object %s can't be read: %v", key, err)}
+	return &Failure{invalidInput, fmt.Sprintf("The object %s can't be read: %v", key, err)}
 }
 
 type counter struct {
