@@ -56,7 +56,7 @@ func (c *backupCmd) Run(ctx context.Context, std streams) error {
 	}
 	r, err := place.Save(ctx, dir, stator.Version, time.Now(), c.Keep)
 	if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", c.Target, err)
 	}
 	fmt.Fprintf(std.out, "backup %s: %d files, %.1f MB; %d of them, %.1f MB, are new\n", r.ID, len(r.Files), float64(r.Size())/1e6, r.Added, float64(r.AddedBytes)/1e6)
 	return nil
@@ -110,7 +110,7 @@ func (c *restoreCmd) Run(ctx context.Context, std streams) error {
 	if c.List {
 		list, err := place.List(ctx)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", c.Source, err)
 		}
 		for _, b := range list {
 			fmt.Fprintf(std.out, "%s  %d files  %.1f MB  stator %s\n", b.ID, len(b.Files), float64(b.Size())/1e6, b.Stator)
@@ -119,7 +119,7 @@ func (c *restoreCmd) Run(ctx context.Context, std streams) error {
 	}
 	b, err := place.Restore(ctx, c.Backup, c.DataDir)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", c.Source, err)
 	}
 	fmt.Fprintf(std.out, "backup %s is restored to %s: %d files, %.1f MB\n", b.ID, c.DataDir, len(b.Files), float64(b.Size())/1e6)
 	return (&verifyCmd{DataDir: c.DataDir}).Run(ctx, std)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/statordb/stator/internal/importer"
 )
@@ -31,5 +32,8 @@ func (c *importCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	x := importer.Exports{Place: place, Table: c.Table, Source: c.SourceTable, Keys: c.Key}
-	return x.Import(ctx, opt)
+	if err := x.Import(ctx, opt); err != nil {
+		return fmt.Errorf("%s: %w", c.Source, err)
+	}
+	return nil
 }
