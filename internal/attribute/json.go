@@ -3,9 +3,10 @@ package attribute
 import (
 	"bytes"
 	"encoding/binary"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/statordb/stator/internal/wirejson"
 )
@@ -123,14 +124,26 @@ func (d *decoder) fields(depth int) (size, count int, ok bool) {
 	return size, count, true
 }
 
+// sortScratch is what sortFields works with.
+type sortScratch struct {
+	raw   []byte
+	spans []fieldSpan
+}
+
+// fieldSpan is a field, and its name in it.
+type fieldSpan struct{ name, all []byte }
+
+var sortScratches = sync.Pool{New: func() any { return new(sortScratch) }}
+
 // sortFields sorts the fields at the offsets, which end with the arena, and keeps the last of those with one name, as
 // AWS does with a JSON object that has a name twice. It returns the size of what was dropped and the fields left.
 func (d *decoder) sortFields(offsets []int, nested bool) (dropped, count int) {
 	arena := d.r.Arena
 	start := offsets[0]
-	raw := append([]byte(nil), arena[start:]...)
-	type span struct{ name, all []byte }
-	spans := make([]span, len(offsets))
+	scratch := sortScratches.Get().(*sortScratch)
+	defer sortScratches.Put(scratch)
+	scratch.raw = append(scratch.raw[:0], arena[start:]...)
+	raw, spans := scratch.raw, scratch.spans[:0]
 	for i, from := range offsets {
 		to := len(arena)
 		if i+1 < len(offsets) {
@@ -138,9 +151,10 @@ func (d *decoder) sortFields(offsets []int, nested bool) (dropped, count int) {
 		}
 		all := raw[from-start : to-start]
 		n, w := uvarint(all)
-		spans[i] = span{name: all[w : w+n], all: all}
+		spans = append(spans, fieldSpan{name: all[w : w+n], all: all})
 	}
-	sort.SliceStable(spans, func(i, j int) bool { return bytes.Compare(spans[i].name, spans[j].name) < 0 })
+	scratch.spans = spans
+	slices.SortStableFunc(spans, func(a, b fieldSpan) int { return bytes.Compare(a.name, b.name) })
 	arena = arena[:start]
 	for i, s := range spans {
 		if i+1 < len(spans) && bytes.Equal(s.name, spans[i+1].name) {
