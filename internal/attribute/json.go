@@ -336,26 +336,35 @@ func (d *decoder) set(t Type) (size int, ok bool) {
 	if r.Err() != nil {
 		return 0, false
 	}
+	v, problem := SetOf(t, elems)
+	if problem != "" {
+		d.fail(problem)
+	}
+	r.Arena = append(r.Arena, v...)
+	return v.Size(), true
+}
+
+// SetOf returns a set of type t (SS, NS or BS) of elements that a client gave, and AWS's sentence if they make none: there are
+// none, or one comes twice. Numbers must be canonical.
+func SetOf(t Type, elems [][]byte) (v Value, problem string) {
 	if len(elems) == 0 {
 		switch t {
 		case TypeSS:
-			d.fail(msgEmptyStringSet)
+			problem = msgEmptyStringSet
 		case TypeNS:
-			d.fail(msgEmptyNumberSet)
+			problem = msgEmptyNumberSet
 		default:
-			d.fail(msgEmptyBinarySet)
+			problem = msgEmptyBinarySet
 		}
 	}
 	given := elems
 	if len(elems) > 1 {
 		given = append([][]byte(nil), elems...)
 	}
-	v := NewSet(t, elems)
-	if v.Len() < len(given) {
-		d.fail(duplicateSentence(t, given))
+	if v = NewSet(t, elems); v.Len() < len(given) {
+		problem = duplicateSentence(t, given)
 	}
-	r.Arena = append(r.Arena, v...)
-	return v.Size(), true
+	return v, problem
 }
 
 func setName(t Type) string {

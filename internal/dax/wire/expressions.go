@@ -1,0 +1,386 @@
+package wire
+
+import (
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/statordb/stator/internal/attribute"
+)
+
+// Opcodes of expressions.
+const (
+	opEqual = iota
+	opNotEqual
+	opLess
+	opGreaterEqual
+	opGreater
+	opLessEqual
+	opAnd
+	opOr
+	opNot
+	opBetween
+	opIn
+	opExists
+	opNotExists
+	opType
+	opBeginsWith
+	opContains
+	opSize
+	opValue
+	opPath
+	opSet
+	opAdd
+	opDelete
+	opRemove
+	opIfNotExists
+	opListAppend
+	opPlus
+	opMinus
+)
+
+const (
+	// expressionVersion is the first element of every expression.
+	expressionVersion = 1
+	// maxTree is how deep an expression may be nested: DynamoDB allows 300 operators.
+	maxTree = 400
+)
+
+// Path is a document path: names and indexes of lists.
+type Path []Element
+
+// Element is a step of a Path.
+type Element struct {
+	Name  string
+	Index int // -1 for a name
+}
+
+// In returns what is at the path; nil if nothing is.
+func (p Path) In(it attribute.Item) attribute.Value {
+	v := it.Get(p[0].Name)
+	for _, e := range p[1:] {
+		if e.Index >= 0 {
+			v = v.Index(e.Index)
+		} else {
+			v = v.Get(e.Name)
+		}
+	}
+	return v
+}
+
+// Expressions turns the expressions of a request into text with placeholders, as the API has them. Clients have put names and
+// values in already, so the placeholders are its own. The zero value is ready to use.
+type Expressions struct {
+	names  map[string]string
+	Names  []Placeholder[string]
+	Values []Placeholder[attribute.Value]
+}
+
+// Placeholder is #0 or :0, and what it stands for.
+type Placeholder[T any] struct {
+	Name  string
+	Value T
+}
+
+// tree is an expression that is being read.
+type tree struct {
+	Reader
+	all    *Expressions
+	values int // where the expression's own values begin among all
+	most   int64
+	out    []byte
+}
+
+// Condition reads a condition, filter or key condition and returns its text.
+func (x *Expressions) Condition(b []byte) (string, error) {
+	return x.read(b, func(t *tree) { t.condition(0, 0) })
+}
+
+// Update reads an update and returns its text.
+func (x *Expressions) Update(b []byte) (string, error) {
+	return x.read(b, (*tree).update)
+}
+
+func (x *Expressions) read(b []byte, body func(*tree)) (string, error) {
+	t := tree{Reader: Reader{b: b}, all: x, values: len(x.Values), most: -1}
+	t.begin(3)
+	body(&t)
+	count := int64(0)
+	for n := t.Array(); t.Next(&n); count++ {
+		v := t.Value()
+		x.Values = append(x.Values, Placeholder[attribute.Value]{":" + strconv.FormatInt(int64(t.values)+count, 36), v})
+	}
+	if t.More() || t.most >= count {
+		t.malformed()
+	}
+	return string(t.out), t.err
+}
+
+// Projection reads a projection and returns its text and its paths.
+func (x *Expressions) Projection(b []byte) (string, []Path, error) {
+	t := tree{Reader: Reader{b: b}, all: x}
+	t.begin(2)
+	var paths []Path
+	for n := t.Array(); t.Next(&n); {
+		if paths != nil {
+			t.out = append(t.out, ',')
+		}
+		args, op := t.node()
+		if op != opPath {
+			t.malformed()
+		}
+		paths = append(paths, t.path(args))
+	}
+	if t.More() {
+		t.malformed()
+	}
+	return string(t.out), paths, t.err
+}
+
+func (t *tree) begin(elements Count) {
+	if t.Array() != elements || t.Int() != expressionVersion {
+		t.malformed()
+	}
+}
+
+// node begins an operation and returns its opcode and how many arguments there are.
+func (t *tree) node() (args Count, op int64) {
+	n := t.Array()
+	if n < 1 {
+		t.malformed()
+		return 0, -1
+	}
+	return n - 1, t.Int()
+}
+
+// arity fails unless an operation has as many arguments as it must.
+func (t *tree) arity(have, want Count) {
+	if have != want {
+		t.malformed()
+	}
+}
+
+func (t *tree) write(s string) { t.out = append(t.out, s...) }
+
+var comparators = [...]string{opEqual: "=", opNotEqual: "<>", opLess: "<", opGreaterEqual: ">=", opGreater: ">", opLessEqual: "<="}
+
+var functions = map[int64]struct {
+	name string
+	args Count
+}{
+	opExists: {"attribute_exists", 1}, opNotExists: {"attribute_not_exists", 1}, opType: {"attribute_type", 2},
+	opBeginsWith: {"begins_with", 2}, opContains: {"contains", 2}, opSize: {"size", 1}, opIfNotExists: {"if_not_exists", 2},
+	opListAppend: {"list_append", 2},
+}
+
+// How tightly operators bind; what binds less than where it stands is put into parentheses.
+const (
+	bindsOr = iota
+	bindsAnd
+	bindsNot
+)
+
+// condition reads what is true or false. A node whose operator binds less than binding gets parentheses.
+func (t *tree) condition(depth, binding int) {
+	if depth > maxTree {
+		t.malformed()
+	}
+	if t.err != nil {
+		return
+	}
+	args, op := t.node()
+	switch {
+	case op >= opEqual && op <= opLessEqual:
+		t.arity(args, 2)
+		t.operand(depth + 1)
+		t.write(comparators[op])
+		t.operand(depth + 1)
+	case op == opAnd || op == opOr:
+		t.arity(args, 2)
+		own, word := bindsOr, " OR "
+		if op == opAnd {
+			own, word = bindsAnd, " AND "
+		}
+		t.inParentheses(own < binding, func() {
+			t.condition(depth+1, own)
+			t.write(word)
+			t.condition(depth+1, own+1) // the parser groups to the left
+		})
+	case op == opNot:
+		t.arity(args, 1)
+		t.write("NOT ")
+		t.condition(depth+1, bindsNot)
+	case op == opBetween:
+		t.arity(args, 3)
+		t.operand(depth + 1)
+		t.write(" BETWEEN ")
+		t.operand(depth + 1)
+		t.write(" AND ")
+		t.operand(depth + 1)
+	case op == opIn:
+		t.arity(args, 2)
+		t.operand(depth + 1)
+		t.write(" IN (")
+		first := true
+		for n := t.Array(); t.Next(&n); first = false {
+			if !first {
+				t.write(",")
+			}
+			t.operand(depth + 1)
+		}
+		t.write(")")
+	default:
+		t.call(op, args, depth)
+	}
+}
+
+func (t *tree) inParentheses(really bool, body func()) {
+	if really {
+		t.write("(")
+	}
+	body()
+	if really {
+		t.write(")")
+	}
+}
+
+// call reads a function's arguments.
+func (t *tree) call(op int64, args Count, depth int) {
+	f, known := functions[op]
+	if !known {
+		t.malformed()
+		return
+	}
+	t.arity(args, f.args)
+	t.write(f.name)
+	t.write("(")
+	for i := range args {
+		if i > 0 {
+			t.write(",")
+		}
+		t.operand(depth + 1)
+	}
+	t.write(")")
+}
+
+// operand reads what has a value.
+func (t *tree) operand(depth int) {
+	if depth > maxTree {
+		t.malformed()
+	}
+	if t.err != nil {
+		return
+	}
+	switch args, op := t.node(); op {
+	case opPath:
+		t.path(args)
+	case opValue:
+		t.arity(args, 1)
+		i := t.Int()
+		if i < 0 || i > int64(len(t.b)) {
+			t.malformed()
+			return
+		}
+		t.most = max(t.most, i)
+		t.out = strconv.AppendInt(append(t.out, ':'), int64(t.values)+i, 36)
+	case opPlus, opMinus:
+		t.arity(args, 2)
+		t.operand(depth + 1)
+		if op == opPlus {
+			t.write("+")
+		} else {
+			t.write("-")
+		}
+		t.operand(depth + 1)
+	default:
+		t.call(op, args, depth)
+	}
+}
+
+// path reads a document path with a number of elements.
+func (t *tree) path(elements Count) (p Path) {
+	if elements < 1 {
+		t.malformed()
+	}
+	for t.Next(&elements) {
+		if t.peek()>>5 == majorText {
+			name := string(t.utf8())
+			if p != nil {
+				t.write(".")
+			}
+			t.write(t.all.name(name))
+			p = append(p, Element{name, -1})
+			continue
+		}
+		i := int64(0)
+		if t.tag() != tagListIndex {
+			t.malformed()
+		} else if i = t.Int(); i < 0 || p == nil || i > 1<<31 {
+			t.malformed()
+		}
+		t.out = append(strconv.AppendInt(append(t.out, '['), i, 10), ']')
+		p = append(p, Element{Index: int(i)})
+	}
+	return p
+}
+
+// name returns the placeholder of a name.
+func (x *Expressions) name(name string) string {
+	if p, known := x.names[name]; known {
+		return p
+	}
+	if x.names == nil {
+		x.names = map[string]string{}
+	}
+	p := "#" + strconv.FormatInt(int64(len(x.Names)), 36)
+	x.names[name] = p
+	x.Names = append(x.Names, Placeholder[string]{p, name})
+	return p
+}
+
+// Sections of updates, by the opcode of their actions.
+var sections = map[int64]string{opSet: "SET ", opAdd: "ADD ", opDelete: "DELETE ", opRemove: "REMOVE "}
+
+// update reads actions, and puts those of one section together.
+func (t *tree) update() {
+	texts := map[int64][]byte{}
+	var order []int64
+	for n := t.Array(); t.Next(&n); {
+		args, op := t.node()
+		if sections[op] == "" {
+			t.malformed()
+			return
+		}
+		if op == opRemove {
+			t.arity(args, 1)
+		} else {
+			t.arity(args, 2)
+		}
+		if texts[op] == nil {
+			order = append(order, op)
+			t.out = nil
+			t.write(sections[op])
+		} else {
+			t.out = append(texts[op], ',')
+		}
+		t.operand(0)
+		switch op {
+		case opSet:
+			t.write("=")
+			t.operand(0)
+		case opAdd, opDelete:
+			t.write(" ")
+			t.operand(0)
+		}
+		texts[op] = t.out
+	}
+	t.out = nil
+	for i, op := range order {
+		if i > 0 {
+			t.write(" ")
+		}
+		t.out = append(t.out, texts[op]...)
+	}
+}
+
+// ValidName reports whether a name can be an attribute's.
+func ValidName(name []byte) bool { return utf8.Valid(name) && len(name) > 0 }

@@ -1,0 +1,87 @@
+package wire
+
+import (
+	"bytes"
+
+	"github.com/statordb/stator/internal/attribute"
+)
+
+// ListID takes the id of the attribute list with which the content of an item begins.
+func ListID(content []byte) (id int64, values []byte, err error) {
+	r := Reader{b: content}
+	id = r.Int()
+	return id, content[r.pos:], r.err
+}
+
+// ReadItem reads an item: the values of the named attributes, one after the other, and the key. Names are sorted and distinct; of
+// those that are the key's the values count for nothing.
+func ReadItem(names []string, values []byte, schema KeySchema, key attribute.Item) (attribute.Item, error) {
+	r := Reader{b: values, arena: make([]byte, 0, len(values)+len(values)/8+16)}
+	read := make([]attribute.Value, len(names))
+	for i := range names {
+		read[i] = r.Value()
+	}
+	if r.err == nil && r.pos < len(r.b) {
+		r.malformed()
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	var it attribute.Builder
+	size := len(r.arena) + len(key)
+	for _, n := range names {
+		size += len(n) + 2
+	}
+	it.Grow(size)
+	i := 0
+	before := func(limit []byte) {
+		for ; i < len(names) && (limit == nil || bytes.Compare([]byte(names[i]), limit) < 0); i++ {
+			it.Add([]byte(names[i]), read[i])
+		}
+	}
+	for name, v := range key.Fields {
+		before(name)
+		it.Add(name, v)
+		if i < len(names) && names[i] == string(name) {
+			i++
+		}
+	}
+	before(nil)
+	return it.Item(), nil
+}
+
+// AppendItem appends an item without its key: the id of the list of its other attributes, sorted by name, and their values.
+func AppendItem(dst []byte, id int64, schema KeySchema, it attribute.Item) []byte {
+	start := len(dst)
+	dst = AppendInt(dst, id)
+	for name, v := range it.Fields {
+		if !schema.Has(name) {
+			dst = AppendValue(dst, v)
+		}
+	}
+	return WrapBytes(dst, start)
+}
+
+// AppendProjected appends of an item what is at the paths, by their numbers.
+func AppendProjected(dst []byte, paths []Path, it attribute.Item) []byte {
+	dst = BeginMap(dst)
+	for i, p := range paths {
+		if v := p.In(it); v != nil {
+			dst = AppendValue(AppendInt(dst, int64(i)), v)
+		}
+	}
+	return AppendEnd(dst)
+}
+
+// AppendAttributes appends some attributes, as updates return them: the id of the list of their names, and the values by their
+// places in it.
+func AppendAttributes(dst []byte, id int64, it attribute.Item) []byte {
+	start := len(dst)
+	dst = BeginMap(AppendInt(dst, id))
+	i := int64(0)
+	for _, v := range it.Fields {
+		dst = AppendValue(AppendInt(dst, i), v)
+		i++
+	}
+	return WrapBytes(AppendEnd(dst), start)
+}

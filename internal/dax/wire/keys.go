@@ -1,0 +1,130 @@
+package wire
+
+import (
+	"unicode/utf8"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+)
+
+// KeyAttribute is an attribute of a primary key; its type is S, N or B.
+type KeyAttribute struct {
+	Name string
+	Type attribute.Type
+}
+
+// KeySchema is a table's primary key: a partition key and perhaps a sort key.
+type KeySchema []KeyAttribute
+
+// Has reports whether an attribute is part of the key.
+func (s KeySchema) Has(name []byte) bool {
+	return string(name) == s[0].Name || len(s) > 1 && string(name) == s[1].Name
+}
+
+// ReadKey reads a key. It fails with AWS's ValidationException if it is none of that schema.
+func ReadKey(schema KeySchema, b []byte) (attribute.Item, error) {
+	var out [2]attribute.Value
+	var room [256]byte // for the values of most keys
+	r := Reader{b: b, arena: room[:0]}
+	var ok bool
+	if len(schema) == 1 {
+		out[0], ok = keyRest(&r, schema[0].Type, false)
+	} else {
+		out[0] = r.Value()
+		ok = r.err == nil && out[0].Type() == schema[0].Type
+		if ok {
+			out[1], ok = keyRest(&r, schema[1].Type, true)
+		}
+	}
+	if !ok {
+		if known, is := r.err.(*awserr.Error); is {
+			return nil, known
+		}
+		return nil, awserr.KeyMismatch()
+	}
+	var item attribute.Builder
+	item.Grow(32 + len(schema[0].Name) + len(out[0]) + len(schema[len(schema)-1].Name) + len(out[1]))
+	if len(schema) == 2 && schema[1].Name < schema[0].Name {
+		item.Add([]byte(schema[1].Name), out[1])
+		item.Add([]byte(schema[0].Name), out[0])
+		return item.Item(), nil
+	}
+	for i, a := range schema {
+		item.Add([]byte(a.Name), out[i])
+	}
+	return item.Item(), nil
+}
+
+// keyRest takes all that is left as the last value of a key.
+func keyRest(r *Reader, t attribute.Type, sort bool) (v attribute.Value, ok bool) {
+	start := len(r.arena)
+	switch t {
+	case attribute.TypeS:
+		b := r.Rest()
+		r.arena, ok = attribute.AppendScalar(r.arena, t, b), utf8.Valid(b)
+	case attribute.TypeB:
+		r.arena, ok = attribute.AppendScalar(r.arena, t, r.Rest()), true
+	default:
+		if !sort {
+			v := r.Value()
+			return v, r.err == nil && v.Type() == t && !r.More()
+		}
+		var room, canonical [192]byte
+		text, fine := readOrdered(room[:0], r.Rest())
+		if !fine {
+			return nil, false
+		}
+		number, problem := attribute.AppendNumber(canonical[:0], text)
+		if problem != "" {
+			r.fail(awserr.ValidationError(problem))
+			return nil, false
+		}
+		r.arena, ok = attribute.AppendScalar(r.arena, t, number), true
+	}
+	return attribute.Value(r.arena[start:len(r.arena):len(r.arena)]), ok
+}
+
+// AppendKey appends the key of an item, as a byte string.
+func AppendKey(dst []byte, schema KeySchema, it attribute.Item) []byte {
+	start := len(dst)
+	v := it.Get(schema[0].Name)
+	switch {
+	case len(schema) == 2:
+		dst = AppendValue(dst, v)
+		v = it.Get(schema[1].Name)
+		if schema[1].Type == attribute.TypeN {
+			dst = appendOrdered(dst, v.Bytes())
+		} else {
+			dst = append(dst, v.Bytes()...)
+		}
+	case schema[0].Type == attribute.TypeN:
+		dst = appendNumber(dst, v.Bytes())
+	default:
+		dst = append(dst, v.Bytes()...)
+	}
+	return WrapBytes(dst, start)
+}
+
+// ReadCompoundKey reads where a page of an index ended.
+func ReadCompoundKey(b []byte) (attribute.Item, error) {
+	r := NewReader(b)
+	fields := r.fields(0)
+	if r.err == nil && r.More() {
+		r.malformed()
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return attribute.NewItem(fields...), nil
+}
+
+// AppendCompoundKey appends where a page of an index ended, as a byte string.
+func AppendCompoundKey(dst []byte, key attribute.Item) []byte {
+	start := len(dst)
+	dst = BeginMap(dst)
+	for name, v := range key.Fields {
+		dst = append(appendHead(dst, majorText, uint64(len(name))), name...)
+		dst = AppendValue(dst, v)
+	}
+	return WrapBytes(AppendEnd(dst), start)
+}
