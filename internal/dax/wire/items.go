@@ -15,7 +15,7 @@ func ListID(content []byte) (id int64, values []byte, err error) {
 
 // ReadItem reads an item: the values of the named attributes, one after the other, and the key. Names are sorted and distinct; of
 // those that are the key's the values count for nothing.
-func ReadItem(names []string, values []byte, schema KeySchema, key attribute.Item) (attribute.Item, error) {
+func ReadItem(names []string, values []byte, key attribute.Item) (attribute.Item, error) {
 	r := Reader{b: values, arena: make([]byte, 0, len(values)+len(values)/8+16)}
 	read := make([]attribute.Value, len(names))
 	for i := range names {
