@@ -50,6 +50,8 @@ var mayImport = map[string][]string{
 	"internal/cloudwatch":      {"awserr", "cloudwatch/api", "keyspace", "kv", "metric", "protocol", "smithy"},
 	"internal/autoscaling/api": {"smithy", "wirejson"},
 	"internal/autoscaling":     {"autoscaling/api", "awserr", "keyspace", "kv", "metric", "protocol", "smithy"},
+	"internal/dax/wire":        {"attribute", "awserr"},
+	"internal/dax":             {"api", "attribute", "auth", "awserr", "catalog", "dax/wire", "keyspace", "kv", "metric", "smithy", "wirejson"},
 	"internal/protocol":        {"awserr", "smithy"},
 	"internal/httpd":           {"auth", "awserr", "protocol", "smithy", "wirejson"},
 	"internal/client":          {"auth"},

@@ -35,6 +35,7 @@ import (
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
+	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/objects"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/protocol"
@@ -115,6 +116,8 @@ type Options struct {
 	S3Dir string
 	// S3 is an S3-compatible store that has the buckets, in place of a directory, if it has an endpoint.
 	S3 S3Options
+	// DAX is the front end for clients of DynamoDB Accelerator.
+	DAX DAXOptions
 	// Logger gets the log; nil is none.
 	Logger *slog.Logger
 	// TestClock makes a clock that a request to /_stator/clock moves, for tests of what takes hours. Now is not used then.
@@ -141,6 +144,7 @@ type Server struct {
 	items    *table.Store
 	backups  *backup.Manager
 	metrics  *cloudwatch.Service
+	dax      *daxFront
 	tick     func(context.Context) error // collects metrics, evaluates alarms and scales
 	cancel   context.CancelFunc
 	// removeBuckets removes the objects that nothing is to keep.
@@ -265,8 +269,17 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		NoChangeLimits:  opt.NoChangeLimits,
 		SharedNamespace: opt.SharedNamespace,
 	})
+	accelerator, err := openDAX(opt, store, authenticator, service, func(err error) { opt.Logger.Error("DAX has stopped listening", "error", err) })
+	if err != nil {
+		cancel()
+		return nil, err
+	}
 	metrics, scaling, err := openServices(ctx, cloudwatch.Options{
-		KV: store, Now: opt.Now, Namespace: service.Namespace, Source: meters.Collect, Rules: service.InsightRules,
+		KV: store, Now: opt.Now, Namespace: service.Namespace, Rules: service.InsightRules,
+		Source: func(emit func(metric.Datum), report func(metric.Report)) {
+			meters.Collect(emit, report)
+			accelerator.collect(emit)
+		},
 	}, service)
 	if err != nil {
 		cancel()
@@ -295,6 +308,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		listener: listener,
 		store:    store,
 		metrics:  metrics,
+		dax:      accelerator,
 		tick:     tick,
 		items:    items,
 		backups:  backups,
@@ -424,6 +438,7 @@ func (s *Server) Close() error {
 		defer cancel()
 		// Closing the listener first also ends a Serve that has not begun yet, which Shutdown would miss.
 		err := s.listener.Close()
+		s.dax.close(ctx)
 		err = errors.Join(err, s.http.Shutdown(ctx))
 		s.cancel()
 		s.running.Wait()

@@ -51,6 +51,15 @@ type serveCmd struct {
 	S3Dir           string        `name:"s3-dir" env:"STATOR_S3_DIR" help:"Directory whose folders are the buckets of exports and imports (DATA-DIR/s3)." placeholder:"DIR"`
 	S3Endpoint      string        `name:"s3-endpoint" env:"STATOR_S3_ENDPOINT" help:"S3-compatible store that has the buckets, in place of a directory, e.g. https://s3.eu-central-1.amazonaws.com." placeholder:"URL"`
 	s3Login
+	DAXListen    string        `name:"dax-listen" env:"STATOR_DAX_LISTEN" help:"Address to serve clients of DynamoDB Accelerator at (dax://), e.g. 127.0.0.1:8111; none by default." placeholder:"HOST:PORT"`
+	DAXTLSListen string        `name:"dax-tls-listen" env:"STATOR_DAX_TLS_LISTEN" help:"Address to serve them at over TLS (daxs://), e.g. 127.0.0.1:9111." placeholder:"HOST:PORT" and:"tls"`
+	DAXTLSCert   string        `name:"dax-tls-cert" env:"STATOR_DAX_TLS_CERT" help:"File with the certificate for it, and those of who has signed it, in PEM." type:"existingfile" placeholder:"FILE" and:"tls"`
+	DAXTLSKey    string        `name:"dax-tls-key" env:"STATOR_DAX_TLS_KEY" help:"File with the certificate's private key, in PEM." type:"existingfile" placeholder:"FILE" and:"tls"`
+	DAXItemTTL   time.Duration `name:"dax-item-ttl" env:"STATOR_DAX_ITEM_TTL" help:"How long items stay in DAX's item cache; 0 is until they have to make room (${default})." default:"5m" placeholder:"DURATION"`
+	DAXQueryTTL  time.Duration `name:"dax-query-ttl" env:"STATOR_DAX_QUERY_TTL" help:"How long results stay in DAX's query cache; 0 keeps none (${default})." default:"5m" placeholder:"DURATION"`
+	DAXCacheMB   int64         `name:"dax-cache-mb" env:"STATOR_DAX_CACHE_MB" help:"Memory in MiB for DAX's caches (${default})." default:"256" placeholder:"N"`
+	DAXAdvertise string        `name:"dax-advertise" env:"STATOR_DAX_ADVERTISE" help:"Host, or host and port, that DAX clients are told to connect to, where that isn't the address at which they came: behind NAT or a mapped port." placeholder:"HOST[:PORT]"`
+
 	TestClock bool   `help:"For tests: a clock that moves on request, e.g. curl -d '{\"advance\":\"25h\"}' URL/_stator/clock. Whoever reaches the port can move it."`
 	Pprof     string `help:"Address to serve Go's profiles at (/debug/pprof), for those who look into performance; loopback only." placeholder:"HOST:PORT"`
 	LogLevel  string `help:"Least severe messages to log: debug, info, warn or error (${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
@@ -72,7 +81,25 @@ func (c *serveCmd) memoryLimit() int64 {
 	if os.Getenv("GOMEMLIMIT") != "" || c.InMemory {
 		return 0
 	}
-	return c.CacheMB<<20 + 64<<20
+	limit := c.CacheMB<<20 + 64<<20
+	if c.DAXListen != "" || c.DAXTLSListen != "" {
+		limit += c.DAXCacheMB << 20
+	}
+	return limit
+}
+
+// dax returns the options of DAX. A flag that is 0 means 0, an option that is 0 the default.
+func (c *serveCmd) dax() stator.DAXOptions {
+	orNone := func(d time.Duration) time.Duration {
+		if d == 0 {
+			return -1
+		}
+		return d
+	}
+	return stator.DAXOptions{
+		Listen: c.DAXListen, TLSListen: c.DAXTLSListen, Certificate: c.DAXTLSCert, Key: c.DAXTLSKey,
+		ItemTTL: orNone(c.DAXItemTTL), QueryTTL: orNone(c.DAXQueryTTL), Cache: c.DAXCacheMB << 20, Advertise: c.DAXAdvertise,
+	}
 }
 
 type versionCmd struct{}
@@ -165,6 +192,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		InjectSeed:      c.InjectSeed,
 		S3Dir:           c.S3Dir,
 		S3:              c.at(c.S3Endpoint),
+		DAX:             c.dax(),
 		TestClock:       c.TestClock,
 		Logger:          log,
 	})
@@ -184,6 +212,9 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	}
 	if len(c.Inject) > 0 {
 		data += "; TEST MODE, injecting " + strings.Join(c.Inject, " ")
+	}
+	if urls := server.DAXURLs(); urls != nil {
+		data += "; DAX: " + strings.Join(urls, ", ")
 	}
 	fmt.Fprintf(std.out, "Stator %s is ready at %s (data: %s). Try: aws dynamodb list-tables --endpoint-url %s --region us-east-1\n",
 		stator.Version, server.URL(), data, server.URL())

@@ -236,21 +236,29 @@ func mismatch() *awserr.Error {
 
 // verify checks the signature's time and value.
 func (a *Authenticator) verify(r *Request, sig *signature, secret string) *awserr.Error {
-	t, err := time.Parse(timeFormat, sig.time)
-	if err != nil {
-		return awserr.New(awserr.IncompleteSignature, "Date must be in ISO-8601 'basic format'. Got '"+sig.time+"'. See http://en.wikipedia.org/wiki/ISO_8601")
-	}
-	if err := checkTime(t, a.Now().UTC(), sig); err != nil {
+	if _, err := sig.checkTimes(a.Now().UTC()); err != nil {
 		return err
-	}
-	if !strings.HasPrefix(sig.time, sig.date) {
-		return awserr.New(awserr.InvalidSignature, "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '"+sig.date+"' != '"+sig.time[:8]+"', from '"+sig.time+"'.")
 	}
 	want := sig.sign(r, a.signingKey(secret, sig))
 	if subtle.ConstantTimeCompare([]byte(want), []byte(sig.signature)) != 1 {
 		return mismatch()
 	}
 	return nil
+}
+
+// checkTimes checks the signature's time and date, and returns the time.
+func (sig *signature) checkTimes(now time.Time) (time.Time, *awserr.Error) {
+	t, err := time.Parse(timeFormat, sig.time)
+	if err != nil {
+		return t, awserr.New(awserr.IncompleteSignature, "Date must be in ISO-8601 'basic format'. Got '"+sig.time+"'. See http://en.wikipedia.org/wiki/ISO_8601")
+	}
+	if err := checkTime(t, now, sig); err != nil {
+		return t, err
+	}
+	if !strings.HasPrefix(sig.time, sig.date) {
+		return t, awserr.New(awserr.InvalidSignature, "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '"+sig.date+"' != '"+sig.time[:8]+"', from '"+sig.time+"'.")
+	}
+	return t, nil
 }
 
 func checkTime(t, now time.Time, sig *signature) *awserr.Error {

@@ -87,7 +87,9 @@ type Error struct {
 	Code    Code
 	Message string // exactly as AWS prints it
 	Fields  []byte // further members of the answer as rendered JSON, e.g. `"Item":{…}`; may be empty
-	cause   error  // logged, never sent
+	// Reasons are those of a transaction that was cancelled, which Fields has too.
+	Reasons []Reason
+	cause   error // logged, never sent
 }
 
 // New returns an error with AWS's message.

@@ -354,7 +354,7 @@ func Canceled(reasons []Reason) *Error {
 		fields = append(fields, '}')
 	}
 	e := New(TransactionCanceled, "Transaction cancelled, please refer cancellation reasons for specific reasons ["+strings.Join(codes, ", ")+"]")
-	e.Fields = append(fields, ']')
+	e.Fields, e.Reasons = append(fields, ']'), reasons
 	return e
 }
 

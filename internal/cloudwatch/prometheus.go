@@ -71,7 +71,7 @@ func labelText(m *dto.Metric) string {
 }
 
 // levels begin the names of metrics that are no sums.
-var levelNames = []string{"Provisioned", "AccountMax", "AccountProvisioned", "MaxProvisioned", "OnDemandMax", "OnlineIndexPercentage"}
+var levelNames = []string{"Provisioned", "AccountMax", "AccountProvisioned", "MaxProvisioned", "OnDemandMax", "OnlineIndexPercentage", "CacheMemory", "EstimatedDbSize", "ClientConnections"}
 
 // exposition is how Prometheus calls a metric, and what kind it is.
 func exposition(t *Total) (dto.MetricType, string) {

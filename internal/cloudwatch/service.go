@@ -163,6 +163,9 @@ type Total struct {
 func (s *Service) total(data []metric.Datum) {
 	for i := range data {
 		d := &data[i]
+		if d.Aggregate {
+			continue
+		}
 		key := seriesKey(&d.ID, d.Unit)
 		t := s.totals[key]
 		if t == nil {
@@ -174,7 +177,7 @@ func (s *Service) total(data []metric.Datum) {
 	}
 }
 
-// Totals calls visit for everything that the Source has measured since the start.
+// Totals calls visit for everything that the Source has measured since the start, but for aggregates.
 func (s *Service) Totals(ctx context.Context, visit func(*Total)) error {
 	if err := s.Collect(ctx); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"hash/crc32"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
@@ -130,18 +129,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// requestID makes an id that looks like DynamoDB's: 52 letters and digits.
-func requestID(dst []byte) []byte {
-	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
-	for len(dst) < 52 {
-		for bits, n := rand.Uint64(), 0; n < 12 && len(dst) < 52; n++ {
-			dst = append(dst, alphabet[bits&31])
-			bits >>= 5
-		}
-	}
-	return dst
-}
-
 func (s *Server) handle(c *fasthttp.RequestCtx) {
 	s.conns.moved(c.Conn())
 	if s.opt.Control != nil {
@@ -179,7 +166,7 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 	c.SetContentType("text/plain")
 	switch string(c.Path()) {
 	case "/":
-		c.Response.Header.SetCanonical(headerRequestID, requestID(nil))
+		c.Response.Header.SetCanonical(headerRequestID, smithy.AppendRequestID(nil))
 		c.SetBodyString("healthy: " + string(c.Host()) + " ")
 	case "/healthz":
 		c.SetBodyString("ok\n")
@@ -208,7 +195,7 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 // options answers a browser's preflight request.
 func (s *Server) options(c *fasthttp.RequestCtx) {
 	h := &c.Response.Header
-	h.SetCanonical(headerRequestID, requestID(nil))
+	h.SetCanonical(headerRequestID, smithy.AppendRequestID(nil))
 	h.Set("Access-Control-Allow-Origin", "*")
 	if v := c.Request.Header.Peek("Access-Control-Request-Headers"); len(v) > 0 {
 		h.SetBytesV("Access-Control-Allow-Headers", v)
@@ -297,7 +284,11 @@ func (s *Server) run(c *fasthttp.RequestCtx, op *smithy.Handler, codec protocol.
 	}
 	call.Caller = smithy.Caller{Account: id.Account, Region: id.Region}
 	call.Host = wirejson.View(c.Host())
-	return op.Run(s.ctx, call, in, dst)
+	answer, err := op.Run(s.ctx, call, in)
+	if err != nil {
+		return nil, err
+	}
+	return answer.AppendJSON(dst), nil
 }
 
 // unknown is the error for a target that no operation has.
@@ -317,7 +308,7 @@ func (s *Server) serve(c *fasthttp.RequestCtx, target string, w *work) {
 		return
 	}
 	var id [52]byte
-	request := string(requestID(id[:0]))
+	request := string(smithy.AppendRequestID(id[:0]))
 	var a protocol.Answer
 	err := error(s.unknown(target))
 	if op := s.operations[target]; op != nil {
@@ -445,7 +436,7 @@ func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) {
 	c.SetStatusCode(status)
 	h.SetContentType(contentType)
 	var id [52]byte
-	h.SetCanonical(headerRequestID, requestID(id[:0]))
+	h.SetCanonical(headerRequestID, smithy.AppendRequestID(id[:0]))
 	if len(body) >= minCompress {
 		body = compress(c, body)
 	}

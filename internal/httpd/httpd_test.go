@@ -19,6 +19,11 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
+// verbatim is an answer that is rendered already.
+type verbatim []byte
+
+func (v verbatim) AppendJSON(dst []byte) []byte { return append(dst, v...) }
+
 // echo is an operation that answers its body, panics, or fails.
 func echo() smithy.Handler {
 	return smithy.Handler{
@@ -29,12 +34,12 @@ func echo() smithy.Handler {
 			}
 			return body, nil
 		},
-		Run: func(_ context.Context, _ *smithy.Call, in any, dst []byte) ([]byte, error) {
+		Run: func(_ context.Context, _ *smithy.Call, in any) (smithy.Renderer, error) {
 			body := in.([]byte)
 			if string(body) == "panic" {
 				panic("boom")
 			}
-			return append(dst, body...), nil
+			return verbatim(body), nil
 		},
 	}
 }

@@ -22,6 +22,8 @@
 //	w h | account 0 region 0 time (8) n (4)   an item of the alarms' history
 //	w r | rule 0 time (8)             the contributors of a minute, of a Contributor Insights rule
 //	j kind | account 0 region 0 id    a backup, export, import or bulk operation
+//	d l | account 0 id (8)            a list of attribute names that DAX clients know by its id
+//	d kind | account 0 region 0 name  what DAX's control plane has: clusters, parameter groups, subnet groups, events
 //	a kind | account 0 region 0 name  what Application Auto Scaling has: targets, policies, scheduled actions, activities, tags
 //
 // Key attributes are written so that their bytes sort as DynamoDB sorts them: strings and binaries with 0x00 escaped as
@@ -54,6 +56,7 @@ const (
 	prefixScale  = 'a'
 	prefixPast   = 'h'
 	prefixJob    = 'j'
+	prefixDAX    = 'd'
 
 	metaTable    = 't'
 	metaTableID  = 'n'
@@ -62,6 +65,8 @@ const (
 	metaStream   = 's'
 	metaBackfill = 'b'
 	metaClock    = 'k'
+
+	daxList = 'l'
 
 	watchMetric  = 'm'
 	watchPoint   = 'p'
@@ -244,6 +249,20 @@ func Jobs(kind byte) []byte { return []byte{prefixJob, kind} }
 
 // Job returns the key of the record of one of them.
 func Job(kind byte, account, region, id string) []byte { return named(Jobs(kind), account, region, id) }
+
+// AttributeList returns the key of the list of attribute names that an account's DAX clients know by the id.
+func AttributeList(account string, id int64) []byte {
+	k := append([]byte{prefixDAX, daxList}, account...)
+	return binary.BigEndian.AppendUint64(append(k, 0), uint64(id))
+}
+
+// DAXRecord returns the key of what DAX's control plane has of a kind by a name.
+func DAXRecord(kind byte, account, region, name string) []byte {
+	return named(DAXRecords(kind), account, region, name)
+}
+
+// DAXRecords returns the prefix of all that DAX's control plane has of a kind, which is not 'l'.
+func DAXRecords(kind byte) []byte { return []byte{prefixDAX, kind} }
 
 // Tokens returns the prefix of all idempotency tokens.
 func Tokens() []byte { return []byte{prefixToken} }

@@ -43,4 +43,6 @@ type Datum struct {
 	Set  Set
 	// Fine marks a datum that is to be kept for each second; others are for the minute.
 	Fine bool
+	// Aggregate marks a datum that repeats what others say with more dimensions.
+	Aggregate bool
 }

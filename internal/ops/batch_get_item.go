@@ -123,7 +123,7 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 			if item == nil {
 				continue
 			}
-			if g.e.projector != nil {
+			if g.e.projector != nil && !call.Unprojected {
 				item = g.e.projector.Project(item)
 			}
 			found = append(found, item)

@@ -55,7 +55,7 @@ func (s *Service) getItem(ctx context.Context, call *smithy.Call, in *api.GetIte
 	if in.ReturnConsumedCapacity.Set {
 		out.ConsumedCapacity = consumedCapacity(in.ReturnConsumedCapacity, t.Name, &units, plainUnits)
 	}
-	if item != nil && e != nil && e.projector != nil {
+	if item != nil && e != nil && e.projector != nil && !call.Unprojected {
 		out.Item = e.projector.Project(item)
 	}
 	return out, nil

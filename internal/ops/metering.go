@@ -30,14 +30,14 @@ func (s *Service) metered(h smithy.Handler) smithy.Handler {
 	_, name, _ := strings.Cut(h.Target, ".")
 	operation := slices.Index(MeteredOperations, name)
 	run := h.Run
-	h.Run = func(ctx context.Context, call *smithy.Call, in any, dst []byte) ([]byte, error) {
+	h.Run = func(ctx context.Context, call *smithy.Call, in any) (smithy.Renderer, error) {
 		call.Items, call.Bytes = -1, -1
 		if s.Faults != nil {
 			call.Operation = name
 			ctx = context.WithValue(ctx, operationKey{}, name)
 		}
 		call.Time = s.Now()
-		out, err := run(ctx, call, in, dst)
+		out, err := run(ctx, call, in)
 		s.count(call, operation, err)
 		return out, err
 	}

@@ -222,7 +222,7 @@ func (s *Service) reading(call *smithy.Call, name string, indexName smithy.Opt[s
 	if e.filter != nil {
 		r.page.Filter = func(it attribute.Item) bool { return e.scope.Matches(e.filter.Root, it) }
 	}
-	if e.projector != nil {
+	if e.projector != nil && !call.Unprojected {
 		r.page.Project = e.projector.Project
 	}
 	return r, nil

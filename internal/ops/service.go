@@ -109,6 +109,24 @@ func (s *Service) table(call *smithy.Call, given string) (*catalog.Table, error)
 	return t, nil
 }
 
+// Table returns the table that serves requests on items by the name for a caller, or AWS's error.
+func (s *Service) Table(caller smithy.Caller, name string) (*catalog.Table, error) {
+	ns, name, err := s.tableName(&smithy.Call{Caller: caller}, name)
+	if err != nil {
+		return nil, err
+	}
+	if t := s.Tables.Catalog.Get(ns, name); t != nil && t.Serves(s.Now()) {
+		return t, nil
+	}
+	return nil, awserr.NotFound()
+}
+
+// CheckProjection returns what is wrong with a projection expression; nil if nothing is.
+func (s *Service) CheckProjection(expression string, names smithy.Map[string]) error {
+	_, err := s.parseExpressions(expressionTexts{projection: smithy.Some(expression), names: names})
+	return err
+}
+
 // anyTable returns the table that a request on tables names, whatever its status.
 func (s *Service) anyTable(call *smithy.Call, given string) (*catalog.Table, error) {
 	ns, name, err := s.tableName(call, given)

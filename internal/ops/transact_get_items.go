@@ -58,7 +58,7 @@ func (s *Service) transactGetItems(ctx context.Context, call *smithy.Call, in *a
 			return transactionTooLarge()
 		}
 		used.add(muts[i].Table.Name, units, 1)
-		if item != nil && all[i].projector != nil {
+		if item != nil && all[i].projector != nil && !call.Unprojected {
 			item = all[i].projector.Project(item)
 		}
 		out.Responses[i].Item = item

@@ -60,6 +60,7 @@ func (s *Service) updateItem(ctx context.Context, call *smithy.Call, in *api.Upd
 	if err != nil {
 		return nil, err
 	}
+	call.Stored = w.Result.New
 	return &api.UpdateItemOutput{
 		Attributes: returnedAttributes(mode, e, w.Result), ConsumedCapacity: w.consumed, ItemCollectionMetrics: w.metrics,
 	}, nil

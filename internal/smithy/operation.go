@@ -7,6 +7,7 @@ package smithy
 import (
 	"context"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -51,6 +52,10 @@ type Call struct {
 	Time time.Time
 	// Operation is the operation's name, where somebody needs it.
 	Operation string
+	// Unprojected says that reads are to return whole items or index entries, for whoever applies the projection himself.
+	Unprojected bool
+	// Stored is the item that an UpdateItem has stored, in its binary form.
+	Stored []byte
 	// Used are what the operation has used, and Items and Bytes what it returned if that is counted, else -1: for those who
 	// measure requests.
 	Used         []any
@@ -73,18 +78,31 @@ func (c *Call) Release() {
 	c.closers = c.closers[:0]
 	clear(c.Used)
 	c.Used = c.Used[:0]
+	c.Unprojected, c.Stored = false, nil
 }
 
-// Handler is an operation ready to be called: decoded body in, rendered answer appended to dst. Decode is separate from
-// Run because AWS looks at the signature between the two.
+// Handler is an operation ready to be called: decoded body in, answer out. Decode is separate from Run because AWS looks at the
+// signature between the two.
 type Handler struct {
 	Target string // as in X-Amz-Target
 	// Service is the name of the operation's API; empty for DynamoDB's.
 	Service string
 	// Decode reads the body. Its error is a SerializationException.
 	Decode func(call *Call, body []byte) (in any, err *awserr.Error)
-	// Run checks and executes the decoded input and appends the answer to dst.
-	Run func(ctx context.Context, call *Call, in any, dst []byte) ([]byte, error)
+	// Run checks and executes the decoded input.
+	Run func(ctx context.Context, call *Call, in any) (Renderer, error)
+}
+
+// Invoke runs the handler of an operation for those who have its input and want its output, and neither of them as JSON.
+func Invoke[In, Out any](ctx context.Context, h *Handler, op Operation[In, Out], call *Call, in *In) (*Out, error) {
+	if h.Target != op.Target {
+		panic("smithy: the handler of " + h.Target + " was to run " + op.Target)
+	}
+	out, err := h.Run(ctx, call, in)
+	if err != nil {
+		return nil, err
+	}
+	return out.(any).(*Out), nil
 }
 
 // Bind makes a Handler of a typed function. A wrong input or output type does not compile.
@@ -106,18 +124,18 @@ func Bind[In, Out any, PI interface {
 			}
 			return nil, decodeError(&call.Reader)
 		},
-		Run: func(ctx context.Context, call *Call, in any, dst []byte) ([]byte, error) {
+		Run: func(ctx context.Context, call *Call, in any) (Renderer, error) {
 			input := in.(*In)
 			call.check = Checker{path: call.check.path[:0]}
 			PI(input).Check(&call.check)
 			if err := call.check.Err(); err != nil {
-				return dst, err
+				return nil, err
 			}
 			out, err := run(ctx, call, input)
 			if err != nil {
-				return dst, err
+				return nil, err
 			}
-			return PO(out).AppendJSON(dst), nil
+			return PO(out), nil
 		},
 	}
 }
@@ -139,4 +157,16 @@ func Missing(targets []string, have []Handler) (out []string) {
 		}
 	}
 	return out
+}
+
+// AppendRequestID appends an id that looks like DynamoDB's: 52 letters and digits.
+func AppendRequestID(dst []byte) []byte {
+	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
+	for end := len(dst) + 52; len(dst) < end; {
+		for bits, n := rand.Uint64(), 0; n < 12 && len(dst) < end; n++ {
+			dst = append(dst, alphabet[bits&31])
+			bits >>= 5
+		}
+	}
+	return dst
 }

@@ -189,7 +189,8 @@ func (r *Reader) fail(err error) {
 	}
 }
 
-func (r *Reader) malformed() { r.fail(ErrMalformed) }
+// Malformed makes the Reader fail: what it has read means nothing.
+func (r *Reader) Malformed() { r.fail(ErrMalformed) }
 
 // peek returns the first byte of the next value; a break at the end and after errors.
 func (r *Reader) peek() byte {
@@ -205,7 +206,7 @@ func (r *Reader) head() (major, info byte, arg uint64) {
 	}
 	major, info, arg, n := head(r.b, r.pos)
 	if n <= 0 {
-		r.malformed()
+		r.Malformed()
 		return majorSimple, 0, 0
 	}
 	r.pos += n
@@ -230,7 +231,7 @@ func (r *Reader) Int() int64 {
 	}
 	major, _, arg := r.head()
 	if major > majorNegative || arg > math.MaxInt64 {
-		r.malformed()
+		r.Malformed()
 		return 0
 	}
 	if major == majorNegative {
@@ -242,7 +243,7 @@ func (r *Reader) Int() int64 {
 func (r *Reader) chunk(want byte) []byte {
 	major, info, arg := r.head()
 	if major != want || info == infoIndefinite || arg > uint64(len(r.b)-r.pos) {
-		r.malformed()
+		r.Malformed()
 		return nil
 	}
 	out := r.b[r.pos : r.pos+int(arg) : r.pos+int(arg)]
@@ -276,14 +277,14 @@ func (r *Reader) Map() Count { return r.container(majorMap) }
 func (r *Reader) container(want byte) Count {
 	major, info, arg := r.head()
 	if major != want {
-		r.malformed()
+		r.Malformed()
 		return 0
 	}
 	if info == infoIndefinite {
 		return -1
 	}
 	if arg > uint64(len(r.b)-r.pos) { // each element has a byte at least
-		r.malformed()
+		r.Malformed()
 		return 0
 	}
 	return Count(arg)
@@ -300,7 +301,7 @@ func (r *Reader) Next(n *Count) bool {
 	}
 	if r.peek() == byteBreak {
 		if r.pos >= len(r.b) {
-			r.malformed()
+			r.Malformed()
 		}
 		r.pos++
 		return false
@@ -315,7 +316,7 @@ func (r *Reader) Skip() []byte {
 	}
 	s := Skimmer{pos: r.pos}
 	if whole, err := s.Value(r.b); err != nil || !whole {
-		r.malformed()
+		r.Malformed()
 		return nil
 	}
 	out := r.b[r.pos:s.pos]
@@ -323,10 +324,17 @@ func (r *Reader) Skip() []byte {
 	return out
 }
 
+// SkipTag takes a tag if one comes next: its value comes then.
+func (r *Reader) SkipTag() {
+	if r.peek()>>5 == majorTag {
+		r.tag()
+	}
+}
+
 func (r *Reader) tag() uint64 {
 	major, _, arg := r.head()
 	if major != majorTag {
-		r.malformed()
+		r.Malformed()
 		return 0
 	}
 	return arg

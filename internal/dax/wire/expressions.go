@@ -110,7 +110,7 @@ func (x *Expressions) read(b []byte, body func(*tree)) (string, error) {
 		x.Values = append(x.Values, Placeholder[attribute.Value]{":" + strconv.FormatInt(int64(t.values)+count, 36), v})
 	}
 	if t.More() || t.most >= count {
-		t.malformed()
+		t.Malformed()
 	}
 	return string(t.out), t.err
 }
@@ -126,19 +126,19 @@ func (x *Expressions) Projection(b []byte) (string, []Path, error) {
 		}
 		args, op := t.node()
 		if op != opPath {
-			t.malformed()
+			t.Malformed()
 		}
 		paths = append(paths, t.path(args))
 	}
 	if t.More() {
-		t.malformed()
+		t.Malformed()
 	}
 	return string(t.out), paths, t.err
 }
 
 func (t *tree) begin(elements Count) {
 	if t.Array() != elements || t.Int() != expressionVersion {
-		t.malformed()
+		t.Malformed()
 	}
 }
 
@@ -146,7 +146,7 @@ func (t *tree) begin(elements Count) {
 func (t *tree) node() (args Count, op int64) {
 	n := t.Array()
 	if n < 1 {
-		t.malformed()
+		t.Malformed()
 		return 0, -1
 	}
 	return n - 1, t.Int()
@@ -155,7 +155,7 @@ func (t *tree) node() (args Count, op int64) {
 // arity fails unless an operation has as many arguments as it must.
 func (t *tree) arity(have, want Count) {
 	if have != want {
-		t.malformed()
+		t.Malformed()
 	}
 }
 
@@ -182,7 +182,7 @@ const (
 // condition reads what is true or false. A node whose operator binds less than binding gets parentheses.
 func (t *tree) condition(depth, binding int) {
 	if depth > maxTree {
-		t.malformed()
+		t.Malformed()
 	}
 	if t.err != nil {
 		return
@@ -247,7 +247,7 @@ func (t *tree) inParentheses(really bool, body func()) {
 func (t *tree) call(op int64, args Count, depth int) {
 	f, known := functions[op]
 	if !known {
-		t.malformed()
+		t.Malformed()
 		return
 	}
 	t.arity(args, f.args)
@@ -265,7 +265,7 @@ func (t *tree) call(op int64, args Count, depth int) {
 // operand reads what has a value.
 func (t *tree) operand(depth int) {
 	if depth > maxTree {
-		t.malformed()
+		t.Malformed()
 	}
 	if t.err != nil {
 		return
@@ -277,7 +277,7 @@ func (t *tree) operand(depth int) {
 		t.arity(args, 1)
 		i := t.Int()
 		if i < 0 || i > int64(len(t.b)) {
-			t.malformed()
+			t.Malformed()
 			return
 		}
 		t.most = max(t.most, i)
@@ -299,7 +299,7 @@ func (t *tree) operand(depth int) {
 // path reads a document path with a number of elements.
 func (t *tree) path(elements Count) (p Path) {
 	if elements < 1 {
-		t.malformed()
+		t.Malformed()
 	}
 	for t.Next(&elements) {
 		if t.peek()>>5 == majorText {
@@ -313,9 +313,9 @@ func (t *tree) path(elements Count) (p Path) {
 		}
 		i := int64(0)
 		if t.tag() != tagListIndex {
-			t.malformed()
+			t.Malformed()
 		} else if i = t.Int(); i < 0 || p == nil || i > 1<<31 {
-			t.malformed()
+			t.Malformed()
 		}
 		t.out = append(strconv.AppendInt(append(t.out, '['), i, 10), ']')
 		p = append(p, Element{Index: int(i)})
@@ -347,7 +347,7 @@ func (t *tree) update() {
 	for n := t.Array(); t.Next(&n); {
 		args, op := t.node()
 		if sections[op] == "" {
-			t.malformed()
+			t.Malformed()
 			return
 		}
 		if op == opRemove {

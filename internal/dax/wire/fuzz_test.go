@@ -75,7 +75,7 @@ func FuzzItem(f *testing.F) {
 		if err != nil {
 			return
 		}
-		it, err := ReadItem(names, values, key)
+		it, err := ReadItem(NewList(names), values, key)
 		if err != nil {
 			return
 		}
@@ -86,7 +86,7 @@ func FuzzItem(f *testing.F) {
 		if _, values, err = ListID(r.Bytes()); err != nil {
 			t.Fatal(err)
 		}
-		if again, err := ReadItem(names, values, key); err != nil || !bytes.Equal(again, it) {
+		if again, err := ReadItem(NewList(names), values, key); err != nil || !bytes.Equal(again, it) {
 			t.Fatalf("%s became %s: %v", it.AppendJSON(nil), again.AppendJSON(nil), err)
 		}
 	})

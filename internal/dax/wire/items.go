@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/statordb/stator/internal/attribute"
 )
@@ -13,19 +14,42 @@ func ListID(content []byte) (id int64, values []byte, err error) {
 	return id, content[r.pos:], r.err
 }
 
-// ReadItem reads an item: the values of the named attributes, one after the other, and the key. Names are sorted and distinct; of
-// those that are the key's the values count for nothing.
-func ReadItem(names []string, values []byte, key attribute.Item) (attribute.Item, error) {
+// List is a list of distinct attribute names.
+type List struct {
+	Names    []string
+	unsorted bool // clients sort by UTF-16 or by code points, items by bytes
+}
+
+// NewList returns a List of the names.
+func NewList(names []string) *List { return &List{names, !slices.IsSorted(names)} }
+
+// ReadItem reads an item: the values of the named attributes, one after the other, and the key. Values of attributes that are
+// the key's count for nothing.
+func ReadItem(list *List, values []byte, key attribute.Item) (attribute.Item, error) {
+	names := list.Names
+	if len(names) > len(values) { // each has a byte at least
+		return nil, ErrMalformed
+	}
 	r := Reader{b: values, arena: make([]byte, 0, len(values)+len(values)/8+16)}
 	read := make([]attribute.Value, len(names))
 	for i := range names {
 		read[i] = r.Value()
 	}
 	if r.err == nil && r.pos < len(r.b) {
-		r.malformed()
+		r.Malformed()
 	}
 	if r.err != nil {
 		return nil, r.err
+	}
+	if list.unsorted {
+		var fields []attribute.Field
+		for i, name := range names {
+			fields = append(fields, attribute.Field{Name: name, Value: read[i]})
+		}
+		for name, v := range key.Fields {
+			fields = append(fields, attribute.Field{Name: string(name), Value: v})
+		}
+		return attribute.NewItem(distinct(fields)...), nil
 	}
 	var it attribute.Builder
 	size := len(r.arena) + len(key)

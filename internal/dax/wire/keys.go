@@ -110,7 +110,7 @@ func ReadCompoundKey(b []byte) (attribute.Item, error) {
 	r := NewReader(b)
 	fields := r.fields(0)
 	if r.err == nil && r.More() {
-		r.malformed()
+		r.Malformed()
 	}
 	if r.err != nil {
 		return nil, r.err

@@ -40,7 +40,7 @@ func (r *Reader) numberText(dst []byte) []byte {
 		}
 		r.pos++
 		if n := r.Array(); n != 2 {
-			r.malformed()
+			r.Malformed()
 			return dst
 		}
 		exponent := r.Int()
@@ -57,7 +57,7 @@ func (r *Reader) numberText(dst []byte) []byte {
 		case 27:
 			return strconv.AppendFloat(dst, math.Float64frombits(arg), 'g', -1, 64)
 		}
-		r.malformed()
+		r.Malformed()
 		return dst
 	}
 	return r.integer(dst)
@@ -87,7 +87,7 @@ func (r *Reader) integer(dst []byte) []byte {
 		}
 		return v.Append(dst, 10)
 	}
-	r.malformed()
+	r.Malformed()
 	return dst
 }
 

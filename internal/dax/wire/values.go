@@ -77,7 +77,7 @@ func (r *Reader) element(depth int) attribute.Value {
 func (r *Reader) utf8() []byte {
 	b := r.Text()
 	if !utf8.Valid(b) {
-		r.malformed()
+		r.Malformed()
 	}
 	return b
 }
@@ -118,7 +118,7 @@ func (r *Reader) set() {
 	case tagBinarySet:
 		t = attribute.TypeBS
 	default:
-		r.malformed()
+		r.Malformed()
 		return
 	}
 	var elems [][]byte

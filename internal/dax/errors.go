@@ -1,0 +1,104 @@
+package dax
+
+import (
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/dax/wire"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/wirejson"
+)
+
+// notImplemented is the code of methods that DAX has and this server does not.
+const notImplemented awserr.Code = "NotImplementedException"
+
+// Code sequences: what clients make their exceptions of.
+var sequences = map[awserr.Code][]int64{
+	awserr.ThroughputExceededCode:      {4, 37, 38, 39, 40},
+	awserr.ResourceNotFound:            {4, 37, 38, 39, 41},
+	awserr.ConditionalCheckFailed:      {4, 37, 38, 39, 43},
+	awserr.ResourceInUse:               {4, 37, 38, 39, 45},
+	awserr.Validation:                  {4, 37, 38, 39, 46},
+	awserr.Serialization:               {4, 37, 38, 39, 46},
+	awserr.RequestEntityTooLarge:       {4, 37, 38, 39, 46},
+	awserr.InternalServerError:         {4, 37, 38, 39, 47},
+	awserr.LimitExceeded:               {4, 37, 38, 39, 49},
+	awserr.Throttling:                  {4, 37, 38, 39, 50},
+	awserr.TransactionConflict:         {4, 37, 38, 39, 57},
+	awserr.TransactionCanceled:         {4, 37, 38, 39, 58},
+	awserr.TransactionInProgress:       {4, 37, 38, 39, 59},
+	awserr.IdempotentParameterMismatch: {4, 37, 38, 39, 60},
+	awserr.RequestLimitExceeded:        {4, 37, 38, 39, 61},
+	awserr.ServiceUnavailable:          {1, 37, 38, 53},
+	awserr.UnrecognizedClient:          {4, 23, 31, 32},
+	awserr.IncompleteSignature:         {4, 23, 31, 32},
+	awserr.MissingAuthenticationToken:  {4, 23, 31, 33},
+	awserr.InvalidSignature:            {4, 23, 31, 33},
+	notImplemented:                     {4, 37, 38, 44},
+}
+
+// unknownSequence is for all others, which clients know by their names.
+var unknownSequence = []int64{4, 37, 38, 39}
+
+// malformed is the answer to bytes that are no request. The connection ends with it.
+func malformed() *awserr.Error {
+	return awserr.New(awserr.Validation, "The request is malformed")
+}
+
+// appendError appends the answer that is an error. reasons are those of a transaction, in CBOR; nil for none.
+func appendError(dst []byte, err *awserr.Error, reasons []byte) []byte {
+	codes := sequences[err.Code]
+	if codes == nil {
+		codes = unknownSequence
+	}
+	dst = wire.AppendArray(dst, len(codes))
+	for _, code := range codes {
+		dst = wire.AppendInt(dst, code)
+	}
+	dst = wire.AppendText(dst, err.Message)
+	n := 3
+	if reasons != nil {
+		n++
+	}
+	dst = wire.AppendArray(dst, n)
+	var id [52]byte
+	dst = wire.AppendText(dst, string(smithy.AppendRequestID(id[:0])))
+	dst = wire.AppendText(dst, string(err.Code))
+	dst = wire.AppendInt(dst, int64(err.Status()))
+	return append(dst, reasons...)
+}
+
+// canceledError is the refusal of a transaction with its reasons as DAX has them.
+type canceledError struct {
+	err     *awserr.Error
+	reasons []byte
+}
+
+// Error implements error.
+func (e *canceledError) Error() string { return e.err.Error() }
+
+// Unwrap returns what the database has said.
+func (e *canceledError) Unwrap() error { return e.err }
+
+// canceled turns a refusal into a canceledError. tables are those of the transaction's items, in order.
+func (c *conn) canceled(err *awserr.Error, tables []*table) error {
+	out := wire.AppendArray(nil, 3*len(err.Reasons))
+	for i, r := range err.Reasons {
+		out = wire.AppendText(out, r.Code)
+		if r.Message == "" {
+			out = wire.AppendNull(out)
+		} else {
+			out = wire.AppendText(out, r.Message)
+		}
+		if len(r.Item) == 0 {
+			out = wire.AppendNull(out)
+			continue
+		}
+		var json wirejson.Reader
+		json.Reset(r.Item)
+		var failed error
+		if out, failed = c.appendItem(out, tables[i], attribute.ReadItem(&json)); failed != nil {
+			return failed
+		}
+	}
+	return &canceledError{err, out}
+}

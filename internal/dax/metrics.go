@@ -1,0 +1,149 @@
+package dax
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/dax/wire"
+	"github.com/statordb/stator/internal/metric"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// MetricNamespace is that of DAX's metrics ("Viewing DAX metrics and dimensions").
+const MetricNamespace = "AWS/DAX"
+
+// counted is what is counted of a namespace's requests.
+type counted int
+
+const (
+	notCounted counted = iota
+	getItemRequests
+	batchGetItemRequests
+	putItemRequests
+	updateItemRequests
+	deleteItemRequests
+	batchWriteItemRequests
+	queryRequests
+	scanRequests
+	transactGetRequests
+	transactWriteRequests
+	allRequests
+	errorRequests
+	throttledRequests
+	faultRequests
+	failedRequests
+	itemHits
+	itemMisses
+	queryHits
+	queryMisses
+	scanHits
+	scanMisses
+	countedKinds
+)
+
+var metricNames = [countedKinds]string{
+	getItemRequests: "GetItemRequestCount", batchGetItemRequests: "BatchGetItemRequestCount", putItemRequests: "PutItemRequestCount",
+	updateItemRequests: "UpdateItemRequestCount", deleteItemRequests: "DeleteItemRequestCount",
+	batchWriteItemRequests: "BatchWriteItemRequestCount", queryRequests: "QueryRequestCount", scanRequests: "ScanRequestCount",
+	transactGetRequests: "TransactGetItemsCount", transactWriteRequests: "TransactWriteItemsCount", allRequests: "TotalRequestCount",
+	errorRequests: "ErrorRequestCount", throttledRequests: "ThrottledRequestCount", faultRequests: "FaultRequestCount",
+	failedRequests: "FailedRequestCount", itemHits: "ItemCacheHits", itemMisses: "ItemCacheMisses", queryHits: "QueryCacheHits",
+	queryMisses: "QueryCacheMisses", scanHits: "ScanCacheHits", scanMisses: "ScanCacheMisses",
+}
+
+// counters are those of a namespace.
+type counters [countedKinds]atomic.Int64
+
+// request counts a request.
+func (c *counters) request(kind counted, err error) {
+	if kind == notCounted {
+		return
+	}
+	c[kind].Add(1)
+	c[allRequests].Add(1)
+	if err == nil {
+		return
+	}
+	var known *awserr.Error
+	c[failedRequests].Add(1)
+	switch {
+	case !errors.As(err, &known):
+		if errors.Is(err, wire.ErrMalformed) {
+			c[errorRequests].Add(1)
+		} else {
+			c[faultRequests].Add(1)
+		}
+	case known.Status() >= 500:
+		c[faultRequests].Add(1)
+	case known.Throttled():
+		c[throttledRequests].Add(1)
+	default:
+		c[errorRequests].Add(1)
+	}
+}
+
+// item counts a look into the item cache.
+func (c *counters) item(hit bool) {
+	if hit {
+		c[itemHits].Add(1)
+	} else {
+		c[itemMisses].Add(1)
+	}
+}
+
+// page counts a look into the query cache.
+func (c *counters) page(scan, hit bool) {
+	kind := queryHits
+	if scan {
+		kind = scanHits
+	}
+	if !hit {
+		kind++
+	}
+	c[kind].Add(1)
+}
+
+// Collect calls emit for everything counted since the last time, and for how large the caches are.
+func (n *Node) Collect(emit func(metric.Datum)) {
+	at := n.service.opt.Now().Truncate(time.Minute)
+	n.mu.Lock()
+	namespaces := make(map[smithy.Caller]*counters, len(n.counters))
+	for k, c := range n.counters {
+		namespaces[k] = c
+	}
+	n.mu.Unlock()
+	evicted := n.items.evicted.Swap(0) + n.queries.evicted.Swap(0)
+	used := n.items.used() + n.queries.used()
+	for ns, c := range namespaces {
+		tell := func(name, unit string, set metric.Set) {
+			for i, dimensions := range n.dimensions(ns.Account) {
+				emit(metric.Datum{
+					ID:   metric.ID{Account: ns.Account, Region: ns.Region, Namespace: MetricNamespace, Name: name, Dimensions: dimensions},
+					Time: at, Unit: unit, Set: set, Aggregate: i > 0,
+				})
+			}
+		}
+		for kind := counted(1); kind < countedKinds; kind++ {
+			if count := c[kind].Swap(0); count > 0 {
+				tell(metricNames[kind], "Count", metric.Of(float64(count), 1))
+			}
+		}
+		tell("CacheMemoryUtilization", "Percent", metric.Of(100*float64(used)/float64(n.opt.Memory), 1))
+		tell("EstimatedDbSize", "Bytes", metric.Of(float64(used), 1))
+		tell("ClientConnections", "Count", metric.Of(float64(n.clients()), 1))
+		if evicted > 0 {
+			tell("EvictedSize", "Bytes", metric.Of(float64(evicted), 1))
+		}
+	}
+}
+
+// dimensions are those of each metric: by node, by cluster, and by account.
+func (n *Node) dimensions(account string) [][]metric.Dimension {
+	return [][]metric.Dimension{
+		{{Name: "ClusterId", Value: n.opt.Cluster}, {Name: "NodeId", Value: n.opt.Node}},
+		{{Name: "ClusterId", Value: n.opt.Cluster}},
+		{{Name: "Account", Value: account}},
+	}
+}

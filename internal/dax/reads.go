@@ -1,0 +1,525 @@
+package dax
+
+import (
+	"encoding/binary"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/dax/wire"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// getItem answers from the item cache what is in it.
+func (c *conn) getItem(r *wire.Reader) error {
+	name, rawKey := r.Bytes(), r.Bytes()
+	p := readParameters(r)
+	if r.Err() != nil {
+		return r.Err()
+	}
+	t, err := c.table(name)
+	if err != nil {
+		return err
+	}
+	key, err := wire.ReadKey(t.schema, rawKey)
+	if err != nil {
+		return err
+	}
+	in := &api.GetItemInput{
+		TableName: smithy.Some(t.name), Key: key, ConsistentRead: smithy.Opt[bool]{Value: p.consistent, Set: p.consistent},
+		ReturnConsumedCapacity: p.capacity,
+	}
+	var paths []wire.Path
+	if p.projection != nil {
+		var x expressions
+		in.ProjectionExpression, paths = x.projection(p.projection)
+		if in.ExpressionAttributeNames = x.names(); x.err != nil {
+			return x.err
+		}
+	}
+	if p.consistent {
+		item, capacity, err := c.readItemOf(t, in)
+		if err != nil {
+			return err
+		}
+		return c.appendGot(item, capacity, t, key, paths)
+	}
+	if paths != nil { // what the operation would find, if it were asked
+		if err := c.node.service.opt.Database.CheckProjection(in.ProjectionExpression.Value, in.ExpressionAttributeNames); err != nil {
+			return err
+		}
+	}
+	c.key = t.AppendItemKey(c.key[:0], key)
+	item, flight, leads := c.node.items.get(c.key)
+	c.counters.item(flight == nil)
+	var capacity *api.ConsumedCapacity
+	switch {
+	case leads:
+		item, err = c.node.items.fly(flight, func() (item []byte, err error) {
+			item, capacity, err = c.readItemOf(t, in)
+			return item, err
+		})
+	case flight != nil:
+		item, err = flight.wait()
+	}
+	if err != nil {
+		return err
+	}
+	return c.appendGot(item, capacity, t, key, paths)
+}
+
+// readItemOf reads an item from the database, as the cache has it.
+func (c *conn) readItemOf(t *table, in *api.GetItemInput) (item []byte, capacity *api.ConsumedCapacity, err error) {
+	c.call.Unprojected = true
+	out, err := smithy.Invoke(c.ctx, c.node.service.getItem, api.GetItem, &c.call, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	if out.Item != nil {
+		item, err = c.appendItem(nil, t, out.Item)
+	}
+	return item, out.ConsumedCapacity, err
+}
+
+// appendGot appends what GetItem answers.
+func (c *conn) appendGot(item []byte, capacity *api.ConsumedCapacity, t *table, key attribute.Item, paths []wire.Path) error {
+	if item == nil && capacity == nil {
+		c.out = wire.AppendNull(c.out)
+		return nil
+	}
+	c.out = wire.BeginMap(c.out)
+	if item != nil {
+		c.out = wire.AppendInt(c.out, resultItem)
+		if err := c.appendProjected(item, key, paths); err != nil {
+			return err
+		}
+	}
+	if capacity != nil {
+		c.out = appendCapacity(wire.AppendInt(c.out, resultCapacity), capacity)
+	}
+	c.out = wire.AppendEnd(c.out)
+	return nil
+}
+
+// appendProjected appends an item of the cache, or what of it is at the paths.
+func (c *conn) appendProjected(item []byte, key attribute.Item, paths []wire.Path) error {
+	if paths == nil {
+		c.out = append(c.out, item...)
+		return nil
+	}
+	it, err := c.readItem(wire.NewReader(item).Bytes(), key)
+	c.out = wire.AppendProjected(c.out, paths, it)
+	return err
+}
+
+// query answers from the query cache what is in it.
+func (c *conn) query(r *wire.Reader) error {
+	name, condition := r.Bytes(), r.Bytes()
+	p := readParameters(r)
+	if r.Err() != nil {
+		return r.Err()
+	}
+	return c.page(methodQuery, name, condition, &p)
+}
+
+// scan answers from the query cache what is in it.
+func (c *conn) scan(r *wire.Reader) error {
+	name := r.Bytes()
+	p := readParameters(r)
+	if r.Err() != nil {
+		return r.Err()
+	}
+	return c.page(methodScan, name, nil, &p)
+}
+
+// page answers a query, or, without a key condition, a scan.
+func (c *conn) page(method int64, name, condition []byte, p *parameters) error {
+	t, err := c.table(name)
+	if err != nil {
+		return err
+	}
+	read := func() (payload []byte, capacity *api.ConsumedCapacity, err error) {
+		if method == methodScan {
+			return c.readScan(t, p)
+		}
+		return c.readQuery(t, condition, p)
+	}
+	var payload []byte
+	var capacity *api.ConsumedCapacity
+	if cache := c.node.queries; p.consistent || cache.ttl.Load() == 0 {
+		payload, capacity, err = read()
+	} else {
+		c.key = p.appendKey(c.key[:0], method, t.ID, condition)
+		var f *flight
+		var leads bool
+		payload, f, leads = cache.get(c.key)
+		c.counters.page(method == methodScan, f == nil)
+		switch {
+		case leads:
+			payload, err = cache.fly(f, func() (payload []byte, err error) {
+				payload, capacity, err = read()
+				return payload, err
+			})
+		case f != nil:
+			payload, err = f.wait()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	c.out = wire.BeginMap(c.out)
+	if capacity != nil {
+		c.out = appendCapacity(wire.AppendInt(c.out, resultCapacity), capacity)
+	}
+	c.out = wire.AppendEnd(append(c.out, payload...))
+	return nil
+}
+
+// appendKey appends what tells a query or scan from others: all parameters but how its capacity is returned.
+func (p *parameters) appendKey(dst []byte, method int64, table uint32, condition []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, table)
+	dst = wire.AppendInt(dst, method)
+	for _, b := range [...][]byte{condition, p.projection, p.filter, p.start, p.index} {
+		if b == nil {
+			dst = wire.AppendNull(dst)
+		} else {
+			dst = wire.AppendBytes(dst, b)
+		}
+	}
+	for _, n := range [...]smithy.Opt[int64]{p.limit, p.segment, p.segments} {
+		if n.Set {
+			dst = wire.AppendInt(dst, n.Value)
+		} else {
+			dst = wire.AppendNull(dst)
+		}
+	}
+	if p.forward.Set && !p.forward.Value { // true is the default
+		dst = append(dst, '-')
+	}
+	return append(dst, p.sel.Value...)
+}
+
+func (c *conn) readQuery(t *table, condition []byte, p *parameters) ([]byte, *api.ConsumedCapacity, error) {
+	var x expressions
+	in := &api.QueryInput{
+		TableName: smithy.Some(t.name), Select: p.sel, Limit: p.limit, ConsistentRead: smithy.Opt[bool]{Value: p.consistent, Set: p.consistent},
+		ScanIndexForward: p.forward, ReturnConsumedCapacity: p.capacity,
+		KeyConditionExpression: x.condition(condition), FilterExpression: x.condition(p.filter),
+	}
+	var paths []wire.Path
+	in.ProjectionExpression, paths = x.projection(p.projection)
+	in.ExpressionAttributeNames, in.ExpressionAttributeValues = x.names(), x.values()
+	if p.index != nil {
+		in.IndexName = smithy.Some(view(p.index))
+	}
+	start, err := t.startKey(p)
+	if in.ExclusiveStartKey = start; err != nil || x.err != nil {
+		return nil, nil, firstOf(x.err, err)
+	}
+	c.call.Unprojected = true
+	out, err := smithy.Invoke(c.ctx, c.node.service.query, api.Query, &c.call, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	payload, err := c.appendPage(t, p, paths, out.Items, out.Count.Value, out.ScannedCount.Value, out.LastEvaluatedKey)
+	return payload, out.ConsumedCapacity, err
+}
+
+func (c *conn) readScan(t *table, p *parameters) ([]byte, *api.ConsumedCapacity, error) {
+	var x expressions
+	in := &api.ScanInput{
+		TableName: smithy.Some(t.name), Select: p.sel, Limit: p.limit, ConsistentRead: smithy.Opt[bool]{Value: p.consistent, Set: p.consistent},
+		Segment: p.segment, TotalSegments: p.segments, ReturnConsumedCapacity: p.capacity, FilterExpression: x.condition(p.filter),
+	}
+	var paths []wire.Path
+	in.ProjectionExpression, paths = x.projection(p.projection)
+	in.ExpressionAttributeNames, in.ExpressionAttributeValues = x.names(), x.values()
+	if p.index != nil {
+		in.IndexName = smithy.Some(view(p.index))
+	}
+	start, err := t.startKey(p)
+	if in.ExclusiveStartKey = start; err != nil || x.err != nil {
+		return nil, nil, firstOf(x.err, err)
+	}
+	c.call.Unprojected = true
+	out, err := smithy.Invoke(c.ctx, c.node.service.scan, api.Scan, &c.call, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	payload, err := c.appendPage(t, p, paths, out.Items, out.Count.Value, out.ScannedCount.Value, out.LastEvaluatedKey)
+	return payload, out.ConsumedCapacity, err
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startKey reads ExclusiveStartKey.
+func (t *table) startKey(p *parameters) (attribute.Item, error) {
+	switch {
+	case p.start == nil:
+		return nil, nil
+	case p.index != nil:
+		return wire.ReadCompoundKey(p.start)
+	}
+	return wire.ReadKey(t.schema, p.start)
+}
+
+// appendPage returns the fields of a page's result, without its capacity.
+func (c *conn) appendPage(t *table, p *parameters, paths []wire.Path, items []attribute.Item, count, scanned int64, last attribute.Item) (out []byte, err error) {
+	if p.sel.Value != api.SelectCount {
+		out = wire.AppendArray(wire.AppendInt(out, resultItems), len(items))
+		for _, it := range items {
+			if paths != nil {
+				out = wire.AppendProjected(out, paths, it)
+				continue
+			}
+			out = wire.AppendKey(wire.AppendArray(out, 2), t.schema, it)
+			if out, err = c.appendItem(out, t, it); err != nil {
+				return nil, err
+			}
+		}
+	}
+	out = wire.AppendInt(wire.AppendInt(out, resultCount), count)
+	if last != nil {
+		out = wire.AppendInt(out, resultLastKey)
+		if p.index != nil {
+			out = wire.AppendCompoundKey(out, last)
+		} else {
+			out = wire.AppendKey(out, t.schema, last)
+		}
+	}
+	return wire.AppendInt(wire.AppendInt(out, resultScannedCount), scanned), nil
+}
+
+// batchGet is what a BatchGetItem reads of a table.
+type batchGet struct {
+	*table
+	consistent bool
+	text       smithy.Opt[string]
+	names      smithy.Map[string]
+	paths      []wire.Path
+	keys       []attribute.Item
+	storage    [][]byte // where they are stored
+	items      [][]byte // as the cache has them; nil for none
+	unread     []bool   // no capacity was there
+	flights    []*flight
+	led        []bool // this request's flights
+}
+
+// batchGetItem answers from the item cache what is in it, each item for itself.
+func (c *conn) batchGetItem(r *wire.Reader) error {
+	gets, p, err := c.readBatchGet(r)
+	if err != nil {
+		return err
+	}
+	in := &api.BatchGetItemInput{ReturnConsumedCapacity: p.capacity}
+	cached := c.cacheable(gets)
+	// Flights must land, whatever happens.
+	defer func() {
+		for _, g := range gets {
+			for i, f := range g.flights {
+				if f != nil && g.led[i] {
+					c.node.items.land(f, nil, awserr.Internal(nil))
+				}
+			}
+		}
+	}()
+	for _, g := range gets {
+		asked := api.KeysAndAttributes{
+			ProjectionExpression: g.text, ExpressionAttributeNames: g.names,
+			ConsistentRead: smithy.Opt[bool]{Value: g.consistent, Set: g.consistent},
+		}
+		for i := range g.keys {
+			if cached && !g.consistent {
+				g.items[i], g.flights[i], g.led[i] = c.node.items.get(g.storage[i])
+				c.counters.item(g.flights[i] == nil)
+				if !g.led[i] {
+					continue
+				}
+			}
+			asked.Keys = append(asked.Keys, g.keys[i])
+		}
+		if asked.Keys != nil || !cached {
+			in.RequestItems = append(in.RequestItems, smithy.Entry[api.KeysAndAttributes]{Key: g.name, Value: asked})
+		}
+	}
+	var capacity []api.ConsumedCapacity
+	if in.RequestItems != nil || len(gets) == 0 {
+		c.call.Unprojected = true
+		out, err := smithy.Invoke(c.ctx, c.node.service.batchGetItem, api.BatchGetItem, &c.call, in)
+		if err != nil {
+			return err
+		}
+		capacity = out.ConsumedCapacity
+		for _, g := range gets {
+			if err := c.take(g, out); err != nil {
+				return err
+			}
+		}
+	}
+	for _, g := range gets {
+		for i, f := range g.flights {
+			if f != nil && !g.led[i] {
+				var err error
+				g.items[i], err = f.wait()
+				g.unread[i] = err != nil
+			}
+		}
+	}
+	return c.appendBatch(gets, capacity)
+}
+
+// readBatchGet reads the request.
+func (c *conn) readBatchGet(r *wire.Reader) (gets []*batchGet, p parameters, err error) {
+	for n := r.Map(); r.Next(&n); {
+		name := r.Text()
+		if elements := r.Array(); elements != 3 {
+			r.Malformed()
+		}
+		consistent, projection := r.Int() != 0, r.BytesOrNull()
+		var keys [][]byte
+		for m := r.Array(); r.Next(&m); {
+			keys = append(keys, r.Bytes())
+		}
+		if r.Err() != nil {
+			break
+		}
+		t, err := c.table(name)
+		if err != nil {
+			return nil, p, err
+		}
+		g := &batchGet{table: t, consistent: consistent}
+		var x expressions
+		g.text, g.paths = x.projection(projection)
+		if g.names = x.names(); x.err != nil {
+			return nil, p, x.err
+		}
+		for _, raw := range keys {
+			key, err := wire.ReadKey(t.schema, raw)
+			if err != nil {
+				return nil, p, err
+			}
+			g.keys = append(g.keys, key)
+			g.storage = append(g.storage, t.AppendItemKey(nil, key))
+		}
+		g.items, g.unread = make([][]byte, len(keys)), make([]bool, len(keys))
+		g.flights, g.led = make([]*flight, len(keys)), make([]bool, len(keys))
+		gets = append(gets, g)
+	}
+	p = readParameters(r)
+	return gets, p, r.Err()
+}
+
+// cacheable reports whether the request is one that the database would not refuse for its keys or projections. Those it gets as
+// they are.
+func (c *conn) cacheable(gets []*batchGet) bool {
+	seen, keys := map[string]struct{}{}, 0
+	for _, g := range gets {
+		for _, s := range g.storage {
+			seen[view(s)] = struct{}{}
+		}
+		keys += len(g.keys)
+		if len(g.keys) == 0 || g.text.Set && c.node.service.opt.Database.CheckProjection(g.text.Value, g.names) != nil {
+			return false
+		}
+	}
+	return len(seen) == keys && keys > 0 && keys <= maxBatchGet
+}
+
+// maxBatchGet is how many keys a BatchGetItem may have ("BatchGetItem").
+const maxBatchGet = 100
+
+// take takes what the database has read of a table, and lands the request's flights.
+func (c *conn) take(g *batchGet, out *api.BatchGetItemOutput) error {
+	found := map[string][]byte{}
+	items, _ := out.Responses.Get(g.name)
+	for _, it := range items {
+		b, err := c.appendItem(nil, g.table, it)
+		if err != nil {
+			return err
+		}
+		found[string(g.AppendItemKey(nil, it))] = b
+	}
+	left, _ := out.UnprocessedKeys.Get(g.name)
+	unread := map[string]bool{}
+	for _, key := range left.Keys {
+		unread[string(g.AppendItemKey(nil, key))] = true
+	}
+	for i, s := range g.storage {
+		switch {
+		case g.flights[i] == nil && g.items[i] != nil, g.flights[i] != nil && !g.led[i]:
+			continue // the cache had it, or somebody else reads it
+		case unread[view(s)]:
+			g.unread[i] = true
+			if g.led[i] {
+				c.node.items.land(g.flights[i], nil, awserr.New(awserr.Throttling, "The key was not processed"))
+			}
+		default:
+			g.items[i] = found[view(s)]
+			if g.led[i] {
+				c.node.items.land(g.flights[i], g.items[i], nil)
+			}
+		}
+		g.led[i], g.flights[i] = false, nil
+	}
+	return nil
+}
+
+// appendBatch appends what BatchGetItem answers.
+func (c *conn) appendBatch(gets []*batchGet, capacity []api.ConsumedCapacity) error {
+	c.out = wire.AppendMap(wire.AppendArray(c.out, 2), len(gets))
+	left := 0
+	for _, g := range gets {
+		n, unread := 0, false
+		for i := range g.items {
+			if g.items[i] != nil {
+				n++
+			}
+			unread = unread || g.unread[i]
+		}
+		if unread {
+			left++
+		}
+		if g.paths == nil {
+			n *= 2
+		}
+		c.out = wire.AppendArray(wire.AppendText(c.out, g.name), n)
+		for i, item := range g.items {
+			if item == nil {
+				continue
+			}
+			if g.paths == nil {
+				c.out = wire.AppendKey(c.out, g.schema, g.keys[i])
+			}
+			if err := c.appendProjected(item, g.keys[i], g.paths); err != nil {
+				return err
+			}
+		}
+	}
+	c.out = wire.AppendMap(c.out, left)
+	for _, g := range gets {
+		n := 0
+		for _, u := range g.unread {
+			if u {
+				n++
+			}
+		}
+		if n == 0 {
+			continue
+		}
+		c.out = wire.AppendArray(wire.AppendText(c.out, g.name), n)
+		for i, u := range g.unread {
+			if u {
+				c.out = wire.AppendKey(c.out, g.schema, g.keys[i])
+			}
+		}
+	}
+	c.out = appendCapacities(c.out, capacity, appendCapacity)
+	return nil
+}

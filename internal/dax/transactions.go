@@ -1,0 +1,279 @@
+package dax
+
+import (
+	"errors"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/dax/wire"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// Operations of transactions.
+const (
+	transactPut    = 2
+	transactDelete = 7
+	transactUpdate = 9
+	transactCheck  = 12
+)
+
+// byteStrings takes an array of byte strings or nulls. A null instead of it is as many nulls as there are items.
+func byteStrings(r *wire.Reader) (list [][]byte) {
+	if r.Null() {
+		return nil
+	}
+	for n := r.Array(); r.Next(&n); {
+		list = append(list, r.BytesOrNull())
+	}
+	return list
+}
+
+// at returns an element of what byteStrings returned.
+func at(list [][]byte, i int) []byte {
+	if list == nil {
+		return nil
+	}
+	return list[i]
+}
+
+// transactGetItems passes through: neither is its result cached nor answered from the cache.
+func (c *conn) transactGetItems(r *wire.Reader) error {
+	names, keys, projections := byteStrings(r), byteStrings(r), byteStrings(r)
+	p := readParameters(r)
+	if len(keys) != len(names) || projections != nil && len(projections) != len(names) {
+		r.Malformed()
+	}
+	if r.Err() != nil {
+		return r.Err()
+	}
+	in := &api.TransactGetItemsInput{ReturnConsumedCapacity: p.capacity}
+	targets, paths := make([]target, len(names)), make([][]wire.Path, len(names))
+	tables := make([]*table, len(names))
+	for i := range names {
+		t, err := c.target(names[i], keys[i])
+		if err != nil {
+			return err
+		}
+		var x expressions
+		get := &api.Get{TableName: smithy.Some(t.name), Key: t.key}
+		get.ProjectionExpression, paths[i] = x.projection(at(projections, i))
+		if get.ExpressionAttributeNames = x.names(); x.err != nil {
+			return x.err
+		}
+		in.TransactItems = append(in.TransactItems, api.TransactGetItem{Get: get})
+		targets[i], tables[i] = t, t.table
+	}
+	c.call.Unprojected = true
+	out, err := smithy.Invoke(c.ctx, c.node.service.transactGetItems, api.TransactGetItems, &c.call, in)
+	if err != nil {
+		return c.refusal(err, tables)
+	}
+	c.out = wire.AppendArray(wire.AppendArray(c.out, 2), len(out.Responses))
+	for i, got := range out.Responses {
+		switch {
+		case got.Item == nil:
+			c.out = wire.AppendNull(c.out)
+		case paths[i] != nil:
+			c.out = wire.AppendProjected(c.out, paths[i], got.Item)
+		default:
+			if c.out, err = c.appendItem(c.out, tables[i], got.Item); err != nil {
+				return err
+			}
+		}
+	}
+	c.out = appendCapacities(c.out, out.ConsumedCapacity, appendExtended)
+	return nil
+}
+
+// refusal adds the reasons of a cancelled transaction as DAX has them.
+func (c *conn) refusal(err error, tables []*table) error {
+	var known *awserr.Error
+	if errors.As(err, &known) && len(known.Reasons) == len(tables) {
+		return c.canceled(known, tables)
+	}
+	return err
+}
+
+// transactWriteItems passes through. Then the items are read by a transaction to fill the cache.
+func (c *conn) transactWriteItems(r *wire.Reader) error {
+	var operations []int64
+	for n := r.Array(); r.Next(&n); {
+		operations = append(operations, r.Int())
+	}
+	names, keys, items := byteStrings(r), byteStrings(r), byteStrings(r)
+	r.Skip() // return values, which nobody sends
+	var failures []int64
+	if !r.Null() {
+		for n := r.Array(); r.Next(&n); {
+			failures = append(failures, r.Int())
+		}
+	}
+	conditions, updates := byteStrings(r), byteStrings(r)
+	p := readParameters(r)
+	n := len(operations)
+	for _, list := range [...][][]byte{items, conditions, updates} {
+		if list != nil && len(list) != n {
+			r.Malformed()
+		}
+	}
+	if len(names) != n || len(keys) != n || failures != nil && len(failures) != n {
+		r.Malformed()
+	}
+	if r.Err() != nil {
+		return r.Err()
+	}
+	in := &api.TransactWriteItemsInput{
+		ReturnConsumedCapacity: p.capacity, ReturnItemCollectionMetrics: p.metrics, ClientRequestToken: p.token,
+	}
+	targets, tables := make([]target, n), make([]*table, n)
+	for i := range n {
+		t, err := c.target(names[i], keys[i])
+		if err != nil {
+			return err
+		}
+		targets[i], tables[i] = t, t.table
+		failure := int64(0)
+		if failures != nil {
+			failure = failures[i]
+		}
+		if failure < 0 || failure >= int64(len(onFailure)) {
+			return wire.ErrMalformed
+		}
+		returned := smithy.Opt[string]{Value: onFailure[failure], Set: failure != 0}
+		item, err := c.transactItem(operations[i], t, at(items, i), at(conditions, i), at(updates, i), returned)
+		if err != nil {
+			return err
+		}
+		in.TransactItems = append(in.TransactItems, item)
+	}
+	out, err := c.writeTransaction(in, operations, targets)
+	if err != nil {
+		return c.refusal(err, tables)
+	}
+	c.out = wire.AppendArray(wire.AppendArray(c.out, 3), 0)
+	c.out = appendCapacities(c.out, out.ConsumedCapacity, appendExtended)
+	c.out = appendAllMetrics(c.out, out.ItemCollectionMetrics)
+	return nil
+}
+
+// transactItem makes an item of a transaction.
+func (c *conn) transactItem(operation int64, t target, content, condition, update []byte, failure smithy.Opt[string]) (item api.TransactWriteItem, err error) {
+	var x expressions
+	updateText, conditionText := x.update(update), x.condition(condition)
+	names, values := x.names(), x.values()
+	if x.err != nil {
+		return item, x.err
+	}
+	name := smithy.Some(t.name)
+	switch operation {
+	case transactPut:
+		if content == nil {
+			return item, wire.ErrMalformed
+		}
+		it, err := c.readItem(content, t.key)
+		if err != nil {
+			return item, err
+		}
+		item.Put = &api.Put{
+			TableName: name, Item: it, ConditionExpression: conditionText, ExpressionAttributeNames: names,
+			ExpressionAttributeValues: values, ReturnValuesOnConditionCheckFailure: failure,
+		}
+	case transactDelete:
+		item.Delete = &api.Delete{
+			TableName: name, Key: t.key, ConditionExpression: conditionText, ExpressionAttributeNames: names,
+			ExpressionAttributeValues: values, ReturnValuesOnConditionCheckFailure: failure,
+		}
+	case transactUpdate:
+		item.Update = &api.Update{
+			TableName: name, Key: t.key, UpdateExpression: updateText, ConditionExpression: conditionText, ExpressionAttributeNames: names,
+			ExpressionAttributeValues: values, ReturnValuesOnConditionCheckFailure: failure,
+		}
+	case transactCheck:
+		item.ConditionCheck = &api.ConditionCheck{
+			TableName: name, Key: t.key, ConditionExpression: conditionText, ExpressionAttributeNames: names,
+			ExpressionAttributeValues: values, ReturnValuesOnConditionCheckFailure: failure,
+		}
+	default:
+		return item, wire.ErrMalformed
+	}
+	return item, nil
+}
+
+// writeTransaction runs a TransactWriteItems and keeps the item cache true.
+func (c *conn) writeTransaction(in *api.TransactWriteItemsInput, operations []int64, targets []target) (*api.TransactWriteItemsOutput, error) {
+	var written []target
+	for i, t := range targets {
+		if operations[i] != transactCheck {
+			written = append(written, t)
+		}
+	}
+	cache := c.node.items
+	for _, t := range written {
+		cache.write(t.storage)
+	}
+	unchanged := false
+	defer func() {
+		for _, t := range written {
+			if unchanged {
+				cache.failed(t.storage)
+			} else {
+				cache.wrote(t.storage, nil, false)
+			}
+		}
+		if !unchanged {
+			c.node.refill(c, written)
+		}
+	}()
+	out, err := smithy.Invoke(c.ctx, c.node.service.transactWriteItems, api.TransactWriteItems, &c.call, in)
+	unchanged = err != nil && changedNothing(err)
+	return out, err
+}
+
+// refill reads items that a transaction has written, in the background, as DAX does ("DAX: How it works"): it consumes read units.
+func (n *Node) refill(from *conn, targets []target) {
+	reader := &conn{node: n, ctx: n.ctx, caller: from.caller, lists: from.lists, counters: from.counters}
+	in := &api.TransactGetItemsInput{}
+	var flights []*flight
+	var tables []*table
+	for _, t := range targets {
+		if f := n.items.lead(t.storage); f != nil {
+			flights, tables = append(flights, f), append(tables, t.table)
+			in.TransactItems = append(in.TransactItems, api.TransactGetItem{Get: &api.Get{TableName: smithy.Some(t.name), Key: t.key.Clone()}})
+		}
+	}
+	if len(flights) == 0 {
+		return
+	}
+	n.running.Add(1)
+	go func() {
+		defer n.running.Done()
+		landed := 0
+		failed := error(awserr.Internal(nil))
+		defer func() {
+			if p := recover(); p != nil {
+				failed = awserr.Internal(panicError(p))
+			}
+			for _, f := range flights[landed:] {
+				n.items.land(f, nil, failed)
+			}
+			reader.call.Release()
+		}()
+		reader.call.Caller = reader.caller
+		out, err := smithy.Invoke(n.ctx, n.service.transactGetItems, api.TransactGetItems, &reader.call, in)
+		if err != nil {
+			failed = err
+			return
+		}
+		for i, got := range out.Responses {
+			var item []byte
+			if got.Item != nil {
+				if item, err = reader.appendItem(nil, tables[i], got.Item); err != nil {
+					failed = err
+					return
+				}
+			}
+			n.items.land(flights[i], item, nil)
+			landed++
+		}
+	}()
+}

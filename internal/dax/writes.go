@@ -1,0 +1,271 @@
+package dax
+
+import (
+	"errors"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/dax/wire"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// changedNothing reports whether the error of a write says for sure that it has changed nothing.
+func changedNothing(err error) bool {
+	var known *awserr.Error
+	return errors.As(err, &known) && known.Status() < 500
+}
+
+// write runs a write of one item and keeps the item cache true: run returns what is stored then, as the cache has it.
+func (c *conn) write(storage []byte, run func() (stored []byte, known bool, err error)) error {
+	cache := c.node.items
+	cache.write(storage)
+	ended := false
+	defer func() {
+		if !ended { // it panicked
+			cache.wrote(storage, nil, false)
+		}
+	}()
+	stored, known, err := run()
+	ended = true
+	if err != nil && changedNothing(err) {
+		cache.failed(storage)
+	} else {
+		cache.wrote(storage, stored, known && err == nil)
+	}
+	return err
+}
+
+// target is the item that a request is for.
+type target struct {
+	*table
+	key     attribute.Item
+	storage []byte
+}
+
+// target looks up the table and reads the key.
+func (c *conn) target(name, rawKey []byte) (t target, err error) {
+	if t.table, err = c.table(name); err != nil {
+		return t, err
+	}
+	if t.key, err = wire.ReadKey(t.schema, rawKey); err != nil {
+		return t, err
+	}
+	t.storage = t.AppendItemKey(nil, t.key)
+	return t, nil
+}
+
+func (c *conn) putItem(r *wire.Reader) error {
+	name, rawKey, content := r.Bytes(), r.Bytes(), r.Bytes()
+	p := readParameters(r)
+	if r.Err() != nil {
+		return r.Err()
+	}
+	t, err := c.target(name, rawKey)
+	if err != nil {
+		return err
+	}
+	item, err := c.readItem(content, t.key)
+	if err != nil {
+		return err
+	}
+	var x expressions
+	in := &api.PutItemInput{
+		TableName: smithy.Some(t.name), Item: item, ReturnValues: p.returnValues, ReturnConsumedCapacity: p.capacity,
+		ReturnItemCollectionMetrics: p.metrics, ConditionExpression: x.condition(p.condition),
+	}
+	if in.ExpressionAttributeNames, in.ExpressionAttributeValues = x.names(), x.values(); x.err != nil {
+		return x.err
+	}
+	return c.write(t.storage, func() ([]byte, bool, error) {
+		out, err := smithy.Invoke(c.ctx, c.node.service.putItem, api.PutItem, &c.call, in)
+		if err != nil {
+			return nil, false, err
+		}
+		stored, err := c.appendItem(nil, t.table, item)
+		if err != nil {
+			return nil, false, err
+		}
+		return stored, true, c.appendWritten(t.table, written{out.Attributes, out.ConsumedCapacity, out.ItemCollectionMetrics, false})
+	})
+}
+
+func (c *conn) deleteItem(r *wire.Reader) error {
+	name, rawKey := r.Bytes(), r.Bytes()
+	p := readParameters(r)
+	if r.Err() != nil {
+		return r.Err()
+	}
+	t, err := c.target(name, rawKey)
+	if err != nil {
+		return err
+	}
+	var x expressions
+	in := &api.DeleteItemInput{
+		TableName: smithy.Some(t.name), Key: t.key, ReturnValues: p.returnValues, ReturnConsumedCapacity: p.capacity,
+		ReturnItemCollectionMetrics: p.metrics, ConditionExpression: x.condition(p.condition),
+	}
+	if in.ExpressionAttributeNames, in.ExpressionAttributeValues = x.names(), x.values(); x.err != nil {
+		return x.err
+	}
+	return c.write(t.storage, func() ([]byte, bool, error) {
+		out, err := smithy.Invoke(c.ctx, c.node.service.deleteItem, api.DeleteItem, &c.call, in)
+		if err != nil {
+			return nil, false, err
+		}
+		return nil, true, c.appendWritten(t.table, written{out.Attributes, out.ConsumedCapacity, out.ItemCollectionMetrics, false})
+	})
+}
+
+func (c *conn) updateItem(r *wire.Reader) error {
+	name, rawKey := r.Bytes(), r.Bytes()
+	p := readParameters(r)
+	if r.Err() != nil {
+		return r.Err()
+	}
+	t, err := c.target(name, rawKey)
+	if err != nil {
+		return err
+	}
+	var x expressions
+	in := &api.UpdateItemInput{
+		TableName: smithy.Some(t.name), Key: t.key, ReturnValues: p.returnValues, ReturnConsumedCapacity: p.capacity,
+		ReturnItemCollectionMetrics: p.metrics, UpdateExpression: x.update(p.update), ConditionExpression: x.condition(p.condition),
+	}
+	if in.ExpressionAttributeNames, in.ExpressionAttributeValues = x.names(), x.values(); x.err != nil {
+		return x.err
+	}
+	return c.write(t.storage, func() ([]byte, bool, error) {
+		out, err := smithy.Invoke(c.ctx, c.node.service.updateItem, api.UpdateItem, &c.call, in)
+		if err != nil {
+			return nil, false, err
+		}
+		stored, err := c.appendItem(nil, t.table, attribute.Item(c.call.Stored))
+		if err != nil {
+			return nil, false, err
+		}
+		some := p.returnValues.Value == api.ReturnValueUpdatedOld || p.returnValues.Value == api.ReturnValueUpdatedNew
+		return stored, true, c.appendWritten(t.table, written{out.Attributes, out.ConsumedCapacity, out.ItemCollectionMetrics, some})
+	})
+}
+
+// batchWrite is one write of a BatchWriteItem.
+type batchWrite struct {
+	target
+	item attribute.Item // nil for a delete
+}
+
+func (c *conn) batchWriteItem(r *wire.Reader) error {
+	in := &api.BatchWriteItemInput{}
+	var writes []batchWrite
+	tables := map[string]*table{}
+	for n := r.Map(); r.Next(&n); {
+		name := r.Text()
+		var requests []api.WriteRequest
+		elements := r.Array()
+		for r.Next(&elements) {
+			rawKey := r.Bytes()
+			if !r.Next(&elements) {
+				r.Malformed()
+			}
+			content := r.BytesOrNull()
+			if r.Err() != nil {
+				return r.Err()
+			}
+			t, err := c.target(name, rawKey)
+			if err != nil {
+				return err
+			}
+			w := batchWrite{target: t}
+			if content == nil {
+				requests = append(requests, api.WriteRequest{DeleteRequest: &api.DeleteRequest{Key: t.key}})
+			} else {
+				if w.item, err = c.readItem(content, t.key); err != nil {
+					return err
+				}
+				requests = append(requests, api.WriteRequest{PutRequest: &api.PutRequest{Item: w.item}})
+			}
+			writes = append(writes, w)
+			tables[t.name] = t.table
+		}
+		in.RequestItems = append(in.RequestItems, smithy.Entry[[]api.WriteRequest]{Key: view(name), Value: requests})
+	}
+	p := readParameters(r)
+	if r.Err() != nil {
+		return r.Err()
+	}
+	in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics = p.capacity, p.metrics
+	out, err := c.writeBatch(in, writes)
+	if err != nil {
+		return err
+	}
+	c.out = wire.AppendMap(c.out, len(out.UnprocessedItems))
+	for _, u := range out.UnprocessedItems {
+		t := tables[u.Key]
+		c.out = wire.AppendArray(wire.AppendText(c.out, u.Key), 2*len(u.Value))
+		for _, w := range u.Value {
+			if w.DeleteRequest != nil {
+				c.out = wire.AppendNull(wire.AppendKey(c.out, t.schema, w.DeleteRequest.Key))
+				continue
+			}
+			c.out = wire.AppendKey(c.out, t.schema, w.PutRequest.Item)
+			if c.out, err = c.appendItem(c.out, t, w.PutRequest.Item); err != nil {
+				return err
+			}
+		}
+	}
+	c.out = appendCapacities(c.out, out.ConsumedCapacity, appendCapacity)
+	c.out = appendAllMetrics(c.out, out.ItemCollectionMetrics)
+	return nil
+}
+
+// writeBatch runs a BatchWriteItem and keeps the item cache true.
+func (c *conn) writeBatch(in *api.BatchWriteItemInput, writes []batchWrite) (out *api.BatchWriteItemOutput, err error) {
+	cache := c.node.items
+	for _, w := range writes {
+		cache.write(w.storage)
+	}
+	ended := 0
+	defer func() {
+		for _, w := range writes[ended:] { // it panicked, or an item could not be made ready
+			cache.wrote(w.storage, nil, false)
+		}
+	}()
+	out, err = smithy.Invoke(c.ctx, c.node.service.batchWriteItem, api.BatchWriteItem, &c.call, in)
+	if err != nil {
+		if changedNothing(err) {
+			for ; ended < len(writes); ended++ {
+				cache.failed(writes[ended].storage)
+			}
+		}
+		return nil, err
+	}
+	left := map[string]bool{}
+	for _, u := range out.UnprocessedItems {
+		for _, w := range u.Value {
+			for i := range writes {
+				if w.PutRequest != nil && sameMemory(writes[i].item, w.PutRequest.Item) || w.DeleteRequest != nil && sameMemory(writes[i].key, w.DeleteRequest.Key) {
+					left[view(writes[i].storage)] = true
+				}
+			}
+		}
+	}
+	for ; ended < len(writes); ended++ {
+		w := &writes[ended]
+		if left[view(w.storage)] {
+			cache.failed(w.storage)
+			continue
+		}
+		var stored []byte
+		if w.item != nil {
+			if stored, err = c.appendItem(nil, w.table, w.item); err != nil {
+				return nil, err
+			}
+		}
+		cache.wrote(w.storage, stored, true)
+	}
+	return out, nil
+}
+
+// sameMemory reports whether two items are one.
+func sameMemory(a, b attribute.Item) bool { return len(a) > 0 && len(b) == len(a) && &a[0] == &b[0] }
