@@ -12,14 +12,15 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# start NAME FLAG… runs a server on a free port and sets $endpoint.
+# start NAME FLAG… runs a server on free ports and sets $endpoint and $dax.
 start() {
 	local name=$1
 	shift
-	bin/stator serve --listen 127.0.0.1:0 "$@" >"$work/$name.out" 2>"$work/$name.log" &
+	bin/stator serve --listen 127.0.0.1:0 --dax-listen 127.0.0.1:0 "$@" >"$work/$name.out" 2>"$work/$name.log" &
 	pids+=($!)
 	for _ in $(seq 100); do
 		endpoint=$(sed -nE 's/.*ready at (http:[^ ]+) .*/\1/p' "$work/$name.out")
+		dax=$(sed -nE 's/.*DAX: (dax:[^,)]+).*/\1/p' "$work/$name.out")
 		[ -n "$endpoint" ] && return
 		sleep 0.1
 	done
@@ -30,11 +31,11 @@ start() {
 
 echo '[{"accessKeyId":"AKIDKNOWN","secretAccessKey":"known-secret","account":"123456789012"}]' >"$work/credentials.json"
 start auth --in-memory --credentials "$work/credentials.json"
-export STATOR_AUTH_ENDPOINT=$endpoint
+export STATOR_AUTH_ENDPOINT=$endpoint STATOR_AUTH_DAX_ENDPOINT=$dax
 start clock --data-dir "$work/clock-data" --test-clock
 export STATOR_CLOCK_ENDPOINT=$endpoint STATOR_CLOCK_BUCKETS=$work/clock-data/s3
 start open --data-dir "$work/data"
-export STATOR_ENDPOINT=$endpoint STATOR_BUCKETS=$work/data/s3
+export STATOR_ENDPOINT=$endpoint STATOR_DAX_ENDPOINT=$dax STATOR_BUCKETS=$work/data/s3
 
 echo "== boto3"
 "$BUILD/python/bin/python" -m pytest -q -p no:cacheprovider test/clients/boto3
