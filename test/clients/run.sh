@@ -45,7 +45,7 @@ echo "== AWS SDK for Go v2"
 (cd test/clients/go && go test -count=1 ./...)
 echo "== AWS SDK for JavaScript v3"
 mkdir -p "$BUILD/javascript"
-cp test/clients/javascript/package.json test/clients/javascript/client.test.js "$BUILD/javascript/"
+cp test/clients/javascript/package.json test/clients/javascript/*.test.js "$BUILD/javascript/"
 (cd "$BUILD/javascript" && npm install --no-audit --no-fund --silent && npm test)
 echo "== AWS SDK for Java v2"
 mvn -q -B -f test/clients/java/pom.xml -DbuildDirectory="$BUILD/java" test
