@@ -8,7 +8,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 LOCAL := $(BUILD)/dynamodb-local
 S3SERVER := $(BUILD)/bin/versitygw
 
-.PHONY: help build test lint unit race clients cross bench bench-quick bench-growth bench-live bench-transfer bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
+.PHONY: help build test lint unit race clients cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -67,9 +67,12 @@ $(PEERS)/ok:
 bin/bench: $(shell find test/bench test/process -name '*.go') go.mod
 	go build -o $@ ./test/bench
 
-BENCH := bin/bench -stator bin/stator
+bin/daxload: $(shell find test/clients/go -name '*.go') test/clients/go/go.mod
+	cd test/clients/go && go build -o $(CURDIR)/$@ ./daxload
 
-bench: bin/stator bin/bench $(LOCAL)/ok $(PEERS)/ok ## Speed and footprint against yardsticks and peers (about 40 minutes).
+BENCH := bin/bench -stator bin/stator -daxload bin/daxload
+
+bench: bin/stator bin/bench bin/daxload $(LOCAL)/ok $(PEERS)/ok ## Speed and footprint against yardsticks and peers (about 40 minutes).
 	$(BENCH) -local-classpath '$(LOCAL)/lib/*' -dynalite $(PEERS)/node_modules/.bin/dynalite \
 		-moto $(PEERS)/moto/bin/moto_server -dynoxide $(PEERS)/dynoxide/bin/dynoxide $(BENCHFLAGS)
 
@@ -84,6 +87,9 @@ bench-live: bin/stator bin/bench ## Latency while an index of a million items is
 
 bench-transfer: bin/stator bin/bench ## Import, export, backup and restore of a million items, against BatchWriteItem.
 	$(BENCH) -sections transfer -dir $(BUILD)
+
+bench-dax: bin/stator bin/bench bin/daxload ## GetItem by AWS's clients for Go, over DAX and over HTTP.
+	$(BENCH) -sections dax $(BENCHFLAGS)
 
 # The numbers of the last release, with which bench-go compares; `make bench-go-save` before a release.
 HOTPATHS := test/bench/hotpaths.txt

@@ -30,12 +30,13 @@ var (
 	dynaliteFile    = flag.String("dynalite", "", "dynalite's program; empty leaves it out")
 	motoFile        = flag.String("moto", "", "moto_server; empty leaves it out")
 	dynoxideFile    = flag.String("dynoxide", "", "dynoxide's program; empty leaves it out")
+	daxload         = flag.String("daxload", "", "the program of test/clients/go/daxload; empty leaves DAX out")
 	seconds         = flag.Float64("seconds", 1, "length of one measurement in seconds")
 	rounds          = flag.Int("rounds", 5, "number of rounds of which medians are taken")
 	connections     = flag.String("connections", "1,16,64,256", "numbers of connections on which Stator and the yardsticks are measured")
 	peerConnections = flag.Int("peer-connections", 16, "number of connections on which all servers are compared")
 	only            = flag.String("workloads", "", "comma-separated parts of the names of the workloads to measure; empty for all")
-	sections        = flag.String("sections", "yardsticks,peers,latency,footprint", "what to measure; growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
+	sections        = flag.String("sections", "yardsticks,peers,latency,footprint,dax", "what to measure; growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
 	targetAddr      = flag.String("target", "", "host:port of a running server for the section target, which measures nothing else")
 	scratch         = flag.String("dir", "", "directory on the disk to be measured; empty for the system's temporary one")
 	growthItems     = flag.Int("growth-items", 10_000_000, "number of 1 KB items of the section growth")
@@ -59,7 +60,7 @@ func run() error {
 		name string
 		run  func() error
 	}{
-		{"yardsticks", yardsticks}, {"peers", peers}, {"latency", latency}, {"footprint", footprint}, {"growth", growth}, {"live", live}, {"transfer", transfer}, {"target", target},
+		{"yardsticks", yardsticks}, {"peers", peers}, {"latency", latency}, {"footprint", footprint}, {"growth", growth}, {"live", live}, {"transfer", transfer}, {"dax", acceleration}, {"target", target},
 	} {
 		if !slices.Contains(strings.Split(*sections, ","), s.name) {
 			continue

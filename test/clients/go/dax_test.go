@@ -102,8 +102,8 @@ var everything = item{
 	"tiny": num("1E-100"), "huge": num("1E100"), "b": bin("\x00\xff"), "t": &types.AttributeValueMemberBOOL{Value: true}, "f": &types.AttributeValueMemberBOOL{Value: false},
 	"null": &types.AttributeValueMemberNULL{Value: true}, "ss": &types.AttributeValueMemberSS{Value: []string{"a", "b"}},
 	"ns": &types.AttributeValueMemberNS{Value: []string{"1", "2.5"}}, "bs": &types.AttributeValueMemberBS{Value: [][]byte{{1}, {2}}},
-	"l1": &types.AttributeValueMemberL{Value: []types.AttributeValue{num("1"), str("x"), &types.AttributeValueMemberM{Value: item{"q": num("2")}}}},
-	"m":  &types.AttributeValueMemberM{Value: item{"k": str("v"), "deep": &types.AttributeValueMemberM{Value: item{"er": num("3")}}}},
+	"l1":    &types.AttributeValueMemberL{Value: []types.AttributeValue{num("1"), str("x"), &types.AttributeValueMemberM{Value: item{"q": num("2")}}}},
+	"m":     &types.AttributeValueMemberM{Value: item{"k": str("v"), "deep": &types.AttributeValueMemberM{Value: item{"er": num("3")}}}},
 	"count": num("1"), "a.b": str("a dot"),
 }
 
