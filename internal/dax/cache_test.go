@@ -1,0 +1,247 @@
+package dax
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// clock is a clock that tests move.
+type clock struct{ at atomic.Int64 }
+
+func (c *clock) now() time.Time          { return time.Unix(0, c.at.Load()) }
+func (c *clock) advance(d time.Duration) { c.at.Add(int64(d)) }
+func (c *clock) cache(bytes int64, ttl time.Duration) *cache {
+	c.at.CompareAndSwap(0, 1)
+	return newCache(bytes, ttl, c.now)
+}
+
+// read reads through a cache.
+func read(c *cache, key string, value []byte, err error) (got []byte, hit bool, failed error) {
+	got, f, leads := c.get([]byte(key))
+	switch {
+	case leads:
+		got, failed = c.fly(f, func() ([]byte, error) { return value, err })
+	case f != nil:
+		got, failed = f.wait()
+	}
+	return got, f == nil, failed
+}
+
+func expect(t *testing.T, c *cache, key, store, want string, wantHit bool) {
+	t.Helper()
+	var value []byte
+	if store != "" {
+		value = []byte(store)
+	}
+	if got, hit, err := read(c, key, value, nil); string(got) != want || hit != wantHit || err != nil {
+		t.Errorf("%s: got %q, hit %v, %v; want %q, hit %v", key, got, hit, err, want, wantHit)
+	}
+}
+
+// TestCacheExpiry shows the life of entries: negative ones too, and writes begin it anew.
+func TestCacheExpiry(t *testing.T) {
+	var now clock
+	c := now.cache(1<<20, time.Minute)
+	expect(t, c, "a", "1", "1", false)
+	expect(t, c, "b", "", "", false)
+	now.advance(59 * time.Second)
+	expect(t, c, "a", "2", "1", true)
+	expect(t, c, "b", "2", "", true)
+	now.advance(time.Second)
+	expect(t, c, "a", "2", "2", false)
+	expect(t, c, "b", "2", "2", false)
+	now.advance(30 * time.Second)
+	c.write([]byte("a"))
+	c.wrote([]byte("a"), []byte("3"), true)
+	now.advance(59 * time.Second)
+	expect(t, c, "a", "4", "3", true)
+	expect(t, c, "b", "4", "4", false)
+	c.setTTL(0)
+	c.write([]byte("a"))
+	c.wrote([]byte("a"), nil, true)
+	now.advance(1000 * time.Hour)
+	expect(t, c, "a", "5", "", true)
+	c.clear()
+	expect(t, c, "a", "5", "5", false)
+	if used, n := c.used(), size("a", []byte("5")); used != n {
+		t.Errorf("%d bytes are used, not %d", used, n)
+	}
+}
+
+// TestCacheBound shows that the least recently used entries make room, and that what never has room is not stored.
+func TestCacheBound(t *testing.T) {
+	var now clock
+	const bound = 1 << 20
+	c := now.cache(bound, 0)
+	value := bytes.Repeat([]byte("x"), 1000)
+	for i := range 5000 {
+		if _, _, err := read(c, strconv.Itoa(i), value, nil); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, c, "0", "", string(value), true) // always used, always there
+		if used := c.used(); used > bound {
+			t.Fatalf("%d bytes are used of %d", used, bound)
+		}
+	}
+	kept := 0
+	for i := range 5000 {
+		if _, ok := c.shard([]byte(strconv.Itoa(i))).lru.Peek(strconv.Itoa(i)); ok {
+			kept++
+			if i > 0 && i < 3500 {
+				t.Errorf("%d is still there", i)
+			}
+		}
+	}
+	if want := bound / int(size("1000", value)); kept < want*9/10 || kept > want {
+		t.Errorf("%d entries are kept, about %d have room", kept, want)
+	}
+	if c.evicted.Load() < 3_000_000 {
+		t.Errorf("%d bytes were evicted", c.evicted.Load())
+	}
+	expect(t, c, "large", string(make([]byte, bound)), string(make([]byte, bound)), false)
+	expect(t, c, "large", "small", "small", false)
+	c.write([]byte("large"))
+	c.wrote([]byte("large"), make([]byte, bound), true) // and the older value goes
+	expect(t, c, "large", "small", "small", false)
+}
+
+// TestCacheFlights shows C1: one read for all who ask at a time, and that its failure is theirs but isn't kept.
+func TestCacheFlights(t *testing.T) {
+	var now clock
+	c := now.cache(1<<20, 0)
+	_, f, leads := c.get([]byte("a"))
+	if !leads {
+		t.Fatal("nobody leads")
+	}
+	var all sync.WaitGroup
+	var right atomic.Int64
+	ready := make(chan struct{}, 100)
+	for range 100 {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			_, other, leads := c.get([]byte("a"))
+			ready <- struct{}{}
+			if other != f || leads {
+				t.Error("a second flight")
+				return
+			}
+			if v, err := other.wait(); string(v) == "1" && err == nil {
+				right.Add(1)
+			}
+		}()
+	}
+	for range 100 {
+		<-ready
+	}
+	c.land(f, []byte("1"), nil)
+	all.Wait()
+	if right.Load() != 100 {
+		t.Errorf("%d got the value", right.Load())
+	}
+	boom := errors.New("boom")
+	if _, _, err := read(c, "b", nil, boom); !errors.Is(err, boom) {
+		t.Errorf("got %v", err)
+	}
+	expect(t, c, "b", "1", "1", false)
+	func() {
+		defer func() { _ = recover() }()
+		_, f, _ := c.get([]byte("c"))
+		_, _ = c.fly(f, func() ([]byte, error) { panic("boom") })
+	}()
+	expect(t, c, "c", "1", "1", false)
+}
+
+// TestCacheWrites shows C2 and C3: neither an older read nor one of two writes at a time is kept.
+func TestCacheWrites(t *testing.T) {
+	var now clock
+	c := now.cache(1<<20, 0)
+	key := []byte("a")
+	_, f, _ := c.get(key)
+	c.write(key)
+	c.wrote(key, []byte("new"), true)
+	c.land(f, []byte("old"), nil)
+	expect(t, c, "a", "", "new", true)
+
+	c.write(key)
+	c.failed(key)
+	expect(t, c, "a", "", "new", true)
+
+	c.write(key)
+	c.wrote(key, []byte("?"), false)
+	expect(t, c, "a", "read", "read", false)
+
+	c.write(key)
+	c.write(key)
+	c.wrote(key, []byte("1"), true)
+	_, f, leads := c.get(key)
+	if !leads {
+		t.Fatal("a value of two writes at a time is kept")
+	}
+	c.wrote(key, []byte("2"), true)
+	c.land(f, []byte("1"), nil)
+	expect(t, c, "a", "3", "3", false)
+	c.write(key)
+	c.wrote(key, []byte("4"), true)
+	expect(t, c, "a", "", "4", true)
+	for i := range c.shards {
+		if s := &c.shards[i]; len(s.writes) != 0 || len(s.flights) != 0 {
+			t.Errorf("%v %v are left", s.writes, s.flights)
+		}
+	}
+}
+
+// TestCacheNeverGoesBack has readers and writers of some keys at a time. Nobody may read a value older than one that was read, or
+// whose write had ended, before he began.
+func TestCacheNeverGoesBack(t *testing.T) {
+	var now clock
+	c := now.cache(64<<10, 0)
+	const keys = 8
+	var database, ended [keys]atomic.Int64
+	var all sync.WaitGroup
+	for g := range 8 {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			r := rand.New(rand.NewPCG(uint64(g), 1))
+			for range 4000 {
+				i := r.IntN(keys)
+				key := fmt.Appendf(nil, "key-%d", i)
+				if r.IntN(3) == 0 {
+					c.write(key)
+					v := database[i].Add(1)
+					c.wrote(key, strconv.AppendInt(nil, v, 10), r.IntN(10) > 0)
+					raise(&ended[i], v)
+					continue
+				}
+				least := ended[i].Load()
+				got, f, leads := c.get(key)
+				if leads {
+					got, _ = c.fly(f, func() ([]byte, error) { return strconv.AppendInt(nil, database[i].Load(), 10), nil })
+				} else if f != nil {
+					got, _ = f.wait()
+				}
+				v, err := strconv.ParseInt(string(got), 10, 64)
+				if err != nil || v < least {
+					t.Errorf("read %q after %d", got, least)
+					return
+				}
+				raise(&ended[i], v)
+			}
+		}()
+	}
+	all.Wait()
+}
+
+// raise makes a number at least v.
+func raise(n *atomic.Int64, v int64) {
+	for old := n.Load(); old < v && !n.CompareAndSwap(old, v); old = n.Load() {
+	}
+}
