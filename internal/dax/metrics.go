@@ -132,7 +132,7 @@ func (n *Node) Collect(emit func(metric.Datum)) {
 		}
 		tell("CacheMemoryUtilization", "Percent", metric.Of(100*float64(used)/float64(n.opt.Memory), 1))
 		tell("EstimatedDbSize", "Bytes", metric.Of(float64(used), 1))
-		tell("ClientConnections", "Count", metric.Of(float64(n.clients()), 1))
+		tell("ClientConnections", "Count", metric.Of(float64(n.Clients()), 1))
 		if evicted > 0 {
 			tell("EvictedSize", "Bytes", metric.Of(float64(evicted), 1))
 		}

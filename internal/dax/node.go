@@ -258,8 +258,8 @@ func (n *Node) reserve(bytes int64) bool {
 	return true
 }
 
-// clients returns how many connections there are.
-func (n *Node) clients() int {
+// Clients returns how many connections there are.
+func (n *Node) Clients() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.conns)
