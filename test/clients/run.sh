@@ -35,7 +35,7 @@ export STATOR_AUTH_ENDPOINT=$endpoint STATOR_AUTH_DAX_ENDPOINT=$dax
 start clock --data-dir "$work/clock-data" --test-clock
 export STATOR_CLOCK_ENDPOINT=$endpoint STATOR_CLOCK_BUCKETS=$work/clock-data/s3
 start open --data-dir "$work/data"
-export STATOR_ENDPOINT=$endpoint STATOR_DAX_ENDPOINT=$dax STATOR_BUCKETS=$work/data/s3
+export STATOR_BINARY=$PWD/bin/stator STATOR_ENDPOINT=$endpoint STATOR_DAX_ENDPOINT=$dax STATOR_BUCKETS=$work/data/s3
 
 echo "== boto3"
 "$BUILD/python/bin/python" -m pytest -q -p no:cacheprovider test/clients/boto3
