@@ -6,13 +6,16 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/dax"
+	"github.com/statordb/stator/internal/dax/cluster"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/ops"
@@ -20,7 +23,7 @@ import (
 
 // DAXOptions configure the front end for clients of DynamoDB Accelerator.
 type DAXOptions struct {
-	// Listen is the address at which to speak DAX's protocol (dax://); empty for none.
+	// Listen is the address at which to speak DAX's protocol (dax://); empty for none before a cluster is created.
 	Listen string
 	// TLSListen is the address for TLS (daxs://), with the certificate and key of these files; empty for none.
 	TLSListen, Certificate, Key string
@@ -28,125 +31,331 @@ type DAXOptions struct {
 	ItemTTL time.Duration
 	// QueryTTL is how long results stay in the query cache; 0 is dax.DefaultQueryTTL, less than 0 keeps none.
 	QueryTTL time.Duration
-	// Cache is how many bytes the caches may take; 0 is dax.DefaultMemory.
+	// Cache is how many bytes the caches of a cluster may take; 0 is dax.DefaultMemory.
 	Cache int64
 	// Advertise is the "host" or "host:port" that clients are told to connect to, where that isn't the address at which they came.
 	Advertise string
 }
 
-// ttl turns one of the options into what it means.
-func ttl(option, otherwise time.Duration) time.Duration {
-	if option < 0 {
-		return 0
-	}
-	return cmp.Or(option, otherwise)
-}
-
-// daxNode is the name of the one node in metrics, and of its cluster.
-const daxNode = "stator"
-
-// daxFront is the DAX part of a Server.
-type daxFront struct {
-	node      *dax.Node
-	listeners []net.Listener
-	urls      []string
-	running   sync.WaitGroup
-}
-
-// openDAX starts the front end; nil if it is not asked for. report is called with what ends a listener.
-func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, tables *ops.Service, report func(error)) (_ *daxFront, err error) {
-	o := &opt.DAX
-	if o.Listen == "" && o.TLSListen == "" {
-		return nil, nil
-	}
-	f := &daxFront{}
-	defer func() {
-		if err != nil {
-			f.stop()
+// ttls returns what the options mean.
+func (o *DAXOptions) ttls() (item, query time.Duration) {
+	or := func(option, otherwise time.Duration) time.Duration {
+		if option < 0 {
+			return 0
 		}
-	}()
-	host, port := o.Advertise, 0
-	if h, p, splitErr := net.SplitHostPort(o.Advertise); splitErr == nil {
-		host = h
-		if port, err = strconv.Atoi(p); err != nil || port < 1 || port > 65535 {
+		return cmp.Or(option, otherwise)
+	}
+	return or(o.ItemTTL, dax.DefaultItemTTL), or(o.QueryTTL, dax.DefaultQueryTTL)
+}
+
+const (
+	// daxCluster is the name in metrics of the node that is there before any cluster.
+	daxCluster = "stator"
+	// daxPort is where the first cluster listens if nobody says where.
+	daxPort = 8111
+	// daxPorts is how many ports are tried for a cluster.
+	daxPorts = 100
+)
+
+// daxFront is the DAX part of a Server: the node that the options ask for, which the first cluster gets, and those of further
+// clusters. It implements cluster.Nodes.
+type daxFront struct {
+	opt           *Options
+	service       *dax.Service
+	certificate   *tls.Config // nil for none
+	advertise     string
+	advertisePort int
+	memory        *memoryLimit
+	report        func(error)
+	running       sync.WaitGroup
+
+	mu    sync.Mutex
+	base  *daxNode // nil for none
+	nodes map[cluster.ID]*daxNode
+}
+
+// daxNode is a node and where it listens.
+type daxNode struct {
+	*dax.Node
+	listeners []net.Listener
+	addresses []cluster.Address
+	// taken says that the base node has a cluster, and encrypted which of its addresses is the cluster's.
+	taken, encrypted bool
+}
+
+// openDAX starts what the options ask for. report is called with what ends a listener.
+func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, tables *ops.Service, memory *memoryLimit, report func(error)) (_ *daxFront, err error) {
+	o := &opt.DAX
+	f := &daxFront{opt: opt, memory: memory, report: report, nodes: map[cluster.ID]*daxNode{}, advertise: o.Advertise}
+	f.service = dax.New(dax.Options{Database: tables, KV: store, Auth: authenticator, Now: opt.Now, Logger: opt.Logger})
+	if host, port, splitErr := net.SplitHostPort(o.Advertise); splitErr == nil {
+		f.advertise = host
+		if f.advertisePort, err = strconv.Atoi(port); err != nil || f.advertisePort < 1 || f.advertisePort > 65535 {
 			return nil, fmt.Errorf("advertised DAX address %s: no port", o.Advertise)
 		}
 	}
-	if o.Listen != "" {
-		if err := f.listen(opt, "dax", o.Listen, nil); err != nil {
-			return nil, err
-		}
-	}
-	if o.TLSListen != "" {
+	if o.Certificate != "" {
 		certificate, err := tls.LoadX509KeyPair(o.Certificate, o.Key)
 		if err != nil {
 			return nil, fmt.Errorf("certificate of DAX: %w", err)
 		}
-		if err := f.listen(opt, "daxs", o.TLSListen, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}); err != nil {
+		f.certificate = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	}
+	if o.Listen == "" && o.TLSListen == "" {
+		return f, nil
+	}
+	base := &daxNode{}
+	defer func() {
+		if err != nil {
+			base.stop()
+		}
+	}()
+	if o.Listen != "" {
+		if err := f.listen(base, o.Listen, false); err != nil {
 			return nil, err
 		}
 	}
-	service := dax.New(dax.Options{Database: tables, KV: store, Auth: authenticator, Now: opt.Now, Logger: opt.Logger})
-	f.node = service.NewNode(dax.NodeOptions{
-		Cluster: daxNode, Node: daxNode + "-a", Memory: o.Cache, Advertise: host, AdvertisePort: port,
-		ItemTTL: ttl(o.ItemTTL, dax.DefaultItemTTL), QueryTTL: ttl(o.QueryTTL, dax.DefaultQueryTTL),
-	})
-	for _, l := range f.listeners {
-		f.running.Add(1)
-		go func() {
-			defer f.running.Done()
-			if err := f.node.Serve(l); !errors.Is(err, net.ErrClosed) {
-				report(err)
-			}
-		}()
+	if o.TLSListen != "" {
+		if err := f.listen(base, o.TLSListen, true); err != nil {
+			return nil, err
+		}
 	}
+	f.serve(base, f.baseSpec(), f.advertisePort)
+	f.base = base
 	return f, nil
 }
 
-func (f *daxFront) listen(opt *Options, scheme, address string, config *tls.Config) error {
-	if opt.CredentialsFile == "" && !opt.Insecure && !isLoopback(address) {
+// baseSpec is what the base node is without a cluster.
+func (f *daxFront) baseSpec() cluster.Spec {
+	item, query := f.opt.DAX.ttls()
+	return cluster.Spec{ID: cluster.ID{Name: daxCluster}, Nodes: []string{daxCluster + "-a"}, ItemTTL: item, QueryTTL: query}
+}
+
+// serve makes a node of listeners.
+func (f *daxFront) serve(n *daxNode, spec cluster.Spec, advertisePort int) {
+	n.Node = f.service.NewNode(dax.NodeOptions{
+		Cluster: spec.Name, Node: spec.Nodes[0], Memory: f.cache(), Advertise: f.advertise, AdvertisePort: advertisePort,
+		ItemTTL: spec.ItemTTL, QueryTTL: spec.QueryTTL,
+	})
+	f.memory.add(f.cache())
+	for _, l := range n.listeners {
+		f.running.Add(1)
+		go func() {
+			defer f.running.Done()
+			if err := n.Serve(l); !errors.Is(err, net.ErrClosed) {
+				f.report(err)
+			}
+		}()
+	}
+}
+
+// listen adds a listener.
+func (f *daxFront) listen(n *daxNode, address string, encrypted bool) error {
+	if f.opt.CredentialsFile == "" && !f.opt.Insecure && !isLoopback(address) {
 		return fmt.Errorf("%s: %w", address, ErrInsecure)
+	}
+	if encrypted && f.certificate == nil {
+		return cluster.ErrNoTLS
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}
-	f.urls = append(f.urls, scheme+"://"+l.Addr().String())
-	if config != nil {
-		l = tls.NewListener(l, config)
+	local := l.Addr().(*net.TCPAddr)
+	at := cluster.Address{Scheme: "dax", Host: local.IP.String(), Port: local.Port}
+	if local.IP.IsUnspecified() {
+		// Nobody can connect to that; which of the machine's names is right only the user knows.
+		at.Host = "127.0.0.1"
 	}
-	f.listeners = append(f.listeners, l)
+	if f.advertise != "" {
+		at.Host = f.advertise
+	}
+	if encrypted {
+		at.Scheme = "daxs"
+		l = tls.NewListener(l, f.certificate)
+	}
+	n.listeners, n.addresses = append(n.listeners, l), append(n.addresses, at)
 	return nil
 }
 
+// Open implements cluster.Nodes.
+func (f *daxFront) Open(spec cluster.Spec) (cluster.Address, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if at, ok := f.base.address(spec.TLS); ok && !f.base.taken && (spec.Port == 0 || spec.First) {
+		f.base.taken, f.base.encrypted = true, spec.TLS
+		f.nodes[spec.ID] = f.base
+		f.configure(f.base, spec)
+		at.First = true
+		return at, nil
+	}
+	n := &daxNode{encrypted: spec.TLS}
+	host, first := f.firstAddress()
+	ports := []int{}
+	if spec.Port != 0 {
+		ports = append(ports, spec.Port)
+	}
+	if first == 0 {
+		ports = append(ports, 0)
+	} else {
+		for i := range daxPorts {
+			ports = append(ports, first+i)
+		}
+	}
+	var err error
+	for _, port := range ports {
+		if err = f.listen(n, net.JoinHostPort(host, strconv.Itoa(port)), spec.TLS); err == nil || errors.Is(err, cluster.ErrNoTLS) || errors.Is(err, ErrInsecure) {
+			break
+		}
+	}
+	if err != nil {
+		return cluster.Address{}, err
+	}
+	f.serve(n, spec, 0) // the advertised port is the base node's
+	f.nodes[spec.ID] = n
+	return n.addresses[0], nil
+}
+
+// firstAddress is where the first cluster listens; those behind it take the ports that follow. Port 0 is any.
+func (f *daxFront) firstAddress() (host string, port int) {
+	if listen := cmp.Or(f.opt.DAX.Listen, f.opt.DAX.TLSListen); listen != "" {
+		host, port = splitAddress(listen)
+		return host, port
+	}
+	host, port = splitAddress(f.opt.Listen)
+	if port != 0 { // a server at any port has its clusters there too
+		port = daxPort
+	}
+	return host, port
+}
+
+// splitAddress splits "host:port", at which the server listens already. A port that has a name is any.
+func splitAddress(address string) (host string, port int) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "127.0.0.1", 0
+	}
+	if port, err = strconv.Atoi(text); err != nil {
+		return host, 0
+	}
+	return host, port
+}
+
+// address returns where the node listens.
+func (n *daxNode) address(encrypted bool) (cluster.Address, bool) {
+	if n == nil {
+		return cluster.Address{}, false
+	}
+	i := slices.IndexFunc(n.addresses, func(a cluster.Address) bool { return (a.Scheme == "daxs") == encrypted })
+	if i < 0 {
+		return cluster.Address{}, false
+	}
+	return n.addresses[i], true
+}
+
+func (f *daxFront) configure(n *daxNode, spec cluster.Spec) {
+	n.Rename(spec.Name, spec.Nodes[0])
+	n.SetTTL(spec.ItemTTL, spec.QueryTTL)
+}
+
+// Change implements cluster.Nodes.
+func (f *daxFront) Change(spec cluster.Spec) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := f.nodes[spec.ID]; n != nil {
+		f.configure(n, spec)
+	}
+}
+
+// Reboot implements cluster.Nodes.
+func (f *daxFront) Reboot(id cluster.ID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := f.nodes[id]; n != nil {
+		n.Clear()
+	}
+}
+
+// Address implements cluster.Nodes.
+func (f *daxFront) Address(id cluster.ID) (cluster.Address, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.nodes[id]
+	if n == nil {
+		return cluster.Address{}, false
+	}
+	at, _ := n.address(n.encrypted)
+	if f.advertisePort != 0 && n == f.base {
+		at.Port = f.advertisePort
+	}
+	return at, true
+}
+
+// Close implements cluster.Nodes. The base node stays, and is as if it never had a cluster.
+func (f *daxFront) Close(id cluster.ID) {
+	f.mu.Lock()
+	n := f.nodes[id]
+	delete(f.nodes, id)
+	if n != nil && n == f.base {
+		n.taken = false
+		n.Clear()
+		f.configure(n, f.baseSpec())
+		n = nil
+	}
+	f.mu.Unlock()
+	if n != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		n.stop()
+		n.Node.Close(ctx)
+		f.memory.add(-f.cache())
+	}
+}
+
+// cache is how many bytes a node's caches may take.
+func (f *daxFront) cache() int64 { return cmp.Or(f.opt.DAX.Cache, dax.DefaultMemory) }
+
 // stop closes the listeners.
-func (f *daxFront) stop() {
-	for _, l := range f.listeners {
+func (n *daxNode) stop() {
+	for _, l := range n.listeners {
 		l.Close()
 	}
 }
 
+// all returns all nodes.
+func (f *daxFront) all() []*daxNode {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := slices.Collect(maps.Values(f.nodes))
+	if f.base != nil && !f.base.taken {
+		out = append(out, f.base)
+	}
+	return out
+}
+
 // close stops listening and waits for the requests under way, until ctx ends.
 func (f *daxFront) close(ctx context.Context) {
-	if f == nil {
-		return
+	for _, n := range f.all() {
+		n.Node.Close(ctx)
+		n.stop()
 	}
-	f.node.Close(ctx)
-	f.stop()
 	f.running.Wait()
 }
 
 // collect calls emit for what was measured.
 func (f *daxFront) collect(emit func(metric.Datum)) {
-	if f != nil {
-		f.node.Collect(emit)
+	for _, n := range f.all() {
+		n.Collect(emit)
 	}
 }
 
-// DAXURLs returns where DAX clients find the server, e.g. dax://127.0.0.1:8111; none if it has no DAX.
-func (s *Server) DAXURLs() []string {
-	if s.dax == nil {
-		return nil
+// DAXURLs returns where DAX clients find the server, e.g. dax://127.0.0.1:8111; none if the options ask for none. Those of clusters
+// DescribeClusters says.
+func (s *Server) DAXURLs() (urls []string) {
+	if s.dax.base != nil {
+		for _, at := range s.dax.base.addresses {
+			urls = append(urls, at.URL())
+		}
 	}
-	return s.dax.urls
+	return urls
 }

@@ -367,7 +367,7 @@ func TestDAXConversation(t *testing.T) {
 	clear := func() { d.must("DeleteItem", obj{"TableName": daxTable, "Key": obj{"pk": obj{"S": "onlykey"}}}) }
 	fresh := func(layering int64) *daxConn {
 		clear()
-		d.Server.dax.node.Clear()
+		d.Server.dax.base.Clear()
 		return dialDAX(t, addr, layering)
 	}
 	c := fresh(0)
@@ -930,7 +930,7 @@ func TestDAXHostile(t *testing.T) {
 	if got := good.get("good"); got != "still" {
 		t.Errorf("got %s", got)
 	}
-	eventually(t, "the connections are gone", func() bool { return d.Server.dax.node.Clients() == 1 })
+	eventually(t, "the connections are gone", func() bool { return d.Server.dax.base.Clients() == 1 })
 }
 
 // failureLog collects the messages of a server that failed.

@@ -52,6 +52,8 @@ var mayImport = map[string][]string{
 	"internal/autoscaling":     {"autoscaling/api", "awserr", "keyspace", "kv", "metric", "protocol", "smithy"},
 	"internal/dax/wire":        {"attribute", "awserr"},
 	"internal/dax":             {"api", "attribute", "auth", "awserr", "catalog", "dax/wire", "keyspace", "kv", "metric", "smithy", "wirejson"},
+	"internal/dax/api":         {"smithy", "wirejson"},
+	"internal/dax/cluster":     {"awserr", "dax/api", "kv", "protocol", "records", "smithy"},
 	"internal/protocol":        {"awserr", "smithy"},
 	"internal/httpd":           {"auth", "awserr", "protocol", "smithy", "wirejson"},
 	"internal/client":          {"auth"},
@@ -60,7 +62,7 @@ var mayImport = map[string][]string{
 	"internal/inject":          {},
 	"internal/tail":            {"client"},
 	"internal/verify":          {"attribute", "catalog", "history", "index", "keyspace", "kv", "stream", "table"},
-	"internal/compatibility":   {"api", "autoscaling", "autoscaling/api", "cloudwatch", "cloudwatch/api", "ops"},
+	"internal/compatibility":   {"api", "autoscaling", "autoscaling/api", "cloudwatch", "cloudwatch/api", "dax/api", "dax/cluster", "ops"},
 }
 
 func TestLayering(t *testing.T) {

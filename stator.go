@@ -29,6 +29,7 @@ import (
 	"github.com/statordb/stator/internal/backup"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/cloudwatch"
+	"github.com/statordb/stator/internal/dax/cluster"
 	"github.com/statordb/stator/internal/httpd"
 	"github.com/statordb/stator/internal/inject"
 	"github.com/statordb/stator/internal/jobs"
@@ -86,7 +87,7 @@ type Options struct {
 	// Cache is how many bytes of memory the storage engine takes for what was read and written; 0 is 256 MB.
 	Cache int64
 	// MemoryLimit is the number of bytes from which on Go's runtime collects garbage more often (see debug.SetMemoryLimit). What
-	// background jobs need comes on top while they run. 0 leaves the runtime alone.
+	// background jobs and the caches of DAX need comes on top while they are there. 0 leaves the runtime alone.
 	MemoryLimit int64
 	// MinFree is how many bytes of the disk must be free for writes to be accepted; 0 is 128 MB, less than 0 is no limit.
 	MinFree int64
@@ -145,6 +146,7 @@ type Server struct {
 	backups  *backup.Manager
 	metrics  *cloudwatch.Service
 	dax      *daxFront
+	clusters *cluster.Service
 	tick     func(context.Context) error // collects metrics, evaluates alarms and scales
 	cancel   context.CancelFunc
 	// removeBuckets removes the objects that nothing is to keep.
@@ -214,7 +216,7 @@ func Open(opt Options) (*Server, error) {
 	return s, nil
 }
 
-func start(opt *Options, listener net.Listener, store kv.Store, authenticator *auth.Authenticator, clock *testClock) (*Server, error) {
+func start(opt *Options, listener net.Listener, store kv.Store, authenticator *auth.Authenticator, clock *testClock) (_ *Server, failed error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	faults, err := inject.Parse(opt.Inject, opt.InjectSeed)
 	if err != nil {
@@ -236,14 +238,13 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		return nil, err
 	}
 	runner := jobs.New(ctx, func(err error) { opt.Logger.Error("a background job failed", "error", err) })
-	if limit := opt.MemoryLimit; limit != 0 {
-		debug.SetMemoryLimit(limit)
-		runner.Busy = func(busy bool) {
-			if busy {
-				debug.SetMemoryLimit(limit + jobMemory)
-			} else {
-				debug.SetMemoryLimit(limit)
-			}
+	memory := &memoryLimit{bytes: opt.MemoryLimit}
+	memory.add(0)
+	runner.Busy = func(busy bool) {
+		if busy {
+			memory.add(jobMemory)
+		} else {
+			memory.add(-jobMemory)
 		}
 	}
 	backups := &backup.Manager{Tables: items, Jobs: runner, Now: opt.Now}
@@ -269,7 +270,20 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		NoChangeLimits:  opt.NoChangeLimits,
 		SharedNamespace: opt.SharedNamespace,
 	})
-	accelerator, err := openDAX(opt, store, authenticator, service, func(err error) { opt.Logger.Error("DAX has stopped listening", "error", err) })
+	accelerator, err := openDAX(opt, store, authenticator, service, memory, func(err error) { opt.Logger.Error("DAX has stopped listening", "error", err) })
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	defer func() {
+		if failed != nil {
+			accelerator.close(ctx)
+		}
+	}()
+	itemTTL, queryTTL := opt.DAX.ttls()
+	clusters, err := cluster.New(ctx, cluster.Options{
+		KV: store, Now: opt.Now, Namespace: service.Namespace, Nodes: accelerator, TransientStatus: opt.TransientStatus, ItemTTL: itemTTL, QueryTTL: queryTTL,
+	})
 	if err != nil {
 		cancel()
 		return nil, err
@@ -289,7 +303,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		return errors.Join(tables.KeepClock(ctx), metrics.Tick(ctx, scaling.Step))
 	}
 	streams := &stream.Maintainer{KV: store, Catalog: tables, Now: opt.Now}
-	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions, backups.Expire, backups.Trim, transfers.Sweep}
+	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions, backups.Expire, backups.Trim, transfers.Sweep, clusters.Finish, clusters.Sweep}
 	var control map[string]func([]byte) ([]byte, error)
 	if opt.TestClock {
 		control = map[string]func([]byte) ([]byte, error){clockPath: func(body []byte) ([]byte, error) {
@@ -309,15 +323,16 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		store:    store,
 		metrics:  metrics,
 		dax:      accelerator,
+		clusters: clusters,
 		tick:     tick,
 		items:    items,
 		backups:  backups,
 		cancel:   cancel,
 		serveErr: make(chan error, 1),
 		http: httpd.New(httpd.Options{
-			Operations: slices.Concat(service.Operations(), metrics.Operations(), scaling.Operations()),
-			Services:   []*protocol.Service{cloudwatch.API, autoscaling.API},
-			Missing:    slices.Concat(service.Missing(), metrics.Missing(), scaling.Missing()),
+			Operations: slices.Concat(service.Operations(), metrics.Operations(), scaling.Operations(), clusters.Operations()),
+			Services:   []*protocol.Service{cloudwatch.API, autoscaling.API, cluster.API},
+			Missing:    slices.Concat(service.Missing(), metrics.Missing(), scaling.Missing(), clusters.Missing()),
 			Auth:       authenticator,
 			Logger:     opt.Logger,
 			Limits:     opt.limits,
@@ -344,7 +359,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		<-ctx.Done()
 		runner.Wait()
 	}()
-	if err := errors.Join(backups.Resume(ctx), transfers.Resume(ctx, service.TransferRules())); err != nil {
+	if err := errors.Join(backups.Resume(ctx), transfers.Resume(ctx, service.TransferRules()), clusters.Resume(ctx)); err != nil {
 		cancel()
 		s.running.Wait()
 		return nil, err
@@ -408,6 +423,22 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 	})
 }
 
+// memoryLimit is how much memory the runtime is to use before it collects garbage more often. It grows with what is opened.
+type memoryLimit struct {
+	mu    sync.Mutex
+	bytes int64 // 0 for none
+}
+
+// add changes it.
+func (m *memoryLimit) add(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.bytes != 0 {
+		m.bytes += bytes
+		debug.SetMemoryLimit(m.bytes)
+	}
+}
+
 // every runs the job once an interval until ctx ends.
 func every(ctx context.Context, interval time.Duration, job func()) {
 	tick := time.NewTicker(interval)
@@ -438,8 +469,8 @@ func (s *Server) Close() error {
 		defer cancel()
 		// Closing the listener first also ends a Serve that has not begun yet, which Shutdown would miss.
 		err := s.listener.Close()
-		s.dax.close(ctx)
 		err = errors.Join(err, s.http.Shutdown(ctx))
+		s.dax.close(ctx)
 		s.cancel()
 		s.running.Wait()
 		s.closeErr = errors.Join(err, s.items.Catalog.KeepClock(context.WithoutCancel(ctx)), s.metrics.Collect(context.WithoutCancel(ctx)), s.store.Close(), s.removeBuckets())

@@ -81,11 +81,7 @@ func (c *serveCmd) memoryLimit() int64 {
 	if os.Getenv("GOMEMLIMIT") != "" || c.InMemory {
 		return 0
 	}
-	limit := c.CacheMB<<20 + 64<<20
-	if c.DAXListen != "" || c.DAXTLSListen != "" {
-		limit += c.DAXCacheMB << 20
-	}
-	return limit
+	return c.CacheMB<<20 + 64<<20
 }
 
 // dax returns the options of DAX. A flag that is 0 means 0, an option that is 0 the default.

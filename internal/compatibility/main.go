@@ -15,6 +15,8 @@ import (
 	scaleapi "github.com/statordb/stator/internal/autoscaling/api"
 	"github.com/statordb/stator/internal/cloudwatch"
 	watchapi "github.com/statordb/stator/internal/cloudwatch/api"
+	daxapi "github.com/statordb/stator/internal/dax/api"
+	"github.com/statordb/stator/internal/dax/cluster"
 	"github.com/statordb/stator/internal/ops"
 )
 
@@ -48,14 +50,14 @@ func update(text string) (string, error) {
 		return "", fmt.Errorf("the marks %q and %q are missing", begin, end)
 	}
 	have := map[string]bool{}
-	for _, op := range slices.Concat(ops.New(ops.Options{}).Operations(), new(cloudwatch.Service).Operations(), new(autoscaling.Service).Operations()) {
+	for _, op := range slices.Concat(ops.New(ops.Options{}).Operations(), new(cloudwatch.Service).Operations(), new(autoscaling.Service).Operations(), new(cluster.Service).Operations()) {
 		have[op.Target] = true
 	}
 	var list string
 	for _, service := range []struct {
 		name       string
 		operations []string
-	}{{"DynamoDB", api.DynamoDBOperations}, {"DynamoDB Streams", api.StreamsOperations}, {"CloudWatch", watchapi.CloudWatchOperations}, {"Application Auto Scaling", scaleapi.AutoScalingOperations}} {
+	}{{"DynamoDB", api.DynamoDBOperations}, {"DynamoDB Streams", api.StreamsOperations}, {"CloudWatch", watchapi.CloudWatchOperations}, {"Application Auto Scaling", scaleapi.AutoScalingOperations}, {"DynamoDB Accelerator", daxapi.DAXOperations}} {
 		var works, missing []string
 		for _, target := range service.operations {
 			_, name, _ := strings.Cut(target, ".")

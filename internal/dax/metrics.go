@@ -113,12 +113,13 @@ func (n *Node) Collect(emit func(metric.Datum)) {
 	for k, c := range n.counters {
 		namespaces[k] = c
 	}
+	cluster, node := n.opt.Cluster, n.opt.Node
 	n.mu.Unlock()
 	evicted := n.items.evicted.Swap(0) + n.queries.evicted.Swap(0)
 	used := n.items.used() + n.queries.used()
 	for ns, c := range namespaces {
 		tell := func(name, unit string, set metric.Set) {
-			for i, dimensions := range n.dimensions(ns.Account) {
+			for i, dimensions := range dimensions(ns.Account, cluster, node) {
 				emit(metric.Datum{
 					ID:   metric.ID{Account: ns.Account, Region: ns.Region, Namespace: MetricNamespace, Name: name, Dimensions: dimensions},
 					Time: at, Unit: unit, Set: set, Aggregate: i > 0,
@@ -140,10 +141,10 @@ func (n *Node) Collect(emit func(metric.Datum)) {
 }
 
 // dimensions are those of each metric: by node, by cluster, and by account.
-func (n *Node) dimensions(account string) [][]metric.Dimension {
+func dimensions(account, cluster, node string) [][]metric.Dimension {
 	return [][]metric.Dimension{
-		{{Name: "ClusterId", Value: n.opt.Cluster}, {Name: "NodeId", Value: n.opt.Node}},
-		{{Name: "ClusterId", Value: n.opt.Cluster}},
+		{{Name: "ClusterId", Value: cluster}, {Name: "NodeId", Value: node}},
+		{{Name: "ClusterId", Value: cluster}},
 		{{Name: "Account", Value: account}},
 	}
 }

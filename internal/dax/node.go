@@ -168,6 +168,13 @@ func (n *Node) SetTTL(item, query time.Duration) {
 	}
 }
 
+// Rename changes its names in metrics.
+func (n *Node) Rename(cluster, node string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.opt.Cluster, n.opt.Node = cluster, node
+}
+
 // Clear empties the caches, as a reboot of the node does.
 func (n *Node) Clear() {
 	n.items.clear()

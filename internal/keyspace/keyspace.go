@@ -21,9 +21,8 @@
 //	w a | account 0 region 0 name     an alarm
 //	w h | account 0 region 0 time (8) n (4)   an item of the alarms' history
 //	w r | rule 0 time (8)             the contributors of a minute, of a Contributor Insights rule
-//	j kind | account 0 region 0 id    a backup, export, import or bulk operation
+//	j kind | account 0 region 0 id    a backup, export, import or bulk operation; a cluster, group or event of DAX
 //	d l | account 0 id (8)            a list of attribute names that DAX clients know by its id
-//	d kind | account 0 region 0 name  what DAX's control plane has: clusters, parameter groups, subnet groups, events
 //	a kind | account 0 region 0 name  what Application Auto Scaling has: targets, policies, scheduled actions, activities, tags
 //
 // Key attributes are written so that their bytes sort as DynamoDB sorts them: strings and binaries with 0x00 escaped as
@@ -244,10 +243,10 @@ func SplitPast(key []byte) (day uint32, suffix []byte, stamp uint64, ok bool) {
 	return binary.BigEndian.Uint32(key[5:]), key[pastPrefixLen : len(key)-8], binary.BigEndian.Uint64(key[len(key)-8:]), true
 }
 
-// Jobs returns the prefix of all records of a kind of background job.
+// Jobs returns the prefix of all records of a kind: see package records.
 func Jobs(kind byte) []byte { return []byte{prefixJob, kind} }
 
-// Job returns the key of the record of one of them.
+// Job returns the key of one of them.
 func Job(kind byte, account, region, id string) []byte { return named(Jobs(kind), account, region, id) }
 
 // AttributeList returns the key of the list of attribute names that an account's DAX clients know by the id.
@@ -255,14 +254,6 @@ func AttributeList(account string, id int64) []byte {
 	k := append([]byte{prefixDAX, daxList}, account...)
 	return binary.BigEndian.AppendUint64(append(k, 0), uint64(id))
 }
-
-// DAXRecord returns the key of what DAX's control plane has of a kind by a name.
-func DAXRecord(kind byte, account, region, name string) []byte {
-	return named(DAXRecords(kind), account, region, name)
-}
-
-// DAXRecords returns the prefix of all that DAX's control plane has of a kind, which is not 'l'.
-func DAXRecords(kind byte) []byte { return []byte{prefixDAX, kind} }
 
 // Tokens returns the prefix of all idempotency tokens.
 func Tokens() []byte { return []byte{prefixToken} }

@@ -253,12 +253,12 @@ func (g *generator) file(name string) []byte {
 
 // camelName is how a model is called in Go.
 var camelName = map[string]string{
-	"dynamodb": "DynamoDB", "dynamodbstreams": "Streams", "cloudwatch": "CloudWatch", "applicationautoscaling": "AutoScaling",
+	"dynamodb": "DynamoDB", "dynamodbstreams": "Streams", "cloudwatch": "CloudWatch", "applicationautoscaling": "AutoScaling", "dax": "DAX",
 }
 
 var javaPackage = map[string]string{
 	"dynamodb": "com.amazonaws.dynamodb.v20120810.", "dynamodbstreams": "com.amazonaws.dynamodb.v20120810.",
-	"cloudwatch": "com.amazonaws.cloudwatch.v2010_08_01.", "applicationautoscaling": "com.amazonaws.autoscaling.",
+	"cloudwatch": "com.amazonaws.cloudwatch.v2010_08_01.", "applicationautoscaling": "com.amazonaws.autoscaling.", "dax": "com.amazonaws.dax.",
 }
 
 // describe writes the schema: for each operation and shape what protocols besides JSON need to know.
