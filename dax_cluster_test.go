@@ -80,7 +80,7 @@ func TestDAXClusters(t *testing.T) {
 	d.accelerator("UpdateParameterGroup", obj{"ParameterGroupName": "short", "ParameterNameValues": []obj{
 		{"ParameterName": "record-ttl-millis", "ParameterValue": "10000"}, {"ParameterName": "query-ttl-millis", "ParameterValue": "0"},
 	}})
-	d.createCluster("second", obj{"ParameterGroupName": "short"})
+	d.createCluster("second", obj{"ParameterGroupName": "short", "SubnetGroupName": "", "Description": ""})
 	other := d.endpointOf("second")
 	if other == endpoint {
 		t.Fatal("both clusters are at one endpoint")

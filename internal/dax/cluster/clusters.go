@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -187,11 +188,13 @@ func (s *Service) createCluster(ctx context.Context, call *smithy.Call, in *api.
 	}
 	c := &cluster{
 		ID: id, Description: in.Description.Value, NodeType: in.NodeType.Value, Role: in.IamRoleArn.Value,
-		SubnetGroup: strings.ToLower(in.SubnetGroupName.Or(DefaultSubnetGroup)), SecurityGroups: in.SecurityGroupIds,
+		SubnetGroup: strings.ToLower(in.SubnetGroupName.Value), SecurityGroups: in.SecurityGroupIds,
 		MaintenanceWindow: in.PreferredMaintenanceWindow.Or(defaultWindow), Topic: in.NotificationTopicArn.Value,
-		ParameterGroup: strings.ToLower(in.ParameterGroupName.Or(DefaultParameterGroup)), Encrypted: in.SSESpecification != nil && in.SSESpecification.Enabled.Value,
+		ParameterGroup: strings.ToLower(in.ParameterGroupName.Value), Encrypted: in.SSESpecification != nil && in.SSESpecification.Enabled.Value,
 		TLS: in.ClusterEndpointEncryptionType.Value == "TLS", Network: in.NetworkType.Or("ipv4"), Created: s.Now().UnixMilli(),
 	}
+	// Terraform sends what is not given as an empty string.
+	c.SubnetGroup, c.ParameterGroup = cmp.Or(c.SubnetGroup, DefaultSubnetGroup), cmp.Or(c.ParameterGroup, DefaultParameterGroup)
 	if c.Topic != "" {
 		c.TopicStatus = "active"
 	}

@@ -3,6 +3,7 @@ import os
 import uuid
 from decimal import Decimal
 
+import boto3
 import pytest
 from amazondax import AmazonDaxClient
 from botocore.exceptions import ClientError
@@ -196,3 +197,35 @@ def test_resource(table):
         table.put_item(Item={"pk": "r", "sk": 1, "city": "Paris"})  # around the cache
         assert t.get_item(Key={"pk": "r", "sk": 1})["Item"]["city"] == "Rome"
         assert t.get_item(Key={"pk": "r", "sk": 1}, ConsistentRead=True)["Item"]["city"] == "Paris"
+
+
+def test_control_plane(client):
+    """A cluster from its creation to its end, as boto3's paginators and shapes have it."""
+    dax = boto3.client("dax", endpoint_url=os.environ["STATOR_ENDPOINT"], **KEYS)
+    name = "c" + uuid.uuid4().hex[:12]
+    group = name + "-params"
+    dax.create_parameter_group(ParameterGroupName=group, Description="short")
+    dax.update_parameter_group(ParameterGroupName=group, ParameterNameValues=[{"ParameterName": "record-ttl-millis", "ParameterValue": "600000"}])
+    assert {p["ParameterName"]: p["ParameterValue"] for p in dax.describe_parameters(ParameterGroupName=group)["Parameters"]} == {
+        "record-ttl-millis": "600000", "query-ttl-millis": "300000"}
+    created = dax.create_cluster(ClusterName=name, NodeType="dax.r5.large", ReplicationFactor=2, IamRoleArn="arn:aws:iam::123456789012:role/DAX", ParameterGroupName=group,
+                                 Tags=[{"Key": "team", "Value": "a"}])["Cluster"]
+    assert created["Status"] == "creating" and created["TotalNodes"] == 2
+    cluster = dax.describe_clusters(ClusterNames=[name])["Clusters"][0]
+    assert cluster["Status"] == "available" and len(cluster["Nodes"]) == 2 and cluster["ParameterGroup"]["ParameterGroupName"] == group
+    assert name in [c["ClusterName"] for page in dax.get_paginator("describe_clusters").paginate() for c in page["Clusters"]]
+    table = "t-" + name
+    client.create_table(TableName=table, BillingMode="PAY_PER_REQUEST", AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+                        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}])
+    client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1})
+    with AmazonDaxClient(endpoint_url=cluster["ClusterDiscoveryEndpoint"]["URL"], **KEYS) as accelerated:
+        accelerated.put_item(TableName=table, Item={"pk": {"S": "a"}, "x": {"N": "1"}})
+        assert accelerated.get_item(TableName=table, Key={"pk": {"S": "a"}})["Item"]["x"] == {"N": "1"}
+    assert dax.list_tags(ResourceName=cluster["ClusterArn"])["Tags"] == [{"Key": "team", "Value": "a"}]
+    assert any(name + "-a" in e["Message"] for e in dax.describe_events(SourceName=name, SourceType="CLUSTER", Duration=60)["Events"])
+    with pytest.raises(dax.exceptions.InvalidParameterGroupStateFault):
+        dax.delete_parameter_group(ParameterGroupName=group)
+    assert dax.delete_cluster(ClusterName=name)["Cluster"]["Status"] == "deleting"
+    dax.delete_parameter_group(ParameterGroupName=group)
+    with pytest.raises(dax.exceptions.ClusterNotFoundFault):
+        dax.describe_clusters(ClusterNames=[name])

@@ -154,6 +154,23 @@ bin/stator backup "$W/backups" --data-dir "$(dirname "$STATOR_BUCKETS")" >/dev/n
 bin/stator restore "$W/backups" --data-dir "$W/restored" >/dev/null
 checks=$((checks + 1))
 for t in "$B" "$B-copy" "$B-past" "$B-imported" "$B-again"; do ddb delete-table --table-name "$t" >/dev/null; done
+# DynamoDB Accelerator's control plane.
+C=cli-$$
+dax() { aws dax "$@" --output json; }
+dax create-parameter-group --parameter-group-name "$C-p" >/dev/null
+dax update-parameter-group --parameter-group-name "$C-p" --parameter-name-values ParameterName=record-ttl-millis,ParameterValue=60000 >/dev/null
+expect dax-parameters "$(dax describe-parameters --parameter-group-name "$C-p" --query "Parameters[?ParameterName=='record-ttl-millis'].ParameterValue | [0]")" '"60000"'
+expect dax-create-cluster "$(dax create-cluster --cluster-name "$C" --node-type dax.t3.small --replication-factor 1 --iam-role-arn arn:aws:iam::123456789012:role/DAX \
+	--parameter-group-name "$C-p" --query Cluster.Status)" '"creating"'
+expect dax-describe-clusters "$(dax describe-clusters --cluster-names "$C" --query 'Clusters[0].[Status,ActiveNodes] | join(`,`,[[0],to_string([1])])')" '"available,1"'
+case $(dax describe-clusters --cluster-names "$C" --query 'Clusters[0].ClusterDiscoveryEndpoint.URL') in '"dax://127.0.0.1:'*) checks=$((checks + 1)) ;; *) echo "FAIL: no discovery endpoint"; exit 1 ;; esac
+expect dax-increase "$(dax increase-replication-factor --cluster-name "$C" --new-replication-factor 3 --query Cluster.TotalNodes)" 3
+expect dax-events "$(dax describe-events --source-name "$C" --source-type CLUSTER --query 'length(Events)')" 4
+dax create-subnet-group --subnet-group-name "$C-s" --subnet-ids subnet-1 subnet-2 >/dev/null
+expect dax-subnet-groups "$(dax describe-subnet-groups --subnet-group-names "$C-s" --query 'length(SubnetGroups[0].Subnets)')" 2
+dax delete-subnet-group --subnet-group-name "$C-s" >/dev/null
+dax delete-cluster --cluster-name "$C" >/dev/null
+dax delete-parameter-group --parameter-group-name "$C-p" >/dev/null
 ddb delete-table --table-name "$T" >/dev/null
 aws dynamodb wait table-not-exists --table-name "$T"
 echo "AWS CLI: $checks passed, 0 failed"
