@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/subtle"
+	"regexp"
 	"strings"
 	"time"
 
@@ -14,6 +15,8 @@ var daxHosts = [...]string{"dax.amazonaws.com", "https://dax.amazonaws.com"}
 // daxHeaders are the headers that they sign.
 const daxHeaders = "host;x-amz-date"
 
+var regionPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
 // AuthenticateConnection returns who has opened a connection of the DAX protocol, by the signature that he sends on it and the
 // text that it signs, and until when that counts. Where no credentials are configured that is for ever.
 func (a *Authenticator) AuthenticateConnection(accessKey, given, stringToSign string) (id Identity, until time.Time, _ *awserr.Error) {
@@ -25,6 +28,9 @@ func (a *Authenticator) AuthenticateConnection(accessKey, given, stringToSign st
 	sig := &signature{time: lines[1], signature: given, signedHeaders: daxHeaders}
 	if err := sig.scope(accessKey + "/" + lines[2]); err != nil {
 		return id, until, err
+	}
+	if !regionPattern.MatchString(sig.region) { // nothing of HTTP has looked at it
+		return id, until, awserr.New(awserr.IncompleteSignature, "The credential scope has no region.")
 	}
 	id.Region = sig.region
 	if a.credentials == nil {

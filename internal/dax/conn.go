@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/dax/wire"
@@ -117,10 +118,11 @@ type table struct {
 }
 
 func newConn(n *Node, nc net.Conn) *conn {
-	c := &conn{node: n, net: nc, ctx: n.ctx, in: make([]byte, smallBuffer)}
-	c.introduce(smithy.Caller{Account: "000000000000", Region: "us-east-1"})
-	return c
+	return &conn{node: n, net: nc, ctx: n.ctx, in: make([]byte, smallBuffer)}
 }
+
+// nobody is whose requests come without an authorization.
+var nobody = smithy.Caller{Account: auth.DefaultAccount, Region: "us-east-1"}
 
 // introduce says whose requests come.
 func (c *conn) introduce(caller smithy.Caller) {
@@ -130,7 +132,8 @@ func (c *conn) introduce(caller smithy.Caller) {
 	c.caller = smithy.Caller{Account: strings.Clone(caller.Account), Region: strings.Clone(caller.Region)}
 	account, region := c.node.service.opt.Database.Namespace(c.caller)
 	c.lists = c.node.service.listsOf(account)
-	c.counters = c.node.of(account, region)
+	c.node.leave(c.counters)
+	c.counters = c.node.enter(account, region)
 	c.tables = [2]*table{}
 }
 
@@ -145,6 +148,7 @@ func (c *conn) stop() {
 
 func (c *conn) close() {
 	c.net.Close()
+	c.node.leave(c.counters)
 	c.node.large.Add(-c.reserved)
 }
 
@@ -335,6 +339,9 @@ func (c *conn) answer() error {
 
 // run answers a request; false if the connection can't go on.
 func (c *conn) run(m method, args *wire.Reader) (keep bool) {
+	if c.lists == nil {
+		c.introduce(nobody)
+	}
 	start := len(c.out)
 	err := c.try(m, args)
 	c.call.Release()

@@ -54,42 +54,45 @@ var metricNames = [countedKinds]string{
 }
 
 // counters are those of a namespace.
-type counters [countedKinds]atomic.Int64
+type counters struct {
+	n     [countedKinds]atomic.Int64
+	conns int // connections that count here; guarded by the node
+}
 
 // request counts a request.
 func (c *counters) request(kind counted, err error) {
 	if kind == notCounted {
 		return
 	}
-	c[kind].Add(1)
-	c[allRequests].Add(1)
+	c.n[kind].Add(1)
+	c.n[allRequests].Add(1)
 	if err == nil {
 		return
 	}
 	var known *awserr.Error
-	c[failedRequests].Add(1)
+	c.n[failedRequests].Add(1)
 	switch {
 	case !errors.As(err, &known):
 		if errors.Is(err, wire.ErrMalformed) {
-			c[errorRequests].Add(1)
+			c.n[errorRequests].Add(1)
 		} else {
-			c[faultRequests].Add(1)
+			c.n[faultRequests].Add(1)
 		}
 	case known.Status() >= 500:
-		c[faultRequests].Add(1)
+		c.n[faultRequests].Add(1)
 	case known.Throttled():
-		c[throttledRequests].Add(1)
+		c.n[throttledRequests].Add(1)
 	default:
-		c[errorRequests].Add(1)
+		c.n[errorRequests].Add(1)
 	}
 }
 
 // item counts a look into the item cache.
 func (c *counters) item(hit bool) {
 	if hit {
-		c[itemHits].Add(1)
+		c.n[itemHits].Add(1)
 	} else {
-		c[itemMisses].Add(1)
+		c.n[itemMisses].Add(1)
 	}
 }
 
@@ -102,7 +105,7 @@ func (c *counters) page(scan, hit bool) {
 	if !hit {
 		kind++
 	}
-	c[kind].Add(1)
+	c.n[kind].Add(1)
 }
 
 // Collect calls emit for everything counted since the last time, and for how large the caches are.
@@ -111,7 +114,9 @@ func (n *Node) Collect(emit func(metric.Datum)) {
 	n.mu.Lock()
 	namespaces := make(map[smithy.Caller]*counters, len(n.counters))
 	for k, c := range n.counters {
-		namespaces[k] = c
+		if namespaces[k] = c; c.conns == 0 { // what it has counted is told now, for the last time
+			delete(n.counters, k)
+		}
 	}
 	cluster, node := n.opt.Cluster, n.opt.Node
 	n.mu.Unlock()
@@ -127,7 +132,7 @@ func (n *Node) Collect(emit func(metric.Datum)) {
 			}
 		}
 		for kind := counted(1); kind < countedKinds; kind++ {
-			if count := c[kind].Swap(0); count > 0 {
+			if count := c.n[kind].Swap(0); count > 0 {
 				tell(metricNames[kind], "Count", metric.Of(float64(count), 1))
 			}
 		}

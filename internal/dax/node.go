@@ -272,8 +272,8 @@ func (n *Node) Clients() int {
 	return len(n.conns)
 }
 
-// of returns the counters of a namespace.
-func (n *Node) of(account, region string) *counters {
+// enter returns the counters of a namespace for a connection, which must leave them.
+func (n *Node) enter(account, region string) *counters {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	key := smithy.Caller{Account: account, Region: region}
@@ -282,7 +282,17 @@ func (n *Node) of(account, region string) *counters {
 		c = &counters{}
 		n.counters[key] = c
 	}
+	c.conns++
 	return c
+}
+
+// leave takes a connection from the counters that enter gave; nil is none.
+func (n *Node) leave(c *counters) {
+	if c != nil {
+		n.mu.Lock()
+		c.conns--
+		n.mu.Unlock()
+	}
 }
 
 // overloaded is what clients get when a limit is met.

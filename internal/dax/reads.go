@@ -318,6 +318,7 @@ func (c *conn) batchGetItem(r *wire.Reader) error {
 	if err != nil {
 		return err
 	}
+	landed := error(awserr.Internal(nil)) // what others get who wait, if it panics
 	in := &api.BatchGetItemInput{ReturnConsumedCapacity: p.capacity}
 	cached := c.cacheable(gets)
 	// Flights must land, whatever happens.
@@ -325,7 +326,7 @@ func (c *conn) batchGetItem(r *wire.Reader) error {
 		for _, g := range gets {
 			for i, f := range g.flights {
 				if f != nil && g.led[i] {
-					c.node.items.land(f, nil, awserr.Internal(nil))
+					c.node.items.land(f, nil, landed)
 				}
 			}
 		}
@@ -354,11 +355,13 @@ func (c *conn) batchGetItem(r *wire.Reader) error {
 		c.call.Unprojected = true
 		out, err := smithy.Invoke(c.ctx, c.node.service.batchGetItem, api.BatchGetItem, &c.call, in)
 		if err != nil {
+			landed = err
 			return err
 		}
 		capacity = out.ConsumedCapacity
 		for _, g := range gets {
 			if err := c.take(g, out); err != nil {
+				landed = err
 				return err
 			}
 		}
