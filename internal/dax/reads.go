@@ -199,64 +199,67 @@ func (p *parameters) appendKey(dst []byte, method int64, table uint32, condition
 	return append(dst, p.sel.Value...)
 }
 
-func (c *conn) readQuery(t *table, condition []byte, p *parameters) ([]byte, *api.ConsumedCapacity, error) {
+// pageRequest is what Query and Scan have alike, as the API has it.
+type pageRequest struct {
+	key, filter, projection smithy.Opt[string]
+	index                   smithy.Opt[string]
+	consistent              smithy.Opt[bool]
+	names                   smithy.Map[string]
+	values, start           attribute.Item
+	paths                   []wire.Path
+}
+
+// request turns parameters into it.
+func (p *parameters) request(t *table, condition []byte) (q pageRequest, err error) {
 	var x expressions
-	in := &api.QueryInput{
-		TableName: smithy.Some(t.name), Select: p.sel, Limit: p.limit, ConsistentRead: smithy.Opt[bool]{Value: p.consistent, Set: p.consistent},
-		ScanIndexForward: p.forward, ReturnConsumedCapacity: p.capacity,
-		KeyConditionExpression: x.condition(condition), FilterExpression: x.condition(p.filter),
-	}
-	var paths []wire.Path
-	in.ProjectionExpression, paths = x.projection(p.projection)
-	in.ExpressionAttributeNames, in.ExpressionAttributeValues = x.names(), x.values()
+	q.key, q.filter = x.condition(condition), x.condition(p.filter)
+	q.projection, q.paths = x.projection(p.projection)
+	q.names, q.values = x.names(), x.values()
+	q.consistent = smithy.Opt[bool]{Value: p.consistent, Set: p.consistent}
 	if p.index != nil {
-		in.IndexName = smithy.Some(view(p.index))
+		q.index = smithy.Some(view(p.index))
 	}
-	start, err := t.startKey(p)
-	if in.ExclusiveStartKey = start; err != nil || x.err != nil {
-		return nil, nil, firstOf(x.err, err)
+	if x.err != nil {
+		return q, x.err
 	}
-	c.call.Unprojected = true
-	out, err := smithy.Invoke(c.ctx, c.node.service.query, api.Query, &c.call, in)
+	q.start, err = t.startKey(p)
+	return q, err
+}
+
+func (c *conn) readQuery(t *table, condition []byte, p *parameters) ([]byte, *api.ConsumedCapacity, error) {
+	q, err := p.request(t, condition)
 	if err != nil {
 		return nil, nil, err
 	}
-	payload, err := c.appendPage(t, p, paths, out.Items, out.Count.Value, out.ScannedCount.Value, out.LastEvaluatedKey)
+	c.call.Unprojected = true
+	out, err := smithy.Invoke(c.ctx, c.node.service.query, api.Query, &c.call, &api.QueryInput{
+		TableName: smithy.Some(t.name), IndexName: q.index, Select: p.sel, Limit: p.limit, ConsistentRead: q.consistent, ScanIndexForward: p.forward,
+		ExclusiveStartKey: q.start, ReturnConsumedCapacity: p.capacity, ProjectionExpression: q.projection, FilterExpression: q.filter,
+		KeyConditionExpression: q.key, ExpressionAttributeNames: q.names, ExpressionAttributeValues: q.values,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	payload, err := c.appendPage(t, p, q.paths, out.Items, out.Count.Value, out.ScannedCount.Value, out.LastEvaluatedKey)
 	return payload, out.ConsumedCapacity, err
 }
 
 func (c *conn) readScan(t *table, p *parameters) ([]byte, *api.ConsumedCapacity, error) {
-	var x expressions
-	in := &api.ScanInput{
-		TableName: smithy.Some(t.name), Select: p.sel, Limit: p.limit, ConsistentRead: smithy.Opt[bool]{Value: p.consistent, Set: p.consistent},
-		Segment: p.segment, TotalSegments: p.segments, ReturnConsumedCapacity: p.capacity, FilterExpression: x.condition(p.filter),
-	}
-	var paths []wire.Path
-	in.ProjectionExpression, paths = x.projection(p.projection)
-	in.ExpressionAttributeNames, in.ExpressionAttributeValues = x.names(), x.values()
-	if p.index != nil {
-		in.IndexName = smithy.Some(view(p.index))
-	}
-	start, err := t.startKey(p)
-	if in.ExclusiveStartKey = start; err != nil || x.err != nil {
-		return nil, nil, firstOf(x.err, err)
-	}
-	c.call.Unprojected = true
-	out, err := smithy.Invoke(c.ctx, c.node.service.scan, api.Scan, &c.call, in)
+	q, err := p.request(t, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	payload, err := c.appendPage(t, p, paths, out.Items, out.Count.Value, out.ScannedCount.Value, out.LastEvaluatedKey)
-	return payload, out.ConsumedCapacity, err
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
+	c.call.Unprojected = true
+	out, err := smithy.Invoke(c.ctx, c.node.service.scan, api.Scan, &c.call, &api.ScanInput{
+		TableName: smithy.Some(t.name), IndexName: q.index, Select: p.sel, Limit: p.limit, ConsistentRead: q.consistent, Segment: p.segment, TotalSegments: p.segments,
+		ExclusiveStartKey: q.start, ReturnConsumedCapacity: p.capacity, ProjectionExpression: q.projection, FilterExpression: q.filter,
+		ExpressionAttributeNames: q.names, ExpressionAttributeValues: q.values,
+	})
+	if err != nil {
+		return nil, nil, err
 	}
-	return nil
+	payload, err := c.appendPage(t, p, q.paths, out.Items, out.Count.Value, out.ScannedCount.Value, out.LastEvaluatedKey)
+	return payload, out.ConsumedCapacity, err
 }
 
 // startKey reads ExclusiveStartKey.

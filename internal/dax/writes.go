@@ -16,24 +16,40 @@ func changedNothing(err error) bool {
 	return errors.As(err, &known) && known.Status() < 500
 }
 
-// write runs a write of one item and keeps the item cache true: run returns what is stored then, as the cache has it.
-func (c *conn) write(storage []byte, run func() (stored []byte, known bool, err error)) error {
+// wrote is what a write of one item has done.
+type wrote struct {
+	stored attribute.Item // nil for nothing
+	written
+}
+
+// write runs a write of one item, keeps the item cache true and answers.
+func (c *conn) write(t target, x *expressions, run func() (wrote, error)) error {
+	if x.err != nil {
+		return x.err
+	}
 	cache := c.node.items
-	cache.write(storage)
+	cache.write(t.storage)
 	ended := false
 	defer func() {
 		if !ended { // it panicked
-			cache.wrote(storage, nil, false)
+			cache.wrote(t.storage, nil, false)
 		}
 	}()
-	stored, known, err := run()
+	w, err := run()
+	var stored []byte
+	if err == nil && w.stored != nil {
+		stored, err = c.appendItem(nil, t.table, w.stored)
+	}
 	ended = true
 	if err != nil && changedNothing(err) {
-		cache.failed(storage)
+		cache.failed(t.storage)
 	} else {
-		cache.wrote(storage, stored, known && err == nil)
+		cache.wrote(t.storage, stored, err == nil)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return c.appendWritten(t.table, w.written)
 }
 
 // target is the item that a request is for.
@@ -74,19 +90,13 @@ func (c *conn) putItem(r *wire.Reader) error {
 		TableName: smithy.Some(t.name), Item: item, ReturnValues: p.returnValues, ReturnConsumedCapacity: p.capacity,
 		ReturnItemCollectionMetrics: p.metrics, ConditionExpression: x.condition(p.condition),
 	}
-	if in.ExpressionAttributeNames, in.ExpressionAttributeValues = x.names(), x.values(); x.err != nil {
-		return x.err
-	}
-	return c.write(t.storage, func() ([]byte, bool, error) {
+	in.ExpressionAttributeNames, in.ExpressionAttributeValues = x.names(), x.values()
+	return c.write(t, &x, func() (w wrote, err error) {
 		out, err := smithy.Invoke(c.ctx, c.node.service.putItem, api.PutItem, &c.call, in)
 		if err != nil {
-			return nil, false, err
+			return w, err
 		}
-		stored, err := c.appendItem(nil, t.table, item)
-		if err != nil {
-			return nil, false, err
-		}
-		return stored, true, c.appendWritten(t.table, written{out.Attributes, out.ConsumedCapacity, out.ItemCollectionMetrics, false})
+		return wrote{item, written{out.Attributes, out.ConsumedCapacity, out.ItemCollectionMetrics, false}}, nil
 	})
 }
 
@@ -105,15 +115,13 @@ func (c *conn) deleteItem(r *wire.Reader) error {
 		TableName: smithy.Some(t.name), Key: t.key, ReturnValues: p.returnValues, ReturnConsumedCapacity: p.capacity,
 		ReturnItemCollectionMetrics: p.metrics, ConditionExpression: x.condition(p.condition),
 	}
-	if in.ExpressionAttributeNames, in.ExpressionAttributeValues = x.names(), x.values(); x.err != nil {
-		return x.err
-	}
-	return c.write(t.storage, func() ([]byte, bool, error) {
+	in.ExpressionAttributeNames, in.ExpressionAttributeValues = x.names(), x.values()
+	return c.write(t, &x, func() (w wrote, err error) {
 		out, err := smithy.Invoke(c.ctx, c.node.service.deleteItem, api.DeleteItem, &c.call, in)
 		if err != nil {
-			return nil, false, err
+			return w, err
 		}
-		return nil, true, c.appendWritten(t.table, written{out.Attributes, out.ConsumedCapacity, out.ItemCollectionMetrics, false})
+		return wrote{nil, written{out.Attributes, out.ConsumedCapacity, out.ItemCollectionMetrics, false}}, nil
 	})
 }
 
@@ -132,20 +140,14 @@ func (c *conn) updateItem(r *wire.Reader) error {
 		TableName: smithy.Some(t.name), Key: t.key, ReturnValues: p.returnValues, ReturnConsumedCapacity: p.capacity,
 		ReturnItemCollectionMetrics: p.metrics, UpdateExpression: x.update(p.update), ConditionExpression: x.condition(p.condition),
 	}
-	if in.ExpressionAttributeNames, in.ExpressionAttributeValues = x.names(), x.values(); x.err != nil {
-		return x.err
-	}
-	return c.write(t.storage, func() ([]byte, bool, error) {
+	in.ExpressionAttributeNames, in.ExpressionAttributeValues = x.names(), x.values()
+	some := p.returnValues.Value == api.ReturnValueUpdatedOld || p.returnValues.Value == api.ReturnValueUpdatedNew
+	return c.write(t, &x, func() (w wrote, err error) {
 		out, err := smithy.Invoke(c.ctx, c.node.service.updateItem, api.UpdateItem, &c.call, in)
 		if err != nil {
-			return nil, false, err
+			return w, err
 		}
-		stored, err := c.appendItem(nil, t.table, attribute.Item(c.call.Stored))
-		if err != nil {
-			return nil, false, err
-		}
-		some := p.returnValues.Value == api.ReturnValueUpdatedOld || p.returnValues.Value == api.ReturnValueUpdatedNew
-		return stored, true, c.appendWritten(t.table, written{out.Attributes, out.ConsumedCapacity, out.ItemCollectionMetrics, some})
+		return wrote{c.call.Stored, written{out.Attributes, out.ConsumedCapacity, out.ItemCollectionMetrics, some}}, nil
 	})
 }
 
