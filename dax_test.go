@@ -419,7 +419,7 @@ func TestDAXErrors(t *testing.T) {
 		values [][]byte
 		want   string
 	}{
-		{"defineKeySchema", [][]byte{text("nowhere")}, "4.37.38.39.41 ResourceNotFoundException"},
+		{"defineKeySchema", [][]byte{text("nowhere")}, "4.23.24 ResourceNotFoundException"},
 		{"getItem", [][]byte{text("nowhere"), key, options()}, "4.37.38.39.41 ResourceNotFoundException"},
 		{"getItem", [][]byte{text("no"), key, options()}, "4.37.38.39.46 ValidationException"},
 		{"getItem", [][]byte{text(daxTable), text(""), options()}, "4.37.38.39.46 ValidationException"},

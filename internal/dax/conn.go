@@ -349,12 +349,11 @@ func (c *conn) run(m method, args *wire.Reader) (keep bool) {
 	if err == nil {
 		return true
 	}
-	var canceled *canceledError
-	var reasons []byte
-	if errors.As(err, &canceled) {
-		reasons = canceled.reasons
+	var more *wireError
+	if !errors.As(err, &more) {
+		more = nil
 	}
-	c.out = appendError(c.out[:start], c.clientError(err), reasons)
+	c.out = appendError(c.out[:start], c.clientError(err), more)
 	return !errors.Is(err, wire.ErrMalformed)
 }
 
@@ -479,6 +478,10 @@ func (c *conn) defineKeySchema(r *wire.Reader) error {
 		return r.Err()
 	}
 	t, err := c.table(name)
+	var known *awserr.Error
+	if errors.As(err, &known) && known.Code == awserr.ResourceNotFound {
+		return &wireError{err: known, codes: noSchema}
+	}
 	if err != nil {
 		return err
 	}

@@ -44,11 +44,33 @@ func malformed() *awserr.Error {
 	return awserr.New(awserr.Validation, "The request is malformed")
 }
 
-// appendError appends the answer that is an error. reasons are those of a transaction, in CBOR; nil for none.
-func appendError(dst []byte, err *awserr.Error, reasons []byte) []byte {
-	codes := sequences[err.Code]
+// noSchema is the sequence of a table whose key was asked for and that is not there.
+var noSchema = []int64{4, 23, 24}
+
+// wireError is what the database has said, with what DAX adds.
+type wireError struct {
+	err     *awserr.Error
+	codes   []int64 // nil for those of its code
+	reasons []byte  // of a transaction, in CBOR; nil for none
+}
+
+// Error implements error.
+func (e *wireError) Error() string { return e.err.Error() }
+
+// Unwrap returns what the database has said.
+func (e *wireError) Unwrap() error { return e.err }
+
+// appendError appends the answer that is an error. more is what DAX adds; nil for nothing.
+func appendError(dst []byte, err *awserr.Error, more *wireError) []byte {
+	codes, reasons := sequences[err.Code], []byte(nil)
 	if codes == nil {
 		codes = unknownSequence
+	}
+	if more != nil {
+		reasons = more.reasons
+		if more.codes != nil {
+			codes = more.codes
+		}
 	}
 	dst = wire.AppendArray(dst, len(codes))
 	for _, code := range codes {
@@ -67,19 +89,7 @@ func appendError(dst []byte, err *awserr.Error, reasons []byte) []byte {
 	return append(dst, reasons...)
 }
 
-// canceledError is the refusal of a transaction with its reasons as DAX has them.
-type canceledError struct {
-	err     *awserr.Error
-	reasons []byte
-}
-
-// Error implements error.
-func (e *canceledError) Error() string { return e.err.Error() }
-
-// Unwrap returns what the database has said.
-func (e *canceledError) Unwrap() error { return e.err }
-
-// canceled turns a refusal into a canceledError. tables are those of the transaction's items, in order.
+// canceled adds the reasons of a refusal as DAX has them. tables are those of the transaction's items, in order.
 func (c *conn) canceled(err *awserr.Error, tables []*table) error {
 	out := wire.AppendArray(nil, 3*len(err.Reasons))
 	for i, r := range err.Reasons {
@@ -100,5 +110,5 @@ func (c *conn) canceled(err *awserr.Error, tables []*table) error {
 			return failed
 		}
 	}
-	return &canceledError{err, out}
+	return &wireError{err: err, reasons: out}
 }
