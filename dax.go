@@ -66,7 +66,6 @@ type daxFront struct {
 	advertise     string
 	advertisePort int
 	memory        *memoryLimit
-	report        func(error)
 	running       sync.WaitGroup
 
 	mu    sync.Mutex
@@ -83,10 +82,10 @@ type daxNode struct {
 	taken, encrypted bool
 }
 
-// openDAX starts what the options ask for. report is called with what ends a listener.
-func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, tables *ops.Service, memory *memoryLimit, report func(error)) (_ *daxFront, err error) {
+// openDAX starts what the options ask for.
+func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, tables *ops.Service, memory *memoryLimit) (_ *daxFront, err error) {
 	o := &opt.DAX
-	f := &daxFront{opt: opt, memory: memory, report: report, nodes: map[cluster.ID]*daxNode{}, advertise: o.Advertise}
+	f := &daxFront{opt: opt, memory: memory, nodes: map[cluster.ID]*daxNode{}, advertise: o.Advertise}
 	f.service = dax.New(dax.Options{Database: tables, KV: store, Auth: authenticator, Now: opt.Now, Logger: opt.Logger})
 	if host, port, splitErr := net.SplitHostPort(o.Advertise); splitErr == nil {
 		f.advertise = host
@@ -142,9 +141,7 @@ func (f *daxFront) serve(n *daxNode, spec cluster.Spec, advertisePort int) {
 		f.running.Add(1)
 		go func() {
 			defer f.running.Done()
-			if err := n.Serve(l); !errors.Is(err, net.ErrClosed) {
-				f.report(err)
-			}
+			n.Serve(l)
 		}()
 	}
 }
@@ -162,13 +159,9 @@ func (f *daxFront) listen(n *daxNode, address string, encrypted bool) error {
 		return err
 	}
 	local := l.Addr().(*net.TCPAddr)
-	at := cluster.Address{Scheme: "dax", Host: local.IP.String(), Port: local.Port}
-	if local.IP.IsUnspecified() {
-		// Nobody can connect to that; which of the machine's names is right only the user knows.
-		at.Host = "127.0.0.1"
-	}
+	at := cluster.Address{Scheme: "dax", Host: local.IP.String(), Port: local.Port, Any: local.IP.IsUnspecified()}
 	if f.advertise != "" {
-		at.Host = f.advertise
+		at.Host, at.Any = f.advertise, false
 	}
 	if encrypted {
 		at.Scheme = "daxs"

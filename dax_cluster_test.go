@@ -172,6 +172,32 @@ func (d *db) sweepDAX(t *testing.T) {
 	}
 }
 
+// TestDAXEverywhere listens at all addresses. The endpoint is then the address at which the client has found the server.
+func TestDAXEverywhere(t *testing.T) {
+	d := open(t, Options{Insecure: true, DAX: DAXOptions{Listen: "0.0.0.0:0"}})
+	d.createCluster("c", nil)
+	at := d.endpointOf("c")
+	if !strings.HasPrefix(at, "dax://127.0.0.1:") {
+		t.Errorf("the cluster is at %s", at)
+	}
+	dialDAX(t, at, 0).must("endpoints")
+	d = open(t, Options{DAX: DAXOptions{Listen: "127.0.0.1:0", Advertise: "localhost:4711"}})
+	d.createCluster("c", nil)
+	if at := d.endpointOf("c"); at != "dax://localhost:4711" {
+		t.Errorf("the cluster is at %s", at)
+	}
+	r := dialDAX(t, d.DAXURLs()[0], 0).must("endpoints")
+	r.Array()
+	endpoint := map[int64]string{}
+	for n := r.Map(); r.Next(&n); {
+		k := r.Int()
+		endpoint[k] = fmt.Sprintf("%x", r.Skip())
+	}
+	if endpoint[1] != "696c6f63616c686f7374" || endpoint[3] != "191267" {
+		t.Errorf("the endpoint is %v", endpoint)
+	}
+}
+
 // daxSum is what a metric of a cluster adds up to in the last hour.
 func (d *db) daxSum(clock *movedClock, name, cluster string) (sum float64) {
 	d.t.Helper()

@@ -270,7 +270,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		NoChangeLimits:  opt.NoChangeLimits,
 		SharedNamespace: opt.SharedNamespace,
 	})
-	accelerator, err := openDAX(opt, store, authenticator, service, memory, func(err error) { opt.Logger.Error("DAX has stopped listening", "error", err) })
+	accelerator, err := openDAX(opt, store, authenticator, service, memory)
 	if err != nil {
 		cancel()
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -450,7 +451,8 @@ func (c *conn) endpoints(*wire.Reader) error {
 		if err != nil {
 			return awserr.Internal(err)
 		}
-		ip = found[0]
+		same := func(other net.IP) bool { return (other.To4() == nil) == (local.IP.To4() == nil) }
+		ip = found[max(0, slices.IndexFunc(found, same))] // clients want the family by which they came
 	}
 	if c.node.opt.AdvertisePort != 0 {
 		port = c.node.opt.AdvertisePort

@@ -7,6 +7,7 @@ package dax
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -181,15 +182,20 @@ func (n *Node) Clear() {
 	n.queries.clear()
 }
 
+// acceptPause is how long a listener waits after it could not accept a connection, for want of file descriptors say.
+const acceptPause = 50 * time.Millisecond
+
 // Serve answers the listener's connections until it is closed.
-func (n *Node) Serve(l net.Listener) error {
+func (n *Node) Serve(l net.Listener) {
 	for {
 		nc, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
 		if err != nil {
-			if n.isClosing() {
-				return net.ErrClosed
-			}
-			return err
+			n.service.opt.Logger.Error("a DAX connection could not be accepted", "error", err)
+			time.Sleep(acceptPause)
+			continue
 		}
 		c := newConn(n, nc)
 		if !n.add(c) {
@@ -202,12 +208,6 @@ func (n *Node) Serve(l net.Listener) error {
 			c.serve()
 		}()
 	}
-}
-
-func (n *Node) isClosing() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.closing
 }
 
 // add counts a connection; false if there are too many.
@@ -246,6 +246,7 @@ func (n *Node) Close(ctx context.Context) {
 	select {
 	case <-done:
 	case <-ctx.Done():
+		n.cancel() // of what they wait for
 		n.mu.Lock()
 		for c := range n.conns {
 			c.net.Close()

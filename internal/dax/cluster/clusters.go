@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -85,8 +86,8 @@ func (s *Service) spec(c *cluster) Spec {
 	return out
 }
 
-// shape describes a cluster that has a status.
-func (s *Service) shape(c *cluster, status string) *api.Cluster {
+// shape describes a cluster that has a status, to a caller.
+func (s *Service) shape(call *smithy.Call, c *cluster, status string) *api.Cluster {
 	sse, encryption := "DISABLED", "NONE"
 	if c.Encrypted {
 		sse = "ENABLED"
@@ -118,6 +119,9 @@ func (s *Service) shape(c *cluster, status string) *api.Cluster {
 		out.SecurityGroups = append(out.SecurityGroups, api.SecurityGroupMembership{SecurityGroupIdentifier: smithy.Some(g), Status: smithy.Some("active")})
 	}
 	at, listens := s.Nodes.Address(c.ID)
+	if host, _, err := net.SplitHostPort(call.Host); at.Any && err == nil {
+		at.Host = host
+	}
 	endpoint := func() *api.Endpoint {
 		return &api.Endpoint{Address: smithy.Some(at.Host), Port: smithy.Some(int64(at.Port))}
 	}
@@ -232,7 +236,7 @@ func (s *Service) createCluster(ctx context.Context, call *smithy.Call, in *api.
 			return nil, err
 		}
 	}
-	return &api.CreateClusterResponse{Cluster: s.shape(c, statusCreating)}, s.tell(ctx, id, id.Name, sourceCluster, "Cluster created.")
+	return &api.CreateClusterResponse{Cluster: s.shape(call, c, statusCreating)}, s.tell(ctx, id, id.Name, sourceCluster, "Cluster created.")
 }
 
 // checkCreate checks what can be said of a request without anything else.
@@ -296,7 +300,7 @@ func (s *Service) deleteCluster(ctx context.Context, call *smithy.Call, in *api.
 	if err != nil {
 		return nil, err
 	}
-	out := &api.DeleteClusterResponse{Cluster: s.shape(c, statusDeleting)}
+	out := &api.DeleteClusterResponse{Cluster: s.shape(call, c, statusDeleting)}
 	s.Nodes.Close(c.ID)
 	if s.TransientStatus == 0 {
 		err = s.clusters.Remove(ctx, c.ID, nil)
@@ -337,7 +341,7 @@ func (s *Service) describeClusters(_ context.Context, call *smithy.Call, in *api
 	}
 	out := &api.DescribeClustersResponse{NextToken: next, Clusters: []api.Cluster{}}
 	for _, c := range some {
-		out.Clusters = append(out.Clusters, *s.shape(c, s.status(c)))
+		out.Clusters = append(out.Clusters, *s.shape(call, c, s.status(c)))
 	}
 	return out, nil
 }
@@ -375,7 +379,7 @@ func (s *Service) updateCluster(ctx context.Context, call *smithy.Call, in *api.
 	if err != nil {
 		return nil, err
 	}
-	return &api.UpdateClusterResponse{Cluster: s.shape(c, statusModifying)}, s.tell(ctx, c.ID, c.Name, sourceCluster, "Cluster modified.")
+	return &api.UpdateClusterResponse{Cluster: s.shape(call, c, statusModifying)}, s.tell(ctx, c.ID, c.Name, sourceCluster, "Cluster modified.")
 }
 
 func (s *Service) increaseReplicationFactor(ctx context.Context, call *smithy.Call, in *api.IncreaseReplicationFactorRequest) (*api.IncreaseReplicationFactorResponse, error) {
@@ -407,7 +411,7 @@ func (s *Service) increaseReplicationFactor(ctx context.Context, call *smithy.Ca
 			return nil, err
 		}
 	}
-	return &api.IncreaseReplicationFactorResponse{Cluster: s.shape(c, statusModifying)}, nil
+	return &api.IncreaseReplicationFactorResponse{Cluster: s.shape(call, c, statusModifying)}, nil
 }
 
 func (s *Service) decreaseReplicationFactor(ctx context.Context, call *smithy.Call, in *api.DecreaseReplicationFactorRequest) (*api.DecreaseReplicationFactorResponse, error) {
@@ -446,7 +450,7 @@ func (s *Service) decreaseReplicationFactor(ctx context.Context, call *smithy.Ca
 	if err != nil {
 		return nil, err
 	}
-	out := s.shape(c, statusModifying)
+	out := s.shape(call, c, statusModifying)
 	out.NodeIdsToRemove = removed
 	for _, id := range removed {
 		if err := s.tell(ctx, c.ID, c.Name, sourceCluster, "Removed node "+id+"."); err != nil {
@@ -470,7 +474,7 @@ func (s *Service) rebootNode(ctx context.Context, call *smithy.Call, in *api.Reb
 		return nil, err
 	}
 	s.Nodes.Reboot(c.ID)
-	out := s.shape(c, statusModifying)
+	out := s.shape(call, c, statusModifying)
 	for i := range out.Nodes {
 		if out.Nodes[i].NodeId.Value == in.NodeId.Value {
 			out.Nodes[i].NodeStatus = smithy.Some(statusRebooting)

@@ -48,6 +48,7 @@ type Address struct {
 	Scheme, Host string
 	Port         int
 	First        bool // it is that of the node that the server has anyhow
+	Any          bool // it listens at all addresses: where clients find it is where they have found the server
 }
 
 // URL is the address as clients take it.
