@@ -34,7 +34,7 @@ var (
 	seconds         = flag.Float64("seconds", 1, "length of one measurement in seconds")
 	rounds          = flag.Int("rounds", 5, "number of rounds of which medians are taken")
 	connections     = flag.String("connections", "1,16,64,256", "numbers of connections on which Stator and the yardsticks are measured")
-	peerConnections = flag.Int("peer-connections", 16, "number of connections on which all servers are compared")
+	peerConnections = flag.String("peer-connections", "16", "numbers of connections on which all servers are compared")
 	only            = flag.String("workloads", "", "comma-separated parts of the names of the workloads to measure; empty for all")
 	sections        = flag.String("sections", "yardsticks,peers,latency,footprint,dax", "what to measure; growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
 	targetAddr      = flag.String("target", "", "host:port of a running server for the section target, which measures nothing else")
@@ -177,14 +177,19 @@ func peers() error {
 		fmt.Fprintf(os.Stderr, "%s loaded in %v\n", s.name, time.Since(begin).Round(time.Second/10))
 		loaded = append(loaded, s)
 	}
-	if err := compare("Stator against its peers", loaded, selected(workloads)); err != nil {
-		return err
+	for _, n := range counts("-peer-connections", *peerConnections) {
+		if err := compare("Stator against its peers", loaded, n, selected(workloads)); err != nil {
+			return err
+		}
+		if err := compare("YCSB mixes", loaded, n, selected(ycsbWorkloads())); err != nil {
+			return err
+		}
 	}
-	return compare("YCSB mixes", loaded, selected(ycsbWorkloads()))
+	return nil
 }
 
-func compare(title string, servers []*server, list []workload) error {
-	fmt.Printf("\n## %s\n\n%d connections; requests per second (items for scans), and in brackets how many times as fast Stator is: durable (each write synced) / in memory.\n\n| workload |", title, *peerConnections)
+func compare(title string, servers []*server, connections int, list []workload) error {
+	fmt.Printf("\n## %s\n\n%d connections; requests per second (items for scans), and in brackets how many times as fast Stator is: durable (each write synced) / in memory.\n\n| workload |", title, connections)
 	for _, s := range servers {
 		fmt.Printf(" %s |", s.name)
 	}
@@ -196,7 +201,7 @@ func compare(title string, servers []*server, list []workload) error {
 				if s.broken[w.name] {
 					continue
 				}
-				r, err := measure(s, w, *peerConnections, 0)
+				r, err := measure(s, w, connections, 0)
 				if err != nil && i > 1 {
 					// A peer that can't do it is left out of this line.
 					fmt.Fprintf(os.Stderr, "%s: %s: %v\n", s.name, w.name, err)
@@ -279,12 +284,15 @@ func target() error {
 	return nil
 }
 
-func connectionCounts() []int {
+func connectionCounts() []int { return counts("-connections", *connections) }
+
+// counts reads a flag that is a list of numbers.
+func counts(flag, list string) []int {
 	var out []int
-	for _, text := range strings.Split(*connections, ",") {
+	for _, text := range strings.Split(list, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil {
-			log.Fatalf("-connections: %v", err)
+			log.Fatalf("%s: %v", flag, err)
 		}
 		out = append(out, n)
 	}
