@@ -2,6 +2,7 @@ package dax
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
@@ -60,7 +61,9 @@ func (c *conn) getItem(r *wire.Reader) error {
 			return item, err
 		})
 	case flight != nil:
-		item, err = flight.wait()
+		if item, err = flight.wait(); errors.Is(err, errUnread) {
+			item, capacity, err = c.readItemOf(t, in)
+		}
 	}
 	if err != nil {
 		return err
@@ -438,6 +441,9 @@ func (c *conn) cacheable(gets []*batchGet) bool {
 	return len(seen) == keys && keys > 0 && keys <= maxBatchGet
 }
 
+// errUnread ends the flight of a key that a batch has left unprocessed: whoever waits for it may have more luck.
+var errUnread = errors.New("dax: the key was not processed")
+
 // maxBatchGet is how many keys a BatchGetItem may have ("BatchGetItem").
 const maxBatchGet = 100
 
@@ -464,7 +470,7 @@ func (c *conn) take(g *batchGet, out *api.BatchGetItemOutput) error {
 		case unread[view(s)]:
 			g.unread[i] = true
 			if g.led[i] {
-				c.node.items.land(g.flights[i], nil, awserr.New(awserr.Throttling, "The key was not processed"))
+				c.node.items.land(g.flights[i], nil, errUnread)
 			}
 		default:
 			g.items[i] = found[view(s)]
