@@ -199,6 +199,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	c.tuneRuntime()
+	forgetStart()
 	if c.TestClock {
 		log.Warn("the clock of this server can be moved by requests to /_stator/clock: for tests only")
 	}
