@@ -30,8 +30,8 @@ const (
 
 	// smallBuffer is what a connection that waits keeps for the next request, in bytes.
 	smallBuffer = 4 << 10
-	// largeBuffer is from where on memory is counted.
-	largeBuffer = 1 << 20
+	// largeBuffer is from where on memory is counted, and not kept for the next request.
+	largeBuffer = 64 << 10
 	// maxStranger is how many bytes somebody may send before he has said who he is.
 	maxStranger = 64 << 10
 	// maxStall is how long a client may take to go on with a request, or to take an answer.

@@ -19,8 +19,9 @@ const (
 	emptyList = 1
 	// maxListID bounds ids: JavaScript's numbers must hold them.
 	maxListID = 1<<52 - 1
-	// maxKnown is how many lists are kept in memory, twice.
-	maxKnown = 50_000
+	// maxKnown is how many bytes of names are kept in memory, and listOverhead about what a list takes beside.
+	maxKnown     = 32 << 20
+	listOverhead = 200
 )
 
 // lists are the attribute lists of an account: each set of names that its items have beside their keys, by its id. Clients keep
@@ -32,6 +33,7 @@ type lists struct {
 	mu    sync.RWMutex
 	ids   map[string]int64 // by signature
 	lists map[int64]*wire.List
+	bytes int
 }
 
 func newLists(account string, store kv.Store) *lists {
@@ -92,9 +94,13 @@ func (l *lists) id(ctx context.Context, signature []byte) (int64, error) {
 func (l *lists) remember(id int64, signature string, list *wire.List) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.ids) >= maxKnown {
+	if _, known := l.ids[signature]; known {
+		return
+	}
+	if l.bytes += len(signature) + listOverhead; l.bytes > maxKnown {
 		clear(l.ids)
 		clear(l.lists)
+		l.bytes = 0
 	}
 	l.ids[signature], l.lists[id] = id, list
 }

@@ -119,7 +119,7 @@ type NodeOptions struct {
 
 const (
 	defaultConnections = 10_000
-	// maxLarge is how many bytes requests above 1 MB may take at a time, all together.
+	// maxLarge is how many bytes requests above 64 KB may take at a time, all together.
 	maxLarge = 256 << 20
 )
 
