@@ -29,6 +29,9 @@ func request(op, body string) []byte {
 // requestTimeout bounds one request; the slowest peers take long for a page of a large table.
 const requestTimeout = 30 * time.Second
 
+// dialTimeout bounds a connection; a peer that closes each after its answer may not accept as many as come.
+const dialTimeout = 10 * time.Second
+
 // conn is a keep-alive connection.
 type conn struct {
 	net.Conn
@@ -39,7 +42,7 @@ type conn struct {
 }
 
 func dial(addr string) (*conn, error) {
-	c, err := net.Dial("tcp", addr)
+	c, err := net.DialTimeout("tcp", addr, dialTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +52,7 @@ func dial(addr string) (*conn, error) {
 // redial connects again, to a server that closes after each answer.
 func (c *conn) redial() error {
 	_ = c.Conn.Close()
-	next, err := net.Dial("tcp", c.addr)
+	next, err := net.DialTimeout("tcp", c.addr, dialTimeout)
 	if err != nil {
 		return err
 	}
