@@ -2,9 +2,18 @@ package stator
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -195,6 +204,50 @@ func TestDAXEverywhere(t *testing.T) {
 	}
 	if endpoint[1] != "696c6f63616c686f7374" || endpoint[3] != "191267" {
 		t.Errorf("the endpoint is %v", endpoint)
+	}
+}
+
+// TestDAXWithoutCertificate starts again without the certificate that a cluster needs. The rest of the server is there, and the cluster
+// is when the certificate is.
+func TestDAXWithoutCertificate(t *testing.T) {
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := DAXOptions{TLSListen: "127.0.0.1:0", Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	for name, block := range map[string]*pem.Block{with.Certificate: {Type: "CERTIFICATE", Bytes: certificate}, with.Key: {Type: "EC PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var failures failureLog
+	for i, options := range []DAXOptions{with, {}, with} {
+		d := open(t, Options{DataDir: filepath.Join(dir, "data"), DAX: options, Logger: slog.New(&failures)})
+		if i == 0 {
+			d.createCluster("secret", obj{"ClusterEndpointEncryptionType": "TLS"})
+			d.createDAXTable()
+		}
+		c := d.describeCluster("secret")
+		if e, _ := c["ClusterDiscoveryEndpoint"].(obj); (e != nil) != (options.TLSListen != "") || e != nil && !strings.HasPrefix(e["URL"].(string), "daxs://127.0.0.1:") {
+			t.Errorf("start %d: the endpoint is %v", i, e)
+		}
+		if n := len(failures.take()); n != min(i, 1) {
+			t.Errorf("start %d: %d failures", i, n)
+		}
+		d.must("DescribeTable", obj{"TableName": daxTable})
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -359,10 +359,13 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		<-ctx.Done()
 		runner.Wait()
 	}()
-	if err := errors.Join(backups.Resume(ctx), transfers.Resume(ctx, service.TransferRules()), clusters.Resume(ctx)); err != nil {
+	if err := errors.Join(backups.Resume(ctx), transfers.Resume(ctx, service.TransferRules())); err != nil {
 		cancel()
 		s.running.Wait()
 		return nil, err
+	}
+	if err := clusters.Resume(ctx); err != nil { // the tables are there all the same
+		opt.Logger.Error("clusters of DAX can't be reached", "error", err)
 	}
 	if faults != nil {
 		items.Inject = service.InjectItem

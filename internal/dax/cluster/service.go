@@ -116,24 +116,24 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	return s, errors.Join(errs[:]...)
 }
 
-// Resume makes the nodes of all clusters listen again, where they did before if nobody else does there now.
+// Resume makes the nodes of all clusters listen again, where they did before if nobody else does there now. Its error names those
+// that can't; they are described without an endpoint.
 func (s *Service) Resume(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := s.clusters.All()
 	slices.SortFunc(all, func(a, b *cluster) int { return cmp.Compare(a.Created, b.Created) })
+	var failed []error
 	for _, c := range all {
 		at, err := s.Nodes.Open(s.spec(c))
-		if err != nil {
-			return fmt.Errorf("DAX cluster %s: %w", c.Name, err)
+		if err == nil && (at.Port != c.Port || at.First != c.First) {
+			_, err = s.clusters.Change(ctx, c.ID, func(c *cluster) error { c.Port, c.First = at.Port, at.First; return nil })
 		}
-		if at.Port != c.Port || at.First != c.First {
-			if _, err := s.clusters.Change(ctx, c.ID, func(c *cluster) error { c.Port, c.First = at.Port, at.First; return nil }); err != nil {
-				return err
-			}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("cluster %s: %w", c.Name, err))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // Codes of DAX's errors.
