@@ -299,8 +299,7 @@ func (f *daxFront) Close(id cluster.ID) {
 	if n != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
-		n.stop()
-		n.Node.Close(ctx)
+		n.close(ctx)
 		f.memory.add(-f.cache())
 	}
 }
@@ -313,6 +312,12 @@ func (n *daxNode) stop() {
 	for _, l := range n.listeners {
 		l.Close()
 	}
+}
+
+// close closes the listeners, and ends the connections until ctx ends.
+func (n *daxNode) close(ctx context.Context) {
+	n.stop()
+	n.Node.Close(ctx)
 }
 
 // all returns all nodes.
@@ -329,8 +334,7 @@ func (f *daxFront) all() []*daxNode {
 // close stops listening and waits for the requests under way, until ctx ends.
 func (f *daxFront) close(ctx context.Context) {
 	for _, n := range f.all() {
-		n.Node.Close(ctx)
-		n.stop()
+		n.close(ctx)
 	}
 	f.running.Wait()
 }

@@ -230,7 +230,7 @@ func (n *Node) remove(c *conn) {
 }
 
 // Close ends all connections: those that wait for a request at once, the others when it is answered. It gives up on them when ctx
-// ends. The listener must be closed before.
+// ends. The listeners must be closed before.
 func (n *Node) Close(ctx context.Context) {
 	n.mu.Lock()
 	n.closing = true

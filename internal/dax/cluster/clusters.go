@@ -56,8 +56,8 @@ type node struct {
 	Created int64 // milliseconds since 1970
 }
 
-// arn returns the cluster's Amazon Resource Name.
-func (id cluster) arn() string {
+// arn returns a cluster's Amazon Resource Name.
+func arn(id ID) string {
 	return "arn:aws:dax:" + id.Region + ":" + id.Account + ":cache/" + id.Name
 }
 
@@ -100,7 +100,7 @@ func (s *Service) shape(call *smithy.Call, c *cluster, status string) *api.Clust
 		active = 0
 	}
 	out := &api.Cluster{
-		ClusterName: smithy.Some(c.Name), ClusterArn: smithy.Some(c.arn()), TotalNodes: smithy.Some(int64(len(c.Nodes))), ActiveNodes: smithy.Some(active),
+		ClusterName: smithy.Some(c.Name), ClusterArn: smithy.Some(arn(c.ID)), TotalNodes: smithy.Some(int64(len(c.Nodes))), ActiveNodes: smithy.Some(active),
 		NodeType: smithy.Some(c.NodeType), Status: smithy.Some(status), PreferredMaintenanceWindow: smithy.Some(c.MaintenanceWindow),
 		SubnetGroup: smithy.Some(c.SubnetGroup), SecurityGroups: []api.SecurityGroupMembership{}, IamRoleArn: smithy.Some(c.Role),
 		ParameterGroup: &api.ParameterGroupStatus{
@@ -484,11 +484,11 @@ func (s *Service) rebootNode(ctx context.Context, call *smithy.Call, in *api.Reb
 }
 
 // tagged returns the name of the cluster with an ARN.
-func (s *Service) tagged(call *smithy.Call, arn string) (string, error) {
+func (s *Service) tagged(call *smithy.Call, given string) (string, error) {
 	id := s.id(call, "")
-	name, ok := strings.CutPrefix(arn, cluster{ID: id}.arn())
+	name, ok := strings.CutPrefix(given, arn(id))
 	if !ok {
-		return "", fault(invalidARN, "The ARN %s is not valid.", arn)
+		return "", fault(invalidARN, "The ARN %s is not valid.", given)
 	}
 	return name, nil
 }

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/statordb/stator/internal/attribute"
 )
@@ -381,6 +380,3 @@ func (t *tree) update() {
 		t.out = append(t.out, texts[op]...)
 	}
 }
-
-// ValidName reports whether a name can be an attribute's.
-func ValidName(name []byte) bool { return utf8.Valid(name) && len(name) > 0 }

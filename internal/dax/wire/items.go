@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/statordb/stator/internal/attribute"
 )
@@ -19,6 +20,9 @@ type List struct {
 	Names    []string
 	unsorted bool // clients sort by UTF-16 or by code points, items by bytes
 }
+
+// ValidName reports whether a name can be an attribute's.
+func ValidName(name []byte) bool { return utf8.Valid(name) && len(name) > 0 }
 
 // NewList returns a List of the names.
 func NewList(names []string) *List { return &List{names, !slices.IsSorted(names)} }
