@@ -42,6 +42,7 @@ type daxConn struct {
 	t testing.TB
 	net.Conn
 	framed bool
+	table  string // of put and get
 	in     []byte // what came of the next answer
 }
 
@@ -56,7 +57,7 @@ func dialDAX(t testing.TB, addr string, layering int64) *daxConn {
 	if err := nc.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	c := &daxConn{t: t, Conn: nc, framed: layering == 1}
+	c := &daxConn{t: t, Conn: nc, framed: layering == 1, table: daxTable}
 	c.write(daxPreamble(layering))
 	return c
 }
@@ -265,13 +266,13 @@ func options(pairs ...any) []byte {
 // put puts an item of the table with a text x.
 func (c *daxConn) put(key, x string) {
 	c.t.Helper()
-	c.must("putItem", text(daxTable), text(key), content(c.listID("x"), attribute.String(x)), options())
+	c.must("putItem", text(c.table), text(key), content(c.listID("x"), attribute.String(x)), options())
 }
 
 // get returns the text x of an item of the table; "nothing" for no item.
 func (c *daxConn) get(key string, opts ...any) string {
 	c.t.Helper()
-	r := c.must("getItem", text(daxTable), text(key), options(opts...))
+	r := c.must("getItem", text(c.table), text(key), options(opts...))
 	if r.Null() {
 		return "nothing"
 	}
@@ -607,6 +608,72 @@ func TestDAXAuthorization(t *testing.T) {
 	_, _ = c.Write(make([]byte, 100_000))
 	if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the server waits for ten megabytes of a stranger")
+	}
+}
+
+// TestDAXAccounts has the items of one account read and written by another, which names the table by its ARN: neither's caches have
+// what the other's attribute lists explain.
+func TestDAXAccounts(t *testing.T) {
+	dir := t.TempDir()
+	credentials := filepath.Join(dir, "credentials.json")
+	err := os.WriteFile(credentials, []byte(`[{"accessKeyId":"A","secretAccessKey":"a"},{"accessKeyId":"B","secretAccessKey":"b","account":"222222222222"}]`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := Options{DataDir: filepath.Join(dir, "data")}
+	d := open(t, opt)
+	d.createDAXTable()
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	opt.CredentialsFile = credentials
+	_, addr := openDAXServer(t, opt)
+	own, other := dialDAX(t, addr, 0), dialDAX(t, addr, 0)
+	own.write(daxAuthorization("A", "a", "dax.amazonaws.com", time.Now()))
+	other.write(daxAuthorization("B", "b", "dax.amazonaws.com", time.Now()))
+	other.table = "arn:aws:dynamodb:us-east-1:000000000000:table/" + daxTable
+	other.put("k", "of another")
+	// names are what the id of the item's attribute list means to whom the item was sent.
+	names := func(c *daxConn) string {
+		t.Helper()
+		r := c.must("getItem", text(c.table), text("k"), options())
+		r.Map()
+		r.Int()
+		id, _, err := wire.ListID(r.Bytes())
+		if err != nil || r.Err() != nil {
+			t.Fatal(err, r.Err())
+		}
+		return fmt.Sprintf("%x", c.must("defineAttributeList", wire.AppendInt(nil, id)).Skip())
+	}
+	for range 2 {
+		for _, c := range []*daxConn{own, other} {
+			if got := names(c); got != "816178" {
+				t.Errorf("the item's attributes are %s", got)
+			}
+		}
+	}
+	own.put("k", "1")
+	if got := other.get("k"); got != "1" {
+		t.Errorf("the other reads %s", got)
+	}
+	other.put("k", "2")
+	if got := own.get("k"); got != "2" {
+		t.Errorf("after the other's write the cache has %s", got)
+	}
+}
+
+// TestDAXRefill has the read fail that fills the cache after a transaction. Who waits for it reads by himself, and knows nothing of it.
+func TestDAXRefill(t *testing.T) {
+	d, addr := openDAXServer(t, Options{Inject: []string{"TransactGetItems:latency=200ms,error=1"}})
+	d.createDAXTable()
+	c := dialDAX(t, addr, 0)
+	one := func(b []byte) []byte { return append([]byte{0x81}, b...) }
+	null := []byte{0xf6}
+	for range 3 {
+		c.must("transactWriteItems", unhex("8102"), one(text(daxTable)), one(text("k")), one(content(c.listID("x"), attribute.String("v"))), null, null, null, null, options())
+		if got := c.get("k"); got != "v" {
+			t.Errorf("got %s", got)
+		}
 	}
 }
 

@@ -116,6 +116,9 @@ type table struct {
 	*catalog.Table
 	name   string // in requests
 	schema wire.KeySchema
+	// foreign says that it is another account's. Its attribute lists have ids of their own, and what is in the caches has those of the
+	// table's account: requests of others pass through.
+	foreign bool
 }
 
 func newConn(n *Node, nc net.Conn) *conn {
@@ -346,15 +349,17 @@ func (c *conn) run(m method, args *wire.Reader) (keep bool) {
 	start := len(c.out)
 	err := c.try(m, args)
 	c.call.Release()
-	c.counters.request(m.count, err)
 	if err == nil {
+		c.counters.request(m.count, nil)
 		return true
 	}
+	known := c.clientError(err)
+	c.counters.request(m.count, known)
 	var more *wireError
 	if !errors.As(err, &more) {
 		more = nil
 	}
-	c.out = appendError(c.out[:start], c.clientError(err), more)
+	c.out = appendError(c.out[:start], known, more)
 	return !errors.Is(err, wire.ErrMalformed)
 }
 
@@ -430,7 +435,7 @@ func (c *conn) table(name []byte) (*table, error) {
 			return known, nil
 		}
 	}
-	out := &table{Table: t, name: string(name)}
+	out := &table{Table: t, name: string(name), foreign: t.Namespace.Account != c.lists.account}
 	for a := range t.Key.Attributes {
 		out.schema = append(out.schema, wire.KeyAttribute{Name: a.Name, Type: a.Type})
 	}

@@ -1,12 +1,10 @@
 package dax
 
 import (
-	"errors"
 	"sync/atomic"
 	"time"
 
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/dax/wire"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -59,8 +57,8 @@ type counters struct {
 	conns int // connections that count here; guarded by the node
 }
 
-// request counts a request.
-func (c *counters) request(kind counted, err error) {
+// request counts a request, and its error if it has one.
+func (c *counters) request(kind counted, err *awserr.Error) {
 	if kind == notCounted {
 		return
 	}
@@ -69,18 +67,11 @@ func (c *counters) request(kind counted, err error) {
 	if err == nil {
 		return
 	}
-	var known *awserr.Error
 	c.n[failedRequests].Add(1)
 	switch {
-	case !errors.As(err, &known):
-		if errors.Is(err, wire.ErrMalformed) {
-			c.n[errorRequests].Add(1)
-		} else {
-			c.n[faultRequests].Add(1)
-		}
-	case known.Status() >= 500:
+	case err.Status() >= 500:
 		c.n[faultRequests].Add(1)
-	case known.Throttled():
+	case err.Throttled():
 		c.n[throttledRequests].Add(1)
 	default:
 		c.n[errorRequests].Add(1)

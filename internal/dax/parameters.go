@@ -58,7 +58,7 @@ func enum(r *wire.Reader, values []string) smithy.Opt[string] {
 	return smithy.Opt[string]{Value: values[i], Set: values[i] != ""}
 }
 
-// parameters takes the optional parameters. Of one that comes twice the last counts: the Python client sends conditions first as
+// readParameters takes the optional parameters. Of one that comes twice the last counts: the Python client sends conditions first as
 // text.
 func readParameters(r *wire.Reader) (p parameters) {
 	if r.Null() {

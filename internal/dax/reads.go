@@ -38,12 +38,12 @@ func (c *conn) getItem(r *wire.Reader) error {
 			return x.err
 		}
 	}
-	if p.consistent {
+	if p.consistent || t.foreign {
 		item, capacity, err := c.readItemOf(t, in)
 		if err != nil {
 			return err
 		}
-		return c.appendGot(item, capacity, t, key, paths)
+		return c.appendGot(item, capacity, key, paths)
 	}
 	if paths != nil { // what the operation would find, if it were asked
 		if err := c.node.service.opt.Database.CheckProjection(in.ProjectionExpression.Value, in.ExpressionAttributeNames); err != nil {
@@ -68,7 +68,7 @@ func (c *conn) getItem(r *wire.Reader) error {
 	if err != nil {
 		return err
 	}
-	return c.appendGot(item, capacity, t, key, paths)
+	return c.appendGot(item, capacity, key, paths)
 }
 
 // readItemOf reads an item from the database, as the cache has it.
@@ -85,7 +85,7 @@ func (c *conn) readItemOf(t *table, in *api.GetItemInput) (item []byte, capacity
 }
 
 // appendGot appends what GetItem answers.
-func (c *conn) appendGot(item []byte, capacity *api.ConsumedCapacity, t *table, key attribute.Item, paths []wire.Path) error {
+func (c *conn) appendGot(item []byte, capacity *api.ConsumedCapacity, key attribute.Item, paths []wire.Path) error {
 	if item == nil && capacity == nil {
 		c.out = wire.AppendNull(c.out)
 		return nil
@@ -149,7 +149,7 @@ func (c *conn) page(method int64, name, condition []byte, p *parameters) error {
 	}
 	var payload []byte
 	var capacity *api.ConsumedCapacity
-	if cache := c.node.queries; p.consistent || cache.ttl.Load() == 0 {
+	if cache := c.node.queries; p.consistent || t.foreign || cache.ttl.Load() == 0 {
 		payload, capacity, err = read()
 	} else {
 		c.key = p.appendKey(c.key[:0], method, t.ID, condition)
@@ -343,7 +343,7 @@ func (c *conn) batchGetItem(r *wire.Reader) error {
 			ConsistentRead: smithy.Opt[bool]{Value: g.consistent, Set: g.consistent},
 		}
 		for i := range g.keys {
-			if cached && !g.consistent {
+			if cached && !g.consistent && !g.foreign {
 				g.items[i], g.flights[i], g.led[i] = c.node.items.get(g.storage[i])
 				c.counters.item(g.flights[i] == nil)
 				if !g.led[i] {
@@ -441,8 +441,9 @@ func (c *conn) cacheable(gets []*batchGet) bool {
 	return len(seen) == keys && keys > 0 && keys <= maxBatchGet
 }
 
-// errUnread ends the flight of a key that a batch has left unprocessed: whoever waits for it may have more luck.
-var errUnread = errors.New("dax: the key was not processed")
+// errUnread ends a flight that has not read its key for reasons that are not those of who waits: a batch has left it unprocessed,
+// or what was to fill the cache has failed. He reads it by himself.
+var errUnread = errors.New("dax: the key was not read")
 
 // maxBatchGet is how many keys a BatchGetItem may have ("BatchGetItem").
 const maxBatchGet = 100

@@ -47,8 +47,7 @@ func (c *conn) transactGetItems(r *wire.Reader) error {
 		return r.Err()
 	}
 	in := &api.TransactGetItemsInput{ReturnConsumedCapacity: p.capacity}
-	targets, paths := make([]target, len(names)), make([][]wire.Path, len(names))
-	tables := make([]*table, len(names))
+	tables, paths := make([]*table, len(names)), make([][]wire.Path, len(names))
 	for i := range names {
 		t, err := c.target(names[i], keys[i])
 		if err != nil {
@@ -61,7 +60,7 @@ func (c *conn) transactGetItems(r *wire.Reader) error {
 			return x.err
 		}
 		in.TransactItems = append(in.TransactItems, api.TransactGetItem{Get: get})
-		targets[i], tables[i] = t, t.table
+		tables[i] = t.table
 	}
 	c.call.Unprojected = true
 	out, err := smithy.Invoke(c.ctx, c.node.service.transactGetItems, api.TransactGetItems, &c.call, in)
@@ -102,10 +101,10 @@ func (c *conn) transactWriteItems(r *wire.Reader) error {
 	}
 	names, keys, items := byteStrings(r), byteStrings(r), byteStrings(r)
 	r.Skip() // return values, which nobody sends
-	var failures []int64
+	var failures []smithy.Opt[string]
 	if !r.Null() {
 		for n := r.Array(); r.Next(&n); {
-			failures = append(failures, r.Int())
+			failures = append(failures, enum(r, onFailure))
 		}
 	}
 	conditions, updates := byteStrings(r), byteStrings(r)
@@ -132,15 +131,11 @@ func (c *conn) transactWriteItems(r *wire.Reader) error {
 			return err
 		}
 		targets[i], tables[i] = t, t.table
-		failure := int64(0)
+		var failure smithy.Opt[string]
 		if failures != nil {
 			failure = failures[i]
 		}
-		if failure < 0 || failure >= int64(len(onFailure)) {
-			return wire.ErrMalformed
-		}
-		returned := smithy.Opt[string]{Value: onFailure[failure], Set: failure != 0}
-		item, err := c.transactItem(operations[i], t, at(items, i), at(conditions, i), at(updates, i), returned)
+		item, err := c.transactItem(operations[i], t, at(items, i), at(conditions, i), at(updates, i), failure)
 		if err != nil {
 			return err
 		}
@@ -230,12 +225,16 @@ func (c *conn) writeTransaction(in *api.TransactWriteItemsInput, operations []in
 }
 
 // refill reads items that a transaction has written, in the background, as DAX does ("DAX: How it works"): it consumes read units.
+// Where it fails, whoever has waited for an item reads that by himself: nobody has asked for this transaction.
 func (n *Node) refill(from *conn, targets []target) {
 	reader := &conn{node: n, ctx: n.ctx, caller: from.caller, lists: from.lists, counters: from.counters}
 	in := &api.TransactGetItemsInput{}
 	var flights []*flight
 	var tables []*table
 	for _, t := range targets {
+		if t.foreign {
+			continue
+		}
 		if f := n.items.lead(t.storage); f != nil {
 			flights, tables = append(flights, f), append(tables, t.table)
 			in.TransactItems = append(in.TransactItems, api.TransactGetItem{Get: &api.Get{TableName: smithy.Some(t.name), Key: t.key.Clone()}})
@@ -248,27 +247,29 @@ func (n *Node) refill(from *conn, targets []target) {
 	go func() {
 		defer n.running.Done()
 		landed := 0
-		failed := error(awserr.Internal(nil))
+		failed := func(err error) {
+			n.service.opt.Logger.Warn("items of a transaction were not read into the cache", "protocol", "dax", "error", err)
+		}
 		defer func() {
 			if p := recover(); p != nil {
-				failed = awserr.Internal(panicError(p))
+				failed(panicError(p))
 			}
 			for _, f := range flights[landed:] {
-				n.items.land(f, nil, failed)
+				n.items.land(f, nil, errUnread)
 			}
 			reader.call.Release()
 		}()
 		reader.call.Caller = reader.caller
 		out, err := smithy.Invoke(n.ctx, n.service.transactGetItems, api.TransactGetItems, &reader.call, in)
 		if err != nil {
-			failed = err
+			failed(err)
 			return
 		}
 		for i, got := range out.Responses {
 			var item []byte
 			if got.Item != nil {
 				if item, err = reader.appendItem(nil, tables[i], got.Item); err != nil {
-					failed = err
+					failed(err)
 					return
 				}
 			}

@@ -31,24 +31,26 @@ func (c *conn) write(t target, x *expressions, run func() (wrote, error)) error 
 	cache.write(t.storage)
 	ended := false
 	defer func() {
-		if !ended { // it panicked
+		if !ended { // nobody knows what is stored now
 			cache.wrote(t.storage, nil, false)
 		}
 	}()
 	w, err := run()
-	var stored []byte
-	if err == nil && w.stored != nil {
-		stored, err = c.appendItem(nil, t.table, w.stored)
-	}
-	ended = true
 	if err != nil && changedNothing(err) {
+		ended = true
 		cache.failed(t.storage)
-	} else {
-		cache.wrote(t.storage, stored, err == nil)
 	}
 	if err != nil {
 		return err
 	}
+	var stored []byte
+	if w.stored != nil {
+		if stored, err = c.appendItem(nil, t.table, w.stored); err != nil {
+			return err
+		}
+	}
+	ended = true
+	cache.wrote(t.storage, stored, !t.foreign)
 	return c.appendWritten(t.table, w.written)
 }
 
@@ -154,7 +156,7 @@ func (c *conn) updateItem(r *wire.Reader) error {
 // batchWrite is one write of a BatchWriteItem.
 type batchWrite struct {
 	target
-	item attribute.Item // nil for a delete
+	request api.WriteRequest
 }
 
 func (c *conn) batchWriteItem(r *wire.Reader) error {
@@ -178,16 +180,17 @@ func (c *conn) batchWriteItem(r *wire.Reader) error {
 			if err != nil {
 				return err
 			}
-			w := batchWrite{target: t}
+			var w api.WriteRequest
 			if content == nil {
-				requests = append(requests, api.WriteRequest{DeleteRequest: &api.DeleteRequest{Key: t.key}})
+				w.DeleteRequest = &api.DeleteRequest{Key: t.key}
 			} else {
-				if w.item, err = c.readItem(content, t.key); err != nil {
+				item, err := c.readItem(content, t.key)
+				if err != nil {
 					return err
 				}
-				requests = append(requests, api.WriteRequest{PutRequest: &api.PutRequest{Item: w.item}})
+				w.PutRequest = &api.PutRequest{Item: item}
 			}
-			writes = append(writes, w)
+			requests, writes = append(requests, w), append(writes, batchWrite{t, w})
 			tables[t.name] = t.table
 		}
 		in.RequestItems = append(in.RequestItems, smithy.Entry[[]api.WriteRequest]{Key: view(name), Value: requests})
@@ -242,32 +245,25 @@ func (c *conn) writeBatch(in *api.BatchWriteItemInput, writes []batchWrite) (out
 		}
 		return nil, err
 	}
-	left := map[string]bool{}
+	left := map[api.WriteRequest]bool{} // they come back as they went
 	for _, u := range out.UnprocessedItems {
 		for _, w := range u.Value {
-			for i := range writes {
-				if w.PutRequest != nil && sameMemory(writes[i].item, w.PutRequest.Item) || w.DeleteRequest != nil && sameMemory(writes[i].key, w.DeleteRequest.Key) {
-					left[view(writes[i].storage)] = true
-				}
-			}
+			left[w] = true
 		}
 	}
 	for ; ended < len(writes); ended++ {
 		w := &writes[ended]
-		if left[view(w.storage)] {
+		if left[w.request] {
 			cache.failed(w.storage)
 			continue
 		}
 		var stored []byte
-		if w.item != nil {
-			if stored, err = c.appendItem(nil, w.table, w.item); err != nil {
+		if put := w.request.PutRequest; put != nil {
+			if stored, err = c.appendItem(nil, w.table, put.Item); err != nil {
 				return nil, err
 			}
 		}
-		cache.wrote(w.storage, stored, true)
+		cache.wrote(w.storage, stored, !w.foreign)
 	}
 	return out, nil
 }
-
-// sameMemory reports whether two items are one.
-func sameMemory(a, b attribute.Item) bool { return len(a) > 0 && len(b) == len(a) && &a[0] == &b[0] }
