@@ -136,7 +136,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"version"}, "", true, "stator "},
 		{[]string{"serve", "--help"}, "", true, "--durability"},
 		{[]string{"serve", "--listen", "0.0.0.0:0"}, "", false, "--insecure"},
-		{[]string{"serve", "--durability", "sometimes"}, "STATOR_IN_MEMORY=true", false, "must be sync"},
+		{[]string{"serve", "--listen", "127.0.0.1:0", "--durability", "sometimes"}, "STATOR_IN_MEMORY=true", false, "must be sync"},
 		{[]string{"serve"}, "STATOR_LISTEN=0.0.0.0:0", false, "--insecure"},
 		{[]string{"verify"}, "STATOR_DATA_DIR=/nonexistent", false, "no data directory"},
 		{[]string{"nonsense"}, "", false, "--help"},
