@@ -5,12 +5,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/wirejson"
 )
 
 const (
@@ -32,7 +32,7 @@ type cache struct {
 	ttl    atomic.Int64 // nanoseconds; 0 for entries that do not expire
 	shards [cacheShards]shard
 
-	hits, misses, evicted atomic.Int64 // evicted in bytes
+	evicted atomic.Int64 // bytes since they were last asked for
 }
 
 type shard struct {
@@ -81,21 +81,17 @@ func newCache(bytes int64, ttl time.Duration, now func() time.Time) *cache {
 
 func (c *cache) shard(key []byte) *shard { return &c.shards[xxhash.Sum64(key)%cacheShards] }
 
-func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
-
 // get returns the value of a key, or the flight that reads it. Who leads it must land it.
 func (c *cache) get(key []byte) (value []byte, f *flight, leads bool) {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e, ok := s.lru.Get(view(key)); ok {
+	if e, ok := s.lru.Get(wirejson.View(key)); ok {
 		if e.expires == 0 || c.now().UnixNano() < e.expires {
-			c.hits.Add(1)
 			return e.value, nil, false
 		}
-		s.remove(view(key))
+		s.remove(wirejson.View(key))
 	}
-	c.misses.Add(1)
 	return s.take(key)
 }
 
@@ -112,7 +108,7 @@ func (c *cache) lead(key []byte) *flight {
 
 // take returns the flight of a key.
 func (s *shard) take(key []byte) (_ []byte, f *flight, leads bool) {
-	if f := s.flights[view(key)]; f != nil {
+	if f := s.flights[wirejson.View(key)]; f != nil {
 		return nil, f, false
 	}
 	f = &flight{key: string(key), done: make(chan struct{})}
@@ -158,7 +154,7 @@ func (c *cache) fly(f *flight, read func() ([]byte, error)) (value []byte, err e
 // store puts an entry and removes what was not used for the longest time, until all of it has room. The shard is locked.
 func (c *cache) store(s *shard, key string, value []byte) {
 	s.remove(key)
-	size := size(key, value)
+	size := sizeOf(key, value)
 	if size > s.max {
 		return
 	}
@@ -173,18 +169,19 @@ func (c *cache) store(s *shard, key string, value []byte) {
 		if !ok {
 			break
 		}
-		n := int64(len(k)+len(old.value)) + entryOverhead
+		n := sizeOf(k, old.value)
 		s.bytes -= n
 		c.evicted.Add(n)
 	}
 }
 
-func size(key string, value []byte) int64 { return int64(len(key)+len(value)) + entryOverhead }
+// sizeOf is about how many bytes of memory an entry takes.
+func sizeOf(key string, value []byte) int64 { return int64(len(key)+len(value)) + entryOverhead }
 
 // remove removes an entry. The shard is locked.
 func (s *shard) remove(key string) {
 	if e, ok := s.lru.Peek(key); ok {
-		s.bytes -= size(key, e.value)
+		s.bytes -= sizeOf(key, e.value)
 		s.lru.Remove(key)
 	}
 }
@@ -194,7 +191,7 @@ func (c *cache) write(key []byte) {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w := s.writes[view(key)]; w != nil {
+	if w := s.writes[wirejson.View(key)]; w != nil {
 		w.count++
 		w.overlapped = true
 		return
@@ -208,15 +205,15 @@ func (c *cache) wrote(key, value []byte, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.ended(key)
-	if f := s.flights[view(key)]; f != nil { // C2
+	if f := s.flights[wirejson.View(key)]; f != nil { // C2
 		f.stale = true
 		delete(s.flights, f.key)
 	}
 	if !known || w.overlapped { // C3
-		s.remove(view(key))
+		s.remove(wirejson.View(key))
 		return
 	}
-	c.store(s, strings.Clone(view(key)), value)
+	c.store(s, strings.Clone(wirejson.View(key)), value)
 }
 
 // failed says that a write has ended and changed nothing.
@@ -228,9 +225,9 @@ func (c *cache) failed(key []byte) {
 }
 
 func (s *shard) ended(key []byte) *writing {
-	w := s.writes[view(key)]
+	w := s.writes[wirejson.View(key)]
 	if w.count--; w.count == 0 {
-		delete(s.writes, view(key))
+		delete(s.writes, wirejson.View(key))
 	}
 	return w
 }

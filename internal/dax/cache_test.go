@@ -70,7 +70,7 @@ func TestCacheExpiry(t *testing.T) {
 	expect(t, c, "a", "5", "", true)
 	c.clear()
 	expect(t, c, "a", "5", "5", false)
-	if used, n := c.used(), size("a", []byte("5")); used != n {
+	if used, n := c.used(), sizeOf("a", []byte("5")); used != n {
 		t.Errorf("%d bytes are used, not %d", used, n)
 	}
 }
@@ -99,7 +99,7 @@ func TestCacheBound(t *testing.T) {
 			}
 		}
 	}
-	if want := bound / int(size("1000", value)); kept < want*9/10 || kept > want {
+	if want := bound / int(sizeOf("1000", value)); kept < want*9/10 || kept > want {
 		t.Errorf("%d entries are kept, about %d have room", kept, want)
 	}
 	if c.evicted.Load() < 3_000_000 {

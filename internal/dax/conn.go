@@ -15,6 +15,7 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/dax/wire"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/wirejson"
 )
 
 const (
@@ -426,12 +427,12 @@ func (c *conn) authorized() error {
 
 // table returns a table by its name.
 func (c *conn) table(name []byte) (*table, error) {
-	t, err := c.node.service.opt.Database.Table(c.caller, view(name))
+	t, err := c.node.service.opt.Database.Table(c.caller, wirejson.View(name))
 	if err != nil {
 		return nil, err
 	}
 	for _, known := range c.tables {
-		if known != nil && known.Table == t && known.name == view(name) {
+		if known != nil && known.Table == t && known.name == wirejson.View(name) {
 			return known, nil
 		}
 	}

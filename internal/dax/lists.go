@@ -12,6 +12,7 @@ import (
 	"github.com/statordb/stator/internal/dax/wire"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/wirejson"
 )
 
 const (
@@ -64,7 +65,7 @@ func (l *lists) id(ctx context.Context, signature []byte) (int64, error) {
 		return emptyList, nil
 	}
 	l.mu.RLock()
-	id, known := l.ids[view(signature)]
+	id, known := l.ids[wirejson.View(signature)]
 	l.mu.RUnlock()
 	if known {
 		return id, nil
@@ -141,7 +142,7 @@ func (l *lists) define(ctx context.Context, names [][]byte) (int64, error) {
 		if !wire.ValidName(name) {
 			return 0, awserr.ValidationError("An attribute name is empty or no UTF-8")
 		}
-		seen[view(name)] = struct{}{}
+		seen[wirejson.View(name)] = struct{}{}
 		signature = appendName(signature, name)
 	}
 	if len(seen) < len(names) {

@@ -5,6 +5,7 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/dax/wire"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/wirejson"
 )
 
 // Numbers of the optional parameters.
@@ -97,7 +98,7 @@ func readParameters(r *wire.Reader) (p parameters) {
 		case optSegments:
 			p.segments = smithy.Some(r.Int())
 		case optToken:
-			p.token = smithy.Some(view(r.Text()))
+			p.token = smithy.Some(wirejson.View(r.Text()))
 		default: // names and values of expressions, which are in them already
 			r.Skip()
 		}

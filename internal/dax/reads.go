@@ -9,6 +9,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/dax/wire"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/wirejson"
 )
 
 // getItem answers from the item cache what is in it.
@@ -220,7 +221,7 @@ func (p *parameters) request(t *table, condition []byte) (q pageRequest, err err
 	q.names, q.values = x.names(), x.values()
 	q.consistent = smithy.Opt[bool]{Value: p.consistent, Set: p.consistent}
 	if p.index != nil {
-		q.index = smithy.Some(view(p.index))
+		q.index = smithy.Some(wirejson.View(p.index))
 	}
 	if x.err != nil {
 		return q, x.err
@@ -431,7 +432,7 @@ func (c *conn) cacheable(gets []*batchGet) bool {
 	seen, keys := map[string]struct{}{}, 0
 	for _, g := range gets {
 		for _, s := range g.storage {
-			seen[view(s)] = struct{}{}
+			seen[wirejson.View(s)] = struct{}{}
 		}
 		keys += len(g.keys)
 		if len(g.keys) == 0 || g.text.Set && c.node.service.opt.Database.CheckProjection(g.text.Value, g.names) != nil {
@@ -468,13 +469,13 @@ func (c *conn) take(g *batchGet, out *api.BatchGetItemOutput) error {
 		switch {
 		case g.flights[i] == nil && g.items[i] != nil, g.flights[i] != nil && !g.led[i]:
 			continue // the cache had it, or somebody else reads it
-		case unread[view(s)]:
+		case unread[wirejson.View(s)]:
 			g.unread[i] = true
 			if g.led[i] {
 				c.node.items.land(g.flights[i], nil, errUnread)
 			}
 		default:
-			g.items[i] = found[view(s)]
+			g.items[i] = found[wirejson.View(s)]
 			if g.led[i] {
 				c.node.items.land(g.flights[i], g.items[i], nil)
 			}

@@ -8,6 +8,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/dax/wire"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/wirejson"
 )
 
 // changedNothing reports whether the error of a write says for sure that it has changed nothing.
@@ -193,7 +194,7 @@ func (c *conn) batchWriteItem(r *wire.Reader) error {
 			requests, writes = append(requests, w), append(writes, batchWrite{t, w})
 			tables[t.name] = t.table
 		}
-		in.RequestItems = append(in.RequestItems, smithy.Entry[[]api.WriteRequest]{Key: view(name), Value: requests})
+		in.RequestItems = append(in.RequestItems, smithy.Entry[[]api.WriteRequest]{Key: wirejson.View(name), Value: requests})
 	}
 	p := readParameters(r)
 	if r.Err() != nil {
