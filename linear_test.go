@@ -59,13 +59,13 @@ func (t slowTxn) Get(key []byte) ([]byte, error) {
 	return t.Txn.Get(key)
 }
 
-func (t slowTxn) Commit(ctx context.Context) (kv.TS, error) {
+func (t slowTxn) Commit(ctx context.Context) error {
 	pause()
 	if rand.IntN(20) == 0 {
 		if err := t.Rollback(); err != nil {
-			return 0, err
+			return err
 		}
-		return 0, kv.ErrConflict
+		return kv.ErrConflict
 	}
 	return t.Txn.Commit(ctx)
 }

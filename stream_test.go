@@ -366,7 +366,11 @@ func TestStreamUnderLoad(t *testing.T) {
 				if round < 4 {
 					children = 2
 				}
-				stream.Renew(t, d.store.Now(), func(*catalog.Shard) int { return children })
+				now, err := d.store.Now(context.Background())
+				if err != nil {
+					return err
+				}
+				stream.Renew(t, now, func(*catalog.Shard) int { return children })
 				return nil
 			})
 			if err != nil {

@@ -116,8 +116,12 @@ func (c *Catalog) KeepClock(ctx context.Context) error {
 		if t.Recovery == nil && !t.Stream.Active() {
 			continue
 		}
+		now, err := c.store.Now(ctx)
+		if err != nil {
+			return err
+		}
 		return kv.Update(ctx, c.store, kv.TxnOpt{NoSync: true}, func(txn kv.Txn) error {
-			return txn.Put(keyspace.Clock(), binary.BigEndian.AppendUint64(nil, uint64(c.store.Now())))
+			return txn.Put(keyspace.Clock(), binary.BigEndian.AppendUint64(nil, uint64(now)))
 		})
 	}
 	return nil
@@ -136,8 +140,11 @@ func (c *Catalog) upgrade(ctx context.Context, t *Table) error {
 		return nil
 	}
 	_, err := c.Change(ctx, t.Namespace, t.Name, func(t *Table) error {
-		t.StartStream(t.Stream.ViewType, t.Stream.Label, c.store.Now())
-		return nil
+		now, err := c.store.Now(ctx)
+		if err == nil {
+			t.StartStream(t.Stream.ViewType, t.Stream.Label, now)
+		}
+		return err
 	})
 	return err
 }
@@ -456,7 +463,11 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 	if t.Stream.Active() {
 		ended = t.ref()
 		ended.Shards = slices.Clone(ended.Shards)
-		ended.end(c.store.Now())
+		now, err := c.store.Now(ctx)
+		if err != nil {
+			return err
+		}
+		ended.end(now)
 	}
 	backup, err := c.lastBackup(ctx, t)
 	if err != nil {
@@ -510,7 +521,7 @@ func (c *Catalog) purge(ctx context.Context, d Dropped) error {
 		}
 	}
 	return kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
-		if err := txn.Delete(keyspace.Counters(d.ID), 0); err != nil {
+		if err := txn.SetCounters(keyspace.Counters(d.ID), nil); err != nil {
 			return err
 		}
 		return txn.Delete(keyspace.DroppedTable(d.ID), 0)
@@ -545,8 +556,8 @@ func (c *Catalog) Stats(ctx context.Context, t *Table) (Stats, error) {
 
 // ReadStats returns the counters of a table, or a backup, as a reader sees them.
 func ReadStats(r kv.Reader, id uint32) (Stats, error) {
-	val, err := r.Get(keyspace.Counters(id))
-	return Stats{kv.DecodeCounters(val)}, err
+	counters, err := r.Counters(keyspace.Counters(id))
+	return Stats{counters}, err
 }
 
 // TableFromARN splits a table's or index's Amazon Resource Name; ok is false if arn is none.

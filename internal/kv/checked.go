@@ -72,6 +72,11 @@ func (r *checkedReader) Get(key []byte) ([]byte, error) {
 	return r.Snapshot.Get(key)
 }
 
+func (r *checkedReader) Counters(key []byte) ([]int64, error) {
+	r.use()
+	return r.Snapshot.Counters(key)
+}
+
 func (r *checkedReader) Scan(rng Range, opt ScanOpt) (Iterator, error) {
 	r.use()
 	return r.iterator(r.Snapshot.Scan(rng, opt))
@@ -113,6 +118,16 @@ func (t *checkedTxn) Add(key []byte, deltas []int64) error {
 	return t.Txn.Add(key, deltas)
 }
 
+func (t *checkedTxn) SetCounters(key []byte, counters []int64) error {
+	t.use()
+	return t.Txn.SetCounters(key, counters)
+}
+
+func (t *checkedTxn) Counters(key []byte) ([]int64, error) {
+	t.use()
+	return t.Txn.Counters(key)
+}
+
 func (t *checkedTxn) Stamp() TS {
 	t.use()
 	return t.Txn.Stamp()
@@ -123,7 +138,7 @@ func (t *checkedTxn) Guard(keys ...[]byte) error {
 	return t.Txn.Guard(keys...)
 }
 
-func (t *checkedTxn) Commit(ctx context.Context) (TS, error) {
+func (t *checkedTxn) Commit(ctx context.Context) error {
 	t.use()
 	t.end()
 	return t.Txn.Commit(ctx)

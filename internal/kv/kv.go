@@ -9,11 +9,11 @@
 //	K4  A transaction sees its own writes.
 //	K5  What a Reader returns is valid until it is closed (a Txn: until Commit or Rollback), an Iterator's key and value
 //	    until its next move.
-//	K6  Counters (Txn.Add) never conflict.
+//	K6  Counters (Txn.Add) never conflict. They are apart from other keys: neither Get nor Scan need find them.
 //	K7  What a Reader has returned, and what the outcome of a transaction tells, survives a crash as durable commits do,
 //	    unless ScanOpt.Stale says that it need not.
 //	K8  Stamps order the transactions that hint a key in common as they commit, and Store.Stable is a timestamp below which
-//	    all stamps belong to transactions that have ended and are visible.
+//	    all stamps belong to transactions that have ended and are visible, whichever server they ran on.
 //
 // Errors are always returned; a missing key is a nil value, not an error.
 package kv
@@ -73,6 +73,8 @@ type ScanOpt struct {
 type Reader interface {
 	// Get returns the key's value; nil if there is none. An existing empty value is not nil.
 	Get(key []byte) ([]byte, error)
+	// Counters returns the counters at a key; none if there are none.
+	Counters(key []byte) ([]int64, error)
 	// Scan goes through a range in order. The Iterator must be closed before the Reader is.
 	Scan(r Range, opt ScanOpt) (Iterator, error)
 }
@@ -120,14 +122,17 @@ type Txn interface {
 	Put(key, val []byte) error
 	// Delete removes a key. oldSize is the length of key and value that it frees, or 0 if unknown.
 	Delete(key []byte, oldSize int) error
-	// Add adds deltas to the list of counters at key, element by element; see DecodeCounters.
+	// Add adds deltas to the list of counters at key, element by element.
 	Add(key []byte, deltas []int64) error
-	// Stamp returns a timestamp for the keys of records that are read in order (K8), the same one at every call.
+	// SetCounters puts others in the place of the counters at a key that nobody else adds to meanwhile; none removes them.
+	SetCounters(key []byte, counters []int64) error
+	// Stamp returns a timestamp for the keys of records that are read in order (K8), the same one at every call. The
+	// transaction must be TxnOpt.Stamped.
 	Stamp() TS
 	// Guard makes the commit fail if the keys, read by this transaction, change before it.
 	Guard(keys ...[]byte) error
 	// Commit ends the transaction.
-	Commit(ctx context.Context) (TS, error)
+	Commit(ctx context.Context) error
 	// Rollback ends the transaction without effect. After Commit it does nothing. Its error says that what the transaction
 	// has read may not survive a crash (K7).
 	Rollback() error
@@ -142,8 +147,10 @@ type TxnOpt struct {
 	Exclusive bool
 	// Background is for work that no client asked for: the transaction waits for Exclusive ones, and they for it.
 	Background bool
+	// Stamped says that the transaction may take a Stamp.
+	Stamped bool
 	// Fence is called just before the commit; its error (wrapped in ErrFenced) prevents it.
-	Fence func(now TS) error
+	Fence func() error
 	// NoSync is for redoable background work: the commit may be lost in a crash.
 	NoSync bool
 }
@@ -161,9 +168,9 @@ type Store interface {
 	// Latest returns a Reader of which every single Get and Scan sees the last committed state.
 	Latest(ctx context.Context) (Snapshot, error)
 	// Now returns a timestamp above those of all commits that have returned.
-	Now() TS
+	Now(ctx context.Context) (TS, error)
 	// Stable returns a timestamp such that every transaction with a Stamp below it has ended, and what it wrote is visible.
-	Stable() TS
+	Stable(ctx context.Context) (TS, error)
 	// Advance makes all later timestamps larger than ts. Engines whose clock starts anew with the process need to be told.
 	Advance(ts TS)
 	// Load writes what source puts, which are keys in ascending order. It is for much that nobody else reads or writes
@@ -222,6 +229,5 @@ func updateOnce(ctx context.Context, s Store, opt TxnOpt, fn func(Txn) error) er
 		}
 		return fnErr
 	}
-	_, err = txn.Commit(ctx)
-	return err
+	return txn.Commit(ctx)
 }

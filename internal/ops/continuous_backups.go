@@ -43,12 +43,16 @@ func (s *Service) updateContinuousBackups(ctx context.Context, call *smithy.Call
 		if status := t.Status(s.Now()); status == catalog.Creating || status == catalog.Deleting {
 			return awserr.TableBusyForBackup(t.Name)
 		}
+		now, err := s.Tables.KV.Now(ctx)
+		if err != nil {
+			return err
+		}
 		was = t.Recovery
 		switch {
 		case !enable:
 			t.Recovery = nil
 		case t.Recovery == nil:
-			t.Recovery = &catalog.Recovery{Days: int(spec.RecoveryPeriodInDays.Or(defaultRecoveryDays)), Since: s.Tables.KV.Now()}
+			t.Recovery = &catalog.Recovery{Days: int(spec.RecoveryPeriodInDays.Or(defaultRecoveryDays)), Since: now}
 		default:
 			// What a shorter period has let go does not come back with a longer one.
 			days := int(spec.RecoveryPeriodInDays.Or(int64(t.Recovery.Days)))
@@ -68,21 +72,32 @@ func (s *Service) updateContinuousBackups(ctx context.Context, call *smithy.Call
 			return nil, clientError(err)
 		}
 	}
-	return &api.UpdateContinuousBackupsOutput{ContinuousBackupsDescription: s.describeRecovery(t)}, nil
+	d, err := s.describeRecovery(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return &api.UpdateContinuousBackupsOutput{ContinuousBackupsDescription: d}, nil
 }
 
-func (s *Service) describeContinuousBackups(_ context.Context, call *smithy.Call, in *api.DescribeContinuousBackupsInput) (*api.DescribeContinuousBackupsOutput, error) {
+func (s *Service) describeContinuousBackups(ctx context.Context, call *smithy.Call, in *api.DescribeContinuousBackupsInput) (*api.DescribeContinuousBackupsOutput, error) {
 	t, err := s.tableForBackup(call, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}
-	return &api.DescribeContinuousBackupsOutput{ContinuousBackupsDescription: s.describeRecovery(t)}, nil
+	d, err := s.describeRecovery(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return &api.DescribeContinuousBackupsOutput{ContinuousBackupsDescription: d}, nil
 }
 
-func (s *Service) describeRecovery(t *catalog.Table) *api.ContinuousBackupsDescription {
+func (s *Service) describeRecovery(ctx context.Context, t *catalog.Table) (*api.ContinuousBackupsDescription, error) {
 	d := &api.PointInTimeRecoveryDescription{PointInTimeRecoveryStatus: smithy.Some(api.PointInTimeRecoveryStatusDisabled)}
 	if t.Recovery != nil {
-		w := s.recoveryWindow(t)
+		w, err := s.recoveryWindow(ctx, t)
+		if err != nil {
+			return nil, err
+		}
 		d = &api.PointInTimeRecoveryDescription{
 			PointInTimeRecoveryStatus:  smithy.Some(api.PointInTimeRecoveryStatusEnabled),
 			RecoveryPeriodInDays:       smithy.Some(int64(t.Recovery.Days)),
@@ -92,17 +107,17 @@ func (s *Service) describeRecovery(t *catalog.Table) *api.ContinuousBackupsDescr
 	}
 	return &api.ContinuousBackupsDescription{
 		ContinuousBackupsStatus: smithy.Some(api.ContinuousBackupsStatusEnabled), PointInTimeRecoveryDescription: d,
-	}
+	}, nil
 }
 
 // window is the times of which a table's state can be had.
 type window struct{ earliest, latest kv.TS }
 
-func (s *Service) recoveryWindow(t *catalog.Table) window {
+func (s *Service) recoveryWindow(ctx context.Context, t *catalog.Table) (window, error) {
 	oldest := kv.AtMillis(s.Now().AddDate(0, 0, -t.Recovery.Days).UnixMilli())
-	w := window{earliest: max(t.Recovery.Since, oldest), latest: s.Tables.KV.Stable()}
-	w.latest = max(w.latest, w.earliest)
-	return w
+	stable, err := s.Tables.KV.Stable(ctx)
+	earliest := max(t.Recovery.Since, oldest)
+	return window{earliest, max(stable, earliest)}, clientError(err)
 }
 
 // at returns the timestamp of a time in the window, in milliseconds since 1970. Clients see times as whole seconds, so the second
@@ -116,11 +131,14 @@ func (w window) at(ms int64) (at kv.TS, ok bool) {
 
 // pointInTime returns the timestamp of the time that a request wants of a table's history, in seconds since 1970; without one,
 // the latest.
-func (s *Service) pointInTime(t *catalog.Table, want smithy.Opt[float64], outside awserr.Code) (kv.TS, error) {
+func (s *Service) pointInTime(ctx context.Context, t *catalog.Table, want smithy.Opt[float64], outside awserr.Code) (kv.TS, error) {
 	if t.Recovery == nil {
 		return 0, awserr.New(awserr.PointInTimeUnavailable, "Point in time recovery is not enabled for table '"+t.Name+"'")
 	}
-	w := s.recoveryWindow(t)
+	w, err := s.recoveryWindow(ctx, t)
+	if err != nil {
+		return 0, err
+	}
 	if !want.Set {
 		return w.latest, nil
 	}

@@ -37,7 +37,7 @@ func (s *Service) createTable(ctx context.Context, call *smithy.Call, in *api.Cr
 	if !smithy.NameChars(name) {
 		return nil, awserr.InvalidTableName()
 	}
-	t, err := s.newTable(ns, name, in)
+	t, err := s.newTable(ctx, ns, name, in)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (s *Service) createTable(ctx context.Context, call *smithy.Call, in *api.Cr
 }
 
 // newTable returns the table that a request describes.
-func (s *Service) newTable(ns catalog.Namespace, name string, in *api.CreateTableInput) (*catalog.Table, error) {
+func (s *Service) newTable(ctx context.Context, ns catalog.Namespace, name string, in *api.CreateTableInput) (*catalog.Table, error) {
 	switch {
 	case in.VectorIndexes != nil:
 		return nil, unsupported("VectorIndexes")
@@ -78,7 +78,7 @@ func (s *Service) newTable(ns catalog.Namespace, name string, in *api.CreateTabl
 	if err := s.checkQuotas(nil, t); err != nil {
 		return nil, err
 	}
-	if err := s.setStream(t, in.StreamSpecification); err != nil {
+	if err := s.setStream(ctx, t, in.StreamSpecification); err != nil {
 		return nil, err
 	}
 	if err := setSSE(t, in.SSESpecification); err != nil {
@@ -394,7 +394,7 @@ func checkThroughput(p catalog.Throughput) error {
 }
 
 // setStream applies a stream specification.
-func (s *Service) setStream(t *catalog.Table, in *api.StreamSpecification) error {
+func (s *Service) setStream(ctx context.Context, t *catalog.Table, in *api.StreamSpecification) error {
 	if in == nil {
 		return nil
 	}
@@ -405,7 +405,10 @@ func (s *Service) setStream(t *catalog.Table, in *api.StreamSpecification) error
 	case !enabled && in.StreamViewType.Set:
 		return awserr.Invalid("StreamViewType must not be specified when StreamEnabled is false")
 	}
-	at := s.Tables.KV.Now()
+	at, err := s.Tables.KV.Now(ctx)
+	if err != nil {
+		return clientError(err)
+	}
 	switch {
 	case enabled:
 		label := streamLabel(time.UnixMilli(at.Millis()))

@@ -48,9 +48,9 @@ func (s *Service) exportTableToPointInTime(ctx context.Context, call *smithy.Cal
 	}
 	e := &transfer.Export{Namespace: t.Namespace, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: *in, Fingerprint: print}
 	if incremental {
-		e.From, e.At, err = s.exportWindow(t, spec)
+		e.From, e.At, err = s.exportWindow(ctx, t, spec)
 	} else {
-		e.At, err = s.pointInTime(t, in.ExportTime, awserr.InvalidExportTime)
+		e.At, err = s.pointInTime(ctx, t, in.ExportTime, awserr.InvalidExportTime)
 	}
 	if err != nil {
 		return nil, err
@@ -66,11 +66,11 @@ func (s *Service) exportTableToPointInTime(ctx context.Context, call *smithy.Cal
 }
 
 // exportWindow returns the time in which changes are to be exported.
-func (s *Service) exportWindow(t *catalog.Table, spec *api.IncrementalExportSpecification) (from, to kv.TS, err error) {
-	if from, err = s.pointInTime(t, spec.ExportFromTime, awserr.InvalidExportTime); err != nil {
+func (s *Service) exportWindow(ctx context.Context, t *catalog.Table, spec *api.IncrementalExportSpecification) (from, to kv.TS, err error) {
+	if from, err = s.pointInTime(ctx, t, spec.ExportFromTime, awserr.InvalidExportTime); err != nil {
 		return 0, 0, err
 	}
-	if to, err = s.pointInTime(t, spec.ExportToTime, awserr.InvalidExportTime); err != nil {
+	if to, err = s.pointInTime(ctx, t, spec.ExportToTime, awserr.InvalidExportTime); err != nil {
 		return 0, 0, err
 	}
 	if from >= to {

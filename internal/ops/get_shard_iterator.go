@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/internal/stream"
 )
 
-func (s *Service) getShardIterator(_ context.Context, _ *smithy.Call, in *api.GetShardIteratorInput) (*api.GetShardIteratorOutput, error) {
+func (s *Service) getShardIterator(ctx context.Context, _ *smithy.Call, in *api.GetShardIteratorInput) (*api.GetShardIteratorOutput, error) {
 	kind := in.ShardIteratorType.Value
 	bySequence := kind == api.ShardIteratorTypeAtSequenceNumber || kind == api.ShardIteratorTypeAfterSequenceNumber
 	switch {
@@ -33,7 +33,7 @@ func (s *Service) getShardIterator(_ context.Context, _ *smithy.Call, in *api.Ge
 	if shard == nil {
 		return nil, shardNotFound(r, in.ShardId.Value)
 	}
-	at, err := s.shardPosition(shard, kind, in)
+	at, err := s.shardPosition(ctx, shard, kind, in)
 	if err != nil {
 		return nil, err
 	}
@@ -46,14 +46,15 @@ func shardNotFound(r *catalog.StreamRef, shard string) error {
 }
 
 // shardPosition returns where in the shard an iterator of the kind begins.
-func (s *Service) shardPosition(shard *catalog.Shard, kind string, in *api.GetShardIteratorInput) (stream.Position, error) {
+func (s *Service) shardPosition(ctx context.Context, shard *catalog.Shard, kind string, in *api.GetShardIteratorInput) (stream.Position, error) {
 	reader := s.streams()
 	start := reader.Start(shard)
 	switch kind {
 	case api.ShardIteratorTypeTrimHorizon:
 		return start, nil
 	case api.ShardIteratorTypeLatest:
-		return reader.Latest(shard), nil
+		at, err := reader.Latest(ctx, shard)
+		return at, clientError(err)
 	case api.ShardIteratorTypeAtTimestamp:
 		at := in.Timestamp.Value
 		if math.IsNaN(at) || at < 0 || at > 1e11 {
@@ -65,8 +66,12 @@ func (s *Service) shardPosition(shard *catalog.Shard, kind string, in *api.GetSh
 		}
 		return p, nil
 	}
+	now, err := s.Tables.KV.Now(ctx)
+	if err != nil {
+		return stream.Position{}, clientError(err)
+	}
 	p, ok := stream.ParseSequenceNumber(in.SequenceNumber.Value)
-	if !ok || p.Stamp < shard.Start || shard.End != 0 && p.Stamp > shard.End || p.Stamp > s.Tables.KV.Now() {
+	if !ok || p.Stamp < shard.Start || shard.End != 0 && p.Stamp > shard.End || p.Stamp > now {
 		return p, awserr.Invalid("Invalid SequenceNumber")
 	}
 	if p.Before(start) {

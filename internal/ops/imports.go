@@ -21,7 +21,7 @@ func (s *Service) importTable(ctx context.Context, call *smithy.Call, in *api.Im
 		ProvisionedThroughput: p.ProvisionedThroughput, OnDemandThroughput: p.OnDemandThroughput, SSESpecification: p.SSESpecification,
 		GlobalSecondaryIndexes: p.GlobalSecondaryIndexes, VectorIndexes: p.VectorIndexes,
 	}
-	t, err := s.newTable(ns, p.TableName.Value, create)
+	t, err := s.newTable(ctx, ns, p.TableName.Value, create)
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,7 @@ func (s *Service) restoreTableToPointInTime(ctx context.Context, call *smithy.Ca
 	if err != nil {
 		return nil, err
 	}
-	at, err := s.pointInTime(t, in.RestoreDateTime, awserr.InvalidRestoreTime)
+	at, err := s.pointInTime(ctx, t, in.RestoreDateTime, awserr.InvalidRestoreTime)
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func (s *Service) updateTable(ctx context.Context, call *smithy.Call, in *api.Up
 		if err := s.checkQuotas(before, t); err != nil {
 			return err
 		}
-		if err := s.changeStream(t, in.StreamSpecification); err != nil {
+		if err := s.changeStream(ctx, t, in.StreamSpecification); err != nil {
 			return err
 		}
 		if err := setSSE(t, in.SSESpecification); err != nil {
@@ -270,7 +270,7 @@ func (s *Service) changeIndex(t *catalog.Table, u *api.UpdateGlobalSecondaryInde
 }
 
 // changeStream enables or disables the stream.
-func (s *Service) changeStream(t *catalog.Table, in *api.StreamSpecification) error {
+func (s *Service) changeStream(ctx context.Context, t *catalog.Table, in *api.StreamSpecification) error {
 	if in == nil {
 		return nil
 	}
@@ -281,5 +281,5 @@ func (s *Service) changeStream(t *catalog.Table, in *api.StreamSpecification) er
 	case !in.StreamEnabled.Value && !enabled:
 		return awserr.ValidationError("Table has no stream to disable: TableName: " + t.Name)
 	}
-	return s.setStream(t, in)
+	return s.setStream(ctx, t, in)
 }

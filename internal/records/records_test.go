@@ -23,12 +23,12 @@ func (s lateStore) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 	return lateTxn{txn}, err
 }
 
-func (t lateTxn) Commit(ctx context.Context) (kv.TS, error) {
-	ts, err := t.Txn.Commit(ctx)
+func (t lateTxn) Commit(ctx context.Context) error {
+	err := t.Txn.Commit(ctx)
 	for range rand.IntN(20) {
 		runtime.Gosched()
 	}
-	return ts, err
+	return err
 }
 
 // TestSet changes a record from many goroutines: what lookups find at the end is what the store has, and all changes are in it.

@@ -98,7 +98,11 @@ func (m *Maintainer) renew(ctx context.Context, t *catalog.Table, now time.Time,
 		if !t.Stream.Enabled || t.Stream.Label != label {
 			return nil
 		}
-		Renew(t, m.KV.Now(), func(shard *catalog.Shard) int {
+		at, err := m.KV.Now(ctx)
+		if err != nil {
+			return err
+		}
+		Renew(t, at, func(shard *catalog.Shard) int {
 			switch {
 			case slices.Contains(split, shard.Number):
 				return 2

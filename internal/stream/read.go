@@ -76,11 +76,12 @@ func (r *Reader) Start(shard *catalog.Shard) Position {
 }
 
 // Latest returns the position behind all records that are in the shard now.
-func (r *Reader) Latest(shard *catalog.Shard) Position {
+func (r *Reader) Latest(ctx context.Context, shard *catalog.Shard) (Position, error) {
 	if shard.End != 0 {
-		return Position{Stamp: shard.End}
+		return Position{Stamp: shard.End}, nil
 	}
-	return Position{Stamp: r.KV.Stable()}
+	stable, err := r.KV.Stable(ctx)
+	return Position{Stamp: max(stable, shard.Start)}, err
 }
 
 // Entry is a record and where it is.
@@ -101,9 +102,9 @@ func (r *Reader) Read(ctx context.Context, ref *catalog.StreamRef, shard *catalo
 	if from.Before(r.Start(shard)) {
 		return nil, ErrTrimmed
 	}
-	end := Position{Stamp: shard.End}
-	if shard.End == 0 {
-		end.Stamp = r.KV.Stable()
+	end, err := r.Latest(ctx, shard)
+	if err != nil {
+		return nil, err
 	}
 	p := &Page{Next: from}
 	if from.Before(end) {

@@ -305,13 +305,13 @@ func (b *Builder) clear(ctx context.Context, t *catalog.Table, id uint8) error {
 		return err
 	}
 	err := kv.Update(ctx, b.Store.KV, kv.TxnOpt{Hint: [][]byte{keyspace.Backfill(t.ID, id)}}, func(txn kv.Txn) error {
-		raw, err := txn.Get(keyspace.Counters(t.ID))
+		was, err := txn.Counters(keyspace.Counters(t.ID))
 		if err != nil {
 			return err
 		}
 		if id != ttlIndex {
 			counts := tableCounts{table: t}
-			if was := kv.DecodeCounters(raw); len(was) >= 2*int(id)+2 {
+			if len(was) >= 2*int(id)+2 {
 				counts.deltas = make([]int64, 2*int(id)+2)
 				counts.deltas[2*int(id)], counts.deltas[2*int(id)+1] = -was[2*int(id)], -was[2*int(id)+1]
 			}

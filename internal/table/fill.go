@@ -106,7 +106,7 @@ func (s *Store) Fill(ctx context.Context, t *catalog.Table, items func(part int,
 	}
 	f.Items, f.Bytes = sum[0], sum[1]
 	return f, kv.Update(ctx, s.KV, kv.TxnOpt{}, func(txn kv.Txn) error {
-		return txn.Put(keyspace.Counters(t.ID), kv.AppendCounters(nil, sum))
+		return txn.SetCounters(keyspace.Counters(t.ID), sum)
 	})
 }
 

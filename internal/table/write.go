@@ -165,7 +165,7 @@ func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, op
 	if err := w.admit(ctx, s.Inject); err != nil {
 		return err
 	}
-	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, opt.Hint...), Exclusive: opt.Exclusive, Background: opt.Background}, w.run)
+	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, opt.Hint...), Exclusive: opt.Exclusive, Background: opt.Background, Stamped: w.stamped()}, w.run)
 	var locked *kv.LockedError
 	if errors.As(err, &locked) && locked.Hint < len(muts) {
 		failed := make([]error, len(muts))
@@ -191,6 +191,11 @@ type writer struct {
 	now     time.Time
 	charges []charge // what is consumed of GSIs if the transaction commits
 	refused []charge // and if a condition is not met
+}
+
+// stamped reports whether a change of any of the tables is recorded.
+func (w *writer) stamped() bool {
+	return slices.ContainsFunc(w.tables, func(t *catalog.Table) bool { return t.Recovery != nil || t.Stream.Active() })
 }
 
 // run is the transaction; it may run more than once.

@@ -264,11 +264,10 @@ func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) er
 }
 
 func (r *Report) counters(snap kv.Reader, t *catalog.Table, want []int64) error {
-	val, err := snap.Get(keyspace.Counters(t.ID))
+	got, err := snap.Counters(keyspace.Counters(t.ID))
 	if err != nil {
 		return err
 	}
-	got := kv.DecodeCounters(val)
 	for i := range max(len(got), len(want)) {
 		if x := t.IndexByID(uint8(i / 2)); x != nil && x.State == catalog.Deleting {
 			continue // its entries go before they are counted

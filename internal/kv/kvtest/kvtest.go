@@ -170,10 +170,10 @@ func lostUpdate(t *testing.T, s kv.Store) {
 	if err := errors.Join(first.Put([]byte("n"), []byte("1")), second.Put([]byte("n"), []byte("2"))); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := first.Commit(ctx); err != nil {
+	if err := first.Commit(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := second.Commit(ctx); !errors.Is(err, kv.ErrConflict) {
+	if err := second.Commit(ctx); !errors.Is(err, kv.ErrConflict) {
 		t.Fatalf("second commit: %v, want ErrConflict", err)
 	}
 	r := latest(t, s)
@@ -193,10 +193,10 @@ func writeSkew(t *testing.T, s kv.Store) {
 	if err := errors.Join(errA, errB); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Commit(ctx); err != nil {
+	if err := a.Commit(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Commit(ctx); !errors.Is(err, kv.ErrConflict) {
+	if err := b.Commit(ctx); !errors.Is(err, kv.ErrConflict) {
 		t.Fatalf("second commit: %v, want ErrConflict", err)
 	}
 }
@@ -316,22 +316,40 @@ func counters(t *testing.T, s kv.Store) {
 	wg.Wait()
 	r := latest(t, s)
 	defer r.Close()
-	v, err := r.Get(key)
-	if err != nil {
+	wantCounters := func(want ...int64) {
+		t.Helper()
+		if got, err := r.Counters(key); err != nil || !slices.Equal(got, want) {
+			t.Fatalf("got %v, %v, want %v", got, err, want)
+		}
+	}
+	wantCounters(200, -400, 60000)
+	set := func(counters ...int64) {
+		t.Helper()
+		if err := kv.Update(ctx, s, kv.TxnOpt{}, func(txn kv.Txn) error { return txn.SetCounters(key, counters) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(7, 8)
+	if err := kv.Update(ctx, s, kv.TxnOpt{}, func(txn kv.Txn) error { return txn.Add(key, []int64{0, 1, 2}) }); err != nil {
 		t.Fatal(err)
 	}
-	if got := kv.DecodeCounters(v); !slices.Equal(got, []int64{200, -400, 60000}) {
-		t.Fatalf("got %v", got)
+	wantCounters(7, 9, 2)
+	set()
+	wantCounters()
+	set(1)
+	if err := s.DeleteRange(ctx, kv.Range{Start: key, End: []byte("d")}); err != nil {
+		t.Fatal(err)
 	}
+	wantCounters()
 }
 
 func fence(t *testing.T, s kv.Store) {
 	stop := errors.New("lease lost")
-	txn := begin(t, s, kv.TxnOpt{Fence: func(kv.TS) error { return stop }})
+	txn := begin(t, s, kv.TxnOpt{Fence: func() error { return stop }})
 	if err := txn.Put([]byte("a"), []byte("1")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := txn.Commit(ctx); !errors.Is(err, kv.ErrFenced) || !errors.Is(err, stop) {
+	if err := txn.Commit(ctx); !errors.Is(err, kv.ErrFenced) || !errors.Is(err, stop) {
 		t.Fatalf("got %v", err)
 	}
 	r := latest(t, s)
@@ -413,7 +431,7 @@ func model(t *testing.T, s kv.Store) {
 		if rnd.IntN(4) == 0 {
 			_ = txn.Rollback()
 		} else {
-			if _, err := txn.Commit(ctx); err != nil {
+			if err := txn.Commit(ctx); err != nil {
 				t.Fatal(err)
 			}
 			state = next

@@ -13,7 +13,7 @@ import (
 // the order of its values.
 func stamped(t *testing.T, s kv.Store) {
 	const workers, each, shared = 6, 60, 3
-	before := s.Now()
+	before := now(t, s)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Add(1)
@@ -21,7 +21,7 @@ func stamped(t *testing.T, s kv.Store) {
 			defer wg.Done()
 			for i := range each {
 				key := []byte(fmt.Sprint("k", (w+i)%shared))
-				err := kv.Update(ctx, s, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error {
+				err := kv.Update(ctx, s, kv.TxnOpt{Hint: [][]byte{key}, Stamped: true}, func(txn kv.Txn) error {
 					old, err := txn.Get(key)
 					if err != nil {
 						return err
@@ -55,9 +55,13 @@ func stamped(t *testing.T, s kv.Store) {
 	total := 0
 	at := binary.BigEndian.AppendUint64([]byte("r"), uint64(before))
 	for last := false; ; {
-		end := binary.BigEndian.AppendUint64([]byte("r"), uint64(s.Stable()))
+		stable, err := s.Stable(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := binary.BigEndian.AppendUint64([]byte("r"), uint64(stable))
 		r := latest(t, s)
-		err := kv.Each(ctx, r, kv.Range{Start: at, End: end}, func(_, val []byte) error {
+		err = kv.Each(ctx, r, kv.Range{Start: at, End: end}, func(_, val []byte) error {
 			key, n := string(val[8:]), binary.BigEndian.Uint64(val)
 			if found[key]++; found[key] != n {
 				return fmt.Errorf("record %d of %s comes as number %d", n, key, found[key])
@@ -84,9 +88,18 @@ func stamped(t *testing.T, s kv.Store) {
 	if total != workers*each {
 		t.Fatalf("%d records, want %d", total, workers*each)
 	}
-	ahead := s.Now() + 1<<40
+	ahead := now(t, s) + 1<<40
 	s.Advance(ahead)
-	if now := s.Now(); now <= ahead {
+	if now := now(t, s); now <= ahead {
 		t.Fatalf("the clock stands at %d after it was advanced to %d", now, ahead)
 	}
+}
+
+func now(t *testing.T, s kv.Store) kv.TS {
+	t.Helper()
+	at, err := s.Now(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/locks"
 )
 
 // Options configure the engine.
@@ -64,7 +65,7 @@ type Store struct {
 	lock    *pebble.Lock
 	opt     Options
 	write   *pebble.WriteOptions
-	locks   lockTable
+	locks   locks.Table
 	clock   atomic.Uint64
 	stamps  stamps
 	rows    *rowCache
@@ -244,7 +245,9 @@ func (s *Store) Close() error {
 }
 
 // Now implements kv.Store: a hybrid logical clock.
-func (s *Store) Now() kv.TS {
+func (s *Store) Now(context.Context) (kv.TS, error) { return s.now(), nil }
+
+func (s *Store) now() kv.TS {
 	wall := uint64(s.opt.Now().UnixMilli()) << 18
 	for {
 		last := s.clock.Load()
@@ -256,7 +259,7 @@ func (s *Store) Now() kv.TS {
 }
 
 // Stable implements kv.Store.
-func (s *Store) Stable() kv.TS { return s.stamps.stable(s.Now) }
+func (s *Store) Stable(context.Context) (kv.TS, error) { return s.stamps.stable(s.now), nil }
 
 // Advance implements kv.Store.
 func (s *Store) Advance(ts kv.TS) {

@@ -44,9 +44,9 @@ func TestReopen(t *testing.T) {
 			t.Fatal(err)
 		}
 		r, _ := s.Latest(ctx)
-		v, err := r.Get([]byte("opened"))
-		if err != nil || kv.DecodeCounters(v)[0] != int64(i+1) {
-			t.Fatalf("opened %v times, %v", kv.DecodeCounters(v), err)
+		n, err := r.Counters([]byte("opened"))
+		if err != nil || n[0] != int64(i+1) {
+			t.Fatalf("opened %v times, %v", n, err)
 		}
 		r.Close()
 		if err := s.Close(); err != nil {

@@ -96,6 +96,12 @@ func notFound(err error) error {
 	return err
 }
 
+// Counters implements kv.Reader.
+func (v *view) Counters(key []byte) ([]int64, error) {
+	val, err := v.Get(key)
+	return kv.DecodeCounters(val), err
+}
+
 // Scan implements kv.Reader.
 func (v *view) Scan(r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
 	var src pebble.Reader = v.store.db

@@ -11,14 +11,15 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/locks"
 )
 
 // txn implements kv.Txn.
 type txn struct {
 	store *Store
 	opt   kv.TxnOpt
-	locks []hint
-	few   [2]hint // room for the locks of most transactions
+	locks []locks.Held
+	few   [2]locks.Held // room for the locks of most transactions
 	batch *pebble.Batch
 	own   *pebble.Batch // the batch with an index, once the transaction reads after it wrote
 	snap  *pebble.Snapshot
@@ -44,15 +45,15 @@ func (s *Store) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 		return nil, err
 	}
 	t := &txn{store: s, opt: opt, open: true}
-	locks, err := s.locks.acquire(ctx, t.few[:0], opt.Hint, manner{exclusive: opt.Exclusive, background: opt.Background})
+	held, err := s.locks.Acquire(ctx, t.few[:0], opt.Hint, locks.Manner{Exclusive: opt.Exclusive, Background: opt.Background})
 	if err != nil {
 		return nil, err
 	}
 	if err := s.use(); err != nil {
-		s.locks.release(locks)
+		s.locks.Release(held)
 		return nil, err
 	}
-	t.locks = locks
+	t.locks = held
 	t.batch = s.db.NewBatch()
 	return t, nil
 }
@@ -146,10 +147,24 @@ func (t *txn) Add(key []byte, deltas []int64) error {
 	return t.batch.Merge(key, kv.AppendCounters(buf[:0], deltas), nil)
 }
 
+// Counters implements kv.Reader.
+func (t *txn) Counters(key []byte) ([]int64, error) {
+	val, err := t.Get(key)
+	return kv.DecodeCounters(val), err
+}
+
+// SetCounters implements kv.Txn.
+func (t *txn) SetCounters(key []byte, counters []int64) error {
+	if len(counters) == 0 {
+		return t.batch.Delete(key, nil)
+	}
+	return t.batch.Set(key, kv.AppendCounters(nil, counters), nil)
+}
+
 // Stamp implements kv.Txn. The locks of the hinted keys are held from before it is taken until the writes are visible.
 func (t *txn) Stamp() kv.TS {
 	if t.stamp == 0 {
-		t.stamp, t.stampedAs = t.store.stamps.take(t.store.Now)
+		t.stamp, t.stampedAs = t.store.stamps.take(t.store.now)
 	}
 	return t.stamp
 }
@@ -169,35 +184,34 @@ func (t *txn) Guard(keys ...[]byte) error {
 }
 
 // Commit implements kv.Txn.
-func (t *txn) Commit(ctx context.Context) (kv.TS, error) {
+func (t *txn) Commit(ctx context.Context) error {
 	if !t.open {
-		return 0, fmt.Errorf("kv: commit of a transaction that has ended")
+		return fmt.Errorf("kv: commit of a transaction that has ended")
 	}
 	defer t.end()
 	late, err := t.validate(ctx)
-	defer t.store.locks.release(late)
+	defer t.store.locks.Release(late)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	now := t.store.Now()
 	if t.opt.Fence != nil {
-		if err := t.opt.Fence(now); err != nil {
-			return 0, fmt.Errorf("%w: %w", kv.ErrFenced, err)
+		if err := t.opt.Fence(); err != nil {
+			return fmt.Errorf("%w: %w", kv.ErrFenced, err)
 		}
 	}
 	if t.batch.Empty() {
-		return now, t.waitRead()
+		return t.waitRead()
 	}
 	if err := t.collect(); err != nil {
-		return 0, err
+		return err
 	}
 	t.store.rows.begin(t.keys)
 	if !t.store.opt.Sync || t.opt.NoSync {
 		err := t.store.apply(t.batch, pebble.NoSync)
 		t.store.rows.end(t.keys, err != nil)
-		return now, err
+		return err
 	}
-	return now, t.store.commitSynced(t.batch, t.keys, t.unlock)
+	return t.store.commitSynced(t.batch, t.keys, t.unlock)
 }
 
 // collect lists the keys that the batch writes.
@@ -279,7 +293,7 @@ func (s *Store) apply(b *pebble.Batch, opt *pebble.WriteOptions) (err error) {
 }
 
 // validate locks the keys that were read without a hint and then written or guarded, and compares what they hold now.
-func (t *txn) validate(ctx context.Context) ([]hint, error) {
+func (t *txn) validate(ctx context.Context) ([]locks.Held, error) {
 	var guarded [][]byte
 	for _, r := range t.reads {
 		if r.guarded {
@@ -290,7 +304,7 @@ func (t *txn) validate(ctx context.Context) ([]hint, error) {
 		return nil, nil
 	}
 	// Waiting here while holding other locks could deadlock; failing is always right.
-	late, err := t.store.locks.acquire(ctx, nil, guarded, manner{exclusive: true, late: true})
+	late, err := t.store.locks.Acquire(ctx, nil, guarded, locks.Manner{Exclusive: true, Late: true})
 	if err != nil {
 		return nil, kv.ErrConflict
 	}
@@ -317,7 +331,7 @@ func (t *txn) unlock() {
 		t.store.stamps.end(t.stampedAs)
 		t.stamp = 0
 	}
-	t.store.locks.release(t.locks)
+	t.store.locks.Release(t.locks)
 	t.locks = nil
 }
 

@@ -1,4 +1,5 @@
-package pebblekv
+// Package locks has the locks of the keys that transactions hint, in the memory of one server.
+package locks
 
 import (
 	"context"
@@ -10,15 +11,15 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-const lockShards = 256
+const shards = 256
 
-// lockTable has a lock for every key in use, found by the key's 64-bit hash: two keys of one hash would share a lock, which
+// Table has a lock for every key in use, found by the key's 64-bit hash: two keys of one hash would share a lock, which
 // costs a wait or, once in 2^64, a needless conflict.
-type lockTable struct {
-	shards [lockShards]lockShard
+type Table struct {
+	shards [shards]shard
 }
 
-type lockShard struct {
+type shard struct {
 	mu   sync.Mutex
 	held map[uint64]*lock
 	_    [40]byte // a cache line each
@@ -26,45 +27,46 @@ type lockShard struct {
 
 // lock is a held lock. Waiters get it in the order in which they came.
 type lock struct {
-	holder  manner
+	holder  Manner
 	waiters []waiter
 }
 
-// manner is how a lock is taken.
-type manner struct {
-	exclusive  bool // fail rather than wait, and make others fail
-	background bool // wait for exclusive holders, and make exclusive ones wait
-	late       bool // fail in any case: other locks are held that sort behind
+// Manner is how a lock is taken.
+type Manner struct {
+	Exclusive  bool // fail rather than wait, and make others fail
+	Background bool // wait for exclusive holders, and make exclusive ones wait
+	Late       bool // fail in any case: other locks are held that sort behind
 }
 
 // waits reports whether a lock that is held by other is waited for.
-func (m manner) waits(other manner) bool {
-	if m.late {
+func (m Manner) waits(other Manner) bool {
+	if m.Late {
 		return false
 	}
-	return m.background || other.background || !m.exclusive && !other.exclusive
+	return m.Background || other.Background || !m.Exclusive && !other.Exclusive
 }
 
 type waiter struct {
-	manner
+	Manner
 	turn chan struct{}
 }
 
-func (t *lockTable) shard(h uint64) *lockShard { return &t.shards[h%lockShards] }
+func (t *Table) shard(h uint64) *shard { return &t.shards[h%shards] }
 
-// hint is a hashed key and its place among the hints.
-type hint struct {
+// Held is a hashed key and its place among the hints.
+type Held struct {
 	hash  uint64
 	index int
 }
 
-// acquire takes the locks of all keys in the order of their hashes, so that nothing deadlocks.
-func (t *lockTable) acquire(ctx context.Context, dst []hint, keys [][]byte, how manner) ([]hint, error) {
+// Acquire takes the locks of all keys in the order of their hashes, so that nothing deadlocks, and appends them to dst. Its errors
+// are kv.LockedError and that of ctx.
+func (t *Table) Acquire(ctx context.Context, dst []Held, keys [][]byte, how Manner) ([]Held, error) {
 	for i, k := range keys {
-		dst = append(dst, hint{xxhash.Sum64(k), i})
+		dst = append(dst, Held{xxhash.Sum64(k), i})
 	}
 	if len(dst) > 1 {
-		slices.SortFunc(dst, func(a, b hint) int {
+		slices.SortFunc(dst, func(a, b Held) int {
 			switch {
 			case a.hash < b.hash:
 				return -1
@@ -73,18 +75,18 @@ func (t *lockTable) acquire(ctx context.Context, dst []hint, keys [][]byte, how 
 			}
 			return 0
 		})
-		dst = slices.CompactFunc(dst, func(a, b hint) bool { return a.hash == b.hash })
+		dst = slices.CompactFunc(dst, func(a, b Held) bool { return a.hash == b.hash })
 	}
 	for i, h := range dst {
 		if err := t.lock(ctx, h, how); err != nil {
-			t.release(dst[:i])
+			t.Release(dst[:i])
 			return dst[:0], err
 		}
 	}
 	return dst, nil
 }
 
-func (t *lockTable) lock(ctx context.Context, h hint, how manner) error {
+func (t *Table) lock(ctx context.Context, h Held, how Manner) error {
 	s := t.shard(h.hash)
 	s.mu.Lock()
 	l, held := s.held[h.hash]
@@ -122,20 +124,21 @@ func (t *lockTable) lock(ctx context.Context, h hint, how manner) error {
 	return ctx.Err()
 }
 
-func (t *lockTable) release(hints []hint) {
+// Release gives locks back.
+func (t *Table) Release(hints []Held) {
 	for _, h := range hints {
 		t.unlock(h.hash)
 	}
 }
 
-func (t *lockTable) unlock(hash uint64) {
+func (t *Table) unlock(hash uint64) {
 	s := t.shard(hash)
 	s.mu.Lock()
 	l := s.held[hash]
 	if len(l.waiters) > 0 {
 		next := l.waiters[0]
 		l.waiters = l.waiters[1:]
-		l.holder = next.manner
+		l.holder = next.Manner
 		next.turn <- struct{}{}
 	} else {
 		delete(s.held, hash)

@@ -1,0 +1,158 @@
+// Package pgkv is the engine over a server that speaks PostgreSQL's protocol: PostgreSQL itself, 13 or newer, and, by their
+// dialects, YugabyteDB and CockroachDB. Any number of Stator's servers share one database.
+//
+// Keys and values are rows of one table. A write takes two round trips: one begins the transaction and reads the hinted keys with
+// their rows locked, one writes and commits. What a transaction has found missing it inserts, so that a row that came in between
+// is a conflict; what it has read without a lock and must still be so is compared when it commits. Locks in memory come first:
+// they queue the writers of one server's hot keys and tell transactions that meet. Writers of other servers wait for row locks.
+package pgkv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/locks"
+)
+
+// Options configure the engine.
+type Options struct {
+	// URL says where the database is, as libpq and pgx read it: postgres://user:password@host:5432/database?sslmode=verify-full.
+	URL    string
+	Logger *slog.Logger
+	Now    func() time.Time // the clock; nil is the system's. Where it is ahead of the system's, stamps are ahead of the database's
+}
+
+const (
+	// defaultConns is how many connections a server has at most, if the URL's pool_max_conns does not say. Three servers fit
+	// into the 100 that PostgreSQL allows.
+	defaultConns = 30
+	// lockTimeout and idleTimeout bound, in milliseconds, how long a server that hangs keeps others from its rows.
+	lockTimeout = "10000"
+	idleTimeout = "10000"
+	// commitTimeout is how long a commit may take until its outcome is called unknown.
+	commitTimeout = 20 * time.Second
+	// startTimeout is how long Open waits for the database.
+	startTimeout = 30 * time.Second
+)
+
+// Store implements kv.Store.
+type Store struct {
+	pool    *pgxpool.Pool
+	dialect *dialect
+	opt     Options
+	locks   locks.Table
+	clock   clock
+	stable  stable
+	trips   atomic.Int64
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// Open connects to the database and makes its tables if they are missing.
+func Open(ctx context.Context, opt Options) (*Store, error) {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	config, err := pgxpool.ParseConfig(opt.URL)
+	if err != nil {
+		return nil, err
+	}
+	if u, err := url.Parse(opt.URL); err == nil && u.Query().Get("pool_max_conns") == "" {
+		config.MaxConns = defaultConns
+	}
+	for name, value := range map[string]string{
+		"application_name": "stator", "lock_timeout": lockTimeout, "idle_in_transaction_session_timeout": idleTimeout,
+		"default_transaction_isolation": "read committed", "synchronous_commit": "on",
+	} {
+		if _, given := config.ConnConfig.RuntimeParams[name]; !given {
+			config.ConnConfig.RuntimeParams[name] = value
+		}
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{pool: pool, opt: opt}
+	s.clock.now = opt.Now
+	start, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := s.create(start); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("preparing the database: %w", err)
+	}
+	var background context.Context
+	background, s.stop = context.WithCancel(context.Background())
+	s.done.Add(1)
+	go func() {
+		defer s.done.Done()
+		s.sumLoop(background)
+	}()
+	return s, nil
+}
+
+// create finds out what database it is, and makes the tables. Several servers may do so at a time.
+func (s *Store) create(ctx context.Context) error {
+	var version string
+	if err := s.pool.QueryRow(ctx, "SELECT version()").Scan(&version); err != nil {
+		return failure(err)
+	}
+	s.dialect = dialectOf(version)
+	var there bool
+	if err := s.pool.QueryRow(ctx, "SELECT to_regclass('stator_kv') IS NOT NULL AND to_regclass('stator_counters') IS NOT NULL").Scan(&there); err != nil || there {
+		return err
+	}
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		for _, statement := range s.dialect.create {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Close implements kv.Store.
+func (s *Store) Close() error {
+	s.stop()
+	s.done.Wait()
+	s.pool.Close()
+	return nil
+}
+
+// Limits implements kv.Store: an index of PostgreSQL takes no larger keys, and a value no gigabyte.
+func (s *Store) Limits() kv.Limits { return kv.Limits{Key: 2600, Value: 512 << 20, Txn: 512 << 20} }
+
+// RoundTrips returns how often the database was asked something so far.
+func (s *Store) RoundTrips() int64 { return s.trips.Load() }
+
+// send sends statements all at once, and returns when they are done. What the callbacks of the batch return comes back as it is.
+func (s *Store) send(ctx context.Context, via interface {
+	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
+}, b *pgx.Batch) error {
+	s.trips.Add(1)
+	return via.SendBatch(ctx, b).Close()
+}
+
+// again runs a job that writes nothing, once more if the connection was broken.
+func (s *Store) again(ctx context.Context, job func() error) error {
+	err := failure(job())
+	for attempt := 0; attempt < 2 && errors.Is(err, kv.ErrUnavailable) && ctx.Err() == nil; attempt++ {
+		s.pool.Reset() // the database has restarted: other connections are broken too
+		err = failure(job())
+	}
+	return err
+}

@@ -1,0 +1,306 @@
+package pgkv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/statordb/stator/internal/kv"
+)
+
+const (
+	selectOne      = "SELECT v FROM stator_kv WHERE k = $1"
+	selectCounters = "SELECT v FROM stator_counters WHERE k = $1"
+)
+
+// queryer is a connection, or the pool of them.
+type queryer interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// get returns the value of a key, or nil.
+func (s *Store) get(ctx context.Context, q queryer, key []byte) (val []byte, err error) {
+	s.trips.Add(1)
+	rows, err := q.Query(ctx, selectOne, key)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if rows.Next() {
+		val = append([]byte{}, rows.RawValues()[0]...)
+	}
+	rows.Close()
+	return val, rows.Err()
+}
+
+func (s *Store) counters(ctx context.Context, q queryer, key []byte) (sum []int64, err error) {
+	s.trips.Add(1)
+	rows, err := q.Query(ctx, selectCounters, key)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		sum = kv.SumCounters(sum, kv.DecodeCounters(rows.RawValues()[0]))
+	}
+	return sum, rows.Err()
+}
+
+// latest reads the last committed state.
+type latest struct {
+	store *Store
+	ctx   context.Context
+}
+
+// Latest implements kv.Store.
+func (s *Store) Latest(ctx context.Context) (kv.Snapshot, error) { return &latest{s, ctx}, nil }
+
+func (r *latest) Get(key []byte) (val []byte, err error) {
+	err = r.store.again(r.ctx, func() (err error) {
+		val, err = r.store.get(r.ctx, r.store.pool, key)
+		return err
+	})
+	return val, err
+}
+
+func (r *latest) Counters(key []byte) (sum []int64, err error) {
+	err = r.store.again(r.ctx, func() (err error) {
+		sum, err = r.store.counters(r.ctx, r.store.pool, key)
+		return err
+	})
+	return sum, err
+}
+
+func (r *latest) Scan(rng kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
+	return r.store.scan(r.ctx, r.store.pool, rng, opt), nil
+}
+
+func (r *latest) Close() error { return nil }
+
+// snapshot reads the state of one instant, by a transaction of its own.
+type snapshot struct {
+	store *Store
+	ctx   context.Context
+	conn  *conn
+}
+
+// Snapshot implements kv.Store.
+func (s *Store) Snapshot(ctx context.Context) (kv.Snapshot, error) {
+	r := &snapshot{store: s, ctx: ctx}
+	err := s.again(ctx, func() error {
+		c, err := s.connect(ctx)
+		if err != nil {
+			return err
+		}
+		b := new(pgx.Batch)
+		b.Queue(s.dialect.repeatable)
+		b.Queue("SET LOCAL idle_in_transaction_session_timeout = 0") // it locks nothing
+		b.Queue("SELECT 1")                                          // the state is that of the first query
+		if err := s.send(ctx, c, b); err != nil {
+			c.drop()
+			return err
+		}
+		r.conn = c
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *snapshot) Get(key []byte) ([]byte, error) {
+	val, err := r.store.get(r.ctx, r.conn, key)
+	return val, failure(err)
+}
+
+func (r *snapshot) Counters(key []byte) ([]int64, error) {
+	sum, err := r.store.counters(r.ctx, r.conn, key)
+	return sum, failure(err)
+}
+
+func (r *snapshot) Scan(rng kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
+	return r.store.scan(r.ctx, r.conn, rng, opt), nil
+}
+
+func (r *snapshot) Close() error {
+	if r.conn != nil {
+		r.conn.end(r.store)
+		r.conn = nil
+	}
+	return nil
+}
+
+const (
+	// firstPage is how many rows a scan asks for at first, and pageBytes about how many bytes from then on.
+	firstPage = 64
+	maxPage   = 4096
+	pageBytes = 256 << 10
+)
+
+// iterator implements kv.Iterator: it reads page after page.
+type iterator struct {
+	store   *Store
+	ctx     context.Context
+	q       queryer
+	start   []byte
+	end     []byte // nil for none
+	reverse bool
+
+	keys, vals [][]byte // the page
+	at         int      // of the row where the iterator stands; -1 before the first
+	size       int      // rows to ask for
+	last       bool     // no page comes behind this one
+	err        error
+}
+
+func (s *Store) scan(ctx context.Context, q queryer, r kv.Range, opt kv.ScanOpt) *iterator {
+	return &iterator{
+		store: s, ctx: ctx, q: q, start: bytes.Clone(r.Start), end: bytes.Clone(r.End), reverse: opt.Reverse, at: -1, size: firstPage,
+	}
+}
+
+// Next implements kv.Iterator.
+func (i *iterator) Next() bool {
+	if i.err != nil {
+		return false
+	}
+	if i.at+1 < len(i.keys) {
+		i.at++
+		return true
+	}
+	if i.last {
+		return false
+	}
+	if n := len(i.keys); n > 0 {
+		if i.reverse {
+			i.end = i.keys[n-1]
+		} else {
+			i.start = append(bytes.Clone(i.keys[n-1]), 0)
+		}
+	}
+	read := func() error { return i.read() }
+	if _, pooled := i.q.(*conn); pooled {
+		i.err = failure(read())
+	} else {
+		i.err = i.store.again(i.ctx, read)
+	}
+	if i.err != nil || len(i.keys) == 0 {
+		return false
+	}
+	i.at = 0
+	return true
+}
+
+// read reads the page that comes next.
+func (i *iterator) read() error {
+	i.keys, i.vals, i.at = i.keys[:0:0], i.vals[:0:0], -1
+	order, bound := "ASC", ""
+	if i.reverse {
+		order = "DESC"
+	}
+	args := []any{orEmpty(i.start), i.size}
+	if i.end != nil {
+		bound, args = " AND k < $3", append(args, i.end)
+	}
+	i.store.trips.Add(1)
+	rows, err := i.q.Query(i.ctx, "SELECT k, v FROM stator_kv WHERE k >= $1"+bound+" ORDER BY k "+order+" LIMIT $2", args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	bytesRead := 0
+	for rows.Next() {
+		raw := rows.RawValues()
+		both := make([]byte, 0, len(raw[0])+len(raw[1]))
+		both = append(append(both, raw[0]...), raw[1]...)
+		n := len(raw[0])
+		i.keys = append(i.keys, both[:n:n])
+		i.vals = append(i.vals, both[n:])
+		bytesRead += len(both)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	n := len(i.keys)
+	i.last = n < i.size
+	if n > 0 {
+		i.size = min(maxPage, max(firstPage/4, pageBytes/(bytesRead/n+1)))
+	}
+	return nil
+}
+
+func orEmpty(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// Key implements kv.Iterator.
+func (i *iterator) Key() []byte { return i.keys[i.at] }
+
+// Value implements kv.Iterator.
+func (i *iterator) Value() []byte { return i.vals[i.at] }
+
+// Seek implements kv.Iterator.
+func (i *iterator) Seek(key []byte) {
+	i.keys, i.vals, i.at, i.last = nil, nil, -1, false
+	if i.reverse {
+		behind := append(bytes.Clone(key), 0)
+		if i.end == nil || bytes.Compare(behind, i.end) < 0 {
+			i.end = behind
+		}
+	} else if bytes.Compare(key, i.start) > 0 {
+		i.start = bytes.Clone(key)
+	}
+}
+
+// Close implements kv.Iterator.
+func (i *iterator) Close() error { return i.err }
+
+// conn is a connection taken from the pool.
+type conn struct {
+	*pgx.Conn
+	release func()
+}
+
+func (s *Store) connect(ctx context.Context) (*conn, error) {
+	c, err := s.pool.Acquire(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
+	}
+	return &conn{c.Conn(), c.Release}, nil
+}
+
+// drop closes the connection: it is in an unknown state.
+func (c *conn) drop() {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	_ = c.Conn.Close(ctx) // the pool makes another
+	c.release()
+}
+
+// end ends the connection's transaction without effect and gives it back.
+func (c *conn) end(s *Store) {
+	if c.IsClosed() {
+		c.release()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	s.trips.Add(1)
+	if _, err := c.Exec(ctx, "ROLLBACK"); err != nil {
+		c.drop()
+		return
+	}
+	c.release()
+}
+
+var errEnded = errors.New("pgkv: the transaction has ended")

@@ -1,0 +1,135 @@
+package pgkv
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/statordb/stator/internal/kv"
+)
+
+const (
+	// selectStamp asks the database for its time in microseconds since 1970 and for a number that tells stamps of one
+	// microsecond apart. All servers take their stamps from this one clock.
+	selectStamp = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, nextval('stator_ids')"
+	// selectUnderWay asks below which number all transactions have ended.
+	selectUnderWay = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+	// selectOwnID gives the transaction a number above all that were given out. Its stamp is taken afterwards.
+	selectOwnID = "SELECT pg_current_xact_id()::text::bigint"
+	// stableLag is how far Stable is behind where the database does not tell what is under way: longer than a transaction
+	// may last.
+	stableLag = commitTimeout + 10*time.Second
+	// maxOffset is how far the clock that is injected may be from the system's without being a moved one.
+	maxOffset = time.Second
+)
+
+// clock makes timestamps of the database's time.
+type clock struct {
+	now    func() time.Time
+	last   atomic.Uint64
+	mu     sync.Mutex
+	offset time.Duration
+}
+
+// ahead returns how far the clock was moved, for tests.
+func (c *clock) ahead() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d := time.Until(c.now()); (d - c.offset).Abs() > maxOffset {
+		c.offset = d
+	}
+	return c.offset
+}
+
+// at turns the database's time and number into a timestamp: 10 bits are microseconds, 8 the number's.
+func (c *clock) at(micros, number int64) kv.TS {
+	micros += c.ahead().Microseconds()
+	return kv.AtMillis(micros/1000) | kv.TS(micros%1000)<<8 | kv.TS(number&255)
+}
+
+// after is at, and later than all that it returned before.
+func (c *clock) after(micros, number int64) kv.TS {
+	ts := uint64(c.at(micros, number))
+	for {
+		last := c.last.Load()
+		next := max(ts, last+1)
+		if c.last.CompareAndSwap(last, next) {
+			return kv.TS(next)
+		}
+	}
+}
+
+// Advance implements kv.Store.
+func (s *Store) Advance(ts kv.TS) {
+	for {
+		last := s.clock.last.Load()
+		if last >= uint64(ts) || s.clock.last.CompareAndSwap(last, uint64(ts)) {
+			return
+		}
+	}
+}
+
+// Now implements kv.Store.
+func (s *Store) Now(ctx context.Context) (kv.TS, error) {
+	var micros, number int64
+	err := s.again(ctx, func() error {
+		s.trips.Add(1)
+		return s.pool.QueryRow(ctx, selectStamp).Scan(&micros, &number)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return s.clock.after(micros, number), nil
+}
+
+// stable knows times of which it is not known yet whether all that was stamped before has ended.
+type stable struct {
+	mu      sync.Mutex
+	waiting []moment // in order
+	ts      kv.TS    // the latest that is stable
+}
+
+// moment is a time, and a number above those of the transactions that were stamped before.
+type moment struct {
+	ts    kv.TS
+	above int64
+}
+
+// maxMoments is how many moments are remembered.
+const maxMoments = 1024
+
+// Stable implements kv.Store. A transaction gets its number before its stamp, so all with an earlier stamp have a number below
+// those that had been given out at that time; once they have all ended, that time is stable.
+func (s *Store) Stable(ctx context.Context) (kv.TS, error) {
+	if !s.dialect.snapshots {
+		now, err := s.Now(ctx)
+		return now - min(now, kv.AtMillis(stableLag.Milliseconds())), err
+	}
+	s.stable.mu.Lock()
+	defer s.stable.mu.Unlock()
+	var micros, number, ended, above int64
+	err := s.again(ctx, func() error {
+		b := new(pgx.Batch)
+		b.Queue(selectStamp).QueryRow(func(row pgx.Row) error { return row.Scan(&micros, &number) })
+		b.Queue(selectOwnID).QueryRow(func(row pgx.Row) error { return row.Scan(&above) })
+		b.Queue(selectUnderWay).QueryRow(func(row pgx.Row) error { return row.Scan(&ended) })
+		return s.send(ctx, s.pool, b)
+	})
+	if err != nil {
+		return 0, err
+	}
+	st := &s.stable
+	if len(st.waiting) < maxMoments {
+		st.waiting = append(st.waiting, moment{s.clock.at(micros, 0), above})
+	}
+	n := 0
+	for n < len(st.waiting) && st.waiting[n].above <= ended {
+		st.ts = max(st.ts, st.waiting[n].ts)
+		n++
+	}
+	st.waiting = st.waiting[n:]
+	return st.ts, nil
+}

@@ -1,0 +1,401 @@
+package pgkv
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/locks"
+)
+
+const (
+	lockOne  = "SELECT k, v FROM stator_kv WHERE k = $1 FOR UPDATE"
+	lockMany = "SELECT k, v FROM stator_kv WHERE k = ANY($1) ORDER BY k FOR UPDATE"
+
+	insertOne  = "INSERT INTO stator_kv (k, v) VALUES ($1, $2)"
+	insertMany = "INSERT INTO stator_kv (k, v) SELECT * FROM unnest($1::bytea[], $2::bytea[])"
+	updateOne  = "UPDATE stator_kv SET v = $2 WHERE k = $1"
+	updateMany = "UPDATE stator_kv SET v = d.v FROM unnest($1::bytea[], $2::bytea[]) AS d (k, v) WHERE stator_kv.k = d.k"
+	replace    = " ON CONFLICT (k) DO UPDATE SET v = excluded.v"
+	deleteOne  = "DELETE FROM stator_kv WHERE k = $1"
+	deleteMany = "DELETE FROM stator_kv WHERE k = ANY($1)"
+
+	// verifyMany locks rows, and fails (codeDivision) unless all are still as they were.
+	verifyMany = `SELECT 1 / (CASE WHEN count(*) = $3 THEN 1 ELSE 0 END) FROM (
+		SELECT 1 FROM stator_kv s JOIN unnest($1::bytea[], $2::bytea[]) AS d (k, v) ON s.k = d.k AND s.v = d.v ORDER BY s.k FOR UPDATE OF s) x`
+
+	addCounters    = "INSERT INTO stator_counters (k, v) VALUES ($1, $2)"
+	removeCounters = "DELETE FROM stator_counters WHERE k = $1"
+)
+
+// txn implements kv.Txn.
+type txn struct {
+	store *Store
+	ctx   context.Context
+	opt   kv.TxnOpt
+	held  []locks.Held
+	few   [2]locks.Held
+	conn  *conn // with a transaction; nil before something has to be locked
+	ended bool
+	stamp kv.TS
+
+	rows  []row
+	index map[string]int // of rows
+	adds  []counted
+}
+
+// row is what the transaction knows of a key.
+type row struct {
+	key    []byte
+	val    []byte // what it held when it was read; nil for nothing
+	read   bool
+	locked bool // the row is there, and locked
+	guard  bool // it must be as it was read
+	wrote  bool
+	next   []byte // what is written; nil for a deletion
+}
+
+// counted is a change of counters.
+type counted struct {
+	key, val []byte // val is nil to remove them
+}
+
+// Begin implements kv.Store.
+func (s *Store) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
+	t := &txn{store: s, ctx: ctx, opt: opt}
+	var err error
+	t.held, err = s.locks.Acquire(ctx, t.few[:0], opt.Hint, locks.Manner{Exclusive: opt.Exclusive, Background: opt.Background})
+	if err != nil {
+		return nil, err
+	}
+	if len(opt.Hint) > 0 || opt.Stamped {
+		if err := s.again(ctx, t.begin); err != nil {
+			s.locks.Release(t.held)
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// begin begins the database's transaction, and locks and reads the hinted keys.
+func (t *txn) begin() error {
+	c, err := t.store.connect(t.ctx)
+	if err != nil {
+		return err
+	}
+	t.rows, t.index = make([]row, 0, 4), make(map[string]int, 4)
+	for _, key := range t.opt.Hint {
+		if r := t.row(key); !r.read {
+			r.read, r.guard = true, true
+		}
+	}
+	b := new(pgx.Batch)
+	b.Queue("BEGIN")
+	found := func(rows pgx.Rows) error {
+		for rows.Next() {
+			raw := rows.RawValues()
+			r := &t.rows[t.index[string(raw[0])]]
+			r.val, r.locked = append([]byte{}, raw[1]...), true
+		}
+		return rows.Err()
+	}
+	switch len(t.rows) {
+	case 0:
+	case 1:
+		b.Queue(lockOne, t.rows[0].key).Query(found)
+	default:
+		keys := make([][]byte, len(t.rows))
+		for i := range t.rows {
+			keys[i] = t.rows[i].key
+		}
+		b.Queue(lockMany, keys).Query(found)
+	}
+	if t.opt.Stamped {
+		// In this order, and behind the locks: see Stable.
+		if t.store.dialect.snapshots {
+			b.Queue(selectOwnID)
+		}
+		b.Queue(selectStamp).QueryRow(func(row pgx.Row) error {
+			var micros, number int64
+			err := row.Scan(&micros, &number)
+			t.stamp = t.store.clock.after(micros, number)
+			return err
+		})
+	}
+	if err := t.store.send(t.ctx, c, b); err != nil {
+		c.end(t.store)
+		return err
+	}
+	t.conn = c
+	return nil
+}
+
+// row returns what is known of a key.
+func (t *txn) row(key []byte) *row {
+	if i, known := t.index[string(key)]; known {
+		return &t.rows[i]
+	}
+	if t.index == nil {
+		t.index = make(map[string]int)
+	}
+	t.index[string(key)] = len(t.rows)
+	t.rows = append(t.rows, row{key: bytes.Clone(key)})
+	return &t.rows[len(t.rows)-1]
+}
+
+// Get implements kv.Reader.
+func (t *txn) Get(key []byte) ([]byte, error) {
+	r := t.row(key)
+	switch {
+	case r.wrote:
+		return r.next, nil
+	case r.read:
+		return r.val, nil
+	}
+	var val []byte
+	var err error
+	if t.conn != nil {
+		val, err = t.store.get(t.ctx, t.conn, key)
+		err = failure(err)
+	} else {
+		err = t.store.again(t.ctx, func() (err error) {
+			val, err = t.store.get(t.ctx, t.store.pool, key)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.val, r.read = val, true
+	return val, nil
+}
+
+// Counters implements kv.Reader.
+func (t *txn) Counters(key []byte) ([]int64, error) {
+	var q queryer = t.store.pool
+	if t.conn != nil {
+		q = t.conn
+	}
+	sum, err := t.store.counters(t.ctx, q, key)
+	return sum, failure(err)
+}
+
+// Scan implements kv.Reader. What was written so far is sent to the database, which then finds it.
+func (t *txn) Scan(r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
+	if t.conn == nil {
+		if !slices.ContainsFunc(t.rows, func(r row) bool { return r.wrote }) {
+			return t.store.scan(t.ctx, t.store.pool, r, opt), nil
+		}
+		c, err := t.store.connect(t.ctx)
+		if err != nil {
+			return nil, err
+		}
+		t.conn = c
+		b := new(pgx.Batch)
+		b.Queue("BEGIN")
+		if err := t.store.send(t.ctx, c, b); err != nil {
+			return nil, failure(err)
+		}
+	}
+	b := new(pgx.Batch)
+	t.queue(b)
+	if b.Len() > 0 {
+		if err := t.store.send(t.ctx, t.conn, b); err != nil {
+			return nil, failure(err)
+		}
+	}
+	for i := range t.rows {
+		r := &t.rows[i]
+		if r.wrote {
+			*r = row{key: r.key, val: r.next, read: true, locked: r.next != nil}
+		} else {
+			r.locked = r.locked || r.guard && r.val != nil
+		}
+	}
+	t.adds = nil
+	return t.store.scan(t.ctx, t.conn, r, opt), nil
+}
+
+// Put implements kv.Txn.
+func (t *txn) Put(key, val []byte) error {
+	if limit := t.store.Limits(); len(key) > limit.Key || len(val) > limit.Value {
+		return kv.ErrTooLarge
+	}
+	r := t.row(key)
+	r.wrote, r.next = true, append([]byte{}, val...)
+	return nil
+}
+
+// Delete implements kv.Txn.
+func (t *txn) Delete(key []byte, _ int) error {
+	r := t.row(key)
+	r.wrote, r.next = true, nil
+	return nil
+}
+
+// Add implements kv.Txn.
+func (t *txn) Add(key []byte, deltas []int64) error {
+	t.adds = append(t.adds, counted{bytes.Clone(key), kv.AppendCounters(nil, deltas)})
+	return nil
+}
+
+// SetCounters implements kv.Txn.
+func (t *txn) SetCounters(key []byte, counters []int64) error {
+	t.adds = append(t.adds, counted{key: bytes.Clone(key)})
+	if len(counters) == 0 {
+		return nil
+	}
+	return t.Add(key, counters)
+}
+
+// Stamp implements kv.Txn.
+func (t *txn) Stamp() kv.TS {
+	if t.stamp == 0 {
+		panic("pgkv: a transaction that is not Stamped takes a stamp")
+	}
+	return t.stamp
+}
+
+// Guard implements kv.Txn.
+func (t *txn) Guard(keys ...[]byte) error {
+	for _, key := range keys {
+		if _, err := t.Get(key); err != nil {
+			return err
+		}
+		t.row(key).guard = true
+	}
+	return nil
+}
+
+// pairs are keys with values, for statements of one and of many rows.
+type pairs struct{ keys, vals [][]byte }
+
+func (p *pairs) add(key, val []byte) {
+	p.keys, p.vals = append(p.keys, key), append(p.vals, val)
+}
+
+// queue adds what the transaction writes, and what it makes sure of, to a batch. Keys are sorted, so that transactions that meet
+// seldom deadlock.
+func (t *txn) queue(b *pgx.Batch) {
+	var same, missing, insert, update, put, remove pairs
+	writes := false
+	order := make([]int, len(t.rows))
+	for i := range order {
+		order[i] = i
+		writes = writes || t.rows[i].wrote
+	}
+	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(t.rows[a].key, t.rows[b].key) })
+	for _, i := range order {
+		r := &t.rows[i]
+		if r.read && !r.locked && (r.wrote || r.guard) {
+			switch {
+			case r.val != nil:
+				same.add(r.key, r.val)
+			case r.next != nil:
+				insert.add(r.key, r.next)
+				continue
+			case writes || len(t.rows) > 1:
+				// Nothing holds a row that is missing but a row in its place.
+				missing.add(r.key, nil)
+				continue
+			}
+		}
+		switch {
+		case !r.wrote:
+		case r.next == nil:
+			remove.add(r.key, nil)
+		case r.read:
+			update.add(r.key, r.next)
+		default:
+			put.add(r.key, r.next)
+		}
+	}
+	if n := len(same.keys); n > 0 {
+		b.Queue(verifyMany, same.keys, same.vals, n)
+	}
+	if len(missing.keys) > 0 {
+		empty := make([][]byte, len(missing.keys))
+		for i := range empty {
+			empty[i] = []byte{}
+		}
+		b.Queue(insertMany, missing.keys, empty)
+		b.Queue(deleteMany, missing.keys)
+	}
+	write := func(p pairs, one, many string) {
+		switch {
+		case len(p.keys) == 1 && p.vals[0] == nil:
+			b.Queue(one, p.keys[0])
+		case len(p.keys) == 1:
+			b.Queue(one, p.keys[0], p.vals[0])
+		case len(p.keys) > 1 && p.vals[0] == nil:
+			b.Queue(many, p.keys)
+		case len(p.keys) > 1:
+			b.Queue(many, p.keys, p.vals)
+		}
+	}
+	write(insert, insertOne, insertMany)
+	write(update, updateOne, updateMany)
+	write(put, insertOne+replace, insertMany+replace)
+	write(remove, deleteOne, deleteMany)
+	for _, a := range t.adds {
+		if a.val == nil {
+			b.Queue(removeCounters, a.key)
+		} else {
+			b.Queue(addCounters, a.key, a.val)
+		}
+	}
+}
+
+// Commit implements kv.Txn.
+func (t *txn) Commit(ctx context.Context) error {
+	if t.ended {
+		return errEnded
+	}
+	defer t.end()
+	if t.opt.Fence != nil {
+		if err := t.opt.Fence(); err != nil {
+			return fmt.Errorf("%w: %w", kv.ErrFenced, err)
+		}
+	}
+	b := new(pgx.Batch)
+	t.queue(b)
+	if b.Len() == 0 {
+		return nil
+	}
+	// A caller who goes away is no reason to leave the outcome unknown.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	if t.conn == nil {
+		// Statements that are sent at once are a transaction.
+		return commitFailure(t.store.send(ctx, t.store.pool, b))
+	}
+	b.Queue("COMMIT")
+	err := t.store.send(ctx, t.conn, b)
+	if err == nil {
+		t.conn.release()
+		t.conn = nil
+	}
+	return commitFailure(err)
+}
+
+// Rollback implements kv.Txn.
+func (t *txn) Rollback() error {
+	if !t.ended {
+		t.end()
+	}
+	return nil
+}
+
+// end gives back what the transaction holds.
+func (t *txn) end() {
+	t.ended = true
+	if t.conn != nil {
+		t.conn.end(t.store)
+		t.conn = nil
+	}
+	t.store.locks.Release(t.held)
+}
