@@ -32,6 +32,9 @@ const pebbleDir = "pebble"
 var ErrInUse = errors.New("in use by another process")
 
 func openStore(opt *Options) (kv.Store, error) {
+	if opt.Storage != "" {
+		return openStorage(context.Background(), opt)
+	}
 	po := pebblekv.Options{Cache: opt.Cache, MinFree: opt.MinFree, Logger: opt.Logger, Now: opt.Now, FS: opt.fs, Check: opt.check}
 	if err := durability(opt.Durability, &po); err != nil {
 		return nil, err
@@ -112,16 +115,23 @@ func checkFormat(fs vfs.FS, dir string) (version int, err error) {
 // tempDir is the directory, in the data directory, of files that nobody needs after a restart.
 const tempDir = "tmp"
 
-// emptyTempDir makes the directory for temporary files, or empties it. Without a data directory there is none.
-func emptyTempDir(opt *Options) (string, error) {
-	if opt.InMemory || opt.fs != nil {
-		return "", nil
+// openTempDir makes the directory for temporary files, or empties it, and returns what is to be done with it at the end. Without a
+// data directory there is none.
+func openTempDir(opt *Options) (dir string, remove func() error, err error) {
+	remove = func() error { return nil }
+	switch {
+	case opt.Storage != "":
+		// Servers that share a store may share the data directory too.
+		dir, err = os.MkdirTemp("", "stator-")
+		return dir, func() error { return os.RemoveAll(dir) }, err
+	case opt.InMemory || opt.fs != nil:
+		return "", remove, nil
 	}
-	dir := filepath.Join(opt.DataDir, tempDir)
+	dir = filepath.Join(opt.DataDir, tempDir)
 	if err := os.RemoveAll(dir); err != nil {
-		return "", err
+		return "", remove, err
 	}
-	return dir, os.MkdirAll(dir, 0o755)
+	return dir, remove, os.MkdirAll(dir, 0o755)
 }
 
 // bucketDir is the directory, in the data directory, whose folders are the buckets.
@@ -149,7 +159,7 @@ func openBuckets(ctx context.Context, opt *Options) (store objects.Store, remove
 // checkpointer returns what makes a data directory with all that the store has, in a directory of its own below dir; nil if there
 // is no directory.
 func checkpointer(store kv.Store, dir string) func(context.Context) (string, error) {
-	if dir == "" {
+	if _, ok := store.(kv.Checkpointer); !ok || dir == "" {
 		return nil
 	}
 	return func(ctx context.Context) (string, error) {

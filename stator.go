@@ -81,6 +81,9 @@ type Options struct {
 	DataDir string
 	// InMemory keeps nothing on disk; DataDir is not used.
 	InMemory bool
+	// Storage is a database that has the data in place of DataDir, and that any number of servers may share, e.g.
+	// postgres://user:password@host/database (see docs/cluster.md). DataDir then has the buckets alone.
+	Storage string
 	// Durability says when a write is acknowledged: "sync" (or empty) after it is on disk, "interval:100ms" before, with an
 	// fsync every 100 ms, "none" with no fsync but at Close.
 	Durability string
@@ -149,8 +152,7 @@ type Server struct {
 	clusters *cluster.Service
 	tick     func(context.Context) error // collects metrics, evaluates alarms and scales
 	cancel   context.CancelFunc
-	// removeBuckets removes the objects that nothing is to keep.
-	removeBuckets func() error
+	remove   []func() error // removes files that nothing is to keep
 
 	running  sync.WaitGroup
 	serveErr chan error
@@ -233,7 +235,8 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		return nil, err
 	}
 	items := &table.Store{KV: store, Catalog: tables, Now: opt.Now}
-	if items.TempDir, err = emptyTempDir(opt); err != nil {
+	var removeTemp func() error
+	if items.TempDir, removeTemp, err = openTempDir(opt); err != nil {
 		cancel()
 		return nil, err
 	}
@@ -317,8 +320,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		}}
 	}
 	s := &Server{
-		removeBuckets: removeBuckets,
-
+		remove:   []func() error{removeBuckets, removeTemp},
 		listener: listener,
 		store:    store,
 		metrics:  metrics,
@@ -476,7 +478,10 @@ func (s *Server) Close() error {
 		s.dax.close(ctx)
 		s.cancel()
 		s.running.Wait()
-		s.closeErr = errors.Join(err, s.items.Catalog.KeepClock(context.WithoutCancel(ctx)), s.metrics.Collect(context.WithoutCancel(ctx)), s.store.Close(), s.removeBuckets())
+		s.closeErr = errors.Join(err, s.items.Catalog.KeepClock(context.WithoutCancel(ctx)), s.metrics.Collect(context.WithoutCancel(ctx)), s.store.Close())
+		for _, remove := range s.remove {
+			s.closeErr = errors.Join(s.closeErr, remove())
+		}
 	})
 	return s.closeErr
 }

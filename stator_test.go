@@ -37,8 +37,11 @@ type db struct {
 func open(t *testing.T, opt Options) *db {
 	t.Helper()
 	opt.Listen = "127.0.0.1:0"
-	if opt.DataDir == "" {
+	if opt.DataDir == "" && opt.Storage == "" {
 		opt.InMemory = true
+		if testStorage != nil {
+			opt.InMemory, opt.Storage, opt.DataDir = false, testStorage(t), t.TempDir()
+		}
 	}
 	wrap := opt.wrap
 	opt.wrap = func(s kv.Store) kv.Store {

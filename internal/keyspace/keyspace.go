@@ -15,6 +15,7 @@
 //	m s | table id (4) | label        a stream that has ended and is still readable
 //	m b | table id (4) | index (1)    how far the items have been put into a new index, or, for 0, into the TTL index
 //	m k                               a timestamp that the store's clock had reached
+//	m f                               the version of this layout, where no data directory has it
 //	k | account 0 token               a transaction's idempotency token
 //	w m | id (4)                      a metric's description
 //	w p | id (4) | seconds (4) | time (8)   what a metric was in so many seconds from the time on
@@ -64,6 +65,7 @@ const (
 	metaStream   = 's'
 	metaBackfill = 'b'
 	metaClock    = 'k'
+	metaFormat   = 'f'
 
 	daxList = 'l'
 
@@ -169,6 +171,9 @@ func LastTableID() []byte { return []byte{prefixMeta, metaTableID} }
 
 // Clock returns the key of a timestamp that the store's clock had reached.
 func Clock() []byte { return []byte{prefixMeta, metaClock} }
+
+// Format returns the key of the layout's version, in a store that has no data directory.
+func Format() []byte { return []byte{prefixMeta, metaFormat} }
 
 // Counters returns the key of a table's counters.
 func Counters(table uint32) []byte {

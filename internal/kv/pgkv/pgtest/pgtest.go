@@ -44,9 +44,21 @@ func binaries() string {
 	return filepath.Dir(found[len(found)-1])
 }
 
-// New starts a server, which the test's end stops. The test is skipped where PostgreSQL is not installed, unless STATOR_TEST_POSTGRES
-// is set, as `make test` does.
+// New starts a server, which the test's end stops.
 func New(t testing.TB) *Instance {
+	t.Helper()
+	i := MustStart(t)
+	t.Cleanup(func() {
+		if err := i.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return i
+}
+
+// MustStart starts a server that the caller closes. The test is skipped where PostgreSQL is not installed, unless
+// STATOR_TEST_POSTGRES is set, as `make test` does.
+func MustStart(t testing.TB) *Instance {
 	t.Helper()
 	i, err := Start()
 	if errors.Is(err, errNotInstalled) && os.Getenv("STATOR_TEST_POSTGRES") == "" {
@@ -55,11 +67,6 @@ func New(t testing.TB) *Instance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := i.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return i
 }
 

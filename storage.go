@@ -1,0 +1,52 @@
+package stator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/pgkv"
+)
+
+// openStorage opens the store that Options.Storage names, which other servers may use too.
+func openStorage(ctx context.Context, opt *Options) (store kv.Store, err error) {
+	scheme, _, _ := strings.Cut(opt.Storage, "://")
+	switch scheme {
+	case "postgres", "postgresql":
+		store, err = pgkv.Open(ctx, pgkv.Options{URL: opt.Storage, Logger: opt.Logger, Now: opt.Now})
+	default:
+		return nil, fmt.Errorf("storage %s://…: must be postgres:// or tikv://", scheme)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := checkStoredFormat(ctx, store); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return store, nil
+}
+
+// checkStoredFormat refuses a store whose layout is newer than this Stator reads, and says in a new one which layout it has.
+func checkStoredFormat(ctx context.Context, store kv.Store) error {
+	return kv.Update(ctx, store, kv.TxnOpt{Hint: [][]byte{keyspace.Format()}}, func(txn kv.Txn) error {
+		raw, err := txn.Get(keyspace.Format())
+		if err != nil {
+			return err
+		}
+		if raw == nil {
+			return txn.Put(keyspace.Format(), strconv.AppendInt(nil, keyspace.FormatVersion, 10))
+		}
+		version, err := strconv.Atoi(string(raw))
+		if err != nil {
+			return fmt.Errorf("the store's format is %q: it must be a number", raw)
+		}
+		if version > keyspace.FormatVersion {
+			return fmt.Errorf("the store has format %d, which is newer than this stator reads (%d): use a newer stator", version, keyspace.FormatVersion)
+		}
+		return nil
+	})
+}
