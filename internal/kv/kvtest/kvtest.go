@@ -397,6 +397,32 @@ func scans(t *testing.T, s kv.Store) {
 			t.Fatal(err)
 		}
 	}
+	// Iterators may go back and forth.
+	for _, reverse := range []bool{false, true} {
+		it, err := r.Scan(kv.Range{Start: []byte("a"), End: []byte("d")}, kv.ScanOpt{Reverse: reverse})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for it.Next() {
+		}
+		for _, c := range []struct{ seek, forward, backward string }{{"a", "a", "a"}, {"c", "c", "c"}, {"b", "b", "b"}, {"bb", "c", "b"}, {"0", "a", ""}, {"e", "", "c"}} {
+			want := c.forward
+			if reverse {
+				want = c.backward
+			}
+			it.Seek([]byte(c.seek))
+			got := ""
+			if it.Next() {
+				got = string(it.Key())
+			}
+			if got != want {
+				t.Errorf("seek %q reverse=%v after the end: got %q, want %q", c.seek, reverse, got, want)
+			}
+		}
+		if err := it.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // model runs random transactions and compares the store with a map.

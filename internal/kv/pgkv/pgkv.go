@@ -29,7 +29,7 @@ type Options struct {
 	// URL says where the database is, as libpq and pgx read it: postgres://user:password@host:5432/database?sslmode=verify-full.
 	URL    string
 	Logger *slog.Logger
-	Now    func() time.Time // the clock; nil is the system's. Where it is ahead of the system's, stamps are ahead of the database's
+	Now    func() time.Time // the clock; nil is the system's. Stamps are of the database's time unless this is far from the system's
 }
 
 const (

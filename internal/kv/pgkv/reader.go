@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sort"
 
 	"github.com/jackc/pgx/v5"
 
@@ -146,8 +147,9 @@ type iterator struct {
 	store   *Store
 	ctx     context.Context
 	q       queryer
-	start   []byte
-	end     []byte // nil for none
+	all     kv.Range // what is gone through
+	start   []byte   // where the next page begins
+	end     []byte   // and ends; nil for none
 	reverse bool
 
 	keys, vals [][]byte // the page
@@ -158,9 +160,8 @@ type iterator struct {
 }
 
 func (s *Store) scan(ctx context.Context, q queryer, r kv.Range, opt kv.ScanOpt) *iterator {
-	return &iterator{
-		store: s, ctx: ctx, q: q, start: bytes.Clone(r.Start), end: bytes.Clone(r.End), reverse: opt.Reverse, at: -1, size: firstPage,
-	}
+	r = kv.Range{Start: bytes.Clone(r.Start), End: bytes.Clone(r.End)}
+	return &iterator{store: s, ctx: ctx, q: q, all: r, start: r.Start, end: r.End, reverse: opt.Reverse, at: -1, size: firstPage}
 }
 
 // Next implements kv.Iterator.
@@ -248,7 +249,21 @@ func (i *iterator) Value() []byte { return i.vals[i.at] }
 
 // Seek implements kv.Iterator.
 func (i *iterator) Seek(key []byte) {
+	if i.err != nil {
+		return
+	}
+	// Within the page?
+	n := len(i.keys)
+	at := sort.Search(n, func(j int) bool {
+		c := bytes.Compare(i.keys[j], key)
+		return c == 0 || c > 0 != i.reverse
+	})
+	if i.at >= 0 && at < n && (at > i.at || at == i.at && bytes.Equal(i.keys[at], key)) {
+		i.at = at - 1
+		return
+	}
 	i.keys, i.vals, i.at, i.last = nil, nil, -1, false
+	i.start, i.end = i.all.Start, i.all.End
 	if i.reverse {
 		behind := append(bytes.Clone(key), 0)
 		if i.end == nil || bytes.Compare(behind, i.end) < 0 {

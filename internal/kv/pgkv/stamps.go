@@ -22,31 +22,22 @@ const (
 	// stableLag is how far Stable is behind where the database does not tell what is under way: longer than a transaction
 	// may last.
 	stableLag = commitTimeout + 10*time.Second
-	// maxOffset is how far the clock that is injected may be from the system's without being a moved one.
+	// maxOffset is from how far from the system's on the server's clock is a moved one.
 	maxOffset = time.Second
 )
 
 // clock makes timestamps of the database's time.
 type clock struct {
-	now    func() time.Time
-	last   atomic.Uint64
-	mu     sync.Mutex
-	offset time.Duration
+	now  func() time.Time
+	last atomic.Uint64
 }
 
-// ahead returns how far the clock was moved, for tests.
-func (c *clock) ahead() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if d := time.Until(c.now()); (d - c.offset).Abs() > maxOffset {
-		c.offset = d
-	}
-	return c.offset
-}
-
-// at turns the database's time and number into a timestamp: 10 bits are microseconds, 8 the number's.
+// at turns the database's time in microseconds since 1970 and a number into a timestamp: 10 bits are microseconds, 8 the number's.
+// Where the server's own clock was moved, for tests, it counts.
 func (c *clock) at(micros, number int64) kv.TS {
-	micros += c.ahead().Microseconds()
+	if now := c.now(); time.Until(now).Abs() > maxOffset {
+		micros = now.UnixMicro()
+	}
 	return kv.AtMillis(micros/1000) | kv.TS(micros%1000)<<8 | kv.TS(number&255)
 }
 
