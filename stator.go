@@ -82,7 +82,7 @@ type Options struct {
 	// InMemory keeps nothing on disk; DataDir is not used.
 	InMemory bool
 	// Storage is a database that has the data in place of DataDir, and that any number of servers may share, e.g.
-	// postgres://user:password@host/database (see docs/cluster.md). DataDir then has the buckets alone.
+	// postgres://user:password@host/database or tikv://pd1:2379,pd2:2379 (see docs/cluster.md). DataDir then has the buckets alone.
 	Storage string
 	// Durability says when a write is acknowledged: "sync" (or empty) after it is on disk, "interval:100ms" before, with an
 	// fsync every 100 ms, "none" with no fsync but at Close.
@@ -129,9 +129,10 @@ type Options struct {
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 
-	// For tests: a file system in place of the operating system's, how often to look after the disk, limits for clients, and
+	// For tests: a file system in place of the operating system's, an engine for the storage test://, how often to look after the disk, limits for clients, and
 	// what stands between operations and the storage engine.
 	fs     vfs.FS
+	engine func() (kv.Store, error)
 	check  time.Duration
 	limits httpd.Limits
 	wrap   func(kv.Store) kv.Store

@@ -40,7 +40,8 @@ func open(t *testing.T, opt Options) *db {
 	if opt.DataDir == "" && opt.Storage == "" {
 		opt.InMemory = true
 		if testStorage != nil {
-			opt.InMemory, opt.Storage, opt.DataDir = false, testStorage(t), t.TempDir()
+			opt.InMemory, opt.DataDir = false, t.TempDir()
+			testStorage(t, &opt)
 		}
 	}
 	wrap := opt.wrap

@@ -10,14 +10,19 @@ import (
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pgkv"
+	"github.com/statordb/stator/internal/kv/tikvkv"
 )
 
 // openStorage opens the store that Options.Storage names, which other servers may use too.
 func openStorage(ctx context.Context, opt *Options) (store kv.Store, err error) {
 	scheme, _, _ := strings.Cut(opt.Storage, "://")
 	switch scheme {
+	case "test":
+		store, err = opt.engine()
 	case "postgres", "postgresql":
 		store, err = pgkv.Open(ctx, pgkv.Options{URL: opt.Storage, Logger: opt.Logger, Now: opt.Now})
+	case "tikv":
+		store, err = tikvkv.Open(opt.Storage, tikvkv.Options{Logger: opt.Logger})
 	default:
 		return nil, fmt.Errorf("storage %s://…: must be postgres:// or tikv://", scheme)
 	}

@@ -5,15 +5,20 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pgkv/pgtest"
+	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
 )
 
-// testStorage returns a new database for a test whose data would else be in memory; nil if STATOR_TEST_STORAGE does not name one.
-var testStorage func(t *testing.T) string
+// testStorage gives a test whose data would else be in memory a new database; nil if STATOR_TEST_STORAGE does not name one.
+var testStorage func(t *testing.T, opt *Options)
 
 func TestMain(m *testing.M) {
-	if os.Getenv("STATOR_TEST_STORAGE") == "postgres" {
-		testStorage = newDatabase
+	switch os.Getenv("STATOR_TEST_STORAGE") {
+	case "postgres":
+		testStorage = func(t *testing.T, opt *Options) { opt.Storage = newDatabase(t) }
+	case "tikv":
+		testStorage = func(t *testing.T, opt *Options) { onTiKV(t, opt, tikvtest.New(t)) }
 	}
 	code := m.Run()
 	if i := postgres.running; i != nil {
@@ -44,4 +49,9 @@ func newDatabase(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return url + "&pool_max_conns=10"
+}
+
+// onTiKV makes a server one of those over a mock of a cluster of TiKV.
+func onTiKV(t *testing.T, opt *Options, c *tikvtest.Cluster) {
+	opt.Storage, opt.engine = "test://tikv", func() (kv.Store, error) { return c.Store(t), nil }
 }

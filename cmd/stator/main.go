@@ -36,7 +36,7 @@ type serveCmd struct {
 	Listen          string        `help:"Address to listen on (${default})." default:"127.0.0.1:8000" placeholder:"HOST:PORT"`
 	DataDir         string        `help:"Directory of the data, made if it is missing (${default})." default:"./stator-data" placeholder:"DIR"`
 	InMemory        bool          `help:"Keep everything in memory and nothing on disk."`
-	Storage         string        `help:"Database that has the data in place of --data-dir, and that any number of servers may share, e.g. postgres://user:password@host/database." placeholder:"URL"`
+	Storage         string        `help:"Database that has the data in place of --data-dir, and that any number of servers may share, postgres://user:password@host/database or tikv://pd1:2379,pd2:2379." placeholder:"URL"`
 	Durability      string        `help:"When a write is acknowledged: sync (it is on disk), interval:100ms (fsync every 100 ms), none (left to the operating system) (${default})." default:"sync" placeholder:"MODE"`
 	CacheMB         int64         `name:"cache-mb" help:"Memory in MiB for what was read and written (${default})." default:"256" placeholder:"N"`
 	MinFreeMB       int64         `name:"min-free-mb" help:"Space of the disk in MiB below which nothing is written, so that there is room to give space back; -1 for no limit (${default})." default:"128" placeholder:"N"`

@@ -54,7 +54,7 @@ func stamped(t *testing.T, s kv.Store) {
 	found := map[string]uint64{}
 	total := 0
 	at := binary.BigEndian.AppendUint64([]byte("r"), uint64(before))
-	for last := false; ; {
+	for last, until := false, kv.TS(0); ; {
 		stable, err := s.Stable(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -76,12 +76,14 @@ func stamped(t *testing.T, s kv.Store) {
 			t.Fatal(err)
 		}
 		at = end
-		if last {
+		if last && stable >= until {
 			break
 		}
 		select {
 		case <-done:
-			last = true // what was written meanwhile is still to be read
+			if !last {
+				last, until = true, now(t, s) // what was written meanwhile is still to be read
+			}
 		default:
 		}
 	}
