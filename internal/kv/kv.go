@@ -79,7 +79,7 @@ type Reader interface {
 	Scan(r Range, opt ScanOpt) (Iterator, error)
 }
 
-// Snapshot is a Reader that must be closed.
+// Snapshot is a Reader that must be closed. Several goroutines may Scan it at a time.
 type Snapshot interface {
 	Reader
 	Close() error

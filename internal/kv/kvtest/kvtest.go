@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) kv.Store) {
 		{"HintedNeverConflict", hintedNeverConflict},
 		{"Exclusive", exclusive},
 		{"SnapshotIsStable", snapshotIsStable},
+		{"SharedSnapshot", shared},
 		{"Counters", counters},
 		{"Fence", fence},
 		{"Stamps", stamped},
@@ -475,4 +476,35 @@ func model(t *testing.T, s kv.Store) {
 		}
 		r.Close()
 	}
+}
+
+// shared scans a snapshot from several goroutines at a time.
+func shared(t *testing.T, s kv.Store) {
+	for i := range 300 {
+		put(t, s, fmt.Sprintf("%04d", i), fmt.Sprint(i))
+	}
+	snap, err := s.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snap.Close()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			n := 0
+			err := kv.Each(ctx, snap, kv.Range{}, func(key, val []byte) error {
+				if want := fmt.Sprintf("%04d", n); string(key) != want || string(val) != fmt.Sprint(n) {
+					return fmt.Errorf("key %s holds %s, want %s", key, val, want)
+				}
+				n++
+				return nil
+			})
+			if err != nil || n != 300 {
+				t.Errorf("%d keys, %v", n, err)
+			}
+		}()
+	}
+	wg.Wait()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -22,32 +23,33 @@ type queryer interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// get returns the value of a key, or nil.
-func (s *Store) get(ctx context.Context, q queryer, key []byte) (val []byte, err error) {
-	s.trips.Add(1)
-	rows, err := q.Query(ctx, selectOne, key)
-	if err != nil {
-		return nil, err
+// query sends a statement, and calls visit with the bytes of each row, which are valid until it returns.
+func (s *Store) query(ctx context.Context, q queryer, visit func(raw [][]byte), sql string, args ...any) error {
+	if c, ok := q.(*conn); ok {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 	}
-	defer rows.Close()
-	if rows.Next() {
-		val = append([]byte{}, rows.RawValues()[0]...)
-	}
-	rows.Close()
-	return val, rows.Err()
-}
-
-func (s *Store) counters(ctx context.Context, q queryer, key []byte) (sum []int64, err error) {
 	s.trips.Add(1)
-	rows, err := q.Query(ctx, selectCounters, key)
+	rows, err := q.Query(ctx, sql, args...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		sum = kv.SumCounters(sum, kv.DecodeCounters(rows.RawValues()[0]))
+		visit(rows.RawValues())
 	}
-	return sum, rows.Err()
+	return rows.Err()
+}
+
+// get returns the value of a key, or nil.
+func (s *Store) get(ctx context.Context, q queryer, key []byte) (val []byte, err error) {
+	err = s.query(ctx, q, func(raw [][]byte) { val = append([]byte{}, raw[0]...) }, selectOne, key)
+	return val, err
+}
+
+func (s *Store) counters(ctx context.Context, q queryer, key []byte) (sum []int64, err error) {
+	err = s.query(ctx, q, func(raw [][]byte) { sum = kv.SumCounters(sum, kv.DecodeCounters(raw[0])) }, selectCounters, key)
+	return sum, err
 }
 
 // latest reads the last committed state.
@@ -183,11 +185,10 @@ func (i *iterator) Next() bool {
 			i.start = append(bytes.Clone(i.keys[n-1]), 0)
 		}
 	}
-	read := func() error { return i.read() }
-	if _, pooled := i.q.(*conn); pooled {
-		i.err = failure(read())
+	if _, alone := i.q.(*conn); alone {
+		i.err = failure(i.read())
 	} else {
-		i.err = i.store.again(i.ctx, read)
+		i.err = i.store.again(i.ctx, i.read)
 	}
 	if i.err != nil || len(i.keys) == 0 {
 		return false
@@ -207,29 +208,22 @@ func (i *iterator) read() error {
 	if i.end != nil {
 		bound, args = " AND k < $3", append(args, i.end)
 	}
-	i.store.trips.Add(1)
-	rows, err := i.q.Query(i.ctx, "SELECT k, v FROM stator_kv WHERE k >= $1"+bound+" ORDER BY k "+order+" LIMIT $2", args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	bytesRead := 0
-	for rows.Next() {
-		raw := rows.RawValues()
+	size := 0
+	err := i.store.query(i.ctx, i.q, func(raw [][]byte) {
 		both := make([]byte, 0, len(raw[0])+len(raw[1]))
 		both = append(append(both, raw[0]...), raw[1]...)
 		n := len(raw[0])
 		i.keys = append(i.keys, both[:n:n])
 		i.vals = append(i.vals, both[n:])
-		bytesRead += len(both)
-	}
-	if err := rows.Err(); err != nil {
+		size += len(both)
+	}, "SELECT k, v FROM stator_kv WHERE k >= $1"+bound+" ORDER BY k "+order+" LIMIT $2", args...)
+	if err != nil {
 		return err
 	}
 	n := len(i.keys)
 	i.last = n < i.size
 	if n > 0 {
-		i.size = min(maxPage, max(firstPage/4, pageBytes/(bytesRead/n+1)))
+		i.size = min(maxPage, max(firstPage/4, pageBytes/(size/n+1)))
 	}
 	return nil
 }
@@ -277,10 +271,11 @@ func (i *iterator) Seek(key []byte) {
 // Close implements kv.Iterator.
 func (i *iterator) Close() error { return i.err }
 
-// conn is a connection taken from the pool.
+// conn is a connection taken from the pool. A snapshot's is used by several goroutines.
 type conn struct {
 	*pgx.Conn
 	release func()
+	mu      sync.Mutex
 }
 
 func (s *Store) connect(ctx context.Context) (*conn, error) {
@@ -291,7 +286,7 @@ func (s *Store) connect(ctx context.Context) (*conn, error) {
 		}
 		return nil, fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
 	}
-	return &conn{c.Conn(), c.Release}, nil
+	return &conn{Conn: c.Conn(), release: c.Release}, nil
 }
 
 // drop closes the connection: it is in an unknown state.

@@ -32,11 +32,14 @@ type clock struct {
 	last atomic.Uint64
 }
 
+// moved reports whether the server's own clock was moved, for a test of one server.
+func (c *clock) moved() bool { return time.Until(c.now()).Abs() > maxOffset }
+
 // at turns the database's time in microseconds since 1970 and a number into a timestamp: 10 bits are microseconds, 8 the number's.
-// Where the server's own clock was moved, for tests, it counts.
+// A server's own clock counts where it was moved.
 func (c *clock) at(micros, number int64) kv.TS {
-	if now := c.now(); time.Until(now).Abs() > maxOffset {
-		micros = now.UnixMicro()
+	if c.moved() {
+		micros = c.now().UnixMicro()
 	}
 	return kv.AtMillis(micros/1000) | kv.TS(micros%1000)<<8 | kv.TS(number&255)
 }
@@ -112,9 +115,13 @@ func (s *Store) Stable(ctx context.Context) (kv.TS, error) {
 	if err != nil {
 		return 0, err
 	}
+	ts := s.clock.at(micros, 0)
+	if s.clock.moved() {
+		ts = s.clock.after(micros, 0) // it may stand still
+	}
 	st := &s.stable
 	if len(st.waiting) < maxMoments {
-		st.waiting = append(st.waiting, moment{s.clock.at(micros, 0), above})
+		st.waiting = append(st.waiting, moment{ts, above})
 	}
 	n := 0
 	for n < len(st.waiting) && st.waiting[n].above <= ended {
