@@ -130,6 +130,17 @@ func (f *daxFront) baseSpec() cluster.Spec {
 	return cluster.Spec{ID: cluster.ID{Name: daxCluster}, Nodes: []string{daxCluster + "-a"}, ItemTTL: item, QueryTTL: query}
 }
 
+// addresses returns where the base node answers, as others reach it; none if there is none.
+func (f *daxFront) addresses() (list []string) {
+	if f.base == nil {
+		return nil
+	}
+	for _, l := range f.base.listeners {
+		list = append(list, l.Addr().String())
+	}
+	return list
+}
+
 // serve makes a node of listeners.
 func (f *daxFront) serve(n *daxNode, spec cluster.Spec, advertisePort int) {
 	n.Node = f.service.NewNode(dax.NodeOptions{

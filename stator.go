@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"runtime/debug"
 	"slices"
@@ -133,9 +134,13 @@ type Options struct {
 	// what stands between operations and the storage engine.
 	fs     vfs.FS
 	engine func() (kv.Store, error)
+
 	check  time.Duration
 	limits httpd.Limits
 	wrap   func(kv.Store) kv.Store
+
+	id    string                                     // of the server among those of Storage
+	evict func(ctx context.Context, id string) error // ends what another of them has under way; nil for nothing
 }
 
 // S3Options say where an S3-compatible store is.
@@ -145,6 +150,7 @@ type S3Options = objects.S3Options
 type Server struct {
 	listener net.Listener
 	http     *httpd.Server
+	servers  *servers
 	store    kv.Store
 	items    *table.Store
 	backups  *backup.Manager
@@ -153,6 +159,7 @@ type Server struct {
 	clusters *cluster.Service
 	tick     func(context.Context) error // collects metrics, evaluates alarms and scales
 	cancel   context.CancelFunc
+	log      *slog.Logger
 	remove   []func() error // removes files that nothing is to keep
 
 	running  sync.WaitGroup
@@ -191,6 +198,7 @@ func Open(opt Options) (*Server, error) {
 	case opt.Now == nil:
 		opt.Now = time.Now
 	}
+	opt.id = fmt.Sprintf("stator-%016x", rand.Uint64())
 	authenticator := &auth.Authenticator{Now: opt.Now}
 	if opt.CredentialsFile != "" {
 		var err error
@@ -226,9 +234,20 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		cancel()
 		return nil, err
 	}
+	servers, err := join(ctx, opt, store)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	defer func() {
+		if failed != nil {
+			failed = errors.Join(failed, servers.close())
+		}
+	}()
+	store = servers.store
 	meters := metering.NewRegistry(opt.Now, ops.MeteredOperations...)
 	tables, err := catalog.Open(ctx, store, catalog.Options{
-		Now: opt.Now, Meters: meters,
+		Now: opt.Now, Fleet: servers.Fleet, Meters: meters,
 		Throttling: catalog.Throttling{Off: opt.Throttling == ThrottlingOff, OnDemandAWS: opt.OnDemandLimits == OnDemandAWS},
 	})
 	if err != nil {
@@ -242,6 +261,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		return nil, err
 	}
 	runner := jobs.New(ctx, func(err error) { opt.Logger.Error("a background job failed", "error", err) })
+	runner.Claims = servers.Fleet
 	memory := &memoryLimit{bytes: opt.MemoryLimit}
 	memory.add(0)
 	runner.Busy = func(busy bool) {
@@ -257,7 +277,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		cancel()
 		return nil, err
 	}
-	transfers, err := transfer.Open(ctx, transfer.Options{Tables: items, Jobs: runner, Objects: buckets, Now: opt.Now, Logger: opt.Logger})
+	transfers, err := transfer.Open(ctx, transfer.Options{Tables: items, Jobs: runner, Fleet: servers.Fleet, Objects: buckets, Now: opt.Now, Logger: opt.Logger})
 	if err != nil {
 		cancel()
 		return nil, err
@@ -286,14 +306,14 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	}()
 	itemTTL, queryTTL := opt.DAX.ttls()
 	clusters, err := cluster.New(ctx, cluster.Options{
-		KV: store, Now: opt.Now, Namespace: service.Namespace, Nodes: accelerator, TransientStatus: opt.TransientStatus, ItemTTL: itemTTL, QueryTTL: queryTTL,
+		Fleet: servers.Fleet, KV: store, Now: opt.Now, Namespace: service.Namespace, Nodes: accelerator, TransientStatus: opt.TransientStatus, ItemTTL: itemTTL, QueryTTL: queryTTL,
 	})
 	if err != nil {
 		cancel()
 		return nil, err
 	}
 	metrics, scaling, err := openServices(ctx, cloudwatch.Options{
-		KV: store, Now: opt.Now, Namespace: service.Namespace, Rules: service.InsightRules,
+		Fleet: servers.Fleet, KV: store, Now: opt.Now, Namespace: service.Namespace, Rules: service.InsightRules,
 		Source: func(emit func(metric.Datum), report func(metric.Report)) {
 			meters.Collect(emit, report)
 			accelerator.collect(emit)
@@ -306,6 +326,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	tick := func(ctx context.Context) error {
 		return errors.Join(tables.KeepClock(ctx), metrics.Tick(ctx, scaling.Step))
 	}
+	operations := slices.Concat(service.Operations(), metrics.Operations(), scaling.Operations(), clusters.Operations())
 	streams := &stream.Maintainer{KV: store, Catalog: tables, Now: opt.Now}
 	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions, backups.Expire, backups.Trim, transfers.Sweep, clusters.Finish, clusters.Sweep}
 	var control map[string]func([]byte) ([]byte, error)
@@ -323,17 +344,19 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	s := &Server{
 		remove:   []func() error{removeBuckets, removeTemp},
 		listener: listener,
+		servers:  servers,
 		store:    store,
 		metrics:  metrics,
 		dax:      accelerator,
 		clusters: clusters,
 		tick:     tick,
+		log:      opt.Logger,
 		items:    items,
 		backups:  backups,
 		cancel:   cancel,
 		serveErr: make(chan error, 1),
 		http: httpd.New(httpd.Options{
-			Operations: slices.Concat(service.Operations(), metrics.Operations(), scaling.Operations(), clusters.Operations()),
+			Operations: servers.settled(operations),
 			Services:   []*protocol.Service{cloudwatch.API, autoscaling.API, cluster.API},
 			Missing:    slices.Concat(service.Missing(), metrics.Missing(), scaling.Missing(), clusters.Missing()),
 			Auth:       authenticator,
@@ -362,7 +385,17 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		<-ctx.Done()
 		runner.Wait()
 	}()
-	if err := errors.Join(backups.Resume(ctx), transfers.Resume(ctx, service.TransferRules())); err != nil {
+	resume := func(ctx context.Context) error {
+		return errors.Join(backups.Resume(ctx), transfers.Resume(ctx, service.TransferRules()))
+	}
+	err = servers.start(ctx, s, resume)
+	if err == nil {
+		err = tables.Recover(ctx)
+	}
+	if err == nil {
+		err = resume(ctx)
+	}
+	if err != nil {
 		cancel()
 		s.running.Wait()
 		return nil, err
@@ -402,31 +435,29 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 			}
 		}
 	}
-	run := func(job func()) {
-		s.running.Add(1)
-		go func() {
-			defer s.running.Done()
-			job()
-		}()
-	}
-	run(func() {
+	lead := func(job string, run func(ctx context.Context)) { s.servers.lead(ctx, &s.running, job, run) }
+	lead("sweep", func(ctx context.Context) {
 		every(ctx, sweepInterval, func() {
 			for _, sweep := range sweepers {
 				report("removing what has expired")(sweep(ctx))
 			}
 		})
 	})
-	run(func() {
+	lead("metrics", func(ctx context.Context) {
+		s.metrics.Begin()
 		every(ctx, tickInterval, func() { report("keeping metrics and scaling")(s.tick(ctx)) })
 	})
-	builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: report("building an index")}
-	run(func() { builder.Run(ctx) })
-	run(func() {
+	lead("indexes", func(ctx context.Context) {
+		builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: report("building an index")}
+		builder.Run(ctx)
+	})
+	lead("ttl", func(ctx context.Context) {
 		every(ctx, cmp.Or(opt.TTLInterval, DefaultTTLInterval), func() {
 			_, err := items.Expire(ctx)
 			report("deleting expired items")(err)
 		})
 	})
+	s.servers.collect(ctx, &s.running, func(ctx context.Context) { report("keeping metrics")(s.metrics.Collect(ctx)) })
 }
 
 // memoryLimit is how much memory the runtime is to use before it collects garbage more often. It grows with what is opened.
@@ -479,7 +510,7 @@ func (s *Server) Close() error {
 		s.dax.close(ctx)
 		s.cancel()
 		s.running.Wait()
-		s.closeErr = errors.Join(err, s.items.Catalog.KeepClock(context.WithoutCancel(ctx)), s.metrics.Collect(context.WithoutCancel(ctx)), s.store.Close())
+		s.closeErr = errors.Join(err, s.items.Catalog.KeepClock(context.WithoutCancel(ctx)), s.metrics.Collect(context.WithoutCancel(ctx)), s.servers.close(), s.store.Close())
 		for _, remove := range s.remove {
 			s.closeErr = errors.Join(s.closeErr, remove())
 		}

@@ -20,7 +20,10 @@ func openStorage(ctx context.Context, opt *Options) (store kv.Store, err error) 
 	case "test":
 		store, err = opt.engine()
 	case "postgres", "postgresql":
-		store, err = pgkv.Open(ctx, pgkv.Options{URL: opt.Storage, Logger: opt.Logger, Now: opt.Now})
+		var db *pgkv.Store
+		if db, err = pgkv.Open(ctx, pgkv.Options{URL: opt.Storage, Name: opt.id, Logger: opt.Logger, Now: opt.Now}); err == nil {
+			store, opt.evict = db, db.Evict
+		}
 	case "tikv":
 		store, err = tikvkv.Open(opt.Storage, tikvkv.Options{Logger: opt.Logger})
 	default:

@@ -79,7 +79,7 @@ func (s *Service) describeScalingActivities(_ context.Context, call *smithy.Call
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	var list []*activity
 	for r, some := range s.activities {

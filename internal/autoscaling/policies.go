@@ -120,7 +120,7 @@ func (s *Service) putScalingPolicy(ctx context.Context, call *smithy.Call, in *a
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	if s.targets[r] == nil {
 		return nil, notRegistered(&r)
@@ -282,7 +282,7 @@ func (s *Service) deleteScalingPolicy(ctx context.Context, call *smithy.Call, in
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	id := policyID{r, in.PolicyName.Value}
 	p := s.policies[id]
@@ -304,7 +304,7 @@ func (s *Service) describeScalingPolicies(_ context.Context, call *smithy.Call, 
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	found, next, err := list(s.policies, func(p *policy) bool {
 		return f.has(&p.Resource) && (in.PolicyNames == nil || slices.Contains(in.PolicyNames, p.Name))

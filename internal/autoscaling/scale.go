@@ -80,7 +80,7 @@ func (s *Service) renewAlarms(ctx context.Context, p *policy) error {
 
 // OnAlarm reports whether an alarm's action is a policy, which acts at the next Step.
 func (s *Service) OnAlarm(action string) bool {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	for _, p := range s.policies {
 		if p.arn() == action {
@@ -92,7 +92,7 @@ func (s *Service) OnAlarm(action string) bool {
 
 // Step does what is due at the time, the beginning of a minute: scheduled actions, then what the policies' alarms ask for.
 func (s *Service) Step(ctx context.Context, at time.Time) error {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	var failed error
 	for r := range s.targets {

@@ -144,7 +144,7 @@ func (s *Service) putScheduledAction(ctx context.Context, call *smithy.Call, in 
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	if s.targets[r] == nil {
 		return nil, notRegistered(&r)
@@ -196,7 +196,7 @@ func (s *Service) deleteScheduledAction(ctx context.Context, call *smithy.Call, 
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	id := policyID{r, in.ScheduledActionName.Value}
 	if s.actions[id] == nil {
@@ -214,7 +214,7 @@ func (s *Service) describeScheduledActions(_ context.Context, call *smithy.Call,
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	found, next, err := list(s.actions, func(a *scheduled) bool {
 		return f.has(&a.Resource) && (in.ScheduledActionNames == nil || slices.Contains(in.ScheduledActionNames, a.Name))

@@ -6,9 +6,11 @@
 package autoscaling
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/statordb/stator/internal/autoscaling/api"
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/fleet"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
@@ -87,6 +90,7 @@ type Watch interface {
 // Options configure a Service.
 type Options struct {
 	KV        kv.Store
+	Fleet     fleet.Fleet
 	Now       func() time.Time
 	Namespace func(smithy.Caller) (account, region string)
 	Tables    Tables
@@ -102,6 +106,8 @@ type Service struct {
 	policies   map[policyID]*policy
 	actions    map[policyID]*scheduled
 	activities map[Resource][]*activity // the latest last
+
+	stale stale
 }
 
 // policyID is the name of a policy or scheduled action of a resource.
@@ -116,32 +122,103 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 		Options: opt, targets: map[Resource]*target{}, policies: map[policyID]*policy{}, actions: map[policyID]*scheduled{},
 		activities: map[Resource][]*activity{},
 	}
+	opt.Fleet.Watch(keyspace.AllScalingRecords(), &s.stale)
 	snap, err := opt.KV.Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer snap.Close()
-	for kind, read := range map[byte]func([]byte) error{
-		kindTarget:   decodeInto(func(t *target) { s.targets[t.Resource] = t }),
-		kindPolicy:   decodeInto(func(p *policy) { s.policies[policyID{p.Resource, p.Name}] = p }),
-		kindAction:   decodeInto(func(a *scheduled) { s.actions[policyID{a.Resource, a.Name}] = a }),
-		kindActivity: decodeInto(func(a *activity) { s.activities[a.Resource] = append(s.activities[a.Resource], a) }),
-	} {
-		prefix := keyspace.ScalingRecords(kind)
-		err := kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
-			if err := read(val); err != nil {
-				return fmt.Errorf("auto scaling record %q: %w", key, err)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
+	prefix := keyspace.AllScalingRecords()
+	err = kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, s.keep)
+	return s, err
+}
+
+// keep remembers what the store has at a key; s.mu is held.
+func (s *Service) keep(key, val []byte) error {
+	read := map[byte]func([]byte) error{
+		kindTarget: decodeInto(func(t *target) { s.targets[t.Resource] = t }),
+		kindPolicy: decodeInto(func(p *policy) { s.policies[policyID{p.Resource, p.Name}] = p }),
+		kindAction: decodeInto(func(a *scheduled) { s.actions[policyID{a.Resource, a.Name}] = a }),
+		kindActivity: decodeInto(func(a *activity) {
+			list := slices.DeleteFunc(s.activities[a.Resource], func(b *activity) bool { return b.ActivityID == a.ActivityID })
+			list = append(list, a)
+			slices.SortStableFunc(list, func(a, b *activity) int { return int(a.Start - b.Start) })
+			s.activities[a.Resource] = list
+		}),
+	}[key[1]]
+	if read == nil {
+		return nil
+	}
+	if err := read(val); err != nil {
+		return fmt.Errorf("auto scaling record %q: %w", key, err)
+	}
+	return nil
+}
+
+// drop forgets what was at a key; s.mu is held.
+func (s *Service) drop(key []byte) {
+	gone := func(kind byte, r Resource, name string) bool { return bytes.Equal(key, record(kind, &r, name)) }
+	maps.DeleteFunc(s.targets, func(r Resource, _ *target) bool { return gone(kindTarget, r, "") })
+	maps.DeleteFunc(s.policies, func(id policyID, _ *policy) bool { return gone(kindPolicy, id.Resource, id.name) })
+	maps.DeleteFunc(s.actions, func(id policyID, _ *scheduled) bool { return gone(kindAction, id.Resource, id.name) })
+	for r, list := range s.activities {
+		s.activities[r] = slices.DeleteFunc(list, func(a *activity) bool { return gone(kindActivity, r, a.ActivityID) })
+	}
+}
+
+// stale are the keys that other servers have changed since s.mu was taken last. Who holds it may be waiting for all servers to hear
+// of a change of a table, so hearing of a change must not wait for it.
+type stale struct {
+	mu   sync.Mutex
+	keys [][]byte
+}
+
+// Freeze implements fleet.Watcher.
+func (s *stale) Freeze([]byte) {}
+
+// Reload implements fleet.Watcher.
+func (s *stale) Reload(_ context.Context, key []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys = append(s.keys, key)
+	return nil
+}
+
+func (s *stale) take() [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := s.keys
+	s.keys = nil
+	return keys
+}
+
+// lock takes s.mu, and brings up to date what other servers have changed.
+func (s *Service) lock() {
+	s.mu.Lock()
+	for _, key := range s.stale.take() {
+		if err := s.refresh(key); err != nil {
+			_ = s.stale.Reload(context.Background(), key) // the next one tries again
 		}
 	}
-	for _, list := range s.activities {
-		slices.SortFunc(list, func(a, b *activity) int { return int(a.Start - b.Start) })
+}
+
+func (s *Service) refresh(key []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	r, err := s.KV.Latest(ctx)
+	if err != nil {
+		return err
 	}
-	return s, nil
+	defer r.Close()
+	val, err := r.Get(key)
+	if err != nil {
+		return err
+	}
+	if val == nil {
+		s.drop(key)
+		return nil
+	}
+	return s.keep(key, val)
 }
 
 func decodeInto[T any](keep func(*T)) func([]byte) error {

@@ -57,7 +57,7 @@ func (s *Service) registerScalableTarget(ctx context.Context, call *smithy.Call,
 		}
 		return nil, invalid("DynamoDB table does not exist: %s", r.ID)
 	}
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	old := s.targets[r]
 	if old == nil && (!in.MinCapacity.Set || !in.MaxCapacity.Set) {
@@ -109,7 +109,7 @@ func (s *Service) deregisterScalableTarget(ctx context.Context, call *smithy.Cal
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	if s.targets[r] == nil {
 		return nil, notRegistered(&r)
@@ -147,7 +147,7 @@ func (s *Service) describeScalableTargets(_ context.Context, call *smithy.Call, 
 	if in.ScalableDimension.Set && in.ResourceIds == nil {
 		return nil, invalid("If you specify a scalable dimension, you must also specify a resource ID")
 	}
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	f := filter{account, region, in.ServiceNamespace.Value, "", in.ScalableDimension}
 	found, next, err := list(s.targets, func(t *target) bool {
@@ -203,7 +203,7 @@ func (s *Service) tagged(call *smithy.Call, arn string) (*target, error) {
 }
 
 func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string, change func(map[string]string) (map[string]string, error)) error {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	t, err := s.tagged(call, arn)
 	if err != nil {
@@ -232,7 +232,7 @@ func (s *Service) untagResource(ctx context.Context, call *smithy.Call, in *api.
 }
 
 func (s *Service) listTagsForResource(_ context.Context, call *smithy.Call, in *api.ListTagsForResourceRequest) (*api.ListTagsForResourceResponse, error) {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	t, err := s.tagged(call, in.ResourceARN.Value)
 	if err != nil {

@@ -38,7 +38,7 @@ var ErrGone = errors.New("backup: the source has gone")
 func (m *Manager) Resume(ctx context.Context) error {
 	var errs []error
 	for _, b := range m.Tables.Catalog.Backups.All() {
-		if b.Status == catalog.BackupCreating {
+		if b.Status == catalog.BackupCreating && m.claim(ctx, "backup "+b.ARN(), &errs) {
 			errs = append(errs, m.retake(ctx, b))
 		}
 	}
@@ -46,11 +46,18 @@ func (m *Manager) Resume(ctx context.Context) error {
 		if t.Recovery == nil { // the end came between the change of the setting and the end of the history
 			errs = append(errs, history.Trim(ctx, m.Tables.KV, t.ID, history.Latest))
 		}
-		if t.Loading != nil && t.Loading.Import == "" && t.DeletingUntil == 0 {
+		if t.Loading != nil && t.Loading.Import == "" && t.DeletingUntil == 0 && m.claim(ctx, "restore "+t.ARN(), &errs) {
 			errs = append(errs, m.resume(ctx, t))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// claim reports whether a job is this server's to do.
+func (m *Manager) claim(ctx context.Context, job string, errs *[]error) bool {
+	mine, err := m.Jobs.Claim(ctx, job)
+	*errs = append(*errs, err)
+	return mine
 }
 
 // Create begins a backup of a table.

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/statordb/stator/internal/fleet"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
@@ -34,7 +35,10 @@ type Catalog struct {
 	ended  atomic.Pointer[map[string]*StreamRef] // by ARN
 	// Backups are the tables' backups.
 	Backups *records.Set[Backup]
-	change  sync.Mutex // held while the set or a table changes
+	change  sync.Mutex // held while this server changes the set or a table
+
+	publishing sync.Mutex // held while what lookups find is brought up to date
+	frozen     map[string]*Table
 	// changed has a signal when a table was changed.
 	changed chan struct{}
 }
@@ -45,19 +49,22 @@ func (c *Catalog) Changed() <-chan struct{} { return c.changed }
 // Options configure a Catalog.
 type Options struct {
 	Now        func() time.Time
+	Fleet      fleet.Fleet
 	Meters     *metering.Registry
 	Throttling Throttling
 }
 
-// Open reads the catalog from the store and finishes what a crash interrupted.
+// Open reads the catalog from the store.
 func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
-	c := &Catalog{opt: opt, store: store, now: opt.Now, changed: make(chan struct{}, 1)}
+	c := &Catalog{opt: opt, store: store, now: opt.Now, changed: make(chan struct{}, 1), frozen: map[string]*Table{}}
+	opt.Fleet.Watch(keyspace.TableRecords(), tableWatcher{c})
+	opt.Fleet.Watch(keyspace.EndedStreams(), streamWatcher{c})
 	snap, err := store.Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer snap.Close()
-	list, dropped, err := Read(ctx, snap)
+	list, _, err := Read(ctx, snap)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +85,7 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 		c.advance(&r.Stream)
 	}
 	c.ended.Store(&ended)
-	if c.Backups, err = records.Open(ctx, store, kindBackup, (*Backup).Key); err != nil {
+	if c.Backups, err = records.Open(ctx, opt.Fleet, store, kindBackup, (*Backup).Key); err != nil {
 		return nil, err
 	}
 	tables := map[tableName]*Table{}
@@ -95,18 +102,31 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 		}
 	}
 	c.tables.Store(&tables)
+	return c, nil
+}
+
+// Recover finishes what a crash interrupted.
+func (c *Catalog) Recover(ctx context.Context) error {
+	snap, err := c.store.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	_, dropped, err := Read(ctx, snap)
+	if err = errors.Join(err, snap.Close()); err != nil {
+		return err
+	}
 	for _, d := range dropped {
 		if err := c.purge(ctx, d); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	for _, t := range list {
+	for _, t := range c.Tables() {
 		if err := c.upgrade(ctx, t); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	c.signal()
-	return c, c.FinishDeletes(ctx)
+	return c.FinishDeletes(ctx)
 }
 
 // KeepClock stores how far the store's clock has come, if change records or a history depend on it: a machine's clock may be put
@@ -224,30 +244,15 @@ func keepEnded(txn kv.Txn, r *StreamRef) error {
 	return txn.Put(keyspace.EndedStream(r.TableID, r.Label), raw)
 }
 
-// publishEnded makes a stream that has ended one that lookups find; nil is none.
-func (c *Catalog) publishEnded(r *StreamRef) {
-	if r == nil {
-		return
-	}
-	ended := maps.Clone(*c.ended.Load())
-	ended[r.ARN()] = r
-	c.ended.Store(&ended)
-}
-
 // ForgetStream removes a stream that has ended.
 func (c *Catalog) ForgetStream(ctx context.Context, r *StreamRef) error {
-	c.change.Lock()
-	defer c.change.Unlock()
 	err := kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
 		return txn.Delete(keyspace.EndedStream(r.TableID, r.Label), 0)
 	})
 	if err != nil {
 		return err
 	}
-	ended := maps.Clone(*c.ended.Load())
-	delete(ended, r.ARN())
-	c.ended.Store(&ended)
-	return nil
+	return c.reloadStream(ctx, keyspace.EndedStream(r.TableID, r.Label))
 }
 
 // Dropped is a table, or a backup, whose remains are still to be removed.
@@ -321,7 +326,13 @@ func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error
 	if err := c.finishDelete(ctx, t.Namespace, t.Name); err != nil {
 		return nil, err
 	}
-	err = kv.Update(ctx, c.store, kv.TxnOpt{Hint: [][]byte{keyspace.LastTableID()}}, func(txn kv.Txn) (err error) {
+	key := keyspace.TableRecord(t.Account, t.Region, t.Name)
+	there := false
+	err = kv.Update(ctx, c.store, kv.TxnOpt{Hint: [][]byte{keyspace.LastTableID(), key}}, func(txn kv.Txn) (err error) {
+		raw, err := txn.Get(key)
+		if there = raw != nil; err != nil || there {
+			return err // another server was faster
+		}
 		if t.ID, err = nextTableID(txn); err != nil {
 			return err
 		}
@@ -330,10 +341,12 @@ func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error
 	if err != nil {
 		return nil, err
 	}
-	if err := c.publish(t); err != nil {
+	if err := c.reloadTable(ctx, key); err != nil {
 		return nil, err
 	}
-	c.signal()
+	if there {
+		return c.Get(t.Namespace, t.Name), nil
+	}
 	return nil, nil
 }
 
@@ -358,66 +371,48 @@ func putTable(txn kv.Txn, t *Table) error {
 	return txn.Put(keyspace.TableRecord(t.Account, t.Region, t.Name), raw)
 }
 
-// publish makes a copy of t, with no memory of the request's, the one that lookups find.
-func (c *Catalog) publish(t *Table) error {
-	raw, err := json.Marshal(t)
-	if err != nil {
-		return err
-	}
-	fresh, err := decode(raw)
-	if err != nil {
-		return err
-	}
-	if err := c.meter(fresh); err != nil {
-		return err
-	}
-	tables := maps.Clone(*c.tables.Load())
-	tables[tableName{fresh.Namespace, fresh.Name}] = fresh
-	c.tables.Store(&tables)
-	return nil
-}
-
 // Change applies change to a copy of the table and stores and publishes it, while nobody writes to the table. It returns nil
 // if there is no such table; an error of change is returned as it is and nothing is changed.
 func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change func(*Table) error) (*Table, error) {
 	c.change.Lock()
 	defer c.change.Unlock()
-	old := c.Get(ns, name)
-	if old == nil {
+	if c.Get(ns, name) == nil {
 		return nil, nil
 	}
-	raw, err := json.Marshal(old)
-	if err != nil {
-		return nil, err
-	}
-	t, err := decode(raw)
-	if err != nil {
-		return nil, err
-	}
-	old.use.Lock()
-	defer old.use.Unlock()
-	if err := change(t); err != nil {
-		return nil, err
-	}
-	var ended *StreamRef
-	if old.Stream.Active() && !t.Stream.Enabled {
-		ended = t.ref()
-	}
-	err = kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
-		if err := keepEnded(txn, ended); err != nil {
+	err := c.opt.Fleet.Exclusive(ctx, keyspace.TableRecord(ns.Account, ns.Region, name), func(check func(kv.Txn) error) error {
+		old := c.Get(ns, name)
+		if old == nil {
+			return nil
+		}
+		raw, err := json.Marshal(old)
+		if err != nil {
 			return err
 		}
-		return putTable(txn, t)
+		t, err := decode(raw)
+		if err != nil {
+			return err
+		}
+		if err := change(t); err != nil {
+			return err
+		}
+		var ended *StreamRef
+		if old.Stream.Active() && !t.Stream.Enabled {
+			ended = t.ref()
+		}
+		err = kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
+			if err := errors.Join(check(txn), keepEnded(txn, ended)); err != nil {
+				return err
+			}
+			return putTable(txn, t)
+		})
+		if err != nil || ended == nil {
+			return err
+		}
+		return c.reloadStream(ctx, keyspace.EndedStream(ended.TableID, ended.Label))
 	})
 	if err != nil {
 		return nil, err
 	}
-	c.publishEnded(ended)
-	if err := c.publish(t); err != nil {
-		return nil, err
-	}
-	old.retire()
-	c.signal()
 	return c.Get(ns, name), nil
 }
 
@@ -457,47 +452,50 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 	if t == nil || t.DeletingUntil == 0 || c.now().UnixMilli() < t.DeletingUntil {
 		return nil
 	}
-	t.use.Lock()
-	defer t.use.Unlock()
-	var ended *StreamRef
-	if t.Stream.Active() {
-		ended = t.ref()
-		ended.Shards = slices.Clone(ended.Shards)
-		now, err := c.store.Now(ctx)
+	var dropped Dropped
+	publish := func() error { return nil }
+	gone := false
+	err := c.opt.Fleet.Exclusive(ctx, keyspace.TableRecord(ns.Account, ns.Region, name), func(check func(kv.Txn) error) error {
+		if now := (*c.tables.Load())[tableName{ns, name}]; now == nil || now.ID != t.ID {
+			return nil // another server has removed it
+		}
+		var ended *StreamRef
+		if t.Stream.Active() {
+			ended = t.ref()
+			ended.Shards = slices.Clone(ended.Shards)
+			now, err := c.store.Now(ctx)
+			if err != nil {
+				return err
+			}
+			ended.end(now)
+		}
+		backup, err := c.lastBackup(ctx, t)
 		if err != nil {
 			return err
 		}
-		ended.end(now)
-	}
-	backup, err := c.lastBackup(ctx, t)
-	if err != nil {
-		return err
-	}
-	dropped := Dropped{ID: t.ID, KeepItems: backup != nil}
-	publish := func() error { return nil }
-	err = kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) (err error) {
-		if err := keepEnded(txn, ended); err != nil {
-			return err
-		}
-		if backup != nil {
-			if publish, err = c.Backups.PutIn(txn, backup.Key(), backup); err != nil {
+		dropped = Dropped{ID: t.ID, KeepItems: backup != nil}
+		err = kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) (err error) {
+			if err := errors.Join(check(txn), keepEnded(txn, ended)); err != nil {
 				return err
 			}
-		}
-		if err := putDropped(txn, dropped); err != nil {
+			if backup != nil {
+				if publish, err = c.Backups.PutIn(txn, backup.Key(), backup); err != nil {
+					return err
+				}
+			}
+			if err := putDropped(txn, dropped); err != nil {
+				return err
+			}
+			return txn.Delete(keyspace.TableRecord(t.Account, t.Region, t.Name), 0)
+		})
+		if gone = err == nil; !gone || ended == nil {
 			return err
 		}
-		return txn.Delete(keyspace.TableRecord(t.Account, t.Region, t.Name), 0)
+		return c.reloadStream(ctx, keyspace.EndedStream(ended.TableID, ended.Label))
 	})
-	if err != nil {
+	if err != nil || !gone {
 		return err
 	}
-	tables := maps.Clone(*c.tables.Load())
-	delete(tables, tableName{ns, name})
-	c.publishEnded(ended)
-	c.tables.Store(&tables)
-	t.retire()
-	c.opt.Meters.Forget(t.ID)
 	return errors.Join(publish(), c.purge(ctx, dropped))
 }
 

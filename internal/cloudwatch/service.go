@@ -13,6 +13,8 @@ import (
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cloudwatch/api"
+	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/protocol"
@@ -21,8 +23,9 @@ import (
 
 // Options configure a Service.
 type Options struct {
-	KV  kv.Store
-	Now func() time.Time
+	Fleet fleet.Fleet
+	KV    kv.Store
+	Now   func() time.Time
 	// Namespace says whose metrics a caller's are.
 	Namespace func(smithy.Caller) (account, region string)
 	// Source calls its arguments for what was measured since the last time; nil for nothing.
@@ -63,7 +66,16 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	s := &Service{Options: opt, metrics: metrics, totals: map[string]*Total{}, alarms: map[alarmID]*Alarm{}}
 	s.ticked = opt.Now().Unix() / 60
 	s.began, s.earlier = s.ticked, map[string]metric.Report{}
+	opt.Fleet.Watch(keyspace.Metrics(), seriesWatcher{metrics})
+	opt.Fleet.Watch(keyspace.Alarms(), alarmWatcher{s})
 	return s, s.loadAlarms(ctx)
+}
+
+// Begin makes the minutes that Tick evaluates begin now: until here another server did.
+func (s *Service) Begin() {
+	s.ticking.Lock()
+	defer s.ticking.Unlock()
+	s.ticked = max(s.ticked, s.Now().Unix()/60-1)
 }
 
 // Codes of CloudWatch's errors.

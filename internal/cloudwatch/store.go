@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
@@ -43,7 +45,6 @@ type store struct {
 
 	mu     sync.RWMutex // writers keep it while they read, change and write points
 	series map[string]*series
-	lastID uint32
 }
 
 func openStore(ctx context.Context, db kv.Store) (*store, error) {
@@ -59,7 +60,6 @@ func openStore(ctx context.Context, db kv.Store) (*store, error) {
 			return fmt.Errorf("description of metric %x: %w", key, err)
 		}
 		m.id = binary.BigEndian.Uint32(key[len(key)-4:])
-		s.lastID = max(s.lastID, m.id)
 		s.series[seriesKey(&m.ID, m.Unit)] = m
 		return nil
 	})
@@ -112,10 +112,8 @@ func (s *store) add(ctx context.Context, data []metric.Datum) (rest []metric.Dat
 
 func (s *store) addSome(ctx context.Context, data []metric.Datum) error {
 	fresh := map[string]*series{}
-	last := s.lastID
 	err := kv.Update(ctx, s.kv, kv.TxnOpt{NoSync: true, Background: true}, func(txn kv.Txn) error {
 		clear(fresh)
-		last = s.lastID
 		for i := range data {
 			d := &data[i]
 			key := seriesKey(&d.ID, d.Unit)
@@ -124,16 +122,11 @@ func (s *store) addSome(ctx context.Context, data []metric.Datum) error {
 				m = fresh[key]
 			}
 			if m == nil {
-				last++
-				m = &series{ID: d.ID, Unit: d.Unit, id: last}
+				var err error
+				if m, err = newSeries(txn, key, d); err != nil {
+					return err
+				}
 				fresh[key] = m
-				raw, err := json.Marshal(m)
-				if err != nil {
-					return err
-				}
-				if err := txn.Put(keyspace.Metric(m.id), raw); err != nil {
-					return err
-				}
 			}
 			seconds := int64(60)
 			if d.Fine {
@@ -150,11 +143,35 @@ func (s *store) addSome(ctx context.Context, data []metric.Datum) error {
 	if err != nil {
 		return err
 	}
-	s.lastID = last
 	for key, m := range fresh {
 		s.series[key] = m
 	}
 	return nil
+}
+
+// newSeries describes a metric in the store, under an id that comes of its key: servers that meet a metric at the same time give it
+// the same. Where another metric has it, the next one that is free is taken.
+func newSeries(txn kv.Txn, key string, d *metric.Datum) (*series, error) {
+	m := &series{ID: d.ID, Unit: d.Unit, id: uint32(xxhash.Sum64String(key))}
+	for ; ; m.id++ {
+		raw, err := txn.Get(keyspace.Metric(m.id))
+		if err != nil {
+			return nil, err
+		}
+		if raw == nil {
+			if raw, err = json.Marshal(m); err != nil {
+				return nil, err
+			}
+			return m, txn.Put(keyspace.Metric(m.id), raw)
+		}
+		other := new(series)
+		if err := json.Unmarshal(raw, other); err != nil {
+			return nil, err
+		}
+		if seriesKey(&other.ID, other.Unit) == key {
+			return m, nil
+		}
+	}
 }
 
 // addPoint adds a set to the point at the key.
@@ -254,7 +271,7 @@ func (s *store) roll(ctx context.Context, now time.Time) error {
 			}
 		}
 		if now.Unix()-m.last > int64(retention[len(retention)-1].keep.Seconds()) {
-			if err := s.forget(ctx, m); err != nil {
+			if err := s.forgetOld(ctx, m, now); err != nil {
 				return err
 			}
 		}
@@ -325,6 +342,27 @@ func (s *store) any(ctx context.Context, rng kv.Range) (bool, error) {
 	}
 	there := it.Next()
 	return there, it.Close()
+}
+
+// forgetOld removes a metric unless another server has added points to it.
+func (s *store) forgetOld(ctx context.Context, m *series, now time.Time) error {
+	r, err := s.kv.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	last, err := lastPoint(r, m.id)
+	if err = errors.Join(err, r.Close()); err != nil {
+		return err
+	}
+	if now.Unix()-last > int64(retention[len(retention)-1].keep.Seconds()) {
+		return s.forget(ctx, m)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if here := s.series[seriesKey(&m.ID, m.Unit)]; here != nil {
+		here.last = max(here.last, last)
+	}
+	return nil
 }
 
 // forget removes a metric that has no points.

@@ -17,6 +17,8 @@ type Runner struct {
 	Report func(error)
 	// Busy, if not nil, is called before the first job of several begins, and with false when none runs any more.
 	Busy func(bool)
+	// Claims says which server does a job where several could; nil if there is one alone.
+	Claims Claims
 
 	ctx     context.Context
 	mu      sync.Mutex
@@ -25,12 +27,27 @@ type Runner struct {
 	work    sync.WaitGroup
 }
 
+// Claims are on jobs, by their names.
+type Claims interface {
+	// Claim makes a job this server's, until Release; false if it is another's.
+	Claim(ctx context.Context, job string) (bool, error)
+	Release(job string)
+}
+
+// Claim makes a job this server's; false if another does it. Start does so too: this is for those who prepare a job.
+func (r *Runner) Claim(ctx context.Context, name string) (bool, error) {
+	if r.Claims == nil {
+		return true, nil
+	}
+	return r.Claims.Claim(ctx, name)
+}
+
 // New returns a Runner whose jobs end with ctx.
 func New(ctx context.Context, report func(error)) *Runner {
 	return &Runner{Report: report, ctx: ctx, running: map[string]context.CancelFunc{}}
 }
 
-// Start runs a job unless one of that name is running. A job that returns an error is reported and run again; one whose error
+// Start runs a job unless one of that name is running, here or on another server. A job that returns an error is reported and run again; one whose error
 // is context.Canceled is not. done, if not nil, is called when the job will not run again, or not at all.
 func (r *Runner) Start(name string, job func(context.Context) error, done func()) {
 	if done == nil {
@@ -60,8 +77,22 @@ func (r *Runner) Start(name string, job func(context.Context) error, done func()
 			r.mu.Unlock()
 			done()
 		}()
+		mine := false
+		defer func() {
+			if mine && r.Claims != nil {
+				r.Claims.Release(name)
+			}
+		}()
 		for {
-			err := job(ctx)
+			var err error
+			if !mine {
+				if mine, err = r.Claim(ctx, name); err == nil && !mine {
+					return
+				}
+			}
+			if err == nil {
+				err = job(ctx)
+			}
 			if err == nil || errors.Is(err, context.Canceled) || ctx.Err() != nil {
 				return
 			}

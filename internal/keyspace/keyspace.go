@@ -24,6 +24,11 @@
 //	w r | rule 0 time (8)             the contributors of a minute, of a Contributor Insights rule
 //	j kind | account 0 region 0 id    a backup, export, import or bulk operation; a cluster, group or event of DAX
 //	d l | account 0 id (8)            a list of attribute names that DAX clients know by its id
+//	L s | id                          a server of those that share the store
+//	L l | job                         which of them does a job
+//	L n                               number of the last entry of their log
+//	L e | number (8)                  an entry: what has changed, or is to be frozen
+//	L f                               what is frozen
 //	a kind | account 0 region 0 name  what Application Auto Scaling has: targets, policies, scheduled actions, activities, tags
 //
 // Key attributes are written so that their bytes sort as DynamoDB sorts them: strings and binaries with 0x00 escaped as
@@ -57,6 +62,7 @@ const (
 	prefixPast   = 'h'
 	prefixJob    = 'j'
 	prefixDAX    = 'd'
+	prefixFleet  = 'L'
 
 	metaTable    = 't'
 	metaTableID  = 'n'
@@ -68,6 +74,12 @@ const (
 	metaFormat   = 'f'
 
 	daxList = 'l'
+
+	fleetServer = 's'
+	fleetLease  = 'l'
+	fleetLog    = 'n'
+	fleetEntry  = 'e'
+	fleetFreeze = 'f'
 
 	watchMetric  = 'm'
 	watchPoint   = 'p'
@@ -384,6 +396,19 @@ func named(prefix []byte, account, region, name string) []byte {
 	return append(k, name...)
 }
 
+// SplitNamed returns account, region and name in the key of a table's description, an alarm, or a record of jobs or auto scaling;
+// ok is false if it is none.
+func SplitNamed(key []byte) (account, region, name string, ok bool) {
+	if len(key) < 2 {
+		return "", "", "", false
+	}
+	parts := bytes.SplitN(key[2:], []byte{0}, 3)
+	if len(parts) != 3 {
+		return "", "", "", false
+	}
+	return string(parts[0]), string(parts[1]), string(parts[2]), true
+}
+
 // Alarms returns the prefix of all alarms.
 func Alarms() []byte { return []byte{prefixWatch, watchAlarm} }
 
@@ -417,10 +442,47 @@ func ContributorReport(rule string, at int64) []byte {
 	return binary.BigEndian.AppendUint64(ContributorReports(rule), uint64(at))
 }
 
-// ScalingRecords returns the prefix of what Application Auto Scaling has of a kind.
-func ScalingRecords(kind byte) []byte { return []byte{prefixScale, kind} }
+// AllScalingRecords returns the prefix of all that Application Auto Scaling has.
+func AllScalingRecords() []byte { return []byte{prefixScale} }
 
 // ScalingRecord returns the key of one of them.
 func ScalingRecord(kind byte, account, region, name string) []byte {
-	return named(ScalingRecords(kind), account, region, name)
+	return named([]byte{prefixScale, kind}, account, region, name)
+}
+
+// FleetServers returns the prefix of the servers that share the store.
+func FleetServers() []byte { return []byte{prefixFleet, fleetServer} }
+
+// FleetServer returns the key of one of them.
+func FleetServer(id string) []byte { return append(FleetServers(), id...) }
+
+// FleetLeases returns the prefix of who does what.
+func FleetLeases() []byte { return []byte{prefixFleet, fleetLease} }
+
+// FleetLease returns the key of who does a job.
+func FleetLease(job string) []byte { return append(FleetLeases(), job...) }
+
+// FleetLog returns the key of the number of the last entry of the servers' log.
+func FleetLog() []byte { return []byte{prefixFleet, fleetLog} }
+
+// FleetEntry returns the key of an entry.
+func FleetEntry(n uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefixFleet, fleetEntry}, n)
+}
+
+// FleetFreeze returns the key of what is frozen.
+func FleetFreeze() []byte { return []byte{prefixFleet, fleetFreeze} }
+
+// Remembered reports whether servers keep what is at the key in memory, so that all must hear of its changes.
+func Remembered(key []byte) bool {
+	if len(key) < 2 {
+		return false
+	}
+	switch key[0] {
+	case prefixMeta:
+		return key[1] == metaTable || key[1] == metaStream
+	case prefixWatch:
+		return key[1] == watchMetric || key[1] == watchAlarm
+	}
+	return key[0] == prefixJob || key[0] == prefixScale
 }

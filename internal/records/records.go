@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/statordb/stator/internal/fleet"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 )
@@ -23,15 +24,19 @@ type ID struct {
 
 // Set has all records of a kind. A record that lookups have found is never changed; a change puts another in its place.
 type Set[T any] struct {
+	// Changed, if not nil, hears of records that were changed, on this server or another.
+	Changed func(*T)
+
 	kv     kv.Store
 	kind   byte
 	list   atomic.Pointer[map[ID]*T]
-	change sync.Mutex // held while a record is stored and published, so that neither overtakes the other
+	change sync.Mutex // held while what lookups find is brought up to date
 }
 
 // Open reads the records of a kind. key returns the ID that a record has.
-func Open[T any](ctx context.Context, store kv.Store, kind byte, id func(*T) ID) (*Set[T], error) {
+func Open[T any](ctx context.Context, f fleet.Fleet, store kv.Store, kind byte, id func(*T) ID) (*Set[T], error) {
 	s := &Set[T]{kv: store, kind: kind}
+	f.Watch(keyspace.Jobs(kind), s)
 	snap, err := store.Snapshot(ctx)
 	if err != nil {
 		return nil, err
@@ -89,11 +94,30 @@ func (s *Set[T]) PutIn(txn kv.Txn, id ID, v *T) (publish func() error, err error
 	if err != nil {
 		return nil, err
 	}
-	return func() error {
-		s.change.Lock()
-		defer s.change.Unlock()
-		return s.publish(id, raw)
-	}, txn.Put(s.key(id), raw)
+	return func() error { return s.Reload(context.Background(), s.key(id)) }, txn.Put(s.key(id), raw)
+}
+
+// Freeze implements fleet.Watcher.
+func (s *Set[T]) Freeze([]byte) {}
+
+// Reload implements fleet.Watcher: lookups find what the store has.
+func (s *Set[T]) Reload(ctx context.Context, key []byte) error {
+	account, region, name, ok := keyspace.SplitNamed(key)
+	if !ok {
+		return nil
+	}
+	s.change.Lock()
+	defer s.change.Unlock()
+	r, err := s.kv.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	raw, err := r.Get(key)
+	if err != nil {
+		return err
+	}
+	return s.publish(ID{account, region, name}, raw)
 }
 
 // publish makes a copy of a record, with no memory of a request's, the one that lookups find; nil makes them find none.
@@ -107,6 +131,9 @@ func (s *Set[T]) publish(id ID, raw []byte) error {
 			return err
 		}
 		list[id.clone()] = fresh
+		if s.Changed != nil {
+			defer s.Changed(fresh)
+		}
 	}
 	s.list.Store(&list)
 	return nil
@@ -114,45 +141,43 @@ func (s *Set[T]) publish(id ID, raw []byte) error {
 
 // Put stores a record.
 func (s *Set[T]) Put(ctx context.Context, id ID, v *T) error {
-	s.change.Lock()
-	defer s.change.Unlock()
-	return s.store(ctx, id, v)
-}
-
-// store stores and publishes a record; the caller holds change.
-func (s *Set[T]) store(ctx context.Context, id ID, v *T) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	err = kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{s.key(id)}}, func(txn kv.Txn) error { return txn.Put(s.key(id), raw) })
+	key := s.key(id)
+	err = kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error { return txn.Put(key, raw) })
 	if err != nil {
 		return err
 	}
-	return s.publish(id, raw)
+	return s.Reload(ctx, key)
 }
 
 // Change stores what change makes of a copy of a record; an error of change is returned as it is. It returns nil if there is
-// no such record. Changes of a set are made one after the other, so that what lookups find is the last of them.
+// no such record. change may be called more than once.
 func (s *Set[T]) Change(ctx context.Context, id ID, change func(*T) error) (*T, error) {
-	s.change.Lock()
-	defer s.change.Unlock()
-	old := s.Get(id)
-	if old == nil {
-		return nil, nil
-	}
-	raw, err := json.Marshal(old)
+	key := s.key(id)
+	err := kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error {
+		raw, err := txn.Get(key)
+		if err != nil || raw == nil {
+			return err
+		}
+		v := new(T)
+		if err := json.Unmarshal(raw, v); err != nil {
+			return err
+		}
+		if err := change(v); err != nil {
+			return err
+		}
+		if raw, err = json.Marshal(v); err != nil {
+			return err
+		}
+		return txn.Put(key, raw)
+	})
 	if err != nil {
 		return nil, err
 	}
-	v := new(T)
-	if err := json.Unmarshal(raw, v); err != nil {
-		return nil, err
-	}
-	if err := change(v); err != nil {
-		return nil, err
-	}
-	if err := s.store(ctx, id, v); err != nil {
+	if err := s.Reload(ctx, key); err != nil {
 		return nil, err
 	}
 	return s.Get(id), nil
@@ -160,18 +185,17 @@ func (s *Set[T]) Change(ctx context.Context, id ID, change func(*T) error) (*T, 
 
 // Remove removes a record. also, if not nil, is a further part of the transaction.
 func (s *Set[T]) Remove(ctx context.Context, id ID, also func(kv.Txn) error) error {
-	s.change.Lock()
-	defer s.change.Unlock()
-	err := kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{s.key(id)}}, func(txn kv.Txn) error {
+	key := s.key(id)
+	err := kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error {
 		if also != nil {
 			if err := also(txn); err != nil {
 				return err
 			}
 		}
-		return txn.Delete(s.key(id), 0)
+		return txn.Delete(key, 0)
 	})
 	if err != nil {
 		return err
 	}
-	return s.publish(id, nil)
+	return s.Reload(ctx, key)
 }

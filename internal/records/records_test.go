@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/statordb/stator/internal/fleet"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
 )
@@ -40,7 +41,7 @@ func TestSet(t *testing.T) {
 	}
 	defer store.Close()
 	id := ID{"account", "region", "name"}
-	s, err := Open(ctx, lateStore{store}, 't', func(*counted) ID { return id })
+	s, err := Open(ctx, new(fleet.Solo), lateStore{store}, 't', func(*counted) ID { return id })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +74,7 @@ func TestSet(t *testing.T) {
 		}()
 	}
 	all.Wait()
-	again, err := Open(ctx, store, 't', func(*counted) ID { return id })
+	again, err := Open(ctx, new(fleet.Solo), store, 't', func(*counted) ID { return id })
 	if err != nil {
 		t.Fatal(err)
 	}

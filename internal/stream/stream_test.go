@@ -8,6 +8,7 @@ import (
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/fleet"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
@@ -75,7 +76,7 @@ func TestDue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	tables, err := catalog.Open(ctx, store, catalog.Options{Now: time.Now, Meters: metering.NewRegistry(time.Now)})
+	tables, err := catalog.Open(ctx, store, catalog.Options{Fleet: new(fleet.Solo), Now: time.Now, Meters: metering.NewRegistry(time.Now)})
 	if err != nil {
 		t.Fatal(err)
 	}

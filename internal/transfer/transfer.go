@@ -17,6 +17,7 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/fleet"
 	"github.com/statordb/stator/internal/itemfile"
 	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/objects"
@@ -41,6 +42,7 @@ const Retention = 90 * 24 * time.Hour
 type Options struct {
 	Tables  *table.Store
 	Jobs    *jobs.Runner
+	Fleet   fleet.Fleet
 	Objects objects.Store
 	Now     func() time.Time
 	Logger  *slog.Logger
@@ -69,10 +71,18 @@ type Manager struct {
 func Open(ctx context.Context, opt Options) (*Manager, error) {
 	m := &Manager{Options: opt}
 	var err1, err2, err3 error
-	m.Exports, err1 = records.Open(ctx, opt.Tables.KV, kindExport, (*Export).Key)
-	m.Imports, err2 = records.Open(ctx, opt.Tables.KV, kindImport, (*Import).Key)
-	m.Bulk, err3 = records.Open(ctx, opt.Tables.KV, kindBulk, (*Bulk).Key)
-	return m, errors.Join(err1, err2, err3)
+	m.Exports, err1 = records.Open(ctx, opt.Fleet, opt.Tables.KV, kindExport, (*Export).Key)
+	m.Imports, err2 = records.Open(ctx, opt.Fleet, opt.Tables.KV, kindImport, (*Import).Key)
+	m.Bulk, err3 = records.Open(ctx, opt.Fleet, opt.Tables.KV, kindBulk, (*Bulk).Key)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, err
+	}
+	m.Bulk.Changed = func(b *Bulk) {
+		if b.Status == Cancelling {
+			m.Jobs.Cancel(b.job()) // whichever server was asked for it
+		}
+	}
+	return m, nil
 }
 
 // Resume goes on with what the end of an earlier process interrupted.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/dax/api"
+	"github.com/statordb/stator/internal/fleet"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/records"
@@ -75,6 +76,7 @@ type Nodes interface {
 
 // Options configure a Service.
 type Options struct {
+	Fleet     fleet.Fleet
 	KV        kv.Store
 	Now       func() time.Time
 	Namespace func(smithy.Caller) (account, region string)
@@ -109,10 +111,10 @@ type Service struct {
 func New(ctx context.Context, opt Options) (*Service, error) {
 	s := &Service{Options: opt}
 	var errs [4]error
-	s.clusters, errs[0] = records.Open(ctx, opt.KV, kindCluster, func(c *cluster) ID { return c.ID })
-	s.parameters, errs[1] = records.Open(ctx, opt.KV, kindParameters, func(g *parameterGroup) ID { return g.ID })
-	s.subnets, errs[2] = records.Open(ctx, opt.KV, kindSubnets, func(g *subnetGroup) ID { return g.ID })
-	s.events, errs[3] = records.Open(ctx, opt.KV, kindEvent, func(e *event) ID { return e.ID })
+	s.clusters, errs[0] = records.Open(ctx, opt.Fleet, opt.KV, kindCluster, func(c *cluster) ID { return c.ID })
+	s.parameters, errs[1] = records.Open(ctx, opt.Fleet, opt.KV, kindParameters, func(g *parameterGroup) ID { return g.ID })
+	s.subnets, errs[2] = records.Open(ctx, opt.Fleet, opt.KV, kindSubnets, func(g *subnetGroup) ID { return g.ID })
+	s.events, errs[3] = records.Open(ctx, opt.Fleet, opt.KV, kindEvent, func(e *event) ID { return e.ID })
 	return s, errors.Join(errs[:]...)
 }
 

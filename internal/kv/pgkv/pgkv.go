@@ -8,6 +8,7 @@
 package pgkv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,9 @@ import (
 // Options configure the engine.
 type Options struct {
 	// URL says where the database is, as libpq and pgx read it: postgres://user:password@host:5432/database?sslmode=verify-full.
-	URL    string
+	URL string
+	// Name tells the server's connections from those of others, for Evict; at most 63 bytes.
+	Name   string
 	Logger *slog.Logger
 	Now    func() time.Time // the clock; nil is the system's. Stamps are of the database's time unless this is far from the system's
 }
@@ -75,7 +78,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		config.MaxConns = defaultConns
 	}
 	for name, value := range map[string]string{
-		"application_name": "stator", "lock_timeout": lockTimeout, "idle_in_transaction_session_timeout": idleTimeout,
+		"application_name": cmp.Or(opt.Name, "stator"), "lock_timeout": lockTimeout, "idle_in_transaction_session_timeout": idleTimeout,
 		"default_transaction_isolation": "read committed", "synchronous_commit": "on",
 	} {
 		if _, given := config.ConnConfig.RuntimeParams[name]; !given {
@@ -135,6 +138,31 @@ func (s *Store) Close() error {
 
 // Limits implements kv.Store: an index of PostgreSQL takes no larger keys, and a value no gigabyte.
 func (s *Store) Limits() kv.Limits { return kv.Limits{Key: 2600, Value: 512 << 20, Txn: 512 << 20} }
+
+// Evict ends the connections of the server with another name, and with them its transactions, and returns when they have ended.
+func (s *Store) Evict(ctx context.Context, name string) error {
+	if !s.dialect.snapshots {
+		return nil // which it has not to be asked for: see dialect
+	}
+	for {
+		var left int
+		err := s.again(ctx, func() error {
+			s.trips.Add(1)
+			return s.pool.QueryRow(ctx, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1", name).Scan(&left)
+		})
+		if err != nil || left == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(evictPause):
+		}
+	}
+}
+
+// evictPause is how long connections are given to end.
+const evictPause = 5 * time.Millisecond
 
 // RoundTrips returns how often the database was asked something so far.
 func (s *Store) RoundTrips() int64 { return s.trips.Load() }

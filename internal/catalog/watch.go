@@ -1,0 +1,128 @@
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+
+	"github.com/statordb/stator/internal/keyspace"
+)
+
+// tableWatcher keeps the tables that lookups find as the store has them.
+type tableWatcher struct{ *Catalog }
+
+// Freeze implements fleet.Watcher: nobody writes to the table when it returns.
+func (w tableWatcher) Freeze(key []byte) {
+	account, region, name, ok := keyspace.SplitNamed(key)
+	if !ok {
+		return
+	}
+	for {
+		t := (*w.tables.Load())[tableName{Namespace{account, region}, name}]
+		if t == nil {
+			return
+		}
+		t.use.Lock()
+		if !t.replaced.Load() {
+			w.publishing.Lock()
+			w.frozen[string(key)] = t
+			w.publishing.Unlock()
+			return
+		}
+		t.use.Unlock()
+	}
+}
+
+// Reload implements fleet.Watcher.
+func (w tableWatcher) Reload(ctx context.Context, key []byte) error { return w.reloadTable(ctx, key) }
+
+// reloadTable makes lookups find what the store has of a table.
+func (c *Catalog) reloadTable(ctx context.Context, key []byte) error {
+	account, region, name, ok := keyspace.SplitNamed(key)
+	if !ok {
+		return nil
+	}
+	at := tableName{Namespace{account, region}, name}
+	c.publishing.Lock()
+	defer c.publishing.Unlock()
+	fresh, err := c.read(ctx, key)
+	if err != nil {
+		return err
+	}
+	tables := maps.Clone(*c.tables.Load())
+	old := tables[at]
+	if fresh != nil {
+		tables[at] = fresh
+	} else {
+		delete(tables, at)
+	}
+	c.tables.Store(&tables)
+	if old != nil {
+		old.retire()
+		if fresh == nil || fresh.ID != old.ID {
+			c.opt.Meters.Forget(old.ID)
+		}
+	}
+	if t := c.frozen[string(key)]; t != nil {
+		delete(c.frozen, string(key))
+		t.use.Unlock()
+	}
+	c.signal()
+	return nil
+}
+
+// read returns what the store has of a table; nil for none.
+func (c *Catalog) read(ctx context.Context, key []byte) (*Table, error) {
+	r, err := c.store.Latest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	raw, err := r.Get(key)
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	t, err := decode(raw)
+	if err != nil {
+		return nil, fmt.Errorf("description of table %q: %w", key, err)
+	}
+	return t, c.meter(t)
+}
+
+// streamWatcher keeps the streams that have ended.
+type streamWatcher struct{ *Catalog }
+
+// Freeze implements fleet.Watcher.
+func (streamWatcher) Freeze([]byte) {}
+
+// Reload implements fleet.Watcher.
+func (w streamWatcher) Reload(ctx context.Context, key []byte) error { return w.reloadStream(ctx, key) }
+
+// reloadStream makes lookups find what the store has of a stream that has ended.
+func (c *Catalog) reloadStream(ctx context.Context, key []byte) error {
+	c.publishing.Lock()
+	defer c.publishing.Unlock()
+	r, err := c.store.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	raw, err := r.Get(key)
+	if err != nil {
+		return err
+	}
+	ended := maps.Clone(*c.ended.Load())
+	maps.DeleteFunc(ended, func(_ string, ref *StreamRef) bool {
+		return string(keyspace.EndedStream(ref.TableID, ref.Label)) == string(key)
+	})
+	if raw != nil {
+		ref := new(StreamRef)
+		if err := json.Unmarshal(raw, ref); err != nil {
+			return fmt.Errorf("description of stream %q: %w", key, err)
+		}
+		ended[ref.ARN()] = ref
+	}
+	c.ended.Store(&ended)
+	return nil
+}

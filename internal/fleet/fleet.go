@@ -1,0 +1,101 @@
+// Package fleet makes servers that share one store agree: who they are, what each remembers of the store, and who does what in the
+// background. Everything it knows is in the store; servers do not talk to each other.
+//
+// A server is a record in the store that it renews (beats). Others watch it by their own clocks: one that has not beaten for
+// deadAfter is removed, with all that it holds, and whoever is alive takes that over. A server that could not renew its record for
+// less than that refuses to write, so that nobody is replaced while it still acts; see Member.fence.
+//
+// What servers keep in memory (tables, alarms, backups) changes through a log: a transaction that writes such a key
+// (keyspace.Remembered) adds an entry in the same commit. Every server follows the log and reads what has changed anew, and says in
+// its record how far it has come. A request that changed such a key is answered when all have seen it (Settle), so that it does not
+// matter which server gets the next one.
+//
+// Tables change under a freeze (Exclusive): every server lets its writers of the table end and has new ones wait, says so, and only
+// then the change is made. So no two servers ever write by different descriptions of a table. There is one freeze at a time.
+package fleet
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/kv"
+)
+
+// Watcher remembers what is at keys in the store.
+type Watcher interface {
+	// Freeze returns when nobody depends on what is remembered of the key; whoever wants to waits until Reload.
+	Freeze(key []byte)
+	// Reload reads what is at the key anew, and ends a freeze.
+	Reload(ctx context.Context, key []byte) error
+}
+
+// Fleet is what a server knows of those it shares its store with.
+type Fleet interface {
+	// Watch says who remembers what is at the keys with a prefix. It may be called before the servers' log is followed.
+	Watch(prefix []byte, w Watcher)
+	// Exclusive runs change while what is at the key is frozen on all servers. change must call check in the transaction that
+	// changes it, and has been seen by all when Exclusive returns.
+	Exclusive(ctx context.Context, key []byte, change func(check func(kv.Txn) error) error) error
+	// Settle returns when all servers have seen what this one has changed.
+	Settle(ctx context.Context) error
+	// Claim makes this server the one that does a job, until Release; false if another is.
+	Claim(ctx context.Context, job string) (bool, error)
+	// Release ends a claim.
+	Release(job string)
+	// Servers returns how many servers there are.
+	Servers() int
+}
+
+// Solo is the fleet of a server that has its store alone.
+type Solo struct{ watchers watchers }
+
+// Watch implements Fleet.
+func (s *Solo) Watch(prefix []byte, w Watcher) { s.watchers.add(prefix, w) }
+
+// Exclusive implements Fleet.
+func (s *Solo) Exclusive(ctx context.Context, key []byte, change func(check func(kv.Txn) error) error) error {
+	w := s.watchers.of(key)
+	w.Freeze(key)
+	err := change(func(kv.Txn) error { return nil })
+	if reloadErr := w.Reload(context.WithoutCancel(ctx), key); err == nil {
+		err = reloadErr
+	}
+	return err
+}
+
+// Settle implements Fleet.
+func (s *Solo) Settle(context.Context) error { return nil }
+
+// Claim implements Fleet.
+func (s *Solo) Claim(context.Context, string) (bool, error) { return true, nil }
+
+// Release implements Fleet.
+func (s *Solo) Release(string) {}
+
+// Servers implements Fleet.
+func (s *Solo) Servers() int { return 1 }
+
+// watchers are found by the prefixes of keys.
+type watchers []watcher
+
+type watcher struct {
+	prefix string
+	Watcher
+}
+
+func (l *watchers) add(prefix []byte, w Watcher) { *l = append(*l, watcher{string(prefix), w}) }
+
+// of returns who remembers what is at a key.
+func (l watchers) of(key []byte) Watcher {
+	for _, w := range l {
+		if len(key) >= len(w.prefix) && string(key[:len(w.prefix)]) == w.prefix {
+			return w.Watcher
+		}
+	}
+	return nobody{}
+}
+
+// nobody remembers nothing.
+type nobody struct{}
+
+func (nobody) Freeze([]byte)                        {}
+func (nobody) Reload(context.Context, []byte) error { return nil }
