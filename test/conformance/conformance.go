@@ -15,28 +15,23 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
-	"github.com/statordb/stator"
 	"github.com/statordb/stator/test/request"
 )
 
-func TestConformance(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
+// Run runs the cases of a directory. open starts the servers of one database, to which requests go in turn, and returns their
+// URLs.
+func Run(t *testing.T, dir string, open func(t *testing.T) []string) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no cases: %v", err)
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			db, err := stator.Open(stator.Options{InMemory: true, Listen: "127.0.0.1:0"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := db.Close(); err != nil {
-					t.Error(err)
-				}
-			})
+			urls := open(t)
+			n := 0
 			datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
-				return call(t, db.URL(), d.Cmd, expand(d.Input))
+				n++
+				return call(t, urls[n%len(urls)], d.Cmd, expand(d.Input))
 			})
 		})
 	}
