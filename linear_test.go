@@ -275,7 +275,7 @@ func (c *linearClient) run(start time.Time, n int, up func() bool) {
 // which one operation at a time gives just that: strict serializability. In half of the histories the machine crashes in
 // between, and what was seen before must still be so after it.
 func TestLinearizable(t *testing.T) {
-	for _, kind := range []string{"in memory", "durable", "with a crash"} {
+	for _, kind := range []string{"in memory", "durable", "with a crash", "several servers"} {
 		t.Run(kind, func(t *testing.T) {
 			for range *histories {
 				checkHistory(t, kind)
@@ -291,7 +291,14 @@ func checkHistory(t *testing.T, kind string) {
 	if kind != "in memory" {
 		opt.DataDir, opt.fs = "data", slowSync(fs)
 	}
-	d := open(t, opt)
+	var servers []*db
+	if kind == "several servers" {
+		opt = Options{wrap: opt.wrap}
+		servers = openServers(t, 3, opt)
+	} else {
+		servers = []*db{open(t, opt)}
+	}
+	d := servers[0]
 	d.must("CreateTable", obj{"TableName": "lin", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")}})
 	const clients = 6
 	var seq atomic.Int64
@@ -301,7 +308,7 @@ func checkHistory(t *testing.T, kind string) {
 		var wg sync.WaitGroup
 		var list []*linearClient
 		for i := range clients {
-			c := &linearClient{d: d, id: first + i, seq: &seq}
+			c := &linearClient{d: servers[i%len(servers)], id: first + i, seq: &seq}
 			list = append(list, c)
 			wg.Add(1)
 			go func() {
@@ -329,11 +336,13 @@ func checkHistory(t *testing.T, kind string) {
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
-		d = open(t, opt)
+		servers[0] = open(t, opt)
 	}
 	phase(clients, func() bool { return true })
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
+	for _, d := range servers {
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if res, info := porcupine.CheckOperationsVerbose(linearModel, all, time.Minute); res != porcupine.Ok {
 		file := t.TempDir() + "/history.html"
