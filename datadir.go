@@ -240,10 +240,11 @@ type Verification struct {
 	MoreProblems   int64
 }
 
-// Verify checks the data directory of a server that does not run: every item is well formed and in its place, every index
-// equals its table, and the counters are right. It writes nothing. Its error says that the directory could not be read.
-func Verify(ctx context.Context, dataDir string, log *slog.Logger) (*Verification, error) {
-	store, err := openOffline(dataDir, pebblekv.Options{ReadOnly: true, Logger: log})
+// Verify checks the data directory of a server that does not run, or a storage (a URL, see Options.Storage), whose servers may run:
+// every item is well formed and in its place, every index equals its table, and the counters are right. It writes nothing. Its
+// error says that the data could not be read.
+func Verify(ctx context.Context, from string, log *slog.Logger) (*Verification, error) {
+	store, err := openAny(ctx, from, true, log)
 	if err != nil {
 		return nil, err
 	}

@@ -85,6 +85,8 @@ type Options struct {
 	// Storage is a database that has the data in place of DataDir, and that any number of servers may share, e.g.
 	// postgres://user:password@host/database or tikv://pd1:2379,pd2:2379 (see docs/cluster.md). DataDir then has the buckets alone.
 	Storage string
+	// Name tells this server from others of its Storage, for people who look at them.
+	Name string
 	// Durability says when a write is acknowledged: "sync" (or empty) after it is on disk, "interval:100ms" before, with an
 	// fsync every 100 ms, "none" with no fsync but at Close.
 	Durability string
@@ -198,7 +200,8 @@ func Open(opt Options) (*Server, error) {
 	case opt.Now == nil:
 		opt.Now = time.Now
 	}
-	opt.id = fmt.Sprintf("stator-%016x", rand.Uint64())
+	// Each start is a server of its own: what an earlier one held must be seen to be free.
+	opt.id = fmt.Sprintf("%.40s-%08x", cmp.Or(opt.Name, "stator"), rand.Uint32())
 	authenticator := &auth.Authenticator{Now: opt.Now}
 	if opt.CredentialsFile != "" {
 		var err error

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/pebblekv"
 	"github.com/statordb/stator/internal/kv/pgkv"
 	"github.com/statordb/stator/internal/kv/tikvkv"
 )
@@ -36,6 +38,14 @@ func openStorage(ctx context.Context, opt *Options) (store kv.Store, err error) 
 		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
+}
+
+// openAny opens what has data: a storage, by its URL, or the data directory of a server that does not run.
+func openAny(ctx context.Context, from string, readOnly bool, log *slog.Logger) (kv.Store, error) {
+	if strings.Contains(from, "://") {
+		return openStorage(ctx, &Options{Storage: from, Logger: log, id: "stator-tool"})
+	}
+	return openOffline(from, pebblekv.Options{ReadOnly: readOnly, Sync: true, Logger: log})
 }
 
 // checkStoredFormat refuses a store whose layout is newer than this Stator reads, and says in a new one which layout it has.

@@ -28,7 +28,9 @@ type cli struct {
 	Backup  backupCmd  `cmd:"" help:"Back up a whole server, running or not, to a folder or S3."`
 	Restore restoreCmd `cmd:"" help:"Make a data directory of a backup."`
 	Import  importCmd  `cmd:"" help:"Import exports of AWS or Stator, or a data file of DynamoDB Local, into a running server."`
-	Verify  verifyCmd  `cmd:"" help:"Check the data directory of a server that does not run."`
+	Verify  verifyCmd  `cmd:"" help:"Check the data directory of a server that does not run, or a storage that servers share."`
+	Cluster clusterCmd `cmd:"" help:"Show the servers that share a storage, and who does what."`
+	Copy    copyCmd    `cmd:"" help:"Copy all data to another data directory or storage."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -37,6 +39,7 @@ type serveCmd struct {
 	DataDir         string        `help:"Directory of the data, made if it is missing (${default})." default:"./stator-data" placeholder:"DIR"`
 	InMemory        bool          `help:"Keep everything in memory and nothing on disk."`
 	Storage         string        `help:"Database that has the data in place of --data-dir, and that any number of servers may share, postgres://user:password@host/database or tikv://pd1:2379,pd2:2379." placeholder:"URL"`
+	Name            string        `help:"Name of this server among those that share its storage, for people who look at them (stator)." placeholder:"NAME"`
 	Durability      string        `help:"When a write is acknowledged: sync (it is on disk), interval:100ms (fsync every 100 ms), none (left to the operating system) (${default})." default:"sync" placeholder:"MODE"`
 	CacheMB         int64         `name:"cache-mb" help:"Memory in MiB for what was read and written (${default})." default:"256" placeholder:"N"`
 	MinFreeMB       int64         `name:"min-free-mb" help:"Space of the disk in MiB below which nothing is written, so that there is room to give space back; -1 for no limit (${default})." default:"128" placeholder:"N"`
@@ -175,6 +178,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		DataDir:         c.DataDir,
 		InMemory:        c.InMemory,
 		Storage:         c.Storage,
+		Name:            c.Name,
 		Durability:      c.Durability,
 		Cache:           c.CacheMB << 20,
 		MemoryLimit:     c.memoryLimit(),

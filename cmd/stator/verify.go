@@ -9,11 +9,16 @@ import (
 
 type verifyCmd struct {
 	DataDir string `help:"Directory of the data (${default})." default:"./stator-data" placeholder:"DIR"`
+	Storage string `help:"Storage that has the data in place of a directory; servers may run meanwhile." placeholder:"URL"`
 }
 
 // Run prints what is wrong, if anything, and fails then.
 func (c *verifyCmd) Run(ctx context.Context, std streams) error {
-	v, err := stator.Verify(ctx, c.DataDir, nil)
+	from := c.DataDir
+	if c.Storage != "" {
+		from = c.Storage
+	}
+	v, err := stator.Verify(ctx, from, nil)
 	if err != nil {
 		return err
 	}
@@ -25,7 +30,7 @@ func (c *verifyCmd) Run(ctx context.Context, std streams) error {
 	}
 	fmt.Fprintf(std.out, "%d tables, %d items, %d index entries checked\n", v.Tables, v.Items, v.Entries)
 	if n := int64(len(v.Problems)) + v.MoreProblems; n > 0 {
-		return fmt.Errorf("%s has %d problems", c.DataDir, n)
+		return fmt.Errorf("%s has %d problems", redacted(from), n)
 	}
 	return nil
 }

@@ -486,3 +486,12 @@ func Remembered(key []byte) bool {
 	}
 	return key[0] == prefixJob || key[0] == prefixScale
 }
+
+// Local reports whether a record belongs to a store and not to its data: those of its servers, its format and its clock. Counters,
+// which not all engines keep among the keys, are so too.
+func Local(key []byte) bool {
+	if len(key) < 2 {
+		return false
+	}
+	return key[0] == prefixFleet || key[0] == prefixMeta && (key[1] == metaFormat || key[1] == metaClock || key[1] == metaCounters)
+}

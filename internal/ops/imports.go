@@ -36,7 +36,7 @@ func (s *Service) importTable(ctx context.Context, call *smithy.Call, in *api.Im
 	case conflict:
 		return nil, awserr.New(awserr.ImportConflict, "There is an import with the same client token and different parameters")
 	case old != nil:
-		return &api.ImportTableOutput{ImportTableDescription: describeImport(old)}, nil
+		return &api.ImportTableOutput{ImportTableDescription: describeImport(s.Transfers.Current(old))}, nil
 	}
 	i := &transfer.Import{Namespace: ns, Table: t.Name, TableUUID: t.UUID, Request: *in, Fingerprint: print}
 	i, taken, err := s.Transfers.StartImport(ctx, i, t)
@@ -46,7 +46,7 @@ func (s *Service) importTable(ctx context.Context, call *smithy.Call, in *api.Im
 	if taken != nil {
 		return nil, awserr.TableExists(taken.Name)
 	}
-	return &api.ImportTableOutput{ImportTableDescription: describeImport(i)}, nil
+	return &api.ImportTableOutput{ImportTableDescription: describeImport(s.Transfers.Current(i))}, nil
 }
 
 // logGroup is where AWS logs what an import refuses. Stator logs it in its own log.
@@ -78,7 +78,7 @@ func (s *Service) describeImport(_ context.Context, _ *smithy.Call, in *api.Desc
 	if i == nil || i.ARN() != in.ImportArn.Value {
 		return nil, awserr.New(awserr.ImportNotFound, "Import not found: "+in.ImportArn.Value)
 	}
-	return &api.DescribeImportOutput{ImportTableDescription: describeImport(i)}, nil
+	return &api.DescribeImportOutput{ImportTableDescription: describeImport(s.Transfers.Current(i))}, nil
 }
 
 func (s *Service) listImports(_ context.Context, call *smithy.Call, in *api.ListImportsInput) (*api.ListImportsOutput, error) {
@@ -95,7 +95,7 @@ func (s *Service) listImports(_ context.Context, call *smithy.Call, in *api.List
 	}
 	out := &api.ListImportsOutput{ImportSummaryList: []api.ImportSummary{}, NextToken: next}
 	for _, i := range page {
-		d := describeImport(i)
+		d := describeImport(s.Transfers.Current(i))
 		out.ImportSummaryList = append(out.ImportSummaryList, api.ImportSummary{
 			ImportArn: d.ImportArn, ImportStatus: d.ImportStatus, TableArn: d.TableArn, S3BucketSource: d.S3BucketSource,
 			CloudWatchLogGroupArn: d.CloudWatchLogGroupArn, InputFormat: d.InputFormat, StartTime: d.StartTime, EndTime: d.EndTime,

@@ -124,6 +124,17 @@ func (m *Manager) Resume(ctx context.Context, rules Rules) error {
 	return nil
 }
 
+// Current returns an import as it is to be described: it goes on until its table can be used, which comes after its record.
+func (m *Manager) Current(i *Import) *Import {
+	t := m.Tables.Catalog.Get(catalog.Namespace{Account: i.Account, Region: i.Region}, i.Table)
+	if t == nil || t.Loading == nil || t.Loading.Import != i.ID {
+		return i
+	}
+	now := *i
+	now.Status, now.End, now.Failure = InProgress, 0, nil
+	return &now
+}
+
 // Sweep forgets what ended long ago.
 func (m *Manager) Sweep(ctx context.Context) error {
 	before := m.Now().Add(-Retention).UnixMilli()

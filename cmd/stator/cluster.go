@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/statordb/stator"
+)
+
+type clusterCmd struct {
+	Storage string `help:"Storage that the servers share." required:"" placeholder:"URL"`
+	JSON    bool   `name:"json" help:"Print JSON."`
+}
+
+// Run prints the servers, who does what, and how far they are behind.
+func (c *clusterCmd) Run(ctx context.Context, std streams) error {
+	state, err := stator.ReadCluster(ctx, c.Storage)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		out := json.NewEncoder(std.out)
+		out.SetIndent("", "  ")
+		return out.Encode(state)
+	}
+	jobs := map[string][]string{}
+	for job, holder := range state.Leases {
+		jobs[holder] = append(jobs[holder], job)
+	}
+	out := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(out, "SERVER\tURL\tVERSION\tUP\tALIVE\tBEHIND\tDOES")
+	for _, s := range state.Servers {
+		alive := "yes"
+		if !s.Alive {
+			alive = "NO"
+		}
+		slices.Sort(jobs[s.ID])
+		fmt.Fprintf(out, "%s\t%s\t%s\t%v\t%s\t%d\t%s\n", s.ID, s.URL, s.Version, time.Since(s.Started).Round(time.Second), alive, s.Behind, strings.Join(jobs[s.ID], ", "))
+		delete(jobs, s.ID)
+	}
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	for _, holder := range slices.Sorted(maps.Keys(jobs)) {
+		fmt.Fprintf(std.out, "held by %s, which has gone: %s\n", holder, strings.Join(jobs[holder], ", "))
+	}
+	if state.Changing != "" {
+		fmt.Fprintf(std.out, "%q is being changed by %s\n", state.Changing, state.ChangedBy)
+	}
+	fmt.Fprintf(std.out, "%d changes of tables and settings so far; streams are %v behind\n", state.Changes, state.StreamLag)
+	return nil
+}
+
+// redacted returns a URL without its password, and anything else as it is.
+func redacted(from string) string {
+	if u, err := url.Parse(from); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return from
+}
