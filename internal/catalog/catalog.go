@@ -341,7 +341,7 @@ func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error
 	if err != nil {
 		return nil, err
 	}
-	if err := c.reloadTable(ctx, key); err != nil {
+	if err := c.reloadTable(ctx, key, false); err != nil {
 		return nil, err
 	}
 	if there {

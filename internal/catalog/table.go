@@ -5,6 +5,8 @@
 package catalog
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -197,6 +199,7 @@ type Table struct {
 	Meter *metering.Meter `json:"-"`
 
 	use      *sync.RWMutex
+	frozen   *atomic.Pointer[chan struct{}] // closed when the table is no longer frozen
 	replaced *atomic.Bool
 }
 
@@ -307,16 +310,49 @@ func (t *Table) HasLocalIndexes() bool {
 	return false
 }
 
-// Use keeps the table from being changed or dropped until the returned function is called. It returns false if that has
-// already happened; the caller then looks the table up again.
-func (t *Table) Use() (done func(), ok bool) {
-	t.use.RLock()
-	if t.replaced.Load() {
-		t.use.RUnlock()
-		return nil, false
+// maxFrozen is how long requests wait for a change of their table.
+const maxFrozen = 5 * time.Second
+
+// Use keeps the table from being changed or dropped until the returned function is called, which is nil if that has already
+// happened; the caller then looks the table up again. It waits while the table is being changed; kv.ErrUnavailable says that this
+// takes too long, since other servers or the store don't answer.
+func (t *Table) Use(ctx context.Context) (done func(), err error) {
+	for {
+		if frozen := t.frozen.Load(); frozen != nil {
+			patience := time.NewTimer(maxFrozen)
+			defer patience.Stop()
+			select {
+			case <-*frozen:
+				return nil, nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-patience.C:
+				return nil, fmt.Errorf("%w: table %s is being changed", kv.ErrUnavailable, t.Name)
+			}
+		}
+		t.use.RLock()
+		switch {
+		case t.frozen.Load() != nil:
+			t.use.RUnlock()
+		case t.replaced.Load():
+			t.use.RUnlock()
+			return nil, nil
+		default:
+			return t.use.RUnlock, nil
+		}
 	}
-	return t.use.RUnlock, true
 }
+
+// freeze returns when nobody uses the table; whoever wants to waits.
+func (t *Table) freeze() {
+	thawed := make(chan struct{})
+	t.frozen.Store(&thawed)
+	t.use.Lock()
+	defer t.use.Unlock()
+}
+
+// thaw lets those go on who wait, who find that the table was replaced.
+func (t *Table) thaw() { close(*t.frozen.Load()) }
 
 // AppendItemKey appends the key under which the item with this primary key is stored. The values must have been checked.
 func (t *Table) AppendItemKey(dst []byte, primary attribute.Item) []byte {
@@ -336,7 +372,7 @@ func AppendKeyValues(dst []byte, attrs []KeyAttribute, it attribute.Item) []byte
 
 // prepare derives what is not stored.
 func (t *Table) prepare() {
-	t.use, t.replaced = new(sync.RWMutex), new(atomic.Bool)
+	t.use, t.frozen, t.replaced = new(sync.RWMutex), new(atomic.Pointer[chan struct{}]), new(atomic.Bool)
 	if t.Stream != nil {
 		t.Stream.prepare()
 	}

@@ -18,27 +18,24 @@ func (w tableWatcher) Freeze(key []byte) {
 	if !ok {
 		return
 	}
-	for {
-		t := (*w.tables.Load())[tableName{Namespace{account, region}, name}]
-		if t == nil {
-			return
-		}
-		t.use.Lock()
-		if !t.replaced.Load() {
-			w.publishing.Lock()
-			w.frozen[string(key)] = t
-			w.publishing.Unlock()
-			return
-		}
-		t.use.Unlock()
+	w.publishing.Lock()
+	t := (*w.tables.Load())[tableName{Namespace{account, region}, name}]
+	if t != nil {
+		w.frozen[string(key)] = t // and nobody replaces it until it is thawed
+	}
+	w.publishing.Unlock()
+	if t != nil {
+		t.freeze()
 	}
 }
 
 // Reload implements fleet.Watcher.
-func (w tableWatcher) Reload(ctx context.Context, key []byte) error { return w.reloadTable(ctx, key) }
+func (w tableWatcher) Reload(ctx context.Context, key []byte) error {
+	return w.reloadTable(ctx, key, true)
+}
 
-// reloadTable makes lookups find what the store has of a table.
-func (c *Catalog) reloadTable(ctx context.Context, key []byte) error {
+// reloadTable makes lookups find what the store has of a table. One that is frozen stays as it is unless it is to be thawed.
+func (c *Catalog) reloadTable(ctx context.Context, key []byte, thaw bool) error {
 	account, region, name, ok := keyspace.SplitNamed(key)
 	if !ok {
 		return nil
@@ -46,6 +43,9 @@ func (c *Catalog) reloadTable(ctx context.Context, key []byte) error {
 	at := tableName{Namespace{account, region}, name}
 	c.publishing.Lock()
 	defer c.publishing.Unlock()
+	if c.frozen[string(key)] != nil && !thaw {
+		return nil
+	}
 	fresh, err := c.read(ctx, key)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (c *Catalog) reloadTable(ctx context.Context, key []byte) error {
 	}
 	if t := c.frozen[string(key)]; t != nil {
 		delete(c.frozen, string(key))
-		t.use.Unlock()
+		t.thaw()
 	}
 	c.signal()
 	return nil

@@ -28,6 +28,8 @@ const (
 	pollInterval = 25 * time.Millisecond
 	// waitInterval is how often a server that waits for others looks how far they are.
 	waitInterval = 5 * time.Millisecond
+	// thawPause is how long after a failure to end a freeze it is tried again.
+	thawPause = 100 * time.Millisecond
 	// keepEntries is how many entries of the log are kept for servers that come back.
 	keepEntries = 10000
 )
@@ -547,22 +549,47 @@ func (m *Member) Settle(ctx context.Context) error {
 func (m *Member) Exclusive(ctx context.Context, key []byte, change func(check func(kv.Txn) error) error) error {
 	token := rand.Uint64() | 1
 	n, err := m.beginFreeze(ctx, key, token)
-	if err != nil {
+	if err == nil {
+		if err = m.wait(ctx, n); err == nil {
+			err = change(func(txn kv.Txn) error { return m.holds(txn, token) })
+		}
+	} else if !errors.Is(err, kv.ErrUndetermined) {
 		return err
 	}
-	// From here on it has to be ended, whoever waits for it.
-	unhurried := context.WithoutCancel(ctx)
-	if err = m.wait(ctx, n); err == nil {
-		err = change(func(txn kv.Txn) error { return m.holds(txn, token) })
-	}
-	n, endErr := m.endFreeze(unhurried, key, token)
-	if endErr == nil {
-		endErr = m.wait(unhurried, n)
-	}
-	if err == nil {
-		err = endErr
+	// It has to be ended, whoever waits for it, and however long the store does not answer.
+	ended := make(chan error, 1)
+	m.done.Add(1)
+	go func() {
+		defer m.done.Done()
+		ended <- m.thaw(key, token)
+	}()
+	select {
+	case endErr := <-ended:
+		if err == nil {
+			err = endErr
+		}
+	case <-ctx.Done():
+		if err == nil {
+			err = ctx.Err()
+		}
 	}
 	return err
+}
+
+// thaw ends a freeze, and returns when all servers have seen its end.
+func (m *Member) thaw(key []byte, token uint64) error {
+	for {
+		n, err := m.endFreeze(m.ctx, key, token)
+		if err == nil {
+			return m.wait(m.ctx, n)
+		}
+		m.opt.Logger.Warn("ending a freeze failed, and is tried again", "error", err.Error())
+		select {
+		case <-m.ctx.Done():
+			return err // Close frees what this server holds
+		case <-time.After(thawPause):
+		}
+	}
 }
 
 // beginFreeze waits until nothing is frozen, and asks all servers to freeze the key.

@@ -171,8 +171,11 @@ func (s *Store) requests() int64 {
 
 // fillSome puts the next items into an index. done says that there are no more, or that the index is no longer being created.
 func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8) (done bool, err error) {
-	release, t, ok := s.current(t)
-	if !ok {
+	release, t, err := s.current(ctx, t)
+	if err != nil {
+		return false, err
+	}
+	if release == nil {
 		return true, nil
 	}
 	defer release()
@@ -215,15 +218,15 @@ func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8) (done 
 	return false, err
 }
 
-// current keeps the table in place in its current form.
-func (s *Store) current(t *catalog.Table) (release func(), now *catalog.Table, ok bool) {
+// current keeps the table in place in its current form; release is nil if it has gone.
+func (s *Store) current(ctx context.Context, t *catalog.Table) (release func(), now *catalog.Table, err error) {
 	id := t.ID
 	for {
 		if t = s.Catalog.Get(t.Namespace, t.Name); t == nil || t.ID != id {
-			return nil, nil, false
+			return nil, nil, nil
 		}
-		if release, ok := t.Use(); ok {
-			return release, t, true
+		if release, err := t.Use(ctx); release != nil || err != nil {
+			return release, t, err
 		}
 	}
 }

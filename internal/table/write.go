@@ -91,7 +91,7 @@ func (e *FailedError) Error() string { return errors.Join(e.Errors...).Error() }
 var ErrConflict = errors.New("table: item in use by another transaction")
 
 // use keeps the mutations' tables in place and returns them in their current form.
-func (s *Store) use(muts []Mutation) (tables []*catalog.Table, done func(), err error) {
+func (s *Store) use(ctx context.Context, muts []Mutation) (tables []*catalog.Table, done func(), err error) {
 	tables = make([]*catalog.Table, len(muts))
 	var held []func()
 	done = func() {
@@ -109,8 +109,12 @@ next:
 		}
 		t := m.Table
 		for {
-			release, ok := t.Use()
-			if ok {
+			release, err := t.Use(ctx)
+			if err != nil {
+				done()
+				return nil, nil, err
+			}
+			if release != nil {
 				held = append(held, release)
 				break
 			}
@@ -145,7 +149,7 @@ func (s *Store) Write(ctx context.Context, muts []Mutation, opt WriteOpt) ([]Res
 }
 
 func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, opt WriteOpt) error {
-	tables, done, err := s.use(muts)
+	tables, done, err := s.use(ctx, muts)
 	if err != nil {
 		return err
 	}

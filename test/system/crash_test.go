@@ -107,12 +107,15 @@ func TestKill(t *testing.T) {
 	t.Logf("%d kills, %d writes acknowledged, none lost", *kills, l.Acknowledged())
 }
 
-func verify(dir string) ([]byte, error) {
+func verify(dir string) ([]byte, error) { return stator("verify", "--data-dir", dir) }
+
+// stator runs stator to its end and returns what it printed.
+func stator(args ...string) ([]byte, error) {
 	file, err := binary()
 	if err != nil {
 		return nil, err
 	}
-	return exec.Command(file, "verify", "--data-dir", dir).CombinedOutput()
+	return exec.Command(file, args...).CombinedOutput()
 }
 
 func TestTerminate(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"time"
 )
 
 // follower reads the table's stream and knows what the table must hold for it.
@@ -128,4 +129,18 @@ func (f *follower) check(items map[string]any) error {
 		return fmt.Errorf("the stream leaves %d items, the table has %d", len(f.items), len(items))
 	}
 	return nil
+}
+
+// catchUp reads the stream until it leads to the items: where several servers share a store, records may come a moment later.
+func (f *follower) catchUp(call Call, items map[string]any) error {
+	for attempt := 0; ; attempt++ {
+		if err := f.follow(call); err != nil {
+			return err
+		}
+		err := f.check(items)
+		if err == nil || attempt == 100 {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }

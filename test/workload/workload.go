@@ -232,7 +232,7 @@ func (l *Load) Check(call Call) error {
 		}
 		start = `,"ExclusiveStartKey":` + string(page.LastEvaluatedKey)
 	}
-	if err := errors.Join(l.follow(call), l.check(whole)); err != nil {
+	if err := l.catchUp(call, whole); err != nil {
 		return err
 	}
 	value := func(id, attribute string) int {

@@ -216,5 +216,19 @@ func (i *Instance) Database() (url string, err error) {
 	return i.url(name), i.exec(i.url("postgres"), "CREATE DATABASE "+name)
 }
 
+// Gone returns when no server whose name begins so is connected.
+func (i *Instance) Gone(name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := pgx.Connect(ctx, i.url("postgres"))
+	if err != nil {
+		return err
+	}
+	for n := 1; n > 0 && err == nil; {
+		err = c.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE starts_with(application_name, $1)", name+"-").Scan(&n)
+	}
+	return errors.Join(err, c.Close(ctx))
+}
+
 // Close stops the server and removes its files.
 func (i *Instance) Close() error { return errors.Join(i.Stop(syscall.SIGINT), os.RemoveAll(i.dir)) }

@@ -1,0 +1,261 @@
+package system
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/statordb/stator/internal/kv/pgkv/pgtest"
+	"github.com/statordb/stator/test/workload"
+)
+
+// servers are several processes over one database.
+type servers struct {
+	t    *testing.T
+	db   *pgtest.Instance
+	url  string
+	list []server
+	name []string
+	made int
+}
+
+func startServers(t *testing.T, n int) *servers {
+	t.Helper()
+	s := &servers{t: t, db: pgtest.New(t)}
+	var err error
+	if s.url, err = s.db.Database(); err != nil {
+		t.Fatal(err)
+	}
+	s.list, s.name = make([]server, n), make([]string, n)
+	for i := range n {
+		s.start(i)
+	}
+	return s
+}
+
+func (s *servers) start(i int) {
+	s.t.Helper()
+	s.made++
+	s.name[i] = fmt.Sprintf("server%d", s.made)
+	s.list[i] = start(s.t, "--storage", s.url, "--name", s.name[i], "--data-dir", s.t.TempDir())
+}
+
+// kill ends a server as a crash does, and returns when the database has ended what it had under way.
+func (s *servers) kill(i int) {
+	s.t.Helper()
+	s.list[i].Kill()
+	if err := s.db.Gone(s.name[i]); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// load spreads requests over the servers.
+func (s *servers) load() workload.Call {
+	var n atomic.Int64
+	return func(operation, body string) (int, []byte, error) {
+		return s.list[int(n.Add(1))%len(s.list)].load()(operation, body)
+	}
+}
+
+// verify checks the whole database.
+func (s *servers) verify() {
+	s.t.Helper()
+	out, err := stator("verify", "--storage", s.url)
+	if err != nil {
+		s.t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// must sends a request that may have to be tried again, as an SDK does.
+func (s *servers) must(i int, operation, body string) map[string]any {
+	s.t.Helper()
+	for attempt := 0; ; attempt++ {
+		status, answer, err := s.list[i].call(operation, body)
+		if err == nil && status == 200 {
+			var out map[string]any
+			if err := json.Unmarshal(answer, &out); err != nil {
+				s.t.Fatal(err)
+			}
+			return out
+		}
+		if err == nil && status < 500 || attempt == 200 {
+			s.t.Fatalf("%s: %d %s %v", operation, status, answer, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// TestServersKilled kills servers, and the database, in the middle of concurrent writes that are spread over three servers. What
+// was acknowledged must be there, and the streams must lead to it, without a record twice or left out; in the end each index must
+// equal its table.
+func TestServersKilled(t *testing.T) {
+	s := startServers(t, 3)
+	l := workload.New(8)
+	if err := l.Setup(s.load()); err != nil {
+		t.Fatal(err)
+	}
+	for round := range *kills {
+		done := make(chan error, 1)
+		go func() { done <- l.Run(s.load(), nil) }()
+		time.Sleep(time.Duration(100+rand.IntN(300)) * time.Millisecond)
+		victim := rand.IntN(3)
+		if round%3 == 2 {
+			if err := s.db.Stop(syscall.SIGQUIT); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			s.kill(victim)
+		}
+		// The writers end one by one, when they meet what is down.
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if round%3 == 2 {
+			if err := s.db.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			s.start(victim)
+		}
+		s.must(0, "DescribeTable", `{"TableName":"crash"}`)
+		if err := l.Check(func(operation, body string) (int, []byte, error) {
+			for attempt := 0; ; attempt++ {
+				status, answer, err := s.load()(operation, body)
+				if err == nil || attempt == 100 {
+					return status, answer, err
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+		}); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		s.verify()
+	}
+	if l.Acknowledged() < 100 {
+		t.Errorf("only %d writes were acknowledged", l.Acknowledged())
+	}
+	t.Logf("%d rounds, %d writes acknowledged, none lost", *kills, l.Acknowledged())
+}
+
+// TestServersLead kills the server that deletes expired items and that which fills an index: another goes on, and every item is
+// deleted once.
+func TestServersLead(t *testing.T) {
+	s := startServers(t, 3)
+	s.must(0, "CreateTable", `{"TableName":"ttl","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],
+		"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}],"StreamSpecification":{"StreamEnabled":true,"StreamViewType":"KEYS_ONLY"}}`)
+	const items = 500
+	for from := 0; from < items; from += 25 {
+		var puts []string
+		for i := from; i < from+25; i++ {
+			puts = append(puts, fmt.Sprintf(`{"PutRequest":{"Item":{"id":{"S":"i%d"},"g":{"S":"g%d"},"expires":{"N":"%d"}}}}`, i, i%7, time.Now().Unix()+int64(2+i%4)))
+		}
+		s.must(from/25%3, "BatchWriteItem", `{"RequestItems":{"ttl":[`+strings.Join(puts, ",")+`]}}`)
+	}
+	s.must(1, "UpdateTimeToLive", `{"TableName":"ttl","TimeToLiveSpecification":{"Enabled":true,"AttributeName":"expires"}}`)
+	s.must(2, "UpdateTable", `{"TableName":"ttl","AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"},{"AttributeName":"g","AttributeType":"S"}],
+		"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}}]}`)
+	killed := map[string]bool{}
+	for _, job := range []string{"ttl", "indexes"} {
+		if i := s.leader(job); !killed[s.name[i]] {
+			killed[s.name[i]] = true
+			s.kill(i)
+			s.start(i)
+		}
+	}
+	began := time.Now()
+	for attempt := 0; ; attempt++ {
+		if s.must(attempt%3, "Scan", `{"TableName":"ttl","Select":"COUNT","ConsistentRead":true}`)["Count"] == 0.0 {
+			break
+		}
+		if attempt == 600 {
+			t.Fatal("not all items expire")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Logf("the last item was deleted %v after the kill", time.Since(began))
+	removed := map[string]int{}
+	for _, r := range s.stream("ttl") {
+		if r.EventName == "REMOVE" {
+			removed[r.Dynamodb.Keys["id"].S]++
+		}
+	}
+	for i := range items {
+		if n := removed[fmt.Sprint("i", i)]; n != 1 {
+			t.Fatalf("item %d was removed %d times", i, n)
+		}
+	}
+	for attempt := 0; ; attempt++ {
+		table := s.must(attempt%3, "DescribeTable", `{"TableName":"ttl"}`)["Table"].(map[string]any)
+		index := table["GlobalSecondaryIndexes"].([]any)[0].(map[string]any)
+		if index["IndexStatus"] == "ACTIVE" {
+			break
+		}
+		if attempt == 600 {
+			t.Fatalf("the index stays %v", index["IndexStatus"])
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	s.verify()
+}
+
+// leader returns the server that does a job.
+func (s *servers) leader(job string) int {
+	s.t.Helper()
+	for range 20 {
+		out, err := stator("cluster", "--json", "--storage", s.url)
+		if err != nil {
+			s.t.Fatalf("%v: %s", err, out)
+		}
+		var state struct{ Leases map[string]string }
+		if err := json.Unmarshal(out, &state); err != nil {
+			s.t.Fatal(err)
+		}
+		for i, name := range s.name {
+			if strings.HasPrefix(state.Leases[job], name+"-") {
+				return i
+			}
+		}
+	}
+	s.t.Fatalf("nobody does %s", job)
+	return 0
+}
+
+type change struct {
+	EventName string
+	Dynamodb  struct{ Keys map[string]struct{ S string } }
+}
+
+// stream returns all records of a table's stream.
+func (s *servers) stream(table string) (out []change) {
+	s.t.Helper()
+	const target = "DynamoDBStreams_20120810."
+	arn := s.must(0, target+"ListStreams", `{"TableName":"`+table+`"}`)["Streams"].([]any)[0].(map[string]any)["StreamArn"].(string)
+	d := s.must(1, target+"DescribeStream", `{"StreamArn":"`+arn+`"}`)["StreamDescription"].(map[string]any)
+	for _, shard := range d["Shards"].([]any) {
+		in := fmt.Sprintf(`{"StreamArn":%q,"ShardId":%q,"ShardIteratorType":"TRIM_HORIZON"}`, arn, shard.(map[string]any)["ShardId"])
+		iterator, _ := s.must(2, target+"GetShardIterator", in)["ShardIterator"].(string)
+		for empty := 0; iterator != "" && empty < 3; {
+			raw, err := json.Marshal(s.must(0, target+"GetRecords", fmt.Sprintf(`{"ShardIterator":%q}`, iterator)))
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			var page struct {
+				Records           []change
+				NextShardIterator string
+			}
+			if err := json.Unmarshal(raw, &page); err != nil {
+				s.t.Fatal(err)
+			}
+			if empty++; len(page.Records) > 0 {
+				empty = 0
+			}
+			out, iterator = append(out, page.Records...), page.NextShardIterator
+		}
+	}
+	return out
+}
