@@ -7,6 +7,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/stator
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 LOCAL := $(BUILD)/dynamodb-local
 S3SERVER := $(BUILD)/bin/versitygw
+POSTGRES := $(BUILD)/postgres.ok
 
 .PHONY: help build test lint unit race clients cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
 
@@ -25,15 +26,21 @@ lint: ## gofmt, go vet, staticcheck.
 	go vet ./...
 	go tool staticcheck ./...
 
-unit: $(S3SERVER) ## Unit, conformance and system tests.
-	STATOR_TEST_S3=$(S3SERVER) go test ./...
+unit: $(S3SERVER) $(POSTGRES) ## Unit, conformance and system tests.
+	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 go test ./...
 
-race: $(S3SERVER) ## The unit and contract tests with the race detector.
-	STATOR_TEST_S3=$(S3SERVER) go test -race . ./internal/...
+race: $(S3SERVER) $(POSTGRES) ## The unit and contract tests with the race detector.
+	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 go test -race . ./internal/...
 
 # The S3 server of the tests, in a module of its own.
 $(S3SERVER):
 	cd /tmp && GOBIN=$(dir $(S3SERVER)) go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+# PostgreSQL's server, of which the tests start one of their own.
+$(POSTGRES):
+	mkdir -p $(dir $@)
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; }
+	touch $@
 
 clients: bin/stator $(BUILD)/python/ok ## Real clients against a real server: boto3, AWS CLI, Go, JavaScript, Java.
 	BUILD=$(BUILD) test/clients/run.sh

@@ -191,7 +191,7 @@ func TestBuildAfterCrash(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &db{t, s}
+		return &db{t: t, Server: s}
 	}
 	d := start()
 	d.must("CreateTable", indexedTable("tbl"))

@@ -66,6 +66,7 @@ type daxFront struct {
 	advertise     string
 	advertisePort int
 	memory        *memoryLimit
+	others        func(encrypted bool) []string // where the base nodes of other servers listen; nil for none
 	running       sync.WaitGroup
 
 	mu    sync.Mutex
@@ -83,9 +84,9 @@ type daxNode struct {
 }
 
 // openDAX starts what the options ask for.
-func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, tables *ops.Service, memory *memoryLimit) (_ *daxFront, err error) {
+func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, tables *ops.Service, memory *memoryLimit, others func(encrypted bool) []string) (_ *daxFront, err error) {
 	o := &opt.DAX
-	f := &daxFront{opt: opt, memory: memory, nodes: map[cluster.ID]*daxNode{}, advertise: o.Advertise}
+	f := &daxFront{opt: opt, memory: memory, others: others, nodes: map[cluster.ID]*daxNode{}, advertise: o.Advertise}
 	f.service = dax.New(dax.Options{Database: tables, KV: store, Auth: authenticator, Now: opt.Now, Logger: opt.Logger})
 	if host, port, splitErr := net.SplitHostPort(o.Advertise); splitErr == nil {
 		f.advertise = host
@@ -119,7 +120,7 @@ func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, ta
 			return nil, err
 		}
 	}
-	f.serve(base, f.baseSpec(), f.advertisePort)
+	f.serve(base, f.baseSpec(), f.advertisePort, f.others)
 	f.base = base
 	return f, nil
 }
@@ -130,22 +131,26 @@ func (f *daxFront) baseSpec() cluster.Spec {
 	return cluster.Spec{ID: cluster.ID{Name: daxCluster}, Nodes: []string{daxCluster + "-a"}, ItemTTL: item, QueryTTL: query}
 }
 
-// addresses returns where the base node answers, as others reach it; none if there is none.
-func (f *daxFront) addresses() (list []string) {
+// reachable returns where others reach the base node, with TLS or without. A node that listens on all interfaces and doesn't say
+// where it is can't be told of.
+func (f *daxFront) reachable(encrypted bool) (list []string) {
 	if f.base == nil {
 		return nil
 	}
-	for _, l := range f.base.listeners {
-		list = append(list, l.Addr().String())
+	for _, a := range f.base.addresses {
+		host, port := cmp.Or(f.advertise, a.Host), cmp.Or(f.advertisePort, a.Port)
+		if (a.Scheme == "daxs") == encrypted && (!a.Any || f.advertise != "") {
+			list = append(list, net.JoinHostPort(host, strconv.Itoa(port)))
+		}
 	}
 	return list
 }
 
 // serve makes a node of listeners.
-func (f *daxFront) serve(n *daxNode, spec cluster.Spec, advertisePort int) {
+func (f *daxFront) serve(n *daxNode, spec cluster.Spec, advertisePort int, others func(encrypted bool) []string) {
 	n.Node = f.service.NewNode(dax.NodeOptions{
 		Cluster: spec.Name, Node: spec.Nodes[0], Memory: f.cache(), Advertise: f.advertise, AdvertisePort: advertisePort,
-		ItemTTL: spec.ItemTTL, QueryTTL: spec.QueryTTL,
+		ItemTTL: spec.ItemTTL, QueryTTL: spec.QueryTTL, Others: others,
 	})
 	f.memory.add(f.cache())
 	for _, l := range n.listeners {
@@ -215,7 +220,7 @@ func (f *daxFront) Open(spec cluster.Spec) (cluster.Address, error) {
 	if err != nil {
 		return cluster.Address{}, err
 	}
-	f.serve(n, spec, 0) // the advertised port is the base node's
+	f.serve(n, spec, 0, nil) // the advertised port is the base node's
 	f.nodes[spec.ID] = n
 	return n.addresses[0], nil
 }

@@ -2,6 +2,7 @@ package stator
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/statordb/stator/internal/fleet"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -21,6 +23,11 @@ type servers struct {
 
 	mu   sync.Mutex
 	left func() // what is done when a server has gone
+
+	// What share has told and heard.
+	toldSpending string
+	spending     map[string][]metering.Spending
+	firstShare   bool
 }
 
 // join makes the server one of those of its store.
@@ -28,7 +35,7 @@ func join(ctx context.Context, opt *Options, store kv.Store) (*servers, error) {
 	if opt.Storage == "" {
 		return &servers{Fleet: new(fleet.Solo), store: store}, nil
 	}
-	s := &servers{}
+	s := &servers{firstShare: true, toldSpending: "null"}
 	m, err := fleet.Join(ctx, fleet.Options{
 		KV: store, Info: fleet.Info{ID: opt.id, Version: Version, Started: time.Now().UnixMilli()}, Logger: opt.Logger, Evict: opt.evict,
 		Left: func() {
@@ -59,8 +66,16 @@ func (s *servers) start(ctx context.Context, server *Server, resume func(context
 		}
 	}
 	s.mu.Unlock()
-	s.member.Tell(func(i *fleet.Info) { i.URL, i.DAX = server.URL(), server.dax.addresses() })
+	s.member.Tell(func(i *fleet.Info) { i.URL, i.DAX, i.DAXTLS = server.URL(), server.dax.reachable(false), server.dax.reachable(true) })
 	return s.member.Start(ctx)
+}
+
+// nodes returns where the DAX nodes of other servers listen; nil if this one is alone.
+func (s *servers) nodes() func(encrypted bool) []string {
+	if s.member == nil {
+		return nil
+	}
+	return s.member.DAX
 }
 
 // close leaves the others.
@@ -89,16 +104,53 @@ func (s *servers) lead(ctx context.Context, running *sync.WaitGroup, job string,
 	})
 }
 
-// collect has every server store what it has measured; one that is alone does so when it evaluates its alarms.
-func (s *servers) collect(ctx context.Context, running *sync.WaitGroup, job func(context.Context)) {
+// each has every server of several do a job once an interval, beside what one does for all.
+func (s *servers) each(ctx context.Context, running *sync.WaitGroup, interval time.Duration, job func(context.Context)) {
 	if s.member == nil {
 		return
 	}
 	running.Add(1)
 	go func() {
 		defer running.Done()
-		every(ctx, tickInterval, func() { job(ctx) })
+		every(ctx, interval, func() { job(ctx) })
 	}()
+}
+
+// settleInterval is how often servers tell each other what they have used of tables with limited throughput.
+const settleInterval = time.Second
+
+// share has all servers spend of the same throughput: each tells what was used on it, and takes what was used on others out of what
+// it may use itself.
+func (s *servers) share(ctx context.Context, meters *metering.Registry, now func() time.Time) error {
+	own, err := json.Marshal(meters.Spending())
+	if err != nil {
+		return err
+	}
+	if string(own) != s.toldSpending {
+		if err := s.member.Publish(ctx, own); err != nil {
+			return err
+		}
+		s.toldSpending = string(own)
+	}
+	all, err := s.member.Published(ctx)
+	if err != nil {
+		return err
+	}
+	heard := map[string][]metering.Spending{}
+	for id, raw := range all {
+		var list []metering.Spending
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return err
+		}
+		before, known := s.spending[id]
+		if known || !s.firstShare {
+			meters.Pay(list, before, now()) // what was used before this server came is not its business
+		}
+		heard[id] = list
+	}
+	s.spending, s.firstShare = heard, false
+	meters.Settle(s.Servers(), now())
+	return nil
 }
 
 // settled makes operations that change what servers remember answer when all have heard of it. Requests for items do not wait.

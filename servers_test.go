@@ -1,6 +1,8 @@
 package stator
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -82,4 +84,183 @@ func TestServersCreate(t *testing.T) {
 			t.Errorf("a server lists %v", got)
 		}
 	}
+}
+
+// TestServersThroughput spends a table's throughput by three servers in turn: together they get what one would.
+func TestServersThroughput(t *testing.T) {
+	servers := openServers(t, 3, Options{})
+	servers[0].must("CreateTable", obj{"TableName": "tbl", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")},
+		"ProvisionedThroughput": obj{"ReadCapacityUnits": 5, "WriteCapacityUnits": 2}})
+	// There are 300 seconds of burst, and two units a second. Until the servers have settled once, a new table is each one's.
+	const burst = 600
+	settle := func() {
+		t.Helper()
+		for range 2 {
+			for _, d := range servers {
+				if err := d.servers.share(context.Background(), d.meters, time.Now); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	settle()
+	began := time.Now()
+	written := 0
+	for idle := 0; idle < 3; {
+		before := written
+		for _, d := range servers {
+			for range 100 {
+				_, err := d.call("PutItem", obj{"TableName": "tbl", "Item": obj{"id": s("x")}})
+				if kindOf(err) == "ProvisionedThroughputExceededException" {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				written++
+			}
+		}
+		settle()
+		if idle++; written > before+3 {
+			idle = 0
+		}
+	}
+	income := 2 * time.Since(began).Seconds()
+	t.Logf("%d writes in %v", written, time.Since(began))
+	if float64(written) < burst*0.95 || float64(written) > (burst+income)*1.3 {
+		t.Errorf("%d writes, want about %v", written, burst+income)
+	}
+}
+
+// TestServersMetrics adds up what three servers have measured.
+func TestServersMetrics(t *testing.T) {
+	servers := openServers(t, 3, Options{})
+	servers[0].must("CreateTable", indexedTable("tbl"))
+	for i := range 30 {
+		servers[i%3].must("PutItem", obj{"TableName": "tbl", "Item": randomItem(i)})
+	}
+	for _, d := range servers {
+		if err := d.metrics.Collect(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, d := range servers {
+		out, err := d.call("GraniteServiceVersion20100801.GetMetricStatistics", obj{
+			"Namespace": "AWS/DynamoDB", "MetricName": "SuccessfulRequestLatency", "Statistics": []string{"SampleCount"}, "Period": 3600,
+			"Dimensions": []obj{{"Name": "TableName", "Value": "tbl"}, {"Name": "Operation", "Value": "PutItem"}},
+			"StartTime":  time.Now().Add(-time.Hour).Unix(), "EndTime": time.Now().Add(time.Hour).Unix(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0.0
+		for _, p := range list(out["Datapoints"]) {
+			n += p["SampleCount"].(float64)
+		}
+		if n != 30 {
+			t.Errorf("server %d counts %v requests", i, n)
+		}
+	}
+}
+
+// TestServersIndex creates an index by one server while all write, and reads the stream of the table: the index equals the table,
+// and the stream has each change once and in order.
+func TestServersIndex(t *testing.T) {
+	servers := openServers(t, 3, Options{})
+	in := obj{"TableName": "tbl", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")},
+		"StreamSpecification": obj{"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"}}
+	servers[0].must("CreateTable", in)
+	item := func(i, v int) obj { return obj{"id": s(fmt.Sprint("i", i)), "g": s(fmt.Sprint("g", v%5)), "v": n(v)} }
+	for i := range 200 {
+		servers[i%3].must("PutItem", obj{"TableName": "tbl", "Item": item(i, 0)})
+	}
+	var stop atomic.Bool
+	var writes atomic.Int64
+	var wg sync.WaitGroup
+	for w := range 6 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			d := servers[w%3]
+			for v := 1; !stop.Load(); v++ {
+				i := (v*7 + w*31) % 200
+				var err error
+				switch v % 4 {
+				case 0:
+					_, err = d.call("DeleteItem", obj{"TableName": "tbl", "Key": obj{"id": s(fmt.Sprint("i", i))}})
+				case 1:
+					_, err = d.call("UpdateItem", obj{"TableName": "tbl", "Key": obj{"id": s(fmt.Sprint("i", i))}, "UpdateExpression": "SET g = :g ADD v :v",
+						"ExpressionAttributeValues": obj{":g": s(fmt.Sprint("g", v%5)), ":v": n(1)}})
+				default:
+					_, err = d.call("PutItem", obj{"TableName": "tbl", "Item": item(i, v)})
+				}
+				var refused *apiError
+				if errors.As(err, &refused) && refused.kind == "TransactionConflictException" {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				writes.Add(1)
+			}
+		}()
+	}
+	eventually(t, "some writes", func() bool { return writes.Load() > 100 })
+	servers[1].must("UpdateTable", obj{"TableName": "tbl", "AttributeDefinitions": []obj{attr("id", "S"), attr("g", "S")}, "GlobalSecondaryIndexUpdates": []obj{
+		{"Create": obj{"IndexName": "by-g", "KeySchema": keys("g"), "Projection": obj{"ProjectionType": "ALL"}}}}})
+	eventually(t, "the index", func() bool {
+		got := servers[2].must("DescribeTable", obj{"TableName": "tbl"})
+		return list(field(got, "Table.GlobalSecondaryIndexes"))[0]["IndexStatus"] == "ACTIVE"
+	})
+	stop.Store(true)
+	wg.Wait()
+	v, err := Verify(context.Background(), servers[0].storage, nil)
+	if err != nil || len(v.Problems) > 0 {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	want := sorted(servers[0].all("tbl", "", 0))
+	if got := sorted(servers[1].all("tbl", "by-g", 0)); len(got) != len(want) {
+		t.Errorf("the index has %d items, the table %d", len(got), len(want))
+	}
+	arn := field(servers[1].must("DescribeTable", obj{"TableName": "tbl"}), "Table.LatestStreamArn").(string)
+	items := map[string]any{}
+	eventually(t, "all records", func() bool {
+		clear(items)
+		for _, r := range servers[2].history(arn) {
+			change := r["dynamodb"].(obj)
+			key := field(change, "Keys.id.S").(string)
+			if old := change["OldImage"]; fmt.Sprint(old) != fmt.Sprint(items[key]) {
+				t.Fatalf("a record of %s begins with %v, the one before left %v", key, old, items[key])
+			}
+			if items[key] = change["NewImage"]; items[key] == nil {
+				delete(items, key)
+			}
+		}
+		return len(items) == len(want)
+	})
+}
+
+// TestServersDAX asks a DAX node which nodes there are: those of all servers that live.
+func TestServersDAX(t *testing.T) {
+	servers := openServers(t, 3, Options{DAX: DAXOptions{Listen: "127.0.0.1:0"}})
+	client := dialDAX(t, servers[0].DAXURLs()[0], 0)
+	nodes := func() (ports []int64) {
+		r := client.must("endpoints")
+		for n := r.Array(); r.Next(&n); {
+			for m := r.Map(); r.Next(&m); {
+				if r.Int() == 3 {
+					ports = append(ports, r.Int())
+				} else {
+					r.Skip()
+				}
+			}
+		}
+		return ports
+	}
+	eventually(t, "three nodes", func() bool { return len(nodes()) == 3 })
+	if err := servers[2].Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "two nodes", func() bool { return len(nodes()) == 2 })
 }

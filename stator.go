@@ -153,6 +153,7 @@ type Server struct {
 	listener net.Listener
 	http     *httpd.Server
 	servers  *servers
+	meters   *metering.Registry
 	store    kv.Store
 	items    *table.Store
 	backups  *backup.Manager
@@ -297,7 +298,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		NoChangeLimits:  opt.NoChangeLimits,
 		SharedNamespace: opt.SharedNamespace,
 	})
-	accelerator, err := openDAX(opt, store, authenticator, service, memory)
+	accelerator, err := openDAX(opt, store, authenticator, service, memory, servers.nodes())
 	if err != nil {
 		cancel()
 		return nil, err
@@ -348,6 +349,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		remove:   []func() error{removeBuckets, removeTemp},
 		listener: listener,
 		servers:  servers,
+		meters:   meters,
 		store:    store,
 		metrics:  metrics,
 		dax:      accelerator,
@@ -460,7 +462,11 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 			report("deleting expired items")(err)
 		})
 	})
-	s.servers.collect(ctx, &s.running, func(ctx context.Context) { report("keeping metrics")(s.metrics.Collect(ctx)) })
+	// One that is alone does so when it evaluates its alarms.
+	s.servers.each(ctx, &s.running, tickInterval, func(ctx context.Context) { report("keeping metrics")(s.metrics.Collect(ctx)) })
+	s.servers.each(ctx, &s.running, settleInterval, func(ctx context.Context) {
+		report("sharing throughput")(s.servers.share(ctx, s.meters, opt.Now))
+	})
 }
 
 // memoryLimit is how much memory the runtime is to use before it collects garbage more often. It grows with what is opened.

@@ -32,6 +32,7 @@ import (
 type db struct {
 	t *testing.T
 	*Server
+	storage string
 }
 
 func open(t *testing.T, opt Options) *db {
@@ -60,7 +61,7 @@ func open(t *testing.T, opt Options) *db {
 			t.Error(err)
 		}
 	})
-	return &db{t, s}
+	return &db{t, s, opt.Storage}
 }
 
 // apiError is a refusal by the server.

@@ -93,6 +93,7 @@ type Limiter struct {
 	account    [2]bucket
 	peaks      [2]peak
 	partitions []partition // sorted by start; the first one's is 0
+	spent      map[uint32]*[2]float64
 }
 
 // partition is a range of hashes of partition keys.
@@ -244,23 +245,83 @@ func (l *Limiter) Charge(d Direction, hash uint32, units float64, now time.Time)
 	at := now.UnixNano()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	p := l.charge(d, hash, units, at, (*bucket).charge)
+	start := uint32(0)
+	if p != nil {
+		start = p.start
+	}
+	sum := l.spent[start]
+	if sum == nil {
+		if l.spent == nil {
+			l.spent = map[uint32]*[2]float64{}
+		}
+		sum = new([2]float64)
+		l.spent[start] = sum
+	}
+	sum[d] += units
+	if p == nil {
+		return
+	}
+	if split, ok := p.heat.add(d, hash, units, at); ok {
+		l.split(p, split, at)
+	}
+}
+
+// charge takes units out of all buckets, and returns the partition of the hash, if there is one.
+func (l *Limiter) charge(d Direction, hash uint32, units float64, at int64, take func(*bucket, float64, int64)) *partition {
 	if l.rates[d].rate > 0 {
-		l.rates[d].charge(units, at)
+		take(&l.rates[d], units, at)
 	}
 	if l.cfg.Mode == OnDemandAWS {
-		l.account[d].charge(units, at)
+		take(&l.account[d], units, at)
 		if l.peaks[d].add(units, at) {
 			l.cfg.Partitions = max(l.cfg.Partitions, l.granted())
 			l.divide(at)
 		}
 	}
 	p := l.find(hash)
-	if p == nil {
+	if p != nil {
+		take(&p.buckets[d], units, at)
+	}
+	return p
+}
+
+// Spent returns the units that were charged since the start, by the first hash of their partition and Direction, for limiters of the
+// same table on other servers.
+func (l *Limiter) Spent() map[uint32][2]float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make(map[uint32][2]float64, len(l.spent))
+	for start, sum := range l.spent {
+		out[start] = *sum
+	}
+	return out
+}
+
+// Pay takes what was spent on another server.
+func (l *Limiter) Pay(d Direction, hash uint32, units float64, now time.Time) {
+	if !l.on.Load() || units <= 0 {
 		return
 	}
-	p.buckets[d].charge(units, at)
-	if split, ok := p.heat.add(d, hash, units, at); ok {
-		l.split(p, split, at)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.charge(d, hash, units, now.UnixNano(), (*bucket).pay)
+}
+
+// Settle divides what is left among so many servers, after each has heard what the others have spent.
+func (l *Limiter) Settle(servers int, now time.Time) {
+	if !l.on.Load() {
+		return
+	}
+	at := now.UnixNano()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for d := range l.rates {
+		l.rates[d].settle(servers, at)
+		l.account[d].settle(servers, at)
+		for i := range l.partitions {
+			l.partitions[i].buckets[d].settle(servers, at)
+		}
 	}
 }
 

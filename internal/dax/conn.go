@@ -1,11 +1,13 @@
 package dax
 
 import (
+	"crypto/tls"
 	"context"
 	"encoding/binary"
 	"errors"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -444,12 +446,13 @@ func (c *conn) table(name []byte) (*table, error) {
 	return out, nil
 }
 
-// endpoints answers which nodes there are: this one.
+// endpoints answers which nodes there are: this one, and those of other servers.
 func (c *conn) endpoints(*wire.Reader) error {
 	local, ok := c.net.LocalAddr().(*net.TCPAddr)
 	if !ok {
 		return awserr.Internal(errors.New("no TCP address"))
 	}
+	same := func(other net.IP) bool { return (other.To4() == nil) == (local.IP.To4() == nil) } // clients want the family by which they came
 	ip, host, port := local.IP, local.IP.String(), local.Port
 	if c.node.opt.Advertise != "" {
 		host = c.node.opt.Advertise
@@ -457,26 +460,67 @@ func (c *conn) endpoints(*wire.Reader) error {
 		if err != nil {
 			return awserr.Internal(err)
 		}
-		same := func(other net.IP) bool { return (other.To4() == nil) == (local.IP.To4() == nil) }
-		ip = found[max(0, slices.IndexFunc(found, same))] // clients want the family by which they came
+		ip = found[max(0, slices.IndexFunc(found, same))]
 	}
 	if c.node.opt.AdvertisePort != 0 {
 		port = c.node.opt.AdvertisePort
 	}
-	if four := ip.To4(); four != nil {
-		ip = four
+	var others []endpoint
+	if c.node.opt.Others != nil {
+		_, encrypted := c.net.(*tls.Conn)
+		for _, address := range c.node.opt.Others(encrypted) {
+			if e, err := c.resolve(address, same); err == nil { // else it can't be reached, and clients do without it
+				others = append(others, e)
+			}
+		}
 	}
-	out := wire.AppendArray(c.out, 1)
-	out = wire.BeginMap(out)
-	out = wire.AppendInt(wire.AppendInt(out, 0), 1) // the node's id
-	out = wire.AppendText(wire.AppendInt(out, 1), host)
-	out = wire.AppendBytes(wire.AppendInt(out, 2), ip)
-	out = wire.AppendInt(wire.AppendInt(out, 3), int64(port))
-	out = wire.AppendInt(wire.AppendInt(out, 4), 1) // it leads
+	c.out = wire.AppendArray(c.out, 1+len(others))
+	c.endpoint(endpoint{host, ip, port}, 1)
+	for i, e := range others {
+		c.endpoint(e, i+2)
+	}
+	return nil
+}
+
+// endpoint is where a node listens.
+type endpoint struct {
+	host string
+	ip   net.IP
+	port int
+}
+
+// resolve finds the address of "host:port", of the family that is wanted if there is one.
+func (c *conn) resolve(address string, wanted func(net.IP) bool) (e endpoint, err error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return e, err
+	}
+	found, err := net.DefaultResolver.LookupIP(c.ctx, "ip", host)
+	if err != nil {
+		return e, err
+	}
+	number, err := strconv.Atoi(port)
+	return endpoint{host, found[max(0, slices.IndexFunc(found, wanted))], number}, err
+}
+
+// endpoint appends what is answered of a node.
+func (c *conn) endpoint(e endpoint, id int) {
+	if four := e.ip.To4(); four != nil {
+		e.ip = four
+	}
+	role := int64(2)
+	if id == 1 {
+		role = 1 // it leads
+	}
+	out := wire.BeginMap(c.out)
+	out = wire.AppendInt(wire.AppendInt(out, 0), int64(id))
+	out = wire.AppendText(wire.AppendInt(out, 1), e.host)
+	out = wire.AppendBytes(wire.AppendInt(out, 2), e.ip)
+	out = wire.AppendInt(wire.AppendInt(out, 3), int64(e.port))
+	out = wire.AppendInt(wire.AppendInt(out, 4), role)
 	out = wire.AppendText(wire.AppendInt(out, 5), c.caller.Region+"a")
 	out = wire.AppendInt(wire.AppendInt(out, 6), c.node.session)
 	c.out = wire.AppendEnd(out)
-	return nil
 }
 
 // defineKeySchema answers a table's key attributes and their types.

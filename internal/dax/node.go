@@ -113,6 +113,8 @@ type NodeOptions struct {
 	Advertise string
 	// AdvertisePort is the port for it; 0 for that of the connection.
 	AdvertisePort int
+	// Others returns where the nodes of other servers listen that share the store, with TLS or without, as "host:port"; nil for none.
+	Others func(encrypted bool) []string
 	// Connections is how many there may be; 0 for 10,000.
 	Connections int
 }

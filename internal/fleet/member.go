@@ -338,7 +338,7 @@ func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 		if err != nil || !found || beat != nil && s.Beat != *beat {
 			return err
 		}
-		if err := txn.Delete(keyspace.FleetServer(id), 0); err != nil {
+		if err := errors.Join(txn.Delete(keyspace.FleetServer(id), 0), txn.Delete(keyspace.FleetNews(id), 0)); err != nil {
 			return err
 		}
 		r, err := m.kv.Latest(ctx)
@@ -763,15 +763,44 @@ func (m *Member) Servers() int {
 	return max(1, len(m.others))
 }
 
-// DAX returns where the DAX nodes of all servers answer, sorted.
-func (m *Member) DAX() (list []string) {
+// DAX returns where the DAX nodes of the other servers answer, with TLS or without, sorted.
+func (m *Member) DAX(encrypted bool) (list []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, o := range m.others {
-		list = append(list, o.DAX...)
+	for id, o := range m.others {
+		switch {
+		case id == m.info.ID:
+		case encrypted:
+			list = append(list, o.DAXTLS...)
+		default:
+			list = append(list, o.DAX...)
+		}
 	}
 	slices.Sort(list)
 	return list
+}
+
+// Publish tells other servers something; what was told before is replaced.
+func (m *Member) Publish(ctx context.Context, what []byte) error {
+	key := keyspace.FleetNews(m.info.ID)
+	return kv.Update(ctx, m.kv, kv.TxnOpt{NoSync: true}, func(txn kv.Txn) error { return txn.Put(key, what) })
+}
+
+// Published returns what others have told, by their ids.
+func (m *Member) Published(ctx context.Context) (map[string][]byte, error) {
+	r, err := m.kv.Latest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]byte{}
+	prefix := keyspace.FleetNews("")
+	err = each(ctx, r, prefix, func(key, val []byte) error {
+		if id := string(key[len(prefix):]); id != m.info.ID {
+			out[id] = bytes.Clone(val)
+		}
+		return nil
+	})
+	return out, errors.Join(err, r.Close())
 }
 
 // Trim removes entries of the log that all servers have seen, but for the last keepEntries.

@@ -15,6 +15,7 @@ type Info struct {
 	ID      string
 	URL     string   `json:",omitempty"` // where it answers
 	DAX     []string `json:",omitempty"` // where its DAX node answers, host:port
+	DAXTLS  []string `json:",omitempty"` // and where over TLS
 	Version string   `json:",omitempty"`
 	Started int64    // milliseconds since 1970, by its own clock
 }

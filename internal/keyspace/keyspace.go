@@ -29,6 +29,7 @@
 //	L n                               number of the last entry of their log
 //	L e | number (8)                  an entry: what has changed, or is to be frozen
 //	L f                               what is frozen
+//	L u | id                          what a server has used of tables with limited throughput
 //	a kind | account 0 region 0 name  what Application Auto Scaling has: targets, policies, scheduled actions, activities, tags
 //
 // Key attributes are written so that their bytes sort as DynamoDB sorts them: strings and binaries with 0x00 escaped as
@@ -80,6 +81,7 @@ const (
 	fleetLog    = 'n'
 	fleetEntry  = 'e'
 	fleetFreeze = 'f'
+	fleetNews   = 'u'
 
 	watchMetric  = 'm'
 	watchPoint   = 'p'
@@ -469,6 +471,9 @@ func FleetLog() []byte { return []byte{prefixFleet, fleetLog} }
 func FleetEntry(n uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{prefixFleet, fleetEntry}, n)
 }
+
+// FleetNews returns the key of what a server tells the others.
+func FleetNews(id string) []byte { return append([]byte{prefixFleet, fleetNews}, id...) }
 
 // FleetFreeze returns the key of what is frozen.
 func FleetFreeze() []byte { return []byte{prefixFleet, fleetFreeze} }
