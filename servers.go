@@ -66,7 +66,9 @@ func (s *servers) start(ctx context.Context, server *Server, resume func(context
 		}
 	}
 	s.mu.Unlock()
-	s.member.Tell(func(i *fleet.Info) { i.URL, i.DAX, i.DAXTLS = server.URL(), server.dax.reachable(false), server.dax.reachable(true) })
+	s.member.Tell(func(i *fleet.Info) {
+		i.URL, i.DAX, i.DAXTLS = server.URL(), server.dax.reachable(false), server.dax.reachable(true)
+	})
 	return s.member.Start(ctx)
 }
 

@@ -41,6 +41,7 @@ import (
 	"github.com/statordb/stator/internal/objects"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/protocol"
+	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/stream"
 	"github.com/statordb/stator/internal/table"
 	"github.com/statordb/stator/internal/transfer"
@@ -154,6 +155,7 @@ type Server struct {
 	http     *httpd.Server
 	servers  *servers
 	meters   *metering.Registry
+	handlers []smithy.Handler // for tests
 	store    kv.Store
 	items    *table.Store
 	backups  *backup.Manager
@@ -355,6 +357,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		dax:      accelerator,
 		clusters: clusters,
 		tick:     tick,
+		handlers: operations,
 		log:      opt.Logger,
 		items:    items,
 		backups:  backups,

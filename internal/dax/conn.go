@@ -1,8 +1,8 @@
 package dax
 
 import (
-	"crypto/tls"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"net"

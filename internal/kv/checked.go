@@ -72,6 +72,12 @@ func (r *checkedReader) Get(key []byte) ([]byte, error) {
 	return r.Snapshot.Get(key)
 }
 
+// Fetch implements Fetcher.
+func (r *checkedReader) Fetch(keys [][]byte) error {
+	r.use()
+	return Fetch(r.Snapshot, keys)
+}
+
 func (r *checkedReader) Counters(key []byte) ([]int64, error) {
 	r.use()
 	return r.Snapshot.Counters(key)

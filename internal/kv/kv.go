@@ -79,6 +79,20 @@ type Reader interface {
 	Scan(r Range, opt ScanOpt) (Iterator, error)
 }
 
+// Fetcher is a Reader of which it costs less to read many keys at a time than one by one.
+type Fetcher interface {
+	// Fetch reads keys, which Get then has as they were.
+	Fetch(keys [][]byte) error
+}
+
+// Fetch reads keys at once where that helps those who Get them.
+func Fetch(r Reader, keys [][]byte) error {
+	if f, ok := r.(Fetcher); ok && len(keys) > 1 {
+		return f.Fetch(keys)
+	}
+	return nil
+}
+
 // Snapshot is a Reader that must be closed. Several goroutines may Scan it at a time.
 type Snapshot interface {
 	Reader

@@ -8,6 +8,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/wirejson"
 )
@@ -92,6 +93,9 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 			return nil, clientError(err)
 		}
 		call.OnRelease(r)
+		if err := kv.Fetch(r, g.storage); err != nil {
+			return nil, clientError(err)
+		}
 		rest := *g.in // what stays to be read
 		rest.Keys = nil
 		tally := g.table.Meter.Tally(now)

@@ -13,6 +13,7 @@ import (
 	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
@@ -122,6 +123,9 @@ func (s *Service) readItems(ctx context.Context, call *smithy.Call, muts []table
 		return clientError(err)
 	}
 	call.OnRelease(snap)
+	if err := kv.Fetch(snap, storage); err != nil {
+		return clientError(err)
+	}
 	for i, m := range muts {
 		raw, err := snap.Get(storage[i])
 		if err != nil {

@@ -54,7 +54,7 @@ func (s *Store) Load(ctx context.Context, source func(put func(key, val []byte) 
 
 // copy copies rows; where some are there already, an earlier Load did not end and they are replaced.
 func (s *Store) copy(ctx context.Context, rows [][]any) error {
-	s.trips.Add(1)
+	tripTaken(ctx)
 	_, err := s.pool.CopyFrom(ctx, pgx.Identifier{"stator_kv"}, []string{"k", "v"}, pgx.CopyFromRows(rows))
 	if err = failure(err); !errors.Is(err, kv.ErrConflict) {
 		return err
@@ -63,7 +63,7 @@ func (s *Store) copy(ctx context.Context, rows [][]any) error {
 	for _, r := range rows {
 		p.add(r[0].([]byte), r[1].([]byte))
 	}
-	s.trips.Add(1)
+	tripTaken(ctx)
 	_, err = s.pool.Exec(ctx, insertMany+replace, p.keys, p.vals)
 	return failure(err)
 }
@@ -79,7 +79,7 @@ func (s *Store) DeleteRange(ctx context.Context, r kv.Range) error {
 		for {
 			var deleted int64
 			err := s.again(ctx, func() error {
-				s.trips.Add(1)
+				tripTaken(ctx)
 				tag, err := s.pool.Exec(ctx, statement, args...)
 				deleted = tag.RowsAffected()
 				return err
@@ -106,7 +106,7 @@ func (s *Store) Size(ctx context.Context, r kv.Range) (int64, error) {
 	}
 	var raw []byte
 	err := s.again(ctx, func() error {
-		s.trips.Add(1)
+		tripTaken(ctx)
 		return s.pool.QueryRow(ctx, "EXPLAIN (FORMAT JSON) SELECT k, v FROM stator_kv WHERE k >= $1"+bound, args...).Scan(&raw)
 	})
 	if err != nil {
@@ -148,7 +148,7 @@ func (s *Store) sumLoop(ctx context.Context) {
 
 // sumSome replaces changes of counters by their sums. Several servers may do so at a time, each with rows that others don't have.
 func (s *Store) sumSome(ctx context.Context) (rows int, err error) {
-	s.trips.Add(1)
+	tripTaken(ctx)
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		rows = 0
 		found, err := tx.Query(ctx, `SELECT k, id, v FROM stator_counters WHERE k IN (SELECT k FROM stator_counters GROUP BY k HAVING count(*) > 1)

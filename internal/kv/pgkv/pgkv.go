@@ -56,7 +56,6 @@ type Store struct {
 	locks   locks.Table
 	clock   clock
 	stable  stable
-	trips   atomic.Int64
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -147,7 +146,7 @@ func (s *Store) Evict(ctx context.Context, name string) error {
 	for {
 		var left int
 		err := s.again(ctx, func() error {
-			s.trips.Add(1)
+			tripTaken(ctx)
 			return s.pool.QueryRow(ctx, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1", name).Scan(&left)
 		})
 		if err != nil || left == 0 {
@@ -164,14 +163,24 @@ func (s *Store) Evict(ctx context.Context, name string) error {
 // evictPause is how long connections are given to end.
 const evictPause = 5 * time.Millisecond
 
-// RoundTrips returns how often the database was asked something so far.
-func (s *Store) RoundTrips() int64 { return s.trips.Load() }
+type tripsKey struct{}
+
+// CountTrips returns a context under which n counts how often the database is asked something and its answer waited for.
+func CountTrips(ctx context.Context, n *atomic.Int64) context.Context {
+	return context.WithValue(ctx, tripsKey{}, n)
+}
+
+func tripTaken(ctx context.Context) {
+	if n, ok := ctx.Value(tripsKey{}).(*atomic.Int64); ok {
+		n.Add(1)
+	}
+}
 
 // send sends statements all at once, and returns when they are done. What the callbacks of the batch return comes back as it is.
 func (s *Store) send(ctx context.Context, via interface {
 	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
 }, b *pgx.Batch) error {
-	s.trips.Add(1)
+	tripTaken(ctx)
 	return via.SendBatch(ctx, b).Close()
 }
 

@@ -15,6 +15,7 @@ import (
 
 const (
 	selectOne      = "SELECT v FROM stator_kv WHERE k = $1"
+	selectMany     = "SELECT k, v FROM stator_kv WHERE k = ANY($1)"
 	selectCounters = "SELECT v FROM stator_counters WHERE k = $1"
 )
 
@@ -29,7 +30,7 @@ func (s *Store) query(ctx context.Context, q queryer, visit func(raw [][]byte), 
 		c.mu.Lock()
 		defer c.mu.Unlock()
 	}
-	s.trips.Add(1)
+	tripTaken(ctx)
 	rows, err := q.Query(ctx, sql, args...)
 	if err != nil {
 		return err
@@ -52,16 +53,42 @@ func (s *Store) counters(ctx context.Context, q queryer, key []byte) (sum []int6
 	return sum, err
 }
 
+// fetched are keys that were read at once, with their values; nil for those that are not there.
+type fetched map[string][]byte
+
+func (s *Store) fetch(ctx context.Context, q queryer, keys [][]byte) (fetched, error) {
+	out := make(fetched, len(keys))
+	for _, key := range keys {
+		out[string(key)] = nil
+	}
+	err := s.query(ctx, q, func(raw [][]byte) { out[string(raw[0])] = append([]byte{}, raw[1]...) }, selectMany, keys)
+	return out, err
+}
+
 // latest reads the last committed state.
 type latest struct {
 	store *Store
 	ctx   context.Context
+	known fetched
 }
 
 // Latest implements kv.Store.
-func (s *Store) Latest(ctx context.Context) (kv.Snapshot, error) { return &latest{s, ctx}, nil }
+func (s *Store) Latest(ctx context.Context) (kv.Snapshot, error) {
+	return &latest{store: s, ctx: ctx}, nil
+}
+
+// Fetch implements kv.Fetcher.
+func (r *latest) Fetch(keys [][]byte) error {
+	return r.store.again(r.ctx, func() (err error) {
+		r.known, err = r.store.fetch(r.ctx, r.store.pool, keys)
+		return err
+	})
+}
 
 func (r *latest) Get(key []byte) (val []byte, err error) {
+	if val, known := r.known[string(key)]; known {
+		return val, nil
+	}
 	err = r.store.again(r.ctx, func() (err error) {
 		val, err = r.store.get(r.ctx, r.store.pool, key)
 		return err
@@ -88,6 +115,13 @@ type snapshot struct {
 	store *Store
 	ctx   context.Context
 	conn  *conn
+	known fetched
+}
+
+// Fetch implements kv.Fetcher.
+func (r *snapshot) Fetch(keys [][]byte) (err error) {
+	r.known, err = r.store.fetch(r.ctx, r.conn, keys)
+	return failure(err)
 }
 
 // Snapshot implements kv.Store.
@@ -116,6 +150,9 @@ func (s *Store) Snapshot(ctx context.Context) (kv.Snapshot, error) {
 }
 
 func (r *snapshot) Get(key []byte) ([]byte, error) {
+	if val, known := r.known[string(key)]; known {
+		return val, nil
+	}
 	val, err := r.store.get(r.ctx, r.conn, key)
 	return val, failure(err)
 }
@@ -131,7 +168,7 @@ func (r *snapshot) Scan(rng kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
 
 func (r *snapshot) Close() error {
 	if r.conn != nil {
-		r.conn.end(r.store)
+		r.conn.end()
 		r.conn = nil
 	}
 	return nil
@@ -275,6 +312,7 @@ func (i *iterator) Close() error { return i.err }
 type conn struct {
 	*pgx.Conn
 	release func()
+	asked   context.Context // by whom; it may have ended
 	mu      sync.Mutex
 }
 
@@ -286,7 +324,7 @@ func (s *Store) connect(ctx context.Context) (*conn, error) {
 		}
 		return nil, fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
 	}
-	return &conn{Conn: c.Conn(), release: c.Release}, nil
+	return &conn{Conn: c.Conn(), release: c.Release, asked: ctx}, nil
 }
 
 // drop closes the connection: it is in an unknown state.
@@ -298,14 +336,14 @@ func (c *conn) drop() {
 }
 
 // end ends the connection's transaction without effect and gives it back.
-func (c *conn) end(s *Store) {
+func (c *conn) end() {
 	if c.IsClosed() {
 		c.release()
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.asked), commitTimeout)
 	defer cancel()
-	s.trips.Add(1)
+	tripTaken(ctx)
 	if _, err := c.Exec(ctx, "ROLLBACK"); err != nil {
 		c.drop()
 		return

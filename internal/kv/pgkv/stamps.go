@@ -70,7 +70,7 @@ func (s *Store) Advance(ts kv.TS) {
 func (s *Store) Now(ctx context.Context) (kv.TS, error) {
 	var micros, number int64
 	err := s.again(ctx, func() error {
-		s.trips.Add(1)
+		tripTaken(ctx)
 		return s.pool.QueryRow(ctx, selectStamp).Scan(&micros, &number)
 	})
 	if err != nil {

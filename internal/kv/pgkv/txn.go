@@ -127,7 +127,7 @@ func (t *txn) begin() error {
 		})
 	}
 	if err := t.store.send(t.ctx, c, b); err != nil {
-		c.end(t.store)
+		c.end()
 		return err
 	}
 	t.conn = c
@@ -394,7 +394,7 @@ func (t *txn) Rollback() error {
 func (t *txn) end() {
 	t.ended = true
 	if t.conn != nil {
-		t.conn.end(t.store)
+		t.conn.end()
 		t.conn = nil
 	}
 	t.store.locks.Release(t.held)

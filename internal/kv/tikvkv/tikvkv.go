@@ -266,6 +266,31 @@ type reader struct {
 	ctx   context.Context
 	snap  *txnsnapshot.KVSnapshot // nil for the latest state at each read
 	held  uint64                  // for which garbage is kept; 0 for none
+	known map[string][]byte       // keys that were fetched at once, with their values; nil for those that are not there
+}
+
+// Fetch implements kv.Fetcher.
+func (r *reader) Fetch(keys [][]byte) error {
+	snap := r.snap
+	if snap == nil {
+		ts, err := r.store.db.CurrentTimestamp(oracle.GlobalTxnScope)
+		if err != nil {
+			return failure(err)
+		}
+		snap = r.store.db.GetSnapshot(ts)
+	}
+	found, err := snap.BatchGet(r.ctx, keys)
+	if err != nil {
+		return failure(err)
+	}
+	r.known = make(map[string][]byte, len(keys))
+	for _, key := range keys {
+		r.known[string(key)] = nil
+		if val := found[string(key)]; len(val) > 0 {
+			r.known[string(key)] = decode(val)
+		}
+	}
+	return nil
 }
 
 // Snapshot implements kv.Store.
@@ -275,14 +300,19 @@ func (s *Store) Snapshot(ctx context.Context) (kv.Snapshot, error) {
 		return nil, failure(err)
 	}
 	s.oldest.add(ts)
-	return &reader{s, ctx, s.db.GetSnapshot(ts), ts}, nil
+	return &reader{store: s, ctx: ctx, snap: s.db.GetSnapshot(ts), held: ts}, nil
 }
 
 // Latest implements kv.Store.
-func (s *Store) Latest(ctx context.Context) (kv.Snapshot, error) { return &reader{s, ctx, nil, 0}, nil }
+func (s *Store) Latest(ctx context.Context) (kv.Snapshot, error) {
+	return &reader{store: s, ctx: ctx}, nil
+}
 
 // Get implements kv.Reader.
 func (r *reader) Get(key []byte) ([]byte, error) {
+	if val, known := r.known[string(key)]; known {
+		return val, nil
+	}
 	snap := r.snap
 	if snap == nil {
 		snap = r.store.db.GetSnapshot(math.MaxUint64) // the last version of the key, without asking for the time
