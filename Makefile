@@ -9,7 +9,7 @@ LOCAL := $(BUILD)/dynamodb-local
 S3SERVER := $(BUILD)/bin/versitygw
 POSTGRES := $(BUILD)/postgres.ok
 
-.PHONY: help build test lint unit race clients cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
+.PHONY: help build test lint unit race clients deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -19,7 +19,7 @@ build: bin/stator ## Build bin/stator.
 bin/stator: $(shell find . -name '*.go' -not -path './test/*' -not -path './.build/*') go.mod go.sum internal/expr/reserved.txt
 	$(GOBUILD) -o $@ ./cmd/stator
 
-test: lint unit race clients cross ## Install what is needed and run everything.
+test: lint unit race clients deploy cross ## Install what is needed and run everything.
 
 lint: ## gofmt, go vet, staticcheck.
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
@@ -51,6 +51,16 @@ $(BUILD)/python/ok: test/clients/boto3/requirements.txt
 	python3 -m venv $(BUILD)/python || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv --clear $(BUILD)/python; }
 	$(BUILD)/python/bin/pip install -q --disable-pip-version-check -r $<
 	touch $@
+
+deploy: $(BUILD)/bin/helm $(BUILD)/bin/compose ## Lint and render what is in deploy/.
+	HELM=$(BUILD)/bin/helm COMPOSE=$(BUILD)/bin/compose deploy/check.sh
+
+$(BUILD)/bin/helm:
+	cd /tmp && GOBIN=$(dir $@) go install helm.sh/helm/v3/cmd/helm@v3.17.3
+
+# The schema of compose files, as its own library checks it.
+$(BUILD)/bin/compose:
+	cd /tmp && GOBIN=$(dir $@)compose.d go install github.com/compose-spec/compose-go/v2/cmd@v2.9.0 && mv $(dir $@)compose.d/cmd $@ && rmdir $(dir $@)compose.d
 
 cross: ## Build for every platform.
 	@for p in $(PLATFORMS); do echo "build $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/stator; done
