@@ -9,7 +9,7 @@ LOCAL := $(BUILD)/dynamodb-local
 S3SERVER := $(BUILD)/bin/versitygw
 POSTGRES := $(BUILD)/postgres.ok
 
-.PHONY: help build test lint unit race clients deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
+.PHONY: help build test lint unit race clients deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -89,7 +89,7 @@ bin/daxload: $(shell find test/clients/go -name '*.go') test/clients/go/go.mod
 
 BENCH := bin/bench -stator bin/stator -daxload bin/daxload
 
-bench: bin/stator bin/bench bin/daxload $(LOCAL)/ok $(PEERS)/ok ## Speed and footprint against yardsticks and peers (about 40 minutes).
+bench: bin/stator bin/bench bin/daxload $(LOCAL)/ok $(PEERS)/ok $(POSTGRES) ## Speed and footprint against yardsticks and peers (about 40 minutes).
 	$(BENCH) -local-classpath '$(LOCAL)/lib/*' -dynalite $(PEERS)/node_modules/.bin/dynalite \
 		-moto $(PEERS)/moto/bin/moto_server -dynoxide $(PEERS)/dynoxide/bin/dynoxide $(BENCHFLAGS)
 
@@ -107,6 +107,9 @@ bench-transfer: bin/stator bin/bench ## Import, export, backup and restore of a 
 
 bench-dax: bin/stator bin/bench bin/daxload ## GetItem by AWS's clients for Go, over DAX and over HTTP.
 	$(BENCH) -sections dax $(BENCHFLAGS)
+
+bench-postgres: bin/stator bin/bench $(POSTGRES) ## Stator over PostgreSQL, against bare pgx doing the same.
+	$(BENCH) -sections postgres -connections 16,64 $(BENCHFLAGS)
 
 # The numbers of the last release, with which bench-go compares; `make bench-go-save` before a release.
 HOTPATHS := test/bench/hotpaths.txt

@@ -36,7 +36,7 @@ var (
 	connections     = flag.String("connections", "1,16,64,256", "numbers of connections on which Stator and the yardsticks are measured")
 	peerConnections = flag.String("peer-connections", "16", "numbers of connections on which all servers are compared")
 	only            = flag.String("workloads", "", "comma-separated parts of the names of the workloads to measure; empty for all")
-	sections        = flag.String("sections", "yardsticks,peers,latency,footprint,dax", "what to measure; growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
+	sections        = flag.String("sections", "yardsticks,peers,latency,footprint,dax,postgres", "what to measure; growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
 	targetAddr      = flag.String("target", "", "host:port of a running server for the section target, which measures nothing else")
 	scratch         = flag.String("dir", "", "directory on the disk to be measured; empty for the system's temporary one")
 	growthItems     = flag.Int("growth-items", 10_000_000, "number of 1 KB items of the section growth")
@@ -60,7 +60,7 @@ func run() error {
 		name string
 		run  func() error
 	}{
-		{"yardsticks", yardsticks}, {"peers", peers}, {"latency", latency}, {"footprint", footprint}, {"growth", growth}, {"live", live}, {"transfer", transfer}, {"dax", acceleration}, {"target", target},
+		{"yardsticks", yardsticks}, {"peers", peers}, {"latency", latency}, {"footprint", footprint}, {"growth", growth}, {"live", live}, {"transfer", transfer}, {"dax", acceleration}, {"postgres", postgres}, {"target", target},
 	} {
 		if !slices.Contains(strings.Split(*sections, ","), s.name) {
 			continue

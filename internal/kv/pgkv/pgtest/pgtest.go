@@ -23,6 +23,7 @@ import (
 // Instance is a database server of the tests' own, with its files in a temporary directory and on loopback alone.
 type Instance struct {
 	bin, dir string
+	durable  bool
 	port     int
 	as       *syscall.Credential // nil for the user who runs the tests
 	process  *exec.Cmd
@@ -60,7 +61,7 @@ func New(t testing.TB) *Instance {
 // STATOR_TEST_POSTGRES is set, as `make test` does.
 func MustStart(t testing.TB) *Instance {
 	t.Helper()
-	i, err := Start()
+	i, err := Start(false)
 	if errors.Is(err, errNotInstalled) && os.Getenv("STATOR_TEST_POSTGRES") == "" {
 		t.Skip(err)
 	}
@@ -72,9 +73,10 @@ func MustStart(t testing.TB) *Instance {
 
 var errNotInstalled = errors.New("PostgreSQL's server is not installed")
 
-// Start starts a server.
-func Start() (_ *Instance, err error) {
-	i := &Instance{bin: binaries()}
+// Start starts a server. What it has written survives its end as in a crash of its processes; only if it is durable also that of
+// the machine, which costs a sync for each commit.
+func Start(durable bool) (_ *Instance, err error) {
+	i := &Instance{bin: binaries(), durable: durable}
 	if i.bin == "" {
 		return nil, errNotInstalled
 	}
@@ -153,8 +155,7 @@ func (i *Instance) Restart() error {
 	}
 	defer log.Close()
 	cmd := i.command("postgres", "-D", i.data(), "-p", strconv.Itoa(i.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-		// What is written survives the processes, if not the machine.
-		"-c", "fsync=off", "-c", "max_connections=200", "-c", "shared_buffers=128MB")
+		"-c", fmt.Sprint("fsync=", i.durable), "-c", "max_connections=200", "-c", "shared_buffers=128MB")
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return err
