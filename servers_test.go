@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -263,4 +264,16 @@ func TestServersDAX(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "two nodes", func() bool { return len(nodes()) == 2 })
+}
+
+// TestServersLargeKeys puts items whose keys PostgreSQL's index can't take: they are refused, and nothing breaks.
+func TestServersLargeKeys(t *testing.T) {
+	d := openServers(t, 1, Options{})[0]
+	d.must("CreateTable", obj{"TableName": "tbl", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id", "sk"), "AttributeDefinitions": []obj{attr("id", "S"), attr("sk", "S")}})
+	long := func(n int) obj { return s(strings.Repeat("x", n)) }
+	d.must("PutItem", obj{"TableName": "tbl", "Item": obj{"id": long(2048), "sk": long(500)}})
+	d.refused("ValidationException", "The storage of this server takes no keys or items of this size", "PutItem", obj{"TableName": "tbl", "Item": obj{"id": long(2048), "sk": long(1024)}})
+	if got := d.must("Scan", obj{"TableName": "tbl"}); got["Count"] != 1.0 {
+		t.Errorf("%v items", got["Count"])
+	}
 }

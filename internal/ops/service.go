@@ -238,7 +238,9 @@ func clientError(err error) error {
 		return awserr.Conflict()
 	case errors.Is(err, kv.ErrConflict):
 		return awserr.Conflict()
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kv.ErrUnavailable):
+	case errors.Is(err, kv.ErrTooLarge):
+		return awserr.ValidationError("The storage of this server takes no keys or items of this size")
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kv.ErrUnavailable), errors.Is(err, kv.ErrFenced):
 		return awserr.New(awserr.ServiceUnavailable, "Service is unable to process your request")
 	}
 	return awserr.Internal(err)

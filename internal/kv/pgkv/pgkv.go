@@ -50,12 +50,13 @@ const (
 
 // Store implements kv.Store.
 type Store struct {
-	pool    *pgxpool.Pool
-	dialect *dialect
-	opt     Options
-	locks   locks.Table
-	clock   clock
-	stable  stable
+	pool     *pgxpool.Pool
+	dialect  *dialect
+	opt      Options
+	locks    locks.Table
+	clock    clock
+	stable   stable
+	combiner combiner
 
 	stop context.CancelFunc
 	done sync.WaitGroup

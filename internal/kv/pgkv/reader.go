@@ -89,11 +89,7 @@ func (r *latest) Get(key []byte) (val []byte, err error) {
 	if val, known := r.known[string(key)]; known {
 		return val, nil
 	}
-	err = r.store.again(r.ctx, func() (err error) {
-		val, err = r.store.get(r.ctx, r.store.pool, key)
-		return err
-	})
-	return val, err
+	return r.store.getCombined(r.ctx, key)
 }
 
 func (r *latest) Counters(key []byte) (sum []int64, err error) {
