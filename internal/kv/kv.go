@@ -4,8 +4,9 @@
 //
 //	K1  Keys are ordered by their bytes. Empty keys are not used; empty values are allowed.
 //	K2  A transaction is atomic and, unless the caller chose otherwise, durable when Commit returns nil.
-//	K3  Isolation is snapshot isolation plus Guard: a transaction that read a key which it also writes or guards commits
-//	    only if that key has not changed in between; otherwise Commit returns ErrConflict and nothing happened.
+//	K3  A transaction that read a key which it also hints, writes or guards commits only if that key has not changed in
+//	    between; otherwise Commit returns ErrConflict and nothing happened. Its other reads are of committed states, not
+//	    necessarily of one moment; a Snapshot is of one.
 //	K4  A transaction sees its own writes.
 //	K5  What a Reader returns is valid until it is closed (a Txn: until Commit or Rollback), an Iterator's key and value
 //	    until its next move.
