@@ -136,6 +136,7 @@ reliability: ## The long forms of the crash, fault, history and soak tests (abou
 	go test ./internal/kv/pebblekv -run 'TestNewLogFails' -timeout 60m -count 20
 	go test . -run 'TestLinearizable' -v -timeout 60m -args -histories 200
 	go test . -run 'TestModel' -timeout 60m -args -model-seeds 40
+	STATOR_TEST_POSTGRES=1 go test ./test/system -run 'TestServersKilled' -v -timeout 60m -args -kills 100
 	go test ./test/system -run 'TestSoak|TestIdleConnections' -v -timeout 60m -args -soak 5m -idle 10000
 
 fuzz: ## Each fuzz target for FUZZTIME (a minute).

@@ -3,6 +3,7 @@ package stator
 import (
 	"testing"
 
+	"github.com/statordb/stator/internal/kv/tikvkv"
 	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
 	"github.com/statordb/stator/test/conformance"
 )
@@ -23,6 +24,25 @@ func TestConformance(t *testing.T) {
 				opt := Options{DataDir: t.TempDir()}
 				onTiKV(t, &opt, cluster)
 				list[i] = open(t, opt)
+			}
+			return list
+		}},
+		{"RealTiKV", func(t *testing.T) []*db {
+			url := "tikv://" + tikvtest.Real()
+			if url == "tikv://" {
+				t.Skip("STATOR_TEST_TIKV names no cluster")
+			}
+			s, err := tikvkv.Open(url, tikvkv.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tikvtest.Empty(t, s)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			list := make([]*db, 3)
+			for i := range list {
+				list[i] = open(t, Options{Storage: url, DataDir: t.TempDir()})
 			}
 			return list
 		}},

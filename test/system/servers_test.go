@@ -259,3 +259,46 @@ func (s *servers) stream(table string) (out []change) {
 	}
 	return out
 }
+
+// TestServersRestore kills the server that makes a backup, and then the one that restores it: another finishes both.
+func TestServersRestore(t *testing.T) {
+	s := startServers(t, 3)
+	s.must(0, "CreateTable", `{"TableName":"tbl","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}]}`)
+	const items = 2000
+	for from := 0; from < items; from += 25 {
+		var puts []string
+		for i := from; i < from+25; i++ {
+			puts = append(puts, fmt.Sprintf(`{"PutRequest":{"Item":{"id":{"S":"i%d"},"pad":{"S":%q}}}}`, i, strings.Repeat("x", 500)))
+		}
+		s.must(from/25%3, "BatchWriteItem", `{"RequestItems":{"tbl":[`+strings.Join(puts, ",")+`]}}`)
+	}
+	backup := s.must(1, "CreateBackup", `{"TableName":"tbl","BackupName":"before"}`)["BackupDetails"].(map[string]any)["BackupArn"].(string)
+	s.kill(1)
+	s.start(1)
+	s.until("the backup", func(i int) bool {
+		d := s.must(i, "DescribeBackup", fmt.Sprintf(`{"BackupArn":%q}`, backup))["BackupDescription"].(map[string]any)
+		return d["BackupDetails"].(map[string]any)["BackupStatus"] == "AVAILABLE"
+	})
+	s.must(2, "RestoreTableFromBackup", fmt.Sprintf(`{"BackupArn":%q,"TargetTableName":"copy"}`, backup))
+	s.kill(2)
+	s.start(2)
+	s.until("the restored table", func(i int) bool {
+		return s.must(i, "DescribeTable", `{"TableName":"copy"}`)["Table"].(map[string]any)["TableStatus"] == "ACTIVE"
+	})
+	if got := s.must(0, "Scan", `{"TableName":"copy","Select":"COUNT"}`); got["Count"] != float64(items) && got["LastEvaluatedKey"] == nil {
+		t.Errorf("the restored table has %v items", got["Count"])
+	}
+	s.verify()
+}
+
+// until waits for what one server after the other is asked.
+func (s *servers) until(what string, f func(i int) bool) {
+	s.t.Helper()
+	for attempt := range 600 {
+		if f(attempt % 3) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	s.t.Fatalf("%s: did not happen", what)
+}

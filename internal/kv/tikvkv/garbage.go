@@ -58,7 +58,7 @@ func (s *Store) collectLoop(ctx context.Context) {
 		err := s.keep(ctx, name)
 		if err == nil && time.Since(collected) > collectInterval {
 			collected = time.Now()
-			err = s.collectGarbage(ctx)
+			err = s.collectGarbage(ctx, collectAge)
 		}
 		if err != nil && ctx.Err() == nil {
 			s.opt.Logger.Warn("collecting old versions failed", "error", err.Error())
@@ -81,13 +81,13 @@ func (s *Store) keep(ctx context.Context, name string) error {
 	return err
 }
 
-// collectGarbage collects the versions that nobody reads any more.
-func (s *Store) collectGarbage(ctx context.Context) error {
+// collectGarbage collects the versions that are of an age and that nobody reads any more.
+func (s *Store) collectGarbage(ctx context.Context, age time.Duration) error {
 	now, err := s.db.CurrentTimestamp(oracle.GlobalTxnScope)
 	if err != nil {
 		return err
 	}
-	before := oracle.GoTimeToTS(oracle.GetTimeFromTS(now).Add(-collectAge))
+	before := oracle.GoTimeToTS(oracle.GetTimeFromTS(now).Add(-age))
 	// gc_worker is the name under which TiDB does so too; the answer is the earliest of what all services still read.
 	before, err = s.db.GetPDClient().UpdateServiceGCSafePoint(ctx, "gc_worker", math.MaxInt64, before)
 	if err != nil {

@@ -1,0 +1,45 @@
+package tikvkv_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/tikvkv"
+	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
+)
+
+// TestCollect collects old versions while a snapshot is open, which must still find its own, and while data go on to change.
+func TestCollect(t *testing.T) {
+	ctx := context.Background()
+	s := tikvtest.New(t).Store(t)
+	defer s.Close()
+	put := func(val string) {
+		t.Helper()
+		if err := kv.Update(ctx, s, kv.TxnOpt{}, func(txn kv.Txn) error { return txn.Put([]byte("k"), []byte(val)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("old")
+	snap, err := s.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snap.Close()
+	put("new")
+	if err := tikvkv.Collect(ctx, s, 0); err != nil {
+		t.Fatal(err)
+	}
+	if val, err := snap.Get([]byte("k")); err != nil || string(val) != "old" {
+		t.Errorf("the snapshot has %q, %v", val, err)
+	}
+	put("newer")
+	r, err := s.Latest(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if val, err := r.Get([]byte("k")); err != nil || string(val) != "newer" {
+		t.Errorf("the store has %q, %v", val, err)
+	}
+}
