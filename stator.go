@@ -452,7 +452,9 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 		})
 	})
 	lead("metrics", func(ctx context.Context) {
-		s.metrics.Begin()
+		if s.servers.member != nil {
+			s.metrics.Begin()
+		}
 		every(ctx, tickInterval, func() { report("keeping metrics and scaling")(s.tick(ctx)) })
 	})
 	lead("indexes", func(ctx context.Context) {

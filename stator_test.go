@@ -745,10 +745,10 @@ func TestCloseDrains(t *testing.T) {
 
 // TestDeletedTablesGo checks that the items of a deleted table go, also if the server stops while it is DELETING.
 func TestDeletedTablesGo(t *testing.T) {
-	now := time.Now()
+	clock := newMovedClock()
 	dir := t.TempDir()
 	start := func() *db {
-		return open(t, Options{DataDir: dir, Durability: "none", TransientStatus: time.Minute, Now: func() time.Time { return now }})
+		return open(t, Options{DataDir: dir, Durability: "none", TransientStatus: time.Minute, Now: clock.Now})
 	}
 	size := func(d *db) (n int64) {
 		t.Helper()
@@ -772,7 +772,7 @@ func TestDeletedTablesGo(t *testing.T) {
 	}
 	d := start()
 	d.must("CreateTable", indexedTable("gone"))
-	now = now.Add(2 * time.Minute)
+	clock.Advance(2 * time.Minute)
 	d.must("PutItem", obj{"TableName": "gone", "Item": obj{"pk": s("a"), "sk": n(1), "g": s("x"), "h": n(1)}})
 	d.must("DeleteTable", obj{"TableName": "gone"})
 	if got := size(d); got != 3 {
@@ -781,7 +781,7 @@ func TestDeletedTablesGo(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(2 * time.Minute)
+	clock.Advance(2 * time.Minute)
 	if got := size(start()); got != 0 {
 		t.Errorf("%d keys of a deleted table are left", got)
 	}

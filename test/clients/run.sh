@@ -34,7 +34,8 @@ start auth --in-memory --credentials "$work/credentials.json"
 export STATOR_AUTH_ENDPOINT=$endpoint STATOR_AUTH_DAX_ENDPOINT=$dax
 start clock --data-dir "$work/clock-data" --test-clock
 export STATOR_CLOCK_ENDPOINT=$endpoint STATOR_CLOCK_BUCKETS=$work/clock-data/s3
-start open --data-dir "$work/data"
+# CLIENTS_STORAGE, e.g. postgres://…, runs most of them over an empty storage in place of a data directory.
+start open --data-dir "$work/data" ${CLIENTS_STORAGE:+--storage "$CLIENTS_STORAGE"}
 export STATOR_BINARY=$PWD/bin/stator STATOR_ENDPOINT=$endpoint STATOR_DAX_ENDPOINT=$dax STATOR_BUCKETS=$work/data/s3
 
 echo "== boto3"
