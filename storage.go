@@ -12,7 +12,6 @@ import (
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
 	"github.com/statordb/stator/internal/kv/pgkv"
-	"github.com/statordb/stator/internal/kv/tikvkv"
 )
 
 // openStorage opens the store that Options.Storage names, which other servers may use too.
@@ -27,7 +26,7 @@ func openStorage(ctx context.Context, opt *Options) (store kv.Store, err error) 
 			store, opt.evict = db, db.Evict
 		}
 	case "tikv":
-		store, err = tikvkv.Open(opt.Storage, tikvkv.Options{Logger: opt.Logger})
+		store, err = openTiKV(opt)
 	default:
 		return nil, fmt.Errorf("storage %s://…: must be postgres:// or tikv://", scheme)
 	}
