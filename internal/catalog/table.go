@@ -346,7 +346,7 @@ func (t *Table) Use(ctx context.Context) (done func(), err error) {
 // freeze returns when nobody uses the table; whoever wants to waits.
 func (t *Table) freeze() {
 	thawed := make(chan struct{})
-	t.frozen.Store(&thawed)
+	t.frozen.CompareAndSwap(nil, &thawed) // a server that was away may meet several freezes of a table at a time
 	t.use.Lock()
 	defer t.use.Unlock()
 }

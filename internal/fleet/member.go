@@ -58,11 +58,12 @@ type Member struct {
 	mu      sync.Mutex
 	valid   time.Time // until when this server may write
 	beat    uint64
-	read    uint64 // entries of the log that were begun
-	seen    uint64 // entries that are done, and all before
-	told    uint64 // seen, as the record says it
-	own     uint64 // the last entry that this server has added
-	frozen  *frozen
+	read    uint64    // entries of the log that were begun
+	seen    uint64    // entries that are done, and all before
+	told    uint64    // seen, as the record says it
+	own     uint64    // the last entry that this server has added
+	frozen  []*frozen // one, but where this server was away
+	rejoin  uint64    // before it has seen so many entries, a server that was away must not write
 	others  map[string]*observed
 	leads   map[string]*led
 	settled uint64
@@ -79,10 +80,9 @@ type observed struct {
 	at time.Time
 }
 
-// frozen is the freeze that this server takes part in.
+// frozen is a freeze that this server takes part in.
 type frozen struct {
 	key    []byte
-	number uint64
 	done   bool // nobody depends on the key
 	thawed bool // it has ended before that
 }
@@ -113,7 +113,7 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 			return err
 		}
 		if m.frozen = nil; found {
-			m.frozen = &frozen{key: f.Key, number: n} // of which the log tells no more
+			m.frozen = []*frozen{{key: f.Key}} // of which the log tells no more
 		}
 		// Nobody logs in between.
 		if err := txn.Guard(keyspace.FleetLog()); err != nil {
@@ -135,10 +135,7 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 
 // Start follows the log. What was registered by Watch must have been read from the store since Join.
 func (m *Member) Start(ctx context.Context) error {
-	m.mu.Lock()
-	f := m.frozen
-	m.mu.Unlock()
-	if f != nil {
+	for _, f := range m.frozen { // nobody follows the log yet
 		m.watchers.of(f.key).Freeze(f.key)
 		f.done = true
 	}
@@ -186,7 +183,7 @@ func (m *Member) Tell(change func(*Info)) {
 func (m *Member) fence() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if time.Now().After(m.valid) {
+	if time.Now().After(m.valid) || m.seen < m.rejoin {
 		return errLost
 	}
 	return nil
@@ -245,7 +242,7 @@ func (m *Member) renew(ctx context.Context) error {
 	m.mu.Unlock()
 	began := time.Now()
 	key := keyspace.FleetServer(s.ID)
-	back := false
+	back, last := false, uint64(0)
 	err := kv.Update(ctx, m.kv, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error {
 		raw, err := txn.Get(key)
 		if err != nil {
@@ -253,12 +250,14 @@ func (m *Member) renew(ctx context.Context) error {
 		}
 		if back = raw == nil; back {
 			// Others have removed it. It follows the log from where it was, if that is still there.
-			last, err := lastEntry(txn)
-			if err != nil {
+			if last, err = lastEntry(txn); err != nil {
 				return err
 			}
 			if last > s.Seen+keepEntries {
 				return fmt.Errorf("this server was away for too long: %d changes", last-s.Seen)
+			}
+			if err := txn.Guard(keyspace.FleetLog()); err != nil { // from here on others wait for this server
+				return err
 			}
 		}
 		return put(txn, key, s)
@@ -273,7 +272,7 @@ func (m *Member) renew(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.told = max(m.told, s.Seen)
-	m.valid = began.Add(validFor)
+	m.valid, m.rejoin = began.Add(validFor), max(m.rejoin, last)
 	return nil
 }
 
@@ -338,15 +337,11 @@ func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 		if err != nil || !found || beat != nil && s.Beat != *beat {
 			return err
 		}
-		if err := errors.Join(txn.Delete(keyspace.FleetServer(id), 0), txn.Delete(keyspace.FleetNews(id), 0)); err != nil {
-			return err
-		}
-		r, err := m.kv.Latest(ctx)
+		leases, err := Leases(ctx, txn)
 		if err != nil {
 			return err
 		}
-		leases, err := Leases(ctx, r)
-		if err = errors.Join(err, r.Close()); err != nil {
+		if err := errors.Join(txn.Delete(keyspace.FleetServer(id), 0), txn.Delete(keyspace.FleetNews(id), 0)); err != nil {
 			return err
 		}
 		for _, l := range leases {
@@ -434,59 +429,83 @@ func (m *Member) catchUp(ctx context.Context) error {
 // step counts an entry that was begun; m.mu is held.
 func (m *Member) step() {
 	m.read++
-	if m.frozen == nil || m.frozen.done {
+	m.advance()
+}
+
+// advance counts what is done; m.mu is held. An entry behind a freeze is done only when nobody depends any more on what is frozen.
+func (m *Member) advance() {
+	if !slices.ContainsFunc(m.frozen, func(f *frozen) bool { return !f.done }) {
 		m.seen = m.read
 	}
 }
 
-// freeze begins to take part in a freeze: its entry is done when nobody depends on the key.
+// freeze begins to take part in a freeze.
 func (m *Member) freeze(key []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := &frozen{key: key, number: m.read + 1}
-	m.frozen = f
+	f := &frozen{key: key}
+	m.frozen = append(m.frozen, f)
 	m.step()
 	m.done.Add(1)
 	go func() {
 		defer m.done.Done()
 		m.watchers.of(key).Freeze(key)
 		m.mu.Lock()
-		f.done = true
-		thawed := f.thawed
-		if m.frozen == f {
-			m.seen = m.read
-		}
+		f.done = !f.thawed
+		m.advance()
 		m.mu.Unlock()
-		if thawed {
-			if err := m.watchers.of(key).Reload(context.WithoutCancel(m.ctx), key); err != nil {
-				m.opt.Logger.Error("reading a change failed", "error", err.Error())
+		for f.thawed && m.ctx.Err() == nil { // which does not change any more
+			err := m.thawed(m.ctx, f)
+			if err == nil {
+				break
 			}
-			return
+			m.opt.Logger.Warn("following the other servers failed", "error", err.Error())
+			time.Sleep(thawPause)
 		}
 		m.poke()
 	}()
 }
 
-// reload reads what has changed, and ends the freeze of it.
-func (m *Member) reload(ctx context.Context, key []byte) error {
-	m.mu.Lock()
-	f := m.frozen
-	if f != nil && bytes.Equal(f.key, key) && !f.done {
-		// Whoever had it frozen is gone, or has given up.
-		f.thawed, m.frozen = true, nil
-		m.step()
-		m.mu.Unlock()
-		return nil
-	}
-	m.mu.Unlock()
-	if err := m.watchers.of(key).Reload(ctx, key); err != nil {
+// thawed reads what was frozen anew.
+func (m *Member) thawed(ctx context.Context, f *frozen) error {
+	if err := m.watchers.of(f.key).Reload(ctx, f.key); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f != nil && bytes.Equal(f.key, key) {
-		m.frozen = nil
+	m.frozen = slices.DeleteFunc(m.frozen, func(other *frozen) bool { return other == f })
+	m.advance()
+	return nil
+}
+
+// reload reads what has changed, and ends the freeze of it.
+func (m *Member) reload(ctx context.Context, key []byte) error {
+	m.mu.Lock()
+	at := slices.IndexFunc(m.frozen, func(f *frozen) bool { return bytes.Equal(f.key, key) && !f.thawed })
+	var f *frozen
+	if at >= 0 {
+		f = m.frozen[at]
+		if !f.done {
+			// Whoever had it frozen has not waited for this server, or has given up. What is known of the key is used still, so the rest
+			// is for who waits for that to end.
+			f.thawed = true
+			m.step()
+			m.mu.Unlock()
+			return nil
+		}
 	}
+	m.mu.Unlock()
+	var err error
+	if f != nil {
+		err = m.thawed(ctx, f)
+	} else {
+		err = m.watchers.of(key).Reload(ctx, key)
+	}
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.step()
 	return nil
 }
