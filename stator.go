@@ -142,8 +142,9 @@ type Options struct {
 	limits httpd.Limits
 	wrap   func(kv.Store) kv.Store
 
-	id    string                                     // of the server among those of Storage
-	evict func(ctx context.Context, id string) error // ends what another of them has under way; nil for nothing
+	stamps func() time.Time                           // the clock that change records are stamped by; nil is the storage's
+	id     string                                     // of the server among those of Storage
+	evict  func(ctx context.Context, id string) error // ends what another of them has under way; nil for nothing
 }
 
 // S3Options say where an S3-compatible store is.
@@ -197,9 +198,10 @@ func Open(opt Options) (*Server, error) {
 		opt.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	var clock testClock
+	opt.stamps = opt.Now
 	switch {
 	case opt.TestClock:
-		opt.Now = clock.now
+		opt.Now, opt.stamps = clock.now, clock.now
 	case opt.Now == nil:
 		opt.Now = time.Now
 	}

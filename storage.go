@@ -22,7 +22,7 @@ func openStorage(ctx context.Context, opt *Options) (store kv.Store, err error) 
 		store, err = opt.engine()
 	case "postgres", "postgresql":
 		var db *pgkv.Store
-		if db, err = pgkv.Open(ctx, pgkv.Options{URL: opt.Storage, Name: opt.id, Logger: opt.Logger, Now: opt.Now}); err == nil {
+		if db, err = pgkv.Open(ctx, pgkv.Options{URL: opt.Storage, Name: opt.id, Logger: opt.Logger, Now: opt.stamps}); err == nil {
 			store, opt.evict = db, db.Evict
 		}
 	case "tikv":

@@ -114,6 +114,11 @@ func (t *checkedTxn) Put(key, val []byte) error {
 	return t.Txn.Put(key, val)
 }
 
+func (t *checkedTxn) PutNew(key, val []byte) error {
+	t.use()
+	return t.Txn.PutNew(key, val)
+}
+
 func (t *checkedTxn) Delete(key []byte, oldSize int) error {
 	t.use()
 	return t.Txn.Delete(key, oldSize)

@@ -135,6 +135,9 @@ func Each(ctx context.Context, r Reader, rng Range, visit func(key, val []byte) 
 type Txn interface {
 	Reader
 	Put(key, val []byte) error
+	// PutNew is Put for a key that has the transaction's Stamp. Where stamps of several servers may be the same, the commit fails
+	// with ErrConflict if another has written it.
+	PutNew(key, val []byte) error
 	// Delete removes a key. oldSize is the length of key and value that it frees, or 0 if unknown.
 	Delete(key []byte, oldSize int) error
 	// Add adds deltas to the list of counters at key, element by element.

@@ -347,7 +347,7 @@ func (w *writer) record(txn kv.Txn, i int, old, next attribute.Item) error {
 	key := keyspace.AppendChange(room[:0], t.ID, t.Stream.Record(keyspace.HashOf(w.keys[i])), uint64(txn.Stamp()), w.records)
 	w.records++
 	w.buf = stream.AppendRecord(w.buf[:0], t.Stream.ViewType, old, next, w.muts[i].Cause, func(name []byte) bool { return t.Key.Has(string(name)) })
-	return txn.Put(key, w.buf)
+	return txn.PutNew(key, w.buf)
 }
 
 // tableCounts are what a Write changes in a table's numbers of items and bytes: a pair for the table and for each index.

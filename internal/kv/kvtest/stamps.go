@@ -2,17 +2,88 @@ package kvtest
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/statordb/stator/internal/kv"
 )
 
-// stamped checks K8: a reader that follows records by their stamps, up to Stable, misses none, and finds those of one key in
-// the order of its values.
+// Several checks what holds between the stores of several servers over one database, new and empty.
+func Several(t *testing.T, stores ...kv.Store) {
+	t.Run("Stamps", func(t *testing.T) { stampedBy(t, stores) })
+	t.Run("StampsOfMissing", func(t *testing.T) { stampsOfMissing(t, stores[0], stores[1]) })
+}
+
+// stampsOfMissing puts and deletes a key that another transaction has found missing, which then puts it too: if that commits last, its
+// stamp is the last.
+func stampsOfMissing(t *testing.T, one, other kv.Store) {
+	key := []byte("missing")
+	opt := kv.TxnOpt{Hint: [][]byte{key}, Stamped: true}
+	txn := begin(t, one, opt)
+	want(t, txn, string(key), "", false)
+	first := txn.Stamp()
+	if err := txn.Put(key, []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	var between kv.TS
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for _, val := range []string{"second", ""} {
+			err = errors.Join(err, kv.Update(ctx, other, opt, func(txn kv.Txn) error {
+				between = txn.Stamp()
+				if val == "" {
+					return txn.Delete(key, 0)
+				}
+				return txn.Put(key, []byte(val))
+			}))
+		}
+		done <- err
+	}()
+	var late bool
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Fatal(err)
+		}
+		late = true
+	case <-time.After(200 * time.Millisecond): // the others wait
+	}
+	err := txn.Commit(ctx)
+	switch {
+	case late && err == nil && first < between:
+		t.Errorf("a transaction with the stamp %d commits after one with %d", first, between)
+	case err != nil && !errors.Is(err, kv.ErrConflict):
+		t.Error(err)
+	}
+	if !late {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if between < first {
+			t.Errorf("a transaction with the stamp %d commits after one with %d", between, first)
+		}
+	}
+}
+
 func stamped(t *testing.T, s kv.Store) {
-	const workers, each, shared = 6, 60, 3
+	stampedBy(t, []kv.Store{s})
+	ahead := now(t, s) + 1<<40
+	s.Advance(ahead)
+	if now := now(t, s); now <= ahead {
+		t.Fatalf("the clock stands at %d after it was advanced to %d", now, ahead)
+	}
+}
+
+// stampedBy checks K8: a reader that follows records by their stamps, up to Stable, misses none, and finds those of one key in
+// the order of its values.
+func stampedBy(t *testing.T, stores []kv.Store) {
+	const shared = 3
+	workers, each := 6*len(stores), 60*len(stores)*len(stores)
+	s := stores[0]
 	before := now(t, s)
 	var wg sync.WaitGroup
 	for w := range workers {
@@ -20,8 +91,11 @@ func stamped(t *testing.T, s kv.Store) {
 		go func() {
 			defer wg.Done()
 			for i := range each {
-				key := []byte(fmt.Sprint("k", (w+i)%shared))
-				err := kv.Update(ctx, s, kv.TxnOpt{Hint: [][]byte{key}, Stamped: true}, func(txn kv.Txn) error {
+				key := fmt.Appendf(nil, "k%d", (w+i)%shared)
+				if len(stores) > 1 {
+					key = fmt.Appendf(nil, "k%d.%d", (w+i)%shared, w) // few meet, so that many are stamped at a time
+				}
+				err := kv.Update(ctx, stores[w%len(stores)], kv.TxnOpt{Hint: [][]byte{key}, Stamped: true}, func(txn kv.Txn) error {
 					old, err := txn.Get(key)
 					if err != nil {
 						return err
@@ -35,7 +109,7 @@ func stamped(t *testing.T, s kv.Store) {
 						return fmt.Errorf("stamps %d and %d, begun after %d", stamp, again, before)
 					}
 					val := binary.BigEndian.AppendUint64(nil, n)
-					if err := txn.Put(binary.BigEndian.AppendUint64([]byte("r"), uint64(stamp)), append(val, key...)); err != nil {
+					if err := txn.PutNew(binary.BigEndian.AppendUint64([]byte("r"), uint64(stamp)), append(val, key...)); err != nil {
 						return err
 					}
 					return txn.Put(key, val)
@@ -89,11 +163,6 @@ func stamped(t *testing.T, s kv.Store) {
 	}
 	if total != workers*each {
 		t.Fatalf("%d records, want %d", total, workers*each)
-	}
-	ahead := now(t, s) + 1<<40
-	s.Advance(ahead)
-	if now := now(t, s); now <= ahead {
-		t.Fatalf("the clock stands at %d after it was advanced to %d", now, ahead)
 	}
 }
 

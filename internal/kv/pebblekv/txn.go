@@ -132,6 +132,9 @@ func (t *txn) Put(key, val []byte) error {
 	return t.batch.Set(key, val, nil)
 }
 
+// PutNew implements kv.Txn: stamps are unique.
+func (t *txn) PutNew(key, val []byte) error { return t.Put(key, val) }
+
 // Delete implements kv.Txn.
 func (t *txn) Delete(key []byte, oldSize int) error {
 	t.wrote(key)

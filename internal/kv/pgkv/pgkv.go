@@ -32,7 +32,8 @@ type Options struct {
 	// Name tells the server's connections from those of others, for Evict; at most 63 bytes.
 	Name   string
 	Logger *slog.Logger
-	Now    func() time.Time // the clock; nil is the system's. Stamps are of the database's time unless this is far from the system's
+	// Now is the clock that stamps are of, in tests of one server; nil is the database's.
+	Now func() time.Time
 }
 
 const (
@@ -66,9 +67,6 @@ type Store struct {
 func Open(ctx context.Context, opt Options) (*Store, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
-	}
-	if opt.Now == nil {
-		opt.Now = time.Now
 	}
 	config, err := pgxpool.ParseConfig(opt.URL)
 	if err != nil {

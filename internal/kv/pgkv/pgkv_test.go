@@ -15,6 +15,18 @@ func TestContract(t *testing.T) {
 	kvtest.Run(t, func(t *testing.T) kv.Store { return open(t, database(t, db)) })
 }
 
+// TestSeveral checks the contract between the stores of three servers.
+func TestSeveral(t *testing.T) {
+	url := database(t, pgtest.New(t))
+	var stores []kv.Store
+	for range 3 {
+		s := open(t, url)
+		defer s.Close()
+		stores = append(stores, s)
+	}
+	kvtest.Several(t, stores...)
+}
+
 func database(t *testing.T, db *pgtest.Instance) string {
 	t.Helper()
 	url, err := db.Database()

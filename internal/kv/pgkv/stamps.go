@@ -22,31 +22,30 @@ const (
 	// stableLag is how far Stable is behind where the database does not tell what is under way: longer than a transaction
 	// may last.
 	stableLag = commitTimeout + 10*time.Second
-	// maxOffset is from how far from the system's on the server's clock is a moved one.
-	maxOffset = time.Second
 )
 
-// clock makes timestamps of the database's time.
+// clock makes timestamps of the database's time, or, in tests of one server whose own clock is moved, of that.
 type clock struct {
-	now  func() time.Time
-	last atomic.Uint64
+	now  func() time.Time // the server's own; nil for the database's
+	last atomic.Uint64    // what Advance was told, and, by the server's own clock, the latest that was given out
 }
-
-// moved reports whether the server's own clock was moved, for a test of one server.
-func (c *clock) moved() bool { return time.Until(c.now()).Abs() > maxOffset }
 
 // at turns the database's time in microseconds since 1970 and a number into a timestamp: 10 bits are microseconds, 8 the number's.
-// A server's own clock counts where it was moved.
+// No server makes one of its own that the database has not given it, since another's may be the same.
 func (c *clock) at(micros, number int64) kv.TS {
-	if c.moved() {
-		micros = c.now().UnixMicro()
+	if c.now != nil {
+		return c.own()
 	}
-	return kv.AtMillis(micros/1000) | kv.TS(micros%1000)<<8 | kv.TS(number&255)
+	ts := kv.AtMillis(micros/1000) | kv.TS(micros%1000)<<8 | kv.TS(number&255)
+	if last := kv.TS(c.last.Load()); ts <= last {
+		return last + kv.TS(number) // the data are from where the clock was ahead
+	}
+	return ts
 }
 
-// after is at, and later than all that it returned before.
-func (c *clock) after(micros, number int64) kv.TS {
-	ts := uint64(c.at(micros, number))
+// own returns a timestamp of the server's own clock, later than all before.
+func (c *clock) own() kv.TS {
+	ts := uint64(kv.AtMillis(c.now().UnixMilli()))
 	for {
 		last := c.last.Load()
 		next := max(ts, last+1)
@@ -76,7 +75,7 @@ func (s *Store) Now(ctx context.Context) (kv.TS, error) {
 	if err != nil {
 		return 0, err
 	}
-	return s.clock.after(micros, number), nil
+	return s.clock.at(micros, number), nil
 }
 
 // stable knows times of which it is not known yet whether all that was stamped before has ended.
@@ -105,19 +104,26 @@ func (s *Store) Stable(ctx context.Context) (kv.TS, error) {
 	s.stable.mu.Lock()
 	defer s.stable.mu.Unlock()
 	var micros, number, ended, above int64
+	var ts kv.TS
+	own := s.clock.now != nil
+	if own {
+		ts = s.clock.own() // before anything is asked that may be later
+	}
 	err := s.again(ctx, func() error {
 		b := new(pgx.Batch)
-		b.Queue(selectStamp).QueryRow(func(row pgx.Row) error { return row.Scan(&micros, &number) })
+		b.Queue(selectStamp).QueryRow(func(row pgx.Row) error {
+			err := row.Scan(&micros, &number)
+			if !own {
+				ts = s.clock.at(micros, 0)
+			}
+			return err
+		})
 		b.Queue(selectOwnID).QueryRow(func(row pgx.Row) error { return row.Scan(&above) })
 		b.Queue(selectUnderWay).QueryRow(func(row pgx.Row) error { return row.Scan(&ended) })
 		return s.send(ctx, s.pool, b)
 	})
 	if err != nil {
 		return 0, err
-	}
-	ts := s.clock.at(micros, 0)
-	if s.clock.moved() {
-		ts = s.clock.after(micros, 0) // it may stand still
 	}
 	st := &s.stable
 	if len(st.waiting) < maxMoments {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/statordb/stator/internal/kv"
@@ -13,6 +14,10 @@ import (
 )
 
 const (
+	// lockNames has writers of keys that are not there wait for each other: rows alone can be locked. Stamps have to be in the order
+	// in which the writers of a key commit.
+	lockNames = "SELECT pg_advisory_xact_lock(h) FROM unnest($1::bigint[]) AS h"
+
 	lockOne  = "SELECT k, v FROM stator_kv WHERE k = $1 FOR UPDATE"
 	lockMany = "SELECT k, v FROM stator_kv WHERE k = ANY($1) ORDER BY k FOR UPDATE"
 
@@ -103,6 +108,9 @@ func (t *txn) begin() error {
 		}
 		return rows.Err()
 	}
+	if t.opt.Stamped && t.store.dialect.snapshots {
+		b.Queue(lockNames, names(t.rows))
+	}
 	switch len(t.rows) {
 	case 0:
 	case 1:
@@ -122,7 +130,7 @@ func (t *txn) begin() error {
 		b.Queue(selectStamp).QueryRow(func(row pgx.Row) error {
 			var micros, number int64
 			err := row.Scan(&micros, &number)
-			t.stamp = t.store.clock.after(micros, number)
+			t.stamp = t.store.clock.at(micros, number)
 			return err
 		})
 	}
@@ -132,6 +140,16 @@ func (t *txn) begin() error {
 	}
 	t.conn = c
 	return nil
+}
+
+// names returns numbers for the keys of rows, sorted, so that nobody waits in a circle.
+func names(rows []row) []int64 {
+	out := make([]int64, len(rows))
+	for i := range rows {
+		out[i] = int64(xxhash.Sum64(rows[i].key))
+	}
+	slices.Sort(out)
+	return out
 }
 
 // row returns what is known of a key.
@@ -228,6 +246,12 @@ func (t *txn) Put(key, val []byte) error {
 	r := t.row(key)
 	r.wrote, r.next = true, append([]byte{}, val...)
 	return nil
+}
+
+// PutNew implements kv.Txn: a row that is there is a conflict.
+func (t *txn) PutNew(key, val []byte) error {
+	t.row(key).read = true // and nothing found
+	return t.Put(key, val)
 }
 
 // Delete implements kv.Txn.

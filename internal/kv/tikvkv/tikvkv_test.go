@@ -9,6 +9,18 @@ import (
 	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
 )
 
+// TestSeveral checks the contract between the stores of three servers.
+func TestSeveral(t *testing.T) {
+	cluster := tikvtest.New(t)
+	var stores []kv.Store
+	for range 3 {
+		s := cluster.Store(t)
+		defer s.Close()
+		stores = append(stores, s)
+	}
+	kvtest.Several(t, stores...)
+}
+
 func TestContract(t *testing.T) {
 	t.Run("Mock", func(t *testing.T) {
 		kvtest.Run(t, func(t *testing.T) kv.Store { return tikvtest.New(t).Store(t) })

@@ -87,6 +87,9 @@ func (t *txn) Put(key, val []byte) error {
 	return failure(t.txn.Set(bytes.Clone(key), bytes.Clone(encode(val))))
 }
 
+// PutNew implements kv.Txn: stamps are unique.
+func (t *txn) PutNew(key, val []byte) error { return t.Put(key, val) }
+
 // Delete implements kv.Txn.
 func (t *txn) Delete(key []byte, _ int) error {
 	t.wrote = true
