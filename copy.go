@@ -44,7 +44,7 @@ func Copy(ctx context.Context, from, to string, progress func(bytes int64)) (_ *
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
 	if err := checkEmpty(ctx, target); err != nil {
-		return nil, fmt.Errorf("copying to %s: %w", to, err)
+		return nil, fmt.Errorf("the target of the copy: %w", err)
 	}
 	snap, err := source.Snapshot(ctx)
 	if err != nil {

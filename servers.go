@@ -12,6 +12,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/ops"
+	"github.com/statordb/stator/internal/periodic"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -114,7 +115,7 @@ func (s *servers) each(ctx context.Context, running *sync.WaitGroup, interval ti
 	running.Add(1)
 	go func() {
 		defer running.Done()
-		every(ctx, interval, func() { job(ctx) })
+		periodic.Run(ctx, interval, func() { job(ctx) })
 	}()
 }
 

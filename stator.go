@@ -40,6 +40,7 @@ import (
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/objects"
 	"github.com/statordb/stator/internal/ops"
+	"github.com/statordb/stator/internal/periodic"
 	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/stream"
@@ -268,8 +269,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		cancel()
 		return nil, err
 	}
-	runner := jobs.New(ctx, func(err error) { opt.Logger.Error("a background job failed", "error", err) })
-	runner.Claims = servers.Fleet
+	runner := jobs.New(ctx, servers.Fleet, func(err error) { opt.Logger.Error("a background job failed", "error", err) })
 	memory := &memoryLimit{bytes: opt.MemoryLimit}
 	memory.add(0)
 	runner.Busy = func(busy bool) {
@@ -337,6 +337,9 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	operations := slices.Concat(service.Operations(), metrics.Operations(), scaling.Operations(), clusters.Operations())
 	streams := &stream.Maintainer{KV: store, Catalog: tables, Now: opt.Now}
 	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions, backups.Expire, backups.Trim, transfers.Sweep, clusters.Finish, clusters.Sweep}
+	if servers.member != nil {
+		sweepers = append(sweepers, servers.member.Trim)
+	}
 	var control map[string]func([]byte) ([]byte, error)
 	if opt.TestClock {
 		control = map[string]func([]byte) ([]byte, error){clockPath: func(body []byte) ([]byte, error) {
@@ -447,7 +450,7 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 	}
 	lead := func(job string, run func(ctx context.Context)) { s.servers.lead(ctx, &s.running, job, run) }
 	lead("sweep", func(ctx context.Context) {
-		every(ctx, sweepInterval, func() {
+		periodic.Run(ctx, sweepInterval, func() {
 			for _, sweep := range sweepers {
 				report("removing what has expired")(sweep(ctx))
 			}
@@ -457,14 +460,14 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 		if s.servers.member != nil {
 			s.metrics.Begin()
 		}
-		every(ctx, tickInterval, func() { report("keeping metrics and scaling")(s.tick(ctx)) })
+		periodic.Run(ctx, tickInterval, func() { report("keeping metrics and scaling")(s.tick(ctx)) })
 	})
 	lead("indexes", func(ctx context.Context) {
 		builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: report("building an index")}
 		builder.Run(ctx)
 	})
 	lead("ttl", func(ctx context.Context) {
-		every(ctx, cmp.Or(opt.TTLInterval, DefaultTTLInterval), func() {
+		periodic.Run(ctx, cmp.Or(opt.TTLInterval, DefaultTTLInterval), func() {
 			_, err := items.Expire(ctx)
 			report("deleting expired items")(err)
 		})
@@ -489,20 +492,6 @@ func (m *memoryLimit) add(bytes int64) {
 	if m.bytes != 0 {
 		m.bytes += bytes
 		debug.SetMemoryLimit(m.bytes)
-	}
-}
-
-// every runs the job once an interval until ctx ends.
-func every(ctx context.Context, interval time.Duration, job func()) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			job()
-		}
 	}
 }
 

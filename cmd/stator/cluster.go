@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -56,12 +55,4 @@ func (c *clusterCmd) Run(ctx context.Context, std streams) error {
 	}
 	fmt.Fprintf(std.out, "%d changes of tables and settings so far; streams are %v behind\n", state.Changes, state.StreamLag)
 	return nil
-}
-
-// redacted returns a URL without its password, and anything else as it is.
-func redacted(from string) string {
-	if u, err := url.Parse(from); err == nil && u.User != nil {
-		return u.Redacted()
-	}
-	return from
 }

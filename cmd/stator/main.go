@@ -211,9 +211,9 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		log.Warn("the clock of this server can be moved by requests to /_stator/clock: for tests only")
 	}
 	data := c.DataDir
-	switch u, err := url.Parse(c.Storage); {
-	case c.Storage != "" && err == nil:
-		data = u.Redacted()
+	switch {
+	case c.Storage != "":
+		data = redacted(c.Storage)
 	case c.InMemory:
 		data = "in memory"
 	}
@@ -238,4 +238,12 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// redacted returns a URL without its password, and anything else as it is.
+func redacted(from string) string {
+	if u, err := url.Parse(from); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return from
 }

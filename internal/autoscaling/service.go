@@ -205,12 +205,7 @@ func (s *Service) lock() {
 func (s *Service) refresh(key []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	r, err := s.KV.Latest(ctx)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	val, err := r.Get(key)
+	val, err := kv.ReadLatest(ctx, s.KV, key)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
 )
 
 // tableWatcher keeps the tables that lookups find as the store has them.
@@ -74,12 +75,7 @@ func (c *Catalog) reloadTable(ctx context.Context, key []byte, thaw bool) error 
 
 // read returns what the store has of a table; nil for none.
 func (c *Catalog) read(ctx context.Context, key []byte) (*Table, error) {
-	r, err := c.store.Latest(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	raw, err := r.Get(key)
+	raw, err := kv.ReadLatest(ctx, c.store, key)
 	if err != nil || raw == nil {
 		return nil, err
 	}
@@ -103,12 +99,7 @@ func (w streamWatcher) Reload(ctx context.Context, key []byte) error { return w.
 func (c *Catalog) reloadStream(ctx context.Context, key []byte) error {
 	c.publishing.Lock()
 	defer c.publishing.Unlock()
-	r, err := c.store.Latest(ctx)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	raw, err := r.Get(key)
+	raw, err := kv.ReadLatest(ctx, c.store, key)
 	if err != nil {
 		return err
 	}

@@ -11,16 +11,6 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// readOne reads what is at a key; nil for nothing.
-func readOne(ctx context.Context, db kv.Store, key []byte) ([]byte, error) {
-	r, err := db.Latest(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return r.Get(key)
-}
-
 // seriesWatcher hears of metrics that other servers have met first.
 type seriesWatcher struct{ *store }
 
@@ -31,7 +21,7 @@ func (seriesWatcher) Freeze([]byte) {}
 func (w seriesWatcher) Reload(ctx context.Context, key []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	raw, err := readOne(ctx, w.kv, key)
+	raw, err := kv.ReadLatest(ctx, w.kv, key)
 	if err != nil {
 		return err
 	}
@@ -61,7 +51,7 @@ func (alarmWatcher) Freeze([]byte) {}
 func (w alarmWatcher) Reload(ctx context.Context, key []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	raw, err := readOne(ctx, w.KV, key)
+	raw, err := kv.ReadLatest(ctx, w.KV, key)
 	if err != nil {
 		return err
 	}

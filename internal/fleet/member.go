@@ -15,6 +15,7 @@ import (
 
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/periodic"
 )
 
 const (
@@ -206,15 +207,9 @@ func (m *Member) poke() {
 
 // beatLoop renews the server's record, looks after others, and takes what is free.
 func (m *Member) beatLoop() {
-	tick := time.NewTicker(beatInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-m.ctx.Done():
-			return
-		case <-tick.C:
-		}
+	periodic.Run(m.ctx, beatInterval, func() {
 		ctx, cancel := context.WithTimeout(m.ctx, deadAfter)
+		defer cancel()
 		err := m.renew(ctx)
 		if err == nil {
 			err = m.look(ctx)
@@ -222,14 +217,13 @@ func (m *Member) beatLoop() {
 		if err == nil {
 			err = m.take(ctx)
 		}
-		cancel()
 		if err != nil && m.ctx.Err() == nil {
 			m.opt.Logger.Warn("renewing this server's lease failed", "error", err.Error())
 		}
 		if m.fence() != nil {
 			m.stopLeading()
 		}
-	}
+	})
 }
 
 // renew writes the server's record.

@@ -185,3 +185,43 @@ func TestLeads(t *testing.T) {
 		t.Errorf("%d servers did it at a time", most.Load())
 	}
 }
+
+// TestTrim removes what all have seen of the log, but for the last entries.
+func TestTrim(t *testing.T) {
+	store := newStore(t)
+	a, b := join(t, store, "a", &users{}), join(t, store, "b", &users{})
+	const more = 50
+	err := kv.Update(ctx, store, kv.TxnOpt{}, func(txn kv.Txn) error {
+		_, err := log(txn, make([]entry, keepEntries+more)...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*Member{a, b} {
+		wait(t, "the log to be followed", func() bool {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return m.seen == keepEntries+more
+		})
+	}
+	if err := a.look(ctx); err != nil { // what b says of itself
+		t.Fatal(err)
+	}
+	wait(t, "the first entries to go", func() bool {
+		if err := a.Trim(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.look(ctx); err != nil {
+			t.Fatal(err)
+		}
+		first, err := kv.ReadLatest(ctx, store, keyspace.FleetEntry(more-1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return first == nil
+	})
+	if kept, err := kv.ReadLatest(ctx, store, keyspace.FleetEntry(more)); err != nil || kept == nil {
+		t.Errorf("entry %d has gone too: %v", more, err)
+	}
+}

@@ -16,10 +16,8 @@ type Runner struct {
 	// Report hears of failures.
 	Report func(error)
 	// Busy, if not nil, is called before the first job of several begins, and with false when none runs any more.
-	Busy func(bool)
-	// Claims says which server does a job where several could; nil if there is one alone.
-	Claims Claims
-
+	Busy    func(bool)
+	claims  Claims
 	ctx     context.Context
 	mu      sync.Mutex
 	running map[string]context.CancelFunc
@@ -36,15 +34,12 @@ type Claims interface {
 
 // Claim makes a job this server's; false if another does it. Start does so too: this is for those who prepare a job.
 func (r *Runner) Claim(ctx context.Context, name string) (bool, error) {
-	if r.Claims == nil {
-		return true, nil
-	}
-	return r.Claims.Claim(ctx, name)
+	return r.claims.Claim(ctx, name)
 }
 
-// New returns a Runner whose jobs end with ctx.
-func New(ctx context.Context, report func(error)) *Runner {
-	return &Runner{Report: report, ctx: ctx, running: map[string]context.CancelFunc{}}
+// New returns a Runner whose jobs end with ctx. claims say which server does a job.
+func New(ctx context.Context, claims Claims, report func(error)) *Runner {
+	return &Runner{Report: report, claims: claims, ctx: ctx, running: map[string]context.CancelFunc{}}
 }
 
 // Start runs a job unless one of that name is running, here or on another server. A job that returns an error is reported and run again; one whose error
@@ -79,8 +74,8 @@ func (r *Runner) Start(name string, job func(context.Context) error, done func()
 		}()
 		mine := false
 		defer func() {
-			if mine && r.Claims != nil {
-				r.Claims.Release(name)
+			if mine {
+				r.claims.Release(name)
 			}
 		}()
 		for {

@@ -80,6 +80,19 @@ type Reader interface {
 	Scan(r Range, opt ScanOpt) (Iterator, error)
 }
 
+// ReadLatest returns a copy of the last committed value of a key; nil if there is none.
+func ReadLatest(ctx context.Context, s Store, key []byte) ([]byte, error) {
+	r, err := s.Latest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	val, err := r.Get(key)
+	if val != nil {
+		val = append([]byte{}, val...)
+	}
+	return val, errors.Join(err, r.Close())
+}
+
 // Fetcher is a Reader of which it costs less to read many keys at a time than one by one.
 type Fetcher interface {
 	// Fetch reads keys, which Get then has as they were.

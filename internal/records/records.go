@@ -108,12 +108,7 @@ func (s *Set[T]) Reload(ctx context.Context, key []byte) error {
 	}
 	s.change.Lock()
 	defer s.change.Unlock()
-	r, err := s.kv.Latest(ctx)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	raw, err := r.Get(key)
+	raw, err := kv.ReadLatest(ctx, s.kv, key)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/periodic"
 )
 
 const (
@@ -126,24 +127,17 @@ func (s *Store) Size(ctx context.Context, r kv.Range) (int64, error) {
 
 // sumLoop sums changes of counters up, so that those who read them find few.
 func (s *Store) sumLoop(ctx context.Context) {
-	tick := time.NewTicker(sumInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			for {
-				n, err := s.sumSome(ctx)
-				if err != nil && ctx.Err() == nil && !errors.Is(err, kv.ErrConflict) {
-					s.opt.Logger.Warn("summing counters up failed", "error", err.Error())
-				}
-				if err != nil || n < sumRows {
-					break
-				}
+	periodic.Run(ctx, sumInterval, func() {
+		for {
+			n, err := s.sumSome(ctx)
+			if err != nil && ctx.Err() == nil && !errors.Is(err, kv.ErrConflict) {
+				s.opt.Logger.Warn("summing counters up failed", "error", err.Error())
+			}
+			if err != nil || n < sumRows {
+				return
 			}
 		}
-	}
+	})
 }
 
 // sumSome replaces changes of counters by their sums. Several servers may do so at a time, each with rows that others don't have.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/periodic"
 )
 
 // tallyInterval is how often what was counted is stored.
@@ -72,18 +73,11 @@ func (t *tally) take() (list []counted) {
 }
 
 func (s *Store) tallyLoop(ctx context.Context) {
-	tick := time.NewTicker(tallyInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := s.flushTally(ctx); err != nil && ctx.Err() == nil {
-				s.opt.Logger.Warn("storing counters failed", "error", err.Error())
-			}
+	periodic.Run(ctx, tallyInterval, func() {
+		if err := s.flushTally(ctx); err != nil && ctx.Err() == nil {
+			s.opt.Logger.Warn("storing counters failed", "error", err.Error())
 		}
-	}
+	})
 }
 
 // flushTally stores what was counted.

@@ -55,15 +55,14 @@ type Options struct {
 
 // Store implements kv.Store.
 type Store struct {
-	db      *tikv.KVStore
-	opt     Options
-	locks   locks.Table
-	floor   atomic.Uint64
-	tally   tally
-	oldest  snapshots
-	stop    context.CancelFunc
-	done    sync.WaitGroup
-	collect bool // garbage is collected
+	db     *tikv.KVStore
+	opt    Options
+	locks  locks.Table
+	floor  atomic.Uint64
+	tally  tally
+	oldest snapshots
+	stop   context.CancelFunc
+	done   sync.WaitGroup
 }
 
 // Open connects to a cluster by a URL such as tikv://pd1:2379,pd2:2379?ca=FILE&cert=FILE&key=FILE.
@@ -95,7 +94,7 @@ func New(db *tikv.KVStore, collect bool, opt Options) *Store {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{db: db, opt: opt, collect: collect}
+	s := &Store{db: db, opt: opt}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
 	s.done.Add(2)
