@@ -34,7 +34,7 @@ type servers struct {
 // join makes the server one of those of its store.
 func join(ctx context.Context, opt *Options, store kv.Store) (*servers, error) {
 	if opt.Storage == "" {
-		return &servers{Fleet: new(fleet.Solo), store: store}, nil
+		return &servers{Fleet: fleet.NewSolo(ctx), store: store}, nil
 	}
 	s := &servers{firstShare: true, toldSpending: "null"}
 	m, err := fleet.Join(ctx, fleet.Options{

@@ -1,6 +1,7 @@
 package dax
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -453,17 +454,12 @@ func (c *conn) endpoints(*wire.Reader) error {
 		return awserr.Internal(errors.New("no TCP address"))
 	}
 	same := func(other net.IP) bool { return (other.To4() == nil) == (local.IP.To4() == nil) } // clients want the family by which they came
-	ip, host, port := local.IP, local.IP.String(), local.Port
+	own := endpoint{local.IP.String(), local.IP, cmp.Or(c.node.opt.AdvertisePort, local.Port)}
 	if c.node.opt.Advertise != "" {
-		host = c.node.opt.Advertise
-		found, err := net.DefaultResolver.LookupIP(c.ctx, "ip", host)
-		if err != nil {
+		var err error
+		if own, err = c.resolve(net.JoinHostPort(c.node.opt.Advertise, strconv.Itoa(own.port)), same); err != nil {
 			return awserr.Internal(err)
 		}
-		ip = found[max(0, slices.IndexFunc(found, same))]
-	}
-	if c.node.opt.AdvertisePort != 0 {
-		port = c.node.opt.AdvertisePort
 	}
 	var others []endpoint
 	if c.node.opt.Others != nil {
@@ -475,7 +471,7 @@ func (c *conn) endpoints(*wire.Reader) error {
 		}
 	}
 	c.out = wire.AppendArray(c.out, 1+len(others))
-	c.endpoint(endpoint{host, ip, port}, 1)
+	c.endpoint(own, 1)
 	for i, e := range others {
 		c.endpoint(e, i+2)
 	}

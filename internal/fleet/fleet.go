@@ -16,6 +16,8 @@ package fleet
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/statordb/stator/internal/kv"
 )
@@ -46,7 +48,13 @@ type Fleet interface {
 }
 
 // Solo is the fleet of a server that has its store alone.
-type Solo struct{ watchers watchers }
+type Solo struct {
+	ctx      context.Context
+	watchers watchers
+}
+
+// NewSolo returns a Solo whose work ends with ctx.
+func NewSolo(ctx context.Context) *Solo { return &Solo{ctx: ctx} }
 
 // Watch implements Fleet.
 func (s *Solo) Watch(prefix []byte, w Watcher) { s.watchers.add(prefix, w) }
@@ -56,10 +64,25 @@ func (s *Solo) Exclusive(ctx context.Context, key []byte, change func(check func
 	w := s.watchers.of(key)
 	w.Freeze(key)
 	err := change(func(kv.Txn) error { return nil })
-	if reloadErr := w.Reload(context.WithoutCancel(ctx), key); err == nil {
-		err = reloadErr
+	if reloadErr := w.Reload(context.WithoutCancel(ctx), key); reloadErr != nil {
+		err = errors.Join(err, reloadErr)
+		go s.thaw(w, key) // or those who wait for it would wait for ever
 	}
 	return err
+}
+
+// thaw ends a freeze after that has failed once.
+func (s *Solo) thaw(w Watcher, key []byte) {
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-time.After(thawPause):
+		}
+		if w.Reload(s.ctx, key) == nil {
+			return
+		}
+	}
 }
 
 // Settle implements Fleet.
