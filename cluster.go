@@ -3,15 +3,20 @@ package stator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 )
 
 // Cluster is what is known of the servers that share a storage.
 type Cluster struct {
 	Servers []ClusterServer
+	// Format is the version of the layout in which the storage is written.
+	Format int
 	// Leases say which server does which job, by the server's ID.
 	Leases map[string]string
 	// Changes is how many changes of tables, alarms and the like there were so far.
@@ -25,6 +30,7 @@ type Cluster struct {
 // ClusterServer is one of the servers.
 type ClusterServer struct {
 	ID, URL, Version string
+	Format           int // the newest format that it understands; 0 before format 4
 	DAX              []string
 	Started          time.Time
 	// Alive says that it has renewed its lease while it was watched.
@@ -43,7 +49,7 @@ func ReadCluster(ctx context.Context, storage string) (_ *Cluster, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	before, err := readFleet(ctx, store)
+	before, _, err := readFleet(ctx, store)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +58,7 @@ func ReadCluster(ctx context.Context, storage string) (_ *Cluster, err error) {
 		return nil, ctx.Err()
 	case <-time.After(watchFor):
 	}
-	now, err := readFleet(ctx, store)
+	now, format, err := readFleet(ctx, store)
 	if err != nil {
 		return nil, err
 	}
@@ -60,11 +66,11 @@ func ReadCluster(ctx context.Context, storage string) (_ *Cluster, err error) {
 	for _, s := range before.Servers {
 		beats[s.ID] = s.Beat
 	}
-	c := &Cluster{Leases: map[string]string{}, Changes: now.Log, Changing: string(now.Frozen), ChangedBy: now.Holder}
+	c := &Cluster{Format: format, Leases: map[string]string{}, Changes: now.Log, Changing: string(now.Frozen), ChangedBy: now.Holder}
 	for _, s := range now.Servers {
 		beat, seen := beats[s.ID]
 		c.Servers = append(c.Servers, ClusterServer{
-			ID: s.ID, URL: s.URL, Version: s.Version, DAX: s.DAX, Started: time.UnixMilli(s.Started),
+			ID: s.ID, URL: s.URL, Version: s.Version, Format: s.Format, DAX: s.DAX, Started: time.UnixMilli(s.Started),
 			Alive: !seen || s.Beat > beat, Behind: now.Log - min(now.Log, s.Seen),
 		})
 	}
@@ -83,11 +89,37 @@ func ReadCluster(ctx context.Context, storage string) (_ *Cluster, err error) {
 	return c, nil
 }
 
-func readFleet(ctx context.Context, store kv.Store) (fleet.State, error) {
+// UpgradeStorage has the servers that share a storage write it in the newest format from now on, which older ones don't understand
+// and refuse to start with. It returns the format that was in use. It is an error if a server that lives is older.
+func UpgradeStorage(ctx context.Context, storage string) (from int, err error) {
+	c, err := ReadCluster(ctx, storage)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range c.Servers {
+		if s.Alive && s.Format < keyspace.FormatVersion {
+			return c.Format, fmt.Errorf("server %s (%s, version %s) does not understand format %d: replace it first", s.ID, s.URL, s.Version, keyspace.FormatVersion)
+		}
+	}
+	store, err := openStorage(ctx, &Options{Storage: storage, id: "stator-tool"})
+	if err != nil {
+		return c.Format, err
+	}
+	err = kv.Update(ctx, store, kv.TxnOpt{Hint: [][]byte{keyspace.Format()}}, func(txn kv.Txn) error {
+		return catalog.PutFormat(txn, keyspace.FormatVersion)
+	})
+	return c.Format, errors.Join(err, store.Close())
+}
+
+func readFleet(ctx context.Context, store kv.Store) (s fleet.State, format int, err error) {
 	r, err := store.Snapshot(ctx)
 	if err != nil {
-		return fleet.State{}, err
+		return s, 0, err
 	}
-	s, err := fleet.Read(ctx, r)
-	return s, errors.Join(err, r.Close())
+	defer func() { err = errors.Join(err, r.Close()) }()
+	if format, err = catalog.ReadFormat(r); err != nil {
+		return s, 0, err
+	}
+	s, err = fleet.Read(ctx, r)
+	return s, format, err
 }

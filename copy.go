@@ -46,6 +46,13 @@ func Copy(ctx context.Context, from, to string, progress func(bytes int64)) (_ *
 	if err := checkEmpty(ctx, target); err != nil {
 		return nil, fmt.Errorf("the target of the copy: %w", err)
 	}
+	if _, format, err := readFleet(ctx, target); err != nil {
+		return nil, err
+	} else if format < keyspace.FormatVersion { // what is copied need not be so old
+		if _, err := UpgradeStorage(ctx, to); err != nil {
+			return nil, fmt.Errorf("the target of the copy: %w", err)
+		}
+	}
 	snap, err := source.Snapshot(ctx)
 	if err != nil {
 		return nil, err

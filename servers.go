@@ -3,12 +3,14 @@ package stator
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/ops"
@@ -38,7 +40,7 @@ func join(ctx context.Context, opt *Options, store kv.Store) (*servers, error) {
 	}
 	s := &servers{firstShare: true, toldSpending: "null"}
 	m, err := fleet.Join(ctx, fleet.Options{
-		KV: store, Info: fleet.Info{ID: opt.id, Version: Version, Started: time.Now().UnixMilli()}, Logger: opt.Logger, Evict: opt.evict,
+		KV: store, Info: fleet.Info{ID: opt.id, Version: Version, Format: keyspace.FormatVersion, Started: time.Now().UnixMilli()}, Logger: opt.Logger, Evict: opt.evict,
 		Left: func() {
 			s.mu.Lock()
 			left := s.left
@@ -50,6 +52,10 @@ func join(ctx context.Context, opt *Options, store kv.Store) (*servers, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	// Who changes the format looks at who is there: from now on, this server too.
+	if err := checkStoredFormat(ctx, store); err != nil {
+		return nil, errors.Join(err, m.Close())
 	}
 	s.Fleet, s.member, s.store = m, m, m.Store()
 	return s, nil

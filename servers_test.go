@@ -266,14 +266,27 @@ func TestServersDAX(t *testing.T) {
 	eventually(t, "two nodes", func() bool { return len(nodes()) == 2 })
 }
 
-// TestServersLargeKeys puts items whose keys PostgreSQL's index can't take: they are refused, and nothing breaks.
+// TestServersLargeKeys puts items that PostgreSQL's index can't take, into an index with several long sort keys: they are refused, and
+// nothing breaks.
 func TestServersLargeKeys(t *testing.T) {
 	d := openServers(t, 1, Options{})[0]
-	d.must("CreateTable", obj{"TableName": "tbl", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id", "sk"), "AttributeDefinitions": []obj{attr("id", "S"), attr("sk", "S")}})
-	long := func(n int) obj { return s(strings.Repeat("x", n)) }
-	d.must("PutItem", obj{"TableName": "tbl", "Item": obj{"id": long(2048), "sk": long(500)}})
-	d.refused("ValidationException", "The storage of this server takes no keys or items of this size", "PutItem", obj{"TableName": "tbl", "Item": obj{"id": long(2048), "sk": long(1024)}})
-	if got := d.must("Scan", obj{"TableName": "tbl"}); got["Count"] != 1.0 {
-		t.Errorf("%v items", got["Count"])
+	d.must("CreateTable", obj{"TableName": "tbl", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"),
+		"AttributeDefinitions": []obj{attr("id", "S"), attr("a", "S"), attr("b", "S"), attr("c", "S")},
+		"GlobalSecondaryIndexes": []obj{{"IndexName": "gsi", "Projection": obj{"ProjectionType": "ALL"}, "KeySchema": []obj{
+			{"AttributeName": "id", "KeyType": "HASH"}, {"AttributeName": "a", "KeyType": "RANGE"}, {"AttributeName": "b", "KeyType": "RANGE"}, {"AttributeName": "c", "KeyType": "RANGE"}}}}})
+	item := func(id string, size int) obj {
+		long := s(strings.Repeat("x", size))
+		return obj{"id": s(id), "a": long, "b": long, "c": long}
+	}
+	d.must("PutItem", obj{"TableName": "tbl", "Item": item("fits", 800)})
+	d.refused("ValidationException", "The storage of this server takes no keys or items of this size", "PutItem", obj{"TableName": "tbl", "Item": item("large", 1024)})
+	for _, index := range []string{"", "gsi"} {
+		request := obj{"TableName": "tbl"}
+		if index != "" {
+			request["IndexName"] = index
+		}
+		if got := d.must("Scan", request); got["Count"] != 1.0 {
+			t.Errorf("index %q has %v items", index, got["Count"])
+		}
 	}
 }

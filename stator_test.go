@@ -816,7 +816,7 @@ func TestBatchLimits(t *testing.T) {
 func TestTransactionConflict(t *testing.T) {
 	d := open(t, Options{})
 	d.must("CreateTable", obj{"TableName": "held", "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("id", "S")}, "KeySchema": keys("id")})
-	held := keyspace.AppendPartition(nil, 1, 0, keyspace.AppendValue(nil, attribute.String("held")))
+	held := keyspace.AppendPartition(nil, 1, 0, keyspace.AppendValue(nil, attribute.String("held")), keyspace.KeysBounded)
 	txn, err := d.store.Begin(context.Background(), kv.TxnOpt{Hint: [][]byte{held}, Exclusive: true})
 	if err != nil {
 		t.Fatal(err)

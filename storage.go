@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 
+	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
@@ -50,20 +50,16 @@ func openAny(ctx context.Context, from string, readOnly bool, log *slog.Logger) 
 // checkStoredFormat refuses a store whose layout is newer than this Stator reads, and says in a new one which layout it has.
 func checkStoredFormat(ctx context.Context, store kv.Store) error {
 	return kv.Update(ctx, store, kv.TxnOpt{Hint: [][]byte{keyspace.Format()}}, func(txn kv.Txn) error {
-		raw, err := txn.Get(keyspace.Format())
+		version, err := catalog.ReadFormat(txn)
 		if err != nil {
 			return err
-		}
-		if raw == nil {
-			return txn.Put(keyspace.Format(), strconv.AppendInt(nil, keyspace.FormatVersion, 10))
-		}
-		version, err := strconv.Atoi(string(raw))
-		if err != nil {
-			return fmt.Errorf("the store's format is %q: it must be a number", raw)
 		}
 		if version > keyspace.FormatVersion {
 			return fmt.Errorf("the store has format %d, which is newer than this stator reads (%d): use a newer stator", version, keyspace.FormatVersion)
 		}
-		return nil
+		if raw, err := txn.Get(keyspace.Format()); err != nil || raw != nil {
+			return err
+		}
+		return catalog.PutFormat(txn, version)
 	})
 }

@@ -16,10 +16,16 @@ import (
 type clusterCmd struct {
 	Storage string `help:"Storage that the servers share." required:"" placeholder:"URL"`
 	JSON    bool   `name:"json" help:"Print JSON."`
+	Upgrade bool   `help:"Write the storage in the newest format from now on. All servers must run this version; older ones will no longer start."`
 }
 
 // Run prints the servers, who does what, and how far they are behind.
 func (c *clusterCmd) Run(ctx context.Context, std streams) error {
+	if c.Upgrade {
+		if _, err := stator.UpgradeStorage(ctx, c.Storage); err != nil {
+			return err
+		}
+	}
 	state, err := stator.ReadCluster(ctx, c.Storage)
 	if err != nil {
 		return err
@@ -53,6 +59,6 @@ func (c *clusterCmd) Run(ctx context.Context, std streams) error {
 	if state.Changing != "" {
 		fmt.Fprintf(std.out, "%q is being changed by %s\n", state.Changing, state.ChangedBy)
 	}
-	fmt.Fprintf(std.out, "%d changes of tables and settings so far; streams are %v behind\n", state.Changes, state.StreamLag)
+	fmt.Fprintf(std.out, "format %d; %d changes of tables and settings so far; streams are %v behind\n", state.Format, state.Changes, state.StreamLag)
 	return nil
 }

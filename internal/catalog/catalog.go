@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -316,7 +317,8 @@ func (c *Catalog) List(ns Namespace, after string, limit int) (names []string, m
 	return names, false
 }
 
-// Create adds a table, to which it gives an id. It returns the table that stands in the way if the name is taken.
+// Create adds a table, to which it gives an id. Unless it is to be filled with the items of another, whose form of keys it must
+// have, it gets that of the store's format. Create returns the table that stands in the way if the name is taken.
 func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error) {
 	c.change.Lock()
 	defer c.change.Unlock()
@@ -328,10 +330,17 @@ func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error
 	}
 	key := keyspace.TableRecord(t.Account, t.Region, t.Name)
 	there := false
-	err = kv.Update(ctx, c.store, kv.TxnOpt{Hint: [][]byte{keyspace.LastTableID(), key}}, func(txn kv.Txn) (err error) {
+	err = kv.Update(ctx, c.store, kv.TxnOpt{Hint: [][]byte{keyspace.Format(), keyspace.LastTableID(), key}}, func(txn kv.Txn) (err error) {
 		raw, err := txn.Get(key)
 		if there = raw != nil; err != nil || there {
 			return err // another server was faster
+		}
+		if t.Loading == nil || t.Loading.From == 0 {
+			format, err := ReadFormat(txn)
+			if err != nil {
+				return err
+			}
+			t.Keys = keyspace.KeysOfFormat(format)
 		}
 		if t.ID, err = nextTableID(txn); err != nil {
 			return err
@@ -348,6 +357,25 @@ func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error
 		return c.Get(t.Namespace, t.Name), nil
 	}
 	return nil, nil
+}
+
+// ReadFormat returns the version of the layout in which a store is written. A data directory, which says so in a file, is brought to
+// the newest when it is opened.
+func ReadFormat(r kv.Reader) (int, error) {
+	raw, err := r.Get(keyspace.Format())
+	if err != nil || raw == nil {
+		return keyspace.FormatVersion, err
+	}
+	version, err := strconv.Atoi(string(raw))
+	if err != nil {
+		return 0, fmt.Errorf("the store's format is %q: it must be a number", raw)
+	}
+	return version, nil
+}
+
+// PutFormat says in which version of the layout a store is written from now on.
+func PutFormat(txn kv.Txn, version int) error {
+	return txn.Put(keyspace.Format(), strconv.AppendInt(nil, int64(version), 10))
 }
 
 // nextTableID gives out a table id. The transaction must hint keyspace.LastTableID.

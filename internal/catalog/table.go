@@ -160,7 +160,8 @@ type Tag struct{ Key, Value string }
 type Table struct {
 	Namespace
 	Name       string
-	ID         uint32 // in its keys; never used again
+	ID         uint32           // in its keys; never used again
+	Keys       keyspace.KeyForm `json:",omitempty"` // how it has them
 	UUID       string
 	Created    int64 // milliseconds since 1970
 	Attributes []KeyAttribute
@@ -358,8 +359,14 @@ func (t *Table) thaw() { close(*t.frozen.Load()) }
 func (t *Table) AppendItemKey(dst []byte, primary attribute.Item) []byte {
 	var buf [256]byte
 	partition := AppendKeyValues(buf[:0], t.Key.Partition, primary)
-	dst = keyspace.AppendPartition(dst, t.ID, 0, partition)
+	dst = t.AppendPartition(dst, 0, partition)
 	return AppendKeyValues(dst, t.Key.Sort, primary)
+}
+
+// AppendPartition appends the prefix under which all items (index 0) or entries of an index are stored that have a partition key,
+// whose encoded form is partition.
+func (t *Table) AppendPartition(dst []byte, index uint8, partition []byte) []byte {
+	return keyspace.AppendPartition(dst, t.ID, index, partition, t.Keys)
 }
 
 // AppendKeyValues appends the encoded values that the item has for the key attributes.

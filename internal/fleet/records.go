@@ -17,6 +17,7 @@ type Info struct {
 	DAX     []string `json:",omitempty"` // where its DAX node answers, host:port
 	DAXTLS  []string `json:",omitempty"` // and where over TLS
 	Version string   `json:",omitempty"`
+	Format  int      `json:",omitempty"` // the newest version of the layout that it understands
 	Started int64    // milliseconds since 1970, by its own clock
 }
 

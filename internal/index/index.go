@@ -41,10 +41,12 @@ func AppendKey(dst []byte, t *catalog.Table, x *catalog.Index, it attribute.Item
 		}
 	}
 	partition := catalog.AppendKeyValues(nil, x.Key.Partition, it)
-	dst = keyspace.AppendPartition(dst, t.ID, x.ID, partition)
+	dst = t.AppendPartition(dst, x.ID, partition)
 	dst = catalog.AppendKeyValues(dst, x.Key.Sort, it)
+	n := len(dst)
 	dst = catalog.AppendKeyValues(dst, t.Key.Partition, it)
-	return catalog.AppendKeyValues(dst, t.Key.Sort, it), true
+	dst = catalog.AppendKeyValues(dst, t.Key.Sort, it)
+	return keyspace.BoundItemKey(dst, n, t.Keys), true
 }
 
 // Entry returns the item as the index holds it.

@@ -36,12 +36,18 @@
 // 00 FF and closed by 00 01, so that begins_with is a range of prefixes; numbers as attribute.AppendNumberKey does. An LSI
 // is stored under its item's partition key, a GSI under its own.
 //
+// Key attributes may be longer than an engine's keys, of which several stand in one (PostgreSQL takes 2,700 bytes). So a partition
+// key, and the item key in an index entry, whose encoded form is longer than 255 bytes is stored as 00 02 and its SHA-256: nothing
+// depends on how these sort, and items and entries have their key attributes in their values. Tables made by format 3 and before
+// have them in full: see KeyForm.
+//
 // hash is the upper half of the 64-bit xxHash of the encoded partition key. It gives Scan the order that it has in AWS,
 // which is none, and makes segment i of n the i-th part of the hash space.
 package keyspace
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 
 	"github.com/cespare/xxhash/v2"
@@ -49,8 +55,43 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 )
 
-// FormatVersion is the version of the layout. A data directory of a newer one is refused.
-const FormatVersion = 3
+// FormatVersion is the version of the layout. A data directory or storage of a newer one is refused.
+const FormatVersion = 4
+
+// boundedSince is the version of the layout since which tables are made with KeysBounded.
+const boundedSince = 4
+
+// KeyForm is how long partition keys and item keys are stored, for all of a table's keys alike.
+type KeyForm uint8
+
+const (
+	// KeysInFull stores them as they are.
+	KeysInFull KeyForm = iota
+	// KeysBounded stores those longer than maxInFull by their digest.
+	KeysBounded
+)
+
+// maxInFull is the longest encoded form, in bytes, that KeysBounded stores as it is. With it no key of a table is longer than 2,340
+// bytes, and none of an index with one sort key longer than 2,570, each byte of a sort key being a zero.
+const maxInFull = 255
+
+// KeysOfFormat returns how a table that is made in a store of this version of the layout has its keys.
+func KeysOfFormat(version int) KeyForm {
+	if version < boundedSince {
+		return KeysInFull
+	}
+	return KeysBounded
+}
+
+// bound returns an encoded key as a key in this form has it.
+func (f KeyForm) bound(encoded []byte) []byte {
+	if f == KeysInFull || len(encoded) <= maxInFull {
+		return encoded
+	}
+	digest := sha256.Sum256(encoded)
+	// No encoded value begins like this: 00 is followed by FF or 01.
+	return append([]byte{0, 2}, digest[:]...)
+}
 
 const (
 	prefixTable  = 't'
@@ -127,10 +168,16 @@ func AppendHashBound(dst []byte, table uint32, index uint8, hash uint64) []byte 
 }
 
 // AppendPartition appends the prefix of all entries of one partition key, whose encoded form is partition.
-func AppendPartition(dst []byte, table uint32, index uint8, partition []byte) []byte {
+func AppendPartition(dst []byte, table uint32, index uint8, partition []byte, form KeyForm) []byte {
 	dst = AppendIndexPrefix(dst, table, index)
 	dst = binary.BigEndian.AppendUint32(dst, PartitionHash(partition))
-	return append(dst, partition...)
+	return append(dst, form.bound(partition)...)
+}
+
+// BoundItemKey replaces what is behind the first n bytes of an index entry's key, the item's partition key and sort key in their
+// encoded form, by what the form makes of it.
+func BoundItemKey(key []byte, n int, form KeyForm) []byte {
+	return append(key[:n], form.bound(key[n:])...)
 }
 
 // PartitionHash returns the hash of an encoded partition key.

@@ -34,13 +34,39 @@ func TestValueOrder(t *testing.T) {
 }
 
 func TestHashBounds(t *testing.T) {
-	last := AppendPartition(nil, 7, 2, []byte{0xFF, 0xFF, 0xFF})
+	last := AppendPartition(nil, 7, 2, []byte{0xFF, 0xFF, 0xFF}, KeysBounded)
 	copy(last[6:], []byte{0xFF, 0xFF, 0xFF, 0xFF})
 	if bytes.Compare(last, AppendHashBound(nil, 7, 2, HashSpace)) >= 0 {
 		t.Error("the last hash is outside the hash space")
 	}
 	if bytes.Compare(AppendHashBound(nil, 7, 2, HashSpace), AppendIndexPrefix(nil, 7, 3)) > 0 {
 		t.Error("the hash space of an index reaches into the next index")
+	}
+}
+
+// TestBounded checks what is said of the lengths of keys, and that a digest is no other key's encoded form.
+func TestBounded(t *testing.T) {
+	zeros := func(n int) []byte { return AppendValue(nil, attribute.Binary(make([]byte, n))) }
+	longest := append(AppendPartition(nil, 1, 0, zeros(126), KeysBounded), zeros(1024)...) // 254 and 2050 bytes
+	if n := len(AppendPast(nil, longest, 1, 1)); n > 2340 || len(AppendExpiry(nil, longest, 1)) > 2340 {
+		t.Errorf("an item's key has %d bytes, %d in the history", len(longest), n)
+	}
+	entry := append(bytes.Clone(longest), zeros(126)...)
+	if entry = BoundItemKey(entry, len(longest), KeysBounded); len(entry) > 2570 {
+		t.Errorf("an entry's key has %d bytes", len(entry))
+	}
+	a, b := zeros(127), zeros(128)
+	ka, kb := AppendPartition(nil, 1, 0, a, KeysBounded), AppendPartition(nil, 1, 0, b, KeysBounded)
+	if bytes.Equal(ka[10:], kb[10:]) || len(ka) != len(kb) || len(ka) != 10+34 || HashOf(ka) != PartitionHash(a) {
+		t.Errorf("keys %x and %x", ka, kb)
+	}
+	for _, v := range []attribute.Value{attribute.Binary([]byte{0, 2}), attribute.Binary([]byte{2}), attribute.Number("-1E125"), attribute.Number("0")} {
+		if k := AppendValue(nil, v); bytes.HasPrefix(k, []byte{0, 2}) {
+			t.Errorf("%v: key %x begins as digests do", v, k)
+		}
+	}
+	if k := AppendPartition(nil, 1, 0, b, KeysInFull); !bytes.HasSuffix(k, b) {
+		t.Errorf("key in full %x", k)
 	}
 }
 

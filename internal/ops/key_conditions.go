@@ -140,7 +140,7 @@ func resolveKeyConditions(t *catalog.Table, x *catalog.Index, conditions []keyCo
 		}
 		partition = keyspace.AppendValue(partition, c.args[0])
 	}
-	prefix := keyspace.AppendPartition(nil, t.ID, id, partition)
+	prefix := t.AppendPartition(nil, id, partition)
 	out := keyRange{partition: prefixRange(prefix)}
 	out.Range = out.partition
 	used := len(schema.Partition)

@@ -75,7 +75,7 @@ func (s *Service) collectionMetrics(ctx context.Context, mode smithy.Opt[string]
 	partition := catalog.AppendKeyValues(nil, t.Key.Partition, key)
 	var bytes int64
 	add := func(indexID uint8) error {
-		prefix := keyspace.AppendPartition(nil, t.ID, indexID, partition)
+		prefix := t.AppendPartition(nil, indexID, partition)
 		n, err := s.Tables.KV.Size(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)})
 		bytes += n
 		return err

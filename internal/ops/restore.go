@@ -81,7 +81,7 @@ func (s *Service) restore(ctx context.Context, call *smithy.Call, name string, s
 		Attributes: slices.Clone(source.Attributes), Key: source.Key,
 		OnDemandBilling: source.OnDemandBilling, OnDemand: source.OnDemand, Warm: source.Warm,
 		Throughput: catalog.Throughput{Read: source.Throughput.Read, Write: source.Throughput.Write},
-		TableClass: source.TableClass, SSEKey: source.SSEKey, Restored: from, Loading: loading,
+		Keys:       source.Keys, TableClass: source.TableClass, SSEKey: source.SSEKey, Restored: from, Loading: loading,
 	}
 	if err := restoreIndexes(t, source, o); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@
 //
 // testdata has one archive for each format version, and what a client read from it when it was saved. A change of the format
 // needs a new version (keyspace.FormatVersion) and `go test ./test/upgrade -args -save`; archives are never replaced.
+// format-3-long-keys was saved later, by format 3, with long keys, which format 4 stores otherwise in new tables.
 package upgrade
 
 import (
@@ -106,6 +107,11 @@ func write(t *testing.T, dir string) {
 		send(t, s, "PutItem", `{"TableName":"`+name+`","Item":{"id":{"S":"b"}}}`)
 	}
 	send(t, s, "DeleteTable", `{"TableName":"gone"}`)
+	// Keys as long as they may be.
+	for i := range 3 {
+		send(t, s, "PutItem", fmt.Sprintf(`{"TableName":"everything","Item":{"pk":{"S":"%s"},"sk":{"N":"%d"},"g":{"S":"%s"},"h":{"N":"1"},"l":{"B":"%s"}}}`, strings.Repeat("p", 2048), i, strings.Repeat("g", 2048), strings.Repeat("AAAA", 340)))
+		send(t, s, "PutItem", fmt.Sprintf(`{"TableName":"kept","Item":{"id":{"S":"%s%d"}}}`, strings.Repeat("p", 2047), i))
+	}
 	send(t, s, "CreateBackup", `{"TableName":"kept","BackupName":"by-hand"}`)
 	settled("ListBackups", `{"TableName":"kept"}`, `"AVAILABLE"`)
 	send(t, s, "ExportTableToPointInTime", `{"TableArn":"arn:aws:dynamodb:us-east-1:000000000000:table/kept","S3Bucket":"bucket","ClientToken":"token"}`)
