@@ -1,95 +1,112 @@
 package pgkv
 
 import (
-	"bytes"
 	"context"
 	"sync"
 )
 
 const (
-	// combiners is how many statements for single keys are under way at a time; reads that come meanwhile wait for the next.
-	combiners = 2
-	// combined is how many keys one of them reads at most.
+	// atATime is how many statements of a combiner are under way at a time; what comes meanwhile waits for the next.
+	atATime = 2
+	// combined is for how many requests one of them is at most.
 	combined = 128
 )
 
-// combiner reads single keys for many requests at a time: under load a statement reads what has come while the ones before it were
-// under way. A read that comes alone is a statement of its own at once.
-type combiner struct {
+// combiner does the same thing for many requests at a time: under load, a statement is for all that came while the ones before it
+// were under way. A request that comes alone has a statement of its own at once.
+type combiner[T any] struct {
+	run func(list []T) // does it for several; the requests learn of the outcome
+
 	mu      sync.Mutex
-	waiting []*oneGet
+	waiting []T
 	running int
 }
 
-// oneGet is a key that somebody waits for.
-type oneGet struct {
-	key  []byte
-	val  []byte
+// enter reports whether a request may go on by itself, and must leave then. If not, run will be called with it.
+func (c *combiner[T]) enter(request T) (alone bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running < atATime {
+		c.running++
+		return true
+	}
+	c.waiting = append(c.waiting, request)
+	return false
+}
+
+// leave lets those run who have waited.
+func (c *combiner[T]) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := min(combined, len(c.waiting))
+	if n == 0 {
+		c.running--
+		return
+	}
+	list := c.waiting[:n:n]
+	c.waiting = c.waiting[n:]
+	go func() {
+		defer c.leave()
+		c.run(list)
+	}()
+}
+
+// get are keys that somebody reads, as of one instant.
+type get struct {
+	keys [][]byte
+	vals [][]byte // nil for what is not there
 	err  error
 	done chan struct{}
 }
 
-// getCombined returns the last committed value of a key, or nil.
-func (s *Store) getCombined(ctx context.Context, key []byte) ([]byte, error) {
+// readCombined returns the last committed values of keys; nil for those that are not there. They are those of one instant, and others
+// may have them too.
+func (s *Store) readCombined(ctx context.Context, keys ...[]byte) ([][]byte, error) {
+	g := &get{keys: keys, done: make(chan struct{})}
+	if s.reads.enter(g) {
+		defer s.reads.leave()
+		err := s.again(ctx, func() error { return s.read(ctx, g) })
+		return g.vals, err
+	}
 	tripTaken(ctx)
-	g := &oneGet{key: bytes.Clone(key), done: make(chan struct{})} // who gives up may use the key's memory for something else
-	c := &s.combiner
-	c.mu.Lock()
-	c.waiting = append(c.waiting, g)
-	begin := c.running < combiners
-	if begin {
-		c.running++
-	}
-	c.mu.Unlock()
-	if begin {
-		go s.combine()
-	}
 	select {
 	case <-g.done:
-		return g.val, g.err
+		return g.vals, g.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-// combine reads what is waited for until there is nothing left.
-func (s *Store) combine() {
-	c := &s.combiner
-	for {
-		c.mu.Lock()
-		n := min(combined, len(c.waiting))
-		if n == 0 {
-			c.running--
-			c.mu.Unlock()
-			return
-		}
-		list := c.waiting[:n:n]
-		c.waiting = c.waiting[n:]
-		c.mu.Unlock()
-		s.readAll(list)
-	}
-}
-
-func (s *Store) readAll(list []*oneGet) {
+// readAll reads for several.
+func (s *Store) readAll(list []*get) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	err := s.again(ctx, func() (err error) {
-		if len(list) == 1 {
-			list[0].val, err = s.get(ctx, s.pool, list[0].key)
-			return err
-		}
-		keys := make([][]byte, len(list))
-		for i, g := range list {
-			keys[i] = g.key
-		}
-		found, err := s.fetch(ctx, s.pool, keys)
-		for _, g := range list {
-			g.val = found[string(g.key)] // readers of one key share it: values are not changed
-		}
-		return err
-	})
+	err := s.again(ctx, func() error { return s.read(ctx, list...) })
 	for _, g := range list {
 		g.err = err
 		close(g.done)
 	}
+}
+
+func (s *Store) read(ctx context.Context, list ...*get) error {
+	if len(list) == 1 && len(list[0].keys) == 1 {
+		val, err := s.get(ctx, s.pool, list[0].keys[0])
+		list[0].vals = [][]byte{val}
+		return err
+	}
+	var keys [][]byte
+	for _, g := range list {
+		keys = append(keys, g.keys...)
+	}
+	found, err := s.fetch(ctx, s.pool, keys)
+	if err != nil {
+		return err
+	}
+	for _, g := range list {
+		g.vals = make([][]byte, len(g.keys))
+		for i, key := range g.keys {
+			g.vals[i] = found[string(key)] // readers of one key share it: values are not changed
+		}
+	}
+	return nil
 }

@@ -51,13 +51,15 @@ const (
 
 // Store implements kv.Store.
 type Store struct {
-	pool     *pgxpool.Pool
-	dialect  *dialect
-	opt      Options
-	locks    locks.Table
-	clock    clock
-	stable   stable
-	combiner combiner
+	pool      *pgxpool.Pool
+	dialect   *dialect
+	opt       Options
+	locks     locks.Table
+	clock     clock
+	stable    stable
+	reads     combiner[*get]
+	commits   combiner[*commit]
+	contended contended
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -89,6 +91,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	}
 	s := &Store{pool: pool, opt: opt}
 	s.clock.now = opt.Now
+	s.reads.run, s.commits.run = s.readAll, s.commitAll
 	start, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := s.create(start); err != nil {

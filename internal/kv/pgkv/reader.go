@@ -79,17 +79,31 @@ func (s *Store) Latest(ctx context.Context) (kv.Snapshot, error) {
 
 // Fetch implements kv.Fetcher.
 func (r *latest) Fetch(keys [][]byte) error {
-	return r.store.again(r.ctx, func() (err error) {
-		r.known, err = r.store.fetch(r.ctx, r.store.pool, keys)
+	// Who gives up may use their memory for something else.
+	mine := make([][]byte, len(keys))
+	for i, key := range keys {
+		mine[i] = bytes.Clone(key)
+	}
+	vals, err := r.store.readCombined(r.ctx, mine...)
+	if err != nil {
 		return err
-	})
+	}
+	r.known = make(fetched, len(keys))
+	for i, key := range keys {
+		r.known[string(key)] = vals[i]
+	}
+	return nil
 }
 
 func (r *latest) Get(key []byte) (val []byte, err error) {
 	if val, known := r.known[string(key)]; known {
 		return val, nil
 	}
-	return r.store.getCombined(r.ctx, key)
+	vals, err := r.store.readCombined(r.ctx, bytes.Clone(key)) // as for Fetch
+	if err != nil {
+		return nil, err
+	}
+	return vals[0], nil
 }
 
 func (r *latest) Counters(key []byte) (sum []int64, err error) {

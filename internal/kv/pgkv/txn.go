@@ -3,6 +3,7 @@ package pgkv
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -20,21 +21,6 @@ const (
 
 	lockOne  = "SELECT k, v FROM stator_kv WHERE k = $1 FOR UPDATE"
 	lockMany = "SELECT k, v FROM stator_kv WHERE k = ANY($1) ORDER BY k FOR UPDATE"
-
-	insertOne  = "INSERT INTO stator_kv (k, v) VALUES ($1, $2)"
-	insertMany = "INSERT INTO stator_kv (k, v) SELECT * FROM unnest($1::bytea[], $2::bytea[])"
-	updateOne  = "UPDATE stator_kv SET v = $2 WHERE k = $1"
-	updateMany = "UPDATE stator_kv SET v = d.v FROM unnest($1::bytea[], $2::bytea[]) AS d (k, v) WHERE stator_kv.k = d.k"
-	replace    = " ON CONFLICT (k) DO UPDATE SET v = excluded.v"
-	deleteOne  = "DELETE FROM stator_kv WHERE k = $1"
-	deleteMany = "DELETE FROM stator_kv WHERE k = ANY($1)"
-
-	// verifyMany locks rows, and fails (codeDivision) unless all are still as they were.
-	verifyMany = `SELECT 1 / (CASE WHEN count(*) = $3 THEN 1 ELSE 0 END) FROM (
-		SELECT 1 FROM stator_kv s JOIN unnest($1::bytea[], $2::bytea[]) AS d (k, v) ON s.k = d.k AND s.v = d.v ORDER BY s.k FOR UPDATE OF s) x`
-
-	addCounters    = "INSERT INTO stator_counters (k, v) VALUES ($1, $2)"
-	removeCounters = "DELETE FROM stator_counters WHERE k = $1"
 )
 
 // txn implements kv.Txn.
@@ -77,27 +63,54 @@ func (s *Store) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(opt.Hint) > 0 || opt.Stamped {
-		if err := s.again(ctx, t.begin); err != nil {
-			s.locks.Release(t.held)
-			return nil, err
-		}
+	switch {
+	case opt.Stamped || s.contended.any(opt.Hint):
+		err = s.again(ctx, t.lock)
+	case len(opt.Hint) > 0:
+		err = t.read()
+	}
+	if err != nil {
+		s.locks.Release(t.held)
+		return nil, err
 	}
 	return t, nil
 }
 
-// begin begins the database's transaction, and locks and reads the hinted keys.
-func (t *txn) begin() error {
+// hint makes rows of the hinted keys.
+func (t *txn) hint() {
+	t.rows, t.index = make([]row, 0, 4), make(map[string]int, 4)
+	for _, key := range t.opt.Hint {
+		r := t.row(key)
+		r.read, r.guard = true, true
+	}
+}
+
+// keys returns the keys of all rows.
+func (t *txn) keys() [][]byte {
+	keys := make([][]byte, len(t.rows))
+	for i := range t.rows {
+		keys[i] = t.rows[i].key
+	}
+	return keys
+}
+
+// read reads the hinted keys. The commit finds out whether a server that shares the database has changed them since.
+func (t *txn) read() error {
+	t.hint()
+	vals, err := t.store.readCombined(t.ctx, t.keys()...)
+	for i, val := range vals {
+		t.rows[i].val = val
+	}
+	return err
+}
+
+// lock begins the database's transaction, and locks and reads the hinted keys.
+func (t *txn) lock() error {
 	c, err := t.store.connect(t.ctx)
 	if err != nil {
 		return err
 	}
-	t.rows, t.index = make([]row, 0, 4), make(map[string]int, 4)
-	for _, key := range t.opt.Hint {
-		if r := t.row(key); !r.read {
-			r.read, r.guard = true, true
-		}
-	}
+	t.hint()
 	b := new(pgx.Batch)
 	b.Queue("BEGIN")
 	found := func(rows pgx.Rows) error {
@@ -116,11 +129,7 @@ func (t *txn) begin() error {
 	case 1:
 		b.Queue(lockOne, t.rows[0].key).Query(found)
 	default:
-		keys := make([][]byte, len(t.rows))
-		for i := range t.rows {
-			keys[i] = t.rows[i].key
-		}
-		b.Queue(lockMany, keys).Query(found)
+		b.Queue(lockMany, t.keys()).Query(found)
 	}
 	if t.opt.Stamped {
 		// In this order, and behind the locks: see Stable.
@@ -220,7 +229,7 @@ func (t *txn) Scan(r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
 		}
 	}
 	b := new(pgx.Batch)
-	t.queue(b)
+	t.writes().queue(b, verifyMany)
 	if b.Len() > 0 {
 		if err := t.store.send(t.ctx, t.conn, b); err != nil {
 			return nil, failure(err)
@@ -295,108 +304,46 @@ func (t *txn) Guard(keys ...[]byte) error {
 	return nil
 }
 
-// pairs are keys with values, for statements of one and of many rows.
-type pairs struct{ keys, vals [][]byte }
-
-func (p *pairs) add(key, val []byte) {
-	p.keys, p.vals = append(p.keys, key), append(p.vals, val)
-}
-
-// queue adds what the transaction writes, and what it makes sure of, to a batch. Keys are sorted, so that transactions that meet
-// seldom deadlock.
-func (t *txn) queue(b *pgx.Batch) {
-	var same, missing, insert, update, put, remove pairs
-	writes := false
-	order := make([]int, len(t.rows))
-	for i := range order {
-		order[i] = i
-		writes = writes || t.rows[i].wrote
-	}
-	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(t.rows[a].key, t.rows[b].key) })
-	for _, i := range order {
-		r := &t.rows[i]
-		if r.read && !r.locked && (r.wrote || r.guard) {
-			switch {
-			case r.val != nil:
-				same.add(r.key, r.val)
-			case r.next != nil:
-				insert.add(r.key, r.next)
-				continue
-			case writes || len(t.rows) > 1:
-				// Nothing holds a row that is missing but a row in its place.
-				missing.add(r.key, nil)
-				continue
-			}
-		}
-		switch {
-		case !r.wrote:
-		case r.next == nil:
-			remove.add(r.key, nil)
-		case r.read:
-			update.add(r.key, r.next)
-		default:
-			put.add(r.key, r.next)
-		}
-	}
-	if n := len(same.keys); n > 0 {
-		b.Queue(verifyMany, same.keys, same.vals, n)
-	}
-	if len(missing.keys) > 0 {
-		empty := make([][]byte, len(missing.keys))
-		for i := range empty {
-			empty[i] = []byte{}
-		}
-		b.Queue(insertMany, missing.keys, empty)
-		b.Queue(deleteMany, missing.keys)
-	}
-	write := func(p pairs, one, many string) {
-		switch {
-		case len(p.keys) == 1 && p.vals[0] == nil:
-			b.Queue(one, p.keys[0])
-		case len(p.keys) == 1:
-			b.Queue(one, p.keys[0], p.vals[0])
-		case len(p.keys) > 1 && p.vals[0] == nil:
-			b.Queue(many, p.keys)
-		case len(p.keys) > 1:
-			b.Queue(many, p.keys, p.vals)
-		}
-	}
-	write(insert, insertOne, insertMany)
-	write(update, updateOne, updateMany)
-	write(put, insertOne+replace, insertMany+replace)
-	write(remove, deleteOne, deleteMany)
-	for _, a := range t.adds {
-		if a.val == nil {
-			b.Queue(removeCounters, a.key)
-		} else {
-			b.Queue(addCounters, a.key, a.val)
-		}
-	}
-}
-
 // Commit implements kv.Txn.
 func (t *txn) Commit(ctx context.Context) error {
 	if t.ended {
 		return errEnded
 	}
 	defer t.end()
-	if t.opt.Fence != nil {
-		if err := t.opt.Fence(); err != nil {
-			return fmt.Errorf("%w: %w", kv.ErrFenced, err)
-		}
+	if err := t.fence(); err != nil {
+		return err
 	}
-	b := new(pgx.Batch)
-	t.queue(b)
-	if b.Len() == 0 {
+	w := t.writes()
+	if w.empty() {
 		return nil
 	}
 	// A caller who goes away is no reason to leave the outcome unknown.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	if t.conn == nil {
-		// Statements that are sent at once are a transaction.
-		return commitFailure(t.store.send(ctx, t.store.pool, b))
+	err := t.commit(ctx, w)
+	if errors.Is(err, kv.ErrConflict) {
+		t.store.contended.met(t.opt.Hint)
 	}
+	return err
+}
+
+// fence says whether the transaction may still commit.
+func (t *txn) fence() error {
+	if t.opt.Fence == nil {
+		return nil
+	}
+	if err := t.opt.Fence(); err != nil {
+		return fmt.Errorf("%w: %w", kv.ErrFenced, err)
+	}
+	return nil
+}
+
+func (t *txn) commit(ctx context.Context, w *writes) error {
+	if t.conn == nil {
+		return t.store.commitCombined(ctx, t, w)
+	}
+	b := new(pgx.Batch)
+	w.queue(b, verifyMany)
 	b.Queue("COMMIT")
 	err := t.store.send(ctx, t.conn, b)
 	if err == nil {
