@@ -2,20 +2,23 @@ package pgkv
 
 import (
 	"context"
+	"encoding/binary"
 	"sync"
 )
 
 const (
 	// atATime is how many statements of a combiner are under way at a time; what comes meanwhile waits for the next.
 	atATime = 2
-	// combined is for how many requests one of them is at most.
-	combined = 128
+	// combined is for how many requests one of them is at most, and combinedScans for how many pages of a scan.
+	combined      = 128
+	combinedScans = 16
 )
 
 // combiner does the same thing for many requests at a time: under load, a statement is for all that came while the ones before it
 // were under way. A request that comes alone has a statement of its own at once.
 type combiner[T any] struct {
-	run func(list []T) // does it for several; the requests learn of the outcome
+	most int            // for how many at a time
+	run  func(list []T) // does it for several; the requests learn of the outcome
 
 	mu      sync.Mutex
 	waiting []T
@@ -38,7 +41,7 @@ func (c *combiner[T]) enter(request T) (alone bool) {
 func (c *combiner[T]) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := min(combined, len(c.waiting))
+	n := min(c.most, len(c.waiting))
 	if n == 0 {
 		c.running--
 		return
@@ -109,4 +112,62 @@ func (s *Store) read(ctx context.Context, list ...*get) error {
 		}
 	}
 	return nil
+}
+
+const (
+	// scanMany reads a page of several ranges, each with a limit of its own.
+	scanMany = "SELECT r.i, s.k, s.v FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) WITH ORDINALITY AS r (a, b, n, i), " +
+		"LATERAL (SELECT k, v FROM stator_kv WHERE k >= r.a AND k < r.b ORDER BY k "
+	scanUp   = scanMany + "ASC LIMIT r.n) AS s"
+	scanDown = scanMany + "DESC LIMIT r.n) AS s"
+)
+
+// page is a page that an iterator waits for.
+type page struct {
+	it   *iterator
+	err  error
+	done chan struct{}
+}
+
+// scanCombined reads the page that comes next in a range that ends, of the last committed state.
+func (s *Store) scanCombined(i *iterator) error {
+	c := &s.scansUp
+	if i.reverse {
+		c = &s.scansDown
+	}
+	p := &page{it: i, done: make(chan struct{})}
+	if c.enter(p) {
+		defer c.leave()
+		return i.readAlone(i.ctx)
+	}
+	tripTaken(i.ctx)
+	// It can't be left before: the page is the iterator's.
+	<-p.done
+	return p.err
+}
+
+// scanAll reads a page for several iterators that go in one direction.
+func (s *Store) scanAll(list []*page) {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	var err error
+	if len(list) == 1 {
+		err = list[0].it.readAlone(ctx)
+	} else {
+		starts, ends, limits := make([][]byte, len(list)), make([][]byte, len(list)), make([]int64, len(list))
+		for n, p := range list {
+			starts[n], ends[n], limits[n] = orEmpty(p.it.start), p.it.end, int64(p.it.size)
+		}
+		sql := scanUp
+		if list[0].it.reverse {
+			sql = scanDown
+		}
+		err = s.query(ctx, s.pool, func(raw [][]byte) {
+			list[binary.BigEndian.Uint64(raw[0])-1].it.add(raw[1], raw[2])
+		}, sql, starts, ends, limits)
+	}
+	for _, p := range list {
+		p.err = err
+		close(p.done)
+	}
 }

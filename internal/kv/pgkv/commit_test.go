@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,19 +16,7 @@ import (
 // another server has locked. The others take effect at once, and each learns what has become of its own.
 func TestCommitTogether(t *testing.T) {
 	ctx := context.Background()
-	db := pgtest.New(t)
-	url, err := db.Database()
-	if err != nil {
-		t.Fatal(err)
-	}
-	open := func() *Store {
-		s, err := Open(ctx, Options{URL: url})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.Close() })
-		return s
-	}
+	open := opener(t)
 	s, other := open(), open()
 	key := func(i int) []byte { return fmt.Appendf(nil, "k%02d", i) }
 	put := func(s *Store, i int, val string) error {
@@ -45,12 +34,7 @@ func TestCommitTogether(t *testing.T) {
 	list := make([]*txn, all)
 	ended := make([]chan error, all)
 	lost := errors.New("lost")
-	// Two that are under way, and what comes meanwhile waits.
-	for range atATime {
-		if !s.commits.enter(nil) {
-			t.Fatal("more is under way than was begun")
-		}
-	}
+	keep(t, &s.commits)
 	for i := range all {
 		opt := kv.TxnOpt{Hint: [][]byte{key(i)}}
 		if i == fenced {
@@ -87,19 +71,9 @@ func TestCommitTogether(t *testing.T) {
 	for i, x := range list {
 		ended[i] = make(chan error, 1)
 		go func() { ended[i] <- x.Commit(ctx) }()
-		for {
-			s.commits.mu.Lock()
-			n := len(s.commits.waiting)
-			s.commits.mu.Unlock()
-			if n > i {
-				break
-			}
-			time.Sleep(time.Millisecond)
-		}
+		waits(&s.commits, i+1)
 	}
-	for range atATime {
-		s.commits.leave()
-	}
+	release(&s.commits)
 	sum := []int64{0, 0}
 	for i := range all {
 		if i == locked {
@@ -168,4 +142,133 @@ func TestCommitTogether(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// opener returns a function that opens stores of one database.
+func opener(t *testing.T) func() *Store {
+	t.Helper()
+	url, err := pgtest.New(t).Database()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() *Store {
+		t.Helper()
+		s, err := Open(context.Background(), Options{URL: url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	}
+}
+
+// keep makes as if as many were under way as may be: what comes meanwhile waits.
+func keep[T any](t *testing.T, c *combiner[T]) {
+	t.Helper()
+	for range atATime {
+		if !c.enter(*new(T)) {
+			t.Fatal("more is under way than was begun")
+		}
+	}
+}
+
+// waits returns when so many wait.
+func waits[T any](c *combiner[T], want int) {
+	for {
+		c.mu.Lock()
+		n := len(c.waiting)
+		c.mu.Unlock()
+		if n == want {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// release ends what keep has begun.
+func release[T any](c *combiner[T]) {
+	for range atATime {
+		c.leave()
+	}
+}
+
+// TestReadTogether reads keys and pages of ranges together with others.
+func TestReadTogether(t *testing.T) {
+	ctx := context.Background()
+	s := opener(t)()
+	key := func(i int) []byte { return fmt.Appendf(nil, "k%03d", i) }
+	const all = 300
+	err := s.Load(ctx, func(put func(key, val []byte) error) (err error) {
+		for i := range all {
+			err = errors.Join(err, put(key(i), fmt.Appendf(nil, "v%d", i)))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Latest(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	begin := func(f func()) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			f()
+		}()
+	}
+	keep(t, &s.reads)
+	keep(t, &s.scansUp)
+	keep(t, &s.scansDown)
+	for i := range 20 {
+		begin(func() {
+			// One in two is not there, and some are read by several.
+			k, want := key(i/3), fmt.Sprint("v", i/3)
+			if i%2 == 1 {
+				k, want = append(k, 'x'), ""
+			}
+			if val, err := r.Get(k); err != nil || string(val) != want || (val == nil) != (want == "") {
+				t.Errorf("%s is %q, %v", k, val, err)
+			}
+		})
+	}
+	begin(func() {
+		vals, err := s.readCombined(ctx, key(5), key(1000), key(7))
+		if err != nil || string(vals[0]) != "v5" || vals[1] != nil || string(vals[2]) != "v7" {
+			t.Errorf("three keys: %q, %v", vals, err)
+		}
+	})
+	// More than there is room for in a statement, of which some need more pages than the first.
+	for i := range 40 {
+		begin(func() {
+			from, to := i*5, i*5+i*3
+			it, err := r.Scan(kv.Range{Start: key(from), End: key(to)}, kv.ScanOpt{Reverse: i%3 == 0})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			n := 0
+			for ; it.Next(); n++ {
+				want := from + n
+				if i%3 == 0 {
+					want = min(to, all) - 1 - n
+				}
+				if string(it.Key()) != string(key(want)) || string(it.Value()) != fmt.Sprint("v", want) {
+					t.Errorf("scan %d: row %d is %s with %s, want %d", i, n, it.Key(), it.Value(), want)
+				}
+			}
+			if err := it.Close(); err != nil || n != max(0, min(to, all)-from) {
+				t.Errorf("scan %d: %d rows of %d to %d, %v", i, n, from, to, err)
+			}
+		})
+	}
+	waits(&s.reads, 21)
+	waits(&s.scansUp, 26)
+	waits(&s.scansDown, 14)
+	release(&s.reads)
+	release(&s.scansUp)
+	release(&s.scansDown)
+	wg.Wait()
 }

@@ -10,6 +10,8 @@ type dialect struct {
 	// snapshots says that the database tells which transactions are under way (pg_current_snapshot), so that Stable is exact.
 	// Without, it lags by stableLag.
 	snapshots bool
+	// lateral says that it takes scanMany.
+	lateral bool
 	// repeatable begins a transaction that reads one state.
 	repeatable string
 }
@@ -22,7 +24,7 @@ const (
 // The dialects. Only PostgreSQL's is tested by this project.
 var (
 	postgres = &dialect{
-		name: "PostgreSQL", snapshots: true,
+		name: "PostgreSQL", snapshots: true, lateral: true,
 		repeatable: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 		create: []string{
 			// Servers that start at once would trip over each other's catalog entries.

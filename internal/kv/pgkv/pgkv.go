@@ -1,10 +1,11 @@
 // Package pgkv is the engine over a server that speaks PostgreSQL's protocol: PostgreSQL itself, 13 or newer, and, by their
 // dialects, YugabyteDB and CockroachDB. Any number of Stator's servers share one database.
 //
-// Keys and values are rows of one table. A write takes two round trips: one begins the transaction and reads the hinted keys with
-// their rows locked, one writes and commits. What a transaction has found missing it inserts, so that a row that came in between
-// is a conflict; what it has read without a lock and must still be so is compared when it commits. Locks in memory come first:
-// they queue the writers of one server's hot keys and tell transactions that meet. Writers of other servers wait for row locks.
+// Keys and values are rows of one table. A write takes two round trips: one reads the hinted keys, one writes and commits. What a
+// transaction has found missing it inserts, so that a row that came in between is a conflict; what it has read and must still be so
+// is compared when it commits. Both trips are shared with other transactions of the server under load. Locks in memory come first:
+// they queue the writers of one server's hot keys and tell transactions that meet. Where those of several servers meet, and where a
+// transaction takes a stamp, the first trip begins the database's transaction and locks the rows.
 package pgkv
 
 import (
@@ -51,15 +52,16 @@ const (
 
 // Store implements kv.Store.
 type Store struct {
-	pool      *pgxpool.Pool
-	dialect   *dialect
-	opt       Options
-	locks     locks.Table
-	clock     clock
-	stable    stable
-	reads     combiner[*get]
-	commits   combiner[*commit]
-	contended contended
+	pool               *pgxpool.Pool
+	dialect            *dialect
+	opt                Options
+	locks              locks.Table
+	clock              clock
+	stable             stable
+	reads              combiner[*get]
+	scansUp, scansDown combiner[*page]
+	commits            combiner[*commit]
+	contended          contended
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -91,7 +93,10 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	}
 	s := &Store{pool: pool, opt: opt}
 	s.clock.now = opt.Now
-	s.reads.run, s.commits.run = s.readAll, s.commitAll
+	s.reads.most, s.reads.run = combined, s.readAll
+	s.commits.most, s.commits.run = combined, s.commitAll
+	s.scansUp.most, s.scansUp.run = combinedScans, s.scanAll
+	s.scansDown.most, s.scansDown.run = combinedScans, s.scanAll
 	start, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := s.create(start); err != nil {

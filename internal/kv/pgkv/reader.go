@@ -189,6 +189,8 @@ const (
 	firstPage = 64
 	maxPage   = 4096
 	pageBytes = 256 << 10
+	// rowBlock is how much memory is taken at a time for rows.
+	rowBlock = 32 << 10
 )
 
 // iterator implements kv.Iterator: it reads page after page.
@@ -202,6 +204,8 @@ type iterator struct {
 	reverse bool
 
 	keys, vals [][]byte // the page
+	rows       []byte   // the memory where they are
+	bytes      int      // in all of them
 	at         int      // of the row where the iterator stands; -1 before the first
 	size       int      // rows to ask for
 	last       bool     // no page comes behind this one
@@ -246,7 +250,26 @@ func (i *iterator) Next() bool {
 
 // read reads the page that comes next.
 func (i *iterator) read() error {
-	i.keys, i.vals, i.at = i.keys[:0:0], i.vals[:0:0], -1
+	i.keys, i.vals, i.at, i.rows, i.bytes = i.keys[:0:0], i.vals[:0:0], -1, nil, 0
+	var err error
+	if _, alone := i.q.(*conn); alone || i.end == nil || i.size > firstPage || !i.store.dialect.lateral {
+		err = i.readAlone(i.ctx)
+	} else {
+		err = i.store.scanCombined(i)
+	}
+	if err != nil {
+		return err
+	}
+	n := len(i.keys)
+	i.last = n < i.size
+	if n > 0 {
+		i.size = min(maxPage, max(firstPage/4, pageBytes/(i.bytes/n+1)))
+	}
+	return nil
+}
+
+// readAlone reads the page by a statement of its own.
+func (i *iterator) readAlone(ctx context.Context) error {
 	order, bound := "ASC", ""
 	if i.reverse {
 		order = "DESC"
@@ -255,24 +278,21 @@ func (i *iterator) read() error {
 	if i.end != nil {
 		bound, args = " AND k < $3", append(args, i.end)
 	}
-	size := 0
-	err := i.store.query(i.ctx, i.q, func(raw [][]byte) {
-		both := make([]byte, 0, len(raw[0])+len(raw[1]))
-		both = append(append(both, raw[0]...), raw[1]...)
-		n := len(raw[0])
-		i.keys = append(i.keys, both[:n:n])
-		i.vals = append(i.vals, both[n:])
-		size += len(both)
-	}, "SELECT k, v FROM stator_kv WHERE k >= $1"+bound+" ORDER BY k "+order+" LIMIT $2", args...)
-	if err != nil {
-		return err
+	return i.store.query(ctx, i.q, func(raw [][]byte) { i.add(raw[0], raw[1]) },
+		"SELECT k, v FROM stator_kv WHERE k >= $1"+bound+" ORDER BY k "+order+" LIMIT $2", args...)
+}
+
+// add adds a row to the page.
+func (i *iterator) add(key, val []byte) {
+	n := len(key) + len(val)
+	if len(i.rows)+n > cap(i.rows) {
+		i.rows = make([]byte, 0, max(n, min(8*n, rowBlock)))
 	}
-	n := len(i.keys)
-	i.last = n < i.size
-	if n > 0 {
-		i.size = min(maxPage, max(firstPage/4, pageBytes/(size/n+1)))
-	}
-	return nil
+	at := len(i.rows)
+	i.rows = append(append(i.rows, key...), val...)
+	i.keys = append(i.keys, i.rows[at:at+len(key):at+len(key)])
+	i.vals = append(i.vals, i.rows[at+len(key):len(i.rows):len(i.rows)])
+	i.bytes += n
 }
 
 func orEmpty(b []byte) []byte {
