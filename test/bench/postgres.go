@@ -1,16 +1,20 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/valyala/fasthttp"
 
 	"github.com/statordb/stator/internal/kv/pgkv/pgtest"
 	"github.com/statordb/stator/test/process"
@@ -47,19 +51,27 @@ func postgres() error {
 		return err
 	}
 	defer pool.Close()
-	rows, err := barePgx(ctx, pool)
+	if err := loadBare(ctx, pool); err != nil {
+		return err
+	}
+	jobs := pgxJobs(ctx, pool)
+	behind, stopBehind, err := start(launcher{"fasthttp + bare pgx", true, func(string) (*process.Process, error) {
+		return yardstick("pgx", fmt.Sprint(url, "&pool_max_conns=", poolConns))
+	}})
+	defer stopBehind()
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\n## Stator over PostgreSQL\n\nAgainst bare pgx that does the same reads and writes, pipelined as Stator does it, with as many connections (%d).\n\n"+
-		"| workload | connections | Stator, requests/s | bare pgx, requests/s | ratio | p50 ms | p99 ms |\n|---|--:|--:|--:|--:|--:|--:|\n", poolConns)
+	fmt.Printf("\n## Stator over PostgreSQL\n\nAgainst bare pgx that does the same reads and writes, one request's at a time, with as many connections (%d); "+
+		"and against a fasthttp handler that does nothing but that, under the same load.\n\n"+
+		"| workload | connections | Stator, requests/s | bare pgx, requests/s | ratio | fasthttp + pgx, requests/s | ratio | p50 ms | p99 ms |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n", poolConns)
 	for _, w := range selected(workloads) {
-		bare := rows[w.name]
-		if bare == nil {
+		bare := jobs[w.op]
+		if bare == nil || !slices.Contains(pgxWorkloads, w.name) {
 			continue
 		}
 		for _, n := range connectionCounts() {
-			var ours []result
+			var ours, yardstick []result
 			var theirs []float64
 			for range *rounds {
 				r, err := measure(servers[0], w, n, 0)
@@ -70,11 +82,16 @@ func postgres() error {
 				if err != nil {
 					return err
 				}
-				ours, theirs = append(ours, r), append(theirs, rate)
+				y, err := measure(behind[0], w, n, 0)
+				if err != nil {
+					return err
+				}
+				ours, theirs, yardstick = append(ours, r), append(theirs, rate), append(yardstick, y)
 			}
 			p50 := median(each(ours, func(r result) float64 { return r.quantiles[0] }))
 			p99 := median(each(ours, func(r result) float64 { return r.quantiles[1] }))
-			fmt.Printf("| %s | %d | %.0f | %.0f | %.2f | %.2f | %.2f |\n", w.name, n, median(rates(ours)), median(theirs), ratio(rates(ours), theirs), p50, p99)
+			fmt.Printf("| %s | %d | %.0f | %.0f | %.2f | %.0f | %.2f | %.2f | %.2f |\n", w.name, n, median(rates(ours)), median(theirs), ratio(rates(ours), theirs),
+				median(rates(yardstick)), ratio(rates(ours), rates(yardstick)), p50, p99)
 		}
 	}
 	return nil
@@ -106,26 +123,35 @@ func inLoop(n int, job func() error) (float64, error) {
 	return float64(done.Load()) / time.Since(start).Seconds(), nil
 }
 
-// barePgx returns what bare pgx does for each workload, on a table of its own with rows of the same size.
-func barePgx(ctx context.Context, pool *pgxpool.Pool) (map[string]func() error, error) {
+// bareSize is the size of a bare row's value in bytes.
+const bareSize = 1024
+
+func bareKey(i int) []byte { return fmt.Appendf(nil, "t%020d", i) }
+
+// loadBare makes a table of its own for bare pgx, with rows of the same size as Stator's.
+func loadBare(ctx context.Context, pool *pgxpool.Pool) error {
 	b := new(pgx.Batch)
 	b.Queue("CREATE TABLE bare (k bytea PRIMARY KEY, v bytea NOT NULL) WITH (fillfactor = 85)")
 	b.Queue("ALTER TABLE bare ALTER COLUMN v SET STORAGE EXTERNAL")
 	if err := pool.SendBatch(ctx, b).Close(); err != nil {
-		return nil, err
+		return err
 	}
-	const size = 1024
-	key := func(i int) []byte { return fmt.Appendf(nil, "t%020d", i) }
 	var list [][]any
 	for i := range items {
-		list = append(list, []any{key(i), make([]byte, size)})
+		list = append(list, []any{bareKey(i), make([]byte, bareSize)})
 	}
-	if _, err := pool.CopyFrom(ctx, pgx.Identifier{"bare"}, []string{"k", "v"}, pgx.CopyFromRows(list)); err != nil {
-		return nil, err
-	}
+	_, err := pool.CopyFrom(ctx, pgx.Identifier{"bare"}, []string{"k", "v"}, pgx.CopyFromRows(list))
+	return err
+}
+
+// pgxWorkloads are the workloads that pgxJobs do.
+var pgxWorkloads = []string{getWorkload, putWorkload, "UpdateItem counter", "Query 20 items", "TransactWriteItems 4"}
+
+// pgxJobs returns what bare pgx does for each operation of them.
+func pgxJobs(ctx context.Context, pool *pgxpool.Pool) map[string]func() error {
 	get := func() error {
 		var val []byte
-		return pool.QueryRow(ctx, "SELECT v FROM bare WHERE k = $1", key(rand.IntN(items))).Scan(&val)
+		return pool.QueryRow(ctx, "SELECT v FROM bare WHERE k = $1", bareKey(rand.IntN(items))).Scan(&val)
 	}
 	// A transaction in two round trips: lock and read, write and commit.
 	write := func(n, size int) func() error {
@@ -138,7 +164,7 @@ func barePgx(ctx context.Context, pool *pgxpool.Pool) (map[string]func() error, 
 			first := rand.IntN(items - n)
 			var keys, vals [][]byte
 			for i := range n {
-				keys, vals = append(keys, key(first+i)), append(vals, make([]byte, size))
+				keys, vals = append(keys, bareKey(first+i)), append(vals, make([]byte, size))
 			}
 			read, done := new(pgx.Batch), new(pgx.Batch)
 			read.Queue("BEGIN")
@@ -154,7 +180,7 @@ func barePgx(ctx context.Context, pool *pgxpool.Pool) (map[string]func() error, 
 		}
 	}
 	query := func() error {
-		rows, err := pool.Query(ctx, "SELECT k, v FROM bare WHERE k >= $1 ORDER BY k LIMIT 20", key(rand.IntN(items-20)))
+		rows, err := pool.Query(ctx, "SELECT k, v FROM bare WHERE k >= $1 ORDER BY k LIMIT 20", bareKey(rand.IntN(items-20)))
 		if err != nil {
 			return err
 		}
@@ -164,6 +190,31 @@ func barePgx(ctx context.Context, pool *pgxpool.Pool) (map[string]func() error, 
 		return rows.Err()
 	}
 	return map[string]func() error{
-		"GetItem 1 KB, consistent": get, putWorkload: write(1, size), "UpdateItem counter": write(1, 80), "Query 20 items": query, "TransactWriteItems 4": write(4, size),
+		"GetItem": get, "PutItem": write(1, bareSize), "UpdateItem": write(1, 80), "Query": query, "TransactWriteItems": write(4, bareSize),
+	}
+}
+
+// behindHTTP returns a handler that does an operation's job, and answers with as much as Stator does.
+func behindHTTP(url string, item []byte, answer func(c *fasthttp.RequestCtx, body []byte)) (fasthttp.RequestHandler, error) {
+	ctx := context.Background()
+	pool, err := pgxpool.New(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	jobs := pgxJobs(ctx, pool)
+	bodies := map[string][]byte{"GetItem": item, "Query": bytes.Repeat(item, 20)}
+	return func(c *fasthttp.RequestCtx) {
+		_, op, _ := strings.Cut(string(c.Request.Header.Peek("X-Amz-Target")), ".")
+		if job := jobs[op]; job != nil {
+			if err := job(); err != nil {
+				c.Error(err.Error(), fasthttp.StatusInternalServerError)
+				return
+			}
+		}
+		body := bodies[op]
+		if body == nil {
+			body = []byte("{}")
+		}
+		answer(c, body)
 	}, nil
 }

@@ -116,7 +116,7 @@ func peerLaunchers() []launcher {
 }
 
 // yardstickEnv makes this program an empty server of the kind that it names, listening where yardstickAddrEnv says, with its
-// data, if any, in the directory of yardstickDirEnv.
+// data, if any, where yardstickDirEnv says: a directory, or a database's URL.
 const (
 	yardstickEnv     = "BENCH_YARDSTICK"
 	yardstickAddrEnv = "BENCH_YARDSTICK_ADDR"
@@ -170,15 +170,25 @@ func serveYardstick(kind string) error {
 			}
 		}
 	}
-	s := &fasthttp.Server{Name: "Server", NoDefaultContentType: true, Handler: func(c *fasthttp.RequestCtx) {
-		if c.IsPost() {
-			commit(c.Request.Body())
-		}
+	answer := func(c *fasthttp.RequestCtx, body []byte) {
 		c.Response.Header.SetContentType(contentType)
 		c.Response.Header.Set("x-amzn-RequestId", requestID)
 		c.Response.Header.Set("x-amz-crc32", crc)
 		c.SetBody(body)
-	}}
+	}
+	handler := func(c *fasthttp.RequestCtx) {
+		if c.IsPost() {
+			commit(c.Request.Body())
+		}
+		answer(c, body)
+	}
+	if kind == "pgx" {
+		var err error
+		if handler, err = behindHTTP(os.Getenv(yardstickDirEnv), body, answer); err != nil {
+			return err
+		}
+	}
+	s := &fasthttp.Server{Name: "Server", NoDefaultContentType: true, Handler: handler}
 	return s.ListenAndServe(addr)
 }
 

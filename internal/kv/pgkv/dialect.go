@@ -12,6 +12,9 @@ type dialect struct {
 	snapshots bool
 	// lateral says that it takes scanMany.
 	lateral bool
+	// settings are of each connection. The statements are of few rows, found by their keys, whatever the tables' statistics say,
+	// and a plan costs more than it can save.
+	settings []string
 	// repeatable begins a transaction that reads one state.
 	repeatable string
 }
@@ -25,6 +28,7 @@ const (
 var (
 	postgres = &dialect{
 		name: "PostgreSQL", snapshots: true, lateral: true,
+		settings:   []string{"plan_cache_mode = force_generic_plan", "enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = off", "enable_bitmapscan = off", "jit = off"},
 		repeatable: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 		create: []string{
 			// Servers that start at once would trip over each other's catalog entries.

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,6 +88,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 			config.ConnConfig.RuntimeParams[name] = value
 		}
 	}
+	config.AfterConnect = prepare
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err
@@ -111,6 +113,22 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		s.sumLoop(background)
 	}()
 	return s, nil
+}
+
+// prepare makes the settings of a new connection.
+func prepare(ctx context.Context, c *pgx.Conn) error {
+	var version string
+	if err := c.QueryRow(ctx, "SELECT version()").Scan(&version); err != nil {
+		return err
+	}
+	b := new(pgx.Batch)
+	for _, setting := range dialectOf(version).settings {
+		name, _, _ := strings.Cut(setting, " ")
+		if _, given := c.Config().RuntimeParams[name]; !given {
+			b.Queue("SET " + setting)
+		}
+	}
+	return c.SendBatch(ctx, b).Close()
 }
 
 // create finds out what database it is, and makes the tables. Several servers may do so at a time.
