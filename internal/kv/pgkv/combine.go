@@ -7,8 +7,10 @@ import (
 )
 
 const (
-	// atATime is how many statements of a combiner are under way at a time; what comes meanwhile waits for the next.
+	// atATime is how many statements of a combiner are under way at a time at most; what comes meanwhile waits for the next.
 	atATime = 2
+	// enough requests wait for no statement that is under way: one for them is worth its cost.
+	enough = 8
 	// combined is for how many requests one of them is at most, and combinedScans for how many pages of a scan.
 	combined      = 128
 	combinedScans = 16
@@ -29,11 +31,15 @@ type combiner[T any] struct {
 func (c *combiner[T]) enter(request T) (alone bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.running < atATime {
+	if c.running == 0 {
 		c.running++
 		return true
 	}
 	c.waiting = append(c.waiting, request)
+	if c.running < atATime && len(c.waiting) >= enough {
+		c.running++
+		c.next()
+	}
 	return false
 }
 
@@ -41,11 +47,16 @@ func (c *combiner[T]) enter(request T) (alone bool) {
 func (c *combiner[T]) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := min(c.most, len(c.waiting))
-	if n == 0 {
+	if n := len(c.waiting); n == 0 || n < enough && c.running > 1 {
 		c.running--
 		return
 	}
+	c.next()
+}
+
+// next runs for those who wait.
+func (c *combiner[T]) next() {
+	n := min(c.most, len(c.waiting))
 	list := c.waiting[:n:n]
 	c.waiting = c.waiting[n:]
 	go func() {

@@ -34,7 +34,7 @@ func TestCommitTogether(t *testing.T) {
 	list := make([]*txn, all)
 	ended := make([]chan error, all)
 	lost := errors.New("lost")
-	keep(t, &s.commits)
+	keep(&s.commits)
 	for i := range all {
 		opt := kv.TxnOpt{Hint: [][]byte{key(i)}}
 		if i == fenced {
@@ -163,13 +163,10 @@ func opener(t *testing.T) func() *Store {
 }
 
 // keep makes as if as many were under way as may be: what comes meanwhile waits.
-func keep[T any](t *testing.T, c *combiner[T]) {
-	t.Helper()
-	for range atATime {
-		if !c.enter(*new(T)) {
-			t.Fatal("more is under way than was begun")
-		}
-	}
+func keep[T any](c *combiner[T]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running = atATime
 }
 
 // waits returns when so many wait.
@@ -219,9 +216,9 @@ func TestReadTogether(t *testing.T) {
 			f()
 		}()
 	}
-	keep(t, &s.reads)
-	keep(t, &s.scansUp)
-	keep(t, &s.scansDown)
+	keep(&s.reads)
+	keep(&s.scansUp)
+	keep(&s.scansDown)
 	for i := range 20 {
 		begin(func() {
 			// One in two is not there, and some are read by several.
@@ -271,4 +268,42 @@ func TestReadTogether(t *testing.T) {
 	release(&s.scansUp)
 	release(&s.scansDown)
 	wg.Wait()
+}
+
+// TestCombiner lets requests enter and leave, and counts for how many each run is.
+func TestCombiner(t *testing.T) {
+	runs := make(chan []int)
+	goOn := make(chan bool)
+	c := combiner[int]{most: 10, run: func(list []int) { runs <- list; <-goOn }}
+	if !c.enter(0) {
+		t.Fatal("the first waits")
+	}
+	for i := 1; i <= 30; i++ {
+		if c.enter(i) {
+			t.Fatal("a request does not wait")
+		}
+	}
+	if got := <-runs; len(got) != enough || got[0] != 1 { // while the first is under way
+		t.Errorf("the second run is for %v", got)
+	}
+	c.leave()
+	for range 2 { // as many as there may be
+		if got := <-runs; len(got) != c.most {
+			t.Errorf("a run is for %v, want %d", got, c.most)
+		}
+		goOn <- true
+	}
+	goOn <- true // what is left is not worth a second run
+	if got := <-runs; len(got) != 2 || got[1] != 30 {
+		t.Errorf("the last run is for %v", got)
+	}
+	goOn <- true
+	for c.mu.Lock(); c.running > 0; c.mu.Lock() {
+		c.mu.Unlock()
+		time.Sleep(time.Millisecond)
+	}
+	c.mu.Unlock()
+	if !c.enter(31) {
+		t.Error("the next one waits")
+	}
 }
