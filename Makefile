@@ -9,7 +9,7 @@ LOCAL := $(BUILD)/dynamodb-local
 S3SERVER := $(BUILD)/bin/versitygw
 POSTGRES := $(BUILD)/postgres.ok
 
-.PHONY: help build test lint unit race clients deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
+.PHONY: help build test lint unit race clients clients-many deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -46,6 +46,9 @@ $(POSTGRES):
 
 clients: bin/stator $(BUILD)/python/ok ## Real clients against a real server: boto3, AWS CLI, Go, JavaScript, Java.
 	BUILD=$(BUILD) test/clients/run.sh
+
+clients-many: bin/stator $(BUILD)/python/ok $(POSTGRES) ## The same over three servers that share a PostgreSQL.
+	CLIENTS_SERVERS=3 BUILD=$(BUILD) test/clients/run.sh
 
 # Debian's python3 comes without venv and ensurepip.
 $(BUILD)/python/ok: test/clients/boto3/requirements.txt

@@ -270,3 +270,32 @@ func TestScheduledActions(t *testing.T) {
 		}))
 	}
 }
+
+// TestScheduleMissed has a scheduled action be due while no server runs: it is carried out at the next start, and once.
+func TestScheduleMissed(t *testing.T) {
+	clock := newMovedClock()
+	clock.ms.Store(time.Date(2026, 10, 23, 6, 50, 0, 0, time.UTC).UnixMilli())
+	opt := Options{Now: clock.Now, DataDir: t.TempDir()}
+	d := open(t, opt)
+	d.scaled("Tab", 10, 400)
+	d.must("AnyScaleFrontendService.PutScheduledAction", obj{
+		"ServiceNamespace": "dynamodb", "ResourceId": "table/Tab", "ScalableDimension": "dynamodb:table:ReadCapacityUnits",
+		"ScheduledActionName": "morning", "Schedule": "cron(0 7 ? * * *)", "ScalableTargetAction": obj{"MinCapacity": 50},
+	})
+	activities := func() int {
+		return len(d.must("AnyScaleFrontendService.DescribeScalingActivities", obj{"ServiceNamespace": "dynamodb"})["ScalingActivities"].([]any))
+	}
+	for range 2 {
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		clock.Advance(time.Hour)
+		d = open(t, opt)
+		if err := d.tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := activities(); n != 2 { // of the bounds, and of the capacity
+			t.Fatalf("%d activities", n)
+		}
+	}
+}

@@ -7,6 +7,8 @@ package cloudwatch
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"math"
 	"sync"
 	"time"
@@ -64,18 +66,37 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{Options: opt, metrics: metrics, totals: map[string]*Total{}, alarms: map[alarmID]*Alarm{}}
-	s.ticked = opt.Now().Unix() / 60
-	s.began, s.earlier = s.ticked, map[string]metric.Report{}
+	s.began, s.earlier = opt.Now().Unix()/60, map[string]metric.Report{}
 	opt.Fleet.Watch(keyspace.Metrics(), seriesWatcher{metrics})
 	opt.Fleet.Watch(keyspace.Alarms(), alarmWatcher{s})
-	return s, s.loadAlarms(ctx)
+	return s, errors.Join(s.loadAlarms(ctx), s.Begin(ctx))
 }
 
-// Begin makes the minutes that Tick evaluates begin now: until here another server did.
-func (s *Service) Begin() {
+// maxMissed is how many minutes, in which no server ran, are evaluated when one begins to.
+const maxMissed = 24 * 60
+
+// Begin makes the minutes that Tick evaluates begin behind the last one that was evaluated by any server.
+func (s *Service) Begin(ctx context.Context) error {
 	s.ticking.Lock()
 	defer s.ticking.Unlock()
-	s.ticked = max(s.ticked, s.Now().Unix()/60-1)
+	raw, err := kv.ReadLatest(ctx, s.KV, keyspace.EvaluatedMinute())
+	if err != nil {
+		return err
+	}
+	now := s.Now().Unix() / 60
+	if len(raw) != 8 {
+		return s.evaluated(ctx, now) // the first server begins
+	}
+	s.ticked = max(s.ticked, min(now, max(int64(binary.BigEndian.Uint64(raw)), now-maxMissed)))
+	return nil
+}
+
+// evaluated stores that a minute was evaluated.
+func (s *Service) evaluated(ctx context.Context, minute int64) error {
+	s.ticked = minute
+	return kv.Update(ctx, s.KV, kv.TxnOpt{NoSync: true, Background: true}, func(txn kv.Txn) error {
+		return txn.Put(keyspace.EvaluatedMinute(), binary.BigEndian.AppendUint64(nil, uint64(minute)))
+	})
 }
 
 // Codes of CloudWatch's errors.
@@ -214,12 +235,10 @@ func (s *Service) Tick(ctx context.Context, each func(ctx context.Context, at ti
 	}
 	now := s.Now()
 	for minute := now.Unix() / 60; s.ticked < minute; {
-		s.ticked = max(s.ticked+1, minute-maxCatchUp)
-		at := time.Unix(s.ticked*60, 0)
-		if err := s.evaluate(ctx, at); err != nil {
-			return err
-		}
-		if err := each(ctx, at); err != nil {
+		next := max(s.ticked+1, minute-maxCatchUp)
+		at := time.Unix(next*60, 0)
+		// A minute that fails is not evaluated again: some of it has happened.
+		if err := errors.Join(s.evaluate(ctx, at), each(ctx, at), s.evaluated(ctx, next)); err != nil {
 			return err
 		}
 	}

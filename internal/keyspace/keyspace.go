@@ -13,7 +13,8 @@
 //	m c | table id (4)                a table's counters: items and bytes, of the table and of each index
 //	m d | table id (4)                a dropped table whose items are still to be removed
 //	m s | table id (4) | label        a stream that has ended and is still readable
-//	m b | table id (4) | index (1)    how far the items have been put into a new index, or, for 0, into the TTL index
+//	m b | table id (4) | index (1) | part (1)   how far the items of a part of the hashes have been put into a new index, or, for
+//	                                  0, into the TTL index
 //	m k                               a timestamp that the store's clock had reached
 //	m f                               the version of this layout, where no data directory has it
 //	k | account 0 token               a transaction's idempotency token
@@ -22,6 +23,7 @@
 //	w a | account 0 region 0 name     an alarm
 //	w h | account 0 region 0 time (8) n (4)   an item of the alarms' history
 //	w r | rule 0 time (8)             the contributors of a minute, of a Contributor Insights rule
+//	w t                               the last minute for which alarms were evaluated and schedules carried out
 //	j kind | account 0 region 0 id    a backup, export, import or bulk operation; a cluster, group or event of DAX
 //	d l | account 0 id (8)            a list of attribute names that DAX clients know by its id
 //	L s | id                          a server of those that share the store
@@ -129,6 +131,7 @@ const (
 	watchAlarm   = 'a'
 	watchHistory = 'h'
 	watchReport  = 'r'
+	watchMinute  = 't'
 )
 
 // HashSpace is the number of hashes of partition keys.
@@ -406,9 +409,13 @@ func EndedStream(table uint32, label string) []byte {
 	return append(binary.BigEndian.AppendUint32(EndedStreams(), table), label...)
 }
 
-// Backfill returns the key that says how far the items have been put into an index; 0 is the TTL index.
-func Backfill(table uint32, index uint8) []byte {
-	return append(Backfills(table), index)
+// BackfillParts is into how many parts of the hashes, the items of a table are divided when they
+// are put into an index.
+const BackfillParts = 16
+
+// Backfill returns the key that says how far the items of a part have been put into an index; 0 is the TTL index.
+func Backfill(table uint32, index, part uint8) []byte {
+	return append(Backfills(table), index, part)
 }
 
 // Backfills returns the prefix of Backfill's keys of a table.
@@ -482,6 +489,9 @@ func AlarmHistoryItem(account, region string, ms int64, n uint32) []byte {
 func ContributorReports(rule string) []byte {
 	return append(append([]byte{prefixWatch, watchReport}, rule...), 0)
 }
+
+// EvaluatedMinute returns the key of the last minute for which alarms were evaluated and schedules carried out.
+func EvaluatedMinute() []byte { return []byte{prefixWatch, watchMinute} }
 
 // AllContributorReports returns the prefix of those of all rules.
 func AllContributorReports() []byte { return []byte{prefixWatch, watchReport} }

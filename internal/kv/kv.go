@@ -189,6 +189,8 @@ type TxnOpt struct {
 // Limits are the largest sizes in bytes that the engine takes; 0 is no limit.
 type Limits struct {
 	Key, Value, Txn int
+	// Workers is how many transactions at a time work in the background is worth; 0 for one. They wait for a distant engine.
+	Workers int
 }
 
 // Store is a storage engine.

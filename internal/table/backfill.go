@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
@@ -132,22 +134,14 @@ func (b *Builder) step(ctx context.Context, t *catalog.Table) error {
 
 // fill puts all items of a table into an index that is being created, and ends its creation.
 func (b *Builder) fill(ctx context.Context, t *catalog.Table, id uint8) error {
-	for requests := b.Store.requests(); ; {
-		began := time.Now()
-		done, err := b.Store.fillSome(ctx, t, id)
-		if err != nil {
-			return err
-		}
-		if done {
-			break
-		}
-		if now := b.Store.requests(); now != requests {
-			requests = now
-			pause(ctx, fillShare*time.Since(began))
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	var p progress
+	g, all := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, b.Store.KV.Limits().Workers))
+	for part := range keyspace.BackfillParts {
+		g.Go(func() error { return b.fillPart(all, t, id, part, &p) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
 	}
 	_, err := b.Store.Catalog.Change(ctx, t.Namespace, t.Name, func(now *catalog.Table) error {
 		if now.ID == t.ID && id == ttlIndex && now.TTL.State == catalog.Enabling {
@@ -161,6 +155,53 @@ func (b *Builder) fill(ctx context.Context, t *catalog.Table, id uint8) error {
 	return err
 }
 
+// fillPart puts the items of a part into an index.
+func (b *Builder) fillPart(ctx context.Context, t *catalog.Table, id uint8, part int, p *progress) error {
+	for requests := b.Store.requests(); ; {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		began := time.Now()
+		done, err := b.Store.fillSome(ctx, t, id, part, p)
+		if done {
+			p.end(part)
+		}
+		if err != nil || done {
+			return err
+		}
+		if now := b.Store.requests(); now != requests {
+			requests = now
+			pause(ctx, fillShare*time.Since(began))
+		}
+	}
+}
+
+// progress is how much of the parts of the hashes is done.
+type progress struct {
+	mu   sync.Mutex
+	done [keyspace.BackfillParts]float64 // of each, 0 to 1
+}
+
+// end says that a part is done.
+func (p *progress) end(part int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done[part] = 1
+}
+
+// at says that a part is done up to a key, and returns how many percent of all are.
+func (p *progress) at(part int, key []byte) (percent int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	const n = keyspace.BackfillParts
+	p.done[part] = max(0, float64(keyspace.HashOf(key))*n/keyspace.HashSpace-float64(part))
+	sum := 0.0
+	for _, done := range p.done {
+		sum += done
+	}
+	return int(100 * sum / n)
+}
+
 // requests returns how many requests have come so far.
 func (s *Store) requests() int64 {
 	if s.Requests == nil {
@@ -169,8 +210,9 @@ func (s *Store) requests() int64 {
 	return s.Requests()
 }
 
-// fillSome puts the next items into an index. done says that there are no more, or that the index is no longer being created.
-func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8) (done bool, err error) {
+// fillSome puts the next items of a part into an index. done says that there are no more, or that the index is no longer being
+// created.
+func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8, part int, p *progress) (done bool, err error) {
 	release, t, err := s.current(ctx, t)
 	if err != nil {
 		return false, err
@@ -187,16 +229,15 @@ func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8) (done 
 	} else if t.TTL.State != catalog.Enabling {
 		return true, nil
 	}
-	progress := keyspace.Backfill(t.ID, id)
-	keys, err := s.nextItems(ctx, t, progress)
+	at := keyspace.Backfill(t.ID, id, uint8(part))
+	keys, err := s.nextItems(ctx, t, part, at)
 	if err != nil || len(keys) == 0 {
 		return true, err
 	}
 	if x != nil {
-		// The part of the hashes that is done.
-		t.Meter.Progress(id, int(100*uint64(keyspace.HashOf(keys[len(keys)-1]))/keyspace.HashSpace), s.Now())
+		t.Meter.Progress(id, p.at(part, keys[len(keys)-1]), s.Now())
 	}
-	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, progress), NoSync: true, Background: true}, func(txn kv.Txn) error {
+	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, at), NoSync: true, Background: true}, func(txn kv.Txn) error {
 		// Everything is read before anything is written: reading one's own writes costs more.
 		items := make([]attribute.Item, len(keys))
 		for i, key := range keys {
@@ -213,7 +254,7 @@ func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8) (done 
 		if err := put(txn, t, x, keys, items, s.Now()); err != nil {
 			return err
 		}
-		return txn.Put(progress, keys[len(keys)-1])
+		return txn.Put(at, keys[len(keys)-1])
 	})
 	return false, err
 }
@@ -231,19 +272,21 @@ func (s *Store) current(ctx context.Context, t *catalog.Table) (release func(), 
 	}
 }
 
-// nextItems returns the keys of the items behind those that a backfill has done.
-func (s *Store) nextItems(ctx context.Context, t *catalog.Table, progress []byte) (keys [][]byte, err error) {
+// nextItems returns the keys of the items of a part behind those that a backfill has done, which the key at says.
+func (s *Store) nextItems(ctx context.Context, t *catalog.Table, part int, at []byte) (keys [][]byte, err error) {
 	snap, err := s.KV.Latest(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer snap.Close()
-	last, err := snap.Get(progress)
+	last, err := snap.Get(at)
 	if err != nil {
 		return nil, err
 	}
-	prefix := keyspace.AppendIndexPrefix(nil, t.ID, 0)
-	r := kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}
+	bound := func(part int) []byte {
+		return keyspace.AppendHashBound(nil, t.ID, 0, uint64(part)*keyspace.HashSpace/keyspace.BackfillParts)
+	}
+	r := kv.Range{Start: bound(part), End: bound(part + 1)}
 	if last != nil {
 		r.Start = append(append([]byte(nil), last...), 0)
 	}
@@ -307,7 +350,11 @@ func (b *Builder) clear(ctx context.Context, t *catalog.Table, id uint8) error {
 	if err := b.Store.KV.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
 		return err
 	}
-	err := kv.Update(ctx, b.Store.KV, kv.TxnOpt{Hint: [][]byte{keyspace.Backfill(t.ID, id)}}, func(txn kv.Txn) error {
+	var filled [][]byte
+	for part := range keyspace.BackfillParts {
+		filled = append(filled, keyspace.Backfill(t.ID, id, uint8(part)))
+	}
+	err := kv.Update(ctx, b.Store.KV, kv.TxnOpt{Hint: filled}, func(txn kv.Txn) error {
 		was, err := txn.Counters(keyspace.Counters(t.ID))
 		if err != nil {
 			return err
@@ -322,7 +369,12 @@ func (b *Builder) clear(ctx context.Context, t *catalog.Table, id uint8) error {
 				return err
 			}
 		}
-		return txn.Delete(keyspace.Backfill(t.ID, id), 0)
+		for _, key := range filled {
+			if err := txn.Delete(key, 0); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return err

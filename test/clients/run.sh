@@ -16,9 +16,16 @@ trap cleanup EXIT
 start() {
 	local name=$1
 	shift
-	bin/stator serve --listen 127.0.0.1:0 --dax-listen 127.0.0.1:0 "$@" >"$work/$name.out" 2>"$work/$name.log" &
+	launch "$name" bin/stator serve --listen 127.0.0.1:0 --dax-listen 127.0.0.1:0 "$@"
+}
+
+# launch NAME COMMAND… runs what says where it answers.
+launch() {
+	local name=$1
+	shift
+	"$@" >"$work/$name.out" 2>"$work/$name.log" &
 	pids+=($!)
-	for _ in $(seq 100); do
+	for _ in $(seq 300); do
 		endpoint=$(sed -nE 's/.*ready at (http:[^ ]+) .*/\1/p' "$work/$name.out")
 		dax=$(sed -nE 's/.*DAX: (dax:[^,)]+).*/\1/p' "$work/$name.out")
 		[ -n "$endpoint" ] && return
@@ -34,8 +41,15 @@ start auth --in-memory --credentials "$work/credentials.json"
 export STATOR_AUTH_ENDPOINT=$endpoint STATOR_AUTH_DAX_ENDPOINT=$dax
 start clock --data-dir "$work/clock-data" --test-clock
 export STATOR_CLOCK_ENDPOINT=$endpoint STATOR_CLOCK_BUCKETS=$work/clock-data/s3
-# CLIENTS_STORAGE, e.g. postgres://…, runs most of them over an empty storage in place of a data directory.
-start open --data-dir "$work/data" ${CLIENTS_STORAGE:+--storage "$CLIENTS_STORAGE"}
+# With CLIENTS_SERVERS most of them run over so many servers that share a database, in place of one with a data directory.
+if [ -n "${CLIENTS_SERVERS:-}" ]; then
+	go build -o "$work/many" ./test/clients/many
+	launch open "$work/many" -servers "$CLIENTS_SERVERS" -dir "$work/data"
+	STATOR_TEST_SHARED=$(sed -nE 's/.*\(data: ([^ ]+), DAX.*/\1/p' "$work/open.out")
+	export STATOR_TEST_SHARED
+else
+	start open --data-dir "$work/data"
+fi
 export STATOR_BINARY=$PWD/bin/stator STATOR_ENDPOINT=$endpoint STATOR_DAX_ENDPOINT=$dax STATOR_BUCKETS=$work/data/s3
 
 echo "== boto3"

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -21,12 +22,13 @@ type servers struct {
 	url  string
 	list []server
 	name []string
+	args []string // of each
 	made int
 }
 
-func startServers(t *testing.T, n int) *servers {
+func startServers(t *testing.T, n int, args ...string) *servers {
 	t.Helper()
-	s := &servers{t: t, db: pgtest.New(t)}
+	s := &servers{t: t, db: pgtest.New(t), args: append(args, "--s3-dir", t.TempDir())}
 	var err error
 	if s.url, err = s.db.Database(); err != nil {
 		t.Fatal(err)
@@ -42,7 +44,7 @@ func (s *servers) start(i int) {
 	s.t.Helper()
 	s.made++
 	s.name[i] = fmt.Sprintf("server%d", s.made)
-	s.list[i] = start(s.t, "--storage", s.url, "--name", s.name[i], "--data-dir", s.t.TempDir())
+	s.list[i] = start(s.t, append([]string{"--storage", s.url, "--name", s.name[i], "--data-dir", s.t.TempDir()}, s.args...)...)
 }
 
 // kill ends a server as a crash does, and returns when the database has ended what it had under way.
@@ -263,15 +265,8 @@ func (s *servers) stream(table string) (out []change) {
 // TestServersRestore kills the server that makes a backup, and then the one that restores it: another finishes both.
 func TestServersRestore(t *testing.T) {
 	s := startServers(t, 3)
-	s.must(0, "CreateTable", `{"TableName":"tbl","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}]}`)
 	const items = 2000
-	for from := 0; from < items; from += 25 {
-		var puts []string
-		for i := from; i < from+25; i++ {
-			puts = append(puts, fmt.Sprintf(`{"PutRequest":{"Item":{"id":{"S":"i%d"},"pad":{"S":%q}}}}`, i, strings.Repeat("x", 500)))
-		}
-		s.must(from/25%3, "BatchWriteItem", `{"RequestItems":{"tbl":[`+strings.Join(puts, ",")+`]}}`)
-	}
+	s.fill(items)
 	backup := s.must(1, "CreateBackup", `{"TableName":"tbl","BackupName":"before"}`)["BackupDetails"].(map[string]any)["BackupArn"].(string)
 	s.kill(1)
 	s.start(1)
@@ -289,6 +284,84 @@ func TestServersRestore(t *testing.T) {
 		t.Errorf("the restored table has %v items", got["Count"])
 	}
 	s.verify()
+}
+
+// fill creates a table with items of 500 bytes, with point-in-time recovery.
+func (s *servers) fill(items int) (arn string) {
+	s.t.Helper()
+	d := s.must(0, "CreateTable", `{"TableName":"tbl","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}]}`)
+	for from := 0; from < items; from += 25 {
+		var puts []string
+		for i := from; i < from+25; i++ {
+			puts = append(puts, fmt.Sprintf(`{"PutRequest":{"Item":{"id":{"S":"i%d"},"pad":{"S":%q}}}}`, i, strings.Repeat("x", 500)))
+		}
+		s.must(from/25%3, "BatchWriteItem", `{"RequestItems":{"tbl":[`+strings.Join(puts, ",")+`]}}`)
+	}
+	s.must(0, "UpdateContinuousBackups", `{"TableName":"tbl","PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":true}}`)
+	return d["TableDescription"].(map[string]any)["TableArn"].(string)
+}
+
+// TestServersTransfer kills the server that exports a table, and then the one that imports it: those that are left finish both.
+func TestServersTransfer(t *testing.T) {
+	s := startServers(t, 3)
+	const items = 2000
+	table := s.fill(items)
+	export := s.must(1, "ExportTableToPointInTime", fmt.Sprintf(`{"TableArn":%q,"S3Bucket":"bucket"}`, table))["ExportDescription"].(map[string]any)["ExportArn"].(string)
+	s.kill(1)
+	s.until("the export", func(i int) bool {
+		d := s.must(i/2*2, "DescribeExport", fmt.Sprintf(`{"ExportArn":%q}`, export))["ExportDescription"].(map[string]any)
+		if d["ExportStatus"] == "COMPLETED" && d["ItemCount"] != float64(items) {
+			t.Fatalf("the export has %v items", d["ItemCount"])
+		}
+		return d["ExportStatus"] == "COMPLETED"
+	})
+	s.start(1)
+	_, id, _ := strings.Cut(export, "/export/")
+	in := s.must(2, "ImportTable", fmt.Sprintf(`{"S3BucketSource":{"S3Bucket":"bucket","S3KeyPrefix":"AWSDynamoDB/%s/data/"},"InputFormat":"DYNAMODB_JSON","InputCompressionType":"GZIP",
+		"TableCreationParameters":{"TableName":"imported","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}]}}`, id))
+	arn := in["ImportTableDescription"].(map[string]any)["ImportArn"].(string)
+	s.kill(2)
+	s.until("the import", func(i int) bool {
+		d := s.must(i%2, "DescribeImport", fmt.Sprintf(`{"ImportArn":%q}`, arn))["ImportTableDescription"].(map[string]any)
+		if d["ImportStatus"] == "COMPLETED" && d["ImportedItemCount"] != float64(items) {
+			t.Fatalf("the import has %v items", d["ImportedItemCount"])
+		}
+		return d["ImportStatus"] == "COMPLETED"
+	})
+	s.start(2)
+	s.verify()
+}
+
+// TestServersScale kills the server that does auto scaling before a scheduled action is due: another carries it out, once.
+func TestServersScale(t *testing.T) {
+	s := startServers(t, 3, "--test-clock")
+	s.must(0, "CreateTable", `{"TableName":"tbl","ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":5},"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}]}`)
+	const target = `"ServiceNamespace":"dynamodb","ResourceId":"table/tbl","ScalableDimension":"dynamodb:table:ReadCapacityUnits"`
+	s.must(1, "AnyScaleFrontendService.RegisterScalableTarget", `{`+target+`,"MinCapacity":5,"MaxCapacity":100}`)
+	due := time.Now().Add(10 * time.Minute).UTC().Format("2006-01-02T15:04:05")
+	s.must(2, "AnyScaleFrontendService.PutScheduledAction", `{`+target+`,"ScheduledActionName":"more","Schedule":"at(`+due+`)","ScalableTargetAction":{"MinCapacity":50}}`)
+	dead := s.leader("metrics")
+	s.kill(dead)
+	var left []int
+	for i := range s.list {
+		if i == dead {
+			continue
+		}
+		left = append(left, i)
+		res, err := http.Post("http://"+s.list[i].Addr+"/_stator/clock", "application/json", strings.NewReader(`{"advance":"15m"}`))
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatal(res, err)
+		}
+		res.Body.Close()
+	}
+	s.until("the scheduled action", func(i int) bool {
+		d := s.must(left[i%2], "DescribeTable", `{"TableName":"tbl"}`)["Table"].(map[string]any)
+		return d["ProvisionedThroughput"].(map[string]any)["ReadCapacityUnits"] == 50.0
+	})
+	done := s.must(left[0], "AnyScaleFrontendService.DescribeScalingActivities", `{"ServiceNamespace":"dynamodb"}`)["ScalingActivities"].([]any)
+	if len(done) != 2 { // of the bounds, and of the capacity
+		t.Errorf("there are %d activities: %v", len(done), done)
+	}
 }
 
 // until waits for what one server after the other is asked.

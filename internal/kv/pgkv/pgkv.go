@@ -161,7 +161,9 @@ func (s *Store) Close() error {
 }
 
 // Limits implements kv.Store: an index of PostgreSQL takes no larger keys, and a value no gigabyte.
-func (s *Store) Limits() kv.Limits { return kv.Limits{Key: 2600, Value: 512 << 20, Txn: 512 << 20} }
+func (s *Store) Limits() kv.Limits {
+	return kv.Limits{Key: 2600, Value: 512 << 20, Txn: 512 << 20, Workers: 8}
+}
 
 // Evict ends the connections of the server with another name, and with them its transactions, and returns when they have ended.
 func (s *Store) Evict(ctx context.Context, name string) error {

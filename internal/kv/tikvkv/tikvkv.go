@@ -121,7 +121,9 @@ func (s *Store) Close() error {
 }
 
 // Limits implements kv.Store.
-func (s *Store) Limits() kv.Limits { return kv.Limits{Key: maxKey, Value: maxValue, Txn: maxTxn} }
+func (s *Store) Limits() kv.Limits {
+	return kv.Limits{Key: maxKey, Value: maxValue, Txn: maxTxn, Workers: 16}
+}
 
 // Now implements kv.Store: a timestamp of the cluster's oracle.
 func (s *Store) Now(context.Context) (kv.TS, error) {

@@ -150,8 +150,13 @@ expect list-imports "$(ddb list-imports --query "length(ImportSummaryList[?Impor
 bin/stator import "$STATOR_BUCKETS/cli/$B" --table "$B-again" --key pk:S >/dev/null
 expect stator-import "$(ddb scan --table-name "$B-again" --query Count)" 2
 W=$(dirname "$(dirname "$STATOR_BUCKETS")")
-bin/stator backup "$W/backups" --data-dir "$(dirname "$STATOR_BUCKETS")" >/dev/null
-bin/stator restore "$W/backups" --data-dir "$W/restored" >/dev/null
+if [ -n "${STATOR_TEST_SHARED:-}" ]; then
+	bin/stator copy --from "$STATOR_TEST_SHARED" --to "$W/restored" >/dev/null
+else
+	bin/stator backup "$W/backups" --data-dir "$(dirname "$STATOR_BUCKETS")" >/dev/null
+	bin/stator restore "$W/backups" --data-dir "$W/restored" >/dev/null
+fi
+bin/stator verify --data-dir "$W/restored" >/dev/null
 checks=$((checks + 1))
 for t in "$B" "$B-copy" "$B-past" "$B-imported" "$B-again"; do ddb delete-table --table-name "$t" >/dev/null; done
 # DynamoDB Accelerator's control plane.
