@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,6 +17,7 @@ import (
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/dax"
 	"github.com/statordb/stator/internal/dax/cluster"
+	"github.com/statordb/stator/internal/fleet"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/ops"
@@ -67,6 +69,7 @@ type daxFront struct {
 	advertisePort int
 	memory        *memoryLimit
 	others        func(encrypted bool) []string // where the base nodes of other servers listen; nil for none
+	written       written                       // by the base node's clients, if there are others
 	running       sync.WaitGroup
 
 	mu    sync.Mutex
@@ -148,9 +151,13 @@ func (f *daxFront) reachable(encrypted bool) (list []string) {
 
 // serve makes a node of listeners.
 func (f *daxFront) serve(n *daxNode, spec cluster.Spec, advertisePort int, others func(encrypted bool) []string) {
+	var wrote func(key []byte)
+	if others != nil {
+		wrote = f.written.add
+	}
 	n.Node = f.service.NewNode(dax.NodeOptions{
 		Cluster: spec.Name, Node: spec.Nodes[0], Memory: f.cache(), Advertise: f.advertise, AdvertisePort: advertisePort,
-		ItemTTL: spec.ItemTTL, QueryTTL: spec.QueryTTL, Others: others,
+		ItemTTL: spec.ItemTTL, QueryTTL: spec.QueryTTL, Others: others, Wrote: wrote,
 	})
 	f.memory.add(f.cache())
 	for _, l := range n.listeners {
@@ -185,6 +192,68 @@ func (f *daxFront) listen(n *daxNode, address string, encrypted bool) error {
 	}
 	n.listeners, n.addresses = append(n.listeners, l), append(n.addresses, at)
 	return nil
+}
+
+// written are the keys of items that were written, of which other servers do not know yet.
+type written struct {
+	mu   sync.Mutex
+	keys []byte // each with its length before it
+	many bool   // there were too many to name
+}
+
+// maxWritten is how many bytes of keys are told at a time.
+const maxWritten = 1 << 20
+
+func (w *written) add(key []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.keys = append(binary.AppendUvarint(w.keys, uint64(len(key))), key...)
+	if len(w.keys) > maxWritten {
+		w.keys, w.many = w.keys[:0], true
+	}
+}
+
+// take returns them, and forgets them; ok is false if there are none. Without any, all are meant.
+func (w *written) take() (keys []byte, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	keys, ok = w.keys, len(w.keys) > 0 || w.many
+	if w.many {
+		keys = nil
+	}
+	w.keys, w.many = nil, false
+	return keys, ok
+}
+
+// exchangeInterval is how often servers tell each other what the clients of their DAX nodes have written.
+const exchangeInterval = 25 * time.Millisecond
+
+// exchange tells others what the base node's clients have written, and has the node forget what theirs have ("DAX cluster components":
+// changes are propagated to all nodes).
+func (f *daxFront) exchange(ctx context.Context, mail *fleet.Mail) error {
+	if keys, ok := f.written.take(); ok {
+		if err := mail.Send(ctx, keys); err != nil {
+			f.written.mu.Lock()
+			f.written.many = true
+			f.written.mu.Unlock()
+			return err
+		}
+	}
+	return mail.Receive(ctx, func(keys []byte) {
+		if len(keys) == 0 {
+			f.base.ForgetItems()
+		}
+		for len(keys) > 0 {
+			n, size := binary.Uvarint(keys)
+			if size <= 0 || n > uint64(len(keys)-size) { // of a version that says more
+				f.base.ForgetItems()
+				return
+			}
+			key := keys[size:][:n]
+			f.base.Forget(key)
+			keys = keys[size:][n:]
+		}
+	}, f.base.ForgetItems)
 }
 
 // Open implements cluster.Nodes.

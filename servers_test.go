@@ -266,6 +266,61 @@ func TestServersDAX(t *testing.T) {
 	eventually(t, "two nodes", func() bool { return len(nodes()) == 2 })
 }
 
+// TestServersDAXWrites reads items through the DAX nodes of all servers, writes them through one, and finds the change through the
+// others soon: as in AWS, nodes tell each other of writes. What is not written stays in the caches, also where it has changed in the
+// table. When a server dies, nobody knows what it had to say.
+func TestServersDAXWrites(t *testing.T) {
+	servers := openServers(t, 3, Options{DAX: DAXOptions{Listen: "127.0.0.1:0"}})
+	servers[0].must("CreateTable", obj{"TableName": daxTable, "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("pk"), "AttributeDefinitions": []obj{attr("pk", "S")}})
+	var clients []*daxConn
+	for _, d := range servers {
+		clients = append(clients, dialDAX(t, d.DAXURLs()[0], 0))
+	}
+	servers[0].must("PutItem", obj{"TableName": daxTable, "Item": obj{"pk": s("other"), "x": s("old")}})
+	for _, c := range clients {
+		for _, key := range []string{"other", "a", "b", "nothing"} {
+			c.get(key)
+		}
+	}
+	servers[1].must("PutItem", obj{"TableName": daxTable, "Item": obj{"pk": s("other"), "x": s("new")}})
+	for round := range 5 {
+		for i, c := range clients {
+			want := fmt.Sprint("round", round, "by", i)
+			c.put("a", want)
+			for _, other := range clients {
+				eventually(t, "the change to be seen by all nodes", func() bool { return other.get("a") == want })
+			}
+			c.must("deleteItem", text(c.table), text("a"), options())
+			for _, other := range clients {
+				eventually(t, "the deletion to be seen by all nodes", func() bool { return other.get("a") == "nothing" })
+			}
+		}
+	}
+	for i, c := range clients {
+		if got := c.get("other"); got != "old" {
+			t.Errorf("node %d has forgotten what nobody wrote through DAX: %q", i, got)
+		}
+	}
+	if err := servers[2].Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the caches to be emptied", func() bool { return clients[0].get("other") == "new" && clients[1].get("other") == "new" })
+}
+
+// TestServersDAXCluster creates a cluster by one server; the others say where it is.
+func TestServersDAXCluster(t *testing.T) {
+	servers := openServers(t, 2, Options{DAX: DAXOptions{Listen: "127.0.0.1:0"}})
+	servers[0].must("AmazonDAXV3.CreateCluster", obj{"ClusterName": "many", "NodeType": "dax.t3.small", "ReplicationFactor": 1, "IamRoleArn": "arn:aws:iam::123456789012:role/DAX"})
+	var urls []any
+	for _, d := range servers {
+		clusters := list(d.must("AmazonDAXV3.DescribeClusters", obj{})["Clusters"])
+		urls = append(urls, field(clusters[0], "ClusterDiscoveryEndpoint.URL"))
+	}
+	if urls[0] != servers[0].DAXURLs()[0] || urls[1] != urls[0] {
+		t.Errorf("the cluster is at %v", urls)
+	}
+}
+
 // TestServersLargeKeys puts items that PostgreSQL's index can't take, into an index with several long sort keys: they are refused, and
 // nothing breaks.
 func TestServersLargeKeys(t *testing.T) {

@@ -477,6 +477,12 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 	})
 	// One that is alone does so when it evaluates its alarms.
 	s.servers.each(ctx, &s.running, tickInterval, func(ctx context.Context) { report("keeping metrics")(s.metrics.Collect(ctx)) })
+	if s.dax.base != nil && s.servers.member != nil {
+		mail := s.servers.member.Mail()
+		s.servers.each(ctx, &s.running, exchangeInterval, func(ctx context.Context) {
+			report("telling of what DAX clients have written")(s.dax.exchange(ctx, mail))
+		})
+	}
 	s.servers.each(ctx, &s.running, settleInterval, func(ctx context.Context) {
 		report("sharing throughput")(s.servers.share(ctx, s.meters, opt.Now))
 	})

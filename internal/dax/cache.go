@@ -29,7 +29,8 @@ const (
 //	C3  Of two writes of a key at a time nobody knows which was the last, so neither's value is stored.
 type cache struct {
 	now    func() time.Time
-	ttl    atomic.Int64 // nanoseconds; 0 for entries that do not expire
+	told   func(key []byte) // hears of writes that have ended; nil for nothing
+	ttl    atomic.Int64     // nanoseconds; 0 for entries that do not expire
 	shards [cacheShards]shard
 
 	evicted atomic.Int64 // bytes since they were last asked for
@@ -201,19 +202,39 @@ func (c *cache) write(key []byte) {
 
 // wrote says that a write has ended and what it left; nil for nothing. What is not known is not stored.
 func (c *cache) wrote(key, value []byte, known bool) {
+	if c.told != nil {
+		c.told(key)
+	}
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.ended(key)
-	if f := s.flights[wirejson.View(key)]; f != nil { // C2
-		f.stale = true
-		delete(s.flights, f.key)
-	}
+	s.spoil(key)                // C2
 	if !known || w.overlapped { // C3
 		s.remove(wirejson.View(key))
 		return
 	}
 	c.store(s, strings.Clone(wirejson.View(key)), value)
+}
+
+// forget says that somebody else has written the key.
+func (c *cache) forget(key []byte) {
+	s := c.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spoil(key)                                     // C2
+	if w := s.writes[wirejson.View(key)]; w != nil { // C3
+		w.overlapped = true
+	}
+	s.remove(wirejson.View(key))
+}
+
+// spoil makes the flight of a key that is under way store nothing.
+func (s *shard) spoil(key []byte) {
+	if f := s.flights[wirejson.View(key)]; f != nil {
+		f.stale = true
+		delete(s.flights, f.key)
+	}
 }
 
 // failed says that a write has ended and changed nothing.
@@ -246,7 +267,7 @@ func (c *cache) used() (n int64) {
 	return n
 }
 
-// clear removes all entries. Flights under way store nothing.
+// clear removes all entries. Flights and writes under way store nothing.
 func (c *cache) clear() {
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -257,6 +278,9 @@ func (c *cache) clear() {
 			f.stale = true
 		}
 		clear(s.flights)
+		for _, w := range s.writes {
+			w.overlapped = true
+		}
 		s.mu.Unlock()
 	}
 }

@@ -191,6 +191,23 @@ func TestCacheWrites(t *testing.T) {
 	c.write(key)
 	c.wrote(key, []byte("4"), true)
 	expect(t, c, "a", "", "4", true)
+
+	// What another node has written is neither kept, nor is what was read before, nor what is written meanwhile.
+	c.forget(key)
+	_, f, leads = c.get(key)
+	if !leads {
+		t.Fatal("what another node has written is kept")
+	}
+	c.forget(key)
+	c.land(f, []byte("5"), nil)
+	c.write(key)
+	c.forget(key)
+	c.wrote(key, []byte("6"), true)
+	expect(t, c, "a", "7", "7", false)
+	c.write(key)
+	c.clear()
+	c.wrote(key, []byte("8"), true)
+	expect(t, c, "a", "9", "9", false)
 	for i := range c.shards {
 		if s := &c.shards[i]; len(s.writes) != 0 || len(s.flights) != 0 {
 			t.Errorf("%v %v are left", s.writes, s.flights)

@@ -115,6 +115,9 @@ type NodeOptions struct {
 	AdvertisePort int
 	// Others returns where the nodes of other servers listen that share the store, with TLS or without, as "host:port"; nil for none.
 	Others func(encrypted bool) []string
+	// Wrote hears of the items that clients have written, by the keys under which they are stored, once the database has them; nil
+	// for nothing. The key is valid until it returns.
+	Wrote func(key []byte)
 	// Connections is how many there may be; 0 for 10,000.
 	Connections int
 }
@@ -158,9 +161,16 @@ func (s *Service) NewNode(opt NodeOptions) *Node {
 		session: s.opt.Now().Unix(),
 		conns:   map[*conn]struct{}{}, counters: map[smithy.Caller]*counters{},
 	}
+	n.items.told = opt.Wrote
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n
 }
+
+// Forget removes an item from the cache that was written by another node, by the key under which it is stored.
+func (n *Node) Forget(key []byte) { n.items.forget(key) }
+
+// ForgetItems empties the item cache.
+func (n *Node) ForgetItems() { n.items.clear() }
 
 // SetTTL sets how long what comes into the caches from now on stays, as in NodeOptions.
 func (n *Node) SetTTL(item, query time.Duration) {

@@ -362,7 +362,11 @@ func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 	if err == nil && n != 0 {
 		m.changed(n)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	mail := keyspace.FleetMails(id)
+	return m.kv.DeleteRange(ctx, kv.Range{Start: mail, End: keyspace.PrefixEnd(mail)})
 }
 
 // follow follows the log.

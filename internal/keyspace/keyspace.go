@@ -32,6 +32,7 @@
 //	L e | number (8)                  an entry: what has changed, or is to be frozen
 //	L f                               what is frozen
 //	L u | id                          what a server has used of tables with limited throughput
+//	L m | id 0 number (8)             the items that were written through a server's DAX node
 //	a kind | account 0 region 0 name  what Application Auto Scaling has: targets, policies, scheduled actions, activities, tags
 //
 // Key attributes are written so that their bytes sort as DynamoDB sorts them: strings and binaries with 0x00 escaped as
@@ -125,6 +126,7 @@ const (
 	fleetEntry  = 'e'
 	fleetFreeze = 'f'
 	fleetNews   = 'u'
+	fleetMail   = 'm'
 
 	watchMetric  = 'm'
 	watchPoint   = 'p'
@@ -531,6 +533,12 @@ func FleetEntry(n uint64) []byte {
 
 // FleetNews returns the key of what a server tells the others.
 func FleetNews(id string) []byte { return append([]byte{prefixFleet, fleetNews}, id...) }
+
+// FleetMails returns the prefix of a server's mail.
+func FleetMails(id string) []byte { return append(append([]byte{prefixFleet, fleetMail}, id...), 0) }
+
+// FleetMail returns the key of an entry of it.
+func FleetMail(id string, n uint64) []byte { return binary.BigEndian.AppendUint64(FleetMails(id), n) }
 
 // FleetFreeze returns the key of what is frozen.
 func FleetFreeze() []byte { return []byte{prefixFleet, fleetFreeze} }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/statordb/stator/internal/dax/api"
+	"github.com/statordb/stator/internal/fleet"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -43,6 +44,7 @@ type cluster struct {
 	Created           int64             // milliseconds since 1970
 	Port              int               // where its node listens
 	First             bool              `json:",omitempty"` // see Address
+	Host              string            `json:",omitempty"` // where it listens; empty if that depends on where one comes from
 
 	// Status is what it is until a time, in milliseconds since 1970; then it is available.
 	Status string `json:",omitempty"`
@@ -72,6 +74,14 @@ func (s *Service) status(c *cluster) string {
 // begin puts a cluster into a status for a while.
 func (s *Service) begin(c *cluster, status string) {
 	c.Status, c.Until = status, s.Now().Add(s.TransientStatus).UnixMilli()
+}
+
+// scheme is that of the cluster's URL.
+func (c *cluster) scheme() string {
+	if c.TLS {
+		return "daxs"
+	}
+	return "dax"
 }
 
 // spec is what the cluster's node needs to know.
@@ -119,6 +129,9 @@ func (s *Service) shape(call *smithy.Call, c *cluster, status string) *api.Clust
 		out.SecurityGroups = append(out.SecurityGroups, api.SecurityGroupMembership{SecurityGroupIdentifier: smithy.Some(g), Status: smithy.Some("active")})
 	}
 	at, listens := s.Nodes.Address(c.ID)
+	if _, alone := s.Fleet.(*fleet.Solo); !alone && !listens && c.Host != "" {
+		at, listens = Address{Scheme: c.scheme(), Host: c.Host, Port: c.Port}, true // on another server
+	}
 	if host, _, err := net.SplitHostPort(call.Host); at.Any && err == nil {
 		at.Host = host
 	}
@@ -226,6 +239,9 @@ func (s *Service) createCluster(ctx context.Context, call *smithy.Call, in *api.
 		return nil, fault(insufficientCapacity, "The cluster's endpoint can't be opened: %v.", err)
 	}
 	c.Port, c.First = at.Port, at.First
+	if !at.Any {
+		c.Host = at.Host
+	}
 	s.begin(c, statusCreating)
 	if err := s.clusters.Put(ctx, id, c); err != nil {
 		s.Nodes.Close(id)

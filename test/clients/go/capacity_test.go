@@ -49,11 +49,18 @@ func TestCapacity(t *testing.T) {
 	if len(exceeded.ThrottlingReasons) != 1 || aws.ToString(exceeded.ThrottlingReasons[0].Reason) != "TableWriteProvisionedThroughputExceeded" {
 		t.Errorf("reasons: %+v", exceeded.ThrottlingReasons)
 	}
-	out, err := metrics.GetMetricStatistics(ctx, &cloudwatch.GetMetricStatisticsInput{
-		Namespace: aws.String("AWS/DynamoDB"), MetricName: aws.String("WriteThrottleEvents"), Period: aws.Int32(60),
-		Dimensions: []watch.Dimension{{Name: aws.String("TableName"), Value: &table}},
-		StartTime:  aws.Time(time.Now().Add(-time.Hour)), EndTime: aws.Time(time.Now().Add(2 * time.Minute)), Statistics: []watch.Statistic{watch.StatisticSum},
-	})
+	var out *cloudwatch.GetMetricStatisticsOutput
+	for attempt := 0; ; attempt++ { // of several servers, each tells what it has measured every few seconds
+		out, err = metrics.GetMetricStatistics(ctx, &cloudwatch.GetMetricStatisticsInput{
+			Namespace: aws.String("AWS/DynamoDB"), MetricName: aws.String("WriteThrottleEvents"), Period: aws.Int32(60),
+			Dimensions: []watch.Dimension{{Name: aws.String("TableName"), Value: &table}},
+			StartTime:  aws.Time(time.Now().Add(-time.Hour)), EndTime: aws.Time(time.Now().Add(2 * time.Minute)), Statistics: []watch.Statistic{watch.StatisticSum},
+		})
+		if err != nil || len(out.Datapoints) > 0 || attempt == 100 {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
 	if err != nil || len(out.Datapoints) != 1 || aws.ToFloat64(out.Datapoints[0].Sum) != 1 {
 		t.Errorf("throttle events: %+v %v", out, err)
 	}

@@ -148,10 +148,15 @@ test("metrics and scaling", async () => {
   await db.send(new PutCommand({ TableName: name, Item: { pk: "a", v: "x".repeat(2000) } }));
   await watch.send(new PutMetricDataCommand({ Namespace: "JS", MetricData: [{ MetricName: name, Value: 3, Unit: "Count", Timestamp: new Date() }] }));
   const query = (Id, Namespace, MetricName, Dimensions) => ({ Id, MetricStat: { Metric: { Namespace, MetricName, Dimensions }, Period: 60, Stat: "Sum" } });
-  const { MetricDataResults: [writes, own] } = await watch.send(new GetMetricDataCommand({
-    StartTime: new Date(Date.now() - 3600_000), EndTime: new Date(Date.now() + 120_000),
-    MetricDataQueries: [query("w", "AWS/DynamoDB", "ConsumedWriteCapacityUnits", [{ Name: "TableName", Value: name }]), query("o", "JS", name)],
-  }));
+  let writes, own;
+  for (let attempt = 0; attempt < 100; attempt++) { // of several servers, each tells what it has measured every few seconds
+    ({ MetricDataResults: [writes, own] } = await watch.send(new GetMetricDataCommand({
+      StartTime: new Date(Date.now() - 3600_000), EndTime: new Date(Date.now() + 120_000),
+      MetricDataQueries: [query("w", "AWS/DynamoDB", "ConsumedWriteCapacityUnits", [{ Name: "TableName", Value: name }]), query("o", "JS", name)],
+    })));
+    if (writes.Values.length > 0) break;
+    await new Promise((done) => setTimeout(done, 200));
+  }
   assert.deepEqual([writes.Values, own.Values], [[2], [3]]);
   assert.ok(writes.Timestamps[0] instanceof Date);
   const scaling = new ApplicationAutoScalingClient(config);
