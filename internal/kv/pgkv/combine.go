@@ -14,6 +14,8 @@ const (
 	// combined is for how many requests one of them is at most, and combinedScans for how many pages of a scan.
 	combined      = 128
 	combinedScans = 16
+	// combinedKeys is how many keys a statement reads at most for several.
+	combinedKeys = 256
 )
 
 // combiner does the same thing for many requests at a time: under load, a statement is for all that came while the ones before it
@@ -95,10 +97,18 @@ func (s *Store) readCombined(ctx context.Context, keys ...[]byte) ([][]byte, err
 func (s *Store) readAll(list []*get) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	err := s.again(ctx, func() error { return s.read(ctx, list...) })
-	for _, g := range list {
-		g.err = err
-		close(g.done)
+	for len(list) > 0 {
+		n, keys := 1, len(list[0].keys)
+		for n < len(list) && keys+len(list[n].keys) <= combinedKeys {
+			keys += len(list[n].keys)
+			n++
+		}
+		err := s.again(ctx, func() error { return s.read(ctx, list[:n]...) })
+		for _, g := range list[:n] {
+			g.err = err
+			close(g.done)
+		}
+		list = list[n:]
 	}
 }
 

@@ -3,7 +3,6 @@ package pgkv
 import (
 	"bytes"
 	"context"
-	"errors"
 	"slices"
 	"sort"
 	"sync/atomic"
@@ -246,11 +245,11 @@ func (s *Store) commitAll(list []*commit) {
 	}
 	b := new(pgx.Batch)
 	all.queue(b, verify)
-	err := commitFailure(s.send(ctx, s.pool, b))
+	err := s.send(ctx, s.pool, b)
 	for _, c := range together {
-		c.err = err
+		c.err = commitFailure(err)
 		// Whose fault it is, and whether it is one that a wait helps with, each finds out by itself.
-		c.alone = errors.Is(err, kv.ErrConflict) && len(together) > 1
+		c.alone = refused(err) && len(together) > 1
 		close(c.done)
 	}
 }

@@ -237,6 +237,23 @@ func TestReadTogether(t *testing.T) {
 			t.Errorf("three keys: %q, %v", vals, err)
 		}
 	})
+	for range 2 { // together more than one statement reads
+		begin(func() {
+			var keys [][]byte
+			for i := range 200 {
+				keys = append(keys, key(i))
+			}
+			vals, err := s.readCombined(ctx, keys...)
+			for i, val := range vals {
+				if string(val) != fmt.Sprint("v", i) {
+					t.Errorf("key %d of many is %q, %v", i, val, err)
+				}
+			}
+			if len(vals) != len(keys) {
+				t.Errorf("%d values, %v", len(vals), err)
+			}
+		})
+	}
 	// More than there is room for in a statement, of which some need more pages than the first.
 	for i := range 40 {
 		begin(func() {
@@ -261,7 +278,7 @@ func TestReadTogether(t *testing.T) {
 			}
 		})
 	}
-	waits(&s.reads, 21)
+	waits(&s.reads, 23)
 	waits(&s.scansUp, 26)
 	waits(&s.scansDown, 14)
 	release(&s.reads)

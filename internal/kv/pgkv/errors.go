@@ -44,16 +44,21 @@ func failure(err error) error {
 
 // commitFailure is failure for a commit, which may have happened although its answer was lost.
 func commitFailure(err error) error {
-	var pg *pgconn.PgError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &pg) && !broken(pg):
+	case refused(err):
 		return failure(err)
 	case pgconn.SafeToRetry(err):
 		return fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
 	}
 	return fmt.Errorf("%w: %w", kv.ErrUndetermined, err)
+}
+
+// refused reports whether the database said that it has not done what it was asked for.
+func refused(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && !broken(pg)
 }
 
 // broken reports whether the error ended the connection: classes 08 (connection exception) and 57 (operator intervention), such
