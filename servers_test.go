@@ -89,30 +89,42 @@ func TestServersCreate(t *testing.T) {
 
 // TestServersThroughput spends a table's throughput by three servers in turn: together they get what one would.
 func TestServersThroughput(t *testing.T) {
-	servers := openServers(t, 3, Options{})
-	servers[0].must("CreateTable", obj{"TableName": "tbl", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")},
-		"ProvisionedThroughput": obj{"ReadCapacityUnits": 5, "WriteCapacityUnits": 2}})
-	// There are 300 seconds of burst, and two units a second. Until the servers have settled once, a new table is each one's.
-	const burst = 600
+	for name, c := range map[string]struct {
+		mode    obj
+		refused string
+		units   float64 // that there are at first
+	}{
+		// 300 seconds' units, and a second's.
+		"provisioned": {obj{"ProvisionedThroughput": obj{"ReadCapacityUnits": 5, "WriteCapacityUnits": 2}}, "ProvisionedThroughputExceededException", 600},
+		"on-demand":   {obj{"BillingMode": "PAY_PER_REQUEST", "OnDemandThroughput": obj{"MaxReadRequestUnits": 5, "MaxWriteRequestUnits": 600}}, "ThrottlingException", 600},
+	} {
+		t.Run(name, func(t *testing.T) { spendThroughput(t, c.mode, c.refused, c.units) })
+	}
+}
+
+func spendThroughput(t *testing.T, mode obj, refused string, units float64) {
+	clock := newMovedClock() // which stands
+	servers := openServers(t, 3, Options{Now: clock.Now})
+	servers[0].must("CreateTable", with(mode, obj{"TableName": "tbl", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")}}))
+	// Until the servers have settled once, a new table is each one's.
 	settle := func() {
 		t.Helper()
 		for range 2 {
 			for _, d := range servers {
-				if err := d.servers.share(context.Background(), d.meters, time.Now); err != nil {
+				if err := d.servers.share(context.Background(), d.meters, clock.Now); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
 	}
 	settle()
-	began := time.Now()
 	written := 0
 	for idle := 0; idle < 3; {
 		before := written
 		for _, d := range servers {
 			for range 100 {
 				_, err := d.call("PutItem", obj{"TableName": "tbl", "Item": obj{"id": s("x")}})
-				if kindOf(err) == "ProvisionedThroughputExceededException" {
+				if kindOf(err) == refused {
 					break
 				}
 				if err != nil {
@@ -126,10 +138,54 @@ func TestServersThroughput(t *testing.T) {
 			idle = 0
 		}
 	}
-	income := 2 * time.Since(began).Seconds()
-	t.Logf("%d writes in %v", written, time.Since(began))
-	if float64(written) < burst*0.95 || float64(written) > (burst+income)*1.3 {
-		t.Errorf("%d writes, want about %v", written, burst+income)
+	t.Logf("%d writes", written)
+	if float64(written) < units*0.95 || float64(written) > units*1.05 {
+		t.Errorf("%d writes, want about %v", written, units)
+	}
+}
+
+// TestServersTokens sends transactions with the same token to several servers, one after the other and at a time: each takes effect once.
+func TestServersTokens(t *testing.T) {
+	servers := openServers(t, 3, Options{})
+	servers[0].must("CreateTable", obj{"TableName": "tbl", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")}})
+	add := func(d *db, token string, by int) error {
+		_, err := d.call("TransactWriteItems", obj{"ClientRequestToken": token, "TransactItems": []obj{
+			{"Update": obj{"TableName": "tbl", "Key": obj{"id": s("counter")}, "UpdateExpression": "ADD n :n", "ExpressionAttributeValues": obj{":n": n(by)}}},
+			{"Put": obj{"TableName": "tbl", "Item": obj{"id": s(token)}}}}})
+		return err
+	}
+	for _, d := range servers {
+		if err := add(d, "token", 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := add(servers[1], "token", 2); kindOf(err) != "IdempotentParameterMismatchException" {
+		t.Errorf("another transaction with the token: %v", err)
+	}
+	const tokens = 10
+	var wg sync.WaitGroup
+	for i := range tokens {
+		for _, d := range servers {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				for { // as an SDK does
+					err := add(d, fmt.Sprint("token", i), 1)
+					switch kindOf(err) {
+					case "":
+						return
+					case "TransactionInProgressException", "TransactionCanceledException":
+					default:
+						t.Error(err)
+						return
+					}
+				}
+			}()
+		}
+	}
+	wg.Wait()
+	if got := servers[2].must("GetItem", obj{"TableName": "tbl", "Key": obj{"id": s("counter")}, "ConsistentRead": true}); field(got, "Item.n.N") != fmt.Sprint(tokens+1) {
+		t.Errorf("the counter is %v, want %d", got["Item"], tokens+1)
 	}
 }
 
