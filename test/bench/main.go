@@ -157,15 +157,23 @@ func yardsticks() error {
 	return nil
 }
 
+// emptyPeer is the place among the peers of the empty handler, which shows what any server could reach where most requests are
+// GetItems.
+const emptyPeer = 2
+
 // peers compares Stator with the other servers, and then under the mixes of the Yahoo! Cloud Serving Benchmark.
 func peers() error {
-	servers, stop, err := start(append([]launcher{statorDurable, statorMemory}, peerLaunchers()...)...)
+	servers, stop, err := start(append([]launcher{statorDurable, statorMemory, emptyFasthttp}, peerLaunchers()...)...)
 	defer stop()
 	if err != nil {
 		return err
 	}
 	var loaded []*server
 	for i, s := range servers {
+		if i == emptyPeer {
+			loaded = append(loaded, s)
+			continue
+		}
 		begin := time.Now()
 		if err := load(s); err != nil {
 			if i < 2 {
@@ -198,7 +206,7 @@ func compare(title string, servers []*server, connections int, list []workload) 
 		results := make([][]result, len(servers))
 		for range *rounds {
 			for i, s := range servers {
-				if s.broken[w.name] {
+				if s.broken[w.name] || i == emptyPeer && !w.reads() {
 					continue
 				}
 				r, err := measure(s, w, connections, 0)
@@ -221,6 +229,8 @@ func compare(title string, servers []*server, connections int, list []workload) 
 				fmt.Printf(" %.0f |", median(rates(results[i])))
 			case s.broken[w.name]:
 				fmt.Printf(" fails |")
+			case len(results[i]) == 0:
+				fmt.Printf(" - |")
 			default:
 				fmt.Printf(" %.0f (%.1f / %.1f) |", median(rates(results[i])), ratio(rates(results[0]), rates(results[i])), ratio(rates(results[1]), rates(results[i])))
 			}

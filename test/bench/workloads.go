@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -32,6 +33,11 @@ const (
 	getWorkload = "GetItem 1 KB"
 	putWorkload = "PutItem 1 KB"
 )
+
+// reads reports whether almost all requests are GetItems.
+func (w *workload) reads() bool {
+	return w.op == "GetItem" || slices.Contains([]string{"B:", "C:", "D:"}, w.name[:2])
+}
 
 // simple is a workload of one operation; body makes the i-th request, which is about count items.
 func simple(name, op string, count int, body func(i int) string) workload {
