@@ -128,6 +128,9 @@ func prepare(ctx context.Context, c *pgx.Conn) error {
 			b.Queue("SET " + setting)
 		}
 	}
+	if b.Len() == 0 {
+		return nil
+	}
 	return c.SendBatch(ctx, b).Close()
 }
 
