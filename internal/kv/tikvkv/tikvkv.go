@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"math"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -80,16 +81,24 @@ func Open(from string, opt Options) (*Store, error) {
 	config.UpdateGlobal(func(c *config.Config) {
 		c.Security = config.NewSecurity(q.Get("ca"), q.Get("cert"), q.Get("key"), nil)
 	})
-	client, err := txnkv.NewClient(strings.Split(u.Host, ","))
+	addresses := strings.Split(u.Host, ",")
+	if slices.Contains(addresses, "") {
+		return nil, fmt.Errorf("storage %s: must name the addresses of TiKV's placement drivers: tikv://HOST:PORT,HOST:PORT", from)
+	}
+	quiet()
+	client, err := txnkv.NewClient(addresses)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("TiKV's placement drivers at %s: %w", u.Host, err)
 	}
 	return New(client.KVStore, true, opt), nil
 }
 
+// quiet leaves of the client's own log what is more than a retry.
+func quiet() { log.SetLevel(zap.ErrorLevel) }
+
 // New makes a store of a client, which it closes. collect says that garbage is to be collected: old versions that nobody reads.
 func New(db *tikv.KVStore, collect bool, opt Options) *Store {
-	log.SetLevel(zap.ErrorLevel) // of the client's own log; its retries are its own business
+	quiet()
 	config.UpdateGlobal(func(c *config.Config) { c.TiKVClient.AsyncCommit.SafeWindow = safeWindow })
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)

@@ -1,6 +1,7 @@
 package tikvkv_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/statordb/stator/internal/kv"
@@ -39,4 +40,17 @@ func TestContract(t *testing.T) {
 			return s
 		})
 	})
+}
+
+// TestURL refuses URLs that can't be of a cluster before it looks for one.
+func TestURL(t *testing.T) {
+	for url, want := range map[string]string{
+		"tikv://":                 "placement drivers",
+		"tikv://,pd1:2379":        "placement drivers",
+		"tikv://pd1:2379?tls=yes": "unknown parameter tls",
+	} {
+		if s, err := tikvkv.Open(url, tikvkv.Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v, want %q", url, s, err, want)
+		}
+	}
 }
