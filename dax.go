@@ -225,6 +225,13 @@ func (w *written) take() (keys []byte, ok bool) {
 	return keys, ok
 }
 
+// lost says that what was taken could not be told: all are meant now.
+func (w *written) lost() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.many = true
+}
+
 // exchangeInterval is how often servers tell each other what the clients of their DAX nodes have written.
 const exchangeInterval = 25 * time.Millisecond
 
@@ -233,9 +240,7 @@ const exchangeInterval = 25 * time.Millisecond
 func (f *daxFront) exchange(ctx context.Context, mail *fleet.Mail) error {
 	if keys, ok := f.written.take(); ok {
 		if err := mail.Send(ctx, keys); err != nil {
-			f.written.mu.Lock()
-			f.written.many = true
-			f.written.mu.Unlock()
+			f.written.lost()
 			return err
 		}
 	}
@@ -249,8 +254,7 @@ func (f *daxFront) exchange(ctx context.Context, mail *fleet.Mail) error {
 				f.base.ForgetItems()
 				return
 			}
-			key := keys[size:][:n]
-			f.base.Forget(key)
+			f.base.Forget(keys[size:][:n])
 			keys = keys[size:][n:]
 		}
 	}, f.base.ForgetItems)
