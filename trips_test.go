@@ -37,6 +37,12 @@ func TestRoundTrips(t *testing.T) {
 			d.must("PutItem", obj{"TableName": name, "Item": item(i)})
 		}
 	}
+	d.must("CreateTable", obj{"TableName": "local", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id", "r"),
+		"AttributeDefinitions":  []obj{attr("id", "S"), attr("r", "N"), attr("g", "S")},
+		"LocalSecondaryIndexes": []obj{{"IndexName": "by-g", "KeySchema": keys("id", "g"), "Projection": obj{"ProjectionType": "KEYS_ONLY"}}}})
+	for i := range 30 {
+		d.must("PutItem", obj{"TableName": "local", "Item": obj{"id": s("i"), "r": n(i), "g": s(fmt.Sprint("g", i)), "v": n(i)}})
+	}
 	key := obj{"id": s("i1")}
 	var gets, puts, transact []obj
 	for i := range 20 {
@@ -62,6 +68,8 @@ func TestRoundTrips(t *testing.T) {
 		{"PutItem whose condition fails", "PutItem", obj{"TableName": "plain", "Item": item(1), "ConditionExpression": "attribute_not_exists(id)"}, 1},
 		{"DeleteItem", "DeleteItem", obj{"TableName": "indexed", "Key": key}, 2},
 		{"Query of 10 items", "Query", obj{"TableName": "indexed", "IndexName": "by-g", "KeyConditionExpression": "g = :g", "ExpressionAttributeValues": obj{":g": s("g1")}}, 1},
+		{"Query of 30 items of a local index, with attributes it doesn't have", "Query", obj{"TableName": "local", "IndexName": "by-g", "ProjectionExpression": "v",
+			"KeyConditionExpression": "id = :id", "ExpressionAttributeValues": obj{":id": s("i")}}, 3},
 		{"Scan of 30 items", "Scan", obj{"TableName": "plain"}, 1},
 		{"BatchGetItem of 20", "BatchGetItem", obj{"RequestItems": obj{"plain": obj{"Keys": gets}}}, 1},
 		{"BatchWriteItem of 20", "BatchWriteItem", obj{"RequestItems": obj{"plain": puts}}, 2},

@@ -68,6 +68,7 @@ type Range struct{ Start, End []byte }
 type ScanOpt struct {
 	Reverse bool // from the last key to the first
 	Stale   bool // the scan may see commits that a crash would undo, and need not wait for them
+	Rows    int  // about how many rows the reader will want; 0 if it doesn't know
 }
 
 // Reader reads keys.

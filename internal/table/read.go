@@ -101,7 +101,11 @@ func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
 		return nil, err
 	}
 	defer r.Close()
-	it, err := r.Scan(q.Range, kv.ScanOpt{Reverse: q.Reverse, Stale: q.Stale})
+	opt := kv.ScanOpt{Reverse: q.Reverse, Stale: q.Stale, Rows: q.Limit}
+	if q.Limit > 0 && q.Start != nil {
+		opt.Rows++ // Start itself
+	}
+	it, err := r.Scan(q.Range, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +137,7 @@ func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *Pa
 		it.Seek(q.Start)
 	}
 	var last attribute.Item
+	var entries []attribute.Item // whose items are to be read
 	first := true
 	for it.Next() {
 		if first && q.Start != nil && bytes.Equal(it.Key(), q.Start) {
@@ -158,30 +163,66 @@ func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *Pa
 		p.Scanned++
 		p.Bytes += item.Size()
 		if q.FetchItem {
-			whole, err := Read(r, q.Table, item)
-			if err != nil {
-				return nil, err
-			}
-			if whole != nil {
-				p.Fetched = append(p.Fetched, whole.Size())
-				item = whole.Clone()
-			}
-		}
-		if q.Filter == nil || q.Filter(item) {
-			p.Count++
-			if !q.CountOnly {
-				if q.Project != nil {
-					item = q.Project(item)
-				}
-				p.Items = append(p.Items, item)
-			}
+			entries = append(entries, item)
+		} else {
+			q.keep(p, item)
 		}
 		if p.Scanned == q.Limit || p.Bytes >= MaxPage {
 			p.Last = KeyOf(q.Table, q.Index, last)
 			break
 		}
+		if len(entries) == fetchAtATime {
+			if err := q.fetch(r, p, entries); err != nil {
+				return nil, err
+			}
+			entries = entries[:0]
+		}
+	}
+	if err := q.fetch(r, p, entries); err != nil {
+		return nil, err
 	}
 	return p, nil
+}
+
+// fetchAtATime is for how many entries of a local index the items are read at once.
+const fetchAtATime = 25
+
+// fetch adds the items of entries of a local index to the page.
+func (q *PageQuery) fetch(r kv.Reader, p *Page, entries []attribute.Item) error {
+	keys := make([][]byte, len(entries))
+	for i, entry := range entries {
+		keys[i] = q.Table.AppendItemKey(nil, entry)
+	}
+	if err := kv.Fetch(r, keys); err != nil {
+		return err
+	}
+	for i, item := range entries {
+		raw, err := r.Get(keys[i])
+		if err != nil {
+			return err
+		}
+		if whole := attribute.Item(raw); whole != nil {
+			p.Fetched = append(p.Fetched, whole.Size())
+			item = whole.Clone()
+		}
+		q.keep(p, item)
+	}
+	return nil
+}
+
+// keep adds an item to the page, unless the filter drops it.
+func (q *PageQuery) keep(p *Page, item attribute.Item) {
+	if q.Filter != nil && !q.Filter(item) {
+		return
+	}
+	p.Count++
+	if q.CountOnly {
+		return
+	}
+	if q.Project != nil {
+		item = q.Project(item)
+	}
+	p.Items = append(p.Items, item)
 }
 
 // KeyOf returns the attributes of an item that say where it is in the table or index: its primary key and, for an index,

@@ -238,47 +238,55 @@ func growth() error {
 	return nil
 }
 
-// scanForeground measures the latency of single requests while a client scans the whole table.
+// scanForeground measures the latency of single requests while a client scans the whole table, and in turn without it.
 func scanForeground(s *server, n int) error {
+	waitIdle(s) // what the writes before have left to do
 	get := simple(getWorkload, "GetItem", 1, func(i int) string {
 		return `{"TableName":"large","Key":` + largeKey(i*104729%*growthItems) + `}`
 	})
-	stop := make(chan struct{})
-	scanned := make(chan error, 1)
-	go func() {
-		c, err := dial(s.Addr)
-		if err != nil {
-			scanned <- err
-			return
-		}
-		defer c.Close()
-		start := ""
-		for {
-			answer, err := c.call("Scan", `{"TableName":"large"`+start+`}`)
-			if err != nil {
-				scanned <- err
-				return
-			}
-			start = ""
-			if key, ok := object(string(answer[max(0, len(answer)-400):]), "", `"LastEvaluatedKey":`); ok {
-				start = `,"ExclusiveStartKey":` + key
-			}
-			select {
-			case <-stop:
-				scanned <- nil
-				return
-			default:
-			}
-		}
-	}()
-	r, err := measureRounds(s, get, n, 2000)
+	c, err := dial(s.Addr)
 	if err != nil {
 		return err
 	}
-	close(stop)
-	if err := <-scanned; err != nil {
-		return err
+	defer c.Close()
+	var idle, beside []result
+	start, pages, size := "", 0, 0
+	for range *rounds {
+		r, err := measure(s, get, n, 2000)
+		if err != nil {
+			return err
+		}
+		idle = append(idle, r)
+		stop, scanned := make(chan struct{}), make(chan error, 1)
+		go func() {
+			for {
+				select {
+				case <-stop:
+					scanned <- nil
+					return
+				default:
+				}
+				answer, err := c.call("Scan", `{"TableName":"large"`+start+`}`)
+				if err != nil {
+					scanned <- err
+					return
+				}
+				pages, size, start = pages+1, size+len(answer), ""
+				if key, ok := object(string(answer[max(0, len(answer)-400):]), "", `"LastEvaluatedKey":`); ok {
+					start = `,"ExclusiveStartKey":` + key
+				}
+			}
+		}()
+		r, err = measure(s, get, n, 2000)
+		close(stop)
+		if err = errors.Join(err, <-scanned); err != nil {
+			return err
+		}
+		beside = append(beside, r)
 	}
-	fmt.Printf("| %d | GetItem 1 KB during a Scan of the table | %s | %.0f |\n", *growthItems, latencies(r), float64(s.RSS())/1e6)
+	fmt.Printf("| %d | GetItem 1 KB, in turn with the next | %s | |\n", *growthItems, latencies(idle))
+	fmt.Printf("| %d | GetItem 1 KB during a Scan of the table | %s | %.0f |\n", *growthItems, latencies(beside), float64(s.RSS())/1e6)
+	p99 := func(r result) float64 { return r.quantiles[1] }
+	fmt.Printf("\nThe Scan, %d pages with %.1f GB in all, made the p99 %.1f times as long.\n", pages, float64(size)/1e9, ratio(each(beside, p99), each(idle, p99)))
 	return nil
 }

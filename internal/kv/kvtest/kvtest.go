@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) kv.Store) {
 		{"DeleteRange", deleteRange},
 		{"Load", load},
 		{"Scan", scans},
+		{"Pages", pages},
 		{"Model", model},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -423,6 +425,68 @@ func scans(t *testing.T, s kv.Store) {
 		if err := it.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// pages goes through more rows than engines ask for at a time, of all sizes, whatever the reader says that it will want.
+func pages(t *testing.T, s kv.Store) {
+	var want, pairs []string
+	for i := range 400 {
+		key := fmt.Sprintf("table1%03d", i)
+		want, pairs = append(want, key), append(pairs, key, strings.Repeat("v", []int{10, 1000, 60_000}[i*3/400]))
+	}
+	put(t, s, "table0", "", "table2", "")
+	for i := 0; i < len(pairs); i += 100 {
+		put(t, s, pairs[i:i+100]...)
+	}
+	back := slices.Clone(want)
+	slices.Reverse(back)
+	rng := kv.Range{Start: []byte("table1"), End: []byte("table2")}
+	snap, err := s.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := latest(t, s)
+	txn := begin(t, s, kv.TxnOpt{})
+	if err := txn.Put([]byte(want[30]), []byte("own")); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]kv.Reader{"latest": last, "snapshot": snap, "transaction": txn} {
+		for _, rows := range []int{0, 1, 2, 3, 63, 64, 65, 399, 400, 1000} {
+			if got := keys(t, r, rng, kv.ScanOpt{Rows: rows}); !slices.Equal(got, want) {
+				t.Errorf("%s, %d rows wanted: %d keys, want %d", name, rows, len(got), len(want))
+			}
+			if got := keys(t, r, rng, kv.ScanOpt{Rows: rows, Reverse: true}); !slices.Equal(got, back) {
+				t.Errorf("%s, %d rows wanted, going back: %d keys, want %d", name, rows, len(got), len(back))
+			}
+			for _, seek := range []int{0, 5, 200, 399} {
+				for _, reverse := range []bool{false, true} {
+					list := want[seek:]
+					if reverse {
+						list = back[len(back)-1-seek:]
+					}
+					it, err := r.Scan(rng, kv.ScanOpt{Rows: rows, Reverse: reverse})
+					if err != nil {
+						t.Fatal(err)
+					}
+					for range 10 { // away from where it begins
+						it.Next()
+					}
+					it.Seek([]byte(want[seek]))
+					for _, key := range list[:min(len(list), 70)] {
+						if !it.Next() || string(it.Key()) != key {
+							t.Fatalf("%s, %d rows wanted, reverse=%v, from %s: got %q, want %q", name, rows, reverse, want[seek], it.Key(), key)
+						}
+					}
+					if err := it.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+	}
+	if err := errors.Join(txn.Rollback(), last.Close(), snap.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 

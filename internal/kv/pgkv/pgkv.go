@@ -25,6 +25,7 @@ import (
 
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/locks"
+	"github.com/statordb/stator/internal/kv/paging"
 )
 
 // Options configure the engine.
@@ -57,6 +58,7 @@ type Store struct {
 	dialect            *dialect
 	opt                Options
 	locks              locks.Table
+	sizes              paging.Sizes
 	clock              clock
 	stable             stable
 	reads              combiner[*get]

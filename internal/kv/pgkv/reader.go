@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/paging"
 )
 
 const (
@@ -184,14 +185,8 @@ func (r *snapshot) Close() error {
 	return nil
 }
 
-const (
-	// firstPage is how many rows a scan asks for at first, and pageBytes about how many bytes from then on.
-	firstPage = 64
-	maxPage   = 4096
-	pageBytes = 256 << 10
-	// rowBlock is how much memory is taken at a time for rows.
-	rowBlock = 32 << 10
-)
+// rowBlock is how much memory is taken at a time for rows.
+const rowBlock = 32 << 10
 
 // iterator implements kv.Iterator: it reads page after page.
 type iterator struct {
@@ -207,14 +202,15 @@ type iterator struct {
 	rows       []byte   // the memory where they are
 	bytes      int      // in all of them
 	at         int      // of the row where the iterator stands; -1 before the first
-	size       int      // rows to ask for
-	last       bool     // no page comes behind this one
+	pages      paging.Pages
+	size       int  // rows that the page asked for
+	last       bool // no page comes behind this one
 	err        error
 }
 
 func (s *Store) scan(ctx context.Context, q queryer, r kv.Range, opt kv.ScanOpt) *iterator {
 	r = kv.Range{Start: bytes.Clone(r.Start), End: bytes.Clone(r.End)}
-	return &iterator{store: s, ctx: ctx, q: q, all: r, start: r.Start, end: r.End, reverse: opt.Reverse, at: -1, size: firstPage}
+	return &iterator{store: s, ctx: ctx, q: q, all: r, start: r.Start, end: r.End, reverse: opt.Reverse, at: -1, pages: s.sizes.Pages(r.Start, opt.Rows)}
 }
 
 // Next implements kv.Iterator.
@@ -251,8 +247,9 @@ func (i *iterator) Next() bool {
 // read reads the page that comes next.
 func (i *iterator) read() error {
 	i.keys, i.vals, i.at, i.rows, i.bytes = i.keys[:0:0], i.vals[:0:0], -1, nil, 0
+	i.size = i.pages.Next()
 	var err error
-	if _, alone := i.q.(*conn); alone || i.end == nil || i.size > firstPage || !i.store.dialect.lateral {
+	if _, alone := i.q.(*conn); alone || i.end == nil || i.size > paging.First || !i.store.dialect.lateral {
 		err = i.readAlone(i.ctx)
 	} else {
 		err = i.store.scanCombined(i)
@@ -262,9 +259,7 @@ func (i *iterator) read() error {
 	}
 	n := len(i.keys)
 	i.last = n < i.size
-	if n > 0 {
-		i.size = min(maxPage, max(firstPage/4, pageBytes/(i.bytes/n+1)))
-	}
+	i.pages.Got(n, i.bytes)
 	return nil
 }
 

@@ -4,8 +4,10 @@ import (
 	"bytes"
 
 	"github.com/tikv/client-go/v2/tikv"
+	"github.com/tikv/client-go/v2/txnkv/txnsnapshot"
 
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/paging"
 )
 
 // source is a snapshot or a transaction of the client.
@@ -14,34 +16,35 @@ type source interface {
 	IterReverse(k []byte) (tikv.Iterator, error)
 }
 
-// iterator implements kv.Iterator.
+// iterator implements kv.Iterator. The client reads ahead by a fixed number of rows, so there is one of its iterators for each page.
 type iterator struct {
 	from    source
+	snap    *txnsnapshot.KVSnapshot // where from reads
 	all     kv.Range
 	reverse bool
+	pages   paging.Pages
 
-	it   tikv.Iterator // nil before the first Next and after Seek
-	seek []byte
-	err  error
+	it         tikv.Iterator // a page; nil before the first Next and after Seek
+	start, end []byte        // where the next page begins and ends
+	size       int           // rows for which the page asked
+	rows       int           // of it, so far
+	bytes      int           // in all of them
+	err        error
 }
 
+func newIterator(from source, snap *txnsnapshot.KVSnapshot, sizes *paging.Sizes, r kv.Range, opt kv.ScanOpt) *iterator {
+	return &iterator{from: from, snap: snap, all: r, reverse: opt.Reverse, pages: sizes.Pages(r.Start, opt.Rows), start: r.Start, end: r.End}
+}
+
+// open asks for the page that comes next.
 func (i *iterator) open() error {
-	start, end := i.all.Start, i.all.End
-	if i.seek != nil {
-		if i.reverse {
-			if behind := append(bytes.Clone(i.seek), 0); end == nil || bytes.Compare(behind, end) < 0 {
-				end = behind
-			}
-		} else if bytes.Compare(i.seek, start) > 0 {
-			start = i.seek
-		}
-		i.seek = nil
-	}
+	i.size, i.rows, i.bytes = max(2, i.pages.Next()), 0, 0 // the client takes 1 for no number
+	i.snap.SetScanBatchSize(i.size)
 	var err error
 	if i.reverse {
-		i.it, err = i.from.IterReverse(end)
+		i.it, err = i.from.IterReverse(i.end)
 	} else {
-		i.it, err = i.from.Iter(start, end)
+		i.it, err = i.from.Iter(i.start, i.end)
 	}
 	return err
 }
@@ -51,13 +54,27 @@ func (i *iterator) Next() bool {
 	if i.err != nil {
 		return false
 	}
+	if i.it != nil && i.rows == i.size {
+		i.pages.Got(i.rows, i.bytes)
+		if i.reverse {
+			i.end = bytes.Clone(i.it.Key())
+		} else {
+			i.start = append(bytes.Clone(i.it.Key()), 0)
+		}
+		i.close()
+	}
 	if i.it == nil {
 		i.err = failure(i.open())
 	} else if i.it.Valid() {
 		i.err = failure(i.it.Next())
 	}
 	// Going back, the client knows no lower bound.
-	return i.err == nil && i.it.Valid() && (!i.reverse || bytes.Compare(i.it.Key(), i.all.Start) >= 0)
+	if i.err != nil || !i.it.Valid() || i.reverse && bytes.Compare(i.it.Key(), i.all.Start) < 0 {
+		return false
+	}
+	i.rows++
+	i.bytes += len(i.it.Key()) + len(i.it.Value())
+	return true
 }
 
 // Key implements kv.Iterator.
@@ -68,17 +85,26 @@ func (i *iterator) Value() []byte { return decode(i.it.Value()) }
 
 // Seek implements kv.Iterator.
 func (i *iterator) Seek(key []byte) {
+	i.close()
+	i.start, i.end = i.all.Start, i.all.End
+	if i.reverse {
+		if behind := append(bytes.Clone(key), 0); i.end == nil || bytes.Compare(behind, i.end) < 0 {
+			i.end = behind
+		}
+	} else if bytes.Compare(key, i.start) > 0 {
+		i.start = bytes.Clone(key)
+	}
+}
+
+func (i *iterator) close() {
 	if i.it != nil {
 		i.it.Close()
 		i.it = nil
 	}
-	i.seek = append([]byte{}, key...)
 }
 
 // Close implements kv.Iterator.
 func (i *iterator) Close() error {
-	if i.it != nil {
-		i.it.Close()
-	}
+	i.close()
 	return i.err
 }

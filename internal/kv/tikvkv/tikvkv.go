@@ -32,6 +32,7 @@ import (
 
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/locks"
+	"github.com/statordb/stator/internal/kv/paging"
 )
 
 const (
@@ -59,6 +60,7 @@ type Store struct {
 	db     *tikv.KVStore
 	opt    Options
 	locks  locks.Table
+	sizes  paging.Sizes
 	floor  atomic.Uint64
 	tally  tally
 	oldest snapshots
@@ -338,15 +340,15 @@ func (r *reader) Counters(key []byte) ([]int64, error) {
 
 // Scan implements kv.Reader.
 func (r *reader) Scan(rng kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
-	snap := r.snap
-	if snap == nil {
-		ts, err := r.store.db.CurrentTimestamp(oracle.GlobalTxnScope)
-		if err != nil {
+	ts := r.held
+	if ts == 0 {
+		var err error
+		if ts, err = r.store.db.CurrentTimestamp(oracle.GlobalTxnScope); err != nil {
 			return nil, failure(err)
 		}
-		snap = r.store.db.GetSnapshot(ts)
 	}
-	return &iterator{from: snap, all: rng, reverse: opt.Reverse}, nil
+	snap := r.store.db.GetSnapshot(ts) // the iterator's own, for the size of its pages
+	return newIterator(snap, snap, &r.store.sizes, rng, opt), nil
 }
 
 // Close implements kv.Snapshot.

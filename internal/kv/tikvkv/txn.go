@@ -75,7 +75,7 @@ func (t *txn) Counters(key []byte) ([]int64, error) {
 
 // Scan implements kv.Reader.
 func (t *txn) Scan(r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
-	return &iterator{from: t.txn, all: r, reverse: opt.Reverse}, nil
+	return newIterator(t.txn, t.txn.GetSnapshot(), &t.store.sizes, r, opt), nil
 }
 
 // Put implements kv.Txn.
