@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -78,7 +79,14 @@ func (c *serveCmd) tuneRuntime() {
 		// requests go on meanwhile.
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
 	}
+	if os.Getenv("GOGC") == "" && c.Storage != "" {
+		// Without caches the heap is so small that the collector would run dozens of times a second.
+		debug.SetGCPercent(sharedGCPercent)
+	}
 }
+
+// sharedGCPercent is by how many percent the heap may grow before garbage is collected, over a storage that servers share.
+const sharedGCPercent = 400
 
 // memoryLimit is how much memory the runtime is to use. The caches fill what they may have; the collector must not wait until
 // that has doubled.

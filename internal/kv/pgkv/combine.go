@@ -184,7 +184,7 @@ func (s *Store) scanAll(list []*page) {
 			sql = scanDown
 		}
 		err = s.query(ctx, s.pool, func(raw [][]byte) {
-			list[binary.BigEndian.Uint64(raw[0])-1].it.add(raw[1], raw[2])
+			list[binary.BigEndian.Uint64(raw[0])-1].it.page.add(raw[1], raw[2])
 		}, sql, starts, ends, limits)
 	}
 	for _, p := range list {

@@ -39,8 +39,8 @@ func TestPages(t *testing.T) {
 		{"large_", 0, 4}, // it has met them before
 	} {
 		it := s.scan(ctx, s.pool, kv.Range{Start: []byte(c.table), End: []byte(c.table + "z")}, kv.ScanOpt{Rows: c.rows})
-		if !it.Next() || len(it.keys) != c.want {
-			t.Errorf("%s, %d rows wanted: %d rows read, want %d", c.table, c.rows, len(it.keys), c.want)
+		if !it.Next() || len(it.page.keys) != c.want {
+			t.Errorf("%s, %d rows wanted: %d rows read, want %d", c.table, c.rows, len(it.page.keys), c.want)
 		}
 		if err := it.Close(); err != nil {
 			t.Error(err)

@@ -71,6 +71,9 @@ type latest struct {
 	store *Store
 	ctx   context.Context
 	known fetched
+
+	mu    sync.Mutex
+	pages []*rowPage // that were read
 }
 
 // Latest implements kv.Store.
@@ -116,10 +119,30 @@ func (r *latest) Counters(key []byte) (sum []int64, err error) {
 }
 
 func (r *latest) Scan(rng kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
-	return r.store.scan(r.ctx, r.store.pool, rng, opt), nil
+	i := r.store.scan(r.ctx, r.store.pool, rng, opt)
+	i.newPage = r.newPage
+	return i, nil
 }
 
-func (r *latest) Close() error { return nil }
+// newPage returns a page whose rows are valid until the reader is closed.
+func (r *latest) newPage() *rowPage {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.pages) == pooledPages {
+		return new(rowPage) // a long scan must not keep all that it has read
+	}
+	p := rowPages.Get().(*rowPage)
+	r.pages = append(r.pages, p)
+	return p
+}
+
+func (r *latest) Close() error {
+	for _, p := range r.pages {
+		p.free()
+	}
+	r.pages = nil
+	return nil
+}
 
 // snapshot reads the state of one instant, by a transaction of its own.
 type snapshot struct {
@@ -185,8 +208,72 @@ func (r *snapshot) Close() error {
 	return nil
 }
 
-// rowBlock is how much memory is taken at a time for rows.
-const rowBlock = 32 << 10
+// rowPage is a page of rows, with the memory where they are.
+type rowPage struct {
+	keys, vals [][]byte
+	bytes      int // in all of them
+	blocks     [][]byte
+	block      int  // the one that is being filled
+	pooled     bool // it goes back to the pool
+}
+
+const (
+	// rowBlock is how much memory is taken at a time for rows, in bytes.
+	rowBlock = 32 << 10
+	// pooledPages is how many pages of a reader are of the pool at most.
+	pooledPages = 16
+	// pooledBlocks is how many blocks a page in the pool has at most.
+	pooledBlocks = 40
+)
+
+// noRows is the page of an iterator that has read none. Nobody adds to it.
+var noRows rowPage
+
+var rowPages = sync.Pool{New: func() any { return &rowPage{pooled: true} }}
+
+// add adds a row.
+func (p *rowPage) add(key, val []byte) {
+	n := len(key) + len(val)
+	row := append(append(p.room(n), key...), val...)
+	p.keys = append(p.keys, row[:len(key):len(key)])
+	p.vals = append(p.vals, row[len(key):n:n])
+	p.bytes += n
+}
+
+// room returns room for n bytes.
+func (p *rowPage) room(n int) []byte {
+	if n > rowBlock/4 {
+		return make([]byte, 0, n)
+	}
+	if p.block < len(p.blocks) && cap(p.blocks[p.block])-len(p.blocks[p.block]) < n {
+		p.block++
+	}
+	if p.block == len(p.blocks) {
+		size := rowBlock
+		if !p.pooled {
+			size = min(8*n, rowBlock)
+		}
+		p.blocks = append(p.blocks, make([]byte, 0, size))
+	}
+	b := &p.blocks[p.block]
+	at := len(*b)
+	*b = (*b)[:at+n]
+	return (*b)[at:at]
+}
+
+// free gives back a page of the pool. What was in it is no longer valid.
+func (p *rowPage) free() {
+	if len(p.blocks) > pooledBlocks {
+		return
+	}
+	clear(p.keys)
+	clear(p.vals)
+	for i := range p.blocks {
+		p.blocks[i] = p.blocks[i][:0]
+	}
+	*p = rowPage{keys: p.keys[:0], vals: p.vals[:0], blocks: p.blocks, pooled: true}
+	rowPages.Put(p)
+}
 
 // iterator implements kv.Iterator: it reads page after page.
 type iterator struct {
@@ -198,19 +285,19 @@ type iterator struct {
 	end     []byte   // and ends; nil for none
 	reverse bool
 
-	keys, vals [][]byte // the page
-	rows       []byte   // the memory where they are
-	bytes      int      // in all of them
-	at         int      // of the row where the iterator stands; -1 before the first
-	pages      paging.Pages
-	size       int  // rows that the page asked for
-	last       bool // no page comes behind this one
-	err        error
+	page    *rowPage
+	newPage func() *rowPage
+	at      int // of the row where the iterator stands; -1 before the first
+	pages   paging.Pages
+	size    int  // rows that the page asked for
+	last    bool // no page comes behind this one
+	err     error
 }
 
 func (s *Store) scan(ctx context.Context, q queryer, r kv.Range, opt kv.ScanOpt) *iterator {
 	r = kv.Range{Start: bytes.Clone(r.Start), End: bytes.Clone(r.End)}
-	return &iterator{store: s, ctx: ctx, q: q, all: r, start: r.Start, end: r.End, reverse: opt.Reverse, at: -1, pages: s.sizes.Pages(r.Start, opt.Rows)}
+	return &iterator{store: s, ctx: ctx, q: q, all: r, start: r.Start, end: r.End, reverse: opt.Reverse, pages: s.sizes.Pages(r.Start, opt.Rows),
+		page: &noRows, newPage: func() *rowPage { return new(rowPage) }, at: -1}
 }
 
 // Next implements kv.Iterator.
@@ -218,18 +305,18 @@ func (i *iterator) Next() bool {
 	if i.err != nil {
 		return false
 	}
-	if i.at+1 < len(i.keys) {
+	if i.at+1 < len(i.page.keys) {
 		i.at++
 		return true
 	}
 	if i.last {
 		return false
 	}
-	if n := len(i.keys); n > 0 {
+	if n := len(i.page.keys); n > 0 {
 		if i.reverse {
-			i.end = i.keys[n-1]
+			i.end = i.page.keys[n-1]
 		} else {
-			i.start = append(bytes.Clone(i.keys[n-1]), 0)
+			i.start = append(bytes.Clone(i.page.keys[n-1]), 0)
 		}
 	}
 	if _, alone := i.q.(*conn); alone {
@@ -237,7 +324,7 @@ func (i *iterator) Next() bool {
 	} else {
 		i.err = i.store.again(i.ctx, i.read)
 	}
-	if i.err != nil || len(i.keys) == 0 {
+	if i.err != nil || len(i.page.keys) == 0 {
 		return false
 	}
 	i.at = 0
@@ -246,7 +333,7 @@ func (i *iterator) Next() bool {
 
 // read reads the page that comes next.
 func (i *iterator) read() error {
-	i.keys, i.vals, i.at, i.rows, i.bytes = i.keys[:0:0], i.vals[:0:0], -1, nil, 0
+	i.page, i.at = i.newPage(), -1
 	i.size = i.pages.Next()
 	var err error
 	if _, alone := i.q.(*conn); alone || i.end == nil || i.size > paging.First || !i.store.dialect.lateral {
@@ -257,9 +344,9 @@ func (i *iterator) read() error {
 	if err != nil {
 		return err
 	}
-	n := len(i.keys)
+	n := len(i.page.keys)
 	i.last = n < i.size
-	i.pages.Got(n, i.bytes)
+	i.pages.Got(n, i.page.bytes)
 	return nil
 }
 
@@ -273,21 +360,8 @@ func (i *iterator) readAlone(ctx context.Context) error {
 	if i.end != nil {
 		bound, args = " AND k < $3", append(args, i.end)
 	}
-	return i.store.query(ctx, i.q, func(raw [][]byte) { i.add(raw[0], raw[1]) },
+	return i.store.query(ctx, i.q, func(raw [][]byte) { i.page.add(raw[0], raw[1]) },
 		"SELECT k, v FROM stator_kv WHERE k >= $1"+bound+" ORDER BY k "+order+" LIMIT $2", args...)
-}
-
-// add adds a row to the page.
-func (i *iterator) add(key, val []byte) {
-	n := len(key) + len(val)
-	if len(i.rows)+n > cap(i.rows) {
-		i.rows = make([]byte, 0, max(n, min(8*n, rowBlock)))
-	}
-	at := len(i.rows)
-	i.rows = append(append(i.rows, key...), val...)
-	i.keys = append(i.keys, i.rows[at:at+len(key):at+len(key)])
-	i.vals = append(i.vals, i.rows[at+len(key):len(i.rows):len(i.rows)])
-	i.bytes += n
 }
 
 func orEmpty(b []byte) []byte {
@@ -298,10 +372,10 @@ func orEmpty(b []byte) []byte {
 }
 
 // Key implements kv.Iterator.
-func (i *iterator) Key() []byte { return i.keys[i.at] }
+func (i *iterator) Key() []byte { return i.page.keys[i.at] }
 
 // Value implements kv.Iterator.
-func (i *iterator) Value() []byte { return i.vals[i.at] }
+func (i *iterator) Value() []byte { return i.page.vals[i.at] }
 
 // Seek implements kv.Iterator.
 func (i *iterator) Seek(key []byte) {
@@ -309,16 +383,16 @@ func (i *iterator) Seek(key []byte) {
 		return
 	}
 	// Within the page?
-	n := len(i.keys)
+	n := len(i.page.keys)
 	at := sort.Search(n, func(j int) bool {
-		c := bytes.Compare(i.keys[j], key)
+		c := bytes.Compare(i.page.keys[j], key)
 		return c == 0 || c > 0 != i.reverse
 	})
-	if i.at >= 0 && at < n && (at > i.at || at == i.at && bytes.Equal(i.keys[at], key)) {
+	if i.at >= 0 && at < n && (at > i.at || at == i.at && bytes.Equal(i.page.keys[at], key)) {
 		i.at = at - 1
 		return
 	}
-	i.keys, i.vals, i.at, i.last = nil, nil, -1, false
+	i.page, i.at, i.last = &noRows, -1, false
 	i.start, i.end = i.all.Start, i.all.End
 	if i.reverse {
 		behind := append(bytes.Clone(key), 0)
