@@ -16,11 +16,9 @@ import (
 
 // exprError turns an expression's error into AWS's, for the parameter that it came from.
 func exprError(parameter string, err error) error {
-	var e *expr.Error
+	e, ok := errors.AsType[*expr.Error](err)
 	switch {
-	case err == nil:
-		return nil
-	case !errors.As(err, &e):
+	case !ok:
 		return err
 	case e.Bare:
 		return awserr.ValidationError(e.Reason)

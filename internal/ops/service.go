@@ -225,10 +225,13 @@ func checkIndexKeys(t *catalog.Table, old, it attribute.Item, update bool) error
 
 // clientError turns the errors of lower packages into what clients see. Others are internal.
 func clientError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var known *awserr.Error
 	var full *metering.ThrottledError
 	switch {
-	case err == nil, errors.As(err, &known):
+	case errors.As(err, &known):
 		return err
 	case errors.As(err, &full):
 		return throttled(full)

@@ -109,8 +109,7 @@ func tooDeep(it attribute.Item) bool { return it.AsMap().Depth()-1 >= attribute.
 
 // updateError words what an item did not allow; legacy parameters have a sentence of their own for wrong types.
 func updateError(err error, legacy bool) error {
-	var e *expr.Error
-	if legacy && errors.As(err, &e) && e.WrongType {
+	if e, ok := errors.AsType[*expr.Error](err); legacy && ok && e.WrongType {
 		return awserr.ValidationError("Type mismatch for attribute to update")
 	}
 	return exprError("UpdateExpression", err)

@@ -59,20 +59,43 @@ type Page struct {
 	First   attribute.Item // the first item read, as it is stored there; nil for none
 	Last    attribute.Item // key of the last item read if there may be more; nil at the end
 
+	memory *pageMemory // where all of it is; nil after Close
+}
+
+// pageMemory is memory that pages use one after the other.
+type pageMemory struct {
+	items  []attribute.Item
 	chunks []*chunk
 }
 
 // chunk is memory for items.
 type chunk [64 << 10]byte
 
-var chunks = sync.Pool{New: func() any { return new(chunk) }}
+// maxPooledItems bounds the list of items that is kept for another page.
+const maxPooledItems = 4096
+
+var (
+	memories = sync.Pool{New: func() any { return new(pageMemory) }}
+	chunks   = sync.Pool{New: func() any { return new(chunk) }}
+)
 
 // Close implements io.Closer.
 func (p *Page) Close() error {
-	for _, c := range p.chunks {
+	m := p.memory
+	if m == nil {
+		return nil
+	}
+	for i, c := range m.chunks {
 		chunks.Put(c)
+		m.chunks[i] = nil
+	}
+	m.chunks, m.items = m.chunks[:0], nil
+	if cap(p.Items) <= maxPooledItems {
+		clear(p.Items)
+		m.items = p.Items[:0]
 	}
 	*p = Page{}
+	memories.Put(m)
 	return nil
 }
 
@@ -81,13 +104,14 @@ func (p *Page) room(n int, used *int) []byte {
 	if n > len(chunk{})/4 {
 		return make([]byte, n)
 	}
-	if len(p.chunks) == 0 || len(chunk{})-*used < n {
-		p.chunks = append(p.chunks, chunks.Get().(*chunk))
+	m := p.memory
+	if len(m.chunks) == 0 || len(chunk{})-*used < n {
+		m.chunks = append(m.chunks, chunks.Get().(*chunk))
 		*used = 0
 	}
 	at := *used
 	*used += n
-	return p.chunks[len(p.chunks)-1][at:*used:*used]
+	return m.chunks[len(m.chunks)-1][at:*used:*used]
 }
 
 // ReadPage reads one page.
@@ -130,7 +154,8 @@ func (s *Store) busy() bool {
 }
 
 func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *PageQuery) (*Page, error) {
-	p := &Page{}
+	m := memories.Get().(*pageMemory)
+	p := &Page{Items: m.items, memory: m}
 	busy := s.busy()
 	used := 0
 	if q.Start != nil {

@@ -134,8 +134,7 @@ func (s *Store) WriteOne(ctx context.Context, m Mutation, opt WriteOpt) (Result,
 	var muts = [1]Mutation{m}
 	var results [1]Result
 	err := s.write(ctx, muts[:], results[:], opt)
-	var failed *FailedError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*FailedError](err); ok {
 		err = failed.Errors[0]
 	}
 	return results[0], err
@@ -170,8 +169,7 @@ func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, op
 		return err
 	}
 	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, opt.Hint...), Exclusive: opt.Exclusive, Background: opt.Background, Stamped: w.stamped()}, w.run)
-	var locked *kv.LockedError
-	if errors.As(err, &locked) && locked.Hint < len(muts) {
+	if locked, ok := errors.AsType[*kv.LockedError](err); ok && locked.Hint < len(muts) {
 		failed := make([]error, len(muts))
 		failed[locked.Hint] = ErrConflict
 		tables[locked.Hint].Meter.Conflicted(w.now)

@@ -23,9 +23,12 @@ const (
 
 // failure turns an error of the database into one of package kv. Nothing was written.
 func failure(err error) error {
+	if err == nil {
+		return nil
+	}
 	var pg *pgconn.PgError
 	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.As(err, &pg):
 		switch {

@@ -160,6 +160,9 @@ func (s *Store) Advance(ts kv.TS) {
 
 // failure turns an error of the client into one of package kv.
 func failure(err error) error {
+	if err == nil {
+		return nil
+	}
 	var conflict *tikverr.ErrWriteConflict
 	var latch *tikverr.ErrWriteConflictInLatch
 	var retry *tikverr.ErrRetryable
@@ -168,7 +171,7 @@ func failure(err error) error {
 	var entry *tikverr.ErrEntryTooLarge
 	var pd *tikverr.ErrPDServerTimeout
 	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, kv.ErrFenced), errors.Is(err, kv.ErrConflict):
 		return err
 	case errors.Is(err, tikverr.ErrResultUndetermined):
