@@ -9,10 +9,12 @@
 package pgkv
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -21,6 +23,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/statordb/stator/internal/kv"
@@ -48,6 +51,8 @@ const (
 	idleTimeout = "10000"
 	// commitTimeout is how long a commit may take until its outcome is called unknown.
 	commitTimeout = 20 * time.Second
+	// readBuffer is how much is read of a connection at a time, in bytes: pages of rows are larger than the 8 KB of pgx.
+	readBuffer = 64 << 10
 	// startTimeout is how long Open waits for the database.
 	startTimeout = 30 * time.Second
 )
@@ -89,6 +94,9 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		if _, given := config.ConnConfig.RuntimeParams[name]; !given {
 			config.ConnConfig.RuntimeParams[name] = value
 		}
+	}
+	config.ConnConfig.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		return pgproto3.NewFrontend(bufio.NewReaderSize(r, readBuffer), w)
 	}
 	config.AfterConnect = prepare
 	pool, err := pgxpool.NewWithConfig(ctx, config)
