@@ -46,8 +46,8 @@ func (s slowStore) Latest(ctx context.Context) (kv.Snapshot, error) {
 	return r, err
 }
 
-func (s slowStore) Snapshot(ctx context.Context) (kv.Snapshot, error) {
-	r, err := s.Store.Snapshot(ctx)
+func (s slowStore) Snapshot(ctx context.Context, keys ...[]byte) (kv.Snapshot, error) {
+	r, err := s.Store.Snapshot(ctx, keys...)
 	pause()
 	return r, err
 }

@@ -19,8 +19,8 @@ func (s checkedStore) Begin(ctx context.Context, opt TxnOpt) (Txn, error) {
 	return &checkedTxn{Txn: t, checks: checks{what: "transaction"}}, nil
 }
 
-func (s checkedStore) Snapshot(ctx context.Context) (Snapshot, error) {
-	return checkedSnapshot(s.Store.Snapshot(ctx))
+func (s checkedStore) Snapshot(ctx context.Context, keys ...[]byte) (Snapshot, error) {
+	return checkedSnapshot(s.Store.Snapshot(ctx, keys...))
 }
 
 func (s checkedStore) Latest(ctx context.Context) (Snapshot, error) {

@@ -197,8 +197,8 @@ type Limits struct {
 // Store is a storage engine.
 type Store interface {
 	Begin(ctx context.Context, opt TxnOpt) (Txn, error)
-	// Snapshot returns a view of one instant.
-	Snapshot(ctx context.Context) (Snapshot, error)
+	// Snapshot returns a view of one instant. If keys are given, it is of them alone, and they are read at once where that helps.
+	Snapshot(ctx context.Context, keys ...[]byte) (Snapshot, error)
 	// Latest returns a Reader of which every single Get and Scan sees the last committed state.
 	Latest(ctx context.Context) (Snapshot, error)
 	// Now returns a timestamp above those of all commits that have returned.

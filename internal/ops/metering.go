@@ -13,7 +13,6 @@ import (
 	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/keyspace"
-	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
@@ -118,14 +117,11 @@ func (s *Service) readItems(ctx context.Context, call *smithy.Call, muts []table
 		return cancel(failed)
 	}
 	// One snapshot is what makes the reads a transaction: it never conflicts with writers.
-	snap, err := s.Tables.KV.Snapshot(ctx)
+	snap, err := s.Tables.KV.Snapshot(ctx, storage...)
 	if err != nil {
 		return clientError(err)
 	}
 	call.OnRelease(snap)
-	if err := kv.Fetch(snap, storage); err != nil {
-		return clientError(err)
-	}
 	for i, m := range muts {
 		raw, err := snap.Get(storage[i])
 		if err != nil {

@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) kv.Store) {
 		{"HintedNeverConflict", hintedNeverConflict},
 		{"Exclusive", exclusive},
 		{"SnapshotIsStable", snapshotIsStable},
+		{"SnapshotOfKeys", snapshotOfKeys},
 		{"SharedSnapshot", shared},
 		{"Counters", counters},
 		{"Fence", fence},
@@ -300,6 +301,50 @@ func snapshotIsStable(t *testing.T, s kv.Store) {
 	if got := keys(t, snap, kv.Range{}, kv.ScanOpt{}); !slices.Equal(got, []string{"a"}) {
 		t.Fatalf("got %q", got)
 	}
+}
+
+// snapshotOfKeys reads, while they are written together, keys that must be the same.
+func snapshotOfKeys(t *testing.T, s kv.Store) {
+	put(t, s, "a", "0", "b", "0")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 1; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				val := fmt.Sprint(i)
+				put(t, s, "a", val, "b", val)
+			}
+		}
+	}()
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for range 50 {
+				snap, err := s.Snapshot(ctx, []byte("a"), []byte("b"), []byte("c"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				a, foundA := get(t, snap, "a")
+				b, foundB := get(t, snap, "b")
+				if _, foundC := get(t, snap, "c"); a != b || !foundA || !foundB || foundC {
+					t.Errorf("a=%q b=%q in one snapshot", a, b)
+				}
+				if again, _ := get(t, snap, "a"); again != a {
+					t.Errorf("a=%q, and %q afterwards", a, again)
+				}
+				if err := snap.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	readers.Wait()
+	close(stop)
+	<-stopped
 }
 
 func counters(t *testing.T, s kv.Store) {

@@ -20,7 +20,7 @@ type view struct {
 }
 
 // Snapshot implements kv.Store.
-func (s *Store) Snapshot(context.Context) (kv.Snapshot, error) {
+func (s *Store) Snapshot(context.Context, ...[]byte) (kv.Snapshot, error) {
 	if err := s.use(); err != nil {
 		return nil, err
 	}

@@ -71,9 +71,6 @@ type latest struct {
 	store *Store
 	ctx   context.Context
 	known fetched
-
-	mu    sync.Mutex
-	pages []*rowPage // that were read
 }
 
 // Latest implements kv.Store.
@@ -119,30 +116,10 @@ func (r *latest) Counters(key []byte) (sum []int64, err error) {
 }
 
 func (r *latest) Scan(rng kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
-	i := r.store.scan(r.ctx, r.store.pool, rng, opt)
-	i.newPage = r.newPage
-	return i, nil
+	return r.store.scan(r.ctx, r.store.pool, rng, opt), nil
 }
 
-// newPage returns a page whose rows are valid until the reader is closed.
-func (r *latest) newPage() *rowPage {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.pages) == pooledPages {
-		return new(rowPage) // a long scan must not keep all that it has read
-	}
-	p := rowPages.Get().(*rowPage)
-	r.pages = append(r.pages, p)
-	return p
-}
-
-func (r *latest) Close() error {
-	for _, p := range r.pages {
-		p.free()
-	}
-	r.pages = nil
-	return nil
-}
+func (r *latest) Close() error { return nil }
 
 // snapshot reads the state of one instant, by a transaction of its own.
 type snapshot struct {
@@ -159,7 +136,14 @@ func (r *snapshot) Fetch(keys [][]byte) (err error) {
 }
 
 // Snapshot implements kv.Store.
-func (s *Store) Snapshot(ctx context.Context) (kv.Snapshot, error) {
+func (s *Store) Snapshot(ctx context.Context, keys ...[]byte) (kv.Snapshot, error) {
+	if len(keys) > 0 {
+		r := &latest{store: s, ctx: ctx}
+		if err := r.Fetch(keys); err != nil { // a statement sees one instant
+			return nil, err
+		}
+		return r, nil
+	}
 	r := &snapshot{store: s, ctx: ctx}
 	err := s.again(ctx, func() error {
 		c, err := s.connect(ctx)
@@ -213,23 +197,17 @@ type rowPage struct {
 	keys, vals [][]byte
 	bytes      int // in all of them
 	blocks     [][]byte
-	block      int  // the one that is being filled
-	pooled     bool // it goes back to the pool
+	block      int // the one that is being filled
 }
 
 const (
 	// rowBlock is how much memory is taken at a time for rows, in bytes.
 	rowBlock = 32 << 10
-	// pooledPages is how many pages of a reader are of the pool at most.
-	pooledPages = 16
-	// pooledBlocks is how many blocks a page in the pool has at most.
-	pooledBlocks = 40
+	// pooledBlocks is how many blocks a page has at most that is used again by another iterator.
+	pooledBlocks = 16
 )
 
-// noRows is the page of an iterator that has read none. Nobody adds to it.
-var noRows rowPage
-
-var rowPages = sync.Pool{New: func() any { return &rowPage{pooled: true} }}
+var rowPages = sync.Pool{New: func() any { return new(rowPage) }}
 
 // add adds a row.
 func (p *rowPage) add(key, val []byte) {
@@ -249,11 +227,7 @@ func (p *rowPage) room(n int) []byte {
 		p.block++
 	}
 	if p.block == len(p.blocks) {
-		size := rowBlock
-		if !p.pooled {
-			size = min(8*n, rowBlock)
-		}
-		p.blocks = append(p.blocks, make([]byte, 0, size))
+		p.blocks = append(p.blocks, make([]byte, 0, rowBlock))
 	}
 	b := &p.blocks[p.block]
 	at := len(*b)
@@ -261,18 +235,14 @@ func (p *rowPage) room(n int) []byte {
 	return (*b)[at:at]
 }
 
-// free gives back a page of the pool. What was in it is no longer valid.
-func (p *rowPage) free() {
-	if len(p.blocks) > pooledBlocks {
-		return
-	}
+// reset takes all rows away. What was in them is no longer valid.
+func (p *rowPage) reset() {
 	clear(p.keys)
 	clear(p.vals)
 	for i := range p.blocks {
 		p.blocks[i] = p.blocks[i][:0]
 	}
-	*p = rowPage{keys: p.keys[:0], vals: p.vals[:0], blocks: p.blocks, pooled: true}
-	rowPages.Put(p)
+	*p = rowPage{keys: p.keys[:0], vals: p.vals[:0], blocks: p.blocks}
 }
 
 // iterator implements kv.Iterator: it reads page after page.
@@ -285,19 +255,18 @@ type iterator struct {
 	end     []byte   // and ends; nil for none
 	reverse bool
 
-	page    *rowPage
-	newPage func() *rowPage
-	at      int // of the row where the iterator stands; -1 before the first
-	pages   paging.Pages
-	size    int  // rows that the page asked for
-	last    bool // no page comes behind this one
-	err     error
+	page  *rowPage
+	at    int // of the row where the iterator stands; -1 before the first
+	pages paging.Pages
+	size  int  // rows that the page asked for
+	last  bool // no page comes behind this one
+	err   error
 }
 
 func (s *Store) scan(ctx context.Context, q queryer, r kv.Range, opt kv.ScanOpt) *iterator {
 	r = kv.Range{Start: bytes.Clone(r.Start), End: bytes.Clone(r.End)}
 	return &iterator{store: s, ctx: ctx, q: q, all: r, start: r.Start, end: r.End, reverse: opt.Reverse, pages: s.sizes.Pages(r.Start, opt.Rows),
-		page: &noRows, newPage: func() *rowPage { return new(rowPage) }, at: -1}
+		page: rowPages.Get().(*rowPage), at: -1}
 }
 
 // Next implements kv.Iterator.
@@ -314,7 +283,7 @@ func (i *iterator) Next() bool {
 	}
 	if n := len(i.page.keys); n > 0 {
 		if i.reverse {
-			i.end = i.page.keys[n-1]
+			i.end = bytes.Clone(i.page.keys[n-1])
 		} else {
 			i.start = append(bytes.Clone(i.page.keys[n-1]), 0)
 		}
@@ -333,7 +302,8 @@ func (i *iterator) Next() bool {
 
 // read reads the page that comes next.
 func (i *iterator) read() error {
-	i.page, i.at = i.newPage(), -1
+	i.page.reset()
+	i.at = -1
 	i.size = i.pages.Next()
 	var err error
 	if _, alone := i.q.(*conn); alone || i.end == nil || i.size > paging.First || !i.store.dialect.lateral {
@@ -392,7 +362,8 @@ func (i *iterator) Seek(key []byte) {
 		i.at = at - 1
 		return
 	}
-	i.page, i.at, i.last = &noRows, -1, false
+	i.page.reset()
+	i.at, i.last = -1, false
 	i.start, i.end = i.all.Start, i.all.End
 	if i.reverse {
 		behind := append(bytes.Clone(key), 0)
@@ -405,7 +376,14 @@ func (i *iterator) Seek(key []byte) {
 }
 
 // Close implements kv.Iterator.
-func (i *iterator) Close() error { return i.err }
+func (i *iterator) Close() error {
+	if p := i.page; p != nil && len(p.blocks) <= pooledBlocks {
+		p.reset()
+		rowPages.Put(p)
+	}
+	i.page = nil
+	return i.err
+}
 
 // conn is a connection taken from the pool. A snapshot's is used by several goroutines.
 type conn struct {

@@ -309,13 +309,19 @@ func (r *reader) Fetch(keys [][]byte) error {
 }
 
 // Snapshot implements kv.Store.
-func (s *Store) Snapshot(ctx context.Context) (kv.Snapshot, error) {
+func (s *Store) Snapshot(ctx context.Context, keys ...[]byte) (kv.Snapshot, error) {
 	ts, err := s.db.CurrentTimestamp(oracle.GlobalTxnScope)
 	if err != nil {
 		return nil, failure(err)
 	}
 	s.oldest.add(ts)
-	return &reader{store: s, ctx: ctx, snap: s.db.GetSnapshot(ts), held: ts}, nil
+	r := &reader{store: s, ctx: ctx, snap: s.db.GetSnapshot(ts), held: ts}
+	if len(keys) > 1 {
+		if err := r.Fetch(keys); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
+	return r, nil
 }
 
 // Latest implements kv.Store.
