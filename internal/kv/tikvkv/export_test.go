@@ -3,6 +3,8 @@ package tikvkv
 import (
 	"context"
 	"time"
+
+	"github.com/statordb/stator/internal/kv"
 )
 
 // Collect does what collectLoop does, at once, of versions of that age.
@@ -12,3 +14,6 @@ func Collect(ctx context.Context, s *Store, age time.Duration) error {
 	}
 	return s.collectGarbage(ctx, age)
 }
+
+// PageSize returns for how many rows a scan's page has asked.
+func PageSize(it kv.Iterator) int { return it.(*iterator).size }

@@ -55,7 +55,6 @@ func (i *iterator) Next() bool {
 		return false
 	}
 	if i.it != nil && i.rows == i.size {
-		i.pages.Got(i.rows, i.bytes)
 		if i.reverse {
 			i.end = bytes.Clone(i.it.Key())
 		} else {
@@ -96,8 +95,10 @@ func (i *iterator) Seek(key []byte) {
 	}
 }
 
+// close ends the page, if there is one.
 func (i *iterator) close() {
 	if i.it != nil {
+		i.pages.Got(i.rows, i.bytes)
 		i.it.Close()
 		i.it = nil
 	}
