@@ -17,13 +17,6 @@ import (
 // MaxPage is how many bytes of items a page of Query or Scan reads before it ends ("Query", "Scan").
 const MaxPage = 1 << 20
 
-// Read returns the item with the primary key, or nil. It is a view that lives as long as r.
-func Read(r kv.Reader, t *catalog.Table, key attribute.Item) (attribute.Item, error) {
-	var buf [256]byte
-	raw, err := r.Get(t.AppendItemKey(buf[:0], key))
-	return attribute.Item(raw), err
-}
-
 // PageQuery asks for one page of a table or index.
 type PageQuery struct {
 	Table *catalog.Table
