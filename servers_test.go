@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/statordb/stator/internal/kv"
 )
 
 // openServers starts several servers over one new database.
@@ -398,6 +400,50 @@ func TestServersLargeKeys(t *testing.T) {
 		}
 		if got := d.must("Scan", request); got["Count"] != 1.0 {
 			t.Errorf("index %q has %v items", index, got["Count"])
+		}
+	}
+}
+
+// lateStore makes its server learn late of what others change.
+type lateStore struct{ kv.Store }
+
+func (s lateStore) Latest(ctx context.Context) (kv.Snapshot, error) {
+	time.Sleep(20 * time.Millisecond)
+	return s.Store.Latest(ctx)
+}
+
+// TestServersActive reads an index by all servers as soon as one of them says that it is active.
+func TestServersActive(t *testing.T) {
+	opt := Options{Storage: newDatabase(t)}
+	var servers []*db
+	for range 3 {
+		opt.DataDir = t.TempDir()
+		servers = append(servers, open(t, opt))
+		opt.wrap = func(s kv.Store) kv.Store { return lateStore{s} } // not the first
+	}
+	servers[0].must("CreateTable", obj{"TableName": "tbl", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")}})
+	servers[0].must("PutItem", obj{"TableName": "tbl", "Item": obj{"id": s("a"), "g": s("a")}})
+	for round := range 4 {
+		name := fmt.Sprint("by-g", round)
+		servers[round%3].must("UpdateTable", obj{"TableName": "tbl", "AttributeDefinitions": []obj{attr("id", "S"), attr("g", "S")}, "GlobalSecondaryIndexUpdates": []obj{
+			{"Create": obj{"IndexName": name, "KeySchema": keys("g"), "Projection": obj{"ProjectionType": "ALL"}}}}})
+		active := func(d *db) bool {
+			for _, x := range list(field(d.must("DescribeTable", obj{"TableName": "tbl"}), "Table.GlobalSecondaryIndexes")) {
+				if x["IndexName"] == name && x["IndexStatus"] == "ACTIVE" {
+					return true
+				}
+			}
+			return false
+		}
+		for i := 0; !active(servers[i%3]); i++ {
+			if i == 100_000 {
+				t.Fatal("the index does not become active")
+			}
+		}
+		for i, d := range servers {
+			if _, err := d.call("Query", obj{"TableName": "tbl", "IndexName": name, "KeyConditionExpression": "g = :g", "ExpressionAttributeValues": obj{":g": s("a")}}); err != nil {
+				t.Errorf("%s, server %d: %v", name, i, err)
+			}
 		}
 	}
 }

@@ -444,6 +444,19 @@ func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change 
 	return c.Get(ns, name), nil
 }
 
+// Settled returns the table after the change that is being made of it, if one is; nil if it is gone then. A change that one server
+// shows already may be under way on another: what that one is to refuse it looks at again. Errors are those of Table.Use.
+func (c *Catalog) Settled(ctx context.Context, t *Table) (*Table, error) {
+	done, err := t.Use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if done != nil {
+		done()
+	}
+	return c.Get(t.Namespace, t.Name), nil
+}
+
 // Delete removes a table for which check returns nil, now or, if linger is not 0, after that time in status DELETING.
 func (c *Catalog) Delete(ctx context.Context, ns Namespace, name string, linger time.Duration, check func(*Table) error) (*Table, error) {
 	t, err := c.Change(ctx, ns, name, func(t *Table) error {

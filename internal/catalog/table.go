@@ -118,6 +118,9 @@ func (x *Index) Holds(name string) bool {
 	return ok
 }
 
+// Readable reports whether there is an index, and Query and Scan may read it.
+func (x *Index) Readable() bool { return x != nil && x.State != Creating && x.State != Deleting }
+
 // HoldsAll reports whether the index holds every attribute of its items.
 func (x *Index) HoldsAll() bool { return x.projected == nil }
 

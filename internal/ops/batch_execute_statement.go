@@ -59,7 +59,7 @@ func (s *Service) batchExecuteStatement(ctx context.Context, call *smithy.Call, 
 			continue
 		}
 		var err error
-		if st.table, err = s.table(call, st.Table); err == nil {
+		if st.table, err = s.table(ctx, call, st.Table); err == nil {
 			muts[i], err = st.batched()
 		}
 		if err != nil {

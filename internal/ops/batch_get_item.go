@@ -62,7 +62,7 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 	for i := range gets {
 		g := &gets[i]
 		var err error
-		if g.table, err = s.table(call, g.given); err != nil {
+		if g.table, err = s.table(ctx, call, g.given); err != nil {
 			return nil, err
 		}
 		for _, key := range g.in.Keys {

@@ -49,7 +49,7 @@ func (s *Service) batchWriteItem(ctx context.Context, call *smithy.Call, in *api
 	muts := make([]table.Mutation, 0, total)
 	seen := make(map[string]struct{}, total)
 	for i := range in.RequestItems {
-		t, err := s.table(call, in.RequestItems[i].Key)
+		t, err := s.table(ctx, call, in.RequestItems[i].Key)
 		if err != nil {
 			return nil, err
 		}

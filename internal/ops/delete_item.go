@@ -21,7 +21,7 @@ func (s *Service) deleteItem(ctx context.Context, call *smithy.Call, in *api.Del
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.table(call, in.TableName.Value)
+	t, err := s.table(ctx, call, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (s *Service) executeStatement(ctx context.Context, call *smithy.Call, in *a
 // executeWrite runs a single statement that writes.
 func (s *Service) executeWrite(ctx context.Context, call *smithy.Call, st *statement) (table.Result, error) {
 	var err error
-	if st.table, err = s.table(call, st.Table); err != nil {
+	if st.table, err = s.table(ctx, call, st.Table); err != nil {
 		return table.Result{}, err
 	}
 	m, err := st.mutation()
@@ -61,7 +61,7 @@ func (s *Service) executeWrite(ctx context.Context, call *smithy.Call, st *state
 
 // executeSelect reads a page: of the items with the partition keys that WHERE names, else of the whole table or index.
 func (s *Service) executeSelect(ctx context.Context, call *smithy.Call, st *statement, in *api.ExecuteStatementInput) (*api.ExecuteStatementOutput, error) {
-	r, ranges, err := s.selection(call, st, in.ConsistentRead.Value)
+	r, ranges, err := s.selection(ctx, call, st, in.ConsistentRead.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -100,11 +100,11 @@ func (s *Service) executeSelect(ctx context.Context, call *smithy.Call, st *stat
 }
 
 // selection finds what a SELECT reads.
-func (s *Service) selection(call *smithy.Call, st *statement, consistent bool) (*reading, []kv.Range, error) {
+func (s *Service) selection(ctx context.Context, call *smithy.Call, st *statement, consistent bool) (*reading, []kv.Range, error) {
 	if len(st.Order) > 0 && st.Where == nil {
 		return nil, nil, awserr.ValidationError("Must have WHERE clause in the statement when using ORDER BY clause.")
 	}
-	t, err := s.table(call, st.Table)
+	t, err := s.table(ctx, call, st.Table)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,7 +132,7 @@ func (s *Service) selection(call *smithy.Call, st *statement, consistent bool) (
 			e.project.Paths = append(e.project.Paths, c.Path)
 		}
 	}
-	r, err := s.reading(call, st.Table, indexName, consistent, "", e)
+	r, err := s.reading(ctx, call, st.Table, indexName, consistent, "", e)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -26,7 +26,7 @@ func (s *Service) getItem(ctx context.Context, call *smithy.Call, in *api.GetIte
 			return nil, err
 		}
 	}
-	t, err := s.table(call, in.TableName.Value)
+	t, err := s.table(ctx, call, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func (s *Service) putItem(ctx context.Context, call *smithy.Call, in *api.PutIte
 	if in.Item.Size() > attribute.MaxItemSize {
 		return nil, awserr.ItemTooLarge()
 	}
-	t, err := s.table(call, in.TableName.Value)
+	t, err := s.table(ctx, call, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}

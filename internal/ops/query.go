@@ -63,7 +63,7 @@ func (s *Service) query(ctx context.Context, call *smithy.Call, in *api.QueryInp
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.reading(call, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
+	r, err := s.reading(ctx, call, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
 	if err != nil {
 		return nil, err
 	}
@@ -198,10 +198,19 @@ type reading struct {
 }
 
 // reading looks up the table and index, checks what the index can't give, and prepares filter and projection.
-func (s *Service) reading(call *smithy.Call, name string, indexName smithy.Opt[string], consistent bool, sel string, e *expressions) (*reading, error) {
-	t, err := s.table(call, name)
+func (s *Service) reading(ctx context.Context, call *smithy.Call, name string, indexName smithy.Opt[string], consistent bool, sel string, e *expressions) (*reading, error) {
+	t, err := s.table(ctx, call, name)
 	if err != nil {
 		return nil, err
+	}
+	if indexName.Set && !t.Index(indexName.Value).Readable() {
+		// Another server may have told already that it is.
+		if t, err = s.Tables.Catalog.Settled(ctx, t); err != nil {
+			return nil, clientError(err)
+		}
+		if t == nil {
+			return nil, awserr.NotFound()
+		}
 	}
 	r := &reading{table: t, consistent: consistent, page: table.PageQuery{Table: t, Stale: !consistent}}
 	if indexName.Set {

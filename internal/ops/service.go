@@ -90,12 +90,18 @@ func (s *Service) tableName(call *smithy.Call, given string) (catalog.Namespace,
 }
 
 // table returns the table that a request on items names.
-func (s *Service) table(call *smithy.Call, given string) (*catalog.Table, error) {
+func (s *Service) table(ctx context.Context, call *smithy.Call, given string) (*catalog.Table, error) {
 	ns, name, err := s.tableName(call, given)
 	if err != nil {
 		return nil, err
 	}
 	t := s.Tables.Catalog.Get(ns, name)
+	if t != nil && !t.Serves(call.Time) {
+		// Another server may have told already that it does.
+		if t, err = s.Tables.Catalog.Settled(ctx, t); err != nil {
+			return nil, clientError(err)
+		}
+	}
 	if t == nil || !t.Serves(call.Time) {
 		return nil, awserr.NotFound()
 	}

@@ -95,7 +95,7 @@ func (s *Service) transactWriteItems(ctx context.Context, call *smithy.Call, in 
 	g := gather(len(parts))
 	size := 0
 	for i, p := range parts {
-		m, err := s.transactMutation(call, &in.TransactItems[i], p)
+		m, err := s.transactMutation(ctx, call, &in.TransactItems[i], p)
 		if err := g.add(i, m, err); err != nil {
 			return nil, err
 		}
@@ -212,8 +212,8 @@ func canceled(reasons []awserr.Reason) error {
 }
 
 // transactMutation returns the mutation of one operation of a transaction.
-func (s *Service) transactMutation(call *smithy.Call, in *api.TransactWriteItem, p *transactPart) (table.Mutation, error) {
-	t, err := s.table(call, p.table)
+func (s *Service) transactMutation(ctx context.Context, call *smithy.Call, in *api.TransactWriteItem, p *transactPart) (table.Mutation, error) {
+	t, err := s.table(ctx, call, p.table)
 	if err != nil {
 		return table.Mutation{}, err
 	}

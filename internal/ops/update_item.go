@@ -44,7 +44,7 @@ func (s *Service) updateItem(ctx context.Context, call *smithy.Call, in *api.Upd
 			return nil, err
 		}
 	}
-	t, err := s.table(call, in.TableName.Value)
+	t, err := s.table(ctx, call, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}
