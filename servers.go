@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/fleet"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
@@ -162,7 +163,8 @@ func (s *servers) share(ctx context.Context, meters *metering.Registry, now func
 	return nil
 }
 
-// settled makes operations that change what servers remember answer when all have heard of it. Requests for items do not wait.
+// settled makes operations that change what servers remember answer when all have heard of it. Requests for items do not wait. One that is
+// refused is tried again if there was news: another server may have shown already what this one had not heard of.
 func (s *servers) settled(list []smithy.Handler) []smithy.Handler {
 	if s.member == nil {
 		return list
@@ -175,7 +177,11 @@ func (s *servers) settled(list []smithy.Handler) []smithy.Handler {
 		}
 		run := h.Run
 		h.Run = func(ctx context.Context, call *smithy.Call, in any) (smithy.Renderer, error) {
+			heard := s.member.Heard()
 			out, err := run(ctx, call, in)
+			if refusal, ok := errors.AsType[*awserr.Error](err); ok && refusal.Status() < 500 && s.member.CatchUp(ctx) == nil && s.member.Heard() > heard {
+				out, err = run(ctx, call, in)
+			}
 			if err == nil {
 				err = s.Settle(ctx)
 			}

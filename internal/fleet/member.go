@@ -562,6 +562,38 @@ func (m *Member) Settle(ctx context.Context) error {
 	return m.wait(ctx, own)
 }
 
+// Heard returns how many entries of the log this server has followed.
+func (m *Member) Heard() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.read
+}
+
+// CatchUp returns when this server has followed the log up to where it ends now.
+func (m *Member) CatchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, deadAfter)
+	defer cancel()
+	r, err := m.kv.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	last, err := lastEntry(r)
+	if err = errors.Join(err, r.Close()); err != nil {
+		return err
+	}
+	for m.Heard() < last {
+		m.poke()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-m.ctx.Done():
+			return m.ctx.Err()
+		case <-time.After(waitInterval):
+		}
+	}
+	return nil
+}
+
 // Exclusive implements Fleet.
 func (m *Member) Exclusive(ctx context.Context, key []byte, change func(check func(kv.Txn) error) error) error {
 	token := rand.Uint64() | 1
