@@ -412,15 +412,22 @@ func (s lateStore) Latest(ctx context.Context) (kv.Snapshot, error) {
 	return s.Store.Latest(ctx)
 }
 
-// TestServersActive reads an index by all servers as soon as one of them says that it is active.
-func TestServersActive(t *testing.T) {
+// openLate starts three servers over one new database, of which the first alone hears of what others change without delay.
+func openLate(t *testing.T) []*db {
+	t.Helper()
 	opt := Options{Storage: newDatabase(t)}
 	var servers []*db
 	for range 3 {
 		opt.DataDir = t.TempDir()
 		servers = append(servers, open(t, opt))
-		opt.wrap = func(s kv.Store) kv.Store { return lateStore{s} } // not the first
+		opt.wrap = func(s kv.Store) kv.Store { return lateStore{s} }
 	}
+	return servers
+}
+
+// TestServersActive reads an index by all servers as soon as one of them says that it is active.
+func TestServersActive(t *testing.T) {
+	servers := openLate(t)
 	servers[0].must("CreateTable", obj{"TableName": "tbl", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")}})
 	servers[0].must("PutItem", obj{"TableName": "tbl", "Item": obj{"id": s("a"), "g": s("a")}})
 	for round := range 4 {
@@ -444,6 +451,36 @@ func TestServersActive(t *testing.T) {
 			if _, err := d.call("Query", obj{"TableName": "tbl", "IndexName": name, "KeyConditionExpression": "g = :g", "ExpressionAttributeValues": obj{":g": s("a")}}); err != nil {
 				t.Errorf("%s, server %d: %v", name, i, err)
 			}
+		}
+	}
+}
+
+// TestServersNews asks all servers for a backup as soon as one of them lists it, which is before whoever makes it has an answer.
+func TestServersNews(t *testing.T) {
+	servers := openLate(t)
+	servers[0].must("CreateTable", obj{"TableName": "tbl", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")}})
+	for round := range 8 {
+		made := make(chan error, 1)
+		go func() {
+			_, err := servers[1].call("CreateBackup", obj{"TableName": "tbl", "BackupName": "backup"})
+			made <- err
+		}()
+		var backups []obj
+		for i := 0; len(backups) == round; i++ {
+			if i == 100_000 {
+				t.Fatal("the backup is not listed")
+			}
+			backups = list(servers[0].must("ListBackups", obj{})["BackupSummaries"])
+		}
+		for i, d := range servers {
+			for _, b := range backups {
+				if _, err := d.call("DescribeBackup", obj{"BackupArn": b["BackupArn"]}); err != nil {
+					t.Errorf("server %d: %v", i, err)
+				}
+			}
+		}
+		if err := <-made; err != nil {
+			t.Fatal(err)
 		}
 	}
 }
