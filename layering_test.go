@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	"internal/attribute":          {"wirejson"},
 	"internal/awserr":             {"wirejson"},
 	"internal/kv":                 {},
-	"internal/kv/kvtest":          {"kv"},
+	"internal/kv/kvtest":          {"kv", "kv/paging"},
 	"internal/fleet":              {"keyspace", "kv", "periodic"},
 	"internal/periodic":           {},
 	"internal/kv/locks":           {"kv"},

@@ -20,6 +20,7 @@
 package kv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,28 @@ func AtMillis(ms int64) TS { return TS(max(ms, 0)) << 18 }
 
 // Range is the keys k with Start <= k < End. A nil End is no bound.
 type Range struct{ Start, End []byte }
+
+// From returns the part of the range at and behind a key, in a scan's direction.
+func (r Range) From(key []byte, reverse bool) Range {
+	if !reverse {
+		if bytes.Compare(key, r.Start) > 0 {
+			r.Start = bytes.Clone(key)
+		}
+	} else if end := append(bytes.Clone(key), 0); r.End == nil || bytes.Compare(end, r.End) < 0 {
+		r.End = end
+	}
+	return r
+}
+
+// Behind returns the part of the range behind a key that is in it, in a scan's direction.
+func (r Range) Behind(key []byte, reverse bool) Range {
+	if reverse {
+		r.End = bytes.Clone(key)
+	} else {
+		r.Start = append(bytes.Clone(key), 0)
+	}
+	return r
+}
 
 // ScanOpt says how to go through a range.
 type ScanOpt struct {

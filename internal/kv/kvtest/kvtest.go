@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/paging"
 )
 
 // Run checks the store that open returns, a new and empty one each time, against the promises K1 to K8 of package kv.
@@ -532,6 +533,43 @@ func pages(t *testing.T, s kv.Store) {
 	}
 	if err := errors.Join(txn.Rollback(), last.Close(), snap.Close()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// PageSizes checks that a scan of a store that asks for pages does not ask for much more than its reader wants, or than memory should
+// hold. asked returns for how many rows the page asked where an iterator stands.
+func PageSizes(t *testing.T, s kv.Store, asked func(kv.Iterator) int) {
+	for table, size := range map[string]int{"small_": 100, "large_": 300 << 10} {
+		for i := range 10 {
+			put(t, s, fmt.Sprintf("%s%03d", table, i), strings.Repeat("v", size))
+		}
+	}
+	r := latest(t, s)
+	defer r.Close()
+	for _, c := range []struct {
+		table      string
+		rows, want int
+	}{
+		{"small_", 5, 5},
+		{"small_", 20, 20},
+		{"small_", 1000, paging.First},
+		{"small_", 0, paging.First},
+		{"large_", 3, 3},
+		{"large_", 0, 4}, // it has met them before
+	} {
+		it, err := r.Scan(kv.Range{Start: []byte(c.table), End: []byte(c.table + "z")}, kv.ScanOpt{Rows: c.rows})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			it.Next()
+		}
+		if got := asked(it); got != c.want {
+			t.Errorf("%s, %d rows wanted: asks for %d, want %d", c.table, c.rows, got, c.want)
+		}
+		if err := it.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -177,7 +177,7 @@ func (s *Store) scanAll(list []*page) {
 	} else {
 		starts, ends, limits := make([][]byte, len(list)), make([][]byte, len(list)), make([]int64, len(list))
 		for n, p := range list {
-			starts[n], ends[n], limits[n] = orEmpty(p.it.start), p.it.end, int64(p.it.size)
+			starts[n], ends[n], limits[n] = orEmpty(p.it.rest.Start), p.it.rest.End, int64(p.it.size)
 		}
 		sql := scanUp
 		if list[0].it.reverse {

@@ -251,8 +251,7 @@ type iterator struct {
 	ctx     context.Context
 	q       queryer
 	all     kv.Range // what is gone through
-	start   []byte   // where the next page begins
-	end     []byte   // and ends; nil for none
+	rest    kv.Range // where the next page is
 	reverse bool
 
 	page  *rowPage
@@ -265,7 +264,7 @@ type iterator struct {
 
 func (s *Store) scan(ctx context.Context, q queryer, r kv.Range, opt kv.ScanOpt) *iterator {
 	r = kv.Range{Start: bytes.Clone(r.Start), End: bytes.Clone(r.End)}
-	return &iterator{store: s, ctx: ctx, q: q, all: r, start: r.Start, end: r.End, reverse: opt.Reverse, pages: s.sizes.Pages(r.Start, opt.Rows),
+	return &iterator{store: s, ctx: ctx, q: q, all: r, rest: r, reverse: opt.Reverse, pages: s.sizes.Pages(r.Start, opt.Rows),
 		page: rowPages.Get().(*rowPage), at: -1}
 }
 
@@ -282,11 +281,7 @@ func (i *iterator) Next() bool {
 		return false
 	}
 	if n := len(i.page.keys); n > 0 {
-		if i.reverse {
-			i.end = bytes.Clone(i.page.keys[n-1])
-		} else {
-			i.start = append(bytes.Clone(i.page.keys[n-1]), 0)
-		}
+		i.rest = i.rest.Behind(i.page.keys[n-1], i.reverse)
 	}
 	if _, alone := i.q.(*conn); alone {
 		i.err = failure(i.read())
@@ -306,7 +301,7 @@ func (i *iterator) read() error {
 	i.at = -1
 	i.size = i.pages.Next()
 	var err error
-	if _, alone := i.q.(*conn); alone || i.end == nil || i.size > paging.First || !i.store.dialect.lateral {
+	if _, alone := i.q.(*conn); alone || i.rest.End == nil || i.size > paging.First || !i.store.dialect.lateral {
 		err = i.readAlone(i.ctx)
 	} else {
 		err = i.store.scanCombined(i)
@@ -326,9 +321,9 @@ func (i *iterator) readAlone(ctx context.Context) error {
 	if i.reverse {
 		order = "DESC"
 	}
-	args := []any{orEmpty(i.start), i.size}
-	if i.end != nil {
-		bound, args = " AND k < $3", append(args, i.end)
+	args := []any{orEmpty(i.rest.Start), i.size}
+	if i.rest.End != nil {
+		bound, args = " AND k < $3", append(args, i.rest.End)
 	}
 	return i.store.query(ctx, i.q, func(raw [][]byte) { i.page.add(raw[0], raw[1]) },
 		"SELECT k, v FROM stator_kv WHERE k >= $1"+bound+" ORDER BY k "+order+" LIMIT $2", args...)
@@ -364,15 +359,7 @@ func (i *iterator) Seek(key []byte) {
 	}
 	i.page.reset()
 	i.at, i.last = -1, false
-	i.start, i.end = i.all.Start, i.all.End
-	if i.reverse {
-		behind := append(bytes.Clone(key), 0)
-		if i.end == nil || bytes.Compare(behind, i.end) < 0 {
-			i.end = behind
-		}
-	} else if bytes.Compare(key, i.start) > 0 {
-		i.start = bytes.Clone(key)
-	}
+	i.rest = i.all.From(key, i.reverse)
 }
 
 // Close implements kv.Iterator.

@@ -24,16 +24,16 @@ type iterator struct {
 	reverse bool
 	pages   paging.Pages
 
-	it         tikv.Iterator // a page; nil before the first Next and after Seek
-	start, end []byte        // where the next page begins and ends
-	size       int           // rows for which the page asked
-	rows       int           // of it, so far
-	bytes      int           // in all of them
-	err        error
+	it    tikv.Iterator // a page; nil before the first Next and after Seek
+	rest  kv.Range      // where the next page is
+	size  int           // rows for which the page asked
+	rows  int           // of it, so far
+	bytes int           // in all of them
+	err   error
 }
 
 func newIterator(from source, snap *txnsnapshot.KVSnapshot, sizes *paging.Sizes, r kv.Range, opt kv.ScanOpt) *iterator {
-	return &iterator{from: from, snap: snap, all: r, reverse: opt.Reverse, pages: sizes.Pages(r.Start, opt.Rows), start: r.Start, end: r.End}
+	return &iterator{from: from, snap: snap, all: r, reverse: opt.Reverse, pages: sizes.Pages(r.Start, opt.Rows), rest: r}
 }
 
 // open asks for the page that comes next.
@@ -42,9 +42,9 @@ func (i *iterator) open() error {
 	i.snap.SetScanBatchSize(i.size)
 	var err error
 	if i.reverse {
-		i.it, err = i.from.IterReverse(i.end)
+		i.it, err = i.from.IterReverse(i.rest.End)
 	} else {
-		i.it, err = i.from.Iter(i.start, i.end)
+		i.it, err = i.from.Iter(i.rest.Start, i.rest.End)
 	}
 	return err
 }
@@ -55,11 +55,7 @@ func (i *iterator) Next() bool {
 		return false
 	}
 	if i.it != nil && i.rows == i.size {
-		if i.reverse {
-			i.end = bytes.Clone(i.it.Key())
-		} else {
-			i.start = append(bytes.Clone(i.it.Key()), 0)
-		}
+		i.rest = i.rest.Behind(i.it.Key(), i.reverse)
 		i.close()
 	}
 	if i.it == nil {
@@ -85,14 +81,7 @@ func (i *iterator) Value() []byte { return decode(i.it.Value()) }
 // Seek implements kv.Iterator.
 func (i *iterator) Seek(key []byte) {
 	i.close()
-	i.start, i.end = i.all.Start, i.all.End
-	if i.reverse {
-		if behind := append(bytes.Clone(key), 0); i.end == nil || bytes.Compare(behind, i.end) < 0 {
-			i.end = behind
-		}
-	} else if bytes.Compare(key, i.start) > 0 {
-		i.start = bytes.Clone(key)
-	}
+	i.rest = i.all.From(key, i.reverse)
 }
 
 // close ends the page, if there is one.

@@ -316,10 +316,8 @@ func (s *Store) Snapshot(ctx context.Context, keys ...[]byte) (kv.Snapshot, erro
 	}
 	s.oldest.add(ts)
 	r := &reader{store: s, ctx: ctx, snap: s.db.GetSnapshot(ts), held: ts}
-	if len(keys) > 1 {
-		if err := r.Fetch(keys); err != nil {
-			return nil, errors.Join(err, r.Close())
-		}
+	if err := kv.Fetch(r, keys); err != nil {
+		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
