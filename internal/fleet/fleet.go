@@ -8,7 +8,8 @@
 // What servers keep in memory (tables, alarms, backups) changes through a log: a transaction that writes such a key
 // (keyspace.Remembered) adds an entry in the same commit. Every server follows the log and reads what has changed anew, and says in
 // its record how far it has come. A request that changed such a key is answered when all have seen it (Settle), so that it does not
-// matter which server gets the next one.
+// matter which server gets the next one. Before that, and where work in the background changed it, one server may know what another does
+// not: before that one refuses anything for it, it follows the log to its end (Member.CatchUp).
 //
 // Tables change under a freeze (Exclusive): every server lets its writers of the table end and has new ones wait, says so, and only
 // then the change is made. So no two servers ever write by different descriptions of a table. There is one freeze at a time.
