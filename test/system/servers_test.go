@@ -358,7 +358,12 @@ func TestServersScale(t *testing.T) {
 		d := s.must(left[i%2], "DescribeTable", `{"TableName":"tbl"}`)["Table"].(map[string]any)
 		return d["ProvisionedThroughput"].(map[string]any)["ReadCapacityUnits"] == 50.0
 	})
-	done := s.must(left[0], "AnyScaleFrontendService.DescribeScalingActivities", `{"ServiceNamespace":"dynamodb"}`)["ScalingActivities"].([]any)
+	var done []any
+	// An activity is written when it has succeeded, after what it did.
+	s.until("the activities", func(int) bool {
+		done = s.must(left[0], "AnyScaleFrontendService.DescribeScalingActivities", `{"ServiceNamespace":"dynamodb"}`)["ScalingActivities"].([]any)
+		return len(done) >= 2
+	})
 	if len(done) != 2 { // of the bounds, and of the capacity
 		t.Errorf("there are %d activities: %v", len(done), done)
 	}
