@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"internal/api":                {"attribute", "smithy", "wirejson"},
 	"internal/api/gen":            {},
 	"internal/auth":               {"awserr"},
+	"internal/access":             {"awserr", "smithy"},
 	"internal/keyspace":           {"attribute"},
 	"internal/expr":               {"attribute", "smithy"},
 	"internal/capacity":           {},

@@ -11,6 +11,7 @@ type Code string
 
 // The codes that Stator answers.
 const (
+	AccessDenied                Code = "AccessDeniedException"
 	BackupInUse                 Code = "BackupInUseException"
 	BackupNotFound              Code = "BackupNotFoundException"
 	ConditionalCheckFailed      Code = "ConditionalCheckFailedException"
@@ -69,6 +70,7 @@ var codes = map[Code]wire{
 	Validation:                  {namespace: namespaceValidate},
 	Serialization:               {namespace: namespaceService, field: "Message"},
 	UnknownOperation:            {namespace: namespaceService},
+	AccessDenied:                {namespace: namespaceService, field: "Message"},
 	MissingAuthenticationToken:  {namespace: namespaceService},
 	UnrecognizedClient:          {namespace: namespaceService},
 	InvalidSignature:            {namespace: namespaceService},

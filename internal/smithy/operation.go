@@ -38,6 +38,12 @@ type Operation[In, Out any] struct {
 type Caller struct {
 	Account string // twelve digits
 	Region  string // from the credential scope
+	// AccessKey is the access key id of the signature.
+	AccessKey string
+	// Verified says that the signature was verified, so that Account is proved.
+	Verified bool
+	// Operator says that the caller runs the server: its key is an operator's, or the server has no credentials.
+	Operator bool
 }
 
 // Call is one request on its way through an operation: its decoder, whose arena lives as long as the request, and who sent

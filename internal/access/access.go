@@ -1,0 +1,33 @@
+// Package access decides whether a caller may act on a resource. Every request that names a resource asks Authorize, and nothing
+// else decides; policies will extend it.
+package access
+
+import (
+	"strings"
+
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// Authorize returns nil if the caller may take the action (e.g. "dynamodb:GetItem") on the resource with the Amazon Resource
+// Name, else AWS's AccessDeniedException ("Troubleshoot access denied error messages"). A caller whose signature was verified may
+// use its own account's resources. Without credentials all callers share one account and any may use everything.
+func Authorize(caller smithy.Caller, action, arn string) *awserr.Error {
+	if !caller.Verified || account(arn) == caller.Account {
+		return nil
+	}
+	return awserr.New(awserr.AccessDenied, "User: "+Principal(caller)+" is not authorized to perform: "+action+" on resource: "+arn+
+		" because no resource-based policy allows the "+action+" action")
+}
+
+// Principal returns the Amazon Resource Name of the caller: its account's root, until keys belong to users.
+func Principal(caller smithy.Caller) string { return "arn:aws:iam::" + caller.Account + ":root" }
+
+// account returns the account in an Amazon Resource Name, arn:partition:service:region:account:resource.
+func account(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 {
+		return ""
+	}
+	return parts[4]
+}
