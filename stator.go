@@ -334,7 +334,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	tick := func(ctx context.Context) error {
 		return errors.Join(tables.KeepClock(ctx), metrics.Tick(ctx, scaling.Step))
 	}
-	operations := slices.Concat(service.Operations(), metrics.Operations(), scaling.Operations(), clusters.Operations())
+	operations := slices.Concat(service.Operations(), metrics.Operations(), smithy.ToEnd(scaling.Operations()), smithy.ToEnd(clusters.Operations()))
 	streams := &stream.Maintainer{KV: store, Catalog: tables, Now: opt.Now}
 	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions, backups.Expire, backups.Trim, transfers.Sweep, clusters.Finish, clusters.Sweep}
 	if servers.member != nil {
@@ -510,26 +510,54 @@ func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 // Wait returns when the server has stopped answering: nil after Close, else what ended it.
 func (s *Server) Wait() error { return <-s.serveErr }
 
-// closeTimeout is how long Close waits for the requests under way.
+// closeTimeout is how long Close waits for the requests under way, and again for background work. Requests are ended shortly before.
 const closeTimeout = 15 * time.Second
 
-// Close stops listening, waits for the requests under way, and closes the store; what was acknowledged is durable then.
+// Close stops listening, waits for the requests under way, and closes the store; what was acknowledged is durable then. What does
+// not end in half a minute keeps the store from being closed: Close returns an error, and the next start reads the log as after a
+// crash.
 func (s *Server) Close() error {
-	s.close.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-		defer cancel()
-		// Closing the listener first also ends a Serve that has not begun yet, which Shutdown would miss.
-		err := s.listener.Close()
-		err = errors.Join(err, s.http.Shutdown(ctx))
-		s.dax.close(ctx)
-		s.cancel()
-		s.running.Wait()
-		s.closeErr = errors.Join(err, s.items.Catalog.KeepClock(context.WithoutCancel(ctx)), s.metrics.Collect(context.WithoutCancel(ctx)), s.servers.close(), s.store.Close())
-		for _, remove := range s.remove {
-			s.closeErr = errors.Join(s.closeErr, remove())
-		}
-	})
+	s.close.Do(func() { s.closeErr = s.stop() })
 	return s.closeErr
+}
+
+func (s *Server) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	// Closing the listener first also ends a Serve that has not begun yet, which Shutdown would miss.
+	err := s.listener.Close()
+	ended := s.http.Shutdown(ctx)
+	s.dax.close(ctx)
+	s.cancel()
+	if ended == nil {
+		ended = s.waitRunning(closeTimeout)
+	}
+	if ended != nil {
+		return errors.Join(err, fmt.Errorf("stopped without closing the storage: %w", ended))
+	}
+	last := context.WithoutCancel(ctx)
+	err = errors.Join(err, s.items.Catalog.KeepClock(last), s.metrics.Collect(last), s.servers.close(), s.store.Close())
+	for _, remove := range s.remove {
+		err = errors.Join(err, remove())
+	}
+	return err
+}
+
+var errStillRunning = errors.New("work in the background does not end")
+
+// waitRunning waits for the work in the background, which has been told to end.
+func (s *Server) waitRunning(timeout time.Duration) error {
+	ended := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(timeout):
+		return errStillRunning
+	}
 }
 
 // onceListener may be closed twice: the HTTP server would give up its shutdown on the second error.

@@ -3,11 +3,15 @@
 package httpd
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"log/slog"
+	"math"
 	"net"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,6 +40,8 @@ const (
 	// readPast is how many bytes above MaxBody are still read, so that the client, which is still sending, gets an answer
 	// and not a reset connection.
 	readPast = 8 << 20
+	// endTimeout is how long requests have to end that Shutdown does not wait for any longer.
+	endTimeout = 3 * time.Second
 	// minCompress is the smallest answer in bytes that is worth compressing.
 	minCompress = 1024
 )
@@ -64,6 +70,7 @@ type Server struct {
 	operations map[string]*smithy.Handler
 	missing    map[string]bool
 	services   map[string]*protocol.Service // by name
+	query      *protocol.Service            // whose requests may be forms; nil for none
 	http       *fasthttp.Server
 	calls      sync.Pool
 	load       load
@@ -75,11 +82,15 @@ type Server struct {
 // New returns a Server.
 func New(opt Options) *Server {
 	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}}
+	s.load.bodies = bodyBudget{limit: s.load.limits.Bodies, patience: s.load.limits.Patience, arriving: map[*body]time.Time{}}
 	for i := range opt.Operations {
 		s.operations[opt.Operations[i].Target] = &opt.Operations[i]
 	}
 	for _, service := range opt.Services {
 		s.services[service.Name] = service
+		if service.Version != "" {
+			s.query = service
+		}
 	}
 	for _, target := range opt.Missing {
 		s.missing[target] = true
@@ -89,8 +100,8 @@ func New(opt Options) *Server {
 		Name:                         "Server",
 		Handler:                      s.handle,
 		ErrorHandler:                 s.handleError,
-		MaxRequestBodySize:           MaxBody + readPast,
-		HeaderReceived:               s.load.headerReceived,
+		StreamRequestBody:            true, // receive reads bodies, within limits
+		MaxRequestBodySize:           math.MaxInt,
 		Concurrency:                  s.load.limits.Connections,
 		ConnState:                    s.conns.state,
 		ReadBufferSize:               maxHeaders,
@@ -116,21 +127,38 @@ func (s *Server) Handle(c *fasthttp.RequestCtx) { s.handle(c) }
 // Serve answers requests of the listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
 	go s.conns.reap(s.ctx.Done(), s.load.limits.Idle)
+	go s.conns.watch(s.ctx.Done())
 	return s.http.Serve(l)
 }
 
 // Requests returns how many requests for operations have come so far.
 func (s *Server) Requests() int64 { return s.load.requests.Load() }
 
-// Shutdown stops listening and waits for the requests under way, until ctx ends.
+// Shutdown stops listening and waits for the requests under way. Shortly before ctx ends it ends them; an error says that some
+// have not heard of it.
 func (s *Server) Shutdown(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		end := time.AfterFunc(time.Until(deadline)-endTimeout, s.conns.end)
+		defer end.Stop()
+	}
 	err := s.http.ShutdownWithContext(ctx)
 	s.cancel()
 	return err
 }
 
 func (s *Server) handle(c *fasthttp.RequestCtx) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.Response.Reset()
+			s.fail(c, s.clientError(string(c.Path()), panicked(p)), 0)
+		}
+	}()
 	s.conns.moved(c.Conn())
+	if ambiguous(&c.Request.Header) {
+		c.SetConnectionClose()
+		s.fail(c, awserr.New(awserr.Serialization, ""), 400)
+		return
+	}
 	if s.opt.Control != nil {
 		if control := s.opt.Control[string(c.Path())]; control != nil {
 			s.control(c, control)
@@ -149,9 +177,32 @@ func (s *Server) handle(c *fasthttp.RequestCtx) {
 	}
 }
 
+// ambiguous reports whether a request says twice how long its body is, by Transfer-Encoding and by Content-Length: a proxy may
+// have understood it in the other way and taken what follows for another request (RFC 9112, section 6.3).
+func ambiguous(h *fasthttp.RequestHeader) bool {
+	// fasthttp closes the connection of such a request, and keeps only one of the two.
+	return h.ConnectionClose() && hasHeader(h.RawHeaders(), "transfer-encoding:") && hasHeader(h.RawHeaders(), "content-length:")
+}
+
+// hasHeader reports whether a line of the headers begins with the name, which is in lower case and ends in a colon.
+func hasHeader(raw []byte, name string) bool {
+	for line := range bytes.Lines(raw) {
+		if len(line) >= len(name) && strings.EqualFold(wirejson.View(line[:len(name)]), name) {
+			return true
+		}
+	}
+	return false
+}
+
 // control answers a request to one of Options.Control.
 func (s *Server) control(c *fasthttp.RequestCtx, run func(body []byte) ([]byte, error)) {
-	answer, err := run(c.Request.Body())
+	w := s.work()
+	defer s.free(w)
+	err := s.receive(c, w, maxServiceBody)
+	var answer []byte
+	if err == nil {
+		answer, err = run(w.sent.bytes)
+	}
 	if err != nil {
 		c.SetStatusCode(400)
 		answer = []byte(err.Error())
@@ -163,6 +214,8 @@ func (s *Server) control(c *fasthttp.RequestCtx, run func(body []byte) ([]byte, 
 // get answers health checks: the root as AWS's endpoint does, /healthz as long as the process runs, /readyz if it can
 // serve; and /metrics.
 func (s *Server) get(c *fasthttp.RequestCtx) {
+	ctx := s.conns.begin(c.Conn())
+	defer ctx.done()
 	c.SetContentType("text/plain")
 	switch string(c.Path()) {
 	case "/":
@@ -171,7 +224,7 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 	case "/healthz":
 		c.SetBodyString("ok\n")
 	case "/metrics":
-		contentType, body, err := s.opt.Metrics(s.ctx)
+		contentType, body, err := s.opt.Metrics(ctx)
 		if err != nil {
 			s.opt.Logger.Error("metrics", "error", err)
 			c.SetStatusCode(500)
@@ -180,7 +233,7 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 		c.SetContentType(contentType)
 		c.SetBody(body)
 	case "/readyz":
-		if err := s.opt.Ready(s.ctx); err != nil {
+		if err := s.opt.Ready(ctx); err != nil {
 			s.opt.Logger.Warn("not ready", "error", err)
 			c.SetStatusCode(503)
 			c.SetBodyString("not ready: " + err.Error() + "\n")
@@ -208,87 +261,125 @@ func (s *Server) options(c *fasthttp.RequestCtx) {
 
 // post runs an operation.
 func (s *Server) post(c *fasthttp.RequestCtx) {
-	if c.Request.Header.ContentLength() < 0 || c.Request.Header.ContentLength() >= largeBody {
-		defer s.load.bodyDone(&c.Request.Header)
-	}
-	if !s.load.enter() {
-		s.fail(c, overloaded(), 0)
+	w := s.work()
+	defer s.free(w)
+	to := s.route(c)
+	out, err := s.run(c, &to, w)
+	if to.codec != nil {
+		s.encode(c, &to, out, err)
 		return
 	}
-	defer s.load.leave()
-	w, ok := s.calls.Get().(*work)
-	if !ok {
-		w = &work{}
+	if err != nil {
+		s.fail(c, s.clientError(to.target, err), 0)
+		return
 	}
-	target := wirejson.View(c.Request.Header.Peek("X-Amz-Target"))
-	if op := s.operations[target]; op != nil && op.Service == "" {
-		out, err := s.run(c, op, nil, &w.call, w.out[:0])
-		if err != nil {
-			s.fail(c, s.clientError(target, err), 0)
-		} else {
-			s.answer(c, out, 200)
-			w.out = out
-		}
-	} else {
-		s.serve(c, target, w)
-	}
-	w.call.Release()
-	if cap(w.call.Reader.Arena) <= maxKept && cap(w.out) <= maxKept {
-		s.calls.Put(w)
-	}
+	s.answer(c, out, 200)
+	w.out = out
 }
 
 // work is what a request needs and the next one can use again.
 type work struct {
 	call smithy.Call
-	out  []byte
+	// sent is the body as it came, inflated what it was before it was compressed.
+	sent, inflated body
+	out            []byte
+}
+
+func (s *Server) work() *work {
+	if w, ok := s.calls.Get().(*work); ok {
+		return w
+	}
+	return &work{sent: body{budget: &s.load.bodies}, inflated: body{budget: &s.load.bodies}}
+}
+
+// free ends the use of w, whatever its request has come to.
+func (s *Server) free(w *work) {
+	w.call.Release()
+	w.sent.release()
+	w.inflated.release()
+	if cap(w.call.Reader.Arena) <= maxKept && cap(w.out) <= maxKept {
+		s.calls.Put(w)
+	}
 }
 
 // maxKept is how many bytes of memory are kept for the next request: enough for a page of Scan. Larger requests give theirs
 // back.
 const maxKept = 4 << 20
 
-// run finds, decodes, authenticates and executes a request, in this order, as AWS does.
-func (s *Server) run(c *fasthttp.RequestCtx, op *smithy.Handler, codec protocol.Codec, call *smithy.Call, dst []byte) (out []byte, err error) {
+// run reads, authenticates, decodes and executes a request, in this order: strangers get no work done but the hash of their body.
+func (s *Server) run(c *fasthttp.RequestCtx, to *route, w *work) (out []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = awserr.Internal(errors.New("panic: " + panicText(p)))
+			err = panicked(p)
 		}
 	}()
-	body, err := requestBody(c)
-	if err != nil {
+	if to.operation == nil && !to.form {
+		return nil, s.unknown(to.target)
+	}
+	limit := MaxBody
+	if to.codec != nil {
+		limit = maxServiceBody
+	}
+	if err := s.receive(c, w, limit); err != nil {
 		return nil, err
 	}
-	if codec != nil {
-		var bad *awserr.Error
-		if body, bad = codec.Request(body); bad != nil {
-			return nil, bad
-		}
+	if !s.load.enter() {
+		return nil, overloaded()
 	}
-	in, decodeErr := op.Decode(call, body)
-	if decodeErr != nil && decodeErr.Message == "" {
-		return nil, decodeErr // malformed JSON is found before the signature is looked at
-	}
-	id, authErr := s.opt.Auth.Authenticate(&auth.Request{
+	defer s.load.leave()
+	ctx := s.conns.begin(c.Conn())
+	defer ctx.done()
+	id, refused := s.opt.Auth.Authenticate(&auth.Request{
 		Method: "POST",
 		Path:   string(c.URI().PathOriginal()),
 		Query:  string(c.URI().QueryString()),
 		Header: func(name string) string { return wirejson.View(c.Request.Header.Peek(name)) },
-		Body:   c.Request.Body(),
+		Body:   w.sent.bytes,
 	})
-	if authErr != nil {
-		return nil, authErr
+	if refused != nil {
+		return nil, s.orMalformed(c, w, refused)
 	}
-	if decodeErr != nil {
-		return nil, decodeErr
-	}
-	call.Caller = smithy.Caller{Account: id.Account, Region: id.Region}
-	call.Host = wirejson.View(c.Host())
-	answer, err := op.Run(s.ctx, call, in)
+	body, err := s.inflate(c, w, limit)
 	if err != nil {
 		return nil, err
 	}
-	return answer.AppendJSON(dst), nil
+	if to.form && !s.routeForm(to, body) {
+		return nil, s.unknown(to.target)
+	}
+	if to.codec != nil {
+		var bad *awserr.Error
+		if body, bad = to.codec.Request(body); bad != nil {
+			return nil, bad
+		}
+	}
+	in, bad := to.operation.Decode(&w.call, body)
+	if bad != nil {
+		return nil, bad
+	}
+	w.call.Caller = smithy.Caller{Account: id.Account, Region: id.Region}
+	w.call.Host = wirejson.View(c.Host())
+	answer, err := to.operation.Run(ctx, &w.call, in)
+	if err != nil {
+		return nil, err
+	}
+	return answer.AppendJSON(w.out[:0]), nil
+}
+
+// panicked returns the error that stands for a panic, with its stack for the log.
+func panicked(p any) error { return awserr.Internal(fmt.Errorf("panic: %v\n%s", p, debug.Stack())) }
+
+// maxScanned is the largest body in bytes of a request without a valid signature that is looked at for what AWS says first.
+const maxScanned = 1 << 20
+
+// orMalformed returns what AWS answers to a request without a valid signature: that its body is no JSON, if it is none.
+func (s *Server) orMalformed(c *fasthttp.RequestCtx, w *work, refused *awserr.Error) *awserr.Error {
+	if len(c.Request.Header.ContentEncoding()) > 0 || len(w.sent.bytes) > maxScanned || string(c.Request.Header.Peek("X-Amz-Target")) == "" {
+		return refused
+	}
+	if w.call.Reader.Reset(w.sent.bytes); !w.call.Reader.Valid() {
+		return awserr.New(awserr.Serialization, "")
+	}
+	return refused
 }
 
 // unknown is the error for a target that no operation has.
@@ -300,25 +391,16 @@ func (s *Server) unknown(target string) *awserr.Error {
 	return awserr.New(awserr.UnknownOperation, message)
 }
 
-// serve runs an operation of another API than DynamoDB's.
-func (s *Server) serve(c *fasthttp.RequestCtx, target string, w *work) {
-	target, codec := s.route(c, target)
-	if codec == nil {
-		s.fail(c, s.unknown(target), 0)
-		return
-	}
+// encode answers a request of another API than DynamoDB's.
+func (s *Server) encode(c *fasthttp.RequestCtx, to *route, out []byte, err error) {
 	var id [52]byte
 	request := string(smithy.AppendRequestID(id[:0]))
 	var a protocol.Answer
-	err := error(s.unknown(target))
-	if op := s.operations[target]; op != nil {
-		var out []byte
-		if out, err = s.run(c, op, codec, &w.call, nil); err == nil {
-			a, err = codec.Answer(out, request)
-		}
+	if err == nil {
+		a, err = to.codec.Answer(out, request)
 	}
 	if err != nil {
-		a = codec.Error(s.clientError(target, err), request)
+		a = to.codec.Error(s.clientError(to.target, err), request)
 	}
 	h := &c.Response.Header
 	c.SetStatusCode(a.Status)
@@ -331,85 +413,13 @@ func (s *Server) serve(c *fasthttp.RequestCtx, target string, w *work) {
 	c.Response.SetBody(a.Body)
 }
 
-// route finds out in which protocol a request is, and its target; a nil codec is none that is known.
-func (s *Server) route(c *fasthttp.RequestCtx, target string) (string, protocol.Codec) {
-	if target != "" {
-		name, _, _ := strings.Cut(target, ".")
-		if service := s.services[name]; service != nil {
-			return target, protocol.JSON{Service: service}
-		}
-		return target, nil
-	}
-	if string(c.Request.Header.Peek("smithy-protocol")) == "rpc-v2-cbor" {
-		// /service/NAME/operation/OPERATION
-		parts := strings.Split(string(c.Path()), "/")
-		if len(parts) < 4 || parts[len(parts)-4] != "service" || parts[len(parts)-2] != "operation" {
-			return "", nil
-		}
-		name, operation := parts[len(parts)-3], parts[len(parts)-1]
-		if service := s.services[name]; service != nil && service.Schema != nil {
-			return name + "." + operation, protocol.CBOR{Service: service, Operation: operation}
-		}
-		return name + "." + operation, nil
-	}
-	if strings.HasPrefix(string(c.Request.Header.ContentType()), "application/x-www-form-urlencoded") {
-		body, err := requestBody(c)
-		if err != nil {
-			return "", nil
-		}
-		action, version := protocol.Action(body)
-		for name, service := range s.services {
-			if service.Version != "" && service.Version == version {
-				return name + "." + action, protocol.Query{Service: service, Operation: action}
-			}
-		}
-	}
-	return "", nil
-}
-
-func panicText(p any) string {
-	if err, ok := p.(error); ok {
-		return err.Error()
-	}
-	if s, ok := p.(string); ok {
-		return s
-	}
-	return "of another type"
-}
-
-// requestBody returns the body, decompressed.
-func requestBody(c *fasthttp.RequestCtx) ([]byte, error) {
-	var body []byte
-	var err error
-	switch encoding := c.Request.Header.ContentEncoding(); string(encoding) {
-	case "", "identity":
-		if body = c.Request.Body(); len(body) > MaxBody {
-			return nil, tooLarge()
-		}
-		return body, nil
-	case "gzip":
-		body, err = inflate(c.Request.Body(), gzipReader)
-	case "deflate":
-		body, err = inflate(c.Request.Body(), zlibReader)
-	default:
-		return nil, awserr.New(awserr.Serialization, "")
-	}
-	if errors.Is(err, errTooLarge) {
-		return nil, tooLarge()
-	}
-	if err != nil {
-		return nil, awserr.New(awserr.Serialization, "")
-	}
-	return body, nil
-}
-
 // overloaded is what a client gets when a limit is met.
 func overloaded() *awserr.Error {
 	return awserr.New(awserr.ServiceUnavailable, "Service is unable to process your request: too many at a time")
 }
 
-func tooLarge() *awserr.Error {
-	return awserr.New(awserr.RequestEntityTooLarge, "Request body must be at most "+strconv.Itoa(MaxBody)+" bytes")
+func tooLarge(limit int) *awserr.Error {
+	return awserr.New(awserr.RequestEntityTooLarge, "Request body must be at most "+strconv.Itoa(limit)+" bytes")
 }
 
 // clientError makes every error one that clients may see; what is internal is logged here, and only here.
@@ -455,19 +465,12 @@ func (s *Server) allowOrigin(c *fasthttp.RequestCtx) {
 	}
 }
 
-// handleError answers what fasthttp could not read.
+// handleError answers a request whose headers fasthttp could not read.
 func (s *Server) handleError(c *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
-	refused := s.load.bodyDone(&c.Request.Header)
-	switch {
-	case refused && errors.Is(err, fasthttp.ErrBodyTooLarge):
-		c.SetConnectionClose()
-		s.fail(c, overloaded(), 0)
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		s.fail(c, tooLarge(), 0)
-	case errors.As(err, &small):
+	if errors.As(err, &small) {
 		s.fail(c, awserr.New(awserr.Serialization, ""), 431)
-	default:
-		s.fail(c, awserr.New(awserr.Serialization, ""), 400)
+		return
 	}
+	s.fail(c, awserr.New(awserr.Serialization, ""), 400)
 }

@@ -29,7 +29,7 @@ func echo() smithy.Handler {
 	return smithy.Handler{
 		Target: "DynamoDB_20120810.Echo",
 		Decode: func(_ *smithy.Call, body []byte) (any, *awserr.Error) {
-			if string(body) == "mismatch" {
+			if string(body) == `"mismatch"` {
 				return nil, awserr.New(awserr.Serialization, "STRING_VALUE cannot be converted to Integer")
 			}
 			return body, nil
@@ -135,8 +135,9 @@ func TestErrors(t *testing.T) {
 		{"other service", "{}", map[string]string{"X-Amz-Target": "Kinesis_20131202.Echo"}, 400, "#UnknownOperationException"},
 		{"no target", "{}", map[string]string{"X-Amz-Target": ""}, 400, "#UnknownOperationException"},
 		{"no signature", "{}", map[string]string{"Authorization": ""}, 400, "Request is missing Authentication Token"},
-		{"signature before types", "mismatch", map[string]string{"Authorization": ""}, 400, "#MissingAuthenticationTokenException"},
-		{"types", "mismatch", nil, 400, `#SerializationException","Message":"STRING_VALUE cannot be converted to Integer"`},
+		{"malformed before signature", "mismatch", map[string]string{"Authorization": ""}, 400, `#SerializationException"}`},
+		{"signature before types", `"mismatch"`, map[string]string{"Authorization": ""}, 400, "#MissingAuthenticationTokenException"},
+		{"types", `"mismatch"`, nil, 400, `#SerializationException","Message":"STRING_VALUE cannot be converted to Integer"`},
 		{"incomplete", "{}", map[string]string{"Authorization": "AWS4-HMAC-SHA256 Credential=a/b/c/d/aws4_request"}, 400, "Authorization header requires 'Signature' parameter. Authorization header requires 'SignedHeaders' parameter. Authorization=AWS4-HMAC-SHA256"},
 	} {
 		r := request(t, []byte(c.body), c.header)

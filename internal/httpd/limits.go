@@ -2,24 +2,19 @@ package httpd
 
 import (
 	"cmp"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
 const (
 	// maxHeaders is the largest size of a request's headers in bytes; session tokens take some.
-	maxHeaders = 16 << 10
-	// largeBody is the size in bytes from which request bodies are counted one by one.
-	largeBody = 1 << 20
-
+	maxHeaders         = 16 << 10
 	defaultIdle        = 2 * time.Minute
 	defaultConnections = 20_000
 	defaultInFlight    = 4096
 	defaultBodies      = 256 << 20
+	defaultPatience    = 5 * time.Second
 )
 
 // Limits bound what clients can make the server hold at a time. Past them a client gets an error at once that SDKs retry.
@@ -28,11 +23,13 @@ type Limits struct {
 	Connections int
 	// InFlight is the number of requests being executed; 0 for 4,096.
 	InFlight int
-	// Bodies is the bytes of request bodies over 1 MB being read or executed; 0 for 256 MB.
+	// Bodies is the bytes of memory for request bodies, as sent and decompressed, above 8 KB each; 0 for 256 MB.
 	Bodies int64
 	// Idle is how long a client may take to begin and send a request, or to receive the answer, give or take a tenth; 0 for
 	// two minutes.
 	Idle time.Duration
+	// Patience is how long a body may take to arrive while there is not enough memory for another; 0 for five seconds.
+	Patience time.Duration
 }
 
 func (l Limits) orDefaults() Limits {
@@ -40,6 +37,7 @@ func (l Limits) orDefaults() Limits {
 	l.InFlight = cmp.Or(l.InFlight, defaultInFlight)
 	l.Bodies = cmp.Or(l.Bodies, defaultBodies)
 	l.Idle = cmp.Or(l.Idle, defaultIdle)
+	l.Patience = cmp.Or(l.Patience, defaultPatience)
 	return l
 }
 
@@ -48,8 +46,7 @@ type load struct {
 	limits   Limits
 	requests atomic.Int64 // so far
 	inFlight atomic.Int64
-	bodies   atomic.Int64
-	large    sync.Map // bytes of the large bodies, by the *fasthttp.RequestHeader in front of them
+	bodies   bodyBudget
 }
 
 // enter counts a request; false if there are too many.
@@ -64,83 +61,60 @@ func (l *load) enter() bool {
 
 func (l *load) leave() { l.inFlight.Add(-1) }
 
-// headerReceived decides, before a body is read, how large it may be.
-func (l *load) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	config := fasthttp.RequestConfig{MaxRequestBodySize: MaxBody + readPast}
-	size := int64(h.ContentLength())
-	if size < 0 { // chunked: it may be as large as any
-		size = MaxBody
-	}
-	l.bodyDone(h) // of a request on this connection that broke off
-	if size < largeBody || size > MaxBody+readPast {
-		return config
-	}
-	if l.bodies.Add(size) > l.limits.Bodies {
-		l.bodies.Add(-size)
-		config.MaxRequestBodySize = 1
-		size = 0
-	}
-	l.large.Store(h, size)
-	return config
+// bodyBudget is the memory for request bodies.
+type bodyBudget struct {
+	limit    int64
+	patience time.Duration
+	taken    atomic.Int64
+
+	mu       sync.Mutex
+	arriving map[*body]time.Time // bodies that hold counted memory and are still being sent, since when
 }
 
-// bodyDone gives back what headerReceived counted, and reports whether it had refused the body.
-func (l *load) bodyDone(h *fasthttp.RequestHeader) (refused bool) {
-	size, ok := l.large.LoadAndDelete(h)
-	if !ok {
+// take takes bytes for a body; false if there are not enough. Then the body that has been arriving for longest makes room, if its
+// client has had time enough.
+func (bb *bodyBudget) take(b *body, bytes int64) bool {
+	if bb.taken.Add(bytes) > bb.limit {
+		bb.taken.Add(-bytes)
+		bb.hurry(b)
 		return false
 	}
-	l.bodies.Add(-size.(int64))
-	return size.(int64) == 0
+	if b.counted == 0 && b.conn != nil {
+		bb.mu.Lock()
+		bb.arriving[b] = time.Now()
+		bb.mu.Unlock()
+	}
+	b.counted += bytes
+	return true
 }
 
-// connections closes connections that are idle, or whose client is slow to send or to receive. Deadlines of the network
-// library would do the same, but setting one for each request costs as much as decoding it, and a connection wrapped to set
-// fewer is written to piece by piece.
-type connections struct {
-	open sync.Map // *progress by net.Conn
-	now  atomic.Int64
-}
-
-// progress is when a connection's last request was read, in ticks of the reaper.
-type progress struct{ last atomic.Int64 }
-
-// state follows the life of a connection.
-func (cs *connections) state(c net.Conn, state fasthttp.ConnState) {
-	switch state {
-	case fasthttp.StateNew:
-		p := &progress{}
-		p.last.Store(cs.now.Load())
-		cs.open.Store(c, p)
-	case fasthttp.StateClosed, fasthttp.StateHijacked:
-		cs.open.Delete(c)
+// arrived says that nothing more of the body comes.
+func (bb *bodyBudget) arrived(b *body) {
+	if b.counted > 0 && b.conn != nil {
+		bb.mu.Lock()
+		delete(bb.arriving, b)
+		bb.mu.Unlock()
 	}
 }
 
-// moved says that a request was read from the connection.
-func (cs *connections) moved(c net.Conn) {
-	if p, ok := cs.open.Load(c); ok {
-		p.(*progress).last.Store(cs.now.Load())
-	}
+// give gives back all that the body has taken.
+func (bb *bodyBudget) give(b *body) {
+	bb.taken.Add(-b.counted)
+	b.counted = 0
 }
 
-// reap closes connections that have not moved for the timeout, until stop is closed.
-func (cs *connections) reap(stop <-chan struct{}, timeout time.Duration) {
-	const ticks = 10 // in a timeout
-	tick := time.NewTicker(timeout / ticks)
-	defer tick.Stop()
-	for {
-		select {
-		case <-stop:
-			return
-		case <-tick.C:
+// hurry closes the connection of the slowest body but the one that asks; reading it fails then.
+func (bb *bodyBudget) hurry(but *body) {
+	bb.mu.Lock()
+	defer bb.mu.Unlock()
+	var slowest *body
+	since := time.Now().Add(-bb.patience)
+	for b, began := range bb.arriving {
+		if b != but && began.Before(since) {
+			slowest, since = b, began
 		}
-		now := cs.now.Add(1)
-		cs.open.Range(func(c, p any) bool {
-			if now-p.(*progress).last.Load() > ticks {
-				_ = c.(net.Conn).Close() // its reader or writer finds it closed
-			}
-			return true
-		})
+	}
+	if slowest != nil {
+		_ = slowest.conn.Close() // its reader finds it closed
 	}
 }

@@ -30,6 +30,9 @@ func (s *Service) metered(h smithy.Handler) smithy.Handler {
 	_, name, _ := strings.Cut(h.Target, ".")
 	operation := slices.Index(MeteredOperations, name)
 	run := h.Run
+	if operation < 0 { // what changes tables has several steps
+		run = smithy.ToEnd([]smithy.Handler{h})[0].Run
+	}
 	h.Run = func(ctx context.Context, call *smithy.Call, in any) (smithy.Renderer, error) {
 		call.Items, call.Bytes = -1, -1
 		if s.Faults != nil {

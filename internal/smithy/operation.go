@@ -99,6 +99,19 @@ type Handler struct {
 	Run func(ctx context.Context, call *Call, in any) (Renderer, error)
 }
 
+// ToEnd returns handlers whose operations run to their end though their client has gone: those with several steps, whose first
+// ones are not to stand alone.
+func ToEnd(handlers []Handler) []Handler {
+	out := slices.Clone(handlers)
+	for i := range out {
+		run := out[i].Run
+		out[i].Run = func(ctx context.Context, call *Call, in any) (Renderer, error) {
+			return run(context.WithoutCancel(ctx), call, in)
+		}
+	}
+	return out
+}
+
 // Invoke runs the handler of an operation for those who have its input and want its output, and neither of them as JSON.
 func Invoke[In, Out any](ctx context.Context, h *Handler, op Operation[In, Out], call *Call, in *In) (*Out, error) {
 	if h.Target != op.Target {

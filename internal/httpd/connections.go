@@ -1,0 +1,154 @@
+package httpd
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// watchInterval is how often connections with a request under way are looked at, and so about how long a request goes on after
+// its client has gone.
+const watchInterval = 250 * time.Millisecond
+
+// connections closes connections that are idle, or whose client is slow to send or to receive, and ends requests whose client has
+// gone. Deadlines of the network library would do the former, but setting one for each request costs as much as decoding it, and a
+// connection wrapped to set fewer is written to piece by piece.
+type connections struct {
+	open   sync.Map // *progress by net.Conn
+	now    atomic.Int64
+	closed atomic.Bool
+}
+
+// progress is how far a connection is.
+type progress struct {
+	last atomic.Int64 // when its last request was read, in ticks of the reaper
+
+	mu     sync.Mutex
+	cancel context.CancelFunc // of the request under way; nil for none
+	seen   bool               // that request was under way at the last look
+}
+
+// state follows the life of a connection.
+func (cs *connections) state(c net.Conn, state fasthttp.ConnState) {
+	switch state {
+	case fasthttp.StateNew:
+		p := &progress{}
+		p.last.Store(cs.now.Load())
+		cs.open.Store(c, p)
+	case fasthttp.StateClosed, fasthttp.StateHijacked:
+		cs.open.Delete(c)
+	}
+}
+
+// moved says that the headers of a request were read from the connection.
+func (cs *connections) moved(c net.Conn) {
+	if p, ok := cs.open.Load(c); ok {
+		p.(*progress).last.Store(cs.now.Load())
+	}
+}
+
+// begin says that a request of the connection is executed from now on. Its context ends when the client has gone, or when the
+// server can't wait for it any longer.
+func (cs *connections) begin(c net.Conn) running {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := running{Context: ctx, cancel: cancel}
+	if found, ok := cs.open.Load(c); ok {
+		r.on = found.(*progress)
+		r.on.last.Store(cs.now.Load())
+		r.on.mu.Lock()
+		r.on.cancel, r.on.seen = cancel, false
+		r.on.mu.Unlock()
+	}
+	if cs.closed.Load() {
+		cancel()
+	}
+	return r
+}
+
+// running is a request that is being executed.
+type running struct {
+	context.Context
+	cancel context.CancelFunc
+	on     *progress
+}
+
+// done says that the request was executed.
+func (r *running) done() {
+	if r.on != nil {
+		r.on.mu.Lock()
+		r.on.cancel = nil
+		r.on.mu.Unlock()
+	}
+	r.cancel()
+}
+
+// watch ends requests whose client has gone, until stop is closed.
+func (cs *connections) watch(stop <-chan struct{}) {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		cs.open.Range(func(c, p any) bool {
+			p.(*progress).look(c.(net.Conn))
+			return true
+		})
+	}
+}
+
+// look ends the connection's request if its client has gone. Short requests are over before anything asks.
+func (p *progress) look(c net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cancel == nil {
+		return
+	}
+	if p.seen && gone(c) {
+		p.cancel()
+	}
+	p.seen = true
+}
+
+// end ends all requests under way, and those that come, and closes the connections of those that have not come whole.
+func (cs *connections) end() {
+	cs.closed.Store(true)
+	cs.open.Range(func(c, found any) bool {
+		p := found.(*progress)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.cancel != nil {
+			p.cancel()
+		} else {
+			_ = c.(net.Conn).Close() // its reader finds it closed
+		}
+		return true
+	})
+}
+
+// reap closes connections that have not moved for the timeout, until stop is closed.
+func (cs *connections) reap(stop <-chan struct{}, timeout time.Duration) {
+	const ticks = 10 // in a timeout
+	tick := time.NewTicker(timeout / ticks)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		now := cs.now.Add(1)
+		cs.open.Range(func(c, p any) bool {
+			if now-p.(*progress).last.Load() > ticks {
+				_ = c.(net.Conn).Close() // its reader or writer finds it closed
+			}
+			return true
+		})
+	}
+}

@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package httpd
+
+func hungUp(fd int) bool { return peeked(fd) }

@@ -1,0 +1,307 @@
+package httpd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/statordb/stator/internal/auth"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// served is a server that answers at a socket.
+type served struct {
+	*Server
+	t       *testing.T
+	address string
+}
+
+func serve(t *testing.T, opt Options) *served {
+	t.Helper()
+	if opt.Auth == nil {
+		opt.Auth = &auth.Authenticator{}
+	}
+	opt.Logger = slog.New(slog.DiscardHandler)
+	if opt.Operations == nil {
+		opt.Operations = []smithy.Handler{echo()}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &served{Server: New(opt), t: t, address: l.Addr().String()}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		<-done
+	})
+	return s
+}
+
+func (s *served) dial() net.Conn {
+	s.t.Helper()
+	c, err := net.Dial("tcp", s.address)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// until waits for what other goroutines bring about.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within a minute", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+const signed = "X-Amz-Target: DynamoDB_20120810.Echo\r\nX-Amz-Date: 20260101T000000Z\r\n" +
+	"Authorization: AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00\r\n"
+
+// post is a whole request with the body.
+func post(body string, header ...string) string {
+	return "POST / HTTP/1.1\r\nHost: h\r\n" + signed + strings.Join(header, "") + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)) + body
+}
+
+// chunked is a whole request with the body in chunks.
+func chunked(body string) string {
+	const size = 100_000
+	b := "POST / HTTP/1.1\r\nHost: h\r\n" + signed + "Transfer-Encoding: chunked\r\n\r\n"
+	for len(body) > 0 {
+		n := min(size, len(body))
+		b += fmt.Sprintf("%x\r\n%s\r\n", n, body[:n])
+		body = body[n:]
+	}
+	return b + "0\r\n\r\n"
+}
+
+// ask sends a request and returns the status of its answer, 0 if there is none.
+func ask(c net.Conn, request string) int {
+	go func() { _, _ = io.WriteString(c, request) }()
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return 0
+	}
+	defer res.Body.Close()
+	_, _ = io.Copy(io.Discard, res.Body)
+	return res.StatusCode
+}
+
+// TestBudgetGivenBack: whatever way and at whatever byte a request ends, nothing stays taken.
+func TestBudgetGivenBack(t *testing.T) {
+	s := serve(t, Options{Limits: Limits{Bodies: 8 << 20}})
+	large := `"` + strings.Repeat("x", 1<<20) + `"`
+	bomb := string(compressed(t, "gzip", large))
+	requests := map[string]string{
+		"fixed":    post(large),
+		"chunked":  chunked(large),
+		"GET":      strings.Replace(post(large), "POST", "GET", 1),
+		"DELETE":   strings.Replace(chunked(large), "POST", "DELETE", 1),
+		"gzip":     post(bomb, "Content-Encoding: gzip\r\n"),
+		"no gzip":  post(large, "Content-Encoding: gzip\r\n"),
+		"panic":    strings.Replace(post(`"panic"`+strings.Repeat(" ", 1<<20)), "Host", "X: y\r\nHost", 1),
+		"unsigned": strings.Replace(post(large), "Authorization", "X-Authorization", 1),
+		"unknown":  strings.Replace(post(large), ".Echo", ".Nothing", 1),
+		"expect":   post(large, "Expect: 100-continue\r\n"),
+		"too long": post(strings.Repeat("x", 1<<20), "X: y\r\n"),
+	}
+	for name, request := range requests {
+		// At every byte of the headers and of the first chunk's size, then here and there.
+		head := strings.Index(request, "\r\n\r\n") + 12
+		step := max(1, head/40)
+		for end := 1; end <= len(request); end += step {
+			c := s.dial()
+			if _, err := io.WriteString(c, request[:end]); err != nil && name == "fixed" {
+				t.Fatal(name, err)
+			}
+			c.Close()
+			if end > head {
+				step = 101_111
+			}
+		}
+		ask(s.dial(), request)
+	}
+	until(t, "the end of all requests", func() bool {
+		return s.load.bodies.taken.Load() == 0 && s.load.inFlight.Load() == 0 && s.http.GetOpenConnectionsCount() <= int32(len(requests))
+	})
+	s.load.bodies.mu.Lock()
+	if n := len(s.load.bodies.arriving); n != 0 {
+		t.Errorf("%d bodies are still said to arrive", n)
+	}
+	s.load.bodies.mu.Unlock()
+	for range 10 {
+		if status := ask(s.dial(), post(large)); status != 200 {
+			t.Fatalf("a large body afterwards: %d", status)
+		}
+	}
+}
+
+// TestAnnouncedBodies: what counts is the bytes that arrive.
+func TestAnnouncedBodies(t *testing.T) {
+	s := serve(t, Options{Limits: Limits{Bodies: 1 << 20}})
+	head := "POST / HTTP/1.1\r\nHost: h\r\n" + signed + "Content-Length: 16000000\r\n\r\n"
+	for range 100 {
+		if _, err := io.WriteString(s.dial(), head+strings.Repeat("x", freeBody)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 100 {
+		if status := ask(s.dial(), post(strings.Repeat(" ", 100_000)+`""`)); status != 200 {
+			t.Fatalf("a body of 100 kB beside those of 16 MB that have not come: %d", status)
+		}
+	}
+}
+
+// TestInflatedBodies: bodies count as what they become.
+func TestInflatedBodies(t *testing.T) {
+	s := serve(t, Options{Limits: Limits{Bodies: 1 << 20}})
+	bomb := string(compressed(t, "gzip", strings.Repeat(" ", 4<<20)+"{}"))
+	if status := ask(s.dial(), post(bomb, "Content-Encoding: gzip\r\n")); status != 503 {
+		t.Errorf("%d bytes that become 4 MB where there is 1: %d", len(bomb), status)
+	}
+	small := string(compressed(t, "gzip", strings.Repeat(" ", 200_000)+"{}"))
+	if status := ask(s.dial(), post(small, "Content-Encoding: gzip\r\n")); status != 200 {
+		t.Errorf("200 kB: %d", status)
+	}
+}
+
+// TestHurriedBodies: clients that keep others from sending large bodies are disconnected, the slowest first.
+func TestHurriedBodies(t *testing.T) {
+	s := serve(t, Options{Limits: Limits{Bodies: 1 << 20, Patience: time.Nanosecond}})
+	slow := s.dial()
+	if _, err := io.WriteString(slow, post(strings.Repeat("x", 2<<20))[:700_000]); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the slow body", func() bool { return s.load.bodies.taken.Load() > 500_000 })
+	until(t, "room for another", func() bool { return ask(s.dial(), post(strings.Repeat(" ", 600_000)+"{}")) == 200 })
+	if _, err := slow.Read(make([]byte, 1)); err == nil {
+		t.Error("the slow client is still connected")
+	}
+}
+
+// TestAmbiguousLength: a request that says twice how long it is is refused, and what follows is not taken for a request.
+func TestAmbiguousLength(t *testing.T) {
+	s := serve(t, Options{})
+	for _, lengths := range []string{
+		"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n", "TRANSFER-encoding: identity\r\ncontent-LENGTH: 2\r\n",
+	} {
+		c := s.dial()
+		request := "POST / HTTP/1.1\r\nHost: h\r\n" + signed + lengths + "\r\n2\r\n{}\r\n0\r\n\r\n" + post("{}")
+		if _, err := io.WriteString(c, request); err != nil {
+			t.Fatal(err)
+		}
+		answers, _ := io.ReadAll(c)
+		if n := bytes.Count(answers, []byte("HTTP/1.1 ")); n != 1 || !bytes.HasPrefix(answers, []byte("HTTP/1.1 400 ")) {
+			t.Errorf("%q: %s", lengths, answers)
+		}
+	}
+}
+
+// blocking is an operation that runs until its context ends.
+func blocking(began chan<- struct{}, ended chan<- error) smithy.Handler {
+	return smithy.Handler{
+		Target: "DynamoDB_20120810.Echo",
+		Decode: func(*smithy.Call, []byte) (any, *awserr.Error) { return nil, nil },
+		Run: func(ctx context.Context, _ *smithy.Call, _ any) (smithy.Renderer, error) {
+			began <- struct{}{}
+			<-ctx.Done()
+			ended <- ctx.Err()
+			return nil, ctx.Err()
+		},
+	}
+}
+
+// TestClientGone: a request ends when its client has gone, also with another request behind it.
+func TestClientGone(t *testing.T) {
+	began, ended := make(chan struct{}, 1), make(chan error, 1)
+	s := serve(t, Options{Operations: []smithy.Handler{blocking(began, ended)}})
+	for _, request := range []string{post("{}"), post("{}") + post("{}")} {
+		c := s.dial()
+		if _, err := io.WriteString(c, request); err != nil {
+			t.Fatal(err)
+		}
+		<-began
+		c.Close()
+		if err := <-ended; err != context.Canceled {
+			t.Error(err)
+		}
+	}
+}
+
+// TestShutdownEnds: what runs when the server can't wait any longer is ended, and clients that send slowly don't hold it up.
+func TestShutdownEnds(t *testing.T) {
+	began, ended := make(chan struct{}, 1), make(chan error, 1)
+	s := serve(t, Options{Operations: []smithy.Handler{blocking(began, ended)}})
+	if _, err := io.WriteString(s.dial(), post("{}")); err != nil {
+		t.Fatal(err)
+	}
+	<-began
+	for _, part := range []string{"POST / HT", post(strings.Repeat("x", 100_000))[:50_000]} {
+		if _, err := io.WriteString(s.dial(), part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "the connections", func() bool { return s.http.GetOpenConnectionsCount() == 3 })
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	s.conns.end()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != context.Canceled {
+		t.Error(err)
+	}
+}
+
+// TestStrangersGetNoWorkDone: with credentials nothing of a request is decompressed or decoded before its signature is verified.
+func TestStrangersGetNoWorkDone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "credentials")
+	if err := os.WriteFile(file, []byte(`[{"accessKeyId":"KNOWN","secretAccessKey":"secret"}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	authenticator, err := auth.Load(file, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var decoded atomic.Int64
+	operation := echo()
+	operation.Decode = func(*smithy.Call, []byte) (any, *awserr.Error) {
+		decoded.Add(1)
+		return nil, nil
+	}
+	s := serve(t, Options{Operations: []smithy.Handler{operation}, Auth: authenticator, Limits: Limits{Bodies: 1 << 20}})
+	bomb := string(compressed(t, "gzip", strings.Repeat(" ", 4<<20)+"{}"))
+	for _, request := range []string{
+		post("{}"), post(bomb, "Content-Encoding: gzip\r\n"), strings.Replace(post("{}"), "=AKID/", "=KNOWN/", 1),
+		strings.Replace(post(bomb, "Content-Encoding: gzip\r\n"), "=AKID/", "=KNOWN/", 1),
+	} {
+		if status := ask(s.dial(), request); status != 400 {
+			t.Errorf("%d", status)
+		}
+	}
+	if n := decoded.Load(); n != 0 {
+		t.Errorf("%d requests of strangers were decoded", n)
+	}
+}

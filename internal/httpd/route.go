@@ -1,0 +1,69 @@
+package httpd
+
+import (
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/statordb/stator/internal/protocol"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/wirejson"
+)
+
+// route is the way that a request takes.
+type route struct {
+	target    string          // as in X-Amz-Target, whatever the protocol
+	operation *smithy.Handler // nil if there is none of that target
+	codec     protocol.Codec  // nil for DynamoDB's own JSON
+	form      bool            // the operation stands in the body
+}
+
+// route finds out which operation a request is for, in which protocol.
+func (s *Server) route(c *fasthttp.RequestCtx) route {
+	h := &c.Request.Header
+	if target := wirejson.View(h.Peek("X-Amz-Target")); target != "" {
+		to := route{target: target, operation: s.operations[target]}
+		if to.operation != nil && to.operation.Service == "" {
+			return to
+		}
+		name, _, _ := strings.Cut(target, ".")
+		if service := s.services[name]; service != nil {
+			to.codec = protocol.JSON{Service: service}
+		}
+		return to
+	}
+	switch {
+	case string(h.Peek("smithy-protocol")) == "rpc-v2-cbor":
+		return s.routeCBOR(string(c.Path()))
+	case s.query != nil && strings.HasPrefix(string(h.ContentType()), "application/x-www-form-urlencoded"):
+		return route{form: true, codec: protocol.Query{Service: s.query}}
+	}
+	return route{}
+}
+
+// routeCBOR reads a path of RPC v2, /service/NAME/operation/OPERATION.
+func (s *Server) routeCBOR(path string) route {
+	parts := strings.Split(path, "/")
+	if len(parts) < 4 || parts[len(parts)-4] != "service" || parts[len(parts)-2] != "operation" {
+		return route{}
+	}
+	name, operation := parts[len(parts)-3], parts[len(parts)-1]
+	to := route{target: name + "." + operation}
+	if service := s.services[name]; service != nil && service.Schema != nil {
+		to.operation = s.operations[to.target]
+		to.codec = protocol.CBOR{Service: service, Operation: operation}
+	}
+	return to
+}
+
+// routeForm finds the operation that a form names; false if there is none of that name and version.
+func (s *Server) routeForm(to *route, body []byte) bool {
+	action, version := protocol.Action(body)
+	if version != s.query.Version {
+		return false
+	}
+	to.target = s.query.Name + "." + action
+	to.operation = s.operations[to.target]
+	to.codec = protocol.Query{Service: s.query, Operation: action}
+	return to.operation != nil
+}
