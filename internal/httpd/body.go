@@ -105,7 +105,8 @@ func (b *body) release() {
 func (s *Server) receive(c *fasthttp.RequestCtx, w *work, limit int) error {
 	stream := c.RequestBodyStream()
 	if stream == nil { // the request was read already: by a benchmark
-		stream = bytes.NewReader(c.Request.Body())
+		w.read.Reset(c.Request.Body())
+		stream = &w.read
 	}
 	length := c.Request.Header.ContentLength()
 	if length > limit {

@@ -55,7 +55,7 @@ func (cs *connections) moved(c net.Conn) {
 // server can't wait for it any longer.
 func (cs *connections) begin(c net.Conn) running {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := running{Context: ctx, cancel: cancel}
+	r := running{ctx: ctx, cancel: cancel}
 	if found, ok := cs.open.Load(c); ok {
 		r.on = found.(*progress)
 		r.on.last.Store(cs.now.Load())
@@ -71,7 +71,7 @@ func (cs *connections) begin(c net.Conn) running {
 
 // running is a request that is being executed.
 type running struct {
-	context.Context
+	ctx    context.Context
 	cancel context.CancelFunc
 	on     *progress
 }

@@ -214,8 +214,8 @@ func (s *Server) control(c *fasthttp.RequestCtx, run func(body []byte) ([]byte, 
 // get answers health checks: the root as AWS's endpoint does, /healthz as long as the process runs, /readyz if it can
 // serve; and /metrics.
 func (s *Server) get(c *fasthttp.RequestCtx) {
-	ctx := s.conns.begin(c.Conn())
-	defer ctx.done()
+	running := s.conns.begin(c.Conn())
+	defer running.done()
 	c.SetContentType("text/plain")
 	switch string(c.Path()) {
 	case "/":
@@ -224,7 +224,7 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 	case "/healthz":
 		c.SetBodyString("ok\n")
 	case "/metrics":
-		contentType, body, err := s.opt.Metrics(ctx)
+		contentType, body, err := s.opt.Metrics(running.ctx)
 		if err != nil {
 			s.opt.Logger.Error("metrics", "error", err)
 			c.SetStatusCode(500)
@@ -233,7 +233,7 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 		c.SetContentType(contentType)
 		c.SetBody(body)
 	case "/readyz":
-		if err := s.opt.Ready(ctx); err != nil {
+		if err := s.opt.Ready(running.ctx); err != nil {
 			s.opt.Logger.Warn("not ready", "error", err)
 			c.SetStatusCode(503)
 			c.SetBodyString("not ready: " + err.Error() + "\n")
@@ -263,14 +263,14 @@ func (s *Server) options(c *fasthttp.RequestCtx) {
 func (s *Server) post(c *fasthttp.RequestCtx) {
 	w := s.work()
 	defer s.free(w)
-	to := s.route(c)
-	out, err := s.run(c, &to, w)
-	if to.codec != nil {
-		s.encode(c, &to, out, err)
+	w.to = s.route(c)
+	out, err := s.run(c, w)
+	if w.to.codec != nil {
+		s.encode(c, &w.to, out, err)
 		return
 	}
 	if err != nil {
-		s.fail(c, s.clientError(to.target, err), 0)
+		s.fail(c, s.clientError(w.to.target, err), 0)
 		return
 	}
 	s.answer(c, out, 200)
@@ -279,9 +279,11 @@ func (s *Server) post(c *fasthttp.RequestCtx) {
 
 // work is what a request needs and the next one can use again.
 type work struct {
+	to   route
 	call smithy.Call
 	// sent is the body as it came, inflated what it was before it was compressed.
 	sent, inflated body
+	read           bytes.Reader
 	out            []byte
 }
 
@@ -297,6 +299,7 @@ func (s *Server) free(w *work) {
 	w.call.Release()
 	w.sent.release()
 	w.inflated.release()
+	w.to = route{}
 	if cap(w.call.Reader.Arena) <= maxKept && cap(w.out) <= maxKept {
 		s.calls.Put(w)
 	}
@@ -307,12 +310,13 @@ func (s *Server) free(w *work) {
 const maxKept = 4 << 20
 
 // run reads, authenticates, decodes and executes a request, in this order: strangers get no work done but the hash of their body.
-func (s *Server) run(c *fasthttp.RequestCtx, to *route, w *work) (out []byte, err error) {
+func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = panicked(p)
 		}
 	}()
+	to := &w.to
 	if to.operation == nil && !to.form {
 		return nil, s.unknown(to.target)
 	}
@@ -327,8 +331,8 @@ func (s *Server) run(c *fasthttp.RequestCtx, to *route, w *work) (out []byte, er
 		return nil, overloaded()
 	}
 	defer s.load.leave()
-	ctx := s.conns.begin(c.Conn())
-	defer ctx.done()
+	running := s.conns.begin(c.Conn())
+	defer running.done()
 	id, refused := s.opt.Auth.Authenticate(&auth.Request{
 		Method: "POST",
 		Path:   string(c.URI().PathOriginal()),
@@ -358,7 +362,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, to *route, w *work) (out []byte, er
 	}
 	w.call.Caller = smithy.Caller{Account: id.Account, Region: id.Region}
 	w.call.Host = wirejson.View(c.Host())
-	answer, err := to.operation.Run(ctx, &w.call, in)
+	answer, err := to.operation.Run(running.ctx, &w.call, in)
 	if err != nil {
 		return nil, err
 	}
