@@ -141,7 +141,9 @@ type Options struct {
 
 	check  time.Duration
 	limits httpd.Limits
-	wrap   func(kv.Store) kv.Store
+	// closeTimeout is how long Close waits for requests under way; 0 is closeTimeout.
+	closeTimeout time.Duration
+	wrap         func(kv.Store) kv.Store
 
 	stamps func() time.Time                           // the clock that change records are stamped by; nil is the storage's
 	id     string                                     // of the server among those of Storage
@@ -168,6 +170,7 @@ type Server struct {
 	cancel   context.CancelFunc
 	log      *slog.Logger
 	remove   []func() error // removes files that nothing is to keep
+	timeout  time.Duration  // of Close, for requests and for background work
 
 	running  sync.WaitGroup
 	serveErr chan error
@@ -357,6 +360,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	}
 	s := &Server{
 		remove:   []func() error{removeBuckets, removeTemp},
+		timeout:  cmp.Or(opt.closeTimeout, closeTimeout),
 		listener: listener,
 		servers:  servers,
 		meters:   meters,
@@ -522,7 +526,7 @@ func (s *Server) Close() error {
 }
 
 func (s *Server) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
 	// Closing the listener first also ends a Serve that has not begun yet, which Shutdown would miss.
 	err := s.listener.Close()
@@ -530,7 +534,7 @@ func (s *Server) stop() error {
 	s.dax.close(ctx)
 	s.cancel()
 	if ended == nil {
-		ended = s.waitRunning(closeTimeout)
+		ended = s.waitRunning(s.timeout)
 	}
 	if ended != nil {
 		return errors.Join(err, fmt.Errorf("stopped without closing the storage: %w", ended))

@@ -134,6 +134,9 @@ func (s *Server) Serve(l net.Listener) error {
 // Requests returns how many requests for operations have come so far.
 func (s *Server) Requests() int64 { return s.load.requests.Load() }
 
+// InFlight returns how many requests for operations are being executed.
+func (s *Server) InFlight() int64 { return s.load.inFlight.Load() }
+
 // Shutdown stops listening and waits for the requests under way. Shortly before ctx ends it ends them; an error says that some
 // have not heard of it.
 func (s *Server) Shutdown(ctx context.Context) error {
