@@ -274,7 +274,15 @@ func (s *Server) run(c *fasthttp.RequestCtx, op *smithy.Handler, codec protocol.
 		Path:   string(c.URI().PathOriginal()),
 		Query:  string(c.URI().QueryString()),
 		Header: func(name string) string { return wirejson.View(c.Request.Header.Peek(name)) },
-		Body:   c.Request.Body(),
+		Headers: func(yield func(name, value string) bool) {
+			for name, value := range c.Request.Header.All() {
+				if !yield(wirejson.View(name), wirejson.View(value)) {
+					return
+				}
+			}
+		},
+		Service: s.signingName(op),
+		Body:    c.Request.Body(),
 	})
 	if authErr != nil {
 		return nil, authErr
@@ -282,13 +290,21 @@ func (s *Server) run(c *fasthttp.RequestCtx, op *smithy.Handler, codec protocol.
 	if decodeErr != nil {
 		return nil, decodeErr
 	}
-	call.Caller = smithy.Caller{Account: id.Account, Region: id.Region}
+	call.Caller = smithy.Caller(id)
 	call.Host = wirejson.View(c.Host())
 	answer, err := op.Run(s.ctx, call, in)
 	if err != nil {
 		return nil, err
 	}
 	return answer.AppendJSON(dst), nil
+}
+
+// signingName is what clients sign requests of the operation for.
+func (s *Server) signingName(op *smithy.Handler) string {
+	if service := s.services[op.Service]; service != nil {
+		return service.SigningName
+	}
+	return "dynamodb"
 }
 
 // unknown is the error for a target that no operation has.
