@@ -103,13 +103,6 @@ func New(opt Options) *Server {
 	return s
 }
 
-// fasthttpLogger passes on what fasthttp says of connections that broke; none of it is the server's fault.
-type fasthttpLogger struct{ log *slog.Logger }
-
-func (l fasthttpLogger) Printf(format string, args ...any) {
-	l.log.Debug(strings.TrimSpace(format), "args", args, "component", "http")
-}
-
 // Handle answers one request that was read already; it is for benchmarks.
 func (s *Server) Handle(c *fasthttp.RequestCtx) { s.handle(c) }
 

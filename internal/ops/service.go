@@ -34,7 +34,8 @@ type Options struct {
 	Backups *backup.Manager
 	// Transfers makes exports, imports and bulk puts.
 	Transfers *transfer.Manager
-	// Checkpoint makes a data directory with all that the server has now, and returns where; nil if the server has none.
+	// Checkpoint makes a data directory with all that the server has now, and returns its path in the server's own; nil if the server
+	// has none.
 	Checkpoint func(context.Context) (dir string, err error)
 	// Meters are the tables' Meters.
 	Meters *metering.Registry
