@@ -43,11 +43,14 @@ func openStore(opt *Options) (kv.Store, error) {
 		return pebblekv.Open(po)
 	}
 	if po.FS == nil {
-		po.FS = vfs.Default
+		po.FS = pebblekv.PrivateFS
 	}
 	version, err := checkFormat(po.FS, opt.DataDir)
 	if err != nil {
 		return nil, err
+	}
+	if opt.fs == nil {
+		makePrivate(opt)
 	}
 	store, err := openPebble(opt.DataDir, po)
 	if err == nil && version < keyspace.FormatVersion {
@@ -57,6 +60,17 @@ func openStore(opt *Options) (kv.Store, error) {
 		}
 	}
 	return store, err
+}
+
+// makePrivate takes a data directory that an earlier Stator made, or that was there, from other users of the machine.
+func makePrivate(opt *Options) {
+	info, err := os.Stat(opt.DataDir)
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		err = os.Chmod(opt.DataDir, 0o700)
+	}
+	if err != nil {
+		opt.Logger.Warn("other users of this machine may be able to read the data directory", "dir", opt.DataDir, "error", err)
+	}
 }
 
 func openPebble(dataDir string, po pebblekv.Options) (kv.Store, error) {
@@ -131,7 +145,7 @@ func openTempDir(opt *Options) (dir string, remove func() error, err error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return "", remove, err
 	}
-	return dir, remove, os.MkdirAll(dir, 0o755)
+	return dir, remove, errors.Join(os.MkdirAll(dir, 0o700), cleanOffline(opt.DataDir))
 }
 
 // bucketDir is the directory, in the data directory, whose folders are the buckets.
@@ -156,27 +170,6 @@ func openBuckets(ctx context.Context, opt *Options) (store objects.Store, remove
 	return objects.NewFolder(dir), func() error { return os.RemoveAll(dir) }, nil
 }
 
-// checkpointer returns what makes a data directory with all that the store has, in a directory of its own below dir; nil if there
-// is no directory.
-func checkpointer(store kv.Store, dir string) func(context.Context) (string, error) {
-	if _, ok := store.(kv.Checkpointer); !ok || dir == "" {
-		return nil
-	}
-	return func(ctx context.Context) (string, error) {
-		into, err := os.MkdirTemp(dir, "checkpoint-")
-		if err != nil {
-			return "", err
-		}
-		if into, err = filepath.Abs(into); err == nil {
-			err = checkpoint(ctx, store, into)
-		}
-		if err != nil {
-			return "", errors.Join(err, os.RemoveAll(into))
-		}
-		return into, nil
-	}
-}
-
 // checkpoint makes a directory, which is there already, a data directory with all that the store has.
 func checkpoint(ctx context.Context, store kv.Store, dir string) error {
 	c, ok := store.(kv.Checkpointer)
@@ -186,7 +179,7 @@ func checkpoint(ctx context.Context, store kv.Store, dir string) error {
 	if err := c.Checkpoint(ctx, filepath.Join(dir, pebbleDir)); err != nil {
 		return err
 	}
-	return writeFormat(vfs.Default, dir)
+	return writeFormat(pebblekv.PrivateFS, dir)
 }
 
 // Checkpoint makes dir, which must not exist, a data directory with all that the data directory of a server that does not run
@@ -197,7 +190,7 @@ func Checkpoint(ctx context.Context, dataDir, dir string, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	if err = os.Mkdir(dir, 0o755); err == nil {
+	if err = os.Mkdir(dir, 0o700); err == nil {
 		err = checkpoint(ctx, store, dir)
 	}
 	return errors.Join(err, store.Close())
@@ -208,7 +201,7 @@ func openOffline(dataDir string, po pebblekv.Options) (kv.Store, error) {
 	if _, err := os.Stat(filepath.Join(dataDir, formatFile)); err != nil {
 		return nil, fmt.Errorf("%s is no data directory: %w", dataDir, err)
 	}
-	if _, err := checkFormat(vfs.Default, dataDir); err != nil {
+	if _, err := checkFormat(pebblekv.PrivateFS, dataDir); err != nil {
 		return nil, err
 	}
 	return openPebble(dataDir, po)

@@ -3,6 +3,7 @@ package stator
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/statordb/stator/internal/autoscaling"
@@ -97,8 +98,9 @@ func openServices(ctx context.Context, opt cloudwatch.Options, tables *ops.Servi
 	if err != nil {
 		return nil, nil, err
 	}
-	metrics.OnAction(func(_ context.Context, _ *cloudwatch.Alarm, action string, _ time.Time) error {
-		if !scaling.OnAlarm(action) {
+	metrics.OnAction(func(_ context.Context, a *cloudwatch.Alarm, action string, _ time.Time) error {
+		// An alarm moves nothing of another account, nor does it tell whether that has a policy.
+		if !strings.HasPrefix(action, "arn:aws:autoscaling:"+a.Region+":"+a.Account+":") || !scaling.OnAlarm(action) {
 			return errNoAction
 		}
 		return nil

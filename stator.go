@@ -101,8 +101,12 @@ type Options struct {
 	MinFree int64
 	// SharedNamespace puts all tables in one namespace, whatever account and region requests name.
 	SharedNamespace bool
-	// CredentialsFile has the access keys that may sign requests (see README); empty accepts any key.
+	// CredentialsFile has the access keys that may sign requests (see docs/credentials.md); empty accepts any key. It is read again
+	// when it changes.
 	CredentialsFile string
+	// MetricsListen is an address at which /metrics, /healthz and /readyz are served without a signature, and nothing else; port 0
+	// takes a free one. Empty is none: with CredentialsFile, /metrics at Listen needs the signature of an operator's key.
+	MetricsListen string
 	// Insecure allows to listen on other interfaces than loopback without credentials.
 	Insecure bool
 	// TransientStatus is how long tables stay in CREATING, UPDATING and DELETING.
@@ -129,7 +133,8 @@ type Options struct {
 	DAX DAXOptions
 	// Logger gets the log; nil is none.
 	Logger *slog.Logger
-	// TestClock makes a clock that a request to /_stator/clock moves, for tests of what takes hours. Now is not used then.
+	// TestClock makes a clock that a request to /_stator/clock moves, for tests of what takes hours. Now is not used then. It needs
+	// a server without CredentialsFile.
 	TestClock bool
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
@@ -155,22 +160,25 @@ type S3Options = objects.S3Options
 
 // Server is a running database.
 type Server struct {
-	listener net.Listener
-	http     *httpd.Server
-	servers  *servers
-	meters   *metering.Registry
-	handlers []smithy.Handler // for tests
-	store    kv.Store
-	items    *table.Store
-	backups  *backup.Manager
-	metrics  *cloudwatch.Service
-	dax      *daxFront
-	clusters *cluster.Service
-	tick     func(context.Context) error // collects metrics, evaluates alarms and scales
-	cancel   context.CancelFunc
-	log      *slog.Logger
-	remove   []func() error // removes files that nothing is to keep
-	timeout  time.Duration  // of Close, for requests and for background work
+	listener  net.Listener
+	http      *httpd.Server
+	servers   *servers
+	meters    *metering.Registry
+	handlers  []smithy.Handler // for tests
+	store     kv.Store
+	items     *table.Store
+	backups   *backup.Manager
+	metrics   *cloudwatch.Service
+	dax       *daxFront
+	clusters  *cluster.Service
+	auth      *auth.Authenticator
+	stored    *checkpoints
+	atMetrics net.Listener                // of MetricsListen; nil for none
+	tick      func(context.Context) error // collects metrics, evaluates alarms and scales
+	cancel    context.CancelFunc
+	log       *slog.Logger
+	remove    []func() error // removes files that nothing is to keep
+	timeout   time.Duration  // of Close, for requests and for background work
 
 	running  sync.WaitGroup
 	serveErr chan error
@@ -180,6 +188,12 @@ type Server struct {
 
 // ErrInsecure says that Listen names an interface that others can reach, without credentials and without Insecure.
 var ErrInsecure = errors.New("refusing to listen on an address that other machines can reach without credentials: any access key would be accepted")
+
+// ErrTestClock says that a clock which everybody can move was asked for where signatures are verified by it.
+var ErrTestClock = errors.New("the test clock can't be used with credentials: whoever moves it decides which signatures have expired")
+
+// credentialsInterval is how often the credentials file is looked at.
+const credentialsInterval = 2 * time.Second
 
 // jobMemory is about how many bytes of memory background jobs need.
 const jobMemory = 160 << 20
@@ -201,6 +215,9 @@ func Open(opt Options) (*Server, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
+	if opt.TestClock && opt.CredentialsFile != "" {
+		return nil, ErrTestClock
+	}
 	var clock testClock
 	opt.stamps = opt.Now
 	switch {
@@ -216,6 +233,9 @@ func Open(opt Options) (*Server, error) {
 		var err error
 		if authenticator, err = auth.Load(opt.CredentialsFile, opt.Now); err != nil {
 			return nil, err
+		}
+		if warning := authenticator.Readers(); warning != "" {
+			opt.Logger.Warn(warning)
 		}
 	} else if !opt.Insecure && !isLoopback(opt.Listen) {
 		return nil, fmt.Errorf("%s: %w", opt.Listen, ErrInsecure)
@@ -235,6 +255,12 @@ func Open(opt Options) (*Server, error) {
 	s, err := start(&opt, &onceListener{Listener: listener}, store, authenticator, &clock)
 	if err != nil {
 		return nil, errors.Join(err, listener.Close(), store.Close())
+	}
+	if opt.MetricsListen != "" {
+		if s.atMetrics, err = net.Listen("tcp", opt.MetricsListen); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.remove = append(s.remove, s.http.ServeMetrics(s.atMetrics))
 	}
 	return s, nil
 }
@@ -293,11 +319,12 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		cancel()
 		return nil, err
 	}
+	stored := newCheckpoints(opt, store, items.TempDir)
 	service := ops.New(ops.Options{
 		Tables:          items,
 		Backups:         backups,
 		Transfers:       transfers,
-		Checkpoint:      checkpointer(store, items.TempDir),
+		Checkpoint:      stored.checkpointer(),
 		Meters:          meters,
 		Faults:          faults,
 		Now:             opt.Now,
@@ -339,7 +366,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	}
 	operations := slices.Concat(service.Operations(), metrics.Operations(), smithy.ToEnd(scaling.Operations()), smithy.ToEnd(clusters.Operations()))
 	streams := &stream.Maintainer{KV: store, Catalog: tables, Now: opt.Now}
-	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions, backups.Expire, backups.Trim, transfers.Sweep, clusters.Finish, clusters.Sweep}
+	sweepers := []func(context.Context) error{service.SweepTokens, tables.FinishDeletes, streams.Maintain, tables.KeepPartitions, backups.Expire, backups.Trim, transfers.Sweep, clusters.Finish, clusters.Sweep, stored.sweep}
 	if servers.member != nil {
 		sweepers = append(sweepers, servers.member.Trim)
 	}
@@ -368,6 +395,8 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		metrics:  metrics,
 		dax:      accelerator,
 		clusters: clusters,
+		auth:     authenticator,
+		stored:   stored,
 		tick:     tick,
 		handlers: operations,
 		log:      opt.Logger,
@@ -479,6 +508,11 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 			report("deleting expired items")(err)
 		})
 	})
+	if s.auth.Verifies() {
+		s.running.Go(func() {
+			periodic.Run(ctx, credentialsInterval, func() { s.tellCredentials(s.auth.Refresh()) })
+		})
+	}
 	// One that is alone does so when it evaluates its alarms.
 	s.servers.each(ctx, &s.running, tickInterval, func(ctx context.Context) { report("keeping metrics")(s.metrics.Collect(ctx)) })
 	if s.dax.base != nil && s.servers.member != nil {
@@ -506,6 +540,38 @@ func (m *memoryLimit) add(bytes int64) {
 		m.bytes += bytes
 		debug.SetMemoryLimit(m.bytes)
 	}
+}
+
+// ReloadCredentials reads the credentials file again: the keys in it count from then on, and others don't. On an error, which is
+// logged, the keys stay as they are.
+func (s *Server) ReloadCredentials() error {
+	if !s.auth.Verifies() {
+		return errors.New("the server has no credentials")
+	}
+	err := s.auth.Reload()
+	s.tellCredentials(true, err)
+	return err
+}
+
+// tellCredentials logs that the credentials file was read again.
+func (s *Server) tellCredentials(changed bool, err error) {
+	switch warning := s.auth.Readers(); {
+	case err != nil:
+		s.log.Error("the access keys stay as they were", "error", err)
+	case changed:
+		s.log.Info("the credentials file was read again")
+		if warning != "" {
+			s.log.Warn(warning)
+		}
+	}
+}
+
+// MetricsURL returns the endpoint of Options.MetricsListen, e.g. http://127.0.0.1:9090/metrics; empty if there is none.
+func (s *Server) MetricsURL() string {
+	if s.atMetrics == nil {
+		return ""
+	}
+	return "http://" + s.atMetrics.Addr().String() + "/metrics"
 }
 
 // URL returns the endpoint, e.g. http://127.0.0.1:8000.

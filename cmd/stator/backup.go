@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/statordb/stator"
 	"github.com/statordb/stator/internal/client"
 	"github.com/statordb/stator/internal/objects"
+	"github.com/statordb/stator/internal/periodic"
 	"github.com/statordb/stator/internal/serverbackup"
 )
 
@@ -54,7 +56,9 @@ func (c *backupCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	stop := keepCheckpoint(ctx, dir)
 	r, err := place.Save(ctx, dir, stator.Version, time.Now(), c.Keep)
+	stop()
 	if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
 		return fmt.Errorf("%s: %w", c.Target, err)
 	}
@@ -81,15 +85,31 @@ func (c *backupCmd) checkpoint(ctx context.Context) (string, error) {
 		}
 		return "", fmt.Errorf("%s is in use, and no server answers at %s: %w", c.DataDir, c.EndpointURL, err)
 	}
+	if !filepath.IsLocal(out.Directory) {
+		return "", fmt.Errorf("the server at %s names no directory of its data: %q", c.EndpointURL, out.Directory)
+	}
 	// The server that answers may be another one, or on another machine.
-	mine, err := filepath.Abs(c.DataDir)
-	if err != nil {
-		return "", err
+	dir = filepath.Join(c.DataDir, out.Directory)
+	if _, err := os.Stat(dir); err != nil {
+		return "", fmt.Errorf("the server at %s has its data elsewhere than in %s: %w", c.EndpointURL, c.DataDir, err)
 	}
-	if rel, err := filepath.Rel(mine, out.Directory); err != nil || !filepath.IsLocal(rel) {
-		return "", fmt.Errorf("the server at %s has its data elsewhere than in %s", c.EndpointURL, mine)
+	return dir, nil
+}
+
+// keepCheckpoint touches a checkpoint now and then, until stop is called: a server removes those that are left alone.
+func keepCheckpoint(ctx context.Context, dir string) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	done.Go(func() {
+		periodic.Run(ctx, time.Minute, func() {
+			now := time.Now()
+			_ = os.Chtimes(dir, now, now) // if it has gone, copying its files tells
+		})
+	})
+	return func() {
+		cancel()
+		done.Wait()
 	}
-	return out.Directory, nil
 }
 
 type restoreCmd struct {

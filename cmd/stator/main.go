@@ -45,7 +45,8 @@ type serveCmd struct {
 	CacheMB         int64         `name:"cache-mb" help:"Memory in MiB for what was read and written (${default})." default:"256" placeholder:"N"`
 	MinFreeMB       int64         `name:"min-free-mb" help:"Space of the disk in MiB below which nothing is written, so that there is room to give space back; -1 for no limit (${default})." default:"128" placeholder:"N"`
 	SharedNamespace bool          `help:"One set of tables for all access keys and regions, as DynamoDB Local's -sharedDb."`
-	Credentials     string        `help:"JSON file with the access keys that may sign requests; without it any key is accepted." type:"existingfile" placeholder:"FILE"`
+	Credentials     string        `help:"JSON file with the access keys that may sign requests; without it any key is accepted. It is read again when it changes, and on SIGHUP." type:"existingfile" placeholder:"FILE"`
+	MetricsListen   string        `name:"metrics-listen" help:"Address to serve /metrics, /healthz and /readyz at without a signature, and nothing else. With --credentials, /metrics at --listen needs the signature of an operator's key." placeholder:"HOST:PORT"`
 	Insecure        bool          `help:"Listen on other interfaces than loopback although any access key is accepted. Whoever reaches the port can read and delete everything."`
 	TransientStatus time.Duration `help:"How long tables stay in CREATING, UPDATING and DELETING (${default})." default:"0s" placeholder:"DURATION"`
 	TTLInterval     time.Duration `name:"ttl-interval" help:"How often expired items are looked for and deleted (${default})." default:"1s" placeholder:"DURATION"`
@@ -193,6 +194,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		MinFree:         c.MinFreeMB << 20,
 		SharedNamespace: c.SharedNamespace,
 		CredentialsFile: c.Credentials,
+		MetricsListen:   c.MetricsListen,
 		Insecure:        c.Insecure,
 		TransientStatus: c.TransientStatus,
 		TTLInterval:     c.TTLInterval,
@@ -233,6 +235,9 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	}
 	fmt.Fprintf(std.out, "Stator %s is ready at %s (data: %s). Try: aws dynamodb list-tables --endpoint-url %s --region us-east-1\n",
 		stator.Version, server.URL(), data, server.URL())
+	if c.Credentials != "" {
+		defer reloadOnHangup(server)()
+	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- server.Wait() }()
 	select {
@@ -248,10 +253,37 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	return nil
 }
 
-// redacted returns a URL without its password, and anything else as it is.
-func redacted(from string) string {
-	if u, err := url.Parse(from); err == nil && u.User != nil {
-		return u.Redacted()
+// reloadOnHangup reads the credentials file again whenever the process gets SIGHUP, until stop is called.
+func reloadOnHangup(server *stator.Server) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			_ = server.ReloadCredentials() // which logs its error
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
 	}
-	return from
+}
+
+// redacted returns a URL without its passwords, and anything else as it is.
+func redacted(from string) string {
+	scheme, _, isURL := strings.Cut(from, "://")
+	if !isURL {
+		return from
+	}
+	u, err := url.Parse(from)
+	if err != nil {
+		return scheme + "://…"
+	}
+	query := u.Query()
+	for _, name := range []string{"password", "sslpassword"} {
+		if query.Has(name) {
+			query.Set(name, "xxxxx")
+			u.RawQuery = query.Encode()
+		}
+	}
+	return u.Redacted()
 }

@@ -20,6 +20,23 @@ func Authorize(caller smithy.Caller, action, arn string) *awserr.Error {
 		" because no resource-based policy allows the "+action+" action")
 }
 
+// AuthorizeARN is Authorize for a text that a request gives as an ARN. One that is none names nothing, and is refused elsewhere.
+func AuthorizeARN(caller smithy.Caller, action, text string) *awserr.Error {
+	if !strings.HasPrefix(text, "arn:") {
+		return nil
+	}
+	return Authorize(caller, action, text)
+}
+
+// AuthorizeOperator returns nil if the caller runs the server, which the action of Stator's own needs, e.g. "stator:CreateCheckpoint".
+func AuthorizeOperator(caller smithy.Caller, action string) *awserr.Error {
+	if caller.Operator {
+		return nil
+	}
+	return awserr.New(awserr.AccessDenied, "User: "+Principal(caller)+" is not authorized to perform: "+action+
+		" because its access key is not an operator's")
+}
+
 // Principal returns the Amazon Resource Name of the caller: its account's root, until keys belong to users.
 func Principal(caller smithy.Caller) string { return "arn:aws:iam::" + caller.Account + ":root" }
 

@@ -25,6 +25,16 @@ func TestAuthorize(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
+	if err := AuthorizeARN(smithy.Caller{Account: "222222222222", Verified: true}, "dynamodb:GetItem", "T"); err != nil {
+		t.Error(err)
+	}
+	if AuthorizeARN(smithy.Caller{Account: "222222222222", Verified: true}, "dynamodb:GetItem", arn) == nil ||
+		AuthorizeOperator(smithy.Caller{Account: "222222222222", Verified: true}, "stator:X") == nil {
+		t.Error("a stranger is let in")
+	}
+	if err := AuthorizeOperator(smithy.Caller{Operator: true}, "stator:X"); err != nil {
+		t.Error(err)
+	}
 	err := Authorize(smithy.Caller{Account: "222222222222", Verified: true}, "dynamodb:GetItem", arn)
 	want := "AccessDeniedException: User: arn:aws:iam::222222222222:root is not authorized to perform: dynamodb:GetItem on resource: " + arn +
 		" because no resource-based policy allows the dynamodb:GetItem action"

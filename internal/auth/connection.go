@@ -1,8 +1,6 @@
 package auth
 
 import (
-	"crypto/subtle"
-	"regexp"
 	"strings"
 	"time"
 
@@ -12,16 +10,18 @@ import (
 // daxHosts are what DAX clients sign as the host, whatever they connect to.
 var daxHosts = [...]string{"dax.amazonaws.com", "https://dax.amazonaws.com"}
 
-// daxHeaders are the headers that they sign.
-const daxHeaders = "host;x-amz-date"
+const (
+	// daxHeaders are the headers that they sign.
+	daxHeaders = "host;x-amz-date"
+	// daxService is what they sign for.
+	daxService = "dax"
+)
 
-var regionPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
-// AuthenticateConnection returns who has opened a connection of the DAX protocol, by the signature that he sends on it and the
-// text that it signs, and until when that counts. Where no credentials are configured that is for ever.
+// AuthenticateConnection returns which key has opened a connection of the DAX protocol, by the signature sent on it and the text
+// that it signs, and until when that counts. Where no credentials are configured that is for ever. A key may be removed meanwhile:
+// see Known.
 func (a *Authenticator) AuthenticateConnection(accessKey, given, stringToSign string) (id Identity, until time.Time, _ *awserr.Error) {
-	id = Identity{AccessKey: accessKey, Account: DefaultAccount}
-	lines := strings.Split(stringToSign, "\n")
+	lines := strings.SplitN(stringToSign, "\n", 5)
 	if len(lines) != 4 || lines[0] != algorithm {
 		return id, until, awserr.New(awserr.IncompleteSignature, "The text that is signed must have four lines, and "+algorithm+" as its first.")
 	}
@@ -29,35 +29,34 @@ func (a *Authenticator) AuthenticateConnection(accessKey, given, stringToSign st
 	if err := sig.scope(accessKey + "/" + lines[2]); err != nil {
 		return id, until, err
 	}
-	if !regionPattern.MatchString(sig.region) { // nothing of HTTP has looked at it
-		return id, until, awserr.New(awserr.IncompleteSignature, "The credential scope has no region.")
+	if sig.accessKey != accessKey { // the scope has more parts than four
+		return id, until, awserr.New(awserr.IncompleteSignature, "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '"+accessKey+"/"+lines[2]+"'")
 	}
-	id.Region = sig.region
-	if a.credentials == nil {
-		return id, until, nil
+	ring := a.ring.Load()
+	if ring == nil {
+		return Identity{AccessKey: accessKey, Account: DefaultAccount, Region: sig.region, Operator: true}, until, nil
 	}
-	c, known := a.credentials[accessKey]
+	c, known := ring.credentials[accessKey]
 	if !known {
-		return id, until, awserr.New(awserr.UnrecognizedClient, "The security token included in the request is invalid.")
+		return id, until, unrecognized()
 	}
-	id.Account = c.Account
 	at, err := sig.checkTimes(a.Now().UTC())
 	if err != nil {
 		return id, until, err
 	}
-	key := a.signingKey(c.SecretAccessKey, sig)
+	if err := sig.checkScope(daxService, c.Regions, ""); err != nil {
+		return id, until, err
+	}
+	key, cached := ring.keys.get(sig)
+	if !cached {
+		key = deriveKey(c.SecretAccessKey, sig)
+	}
 	for _, host := range daxHosts {
-		want := sig.sign(&Request{Method: "POST", Path: "/", Header: func(name string) string {
-			if name == "host" {
-				return host
+		if equal(sig.sign("POST", "/", "", fields{{"host", host}, {"x-amz-date", sig.time}}, nil, key), given) {
+			if !cached {
+				ring.keys.put(sig, key)
 			}
-			if name == "x-amz-date" {
-				return sig.time
-			}
-			return ""
-		}}, key)
-		if subtle.ConstantTimeCompare([]byte(want), []byte(given)) == 1 {
-			return id, at.Add(maxSkew), nil
+			return c.identity(sig), at.Add(maxSkew), nil
 		}
 	}
 	return id, until, mismatch()

@@ -270,6 +270,7 @@ const (
 // API describes Application Auto Scaling to package httpd.
 var API = &protocol.Service{
 	Name:        "AnyScaleFrontendService",
+	SigningName: "application-autoscaling",
 	ContentType: "application/x-amz-json-1.1",
 	Errors: map[awserr.Code]protocol.ErrorInfo{
 		awserr.InternalServerError: {QueryCode: "InternalServiceException", Status: 500},

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/autoscaling/api"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/smithy"
@@ -193,7 +194,12 @@ func addTags(tags map[string]string, more smithy.Map[string]) (map[string]string
 
 // tagged returns the target with the ARN; s.mu is held.
 func (s *Service) tagged(call *smithy.Call, arn string) (*target, error) {
-	account, region := s.Namespace(call.Caller)
+	caller := call.Caller
+	account, region := s.Namespace(caller)
+	caller.Account = account
+	if err := access.AuthorizeARN(caller, "application-autoscaling:"+call.Operation, arn); err != nil {
+		return nil, err
+	}
 	for _, t := range s.targets {
 		if t.Account == account && t.Region == region && t.arn() == arn {
 			return t, nil

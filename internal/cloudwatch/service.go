@@ -113,6 +113,7 @@ const (
 // API describes CloudWatch to package httpd.
 var API = &protocol.Service{
 	Name:         "GraniteServiceVersion20100801",
+	SigningName:  "monitoring",
 	ContentType:  "application/x-amz-json-1.0",
 	Namespace:    "com.amazonaws.cloudwatch.v2010_08_01#",
 	Version:      "2010-08-01",

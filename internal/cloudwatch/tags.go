@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cloudwatch/api"
 	"github.com/statordb/stator/internal/smithy"
@@ -37,27 +38,31 @@ func addTags(tags map[string]string, more []api.Tag) (map[string]string, error) 
 
 // changeTags replaces the tags of the alarm with the ARN.
 func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string, change func(map[string]string) (map[string]string, error)) error {
-	a := s.tagged(call, arn)
-	if a == nil {
-		return awserr.New(resourceNotFound, "The resource "+arn+" does not exist")
+	a, err := s.tagged(call, arn)
+	if err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := *a
-	var err error
 	if next.Tags, err = change(maps.Clone(a.Tags)); err != nil {
 		return err
 	}
 	return s.keep(ctx, []*Alarm{&next})
 }
 
-// tagged returns the alarm with the ARN; nil if there is none.
-func (s *Service) tagged(call *smithy.Call, arn string) *Alarm {
+// tagged returns the alarm with the ARN.
+func (s *Service) tagged(call *smithy.Call, arn string) (*Alarm, error) {
+	caller := call.Caller
+	caller.Account, _ = s.Namespace(caller)
+	if err := access.AuthorizeARN(caller, "cloudwatch:"+call.Operation, arn); err != nil {
+		return nil, err
+	}
 	found := s.sorted(call, func(a *Alarm) bool { return a.ARN() == arn })
 	if len(found) == 0 {
-		return nil
+		return nil, awserr.New(resourceNotFound, "The resource "+arn+" does not exist")
 	}
-	return found[0]
+	return found[0], nil
 }
 
 func (s *Service) tagResource(ctx context.Context, call *smithy.Call, in *api.TagResourceInput) (*api.TagResourceOutput, error) {
@@ -76,9 +81,9 @@ func (s *Service) untagResource(ctx context.Context, call *smithy.Call, in *api.
 }
 
 func (s *Service) listTagsForResource(_ context.Context, call *smithy.Call, in *api.ListTagsForResourceInput) (*api.ListTagsForResourceOutput, error) {
-	a := s.tagged(call, in.ResourceARN.Value)
-	if a == nil {
-		return nil, awserr.New(resourceNotFound, "The resource "+in.ResourceARN.Value+" does not exist")
+	a, err := s.tagged(call, in.ResourceARN.Value)
+	if err != nil {
+		return nil, err
 	}
 	out := &api.ListTagsForResourceOutput{Tags: []api.Tag{}}
 	for _, key := range slices.Sorted(maps.Keys(a.Tags)) {

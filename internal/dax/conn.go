@@ -412,7 +412,7 @@ func (c *conn) authorize(r *wire.Reader) {
 		return
 	}
 	c.known, c.until = true, until
-	c.introduce(smithy.Caller{Account: id.Account, Region: id.Region})
+	c.introduce(smithy.Caller(id))
 }
 
 // authorized returns why the caller may not send requests; nil if he may.

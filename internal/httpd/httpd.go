@@ -114,13 +114,6 @@ func New(opt Options) *Server {
 	return s
 }
 
-// fasthttpLogger passes on what fasthttp says of connections that broke; none of it is the server's fault.
-type fasthttpLogger struct{ log *slog.Logger }
-
-func (l fasthttpLogger) Printf(format string, args ...any) {
-	l.log.Debug(strings.TrimSpace(format), "args", args, "component", "http")
-}
-
 // Handle answers one request that was read already; it is for benchmarks.
 func (s *Server) Handle(c *fasthttp.RequestCtx) { s.handle(c) }
 
@@ -227,14 +220,11 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 	case "/healthz":
 		c.SetBodyString("ok\n")
 	case "/metrics":
-		contentType, body, err := s.opt.Metrics(running.ctx)
-		if err != nil {
-			s.opt.Logger.Error("metrics", "error", err)
-			c.SetStatusCode(500)
+		if refused := s.mayMeasure(c); refused != nil {
+			s.fail(c, refused, 403)
 			return
 		}
-		c.SetContentType(contentType)
-		c.SetBody(body)
+		s.metrics(c, running.ctx)
 	case "/readyz":
 		if err := s.opt.Ready(running.ctx); err != nil {
 			s.opt.Logger.Warn("not ready", "error", err)
@@ -246,6 +236,29 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 	default:
 		s.fail(c, awserr.New(awserr.UnknownOperation, ""), 404)
 	}
+}
+
+// mayMeasure returns why a caller must not read /metrics, which tells of all accounts: with credentials it is an operator's.
+func (s *Server) mayMeasure(c *fasthttp.RequestCtx) *awserr.Error {
+	if !s.opt.Auth.Verifies() {
+		return nil
+	}
+	id, refused := s.opt.Auth.Authenticate(signed(c, "", nil))
+	if refused == nil && !id.Operator {
+		return awserr.New(awserr.AccessDenied, "Metrics need an operator's access key here; --metrics-listen serves them at an address of their own")
+	}
+	return refused
+}
+
+func (s *Server) metrics(c *fasthttp.RequestCtx, ctx context.Context) {
+	contentType, body, err := s.opt.Metrics(ctx)
+	if err != nil {
+		s.opt.Logger.Error("metrics", "error", err)
+		c.SetStatusCode(500)
+		return
+	}
+	c.SetContentType(contentType)
+	c.SetBody(body)
 }
 
 // options answers a browser's preflight request.
@@ -327,6 +340,11 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if to.codec != nil {
 		limit = maxServiceBody
 	}
+	if length := c.Request.Header.ContentLength(); length < 0 || length > freeBody {
+		if refused := s.opt.Auth.Recognize(signed(c, to.service, nil)); refused != nil {
+			return nil, refused
+		}
+	}
 	if err := s.receive(c, w, limit); err != nil {
 		return nil, err
 	}
@@ -336,13 +354,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	defer s.load.leave()
 	running := s.conns.begin(c.Conn())
 	defer running.done()
-	id, refused := s.opt.Auth.Authenticate(&auth.Request{
-		Method: "POST",
-		Path:   string(c.URI().PathOriginal()),
-		Query:  string(c.URI().QueryString()),
-		Header: func(name string) string { return wirejson.View(c.Request.Header.Peek(name)) },
-		Body:   w.sent.bytes,
-	})
+	id, refused := s.opt.Auth.Authenticate(signed(c, to.service, w.sent.bytes))
 	if refused != nil {
 		return nil, s.orMalformed(c, w, refused)
 	}
@@ -363,7 +375,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if bad != nil {
 		return nil, bad
 	}
-	w.call.Caller = smithy.Caller{Account: id.Account, Region: id.Region}
+	w.call.Caller = smithy.Caller(id)
 	w.call.Host = wirejson.View(c.Host())
 	answer, err := to.operation.Run(running.ctx, &w.call, in)
 	if err != nil {
@@ -387,6 +399,26 @@ func (s *Server) orMalformed(c *fasthttp.RequestCtx, w *work, refused *awserr.Er
 		return awserr.New(awserr.Serialization, "")
 	}
 	return refused
+}
+
+// signed is what of a request its signature covers.
+func signed(c *fasthttp.RequestCtx, service string, body []byte) *auth.Request {
+	h := &c.Request.Header
+	return &auth.Request{
+		Method: wirejson.View(h.Method()),
+		Path:   string(c.URI().PathOriginal()),
+		Query:  string(c.URI().QueryString()),
+		Header: func(name string) string { return wirejson.View(h.Peek(name)) },
+		Headers: func(yield func(name, value string) bool) {
+			for name, value := range h.All() {
+				if !yield(wirejson.View(name), wirejson.View(value)) {
+					return
+				}
+			}
+		},
+		Service: service,
+		Body:    body,
+	}
 }
 
 // unknown is the error for a target that no operation has.

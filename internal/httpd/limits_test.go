@@ -77,18 +77,18 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-const signed = "X-Amz-Target: DynamoDB_20120810.Echo\r\nX-Amz-Date: 20260101T000000Z\r\n" +
+const signature = "X-Amz-Target: DynamoDB_20120810.Echo\r\nX-Amz-Date: 20260101T000000Z\r\n" +
 	"Authorization: AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00\r\n"
 
 // post is a whole request with the body.
 func post(body string, header ...string) string {
-	return "POST / HTTP/1.1\r\nHost: h\r\n" + signed + strings.Join(header, "") + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)) + body
+	return "POST / HTTP/1.1\r\nHost: h\r\n" + signature + strings.Join(header, "") + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)) + body
 }
 
 // chunked is a whole request with the body in chunks.
 func chunked(body string) string {
 	const size = 100_000
-	b := "POST / HTTP/1.1\r\nHost: h\r\n" + signed + "Transfer-Encoding: chunked\r\n\r\n"
+	b := "POST / HTTP/1.1\r\nHost: h\r\n" + signature + "Transfer-Encoding: chunked\r\n\r\n"
 	for len(body) > 0 {
 		n := min(size, len(body))
 		b += fmt.Sprintf("%x\r\n%s\r\n", n, body[:n])
@@ -161,7 +161,7 @@ func TestBudgetGivenBack(t *testing.T) {
 // TestAnnouncedBodies: what counts is the bytes that arrive.
 func TestAnnouncedBodies(t *testing.T) {
 	s := serve(t, Options{Limits: Limits{Bodies: 1 << 20}})
-	head := "POST / HTTP/1.1\r\nHost: h\r\n" + signed + "Content-Length: 16000000\r\n\r\n"
+	head := "POST / HTTP/1.1\r\nHost: h\r\n" + signature + "Content-Length: 16000000\r\n\r\n"
 	for range 100 {
 		if _, err := io.WriteString(s.dial(), head+strings.Repeat("x", freeBody)); err != nil {
 			t.Fatal(err)
@@ -208,7 +208,7 @@ func TestAmbiguousLength(t *testing.T) {
 		"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n", "TRANSFER-encoding: identity\r\ncontent-LENGTH: 2\r\n",
 	} {
 		c := s.dial()
-		request := "POST / HTTP/1.1\r\nHost: h\r\n" + signed + lengths + "\r\n2\r\n{}\r\n0\r\n\r\n" + post("{}")
+		request := "POST / HTTP/1.1\r\nHost: h\r\n" + signature + lengths + "\r\n2\r\n{}\r\n0\r\n\r\n" + post("{}")
 		if _, err := io.WriteString(c, request); err != nil {
 			t.Fatal(err)
 		}
@@ -300,6 +300,13 @@ func TestStrangersGetNoWorkDone(t *testing.T) {
 		if status := ask(s.dial(), request); status != 400 {
 			t.Errorf("%d", status)
 		}
+	}
+	// A large body of a stranger is not even waited for.
+	if status := ask(s.dial(), post(strings.Repeat("x", 1<<20))[:2*freeBody]); status != 400 {
+		t.Errorf("a body that does not come: %d", status)
+	}
+	if status := ask(s.dial(), "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n"); status != 403 {
+		t.Errorf("metrics without a signature: %d", status)
 	}
 	if n := decoded.Load(); n != 0 {
 		t.Errorf("%d requests of strangers were decoded", n)

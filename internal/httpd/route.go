@@ -16,6 +16,7 @@ type route struct {
 	operation *smithy.Handler // nil if there is none of that target
 	codec     protocol.Codec  // nil for DynamoDB's own JSON
 	form      bool            // the operation stands in the body
+	service   string          // that requests for it are signed for
 }
 
 // route finds out which operation a request is for, in which protocol.
@@ -24,11 +25,12 @@ func (s *Server) route(c *fasthttp.RequestCtx) route {
 	if target := wirejson.View(h.Peek("X-Amz-Target")); target != "" {
 		to := route{target: target, operation: s.operations[target]}
 		if to.operation != nil && to.operation.Service == "" {
+			to.service = "dynamodb"
 			return to
 		}
 		name, _, _ := strings.Cut(target, ".")
 		if service := s.services[name]; service != nil {
-			to.codec = protocol.JSON{Service: service}
+			to.codec, to.service = protocol.JSON{Service: service}, service.SigningName
 		}
 		return to
 	}
@@ -36,7 +38,7 @@ func (s *Server) route(c *fasthttp.RequestCtx) route {
 	case string(h.Peek("smithy-protocol")) == "rpc-v2-cbor":
 		return s.routeCBOR(string(c.Path()))
 	case s.query != nil && strings.HasPrefix(string(h.ContentType()), "application/x-www-form-urlencoded"):
-		return route{form: true, codec: protocol.Query{Service: s.query}}
+		return route{form: true, codec: protocol.Query{Service: s.query}, service: s.query.SigningName}
 	}
 	return route{}
 }
@@ -50,7 +52,7 @@ func (s *Server) routeCBOR(path string) route {
 	name, operation := parts[len(parts)-3], parts[len(parts)-1]
 	to := route{target: name + "." + operation}
 	if service := s.services[name]; service != nil && service.Schema != nil {
-		to.operation = s.operations[to.target]
+		to.operation, to.service = s.operations[to.target], service.SigningName
 		to.codec = protocol.CBOR{Service: service, Operation: operation}
 	}
 	return to

@@ -35,7 +35,10 @@ func (s *Service) createBackup(ctx context.Context, call *smithy.Call, in *api.C
 }
 
 // backup returns the backup that a request names by its ARN.
-func (s *Service) backup(arn string) (*catalog.Backup, error) {
+func (s *Service) backup(call *smithy.Call, arn string) (*catalog.Backup, error) {
+	if err := s.authorizeARN(call, arn); err != nil {
+		return nil, err
+	}
 	key, ok := catalog.BackupFromARN(arn)
 	if !ok {
 		return nil, awserr.Invalid("Invalid BackupArn: " + arn)
@@ -47,16 +50,16 @@ func (s *Service) backup(arn string) (*catalog.Backup, error) {
 	return b, nil
 }
 
-func (s *Service) describeBackup(_ context.Context, _ *smithy.Call, in *api.DescribeBackupInput) (*api.DescribeBackupOutput, error) {
-	b, err := s.backup(in.BackupArn.Value)
+func (s *Service) describeBackup(_ context.Context, call *smithy.Call, in *api.DescribeBackupInput) (*api.DescribeBackupOutput, error) {
+	b, err := s.backup(call, in.BackupArn.Value)
 	if err != nil {
 		return nil, err
 	}
 	return &api.DescribeBackupOutput{BackupDescription: describeBackup(b)}, nil
 }
 
-func (s *Service) deleteBackup(ctx context.Context, _ *smithy.Call, in *api.DeleteBackupInput) (*api.DeleteBackupOutput, error) {
-	b, err := s.backup(in.BackupArn.Value)
+func (s *Service) deleteBackup(ctx context.Context, call *smithy.Call, in *api.DeleteBackupInput) (*api.DeleteBackupOutput, error) {
+	b, err := s.backup(call, in.BackupArn.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +88,9 @@ func (s *Service) listBackups(_ context.Context, call *smithy.Call, in *api.List
 		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID))
 	})
 	if after := in.ExclusiveStartBackupArn; after.Set {
+		if err := s.authorizeARN(call, after.Value); err != nil {
+			return nil, err
+		}
 		i := slices.IndexFunc(list, func(b *catalog.Backup) bool { return b.ARN() == after.Value })
 		if i < 0 {
 			return nil, awserr.Invalid("Invalid ExclusiveStartBackupArn: " + after.Value)

@@ -59,7 +59,7 @@ func (s *Service) batchExecuteStatement(ctx context.Context, call *smithy.Call, 
 			continue
 		}
 		var err error
-		if st.table, err = s.table(ctx, call, st.Table); err == nil {
+		if st.table, err = s.tableFor(ctx, call, st.target()); err == nil {
 			muts[i], err = st.batched()
 		}
 		if err != nil {
@@ -151,6 +151,7 @@ func batchError(err error) (*api.BatchStatementError, error) {
 		return nil, err
 	}
 	codes := map[awserr.Code]string{
+		awserr.AccessDenied:           api.BatchStatementErrorCodeEnumAccessdenied,
 		awserr.ConditionalCheckFailed: api.BatchStatementErrorCodeEnumConditionalcheckfailed,
 		awserr.DuplicateItem:          api.BatchStatementErrorCodeEnumDuplicateitem,
 		awserr.ResourceNotFound:       api.BatchStatementErrorCodeEnumResourcenotfound,

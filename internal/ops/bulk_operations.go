@@ -81,10 +81,13 @@ func (s *Service) describeBulk(b *transfer.Bulk) *api.BulkOperationDescription {
 }
 
 // bulk returns the bulk operation that a request names by its ARN.
-func (s *Service) bulk(arn string) (*transfer.Bulk, error) {
+func (s *Service) bulk(call *smithy.Call, arn string) (*transfer.Bulk, error) {
 	key, ok := transfer.BulkFromARN(arn)
 	if !ok {
 		return nil, awserr.Invalid("Invalid BulkOperationArn: " + arn)
+	}
+	if err := s.authorize(call, call.Operation, arn); err != nil {
+		return nil, err
 	}
 	if b := s.Transfers.Bulk.Get(key); b != nil {
 		return b, nil
@@ -92,16 +95,16 @@ func (s *Service) bulk(arn string) (*transfer.Bulk, error) {
 	return nil, awserr.New(awserr.ResourceNotFound, "Bulk operation not found: "+arn)
 }
 
-func (s *Service) describeBulkOperation(_ context.Context, _ *smithy.Call, in *api.DescribeBulkOperationInput) (*api.DescribeBulkOperationOutput, error) {
-	b, err := s.bulk(in.BulkOperationArn.Value)
+func (s *Service) describeBulkOperation(_ context.Context, call *smithy.Call, in *api.DescribeBulkOperationInput) (*api.DescribeBulkOperationOutput, error) {
+	b, err := s.bulk(call, in.BulkOperationArn.Value)
 	if err != nil {
 		return nil, err
 	}
 	return &api.DescribeBulkOperationOutput{BulkOperationDescription: s.describeBulk(b)}, nil
 }
 
-func (s *Service) cancelBulkOperation(ctx context.Context, _ *smithy.Call, in *api.CancelBulkOperationInput) (*api.CancelBulkOperationOutput, error) {
-	b, err := s.bulk(in.BulkOperationArn.Value)
+func (s *Service) cancelBulkOperation(ctx context.Context, call *smithy.Call, in *api.CancelBulkOperationInput) (*api.CancelBulkOperationOutput, error) {
+	b, err := s.bulk(call, in.BulkOperationArn.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func (s *Service) insightsStatus(i *catalog.Insights) string {
 }
 
 func (s *Service) updateContributorInsights(ctx context.Context, call *smithy.Call, in *api.UpdateContributorInsightsInput) (*api.UpdateContributorInsightsOutput, error) {
-	ns, name, err := s.tableName(call, in.TableName.Value)
+	ns, name, err := s.resolve(call, target{call.Operation, in.TableName.Value, in.IndexName.Value})
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (s *Service) updateContributorInsights(ctx context.Context, call *smithy.Ca
 }
 
 func (s *Service) describeContributorInsights(_ context.Context, call *smithy.Call, in *api.DescribeContributorInsightsInput) (*api.DescribeContributorInsightsOutput, error) {
-	t, err := s.anyTable(call, in.TableName.Value)
+	t, err := s.anyTableFor(call, target{call.Operation, in.TableName.Value, in.IndexName.Value})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 
+	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/wirejson"
@@ -23,7 +24,7 @@ func (*checkpointInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (*checkpointInput) Check(*smithy.Checker) {}
 
-// checkpointOutput says where the checkpoint is, on the server's machine.
+// checkpointOutput says where the checkpoint is in the server's data directory, whose own place is the server's affair.
 type checkpointOutput struct{ directory string }
 
 // AppendJSON implements smithy.Renderer.
@@ -33,8 +34,11 @@ func (v *checkpointOutput) AppendJSON(b []byte) []byte {
 }
 
 // createCheckpoint makes a data directory that has everything that was acknowledged, without a copy of what does not change.
-// Who asked for it removes it.
-func (s *Service) createCheckpoint(ctx context.Context, _ *smithy.Call, _ *checkpointInput) (*checkpointOutput, error) {
+// The caller, who runs the server, removes it; until then he touches it now and then.
+func (s *Service) createCheckpoint(ctx context.Context, call *smithy.Call, _ *checkpointInput) (*checkpointOutput, error) {
+	if err := access.AuthorizeOperator(call.Caller, "stator:CreateCheckpoint"); err != nil {
+		return nil, err
+	}
 	if s.Checkpoint == nil {
 		return nil, awserr.Invalid("This server keeps nothing on disk")
 	}

@@ -26,16 +26,12 @@ const (
 )
 
 func (s *Service) createTable(ctx context.Context, call *smithy.Call, in *api.CreateTableInput) (*api.CreateTableOutput, error) {
-	ns := s.namespace(call)
-	name := in.TableName.Value
-	if arnNS, n, ok := catalog.TableFromARN(name); ok {
-		ns, name = arnNS, n
-	}
+	ns, name, err := s.tableName(call, in.TableName.Value)
 	if len(name) < 3 || len(name) > 255 {
 		return nil, awserr.TableNameLength()
 	}
-	if !smithy.NameChars(name) {
-		return nil, awserr.InvalidTableName()
+	if err != nil {
+		return nil, err
 	}
 	t, err := s.newTable(ctx, ns, name, in)
 	if err != nil {

@@ -11,8 +11,11 @@ import (
 	"github.com/statordb/stator/internal/stream"
 )
 
-// stream returns the stream that an ARN names.
-func (s *Service) stream(arn string) (*catalog.StreamRef, error) {
+// stream returns the stream that an ARN names, which a request or its iterator has.
+func (s *Service) stream(call *smithy.Call, arn string) (*catalog.StreamRef, error) {
+	if err := s.authorizeARN(call, arn); err != nil {
+		return nil, err
+	}
 	if r := s.Tables.Catalog.Stream(arn); r != nil {
 		return r, nil
 	}
@@ -21,7 +24,7 @@ func (s *Service) stream(arn string) (*catalog.StreamRef, error) {
 
 func (s *Service) streams() *stream.Reader { return &stream.Reader{KV: s.Tables.KV, Now: s.Now} }
 
-func (s *Service) describeStream(_ context.Context, _ *smithy.Call, in *api.DescribeStreamInput) (*api.DescribeStreamOutput, error) {
+func (s *Service) describeStream(_ context.Context, call *smithy.Call, in *api.DescribeStreamInput) (*api.DescribeStreamOutput, error) {
 	if err := checkStreamLimit(in.Limit, maxStreamPage); err != nil {
 		return nil, err
 	}
@@ -32,7 +35,7 @@ func (s *Service) describeStream(_ context.Context, _ *smithy.Call, in *api.Desc
 		}
 		parent = f.ShardId
 	}
-	r, err := s.stream(in.StreamArn.Value)
+	r, err := s.stream(call, in.StreamArn.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (s *Service) executeStatement(ctx context.Context, call *smithy.Call, in *a
 // executeWrite runs a single statement that writes.
 func (s *Service) executeWrite(ctx context.Context, call *smithy.Call, st *statement) (table.Result, error) {
 	var err error
-	if st.table, err = s.table(ctx, call, st.Table); err != nil {
+	if st.table, err = s.tableFor(ctx, call, st.target()); err != nil {
 		return table.Result{}, err
 	}
 	m, err := st.mutation()
@@ -104,7 +104,7 @@ func (s *Service) selection(ctx context.Context, call *smithy.Call, st *statemen
 	if len(st.Order) > 0 && st.Where == nil {
 		return nil, nil, awserr.ValidationError("Must have WHERE clause in the statement when using ORDER BY clause.")
 	}
-	t, err := s.table(ctx, call, st.Table)
+	t, err := s.tableFor(ctx, call, st.target())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,7 +132,7 @@ func (s *Service) selection(ctx context.Context, call *smithy.Call, st *statemen
 			e.project.Paths = append(e.project.Paths, c.Path)
 		}
 	}
-	r, err := s.reading(ctx, call, st.Table, indexName, consistent, "", e)
+	r, err := s.reading(ctx, call, st.action(), st.Table, indexName, consistent, "", e)
 	if err != nil {
 		return nil, nil, err
 	}

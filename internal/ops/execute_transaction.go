@@ -49,7 +49,7 @@ func (s *Service) transactSelect(ctx context.Context, call *smithy.Call, in *api
 	seen := map[string]bool{}
 	for i, st := range all {
 		var err error
-		if st.table, err = s.table(ctx, call, st.Table); err != nil {
+		if st.table, err = s.tableFor(ctx, call, st.target()); err != nil {
 			return nil, err
 		}
 		key, err := st.singleItem("Select statements within ExecuteTransaction must specify the primary key in the where clause.")
@@ -90,7 +90,7 @@ func (s *Service) transactExecute(ctx context.Context, call *smithy.Call, in *ap
 	size := 0
 	for i, st := range all {
 		var err error
-		if st.table, err = s.table(ctx, call, st.Table); err != nil {
+		if st.table, err = s.tableFor(ctx, call, st.target()); err != nil {
 			return nil, err
 		}
 		if st.Kind == partiql.Exists {

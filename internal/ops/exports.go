@@ -107,18 +107,25 @@ func describeExport(e *transfer.Export) *api.ExportDescription {
 	return d
 }
 
-// jobKey returns the key of the record of an ARN such as …:table/NAME/export/ID, where kind is "export".
-func jobKey(arn, kind string) (key records.ID, ok bool) {
+// jobKey returns the key of the record of an ARN such as …:table/NAME/export/ID, where kind is "export"; ok is false if the ARN is
+// of none.
+func (s *Service) jobKey(call *smithy.Call, arn, kind string) (key records.ID, ok bool, _ error) {
+	if err := s.authorizeARN(call, arn); err != nil {
+		return key, false, err
+	}
 	ns, _, ok := catalog.TableFromARN(arn)
 	if !ok {
-		return key, false
+		return key, false, nil
 	}
 	_, id, ok := strings.Cut(arn, "/"+kind+"/")
-	return records.ID{Account: ns.Account, Region: ns.Region, Name: id}, ok
+	return records.ID{Account: ns.Account, Region: ns.Region, Name: id}, ok, nil
 }
 
-func (s *Service) describeExport(_ context.Context, _ *smithy.Call, in *api.DescribeExportInput) (*api.DescribeExportOutput, error) {
-	key, ok := jobKey(in.ExportArn.Value, "export")
+func (s *Service) describeExport(_ context.Context, call *smithy.Call, in *api.DescribeExportInput) (*api.DescribeExportOutput, error) {
+	key, ok, err := s.jobKey(call, in.ExportArn.Value, "export")
+	if err != nil {
+		return nil, err
+	}
 	if !ok {
 		return nil, awserr.Invalid("Invalid ExportArn: " + in.ExportArn.Value)
 	}
@@ -130,6 +137,9 @@ func (s *Service) describeExport(_ context.Context, _ *smithy.Call, in *api.Desc
 }
 
 func (s *Service) listExports(_ context.Context, call *smithy.Call, in *api.ListExportsInput) (*api.ListExportsOutput, error) {
+	if err := s.authorizeARN(call, in.TableArn.Value); err != nil {
+		return nil, err
+	}
 	ns := s.namespace(call)
 	var list []*transfer.Export
 	for _, e := range s.Transfers.Exports.List(ns.Account, ns.Region) {

@@ -26,7 +26,7 @@ func (s *Service) getRecords(ctx context.Context, call *smithy.Call, in *api.Get
 		return nil, awserr.New(awserr.ExpiredIterator, "Iterator expired. The iterator was created at time "+it.Created.UTC().Format("Mon Jan 02 15:04:05 MST 2006")+
 			" while right now it is "+now.UTC().Format("Mon Jan 02 15:04:05 MST 2006")+" which is further in the future than the tolerated delay of 900000 milliseconds.")
 	}
-	r, err := s.stream(it.StreamARN)
+	r, err := s.stream(call, it.StreamARN)
 	if err != nil {
 		return nil, err
 	}

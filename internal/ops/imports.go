@@ -69,8 +69,11 @@ func describeImport(i *transfer.Import) *api.ImportTableDescription {
 	return d
 }
 
-func (s *Service) describeImport(_ context.Context, _ *smithy.Call, in *api.DescribeImportInput) (*api.DescribeImportOutput, error) {
-	key, ok := jobKey(in.ImportArn.Value, "import")
+func (s *Service) describeImport(_ context.Context, call *smithy.Call, in *api.DescribeImportInput) (*api.DescribeImportOutput, error) {
+	key, ok, err := s.jobKey(call, in.ImportArn.Value, "import")
+	if err != nil {
+		return nil, err
+	}
 	if !ok {
 		return nil, awserr.Invalid("Invalid ImportArn: " + in.ImportArn.Value)
 	}
@@ -82,6 +85,9 @@ func (s *Service) describeImport(_ context.Context, _ *smithy.Call, in *api.Desc
 }
 
 func (s *Service) listImports(_ context.Context, call *smithy.Call, in *api.ListImportsInput) (*api.ListImportsOutput, error) {
+	if err := s.authorizeARN(call, in.TableArn.Value); err != nil {
+		return nil, err
+	}
 	ns := s.namespace(call)
 	var list []*transfer.Import
 	for _, i := range s.Transfers.Imports.List(ns.Account, ns.Region) {

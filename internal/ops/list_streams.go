@@ -21,6 +21,9 @@ func (s *Service) listStreams(_ context.Context, call *smithy.Call, in *api.List
 	if err := checkStreamLimit(in.Limit, maxStreamPage); err != nil {
 		return nil, err
 	}
+	if err := s.authorizeARN(call, in.ExclusiveStartStreamArn.Value); err != nil {
+		return nil, err
+	}
 	out := &api.ListStreamsOutput{Streams: []api.Stream{}}
 	limit := int(in.Limit.Or(maxStreamPage))
 	for _, r := range s.Tables.Catalog.Streams(s.namespace(call), in.TableName.Value) {

@@ -36,7 +36,6 @@ func (s *Service) metered(h smithy.Handler) smithy.Handler {
 	h.Run = func(ctx context.Context, call *smithy.Call, in any) (smithy.Renderer, error) {
 		call.Items, call.Bytes = -1, -1
 		if s.Faults != nil {
-			call.Operation = name
 			ctx = context.WithValue(ctx, operationKey{}, name)
 		}
 		call.Time = s.Now()

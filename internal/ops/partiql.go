@@ -98,6 +98,21 @@ func statementError(err error) error {
 // writes reports whether the statement belongs to a batch or transaction of writes.
 func (st *statement) writes() bool { return st.Kind != partiql.Select }
 
+// action is what IAM calls what the statement does ("IAM security policies with PartiQL for DynamoDB"). EXISTS reads.
+func (st *statement) action() string {
+	switch st.Kind {
+	case partiql.Insert:
+		return "PartiQLInsert"
+	case partiql.Update:
+		return "PartiQLUpdate"
+	case partiql.Delete:
+		return "PartiQLDelete"
+	}
+	return "PartiQLSelect"
+}
+
+func (st *statement) target() target { return target{st.action(), st.Table, st.Index} }
+
 // errKeyType is for a key attribute of another type than the table's.
 func errKeyType(name string) error {
 	return awserr.ValidationError("Key attribute's data type should match its data type in table's schema: Key " + name)

@@ -63,7 +63,7 @@ func (s *Service) query(ctx context.Context, call *smithy.Call, in *api.QueryInp
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.reading(ctx, call, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
+	r, err := s.reading(ctx, call, call.Operation, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
 	if err != nil {
 		return nil, err
 	}
@@ -198,8 +198,8 @@ type reading struct {
 }
 
 // reading looks up the table and index, checks what the index can't give, and prepares filter and projection.
-func (s *Service) reading(ctx context.Context, call *smithy.Call, name string, indexName smithy.Opt[string], consistent bool, sel string, e *expressions) (*reading, error) {
-	t, err := s.table(ctx, call, name)
+func (s *Service) reading(ctx context.Context, call *smithy.Call, action, name string, indexName smithy.Opt[string], consistent bool, sel string, e *expressions) (*reading, error) {
+	t, err := s.tableFor(ctx, call, target{action, name, indexName.Value})
 	if err != nil {
 		return nil, err
 	}

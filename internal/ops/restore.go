@@ -27,7 +27,7 @@ type overrides struct {
 }
 
 func (s *Service) restoreTableFromBackup(ctx context.Context, call *smithy.Call, in *api.RestoreTableFromBackupInput) (*api.RestoreTableFromBackupOutput, error) {
-	b, err := s.backup(in.BackupArn.Value)
+	b, err := s.backup(call, in.BackupArn.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (s *Service) scan(ctx context.Context, call *smithy.Call, in *api.ScanInput
 	if err := checkSelect(in.Select, in.IndexName.Set, in.ProjectionExpression.Set, in.AttributesToGet != nil); err != nil {
 		return nil, err
 	}
-	r, err := s.reading(ctx, call, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
+	r, err := s.reading(ctx, call, call.Operation, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/backup"
@@ -33,7 +34,8 @@ type Options struct {
 	Backups *backup.Manager
 	// Transfers makes exports, imports and bulk puts.
 	Transfers *transfer.Manager
-	// Checkpoint makes a data directory with all that the server has now, and returns where; nil if the server has none.
+	// Checkpoint makes a data directory with all that the server has now, and returns its path in the server's own; nil if the server
+	// has none.
 	Checkpoint func(context.Context) (dir string, err error)
 	// Meters are the tables' Meters.
 	Meters *metering.Registry
@@ -74,24 +76,70 @@ func (s *Service) namespace(call *smithy.Call) catalog.Namespace {
 	return catalog.Namespace{Account: call.Caller.Account, Region: call.Caller.Region}
 }
 
-// tableName splits what a request calls TableName: a name, or the table's ARN.
-func (s *Service) tableName(call *smithy.Call, given string) (catalog.Namespace, string, error) {
-	ns := s.namespace(call)
-	if arnNS, name, ok := catalog.TableFromARN(given); ok {
+// authorize returns AWS's refusal if the caller may not take the action of DynamoDB, e.g. GetItem, on the resource with the ARN.
+func (s *Service) authorize(call *smithy.Call, action, arn string) error {
+	caller := call.Caller
+	if s.SharedNamespace { // whose tables are every caller's
+		caller.Account = sharedNamespace.Account
+	}
+	if err := access.Authorize(caller, "dynamodb:"+action, arn); err != nil {
+		return err
+	}
+	return nil
+}
+
+// authorizeARN is authorize for the request's own action and a text that may be the ARN of a table or of what belongs to one. Any
+// other text names nothing.
+func (s *Service) authorizeARN(call *smithy.Call, arn string) error {
+	if _, _, ok := catalog.TableFromARN(arn); !ok {
+		return nil
+	}
+	return s.authorize(call, call.Operation, arn)
+}
+
+// target is what a request wants to do with which table.
+type target struct {
+	action string // as IAM calls it, e.g. GetItem
+	given  string // the table's name or ARN
+	index  string // empty for the table
+}
+
+// resolve returns the namespace and name of the table that a request names, if the caller may take the action on it. A name is of
+// a table of the caller's own; an ARN says whose the table is. Whether the table exists is not looked at before.
+func (s *Service) resolve(call *smithy.Call, on target) (catalog.Namespace, string, error) {
+	ns, name := s.namespace(call), on.given
+	if arnNS, n, ok := catalog.TableFromARN(on.given); ok {
+		name = n
 		if !s.SharedNamespace {
 			ns = arnNS
 		}
-		given = name
+		arn := catalog.ARN(ns, name)
+		if on.index != "" {
+			arn += "/index/" + on.index
+		}
+		if err := s.authorize(call, on.action, arn); err != nil {
+			return ns, name, err
+		}
 	}
-	if len(given) < 3 || len(given) > 255 || !smithy.NameChars(given) {
-		return ns, given, awserr.InvalidTableName()
+	if len(name) < 3 || len(name) > 255 || !smithy.NameChars(name) {
+		return ns, name, awserr.InvalidTableName()
 	}
-	return ns, given, nil
+	return ns, name, nil
 }
 
-// table returns the table that a request on items names.
+// tableName returns the namespace and name of the table that a request names whose action is that of its own name.
+func (s *Service) tableName(call *smithy.Call, given string) (catalog.Namespace, string, error) {
+	return s.resolve(call, target{action: call.Operation, given: given})
+}
+
+// table returns the table that a request on items names, whose action is that of its own name.
 func (s *Service) table(ctx context.Context, call *smithy.Call, given string) (*catalog.Table, error) {
-	ns, name, err := s.tableName(call, given)
+	return s.tableFor(ctx, call, target{action: call.Operation, given: given})
+}
+
+// tableFor returns the table that a request on items, or a part of one, is about.
+func (s *Service) tableFor(ctx context.Context, call *smithy.Call, on target) (*catalog.Table, error) {
+	ns, name, err := s.resolve(call, on)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +165,7 @@ func (s *Service) table(ctx context.Context, call *smithy.Call, given string) (*
 
 // Table returns the table that serves requests on items by the name for a caller, or AWS's error.
 func (s *Service) Table(caller smithy.Caller, name string) (*catalog.Table, error) {
-	ns, name, err := s.tableName(&smithy.Call{Caller: caller}, name)
+	ns, name, err := s.tableName(&smithy.Call{Caller: caller, Operation: "DescribeTable"}, name)
 	if err != nil {
 		return nil, err
 	}
@@ -133,9 +181,14 @@ func (s *Service) CheckProjection(expression string, names smithy.Map[string]) e
 	return err
 }
 
-// anyTable returns the table that a request on tables names, whatever its status.
+// anyTable returns the table that a request on tables names, whatever its status, for the action of the request's own name.
 func (s *Service) anyTable(call *smithy.Call, given string) (*catalog.Table, error) {
-	ns, name, err := s.tableName(call, given)
+	return s.anyTableFor(call, target{action: call.Operation, given: given})
+}
+
+// anyTableFor returns the table that a request on tables or indexes is about, whatever its status.
+func (s *Service) anyTableFor(call *smithy.Call, on target) (*catalog.Table, error) {
+	ns, name, err := s.resolve(call, on)
 	if err != nil {
 		return nil, err
 	}

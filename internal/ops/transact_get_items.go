@@ -30,7 +30,7 @@ func (s *Service) transactGetItems(ctx context.Context, call *smithy.Call, in *a
 	seen := make(map[string]struct{}, len(all))
 	for i := range in.TransactItems {
 		g := in.TransactItems[i].Get
-		t, err := s.table(ctx, call, g.TableName.Value)
+		t, err := s.tableFor(ctx, call, target{action: "GetItem", given: g.TableName.Value})
 		if err != nil {
 			return nil, err
 		}

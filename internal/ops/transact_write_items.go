@@ -36,6 +36,7 @@ func firstError(err error) error {
 
 // transactPart is one operation of a transaction, with what Put, Update, Delete and ConditionCheck have in common.
 type transactPart struct {
+	action    string // as IAM calls it
 	table     string
 	key, item attribute.Item // one of the two
 	texts     expressionTexts
@@ -49,22 +50,22 @@ func readPart(in *api.TransactWriteItem) (*transactPart, error) {
 		return mode.Value == api.ReturnValuesOnConditionCheckFailureAllOld
 	}
 	if c := in.ConditionCheck; c != nil {
-		parts = append(parts, &transactPart{c.TableName.Value, c.Key, nil, expressionTexts{condition: c.ConditionExpression,
+		parts = append(parts, &transactPart{"ConditionCheckItem", c.TableName.Value, c.Key, nil, expressionTexts{condition: c.ConditionExpression,
 			names: c.ExpressionAttributeNames, values: c.ExpressionAttributeValues, valuesFor: []string{"ConditionExpression"}},
 			allOld(c.ReturnValuesOnConditionCheckFailure), nil})
 	}
 	if p := in.Put; p != nil {
-		parts = append(parts, &transactPart{p.TableName.Value, nil, p.Item, expressionTexts{condition: p.ConditionExpression,
+		parts = append(parts, &transactPart{"PutItem", p.TableName.Value, nil, p.Item, expressionTexts{condition: p.ConditionExpression,
 			names: p.ExpressionAttributeNames, values: p.ExpressionAttributeValues, valuesFor: []string{"ConditionExpression"}},
 			allOld(p.ReturnValuesOnConditionCheckFailure), nil})
 	}
 	if d := in.Delete; d != nil {
-		parts = append(parts, &transactPart{d.TableName.Value, d.Key, nil, expressionTexts{condition: d.ConditionExpression,
+		parts = append(parts, &transactPart{"DeleteItem", d.TableName.Value, d.Key, nil, expressionTexts{condition: d.ConditionExpression,
 			names: d.ExpressionAttributeNames, values: d.ExpressionAttributeValues, valuesFor: []string{"ConditionExpression"}},
 			allOld(d.ReturnValuesOnConditionCheckFailure), nil})
 	}
 	if u := in.Update; u != nil {
-		parts = append(parts, &transactPart{u.TableName.Value, u.Key, nil, expressionTexts{update: u.UpdateExpression, condition: u.ConditionExpression,
+		parts = append(parts, &transactPart{"UpdateItem", u.TableName.Value, u.Key, nil, expressionTexts{update: u.UpdateExpression, condition: u.ConditionExpression,
 			names: u.ExpressionAttributeNames, values: u.ExpressionAttributeValues, valuesFor: []string{"UpdateExpression", "ConditionExpression"}},
 			allOld(u.ReturnValuesOnConditionCheckFailure), nil})
 	}
@@ -213,7 +214,7 @@ func canceled(reasons []awserr.Reason) error {
 
 // transactMutation returns the mutation of one operation of a transaction.
 func (s *Service) transactMutation(ctx context.Context, call *smithy.Call, in *api.TransactWriteItem, p *transactPart) (table.Mutation, error) {
-	t, err := s.table(ctx, call, p.table)
+	t, err := s.tableFor(ctx, call, target{action: p.action, given: p.table})
 	if err != nil {
 		return table.Mutation{}, err
 	}

@@ -20,6 +20,8 @@ import (
 type Service struct {
 	// Name is the prefix of its targets, and its name in paths of RPC v2.
 	Name string
+	// SigningName is what clients sign requests for, e.g. monitoring.
+	SigningName string
 	// ContentType is that of its JSON.
 	ContentType string
 	// Namespace is that of its shapes in errors, with what separates it from their names.

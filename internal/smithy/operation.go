@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/statordb/stator/internal/awserr"
@@ -56,7 +57,7 @@ type Call struct {
 
 	// Time is when the operation began.
 	Time time.Time
-	// Operation is the operation's name, where somebody needs it.
+	// Operation is the operation's name, without that of its API.
 	Operation string
 	// Unprojected says that reads are to return whole items or index entries, for whoever applies the projection himself.
 	Unprojected bool
@@ -132,6 +133,7 @@ func Bind[In, Out any, PI interface {
 	*Out
 	Renderer
 }](op Operation[In, Out], run func(ctx context.Context, call *Call, in *In) (*Out, error)) Handler {
+	_, name, _ := strings.Cut(op.Target, ".")
 	return Handler{
 		Target: op.Target,
 		Decode: func(call *Call, body []byte) (any, *awserr.Error) {
@@ -144,6 +146,7 @@ func Bind[In, Out any, PI interface {
 			return nil, decodeError(&call.Reader)
 		},
 		Run: func(ctx context.Context, call *Call, in any) (Renderer, error) {
+			call.Operation = name
 			input := in.(*In)
 			call.check = Checker{path: call.check.path[:0]}
 			PI(input).Check(&call.check)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/dax/api"
 	"github.com/statordb/stator/internal/fleet"
 	"github.com/statordb/stator/internal/smithy"
@@ -502,6 +503,11 @@ func (s *Service) rebootNode(ctx context.Context, call *smithy.Call, in *api.Reb
 // tagged returns the name of the cluster with an ARN.
 func (s *Service) tagged(call *smithy.Call, given string) (string, error) {
 	id := s.id(call, "")
+	caller := call.Caller
+	caller.Account = id.Account
+	if err := access.AuthorizeARN(caller, "dax:"+call.Operation, given); err != nil {
+		return "", err
+	}
 	name, ok := strings.CutPrefix(given, arn(id))
 	if !ok {
 		return "", fault(invalidARN, "The ARN %s is not valid.", given)

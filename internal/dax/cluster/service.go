@@ -177,6 +177,7 @@ const (
 // API describes DAX's control plane to package httpd.
 var API = &protocol.Service{
 	Name:        "AmazonDAXV3",
+	SigningName: "dax",
 	ContentType: "application/x-amz-json-1.1",
 	Errors:      map[awserr.Code]protocol.ErrorInfo{},
 }

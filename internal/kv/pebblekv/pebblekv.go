@@ -28,7 +28,7 @@ import (
 // Options configure the engine.
 type Options struct {
 	Dir      string        // the data directory; empty for in-memory
-	FS       vfs.FS        // the file system; nil for the operating system's
+	FS       vfs.FS        // the file system; nil for PrivateFS
 	Sync     bool          // fsync before a commit returns
 	ReadOnly bool          // nothing is written, not even to recover
 	Interval time.Duration // without Sync: how often to fsync in the background; 0 for never
@@ -95,7 +95,7 @@ func Open(opt Options) (*Store, error) {
 		opt.FS = vfs.NewMem()
 		opt.Sync, opt.Interval = false, 0
 	} else if opt.FS == nil {
-		opt.FS = vfs.Default
+		opt.FS = PrivateFS
 	}
 	if err := MkdirAll(opt.FS, opt.Dir); err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func MkdirAll(fs vfs.FS, dir string) error {
 		parents = append(parents, parent)
 		at = parent
 	}
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := fs.MkdirAll(dir, privateDir); err != nil {
 		return err
 	}
 	for _, parent := range parents {

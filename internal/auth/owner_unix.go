@@ -1,0 +1,15 @@
+//go:build unix
+
+package auth
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// ownFile reports whether the file belongs to the user whom the server runs as.
+func ownFile(info fs.FileInfo) bool {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(s.Uid) == os.Geteuid()
+}

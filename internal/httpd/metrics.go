@@ -1,0 +1,36 @@
+package httpd
+
+import (
+	"net"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/statordb/stator/internal/awserr"
+)
+
+// ServeMetrics answers GET of /metrics, /healthz and /readyz alone, without a signature, on a listener of its own until stop is
+// called, which closes it.
+func (s *Server) ServeMetrics(l net.Listener) (stop func() error) {
+	server := &fasthttp.Server{
+		Name: "Server",
+		Handler: func(c *fasthttp.RequestCtx) {
+			switch path := string(c.Path()); {
+			case path == "/metrics":
+				s.metrics(c, s.ctx)
+			case path == "/healthz" || path == "/readyz":
+				s.get(c)
+			default:
+				s.fail(c, awserr.New(awserr.UnknownOperation, ""), 404)
+			}
+		},
+		GetOnly: true, Concurrency: 64, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
+		NoDefaultContentType: true, CloseOnShutdown: true, Logger: fasthttpLogger{s.opt.Logger},
+	}
+	go func() {
+		if err := server.Serve(l); err != nil {
+			s.opt.Logger.Error("metrics are not served any more", "error", err)
+		}
+	}()
+	return server.Shutdown
+}

@@ -1,0 +1,61 @@
+package pebblekv
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// PrivateFS is the operating system's file system, on which only the user whom the server runs as can read what is made, whatever
+// the process's umask is. Files that are there already stay as they are.
+var PrivateFS vfs.FS = private{vfs.Default}
+
+// The modes of directories and files.
+const (
+	privateDir  = 0o700
+	privateFile = 0o600
+)
+
+type private struct{ vfs.FS }
+
+// Create implements vfs.FS.
+func (p private) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := p.FS.Create(name, c)
+	return closeUnless(f, err, name)
+}
+
+// OpenReadWrite implements vfs.FS.
+func (p private) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := p.FS.OpenReadWrite(name, c, opts...)
+	return closeUnless(f, err, name)
+}
+
+// closeUnless makes a file that was opened private, or closes it.
+func closeUnless(f vfs.File, err error, name string) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(name, privateFile); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// Lock implements vfs.FS.
+func (p private) Lock(name string) (lock io.Closer, err error) {
+	if lock, err = p.FS.Lock(name); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(name, privateFile); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
+}
+
+// MkdirAll implements vfs.FS.
+func (p private) MkdirAll(dir string, _ os.FileMode) error { return p.FS.MkdirAll(dir, privateDir) }
+
+// Unwrap implements vfs.FS.
+func (p private) Unwrap() vfs.FS { return p.FS }
