@@ -99,6 +99,14 @@ func (r *Reader) grow(n int) {
 	r.Arena = slices.Grow(r.Arena, max(n, cap(r.Arena), min(len(r.buf)-r.pos, maxFirstArena)))
 }
 
+// PushOffset appends to Offsets, which doubles as the Arena does.
+func (r *Reader) PushOffset(at int) {
+	if len(r.Offsets) == cap(r.Offsets) {
+		r.Offsets = slices.Grow(r.Offsets, max(16, cap(r.Offsets)))
+	}
+	r.Offsets = append(r.Offsets, at)
+}
+
 // maxFirstArena bounds in bytes what Room takes ahead.
 const maxFirstArena = 1 << 20
 
