@@ -63,7 +63,7 @@ var mayImport = map[string][]string{
 	"internal/dax":                {"api", "attribute", "auth", "awserr", "catalog", "dax/wire", "keyspace", "kv", "metric", "smithy", "wirejson"},
 	"internal/dax/api":            {"smithy", "wirejson"},
 	"internal/dax/cluster":        {"access", "fleet", "awserr", "dax/api", "kv", "protocol", "records", "smithy"},
-	"internal/protocol":           {"awserr", "smithy"},
+	"internal/protocol":           {"awserr", "smithy", "wirejson"},
 	"internal/httpd":              {"auth", "awserr", "protocol", "smithy", "wirejson"},
 	"internal/client":             {"auth"},
 	"internal/hot":                {"client"},

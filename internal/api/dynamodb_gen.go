@@ -277,9 +277,13 @@ func readAttributeDefinitions(r *wirejson.Reader) []AttributeDefinition {
 	}
 	out := []AttributeDefinition{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e AttributeDefinition
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -299,9 +303,13 @@ func readAttributeNameList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -319,17 +327,21 @@ func readAttributeUpdates(r *wirejson.Reader) smithy.Map[AttributeValueUpdate] {
 	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.AttributeValueUpdate>") {
 		return nil
 	}
-	out := smithy.Map[AttributeValueUpdate]{}
+	var out smithy.Builder[AttributeValueUpdate]
 	for {
 		name, ok := r.NextField()
 		if !ok {
 			break
 		}
+		if out.Len() > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e AttributeValueUpdate
 		e.Read(r)
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendAttributeUpdates(b []byte, m smithy.Map[AttributeValueUpdate]) []byte {
@@ -351,9 +363,13 @@ func readAttributeValueList(r *wirejson.Reader) []attribute.Value {
 	}
 	out := []attribute.Value{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e attribute.Value
 		e = attribute.ReadValue(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -436,7 +452,7 @@ func (v *AutoScalingPolicyDescription) Read(r *wirejson.Reader) bool {
 		case "PolicyName":
 			v.PolicyName.Value, v.PolicyName.Set = r.String()
 		case "TargetTrackingScalingPolicyConfiguration":
-			if p := new(AutoScalingTargetTrackingScalingPolicyConfigurationDescription); p.Read(r) {
+			if p := smithy.New[AutoScalingTargetTrackingScalingPolicyConfigurationDescription](r); p.Read(r) {
 				v.TargetTrackingScalingPolicyConfiguration = p
 			}
 		default:
@@ -451,7 +467,7 @@ func (v *AutoScalingPolicyDescription) Check(c *smithy.Checker) {
 	if v.PolicyName.Set && !c.Failed() {
 		c.MinLen("policyName", v.PolicyName.Value, 1)
 		c.MaxLen("policyName", v.PolicyName.Value, 256)
-		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", patternAutoScalingPolicyName.MatchString(v.PolicyName.Value))
+		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", c.Failed() || patternAutoScalingPolicyName.MatchString(v.PolicyName.Value))
 	}
 	if v.TargetTrackingScalingPolicyConfiguration != nil && !c.Failed() {
 		{
@@ -484,7 +500,7 @@ func readAutoScalingPolicyDescriptionList(r *wirejson.Reader) []AutoScalingPolic
 	for r.NextElem() {
 		var e AutoScalingPolicyDescription
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -520,7 +536,7 @@ func (v *AutoScalingPolicyUpdate) Read(r *wirejson.Reader) bool {
 		case "PolicyName":
 			v.PolicyName.Value, v.PolicyName.Set = r.String()
 		case "TargetTrackingScalingPolicyConfiguration":
-			if p := new(AutoScalingTargetTrackingScalingPolicyConfigurationUpdate); p.Read(r) {
+			if p := smithy.New[AutoScalingTargetTrackingScalingPolicyConfigurationUpdate](r); p.Read(r) {
 				v.TargetTrackingScalingPolicyConfiguration = p
 			}
 		default:
@@ -535,7 +551,7 @@ func (v *AutoScalingPolicyUpdate) Check(c *smithy.Checker) {
 	if v.PolicyName.Set && !c.Failed() {
 		c.MinLen("policyName", v.PolicyName.Value, 1)
 		c.MaxLen("policyName", v.PolicyName.Value, 256)
-		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", patternAutoScalingPolicyName.MatchString(v.PolicyName.Value))
+		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", c.Failed() || patternAutoScalingPolicyName.MatchString(v.PolicyName.Value))
 	}
 	c.Required("targetTrackingScalingPolicyConfiguration", v.TargetTrackingScalingPolicyConfiguration != nil)
 	if v.TargetTrackingScalingPolicyConfiguration != nil && !c.Failed() {
@@ -675,7 +691,7 @@ func (v *AutoScalingSettingsUpdate) Read(r *wirejson.Reader) bool {
 		case "AutoScalingRoleArn":
 			v.AutoScalingRoleArn.Value, v.AutoScalingRoleArn.Set = r.String()
 		case "ScalingPolicyUpdate":
-			if p := new(AutoScalingPolicyUpdate); p.Read(r) {
+			if p := smithy.New[AutoScalingPolicyUpdate](r); p.Read(r) {
 				v.ScalingPolicyUpdate = p
 			}
 		default:
@@ -696,7 +712,7 @@ func (v *AutoScalingSettingsUpdate) Check(c *smithy.Checker) {
 	if v.AutoScalingRoleArn.Set && !c.Failed() {
 		c.MinLen("autoScalingRoleArn", v.AutoScalingRoleArn.Value, 1)
 		c.MaxLen("autoScalingRoleArn", v.AutoScalingRoleArn.Value, 1600)
-		c.Pattern("autoScalingRoleArn", v.AutoScalingRoleArn.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternAutoScalingRoleArn.MatchString(v.AutoScalingRoleArn.Value))
+		c.Pattern("autoScalingRoleArn", v.AutoScalingRoleArn.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternAutoScalingRoleArn.MatchString(v.AutoScalingRoleArn.Value))
 	}
 	if v.ScalingPolicyUpdate != nil && !c.Failed() {
 		{
@@ -874,15 +890,15 @@ func (v *BackupDescription) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "BackupDetails":
-			if p := new(BackupDetails); p.Read(r) {
+			if p := smithy.New[BackupDetails](r); p.Read(r) {
 				v.BackupDetails = p
 			}
 		case "SourceTableDetails":
-			if p := new(SourceTableDetails); p.Read(r) {
+			if p := smithy.New[SourceTableDetails](r); p.Read(r) {
 				v.SourceTableDetails = p
 			}
 		case "SourceTableFeatureDetails":
-			if p := new(SourceTableFeatureDetails); p.Read(r) {
+			if p := smithy.New[SourceTableFeatureDetails](r); p.Read(r) {
 				v.SourceTableFeatureDetails = p
 			}
 		default:
@@ -1056,7 +1072,7 @@ func readBackupSummaries(r *wirejson.Reader) []BackupSummary {
 	for r.NextElem() {
 		var e BackupSummary
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -1130,7 +1146,7 @@ func (v *BackupSummary) Check(c *smithy.Checker) {
 		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
 	}
 	if v.TableId.Set && !c.Failed() {
-		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", patternTableId.MatchString(v.TableId.Value))
+		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", c.Failed() || patternTableId.MatchString(v.TableId.Value))
 	}
 	if v.TableArn.Set && !c.Failed() {
 		c.MinLen("tableArn", v.TableArn.Value, 1)
@@ -1490,17 +1506,21 @@ func readBatchGetRequestMap(r *wirejson.Reader) smithy.Map[KeysAndAttributes] {
 	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.KeysAndAttributes>") {
 		return nil
 	}
-	out := smithy.Map[KeysAndAttributes]{}
+	var out smithy.Builder[KeysAndAttributes]
 	for {
 		name, ok := r.NextField()
 		if !ok {
 			break
 		}
+		if out.Len() > 100 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e KeysAndAttributes
 		e.Read(r)
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendBatchGetRequestMap(b []byte, m smithy.Map[KeysAndAttributes]) []byte {
@@ -1520,7 +1540,7 @@ func readBatchGetResponseMap(r *wirejson.Reader) smithy.Map[[]attribute.Item] {
 	if !r.BeginObject("java.util.Map<java.lang.String, java.util.List<java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.AttributeValue>>>") {
 		return nil
 	}
-	out := smithy.Map[[]attribute.Item]{}
+	var out smithy.Builder[[]attribute.Item]
 	for {
 		name, ok := r.NextField()
 		if !ok {
@@ -1528,9 +1548,9 @@ func readBatchGetResponseMap(r *wirejson.Reader) smithy.Map[[]attribute.Item] {
 		}
 		var e []attribute.Item
 		e = readItemList(r)
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendBatchGetResponseMap(b []byte, m smithy.Map[[]attribute.Item]) []byte {
@@ -1662,6 +1682,7 @@ func (v *BatchStatementRequest) Check(c *smithy.Checker) {
 	}
 	if v.Parameters != nil && !c.Failed() {
 		c.MinSize("parameters", len(v.Parameters), 1)
+		c.MaxSize("parameters", len(v.Parameters), 10000)
 	}
 	if v.ReturnValuesOnConditionCheckFailure.Set && !c.Failed() {
 		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
@@ -1709,7 +1730,7 @@ func (v *BatchStatementResponse) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Error":
-			if p := new(BatchStatementError); p.Read(r) {
+			if p := smithy.New[BatchStatementError](r); p.Read(r) {
 				v.Error = p
 			}
 		case "TableName":
@@ -1926,17 +1947,21 @@ func readBatchWriteItemRequestMap(r *wirejson.Reader) smithy.Map[[]WriteRequest]
 	if !r.BeginObject("java.util.Map<java.lang.String, java.util.List<com.amazonaws.dynamodb.v20120810.WriteRequest>>") {
 		return nil
 	}
-	out := smithy.Map[[]WriteRequest]{}
+	var out smithy.Builder[[]WriteRequest]
 	for {
 		name, ok := r.NextField()
 		if !ok {
 			break
 		}
+		if out.Len() > 25 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e []WriteRequest
 		e = readWriteRequests(r)
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendBatchWriteItemRequestMap(b []byte, m smithy.Map[[]WriteRequest]) []byte {
@@ -2015,9 +2040,13 @@ func readBinarySetAttributeValue(r *wirejson.Reader) [][]byte {
 	}
 	out := [][]byte{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e []byte
 		e, _ = r.Blob()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2114,11 +2143,11 @@ func (v *BulkOperationDescription) Read(r *wirejson.Reader) bool {
 		case "ClientToken":
 			v.ClientToken.Value, v.ClientToken.Set = r.String()
 		case "InputS3Configuration":
-			if p := new(InputS3Configuration); p.Read(r) {
+			if p := smithy.New[InputS3Configuration](r); p.Read(r) {
 				v.InputS3Configuration = p
 			}
 		case "OutputS3Configuration":
-			if p := new(OutputS3Configuration); p.Read(r) {
+			if p := smithy.New[OutputS3Configuration](r); p.Read(r) {
 				v.OutputS3Configuration = p
 			}
 		case "StartTime":
@@ -2170,7 +2199,7 @@ func (v *BulkOperationDescription) Check(c *smithy.Checker) {
 		}
 	}
 	if v.ClientToken.Set && !c.Failed() {
-		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", patternClientToken.MatchString(v.ClientToken.Value))
+		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", c.Failed() || patternClientToken.MatchString(v.ClientToken.Value))
 	}
 	if v.InputS3Configuration != nil && !c.Failed() {
 		{
@@ -2425,7 +2454,7 @@ func (v *BulkOperationTableDetail) Check(c *smithy.Checker) {
 		c.MaxLen("tableName", v.TableName.Value, 1024)
 	}
 	if v.TableId.Set && !c.Failed() {
-		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", patternTableId.MatchString(v.TableId.Value))
+		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", c.Failed() || patternTableId.MatchString(v.TableId.Value))
 	}
 }
 
@@ -2451,7 +2480,7 @@ func readBulkOperationTableDetails(r *wirejson.Reader) []BulkOperationTableDetai
 	for r.NextElem() {
 		var e BulkOperationTableDetail
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2491,7 +2520,7 @@ func (v *BulkOperationUsage) Read(r *wirejson.Reader) bool {
 		case "BulkPutBytes":
 			v.BulkPutBytes.Value, v.BulkPutBytes.Set = r.Int("Long")
 		case "Table":
-			if p := new(BulkOperationBytes); p.Read(r) {
+			if p := smithy.New[BulkOperationBytes](r); p.Read(r) {
 				v.Table = p
 			}
 		case "LocalSecondaryIndexes":
@@ -2593,7 +2622,7 @@ func readBulkOperationUsageMultiple(r *wirejson.Reader) []BulkOperationUsage {
 	for r.NextElem() {
 		var e BulkOperationUsage
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2657,7 +2686,7 @@ func readBulkOperationsSummaryList(r *wirejson.Reader) []BulkOperationSummary {
 	for r.NextElem() {
 		var e BulkOperationSummary
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2829,9 +2858,13 @@ func readCancellationReasonList(r *wirejson.Reader) []CancellationReason {
 	}
 	out := []CancellationReason{}
 	for r.NextElem() {
+		if len(out) > 100 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e CancellationReason
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2949,6 +2982,9 @@ func (v *Condition) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *Condition) Check(c *smithy.Checker) {
+	if v.AttributeValueList != nil && !c.Failed() {
+		c.MaxSize("attributeValueList", len(v.AttributeValueList), 10000)
+	}
 	c.Required("comparisonOperator", v.ComparisonOperator.Set)
 	if v.ComparisonOperator.Set && !c.Failed() {
 		c.Enum("comparisonOperator", v.ComparisonOperator.Value, enumComparisonOperator)
@@ -3019,6 +3055,7 @@ func (v *ConditionCheck) Check(c *smithy.Checker) {
 	}
 	c.Required("conditionExpression", v.ConditionExpression.Set)
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -3103,7 +3140,7 @@ func (v *ConsumedCapacity) Read(r *wirejson.Reader) bool {
 		case "WriteCapacityUnits":
 			v.WriteCapacityUnits.Value, v.WriteCapacityUnits.Set = r.Float()
 		case "Table":
-			if p := new(Capacity); p.Read(r) {
+			if p := smithy.New[Capacity](r); p.Read(r) {
 				v.Table = p
 			}
 		case "LocalSecondaryIndexes":
@@ -3173,7 +3210,7 @@ func readConsumedCapacityMultiple(r *wirejson.Reader) []ConsumedCapacity {
 	for r.NextElem() {
 		var e ConsumedCapacity
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3207,7 +3244,7 @@ func (v *ContinuousBackupsDescription) Read(r *wirejson.Reader) bool {
 		case "ContinuousBackupsStatus":
 			v.ContinuousBackupsStatus.Value, v.ContinuousBackupsStatus.Set = r.String()
 		case "PointInTimeRecoveryDescription":
-			if p := new(PointInTimeRecoveryDescription); p.Read(r) {
+			if p := smithy.New[PointInTimeRecoveryDescription](r); p.Read(r) {
 				v.PointInTimeRecoveryDescription = p
 			}
 		default:
@@ -3280,7 +3317,7 @@ func readContributorInsightsRuleList(r *wirejson.Reader) []string {
 	for r.NextElem() {
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3313,7 +3350,7 @@ func readContributorInsightsSummaries(r *wirejson.Reader) []ContributorInsightsS
 	for r.NextElem() {
 		var e ContributorInsightsSummary
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3477,7 +3514,7 @@ func (v *CreateBackupOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "BackupDetails":
-			if p := new(BackupDetails); p.Read(r) {
+			if p := smithy.New[BackupDetails](r); p.Read(r) {
 				v.BackupDetails = p
 			}
 		default:
@@ -3534,19 +3571,19 @@ func (v *CreateGlobalSecondaryIndexAction) Read(r *wirejson.Reader) bool {
 		case "KeySchema":
 			v.KeySchema = readKeySchema(r)
 		case "Projection":
-			if p := new(Projection); p.Read(r) {
+			if p := smithy.New[Projection](r); p.Read(r) {
 				v.Projection = p
 			}
 		case "ProvisionedThroughput":
-			if p := new(ProvisionedThroughput); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughput](r); p.Read(r) {
 				v.ProvisionedThroughput = p
 			}
 		case "OnDemandThroughput":
-			if p := new(OnDemandThroughput); p.Read(r) {
+			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
 				v.OnDemandThroughput = p
 			}
 		case "WarmThroughput":
-			if p := new(WarmThroughput); p.Read(r) {
+			if p := smithy.New[WarmThroughput](r); p.Read(r) {
 				v.WarmThroughput = p
 			}
 		default:
@@ -3567,6 +3604,7 @@ func (v *CreateGlobalSecondaryIndexAction) Check(c *smithy.Checker) {
 	c.Required("keySchema", v.KeySchema != nil)
 	if v.KeySchema != nil && !c.Failed() {
 		c.MinSize("keySchema", len(v.KeySchema), 1)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000)
 		for i0 := range v.KeySchema {
 			if c.Failed() {
 				return
@@ -3660,6 +3698,9 @@ func (v *CreateGlobalTableInput) Check(c *smithy.Checker) {
 		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
 	}
 	c.Required("replicationGroup", v.ReplicationGroup != nil)
+	if v.ReplicationGroup != nil && !c.Failed() {
+		c.MaxSize("replicationGroup", len(v.ReplicationGroup), 1000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3693,7 +3734,7 @@ func (v *CreateGlobalTableOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "GlobalTableDescription":
-			if p := new(GlobalTableDescription); p.Read(r) {
+			if p := smithy.New[GlobalTableDescription](r); p.Read(r) {
 				v.GlobalTableDescription = p
 			}
 		default:
@@ -3830,11 +3871,11 @@ func (v *CreateReplicationGroupMemberAction) Read(r *wirejson.Reader) bool {
 		case "KMSMasterKeyId":
 			v.KMSMasterKeyId.Value, v.KMSMasterKeyId.Set = r.String()
 		case "ProvisionedThroughputOverride":
-			if p := new(ProvisionedThroughputOverride); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughputOverride](r); p.Read(r) {
 				v.ProvisionedThroughputOverride = p
 			}
 		case "OnDemandThroughputOverride":
-			if p := new(OnDemandThroughputOverride); p.Read(r) {
+			if p := smithy.New[OnDemandThroughputOverride](r); p.Read(r) {
 				v.OnDemandThroughputOverride = p
 			}
 		case "GlobalSecondaryIndexes":
@@ -3860,6 +3901,7 @@ func (v *CreateReplicationGroupMemberAction) Check(c *smithy.Checker) {
 	}
 	if v.GlobalSecondaryIndexes != nil && !c.Failed() {
 		c.MinSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1)
+		c.MaxSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1000)
 		for i0 := range v.GlobalSecondaryIndexes {
 			if c.Failed() {
 				return
@@ -3950,15 +3992,15 @@ func (v *CreateTableInput) Read(r *wirejson.Reader) bool {
 		case "BillingMode":
 			v.BillingMode.Value, v.BillingMode.Set = r.String()
 		case "ProvisionedThroughput":
-			if p := new(ProvisionedThroughput); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughput](r); p.Read(r) {
 				v.ProvisionedThroughput = p
 			}
 		case "StreamSpecification":
-			if p := new(StreamSpecification); p.Read(r) {
+			if p := smithy.New[StreamSpecification](r); p.Read(r) {
 				v.StreamSpecification = p
 			}
 		case "SSESpecification":
-			if p := new(SSESpecification); p.Read(r) {
+			if p := smithy.New[SSESpecification](r); p.Read(r) {
 				v.SSESpecification = p
 			}
 		case "Tags":
@@ -3968,13 +4010,13 @@ func (v *CreateTableInput) Read(r *wirejson.Reader) bool {
 		case "DeletionProtectionEnabled":
 			v.DeletionProtectionEnabled.Value, v.DeletionProtectionEnabled.Set = r.Bool()
 		case "WarmThroughput":
-			if p := new(WarmThroughput); p.Read(r) {
+			if p := smithy.New[WarmThroughput](r); p.Read(r) {
 				v.WarmThroughput = p
 			}
 		case "ResourcePolicy":
 			v.ResourcePolicy.Value, v.ResourcePolicy.Set = r.String()
 		case "OnDemandThroughput":
-			if p := new(OnDemandThroughput); p.Read(r) {
+			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
 				v.OnDemandThroughput = p
 			}
 		case "GlobalTableSourceArn":
@@ -3993,6 +4035,7 @@ func (v *CreateTableInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *CreateTableInput) Check(c *smithy.Checker) {
 	if v.AttributeDefinitions != nil && !c.Failed() {
+		c.MaxSize("attributeDefinitions", len(v.AttributeDefinitions), 1000)
 		for i0 := range v.AttributeDefinitions {
 			if c.Failed() {
 				return
@@ -4009,6 +4052,7 @@ func (v *CreateTableInput) Check(c *smithy.Checker) {
 	}
 	if v.KeySchema != nil && !c.Failed() {
 		c.MinSize("keySchema", len(v.KeySchema), 1)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000)
 		for i0 := range v.KeySchema {
 			if c.Failed() {
 				return
@@ -4019,6 +4063,7 @@ func (v *CreateTableInput) Check(c *smithy.Checker) {
 		}
 	}
 	if v.LocalSecondaryIndexes != nil && !c.Failed() {
+		c.MaxSize("localSecondaryIndexes", len(v.LocalSecondaryIndexes), 1000)
 		for i0 := range v.LocalSecondaryIndexes {
 			if c.Failed() {
 				return
@@ -4029,6 +4074,7 @@ func (v *CreateTableInput) Check(c *smithy.Checker) {
 		}
 	}
 	if v.GlobalSecondaryIndexes != nil && !c.Failed() {
+		c.MaxSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1000)
 		for i0 := range v.GlobalSecondaryIndexes {
 			if c.Failed() {
 				return
@@ -4063,6 +4109,7 @@ func (v *CreateTableInput) Check(c *smithy.Checker) {
 		}
 	}
 	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 1000)
 		for i0 := range v.Tags {
 			if c.Failed() {
 				return
@@ -4083,6 +4130,7 @@ func (v *CreateTableInput) Check(c *smithy.Checker) {
 		c.Enum("globalTableSettingsReplicationMode", v.GlobalTableSettingsReplicationMode.Value, enumGlobalTableSettingsReplicationMode)
 	}
 	if v.VectorIndexes != nil && !c.Failed() {
+		c.MaxSize("vectorIndexes", len(v.VectorIndexes), 1000)
 		for i0 := range v.VectorIndexes {
 			if c.Failed() {
 				return
@@ -4189,7 +4237,7 @@ func (v *CreateTableOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "TableDescription":
-			if p := new(TableDescription); p.Read(r) {
+			if p := smithy.New[TableDescription](r); p.Read(r) {
 				v.TableDescription = p
 			}
 		default:
@@ -4244,13 +4292,13 @@ func (v *CreateVectorIndexAction) Read(r *wirejson.Reader) bool {
 		case "IndexName":
 			v.IndexName.Value, v.IndexName.Set = r.String()
 		case "VectorAttribute":
-			if p := new(VectorAttributeDefinition); p.Read(r) {
+			if p := smithy.New[VectorAttributeDefinition](r); p.Read(r) {
 				v.VectorAttribute = p
 			}
 		case "SearchSchema":
 			v.SearchSchema = readSearchSchema(r)
 		case "Projection":
-			if p := new(Projection); p.Read(r) {
+			if p := smithy.New[Projection](r); p.Read(r) {
 				v.Projection = p
 			}
 		case "Dimensions":
@@ -4282,6 +4330,7 @@ func (v *CreateVectorIndexAction) Check(c *smithy.Checker) {
 	}
 	if v.SearchSchema != nil && !c.Failed() {
 		c.MinSize("searchSchema", len(v.SearchSchema), 1)
+		c.MaxSize("searchSchema", len(v.SearchSchema), 1000)
 		for i0 := range v.SearchSchema {
 			if c.Failed() {
 				return
@@ -4349,9 +4398,13 @@ func readCsvHeaderList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 255 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -4398,7 +4451,7 @@ func (v *CsvOptions) Check(c *smithy.Checker) {
 	if v.Delimiter.Set && !c.Failed() {
 		c.MinLen("delimiter", v.Delimiter.Value, 1)
 		c.MaxLen("delimiter", v.Delimiter.Value, 1)
-		c.Pattern("delimiter", v.Delimiter.Value, "[,;:|\\t ]", patternCsvDelimiter.MatchString(v.Delimiter.Value))
+		c.Pattern("delimiter", v.Delimiter.Value, "[,;:|\\t ]", c.Failed() || patternCsvDelimiter.MatchString(v.Delimiter.Value))
 	}
 	if v.HeaderList != nil && !c.Failed() {
 		c.MinSize("headerList", len(v.HeaderList), 1)
@@ -4410,7 +4463,7 @@ func (v *CsvOptions) Check(c *smithy.Checker) {
 			mark0 := c.EnterElem("headerList", i0)
 			c.MinLen("", v.HeaderList[i0], 1)
 			c.MaxLen("", v.HeaderList[i0], 65536)
-			c.Pattern("", v.HeaderList[i0], "[\\x20-\\x21\\x23-\\x2B\\x2D-\\x7E]*", patternCsvHeader.MatchString(v.HeaderList[i0]))
+			c.Pattern("", v.HeaderList[i0], "[\\x20-\\x21\\x23-\\x2B\\x2D-\\x7E]*", c.Failed() || patternCsvHeader.MatchString(v.HeaderList[i0]))
 			c.Leave(mark0)
 		}
 	}
@@ -4479,6 +4532,7 @@ func (v *Delete) Check(c *smithy.Checker) {
 		c.MaxLen("tableName", v.TableName.Value, 1024)
 	}
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -4584,7 +4638,7 @@ func (v *DeleteBackupOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "BackupDescription":
-			if p := new(BackupDescription); p.Read(r) {
+			if p := smithy.New[BackupDescription](r); p.Read(r) {
 				v.BackupDescription = p
 			}
 		default:
@@ -4764,6 +4818,7 @@ func (v *DeleteItemInput) Check(c *smithy.Checker) {
 	}
 	c.Required("key", v.Key != nil)
 	if v.Expected != nil && !c.Failed() {
+		c.MaxSize("expected", len(v.Expected), 10000)
 		for i0 := range v.Expected {
 			if c.Failed() {
 				return
@@ -4786,6 +4841,7 @@ func (v *DeleteItemInput) Check(c *smithy.Checker) {
 		c.Enum("returnItemCollectionMetrics", v.ReturnItemCollectionMetrics.Value, enumReturnItemCollectionMetrics)
 	}
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -4871,11 +4927,11 @@ func (v *DeleteItemOutput) Read(r *wirejson.Reader) bool {
 		case "Attributes":
 			v.Attributes = attribute.ReadItem(r)
 		case "ConsumedCapacity":
-			if p := new(ConsumedCapacity); p.Read(r) {
+			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
 				v.ConsumedCapacity = p
 			}
 		case "ItemCollectionMetrics":
-			if p := new(ItemCollectionMetrics); p.Read(r) {
+			if p := smithy.New[ItemCollectionMetrics](r); p.Read(r) {
 				v.ItemCollectionMetrics = p
 			}
 		default:
@@ -5193,7 +5249,7 @@ func (v *DeleteTableOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "TableDescription":
-			if p := new(TableDescription); p.Read(r) {
+			if p := smithy.New[TableDescription](r); p.Read(r) {
 				v.TableDescription = p
 			}
 		default:
@@ -5330,7 +5386,7 @@ func (v *DescribeBackupOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "BackupDescription":
-			if p := new(BackupDescription); p.Read(r) {
+			if p := smithy.New[BackupDescription](r); p.Read(r) {
 				v.BackupDescription = p
 			}
 		default:
@@ -5422,7 +5478,7 @@ func (v *DescribeBulkOperationOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "BulkOperationDescription":
-			if p := new(BulkOperationDescription); p.Read(r) {
+			if p := smithy.New[BulkOperationDescription](r); p.Read(r) {
 				v.BulkOperationDescription = p
 			}
 		default:
@@ -5515,7 +5571,7 @@ func (v *DescribeContinuousBackupsOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "ContinuousBackupsDescription":
-			if p := new(ContinuousBackupsDescription); p.Read(r) {
+			if p := smithy.New[ContinuousBackupsDescription](r); p.Read(r) {
 				v.ContinuousBackupsDescription = p
 			}
 		default:
@@ -5635,7 +5691,7 @@ func (v *DescribeContributorInsightsOutput) Read(r *wirejson.Reader) bool {
 		case "LastUpdateDateTime":
 			v.LastUpdateDateTime.Value, v.LastUpdateDateTime.Set = r.Float()
 		case "FailureException":
-			if p := new(FailureException); p.Read(r) {
+			if p := smithy.New[FailureException](r); p.Read(r) {
 				v.FailureException = p
 			}
 		case "ContributorInsightsMode":
@@ -5665,7 +5721,7 @@ func (v *DescribeContributorInsightsOutput) Check(c *smithy.Checker) {
 				return
 			}
 			mark0 := c.EnterElem("contributorInsightsRuleList", i0)
-			c.Pattern("", v.ContributorInsightsRuleList[i0], "[A-Za-z0-9][A-Za-z0-9\\-\\_\\.]{0,126}[A-Za-z0-9]", patternContributorInsightsRule.MatchString(v.ContributorInsightsRuleList[i0]))
+			c.Pattern("", v.ContributorInsightsRuleList[i0], "[A-Za-z0-9][A-Za-z0-9\\-\\_\\.]{0,126}[A-Za-z0-9]", c.Failed() || patternContributorInsightsRule.MatchString(v.ContributorInsightsRuleList[i0]))
 			c.Leave(mark0)
 		}
 	}
@@ -5851,7 +5907,7 @@ func (v *DescribeExportOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "ExportDescription":
-			if p := new(ExportDescription); p.Read(r) {
+			if p := smithy.New[ExportDescription](r); p.Read(r) {
 				v.ExportDescription = p
 			}
 		default:
@@ -5944,7 +6000,7 @@ func (v *DescribeGlobalTableOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "GlobalTableDescription":
-			if p := new(GlobalTableDescription); p.Read(r) {
+			if p := smithy.New[GlobalTableDescription](r); p.Read(r) {
 				v.GlobalTableDescription = p
 			}
 		default:
@@ -6142,7 +6198,7 @@ func (v *DescribeImportOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "ImportTableDescription":
-			if p := new(ImportTableDescription); p.Read(r) {
+			if p := smithy.New[ImportTableDescription](r); p.Read(r) {
 				v.ImportTableDescription = p
 			}
 		default:
@@ -6441,7 +6497,7 @@ func (v *DescribeTableOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Table":
-			if p := new(TableDescription); p.Read(r) {
+			if p := smithy.New[TableDescription](r); p.Read(r) {
 				v.Table = p
 			}
 		default:
@@ -6533,7 +6589,7 @@ func (v *DescribeTableReplicaAutoScalingOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "TableAutoScalingDescription":
-			if p := new(TableAutoScalingDescription); p.Read(r) {
+			if p := smithy.New[TableAutoScalingDescription](r); p.Read(r) {
 				v.TableAutoScalingDescription = p
 			}
 		default:
@@ -6625,7 +6681,7 @@ func (v *DescribeTimeToLiveOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "TimeToLiveDescription":
-			if p := new(TimeToLiveDescription); p.Read(r) {
+			if p := smithy.New[TimeToLiveDescription](r); p.Read(r) {
 				v.TimeToLiveDescription = p
 			}
 		default:
@@ -6824,7 +6880,7 @@ func readEndpoints(r *wirejson.Reader) []Endpoint {
 	for r.NextElem() {
 		var e Endpoint
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -6890,6 +6946,7 @@ func (v *ExecuteStatementInput) Check(c *smithy.Checker) {
 	}
 	if v.Parameters != nil && !c.Failed() {
 		c.MinSize("parameters", len(v.Parameters), 1)
+		c.MaxSize("parameters", len(v.Parameters), 10000)
 	}
 	if v.NextToken.Set && !c.Failed() {
 		c.MinLen("nextToken", v.NextToken.Value, 1)
@@ -6964,7 +7021,7 @@ func (v *ExecuteStatementOutput) Read(r *wirejson.Reader) bool {
 		case "NextToken":
 			v.NextToken.Value, v.NextToken.Set = r.String()
 		case "ConsumedCapacity":
-			if p := new(ConsumedCapacity); p.Read(r) {
+			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
 				v.ConsumedCapacity = p
 			}
 		case "LastEvaluatedKey":
@@ -7150,17 +7207,21 @@ func readExpectedAttributeMap(r *wirejson.Reader) smithy.Map[ExpectedAttributeVa
 	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.ExpectedAttributeValue>") {
 		return nil
 	}
-	out := smithy.Map[ExpectedAttributeValue]{}
+	var out smithy.Builder[ExpectedAttributeValue]
 	for {
 		name, ok := r.NextField()
 		if !ok {
 			break
 		}
+		if out.Len() > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e ExpectedAttributeValue
 		e.Read(r)
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendExpectedAttributeMap(b []byte, m smithy.Map[ExpectedAttributeValue]) []byte {
@@ -7214,6 +7275,9 @@ func (v *ExpectedAttributeValue) Read(r *wirejson.Reader) bool {
 func (v *ExpectedAttributeValue) Check(c *smithy.Checker) {
 	if v.ComparisonOperator.Set && !c.Failed() {
 		c.Enum("comparisonOperator", v.ComparisonOperator.Value, enumComparisonOperator)
+	}
+	if v.AttributeValueList != nil && !c.Failed() {
+		c.MaxSize("attributeValueList", len(v.AttributeValueList), 10000)
 	}
 }
 
@@ -7317,11 +7381,11 @@ func (v *ExportDescription) Read(r *wirejson.Reader) bool {
 		case "ExportType":
 			v.ExportType.Value, v.ExportType.Set = r.String()
 		case "IncrementalExportSpecification":
-			if p := new(IncrementalExportSpecification); p.Read(r) {
+			if p := smithy.New[IncrementalExportSpecification](r); p.Read(r) {
 				v.IncrementalExportSpecification = p
 			}
 		case "FilterSpecification":
-			if p := new(FilterSpecification); p.Read(r) {
+			if p := smithy.New[FilterSpecification](r); p.Read(r) {
 				v.FilterSpecification = p
 			}
 		default:
@@ -7345,17 +7409,17 @@ func (v *ExportDescription) Check(c *smithy.Checker) {
 		c.MaxLen("tableArn", v.TableArn.Value, 1024)
 	}
 	if v.TableId.Set && !c.Failed() {
-		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", patternTableId.MatchString(v.TableId.Value))
+		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", c.Failed() || patternTableId.MatchString(v.TableId.Value))
 	}
 	if v.ClientToken.Set && !c.Failed() {
-		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", patternClientToken.MatchString(v.ClientToken.Value))
+		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", c.Failed() || patternClientToken.MatchString(v.ClientToken.Value))
 	}
 	if v.S3Bucket.Set && !c.Failed() {
 		c.MaxLen("s3Bucket", v.S3Bucket.Value, 255)
-		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", patternS3Bucket.MatchString(v.S3Bucket.Value))
+		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", c.Failed() || patternS3Bucket.MatchString(v.S3Bucket.Value))
 	}
 	if v.S3BucketOwner.Set && !c.Failed() {
-		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
+		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", c.Failed() || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
 	}
 	if v.S3Prefix.Set && !c.Failed() {
 		c.MaxLen("s3Prefix", v.S3Prefix.Value, 1024)
@@ -7514,7 +7578,7 @@ func readExportSummaries(r *wirejson.Reader) []ExportSummary {
 	for r.NextElem() {
 		var e ExportSummary
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -7639,11 +7703,11 @@ func (v *ExportTableToPointInTimeInput) Read(r *wirejson.Reader) bool {
 		case "ExportType":
 			v.ExportType.Value, v.ExportType.Set = r.String()
 		case "IncrementalExportSpecification":
-			if p := new(IncrementalExportSpecification); p.Read(r) {
+			if p := smithy.New[IncrementalExportSpecification](r); p.Read(r) {
 				v.IncrementalExportSpecification = p
 			}
 		case "FilterSpecification":
-			if p := new(FilterSpecification); p.Read(r) {
+			if p := smithy.New[FilterSpecification](r); p.Read(r) {
 				v.FilterSpecification = p
 			}
 		default:
@@ -7661,15 +7725,15 @@ func (v *ExportTableToPointInTimeInput) Check(c *smithy.Checker) {
 		c.MaxLen("tableArn", v.TableArn.Value, 1024)
 	}
 	if v.ClientToken.Set && !c.Failed() {
-		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", patternClientToken.MatchString(v.ClientToken.Value))
+		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", c.Failed() || patternClientToken.MatchString(v.ClientToken.Value))
 	}
 	c.Required("s3Bucket", v.S3Bucket.Set)
 	if v.S3Bucket.Set && !c.Failed() {
 		c.MaxLen("s3Bucket", v.S3Bucket.Value, 255)
-		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", patternS3Bucket.MatchString(v.S3Bucket.Value))
+		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", c.Failed() || patternS3Bucket.MatchString(v.S3Bucket.Value))
 	}
 	if v.S3BucketOwner.Set && !c.Failed() {
-		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
+		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", c.Failed() || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
 	}
 	if v.S3Prefix.Set && !c.Failed() {
 		c.MaxLen("s3Prefix", v.S3Prefix.Value, 1024)
@@ -7774,7 +7838,7 @@ func (v *ExportTableToPointInTimeOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "ExportDescription":
-			if p := new(ExportDescription); p.Read(r) {
+			if p := smithy.New[ExportDescription](r); p.Read(r) {
 				v.ExportDescription = p
 			}
 		default:
@@ -7825,17 +7889,21 @@ func readExpressionAttributeNameMap(r *wirejson.Reader) smithy.Map[string] {
 	if !r.BeginObject("java.util.Map<java.lang.String, java.lang.String>") {
 		return nil
 	}
-	out := smithy.Map[string]{}
+	var out smithy.Builder[string]
 	for {
 		name, ok := r.NextField()
 		if !ok {
 			break
 		}
+		if out.Len() > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendExpressionAttributeNameMap(b []byte, m smithy.Map[string]) []byte {
@@ -7901,17 +7969,21 @@ func readFilterConditionMap(r *wirejson.Reader) smithy.Map[Condition] {
 	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.Condition>") {
 		return nil
 	}
-	out := smithy.Map[Condition]{}
+	var out smithy.Builder[Condition]
 	for {
 		name, ok := r.NextField()
 		if !ok {
 			break
 		}
+		if out.Len() > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e Condition
 		e.Read(r)
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendFilterConditionMap(b []byte, m smithy.Map[Condition]) []byte {
@@ -7967,6 +8039,7 @@ func (v *FilterSpecification) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *FilterSpecification) Check(c *smithy.Checker) {
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -8047,6 +8120,7 @@ func (v *Get) Check(c *smithy.Checker) {
 		c.MaxLen("tableName", v.TableName.Value, 1024)
 	}
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -8133,6 +8207,7 @@ func (v *GetItemInput) Check(c *smithy.Checker) {
 	c.Required("key", v.Key != nil)
 	if v.AttributesToGet != nil && !c.Failed() {
 		c.MinSize("attributesToGet", len(v.AttributesToGet), 1)
+		c.MaxSize("attributesToGet", len(v.AttributesToGet), 10000)
 		for i0 := range v.AttributesToGet {
 			if c.Failed() {
 				return
@@ -8146,6 +8221,7 @@ func (v *GetItemInput) Check(c *smithy.Checker) {
 		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
 	}
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -8211,7 +8287,7 @@ func (v *GetItemOutput) Read(r *wirejson.Reader) bool {
 		case "Item":
 			v.Item = attribute.ReadItem(r)
 		case "ConsumedCapacity":
-			if p := new(ConsumedCapacity); p.Read(r) {
+			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
 				v.ConsumedCapacity = p
 			}
 		default:
@@ -8366,19 +8442,19 @@ func (v *GlobalSecondaryIndex) Read(r *wirejson.Reader) bool {
 		case "KeySchema":
 			v.KeySchema = readKeySchema(r)
 		case "Projection":
-			if p := new(Projection); p.Read(r) {
+			if p := smithy.New[Projection](r); p.Read(r) {
 				v.Projection = p
 			}
 		case "ProvisionedThroughput":
-			if p := new(ProvisionedThroughput); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughput](r); p.Read(r) {
 				v.ProvisionedThroughput = p
 			}
 		case "OnDemandThroughput":
-			if p := new(OnDemandThroughput); p.Read(r) {
+			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
 				v.OnDemandThroughput = p
 			}
 		case "WarmThroughput":
-			if p := new(WarmThroughput); p.Read(r) {
+			if p := smithy.New[WarmThroughput](r); p.Read(r) {
 				v.WarmThroughput = p
 			}
 		default:
@@ -8399,6 +8475,7 @@ func (v *GlobalSecondaryIndex) Check(c *smithy.Checker) {
 	c.Required("keySchema", v.KeySchema != nil)
 	if v.KeySchema != nil && !c.Failed() {
 		c.MinSize("keySchema", len(v.KeySchema), 1)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000)
 		for i0 := range v.KeySchema {
 			if c.Failed() {
 				return
@@ -8475,7 +8552,7 @@ func (v *GlobalSecondaryIndexAutoScalingUpdate) Read(r *wirejson.Reader) bool {
 		case "IndexName":
 			v.IndexName.Value, v.IndexName.Set = r.String()
 		case "ProvisionedWriteCapacityAutoScalingUpdate":
-			if p := new(AutoScalingSettingsUpdate); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsUpdate](r); p.Read(r) {
 				v.ProvisionedWriteCapacityAutoScalingUpdate = p
 			}
 		default:
@@ -8521,9 +8598,13 @@ func readGlobalSecondaryIndexAutoScalingUpdateList(r *wirejson.Reader) []GlobalS
 	}
 	out := []GlobalSecondaryIndexAutoScalingUpdate{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e GlobalSecondaryIndexAutoScalingUpdate
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -8568,7 +8649,7 @@ func (v *GlobalSecondaryIndexDescription) Read(r *wirejson.Reader) bool {
 		case "KeySchema":
 			v.KeySchema = readKeySchema(r)
 		case "Projection":
-			if p := new(Projection); p.Read(r) {
+			if p := smithy.New[Projection](r); p.Read(r) {
 				v.Projection = p
 			}
 		case "IndexStatus":
@@ -8576,7 +8657,7 @@ func (v *GlobalSecondaryIndexDescription) Read(r *wirejson.Reader) bool {
 		case "Backfilling":
 			v.Backfilling.Value, v.Backfilling.Set = r.Bool()
 		case "ProvisionedThroughput":
-			if p := new(ProvisionedThroughputDescription); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughputDescription](r); p.Read(r) {
 				v.ProvisionedThroughput = p
 			}
 		case "IndexSizeBytes":
@@ -8586,11 +8667,11 @@ func (v *GlobalSecondaryIndexDescription) Read(r *wirejson.Reader) bool {
 		case "IndexArn":
 			v.IndexArn.Value, v.IndexArn.Set = r.String()
 		case "OnDemandThroughput":
-			if p := new(OnDemandThroughput); p.Read(r) {
+			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
 				v.OnDemandThroughput = p
 			}
 		case "WarmThroughput":
-			if p := new(GlobalSecondaryIndexWarmThroughputDescription); p.Read(r) {
+			if p := smithy.New[GlobalSecondaryIndexWarmThroughputDescription](r); p.Read(r) {
 				v.WarmThroughput = p
 			}
 		default:
@@ -8609,6 +8690,7 @@ func (v *GlobalSecondaryIndexDescription) Check(c *smithy.Checker) {
 	}
 	if v.KeySchema != nil && !c.Failed() {
 		c.MinSize("keySchema", len(v.KeySchema), 1)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000)
 		for i0 := range v.KeySchema {
 			if c.Failed() {
 				return
@@ -8702,7 +8784,7 @@ func readGlobalSecondaryIndexDescriptionList(r *wirejson.Reader) []GlobalSeconda
 	for r.NextElem() {
 		var e GlobalSecondaryIndexDescription
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -8741,15 +8823,15 @@ func (v *GlobalSecondaryIndexInfo) Read(r *wirejson.Reader) bool {
 		case "KeySchema":
 			v.KeySchema = readKeySchema(r)
 		case "Projection":
-			if p := new(Projection); p.Read(r) {
+			if p := smithy.New[Projection](r); p.Read(r) {
 				v.Projection = p
 			}
 		case "ProvisionedThroughput":
-			if p := new(ProvisionedThroughput); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughput](r); p.Read(r) {
 				v.ProvisionedThroughput = p
 			}
 		case "OnDemandThroughput":
-			if p := new(OnDemandThroughput); p.Read(r) {
+			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
 				v.OnDemandThroughput = p
 			}
 		default:
@@ -8768,6 +8850,7 @@ func (v *GlobalSecondaryIndexInfo) Check(c *smithy.Checker) {
 	}
 	if v.KeySchema != nil && !c.Failed() {
 		c.MinSize("keySchema", len(v.KeySchema), 1)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000)
 		for i0 := range v.KeySchema {
 			if c.Failed() {
 				return
@@ -8825,9 +8908,13 @@ func readGlobalSecondaryIndexList(r *wirejson.Reader) []GlobalSecondaryIndex {
 	}
 	out := []GlobalSecondaryIndex{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e GlobalSecondaryIndex
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -8860,15 +8947,15 @@ func (v *GlobalSecondaryIndexUpdate) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Update":
-			if p := new(UpdateGlobalSecondaryIndexAction); p.Read(r) {
+			if p := smithy.New[UpdateGlobalSecondaryIndexAction](r); p.Read(r) {
 				v.Update = p
 			}
 		case "Create":
-			if p := new(CreateGlobalSecondaryIndexAction); p.Read(r) {
+			if p := smithy.New[CreateGlobalSecondaryIndexAction](r); p.Read(r) {
 				v.Create = p
 			}
 		case "Delete":
-			if p := new(DeleteGlobalSecondaryIndexAction); p.Read(r) {
+			if p := smithy.New[DeleteGlobalSecondaryIndexAction](r); p.Read(r) {
 				v.Delete = p
 			}
 		default:
@@ -8927,9 +9014,13 @@ func readGlobalSecondaryIndexUpdateList(r *wirejson.Reader) []GlobalSecondaryInd
 	}
 	out := []GlobalSecondaryIndexUpdate{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e GlobalSecondaryIndexUpdate
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -9013,7 +9104,7 @@ func readGlobalSecondaryIndexes(r *wirejson.Reader) []GlobalSecondaryIndexInfo {
 	for r.NextElem() {
 		var e GlobalSecondaryIndexInfo
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -9061,6 +9152,9 @@ func (v *GlobalTable) Check(c *smithy.Checker) {
 		c.MinLen("globalTableName", v.GlobalTableName.Value, 3)
 		c.MaxLen("globalTableName", v.GlobalTableName.Value, 255)
 		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
+	}
+	if v.ReplicationGroup != nil && !c.Failed() {
+		c.MaxSize("replicationGroup", len(v.ReplicationGroup), 1000)
 	}
 }
 
@@ -9186,7 +9280,7 @@ func (v *GlobalTableGlobalSecondaryIndexSettingsUpdate) Read(r *wirejson.Reader)
 		case "ProvisionedWriteCapacityUnits":
 			v.ProvisionedWriteCapacityUnits.Value, v.ProvisionedWriteCapacityUnits.Set = r.Int("Long")
 		case "ProvisionedWriteCapacityAutoScalingSettingsUpdate":
-			if p := new(AutoScalingSettingsUpdate); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsUpdate](r); p.Read(r) {
 				v.ProvisionedWriteCapacityAutoScalingSettingsUpdate = p
 			}
 		default:
@@ -9240,9 +9334,13 @@ func readGlobalTableGlobalSecondaryIndexSettingsUpdateList(r *wirejson.Reader) [
 	}
 	out := []GlobalTableGlobalSecondaryIndexSettingsUpdate{}
 	for r.NextElem() {
+		if len(out) > 20 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e GlobalTableGlobalSecondaryIndexSettingsUpdate
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -9264,7 +9362,7 @@ func readGlobalTableList(r *wirejson.Reader) []GlobalTable {
 	for r.NextElem() {
 		var e GlobalTable
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -9354,7 +9452,7 @@ func readGlobalTableWitnessDescriptionList(r *wirejson.Reader) []GlobalTableWitn
 	for r.NextElem() {
 		var e GlobalTableWitnessDescription
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -9386,11 +9484,11 @@ func (v *GlobalTableWitnessGroupUpdate) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Create":
-			if p := new(CreateGlobalTableWitnessGroupMemberAction); p.Read(r) {
+			if p := smithy.New[CreateGlobalTableWitnessGroupMemberAction](r); p.Read(r) {
 				v.Create = p
 			}
 		case "Delete":
-			if p := new(DeleteGlobalTableWitnessGroupMemberAction); p.Read(r) {
+			if p := smithy.New[DeleteGlobalTableWitnessGroupMemberAction](r); p.Read(r) {
 				v.Delete = p
 			}
 		default:
@@ -9438,9 +9536,13 @@ func readGlobalTableWitnessGroupUpdateList(r *wirejson.Reader) []GlobalTableWitn
 	}
 	out := []GlobalTableWitnessGroupUpdate{}
 	for r.NextElem() {
+		if len(out) > 1 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e GlobalTableWitnessGroupUpdate
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -9497,7 +9599,7 @@ func (v *ImportSummary) Read(r *wirejson.Reader) bool {
 		case "TableArn":
 			v.TableArn.Value, v.TableArn.Set = r.String()
 		case "S3BucketSource":
-			if p := new(S3BucketSource); p.Read(r) {
+			if p := smithy.New[S3BucketSource](r); p.Read(r) {
 				v.S3BucketSource = p
 			}
 		case "CloudWatchLogGroupArn":
@@ -9590,7 +9692,7 @@ func readImportSummaryList(r *wirejson.Reader) []ImportSummary {
 	for r.NextElem() {
 		var e ImportSummary
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -9649,7 +9751,7 @@ func (v *ImportTableDescription) Read(r *wirejson.Reader) bool {
 		case "ClientToken":
 			v.ClientToken.Value, v.ClientToken.Set = r.String()
 		case "S3BucketSource":
-			if p := new(S3BucketSource); p.Read(r) {
+			if p := smithy.New[S3BucketSource](r); p.Read(r) {
 				v.S3BucketSource = p
 			}
 		case "ErrorCount":
@@ -9659,13 +9761,13 @@ func (v *ImportTableDescription) Read(r *wirejson.Reader) bool {
 		case "InputFormat":
 			v.InputFormat.Value, v.InputFormat.Set = r.String()
 		case "InputFormatOptions":
-			if p := new(InputFormatOptions); p.Read(r) {
+			if p := smithy.New[InputFormatOptions](r); p.Read(r) {
 				v.InputFormatOptions = p
 			}
 		case "InputCompressionType":
 			v.InputCompressionType.Value, v.InputCompressionType.Set = r.String()
 		case "TableCreationParameters":
-			if p := new(TableCreationParameters); p.Read(r) {
+			if p := smithy.New[TableCreationParameters](r); p.Read(r) {
 				v.TableCreationParameters = p
 			}
 		case "StartTime":
@@ -9703,10 +9805,10 @@ func (v *ImportTableDescription) Check(c *smithy.Checker) {
 		c.MaxLen("tableArn", v.TableArn.Value, 1024)
 	}
 	if v.TableId.Set && !c.Failed() {
-		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", patternTableId.MatchString(v.TableId.Value))
+		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", c.Failed() || patternTableId.MatchString(v.TableId.Value))
 	}
 	if v.ClientToken.Set && !c.Failed() {
-		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", patternClientToken.MatchString(v.ClientToken.Value))
+		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", c.Failed() || patternClientToken.MatchString(v.ClientToken.Value))
 	}
 	if v.S3BucketSource != nil && !c.Failed() {
 		{
@@ -9856,19 +9958,19 @@ func (v *ImportTableInput) Read(r *wirejson.Reader) bool {
 		case "ClientToken":
 			v.ClientToken.Value, v.ClientToken.Set = r.String()
 		case "S3BucketSource":
-			if p := new(S3BucketSource); p.Read(r) {
+			if p := smithy.New[S3BucketSource](r); p.Read(r) {
 				v.S3BucketSource = p
 			}
 		case "InputFormat":
 			v.InputFormat.Value, v.InputFormat.Set = r.String()
 		case "InputFormatOptions":
-			if p := new(InputFormatOptions); p.Read(r) {
+			if p := smithy.New[InputFormatOptions](r); p.Read(r) {
 				v.InputFormatOptions = p
 			}
 		case "InputCompressionType":
 			v.InputCompressionType.Value, v.InputCompressionType.Set = r.String()
 		case "TableCreationParameters":
-			if p := new(TableCreationParameters); p.Read(r) {
+			if p := smithy.New[TableCreationParameters](r); p.Read(r) {
 				v.TableCreationParameters = p
 			}
 		default:
@@ -9881,7 +9983,7 @@ func (v *ImportTableInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *ImportTableInput) Check(c *smithy.Checker) {
 	if v.ClientToken.Set && !c.Failed() {
-		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", patternClientToken.MatchString(v.ClientToken.Value))
+		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", c.Failed() || patternClientToken.MatchString(v.ClientToken.Value))
 	}
 	c.Required("s3BucketSource", v.S3BucketSource != nil)
 	if v.S3BucketSource != nil && !c.Failed() {
@@ -9962,7 +10064,7 @@ func (v *ImportTableOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "ImportTableDescription":
-			if p := new(ImportTableDescription); p.Read(r) {
+			if p := smithy.New[ImportTableDescription](r); p.Read(r) {
 				v.ImportTableDescription = p
 			}
 		default:
@@ -10095,7 +10197,7 @@ func (v *InputFormatOptions) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Csv":
-			if p := new(CsvOptions); p.Read(r) {
+			if p := smithy.New[CsvOptions](r); p.Read(r) {
 				v.Csv = p
 			}
 		default:
@@ -10166,12 +10268,12 @@ func (v *InputS3Configuration) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *InputS3Configuration) Check(c *smithy.Checker) {
 	if v.S3BucketOwner.Set && !c.Failed() {
-		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
+		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", c.Failed() || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
 	}
 	c.Required("s3Bucket", v.S3Bucket.Set)
 	if v.S3Bucket.Set && !c.Failed() {
 		c.MaxLen("s3Bucket", v.S3Bucket.Value, 255)
-		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", patternS3Bucket.MatchString(v.S3Bucket.Value))
+		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", c.Failed() || patternS3Bucket.MatchString(v.S3Bucket.Value))
 	}
 	if v.S3KeyPrefix.Set && !c.Failed() {
 		c.MaxLen("s3KeyPrefix", v.S3KeyPrefix.Value, 1024)
@@ -10265,7 +10367,7 @@ func readItemCollectionMetricsMultiple(r *wirejson.Reader) []ItemCollectionMetri
 	for r.NextElem() {
 		var e ItemCollectionMetrics
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -10283,7 +10385,7 @@ func readItemCollectionMetricsPerTable(r *wirejson.Reader) smithy.Map[[]ItemColl
 	if !r.BeginObject("java.util.Map<java.lang.String, java.util.List<com.amazonaws.dynamodb.v20120810.ItemCollectionMetrics>>") {
 		return nil
 	}
-	out := smithy.Map[[]ItemCollectionMetrics]{}
+	var out smithy.Builder[[]ItemCollectionMetrics]
 	for {
 		name, ok := r.NextField()
 		if !ok {
@@ -10291,9 +10393,9 @@ func readItemCollectionMetricsPerTable(r *wirejson.Reader) smithy.Map[[]ItemColl
 		}
 		var e []ItemCollectionMetrics
 		e = readItemCollectionMetricsMultiple(r)
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendItemCollectionMetricsPerTable(b []byte, m smithy.Map[[]ItemCollectionMetrics]) []byte {
@@ -10317,7 +10419,7 @@ func readItemCollectionSizeEstimateRange(r *wirejson.Reader) []float64 {
 	for r.NextElem() {
 		var e float64
 		e, _ = r.Float()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -10339,7 +10441,7 @@ func readItemList(r *wirejson.Reader) []attribute.Item {
 	for r.NextElem() {
 		var e attribute.Item
 		e = attribute.ReadItem(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -10398,9 +10500,13 @@ func readItemResponseList(r *wirejson.Reader) []ItemResponse {
 	}
 	out := []ItemResponse{}
 	for r.NextElem() {
+		if len(out) > 100 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e ItemResponse
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -10418,17 +10524,21 @@ func readKeyConditions(r *wirejson.Reader) smithy.Map[Condition] {
 	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.Condition>") {
 		return nil
 	}
-	out := smithy.Map[Condition]{}
+	var out smithy.Builder[Condition]
 	for {
 		name, ok := r.NextField()
 		if !ok {
 			break
 		}
+		if out.Len() > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e Condition
 		e.Read(r)
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendKeyConditions(b []byte, m smithy.Map[Condition]) []byte {
@@ -10450,9 +10560,13 @@ func readKeyList(r *wirejson.Reader) []attribute.Item {
 	}
 	out := []attribute.Item{}
 	for r.NextElem() {
+		if len(out) > 100 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e attribute.Item
 		e = attribute.ReadItem(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -10472,9 +10586,13 @@ func readKeySchema(r *wirejson.Reader) []KeySchemaElement {
 	}
 	out := []KeySchemaElement{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e KeySchemaElement
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -10597,6 +10715,7 @@ func (v *KeysAndAttributes) Check(c *smithy.Checker) {
 	}
 	if v.AttributesToGet != nil && !c.Failed() {
 		c.MinSize("attributesToGet", len(v.AttributesToGet), 1)
+		c.MaxSize("attributesToGet", len(v.AttributesToGet), 10000)
 		for i0 := range v.AttributesToGet {
 			if c.Failed() {
 				return
@@ -10607,6 +10726,7 @@ func (v *KeysAndAttributes) Check(c *smithy.Checker) {
 		}
 	}
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -10722,7 +10842,7 @@ func readKinesisDataStreamDestinations(r *wirejson.Reader) []KinesisDataStreamDe
 	for r.NextElem() {
 		var e KinesisDataStreamDestination
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -10759,7 +10879,7 @@ func (v *KinesisStreamingDestinationInput) Read(r *wirejson.Reader) bool {
 		case "StreamArn":
 			v.StreamArn.Value, v.StreamArn.Set = r.String()
 		case "EnableKinesisStreamingConfiguration":
-			if p := new(EnableKinesisStreamingConfiguration); p.Read(r) {
+			if p := smithy.New[EnableKinesisStreamingConfiguration](r); p.Read(r) {
 				v.EnableKinesisStreamingConfiguration = p
 			}
 		default:
@@ -10834,7 +10954,7 @@ func (v *KinesisStreamingDestinationOutput) Read(r *wirejson.Reader) bool {
 		case "DestinationStatus":
 			v.DestinationStatus.Value, v.DestinationStatus.Set = r.String()
 		case "EnableKinesisStreamingConfiguration":
-			if p := new(EnableKinesisStreamingConfiguration); p.Read(r) {
+			if p := smithy.New[EnableKinesisStreamingConfiguration](r); p.Read(r) {
 				v.EnableKinesisStreamingConfiguration = p
 			}
 		default:
@@ -10895,9 +11015,13 @@ func readListAttributeValue(r *wirejson.Reader) []attribute.Value {
 	}
 	out := []attribute.Value{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e attribute.Value
 		e = attribute.ReadValue(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -11097,7 +11221,7 @@ func (v *ListBulkOperationsInput) Check(c *smithy.Checker) {
 	if v.NextToken.Set && !c.Failed() {
 		c.MinLen("nextToken", v.NextToken.Value, 1)
 		c.MaxLen("nextToken", v.NextToken.Value, 1024)
-		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", patternBulkOperationNextToken.MatchString(v.NextToken.Value))
+		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", c.Failed() || patternBulkOperationNextToken.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -11158,7 +11282,7 @@ func (v *ListBulkOperationsOutput) Check(c *smithy.Checker) {
 	if v.NextToken.Set && !c.Failed() {
 		c.MinLen("nextToken", v.NextToken.Value, 1)
 		c.MaxLen("nextToken", v.NextToken.Value, 1024)
-		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", patternBulkOperationNextToken.MatchString(v.NextToken.Value))
+		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", c.Failed() || patternBulkOperationNextToken.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -11575,7 +11699,7 @@ func (v *ListImportsInput) Check(c *smithy.Checker) {
 	if v.NextToken.Set && !c.Failed() {
 		c.MinLen("nextToken", v.NextToken.Value, 112)
 		c.MaxLen("nextToken", v.NextToken.Value, 1024)
-		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", patternImportNextToken.MatchString(v.NextToken.Value))
+		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", c.Failed() || patternImportNextToken.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -11640,7 +11764,7 @@ func (v *ListImportsOutput) Check(c *smithy.Checker) {
 	if v.NextToken.Set && !c.Failed() {
 		c.MinLen("nextToken", v.NextToken.Value, 112)
 		c.MaxLen("nextToken", v.NextToken.Value, 1024)
-		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", patternImportNextToken.MatchString(v.NextToken.Value))
+		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", c.Failed() || patternImportNextToken.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -11858,6 +11982,7 @@ func (v *ListTagsOfResourceOutput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *ListTagsOfResourceOutput) Check(c *smithy.Checker) {
 	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 1000)
 		for i0 := range v.Tags {
 			if c.Failed() {
 				return
@@ -11906,7 +12031,7 @@ func (v *LocalSecondaryIndex) Read(r *wirejson.Reader) bool {
 		case "KeySchema":
 			v.KeySchema = readKeySchema(r)
 		case "Projection":
-			if p := new(Projection); p.Read(r) {
+			if p := smithy.New[Projection](r); p.Read(r) {
 				v.Projection = p
 			}
 		default:
@@ -11927,6 +12052,7 @@ func (v *LocalSecondaryIndex) Check(c *smithy.Checker) {
 	c.Required("keySchema", v.KeySchema != nil)
 	if v.KeySchema != nil && !c.Failed() {
 		c.MinSize("keySchema", len(v.KeySchema), 1)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000)
 		for i0 := range v.KeySchema {
 			if c.Failed() {
 				return
@@ -11990,7 +12116,7 @@ func (v *LocalSecondaryIndexDescription) Read(r *wirejson.Reader) bool {
 		case "KeySchema":
 			v.KeySchema = readKeySchema(r)
 		case "Projection":
-			if p := new(Projection); p.Read(r) {
+			if p := smithy.New[Projection](r); p.Read(r) {
 				v.Projection = p
 			}
 		case "IndexSizeBytes":
@@ -12015,6 +12141,7 @@ func (v *LocalSecondaryIndexDescription) Check(c *smithy.Checker) {
 	}
 	if v.KeySchema != nil && !c.Failed() {
 		c.MinSize("keySchema", len(v.KeySchema), 1)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000)
 		for i0 := range v.KeySchema {
 			if c.Failed() {
 				return
@@ -12071,7 +12198,7 @@ func readLocalSecondaryIndexDescriptionList(r *wirejson.Reader) []LocalSecondary
 	for r.NextElem() {
 		var e LocalSecondaryIndexDescription
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -12108,7 +12235,7 @@ func (v *LocalSecondaryIndexInfo) Read(r *wirejson.Reader) bool {
 		case "KeySchema":
 			v.KeySchema = readKeySchema(r)
 		case "Projection":
-			if p := new(Projection); p.Read(r) {
+			if p := smithy.New[Projection](r); p.Read(r) {
 				v.Projection = p
 			}
 		default:
@@ -12127,6 +12254,7 @@ func (v *LocalSecondaryIndexInfo) Check(c *smithy.Checker) {
 	}
 	if v.KeySchema != nil && !c.Failed() {
 		c.MinSize("keySchema", len(v.KeySchema), 1)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000)
 		for i0 := range v.KeySchema {
 			if c.Failed() {
 				return
@@ -12169,9 +12297,13 @@ func readLocalSecondaryIndexList(r *wirejson.Reader) []LocalSecondaryIndex {
 	}
 	out := []LocalSecondaryIndex{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e LocalSecondaryIndex
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -12193,7 +12325,7 @@ func readLocalSecondaryIndexes(r *wirejson.Reader) []LocalSecondaryIndexInfo {
 	for r.NextElem() {
 		var e LocalSecondaryIndexInfo
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -12221,9 +12353,13 @@ func readNonKeyAttributeNameList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 20 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -12243,9 +12379,13 @@ func readNumberSetAttributeValue(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -12387,11 +12527,11 @@ func (v *OutputS3Configuration) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *OutputS3Configuration) Check(c *smithy.Checker) {
 	if v.S3BucketOwner.Set && !c.Failed() {
-		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
+		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", c.Failed() || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
 	}
 	if v.S3Bucket.Set && !c.Failed() {
 		c.MaxLen("s3Bucket", v.S3Bucket.Value, 255)
-		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", patternS3Bucket.MatchString(v.S3Bucket.Value))
+		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", c.Failed() || patternS3Bucket.MatchString(v.S3Bucket.Value))
 	}
 	if v.S3KeyPrefix.Set && !c.Failed() {
 		c.MaxLen("s3KeyPrefix", v.S3KeyPrefix.Value, 1024)
@@ -12405,6 +12545,7 @@ func (v *OutputS3Configuration) Check(c *smithy.Checker) {
 	}
 	c.Required("outputType", v.OutputType != nil)
 	if v.OutputType != nil && !c.Failed() {
+		c.MaxSize("outputType", len(v.OutputType), 10000)
 		for i0 := range v.OutputType {
 			if c.Failed() {
 				return
@@ -12460,9 +12601,13 @@ func readOutputTypeList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -12516,6 +12661,7 @@ func (v *ParameterizedStatement) Check(c *smithy.Checker) {
 	}
 	if v.Parameters != nil && !c.Failed() {
 		c.MinSize("parameters", len(v.Parameters), 1)
+		c.MaxSize("parameters", len(v.Parameters), 10000)
 	}
 	if v.ReturnValuesOnConditionCheckFailure.Set && !c.Failed() {
 		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
@@ -12546,9 +12692,13 @@ func readParameterizedStatements(r *wirejson.Reader) []ParameterizedStatement {
 	}
 	out := []ParameterizedStatement{}
 	for r.NextElem() {
+		if len(out) > 100 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e ParameterizedStatement
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -12568,9 +12718,13 @@ func readPartiQLBatchRequest(r *wirejson.Reader) []BatchStatementRequest {
 	}
 	out := []BatchStatementRequest{}
 	for r.NextElem() {
+		if len(out) > 25 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e BatchStatementRequest
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -12592,7 +12746,7 @@ func readPartiQLBatchResponse(r *wirejson.Reader) []BatchStatementResponse {
 	for r.NextElem() {
 		var e BatchStatementResponse
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -12738,9 +12892,13 @@ func readPreparedStatementParameters(r *wirejson.Reader) []attribute.Value {
 	}
 	out := []attribute.Value{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e attribute.Value
 		e = attribute.ReadValue(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -13046,6 +13204,7 @@ func (v *Put) Check(c *smithy.Checker) {
 		c.MaxLen("tableName", v.TableName.Value, 1024)
 	}
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -13154,6 +13313,7 @@ func (v *PutItemInput) Check(c *smithy.Checker) {
 	}
 	c.Required("item", v.Item != nil)
 	if v.Expected != nil && !c.Failed() {
+		c.MaxSize("expected", len(v.Expected), 10000)
 		for i0 := range v.Expected {
 			if c.Failed() {
 				return
@@ -13176,6 +13336,7 @@ func (v *PutItemInput) Check(c *smithy.Checker) {
 		c.Enum("conditionalOperator", v.ConditionalOperator.Value, enumConditionalOperator)
 	}
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -13261,11 +13422,11 @@ func (v *PutItemOutput) Read(r *wirejson.Reader) bool {
 		case "Attributes":
 			v.Attributes = attribute.ReadItem(r)
 		case "ConsumedCapacity":
-			if p := new(ConsumedCapacity); p.Read(r) {
+			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
 				v.ConsumedCapacity = p
 			}
 		case "ItemCollectionMetrics":
-			if p := new(ItemCollectionMetrics); p.Read(r) {
+			if p := smithy.New[ItemCollectionMetrics](r); p.Read(r) {
 				v.ItemCollectionMetrics = p
 			}
 		default:
@@ -13547,6 +13708,7 @@ func (v *QueryInput) Check(c *smithy.Checker) {
 	}
 	if v.AttributesToGet != nil && !c.Failed() {
 		c.MinSize("attributesToGet", len(v.AttributesToGet), 1)
+		c.MaxSize("attributesToGet", len(v.AttributesToGet), 10000)
 		for i0 := range v.AttributesToGet {
 			if c.Failed() {
 				return
@@ -13560,6 +13722,7 @@ func (v *QueryInput) Check(c *smithy.Checker) {
 		c.Min("limit", v.Limit.Value, 1)
 	}
 	if v.KeyConditions != nil && !c.Failed() {
+		c.MaxSize("keyConditions", len(v.KeyConditions), 10000)
 		for i0 := range v.KeyConditions {
 			if c.Failed() {
 				return
@@ -13570,6 +13733,7 @@ func (v *QueryInput) Check(c *smithy.Checker) {
 		}
 	}
 	if v.QueryFilter != nil && !c.Failed() {
+		c.MaxSize("queryFilter", len(v.QueryFilter), 10000)
 		for i0 := range v.QueryFilter {
 			if c.Failed() {
 				return
@@ -13586,6 +13750,7 @@ func (v *QueryInput) Check(c *smithy.Checker) {
 		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
 	}
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -13700,7 +13865,7 @@ func (v *QueryOutput) Read(r *wirejson.Reader) bool {
 		case "LastEvaluatedKey":
 			v.LastEvaluatedKey = attribute.ReadItem(r)
 		case "ConsumedCapacity":
-			if p := new(ConsumedCapacity); p.Read(r) {
+			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
 				v.ConsumedCapacity = p
 			}
 		default:
@@ -13811,11 +13976,11 @@ func (v *ReplicaAutoScalingDescription) Read(r *wirejson.Reader) bool {
 		case "GlobalSecondaryIndexes":
 			v.GlobalSecondaryIndexes = readReplicaGlobalSecondaryIndexAutoScalingDescriptionList(r)
 		case "ReplicaProvisionedReadCapacityAutoScalingSettings":
-			if p := new(AutoScalingSettingsDescription); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
 				v.ReplicaProvisionedReadCapacityAutoScalingSettings = p
 			}
 		case "ReplicaProvisionedWriteCapacityAutoScalingSettings":
-			if p := new(AutoScalingSettingsDescription); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
 				v.ReplicaProvisionedWriteCapacityAutoScalingSettings = p
 			}
 		case "ReplicaStatus":
@@ -13892,7 +14057,7 @@ func readReplicaAutoScalingDescriptionList(r *wirejson.Reader) []ReplicaAutoScal
 	for r.NextElem() {
 		var e ReplicaAutoScalingDescription
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -13929,7 +14094,7 @@ func (v *ReplicaAutoScalingUpdate) Read(r *wirejson.Reader) bool {
 		case "ReplicaGlobalSecondaryIndexUpdates":
 			v.ReplicaGlobalSecondaryIndexUpdates = readReplicaGlobalSecondaryIndexAutoScalingUpdateList(r)
 		case "ReplicaProvisionedReadCapacityAutoScalingUpdate":
-			if p := new(AutoScalingSettingsUpdate); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsUpdate](r); p.Read(r) {
 				v.ReplicaProvisionedReadCapacityAutoScalingUpdate = p
 			}
 		default:
@@ -13943,6 +14108,7 @@ func (v *ReplicaAutoScalingUpdate) Read(r *wirejson.Reader) bool {
 func (v *ReplicaAutoScalingUpdate) Check(c *smithy.Checker) {
 	c.Required("regionName", v.RegionName.Set)
 	if v.ReplicaGlobalSecondaryIndexUpdates != nil && !c.Failed() {
+		c.MaxSize("replicaGlobalSecondaryIndexUpdates", len(v.ReplicaGlobalSecondaryIndexUpdates), 1000)
 		for i0 := range v.ReplicaGlobalSecondaryIndexUpdates {
 			if c.Failed() {
 				return
@@ -13985,9 +14151,13 @@ func readReplicaAutoScalingUpdateList(r *wirejson.Reader) []ReplicaAutoScalingUp
 	}
 	out := []ReplicaAutoScalingUpdate{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e ReplicaAutoScalingUpdate
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -14042,15 +14212,15 @@ func (v *ReplicaDescription) Read(r *wirejson.Reader) bool {
 		case "KMSMasterKeyId":
 			v.KMSMasterKeyId.Value, v.KMSMasterKeyId.Set = r.String()
 		case "ProvisionedThroughputOverride":
-			if p := new(ProvisionedThroughputOverride); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughputOverride](r); p.Read(r) {
 				v.ProvisionedThroughputOverride = p
 			}
 		case "OnDemandThroughputOverride":
-			if p := new(OnDemandThroughputOverride); p.Read(r) {
+			if p := smithy.New[OnDemandThroughputOverride](r); p.Read(r) {
 				v.OnDemandThroughputOverride = p
 			}
 		case "WarmThroughput":
-			if p := new(TableWarmThroughputDescription); p.Read(r) {
+			if p := smithy.New[TableWarmThroughputDescription](r); p.Read(r) {
 				v.WarmThroughput = p
 			}
 		case "GlobalSecondaryIndexes":
@@ -14058,7 +14228,7 @@ func (v *ReplicaDescription) Read(r *wirejson.Reader) bool {
 		case "ReplicaInaccessibleDateTime":
 			v.ReplicaInaccessibleDateTime.Value, v.ReplicaInaccessibleDateTime.Set = r.Float()
 		case "ReplicaTableClassSummary":
-			if p := new(TableClassSummary); p.Read(r) {
+			if p := smithy.New[TableClassSummary](r); p.Read(r) {
 				v.ReplicaTableClassSummary = p
 			}
 		case "GlobalTableSettingsReplicationMode":
@@ -14177,7 +14347,7 @@ func readReplicaDescriptionList(r *wirejson.Reader) []ReplicaDescription {
 	for r.NextElem() {
 		var e ReplicaDescription
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -14212,11 +14382,11 @@ func (v *ReplicaGlobalSecondaryIndex) Read(r *wirejson.Reader) bool {
 		case "IndexName":
 			v.IndexName.Value, v.IndexName.Set = r.String()
 		case "ProvisionedThroughputOverride":
-			if p := new(ProvisionedThroughputOverride); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughputOverride](r); p.Read(r) {
 				v.ProvisionedThroughputOverride = p
 			}
 		case "OnDemandThroughputOverride":
-			if p := new(OnDemandThroughputOverride); p.Read(r) {
+			if p := smithy.New[OnDemandThroughputOverride](r); p.Read(r) {
 				v.OnDemandThroughputOverride = p
 			}
 		default:
@@ -14285,11 +14455,11 @@ func (v *ReplicaGlobalSecondaryIndexAutoScalingDescription) Read(r *wirejson.Rea
 		case "IndexStatus":
 			v.IndexStatus.Value, v.IndexStatus.Set = r.String()
 		case "ProvisionedReadCapacityAutoScalingSettings":
-			if p := new(AutoScalingSettingsDescription); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
 				v.ProvisionedReadCapacityAutoScalingSettings = p
 			}
 		case "ProvisionedWriteCapacityAutoScalingSettings":
-			if p := new(AutoScalingSettingsDescription); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
 				v.ProvisionedWriteCapacityAutoScalingSettings = p
 			}
 		default:
@@ -14355,7 +14525,7 @@ func readReplicaGlobalSecondaryIndexAutoScalingDescriptionList(r *wirejson.Reade
 	for r.NextElem() {
 		var e ReplicaGlobalSecondaryIndexAutoScalingDescription
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -14389,7 +14559,7 @@ func (v *ReplicaGlobalSecondaryIndexAutoScalingUpdate) Read(r *wirejson.Reader) 
 		case "IndexName":
 			v.IndexName.Value, v.IndexName.Set = r.String()
 		case "ProvisionedReadCapacityAutoScalingUpdate":
-			if p := new(AutoScalingSettingsUpdate); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsUpdate](r); p.Read(r) {
 				v.ProvisionedReadCapacityAutoScalingUpdate = p
 			}
 		default:
@@ -14435,9 +14605,13 @@ func readReplicaGlobalSecondaryIndexAutoScalingUpdateList(r *wirejson.Reader) []
 	}
 	out := []ReplicaGlobalSecondaryIndexAutoScalingUpdate{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e ReplicaGlobalSecondaryIndexAutoScalingUpdate
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -14473,15 +14647,15 @@ func (v *ReplicaGlobalSecondaryIndexDescription) Read(r *wirejson.Reader) bool {
 		case "IndexName":
 			v.IndexName.Value, v.IndexName.Set = r.String()
 		case "ProvisionedThroughputOverride":
-			if p := new(ProvisionedThroughputOverride); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughputOverride](r); p.Read(r) {
 				v.ProvisionedThroughputOverride = p
 			}
 		case "OnDemandThroughputOverride":
-			if p := new(OnDemandThroughputOverride); p.Read(r) {
+			if p := smithy.New[OnDemandThroughputOverride](r); p.Read(r) {
 				v.OnDemandThroughputOverride = p
 			}
 		case "WarmThroughput":
-			if p := new(GlobalSecondaryIndexWarmThroughputDescription); p.Read(r) {
+			if p := smithy.New[GlobalSecondaryIndexWarmThroughputDescription](r); p.Read(r) {
 				v.WarmThroughput = p
 			}
 		default:
@@ -14544,7 +14718,7 @@ func readReplicaGlobalSecondaryIndexDescriptionList(r *wirejson.Reader) []Replic
 	for r.NextElem() {
 		var e ReplicaGlobalSecondaryIndexDescription
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -14564,9 +14738,13 @@ func readReplicaGlobalSecondaryIndexList(r *wirejson.Reader) []ReplicaGlobalSeco
 	}
 	out := []ReplicaGlobalSecondaryIndex{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e ReplicaGlobalSecondaryIndex
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -14608,13 +14786,13 @@ func (v *ReplicaGlobalSecondaryIndexSettingsDescription) Read(r *wirejson.Reader
 		case "ProvisionedReadCapacityUnits":
 			v.ProvisionedReadCapacityUnits.Value, v.ProvisionedReadCapacityUnits.Set = r.Int("Long")
 		case "ProvisionedReadCapacityAutoScalingSettings":
-			if p := new(AutoScalingSettingsDescription); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
 				v.ProvisionedReadCapacityAutoScalingSettings = p
 			}
 		case "ProvisionedWriteCapacityUnits":
 			v.ProvisionedWriteCapacityUnits.Value, v.ProvisionedWriteCapacityUnits.Set = r.Int("Long")
 		case "ProvisionedWriteCapacityAutoScalingSettings":
-			if p := new(AutoScalingSettingsDescription); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
 				v.ProvisionedWriteCapacityAutoScalingSettings = p
 			}
 		default:
@@ -14695,7 +14873,7 @@ func readReplicaGlobalSecondaryIndexSettingsDescriptionList(r *wirejson.Reader) 
 	for r.NextElem() {
 		var e ReplicaGlobalSecondaryIndexSettingsDescription
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -14732,7 +14910,7 @@ func (v *ReplicaGlobalSecondaryIndexSettingsUpdate) Read(r *wirejson.Reader) boo
 		case "ProvisionedReadCapacityUnits":
 			v.ProvisionedReadCapacityUnits.Value, v.ProvisionedReadCapacityUnits.Set = r.Int("Long")
 		case "ProvisionedReadCapacityAutoScalingSettingsUpdate":
-			if p := new(AutoScalingSettingsUpdate); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsUpdate](r); p.Read(r) {
 				v.ProvisionedReadCapacityAutoScalingSettingsUpdate = p
 			}
 		default:
@@ -14786,9 +14964,13 @@ func readReplicaGlobalSecondaryIndexSettingsUpdateList(r *wirejson.Reader) []Rep
 	}
 	out := []ReplicaGlobalSecondaryIndexSettingsUpdate{}
 	for r.NextElem() {
+		if len(out) > 20 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e ReplicaGlobalSecondaryIndexSettingsUpdate
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -14808,9 +14990,13 @@ func readReplicaList(r *wirejson.Reader) []Replica {
 	}
 	out := []Replica{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e Replica
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -14853,25 +15039,25 @@ func (v *ReplicaSettingsDescription) Read(r *wirejson.Reader) bool {
 		case "ReplicaStatus":
 			v.ReplicaStatus.Value, v.ReplicaStatus.Set = r.String()
 		case "ReplicaBillingModeSummary":
-			if p := new(BillingModeSummary); p.Read(r) {
+			if p := smithy.New[BillingModeSummary](r); p.Read(r) {
 				v.ReplicaBillingModeSummary = p
 			}
 		case "ReplicaProvisionedReadCapacityUnits":
 			v.ReplicaProvisionedReadCapacityUnits.Value, v.ReplicaProvisionedReadCapacityUnits.Set = r.Int("Long")
 		case "ReplicaProvisionedReadCapacityAutoScalingSettings":
-			if p := new(AutoScalingSettingsDescription); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
 				v.ReplicaProvisionedReadCapacityAutoScalingSettings = p
 			}
 		case "ReplicaProvisionedWriteCapacityUnits":
 			v.ReplicaProvisionedWriteCapacityUnits.Value, v.ReplicaProvisionedWriteCapacityUnits.Set = r.Int("Long")
 		case "ReplicaProvisionedWriteCapacityAutoScalingSettings":
-			if p := new(AutoScalingSettingsDescription); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
 				v.ReplicaProvisionedWriteCapacityAutoScalingSettings = p
 			}
 		case "ReplicaGlobalSecondaryIndexSettings":
 			v.ReplicaGlobalSecondaryIndexSettings = readReplicaGlobalSecondaryIndexSettingsDescriptionList(r)
 		case "ReplicaTableClassSummary":
-			if p := new(TableClassSummary); p.Read(r) {
+			if p := smithy.New[TableClassSummary](r); p.Read(r) {
 				v.ReplicaTableClassSummary = p
 			}
 		default:
@@ -14983,7 +15169,7 @@ func readReplicaSettingsDescriptionList(r *wirejson.Reader) []ReplicaSettingsDes
 	for r.NextElem() {
 		var e ReplicaSettingsDescription
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -15022,7 +15208,7 @@ func (v *ReplicaSettingsUpdate) Read(r *wirejson.Reader) bool {
 		case "ReplicaProvisionedReadCapacityUnits":
 			v.ReplicaProvisionedReadCapacityUnits.Value, v.ReplicaProvisionedReadCapacityUnits.Set = r.Int("Long")
 		case "ReplicaProvisionedReadCapacityAutoScalingSettingsUpdate":
-			if p := new(AutoScalingSettingsUpdate); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsUpdate](r); p.Read(r) {
 				v.ReplicaProvisionedReadCapacityAutoScalingSettingsUpdate = p
 			}
 		case "ReplicaGlobalSecondaryIndexSettingsUpdate":
@@ -15098,9 +15284,13 @@ func readReplicaSettingsUpdateList(r *wirejson.Reader) []ReplicaSettingsUpdate {
 	}
 	out := []ReplicaSettingsUpdate{}
 	for r.NextElem() {
+		if len(out) > 50 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e ReplicaSettingsUpdate
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -15148,11 +15338,11 @@ func (v *ReplicaUpdate) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Create":
-			if p := new(CreateReplicaAction); p.Read(r) {
+			if p := smithy.New[CreateReplicaAction](r); p.Read(r) {
 				v.Create = p
 			}
 		case "Delete":
-			if p := new(DeleteReplicaAction); p.Read(r) {
+			if p := smithy.New[DeleteReplicaAction](r); p.Read(r) {
 				v.Delete = p
 			}
 		default:
@@ -15200,9 +15390,13 @@ func readReplicaUpdateList(r *wirejson.Reader) []ReplicaUpdate {
 	}
 	out := []ReplicaUpdate{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e ReplicaUpdate
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -15236,19 +15430,19 @@ func (v *ReplicationGroupUpdate) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Create":
-			if p := new(CreateReplicationGroupMemberAction); p.Read(r) {
+			if p := smithy.New[CreateReplicationGroupMemberAction](r); p.Read(r) {
 				v.Create = p
 			}
 		case "Update":
-			if p := new(UpdateReplicationGroupMemberAction); p.Read(r) {
+			if p := smithy.New[UpdateReplicationGroupMemberAction](r); p.Read(r) {
 				v.Update = p
 			}
 		case "Delete":
-			if p := new(DeleteReplicationGroupMemberAction); p.Read(r) {
+			if p := smithy.New[DeleteReplicationGroupMemberAction](r); p.Read(r) {
 				v.Delete = p
 			}
 		case "Disassociate":
-			if p := new(DisassociateReplicationGroupMemberAction); p.Read(r) {
+			if p := smithy.New[DisassociateReplicationGroupMemberAction](r); p.Read(r) {
 				v.Disassociate = p
 			}
 		default:
@@ -15318,9 +15512,13 @@ func readReplicationGroupUpdateList(r *wirejson.Reader) []ReplicationGroupUpdate
 	}
 	out := []ReplicationGroupUpdate{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e ReplicationGroupUpdate
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -15439,15 +15637,15 @@ func (v *RestoreTableFromBackupInput) Read(r *wirejson.Reader) bool {
 		case "LocalSecondaryIndexOverride":
 			v.LocalSecondaryIndexOverride = readLocalSecondaryIndexList(r)
 		case "ProvisionedThroughputOverride":
-			if p := new(ProvisionedThroughput); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughput](r); p.Read(r) {
 				v.ProvisionedThroughputOverride = p
 			}
 		case "OnDemandThroughputOverride":
-			if p := new(OnDemandThroughput); p.Read(r) {
+			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
 				v.OnDemandThroughputOverride = p
 			}
 		case "SSESpecificationOverride":
-			if p := new(SSESpecification); p.Read(r) {
+			if p := smithy.New[SSESpecification](r); p.Read(r) {
 				v.SSESpecificationOverride = p
 			}
 		case "VectorIndexOverride":
@@ -15476,6 +15674,7 @@ func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
 		c.Enum("billingModeOverride", v.BillingModeOverride.Value, enumBillingMode)
 	}
 	if v.GlobalSecondaryIndexOverride != nil && !c.Failed() {
+		c.MaxSize("globalSecondaryIndexOverride", len(v.GlobalSecondaryIndexOverride), 1000)
 		for i0 := range v.GlobalSecondaryIndexOverride {
 			if c.Failed() {
 				return
@@ -15486,6 +15685,7 @@ func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
 		}
 	}
 	if v.LocalSecondaryIndexOverride != nil && !c.Failed() {
+		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000)
 		for i0 := range v.LocalSecondaryIndexOverride {
 			if c.Failed() {
 				return
@@ -15510,6 +15710,7 @@ func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
 		}
 	}
 	if v.VectorIndexOverride != nil && !c.Failed() {
+		c.MaxSize("vectorIndexOverride", len(v.VectorIndexOverride), 1000)
 		for i0 := range v.VectorIndexOverride {
 			if c.Failed() {
 				return
@@ -15580,7 +15781,7 @@ func (v *RestoreTableFromBackupOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "TableDescription":
-			if p := new(TableDescription); p.Read(r) {
+			if p := smithy.New[TableDescription](r); p.Read(r) {
 				v.TableDescription = p
 			}
 		default:
@@ -15655,15 +15856,15 @@ func (v *RestoreTableToPointInTimeInput) Read(r *wirejson.Reader) bool {
 		case "LocalSecondaryIndexOverride":
 			v.LocalSecondaryIndexOverride = readLocalSecondaryIndexList(r)
 		case "ProvisionedThroughputOverride":
-			if p := new(ProvisionedThroughput); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughput](r); p.Read(r) {
 				v.ProvisionedThroughputOverride = p
 			}
 		case "OnDemandThroughputOverride":
-			if p := new(OnDemandThroughput); p.Read(r) {
+			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
 				v.OnDemandThroughputOverride = p
 			}
 		case "SSESpecificationOverride":
-			if p := new(SSESpecification); p.Read(r) {
+			if p := smithy.New[SSESpecification](r); p.Read(r) {
 				v.SSESpecificationOverride = p
 			}
 		case "VectorIndexOverride":
@@ -15696,6 +15897,7 @@ func (v *RestoreTableToPointInTimeInput) Check(c *smithy.Checker) {
 		c.Enum("billingModeOverride", v.BillingModeOverride.Value, enumBillingMode)
 	}
 	if v.GlobalSecondaryIndexOverride != nil && !c.Failed() {
+		c.MaxSize("globalSecondaryIndexOverride", len(v.GlobalSecondaryIndexOverride), 1000)
 		for i0 := range v.GlobalSecondaryIndexOverride {
 			if c.Failed() {
 				return
@@ -15706,6 +15908,7 @@ func (v *RestoreTableToPointInTimeInput) Check(c *smithy.Checker) {
 		}
 	}
 	if v.LocalSecondaryIndexOverride != nil && !c.Failed() {
+		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000)
 		for i0 := range v.LocalSecondaryIndexOverride {
 			if c.Failed() {
 				return
@@ -15730,6 +15933,7 @@ func (v *RestoreTableToPointInTimeInput) Check(c *smithy.Checker) {
 		}
 	}
 	if v.VectorIndexOverride != nil && !c.Failed() {
+		c.MaxSize("vectorIndexOverride", len(v.VectorIndexOverride), 1000)
 		for i0 := range v.VectorIndexOverride {
 			if c.Failed() {
 				return
@@ -15812,7 +16016,7 @@ func (v *RestoreTableToPointInTimeOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "TableDescription":
-			if p := new(TableDescription); p.Read(r) {
+			if p := smithy.New[TableDescription](r); p.Read(r) {
 				v.TableDescription = p
 			}
 		default:
@@ -15917,12 +16121,12 @@ func (v *S3BucketSource) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *S3BucketSource) Check(c *smithy.Checker) {
 	if v.S3BucketOwner.Set && !c.Failed() {
-		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
+		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", c.Failed() || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
 	}
 	c.Required("s3Bucket", v.S3Bucket.Set)
 	if v.S3Bucket.Set && !c.Failed() {
 		c.MaxLen("s3Bucket", v.S3Bucket.Value, 255)
-		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", patternS3Bucket.MatchString(v.S3Bucket.Value))
+		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", c.Failed() || patternS3Bucket.MatchString(v.S3Bucket.Value))
 	}
 	if v.S3KeyPrefix.Set && !c.Failed() {
 		c.MaxLen("s3KeyPrefix", v.S3KeyPrefix.Value, 1024)
@@ -16189,6 +16393,7 @@ func (v *ScanInput) Check(c *smithy.Checker) {
 	}
 	if v.AttributesToGet != nil && !c.Failed() {
 		c.MinSize("attributesToGet", len(v.AttributesToGet), 1)
+		c.MaxSize("attributesToGet", len(v.AttributesToGet), 10000)
 		for i0 := range v.AttributesToGet {
 			if c.Failed() {
 				return
@@ -16205,6 +16410,7 @@ func (v *ScanInput) Check(c *smithy.Checker) {
 		c.Enum("select", v.Select.Value, enumSelect)
 	}
 	if v.ScanFilter != nil && !c.Failed() {
+		c.MaxSize("scanFilter", len(v.ScanFilter), 10000)
 		for i0 := range v.ScanFilter {
 			if c.Failed() {
 				return
@@ -16229,6 +16435,7 @@ func (v *ScanInput) Check(c *smithy.Checker) {
 		c.Max("segment", v.Segment.Value, 999999)
 	}
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -16339,7 +16546,7 @@ func (v *ScanOutput) Read(r *wirejson.Reader) bool {
 		case "LastEvaluatedKey":
 			v.LastEvaluatedKey = attribute.ReadItem(r)
 		case "ConsumedCapacity":
-			if p := new(ConsumedCapacity); p.Read(r) {
+			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
 				v.ConsumedCapacity = p
 			}
 		default:
@@ -16440,7 +16647,7 @@ func readSearchResultList(r *wirejson.Reader) []SearchResultItem {
 	for r.NextElem() {
 		var e SearchResultItem
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -16460,9 +16667,13 @@ func readSearchSchema(r *wirejson.Reader) []SearchSchemaElement {
 	}
 	out := []SearchSchemaElement{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e SearchSchemaElement
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -16544,9 +16755,13 @@ func readSearchVectorList(r *wirejson.Reader) []attribute.Value {
 	}
 	out := []attribute.Value{}
 	for r.NextElem() {
+		if len(out) > 4096 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e attribute.Value
 		e = attribute.ReadValue(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -16626,6 +16841,7 @@ func (v *SearchVectorsInput) Check(c *smithy.Checker) {
 		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
 	}
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -16706,7 +16922,7 @@ func (v *SearchVectorsOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "ConsumedCapacity":
-			if p := new(VectorCapacity); p.Read(r) {
+			if p := smithy.New[VectorCapacity](r); p.Read(r) {
 				v.ConsumedCapacity = p
 			}
 		case "SearchResults":
@@ -16740,7 +16956,7 @@ func readSecondaryIndexesBulkBytesMap(r *wirejson.Reader) smithy.Map[BulkOperati
 	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.BulkOperationBytes>") {
 		return nil
 	}
-	out := smithy.Map[BulkOperationBytes]{}
+	var out smithy.Builder[BulkOperationBytes]
 	for {
 		name, ok := r.NextField()
 		if !ok {
@@ -16748,9 +16964,9 @@ func readSecondaryIndexesBulkBytesMap(r *wirejson.Reader) smithy.Map[BulkOperati
 		}
 		var e BulkOperationBytes
 		e.Read(r)
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendSecondaryIndexesBulkBytesMap(b []byte, m smithy.Map[BulkOperationBytes]) []byte {
@@ -16770,7 +16986,7 @@ func readSecondaryIndexesCapacityMap(r *wirejson.Reader) smithy.Map[Capacity] {
 	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.Capacity>") {
 		return nil
 	}
-	out := smithy.Map[Capacity]{}
+	var out smithy.Builder[Capacity]
 	for {
 		name, ok := r.NextField()
 		if !ok {
@@ -16778,9 +16994,9 @@ func readSecondaryIndexesCapacityMap(r *wirejson.Reader) smithy.Map[Capacity] {
 		}
 		var e Capacity
 		e.Read(r)
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendSecondaryIndexesCapacityMap(b []byte, m smithy.Map[Capacity]) []byte {
@@ -16844,11 +17060,11 @@ func (v *SourceTableDetails) Read(r *wirejson.Reader) bool {
 		case "TableCreationDateTime":
 			v.TableCreationDateTime.Value, v.TableCreationDateTime.Set = r.Float()
 		case "ProvisionedThroughput":
-			if p := new(ProvisionedThroughput); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughput](r); p.Read(r) {
 				v.ProvisionedThroughput = p
 			}
 		case "OnDemandThroughput":
-			if p := new(OnDemandThroughput); p.Read(r) {
+			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
 				v.OnDemandThroughput = p
 			}
 		case "ItemCount":
@@ -16872,7 +17088,7 @@ func (v *SourceTableDetails) Check(c *smithy.Checker) {
 	}
 	c.Required("tableId", v.TableId.Set)
 	if v.TableId.Set && !c.Failed() {
-		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", patternTableId.MatchString(v.TableId.Value))
+		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", c.Failed() || patternTableId.MatchString(v.TableId.Value))
 	}
 	if v.TableArn.Set && !c.Failed() {
 		c.MinLen("tableArn", v.TableArn.Value, 1)
@@ -16881,6 +17097,7 @@ func (v *SourceTableDetails) Check(c *smithy.Checker) {
 	c.Required("keySchema", v.KeySchema != nil)
 	if v.KeySchema != nil && !c.Failed() {
 		c.MinSize("keySchema", len(v.KeySchema), 1)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000)
 		for i0 := range v.KeySchema {
 			if c.Failed() {
 				return
@@ -16979,15 +17196,15 @@ func (v *SourceTableFeatureDetails) Read(r *wirejson.Reader) bool {
 		case "GlobalSecondaryIndexes":
 			v.GlobalSecondaryIndexes = readGlobalSecondaryIndexes(r)
 		case "StreamDescription":
-			if p := new(StreamSpecification); p.Read(r) {
+			if p := smithy.New[StreamSpecification](r); p.Read(r) {
 				v.StreamDescription = p
 			}
 		case "TimeToLiveDescription":
-			if p := new(TimeToLiveDescription); p.Read(r) {
+			if p := smithy.New[TimeToLiveDescription](r); p.Read(r) {
 				v.TimeToLiveDescription = p
 			}
 		case "SSEDescription":
-			if p := new(SSEDescription); p.Read(r) {
+			if p := smithy.New[SSEDescription](r); p.Read(r) {
 				v.SSEDescription = p
 			}
 		case "VectorIndexes":
@@ -17108,11 +17325,11 @@ func (v *StartBulkPutItemsInput) Read(r *wirejson.Reader) bool {
 		case "ClientToken":
 			v.ClientToken.Value, v.ClientToken.Set = r.String()
 		case "InputS3Configuration":
-			if p := new(InputS3Configuration); p.Read(r) {
+			if p := smithy.New[InputS3Configuration](r); p.Read(r) {
 				v.InputS3Configuration = p
 			}
 		case "OutputS3Configuration":
-			if p := new(OutputS3Configuration); p.Read(r) {
+			if p := smithy.New[OutputS3Configuration](r); p.Read(r) {
 				v.OutputS3Configuration = p
 			}
 		case "TableName":
@@ -17131,7 +17348,7 @@ func (v *StartBulkPutItemsInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *StartBulkPutItemsInput) Check(c *smithy.Checker) {
 	if v.ClientToken.Set && !c.Failed() {
-		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", patternClientToken.MatchString(v.ClientToken.Value))
+		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", c.Failed() || patternClientToken.MatchString(v.ClientToken.Value))
 	}
 	c.Required("inputS3Configuration", v.InputS3Configuration != nil)
 	if v.InputS3Configuration != nil && !c.Failed() {
@@ -17209,7 +17426,7 @@ func (v *StartBulkPutItemsOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "BulkOperationDescription":
-			if p := new(BulkOperationDescription); p.Read(r) {
+			if p := smithy.New[BulkOperationDescription](r); p.Read(r) {
 				v.BulkOperationDescription = p
 			}
 		default:
@@ -17307,9 +17524,13 @@ func readStringSetAttributeValue(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -17484,15 +17705,15 @@ func (v *TableCreationParameters) Read(r *wirejson.Reader) bool {
 		case "BillingMode":
 			v.BillingMode.Value, v.BillingMode.Set = r.String()
 		case "ProvisionedThroughput":
-			if p := new(ProvisionedThroughput); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughput](r); p.Read(r) {
 				v.ProvisionedThroughput = p
 			}
 		case "OnDemandThroughput":
-			if p := new(OnDemandThroughput); p.Read(r) {
+			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
 				v.OnDemandThroughput = p
 			}
 		case "SSESpecification":
-			if p := new(SSESpecification); p.Read(r) {
+			if p := smithy.New[SSESpecification](r); p.Read(r) {
 				v.SSESpecification = p
 			}
 		case "GlobalSecondaryIndexes":
@@ -17516,6 +17737,7 @@ func (v *TableCreationParameters) Check(c *smithy.Checker) {
 	}
 	c.Required("attributeDefinitions", v.AttributeDefinitions != nil)
 	if v.AttributeDefinitions != nil && !c.Failed() {
+		c.MaxSize("attributeDefinitions", len(v.AttributeDefinitions), 1000)
 		for i0 := range v.AttributeDefinitions {
 			if c.Failed() {
 				return
@@ -17528,6 +17750,7 @@ func (v *TableCreationParameters) Check(c *smithy.Checker) {
 	c.Required("keySchema", v.KeySchema != nil)
 	if v.KeySchema != nil && !c.Failed() {
 		c.MinSize("keySchema", len(v.KeySchema), 1)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000)
 		for i0 := range v.KeySchema {
 			if c.Failed() {
 				return
@@ -17555,6 +17778,7 @@ func (v *TableCreationParameters) Check(c *smithy.Checker) {
 		}
 	}
 	if v.GlobalSecondaryIndexes != nil && !c.Failed() {
+		c.MaxSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1000)
 		for i0 := range v.GlobalSecondaryIndexes {
 			if c.Failed() {
 				return
@@ -17565,6 +17789,7 @@ func (v *TableCreationParameters) Check(c *smithy.Checker) {
 		}
 	}
 	if v.VectorIndexes != nil && !c.Failed() {
+		c.MaxSize("vectorIndexes", len(v.VectorIndexes), 1000)
 		for i0 := range v.VectorIndexes {
 			if c.Failed() {
 				return
@@ -17674,7 +17899,7 @@ func (v *TableDescription) Read(r *wirejson.Reader) bool {
 		case "CreationDateTime":
 			v.CreationDateTime.Value, v.CreationDateTime.Set = r.Float()
 		case "ProvisionedThroughput":
-			if p := new(ProvisionedThroughputDescription); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughputDescription](r); p.Read(r) {
 				v.ProvisionedThroughput = p
 			}
 		case "TableSizeBytes":
@@ -17686,7 +17911,7 @@ func (v *TableDescription) Read(r *wirejson.Reader) bool {
 		case "TableId":
 			v.TableId.Value, v.TableId.Set = r.String()
 		case "BillingModeSummary":
-			if p := new(BillingModeSummary); p.Read(r) {
+			if p := smithy.New[BillingModeSummary](r); p.Read(r) {
 				v.BillingModeSummary = p
 			}
 		case "LocalSecondaryIndexes":
@@ -17694,7 +17919,7 @@ func (v *TableDescription) Read(r *wirejson.Reader) bool {
 		case "GlobalSecondaryIndexes":
 			v.GlobalSecondaryIndexes = readGlobalSecondaryIndexDescriptionList(r)
 		case "StreamSpecification":
-			if p := new(StreamSpecification); p.Read(r) {
+			if p := smithy.New[StreamSpecification](r); p.Read(r) {
 				v.StreamSpecification = p
 			}
 		case "LatestStreamLabel":
@@ -17710,19 +17935,19 @@ func (v *TableDescription) Read(r *wirejson.Reader) bool {
 		case "GlobalTableSettingsReplicationMode":
 			v.GlobalTableSettingsReplicationMode.Value, v.GlobalTableSettingsReplicationMode.Set = r.String()
 		case "RestoreSummary":
-			if p := new(RestoreSummary); p.Read(r) {
+			if p := smithy.New[RestoreSummary](r); p.Read(r) {
 				v.RestoreSummary = p
 			}
 		case "SSEDescription":
-			if p := new(SSEDescription); p.Read(r) {
+			if p := smithy.New[SSEDescription](r); p.Read(r) {
 				v.SSEDescription = p
 			}
 		case "ArchivalSummary":
-			if p := new(ArchivalSummary); p.Read(r) {
+			if p := smithy.New[ArchivalSummary](r); p.Read(r) {
 				v.ArchivalSummary = p
 			}
 		case "TableClassSummary":
-			if p := new(TableClassSummary); p.Read(r) {
+			if p := smithy.New[TableClassSummary](r); p.Read(r) {
 				v.TableClassSummary = p
 			}
 		case "DeletionProtectionEnabled":
@@ -17730,11 +17955,11 @@ func (v *TableDescription) Read(r *wirejson.Reader) bool {
 		case "DisassociationProtectionEnabled":
 			v.DisassociationProtectionEnabled.Value, v.DisassociationProtectionEnabled.Set = r.Bool()
 		case "OnDemandThroughput":
-			if p := new(OnDemandThroughput); p.Read(r) {
+			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
 				v.OnDemandThroughput = p
 			}
 		case "WarmThroughput":
-			if p := new(TableWarmThroughputDescription); p.Read(r) {
+			if p := smithy.New[TableWarmThroughputDescription](r); p.Read(r) {
 				v.WarmThroughput = p
 			}
 		case "MultiRegionConsistency":
@@ -17751,6 +17976,7 @@ func (v *TableDescription) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *TableDescription) Check(c *smithy.Checker) {
 	if v.AttributeDefinitions != nil && !c.Failed() {
+		c.MaxSize("attributeDefinitions", len(v.AttributeDefinitions), 1000)
 		for i0 := range v.AttributeDefinitions {
 			if c.Failed() {
 				return
@@ -17767,6 +17993,7 @@ func (v *TableDescription) Check(c *smithy.Checker) {
 	}
 	if v.KeySchema != nil && !c.Failed() {
 		c.MinSize("keySchema", len(v.KeySchema), 1)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000)
 		for i0 := range v.KeySchema {
 			if c.Failed() {
 				return
@@ -17787,7 +18014,7 @@ func (v *TableDescription) Check(c *smithy.Checker) {
 		}
 	}
 	if v.TableId.Set && !c.Failed() {
-		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", patternTableId.MatchString(v.TableId.Value))
+		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", c.Failed() || patternTableId.MatchString(v.TableId.Value))
 	}
 	if v.BillingModeSummary != nil && !c.Failed() {
 		{
@@ -18036,7 +18263,7 @@ func readTableNameList(r *wirejson.Reader) []string {
 	for r.NextElem() {
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -18187,9 +18414,13 @@ func readTagKeyList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -18209,9 +18440,13 @@ func readTagList(r *wirejson.Reader) []Tag {
 	}
 	out := []Tag{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e Tag
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -18262,6 +18497,7 @@ func (v *TagResourceInput) Check(c *smithy.Checker) {
 	}
 	c.Required("tags", v.Tags != nil)
 	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 1000)
 		for i0 := range v.Tags {
 			if c.Failed() {
 				return
@@ -18341,7 +18577,7 @@ func readThrottlingReasonList(r *wirejson.Reader) []ThrottlingReason {
 	for r.NextElem() {
 		var e ThrottlingReason
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -18487,7 +18723,7 @@ func (v *TransactGetItem) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Get":
-			if p := new(Get); p.Read(r) {
+			if p := smithy.New[Get](r); p.Read(r) {
 				v.Get = p
 			}
 		default:
@@ -18525,9 +18761,13 @@ func readTransactGetItemList(r *wirejson.Reader) []TransactGetItem {
 	}
 	out := []TransactGetItem{}
 	for r.NextElem() {
+		if len(out) > 100 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e TransactGetItem
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -18683,19 +18923,19 @@ func (v *TransactWriteItem) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "ConditionCheck":
-			if p := new(ConditionCheck); p.Read(r) {
+			if p := smithy.New[ConditionCheck](r); p.Read(r) {
 				v.ConditionCheck = p
 			}
 		case "Put":
-			if p := new(Put); p.Read(r) {
+			if p := smithy.New[Put](r); p.Read(r) {
 				v.Put = p
 			}
 		case "Delete":
-			if p := new(Delete); p.Read(r) {
+			if p := smithy.New[Delete](r); p.Read(r) {
 				v.Delete = p
 			}
 		case "Update":
-			if p := new(Update); p.Read(r) {
+			if p := smithy.New[Update](r); p.Read(r) {
 				v.Update = p
 			}
 		default:
@@ -18765,9 +19005,13 @@ func readTransactWriteItemList(r *wirejson.Reader) []TransactWriteItem {
 	}
 	out := []TransactWriteItem{}
 	for r.NextElem() {
+		if len(out) > 100 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e TransactWriteItem
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -18957,6 +19201,7 @@ func (v *UntagResourceInput) Check(c *smithy.Checker) {
 	}
 	c.Required("tagKeys", v.TagKeys != nil)
 	if v.TagKeys != nil && !c.Failed() {
+		c.MaxSize("tagKeys", len(v.TagKeys), 10000)
 		for i0 := range v.TagKeys {
 			if c.Failed() {
 				return
@@ -19036,6 +19281,7 @@ func (v *Update) Check(c *smithy.Checker) {
 		c.MaxLen("tableName", v.TableName.Value, 1024)
 	}
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -19104,7 +19350,7 @@ func (v *UpdateContinuousBackupsInput) Read(r *wirejson.Reader) bool {
 		case "TableName":
 			v.TableName.Value, v.TableName.Set = r.String()
 		case "PointInTimeRecoverySpecification":
-			if p := new(PointInTimeRecoverySpecification); p.Read(r) {
+			if p := smithy.New[PointInTimeRecoverySpecification](r); p.Read(r) {
 				v.PointInTimeRecoverySpecification = p
 			}
 		default:
@@ -19162,7 +19408,7 @@ func (v *UpdateContinuousBackupsOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "ContinuousBackupsDescription":
-			if p := new(ContinuousBackupsDescription); p.Read(r) {
+			if p := smithy.New[ContinuousBackupsDescription](r); p.Read(r) {
 				v.ContinuousBackupsDescription = p
 			}
 		default:
@@ -19368,15 +19614,15 @@ func (v *UpdateGlobalSecondaryIndexAction) Read(r *wirejson.Reader) bool {
 		case "IndexName":
 			v.IndexName.Value, v.IndexName.Set = r.String()
 		case "ProvisionedThroughput":
-			if p := new(ProvisionedThroughput); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughput](r); p.Read(r) {
 				v.ProvisionedThroughput = p
 			}
 		case "OnDemandThroughput":
-			if p := new(OnDemandThroughput); p.Read(r) {
+			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
 				v.OnDemandThroughput = p
 			}
 		case "WarmThroughput":
-			if p := new(WarmThroughput); p.Read(r) {
+			if p := smithy.New[WarmThroughput](r); p.Read(r) {
 				v.WarmThroughput = p
 			}
 		default:
@@ -19463,6 +19709,7 @@ func (v *UpdateGlobalTableInput) Check(c *smithy.Checker) {
 	}
 	c.Required("replicaUpdates", v.ReplicaUpdates != nil)
 	if v.ReplicaUpdates != nil && !c.Failed() {
+		c.MaxSize("replicaUpdates", len(v.ReplicaUpdates), 1000)
 		for i0 := range v.ReplicaUpdates {
 			if c.Failed() {
 				return
@@ -19505,7 +19752,7 @@ func (v *UpdateGlobalTableOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "GlobalTableDescription":
-			if p := new(GlobalTableDescription); p.Read(r) {
+			if p := smithy.New[GlobalTableDescription](r); p.Read(r) {
 				v.GlobalTableDescription = p
 			}
 		default:
@@ -19564,7 +19811,7 @@ func (v *UpdateGlobalTableSettingsInput) Read(r *wirejson.Reader) bool {
 		case "GlobalTableProvisionedWriteCapacityUnits":
 			v.GlobalTableProvisionedWriteCapacityUnits.Value, v.GlobalTableProvisionedWriteCapacityUnits.Set = r.Int("Long")
 		case "GlobalTableProvisionedWriteCapacityAutoScalingSettingsUpdate":
-			if p := new(AutoScalingSettingsUpdate); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsUpdate](r); p.Read(r) {
 				v.GlobalTableProvisionedWriteCapacityAutoScalingSettingsUpdate = p
 			}
 		case "GlobalTableGlobalSecondaryIndexSettingsUpdate":
@@ -19786,6 +20033,7 @@ func (v *UpdateItemInput) Check(c *smithy.Checker) {
 	}
 	c.Required("key", v.Key != nil)
 	if v.AttributeUpdates != nil && !c.Failed() {
+		c.MaxSize("attributeUpdates", len(v.AttributeUpdates), 10000)
 		for i0 := range v.AttributeUpdates {
 			if c.Failed() {
 				return
@@ -19796,6 +20044,7 @@ func (v *UpdateItemInput) Check(c *smithy.Checker) {
 		}
 	}
 	if v.Expected != nil && !c.Failed() {
+		c.MaxSize("expected", len(v.Expected), 10000)
 		for i0 := range v.Expected {
 			if c.Failed() {
 				return
@@ -19818,6 +20067,7 @@ func (v *UpdateItemInput) Check(c *smithy.Checker) {
 		c.Enum("returnItemCollectionMetrics", v.ReturnItemCollectionMetrics.Value, enumReturnItemCollectionMetrics)
 	}
 	if v.ExpressionAttributeNames != nil && !c.Failed() {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
 		for i0 := range v.ExpressionAttributeNames {
 			if c.Failed() {
 				return
@@ -19911,11 +20161,11 @@ func (v *UpdateItemOutput) Read(r *wirejson.Reader) bool {
 		case "Attributes":
 			v.Attributes = attribute.ReadItem(r)
 		case "ConsumedCapacity":
-			if p := new(ConsumedCapacity); p.Read(r) {
+			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
 				v.ConsumedCapacity = p
 			}
 		case "ItemCollectionMetrics":
-			if p := new(ItemCollectionMetrics); p.Read(r) {
+			if p := smithy.New[ItemCollectionMetrics](r); p.Read(r) {
 				v.ItemCollectionMetrics = p
 			}
 		default:
@@ -20019,7 +20269,7 @@ func (v *UpdateKinesisStreamingDestinationInput) Read(r *wirejson.Reader) bool {
 		case "StreamArn":
 			v.StreamArn.Value, v.StreamArn.Set = r.String()
 		case "UpdateKinesisStreamingConfiguration":
-			if p := new(UpdateKinesisStreamingConfiguration); p.Read(r) {
+			if p := smithy.New[UpdateKinesisStreamingConfiguration](r); p.Read(r) {
 				v.UpdateKinesisStreamingConfiguration = p
 			}
 		default:
@@ -20094,7 +20344,7 @@ func (v *UpdateKinesisStreamingDestinationOutput) Read(r *wirejson.Reader) bool 
 		case "DestinationStatus":
 			v.DestinationStatus.Value, v.DestinationStatus.Set = r.String()
 		case "UpdateKinesisStreamingConfiguration":
-			if p := new(UpdateKinesisStreamingConfiguration); p.Read(r) {
+			if p := smithy.New[UpdateKinesisStreamingConfiguration](r); p.Read(r) {
 				v.UpdateKinesisStreamingConfiguration = p
 			}
 		default:
@@ -20175,11 +20425,11 @@ func (v *UpdateReplicationGroupMemberAction) Read(r *wirejson.Reader) bool {
 		case "KMSMasterKeyId":
 			v.KMSMasterKeyId.Value, v.KMSMasterKeyId.Set = r.String()
 		case "ProvisionedThroughputOverride":
-			if p := new(ProvisionedThroughputOverride); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughputOverride](r); p.Read(r) {
 				v.ProvisionedThroughputOverride = p
 			}
 		case "OnDemandThroughputOverride":
-			if p := new(OnDemandThroughputOverride); p.Read(r) {
+			if p := smithy.New[OnDemandThroughputOverride](r); p.Read(r) {
 				v.OnDemandThroughputOverride = p
 			}
 		case "GlobalSecondaryIndexes":
@@ -20205,6 +20455,7 @@ func (v *UpdateReplicationGroupMemberAction) Check(c *smithy.Checker) {
 	}
 	if v.GlobalSecondaryIndexes != nil && !c.Failed() {
 		c.MinSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1)
+		c.MaxSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1000)
 		for i0 := range v.GlobalSecondaryIndexes {
 			if c.Failed() {
 				return
@@ -20288,17 +20539,17 @@ func (v *UpdateTableInput) Read(r *wirejson.Reader) bool {
 		case "BillingMode":
 			v.BillingMode.Value, v.BillingMode.Set = r.String()
 		case "ProvisionedThroughput":
-			if p := new(ProvisionedThroughput); p.Read(r) {
+			if p := smithy.New[ProvisionedThroughput](r); p.Read(r) {
 				v.ProvisionedThroughput = p
 			}
 		case "GlobalSecondaryIndexUpdates":
 			v.GlobalSecondaryIndexUpdates = readGlobalSecondaryIndexUpdateList(r)
 		case "StreamSpecification":
-			if p := new(StreamSpecification); p.Read(r) {
+			if p := smithy.New[StreamSpecification](r); p.Read(r) {
 				v.StreamSpecification = p
 			}
 		case "SSESpecification":
-			if p := new(SSESpecification); p.Read(r) {
+			if p := smithy.New[SSESpecification](r); p.Read(r) {
 				v.SSESpecification = p
 			}
 		case "ReplicaUpdates":
@@ -20312,11 +20563,11 @@ func (v *UpdateTableInput) Read(r *wirejson.Reader) bool {
 		case "GlobalTableWitnessUpdates":
 			v.GlobalTableWitnessUpdates = readGlobalTableWitnessGroupUpdateList(r)
 		case "OnDemandThroughput":
-			if p := new(OnDemandThroughput); p.Read(r) {
+			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
 				v.OnDemandThroughput = p
 			}
 		case "WarmThroughput":
-			if p := new(WarmThroughput); p.Read(r) {
+			if p := smithy.New[WarmThroughput](r); p.Read(r) {
 				v.WarmThroughput = p
 			}
 		case "GlobalTableSettingsReplicationMode":
@@ -20335,6 +20586,7 @@ func (v *UpdateTableInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *UpdateTableInput) Check(c *smithy.Checker) {
 	if v.AttributeDefinitions != nil && !c.Failed() {
+		c.MaxSize("attributeDefinitions", len(v.AttributeDefinitions), 1000)
 		for i0 := range v.AttributeDefinitions {
 			if c.Failed() {
 				return
@@ -20360,6 +20612,7 @@ func (v *UpdateTableInput) Check(c *smithy.Checker) {
 		}
 	}
 	if v.GlobalSecondaryIndexUpdates != nil && !c.Failed() {
+		c.MaxSize("globalSecondaryIndexUpdates", len(v.GlobalSecondaryIndexUpdates), 1000)
 		for i0 := range v.GlobalSecondaryIndexUpdates {
 			if c.Failed() {
 				return
@@ -20385,6 +20638,7 @@ func (v *UpdateTableInput) Check(c *smithy.Checker) {
 	}
 	if v.ReplicaUpdates != nil && !c.Failed() {
 		c.MinSize("replicaUpdates", len(v.ReplicaUpdates), 1)
+		c.MaxSize("replicaUpdates", len(v.ReplicaUpdates), 1000)
 		for i0 := range v.ReplicaUpdates {
 			if c.Failed() {
 				return
@@ -20416,6 +20670,7 @@ func (v *UpdateTableInput) Check(c *smithy.Checker) {
 		c.Enum("globalTableSettingsReplicationMode", v.GlobalTableSettingsReplicationMode.Value, enumGlobalTableSettingsReplicationMode)
 	}
 	if v.VectorIndexUpdates != nil && !c.Failed() {
+		c.MaxSize("vectorIndexUpdates", len(v.VectorIndexUpdates), 1000)
 		for i0 := range v.VectorIndexUpdates {
 			if c.Failed() {
 				return
@@ -20518,7 +20773,7 @@ func (v *UpdateTableOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "TableDescription":
-			if p := new(TableDescription); p.Read(r) {
+			if p := smithy.New[TableDescription](r); p.Read(r) {
 				v.TableDescription = p
 			}
 		default:
@@ -20573,7 +20828,7 @@ func (v *UpdateTableReplicaAutoScalingInput) Read(r *wirejson.Reader) bool {
 		case "TableName":
 			v.TableName.Value, v.TableName.Set = r.String()
 		case "ProvisionedWriteCapacityAutoScalingUpdate":
-			if p := new(AutoScalingSettingsUpdate); p.Read(r) {
+			if p := smithy.New[AutoScalingSettingsUpdate](r); p.Read(r) {
 				v.ProvisionedWriteCapacityAutoScalingUpdate = p
 			}
 		case "ReplicaUpdates":
@@ -20589,6 +20844,7 @@ func (v *UpdateTableReplicaAutoScalingInput) Read(r *wirejson.Reader) bool {
 func (v *UpdateTableReplicaAutoScalingInput) Check(c *smithy.Checker) {
 	if v.GlobalSecondaryIndexUpdates != nil && !c.Failed() {
 		c.MinSize("globalSecondaryIndexUpdates", len(v.GlobalSecondaryIndexUpdates), 1)
+		c.MaxSize("globalSecondaryIndexUpdates", len(v.GlobalSecondaryIndexUpdates), 1000)
 		for i0 := range v.GlobalSecondaryIndexUpdates {
 			if c.Failed() {
 				return
@@ -20612,6 +20868,7 @@ func (v *UpdateTableReplicaAutoScalingInput) Check(c *smithy.Checker) {
 	}
 	if v.ReplicaUpdates != nil && !c.Failed() {
 		c.MinSize("replicaUpdates", len(v.ReplicaUpdates), 1)
+		c.MaxSize("replicaUpdates", len(v.ReplicaUpdates), 1000)
 		for i0 := range v.ReplicaUpdates {
 			if c.Failed() {
 				return
@@ -20662,7 +20919,7 @@ func (v *UpdateTableReplicaAutoScalingOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "TableAutoScalingDescription":
-			if p := new(TableAutoScalingDescription); p.Read(r) {
+			if p := smithy.New[TableAutoScalingDescription](r); p.Read(r) {
 				v.TableAutoScalingDescription = p
 			}
 		default:
@@ -20713,7 +20970,7 @@ func (v *UpdateTimeToLiveInput) Read(r *wirejson.Reader) bool {
 		case "TableName":
 			v.TableName.Value, v.TableName.Set = r.String()
 		case "TimeToLiveSpecification":
-			if p := new(TimeToLiveSpecification); p.Read(r) {
+			if p := smithy.New[TimeToLiveSpecification](r); p.Read(r) {
 				v.TimeToLiveSpecification = p
 			}
 		default:
@@ -20771,7 +21028,7 @@ func (v *UpdateTimeToLiveOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "TimeToLiveSpecification":
-			if p := new(TimeToLiveSpecification); p.Read(r) {
+			if p := smithy.New[TimeToLiveSpecification](r); p.Read(r) {
 				v.TimeToLiveSpecification = p
 			}
 		default:
@@ -20925,13 +21182,13 @@ func (v *VectorIndex) Read(r *wirejson.Reader) bool {
 		case "IndexName":
 			v.IndexName.Value, v.IndexName.Set = r.String()
 		case "VectorAttribute":
-			if p := new(VectorAttributeDefinition); p.Read(r) {
+			if p := smithy.New[VectorAttributeDefinition](r); p.Read(r) {
 				v.VectorAttribute = p
 			}
 		case "SearchSchema":
 			v.SearchSchema = readSearchSchema(r)
 		case "Projection":
-			if p := new(Projection); p.Read(r) {
+			if p := smithy.New[Projection](r); p.Read(r) {
 				v.Projection = p
 			}
 		case "Dimensions":
@@ -20963,6 +21220,7 @@ func (v *VectorIndex) Check(c *smithy.Checker) {
 	}
 	if v.SearchSchema != nil && !c.Failed() {
 		c.MinSize("searchSchema", len(v.SearchSchema), 1)
+		c.MaxSize("searchSchema", len(v.SearchSchema), 1000)
 		for i0 := range v.SearchSchema {
 			if c.Failed() {
 				return
@@ -21051,11 +21309,11 @@ func (v *VectorIndexDescription) Read(r *wirejson.Reader) bool {
 		case "SearchSchema":
 			v.SearchSchema = readSearchSchema(r)
 		case "Projection":
-			if p := new(Projection); p.Read(r) {
+			if p := smithy.New[Projection](r); p.Read(r) {
 				v.Projection = p
 			}
 		case "VectorAttribute":
-			if p := new(VectorAttributeDefinition); p.Read(r) {
+			if p := smithy.New[VectorAttributeDefinition](r); p.Read(r) {
 				v.VectorAttribute = p
 			}
 		case "Dimensions":
@@ -21088,6 +21346,7 @@ func (v *VectorIndexDescription) Check(c *smithy.Checker) {
 	}
 	if v.SearchSchema != nil && !c.Failed() {
 		c.MinSize("searchSchema", len(v.SearchSchema), 1)
+		c.MaxSize("searchSchema", len(v.SearchSchema), 1000)
 		for i0 := range v.SearchSchema {
 			if c.Failed() {
 				return
@@ -21180,7 +21439,7 @@ func readVectorIndexDescriptionList(r *wirejson.Reader) []VectorIndexDescription
 	for r.NextElem() {
 		var e VectorIndexDescription
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -21218,13 +21477,13 @@ func (v *VectorIndexInfo) Read(r *wirejson.Reader) bool {
 		case "IndexName":
 			v.IndexName.Value, v.IndexName.Set = r.String()
 		case "VectorAttribute":
-			if p := new(VectorAttributeDefinition); p.Read(r) {
+			if p := smithy.New[VectorAttributeDefinition](r); p.Read(r) {
 				v.VectorAttribute = p
 			}
 		case "SearchSchema":
 			v.SearchSchema = readSearchSchema(r)
 		case "Projection":
-			if p := new(Projection); p.Read(r) {
+			if p := smithy.New[Projection](r); p.Read(r) {
 				v.Projection = p
 			}
 		case "Dimensions":
@@ -21254,6 +21513,7 @@ func (v *VectorIndexInfo) Check(c *smithy.Checker) {
 	}
 	if v.SearchSchema != nil && !c.Failed() {
 		c.MinSize("searchSchema", len(v.SearchSchema), 1)
+		c.MaxSize("searchSchema", len(v.SearchSchema), 1000)
 		for i0 := range v.SearchSchema {
 			if c.Failed() {
 				return
@@ -21314,9 +21574,13 @@ func readVectorIndexList(r *wirejson.Reader) []VectorIndex {
 	}
 	out := []VectorIndex{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e VectorIndex
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -21348,11 +21612,11 @@ func (v *VectorIndexUpdate) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Create":
-			if p := new(CreateVectorIndexAction); p.Read(r) {
+			if p := smithy.New[CreateVectorIndexAction](r); p.Read(r) {
 				v.Create = p
 			}
 		case "Delete":
-			if p := new(DeleteVectorIndexAction); p.Read(r) {
+			if p := smithy.New[DeleteVectorIndexAction](r); p.Read(r) {
 				v.Delete = p
 			}
 		default:
@@ -21400,9 +21664,13 @@ func readVectorIndexUpdateList(r *wirejson.Reader) []VectorIndexUpdate {
 	}
 	out := []VectorIndexUpdate{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e VectorIndexUpdate
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -21424,7 +21692,7 @@ func readVectorIndexes(r *wirejson.Reader) []VectorIndexInfo {
 	for r.NextElem() {
 		var e VectorIndexInfo
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -21442,7 +21710,7 @@ func readVectorIndexesBulkVectorBytesMap(r *wirejson.Reader) smithy.Map[BulkOper
 	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.BulkOperationVectorBytes>") {
 		return nil
 	}
-	out := smithy.Map[BulkOperationVectorBytes]{}
+	var out smithy.Builder[BulkOperationVectorBytes]
 	for {
 		name, ok := r.NextField()
 		if !ok {
@@ -21450,9 +21718,9 @@ func readVectorIndexesBulkVectorBytesMap(r *wirejson.Reader) smithy.Map[BulkOper
 		}
 		var e BulkOperationVectorBytes
 		e.Read(r)
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendVectorIndexesBulkVectorBytesMap(b []byte, m smithy.Map[BulkOperationVectorBytes]) []byte {
@@ -21472,7 +21740,7 @@ func readVectorIndexesCapacityMap(r *wirejson.Reader) smithy.Map[VectorCapacity]
 	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.VectorCapacity>") {
 		return nil
 	}
-	out := smithy.Map[VectorCapacity]{}
+	var out smithy.Builder[VectorCapacity]
 	for {
 		name, ok := r.NextField()
 		if !ok {
@@ -21480,9 +21748,9 @@ func readVectorIndexesCapacityMap(r *wirejson.Reader) smithy.Map[VectorCapacity]
 		}
 		var e VectorCapacity
 		e.Read(r)
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendVectorIndexesCapacityMap(b []byte, m smithy.Map[VectorCapacity]) []byte {
@@ -21571,11 +21839,11 @@ func (v *WriteRequest) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "PutRequest":
-			if p := new(PutRequest); p.Read(r) {
+			if p := smithy.New[PutRequest](r); p.Read(r) {
 				v.PutRequest = p
 			}
 		case "DeleteRequest":
-			if p := new(DeleteRequest); p.Read(r) {
+			if p := smithy.New[DeleteRequest](r); p.Read(r) {
 				v.DeleteRequest = p
 			}
 		default:
@@ -21623,9 +21891,13 @@ func readWriteRequests(r *wirejson.Reader) []WriteRequest {
 	}
 	out := []WriteRequest{}
 	for r.NextElem() {
+		if len(out) > 25 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e WriteRequest
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }

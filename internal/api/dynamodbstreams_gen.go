@@ -51,7 +51,7 @@ func (v *DescribeStreamInput) Read(r *wirejson.Reader) bool {
 		case "ExclusiveStartShardId":
 			v.ExclusiveStartShardId.Value, v.ExclusiveStartShardId.Set = r.String()
 		case "ShardFilter":
-			if p := new(ShardFilter); p.Read(r) {
+			if p := smithy.New[ShardFilter](r); p.Read(r) {
 				v.ShardFilter = p
 			}
 		default:
@@ -123,7 +123,7 @@ func (v *DescribeStreamOutput) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "StreamDescription":
-			if p := new(StreamDescription); p.Read(r) {
+			if p := smithy.New[StreamDescription](r); p.Read(r) {
 				v.StreamDescription = p
 			}
 		default:
@@ -609,11 +609,11 @@ func (v *Record) Read(r *wirejson.Reader) bool {
 		case "awsRegion":
 			v.AwsRegion.Value, v.AwsRegion.Set = r.String()
 		case "dynamodb":
-			if p := new(StreamRecord); p.Read(r) {
+			if p := smithy.New[StreamRecord](r); p.Read(r) {
 				v.Dynamodb = p
 			}
 		case "userIdentity":
-			if p := new(Identity); p.Read(r) {
+			if p := smithy.New[Identity](r); p.Read(r) {
 				v.UserIdentity = p
 			}
 		default:
@@ -679,7 +679,7 @@ func readRecordList(r *wirejson.Reader) []Record {
 	for r.NextElem() {
 		var e Record
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -768,7 +768,7 @@ func (v *Shard) Read(r *wirejson.Reader) bool {
 		case "ShardId":
 			v.ShardId.Value, v.ShardId.Set = r.String()
 		case "SequenceNumberRange":
-			if p := new(SequenceNumberRange); p.Read(r) {
+			if p := smithy.New[SequenceNumberRange](r); p.Read(r) {
 				v.SequenceNumberRange = p
 			}
 		case "ParentShardId":
@@ -825,7 +825,7 @@ func readShardDescriptionList(r *wirejson.Reader) []Shard {
 	for r.NextElem() {
 		var e Shard
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -1115,7 +1115,7 @@ func readStreamList(r *wirejson.Reader) []Stream {
 	for r.NextElem() {
 		var e Stream
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }

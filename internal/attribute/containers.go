@@ -3,6 +3,7 @@ package attribute
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"sort"
 )
 
@@ -63,11 +64,15 @@ func NewSet(t Type, elems [][]byte) Value {
 
 // sortElements sorts strings and binaries by their bytes and numbers by value.
 func sortElements(t Type, elems [][]byte) {
+	slices.SortFunc(elems, func(a, b []byte) int { return compareElements(t, a, b) })
+}
+
+// compareElements is the order of elements within a set of type t.
+func compareElements(t Type, a, b []byte) int {
 	if t == TypeNS {
-		sort.Slice(elems, func(i, j int) bool { return CompareNumbers(elems[i], elems[j]) < 0 })
-		return
+		return CompareNumbers(a, b)
 	}
-	sort.Slice(elems, func(i, j int) bool { return bytes.Compare(elems[i], elems[j]) < 0 })
+	return bytes.Compare(a, b)
 }
 
 // Union returns the set of all elements of two sets of one type.

@@ -2,6 +2,7 @@ package attribute
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"strconv"
@@ -21,6 +22,7 @@ const (
 	msgEmptyNumberSet = msgInvalidPrefix + "An number set  may not be empty"
 	msgEmptyBinarySet = msgInvalidPrefix + "Binary sets should not be empty"
 	msgNumberTwice    = "Input collection contains duplicates"
+	msgBinaryTwice    = msgInvalidPrefix + "Input collection of type BS contains duplicates."
 	msgDepth          = "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"
 )
 
@@ -44,15 +46,34 @@ func ReadValue(r *wirejson.Reader) Value {
 		return nil
 	}
 	if d.problem != "" {
-		r.Arena = append(r.Arena[:start], byte(typeInvalid))
+		r.Arena = r.Arena[:start]
+		// {} is two bytes, and its sentence is eighty.
+		if v := constantProblems[d.problem]; v != nil {
+			return v
+		}
+		r.Room(1 + len(d.problem))
+		r.Arena = append(r.Arena, byte(typeInvalid))
 		r.Arena = append(r.Arena, d.problem...)
 	}
 	return Value(r.Arena[start:len(r.Arena):len(r.Arena)])
 }
 
+// constantProblems has the invalid values by those sentences that do not depend on the value.
+var constantProblems = func() map[string]Value {
+	out := map[string]Value{}
+	for _, problem := range []string{
+		msgEmptyValue, msgManyTypes, msgNullNotTrue, msgEmptyStringSet, msgEmptyNumberSet, msgEmptyBinarySet, msgNumberTwice, msgBinaryTwice,
+		msgDepth, msgNotANumber, msgPrecision, msgOverflow, msgUnderflow, nullMember(TypeSS), nullMember(TypeNS), nullMember(TypeBS),
+	} {
+		out[problem] = slices.Clip(append(Value{byte(typeInvalid)}, problem...))
+	}
+	return out
+}()
+
 // ReadItem decodes a map of attribute values. It returns nil for JSON null. The item lives in the reader's Arena.
 func ReadItem(r *wirejson.Reader) Item {
 	d := decoder{r: r}
+	r.Room(itemHeader)
 	start := len(r.Arena)
 	r.Arena = append(r.Arena, itemVersion, 0, 0, 0, 0, 0, 0, 0, 0)
 	size, count, ok := d.fields(0)
@@ -60,7 +81,9 @@ func ReadItem(r *wirejson.Reader) Item {
 		return nil
 	}
 	if d.problem != "" {
-		r.Arena = append(r.Arena[:start], itemInvalid)
+		r.Arena = r.Arena[:start]
+		r.Room(1 + binary.MaxVarintLen64 + len(d.name) + len(d.problem))
+		r.Arena = append(r.Arena, itemInvalid)
 		r.Arena = binary.AppendUvarint(r.Arena, uint64(len(d.name)))
 		r.Arena = append(r.Arena, d.name...)
 		r.Arena = append(r.Arena, d.problem...)
@@ -91,7 +114,8 @@ func (d *decoder) fields(depth int) (size, count int, ok bool) {
 		if !more {
 			break
 		}
-		r.Offsets = append(r.Offsets, len(r.Arena))
+		r.PushOffset(len(r.Arena))
+		r.Room(binary.MaxVarintLen64 + len(name))
 		r.Arena = binary.AppendUvarint(r.Arena, uint64(len(name)))
 		r.Arena = append(r.Arena, name...)
 		ok := d.problem == ""
@@ -124,53 +148,61 @@ func (d *decoder) fields(depth int) (size, count int, ok bool) {
 	return size, count, true
 }
 
-// sortScratch is what sortFields works with.
-type sortScratch struct {
-	raw   []byte
-	spans []fieldSpan
-}
-
-// fieldSpan is a field, and its name in it.
-type fieldSpan struct{ name, all []byte }
-
-var sortScratches = sync.Pool{New: func() any { return new(sortScratch) }}
-
 // sortFields sorts the fields at the offsets, which end with the arena, and keeps the last of those with one name, as
 // AWS does with a JSON object that has a name twice. It returns the size of what was dropped and the fields left.
 func (d *decoder) sortFields(offsets []int, nested bool) (dropped, count int) {
-	arena := d.r.Arena
-	start := offsets[0]
-	scratch := sortScratches.Get().(*sortScratch)
-	defer sortScratches.Put(scratch)
-	scratch.raw = append(scratch.raw[:0], arena[start:]...)
-	raw, spans := scratch.raw, scratch.spans[:0]
-	for i, from := range offsets {
-		to := len(arena)
-		if i+1 < len(offsets) {
-			to = offsets[i+1]
-		}
-		all := raw[from-start : to-start]
-		n, w := uvarint(all)
-		spans = append(spans, fieldSpan{name: all[w : w+n], all: all})
-	}
-	scratch.spans = spans
-	slices.SortStableFunc(spans, func(a, b fieldSpan) int { return bytes.Compare(a.name, b.name) })
-	arena = arena[:start]
-	for i, s := range spans {
-		if i+1 < len(spans) && bytes.Equal(s.name, spans[i+1].name) {
-			_, w := uvarint(s.all)
-			dropped += len(s.name) + Value(s.all[w+len(s.name):]).Size()
+	arena, start := d.r.Arena, offsets[0]
+	slices.SortFunc(offsets, func(a, b int) int {
+		return cmp.Or(bytes.Compare(textAt(arena, a), textAt(arena, b)), cmp.Compare(a, b))
+	})
+	kept := offsets[:0]
+	for i, at := range offsets {
+		name := textAt(arena, at)
+		if i+1 < len(offsets) && bytes.Equal(name, textAt(arena, offsets[i+1])) {
+			dropped += len(name) + Value(arena[at+textLen(arena[at:]):]).Size()
 			if nested {
 				dropped++
 			}
 			continue
 		}
-		arena = append(arena, s.all...)
-		count++
+		kept = append(kept, at)
 	}
-	d.r.Arena = arena
-	return dropped, count
+	d.arrange(start, kept, func(b []byte) int { n := textLen(b); return n + valueLen(b[n:]) })
+	return dropped, len(kept)
 }
+
+// textAt returns the name of the field, or the element of a set, at an offset.
+func textAt(arena []byte, at int) []byte {
+	n, w := uvarint(arena[at:])
+	return arena[at+w : at+w+n]
+}
+
+// textLen returns how many bytes the name or element takes with its length.
+func textLen(b []byte) int {
+	n, w := uvarint(b)
+	return w + n
+}
+
+var arranged = sync.Pool{New: func() any { return new([]byte) }}
+
+// arrange replaces the end of the arena from start on, which is one part behind the other, by the parts at the offsets, in
+// their order; length returns the length in bytes of the part with which b begins.
+func (d *decoder) arrange(start int, offsets []int, length func(b []byte) int) {
+	arena := d.r.Arena
+	scratch := arranged.Get().(*[]byte)
+	out := slices.Grow((*scratch)[:0], len(arena)-start)
+	for _, at := range offsets {
+		out = append(out, arena[at:at+length(arena[at:])]...)
+	}
+	d.r.Arena = append(arena[:start], out...)
+	if cap(out) <= maxArranged {
+		*scratch = out
+		arranged.Put(scratch)
+	}
+}
+
+// maxArranged is the largest memory in bytes that arrange keeps: for an item of the largest size.
+const maxArranged = MaxItemSize
 
 // value decodes one attribute value and appends it; found is false for JSON null and on error.
 func (d *decoder) value(depth int) (size int, found bool) {
@@ -217,6 +249,7 @@ func (d *decoder) typed(name []byte, depth int) (size int, ok bool) {
 	case "S":
 		s, ok := r.Bytes()
 		if ok {
+			r.Room(1 + binary.MaxVarintLen64 + len(s))
 			r.Arena = AppendScalar(r.Arena, TypeS, s)
 		}
 		return len(s), ok
@@ -262,38 +295,34 @@ func (d *decoder) typed(name []byte, depth int) (size int, ok bool) {
 	return 0, false
 }
 
-// number appends a number value; the length of canonical text is below 0x80 or takes two bytes, so it is patched.
+// number appends a number value.
 func (d *decoder) number(text []byte) int {
-	r := d.r
-	start := len(r.Arena)
-	r.Arena = append(r.Arena, byte(TypeN), 0)
-	out, problem := AppendNumber(r.Arena, text)
+	var room [maxText]byte
+	n, problem := AppendNumber(room[:0], text)
 	if problem != "" {
 		d.fail(problem)
 		return 0
 	}
-	n := len(out) - start - 2
-	if n >= 0x80 {
-		canonical := append([]byte(nil), out[start+2:]...)
-		out = AppendScalar(out[:start], TypeN, canonical)
-	} else {
-		out[start+1] = byte(n)
-	}
-	r.Arena = out
-	return Value(out[start:]).Size()
+	r := d.r
+	r.Room(1 + binary.MaxVarintLen64 + len(n))
+	r.Arena = AppendScalar(r.Arena, TypeN, n)
+	return NumberSize(n)
 }
 
 func (d *decoder) binary(s []byte) (size int, ok bool) {
+	d.r.Room(1 + binary.MaxVarintLen64 + len(s))
+	d.r.Arena = append(d.r.Arena, byte(TypeB))
+	return d.bytes(s)
+}
+
+// bytes appends the bytes that s encodes, with their length in front.
+func (d *decoder) bytes(s []byte) (size int, ok bool) {
 	r := d.r
 	padding := 0
 	for padding < 2 && padding < len(s) && s[len(s)-1-padding] == '=' {
 		padding++
 	}
-	n := len(s)/4*3 - padding
-	if n < 0 {
-		n = 0
-	}
-	r.Arena = append(r.Arena, byte(TypeB))
+	n := max(0, len(s)/4*3-padding)
 	r.Arena = binary.AppendUvarint(r.Arena, uint64(n))
 	if !r.AppendBase64(s) {
 		return 0, false
@@ -301,61 +330,99 @@ func (d *decoder) binary(s []byte) (size int, ok bool) {
 	return n, true
 }
 
+func nullMember(t Type) string {
+	return msgInvalidPrefix + "An " + setName(t) + " may not have null values as members"
+}
+
 func (d *decoder) set(t Type) (size int, ok bool) {
 	r := d.r
 	if !r.BeginArray() {
 		return 0, false
 	}
-	var elems [][]byte
+	var start int
+	r.Room(containerHeader)
+	r.Arena, start = beginContainer(r.Arena, t)
+	base := len(r.Offsets)
 	for r.NextElem() {
 		s, ok := r.Bytes()
 		if !ok {
 			if r.Err() == nil {
-				d.fail(msgInvalidPrefix + "An " + setName(t) + " may not have null values as members")
+				d.fail(nullMember(t))
 			}
 			continue
 		}
-		switch t {
-		case TypeNS:
-			n, problem := AppendNumber(nil, s)
-			if problem != "" {
-				d.fail(problem)
-				continue
-			}
-			s = n
-		case TypeBS:
-			start := len(r.Arena)
-			if !r.AppendBase64(s) {
-				return 0, false
-			}
-			s = append([]byte(nil), r.Arena[start:]...)
-			r.Arena = r.Arena[:start]
+		at := len(r.Arena)
+		n, ok := d.element(t, s)
+		if ok {
+			r.PushOffset(at)
+			size += n
 		}
-		elems = append(elems, s)
 	}
 	if r.Err() != nil {
 		return 0, false
 	}
-	v, problem := SetOf(t, elems)
-	if problem != "" {
-		d.fail(problem)
+	offsets := r.Offsets[base:]
+	d.sortSet(t, start+containerHeader, offsets)
+	r.Arena = endContainer(r.Arena, start, len(offsets))
+	r.Offsets = r.Offsets[:base]
+	return size, true
+}
+
+// element appends an element of a set of type t; ok is false for what can't be in one.
+func (d *decoder) element(t Type, s []byte) (size int, ok bool) {
+	r := d.r
+	r.Room(binary.MaxVarintLen64 + max(len(s), maxText))
+	size = len(s)
+	switch t {
+	case TypeBS:
+		return d.bytes(s)
+	case TypeNS:
+		var room [maxText]byte
+		n, problem := AppendNumber(room[:0], s)
+		if problem != "" {
+			d.fail(problem)
+			return 0, false
+		}
+		s, size = n, NumberSize(n)
 	}
-	r.Arena = append(r.Arena, v...)
-	return v.Size(), true
+	r.Arena = binary.AppendUvarint(r.Arena, uint64(len(s)))
+	r.Arena = append(r.Arena, s...)
+	return size, true
+}
+
+// sortSet sorts the elements of a set at the offsets, which begin at start and end with the arena.
+func (d *decoder) sortSet(t Type, start int, offsets []int) {
+	arena := d.r.Arena
+	if len(offsets) == 0 {
+		d.fail(emptySentence(t))
+		return
+	}
+	order := func(a, b int) int { return compareElements(t, textAt(arena, a), textAt(arena, b)) }
+	sorted := slices.IsSortedFunc(offsets, order)
+	if !sorted {
+		slices.SortFunc(offsets, order)
+	}
+	for i := range offsets[1:] {
+		if d.problem == "" && bytes.Equal(textAt(arena, offsets[i]), textAt(arena, offsets[i+1])) {
+			slices.Sort(offsets) // as they were given
+			given := make([][]byte, len(offsets))
+			for i, at := range offsets {
+				given[i] = textAt(arena, at)
+			}
+			d.fail(duplicateSentence(t, given))
+			return
+		}
+	}
+	if !sorted {
+		d.arrange(start, offsets, textLen)
+	}
 }
 
 // SetOf returns a set of type t (SS, NS or BS) of elements that a client gave, and AWS's sentence if they make none: there are
 // none, or one comes twice. Numbers must be canonical.
 func SetOf(t Type, elems [][]byte) (v Value, problem string) {
 	if len(elems) == 0 {
-		switch t {
-		case TypeSS:
-			problem = msgEmptyStringSet
-		case TypeNS:
-			problem = msgEmptyNumberSet
-		default:
-			problem = msgEmptyBinarySet
-		}
+		problem = emptySentence(t)
 	}
 	given := elems
 	if len(elems) > 1 {
@@ -365,6 +432,16 @@ func SetOf(t Type, elems [][]byte) (v Value, problem string) {
 		problem = duplicateSentence(t, given)
 	}
 	return v, problem
+}
+
+func emptySentence(t Type) string {
+	switch t {
+	case TypeSS:
+		return msgEmptyStringSet
+	case TypeNS:
+		return msgEmptyNumberSet
+	}
+	return msgEmptyBinarySet
 }
 
 func setName(t Type) string {
@@ -382,7 +459,7 @@ func duplicateSentence(t Type, elems [][]byte) string {
 	case TypeNS:
 		return msgNumberTwice
 	case TypeBS:
-		return msgInvalidPrefix + "Input collection of type BS contains duplicates."
+		return msgBinaryTwice
 	}
 	return msgInvalidPrefix + "Input collection [" + string(bytes.Join(elems, []byte(", "))) + "] contains duplicates."
 }
@@ -393,6 +470,7 @@ func (d *decoder) list(depth int) (size int, ok bool) {
 		return 0, false
 	}
 	var start, count int
+	r.Room(containerHeader)
 	r.Arena, start = beginContainer(r.Arena, TypeL)
 	size = 3
 	for r.NextElem() {
@@ -413,6 +491,7 @@ func (d *decoder) list(depth int) (size int, ok bool) {
 func (d *decoder) mapValue(depth int) (size int, ok bool) {
 	r := d.r
 	var start int
+	r.Room(containerHeader)
 	r.Arena, start = beginContainer(r.Arena, TypeM)
 	size, count, ok := d.fields(depth)
 	if !ok {

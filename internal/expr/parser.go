@@ -11,6 +11,7 @@ type parser struct {
 	text      string
 	tokens    []token
 	pos       int
+	closes    []int // where the parenthesis at a position is closed, -1 for nowhere; nil until it is asked for
 	operators int
 	problem   *Error // the first violation of a rule besides the grammar; it counts only if the grammar is kept
 }
@@ -327,21 +328,21 @@ func (p *parser) parentheses() {
 
 // closedAt returns the position of the parenthesis that closes the one at pos, or -1.
 func (p *parser) closedAt(pos int) int {
-	depth := 0
-	for i := pos; i < len(p.tokens); i++ {
-		if p.tokens[i].kind != tokPunct {
-			continue
-		}
-		switch p.tokens[i].text {
-		case "(":
-			depth++
-		case ")":
-			if depth--; depth == 0 {
-				return i
+	if p.closes == nil {
+		p.closes = make([]int, len(p.tokens))
+		var open []int
+		for i, t := range p.tokens {
+			p.closes[i] = -1
+			switch {
+			case t.kind == tokPunct && t.text == "(":
+				open = append(open, i)
+			case t.kind == tokPunct && t.text == ")" && len(open) > 0:
+				p.closes[open[len(open)-1]] = i
+				open = open[:len(open)-1]
 			}
 		}
 	}
-	return -1
+	return p.closes[pos]
 }
 
 // orOrOperand parses the inside of parentheses, which may turn out to be an operand: (a) = :b.

@@ -8,35 +8,75 @@ import (
 
 // pathTree is a set of paths without overlaps, sorted by name and index at each level.
 type pathTree struct {
+	step
+	kids []*pathTree
+	at   map[step]*pathTree // the kids, if there are more than scanned
+	leaf bool
+	edit *edit // of updates
+}
+
+// step is an element of a path whose placeholder is resolved.
+type step struct {
 	name    string
 	index   int
 	isIndex bool
-	kids    []*pathTree
-	leaf    bool
-	edit    *edit // of updates
+}
+
+func (s *Scope) step(e PathElem) step {
+	if e.IsIndex {
+		return step{index: e.Index, isIndex: true}
+	}
+	return step{name: s.name(e.Name)}
+}
+
+// kid returns the node below t for a step, which it makes if there is none.
+func (t *pathTree) kid(to step) *pathTree {
+	if t.at != nil {
+		if k := t.at[to]; k != nil {
+			return k
+		}
+	} else {
+		for _, k := range t.kids {
+			if k.step == to {
+				return k
+			}
+		}
+	}
+	k := &pathTree{step: to}
+	t.kids = append(t.kids, k)
+	switch {
+	case t.at != nil:
+		t.at[to] = k
+	case len(t.kids) > scanned:
+		t.at = make(map[step]*pathTree, 2*len(t.kids))
+		for _, k := range t.kids {
+			t.at[k.step] = k
+		}
+	}
+	return k
 }
 
 // add inserts a path and returns its last node.
 func (t *pathTree) add(s *Scope, p Path) *pathTree {
 	for _, e := range p {
-		name := ""
-		if !e.IsIndex {
-			name = s.name(e.Name)
-		}
-		var next *pathTree
-		for _, k := range t.kids {
-			if k.isIndex == e.IsIndex && k.index == e.Index && k.name == name {
-				next = k
-			}
-		}
-		if next == nil {
-			next = &pathTree{name: name, index: e.Index, isIndex: e.IsIndex}
-			t.kids = append(t.kids, next)
-		}
-		t = next
+		t = t.kid(s.step(e))
 	}
 	t.leaf = true
 	return t
+}
+
+// meets adds a path, and reports whether it overlaps or conflicts with one that was added before.
+func (t *pathTree) meets(s *Scope, p Path) bool {
+	for _, e := range p {
+		to := s.step(e)
+		if t.leaf || len(t.kids) > 0 && t.kids[0].isIndex != to.isIndex {
+			return true
+		}
+		t = t.kid(to)
+	}
+	met := t.leaf || len(t.kids) > 0
+	t.leaf = true
+	return met
 }
 
 func (t *pathTree) sort() {
@@ -67,50 +107,79 @@ func (s *Scope) NewProjector(paths []Path) *Projector {
 // Project returns what the item has at the paths; elements of lists close up. It never returns nil.
 func (p *Projector) Project(it attribute.Item) attribute.Item {
 	var b attribute.Builder
-	for _, k := range p.root.kids {
-		if v := it.Get(k.name); v != nil {
+	kids := p.root.kids
+	for name, v := range it.Fields {
+		var k *pathTree
+		if k, kids = next(kids, name); k != nil {
 			if v = k.project(v); v != nil {
-				b.Add([]byte(k.name), v)
+				b.Add(name, v)
 			}
+		}
+		if len(kids) == 0 {
+			break
 		}
 	}
 	return b.Item()
 }
 
+// next returns the node of the name among kids, which are sorted, and those behind it.
+func next(kids []*pathTree, name []byte) (k *pathTree, rest []*pathTree) {
+	for len(kids) > 0 && kids[0].name < string(name) {
+		kids = kids[1:]
+	}
+	if len(kids) > 0 && kids[0].name == string(name) {
+		return kids[0], kids[1:]
+	}
+	return nil, kids
+}
+
 func (t *pathTree) project(v attribute.Value) attribute.Value {
-	if t.leaf {
+	switch {
+	case t.leaf:
 		return v
-	}
-	if t.kids[0].isIndex {
-		if v.Type() != attribute.TypeL {
-			return nil
-		}
-		var elems []attribute.Value
-		for _, k := range t.kids {
-			if e := v.Index(k.index); e != nil {
-				if e = k.project(e); e != nil {
-					elems = append(elems, e)
-				}
-			}
-		}
-		if elems == nil {
-			return nil
-		}
-		return attribute.NewList(elems)
-	}
-	if v.Type() != attribute.TypeM {
+	case t.kids[0].isIndex:
+		return t.projectList(v)
+	case v.Type() != attribute.TypeM:
 		return nil
 	}
 	var fields []attribute.Field
-	for _, k := range t.kids {
-		if e := v.Get(k.name); e != nil {
+	kids := t.kids
+	for name, e := range v.Fields {
+		var k *pathTree
+		if k, kids = next(kids, name); k != nil {
 			if e = k.project(e); e != nil {
 				fields = append(fields, attribute.Field{Name: k.name, Value: e})
 			}
+		}
+		if len(kids) == 0 {
+			break
 		}
 	}
 	if fields == nil {
 		return nil
 	}
 	return attribute.NewMap(fields)
+}
+
+func (t *pathTree) projectList(v attribute.Value) attribute.Value {
+	if v.Type() != attribute.TypeL {
+		return nil
+	}
+	var elems []attribute.Value
+	kids, i := t.kids, 0
+	for e := range v.Values {
+		if kids[0].index == i {
+			if e = kids[0].project(e); e != nil {
+				elems = append(elems, e)
+			}
+			kids = kids[1:]
+		}
+		if i++; len(kids) == 0 {
+			break
+		}
+	}
+	if elems == nil {
+		return nil
+	}
+	return attribute.NewList(elems)
 }

@@ -12,10 +12,35 @@ import (
 type Scope struct {
 	names      smithy.Map[string]
 	values     attribute.Item
-	usedNames  uint64 // a bit each for the first 64; others are looked for in rest
+	usedNames  uint64 // a bit each for the first 64; others are in many
 	usedValues uint64
-	rest       map[string]struct{}
+	many       *many // nil as long as there are few placeholders
 }
+
+// many is what a scope with many placeholders has.
+type many struct {
+	// Where placeholders stand in names and values, if there are more than scanned of them.
+	names  map[string]int
+	values map[string]placed
+	used   map[string]struct{} // besides those that have a bit
+}
+
+// large returns s.many, which it makes if there is none.
+func (s *Scope) large() *many {
+	if s.many == nil {
+		s.many = &many{}
+	}
+	return s.many
+}
+
+// placed is a value and its place among the values.
+type placed struct {
+	i int
+	v attribute.Value
+}
+
+// scanned is how many names or values are looked through for a placeholder.
+const scanned = 16
 
 // NewScope checks ExpressionAttributeNames and ExpressionAttributeValues; nil is for what the request does not have.
 func NewScope(names smithy.Map[string], values attribute.Item) (*Scope, error) {
@@ -29,7 +54,53 @@ func NewScope(names smithy.Map[string], values attribute.Item) (*Scope, error) {
 			return nil, err
 		}
 	}
-	return &Scope{names: names, values: values}, nil
+	s := &Scope{names: names, values: values}
+	if len(names) > scanned {
+		at := make(map[string]int, len(names))
+		for i := range names {
+			at[names[i].Key] = i
+		}
+		s.large().names = at
+	}
+	if n := values.Len(); n > scanned {
+		at := make(map[string]placed, n)
+		for key, v := range values.Fields {
+			at[string(key)] = placed{len(at), v}
+		}
+		s.large().values = at
+	}
+	return s, nil
+}
+
+// findName returns where a placeholder stands in the names; -1 if it does not.
+func (s *Scope) findName(n string) int {
+	if s.many != nil && s.many.names != nil {
+		if i, ok := s.many.names[n]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range s.names {
+		if s.names[i].Key == n {
+			return i
+		}
+	}
+	return -1
+}
+
+// findValue returns a placeholder's value and where it stands in the values; nil if it does not.
+func (s *Scope) findValue(n string) (v attribute.Value, i int) {
+	if s.many != nil && s.many.values != nil {
+		at := s.many.values[n]
+		return at.v, at.i
+	}
+	for key, v := range s.values.Fields {
+		if string(key) == n {
+			return v, i
+		}
+		i++
+	}
+	return nil, 0
 }
 
 func checkNames(names smithy.Map[string]) *Error {
@@ -116,7 +187,10 @@ func (s *Scope) used(bits uint64, i int, key string) bool {
 	if i < 64 {
 		return bits&(1<<i) != 0
 	}
-	_, ok := s.rest[key]
+	if s.many == nil {
+		return false
+	}
+	_, ok := s.many.used[key]
 	return ok
 }
 
@@ -125,17 +199,17 @@ func (s *Scope) use(bits *uint64, i int, key string) {
 		*bits |= 1 << i
 		return
 	}
-	if s.rest == nil {
-		s.rest = map[string]struct{}{}
+	if s.large().used == nil {
+		s.many.used = map[string]struct{}{}
 	}
-	s.rest[key] = struct{}{}
+	s.many.used[key] = struct{}{}
 }
 
 // name returns the attribute name that a path element's name stands for.
 func (s *Scope) name(n string) string {
 	if placeholder(n) {
-		if v, ok := s.names.Get(n); ok {
-			return v
+		if i := s.findName(n); i >= 0 {
+			return s.names[i].Value
 		}
 	}
 	return n
@@ -147,16 +221,11 @@ func (s *Scope) bindPath(p Path) {
 		if !placeholder(e.Name) {
 			continue
 		}
-		found := false
-		for i := range s.names {
-			if s.names[i].Key == e.Name {
-				s.use(&s.usedNames, i, e.Name)
-				found = true
-			}
-		}
-		if !found {
+		i := s.findName(e.Name)
+		if i < 0 {
 			panic(errorf("An expression attribute name used in the document path is not defined; attribute name: ", e.Name))
 		}
+		s.use(&s.usedNames, i, e.Name)
 	}
 }
 
@@ -169,18 +238,11 @@ func (s *Scope) bindNode(n *Node) {
 		if n.Lit != nil {
 			return
 		}
-		i, found := 0, false
-		for key := range s.values.Fields {
-			if string(key) == n.Name {
-				s.use(&s.usedValues, i, n.Name)
-				found = true
-				break
-			}
-			i++
-		}
-		if !found {
+		v, i := s.findValue(n.Name)
+		if v == nil {
 			panic(errorf("An expression attribute value used in expression is not defined; attribute value: ", n.Name))
 		}
+		s.use(&s.usedValues, i, n.Name)
 	}
 	for _, a := range n.Args {
 		s.bindNode(a)
@@ -319,7 +381,14 @@ func (s *Scope) BindProjection(p *Projection) (err error) {
 
 // checkOverlap fails if one path is another's beginning, or one has an index where another has a name.
 func (s *Scope) checkOverlap(paths []Path) {
-	for i := 1; i < len(paths); i++ {
+	var tree *pathTree // of many paths: only those that meet others in it are compared with each
+	if len(paths) > scanned {
+		tree = &pathTree{}
+	}
+	for i := range paths {
+		if tree != nil && !tree.meets(s, paths[i]) {
+			continue
+		}
 		for j := 0; j < i; j++ {
 			s.checkPair(paths[j], paths[i])
 		}
@@ -441,5 +510,6 @@ func (s *Scope) Value(n *Node) attribute.Value {
 	if n.Lit != nil {
 		return n.Lit
 	}
-	return s.values.Get(n.Name)
+	v, _ := s.findValue(n.Name)
+	return v
 }

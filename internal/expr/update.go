@@ -8,6 +8,7 @@ import (
 const (
 	msgMissingOperand = "The provided expression refers to an attribute that does not exist in the item"
 	msgOperandType    = "An operand in the update expression has an incorrect data type"
+	msgTooLarge       = "Item size to update has exceeded the maximum allowed size"
 	msgInvalidPath    = "The document path provided in the update expression is invalid for update"
 )
 
@@ -216,6 +217,10 @@ func (s *Scope) updateOperand(n *Node, it attribute.Item) attribute.Value {
 	case OpListAppend:
 		if a.Type() != attribute.TypeL || b.Type() != attribute.TypeL {
 			panic(&Error{Reason: msgOperandType, Bare: true, WrongType: true})
+		}
+		// An expression of 4 KB can double a list again and again.
+		if a.Size()+b.Size() > attribute.MaxItemSize {
+			panic(evalError(msgTooLarge))
 		}
 		elems := make([]attribute.Value, 0, a.Len()+b.Len())
 		for e := range a.Values {

@@ -183,13 +183,15 @@ func keyRanges(t *catalog.Table, x *catalog.Index, schema *catalog.KeySchema, co
 		_, values, _ := partiql.Alternatives(rest[i])
 		rest = slices.Delete(rest, i, i+1)
 		var more [][]keyCondition
-		for n, v := range values {
+		seen := map[string]bool{}
+		for _, v := range values {
 			if v.Type() != a.Type {
 				return nil, nil, errKeyType(a.Name)
 			}
-			if slices.ContainsFunc(values[:n], v.Equal) {
+			if seen[string(v)] || len(more) > maxSelectKeys {
 				continue
 			}
+			seen[string(v)] = true
 			for _, k := range keys {
 				more = append(more, append(slices.Clone(k), keyCondition{a.Name, expr.OpEQ, []attribute.Value{v}}))
 			}

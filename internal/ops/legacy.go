@@ -86,11 +86,17 @@ func combine(conditions []*expr.Node, operator smithy.Opt[string]) *expr.Conditi
 	if operator.Value == api.ConditionalOperatorOr {
 		op = expr.OpOr
 	}
-	root := conditions[0]
-	for _, c := range conditions[1:] {
-		root = &expr.Node{Op: op, Args: []*expr.Node{root, c}}
+	return &expr.Condition{Root: balanced(op, conditions)}
+}
+
+// balanced joins the conditions by a tree that is as flat as can be: there may be thousands of them, and trees are walked by
+// recursion.
+func balanced(op expr.Op, conditions []*expr.Node) *expr.Node {
+	if len(conditions) == 1 {
+		return conditions[0]
 	}
-	return &expr.Condition{Root: root}
+	half := len(conditions) / 2
+	return &expr.Node{Op: op, Args: []*expr.Node{balanced(op, conditions[:half]), balanced(op, conditions[half:])}}
 }
 
 // checkConditionalOperator fails if the operator has not two conditions to combine.
@@ -190,12 +196,12 @@ func (e *expressions) lowerProjection(names []string) error {
 		return nil
 	}
 	e.project = &expr.Projection{}
-	for i, name := range names {
-		for _, other := range names[:i] {
-			if other == name {
-				return awserr.Invalid("Duplicate value in attribute name: " + name)
-			}
+	seen := make(map[string]struct{}, len(names))
+	for _, name := range names {
+		if _, twice := seen[name]; twice {
+			return awserr.Invalid("Duplicate value in attribute name: " + name)
 		}
+		seen[name] = struct{}{}
 		e.project.Paths = append(e.project.Paths, expr.Path{{Name: name}})
 	}
 	if err := e.needScope(); err != nil {

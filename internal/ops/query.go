@@ -3,6 +3,7 @@ package ops
 import (
 	"bytes"
 	"context"
+	"strings"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
@@ -252,13 +253,10 @@ func (r *reading) checkIndex(sel string, e *expressions) error {
 		}
 		r.page.FetchItem = true
 	}
-	missing := ""
+	var missing []string
 	note := func(name string) {
 		if !x.Holds(name) {
-			if missing != "" {
-				missing += ", "
-			}
-			missing += name
+			missing = append(missing, name)
 		}
 	}
 	if e.project != nil {
@@ -266,12 +264,12 @@ func (r *reading) checkIndex(sel string, e *expressions) error {
 			note(e.scope.First(p))
 		}
 	}
-	if missing != "" {
+	if missing != nil {
 		if x.Global {
-			return awserr.Invalid("Global secondary index " + x.Name + " does not project [" + missing + "]")
+			return awserr.Invalid("Global secondary index " + x.Name + " does not project [" + strings.Join(missing, ", ") + "]")
 		}
 		r.page.FetchItem = true
-		missing = ""
+		missing = nil
 	}
 	if e.filter != nil {
 		e.scope.Attributes(e.filter.Root, func(name string, _ expr.Path) bool {
@@ -279,9 +277,9 @@ func (r *reading) checkIndex(sel string, e *expressions) error {
 			return true
 		})
 	}
-	if missing != "" {
+	if missing != nil {
 		if x.Global {
-			return awserr.Invalid("Secondary index " + x.Name + " does not project one or more filter attributes: [" + missing + "]")
+			return awserr.Invalid("Secondary index " + x.Name + " does not project one or more filter attributes: [" + strings.Join(missing, ", ") + "]")
 		}
 		r.page.FetchItem = true
 	}

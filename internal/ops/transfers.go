@@ -150,7 +150,7 @@ func (s *Service) recordCondition(rec *itemfile.Record) (func(old attribute.Item
 	}
 	texts := expressionTexts{condition: smithy.Some(rec.Condition), valuesFor: []string{"ConditionExpression"}}
 	for name, to := range rec.Names {
-		texts.names.Put(name, to)
+		texts.names = append(texts.names, smithy.Entry[string]{Key: name, Value: to})
 	}
 	if rec.Values != nil {
 		fields := make([]attribute.Field, 0, len(rec.Values))

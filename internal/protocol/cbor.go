@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -22,12 +21,7 @@ const contentTypeCBOR = "application/cbor"
 // timeTag marks seconds since 1970.
 const timeTag = 1
 
-var (
-	cborDecoder = must(cbor.DecOptions{
-		MaxNestedLevels: 64, IntDec: cbor.IntDecConvertSignedOrFail, BignumTag: cbor.BignumTagForbidden,
-	}.DecMode())
-	cborEncoder = must(cbor.EncOptions{}.EncMode())
-)
+var cborEncoder = must(cbor.EncOptions{}.EncMode())
 
 func must[T any](v T, err error) T {
 	if err != nil {
@@ -41,50 +35,11 @@ func (p CBOR) Request(body []byte) ([]byte, *awserr.Error) {
 	if len(body) == 0 {
 		return []byte("{}"), nil
 	}
-	var v any
-	if err := cborDecoder.Unmarshal(body, &v); err != nil {
+	t := transcoder{in: body}
+	if !t.value(0) || len(t.in) > 0 {
 		return nil, serialization()
 	}
-	plain, ok := plainJSON(v)
-	if !ok {
-		return nil, serialization()
-	}
-	out, err := json.Marshal(plain)
-	if err != nil {
-		return nil, serialization() // a number that JSON has not
-	}
-	return out, nil
-}
-
-// plainJSON turns a decoded value into one that JSON has; ok is false if there is none.
-func plainJSON(v any) (out any, ok bool) {
-	switch v := v.(type) {
-	case map[any]any:
-		m := make(map[string]any, len(v))
-		for key, val := range v {
-			name, isText := key.(string)
-			if m[name], ok = plainJSON(val); !ok || !isText {
-				return nil, false
-			}
-		}
-		return m, true
-	case []any:
-		for i := range v {
-			if v[i], ok = plainJSON(v[i]); !ok {
-				return nil, false
-			}
-		}
-		return v, true
-	case []byte:
-		return base64.StdEncoding.EncodeToString(v), true
-	case time.Time:
-		return float64(v.UnixMicro()) / 1e6, true
-	case cbor.Tag:
-		return plainJSON(v.Content)
-	case nil, bool, string, int64, uint64, float64, float32:
-		return v, true
-	}
-	return nil, false
+	return t.out, nil
 }
 
 // Answer implements Codec.

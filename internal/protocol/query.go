@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/json"
+	"math"
 	"net/url"
 	"sort"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/wirejson"
 )
 
 // Query is the protocol AWS Query: a form in, XML out.
@@ -21,48 +23,36 @@ const contentTypeXML = "text/xml"
 
 // Action returns the operation that a form names, and its version.
 func Action(body []byte) (action, version string) {
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return "", ""
+	for pair := range strings.SplitSeq(wirejson.View(body), "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		var into *string
+		switch name {
+		case "Action":
+			into = &action
+		case "Version":
+			into = &version
+		default:
+			continue
+		}
+		if text, err := url.QueryUnescape(value); err == nil && *into == "" {
+			*into = strings.Clone(text)
+		}
 	}
-	return form.Get("Action"), form.Get("Version")
-}
-
-// form has the values of a request, and their names sorted.
-type form struct {
-	values url.Values
-	names  []string
-}
-
-// has reports whether there is anything below a name.
-func (f *form) has(prefix string) bool {
-	i := sort.SearchStrings(f.names, prefix)
-	return i < len(f.names) && strings.HasPrefix(f.names[i], prefix)
+	return action, version
 }
 
 // Request implements Codec.
 func (p Query) Request(body []byte) ([]byte, *awserr.Error) {
-	values, err := url.ParseQuery(string(body))
-	if err != nil {
+	input := p.Service.Schema.Inputs[p.Operation]
+	f := form{shapes: p.Service.Schema.Shapes}
+	if !f.parse(wirejson.View(body), f.shapes[input].Members) {
 		return nil, serialization()
 	}
-	f := &form{values: values}
-	for name := range values {
-		f.names = append(f.names, name)
-	}
-	sort.Strings(f.names)
-	v, bad := p.read(f, "", p.Service.Schema.Inputs[p.Operation], 0)
-	if bad != nil {
+	f.out = make([]byte, 0, len(body)+2)
+	if _, bad := f.structure(f.fields, 0, input, 0); bad != nil {
 		return nil, bad
 	}
-	if v == nil {
-		v = map[string]any{}
-	}
-	out, err := json.Marshal(v)
-	if err != nil {
-		return nil, serialization()
-	}
-	return out, nil
+	return f.out, nil
 }
 
 // maxDepth bounds how deep shapes that contain themselves are read.
@@ -73,108 +63,40 @@ func malformed(name, value string) *awserr.Error {
 	return awserr.New("MalformedInput", "Invalid value '"+value+"' for "+name)
 }
 
-// read returns the value of a shape whose name in the form is prefix; nil if it is not there.
-func (p Query) read(f *form, prefix, shape string, depth int) (any, *awserr.Error) {
-	if depth > maxDepth {
-		return nil, serialization()
-	}
-	info := p.Service.Schema.Shapes[shape]
-	below := prefix
-	if prefix != "" {
-		below += "."
-	}
-	switch info.Kind {
-	case "structure":
-		if prefix != "" && !f.has(below) {
-			return nil, nil
-		}
-		out := map[string]any{}
-		for name, member := range info.Members {
-			v, err := p.read(f, below+name, member, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			if v != nil {
-				out[name] = v
-			}
-		}
-		return out, nil
-	case "list":
-		if _, empty := f.values[prefix]; empty {
-			return []any{}, nil
-		}
-		var out []any
-		for i := 1; ; i++ {
-			at := below + "member." + strconv.Itoa(i)
-			v, err := p.read(f, at, info.Member, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			if v == nil {
-				break
-			}
-			out = append(out, v)
-		}
-		if out == nil {
-			return nil, nil
-		}
-		return out, nil
-	case "map":
-		var out map[string]any
-		for i := 1; ; i++ {
-			at := below + "entry." + strconv.Itoa(i)
-			key, ok := f.values[at+".key"]
-			if !ok {
-				break
-			}
-			v, err := p.read(f, at+".value", info.Value, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			if out == nil {
-				out = map[string]any{}
-			}
-			out[key[0]] = v
-		}
-		if out == nil {
-			return nil, nil
-		}
-		return out, nil
-	}
-	given, ok := f.values[prefix]
-	if !ok {
-		return nil, nil
-	}
-	return scalar(info.Kind, prefix, given[0])
+// appendText appends a text of a client as a JSON string, with the Unicode replacement character for what is not UTF-8.
+func appendText(dst []byte, text string) []byte {
+	return wirejson.AppendString(dst, strings.ToValidUTF8(text, "\uFFFD"))
 }
 
-func scalar(kind, name, text string) (any, *awserr.Error) {
+// scalar appends the value that a text stands for; with an error dst is as it was.
+func scalar(dst []byte, kind, name, text string) ([]byte, *awserr.Error) {
 	switch kind {
 	case "boolean":
 		switch strings.ToLower(text) {
-		case "true":
-			return true, nil
-		case "false":
-			return false, nil
+		case "true", "false":
+			return append(dst, strings.ToLower(text)...), nil
 		}
 	case "integer", "long":
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-			return n, nil
+			return strconv.AppendInt(dst, n, 10), nil
 		}
 	case "double", "float":
 		if n, err := strconv.ParseFloat(text, 64); err == nil {
-			return n, nil
+			if math.IsNaN(n) || math.IsInf(n, 0) {
+				return dst, serialization() // a number that JSON has not
+			}
+			return strconv.AppendFloat(dst, n, 'g', -1, 64), nil
 		}
 	case "timestamp":
 		for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04Z07:00", "2006-01-02"} {
 			if t, err := time.Parse(layout, text); err == nil {
-				return float64(t.UnixMilli()) / 1000, nil
+				return strconv.AppendFloat(dst, float64(t.UnixMilli())/1000, 'f', -1, 64), nil
 			}
 		}
 	default: // string and blob
-		return text, nil
+		return appendText(dst, text), nil
 	}
-	return nil, malformed(name, text)
+	return dst, malformed(name, text)
 }
 
 // Answer implements Codec.

@@ -86,6 +86,7 @@ func (c *Call) Release() {
 	clear(c.Used)
 	c.Used = c.Used[:0]
 	c.Unprojected, c.Stored = false, nil
+	c.Reader.Release()
 }
 
 // Handler is an operation ready to be called: decoded body in, answer out. Decode is separate from Run because AWS looks at the

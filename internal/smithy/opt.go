@@ -36,7 +36,7 @@ func (m Map[V]) Get(key string) (v V, ok bool) {
 	return v, false
 }
 
-// Put sets the value of a key; the last of several in one JSON object counts.
+// Put sets the value of a key. It looks through all keys: it is for maps of a few, a Builder for others.
 func (m *Map[V]) Put(key string, v V) {
 	for i := range *m {
 		if (*m)[i].Key == key {

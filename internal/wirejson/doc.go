@@ -7,5 +7,6 @@
 //
 // Invariants:
 //   - no input panics, and nesting is bounded by MaxDepth;
+//   - time and memory are linear in the text: see Spend for what is decoded into lists, maps and structures;
 //   - after the first error every method is a no-op, so generated code needs no error checks.
 package wirejson

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -38,6 +39,7 @@ type Reader struct {
 	first   bool
 	err     *Error
 	scratch []byte
+	budget  int // bytes of memory that Spend may still take
 
 	// Arena holds what decoding builds in binary form, attribute values above all. It is reused between requests.
 	Arena []byte
@@ -45,11 +47,68 @@ type Reader struct {
 	Offsets []int
 }
 
+// What decoding a text may take for lists, maps and structures: BaseMemory bytes, and MemoryPerByte for each byte of the text.
+// AWS's own limits keep requests that do something far below.
+const (
+	BaseMemory    = 1 << 20
+	MemoryPerByte = 8
+)
+
+// keptBytes is the largest buffer that a Reader keeps for its next text.
+const keptBytes = 4 << 20
+
 // Reset makes r read buf from its beginning and forgets what was decoded before.
 func (r *Reader) Reset(buf []byte) {
 	r.buf, r.pos, r.depth, r.first, r.err = buf, 0, 0, false, nil
 	r.Arena, r.Offsets, r.scratch = r.Arena[:0], r.Offsets[:0], r.scratch[:0]
+	r.budget = BaseMemory + MemoryPerByte*len(buf)
 }
+
+// Release lets go of the text, and of buffers above keptBytes. What was decoded must not be used any more.
+func (r *Reader) Release() {
+	r.Reset(nil)
+	if cap(r.Arena) > keptBytes {
+		r.Arena = nil
+	}
+	if cap(r.scratch) > keptBytes {
+		r.scratch = nil
+	}
+	if cap(r.Offsets) > keptBytes/8 {
+		r.Offsets = nil
+	}
+}
+
+// Spend takes n bytes from the memory that the text may take when it is decoded; a text for which they are not enough is
+// malformed, like one that is nested too deeply. It returns false after an error.
+func (r *Reader) Spend(n int) bool {
+	if r.budget -= n; r.budget < 0 {
+		r.malformed()
+	}
+	return r.err == nil
+}
+
+// Room makes room for n bytes in the Arena, which doubles, so that growing costs no more than what it is filled with. The
+// first time it takes what the rest of the text is likely to need.
+func (r *Reader) Room(n int) {
+	if cap(r.Arena)-len(r.Arena) < n {
+		r.grow(n)
+	}
+}
+
+func (r *Reader) grow(n int) {
+	r.Arena = slices.Grow(r.Arena, max(n, cap(r.Arena), min(len(r.buf)-r.pos, maxFirstArena)))
+}
+
+// PushOffset appends to Offsets, which doubles as the Arena does.
+func (r *Reader) PushOffset(at int) {
+	if len(r.Offsets) == cap(r.Offsets) {
+		r.Offsets = slices.Grow(r.Offsets, max(16, cap(r.Offsets)))
+	}
+	r.Offsets = append(r.Offsets, at)
+}
+
+// maxFirstArena bounds in bytes what Room takes ahead.
+const maxFirstArena = 1 << 20
 
 // Err returns the first error met, or nil.
 func (r *Reader) Err() *Error { return r.err }
@@ -472,6 +531,12 @@ func (r *Reader) number() []byte {
 
 // Skip consumes the next value, whatever it is.
 func (r *Reader) Skip() {
+	kept := len(r.scratch)
+	r.skip()
+	r.scratch = r.scratch[:kept]
+}
+
+func (r *Reader) skip() {
 	switch r.Peek() {
 	case KindObject:
 		if r.enter() {
@@ -479,13 +544,13 @@ func (r *Reader) Skip() {
 				if _, ok := r.NextField(); !ok {
 					break
 				}
-				r.Skip()
+				r.skip()
 			}
 		}
 	case KindArray:
 		if r.enter() {
 			for r.NextElem() {
-				r.Skip()
+				r.skip()
 			}
 		}
 	case KindString:

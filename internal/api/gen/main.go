@@ -64,7 +64,8 @@ type member struct {
 
 type generator struct {
 	model
-	only   []string // operations whose shapes are written; nil for all
+	inputs map[string]bool // shapes that requests have
+	only   []string        // operations whose shapes are written; nil for all
 	schema bool
 	java   string            // the package of the shapes in AWS's deserializer, which prints it
 	done   map[string]*shape // shapes that were written
@@ -153,6 +154,12 @@ func (g *generator) generate(modelPath, outPath, name string) error {
 			if s.members, err = orderedMembers(s.Members); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
+		}
+	}
+	g.inputs = map[string]bool{}
+	for _, op := range g.Operations {
+		if op.Input != nil {
+			g.reach(op.Input.Shape, g.inputs)
 		}
 	}
 	body := g.file(name)
@@ -325,6 +332,40 @@ func goPattern(p string) string {
 	return strings.Trim(p, "^$")
 }
 
+// Bounds of lists and maps that the model leaves open, in elements. They are above every quota of AWS, whose own sentences
+// operations print; what goes beyond them is no request but an attack.
+const (
+	defaultStructures = 1000  // in a list of structures
+	defaultElements   = 10000 // in a map, or a list of anything else
+)
+
+// limits are other bounds than those, by shape, where a request may have more or none has nearly as many.
+var limits = map[string]int64{
+	"MetricData":           2000, // a PutMetricData has up to 1,000
+	"EntityMetricDataList": 100,
+}
+
+// limit returns how many elements a list or map of a request may have, from the model or from the bounds above; ok is false
+// for what is no list or map, is in answers only, or is an item, whose values are kept as bytes.
+func (g *generator) limit(name string) (n int64, ok bool) {
+	s := g.Shapes[name]
+	switch {
+	case s.Type != "list" && s.Type != "map", s.Type == "map" && g.isAttributeValue(s.Value.Shape):
+		return 0, false
+	case s.Max != nil:
+		return *s.Max, true
+	case !g.inputs[name]:
+		return 0, false
+	}
+	if n, ok := limits[name]; ok {
+		return n, true
+	}
+	if s.Type == "list" && g.isGenerated(s.Member.Shape) {
+		return defaultStructures, true
+	}
+	return defaultElements, true
+}
+
 func (g *generator) shapeOf(r *ref) string {
 	if r == nil {
 		return "NoOutput"
@@ -449,9 +490,12 @@ func (g *generator) list(name string, s *shape) {
 	g.p("if !r.BeginArray() { return nil }")
 	g.p("out := %s{}", t)
 	g.p("for r.NextElem() {")
+	if limit, ok := g.limit(name); ok {
+		g.p("if len(out) > %d {\nr.Skip() // Check refuses it\ncontinue\n}", limit)
+	}
 	g.p("var e %s", g.goType(s.Member.Shape, false))
 	g.read("e", s.Member.Shape, false)
-	g.p("out = append(out, e)")
+	g.p("out = smithy.Append(r, out, e)")
 	g.p("}\nreturn out\n}\n")
 	g.p("func append%s(b []byte, list %s) []byte {", name, t)
 	g.p("b = append(b, '[')")
@@ -465,14 +509,17 @@ func (g *generator) mapping(name string, s *shape) {
 	t := g.goType(name, false)
 	g.p("func read%s(r *wirejson.Reader) %s {", name, t)
 	g.p("if !r.BeginObject(%q) { return nil }", g.javaType(name))
-	g.p("out := %s{}", t)
+	g.p("var out smithy.Builder[%s]", g.goType(s.Value.Shape, false))
 	g.p("for {")
 	g.p("name, ok := r.NextField()")
 	g.p("if !ok { break }")
+	if limit, ok := g.limit(name); ok {
+		g.p("if out.Len() > %d {\nr.Skip() // Check refuses it\ncontinue\n}", limit)
+	}
 	g.p("var e %s", g.goType(s.Value.Shape, false))
 	g.read("e", s.Value.Shape, false)
-	g.p("out.Put(wirejson.View(name), e)")
-	g.p("}\nreturn out\n}\n")
+	g.p("out.Put(r, wirejson.View(name), e)")
+	g.p("}\nreturn out.Map()\n}\n")
 	g.p("func append%s(b []byte, m %s) []byte {", name, t)
 	g.p("b = append(b, '{')")
 	g.p("for i := range m {")
@@ -509,7 +556,7 @@ func (g *generator) read(dst, name string, optional bool) {
 	case s.Type == "blob":
 		g.p("%s, _ = r.Blob()", dst)
 	case s.Type == "structure" && optional:
-		g.p("if p := new(%s); p.Read(r) { %s = p }", name, dst)
+		g.p("if p := smithy.New[%s](r); p.Read(r) { %s = p }", name, dst)
 	case s.Type == "structure":
 		g.p("%s.Read(r)", dst)
 	case s.Type == "map" && g.isAttributeValue(s.Value.Shape):
@@ -565,7 +612,7 @@ func (g *generator) constrained(name string, seen map[string]bool) bool {
 		return false
 	}
 	seen[name] = true
-	if s.Min != nil || s.Max != nil || s.Pattern != "" || len(s.Enum) > 0 || len(s.Required) > 0 {
+	if _, limited := g.limit(name); limited || s.Min != nil || s.Max != nil || s.Pattern != "" || len(s.Enum) > 0 || len(s.Required) > 0 {
 		return true
 	}
 	for _, m := range s.members {
@@ -609,7 +656,8 @@ func (g *generator) checkValue(member, val, name string, depth int) {
 		if s.Pattern == namePattern {
 			g.p("c.Pattern(%s, %s, %q, smithy.NameChars(%s))", member, val, s.Pattern, val)
 		} else if s.Pattern != "" {
-			g.p("c.Pattern(%s, %s, %q, pattern%s.MatchString(%s))", member, val, s.Pattern, name, val)
+			// A value that is too long already is not matched.
+			g.p("c.Pattern(%s, %s, %q, c.Failed() || pattern%s.MatchString(%s))", member, val, s.Pattern, name, val)
 		}
 		if len(s.Enum) > 0 {
 			g.p("c.Enum(%s, %s, enum%s)", member, val, name)
@@ -635,8 +683,8 @@ func (g *generator) checkValue(member, val, name string, depth int) {
 				g.p("c.%s(%s, len(%s), %d)", call, member, val, *s.Min)
 			}
 		}
-		if s.Max != nil {
-			g.p("c.MaxSize(%s, len(%s), %d)", member, val, *s.Max)
+		if limit, ok := g.limit(name); ok {
+			g.p("c.MaxSize(%s, len(%s), %d)", member, val, limit)
 		}
 		elem, enter := "", ""
 		i := "i" + strconv.Itoa(depth)

@@ -86,11 +86,11 @@ func (v *Alarm) Read(r *wirejson.Reader) bool {
 func (v *Alarm) Check(c *smithy.Checker) {
 	c.Required("alarmName", v.AlarmName.Set)
 	if v.AlarmName.Set && !c.Failed() {
-		c.Pattern("alarmName", v.AlarmName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceId.MatchString(v.AlarmName.Value))
+		c.Pattern("alarmName", v.AlarmName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceId.MatchString(v.AlarmName.Value))
 	}
 	c.Required("alarmARN", v.AlarmARN.Set)
 	if v.AlarmARN.Set && !c.Failed() {
-		c.Pattern("alarmARN", v.AlarmARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceId.MatchString(v.AlarmARN.Value))
+		c.Pattern("alarmARN", v.AlarmARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceId.MatchString(v.AlarmARN.Value))
 	}
 }
 
@@ -116,7 +116,7 @@ func readAlarms(r *wirejson.Reader) []Alarm {
 	for r.NextElem() {
 		var e Alarm
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -223,6 +223,7 @@ func (v *CustomizedMetricSpecification) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *CustomizedMetricSpecification) Check(c *smithy.Checker) {
 	if v.Dimensions != nil && !c.Failed() {
+		c.MaxSize("dimensions", len(v.Dimensions), 1000)
 		for i0 := range v.Dimensions {
 			if c.Failed() {
 				return
@@ -236,6 +237,7 @@ func (v *CustomizedMetricSpecification) Check(c *smithy.Checker) {
 		c.Enum("statistic", v.Statistic.Value, enumMetricStatistic)
 	}
 	if v.Metrics != nil && !c.Failed() {
+		c.MaxSize("metrics", len(v.Metrics), 1000)
 		for i0 := range v.Metrics {
 			if c.Failed() {
 				return
@@ -317,7 +319,7 @@ func (v *DeleteScalingPolicyRequest) Check(c *smithy.Checker) {
 	if v.PolicyName.Set && !c.Failed() {
 		c.MinLen("policyName", v.PolicyName.Value, 1)
 		c.MaxLen("policyName", v.PolicyName.Value, 1600)
-		c.Pattern("policyName", v.PolicyName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.PolicyName.Value))
+		c.Pattern("policyName", v.PolicyName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.PolicyName.Value))
 	}
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
 	if v.ServiceNamespace.Set && !c.Failed() {
@@ -327,7 +329,7 @@ func (v *DeleteScalingPolicyRequest) Check(c *smithy.Checker) {
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
 	if v.ScalableDimension.Set && !c.Failed() {
@@ -430,13 +432,13 @@ func (v *DeleteScheduledActionRequest) Check(c *smithy.Checker) {
 	if v.ScheduledActionName.Set && !c.Failed() {
 		c.MinLen("scheduledActionName", v.ScheduledActionName.Value, 1)
 		c.MaxLen("scheduledActionName", v.ScheduledActionName.Value, 1600)
-		c.Pattern("scheduledActionName", v.ScheduledActionName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ScheduledActionName.Value))
+		c.Pattern("scheduledActionName", v.ScheduledActionName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ScheduledActionName.Value))
 	}
 	c.Required("resourceId", v.ResourceId.Set)
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
 	if v.ScalableDimension.Set && !c.Failed() {
@@ -536,7 +538,7 @@ func (v *DeregisterScalableTargetRequest) Check(c *smithy.Checker) {
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
 	if v.ScalableDimension.Set && !c.Failed() {
@@ -643,7 +645,7 @@ func (v *DescribeScalableTargetsRequest) Check(c *smithy.Checker) {
 			mark0 := c.EnterElem("resourceIds", i0)
 			c.MinLen("", v.ResourceIds[i0], 1)
 			c.MaxLen("", v.ResourceIds[i0], 1600)
-			c.Pattern("", v.ResourceIds[i0], "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceIds[i0]))
+			c.Pattern("", v.ResourceIds[i0], "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceIds[i0]))
 			c.Leave(mark0)
 		}
 	}
@@ -651,7 +653,7 @@ func (v *DescribeScalableTargetsRequest) Check(c *smithy.Checker) {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
 	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.NextToken.Value))
+		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -722,7 +724,7 @@ func (v *DescribeScalableTargetsResponse) Check(c *smithy.Checker) {
 		}
 	}
 	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.NextToken.Value))
+		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -789,13 +791,13 @@ func (v *DescribeScalingActivitiesRequest) Check(c *smithy.Checker) {
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	if v.ScalableDimension.Set && !c.Failed() {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
 	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.NextToken.Value))
+		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -870,7 +872,7 @@ func (v *DescribeScalingActivitiesResponse) Check(c *smithy.Checker) {
 		}
 	}
 	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.NextToken.Value))
+		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -939,7 +941,7 @@ func (v *DescribeScalingPoliciesRequest) Check(c *smithy.Checker) {
 			mark0 := c.EnterElem("policyNames", i0)
 			c.MinLen("", v.PolicyNames[i0], 1)
 			c.MaxLen("", v.PolicyNames[i0], 1600)
-			c.Pattern("", v.PolicyNames[i0], "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.PolicyNames[i0]))
+			c.Pattern("", v.PolicyNames[i0], "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.PolicyNames[i0]))
 			c.Leave(mark0)
 		}
 	}
@@ -950,13 +952,13 @@ func (v *DescribeScalingPoliciesRequest) Check(c *smithy.Checker) {
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	if v.ScalableDimension.Set && !c.Failed() {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
 	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.NextToken.Value))
+		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -1031,7 +1033,7 @@ func (v *DescribeScalingPoliciesResponse) Check(c *smithy.Checker) {
 		}
 	}
 	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.NextToken.Value))
+		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -1100,7 +1102,7 @@ func (v *DescribeScheduledActionsRequest) Check(c *smithy.Checker) {
 			mark0 := c.EnterElem("scheduledActionNames", i0)
 			c.MinLen("", v.ScheduledActionNames[i0], 1)
 			c.MaxLen("", v.ScheduledActionNames[i0], 1600)
-			c.Pattern("", v.ScheduledActionNames[i0], "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ScheduledActionNames[i0]))
+			c.Pattern("", v.ScheduledActionNames[i0], "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ScheduledActionNames[i0]))
 			c.Leave(mark0)
 		}
 	}
@@ -1111,13 +1113,13 @@ func (v *DescribeScheduledActionsRequest) Check(c *smithy.Checker) {
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	if v.ScalableDimension.Set && !c.Failed() {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
 	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.NextToken.Value))
+		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -1192,7 +1194,7 @@ func (v *DescribeScheduledActionsResponse) Check(c *smithy.Checker) {
 		}
 	}
 	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.NextToken.Value))
+		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -1262,7 +1264,7 @@ func (v *GetPredictiveScalingForecastRequest) Check(c *smithy.Checker) {
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
 	if v.ScalableDimension.Set && !c.Failed() {
@@ -1272,7 +1274,7 @@ func (v *GetPredictiveScalingForecastRequest) Check(c *smithy.Checker) {
 	if v.PolicyName.Set && !c.Failed() {
 		c.MinLen("policyName", v.PolicyName.Value, 1)
 		c.MaxLen("policyName", v.PolicyName.Value, 256)
-		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", patternPolicyName.MatchString(v.PolicyName.Value))
+		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", c.Failed() || patternPolicyName.MatchString(v.PolicyName.Value))
 	}
 	c.Required("startTime", v.StartTime.Set)
 	c.Required("endTime", v.EndTime.Set)
@@ -1329,7 +1331,7 @@ func (v *GetPredictiveScalingForecastResponse) Read(r *wirejson.Reader) bool {
 		case "LoadForecast":
 			v.LoadForecast = readLoadForecasts(r)
 		case "CapacityForecast":
-			if p := new(CapacityForecast); p.Read(r) {
+			if p := smithy.New[CapacityForecast](r); p.Read(r) {
 				v.CapacityForecast = p
 			}
 		case "UpdateTime":
@@ -1413,7 +1415,7 @@ func (v *ListTagsForResourceRequest) Check(c *smithy.Checker) {
 	if v.ResourceARN.Set && !c.Failed() {
 		c.MinLen("resourceARN", v.ResourceARN.Value, 1)
 		c.MaxLen("resourceARN", v.ResourceARN.Value, 1011)
-		c.Pattern("resourceARN", v.ResourceARN.Value, "^arn:.+:application-autoscaling:.+:[0-9]+:scalable-target\\/[a-zA-Z0-9-]+$", patternAmazonResourceName.MatchString(v.ResourceARN.Value))
+		c.Pattern("resourceARN", v.ResourceARN.Value, "^arn:.+:application-autoscaling:.+:[0-9]+:scalable-target\\/[a-zA-Z0-9-]+$", c.Failed() || patternAmazonResourceName.MatchString(v.ResourceARN.Value))
 	}
 }
 
@@ -1455,6 +1457,7 @@ func (v *ListTagsForResourceResponse) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *ListTagsForResourceResponse) Check(c *smithy.Checker) {
 	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 10000)
 		for i0 := range v.Tags {
 			if c.Failed() {
 				return
@@ -1499,7 +1502,7 @@ func (v *LoadForecast) Read(r *wirejson.Reader) bool {
 		case "Values":
 			v.Values = readPredictiveScalingForecastValues(r)
 		case "MetricSpecification":
-			if p := new(PredictiveScalingMetricSpecification); p.Read(r) {
+			if p := smithy.New[PredictiveScalingMetricSpecification](r); p.Read(r) {
 				v.MetricSpecification = p
 			}
 		default:
@@ -1549,7 +1552,7 @@ func readLoadForecasts(r *wirejson.Reader) []LoadForecast {
 	for r.NextElem() {
 		var e LoadForecast
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -1626,9 +1629,13 @@ func readMetricDimensions(r *wirejson.Reader) []MetricDimension {
 	}
 	out := []MetricDimension{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e MetricDimension
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -1728,7 +1735,7 @@ func (v *NotScaledReason) Read(r *wirejson.Reader) bool {
 func (v *NotScaledReason) Check(c *smithy.Checker) {
 	c.Required("code", v.Code.Set)
 	if v.Code.Set && !c.Failed() {
-		c.Pattern("code", v.Code.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.Code.Value))
+		c.Pattern("code", v.Code.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Code.Value))
 	}
 }
 
@@ -1762,7 +1769,7 @@ func readNotScaledReasons(r *wirejson.Reader) []NotScaledReason {
 	for r.NextElem() {
 		var e NotScaledReason
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -1870,6 +1877,7 @@ func (v *PredictiveScalingCustomizedMetricSpecification) Read(r *wirejson.Reader
 func (v *PredictiveScalingCustomizedMetricSpecification) Check(c *smithy.Checker) {
 	c.Required("metricDataQueries", v.MetricDataQueries != nil)
 	if v.MetricDataQueries != nil && !c.Failed() {
+		c.MaxSize("metricDataQueries", len(v.MetricDataQueries), 1000)
 		for i0 := range v.MetricDataQueries {
 			if c.Failed() {
 				return
@@ -1899,7 +1907,7 @@ func readPredictiveScalingForecastTimestamps(r *wirejson.Reader) []float64 {
 	for r.NextElem() {
 		var e float64
 		e, _ = r.Float()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -1921,7 +1929,7 @@ func readPredictiveScalingForecastValues(r *wirejson.Reader) []float64 {
 	for r.NextElem() {
 		var e float64
 		e, _ = r.Float()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -1977,6 +1985,7 @@ func (v *PredictiveScalingMetric) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *PredictiveScalingMetric) Check(c *smithy.Checker) {
 	if v.Dimensions != nil && !c.Failed() {
+		c.MaxSize("dimensions", len(v.Dimensions), 1000)
 		for i0 := range v.Dimensions {
 			if c.Failed() {
 				return
@@ -1989,12 +1998,12 @@ func (v *PredictiveScalingMetric) Check(c *smithy.Checker) {
 	if v.MetricName.Set && !c.Failed() {
 		c.MinLen("metricName", v.MetricName.Value, 1)
 		c.MaxLen("metricName", v.MetricName.Value, 255)
-		c.Pattern("metricName", v.MetricName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternPredictiveScalingMetricName.MatchString(v.MetricName.Value))
+		c.Pattern("metricName", v.MetricName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternPredictiveScalingMetricName.MatchString(v.MetricName.Value))
 	}
 	if v.Namespace.Set && !c.Failed() {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternPredictiveScalingMetricNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternPredictiveScalingMetricNamespace.MatchString(v.Namespace.Value))
 	}
 }
 
@@ -2022,9 +2031,13 @@ func readPredictiveScalingMetricDataQueries(r *wirejson.Reader) []PredictiveScal
 	}
 	out := []PredictiveScalingMetricDataQuery{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e PredictiveScalingMetricDataQuery
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2063,7 +2076,7 @@ func (v *PredictiveScalingMetricDataQuery) Read(r *wirejson.Reader) bool {
 		case "Expression":
 			v.Expression.Value, v.Expression.Set = r.String()
 		case "MetricStat":
-			if p := new(PredictiveScalingMetricStat); p.Read(r) {
+			if p := smithy.New[PredictiveScalingMetricStat](r); p.Read(r) {
 				v.MetricStat = p
 			}
 		case "Label":
@@ -2083,12 +2096,12 @@ func (v *PredictiveScalingMetricDataQuery) Check(c *smithy.Checker) {
 	if v.Id.Set && !c.Failed() {
 		c.MinLen("id", v.Id.Value, 1)
 		c.MaxLen("id", v.Id.Value, 255)
-		c.Pattern("id", v.Id.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternId.MatchString(v.Id.Value))
+		c.Pattern("id", v.Id.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternId.MatchString(v.Id.Value))
 	}
 	if v.Expression.Set && !c.Failed() {
 		c.MinLen("expression", v.Expression.Value, 1)
 		c.MaxLen("expression", v.Expression.Value, 2048)
-		c.Pattern("expression", v.Expression.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternExpression.MatchString(v.Expression.Value))
+		c.Pattern("expression", v.Expression.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternExpression.MatchString(v.Expression.Value))
 	}
 	if v.MetricStat != nil && !c.Failed() {
 		{
@@ -2098,7 +2111,7 @@ func (v *PredictiveScalingMetricDataQuery) Check(c *smithy.Checker) {
 		}
 	}
 	if v.Label.Set && !c.Failed() {
-		c.Pattern("label", v.Label.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.Label.Value))
+		c.Pattern("label", v.Label.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Label.Value))
 	}
 }
 
@@ -2162,13 +2175,13 @@ func (v *PredictiveScalingMetricDimension) Check(c *smithy.Checker) {
 	if v.Name.Set && !c.Failed() {
 		c.MinLen("name", v.Name.Value, 1)
 		c.MaxLen("name", v.Name.Value, 255)
-		c.Pattern("name", v.Name.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternPredictiveScalingMetricDimensionName.MatchString(v.Name.Value))
+		c.Pattern("name", v.Name.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternPredictiveScalingMetricDimensionName.MatchString(v.Name.Value))
 	}
 	c.Required("value", v.Value.Set)
 	if v.Value.Set && !c.Failed() {
 		c.MinLen("value", v.Value.Value, 1)
 		c.MaxLen("value", v.Value.Value, 1024)
-		c.Pattern("value", v.Value.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternPredictiveScalingMetricDimensionValue.MatchString(v.Value.Value))
+		c.Pattern("value", v.Value.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternPredictiveScalingMetricDimensionValue.MatchString(v.Value.Value))
 	}
 }
 
@@ -2196,9 +2209,13 @@ func readPredictiveScalingMetricDimensions(r *wirejson.Reader) []PredictiveScali
 	}
 	out := []PredictiveScalingMetricDimension{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e PredictiveScalingMetricDimension
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2241,27 +2258,27 @@ func (v *PredictiveScalingMetricSpecification) Read(r *wirejson.Reader) bool {
 		case "TargetValue":
 			v.TargetValue.Value, v.TargetValue.Set = r.Float()
 		case "PredefinedMetricPairSpecification":
-			if p := new(PredictiveScalingPredefinedMetricPairSpecification); p.Read(r) {
+			if p := smithy.New[PredictiveScalingPredefinedMetricPairSpecification](r); p.Read(r) {
 				v.PredefinedMetricPairSpecification = p
 			}
 		case "PredefinedScalingMetricSpecification":
-			if p := new(PredictiveScalingPredefinedScalingMetricSpecification); p.Read(r) {
+			if p := smithy.New[PredictiveScalingPredefinedScalingMetricSpecification](r); p.Read(r) {
 				v.PredefinedScalingMetricSpecification = p
 			}
 		case "PredefinedLoadMetricSpecification":
-			if p := new(PredictiveScalingPredefinedLoadMetricSpecification); p.Read(r) {
+			if p := smithy.New[PredictiveScalingPredefinedLoadMetricSpecification](r); p.Read(r) {
 				v.PredefinedLoadMetricSpecification = p
 			}
 		case "CustomizedScalingMetricSpecification":
-			if p := new(PredictiveScalingCustomizedMetricSpecification); p.Read(r) {
+			if p := smithy.New[PredictiveScalingCustomizedMetricSpecification](r); p.Read(r) {
 				v.CustomizedScalingMetricSpecification = p
 			}
 		case "CustomizedLoadMetricSpecification":
-			if p := new(PredictiveScalingCustomizedMetricSpecification); p.Read(r) {
+			if p := smithy.New[PredictiveScalingCustomizedMetricSpecification](r); p.Read(r) {
 				v.CustomizedLoadMetricSpecification = p
 			}
 		case "CustomizedCapacityMetricSpecification":
-			if p := new(PredictiveScalingCustomizedMetricSpecification); p.Read(r) {
+			if p := smithy.New[PredictiveScalingCustomizedMetricSpecification](r); p.Read(r) {
 				v.CustomizedCapacityMetricSpecification = p
 			}
 		default:
@@ -2358,9 +2375,13 @@ func readPredictiveScalingMetricSpecifications(r *wirejson.Reader) []PredictiveS
 	}
 	out := []PredictiveScalingMetricSpecification{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e PredictiveScalingMetricSpecification
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2393,7 +2414,7 @@ func (v *PredictiveScalingMetricStat) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Metric":
-			if p := new(PredictiveScalingMetric); p.Read(r) {
+			if p := smithy.New[PredictiveScalingMetric](r); p.Read(r) {
 				v.Metric = p
 			}
 		case "Stat":
@@ -2419,12 +2440,12 @@ func (v *PredictiveScalingMetricStat) Check(c *smithy.Checker) {
 	}
 	c.Required("stat", v.Stat.Set)
 	if v.Stat.Set && !c.Failed() {
-		c.Pattern("stat", v.Stat.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.Stat.Value))
+		c.Pattern("stat", v.Stat.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Stat.Value))
 	}
 	if v.Unit.Set && !c.Failed() {
 		c.MinLen("unit", v.Unit.Value, 1)
 		c.MaxLen("unit", v.Unit.Value, 1023)
-		c.Pattern("unit", v.Unit.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternPredictiveScalingMetricUnit.MatchString(v.Unit.Value))
+		c.Pattern("unit", v.Unit.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternPredictiveScalingMetricUnit.MatchString(v.Unit.Value))
 	}
 }
 
@@ -2497,6 +2518,7 @@ func (v *PredictiveScalingPolicyConfiguration) Read(r *wirejson.Reader) bool {
 func (v *PredictiveScalingPolicyConfiguration) Check(c *smithy.Checker) {
 	c.Required("metricSpecifications", v.MetricSpecifications != nil)
 	if v.MetricSpecifications != nil && !c.Failed() {
+		c.MaxSize("metricSpecifications", len(v.MetricSpecifications), 1000)
 		for i0 := range v.MetricSpecifications {
 			if c.Failed() {
 				return
@@ -2747,15 +2769,15 @@ func (v *PutScalingPolicyRequest) Read(r *wirejson.Reader) bool {
 		case "PolicyType":
 			v.PolicyType.Value, v.PolicyType.Set = r.String()
 		case "StepScalingPolicyConfiguration":
-			if p := new(StepScalingPolicyConfiguration); p.Read(r) {
+			if p := smithy.New[StepScalingPolicyConfiguration](r); p.Read(r) {
 				v.StepScalingPolicyConfiguration = p
 			}
 		case "TargetTrackingScalingPolicyConfiguration":
-			if p := new(TargetTrackingScalingPolicyConfiguration); p.Read(r) {
+			if p := smithy.New[TargetTrackingScalingPolicyConfiguration](r); p.Read(r) {
 				v.TargetTrackingScalingPolicyConfiguration = p
 			}
 		case "PredictiveScalingPolicyConfiguration":
-			if p := new(PredictiveScalingPolicyConfiguration); p.Read(r) {
+			if p := smithy.New[PredictiveScalingPolicyConfiguration](r); p.Read(r) {
 				v.PredictiveScalingPolicyConfiguration = p
 			}
 		default:
@@ -2771,7 +2793,7 @@ func (v *PutScalingPolicyRequest) Check(c *smithy.Checker) {
 	if v.PolicyName.Set && !c.Failed() {
 		c.MinLen("policyName", v.PolicyName.Value, 1)
 		c.MaxLen("policyName", v.PolicyName.Value, 256)
-		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", patternPolicyName.MatchString(v.PolicyName.Value))
+		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", c.Failed() || patternPolicyName.MatchString(v.PolicyName.Value))
 	}
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
 	if v.ServiceNamespace.Set && !c.Failed() {
@@ -2781,7 +2803,7 @@ func (v *PutScalingPolicyRequest) Check(c *smithy.Checker) {
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
 	if v.ScalableDimension.Set && !c.Failed() {
@@ -2885,7 +2907,7 @@ func (v *PutScalingPolicyResponse) Check(c *smithy.Checker) {
 	if v.PolicyARN.Set && !c.Failed() {
 		c.MinLen("policyARN", v.PolicyARN.Value, 1)
 		c.MaxLen("policyARN", v.PolicyARN.Value, 1600)
-		c.Pattern("policyARN", v.PolicyARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.PolicyARN.Value))
+		c.Pattern("policyARN", v.PolicyARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.PolicyARN.Value))
 	}
 	if v.Alarms != nil && !c.Failed() {
 		for i0 := range v.Alarms {
@@ -2954,7 +2976,7 @@ func (v *PutScheduledActionRequest) Read(r *wirejson.Reader) bool {
 		case "EndTime":
 			v.EndTime.Value, v.EndTime.Set = r.Float()
 		case "ScalableTargetAction":
-			if p := new(ScalableTargetAction); p.Read(r) {
+			if p := smithy.New[ScalableTargetAction](r); p.Read(r) {
 				v.ScalableTargetAction = p
 			}
 		default:
@@ -2973,24 +2995,24 @@ func (v *PutScheduledActionRequest) Check(c *smithy.Checker) {
 	if v.Schedule.Set && !c.Failed() {
 		c.MinLen("schedule", v.Schedule.Value, 1)
 		c.MaxLen("schedule", v.Schedule.Value, 1600)
-		c.Pattern("schedule", v.Schedule.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.Schedule.Value))
+		c.Pattern("schedule", v.Schedule.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.Schedule.Value))
 	}
 	if v.Timezone.Set && !c.Failed() {
 		c.MinLen("timezone", v.Timezone.Value, 1)
 		c.MaxLen("timezone", v.Timezone.Value, 1600)
-		c.Pattern("timezone", v.Timezone.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.Timezone.Value))
+		c.Pattern("timezone", v.Timezone.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.Timezone.Value))
 	}
 	c.Required("scheduledActionName", v.ScheduledActionName.Set)
 	if v.ScheduledActionName.Set && !c.Failed() {
 		c.MinLen("scheduledActionName", v.ScheduledActionName.Value, 1)
 		c.MaxLen("scheduledActionName", v.ScheduledActionName.Value, 256)
-		c.Pattern("scheduledActionName", v.ScheduledActionName.Value, "(?!((^[ ]+.*)|(.*([\\u0000-\\u001f]|[\\u007f-\\u009f]|[:/|])+.*)|(.*[ ]+$))).+", patternScheduledActionName.MatchString(v.ScheduledActionName.Value))
+		c.Pattern("scheduledActionName", v.ScheduledActionName.Value, "(?!((^[ ]+.*)|(.*([\\u0000-\\u001f]|[\\u007f-\\u009f]|[:/|])+.*)|(.*[ ]+$))).+", c.Failed() || patternScheduledActionName.MatchString(v.ScheduledActionName.Value))
 	}
 	c.Required("resourceId", v.ResourceId.Set)
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
 	if v.ScalableDimension.Set && !c.Failed() {
@@ -3105,7 +3127,7 @@ func (v *RegisterScalableTargetRequest) Read(r *wirejson.Reader) bool {
 		case "RoleARN":
 			v.RoleARN.Value, v.RoleARN.Set = r.String()
 		case "SuspendedState":
-			if p := new(SuspendedState); p.Read(r) {
+			if p := smithy.New[SuspendedState](r); p.Read(r) {
 				v.SuspendedState = p
 			}
 		case "Tags":
@@ -3127,7 +3149,7 @@ func (v *RegisterScalableTargetRequest) Check(c *smithy.Checker) {
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
 	if v.ScalableDimension.Set && !c.Failed() {
@@ -3136,9 +3158,10 @@ func (v *RegisterScalableTargetRequest) Check(c *smithy.Checker) {
 	if v.RoleARN.Set && !c.Failed() {
 		c.MinLen("roleARN", v.RoleARN.Value, 1)
 		c.MaxLen("roleARN", v.RoleARN.Value, 1600)
-		c.Pattern("roleARN", v.RoleARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.RoleARN.Value))
+		c.Pattern("roleARN", v.RoleARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.RoleARN.Value))
 	}
 	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 10000)
 		for i0 := range v.Tags {
 			if c.Failed() {
 				return
@@ -3216,7 +3239,7 @@ func (v *RegisterScalableTargetResponse) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *RegisterScalableTargetResponse) Check(c *smithy.Checker) {
 	if v.ScalableTargetARN.Set && !c.Failed() {
-		c.Pattern("scalableTargetARN", v.ScalableTargetARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.ScalableTargetARN.Value))
+		c.Pattern("scalableTargetARN", v.ScalableTargetARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.ScalableTargetARN.Value))
 	}
 }
 
@@ -3240,9 +3263,13 @@ func readResourceIdsMaxLen1600(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 50 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3328,7 +3355,7 @@ func (v *ScalableTarget) Read(r *wirejson.Reader) bool {
 		case "CreationTime":
 			v.CreationTime.Value, v.CreationTime.Set = r.Float()
 		case "SuspendedState":
-			if p := new(SuspendedState); p.Read(r) {
+			if p := smithy.New[SuspendedState](r); p.Read(r) {
 				v.SuspendedState = p
 			}
 		case "ScalableTargetARN":
@@ -3350,7 +3377,7 @@ func (v *ScalableTarget) Check(c *smithy.Checker) {
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
 	if v.ScalableDimension.Set && !c.Failed() {
@@ -3362,11 +3389,11 @@ func (v *ScalableTarget) Check(c *smithy.Checker) {
 	if v.RoleARN.Set && !c.Failed() {
 		c.MinLen("roleARN", v.RoleARN.Value, 1)
 		c.MaxLen("roleARN", v.RoleARN.Value, 1600)
-		c.Pattern("roleARN", v.RoleARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.RoleARN.Value))
+		c.Pattern("roleARN", v.RoleARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.RoleARN.Value))
 	}
 	c.Required("creationTime", v.CreationTime.Set)
 	if v.ScalableTargetARN.Set && !c.Failed() {
-		c.Pattern("scalableTargetARN", v.ScalableTargetARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.ScalableTargetARN.Value))
+		c.Pattern("scalableTargetARN", v.ScalableTargetARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.ScalableTargetARN.Value))
 	}
 }
 
@@ -3470,7 +3497,7 @@ func readScalableTargets(r *wirejson.Reader) []ScalableTarget {
 	for r.NextElem() {
 		var e ScalableTarget
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3492,7 +3519,7 @@ func readScalingActivities(r *wirejson.Reader) []ScalingActivity {
 	for r.NextElem() {
 		var e ScalingActivity
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3568,7 +3595,7 @@ func (v *ScalingActivity) Read(r *wirejson.Reader) bool {
 func (v *ScalingActivity) Check(c *smithy.Checker) {
 	c.Required("activityId", v.ActivityId.Set)
 	if v.ActivityId.Set && !c.Failed() {
-		c.Pattern("activityId", v.ActivityId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceId.MatchString(v.ActivityId.Value))
+		c.Pattern("activityId", v.ActivityId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceId.MatchString(v.ActivityId.Value))
 	}
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
 	if v.ServiceNamespace.Set && !c.Failed() {
@@ -3578,7 +3605,7 @@ func (v *ScalingActivity) Check(c *smithy.Checker) {
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
 	if v.ScalableDimension.Set && !c.Failed() {
@@ -3586,11 +3613,11 @@ func (v *ScalingActivity) Check(c *smithy.Checker) {
 	}
 	c.Required("description", v.Description.Set)
 	if v.Description.Set && !c.Failed() {
-		c.Pattern("description", v.Description.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.Description.Value))
+		c.Pattern("description", v.Description.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Description.Value))
 	}
 	c.Required("cause", v.Cause.Set)
 	if v.Cause.Set && !c.Failed() {
-		c.Pattern("cause", v.Cause.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.Cause.Value))
+		c.Pattern("cause", v.Cause.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Cause.Value))
 	}
 	c.Required("startTime", v.StartTime.Set)
 	c.Required("statusCode", v.StatusCode.Set)
@@ -3598,10 +3625,10 @@ func (v *ScalingActivity) Check(c *smithy.Checker) {
 		c.Enum("statusCode", v.StatusCode.Value, enumScalingActivityStatusCode)
 	}
 	if v.StatusMessage.Set && !c.Failed() {
-		c.Pattern("statusMessage", v.StatusMessage.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.StatusMessage.Value))
+		c.Pattern("statusMessage", v.StatusMessage.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.StatusMessage.Value))
 	}
 	if v.Details.Set && !c.Failed() {
-		c.Pattern("details", v.Details.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.Details.Value))
+		c.Pattern("details", v.Details.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Details.Value))
 	}
 	if v.NotScaledReasons != nil && !c.Failed() {
 		for i0 := range v.NotScaledReasons {
@@ -3689,7 +3716,7 @@ func readScalingPolicies(r *wirejson.Reader) []ScalingPolicy {
 	for r.NextElem() {
 		var e ScalingPolicy
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3742,15 +3769,15 @@ func (v *ScalingPolicy) Read(r *wirejson.Reader) bool {
 		case "PolicyType":
 			v.PolicyType.Value, v.PolicyType.Set = r.String()
 		case "StepScalingPolicyConfiguration":
-			if p := new(StepScalingPolicyConfiguration); p.Read(r) {
+			if p := smithy.New[StepScalingPolicyConfiguration](r); p.Read(r) {
 				v.StepScalingPolicyConfiguration = p
 			}
 		case "TargetTrackingScalingPolicyConfiguration":
-			if p := new(TargetTrackingScalingPolicyConfiguration); p.Read(r) {
+			if p := smithy.New[TargetTrackingScalingPolicyConfiguration](r); p.Read(r) {
 				v.TargetTrackingScalingPolicyConfiguration = p
 			}
 		case "PredictiveScalingPolicyConfiguration":
-			if p := new(PredictiveScalingPolicyConfiguration); p.Read(r) {
+			if p := smithy.New[PredictiveScalingPolicyConfiguration](r); p.Read(r) {
 				v.PredictiveScalingPolicyConfiguration = p
 			}
 		case "Alarms":
@@ -3770,13 +3797,13 @@ func (v *ScalingPolicy) Check(c *smithy.Checker) {
 	if v.PolicyARN.Set && !c.Failed() {
 		c.MinLen("policyARN", v.PolicyARN.Value, 1)
 		c.MaxLen("policyARN", v.PolicyARN.Value, 1600)
-		c.Pattern("policyARN", v.PolicyARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.PolicyARN.Value))
+		c.Pattern("policyARN", v.PolicyARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.PolicyARN.Value))
 	}
 	c.Required("policyName", v.PolicyName.Set)
 	if v.PolicyName.Set && !c.Failed() {
 		c.MinLen("policyName", v.PolicyName.Value, 1)
 		c.MaxLen("policyName", v.PolicyName.Value, 256)
-		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", patternPolicyName.MatchString(v.PolicyName.Value))
+		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", c.Failed() || patternPolicyName.MatchString(v.PolicyName.Value))
 	}
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
 	if v.ServiceNamespace.Set && !c.Failed() {
@@ -3786,7 +3813,7 @@ func (v *ScalingPolicy) Check(c *smithy.Checker) {
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
 	if v.ScalableDimension.Set && !c.Failed() {
@@ -3925,7 +3952,7 @@ func (v *ScheduledAction) Read(r *wirejson.Reader) bool {
 		case "EndTime":
 			v.EndTime.Value, v.EndTime.Set = r.Float()
 		case "ScalableTargetAction":
-			if p := new(ScalableTargetAction); p.Read(r) {
+			if p := smithy.New[ScalableTargetAction](r); p.Read(r) {
 				v.ScalableTargetAction = p
 			}
 		case "CreationTime":
@@ -3943,13 +3970,13 @@ func (v *ScheduledAction) Check(c *smithy.Checker) {
 	if v.ScheduledActionName.Set && !c.Failed() {
 		c.MinLen("scheduledActionName", v.ScheduledActionName.Value, 1)
 		c.MaxLen("scheduledActionName", v.ScheduledActionName.Value, 256)
-		c.Pattern("scheduledActionName", v.ScheduledActionName.Value, "(?!((^[ ]+.*)|(.*([\\u0000-\\u001f]|[\\u007f-\\u009f]|[:/|])+.*)|(.*[ ]+$))).+", patternScheduledActionName.MatchString(v.ScheduledActionName.Value))
+		c.Pattern("scheduledActionName", v.ScheduledActionName.Value, "(?!((^[ ]+.*)|(.*([\\u0000-\\u001f]|[\\u007f-\\u009f]|[:/|])+.*)|(.*[ ]+$))).+", c.Failed() || patternScheduledActionName.MatchString(v.ScheduledActionName.Value))
 	}
 	c.Required("scheduledActionARN", v.ScheduledActionARN.Set)
 	if v.ScheduledActionARN.Set && !c.Failed() {
 		c.MinLen("scheduledActionARN", v.ScheduledActionARN.Value, 1)
 		c.MaxLen("scheduledActionARN", v.ScheduledActionARN.Value, 1600)
-		c.Pattern("scheduledActionARN", v.ScheduledActionARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ScheduledActionARN.Value))
+		c.Pattern("scheduledActionARN", v.ScheduledActionARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ScheduledActionARN.Value))
 	}
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
 	if v.ServiceNamespace.Set && !c.Failed() {
@@ -3959,18 +3986,18 @@ func (v *ScheduledAction) Check(c *smithy.Checker) {
 	if v.Schedule.Set && !c.Failed() {
 		c.MinLen("schedule", v.Schedule.Value, 1)
 		c.MaxLen("schedule", v.Schedule.Value, 1600)
-		c.Pattern("schedule", v.Schedule.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.Schedule.Value))
+		c.Pattern("schedule", v.Schedule.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.Schedule.Value))
 	}
 	if v.Timezone.Set && !c.Failed() {
 		c.MinLen("timezone", v.Timezone.Value, 1)
 		c.MaxLen("timezone", v.Timezone.Value, 1600)
-		c.Pattern("timezone", v.Timezone.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.Timezone.Value))
+		c.Pattern("timezone", v.Timezone.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.Timezone.Value))
 	}
 	c.Required("resourceId", v.ResourceId.Set)
 	if v.ResourceId.Set && !c.Failed() {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	if v.ScalableDimension.Set && !c.Failed() {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
@@ -4038,7 +4065,7 @@ func readScheduledActions(r *wirejson.Reader) []ScheduledAction {
 	for r.NextElem() {
 		var e ScheduledAction
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -4133,9 +4160,13 @@ func readStepAdjustments(r *wirejson.Reader) []StepAdjustment {
 	}
 	out := []StepAdjustment{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e StepAdjustment
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -4192,6 +4223,7 @@ func (v *StepScalingPolicyConfiguration) Check(c *smithy.Checker) {
 		c.Enum("adjustmentType", v.AdjustmentType.Value, enumAdjustmentType)
 	}
 	if v.StepAdjustments != nil && !c.Failed() {
+		c.MaxSize("stepAdjustments", len(v.StepAdjustments), 1000)
 		for i0 := range v.StepAdjustments {
 			if c.Failed() {
 				return
@@ -4291,9 +4323,13 @@ func readTagKeyList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 200 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -4311,17 +4347,21 @@ func readTagMap(r *wirejson.Reader) smithy.Map[string] {
 	if !r.BeginObject("java.util.Map<java.lang.String, java.lang.String>") {
 		return nil
 	}
-	out := smithy.Map[string]{}
+	var out smithy.Builder[string]
 	for {
 		name, ok := r.NextField()
 		if !ok {
 			break
 		}
+		if out.Len() > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendTagMap(b []byte, m smithy.Map[string]) []byte {
@@ -4371,10 +4411,11 @@ func (v *TagResourceRequest) Check(c *smithy.Checker) {
 	if v.ResourceARN.Set && !c.Failed() {
 		c.MinLen("resourceARN", v.ResourceARN.Value, 1)
 		c.MaxLen("resourceARN", v.ResourceARN.Value, 1011)
-		c.Pattern("resourceARN", v.ResourceARN.Value, "^arn:.+:application-autoscaling:.+:[0-9]+:scalable-target\\/[a-zA-Z0-9-]+$", patternAmazonResourceName.MatchString(v.ResourceARN.Value))
+		c.Pattern("resourceARN", v.ResourceARN.Value, "^arn:.+:application-autoscaling:.+:[0-9]+:scalable-target\\/[a-zA-Z0-9-]+$", c.Failed() || patternAmazonResourceName.MatchString(v.ResourceARN.Value))
 	}
 	c.Required("tags", v.Tags != nil)
 	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 10000)
 		for i0 := range v.Tags {
 			if c.Failed() {
 				return
@@ -4463,6 +4504,7 @@ func (v *TargetTrackingMetric) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *TargetTrackingMetric) Check(c *smithy.Checker) {
 	if v.Dimensions != nil && !c.Failed() {
+		c.MaxSize("dimensions", len(v.Dimensions), 1000)
 		for i0 := range v.Dimensions {
 			if c.Failed() {
 				return
@@ -4475,12 +4517,12 @@ func (v *TargetTrackingMetric) Check(c *smithy.Checker) {
 	if v.MetricName.Set && !c.Failed() {
 		c.MinLen("metricName", v.MetricName.Value, 1)
 		c.MaxLen("metricName", v.MetricName.Value, 255)
-		c.Pattern("metricName", v.MetricName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternTargetTrackingMetricName.MatchString(v.MetricName.Value))
+		c.Pattern("metricName", v.MetricName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternTargetTrackingMetricName.MatchString(v.MetricName.Value))
 	}
 	if v.Namespace.Set && !c.Failed() {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternTargetTrackingMetricNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternTargetTrackingMetricNamespace.MatchString(v.Namespace.Value))
 	}
 }
 
@@ -4508,9 +4550,13 @@ func readTargetTrackingMetricDataQueries(r *wirejson.Reader) []TargetTrackingMet
 	}
 	out := []TargetTrackingMetricDataQuery{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e TargetTrackingMetricDataQuery
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -4551,7 +4597,7 @@ func (v *TargetTrackingMetricDataQuery) Read(r *wirejson.Reader) bool {
 		case "Label":
 			v.Label.Value, v.Label.Set = r.String()
 		case "MetricStat":
-			if p := new(TargetTrackingMetricStat); p.Read(r) {
+			if p := smithy.New[TargetTrackingMetricStat](r); p.Read(r) {
 				v.MetricStat = p
 			}
 		case "ReturnData":
@@ -4568,16 +4614,16 @@ func (v *TargetTrackingMetricDataQuery) Check(c *smithy.Checker) {
 	if v.Expression.Set && !c.Failed() {
 		c.MinLen("expression", v.Expression.Value, 1)
 		c.MaxLen("expression", v.Expression.Value, 2048)
-		c.Pattern("expression", v.Expression.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternExpression.MatchString(v.Expression.Value))
+		c.Pattern("expression", v.Expression.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternExpression.MatchString(v.Expression.Value))
 	}
 	c.Required("id", v.Id.Set)
 	if v.Id.Set && !c.Failed() {
 		c.MinLen("id", v.Id.Value, 1)
 		c.MaxLen("id", v.Id.Value, 255)
-		c.Pattern("id", v.Id.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternId.MatchString(v.Id.Value))
+		c.Pattern("id", v.Id.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternId.MatchString(v.Id.Value))
 	}
 	if v.Label.Set && !c.Failed() {
-		c.Pattern("label", v.Label.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.Label.Value))
+		c.Pattern("label", v.Label.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Label.Value))
 	}
 	if v.MetricStat != nil && !c.Failed() {
 		{
@@ -4648,13 +4694,13 @@ func (v *TargetTrackingMetricDimension) Check(c *smithy.Checker) {
 	if v.Name.Set && !c.Failed() {
 		c.MinLen("name", v.Name.Value, 1)
 		c.MaxLen("name", v.Name.Value, 255)
-		c.Pattern("name", v.Name.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternTargetTrackingMetricDimensionName.MatchString(v.Name.Value))
+		c.Pattern("name", v.Name.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternTargetTrackingMetricDimensionName.MatchString(v.Name.Value))
 	}
 	c.Required("value", v.Value.Set)
 	if v.Value.Set && !c.Failed() {
 		c.MinLen("value", v.Value.Value, 1)
 		c.MaxLen("value", v.Value.Value, 1024)
-		c.Pattern("value", v.Value.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternTargetTrackingMetricDimensionValue.MatchString(v.Value.Value))
+		c.Pattern("value", v.Value.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternTargetTrackingMetricDimensionValue.MatchString(v.Value.Value))
 	}
 }
 
@@ -4682,9 +4728,13 @@ func readTargetTrackingMetricDimensions(r *wirejson.Reader) []TargetTrackingMetr
 	}
 	out := []TargetTrackingMetricDimension{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e TargetTrackingMetricDimension
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -4721,7 +4771,7 @@ func (v *TargetTrackingMetricStat) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Metric":
-			if p := new(TargetTrackingMetric); p.Read(r) {
+			if p := smithy.New[TargetTrackingMetric](r); p.Read(r) {
 				v.Metric = p
 			}
 		case "Stat":
@@ -4747,12 +4797,12 @@ func (v *TargetTrackingMetricStat) Check(c *smithy.Checker) {
 	}
 	c.Required("stat", v.Stat.Set)
 	if v.Stat.Set && !c.Failed() {
-		c.Pattern("stat", v.Stat.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternXmlString.MatchString(v.Stat.Value))
+		c.Pattern("stat", v.Stat.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Stat.Value))
 	}
 	if v.Unit.Set && !c.Failed() {
 		c.MinLen("unit", v.Unit.Value, 1)
 		c.MaxLen("unit", v.Unit.Value, 1023)
-		c.Pattern("unit", v.Unit.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", patternTargetTrackingMetricUnit.MatchString(v.Unit.Value))
+		c.Pattern("unit", v.Unit.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternTargetTrackingMetricUnit.MatchString(v.Unit.Value))
 	}
 }
 
@@ -4800,11 +4850,11 @@ func (v *TargetTrackingScalingPolicyConfiguration) Read(r *wirejson.Reader) bool
 		case "TargetValue":
 			v.TargetValue.Value, v.TargetValue.Set = r.Float()
 		case "PredefinedMetricSpecification":
-			if p := new(PredefinedMetricSpecification); p.Read(r) {
+			if p := smithy.New[PredefinedMetricSpecification](r); p.Read(r) {
 				v.PredefinedMetricSpecification = p
 			}
 		case "CustomizedMetricSpecification":
-			if p := new(CustomizedMetricSpecification); p.Read(r) {
+			if p := smithy.New[CustomizedMetricSpecification](r); p.Read(r) {
 				v.CustomizedMetricSpecification = p
 			}
 		case "ScaleOutCooldown":
@@ -4903,7 +4953,7 @@ func (v *UntagResourceRequest) Check(c *smithy.Checker) {
 	if v.ResourceARN.Set && !c.Failed() {
 		c.MinLen("resourceARN", v.ResourceARN.Value, 1)
 		c.MaxLen("resourceARN", v.ResourceARN.Value, 1011)
-		c.Pattern("resourceARN", v.ResourceARN.Value, "^arn:.+:application-autoscaling:.+:[0-9]+:scalable-target\\/[a-zA-Z0-9-]+$", patternAmazonResourceName.MatchString(v.ResourceARN.Value))
+		c.Pattern("resourceARN", v.ResourceARN.Value, "^arn:.+:application-autoscaling:.+:[0-9]+:scalable-target\\/[a-zA-Z0-9-]+$", c.Failed() || patternAmazonResourceName.MatchString(v.ResourceARN.Value))
 	}
 	c.Required("tagKeys", v.TagKeys != nil)
 	if v.TagKeys != nil && !c.Failed() {

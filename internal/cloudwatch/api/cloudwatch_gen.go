@@ -342,7 +342,7 @@ func (v *ActionConfiguration) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "AlarmTagsPropagation":
-			if p := new(AlarmTagsPropagation); p.Read(r) {
+			if p := smithy.New[AlarmTagsPropagation](r); p.Read(r) {
 				v.AlarmTagsPropagation = p
 			}
 		default:
@@ -512,7 +512,7 @@ func readAlarmHistoryItems(r *wirejson.Reader) []AlarmHistoryItem {
 	for r.NextElem() {
 		var e AlarmHistoryItem
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -532,9 +532,13 @@ func readAlarmNames(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 100 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -700,9 +704,13 @@ func readAlarmTagsPropagationTagKeys(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 50 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -731,9 +739,13 @@ func readAlarmTypes(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -834,7 +846,7 @@ func (v *CompositeAlarm) Read(r *wirejson.Reader) bool {
 		case "ActionsSuppressorExtensionPeriod":
 			v.ActionsSuppressorExtensionPeriod.Value, v.ActionsSuppressorExtensionPeriod.Set = r.Int("Integer")
 		case "ActionConfiguration":
-			if p := new(ActionConfiguration); p.Read(r) {
+			if p := smithy.New[ActionConfiguration](r); p.Read(r) {
 				v.ActionConfiguration = p
 			}
 		default:
@@ -1019,7 +1031,7 @@ func readCompositeAlarms(r *wirejson.Reader) []CompositeAlarm {
 	for r.NextElem() {
 		var e CompositeAlarm
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -1037,17 +1049,21 @@ func readContributorAttributes(r *wirejson.Reader) smithy.Map[string] {
 	if !r.BeginObject("java.util.Map<java.lang.String, java.lang.String>") {
 		return nil
 	}
-	out := smithy.Map[string]{}
+	var out smithy.Builder[string]
 	for {
 		name, ok := r.NextField()
 		if !ok {
 			break
 		}
+		if out.Len() > 150 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendContributorAttributes(b []byte, m smithy.Map[string]) []byte {
@@ -1069,9 +1085,13 @@ func readCounts(r *wirejson.Reader) []float64 {
 	}
 	out := []float64{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e float64
 		e, _ = r.Float()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -1180,7 +1200,7 @@ func readDatapointValueMap(r *wirejson.Reader) smithy.Map[float64] {
 	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.cloudwatch.v2010_08_01.DatapointValue>") {
 		return nil
 	}
-	out := smithy.Map[float64]{}
+	var out smithy.Builder[float64]
 	for {
 		name, ok := r.NextField()
 		if !ok {
@@ -1188,9 +1208,9 @@ func readDatapointValueMap(r *wirejson.Reader) smithy.Map[float64] {
 		}
 		var e float64
 		e, _ = r.Float()
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendDatapointValueMap(b []byte, m smithy.Map[float64]) []byte {
@@ -1214,7 +1234,7 @@ func readDatapointValues(r *wirejson.Reader) []float64 {
 	for r.NextElem() {
 		var e float64
 		e, _ = r.Float()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -1236,7 +1256,7 @@ func readDatapoints(r *wirejson.Reader) []Datapoint {
 	for r.NextElem() {
 		var e Datapoint
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -1362,6 +1382,7 @@ func (v *DescribeAlarmHistoryInput) Check(c *smithy.Checker) {
 		c.MaxLen("alarmContributorId", v.AlarmContributorId.Value, 16)
 	}
 	if v.AlarmTypes != nil && !c.Failed() {
+		c.MaxSize("alarmTypes", len(v.AlarmTypes), 10000)
 		for i0 := range v.AlarmTypes {
 			if c.Failed() {
 				return
@@ -1535,7 +1556,7 @@ func (v *DescribeAlarmsForMetricInput) Check(c *smithy.Checker) {
 	if v.Namespace.Set && !c.Failed() {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", patternNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
 	}
 	if v.Statistic.Set && !c.Failed() {
 		c.Enum("statistic", v.Statistic.Value, enumStatistic)
@@ -1710,6 +1731,7 @@ func (v *DescribeAlarmsInput) Check(c *smithy.Checker) {
 		c.MaxLen("alarmNamePrefix", v.AlarmNamePrefix.Value, 255)
 	}
 	if v.AlarmTypes != nil && !c.Failed() {
+		c.MaxSize("alarmTypes", len(v.AlarmTypes), 10000)
 		for i0 := range v.AlarmTypes {
 			if c.Failed() {
 				return
@@ -2095,9 +2117,13 @@ func readDimensionFilters(r *wirejson.Reader) []DimensionFilter {
 	}
 	out := []DimensionFilter{}
 	for r.NextElem() {
+		if len(out) > 10 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e DimensionFilter
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2117,9 +2143,13 @@ func readDimensions(r *wirejson.Reader) []Dimension {
 	}
 	out := []Dimension{}
 	for r.NextElem() {
+		if len(out) > 30 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e Dimension
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2312,17 +2342,21 @@ func readEntityAttributesMap(r *wirejson.Reader) smithy.Map[string] {
 	if !r.BeginObject("java.util.Map<java.lang.String, java.lang.String>") {
 		return nil
 	}
-	out := smithy.Map[string]{}
+	var out smithy.Builder[string]
 	for {
 		name, ok := r.NextField()
 		if !ok {
 			break
 		}
+		if out.Len() > 10 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendEntityAttributesMap(b []byte, m smithy.Map[string]) []byte {
@@ -2342,17 +2376,21 @@ func readEntityKeyAttributesMap(r *wirejson.Reader) smithy.Map[string] {
 	if !r.BeginObject("java.util.Map<java.lang.String, java.lang.String>") {
 		return nil
 	}
-	out := smithy.Map[string]{}
+	var out smithy.Builder[string]
 	for {
 		name, ok := r.NextField()
 		if !ok {
 			break
 		}
+		if out.Len() > 4 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out.Put(wirejson.View(name), e)
+		out.Put(r, wirejson.View(name), e)
 	}
-	return out
+	return out.Map()
 }
 
 func appendEntityKeyAttributesMap(b []byte, m smithy.Map[string]) []byte {
@@ -2386,7 +2424,7 @@ func (v *EntityMetricData) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Entity":
-			if p := new(Entity); p.Read(r) {
+			if p := smithy.New[Entity](r); p.Read(r) {
 				v.Entity = p
 			}
 		case "MetricData":
@@ -2408,6 +2446,7 @@ func (v *EntityMetricData) Check(c *smithy.Checker) {
 		}
 	}
 	if v.MetricData != nil && !c.Failed() {
+		c.MaxSize("metricData", len(v.MetricData), 2000)
 		for i0 := range v.MetricData {
 			if c.Failed() {
 				return
@@ -2439,9 +2478,13 @@ func readEntityMetricDataList(r *wirejson.Reader) []EntityMetricData {
 	}
 	out := []EntityMetricData{}
 	for r.NextElem() {
+		if len(out) > 100 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e EntityMetricData
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2472,7 +2515,7 @@ func (v *EvaluationCriteria) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "PromQLCriteria":
-			if p := new(AlarmPromQLCriteria); p.Read(r) {
+			if p := smithy.New[AlarmPromQLCriteria](r); p.Read(r) {
 				v.PromQLCriteria = p
 			}
 		default:
@@ -2530,11 +2573,11 @@ func (v *EvaluationWindow) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "WallClockWindow":
-			if p := new(WallClockWindow); p.Read(r) {
+			if p := smithy.New[WallClockWindow](r); p.Read(r) {
 				v.WallClockWindow = p
 			}
 		case "SlidingWindow":
-			if p := new(SlidingWindow); p.Read(r) {
+			if p := smithy.New[SlidingWindow](r); p.Read(r) {
 				v.SlidingWindow = p
 			}
 		default:
@@ -2575,9 +2618,13 @@ func readExtendedStatistics(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2640,7 +2687,7 @@ func (v *GetInsightRuleReportInput) Check(c *smithy.Checker) {
 	if v.RuleName.Set && !c.Failed() {
 		c.MinLen("ruleName", v.RuleName.Value, 1)
 		c.MaxLen("ruleName", v.RuleName.Value, 128)
-		c.Pattern("ruleName", v.RuleName.Value, "[\\x20-\\x7E]+", patternInsightRuleName.MatchString(v.RuleName.Value))
+		c.Pattern("ruleName", v.RuleName.Value, "[\\x20-\\x7E]+", c.Failed() || patternInsightRuleName.MatchString(v.RuleName.Value))
 	}
 	c.Required("startTime", v.StartTime.Set)
 	c.Required("endTime", v.EndTime.Set)
@@ -2649,6 +2696,7 @@ func (v *GetInsightRuleReportInput) Check(c *smithy.Checker) {
 		c.Min("period", v.Period.Value, 1)
 	}
 	if v.Metrics != nil && !c.Failed() {
+		c.MaxSize("metrics", len(v.Metrics), 10000)
 		for i0 := range v.Metrics {
 			if c.Failed() {
 				return
@@ -2656,14 +2704,14 @@ func (v *GetInsightRuleReportInput) Check(c *smithy.Checker) {
 			mark0 := c.EnterElem("metrics", i0)
 			c.MinLen("", v.Metrics[i0], 1)
 			c.MaxLen("", v.Metrics[i0], 32)
-			c.Pattern("", v.Metrics[i0], "[\\x20-\\x7E]+", patternInsightRuleMetricName.MatchString(v.Metrics[i0]))
+			c.Pattern("", v.Metrics[i0], "[\\x20-\\x7E]+", c.Failed() || patternInsightRuleMetricName.MatchString(v.Metrics[i0]))
 			c.Leave(mark0)
 		}
 	}
 	if v.OrderBy.Set && !c.Failed() {
 		c.MinLen("orderBy", v.OrderBy.Value, 1)
 		c.MaxLen("orderBy", v.OrderBy.Value, 32)
-		c.Pattern("orderBy", v.OrderBy.Value, "[\\x20-\\x7E]+", patternInsightRuleOrderBy.MatchString(v.OrderBy.Value))
+		c.Pattern("orderBy", v.OrderBy.Value, "[\\x20-\\x7E]+", c.Failed() || patternInsightRuleOrderBy.MatchString(v.OrderBy.Value))
 	}
 }
 
@@ -2830,7 +2878,7 @@ func (v *GetMetricDataInput) Read(r *wirejson.Reader) bool {
 		case "MaxDatapoints":
 			v.MaxDatapoints.Value, v.MaxDatapoints.Set = r.Int("Integer")
 		case "LabelOptions":
-			if p := new(LabelOptions); p.Read(r) {
+			if p := smithy.New[LabelOptions](r); p.Read(r) {
 				v.LabelOptions = p
 			}
 		default:
@@ -2844,6 +2892,7 @@ func (v *GetMetricDataInput) Read(r *wirejson.Reader) bool {
 func (v *GetMetricDataInput) Check(c *smithy.Checker) {
 	c.Required("metricDataQueries", v.MetricDataQueries != nil)
 	if v.MetricDataQueries != nil && !c.Failed() {
+		c.MaxSize("metricDataQueries", len(v.MetricDataQueries), 1000)
 		for i0 := range v.MetricDataQueries {
 			if c.Failed() {
 				return
@@ -3012,7 +3061,7 @@ func (v *GetMetricStatisticsInput) Check(c *smithy.Checker) {
 	if v.Namespace.Set && !c.Failed() {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", patternNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
 	}
 	c.Required("metricName", v.MetricName.Set)
 	if v.MetricName.Set && !c.Failed() {
@@ -3212,20 +3261,20 @@ func (v *InsightRule) Check(c *smithy.Checker) {
 	if v.Name.Set && !c.Failed() {
 		c.MinLen("name", v.Name.Value, 1)
 		c.MaxLen("name", v.Name.Value, 128)
-		c.Pattern("name", v.Name.Value, "[\\x20-\\x7E]+", patternInsightRuleName.MatchString(v.Name.Value))
+		c.Pattern("name", v.Name.Value, "[\\x20-\\x7E]+", c.Failed() || patternInsightRuleName.MatchString(v.Name.Value))
 	}
 	c.Required("state", v.State.Set)
 	if v.State.Set && !c.Failed() {
 		c.MinLen("state", v.State.Value, 1)
 		c.MaxLen("state", v.State.Value, 32)
-		c.Pattern("state", v.State.Value, "[\\x20-\\x7E]+", patternInsightRuleState.MatchString(v.State.Value))
+		c.Pattern("state", v.State.Value, "[\\x20-\\x7E]+", c.Failed() || patternInsightRuleState.MatchString(v.State.Value))
 	}
 	c.Required("schema", v.Schema.Set)
 	c.Required("definition", v.Definition.Set)
 	if v.Definition.Set && !c.Failed() {
 		c.MinLen("definition", v.Definition.Value, 1)
 		c.MaxLen("definition", v.Definition.Value, 8192)
-		c.Pattern("definition", v.Definition.Value, "[\\x00-\\x7F]+", patternInsightRuleDefinition.MatchString(v.Definition.Value))
+		c.Pattern("definition", v.Definition.Value, "[\\x00-\\x7F]+", c.Failed() || patternInsightRuleDefinition.MatchString(v.Definition.Value))
 	}
 }
 
@@ -3381,7 +3430,7 @@ func readInsightRuleContributorDatapoints(r *wirejson.Reader) []InsightRuleContr
 	for r.NextElem() {
 		var e InsightRuleContributorDatapoint
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3403,7 +3452,7 @@ func readInsightRuleContributorKeyLabels(r *wirejson.Reader) []string {
 	for r.NextElem() {
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3425,7 +3474,7 @@ func readInsightRuleContributorKeys(r *wirejson.Reader) []string {
 	for r.NextElem() {
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3447,7 +3496,7 @@ func readInsightRuleContributors(r *wirejson.Reader) []InsightRuleContributor {
 	for r.NextElem() {
 		var e InsightRuleContributor
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3560,7 +3609,7 @@ func readInsightRuleMetricDatapoints(r *wirejson.Reader) []InsightRuleMetricData
 	for r.NextElem() {
 		var e InsightRuleMetricDatapoint
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3580,9 +3629,13 @@ func readInsightRuleMetricList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3612,7 +3665,7 @@ func readInsightRules(r *wirejson.Reader) []InsightRule {
 	for r.NextElem() {
 		var e InsightRule
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3713,7 +3766,7 @@ func (v *ListMetricsInput) Check(c *smithy.Checker) {
 	if v.Namespace.Set && !c.Failed() {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", patternNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
 	}
 	if v.MetricName.Set && !c.Failed() {
 		c.MinLen("metricName", v.MetricName.Value, 1)
@@ -3919,6 +3972,7 @@ func (v *ListTagsForResourceOutput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *ListTagsForResourceOutput) Check(c *smithy.Checker) {
 	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 1000)
 		for i0 := range v.Tags {
 			if c.Failed() {
 				return
@@ -4004,7 +4058,7 @@ func (v *LogAlarm) Read(r *wirejson.Reader) bool {
 		case "StateUpdatedTimestamp":
 			v.StateUpdatedTimestamp.Value, v.StateUpdatedTimestamp.Set = r.Float()
 		case "ScheduledQueryConfiguration":
-			if p := new(ScheduledQueryConfiguration); p.Read(r) {
+			if p := smithy.New[ScheduledQueryConfiguration](r); p.Read(r) {
 				v.ScheduledQueryConfiguration = p
 			}
 		case "QueryResultsToEvaluate":
@@ -4026,11 +4080,11 @@ func (v *LogAlarm) Read(r *wirejson.Reader) bool {
 		case "ActionLogLineRoleArn":
 			v.ActionLogLineRoleArn.Value, v.ActionLogLineRoleArn.Set = r.String()
 		case "WarmUpConfiguration":
-			if p := new(WarmUpConfiguration); p.Read(r) {
+			if p := smithy.New[WarmUpConfiguration](r); p.Read(r) {
 				v.WarmUpConfiguration = p
 			}
 		case "ActionConfiguration":
-			if p := new(ActionConfiguration); p.Read(r) {
+			if p := smithy.New[ActionConfiguration](r); p.Read(r) {
 				v.ActionConfiguration = p
 			}
 		default:
@@ -4247,7 +4301,7 @@ func readLogAlarms(r *wirejson.Reader) []LogAlarm {
 	for r.NextElem() {
 		var e LogAlarm
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -4267,9 +4321,13 @@ func readLogGroupIdentifiers(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 50 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -4365,7 +4423,7 @@ func (v *Metric) Check(c *smithy.Checker) {
 	if v.Namespace.Set && !c.Failed() {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", patternNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
 	}
 	if v.MetricName.Set && !c.Failed() {
 		c.MinLen("metricName", v.MetricName.Value, 1)
@@ -4510,21 +4568,21 @@ func (v *MetricAlarm) Read(r *wirejson.Reader) bool {
 		case "StateTransitionedTimestamp":
 			v.StateTransitionedTimestamp.Value, v.StateTransitionedTimestamp.Set = r.Float()
 		case "EvaluationWindow":
-			if p := new(EvaluationWindow); p.Read(r) {
+			if p := smithy.New[EvaluationWindow](r); p.Read(r) {
 				v.EvaluationWindow = p
 			}
 		case "WarmUpConfiguration":
-			if p := new(WarmUpConfiguration); p.Read(r) {
+			if p := smithy.New[WarmUpConfiguration](r); p.Read(r) {
 				v.WarmUpConfiguration = p
 			}
 		case "EvaluationCriteria":
-			if p := new(EvaluationCriteria); p.Read(r) {
+			if p := smithy.New[EvaluationCriteria](r); p.Read(r) {
 				v.EvaluationCriteria = p
 			}
 		case "EvaluationInterval":
 			v.EvaluationInterval.Value, v.EvaluationInterval.Set = r.Int("Integer")
 		case "ActionConfiguration":
-			if p := new(ActionConfiguration); p.Read(r) {
+			if p := smithy.New[ActionConfiguration](r); p.Read(r) {
 				v.ActionConfiguration = p
 			}
 		default:
@@ -4599,7 +4657,7 @@ func (v *MetricAlarm) Check(c *smithy.Checker) {
 	if v.Namespace.Set && !c.Failed() {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", patternNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
 	}
 	if v.Statistic.Set && !c.Failed() {
 		c.Enum("statistic", v.Statistic.Value, enumStatistic)
@@ -4639,6 +4697,7 @@ func (v *MetricAlarm) Check(c *smithy.Checker) {
 		c.MaxLen("evaluateLowSampleCountPercentile", v.EvaluateLowSampleCountPercentile.Value, 255)
 	}
 	if v.Metrics != nil && !c.Failed() {
+		c.MaxSize("metrics", len(v.Metrics), 1000)
 		for i0 := range v.Metrics {
 			if c.Failed() {
 				return
@@ -4839,7 +4898,7 @@ func readMetricAlarms(r *wirejson.Reader) []MetricAlarm {
 	for r.NextElem() {
 		var e MetricAlarm
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -4859,9 +4918,13 @@ func readMetricData(r *wirejson.Reader) []MetricDatum {
 	}
 	out := []MetricDatum{}
 	for r.NextElem() {
+		if len(out) > 2000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e MetricDatum
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -4881,9 +4944,13 @@ func readMetricDataQueries(r *wirejson.Reader) []MetricDataQuery {
 	}
 	out := []MetricDataQuery{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e MetricDataQuery
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -4922,7 +4989,7 @@ func (v *MetricDataQuery) Read(r *wirejson.Reader) bool {
 		case "Id":
 			v.Id.Value, v.Id.Set = r.String()
 		case "MetricStat":
-			if p := new(MetricStat); p.Read(r) {
+			if p := smithy.New[MetricStat](r); p.Read(r) {
 				v.MetricStat = p
 			}
 		case "Expression":
@@ -5092,7 +5159,7 @@ func readMetricDataResultMessages(r *wirejson.Reader) []MessageData {
 	for r.NextElem() {
 		var e MessageData
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -5114,7 +5181,7 @@ func readMetricDataResults(r *wirejson.Reader) []MetricDataResult {
 	for r.NextElem() {
 		var e MetricDataResult
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -5161,7 +5228,7 @@ func (v *MetricDatum) Read(r *wirejson.Reader) bool {
 		case "Value":
 			v.Value.Value, v.Value.Set = r.Float()
 		case "StatisticValues":
-			if p := new(StatisticSet); p.Read(r) {
+			if p := smithy.New[StatisticSet](r); p.Read(r) {
 				v.StatisticValues = p
 			}
 		case "Values":
@@ -5203,6 +5270,12 @@ func (v *MetricDatum) Check(c *smithy.Checker) {
 			v.StatisticValues.Check(c)
 			c.Leave(mark)
 		}
+	}
+	if v.Values != nil && !c.Failed() {
+		c.MaxSize("values", len(v.Values), 10000)
+	}
+	if v.Counts != nil && !c.Failed() {
+		c.MaxSize("counts", len(v.Counts), 10000)
 	}
 	if v.Unit.Set && !c.Failed() {
 		c.Enum("unit", v.Unit.Value, enumStandardUnit)
@@ -5274,7 +5347,7 @@ func (v *MetricStat) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Metric":
-			if p := new(Metric); p.Read(r) {
+			if p := smithy.New[Metric](r); p.Read(r) {
 				v.Metric = p
 			}
 		case "Period":
@@ -5340,7 +5413,7 @@ func readMetrics(r *wirejson.Reader) []Metric {
 	for r.NextElem() {
 		var e Metric
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -5364,7 +5437,7 @@ func readOwningAccounts(r *wirejson.Reader) []string {
 	for r.NextElem() {
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -5465,21 +5538,21 @@ func (v *PutMetricAlarmInput) Read(r *wirejson.Reader) bool {
 		case "ThresholdMetricId":
 			v.ThresholdMetricId.Value, v.ThresholdMetricId.Set = r.String()
 		case "EvaluationWindow":
-			if p := new(EvaluationWindow); p.Read(r) {
+			if p := smithy.New[EvaluationWindow](r); p.Read(r) {
 				v.EvaluationWindow = p
 			}
 		case "WarmUpConfiguration":
-			if p := new(WarmUpConfiguration); p.Read(r) {
+			if p := smithy.New[WarmUpConfiguration](r); p.Read(r) {
 				v.WarmUpConfiguration = p
 			}
 		case "EvaluationCriteria":
-			if p := new(EvaluationCriteria); p.Read(r) {
+			if p := smithy.New[EvaluationCriteria](r); p.Read(r) {
 				v.EvaluationCriteria = p
 			}
 		case "EvaluationInterval":
 			v.EvaluationInterval.Value, v.EvaluationInterval.Set = r.Int("Integer")
 		case "ActionConfiguration":
-			if p := new(ActionConfiguration); p.Read(r) {
+			if p := smithy.New[ActionConfiguration](r); p.Read(r) {
 				v.ActionConfiguration = p
 			}
 		default:
@@ -5542,7 +5615,7 @@ func (v *PutMetricAlarmInput) Check(c *smithy.Checker) {
 	if v.Namespace.Set && !c.Failed() {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", patternNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
 	}
 	if v.Statistic.Set && !c.Failed() {
 		c.Enum("statistic", v.Statistic.Value, enumStatistic)
@@ -5582,6 +5655,7 @@ func (v *PutMetricAlarmInput) Check(c *smithy.Checker) {
 		c.MaxLen("evaluateLowSampleCountPercentile", v.EvaluateLowSampleCountPercentile.Value, 255)
 	}
 	if v.Metrics != nil && !c.Failed() {
+		c.MaxSize("metrics", len(v.Metrics), 1000)
 		for i0 := range v.Metrics {
 			if c.Failed() {
 				return
@@ -5592,6 +5666,7 @@ func (v *PutMetricAlarmInput) Check(c *smithy.Checker) {
 		}
 	}
 	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 1000)
 		for i0 := range v.Tags {
 			if c.Failed() {
 				return
@@ -5793,9 +5868,10 @@ func (v *PutMetricDataInput) Check(c *smithy.Checker) {
 	if v.Namespace.Set && !c.Failed() {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", patternNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
 	}
 	if v.MetricData != nil && !c.Failed() {
+		c.MaxSize("metricData", len(v.MetricData), 2000)
 		for i0 := range v.MetricData {
 			if c.Failed() {
 				return
@@ -5806,6 +5882,7 @@ func (v *PutMetricDataInput) Check(c *smithy.Checker) {
 		}
 	}
 	if v.EntityMetricData != nil && !c.Failed() {
+		c.MaxSize("entityMetricData", len(v.EntityMetricData), 100)
 		for i0 := range v.EntityMetricData {
 			if c.Failed() {
 				return
@@ -5852,9 +5929,13 @@ func readResourceList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 5 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -5974,7 +6055,7 @@ func (v *ScheduledQueryConfiguration) Read(r *wirejson.Reader) bool {
 		case "ScheduledQueryRoleARN":
 			v.ScheduledQueryRoleARN.Value, v.ScheduledQueryRoleARN.Set = r.String()
 		case "ScheduleConfiguration":
-			if p := new(ScheduleConfiguration); p.Read(r) {
+			if p := smithy.New[ScheduleConfiguration](r); p.Read(r) {
 				v.ScheduleConfiguration = p
 			}
 		case "AggregationExpression":
@@ -6030,6 +6111,7 @@ func (v *ScheduledQueryConfiguration) Check(c *smithy.Checker) {
 		c.MaxLen("aggregationExpression", v.AggregationExpression.Value, 2048)
 	}
 	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 1000)
 		for i0 := range v.Tags {
 			if c.Failed() {
 				return
@@ -6303,9 +6385,13 @@ func readStatistics(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 5 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -6390,9 +6476,13 @@ func readTagKeyList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -6412,9 +6502,13 @@ func readTagList(r *wirejson.Reader) []Tag {
 	}
 	out := []Tag{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e Tag
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -6465,6 +6559,7 @@ func (v *TagResourceInput) Check(c *smithy.Checker) {
 	}
 	c.Required("tags", v.Tags != nil)
 	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 1000)
 		for i0 := range v.Tags {
 			if c.Failed() {
 				return
@@ -6527,7 +6622,7 @@ func readTimestamps(r *wirejson.Reader) []float64 {
 	for r.NextElem() {
 		var e float64
 		e, _ = r.Float()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -6578,6 +6673,7 @@ func (v *UntagResourceInput) Check(c *smithy.Checker) {
 	}
 	c.Required("tagKeys", v.TagKeys != nil)
 	if v.TagKeys != nil && !c.Failed() {
+		c.MaxSize("tagKeys", len(v.TagKeys), 10000)
 		for i0 := range v.TagKeys {
 			if c.Failed() {
 				return
@@ -6639,9 +6735,13 @@ func readValues(r *wirejson.Reader) []float64 {
 	}
 	out := []float64{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e float64
 		e, _ = r.Float()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }

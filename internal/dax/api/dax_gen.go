@@ -64,9 +64,13 @@ func readAvailabilityZoneList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -137,7 +141,7 @@ func (v *Cluster) Read(r *wirejson.Reader) bool {
 		case "Status":
 			v.Status.Value, v.Status.Set = r.String()
 		case "ClusterDiscoveryEndpoint":
-			if p := new(Endpoint); p.Read(r) {
+			if p := smithy.New[Endpoint](r); p.Read(r) {
 				v.ClusterDiscoveryEndpoint = p
 			}
 		case "NodeIdsToRemove":
@@ -147,7 +151,7 @@ func (v *Cluster) Read(r *wirejson.Reader) bool {
 		case "PreferredMaintenanceWindow":
 			v.PreferredMaintenanceWindow.Value, v.PreferredMaintenanceWindow.Set = r.String()
 		case "NotificationConfiguration":
-			if p := new(NotificationConfiguration); p.Read(r) {
+			if p := smithy.New[NotificationConfiguration](r); p.Read(r) {
 				v.NotificationConfiguration = p
 			}
 		case "SubnetGroup":
@@ -157,11 +161,11 @@ func (v *Cluster) Read(r *wirejson.Reader) bool {
 		case "IamRoleArn":
 			v.IamRoleArn.Value, v.IamRoleArn.Set = r.String()
 		case "ParameterGroup":
-			if p := new(ParameterGroupStatus); p.Read(r) {
+			if p := smithy.New[ParameterGroupStatus](r); p.Read(r) {
 				v.ParameterGroup = p
 			}
 		case "SSEDescription":
-			if p := new(SSEDescription); p.Read(r) {
+			if p := smithy.New[SSEDescription](r); p.Read(r) {
 				v.SSEDescription = p
 			}
 		case "ClusterEndpointEncryptionType":
@@ -177,6 +181,16 @@ func (v *Cluster) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *Cluster) Check(c *smithy.Checker) {
+	if v.NodeIdsToRemove != nil && !c.Failed() {
+		c.MaxSize("nodeIdsToRemove", len(v.NodeIdsToRemove), 10000)
+	}
+	if v.ParameterGroup != nil && !c.Failed() {
+		{
+			mark := c.Enter("parameterGroup")
+			v.ParameterGroup.Check(c)
+			c.Leave(mark)
+		}
+	}
 	if v.SSEDescription != nil && !c.Failed() {
 		{
 			mark := c.Enter("sSEDescription")
@@ -290,7 +304,7 @@ func readClusterList(r *wirejson.Reader) []Cluster {
 	for r.NextElem() {
 		var e Cluster
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -310,9 +324,13 @@ func readClusterNameList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -381,7 +399,7 @@ func (v *CreateClusterRequest) Read(r *wirejson.Reader) bool {
 		case "Tags":
 			v.Tags = readTagList(r)
 		case "SSESpecification":
-			if p := new(SSESpecification); p.Read(r) {
+			if p := smithy.New[SSESpecification](r); p.Read(r) {
 				v.SSESpecification = p
 			}
 		case "ClusterEndpointEncryptionType":
@@ -400,7 +418,16 @@ func (v *CreateClusterRequest) Check(c *smithy.Checker) {
 	c.Required("clusterName", v.ClusterName.Set)
 	c.Required("nodeType", v.NodeType.Set)
 	c.Required("replicationFactor", v.ReplicationFactor.Set)
+	if v.AvailabilityZones != nil && !c.Failed() {
+		c.MaxSize("availabilityZones", len(v.AvailabilityZones), 10000)
+	}
+	if v.SecurityGroupIds != nil && !c.Failed() {
+		c.MaxSize("securityGroupIds", len(v.SecurityGroupIds), 10000)
+	}
 	c.Required("iamRoleArn", v.IamRoleArn.Set)
+	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 1000)
+	}
 	if v.SSESpecification != nil && !c.Failed() {
 		{
 			mark := c.Enter("sSESpecification")
@@ -499,7 +526,7 @@ func (v *CreateClusterResponse) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Cluster":
-			if p := new(Cluster); p.Read(r) {
+			if p := smithy.New[Cluster](r); p.Read(r) {
 				v.Cluster = p
 			}
 		default:
@@ -594,7 +621,7 @@ func (v *CreateParameterGroupResponse) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "ParameterGroup":
-			if p := new(ParameterGroup); p.Read(r) {
+			if p := smithy.New[ParameterGroup](r); p.Read(r) {
 				v.ParameterGroup = p
 			}
 		default:
@@ -653,6 +680,9 @@ func (v *CreateSubnetGroupRequest) Read(r *wirejson.Reader) bool {
 func (v *CreateSubnetGroupRequest) Check(c *smithy.Checker) {
 	c.Required("subnetGroupName", v.SubnetGroupName.Set)
 	c.Required("subnetIds", v.SubnetIds != nil)
+	if v.SubnetIds != nil && !c.Failed() {
+		c.MaxSize("subnetIds", len(v.SubnetIds), 10000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -690,7 +720,7 @@ func (v *CreateSubnetGroupResponse) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "SubnetGroup":
-			if p := new(SubnetGroup); p.Read(r) {
+			if p := smithy.New[SubnetGroup](r); p.Read(r) {
 				v.SubnetGroup = p
 			}
 		default:
@@ -759,6 +789,12 @@ func (v *DecreaseReplicationFactorRequest) Read(r *wirejson.Reader) bool {
 func (v *DecreaseReplicationFactorRequest) Check(c *smithy.Checker) {
 	c.Required("clusterName", v.ClusterName.Set)
 	c.Required("newReplicationFactor", v.NewReplicationFactor.Set)
+	if v.AvailabilityZones != nil && !c.Failed() {
+		c.MaxSize("availabilityZones", len(v.AvailabilityZones), 10000)
+	}
+	if v.NodeIdsToRemove != nil && !c.Failed() {
+		c.MaxSize("nodeIdsToRemove", len(v.NodeIdsToRemove), 10000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -800,7 +836,7 @@ func (v *DecreaseReplicationFactorResponse) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Cluster":
-			if p := new(Cluster); p.Read(r) {
+			if p := smithy.New[Cluster](r); p.Read(r) {
 				v.Cluster = p
 			}
 		default:
@@ -888,7 +924,7 @@ func (v *DeleteClusterResponse) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Cluster":
-			if p := new(Cluster); p.Read(r) {
+			if p := smithy.New[Cluster](r); p.Read(r) {
 				v.Cluster = p
 			}
 		default:
@@ -1110,6 +1146,9 @@ func (v *DescribeClustersRequest) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeClustersRequest) Check(c *smithy.Checker) {
+	if v.ClusterNames != nil && !c.Failed() {
+		c.MaxSize("clusterNames", len(v.ClusterNames), 10000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1461,6 +1500,9 @@ func (v *DescribeParameterGroupsRequest) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeParameterGroupsRequest) Check(c *smithy.Checker) {
+	if v.ParameterGroupNames != nil && !c.Failed() {
+		c.MaxSize("parameterGroupNames", len(v.ParameterGroupNames), 10000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1677,6 +1719,9 @@ func (v *DescribeSubnetGroupsRequest) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeSubnetGroupsRequest) Check(c *smithy.Checker) {
+	if v.SubnetGroupNames != nil && !c.Failed() {
+		c.MaxSize("subnetGroupNames", len(v.SubnetGroupNames), 10000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1877,7 +1922,7 @@ func readEventList(r *wirejson.Reader) []Event {
 	for r.NextElem() {
 		var e Event
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -1926,6 +1971,9 @@ func (v *IncreaseReplicationFactorRequest) Read(r *wirejson.Reader) bool {
 func (v *IncreaseReplicationFactorRequest) Check(c *smithy.Checker) {
 	c.Required("clusterName", v.ClusterName.Set)
 	c.Required("newReplicationFactor", v.NewReplicationFactor.Set)
+	if v.AvailabilityZones != nil && !c.Failed() {
+		c.MaxSize("availabilityZones", len(v.AvailabilityZones), 10000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1963,7 +2011,7 @@ func (v *IncreaseReplicationFactorResponse) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Cluster":
-			if p := new(Cluster); p.Read(r) {
+			if p := smithy.New[Cluster](r); p.Read(r) {
 				v.Cluster = p
 			}
 		default:
@@ -2009,9 +2057,13 @@ func readKeyList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2102,6 +2154,9 @@ func (v *ListTagsResponse) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ListTagsResponse) Check(c *smithy.Checker) {
+	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 1000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2135,7 +2190,7 @@ func readNetworkTypeList(r *wirejson.Reader) []string {
 	for r.NextElem() {
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2173,7 +2228,7 @@ func (v *Node) Read(r *wirejson.Reader) bool {
 		case "NodeId":
 			v.NodeId.Value, v.NodeId.Set = r.String()
 		case "Endpoint":
-			if p := new(Endpoint); p.Read(r) {
+			if p := smithy.New[Endpoint](r); p.Read(r) {
 				v.Endpoint = p
 			}
 		case "NodeCreateTime":
@@ -2231,9 +2286,13 @@ func readNodeIdentifierList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2255,7 +2314,7 @@ func readNodeList(r *wirejson.Reader) []Node {
 	for r.NextElem() {
 		var e Node
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2323,7 +2382,7 @@ func readNodeTypeSpecificValueList(r *wirejson.Reader) []NodeTypeSpecificValue {
 	for r.NextElem() {
 		var e NodeTypeSpecificValue
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2548,7 +2607,7 @@ func readParameterGroupList(r *wirejson.Reader) []ParameterGroup {
 	for r.NextElem() {
 		var e ParameterGroup
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2568,9 +2627,13 @@ func readParameterGroupNameList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2617,6 +2680,9 @@ func (v *ParameterGroupStatus) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ParameterGroupStatus) Check(c *smithy.Checker) {
+	if v.NodeIdsToReboot != nil && !c.Failed() {
+		c.MaxSize("nodeIdsToReboot", len(v.NodeIdsToReboot), 10000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2645,7 +2711,7 @@ func readParameterList(r *wirejson.Reader) []Parameter {
 	for r.NextElem() {
 		var e Parameter
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2711,9 +2777,13 @@ func readParameterNameValueList(r *wirejson.Reader) []ParameterNameValue {
 	}
 	out := []ParameterNameValue{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e ParameterNameValue
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2800,7 +2870,7 @@ func (v *RebootNodeResponse) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Cluster":
-			if p := new(Cluster); p.Read(r) {
+			if p := smithy.New[Cluster](r); p.Read(r) {
 				v.Cluster = p
 			}
 		default:
@@ -2929,9 +2999,13 @@ func readSecurityGroupIdentifierList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -2999,7 +3073,7 @@ func readSecurityGroupMembershipList(r *wirejson.Reader) []SecurityGroupMembersh
 	for r.NextElem() {
 		var e SecurityGroupMembership
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3180,7 +3254,7 @@ func readSubnetGroupList(r *wirejson.Reader) []SubnetGroup {
 	for r.NextElem() {
 		var e SubnetGroup
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3200,9 +3274,13 @@ func readSubnetGroupNameList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3222,9 +3300,13 @@ func readSubnetIdentifierList(r *wirejson.Reader) []string {
 	}
 	out := []string{}
 	for r.NextElem() {
+		if len(out) > 10000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e string
 		e, _ = r.String()
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3246,7 +3328,7 @@ func readSubnetList(r *wirejson.Reader) []Subnet {
 	for r.NextElem() {
 		var e Subnet
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3312,9 +3394,13 @@ func readTagList(r *wirejson.Reader) []Tag {
 	}
 	out := []Tag{}
 	for r.NextElem() {
+		if len(out) > 1000 {
+			r.Skip() // Check refuses it
+			continue
+		}
 		var e Tag
 		e.Read(r)
-		out = append(out, e)
+		out = smithy.Append(r, out, e)
 	}
 	return out
 }
@@ -3360,6 +3446,9 @@ func (v *TagResourceRequest) Read(r *wirejson.Reader) bool {
 func (v *TagResourceRequest) Check(c *smithy.Checker) {
 	c.Required("resourceName", v.ResourceName.Set)
 	c.Required("tags", v.Tags != nil)
+	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 1000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3403,6 +3492,9 @@ func (v *TagResourceResponse) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *TagResourceResponse) Check(c *smithy.Checker) {
+	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 1000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3447,6 +3539,9 @@ func (v *UntagResourceRequest) Read(r *wirejson.Reader) bool {
 func (v *UntagResourceRequest) Check(c *smithy.Checker) {
 	c.Required("resourceName", v.ResourceName.Set)
 	c.Required("tagKeys", v.TagKeys != nil)
+	if v.TagKeys != nil && !c.Failed() {
+		c.MaxSize("tagKeys", len(v.TagKeys), 10000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3490,6 +3585,9 @@ func (v *UntagResourceResponse) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *UntagResourceResponse) Check(c *smithy.Checker) {
+	if v.Tags != nil && !c.Failed() {
+		c.MaxSize("tags", len(v.Tags), 1000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3548,6 +3646,9 @@ func (v *UpdateClusterRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *UpdateClusterRequest) Check(c *smithy.Checker) {
 	c.Required("clusterName", v.ClusterName.Set)
+	if v.SecurityGroupIds != nil && !c.Failed() {
+		c.MaxSize("securityGroupIds", len(v.SecurityGroupIds), 10000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3601,7 +3702,7 @@ func (v *UpdateClusterResponse) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Cluster":
-			if p := new(Cluster); p.Read(r) {
+			if p := smithy.New[Cluster](r); p.Read(r) {
 				v.Cluster = p
 			}
 		default:
@@ -3664,6 +3765,9 @@ func (v *UpdateParameterGroupRequest) Read(r *wirejson.Reader) bool {
 func (v *UpdateParameterGroupRequest) Check(c *smithy.Checker) {
 	c.Required("parameterGroupName", v.ParameterGroupName.Set)
 	c.Required("parameterNameValues", v.ParameterNameValues != nil)
+	if v.ParameterNameValues != nil && !c.Failed() {
+		c.MaxSize("parameterNameValues", len(v.ParameterNameValues), 1000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3697,7 +3801,7 @@ func (v *UpdateParameterGroupResponse) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "ParameterGroup":
-			if p := new(ParameterGroup); p.Read(r) {
+			if p := smithy.New[ParameterGroup](r); p.Read(r) {
 				v.ParameterGroup = p
 			}
 		default:
@@ -3755,6 +3859,9 @@ func (v *UpdateSubnetGroupRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *UpdateSubnetGroupRequest) Check(c *smithy.Checker) {
 	c.Required("subnetGroupName", v.SubnetGroupName.Set)
+	if v.SubnetIds != nil && !c.Failed() {
+		c.MaxSize("subnetIds", len(v.SubnetIds), 10000)
+	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3792,7 +3899,7 @@ func (v *UpdateSubnetGroupResponse) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "SubnetGroup":
-			if p := new(SubnetGroup); p.Read(r) {
+			if p := smithy.New[SubnetGroup](r); p.Read(r) {
 				v.SubnetGroup = p
 			}
 		default:
