@@ -98,7 +98,7 @@ func TestTooManyConnections(t *testing.T) {
 
 // TestTooManyBodies: large bodies are refused while others take up the memory meant for them.
 func TestTooManyBodies(t *testing.T) {
-	d := open(t, Options{limits: httpd.Limits{Bodies: 3 << 20, Patience: time.Hour}})
+	d := open(t, Options{limits: httpd.Limits{Bodies: 5 << 19, Patience: time.Hour}})
 	d.must("CreateTable", smallTable("load"))
 	body := `{"TableName":"load","Item":{"id":{"S":"x"}},"Comment":"` + strings.Repeat("x", 2<<20) + `"}`
 	head := fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nX-Amz-Target: DynamoDB_20120810.PutItem\r\nX-Amz-Date: 20260101T000000Z\r\n"+

@@ -18,9 +18,8 @@ const watchInterval = 250 * time.Millisecond
 // gone. Deadlines of the network library would do the former, but setting one for each request costs as much as decoding it, and a
 // connection wrapped to set fewer is written to piece by piece.
 type connections struct {
-	open   sync.Map // *progress by net.Conn
-	now    atomic.Int64
-	closed atomic.Bool
+	open sync.Map // *progress by net.Conn
+	now  atomic.Int64
 }
 
 // progress is how far a connection is.
@@ -62,9 +61,6 @@ func (cs *connections) begin(c net.Conn) running {
 		r.on.mu.Lock()
 		r.on.cancel, r.on.seen = cancel, false
 		r.on.mu.Unlock()
-	}
-	if cs.closed.Load() {
-		cancel()
 	}
 	return r
 }
@@ -116,9 +112,8 @@ func (p *progress) look(c net.Conn) {
 	p.seen = true
 }
 
-// end ends all requests under way, and those that come, and closes the connections of those that have not come whole.
+// end ends all requests under way, and closes the connections of those that have not come whole.
 func (cs *connections) end() {
-	cs.closed.Store(true)
 	cs.open.Range(func(c, found any) bool {
 		p := found.(*progress)
 		p.mu.Lock()

@@ -130,16 +130,25 @@ func (s *Server) Requests() int64 { return s.load.requests.Load() }
 // InFlight returns how many requests for operations are being executed.
 func (s *Server) InFlight() int64 { return s.load.inFlight.Load() }
 
-// Shutdown stops listening and waits for the requests under way. Shortly before ctx ends it ends them; an error says that some
-// have not heard of it.
+// Shutdown stops listening and waits for the requests under way. Shortly before ctx ends it ends them and begins no others; an error
+// says that some go on.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok {
-		end := time.AfterFunc(time.Until(deadline)-endTimeout, s.conns.end)
+		end := time.AfterFunc(time.Until(deadline)-endTimeout, s.end)
 		defer end.Stop()
 	}
 	err := s.http.ShutdownWithContext(ctx)
 	s.cancel()
+	if s.end(); err != nil && s.load.inFlight.Load() == 0 {
+		return nil // connections are left, but they can't do anything
+	}
 	return err
+}
+
+// end ends requests that the server can't wait for.
+func (s *Server) end() {
+	s.load.ended.Store(true)
+	s.conns.end()
 }
 
 func (s *Server) handle(c *fasthttp.RequestCtx) {
@@ -210,6 +219,11 @@ func (s *Server) control(c *fasthttp.RequestCtx, run func(body []byte) ([]byte, 
 // get answers health checks: the root as AWS's endpoint does, /healthz as long as the process runs, /readyz if it can
 // serve; and /metrics.
 func (s *Server) get(c *fasthttp.RequestCtx) {
+	if !s.load.enter() {
+		s.fail(c, overloaded(), 0)
+		return
+	}
+	defer s.load.leave()
 	running := s.conns.begin(c.Conn())
 	defer running.done()
 	c.SetContentType("text/plain")

@@ -46,13 +46,14 @@ type load struct {
 	limits   Limits
 	requests atomic.Int64 // so far
 	inFlight atomic.Int64
+	ended    atomic.Bool // no request is begun any more
 	bodies   bodyBudget
 }
 
-// enter counts a request; false if there are too many.
+// enter counts a request; false if there are too many, or the server ends.
 func (l *load) enter() bool {
 	l.requests.Add(1)
-	if l.inFlight.Add(1) > int64(l.limits.InFlight) {
+	if l.inFlight.Add(1) > int64(l.limits.InFlight) || l.ended.Load() {
 		l.inFlight.Add(-1)
 		return false
 	}

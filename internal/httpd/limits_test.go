@@ -266,7 +266,7 @@ func TestShutdownEnds(t *testing.T) {
 	until(t, "the connections", func() bool { return s.http.GetOpenConnectionsCount() == 3 })
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	s.conns.end()
+	s.end()
 	if err := s.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
