@@ -96,44 +96,6 @@ func TestTooManyConnections(t *testing.T) {
 	eventually(t, "a place that became free", func() bool { return ask(dial(t, d)) == 200 })
 }
 
-// TestTooManyBodies: large bodies are refused while others take up the memory meant for them.
-func TestTooManyBodies(t *testing.T) {
-	d := open(t, Options{limits: httpd.Limits{Bodies: 5 << 19, Patience: time.Hour}})
-	d.must("CreateTable", smallTable("load"))
-	body := `{"TableName":"load","Item":{"id":{"S":"x"}},"Comment":"` + strings.Repeat("x", 2<<20) + `"}`
-	head := fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nX-Amz-Target: DynamoDB_20120810.PutItem\r\nX-Amz-Date: 20260101T000000Z\r\n"+
-		"Authorization: AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00\r\nContent-Length: %d\r\n\r\n", len(body))
-	slow := dial(t, d)
-	if _, err := io.WriteString(slow, strings.TrimSuffix(head, "\r\n")+"Expect: 100-continue\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	// From here on the first body is counted; else the second might be, and this one refused.
-	answers := bufio.NewReader(slow)
-	if line, err := answers.ReadString('\n'); err != nil || !strings.Contains(line, " 100 ") {
-		t.Fatalf("%q, %v", line, err)
-	}
-	if _, err := answers.ReadString('\n'); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(slow, body[:1<<20]); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "a refusal", func() bool {
-		status, _, err := d.send("PutItem", []byte(body), nil)
-		return err == nil && status == 503
-	})
-	if _, err := io.WriteString(slow, body[1<<20:]); err != nil {
-		t.Fatal(err)
-	}
-	res, err := http.ReadResponse(answers, nil)
-	if err != nil || res.StatusCode != 200 {
-		t.Fatal(res, err)
-	}
-	if status, answer, err := d.send("PutItem", []byte(body), nil); err != nil || status != 200 {
-		t.Errorf("afterwards: %d %s %v", status, answer, err)
-	}
-}
-
 // TestSlowClients: who begins a request and does not go on, or sends nothing at all, is disconnected.
 func TestSlowClients(t *testing.T) {
 	d := open(t, Options{limits: httpd.Limits{Idle: 50 * time.Millisecond}})

@@ -187,6 +187,26 @@ func TestInflatedBodies(t *testing.T) {
 	}
 }
 
+// TestTooManyBodies: large bodies are refused while others take up the memory meant for them.
+func TestTooManyBodies(t *testing.T) {
+	s := serve(t, Options{Limits: Limits{Bodies: 3 << 20, Patience: time.Hour}})
+	large := post(strings.Repeat(" ", 2<<20) + "{}")
+	slow := s.dial()
+	if _, err := io.WriteString(slow, large[:3<<19]); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the slow body", func() bool { return s.load.bodies.taken.Load() > 2_000_000 })
+	if status := ask(s.dial(), large); status != 503 {
+		t.Errorf("a second large body: %d", status)
+	}
+	if status := ask(slow, large[3<<19:]); status != 200 {
+		t.Errorf("the first: %d", status)
+	}
+	if status := ask(s.dial(), large); status != 200 {
+		t.Errorf("afterwards: %d", status)
+	}
+}
+
 // TestHurriedBodies: clients that keep others from sending large bodies are disconnected, the slowest first.
 func TestHurriedBodies(t *testing.T) {
 	s := serve(t, Options{Limits: Limits{Bodies: 1 << 20, Patience: time.Nanosecond}})
