@@ -24,6 +24,7 @@ type account struct {
 	server      *Server
 	key, secret string
 	id          string // twelve digits
+	credentials string // the server's file
 }
 
 const (
@@ -51,7 +52,7 @@ func strangers(t *testing.T, opt Options) (a, b account) {
 	t.Helper()
 	opt.CredentialsFile = credentials(t)
 	d := open(t, opt)
-	return account{t, d.Server, "A", secretA, accountA}, account{t, d.Server, "B", secretB, accountB}
+	return account{t, d.Server, "A", secretA, accountA, opt.CredentialsFile}, account{t, d.Server, "B", secretB, accountB, opt.CredentialsFile}
 }
 
 // signingNames are what APIs are signed for, by the prefix of their targets.
@@ -577,8 +578,8 @@ func TestCredentialsAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	a := account{t, server, "A", secretA, accountA}
-	added := account{t, server, "C", "another", accountA}
+	a := account{t, server, "A", secretA, accountA, opt.CredentialsFile}
+	added := account{t, server, "C", "another", accountA, opt.CredentialsFile}
 	status := func(c account) string {
 		_, code, _ := c.send(c.request(dynamo+"ListTables", obj{}))
 		return code
