@@ -15,6 +15,8 @@ has "$out" 'url: "tikv://pd:2379"'
 has "$out" '- --insecure$'
 has "$out" 'replicas: 3$'
 has "$out" 'path: /readyz'
+has "$out" 'prometheus.io/port: "8000"$'
+hasnt "$out" metrics-listen
 hasnt "$out" dax
 hasnt "$out" HorizontalPodAutoscaler
 
@@ -24,6 +26,9 @@ lint "${more[@]}"
 out=$(render "${more[@]}")
 has "$out" 'key: uri$'
 has "$out" '- --credentials=/credentials/credentials.json$'
+has "$out" '- --metrics-listen=0.0.0.0:9090$'
+has "$out" 'prometheus.io/port: "9090"$'
+has "$out" 'secret: {secretName: keys, defaultMode: 0400}$'
 has "$out" '- --dax-advertise=$(POD_IP)$'
 has "$out" '- "--throttling=off"$'
 has "$out" 'kind: HorizontalPodAutoscaler$'

@@ -137,7 +137,8 @@ func (c *conn) introduce(caller smithy.Caller) {
 	if c.lists != nil && caller == c.caller {
 		return
 	}
-	c.caller = smithy.Caller{Account: strings.Clone(caller.Account), Region: strings.Clone(caller.Region)}
+	caller.Account, caller.Region, caller.AccessKey = strings.Clone(caller.Account), strings.Clone(caller.Region), strings.Clone(caller.AccessKey)
+	c.caller = caller
 	account, region := c.node.service.opt.Database.Namespace(c.caller)
 	c.lists = c.node.service.listsOf(account)
 	c.node.leave(c.counters)
