@@ -19,7 +19,7 @@ func New[T any](r *wirejson.Reader) *T {
 func Append[T any](r *wirejson.Reader, list []T, e T) []T {
 	if len(list) == cap(list) {
 		more := max(1, len(list))
-		if !r.Spend(more * int(unsafe.Sizeof(e))) {
+		if !r.Spend((len(list) + more) * int(unsafe.Sizeof(e))) {
 			return list
 		}
 		list = slices.Grow(list, more)
