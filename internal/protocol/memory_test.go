@@ -11,8 +11,10 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/autoscaling"
 	"github.com/statordb/stator/internal/cloudwatch"
+	"github.com/statordb/stator/internal/cloudwatch/api"
 	"github.com/statordb/stator/internal/dax/cluster"
 	"github.com/statordb/stator/internal/ops"
+	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/wirejson"
 )
@@ -320,4 +322,103 @@ func TestMemory(t *testing.T) {
 		}
 	}
 	t.Logf("%d bodies; the most is %.1f bytes for each byte: %s", count, worst, which)
+}
+
+// TestProtocolMemory sends CBOR and forms that are made to need much memory through their codecs and the decoder behind them.
+func TestProtocolMemory(t *testing.T) {
+	metrics := &protocol.Service{Name: "GraniteServiceVersion20100801", Version: "2010-08-01", Schema: &api.Schema}
+	var put, get *smithy.Handler
+	list := handlers()["cloudwatch"]
+	for i := range list {
+		switch {
+		case strings.HasSuffix(list[i].Target, ".PutMetricData"):
+			put = &list[i]
+		case strings.HasSuffix(list[i].Target, ".GetMetricData"):
+			get = &list[i]
+		}
+	}
+	text := func(s string) string { return string([]byte{0x60 + byte(len(s))}) + s } // of CBOR, below 24 bytes
+	type attack struct {
+		body
+		codec protocol.Codec
+		op    *smithy.Handler
+		k     int // bytes for each byte
+	}
+	var attacks []attack
+	cbor := func(name, head string, part func(int) string, k int) {
+		attacks = append(attacks, attack{body{"CBOR " + name, head, "", part}, protocol.CBOR{Service: metrics, Operation: "PutMetricData"}, put, k})
+	}
+	form := func(op *smithy.Handler, name string, part func(int) string) {
+		_, operation, _ := strings.Cut(op.Target, ".")
+		attacks = append(attacks, attack{body{"form " + name, "Action=" + operation, "", part}, protocol.Query{Service: metrics, Operation: operation}, op, 16})
+	}
+	data := "\xbf" + text("MetricData") + "\x9f"
+	for _, e := range []string{"\xa0", "\x80", "\xf6", "\x00", "\x60", "\xbf\xff", "\xf9\x00\x01", "\xc1\x00"} {
+		cbor(fmt.Sprintf("list of %x", e), data, always(e), 24)
+		cbor(fmt.Sprintf("unknown list of %x", e), "\xbf\x61?\x9f", always(e), 24)
+	}
+	cbor("data within data", "\xbf"+text("EntityMetricData")+"\x9f", always("\xbf"+text("MetricData")+"\x9f"+strings.Repeat("\xa0", 500)+"\xff\xff"), 60)
+	cbor("values", data+"\xbf"+text("Values")+"\x9f", always("\x00"), 24)
+	cbor("pieces of text", "\xbf"+text("Namespace")+"\x7f", always("\x61a"), 24)
+	cbor("controls", "\xbf"+text("Namespace")+"\x7f", always("\x61\x00"), 24)
+	cbor("equal keys", "\xbf", always(text("MetricData")+"\x80"), 24)
+	cbor("keys", "\xbf", func(i int) string { return text(strconv.Itoa(i)) + "\x00" }, 24)
+	cbor("depth", "", always("\x81"), 24)
+	cbor("tags", "", always("\xc9"), 24)
+	cbor("a list of 2^63", "\x9b\x7f\xff\xff\xff\xff\xff\xff\xff", always("\xa0"), 24)
+	cbor("a map of 2^63", "\xbb\x7f\xff\xff\xff\xff\xff\xff\xff", always("\x61a\xa0"), 24)
+	cbor("texts of 2^31", "\x9f", always("\x7a\x7f\xff\xff\xff"), 24)
+	for _, op := range []*smithy.Handler{put, get} {
+		form(op, "unknown", always("&a"))
+		form(op, "unknown names", func(i int) string { return "&" + strconv.Itoa(i) + "=" })
+		form(op, "escaped", always("&%4e=%4e"))
+		form(op, "nothing", always("&"))
+	}
+	form(put, "one name", always("&Namespace="))
+	form(put, "members", func(i int) string { return "&MetricData.member." + strconv.Itoa(i+1) + ".Unit=" })
+	form(put, "members backwards", func(i int) string { return "&MetricData.member." + strconv.Itoa(1<<20-i) + ".Unit=" })
+	form(put, "one member", always("&MetricData.member.1.Unit="))
+	form(put, "indexes", func(i int) string { return "&MetricData.member.99999999" + strconv.Itoa(i) + "=" })
+	form(put, "dots", always("&MetricData......"))
+	form(put, "a deep name", func(i int) string {
+		if i == 0 {
+			return "&MetricData"
+		}
+		return ".member.1.Dimensions"
+	})
+	form(put, "a long value", func(i int) string {
+		if i == 0 {
+			return "&Namespace="
+		}
+		return "%00"
+	})
+	form(get, "queries", func(i int) string {
+		return "&MetricDataQueries.member." + strconv.Itoa(i+1) + ".MetricStat.Metric.Dimensions.member.1.Name="
+	})
+	for _, a := range attacks {
+		for _, size := range []int{1 << 17, 1 << 19} {
+			text := []byte(a.of(size))
+			if strings.HasPrefix(a.head, "\xbf") { // all that is open ends
+				text = append(text, "\xff\xff\xff\xff"[:strings.Count(a.head, "\xbf")+strings.Count(a.head, "\x9f")+strings.Count(a.head, "\x7f")]...)
+			}
+			got := allocated(func() {
+				protocol.Action(text)
+				body, bad := a.codec.Request(text)
+				if bad == nil {
+					var in any
+					if in, bad = a.op.Decode(&smithy.Call{}, body); bad == nil {
+						var c smithy.Checker
+						in.(smithy.Shape).Check(&c)
+						bad = c.Err()
+					}
+				}
+				if bad != nil {
+					a.codec.Error(bad, "id")
+				}
+			})
+			if got > fixedBytes+a.k*len(text) {
+				t.Errorf("%s: %d bytes allocate %d", a.name, len(text), got)
+			}
+		}
+	}
 }
