@@ -159,7 +159,8 @@ func (d *decoder) sortFields(offsets []int, nested bool) (dropped, count int) {
 	for i, at := range offsets {
 		name := textAt(arena, at)
 		if i+1 < len(offsets) && bytes.Equal(name, textAt(arena, offsets[i+1])) {
-			dropped += len(name) + Value(arena[at+textLen(arena[at:]):]).Size()
+			v := arena[at+textLen(arena[at:]):]
+			dropped += len(name) + Value(v[:valueLen(v)]).Size()
 			if nested {
 				dropped++
 			}
@@ -346,7 +347,7 @@ func (d *decoder) set(t Type) (size int, ok bool) {
 	for r.NextElem() {
 		s, ok := r.Bytes()
 		if !ok {
-			if r.Err() == nil {
+			if r.Err() == nil && d.problem == "" {
 				d.fail(nullMember(t))
 			}
 			continue

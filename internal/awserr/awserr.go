@@ -4,7 +4,11 @@
 // there. Nobody decides anything on an error's message.
 package awserr
 
-import "github.com/statordb/stator/internal/wirejson"
+import (
+	"slices"
+
+	"github.com/statordb/stator/internal/wirejson"
+)
 
 // Code is the name of an exception, as in __type after the '#'.
 type Code string
@@ -133,6 +137,8 @@ func (e *Error) AppendJSONOf(namespace string, dst []byte) []byte {
 	if w.field == "" {
 		w.field = "message"
 	}
+	// A message may have a client's value of megabytes in it.
+	dst = slices.Grow(dst, len(w.namespace)+len(e.Code)+len(e.Message)+len(e.Fields)+64)
 	dst = append(dst, `{"__type":"`...)
 	dst = append(dst, w.namespace...)
 	dst = append(dst, e.Code...)

@@ -56,10 +56,13 @@ func parseStatement(text string, params []attribute.Value, onFailure smithy.Opt[
 // literalNames makes names that look like placeholders stand for themselves.
 func literalNames(st *partiql.Statement) smithy.Map[string] {
 	var out smithy.Map[string]
-	seen := map[string]bool{}
+	var seen map[string]bool
 	path := func(p expr.Path) {
 		for _, e := range p {
 			if strings.HasPrefix(e.Name, "#") && !seen[e.Name] {
+				if seen == nil {
+					seen = map[string]bool{}
+				}
 				seen[e.Name] = true
 				out = append(out, smithy.Entry[string]{Key: e.Name, Value: e.Name})
 			}

@@ -380,7 +380,7 @@ func (p *parser) literal(key string) attribute.Value {
 			return p.bag(t)
 		case "{":
 			p.at--
-			return attribute.NewMap(p.tuple(key, key+"."))
+			return sized(attribute.NewMap(p.tuple(key, key+".")))
 		}
 	}
 	p.malformed()
@@ -416,10 +416,19 @@ func (p *parser) list(key string) attribute.Value {
 		elems = append(elems, p.literal(key+"."+strconv.Itoa(len(elems))))
 		p.noOperator(key)
 		if p.symbol("]") {
-			return attribute.NewList(elems)
+			return sized(attribute.NewList(elems))
 		}
 		p.mustSymbol(",")
 	}
+}
+
+// sized refuses a list or map that no item can hold. Each level of a nested one copies what is below, and parameters are not
+// as short as statements.
+func sized(v attribute.Value) attribute.Value {
+	if v.Size() > attribute.MaxItemSize {
+		fail("Item size has exceeded the maximum allowed size")
+	}
+	return v
 }
 
 // noOperator refuses arithmetic within values.

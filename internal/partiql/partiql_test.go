@@ -2,6 +2,7 @@ package partiql
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -119,4 +120,37 @@ func FuzzParse(f *testing.F) {
 			KeyName(c)
 		}
 	})
+}
+
+// TestLargeParameter: lists around a large parameter end with it, and do not copy it at each level.
+func TestLargeParameter(t *testing.T) {
+	large := attribute.String(strings.Repeat("x", 4<<20))
+	for _, text := range []string{
+		"INSERT INTO t VALUE {'a': " + strings.Repeat("[", 30) + "?" + strings.Repeat("]", 30) + "}",
+		"INSERT INTO t VALUE {'a': " + strings.Repeat("{'b':", 30) + "?" + strings.Repeat("}", 30) + "}",
+		"SELECT * FROM t WHERE a = " + strings.Repeat("[", 30) + "?" + strings.Repeat("]", 30),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Parse(text, []attribute.Value{large})
+		runtime.ReadMemStats(&after)
+		if err == nil || err.Error() != "Item size has exceeded the maximum allowed size" {
+			t.Errorf("%.40s: %v", text, err)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 24<<20 {
+			t.Errorf("%.40s: %d bytes are allocated", text, got)
+		}
+	}
+}
+
+// TestHostile checks that statements made to break parsers are refused.
+func TestHostile(t *testing.T) {
+	for _, text := range []string{
+		strings.Repeat("(", 4000), strings.Repeat("NOT ", 2000) + "a=1", strings.Repeat("size(", 1600), "a = " + strings.Repeat("[", 4000), "a = " + strings.Repeat("{'a':", 1600),
+		"a" + strings.Repeat(".a", 4000) + " = 1", "a" + strings.Repeat("[0]", 2600) + " = 1", strings.Repeat("/*", 4000), strings.Repeat("'", 8001), "a = " + strings.Repeat("<<", 4000),
+	} {
+		if _, err := Parse("SELECT * FROM t WHERE "+text, nil); err == nil {
+			t.Errorf("%.20s…: accepted", text)
+		}
+	}
 }

@@ -22,7 +22,7 @@ func (c *Checker) Err() *awserr.Error {
 	if c.problem == "" {
 		return nil
 	}
-	return awserr.New(awserr.Validation, "1 validation error detected: "+c.problem)
+	return awserr.New(awserr.Validation, c.problem)
 }
 
 // Enter descends into the member and returns the mark for Leave.
@@ -57,35 +57,36 @@ func (c *Checker) EnterValue(member, key string) int {
 // Leave goes back to where Enter was called.
 func (c *Checker) Leave(mark int) { c.path = c.path[:mark] }
 
-func (c *Checker) fail(member, value, constraint string) {
+// fail notes the first violation; shown is the value as AWS prints it, in parts, for it may be megabytes.
+func (c *Checker) fail(member, constraint string, shown ...string) {
 	if c.problem != "" {
 		return
 	}
-	where := strings.TrimSuffix(string(c.path)+member, ".")
-	if value != "" {
-		value += " "
+	if len(shown) > 0 {
+		shown = append(shown, " ")
 	}
-	c.problem = "Value " + value + "at '" + where + "' failed to satisfy constraint: " + constraint
+	where := strings.TrimSuffix(string(c.path)+member, ".")
+	c.problem = "1 validation error detected: Value " + strings.Join(shown, "") + "at '" + where + "' failed to satisfy constraint: " + constraint
 }
 
 // Required fails if the member is not present.
 func (c *Checker) Required(member string, present bool) {
 	if !present {
-		c.fail(member, "null", "Member must not be null")
+		c.fail(member, "Member must not be null", "null")
 	}
 }
 
 // MinLen fails if the length of a string is below bound.
 func (c *Checker) MinLen(member, value string, bound int) {
 	if len(value) < bound && utf16Len(value) < bound {
-		c.fail(member, "'"+value+"'", "Member must have length greater than or equal to "+strconv.Itoa(bound))
+		c.fail(member, "Member must have length greater than or equal to "+strconv.Itoa(bound), "'", value, "'")
 	}
 }
 
 // MaxLen fails if the length of a string is above bound.
 func (c *Checker) MaxLen(member, value string, bound int) {
 	if len(value) > bound && utf16Len(value) > bound {
-		c.fail(member, "'"+value+"'", "Member must have length less than or equal to "+strconv.Itoa(bound))
+		c.fail(member, "Member must have length less than or equal to "+strconv.Itoa(bound), "'", value, "'")
 	}
 }
 
@@ -104,42 +105,42 @@ func utf16Len(s string) int {
 // MinSize fails if a list or map has fewer than bound entries.
 func (c *Checker) MinSize(member string, n, bound int) {
 	if n < bound {
-		c.fail(member, "'[]'", "Member must have length greater than or equal to "+strconv.Itoa(bound))
+		c.fail(member, "Member must have length greater than or equal to "+strconv.Itoa(bound), "'[]'")
 	}
 }
 
 // MinEntries is MinSize for maps, whose empty value AWS prints as {}.
 func (c *Checker) MinEntries(member string, n, bound int) {
 	if n < bound {
-		c.fail(member, "'{}'", "Member must have length greater than or equal to "+strconv.Itoa(bound))
+		c.fail(member, "Member must have length greater than or equal to "+strconv.Itoa(bound), "'{}'")
 	}
 }
 
 // MaxSize fails if a list or map has more than bound entries. The collection itself is not printed.
 func (c *Checker) MaxSize(member string, n, bound int) {
 	if n > bound {
-		c.fail(member, "", "Member must have length less than or equal to "+strconv.Itoa(bound))
+		c.fail(member, "Member must have length less than or equal to "+strconv.Itoa(bound))
 	}
 }
 
 // Min fails if a number is below bound.
 func (c *Checker) Min(member string, v, bound int64) {
 	if v < bound {
-		c.fail(member, "'"+strconv.FormatInt(v, 10)+"'", "Member must have value greater than or equal to "+strconv.FormatInt(bound, 10))
+		c.fail(member, "Member must have value greater than or equal to "+strconv.FormatInt(bound, 10), "'", strconv.FormatInt(v, 10), "'")
 	}
 }
 
 // Max fails if a number is above bound.
 func (c *Checker) Max(member string, v, bound int64) {
 	if v > bound {
-		c.fail(member, "'"+strconv.FormatInt(v, 10)+"'", "Member must have value less than or equal to "+strconv.FormatInt(bound, 10))
+		c.fail(member, "Member must have value less than or equal to "+strconv.FormatInt(bound, 10), "'", strconv.FormatInt(v, 10), "'")
 	}
 }
 
 // Pattern fails if ok is false.
 func (c *Checker) Pattern(member, value, pattern string, ok bool) {
 	if !ok {
-		c.fail(member, "'"+value+"'", "Member must satisfy regular expression pattern: "+pattern)
+		c.fail(member, "Member must satisfy regular expression pattern: "+pattern, "'", value, "'")
 	}
 }
 
@@ -150,7 +151,7 @@ func (c *Checker) Enum(member, value string, set []string) {
 			return
 		}
 	}
-	c.fail(member, "'"+value+"'", "Member must satisfy enum value set: ["+strings.Join(set, ", ")+"]")
+	c.fail(member, "Member must satisfy enum value set: ["+strings.Join(set, ", ")+"]", "'", value, "'")
 }
 
 // NameChars reports whether s consists of the characters of table and index names, [a-zA-Z0-9_.-]+.

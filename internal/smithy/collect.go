@@ -18,14 +18,21 @@ func New[T any](r *wirejson.Reader) *T {
 // stays as it is and the reader has an error.
 func Append[T any](r *wirejson.Reader, list []T, e T) []T {
 	if len(list) == cap(list) {
-		more := max(1, len(list))
-		if !r.Spend(more * int(unsafe.Sizeof(e))) {
+		size := max(1, int(unsafe.Sizeof(e)))
+		more := len(list)
+		if more == 0 {
+			more = max(1, firstBytes/size)
+		}
+		if !r.Spend((len(list) + more) * size) {
 			return list
 		}
 		list = slices.Grow(list, more)
 	}
 	return append(list, e)
 }
+
+// firstBytes is how many bytes a list has room for at first, if an element is not larger.
+const firstBytes = 64
 
 // scanned is how many keys a Builder looks through before it makes an index of them.
 const scanned = 16

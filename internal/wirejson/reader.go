@@ -51,7 +51,7 @@ type Reader struct {
 // AWS's own limits keep requests that do something far below.
 const (
 	BaseMemory    = 1 << 20
-	MemoryPerByte = 8
+	MemoryPerByte = 16
 )
 
 // keptBytes is the largest buffer that a Reader keeps for its next text.
@@ -78,7 +78,7 @@ func (r *Reader) Release() {
 	}
 }
 
-// Spend takes n bytes from the memory that the text may take when it is decoded; a text for which they are not enough is
+// Spend takes n bytes, which are about to be allocated, from the memory that the text may take when it is decoded; a text for which they are not enough is
 // malformed, like one that is nested too deeply. It returns false after an error.
 func (r *Reader) Spend(n int) bool {
 	if r.budget -= n; r.budget < 0 {
@@ -87,8 +87,8 @@ func (r *Reader) Spend(n int) bool {
 	return r.err == nil
 }
 
-// Room makes room for n bytes in the Arena, which doubles, so that growing costs no more than what it is filled with. The
-// first time it takes what the rest of the text is likely to need.
+// Room makes room for n bytes in the Arena, and for as much as the rest of the text is likely to need: growing it by quarters,
+// as append does, would allocate several times of what it is filled with.
 func (r *Reader) Room(n int) {
 	if cap(r.Arena)-len(r.Arena) < n {
 		r.grow(n)
@@ -96,7 +96,13 @@ func (r *Reader) Room(n int) {
 }
 
 func (r *Reader) grow(n int) {
-	r.Arena = slices.Grow(r.Arena, max(n, cap(r.Arena), min(len(r.buf)-r.pos, maxFirstArena)))
+	rest := len(r.buf) - r.pos
+	if r.pos > sampled {
+		rest = int(float64(rest)*float64(len(r.Arena))/float64(r.pos)*1.05) + sampled
+	} else {
+		rest = min(rest, maxAhead)
+	}
+	r.Arena = slices.Grow(r.Arena, max(n+rest, cap(r.Arena)/2))
 }
 
 // PushOffset appends to Offsets, which doubles as the Arena does.
@@ -107,8 +113,11 @@ func (r *Reader) PushOffset(at int) {
 	r.Offsets = append(r.Offsets, at)
 }
 
-// maxFirstArena bounds in bytes what Room takes ahead.
-const maxFirstArena = 1 << 20
+const (
+	// sampled is of how many bytes of a text Room concludes what the rest needs, and maxAhead what it takes for it before.
+	sampled  = 32 << 10
+	maxAhead = 1 << 20
+)
 
 // Err returns the first error met, or nil.
 func (r *Reader) Err() *Error { return r.err }

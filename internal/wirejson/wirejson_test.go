@@ -66,3 +66,52 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// TestBuffersAreGivenBack: skipping keeps nothing, and Release neither the text nor large buffers.
+func TestBuffersAreGivenBack(t *testing.T) {
+	var r Reader
+	r.Reset([]byte(`{"a":"` + strings.Repeat(`\u0041`, 1<<20) + `","\u0041":["\u0041",{"\u0041":"\u0041"}]}`))
+	r.Skip()
+	if r.Err() != nil || len(r.scratch) != 0 {
+		t.Errorf("%d bytes are left of what was skipped, %v", len(r.scratch), r.Err())
+	}
+	r.Reset([]byte(`"` + strings.Repeat(`\u0041`, keptBytes+1) + `"`))
+	if s, ok := r.String(); !ok || len(s) != keptBytes+1 {
+		t.Fatal(r.Err())
+	}
+	r.Room(keptBytes + 1)
+	r.Offsets = make([]int, keptBytes)
+	r.Release()
+	if r.buf != nil || r.scratch != nil || r.Arena != nil || r.Offsets != nil {
+		t.Error("Release keeps something")
+	}
+	r.Room(10)
+	if r.Release(); cap(r.Arena) == 0 {
+		t.Error("Release gives small buffers away")
+	}
+}
+
+// TestRoom: what the Arena is filled with is allocated no more than four times, whatever the text does to mislead Room.
+func TestRoom(t *testing.T) {
+	for _, at := range []int{0, sampled + 1, 1 << 19, 1 << 20} { // where values begin to be ten times as large as their text
+		var r Reader
+		r.Reset(make([]byte, 1<<20))
+		filled, allocated := 0, 0
+		for r.pos = 0; r.pos < len(r.buf); r.pos += 16 {
+			n := 4
+			if r.pos >= at {
+				n = 160
+			}
+			before := cap(r.Arena)
+			r.Room(n)
+			if cap(r.Arena) != before {
+				allocated += cap(r.Arena)
+			}
+			r.Arena = r.Arena[:len(r.Arena)+n]
+			filled += n
+		}
+		if allocated > 4*filled+maxAhead {
+			t.Errorf("%d bytes are allocated for %d", allocated, filled)
+		}
+	}
+}
