@@ -386,10 +386,15 @@ func (f *daxFront) Close(id cluster.ID) {
 	}
 	f.mu.Unlock()
 	if n != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-		defer cancel()
-		n.close(ctx)
-		f.memory.add(-f.cache())
+		n.stop()
+		f.running.Add(1)
+		go func() { // the requests under way; a client that is slow must not make DeleteCluster slow
+			defer f.running.Done()
+			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+			defer cancel()
+			n.close(ctx)
+			f.memory.add(-f.cache())
+		}()
 	}
 }
 
@@ -423,7 +428,11 @@ func (f *daxFront) all() []*daxNode {
 // close stops listening and waits for the requests under way, until ctx ends.
 func (f *daxFront) close(ctx context.Context) {
 	for _, n := range f.all() {
-		n.close(ctx)
+		f.running.Add(1)
+		go func() {
+			defer f.running.Done()
+			n.close(ctx)
+		}()
 	}
 	f.running.Wait()
 }

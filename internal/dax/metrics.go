@@ -57,9 +57,9 @@ type counters struct {
 	conns int // connections that count here; guarded by the node
 }
 
-// request counts a request, and its error if it has one.
+// request counts a request, and its error if it has one. Nil counters are those of a client that is not known.
 func (c *counters) request(kind counted, err *awserr.Error) {
-	if kind == notCounted {
+	if c == nil || kind == notCounted {
 		return
 	}
 	c.n[kind].Add(1)
