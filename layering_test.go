@@ -62,7 +62,7 @@ var mayImport = map[string][]string{
 	"internal/dax/wire":           {"attribute", "awserr"},
 	"internal/dax":                {"access", "api", "attribute", "auth", "awserr", "catalog", "dax/wire", "keyspace", "kv", "metric", "smithy", "wirejson"},
 	"internal/dax/api":            {"smithy", "wirejson"},
-	"internal/dax/cluster":        {"fleet", "awserr", "dax/api", "kv", "protocol", "records", "smithy"},
+	"internal/dax/cluster":        {"access", "fleet", "awserr", "dax/api", "kv", "protocol", "records", "smithy"},
 	"internal/protocol":           {"awserr", "smithy"},
 	"internal/httpd":              {"auth", "awserr", "protocol", "smithy", "wirejson"},
 	"internal/client":             {"auth"},

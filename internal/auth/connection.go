@@ -36,6 +36,9 @@ func (a *Authenticator) AuthenticateConnection(accessKey, given, stringToSign st
 	if a.credentials == nil {
 		return id, until, nil
 	}
+	if sig.service != "dax" {
+		return id, until, awserr.New(awserr.InvalidSignature, "Credential should be scoped to correct service: 'dax'.")
+	}
 	c, known := a.credentials[accessKey]
 	if !known {
 		return id, until, awserr.New(awserr.UnrecognizedClient, "The security token included in the request is invalid.")

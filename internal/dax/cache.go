@@ -179,6 +179,11 @@ func (c *cache) store(s *shard, key string, value []byte) {
 	}
 	s.lru.Add(key, e)
 	s.bytes += size
+	c.shrink(s)
+}
+
+// shrink removes what was not used for the longest time until the rest has room. The shard is locked.
+func (c *cache) shrink(s *shard) {
 	for s.bytes > s.max {
 		k, old, ok := s.lru.RemoveOldest()
 		if !ok {
@@ -187,6 +192,17 @@ func (c *cache) store(s *shard, key string, value []byte) {
 		n := sizeOf(k, old.value)
 		s.bytes -= n
 		c.evicted.Add(n)
+	}
+}
+
+// resize sets how many bytes the cache may take.
+func (c *cache) resize(bytes int64) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.max = bytes / cacheShards
+		c.shrink(s)
+		s.mu.Unlock()
 	}
 }
 

@@ -1,8 +1,8 @@
 package dax
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"

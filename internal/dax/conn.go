@@ -343,7 +343,7 @@ func (c *conn) request() bool {
 		case errors.Is(err, wire.ErrMalformed):
 			c.fail(malformed())
 		case errors.Is(err, errTooLarge), errors.Is(err, wire.ErrTooLarge):
-			c.fail(awserr.New(awserr.RequestEntityTooLarge, ""))
+			c.fail(awserr.New(awserr.RequestEntityTooLarge, "The request has too many bytes"))
 		case errors.As(err, &known):
 			c.fail(known)
 		default:

@@ -221,6 +221,15 @@ func (n *Node) SetTTL(item, query time.Duration) {
 	}
 }
 
+// SetMemory sets how many bytes the caches may take.
+func (n *Node) SetMemory(bytes int64) {
+	n.items.resize(bytes / 2)
+	n.queries.resize(bytes / 2)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.opt.Memory = bytes
+}
+
 // Rename changes its names in metrics.
 func (n *Node) Rename(cluster, node string) {
 	n.mu.Lock()
