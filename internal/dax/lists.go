@@ -60,14 +60,20 @@ func uvarint(s string) (n uint64, size int) {
 	return binary.Uvarint(room[:copy(room[:], s)])
 }
 
-// splitNames returns the names of a signature, as parts of it.
-func splitNames(signature string) (names []string) {
+// newList returns the list with a signature. Its names are parts of that.
+func newList(signature string) *wire.List {
+	count := 0
+	for rest := signature; len(rest) > 0; count++ {
+		n, w := uvarint(rest)
+		rest = rest[w+int(n):]
+	}
+	names := make([]string, 0, count)
 	for len(signature) > 0 {
 		n, w := uvarint(signature)
 		names = append(names, signature[w:w+int(n)])
 		signature = signature[w+int(n):]
 	}
-	return names
+	return wire.NewList(names)
 }
 
 // errNoList is for ids that nobody was given.
@@ -106,7 +112,7 @@ func (l *lists) id(ctx context.Context, signature []byte) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	l.remember(id, stored, wire.NewList(splitNames(stored)))
+	l.remember(id, stored, newList(stored))
 	return id, nil
 }
 
@@ -185,7 +191,7 @@ func (l *lists) list(ctx context.Context, id int64) (*wire.List, error) {
 		return nil, errNoList
 	}
 	signature := string(raw)
-	list = wire.NewList(splitNames(signature))
+	list = newList(signature)
 	l.remember(id, signature, list)
 	return list, nil
 }
