@@ -42,6 +42,8 @@ const (
 	maxNames = 1 << 20
 	// maxSmall bounds requests that only name something.
 	maxSmall = 4 << 10
+	// turnSize is from where on a request waits for its turn, as one on many items does: what it is decoded to may be far larger.
+	turnSize = 64 << 10
 	// maxOne bounds requests on one item, queries and scans: an item of 400 KB and expressions with values of 2 MB.
 	maxOne = 4 << 20
 )
@@ -488,7 +490,7 @@ func (c *conn) try(m method, args *wire.Reader) (err error) {
 		c.watch.begin(c)
 		defer c.watch.end(c)
 	}
-	if m.many {
+	if m.many || c.skim.Pos() > turnSize {
 		if err := c.node.service.turn(c.ctx); err != nil {
 			return err
 		}

@@ -175,6 +175,8 @@ type Reader struct {
 	pos   int
 	err   error
 	arena []byte // of the attribute values
+
+	elements int // of the attribute value that is read
 }
 
 // NewReader returns a Reader of the bytes.
