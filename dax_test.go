@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -972,6 +973,85 @@ func TestDAXManyConnections(t *testing.T) {
 	}
 }
 
+// TestDAXIdle opens far more connections than strangers may have, and sends nothing. A client that was there goes on, and a new one gets
+// in, with TLS too; the server keeps the share of one address.
+func TestDAXIdle(t *testing.T) {
+	d, addr := openDAXServer(t, Options{})
+	d.createDAXTable()
+	friend := dialDAX(t, addr, 0)
+	friend.put("k", "v")
+	const idle, share = 2000, 10_000 / 8
+	var conns []net.Conn
+	for range idle {
+		nc, err := net.Dial("tcp", strings.TrimPrefix(addr, "dax://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		conns = append(conns, nc)
+	}
+	if got := dialDAX(t, addr, 0).get("k"); got != "v" {
+		t.Errorf("a new client got %s", got)
+	}
+	if got := friend.get("k"); got != "v" {
+		t.Errorf("the client that was there got %s", got)
+	}
+	eventually(t, "the server keeps its share", func() bool { return d.Server.dax.base.Clients() <= share+2 })
+	// The first of them were closed.
+	if err := conns[0].SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conns[0].Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the first idle connection: %v", err)
+	}
+}
+
+// TestDAXLimits sends more of everything than AWS allows: the refusals are the operations' own, whatever follows what is too much.
+func TestDAXLimits(t *testing.T) {
+	d, addr := openDAXServer(t, Options{})
+	d.createDAXTable()
+	c := dialDAX(t, addr, 0)
+	repeat := func(n int, element ...byte) []byte {
+		return append(wire.AppendArray(nil, n), bytes.Repeat(element, n)...)
+	}
+	keys := func(n, of int, more ...byte) (out []byte) {
+		for i := range n {
+			out = append(append(out, text(fmt.Sprintf("%05d", i))...), more...)
+		}
+		return append(wire.AppendArray(nil, of*n), out...)
+	}
+	one := wire.AppendText(wire.AppendMap(nil, 1), daxTable)
+	tables := func(n int) []byte {
+		return append(wire.AppendArray(nil, n), bytes.Repeat(text(daxTable), n)...)
+	}
+	id := c.listID("a")
+	for name, e := range map[string]struct {
+		method string
+		values [][]byte
+		want   string
+	}{
+		"keys":         {"batchGetItem", [][]byte{one, {0x83, 0xf4, 0xf6}, keys(50_000, 1), options()}, "Member must have length less than or equal to 100"},
+		"writes":       {"batchWriteItem", [][]byte{one, keys(50_000, 2, 0xf6), options()}, "Member must have length less than or equal to 25"},
+		"reads":        {"transactGetItems", [][]byte{tables(10_000), keys(10_000, 1), {0xf6}, options()}, "Member must have length less than or equal to 100"},
+		"transaction":  {"transactWriteItems", [][]byte{repeat(10_000, 7), tables(10_000), keys(10_000, 1), repeat(10_000, 0xf6), {0xf6}, {0xf6}, {0xf6}, {0xf6}, options()}, "Member must have length less than or equal to 100"},
+		"item":         {"putItem", [][]byte{text(daxTable), text("k"), wire.AppendBytes(nil, append([]byte{1}, make([]byte, 900<<10)...)), options()}, "Item size has exceeded"},
+		"elements":     {"putItem", [][]byte{text(daxTable), text("k"), wire.AppendBytes(nil, append(wire.AppendArray(wire.AppendInt(nil, id), 700<<10), bytes.Repeat([]byte{0xf6}, 700<<10)...)), options()}, "Item size has exceeded"},
+		"names":        {"defineAttributeListId", [][]byte{repeat(450_000, 0x60)}, "Item size has exceeded"},
+		"a table name": {"scan", [][]byte{text("arn:aws:dynamodb:us-east-1:000000000000:table/" + daxTable + "/" + strings.Repeat("x", 2000)), options()}, "Invalid table/index name"},
+		"a start key":  {"scan", [][]byte{text(daxTable), options(9, wire.AppendBytes(nil, make([]byte, 100_000)), 11, text("index"))}, "key"},
+		"projection":   {"scan", [][]byte{text(daxTable), options(0, wire.AppendBytes(nil, append(append([]byte{0x82, 1}, wire.AppendArray(nil, 50_000)...), bytes.Repeat([]byte{0x82, 0x12, 0x61, 'a'}, 50_000)...)))}, "Expression size has exceeded the maximum allowed size"},
+	} {
+		a := c.call(e.method, e.values...)
+		if a.status != 400 || !strings.Contains(a.message, e.want) {
+			t.Errorf("%s: %v: %.300s", name, a, a.message)
+		}
+	}
+	c.put("k", "v")
+	if taken := d.Server.dax.base.Taken(); taken != 0 {
+		t.Errorf("%d bytes are still taken", taken)
+	}
+}
+
 // TestDAXHostile sends conversations with something broken in them. The server answers or closes, and stays as it was.
 func TestDAXHostile(t *testing.T) {
 	var failures failureLog
@@ -1091,10 +1171,19 @@ func FuzzDAX(f *testing.F) {
 		}
 		defer nc.Close()
 		_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		_, _ = nc.Write(append(daxPreamble(0), b...))
 		_ = nc.(*net.TCPConn).CloseWrite()
 		if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal("it hangs")
+		}
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > uint64(len(b))*1000+32<<20 {
+			t.Fatalf("%d bytes of memory for %d", took, len(b))
+		}
+		if taken := s.dax.base.Taken(); s.dax.base.Clients() == 0 && taken != 0 {
+			t.Fatalf("%d bytes are still taken", taken)
 		}
 		if list := failures.take(); list != nil {
 			t.Fatal(list)

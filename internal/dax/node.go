@@ -230,6 +230,13 @@ func (n *Node) SetMemory(bytes int64) {
 	n.opt.Memory = bytes
 }
 
+// Memory returns how many bytes the caches may take.
+func (n *Node) Memory() int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.opt.Memory
+}
+
 // Rename changes its names in metrics.
 func (n *Node) Rename(cluster, node string) {
 	n.mu.Lock()
@@ -353,6 +360,21 @@ func (n *Node) Clients() int {
 	defer n.mu.Unlock()
 	return len(n.conns)
 }
+
+// Busy returns how many connections have begun a request that is not answered yet.
+func (n *Node) Busy() (busy int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		if c.busy.Load() {
+			busy++
+		}
+	}
+	return busy
+}
+
+// Taken returns how many bytes of large requests and answers all nodes of the Service have in memory.
+func (n *Node) Taken() int64 { return n.service.budget.taken() }
 
 // enter returns the counters of a namespace for a connection, which must leave them.
 func (n *Node) enter(account, region string) *counters {
