@@ -24,9 +24,7 @@ const (
 	// layeringPlain and layeringFramed say whether responses are in frames.
 	layeringPlain  = 0
 	layeringFramed = 1
-
-	frameHeader = 8
-	lastFrame   = 1
+	lastFrame      = 1
 )
 
 // Sizes in bytes.
@@ -361,7 +359,7 @@ func (c *conn) request() bool {
 	}
 	c.begin()
 	keep := c.run(methods[id], args)
-	if c.ctx.Err() != nil { // nobody waits for the answer
+	if c.ctx.Err() != nil { // the client has gone
 		return false
 	}
 	return c.answer() == nil && keep && !c.broken

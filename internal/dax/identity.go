@@ -143,8 +143,8 @@ type table struct {
 // table returns a table by its name or Amazon Resource Name, if the caller may take the action of its request there.
 func (c *conn) table(name []byte) (*table, error) { return c.tableFor(c.action, name) }
 
-// tableFor returns a table if the caller may take an action there. Permission comes first: the table of another account is there for
-// nobody else, and neither are the entries of the caches.
+// tableFor returns a table if the caller may take an action there. Permission comes first: a refusal doesn't say whether another
+// account has the table, and the caches are not looked into.
 func (c *conn) tableFor(action string, name []byte) (*table, error) {
 	if len(name) > maxTableName {
 		return nil, awserr.InvalidTableName()

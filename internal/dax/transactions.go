@@ -123,7 +123,7 @@ func (c *conn) transactWriteItems(r *wire.Reader) error {
 		}
 	}
 	names, keys, items := byteStrings(r), byteStrings(r), byteStrings(r)
-	r.Skip() // return values, which nobody sends
+	r.Skip() // return values, which no client sends
 	var failures []smithy.Opt[string]
 	if !r.Null() {
 		for n := r.Array(); r.Next(&n); {
