@@ -33,7 +33,8 @@ type DAXOptions struct {
 	ItemTTL time.Duration
 	// QueryTTL is how long results stay in the query cache; 0 is dax.DefaultQueryTTL, less than 0 keeps none.
 	QueryTTL time.Duration
-	// Cache is how many bytes the caches of a cluster may take; 0 is dax.DefaultMemory.
+	// Cache is how many bytes the caches of the node at Listen and TLSListen may take, and those of further clusters together; 0 is
+	// dax.DefaultMemory.
 	Cache int64
 	// Advertise is the "host" or "host:port" that clients are told to connect to, where that isn't the address at which they came.
 	Advertise string
@@ -55,7 +56,7 @@ const (
 	daxCluster = "stator"
 	// daxPort is where the first cluster listens if nobody says where.
 	daxPort = 8111
-	// daxPorts is how many ports are tried for a cluster.
+	// daxPorts is how many ports are tried for a cluster, and how many clusters there may be.
 	daxPorts = 100
 )
 
@@ -75,6 +76,8 @@ type daxFront struct {
 	mu    sync.Mutex
 	base  *daxNode // nil for none
 	nodes map[cluster.ID]*daxNode
+	// shared says that there are nodes besides the base one, and memory for their caches.
+	shared bool
 }
 
 // daxNode is a node and where it listens.
@@ -124,6 +127,7 @@ func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, ta
 		}
 	}
 	f.serve(base, f.baseSpec(), f.advertisePort, f.others)
+	f.memory.add(f.cache())
 	f.base = base
 	return f, nil
 }
@@ -159,7 +163,6 @@ func (f *daxFront) serve(n *daxNode, spec cluster.Spec, advertisePort int, other
 		Cluster: spec.Name, Node: spec.Nodes[0], Memory: f.cache(), Advertise: f.advertise, AdvertisePort: advertisePort,
 		ItemTTL: spec.ItemTTL, QueryTTL: spec.QueryTTL, Others: others, Wrote: wrote,
 	})
-	f.memory.add(f.cache())
 	for _, l := range n.listeners {
 		f.running.Add(1)
 		go func() {
@@ -271,6 +274,9 @@ func (f *daxFront) Open(spec cluster.Spec) (cluster.Address, error) {
 		at.First = true
 		return at, nil
 	}
+	if len(f.nodes) >= daxPorts {
+		return cluster.Address{}, fmt.Errorf("the server has %d clusters already", len(f.nodes))
+	}
 	n := &daxNode{encrypted: spec.TLS}
 	host, first := f.firstAddress()
 	ports := []int{}
@@ -295,7 +301,30 @@ func (f *daxFront) Open(spec cluster.Spec) (cluster.Address, error) {
 	}
 	f.serve(n, spec, 0, nil) // the advertised port is the base node's
 	f.nodes[spec.ID] = n
+	f.shareMemory()
 	return n.addresses[0], nil
+}
+
+// shareMemory gives each node but the base one its part of the memory that is for the caches of all of them: any client may create
+// clusters. mu is held.
+func (f *daxFront) shareMemory() {
+	var nodes []*daxNode
+	for _, n := range f.nodes {
+		if n != f.base {
+			nodes = append(nodes, n)
+		}
+	}
+	if shared := len(nodes) > 0; shared != f.shared {
+		f.shared = shared
+		if shared {
+			f.memory.add(f.cache())
+		} else {
+			f.memory.add(-f.cache())
+		}
+	}
+	for _, n := range nodes {
+		n.SetMemory(f.cache() / int64(len(nodes)))
+	}
 }
 
 // firstAddress is where the first cluster listens; those behind it take the ports that follow. Port 0 is any.
@@ -384,16 +413,21 @@ func (f *daxFront) Close(id cluster.ID) {
 		f.configure(n, f.baseSpec())
 		n = nil
 	}
+	f.shareMemory()
 	f.mu.Unlock()
 	if n != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-		defer cancel()
-		n.close(ctx)
-		f.memory.add(-f.cache())
+		n.stop()
+		f.running.Add(1)
+		go func() { // the requests under way; a client that is slow must not make DeleteCluster slow
+			defer f.running.Done()
+			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+			defer cancel()
+			n.close(ctx)
+		}()
 	}
 }
 
-// cache is how many bytes a node's caches may take.
+// cache is how many bytes the base node's caches may take, and those of all other nodes together.
 func (f *daxFront) cache() int64 { return cmp.Or(f.opt.DAX.Cache, dax.DefaultMemory) }
 
 // stop closes the listeners.
@@ -423,7 +457,11 @@ func (f *daxFront) all() []*daxNode {
 // close stops listening and waits for the requests under way, until ctx ends.
 func (f *daxFront) close(ctx context.Context) {
 	for _, n := range f.all() {
-		n.close(ctx)
+		f.running.Add(1)
+		go func() {
+			defer f.running.Done()
+			n.close(ctx)
+		}()
 	}
 	f.running.Wait()
 }

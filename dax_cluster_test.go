@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/statordb/stator/internal/dax/cluster"
 )
 
 // accelerator calls an operation of DAX's control plane.
@@ -467,4 +469,39 @@ func TestDAXTransientStatus(t *testing.T) {
 	d.createCluster("c", nil)
 	clock.Advance(11 * time.Second)
 	dialDAX(t, d.endpointOf("c"), 0).must("endpoints")
+}
+
+// TestDAXClusterOfSlowClients deletes a cluster while a client has sent half a request: the deletion doesn't wait for it, and the client
+// may go on. Caches of clusters share their memory.
+func TestDAXClusterOfSlowClients(t *testing.T) {
+	d := open(t, Options{DAX: DAXOptions{Cache: 60 << 20}})
+	d.createDAXTable()
+	memory := func() (list []int64) {
+		d.Server.dax.mu.Lock()
+		defer d.Server.dax.mu.Unlock()
+		for _, n := range d.Server.dax.nodes {
+			list = append(list, n.Memory())
+		}
+		return list
+	}
+	for i := range 3 {
+		d.createCluster(fmt.Sprint("c", i), nil)
+		for _, bytes := range memory() {
+			if want := int64(60<<20) / int64(i+1); bytes != want {
+				t.Errorf("of %d clusters each has %d bytes, want %d", i+1, bytes, want)
+			}
+		}
+	}
+	c := dialDAX(t, d.endpointOf("c0"), 0)
+	c.must("endpoints")
+	scan := daxRequest("scan", text(daxTable), options())
+	c.write(scan[:5])
+	node := d.Server.dax.nodes[cluster.ID{Account: "000000000000", Region: "us-east-1", Name: "c0"}]
+	eventually(t, "the node has begun to read", func() bool { return node.Busy() == 1 })
+	d.accelerator("DeleteCluster", obj{"ClusterName": "c0"})
+	c.write(scan[5:])
+	if a, err := c.receive(1); err != nil || a.codes != nil {
+		t.Errorf("the client got %v, %v", a, err)
+	}
+	c.closed()
 }

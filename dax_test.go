@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -458,8 +459,8 @@ func TestDAXErrors(t *testing.T) {
 		"no CBOR":               {unhex("01ff"), "4.37.38.39.46 ValidationException"},
 		"another service":       {unhex("0201"), "4.37.38.44 NotImplementedException"},
 		"a method of no shape":  {daxRequest("createTable"), "4.37.38.44 NotImplementedException"},
-		"an endless string":     {append(daxRequest("getItem"), unhex("5bffffffffffffffff")...), "4.37.38.39.46 ValidationException"},
-		"an endless array":      {append(daxRequest("defineAttributeListId"), unhex("9bffffffffffffffff")...), "4.37.38.39.46 ValidationException"},
+		"an endless string":     {append(daxRequest("getItem"), unhex("5bffffffffffffffff")...), "4.37.38.39.46 RequestEntityTooLargeException"},
+		"an endless array":      {append(daxRequest("defineAttributeListId"), unhex("9bffffffffffffffff")...), "4.37.38.39.46 RequestEntityTooLargeException"},
 		"deep nesting":          {append(daxRequest("defineAttributeListId"), bytes.Repeat([]byte{0x81}, 1000)...), "4.37.38.39.46 ValidationException"},
 		"text for bytes":        {daxRequest("getItem", unhex("6148"), key, options()), "4.37.38.39.46 ValidationException"},
 		"options of no map":     {daxRequest("getItem", text(daxTable), key, []byte{0x05}), "4.37.38.39.46 ValidationException"},
@@ -611,54 +612,98 @@ func TestDAXAuthorization(t *testing.T) {
 	}
 }
 
-// TestDAXAccounts has the items of one account read and written by another, which names the table by its ARN: neither's caches have
-// what the other's attribute lists explain.
-func TestDAXAccounts(t *testing.T) {
+// openTwoAccounts opens a server with keys A and B of two accounts; A's has the table.
+func openTwoAccounts(t *testing.T, opt Options) (d *db, addr string) {
+	t.Helper()
 	dir := t.TempDir()
 	credentials := filepath.Join(dir, "credentials.json")
 	err := os.WriteFile(credentials, []byte(`[{"accessKeyId":"A","secretAccessKey":"a"},{"accessKeyId":"B","secretAccessKey":"b","account":"222222222222"}]`), 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt := Options{DataDir: filepath.Join(dir, "data")}
-	d := open(t, opt)
+	opt.DataDir = filepath.Join(dir, "data")
+	d = open(t, Options{DataDir: opt.DataDir})
 	d.createDAXTable()
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	opt.CredentialsFile = credentials
-	_, addr := openDAXServer(t, opt)
+	return openDAXServer(t, opt)
+}
+
+// TestDAXAccounts has a key of another account name the table of the first by its ARN, in every method, when the caches have its items:
+// it gets AWS's refusal, for tables that are not there too.
+func TestDAXAccounts(t *testing.T) {
+	_, addr := openTwoAccounts(t, Options{})
 	own, other := dialDAX(t, addr, 0), dialDAX(t, addr, 0)
 	own.write(daxAuthorization("A", "a", "dax.amazonaws.com", time.Now()))
 	other.write(daxAuthorization("B", "b", "dax.amazonaws.com", time.Now()))
-	other.table = "arn:aws:dynamodb:us-east-1:000000000000:table/" + daxTable
-	other.put("k", "of another")
-	// names are what the id of the item's attribute list means to whom the item was sent.
-	names := func(c *daxConn) string {
-		t.Helper()
-		r := c.must("getItem", text(c.table), text("k"), options())
-		r.Map()
-		r.Int()
-		id, _, err := wire.ListID(r.Bytes())
-		if err != nil || r.Err() != nil {
-			t.Fatal(err, r.Err())
-		}
-		return fmt.Sprintf("%x", c.must("defineAttributeList", wire.AppendInt(nil, id)).Skip())
+	own.put("k", "secret")
+	if got := own.get("k"); got != "secret" { // it is in the cache
+		t.Fatalf("got %s", got)
 	}
-	for range 2 {
-		for _, c := range []*daxConn{own, other} {
-			if got := names(c); got != "816178" {
-				t.Errorf("the item's attributes are %s", got)
+	own.must("scan", text(daxTable), options())
+	id := other.listID("x")
+	for _, table := range []string{daxTable, "Absent"} {
+		name := "arn:aws:dynamodb:us-east-1:000000000000:table/" + table
+		batch := wire.AppendText(wire.AppendMap(nil, 1), name)
+		item := content(id, attribute.String("v"))
+		one := func(b []byte) []byte { return append(unhex("81"), b...) }
+		transact := func(operation byte, item, update []byte) [][]byte {
+			return [][]byte{{0x81, operation}, one(text(name)), one(text("k")), item, unhex("f6f6f6"), update, options()}
+		}
+		update := text("\x83\x01\x81\x83\x13\x82\x12\x61x\x82\x11\x00\x81\x01")
+		for _, c := range []struct {
+			method, action string
+			values         [][]byte
+		}{
+			{"defineKeySchema", "DescribeTable", [][]byte{text(name)}},
+			{"getItem", "GetItem", [][]byte{text(name), text("k"), options()}},
+			{"getItem", "GetItem", [][]byte{text(name), text("k"), options(2, 1)}},
+			{"putItem", "PutItem", [][]byte{text(name), text("k"), item, options()}},
+			{"updateItem", "UpdateItem", [][]byte{text(name), text("k"), options(8, update)}},
+			{"deleteItem", "DeleteItem", [][]byte{text(name), text("k"), options()}},
+			{"query", "Query", [][]byte{text(name), text("\x83\x01\x83\x00\x82\x12\x62pk\x82\x11\x00\x81\x61k"), options()}},
+			{"scan", "Scan", [][]byte{text(name), options()}},
+			{"batchGetItem", "BatchGetItem", [][]byte{batch, unhex("83f4f681"), text("k"), options()}},
+			{"batchWriteItem", "BatchWriteItem", [][]byte{batch, unhex("82"), text("k"), item, options()}},
+			{"transactGetItems", "GetItem", [][]byte{one(text(name)), one(text("k")), unhex("f6"), options()}},
+			{"transactWriteItems", "PutItem", transact(2, one(item), unhex("f6"))},
+			{"transactWriteItems", "DeleteItem", transact(7, unhex("f6"), unhex("f6"))},
+			{"transactWriteItems", "UpdateItem", transact(9, unhex("f6"), one(update))},
+			{"transactWriteItems", "ConditionCheckItem", transact(12, unhex("f6"), unhex("f6"))},
+		} {
+			a := other.call(c.method, c.values...)
+			if a.String() != "4.37.38.42 AccessDeniedException" || !strings.Contains(a.message, "dynamodb:"+c.action+" on resource: "+name) {
+				t.Errorf("%s of %s: %v: %s", c.method, table, a, a.message)
 			}
 		}
 	}
-	own.put("k", "1")
-	if got := other.get("k"); got != "1" {
-		t.Errorf("the other reads %s", got)
+	if got := own.get("k"); got != "secret" {
+		t.Errorf("the item is %s", got)
 	}
-	other.put("k", "2")
-	if got := own.get("k"); got != "2" {
-		t.Errorf("after the other's write the cache has %s", got)
+	// By its own name the other account has no such table, and its lists are its own.
+	if a := other.call("getItem", text(daxTable), text("k"), options()); a.String() != "4.37.38.39.41 ResourceNotFoundException" {
+		t.Errorf("another account's table by its name: %v", a)
+	}
+	secret := own.listID("secret")
+	if a := other.call("defineAttributeList", wire.AppendInt(nil, secret)); a.codes == nil {
+		t.Error("another account's attribute list is told")
+	}
+	// The same connection, authorized by the other key, has nothing of the first.
+	own.write(daxAuthorization("B", "b", "dax.amazonaws.com", time.Now()))
+	if a := own.call("getItem", text(daxTable), text("k"), options()); a.String() != "4.37.38.39.41 ResourceNotFoundException" {
+		t.Errorf("with another key: %v", a)
+	}
+	if a := own.call("defineAttributeList", wire.AppendInt(nil, secret)); a.codes == nil {
+		t.Error("with another key the attribute list is told")
+	}
+	// And neither has one that was refused.
+	own.write(daxAuthorization("A", "a", "dax.amazonaws.com", time.Now()))
+	own.must("defineAttributeList", wire.AppendInt(nil, secret))
+	own.write(daxAuthorization("A", "wrong", "dax.amazonaws.com", time.Now()))
+	if a := own.call("defineAttributeList", wire.AppendInt(nil, secret)); a.String() != "4.23.31.33 InvalidSignatureException" {
+		t.Errorf("after a refused authorization: %v", a)
 	}
 }
 
@@ -928,6 +973,85 @@ func TestDAXManyConnections(t *testing.T) {
 	}
 }
 
+// TestDAXIdle opens far more connections than strangers may have, and sends nothing. A client that was there goes on, and a new one gets
+// in, with TLS too; the server keeps the share of one address.
+func TestDAXIdle(t *testing.T) {
+	d, addr := openDAXServer(t, Options{})
+	d.createDAXTable()
+	friend := dialDAX(t, addr, 0)
+	friend.put("k", "v")
+	const idle, share = 2000, 10_000 / 8
+	var conns []net.Conn
+	for range idle {
+		nc, err := net.Dial("tcp", strings.TrimPrefix(addr, "dax://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		conns = append(conns, nc)
+	}
+	if got := dialDAX(t, addr, 0).get("k"); got != "v" {
+		t.Errorf("a new client got %s", got)
+	}
+	if got := friend.get("k"); got != "v" {
+		t.Errorf("the client that was there got %s", got)
+	}
+	eventually(t, "the server keeps its share", func() bool { return d.Server.dax.base.Clients() <= share+2 })
+	// The first of them were closed.
+	if err := conns[0].SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conns[0].Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the first idle connection: %v", err)
+	}
+}
+
+// TestDAXLimits sends more of everything than AWS allows: the refusals are the operations' own, whatever follows what is too much.
+func TestDAXLimits(t *testing.T) {
+	d, addr := openDAXServer(t, Options{})
+	d.createDAXTable()
+	c := dialDAX(t, addr, 0)
+	repeat := func(n int, element ...byte) []byte {
+		return append(wire.AppendArray(nil, n), bytes.Repeat(element, n)...)
+	}
+	keys := func(n, of int, more ...byte) (out []byte) {
+		for i := range n {
+			out = append(append(out, text(fmt.Sprintf("%05d", i))...), more...)
+		}
+		return append(wire.AppendArray(nil, of*n), out...)
+	}
+	one := wire.AppendText(wire.AppendMap(nil, 1), daxTable)
+	tables := func(n int) []byte {
+		return append(wire.AppendArray(nil, n), bytes.Repeat(text(daxTable), n)...)
+	}
+	id := c.listID("a")
+	for name, e := range map[string]struct {
+		method string
+		values [][]byte
+		want   string
+	}{
+		"keys":         {"batchGetItem", [][]byte{one, {0x83, 0xf4, 0xf6}, keys(50_000, 1), options()}, "Member must have length less than or equal to 100"},
+		"writes":       {"batchWriteItem", [][]byte{one, keys(50_000, 2, 0xf6), options()}, "Member must have length less than or equal to 25"},
+		"reads":        {"transactGetItems", [][]byte{tables(10_000), keys(10_000, 1), {0xf6}, options()}, "Member must have length less than or equal to 100"},
+		"transaction":  {"transactWriteItems", [][]byte{repeat(10_000, 7), tables(10_000), keys(10_000, 1), repeat(10_000, 0xf6), {0xf6}, {0xf6}, {0xf6}, {0xf6}, options()}, "Member must have length less than or equal to 100"},
+		"item":         {"putItem", [][]byte{text(daxTable), text("k"), wire.AppendBytes(nil, append([]byte{1}, make([]byte, 900<<10)...)), options()}, "Item size has exceeded"},
+		"elements":     {"putItem", [][]byte{text(daxTable), text("k"), wire.AppendBytes(nil, append(wire.AppendArray(wire.AppendInt(nil, id), 700<<10), bytes.Repeat([]byte{0xf6}, 700<<10)...)), options()}, "Item size has exceeded"},
+		"names":        {"defineAttributeListId", [][]byte{repeat(450_000, 0x60)}, "Item size has exceeded"},
+		"a table name": {"scan", [][]byte{text("arn:aws:dynamodb:us-east-1:000000000000:table/" + daxTable + "/" + strings.Repeat("x", 2000)), options()}, "Invalid table/index name"},
+		"a start key":  {"scan", [][]byte{text(daxTable), options(9, wire.AppendBytes(nil, make([]byte, 100_000)), 11, text("index"))}, "key"},
+		"projection":   {"scan", [][]byte{text(daxTable), options(0, wire.AppendBytes(nil, append(append([]byte{0x82, 1}, wire.AppendArray(nil, 50_000)...), bytes.Repeat([]byte{0x82, 0x12, 0x61, 'a'}, 50_000)...)))}, "Expression size has exceeded the maximum allowed size"},
+	} {
+		a := c.call(e.method, e.values...)
+		if a.status != 400 || !strings.Contains(a.message, e.want) {
+			t.Errorf("%s: %v: %.300s", name, a, a.message)
+		}
+	}
+	c.put("k", "v")
+	if taken := d.Server.dax.base.Taken(); taken != 0 {
+		t.Errorf("%d bytes are still taken", taken)
+	}
+}
+
 // TestDAXHostile sends conversations with something broken in them. The server answers or closes, and stays as it was.
 func TestDAXHostile(t *testing.T) {
 	var failures failureLog
@@ -1047,10 +1171,19 @@ func FuzzDAX(f *testing.F) {
 		}
 		defer nc.Close()
 		_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		_, _ = nc.Write(append(daxPreamble(0), b...))
 		_ = nc.(*net.TCPConn).CloseWrite()
 		if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal("it hangs")
+		}
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > uint64(len(b))*1000+32<<20 {
+			t.Fatalf("%d bytes of memory for %d", took, len(b))
+		}
+		if taken := s.dax.base.Taken(); s.dax.base.Clients() == 0 && taken != 0 {
+			t.Fatalf("%d bytes are still taken", taken)
 		}
 		if list := failures.take(); list != nil {
 			t.Fatal(list)

@@ -60,7 +60,7 @@ var mayImport = map[string][]string{
 	"internal/autoscaling/api":    {"smithy", "wirejson"},
 	"internal/autoscaling":        {"access", "fleet", "autoscaling/api", "awserr", "keyspace", "kv", "metric", "protocol", "smithy"},
 	"internal/dax/wire":           {"attribute", "awserr"},
-	"internal/dax":                {"api", "attribute", "auth", "awserr", "catalog", "dax/wire", "keyspace", "kv", "metric", "smithy", "wirejson"},
+	"internal/dax":                {"access", "api", "attribute", "auth", "awserr", "catalog", "dax/wire", "keyspace", "kv", "metric", "smithy", "wirejson"},
 	"internal/dax/api":            {"smithy", "wirejson"},
 	"internal/dax/cluster":        {"access", "fleet", "awserr", "dax/api", "kv", "protocol", "records", "smithy"},
 	"internal/protocol":           {"awserr", "smithy", "wirejson"},

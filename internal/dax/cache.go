@@ -1,6 +1,7 @@
 package dax
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,10 +118,14 @@ func (s *shard) take(key []byte) (_ []byte, f *flight, leads bool) {
 	return nil, f, true
 }
 
-// wait returns what the flight's leader has read.
-func (f *flight) wait() ([]byte, error) {
-	<-f.done
-	return f.value, f.err
+// wait returns what the flight's leader has read, or ctx's error if that ends before.
+func (f *flight) wait(ctx context.Context) ([]byte, error) {
+	select {
+	case <-f.done:
+		return f.value, f.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // land ends a flight.
@@ -138,8 +143,9 @@ func (c *cache) land(f *flight, value []byte, err error) {
 	close(f.done)
 }
 
-// fly leads a flight: read reads the value. A read that panics lands too.
-func (c *cache) fly(f *flight, read func() ([]byte, error)) (value []byte, err error) {
+// fly leads a flight: read reads the value. A read that panics lands too. Where ctx ends, the leader's client has gone: the others
+// that wait read by themselves.
+func (c *cache) fly(ctx context.Context, f *flight, read func() ([]byte, error)) (value []byte, err error) {
 	landed := false
 	defer func() {
 		if !landed {
@@ -148,8 +154,16 @@ func (c *cache) fly(f *flight, read func() ([]byte, error)) (value []byte, err e
 	}()
 	value, err = read()
 	landed = true
-	c.land(f, value, err)
+	c.land(f, value, sharedError(ctx, err))
 	return value, err
+}
+
+// sharedError is what a flight's leader tells the others of its error.
+func sharedError(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return errUnread
+	}
+	return err
 }
 
 // store puts an entry and removes what was not used for the longest time, until all of it has room. The shard is locked.
@@ -165,6 +179,11 @@ func (c *cache) store(s *shard, key string, value []byte) {
 	}
 	s.lru.Add(key, e)
 	s.bytes += size
+	c.shrink(s)
+}
+
+// shrink removes what was not used for the longest time until the rest has room. The shard is locked.
+func (c *cache) shrink(s *shard) {
 	for s.bytes > s.max {
 		k, old, ok := s.lru.RemoveOldest()
 		if !ok {
@@ -173,6 +192,17 @@ func (c *cache) store(s *shard, key string, value []byte) {
 		n := sizeOf(k, old.value)
 		s.bytes -= n
 		c.evicted.Add(n)
+	}
+}
+
+// resize sets how many bytes the cache may take.
+func (c *cache) resize(bytes int64) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.max = bytes / cacheShards
+		c.shrink(s)
+		s.mu.Unlock()
 	}
 }
 

@@ -2,6 +2,7 @@ package dax
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -27,9 +28,9 @@ func read(c *cache, key string, value []byte, err error) (got []byte, hit bool, 
 	got, f, leads := c.get([]byte(key))
 	switch {
 	case leads:
-		got, failed = c.fly(f, func() ([]byte, error) { return value, err })
+		got, failed = c.fly(context.Background(), f, func() ([]byte, error) { return value, err })
 	case f != nil:
-		got, failed = f.wait()
+		got, failed = f.wait(context.Background())
 	}
 	return got, f == nil, failed
 }
@@ -133,7 +134,7 @@ func TestCacheFlights(t *testing.T) {
 				t.Error("a second flight")
 				return
 			}
-			if v, err := other.wait(); string(v) == "1" && err == nil {
+			if v, err := other.wait(context.Background()); string(v) == "1" && err == nil {
 				right.Add(1)
 			}
 		}()
@@ -154,7 +155,7 @@ func TestCacheFlights(t *testing.T) {
 	func() {
 		defer func() { _ = recover() }()
 		_, f, _ := c.get([]byte("c"))
-		_, _ = c.fly(f, func() ([]byte, error) { panic("boom") })
+		_, _ = c.fly(context.Background(), f, func() ([]byte, error) { panic("boom") })
 	}()
 	expect(t, c, "c", "1", "1", false)
 }
@@ -241,9 +242,9 @@ func TestCacheNeverGoesBack(t *testing.T) {
 				least := ended[i].Load()
 				got, f, leads := c.get(key)
 				if leads {
-					got, _ = c.fly(f, func() ([]byte, error) { return strconv.AppendInt(nil, database[i].Load(), 10), nil })
+					got, _ = c.fly(context.Background(), f, func() ([]byte, error) { return strconv.AppendInt(nil, database[i].Load(), 10), nil })
 				} else if f != nil {
-					got, _ = f.wait()
+					got, _ = f.wait(context.Background())
 				}
 				v, err := strconv.ParseInt(string(got), 10, 64)
 				if err != nil || v < least {

@@ -1,24 +1,20 @@
 package dax
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
-	"slices"
-	"strconv"
-	"strings"
+	"net/netip"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
-	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/dax/wire"
 	"github.com/statordb/stator/internal/smithy"
-	"github.com/statordb/stator/internal/wirejson"
 )
 
 const (
@@ -28,19 +24,48 @@ const (
 	// layeringPlain and layeringFramed say whether responses are in frames.
 	layeringPlain  = 0
 	layeringFramed = 1
-
-	frameHeader = 8
-	lastFrame   = 1
-
-	// smallBuffer is what a connection that waits keeps for the next request, in bytes.
-	smallBuffer = 4 << 10
-	// largeBuffer is from where on memory is counted, and not kept for the next request.
-	largeBuffer = 64 << 10
-	// maxStranger is how many bytes somebody may send before he has said who he is.
-	maxStranger = 64 << 10
-	// maxStall is how long a client may take to go on with a request, or to take an answer.
-	maxStall = time.Minute
+	lastFrame      = 1
 )
+
+// Sizes in bytes.
+const (
+	// firstBuffer is what a new connection reads into: the messages with which clients begin have less.
+	firstBuffer = 512
+	// smallBuffer is what a connection keeps at most for the next request, and how much of requests behind the one that is read it
+	// may read.
+	smallBuffer = 4 << 10
+	// maxStranger bounds each message of a stranger: a preamble, an authorization, or a request that is refused for want of one.
+	maxStranger = 16 << 10
+	// maxNames bounds the definition of an attribute list, which has no more names than an item of 400 KB.
+	maxNames = 1 << 20
+	// maxSmall bounds requests that only name something.
+	maxSmall = 4 << 10
+	// turnSize is from where on a request waits for its turn, as one on many items does: what it is decoded to may be far larger.
+	turnSize = 64 << 10
+	// maxOne bounds requests on one item, queries and scans: an item of 400 KB and expressions with values of 2 MB.
+	maxOne = 4 << 20
+)
+
+// Deadlines.
+const (
+	// preambleTimeout is how long a client may take for the TLS handshake and the preamble, and for each message of a stranger from
+	// its first byte on.
+	preambleTimeout = 10 * time.Second
+	// authTimeout is how long a client may take to authorize the connection after the preamble, or without credentials to send a
+	// first request. AWS's client for Go opens connections in advance, and closes those that it did not need only after a minute.
+	authTimeout = 90 * time.Second
+	// transferTimeout is how long a client may take to send a request from its first byte on, or to take an answer. It gets a
+	// second more for every transferRate bytes.
+	transferTimeout = time.Minute
+	transferRate    = 64 << 10
+	// watchAfter is how long a request runs before its connection is watched: a client that goes away then ends it.
+	watchAfter = 100 * time.Millisecond
+)
+
+// allowance is how long the transfer of bytes may take.
+func allowance(bytes int) time.Duration {
+	return transferTimeout + time.Duration(bytes/transferRate)*time.Second
+}
 
 // Methods of the protocol. Those of which nobody knows the parameters are left out.
 const (
@@ -63,87 +88,79 @@ const (
 	serviceID = 1
 )
 
-// method is how many values a method's request has behind its id, and what answers it.
+// method is what a method's requests look like, and what answers them.
 type method struct {
-	values int
+	values int // behind its id
+	limit  int // bytes of a request
 	count  counted
-	run    func(*conn, *wire.Reader) error
+	// action is what the caller needs a permission for on the tables that are named; empty where the method says that itself.
+	action string
+	// work says that the method's client is watched while it runs: see watchAfter.
+	work bool
+	// many says that it handles many items, and waits for its turn.
+	many bool
+	// read says that it changes nothing, so that its answer may be dropped and asked for again.
+	read bool
+	run  func(*conn, *wire.Reader) error
 }
 
 var methods = map[int64]method{
-	methodAuthorize:           {5, notCounted, nil},
-	methodEndpoints:           {0, notCounted, (*conn).endpoints},
-	methodDefineKeySchema:     {1, notCounted, (*conn).defineKeySchema},
-	methodDefineAttributeID:   {1, notCounted, (*conn).defineAttributeListID},
-	methodDefineAttributeList: {1, notCounted, (*conn).defineAttributeList},
-	methodGetItem:             {3, getItemRequests, (*conn).getItem},
-	methodPutItem:             {4, putItemRequests, (*conn).putItem},
-	methodUpdateItem:          {3, updateItemRequests, (*conn).updateItem},
-	methodDeleteItem:          {3, deleteItemRequests, (*conn).deleteItem},
-	methodBatchGetItem:        {2, batchGetItemRequests, (*conn).batchGetItem},
-	methodBatchWriteItem:      {2, batchWriteItemRequests, (*conn).batchWriteItem},
-	methodQuery:               {3, queryRequests, (*conn).query},
-	methodScan:                {2, scanRequests, (*conn).scan},
-	methodTransactGetItems:    {4, transactGetRequests, (*conn).transactGetItems},
-	methodTransactWriteItems:  {9, transactWriteRequests, (*conn).transactWriteItems},
+	methodAuthorize:           {values: 5, limit: maxStranger},
+	methodEndpoints:           {values: 0, limit: maxSmall, run: (*conn).endpoints},
+	methodDefineKeySchema:     {values: 1, limit: maxSmall, action: "dynamodb:DescribeTable", run: (*conn).defineKeySchema},
+	methodDefineAttributeID:   {values: 1, limit: maxNames, work: true, many: true, run: (*conn).defineAttributeListID},
+	methodDefineAttributeList: {values: 1, limit: maxSmall, work: true, read: true, run: (*conn).defineAttributeList},
+	methodGetItem:             {values: 3, limit: maxOne, count: getItemRequests, action: actionGet, read: true, run: (*conn).getItem},
+	methodPutItem:             {values: 4, limit: maxOne, count: putItemRequests, action: actionPut, work: true, run: (*conn).putItem},
+	methodUpdateItem:          {values: 3, limit: maxOne, count: updateItemRequests, action: actionUpdate, work: true, run: (*conn).updateItem},
+	methodDeleteItem:          {values: 3, limit: maxOne, count: deleteItemRequests, action: actionDelete, work: true, run: (*conn).deleteItem},
+	methodBatchGetItem:        {values: 2, limit: maxOne, count: batchGetItemRequests, action: "dynamodb:BatchGetItem", work: true, many: true, read: true, run: (*conn).batchGetItem},
+	methodBatchWriteItem:      {values: 2, limit: wire.MaxMessage, count: batchWriteItemRequests, action: "dynamodb:BatchWriteItem", work: true, many: true, run: (*conn).batchWriteItem},
+	methodQuery:               {values: 3, limit: maxOne, count: queryRequests, action: "dynamodb:Query", work: true, many: true, read: true, run: (*conn).query},
+	methodScan:                {values: 2, limit: maxOne, count: scanRequests, action: "dynamodb:Scan", work: true, many: true, read: true, run: (*conn).scan},
+	methodTransactGetItems:    {values: 4, limit: maxOne, count: transactGetRequests, action: actionGet, work: true, many: true, read: true, run: (*conn).transactGetItems},
+	methodTransactWriteItems:  {values: 9, limit: wire.MaxMessage, count: transactWriteRequests, work: true, many: true, run: (*conn).transactWriteItems},
 }
 
 // conn is a connection. Requests come one after the other, so one goroutine has it.
 type conn struct {
-	node *Node
-	net  net.Conn
-	ctx  context.Context
+	node   *Node
+	net    net.Conn
+	from   netip.Addr
+	ctx    context.Context // ends when the client has gone, or the node closes
+	cancel context.CancelFunc
 	// busy is set while a request is read or answered; stopped says that it is the last.
 	busy, stopped atomic.Bool
+	running       atomic.Bool  // a request runs
+	since         atomic.Int64 // when the last one ended, or the connection began: nanoseconds since 1970
 
 	in       []byte // what was read; the request that is answered begins at its beginning
 	have     int    // of in
-	reserved int64  // counted as large
+	reserved int64  // of the budget
 	skim     wire.Skimmer
 	out      []byte
 	framed   bool
 
-	caller   smithy.Caller
-	known    bool      // the caller has said who he is
-	until    time.Time // for how long that counts; zero for ever
-	refused  *awserr.Error
-	lists    *lists
-	counters *counters
+	introduceBy     time.Time // until when a stranger must say who it is
+	began           time.Time // when the first bytes of a request came that did not come at once; zero if they did
+	readBy, writeBy time.Time // the deadlines that net has
+	watch           watcher
+	broken          bool // a request has panicked
 
+	identity
+	action string // of the request that runs
 	call   smithy.Call
 	tables [2]*table // those that were used last
 	key    []byte    // scratch
 }
 
-// table is a table as the protocol sees it.
-type table struct {
-	*catalog.Table
-	name   string // in requests
-	schema wire.KeySchema
-	// foreign says that it is another account's. Its attribute lists have ids of their own, and what is in the caches has those of the
-	// table's account: requests of others pass through.
-	foreign bool
-}
-
 func newConn(n *Node, nc net.Conn) *conn {
-	return &conn{node: n, net: nc, ctx: n.ctx, in: make([]byte, smallBuffer)}
-}
-
-// nobody is whose requests come without an authorization.
-var nobody = smithy.Caller{Account: auth.DefaultAccount, Region: "us-east-1"}
-
-// introduce says whose requests come.
-func (c *conn) introduce(caller smithy.Caller) {
-	if c.lists != nil && caller == c.caller {
-		return
-	}
-	caller.Account, caller.Region, caller.AccessKey = strings.Clone(caller.Account), strings.Clone(caller.Region), strings.Clone(caller.AccessKey)
-	c.caller = caller
-	account, region := c.node.service.opt.Database.Namespace(c.caller)
-	c.lists = c.node.service.listsOf(account)
-	c.node.leave(c.counters)
-	c.counters = c.node.enter(account, region)
-	c.tables = [2]*table{}
+	c := &conn{node: n, net: nc, from: addressOf(nc), in: make([]byte, firstBuffer)}
+	c.ctx, c.cancel = context.WithCancel(n.ctx)
+	now := time.Now()
+	c.introduceBy = now.Add(preambleTimeout)
+	c.since.Store(now.UnixNano())
+	return c
 }
 
 // stop makes the connection end when it has answered what it is at.
@@ -155,43 +172,80 @@ func (c *conn) stop() {
 	}
 }
 
-func (c *conn) close() {
-	c.net.Close()
-	c.node.leave(c.counters)
-	c.node.large.Add(-c.reserved)
+// cut closes the connection at once, whatever it is at. It doesn't block, as closing TLS in order may.
+func (c *conn) cut() {
+	c.cancel()
+	raw := c.net
+	if encrypted, ok := raw.(*tls.Conn); ok {
+		raw = encrypted.NetConn()
+	}
+	_ = raw.Close() // its goroutine sees that reads and writes fail
 }
 
-var errTooLarge = errors.New("dax: a request is too large")
+// close gives back all that the connection has.
+func (c *conn) close() {
+	c.cancel()
+	c.node.service.gate.leave(c)
+	c.node.service.budget.give(c, 0)
+	c.node.leave(c.counters)
+	c.net.Close()
+}
 
-// fill reads more.
-func (c *conn) fill() error {
+var (
+	errTooLarge = errors.New("dax: a request is too large")
+	errStopped  = errors.New("dax: the node closes")
+)
+
+// take takes more of the budget.
+func (c *conn) take(bytes int64, waits bool) error {
+	if !c.node.service.budget.take(c, bytes, waits) {
+		return overloaded()
+	}
+	c.reserved += bytes
+	return nil
+}
+
+// fill reads more of a message that has limit bytes at most.
+func (c *conn) fill(limit int) error {
+	if c.skim.Want() > limit {
+		return errTooLarge
+	}
 	if c.have == len(c.in) {
-		limit := wire.MaxMessage + smallBuffer
-		if !c.known && c.node.service.opt.Auth.Verifies() {
-			limit = maxStranger
-		}
-		if len(c.in) >= limit {
+		if limit += smallBuffer; len(c.in) >= limit {
 			return errTooLarge
 		}
 		n := min(2*len(c.in), limit)
-		if n > largeBuffer {
-			more := int64(n) - c.reserved
-			if !c.node.reserve(more) {
-				return overloaded()
+		if more := int64(n) - c.reserved; n > largeBuffer && more > 0 {
+			if err := c.take(more, true); err != nil {
+				return err
 			}
-			c.reserved += more
 		}
 		c.in = append(make([]byte, 0, n), c.in[:c.have]...)[:n]
 	}
-	if c.have > 0 { // within a request
-		if err := c.net.SetReadDeadline(time.Now().Add(maxStall)); err != nil {
+	var by time.Time
+	if !c.known {
+		by = c.introduceBy
+	}
+	if c.have > 0 { // within a message
+		if c.began.IsZero() {
+			c.began = time.Now()
+		}
+		end := c.began.Add(allowance(c.have))
+		if !c.known {
+			end = c.began.Add(preambleTimeout)
+		}
+		if by.IsZero() || end.Before(by) {
+			by = end
+		}
+	}
+	if !by.Equal(c.readBy) {
+		if err := c.net.SetReadDeadline(by); err != nil {
 			return err
 		}
-		defer func() {
-			if !c.stopped.Load() {
-				_ = c.net.SetReadDeadline(time.Time{})
-			}
-		}()
+		c.readBy = by
+	}
+	if c.stopped.Load() && !c.busy.Load() { // perhaps the deadline was stop's
+		return errStopped
 	}
 	n, err := c.net.Read(c.in[c.have:])
 	c.have += n
@@ -201,8 +255,8 @@ func (c *conn) fill() error {
 	return err
 }
 
-// values reads until n more values are there.
-func (c *conn) values(n int) error {
+// values reads until n more values of a message of limit bytes at most are there.
+func (c *conn) values(n, limit int) error {
 	for n > 0 {
 		whole, err := c.skim.Value(c.in[:c.have])
 		switch {
@@ -212,39 +266,54 @@ func (c *conn) values(n int) error {
 			n--
 			c.skim.Reset(c.skim.Pos())
 		default:
-			if err := c.fill(); err != nil {
+			if err := c.fill(limit); err != nil {
 				return err
 			}
 			c.busy.Store(true)
 		}
 	}
+	if c.skim.Pos() > limit {
+		return errTooLarge
+	}
 	return nil
 }
 
-// drop forgets a request that is answered.
+// drop forgets a message that is answered.
 func (c *conn) drop() {
 	end := c.skim.Pos()
 	rest := c.have - end
-	if len(c.in) > largeBuffer && rest <= smallBuffer {
-		c.in = append(make([]byte, 0, smallBuffer), c.in[end:c.have]...)[:smallBuffer]
-		c.node.large.Add(-c.reserved)
-		c.reserved = 0
-	} else if rest > 0 {
+	keep := int64(0)
+	switch {
+	case len(c.in) > largeBuffer && rest <= len(c.in)/4:
+		c.in = append(make([]byte, 0, max(smallBuffer, 2*rest)), c.in[end:c.have]...)
+		c.in = c.in[:cap(c.in)]
+	case rest > 0:
 		copy(c.in, c.in[end:c.have])
+	}
+	if len(c.in) > largeBuffer {
+		keep = int64(len(c.in))
+	}
+	if c.reserved != keep {
+		c.node.service.budget.give(c, keep)
+		c.reserved = keep
 	}
 	if cap(c.out) > largeBuffer {
 		c.out = nil
 	}
 	c.have = rest
+	c.began = time.Time{}
 	c.skim.Reset(0)
 	c.busy.Store(rest > 0)
 }
 
 // serve answers requests until the connection ends.
 func (c *conn) serve() {
-	if !c.preamble() {
+	// For the handshake's writes too.
+	c.readBy, c.writeBy = c.introduceBy, c.introduceBy
+	if err := c.net.SetDeadline(c.introduceBy); err != nil || !c.preamble() {
 		return
 	}
+	c.introduceBy = time.Now().Add(authTimeout)
 	c.drop()
 	for !c.stopped.Load() || c.busy.Load() {
 		if !c.request() {
@@ -254,9 +323,9 @@ func (c *conn) serve() {
 	}
 }
 
-// preamble reads what a connection begins with; false for one that is none of DAX.
+// preamble reads what a connection begins with; false if it isn't DAX's.
 func (c *conn) preamble() bool {
-	if err := c.values(5); err != nil {
+	if err := c.values(5, maxStranger); err != nil {
 		return false
 	}
 	r := wire.NewReader(c.in[:c.skim.Pos()])
@@ -273,12 +342,12 @@ func (c *conn) request() bool {
 		switch {
 		case errors.Is(err, wire.ErrMalformed):
 			c.fail(malformed())
-		case errors.Is(err, errTooLarge):
-			c.fail(awserr.New(awserr.RequestEntityTooLarge, ""))
+		case errors.Is(err, errTooLarge), errors.Is(err, wire.ErrTooLarge):
+			c.fail(awserr.New(awserr.RequestEntityTooLarge, "The request has too many bytes"))
 		case errors.As(err, &known):
 			c.fail(known)
 		default:
-			return false // it is closed or broken
+			return false // it is closed or broken, or its client was too slow
 		}
 		_ = c.answer()
 		return false
@@ -290,7 +359,10 @@ func (c *conn) request() bool {
 	}
 	c.begin()
 	keep := c.run(methods[id], args)
-	return c.answer() == nil && keep
+	if c.ctx.Err() != nil { // the client has gone
+		return false
+	}
+	return c.answer() == nil && keep && !c.broken
 }
 
 // head is a request's method, and where its values begin.
@@ -301,7 +373,7 @@ type head struct {
 
 // read reads a request.
 func (c *conn) read() (h head, err error) {
-	if err := c.values(2); err != nil {
+	if err := c.values(2, maxStranger); err != nil {
 		return h, err
 	}
 	h.args = c.skim.Pos()
@@ -315,7 +387,10 @@ func (c *conn) read() (h head, err error) {
 	case service != serviceID || !known:
 		return h, awserr.New(notImplemented, "The method is not supported by this endpoint")
 	}
-	return h, c.values(m.values)
+	if c.unknown() {
+		m.limit = min(m.limit, maxStranger)
+	}
+	return h, c.values(m.values, m.limit)
 }
 
 // begin begins an answer.
@@ -337,10 +412,14 @@ func (c *conn) answer() error {
 	if c.framed {
 		binary.BigEndian.PutUint32(c.out, uint32(len(c.out)))
 	}
-	if len(c.out) > smallBuffer {
-		if err := c.net.SetWriteDeadline(time.Now().Add(maxStall)); err != nil {
+	now := time.Now()
+	c.since.Store(now.UnixNano())
+	// Small answers share a deadline that is moved now and then.
+	if by := now.Add(allowance(len(c.out))); len(c.out) > smallBuffer || c.writeBy.Before(by.Add(-transferTimeout/2)) {
+		if err := c.net.SetWriteDeadline(by); err != nil {
 			return err
 		}
+		c.writeBy = by
 	}
 	_, err := c.net.Write(c.out)
 	return err
@@ -348,12 +427,23 @@ func (c *conn) answer() error {
 
 // run answers a request; false if the connection can't go on.
 func (c *conn) run(m method, args *wire.Reader) (keep bool) {
-	if c.lists == nil {
-		c.introduce(nobody)
+	c.running.Store(true)
+	if c.reserved > 0 {
+		c.node.service.budget.waits(c, false)
 	}
 	start := len(c.out)
 	err := c.try(m, args)
 	c.call.Release()
+	if err == nil {
+		err = c.count(m)
+	}
+	if c.reserved > 0 {
+		c.node.service.budget.waits(c, true)
+	}
+	c.running.Store(false)
+	if c.ctx.Err() != nil {
+		return false
+	}
 	if err == nil {
 		c.counters.request(m.count, nil)
 		return true
@@ -368,17 +458,42 @@ func (c *conn) run(m method, args *wire.Reader) (keep bool) {
 	return !errors.Is(err, wire.ErrMalformed)
 }
 
-// try runs a method. One that panics fails.
+// count takes the memory of a large answer from the budget until it is sent. Reads that find no room fail; a write has happened.
+func (c *conn) count(m method) error {
+	size := int64(cap(c.out))
+	if size <= largeBuffer {
+		return nil
+	}
+	if m.read {
+		return c.take(size, false)
+	}
+	c.node.service.budget.force(c, size)
+	c.reserved += size
+	return nil
+}
+
+// try runs a method. One that panics fails, and the connection ends.
 func (c *conn) try(m method, args *wire.Reader) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = awserr.Internal(panicError(p))
+			c.broken = true
+			err = awserr.Internal(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 		}
 	}()
 	if err := c.authorized(); err != nil {
 		return err
 	}
-	c.call.Caller = c.caller
+	c.action, c.call.Caller = m.action, c.caller
+	if m.work {
+		c.watch.begin(c)
+		defer c.watch.end(c)
+	}
+	if m.many || c.skim.Pos() > turnSize {
+		if err := c.node.service.turn(c.ctx); err != nil {
+			return err
+		}
+		defer c.node.service.done()
+	}
 	c.out = wire.AppendArray(c.out, 0) // success
 	if err := m.run(c, args); err != nil {
 		return err
@@ -399,186 +514,4 @@ func (c *conn) clientError(err error) *awserr.Error {
 		c.node.service.opt.Logger.Error("request failed", "protocol", "dax", "error", errors.Unwrap(known))
 	}
 	return known
-}
-
-// authorize reads who sends the requests that come. There is no answer; who is refused learns it with his next request.
-func (c *conn) authorize(r *wire.Reader) {
-	accessKey, signature, text := r.Text(), r.Text(), r.Bytes()
-	if r.Err() != nil {
-		return
-	}
-	id, until, err := c.node.service.opt.Auth.AuthenticateConnection(string(accessKey), string(signature), string(text))
-	if c.refused = err; err != nil {
-		c.known = false
-		return
-	}
-	c.known, c.until = true, until
-	c.introduce(smithy.Caller(id))
-}
-
-// authorized returns why the caller may not send requests; nil if he may.
-func (c *conn) authorized() error {
-	switch {
-	case c.refused != nil:
-		return c.refused
-	case !c.known && c.node.service.opt.Auth.Verifies():
-		return awserr.New(awserr.MissingAuthenticationToken, "Authentication Required")
-	case !c.until.IsZero() && c.node.service.opt.Now().After(c.until):
-		return awserr.New(awserr.MissingAuthenticationToken, "Authentication Required: the signature has expired")
-	}
-	return nil
-}
-
-// table returns a table by its name.
-func (c *conn) table(name []byte) (*table, error) {
-	t, err := c.node.service.opt.Database.Table(c.caller, wirejson.View(name))
-	if err != nil {
-		return nil, err
-	}
-	for _, known := range c.tables {
-		if known != nil && known.Table == t && known.name == wirejson.View(name) {
-			return known, nil
-		}
-	}
-	out := &table{Table: t, name: string(name), foreign: t.Namespace.Account != c.lists.account}
-	for a := range t.Key.Attributes {
-		out.schema = append(out.schema, wire.KeyAttribute{Name: a.Name, Type: a.Type})
-	}
-	c.tables = [2]*table{out, c.tables[0]}
-	return out, nil
-}
-
-// endpoints answers which nodes there are: this one, and those of other servers.
-func (c *conn) endpoints(*wire.Reader) error {
-	local, ok := c.net.LocalAddr().(*net.TCPAddr)
-	if !ok {
-		return awserr.Internal(errors.New("no TCP address"))
-	}
-	same := func(other net.IP) bool { return (other.To4() == nil) == (local.IP.To4() == nil) } // clients want the family by which they came
-	own := endpoint{local.IP.String(), local.IP, cmp.Or(c.node.opt.AdvertisePort, local.Port)}
-	if c.node.opt.Advertise != "" {
-		var err error
-		if own, err = c.resolve(net.JoinHostPort(c.node.opt.Advertise, strconv.Itoa(own.port)), same); err != nil {
-			return awserr.Internal(err)
-		}
-	}
-	var others []endpoint
-	if c.node.opt.Others != nil {
-		_, encrypted := c.net.(*tls.Conn)
-		for _, address := range c.node.opt.Others(encrypted) {
-			if e, err := c.resolve(address, same); err == nil { // else it can't be reached, and clients do without it
-				others = append(others, e)
-			}
-		}
-	}
-	c.out = wire.AppendArray(c.out, 1+len(others))
-	c.endpoint(own, 1)
-	for i, e := range others {
-		c.endpoint(e, i+2)
-	}
-	return nil
-}
-
-// endpoint is where a node listens.
-type endpoint struct {
-	host string
-	ip   net.IP
-	port int
-}
-
-// resolve finds the address of "host:port", of the family that is wanted if there is one.
-func (c *conn) resolve(address string, wanted func(net.IP) bool) (e endpoint, err error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return e, err
-	}
-	found, err := net.DefaultResolver.LookupIP(c.ctx, "ip", host)
-	if err != nil {
-		return e, err
-	}
-	number, err := strconv.Atoi(port)
-	return endpoint{host, found[max(0, slices.IndexFunc(found, wanted))], number}, err
-}
-
-// endpoint appends what is answered of a node.
-func (c *conn) endpoint(e endpoint, id int) {
-	if four := e.ip.To4(); four != nil {
-		e.ip = four
-	}
-	role := int64(2)
-	if id == 1 {
-		role = 1 // it leads
-	}
-	out := wire.BeginMap(c.out)
-	out = wire.AppendInt(wire.AppendInt(out, 0), int64(id))
-	out = wire.AppendText(wire.AppendInt(out, 1), e.host)
-	out = wire.AppendBytes(wire.AppendInt(out, 2), e.ip)
-	out = wire.AppendInt(wire.AppendInt(out, 3), int64(e.port))
-	out = wire.AppendInt(wire.AppendInt(out, 4), role)
-	out = wire.AppendText(wire.AppendInt(out, 5), c.caller.Region+"a")
-	out = wire.AppendInt(wire.AppendInt(out, 6), c.node.session)
-	c.out = wire.AppendEnd(out)
-}
-
-// defineKeySchema answers a table's key attributes and their types.
-func (c *conn) defineKeySchema(r *wire.Reader) error {
-	name := r.Bytes()
-	if r.Err() != nil {
-		return r.Err()
-	}
-	t, err := c.table(name)
-	var known *awserr.Error
-	if errors.As(err, &known) && known.Code == awserr.ResourceNotFound {
-		return &wireError{err: known, codes: noSchema}
-	}
-	if err != nil {
-		return err
-	}
-	c.out = wire.AppendMap(c.out, len(t.schema))
-	for _, a := range t.schema {
-		c.out = wire.AppendText(wire.AppendText(c.out, a.Name), a.Type.String())
-	}
-	return nil
-}
-
-// defineAttributeListID answers the id of an attribute list.
-func (c *conn) defineAttributeListID(r *wire.Reader) error {
-	var names [][]byte
-	r.SkipTag()
-	for n := r.Array(); r.Next(&n); {
-		names = append(names, r.Text())
-	}
-	if r.Err() != nil {
-		return r.Err()
-	}
-	id, err := c.lists.define(c.ctx, names)
-	c.out = wire.AppendInt(c.out, id)
-	return err
-}
-
-// defineAttributeList answers the attribute list with an id.
-func (c *conn) defineAttributeList(r *wire.Reader) error {
-	id := r.Int()
-	if r.Err() != nil {
-		return r.Err()
-	}
-	list, err := c.lists.list(c.ctx, id)
-	if err != nil {
-		return err
-	}
-	c.out = wire.AppendArray(c.out, len(list.Names))
-	for _, name := range list.Names {
-		c.out = wire.AppendText(c.out, name)
-	}
-	return nil
-}
-
-func panicError(p any) error {
-	if err, ok := p.(error); ok {
-		return err
-	}
-	if s, ok := p.(string); ok {
-		return errors.New("panic: " + s)
-	}
-	return errors.New("panic")
 }

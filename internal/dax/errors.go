@@ -33,6 +33,7 @@ var sequences = map[awserr.Code][]int64{
 	awserr.IncompleteSignature:         {4, 23, 31, 32},
 	awserr.MissingAuthenticationToken:  {4, 23, 31, 33},
 	awserr.InvalidSignature:            {4, 23, 31, 33},
+	awserr.AccessDenied:                {4, 37, 38, 42},
 	notImplemented:                     {4, 37, 38, 44},
 }
 

@@ -20,9 +20,16 @@ const (
 	emptyList = 1
 	// maxListID bounds ids: JavaScript's numbers must hold them.
 	maxListID = 1<<52 - 1
-	// maxKnown is how many bytes of names are kept in memory, and listOverhead about what a list takes beside.
+	// maxKnown is how many bytes the lists take that are kept in memory, of an account. listOverhead and nameOverhead are about what a
+	// list and each of its names take beside the names' bytes.
 	maxKnown     = 32 << 20
 	listOverhead = 200
+	nameOverhead = 16
+	// maxStored is how many bytes an account's lists may take in the store, each with listOverhead. They stay for ever, so without a
+	// bound a client could fill the disk with names that no item has.
+	maxStored = 256 << 20
+	// storedID is the id at which the store has how many bytes that are. No list has it.
+	storedID = 0
 )
 
 // lists are the attribute lists of an account: each set of names that its items have beside their keys, by its id. Clients keep
@@ -30,6 +37,7 @@ const (
 type lists struct {
 	account string
 	store   kv.Store
+	max     int64 // maxStored, but in tests
 
 	mu    sync.RWMutex
 	ids   map[string]int64 // by signature
@@ -38,7 +46,7 @@ type lists struct {
 }
 
 func newLists(account string, store kv.Store) *lists {
-	return &lists{account: account, store: store, ids: map[string]int64{}, lists: map[int64]*wire.List{}}
+	return &lists{account: account, store: store, max: maxStored, ids: map[string]int64{}, lists: map[int64]*wire.List{}}
 }
 
 // appendName appends a name to a list's signature.
@@ -46,14 +54,26 @@ func appendName[T string | []byte](signature []byte, name T) []byte {
 	return append(binary.AppendUvarint(signature, uint64(len(name))), name...)
 }
 
-// splitNames returns the names of a signature.
-func splitNames(signature []byte) (names []string) {
+// uvarint is binary.Uvarint for strings.
+func uvarint(s string) (n uint64, size int) {
+	var room [binary.MaxVarintLen64]byte
+	return binary.Uvarint(room[:copy(room[:], s)])
+}
+
+// newList returns the list with a signature. Its names are parts of that.
+func newList(signature string) *wire.List {
+	count := 0
+	for rest := signature; len(rest) > 0; count++ {
+		n, w := uvarint(rest)
+		rest = rest[w+int(n):]
+	}
+	names := make([]string, 0, count)
 	for len(signature) > 0 {
-		n, w := binary.Uvarint(signature)
-		names = append(names, string(signature[w:w+int(n)]))
+		n, w := uvarint(signature)
+		names = append(names, signature[w:w+int(n)])
 		signature = signature[w+int(n):]
 	}
-	return names
+	return wire.NewList(names)
 }
 
 // errNoList is for ids that nobody was given.
@@ -70,6 +90,7 @@ func (l *lists) id(ctx context.Context, signature []byte) (int64, error) {
 	if known {
 		return id, nil
 	}
+	stored := string(signature)
 	err := kv.Update(ctx, l.store, kv.TxnOpt{}, func(txn kv.Txn) error {
 		for id = int64(xxhash.Sum64(signature) & maxListID); ; id++ {
 			id = max(id&maxListID, emptyList+1)
@@ -79,6 +100,9 @@ func (l *lists) id(ctx context.Context, signature []byte) (int64, error) {
 			case err != nil:
 				return err
 			case there == nil:
+				if err := l.grow(ctx, txn, int64(len(signature))+listOverhead); err != nil {
+					return err
+				}
 				return txn.Put(key, signature)
 			case string(there) == string(signature):
 				return nil
@@ -88,8 +112,41 @@ func (l *lists) id(ctx context.Context, signature []byte) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	l.remember(id, string(signature), wire.NewList(splitNames(signature)))
+	l.remember(id, stored, newList(stored))
 	return id, nil
+}
+
+// errTooManyLists refuses a new list ("DAX: How it works" has no such bound, and advises against unbounded numbers of attribute names:
+// a cluster's memory ends there).
+var errTooManyLists = awserr.New(awserr.LimitExceeded, "The account has too many different sets of top-level attribute names for DAX")
+
+// grow counts the bytes of a new list.
+func (l *lists) grow(ctx context.Context, txn kv.Txn, bytes int64) error {
+	key := keyspace.AttributeList(l.account, storedID)
+	raw, err := txn.Get(key)
+	if err != nil {
+		return err
+	}
+	total, n := binary.Uvarint(raw)
+	if n <= 0 {
+		if total, err = l.count(ctx, txn); err != nil {
+			return err
+		}
+	}
+	if total += uint64(bytes); total > uint64(l.max) {
+		return errTooManyLists
+	}
+	return txn.Put(key, binary.AppendUvarint(nil, total))
+}
+
+// count returns how many bytes the lists take of a store that doesn't say so yet.
+func (l *lists) count(ctx context.Context, txn kv.Txn) (total uint64, err error) {
+	all := kv.Range{Start: keyspace.AttributeList(l.account, emptyList), End: keyspace.AttributeList(l.account, maxListID+1)}
+	err = kv.Each(ctx, txn, all, func(_, signature []byte) error {
+		total += uint64(len(signature)) + listOverhead
+		return nil
+	})
+	return total, err
 }
 
 func (l *lists) remember(id int64, signature string, list *wire.List) {
@@ -98,10 +155,11 @@ func (l *lists) remember(id int64, signature string, list *wire.List) {
 	if _, known := l.ids[signature]; known {
 		return
 	}
-	if l.bytes += len(signature) + listOverhead; l.bytes > maxKnown {
+	size := len(signature) + len(list.Names)*nameOverhead + listOverhead
+	if l.bytes += size; l.bytes > maxKnown {
 		clear(l.ids)
 		clear(l.lists)
-		l.bytes = 0
+		l.bytes = size
 	}
 	l.ids[signature], l.lists[id] = id, list
 }
@@ -110,6 +168,9 @@ func (l *lists) remember(id int64, signature string, list *wire.List) {
 func (l *lists) list(ctx context.Context, id int64) (*wire.List, error) {
 	if id == emptyList {
 		return &wire.List{}, nil
+	}
+	if id < emptyList || id > maxListID {
+		return nil, errNoList
 	}
 	l.mu.RLock()
 	list := l.lists[id]
@@ -122,34 +183,36 @@ func (l *lists) list(ctx context.Context, id int64) (*wire.List, error) {
 		return nil, err
 	}
 	defer r.Close()
-	signature, err := r.Get(keyspace.AttributeList(l.account, id))
+	raw, err := r.Get(keyspace.AttributeList(l.account, id))
 	if err != nil {
 		return nil, err
 	}
-	if signature == nil {
+	if raw == nil {
 		return nil, errNoList
 	}
-	list = wire.NewList(splitNames(signature))
-	l.remember(id, string(signature), list)
+	signature := string(raw)
+	list = newList(signature)
+	l.remember(id, signature, list)
 	return list, nil
 }
 
 // define returns the id of a list that a client names.
 func (l *lists) define(ctx context.Context, names [][]byte) (int64, error) {
 	var signature []byte
-	seen := make(map[string]struct{}, len(names))
 	for _, name := range names {
 		if !wire.ValidName(name) {
 			return 0, awserr.ValidationError("An attribute name is empty or no UTF-8")
 		}
+		if signature = appendName(signature, name); len(signature) > attribute.MaxItemSize {
+			return 0, awserr.ItemTooLarge()
+		}
+	}
+	seen := make(map[string]struct{}, len(names))
+	for _, name := range names {
 		seen[wirejson.View(name)] = struct{}{}
-		signature = appendName(signature, name)
 	}
 	if len(seen) < len(names) {
 		return 0, awserr.ValidationError("An attribute list has a name twice")
-	}
-	if len(signature) > attribute.MaxItemSize {
-		return 0, awserr.ItemTooLarge()
 	}
 	return l.id(ctx, signature)
 }

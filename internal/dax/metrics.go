@@ -57,9 +57,9 @@ type counters struct {
 	conns int // connections that count here; guarded by the node
 }
 
-// request counts a request, and its error if it has one.
+// request counts a request, and its error if it has one. Nil counters are those of a client that is not known.
 func (c *counters) request(kind counted, err *awserr.Error) {
-	if kind == notCounted {
+	if c == nil || kind == notCounted {
 		return
 	}
 	c.n[kind].Add(1)
@@ -109,7 +109,7 @@ func (n *Node) Collect(emit func(metric.Datum)) {
 			delete(n.counters, k)
 		}
 	}
-	cluster, node := n.opt.Cluster, n.opt.Node
+	cluster, node, memory := n.opt.Cluster, n.opt.Node, n.opt.Memory
 	n.mu.Unlock()
 	evicted := n.items.evicted.Swap(0) + n.queries.evicted.Swap(0)
 	used := n.items.used() + n.queries.used()
@@ -127,7 +127,7 @@ func (n *Node) Collect(emit func(metric.Datum)) {
 				tell(metricNames[kind], "Count", metric.Of(float64(count), 1))
 			}
 		}
-		tell("CacheMemoryUtilization", "Percent", metric.Of(100*float64(used)/float64(n.opt.Memory), 1))
+		tell("CacheMemoryUtilization", "Percent", metric.Of(100*float64(used)/float64(memory), 1))
 		tell("EstimatedDbSize", "Bytes", metric.Of(float64(used), 1))
 		tell("ClientConnections", "Count", metric.Of(float64(n.Clients()), 1))
 		if evicted > 0 {

@@ -10,13 +10,14 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"runtime"
+	"runtime/debug"
 	"sync"
-	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/auth"
-	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/smithy"
@@ -48,6 +49,9 @@ type Options struct {
 	Auth     *auth.Authenticator
 	Now      func() time.Time
 	Logger   *slog.Logger
+	// Connections is how many there may be on all nodes together; 0 is for 10,000, or half of what the process may open if that is
+	// less.
+	Connections int
 }
 
 // Service is what nodes share.
@@ -65,13 +69,39 @@ type Service struct {
 	transactGetItems   *smithy.Handler
 	transactWriteItems *smithy.Handler
 
+	gate    *gate
+	budget  *budget
+	turns   chan struct{} // has an element for each request on many items that runs
+	refills chan struct{} // and for each refill
+
 	mu    sync.Mutex
 	lists map[string]*lists // by account
 }
 
+const (
+	defaultConnections = 10_000
+	// turnsPerCPU is how many requests on many items run at a time, for each CPU that the process uses, and minTurns at least. Each may
+	// have 16 MB in hand.
+	turnsPerCPU = 8
+	minTurns    = 32
+	// maxRefills is how many refills run at a time.
+	maxRefills = 16
+	// maxNamespaces is how many accounts and regions of a node's clients are counted by themselves between two collections.
+	maxNamespaces = 1000
+)
+
 // New returns a Service.
 func New(opt Options) *Service {
-	s := &Service{opt: opt, lists: map[string]*lists{}}
+	if opt.Connections == 0 {
+		opt.Connections = defaultConnections
+		if files := maxFiles(); files > 0 && files/2 < defaultConnections {
+			opt.Connections = int(files / 2)
+		}
+	}
+	s := &Service{
+		opt: opt, lists: map[string]*lists{}, gate: newGate(opt.Connections), budget: newBudget(maxLarge),
+		turns: make(chan struct{}, max(minTurns, turnsPerCPU*runtime.GOMAXPROCS(0))), refills: make(chan struct{}, maxRefills),
+	}
 	want := map[string]**smithy.Handler{
 		api.GetItem.Target: &s.getItem, api.PutItem.Target: &s.putItem, api.UpdateItem.Target: &s.updateItem,
 		api.DeleteItem.Target: &s.deleteItem, api.Query.Target: &s.query, api.Scan.Target: &s.scan,
@@ -85,6 +115,25 @@ func New(opt Options) *Service {
 		}
 	}
 	return s
+}
+
+// turn waits until a request on many items may run; done must follow.
+func (s *Service) turn(ctx context.Context) error {
+	select {
+	case s.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Service) done() { <-s.turns }
+
+// survive is deferred by goroutines: a panic is logged and ends the goroutine, not the process.
+func (s *Service) survive(what string) {
+	if p := recover(); p != nil {
+		s.opt.Logger.Error(what+" panicked", "protocol", "dax", "error", p, "stack", string(debug.Stack()))
+	}
 }
 
 // listsOf returns an account's attribute lists.
@@ -118,15 +167,7 @@ type NodeOptions struct {
 	// Wrote hears of the items that clients have written, by the keys under which they are stored, once the database has them; nil
 	// for nothing. The key is valid until it returns.
 	Wrote func(key []byte)
-	// Connections is how many there may be; 0 for 10,000.
-	Connections int
 }
-
-const (
-	defaultConnections = 10_000
-	// maxLarge is how many bytes requests above 64 KB may take at a time, all together.
-	maxLarge = 256 << 20
-)
 
 // Node answers the clients of a listener.
 type Node struct {
@@ -137,7 +178,6 @@ type Node struct {
 	session int64  // which tells clients when another server answers
 	ctx     context.Context
 	cancel  context.CancelFunc
-	large   atomic.Int64
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
@@ -150,9 +190,6 @@ type Node struct {
 func (s *Service) NewNode(opt NodeOptions) *Node {
 	if opt.Memory == 0 {
 		opt.Memory = DefaultMemory
-	}
-	if opt.Connections == 0 {
-		opt.Connections = defaultConnections
 	}
 	n := &Node{
 		service: s, opt: opt,
@@ -181,6 +218,22 @@ func (n *Node) SetTTL(item, query time.Duration) {
 	}
 }
 
+// SetMemory sets how many bytes the caches may take.
+func (n *Node) SetMemory(bytes int64) {
+	n.items.resize(bytes / 2)
+	n.queries.resize(bytes / 2)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.opt.Memory = bytes
+}
+
+// Memory returns how many bytes the caches may take.
+func (n *Node) Memory() int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.opt.Memory
+}
+
 // Rename changes its names in metrics.
 func (n *Node) Rename(cluster, node string) {
 	n.mu.Lock()
@@ -194,39 +247,60 @@ func (n *Node) Clear() {
 	n.queries.clear()
 }
 
-// acceptPause is how long a listener waits after it could not accept a connection, for want of file descriptors say.
-const acceptPause = 50 * time.Millisecond
+// A listener that could not accept a connection waits before it tries again, twice as long each time.
+const (
+	minAcceptPause = 5 * time.Millisecond
+	maxAcceptPause = time.Second
+)
 
 // Serve answers the listener's connections until it is closed.
 func (n *Node) Serve(l net.Listener) {
+	var pause time.Duration
 	for {
 		nc, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil {
-			n.service.opt.Logger.Error("a DAX connection could not be accepted", "error", err)
-			time.Sleep(acceptPause)
+		if err == nil {
+			pause = 0
+			n.begin(nc)
 			continue
 		}
-		c := newConn(n, nc)
-		if !n.add(c) {
-			nc.Close()
-			continue
+		if pause == 0 { // once until it works again
+			n.service.opt.Logger.Error("DAX connections can't be accepted", "error", err)
 		}
-		go func() {
-			defer n.running.Done()
-			defer n.remove(c)
-			c.serve()
-		}()
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			n.service.gate.relieve()
+		}
+		pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
+		select {
+		case <-time.After(pause):
+		case <-n.ctx.Done():
+			return
+		}
 	}
+}
+
+// begin answers a connection in a goroutine, if there is room for it. It doesn't block.
+func (n *Node) begin(nc net.Conn) {
+	c := newConn(n, nc)
+	if !n.add(c) {
+		c.cut()
+		return
+	}
+	go func() {
+		defer n.running.Done()
+		defer n.remove(c)
+		defer n.service.survive("a DAX connection")
+		c.serve()
+	}()
 }
 
 // add counts a connection; false if there are too many.
 func (n *Node) add(c *conn) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closing || len(n.conns) >= n.opt.Connections {
+	if n.closing || !n.service.gate.admit(c) {
 		return false
 	}
 	n.conns[c] = struct{}{}
@@ -241,8 +315,11 @@ func (n *Node) remove(c *conn) {
 	c.close()
 }
 
+// closeGrace is how long Close waits for requests that it has given up on.
+const closeGrace = 3 * time.Second
+
 // Close ends all connections: those that wait for a request at once, the others when it is answered. It gives up on them when ctx
-// ends. The listeners must be closed before.
+// ends, and returns closeGrace later at the latest. The listeners must be closed before.
 func (n *Node) Close(ctx context.Context) {
 	n.mu.Lock()
 	n.closing = true
@@ -250,6 +327,7 @@ func (n *Node) Close(ctx context.Context) {
 		c.stop()
 	}
 	n.mu.Unlock()
+	defer n.cancel()
 	done := make(chan struct{})
 	go func() {
 		n.running.Wait()
@@ -257,25 +335,20 @@ func (n *Node) Close(ctx context.Context) {
 	}()
 	select {
 	case <-done:
+		return
 	case <-ctx.Done():
-		n.cancel() // of what they wait for
-		n.mu.Lock()
-		for c := range n.conns {
-			c.net.Close()
-		}
-		n.mu.Unlock()
-		<-done
 	}
-	n.cancel()
-}
-
-// reserve takes memory for large requests; false if there is none.
-func (n *Node) reserve(bytes int64) bool {
-	if n.large.Add(bytes) > maxLarge {
-		n.large.Add(-bytes)
-		return false
+	n.cancel() // what they wait for
+	n.mu.Lock()
+	for c := range n.conns {
+		c.cut()
 	}
-	return true
+	n.mu.Unlock()
+	select {
+	case <-done:
+	case <-time.After(closeGrace):
+		n.service.opt.Logger.Error("requests of DAX clients go on although their node is closed", "connections", n.Clients())
+	}
 }
 
 // Clients returns how many connections there are.
@@ -285,6 +358,21 @@ func (n *Node) Clients() int {
 	return len(n.conns)
 }
 
+// Busy returns how many connections have begun a request that is not answered yet.
+func (n *Node) Busy() (busy int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		if c.busy.Load() {
+			busy++
+		}
+	}
+	return busy
+}
+
+// Taken returns how many bytes of large requests and answers all nodes of the Service have in memory.
+func (n *Node) Taken() int64 { return n.service.budget.taken() }
+
 // enter returns the counters of a namespace for a connection, which must leave them.
 func (n *Node) enter(account, region string) *counters {
 	n.mu.Lock()
@@ -293,7 +381,9 @@ func (n *Node) enter(account, region string) *counters {
 	c := n.counters[key]
 	if c == nil {
 		c = &counters{}
-		n.counters[key] = c
+		if len(n.counters) < maxNamespaces { // clients choose their regions
+			n.counters[key] = c
+		}
 	}
 	c.conns++
 	return c
@@ -306,9 +396,4 @@ func (n *Node) leave(c *counters) {
 		c.conns--
 		n.mu.Unlock()
 	}
-}
-
-// overloaded is what clients get when a limit is met.
-func overloaded() *awserr.Error {
-	return awserr.New(awserr.Throttling, "The node is overloaded: too many large requests at a time")
 }

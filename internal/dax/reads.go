@@ -40,6 +40,8 @@ func (c *conn) getItem(r *wire.Reader) error {
 		}
 	}
 	if p.consistent || t.foreign {
+		c.watch.begin(c)
+		defer c.watch.end(c)
 		item, capacity, err := c.readItemOf(t, in)
 		if err != nil {
 			return err
@@ -55,14 +57,18 @@ func (c *conn) getItem(r *wire.Reader) error {
 	item, flight, leads := c.node.items.get(c.key)
 	c.counters.item(flight == nil)
 	var capacity *api.ConsumedCapacity
+	if flight != nil {
+		c.watch.begin(c)
+		defer c.watch.end(c)
+	}
 	switch {
 	case leads:
-		item, err = c.node.items.fly(flight, func() (item []byte, err error) {
+		item, err = c.node.items.fly(c.ctx, flight, func() (item []byte, err error) {
 			item, capacity, err = c.readItemOf(t, in)
 			return item, err
 		})
 	case flight != nil:
-		if item, err = flight.wait(); errors.Is(err, errUnread) {
+		if item, err = flight.wait(c.ctx); errors.Is(err, errUnread) {
 			item, capacity, err = c.readItemOf(t, in)
 		}
 	}
@@ -111,7 +117,11 @@ func (c *conn) appendProjected(item []byte, key attribute.Item, paths []wire.Pat
 		c.out = append(c.out, item...)
 		return nil
 	}
-	it, err := c.readItem(wire.NewReader(item).Bytes(), key)
+	list, values, err := c.listOf(wire.NewReader(item).Bytes())
+	if err != nil {
+		return err
+	}
+	it, err := wire.ReadItem(list, values, key)
 	c.out = wire.AppendProjected(c.out, paths, it)
 	return err
 }
@@ -160,12 +170,14 @@ func (c *conn) page(method int64, name, condition []byte, p *parameters) error {
 		c.counters.page(method == methodScan, f == nil)
 		switch {
 		case leads:
-			payload, err = cache.fly(f, func() (payload []byte, err error) {
+			payload, err = cache.fly(c.ctx, f, func() (payload []byte, err error) {
 				payload, capacity, err = read()
 				return payload, err
 			})
 		case f != nil:
-			payload, err = f.wait()
+			if payload, err = f.wait(c.ctx); errors.Is(err, errUnread) {
+				payload, capacity, err = read()
+			}
 		}
 	}
 	if err != nil {
@@ -362,13 +374,13 @@ func (c *conn) batchGetItem(r *wire.Reader) error {
 		c.call.Unprojected = true
 		out, err := smithy.Invoke(c.ctx, c.node.service.batchGetItem, api.BatchGetItem, &c.call, in)
 		if err != nil {
-			landed = err
+			landed = sharedError(c.ctx, err)
 			return err
 		}
 		capacity = out.ConsumedCapacity
 		for _, g := range gets {
-			if err := c.take(g, out); err != nil {
-				landed = err
+			if err := c.takeItems(g, out); err != nil {
+				landed = sharedError(c.ctx, err)
 				return err
 			}
 		}
@@ -377,7 +389,7 @@ func (c *conn) batchGetItem(r *wire.Reader) error {
 		for i, f := range g.flights {
 			if f != nil && !g.led[i] {
 				var err error
-				g.items[i], err = f.wait()
+				g.items[i], err = f.wait(c.ctx)
 				g.unread[i] = err != nil
 			}
 		}
@@ -387,6 +399,7 @@ func (c *conn) batchGetItem(r *wire.Reader) error {
 
 // readBatchGet reads the request.
 func (c *conn) readBatchGet(r *wire.Reader) (gets []*batchGet, p parameters, err error) {
+	found := 0
 	for n := r.Map(); r.Next(&n); {
 		name := r.Text()
 		if elements := r.Array(); elements != 3 {
@@ -395,10 +408,16 @@ func (c *conn) readBatchGet(r *wire.Reader) (gets []*batchGet, p parameters, err
 		consistent, projection := r.Int() != 0, r.BytesOrNull()
 		var keys [][]byte
 		for m := r.Array(); r.Next(&m); {
-			keys = append(keys, r.Bytes())
+			if key := r.Bytes(); found <= maxBatchGet { // the database refuses more for those that there are
+				keys = append(keys, key)
+				found++
+			}
 		}
 		if r.Err() != nil {
 			break
+		}
+		if len(gets) > maxBatchGet {
+			continue
 		}
 		t, err := c.table(name)
 		if err != nil {
@@ -449,8 +468,11 @@ var errUnread = errors.New("dax: the key was not read")
 // maxBatchGet is how many keys a BatchGetItem may have ("BatchGetItem").
 const maxBatchGet = 100
 
-// take takes what the database has read of a table, and lands the request's flights.
-func (c *conn) take(g *batchGet, out *api.BatchGetItemOutput) error {
+// maxBatchAnswer is how many bytes of items a BatchGetItem returns ("BatchGetItem").
+const maxBatchAnswer = 16 << 20
+
+// takeItems takes what the database has read of a table, and lands the request's flights.
+func (c *conn) takeItems(g *batchGet, out *api.BatchGetItemOutput) error {
 	found := map[string][]byte{}
 	items, _ := out.Responses.Get(g.name)
 	for _, it := range items {
@@ -485,8 +507,21 @@ func (c *conn) take(g *batchGet, out *api.BatchGetItemOutput) error {
 	return nil
 }
 
+// bound leaves items unprocessed that the answer has no room for: those of the caches know no bound but the number of keys.
+func bound(gets []*batchGet) {
+	total := 0
+	for _, g := range gets {
+		for i, item := range g.items {
+			if total += len(item); total > maxBatchAnswer {
+				g.items[i], g.unread[i] = nil, g.unread[i] || item != nil
+			}
+		}
+	}
+}
+
 // appendBatch appends what BatchGetItem answers.
 func (c *conn) appendBatch(gets []*batchGet, capacity []api.ConsumedCapacity) error {
+	bound(gets)
 	c.out = wire.AppendMap(wire.AppendArray(c.out, 2), len(gets))
 	left := 0
 	for _, g := range gets {

@@ -3,6 +3,7 @@ package dax
 import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/dax/wire"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -28,17 +29,35 @@ func (c *conn) appendItem(dst []byte, t *table, it attribute.Item) ([]byte, erro
 	return wire.AppendItem(dst, id, t.schema, it), nil
 }
 
-// readItem reads an item of which the key came by itself.
+// maxContent is how many bytes an item may have on the wire, where no value that DynamoDB stores has twice as many as it counts.
+const maxContent = 2 * attribute.MaxItemSize
+
+// readItem reads an item that a client sends apart from its key. A large one takes its memory from the budget: an id of a few bytes may
+// stand for names of 400 KB.
 func (c *conn) readItem(content []byte, key attribute.Item) (attribute.Item, error) {
-	id, values, err := wire.ListID(content)
+	if len(content) > maxContent {
+		return nil, awserr.ItemTooLarge()
+	}
+	list, values, err := c.listOf(content)
 	if err != nil {
 		return nil, err
 	}
-	list, err := c.lists.list(c.ctx, id)
-	if err != nil {
-		return nil, err
+	if size := len(values) + list.Size(); size > largeBuffer {
+		if err := c.take(int64(size), false); err != nil {
+			return nil, err
+		}
 	}
 	return wire.ReadItem(list, values, key)
+}
+
+// listOf returns an item's attribute list, and the bytes of its values.
+func (c *conn) listOf(content []byte) (list *wire.List, values []byte, err error) {
+	id, values, err := wire.ListID(content)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err = c.lists.list(c.ctx, id)
+	return list, values, err
 }
 
 // appendUnits appends the units of indexes; null for none.

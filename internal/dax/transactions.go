@@ -2,6 +2,8 @@ package dax
 
 import (
 	"errors"
+	"fmt"
+	"runtime/debug"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
@@ -17,13 +19,32 @@ const (
 	transactCheck  = 12
 )
 
-// byteStrings takes an array of byte strings or nulls. A null instead of it is as many nulls as there are items.
+// Actions that need a permission on a table ("Actions defined by Amazon DynamoDB", Service Authorization Reference).
+const (
+	actionGet    = "dynamodb:GetItem"
+	actionPut    = "dynamodb:PutItem"
+	actionUpdate = "dynamodb:UpdateItem"
+	actionDelete = "dynamodb:DeleteItem"
+)
+
+// transactActions are those of the items of a TransactWriteItems.
+var transactActions = map[int64]string{
+	transactPut: actionPut, transactDelete: actionDelete, transactUpdate: actionUpdate, transactCheck: "dynamodb:ConditionCheckItem",
+}
+
+// maxTransaction is how many items a transaction may have ("TransactWriteItems").
+const maxTransaction = 100
+
+// byteStrings takes an array of byte strings or nulls. A null instead of it is as many nulls as there are items. Of too many elements it
+// keeps one too many, for which the database refuses the transaction.
 func byteStrings(r *wire.Reader) (list [][]byte) {
 	if r.Null() {
 		return nil
 	}
 	for n := r.Array(); r.Next(&n); {
-		list = append(list, r.BytesOrNull())
+		if b := r.BytesOrNull(); len(list) <= maxTransaction {
+			list = append(list, b)
+		}
 	}
 	return list
 }
@@ -97,14 +118,18 @@ func (c *conn) refusal(err error, tables []*table) error {
 func (c *conn) transactWriteItems(r *wire.Reader) error {
 	var operations []int64
 	for n := r.Array(); r.Next(&n); {
-		operations = append(operations, r.Int())
+		if o := r.Int(); len(operations) <= maxTransaction {
+			operations = append(operations, o)
+		}
 	}
 	names, keys, items := byteStrings(r), byteStrings(r), byteStrings(r)
-	r.Skip() // return values, which nobody sends
+	r.Skip() // return values, which no client sends
 	var failures []smithy.Opt[string]
 	if !r.Null() {
 		for n := r.Array(); r.Next(&n); {
-			failures = append(failures, enum(r, onFailure))
+			if f := enum(r, onFailure); len(failures) <= maxTransaction {
+				failures = append(failures, f)
+			}
 		}
 	}
 	conditions, updates := byteStrings(r), byteStrings(r)
@@ -126,7 +151,7 @@ func (c *conn) transactWriteItems(r *wire.Reader) error {
 	}
 	targets, tables := make([]target, n), make([]*table, n)
 	for i := range n {
-		t, err := c.target(names[i], keys[i])
+		t, err := c.targetFor(transactActions[operations[i]], names[i], keys[i])
 		if err != nil {
 			return err
 		}
@@ -227,7 +252,12 @@ func (c *conn) writeTransaction(in *api.TransactWriteItemsInput, operations []in
 // refill reads items that a transaction has written, in the background, as DAX does ("DAX: How it works"): it consumes read units.
 // Where it fails, whoever has waited for an item reads that by himself: nobody has asked for this transaction.
 func (n *Node) refill(from *conn, targets []target) {
-	reader := &conn{node: n, ctx: n.ctx, caller: from.caller, lists: from.lists, counters: from.counters}
+	select {
+	case n.service.refills <- struct{}{}:
+	default:
+		return // the items are read when a client asks for them
+	}
+	reader := &conn{node: n, ctx: n.ctx, identity: identity{caller: from.caller, lists: from.lists}}
 	in := &api.TransactGetItemsInput{}
 	var flights []*flight
 	var tables []*table
@@ -241,18 +271,20 @@ func (n *Node) refill(from *conn, targets []target) {
 		}
 	}
 	if len(flights) == 0 {
+		<-n.service.refills
 		return
 	}
 	n.running.Add(1)
 	go func() {
 		defer n.running.Done()
+		defer func() { <-n.service.refills }()
 		landed := 0
 		failed := func(err error) {
 			n.service.opt.Logger.Warn("items of a transaction were not read into the cache", "protocol", "dax", "error", err)
 		}
 		defer func() {
 			if p := recover(); p != nil {
-				failed(panicError(p))
+				failed(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 			}
 			for _, f := range flights[landed:] {
 				n.items.land(f, nil, errUnread)

@@ -64,7 +64,12 @@ type target struct {
 
 // target looks up the table and reads the key.
 func (c *conn) target(name, rawKey []byte) (t target, err error) {
-	if t.table, err = c.table(name); err != nil {
+	return c.targetFor(c.action, name, rawKey)
+}
+
+// targetFor looks up a table on which the caller may take the action, and reads the key.
+func (c *conn) targetFor(action string, name, rawKey []byte) (t target, err error) {
+	if t.table, err = c.tableFor(action, name); err != nil {
 		return t, err
 	}
 	if t.key, err = wire.ReadKey(t.schema, rawKey); err != nil {
@@ -154,6 +159,9 @@ func (c *conn) updateItem(r *wire.Reader) error {
 	})
 }
 
+// maxBatchWrite is how many writes a BatchWriteItem may have ("BatchWriteItem").
+const maxBatchWrite = 25
+
 // batchWrite is one write of a BatchWriteItem.
 type batchWrite struct {
 	target
@@ -177,6 +185,9 @@ func (c *conn) batchWriteItem(r *wire.Reader) error {
 			if r.Err() != nil {
 				return r.Err()
 			}
+			if len(writes) > maxBatchWrite { // the database refuses it for those that there are
+				continue
+			}
 			t, err := c.target(name, rawKey)
 			if err != nil {
 				return err
@@ -193,6 +204,9 @@ func (c *conn) batchWriteItem(r *wire.Reader) error {
 			}
 			requests, writes = append(requests, w), append(writes, batchWrite{t, w})
 			tables[t.name] = t.table
+		}
+		if len(in.RequestItems) > maxBatchWrite {
+			continue
 		}
 		in.RequestItems = append(in.RequestItems, smithy.Entry[[]api.WriteRequest]{Key: wirejson.View(name), Value: requests})
 	}

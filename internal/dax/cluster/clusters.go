@@ -186,6 +186,7 @@ func (s *Service) change(ctx context.Context, call *smithy.Call, name string, ch
 }
 
 var (
+	clusters  = regexp.MustCompile(`^arn:aws:dax:[^:]*:[0-9]{12}:cache/.+$`)
 	nodeTypes = regexp.MustCompile(`^dax\.(r3|r4|r5|r7i|t2|t3)\.(small|medium|large|[0-9]*xlarge)$`)
 	roles     = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+`)
 	windows   = regexp.MustCompile(`^(sun|mon|tue|wed|thu|fri|sat):([01][0-9]|2[0-3]):[0-5][0-9]-(sun|mon|tue|wed|thu|fri|sat):([01][0-9]|2[0-3]):[0-5][0-9]$`)
@@ -273,7 +274,8 @@ func checkCreate(in *api.CreateClusterRequest) error {
 	case in.PreferredMaintenanceWindow.Set && !windows.MatchString(in.PreferredMaintenanceWindow.Value):
 		return invalid("Invalid maintenance window: %s.", in.PreferredMaintenanceWindow.Value)
 	}
-	return nil
+	texts := slices.Concat(in.SecurityGroupIds, in.AvailabilityZones)
+	return checkText(append(texts, in.Description.Value, in.NodeType.Value, in.IamRoleArn.Value, in.NotificationTopicArn.Value)...)
 }
 
 // addNodes gives a cluster as many nodes.
@@ -282,8 +284,10 @@ func (s *Service) addNodes(c *cluster, factor int, zones []string) error {
 		return fault(nodesOfCluster, "You have exceeded the maximum number of nodes in a cluster: %d.", maxNodesOfCluster)
 	}
 	total := factor - len(c.Nodes)
-	for _, other := range s.clusters.List(c.Account, c.Region) {
-		total += len(other.Nodes)
+	for _, other := range s.clusters.All() {
+		if other.Account == c.Account {
+			total += len(other.Nodes)
+		}
 	}
 	if total > maxNodesOfCustomer {
 		return fault(nodesOfCustomer, "You have exceeded the maximum number of nodes: %d.", maxNodesOfCustomer)
@@ -370,6 +374,9 @@ func (s *Service) updateCluster(ctx context.Context, call *smithy.Call, in *api.
 	if in.NotificationTopicStatus.Set && in.NotificationTopicStatus.Value != "active" && in.NotificationTopicStatus.Value != "inactive" {
 		return nil, invalid("NotificationTopicStatus must be active or inactive.")
 	}
+	if err := checkText(append(slices.Clone(in.SecurityGroupIds), in.Description.Value, in.NotificationTopicArn.Value)...); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if in.ParameterGroupName.Set {
@@ -408,6 +415,9 @@ func (s *Service) increaseReplicationFactor(ctx context.Context, call *smithy.Ca
 		more := factor - len(c.Nodes)
 		if more <= 0 {
 			return invalid("NewReplicationFactor must be more than the %d nodes that there are.", len(c.Nodes))
+		}
+		if err := checkText(in.AvailabilityZones...); err != nil {
+			return err
 		}
 		if in.AvailabilityZones != nil && len(in.AvailabilityZones) != more {
 			return fault(invalidCombination, "There must be as many AvailabilityZones as nodes are added.")
@@ -500,12 +510,12 @@ func (s *Service) rebootNode(ctx context.Context, call *smithy.Call, in *api.Reb
 	return &api.RebootNodeResponse{Cluster: out}, s.tell(ctx, c.ID, in.NodeId.Value, sourceCluster, "Node rebooted.")
 }
 
-// tagged returns the name of the cluster with an ARN.
-func (s *Service) tagged(call *smithy.Call, given string) (string, error) {
+// tagged returns the name of the cluster with an ARN, if the caller may take the action there.
+func (s *Service) tagged(call *smithy.Call, action, given string) (string, error) {
 	id := s.id(call, "")
 	caller := call.Caller
 	caller.Account = id.Account
-	if err := access.AuthorizeARN(caller, "dax:"+call.Operation, given); err != nil {
+	if err := access.AuthorizeARN(caller, action, given); err != nil {
 		return "", err
 	}
 	name, ok := strings.CutPrefix(given, arn(id))
@@ -543,7 +553,7 @@ func tagShapes(tags map[string]string) []api.Tag {
 }
 
 func (s *Service) listTags(_ context.Context, call *smithy.Call, in *api.ListTagsRequest) (*api.ListTagsResponse, error) {
-	name, err := s.tagged(call, in.ResourceName.Value)
+	name, err := s.tagged(call, "dax:ListTags", in.ResourceName.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -556,8 +566,8 @@ func (s *Service) listTags(_ context.Context, call *smithy.Call, in *api.ListTag
 }
 
 // changeTags changes a cluster's tags and returns them.
-func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string, change func(*cluster) error) ([]api.Tag, error) {
-	name, err := s.tagged(call, arn)
+func (s *Service) changeTags(ctx context.Context, call *smithy.Call, action, arn string, change func(*cluster) error) ([]api.Tag, error) {
+	name, err := s.tagged(call, action, arn)
 	if err != nil {
 		return nil, err
 	}
@@ -571,7 +581,7 @@ func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string,
 }
 
 func (s *Service) tagResource(ctx context.Context, call *smithy.Call, in *api.TagResourceRequest) (*api.TagResourceResponse, error) {
-	tags, err := s.changeTags(ctx, call, in.ResourceName.Value, func(c *cluster) (err error) {
+	tags, err := s.changeTags(ctx, call, "dax:TagResource", in.ResourceName.Value, func(c *cluster) (err error) {
 		c.Tags, err = addTags(c.Tags, in.Tags)
 		return err
 	})
@@ -579,7 +589,7 @@ func (s *Service) tagResource(ctx context.Context, call *smithy.Call, in *api.Ta
 }
 
 func (s *Service) untagResource(ctx context.Context, call *smithy.Call, in *api.UntagResourceRequest) (*api.UntagResourceResponse, error) {
-	tags, err := s.changeTags(ctx, call, in.ResourceName.Value, func(c *cluster) error {
+	tags, err := s.changeTags(ctx, call, "dax:UntagResource", in.ResourceName.Value, func(c *cluster) error {
 		for _, key := range in.TagKeys {
 			if _, there := c.Tags[key]; !there {
 				return fault(tagNotFound, "Tag %s not found.", key)

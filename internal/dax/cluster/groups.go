@@ -57,13 +57,16 @@ func (s *Service) createParameterGroup(ctx context.Context, call *smithy.Call, i
 	if err := checkName("ParameterGroupName", in.ParameterGroupName.Value, maxGroupName); err != nil {
 		return nil, err
 	}
+	if err := checkText(in.Description.Value); err != nil {
+		return nil, err
+	}
 	id := s.id(call, in.ParameterGroupName.Value)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, err := s.group(id); err == nil {
 		return nil, fault(groupExists, "Parameter group %s already exists.", id.Name)
 	}
-	if len(s.parameters.List(id.Account, id.Region)) >= maxParameterGroups {
+	if of(s.parameters.All(), id.Account, func(g *parameterGroup) ID { return g.ID }) >= maxParameterGroups {
 		return nil, fault(groupQuota, "You have exceeded the maximum number of parameter groups: %d.", maxParameterGroups)
 	}
 	g := &parameterGroup{ID: id, Description: in.Description.Value, ItemTTL: s.ItemTTL.Milliseconds(), QueryTTL: s.QueryTTL.Milliseconds()}
@@ -251,8 +254,8 @@ func (s *Service) subnetGroup(id ID) (*subnetGroup, error) {
 	return nil, fault(subnetGroupNotFound, "Subnet group %s not found.", id.Name)
 }
 
-// checkSubnets checks a group's subnets. Any name of a subnet is taken: there are no networks here.
-func checkSubnets(ids []string) error {
+// checkSubnets checks a group's subnets and description. Any name of a subnet is taken: there are no networks here.
+func checkSubnets(description string, ids []string) error {
 	if len(ids) > maxSubnets {
 		return fault(subnetQuota, "You have exceeded the maximum number of subnets in a subnet group: %d.", maxSubnets)
 	}
@@ -261,7 +264,7 @@ func checkSubnets(ids []string) error {
 			return fault(invalidSubnet, "The subnet ID %q is invalid.", id)
 		}
 	}
-	return nil
+	return checkText(append(ids, description)...)
 }
 
 func (s *Service) createSubnetGroup(ctx context.Context, call *smithy.Call, in *api.CreateSubnetGroupRequest) (*api.CreateSubnetGroupResponse, error) {
@@ -271,7 +274,7 @@ func (s *Service) createSubnetGroup(ctx context.Context, call *smithy.Call, in *
 	if len(in.SubnetIds) == 0 {
 		return nil, fault(invalidSubnet, "A subnet group must have a subnet.")
 	}
-	if err := checkSubnets(in.SubnetIds); err != nil {
+	if err := checkSubnets(in.Description.Value, in.SubnetIds); err != nil {
 		return nil, err
 	}
 	id := s.id(call, in.SubnetGroupName.Value)
@@ -280,7 +283,7 @@ func (s *Service) createSubnetGroup(ctx context.Context, call *smithy.Call, in *
 	if s.subnets.Get(id) != nil {
 		return nil, fault(subnetGroupExists, "Subnet group %s already exists.", id.Name)
 	}
-	if len(s.subnets.List(id.Account, id.Region)) >= maxSubnetGroups {
+	if of(s.subnets.All(), id.Account, func(g *subnetGroup) ID { return g.ID }) >= maxSubnetGroups {
 		return nil, fault(subnetGroupQuota, "You have exceeded the maximum number of subnet groups: %d.", maxSubnetGroups)
 	}
 	g := &subnetGroup{ID: id, Description: in.Description.Value, Subnets: in.SubnetIds}
@@ -291,7 +294,7 @@ func (s *Service) createSubnetGroup(ctx context.Context, call *smithy.Call, in *
 }
 
 func (s *Service) updateSubnetGroup(ctx context.Context, call *smithy.Call, in *api.UpdateSubnetGroupRequest) (*api.UpdateSubnetGroupResponse, error) {
-	if err := checkSubnets(in.SubnetIds); err != nil {
+	if err := checkSubnets(in.Description.Value, in.SubnetIds); err != nil {
 		return nil, err
 	}
 	id := s.id(call, in.SubnetGroupName.Value)

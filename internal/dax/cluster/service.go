@@ -164,7 +164,8 @@ const (
 	insufficientCapacity awserr.Code = "InsufficientClusterCapacityFault"
 )
 
-// Quotas ("Quotas in Amazon DynamoDB", DynamoDB Accelerator).
+// Quotas ("Quotas in Amazon DynamoDB", DynamoDB Accelerator). AWS applies them to an account in each Region. Here they are for an account in
+// all Regions together: a Region is any name that a client chooses, and clusters of all of them take ports and memory of one server.
 const (
 	maxNodesOfCluster  = 10
 	maxNodesOfCustomer = 50
@@ -173,6 +174,35 @@ const (
 	maxSubnets         = 20
 	maxTags            = 50
 )
+
+const (
+	// maxEvents is how many events of an account are kept.
+	maxEvents = 1000
+	// maxText bounds the texts that a request gives to be recorded, together, in bytes. AWS doesn't say which bound it has.
+	maxText = 16 << 10
+)
+
+// checkText fails where a request gives more to record than maxText.
+func checkText(texts ...string) error {
+	size := 0
+	for _, t := range texts {
+		size += len(t)
+	}
+	if size > maxText {
+		return invalid("The texts of the request have %d bytes, which is more than %d.", size, maxText)
+	}
+	return nil
+}
+
+// of counts the records of an account.
+func of[T any](all []*T, account string, id func(*T) ID) (n int) {
+	for _, v := range all {
+		if id(v).Account == account {
+			n++
+		}
+	}
+	return n
+}
 
 // API describes DAX's control plane to package httpd.
 var API = &protocol.Service{
@@ -283,10 +313,17 @@ const (
 // eventLife is how long events are kept ("DescribeEvents").
 const eventLife = 14 * 24 * time.Hour
 
-// tell records an event. The caller holds mu.
+// tell records an event, in place of the account's oldest where there are maxEvents. The caller holds mu.
 func (s *Service) tell(ctx context.Context, id ID, source, kind, message string) error {
 	s.told++
 	at := s.Now().UnixMilli()
+	own := slices.DeleteFunc(s.events.All(), func(e *event) bool { return e.Account != id.Account })
+	if len(own) >= maxEvents {
+		oldest := slices.MinFunc(own, func(a, b *event) int { return strings.Compare(a.Name, b.Name) })
+		if err := s.events.Remove(ctx, oldest.ID, nil); err != nil {
+			return err
+		}
+	}
 	e := &event{ID: ID{Account: id.Account, Region: id.Region, Name: fmt.Sprintf("%015d-%06d", at, s.told)}, Source: source, Type: kind, Message: message, Date: at}
 	return s.events.Put(ctx, e.ID, e)
 }

@@ -38,14 +38,18 @@ const (
 	tagListIndex = 3324
 )
 
-// MaxMessage is how many bytes a request may have: a BatchWriteItem of 25 items of 400 KB, or a transaction of 100, has less.
-const MaxMessage = 64 << 20
+// MaxMessage is how many bytes a request may have: more than a BatchWriteItem of 25 items of 400 KB, or of 16 MB ("BatchWriteItem"). A
+// transaction has 4 MB at most.
+const MaxMessage = 17 << 20
 
 // MaxNesting is how deep containers of a request may be nested, outside of its byte strings.
 const MaxNesting = 64
 
 // ErrMalformed says that bytes are none of what the protocol has.
 var ErrMalformed = errors.New("malformed DAX request")
+
+// ErrTooLarge says that a value is to have more than MaxMessage bytes.
+var ErrTooLarge = errors.New("DAX request of too many bytes")
 
 // Skimmer finds out where values end, also in bytes of which only the beginning has come so far.
 type Skimmer struct {
@@ -56,6 +60,9 @@ type Skimmer struct {
 
 // Reset begins anew at an offset.
 func (s *Skimmer) Reset(pos int) { s.pos, s.left, s.want = pos, s.left[:0], 0 }
+
+// Want returns how many bytes there must be at least before Value can say more.
+func (s *Skimmer) Want() int { return s.want }
 
 // Pos returns the offset that was reached: after Value returned true, where the value ends.
 func (s *Skimmer) Pos() int { return s.pos }
@@ -77,16 +84,22 @@ func (s *Skimmer) Value(b []byte) (whole bool, err error) {
 		ends := true // a value ends here
 		switch major {
 		case majorBytes, majorText:
-			if info == infoIndefinite || arg > MaxMessage-uint64(s.pos) {
+			if info == infoIndefinite {
 				return false, ErrMalformed
+			}
+			if arg > MaxMessage-uint64(s.pos) {
+				return false, ErrTooLarge
 			}
 			if s.want = s.pos + n + int(arg); s.want > len(b) {
 				return false, nil
 			}
 			n += int(arg)
 		case majorArray, majorMap:
-			if len(s.left) == MaxNesting || info != infoIndefinite && arg > MaxMessage {
+			if len(s.left) == MaxNesting {
 				return false, ErrMalformed
+			}
+			if info != infoIndefinite && arg > MaxMessage { // each element has a byte at least
+				return false, ErrTooLarge
 			}
 			count := int64(arg)
 			switch {
@@ -111,7 +124,7 @@ func (s *Skimmer) Value(b []byte) (whole bool, err error) {
 		}
 		s.pos += n
 		if s.pos > MaxMessage {
-			return false, ErrMalformed
+			return false, ErrTooLarge
 		}
 		for ends {
 			last := len(s.left) - 1
@@ -162,6 +175,8 @@ type Reader struct {
 	pos   int
 	err   error
 	arena []byte // of the attribute values
+
+	elements int // of the attribute value that is read
 }
 
 // NewReader returns a Reader of the bytes.

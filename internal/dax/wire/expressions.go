@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/statordb/stator/internal/attribute"
@@ -42,6 +43,10 @@ const (
 	expressionVersion = 1
 	// maxTree is how deep an expression may be nested: DynamoDB allows 300 operators.
 	maxTree = 400
+	// maxText bounds the text that is made of an expression, and maxValues its values: DynamoDB allows texts of 4 KB, of which names and
+	// values have three bytes at least ("Quotas in Amazon DynamoDB"). Placeholders may be longer than what they stand for.
+	maxText   = 16 << 10
+	maxValues = 4096
 )
 
 // Path is a document path: names and indexes of lists.
@@ -105,11 +110,25 @@ func (x *Expressions) read(b []byte, body func(*tree)) (string, error) {
 	body(&t)
 	count := int64(0)
 	for n := t.Array(); t.Next(&n); count++ {
+		if count == maxValues {
+			t.Malformed()
+		}
 		v := t.Value()
 		x.Values = append(x.Values, Placeholder[attribute.Value]{":" + strconv.FormatInt(int64(t.values)+count, 36), v})
 	}
 	if t.More() || t.most >= count {
 		t.Malformed()
+	}
+	return t.text()
+}
+
+// errLong ends an expression whose text is too long.
+var errLong = errors.New("DAX expression of too many bytes")
+
+// text returns the expression's text. Of an expression that is too long it is what was read, which the database refuses for its length.
+func (t *tree) text() (string, error) {
+	if t.err == errLong {
+		return string(t.out), nil
 	}
 	return string(t.out), t.err
 }
@@ -132,7 +151,8 @@ func (x *Expressions) Projection(b []byte) (string, []Path, error) {
 	if t.More() {
 		t.Malformed()
 	}
-	return string(t.out), paths, t.err
+	text, err := t.text()
+	return text, paths, err
 }
 
 func (t *tree) begin(elements Count) {
@@ -141,8 +161,17 @@ func (t *tree) begin(elements Count) {
 	}
 }
 
+// fits fails if the text is too long. It is asked for each operation and each element of a path, which write some bytes at most besides
+// names.
+func (t *tree) fits() {
+	if len(t.out) > maxText {
+		t.fail(errLong)
+	}
+}
+
 // node begins an operation and returns its opcode and how many arguments there are.
 func (t *tree) node() (args Count, op int64) {
+	t.fits()
 	n := t.Array()
 	if n < 1 {
 		t.Malformed()
@@ -301,6 +330,7 @@ func (t *tree) path(elements Count) (p Path) {
 		t.Malformed()
 	}
 	for t.Next(&elements) {
+		t.fits()
 		if t.peek()>>5 == majorText {
 			name := string(t.utf8())
 			if p != nil {

@@ -115,6 +115,18 @@ func FuzzExpressions(f *testing.F) {
 	})
 }
 
+// FuzzMemory reads any bytes as everything that a request has: the memory that it takes is bounded by their number.
+func FuzzMemory(f *testing.F) {
+	for _, seed := range []string{"9f8080f6", "d90cfa9f00", "83019f821682126161", "8301820b821261619ff6", "c2584000", "bf60f6", "9affffffff", "5affffffff"} {
+		f.Add(unhex(f, seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if took := allocated(func() { readAll(b, []KeySchema{hashS, hashN, hashB, rangeN, rangeB, rangeS}) }); took > uint64(len(b))*maxMemory+1<<20 {
+			t.Fatalf("%d bytes of memory for %d", took, len(b))
+		}
+	})
+}
+
 // FuzzSkimmer finds the end of any bytes at once and byte by byte, with the same result.
 func FuzzSkimmer(f *testing.F) {
 	f.Add(unhex(f, "9f0082a1616100c10041ffff"))

@@ -18,14 +18,24 @@ func ListID(content []byte) (id int64, values []byte, err error) {
 // List is a list of distinct attribute names.
 type List struct {
 	Names    []string
+	size     int  // bytes of the names
 	unsorted bool // clients sort by UTF-16 or by code points, items by bytes
 }
+
+// Size returns how many bytes the names have.
+func (l *List) Size() int { return l.size }
 
 // ValidName reports whether a name can be an attribute's.
 func ValidName(name []byte) bool { return utf8.Valid(name) && len(name) > 0 }
 
 // NewList returns a List of the names.
-func NewList(names []string) *List { return &List{names, !slices.IsSorted(names)} }
+func NewList(names []string) *List {
+	l := &List{Names: names, unsorted: !slices.IsSorted(names)}
+	for _, n := range names {
+		l.size += len(n)
+	}
+	return l
+}
 
 // ReadItem reads an item: the values of the named attributes, one after the other, and the key. Values of attributes that are
 // the key's count for nothing.
@@ -56,11 +66,7 @@ func ReadItem(list *List, values []byte, key attribute.Item) (attribute.Item, er
 		return attribute.NewItem(distinct(fields)...), nil
 	}
 	var it attribute.Builder
-	size := len(r.arena) + len(key)
-	for _, n := range names {
-		size += len(n) + 2
-	}
-	it.Grow(size)
+	it.Grow(len(r.arena) + len(key) + list.size + 2*len(names))
 	i := 0
 	before := func(limit []byte) {
 		for ; i < len(names) && (limit == nil || bytes.Compare([]byte(names[i]), limit) < 0); i++ {

@@ -29,7 +29,7 @@ func ReadKey(schema KeySchema, b []byte) (attribute.Item, error) {
 	var ok bool
 	if len(schema) == 1 {
 		out[0], ok = keyRest(&r, schema[0].Type, false)
-	} else {
+	} else if r.scalar(schema[0].Type) {
 		out[0] = r.Value()
 		ok = r.err == nil && out[0].Type() == schema[0].Type
 		if ok {
@@ -55,6 +55,21 @@ func ReadKey(schema KeySchema, b []byte) (attribute.Item, error) {
 	return item.Item(), nil
 }
 
+// scalar reports whether a value of the type may come next: no container, which could have any number of elements.
+func (r *Reader) scalar(t attribute.Type) bool {
+	switch first := r.peek(); t {
+	case attribute.TypeS:
+		return first>>5 == majorText
+	case attribute.TypeB:
+		return first>>5 == majorBytes
+	default:
+		return first>>5 <= majorNegative || first >= majorTag<<5 && first < majorTag<<5|24 || first>>5 == majorSimple
+	}
+}
+
+// maxCompoundKey bounds the keys of an index and its table: eight attributes of an index and two of the table of 2 KB at most each.
+const maxCompoundKey = 64 << 10
+
 // keyRest takes all that is left as the last value of a key.
 func keyRest(r *Reader, t attribute.Type, sort bool) (v attribute.Value, ok bool) {
 	start := len(r.arena)
@@ -66,6 +81,9 @@ func keyRest(r *Reader, t attribute.Type, sort bool) (v attribute.Value, ok bool
 		r.arena, ok = attribute.AppendScalar(r.arena, t, r.Rest()), true
 	default:
 		if !sort {
+			if !r.scalar(t) {
+				return nil, false
+			}
 			v := r.Value()
 			return v, r.err == nil && v.Type() == t && !r.More()
 		}
@@ -107,6 +125,9 @@ func AppendKey(dst []byte, schema KeySchema, it attribute.Item) []byte {
 
 // ReadCompoundKey reads where a page of an index ended.
 func ReadCompoundKey(b []byte) (attribute.Item, error) {
+	if len(b) > maxCompoundKey {
+		return nil, awserr.KeyMismatch()
+	}
 	r := NewReader(b)
 	fields := r.fields(0)
 	if r.err == nil && r.More() {

@@ -11,6 +11,7 @@ import (
 // Value takes an attribute value. It is a view of memory that the Reader doesn't use again.
 func (r *Reader) Value() attribute.Value {
 	start := len(r.arena)
+	r.elements = 0
 	r.value(0)
 	if r.err != nil {
 		return nil
@@ -32,7 +33,7 @@ func (r *Reader) value(depth int) {
 		r.arena = attribute.AppendScalar(r.arena, attribute.TypeB, r.Bytes())
 	case first>>5 == majorArray:
 		var elems []attribute.Value
-		for n := r.Array(); r.Next(&n); {
+		for n := r.Array(); r.another(&n); {
 			elems = append(elems, r.element(depth+1))
 		}
 		r.contain(start, func() attribute.Value { return attribute.NewList(elems) })
@@ -54,6 +55,15 @@ func (r *Reader) value(depth int) {
 			r.arena = attribute.AppendScalar(r.arena, attribute.TypeN, text)
 		}
 	}
+}
+
+// another is Next for the elements of an attribute value. An item has fewer of them than bytes, and each takes far more memory while it is
+// read: more than an item may have bytes fail.
+func (r *Reader) another(n *Count) bool {
+	if r.elements++; r.elements > attribute.MaxItemSize {
+		r.fail(awserr.ItemTooLarge())
+	}
+	return r.Next(n)
 }
 
 // contain replaces the elements behind start by the container that has copies of them.
@@ -85,7 +95,7 @@ func (r *Reader) utf8() []byte {
 // fields takes a map of attribute values. Of a name that comes twice the last value counts.
 func (r *Reader) fields(depth int) []attribute.Field {
 	var out []attribute.Field
-	for n := r.Map(); r.Next(&n); {
+	for n := r.Map(); r.another(&n); {
 		name := string(r.utf8())
 		out = append(out, attribute.Field{Name: name, Value: r.element(depth)})
 	}
@@ -122,7 +132,7 @@ func (r *Reader) set() {
 		return
 	}
 	var elems [][]byte
-	for n := r.Array(); r.Next(&n); {
+	for n := r.Array(); r.another(&n); {
 		switch t {
 		case attribute.TypeSS:
 			elems = append(elems, r.utf8())

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package dax
+
+// maxFiles returns how many files the process may open; 0 if that is not known.
+func maxFiles() uint64 { return 0 }
