@@ -105,7 +105,7 @@ func (g *gate) choose(strangers *list.List, conns map[*conn]*list.Element) (vict
 		if seen++; seen > maxSample {
 			break
 		}
-		if c.busy.Load() {
+		if c.running.Load() { // one that sends a request slowly counts as waiting
 			continue
 		}
 		size, since := len(g.addresses[c.from].conns), c.since.Load()
