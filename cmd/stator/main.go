@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -47,6 +48,8 @@ type serveCmd struct {
 	SharedNamespace bool          `help:"One set of tables for all access keys and regions, as DynamoDB Local's -sharedDb."`
 	Credentials     string        `help:"JSON file with the access keys that may sign requests; without it any key is accepted." type:"existingfile" placeholder:"FILE"`
 	Insecure        bool          `help:"Listen on other interfaces than loopback although any access key is accepted. Whoever reaches the port can read and delete everything."`
+	CORSOrigin      []string      `name:"cors-origin" env:"STATOR_CORS_ORIGIN" help:"Without --credentials: origin of web pages that may use this server, besides those on loopback, e.g. https://app.example:8443; * is any. May be given several times." placeholder:"ORIGIN"`
+	AllowHost       []string      `name:"allow-host" env:"STATOR_ALLOW_HOST" help:"Without --credentials: name that requests may be for, besides addresses, names without a dot, *.localhost, *.svc, *.svc.cluster.local and host.docker.internal, or a suffix of names that begins with a dot. May be given several times." placeholder:"HOST"`
 	TransientStatus time.Duration `help:"How long tables stay in CREATING, UPDATING and DELETING (${default})." default:"0s" placeholder:"DURATION"`
 	TTLInterval     time.Duration `name:"ttl-interval" help:"How often expired items are looked for and deleted (${default})." default:"1s" placeholder:"DURATION"`
 	NoChangeLimits  bool          `help:"Let settings be changed as often as one likes, where AWS has them wait (TTL an hour, throughput, billing mode), and tables have more throughput than AWS's quotas."`
@@ -174,6 +177,12 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	if c.Insecure && c.Credentials == "" {
 		log.Warn("INSECURE: any access key is accepted; whoever reaches this address can read, change and delete every table", "listen", c.Listen)
 	}
+	if slices.Contains(c.CORSOrigin, "*") && c.Credentials == "" {
+		log.Warn("INSECURE: any access key is accepted and pages of every origin may use this server; every web page that a browser near it opens can read, change and delete every table")
+	}
+	if c.Credentials != "" && len(c.CORSOrigin)+len(c.AllowHost) > 0 {
+		log.Warn("--cors-origin and --allow-host say nothing where --credentials are given: requests need a signature, and pages of every origin may send them")
+	}
 	if c.Pprof != "" {
 		stop, err := serveProfiles(c.Pprof)
 		if err != nil {
@@ -194,6 +203,8 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		SharedNamespace: c.SharedNamespace,
 		CredentialsFile: c.Credentials,
 		Insecure:        c.Insecure,
+		CORSOrigins:     c.CORSOrigin,
+		AllowHosts:      c.AllowHost,
 		TransientStatus: c.TransientStatus,
 		TTLInterval:     c.TTLInterval,
 		NoChangeLimits:  c.NoChangeLimits,

@@ -56,6 +56,8 @@ type Options struct {
 	Metrics func(context.Context) (contentType string, body []byte, err error)
 	// Ready reports what keeps the server from serving; nil if nothing does.
 	Ready func(context.Context) error
+	// Web says which web pages may use the server, and to which names it answers, where Auth verifies no signatures.
+	Web Web
 }
 
 // Server answers requests.
@@ -68,13 +70,14 @@ type Server struct {
 	calls      sync.Pool
 	load       load
 	conns      connections
+	web        guard
 	ctx        context.Context
 	cancel     context.CancelFunc
 }
 
 // New returns a Server.
 func New(opt Options) *Server {
-	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}}
+	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}, web: guard{Web: opt.Web, open: !opt.Auth.Verifies()}}
 	for i := range opt.Operations {
 		s.operations[opt.Operations[i].Target] = &opt.Operations[i]
 	}
@@ -131,6 +134,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 func (s *Server) handle(c *fasthttp.RequestCtx) {
 	s.conns.moved(c.Conn())
+	if err := s.web.check(c); err != nil {
+		s.fail(c, err, statusRefused)
+		return
+	}
 	if s.opt.Control != nil {
 		if control := s.opt.Control[string(c.Path())]; control != nil {
 			s.control(c, control)
@@ -194,16 +201,8 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 
 // options answers a browser's preflight request.
 func (s *Server) options(c *fasthttp.RequestCtx) {
-	h := &c.Response.Header
-	h.SetCanonical(headerRequestID, smithy.AppendRequestID(nil))
-	h.Set("Access-Control-Allow-Origin", "*")
-	if v := c.Request.Header.Peek("Access-Control-Request-Headers"); len(v) > 0 {
-		h.SetBytesV("Access-Control-Allow-Headers", v)
-	}
-	if v := c.Request.Header.Peek("Access-Control-Request-Method"); len(v) > 0 {
-		h.SetBytesV("Access-Control-Allow-Methods", v)
-	}
-	h.Set("Access-Control-Max-Age", "172800")
+	c.Response.Header.SetCanonical(headerRequestID, smithy.AppendRequestID(nil))
+	s.web.preflight(c)
 }
 
 // post runs an operation.
@@ -327,7 +326,7 @@ func (s *Server) serve(c *fasthttp.RequestCtx, target string, w *work) {
 	for _, field := range a.Header {
 		h.Set(field[0], field[1])
 	}
-	s.allowOrigin(c)
+	s.web.answer(c)
 	c.Response.SetBody(a.Body)
 }
 
@@ -442,17 +441,8 @@ func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) {
 	}
 	var sum [10]byte
 	h.SetCanonical(headerCRC32, strconv.AppendUint(sum[:0], uint64(crc32.ChecksumIEEE(body)), 10))
-	s.allowOrigin(c)
+	s.web.answer(c)
 	c.Response.SetBody(body)
-}
-
-// allowOrigin lets a browser's page of another origin see the answer.
-func (s *Server) allowOrigin(c *fasthttp.RequestCtx) {
-	if len(c.Request.Header.Peek("Origin")) > 0 {
-		h := &c.Response.Header
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amz-crc32,x-amzn-errortype")
-	}
 }
 
 // handleError answers what fasthttp could not read.
