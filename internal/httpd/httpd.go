@@ -134,8 +134,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 func (s *Server) handle(c *fasthttp.RequestCtx) {
 	s.conns.moved(c.Conn())
-	if err := s.web.check(c); err != nil {
-		s.fail(c, err, statusRefused)
+	if s.stranger(c) {
 		return
 	}
 	if s.opt.Control != nil {

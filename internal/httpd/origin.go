@@ -74,8 +74,18 @@ type guard struct {
 	known atomic.Pointer[string] // the first host that was let in: most requests are for it
 }
 
-// statusRefused is the status of what the guard refuses.
-const statusRefused = fasthttp.StatusForbidden
+// stranger answers a request that the guard refuses, and reports whether it does.
+func (s *Server) stranger(c *fasthttp.RequestCtx) bool {
+	err := s.web.check(c)
+	if err == nil {
+		return false
+	}
+	s.fail(c, err, fasthttp.StatusForbidden)
+	if c.IsGet() {
+		c.SetContentType("application/json") // which browsers show
+	}
+	return true
+}
 
 // check returns why the request is refused; nil if it isn't.
 func (g *guard) check(c *fasthttp.RequestCtx) *awserr.Error {
