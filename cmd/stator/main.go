@@ -21,6 +21,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/statordb/stator"
+	"github.com/statordb/stator/internal/httpd"
 )
 
 type cli struct {
@@ -184,7 +185,11 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		log.Warn("--cors-origin and --allow-host say nothing where --credentials are given: requests need a signature, and pages of every origin may send them")
 	}
 	if c.Pprof != "" {
-		stop, err := serveProfiles(c.Pprof)
+		web, err := httpd.ParseWeb(c.CORSOrigin, c.AllowHost)
+		if err != nil {
+			return err
+		}
+		stop, err := serveProfiles(c.Pprof, web)
 		if err != nil {
 			return err
 		}

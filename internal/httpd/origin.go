@@ -3,6 +3,7 @@ package httpd
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -74,6 +75,23 @@ type guard struct {
 	known atomic.Pointer[string] // the first host that was let in: most requests are for it
 }
 
+// Handler keeps what a guard keeps away from another handler, which verifies no signatures either.
+func (w Web) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		var err *awserr.Error
+		if r.Host != "" && !w.answersTo(r.Host) {
+			err = wrongHost(r.Host)
+		} else {
+			err = w.checkOrigin(len(r.Header.Values("Origin")), r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Site"))
+		}
+		if err != nil {
+			http.Error(rw, err.Message, http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+}
+
 // stranger answers a request that the guard refuses, and reports whether it does.
 func (s *Server) stranger(c *fasthttp.RequestCtx) bool {
 	err := s.web.check(c)
@@ -142,14 +160,18 @@ func (g *guard) checkPage(c *fasthttp.RequestCtx) *awserr.Error {
 			site = value
 		}
 	}
+	return g.checkOrigin(origins, wirejson.View(origin), wirejson.View(site))
+}
+
+// checkOrigin refuses a request by its Origin header, of which there are so many, and its Sec-Fetch-Site.
+func (w *Web) checkOrigin(origins int, origin, site string) *awserr.Error {
 	switch {
 	case origins > 1:
 		return awserr.New(awserr.AccessDenied, "A request has one Origin header at most.")
-	case origins == 1 && !g.allows(wirejson.View(origin)):
-		shown := shorten(wirejson.View(origin))
-		return awserr.New(awserr.AccessDenied, fmt.Sprintf("Web pages of the origin %q may use a server without --credentials only if it is started with --cors-origin %s", shown, shown))
-	case origins == 0 && len(site) > 0 && !g.any && string(site) != "none" && string(site) != "same-origin":
-		return awserr.New(awserr.AccessDenied, "Web pages of other sites may not use a server without --credentials, unless their origin is one of --cors-origin and they ask by CORS. To see this page, enter its address.")
+	case origins == 1 && !w.allows(origin):
+		return awserr.New(awserr.AccessDenied, fmt.Sprintf("Where no signature is verified, web pages of the origin %q may use a server only if it is started with --cors-origin %s", shorten(origin), shorten(origin)))
+	case origins == 0 && site != "" && !w.any && site != "none" && site != "same-origin":
+		return awserr.New(awserr.AccessDenied, "Where no signature is verified, web pages of other sites may use a server only if their origin is one of --cors-origin and they ask by CORS. To see this page, enter its address.")
 	}
 	return nil
 }
@@ -162,7 +184,7 @@ func checkForm(c *fasthttp.RequestCtx) *awserr.Error {
 		bytes.HasPrefix(c.Path(), []byte(controlPrefix)) {
 		return nil
 	}
-	return awserr.New(awserr.AccessDenied, "A form of any web page can send this request: a server without --credentials wants it with an Authorization header, which a form can't send.")
+	return awserr.New(awserr.AccessDenied, "A form of any web page can send this request. Where no signature is verified, it needs an Authorization header, which a form can't send.")
 }
 
 // controlPrefix is how the paths of Options.Control begin.
@@ -186,7 +208,7 @@ func wrongHost(host string) *awserr.Error {
 	if !ok {
 		return awserr.New(awserr.AccessDenied, fmt.Sprintf("The request is for %q, which is neither a name nor an address.", shorten(host)))
 	}
-	return awserr.New(awserr.AccessDenied, fmt.Sprintf("The request is for the host %q. A server without --credentials answers only to names that no web page can make its own, and to those of --allow-host. If this is its name, start it with --allow-host %s",
+	return awserr.New(awserr.AccessDenied, fmt.Sprintf("The request is for the host %q. Where no signature is verified, a server answers only to names that no web page can make its own, and to those of --allow-host. If this is its name, start it with --allow-host %s",
 		shorten(name), shorten(name)))
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -226,14 +227,14 @@ func TestStrangers(t *testing.T) {
 
 		{"someone who enters the address", get("/metrics", "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\n"), ""},
 		{"a page of the same origin", get("/metrics", "Sec-Fetch-Site: same-origin\r\n"), ""},
-		{"a link, frame, image or script elsewhere", get("/metrics", "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n"), "Web pages of other sites"},
-		{"one on another port", get("/", "Sec-Fetch-Site: same-site\r\n"), "Web pages of other sites"},
-		{"a word that nobody knows", get("/", "Sec-Fetch-Site: whatever\r\n"), "Web pages of other sites"},
-		{"an image for the clock", get("/_stator/clock", "Sec-Fetch-Site: cross-site\r\n"), "Web pages of other sites"},
+		{"a link, frame, image or script elsewhere", get("/metrics", "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n"), "web pages of other sites"},
+		{"one on another port", get("/", "Sec-Fetch-Site: same-site\r\n"), "web pages of other sites"},
+		{"a word that nobody knows", get("/", "Sec-Fetch-Site: whatever\r\n"), "web pages of other sites"},
+		{"an image for the clock", get("/_stator/clock", "Sec-Fetch-Site: cross-site\r\n"), "web pages of other sites"},
 		{"a page that asks for health", get("/healthz", "Origin: http://evil.example\r\n"), "--cors-origin"},
 		{"a page that asks for readiness by rebinding", get("/readyz", "Host: evil.example\r\n"), "--allow-host"},
 		{"a page that moves the clock", "POST /_stator/clock HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\nContent-Length: 2\r\n\r\n{}", "--cors-origin"},
-		{"a form that moves the clock", "POST /_stator/clock HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n" + form + "Content-Length: 2\r\n\r\n{}", "Web pages of other sites"},
+		{"a form that moves the clock", "POST /_stator/clock HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n" + form + "Content-Length: 2\r\n\r\n{}", "web pages of other sites"},
 		{"a page that opens a WebSocket", get("/", "Origin: http://evil.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"), "--cors-origin"},
 		{"DELETE", "DELETE / HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n", "--cors-origin"},
 		{"PUT", "PUT / HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n", "--allow-host"},
@@ -258,6 +259,30 @@ func TestStrangers(t *testing.T) {
 		}
 		if r := verifying(c.raw); r.StatusCode == 403 {
 			t.Errorf("%s is refused by a server that verifies signatures: %s", c.name, text(t, r))
+		}
+	}
+}
+
+func TestHandler(t *testing.T) {
+	handler := Web{}.Handler(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusNoContent) }))
+	for _, c := range []struct {
+		host   string
+		header http.Header
+		status int
+	}{
+		{"localhost:6060", nil, 204},
+		{"127.0.0.1:6060", http.Header{"Origin": {"http://localhost:3000"}, "Sec-Fetch-Site": {"cross-site"}}, 204},
+		{"[::1]:6060", http.Header{"Sec-Fetch-Site": {"none"}}, 204},
+		{"", nil, 204},
+		{"evil.example:6060", nil, 403},
+		{"localhost:6060", http.Header{"Origin": {"http://evil.example"}}, 403},
+		{"localhost:6060", http.Header{"Origin": {"http://localhost", "http://localhost"}}, 403},
+		{"localhost:6060", http.Header{"Sec-Fetch-Site": {"cross-site"}}, 403},
+	} {
+		rw := httptest.NewRecorder()
+		handler.ServeHTTP(rw, &http.Request{Host: c.host, Header: c.header})
+		if rw.Code != c.status {
+			t.Errorf("%s %v: %d %s", c.host, c.header, rw.Code, rw.Body)
 		}
 	}
 }

@@ -71,12 +71,13 @@ async function attackAll(stator) {
   const wire = await tap(stator.port);
   const read = {}, asked = {};
   try {
-    for (const { name, run } of attacks) {
-      await withPage(`http://evil.example:${pages.port}/`, async (page) => {
+    await withPage("about:blank", async (page) => {
+      for (const { name, run } of attacks) {
+        await page.goto(`http://evil.example:${pages.port}/`);
         read[name] = await run(page, `http://127.0.0.1:${wire.port}/?attack=${name}`, name, pages);
-      });
-      asked[name] = await wire.answered(name); // it was sent, and the server has answered
-    }
+        asked[name] = await wire.answered(name); // it was sent, and the server has answered
+      }
+    });
   } finally {
     await wire.stop();
   }
