@@ -163,7 +163,7 @@ func (g *guard) checkPage(c *fasthttp.RequestCtx) *awserr.Error {
 	return g.checkOrigin(origins, wirejson.View(origin), wirejson.View(site))
 }
 
-// checkOrigin refuses a request by its Origin header, of which there are so many, and its Sec-Fetch-Site.
+// checkOrigin refuses a request by the number of its Origin headers, the last of them, and its Sec-Fetch-Site.
 func (w *Web) checkOrigin(origins int, origin, site string) *awserr.Error {
 	switch {
 	case origins > 1:

@@ -225,11 +225,11 @@ func TestStrangers(t *testing.T) {
 		{"twice the same origin", call("Origin: http://localhost\r\nOrigin: http://localhost\r\n"), "one Origin header"},
 		{"two origins in one", call("Origin: http://localhost http://evil.example\r\n"), "--cors-origin"},
 
-		{"someone who enters the address", get("/metrics", "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\n"), ""},
+		{"an address that was entered", get("/metrics", "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\n"), ""},
 		{"a page of the same origin", get("/metrics", "Sec-Fetch-Site: same-origin\r\n"), ""},
 		{"a link, frame, image or script elsewhere", get("/metrics", "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n"), "web pages of other sites"},
 		{"one on another port", get("/", "Sec-Fetch-Site: same-site\r\n"), "web pages of other sites"},
-		{"a word that nobody knows", get("/", "Sec-Fetch-Site: whatever\r\n"), "web pages of other sites"},
+		{"an unknown word", get("/", "Sec-Fetch-Site: whatever\r\n"), "web pages of other sites"},
 		{"an image for the clock", get("/_stator/clock", "Sec-Fetch-Site: cross-site\r\n"), "web pages of other sites"},
 		{"a page that asks for health", get("/healthz", "Origin: http://evil.example\r\n"), "--cors-origin"},
 		{"a page that asks for readiness by rebinding", get("/readyz", "Host: evil.example\r\n"), "--allow-host"},
