@@ -8,8 +8,9 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 LOCAL := $(BUILD)/dynamodb-local
 S3SERVER := $(BUILD)/bin/versitygw
 POSTGRES := $(BUILD)/postgres.ok
+CHROMIUM := $(BUILD)/chromium.ok
 
-.PHONY: help build test lint unit race clients clients-many deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
+.PHONY: help build test lint unit race clients clients-many browser deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -19,7 +20,7 @@ build: bin/stator ## Build bin/stator.
 bin/stator: $(shell find . -name '*.go' -not -path './test/*' -not -path './.build/*') go.mod go.sum internal/expr/reserved.txt
 	$(GOBUILD) -o $@ ./cmd/stator
 
-test: lint unit race clients deploy cross ## Install what is needed and run everything.
+test: lint unit race clients browser deploy cross ## Install what is needed and run everything.
 
 lint: ## gofmt, go vet, staticcheck.
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
@@ -55,6 +56,15 @@ $(BUILD)/python/ok: test/clients/boto3/requirements.txt
 	rm -rf $(BUILD)/python && mkdir -p $(BUILD)
 	python3 -m venv $(BUILD)/python || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv --clear $(BUILD)/python; }
 	$(BUILD)/python/bin/pip install -q --disable-pip-version-check -r $<
+	touch $@
+
+browser: bin/stator $(CHROMIUM) ## Web pages against a real server, in Debian's Chromium: strangers' and those with AWS's SDK.
+	mkdir -p $(BUILD)/browser && cp test/browser/package.json test/browser/*.js $(BUILD)/browser/
+	cd $(BUILD)/browser && npm install --no-audit --no-fund --silent && STATOR_BINARY=$(CURDIR)/bin/stator npm test
+
+$(CHROMIUM):
+	mkdir -p $(dir $@)
+	command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; }
 	touch $@
 
 deploy: $(BUILD)/bin/helm $(BUILD)/bin/compose ## Lint and render what is in deploy/.

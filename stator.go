@@ -109,6 +109,13 @@ type Options struct {
 	MetricsListen string
 	// Insecure allows to listen on other interfaces than loopback without credentials.
 	Insecure bool
+	// CORSOrigins are the origins, besides those on loopback, of web pages that may use a server without CredentialsFile, e.g.
+	// https://app.example:8443; "*" is any, "null" that of sandboxed frames and files.
+	CORSOrigins []string
+	// AllowHosts are names that a server without CredentialsFile answers to, besides addresses, names without a dot, *.localhost,
+	// *.svc, *.svc.cluster.local and host.docker.internal. One that begins with a dot stands for all names below it. Requests for
+	// others are refused: a web page could have made them its own by DNS rebinding.
+	AllowHosts []string
 	// TransientStatus is how long tables stay in CREATING, UPDATING and DELETING.
 	TransientStatus time.Duration
 	// TTLInterval is how often expired items are looked for; 0 is DefaultTTLInterval.
@@ -272,6 +279,11 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		cancel()
 		return nil, err
 	}
+	web, err := httpd.ParseWeb(opt.CORSOrigins, opt.AllowHosts)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
 	servers, err := join(ctx, opt, store)
 	if err != nil {
 		cancel()
@@ -412,6 +424,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 			Logger:     opt.Logger,
 			Limits:     opt.limits,
 			Control:    control,
+			Web:        web,
 			Metrics: func(ctx context.Context) (string, []byte, error) {
 				body, err := metrics.Prometheus(ctx)
 				return cloudwatch.ContentTypePrometheus, body, err

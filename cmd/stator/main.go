@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/statordb/stator"
+	"github.com/statordb/stator/internal/httpd"
 )
 
 type cli struct {
@@ -48,6 +50,8 @@ type serveCmd struct {
 	Credentials     string        `help:"JSON file with the access keys that may sign requests; without it any key is accepted. It is read again when it changes, and on SIGHUP." type:"existingfile" placeholder:"FILE"`
 	MetricsListen   string        `name:"metrics-listen" help:"Address to serve /metrics, /healthz and /readyz at without a signature, and nothing else. With --credentials, /metrics at --listen needs the signature of an operator's key." placeholder:"HOST:PORT"`
 	Insecure        bool          `help:"Listen on other interfaces than loopback although any access key is accepted. Whoever reaches the port can read and delete everything."`
+	CORSOrigin      []string      `name:"cors-origin" env:"STATOR_CORS_ORIGIN" help:"Without --credentials: origin of web pages that may use this server, besides those on loopback, e.g. https://app.example:8443; * is any. May be given several times." placeholder:"ORIGIN"`
+	AllowHost       []string      `name:"allow-host" env:"STATOR_ALLOW_HOST" help:"Without --credentials: name that requests may be for, besides addresses, names without a dot, *.localhost, *.svc, *.svc.cluster.local and host.docker.internal, or a suffix of names that begins with a dot. May be given several times." placeholder:"HOST"`
 	TransientStatus time.Duration `help:"How long tables stay in CREATING, UPDATING and DELETING (${default})." default:"0s" placeholder:"DURATION"`
 	TTLInterval     time.Duration `name:"ttl-interval" help:"How often expired items are looked for and deleted (${default})." default:"1s" placeholder:"DURATION"`
 	NoChangeLimits  bool          `help:"Let settings be changed as often as one likes, where AWS has them wait (TTL an hour, throughput, billing mode), and tables have more throughput than AWS's quotas."`
@@ -175,8 +179,18 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	if c.Insecure && c.Credentials == "" {
 		log.Warn("INSECURE: any access key is accepted; whoever reaches this address can read, change and delete every table", "listen", c.Listen)
 	}
+	if slices.Contains(c.CORSOrigin, "*") && c.Credentials == "" {
+		log.Warn("INSECURE: any access key is accepted and pages of every origin may use this server; every web page that a browser near it opens can read, change and delete every table")
+	}
+	if c.Credentials != "" && len(c.CORSOrigin)+len(c.AllowHost) > 0 {
+		log.Warn("--cors-origin and --allow-host say nothing where --credentials are given: requests need a signature, and pages of every origin may send them")
+	}
 	if c.Pprof != "" {
-		stop, err := serveProfiles(c.Pprof)
+		web, err := httpd.ParseWeb(c.CORSOrigin, c.AllowHost)
+		if err != nil {
+			return err
+		}
+		stop, err := serveProfiles(c.Pprof, web)
 		if err != nil {
 			return err
 		}
@@ -196,6 +210,8 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		CredentialsFile: c.Credentials,
 		MetricsListen:   c.MetricsListen,
 		Insecure:        c.Insecure,
+		CORSOrigins:     c.CORSOrigin,
+		AllowHosts:      c.AllowHost,
 		TransientStatus: c.TransientStatus,
 		TTLInterval:     c.TTLInterval,
 		NoChangeLimits:  c.NoChangeLimits,

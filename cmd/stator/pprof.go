@@ -6,10 +6,13 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"time"
+
+	"github.com/statordb/stator/internal/httpd"
 )
 
-// serveProfiles serves Go's profiles until stop is called. They show what is in memory, so only this machine may see them.
-func serveProfiles(addr string) (stop func(), err error) {
+// serveProfiles serves Go's profiles until stop is called. They show what is in memory, so only this machine may see them, and no
+// web page that its browser opens but those of web.
+func serveProfiles(addr string, web httpd.Web) (stop func(), err error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
@@ -18,12 +21,17 @@ func serveProfiles(addr string) (stop func(), err error) {
 		_ = l.Close()
 		return nil, fmt.Errorf("--pprof %s: must be a loopback address", addr)
 	}
+	server := &http.Server{Handler: profiles(web), ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.Serve(l) }() // ends with the listener
+	return func() { _ = server.Close() }, nil
+}
+
+// profiles are the pages with Go's profiles.
+func profiles(web httpd.Web) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = server.Serve(l) }() // ends with the listener
-	return func() { _ = server.Close() }, nil
+	return web.Handler(mux)
 }

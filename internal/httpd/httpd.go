@@ -62,6 +62,8 @@ type Options struct {
 	Metrics func(context.Context) (contentType string, body []byte, err error)
 	// Ready reports what keeps the server from serving; nil if nothing does.
 	Ready func(context.Context) error
+	// Web says which web pages may use the server, and to which names it answers, where Auth verifies no signatures.
+	Web Web
 }
 
 // Server answers requests.
@@ -75,13 +77,14 @@ type Server struct {
 	calls      sync.Pool
 	load       load
 	conns      connections
+	web        guard
 	ctx        context.Context
 	cancel     context.CancelFunc
 }
 
 // New returns a Server.
 func New(opt Options) *Server {
-	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}}
+	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}, web: guard{Web: opt.Web, open: !opt.Auth.Verifies()}}
 	s.load.bodies = bodyBudget{limit: s.load.limits.Bodies, patience: s.load.limits.Patience, arriving: map[*body]time.Time{}}
 	for i := range opt.Operations {
 		s.operations[opt.Operations[i].Target] = &opt.Operations[i]
@@ -162,6 +165,9 @@ func (s *Server) handle(c *fasthttp.RequestCtx) {
 	if ambiguous(&c.Request.Header) {
 		c.SetConnectionClose()
 		s.fail(c, awserr.New(awserr.Serialization, ""), 400)
+		return
+	}
+	if s.stranger(c) {
 		return
 	}
 	if s.opt.Control != nil {
@@ -257,7 +263,7 @@ func (s *Server) mayMeasure(c *fasthttp.RequestCtx) *awserr.Error {
 	if !s.opt.Auth.Verifies() {
 		return nil
 	}
-	id, refused := s.opt.Auth.Authenticate(signed(c, "", nil))
+	id, refused := s.opt.Auth.Authenticate(authRequest(c, "", nil))
 	if refused == nil && !id.Operator {
 		return awserr.New(awserr.AccessDenied, "Metrics need an operator's access key here; --metrics-listen serves them at an address of their own")
 	}
@@ -277,16 +283,8 @@ func (s *Server) metrics(c *fasthttp.RequestCtx, ctx context.Context) {
 
 // options answers a browser's preflight request.
 func (s *Server) options(c *fasthttp.RequestCtx) {
-	h := &c.Response.Header
-	h.SetCanonical(headerRequestID, smithy.AppendRequestID(nil))
-	h.Set("Access-Control-Allow-Origin", "*")
-	if v := c.Request.Header.Peek("Access-Control-Request-Headers"); len(v) > 0 {
-		h.SetBytesV("Access-Control-Allow-Headers", v)
-	}
-	if v := c.Request.Header.Peek("Access-Control-Request-Method"); len(v) > 0 {
-		h.SetBytesV("Access-Control-Allow-Methods", v)
-	}
-	h.Set("Access-Control-Max-Age", "172800")
+	c.Response.Header.SetCanonical(headerRequestID, smithy.AppendRequestID(nil))
+	s.web.preflight(c)
 }
 
 // post runs an operation.
@@ -355,7 +353,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 		limit = maxServiceBody
 	}
 	if length := c.Request.Header.ContentLength(); length < 0 || length > freeBody {
-		if refused := s.opt.Auth.Recognize(signed(c, to.service, nil)); refused != nil {
+		if refused := s.opt.Auth.Recognize(authRequest(c, to.service, nil)); refused != nil {
 			return nil, refused
 		}
 	}
@@ -368,7 +366,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	defer s.load.leave()
 	running := s.conns.begin(c.Conn())
 	defer running.done()
-	id, refused := s.opt.Auth.Authenticate(signed(c, to.service, w.sent.bytes))
+	id, refused := s.opt.Auth.Authenticate(authRequest(c, to.service, w.sent.bytes))
 	if refused != nil {
 		return nil, s.orMalformed(c, w, refused)
 	}
@@ -415,8 +413,8 @@ func (s *Server) orMalformed(c *fasthttp.RequestCtx, w *work, refused *awserr.Er
 	return refused
 }
 
-// signed is what of a request its signature covers.
-func signed(c *fasthttp.RequestCtx, service string, body []byte) *auth.Request {
+// authRequest is what of a request its signature covers.
+func authRequest(c *fasthttp.RequestCtx, service string, body []byte) *auth.Request {
 	h := &c.Request.Header
 	return &auth.Request{
 		Method: wirejson.View(h.Method()),
@@ -462,7 +460,7 @@ func (s *Server) encode(c *fasthttp.RequestCtx, to *route, out []byte, err error
 	for _, field := range a.Header {
 		h.Set(field[0], field[1])
 	}
-	s.allowOrigin(c)
+	s.web.answer(c)
 	c.Response.SetBody(a.Body)
 }
 
@@ -505,17 +503,8 @@ func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) {
 	}
 	var sum [10]byte
 	h.SetCanonical(headerCRC32, strconv.AppendUint(sum[:0], uint64(crc32.ChecksumIEEE(body)), 10))
-	s.allowOrigin(c)
+	s.web.answer(c)
 	c.Response.SetBody(body)
-}
-
-// allowOrigin lets a browser's page of another origin see the answer.
-func (s *Server) allowOrigin(c *fasthttp.RequestCtx) {
-	if len(c.Request.Header.Peek("Origin")) > 0 {
-		h := &c.Response.Header
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amz-crc32,x-amzn-errortype")
-	}
 }
 
 // handleError answers a request whose headers fasthttp could not read.

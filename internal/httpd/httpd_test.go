@@ -111,14 +111,14 @@ func TestCompression(t *testing.T) {
 }
 
 func TestAnswer(t *testing.T) {
-	r := request(t, []byte("{}"), map[string]string{"Origin": "http://example.com"})
+	r := request(t, []byte("{}"), map[string]string{"Origin": "http://localhost:3000"})
 	if got := len(header(r, "x-amzn-RequestId")); got != 52 {
 		t.Errorf("request id of %d characters", got)
 	}
 	if got := string(r.Header.ContentType()); got != "application/x-amz-json-1.0" {
 		t.Error(got)
 	}
-	if got := string(r.Header.Peek("Access-Control-Allow-Origin")); got != "*" {
+	if got := string(r.Header.Peek("Access-Control-Allow-Origin")); got != "http://localhost:3000" {
 		t.Errorf("Access-Control-Allow-Origin %q", got)
 	}
 }

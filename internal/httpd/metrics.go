@@ -16,6 +16,8 @@ func (s *Server) ServeMetrics(l net.Listener) (stop func() error) {
 		Name: "Server",
 		Handler: func(c *fasthttp.RequestCtx) {
 			switch path := string(c.Path()); {
+			case ofPage(&c.Request.Header):
+				s.fail(c, awserr.New(awserr.AccessDenied, "Web pages can't read metrics"), 403)
 			case path == "/metrics":
 				s.metrics(c, s.ctx)
 			case path == "/healthz" || path == "/readyz":
@@ -33,4 +35,10 @@ func (s *Server) ServeMetrics(l net.Listener) (stop func() error) {
 		}
 	}()
 	return server.Shutdown
+}
+
+// ofPage reports whether a web page has sent the request, by what browsers say of it.
+func ofPage(h *fasthttp.RequestHeader) bool {
+	site := h.Peek("Sec-Fetch-Site")
+	return len(h.Peek("Origin")) > 0 || len(site) > 0 && string(site) != "none"
 }
