@@ -357,7 +357,7 @@ func TestProtocolMemory(t *testing.T) {
 		cbor(fmt.Sprintf("list of %x", e), data, always(e), 24)
 		cbor(fmt.Sprintf("unknown list of %x", e), "\xbf\x61?\x9f", always(e), 24)
 	}
-	cbor("data within data", "\xbf"+text("EntityMetricData")+"\x9f", always("\xbf"+text("MetricData")+"\x9f"+strings.Repeat("\xa0", 500)+"\xff\xff"), 60)
+	cbor("data within data", "\xbf"+text("EntityMetricData")+"\x9f", always("\xbf"+text("MetricData")+"\x9f"+strings.Repeat("\xa0", 500)+"\xff\xff"), 72)
 	cbor("values", data+"\xbf"+text("Values")+"\x9f", always("\x00"), 24)
 	cbor("pieces of text", "\xbf"+text("Namespace")+"\x7f", always("\x61a"), 24)
 	cbor("controls", "\xbf"+text("Namespace")+"\x7f", always("\x61\x00"), 24)
