@@ -611,54 +611,33 @@ func TestDAXAuthorization(t *testing.T) {
 	}
 }
 
-// TestDAXAccounts has the items of one account read and written by another, which names the table by its ARN: neither's caches have
-// what the other's attribute lists explain.
+// TestDAXAccounts has two accounts with tables of one name, and each try the other's by its ARN: what one caches the other does not get.
 func TestDAXAccounts(t *testing.T) {
-	dir := t.TempDir()
-	credentials := filepath.Join(dir, "credentials.json")
-	err := os.WriteFile(credentials, []byte(`[{"accessKeyId":"A","secretAccessKey":"a"},{"accessKeyId":"B","secretAccessKey":"b","account":"222222222222"}]`), 0o600)
-	if err != nil {
-		t.Fatal(err)
+	a, b := strangers(t, Options{DAX: DAXOptions{Listen: "127.0.0.1:0"}})
+	conns := map[string]*daxConn{}
+	for _, c := range []account{a, b} {
+		c.must("CreateTable", obj{"TableName": daxTable, "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("pk", "S")}, "KeySchema": keys("pk")})
+		conn := dialDAX(t, c.server.DAXURLs()[0], 0)
+		conn.write(daxAuthorization(c.key, c.secret, "dax.amazonaws.com", time.Now()))
+		conn.put("k", "of "+c.key)
+		conns[c.key] = conn
 	}
-	opt := Options{DataDir: filepath.Join(dir, "data")}
-	d := open(t, opt)
-	d.createDAXTable()
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	opt.CredentialsFile = credentials
-	_, addr := openDAXServer(t, opt)
-	own, other := dialDAX(t, addr, 0), dialDAX(t, addr, 0)
-	own.write(daxAuthorization("A", "a", "dax.amazonaws.com", time.Now()))
-	other.write(daxAuthorization("B", "b", "dax.amazonaws.com", time.Now()))
-	other.table = "arn:aws:dynamodb:us-east-1:000000000000:table/" + daxTable
-	other.put("k", "of another")
-	// names are what the id of the item's attribute list means to whom the item was sent.
-	names := func(c *daxConn) string {
-		t.Helper()
-		r := c.must("getItem", text(c.table), text("k"), options())
-		r.Map()
-		r.Int()
-		id, _, err := wire.ListID(r.Bytes())
-		if err != nil || r.Err() != nil {
-			t.Fatal(err, r.Err())
-		}
-		return fmt.Sprintf("%x", c.must("defineAttributeList", wire.AppendInt(nil, id)).Skip())
-	}
-	for range 2 {
-		for _, c := range []*daxConn{own, other} {
-			if got := names(c); got != "816178" {
-				t.Errorf("the item's attributes are %s", got)
+	for range 2 { // from the table, and from the cache
+		for _, c := range []account{a, b} {
+			conn, other := conns[c.key], map[string]account{"A": b, "B": a}[c.key]
+			if got := conn.get("k"); got != "of "+c.key {
+				t.Errorf("%s reads %s", c.key, got)
+			}
+			table := text("arn:aws:dynamodb:us-east-1:" + other.id + ":table/" + daxTable)
+			for method, values := range map[string][][]byte{
+				"getItem": {table, text("k"), options()}, "putItem": {table, text("k"), content(conn.listID("x"), attribute.String("stolen")), options()},
+				"deleteItem": {table, text("k"), options()}, "scan": {table, options()},
+			} {
+				if answer := conn.call(method, values...); answer.codes == nil || answer.name != denied {
+					t.Errorf("%s of %s: %v", method, c.key, answer)
+				}
 			}
 		}
-	}
-	own.put("k", "1")
-	if got := other.get("k"); got != "1" {
-		t.Errorf("the other reads %s", got)
-	}
-	other.put("k", "2")
-	if got := own.get("k"); got != "2" {
-		t.Errorf("after the other's write the cache has %s", got)
 	}
 }
 
