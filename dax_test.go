@@ -707,6 +707,36 @@ func TestDAXAccounts(t *testing.T) {
 	}
 }
 
+// TestDAXSameNames has two accounts with tables of one name, and each try the other's by its ARN: what one caches the other does not get.
+func TestDAXSameNames(t *testing.T) {
+	a, b := strangers(t, Options{DAX: DAXOptions{Listen: "127.0.0.1:0"}})
+	conns := map[string]*daxConn{}
+	for _, c := range []account{a, b} {
+		c.must("CreateTable", obj{"TableName": daxTable, "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("pk", "S")}, "KeySchema": keys("pk")})
+		conn := dialDAX(t, c.server.DAXURLs()[0], 0)
+		conn.write(daxAuthorization(c.key, c.secret, "dax.amazonaws.com", time.Now()))
+		conn.put("k", "of "+c.key)
+		conns[c.key] = conn
+	}
+	for range 2 { // from the table, and from the cache
+		for _, c := range []account{a, b} {
+			conn, other := conns[c.key], map[string]account{"A": b, "B": a}[c.key]
+			if got := conn.get("k"); got != "of "+c.key {
+				t.Errorf("%s reads %s", c.key, got)
+			}
+			table := text("arn:aws:dynamodb:us-east-1:" + other.id + ":table/" + daxTable)
+			for method, values := range map[string][][]byte{
+				"getItem": {table, text("k"), options()}, "putItem": {table, text("k"), content(conn.listID("x"), attribute.String("stolen")), options()},
+				"deleteItem": {table, text("k"), options()}, "scan": {table, options()},
+			} {
+				if answer := conn.call(method, values...); answer.codes == nil || answer.name != denied {
+					t.Errorf("%s of %s: %v", method, c.key, answer)
+				}
+			}
+		}
+	}
+}
+
 // TestDAXRefill has the read fail that fills the cache after a transaction. Who waits for it reads by himself, and knows nothing of it.
 func TestDAXRefill(t *testing.T) {
 	d, addr := openDAXServer(t, Options{Inject: []string{"TransactGetItems:latency=200ms,error=1"}})

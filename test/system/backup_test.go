@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/statordb/stator/test/s3server"
@@ -143,5 +144,53 @@ func serverBackup(t *testing.T, target, files string, flags ...string) {
 	}
 	if left, _ := filepath.Glob(dir + "*"); len(left) > 0 {
 		t.Errorf("a restore that failed leaves %v", left)
+	}
+}
+
+// TestBackupNeedsOperator backs up a running server with credentials: with an operator's key alone. The file with the keys is changed
+// meanwhile, and the server told by SIGHUP.
+func TestBackupNeedsOperator(t *testing.T) {
+	data, target := t.TempDir(), t.TempDir()
+	keys := filepath.Join(t.TempDir(), "keys.json")
+	write := func(operator bool) {
+		t.Helper()
+		text := fmt.Sprintf(`[{"accessKeyId":"KEY","secretAccessKey":"secret","account":"111111111111","operator":%v}]`, operator)
+		if err := os.WriteFile(keys, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(false)
+	p := start(t, "--data-dir", data, "--credentials", keys)
+	file, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup := func() (string, error) {
+		cmd := exec.Command(file, "backup", target, "--data-dir", data, "--endpoint-url", "http://"+p.Addr)
+		cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=KEY", "AWS_SECRET_ACCESS_KEY=secret")
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := backup(); err == nil || !strings.Contains(out, "its access key is not an operator's") {
+		t.Fatalf("backup by a key that is no operator's: %v %s", err, out)
+	}
+	write(true)
+	if err := syscall.Kill(p.PID(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for { // the signal comes when it comes; the test's own deadline ends this
+		out, err := backup()
+		if err == nil {
+			break
+		}
+		if !strings.Contains(out, "its access key is not an operator's") {
+			t.Fatalf("backup by an operator: %v %s", err, out)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(data, "tmp", "checkpoint-*")); err != nil || len(left) > 0 {
+		t.Errorf("checkpoints stay: %v %v", left, err)
+	}
+	if out, err := exec.Command(file, "restore", target, "--data-dir", filepath.Join(t.TempDir(), "restored")).CombinedOutput(); err != nil {
+		t.Errorf("restore: %v %s", err, out)
 	}
 }
