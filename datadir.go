@@ -156,6 +156,29 @@ func openBuckets(ctx context.Context, opt *Options) (store objects.Store, remove
 	return objects.NewFolder(dir), func() error { return os.RemoveAll(dir) }, nil
 }
 
+// bucketRules are what the credentials file says of buckets.
+type bucketRules interface {
+	MayUseBucket(account, bucket string) bool
+}
+
+// bucketAccess lets accounts use the buckets that the credentials file gives them. Without credentials it returns nil: all accounts may
+// use all buckets.
+func bucketAccess(opt *Options, rules any) objects.Access {
+	if opt.CredentialsFile == "" {
+		return nil
+	}
+	r, _ := rules.(bucketRules)
+	return granted{r}
+}
+
+// granted implements objects.Access.
+type granted struct{ bucketRules }
+
+// MayUse implements objects.Access.
+func (g granted) MayUse(account, bucket string) bool {
+	return g.bucketRules != nil && g.MayUseBucket(account, bucket)
+}
+
 // checkpointer returns what makes a data directory with all that the store has, in a directory of its own below dir; nil if there
 // is no directory.
 func checkpointer(store kv.Store, dir string) func(context.Context) (string, error) {

@@ -285,7 +285,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		cancel()
 		return nil, err
 	}
-	transfers, err := transfer.Open(ctx, transfer.Options{Tables: items, Jobs: runner, Fleet: servers.Fleet, Objects: buckets, Now: opt.Now, Logger: opt.Logger})
+	transfers, err := transfer.Open(ctx, transfer.Options{Tables: items, Jobs: runner, Fleet: servers.Fleet, Objects: buckets, Access: bucketAccess(opt, authenticator), Now: opt.Now, Logger: opt.Logger})
 	if err != nil {
 		cancel()
 		return nil, err

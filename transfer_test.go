@@ -55,7 +55,7 @@ func eachStore(t *testing.T, opt func(t *testing.T) Options, test func(t *testin
 
 func (d bucketed) get(key string) []byte {
 	d.t.Helper()
-	body, err := objects.Get(context.Background(), d.store, "bucket", key)
+	body, err := objects.Get(context.Background(), d.store, "bucket", key, 1<<30)
 	if err != nil {
 		d.t.Fatalf("%s: %v", key, err)
 	}
