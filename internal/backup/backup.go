@@ -28,6 +28,8 @@ type Manager struct {
 	Tables *table.Store
 	Jobs   *jobs.Runner
 	Now    func() time.Time
+	// Suspects are the server's.
+	Suspects *attempts.Suspects
 }
 
 // ErrInUse says that a backup is being made or restored.
@@ -117,21 +119,22 @@ func (m *Manager) retake(ctx context.Context, b *catalog.Backup) error {
 
 // copy fills a backup from a snapshot, which it closes.
 func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
-	run := &attempts.Run{Change: func(ctx context.Context, change func(*attempts.Count) error) error {
+	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
 		_, err := m.Tables.Catalog.Backups.Change(ctx, b.Key(), func(now *catalog.Backup) error { return change(&now.Runs) })
 		return err
 	}}
 	m.Jobs.Start("backup "+b.ARN(), func(ctx context.Context) error {
 		var filled table.Filled
-		err := run.Begin(ctx)
+		err := run.Begin(ctx, 0)
 		if err == nil {
 			filled, err = m.fill(ctx, &catalog.Table{ID: b.Data}, snap, b.Table.ID, history.Latest, run)
+		}
+		if err := run.End(ctx); err != nil {
+			return err
 		}
 		switch {
 		case errors.Is(err, attempts.ErrGivenUp):
 			return m.giveUpBackup(ctx, b, err)
-		case ctx.Err() != nil:
-			return errors.Join(ctx.Err(), run.Stop(context.WithoutCancel(ctx)))
 		case err != nil:
 			return fmt.Errorf("backup %s: %w", b.ARN(), err)
 		}
@@ -244,7 +247,7 @@ func (m *Manager) resume(ctx context.Context, t *catalog.Table) error {
 
 // restore fills a table and makes it ACTIVE, in the background. It closes the snapshot.
 func (m *Manager) restore(t *catalog.Table, snap kv.Snapshot) {
-	run := &attempts.Run{Change: func(ctx context.Context, change func(*attempts.Count) error) error {
+	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
 		_, err := m.Tables.Catalog.Change(ctx, t.Namespace, t.Name, func(now *catalog.Table) error {
 			if now.ID != t.ID || now.Loading == nil {
 				return nil
@@ -254,15 +257,16 @@ func (m *Manager) restore(t *catalog.Table, snap kv.Snapshot) {
 		return err
 	}}
 	m.Jobs.Start("restore "+t.ARN(), func(ctx context.Context) error {
-		err := run.Begin(ctx)
+		err := run.Begin(ctx, 0)
 		if err == nil {
 			_, err = m.fill(ctx, t, snap, t.Loading.From, t.Loading.At, run)
+		}
+		if err := run.End(ctx); err != nil {
+			return err
 		}
 		switch {
 		case errors.Is(err, attempts.ErrGivenUp):
 			return m.giveUpRestore(ctx, t, err)
-		case ctx.Err() != nil:
-			return errors.Join(ctx.Err(), run.Stop(context.WithoutCancel(ctx)))
 		case err != nil:
 			return fmt.Errorf("restoring table %s: %w", t.ARN(), err)
 		}

@@ -118,28 +118,26 @@ var errCancelled = &Failure{"Cancelled", "The bulk operation was cancelled"}
 
 // startBulk does a bulk operation in the background.
 func (m *Manager) startBulk(b *Bulk) {
-	run := &attempts.Run{Change: func(ctx context.Context, change func(*attempts.Count) error) error {
+	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
 		_, err := m.Bulk.Change(ctx, b.Key(), func(now *Bulk) error { return change(&now.Runs) })
 		return err
 	}}
 	m.Jobs.Start(b.job(), func(ctx context.Context) error {
-		x := &bulkPut{Manager: m, Bulk: *m.Bulk.Get(b.Key()), saved: m.Now()}
+		x := &bulkPut{Manager: m, Bulk: *m.Bulk.Get(b.Key()), saved: m.Now(), runs: run}
 		var err error
 		if x.Status == InProgress {
-			err = run.Begin(ctx)
+			err = run.Begin(ctx, x.Items)
 		}
 		if x.Status == InProgress && err == nil {
 			err = x.run(ctx)
 		}
-		now := m.Bulk.Get(b.Key())
-		cancelled := now != nil && now.Status == Cancelling
-		if ctx.Err() != nil && !cancelled {
-			return errors.Join(ctx.Err(), run.Stop(context.WithoutCancel(ctx)))
+		if now := m.Bulk.Get(b.Key()); now != nil && now.Status == Cancelling {
+			err, ctx = errCancelled, context.WithoutCancel(ctx)
 		}
-		if cancelled {
-			err = errCancelled
+		if err := run.End(ctx); err != nil {
+			return err
 		}
-		return x.end(context.WithoutCancel(ctx), err)
+		return x.end(ctx, err)
 	}, nil)
 }
 
@@ -177,6 +175,7 @@ func (x *bulkPut) end(ctx context.Context, err error) error {
 type bulkPut struct {
 	*Manager
 	Bulk
+	runs   *attempts.Run
 	saved  time.Time
 	batch  []table.Mutation
 	size   int
@@ -260,6 +259,9 @@ func (x *bulkPut) record(ctx context.Context, object string, n int, rec *itemfil
 		return &Failure{"TableNotFound", "The table was deleted"}
 	}
 	x.Items++
+	if err := x.runs.Step(ctx, 1); err != nil {
+		return err
+	}
 	err := rec.Err
 	if err == nil && rec.Item == nil {
 		err = itemfile.ErrEmptyRecord
@@ -446,9 +448,6 @@ func (x *bulkPut) flush(ctx context.Context, all bool) error {
 	}
 	x.saved = x.Now()
 	_, err := x.Manager.Bulk.Change(ctx, x.Key(), func(now *Bulk) error {
-		if x.Object != now.Object || x.Records > now.Progress.Records {
-			now.Runs.Starts = 1 // another run begins behind what this one has done
-		}
 		now.Progress, now.Total = x.Progress, x.Total
 		return nil
 	})

@@ -107,7 +107,7 @@ func (m *Manager) StartExport(ctx context.Context, e *Export) (*Export, error) {
 
 // startExport does an export in the background, of a snapshot, which it closes; nil takes one.
 func (m *Manager) startExport(e *Export, snap kv.Snapshot) {
-	run := &attempts.Run{Change: func(ctx context.Context, change func(*attempts.Count) error) error {
+	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
 		_, err := m.Exports.Change(ctx, e.Key(), func(now *Export) error { return change(&now.Runs) })
 		return err
 	}}
@@ -119,12 +119,12 @@ func (m *Manager) startExport(e *Export, snap kv.Snapshot) {
 			}
 		}
 		x := &exporter{Manager: m, Export: e, runs: run}
-		err := run.Begin(ctx)
+		err := run.Begin(ctx, 0)
 		if err == nil {
 			err = x.run(ctx, snap)
 		}
-		if ctx.Err() != nil {
-			return errors.Join(ctx.Err(), run.Stop(context.WithoutCancel(ctx)))
+		if err := run.End(ctx); err != nil {
+			return err
 		}
 		return m.endExport(ctx, x, err)
 	}, func() {

@@ -72,7 +72,7 @@ func (m *Manager) StartImport(ctx context.Context, i *Import, t *catalog.Table) 
 
 // startImport does an import in the background, from its beginning.
 func (m *Manager) startImport(i *Import) {
-	run := &attempts.Run{Change: func(ctx context.Context, change func(*attempts.Count) error) error {
+	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
 		_, err := m.Imports.Change(ctx, i.Key(), func(now *Import) error { return change(&now.Runs) })
 		return err
 	}}
@@ -86,15 +86,15 @@ func (m *Manager) startImport(i *Import) {
 		t := m.Tables.Catalog.Get(i.Namespace, i.Table)
 		x := &importer{Manager: m, Import: *i, runs: run}
 		x.Processed, x.Imported, x.Errors, x.Bytes, x.Failure = 0, 0, 0, 0, nil
-		err := run.Begin(ctx)
+		err := run.Begin(ctx, 0)
 		switch {
 		case t == nil || t.Loading == nil || t.Loading.Import != i.ID:
 			err = &Failure{"TableNotFound", "The table was deleted before the import was done"}
 		case err == nil:
 			err = x.run(ctx, t)
 		}
-		if ctx.Err() != nil {
-			return errors.Join(ctx.Err(), run.Stop(context.WithoutCancel(ctx)))
+		if err := run.End(ctx); err != nil {
+			return err
 		}
 		return m.endImport(ctx, x.Import, err)
 	}, nil)

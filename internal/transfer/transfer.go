@@ -58,8 +58,10 @@ type Options struct {
 	Objects objects.Store
 	// Access says which buckets accounts may use beside their own; nil lets all accounts use all buckets.
 	Access objects.Access
-	Now    func() time.Time
-	Logger *slog.Logger
+	// Suspects are the server's.
+	Suspects *attempts.Suspects
+	Now      func() time.Time
+	Logger   *slog.Logger
 }
 
 // Rules are what the operations know of items and expressions.
