@@ -40,7 +40,7 @@ func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
 	}
 	var held error // comes behind the rows that were read before it
 	return func() (Chunk, error) {
-		var rows []byte
+		rows := make([]byte, 0, chunkSize)
 		n, cost := 0, 0
 		for held == nil && n < rowsPerChunk && cost < chunkSize {
 			start := len(rows)
@@ -72,8 +72,10 @@ var errRow = errors.New("the row is not like the header")
 
 // rowScanner finds where rows of CSV end, as encoding/csv does with LazyQuotes, which itself keeps a row, and a line, of any length.
 type rowScanner struct {
-	in    *bufio.Reader
-	comma byte
+	in     *bufio.Reader
+	comma  byte
+	state  int
+	fields int // of the row that have ended
 }
 
 // States of a rowScanner.
@@ -88,51 +90,75 @@ const (
 // next appends the next row that is not empty, and counts its fields. It returns errRecordTooLong, behind the row, if that has more
 // than limit bytes; io.EOF at the end.
 func (s *rowScanner) next(dst []byte, limit int) (row []byte, fields int, err error) {
-	start, state, size := len(dst), beforeField, 0
-	fields = 1
+	start, size := len(dst), 0
 	for {
-		c, err := s.in.ReadByte()
+		var n int
+		var ended bool
+		n, ended, err = s.scan(&dst, limit-size)
+		size += n
 		if errors.Is(err, io.EOF) && size > 0 {
-			if state == inQuotes && size <= limit {
-				return dst, fields, nil // a line break would be a part of the field
+			if s.state != inQuotes && size <= limit { // within quotes a line break would be a part of the field
+				dst = append(dst, '\n')
 			}
-			c, state = '\n', beforeField
-		} else if err != nil {
+			ended, err = true, nil
+		}
+		if err != nil {
 			return dst[:start], 0, err
 		}
-		if size++; size <= limit {
-			dst = append(dst, c)
+		if !ended {
+			continue
 		}
+		fields = s.fields + 1
+		s.state, s.fields = beforeField, 0
+		switch row := dst[start:]; {
+		case size > limit:
+			return dst[:start], 0, errRecordTooLong
+		case string(row) == "\n" || string(row) == "\r\n": // encoding/csv takes no notice of it
+			dst, size = dst[:start], 0
+			continue
+		}
+		return dst, fields, nil
+	}
+}
+
+// scan reads what is buffered, up to the end of the row, and appends at most room bytes of it.
+func (s *rowScanner) scan(dst *[]byte, room int) (n int, ended bool, err error) {
+	if _, err := s.in.Peek(1); err != nil {
+		return 0, false, err
+	}
+	buf, _ := s.in.Peek(s.in.Buffered()) // which is there
+	state := s.state
+	for n < len(buf) && !ended {
+		c := buf[n]
+		n++
 		if state == behindQuoteReturn && c != '\n' {
 			state = inQuotes
 		}
 		switch {
-		case c == '\n' && state != inQuotes:
-			switch row := dst[start:]; {
-			case size > limit:
-				return dst[:start], 0, errRecordTooLong
-			case string(row) == "\n" || string(row) == "\r\n": // encoding/csv takes no notice of it
-				dst, state, size, fields = dst[:start], beforeField, 0, 1
-				continue
-			}
-			return dst, fields, nil
 		case state == inQuotes:
 			if c == '"' {
 				state = behindQuote
 			}
+		case c == '\n':
+			ended = true
 		case c == s.comma:
 			state = beforeField
-			fields++
-		case c == '"' && state == beforeField, c == '"' && state == behindQuote:
+			s.fields++
+		case state == inField:
+		case c == '"': // the first of a field, or the second of two
 			state = inQuotes
-		case c == '\r' && state == behindQuote:
-			state = behindQuoteReturn
-		case state == behindQuote: // a quote that is a part of the field
-			state = inQuotes
-		default:
+		case state == beforeField:
 			state = inField
+		case c == '\r':
+			state = behindQuoteReturn
+		default: // the quote before is a part of the field
+			state = inQuotes
 		}
 	}
+	s.state = state
+	*dst = append(*dst, buf[:min(n, max(room, 0))]...)
+	_, err = s.in.Discard(n)
+	return n, ended, err
 }
 
 // header reads the names of the columns; none if the file is empty.

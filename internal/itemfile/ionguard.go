@@ -75,7 +75,12 @@ func (g *ionText) put(c byte) {
 	if g.refused != nil {
 		return
 	}
-	if g.buf = append(g.buf, c); len(g.buf) > MaxRecord {
+	g.buf = append(g.buf, c)
+	g.checkSize()
+}
+
+func (g *ionText) checkSize() {
+	if len(g.buf) > MaxRecord {
 		g.refuse(errRecordTooLong)
 	} else if g.noted && len(g.buf) > maxTable {
 		g.refuse(errAnnotated)
@@ -308,6 +313,7 @@ func (g *ionText) word(first byte) error {
 // short takes what is left of a string or symbol within single quotation marks.
 func (g *ionText) short(quote byte, lob bool) error {
 	for {
+		g.plain(quote)
 		c, err := g.must()
 		if err != nil {
 			return err
@@ -324,6 +330,20 @@ func (g *ionText) short(quote byte, lob bool) error {
 			}
 		}
 	}
+}
+
+// plain takes what is buffered of a string up to a byte that matters.
+func (g *ionText) plain(quote byte) {
+	b, _ := g.in.Peek(g.in.Buffered()) // which is there
+	n := 0
+	for n < len(b) && b[n] != quote && b[n] != '\\' && b[n] != '\n' && b[n] != '\r' && b[n] != '}' {
+		n++
+	}
+	if g.refused == nil {
+		g.buf = append(g.buf, b[:n]...)
+		g.checkSize()
+	}
+	_, _ = g.in.Discard(n) // which can't fail
 }
 
 // escaped takes what follows a backslash; \r\n is a single character.
