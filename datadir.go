@@ -15,6 +15,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
@@ -169,6 +170,21 @@ func openBuckets(ctx context.Context, opt *Options) (store objects.Store, remove
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("stator-s3-%d-%016x", os.Getpid(), rand.Uint64()))
 	return objects.NewFolder(dir), func() error { return os.RemoveAll(dir) }, nil
 }
+
+// bucketAccess lets accounts use the buckets that the credentials file gives them. Without credentials it returns nil: all accounts may
+// use all buckets.
+func bucketAccess(authenticator *auth.Authenticator) objects.Access {
+	if !authenticator.Verifies() {
+		return nil
+	}
+	return granted{authenticator}
+}
+
+// granted implements objects.Access.
+type granted struct{ *auth.Authenticator }
+
+// MayUse implements objects.Access.
+func (g granted) MayUse(account, bucket string) bool { return g.MayUseBucket(account, bucket) }
 
 // checkpoint makes a directory, which is there already, a data directory with all that the store has.
 func checkpoint(ctx context.Context, store kv.Store, dir string) error {

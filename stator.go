@@ -25,6 +25,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/autoscaling"
 	"github.com/statordb/stator/internal/backup"
@@ -320,13 +321,14 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 			memory.add(-jobMemory)
 		}
 	}
-	backups := &backup.Manager{Tables: items, Jobs: runner, Now: opt.Now}
+	suspects := attempts.NewSuspects()
+	backups := &backup.Manager{Tables: items, Jobs: runner, Now: opt.Now, Suspects: suspects}
 	buckets, removeBuckets, err := openBuckets(ctx, opt)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	transfers, err := transfer.Open(ctx, transfer.Options{Tables: items, Jobs: runner, Fleet: servers.Fleet, Objects: buckets, Now: opt.Now, Logger: opt.Logger})
+	transfers, err := transfer.Open(ctx, transfer.Options{Tables: items, Jobs: runner, Fleet: servers.Fleet, Objects: buckets, Access: bucketAccess(authenticator), Suspects: suspects, Now: opt.Now, Logger: opt.Logger})
 	if err != nil {
 		cancel()
 		return nil, err

@@ -55,7 +55,7 @@ func eachStore(t *testing.T, opt func(t *testing.T) Options, test func(t *testin
 
 func (d bucketed) get(key string) []byte {
 	d.t.Helper()
-	body, err := objects.Get(context.Background(), d.store, "bucket", key)
+	body, err := objects.Get(context.Background(), d.store, "bucket", key, 1<<30)
 	if err != nil {
 		d.t.Fatalf("%s: %v", key, err)
 	}
@@ -695,4 +695,50 @@ func TestTransfersInterrupted(t *testing.T) {
 		t.Errorf("%d items are exported", len(lines2))
 	}
 	d.checkConsistent()
+}
+
+// TestHostileImports imports files whose records are no items by far, and puts them in bulk: what can be read is, the rest has a reason
+// that is not too long, and neither the server nor the job stays behind.
+func TestHostileImports(t *testing.T) {
+	buckets := t.TempDir()
+	d := bucketed{open(t, Options{S3Dir: buckets}), objects.NewFolder(buckets)}
+	const good = `{"Item":{"pk":{"S":"p"},"sk":{"N":"1"}}}` + "\n"
+	const mb = 1 << 20
+	for i, c := range []struct {
+		format, body    string
+		status, failure string
+		errors          float64
+	}{
+		{"DYNAMODB_JSON", good + strings.Repeat("x", 20*mb) + "\n" + good, "COMPLETED", "ItemValidationError", 1},
+		{"DYNAMODB_JSON", good + `{"Item":{"` + strings.Repeat("x", 2*mb) + `":{"S":1}}}`, "COMPLETED", "ItemValidationError", 1},
+		{"CSV", "pk,sk\np,1\n\"" + strings.Repeat("x\n", 10*mb), "COMPLETED", "ItemValidationError", 1},
+		{"CSV", strings.Repeat("x,", 10*mb), "FAILED", "InvalidInput", 0},
+		{"ION", strings.Repeat("[", 20*mb), "FAILED", "InvalidInput", 0},
+		{"ION", `{Item:{pk:"p",sk:1}} ` + strings.Repeat("[", 10*mb) + strings.Repeat("]", 10*mb), "COMPLETED", "ItemValidationError", 1},
+		{"ION", `$ion_symbol_table::{symbols:["` + strings.Repeat("x", mb/2) + `"]} {Item:{pk:"p",sk:1,$99:1}}`, "FAILED", "InvalidInput", 0},
+	} {
+		prefix := fmt.Sprintf("in-%d/", i)
+		d.putObject(prefix+"1.gz", zip(c.body))
+		name := fmt.Sprintf("tbl-%d", i)
+		got := d.imported(importInto(name, prefix, c.format, "GZIP"))
+		if got["ImportStatus"] != c.status || got["FailureCode"] != c.failure || got["ErrorCount"] != c.errors || len(fmt.Sprint(got["FailureMessage"])) > 1200 {
+			t.Errorf("%d: %.2000v", i, got)
+		}
+		if c.format == "CSV" || c.status == "FAILED" {
+			continue
+		}
+		d.isActive(name)
+		bulk := field(d.must("StartBulkPutItems", obj{
+			"TableName": name, "InputS3Configuration": obj{"S3Bucket": "bucket", "S3KeyPrefix": prefix, "InputFormat": c.format, "InputCompressionType": "GZIP"},
+			"OutputS3Configuration": obj{"S3Bucket": "bucket", "S3KeyPrefix": "out-" + name, "OutputType": []string{"ERROR"}},
+		}), "BulkOperationDescription.BulkOperationArn").(string)
+		if b := d.bulkEnds(bulk); b["BulkOperationStatus"] != "COMPLETED_WITH_ERRORS" || b["FailedItemCount"] != 1.0 {
+			t.Errorf("%d: %v", i, b)
+		}
+		for _, key := range d.keysOf("out-" + name) {
+			if report := d.get(key); len(report) > 2000 {
+				t.Errorf("%d: the report has %d bytes", i, len(report))
+			}
+		}
+	}
 }

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/statordb/stator/internal/attempts"
+	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/history"
 	"github.com/statordb/stator/internal/jobs"
@@ -26,6 +28,8 @@ type Manager struct {
 	Tables *table.Store
 	Jobs   *jobs.Runner
 	Now    func() time.Time
+	// Suspects are the server's.
+	Suspects *attempts.Suspects
 }
 
 // ErrInUse says that a backup is being made or restored.
@@ -115,9 +119,23 @@ func (m *Manager) retake(ctx context.Context, b *catalog.Backup) error {
 
 // copy fills a backup from a snapshot, which it closes.
 func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
+	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
+		_, err := m.Tables.Catalog.Backups.Change(ctx, b.Key(), func(now *catalog.Backup) error { return change(&now.Runs) })
+		return err
+	}}
 	m.Jobs.Start("backup "+b.ARN(), func(ctx context.Context) error {
-		filled, err := m.fill(ctx, &catalog.Table{ID: b.Data}, snap, b.Table.ID, history.Latest)
-		if err != nil {
+		var filled table.Filled
+		err := run.Begin(ctx, 0)
+		if err == nil {
+			filled, err = m.fill(ctx, &catalog.Table{ID: b.Data}, snap, b.Table.ID, history.Latest, run)
+		}
+		if err := run.End(ctx); err != nil {
+			return err
+		}
+		switch {
+		case errors.Is(err, attempts.ErrGivenUp):
+			return m.giveUpBackup(ctx, b, err)
+		case err != nil:
 			return fmt.Errorf("backup %s: %w", b.ARN(), err)
 		}
 		_, err = m.Tables.Catalog.Backups.Change(ctx, b.Key(), func(b *catalog.Backup) error {
@@ -128,11 +146,23 @@ func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 	}, func() { snap.Close() })
 }
 
+// giveUpBackup removes a backup that can't be made, and says why.
+func (m *Manager) giveUpBackup(ctx context.Context, b *catalog.Backup, why error) error {
+	m.Jobs.Report(fmt.Errorf("backup %s can't be made, and is removed: %w", b.ARN(), why))
+	return m.Tables.Catalog.RemoveBackup(ctx, b)
+}
+
 // fill makes the state of a table, or of a backup, at a time the content of another; both are named by the ids in their items' keys.
-func (m *Manager) fill(ctx context.Context, to *catalog.Table, snap kv.Reader, from uint32, at kv.TS) (table.Filled, error) {
+// Each item is a step of run.
+func (m *Manager) fill(ctx context.Context, to *catalog.Table, snap kv.Reader, from uint32, at kv.TS, run *attempts.Run) (table.Filled, error) {
 	return m.Tables.Fill(ctx, to, func(part int, put table.PutItem) error {
 		bounds := history.Part{Start: keyspace.HashBound(part, table.Parts), End: keyspace.HashBound(part+1, table.Parts)}
-		return history.State(ctx, snap, from, bounds, at, put)
+		return history.State(ctx, snap, from, bounds, at, func(suffix []byte, it attribute.Item) error {
+			if err := run.Step(ctx, 1); err != nil {
+				return err
+			}
+			return put(suffix, it)
+		})
 	})
 }
 
@@ -217,10 +247,35 @@ func (m *Manager) resume(ctx context.Context, t *catalog.Table) error {
 
 // restore fills a table and makes it ACTIVE, in the background. It closes the snapshot.
 func (m *Manager) restore(t *catalog.Table, snap kv.Snapshot) {
+	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
+		_, err := m.Tables.Catalog.Change(ctx, t.Namespace, t.Name, func(now *catalog.Table) error {
+			if now.ID != t.ID || now.Loading == nil {
+				return nil
+			}
+			return change(&now.Loading.Runs)
+		})
+		return err
+	}}
 	m.Jobs.Start("restore "+t.ARN(), func(ctx context.Context) error {
-		if _, err := m.fill(ctx, t, snap, t.Loading.From, t.Loading.At); err != nil {
+		err := run.Begin(ctx, 0)
+		if err == nil {
+			_, err = m.fill(ctx, t, snap, t.Loading.From, t.Loading.At, run)
+		}
+		if err := run.End(ctx); err != nil {
+			return err
+		}
+		switch {
+		case errors.Is(err, attempts.ErrGivenUp):
+			return m.giveUpRestore(ctx, t, err)
+		case err != nil:
 			return fmt.Errorf("restoring table %s: %w", t.ARN(), err)
 		}
 		return m.Tables.FinishLoading(ctx, t)
 	}, func() { snap.Close() })
+}
+
+// giveUpRestore removes a table that can't be restored, and says why.
+func (m *Manager) giveUpRestore(ctx context.Context, t *catalog.Table, why error) error {
+	m.Jobs.Report(fmt.Errorf("table %s can't be restored, and is removed: %w", t.ARN(), why))
+	return m.Tables.AbandonLoading(ctx, t)
 }

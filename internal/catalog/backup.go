@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/records"
@@ -39,8 +40,9 @@ type Backup struct {
 	Created int64 // milliseconds since 1970
 	Expires int64 `json:",omitempty"` // milliseconds since 1970; 0 for never
 	Items   int64
-	Bytes   int64  // of the items
-	Data    uint32 // the table id in the items' keys
+	Bytes   int64          // of the items
+	Data    uint32         // the table id in the items' keys
+	Runs    attempts.Count `json:",omitzero"` // of the job that makes it
 }
 
 // Key returns what names the backup among all.

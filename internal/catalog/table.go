@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
@@ -148,9 +149,10 @@ type Restored struct {
 
 // Loading says what a table is filled with in the background: the state of a table or a backup at a time, or an import.
 type Loading struct {
-	From   uint32 `json:",omitempty"` // the table id in the items' keys
-	At     kv.TS  `json:",omitempty"`
-	Import string `json:",omitempty"` // by its ID
+	From   uint32         `json:",omitempty"` // the table id in the items' keys
+	At     kv.TS          `json:",omitempty"`
+	Import string         `json:",omitempty"` // by its ID
+	Runs   attempts.Count `json:",omitzero"`  // of a restore
 }
 
 // Policy is a resource-based policy.

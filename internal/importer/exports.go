@@ -1,7 +1,7 @@
 package importer
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"crypto/md5" // #nosec: AWS's manifests have it
 	"encoding/base64"
@@ -34,7 +34,6 @@ type Exports struct {
 type export struct {
 	itemfile.Manifest
 	folder string // of its manifests
-	files  []itemfile.DataFile
 }
 
 func (e *export) incremental() bool { return e.ExportType == "INCREMENTAL_EXPORT" }
@@ -108,12 +107,23 @@ func newTable(name string, keys []string) (map[string]any, error) {
 	return map[string]any{"TableName": name, "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": attributes, "KeySchema": schema}, nil
 }
 
+const (
+	// maxExports bounds the exports that are looked at.
+	maxExports = 100_000
+	// maxSummary and maxFileLine bound a manifest-summary.json and a line of a manifest-files.json, in bytes.
+	maxSummary  = 64 << 10
+	maxFileLine = 16 << 10
+)
+
 // find returns all exports that are there.
 func (x *Exports) find(ctx context.Context) (all []*export, err error) {
 	var manifests []string
 	err = x.Store.List(ctx, x.Bucket, x.Prefix, func(o objects.Object) error {
 		if path.Base(o.Key) == "manifest-summary.json" {
 			manifests = append(manifests, o.Key)
+		}
+		if len(manifests) > maxExports {
+			return fmt.Errorf("there are more than %d exports: name the folder of fewer", maxExports)
 		}
 		return nil
 	})
@@ -122,28 +132,43 @@ func (x *Exports) find(ctx context.Context) (all []*export, err error) {
 	}
 	for _, key := range manifests {
 		e := &export{folder: path.Dir(key)}
-		body, err := objects.Get(ctx, x.Store, x.Bucket, key)
+		body, err := objects.Get(ctx, x.Store, x.Bucket, key, maxSummary)
 		if err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal(body, &e.Manifest); err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		if body, err = objects.Get(ctx, x.Store, x.Bucket, e.folder+"/manifest-files.json"); err != nil {
-			return nil, err
-		}
-		for lines := json.NewDecoder(bytes.NewReader(body)); lines.More(); {
-			var f itemfile.DataFile
-			if err := lines.Decode(&f); err != nil {
-				return nil, fmt.Errorf("%s/manifest-files.json: %w", e.folder, err)
-			}
-			e.files = append(e.files, f)
-		}
 		if x.Source == "" || tableOf(e.TableARN) == x.Source {
 			all = append(all, e)
 		}
 	}
 	return all, nil
+}
+
+// files calls visit for the data files of an export, as its manifest-files.json lists them.
+func (x *Exports) files(ctx context.Context, e *export, visit func(itemfile.DataFile) error) error {
+	key := e.folder + "/manifest-files.json"
+	raw, err := x.Store.Open(ctx, x.Bucket, key)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	defer raw.Close()
+	lines := bufio.NewScanner(raw)
+	lines.Buffer(nil, maxFileLine)
+	for lines.Scan() {
+		var f itemfile.DataFile
+		if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		if err := errors.Join(ctx.Err(), visit(f)); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
 }
 
 // choose returns the exports to import, in order.
@@ -189,12 +214,7 @@ func (e *export) dataKey(key string) string {
 // load imports one export.
 func (x *Exports) load(ctx context.Context, opt *Options, table string, e *export) (int64, error) {
 	s := newSink(ctx, opt, table)
-	var err error
-	for _, f := range e.files {
-		if err = x.loadFile(ctx, s, e, f); err != nil {
-			break
-		}
-	}
+	err := x.files(ctx, e, func(f itemfile.DataFile) error { return x.loadFile(ctx, s, e, f) })
 	if err2 := s.finish(); err2 != nil { // it may be why nothing more was taken
 		return s.items, err2
 	}
@@ -226,7 +246,7 @@ func (x *Exports) loadFile(ctx context.Context, s *sink, e *export, f itemfile.D
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
-		for _, rec := range chunk() {
+		for _, rec := range chunk.Records() {
 			if rec.Err != nil {
 				return fmt.Errorf("%s: %w", key, rec.Err)
 			}

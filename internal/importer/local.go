@@ -10,7 +10,9 @@ import (
 	"os"
 	"strings"
 
-	_ "modernc.org/sqlite" // DynamoDB Local's files are SQLite's
+	"modernc.org/sqlite" // DynamoDB Local's files are SQLite's
+
+	"github.com/statordb/stator/internal/itemfile"
 )
 
 // localTable is what a data file of DynamoDB Local has of a table.
@@ -30,17 +32,42 @@ type localTable struct {
 	stream string // its view type; empty for none
 }
 
+const (
+	// limitLength is SQLite's limit of the bytes of a value.
+	limitLength = 0
+	// maxTables bounds the tables of a file ("Quotas in Amazon DynamoDB": 10,000 for an account and region, if AWS raises the quota).
+	maxTables = 10_000
+)
+
+// checkTable refuses what a query can't be bounded for: a view may go on for ever.
+func checkTable(ctx context.Context, db *sql.Conn, name string) error {
+	var is string
+	err := db.QueryRowContext(ctx, `SELECT type || substr(sql, 1, 12) FROM sqlite_schema WHERE name = ?`, name).Scan(&is)
+	if err == nil && !strings.EqualFold(is, "tableCREATE TABLE") {
+		err = fmt.Errorf("%s is no table", name)
+	}
+	return err
+}
+
 // FromDynamoDBLocal imports all tables of a data file of DynamoDB Local, such as shared-local-instance.db: their indexes, TTL and
 // stream settings, and items. Tables that exist must have the same keys; they get the items.
 func FromDynamoDBLocal(ctx context.Context, file string, opt Options) error {
 	if _, err := os.Stat(file); err != nil {
 		return err
 	}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=ro&_pragma=query_only(1)")
+	all, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=ro&_pragma=query_only(1)&_pragma=trusted_schema(0)")
+	if err != nil {
+		return err
+	}
+	defer all.Close()
+	db, err := all.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	if _, err := sqlite.Limit(db, limitLength, itemfile.MaxRecord); err != nil {
+		return err
+	}
 	tables, err := localTables(ctx, db)
 	if err != nil {
 		return fmt.Errorf("%s is no data file of DynamoDB Local: %w", file, err)
@@ -54,7 +81,10 @@ func FromDynamoDBLocal(ctx context.Context, file string, opt Options) error {
 	return nil
 }
 
-func localTables(ctx context.Context, db *sql.DB) (list []*localTable, err error) {
+func localTables(ctx context.Context, db *sql.Conn) (list []*localTable, err error) {
+	if err := errors.Join(checkTable(ctx, db, "dm"), checkTable(ctx, db, "sm")); err != nil {
+		return nil, err
+	}
 	rows, err := db.QueryContext(ctx, `SELECT TableName, ReadCapacityUnits, WriteCapacityUnits, BillingMode, TableInfo,
 		(SELECT StreamInfo FROM sm WHERE sm.TableName = dm.TableName AND StreamStatus = 'ENABLED') FROM dm ORDER BY TableName`)
 	if err != nil {
@@ -79,7 +109,9 @@ func localTables(ctx context.Context, db *sql.DB) (list []*localTable, err error
 			}
 			t.stream = s.StreamViewType
 		}
-		list = append(list, t)
+		if list = append(list, t); len(list) > maxTables {
+			return nil, fmt.Errorf("there are more than %d tables", maxTables)
+		}
 	}
 	return list, rows.Err()
 }
@@ -115,7 +147,7 @@ func (t *localTable) request() (map[string]any, error) {
 	return in, nil
 }
 
-func (t *localTable) load(ctx context.Context, db *sql.DB, opt *Options) error {
+func (t *localTable) load(ctx context.Context, db *sql.Conn, opt *Options) error {
 	exists, err := opt.exists(ctx, t.name)
 	if err != nil {
 		return err
@@ -137,6 +169,9 @@ func (t *localTable) load(ctx context.Context, db *sql.DB, opt *Options) error {
 				return err
 			}
 		}
+	}
+	if err := checkTable(ctx, db, t.name); err != nil {
+		return err
 	}
 	rows, err := db.QueryContext(ctx, `SELECT ObjectJSON FROM "`+strings.ReplaceAll(t.name, `"`, `""`)+`"`)
 	if err != nil {

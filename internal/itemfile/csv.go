@@ -2,6 +2,7 @@ package itemfile
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/csv"
 	"errors"
@@ -18,56 +19,193 @@ const rowsPerChunk = 500
 // readCSV reads rows. Key attributes have the types that they are defined with, all others are strings ("DynamoDB import formats,
 // quotas, and validation"). A key attribute whose field is empty is left out.
 func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
-	r := csv.NewReader(bufio.NewReaderSize(in, chunkSize))
-	r.LazyQuotes = true
-	r.FieldsPerRecord = -1
+	s := &rowScanner{in: bufio.NewReaderSize(in, chunkSize), comma: ','}
 	if opt.Delimiter != 0 {
-		r.Comma = rune(opt.Delimiter)
+		s.comma = opt.Delimiter
 	}
 	headers := opt.Headers
 	if len(headers) == 0 {
 		var err error
-		if headers, err = r.Read(); err != nil && !errors.Is(err, io.EOF) {
+		if headers, err = s.header(); err != nil {
 			return nil, fmt.Errorf("CSV header: %w", err)
 		}
 	}
-	seen := map[string]bool{}
+	seen, size := map[string]bool{}, 0
 	for _, h := range headers {
 		if h == "" || seen[h] || !utf8.ValidString(h) {
-			return nil, fmt.Errorf("CSV header: the name %q is empty, there twice, or not UTF-8", h)
+			return nil, fmt.Errorf("CSV header: the name %.100q is empty, there twice, or not UTF-8", h)
 		}
 		seen[h] = true
+		size += len(h)
 	}
-	var failed error
+	var held error // comes behind the rows that were read before it
 	return func() (Chunk, error) {
-		if failed != nil {
-			return nil, failed
-		}
-		var rows [][]string
-		for len(rows) < rowsPerChunk {
-			row, err := r.Read()
-			if err != nil {
-				failed = err
+		rows := make([]byte, 0, chunkSize)
+		n, cost := 0, 0
+		for held == nil && n < rowsPerChunk && cost < chunkSize {
+			start := len(rows)
+			var fields int
+			if rows, fields, held = s.next(rows, MaxRecord); held == nil && fields > len(headers) {
+				held = fmt.Errorf("%w: it has %d fields, and there are %d columns", errRow, fields, len(headers))
+			}
+			if held != nil {
+				rows = rows[:start]
 				break
 			}
-			rows = append(rows, row)
+			n++
+			cost += len(rows) - start + size + 100*fields // each item has the names
 		}
-		if len(rows) == 0 {
-			return nil, failed
+		if n > 0 {
+			return Chunk{Bytes: cost, parse: func() []Record { return parseRows(rows, s.comma, headers, opt.Types) }}, nil
 		}
-		return func() []Record {
-			out := make([]Record, len(rows))
-			for i, row := range rows {
-				out[i] = parseRow(headers, row, opt.Types)
-			}
-			return out
-		}, nil
+		err := held
+		if errors.Is(err, errRecordTooLong) || errors.Is(err, errRow) {
+			held = nil
+			return refused(err), nil
+		}
+		return Chunk{}, err
 	}, nil
 }
 
+// errRow is why a row is no record.
+var errRow = errors.New("the row is not like the header")
+
+// rowScanner finds where rows of CSV end, as encoding/csv does with LazyQuotes, which itself keeps a row, and a line, of any length.
+type rowScanner struct {
+	in     *bufio.Reader
+	comma  byte
+	state  int
+	fields int // of the row that have ended
+}
+
+// States of a rowScanner.
+const (
+	beforeField = iota
+	inField
+	inQuotes
+	behindQuote       // a quote within quotes: their end, or the first of two
+	behindQuoteReturn // and a carriage return behind it
+)
+
+// next appends the next row that is not empty, and counts its fields. It returns errRecordTooLong, behind the row, if that has more
+// than limit bytes; io.EOF at the end.
+func (s *rowScanner) next(dst []byte, limit int) (row []byte, fields int, err error) {
+	start, size := len(dst), 0
+	for {
+		var n int
+		var ended bool
+		n, ended, err = s.scan(&dst, limit-size)
+		size += n
+		if errors.Is(err, io.EOF) && size > 0 {
+			if s.state != inQuotes && size <= limit { // within quotes a line break would be a part of the field
+				dst = append(dst, '\n')
+			}
+			ended, err = true, nil
+		}
+		if err != nil {
+			return dst[:start], 0, err
+		}
+		if !ended {
+			continue
+		}
+		fields = s.fields + 1
+		s.state, s.fields = beforeField, 0
+		switch row := dst[start:]; {
+		case size > limit:
+			return dst[:start], 0, errRecordTooLong
+		case string(row) == "\n" || string(row) == "\r\n": // encoding/csv takes no notice of it
+			dst, size = dst[:start], 0
+			continue
+		}
+		return dst, fields, nil
+	}
+}
+
+// scan reads what is buffered, up to the end of the row, and appends at most room bytes of it.
+func (s *rowScanner) scan(dst *[]byte, room int) (n int, ended bool, err error) {
+	if _, err := s.in.Peek(1); err != nil {
+		return 0, false, err
+	}
+	buf, _ := s.in.Peek(s.in.Buffered()) // which is there
+	state := s.state
+	for n < len(buf) && !ended {
+		c := buf[n]
+		n++
+		if state == behindQuoteReturn && c != '\n' {
+			state = inQuotes
+		}
+		switch {
+		case state == inQuotes:
+			if c == '"' {
+				state = behindQuote
+			}
+		case c == '\n':
+			ended = true
+		case c == s.comma:
+			state = beforeField
+			s.fields++
+		case state == inField:
+		case c == '"': // the first of a field, or the second of two
+			state = inQuotes
+		case state == beforeField:
+			state = inField
+		case c == '\r':
+			state = behindQuoteReturn
+		default: // the quote before is a part of the field
+			state = inQuotes
+		}
+	}
+	s.state = state
+	*dst = append(*dst, buf[:min(n, max(room, 0))]...)
+	_, err = s.in.Discard(n)
+	return n, ended, err
+}
+
+// header reads the names of the columns; none if the file is empty.
+func (s *rowScanner) header() ([]string, error) {
+	row, _, err := s.next(nil, maxHeader)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case errors.Is(err, errRecordTooLong):
+		return nil, fmt.Errorf("it is longer than %d MB", maxHeader>>20)
+	case err != nil:
+		return nil, err
+	}
+	return newCSV(row, s.comma).Read()
+}
+
+func newCSV(rows []byte, comma byte) *csv.Reader {
+	r := csv.NewReader(bytes.NewReader(rows))
+	r.LazyQuotes, r.FieldsPerRecord, r.Comma = true, -1, rune(comma)
+	return r
+}
+
+func parseRows(rows []byte, comma byte, headers []string, types map[string]attribute.Type) (out []Record) {
+	r := newCSV(rows, comma)
+	r.ReuseRecord = true
+	for {
+		row, err := r.Read()
+		switch {
+		case errors.Is(err, io.EOF):
+			return out
+		case err != nil:
+			out = append(out, Record{Err: err})
+		default:
+			out = append(out, parseRow(headers, row, types))
+		}
+	}
+}
+
 func parseRow(headers, row []string, types map[string]attribute.Type) Record {
-	if len(row) > len(headers) {
-		return Record{Err: fmt.Errorf("the row has %d fields, and there are %d columns", len(row), len(headers))}
+	size := 0
+	for i, text := range row {
+		if size += len(headers[i]); types[headers[i]] == 0 {
+			size += len(text)
+		}
+	}
+	if size > attribute.MaxItemSize {
+		return Record{Err: errItemSize}
 	}
 	fields := make([]attribute.Field, 0, len(row))
 	for i, text := range row {

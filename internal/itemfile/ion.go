@@ -29,36 +29,59 @@ var setTypes = map[string]attribute.Type{
 
 // readIon reads Ion, text or binary. The library reads one value after the other, so nothing is left to parse later.
 func readIon(in io.Reader) func() (Chunk, error) {
-	r := ion.NewReader(in)
+	guard := newIonGuard(in)
+	r := &ionReader{Reader: ion.NewReader(guard), guard: guard}
 	var failed error
 	return func() (Chunk, error) {
 		var out []Record
-		for failed == nil && len(out) < ionPerChunk {
+		size := 0
+		for failed == nil && len(out) < ionPerChunk && size < chunkSize {
 			var rec Record
-			if rec, failed = readIonRecord(r); failed == nil {
+			if rec, failed = r.record(); failed == nil {
 				out = append(out, rec)
+				size += len(rec.Item) + len(rec.Keys) + len(rec.Old) + len(rec.New)
 			}
 		}
 		if len(out) == 0 {
-			return nil, failed
+			return Chunk{}, failed
 		}
-		return func() []Record { return out }, nil
+		return Chunk{Bytes: size, parse: func() []Record { return out }}, nil
 	}
 }
 
-// readIonRecord reads the next top-level value; io.EOF at the end.
-func readIonRecord(r ion.Reader) (rec Record, err error) {
+type ionReader struct {
+	ion.Reader
+	guard *ionGuard
+	table ion.SymbolTable
+	size  int // bytes of its symbols
+}
+
+// record reads the next top-level value; io.EOF at the end.
+func (r *ionReader) record() (rec Record, err error) {
 	defer func() {
 		if p := recover(); p != nil { // the library panics at some malformed values
 			err = fmt.Errorf("ion: %v", p)
 		}
+		if err != nil && r.guard.err != nil && !errors.Is(r.guard.err, io.EOF) {
+			err = r.guard.err
+		}
 	}()
-	for marker := true; marker; marker = isVersionMarker(r) {
+	for mark := true; mark; mark = isMark(r) {
 		if !r.Next() {
 			if r.Err() != nil {
 				return rec, r.Err()
 			}
 			return rec, io.EOF
+		}
+		if err := r.checkTable(); err != nil {
+			return rec, err
+		}
+	}
+	if r.Type() == ion.StringType && !r.IsNull() {
+		if text, err := r.StringValue(); err == nil && text != nil {
+			if err := inPlaceOf(*text); err != nil {
+				return Record{Err: err}, nil
+			}
 		}
 	}
 	d := ionDecoder{r: r}
@@ -77,19 +100,65 @@ func readIonRecord(r ion.Reader) (rec Record, err error) {
 	return rec, nil
 }
 
-// isVersionMarker reports whether the reader stands at what begins each line of an export, which the library takes for a symbol.
-func isVersionMarker(r ion.Reader) bool {
-	if r.Type() != ion.SymbolType {
-		return false
+// checkTable looks at a symbol table that is new.
+func (r *ionReader) checkTable() error {
+	now := r.SymbolTable()
+	if now == r.table {
+		return nil
 	}
-	token, err := r.SymbolValue()
-	return err == nil && token != nil && token.Text != nil && *token.Text == strings.TrimSpace(ionVersion)
+	r.table = now
+	if now == nil || now == ion.V1SystemSymbolTable {
+		return nil
+	}
+	imports := now.Imports()
+	if len(imports) > 1+maxImports {
+		return fmt.Errorf("an Ion symbol table is appended to more than %d times", maxImports)
+	}
+	for _, i := range imports[1:] {
+		if i.Name() != "" { // what it was appended to has no name
+			return fmt.Errorf("the Ion symbol table %.100q is not known", i.Name())
+		}
+	}
+	if len(imports) == 1 {
+		r.size = 0
+	}
+	for _, s := range now.Symbols() {
+		r.size += len(s)
+	}
+	if r.size > maxTable {
+		return errIonTable
+	}
+	return nil
 }
+
+// isMark reports whether the reader stands at what begins each line of an export, which the library takes for a symbol, or at a
+// checkpoint.
+func isMark(r ion.Reader) bool {
+	switch r.Type() {
+	case ion.SymbolType:
+		token, err := r.SymbolValue()
+		return err == nil && token != nil && token.Text != nil && *token.Text == strings.TrimSpace(ionVersion)
+	case ion.StringType:
+		text, err := r.StringValue()
+		return err == nil && text != nil && *text == checkpoint
+	}
+	return false
+}
+
+var emptyString, emptyBinary = attribute.String(""), attribute.Binary(nil)
 
 type ionDecoder struct {
 	r       ion.Reader
 	err     error // the reader's
 	problem error // of the record
+	size    int   // of the item so far; its final size is not less
+}
+
+// grow counts bytes of the item, which is given up where it is larger than items can be.
+func (d *ionDecoder) grow(n int) {
+	if d.size += n; d.size > attribute.MaxItemSize && d.problem == nil {
+		d.problem = errItemSize
+	}
 }
 
 func (d *ionDecoder) fail(err error) {
@@ -104,13 +173,16 @@ func (d *ionDecoder) refuse(format string, args ...any) {
 	}
 }
 
-// each steps into a value and calls visit for each value in it.
+// each steps into a value and calls visit for each value in it, until there is a problem.
 func (d *ionDecoder) each(visit func(name string)) {
 	if err := d.r.StepIn(); err != nil {
 		d.fail(err)
 		return
 	}
 	for d.err == nil && d.r.Next() {
+		if d.problem != nil {
+			continue // to the end of the record
+		}
 		name := ""
 		if token, err := d.r.FieldName(); err == nil && token != nil && token.Text != nil {
 			name = *token.Text
@@ -148,7 +220,12 @@ func (d *ionDecoder) record(rec *Record, outer bool) {
 			}
 		case "ExpressionAttributeNames":
 			rec.Names = map[string]string{}
-			for name, v := range d.item().Fields {
+			names := d.item()
+			if names.Len() > maxPlaceholders {
+				d.problem = errPlaceholders
+				return
+			}
+			for name, v := range names.Fields {
 				if v.Type() != attribute.TypeS {
 					d.refuse("The name of %s is not a string", name)
 					return
@@ -157,7 +234,12 @@ func (d *ionDecoder) record(rec *Record, outer bool) {
 			}
 		case "ExpressionAttributeValues":
 			rec.Values = map[string]attribute.Value{}
-			for name, v := range d.item().Fields {
+			values := d.item()
+			if values.Len() > maxPlaceholders {
+				d.problem = errPlaceholders
+				return
+			}
+			for name, v := range values.Fields {
 				rec.Values[string(name)] = v
 			}
 		}
@@ -179,12 +261,16 @@ func (d *ionDecoder) fields(depth int) []attribute.Field {
 			d.refuse("The attribute name %q is not UTF-8", name)
 		}
 		seen[name] = true
+		if d.grow(len(name)); depth > 1 {
+			d.grow(1)
+		}
 		out = append(out, attribute.Field{Name: name, Value: d.value(depth)})
 	})
 	return out
 }
 
 func (d *ionDecoder) item() attribute.Item {
+	d.size = 0
 	fields := d.fields(1)
 	if d.problem != nil || d.err != nil {
 		return nil
@@ -199,6 +285,7 @@ func (d *ionDecoder) value(depth int) attribute.Value {
 		return nil
 	}
 	kind := d.r.Type()
+	d.grow(1) // a null, a boolean and a number have as much, and an element of a list or map
 	if d.r.IsNull() {
 		return attribute.Null
 	}
@@ -220,6 +307,7 @@ func (d *ionDecoder) value(depth int) attribute.Value {
 			d.fail(err)
 			return nil
 		}
+		d.grow(len(b) - 1)
 		return attribute.Binary(b)
 	case ion.StructType:
 		fields := d.fields(depth + 1)
@@ -298,6 +386,7 @@ func (d *ionDecoder) string(s string) attribute.Value {
 		d.refuse("A string is not UTF-8")
 		return nil
 	}
+	d.grow(len(s) - 1)
 	return attribute.String(s)
 }
 
@@ -315,7 +404,13 @@ func (d *ionDecoder) list(depth int) attribute.Value {
 		}
 	}
 	var elems []attribute.Value
-	d.each(func(string) { elems = append(elems, d.value(depth+1)) })
+	d.each(func(string) {
+		v := d.value(depth + 1)
+		if set == 0 || v.Equal(emptyString) || v.Equal(emptyBinary) { // nothing may be without a size
+			d.grow(1)
+		}
+		elems = append(elems, v)
+	})
 	if d.problem != nil || d.err != nil {
 		return nil
 	}

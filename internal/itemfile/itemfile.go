@@ -5,13 +5,9 @@
 package itemfile
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/statordb/stator/internal/attribute"
 )
@@ -55,8 +51,20 @@ type Record struct {
 	Err error // why the record is none; the others are empty then
 }
 
-// Chunk are records that have been read and are still to be parsed, which can be done in any goroutine.
-type Chunk func() []Record
+// Chunk is a number of records that have been read and are still to be parsed.
+type Chunk struct {
+	// Bytes is about how many bytes of memory the chunk and its records need.
+	Bytes int
+	parse func() []Record
+}
+
+// Records parses the records, in any goroutine.
+func (c Chunk) Records() []Record { return c.parse() }
+
+// refused is the chunk of a record that is none.
+func refused(err error) Chunk {
+	return Chunk{parse: func() []Record { return []Record{{Err: err}} }}
+}
 
 // Reader reads a file. It is used by one goroutine.
 type Reader struct {
@@ -73,46 +81,29 @@ func (r *Reader) Close() { r.close() }
 // ErrEmptyRecord is why a record without an item is none.
 var ErrEmptyRecord = errors.New("the record does not contain an item")
 
-// NewReader reads the file that in has.
+// NewReader reads the file that in has. See MaxRecord for what bounds the memory that this needs.
 func NewReader(in io.Reader, opt Options) (*Reader, error) {
-	r := &Reader{close: func() {}}
-	switch opt.Compression {
-	case "", None:
-	case Gzip:
-		z, err := gzip.NewReader(bufio.NewReaderSize(in, chunkSize))
-		if errors.Is(err, io.EOF) { // nothing at all
-			r.next = func() (Chunk, error) { return nil, io.EOF }
-			return r, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("gzip: %w", err)
-		}
-		in = z
-	case Zstd:
-		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
-		if err != nil {
-			return nil, fmt.Errorf("zstd: %w", err)
-		}
-		r.close = z.Close
-		in = z
-	default:
-		return nil, fmt.Errorf("unknown compression %q", opt.Compression)
+	in, end, err := decompress(in, opt.Compression)
+	if errors.Is(err, io.EOF) {
+		return &Reader{next: func() (Chunk, error) { return Chunk{}, io.EOF }, close: end}, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{close: end}
 	switch opt.Format {
 	case JSON:
 		r.next = readLines(in)
 	case Ion:
 		r.next = readIon(in)
 	case CSV:
-		next, err := readCSV(in, opt)
-		if err != nil {
-			r.close()
-			return nil, err
-		}
-		r.next = next
+		r.next, err = readCSV(in, opt)
 	default:
-		r.close()
-		return nil, fmt.Errorf("unknown format %q", opt.Format)
+		err = fmt.Errorf("unknown format %q", opt.Format)
+	}
+	if err != nil {
+		end()
+		return nil, err
 	}
 	return r, nil
 }

@@ -12,58 +12,100 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-const (
-	// chunkSize is about how many bytes of lines are parsed at a time.
-	chunkSize = 256 << 10
-	// maxLine is how long a line may be: an item of 400 KB has at most a few MB of JSON.
-	maxLine = 16 << 20
-)
-
-var errLineTooLong = errors.New("a line is longer than 16 MB")
+// chunkSize is about how many bytes of lines are parsed at a time.
+const chunkSize = 256 << 10
 
 // readLines reads whole lines.
 func readLines(in io.Reader) func() (Chunk, error) {
-	var rest []byte // the beginning of a line
-	var failed error
+	l := lineReader{in: in}
+	var block []byte
 	return func() (Chunk, error) {
-		if failed != nil {
-			return nil, failed
+		if len(block) == 0 {
+			var err error
+			if block, err = l.next(); errors.Is(err, errRecordTooLong) {
+				return refused(err), nil
+			}
+			if err != nil {
+				return Chunk{}, err
+			}
 		}
-		buf := make([]byte, max(chunkSize, 2*len(rest)))
-		n := copy(buf, rest)
-		for {
-			m, err := io.ReadFull(in, buf[n:])
-			n += m
-			if err != nil { // the end, or something that can't be read: what came before it counts
-				if failed = err; errors.Is(err, io.ErrUnexpectedEOF) && endsHere(in) {
-					failed = io.EOF
-				}
-				if len(bytes.TrimSpace(buf[:n])) == 0 || failed != io.EOF && !bytes.Contains(buf[:n], []byte{'\n'}) {
-					return nil, failed
-				}
-				return parseLines(buf[:n]), nil
+		var lines []byte
+		lines, block = cutLines(block, maxLines)
+		return parseLines(lines), nil
+	}
+}
+
+// cutLines returns the first n lines, and the others.
+func cutLines(block []byte, n int) (lines, others []byte) {
+	end := 0
+	for ; n > 0 && end < len(block); n-- {
+		i := bytes.IndexByte(block[end:], '\n')
+		if i < 0 {
+			return block, nil
+		}
+		end += i + 1
+	}
+	return block[:end], block[end:]
+}
+
+// lineReader reads whole lines, some at a time.
+type lineReader struct {
+	in   io.Reader
+	rest []byte // the beginning of a line
+	err  error  // of in
+}
+
+// next returns lines; errRecordTooLong for a line that is too long, behind which it goes on.
+func (l *lineReader) next() ([]byte, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
+	buf := make([]byte, max(chunkSize, 2*len(l.rest)))
+	n := copy(buf, l.rest)
+	for {
+		m, err := readFull(l.in, buf[n:])
+		n += m
+		if err != nil { // the end, or something that can't be read: what came before it counts
+			l.err = err
+			if len(bytes.TrimSpace(buf[:n])) == 0 || !errors.Is(err, io.EOF) && !bytes.Contains(buf[:n], []byte{'\n'}) {
+				return nil, err
 			}
-			if end := bytes.LastIndexByte(buf, '\n'); end >= 0 {
-				rest = buf[end+1:]
-				return parseLines(buf[:end]), nil
+			return buf[:n], nil
+		}
+		if end := bytes.LastIndexByte(buf, '\n'); end >= 0 {
+			l.rest = buf[end+1:]
+			return buf[:end+1], nil
+		}
+		if len(buf) >= MaxRecord {
+			l.skip(buf[:chunkSize])
+			return nil, errRecordTooLong
+		}
+		buf = append(buf, make([]byte, len(buf))...)
+	}
+}
+
+// skip finds the end of a line.
+func (l *lineReader) skip(buf []byte) {
+	for l.err == nil {
+		n, err := readFull(l.in, buf)
+		l.err = err
+		if end := bytes.IndexByte(buf[:n], '\n'); end >= 0 {
+			l.rest = bytes.Clone(buf[end+1 : n])
+			if l.err != nil { // the lines behind it are still to be read
+				l.in, l.err = failing{l.err}, nil
 			}
-			if len(buf) >= maxLine {
-				failed = errLineTooLong
-				return nil, failed
-			}
-			buf = append(buf, make([]byte, len(buf))...)
+			return
 		}
 	}
 }
 
-// endsHere tells io.ReadFull's "unexpected EOF" for a reader that has ended from that of a compressed file that is cut off.
-func endsHere(in io.Reader) bool {
-	n, err := in.Read(make([]byte, 1))
-	return n == 0 && errors.Is(err, io.EOF)
-}
+// failing is a reader that has ended.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 func parseLines(lines []byte) Chunk {
-	return func() []Record {
+	return Chunk{Bytes: 2 * len(lines), parse: func() []Record {
 		out := make([]Record, 0, 1+len(lines)/512)
 		p := parsers.Get().(*parser)
 		defer parsers.Put(p)
@@ -78,7 +120,7 @@ func parseLines(lines []byte) Chunk {
 			}
 		}
 		return out
-	}
+	}}
 }
 
 var parsers = sync.Pool{New: func() any { return new(parser) }}
@@ -123,13 +165,17 @@ func (p *parser) parse(line []byte) (rec Record) {
 				}
 				key := string(name)
 				s, _ := r.Bytes()
-				rec.Names[key] = string(s)
+				if rec.Names[key] = string(s); len(rec.Names) > maxPlaceholders {
+					return Record{Err: errPlaceholders}
+				}
 			}
 		case "ExpressionAttributeValues":
 			values := item()
 			rec.Values = map[string]attribute.Value{}
 			for name, v := range values.Fields {
-				rec.Values[string(name)] = v
+				if rec.Values[string(name)] = v; len(rec.Values) > maxPlaceholders {
+					return Record{Err: errPlaceholders}
+				}
 			}
 		default:
 			r.Skip()

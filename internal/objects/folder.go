@@ -21,7 +21,8 @@ import (
 // incoming is the directory of files that are being written; no bucket can have its name.
 const incoming = ".incoming"
 
-// Folder keeps the buckets in a directory: an object is the file BUCKET/KEY. Buckets are made when something is written to them.
+// Folder keeps the buckets in a directory: an object is the file BUCKET/KEY. Buckets are made when something is written to them. What
+// it makes is for the server's own user alone. Symbolic links are not followed out of a bucket.
 type Folder struct {
 	dir  string
 	once sync.Once
@@ -37,7 +38,7 @@ func (f *Folder) Dir() string { return f.dir }
 
 func (f *Folder) open() (*os.Root, error) {
 	f.once.Do(func() {
-		if f.err = os.MkdirAll(f.dir, 0o755); f.err != nil {
+		if f.err = os.MkdirAll(f.dir, 0o700); f.err != nil {
 			return
 		}
 		if f.root, f.err = os.OpenRoot(f.dir); f.err != nil {
@@ -52,7 +53,7 @@ func (f *Folder) open() (*os.Root, error) {
 // name returns the file of an object.
 func name(bucket, key string) (string, error) {
 	full := bucket + "/" + key
-	if key == "" || !fs.ValidPath(full) || strings.HasPrefix(bucket, ".") || strings.ContainsAny(full, "\\\x00") {
+	if key == "" || !fs.ValidPath(full) || strings.HasPrefix(bucket, ".") || strings.Contains(bucket, "/") || strings.ContainsAny(full, "\\\x00") {
 		return "", fmt.Errorf("%w: %q", ErrInvalidKey, key)
 	}
 	return full, nil
@@ -81,15 +82,19 @@ func (f *Folder) Create(_ context.Context, bucket, key string, _ PutOptions) (Wr
 	if err != nil {
 		return nil, err
 	}
-	if err := root.MkdirAll(incoming, 0o755); err != nil {
+	if err := root.MkdirAll(incoming, 0o700); err != nil {
 		return nil, err
 	}
-	temp := fmt.Sprintf("%s/%016x", incoming, rand.Uint64())
-	file, err := root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	return newFolderWriter(root, fmt.Sprintf("%s/%016x", incoming, rand.Uint64()), full)
+}
+
+// newFolderWriter returns what writes a file, which has another name until it is whole.
+func newFolderWriter(root *os.Root, temp, name string) (*folderWriter, error) {
+	file, err := root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return &folderWriter{root: root, file: file, temp: temp, name: full, sum: md5.New()}, nil
+	return &folderWriter{root: root, file: file, temp: temp, name: name, sum: md5.New()}, nil
 }
 
 func (w *folderWriter) Write(p []byte) (int, error) {
@@ -98,22 +103,45 @@ func (w *folderWriter) Write(p []byte) (int, error) {
 }
 
 // Commit implements Writer.
-func (w *folderWriter) Commit() (string, error) {
+func (w *folderWriter) Commit() (string, error) { return w.finish(w.root.Rename) }
+
+// finish makes the file appear under its name.
+func (w *folderWriter) finish(appear func(temp, name string) error) (string, error) {
 	err := errors.Join(w.file.Sync(), w.file.Close())
 	w.file = nil
 	if err == nil {
-		err = w.root.MkdirAll(path.Dir(w.name), 0o755)
+		err = staysIn(w.root, path.Dir(w.name))
 	}
 	if err == nil {
-		err = w.root.Rename(w.temp, w.name)
+		err = w.root.MkdirAll(path.Dir(w.name), 0o700)
+	}
+	if err == nil {
+		err = appear(w.temp, w.name)
 	}
 	if err == nil {
 		err = w.syncDirs()
 	}
-	if err != nil {
-		return "", errors.Join(err, w.root.RemoveAll(w.temp))
+	if err2 := w.root.RemoveAll(w.temp); err != nil || err2 != nil {
+		return "", errors.Join(err, err2)
 	}
 	return hex.EncodeToString(w.sum.Sum(nil)), nil
+}
+
+// staysIn reports a symbolic link on the way to a file or directory, as far as there is one.
+func staysIn(root *os.Root, name string) error {
+	for part := name; part != "."; part = path.Dir(part) {
+		info, err := root.Lstat(part)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if info.Mode()&fs.ModeSymlink != 0 {
+			return fmt.Errorf("%w: %s is a symbolic link", ErrAccess, part)
+		}
+	}
+	return nil
 }
 
 // syncDirs makes the file's name durable, and those of the directories in which it is.
@@ -147,6 +175,9 @@ func (f *Folder) Open(_ context.Context, bucket, key string) (io.ReadCloser, err
 	if err != nil {
 		return nil, err
 	}
+	if err := staysIn(root, full); err != nil {
+		return nil, f.explain(root, bucket, err)
+	}
 	file, err := root.Open(full)
 	if err != nil {
 		return nil, f.explain(root, bucket, err)
@@ -168,48 +199,87 @@ func (f *Folder) explain(root *os.Root, bucket string, err error) error {
 	return ErrNoObject
 }
 
+// maxEntries bounds the files and directories of a directory, which are sorted in memory.
+const maxEntries = 1_000_000
+
 // List implements Store.
 func (f *Folder) List(ctx context.Context, bucket, prefix string, visit func(Object) error) error {
 	root, _, err := f.find(bucket, "any")
 	if err != nil {
 		return err
 	}
-	if _, err := root.Stat(bucket); err != nil {
+	if err := staysIn(root, bucket); err != nil {
 		return f.explain(root, bucket, err)
 	}
-	var found []Object
-	files, err := fs.Sub(root.FS(), bucket)
-	if err != nil {
-		return err
-	}
-	err = fs.WalkDir(files, ".", func(key string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case d.IsDir() && key != "." && !strings.HasPrefix(key+"/", prefix) && !strings.HasPrefix(prefix, key+"/"):
-			return fs.SkipDir
-		case !d.Type().IsRegular() || !strings.HasPrefix(key, prefix):
-			return nil
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		found = append(found, Object{key, info.Size()})
-		return nil
+	return f.list(ctx, root, bucket, "", prefix, visit)
+}
+
+// list visits the objects in a directory of a bucket, whose name ends with a slash unless it is the bucket's own.
+func (f *Folder) list(ctx context.Context, root *os.Root, bucket, dir, prefix string, visit func(Object) error) error {
+	names, err := entries(ctx, root, path.Join(bucket, dir), func(name string) bool {
+		key := dir + name
+		return strings.HasPrefix(key, prefix) || strings.HasSuffix(key, "/") && strings.HasPrefix(prefix, key)
 	})
+	if errors.Is(err, fs.ErrNotExist) && dir != "" {
+		return nil // it has just been deleted
+	}
 	if err != nil {
 		return f.explain(root, bucket, err)
 	}
-	slices.SortFunc(found, func(a, b Object) int { return strings.Compare(a.Key, b.Key) })
-	for _, o := range found {
-		if err := visit(o); err != nil {
+	slices.Sort(names) // directories end with a slash: this is the order of the keys
+	for _, name := range names {
+		key := dir + name
+		if strings.HasSuffix(key, "/") {
+			if err := f.list(ctx, root, bucket, key, prefix, visit); err != nil {
+				return err
+			}
+			continue
+		}
+		info, err := root.Lstat(bucket + "/" + key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has just been deleted
+		}
+		if err != nil {
+			return f.explain(root, bucket, err)
+		}
+		if err := visit(Object{key, info.Size()}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// entries returns the files and, with a slash, the directories of a directory that are wanted.
+func entries(ctx context.Context, root *os.Root, dir string, wanted func(string) bool) (names []string, err error) {
+	d, err := root.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	for {
+		page, err := d.ReadDir(1000)
+		for _, e := range page {
+			name := e.Name()
+			if e.IsDir() {
+				name += "/"
+			} else if !e.Type().IsRegular() {
+				continue
+			}
+			if wanted(name) {
+				names = append(names, name)
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return names, nil
+		case err != nil:
+			return nil, err
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case len(names) > maxEntries:
+			return nil, fmt.Errorf("%s has more than %d objects", dir, maxEntries)
+		}
+	}
 }
 
 // Delete implements Store.
@@ -217,6 +287,9 @@ func (f *Folder) Delete(_ context.Context, bucket, key string) error {
 	root, full, err := f.find(bucket, key)
 	if err != nil {
 		return err
+	}
+	if err := staysIn(root, path.Dir(full)); err != nil {
+		return f.explain(root, bucket, err)
 	}
 	if err := root.Remove(full); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -6,6 +6,7 @@ package objects
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -63,12 +64,18 @@ func Put(ctx context.Context, s Store, bucket, key string, body []byte, opt PutO
 	return w.Commit()
 }
 
-// Get reads a small object.
-func Get(ctx context.Context, s Store, bucket, key string) ([]byte, error) {
+// ErrTooLarge says that an object is larger than it may be.
+var ErrTooLarge = errors.New("the object is too large")
+
+// Get reads an object of at most limit bytes; ErrTooLarge for a larger one.
+func Get(ctx context.Context, s Store, bucket, key string, limit int64) ([]byte, error) {
 	r, err := s.Open(ctx, bucket, key)
 	if err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(r)
+	body, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(body)) > limit {
+		err = fmt.Errorf("%s: %w: it has more than %d bytes", key, ErrTooLarge, limit)
+	}
 	return body, errors.Join(err, r.Close())
 }

@@ -71,7 +71,7 @@ func TestS3(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Get(ctx, wrong, "bucket", "a"); !errors.Is(err, ErrAccess) {
+	if _, err := Get(ctx, wrong, "bucket", "a", 1<<30); !errors.Is(err, ErrAccess) {
 		t.Errorf("reading with a wrong key: %v", err)
 	}
 }
@@ -86,7 +86,7 @@ func contract(t *testing.T, s Store) {
 		if _, err := Put(ctx, s, "bucket", key, body, PutOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := Get(ctx, s, "bucket", key); err != nil || !bytes.Equal(got, body) {
+		if got, err := Get(ctx, s, "bucket", key, 1<<30); err != nil || !bytes.Equal(got, body) {
 			t.Fatalf("%s has %d bytes (%v), want %d", key, len(got), err, len(body))
 		}
 	}
@@ -94,7 +94,7 @@ func contract(t *testing.T, s Store) {
 	if err != nil || etag != "a9f0e61a137d86aa9db53465e0801612" {
 		t.Errorf("entity tag %s, %v", etag, err)
 	}
-	if got, err := Get(ctx, s, "bucket", "a"); err != nil || string(got) != "second" {
+	if got, err := Get(ctx, s, "bucket", "a", 1<<30); err != nil || string(got) != "second" {
 		t.Errorf("a is %q, %v", got, err)
 	}
 	for prefix, want := range map[string][]string{
@@ -125,7 +125,7 @@ func contract(t *testing.T, s Store) {
 		t.Fatal(err)
 	}
 	w.Abort()
-	if _, err := Get(ctx, s, "bucket", "given-up"); !errors.Is(err, ErrNoObject) {
+	if _, err := Get(ctx, s, "bucket", "given-up", 1<<30); !errors.Is(err, ErrNoObject) {
 		t.Errorf("an object that was given up: %v", err)
 	}
 	r, err := s.Open(ctx, "bucket", "dir/sub/c")

@@ -30,6 +30,17 @@ type S3Options struct {
 type S3 struct {
 	client *s3.Client
 	parts  *transfermanager.Client
+	owner  *string // the account that is expected to own the buckets; nil for any
+}
+
+// expecting returns the store for buckets of an account; "" is any.
+func (s *S3) expecting(owner string) *S3 {
+	if owner == "" {
+		return s
+	}
+	other := *s
+	other.owner = &owner
+	return &other
 }
 
 // NewS3 returns the store. It is not asked for anything yet.
@@ -98,7 +109,7 @@ func (s *S3) Create(ctx context.Context, bucket, key string, opt PutOptions) (Wr
 	ctx, cancel := context.WithCancel(ctx)
 	r, pipe := io.Pipe()
 	w := &s3Writer{pipe: pipe, cancel: cancel, done: make(chan struct{})}
-	in := &transfermanager.UploadObjectInput{Bucket: aws.String(bucket), Key: aws.String(key), Body: r}
+	in := &transfermanager.UploadObjectInput{Bucket: aws.String(bucket), Key: aws.String(key), Body: r, ExpectedBucketOwner: s.owner}
 	switch opt.Algorithm {
 	case "AES256":
 		in.ServerSideEncryption = types.ServerSideEncryptionAes256
@@ -141,7 +152,7 @@ func (w *s3Writer) Abort() {
 // Open implements Store.
 func (s *S3) Open(ctx context.Context, bucket, key string) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	out, err := s.parts.GetObject(ctx, &transfermanager.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String(key)})
+	out, err := s.parts.GetObject(ctx, &transfermanager.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String(key), ExpectedBucketOwner: s.owner})
 	if err != nil {
 		cancel()
 		return nil, explain(err)
@@ -164,7 +175,7 @@ func (r *s3Reader) Close() error {
 
 // List implements Store.
 func (s *S3) List(ctx context.Context, bucket, prefix string, visit func(Object) error) error {
-	pages := s3.NewListObjectsV2Paginator(s.client, &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: aws.String(prefix)})
+	pages := s3.NewListObjectsV2Paginator(s.client, &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: aws.String(prefix), ExpectedBucketOwner: s.owner})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -181,6 +192,6 @@ func (s *S3) List(ctx context.Context, bucket, prefix string, visit func(Object)
 
 // Delete implements Store.
 func (s *S3) Delete(ctx context.Context, bucket, key string) error {
-	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: aws.String(key)})
+	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: aws.String(key), ExpectedBucketOwner: s.owner})
 	return explain(err)
 }

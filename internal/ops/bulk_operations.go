@@ -34,7 +34,7 @@ func (s *Service) startBulkPutItems(ctx context.Context, call *smithy.Call, in *
 		return nil, s.checkIdle(t)
 	}
 	b, err := s.Transfers.StartBulk(ctx, &transfer.Bulk{
-		Namespace: t.Namespace, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: *in, Fingerprint: print,
+		Namespace: t.Namespace, Caller: call.Caller.Account, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: *in, Fingerprint: print,
 	})
 	if err != nil {
 		return nil, clientError(err)

@@ -46,7 +46,7 @@ func (s *Service) exportTableToPointInTime(ctx context.Context, call *smithy.Cal
 	case old != nil:
 		return &api.ExportTableToPointInTimeOutput{ExportDescription: describeExport(old)}, nil
 	}
-	e := &transfer.Export{Namespace: t.Namespace, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: *in, Fingerprint: print}
+	e := &transfer.Export{Namespace: t.Namespace, Caller: call.Caller.Account, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: *in, Fingerprint: print}
 	if incremental {
 		e.From, e.At, err = s.exportWindow(ctx, t, spec)
 	} else {

@@ -38,7 +38,7 @@ func (s *Service) importTable(ctx context.Context, call *smithy.Call, in *api.Im
 	case old != nil:
 		return &api.ImportTableOutput{ImportTableDescription: describeImport(s.Transfers.Current(old))}, nil
 	}
-	i := &transfer.Import{Namespace: ns, Table: t.Name, TableUUID: t.UUID, Request: *in, Fingerprint: print}
+	i := &transfer.Import{Namespace: ns, Caller: call.Caller.Account, Table: t.Name, TableUUID: t.UUID, Request: *in, Fingerprint: print}
 	i, taken, err := s.Transfers.StartImport(ctx, i, t)
 	if err != nil {
 		return nil, clientError(err)

@@ -158,29 +158,46 @@ func (p *Place) upload(ctx context.Context, path string, f File) error {
 	return err
 }
 
-// List returns the backups, oldest first.
-func (p *Place) List(ctx context.Context) (list []*Backup, err error) {
-	var keys []string
+// maxRecord bounds the record of a backup, in bytes. A file of it has some 150 bytes, and those of the storage engine are of 2 MB and more.
+const maxRecord = 256 << 20
+
+// records returns the keys of the records of all backups, oldest first.
+func (p *Place) records(ctx context.Context) (keys []string, err error) {
 	err = p.Store.List(ctx, p.Bucket, p.Prefix+"backups/", func(o objects.Object) error {
 		keys = append(keys, o.Key)
 		return nil
 	})
+	slices.Sort(keys)
+	return keys, err
+}
+
+// List returns the backups, oldest first.
+func (p *Place) List(ctx context.Context) (list []*Backup, err error) {
+	keys, err := p.records(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, key := range keys {
-		body, err := objects.Get(ctx, p.Store, p.Bucket, key)
+		b, err := p.read(ctx, key)
 		if err != nil {
 			return nil, err
 		}
-		b := new(Backup)
-		if err := json.Unmarshal(body, b); err != nil {
-			return nil, fmt.Errorf("backup %s: %w", key, err)
-		}
 		list = append(list, b)
 	}
-	slices.SortFunc(list, func(a, b *Backup) int { return strings.Compare(a.ID, b.ID) })
 	return list, nil
+}
+
+// read reads the record of a backup.
+func (p *Place) read(ctx context.Context, key string) (*Backup, error) {
+	body, err := objects.Get(ctx, p.Store, p.Bucket, key, maxRecord)
+	if err != nil {
+		return nil, err
+	}
+	b := new(Backup)
+	if err := json.Unmarshal(body, b); err != nil {
+		return nil, fmt.Errorf("backup %s: %w", key, err)
+	}
+	return b, nil
 }
 
 // prune removes all backups but the newest, and the files that only they have.
@@ -222,19 +239,23 @@ var ErrNoBackup = errors.New("no such backup")
 // Restore makes dir, which must not exist or be empty, the data directory of a backup; the newest if id is empty. A restore that
 // fails leaves nothing.
 func (p *Place) Restore(ctx context.Context, id, dir string) (*Backup, error) {
-	list, err := p.List(ctx)
+	keys, err := p.records(ctx)
 	if errors.Is(err, objects.ErrNoBucket) {
 		err = ErrNoBackup
 	}
 	if err != nil {
 		return nil, err
 	}
-	i := len(list) - 1
+	i := len(keys) - 1
 	if id != "" {
-		i = slices.IndexFunc(list, func(b *Backup) bool { return b.ID == id })
+		i = slices.Index(keys, p.record(id))
 	}
 	if i < 0 {
 		return nil, ErrNoBackup
+	}
+	backup, err := p.read(ctx, keys[i])
+	if err != nil {
+		return nil, err
 	}
 	if there, err := os.ReadDir(dir); err == nil && len(there) > 0 {
 		return nil, fmt.Errorf("%s is not empty", dir)
@@ -245,7 +266,7 @@ func (p *Place) Restore(ctx context.Context, id, dir string) (*Backup, error) {
 	if err := os.RemoveAll(part); err != nil {
 		return nil, err
 	}
-	for _, f := range list[i].Files {
+	for _, f := range backup.Files {
 		if err := p.download(ctx, part, f); err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", f.Name, err), os.RemoveAll(part))
 		}
@@ -253,7 +274,7 @@ func (p *Place) Restore(ctx context.Context, id, dir string) (*Backup, error) {
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(err, os.RemoveAll(part))
 	}
-	return list[i], os.Rename(part, dir)
+	return backup, os.Rename(part, dir)
 }
 
 func (p *Place) download(ctx context.Context, dir string, f File) error {
@@ -261,7 +282,7 @@ func (p *Place) download(ctx context.Context, dir string, f File) error {
 		return errors.New("its name leads out of the directory")
 	}
 	path := filepath.Join(dir, filepath.FromSlash(f.Name))
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
 	in, err := p.Store.Open(ctx, p.Bucket, p.file(f.SHA256))
@@ -269,12 +290,12 @@ func (p *Place) download(ctx context.Context, dir string, f File) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.Create(path)
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(out, sum), in)
+	n, err := io.Copy(io.MultiWriter(out, sum), io.LimitReader(in, f.Size+1)) // more would be damage
 	err = errors.Join(err, out.Sync(), out.Close())
 	if err == nil && (n != f.Size || hex.EncodeToString(sum.Sum(nil)) != f.SHA256) {
 		err = fmt.Errorf("it is damaged: %d bytes that are not those of the backup", n)

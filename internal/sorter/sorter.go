@@ -32,7 +32,16 @@ type Options struct {
 	Dir string
 	// Memory is how many bytes are sorted at a time; 0 is DefaultMemory.
 	Memory int
+	// Free returns how many bytes of the disk of Dir are free; nil asks the system.
+	Free func(dir string) (int64, error)
 }
+
+// Reserve is how many bytes of the disk are left free, more than a server needs to be writable: a file that decompresses to more than
+// the disk has ends its import and nothing else.
+const Reserve = 256 << 20
+
+// ErrNoSpace says that the disk has no room for more runs.
+var ErrNoSpace = fmt.Errorf("less than %d MB of the disk would be left", Reserve>>20)
 
 // Sorter collects pairs and then gives them in the order of their keys. It is used by one goroutine.
 type Sorter struct {
@@ -47,6 +56,9 @@ type Sorter struct {
 // New returns an empty Sorter. It must be closed.
 func New(opt Options) *Sorter {
 	opt.Memory = cmp.Or(opt.Memory, DefaultMemory)
+	if opt.Free == nil {
+		opt.Free = free
+	}
 	return &Sorter{opt: opt, buf: &buffer{}}
 }
 
@@ -131,6 +143,9 @@ func (s *Sorter) spill() error {
 
 // create makes the file of the next run.
 func (s *Sorter) create() (*os.File, error) {
+	if n, err := s.opt.Free(s.opt.Dir); err != nil || n < Reserve+int64(s.opt.Memory) {
+		return nil, cmp.Or(err, ErrNoSpace)
+	}
 	s.made++
 	file, err := os.CreateTemp(s.opt.Dir, fmt.Sprintf("run-%d-*", s.made))
 	if err == nil {

@@ -1,6 +1,7 @@
 package sorter
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -73,5 +74,29 @@ func TestEmpty(t *testing.T) {
 	}
 	if it, err = s.Sorted(); err != nil || !it.Next() || it.Close() != nil || s.Close() != nil {
 		t.Fatal("an iterator can't be given up", err)
+	}
+}
+
+// TestNoSpace fills the disk as far as it may.
+func TestNoSpace(t *testing.T) {
+	dir := t.TempDir()
+	left := int64(Reserve + 10*(1<<20))
+	s := New(Options{Dir: dir, Memory: 1 << 20, Free: func(string) (int64, error) {
+		left -= 1 << 20
+		return left, nil
+	}})
+	var err error
+	n := 0
+	for ; err == nil && n < 100; n++ {
+		err = s.Add(fmt.Appendf(nil, "%06d", n), make([]byte, 1<<20))
+	}
+	if !errors.Is(err, ErrNoSpace) {
+		t.Errorf("%d MB: %v", n, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if files, _ := os.ReadDir(dir); len(files) > 0 {
+		t.Errorf("%d files stay", len(files))
 	}
 }

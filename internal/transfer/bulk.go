@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/index"
@@ -24,6 +25,7 @@ import (
 type Bulk struct {
 	catalog.Namespace
 	ID          string
+	Caller      string // the account that asked for it
 	Table       string // its name, and what else is known of it
 	TableUUID   string
 	TableID     uint32
@@ -34,6 +36,7 @@ type Bulk struct {
 	Total       int64 // bytes of all objects; 0 until they are known
 	Progress
 	Failure *Failure `json:",omitempty"`
+	Runs    attempts.Count
 }
 
 // Progress is how far a bulk operation has come. It is stored now and then; after a restart it goes on there.
@@ -115,48 +118,68 @@ var errCancelled = &Failure{"Cancelled", "The bulk operation was cancelled"}
 
 // startBulk does a bulk operation in the background.
 func (m *Manager) startBulk(b *Bulk) {
+	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
+		_, err := m.Bulk.Change(ctx, b.Key(), func(now *Bulk) error { return change(&now.Runs) })
+		return err
+	}}
 	m.Jobs.Start(b.job(), func(ctx context.Context) error {
-		x := &bulkPut{Manager: m, Bulk: *m.Bulk.Get(b.Key()), saved: m.Now()}
+		x := &bulkPut{Manager: m, Bulk: *m.Bulk.Get(b.Key()), saved: m.Now(), runs: run}
 		var err error
 		if x.Status == InProgress {
+			err = run.Begin(ctx, x.Items)
+		}
+		if x.Status == InProgress && err == nil {
 			err = x.run(ctx)
 		}
 		if now := m.Bulk.Get(b.Key()); now != nil && now.Status == Cancelling {
-			x.Status, x.Failure = Cancelled, errCancelled
-			ctx = context.WithoutCancel(ctx)
-		} else if ctx.Err() != nil {
-			return ctx.Err()
-		} else if err != nil {
-			m.Logger.Warn("a bulk operation failed", "operation", b.ARN(), "error", err.Error())
-			x.Status, x.Failure = Failed, failure(err)
-		} else if x.Status = Completed; x.Errors > 0 {
-			x.Status = CompletedWithErrors
+			err, ctx = errCancelled, context.WithoutCancel(ctx)
 		}
-		if x.Status == Cancelled || x.Status == Failed {
-			x.batch = nil
-			if err := x.flush(ctx, true); err != nil { // what was refused is still reported
-				m.Logger.Warn("the report of a bulk operation could not be written", "operation", b.ARN(), "error", err.Error())
-			}
+		if err := run.End(ctx); err != nil {
+			return err
 		}
-		x.End = m.Now().UnixMilli()
-		_, err = m.Bulk.Change(ctx, b.Key(), func(now *Bulk) error {
-			if now.Status == Cancelling && x.Status != Cancelled {
-				x.Status, x.Failure = Cancelled, errCancelled
-			}
-			*now = x.Bulk
-			return nil
-		})
-		return err
+		return x.end(ctx, err)
 	}, nil)
+}
+
+// end ends a bulk operation whose run has ended, with err if it failed or was cancelled.
+func (x *bulkPut) end(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, errCancelled):
+		x.Status, x.Failure = Cancelled, errCancelled
+	case err != nil:
+		x.Logger.Warn("a bulk operation failed", "operation", x.ARN(), "error", message(err))
+		x.Status, x.Failure = Failed, failure(err)
+	case x.Errors > 0:
+		x.Status = CompletedWithErrors
+	default:
+		x.Status = Completed
+	}
+	if err != nil {
+		x.batch = nil
+		if err := x.flush(ctx, true); err != nil { // what was refused is still reported
+			x.Logger.Warn("the report of a bulk operation could not be written", "operation", x.ARN(), "error", message(err))
+		}
+	}
+	x.End = x.Now().UnixMilli()
+	_, err = x.Manager.Bulk.Change(ctx, x.Key(), func(now *Bulk) error {
+		if now.Status == Cancelling && x.Status != Cancelled {
+			x.Status, x.Failure = Cancelled, errCancelled
+		}
+		*now = x.Bulk
+		return nil
+	})
+	return err
 }
 
 // bulkPut is a bulk operation under way.
 type bulkPut struct {
 	*Manager
 	Bulk
+	runs   *attempts.Run
 	saved  time.Time
 	batch  []table.Mutation
 	size   int
+	output objects.Store // of what is reported; nil before it is known
 	pause  time.Duration // that the rate asks for and that was not made yet
 	report bytes.Buffer
 }
@@ -168,8 +191,17 @@ const (
 )
 
 func (x *bulkPut) run(ctx context.Context) error {
-	in := x.Request.InputS3Configuration
-	src := &source{store: x.Objects, bucket: in.S3Bucket.Value, prefix: in.S3KeyPrefix.Value, file: itemfile.Options{
+	in, out := x.Request.InputS3Configuration, x.Request.OutputS3Configuration
+	store, err := x.bucket(x.Caller, in.S3Bucket.Value, in.S3BucketOwner.Value, false)
+	if err != nil {
+		return err
+	}
+	if len(out.OutputType) > 0 {
+		if x.output, err = x.bucket(x.Caller, x.reports(), out.S3BucketOwner.Value, true); err != nil {
+			return err
+		}
+	}
+	src := &source{store: store, bucket: in.S3Bucket.Value, prefix: in.S3KeyPrefix.Value, file: itemfile.Options{
 		Format: in.InputFormat.Value, Compression: in.InputCompressionType.Value,
 	}}
 	list, size, err := src.list(ctx)
@@ -227,6 +259,9 @@ func (x *bulkPut) record(ctx context.Context, object string, n int, rec *itemfil
 		return &Failure{"TableNotFound", "The table was deleted"}
 	}
 	x.Items++
+	if err := x.runs.Step(ctx, 1); err != nil {
+		return err
+	}
 	err := rec.Err
 	if err == nil && rec.Item == nil {
 		err = itemfile.ErrEmptyRecord
@@ -366,7 +401,7 @@ func (x *bulkPut) refuse(ctx context.Context, kind, object string, n int, item, 
 		return nil
 	}
 	line := map[string]any{
-		"Type": kind, "Message": why.Error(),
+		"Type": kind, "Message": message(why),
 		"InputObject": map[string]any{"Bucket": x.Request.InputS3Configuration.S3Bucket.Value, "Key": object, "RecordIndex": n},
 	}
 	if item != nil {
@@ -379,6 +414,11 @@ func (x *bulkPut) refuse(ctx context.Context, kind, object string, n int, item, 
 		return err
 	}
 	return x.flush(ctx, false)
+}
+
+// reports returns the bucket of what is reported.
+func (x *bulkPut) reports() string {
+	return x.Request.OutputS3Configuration.S3Bucket.Or(x.Request.InputS3Configuration.S3Bucket.Value)
 }
 
 // flush writes what is reported, when it is much or all, and stores the progress, when it is time or all.
@@ -394,8 +434,7 @@ func (x *bulkPut) flush(ctx context.Context, all bool) error {
 			prefix += "/"
 		}
 		key := fmt.Sprintf("%sAWSDynamoDB/%s/output-%06d.json", prefix, x.ID, x.Reports)
-		bucket := out.S3Bucket.Or(x.Request.InputS3Configuration.S3Bucket.Value)
-		_, err := objects.Put(ctx, x.Objects, bucket, key, x.report.Bytes(), objects.PutOptions{
+		_, err := objects.Put(ctx, x.output, x.reports(), key, x.report.Bytes(), objects.PutOptions{
 			Algorithm: out.S3SseAlgorithm.Value, KMSKey: out.S3SseKmsKeyId.Value,
 		})
 		if err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/history"
@@ -34,6 +35,7 @@ import (
 type Export struct {
 	catalog.Namespace
 	ID          string
+	Caller      string // the account that asked for it
 	Table       string // its name, and what else is known of it
 	TableUUID   string
 	TableID     uint32
@@ -46,6 +48,7 @@ type Export struct {
 	Items       int64
 	Bytes       int64    // of the items
 	Failure     *Failure `json:",omitempty"`
+	Runs        attempts.Count
 }
 
 // Key returns what names the export among all.
@@ -104,6 +107,10 @@ func (m *Manager) StartExport(ctx context.Context, e *Export) (*Export, error) {
 
 // startExport does an export in the background, of a snapshot, which it closes; nil takes one.
 func (m *Manager) startExport(e *Export, snap kv.Snapshot) {
+	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
+		_, err := m.Exports.Change(ctx, e.Key(), func(now *Export) error { return change(&now.Runs) })
+		return err
+	}}
 	m.Jobs.Start("export "+e.ARN(), func(ctx context.Context) error {
 		if snap == nil {
 			var err error
@@ -111,20 +118,15 @@ func (m *Manager) startExport(e *Export, snap kv.Snapshot) {
 				return err
 			}
 		}
-		x := &exporter{Manager: m, Export: e}
-		err := x.run(ctx, snap)
-		if ctx.Err() != nil {
-			return ctx.Err()
+		x := &exporter{Manager: m, Export: e, runs: run}
+		err := run.Begin(ctx, 0)
+		if err == nil {
+			err = x.run(ctx, snap)
 		}
-		_, err2 := m.Exports.Change(ctx, e.Key(), func(e *Export) error {
-			e.Status, e.End, e.Items, e.Bytes = Completed, x.end, x.items.Load(), x.size.Load()
-			if err != nil {
-				m.Logger.Warn("an export failed", "export", e.ARN(), "error", err.Error())
-				e.Status, e.End, e.Failure = Failed, m.Now().UnixMilli(), failure(err)
-			}
-			return nil
-		})
-		return err2
+		if err := run.End(ctx); err != nil {
+			return err
+		}
+		return m.endExport(ctx, x, err)
 	}, func() {
 		if snap != nil {
 			snap.Close()
@@ -132,10 +134,27 @@ func (m *Manager) startExport(e *Export, snap kv.Snapshot) {
 	})
 }
 
+// endExport ends an export whose run has ended, with err if it failed.
+func (m *Manager) endExport(ctx context.Context, x *exporter, err error) error {
+	if err != nil {
+		m.Logger.Warn("an export failed", "export", x.ARN(), "error", message(err))
+	}
+	_, err2 := m.Exports.Change(ctx, x.Key(), func(e *Export) error {
+		e.Status, e.End, e.Items, e.Bytes = Completed, x.end, x.items.Load(), x.size.Load()
+		if err != nil {
+			e.Status, e.End, e.Failure = Failed, m.Now().UnixMilli(), failure(err)
+		}
+		return nil
+	})
+	return err2
+}
+
 // exporter is an export under way.
 type exporter struct {
 	*Manager
 	*Export
+	runs   *attempts.Run
+	store  objects.Store
 	filter func(attribute.Item) attribute.Item
 	items  atomic.Int64
 	size   atomic.Int64
@@ -147,7 +166,7 @@ type exporter struct {
 }
 
 func (x *exporter) put(ctx context.Context, key string, body []byte) error {
-	_, err := objects.Put(ctx, x.Objects, x.Request.S3Bucket.Value, key, body, x.options())
+	_, err := objects.Put(ctx, x.store, x.Request.S3Bucket.Value, key, body, x.options())
 	return err
 }
 
@@ -158,6 +177,9 @@ func (x *exporter) options() objects.PutOptions {
 func (x *exporter) run(ctx context.Context, snap kv.Snapshot) error {
 	t, err := x.table()
 	if err != nil {
+		return err
+	}
+	if x.store, err = x.bucket(x.Caller, x.Request.S3Bucket.Value, x.Request.S3BucketOwner.Value, true); err != nil {
 		return err
 	}
 	if x.filter, err = x.rules.Filter(t, x.Request.FilterSpecification); err != nil {
@@ -183,7 +205,7 @@ func (x *exporter) run(ctx context.Context, snap kv.Snapshot) error {
 	}
 	if err != nil && ctx.Err() == nil {
 		for i := range x.files { // nothing half-made stays
-			err = errors.Join(err, x.Objects.Delete(ctx, x.Request.S3Bucket.Value, x.file(i)))
+			err = errors.Join(err, x.store.Delete(ctx, x.Request.S3Bucket.Value, x.file(i)))
 		}
 	}
 	return err
@@ -278,6 +300,9 @@ func (x *exporter) write(ctx context.Context, produce func(line func(add func([]
 		now.lines = add(now.lines)
 		now.items++
 		x.items.Add(1)
+		if err := x.runs.Step(ctx, 1); err != nil {
+			return err
+		}
 		if len(now.lines) < batchSize {
 			return nil
 		}
@@ -328,7 +353,7 @@ func (x *exporter) writeFile(ctx context.Context, b *batch, batches <-chan *batc
 	p := itemfile.DataFile{Key: x.file(x.files)}
 	x.files++
 	x.mu.Unlock()
-	w, err := x.Objects.Create(ctx, x.Request.S3Bucket.Value, p.Key, x.options())
+	w, err := x.store.Create(ctx, x.Request.S3Bucket.Value, p.Key, x.options())
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/itemfile"
@@ -19,6 +20,7 @@ import (
 type Import struct {
 	catalog.Namespace
 	ID          string
+	Caller      string // the account that asked for it
 	Table       string // the name of the table
 	TableUUID   string
 	Request     api.ImportTableInput
@@ -30,6 +32,7 @@ type Import struct {
 	Imported    int64    // items that are in the table, or were and had others put in their place
 	Errors      int64    // items that were refused
 	Failure     *Failure `json:",omitempty"`
+	Runs        attempts.Count
 }
 
 // Key returns what names the import among all.
@@ -69,49 +72,67 @@ func (m *Manager) StartImport(ctx context.Context, i *Import, t *catalog.Table) 
 
 // startImport does an import in the background, from its beginning.
 func (m *Manager) startImport(i *Import) {
+	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
+		_, err := m.Imports.Change(ctx, i.Key(), func(now *Import) error { return change(&now.Runs) })
+		return err
+	}}
 	m.Jobs.Start("import "+i.ARN(), func(ctx context.Context) error {
-		t := m.Tables.Catalog.Get(i.Namespace, i.Table)
-		x := &importer{Manager: m, Import: *i}
-		x.Processed, x.Imported, x.Errors, x.Bytes, x.Failure = 0, 0, 0, 0, nil
-		var err error
-		if t == nil || t.Loading == nil || t.Loading.Import != i.ID {
-			err = &Failure{"TableNotFound", "The table was deleted before the import was done"}
-			t = nil
-		} else {
-			err = x.run(ctx, t)
-		}
-		if ctx.Err() != nil {
+		select {
+		case m.filling <- struct{}{}:
+			defer func() { <-m.filling }()
+		case <-ctx.Done():
 			return ctx.Err()
 		}
-		x.Status, x.End = Completed, m.Now().UnixMilli()
-		if x.Errors > 0 {
-			if x.Failure = errItems; x.Imported == 0 {
-				x.Status = Failed
-			}
+		t := m.Tables.Catalog.Get(i.Namespace, i.Table)
+		x := &importer{Manager: m, Import: *i, runs: run}
+		x.Processed, x.Imported, x.Errors, x.Bytes, x.Failure = 0, 0, 0, 0, nil
+		err := run.Begin(ctx, 0)
+		switch {
+		case t == nil || t.Loading == nil || t.Loading.Import != i.ID:
+			err = &Failure{"TableNotFound", "The table was deleted before the import was done"}
+		case err == nil:
+			err = x.run(ctx, t)
 		}
-		if err != nil {
-			m.Logger.Warn("an import failed", "import", i.ARN(), "error", err.Error())
-			x.Status, x.Failure, x.Imported = Failed, failure(err), 0
-		}
-		if t != nil && err != nil {
-			if err := m.Tables.AbandonLoading(ctx, t); err != nil {
-				return err
-			}
-		}
-		if _, err := m.Imports.Change(ctx, i.Key(), func(now *Import) error { *now = x.Import; return nil }); err != nil {
+		if err := run.End(ctx); err != nil {
 			return err
 		}
-		if t != nil && err == nil {
-			return m.Tables.FinishLoading(ctx, t)
-		}
-		return nil
+		return m.endImport(ctx, x.Import, err)
 	}, nil)
+}
+
+// endImport ends an import whose run has ended, with err if it failed. Its table goes if it could not be filled.
+func (m *Manager) endImport(ctx context.Context, i Import, err error) error {
+	i.Status, i.End = Completed, m.Now().UnixMilli()
+	if i.Errors > 0 {
+		if i.Failure = errItems; i.Imported == 0 {
+			i.Status = Failed
+		}
+	}
+	if err != nil {
+		m.Logger.Warn("an import failed", "import", i.ARN(), "error", message(err))
+		i.Status, i.Failure, i.Imported = Failed, failure(err), 0
+	}
+	t := m.Tables.Catalog.Get(i.Namespace, i.Table)
+	mine := t != nil && t.Loading != nil && t.Loading.Import == i.ID
+	if mine && err != nil {
+		if err := m.Tables.AbandonLoading(ctx, t); err != nil {
+			return err
+		}
+	}
+	if _, err := m.Imports.Change(ctx, i.Key(), func(now *Import) error { *now = i; return nil }); err != nil {
+		return err
+	}
+	if mine && err == nil {
+		return m.Tables.FinishLoading(ctx, t)
+	}
+	return nil
 }
 
 // importer is an import under way.
 type importer struct {
 	*Manager
 	Import
+	runs *attempts.Run
 }
 
 // file returns how the objects are read.
@@ -133,7 +154,11 @@ func (i *Import) file(t *catalog.Table) itemfile.Options {
 // run sorts the items of all objects and makes them the table's content.
 func (x *importer) run(ctx context.Context, t *catalog.Table) error {
 	from := x.Request.S3BucketSource
-	src := &source{store: x.Objects, bucket: from.S3Bucket.Value, prefix: from.S3KeyPrefix.Value, file: x.file(t)}
+	store, err := x.bucket(x.Caller, from.S3Bucket.Value, from.S3BucketOwner.Value, false)
+	if err != nil {
+		return err
+	}
+	src := &source{store: store, bucket: from.S3Bucket.Value, prefix: from.S3KeyPrefix.Value, file: x.file(t)}
 	list, _, err := src.list(ctx)
 	if err != nil {
 		return err
@@ -142,10 +167,20 @@ func (x *importer) run(ctx context.Context, t *catalog.Table) error {
 	err = x.sort(ctx, t, src, list, items)
 	if err == nil {
 		_, err = x.Tables.Fill(ctx, t, func(part int, put table.PutItem) error {
-			return items.Each(part, func(key, val []byte) error { return put(keyspace.Suffix(key), attribute.Item(val)) })
+			return items.Each(part, func(key, val []byte) error {
+				if err := x.step(ctx); err != nil {
+					return err
+				}
+				return put(keyspace.Suffix(key), attribute.Item(val))
+			})
 		})
 	}
 	return errors.Join(err, items.Close())
+}
+
+// step counts an item that was read or put.
+func (x *importer) step(ctx context.Context) error {
+	return errors.Join(ctx.Err(), x.runs.Step(ctx, 1))
 }
 
 // sort reads all objects. Of items with one key the last stays, in the order of the objects' keys.
@@ -164,6 +199,9 @@ func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list
 		err := src.read(ctx, o.Key, func(p parsed) error {
 			for i := range p.records {
 				rec := &p.records[i]
+				if err := x.step(ctx); err != nil {
+					return err
+				}
 				x.Processed++
 				if rec.Err != nil {
 					x.refuse(o.Key, n, rec.Err)
@@ -196,7 +234,7 @@ func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list
 // refuse counts an item that can't be imported, and logs it as AWS does.
 func (x *importer) refuse(object string, index int, err error) {
 	if x.Errors++; x.Errors <= maxLogged {
-		x.Logger.Warn("an item was not imported", "importArn", x.ARN(), "errorMessages", []string{err.Error()},
+		x.Logger.Warn("an item was not imported", "importArn", x.ARN(), "errorMessages", []string{message(err)},
 			slog.Group("itemS3Pointer", "bucket", x.Request.S3BucketSource.S3Bucket.Value, "key", object, "itemIndex", index))
 	}
 }

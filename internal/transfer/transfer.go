@@ -14,7 +14,10 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/fleet"
@@ -32,6 +35,15 @@ const (
 	kindBulk   = 'p'
 )
 
+// maxFilling is how many imports of a server fill their tables at a time, each with some 200 MB of memory; others wait.
+const maxFilling = 3
+
+// The quotas of an import ("DynamoDB import formats, quotas, and validation"). They hold for bulk puts too.
+const (
+	maxObjects = 50_000
+	maxBytes   = 15 << 40
+)
+
 // TokenLifetime is how long after it ended a request with the same client token is taken for the same ("ImportTable").
 const TokenLifetime = 8 * time.Hour
 
@@ -44,8 +56,12 @@ type Options struct {
 	Jobs    *jobs.Runner
 	Fleet   fleet.Fleet
 	Objects objects.Store
-	Now     func() time.Time
-	Logger  *slog.Logger
+	// Access says which buckets accounts may use beside their own; nil lets all accounts use all buckets.
+	Access objects.Access
+	// Suspects are the server's.
+	Suspects *attempts.Suspects
+	Now      func() time.Time
+	Logger   *slog.Logger
 }
 
 // Rules are what the operations know of items and expressions.
@@ -62,6 +78,7 @@ type Rules struct {
 type Manager struct {
 	Options
 	rules   Rules
+	filling chan struct{} // has as many elements as there are imports that fill a table
 	Exports *records.Set[Export]
 	Imports *records.Set[Import]
 	Bulk    *records.Set[Bulk]
@@ -69,7 +86,7 @@ type Manager struct {
 
 // Open reads the records of what was done and is being done.
 func Open(ctx context.Context, opt Options) (*Manager, error) {
-	m := &Manager{Options: opt}
+	m := &Manager{Options: opt, filling: make(chan struct{}, maxFilling)}
 	var err1, err2, err3 error
 	m.Exports, err1 = records.Open(ctx, opt.Fleet, opt.Tables.KV, kindExport, (*Export).Key)
 	m.Imports, err2 = records.Open(ctx, opt.Fleet, opt.Tables.KV, kindImport, (*Import).Key)
@@ -174,10 +191,24 @@ type Failure struct{ Code, Message string }
 // Error implements error.
 func (f *Failure) Error() string { return f.Code + ": " + f.Message }
 
+// maxMessage bounds the bytes of an error of the contents of a file, as it is logged and stored.
+const maxMessage = 1000
+
+// message returns an error's message, not too much of it: it may have parts of a file.
+func message(err error) string {
+	text := err.Error()
+	if len(text) > maxMessage {
+		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
+	}
+	return text
+}
+
 // failure returns what is told of an error.
 func failure(err error) *Failure {
 	var known *Failure
 	switch {
+	case errors.Is(err, attempts.ErrGivenUp):
+		return &Failure{"InternalFailure", err.Error()}
 	case errors.As(err, &known):
 		return known
 	case errors.Is(err, objects.ErrNoBucket):
@@ -187,9 +218,14 @@ func failure(err error) *Failure {
 	case errors.Is(err, objects.ErrAccess):
 		return &Failure{"S3AccessDenied", "Access Denied"}
 	case errors.Is(err, objects.ErrInvalidKey):
-		return &Failure{"S3InvalidKey", err.Error()}
+		return &Failure{"S3InvalidKey", message(err)}
 	}
-	return &Failure{"InternalFailure", err.Error()}
+	return &Failure{"InternalFailure", message(err)}
+}
+
+// bucket returns the store for a use of a bucket by the caller of a request.
+func (m *Manager) bucket(caller, bucket, owner string, write bool) (objects.Store, error) {
+	return objects.For(m.Objects, m.Access, objects.Use{Account: caller, Bucket: bucket, Owner: owner, Write: write})
 }
 
 // source are the objects that an import reads.
@@ -208,6 +244,12 @@ func (s *source) list(ctx context.Context) (list []objects.Object, size int64, e
 			list = append(list, o)
 			size += o.Size
 		}
+		if len(list) > maxObjects {
+			return &Failure{quotaExceeded, fmt.Sprintf("There are more than %d objects with the key prefix", maxObjects)}
+		}
+		if size > maxBytes {
+			return &Failure{quotaExceeded, fmt.Sprintf("The objects with the key prefix have more than %d TB", maxBytes>>40)}
+		}
 		return nil
 	})
 	if err == nil && len(list) == 0 {
@@ -222,6 +264,9 @@ type parsed struct {
 	read    int64 // bytes of the object so far
 }
 
+// inFlight bounds the bytes of chunks that are parsed, or wait to be visited. A larger chunk is alone.
+const inFlight = 32 << 20
+
 // read reads an object and calls visit for its records, in order; they are parsed by several goroutines.
 func (s *source) read(ctx context.Context, key string, visit func(parsed) error) error {
 	raw, err := s.store.Open(ctx, s.bucket, key)
@@ -229,27 +274,32 @@ func (s *source) read(ctx context.Context, key string, visit func(parsed) error)
 		return err
 	}
 	defer raw.Close()
-	counted := &counter{Reader: raw}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	counted := &counter{ctx: ctx, Reader: raw}
 	in, err := itemfile.NewReader(counted, s.file)
 	if err != nil {
 		return unreadable(key, err)
 	}
 	defer in.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	type job struct {
 		done chan parsed
+		size int64
 		err  error
 	}
+	memory := semaphore.NewWeighted(inFlight)
 	queue := make(chan job, runtime.GOMAXPROCS(0))
 	go func() {
 		defer close(queue)
 		for {
 			chunk, err := in.Next()
-			j := job{done: make(chan parsed, 1), err: err}
+			j := job{done: make(chan parsed, 1), size: int64(min(chunk.Bytes, inFlight)), err: err}
+			if memory.Acquire(ctx, j.size) != nil {
+				return // ctx has ended
+			}
 			if read := counted.n; err == nil {
 				go func() {
-					list := chunk()
+					list := chunk.Records()
 					for i := range list {
 						if s.check != nil {
 							s.check(&list[i])
@@ -284,12 +334,16 @@ func (s *source) read(ctx context.Context, key string, visit func(parsed) error)
 		if err := visit(<-j.done); err != nil {
 			return err
 		}
+		memory.Release(j.size)
 	}
 	return ctx.Err()
 }
 
-// invalidInput is the code of the failure that an object is not what it should be.
-const invalidInput = "InvalidInput"
+// Codes of failures: an object is not what it should be, or there are too many or too large ones.
+const (
+	invalidInput  = "InvalidInput"
+	quotaExceeded = "LimitExceeded"
+)
 
 // unreadable is for an object that is not what it should be, or can't be read.
 func unreadable(key string, err error) error {
@@ -298,15 +352,20 @@ func unreadable(key string, err error) error {
 			return err
 		}
 	}
-	return &Failure{invalidInput, fmt.Sprintf("The object %s can't be read: %v", key, err)}
+	return &Failure{invalidInput, fmt.Sprintf("The object %s can't be read: %s", key, message(err))}
 }
 
+// counter counts what is read until ctx ends.
 type counter struct {
+	ctx context.Context
 	io.Reader
 	n int64
 }
 
 func (c *counter) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, err := c.Reader.Read(p)
 	c.n += int64(n)
 	return n, err

@@ -1,0 +1,618 @@
+package itemfile
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// The library for Ion keeps a value of any length in memory, and its depth on the stack. So an ionGuard stands in front of it: it hands
+// over whole top-level values within the bounds, and in place of others a string that says what was wrong with them.
+//
+// The guard of text knows less of Ion than the library, so that both agree on where strings, comments and containers end: what the
+// library would take for one thing when it reads a value and for another when it skips it is an error. No item needs it: operators in
+// s-expressions, a brace in a clob, a comment that begins as /*/.
+type ionGuard struct {
+	in   *bufio.Reader
+	unit func() ([]byte, error) // the next top-level value, or a part of what is between two
+	rest []byte
+	err  error
+}
+
+// newIonGuard finds out whether in is text or binary, as the library does.
+func newIonGuard(in io.Reader) *ionGuard {
+	g := &ionGuard{in: bufio.NewReaderSize(in, chunkSize)}
+	if head, _ := g.in.Peek(4); len(head) == 4 && head[0] == bvm && head[3] == 0xEA {
+		g.unit = (&ionBinary{in: g.in}).next
+	} else {
+		g.unit = (&ionText{in: g.in}).next
+	}
+	return g
+}
+
+// Read implements io.Reader.
+func (g *ionGuard) Read(p []byte) (int, error) {
+	for len(g.rest) == 0 {
+		if g.err != nil {
+			return 0, g.err
+		}
+		g.rest, g.err = g.unit()
+	}
+	n := copy(p, g.rest)
+	g.rest = g.rest[n:]
+	return n, nil
+}
+
+// inPlaceOf returns the error that a string stands for which a guard has put in place of a value.
+func inPlaceOf(text string) error {
+	for _, err := range []error{errRecordTooLong, errAnnotated, errTooDeep, errNumberTooLong, errAnnotations, errIonBinary} {
+		if text == err.Error() {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkpoint is a string that a guard puts behind an annotated value: the library reads symbol tables as long as there is nothing
+// else, and they are to be looked at one by one.
+const checkpoint = "$stator_checkpoint"
+
+// ionText is the guard of text.
+type ionText struct {
+	in      *bufio.Reader
+	buf     []byte
+	refused error            // why the value is not handed over
+	open    [maxNesting]byte // brackets
+	depth   int              // how many are open
+	last    byte             // the first byte of the token before; 0 if it may not go on
+	names   int              // annotations of a value
+	noted   bool             // the value at the top level is annotated
+}
+
+// put takes a byte of a value.
+func (g *ionText) put(c byte) {
+	if g.refused != nil {
+		return
+	}
+	g.buf = append(g.buf, c)
+	g.checkSize()
+}
+
+func (g *ionText) checkSize() {
+	if len(g.buf) > MaxRecord {
+		g.refuse(errRecordTooLong)
+	} else if g.noted && len(g.buf) > maxTable {
+		g.refuse(errAnnotated)
+	}
+}
+
+func (g *ionText) refuse(err error) {
+	if g.refused == nil {
+		g.refused = err
+	}
+}
+
+// must reads a byte within a value.
+func (g *ionText) must() (byte, error) {
+	c, err := g.in.ReadByte()
+	if errors.Is(err, io.EOF) {
+		err = g.cut()
+	}
+	return c, err
+}
+
+// cut is the error of a file that ends within a value.
+func (g *ionText) cut() error {
+	if g.refused != nil {
+		return g.refused
+	}
+	return io.ErrUnexpectedEOF
+}
+
+// peek returns the next n bytes, or those that are left.
+func (g *ionText) peek(n int) string {
+	b, _ := g.in.Peek(n) // an error comes again when they are read
+	return string(b)
+}
+
+// take takes a byte that was peeked at.
+func (g *ionText) take() {
+	c, _ := g.in.ReadByte()
+	g.put(c)
+}
+
+func unexpected(c byte) error { return fmt.Errorf("Ion text has an unexpected %q", c) }
+
+// next returns the next top-level value.
+func (g *ionText) next() ([]byte, error) {
+	g.buf, g.refused, g.last, g.names, g.noted = g.buf[:0], nil, 0, 0, false
+	complete := false // there is a value, to which nothing belongs any more but what its token goes on with
+	for {
+		c, err := g.in.ReadByte()
+		switch {
+		case errors.Is(err, io.EOF) && g.depth > 0:
+			return nil, g.cut()
+		case err != nil:
+			return g.value(), err
+		case isSpace(c) || c == '/':
+			if err := g.token(c); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		goesOn := c == ':' || c == '\'' && g.last == '\''
+		if complete && !goesOn {
+			return g.value(), g.in.UnreadByte()
+		}
+		if err := g.token(c); err != nil {
+			return nil, err
+		}
+		complete = g.depth == 0 && c != ':'
+	}
+}
+
+// value returns the value, or what stands in its place.
+func (g *ionText) value() []byte {
+	if g.refused != nil {
+		return fmt.Appendf(nil, " %q ", g.refused.Error())
+	}
+	if g.noted {
+		return fmt.Appendf(g.buf, " %q ", checkpoint)
+	}
+	return g.buf
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+func isWord(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '$' || isSign(c)
+}
+
+func isSign(c byte) bool { return c == '+' || c == '-' || c == '.' }
+
+// token takes the token that begins with c, or the white space, comment or bracket that c is.
+func (g *ionText) token(c byte) error {
+	switch {
+	case isSpace(c):
+		g.space(c)
+		return nil
+	case c == '/':
+		return g.comment()
+	case c == ':':
+		g.put(c)
+		if g.last == ':' || g.peek(1) != ":" {
+			g.last = ':'
+			return nil
+		}
+		g.take()
+		if g.names++; g.names > maxAnnotations {
+			g.refuse(errAnnotations)
+		}
+		g.noted = g.noted || g.depth == 0
+		g.last = ':'
+		return nil
+	}
+	if g.last != ':' {
+		g.names = 0
+	}
+	if c != ',' {
+		defer func() { g.last = c }()
+	}
+	g.last = 0
+	switch {
+	case c == '"':
+		g.put(c)
+		return g.short('"', false)
+	case c == '\'':
+		g.put(c)
+		return g.quoted(false)
+	case c == '{' && g.peek(1) == "{":
+		return g.lob()
+	case c == '{', c == '[', c == '(':
+		g.enter(c)
+		g.put(c)
+		return nil
+	case c == '}', c == ']', c == ')':
+		g.put(c)
+		return g.leave(c)
+	case c == ',':
+		g.put(c)
+		return nil
+	case isWord(c):
+		g.put(c)
+		return g.word(c)
+	}
+	return unexpected(c)
+}
+
+func (g *ionText) enter(c byte) {
+	if g.depth < maxNesting {
+		g.open[g.depth] = c
+	} else {
+		g.refuse(errTooDeep)
+	}
+	g.depth++
+}
+
+func (g *ionText) leave(c byte) error {
+	if g.depth == 0 || g.depth <= maxNesting && !closes(g.open[g.depth-1], c) {
+		return unexpected(c)
+	}
+	g.depth--
+	return nil
+}
+
+func closes(open, c byte) bool {
+	return open == '{' && c == '}' || open == '[' && c == ']' || open == '(' && c == ')'
+}
+
+// space puts white space, as much as is needed between two values.
+func (g *ionText) space(c byte) {
+	if n := len(g.buf); g.depth > 0 || n == 0 || !isSpace(g.buf[n-1]) {
+		g.put(c)
+	}
+}
+
+// comment skips a comment, and puts a space in its place.
+func (g *ionText) comment() error {
+	g.space(' ')
+	if g.peek(2) == "*/" { // a whole comment, for the library
+		return unexpected('/')
+	}
+	c, err := g.must()
+	if err != nil {
+		return err
+	}
+	switch c {
+	case '/':
+		for {
+			c, err := g.in.ReadByte()
+			if errors.Is(err, io.EOF) || err == nil && (c == '\n' || c == '\r') {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+	case '*':
+		for last := byte(0); ; last = c {
+			if c, err = g.must(); err != nil || last == '*' && c == '/' {
+				return err
+			}
+		}
+	}
+	return unexpected('/')
+}
+
+// word takes what is left of a symbol, number or timestamp.
+func (g *ionText) word(first byte) error {
+	number := first < 'A' && first != '$' // a digit or a sign
+	last := first
+	for n := 1; ; n++ {
+		if number && n > maxNumber {
+			g.refuse(errNumberTooLong)
+		}
+		next := g.peek(1)
+		if next == "" {
+			return nil
+		}
+		c := next[0]
+		switch {
+		case isWord(c), c == ':' && number: // of a timestamp
+			last = c
+			g.take()
+			continue
+		case c == '/' && isSign(last): // an operator or a comment
+			return unexpected(c)
+		}
+		return nil
+	}
+}
+
+// short takes what is left of a string or symbol within single quotation marks.
+func (g *ionText) short(quote byte, lob bool) error {
+	for {
+		g.plain(quote)
+		c, err := g.must()
+		if err != nil {
+			return err
+		}
+		g.put(c)
+		switch {
+		case c == quote:
+			return nil
+		case c == '\n', c == '\r', lob && c == '}':
+			return unexpected(c)
+		case c == '\\':
+			if err := g.escaped(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// plain takes what is buffered of a string up to a byte that matters.
+func (g *ionText) plain(quote byte) {
+	b, _ := g.in.Peek(g.in.Buffered()) // which is there
+	n := 0
+	for n < len(b) && b[n] != quote && b[n] != '\\' && b[n] != '\n' && b[n] != '\r' && b[n] != '}' {
+		n++
+	}
+	if g.refused == nil {
+		g.buf = append(g.buf, b[:n]...)
+		g.checkSize()
+	}
+	_, _ = g.in.Discard(n) // which can't fail
+}
+
+// escaped takes what follows a backslash; \r\n is a single character.
+func (g *ionText) escaped() error {
+	c, err := g.must()
+	if err != nil {
+		return err
+	}
+	g.put(c)
+	if c == '\r' && g.peek(1) == "\n" {
+		g.take()
+	}
+	return nil
+}
+
+// quoted takes what is left of a symbol or long string.
+func (g *ionText) quoted(lob bool) error {
+	if g.peek(2) != "''" {
+		if lob {
+			return unexpected('\'')
+		}
+		return g.short('\'', lob)
+	}
+	g.take()
+	g.take()
+	for {
+		c, err := g.must()
+		if err != nil {
+			return err
+		}
+		g.put(c)
+		switch {
+		case c == '\'' && g.peek(2) == "''":
+			g.take()
+			g.take()
+			return nil
+		case lob && c == '}':
+			return unexpected(c)
+		case c == '\\':
+			if err := g.escaped(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// lob takes a blob or clob, whose first brace was read.
+func (g *ionText) lob() error {
+	g.put('{')
+	g.take()
+	for {
+		c, err := g.must()
+		if err != nil {
+			return err
+		}
+		g.put(c)
+		switch {
+		case c == '}':
+			if c, err = g.must(); err == nil && c != '}' {
+				err = unexpected(c)
+			}
+			g.put(c)
+			return err
+		case c == '"':
+			err = g.short('"', true)
+		case c == '\'':
+			err = g.quoted(true)
+		case !isSpace(c) && !isWord(c) && c != '/' && c != '=':
+			err = unexpected(c)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+const (
+	bvm        = 0xE0 // the first byte of a binary version marker
+	tableID    = 3    // the symbol $ion_symbol_table
+	maxTime    = 32   // bytes of a timestamp
+	maxNameIDs = 64   // bytes of the annotations of a value
+)
+
+// errIonBinary is why a value in binary Ion is none.
+var errIonBinary = errors.New("the record is not well-formed Ion")
+
+// errIonLength is that where a value ends can't be known.
+var errIonLength = errors.New("Ion has a value of an impossible length")
+
+// errIonTable is that the symbols of what follows can't be known.
+var errIonTable = fmt.Errorf("Ion has a symbol table that is damaged, or larger than %d MB", maxTable>>20)
+
+// ionBinary is the guard of binary Ion.
+type ionBinary struct {
+	in  *bufio.Reader
+	buf []byte
+}
+
+// Types of values in binary Ion.
+const (
+	ionNull      = 0
+	ionBool      = 1
+	ionTime      = 6
+	ionList      = 11
+	ionSexp      = 12
+	ionStruct    = 13
+	ionAnnotated = 14
+	ionReserved  = 15
+)
+
+// next returns the next top-level value.
+func (g *ionBinary) next() ([]byte, error) {
+	const longest = 1 + 10 + 10 + 10 // a type, a length, that of annotations and the first of them
+	head, err := g.in.Peek(longest)
+	if len(head) == 0 {
+		return nil, err
+	}
+	if head[0] == bvm {
+		g.buf = append(g.buf[:0], make([]byte, 4)...)
+		_, err := io.ReadFull(g.in, g.buf)
+		return g.buf, err
+	}
+	start, length, err := ionLength(head)
+	if err != nil {
+		return nil, err
+	}
+	limit, table := MaxRecord, false
+	tooLong := errRecordTooLong
+	if head[0]>>4 == ionAnnotated {
+		limit, tooLong = maxTable, errAnnotated
+		_, n := varUint(head[start:])
+		id, m := varUint(head[start+n:])
+		table = n > 0 && m > 0 && id == tableID
+	}
+	err = tooLong
+	if length <= uint64(limit) {
+		if size := start + int(length); cap(g.buf) < size {
+			g.buf = make([]byte, size, max(size, 2*cap(g.buf)))
+		} else {
+			g.buf = g.buf[:size]
+		}
+		if _, err := io.ReadFull(g.in, g.buf); err != nil {
+			return nil, cutOff(err)
+		}
+		if _, err = checkIon(g.buf, 0, false); err == nil && limit == maxTable {
+			return append(g.buf, ionString(checkpoint)...), nil
+		}
+		if err == nil {
+			return g.buf, nil
+		}
+	} else if !table {
+		if err := g.skip(uint64(start) + length); err != nil {
+			return nil, err
+		}
+	}
+	if table {
+		return nil, errIonTable
+	}
+	return ionString(err.Error()), nil
+}
+
+// ionString returns a string in binary Ion.
+func ionString(text string) []byte {
+	return append([]byte{0x8E, byte(len(text)>>7) & 0x7F, byte(len(text)) | 0x80}, text...)
+}
+
+func cutOff(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (g *ionBinary) skip(n uint64) error {
+	for n > 0 {
+		step := min(n, 1<<20)
+		if _, err := g.in.Discard(int(step)); err != nil {
+			return cutOff(err)
+		}
+		n -= step
+	}
+	return nil
+}
+
+// varUint reads a number of 7 bits a byte; n is 0 if it does not end in b, or within nine bytes.
+func varUint(b []byte) (v uint64, n int) {
+	for i, c := range b {
+		if i == 9 {
+			break
+		}
+		if v = v<<7 | uint64(c&0x7F); c&0x80 != 0 {
+			return v, i + 1
+		}
+	}
+	return 0, 0
+}
+
+// ionLength returns where the content of the value begins that b begins with, and its length.
+func ionLength(b []byte) (start int, length uint64, err error) {
+	kind, low := b[0]>>4, b[0]&0x0F
+	switch {
+	case kind == ionReserved, kind == ionAnnotated && low == 15:
+		return 0, 0, errIonLength
+	case kind == ionBool, low == 15:
+		return 1, 0, nil
+	case low == 14, kind == ionStruct && low == 1:
+		v, n := varUint(b[1:])
+		if n == 0 {
+			return 0, 0, errIonLength
+		}
+		return 1 + n, v, nil
+	}
+	return 1, uint64(low), nil
+}
+
+// checkIon checks the value that b begins with, and returns its size. Structs that say that their fields are sorted are refused,
+// since the library mistakes some of their lengths.
+func checkIon(b []byte, depth int, annotated bool) (size int, err error) {
+	if len(b) == 0 {
+		return 0, errIonBinary
+	}
+	start, length, err := ionLength(b)
+	if err != nil || length > uint64(len(b)-start) {
+		return 0, errIonBinary
+	}
+	size = start + int(length)
+	kind, low, body := b[0]>>4, b[0]&0x0F, b[start:size]
+	if low == 15 {
+		return size, nil // null
+	}
+	if depth >= maxNesting {
+		return 0, errTooDeep
+	}
+	switch kind {
+	case ionTime:
+		if length > maxTime {
+			return 0, errIonBinary
+		}
+	case ionList, ionSexp, ionStruct:
+		if kind == ionStruct && low == 1 {
+			return 0, errIonBinary
+		}
+		for len(body) > 0 {
+			if kind == ionStruct {
+				_, n := varUint(body)
+				if n == 0 {
+					return 0, errIonBinary
+				}
+				body = body[n:]
+			}
+			n, err := checkIon(body, depth+1, false)
+			if err != nil {
+				return 0, err
+			}
+			body = body[n:]
+		}
+	case ionAnnotated:
+		names, n := varUint(body)
+		if annotated || n == 0 || names > uint64(len(body)-n) {
+			return 0, errIonBinary
+		}
+		if names > maxNameIDs {
+			return 0, errAnnotations
+		}
+		body = body[n+int(names):]
+		if n, err = checkIon(body, depth, true); err == nil && n != len(body) {
+			err = errIonBinary
+		}
+		return size, err
+	}
+	return size, nil
+}
