@@ -18,6 +18,7 @@ import (
 	"github.com/statordb/stator/internal/dax"
 	"github.com/statordb/stator/internal/dax/cluster"
 	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/ops"
@@ -162,10 +163,10 @@ func (f *daxFront) serve(n *daxNode, spec cluster.Spec, advertisePort int, other
 	f.memory.add(f.cache())
 	for _, l := range n.listeners {
 		f.running.Add(1)
-		go func() {
+		guard.Go(f.opt.Logger, "a DAX listener", func() {
 			defer f.running.Done()
 			n.Serve(l)
-		}()
+		})
 	}
 }
 

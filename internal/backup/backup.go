@@ -115,7 +115,7 @@ func (m *Manager) retake(ctx context.Context, b *catalog.Backup) error {
 
 // copy fills a backup from a snapshot, which it closes.
 func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
-	m.Jobs.Start("backup "+b.ARN(), func(ctx context.Context) error {
+	m.Jobs.StartWith("backup "+b.ARN(), jobs.Job{Run: func(ctx context.Context) error {
 		filled, err := m.fill(ctx, &catalog.Table{ID: b.Data}, snap, b.Table.ID, history.Latest)
 		if err != nil {
 			return fmt.Errorf("backup %s: %w", b.ARN(), err)
@@ -125,7 +125,11 @@ func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 			return nil
 		})
 		return err
-	}, func() { snap.Close() })
+	}, Panicked: func(ctx context.Context, p *jobs.PanicError) error {
+		// A backup has no status for a failure ("BackupDetails").
+		m.Jobs.Report(fmt.Errorf("backup %s can't be made, and is removed: %v", b.ARN(), p))
+		return m.Tables.Catalog.RemoveBackup(ctx, b)
+	}, Done: func() { snap.Close() }})
 }
 
 // fill makes the state of a table, or of a backup, at a time the content of another; both are named by the ids in their items' keys.
@@ -217,10 +221,14 @@ func (m *Manager) resume(ctx context.Context, t *catalog.Table) error {
 
 // restore fills a table and makes it ACTIVE, in the background. It closes the snapshot.
 func (m *Manager) restore(t *catalog.Table, snap kv.Snapshot) {
-	m.Jobs.Start("restore "+t.ARN(), func(ctx context.Context) error {
+	m.Jobs.StartWith("restore "+t.ARN(), jobs.Job{Run: func(ctx context.Context) error {
 		if _, err := m.fill(ctx, t, snap, t.Loading.From, t.Loading.At); err != nil {
 			return fmt.Errorf("restoring table %s: %w", t.ARN(), err)
 		}
 		return m.Tables.FinishLoading(ctx, t)
-	}, func() { snap.Close() })
+	}, Panicked: func(ctx context.Context, p *jobs.PanicError) error {
+		// A table has no status for a failed restore ("TableDescription").
+		m.Jobs.Report(fmt.Errorf("table %s can't be restored, and is removed: %v", t.ARN(), p))
+		return m.Tables.AbandonLoading(ctx, t)
+	}, Done: func() { snap.Close() }})
 }

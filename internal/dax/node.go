@@ -18,6 +18,7 @@ import (
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -214,11 +215,11 @@ func (n *Node) Serve(l net.Listener) {
 			nc.Close()
 			continue
 		}
-		go func() {
+		guard.Go(n.service.opt.Logger, "a DAX connection", func() {
 			defer n.running.Done()
 			defer n.remove(c)
 			c.serve()
-		}()
+		})
 	}
 }
 
@@ -251,10 +252,10 @@ func (n *Node) Close(ctx context.Context) {
 	}
 	n.mu.Unlock()
 	done := make(chan struct{})
-	go func() {
+	guard.Go(n.service.opt.Logger, "waiting for DAX connections", func() {
 		n.running.Wait()
 		close(done)
-	}()
+	})
 	select {
 	case <-done:
 	case <-ctx.Done():

@@ -6,6 +6,7 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/dax/wire"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -244,16 +245,13 @@ func (n *Node) refill(from *conn, targets []target) {
 		return
 	}
 	n.running.Add(1)
-	go func() {
+	guard.Go(n.service.opt.Logger, "reading a transaction's items into the cache", func() {
 		defer n.running.Done()
 		landed := 0
 		failed := func(err error) {
 			n.service.opt.Logger.Warn("items of a transaction were not read into the cache", "protocol", "dax", "error", err)
 		}
 		defer func() {
-			if p := recover(); p != nil {
-				failed(panicError(p))
-			}
 			for _, f := range flights[landed:] {
 				n.items.land(f, nil, errUnread)
 			}
@@ -276,5 +274,5 @@ func (n *Node) refill(from *conn, targets []target) {
 			n.items.land(flights[i], item, nil)
 			landed++
 		}
-	}()
+	})
 }
