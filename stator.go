@@ -106,6 +106,8 @@ type Options struct {
 	CredentialsFile string
 	// Insecure allows to listen on other interfaces than loopback without credentials.
 	Insecure bool
+	// MaxMetrics is how many metrics the clients of an account may put into CloudWatch; 0 is cloudwatch.DefaultMaxMetrics (50,000).
+	MaxMetrics int
 	// TransientStatus is how long tables stay in CREATING, UPDATING and DELETING.
 	TransientStatus time.Duration
 	// TTLInterval is how often expired items are looked for; 0 is DefaultTTLInterval.
@@ -322,7 +324,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		return nil, err
 	}
 	metrics, scaling, err := openServices(ctx, cloudwatch.Options{
-		Fleet: servers.Fleet, KV: store, Now: opt.Now, Namespace: service.Namespace, Rules: service.InsightRules,
+		Fleet: servers.Fleet, KV: store, Now: opt.Now, Namespace: service.Namespace, Rules: service.InsightRules, MaxMetrics: opt.MaxMetrics, Logger: opt.Logger,
 		Source: func(emit func(metric.Datum), report func(metric.Report)) {
 			meters.Collect(emit, report)
 			accelerator.collect(emit)

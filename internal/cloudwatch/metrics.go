@@ -13,6 +13,7 @@ import (
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cloudwatch/api"
+	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -131,22 +132,29 @@ func renderDimensions(list []metric.Dimension) []api.Dimension {
 }
 
 func (s *Service) listMetrics(ctx context.Context, call *smithy.Call, in *api.ListMetricsInput) (*api.ListMetricsOutput, error) {
-	if err := s.Collect(ctx); err != nil {
-		return nil, err
-	}
 	after, err := readToken(in.NextToken)
 	if err != nil {
 		return nil, err
 	}
 	account, region := s.Namespace(call.Caller)
+	if in.NextToken.Set && !strings.HasPrefix(after, string(keyspace.MetricIndex(account, region))) {
+		return nil, errToken
+	}
+	if err := s.Collect(ctx); err != nil {
+		return nil, err
+	}
+	prefix := []string{account, region}
+	if in.Namespace.Set {
+		if prefix = append(prefix, in.Namespace.Value); in.MetricName.Set {
+			prefix = append(prefix, in.MetricName.Value)
+		}
+	}
 	active := 14 * 24 * time.Hour
 	if in.RecentlyActive.Set {
 		active = 3 * time.Hour
 	}
-	since := s.Now().Add(-active).Unix()
-	found := s.metrics.list(func(m *series) bool {
-		if m.Account != account || m.Region != region || m.last < since ||
-			in.Namespace.Set && m.Namespace != in.Namespace.Value || in.MetricName.Set && m.Name != in.MetricName.Value {
+	found, last, err := s.metrics.list(ctx, keyspace.MetricIndex(prefix...), []byte(after), listPage, s.Now().Add(-active).Unix(), func(m *series) bool {
+		if in.MetricName.Set && m.Name != in.MetricName.Value {
 			return false
 		}
 		for _, d := range in.Dimensions {
@@ -157,21 +165,17 @@ func (s *Service) listMetrics(ctx context.Context, call *smithy.Call, in *api.Li
 		}
 		return true
 	})
+	if err != nil {
+		return nil, err
+	}
 	out := &api.ListMetricsOutput{Metrics: []api.Metric{}}
-	last := ""
 	for _, m := range found {
-		key := m.ID.Key()
-		if key <= after || key == last {
-			continue
-		}
-		if len(out.Metrics) == listPage {
-			out.NextToken = smithy.Some(token(last))
-			break
-		}
-		last = key
 		out.Metrics = append(out.Metrics, api.Metric{
 			Namespace: smithy.Some(m.Namespace), MetricName: smithy.Some(m.Name), Dimensions: renderDimensions(m.Dimensions),
 		})
+	}
+	if last != nil {
+		out.NextToken = smithy.Some(token(string(last)))
 	}
 	return out, nil
 }
@@ -182,7 +186,7 @@ func token(after string) string { return base64.StdEncoding.EncodeToString([]byt
 func readToken(given smithy.Opt[string]) (string, error) {
 	raw, err := base64.StdEncoding.DecodeString(given.Value)
 	if err != nil {
-		return "", awserr.New(invalidToken, "The value for parameter NextToken is invalid.")
+		return "", errToken
 	}
 	return string(raw), nil
 }
@@ -239,8 +243,12 @@ func (s *Service) getMetricStatistics(ctx context.Context, call *smithy.Call, in
 	}
 	id := s.metricID(call, in.Namespace.Value, in.MetricName.Value, in.Dimensions)
 	out := &api.GetMetricStatisticsOutput{Label: smithy.Some(id.Name), Datapoints: []api.Datapoint{}}
-	for _, m := range s.metrics.units(&id, in.Unit.Value) {
-		points, err := s.metrics.read(ctx, m.id, start, end, period)
+	units, err := s.metrics.units(ctx, &id, in.Unit.Value)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range units {
+		points, err := s.metrics.read(ctx, m.id, start, end, period, nil)
 		if err != nil {
 			return nil, err
 		}
