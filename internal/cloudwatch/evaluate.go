@@ -218,9 +218,16 @@ func (a *Alarm) reasonData(samples []sample, start int64, at time.Time) string {
 
 // WithAction returns the alarms that have the action for state ALARM.
 func (s *Service) WithAction(account, region, action string) []*Alarm {
-	return slices.DeleteFunc(s.all(), func(a *Alarm) bool {
-		return a.Account != account || a.Region != region || a.ActionsDisabled || !slices.Contains(a.AlarmActions, action)
-	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*Alarm
+	for id, a := range s.alarms {
+		if id.account == account && id.region == region && !a.ActionsDisabled && slices.Contains(a.AlarmActions, action) {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Alarm) int { return strings.Compare(a.Name, b.Name) })
+	return out
 }
 
 // Values returns a metric's statistic in each period of [from, to) that has it.

@@ -133,7 +133,11 @@ type scope struct {
 	start, end int64                          // seconds since 1970
 	period     int64                          // of time series that functions make
 	budget     *budget
-	scratch    []point1
+
+	// Memory of aggregates, which each uses anew.
+	points []point1
+	sorted []float64
+	ends   []int32
 }
 
 // eval computes an expression that check has found nothing wrong with.

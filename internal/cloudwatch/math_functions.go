@@ -145,23 +145,82 @@ func (sc *scope) aggregateOne(t *timeSeries, f func([]float64) float64) (value, 
 }
 
 func (sc *scope) aggregateAll(list []*timeSeries, f func([]float64) float64) (value, error) {
-	out, n := &timeSeries{}, 0
+	out, n, first, last, step := &timeSeries{}, 0, int64(math.MaxInt64), int64(math.MinInt64), int64(0)
 	for _, t := range list {
-		out.period = max(out.period, t.period)
+		if out.period = max(out.period, t.period); len(t.points) == 0 {
+			continue
+		}
 		n += len(t.points)
+		first, last = min(first, t.points[0].at), max(last, t.points[len(t.points)-1].at)
 	}
-	// All values are sorted by their times, in memory that the next call uses again.
+	for _, t := range list {
+		for i := 0; i < len(t.points) && step != 1; i++ {
+			step = gcd(step, t.points[i].at-first)
+		}
+	}
+	if n == 0 {
+		return value{kind: aSeries, series: out}, nil
+	}
+	if err := sc.budget.visit(2 * n); err != nil {
+		return value{}, err
+	}
 	if n > maxMade {
 		return value{}, wrong("The expressions of this call add up more than %d values: shorten the time range or use a longer period", maxMade)
 	}
-	if err := sc.budget.visit(n); err != nil {
-		return value{}, err
+	slots := int64(1)
+	if step > 0 {
+		slots = (last-first)/step + 1
 	}
-	all := sc.scratch[:0]
+	if slots > 4*int64(n)+1024 {
+		sc.aggregateSparse(out, list, n, f)
+	} else {
+		sc.aggregateSlots(out, list, n, first, max(step, 1), slots, f)
+	}
+	return value{kind: aSeries, series: out}, sc.budget.make(len(out.points))
+}
+
+func gcd(a, b int64) int64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// aggregateSlots sorts values by their times as counting sort does: times are first, first+step, …
+func (sc *scope) aggregateSlots(out *timeSeries, list []*timeSeries, n int, first, step, slots int64, f func([]float64) float64) {
+	ends := grown(&sc.ends, int(slots)+1)
+	clear(ends)
+	for _, t := range list {
+		for _, p := range t.points {
+			ends[(p.at-first)/step+1]++
+		}
+	}
+	for i := range slots {
+		ends[i+1] += ends[i]
+	}
+	values := grown(&sc.sorted, n)
+	for _, t := range list {
+		for _, p := range t.points {
+			i := (p.at - first) / step
+			values[ends[i]] = p.v
+			ends[i]++ // at last it is where the slot ends
+		}
+	}
+	begin := int32(0)
+	for i := range slots {
+		if ends[i] > begin {
+			out.add(first+i*step, f(values[begin:ends[i]]))
+		}
+		begin = ends[i]
+	}
+}
+
+// aggregateSparse sorts values by their times where there are few for the time that they span.
+func (sc *scope) aggregateSparse(out *timeSeries, list []*timeSeries, n int, f func([]float64) float64) {
+	all := grown(&sc.points, n)[:0]
 	for _, t := range list {
 		all = append(all, t.points...)
 	}
-	sc.scratch = all
 	slices.SortStableFunc(all, func(a, b point1) int { return compareTimes(a.at, b.at) })
 	var values []float64
 	for i, p := range all {
@@ -170,7 +229,12 @@ func (sc *scope) aggregateAll(list []*timeSeries, f func([]float64) float64) (va
 			values = values[:0]
 		}
 	}
-	return value{kind: aSeries, series: out}, sc.budget.make(len(out.points))
+}
+
+// grown returns n elements of a buffer, made larger if it must be.
+func grown[T any](buffer *[]T, n int) []T {
+	*buffer = slices.Grow((*buffer)[:0], n)[:n]
+	return *buffer
 }
 
 func compareTimes(a, b int64) int {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
@@ -203,6 +204,34 @@ func TestMathBudget(t *testing.T) {
 	cancel()
 	if _, err := evalText("m1 + 1", testScope(ctx)); err != context.Canceled {
 		t.Errorf("for a client that has gone: %v", err)
+	}
+}
+
+// TestAggregate adds up series of several periods and of odd times, few of a long time too, as a map of their values does.
+func TestAggregate(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for round := range 200 {
+		var list []*timeSeries
+		want := map[int64]float64{}
+		for range rng.IntN(5) {
+			s, at := &timeSeries{}, rng.Int64N(3)*60
+			step := []int64{1, 60, 90, 3600, 1 << 40}[rng.IntN(5)]
+			for range rng.IntN(50) {
+				at += step * (1 + rng.Int64N(3))
+				s.add(at, float64(rng.IntN(100)))
+				want[at] += s.points[len(s.points)-1].v
+			}
+			list = append(list, s)
+		}
+		v, err := testScope(t.Context()).aggregateAll(list, sumOf)
+		if err != nil || len(v.series.points) != len(want) {
+			t.Fatalf("round %d: %d values, want %d: %v", round, len(v.series.points), len(want), err)
+		}
+		for i, p := range v.series.points {
+			if p.v != want[p.at] || i > 0 && v.series.points[i-1].at >= p.at {
+				t.Fatalf("round %d: %v at %d, want %v", round, p.v, p.at, want[p.at])
+			}
+		}
 	}
 }
 
