@@ -205,6 +205,9 @@ func newTracking(r *Resource, in *api.TargetTrackingScalingPolicyConfiguration) 
 	if err := checkCooldown(out.OutCooldown, out.InCooldown); err != nil {
 		return nil, err
 	}
+	if math.IsInf(out.Target, 0) || math.IsNaN(out.Target) {
+		return nil, invalid("TargetValue must be a number")
+	}
 	switch m := in.CustomizedMetricSpecification; {
 	case in.PredefinedMetricSpecification != nil && m != nil:
 		return nil, invalid("Only one of PredefinedMetricSpecification and CustomizedMetricSpecification can be specified")
@@ -289,6 +292,9 @@ func newStepping(in *api.StepScalingPolicyConfiguration) (*stepping, error) {
 		step := stepRange{
 			Low: a.MetricIntervalLowerBound.Value, High: a.MetricIntervalUpperBound.Value, By: a.ScalingAdjustment.Value,
 			HasLow: a.MetricIntervalLowerBound.Set, HasHigh: a.MetricIntervalUpperBound.Set,
+		}
+		if step.HasLow && math.IsInf(step.Low, 0) || step.HasHigh && math.IsInf(step.High, 0) {
+			return nil, invalid("The bounds of a step adjustment must be numbers")
 		}
 		if step.low() >= step.high() || !step.HasLow && !step.HasHigh && len(in.StepAdjustments) > 1 {
 			return nil, invalid("The lower bound of a step adjustment must be less than its upper bound")

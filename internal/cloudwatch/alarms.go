@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -253,6 +254,8 @@ func (s *Service) putMetricAlarm(ctx context.Context, call *smithy.Call, in *api
 		return nil, awserr.ValidationError("The comparison operator " + a.Comparison + " is not supported by this endpoint")
 	case !in.Threshold.Set:
 		return nil, awserr.ValidationError("The parameter Threshold is required.")
+	case math.IsInf(a.Threshold, 0) || math.IsNaN(a.Threshold):
+		return nil, awserr.ValidationError("The parameter Threshold must be a number.")
 	case !in.EvaluationPeriods.Set:
 		return nil, awserr.ValidationError("The parameter EvaluationPeriods is required.")
 	case a.Datapoints > a.Periods:

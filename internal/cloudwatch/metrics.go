@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cloudwatch/api"
@@ -51,6 +52,9 @@ func (s *Service) putMetricData(ctx context.Context, call *smithy.Call, in *api.
 	data := make([]metric.Datum, 0, len(in.MetricData))
 	for i := range in.MetricData {
 		m := &in.MetricData[i]
+		if err := checkNames(in.Namespace.Value, m); err != nil {
+			return nil, err
+		}
 		set, err := setOf(m, "MetricData.member."+strconv.Itoa(i+1))
 		if err != nil {
 			return nil, err
@@ -72,6 +76,20 @@ func (s *Service) putMetricData(ctx context.Context, call *smithy.Call, in *api.
 	}
 	_, err := s.metrics.add(ctx, data)
 	return &api.NoOutput{}, err
+}
+
+// checkNames refuses control characters ("Dimension": they are not supported), which separate names in keys.
+func checkNames(namespace string, m *api.MetricDatum) error {
+	control := func(text string) bool { return strings.ContainsFunc(text, unicode.IsControl) }
+	for _, d := range m.Dimensions {
+		if control(d.Name.Value) || control(d.Value.Value) {
+			return invalid("The names and values of dimensions must not have control characters.")
+		}
+	}
+	if control(namespace) || control(m.MetricName.Value) {
+		return invalid("Namespaces and the names of metrics must not have control characters.")
+	}
+	return nil
 }
 
 // setOf returns a datum's values.
@@ -115,7 +133,7 @@ func setOf(m *api.MetricDatum, where string) (metric.Set, error) {
 			out.Add(&one)
 		}
 	}
-	for _, v := range []float64{out.Sum, out.Min, out.Max} {
+	for _, v := range []float64{out.Count, out.Sum, out.Min, out.Max} {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return out, invalid("The value for parameter " + where + ".Value must be a number.")
 		}
