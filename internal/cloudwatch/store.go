@@ -263,60 +263,90 @@ func (s *store) drop(id uint32) {
 	maps.DeleteFunc(s.known, func(_ digest, known uint32) bool { return known == id })
 }
 
+// addition is what a transaction adds. Everything is read before anything is written: reading one's own writes costs more.
+type addition struct {
+	store  *store
+	txn    kv.Txn
+	ids    map[digest]uint32
+	fresh  []*series
+	taken  map[uint32]bool   // ids of fresh
+	counts map[string]uint64 // of accounts that have fresh metrics
+	keys   [][]byte          // of points, in the order of the data
+	points map[string]*metric.Set
+}
+
 func (s *store) addSome(ctx context.Context, data []metric.Datum) error {
-	ids := map[digest]uint32{}
+	var a *addition
 	err := kv.Update(ctx, s.kv, kv.TxnOpt{NoSync: true, Background: true}, func(txn kv.Txn) error {
-		clear(ids)
+		a = &addition{store: s, txn: txn, ids: map[digest]uint32{}, taken: map[uint32]bool{}, counts: map[string]uint64{}, points: map[string]*metric.Set{}}
 		for i := range data {
-			d := &data[i]
-			at := digestOf(seriesKey(&d.ID, d.Unit))
-			id, there := ids[at]
-			if !there {
-				var err error
-				if id, there, err = s.find(txn, at, &d.ID, d.Unit); err == nil && !there {
-					id, err = s.newSeries(txn, d)
-				}
-				if err != nil {
-					return err
-				}
-				ids[at] = id
-			}
-			seconds := int64(60)
-			if d.Fine {
-				seconds = 1
-			}
-			if err := addPoint(txn, keyspace.MetricPoint(id, uint32(seconds), d.Time.Unix()/seconds*seconds), &d.Set); err != nil {
+			if err := a.read(&data[i]); err != nil {
 				return err
 			}
 		}
-		return nil
+		return a.write()
 	})
 	if err == nil {
-		s.remember(ids)
+		s.remember(a.ids)
 	}
 	return err
 }
 
-// newSeries describes a metric in the store, under an id that comes of its key: servers that meet a metric at the same time give it
-// the same. Where another metric has it, another one that is free is taken.
-func (s *store) newSeries(txn kv.Txn, d *metric.Datum) (uint32, error) {
-	if !strings.HasPrefix(d.Namespace, ownNamespace) {
-		n, err := readCount(txn, d.Account)
-		if err != nil {
-			return 0, err
+// read adds a datum to its point.
+func (a *addition) read(d *metric.Datum) error {
+	at := digestOf(seriesKey(&d.ID, d.Unit))
+	id, there := a.ids[at]
+	if !there {
+		var err error
+		if id, there, err = a.store.find(a.txn, at, &d.ID, d.Unit); err == nil && !there {
+			id, err = a.newSeries(d)
 		}
-		if n >= uint64(s.limit) {
+		if err != nil {
+			return err
+		}
+		a.ids[at] = id
+	}
+	seconds := int64(60)
+	if d.Fine {
+		seconds = 1
+	}
+	key := keyspace.MetricPoint(id, uint32(seconds), d.Time.Unix()/seconds*seconds)
+	sum := a.points[string(key)]
+	if sum == nil {
+		raw, err := a.txn.Get(key)
+		if err != nil {
+			return err
+		}
+		sum = new(metric.Set)
+		if raw != nil {
+			if *sum, err = metric.Decode(raw); err != nil {
+				return err
+			}
+		}
+		a.points[string(key)] = sum
+		a.keys = append(a.keys, key)
+	}
+	sum.Add(&d.Set)
+	return nil
+}
+
+// newSeries takes an id that comes of the metric's key: servers that meet a metric at the same time give it the same. Where another metric
+// has it, another one that is free is taken.
+func (a *addition) newSeries(d *metric.Datum) (uint32, error) {
+	if !strings.HasPrefix(d.Namespace, ownNamespace) {
+		n, known := a.counts[d.Account]
+		if !known {
+			var err error
+			if n, err = readCount(a.txn, d.Account); err != nil {
+				return 0, err
+			}
+		}
+		if n >= uint64(a.store.limit) {
 			return 0, errThrottled
 		}
-		if err := putCount(txn, d.Account, n+1); err != nil {
-			return 0, err
-		}
+		a.counts[d.Account] = n + 1
 	}
 	m := &series{ID: d.ID, Unit: d.Unit}
-	raw, err := json.Marshal(m)
-	if err != nil {
-		return 0, err
-	}
 	key := seriesKey(&d.ID, d.Unit)
 	sum := sha256.Sum256([]byte(key))
 	for try := uint32(0); ; try++ {
@@ -324,18 +354,43 @@ func (s *store) newSeries(txn kv.Txn, d *metric.Datum) (uint32, error) {
 		if try >= maxNeighbours { // clients can make metrics with the same xxHash, but not with such ids
 			m.id = binary.BigEndian.Uint32(sum[16:]) + try
 		}
-		there, err := txn.Get(keyspace.Metric(m.id))
+		there, err := a.txn.Get(keyspace.Metric(m.id))
 		if err != nil {
 			return 0, err
 		}
-		if there == nil {
+		if there == nil && !a.taken[m.id] {
 			break
 		}
 	}
-	if err := txn.Put(keyspace.Metric(m.id), raw); err != nil {
-		return 0, err
+	a.taken[m.id] = true
+	a.fresh = append(a.fresh, m)
+	return m.id, nil
+}
+
+func (a *addition) write() error {
+	for _, m := range a.fresh {
+		raw, err := json.Marshal(m)
+		if err == nil {
+			err = a.txn.Put(keyspace.Metric(m.id), raw)
+		}
+		if err == nil {
+			err = a.txn.Put(entryKey(&m.ID, m.Unit), binary.BigEndian.AppendUint32(nil, m.id))
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return m.id, txn.Put(entryKey(&m.ID, m.Unit), binary.BigEndian.AppendUint32(nil, m.id))
+	for account, n := range a.counts {
+		if err := putCount(a.txn, account, n); err != nil {
+			return err
+		}
+	}
+	for _, key := range a.keys {
+		if err := a.txn.Put(key, a.points[string(key)].Append(nil)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // maxNeighbours is how many ids behind the first one are tried before one that comes of another hash.
