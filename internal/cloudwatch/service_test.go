@@ -288,6 +288,24 @@ func TestIndexOfOldStore(t *testing.T) {
 	if err := s.putMetrics("N", metrics-1, metrics); err != nil {
 		t.Errorf("a metric that is there: %v", err)
 	}
+	// A server without the index describes one more: it is the same metric here.
+	s.reopen(2 * metrics)
+	id := metric.ID{Account: "a", Region: "us-east-1", Namespace: "N", Name: "m0", Dimensions: []metric.Dimension{{Name: "d", Value: "0"}}}
+	before, err := s.metrics.units(t.Context(), &id, "")
+	if err != nil || len(before) != 1 {
+		t.Fatalf("found %v, %v", before, err)
+	}
+	if err := s.db.DeleteRange(t.Context(), under(entryKey(&id, ""))); err != nil {
+		t.Fatal(err)
+	}
+	s.reopen(2 * metrics)
+	if err := s.putMetrics("N", 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := s.metrics.units(t.Context(), &id, ""); err != nil || len(after) != 1 || after[0].id != before[0].id {
+		t.Errorf("%v has become %v, %v", before, after, err)
+	}
+	s.reopen(metrics)
 	if err := s.putMetrics("N", metrics, metrics+1); !errors.Is(err, errThrottled) {
 		t.Errorf("one more than the limit: %v", err)
 	}

@@ -361,6 +361,10 @@ func (a *addition) newSeries(d *metric.Datum) (uint32, error) {
 		if there == nil && !a.taken[m.id] {
 			break
 		}
+		// A server of a version without the index may have described the metric.
+		if other, err := decodeSeries(keyspace.Metric(m.id), there); err == nil && there != nil && seriesKey(&other.ID, other.Unit) == key {
+			break
+		}
 	}
 	a.taken[m.id] = true
 	a.fresh = append(a.fresh, m)
@@ -694,7 +698,12 @@ func (s *store) forget(ctx context.Context, m *series) error {
 				return err
 			}
 		}
-		return errors.Join(txn.Delete(keyspace.Metric(m.id), 0), txn.Delete(entryKey(&m.ID, m.Unit), 0))
+		entry := entryKey(&m.ID, m.Unit)
+		id, err := txn.Get(entry)
+		if err == nil && len(id) == 4 && binary.BigEndian.Uint32(id) == m.id {
+			err = txn.Delete(entry, 0)
+		}
+		return errors.Join(err, txn.Delete(keyspace.Metric(m.id), 0))
 	})
 	if err == nil {
 		s.drop(m.id)

@@ -50,7 +50,9 @@ func TestPanic(t *testing.T) {
 			Panicked: func(context.Context, *PanicError) error { notes++; panic(2) },
 			Done:     func() { ended++ },
 		})
+		synctest.Wait()
 		r.Start("silent", func(context.Context) error { runs++; panic(3) }, func() { ended++ })
+		synctest.Wait()
 		failed := 0
 		r.Start("good", func(context.Context) error {
 			if failed++; failed < 2 {
