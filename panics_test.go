@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -47,8 +48,14 @@ func (s panicStore) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 // TestJobsThatPanic ends backups, restores and indexes whose work panics, once each, and serves on.
 func TestJobsThatPanic(t *testing.T) {
 	load, backfill, panics := new(atomic.Bool), new(atomic.Bool), new(atomic.Int64)
-	dir := t.TempDir()
-	opt := Options{DataDir: dir, Durability: "none", Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), wrap: func(s kv.Store) kv.Store { return panicStore{s, load, backfill, panics} }}
+	dir, buckets := t.TempDir(), t.TempDir()
+	if err := os.Mkdir(filepath.Join(buckets, "bucket"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(buckets, "bucket", "items.json"), []byte(`{"Item":{"pk":{"S":"a"}}}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	opt := Options{DataDir: dir, S3Dir: buckets, Durability: "none", Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), wrap: func(s kv.Store) kv.Store { return panicStore{s, load, backfill, panics} }}
 	d := open(t, opt)
 	d.must("CreateTable", indexedTable("tbl"))
 	for i := range 20 {
@@ -67,6 +74,10 @@ func TestJobsThatPanic(t *testing.T) {
 		_, err := d.call("DescribeTable", obj{"TableName": "again"})
 		return err != nil && strings.Contains(err.Error(), "ResourceNotFoundException")
 	})
+	i := d.imported(obj{"ClientToken": "t", "S3BucketSource": obj{"S3Bucket": "bucket"}, "InputFormat": "DYNAMODB_JSON", "TableCreationParameters": provisioned("imported", 5, 5)})
+	if message, _ := i["FailureMessage"].(string); i["ImportStatus"] != "FAILED" || !strings.Contains(message, "internal error: load") {
+		t.Errorf("the import is %v", i)
+	}
 	load.Store(false)
 	backfill.Store(true)
 	d.must("UpdateTable", obj{"TableName": "tbl", "AttributeDefinitions": []obj{attr("new", "S"), attr("more", "N")},
@@ -99,7 +110,6 @@ var unguarded = map[string]string{
 	"internal/kv/pebblekv/pebblekv.go Open": "syncLoop and watch see no request's data, and a panic in them means that Pebble's state is " +
 		"broken while they hold its lock: the process must end, as it does where one of Pebble's own goroutines panics",
 	"internal/kv/pebblekv/txn.go apply":        "it makes a panic of Pebble's commit end the process: Pebble leaves its commit pipeline locked",
-	"internal/transfer/transfer.go read":       "TODO at the merge: see the report",
 	"internal/httpd/httpd.go Serve":            "the reaper looks at the connections' counters and closes connections; it sees no request's data",
 	"internal/importer/importer.go send":       "of a command, not of a server",
 	"internal/kv/tikvkv/tikvtest/tikvtest.go ": "for tests",

@@ -13,6 +13,7 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/itemfile"
 	"github.com/statordb/stator/internal/objects"
@@ -119,7 +120,7 @@ func (m *Manager) startBulk(b *Bulk) {
 		x := &bulkPut{Manager: m, Bulk: *m.Bulk.Get(b.Key()), saved: m.Now()}
 		var err error
 		if x.Status == InProgress {
-			err = x.run(ctx)
+			err = guard.Run(m.Logger, "a bulk operation", func() error { return x.run(ctx) })
 		}
 		if now := m.Bulk.Get(b.Key()); now != nil && now.Status == Cancelling {
 			x.Status, x.Failure = Cancelled, errCancelled

@@ -113,7 +113,7 @@ func (m *Manager) startExport(e *Export, snap kv.Snapshot) {
 			}
 		}
 		x := &exporter{Manager: m, Export: e}
-		err := x.run(ctx, snap)
+		err := guard.Run(m.Logger, "an export", func() error { return x.run(ctx, snap) })
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/itemfile"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/objects"
@@ -78,7 +79,7 @@ func (m *Manager) startImport(i *Import) {
 			err = &Failure{"TableNotFound", "The table was deleted before the import was done"}
 			t = nil
 		} else {
-			err = x.run(ctx, t)
+			err = guard.Run(m.Logger, "an import", func() error { return x.run(ctx, t) })
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
