@@ -18,6 +18,7 @@ import (
 	"github.com/statordb/stator/internal/dax"
 	"github.com/statordb/stator/internal/dax/cluster"
 	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/ops"
@@ -165,10 +166,10 @@ func (f *daxFront) serve(n *daxNode, spec cluster.Spec, advertisePort int, other
 	})
 	for _, l := range n.listeners {
 		f.running.Add(1)
-		go func() {
+		guard.Go(f.opt.Logger, "a DAX listener", func() {
 			defer f.running.Done()
 			n.Serve(l)
-		}()
+		})
 	}
 }
 
@@ -418,12 +419,12 @@ func (f *daxFront) Close(id cluster.ID) {
 	if n != nil {
 		n.stop()
 		f.running.Add(1)
-		go func() { // the requests under way; a client that is slow must not make DeleteCluster slow
+		guard.Go(f.opt.Logger, "closing a DAX node", func() { // the requests under way; a client that is slow must not make DeleteCluster slow
 			defer f.running.Done()
 			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 			defer cancel()
 			n.close(ctx)
-		}()
+		})
 	}
 }
 
@@ -458,10 +459,10 @@ func (f *daxFront) all() []*daxNode {
 func (f *daxFront) close(ctx context.Context) {
 	for _, n := range f.all() {
 		f.running.Add(1)
-		go func() {
+		guard.Go(f.opt.Logger, "closing a DAX node", func() {
 			defer f.running.Done()
 			n.close(ctx)
-		}()
+		})
 	}
 	f.running.Wait()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
@@ -37,7 +39,7 @@ type servers struct {
 // join makes the server one of those of its store.
 func join(ctx context.Context, opt *Options, store kv.Store) (*servers, error) {
 	if opt.Storage == "" {
-		return &servers{Fleet: fleet.NewSolo(ctx), store: store}, nil
+		return &servers{Fleet: fleet.NewSolo(ctx, opt.Logger), store: store}, nil
 	}
 	s := &servers{firstShare: true, toldSpending: "null"}
 	m, err := fleet.Join(ctx, fleet.Options{
@@ -97,13 +99,13 @@ func (s *servers) close() error {
 }
 
 // lead has a job done by one server of all until ctx ends.
-func (s *servers) lead(ctx context.Context, running *sync.WaitGroup, job string, run func(ctx context.Context)) {
+func (s *servers) lead(ctx context.Context, log *slog.Logger, running *sync.WaitGroup, job string, run func(ctx context.Context)) {
 	if s.member == nil {
 		running.Add(1)
-		go func() {
+		guard.Go(log, job, func() {
 			defer running.Done()
-			run(ctx)
-		}()
+			guard.Loop(ctx, log, job, func() { run(ctx) })
+		})
 		return
 	}
 	s.member.Lead(job, func(mine context.Context) {
@@ -115,15 +117,15 @@ func (s *servers) lead(ctx context.Context, running *sync.WaitGroup, job string,
 }
 
 // each has every server of several do a job once an interval, beside what one does for all.
-func (s *servers) each(ctx context.Context, running *sync.WaitGroup, interval time.Duration, job func(context.Context)) {
+func (s *servers) each(ctx context.Context, log *slog.Logger, running *sync.WaitGroup, name string, interval time.Duration, job func(context.Context)) {
 	if s.member == nil {
 		return
 	}
 	running.Add(1)
-	go func() {
+	guard.Go(log, name, func() {
 		defer running.Done()
-		periodic.Run(ctx, interval, func() { job(ctx) })
-	}()
+		periodic.Run(ctx, log, name, interval, func() { job(ctx) })
+	})
 }
 
 // settleInterval is how often servers tell each other what they have used of tables with limited throughput.

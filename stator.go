@@ -32,6 +32,7 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/cloudwatch"
 	"github.com/statordb/stator/internal/dax/cluster"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/httpd"
 	"github.com/statordb/stator/internal/inject"
 	"github.com/statordb/stator/internal/jobs"
@@ -117,6 +118,8 @@ type Options struct {
 	// *.svc, *.svc.cluster.local and host.docker.internal. One that begins with a dot stands for all names below it. Requests for
 	// others are refused: a web page could have made them its own by DNS rebinding.
 	AllowHosts []string
+	// MaxMetrics is how many metrics the clients of an account may put into CloudWatch; 0 is cloudwatch.DefaultMaxMetrics (50,000).
+	MaxMetrics int
 	// TransientStatus is how long tables stay in CREATING, UPDATING and DELETING.
 	TransientStatus time.Duration
 	// TTLInterval is how often expired items are looked for; 0 is DefaultTTLInterval.
@@ -311,7 +314,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		cancel()
 		return nil, err
 	}
-	runner := jobs.New(ctx, servers.Fleet, func(err error) { opt.Logger.Error("a background job failed", "error", err) })
+	runner := jobs.New(ctx, servers.Fleet, func(err error) { guard.Log(opt.Logger, "a background job failed", err) })
 	memory := &memoryLimit{bytes: opt.MemoryLimit}
 	memory.add(0)
 	runner.Busy = func(busy bool) {
@@ -365,7 +368,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		return nil, err
 	}
 	metrics, scaling, err := openServices(ctx, cloudwatch.Options{
-		Fleet: servers.Fleet, KV: store, Now: opt.Now, Namespace: service.Namespace, Rules: service.InsightRules,
+		Fleet: servers.Fleet, KV: store, Now: opt.Now, Namespace: service.Namespace, Rules: service.InsightRules, MaxMetrics: opt.MaxMetrics, Logger: opt.Logger,
 		Source: func(emit func(metric.Datum), report func(metric.Report)) {
 			meters.Collect(emit, report)
 			accelerator.collect(emit)
@@ -444,11 +447,11 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	}
 	items.Requests = s.http.Requests
 	s.running.Add(1)
-	go func() {
+	guard.Go(opt.Logger, "waiting for background jobs", func() {
 		defer s.running.Done()
 		<-ctx.Done()
 		runner.Wait()
-	}()
+	})
 	resume := func(ctx context.Context) error {
 		return errors.Join(backups.Resume(ctx), transfers.Resume(ctx, service.TransferRules()))
 	}
@@ -470,23 +473,23 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	if faults != nil {
 		items.Inject = service.InjectItem
 		s.running.Add(1)
-		go func() {
+		guard.Go(opt.Logger, "keeping the past for stale reads", func() {
 			defer s.running.Done()
 			if err := service.KeepPast(ctx); err != nil && ctx.Err() == nil {
 				opt.Logger.Error("keeping the past for stale reads failed", "error", err)
 			}
-		}()
+		})
 	}
 	s.background(ctx, opt, items, sweepers)
 	s.running.Add(1)
-	go func() {
+	guard.Go(opt.Logger, "the HTTP server", func() {
 		defer s.running.Done()
-		err := s.http.Serve(listener)
+		err := guard.Run(opt.Logger, "the HTTP server", func() error { return s.http.Serve(listener) })
 		if errors.Is(err, net.ErrClosed) {
 			err = nil
 		}
 		s.serveErr <- err
-	}()
+	})
 	return s, nil
 }
 
@@ -495,15 +498,16 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 	report := func(what string) func(error) {
 		return func(err error) {
 			if err != nil && ctx.Err() == nil {
-				opt.Logger.Error(what+" failed", "error", err)
+				guard.Log(opt.Logger, what+" failed", err)
 			}
 		}
 	}
-	lead := func(job string, run func(ctx context.Context)) { s.servers.lead(ctx, &s.running, job, run) }
+	lead := func(job string, run func(ctx context.Context)) { s.servers.lead(ctx, opt.Logger, &s.running, job, run) }
 	lead("sweep", func(ctx context.Context) {
-		periodic.Run(ctx, sweepInterval, func() {
+		periodic.Run(ctx, opt.Logger, "sweep", sweepInterval, func() {
 			for _, sweep := range sweepers {
-				report("removing what has expired")(sweep(ctx))
+				// One that panics must not keep the others from their work.
+				report("removing what has expired")(guard.Run(nil, "sweep", func() error { return sweep(ctx) }))
 			}
 		})
 	})
@@ -511,32 +515,34 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 		if s.servers.member != nil { // where another did this until now
 			report("keeping metrics and scaling")(s.metrics.Begin(ctx))
 		}
-		periodic.Run(ctx, tickInterval, func() { report("keeping metrics and scaling")(s.tick(ctx)) })
+		periodic.Run(ctx, opt.Logger, "metrics", tickInterval, func() { report("keeping metrics and scaling")(s.tick(ctx)) })
 	})
 	lead("indexes", func(ctx context.Context) {
 		builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: report("building an index")}
 		builder.Run(ctx)
 	})
 	lead("ttl", func(ctx context.Context) {
-		periodic.Run(ctx, cmp.Or(opt.TTLInterval, DefaultTTLInterval), func() {
+		periodic.Run(ctx, opt.Logger, "ttl", cmp.Or(opt.TTLInterval, DefaultTTLInterval), func() {
 			_, err := items.Expire(ctx)
 			report("deleting expired items")(err)
 		})
 	})
 	if s.auth.Verifies() {
-		s.running.Go(func() {
-			periodic.Run(ctx, credentialsInterval, func() { s.tellCredentials(s.auth.Refresh()) })
+		s.running.Add(1)
+		guard.Go(opt.Logger, "reading credentials", func() {
+			defer s.running.Done()
+			periodic.Run(ctx, opt.Logger, "reading credentials", credentialsInterval, func() { s.tellCredentials(s.auth.Refresh()) })
 		})
 	}
 	// One that is alone does so when it evaluates its alarms.
-	s.servers.each(ctx, &s.running, tickInterval, func(ctx context.Context) { report("keeping metrics")(s.metrics.Collect(ctx)) })
+	s.servers.each(ctx, opt.Logger, &s.running, "metrics", tickInterval, func(ctx context.Context) { report("keeping metrics")(s.metrics.Collect(ctx)) })
 	if s.dax.base != nil && s.servers.member != nil {
 		mail := s.servers.member.Mail()
-		s.servers.each(ctx, &s.running, exchangeInterval, func(ctx context.Context) {
+		s.servers.each(ctx, opt.Logger, &s.running, "dax", exchangeInterval, func(ctx context.Context) {
 			report("telling of what DAX clients have written")(s.dax.exchange(ctx, mail))
 		})
 	}
-	s.servers.each(ctx, &s.running, settleInterval, func(ctx context.Context) {
+	s.servers.each(ctx, opt.Logger, &s.running, "throughput", settleInterval, func(ctx context.Context) {
 		report("sharing throughput")(s.servers.share(ctx, s.meters, opt.Now))
 	})
 }
@@ -633,10 +639,10 @@ var errStillRunning = errors.New("work in the background does not end")
 // waitRunning waits for the work in the background, which has been told to end.
 func (s *Server) waitRunning(timeout time.Duration) error {
 	ended := make(chan struct{})
-	go func() {
+	guard.Go(s.log, "waiting for background work", func() {
 		s.running.Wait()
 		close(ended)
-	}()
+	})
 	select {
 	case <-ended:
 		return nil

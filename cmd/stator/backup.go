@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -101,7 +102,7 @@ func keepCheckpoint(ctx context.Context, dir string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
-		periodic.Run(ctx, time.Minute, func() {
+		periodic.Run(ctx, slog.New(slog.DiscardHandler), "keeping the checkpoint", time.Minute, func() {
 			now := time.Now()
 			_ = os.Chtimes(dir, now, now) // if it has gone, copying its files tells
 		})

@@ -26,6 +26,9 @@ type activity struct {
 // activitiesKept is how long activities are kept ("DescribeScalingActivities": six weeks).
 const activitiesKept = 6 * 7 * 24 * time.Hour
 
+// maxActivities is how many of a resource are kept: the latest. An account has them of maxTargets resources.
+const maxActivities = 100
+
 func newActivity(r *Resource, at time.Time) *activity {
 	return &activity{Resource: *r, ActivityID: uuid.NewString(), Start: at.UnixMilli()}
 }
@@ -35,7 +38,27 @@ func (s *Service) note(ctx context.Context, a *activity) error {
 	if err := s.put(ctx, record(kindActivity, &a.Resource, a.ActivityID), a); err != nil {
 		return err
 	}
-	s.activities[a.Resource] = append(s.activities[a.Resource], a)
+	list := append(s.activities[a.Resource], a)
+	s.activities[a.Resource] = list
+	if len(list) <= maxActivities {
+		return nil
+	}
+	return s.forgetActivities(ctx, a.Resource, len(list)-maxActivities)
+}
+
+// forgetActivities removes the n oldest activities of a resource; s.mu is held.
+func (s *Service) forgetActivities(ctx context.Context, r Resource, n int) error {
+	list := s.activities[r]
+	var keys [][]byte
+	for _, a := range list[:n] {
+		keys = append(keys, record(kindActivity, &r, a.ActivityID))
+	}
+	if err := s.remove(ctx, keys...); err != nil {
+		return err
+	}
+	if s.activities[r] = slices.Clone(list[n:]); n == len(list) {
+		delete(s.activities, r)
+	}
 	return nil
 }
 
@@ -56,19 +79,36 @@ func (s *Service) trim(ctx context.Context, now time.Time) error {
 	before := now.Add(-activitiesKept).UnixMilli()
 	for r, list := range s.activities {
 		n := 0
-		var keys [][]byte
 		for n < len(list) && list[n].Start < before {
-			keys = append(keys, record(kindActivity, &r, list[n].ActivityID))
 			n++
 		}
 		if n == 0 {
 			continue
 		}
-		if err := s.remove(ctx, keys...); err != nil {
+		if err := s.forgetActivities(ctx, r, n); err != nil {
 			return err
 		}
-		if s.activities[r] = list[n:]; n == len(list) {
-			delete(s.activities, r)
+	}
+	return s.trimResources(ctx)
+}
+
+// trimResources forgets the activities of the resources that were scaled least recently, where there are too many: tables come and go,
+// and their activities stay.
+func (s *Service) trimResources(ctx context.Context) error {
+	byAccount := map[string][]Resource{}
+	for r := range s.activities {
+		byAccount[r.Account] = append(byAccount[r.Account], r)
+	}
+	for _, list := range byAccount {
+		if len(list) <= maxTargets {
+			continue
+		}
+		latest := func(r Resource) int64 { some := s.activities[r]; return some[len(some)-1].Start }
+		slices.SortFunc(list, func(a, b Resource) int { return cmp.Compare(latest(a), latest(b)) })
+		for _, r := range list[:len(list)-maxTargets] {
+			if err := s.forgetActivities(ctx, r, len(s.activities[r])); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -93,7 +133,7 @@ func (s *Service) describeScalingActivities(_ context.Context, call *smithy.Call
 		}
 	}
 	slices.SortStableFunc(list, func(a, b *activity) int { return cmp.Compare(b.Start, a.Start) })
-	list, next, err := page(list, func(a *activity) string { return a.ActivityID }, in.NextToken, in.MaxResults.Or(50))
+	list, next, err := page(list, func(a *activity) string { return a.ActivityID }, in.NextToken, in.MaxResults, 50)
 	if err != nil {
 		return nil, err
 	}

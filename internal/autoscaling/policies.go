@@ -22,6 +22,8 @@ type policy struct {
 	Created  int64     // milliseconds since 1970
 	Tracking *tracking `json:",omitempty"`
 	Step     *stepping `json:",omitempty"`
+	// Broken says why the policy is not followed until it is put anew; empty if it is followed.
+	Broken string `json:",omitempty"`
 }
 
 // tracking keeps a metric at a target.
@@ -127,6 +129,9 @@ func (s *Service) putScalingPolicy(ctx context.Context, call *smithy.Call, in *a
 	}
 	id := policyID{r, strings.Clone(in.PolicyName.Value)}
 	old := s.policies[id]
+	if old == nil && countIf(s.policies, func(id policyID) bool { return id.Resource == r }) >= maxPolicies {
+		return nil, errLimit
+	}
 	kind := in.PolicyType.Or(api.PolicyTypeStepscaling)
 	next := &policy{Resource: r, Name: id.name, UUID: uuid.NewString(), Created: s.Now().UnixMilli()}
 	if old != nil {
@@ -197,8 +202,11 @@ func newTracking(r *Resource, in *api.TargetTrackingScalingPolicyConfiguration) 
 		Target: in.TargetValue.Value, DisableScaleIn: in.DisableScaleIn.Value,
 		OutCooldown: in.ScaleOutCooldown.Value, InCooldown: in.ScaleInCooldown.Value, HasOut: in.ScaleOutCooldown.Set, HasIn: in.ScaleInCooldown.Set,
 	}
-	if out.OutCooldown < 0 || out.InCooldown < 0 {
-		return nil, invalid("Cooldown must be greater than or equal to 0")
+	if err := checkCooldown(out.OutCooldown, out.InCooldown); err != nil {
+		return nil, err
+	}
+	if math.IsInf(out.Target, 0) || math.IsNaN(out.Target) {
+		return nil, invalid("TargetValue must be a number")
 	}
 	switch m := in.CustomizedMetricSpecification; {
 	case in.PredefinedMetricSpecification != nil && m != nil:
@@ -212,6 +220,9 @@ func newTracking(r *Resource, in *api.TargetTrackingScalingPolicyConfiguration) 
 		}
 		if out.Target <= 0 {
 			return nil, invalid("TargetValue must be greater than 0")
+		}
+		if err := checkMetric(m); err != nil {
+			return nil, err
 		}
 		id := metric.ID{Account: r.Account, Region: r.Region, Namespace: strings.Clone(m.Namespace.Value), Name: strings.Clone(m.MetricName.Value)}
 		for _, d := range m.Dimensions {
@@ -234,6 +245,35 @@ func newTracking(r *Resource, in *api.TargetTrackingScalingPolicyConfiguration) 
 	return out, nil
 }
 
+// checkCooldown checks cooldowns in seconds, which are Java's ints.
+func checkCooldown(seconds ...int64) error {
+	for _, n := range seconds {
+		if n < 0 {
+			return invalid("Cooldown must be greater than or equal to 0")
+		}
+		if n > math.MaxInt32 {
+			return invalid("Cooldown must be less than or equal to %d", math.MaxInt32)
+		}
+	}
+	return nil
+}
+
+// checkMetric checks the names of a customized metric against the bounds that they have in CloudWatch ("Dimension", "Metric").
+func checkMetric(m *api.CustomizedMetricSpecification) error {
+	if len(m.Dimensions) > 30 {
+		return invalid("A metric can have at most 30 dimensions")
+	}
+	for _, d := range m.Dimensions {
+		if len(d.Name.Value) > 255 || len(d.Value.Value) > 1024 {
+			return invalid("The names of dimensions can have up to 255 characters, and their values 1024")
+		}
+	}
+	if len(m.Namespace.Value) > 255 || len(m.MetricName.Value) > 255 || len(m.Unit.Value) > 255 {
+		return invalid("Namespace, MetricName and Unit can have up to 255 characters")
+	}
+	return nil
+}
+
 func newStepping(in *api.StepScalingPolicyConfiguration) (*stepping, error) {
 	out := &stepping{
 		Adjustment: strings.Clone(in.AdjustmentType.Value), Magnitude: in.MinAdjustmentMagnitude.Value,
@@ -242,10 +282,19 @@ func newStepping(in *api.StepScalingPolicyConfiguration) (*stepping, error) {
 	if !in.AdjustmentType.Set || len(in.StepAdjustments) == 0 {
 		return nil, invalid("AdjustmentType and StepAdjustments are required")
 	}
+	if len(in.StepAdjustments) > maxSteps {
+		return nil, errLimit
+	}
+	if err := checkCooldown(out.Cooldown); err != nil {
+		return nil, err
+	}
 	for _, a := range in.StepAdjustments {
 		step := stepRange{
 			Low: a.MetricIntervalLowerBound.Value, High: a.MetricIntervalUpperBound.Value, By: a.ScalingAdjustment.Value,
 			HasLow: a.MetricIntervalLowerBound.Set, HasHigh: a.MetricIntervalUpperBound.Set,
+		}
+		if step.HasLow && math.IsInf(step.Low, 0) || step.HasHigh && math.IsInf(step.High, 0) {
+			return nil, invalid("The bounds of a step adjustment must be numbers")
 		}
 		if step.low() >= step.high() || !step.HasLow && !step.HasHigh && len(in.StepAdjustments) > 1 {
 			return nil, invalid("The lower bound of a step adjustment must be less than its upper bound")
@@ -306,9 +355,10 @@ func (s *Service) describeScalingPolicies(_ context.Context, call *smithy.Call, 
 	}
 	s.lock()
 	defer s.mu.Unlock()
+	named := setOf(in.PolicyNames)
 	found, next, err := list(s.policies, func(p *policy) bool {
-		return f.has(&p.Resource) && (in.PolicyNames == nil || slices.Contains(in.PolicyNames, p.Name))
-	}, func(p *policy) string { return p.ID + " " + p.Dimension + " " + p.Name }, in.NextToken, in.MaxResults.Or(10))
+		return f.has(&p.Resource) && named(p.Name)
+	}, func(p *policy) string { return p.ID + " " + p.Dimension + " " + p.Name }, in.NextToken, in.MaxResults, 10)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/metric"
 )
 
@@ -96,12 +97,19 @@ func (s *Service) Step(ctx context.Context, at time.Time) error {
 	defer s.mu.Unlock()
 	var failed error
 	for r := range s.targets {
-		if _, exists := s.Tables.Capacity(&r); !exists {
-			failed = errors.Join(failed, s.forget(ctx, r)) // the table was deleted
-		}
+		failed = errors.Join(failed, guard.Run(s.Logger, "looking after a scalable target", func() error {
+			if _, exists := s.Tables.Capacity(&r); !exists {
+				return s.forget(ctx, r) // the table was deleted
+			}
+			return nil
+		}))
 	}
 	for _, a := range s.dueActions(at) {
-		failed = errors.Join(failed, s.runAction(ctx, a, at))
+		failed = errors.Join(failed, s.step(ctx, &a.Resource, "scheduled action "+a.Name, at, func() error { return s.runAction(ctx, a, at) }, func(why string) error {
+			next := *a
+			next.Broken = why
+			return s.keepAction(ctx, &next)
+		}))
 	}
 	var ids []policyID
 	for id := range s.policies {
@@ -112,17 +120,43 @@ func (s *Service) Step(ctx context.Context, at time.Time) error {
 	})
 	for _, id := range ids {
 		p := s.policies[id]
-		units, _ := s.Tables.Capacity(&p.Resource)
-		if units == 0 {
-			continue // on-demand
+		if p.Broken != "" {
+			continue
 		}
-		if p.Tracking != nil {
-			failed = errors.Join(failed, s.track(ctx, p, units, at))
-		} else {
-			failed = errors.Join(failed, s.stepOne(ctx, p, units, at))
-		}
+		failed = errors.Join(failed, s.step(ctx, &p.Resource, "policy "+p.Name, at, func() error { return s.follow(ctx, p, at) }, func(why string) error {
+			next := *p
+			next.Broken = why
+			return s.keepPolicy(ctx, &next)
+		}))
 	}
 	return errors.Join(failed, s.trim(ctx, at))
+}
+
+// step does what a policy or scheduled action asks for. One that panics is noted as a failed activity, and put aside until it is put anew;
+// s.mu is held.
+func (s *Service) step(ctx context.Context, r *Resource, what string, at time.Time, do func() error, aside func(why string) error) error {
+	err := guard.Run(nil, what, do)
+	p, panicked := errors.AsType[*guard.PanicError](err)
+	if !panicked {
+		return err
+	}
+	guard.Log(s.Logger, what+" of "+r.ID+" is put aside until it is changed", err)
+	a := newActivity(r, at)
+	a.Description, a.Cause = "Attempting to scale by "+what, what+" was evaluated"
+	a.Status, a.Message = "Failed", "Failed to evaluate "+what+". It is not evaluated until it is changed. Reason: "+p.Error()
+	return errors.Join(aside(p.Error()), s.note(ctx, a))
+}
+
+// follow does what a policy's alarms ask for.
+func (s *Service) follow(ctx context.Context, p *policy, at time.Time) error {
+	units, _ := s.Tables.Capacity(&p.Resource)
+	switch {
+	case units == 0:
+		return nil // on-demand
+	case p.Tracking != nil:
+		return s.track(ctx, p, units, at)
+	}
+	return s.stepOne(ctx, p, units, at)
 }
 
 // track does what a target tracking policy's alarms ask for.

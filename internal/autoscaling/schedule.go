@@ -27,6 +27,8 @@ type scheduled struct {
 	Created        int64
 	Min, Max       int64
 	HasMin, HasMax bool
+	// Broken says why the action is not carried out until it is put anew; empty if it is.
+	Broken string `json:",omitempty"`
 }
 
 func (a *scheduled) arn() string {
@@ -83,6 +85,9 @@ func parseSchedule(text, zone string) (*schedule, error) {
 	if (day == "?") == (weekday == "?") && day != "*" && weekday != "*" {
 		return nil, bad // one of the two says nothing
 	}
+	if slices.ContainsFunc(parts, func(field string) bool { return !isCronField(field) }) {
+		return nil, bad
+	}
 	if weekday, ok = cronWeekday(weekday); !ok {
 		return nil, bad
 	}
@@ -94,6 +99,18 @@ func parseSchedule(text, zone string) (*schedule, error) {
 		return nil, bad
 	}
 	return s, nil
+}
+
+// cronPart is an element of a field ("Cron expressions", of EventBridge): a value or range, maybe with a step; the weekday next to a day;
+// the last or n-th of a weekday.
+var cronPart = regexp.MustCompile(`^(?:(?:\*|\?|L|[A-Za-z]{3}|\d{1,4})(?:-(?:[A-Za-z]{3}|\d{1,4}))?(?:/[1-9]\d{0,3})?|\d{1,2}W|LW|(?:[A-Za-z]{3}|\d)(?:L|#[1-5]))$`)
+
+// isCronField reports whether a field is one that the library reads in bounded time: it counts up to ends and by steps, whatever they are,
+// and overflows.
+func isCronField(field string) bool {
+	const most = 64 // elements: minutes are 60
+	list := strings.SplitN(field, ",", most+1)
+	return len(list) <= most && !slices.ContainsFunc(list, func(part string) bool { return !cronPart.MatchString(part) })
 }
 
 var weekdayNumber = regexp.MustCompile(`\d+`)
@@ -153,6 +170,9 @@ func (s *Service) putScheduledAction(ctx context.Context, call *smithy.Call, in 
 	next := &scheduled{Resource: r, Name: id.name, UUID: uuid.NewString(), Created: s.Now().UnixMilli()}
 	if old := s.actions[id]; old != nil {
 		*next = *old // what is not given stays
+		next.Broken = ""
+	} else if countIf(s.actions, func(id policyID) bool { return id.Resource == r }) >= maxActions {
+		return nil, errLimit
 	} else if !in.Schedule.Set {
 		return nil, invalid("Schedule is required for a new scheduled action")
 	}
@@ -163,10 +183,10 @@ func (s *Service) putScheduledAction(ctx context.Context, call *smithy.Call, in 
 		next.Timezone = strings.Clone(in.Timezone.Value)
 	}
 	if in.StartTime.Set {
-		next.Start = int64(in.StartTime.Value * 1000)
+		next.Start = millis(in.StartTime.Value)
 	}
 	if in.EndTime.Set {
-		next.End = int64(in.EndTime.Value * 1000)
+		next.End = millis(in.EndTime.Value)
 	}
 	if a := in.ScalableTargetAction; a != nil {
 		next.Min, next.HasMin, next.Max, next.HasMax = a.MinCapacity.Value, a.MinCapacity.Set, a.MaxCapacity.Value, a.MaxCapacity.Set
@@ -184,11 +204,15 @@ func (s *Service) putScheduledAction(ctx context.Context, call *smithy.Call, in 
 	case next.HasMin && next.HasMax && next.Min > next.Max:
 		return nil, invalid("Maximum capacity cannot be less than minimum capacity")
 	}
-	if err := s.put(ctx, record(kindAction, &r, id.name), next); err != nil {
-		return nil, err
+	return &api.PutScheduledActionResponse{}, s.keepAction(ctx, next)
+}
+
+func (s *Service) keepAction(ctx context.Context, a *scheduled) error {
+	if err := s.put(ctx, record(kindAction, &a.Resource, a.Name), a); err != nil {
+		return err
 	}
-	s.actions[id] = next
-	return &api.PutScheduledActionResponse{}, nil
+	s.actions[policyID{a.Resource, a.Name}] = a
+	return nil
 }
 
 func (s *Service) deleteScheduledAction(ctx context.Context, call *smithy.Call, in *api.DeleteScheduledActionRequest) (*api.DeleteScheduledActionResponse, error) {
@@ -216,9 +240,10 @@ func (s *Service) describeScheduledActions(_ context.Context, call *smithy.Call,
 	}
 	s.lock()
 	defer s.mu.Unlock()
+	named := setOf(in.ScheduledActionNames)
 	found, next, err := list(s.actions, func(a *scheduled) bool {
-		return f.has(&a.Resource) && (in.ScheduledActionNames == nil || slices.Contains(in.ScheduledActionNames, a.Name))
-	}, func(a *scheduled) string { return a.ID + " " + a.Dimension + " " + a.Name }, in.NextToken, in.MaxResults.Or(50))
+		return f.has(&a.Resource) && named(a.Name)
+	}, func(a *scheduled) string { return a.ID + " " + a.Dimension + " " + a.Name }, in.NextToken, in.MaxResults, 50)
 	if err != nil {
 		return nil, err
 	}
@@ -237,11 +262,19 @@ func (s *Service) describeScheduledActions(_ context.Context, call *smithy.Call,
 	return out, nil
 }
 
+// millis returns a timestamp in seconds in milliseconds; one beyond the year 9999 or before 1 is one of then.
+func millis(seconds float64) int64 {
+	return int64(min(max(seconds, -62135596800), 253402300799) * 1000)
+}
+
 // dueActions returns the scheduled actions that are due in the minute, sorted; s.mu is held.
 func (s *Service) dueActions(minute time.Time) []*scheduled {
 	var out []*scheduled
 	ms := minute.UnixMilli()
 	for _, a := range s.actions {
+		if a.Broken != "" {
+			continue
+		}
 		parsed, err := parseSchedule(a.Schedule, a.Timezone)
 		if err != nil || a.Start != 0 && ms < a.Start || a.End != 0 && ms > a.End {
 			continue // it was checked when it was put; a zone may have gone since

@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -95,6 +96,7 @@ type Options struct {
 	Namespace func(smithy.Caller) (account, region string)
 	Tables    Tables
 	Watch     Watch
+	Logger    *slog.Logger // gets panics in the background; nil is none
 }
 
 // Service executes Application Auto Scaling's operations.
@@ -118,6 +120,9 @@ type policyID struct {
 
 // New returns a Service with what the store has.
 func New(ctx context.Context, opt Options) (*Service, error) {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
 	s := &Service{
 		Options: opt, targets: map[Resource]*target{}, policies: map[policyID]*policy{}, actions: map[policyID]*scheduled{},
 		activities: map[Resource][]*activity{},
@@ -267,6 +272,27 @@ const (
 	tooManyTags      awserr.Code = "TooManyTagsException"
 )
 
+// What an account may have in a region ("Quotas for Application Auto Scaling").
+const (
+	maxTargets  = 5000
+	maxPolicies = 50  // of a target
+	maxActions  = 200 // of a target
+	maxSteps    = 20  // of a step scaling policy
+)
+
+// errLimit says that there are as many as AWS's quotas allow.
+var errLimit = awserr.New(awserr.LimitExceeded, "A per-account resource limit is exceeded. For more information, see Application Auto Scaling service quotas.")
+
+// countIf returns for how many keys of a map keep returns true.
+func countIf[K comparable, V any](all map[K]V, keep func(K) bool) (n int) {
+	for key := range all {
+		if keep(key) {
+			n++
+		}
+	}
+	return n
+}
+
 // API describes Application Auto Scaling to package httpd.
 var API = &protocol.Service{
 	Name:        "AnyScaleFrontendService",
@@ -350,8 +376,29 @@ func (f *filter) has(r *Resource) bool {
 		(!f.dimension.Set || r.Dimension == f.dimension.Value)
 }
 
+// pageSize reads a request's MaxResults, which is from 1 to most; without it, it is most (the API reference of each operation).
+func pageSize(given smithy.Opt[int64], most int64) (int64, error) {
+	n := given.Or(most)
+	switch {
+	case n < 1:
+		return 0, smithy.TooSmall("maxResults", n, 1)
+	case n > most:
+		return 0, smithy.TooLarge("maxResults", n, most)
+	}
+	return n, nil
+}
+
+// setOf returns a filter by name; a nil list lets all pass.
+func setOf(names []string) func(name string) bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return func(name string) bool { return names == nil || set[name] }
+}
+
 // list returns the values of a map that are kept, sorted by name, as far as an answer has them.
-func list[K comparable, V any](all map[K]V, keep func(V) bool, name func(V) string, given smithy.Opt[string], limit int64) ([]V, smithy.Opt[string], error) {
+func list[K comparable, V any](all map[K]V, keep func(V) bool, name func(V) string, given smithy.Opt[string], size smithy.Opt[int64], most int64) ([]V, smithy.Opt[string], error) {
 	var out []V
 	for _, v := range all {
 		if keep(v) {
@@ -359,11 +406,15 @@ func list[K comparable, V any](all map[K]V, keep func(V) bool, name func(V) stri
 		}
 	}
 	slices.SortFunc(out, func(a, b V) int { return strings.Compare(name(a), name(b)) })
-	return page(out, name, given, limit)
+	return page(out, name, given, size, most)
 }
 
-// page cuts a list to what an answer has: up to limit elements behind the one that the token names.
-func page[T any](all []T, name func(T) string, given smithy.Opt[string], limit int64) (out []T, next smithy.Opt[string], err error) {
+// page cuts a list to what an answer has: as many elements as the request's size, up to most, behind the one that the token names.
+func page[T any](all []T, name func(T) string, given smithy.Opt[string], size smithy.Opt[int64], most int64) (out []T, next smithy.Opt[string], err error) {
+	limit, err := pageSize(size, most)
+	if err != nil {
+		return nil, next, err
+	}
 	if given.Set {
 		i := slices.IndexFunc(all, func(v T) bool { return token(name(v)) == given.Value })
 		if i < 0 {

@@ -64,6 +64,9 @@ func (s *Service) registerScalableTarget(ctx context.Context, call *smithy.Call,
 	if old == nil && (!in.MinCapacity.Set || !in.MaxCapacity.Set) {
 		return nil, invalid("MinCapacity and MaxCapacity are required to register a new scalable target")
 	}
+	if old == nil && countIf(s.targets, func(o Resource) bool { return o.Account == r.Account && o.Region == r.Region }) >= maxTargets {
+		return nil, errLimit
+	}
 	next := &target{Resource: r, Role: r.serviceRole(), Created: s.Now().UnixMilli()}
 	if old != nil {
 		*next = *old
@@ -151,9 +154,10 @@ func (s *Service) describeScalableTargets(_ context.Context, call *smithy.Call, 
 	s.lock()
 	defer s.mu.Unlock()
 	f := filter{account, region, in.ServiceNamespace.Value, "", in.ScalableDimension}
+	named := setOf(in.ResourceIds)
 	found, next, err := list(s.targets, func(t *target) bool {
-		return f.has(&t.Resource) && (in.ResourceIds == nil || slices.Contains(in.ResourceIds, t.ID))
-	}, func(t *target) string { return t.ID + " " + t.Dimension }, in.NextToken, in.MaxResults.Or(50))
+		return f.has(&t.Resource) && named(t.ID)
+	}, func(t *target) string { return t.ID + " " + t.Dimension }, in.NextToken, in.MaxResults, 50)
 	if err != nil {
 		return nil, err
 	}

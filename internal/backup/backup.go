@@ -123,7 +123,7 @@ func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 		_, err := m.Tables.Catalog.Backups.Change(ctx, b.Key(), func(now *catalog.Backup) error { return change(&now.Runs) })
 		return err
 	}}
-	m.Jobs.Start("backup "+b.ARN(), func(ctx context.Context) error {
+	m.Jobs.StartWith("backup "+b.ARN(), jobs.Job{Run: func(ctx context.Context) error {
 		var filled table.Filled
 		err := run.Begin(ctx, 0)
 		if err == nil {
@@ -143,10 +143,12 @@ func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 			return nil
 		})
 		return err
-	}, func() { snap.Close() })
+	}, Panicked: func(ctx context.Context, p *jobs.PanicError) error {
+		return m.giveUpBackup(ctx, b, p)
+	}, Done: func() { snap.Close() }})
 }
 
-// giveUpBackup removes a backup that can't be made, and says why.
+// giveUpBackup removes a backup that can't be made, and says why. A backup has no status for a failure ("BackupDetails").
 func (m *Manager) giveUpBackup(ctx context.Context, b *catalog.Backup, why error) error {
 	m.Jobs.Report(fmt.Errorf("backup %s can't be made, and is removed: %w", b.ARN(), why))
 	return m.Tables.Catalog.RemoveBackup(ctx, b)
@@ -256,7 +258,7 @@ func (m *Manager) restore(t *catalog.Table, snap kv.Snapshot) {
 		})
 		return err
 	}}
-	m.Jobs.Start("restore "+t.ARN(), func(ctx context.Context) error {
+	m.Jobs.StartWith("restore "+t.ARN(), jobs.Job{Run: func(ctx context.Context) error {
 		err := run.Begin(ctx, 0)
 		if err == nil {
 			_, err = m.fill(ctx, t, snap, t.Loading.From, t.Loading.At, run)
@@ -271,10 +273,12 @@ func (m *Manager) restore(t *catalog.Table, snap kv.Snapshot) {
 			return fmt.Errorf("restoring table %s: %w", t.ARN(), err)
 		}
 		return m.Tables.FinishLoading(ctx, t)
-	}, func() { snap.Close() })
+	}, Panicked: func(ctx context.Context, p *jobs.PanicError) error {
+		return m.giveUpRestore(ctx, t, p)
+	}, Done: func() { snap.Close() }})
 }
 
-// giveUpRestore removes a table that can't be restored, and says why.
+// giveUpRestore removes a table that can't be restored, and says why. A table has no status for a failed restore ("TableDescription").
 func (m *Manager) giveUpRestore(ctx context.Context, t *catalog.Table, why error) error {
 	m.Jobs.Report(fmt.Errorf("table %s can't be restored, and is removed: %w", t.ARN(), why))
 	return m.Tables.AbandonLoading(ctx, t)

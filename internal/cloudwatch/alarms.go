@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -50,12 +51,19 @@ type Alarm struct {
 	// Strict alarms need all their datapoints to go off: those of target tracking.
 	Strict bool `json:",omitempty"`
 
-	State        string
-	Reason       string
+	State  string
+	Reason string
+	// Problem says that the Reason is why the alarm can't be evaluated, and Broken that its evaluation has panicked: it is not evaluated
+	// until it is put anew.
+	Problem bool `json:",omitempty"`
+	Broken  bool `json:",omitempty"`
+
 	ReasonData   string `json:",omitempty"`
 	StateUpdated int64
 	Transitioned int64
 	Tags         map[string]string `json:",omitempty"`
+
+	size int // in the store, in bytes
 }
 
 // ARN returns the alarm's Amazon Resource Name.
@@ -76,6 +84,7 @@ func (s *Service) loadAlarms(ctx context.Context) error {
 		if err := json.Unmarshal(val, a); err != nil {
 			return fmt.Errorf("alarm %q: %w", key, err)
 		}
+		a.size = len(val)
 		s.alarms[a.id()] = a
 		return nil
 	})
@@ -89,6 +98,7 @@ func (s *Service) keep(ctx context.Context, alarms []*Alarm, history ...historyI
 			if err != nil {
 				return err
 			}
+			a.size = len(raw)
 			if err := txn.Put(keyspace.Alarm(a.Account, a.Region, a.Name), raw); err != nil {
 				return err
 			}
@@ -104,7 +114,32 @@ func (s *Service) keep(ctx context.Context, alarms []*Alarm, history ...historyI
 	return nil
 }
 
-// PutAlarm makes or replaces an alarm. An alarm that was there keeps its state.
+const (
+	// maxAlarms is how many alarms an account may have in a region, besides those of target tracking ("CloudWatch service quotas").
+	maxAlarms = 5000
+	// maxAlarmBytes is how much memory they may take: an alarm with long dimensions takes 400 KB.
+	maxAlarmBytes = 32 << 20
+)
+
+// room refuses an alarm that is one too many; s.mu is held.
+func (s *Service) room(a *Alarm) error {
+	raw, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	n, size := 1, len(raw)
+	for id, other := range s.alarms {
+		if id.account == a.Account && id.region == a.Region && id != a.id() && !other.Strict {
+			n, size = n+1, size+other.size
+		}
+	}
+	if n > maxAlarms || size > maxAlarmBytes {
+		return awserr.New(limitExceeded, "The quota for alarms for this customer has already been reached.")
+	}
+	return nil
+}
+
+// PutAlarm makes or replaces an alarm. An alarm that was there keeps its state, unless that says that it could not be evaluated.
 func (s *Service) PutAlarm(ctx context.Context, a *Alarm) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,10 +147,18 @@ func (s *Service) PutAlarm(ctx context.Context, a *Alarm) error {
 	a.Updated = now
 	old := s.alarms[a.id()]
 	summary := "Alarm \"" + a.Name + "\" created"
-	if old == nil {
+	if !a.Strict {
+		if err := s.room(a); err != nil {
+			return err
+		}
+	}
+	switch {
+	case old == nil || old.Problem:
 		a.State, a.Reason, a.StateUpdated, a.Transitioned = StateInsufficientData, "Unchecked: Initial alarm creation", now, now
-	} else {
+	default:
 		a.State, a.Reason, a.ReasonData, a.StateUpdated, a.Transitioned = old.State, old.Reason, old.ReasonData, old.StateUpdated, old.Transitioned
+	}
+	if old != nil {
 		if a.Tags == nil {
 			a.Tags = old.Tags
 		}
@@ -182,9 +225,9 @@ func cloneAll(list []string) []string {
 	return out
 }
 
-// maxEvaluation is how long an alarm's evaluation periods may be together, if they are shorter than an hour each
-// ("PutMetricAlarm").
-const maxEvaluation = 24 * time.Hour
+// maxEvaluation is for how many seconds an alarm's evaluation periods may be together, if they are shorter than an hour each
+// ("PutMetricAlarm"). Longer ones may be so for maxWindow.
+const maxEvaluation = 24 * 60 * 60
 
 func (s *Service) putMetricAlarm(ctx context.Context, call *smithy.Call, in *api.PutMetricAlarmInput) (*api.NoOutput, error) {
 	for name, given := range map[string]bool{
@@ -211,6 +254,8 @@ func (s *Service) putMetricAlarm(ctx context.Context, call *smithy.Call, in *api
 		return nil, awserr.ValidationError("The comparison operator " + a.Comparison + " is not supported by this endpoint")
 	case !in.Threshold.Set:
 		return nil, awserr.ValidationError("The parameter Threshold is required.")
+	case math.IsInf(a.Threshold, 0) || math.IsNaN(a.Threshold):
+		return nil, awserr.ValidationError("The parameter Threshold must be a number.")
 	case !in.EvaluationPeriods.Set:
 		return nil, awserr.ValidationError("The parameter EvaluationPeriods is required.")
 	case a.Datapoints > a.Periods:
@@ -229,7 +274,10 @@ func (s *Service) putMetricAlarm(ctx context.Context, call *smithy.Call, in *api
 	if err != nil {
 		return nil, err
 	}
-	if a.Period < 3600 && time.Duration(a.Period*a.Periods)*time.Second > maxEvaluation {
+	switch {
+	case a.Periods > maxWindow/a.Period:
+		return nil, awserr.ValidationError("Metrics cannot be checked across more than seven days (EvaluationPeriods * Period must be <= 604800).")
+	case a.Period < 3600 && a.Periods > maxEvaluation/a.Period:
 		return nil, awserr.ValidationError("Metrics cannot be checked across more than a day (EvaluationPeriods * Period must be <= 86400).")
 	}
 	if a.Tags, err = addTags(nil, in.Tags); err != nil {
@@ -263,20 +311,41 @@ func (s *Service) alarmMetric(call *smithy.Call, a *Alarm, in *api.PutMetricAlar
 	return nil
 }
 
+const (
+	maxAlarmMetrics     = 10 // in an alarm's expressions ("CloudWatch service quotas")
+	maxAlarmExpressions = 20 // AWS documents no bound but that of a request
+)
+
 // alarmQueries reads an alarm on an expression.
 func (s *Service) alarmQueries(call *smithy.Call, a *Alarm, in *api.PutMetricAlarmInput) (err error) {
 	if in.MetricName.Set || in.Namespace.Set || in.Statistic.Set || in.ExtendedStatistic.Set || in.Period.Set || in.Dimensions != nil {
 		return awserr.New(invalidCombination, "The parameters MetricName, Namespace, Dimensions, Period, Unit, Statistic and ExtendedStatistic must not be specified with Metrics.")
 	}
-	if a.Queries, err = s.queries(call, in.Metrics); err != nil {
+	if a.Queries, err = s.queries(call, in.Metrics, maxAlarmExpression); err != nil {
 		return err
 	}
-	shown := 0
-	for _, q := range a.Queries {
+	p, err := newPlan(a.Queries)
+	if err != nil {
+		return clientError(err)
+	}
+	shown, metrics := 0, 0
+	for i, q := range a.Queries {
+		if q.Metric != nil {
+			metrics++
+		}
+		if t := p.trees[i]; !q.Hidden && t != nil && t.kind == aList {
+			return awserr.ValidationError("The expression '" + q.ID + "' of an alarm must return a single time series.")
+		}
 		a.Period = max(a.Period, q.Period)
 		if !q.Hidden {
 			shown++
 		}
+	}
+	switch {
+	case metrics > maxAlarmMetrics:
+		return awserr.ValidationError(fmt.Sprintf("An alarm based on a metric math expression can have up to %d metrics.", maxAlarmMetrics))
+	case len(a.Queries)-metrics > maxAlarmExpressions:
+		return awserr.ValidationError(fmt.Sprintf("An alarm can have up to %d expressions.", maxAlarmExpressions))
 	}
 	if shown != 1 {
 		return awserr.ValidationError("Exactly one element of the metrics list should return data.")
@@ -369,6 +438,9 @@ func (a *Alarm) render() api.MetricAlarm {
 		EvaluationPeriods: smithy.Some(a.Periods), Threshold: smithy.Some(a.Threshold), ComparisonOperator: smithy.Some(a.Comparison),
 		TreatMissingData: optional(a.Missing), EvaluateLowSampleCountPercentile: optional(a.LowSamples),
 	}
+	if a.Problem {
+		out.EvaluationState = smithy.Some(api.EvaluationStateEvaluationError)
+	}
 	for _, list := range []*[]string{&out.OKActions, &out.AlarmActions, &out.InsufficientDataActions} {
 		if *list == nil {
 			*list = []string{}
@@ -433,40 +505,51 @@ func (s *Service) setAlarmState(ctx context.Context, call *smithy.Call, in *api.
 	if a == nil {
 		return nil, awserr.New(notFound, "Alarm does not exist: "+in.AlarmName.Value)
 	}
-	return &api.NoOutput{}, s.turn(ctx, a, clone(in.StateValue.Value), clone(in.StateReason.Value), clone(in.StateReasonData.Value), s.Now())
+	v := verdict{state: clone(in.StateValue.Value), reason: clone(in.StateReason.Value), data: clone(in.StateReasonData.Value), broken: a.Broken}
+	return &api.NoOutput{}, s.turn(ctx, a, v, s.Now())
+}
+
+// verdict is what an alarm turns to.
+type verdict struct {
+	state, reason, data string
+	problem, broken     bool // as an Alarm has them
 }
 
 // turn gives an alarm a state, and executes the actions for it if it is another one.
-func (s *Service) turn(ctx context.Context, a *Alarm, state, reason, data string, at time.Time) error {
-	s.mu.Lock()
-	was := s.alarms[a.id()]
-	if was == nil {
-		s.mu.Unlock()
-		return nil // deleted meanwhile
-	}
-	next := *was
-	next.State, next.Reason, next.ReasonData, next.StateUpdated = state, reason, data, at.UnixMilli()
-	var items []historyItem
-	if was.State != state {
-		next.Transitioned = at.UnixMilli()
-		items = append(items, next.history(at.UnixMilli(), "StateUpdate", "Alarm updated from "+stateName(was.State)+" to "+stateName(state), map[string]any{
-			"version":  "1.0",
-			"oldState": map[string]any{"stateValue": was.State, "stateReason": was.Reason},
-			"newState": map[string]any{"stateValue": state, "stateReason": reason},
-		}))
-	}
-	err := s.keep(ctx, []*Alarm{&next}, items...)
-	s.mu.Unlock()
-	if err != nil || was.State == state || next.ActionsDisabled {
+func (s *Service) turn(ctx context.Context, a *Alarm, v verdict, at time.Time) error {
+	next, turned, err := s.change(ctx, a, v, at)
+	if err != nil || !turned || next.ActionsDisabled {
 		return err
 	}
-	actions := map[string][]string{StateOK: next.OKActions, StateAlarm: next.AlarmActions, StateInsufficientData: next.NoDataActions}[state]
+	actions := map[string][]string{StateOK: next.OKActions, StateAlarm: next.AlarmActions, StateInsufficientData: next.NoDataActions}[v.state]
 	for _, action := range actions {
-		if err := s.execute(ctx, &next, action, at); err != nil {
+		if err := s.execute(ctx, next, action, at); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// change stores an alarm's state; turned says that it was another one before. next is nil if the alarm was deleted meanwhile.
+func (s *Service) change(ctx context.Context, a *Alarm, v verdict, at time.Time) (next *Alarm, turned bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.alarms[a.id()]
+	if was == nil || v.broken && was.Updated != a.Updated { // the one that is broken was replaced
+		return nil, false, nil
+	}
+	now := *was
+	now.State, now.Reason, now.ReasonData, now.StateUpdated, now.Problem, now.Broken = v.state, v.reason, v.data, at.UnixMilli(), v.problem, v.broken
+	var items []historyItem
+	if was.State != v.state {
+		now.Transitioned = at.UnixMilli()
+		items = append(items, now.history(at.UnixMilli(), "StateUpdate", "Alarm updated from "+stateName(was.State)+" to "+stateName(v.state), map[string]any{
+			"version":  "1.0",
+			"oldState": map[string]any{"stateValue": was.State, "stateReason": was.Reason},
+			"newState": map[string]any{"stateValue": v.state, "stateReason": v.reason},
+		}))
+	}
+	return &now, was.State != v.state, s.keep(ctx, []*Alarm{&now}, items...)
 }
 
 // stateName is a state as history has it.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/metric"
 )
 
@@ -33,45 +34,84 @@ func (s *Service) evaluate(ctx context.Context, at time.Time) error {
 	return failed
 }
 
+// evaluateOne evaluates an alarm. One that panics is put aside until it is changed.
 func (s *Service) evaluateOne(ctx context.Context, a *Alarm, at time.Time) error {
+	if a.Broken {
+		return nil
+	}
+	err := guard.Run(nil, "evaluating an alarm", func() error { return s.evaluateAlarm(ctx, a, at) })
+	p, panicked := errors.AsType[*guard.PanicError](err)
+	if !panicked {
+		return err
+	}
+	guard.Log(s.Logger, "an alarm could not be evaluated, and is put aside until it is changed: "+a.ARN(), err)
+	return s.turn(ctx, a, verdict{state: StateInsufficientData, reason: "The alarm is not evaluated until it is changed: " + p.Error(), problem: true, broken: true}, at)
+}
+
+// maxWindow is how long an alarm's evaluation periods may be together ("PutMetricAlarm").
+const maxWindow = 7 * 24 * 60 * 60
+
+func (s *Service) evaluateAlarm(ctx context.Context, a *Alarm, at time.Time) error {
+	v, err := s.verdict(ctx, a, at)
+	if problem, ok := errors.AsType[*mathError](err); ok {
+		// An older version has stored it, or it asks for too much.
+		reason := "Error in expression: " + problem.message
+		if q, ok := errors.AsType[*queryError](err); ok {
+			reason = "Error in expression '" + q.id + "': " + problem.message
+		}
+		v, err = verdict{state: StateInsufficientData, reason: reason, problem: true}, nil
+	}
+	if err != nil || v.state == "" || v.state == a.State && v.problem == a.Problem && (!v.problem || v.reason == a.Reason) {
+		return err
+	}
+	return s.turn(ctx, a, v, at)
+}
+
+// verdict computes what an alarm is at a time; its state is empty if the alarm keeps its own.
+func (s *Service) verdict(ctx context.Context, a *Alarm, at time.Time) (verdict, error) {
+	if a.Period <= 0 || a.Periods > maxWindow/a.Period {
+		return verdict{}, wrong("Metrics cannot be checked across more than %d seconds", maxWindow)
+	}
 	n := a.Periods
 	if !a.Strict {
 		n += spare
 	}
 	end := at.Unix()
 	start := end - n*a.Period
-	query := Query{ID: "m", Metric: a.Metric, Stat: a.Stat, Unit: a.Unit, Period: a.Period}
-	queries := []Query{query}
-	if a.Metric == nil {
-		queries = a.Queries
-		for _, q := range queries {
-			if !q.Hidden {
-				query = q
-			}
+	queries, shown := a.Queries, 0
+	if a.Metric != nil {
+		queries = []Query{{ID: "m", Metric: a.Metric, Stat: a.Stat, Unit: a.Unit, Period: a.Period}}
+	}
+	for i, q := range queries {
+		if !q.Hidden {
+			shown = i
 		}
 	}
-	e := s.evaluation(ctx, queries, start, end)
-	v, err := e.result(query.ID)
-	var problem *mathError
-	if errors.As(err, &problem) {
-		return nil // an expression that is wrong has no values
+	p, err := newPlan(queries)
+	if err != nil || len(queries) == 0 {
+		return verdict{}, err
 	}
+	e := s.evaluation(ctx, p, start, end)
+	v, err := e.result(shown)
 	if err != nil {
-		return err
+		return verdict{}, err
+	}
+	list, err := e.list(shown, v)
+	if err != nil {
+		return verdict{}, err
 	}
 	var samples []sample // the latest first
-	if list := v.asList(e, &query); len(list) > 0 {
-		times := list[0].times()
-		for i := len(times) - 1; i >= 0 && int64(len(samples)) < a.Periods; i-- {
-			value := list[0].values[times[i]]
-			samples = append(samples, sample{times[i], value, comparisons[a.Comparison](value, a.Threshold)})
+	if len(list) > 0 {
+		points := list[0].points
+		for i := len(points) - 1; i >= 0 && int64(len(samples)) < a.Periods; i-- {
+			samples = append(samples, sample{points[i].at, points[i].v, comparisons[a.Comparison](points[i].v, a.Threshold)})
 		}
 	}
 	state, ok := a.judge(samples)
-	if !ok || state == a.State {
-		return nil
+	if !ok {
+		return verdict{}, nil
 	}
-	return s.turn(ctx, a, state, a.reason(state, samples), a.reasonData(samples, start, at), at)
+	return verdict{state: state, reason: a.reason(state, samples), data: a.reasonData(samples, start, at)}, nil
 }
 
 // judge returns the state for the latest values; ok is false if the alarm keeps the one that it has.
@@ -178,21 +218,31 @@ func (a *Alarm) reasonData(samples []sample, start int64, at time.Time) string {
 
 // WithAction returns the alarms that have the action for state ALARM.
 func (s *Service) WithAction(account, region, action string) []*Alarm {
-	return slices.DeleteFunc(s.all(), func(a *Alarm) bool {
-		return a.Account != account || a.Region != region || a.ActionsDisabled || !slices.Contains(a.AlarmActions, action)
-	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*Alarm
+	for id, a := range s.alarms {
+		if id.account == account && id.region == region && !a.ActionsDisabled && slices.Contains(a.AlarmActions, action) {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Alarm) int { return strings.Compare(a.Name, b.Name) })
+	return out
 }
 
 // Values returns a metric's statistic in each period of [from, to) that has it.
 func (s *Service) Values(ctx context.Context, id *metric.ID, stat string, from, to time.Time, period int64) ([]float64, error) {
-	q := Query{ID: "m", Metric: id, Stat: stat, Period: period}
-	v, err := s.evaluation(ctx, []Query{q}, from.Unix(), to.Unix()).result(q.ID)
+	p, err := newPlan([]Query{{ID: "m", Metric: id, Stat: stat, Period: period}})
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.evaluation(ctx, p, from.Unix(), to.Unix()).result(0)
 	if err != nil {
 		return nil, err
 	}
 	var out []float64
-	for _, at := range v.series.times() {
-		out = append(out, v.series.values[at])
+	for _, point := range v.series.points {
+		out = append(out, point.v)
 	}
 	return out, nil
 }

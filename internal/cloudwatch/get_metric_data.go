@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cloudwatch/api"
@@ -16,10 +19,15 @@ import (
 )
 
 const (
-	maxQueries       = 500     // in a GetMetricData
-	maxReturnedData  = 100_800 // values in an answer of it
-	defaultPeriod    = 60      // seconds, of expressions without a metric
-	maxGridDatapoint = 200_000 // values that an expression may make of one series
+	maxQueries      = 500     // in a GetMetricData
+	maxReturnedData = 100_800 // values in an answer of it
+	defaultPeriod   = 60      // seconds, of expressions without a metric
+
+	// maxRecentData and maxOldData are how many datapoints a call may ask for, by its StartTime: in AWS, an account may do so in a second
+	// ("CloudWatch service quotas", GetMetricData). As there, they are estimated from time range and period.
+	maxRecentData = 180_000 // no longer ago than recentData
+	maxOldData    = 396_000
+	recentData    = 3 * time.Hour
 )
 
 var queryID = regexp.MustCompile(`^[a-z][a-zA-Z0-9_]*$`)
@@ -35,8 +43,8 @@ type Query struct {
 	Hidden     bool // its result is for expressions alone
 }
 
-// queries reads and checks a request's queries.
-func (s *Service) queries(call *smithy.Call, in []api.MetricDataQuery) ([]Query, error) {
+// queries reads and checks a request's queries, whose expressions have up to longest characters.
+func (s *Service) queries(call *smithy.Call, in []api.MetricDataQuery, longest int) ([]Query, error) {
 	if len(in) > maxQueries {
 		return nil, awserr.ValidationError("The collection MetricDataQueries must not have a size greater than " + strconv.Itoa(maxQueries) + ".")
 	}
@@ -53,6 +61,8 @@ func (s *Service) queries(call *smithy.Call, in []api.MetricDataQuery) ([]Query,
 			return nil, awserr.ValidationError("The values for parameter id in MetricDataQueries are not unique.")
 		case q.MetricStat != nil && q.Expression.Set:
 			return nil, awserr.ValidationError("The parameters " + where + ".Expression and " + where + ".MetricStat are mutually exclusive and you have specified both.")
+		case len(q.Expression.Value) > longest:
+			return nil, awserr.ValidationError(fmt.Sprintf("The parameter %s.Expression must not have more than %d characters.", where, longest))
 		case q.MetricStat == nil && !q.Expression.Set:
 			return nil, awserr.ValidationError("At least one of the parameters " + where + ".Expression or " + where + ".MetricStat must be specified.")
 		}
@@ -72,76 +82,177 @@ func (s *Service) queries(call *smithy.Call, in []api.MetricDataQuery) ([]Query,
 	return out, nil
 }
 
-// evaluation computes queries over a time.
-type evaluation struct {
-	s          *Service
-	ctx        context.Context
-	queries    []Query
-	start, end int64
-	done       map[string]value
-	running    map[string]bool
+// plan are queries whose expressions are parsed and checked.
+type plan struct {
+	queries []Query
+	trees   []*node // of the expressions; nil for metrics
+	index   map[string]int
+	needs   [][]int // the queries that each expression names
 }
 
-func (s *Service) evaluation(ctx context.Context, queries []Query, start, end int64) *evaluation {
-	return &evaluation{s: s, ctx: ctx, queries: queries, start: start, end: end, done: map[string]value{}, running: map[string]bool{}}
+// newPlan checks the expressions of queries: their syntax, functions, types, and that none needs itself. Its error is a *queryError.
+func newPlan(queries []Query) (*plan, error) {
+	p := &plan{queries: queries, trees: make([]*node, len(queries)), index: map[string]int{}, needs: make([][]int, len(queries))}
+	for i, q := range queries {
+		p.index[q.ID] = i
+	}
+	for i, q := range queries {
+		if q.Metric != nil {
+			continue
+		}
+		var err error
+		if p.trees[i], err = parseMath(q.Expression); err == nil {
+			err = p.link(i)
+		}
+		if err != nil {
+			return nil, &queryError{q.ID, err}
+		}
+	}
+	kinds := make([]kind, len(queries))
+	return p, p.each(func(i int) (err error) {
+		if p.trees[i] == nil {
+			kinds[i] = aSeries
+			return nil
+		}
+		kinds[i], err = p.trees[i].check(func(id string) (kind, error) { return kinds[p.index[id]], nil })
+		if err == nil && kinds[i] == aText {
+			err = wrong("The expression is a string")
+		}
+		return err
+	})
+}
+
+// link finds the queries that an expression names.
+func (p *plan) link(i int) (err error) {
+	seen := map[string]bool{"": true} // METRICS() needs no expressions
+	p.trees[i].names(func(id string) {
+		at, known := p.index[id]
+		switch {
+		case seen[id]:
+		case !known:
+			err = errors.Join(err, wrong("Unknown metric or expression id '%s'", id))
+		default:
+			p.needs[i] = append(p.needs[i], at)
+		}
+		seen[id] = true
+	})
+	return err
+}
+
+// each calls visit for every query, for those that it needs first.
+func (p *plan) each(visit func(i int) error) error {
+	done := make([]bool, len(p.queries))
+	for i := range p.queries {
+		if err := p.visit(i, done, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visit calls visit for a query, unless it is done, and before for those that it needs and that are not done. It keeps its own stack:
+// expressions may need each other a long way.
+func (p *plan) visit(i int, done []bool, visit func(i int) error) error {
+	open := map[int]bool{}
+	for stack := []int{i}; len(stack) > 0; {
+		at := stack[len(stack)-1]
+		if done[at] {
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		waiting := len(stack)
+		for _, need := range p.needs[at] {
+			if open[need] && !done[need] {
+				return &queryError{p.queries[at].ID, wrong("Circular dependency on '%s'", p.queries[need].ID)}
+			}
+			if !done[need] {
+				stack = append(stack, need)
+			}
+		}
+		if open[at] = true; len(stack) > waiting {
+			continue
+		}
+		if err := visit(at); err != nil {
+			return &queryError{p.queries[at].ID, err}
+		}
+		done[at] = true
+	}
+	return nil
+}
+
+// queryError says in which query something is wrong.
+type queryError struct {
+	id  string
+	err error
+}
+
+func (e *queryError) Error() string { return "Error in expression '" + e.id + "': " + e.err.Error() }
+
+func (e *queryError) Unwrap() error { return e.err }
+
+// clientError returns the error as AWS answers it: what is wrong with an expression is the client's fault.
+func clientError(err error) error {
+	if problem, ok := errors.AsType[*mathError](err); ok {
+		if q, ok := errors.AsType[*queryError](err); ok {
+			return awserr.ValidationError("Error in expression '" + q.id + "': " + problem.message)
+		}
+		return awserr.ValidationError(problem.message)
+	}
+	return err
+}
+
+// evaluation computes queries over a time.
+type evaluation struct {
+	*plan
+	s      *Service
+	ctx    context.Context
+	budget *budget
+	scope  scope
+	done   []bool
+	values []value
+}
+
+func (s *Service) evaluation(ctx context.Context, p *plan, start, end int64) *evaluation {
+	e := &evaluation{plan: p, s: s, ctx: ctx, budget: &budget{ctx: ctx}, done: make([]bool, len(p.queries)), values: make([]value, len(p.queries))}
+	e.scope = scope{
+		lookup: func(id string) (value, error) { return e.values[e.index[id]], nil },
+		all:    e.metrics, start: start, end: end, budget: e.budget,
+	}
+	return e
 }
 
 // result returns what a query is.
-func (e *evaluation) result(id string) (value, error) {
-	if v, ok := e.done[id]; ok {
-		return v, nil
-	}
-	i := slices.IndexFunc(e.queries, func(q Query) bool { return q.ID == id })
-	switch {
-	case i < 0:
-		return value{}, wrong("Unknown metric or expression id '%s'", id)
-	case e.running[id]:
-		return value{}, wrong("Circular dependency on '%s'", id)
-	}
-	e.running[id] = true
-	defer delete(e.running, id)
-	v, err := e.compute(&e.queries[i])
-	if err == nil {
-		e.done[id] = v
-	}
-	return v, err
+func (e *evaluation) result(i int) (value, error) {
+	err := e.visit(i, e.done, func(i int) (err error) {
+		if e.values[i], err = e.compute(i); err != nil {
+			return err
+		}
+		return e.ctx.Err()
+	})
+	return e.values[i], err
 }
 
-func (e *evaluation) compute(q *Query) (value, error) {
-	if q.Metric != nil {
-		return e.read(q)
+func (e *evaluation) compute(i int) (value, error) {
+	if e.queries[i].Metric != nil {
+		return e.read(&e.queries[i])
 	}
-	tree, err := parseMath(q.Expression)
-	if err != nil {
-		return value{}, err
-	}
-	period := cmp.Or(q.Period, e.period())
-	finest := period
+	e.scope.period = cmp.Or(e.queries[i].Period, e.period())
+	return e.trees[i].eval(&e.scope)
+}
+
+// metrics returns the series of all queries that are no expressions.
+func (e *evaluation) metrics() (out []*timeSeries, err error) {
 	for i := range e.queries {
-		if e.queries[i].Metric != nil {
-			finest = min(finest, e.queries[i].Period)
+		if e.queries[i].Metric == nil {
+			continue
 		}
-	}
-	if (e.end-e.start)/finest > maxGridDatapoint {
-		return value{}, wrong("Too many datapoints")
-	}
-	sc := &scope{lookup: e.result, start: e.start, end: e.end, period: period, all: func() []*timeSeries {
-		var out []*timeSeries
-		for i := range e.queries {
-			if e.queries[i].Metric == nil {
-				continue
-			}
-			if v, err := e.result(e.queries[i].ID); err == nil {
-				out = append(out, v.series)
-			}
+		v, err := e.result(i) // which needs no other, and so is not one that is being computed
+		if err != nil {
+			return nil, err
 		}
-		return out
-	}}
-	v, err := tree.eval(sc)
-	if err == nil && v.text != nil {
-		err = wrong("The expression is a string")
+		out = append(out, v.series)
 	}
-	return v, err
+	return out, e.budget.visit(len(out))
 }
 
 // period is the longest of the metrics' periods.
@@ -157,24 +268,82 @@ func (e *evaluation) period() int64 {
 
 // read returns a metric's statistic over the time.
 func (e *evaluation) read(q *Query) (value, error) {
-	f, _ := parseStatistic(q.Stat)
-	out := &timeSeries{id: q.ID, label: q.Metric.Name, period: q.Period, values: map[int64]float64{}}
-	for _, m := range e.s.metrics.units(q.Metric, q.Unit) {
-		points, err := e.s.metrics.read(e.ctx, m.id, e.start, e.end, q.Period)
+	f, ok := parseStatistic(q.Stat)
+	if !ok {
+		return value{}, wrong("The statistic %q is not supported", q.Stat)
+	}
+	out := &timeSeries{id: q.ID, label: q.Metric.Name, period: q.Period}
+	units, err := e.s.metrics.units(e.ctx, q.Metric, q.Unit)
+	if err != nil {
+		return value{}, err
+	}
+	byTime := map[int64]float64{} // of a metric in several units, one counts
+	for _, m := range units {
+		points, err := e.s.metrics.read(e.ctx, m.id, e.scope.start, e.scope.end, q.Period, e.budget)
 		if err != nil {
 			return value{}, err
 		}
 		for i := range points {
-			if v, ok := f(&points[i].Set); ok {
-				out.values[points[i].at] = v
+			v, ok := f(&points[i].Set)
+			switch {
+			case !ok:
+			case len(units) == 1:
+				out.add(points[i].at, v)
+			default:
+				byTime[points[i].at] = v
 			}
 		}
 	}
-	return value{series: out}, nil
+	for _, at := range slices.Sorted(maps.Keys(byTime)) {
+		out.add(at, byTime[at])
+	}
+	return value{kind: aSeries, series: out}, nil
+}
+
+// list returns the time series that a query's answer has; a number is one at every time.
+func (e *evaluation) list(i int, v value) ([]*timeSeries, error) {
+	switch v.kind {
+	case aList:
+		return v.list, nil
+	case aNumber:
+		sc := e.scope
+		sc.period = cmp.Or(e.queries[i].Period, e.period())
+		t, err := sc.constant(v.number)
+		if err != nil {
+			return nil, &queryError{e.queries[i].ID, err}
+		}
+		return []*timeSeries{t.series}, nil
+	}
+	return []*timeSeries{v.series}, nil
+}
+
+// place is where an answer of GetMetricData ended: in a query, in which of its series, and behind how many of its values.
+type place struct{ query, series, value int }
+
+func (p place) token() string { return token(fmt.Sprintf("%d.%d.%d", p.query, p.series, p.value)) }
+
+func readPlace(given smithy.Opt[string]) (p place, err error) {
+	if !given.Set {
+		return p, nil
+	}
+	text, err := readToken(given)
+	if err != nil {
+		return p, err
+	}
+	parts := strings.Split(text, ".")
+	if len(parts) != 3 {
+		return p, errToken
+	}
+	for i, dst := range []*int{&p.query, &p.series, &p.value} {
+		if *dst, err = strconv.Atoi(parts[i]); err != nil || *dst < 0 {
+			return p, errToken
+		}
+	}
+	return p, nil
 }
 
 func (s *Service) getMetricData(ctx context.Context, call *smithy.Call, in *api.GetMetricDataInput) (*api.GetMetricDataOutput, error) {
-	queries, err := s.queries(call, in.MetricDataQueries)
+	queries, err := s.queries(call, in.MetricDataQueries, maxExpression)
 	if err != nil {
 		return nil, err
 	}
@@ -182,12 +351,17 @@ func (s *Service) getMetricData(ctx context.Context, call *smithy.Call, in *api.
 	if !from.Before(to) {
 		return nil, awserr.ValidationError("The parameter StartTime must be less than the parameter EndTime.")
 	}
-	skip, err := readOffset(in.NextToken)
+	left := in.MaxDatapoints.Or(maxReturnedData)
+	if left < 1 || left > maxReturnedData {
+		return nil, awserr.ValidationError(fmt.Sprintf("The parameter MaxDatapoints must be between 1 and %d.", maxReturnedData))
+	}
+	at, err := readPlace(in.NextToken)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Collect(ctx); err != nil {
-		return nil, err
+	p, err := newPlan(queries)
+	if err != nil {
+		return nil, clientError(err)
 	}
 	finest := int64(60)
 	for _, q := range queries {
@@ -196,95 +370,104 @@ func (s *Service) getMetricData(ctx context.Context, call *smithy.Call, in *api.
 		}
 	}
 	start, end := window(s.Now(), from, to, finest)
-	e := s.evaluation(ctx, queries, start, end)
-	out := &api.GetMetricDataOutput{MetricDataResults: []api.MetricDataResult{}, Messages: []api.MessageData{}}
-	left := int(in.MaxDatapoints.Or(maxReturnedData))
-	more := false
-	for i := range queries {
-		q := &queries[i]
-		v, err := e.result(q.ID)
-		var problem *mathError
-		switch {
-		case errors.As(err, &problem):
-			return nil, awserr.ValidationError("Error in expression '" + q.ID + "': " + problem.message)
-		case err != nil:
-			return nil, err
-		case q.Hidden:
+	if err := s.checkRate(queries, start, end); err != nil {
+		return nil, err
+	}
+	if err := s.Collect(ctx); err != nil {
+		return nil, err
+	}
+	page := &dataPage{at: at, left: int(left), ascending: in.ScanBy.Value == api.ScanByTimestampascending}
+	page.out = &api.GetMetricDataOutput{MetricDataResults: []api.MetricDataResult{}, Messages: []api.MessageData{}}
+	e := s.evaluation(ctx, p, start, end)
+	for page.at.query < len(queries) {
+		if !queries[page.at.query].Hidden {
+			if page.left == 0 {
+				break
+			}
+			ended, err := page.add(e)
+			if err != nil {
+				return nil, clientError(err)
+			}
+			if !ended {
+				break
+			}
+		}
+		page.at = place{query: page.at.query + 1}
+	}
+	if page.at.query < len(queries) {
+		page.out.NextToken = smithy.Some(page.at.token())
+	}
+	return page.out, nil
+}
+
+// checkRate refuses what asks for more datapoints than an account may in a second.
+func (s *Service) checkRate(queries []Query, start, end int64) error {
+	most := int64(maxOldData)
+	if s.Now().Sub(time.Unix(start, 0)) <= recentData {
+		most = maxRecentData
+	}
+	for _, q := range queries {
+		if q.Metric == nil {
 			continue
 		}
-		for n, t := range v.asList(e, q) {
-			label := t.label
-			switch {
-			case q.Label != "":
-				label = q.Label
-			case q.Metric == nil && !v.isList:
-				label = q.ID
-			case label == "":
-				label = fmt.Sprint(q.ID, " ", n)
-			}
-			r := api.MetricDataResult{
-				Id: smithy.Some(q.ID), Label: smithy.Some(label), Timestamps: []float64{}, Values: []float64{}, StatusCode: smithy.Some("Complete"),
-			}
-			times := t.times()
-			if in.ScanBy.Value != "TimestampAscending" {
-				slices.Reverse(times)
-			}
-			for _, at := range times {
-				if skip > 0 {
-					skip--
-					continue
-				}
-				if left == 0 {
-					more = true
-					r.StatusCode = smithy.Some("PartialData")
-					break
-				}
-				left--
-				r.Timestamps = append(r.Timestamps, float64(at))
-				r.Values = append(r.Values, t.values[at])
-			}
-			out.MetricDataResults = append(out.MetricDataResults, r)
+		if most -= (end-start)/q.Period + 1; most < 0 {
+			return errThrottled
 		}
-	}
-	if more {
-		offset, err := readOffset(in.NextToken)
-		if err != nil {
-			return nil, err
-		}
-		out.NextToken = smithy.Some(token(strconv.Itoa(offset + int(in.MaxDatapoints.Or(maxReturnedData)))))
-	}
-	return out, nil
-}
-
-// readOffset reads how many values earlier answers had.
-func readOffset(given smithy.Opt[string]) (int, error) {
-	if !given.Set {
-		return 0, nil
-	}
-	text, err := readToken(given)
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
-		return 0, awserr.New(invalidToken, "The value for parameter NextToken is invalid.")
-	}
-	return n, nil
-}
-
-// asList returns the time series that a query's answer has; a number is one at every time.
-func (v value) asList(e *evaluation, q *Query) []*timeSeries {
-	switch {
-	case v.isList:
-		return v.list
-	case v.series != nil:
-		return []*timeSeries{v.series}
-	case v.number != nil:
-		t := &timeSeries{values: map[int64]float64{}, period: cmp.Or(q.Period, e.period())}
-		for _, at := range t.grid(&scope{start: e.start, end: e.end, period: t.period}) {
-			t.values[at] = *v.number
-		}
-		return []*timeSeries{t}
 	}
 	return nil
+}
+
+// dataPage is an answer of GetMetricData that is being made.
+type dataPage struct {
+	out       *api.GetMetricDataOutput
+	at        place
+	left      int // how many values it may still have
+	ascending bool
+}
+
+// add adds values of the query at the page's place, and moves the place behind them. ended says that the query has no more.
+func (p *dataPage) add(e *evaluation) (ended bool, err error) {
+	q := &e.queries[p.at.query]
+	v, err := e.result(p.at.query)
+	if err != nil {
+		return false, err
+	}
+	list, err := e.list(p.at.query, v)
+	if err != nil {
+		return false, err
+	}
+	for ; p.at.series < len(list) && p.left > 0; p.at.series, p.at.value = p.at.series+1, 0 {
+		t := list[p.at.series]
+		label := t.label
+		switch {
+		case q.Label != "":
+			label = q.Label
+		case q.Metric == nil && v.kind != aList:
+			label = q.ID
+		case label == "":
+			label = fmt.Sprint(q.ID, " ", p.at.series)
+		}
+		r := api.MetricDataResult{
+			Id: smithy.Some(q.ID), Label: smithy.Some(label), Timestamps: []float64{}, Values: []float64{}, StatusCode: smithy.Some("Complete"),
+		}
+		n := min(max(len(t.points)-p.at.value, 0), p.left)
+		for i := p.at.value; i < p.at.value+n; i++ {
+			point := t.points[i]
+			if !p.ascending {
+				point = t.points[len(t.points)-1-i]
+			}
+			r.Timestamps, r.Values = append(r.Timestamps, float64(point.at)), append(r.Values, point.v)
+		}
+		p.left -= n
+		p.at.value += n
+		full := p.at.value < len(t.points)
+		if full {
+			r.StatusCode = smithy.Some("PartialData")
+		}
+		p.out.MetricDataResults = append(p.out.MetricDataResults, r)
+		if full {
+			return false, nil
+		}
+	}
+	return p.at.series >= len(list), nil
 }

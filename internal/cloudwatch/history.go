@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/statordb/stator/internal/cloudwatch/api"
@@ -41,6 +42,7 @@ func (s *Service) putHistory(txn kv.Txn, items []historyItem) error {
 			return err
 		}
 		s.items++
+		s.written[[2]string{item.Account, item.Region}]++
 		if err := txn.Put(keyspace.AlarmHistoryItem(item.Account, item.Region, item.Time, s.items), raw); err != nil {
 			return err
 		}
@@ -63,8 +65,12 @@ func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, i
 		return nil, err
 	}
 	defer snap.Close()
+	prefix := keyspace.AlarmHistory(account, region)
+	if in.NextToken.Set && !strings.HasPrefix(after, string(prefix)) {
+		return nil, errToken
+	}
 	reverse := in.ScanBy.Value != api.ScanByTimestampascending
-	it, err := snap.Scan(under(keyspace.AlarmHistory(account, region)), kv.ScanOpt{Reverse: reverse})
+	it, err := snap.Scan(under(prefix), kv.ScanOpt{Reverse: reverse})
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +80,9 @@ func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, i
 	}
 	last := ""
 	for err == nil && it.Next() {
+		if err = ctx.Err(); err != nil {
+			break
+		}
 		if string(it.Key()) == after {
 			continue
 		}
@@ -97,6 +106,53 @@ func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, i
 		})
 	}
 	return out, errors.Join(err, it.Close())
+}
+
+const (
+	// maxHistory is how many items of its alarms' history an account has in a region: the latest. AWS keeps all of historyKept.
+	maxHistory = 20_000
+	// historySlack is how many more there may be before the oldest are removed.
+	historySlack = 1000
+)
+
+// trimHistory removes the oldest items of accounts that have many new ones.
+func (s *Service) trimHistory(ctx context.Context) error {
+	s.mu.Lock()
+	var many [][2]string
+	for account, n := range s.written {
+		if n >= historySlack {
+			many = append(many, account)
+			delete(s.written, account)
+		}
+	}
+	s.mu.Unlock()
+	for _, account := range many {
+		if err := s.trimHistoryOf(ctx, under(keyspace.AlarmHistory(account[0], account[1]))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) trimHistoryOf(ctx context.Context, rng kv.Range) error {
+	r, err := s.KV.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	it, err := r.Scan(rng, kv.ScanOpt{Reverse: true, Stale: true})
+	if err != nil {
+		return errors.Join(err, r.Close())
+	}
+	var oldest []byte // of those that stay
+	n := 0
+	for ; n < maxHistory && it.Next(); n++ {
+		oldest = append(oldest[:0], it.Key()...)
+	}
+	older := n == maxHistory && it.Next()
+	if err := errors.Join(it.Close(), r.Close()); err != nil || !older {
+		return err
+	}
+	return s.KV.DeleteRange(ctx, kv.Range{Start: rng.Start, End: oldest})
 }
 
 // cleanHistory removes the items from before a time.

@@ -230,13 +230,16 @@ func (s *Service) readReports(ctx context.Context, rule *metric.Rule, start, end
 		}
 		return nil
 	})
+	byTime := make(map[int64]*periodSum, len(periods))
 	for _, p := range periods {
-		for _, c := range keys {
-			if v := c.periods[p.at]; v > 0 {
-				p.most = max(p.most, v)
-				if p.least == 0 || v < p.least {
-					p.least = v
-				}
+		byTime[p.at] = p
+	}
+	for _, c := range keys {
+		for at, v := range c.periods {
+			p := byTime[at]
+			p.most = max(p.most, v)
+			if p.least == 0 || v < p.least {
+				p.least = v
 			}
 		}
 	}

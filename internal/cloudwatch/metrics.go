@@ -10,9 +10,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cloudwatch/api"
+	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -50,6 +52,9 @@ func (s *Service) putMetricData(ctx context.Context, call *smithy.Call, in *api.
 	data := make([]metric.Datum, 0, len(in.MetricData))
 	for i := range in.MetricData {
 		m := &in.MetricData[i]
+		if err := checkNames(in.Namespace.Value, m); err != nil {
+			return nil, err
+		}
 		set, err := setOf(m, "MetricData.member."+strconv.Itoa(i+1))
 		if err != nil {
 			return nil, err
@@ -71,6 +76,20 @@ func (s *Service) putMetricData(ctx context.Context, call *smithy.Call, in *api.
 	}
 	_, err := s.metrics.add(ctx, data)
 	return &api.NoOutput{}, err
+}
+
+// checkNames refuses control characters ("Dimension": they are not supported), which separate names in keys.
+func checkNames(namespace string, m *api.MetricDatum) error {
+	control := func(text string) bool { return strings.ContainsFunc(text, unicode.IsControl) }
+	for _, d := range m.Dimensions {
+		if control(d.Name.Value) || control(d.Value.Value) {
+			return invalid("The names and values of dimensions must not have control characters.")
+		}
+	}
+	if control(namespace) || control(m.MetricName.Value) {
+		return invalid("Namespaces and the names of metrics must not have control characters.")
+	}
+	return nil
 }
 
 // setOf returns a datum's values.
@@ -114,7 +133,7 @@ func setOf(m *api.MetricDatum, where string) (metric.Set, error) {
 			out.Add(&one)
 		}
 	}
-	for _, v := range []float64{out.Sum, out.Min, out.Max} {
+	for _, v := range []float64{out.Count, out.Sum, out.Min, out.Max} {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return out, invalid("The value for parameter " + where + ".Value must be a number.")
 		}
@@ -131,22 +150,29 @@ func renderDimensions(list []metric.Dimension) []api.Dimension {
 }
 
 func (s *Service) listMetrics(ctx context.Context, call *smithy.Call, in *api.ListMetricsInput) (*api.ListMetricsOutput, error) {
-	if err := s.Collect(ctx); err != nil {
-		return nil, err
-	}
 	after, err := readToken(in.NextToken)
 	if err != nil {
 		return nil, err
 	}
 	account, region := s.Namespace(call.Caller)
+	if in.NextToken.Set && !strings.HasPrefix(after, string(keyspace.MetricIndex(account, region))) {
+		return nil, errToken
+	}
+	if err := s.Collect(ctx); err != nil {
+		return nil, err
+	}
+	prefix := []string{account, region}
+	if in.Namespace.Set {
+		if prefix = append(prefix, in.Namespace.Value); in.MetricName.Set {
+			prefix = append(prefix, in.MetricName.Value)
+		}
+	}
 	active := 14 * 24 * time.Hour
 	if in.RecentlyActive.Set {
 		active = 3 * time.Hour
 	}
-	since := s.Now().Add(-active).Unix()
-	found := s.metrics.list(func(m *series) bool {
-		if m.Account != account || m.Region != region || m.last < since ||
-			in.Namespace.Set && m.Namespace != in.Namespace.Value || in.MetricName.Set && m.Name != in.MetricName.Value {
+	found, last, err := s.metrics.list(ctx, keyspace.MetricIndex(prefix...), []byte(after), listPage, s.Now().Add(-active).Unix(), func(m *series) bool {
+		if in.MetricName.Set && m.Name != in.MetricName.Value {
 			return false
 		}
 		for _, d := range in.Dimensions {
@@ -157,21 +183,17 @@ func (s *Service) listMetrics(ctx context.Context, call *smithy.Call, in *api.Li
 		}
 		return true
 	})
+	if err != nil {
+		return nil, err
+	}
 	out := &api.ListMetricsOutput{Metrics: []api.Metric{}}
-	last := ""
 	for _, m := range found {
-		key := m.ID.Key()
-		if key <= after || key == last {
-			continue
-		}
-		if len(out.Metrics) == listPage {
-			out.NextToken = smithy.Some(token(last))
-			break
-		}
-		last = key
 		out.Metrics = append(out.Metrics, api.Metric{
 			Namespace: smithy.Some(m.Namespace), MetricName: smithy.Some(m.Name), Dimensions: renderDimensions(m.Dimensions),
 		})
+	}
+	if last != nil {
+		out.NextToken = smithy.Some(token(string(last)))
 	}
 	return out, nil
 }
@@ -182,7 +204,7 @@ func token(after string) string { return base64.StdEncoding.EncodeToString([]byt
 func readToken(given smithy.Opt[string]) (string, error) {
 	raw, err := base64.StdEncoding.DecodeString(given.Value)
 	if err != nil {
-		return "", awserr.New(invalidToken, "The value for parameter NextToken is invalid.")
+		return "", errToken
 	}
 	return string(raw), nil
 }
@@ -239,8 +261,12 @@ func (s *Service) getMetricStatistics(ctx context.Context, call *smithy.Call, in
 	}
 	id := s.metricID(call, in.Namespace.Value, in.MetricName.Value, in.Dimensions)
 	out := &api.GetMetricStatisticsOutput{Label: smithy.Some(id.Name), Datapoints: []api.Datapoint{}}
-	for _, m := range s.metrics.units(&id, in.Unit.Value) {
-		points, err := s.metrics.read(ctx, m.id, start, end, period)
+	units, err := s.metrics.units(ctx, &id, in.Unit.Value)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range units {
+		points, err := s.metrics.read(ctx, m.id, start, end, period, nil)
 		if err != nil {
 			return nil, err
 		}

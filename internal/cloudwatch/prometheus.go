@@ -12,11 +12,15 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/metric"
 )
 
 // ContentTypePrometheus is that of Prometheus's answer.
 const ContentTypePrometheus = string(expfmt.FmtText)
+
+// panicsTotal counts the panics that package guard has recovered, of all servers in the process.
+const panicsTotal = "stator_background_panics_total"
 
 // latencyBounds are the bounds of the buckets of durations in seconds.
 var latencyBounds = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
@@ -45,6 +49,10 @@ func (s *Service) Prometheus(ctx context.Context) ([]byte, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	families[panicsTotal] = &dto.MetricFamily{
+		Name: proto.String(panicsTotal), Type: dto.MetricType_COUNTER.Enum(), Help: proto.String("Panics of background work that were recovered"),
+		Metric: []*dto.Metric{{Counter: &dto.Counter{Value: proto.Float64(float64(guard.Panics()))}}},
 	}
 	var out bytes.Buffer
 	names := make([]string, 0, len(families))

@@ -6,9 +6,12 @@
 package cloudwatch
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
+	"maps"
 	"math"
 	"sync"
 	"time"
@@ -32,6 +35,10 @@ type Options struct {
 	Namespace func(smithy.Caller) (account, region string)
 	// Source calls its arguments for what was measured since the last time; nil for nothing.
 	Source func(emit func(metric.Datum), report func(metric.Report))
+	// MaxMetrics is how many metrics the clients of an account may put, each unit counted; 0 is DefaultMaxMetrics.
+	MaxMetrics int
+	// Logger gets panics in the background; nil is none.
+	Logger *slog.Logger
 	// Rules returns the Contributor Insights rules of an account; nil for none.
 	Rules func(account, region string) []metric.Rule
 }
@@ -47,25 +54,30 @@ type Service struct {
 	began      int64             // the minute
 	earlier    map[string]metric.Report
 
-	mu     sync.Mutex // of the alarms
-	alarms map[alarmID]*Alarm
-	items  uint32 // of the history in this process
+	mu      sync.Mutex // of the alarms
+	alarms  map[alarmID]*Alarm
+	items   uint32            // of the history in this process
+	written map[[2]string]int // items by account and region, since they were trimmed
 
 	ticking sync.Mutex
-	ticked  int64 // the last minute that was evaluated
-	rolled  int64 // the last hour in which points were rolled up
+	ticked  int64  // the last minute that was evaluated
+	rolled  int64  // the last hour in which points began to be rolled up
+	rolling []byte // where that goes on; nil if it is done
 
 	// act is called for an alarm's actions.
 	act func(ctx context.Context, a *Alarm, action string, at time.Time) error
 }
 
+// DefaultMaxMetrics is how many metrics the clients of an account may put. AWS has no quota for custom metrics, but a price.
+const DefaultMaxMetrics = 50_000
+
 // New returns a Service with what the store has.
 func New(ctx context.Context, opt Options) (*Service, error) {
-	metrics, err := openStore(ctx, opt.KV)
-	if err != nil {
-		return nil, err
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{Options: opt, metrics: metrics, totals: map[string]*Total{}, alarms: map[alarmID]*Alarm{}}
+	metrics := openStore(opt.KV, cmp.Or(opt.MaxMetrics, DefaultMaxMetrics))
+	s := &Service{Options: opt, metrics: metrics, totals: map[string]*Total{}, alarms: map[alarmID]*Alarm{}, written: map[[2]string]int{}}
 	s.began, s.earlier = opt.Now().Unix()/60, map[string]metric.Report{}
 	opt.Fleet.Watch(keyspace.Metrics(), seriesWatcher{metrics})
 	opt.Fleet.Watch(keyspace.Alarms(), alarmWatcher{s})
@@ -110,6 +122,11 @@ const (
 	limitExceeded      awserr.Code = "LimitExceededFault"
 )
 
+var (
+	errThrottled = awserr.New(awserr.Throttling, "Rate exceeded")
+	errToken     = awserr.New(invalidToken, "The value for parameter NextToken is invalid.")
+)
+
 // API describes CloudWatch to package httpd.
 var API = &protocol.Service{
 	Name:         "GraniteServiceVersion20100801",
@@ -126,6 +143,7 @@ var API = &protocol.Service{
 		notFound:                   {QueryCode: "ResourceNotFound", Status: 404},
 		resourceNotFound:           {QueryCode: "ResourceNotFoundException", Status: 404},
 		limitExceeded:              {QueryCode: "LimitExceeded"},
+		awserr.Throttling:          {QueryCode: "Throttling"},
 		awserr.Validation:          {QueryCode: "ValidationError"},
 		awserr.InternalServerError: {QueryCode: "InternalServiceError", Status: 500},
 		awserr.UnknownOperation:    {QueryCode: "InvalidAction"},
@@ -192,7 +210,15 @@ type Total struct {
 	Unit string
 	Set  metric.Set
 	Last float64 // the average of the latest values, for metrics that are levels
+	at   int64   // when it was measured last, in seconds since 1970
 }
+
+const (
+	// maxTotals is how many Totals there are: with more, those that were not measured for totalKept go, which are of tables that were
+	// deleted. Clients make and delete tables as they like.
+	maxTotals = 20_000
+	totalKept = 15 * time.Minute
+)
 
 func (s *Service) total(data []metric.Datum) {
 	for i := range data {
@@ -207,7 +233,10 @@ func (s *Service) total(data []metric.Datum) {
 			s.totals[key] = t
 		}
 		t.Set.Add(&d.Set)
-		t.Last = d.Set.Average()
+		t.Last, t.at = d.Set.Average(), s.Now().Unix()
+	}
+	if before := s.Now().Add(-totalKept).Unix(); len(s.totals) > maxTotals {
+		maps.DeleteFunc(s.totals, func(_ string, t *Total) bool { return t.at < before })
 	}
 }
 
@@ -243,21 +272,31 @@ func (s *Service) Tick(ctx context.Context, each func(ctx context.Context, at ti
 			return err
 		}
 	}
-	if hour := now.Unix() / 3600; s.rolled != hour {
-		s.rolled = hour
-		return s.clean(ctx, now)
+	if hour := now.Unix() / 3600; s.rolled != hour && s.rolling == nil {
+		s.rolled, s.rolling = hour, keyspace.Metrics()
+		if err := s.clean(ctx, now); err != nil {
+			return err
+		}
 	}
-	return nil
+	if err := s.trimHistory(ctx); err != nil {
+		return err
+	}
+	if s.rolling == nil {
+		return nil
+	}
+	var err error
+	s.rolling, err = s.metrics.rollPage(ctx, now, s.rolling, rollAtATime)
+	return err
 }
+
+// rollAtATime is how many metrics a Tick rolls up, so that alarms do not wait for many of them.
+const rollAtATime = 256
 
 // historyKept is how long the alarms' history is kept ("DescribeAlarmHistory").
 const historyKept = 30 * 24 * time.Hour
 
 // clean removes what is too old.
 func (s *Service) clean(ctx context.Context, now time.Time) error {
-	if err := s.metrics.roll(ctx, now); err != nil {
-		return err
-	}
 	if err := s.cleanHistory(ctx, now.Add(-historyKept)); err != nil {
 		return err
 	}
@@ -266,7 +305,14 @@ func (s *Service) clean(ctx context.Context, now time.Time) error {
 
 func invalid(message string) error { return awserr.New(invalidValue, message) }
 
-func timeOf(seconds float64) time.Time { return time.UnixMilli(int64(math.Round(seconds * 1000))) }
+// timeOf returns the time of a timestamp; one beyond the year 9999 or before 1 is one of then.
+func timeOf(seconds float64) time.Time {
+	const first, last = -62135596800, 253402300799
+	if math.IsNaN(seconds) {
+		seconds = 0
+	}
+	return time.UnixMilli(int64(math.Round(min(max(seconds, first), last) * 1000)))
+}
 
 // metricID returns the ID of a metric that a request names.
 func (s *Service) metricID(call *smithy.Call, namespace, name string, dimensions []api.Dimension) metric.ID {

@@ -1,12 +1,16 @@
 package cloudwatch
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,62 +37,45 @@ type series struct {
 	metric.ID
 	Unit string
 
-	id   uint32
-	last int64 // the latest point's time in seconds since 1970
+	id uint32
 }
 
 func seriesKey(id *metric.ID, unit string) string { return id.Key() + unit }
 
-// store keeps metrics. Points of one period are added up.
+// ownNamespace begins the namespaces of the server's own metrics, which clients can't put.
+const ownNamespace = "AWS/"
+
+// digest stands for a long text, with no other that has the same.
+type digest [16]byte
+
+func digestOf(text string) digest {
+	sum := sha256.Sum256([]byte(text))
+	return digest(sum[:16])
+}
+
+// entryKey is where the index has the id of a metric in a unit.
+func entryKey(id *metric.ID, unit string) []byte {
+	return keyspace.MetricIndexEntry(id.Account, id.Region, id.Namespace, id.Name, digestOf(id.Key()), unit)
+}
+
+// store keeps metrics. Points of one period are added up. It has nothing in memory but the ids of some metrics: a start reads nothing, and
+// what an operation reads is what it returns.
 type store struct {
-	kv kv.Store
+	kv    kv.Store
+	limit int // how many metrics clients of an account may put, in each unit
 
-	mu     sync.RWMutex // writers keep it while they read, change and write points
-	series map[string]*series
+	adding  sync.Mutex // held while points are read, changed and written
+	indexed bool       // it is known that all metrics are in the index
+
+	mu    sync.Mutex
+	known map[digest]uint32 // ids by the digest of the series' key
 }
 
-func openStore(ctx context.Context, db kv.Store) (*store, error) {
-	s := &store{kv: db, series: map[string]*series{}}
-	snap, err := db.Snapshot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer snap.Close()
-	err = kv.Each(ctx, snap, under(keyspace.Metrics()), func(key, val []byte) error {
-		m := new(series)
-		if err := json.Unmarshal(val, m); err != nil {
-			return fmt.Errorf("description of metric %x: %w", key, err)
-		}
-		m.id = binary.BigEndian.Uint32(key[len(key)-4:])
-		s.series[seriesKey(&m.ID, m.Unit)] = m
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range s.series {
-		if m.last, err = lastPoint(snap, m.id); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
-}
+// maxKnown is how many ids the store remembers, 24 bytes each; then it begins anew.
+const maxKnown = 100_000
 
-// lastPoint returns the time of a metric's latest point.
-func lastPoint(r kv.Reader, id uint32) (last int64, err error) {
-	for _, res := range retention {
-		it, err := r.Scan(under(keyspace.MetricPoints(id, uint32(res.seconds))), kv.ScanOpt{Reverse: true})
-		if err != nil {
-			return 0, err
-		}
-		if it.Next() {
-			last = max(last, keyspace.Time(it.Key()))
-		}
-		if err := it.Close(); err != nil {
-			return 0, err
-		}
-	}
-	return last, nil
+func openStore(db kv.Store, limit int) *store {
+	return &store{kv: db, limit: limit, known: map[digest]uint32{}}
 }
 
 func under(prefix []byte) kv.Range { return kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)} }
@@ -96,10 +83,107 @@ func under(prefix []byte) kv.Range { return kv.Range{Start: prefix, End: keyspac
 // addBatch is how many points a transaction adds.
 const addBatch = 256
 
-// add adds data to what is there. On an error it returns those that it has not added.
+// index brings the metrics of a store that an older version has written into the index, once; s.adding is held.
+func (s *store) index(ctx context.Context) error {
+	if s.indexed {
+		return nil
+	}
+	done, err := kv.ReadLatest(ctx, s.kv, keyspace.MetricsIndexed())
+	if err != nil {
+		return err
+	}
+	counts := map[string]uint64{}
+	for at := keyspace.Metrics(); done == nil && at != nil; {
+		var page []*series
+		if page, at, err = s.page(ctx, at, addBatch); err != nil {
+			return err
+		}
+		err := kv.Update(ctx, s.kv, kv.TxnOpt{NoSync: true, Background: true}, func(txn kv.Txn) error {
+			for _, m := range page {
+				if err := txn.Put(entryKey(&m.ID, m.Unit), binary.BigEndian.AppendUint32(nil, m.id)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, m := range page {
+			if !strings.HasPrefix(m.Namespace, ownNamespace) {
+				counts[m.Account]++
+			}
+		}
+	}
+	if done == nil {
+		err = kv.Update(ctx, s.kv, kv.TxnOpt{Background: true}, func(txn kv.Txn) error {
+			for account, n := range counts {
+				if err := putCount(txn, account, n); err != nil {
+					return err
+				}
+			}
+			return txn.Put(keyspace.MetricsIndexed(), nil)
+		})
+	}
+	s.indexed = err == nil
+	return err
+}
+
+// page returns the metrics whose descriptions are at a key and behind it, up to n, and the key behind them: nil at the end.
+func (s *store) page(ctx context.Context, at []byte, n int) (list []*series, next []byte, err error) {
+	r, err := s.kv.Latest(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	it, err := r.Scan(kv.Range{Start: at, End: keyspace.PrefixEnd(keyspace.Metrics())}, kv.ScanOpt{Rows: n})
+	if err != nil {
+		return nil, nil, err
+	}
+	for it.Next() {
+		m, decodeErr := decodeSeries(it.Key(), it.Value())
+		if decodeErr != nil {
+			return nil, nil, errors.Join(decodeErr, it.Close())
+		}
+		if list = append(list, m); len(list) == n {
+			next = append(bytes.Clone(it.Key()), 0)
+			break
+		}
+	}
+	return list, next, it.Close()
+}
+
+func decodeSeries(key, val []byte) (*series, error) {
+	m := &series{id: keyspace.MetricID(key)}
+	if err := json.Unmarshal(val, m); err != nil {
+		return nil, fmt.Errorf("description of metric %x: %w", key, err)
+	}
+	return m, nil
+}
+
+func putCount(txn kv.Txn, account string, n uint64) error {
+	return txn.Put(keyspace.MetricCount(account), binary.BigEndian.AppendUint64(nil, n))
+}
+
+func readCount(r kv.Reader, account string) (uint64, error) {
+	raw, err := r.Get(keyspace.MetricCount(account))
+	if err != nil || len(raw) != 8 {
+		return 0, err
+	}
+	return binary.BigEndian.Uint64(raw), nil
+}
+
+// add adds data to what is there. On an error it returns those that it has not added. Clients' data beyond the limit of their account are
+// refused by errThrottled, all of them.
 func (s *store) add(ctx context.Context, data []metric.Datum) (rest []metric.Datum, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.adding.Lock()
+	defer s.adding.Unlock()
+	if err := s.index(ctx); err != nil {
+		return data, err
+	}
+	if err := s.admit(ctx, data); err != nil {
+		return data, err
+	}
 	for len(data) > 0 {
 		n := min(addBatch, len(data))
 		if err := s.addSome(ctx, data[:n]); err != nil {
@@ -110,69 +194,211 @@ func (s *store) add(ctx context.Context, data []metric.Datum) (rest []metric.Dat
 	return nil, nil
 }
 
-func (s *store) addSome(ctx context.Context, data []metric.Datum) error {
-	fresh := map[string]*series{}
-	err := kv.Update(ctx, s.kv, kv.TxnOpt{NoSync: true, Background: true}, func(txn kv.Txn) error {
-		clear(fresh)
-		for i := range data {
-			d := &data[i]
-			key := seriesKey(&d.ID, d.Unit)
-			m := s.series[key]
-			if m == nil {
-				m = fresh[key]
-			}
-			if m == nil {
-				var err error
-				if m, err = newSeries(txn, key, d); err != nil {
-					return err
-				}
-				fresh[key] = m
-			}
-			seconds := int64(60)
-			if d.Fine {
-				seconds = 1
-			}
-			at := d.Time.Unix() / seconds * seconds
-			if err := addPoint(txn, keyspace.MetricPoint(m.id, uint32(seconds), at), &d.Set); err != nil {
-				return err
-			}
-			m.last = max(m.last, at)
-		}
-		return nil
-	})
+// admit refuses data that would make more metrics than their account may have; s.adding is held.
+func (s *store) admit(ctx context.Context, data []metric.Datum) error {
+	r, err := s.kv.Latest(ctx)
 	if err != nil {
 		return err
 	}
-	for key, m := range fresh {
-		s.series[key] = m
+	defer r.Close()
+	fresh := map[string]map[digest]bool{} // by account
+	for i := range data {
+		d := &data[i]
+		if strings.HasPrefix(d.Namespace, ownNamespace) {
+			continue
+		}
+		at := digestOf(seriesKey(&d.ID, d.Unit))
+		_, there, err := s.find(r, at, &d.ID, d.Unit)
+		if err != nil {
+			return err
+		}
+		if !there {
+			if fresh[d.Account] == nil {
+				fresh[d.Account] = map[digest]bool{}
+			}
+			fresh[d.Account][at] = true
+		}
+	}
+	for account, list := range fresh {
+		n, err := readCount(r, account)
+		if err != nil {
+			return err
+		}
+		if n+uint64(len(list)) > uint64(s.limit) {
+			return errThrottled
+		}
 	}
 	return nil
 }
 
-// newSeries describes a metric in the store, under an id that comes of its key: servers that meet a metric at the same time give it
-// the same. Where another metric has it, the next one that is free is taken.
-func newSeries(txn kv.Txn, key string, d *metric.Datum) (*series, error) {
-	m := &series{ID: d.ID, Unit: d.Unit, id: uint32(xxhash.Sum64String(key))}
-	for ; ; m.id++ {
-		raw, err := txn.Get(keyspace.Metric(m.id))
-		if err != nil {
-			return nil, err
-		}
-		if raw == nil {
-			if raw, err = json.Marshal(m); err != nil {
-				return nil, err
+// find returns the id of a metric in a unit, which has the digest.
+func (s *store) find(r kv.Reader, at digest, id *metric.ID, unit string) (found uint32, there bool, err error) {
+	s.mu.Lock()
+	found, there = s.known[at]
+	s.mu.Unlock()
+	if there {
+		return found, true, nil
+	}
+	raw, err := r.Get(entryKey(id, unit))
+	if err != nil || len(raw) != 4 {
+		return 0, false, err
+	}
+	return binary.BigEndian.Uint32(raw), true, nil
+}
+
+// remember keeps ids in memory.
+func (s *store) remember(ids map[digest]uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.known)+len(ids) > maxKnown {
+		clear(s.known)
+	}
+	maps.Copy(s.known, ids)
+}
+
+// drop forgets an id that belongs to no metric any more.
+func (s *store) drop(id uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.known, func(_ digest, known uint32) bool { return known == id })
+}
+
+// addition is what a transaction adds. Everything is read before anything is written: reading one's own writes costs more.
+type addition struct {
+	store  *store
+	txn    kv.Txn
+	ids    map[digest]uint32
+	fresh  []*series
+	taken  map[uint32]bool   // ids of fresh
+	counts map[string]uint64 // of accounts that have fresh metrics
+	keys   [][]byte          // of points, in the order of the data
+	points map[string]*metric.Set
+}
+
+func (s *store) addSome(ctx context.Context, data []metric.Datum) error {
+	var a *addition
+	err := kv.Update(ctx, s.kv, kv.TxnOpt{NoSync: true, Background: true}, func(txn kv.Txn) error {
+		a = &addition{store: s, txn: txn, ids: map[digest]uint32{}, taken: map[uint32]bool{}, counts: map[string]uint64{}, points: map[string]*metric.Set{}}
+		for i := range data {
+			if err := a.read(&data[i]); err != nil {
+				return err
 			}
-			return m, txn.Put(keyspace.Metric(m.id), raw)
 		}
-		other := new(series)
-		if err := json.Unmarshal(raw, other); err != nil {
-			return nil, err
+		return a.write()
+	})
+	if err == nil {
+		s.remember(a.ids)
+	}
+	return err
+}
+
+// read adds a datum to its point.
+func (a *addition) read(d *metric.Datum) error {
+	at := digestOf(seriesKey(&d.ID, d.Unit))
+	id, there := a.ids[at]
+	if !there {
+		var err error
+		if id, there, err = a.store.find(a.txn, at, &d.ID, d.Unit); err == nil && !there {
+			id, err = a.newSeries(d)
 		}
-		if seriesKey(&other.ID, other.Unit) == key {
-			return m, nil
+		if err != nil {
+			return err
+		}
+		a.ids[at] = id
+	}
+	seconds := int64(60)
+	if d.Fine {
+		seconds = 1
+	}
+	key := keyspace.MetricPoint(id, uint32(seconds), d.Time.Unix()/seconds*seconds)
+	sum := a.points[string(key)]
+	if sum == nil {
+		raw, err := a.txn.Get(key)
+		if err != nil {
+			return err
+		}
+		sum = new(metric.Set)
+		if raw != nil {
+			if *sum, err = metric.Decode(raw); err != nil {
+				return err
+			}
+		}
+		a.points[string(key)] = sum
+		a.keys = append(a.keys, key)
+	}
+	sum.Add(&d.Set)
+	return nil
+}
+
+// newSeries takes an id that comes of the metric's key: servers that meet a metric at the same time give it the same. Where another metric
+// has it, another one that is free is taken.
+func (a *addition) newSeries(d *metric.Datum) (uint32, error) {
+	if !strings.HasPrefix(d.Namespace, ownNamespace) {
+		n, known := a.counts[d.Account]
+		if !known {
+			var err error
+			if n, err = readCount(a.txn, d.Account); err != nil {
+				return 0, err
+			}
+		}
+		if n >= uint64(a.store.limit) {
+			return 0, errThrottled
+		}
+		a.counts[d.Account] = n + 1
+	}
+	m := &series{ID: d.ID, Unit: d.Unit}
+	key := seriesKey(&d.ID, d.Unit)
+	sum := sha256.Sum256([]byte(key))
+	for try := uint32(0); ; try++ {
+		m.id = uint32(xxhash.Sum64String(key)) + try
+		if try >= maxNeighbours { // clients can make metrics with the same xxHash, but not with such ids
+			m.id = binary.BigEndian.Uint32(sum[16:]) + try
+		}
+		there, err := a.txn.Get(keyspace.Metric(m.id))
+		if err != nil {
+			return 0, err
+		}
+		if there == nil && !a.taken[m.id] {
+			break
+		}
+		// A server of a version without the index may have described the metric.
+		if other, err := decodeSeries(keyspace.Metric(m.id), there); err == nil && there != nil && seriesKey(&other.ID, other.Unit) == key {
+			break
 		}
 	}
+	a.taken[m.id] = true
+	a.fresh = append(a.fresh, m)
+	return m.id, nil
 }
+
+func (a *addition) write() error {
+	for _, m := range a.fresh {
+		raw, err := json.Marshal(m)
+		if err == nil {
+			err = a.txn.Put(keyspace.Metric(m.id), raw)
+		}
+		if err == nil {
+			err = a.txn.Put(entryKey(&m.ID, m.Unit), binary.BigEndian.AppendUint32(nil, m.id))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for account, n := range a.counts {
+		if err := putCount(a.txn, account, n); err != nil {
+			return err
+		}
+	}
+	for _, key := range a.keys {
+		if err := a.txn.Put(key, a.points[string(key)].Append(nil)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxNeighbours is how many ids behind the first one are tried before one that comes of another hash.
+const maxNeighbours = 8
 
 // addPoint adds a set to the point at the key.
 func addPoint(txn kv.Txn, key []byte, set *metric.Set) error {
@@ -192,29 +418,110 @@ func addPoint(txn kv.Txn, key []byte, set *metric.Set) error {
 	return txn.Put(key, sum.Append(nil))
 }
 
-// list returns the metrics for which keep returns true, sorted by key; of one in several units each.
-func (s *store) list(keep func(*series) bool) []*series {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var keys []string
-	for key, m := range s.series {
-		if keep(m) {
-			keys = append(keys, key)
+// units returns the metric in each unit that it has, or in the one that is asked for.
+func (s *store) units(ctx context.Context, id *metric.ID, unit string) ([]*series, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	r, err := s.kv.Latest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	prefix := entryKey(id, "")
+	var out []*series
+	err = kv.Each(ctx, r, under(prefix), func(key, val []byte) error {
+		m := &series{ID: *id, Unit: string(key[len(prefix):])}
+		if len(val) == 4 && (unit == "" || m.Unit == unit) {
+			m.id = binary.BigEndian.Uint32(val)
+			out = append(out, m)
 		}
-	}
-	slices.Sort(keys)
-	out := make([]*series, len(keys))
-	for i, key := range keys {
-		m := *s.series[key]
-		out[i] = &m
-	}
-	return out
+		return nil
+	})
+	return out, err
 }
 
-// units returns the metric in each unit that it has, or in the one that is asked for.
-func (s *store) units(id *metric.ID, unit string) []*series {
-	key := id.Key()
-	return s.list(func(m *series) bool { return m.ID.Key() == key && (unit == "" || m.Unit == unit) })
+// ready waits until all metrics are in the index.
+func (s *store) ready(ctx context.Context) error {
+	s.adding.Lock()
+	defer s.adding.Unlock()
+	return s.index(ctx)
+}
+
+// maxListed is how many metrics a page of list looks at, whether they are wanted or not.
+const maxListed = 2500
+
+// list returns up to n metrics in the index, of those under the prefix and behind the last one of an earlier page, that keep wants and that
+// have points since a time; of a metric in several units one. It looks at maxListed metrics at most. last is the last one that it has
+// looked at; nil if there are no more.
+func (s *store) list(ctx context.Context, prefix, last []byte, n int, since int64, keep func(*series) bool) (out []*series, _ []byte, err error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, nil, err
+	}
+	r, err := s.kv.Latest(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	rng := under(prefix)
+	if bytes.Compare(last, rng.Start) > 0 {
+		rng.Start = keyspace.PrefixEnd(last)
+	}
+	it, err := r.Scan(rng, kv.ScanOpt{Rows: n})
+	if err != nil {
+		return nil, nil, err
+	}
+	listed := false // the last one
+	for looked := 0; err == nil && it.Next(); looked++ {
+		entry := keyspace.WithoutUnit(it.Key())
+		same := bytes.Equal(entry, last) // in another unit
+		if same && listed {
+			continue
+		}
+		if !same && (looked >= maxListed || len(out) == n) {
+			return out, last, errors.Join(ctx.Err(), it.Close())
+		}
+		last = bytes.Clone(entry)
+		var m *series
+		if m, err = s.listed(r, it.Value(), since, keep); m != nil {
+			out = append(out, m)
+		}
+		listed = m != nil
+	}
+	return out, nil, errors.Join(err, it.Close())
+}
+
+// listed returns the metric that an entry of the index is for; nil if it is not wanted.
+func (s *store) listed(r kv.Reader, id []byte, since int64, keep func(*series) bool) (*series, error) {
+	if len(id) != 4 {
+		return nil, nil
+	}
+	key := keyspace.Metric(binary.BigEndian.Uint32(id))
+	raw, err := r.Get(key)
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	m, err := decodeSeries(key, raw)
+	if err != nil || !keep(m) {
+		return nil, err
+	}
+	for _, seconds := range []uint32{60, 1, 300, 3600} { // where points of the last weeks are most likely to be first
+		there, err := anyIn(r, kv.Range{Start: keyspace.MetricPoint(m.id, seconds, since), End: keyspace.PrefixEnd(keyspace.MetricPoints(m.id, seconds))})
+		if err != nil || there {
+			return m, err
+		}
+	}
+	return nil, nil
+}
+
+// anyIn reports whether there is a key in a range.
+func anyIn(r kv.Reader, rng kv.Range) (bool, error) {
+	it, err := r.Scan(rng, kv.ScanOpt{Stale: true, Rows: 1})
+	if err != nil {
+		return false, err
+	}
+	there := it.Next()
+	return there, it.Close()
 }
 
 // point is what a metric was in a period.
@@ -224,8 +531,9 @@ type point struct {
 }
 
 // read returns the metric's periods of so many seconds that begin in [from, to), which are multiples of it from `from` on;
-// those without values are left out.
-func (s *store) read(ctx context.Context, id uint32, from, to, period int64) ([]point, error) {
+// those without values are left out. Points that were rolled up are in periods that are multiples of theirs alone ("GetMetricStatistics":
+// a shorter period returns none of that time). budget may be nil.
+func (s *store) read(ctx context.Context, id uint32, from, to, period int64, budget *budget) ([]point, error) {
 	r, err := s.kv.Latest(ctx)
 	if err != nil {
 		return nil, err
@@ -233,8 +541,14 @@ func (s *store) read(ctx context.Context, id uint32, from, to, period int64) ([]
 	defer r.Close()
 	sums := map[int64]*metric.Set{}
 	for _, res := range retention {
+		if res.seconds > 60 && period%res.seconds != 0 {
+			continue
+		}
 		rng := kv.Range{Start: keyspace.MetricPoint(id, uint32(res.seconds), from), End: keyspace.MetricPoint(id, uint32(res.seconds), to)}
 		err := kv.Each(ctx, r, rng, func(key, val []byte) error {
+			if err := budget.read(); err != nil {
+				return err
+			}
 			set, err := metric.Decode(val)
 			if err != nil {
 				return err
@@ -260,29 +574,49 @@ func (s *store) read(ctx context.Context, id uint32, from, to, period int64) ([]
 
 // roll makes coarser points of those whose time is over, and forgets metrics that have none left.
 func (s *store) roll(ctx context.Context, now time.Time) error {
-	for _, m := range s.list(func(*series) bool { return true }) {
-		for i, res := range retention {
-			next := int64(0)
-			if i+1 < len(retention) {
-				next = retention[i+1].seconds
-			}
-			if err := s.rollSome(ctx, m.id, res.seconds, next, now.Add(-res.keep).Unix()); err != nil {
-				return err
-			}
-		}
-		if now.Unix()-m.last > int64(retention[len(retention)-1].keep.Seconds()) {
-			if err := s.forgetOld(ctx, m, now); err != nil {
-				return err
-			}
+	for at := keyspace.Metrics(); at != nil; {
+		var err error
+		if at, err = s.rollPage(ctx, now, at, addBatch); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// rollPage is roll for n metrics from a key on. It returns the key to go on at; nil at the end.
+func (s *store) rollPage(ctx context.Context, now time.Time, at []byte, n int) (next []byte, err error) {
+	list, next, err := s.page(ctx, at, n)
+	if err != nil {
+		return at, err
+	}
+	for _, m := range list {
+		if err := s.rollOne(ctx, m, now); err != nil {
+			return at, err
+		}
+	}
+	return next, nil
+}
+
+func (s *store) rollOne(ctx context.Context, m *series, now time.Time) error {
+	for i, res := range retention {
+		next := int64(0)
+		if i+1 < len(retention) {
+			next = retention[i+1].seconds
+		}
+		if err := s.rollSome(ctx, m.id, res.seconds, next, now.Add(-res.keep).Unix()); err != nil {
+			return err
+		}
+	}
+	if there, err := s.any(ctx, under(keyspace.AllMetricPoints(m.id))); err != nil || there {
+		return err
+	}
+	return s.forget(ctx, m)
+}
+
 // rollSome turns the points of so many seconds before a time into ones of next seconds; 0 removes them.
 func (s *store) rollSome(ctx context.Context, id uint32, seconds, next, before int64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.adding.Lock()
+	defer s.adding.Unlock()
 	if next > 0 {
 		before -= before % next // whole periods
 	}
@@ -335,45 +669,44 @@ func (s *store) any(ctx context.Context, rng kv.Range) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer r.Close()
-	it, err := r.Scan(rng, kv.ScanOpt{Stale: true})
-	if err != nil {
-		return false, err
-	}
-	there := it.Next()
-	return there, it.Close()
-}
-
-// forgetOld removes a metric unless another server has added points to it.
-func (s *store) forgetOld(ctx context.Context, m *series, now time.Time) error {
-	r, err := s.kv.Latest(ctx)
-	if err != nil {
-		return err
-	}
-	last, err := lastPoint(r, m.id)
-	if err = errors.Join(err, r.Close()); err != nil {
-		return err
-	}
-	if now.Unix()-last > int64(retention[len(retention)-1].keep.Seconds()) {
-		return s.forget(ctx, m)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if here := s.series[seriesKey(&m.ID, m.Unit)]; here != nil {
-		here.last = max(here.last, last)
-	}
-	return nil
+	there, err := anyIn(r, rng)
+	return there, errors.Join(err, r.Close())
 }
 
 // forget removes a metric that has no points.
 func (s *store) forget(ctx context.Context, m *series) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.adding.Lock()
+	defer s.adding.Unlock()
+	if err := s.index(ctx); err != nil {
+		return err
+	}
 	err := kv.Update(ctx, s.kv, kv.TxnOpt{NoSync: true, Background: true}, func(txn kv.Txn) error {
-		return txn.Delete(keyspace.Metric(m.id), 0)
+		raw, err := txn.Get(keyspace.Metric(m.id))
+		if err != nil || raw == nil {
+			return err
+		}
+		// A point may have come since.
+		if there, err := anyIn(txn, under(keyspace.AllMetricPoints(m.id))); err != nil || there {
+			return err
+		}
+		if !strings.HasPrefix(m.Namespace, ownNamespace) {
+			n, err := readCount(txn, m.Account)
+			if err != nil {
+				return err
+			}
+			if err := putCount(txn, m.Account, n-min(n, 1)); err != nil {
+				return err
+			}
+		}
+		entry := entryKey(&m.ID, m.Unit)
+		id, err := txn.Get(entry)
+		if err == nil && len(id) == 4 && binary.BigEndian.Uint32(id) == m.id {
+			err = txn.Delete(entry, 0)
+		}
+		return errors.Join(err, txn.Delete(keyspace.Metric(m.id), 0))
 	})
 	if err == nil {
-		delete(s.series, seriesKey(&m.ID, m.Unit))
+		s.drop(m.id)
 	}
 	return err
 }

@@ -2,16 +2,14 @@ package cloudwatch
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"maps"
 
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 )
 
-// seriesWatcher hears of metrics that other servers have met first.
+// seriesWatcher hears of metrics that other servers have forgotten.
 type seriesWatcher struct{ *store }
 
 // Freeze implements fleet.Watcher.
@@ -19,26 +17,11 @@ func (seriesWatcher) Freeze([]byte) {}
 
 // Reload implements fleet.Watcher.
 func (w seriesWatcher) Reload(ctx context.Context, key []byte) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	raw, err := kv.ReadLatest(ctx, w.kv, key)
-	if err != nil {
-		return err
+	if err == nil && raw == nil {
+		w.drop(keyspace.MetricID(key))
 	}
-	id := binary.BigEndian.Uint32(key[len(key)-4:])
-	if raw == nil {
-		maps.DeleteFunc(w.series, func(_ string, m *series) bool { return m.id == id })
-		return nil
-	}
-	m := &series{id: id}
-	if err := json.Unmarshal(raw, m); err != nil {
-		return fmt.Errorf("description of metric %x: %w", key, err)
-	}
-	at := seriesKey(&m.ID, m.Unit)
-	if old := w.series[at]; old == nil || old.id != id {
-		w.series[at] = m
-	}
-	return nil
+	return err
 }
 
 // alarmWatcher hears of alarms that other servers have changed.
@@ -65,6 +48,7 @@ func (w alarmWatcher) Reload(ctx context.Context, key []byte) error {
 	if err := json.Unmarshal(raw, a); err != nil {
 		return fmt.Errorf("alarm %q: %w", key, err)
 	}
+	a.size = len(raw)
 	w.alarms[a.id()] = a
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -128,13 +128,6 @@ func (s *Service) turn(ctx context.Context) error {
 }
 
 func (s *Service) done() { <-s.turns }
-
-// survive is deferred by goroutines: a panic is logged and ends the goroutine, not the process.
-func (s *Service) survive(what string) {
-	if p := recover(); p != nil {
-		s.opt.Logger.Error(what+" panicked", "protocol", "dax", "error", p, "stack", string(debug.Stack()))
-	}
-}
 
 // listsOf returns an account's attribute lists.
 func (s *Service) listsOf(account string) *lists {
@@ -288,12 +281,11 @@ func (n *Node) begin(nc net.Conn) {
 		c.cut()
 		return
 	}
-	go func() {
+	guard.Go(n.service.opt.Logger, "a DAX connection", func() {
 		defer n.running.Done()
 		defer n.remove(c)
-		defer n.service.survive("a DAX connection")
 		c.serve()
-	}()
+	})
 }
 
 // add counts a connection; false if there are too many.
@@ -329,10 +321,10 @@ func (n *Node) Close(ctx context.Context) {
 	n.mu.Unlock()
 	defer n.cancel()
 	done := make(chan struct{})
-	go func() {
+	guard.Go(n.service.opt.Logger, "waiting for DAX connections", func() {
 		n.running.Wait()
 		close(done)
-	}()
+	})
 	select {
 	case <-done:
 		return

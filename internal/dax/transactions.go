@@ -2,12 +2,11 @@ package dax
 
 import (
 	"errors"
-	"fmt"
-	"runtime/debug"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/dax/wire"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -275,7 +274,7 @@ func (n *Node) refill(from *conn, targets []target) {
 		return
 	}
 	n.running.Add(1)
-	go func() {
+	guard.Go(n.service.opt.Logger, "reading a transaction's items into the cache", func() {
 		defer n.running.Done()
 		defer func() { <-n.service.refills }()
 		landed := 0
@@ -283,9 +282,6 @@ func (n *Node) refill(from *conn, targets []target) {
 			n.service.opt.Logger.Warn("items of a transaction were not read into the cache", "protocol", "dax", "error", err)
 		}
 		defer func() {
-			if p := recover(); p != nil {
-				failed(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
-			}
 			for _, f := range flights[landed:] {
 				n.items.land(f, nil, errUnread)
 			}
@@ -308,5 +304,5 @@ func (n *Node) refill(from *conn, targets []target) {
 			n.items.land(flights[i], item, nil)
 			landed++
 		}
-	}()
+	})
 }

@@ -18,8 +18,10 @@ package fleet
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/kv"
 )
 
@@ -51,11 +53,12 @@ type Fleet interface {
 // Solo is the fleet of a server that has its store alone.
 type Solo struct {
 	ctx      context.Context
+	log      *slog.Logger
 	watchers watchers
 }
 
-// NewSolo returns a Solo whose work ends with ctx.
-func NewSolo(ctx context.Context) *Solo { return &Solo{ctx: ctx} }
+// NewSolo returns a Solo whose work ends with ctx. log, which may be nil, gets its panics.
+func NewSolo(ctx context.Context, log *slog.Logger) *Solo { return &Solo{ctx: ctx, log: log} }
 
 // Watch implements Fleet.
 func (s *Solo) Watch(prefix []byte, w Watcher) { s.watchers.add(prefix, w) }
@@ -67,7 +70,8 @@ func (s *Solo) Exclusive(ctx context.Context, key []byte, change func(check func
 	err := change(func(kv.Txn) error { return nil })
 	if reloadErr := w.Reload(context.WithoutCancel(ctx), key); reloadErr != nil {
 		err = errors.Join(err, reloadErr)
-		go s.thaw(w, key) // or those who wait for it would wait for ever
+		// Without it, requests that wait for the thaw would wait for ever.
+		guard.Go(s.log, "ending a freeze", func() { guard.Loop(s.ctx, s.log, "ending a freeze", func() { s.thaw(w, key) }) })
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/periodic"
@@ -127,10 +128,10 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 	}
 	m.valid = began.Add(validFor)
 	m.done.Add(1)
-	go func() {
+	guard.Go(m.opt.Logger, "renewing this server's lease", func() {
 		defer m.done.Done()
 		m.beatLoop()
-	}()
+	})
 	return m, nil
 }
 
@@ -144,10 +145,10 @@ func (m *Member) Start(ctx context.Context) error {
 		return err
 	}
 	m.done.Add(1)
-	go func() {
+	guard.Go(m.opt.Logger, "following the other servers", func() {
 		defer m.done.Done()
-		m.follow()
-	}()
+		guard.Loop(m.ctx, m.opt.Logger, "following the other servers", m.follow)
+	})
 	return nil
 }
 
@@ -207,7 +208,7 @@ func (m *Member) poke() {
 
 // beatLoop renews the server's record, looks after others, and takes what is free.
 func (m *Member) beatLoop() {
-	periodic.Run(m.ctx, beatInterval, func() {
+	periodic.Run(m.ctx, m.opt.Logger, "renewing this server's lease", beatInterval, func() {
 		ctx, cancel := context.WithTimeout(m.ctx, deadAfter)
 		defer cancel()
 		err := m.renew(ctx)
@@ -313,10 +314,10 @@ func (m *Member) observe(list []Server) (dead []Server) {
 	maps.DeleteFunc(m.others, func(id string, _ *observed) bool { return !there[id] })
 	if len(m.others) < before && m.opt.Left != nil && m.ctx.Err() == nil {
 		m.done.Add(1)
-		go func() {
+		guard.Go(m.opt.Logger, "going on with what another server has left", func() {
 			defer m.done.Done()
 			m.opt.Left()
-		}()
+		})
 	}
 	return dead
 }
@@ -445,7 +446,7 @@ func (m *Member) freeze(key []byte) {
 	m.frozen = append(m.frozen, f)
 	m.step()
 	m.done.Add(1)
-	go func() {
+	guard.Go(m.opt.Logger, "freezing", func() {
 		defer m.done.Done()
 		m.watchers.of(key).Freeze(key)
 		m.mu.Lock()
@@ -461,7 +462,7 @@ func (m *Member) freeze(key []byte) {
 			time.Sleep(thawPause)
 		}
 		m.poke()
-	}()
+	})
 }
 
 // thawed reads what was frozen anew.
@@ -608,10 +609,10 @@ func (m *Member) Exclusive(ctx context.Context, key []byte, change func(check fu
 	// It has to be ended, whoever waits for it, and however long the store does not answer.
 	ended := make(chan error, 1)
 	m.done.Add(1)
-	go func() {
+	guard.Go(m.opt.Logger, "ending a freeze", func() {
 		defer m.done.Done()
-		ended <- m.thaw(key, token)
-	}()
+		ended <- guard.Run(m.opt.Logger, "ending a freeze", func() error { return m.thaw(key, token) })
+	})
 	select {
 	case endErr := <-ended:
 		if err == nil {
@@ -786,11 +787,11 @@ func (m *Member) lead(job string) {
 	ctx, cancel := context.WithCancel(m.ctx)
 	l.cancel, l.ended = cancel, make(chan struct{})
 	m.done.Add(1)
-	go func() {
+	guard.Go(m.opt.Logger, job, func() {
 		defer m.done.Done()
 		defer close(l.ended)
-		l.run(ctx)
-	}()
+		guard.Loop(ctx, m.opt.Logger, job, func() { l.run(ctx) })
+	})
 }
 
 // stopLeading ends what this server does for all.

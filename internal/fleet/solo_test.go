@@ -26,7 +26,7 @@ func (b *broken) Reload(context.Context, []byte) error {
 func TestSolo(t *testing.T) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s, b := NewSolo(ctx), new(broken)
+	s, b := NewSolo(ctx, nil), new(broken)
 	s.Watch(keyspace.TableRecords(), b)
 	if err := s.Exclusive(ctx, tableKey, func(func(kv.Txn) error) error { return nil }); err == nil {
 		t.Error("nobody hears of it")

@@ -77,14 +77,14 @@ type Server struct {
 	calls      sync.Pool
 	load       load
 	conns      connections
-	web        guard
+	web        webGuard
 	ctx        context.Context
 	cancel     context.CancelFunc
 }
 
 // New returns a Server.
 func New(opt Options) *Server {
-	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}, web: guard{Web: opt.Web, open: !opt.Auth.Verifies()}}
+	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}, web: webGuard{Web: opt.Web, open: !opt.Auth.Verifies()}}
 	s.load.bodies = bodyBudget{limit: s.load.limits.Bodies, patience: s.load.limits.Patience, arriving: map[*body]time.Time{}}
 	for i := range opt.Operations {
 		s.operations[opt.Operations[i].Target] = &opt.Operations[i]
@@ -155,12 +155,7 @@ func (s *Server) end() {
 }
 
 func (s *Server) handle(c *fasthttp.RequestCtx) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.Response.Reset()
-			s.fail(c, s.clientError(string(c.Path()), panicked(p)), 0)
-		}
-	}()
+	defer s.survive(c)
 	s.conns.moved(c.Conn())
 	if ambiguous(&c.Request.Header) {
 		c.SetConnectionClose()
@@ -185,6 +180,14 @@ func (s *Server) handle(c *fasthttp.RequestCtx) {
 		s.options(c)
 	default:
 		s.fail(c, awserr.New(awserr.UnknownOperation, ""), 404)
+	}
+}
+
+// survive is deferred by handlers: it answers a request whose handler has panicked.
+func (s *Server) survive(c *fasthttp.RequestCtx) {
+	if p := recover(); p != nil {
+		c.Response.Reset()
+		s.fail(c, s.clientError(string(c.Path()), panicked(p)), 0)
 	}
 }
 
@@ -249,7 +252,7 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 		if err := s.opt.Ready(running.ctx); err != nil {
 			s.opt.Logger.Warn("not ready", "error", err)
 			c.SetStatusCode(503)
-			c.SetBodyString("not ready: " + err.Error() + "\n")
+			c.SetBodyString("not ready\n") // the log says why; it may be nothing for strangers
 			return
 		}
 		c.SetBodyString("ready\n")
@@ -263,7 +266,7 @@ func (s *Server) mayMeasure(c *fasthttp.RequestCtx) *awserr.Error {
 	if !s.opt.Auth.Verifies() {
 		return nil
 	}
-	id, refused := s.opt.Auth.Authenticate(authRequest(c, "", nil))
+	id, refused := s.opt.Auth.Authenticate(authRequest(c, "dynamodb", nil))
 	if refused == nil && !id.Operator {
 		return awserr.New(awserr.AccessDenied, "Metrics need an operator's access key here; --metrics-listen serves them at an address of their own")
 	}

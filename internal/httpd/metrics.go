@@ -7,6 +7,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/guard"
 )
 
 // ServeMetrics answers GET of /metrics, /healthz and /readyz alone, without a signature, on a listener of its own until stop is
@@ -15,6 +16,7 @@ func (s *Server) ServeMetrics(l net.Listener) (stop func() error) {
 	server := &fasthttp.Server{
 		Name: "Server",
 		Handler: func(c *fasthttp.RequestCtx) {
+			defer s.survive(c)
 			switch path := string(c.Path()); {
 			case ofPage(&c.Request.Header):
 				s.fail(c, awserr.New(awserr.AccessDenied, "Web pages can't read metrics"), 403)
@@ -29,11 +31,11 @@ func (s *Server) ServeMetrics(l net.Listener) (stop func() error) {
 		GetOnly: true, Concurrency: 64, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
 		NoDefaultContentType: true, CloseOnShutdown: true, Logger: fasthttpLogger{s.opt.Logger},
 	}
-	go func() {
+	guard.Go(s.opt.Logger, "serving metrics", func() {
 		if err := server.Serve(l); err != nil {
 			s.opt.Logger.Error("metrics are not served any more", "error", err)
 		}
-	}()
+	})
 	return server.Shutdown
 }
 

@@ -66,16 +66,16 @@ func parseOrigin(origin string) (string, error) {
 	return u.Scheme + "://" + strings.TrimSuffix(u.Host, defaultPort), nil
 }
 
-// guard keeps web pages that the developer doesn't know away from a server that takes any access key. They can reach it
+// webGuard keeps web pages that the developer doesn't know away from a server that takes any access key. They can reach it
 // because the browser runs on the same machine or network. Where signatures are verified they lack a key, and CORS is as
 // AWS's endpoints have it: any origin.
-type guard struct {
+type webGuard struct {
 	Web
 	open  bool                   // no signature is verified
 	known atomic.Pointer[string] // the first host that was let in: most requests are for it
 }
 
-// Handler keeps what a guard keeps away from another handler, which verifies no signatures either.
+// Handler keeps what a webGuard keeps away from another handler, which verifies no signatures either.
 func (w Web) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		var err *awserr.Error
@@ -106,7 +106,7 @@ func (s *Server) stranger(c *fasthttp.RequestCtx) bool {
 }
 
 // check returns why the request is refused; nil if it isn't.
-func (g *guard) check(c *fasthttp.RequestCtx) *awserr.Error {
+func (g *webGuard) check(c *fasthttp.RequestCtx) *awserr.Error {
 	if !g.open {
 		return nil
 	}
@@ -122,7 +122,7 @@ func (g *guard) check(c *fasthttp.RequestCtx) *awserr.Error {
 // checkHost refuses names that an attacker's DNS server may have pointed here (DNS rebinding): for the browser, such a page and
 // this server are one origin. The target's authority counts as well as the header. Browsers always send a Host header, so that
 // load balancers that speak HTTP/1.0 may leave it out.
-func (g *guard) checkHost(c *fasthttp.RequestCtx) *awserr.Error {
+func (g *webGuard) checkHost(c *fasthttp.RequestCtx) *awserr.Error {
 	header, target := c.Request.Header.Host(), c.URI().Host()
 	if known := g.known.Load(); known != nil && string(header) == *known && bytes.Equal(header, target) {
 		return nil
@@ -148,7 +148,7 @@ func (g *guard) checkHost(c *fasthttp.RequestCtx) *awserr.Error {
 // checkPage refuses requests of web pages that aren't on loopback or of --cors-origin. Browsers send Origin with each request
 // that is a POST or whose answer the page wants to read, and Sec-Fetch-Site to loopback with all others ("Fetch Metadata
 // Request Headers"). Where both are there Origin decides: from http://localhost to 127.0.0.1 the site is another.
-func (g *guard) checkPage(c *fasthttp.RequestCtx) *awserr.Error {
+func (g *webGuard) checkPage(c *fasthttp.RequestCtx) *awserr.Error {
 	var origin, site []byte
 	origins := 0
 	for key, value := range c.Request.Header.All() {
@@ -316,7 +316,7 @@ func isName(s string) bool {
 
 // preflight answers a browser that asks whether a page may send a request. The page may send what it likes: check has let its
 // origin in.
-func (g *guard) preflight(c *fasthttp.RequestCtx) {
+func (g *webGuard) preflight(c *fasthttp.RequestCtx) {
 	h := &c.Response.Header
 	if g.open {
 		if !g.allowOrigin(c) {
@@ -338,14 +338,14 @@ func (g *guard) preflight(c *fasthttp.RequestCtx) {
 }
 
 // answer lets a page of another origin see the answer, if it may.
-func (g *guard) answer(c *fasthttp.RequestCtx) {
+func (g *webGuard) answer(c *fasthttp.RequestCtx) {
 	if g.allowOrigin(c) {
 		c.Response.Header.Set("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amz-crc32,x-amzn-errortype")
 	}
 }
 
 // allowOrigin names the request's origin, if it has one that may see the answer, and reports whether it has.
-func (g *guard) allowOrigin(c *fasthttp.RequestCtx) bool {
+func (g *webGuard) allowOrigin(c *fasthttp.RequestCtx) bool {
 	origin := c.Request.Header.Peek("Origin")
 	if len(origin) == 0 {
 		return false

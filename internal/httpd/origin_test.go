@@ -358,7 +358,7 @@ func TestCORS(t *testing.T) {
 
 // What the guard looks at takes no memory.
 func TestGuardAllocates(t *testing.T) {
-	g := guard{open: true}
+	g := webGuard{open: true}
 	var c fasthttp.RequestCtx
 	raw := strings.Replace(call("Host: 127.0.0.1:8000\r\nUser-Agent: aws-sdk\r\nAccept-Encoding: identity\r\n"), "\r\n\r\n{}", "\r\nContent-Type: application/x-amz-json-1.0\r\n\r\n{}", 1)
 	if err := c.Request.Read(bufio.NewReader(strings.NewReader(raw))); err != nil {
@@ -374,7 +374,7 @@ func TestGuardAllocates(t *testing.T) {
 }
 
 func BenchmarkGuard(b *testing.B) {
-	g := guard{open: true}
+	g := webGuard{open: true}
 	var c fasthttp.RequestCtx
 	if err := c.Request.Read(bufio.NewReader(strings.NewReader(call("Host: 127.0.0.1:8000\r\nUser-Agent: aws-sdk\r\nAccept-Encoding: identity\r\n")))); err != nil {
 		b.Fatal(err)

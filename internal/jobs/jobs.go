@@ -4,9 +4,15 @@ package jobs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
+
+	"github.com/statordb/stator/internal/guard"
 )
+
+// PanicError is the error of a job whose run has panicked.
+type PanicError = guard.PanicError
 
 // retryPause is how long after a failure a job is tried again.
 const retryPause = 5 * time.Second
@@ -42,9 +48,26 @@ func New(ctx context.Context, claims Claims, report func(error)) *Runner {
 	return &Runner{Report: report, claims: claims, ctx: ctx, running: map[string]context.CancelFunc{}}
 }
 
-// Start runs a job unless one of that name is running, here or on another server. A job that returns an error is reported and run again; one whose error
-// is context.Canceled is not. done, if not nil, is called when the job will not run again, or not at all.
+// Start is StartWith for a job that has nothing to note when it panics.
 func (r *Runner) Start(name string, job func(context.Context) error, done func()) {
+	r.StartWith(name, Job{Run: job, Done: done})
+}
+
+// Job is what a Runner runs.
+type Job struct {
+	Run func(context.Context) error
+	// Panicked, if not nil, is called in place of another Run when Run, or a goroutine that it waits for, has panicked. It ends the
+	// job's record as FAILED with the panic as the reason, so that no restart runs the job again. While it returns an error, which is
+	// reported, it is called again; if it panics itself, the job ends.
+	Panicked func(context.Context, *PanicError) error
+	// Done, if not nil, is called when the job will not run again, or not at all.
+	Done func()
+}
+
+// StartWith runs a job unless one of that name is running, here or on another server. A job that returns an error is reported and run
+// again; one whose error is context.Canceled, or whose run panics, is not.
+func (r *Runner) StartWith(name string, job Job) {
+	done := job.Done
 	if done == nil {
 		done = func() {}
 	}
@@ -61,7 +84,7 @@ func (r *Runner) Start(name string, job func(context.Context) error, done func()
 	r.running[name] = cancel
 	r.work.Add(1)
 	r.mu.Unlock()
-	go func() {
+	guard.Go(nil, name, func() { // run reports what panics
 		defer r.work.Done()
 		defer func() {
 			cancel()
@@ -72,33 +95,50 @@ func (r *Runner) Start(name string, job func(context.Context) error, done func()
 			r.mu.Unlock()
 			done()
 		}()
-		mine := false
-		defer func() {
-			if mine {
-				r.claims.Release(name)
-			}
-		}()
-		for {
-			var err error
-			if !mine {
-				if mine, err = r.Claim(ctx, name); err == nil && !mine {
-					return
-				}
-			}
-			if err == nil {
-				err = job(ctx)
-			}
-			if err == nil || errors.Is(err, context.Canceled) || ctx.Err() != nil {
-				return
-			}
-			r.Report(err)
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(retryPause):
-			}
+		r.run(ctx, name, &job)
+	})
+}
+
+// run runs a job until it succeeds, panics or is cancelled.
+func (r *Runner) run(ctx context.Context, name string, job *Job) {
+	mine := false
+	defer func() {
+		if mine {
+			r.claims.Release(name)
 		}
 	}()
+	step := job.Run
+	for {
+		var err error
+		if !mine {
+			if mine, err = r.Claim(ctx, name); err == nil && !mine {
+				return
+			}
+		}
+		if err == nil {
+			err = guard.Run(nil, name, func() error { return step(ctx) })
+		}
+		p, panicked := errors.AsType[*PanicError](err)
+		switch {
+		case panicked:
+			r.Report(fmt.Errorf("%s is not tried again: %w", name, err))
+			if job.Panicked == nil {
+				return
+			}
+			note := job.Panicked
+			step = func(ctx context.Context) error { return note(ctx, p) }
+			job = &Job{} // a panic of note ends the job
+			continue
+		case err == nil || errors.Is(err, context.Canceled) || ctx.Err() != nil:
+			return
+		}
+		r.Report(err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(retryPause):
+		}
+	}
 }
 
 // Cancel ends a job, which sees it by its context. It returns at once.

@@ -19,6 +19,9 @@
 //	m f                               the version of this layout, where no data directory has it
 //	k | account 0 token               a transaction's idempotency token
 //	w m | id (4)                      a metric's description
+//	w i | account 0 region 0 namespace 0 name 0 digest (16) unit   the id of a metric
+//	w c | account                     how many metrics an account has put
+//	w v                               all metrics are in the index w i
 //	w p | id (4) | seconds (4) | time (8)   what a metric was in so many seconds from the time on
 //	w a | account 0 region 0 name     an alarm
 //	w h | account 0 region 0 time (8) n (4)   an item of the alarms' history
@@ -134,6 +137,9 @@ const (
 	watchHistory = 'h'
 	watchReport  = 'r'
 	watchMinute  = 't'
+	watchIndex   = 'i'
+	watchCount   = 'c'
+	watchIndexed = 'v'
 )
 
 // HashSpace is the number of hashes of partition keys.
@@ -430,6 +436,43 @@ func Metrics() []byte { return []byte{prefixWatch, watchMetric} }
 
 // Metric returns the key of a metric's description.
 func Metric(id uint32) []byte { return binary.BigEndian.AppendUint32(Metrics(), id) }
+
+// MetricIndex returns the prefix of the metrics of an account, then of a region, a namespace and a name, as many as are given.
+func MetricIndex(parts ...string) []byte {
+	k := []byte{prefixWatch, watchIndex}
+	for _, part := range parts {
+		k = append(append(k, part...), 0)
+	}
+	return k
+}
+
+// MetricIndexEntry returns the key of the id of a metric in one unit. digest stands for the metric's dimensions.
+func MetricIndexEntry(account, region, namespace, name string, digest [16]byte, unit string) []byte {
+	return append(append(MetricIndex(account, region, namespace, name), digest[:]...), unit...)
+}
+
+// WithoutUnit returns the part of such a key that a metric has in all units.
+func WithoutUnit(entry []byte) []byte {
+	at := 2
+	for range 4 {
+		at += bytes.IndexByte(entry[at:], 0) + 1
+	}
+	return entry[:min(at+16, len(entry))]
+}
+
+// MetricCount returns the key of how many metrics an account has put.
+func MetricCount(account string) []byte { return append([]byte{prefixWatch, watchCount}, account...) }
+
+// MetricsIndexed returns the key that is there when all metrics are in the index.
+func MetricsIndexed() []byte { return []byte{prefixWatch, watchIndexed} }
+
+// AllMetricPoints returns the prefix of what a metric was in all periods.
+func AllMetricPoints(id uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{prefixWatch, watchPoint}, id)
+}
+
+// MetricID returns the id in the key of a metric's description.
+func MetricID(key []byte) uint32 { return binary.BigEndian.Uint32(key[len(key)-4:]) }
 
 // MetricPoints returns the prefix of what a metric was in periods of so many seconds.
 func MetricPoints(id, seconds uint32) []byte {

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
+	"github.com/statordb/stator/internal/guard"
 )
 
 // S3Options say where an S3-compatible store is.
@@ -119,16 +120,18 @@ func (s *S3) Create(ctx context.Context, bucket, key string, opt PutOptions) (Wr
 			in.SSEKMSKeyID = aws.String(opt.KMSKey)
 		}
 	}
-	go func() {
+	guard.Go(nil, "uploading an object", func() {
 		defer close(w.done)
-		out, err := s.parts.UploadObject(ctx, in)
-		if err != nil {
-			w.err = explain(err)
-		} else {
+		w.err = guard.Run(nil, "uploading an object", func() error {
+			out, err := s.parts.UploadObject(ctx, in)
+			if err != nil {
+				return explain(err)
+			}
 			w.etag = strings.Trim(aws.ToString(out.ETag), `"`)
-		}
-		r.CloseWithError(w.err) // who still writes learns of it
-	}()
+			return nil
+		})
+		r.CloseWithError(w.err) // a writer that has not ended yet learns of it
+	})
 	return w, nil
 }
 

@@ -41,7 +41,7 @@ func TestSet(t *testing.T) {
 	}
 	defer store.Close()
 	id := ID{"account", "region", "name"}
-	s, err := Open(ctx, fleet.NewSolo(ctx), lateStore{store}, 't', func(*counted) ID { return id })
+	s, err := Open(ctx, fleet.NewSolo(ctx, nil), lateStore{store}, 't', func(*counted) ID { return id })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestSet(t *testing.T) {
 		}()
 	}
 	all.Wait()
-	again, err := Open(ctx, fleet.NewSolo(ctx), store, 't', func(*counted) ID { return id })
+	again, err := Open(ctx, fleet.NewSolo(ctx, nil), store, 't', func(*counted) ID { return id })
 	if err != nil {
 		t.Fatal(err)
 	}

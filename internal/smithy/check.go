@@ -179,3 +179,10 @@ func TooLarge(member string, v, bound int64) *awserr.Error {
 	c.Max(member, v, bound)
 	return c.Err()
 }
+
+// TooSmall is the violation by a number of a bound that the model does not have but AWS does.
+func TooSmall(member string, v, bound int64) *awserr.Error {
+	var c Checker
+	c.Min(member, v, bound)
+	return c.Err()
+}

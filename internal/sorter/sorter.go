@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"github.com/statordb/stator/internal/guard"
 	"io"
 	"os"
 	"slices"
@@ -130,14 +131,17 @@ func (s *Sorter) spill() error {
 		return err
 	}
 	s.writing = make(chan error, 1)
-	go func(done chan<- error) {
-		full.sort()
-		w := newRunWriter(file)
-		for _, e := range full.entries {
-			w.write(full.key(e), full.val(e))
-		}
-		done <- w.close()
-	}(s.writing)
+	done := s.writing
+	guard.Go(nil, "sorting", func() {
+		done <- guard.Run(nil, "sorting", func() error {
+			full.sort()
+			w := newRunWriter(file)
+			for _, e := range full.entries {
+				w.write(full.key(e), full.val(e))
+			}
+			return w.close()
+		})
+	})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package table
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
@@ -41,6 +43,7 @@ type Builder struct {
 
 	mu      sync.Mutex
 	running map[uint32]bool // tables being worked on
+	aside   map[uint32]bool // tables whose work panicked and could not be given up; a restart tries them again
 	work    sync.WaitGroup
 }
 
@@ -49,7 +52,7 @@ const retryPause = time.Second
 
 // Run works on all tables that are unfinished, each beside the others, whenever tables change, until ctx ends.
 func (b *Builder) Run(ctx context.Context) {
-	b.running = map[uint32]bool{}
+	b.running, b.aside = map[uint32]bool{}, map[uint32]bool{}
 	defer b.work.Wait()
 	for {
 		select {
@@ -68,29 +71,64 @@ func (b *Builder) Run(ctx context.Context) {
 func (b *Builder) start(ctx context.Context, t *catalog.Table) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.running[t.ID] {
+	if b.running[t.ID] || b.aside[t.ID] {
 		return
 	}
 	b.running[t.ID] = true
 	b.work.Add(1)
-	go func() {
+	guard.Go(nil, "building indexes", func() { // work reports what panics
 		defer b.work.Done()
-		for {
-			err := b.finish(ctx, t.Namespace, t.Name, t.ID)
-			if err == nil || ctx.Err() != nil {
-				break
-			}
-			b.Report(err)
-			pause(ctx, retryPause)
-		}
-		b.mu.Lock()
-		delete(b.running, t.ID)
-		b.mu.Unlock()
+		b.workOn(ctx, t)
 		// A change that came between the last look and now would be missed.
 		if t := b.Store.Catalog.Get(t.Namespace, t.Name); t != nil && t.Unfinished() && ctx.Err() == nil {
 			b.start(ctx, t)
 		}
-	}()
+	})
+}
+
+// workOn does all the work on a table. Work that panics is given up; if that panics too, the table is put aside.
+func (b *Builder) workOn(ctx context.Context, t *catalog.Table) {
+	givingUp, aside := false, false
+	for step := b.finish; ; {
+		err := guard.Run(nil, "building indexes", func() error { return step(ctx, t.Namespace, t.Name, t.ID) })
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+		b.Report(fmt.Errorf("table %s: %w", t.ARN(), err))
+		if _, panicked := errors.AsType[*guard.PanicError](err); panicked {
+			if aside = givingUp; aside {
+				break
+			}
+			step, givingUp = b.giveUp, true
+			continue
+		}
+		pause(ctx, retryPause)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.running, t.ID)
+	if aside {
+		b.aside[t.ID] = true
+	}
+}
+
+// giveUp removes the indexes that are being created: IndexStatus has no value for a failure ("GlobalSecondaryIndexDescription").
+func (b *Builder) giveUp(ctx context.Context, ns catalog.Namespace, name string, id uint32) error {
+	_, err := b.Store.Catalog.Change(ctx, ns, name, func(now *catalog.Table) error {
+		if now.ID != id {
+			return nil
+		}
+		for i := range now.Indexes {
+			if now.Indexes[i].State == catalog.Creating {
+				now.Indexes[i].State = catalog.Deleting
+			}
+		}
+		if now.TTL != nil && now.TTL.State == catalog.Enabling {
+			now.TTL.State = catalog.Disabling
+		}
+		return nil
+	})
+	return err
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -138,7 +176,9 @@ func (b *Builder) fill(ctx context.Context, t *catalog.Table, id uint8) error {
 	g, all := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, b.Store.KV.Limits().Workers))
 	for part := range keyspace.BackfillParts {
-		g.Go(func() error { return b.fillPart(all, t, id, part, &p) })
+		g.Go(func() error {
+			return guard.Run(nil, "filling an index", func() error { return b.fillPart(all, t, id, part, &p) })
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return err

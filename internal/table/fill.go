@@ -8,6 +8,7 @@ import (
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
@@ -117,12 +118,12 @@ func eachPart(ctx context.Context, job func(ctx context.Context, part int) error
 	var all sync.WaitGroup
 	for part := range Parts {
 		all.Add(1)
-		go func() {
+		guard.Go(nil, "filling a table", func() {
 			defer all.Done()
-			if err := job(ctx, part); err != nil {
+			if err := guard.Run(nil, "filling a table", func() error { return job(ctx, part) }); err != nil {
 				cancel(err)
 			}
-		}()
+		})
 	}
 	all.Wait()
 	return context.Cause(ctx)

@@ -14,6 +14,7 @@ import (
 	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/itemfile"
 	"github.com/statordb/stator/internal/objects"
@@ -129,7 +130,7 @@ func (m *Manager) startBulk(b *Bulk) {
 			err = run.Begin(ctx, x.Items)
 		}
 		if x.Status == InProgress && err == nil {
-			err = x.run(ctx)
+			err = guard.Run(m.Logger, "a bulk operation", func() error { return x.run(ctx) })
 		}
 		if now := m.Bulk.Get(b.Key()); now != nil && now.Status == Cancelling {
 			err, ctx = errCancelled, context.WithoutCancel(ctx)

@@ -24,6 +24,7 @@ import (
 	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/history"
 	"github.com/statordb/stator/internal/itemfile"
 	"github.com/statordb/stator/internal/kv"
@@ -121,7 +122,7 @@ func (m *Manager) startExport(e *Export, snap kv.Snapshot) {
 		x := &exporter{Manager: m, Export: e, runs: run}
 		err := run.Begin(ctx, 0)
 		if err == nil {
-			err = x.run(ctx, snap)
+			err = guard.Run(m.Logger, "an export", func() error { return x.run(ctx, snap) })
 		}
 		if err := run.End(ctx); err != nil {
 			return err
@@ -274,12 +275,12 @@ func (x *exporter) write(ctx context.Context, produce func(line func(add func([]
 	var writers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		writers.Add(1)
-		go func() {
+		guard.Go(nil, "writing an export", func() {
 			defer writers.Done()
-			if err := x.writeFiles(ctx, batches, free); err != nil {
+			if err := guard.Run(nil, "writing an export", func() error { return x.writeFiles(ctx, batches, free) }); err != nil {
 				cancel(err)
 			}
-		}()
+		})
 	}
 	now := &batch{}
 	send := func() error {

@@ -9,6 +9,7 @@ import (
 	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/itemfile"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/objects"
@@ -91,7 +92,7 @@ func (m *Manager) startImport(i *Import) {
 		case t == nil || t.Loading == nil || t.Loading.Import != i.ID:
 			err = &Failure{"TableNotFound", "The table was deleted before the import was done"}
 		case err == nil:
-			err = x.run(ctx, t)
+			err = guard.Run(m.Logger, "an import", func() error { return x.run(ctx, t) })
 		}
 		if err := run.End(ctx); err != nil {
 			return err

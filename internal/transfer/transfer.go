@@ -21,6 +21,7 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/itemfile"
 	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/objects"
@@ -262,6 +263,7 @@ func (s *source) list(ctx context.Context) (list []objects.Object, size int64, e
 type parsed struct {
 	records []itemfile.Record
 	read    int64 // bytes of the object so far
+	err     error
 }
 
 // inFlight bounds the bytes of chunks that are parsed, or wait to be visited. A larger chunk is alone.
@@ -289,24 +291,32 @@ func (s *source) read(ctx context.Context, key string, visit func(parsed) error)
 	}
 	memory := semaphore.NewWeighted(inFlight)
 	queue := make(chan job, runtime.GOMAXPROCS(0))
-	go func() {
+	guard.Go(nil, "reading an object", func() {
 		defer close(queue)
 		for {
-			chunk, err := in.Next()
+			var chunk itemfile.Chunk
+			err := guard.Run(nil, "reading an object", func() (err error) {
+				chunk, err = in.Next()
+				return err
+			})
 			j := job{done: make(chan parsed, 1), size: int64(min(chunk.Bytes, inFlight)), err: err}
 			if memory.Acquire(ctx, j.size) != nil {
 				return // ctx has ended
 			}
 			if read := counted.n; err == nil {
-				go func() {
-					list := chunk.Records()
-					for i := range list {
-						if s.check != nil {
-							s.check(&list[i])
+				guard.Go(nil, "parsing an object", func() {
+					p := parsed{read: read}
+					p.err = guard.Run(nil, "parsing an object", func() error {
+						p.records = chunk.Records()
+						for i := range p.records {
+							if s.check != nil {
+								s.check(&p.records[i])
+							}
 						}
-					}
-					j.done <- parsed{list, read}
-				}()
+						return nil
+					})
+					j.done <- p
+				})
 			}
 			select {
 			case queue <- j:
@@ -317,7 +327,7 @@ func (s *source) read(ctx context.Context, key string, visit func(parsed) error)
 				return
 			}
 		}
-	}()
+	})
 	// The goroutine reads of raw until the queue is closed.
 	defer func() {
 		cancel()
@@ -331,7 +341,11 @@ func (s *source) read(ctx context.Context, key string, visit func(parsed) error)
 		if j.err != nil {
 			return unreadable(key, j.err)
 		}
-		if err := visit(<-j.done); err != nil {
+		p := <-j.done
+		if p.err != nil {
+			return p.err
+		}
+		if err := visit(p); err != nil {
 			return err
 		}
 		memory.Release(j.size)

@@ -127,7 +127,7 @@ func (s *Store) Size(ctx context.Context, r kv.Range) (int64, error) {
 
 // sumLoop sums changes of counters up, so that those who read them find few.
 func (s *Store) sumLoop(ctx context.Context) {
-	periodic.Run(ctx, sumInterval, func() {
+	periodic.Run(ctx, s.opt.Logger, "summing counters up", sumInterval, func() {
 		for {
 			n, err := s.sumSome(ctx)
 			if err != nil && ctx.Err() == nil && !errors.Is(err, kv.ErrConflict) {

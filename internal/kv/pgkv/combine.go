@@ -3,7 +3,12 @@ package pgkv
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"log/slog"
 	"sync"
+
+	"github.com/statordb/stator/internal/guard"
+	"github.com/statordb/stator/internal/kv"
 )
 
 const (
@@ -23,6 +28,9 @@ const (
 type combiner[T any] struct {
 	most int            // for how many at a time
 	run  func(list []T) // does it for several; the requests learn of the outcome
+	// fail tells a request, unless it has learned of its outcome, that run has panicked.
+	fail func(request T, err error)
+	log  *slog.Logger
 
 	mu      sync.Mutex
 	waiting []T
@@ -61,10 +69,51 @@ func (c *combiner[T]) next() {
 	n := min(c.most, len(c.waiting))
 	list := c.waiting[:n:n]
 	c.waiting = c.waiting[n:]
-	go func() {
+	guard.Go(c.log, "a combined statement", func() {
 		defer c.leave()
-		c.run(list)
-	}()
+		err := guard.Run(c.log, "a combined statement", func() error {
+			c.run(list)
+			return nil
+		})
+		if err == nil {
+			return
+		}
+		for _, request := range list {
+			c.fail(request, err)
+		}
+	})
+}
+
+// unfinished reports whether a request still waits.
+func unfinished(done chan struct{}) bool {
+	select {
+	case <-done:
+		return false
+	default:
+		return true
+	}
+}
+
+// failGet, failPage and failCommit are the combiners' fail.
+func failGet(g *get, err error) {
+	if unfinished(g.done) {
+		g.err = err
+		close(g.done)
+	}
+}
+
+func failPage(p *page, err error) {
+	if unfinished(p.done) {
+		p.err = err
+		close(p.done)
+	}
+}
+
+func failCommit(c *commit, err error) {
+	if unfinished(c.done) {
+		c.err = errors.Join(kv.ErrUndetermined, err)
+		close(c.done)
+	}
 }
 
 // get are keys that somebody reads, as of one instant.

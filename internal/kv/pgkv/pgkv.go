@@ -26,6 +26,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/locks"
 	"github.com/statordb/stator/internal/kv/paging"
@@ -105,10 +106,10 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	}
 	s := &Store{pool: pool, opt: opt}
 	s.clock.now = opt.Now
-	s.reads.most, s.reads.run = combined, s.readAll
-	s.commits.most, s.commits.run = combined, s.commitAll
-	s.scansUp.most, s.scansUp.run = combinedScans, s.scanAll
-	s.scansDown.most, s.scansDown.run = combinedScans, s.scanAll
+	s.reads.most, s.reads.run, s.reads.fail, s.reads.log = combined, s.readAll, failGet, opt.Logger
+	s.commits.most, s.commits.run, s.commits.fail, s.commits.log = combined, s.commitAll, failCommit, opt.Logger
+	s.scansUp.most, s.scansUp.run, s.scansUp.fail, s.scansUp.log = combinedScans, s.scanAll, failPage, opt.Logger
+	s.scansDown.most, s.scansDown.run, s.scansDown.fail, s.scansDown.log = combinedScans, s.scanAll, failPage, opt.Logger
 	start, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := s.create(start); err != nil {
@@ -118,10 +119,10 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	var background context.Context
 	background, s.stop = context.WithCancel(context.Background())
 	s.done.Add(1)
-	go func() {
+	guard.Go(opt.Logger, "summing counters up", func() {
 		defer s.done.Done()
 		s.sumLoop(background)
-	}()
+	})
 	return s, nil
 }
 

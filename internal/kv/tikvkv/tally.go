@@ -73,7 +73,7 @@ func (t *tally) take() (list []counted) {
 }
 
 func (s *Store) tallyLoop(ctx context.Context) {
-	periodic.Run(ctx, tallyInterval, func() {
+	periodic.Run(ctx, s.opt.Logger, "storing counters", tallyInterval, func() {
 		if err := s.flushTally(ctx); err != nil && ctx.Err() == nil {
 			s.opt.Logger.Warn("storing counters failed", "error", err.Error())
 		}

@@ -30,6 +30,7 @@ import (
 	"github.com/tikv/client-go/v2/txnkv/txnsnapshot"
 	"go.uber.org/zap"
 
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/locks"
 	"github.com/statordb/stator/internal/kv/paging"
@@ -109,16 +110,16 @@ func New(db *tikv.KVStore, collect bool, opt Options) *Store {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
 	s.done.Add(2)
-	go func() {
+	guard.Go(opt.Logger, "storing counters", func() {
 		defer s.done.Done()
 		s.tallyLoop(ctx)
-	}()
-	go func() {
+	})
+	guard.Go(opt.Logger, "collecting old versions", func() {
 		defer s.done.Done()
 		if collect {
-			s.collectLoop(ctx)
+			guard.Loop(ctx, opt.Logger, "collecting old versions", func() { s.collectLoop(ctx) })
 		}
-	}()
+	})
 	return s
 }
 
