@@ -100,7 +100,7 @@ func (m *Manager) startImport(i *Import) {
 	}, nil)
 }
 
-// endImport ends an import whose run has ended, with err if it failed. Its table goes if it could not be filled.
+// endImport ends an import whose run has ended, with err if it failed. Its table is removed if it could not be filled.
 func (m *Manager) endImport(ctx context.Context, i Import, err error) error {
 	i.Status, i.End = Completed, m.Now().UnixMilli()
 	if i.Errors > 0 {
