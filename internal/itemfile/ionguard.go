@@ -122,7 +122,7 @@ func (g *ionText) take() {
 	g.put(c)
 }
 
-func unexpected(c byte) error { return fmt.Errorf("Ion text has an unexpected %q", c) }
+func unexpected(c byte) error { return fmt.Errorf("unexpected %q in Ion text", c) }
 
 // next returns the next top-level value.
 func (g *ionText) next() ([]byte, error) {
@@ -431,10 +431,10 @@ const (
 var errIonBinary = errors.New("the record is not well-formed Ion")
 
 // errIonLength is that where a value ends can't be known.
-var errIonLength = errors.New("Ion has a value of an impossible length")
+var errIonLength = errors.New("a value of Ion has an impossible length")
 
 // errIonTable is that the symbols of what follows can't be known.
-var errIonTable = fmt.Errorf("Ion has a symbol table that is damaged, or larger than %d MB", maxTable>>20)
+var errIonTable = fmt.Errorf("a symbol table of Ion is damaged, or larger than %d MB", maxTable>>20)
 
 // ionBinary is the guard of binary Ion.
 type ionBinary struct {

@@ -42,8 +42,9 @@ var (
 	errAnnotated     = fmt.Errorf("an annotated value is longer than %d MB", maxTable>>20)
 	errNumberTooLong = fmt.Errorf("the record has a number of more than %d digits", maxNumber)
 	errAnnotations   = fmt.Errorf("the record has a value with more than %d annotations", maxAnnotations)
-	errItemSize      = errors.New("Item size has exceeded the maximum allowed size")
-	errPlaceholders  = fmt.Errorf("the record has more than %d names, or values, of an expression", maxPlaceholders)
+	//lint:ignore ST1005 it is AWS's sentence
+	errItemSize     = errors.New("Item size has exceeded the maximum allowed size")
+	errPlaceholders = fmt.Errorf("the record has more than %d names, or values, of an expression", maxPlaceholders)
 )
 
 // decompress returns what in has, decompressed; what closes the decompression; and io.EOF for nothing at all.

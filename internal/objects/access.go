@@ -47,7 +47,7 @@ func (f *Folder) check(access Access, u Use) error {
 	if err != nil {
 		return err
 	}
-	may := func(account string) bool { return account == owner || access.MayUse(account, u.Bucket) }
+	may := func(account string) bool { return owner != "" && account == owner || access.MayUse(account, u.Bucket) }
 	if !may(u.Account) || u.Owner != "" && u.Owner != owner && (owner != "" || !may(u.Owner)) {
 		return ErrAccess
 	}

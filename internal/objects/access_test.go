@@ -54,6 +54,7 @@ func TestAccess(t *testing.T) {
 		{alice, "made", bob, false, ErrAccess},
 		{alice, "old", "", false, ErrAccess}, // the operator has made it
 		{alice, "old", "", true, ErrAccess},
+		{"", "old", "", true, ErrAccess}, // no account is no owner
 		{carol, "old", "", true, nil},
 		{carol, "old", carol, true, nil},
 		{carol, "old", alice, true, ErrAccess},

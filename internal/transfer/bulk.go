@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,7 +27,7 @@ import (
 type Bulk struct {
 	catalog.Namespace
 	ID          string
-	Caller      string // the account that asked for it
+	Caller      string // the account that asked for it; "" for that of the table, in records of earlier versions
 	Table       string // its name, and what else is known of it
 	TableUUID   string
 	TableID     uint32
@@ -193,12 +194,12 @@ const (
 
 func (x *bulkPut) run(ctx context.Context) error {
 	in, out := x.Request.InputS3Configuration, x.Request.OutputS3Configuration
-	store, err := x.bucket(x.Caller, in.S3Bucket.Value, in.S3BucketOwner.Value, false)
+	store, err := x.bucket(cmp.Or(x.Caller, x.Account), in.S3Bucket.Value, in.S3BucketOwner.Value, false)
 	if err != nil {
 		return err
 	}
 	if len(out.OutputType) > 0 {
-		if x.output, err = x.bucket(x.Caller, x.reports(), out.S3BucketOwner.Value, true); err != nil {
+		if x.output, err = x.bucket(cmp.Or(x.Caller, x.Account), x.reports(), out.S3BucketOwner.Value, true); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5" // #nosec: AWS's manifests have it
 	"crypto/sha256"
@@ -36,7 +37,7 @@ import (
 type Export struct {
 	catalog.Namespace
 	ID          string
-	Caller      string // the account that asked for it
+	Caller      string // the account that asked for it; "" for that of the table, in records of earlier versions
 	Table       string // its name, and what else is known of it
 	TableUUID   string
 	TableID     uint32
@@ -180,7 +181,7 @@ func (x *exporter) run(ctx context.Context, snap kv.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if x.store, err = x.bucket(x.Caller, x.Request.S3Bucket.Value, x.Request.S3BucketOwner.Value, true); err != nil {
+	if x.store, err = x.bucket(cmp.Or(x.Caller, x.Account), x.Request.S3Bucket.Value, x.Request.S3BucketOwner.Value, true); err != nil {
 		return err
 	}
 	if x.filter, err = x.rules.Filter(t, x.Request.FilterSpecification); err != nil {

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -21,7 +22,7 @@ import (
 type Import struct {
 	catalog.Namespace
 	ID          string
-	Caller      string // the account that asked for it
+	Caller      string // the account that asked for it; "" for that of the table, in records of earlier versions
 	Table       string // the name of the table
 	TableUUID   string
 	Request     api.ImportTableInput
@@ -101,7 +102,7 @@ func (m *Manager) startImport(i *Import) {
 	}, nil)
 }
 
-// endImport ends an import whose run has ended, with err if it failed. Its table goes if it could not be filled.
+// endImport ends an import whose run has ended, with err if it failed. Its table is removed if it could not be filled.
 func (m *Manager) endImport(ctx context.Context, i Import, err error) error {
 	i.Status, i.End = Completed, m.Now().UnixMilli()
 	if i.Errors > 0 {
@@ -155,7 +156,7 @@ func (i *Import) file(t *catalog.Table) itemfile.Options {
 // run sorts the items of all objects and makes them the table's content.
 func (x *importer) run(ctx context.Context, t *catalog.Table) error {
 	from := x.Request.S3BucketSource
-	store, err := x.bucket(x.Caller, from.S3Bucket.Value, from.S3BucketOwner.Value, false)
+	store, err := x.bucket(cmp.Or(x.Caller, x.Account), from.S3Bucket.Value, from.S3BucketOwner.Value, false)
 	if err != nil {
 		return err
 	}
