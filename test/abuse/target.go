@@ -1,0 +1,339 @@
+package abuse
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/statordb/stator/test/process"
+)
+
+// Target is a server under attack, in a process of its own.
+type Target struct {
+	*process.Process
+	// Long says that the attack has seconds, not a moment.
+	Long bool
+	// Dir is the data directory; Bucket the folder that is the bucket "bucket".
+	Dir, Bucket string
+	// DAX is the address for DAX clients, host:port.
+	DAX string
+	// Credentials is the credentials file, if there is one.
+	Credentials string
+
+	binary   string
+	flags    []string
+	profiles string // where Go's profiles are
+	client   *http.Client
+	ended    atomic.Bool // by the attack
+	killed   atomic.Bool // since it took too much memory
+	stop     context.CancelFunc
+}
+
+// Keys of the credentials file, with which a target without credentials is called too. Alice and Mallory have accounts of their own;
+// Operator may do what an operator may.
+var (
+	Alice    = Key{ID: "AKIDALICE00000000000", Secret: "alices-secret-which-no-log-may-show", Account: "111111111111"}
+	Mallory  = Key{ID: "AKIDMALLORY000000000", Secret: "mallorys-secret-which-no-log-may-show", Account: "222222222222"}
+	Operator = Key{ID: "AKIDOPERATOR00000000", Secret: "operators-secret-which-no-log-may-show", Account: "111111111111"}
+)
+
+// Start starts a server with default flags but for what is needed, and its data in dir.
+func Start(binary, dir string, needs Needs) (*Target, error) {
+	t := &Target{binary: binary, Dir: filepath.Join(dir, "data"), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true}}}
+	profiles, err := process.FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+	t.profiles = profiles
+	t.flags = append([]string{"--data-dir", t.Dir, "--pprof", profiles}, needs.Flags...)
+	if needs.Credentials {
+		t.Credentials = filepath.Join(dir, "credentials.json")
+		if err := WriteCredentials(t.Credentials, Alice, Mallory, Operator); err != nil {
+			return nil, err
+		}
+		t.flags = append(t.flags, "--credentials", t.Credentials)
+	}
+	if needs.DAX {
+		if t.DAX, err = process.FreeAddr(); err != nil {
+			return nil, err
+		}
+		t.flags = append(t.flags, "--dax-listen", t.DAX)
+	}
+	if needs.Clock {
+		t.flags = append(t.flags, "--test-clock")
+	}
+	if err := t.start(); err != nil {
+		return nil, err
+	}
+	t.Bucket = filepath.Join(t.Dir, "s3", "bucket")
+	return t, os.MkdirAll(t.Bucket, 0o755)
+}
+
+// WriteCredentials writes a credentials file that only its owner can read.
+func WriteCredentials(file string, keys ...Key) error {
+	var list []map[string]any
+	for _, k := range keys {
+		entry := map[string]any{"accessKeyId": k.ID, "secretAccessKey": k.Secret, "account": k.Account}
+		if k == Operator {
+			entry["operator"] = true
+		}
+		list = append(list, entry)
+	}
+	raw, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, raw, 0o600)
+}
+
+func (t *Target) start() error {
+	p, err := process.Stator(t.binary, t.flags...)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Process, t.stop = p, cancel
+	go t.guard(ctx, p)
+	return nil
+}
+
+// killAt is the memory in bytes at which guard ends a server, so that an attack that works does not take the machine down.
+const killAt = 2 << 30
+
+// guard kills a server that takes too much memory.
+func (t *Target) guard(ctx context.Context, p *process.Process) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if p.RSS() > killAt {
+			t.killed.Store(true)
+			p.Kill()
+			return
+		}
+	}
+}
+
+// Close ends the server.
+func (t *Target) Close() {
+	t.client.CloseIdleConnections()
+	t.stop()
+	t.Kill()
+}
+
+// End asks the server to end by SIGTERM, and fails if it does not end well.
+func (t *Target) End() error {
+	t.ended.Store(true)
+	done := make(chan error, 1)
+	go func() { done <- t.Terminate() }()
+	select {
+	case err := <-done:
+		t.stop()
+		if err != nil {
+			return fmt.Errorf("the server ended with %w: %s", err, tail(t.Output.String()))
+		}
+		return nil
+	case <-time.After(ended):
+		stack := t.profile("goroutine?debug=2")
+		t.Kill()
+		return fmt.Errorf("the server did not end at SIGTERM; its goroutines: %.4000s", stack)
+	}
+}
+
+// Restart ends the server, unless the attack has, and starts it again.
+func (t *Target) Restart() error {
+	if !t.ended.Load() {
+		if err := t.End(); err != nil {
+			return err
+		}
+	}
+	t.ended.Store(false)
+	t.client.CloseIdleConnections()
+	return t.start()
+}
+
+// Alive fails if the process has ended.
+func (t *Target) Alive() error {
+	if t.killed.Load() {
+		return fmt.Errorf("the server took more than %d MiB and was killed", killAt>>20)
+	}
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", t.PID()))
+	if err != nil || strings.Contains(string(raw), ") Z ") {
+		return fmt.Errorf("the server has ended: %s", tail(t.Output.String()))
+	}
+	return nil
+}
+
+// tail is the end of a log, and where it panicked.
+func tail(log string) string {
+	if i := strings.Index(log, "panic"); i >= 0 {
+		log = log[i:]
+		return log[:min(len(log), 1500)]
+	}
+	if i := strings.Index(log, "fatal error"); i >= 0 {
+		log = log[max(0, i-200):]
+		return log[:min(len(log), 1500)]
+	}
+	return log[max(0, len(log)-1500):]
+}
+
+// checkLog fails if the server logged a panic, or a request that it could not answer.
+func (t *Target) checkLog() error {
+	for line := range strings.SplitSeq(t.Output.String(), "\n") {
+		if strings.Contains(line, "panic") || strings.Contains(line, "request failed") {
+			return fmt.Errorf("the log has: %.1000s", line)
+		}
+	}
+	return nil
+}
+
+func (t *Target) checkMemory() error {
+	if most := t.MostMemory(); most > MaxMemory {
+		return fmt.Errorf("the server took %d MiB of memory", most>>20)
+	}
+	return nil
+}
+
+// MostMemory returns the most memory in bytes that the process has had in use.
+func (t *Target) MostMemory() int64 {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.PID()))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(raw), "VmHWM:")
+	line, _, _ := strings.Cut(rest, "kB")
+	n, _ := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	return n << 10
+}
+
+// Usage is what a server has taken and holds.
+type Usage struct {
+	CPU               time.Duration
+	Memory            int64
+	Files, Goroutines int
+}
+
+var goroutineCount = regexp.MustCompile(`total (\d+)`)
+
+// Usage returns what the server holds now.
+func (t *Target) Usage() Usage {
+	u := Usage{CPU: t.CPU(), Memory: t.RSS(), Files: t.Files()}
+	if m := goroutineCount.FindStringSubmatch(t.profile("goroutine?debug=1")); m != nil {
+		u.Goroutines, _ = strconv.Atoi(m[1])
+	}
+	return u
+}
+
+func (t *Target) profile(name string) string {
+	res, err := http.Get("http://" + t.profiles + "/debug/pprof/" + name)
+	if err != nil {
+		return ""
+	}
+	defer res.Body.Close()
+	raw, _ := io.ReadAll(res.Body) // what came of it
+	return string(raw)
+}
+
+// Some goroutines and files come and go by themselves.
+const slack = 30
+
+// Settle waits until the server has nothing left to do and, but for the zero Usage, holds no more than before. It fails if that
+// does not come.
+func (t *Target) Settle(before Usage) error {
+	t.client.CloseIdleConnections()
+	if err := t.Idle(); err != nil {
+		return err
+	}
+	if before.Goroutines == 0 {
+		return nil
+	}
+	var now Usage
+	for deadline := time.Now().Add(ended / 2); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if now = t.Usage(); now.Goroutines <= before.Goroutines+slack && now.Files <= before.Files+slack {
+			return nil
+		}
+		if err := t.Alive(); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%d goroutines and %d files are left, of %d and %d before", now.Goroutines, now.Files, before.Goroutines, before.Files)
+}
+
+// Idle waits until the server's threads sleep. A thread that waits for a processor is not asleep, so a busy machine does not
+// deceive it.
+func (t *Target) Idle() error {
+	const samples = 8
+	asleep := 0
+	for deadline := time.Now().Add(ended / 2); time.Now().Before(deadline); time.Sleep(15 * time.Millisecond) {
+		if err := t.Alive(); err != nil {
+			return err
+		}
+		switch {
+		case !t.running():
+			asleep++
+		case asleep > 0:
+			asleep -= 2 // a thread that looked after something
+		}
+		if asleep >= samples {
+			return nil
+		}
+	}
+	return errors.New("the server goes on working")
+}
+
+// running reports whether a thread of the server runs or could.
+func (t *Target) running() bool {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", t.PID()))
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err == nil && strings.Contains(string(raw), ") R ") {
+			return true
+		}
+	}
+	return false
+}
+
+// Advance moves the clock of a server that has one to move.
+func (t *Target) Advance(by time.Duration) error {
+	res, err := t.client.Post("http://"+t.Addr+"/_stator/clock", "application/json", strings.NewReader(`{"advance":"`+by.String()+`"}`))
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("the clock: %d %s", res.StatusCode, answer)
+	}
+	return err
+}
+
+// Dial opens a connection that ends with the context.
+func (t *Target) Dial(ctx context.Context) (net.Conn, error) { return dial(ctx, t.Addr) }
+
+func dial(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if until, ok := ctx.Deadline(); ok {
+		err = c.SetDeadline(until)
+	}
+	context.AfterFunc(ctx, func() { _ = c.Close() })
+	return c, err
+}
