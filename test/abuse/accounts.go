@@ -36,7 +36,7 @@ func victim(ctx context.Context, t *Target) (map[string]string, error) {
 		return value
 	}
 	table := must("CreateTable", `{"TableName":"victim","BillingMode":"PAY_PER_REQUEST","StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_IMAGE"},"KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],
-		"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}],"GlobalSecondaryIndexes":[{"IndexName":"i","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}]}`)
+		"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}],"GlobalSecondaryIndexes":[{"IndexName":"idx","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}]}`)
 	arn["STREAM"] = found(table, "LatestStreamArn")
 	must("PutItem", `{"TableName":"victim","Item":{"pk":{"S":"secret"},"v":{"S":"treasure"}}}`)
 	must("UpdateContinuousBackups", `{"TableName":"victim","PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":true}}`)
@@ -64,11 +64,11 @@ const key = `"Key":{"pk":{"S":"secret"}}`
 var byARN = []struct{ operation, body string }{
 	{"GetItem", `{"TableName":"$TABLE",` + key + `}`}, {"PutItem", `{"TableName":"$TABLE","Item":{"pk":{"S":"evil"}}}`}, {"DeleteItem", `{"TableName":"$TABLE",` + key + `}`},
 	{"UpdateItem", `{"TableName":"$TABLE",` + key + `,"UpdateExpression":"REMOVE v"}`}, {"Query", `{"TableName":"$TABLE","KeyConditionExpression":"pk=:a","ExpressionAttributeValues":{":a":{"S":"secret"}}}`},
-	{"Query", `{"TableName":"$TABLE","IndexName":"i","KeyConditionExpression":"pk=:a","ExpressionAttributeValues":{":a":{"S":"secret"}}}`}, {"Scan", `{"TableName":"$TABLE"}`}, {"Scan", `{"TableName":"$TABLE","IndexName":"i"}`},
+	{"Query", `{"TableName":"$TABLE","IndexName":"idx","KeyConditionExpression":"pk=:a","ExpressionAttributeValues":{":a":{"S":"secret"}}}`}, {"Scan", `{"TableName":"$TABLE"}`}, {"Scan", `{"TableName":"$TABLE","IndexName":"idx"}`},
 	{"BatchGetItem", `{"RequestItems":{"$TABLE":{"Keys":[{"pk":{"S":"secret"}}]}}}`}, {"BatchWriteItem", `{"RequestItems":{"$TABLE":[{"PutRequest":{"Item":{"pk":{"S":"evil"}}}}]}}`},
 	{"TransactGetItems", `{"TransactItems":[{"Get":{"TableName":"$TABLE",` + key + `}}]}`}, {"TransactWriteItems", `{"TransactItems":[{"Put":{"TableName":"$TABLE","Item":{"pk":{"S":"evil"}}}}]}`},
 	{"TransactWriteItems", `{"TransactItems":[{"ConditionCheck":{"TableName":"$TABLE",` + key + `,"ConditionExpression":"attribute_exists(pk)"}}]}`},
-	{"ExecuteStatement", `{"Statement":"SELECT * FROM \"$TABLE\""}`}, {"ExecuteStatement", `{"Statement":"SELECT * FROM \"$TABLE\".\"i\""}`}, {"ExecuteStatement", `{"Statement":"INSERT INTO \"$TABLE\" VALUE {'pk':'evil'}"}`},
+	{"ExecuteStatement", `{"Statement":"SELECT * FROM \"$TABLE\""}`}, {"ExecuteStatement", `{"Statement":"SELECT * FROM \"$TABLE\".\"idx\""}`}, {"ExecuteStatement", `{"Statement":"INSERT INTO \"$TABLE\" VALUE {'pk':'evil'}"}`},
 	{"ExecuteStatement", `{"Statement":"DELETE FROM \"$TABLE\" WHERE pk='secret'"}`}, {"ExecuteTransaction", `{"TransactStatements":[{"Statement":"SELECT * FROM \"$TABLE\" WHERE pk='secret'"}]}`},
 	{"DescribeTable", `{"TableName":"$TABLE"}`}, {"UpdateTable", `{"TableName":"$TABLE","DeletionProtectionEnabled":false}`}, {"UpdateTable", `{"TableName":"$TABLE","StreamSpecification":{"StreamEnabled":false}}`}, {"DeleteTable", `{"TableName":"$TABLE"}`},
 	{"DescribeTimeToLive", `{"TableName":"$TABLE"}`}, {"UpdateTimeToLive", `{"TableName":"$TABLE","TimeToLiveSpecification":{"AttributeName":"v","Enabled":true}}`}, {"DescribeContinuousBackups", `{"TableName":"$TABLE"}`},

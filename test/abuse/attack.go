@@ -29,8 +29,8 @@ type Attack struct {
 	Work time.Duration
 	// Ends says that the attack itself ends the server, which the runner then starts again.
 	Ends bool
-	// Short says that rounds of the long form would show nothing else than the short form does.
-	Short bool
+	// Once says that rounds of the long form would show nothing else than the short form does.
+	Once bool
 	// Run attacks once. Its error says which answers or effects were not what they must be.
 	Run func(ctx context.Context, t *Target) error
 }
@@ -79,14 +79,14 @@ func (a *Attack) Short(ctx context.Context, binary, dir string) error {
 			failed = errors.Join(failed, fmt.Errorf("the server worked for %v, more than %v", work, a.work()))
 		}
 	}
+	if err := t.Alive(); err != nil {
+		return err // which explains all else
+	}
 	return errors.Join(failed, after(t, light))
 }
 
 // after looks whether the server is as it was, first as it runs and then as it starts again.
 func after(t *Target, light *Light) error {
-	if err := t.Alive(); err != nil {
-		return err
-	}
 	failed := errors.Join(t.checkMemory(), t.checkLog())
 	if err := light.Both(); err != nil {
 		failed = errors.Join(failed, fmt.Errorf("the light client, afterwards: %w", err))

@@ -14,7 +14,7 @@ var awayAttacks = []Attack{
 	{Point: 3, Name: "clients that go away in the middle of a Scan", Work: time.Minute, Run: goAway(costlyScan)},
 	{Point: 3, Name: "clients that go away in the middle of an ExecuteStatement", Work: time.Minute, Run: goAway(costlyStatement)},
 	{Point: 3, Name: "clients that go away in the middle of a GetMetricData", Work: time.Minute, Run: goAway(costlyData)},
-	{Point: 3, Name: "SIGTERM while 100 costly requests run", Ends: true, Short: true, Run: endUnderLoad},
+	{Point: 3, Name: "SIGTERM while 100 costly requests run", Ends: true, Once: true, Run: endUnderLoad},
 }
 
 // costly is a request that takes the server long.

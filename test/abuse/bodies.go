@@ -5,44 +5,60 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
-	"time"
 )
 
 var bodyAttacks = []Attack{
-	{Point: 4, Name: "300 chunked bodies that break off, at every point", Run: brokenChunks},
-	{Point: 4, Name: "300 bodies with a length that break off, at every point", Run: brokenBodies},
+	{Point: 4, Name: "chunked bodies that break off, at every point", Run: brokenChunks},
+	{Point: 4, Name: "bodies with a length that break off, at every point", Run: brokenBodies},
 	{Point: 4, Name: "GET, HEAD, OPTIONS and others with bodies", Run: otherMethods},
 	{Point: 4, Name: "bodies that are refused, or that nothing is done with", Run: refusedBodies},
 }
 
-// breakOff sends each message on a connection of its own, which is closed then.
-func breakOff(ctx context.Context, t *Target, times int, messages []string) error {
-	for i := range times {
-		c, err := t.Dial(ctx)
+// breakOff sends each message on some connections at a time, and closes them once the server has read what there is. Each announces as
+// much as a body may have, so that a few that keep it take the whole budget. The server collects its garbage after each message: it uses
+// what it keeps of a connection again for the next, and would give back then what it forgot.
+func breakOff(ctx context.Context, t *Target, messages []string) error {
+	const each = 25
+	for _, message := range messages {
+		var conns []net.Conn
+		for range each {
+			c, err := t.Dial(ctx)
+			if err != nil {
+				return err
+			}
+			conns = append(conns, c)
+			if _, err := io.WriteString(c, message); err != nil && ctx.Err() != nil {
+				return err // another error is the server's, which has answered and closed
+			}
+		}
+		err := t.asleep(3)
+		for _, c := range conns {
+			c.Close()
+		}
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(c, messages[i%len(messages)])
-		if i%3 == 0 {
-			// Some wait until the server has read it; it says so to those that expect it.
-			_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-			_, _ = c.Read(make([]byte, 1)) // whatever comes
-		}
-		c.Close()
-		if err != nil && ctx.Err() != nil {
+		t.Collect()
+		r := t.Call(ctx, Alice, "PutItem", goodBody)
+		if err := r.Is(fmt.Sprintf("a good body after %d of %.2000q", each, message[max(0, len(message)-100):]), "ok"); err != nil {
 			return err
 		}
 	}
 	return goodBodies(ctx, t)
 }
 
+// goodBody is a body of 2 MB.
+var goodBody = `{"TableName":"light","Item":{"pk":{"S":"large"}},"Comment":"` + strings.Repeat("x", 2<<20) + `"}`
+
 // goodBodies looks whether the budget of large bodies is whole: 20 bodies of 2 MB are taken.
 func goodBodies(ctx context.Context, t *Target) error {
-	t.Idle() // until the server has seen that its clients have gone
-	body := `{"TableName":"light","Item":{"pk":{"S":"large"}},"Comment":"` + strings.Repeat("x", 2<<20) + `"}`
+	if err := t.Idle(); err != nil { // until the server has seen that its clients have gone
+		return err
+	}
 	for i := range 20 {
-		r := t.Call(ctx, Alice, "PutItem", body)
+		r := t.Call(ctx, Alice, "PutItem", goodBody)
 		if err := r.Is(fmt.Sprintf("good body %d", i+1), "ok"); err != nil {
 			return err
 		}
@@ -55,7 +71,7 @@ func brokenChunks(ctx context.Context, t *Target) error {
 	expect := t.Head(Alice, "PutItem", -1, "Expect: 100-continue") + "\r\n"
 	chunk := "10000\r\n" + strings.Repeat("x", 0x10000) + "\r\n"
 	many := strings.Repeat(chunk, 20)
-	return breakOff(ctx, t, 300, []string{
+	return breakOff(ctx, t, []string{
 		head, expect, head[:len(head)-1],
 		head + "1", head + "10000", head + "10000\r", head + "10000\r\n", head + "10000;extension=x", // in the line of a size
 		head + chunk[:100], head + chunk[:len(chunk)-2], head + chunk[:len(chunk)-1], head + chunk, // in a chunk
@@ -66,16 +82,16 @@ func brokenChunks(ctx context.Context, t *Target) error {
 }
 
 func brokenBodies(ctx context.Context, t *Target) error {
-	const length = 3 << 20
+	const length = 16 << 20
 	head := t.Head(Alice, "PutItem", length) + "\r\n"
 	expect := t.Head(Alice, "PutItem", length, "Expect: 100-continue") + "\r\n"
 	zip := t.Head(Alice, "PutItem", length, "Content-Encoding: gzip") + "\r\n"
 	twice := t.Head(Alice, "PutItem", length, "Content-Length: 5") + "\r\n"
-	body := strings.Repeat("x", length)
-	return breakOff(ctx, t, 300, []string{
-		head[:len(head)-1], head, expect, zip, twice, head + "{", expect + "{", zip + body[:100], head + body[:1<<20], head + body[:length-1], head + body,
+	body := strings.Repeat("x", 3<<20)
+	return breakOff(ctx, t, []string{
+		head[:len(head)-1], head, expect, zip, twice, head + "{", expect + "{", zip + body[:100], head + body[:1<<20], head + body[:3<<20],
 		t.Message(Alice, "ListTables", "{}") + head, t.Message(Alice, "ListTables", "{}") + head + body[:1<<20],
-		t.Head(Alice, "PutItem", 16<<20) + "\r\n" + body[:1<<20], t.Head(Alice, "Nothing", length) + "\r\n" + body[:1<<20],
+		t.Head(Alice, "Nothing", length) + "\r\n" + body[:1<<20],
 	})
 }
 
@@ -87,9 +103,9 @@ func otherMethods(ctx context.Context, t *Target) error {
 	for _, line := range []string{"GET / ", "GET /healthz ", "GET /metrics ", "HEAD / ", "OPTIONS / ", "PUT / ", "DELETE / ", "PATCH /x ", "TRACE / ", "CONNECT / ", "POST /healthz ", "BREW / "} {
 		head := line + "HTTP/1.1\r\nHost: " + t.Addr + "\r\n"
 		messages = append(messages, fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(body), body), head+"Transfer-Encoding: chunked\r\n\r\n"+chunked,
-			head+"Content-Length: 2000000\r\n\r\n", head+"Transfer-Encoding: chunked\r\n\r\n", head+"Content-Length: 2000000\r\nExpect: 100-continue\r\n\r\n")
+			head+"Content-Length: 16000000\r\n\r\n", head+"Transfer-Encoding: chunked\r\n\r\n", head+"Content-Length: 16000000\r\nExpect: 100-continue\r\n\r\n")
 	}
-	return breakOff(ctx, t, 300, messages)
+	return breakOff(ctx, t, messages)
 }
 
 func refusedBodies(ctx context.Context, t *Target) error {

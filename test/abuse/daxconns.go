@@ -12,7 +12,7 @@ import (
 )
 
 var daxAttacks = []Attack{
-	{Point: 7, Name: "10,000 idle DAX connections", Needs: Needs{DAX: true}, Short: true, Run: daxHold(10_000, func() []byte { return nil })},
+	{Point: 7, Name: "10,000 idle DAX connections", Needs: Needs{DAX: true}, Once: true, Run: daxHold(10_000, func() []byte { return nil })},
 	{Point: 7, Name: "3,000 DAX connections with half a preamble", Needs: Needs{DAX: true}, Run: daxHold(3000, func() []byte { return daxPreamble()[:9] })},
 	{Point: 7, Name: "3,000 DAX connections that do not authenticate", Needs: Needs{DAX: true, Credentials: true}, Run: daxHold(3000, daxPreamble)},
 	{Point: 7, Name: "500 DAX connections that announce large requests", Needs: Needs{DAX: true}, Run: daxHold(500, func() []byte {

@@ -51,14 +51,14 @@ func imports(format, compression string, files content) func(context.Context, *T
 		options := fmt.Sprintf(`"InputFormat":%q,"InputCompressionType":%q`, format, compression)
 		var failed error
 		r := t.Call(ctx, Alice, "ImportTable", `{`+options+`,"S3BucketSource":{"S3Bucket":"bucket","S3KeyPrefix":"f"},"TableCreationParameters":{"TableName":"imported",`+schema+`}}`)
-		failed = errors.Join(failed, r.Taken("ImportTable"), job(ctx, t, r, "ImportTableDescription", "Import"))
+		failed = errors.Join(failed, r.Is("ImportTable", "ok"), job(ctx, t, r, "ImportTableDescription", "Import"))
 		if err := t.Alive(); err != nil {
 			return errors.Join(failed, err)
 		}
 		r = t.Call(ctx, Alice, "CreateTable", `{"TableName":"put",`+schema+`}`)
 		failed = errors.Join(failed, r.Is("CreateTable", "ok", "ResourceInUseException"))
 		r = t.Call(ctx, Alice, "StartBulkPutItems", `{"TableName":"put","InputS3Configuration":{"S3Bucket":"bucket","S3KeyPrefix":"f",`+options+`},"OutputS3Configuration":{"OutputType":["ERROR"]}}`)
-		failed = errors.Join(failed, r.Taken("StartBulkPutItems"), job(ctx, t, r, "BulkOperationDescription", "BulkOperation"))
+		failed = errors.Join(failed, r.Is("StartBulkPutItems", "ok"), job(ctx, t, r, "BulkOperationDescription", "BulkOperation"))
 		t.Call(ctx, Alice, "DeleteTable", `{"TableName":"imported"}`) // if it came to be, for the next round
 		return failed
 	}
@@ -77,7 +77,7 @@ func job(ctx context.Context, t *Target, r Reply, description, kind string) erro
 	for ctx.Err() == nil {
 		r := t.Call(ctx, Alice, "Describe"+kind, fmt.Sprintf(`{"%sArn":%q}`, kind, arn))
 		if err := r.Is("Describe"+kind, "ok"); err != nil {
-			return errors.Join(err, t.Alive())
+			return err
 		}
 		if err := json.Unmarshal(r.Body, &answer); err != nil {
 			return err
@@ -102,7 +102,8 @@ func inGzip(begin, unit string, size int, end string) content {
 		var out bytes.Buffer
 		w := gzip.NewWriter(&out)
 		_, err := w.Write(b)
-		return out.Bytes(), errors.Join(err, w.Close())
+		err = errors.Join(err, w.Close())
+		return out.Bytes(), err
 	})
 }
 

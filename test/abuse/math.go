@@ -67,6 +67,8 @@ func mathFunctions(ctx context.Context, t *Target) error {
 	for _, f := range functions {
 		query(f)
 		query(f + "()")
+		query(`SORT([TIME_SERIES(1),m1],"` + f + `","ASC")`)
+		query("SORT(METRICS()," + f + ",DESC,1)")
 		for _, a := range arguments {
 			query(f + "(" + a + ")")
 		}

@@ -158,6 +158,9 @@ func (t *Target) End() error {
 // Restart ends the server, unless the attack has, and starts it again.
 func (t *Target) Restart() error {
 	if !t.ended.Load() {
+		if err := errors.Join(t.Alive(), t.checkMemory(), t.checkLog()); err != nil {
+			return err
+		}
 		if err := t.End(); err != nil {
 			return err
 		}
@@ -249,6 +252,13 @@ func (t *Target) profile(name string) string {
 	return string(raw)
 }
 
+// Collect has the server collect its garbage, and what pools keep.
+func (t *Target) Collect() {
+	for range 2 {
+		t.profile("heap?gc=1&debug=1")
+	}
+}
+
 // Some goroutines and files come and go by themselves.
 const slack = 30
 
@@ -276,8 +286,10 @@ func (t *Target) Settle(before Usage) error {
 
 // Idle waits until the server's threads sleep. A thread that waits for a processor is not asleep, so a busy machine does not
 // deceive it.
-func (t *Target) Idle() error {
-	const samples = 8
+func (t *Target) Idle() error { return t.asleep(8) }
+
+// asleep is Idle for so many looks at the threads, 15 ms apart.
+func (t *Target) asleep(samples int) error {
 	asleep := 0
 	for deadline := time.Now().Add(ended / 2); time.Now().Before(deadline); time.Sleep(15 * time.Millisecond) {
 		if err := t.Alive(); err != nil {

@@ -200,7 +200,7 @@ func conforms(s *shape, v any, path string) error {
 			member := s.element
 			switch s.kind {
 			case "structure":
-				if member = s.members[name]; member == nil {
+				if member = s.member(name); member == nil {
 					return fmt.Errorf("%s has the unknown member %s", path, name)
 				}
 			case "item", "value":

@@ -36,6 +36,8 @@ const (
 	maxAllocated = 256 << 20
 	// hangs is when a request is given up: no answer takes a thousandth of it.
 	hangs = 2 * time.Minute
+	// maxFailures is how many failures end a run.
+	maxFailures = 5
 	// maxHistory is how many requests a failure shows.
 	maxHistory = 15
 )
@@ -50,7 +52,7 @@ func Run(endpoint string, src *Source, report *Report) {
 		}
 	}
 	report.Taken, report.Refused, report.Operations = 0, 0, map[string][2]int{}
-	for src.more() && len(report.Failures) == 0 {
+	for src.more() && len(report.Failures) < maxFailures {
 		r.step()
 	}
 }
@@ -155,7 +157,7 @@ func (r *run) exchange(q request) (int, []byte, error) {
 
 // advance moves the server's clock, which evaluates alarms, scales, and deletes what has expired.
 func (r *run) advance() {
-	by := pick(r.Source, "1s", "1m", "1m", "5m", "5m", "1h", "25h")
+	by := pick(r.Source, "1s", "1m", "1m", "5m", "5m", "1h", "2h")
 	r.remember("the clock goes on by " + by)
 	res, err := r.client.Post(r.endpoint+"/_stator/clock", "application/json", strings.NewReader(`{"advance":"`+by+`"}`))
 	if err != nil {

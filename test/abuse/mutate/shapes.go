@@ -65,6 +65,14 @@ func shapeOf(t reflect.Type) *shape {
 	return s
 }
 
+// member returns a structure's member by its name in JSON; nil for none. A few names begin with a small letter, which Go's do not.
+func (s *shape) member(name string) *shape {
+	if m := s.members[name]; m != nil || name == "" {
+		return m
+	}
+	return s.members[strings.ToUpper(name[:1])+name[1:]]
+}
+
 // Member is a place in the input of an operation: JSON with a value between Before and After.
 type Member struct {
 	Target, Before, After string

@@ -1,0 +1,63 @@
+package abuse
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+)
+
+var known = flag.String("stator", "", "the server's program; without it one is built")
+
+// binary builds stator once.
+var binary = sync.OnceValues(func() (string, error) {
+	if *known != "" {
+		return filepath.Abs(*known)
+	}
+	dir, err := os.MkdirTemp("", "stator-abuse")
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "stator")
+	out, err := exec.Command("go", "build", "-o", file, "../../cmd/stator").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return file, nil
+})
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	if file, err := binary(); err == nil && *known == "" {
+		os.RemoveAll(filepath.Dir(file))
+	}
+	os.Exit(code)
+}
+
+var notInNames = regexp.MustCompile(`[^A-Za-z0-9]+`)
+
+// TestAttacks runs every attack once, each against a server of its own, two at a time.
+func TestAttacks(t *testing.T) {
+	file, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := make(chan struct{}, 2)
+	for _, a := range Attacks() {
+		t.Run(fmt.Sprintf("%d/%s", a.Point, strings.Trim(notInNames.ReplaceAllString(a.Name, "-"), "-")), func(t *testing.T) {
+			t.Parallel()
+			places <- struct{}{}
+			defer func() { <-places }()
+			if err := a.Short(context.Background(), file, t.TempDir()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
