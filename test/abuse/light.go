@@ -129,16 +129,17 @@ func (l *Light) count(took time.Duration, err error) {
 	}
 }
 
-// Result returns the latencies at which half and 99 of 100 requests were answered, and how many failed, with the first error.
-func (l *Light) Result() (p50, p99 time.Duration, errs int, first error) {
+// Result returns the latencies at which half and 99 of 100 requests were answered, how many there were and how many failed, and the
+// first error.
+func (l *Light) Result() (p50, p99 time.Duration, n, errs int, first error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.latencies) == 0 {
-		return 0, 0, l.errs, l.firstProblem
+		return 0, 0, 0, l.errs, l.firstProblem
 	}
 	slices.Sort(l.latencies)
-	n := len(l.latencies)
-	return l.latencies[n/2], l.latencies[n*99/100], l.errs, l.firstProblem
+	n = len(l.latencies)
+	return l.latencies[n/2], l.latencies[n*99/100], n, l.errs, l.firstProblem
 }
 
 // lightConn is a connection that is opened when it is needed, and again after an error.
