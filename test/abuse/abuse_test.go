@@ -65,7 +65,9 @@ func TestAttacks(t *testing.T) {
 			t.Parallel()
 			places <- struct{}{}
 			defer func() { <-places }()
-			if err := a.Short(context.Background(), file, t.TempDir()); err != nil {
+			cost, err := a.Short(context.Background(), file, t.TempDir())
+			t.Logf("%v of CPU time, %d MiB of memory", cost.CPU, cost.Memory>>20)
+			if err != nil {
 				t.Error(brief(err))
 			}
 		})

@@ -45,24 +45,22 @@ func Attacks() []Attack {
 }
 
 // ended is how long the short form waits for something that must happen before it says that it does not: a test must not hang.
-const ended = 60 * time.Second
+const ended = 3 * time.Minute
 
-// Short runs the attack once, in its short form, against a server of its own, and returns everything that is not as it must be.
-func (a *Attack) Short(ctx context.Context, binary, dir string) error {
+// Short runs the attack once, in its short form, against a server of its own. It returns what the server worked and the most memory that
+// it took, and as an error everything that is not as it must be.
+func (a *Attack) Short(ctx context.Context, binary, dir string) (cost Usage, _ error) {
 	t, err := Start(binary, dir, a.Needs)
 	if err != nil {
-		return err
+		return cost, err
 	}
 	defer t.Close()
 	light, err := NewLight(t)
 	if err != nil {
-		return fmt.Errorf("the light client, before: %w", err)
+		return cost, fmt.Errorf("the light client, before: %w", err)
 	}
-	if err := light.Both(); err != nil {
-		return fmt.Errorf("the light client, before: %w", err)
-	}
-	if err := t.Settle(Usage{}); err != nil {
-		return err
+	if err := errors.Join(light.Both(), t.Settle(Usage{})); err != nil {
+		return cost, fmt.Errorf("before: %w", err)
 	}
 	before := t.Usage()
 	attacking, stop := context.WithTimeout(ctx, ended)
@@ -75,14 +73,14 @@ func (a *Attack) Short(ctx context.Context, binary, dir string) error {
 		failed = t.Restart()
 	} else if failed == nil {
 		failed = t.Settle(before)
-		if work := t.CPU() - before.CPU; work > a.work() {
-			failed = errors.Join(failed, fmt.Errorf("the server worked for %v, more than %v", work, a.work()))
+		if cost = (Usage{CPU: t.CPU() - before.CPU, Memory: t.MostMemory()}); cost.CPU > a.work() {
+			failed = errors.Join(failed, fmt.Errorf("the server worked for %v, more than %v", cost.CPU, a.work()))
 		}
 	}
 	if err := t.Alive(); err != nil {
-		return err // which explains all else
+		return cost, err // which explains all else
 	}
-	return errors.Join(failed, after(t, light))
+	return cost, errors.Join(failed, after(t, light))
 }
 
 // after looks whether the server is as it was, first as it runs and then as it starts again.

@@ -41,11 +41,11 @@ type content func(t *Target) error
 
 const (
 	// shorter is what the sizes of the short form are divided by.
-	shorter = 8
+	shorter = 16
 	// fileMemory is how many bytes of memory a server may take in the short form. One that kept what it has inflated would take more.
-	fileMemory = 512 << 20
-	// fileWork is how much CPU time it may spend, on an import and a bulk put of up to 320 MB: 25 ns a byte.
-	fileWork = 16 * time.Second
+	fileMemory = 256 << 20
+	// fileWork is how much CPU time it may spend, on an import and a bulk put of up to 160 MB: 25 ns a byte.
+	fileWork = 8 * time.Second
 )
 
 // imports attacks with files, by an import of a table and by a bulk put; both must end, and a server that starts again must not

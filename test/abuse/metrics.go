@@ -44,11 +44,11 @@ func allOfTime(ctx context.Context, t *Target) error {
 // manyMetrics puts metrics, of which a server keeps as many as it wants to. What a page of them costs does not depend on how many
 // there are, nor does a start read them all.
 func manyMetrics(ctx context.Context, t *Target) error {
-	n := 30_000
+	n := 12_000
 	if t.Long {
 		n = 150_000
 	}
-	const each, few = 1000, 2000
+	const each, few = 1000, 1000
 	var failed error
 	var fewCost time.Duration
 	for i := 0; i < n && ctx.Err() == nil; i += each {
@@ -78,7 +78,7 @@ func manyMetrics(ctx context.Context, t *Target) error {
 	if err := t.Idle(); err != nil {
 		return errors.Join(failed, err)
 	}
-	if work := t.CPU(); work > 700*time.Millisecond {
+	if work := t.CPU(); work > 400*time.Millisecond {
 		failed = errors.Join(failed, fmt.Errorf("a start with the metrics costs %v", work))
 	}
 	return failed
