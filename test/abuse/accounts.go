@@ -116,7 +116,7 @@ func unharmed(ctx context.Context, t *Target) error {
 	failed := r.Is("Alice's Scan", "ok")
 	var page struct{ Items []json.RawMessage }
 	if err := json.Unmarshal(r.Body, &page); err != nil || len(page.Items) != 1 || !strings.Contains(string(page.Items[0]), "treasure") {
-		failed = errors.Join(failed, fmt.Errorf("Alice's items are %.300s", r.Body))
+		failed = errors.Join(failed, fmt.Errorf("the items of Alice's table are %.300s", r.Body))
 	}
 	return failed
 }
@@ -183,7 +183,7 @@ func otherBuckets(ctx context.Context, t *Target) error {
 		}
 	}
 	if _, err := os.Stat(filepath.Join(t.Dir, "s3", "alices", "evil")); err == nil {
-		failed = errors.Join(failed, errors.New("Mallory has written to Alice's bucket"))
+		failed = errors.Join(failed, errors.New("the bucket of Alice has files of Mallory"))
 	}
 	return failed
 }

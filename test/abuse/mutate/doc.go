@@ -5,7 +5,7 @@
 //	source.go       where choices come from: a seed, or the bytes of a fuzz input
 //	shapes.go       the shapes of all inputs and outputs, from the generated packages
 //	operations.go   the table of operations, with how often each is called
-//	items.go, expressions.go, statements.go, items_ops.go, tables_ops.go, services_ops.go   valid requests
+//	items.go, expressions.go, statements.go, items_ops.go, batches_ops.go, tables_ops.go, services_ops.go   valid requests
 //	change.go       changes of a request: names for other names, numbers at edges, members left out, added, repeated
 //	protocols.go    JSON, AWS Query and CBOR
 //	run.go          a run against a server: what it answers must be no 500, decode, and take bounded work
