@@ -10,7 +10,7 @@ S3SERVER := $(BUILD)/bin/versitygw
 POSTGRES := $(BUILD)/postgres.ok
 CHROMIUM := $(BUILD)/chromium.ok
 
-.PHONY: help build test lint unit race clients clients-many browser deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
+.PHONY: help build test lint unit race abuse clients clients-many browser deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -139,9 +139,9 @@ bench-go-save:
 FUZZTIME ?= 60s
 FUZZ := FuzzRequest=. FuzzHeader=./internal/auth FuzzReadItem=./internal/attribute FuzzWellFormed=./internal/attribute \
 	FuzzNumber=./internal/attribute FuzzValueOrder=./internal/keyspace FuzzExpressions=./internal/expr FuzzParse=./internal/partiql FuzzReader=./internal/wirejson \
-	FuzzMath=./internal/cloudwatch FuzzCBOR=./internal/protocol FuzzQuery=./internal/protocol FuzzDecode=./internal/metric FuzzRead=./internal/itemfile \
+	FuzzMath=./internal/cloudwatch FuzzCBOR=./internal/protocol FuzzQuery=./internal/protocol FuzzDecode=./internal/metric FuzzRead=./internal/itemfile FuzzIonGuard=./internal/itemfile FuzzRows=./internal/itemfile FuzzSchedule=./internal/autoscaling FuzzMemory=./internal/dax/wire \
 	FuzzDAX=. FuzzValue=./internal/dax/wire FuzzKey=./internal/dax/wire FuzzCompoundKey=./internal/dax/wire FuzzItem=./internal/dax/wire \
-	FuzzExpressions=./internal/dax/wire FuzzSkimmer=./internal/dax/wire
+	FuzzExpressions=./internal/dax/wire FuzzSkimmer=./internal/dax/wire FuzzRequests=./test/abuse/mutate
 
 reliability: ## The long forms of the crash, fault, history and soak tests (about half an hour).
 	go test ./test/system -run 'TestKill$$' -v -timeout 60m -args -kills 300
@@ -153,6 +153,9 @@ reliability: ## The long forms of the crash, fault, history and soak tests (abou
 	go test . -run 'TestModel' -timeout 60m -args -model-seeds 40
 	STATOR_TEST_POSTGRES=1 go test ./test/system -run 'TestServersKilled' -v -timeout 60m -args -kills 100
 	go test ./test/system -run 'TestSoak|TestIdleConnections' -v -timeout 60m -args -soak 5m -idle 10000
+
+abuse: bin/stator ## Each attack of test/abuse beside a light client, and what became of the server (about half an hour).
+	go run ./test/abuse/cmd -stator bin/stator $(ABUSEFLAGS)
 
 fuzz: ## Each fuzz target for FUZZTIME (a minute).
 	@for f in $(FUZZ); do echo "== $$f"; go test -run '^$$' -fuzz "^$${f%%=*}\$$" -fuzztime $(FUZZTIME) $${f#*=}; done

@@ -626,6 +626,7 @@ func TestPanic(t *testing.T) {
 		if took := c.wait(); took != 0 {
 			t.Errorf("the connection ends after %v", took)
 		}
+		synctest.Wait()
 		if text := s.log.String(); !strings.Contains(text, "of the test") || !strings.Contains(text, "conn_test.go") {
 			t.Errorf("logged: %s", text)
 		}
@@ -636,6 +637,7 @@ func TestPanic(t *testing.T) {
 		if took := (&client{t: t, Conn: ours}).wait(); took != 0 {
 			t.Errorf("the broken connection ends after %v", took)
 		}
+		synctest.Wait() // it is logged when the connection has ended
 		if text := s.log.String(); !strings.Contains(text, "of a connection") || !strings.Contains(text, "conn_test.go") {
 			t.Errorf("logged: %s", text)
 		}

@@ -201,3 +201,6 @@ func (p *Process) Files() int {
 	}
 	return len(list)
 }
+
+// Signal sends the process a signal.
+func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }

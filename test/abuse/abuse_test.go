@@ -1,0 +1,75 @@
+package abuse
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+)
+
+var known = flag.String("stator", "", "the server's program; without it one is built")
+
+// binary builds stator once.
+var binary = sync.OnceValues(func() (string, error) {
+	if *known != "" {
+		return filepath.Abs(*known)
+	}
+	dir, err := os.MkdirTemp("", "stator-abuse")
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "stator")
+	out, err := exec.Command("go", "build", "-o", file, "../../cmd/stator").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return file, nil
+})
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	if file, err := binary(); err == nil && *known == "" {
+		os.RemoveAll(filepath.Dir(file))
+	}
+	os.Exit(code)
+}
+
+var notInNames = regexp.MustCompile(`[^A-Za-z0-9]+`)
+
+// brief is as much of an error as is read.
+func brief(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	if more := len(lines) - 25; more > 0 {
+		lines = append(lines[:25], fmt.Sprintf("and %d lines more", more))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// TestAttacks runs every attack once, each against a server of its own, some at a time: most of an attack is to wait until the server
+// has nothing left to do.
+func TestAttacks(t *testing.T) {
+	file, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := make(chan struct{}, 4)
+	for _, a := range Attacks() {
+		t.Run(fmt.Sprintf("%d/%s", a.Point, strings.Trim(notInNames.ReplaceAllString(a.Name, "-"), "-")), func(t *testing.T) {
+			t.Parallel()
+			places <- struct{}{}
+			defer func() { <-places }()
+			cost, err := a.Short(context.Background(), file, t.TempDir())
+			t.Logf("%v of CPU time, %d MiB of memory", cost.CPU, cost.Memory>>20)
+			if err != nil {
+				t.Error(brief(err))
+			}
+		})
+	}
+}

@@ -1,0 +1,145 @@
+package abuse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Row is what the long form of an attack came to.
+type Row struct {
+	Memory   int64   // the most that the server had in use, in bytes
+	CPU      float64 // processors that the server kept busy
+	P50, P99 time.Duration
+	Requests int // of the light client
+	Errors   int
+	// Problem is what is not as it must be, nil if all is.
+	Problem error
+}
+
+// MaxLatency is how long the light client may wait for 99 of 100 answers, on a machine that is otherwise idle.
+const MaxLatency = 50 * time.Millisecond
+
+// slowerStart is how much longer than before a restart may take.
+const slowerStart = time.Second
+
+// Measure attacks for some time beside a light client. The attack pauses after each round for as long as the round took, so that
+// it leaves the machine to the server and the client.
+func (a *Attack) Measure(binary, dir string, long time.Duration) (row Row, err error) {
+	t, err := Start(binary, dir, a.Needs)
+	if err != nil {
+		return row, err
+	}
+	defer t.Close()
+	t.Long = true
+	light, err := NewLight(t)
+	if err != nil {
+		return row, err
+	}
+	usual, err := started(t)
+	if err != nil {
+		return row, err
+	}
+	if err := errors.Join(light.Both(), t.Settle(Usage{})); err != nil {
+		return row, err
+	}
+	before := t.Usage()
+	stop := make(chan struct{})
+	asking, done := context.WithCancel(context.Background())
+	go func() { light.Run(asking); close(stop) }()
+	begin := time.Now()
+	failed := a.rounds(t, long)
+	row.CPU = (t.CPU() - before.CPU).Seconds() / time.Since(begin).Seconds()
+	done()
+	<-stop
+	row.P50, row.P99, row.Requests, row.Errors, err = light.Result()
+	if a.Ends {
+		row.Errors, row.CPU, err = 0, 0, nil // the client's of a server that was told to end
+	} else if row.P99 > MaxLatency {
+		failed = errors.Join(failed, fmt.Errorf("the light client waits for %v", row.P99.Round(time.Millisecond)))
+	}
+	if err != nil {
+		failed = errors.Join(failed, fmt.Errorf("the light client: %w", err))
+	}
+	if row.Memory = t.MostMemory(); !a.Ends && failed == nil {
+		failed = t.Settle(before)
+	}
+	if alive := t.Alive(); alive != nil && !a.Ends {
+		row.Problem = errors.Join(failed, alive)
+		return row, nil
+	}
+	if a.Ends {
+		failed = errors.Join(failed, t.Restart())
+	}
+	failed = errors.Join(failed, after(t, light))
+	if again, err := started(t); err != nil || again > usual+slowerStart {
+		failed = errors.Join(failed, err, fmt.Errorf("a restart takes %v, %v before", again, usual))
+	}
+	row.Problem = failed
+	return row, nil
+}
+
+// started restarts the server and says how long it takes to end and to start.
+func started(t *Target) (time.Duration, error) {
+	begin := time.Now()
+	err := t.Restart()
+	return time.Since(begin), err
+}
+
+// rounds runs the attack until the time is over.
+func (a *Attack) rounds(t *Target, long time.Duration) (failed error) {
+	end := time.Now().Add(long)
+	for {
+		begin := time.Now()
+		ctx, stop := context.WithTimeout(context.Background(), ended)
+		failed = errors.Join(failed, a.Run(ctx, t))
+		if ctx.Err() != nil {
+			failed = errors.Join(failed, errors.New("the attack did not end"))
+		}
+		stop()
+		if failed != nil || t.Alive() != nil {
+			return failed
+		}
+		if a.Once || a.Ends || time.Now().After(end) {
+			time.Sleep(time.Until(end)) // the light client goes on beside what is left of it
+			return failed
+		}
+		time.Sleep(min(time.Since(begin), 500*time.Millisecond))
+	}
+}
+
+// Honest are clients that mean no harm, to compare with: none, and some that ask as fast as they are answered.
+func Honest() []Attack {
+	return []Attack{
+		{Name: "no attack", Run: func(ctx context.Context, t *Target) error { t.hold(ctx); return nil }},
+		{Name: "an honest client on 1 connection, as fast as it can", Run: honest(1)},
+		{Name: "an honest client on 16 connections, as fast as it can", Run: honest(16)},
+	}
+}
+
+func honest(connections int) func(context.Context, *Target) error {
+	return func(ctx context.Context, t *Target) error {
+		ctx, stop := context.WithTimeout(ctx, 2*time.Second)
+		defer stop()
+		errs := make(chan error, connections)
+		for range connections {
+			go func() {
+				c := &lightConn{target: t}
+				defer c.close()
+				for ctx.Err() == nil {
+					if _, err := c.do(Alice, "GetItem", `{"TableName":"light","Key":{"pk":{"S":"item-0"}}}`); err != nil {
+						errs <- err
+						return
+					}
+				}
+				errs <- nil
+			}()
+		}
+		var failed error
+		for range connections {
+			failed = errors.Join(failed, <-errs)
+		}
+		return failed
+	}
+}

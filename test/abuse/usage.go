@@ -1,0 +1,129 @@
+package abuse
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func (t *Target) checkMemory() error {
+	if most := t.MostMemory(); most > MaxMemory {
+		return fmt.Errorf("the server took %d MiB of memory", most>>20)
+	}
+	return nil
+}
+
+// MostMemory returns the most memory in bytes that the process has had in use.
+func (t *Target) MostMemory() int64 {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.PID()))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(raw), "VmHWM:")
+	line, _, _ := strings.Cut(rest, "kB")
+	n, _ := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	return n << 10
+}
+
+// Usage is what a server has taken and holds.
+type Usage struct {
+	CPU               time.Duration
+	Memory            int64
+	Files, Goroutines int
+}
+
+var goroutineCount = regexp.MustCompile(`total (\d+)`)
+
+// Usage returns what the server holds now.
+func (t *Target) Usage() Usage {
+	u := Usage{CPU: t.CPU(), Memory: t.RSS(), Files: t.Files()}
+	if m := goroutineCount.FindStringSubmatch(t.profile("goroutine?debug=1")); m != nil {
+		u.Goroutines, _ = strconv.Atoi(m[1])
+	}
+	return u
+}
+
+func (t *Target) profile(name string) string {
+	res, err := http.Get("http://" + t.profiles + "/debug/pprof/" + name)
+	if err != nil {
+		return ""
+	}
+	defer res.Body.Close()
+	raw, _ := io.ReadAll(res.Body) // what came of it
+	return string(raw)
+}
+
+// Collect has the server collect its garbage, and what pools keep.
+func (t *Target) Collect() {
+	for range 2 {
+		t.profile("heap?gc=1&debug=1")
+	}
+}
+
+// Some goroutines and files come and go by themselves.
+const slack = 30
+
+// Settle waits until the server has nothing left to do and, but for the zero Usage, holds no more than before. It fails if that
+// does not come.
+func (t *Target) Settle(before Usage) error {
+	t.client.CloseIdleConnections()
+	if err := t.Idle(); err != nil {
+		return err
+	}
+	if before.Goroutines == 0 {
+		return nil
+	}
+	var now Usage
+	for deadline := time.Now().Add(ended / 2); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if now = t.Usage(); now.Goroutines <= before.Goroutines+slack && now.Files <= before.Files+slack {
+			return nil
+		}
+		if err := t.Alive(); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%d goroutines and %d files are left, of %d and %d before", now.Goroutines, now.Files, before.Goroutines, before.Files)
+}
+
+// Idle waits until the server's threads sleep. A thread that waits for a processor is not asleep, so a busy machine does not
+// deceive it.
+func (t *Target) Idle() error { return t.asleep(8) }
+
+// asleep is Idle for so many looks at the threads, 15 ms apart.
+func (t *Target) asleep(samples int) error {
+	asleep := 0
+	for deadline := time.Now().Add(ended / 2); time.Now().Before(deadline); time.Sleep(15 * time.Millisecond) {
+		if err := t.Alive(); err != nil {
+			return err
+		}
+		switch {
+		case !t.running():
+			asleep++
+		case asleep > 0:
+			asleep -= 2 // a thread that looked after something
+		}
+		if asleep >= samples {
+			return nil
+		}
+	}
+	return errors.New("the server goes on working")
+}
+
+// running reports whether a thread of the server runs or could.
+func (t *Target) running() bool {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", t.PID()))
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err == nil && strings.Contains(string(raw), ") R ") {
+			return true
+		}
+	}
+	return false
+}
