@@ -40,11 +40,14 @@ func AuthorizeOperator(caller smithy.Caller, action string) *awserr.Error {
 // Principal returns the Amazon Resource Name of the caller: its account's root, until keys belong to users.
 func Principal(caller smithy.Caller) string { return "arn:aws:iam::" + caller.Account + ":root" }
 
-// account returns the account in an Amazon Resource Name, arn:partition:service:region:account:resource.
+// account returns the account in an Amazon Resource Name, arn:partition:service:region:account:resource; empty if arn is none.
 func account(arn string) string {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) < 6 {
+	for range 4 {
+		_, arn, _ = strings.Cut(arn, ":")
+	}
+	account, _, ok := strings.Cut(arn, ":")
+	if !ok {
 		return ""
 	}
-	return parts[4]
+	return account
 }

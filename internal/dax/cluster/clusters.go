@@ -186,7 +186,6 @@ func (s *Service) change(ctx context.Context, call *smithy.Call, name string, ch
 }
 
 var (
-	clusters  = regexp.MustCompile(`^arn:aws:dax:[^:]*:[0-9]{12}:cache/.+$`)
 	nodeTypes = regexp.MustCompile(`^dax\.(r3|r4|r5|r7i|t2|t3)\.(small|medium|large|[0-9]*xlarge)$`)
 	roles     = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+`)
 	windows   = regexp.MustCompile(`^(sun|mon|tue|wed|thu|fri|sat):([01][0-9]|2[0-3]):[0-5][0-9]-(sun|mon|tue|wed|thu|fri|sat):([01][0-9]|2[0-3]):[0-5][0-9]$`)
