@@ -78,7 +78,10 @@ func (a *Attack) Short(ctx context.Context, binary, dir string) (cost Usage, _ e
 		}
 	}
 	if err := t.Alive(); err != nil {
-		return cost, err // which explains all else
+		if !a.Ends {
+			failed = nil // the end explains all else
+		}
+		return cost, errors.Join(failed, err)
 	}
 	return cost, errors.Join(failed, after(t, light))
 }
