@@ -70,6 +70,7 @@ func (a *Attack) Short(ctx context.Context, binary, dir string) (cost Usage, _ e
 	}
 	stop()
 	if a.Ends && failed == nil {
+		cost.Memory = t.MostMemory()
 		failed = t.Restart()
 	} else if failed == nil {
 		failed = t.Settle(before)

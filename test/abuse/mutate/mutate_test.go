@@ -119,7 +119,7 @@ func TestSeeds(t *testing.T) {
 func FuzzRequests(f *testing.F) {
 	for seed := range uint64(8) {
 		src := Seed(seed, 0)
-		program := make([]byte, 3000)
+		program := make([]byte, 100*(seed+1))
 		for i := range program {
 			program[i] = byte(src.n(256))
 		}
@@ -127,6 +127,6 @@ func FuzzRequests(f *testing.F) {
 	}
 	f.Add([]byte(strings.Repeat("\x00", 200)))
 	f.Fuzz(func(t *testing.T, program []byte) {
-		serve(t, Program(program[:min(len(program), 6000)]))
+		serve(t, Program(program[:min(len(program), 2000)]))
 	})
 }
