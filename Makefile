@@ -158,7 +158,7 @@ abuse: bin/stator ## Each attack of test/abuse beside a light client, and what b
 	go run ./test/abuse/cmd -stator bin/stator $(ABUSEFLAGS)
 
 fuzz: ## Each fuzz target for FUZZTIME (a minute).
-	@for f in $(FUZZ); do echo "== $$f"; go test -run '^$$' -fuzz "^$${f%%=*}\$$" -fuzztime $(FUZZTIME) $${f#*=}; done
+	@for f in $(FUZZ); do echo "== $$f"; go test -run '^$$' -fuzz "^$${f%%=*}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s $${f#*=}; done
 
 fuzz-save: ## Keep the small inputs that fuzzing found in testdata, where `make test` runs them.
 	@for f in $(FUZZ); do \

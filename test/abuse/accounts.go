@@ -12,10 +12,10 @@ import (
 )
 
 var accountAttacks = []Attack{
-	{Point: 9, Name: "every operation with the ARNs of another account", Needs: Needs{Credentials: true}, Work: 10 * time.Second, Run: otherAccount},
-	{Point: 9, Name: "every operation with the names of another account", Needs: Needs{Credentials: true}, Run: otherNames},
-	{Point: 9, Name: "the buckets of another account", Needs: Needs{Credentials: true}, Run: otherBuckets},
-	{Point: 9, Name: "DAX with the tables of another account", Needs: Needs{Credentials: true, DAX: true}, Run: otherDAX},
+	{Point: 9, Once: true, Name: "every operation with the ARNs of another account", Needs: Needs{Credentials: true}, Work: 10 * time.Second, Run: otherAccount},
+	{Point: 9, Once: true, Name: "every operation with the names of another account", Needs: Needs{Credentials: true}, Run: otherNames},
+	{Point: 9, Once: true, Name: "the buckets of another account", Needs: Needs{Credentials: true}, Run: otherBuckets},
+	{Point: 9, Once: true, Name: "DAX with the tables of another account", Needs: Needs{Credentials: true, DAX: true}, Run: otherDAX},
 }
 
 // victim makes what Alice has and Mallory wants, and returns the ARNs by name.

@@ -70,6 +70,7 @@ func (a *Attack) Short(ctx context.Context, binary, dir string) (cost Usage, _ e
 	}
 	stop()
 	if a.Ends && failed == nil {
+		cost.Memory = t.MostMemory()
 		failed = t.Restart()
 	} else if failed == nil {
 		failed = t.Settle(before)
@@ -78,7 +79,10 @@ func (a *Attack) Short(ctx context.Context, binary, dir string) (cost Usage, _ e
 		}
 	}
 	if err := t.Alive(); err != nil {
-		return cost, err // which explains all else
+		if !a.Ends {
+			failed = nil // the end explains all else
+		}
+		return cost, errors.Join(failed, err)
 	}
 	return cost, errors.Join(failed, after(t, light))
 }

@@ -19,4 +19,5 @@
 // looks whether the server is as it was before: alive, answering, below MaxMemory, without leftovers, with all acknowledged items,
 // also after a restart. The short form is the package's test, which counts work (CPU time, memory, files) and not time. The long form
 // is the command in cmd (`make abuse`): each attack for some seconds beside a light client, whose latencies it prints.
+// target.go starts servers, usage.go says what they hold, call.go sends requests, light.go is the light client, measure.go the long form.
 package abuse

@@ -14,12 +14,12 @@ import (
 )
 
 var secretAttacks = []Attack{
-	{Point: 12, Name: "the modes of directories and files", Needs: Needs{DAX: true}, Run: fileModes},
-	{Point: 12, Name: "a credentials file that others can write, and one that they can read", Needs: Needs{Credentials: true}, Run: credentialModes},
-	{Point: 12, Name: "credentials that are taken away", Needs: Needs{Credentials: true}, Run: revoked},
-	{Point: 12, Name: "--test-clock with credentials", Needs: Needs{Credentials: true}, Run: clockRefused},
-	{Point: 12, Name: "/metrics with credentials", Needs: Needs{Credentials: true}, Run: metricsRefused},
-	{Point: 12, Name: "what the log says at level debug", Needs: Needs{Credentials: true, DAX: true, Flags: []string{"--log-level", "debug"}}, Run: logContents},
+	{Point: 12, Once: true, Name: "the modes of directories and files", Needs: Needs{DAX: true}, Run: fileModes},
+	{Point: 12, Once: true, Name: "a credentials file that others can write, and one that they can read", Needs: Needs{Credentials: true}, Run: credentialModes},
+	{Point: 12, Once: true, Name: "credentials that are taken away", Needs: Needs{Credentials: true}, Run: revoked},
+	{Point: 12, Once: true, Name: "--test-clock with credentials", Needs: Needs{Credentials: true}, Run: clockRefused},
+	{Point: 12, Once: true, Name: "/metrics with credentials", Needs: Needs{Credentials: true}, Run: metricsRefused},
+	{Point: 12, Once: true, Name: "what the log says at level debug", Needs: Needs{Credentials: true, DAX: true, Flags: []string{"--log-level", "debug"}}, Run: logContents},
 }
 
 // fileModes: nothing below the data directory is for others, whatever has been done.

@@ -36,6 +36,7 @@ type Target struct {
 	ended    atomic.Bool // by the attack
 	killed   atomic.Bool // since it took too much memory
 	stop     context.CancelFunc
+	most     int64 // memory of the processes before a restart
 }
 
 // Keys of the credentials file, with which a target without credentials is called too. Alice and Mallory have accounts of their own;
@@ -137,6 +138,7 @@ func (t *Target) Close() {
 // End asks the server to end by SIGTERM, and fails if it does not end well.
 func (t *Target) End() error {
 	t.ended.Store(true)
+	t.most = t.MostMemory()
 	done := make(chan error, 1)
 	go func() { done <- t.Terminate() }()
 	select {

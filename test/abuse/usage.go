@@ -20,16 +20,16 @@ func (t *Target) checkMemory() error {
 	return nil
 }
 
-// MostMemory returns the most memory in bytes that the process has had in use.
+// MostMemory returns the most memory in bytes that the server has had in use, restarts included.
 func (t *Target) MostMemory() int64 {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.PID()))
 	if err != nil {
-		return 0
+		return t.most
 	}
 	_, rest, _ := strings.Cut(string(raw), "VmHWM:")
 	line, _, _ := strings.Cut(rest, "kB")
 	n, _ := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
-	return n << 10
+	return max(t.most, n<<10)
 }
 
 // Usage is what a server has taken and holds.

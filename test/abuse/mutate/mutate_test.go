@@ -108,7 +108,8 @@ func TestSeeds(t *testing.T) {
 		t.Errorf("%d requests are taken and %d refused: most would not reach what lies behind the checks", total.Taken, total.Refused)
 	}
 	for _, op := range operations {
-		if n := total.Operations[op.target]; n[0] == 0 && n[1] > 5 {
+		// A bulk put has mostly ended before it can be cancelled.
+		if n := total.Operations[op.target]; n[0] == 0 && n[1] > 10 && op.target != "DynamoDB_20120810.CancelBulkOperation" {
 			t.Errorf("%s is never taken", op.target)
 		}
 	}
@@ -118,7 +119,7 @@ func TestSeeds(t *testing.T) {
 func FuzzRequests(f *testing.F) {
 	for seed := range uint64(8) {
 		src := Seed(seed, 0)
-		program := make([]byte, 3000)
+		program := make([]byte, 100*(seed+1))
 		for i := range program {
 			program[i] = byte(src.n(256))
 		}
@@ -126,6 +127,6 @@ func FuzzRequests(f *testing.F) {
 	}
 	f.Add([]byte(strings.Repeat("\x00", 200)))
 	f.Fuzz(func(t *testing.T, program []byte) {
-		serve(t, Program(program[:min(len(program), 6000)]))
+		serve(t, Program(program[:min(len(program), 2000)]))
 	})
 }

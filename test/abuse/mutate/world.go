@@ -127,6 +127,10 @@ func beginnings() (out []request) {
 	}
 	dynamo("CreateBackup", obj{"TableName": "range", "BackupName": "backup"})
 	dynamo("ListBackups", obj{})
+	dynamo("ExportTableToPointInTime", obj{"TableArn": "arn:aws:dynamodb:us-east-1:000000000000:table/range", "S3Bucket": "bucket"})
+	dynamo("ImportTable", obj{"S3BucketSource": obj{"S3Bucket": "bucket", "S3KeyPrefix": "items.json"}, "InputFormat": "DYNAMODB_JSON", "TableCreationParameters": obj{"TableName": "imported",
+		"BillingMode": "PAY_PER_REQUEST", "KeySchema": []any{obj{"AttributeName": "pk", "KeyType": "HASH"}}, "AttributeDefinitions": []any{obj{"AttributeName": "pk", "AttributeType": "S"}}}})
+	dynamo("StartBulkPutItems", obj{"TableName": "range", "InputS3Configuration": obj{"S3Bucket": "bucket", "S3KeyPrefix": "items.json", "InputFormat": "DYNAMODB_JSON"}, "OutputS3Configuration": obj{"OutputType": []any{"ERROR"}}})
 	add("DynamoDBStreams_20120810.ListStreams", obj{})
 	add("GraniteServiceVersion20100801.PutMetricData", obj{"Namespace": "own", "MetricData": []any{obj{"MetricName": "own", "Value": 1, "Dimensions": []any{obj{"Name": "d", "Value": "0"}}}}})
 	add("GraniteServiceVersion20100801.PutMetricAlarm", obj{"AlarmName": "alarm-0", "Namespace": "own", "MetricName": "own", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1, "Threshold": 1, "ComparisonOperator": "GreaterThanThreshold"})
