@@ -155,9 +155,13 @@ func (p *mathParser) unary(depth int) (*node, error) {
 		}
 		name := p.text[start:p.at]
 		if p.skip(); p.at < len(p.text) && p.text[p.at] == '(' {
+			function := strings.ToUpper(name)
+			if _, ok := functions[function]; !ok {
+				return nil, wrong("The function %s is not supported", function)
+			}
 			p.at++
 			args, err := p.list(')', depth)
-			return &node{op: "call", text: strings.ToUpper(name), args: args}, err
+			return &node{op: "call", text: function, args: args}, err
 		}
 		switch strings.ToUpper(name) {
 		case "TRUE":
@@ -262,11 +266,8 @@ func (n *node) check(kindOf func(id string) (kind, error)) (_ kind, err error) {
 	}
 	switch n.op {
 	case "call":
-		f, ok := functions[n.text]
-		switch {
-		case !ok:
-			return 0, wrong("The function %s is not supported", n.text)
-		case len(kinds) < f.min || len(kinds) > len(f.args):
+		f := functions[n.text] // which parsing has looked up
+		if len(kinds) < f.min || len(kinds) > len(f.args) {
 			return 0, wrong("The function %s was given %d arguments", n.text, len(kinds))
 		}
 		for i, k := range kinds {

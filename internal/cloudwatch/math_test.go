@@ -131,6 +131,7 @@ func TestPlan(t *testing.T) {
 		"Error in expression 'e2': Circular dependency on 'e0'":                                                      {"e1", "e2", "e0 + 1"},
 		"Error in expression 'e1': Unknown metric or expression id 'e7'":                                             {"1", "e7"},
 		"Error in expression 'e0': The function X is not supported":                                                  {"X()"},
+		"Error in expression 'e0': The function ANOMALY_DETECTION_BAND is not supported":                             {"ANOMALY_DETECTION_BAND(m9)"},
 		"Error in expression 'e1': The expression is a string":                                                       {"1", "\"x\""},
 		"Error in expression 'e0': Unsupported operand type(s) for +: array of time series and array of time series": {"e1 + e1", "METRICS()"},
 	} {

@@ -478,6 +478,9 @@ func tooLarge(limit int) *awserr.Error {
 
 // clientError makes every error one that clients may see; what is internal is logged here, and only here.
 func (s *Server) clientError(target string, err error) *awserr.Error {
+	if errors.Is(err, context.Canceled) { // the client has gone, or the server ends
+		return awserr.New(awserr.ServiceUnavailable, "Service is unable to process your request")
+	}
 	var e *awserr.Error
 	if !errors.As(err, &e) {
 		e = awserr.Internal(err)
