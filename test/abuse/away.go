@@ -70,7 +70,7 @@ func goAway(of func() costly) func(context.Context, *Target) error {
 		}
 		request := of()
 		start := t.CPU()
-		const honest, clients = 8, 60
+		const honest, clients, atOnce = 8, 100, 4
 		for range honest {
 			r := t.Call(ctx, Alice, request.operation, request.body)
 			if err := r.Taken(request.operation); err != nil {
@@ -91,6 +91,10 @@ func goAway(of func() costly) func(context.Context, *Target) error {
 			conns = append(conns, c)
 			if _, err := io.WriteString(c, t.Message(Alice, request.operation, request.body)); err != nil {
 				return err
+			}
+			if len(conns) > atOnce { // so that requests have begun when their clients go
+				conns[0].Close()
+				conns = conns[1:]
 			}
 		}
 		for _, c := range conns {
