@@ -126,8 +126,12 @@ func (s *Server) receive(c *fasthttp.RequestCtx, w *work, limit int) error {
 	return awserr.New(awserr.Serialization, "")
 }
 
-// refuseBody reads and forgets the rest of a body that is refused, and returns the refusal.
+// refuseBody reads and forgets the rest of a body that is refused, if that is not too much, and returns the refusal.
 func (s *Server) refuseBody(c *fasthttp.RequestCtx, stream io.Reader, refusal *awserr.Error) error {
+	if c.Request.Header.ContentLength() > drained {
+		c.SetConnectionClose()
+		return refusal
+	}
 	if n, err := io.CopyN(io.Discard, stream, drained); err != io.EOF || n == drained {
 		c.SetConnectionClose()
 	}

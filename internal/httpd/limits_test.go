@@ -181,6 +181,11 @@ func TestInflatedBodies(t *testing.T) {
 	if status := ask(s.dial(), post(bomb, "Content-Encoding: gzip\r\n")); status != 503 {
 		t.Errorf("%d bytes that become 4 MB where there is 1: %d", len(bomb), status)
 	}
+	// More than is read of a body is refused at once.
+	huge := "POST / HTTP/1.1\r\nHost: h\r\n" + signature + "Content-Length: 1000000000000\r\n\r\n" + strings.Repeat(" ", freeBody)
+	if status := ask(s.dial(), huge); status != 413 {
+		t.Errorf("a terabyte: %d", status)
+	}
 	small := string(compressed(t, "gzip", strings.Repeat(" ", 200_000)+"{}"))
 	if status := ask(s.dial(), post(small, "Content-Encoding: gzip\r\n")); status != 200 {
 		t.Errorf("200 kB: %d", status)
