@@ -5,10 +5,8 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -477,7 +475,7 @@ func (c *conn) try(m method, args *wire.Reader) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.broken = true
-			err = awserr.Internal(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+			err = awserr.Panicked(p)
 		}
 	}()
 	if err := c.authorized(); err != nil {

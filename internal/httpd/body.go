@@ -96,6 +96,7 @@ func (b *body) count(size int) bool {
 // release gives back what the body took from the budget, and its memory unless that is little.
 func (b *body) release() {
 	b.budget.give(b)
+	b.conn = nil
 	if cap(b.bytes) > promptBody+1 {
 		b.bytes = nil
 	}
