@@ -586,7 +586,17 @@ func TestAlarmLimits(t *testing.T) {
 	}
 }
 
-// TestReportsArePending has the client of a request go while that collects: what was measured is stored by the next one.
+// interrupted is a store whose transactions fail when their request has ended, as those over a network do.
+type interrupted struct{ kv.Store }
+
+func (s interrupted) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return s.Store.Begin(ctx, opt)
+}
+
+// TestReportsArePending has a client go away while its request collects: the next request stores what was measured.
 func TestReportsArePending(t *testing.T) {
 	store, err := pebblekv.Open(pebblekv.Options{})
 	if err != nil {
@@ -595,7 +605,7 @@ func TestReportsArePending(t *testing.T) {
 	defer store.Close()
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	measured := []metric.Report{{Account: "a", Region: "r", Table: "tbl", Time: now, Contributors: []metric.Contributor{{Key: "k", Count: 7}}, Total: 7, Distinct: 1}}
-	s, err := New(t.Context(), Options{KV: store, Fleet: fleet.NewSolo(t.Context(), nil), Now: func() time.Time { return now },
+	s, err := New(t.Context(), Options{KV: interrupted{store}, Fleet: fleet.NewSolo(t.Context(), nil), Now: func() time.Time { return now },
 		Source: func(_ func(metric.Datum), report func(metric.Report)) {
 			for _, r := range measured {
 				report(r)
