@@ -184,12 +184,14 @@ type Server struct {
 	clusters  *cluster.Service
 	auth      *auth.Authenticator
 	stored    *checkpoints
-	atMetrics net.Listener                // of MetricsListen; nil for none
-	tick      func(context.Context) error // collects metrics, evaluates alarms and scales
-	cancel    context.CancelFunc
-	log       *slog.Logger
-	remove    []func() error // removes files that nothing is to keep
-	timeout   time.Duration  // of Close, for requests and for background work
+	atMetrics net.Listener // of MetricsListen; nil for none
+	// stopMetrics stops serving at atMetrics; nil if nothing is served there.
+	stopMetrics func(context.Context) error
+	tick        func(context.Context) error // collects metrics, evaluates alarms and scales
+	cancel      context.CancelFunc
+	log         *slog.Logger
+	remove      []func() error // removes files that nothing is to keep
+	timeout     time.Duration  // of Close, for requests and for background work
 
 	running  sync.WaitGroup
 	serveErr chan error
@@ -271,7 +273,7 @@ func Open(opt Options) (*Server, error) {
 		if s.atMetrics, err = net.Listen("tcp", opt.MetricsListen); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
-		s.remove = append(s.remove, s.http.ServeMetrics(s.atMetrics))
+		s.stopMetrics = s.http.ServeMetrics(s.atMetrics)
 	}
 	return s, nil
 }
@@ -620,6 +622,9 @@ func (s *Server) stop() error {
 	ended := s.http.Shutdown(ctx)
 	s.dax.close(ctx)
 	s.cancel()
+	if s.stopMetrics != nil { // its requests read the store
+		err = errors.Join(err, s.stopMetrics(ctx))
+	}
 	if ended == nil {
 		ended = s.waitRunning(s.timeout)
 	}

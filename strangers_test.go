@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/auth"
+	"github.com/statordb/stator/internal/kv"
 )
 
 // account is a caller with a key of its own.
@@ -658,4 +660,35 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// closing is a store that says when it is closed.
+type closing struct {
+	kv.Store
+	close func()
+}
+
+func (s closing) Close() error {
+	s.close()
+	return s.Store.Close()
+}
+
+// TestMetricsEndBeforeStore checks that nothing is served at MetricsListen any more when the store is closed, from which it comes.
+func TestMetricsEndBeforeStore(t *testing.T) {
+	var d *db
+	var dialed error
+	d = open(t, Options{MetricsListen: "127.0.0.1:0", wrap: func(s kv.Store) kv.Store {
+		return closing{s, func() {
+			var c net.Conn
+			if c, dialed = net.Dial("tcp", d.atMetrics.Addr().String()); dialed == nil {
+				c.Close()
+			}
+		}}
+	}})
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if dialed == nil {
+		t.Error("the store was closed while metrics were served")
+	}
 }
