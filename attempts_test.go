@@ -141,7 +141,7 @@ func TestJobsThatEndTheServer(t *testing.T) {
 	crash()
 	for left := 6; left > 0 && crashes < 10; { // the import has a table too
 		done := make(chan struct{})
-		go func() { // a job begins, or there is none
+		go func() { // a job begins, or none is left
 			defer close(done)
 			select {
 			case <-h.begun:
@@ -170,7 +170,7 @@ func TestJobsThatEndTheServer(t *testing.T) {
 	d.checkConsistent()
 }
 
-// panicking is a store of which the first DeleteRange panics while it is on, in the goroutine of the job that fills a table.
+// panicking is a store whose first DeleteRange panics while on is set, in the goroutine of the job that fills a table.
 type panicking struct {
 	hanging
 	on *atomic.Bool

@@ -107,7 +107,7 @@ type Options struct {
 	// when it changes.
 	CredentialsFile string
 	// MetricsListen is an address at which /metrics, /healthz and /readyz are served without a signature, and nothing else; port 0
-	// takes a free one. Empty is none: with CredentialsFile, /metrics at Listen needs the signature of an operator's key.
+	// takes a free one. Empty serves them at Listen alone: with CredentialsFile, /metrics at Listen needs the signature of an operator's key.
 	MetricsListen string
 	// Insecure allows to listen on other interfaces than loopback without credentials.
 	Insecure bool
@@ -202,7 +202,7 @@ type Server struct {
 // ErrInsecure says that Listen names an interface that others can reach, without credentials and without Insecure.
 var ErrInsecure = errors.New("refusing to listen on an address that other machines can reach without credentials: any access key would be accepted")
 
-// ErrTestClock says that a clock which everybody can move was asked for where signatures are verified by it.
+// ErrTestClock refuses a clock that any client can move where it decides which signatures are valid.
 var ErrTestClock = errors.New("the test clock can't be used with credentials: whoever moves it decides which signatures have expired")
 
 // credentialsInterval is how often the credentials file is looked at.

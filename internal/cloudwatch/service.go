@@ -37,7 +37,7 @@ type Options struct {
 	Source func(emit func(metric.Datum), report func(metric.Report))
 	// MaxMetrics is how many metrics the clients of an account may put, each unit counted; 0 is DefaultMaxMetrics.
 	MaxMetrics int
-	// Logger gets panics in the background; nil is none.
+	// Logger gets panics in the background; it may be nil.
 	Logger *slog.Logger
 	// Rules returns the Contributor Insights rules of an account; nil for none.
 	Rules func(account, region string) []metric.Rule

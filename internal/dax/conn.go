@@ -139,7 +139,7 @@ type conn struct {
 	out      []byte
 	framed   bool
 
-	introduceBy     time.Time // until when a stranger must say who it is
+	introduceBy     time.Time // until when a stranger must have introduced itself
 	began           time.Time // when the first bytes of a request came that did not come at once; zero if they did
 	readBy, writeBy time.Time // the deadlines that net has
 	watch           watcher

@@ -402,7 +402,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 // maxScanned is the largest body in bytes of a request without a valid signature that is looked at for what AWS says first.
 const maxScanned = 1 << 20
 
-// orMalformed returns what AWS answers to a request without a valid signature: that its body is no JSON, if it is none.
+// orMalformed returns what AWS answers to a request without a valid signature: that its body is not JSON, or else the refusal.
 func (s *Server) orMalformed(c *fasthttp.RequestCtx, w *work, refused *awserr.Error) *awserr.Error {
 	if len(c.Request.Header.ContentEncoding()) > 0 || len(w.sent.bytes) > maxScanned || string(c.Request.Header.Peek("X-Amz-Target")) == "" {
 		return refused
