@@ -141,7 +141,7 @@ func TestJobsThatEndTheServer(t *testing.T) {
 	crash()
 	for left := 6; left > 0 && crashes < 10; { // the import has a table too
 		done := make(chan struct{})
-		go func() { // a job begins, or there is none
+		go func() { // a job begins, or none is left
 			defer close(done)
 			select {
 			case <-h.begun:
@@ -168,4 +168,61 @@ func TestJobsThatEndTheServer(t *testing.T) {
 	}
 	h.on.Store(false)
 	d.checkConsistent()
+}
+
+// panicking is a store whose first DeleteRange panics while on is set, in the goroutine of the job that fills a table.
+type panicking struct {
+	hanging
+	on *atomic.Bool
+}
+
+func (p panicking) DeleteRange(ctx context.Context, r kv.Range) error {
+	if p.on.CompareAndSwap(true, false) {
+		panic("of the test")
+	}
+	return p.hanging.DeleteRange(ctx, r)
+}
+
+// TestSuspectThatPanics has the first of two jobs that were there at a crash panic: the second runs all the same.
+func TestSuspectThatPanics(t *testing.T) {
+	h, panics := hanging{on: new(atomic.Bool), begun: make(chan string)}, new(atomic.Bool)
+	fs := vfs.NewCrashableMem()
+	start := func() *db {
+		return open(t, Options{DataDir: "data", fs: fs, TTLInterval: 1 << 40, wrap: func(s kv.Store) kv.Store {
+			h := h
+			h.Store = s
+			return panicking{h, panics}
+		}})
+	}
+	d := start()
+	d.must("CreateTable", indexedTable("source"))
+	d.must("PutItem", obj{"TableName": "source", "Item": randomItem(1)})
+	h.on.Store(true)
+	var backups []string
+	for _, name := range []string{"first", "second"} {
+		backups = append(backups, field(d.must("CreateBackup", obj{"TableName": "source", "BackupName": name}), "BackupDetails.BackupArn").(string))
+	}
+	for range 2 * 4 {
+		<-h.begun
+	}
+	next := fs.CrashClone(vfs.CrashCloneCfg{})
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fs = next
+	h.on.Store(false)
+	panics.Store(true)
+	d = start()
+	eventually(t, "one backup to be made and one to be removed", func() bool {
+		made, removed := 0, 0
+		for _, arn := range backups {
+			switch out, err := d.call("DescribeBackup", obj{"BackupArn": arn}); {
+			case err != nil:
+				removed++
+			case field(out, "BackupDescription.BackupDetails.BackupStatus") == "AVAILABLE":
+				made++
+			}
+		}
+		return made == 1 && removed == 1
+	})
 }

@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 	"internal/records":            {"fleet", "keyspace", "kv"},
 	"internal/catalog":            {"fleet", "attempts", "attribute", "capacity", "keyspace", "kv", "metering", "records"},
 	"internal/history":            {"attribute", "keyspace", "kv"},
-	"internal/backup":             {"attempts", "attribute", "catalog", "history", "jobs", "keyspace", "kv", "table"},
+	"internal/backup":             {"attempts", "attribute", "catalog", "guard", "history", "jobs", "keyspace", "kv", "table"},
 	"internal/index":              {"attribute", "capacity", "catalog", "keyspace"},
 	"internal/stream":             {"attribute", "catalog", "keyspace", "kv"},
 	"internal/table":              {"attribute", "capacity", "catalog", "guard", "history", "index", "keyspace", "kv", "metering", "sorter", "stream"},

@@ -23,8 +23,16 @@ import (
 // panicStore panics in the background work that its fields name.
 type panicStore struct {
 	kv.Store
-	load, backfill *atomic.Bool
-	panics         *atomic.Int64
+	load, backfill, clear *atomic.Bool
+	panics                *atomic.Int64
+}
+
+func (s panicStore) DeleteRange(ctx context.Context, r kv.Range) error {
+	if s.clear.Load() {
+		s.panics.Add(1)
+		panic("clear")
+	}
+	return s.Store.DeleteRange(ctx, r)
 }
 
 func (s panicStore) Load(ctx context.Context, source func(put func(key, val []byte) error) error) error {
@@ -55,7 +63,7 @@ func TestJobsThatPanic(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(buckets, "bucket", "items.json"), []byte(`{"Item":{"pk":{"S":"a"}}}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	opt := Options{DataDir: dir, S3Dir: buckets, Durability: "none", Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), wrap: func(s kv.Store) kv.Store { return panicStore{s, load, backfill, panics} }}
+	opt := Options{DataDir: dir, S3Dir: buckets, Durability: "none", Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), wrap: func(s kv.Store) kv.Store { return panicStore{s, load, backfill, new(atomic.Bool), panics} }}
 	d := open(t, opt)
 	d.must("CreateTable", indexedTable("tbl"))
 	for i := range 20 {
@@ -101,6 +109,25 @@ func TestJobsThatPanic(t *testing.T) {
 	d = open(t, opt)
 	if len(d.all("tbl", "", 0)) != 20 || panics.Load() != n {
 		t.Errorf("%d more panics", panics.Load()-n)
+	}
+}
+
+// TestClearingPanics has an index be deleted by work that panics: it is tried twice and then put aside.
+func TestClearingPanics(t *testing.T) {
+	on, panics := new(atomic.Bool), new(atomic.Int64)
+	d := open(t, Options{Logger: slog.New(slog.DiscardHandler), wrap: func(s kv.Store) kv.Store {
+		return panicStore{s, new(atomic.Bool), new(atomic.Bool), on, panics}
+	}})
+	d.must("CreateTable", indexedTable("tbl"))
+	on.Store(true)
+	d.must("UpdateTable", obj{"TableName": "tbl", "GlobalSecondaryIndexUpdates": []obj{{"Delete": obj{"IndexName": "by-g"}}}})
+	eventually(t, "the second panic", func() bool { return panics.Load() >= 2 })
+	d.must("PutItem", obj{"TableName": "tbl", "Item": randomItem(1)})
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := panics.Load(); n != 2 {
+		t.Errorf("the work has panicked %d times", n)
 	}
 }
 

@@ -107,7 +107,7 @@ type Options struct {
 	// when it changes.
 	CredentialsFile string
 	// MetricsListen is an address at which /metrics, /healthz and /readyz are served without a signature, and nothing else; port 0
-	// takes a free one. Empty is none: with CredentialsFile, /metrics at Listen needs the signature of an operator's key.
+	// takes a free one. Empty serves them at Listen alone: with CredentialsFile, /metrics at Listen needs the signature of an operator's key.
 	MetricsListen string
 	// Insecure allows to listen on other interfaces than loopback without credentials.
 	Insecure bool
@@ -184,12 +184,14 @@ type Server struct {
 	clusters  *cluster.Service
 	auth      *auth.Authenticator
 	stored    *checkpoints
-	atMetrics net.Listener                // of MetricsListen; nil for none
-	tick      func(context.Context) error // collects metrics, evaluates alarms and scales
-	cancel    context.CancelFunc
-	log       *slog.Logger
-	remove    []func() error // removes files that nothing is to keep
-	timeout   time.Duration  // of Close, for requests and for background work
+	atMetrics net.Listener // of MetricsListen; nil for none
+	// stopMetrics stops serving at atMetrics; nil if nothing is served there.
+	stopMetrics func(context.Context) error
+	tick        func(context.Context) error // collects metrics, evaluates alarms and scales
+	cancel      context.CancelFunc
+	log         *slog.Logger
+	remove      []func() error // removes files that nothing is to keep
+	timeout     time.Duration  // of Close, for requests and for background work
 
 	running  sync.WaitGroup
 	serveErr chan error
@@ -200,7 +202,7 @@ type Server struct {
 // ErrInsecure says that Listen names an interface that others can reach, without credentials and without Insecure.
 var ErrInsecure = errors.New("refusing to listen on an address that other machines can reach without credentials: any access key would be accepted")
 
-// ErrTestClock says that a clock which everybody can move was asked for where signatures are verified by it.
+// ErrTestClock refuses a clock that any client can move where it decides which signatures are valid.
 var ErrTestClock = errors.New("the test clock can't be used with credentials: whoever moves it decides which signatures have expired")
 
 // credentialsInterval is how often the credentials file is looked at.
@@ -271,7 +273,7 @@ func Open(opt Options) (*Server, error) {
 		if s.atMetrics, err = net.Listen("tcp", opt.MetricsListen); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
-		s.remove = append(s.remove, s.http.ServeMetrics(s.atMetrics))
+		s.stopMetrics = s.http.ServeMetrics(s.atMetrics)
 	}
 	return s, nil
 }
@@ -620,6 +622,9 @@ func (s *Server) stop() error {
 	ended := s.http.Shutdown(ctx)
 	s.dax.close(ctx)
 	s.cancel()
+	if s.stopMetrics != nil { // its requests read the store
+		err = errors.Join(err, s.stopMetrics(ctx))
+	}
 	if ended == nil {
 		ended = s.waitRunning(s.timeout)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/auth"
+	"github.com/statordb/stator/internal/kv"
 )
 
 // account is a caller with a key of its own.
@@ -34,7 +36,7 @@ const (
 	secretB  = "SECRET-KEY-OF-B"
 )
 
-// credentials writes a credentials file with a key of account A, two of account B, the second of which is an operator's.
+// credentials writes a credentials file with a key of account A and two of account B; the second of B is an operator's.
 func credentials(t *testing.T) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "credentials.json")
@@ -164,7 +166,7 @@ const (
 
 var scalable = obj{"ServiceNamespace": "dynamodb", "ResourceId": "table/shared", "ScalableDimension": "dynamodb:table:ReadCapacityUnits"}
 
-// owner makes resources of every kind, all with the word "classified" where nobody else is to read it.
+// owner makes resources of every kind, all with the word "classified" where no other account may read it.
 func owner(a account, buckets string) (o owned) {
 	name := obj{"TableName": "shared"}
 	a.must("CreateTable", obj{
@@ -598,7 +600,7 @@ func TestCredentialsAgain(t *testing.T) {
 	if err := server.ReloadCredentials(); err != nil || status(a) != "UnrecognizedClientException" || status(added) != "" {
 		t.Errorf("another file: %v, A gets %q, C %q", err, status(a), status(added))
 	}
-	// Nobody asks for it now.
+	// No client asks for it now.
 	write(`[{"accessKeyId":"A","secretAccessKey":"` + secretA + `","account":"` + accountA + `"}]`)
 	eventually(t, "the file to be read", func() bool { return status(a) == "" && status(added) != "" })
 	if log := out.String(); !strings.Contains(log, "the access keys stay as they were") || !strings.Contains(log, "the credentials file was read again") {
@@ -606,7 +608,7 @@ func TestCredentialsAgain(t *testing.T) {
 	}
 }
 
-// TestClockWithCredentials checks that a clock that everybody can move is refused where signatures depend on it.
+// TestClockWithCredentials checks that a clock that any client can move is refused where signatures depend on it.
 func TestClockWithCredentials(t *testing.T) {
 	if s, err := Open(Options{Listen: "127.0.0.1:0", InMemory: true, CredentialsFile: credentials(t), TestClock: true}); err != ErrTestClock {
 		t.Error(err)
@@ -658,4 +660,35 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// closing is a store that says when it is closed.
+type closing struct {
+	kv.Store
+	close func()
+}
+
+func (s closing) Close() error {
+	s.close()
+	return s.Store.Close()
+}
+
+// TestMetricsEndBeforeStore checks that nothing is served at MetricsListen any more when the store is closed, from which it comes.
+func TestMetricsEndBeforeStore(t *testing.T) {
+	var d *db
+	var dialed error
+	d = open(t, Options{MetricsListen: "127.0.0.1:0", wrap: func(s kv.Store) kv.Store {
+		return closing{s, func() {
+			var c net.Conn
+			if c, dialed = net.Dial("tcp", d.atMetrics.Addr().String()); dialed == nil {
+				c.Close()
+			}
+		}}
+	}})
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if dialed == nil {
+		t.Error("the store was closed while metrics were served")
+	}
 }

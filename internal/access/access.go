@@ -20,7 +20,7 @@ func Authorize(caller smithy.Caller, action, arn string) *awserr.Error {
 		" because no resource-based policy allows the "+action+" action")
 }
 
-// AuthorizeARN is Authorize for a text that a request gives as an ARN. One that is none names nothing, and is refused elsewhere.
+// AuthorizeARN is Authorize for a text that a request gives as an ARN. A text that is no ARN names nothing; the operation refuses it.
 func AuthorizeARN(caller smithy.Caller, action, text string) *awserr.Error {
 	if !strings.HasPrefix(text, "arn:") {
 		return nil
@@ -40,7 +40,7 @@ func AuthorizeOperator(caller smithy.Caller, action string) *awserr.Error {
 // Principal returns the Amazon Resource Name of the caller: its account's root, until keys belong to users.
 func Principal(caller smithy.Caller) string { return "arn:aws:iam::" + caller.Account + ":root" }
 
-// account returns the account in an Amazon Resource Name, arn:partition:service:region:account:resource; empty if arn is none.
+// account returns the account in an Amazon Resource Name, arn:partition:service:region:account:resource; empty for any other text.
 func account(arn string) string {
 	for range 4 {
 		_, arn, _ = strings.Cut(arn, ":")

@@ -59,7 +59,7 @@ var errSuspect = errors.New("attempts: the last run ended with its process")
 
 // Begin counts the run, the first time it is called on this server: what fails and is tried again has not ended the process. It may have
 // to wait for other jobs. It returns ErrGivenUp if the job is to be given up. done is the number of steps that an earlier run has done
-// for good. End must follow.
+// for good. End must follow, also where the job panics: other suspects wait for it.
 func (r *Run) Begin(ctx context.Context, done int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -140,7 +140,7 @@ func plain(err error) error {
 	return err
 }
 
-// checkWriters refuses a file that its group or others can write, or replace: whoever does so makes keys for every account. The
+// checkWriters refuses a file that its group or others can write, or replace: a user who can do so makes keys for every account. The
 // directory counts, with those that links lead to, if everybody can write it and not only what is his own there (the sticky bit). Its
 // group may write it: the directories of many systems' users are made so.
 func checkWriters(name string, info fs.FileInfo) error {

@@ -96,7 +96,7 @@ type Options struct {
 	Namespace func(smithy.Caller) (account, region string)
 	Tables    Tables
 	Watch     Watch
-	Logger    *slog.Logger // gets panics in the background; nil is none
+	Logger    *slog.Logger // gets panics in the background; may be nil
 }
 
 // Service executes Application Auto Scaling's operations.

@@ -19,7 +19,7 @@ import (
 
 type obj = map[string]any
 
-// fakeTables are tables of five units; those of which the name is in broken panic.
+// fakeTables are tables of five units; those whose name is in broken panic.
 type fakeTables struct {
 	broken string
 	looked int

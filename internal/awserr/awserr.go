@@ -5,6 +5,8 @@
 package awserr
 
 import (
+	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"github.com/statordb/stator/internal/wirejson"
@@ -105,6 +107,10 @@ func New(code Code, message string) *Error { return &Error{Code: code, Message: 
 func Internal(cause error) *Error {
 	return &Error{Code: InternalServerError, Message: "The request processing has failed because of an unknown error, exception or failure.", cause: cause}
 }
+
+// Panicked returns the InternalServerError that stands for a panic of a request, with the stack of the caller's goroutine in its cause.
+// p is what recover has returned.
+func Panicked(p any) *Error { return Internal(fmt.Errorf("panic: %v\n%s", p, debug.Stack())) }
 
 // Error implements error.
 func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }

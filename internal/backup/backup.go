@@ -16,6 +16,7 @@ import (
 	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/history"
 	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/keyspace"
@@ -127,7 +128,10 @@ func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 		var filled table.Filled
 		err := run.Begin(ctx, 0)
 		if err == nil {
-			filled, err = m.fill(ctx, &catalog.Table{ID: b.Data}, snap, b.Table.ID, history.Latest, run)
+			err = guard.Run(nil, "a backup", func() (err error) {
+				filled, err = m.fill(ctx, &catalog.Table{ID: b.Data}, snap, b.Table.ID, history.Latest, run)
+				return err
+			})
 		}
 		if err := run.End(ctx); err != nil {
 			return err
@@ -261,7 +265,10 @@ func (m *Manager) restore(t *catalog.Table, snap kv.Snapshot) {
 	m.Jobs.StartWith("restore "+t.ARN(), jobs.Job{Run: func(ctx context.Context) error {
 		err := run.Begin(ctx, 0)
 		if err == nil {
-			_, err = m.fill(ctx, t, snap, t.Loading.From, t.Loading.At, run)
+			err = guard.Run(nil, "a restore", func() error {
+				_, err := m.fill(ctx, t, snap, t.Loading.From, t.Loading.At, run)
+				return err
+			})
 		}
 		if err := run.End(ctx); err != nil {
 			return err

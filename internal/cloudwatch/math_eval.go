@@ -69,7 +69,7 @@ type timeSeries struct {
 	points []point1
 }
 
-// add appends a value unless it is none.
+// add appends a value, unless it is NaN or infinite.
 func (t *timeSeries) add(at int64, v float64) {
 	if !math.IsNaN(v) && !math.IsInf(v, 0) {
 		t.points = append(t.points, point1{at, v})

@@ -94,7 +94,7 @@ func TestMath(t *testing.T) {
 	}
 }
 
-// TestMathOnNothing runs every function with arguments of every kind, of which series are empty: check finds all that eval can't do.
+// TestMathOnNothing runs every function with arguments of every kind, with empty series: check finds all that eval can't do.
 func TestMathOnNothing(t *testing.T) {
 	args := []string{"1", "0/0", "m1", "IF(m1 > 9, m1)", "[]", "[m1, m2]", "\"AVG\"", "REPEAT", "ASC", "DESC", "-1"}
 	for name, f := range functions {

@@ -37,7 +37,7 @@ type Options struct {
 	Source func(emit func(metric.Datum), report func(metric.Report))
 	// MaxMetrics is how many metrics the clients of an account may put, each unit counted; 0 is DefaultMaxMetrics.
 	MaxMetrics int
-	// Logger gets panics in the background; nil is none.
+	// Logger gets panics in the background; it may be nil.
 	Logger *slog.Logger
 	// Rules returns the Contributor Insights rules of an account; nil for none.
 	Rules func(account, region string) []metric.Rule
@@ -50,6 +50,7 @@ type Service struct {
 
 	collecting sync.Mutex
 	pending    []metric.Datum    // that could not be stored
+	reports    []metric.Report   // likewise
 	totals     map[string]*Total // of what the Source said, since the start
 	began      int64             // the minute
 	earlier    map[string]metric.Report
@@ -180,8 +181,11 @@ func (s *Service) Operations() []smithy.Handler {
 // Missing returns the targets of the operations that the model has and Stator has not.
 func (s *Service) Missing() []string { return smithy.Missing(api.CloudWatchOperations, s.Operations()) }
 
-// maxPending is how many data are kept while they can't be stored.
-const maxPending = 100_000
+// maxPending and maxReports are how many data and reports are kept while they can't be stored.
+const (
+	maxPending = 100_000
+	maxReports = 10_000
+)
 
 // Collect stores what was measured since the last time.
 func (s *Service) Collect(ctx context.Context) error {
@@ -194,15 +198,21 @@ func (s *Service) Collect(ctx context.Context) error {
 	var reports []metric.Report
 	s.Source(func(d metric.Datum) { data = append(data, d) }, func(r metric.Report) { reports = append(reports, r) })
 	s.total(data)
-	if data = append(s.pending, data...); len(data) > maxPending {
-		data = data[len(data)-maxPending:]
-	}
+	// The Source does not say again what is not stored now: the store may fail, or the client go whose request this is.
+	data, s.reports = last(append(s.pending, data...), maxPending), last(append(s.reports, reports...), maxReports)
 	var err error
 	if s.pending, err = s.metrics.add(ctx, data); err != nil {
 		return err
 	}
-	return s.keepReports(ctx, reports)
+	if err := s.keepReports(ctx, s.reports); err != nil {
+		return err
+	}
+	s.reports = nil
+	return nil
 }
+
+// last returns the last elements of a list, n at most.
+func last[T any](list []T, n int) []T { return list[max(0, len(list)-n):] }
 
 // Total is what a metric of the Source has added up to since the start.
 type Total struct {

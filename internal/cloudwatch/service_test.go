@@ -585,3 +585,51 @@ func TestAlarmLimits(t *testing.T) {
 		t.Error("another account's token is taken")
 	}
 }
+
+// interrupted is a store whose transactions fail when their request has ended, as those over a network do.
+type interrupted struct{ kv.Store }
+
+func (s interrupted) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return s.Store.Begin(ctx, opt)
+}
+
+// TestReportsArePending has a client go away while its request collects: the next request stores what was measured.
+func TestReportsArePending(t *testing.T) {
+	store, err := pebblekv.Open(pebblekv.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	measured := []metric.Report{{Account: "a", Region: "r", Table: "tbl", Time: now, Contributors: []metric.Contributor{{Key: "k", Count: 7}}, Total: 7, Distinct: 1}}
+	s, err := New(t.Context(), Options{KV: interrupted{store}, Fleet: fleet.NewSolo(t.Context(), nil), Now: func() time.Time { return now },
+		Source: func(_ func(metric.Datum), report func(metric.Report)) {
+			for _, r := range measured {
+				report(r)
+			}
+			measured = nil
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Collect(gone); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Collect: %v", err)
+	}
+	if err := s.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := store.Latest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	n := 0
+	if err := kv.Each(t.Context(), r, under(keyspace.AllContributorReports()), func(_, _ []byte) error { n++; return nil }); err != nil || n != 1 {
+		t.Errorf("%d reports are stored: %v", n, err)
+	}
+}

@@ -5,10 +5,8 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -141,7 +139,7 @@ type conn struct {
 	out      []byte
 	framed   bool
 
-	introduceBy     time.Time // until when a stranger must say who it is
+	introduceBy     time.Time // until when a stranger must have introduced itself
 	began           time.Time // when the first bytes of a request came that did not come at once; zero if they did
 	readBy, writeBy time.Time // the deadlines that net has
 	watch           watcher
@@ -477,7 +475,7 @@ func (c *conn) try(m method, args *wire.Reader) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.broken = true
-			err = awserr.Internal(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+			err = awserr.Panicked(p)
 		}
 	}()
 	if err := c.authorized(); err != nil {

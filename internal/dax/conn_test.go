@@ -390,7 +390,7 @@ func TestBusyClients(t *testing.T) {
 	})
 }
 
-// TestDeadlines has clients that stop at each point. Idle ones that have said who they are stay.
+// TestDeadlines has clients that stop at each point. Idle clients that have introduced themselves stay.
 func TestDeadlines(t *testing.T) {
 	credentials := filepath.Join(t.TempDir(), "credentials.json")
 	if err := os.WriteFile(credentials, []byte(`[{"accessKeyId":"A","secretAccessKey":"a"}]`), 0o600); err != nil {
@@ -873,7 +873,7 @@ func TestRefusedIdentities(t *testing.T) {
 			t.Errorf("%d strangers", strangers)
 		}
 		keys(`[{"accessKeyId":"A","secretAccessKey":"a"}]`)
-		expect("UnrecognizedClientException") // it must say again who it is
+		expect("UnrecognizedClientException") // it must introduce itself again
 		c.send(authorization("A", "a", "", time.Now()))
 		expect("")
 		// Strangers can't send much, whatever they announce.

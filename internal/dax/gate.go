@@ -16,7 +16,7 @@ const (
 	maxSample = 64
 )
 
-// gate bounds the connections of a Service. A connection is a stranger until its client has said who it is. Where there are too many
+// gate bounds the connections of a Service. A connection is a stranger until its client has introduced itself. Where there are too many
 // connections a new one takes the place of another, so that no number of idle connections keeps clients out:
 //
 //	G1  An address has at most limit/strangerShare strangers: the next one takes the place of the address's oldest.

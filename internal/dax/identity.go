@@ -22,7 +22,7 @@ const maxTableName = 1024
 // identity is whose requests a connection sends, and what it has because of that.
 type identity struct {
 	caller   smithy.Caller
-	known    bool      // the client has said who it is
+	known    bool      // the client has introduced itself
 	until    time.Time // for how long that counts; zero for ever
 	refused  *awserr.Error
 	lists    *lists
@@ -73,10 +73,10 @@ func (c *conn) refuse(err *awserr.Error) {
 	}
 }
 
-// unknown reports whether the client still has to prove who it is.
+// unknown reports whether the client still has to prove its identity.
 func (c *conn) unknown() bool { return !c.known && c.node.service.opt.Auth.Verifies() }
 
-// authorize reads who sends the requests that come. There is no answer; a client that is refused learns it with its next request.
+// authorize reads the identity behind the requests that follow. There is no answer; a client that is refused learns it with its next request.
 func (c *conn) authorize(r *wire.Reader) {
 	accessKey, signature, text := r.Text(), r.Text(), r.Bytes()
 	var token []byte

@@ -62,7 +62,7 @@ func Log(log *slog.Logger, message string, err error) {
 	log.Error(message, args...)
 }
 
-// Go runs f in a goroutine of its own, which ends if f panics. A nil log is none.
+// Go runs f in a goroutine of its own, which ends if f panics. log gets the panic; nil discards it.
 func Go(log *slog.Logger, work string, f func()) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -78,7 +78,7 @@ func Go(log *slog.Logger, work string, f func()) {
 // restartPause is how long after a panic Loop begins anew.
 const restartPause = time.Second
 
-// Loop runs f, and runs it anew a second after it has panicked, until it returns or ctx ends. A nil log is none.
+// Loop runs f, and runs it anew a second after it has panicked, until it returns or ctx ends. log gets the panics; nil discards them.
 func Loop(ctx context.Context, log *slog.Logger, work string, f func()) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

@@ -6,12 +6,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"log/slog"
 	"math"
 	"net"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -187,7 +185,7 @@ func (s *Server) handle(c *fasthttp.RequestCtx) {
 func (s *Server) survive(c *fasthttp.RequestCtx) {
 	if p := recover(); p != nil {
 		c.Response.Reset()
-		s.fail(c, s.clientError(string(c.Path()), panicked(p)), 0)
+		s.fail(c, s.clientError(string(c.Path()), awserr.Panicked(p)), 0)
 	}
 }
 
@@ -266,7 +264,7 @@ func (s *Server) mayMeasure(c *fasthttp.RequestCtx) *awserr.Error {
 	if !s.opt.Auth.Verifies() {
 		return nil
 	}
-	id, refused := s.opt.Auth.Authenticate(authRequest(c, "dynamodb", nil))
+	id, refused := s.opt.Auth.Authenticate(newAuthRequest().of(c, "dynamodb", nil))
 	if refused == nil && !id.Operator {
 		return awserr.New(awserr.AccessDenied, "Metrics need an operator's access key here; --metrics-listen serves them at an address of their own")
 	}
@@ -310,8 +308,9 @@ func (s *Server) post(c *fasthttp.RequestCtx) {
 
 // work is what a request needs and the next one can use again.
 type work struct {
-	to   route
-	call smithy.Call
+	to     route
+	signed *authRequest
+	call   smithy.Call
 	// sent is the body as it came, inflated what it was before it was compressed.
 	sent, inflated body
 	read           bytes.Reader
@@ -322,7 +321,7 @@ func (s *Server) work() *work {
 	if w, ok := s.calls.Get().(*work); ok {
 		return w
 	}
-	return &work{sent: body{budget: &s.load.bodies}, inflated: body{budget: &s.load.bodies}}
+	return &work{signed: newAuthRequest(), sent: body{budget: &s.load.bodies}, inflated: body{budget: &s.load.bodies}}
 }
 
 // free ends the use of w, whatever its request has come to.
@@ -331,6 +330,7 @@ func (s *Server) free(w *work) {
 	w.sent.release()
 	w.inflated.release()
 	w.to = route{}
+	w.signed.forget()
 	if cap(w.call.Reader.Arena) <= maxKept && cap(w.out) <= maxKept {
 		s.calls.Put(w)
 	}
@@ -344,7 +344,7 @@ const maxKept = 4 << 20
 func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = panicked(p)
+			err = awserr.Panicked(p)
 		}
 	}()
 	to := &w.to
@@ -356,7 +356,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 		limit = maxServiceBody
 	}
 	if length := c.Request.Header.ContentLength(); length < 0 || length > freeBody {
-		if refused := s.opt.Auth.Recognize(authRequest(c, to.service, nil)); refused != nil {
+		if refused := s.opt.Auth.Recognize(w.signed.of(c, to.service, nil)); refused != nil {
 			return nil, refused
 		}
 	}
@@ -369,7 +369,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	defer s.load.leave()
 	running := s.conns.begin(c.Conn())
 	defer running.done()
-	id, refused := s.opt.Auth.Authenticate(authRequest(c, to.service, w.sent.bytes))
+	id, refused := s.opt.Auth.Authenticate(w.signed.of(c, to.service, w.sent.bytes))
 	if refused != nil {
 		return nil, s.orMalformed(c, w, refused)
 	}
@@ -399,13 +399,10 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	return answer.AppendJSON(w.out[:0]), nil
 }
 
-// panicked returns the error that stands for a panic, with its stack for the log.
-func panicked(p any) error { return awserr.Internal(fmt.Errorf("panic: %v\n%s", p, debug.Stack())) }
-
 // maxScanned is the largest body in bytes of a request without a valid signature that is looked at for what AWS says first.
 const maxScanned = 1 << 20
 
-// orMalformed returns what AWS answers to a request without a valid signature: that its body is no JSON, if it is none.
+// orMalformed returns what AWS answers to a request without a valid signature: that its body is not JSON, or else the refusal.
 func (s *Server) orMalformed(c *fasthttp.RequestCtx, w *work, refused *awserr.Error) *awserr.Error {
 	if len(c.Request.Header.ContentEncoding()) > 0 || len(w.sent.bytes) > maxScanned || string(c.Request.Header.Peek("X-Amz-Target")) == "" {
 		return refused
@@ -416,24 +413,37 @@ func (s *Server) orMalformed(c *fasthttp.RequestCtx, w *work, refused *awserr.Er
 	return refused
 }
 
-// authRequest is what of a request its signature covers.
-func authRequest(c *fasthttp.RequestCtx, service string, body []byte) *auth.Request {
-	h := &c.Request.Header
-	return &auth.Request{
-		Method: wirejson.View(h.Method()),
-		Path:   string(c.URI().PathOriginal()),
-		Query:  string(c.URI().QueryString()),
-		Header: func(name string) string { return wirejson.View(h.Peek(name)) },
-		Headers: func(yield func(name, value string) bool) {
-			for name, value := range h.All() {
-				if !yield(wirejson.View(name), wirejson.View(value)) {
-					return
-				}
+// authRequest is what of a request its signature covers. Requests use it one after the other, so that its functions are made once.
+type authRequest struct {
+	auth.Request
+	header *fasthttp.RequestHeader
+}
+
+func newAuthRequest() *authRequest {
+	r := &authRequest{}
+	r.Header = func(name string) string { return wirejson.View(r.header.Peek(name)) }
+	r.Headers = func(yield func(name, value string) bool) {
+		for name, value := range r.header.All() {
+			if !yield(wirejson.View(name), wirejson.View(value)) {
+				return
 			}
-		},
-		Service: service,
-		Body:    body,
+		}
 	}
+	return r
+}
+
+// of makes r that of a request. It is valid as long as the request.
+func (r *authRequest) of(c *fasthttp.RequestCtx, service string, body []byte) *auth.Request {
+	r.header = &c.Request.Header
+	r.Method, r.Service, r.Body = wirejson.View(r.header.Method()), service, body
+	r.Path, r.Query = string(c.URI().PathOriginal()), string(c.URI().QueryString())
+	return &r.Request
+}
+
+// forget drops the request.
+func (r *authRequest) forget() {
+	r.header = nil
+	r.Method, r.Path, r.Query, r.Service, r.Body = "", "", "", "", nil
 }
 
 // unknown is the error for a target that no operation has.

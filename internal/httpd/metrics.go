@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"context"
 	"net"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 )
 
 // ServeMetrics answers GET of /metrics, /healthz and /readyz alone, without a signature, on a listener of its own until stop is
-// called, which closes it.
-func (s *Server) ServeMetrics(l net.Listener) (stop func() error) {
+// called, which closes it and waits for the requests under way.
+func (s *Server) ServeMetrics(l net.Listener) (stop func(context.Context) error) {
 	server := &fasthttp.Server{
 		Name: "Server",
 		Handler: func(c *fasthttp.RequestCtx) {
@@ -36,7 +37,7 @@ func (s *Server) ServeMetrics(l net.Listener) (stop func() error) {
 			s.opt.Logger.Error("metrics are not served any more", "error", err)
 		}
 	})
-	return server.Shutdown
+	return server.ShutdownWithContext
 }
 
 // ofPage reports whether a web page has sent the request, by what browsers say of it.

@@ -427,7 +427,7 @@ const (
 	maxNameIDs = 64   // bytes of the annotations of a value
 )
 
-// errIonBinary is why a value in binary Ion is none.
+// errIonBinary refuses a value that is not well-formed binary Ion.
 var errIonBinary = errors.New("the record is not well-formed Ion")
 
 // errIonLength is that where a value ends can't be known.

@@ -61,7 +61,7 @@ type Chunk struct {
 // Records parses the records, in any goroutine.
 func (c Chunk) Records() []Record { return c.parse() }
 
-// refused is the chunk of a record that is none.
+// refused is a chunk that has an error in place of a record.
 func refused(err error) Chunk {
 	return Chunk{parse: func() []Record { return []Record{{Err: err}} }}
 }

@@ -26,7 +26,7 @@ const (
 	maxNesting = 64
 	// maxNumber bounds the digits of a number in Ion text; reading more of them takes time that grows with their square.
 	maxNumber = 1024
-	// maxAnnotations bounds the annotations of an Ion value, of which an item needs a single one.
+	// maxAnnotations bounds the annotations of an Ion value; an item needs a single annotation.
 	maxAnnotations = 16
 	// maxPlaceholders bounds the names, and the values, of an expression, which has at most 4 KB.
 	maxPlaceholders = 2048

@@ -11,10 +11,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"github.com/statordb/stator/internal/guard"
 	"io"
 	"os"
 	"slices"
+
+	"github.com/statordb/stator/internal/guard"
 )
 
 const (

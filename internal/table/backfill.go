@@ -43,7 +43,8 @@ type Builder struct {
 
 	mu      sync.Mutex
 	running map[uint32]bool // tables being worked on
-	aside   map[uint32]bool // tables whose work panicked and could not be given up; a restart tries them again
+	gaveUp  map[uint32]bool // tables whose indexes were given up and whose work has not ended since
+	aside   map[uint32]bool // tables whose work panicked although it was given up, or could not be; a restart tries them again
 	work    sync.WaitGroup
 }
 
@@ -52,7 +53,7 @@ const retryPause = time.Second
 
 // Run works on all tables that are unfinished, each beside the others, whenever tables change, until ctx ends.
 func (b *Builder) Run(ctx context.Context) {
-	b.running, b.aside = map[uint32]bool{}, map[uint32]bool{}
+	b.running, b.gaveUp, b.aside = map[uint32]bool{}, map[uint32]bool{}, map[uint32]bool{}
 	defer b.work.Wait()
 	for {
 		select {
@@ -86,8 +87,11 @@ func (b *Builder) start(ctx context.Context, t *catalog.Table) {
 	})
 }
 
-// workOn does all the work on a table. Work that panics is given up; if that panics too, the table is put aside.
+// workOn does all the work on a table. Work that panics is given up; if what is left to do panics too, the table is put aside.
 func (b *Builder) workOn(ctx context.Context, t *catalog.Table) {
+	b.mu.Lock()
+	before := b.gaveUp[t.ID]
+	b.mu.Unlock()
 	givingUp, aside := false, false
 	for step := b.finish; ; {
 		err := guard.Run(nil, "building indexes", func() error { return step(ctx, t.Namespace, t.Name, t.ID) })
@@ -96,7 +100,7 @@ func (b *Builder) workOn(ctx context.Context, t *catalog.Table) {
 		}
 		b.Report(fmt.Errorf("table %s: %w", t.ARN(), err))
 		if _, panicked := errors.AsType[*guard.PanicError](err); panicked {
-			if aside = givingUp; aside {
+			if aside = givingUp || before; aside {
 				break
 			}
 			step, givingUp = b.giveUp, true
@@ -107,8 +111,12 @@ func (b *Builder) workOn(ctx context.Context, t *catalog.Table) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.running, t.ID)
-	if aside {
+	delete(b.gaveUp, t.ID)
+	switch {
+	case aside:
 		b.aside[t.ID] = true
+	case givingUp:
+		b.gaveUp[t.ID] = true
 	}
 }
 

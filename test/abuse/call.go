@@ -29,7 +29,7 @@ const (
 // Key is an access key.
 type Key struct{ ID, Secret, Account string }
 
-// Reply is an answer, or why there is none.
+// Reply is an answer, or the error in its place.
 type Reply struct {
 	Status int
 	Header http.Header

@@ -71,7 +71,7 @@ func everyText(ctx context.Context, t *Target) error {
 	return everyMemberWith(ctx, t, "string", []string{`""`, quote(strings.Repeat("x", 70_000)), "\"\xff\xfe\xc0\x80\"", `"\u0000\ud800"`, `"../../../etc/passwd\n"`, `"%n%s{}' OR ''='"`, "1"})
 }
 
-// badTokens sends as tokens what is none, and what is of something else.
+// badTokens sends texts that are no tokens, and tokens of other operations.
 func badTokens(ctx context.Context, t *Target) error {
 	var failed error
 	tokens := []string{"x", "AAAA", "eyJ9", "-1", "9223372036854775808", "%00", "arn:aws:dynamodb", "arn:aws:dynamodb:us-east-1:000000000000:table/", "arn:aws:dynamodb:us-east-1:000000000000:table/light/index/",
@@ -93,7 +93,7 @@ func badTokens(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// checkpoints belong to an operator; others are told nothing and leave nothing behind. Those that nobody fetches go.
+// checkpoints belong to an operator; other callers learn nothing and leave nothing behind. Checkpoints that are not fetched are removed.
 func checkpoints(ctx context.Context, t *Target) error {
 	const operation = "Stator_20261101.CreateCheckpoint"
 	if err := costlyItems(ctx, t); err != nil {

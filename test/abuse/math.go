@@ -44,7 +44,7 @@ func evaluate(t *Target) error {
 	return nil
 }
 
-// functions are those of "Using math expressions with CloudWatch metrics", and some that are none.
+// functions are those of "Using math expressions with CloudWatch metrics", and some names that are no functions.
 var functions = strings.Fields(`ABS ANOMALY_DETECTION_BAND AVG CEIL DATAPOINT_COUNT DAY DATE DB_PERF_INSIGHTS DIFF DIFF_TIME EPOCH FILL FIRST FLOOR HOUR IF
 	INSIGHT_RULE_METRIC LAMBDA LAST LOG LOG10 MAX METRICS METRIC_COUNT MIN MINUTE MONTH PERIOD RATE REMOVE_EMPTY RUNNING_SUM SEARCH SERVICE_QUOTA
 	SLICE SORT STDDEV SUM TIME_SERIES YEAR NOT sum _ 1`)

@@ -151,7 +151,7 @@ func metricsRefused(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// logContents makes the server log what it can, and looks for what nobody may read there.
+// logContents makes the server log what it can, and looks for secrets there.
 func logContents(ctx context.Context, t *Target) error {
 	const token, value = "a-session-token-which-no-log-may-show", "an-items-value"
 	var sent []string

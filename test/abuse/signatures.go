@@ -99,7 +99,7 @@ func (s *signed) names() (names, lines string) {
 	return strings.Join(list, ";"), lines
 }
 
-// refused sends requests, each a change of a right one, none of which may be executed. The right one is.
+// refused sends requests, each a change of a valid one. Only the valid one may be executed.
 func refused(ctx context.Context, t *Target, changes map[string]func(*signed)) error {
 	right := t.request("GetItem", `{"TableName":"light","Key":{"pk":{"S":"item-0"}}}`)
 	failed := t.Raw(ctx, right.message()).Is("a right signature", "ok")

@@ -14,7 +14,7 @@ var wireAttacks = []Attack{
 	{Point: 8, Name: "paths, methods and versions", Run: strangePaths},
 }
 
-// smuggling sends requests of which a proxy and a server may see different ends. Each is refused, and what stands behind it is never
+// smuggling sends requests whose end a proxy and a server may see at different places. Each is refused, and what stands behind it is never
 // taken for a request.
 func smuggling(ctx context.Context, t *Target) error {
 	hidden := t.Message(Alice, "CreateTable", `{"TableName":"smuggled","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}]}`)

@@ -31,7 +31,7 @@ func (r *Report) String() string {
 	return b.String()
 }
 
-// Bounds of one request. Work is counted in bytes that are allocated, by this process, of which the server is a part.
+// Bounds of one request. Work is counted in bytes that are allocated, by this process, which runs the server too.
 const (
 	maxAllocated = 256 << 20
 	// hangs is when a request is given up: no answer takes a thousandth of it.

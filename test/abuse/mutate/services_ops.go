@@ -88,7 +88,7 @@ func (g *gen) math(depth int) string {
 	return series()
 }
 
-// queries are metrics m1 and m2, and an expression over them, of which the last is returned.
+// queries are metrics m1 and m2, and an expression over them; only the expression is returned.
 func (g *gen) queries(one bool) []any {
 	out := []any{}
 	for _, id := range []string{"m1", "m2"} {
