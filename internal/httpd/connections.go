@@ -18,8 +18,10 @@ const watchInterval = 250 * time.Millisecond
 // gone. Deadlines of the network library would do the former, but setting one for each request costs as much as decoding it, and a
 // connection wrapped to set fewer is written to piece by piece.
 type connections struct {
-	open sync.Map // *progress by net.Conn
-	now  atomic.Int64
+	open    sync.Map // *progress by net.Conn
+	now     atomic.Int64
+	answers *bodyBudget
+	holding atomic.Int64 // connections with an answer that counts
 }
 
 // progress is how far a connection is.
@@ -29,6 +31,7 @@ type progress struct {
 	mu     sync.Mutex
 	cancel context.CancelFunc // of the request under way; nil for none
 	seen   bool               // that request was under way at the last look
+	answer body               // what counts of the answer that is being sent; without its bytes
 }
 
 // state follows the life of a connection.
@@ -38,8 +41,46 @@ func (cs *connections) state(c net.Conn, state fasthttp.ConnState) {
 		p := &progress{}
 		p.last.Store(cs.now.Load())
 		cs.open.Store(c, p)
+	case fasthttp.StateIdle:
+		cs.letGo(c)
 	case fasthttp.StateClosed, fasthttp.StateHijacked:
+		cs.letGo(c)
 		cs.open.Delete(c)
+	}
+}
+
+// hold counts the bytes of an answer from now until the connection has sent it, or is closed.
+func (cs *connections) hold(c net.Conn, bytes int) {
+	found, ok := cs.open.Load(c)
+	if !ok {
+		return
+	}
+	p := found.(*progress)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.answer.counted == 0 {
+		cs.holding.Add(1)
+	}
+	p.answer.conn = c
+	cs.answers.force(&p.answer, int64(bytes))
+}
+
+// letGo says that the connection has sent its answer.
+func (cs *connections) letGo(c net.Conn) {
+	if cs.holding.Load() == 0 { // as for most requests
+		return
+	}
+	found, ok := cs.open.Load(c)
+	if !ok {
+		return
+	}
+	p := found.(*progress)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.answer.counted > 0 {
+		cs.answers.arrived(&p.answer)
+		cs.answers.give(&p.answer)
+		cs.holding.Add(-1)
 	}
 }
 

@@ -85,7 +85,9 @@ type Server struct {
 // New returns a Server.
 func New(opt Options) *Server {
 	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}, web: webGuard{Web: opt.Web, open: !opt.Auth.Verifies()}}
-	s.load.bodies = bodyBudget{limit: s.load.limits.Bodies, patience: s.load.limits.Patience, arriving: map[*body]time.Time{}}
+	s.load.bodies = newBodyBudget(s.load.limits.Bodies, s.load.limits.Patience)
+	s.load.answers = newBodyBudget(s.load.limits.Answers, s.load.limits.Patience)
+	s.conns.answers = &s.load.answers
 	for i := range opt.Operations {
 		s.operations[opt.Operations[i].Target] = &opt.Operations[i]
 	}
@@ -314,6 +316,7 @@ type work struct {
 	call smithy.Call
 	// sent is the body as it came, inflated what it was before it was compressed.
 	sent, inflated body
+	reads          reads
 	read           bytes.Reader
 	out            []byte
 }
@@ -322,7 +325,9 @@ func (s *Server) work() *work {
 	if w, ok := s.calls.Get().(*work); ok {
 		return w
 	}
-	return &work{sent: body{budget: &s.load.bodies}, inflated: body{budget: &s.load.bodies}}
+	w := &work{sent: body{budget: &s.load.bodies}, inflated: body{budget: &s.load.bodies}, reads: reads{body: body{budget: &s.load.answers}}}
+	w.call.Memory = &w.reads
+	return w
 }
 
 // free ends the use of w, whatever its request has come to.
@@ -330,6 +335,7 @@ func (s *Server) free(w *work) {
 	w.call.Release()
 	w.sent.release()
 	w.inflated.release()
+	w.reads.release()
 	w.to = route{}
 	if cap(w.call.Reader.Arena) <= maxKept && cap(w.out) <= maxKept {
 		s.calls.Put(w)
@@ -464,7 +470,19 @@ func (s *Server) encode(c *fasthttp.RequestCtx, to *route, out []byte, err error
 		h.Set(field[0], field[1])
 	}
 	s.web.answer(c)
-	c.Response.SetBody(a.Body)
+	s.setBody(c, a.Body)
+}
+
+// setBody makes a body the answer's. The memory of a large one is counted until its client has taken it.
+func (s *Server) setBody(c *fasthttp.RequestCtx, body []byte) {
+	if len(body) > freeAnswer {
+		s.conns.hold(c.Conn(), len(body))
+	}
+	if len(body) > maxKept { // free doesn't keep its memory
+		c.Response.SetBodyRaw(body)
+		return
+	}
+	c.Response.SetBody(body)
 }
 
 // overloaded is what a client gets when a limit is met.
@@ -507,7 +525,7 @@ func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) {
 	var sum [10]byte
 	h.SetCanonical(headerCRC32, strconv.AppendUint(sum[:0], uint64(crc32.ChecksumIEEE(body)), 10))
 	s.web.answer(c)
-	c.Response.SetBody(body)
+	s.setBody(c, body)
 }
 
 // handleError answers a request whose headers fasthttp could not read.
