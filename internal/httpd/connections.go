@@ -22,6 +22,7 @@ type connections struct {
 	now     atomic.Int64
 	answers *bodyBudget
 	holding atomic.Int64 // connections with an answer that counts
+	outs    sync.Pool    // *[]byte: memory of answers that were sent
 }
 
 // progress is how far a connection is.
@@ -31,7 +32,7 @@ type progress struct {
 	mu     sync.Mutex
 	cancel context.CancelFunc // of the request under way; nil for none
 	seen   bool               // that request was under way at the last look
-	answer body               // what counts of the answer that is being sent; without its bytes
+	answer body               // the answer that is being sent, if it counts
 }
 
 // state follows the life of a connection.
@@ -49,8 +50,29 @@ func (cs *connections) state(c net.Conn, state fasthttp.ConnState) {
 	}
 }
 
-// hold counts the bytes of an answer from now until the connection has sent it, or is closed.
-func (cs *connections) hold(c net.Conn, bytes int) {
+// hold has the connection keep an answer and count it, until it is sent or the connection is closed. It returns false for a connection
+// that is not one of the listener's.
+func (cs *connections) hold(c net.Conn, answer []byte) bool {
+	found, ok := cs.open.Load(c)
+	if !ok {
+		return false
+	}
+	p := found.(*progress)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.answer.counted == 0 {
+		cs.holding.Add(1)
+	}
+	p.answer.conn, p.answer.bytes = c, answer
+	cs.answers.force(&p.answer, int64(cap(answer)))
+	return true
+}
+
+// letGo says that the connection has sent its answer.
+func (cs *connections) letGo(c net.Conn) {
+	if cs.holding.Load() == 0 {
+		return
+	}
 	found, ok := cs.open.Load(c)
 	if !ok {
 		return
@@ -59,29 +81,23 @@ func (cs *connections) hold(c net.Conn, bytes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.answer.counted == 0 {
-		cs.holding.Add(1)
+		return
 	}
-	p.answer.conn = c
-	cs.answers.force(&p.answer, int64(bytes))
+	cs.holding.Add(-1)
+	cs.answers.arrived(&p.answer)
+	cs.answers.give(&p.answer)
+	if out := p.answer.bytes; cap(out) <= maxKept {
+		cs.outs.Put(&out)
+	}
+	p.answer.bytes = nil
 }
 
-// letGo says that the connection has sent its answer.
-func (cs *connections) letGo(c net.Conn) {
-	if cs.holding.Load() == 0 { // as for most requests
-		return
+// memory returns memory for an answer; nil if none was kept.
+func (cs *connections) memory() []byte {
+	if out, ok := cs.outs.Get().(*[]byte); ok {
+		return *out
 	}
-	found, ok := cs.open.Load(c)
-	if !ok {
-		return
-	}
-	p := found.(*progress)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.answer.counted > 0 {
-		cs.answers.arrived(&p.answer)
-		cs.answers.give(&p.answer)
-		cs.holding.Add(-1)
-	}
+	return nil
 }
 
 // moved says that the headers of a request were read from the connection.

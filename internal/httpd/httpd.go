@@ -306,8 +306,9 @@ func (s *Server) post(c *fasthttp.RequestCtx) {
 		s.fail(c, s.clientError(w.to.target, err), 0)
 		return
 	}
-	s.answer(c, out, 200)
-	w.out = out
+	if !s.answer(c, out, 200) {
+		w.out = out
+	}
 }
 
 // work is what a request needs and the next one can use again.
@@ -402,7 +403,10 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return answer.AppendJSON(w.out[:0]), nil
+	if out, w.out = w.out, nil; out == nil {
+		out = s.conns.memory()
+	}
+	return answer.AppendJSON(out[:0]), nil
 }
 
 // panicked returns the error that stands for a panic, with its stack for the log.
@@ -473,16 +477,15 @@ func (s *Server) encode(c *fasthttp.RequestCtx, to *route, out []byte, err error
 	s.setBody(c, a.Body)
 }
 
-// setBody makes a body the answer's. The memory of a large one is counted until its client has taken it.
-func (s *Server) setBody(c *fasthttp.RequestCtx, body []byte) {
-	if len(body) > freeAnswer {
-		s.conns.hold(c.Conn(), len(body))
+// setBody makes a body the answer's. It reports whether the connection has the body's memory from now on. That is counted until the
+// client has taken the answer.
+func (s *Server) setBody(c *fasthttp.RequestCtx, body []byte) (handed bool) {
+	if len(body) <= freeAnswer || !s.conns.hold(c.Conn(), body) {
+		c.Response.SetBody(body) // a copy
+		return false
 	}
-	if len(body) > maxKept { // free doesn't keep its memory
-		c.Response.SetBodyRaw(body)
-		return
-	}
-	c.Response.SetBody(body)
+	c.Response.SetBodyRaw(body)
+	return true
 }
 
 // overloaded is what a client gets when a limit is met.
@@ -513,7 +516,8 @@ func (s *Server) fail(c *fasthttp.RequestCtx, e *awserr.Error, status int) {
 	s.answer(c, e.AppendJSON(nil), status)
 }
 
-func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) {
+// answer answers a request. It reports whether the connection has the body's memory from now on.
+func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) (handed bool) {
 	h := &c.Response.Header
 	c.SetStatusCode(status)
 	h.SetContentType(contentType)
@@ -525,7 +529,7 @@ func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) {
 	var sum [10]byte
 	h.SetCanonical(headerCRC32, strconv.AppendUint(sum[:0], uint64(crc32.ChecksumIEEE(body)), 10))
 	s.web.answer(c)
-	s.setBody(c, body)
+	return s.setBody(c, body)
 }
 
 // handleError answers a request whose headers fasthttp could not read.

@@ -16,11 +16,11 @@ const (
 	defaultBodies      = 256 << 20
 	defaultAnswers     = 256 << 20
 	defaultPatience    = 5 * time.Second
-	// freeReads is how many bytes that a request reads are not counted, and freeAnswer is up to how many an answer isn't: most have
-	// fewer. countReads is how many are counted at a time.
+	// freeReads is how many bytes that a request reads are not counted, and countReads how many are counted at a time.
 	freeReads  = 64 << 10
-	freeAnswer = 64 << 10
 	countReads = 64 << 10
+	// freeAnswer is up to how many bytes an answer is not counted. fasthttp copies it, and each connection keeps memory of this size.
+	freeAnswer = 8 << 10
 )
 
 // Limits bound what clients can make the server hold at a time. Past them a client gets an error at once that SDKs retry.
@@ -31,7 +31,7 @@ type Limits struct {
 	InFlight int
 	// Bodies is the bytes of memory for request bodies, as sent and decompressed, above 8 KB each; 0 for 256 MB.
 	Bodies int64
-	// Answers is the bytes of memory for what requests read above 64 KB each, and for answers of more than 64 KB until their clients
+	// Answers is the bytes of memory for what requests read above 64 KB each, and for answers of more than 8 KB until their clients
 	// have taken them; 0 for 256 MB.
 	Answers int64
 	// Idle is how long a client may take to begin and send a request, or to receive the answer, give or take a tenth; 0 for

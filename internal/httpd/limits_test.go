@@ -243,7 +243,7 @@ func TestAnswersNotTaken(t *testing.T) {
 	const size = 16 << 20 // more than the buffers of a socket
 	s := serve(t, Options{Operations: []smithy.Handler{reading(size)}, Limits: Limits{Answers: 2*size + size/2, Patience: time.Hour}})
 	idle := func(n int64) func() bool {
-		return func() bool { return s.load.answers.taken.Load() == n*size && s.load.inFlight.Load() == 0 }
+		return func() bool { return s.load.answers.taken.Load()/size == n && s.load.inFlight.Load() == 0 }
 	}
 	var slow []net.Conn
 	for n := range int64(2) {
@@ -266,7 +266,7 @@ func TestAnswersNotTaken(t *testing.T) {
 		if status := ask(c, post("{}")); status != 200 {
 			t.Errorf("afterwards: %d", status)
 		}
-		until(t, "the end of the answer", idle(0))
+		until(t, "the end of the answer", func() bool { return s.load.answers.taken.Load() == 0 })
 	}
 	if n := s.conns.holding.Load(); n != 0 || len(s.load.answers.arriving) != 0 {
 		t.Errorf("%d connections are said to send answers", n)
@@ -282,6 +282,24 @@ func TestHurriedAnswers(t *testing.T) {
 	}
 	until(t, "the answer", func() bool { return s.conns.holding.Load() == 1 })
 	until(t, "room for another", func() bool { return ask(s.dial(), post("{}")) == 200 })
+}
+
+// TestIdleConnectionsAreSmall: a connection keeps no memory of the large answer that it has sent.
+func TestIdleConnectionsAreSmall(t *testing.T) {
+	const size, n = 1 << 20, 100
+	s := serve(t, Options{Operations: []smithy.Handler{reading(size)}})
+	for range n {
+		if status := ask(s.dial(), post("{}")); status != 200 {
+			t.Fatal(status)
+		}
+	}
+	until(t, "the end of all answers", func() bool { return s.conns.holding.Load() == 0 })
+	runtime.GC() // pools keep what they have over one collection
+	runtime.GC()
+	var m runtime.MemStats
+	if runtime.ReadMemStats(&m); m.HeapAlloc > n*size/2 {
+		t.Errorf("%d idle connections keep %d MB", n, m.HeapAlloc>>20)
+	}
 }
 
 // TestAmbiguousLength: a request that says twice how long it is is refused, and what follows is not taken for a request.
