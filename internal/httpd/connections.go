@@ -18,8 +18,11 @@ const watchInterval = 250 * time.Millisecond
 // gone. Deadlines of the network library would do the former, but setting one for each request costs as much as decoding it, and a
 // connection wrapped to set fewer is written to piece by piece.
 type connections struct {
-	open sync.Map // *progress by net.Conn
-	now  atomic.Int64
+	open    sync.Map // *progress by net.Conn
+	now     atomic.Int64
+	answers *bodyBudget
+	holding atomic.Int64 // connections with an answer that counts
+	outs    sync.Pool    // *[]byte: memory of answers that were sent
 }
 
 // progress is how far a connection is.
@@ -29,6 +32,7 @@ type progress struct {
 	mu     sync.Mutex
 	cancel context.CancelFunc // of the request under way; nil for none
 	seen   bool               // that request was under way at the last look
+	answer body               // the answer that is being sent, if it counts
 }
 
 // state follows the life of a connection.
@@ -38,9 +42,62 @@ func (cs *connections) state(c net.Conn, state fasthttp.ConnState) {
 		p := &progress{}
 		p.last.Store(cs.now.Load())
 		cs.open.Store(c, p)
+	case fasthttp.StateIdle:
+		cs.letGo(c)
 	case fasthttp.StateClosed, fasthttp.StateHijacked:
+		cs.letGo(c)
 		cs.open.Delete(c)
 	}
+}
+
+// hold has the connection keep an answer and count it, until it is sent or the connection is closed. It returns false for a connection
+// that is not one of the listener's.
+func (cs *connections) hold(c net.Conn, answer []byte) bool {
+	found, ok := cs.open.Load(c)
+	if !ok {
+		return false
+	}
+	p := found.(*progress)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.answer.counted == 0 {
+		cs.holding.Add(1)
+	}
+	p.answer.conn, p.answer.bytes = c, answer
+	cs.answers.force(&p.answer, int64(cap(answer)))
+	return true
+}
+
+// letGo says that the connection has sent its answer.
+func (cs *connections) letGo(c net.Conn) {
+	if cs.holding.Load() == 0 {
+		return
+	}
+	found, ok := cs.open.Load(c)
+	if !ok {
+		return
+	}
+	p := found.(*progress)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.answer.counted == 0 {
+		return
+	}
+	cs.holding.Add(-1)
+	cs.answers.arrived(&p.answer)
+	cs.answers.give(&p.answer)
+	if out := p.answer.bytes; cap(out) <= maxKept {
+		cs.outs.Put(&out)
+	}
+	p.answer.bytes = nil
+}
+
+// memory returns memory for an answer; nil if none was kept.
+func (cs *connections) memory() []byte {
+	if out, ok := cs.outs.Get().(*[]byte); ok {
+		return *out
+	}
+	return nil
 }
 
 // moved says that the headers of a request were read from the connection.

@@ -83,7 +83,9 @@ type Server struct {
 // New returns a Server.
 func New(opt Options) *Server {
 	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}, web: webGuard{Web: opt.Web, open: !opt.Auth.Verifies()}}
-	s.load.bodies = bodyBudget{limit: s.load.limits.Bodies, patience: s.load.limits.Patience, arriving: map[*body]time.Time{}}
+	s.load.bodies = newBodyBudget(s.load.limits.Bodies, s.load.limits.Patience)
+	s.load.answers = newBodyBudget(s.load.limits.Answers, s.load.limits.Patience)
+	s.conns.answers = &s.load.answers
 	for i := range opt.Operations {
 		s.operations[opt.Operations[i].Target] = &opt.Operations[i]
 	}
@@ -302,8 +304,9 @@ func (s *Server) post(c *fasthttp.RequestCtx) {
 		s.fail(c, s.clientError(w.to.target, err), 0)
 		return
 	}
-	s.answer(c, out, 200)
-	w.out = out
+	if !s.answer(c, out, 200) {
+		w.out = out
+	}
 }
 
 // work is what a request needs and the next one can use again.
@@ -313,6 +316,7 @@ type work struct {
 	call   smithy.Call
 	// sent is the body as it came, inflated what it was before it was compressed.
 	sent, inflated body
+	reads          reads
 	read           bytes.Reader
 	out            []byte
 }
@@ -321,7 +325,12 @@ func (s *Server) work() *work {
 	if w, ok := s.calls.Get().(*work); ok {
 		return w
 	}
-	return &work{signed: newAuthRequest(), sent: body{budget: &s.load.bodies}, inflated: body{budget: &s.load.bodies}}
+	w := &work{
+		signed: newAuthRequest(), sent: body{budget: &s.load.bodies}, inflated: body{budget: &s.load.bodies},
+		reads: reads{body: body{budget: &s.load.answers}},
+	}
+	w.call.Memory = &w.reads
+	return w
 }
 
 // free ends the use of w, whatever its request has come to.
@@ -329,6 +338,7 @@ func (s *Server) free(w *work) {
 	w.call.Release()
 	w.sent.release()
 	w.inflated.release()
+	w.reads.release()
 	w.to = route{}
 	w.signed.forget()
 	if cap(w.call.Reader.Arena) <= maxKept && cap(w.out) <= maxKept {
@@ -396,7 +406,10 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return answer.AppendJSON(w.out[:0]), nil
+	if out, w.out = w.out, nil; out == nil {
+		out = s.conns.memory()
+	}
+	return answer.AppendJSON(out[:0]), nil
 }
 
 // maxScanned is the largest body in bytes of a request without a valid signature that is looked at for what AWS says first.
@@ -474,7 +487,18 @@ func (s *Server) encode(c *fasthttp.RequestCtx, to *route, out []byte, err error
 		h.Set(field[0], field[1])
 	}
 	s.web.answer(c)
-	c.Response.SetBody(a.Body)
+	s.setBody(c, a.Body)
+}
+
+// setBody makes a body the answer's. It reports whether the connection has the body's memory from now on. That is counted until the
+// client has taken the answer.
+func (s *Server) setBody(c *fasthttp.RequestCtx, body []byte) (handed bool) {
+	if len(body) <= freeAnswer || !s.conns.hold(c.Conn(), body) {
+		c.Response.SetBody(body) // a copy
+		return false
+	}
+	c.Response.SetBodyRaw(body)
+	return true
 }
 
 // overloaded is what a client gets when a limit is met.
@@ -508,7 +532,8 @@ func (s *Server) fail(c *fasthttp.RequestCtx, e *awserr.Error, status int) {
 	s.answer(c, e.AppendJSON(nil), status)
 }
 
-func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) {
+// answer answers a request. It reports whether the connection has the body's memory from now on.
+func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) (handed bool) {
 	h := &c.Response.Header
 	c.SetStatusCode(status)
 	h.SetContentType(contentType)
@@ -520,7 +545,7 @@ func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) {
 	var sum [10]byte
 	h.SetCanonical(headerCRC32, strconv.AppendUint(sum[:0], uint64(crc32.ChecksumIEEE(body)), 10))
 	s.web.answer(c)
-	c.Response.SetBody(body)
+	return s.setBody(c, body)
 }
 
 // handleError answers a request whose headers fasthttp could not read.

@@ -14,7 +14,13 @@ const (
 	defaultConnections = 20_000
 	defaultInFlight    = 4096
 	defaultBodies      = 256 << 20
+	defaultAnswers     = 256 << 20
 	defaultPatience    = 5 * time.Second
+	// freeReads is how many bytes that a request reads are not counted, and countReads how many are counted at a time.
+	freeReads  = 64 << 10
+	countReads = 64 << 10
+	// freeAnswer is up to how many bytes an answer is not counted. fasthttp copies it, and each connection keeps memory of this size.
+	freeAnswer = 8 << 10
 )
 
 // Limits bound what clients can make the server hold at a time. Past them a client gets an error at once that SDKs retry.
@@ -25,10 +31,14 @@ type Limits struct {
 	InFlight int
 	// Bodies is the bytes of memory for request bodies, as sent and decompressed, above 8 KB each; 0 for 256 MB.
 	Bodies int64
+	// Answers is the bytes of memory for what requests read above 64 KB each, and for answers of more than 8 KB until their clients
+	// have taken them; 0 for 256 MB.
+	Answers int64
 	// Idle is how long a client may take to begin and send a request, or to receive the answer, give or take a tenth; 0 for
 	// two minutes.
 	Idle time.Duration
-	// Patience is how long a body may take to arrive while there is not enough memory for another; 0 for five seconds.
+	// Patience is how long a body may take to arrive, or an answer to be taken, while there is not enough memory for another; 0 for
+	// five seconds.
 	Patience time.Duration
 }
 
@@ -36,6 +46,7 @@ func (l Limits) orDefaults() Limits {
 	l.Connections = cmp.Or(l.Connections, defaultConnections)
 	l.InFlight = cmp.Or(l.InFlight, defaultInFlight)
 	l.Bodies = cmp.Or(l.Bodies, defaultBodies)
+	l.Answers = cmp.Or(l.Answers, defaultAnswers)
 	l.Idle = cmp.Or(l.Idle, defaultIdle)
 	l.Patience = cmp.Or(l.Patience, defaultPatience)
 	return l
@@ -48,6 +59,7 @@ type load struct {
 	inFlight atomic.Int64
 	ended    atomic.Bool // no request is begun any more
 	bodies   bodyBudget
+	answers  bodyBudget
 }
 
 // enter counts a request; false if there are too many, or the server ends.
@@ -62,14 +74,18 @@ func (l *load) enter() bool {
 
 func (l *load) leave() { l.inFlight.Add(-1) }
 
-// bodyBudget is the memory for request bodies.
+// bodyBudget is the memory for request bodies, or for reads and answers.
 type bodyBudget struct {
 	limit    int64
 	patience time.Duration
 	taken    atomic.Int64
 
 	mu       sync.Mutex
-	arriving map[*body]time.Time // bodies that hold counted memory and are still being sent, since when
+	arriving map[*body]time.Time // bodies that hold counted memory while their clients send, or take, them, since when
+}
+
+func newBodyBudget(limit int64, patience time.Duration) bodyBudget {
+	return bodyBudget{limit: limit, patience: patience, arriving: map[*body]time.Time{}}
 }
 
 // take takes bytes for a body; false if there are not enough. Then the body that has been arriving for longest makes room, if its
@@ -80,16 +96,26 @@ func (bb *bodyBudget) take(b *body, bytes int64) bool {
 		bb.hurry(b)
 		return false
 	}
+	bb.hold(b, bytes)
+	return true
+}
+
+// force takes bytes for a body, whether they are there or not.
+func (bb *bodyBudget) force(b *body, bytes int64) {
+	bb.taken.Add(bytes)
+	bb.hold(b, bytes)
+}
+
+func (bb *bodyBudget) hold(b *body, bytes int64) {
 	if b.counted == 0 && b.conn != nil {
 		bb.mu.Lock()
 		bb.arriving[b] = time.Now()
 		bb.mu.Unlock()
 	}
 	b.counted += bytes
-	return true
 }
 
-// arrived says that nothing more of the body comes.
+// arrived says that nothing more of the body is sent.
 func (bb *bodyBudget) arrived(b *body) {
 	if b.counted > 0 && b.conn != nil {
 		bb.mu.Lock()
@@ -118,4 +144,25 @@ func (bb *bodyBudget) hurry(but *body) {
 	if slowest != nil {
 		_ = slowest.conn.Close() // its reader finds it closed
 	}
+}
+
+// reads is what a request reads. It implements smithy.Memory.
+type reads struct {
+	body
+	total int64
+}
+
+// Take counts bytes that were read, many at a time.
+func (r *reads) Take(bytes int) bool {
+	r.total += int64(bytes)
+	if more := r.total - freeReads - r.counted; more > 0 {
+		return r.budget.take(&r.body, max(more, countReads))
+	}
+	return true
+}
+
+// release gives back all that was taken.
+func (r *reads) release() {
+	r.budget.give(&r.body)
+	r.total = 0
 }

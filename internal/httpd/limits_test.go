@@ -226,6 +226,87 @@ func TestHurriedBodies(t *testing.T) {
 	}
 }
 
+// reading is an operation that reads bytes, in parts, and answers as many.
+func reading(bytes int) smithy.Handler {
+	return smithy.Handler{
+		Target: "DynamoDB_20120810.Echo",
+		Decode: func(*smithy.Call, []byte) (any, *awserr.Error) { return nil, nil },
+		Run: func(_ context.Context, call *smithy.Call, _ any) (smithy.Renderer, error) {
+			for range 16 {
+				if !call.Memory.Take(bytes / 16) {
+					return nil, overloaded()
+				}
+			}
+			return verbatim(make([]byte, bytes)), nil
+		},
+	}
+}
+
+// TestAnswersNotTaken: answers that clients don't take are counted, refuse reads where there is no room for more, and are given back
+// when their clients go.
+func TestAnswersNotTaken(t *testing.T) {
+	const size = 16 << 20 // more than the buffers of a socket
+	s := serve(t, Options{Operations: []smithy.Handler{reading(size)}, Limits: Limits{Answers: 2*size + size/2, Patience: time.Hour}})
+	idle := func(n int64) func() bool {
+		return func() bool { return s.load.answers.taken.Load()/size == n && s.load.inFlight.Load() == 0 }
+	}
+	var slow []net.Conn
+	for n := range int64(2) {
+		c := s.dial()
+		if _, err := io.WriteString(c, post("{}")); err != nil {
+			t.Fatal(err)
+		}
+		slow = append(slow, c)
+		until(t, "an answer that is not taken", idle(n+1))
+	}
+	if status := ask(s.dial(), post("{}")); status != 503 {
+		t.Errorf("a third large read: %d", status)
+	}
+	for n, c := range slow {
+		c.Close()
+		until(t, "the end of the connection", idle(int64(1-n)))
+	}
+	c := s.dial()
+	for range 3 {
+		if status := ask(c, post("{}")); status != 200 {
+			t.Errorf("afterwards: %d", status)
+		}
+		until(t, "the end of the answer", func() bool { return s.load.answers.taken.Load() == 0 })
+	}
+	if n := s.conns.holding.Load(); n != 0 || len(s.load.answers.arriving) != 0 {
+		t.Errorf("%d connections are said to send answers", n)
+	}
+}
+
+// TestHurriedAnswers: clients that don't take their answers are disconnected when others need the memory.
+func TestHurriedAnswers(t *testing.T) {
+	const size = 16 << 20
+	s := serve(t, Options{Operations: []smithy.Handler{reading(size)}, Limits: Limits{Answers: size + size/2, Patience: time.Nanosecond}})
+	if _, err := io.WriteString(s.dial(), post("{}")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the answer", func() bool { return s.conns.holding.Load() == 1 })
+	until(t, "room for another", func() bool { return ask(s.dial(), post("{}")) == 200 })
+}
+
+// TestIdleConnectionsAreSmall: a connection keeps no memory of the large answer that it has sent.
+func TestIdleConnectionsAreSmall(t *testing.T) {
+	const size, n = 1 << 20, 100
+	s := serve(t, Options{Operations: []smithy.Handler{reading(size)}})
+	for range n {
+		if status := ask(s.dial(), post("{}")); status != 200 {
+			t.Fatal(status)
+		}
+	}
+	until(t, "the end of all answers", func() bool { return s.conns.holding.Load() == 0 })
+	runtime.GC() // pools keep what they have over one collection
+	runtime.GC()
+	var m runtime.MemStats
+	if runtime.ReadMemStats(&m); m.HeapAlloc > n*size/2 {
+		t.Errorf("%d idle connections keep %d MB", n, m.HeapAlloc>>20)
+	}
+}
+
 // TestAmbiguousLength: a request that says twice how long it is is refused, and what follows is not taken for a request.
 func TestAmbiguousLength(t *testing.T) {
 	s := serve(t, Options{})

@@ -135,6 +135,9 @@ func (s *Service) runBatched(ctx context.Context, call *smithy.Call, st *stateme
 	if err != nil {
 		return nil, capacity.Consumed{}, clientError(err)
 	}
+	if err := holds(call, len(raw)); err != nil {
+		return nil, capacity.Consumed{}, err
+	}
 	item := attribute.Item(raw)
 	units := capacity.Consumed{Table: capacity.Read(item.Size(), consistent)}
 	st.table.Meter.Charge(use, units.Table, now)

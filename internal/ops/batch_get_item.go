@@ -120,6 +120,9 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 				rest.Keys = append(rest.Keys, g.in.Keys[k:]...)
 				break
 			}
+			if err := holds(call, len(raw)); err != nil {
+				return nil, err
+			}
 			read++
 			units := capacity.Consumed{Table: capacity.Read(item.Size(), g.consistent)}
 			tally.Charge(&use, units.Table)

@@ -50,6 +50,9 @@ func (s *Service) getRecords(ctx context.Context, call *smithy.Call, in *api.Get
 		call.Bytes += p.Entries[i].Size()
 		out.Records[i] = renderRecord(r, &p.Entries[i])
 	}
+	if err := holds(call, call.Bytes); err != nil {
+		return nil, err
+	}
 	if !p.End {
 		next := stream.Iterator{StreamARN: it.StreamARN, Shard: it.Shard, Position: p.Next, Created: now}
 		out.NextShardIterator = smithy.Some(next.String())

@@ -198,6 +198,14 @@ func (s *Service) anyTableFor(call *smithy.Call, on target) (*catalog.Table, err
 	return nil, awserr.TableNotFound(name)
 }
 
+// holds counts the memory of what was read for a request, or returns AWS's refusal if there is no room.
+func holds(call *smithy.Call, bytes int) error {
+	if call.Memory != nil && !call.Memory.Take(bytes) {
+		return clientError(table.ErrMemory)
+	}
+	return nil
+}
+
 // checkItem reports the problem of an item or key that was decoded from JSON that is none.
 func checkItem(it attribute.Item) error {
 	if _, problem, invalid := it.Invalid(); invalid {
@@ -302,7 +310,8 @@ func clientError(err error) error {
 		return awserr.Conflict()
 	case errors.Is(err, kv.ErrTooLarge):
 		return awserr.ValidationError("The storage of this server takes no keys or items of this size")
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kv.ErrUnavailable), errors.Is(err, kv.ErrFenced):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kv.ErrUnavailable), errors.Is(err, kv.ErrFenced),
+		errors.Is(err, table.ErrMemory):
 		return awserr.New(awserr.ServiceUnavailable, "Service is unable to process your request")
 	}
 	return awserr.Internal(err)

@@ -63,6 +63,8 @@ type Call struct {
 	Unprojected bool
 	// Stored is the item that an UpdateItem has stored, in its binary form.
 	Stored []byte
+	// Memory counts what the operation reads to answer it; nil if nothing bounds that.
+	Memory Memory
 	// Used are what the operation has used, and Items and Bytes what it returned if that is counted, else -1: for those who
 	// measure requests.
 	Used         []any
@@ -70,6 +72,13 @@ type Call struct {
 
 	check   Checker
 	closers []io.Closer
+}
+
+// Memory is a bound of bytes that requests share.
+type Memory interface {
+	// Take counts bytes more for the request, and returns false if there is no room for them. The request gives all of them back
+	// when it ends.
+	Take(bytes int) bool
 }
 
 // OnRelease closes c once the answer is rendered: outputs may have views of what c keeps.

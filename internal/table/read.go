@@ -40,7 +40,18 @@ type PageQuery struct {
 	FetchItem bool
 	// CountOnly returns no items.
 	CountOnly bool
+	// Memory counts the bytes of the items that are read; nil for no bound.
+	Memory Memory
 }
+
+// Memory is a bound of bytes that requests share.
+type Memory interface {
+	// Take counts bytes more, and returns false if there is no room for them.
+	Take(bytes int) bool
+}
+
+// ErrMemory means that PageQuery.Memory has no room for the page.
+var ErrMemory = errors.New("table: too many large reads at a time")
 
 // Page is what was found. Close gives its memory back, and with it all that it holds.
 type Page struct {
@@ -180,6 +191,9 @@ func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *Pa
 		}
 		p.Scanned++
 		p.Bytes += item.Size()
+		if err := q.take(len(raw)); err != nil {
+			return nil, err
+		}
 		if q.FetchItem {
 			entries = append(entries, item)
 		} else {
@@ -221,9 +235,20 @@ func (q *PageQuery) fetch(r kv.Reader, p *Page, entries []attribute.Item) error 
 		}
 		if whole := attribute.Item(raw); whole != nil {
 			p.Fetched = append(p.Fetched, whole.Size())
+			if err := q.take(len(raw)); err != nil {
+				return err
+			}
 			item = whole.Clone()
 		}
 		q.keep(p, item)
+	}
+	return nil
+}
+
+// take counts the memory of an item.
+func (q *PageQuery) take(bytes int) error {
+	if q.Memory != nil && !q.Memory.Take(bytes) {
+		return ErrMemory
 	}
 	return nil
 }
