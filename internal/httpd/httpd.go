@@ -500,7 +500,11 @@ func (s *Server) clientError(target string, err error) *awserr.Error {
 		e = awserr.Internal(err)
 	}
 	if cause := e.Unwrap(); cause != nil {
-		s.opt.Logger.Error("request failed", "target", target, "error", cause.Error())
+		level := slog.LevelError
+		if errors.Is(cause, context.Canceled) { // the client has gone, or the server ends
+			level = slog.LevelDebug
+		}
+		s.opt.Logger.Log(context.Background(), level, "request failed", "target", target, "error", cause.Error())
 	}
 	return e
 }
