@@ -2,7 +2,6 @@ package autoscaling
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 	"github.com/statordb/stator/internal/kv/pebblekv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/smithy/smithytest"
 )
 
 type obj = map[string]any
@@ -92,29 +92,7 @@ func (s *testService) do(operation string, more obj, out any) error {
 	for k, v := range more {
 		in[k] = v
 	}
-	body, err := json.Marshal(in)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, h := range s.Operations() {
-		if !strings.HasSuffix(h.Target, "."+operation) {
-			continue
-		}
-		call := &smithy.Call{Caller: smithy.Caller{Account: "a"}}
-		input, refused := h.Decode(call, body)
-		if refused != nil {
-			return refused
-		}
-		answer, err := h.Run(s.t.Context(), call, input)
-		if err == nil && out != nil {
-			if err := json.Unmarshal(answer.AppendJSON(nil), out); err != nil {
-				s.t.Fatal(err)
-			}
-		}
-		return err
-	}
-	s.t.Fatalf("no operation %s", operation)
-	return nil
+	return smithytest.Do(s.t.Context(), s.Operations(), smithy.Caller{Account: "a"}, operation, in, out)
 }
 
 func (s *testService) must(operation string, more obj, out any) {

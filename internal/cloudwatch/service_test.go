@@ -18,6 +18,7 @@ import (
 	"github.com/statordb/stator/internal/kv/pebblekv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/smithy/smithytest"
 )
 
 // counted counts the keys that are read from a store.
@@ -121,29 +122,7 @@ func (s *testService) reopen(limit int) {
 // do calls an operation as an account with an input in JSON; out, if not nil, gets its answer.
 func (s *testService) do(account, operation string, in any, out any) error {
 	s.t.Helper()
-	body, err := json.Marshal(in)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, h := range s.Operations() {
-		if !strings.HasSuffix(h.Target, "."+operation) {
-			continue
-		}
-		call := &smithy.Call{Caller: smithy.Caller{Account: account}}
-		input, refused := h.Decode(call, body)
-		if refused != nil {
-			return refused
-		}
-		answer, err := h.Run(s.t.Context(), call, input)
-		if err == nil && out != nil {
-			if err := json.Unmarshal(answer.AppendJSON(nil), out); err != nil {
-				s.t.Fatal(err)
-			}
-		}
-		return err
-	}
-	s.t.Fatalf("no operation %s", operation)
-	return nil
+	return smithytest.Do(s.t.Context(), s.Operations(), smithy.Caller{Account: account}, operation, in, out)
 }
 
 func (s *testService) must(operation string, in any, out any) {

@@ -27,7 +27,7 @@ type connections struct {
 
 // progress is how far a connection is.
 type progress struct {
-	last atomic.Int64 // when its last request was read, in ticks of the reaper
+	last atomic.Int64 // when its last request was read, in calls of reap
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // of the request under way; nil for none
@@ -139,21 +139,12 @@ func (r *running) done() {
 	r.cancel()
 }
 
-// watch ends requests whose client has gone, until stop is closed.
-func (cs *connections) watch(stop <-chan struct{}) {
-	tick := time.NewTicker(watchInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-stop:
-			return
-		case <-tick.C:
-		}
-		cs.open.Range(func(c, p any) bool {
-			p.(*progress).look(c.(net.Conn))
-			return true
-		})
-	}
+// watch ends requests whose client has gone.
+func (cs *connections) watch() {
+	cs.open.Range(func(c, p any) bool {
+		p.(*progress).look(c.(net.Conn))
+		return true
+	})
 }
 
 // look ends the connection's request if its client has gone. Short requests are over before anything asks.
@@ -184,23 +175,16 @@ func (cs *connections) end() {
 	})
 }
 
-// reap closes connections that have not moved for the timeout, until stop is closed.
-func (cs *connections) reap(stop <-chan struct{}, timeout time.Duration) {
-	const ticks = 10 // in a timeout
-	tick := time.NewTicker(timeout / ticks)
-	defer tick.Stop()
-	for {
-		select {
-		case <-stop:
-			return
-		case <-tick.C:
+// idleTicks is how many times reap looks in Limits.Idle.
+const idleTicks = 10
+
+// reap closes connections that have not moved for idleTicks calls of it.
+func (cs *connections) reap() {
+	now := cs.now.Add(1)
+	cs.open.Range(func(c, p any) bool {
+		if now-p.(*progress).last.Load() > idleTicks {
+			_ = c.(net.Conn).Close() // its reader or writer finds it closed
 		}
-		now := cs.now.Add(1)
-		cs.open.Range(func(c, p any) bool {
-			if now-p.(*progress).last.Load() > ticks {
-				_ = c.(net.Conn).Close() // its reader or writer finds it closed
-			}
-			return true
-		})
-	}
+		return true
+	})
 }

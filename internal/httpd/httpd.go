@@ -19,6 +19,8 @@ import (
 
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/guard"
+	"github.com/statordb/stator/internal/periodic"
 	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/wirejson"
@@ -122,9 +124,14 @@ func (s *Server) Handle(c *fasthttp.RequestCtx) { s.handle(c) }
 
 // Serve answers requests of the listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	go s.conns.reap(s.ctx.Done(), s.load.limits.Idle)
-	go s.conns.watch(s.ctx.Done())
+	s.periodically("closing connections that don't move", s.load.limits.Idle/idleTicks, s.conns.reap)
+	s.periodically("ending requests whose client has gone", watchInterval, s.conns.watch)
 	return s.http.Serve(l)
+}
+
+// periodically does a job in the background once an interval, until Shutdown.
+func (s *Server) periodically(name string, interval time.Duration, job func()) {
+	guard.Go(s.opt.Logger, name, func() { periodic.Run(s.ctx, s.opt.Logger, name, interval, job) })
 }
 
 // Requests returns how many requests for operations have come so far.
@@ -520,7 +527,11 @@ func (s *Server) clientError(target string, err error) *awserr.Error {
 		e = awserr.Internal(err)
 	}
 	if cause := e.Unwrap(); cause != nil {
-		s.opt.Logger.Error("request failed", "target", target, "error", cause.Error())
+		level := slog.LevelError
+		if errors.Is(cause, context.Canceled) { // the client has gone, or the server ends
+			level = slog.LevelDebug
+		}
+		s.opt.Logger.Log(context.Background(), level, "request failed", "target", target, "error", cause.Error())
 	}
 	return e
 }

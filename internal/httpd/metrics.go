@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -33,11 +34,18 @@ func (s *Server) ServeMetrics(l net.Listener) (stop func(context.Context) error)
 		NoDefaultContentType: true, CloseOnShutdown: true, Logger: fasthttpLogger{s.opt.Logger},
 	}
 	guard.Go(s.opt.Logger, "serving metrics", func() {
-		if err := server.Serve(l); err != nil {
+		if err := server.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) {
 			s.opt.Logger.Error("metrics are not served any more", "error", err)
 		}
 	})
-	return server.ShutdownWithContext
+	return func(ctx context.Context) error {
+		err := server.ShutdownWithContext(ctx)
+		// Shutdown doesn't know of the listener where Serve has not begun yet.
+		if closeErr := l.Close(); !errors.Is(closeErr, net.ErrClosed) {
+			err = errors.Join(err, closeErr)
+		}
+		return err
+	}
 }
 
 // ofPage reports whether a web page has sent the request, by what browsers say of it.

@@ -81,7 +81,11 @@ func serve(t testing.TB, src *Source) *Report {
 	return report
 }
 
-// TestSeeds sends the requests of some seeds. At least half of them are taken, and every operation is taken sometimes.
+// late are operations that are refused when what they would change is over, which depends on the machine's speed.
+var late = map[string]bool{"DynamoDB_20120810.CancelBulkOperation": true}
+
+// TestSeeds sends the requests of some seeds. At least half of them are taken, and every operation but those in late is taken
+// sometimes.
 func TestSeeds(t *testing.T) {
 	if *trace {
 		Trace = func(status int, request string, answer []byte) { t.Logf("%d %s\n\t%s", status, request, answer) }
@@ -108,8 +112,7 @@ func TestSeeds(t *testing.T) {
 		t.Errorf("%d requests are taken and %d refused: most would not reach what lies behind the checks", total.Taken, total.Refused)
 	}
 	for _, op := range operations {
-		// A bulk put has mostly ended before it can be cancelled.
-		if n := total.Operations[op.target]; n[0] == 0 && n[1] > 10 && op.target != "DynamoDB_20120810.CancelBulkOperation" {
+		if n := total.Operations[op.target]; n[0] == 0 && n[1] > 10 && !late[op.target] {
 			t.Errorf("%s is never taken", op.target)
 		}
 	}

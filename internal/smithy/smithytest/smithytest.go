@@ -1,0 +1,36 @@
+// Package smithytest calls operations in tests without HTTP.
+package smithytest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// Do calls an operation by its name, without that of its API, as a caller, with an input that is encoded as JSON. out, unless it is
+// nil, gets the answer decoded from JSON. The error is the operation's.
+func Do(ctx context.Context, handlers []smithy.Handler, caller smithy.Caller, operation string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	for _, h := range handlers {
+		if !strings.HasSuffix(h.Target, "."+operation) {
+			continue
+		}
+		call := &smithy.Call{Caller: caller}
+		input, refused := h.Decode(call, body)
+		if refused != nil {
+			return refused
+		}
+		answer, err := h.Run(ctx, call, input)
+		if err != nil || out == nil {
+			return err
+		}
+		return json.Unmarshal(answer.AppendJSON(nil), out)
+	}
+	return fmt.Errorf("there is no operation %s", operation)
+}
