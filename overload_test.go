@@ -124,3 +124,52 @@ func TestHugeHeaders(t *testing.T) {
 	}
 	d.must("ListTables", obj{})
 }
+
+// TestLargeReadsAreCounted: every operation that reads items counts their memory, and is refused where there is no room for it.
+func TestLargeReadsAreCounted(t *testing.T) {
+	dir := t.TempDir()
+	table := smallTable("large")
+	table["StreamSpecification"] = obj{"StreamEnabled": true, "StreamViewType": "NEW_IMAGE"}
+	d := open(t, Options{DataDir: dir})
+	d.must("CreateTable", table)
+	var keys, gets, statements, selects []obj
+	for i := range 3 {
+		id := fmt.Sprint("i", i)
+		d.must("PutItem", obj{"TableName": "large", "Item": obj{"id": s(id), "x": s(strings.Repeat("x", 100_000))}})
+		keys = append(keys, obj{"id": s(id)})
+		gets = append(gets, obj{"Get": obj{"TableName": "large", "Key": obj{"id": s(id)}}})
+		selects = append(selects, obj{"Statement": "SELECT * FROM large WHERE id = '" + id + "'"})
+		statements = append(statements, obj{"Statement": "SELECT * FROM large WHERE id = '" + id + "'"})
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d = open(t, Options{DataDir: dir, limits: httpd.Limits{Answers: 1}})
+	refused := func(what string, err error) {
+		t.Helper()
+		var e *apiError
+		if !errors.As(err, &e) || e.status != 503 {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for name, in := range map[string]obj{
+		"Scan":                  {"TableName": "large"},
+		"Query":                 {"TableName": "large", "KeyConditionExpression": "id = :i", "ExpressionAttributeValues": obj{":i": s("i1")}},
+		"BatchGetItem":          {"RequestItems": obj{"large": obj{"Keys": keys}}},
+		"TransactGetItems":      {"TransactItems": gets},
+		"ExecuteStatement":      {"Statement": "SELECT * FROM large"},
+		"BatchExecuteStatement": {"Statements": selects},
+		"ExecuteTransaction":    {"TransactStatements": statements},
+	} {
+		_, err := d.call(name, in)
+		refused(name, err)
+	}
+	arn := field(d.must("DescribeTable", obj{"TableName": "large"}), "Table.LatestStreamArn").(string)
+	for _, shard := range d.shards(arn) {
+		if _, err := d.callStreams("GetRecords", obj{"ShardIterator": d.iterator(arn, shard, "TRIM_HORIZON", nil)}); err != nil {
+			refused("GetRecords", err)
+			return
+		}
+	}
+	t.Error("GetRecords is not refused")
+}

@@ -115,11 +115,15 @@ func (s *Server) receive(c *fasthttp.RequestCtx, w *work, limit int) error {
 	w.sent.conn = c.Conn()
 	err := w.sent.readFrom(stream, max(0, length), limit)
 	switch {
+	case err == nil && len(w.sent.bytes) < length: // the client has closed its half; what has come may say something else
+		err = io.ErrUnexpectedEOF
 	case err == nil:
 		return nil
 	case errors.Is(err, errTooLarge):
+		w.sent.release() // not when the rest has come
 		return s.refuseBody(c, stream, tooLarge(limit))
 	case errors.Is(err, errNoBudget):
+		w.sent.release()
 		return s.refuseBody(c, stream, overloaded())
 	}
 	c.SetConnectionClose()

@@ -302,6 +302,39 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 	}
 }
 
+// TestRefusedBodiesHoldNothing: a body that is refused holds no memory while its client goes on sending it.
+func TestRefusedBodiesHoldNothing(t *testing.T) {
+	s := serve(t, Options{})
+	c := s.dial()
+	head := "POST / HTTP/1.1\r\nHost: h\r\n" + signature + "Transfer-Encoding: chunked\r\n\r\n"
+	if _, err := io.WriteString(c, head+fmt.Sprintf("%x\r\n%s\r\n1\r\n", MaxBody+1, strings.Repeat("x", MaxBody+1))); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the refusal", func() bool { return s.load.bodies.taken.Load() == 0 })
+}
+
+// TestTruncatedBodies: what has come of a body whose client closes its half too early is no request.
+func TestTruncatedBodies(t *testing.T) {
+	var ran atomic.Bool
+	operation := echo()
+	operation.Run = func(context.Context, *smithy.Call, any) (smithy.Renderer, error) {
+		ran.Store(true)
+		return verbatim("{}"), nil
+	}
+	s := serve(t, Options{Operations: []smithy.Handler{operation}})
+	c := s.dial()
+	request := post("{}" + strings.Repeat(" ", 3*freeBody))
+	if _, err := io.WriteString(c, request[:len(request)-freeBody]); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if answer, _ := io.ReadAll(c); ran.Load() || bytes.HasPrefix(answer, []byte("HTTP/1.1 200")) {
+		t.Errorf("ran: %.100s", answer)
+	}
+}
+
 // TestAmbiguousLength: a request that says twice how long it is is refused, and what follows is not taken for a request.
 func TestAmbiguousLength(t *testing.T) {
 	s := serve(t, Options{})
