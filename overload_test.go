@@ -3,6 +3,7 @@ package stator
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -172,4 +173,34 @@ func TestLargeReadsAreCounted(t *testing.T) {
 		}
 	}
 	t.Error("GetRecords is not refused")
+}
+
+// TestTooManyTables: an account has so many tables in a region and no more, nor more in all regions than so many regions have.
+func TestTooManyTables(t *testing.T) {
+	const limit = 2
+	d := open(t, Options{tables: limit})
+	create := func(region, name string) error {
+		body, err := json.Marshal(smallTable(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.raw("CreateTable", body, map[string]string{"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/" + region + "/dynamodb/aws4_request, SignedHeaders=host, Signature=00"})
+		return err
+	}
+	for region := range 4 {
+		for i := range limit {
+			if err := create(fmt.Sprint("region-", region), fmt.Sprint("table", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for region, want := range map[string]string{"region-0": "2", "region-9": "8"} {
+		err := create(region, "more")
+		if want := "Subscriber limit exceeded: There is a limit of " + want + " tables per subscriber"; err == nil || kindOf(err) != "LimitExceededException" || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", region, err, want)
+		}
+	}
+	if err := create("region-0", "table0"); kindOf(err) != "ResourceInUseException" {
+		t.Errorf("a table that is there: %v", err)
+	}
 }
