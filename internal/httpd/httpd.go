@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -78,6 +79,7 @@ type Server struct {
 	load       load
 	conns      connections
 	web        webGuard
+	inflating  chan struct{} // has as many elements as there are large bodies that are decompressed
 	ctx        context.Context
 	cancel     context.CancelFunc
 }
@@ -100,6 +102,7 @@ func New(opt Options) *Server {
 	for _, target := range opt.Missing {
 		s.missing[target] = true
 	}
+	s.inflating = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.http = &fasthttp.Server{
 		Name:                         "Server",
@@ -380,7 +383,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if refused != nil {
 		return nil, s.orMalformed(c, w, refused)
 	}
-	body, err := s.inflate(c, w, limit)
+	body, err := s.inflate(running.ctx, c, w, limit)
 	if err != nil {
 		return nil, err
 	}

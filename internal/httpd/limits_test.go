@@ -335,6 +335,46 @@ func TestTruncatedBodies(t *testing.T) {
 	}
 }
 
+// TestSlowCompression: a large body that takes long to decompress takes that of some processors, and ends when its client goes.
+func TestSlowCompression(t *testing.T) {
+	s := serve(t, Options{})
+	large := post(string(compressed(t, "gzip", strings.Repeat("x", MaxBody)))+strings.Repeat("\x00", promptBody), "Content-Encoding: gzip\r\n")
+	for range cap(s.inflating) {
+		s.inflating <- struct{}{}
+	}
+	waiting := s.dial()
+	if _, err := io.WriteString(waiting, large); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the large body", func() bool { return s.load.inFlight.Load() == 1 })
+	if status := ask(s.dial(), post(string(compressed(t, "gzip", "{}")), "Content-Encoding: gzip\r\n")); status != 200 {
+		t.Errorf("a small body meanwhile: %d", status)
+	}
+	waiting.Close()
+	until(t, "the end of the request", func() bool { return s.load.inFlight.Load() == 0 })
+
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	r := pausing{bytes.NewReader(make([]byte, 2*inflateStep)), ctx}
+	if _, err := r.Read(make([]byte, 1)); err != context.Canceled {
+		t.Error(err)
+	}
+	if _, err := io.ReadAll(bytesOnly{r}); err != context.Canceled {
+		t.Error(err)
+	}
+}
+
+// bytesOnly reads byte by byte, as decompressors do.
+type bytesOnly struct{ io.ByteReader }
+
+func (b bytesOnly) Read(p []byte) (n int, err error) {
+	p[0], err = b.ReadByte()
+	if err != nil {
+		return 0, err
+	}
+	return 1, nil
+}
+
 // TestAmbiguousLength: a request that says twice how long it is is refused, and what follows is not taken for a request.
 func TestAmbiguousLength(t *testing.T) {
 	s := serve(t, Options{})
