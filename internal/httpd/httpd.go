@@ -89,7 +89,7 @@ func New(opt Options) *Server {
 	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}, web: webGuard{Web: opt.Web, open: !opt.Auth.Verifies()}}
 	s.load.bodies = newBodyBudget(s.load.limits.Bodies, s.load.limits.Patience)
 	s.load.answers = newBodyBudget(s.load.limits.Answers, s.load.limits.Patience)
-	s.conns.answers = &s.load.answers
+	s.conns.answers, s.conns.limit = &s.load.answers, s.load.limits.Connections
 	for i := range opt.Operations {
 		s.operations[opt.Operations[i].Target] = &opt.Operations[i]
 	}
@@ -383,6 +383,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if refused != nil {
 		return nil, s.orMalformed(c, w, refused)
 	}
+	s.conns.introduced(running.on)
 	body, err := s.inflate(running.ctx, c, w, limit)
 	if err != nil {
 		return nil, err

@@ -375,6 +375,26 @@ func (b bytesOnly) Read(p []byte) (n int, err error) {
 	return 1, nil
 }
 
+// TestStrangersMakeRoom: no number of connections that say nothing, or are refused, keeps a client out, nor disconnects one that is let in.
+func TestStrangersMakeRoom(t *testing.T) {
+	const limit = 32
+	s := serve(t, Options{Limits: Limits{Connections: limit}})
+	client := s.dial()
+	if status := ask(client, post("{}")); status != 200 {
+		t.Fatal(status)
+	}
+	for i := range 4 * limit {
+		c := s.dial()
+		if i%2 == 0 {
+			ask(c, strings.Replace(post("{}"), "Authorization", "X-Authorization", 1))
+		}
+	}
+	until(t, "a place for a client", func() bool { return ask(s.dial(), post("{}")) == 200 })
+	if status := ask(client, post("{}")); status != 200 {
+		t.Errorf("a client that was there: %d", status)
+	}
+}
+
 // TestAmbiguousLength: a request that says twice how long it is is refused, and what follows is not taken for a request.
 func TestAmbiguousLength(t *testing.T) {
 	s := serve(t, Options{})
