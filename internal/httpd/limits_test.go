@@ -17,8 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -392,6 +395,20 @@ func TestStrangersMakeRoom(t *testing.T) {
 	until(t, "a place for a client", func() bool { return ask(s.dial(), post("{}")) == 200 })
 	if status := ask(client, post("{}")); status != 200 {
 		t.Errorf("a client that was there: %d", status)
+	}
+}
+
+// TestOneProtocol: a request that is CBOR by its path, which is signed, is no form by its headers, which need not be.
+func TestOneProtocol(t *testing.T) {
+	s := New(Options{Auth: &auth.Authenticator{}, Services: []*protocol.Service{{Name: "Watch", SigningName: "monitoring", Version: "1"}}})
+	for path, want := range map[string]bool{"/": true, "": true, "/service/Watch/operation/Describe": false, "/service/Watch/operation/": false} {
+		var c fasthttp.RequestCtx
+		c.Request.Header.SetMethod("POST")
+		c.Request.SetRequestURI(path)
+		c.Request.Header.SetContentType("application/x-www-form-urlencoded; charset=utf-8")
+		if to := s.route(&c); to.form != want {
+			t.Errorf("%q is a form: %v, want %v", path, to.form, want)
+		}
 	}
 }
 
