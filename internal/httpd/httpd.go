@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -80,6 +81,7 @@ type Server struct {
 	conns      connections
 	web        webGuard
 	inflating  chan struct{} // has as many elements as there are large bodies that are decompressed
+	unready    atomic.Bool   // the last request of /readyz was told so
 	ctx        context.Context
 	cancel     context.CancelFunc
 }
@@ -255,11 +257,14 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 		s.metrics(c, running.ctx)
 	case "/readyz":
 		if err := s.opt.Ready(running.ctx); err != nil {
-			s.opt.Logger.Warn("not ready", "error", err)
+			if !s.unready.Swap(true) { // strangers may ask as often as they like
+				s.opt.Logger.Warn("not ready", "error", err)
+			}
 			c.SetStatusCode(503)
 			c.SetBodyString("not ready\n") // the log says why; it may be nothing for strangers
 			return
 		}
+		s.unready.Store(false)
 		c.SetBodyString("ready\n")
 	default:
 		s.fail(c, awserr.New(awserr.UnknownOperation, ""), 404)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -409,6 +410,36 @@ func TestOneProtocol(t *testing.T) {
 		if to := s.route(&c); to.form != want {
 			t.Errorf("%q is a form: %v, want %v", path, to.form, want)
 		}
+	}
+}
+
+// TestNotReadyIsLoggedOnce: strangers who ask whether the server is ready don't fill the log.
+func TestNotReadyIsLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	broken := errors.New("no storage")
+	s := New(Options{Auth: &auth.Authenticator{}, Logger: slog.New(slog.NewTextHandler(&log, nil)), Ready: func(context.Context) error { return broken }})
+	ask := func() int {
+		var c fasthttp.RequestCtx
+		c.Request.Header.SetMethod("GET")
+		c.Request.SetRequestURI("/readyz")
+		s.Handle(&c)
+		return c.Response.StatusCode()
+	}
+	for range 3 {
+		if status := ask(); status != 503 {
+			t.Error(status)
+		}
+	}
+	if n := strings.Count(log.String(), "not ready"); n != 1 {
+		t.Errorf("%d lines for three requests", n)
+	}
+	broken = nil
+	if status := ask(); status != 200 {
+		t.Error(status)
+	}
+	broken = errors.New("no storage again")
+	if ask(); strings.Count(log.String(), "not ready") != 2 {
+		t.Errorf("not told of once more: %s", log.String())
 	}
 }
 
