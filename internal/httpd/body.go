@@ -118,9 +118,7 @@ func (s *Server) receive(c *fasthttp.RequestCtx, w *work, limit int) error {
 	w.sent.conn = c.Conn()
 	err := w.sent.readFrom(stream, max(0, length), limit)
 	switch {
-	case err == nil && len(w.sent.bytes) < length: // the client has closed its half; what has come may say something else
-		err = io.ErrUnexpectedEOF
-	case err == nil:
+	case err == nil && len(w.sent.bytes) >= length:
 		return nil
 	case errors.Is(err, errTooLarge):
 		w.sent.release() // not when the rest has come
@@ -129,6 +127,7 @@ func (s *Server) receive(c *fasthttp.RequestCtx, w *work, limit int) error {
 		w.sent.release()
 		return s.refuseBody(c, stream, overloaded())
 	}
+	// Where there is no error the client has closed its half too early: what has come may say something else than the whole.
 	c.SetConnectionClose()
 	return awserr.New(awserr.Serialization, "")
 }
