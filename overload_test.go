@@ -3,6 +3,7 @@ package stator
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -123,4 +124,83 @@ func TestHugeHeaders(t *testing.T) {
 		t.Errorf("1 MB of headers: %d", status)
 	}
 	d.must("ListTables", obj{})
+}
+
+// TestLargeReadsAreCounted: every operation that reads items counts their memory, and is refused where there is no room for it.
+func TestLargeReadsAreCounted(t *testing.T) {
+	dir := t.TempDir()
+	table := smallTable("large")
+	table["StreamSpecification"] = obj{"StreamEnabled": true, "StreamViewType": "NEW_IMAGE"}
+	d := open(t, Options{DataDir: dir})
+	d.must("CreateTable", table)
+	var keys, gets, statements, selects []obj
+	for i := range 3 {
+		id := fmt.Sprint("i", i)
+		d.must("PutItem", obj{"TableName": "large", "Item": obj{"id": s(id), "x": s(strings.Repeat("x", 100_000))}})
+		keys = append(keys, obj{"id": s(id)})
+		gets = append(gets, obj{"Get": obj{"TableName": "large", "Key": obj{"id": s(id)}}})
+		selects = append(selects, obj{"Statement": "SELECT * FROM large WHERE id = '" + id + "'"})
+		statements = append(statements, obj{"Statement": "SELECT * FROM large WHERE id = '" + id + "'"})
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d = open(t, Options{DataDir: dir, limits: httpd.Limits{Answers: 1}})
+	refused := func(what string, err error) {
+		t.Helper()
+		var e *apiError
+		if !errors.As(err, &e) || e.status != 503 {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for name, in := range map[string]obj{
+		"Scan":                  {"TableName": "large"},
+		"Query":                 {"TableName": "large", "KeyConditionExpression": "id = :i", "ExpressionAttributeValues": obj{":i": s("i1")}},
+		"BatchGetItem":          {"RequestItems": obj{"large": obj{"Keys": keys}}},
+		"TransactGetItems":      {"TransactItems": gets},
+		"ExecuteStatement":      {"Statement": "SELECT * FROM large"},
+		"BatchExecuteStatement": {"Statements": selects},
+		"ExecuteTransaction":    {"TransactStatements": statements},
+	} {
+		_, err := d.call(name, in)
+		refused(name, err)
+	}
+	arn := field(d.must("DescribeTable", obj{"TableName": "large"}), "Table.LatestStreamArn").(string)
+	for _, shard := range d.shards(arn) {
+		if _, err := d.streams("GetRecords", obj{"ShardIterator": d.iterator(arn, shard, "TRIM_HORIZON", nil)}); err != nil {
+			refused("GetRecords", err)
+			return
+		}
+	}
+	t.Error("GetRecords is not refused")
+}
+
+// TestTooManyTables: an account has so many tables in a region and no more, nor more in all regions than so many regions have.
+func TestTooManyTables(t *testing.T) {
+	const limit = 2
+	d := open(t, Options{tables: limit})
+	create := func(region, name string) error {
+		body, err := json.Marshal(smallTable(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.raw("CreateTable", body, map[string]string{"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/" + region + "/dynamodb/aws4_request, SignedHeaders=host, Signature=00"})
+		return err
+	}
+	for region := range 4 {
+		for i := range limit {
+			if err := create(fmt.Sprint("region-", region), fmt.Sprint("table", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for region, want := range map[string]string{"region-0": "2", "region-9": "8"} {
+		err := create(region, "more")
+		if want := "Subscriber limit exceeded: There is a limit of " + want + " tables per subscriber"; err == nil || kindOf(err) != "LimitExceededException" || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", region, err, want)
+		}
+	}
+	if err := create("region-0", "table0"); kindOf(err) != "ResourceInUseException" {
+		t.Errorf("a table that is there: %v", err)
+	}
 }

@@ -157,6 +157,7 @@ type Options struct {
 
 	check  time.Duration
 	limits httpd.Limits
+	tables int // how many an account has in a region at most; 0 for as many as NoChangeLimits says
 	// closeTimeout is how long Close waits for requests under way; 0 is closeTimeout.
 	closeTimeout time.Duration
 	wrap         func(kv.Store) kv.Store
@@ -304,6 +305,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	meters := metering.NewRegistry(opt.Now, ops.MeteredOperations...)
 	tables, err := catalog.Open(ctx, store, catalog.Options{
 		Now: opt.Now, Fleet: servers.Fleet, Meters: meters,
+		MaxTables:  opt.maxTables(),
 		Throttling: catalog.Throttling{Off: opt.Throttling == ThrottlingOff, OnDemandAWS: opt.OnDemandLimits == OnDemandAWS},
 	})
 	if err != nil {
@@ -679,4 +681,15 @@ func isLoopback(listen string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
+}
+
+// maxTables is how many tables an account may have in a region; 0 for any number.
+func (o *Options) maxTables() int {
+	switch {
+	case o.tables > 0:
+		return o.tables
+	case o.NoChangeLimits:
+		return 0
+	}
+	return catalog.DefaultMaxTables
 }

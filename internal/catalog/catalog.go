@@ -53,6 +53,43 @@ type Options struct {
 	Fleet      fleet.Fleet
 	Meters     *metering.Registry
 	Throttling Throttling
+	// MaxTables is how many tables an account may have in a region; 0 for any number. It may have accountRegions times as many in all.
+	MaxTables int
+}
+
+// DefaultMaxTables is how many tables an account has in a region at most ("Quotas in Amazon DynamoDB").
+const DefaultMaxTables = 2500
+
+// accountRegions bounds an account's tables in all regions: clients choose what regions are called, and each table takes memory.
+const accountRegions = 4
+
+// TooManyTablesError means that an account has as many tables as it may have.
+type TooManyTablesError struct{ Max int }
+
+func (e *TooManyTablesError) Error() string { return fmt.Sprintf("catalog: the account has %d tables", e.Max) }
+
+// room returns an error if there may be no more tables in a namespace.
+func (c *Catalog) room(ns Namespace) error {
+	limit := c.opt.MaxTables
+	if limit == 0 {
+		return nil
+	}
+	region, account := 0, 0
+	for name := range *c.tables.Load() {
+		if name.Account == ns.Account {
+			account++
+			if name.Region == ns.Region {
+				region++
+			}
+		}
+	}
+	switch {
+	case region >= limit:
+		return &TooManyTablesError{limit}
+	case account >= accountRegions*limit:
+		return &TooManyTablesError{accountRegions * limit}
+	}
+	return nil
 }
 
 // Open reads the catalog from the store.
@@ -326,6 +363,9 @@ func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error
 		return old, nil
 	}
 	if err := c.finishDelete(ctx, t.Namespace, t.Name); err != nil {
+		return nil, err
+	}
+	if err := c.room(t.Namespace); err != nil {
 		return nil, err
 	}
 	key := keyspace.TableRecord(t.Account, t.Region, t.Name)

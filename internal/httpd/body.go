@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -24,6 +25,8 @@ const (
 	// drained is how many bytes of a body that is refused are still read, so that a client that is still sending gets the
 	// answer and not a reset connection.
 	drained = MaxBody + readPast
+	// inflateStep is after how many bytes of a compressed body it is looked whether its client still waits.
+	inflateStep = 4 << 10
 )
 
 var (
@@ -116,13 +119,16 @@ func (s *Server) receive(c *fasthttp.RequestCtx, w *work, limit int) error {
 	w.sent.conn = c.Conn()
 	err := w.sent.readFrom(stream, max(0, length), limit)
 	switch {
-	case err == nil:
+	case err == nil && len(w.sent.bytes) >= length:
 		return nil
 	case errors.Is(err, errTooLarge):
+		w.sent.release() // not when the rest has come
 		return s.refuseBody(c, stream, tooLarge(limit))
 	case errors.Is(err, errNoBudget):
+		w.sent.release()
 		return s.refuseBody(c, stream, overloaded())
 	}
+	// Where there is no error the client has closed its half too early: what has come may say something else than the whole.
 	c.SetConnectionClose()
 	return awserr.New(awserr.Serialization, "")
 }
@@ -139,17 +145,50 @@ func (s *Server) refuseBody(c *fasthttp.RequestCtx, stream io.Reader, refusal *a
 	return refusal
 }
 
-// inflate returns the request's body decompressed.
-func (s *Server) inflate(c *fasthttp.RequestCtx, w *work, limit int) ([]byte, error) {
+// pausing reads a body until its request ends.
+type pausing struct {
+	*bytes.Reader
+	ctx context.Context
+}
+
+func (p pausing) Read(b []byte) (int, error) {
+	if err := p.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return p.Reader.Read(b[:min(len(b), inflateStep)])
+}
+
+// ReadByte implements io.ByteReader, so that no more is read than is needed.
+func (p pausing) ReadByte() (byte, error) {
+	if p.Len()%inflateStep == 0 && p.ctx.Err() != nil {
+		return 0, p.ctx.Err()
+	}
+	return p.Reader.ReadByte()
+}
+
+// inflate returns the request's body decompressed. Bytes that begin a block after the other take a microsecond each, so that only some
+// large bodies are decompressed at a time, and only while their clients wait.
+func (s *Server) inflate(ctx context.Context, c *fasthttp.RequestCtx, w *work, limit int) ([]byte, error) {
 	var r io.ReadCloser
 	var err error
-	switch string(c.Request.Header.ContentEncoding()) {
-	case "", "identity":
+	encoding := string(c.Request.Header.ContentEncoding())
+	if encoding == "" || encoding == "identity" {
 		return w.sent.bytes, nil
+	}
+	if len(w.sent.bytes) > promptBody {
+		select {
+		case s.inflating <- struct{}{}:
+			defer func() { <-s.inflating }()
+		case <-ctx.Done():
+			return nil, overloaded()
+		}
+	}
+	in := pausing{bytes.NewReader(w.sent.bytes), ctx}
+	switch encoding {
 	case "gzip":
-		r, err = gzip.NewReader(bytes.NewReader(w.sent.bytes))
+		r, err = gzip.NewReader(in)
 	case "deflate":
-		r, err = zlib.NewReader(bytes.NewReader(w.sent.bytes))
+		r, err = zlib.NewReader(in)
 	default:
 		return nil, awserr.New(awserr.Serialization, "")
 	}
@@ -163,7 +202,7 @@ func (s *Server) inflate(c *fasthttp.RequestCtx, w *work, limit int) ([]byte, er
 		return w.inflated.bytes, nil
 	case errors.Is(err, errTooLarge):
 		return nil, tooLarge(limit)
-	case errors.Is(err, errNoBudget):
+	case errors.Is(err, errNoBudget), ctx.Err() != nil:
 		return nil, overloaded()
 	}
 	return nil, awserr.New(awserr.Serialization, "")

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"container/list"
 	"context"
 	"net"
 	"sync"
@@ -20,14 +21,25 @@ const watchInterval = 250 * time.Millisecond
 type connections struct {
 	open    sync.Map // *progress by net.Conn
 	now     atomic.Int64
+	limit   int // of connections
 	answers *bodyBudget
 	holding atomic.Int64 // connections with an answer that counts
 	outs    sync.Pool    // *[]byte: memory of answers that were sent
+
+	mu        sync.Mutex
+	count     int
+	strangers list.List // of net.Conn, the oldest first
 }
+
+// crowded is the part of the limit, as a divisor, that is kept free of strangers for new connections.
+const crowded = 16
 
 // progress is how far a connection is.
 type progress struct {
-	last atomic.Int64 // when its last request was read, in calls of reap
+	last  atomic.Int64 // when its last request was read, in calls of reap
+	known atomic.Bool  // a request of it was let in
+	// stranger is its place among the strangers until then; of connections.mu.
+	stranger *list.Element
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // of the request under way; nil for none
@@ -42,11 +54,51 @@ func (cs *connections) state(c net.Conn, state fasthttp.ConnState) {
 		p := &progress{}
 		p.last.Store(cs.now.Load())
 		cs.open.Store(c, p)
+		cs.admit(c, p)
 	case fasthttp.StateIdle:
 		cs.letGo(c)
 	case fasthttp.StateClosed, fasthttp.StateHijacked:
 		cs.letGo(c)
-		cs.open.Delete(c)
+		if p, ok := cs.open.LoadAndDelete(c); ok {
+			cs.leave(p.(*progress))
+		}
+	}
+}
+
+// admit counts a connection as a stranger, until a request of it is let in. Where there are too many connections the oldest stranger
+// makes room, so that no number of idle connections keeps clients out.
+func (cs *connections) admit(c net.Conn, p *progress) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.count++
+	p.stranger = cs.strangers.PushBack(c)
+	if oldest := cs.strangers.Front(); cs.count > cs.limit-cs.limit/crowded && oldest != p.stranger {
+		_ = oldest.Value.(net.Conn).Close() // its reader finds it closed
+		cs.strangers.MoveToBack(oldest)     // another one is next if that takes a while
+	}
+}
+
+// introduced says that a request of the connection was let in.
+func (cs *connections) introduced(p *progress) {
+	if p == nil || p.known.Swap(true) {
+		return
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.forget(p)
+}
+
+func (cs *connections) leave(p *progress) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.count--
+	cs.forget(p)
+}
+
+func (cs *connections) forget(p *progress) {
+	if p.stranger != nil {
+		cs.strangers.Remove(p.stranger)
+		p.stranger = nil
 	}
 }
 

@@ -10,9 +10,11 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -78,6 +80,8 @@ type Server struct {
 	load       load
 	conns      connections
 	web        webGuard
+	inflating  chan struct{} // has as many elements as there are large bodies that are decompressed
+	unready    atomic.Bool   // the last request of /readyz was told so
 	ctx        context.Context
 	cancel     context.CancelFunc
 }
@@ -87,7 +91,7 @@ func New(opt Options) *Server {
 	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}, web: webGuard{Web: opt.Web, open: !opt.Auth.Verifies()}}
 	s.load.bodies = newBodyBudget(s.load.limits.Bodies, s.load.limits.Patience)
 	s.load.answers = newBodyBudget(s.load.limits.Answers, s.load.limits.Patience)
-	s.conns.answers = &s.load.answers
+	s.conns.answers, s.conns.limit = &s.load.answers, s.load.limits.Connections
 	for i := range opt.Operations {
 		s.operations[opt.Operations[i].Target] = &opt.Operations[i]
 	}
@@ -100,6 +104,7 @@ func New(opt Options) *Server {
 	for _, target := range opt.Missing {
 		s.missing[target] = true
 	}
+	s.inflating = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.http = &fasthttp.Server{
 		Name:                         "Server",
@@ -257,11 +262,14 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 		s.metrics(c, running.ctx)
 	case "/readyz":
 		if err := s.opt.Ready(running.ctx); err != nil {
-			s.opt.Logger.Warn("not ready", "error", err)
+			if !s.unready.Swap(true) { // strangers may ask as often as they like
+				s.opt.Logger.Warn("not ready", "error", err)
+			}
 			c.SetStatusCode(503)
 			c.SetBodyString("not ready\n") // the log says why; it may be nothing for strangers
 			return
 		}
+		s.unready.Store(false)
 		c.SetBodyString("ready\n")
 	default:
 		s.fail(c, awserr.New(awserr.UnknownOperation, ""), 404)
@@ -390,7 +398,8 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if refused != nil {
 		return nil, s.orMalformed(c, w, refused)
 	}
-	body, err := s.inflate(c, w, limit)
+	s.conns.introduced(running.on)
+	body, err := s.inflate(running.ctx, c, w, limit)
 	if err != nil {
 		return nil, err
 	}

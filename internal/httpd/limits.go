@@ -11,7 +11,7 @@ const (
 	// maxHeaders is the largest size of a request's headers in bytes; session tokens take some.
 	maxHeaders         = 16 << 10
 	defaultIdle        = 2 * time.Minute
-	defaultConnections = 20_000
+	defaultConnections = 16_000
 	defaultInFlight    = 4096
 	defaultBodies      = 256 << 20
 	defaultAnswers     = 256 << 20
@@ -25,7 +25,7 @@ const (
 
 // Limits bound what clients can make the server hold at a time. Past them a client gets an error at once that SDKs retry.
 type Limits struct {
-	// Connections is the number of open connections; 0 for 20,000.
+	// Connections is the number of open connections, each with up to 60 KB of buffers; 0 for 16,000.
 	Connections int
 	// InFlight is the number of requests being executed; 0 for 4,096.
 	InFlight int

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,8 +18,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -306,6 +310,143 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 	var m runtime.MemStats
 	if runtime.ReadMemStats(&m); m.HeapAlloc > n*size/2 {
 		t.Errorf("%d idle connections keep %d MB", n, m.HeapAlloc>>20)
+	}
+}
+
+// TestRefusedBodiesHoldNothing: a body that is refused holds no memory while its client goes on sending it.
+func TestRefusedBodiesHoldNothing(t *testing.T) {
+	s := serve(t, Options{})
+	c := s.dial()
+	head := "POST / HTTP/1.1\r\nHost: h\r\n" + signature + "Transfer-Encoding: chunked\r\n\r\n"
+	if _, err := io.WriteString(c, head+fmt.Sprintf("%x\r\n%s\r\n1\r\n", MaxBody+1, strings.Repeat("x", MaxBody+1))); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the refusal", func() bool { return s.load.bodies.taken.Load() == 0 })
+}
+
+// TestTruncatedBodies: what has come of a body whose client closes its half too early is no request.
+func TestTruncatedBodies(t *testing.T) {
+	var ran atomic.Bool
+	operation := echo()
+	operation.Run = func(context.Context, *smithy.Call, any) (smithy.Renderer, error) {
+		ran.Store(true)
+		return verbatim("{}"), nil
+	}
+	s := serve(t, Options{Operations: []smithy.Handler{operation}})
+	c := s.dial()
+	request := post("{}" + strings.Repeat(" ", 3*freeBody))
+	if _, err := io.WriteString(c, request[:len(request)-freeBody]); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if answer, _ := io.ReadAll(c); ran.Load() || bytes.HasPrefix(answer, []byte("HTTP/1.1 200")) {
+		t.Errorf("ran: %.100s", answer)
+	}
+}
+
+// TestSlowCompression: a large body that takes long to decompress takes that of some processors, and ends when its client goes.
+func TestSlowCompression(t *testing.T) {
+	s := serve(t, Options{})
+	large := post(string(compressed(t, "gzip", strings.Repeat("x", MaxBody)))+strings.Repeat("\x00", promptBody), "Content-Encoding: gzip\r\n")
+	for range cap(s.inflating) {
+		s.inflating <- struct{}{}
+	}
+	waiting := s.dial()
+	if _, err := io.WriteString(waiting, large); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the large body", func() bool { return s.load.inFlight.Load() == 1 })
+	if status := ask(s.dial(), post(string(compressed(t, "gzip", "{}")), "Content-Encoding: gzip\r\n")); status != 200 {
+		t.Errorf("a small body meanwhile: %d", status)
+	}
+	waiting.Close()
+	until(t, "the end of the request", func() bool { return s.load.inFlight.Load() == 0 })
+
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	r := pausing{bytes.NewReader(make([]byte, 2*inflateStep)), ctx}
+	if _, err := r.Read(make([]byte, 1)); err != context.Canceled {
+		t.Error(err)
+	}
+	if _, err := io.ReadAll(bytesOnly{r}); err != context.Canceled {
+		t.Error(err)
+	}
+}
+
+// bytesOnly reads byte by byte, as decompressors do.
+type bytesOnly struct{ io.ByteReader }
+
+func (b bytesOnly) Read(p []byte) (n int, err error) {
+	p[0], err = b.ReadByte()
+	if err != nil {
+		return 0, err
+	}
+	return 1, nil
+}
+
+// TestStrangersMakeRoom: no number of connections that say nothing, or are refused, keeps a client out, nor disconnects one that is let in.
+func TestStrangersMakeRoom(t *testing.T) {
+	const limit = 32
+	s := serve(t, Options{Limits: Limits{Connections: limit}})
+	client := s.dial()
+	if status := ask(client, post("{}")); status != 200 {
+		t.Fatal(status)
+	}
+	for i := range 4 * limit {
+		c := s.dial()
+		if i%2 == 0 {
+			ask(c, strings.Replace(post("{}"), "Authorization", "X-Authorization", 1))
+		}
+	}
+	until(t, "a place for a client", func() bool { return ask(s.dial(), post("{}")) == 200 })
+	if status := ask(client, post("{}")); status != 200 {
+		t.Errorf("a client that was there: %d", status)
+	}
+}
+
+// TestOneProtocol: a request that is CBOR by its path, which is signed, is no form by its headers, which need not be.
+func TestOneProtocol(t *testing.T) {
+	s := New(Options{Auth: &auth.Authenticator{}, Services: []*protocol.Service{{Name: "Watch", SigningName: "monitoring", Version: "1"}}})
+	for path, want := range map[string]bool{"/": true, "": true, "/service/Watch/operation/Describe": false, "/service/Watch/operation/": false} {
+		var c fasthttp.RequestCtx
+		c.Request.Header.SetMethod("POST")
+		c.Request.SetRequestURI(path)
+		c.Request.Header.SetContentType("application/x-www-form-urlencoded; charset=utf-8")
+		if to := s.route(&c); to.form != want {
+			t.Errorf("%q is a form: %v, want %v", path, to.form, want)
+		}
+	}
+}
+
+// TestNotReadyIsLoggedOnce: strangers who ask whether the server is ready don't fill the log.
+func TestNotReadyIsLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	broken := errors.New("no storage")
+	s := New(Options{Auth: &auth.Authenticator{}, Logger: slog.New(slog.NewTextHandler(&log, nil)), Ready: func(context.Context) error { return broken }})
+	ask := func() int {
+		var c fasthttp.RequestCtx
+		c.Request.Header.SetMethod("GET")
+		c.Request.SetRequestURI("/readyz")
+		s.Handle(&c)
+		return c.Response.StatusCode()
+	}
+	for range 3 {
+		if status := ask(); status != 503 {
+			t.Error(status)
+		}
+	}
+	if n := strings.Count(log.String(), "not ready"); n != 1 {
+		t.Errorf("%d lines for three requests", n)
+	}
+	broken = nil
+	if status := ask(); status != 200 {
+		t.Error(status)
+	}
+	broken = errors.New("no storage again")
+	if ask(); strings.Count(log.String(), "not ready") != 2 {
+		t.Errorf("not told of once more: %s", log.String())
 	}
 }
 

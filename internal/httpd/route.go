@@ -37,7 +37,9 @@ func (s *Server) route(c *fasthttp.RequestCtx) route {
 	switch {
 	case string(h.Peek("smithy-protocol")) == "rpc-v2-cbor":
 		return s.routeCBOR(string(c.Path()))
-	case s.query != nil && strings.HasPrefix(string(h.ContentType()), "application/x-www-form-urlencoded"):
+	// A form is for the root alone: what of a request is signed must not be a form and CBOR at the same time, since neither of the
+	// headers that tell them apart has to be signed.
+	case s.query != nil && string(c.Path()) == "/" && strings.HasPrefix(string(h.ContentType()), "application/x-www-form-urlencoded"):
 		return route{form: true, codec: protocol.Query{Service: s.query}, service: s.query.SigningName}
 	}
 	return route{}

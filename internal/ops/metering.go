@@ -129,6 +129,9 @@ func (s *Service) readItems(ctx context.Context, call *smithy.Call, muts []table
 		if err != nil {
 			return clientError(err)
 		}
+		if err := holds(call, len(raw)); err != nil {
+			return err
+		}
 		item := attribute.Item(raw)
 		units := capacity.Consumed{Table: capacity.TransactionalRead(item.Size())}
 		m.Table.Meter.Charge(uses[i], units.Table, now)

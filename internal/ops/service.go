@@ -297,11 +297,14 @@ func clientError(err error) error {
 	}
 	var known *awserr.Error
 	var full *metering.ThrottledError
+	var many *catalog.TooManyTablesError
 	switch {
 	case errors.As(err, &known):
 		return err
 	case errors.As(err, &full):
 		return throttled(full)
+	case errors.As(err, &many):
+		return subscriberLimit("There is a limit of %d tables per subscriber", many.Max)
 	case errors.Is(err, table.ErrNotFound):
 		return awserr.NotFound()
 	case errors.Is(err, table.ErrConflict):

@@ -57,9 +57,6 @@ func (s *Service) transactGetItems(ctx context.Context, call *smithy.Call, in *a
 		if size += item.Size(); size > maxTransactionSize {
 			return transactionTooLarge()
 		}
-		if err := holds(call, len(item)); err != nil {
-			return err
-		}
 		used.add(muts[i].Table.Name, units, 1)
 		if item != nil && all[i].projector != nil && !call.Unprojected {
 			item = all[i].projector.Project(item)
