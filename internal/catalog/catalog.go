@@ -66,7 +66,9 @@ const accountRegions = 4
 // TooManyTablesError means that an account has as many tables as it may have.
 type TooManyTablesError struct{ Max int }
 
-func (e *TooManyTablesError) Error() string { return fmt.Sprintf("catalog: the account has %d tables", e.Max) }
+func (e *TooManyTablesError) Error() string {
+	return fmt.Sprintf("catalog: the account has %d tables", e.Max)
+}
 
 // room returns an error if there may be no more tables in a namespace.
 func (c *Catalog) room(ns Namespace) error {
