@@ -10,6 +10,8 @@ import (
 const (
 	// largeBuffer is from how many bytes on memory of a request or answer is counted, and not kept for the next request.
 	largeBuffer = 16 << 10
+	// countReads is how many bytes that a request reads are counted at a time.
+	countReads = 64 << 10
 	// maxLarge is how many bytes of requests and answers above largeBuffer there may be at a time, of all connections together.
 	maxLarge = 256 << 20
 	// patience is how long a connection may keep counted memory waiting for its client while others need it.

@@ -135,6 +135,8 @@ type conn struct {
 	in       []byte // what was read; the request that is answered begins at its beginning
 	have     int    // of in
 	reserved int64  // of the budget
+	readings int64  // bytes that the request under way has read
+	counted  int64  // those of them that were taken from the budget
 	skim     wire.Skimmer
 	out      []byte
 	framed   bool
@@ -155,6 +157,7 @@ type conn struct {
 func newConn(n *Node, nc net.Conn) *conn {
 	c := &conn{node: n, net: nc, from: addressOf(nc), in: make([]byte, firstBuffer)}
 	c.ctx, c.cancel = context.WithCancel(n.ctx)
+	c.call.Memory = c
 	now := time.Now()
 	c.introduceBy = now.Add(preambleTimeout)
 	c.since.Store(now.UnixNano())
@@ -201,6 +204,21 @@ func (c *conn) take(bytes int64, waits bool) error {
 	}
 	c.reserved += bytes
 	return nil
+}
+
+// Take implements smithy.Memory: it counts what a request reads, until the request ends.
+func (c *conn) Take(bytes int) bool {
+	c.readings += int64(bytes)
+	more := c.readings - largeBuffer - c.counted
+	if more <= 0 {
+		return true
+	}
+	more = max(more, countReads)
+	if c.take(more, false) != nil {
+		return false
+	}
+	c.counted += more
+	return true
 }
 
 // fill reads more of a message that has limit bytes at most.
@@ -432,6 +450,11 @@ func (c *conn) run(m method, args *wire.Reader) (keep bool) {
 	start := len(c.out)
 	err := c.try(m, args)
 	c.call.Release()
+	if c.counted > 0 {
+		c.reserved -= c.counted
+		c.node.service.budget.give(c, c.reserved)
+	}
+	c.readings, c.counted = 0, 0
 	if err == nil {
 		err = c.count(m)
 	}

@@ -33,14 +33,18 @@ import (
 
 // database is a Database with a table "Tab" of each account, whose scans, reads and writes a test decides on.
 type database struct {
-	scan func(context.Context) (*api.ScanOutput, error)
-	get  func(context.Context) (*api.GetItemOutput, error)
-	put  func(context.Context) error
+	reads int // bytes that a Scan reads
+	scan  func(context.Context) (*api.ScanOutput, error)
+	get   func(context.Context) (*api.GetItemOutput, error)
+	put   func(context.Context) error
 }
 
 func (d *database) Operations() []smithy.Handler {
 	return []smithy.Handler{
-		smithy.Bind(api.Scan, func(ctx context.Context, _ *smithy.Call, _ *api.ScanInput) (*api.ScanOutput, error) {
+		smithy.Bind(api.Scan, func(ctx context.Context, call *smithy.Call, _ *api.ScanInput) (*api.ScanOutput, error) {
+			if d.reads > 0 && !call.Memory.Take(d.reads) {
+				return nil, overloaded()
+			}
 			return d.scan(ctx)
 		}),
 		smithy.Bind(api.GetItem, func(ctx context.Context, _ *smithy.Call, _ *api.GetItemInput) (*api.GetItemOutput, error) {
@@ -607,6 +611,37 @@ func TestPipelined(t *testing.T) {
 		}
 		if !<-sent {
 			t.Error("the connection did not take all")
+		}
+	})
+}
+
+// TestReadsAreCounted has a request read while others have taken the budget, and when there is room: what it takes it gives back.
+func TestReadsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var used int64
+		db := &database{reads: 1 << 20}
+		s := serveNode(t, Options{Database: db})
+		defer s.end()
+		b := s.service.budget
+		db.scan = func(ctx context.Context) (*api.ScanOutput, error) {
+			b.mu.Lock()
+			used = b.used
+			b.mu.Unlock()
+			return noItems(ctx)
+		}
+		c := s.dial("10.0.0.1").greet()
+		other := &conn{}
+		b.force(other, b.max)
+		if code := c.call(scanTab); code != "ThrottlingException" {
+			t.Errorf("without room: %q", code)
+		}
+		b.give(other, 0)
+		if code := c.call(scanTab); code != "" || used < 1<<20-largeBuffer {
+			t.Errorf("answered %q with %d bytes counted", code, used)
+		}
+		synctest.Wait()
+		if n := b.taken(); n != 0 {
+			t.Errorf("%d bytes stay taken", n)
 		}
 	})
 }
