@@ -16,6 +16,8 @@ import (
 	"context"
 	"errors"
 	"math/bits"
+	"math/rand/v2"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -32,6 +34,8 @@ var ErrGivenUp = errors.New("the server ended twice while it ran, both times at 
 type Count struct {
 	Starts   int `json:",omitempty"` // runs that have not ended but with their process, since the furthest point was reached
 	Furthest int `json:",omitempty"` // of all runs: bits of the number of steps
+	// Last names the last run that was counted, so that none is counted twice: a change may be there although it has failed.
+	Last string `json:",omitempty"`
 }
 
 // Suspects lets one job at a time run of those whose last run ended with its process. A server has one for all its jobs.
@@ -50,6 +54,7 @@ type Run struct {
 	steps    atomic.Int64
 	furthest atomic.Int64
 	mu       sync.Mutex
+	name     string
 	begun    bool
 	alone    bool
 }
@@ -67,14 +72,21 @@ func (r *Run) Begin(ctx context.Context, done int64) error {
 	if r.begun {
 		return nil
 	}
+	if r.name == "" {
+		r.name = strconv.FormatUint(rand.Uint64(), 36)
+	}
 	count := func(c *Count) error {
 		switch {
+		case c.Last == r.name:
+			r.furthest.Store(int64(c.Furthest))
+			return nil
 		case c.Starts >= Max:
 			return ErrGivenUp
 		case c.Starts > 0 && !r.alone:
 			return errSuspect
 		}
 		c.Starts++
+		c.Last = r.name
 		r.furthest.Store(int64(c.Furthest))
 		return nil
 	}

@@ -173,3 +173,28 @@ func TestSuspects(t *testing.T) {
 		})
 	}
 }
+
+// TestCountedOnce has the count be written although writing it fails: the run is not counted again when it is tried again.
+func TestCountedOnce(t *testing.T) {
+	var r record
+	run := r.run()
+	change := run.Change
+	run.Change = func(ctx context.Context, f func(*Count) error) error {
+		if err := change(ctx, f); err != nil {
+			return err
+		}
+		return errors.New("the answer of the database is lost")
+	}
+	for range 3 {
+		if err := run.Begin(t.Context(), 0); err == nil || errors.Is(err, ErrGivenUp) {
+			t.Fatal(err)
+		}
+	}
+	run.Change = change
+	if err := run.Begin(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if r.givenUp(t) {
+		t.Error("the job is given up after one run")
+	}
+}
