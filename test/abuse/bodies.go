@@ -174,5 +174,6 @@ func truncatedBodies(ctx context.Context, t *Target) error {
 			return failed
 		}
 	}
-	return t.Raw(ctx, head(len(body))+body).Is("the whole body", "ok")
+	return errors.Join(t.Raw(ctx, head(len(body))+body).Is("the whole body", "ok"),
+		t.Call(ctx, Alice, "DeleteItem", `{"TableName":"light","Key":{"pk":{"S":"truncated"}}}`).Is("DeleteItem", "ok"))
 }
