@@ -62,6 +62,9 @@ func TestAttacks(t *testing.T) {
 	places := make(chan struct{}, 4)
 	for _, a := range Attacks() {
 		t.Run(fmt.Sprintf("%d/%s", a.Point, strings.Trim(notInNames.ReplaceAllString(a.Name, "-"), "-")), func(t *testing.T) {
+			if a.LongOnly {
+				t.Skip("only in the long form")
+			}
 			t.Parallel()
 			places <- struct{}{}
 			defer func() { <-places }()

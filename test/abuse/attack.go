@@ -31,6 +31,8 @@ type Attack struct {
 	Ends bool
 	// Once says that rounds of the long form would show nothing else than the short form does.
 	Once bool
+	// LongOnly says that the attack takes too long for the short form.
+	LongOnly bool
 	// Run attacks once. Its error says which answers or effects were not what they must be.
 	Run func(ctx context.Context, t *Target) error
 }
@@ -40,8 +42,8 @@ const maxWork = 5 * time.Second
 
 // Attacks returns all attacks in the order of the points.
 func Attacks() []Attack {
-	return slices.Concat(mathAttacks, fileAttacks, workAttacks, awayAttacks, bodyAttacks, slowAttacks, metricAttacks, daxAttacks,
-		inputAttacks, wireAttacks, accountAttacks, pageAttacks, signatureAttacks, secretAttacks)
+	return slices.Concat(mathAttacks, fileAttacks, workAttacks, deflateAttacks, awayAttacks, bodyAttacks, slowAttacks, answerAttacks, metricAttacks,
+		daxAttacks, inputAttacks, wireAttacks, accountAttacks, pageAttacks, signatureAttacks, secretAttacks)
 }
 
 // ended is how long the short form waits for something that must happen before it says that it does not: a test must not hang.

@@ -14,6 +14,8 @@ var bodyAttacks = []Attack{
 	{Point: 4, Name: "bodies with a length that break off, at every point", Run: brokenBodies},
 	{Point: 4, Name: "GET, HEAD, OPTIONS and others with bodies", Run: otherMethods},
 	{Point: 4, Name: "bodies that are refused, or that nothing is done with", Run: refusedBodies},
+	{Point: 4, Name: "20 chunked bodies of 16 MB and a byte, which are refused and drip on", Run: refusedDrips},
+	{Point: 4, Name: "bodies that end too early and are a request by themselves", Run: truncatedBodies},
 }
 
 // breakOff sends each message on some connections at a time, and closes them once the server has read what there is. Each announces as
@@ -121,4 +123,57 @@ func refusedBodies(ctx context.Context, t *Target) error {
 		)
 	}
 	return errors.Join(failed, goodBodies(ctx, t))
+}
+
+// refusedDrips go on sending bodies that are refused, without an end. They hold nothing of the budget, of which they would need more than
+// there is.
+func refusedDrips(ctx context.Context, t *Target) error {
+	const largest = 16 << 20
+	message := t.Head(Alice, "PutItem", -1) + fmt.Sprintf("\r\n%x\r\n%s\r\n", largest+1, strings.Repeat("x", largest+1))
+	var conns []net.Conn
+	for i := range 20 {
+		c, err := t.Dial(ctx)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		conns = append(conns, c)
+		if _, err := io.WriteString(c, message); err != nil {
+			return fmt.Errorf("body %d: %w", i, err)
+		}
+		for _, c := range conns {
+			if _, err := io.WriteString(c, "1\r\nx\r\n"); err != nil {
+				return fmt.Errorf("a body that drips, of %d: %w", i+1, err)
+			}
+		}
+	}
+	return goodBodies(ctx, t)
+}
+
+// truncatedBodies end after 10 KB of what was announced. What has come is a valid request with a valid signature, and is not executed.
+// Chunks of which only the last, empty one is missing are not among them: fasthttp takes the end of the connection for it.
+func truncatedBodies(ctx context.Context, t *Target) error {
+	body := `{"TableName":"light","Item":{"pk":{"S":"truncated"},"v":{"S":"` + strings.Repeat("x", 10<<10) + `"}}}`
+	head := func(length int) string { return t.signedHead(Alice, "PutItem", []byte(body), length) + "\r\n" }
+	chunk := fmt.Sprintf("%x\r\n%s\r\n", len(body), body)
+	for name, message := range map[string]string{
+		"a length of one byte more":      head(len(body)+1) + body,
+		"a length of 10 KB more":         head(len(body)+10<<10) + body,
+		"a length of 16 MB":              head(16<<20) + body,
+		"a chunk that does not go on":    head(-1) + chunk + "100\r\n",
+		"a chunk of a byte more":         head(-1) + fmt.Sprintf("%x\r\n%s", len(body)+1, body),
+		"a chunk without its line's end": head(-1) + chunk[:len(chunk)-2],
+	} {
+		r := t.Strange(ctx, message)
+		item := t.Call(ctx, Alice, "GetItem", `{"TableName":"light","ConsistentRead":true,"Key":{"pk":{"S":"truncated"}}}`)
+		failed := errors.Join(r.Refused(name), item.Is("GetItem", "ok"))
+		if strings.Contains(string(item.Body), "truncated") {
+			failed = errors.Join(failed, fmt.Errorf("%s: the request was executed: %d %.200s", name, r.Status, r.Body))
+		}
+		if failed != nil {
+			return failed
+		}
+	}
+	return errors.Join(t.Raw(ctx, head(len(body))+body).Is("the whole body", "ok"),
+		t.Call(ctx, Alice, "DeleteItem", `{"TableName":"light","Key":{"pk":{"S":"truncated"}}}`).Is("DeleteItem", "ok"))
 }

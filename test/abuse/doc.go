@@ -4,9 +4,9 @@
 //
 //	math.go        1   metric math that ends the process
 //	files.go       2   hostile import files
-//	work.go        3   work before the signature, lists and maps, gzip; away.go: clients that go away, SIGTERM
+//	work.go        3   work before the signature, lists and maps, gzip; deflate.go: gzip of nothing; away.go: clients that go away, SIGTERM
 //	bodies.go      4   broken-off bodies and the budget of large ones
-//	slow.go        5   slow bodies, headers and readers; many connections
+//	slow.go        5   slow bodies, headers and readers; many connections; answers.go: large answers, HTTP strangers
 //	metrics.go     6   CloudWatch without a budget
 //	daxconns.go    7   DAX connections of strangers
 //	inputs.go      8   answers of 500, checkpoints; wire.go: HTTP that is hardly HTTP

@@ -18,6 +18,7 @@ var inputAttacks = []Attack{
 	{Point: 8, Name: "every text of every input empty, long, not UTF-8, and with NULs", Work: 30 * time.Second, Run: everyText},
 	{Point: 8, Name: "tokens, ARNs and iterators that are none", Run: badTokens},
 	{Point: 8, Name: "CreateCheckpoint by an ordinary key, 40 times", Needs: Needs{Credentials: true}, Work: 20 * time.Second, Run: checkpoints},
+	{Point: 8, Name: "2,501 tables", LongOnly: true, Once: true, Run: manyTables},
 }
 
 func maxResults(ctx context.Context, t *Target) error {
@@ -129,4 +130,18 @@ func diskBytes(dir string) (n int64) {
 		return nil // files come and go
 	})
 	return n
+}
+
+// manyTables makes as many tables as an account may have ("Quotas in Amazon DynamoDB"), and tries another.
+func manyTables(ctx context.Context, t *Target) error {
+	const most = 2500
+	create := func(i int) Reply {
+		return t.Call(ctx, Alice, "CreateTable", fmt.Sprintf(`{"TableName":"many-%d","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}]}`, i))
+	}
+	for i := range most - 1 { // the light client has a table
+		if err := create(i).Is(fmt.Sprintf("table %d", i+2), "ok"); err != nil {
+			return err
+		}
+	}
+	return create(most).Is("table 2,501", "LimitExceededException")
 }

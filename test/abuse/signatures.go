@@ -1,6 +1,7 @@
 package abuse
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -17,6 +18,7 @@ import (
 var signatureAttacks = []Attack{
 	{Point: 11, Name: "headers that are not signed", Needs: Needs{Credentials: true}, Run: unsignedHeaders},
 	{Point: 11, Name: "a GetItem that is replayed as a DeleteItem", Needs: Needs{Credentials: true}, Run: replays},
+	{Point: 11, Name: "a signed CBOR request that is replayed as a form", Needs: Needs{Credentials: true}, Run: otherProtocol},
 	{Point: 11, Name: "scopes of another service, region, day and end", Needs: Needs{Credentials: true}, Run: scopes},
 	{Point: 11, Name: "UNSIGNED-PAYLOAD, other hashes, unknown session tokens", Needs: Needs{Credentials: true}, Run: payloads},
 	{Point: 11, Name: "presigned URLs that do not name what they run", Needs: Needs{Credentials: true}, Run: presigned},
@@ -42,6 +44,7 @@ func (k Key) signature(text, date, region, service string) string {
 // signed is a request whose signature is right for what it covers, and that may cover less than it must.
 type signed struct {
 	key     Key
+	path    string // / if empty
 	query   string
 	header  map[string]string // names in lower case
 	skip    string            // headers that are not signed, with spaces between
@@ -75,9 +78,10 @@ func (s *signed) message() string {
 	}
 	scope := s.date + "/" + s.region + "/" + s.service + "/" + s.end
 	names, lines := s.names()
-	canonical := "POST\n/\n" + s.query + "\n" + lines + "\n" + names + "\n" + hash
+	path := cmp.Or(s.path, "/")
+	canonical := "POST\n" + path + "\n" + s.query + "\n" + lines + "\n" + names + "\n" + hash
 	signature := s.key.signature("AWS4-HMAC-SHA256\n"+stamp+"\n"+scope+"\n"+hashed(canonical), s.date, s.region, s.service)
-	out := "POST /"
+	out := "POST " + path
 	if s.query != "" {
 		out += "?" + s.query
 	}
@@ -237,6 +241,37 @@ func badSignatures(ctx context.Context, t *Target) error {
 		for _, operation := range []string{"ListTables", cloudWatch + "ListMetrics", autoScaling + "DescribeScalableTargets", daxControl + "DescribeClusters", streams + "ListStreams", "Stator_20261101.CreateCheckpoint", "Nothing"} {
 			r := t.Raw(ctx, "POST / HTTP/1.1\r\nHost: "+t.Addr+"\r\nX-Amz-Target: "+target(operation)+"\r\nX-Amz-Date: "+time.Now().UTC().Format("20060102T150405Z")+"\r\nAuthorization: "+value+"\r\nContent-Length: 2\r\n\r\n{}")
 			failed = errors.Join(failed, r.Refused(operation+" with "+value[:min(len(value), 60)]))
+		}
+	}
+	return failed
+}
+
+// otherProtocol replays a signed CBOR request with the header of a form, which need not be signed. Its body is right as either: as a form
+// it deletes an alarm.
+func otherProtocol(ctx context.Context, t *Target) error {
+	failed := t.Call(ctx, Alice, cloudWatch+"PutMetricAlarm", alarm("kept", "SUM([TIME_SERIES(1),TIME_SERIES(2)])")).Is("PutMetricAlarm", "ok")
+	form := "x&Action=DeleteAlarms&Version=2010-08-01&AlarmNames.member.1=kept&x="
+	s := t.request(cloudWatch+"DescribeAlarms", fmt.Sprintf("\xa1\x6fAlarmNamePrefix\x78%c%s", len(form), form))
+	delete(s.header, "x-amz-target")
+	s.header["content-type"], s.header["smithy-protocol"] = "application/cbor", "rpc-v2-cbor"
+	s.path, s.skip = "/service/GraniteServiceVersion20100801/operation/DescribeAlarms", "content-type smithy-protocol"
+	right := s.message()
+	failed = errors.Join(failed, t.Raw(ctx, right).Is("a right CBOR request", "ok"))
+	asForm := strings.Replace(right, "application/cbor", "application/x-www-form-urlencoded", 1)
+	withoutProtocol := strings.Replace(asForm, "smithy-protocol: rpc-v2-cbor\r\n", "", 1)
+	for name, message := range map[string]string{
+		"as a form":                      asForm,
+		"as a form without the protocol": withoutProtocol,
+		"as a form of another path":      strings.Replace(withoutProtocol, s.path, "/", 1),
+		"as a form with an Action":       strings.Replace(withoutProtocol, s.path, "/?Action=DeleteAlarms", 1),
+	} {
+		answer := t.Raw(ctx, message)
+		if answer.Status != 200 || answer.Header.Get("Smithy-Protocol") != "rpc-v2-cbor" { // the DescribeAlarms that was signed is harmless
+			failed = errors.Join(failed, answer.Refused(name))
+		}
+		r := t.Call(ctx, Alice, cloudWatch+"DescribeAlarms", `{"AlarmNames":["kept"]}`)
+		if !strings.Contains(string(r.Body), `"kept"`) {
+			failed = errors.Join(failed, fmt.Errorf("%s: the alarm has gone: %.300s", name, r.Body))
 		}
 	}
 	return failed
