@@ -193,6 +193,7 @@ type Server struct {
 	log         *slog.Logger
 	remove      []func() error // removes files that nothing is to keep
 	timeout     time.Duration  // of Close, for requests and for background work
+	memory      *memoryLimit
 
 	running  sync.WaitGroup
 	serveErr chan error
@@ -409,6 +410,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	s := &Server{
 		remove:   []func() error{removeBuckets, removeTemp},
 		timeout:  cmp.Or(opt.closeTimeout, closeTimeout),
+		memory:   memory,
 		listener: listener,
 		servers:  servers,
 		meters:   meters,
@@ -531,6 +533,12 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 			report("deleting expired items")(err)
 		})
 	})
+	s.running.Add(1)
+	guard.Go(opt.Logger, "following clients' memory", func() {
+		defer s.running.Done()
+		held := int64(0)
+		periodic.Run(ctx, opt.Logger, "following clients' memory", clientInterval, func() { held = s.memory.follow(s.http.Held(), held) })
+	})
 	if s.auth.Verifies() {
 		s.running.Add(1)
 		guard.Go(opt.Logger, "reading credentials", func() {
@@ -565,6 +573,22 @@ func (m *memoryLimit) add(bytes int64) {
 		m.bytes += bytes
 		debug.SetMemoryLimit(m.bytes)
 	}
+}
+
+const (
+	// clientInterval is how often the limit is made to follow what clients hold, and clientStep by how many bytes at a time: setting it
+	// stops the process for a moment.
+	clientInterval = time.Second
+	clientStep     = 32 << 20
+)
+
+// follow has the limit grow and shrink with what is held, which it returns: memory that clients rightly hold must not have the
+// collector run all the time. before is what it returned last.
+func (m *memoryLimit) follow(held, before int64) int64 {
+	if held = held / clientStep * clientStep; held != before {
+		m.add(held - before)
+	}
+	return held
 }
 
 // ReloadCredentials reads the credentials file again: the keys in it count from then on, and others don't. On an error, which is

@@ -119,7 +119,8 @@ func (s *Server) receive(c *fasthttp.RequestCtx, w *work, limit int) error {
 	w.sent.conn = c.Conn()
 	err := w.sent.readFrom(stream, max(0, length), limit)
 	switch {
-	case err == nil && len(w.sent.bytes) >= length:
+	case err == nil && len(w.sent.bytes) >= length && (length >= 0 || !gone(c.Conn())):
+		// fasthttp takes the end of a connection for the last chunk.
 		return nil
 	case errors.Is(err, errTooLarge):
 		w.sent.release() // not when the rest has come

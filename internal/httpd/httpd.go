@@ -142,6 +142,14 @@ func (s *Server) periodically(name string, interval time.Duration, job func()) {
 // Requests returns how many requests for operations have come so far.
 func (s *Server) Requests() int64 { return s.load.requests.Load() }
 
+// connectionMemory is about how many bytes an open connection takes.
+const connectionMemory = 24 << 10
+
+// Held returns about how many bytes the server holds for its clients: connections, bodies, and answers that were not sent yet.
+func (s *Server) Held() int64 {
+	return int64(s.http.GetOpenConnectionsCount())*connectionMemory + s.load.bodies.taken.Load() + s.load.answers.taken.Load()
+}
+
 // InFlight returns how many requests for operations are being executed.
 func (s *Server) InFlight() int64 { return s.load.inFlight.Load() }
 

@@ -333,16 +333,21 @@ func TestTruncatedBodies(t *testing.T) {
 		return verbatim("{}"), nil
 	}
 	s := serve(t, Options{Operations: []smithy.Handler{operation}})
-	c := s.dial()
-	request := post("{}" + strings.Repeat(" ", 3*freeBody))
-	if _, err := io.WriteString(c, request[:len(request)-freeBody]); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	if answer, _ := io.ReadAll(c); ran.Load() || bytes.HasPrefix(answer, []byte("HTTP/1.1 200")) {
-		t.Errorf("ran: %.100s", answer)
+	body := "{}" + strings.Repeat(" ", 3*freeBody)
+	fixed, pieces := post(body), chunked(body)
+	for name, request := range map[string]string{
+		"fixed": fixed[:len(fixed)-freeBody], "chunks without the last": strings.TrimSuffix(pieces, "0\r\n\r\n"), "half of the last chunk": strings.TrimSuffix(pieces, "\r\n"),
+	} {
+		c := s.dial()
+		if _, err := io.WriteString(c, request); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if answer, _ := io.ReadAll(c); ran.Load() || bytes.HasPrefix(answer, []byte("HTTP/1.1 200")) {
+			t.Errorf("%s: ran: %.100s", name, answer)
+		}
 	}
 }
 
