@@ -241,7 +241,7 @@ func TestWorkOfSignedHeaders(t *testing.T) {
 	}
 }
 
-// TestSigningKeys checks that derived keys are kept for those alone who have the secret, and not without bounds.
+// TestSigningKeys checks that only keys of known secrets are kept, and not without bounds.
 func TestSigningKeys(t *testing.T) {
 	a := load(t, signedAt)
 	kept := func() int { return len(a.ring.Load().keys.keys) }

@@ -112,7 +112,7 @@ func (v value) cursor() *cursor {
 	return &cursor{number: math.NaN(), points: v.series.points}
 }
 
-// at returns the value at a time; NaN if there is none. Times that were passed are not found again.
+// at returns the value at a time, or NaN. It moves forward only: earlier times are not found again.
 func (c *cursor) at(at int64) float64 {
 	// Doubling steps, so that two series cost the shorter one's length even where the other is much longer.
 	step := 1

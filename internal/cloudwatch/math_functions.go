@@ -258,7 +258,7 @@ func metricsNamed(sc *scope, a []value) (value, error) {
 	return out, err
 }
 
-// endOf is the first or last of a list's series or of a series' values: no value if there is none.
+// endOf returns the first or last of a list's series or of a series' values; an empty list or series has no value.
 func endOf(pick func(n int) int) function {
 	result := func(args []kind) kind {
 		if args[0] == aSeries {

@@ -59,7 +59,7 @@ func addressOf(nc net.Conn) netip.Addr {
 	return addr
 }
 
-// admit counts a connection as a stranger. It closes another one for it if it must, and returns false if there is none to close.
+// admit counts a connection as a stranger. It closes another one for it if it must, and returns false if it finds none to close.
 func (g *gate) admit(c *conn) bool {
 	g.mu.Lock()
 	from := g.addresses[c.from]

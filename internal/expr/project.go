@@ -29,7 +29,7 @@ func (s *Scope) step(e PathElem) step {
 	return step{name: s.name(e.Name)}
 }
 
-// kid returns the node below t for a step, which it makes if there is none.
+// kid returns the node below t for a step, and makes it if it is missing.
 func (t *pathTree) kid(to step) *pathTree {
 	if t.at != nil {
 		if k := t.at[to]; k != nil {

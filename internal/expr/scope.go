@@ -25,7 +25,7 @@ type many struct {
 	used   map[string]struct{} // besides those that have a bit
 }
 
-// large returns s.many, which it makes if there is none.
+// large returns s.many, and makes it if it is missing.
 func (s *Scope) large() *many {
 	if s.many == nil {
 		s.many = &many{}

@@ -103,7 +103,7 @@ func chunked(body string) string {
 	return b + "0\r\n\r\n"
 }
 
-// ask sends a request and returns the status of its answer, 0 if there is none.
+// ask sends a request and returns the status of its answer, or 0 without an answer.
 func ask(c net.Conn, request string) int {
 	go func() { _, _ = io.WriteString(c, request) }()
 	res, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -425,7 +425,7 @@ func TestOneProtocol(t *testing.T) {
 	}
 }
 
-// TestNotReadyIsLoggedOnce: strangers who ask whether the server is ready don't fill the log.
+// TestNotReadyIsLoggedOnce: strangers' readiness checks don't fill the log.
 func TestNotReadyIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
 	broken := errors.New("no storage")

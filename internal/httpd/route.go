@@ -13,7 +13,7 @@ import (
 // route is the way that a request takes.
 type route struct {
 	target    string          // as in X-Amz-Target, whatever the protocol
-	operation *smithy.Handler // nil if there is none of that target
+	operation *smithy.Handler // nil if no operation has the target
 	codec     protocol.Codec  // nil for DynamoDB's own JSON
 	form      bool            // the operation stands in the body
 	service   string          // that requests for it are signed for
@@ -60,7 +60,7 @@ func (s *Server) routeCBOR(path string) route {
 	return to
 }
 
-// routeForm finds the operation that a form names; false if there is none of that name and version.
+// routeForm finds the operation that a form names; false if no operation has that name and version.
 func (s *Server) routeForm(to *route, body []byte) bool {
 	action, version := protocol.Action(body)
 	if version != s.query.Version {

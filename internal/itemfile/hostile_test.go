@@ -127,7 +127,7 @@ var hostile = []struct {
 	{"ion structs", Ion, []any{goodIon, "{a:", 10 * mb}, 1, 0, "nested deeper", true, 40},
 	{"ion in an item", Ion, []any{goodIon, "{Item:{a:", "[", 10 * mb}, 1, 0, "nested deeper", true, 40},
 	{"ion in a symbol table", Ion, []any{goodIon, "$ion_symbol_table::{x:", "[", 10 * mb}, 1, 0, "nested deeper", true, 40},
-	{"ion behind a comment that is none", Ion, []any{goodIon, "{x:/*/", "[", 10 * mb, "*/"}, 1, 0, "unexpected", true, 40},
+	{"ion behind what only looks like a comment", Ion, []any{goodIon, "{x:/*/", "[", 10 * mb, "*/"}, 1, 0, "unexpected", true, 40},
 	{"ion behind an operator", Ion, []any{goodIon, "(+//", "[", 10 * mb, "\n)"}, 1, 0, "unexpected", true, 40},
 	{"ion behind a clob", Ion, []any{goodIon, `$ion_symbol_table::{x:{{"}} "}}, y:"`, "[", 10 * mb, `"}`}, 1, 0, "unexpected", true, 40},
 	{"ion numbers", Ion, []any{goodIon, "{Item:{a:[0", ",0", 10 * mb, "]}}", goodIon}, 2, 1, "longer than 8 MB", false, 40},
