@@ -60,7 +60,7 @@ func (d *faultyDisk) failing(kind errorfs.OpReadWrite, extension string, err err
 // eventually waits until f returns true; what it waits for is under way.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for range 2000 {
+	for range 12000 { // a minute: with the race detector and other work beside it, what takes two seconds may take twenty
 		if f() {
 			return
 		}
