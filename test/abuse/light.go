@@ -104,11 +104,18 @@ func (l *Light) Run(ctx context.Context) {
 					return
 				case due = <-tick.C:
 				}
+				restarts := l.target.restarts.Load()
+				if restarts%2 == 1 {
+					c.close()
+					continue
+				}
 				err := ask(c)
 				if ctx.Err() != nil {
 					return
 				}
-				l.count(time.Since(due), err)
+				if l.target.restarts.Load() == restarts {
+					l.count(time.Since(due), err)
+				}
 			}
 		})
 	}

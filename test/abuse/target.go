@@ -19,6 +19,7 @@ import (
 
 // Target is a server under attack, in a process of its own.
 type Target struct {
+	restarts atomic.Int64 // of Restart: calls that have begun and that have ended; odd while the server is down on purpose
 	*process.Process
 	// Long says that the attack has seconds, not a moment.
 	Long bool
@@ -157,6 +158,8 @@ func (t *Target) End() error {
 
 // Restart ends the server, unless the attack has, and starts it again.
 func (t *Target) Restart() error {
+	t.restarts.Add(1)
+	defer t.restarts.Add(1)
 	if !t.ended.Load() {
 		if err := errors.Join(t.Alive(), t.checkMemory(), t.checkLog()); err != nil {
 			return err
