@@ -17,7 +17,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 )
 
-// TestPrivateFiles checks that nobody but the server's user can read what the server makes, whatever the umask is.
+// TestPrivateFiles checks that only the server's user can read what the server makes, whatever the umask is.
 func TestPrivateFiles(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	dir := filepath.Join(t.TempDir(), "above", "data")
@@ -70,7 +70,7 @@ func TestPrivateFiles(t *testing.T) {
 	}
 }
 
-// TestCheckpoints asks for more checkpoints than anybody fetches, and waits until those that are left alone go.
+// TestCheckpoints asks for more checkpoints than are fetched, and waits until those that are left alone go.
 func TestCheckpoints(t *testing.T) {
 	dir, clock := t.TempDir(), newMovedClock()
 	left := func() []string {

@@ -186,8 +186,8 @@ type Server struct {
 // ErrInsecure says that Listen names an interface that others can reach, without credentials and without Insecure.
 var ErrInsecure = errors.New("refusing to listen on an address that other machines can reach without credentials: any access key would be accepted")
 
-// ErrTestClock says that a clock which everybody can move was asked for where signatures are verified by it.
-var ErrTestClock = errors.New("the test clock can't be used with credentials: whoever moves it decides which signatures have expired")
+// ErrTestClock says that a clock which any client can move was asked for together with credentials.
+var ErrTestClock = errors.New("the test clock can't be used with credentials: any client could move it, and so decide which signatures have expired")
 
 // credentialsInterval is how often the credentials file is looked at.
 const credentialsInterval = 2 * time.Second

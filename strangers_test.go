@@ -164,7 +164,7 @@ const (
 
 var scalable = obj{"ServiceNamespace": "dynamodb", "ResourceId": "table/shared", "ScalableDimension": "dynamodb:table:ReadCapacityUnits"}
 
-// owner makes resources of every kind, all with the word "classified" where nobody else is to read it.
+// owner makes resources of every kind, all with the word "classified" where no other account may read it.
 func owner(a account, buckets string) (o owned) {
 	name := obj{"TableName": "shared"}
 	a.must("CreateTable", obj{
@@ -601,7 +601,7 @@ func TestCredentialsAgain(t *testing.T) {
 	if err := server.ReloadCredentials(); err != nil || status(a) != "UnrecognizedClientException" || status(added) != "" {
 		t.Errorf("another file: %v, A gets %q, C %q", err, status(a), status(added))
 	}
-	// Nobody asks for it now.
+	// Without being asked:
 	write(`[{"accessKeyId":"A","secretAccessKey":"` + secretA + `","account":"` + accountA + `"}]`)
 	eventually(t, "the file to be read", func() bool { return status(a) == "" && status(added) != "" })
 	if log := out.String(); !strings.Contains(log, "the access keys stay as they were") || !strings.Contains(log, "the credentials file was read again") {
@@ -609,7 +609,7 @@ func TestCredentialsAgain(t *testing.T) {
 	}
 }
 
-// TestClockWithCredentials checks that a clock that everybody can move is refused where signatures depend on it.
+// TestClockWithCredentials checks that a clock that any client can move is refused where signatures depend on it.
 func TestClockWithCredentials(t *testing.T) {
 	if s, err := Open(Options{Listen: "127.0.0.1:0", InMemory: true, CredentialsFile: credentials(t), TestClock: true}); err != ErrTestClock {
 		t.Error(err)
