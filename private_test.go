@@ -70,7 +70,7 @@ func TestPrivateFiles(t *testing.T) {
 	}
 }
 
-// TestCheckpoints asks for more checkpoints than anybody fetches, and waits until those that are left alone go.
+// TestCheckpoints asks for more checkpoints than are fetched, and waits until those that are left alone go.
 func TestCheckpoints(t *testing.T) {
 	dir, clock := t.TempDir(), newMovedClock()
 	left := func() []string {

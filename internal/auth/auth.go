@@ -143,7 +143,7 @@ func (a *Authenticator) Authenticate(r *Request) (Identity, *awserr.Error) {
 	return c.identity(&sig), nil
 }
 
-// identity is that of a caller whose signature was verified.
+// identity is the caller's after its signature was verified.
 func (c *Credential) identity(sig *signature) Identity {
 	return Identity{AccessKey: c.AccessKeyID, Account: c.Account, Region: sig.region, Verified: true, Operator: c.Operator}
 }

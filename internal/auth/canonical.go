@@ -10,7 +10,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 )
 
-// maxHeaders is how many headers a request may have whose signature is verified.
+// maxHeaders is how many headers a request may have, where signatures are verified.
 const maxHeaders = 200
 
 // field is a header.

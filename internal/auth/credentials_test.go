@@ -82,7 +82,7 @@ func TestMayUseBucket(t *testing.T) {
 	}
 }
 
-// TestWriters checks whose writing of the file or its directory is refused.
+// TestWriters checks which modes of the file and its directory are refused.
 func TestWriters(t *testing.T) {
 	for _, c := range []struct {
 		file, dir os.FileMode
@@ -96,7 +96,7 @@ func TestWriters(t *testing.T) {
 		{0o620, 0o755, "can write it", false},
 		{0o602, 0o755, "can write it", false},
 		{0o600, 0o775, "", false},
-		{0o600, 0o777, "everybody can replace it", false},
+		{0o600, 0o777, "all users can replace it", false},
 		{0o600, 0o777 | os.ModeSticky, "", false},
 	} {
 		dir := filepath.Join(t.TempDir(), "d")

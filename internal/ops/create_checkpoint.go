@@ -24,7 +24,7 @@ func (*checkpointInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (*checkpointInput) Check(*smithy.Checker) {}
 
-// checkpointOutput says where the checkpoint is in the server's data directory, whose own place is the server's affair.
+// checkpointOutput is the checkpoint's path in the server's data directory. Where that is, is not told.
 type checkpointOutput struct{ directory string }
 
 // AppendJSON implements smithy.Renderer.

@@ -79,7 +79,7 @@ func (s *Service) namespace(call *smithy.Call) catalog.Namespace {
 // authorize returns AWS's refusal if the caller may not take the action of DynamoDB, e.g. GetItem, on the resource with the ARN.
 func (s *Service) authorize(call *smithy.Call, action, arn string) error {
 	caller := call.Caller
-	if s.SharedNamespace { // whose tables are every caller's
+	if s.SharedNamespace { // its tables are every caller's
 		caller.Account = sharedNamespace.Account
 	}
 	if err := access.Authorize(caller, "dynamodb:"+action, arn); err != nil {
@@ -104,8 +104,8 @@ type target struct {
 	index  string // empty for the table
 }
 
-// resolve returns the namespace and name of the table that a request names, if the caller may take the action on it. A name is of
-// a table of the caller's own; an ARN says whose the table is. Whether the table exists is not looked at before.
+// resolve returns the namespace and name of the table that a request names, if the caller may take the action on it. A name means
+// a table of the caller's account; an ARN has the account in it. Whether the table exists is looked up afterwards.
 func (s *Service) resolve(call *smithy.Call, on target) (catalog.Namespace, string, error) {
 	ns, name := s.namespace(call), on.given
 	if arnNS, n, ok := catalog.TableFromARN(on.given); ok {
@@ -127,12 +127,12 @@ func (s *Service) resolve(call *smithy.Call, on target) (catalog.Namespace, stri
 	return ns, name, nil
 }
 
-// tableName returns the namespace and name of the table that a request names whose action is that of its own name.
+// tableName is resolve for the action of the operation's own name.
 func (s *Service) tableName(call *smithy.Call, given string) (catalog.Namespace, string, error) {
 	return s.resolve(call, target{action: call.Operation, given: given})
 }
 
-// table returns the table that a request on items names, whose action is that of its own name.
+// table is tableFor for the action of the operation's own name.
 func (s *Service) table(ctx context.Context, call *smithy.Call, given string) (*catalog.Table, error) {
 	return s.tableFor(ctx, call, target{action: call.Operation, given: given})
 }

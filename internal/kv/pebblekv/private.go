@@ -8,8 +8,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// PrivateFS is the operating system's file system, on which only the user whom the server runs as can read what is made, whatever
-// the process's umask is. Files that are there already stay as they are.
+// PrivateFS is the operating system's file system, on which only the server's user can read new files and directories, whatever the
+// process's umask is. Files that are there already stay as they are.
 var PrivateFS vfs.FS = private{vfs.Default}
 
 // The modes of directories and files.
