@@ -112,6 +112,8 @@ func Open(opt Options) (*Store, error) {
 	if err := s.open(false); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
+	// A panic of these two ends the process, as one of Pebble's own goroutines does: they see no request's data, and hold the lock of a
+	// database whose state is broken then.
 	if opt.Interval > 0 {
 		s.done.Add(1)
 		go s.syncLoop()
