@@ -144,7 +144,7 @@ func plain(err error) error {
 // directory counts, with those that links lead to, if everybody can write it and not only what is his own there (the sticky bit). Its
 // group may write it: the directories of many systems' users are made so.
 func checkWriters(name string, info fs.FileInfo) error {
-	if runtime.GOOS == "windows" { // whose files have no such bits
+	if runtime.GOOS == "windows" { // files there have no such bits
 		return nil
 	}
 	if info.Mode().Perm()&0o022 != 0 {
@@ -160,7 +160,7 @@ func checkWriters(name string, info fs.FileInfo) error {
 			return plain(err)
 		}
 		if d.Mode().Perm()&0o002 != 0 && d.Mode()&fs.ModeSticky == 0 {
-			return fmt.Errorf("everybody can replace it, since everybody can write the directory %s: take that from them, e.g. by chmod o-w", dir)
+			return fmt.Errorf("all users can replace it, since all can write the directory %s: take that from them, e.g. by chmod o-w", dir)
 		}
 	}
 	return nil
