@@ -93,7 +93,7 @@ func TestJobsThatPanic(t *testing.T) {
 	eventually(t, "the index to be removed", func() bool { return d.indexStatus("tbl", "late") == "" })
 	backfill.Store(false)
 	if n := panics.Load(); n < 3 || guard.Panics()-before != n {
-		t.Errorf("%d panics, of which %d were counted", n, guard.Panics()-before)
+		t.Errorf("%d panics, and %d were counted", n, guard.Panics()-before)
 	}
 	metrics, err := d.metrics.Prometheus(t.Context())
 	if want := fmt.Sprintf("stator_background_panics_total %d\n", guard.Panics()); err != nil || !strings.Contains(string(metrics), want) {

@@ -615,7 +615,7 @@ func (s *Server) tellCredentials(changed bool, err error) {
 	}
 }
 
-// MetricsURL returns the endpoint of Options.MetricsListen, e.g. http://127.0.0.1:9090/metrics; empty if there is none.
+// MetricsURL returns the endpoint of Options.MetricsListen, e.g. http://127.0.0.1:9090/metrics, or an empty text without it.
 func (s *Server) MetricsURL() string {
 	if s.atMetrics == nil {
 		return ""

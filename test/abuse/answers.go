@@ -129,7 +129,7 @@ func scanEach(ctx context.Context, t *Target) error {
 	return err
 }
 
-// httpStrangers open more connections than a server has (16,000), of which half say nothing and half send a request without a signature.
+// httpStrangers open more connections than a server has (16,000): half say nothing, and half send a request without a signature.
 // The short form, which must get along with the open files of any machine, opens fewer.
 func httpStrangers(ctx context.Context, t *Target) error {
 	n := 1000

@@ -75,7 +75,7 @@ func (r Reply) Refused(what string) error {
 	return fmt.Errorf("%s: %d %.300s", what, r.Status, r.Body)
 }
 
-// Taken returns an error if the reply is none, or a server's error other than "too many at a time".
+// Taken returns an error if there was no reply, or a server's error other than "too many at a time".
 func (r Reply) Taken(what string) error {
 	if r.Err != nil || r.Status >= 500 && r.Status != http.StatusServiceUnavailable {
 		return fmt.Errorf("%s: %d %.300s %v", what, r.Status, r.Body, errOrNot(r.Err))

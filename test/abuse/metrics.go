@@ -41,7 +41,7 @@ func allOfTime(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// manyMetrics puts metrics, of which a server keeps as many as it wants to. What a page of them costs does not depend on how many
+// manyMetrics puts metrics; a server keeps as many as its bound allows. What a page of them costs does not depend on how many
 // there are, nor does a start read them all.
 func manyMetrics(ctx context.Context, t *Target) error {
 	n := 12_000

@@ -43,8 +43,8 @@ const (
 	expressionVersion = 1
 	// maxTree is how deep an expression may be nested: DynamoDB allows 300 operators.
 	maxTree = 400
-	// maxText bounds the text that is made of an expression, and maxValues its values: DynamoDB allows texts of 4 KB, of which names and
-	// values have three bytes at least ("Quotas in Amazon DynamoDB"). Placeholders may be longer than what they stand for.
+	// maxText bounds the text that is made of an expression, and maxValues its values: DynamoDB allows texts of 4 KB, in which a
+	// name or value has three bytes at least ("Quotas in Amazon DynamoDB"). Placeholders may be longer than what they stand for.
 	maxText   = 16 << 10
 	maxValues = 4096
 )

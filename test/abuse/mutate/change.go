@@ -105,7 +105,7 @@ func (g *gen) add(s *shape, in obj) {
 	in[name] = g.invent(s.members[name], name, 0)
 }
 
-// seen returns a value that a member of the name had; nil if there is none.
+// seen returns a value that a member of the name had, or nil.
 func (g *gen) seen(name string) any {
 	list := g.w.pool[name]
 	if len(list) == 0 {
