@@ -30,8 +30,8 @@ lint: ## gofmt, go vet, staticcheck.
 unit: $(S3SERVER) $(POSTGRES) ## Unit, conformance and system tests.
 	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 go test ./...
 
-# Long simulations of one client at a time, and the decoder's bounds, have no races to find, and take minutes with the detector.
-RACESKIP := TestDay$$|TestPointInTimeRecovery|TestHotKey|TestConformance|TestScheduledActions|TestMemory$$
+# Long simulations of one client at a time, and the bounds of what decodes, have no races to find, and take minutes with the detector.
+RACESKIP := TestDay$$|TestPointInTimeRecovery|TestHotKey|TestConformance|TestScheduledActions|TestMemory$$|TestProtocolMemory|TestHostileFiles
 race: $(S3SERVER) $(POSTGRES) ## The unit and contract tests with the race detector.
 	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 go test -race -timeout 20m -skip '$(RACESKIP)' . ./internal/...
 

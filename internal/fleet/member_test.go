@@ -176,8 +176,7 @@ func TestLeads(t *testing.T) {
 	} else if mine {
 		leader = b
 	}
-	leader.stopLeading()
-	if err := leader.remove(ctx, leader.ID(), nil); err != nil {
+	if err := leader.Close(); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, "the job to be done again", func() bool { return started.Load() == 2 })
