@@ -22,6 +22,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/ops"
+	"github.com/statordb/stator/internal/turns"
 )
 
 // DAXOptions configure the front end for clients of DynamoDB Accelerator.
@@ -91,10 +92,10 @@ type daxNode struct {
 }
 
 // openDAX starts what the options ask for.
-func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, tables *ops.Service, memory *memoryLimit, others func(encrypted bool) []string) (_ *daxFront, err error) {
+func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, tables *ops.Service, long *turns.Turns, memory *memoryLimit, others func(encrypted bool) []string) (_ *daxFront, err error) {
 	o := &opt.DAX
 	f := &daxFront{opt: opt, memory: memory, others: others, nodes: map[cluster.ID]*daxNode{}, advertise: o.Advertise}
-	f.service = dax.New(dax.Options{Database: tables, KV: store, Auth: authenticator, Now: opt.Now, Logger: opt.Logger})
+	f.service = dax.New(dax.Options{Database: tables, KV: store, Auth: authenticator, Turns: long, Now: opt.Now, Logger: opt.Logger})
 	if host, port, splitErr := net.SplitHostPort(o.Advertise); splitErr == nil {
 		f.advertise = host
 		if f.advertisePort, err = strconv.Atoi(port); err != nil || f.advertisePort < 1 || f.advertisePort > 65535 {

@@ -48,6 +48,7 @@ import (
 	"github.com/statordb/stator/internal/stream"
 	"github.com/statordb/stator/internal/table"
 	"github.com/statordb/stator/internal/transfer"
+	"github.com/statordb/stator/internal/turns"
 )
 
 // Version is the version of Stator; the build sets it.
@@ -354,7 +355,8 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		NoChangeLimits:  opt.NoChangeLimits,
 		SharedNamespace: opt.SharedNamespace,
 	})
-	accelerator, err := openDAX(opt, store, authenticator, service, memory, servers.nodes())
+	long := turns.New(opt.Storage != "")
+	accelerator, err := openDAX(opt, store, authenticator, service, long, memory, servers.nodes())
 	if err != nil {
 		cancel()
 		return nil, err
@@ -434,6 +436,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 			Auth:       authenticator,
 			Logger:     opt.Logger,
 			Limits:     opt.limits,
+			Turns:      long,
 			Control:    control,
 			Web:        web,
 			Metrics: func(ctx context.Context) (string, []byte, error) {

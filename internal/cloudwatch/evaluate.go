@@ -91,7 +91,7 @@ func (s *Service) verdict(ctx context.Context, a *Alarm, at time.Time) (verdict,
 	if err != nil || len(queries) == 0 {
 		return verdict{}, err
 	}
-	e := s.evaluation(ctx, p, start, end)
+	e := s.evaluation(ctx, nil, p, start, end)
 	v, err := e.result(shown)
 	if err != nil {
 		return verdict{}, err
@@ -236,7 +236,7 @@ func (s *Service) Values(ctx context.Context, id *metric.ID, stat string, from, 
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.evaluation(ctx, p, from.Unix(), to.Unix()).result(0)
+	v, err := s.evaluation(ctx, nil, p, from.Unix(), to.Unix()).result(0)
 	if err != nil {
 		return nil, err
 	}

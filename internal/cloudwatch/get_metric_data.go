@@ -16,6 +16,7 @@ import (
 	"github.com/statordb/stator/internal/cloudwatch/api"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/turns"
 )
 
 const (
@@ -212,8 +213,8 @@ type evaluation struct {
 	values []value
 }
 
-func (s *Service) evaluation(ctx context.Context, p *plan, start, end int64) *evaluation {
-	e := &evaluation{plan: p, s: s, ctx: ctx, budget: &budget{ctx: ctx}, done: make([]bool, len(p.queries)), values: make([]value, len(p.queries))}
+func (s *Service) evaluation(ctx context.Context, turn *turns.Turn, p *plan, start, end int64) *evaluation {
+	e := &evaluation{plan: p, s: s, ctx: ctx, budget: &budget{ctx: ctx, turn: turn}, done: make([]bool, len(p.queries)), values: make([]value, len(p.queries))}
 	e.scope = scope{
 		lookup: func(id string) (value, error) { return e.values[e.index[id]], nil },
 		all:    e.metrics, start: start, end: end, budget: e.budget,
@@ -227,7 +228,7 @@ func (e *evaluation) result(i int) (value, error) {
 		if e.values[i], err = e.compute(i); err != nil {
 			return err
 		}
-		return e.ctx.Err()
+		return e.budget.turn.Yield(e.ctx)
 	})
 	return e.values[i], err
 }
@@ -378,7 +379,8 @@ func (s *Service) getMetricData(ctx context.Context, call *smithy.Call, in *api.
 	}
 	page := &dataPage{at: at, left: int(left), ascending: in.ScanBy.Value == api.ScanByTimestampascending}
 	page.out = &api.GetMetricDataOutput{MetricDataResults: []api.MetricDataResult{}, Messages: []api.MessageData{}}
-	e := s.evaluation(ctx, p, start, end)
+	e := s.evaluation(ctx, call.Turn, p, start, end)
+	defer call.Turn.Leave()
 	for page.at.query < len(queries) {
 		if !queries[page.at.query].Hidden {
 			if page.left == 0 {

@@ -65,6 +65,7 @@ func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, i
 		return nil, err
 	}
 	defer snap.Close()
+	defer call.Turn.Leave()
 	prefix := keyspace.AlarmHistory(account, region)
 	if in.NextToken.Set && !strings.HasPrefix(after, string(prefix)) {
 		return nil, errToken
@@ -80,7 +81,7 @@ func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, i
 	}
 	last := ""
 	for err == nil && it.Next() {
-		if err = ctx.Err(); err != nil {
+		if err = call.Turn.Yield(ctx); err != nil {
 			break
 		}
 		if string(it.Key()) == after {

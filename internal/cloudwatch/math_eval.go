@@ -4,6 +4,8 @@ import (
 	"context"
 	"math"
 	"sort"
+
+	"github.com/statordb/stator/internal/turns"
 )
 
 const (
@@ -12,11 +14,14 @@ const (
 	maxVisited = 10 * maxMade
 	// maxSeries is how many time series an array may have: as many as a GetMetricData returns.
 	maxSeries = 500
+	// yieldEvery is after how many stored points a call looks whether its turn is over.
+	yieldEvery = 64
 )
 
 // budget bounds what the expressions of a call compute, whatever they are. AWS documents no such bound.
 type budget struct {
 	ctx                  context.Context
+	turn                 *turns.Turn // nil where no request waits
 	made, visited, reads int
 }
 
@@ -31,12 +36,15 @@ func (b *budget) read() error {
 	if b.reads++; b.reads > maxReads {
 		return errThrottled
 	}
+	if b.reads%yieldEvery == 0 {
+		return b.turn.Yield(b.ctx)
+	}
 	return nil
 }
 
 // visit is called before so many values are looked at. It ends the work of a client that has gone.
 func (b *budget) visit(n int) error {
-	if err := b.ctx.Err(); err != nil {
+	if err := b.turn.Yield(b.ctx); err != nil {
 		return err
 	}
 	if n < 0 || n > maxVisited-b.visited {

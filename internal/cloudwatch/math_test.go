@@ -149,7 +149,7 @@ func TestPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &Service{}
-	v, err := s.evaluation(t.Context(), p, 0, 60).result(0)
+	v, err := s.evaluation(t.Context(), nil, p, 0, 60).result(0)
 	if err != nil || v.number != n {
 		t.Errorf("the chain is %v, %v", v, err)
 	}
@@ -187,7 +187,7 @@ func TestMathBudget(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		s := &Service{}
-		e := s.evaluation(t.Context(), p, 0, c.end)
+		e := s.evaluation(t.Context(), nil, p, 0, c.end)
 		for i := range c.texts {
 			if _, err = e.result(i); err != nil {
 				break

@@ -171,6 +171,10 @@ func (s *Service) listMetrics(ctx context.Context, call *smithy.Call, in *api.Li
 	if in.RecentlyActive.Set {
 		active = 3 * time.Hour
 	}
+	if err := call.Turn.Take(ctx); err != nil {
+		return nil, err
+	}
+	defer call.Turn.Leave()
 	found, last, err := s.metrics.list(ctx, keyspace.MetricIndex(prefix...), []byte(after), listPage, s.Now().Add(-active).Unix(), func(m *series) bool {
 		if in.MetricName.Set && m.Name != in.MetricName.Value {
 			return false

@@ -13,6 +13,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/dax/wire"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/turns"
 )
 
 const (
@@ -38,8 +39,9 @@ const (
 	maxNames = 1 << 20
 	// maxSmall bounds requests that only name something.
 	maxSmall = 4 << 10
-	// turnSize is from where on a request waits for its turn, as one on many items does: what it is decoded to may be far larger.
-	turnSize = 64 << 10
+	// largeRequest is from where on a request waits until there are not too many others, as one on many items does: what it is
+	// decoded to may be far larger.
+	largeRequest = 64 << 10
 	// maxOne bounds requests on one item, queries and scans: an item of 400 KB and expressions with values of 2 MB.
 	maxOne = 4 << 20
 )
@@ -95,7 +97,7 @@ type method struct {
 	action string
 	// work says that the method's client is watched while it runs: see watchAfter.
 	work bool
-	// many says that it handles many items, and waits for its turn.
+	// many says that it handles many items, and waits until there are not too many others.
 	many bool
 	// read says that it changes nothing, so that its answer may be dropped and asked for again.
 	read bool
@@ -150,6 +152,7 @@ type conn struct {
 	identity
 	action string // of the request that runs
 	call   smithy.Call
+	turn   turns.Turn
 	tables [2]*table // those that were used last
 	key    []byte    // scratch
 }
@@ -157,7 +160,7 @@ type conn struct {
 func newConn(n *Node, nc net.Conn) *conn {
 	c := &conn{node: n, net: nc, from: addressOf(nc), in: make([]byte, firstBuffer)}
 	c.ctx, c.cancel = context.WithCancel(n.ctx)
-	c.call.Memory = c
+	c.call.Memory, c.call.Turn = c, &c.turn
 	now := time.Now()
 	c.introduceBy = now.Add(preambleTimeout)
 	c.since.Store(now.UnixNano())
@@ -508,12 +511,14 @@ func (c *conn) try(m method, args *wire.Reader) (err error) {
 	if m.work {
 		c.watch.begin(c)
 		defer c.watch.end(c)
+		c.turn.Begin(c.node.service.opt.Turns, c.caller.Account, time.Now())
+		defer c.turn.End()
 	}
-	if m.many || c.skim.Pos() > turnSize {
-		if err := c.node.service.turn(c.ctx); err != nil {
+	if m.many || c.skim.Pos() > largeRequest {
+		if err := c.node.service.enter(c.ctx); err != nil {
 			return err
 		}
-		defer c.node.service.done()
+		defer c.node.service.leave()
 	}
 	c.out = wire.AppendArray(c.out, 0) // success
 	if err := m.run(c, args); err != nil {

@@ -149,7 +149,7 @@ func (s *served) end() {
 	if taken := s.service.budget.taken(); taken != 0 {
 		s.t.Errorf("%d bytes are taken at the end", taken)
 	}
-	if len(s.service.turns) != 0 || len(s.service.refills) != 0 {
+	if len(s.service.many) != 0 || len(s.service.refills) != 0 {
 		s.t.Error("a turn was not given back")
 	}
 }

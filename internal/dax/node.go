@@ -21,6 +21,7 @@ import (
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/turns"
 )
 
 // Defaults of NodeOptions ("DAX: How it works").
@@ -49,6 +50,8 @@ type Options struct {
 	Auth     *auth.Authenticator
 	Now      func() time.Time
 	Logger   *slog.Logger
+	// Turns are what requests that take long share with those of other protocols.
+	Turns *turns.Turns
 	// Connections is how many there may be on all nodes together; 0 is for 10,000, or half of what the process may open if that is
 	// less.
 	Connections int
@@ -71,7 +74,7 @@ type Service struct {
 
 	gate    *gate
 	budget  *budget
-	turns   chan struct{} // has an element for each request on many items that runs
+	many    chan struct{} // has an element for each request on many items that runs
 	refills chan struct{} // and for each refill
 
 	mu    sync.Mutex
@@ -80,10 +83,10 @@ type Service struct {
 
 const (
 	defaultConnections = 10_000
-	// turnsPerCPU is how many requests on many items run at a time, for each CPU that the process uses, and minTurns at least. Each may
+	// manyPerCPU is how many requests on many items run at a time, for each CPU that the process uses, and minMany at least. Each may
 	// have 16 MB in hand.
-	turnsPerCPU = 8
-	minTurns    = 32
+	manyPerCPU = 8
+	minMany    = 32
 	// maxRefills is how many refills run at a time.
 	maxRefills = 16
 	// maxNamespaces is how many accounts and regions of a node's clients are counted by themselves between two collections.
@@ -100,7 +103,7 @@ func New(opt Options) *Service {
 	}
 	s := &Service{
 		opt: opt, lists: map[string]*lists{}, gate: newGate(opt.Connections), budget: newBudget(maxLarge),
-		turns: make(chan struct{}, max(minTurns, turnsPerCPU*runtime.GOMAXPROCS(0))), refills: make(chan struct{}, maxRefills),
+		many: make(chan struct{}, max(minMany, manyPerCPU*runtime.GOMAXPROCS(0))), refills: make(chan struct{}, maxRefills),
 	}
 	want := map[string]**smithy.Handler{
 		api.GetItem.Target: &s.getItem, api.PutItem.Target: &s.putItem, api.UpdateItem.Target: &s.updateItem,
@@ -117,17 +120,17 @@ func New(opt Options) *Service {
 	return s
 }
 
-// turn waits until a request on many items may run; done must follow.
-func (s *Service) turn(ctx context.Context) error {
+// enter waits until a request on many items may run; leave must follow.
+func (s *Service) enter(ctx context.Context) error {
 	select {
-	case s.turns <- struct{}{}:
+	case s.many <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (s *Service) done() { <-s.turns }
+func (s *Service) leave() { <-s.many }
 
 // listsOf returns an account's attribute lists.
 func (s *Service) listsOf(account string) *lists {

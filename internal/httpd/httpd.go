@@ -25,6 +25,7 @@ import (
 	"github.com/statordb/stator/internal/periodic"
 	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/turns"
 	"github.com/statordb/stator/internal/wirejson"
 )
 
@@ -58,6 +59,8 @@ type Options struct {
 	Auth    *auth.Authenticator
 	Logger  *slog.Logger
 	Limits  Limits
+	// Turns are what requests that take long share with those of other protocols.
+	Turns *turns.Turns
 	// Control are further paths: each gets a request's body and returns the answer's, or why the body is no good.
 	Control map[string]func(body []byte) ([]byte, error)
 	// Metrics returns what was measured, as Prometheus reads it, and its content type.
@@ -340,6 +343,7 @@ type work struct {
 	// sent is the body as it came, inflated what it was before it was compressed.
 	sent, inflated body
 	reads          reads
+	turn           turns.Turn
 	read           bytes.Reader
 	out            []byte
 }
@@ -352,7 +356,7 @@ func (s *Server) work() *work {
 		signed: newAuthRequest(), sent: body{budget: &s.load.bodies}, inflated: body{budget: &s.load.bodies},
 		reads: reads{body: body{budget: &s.load.answers}},
 	}
-	w.call.Memory = &w.reads
+	w.call.Memory, w.call.Turn = &w.reads, &w.turn
 	return w
 }
 
@@ -372,6 +376,9 @@ func (s *Server) free(w *work) {
 // maxKept is how many bytes of memory are kept for the next request: enough for a page of Scan. Larger requests give theirs
 // back.
 const maxKept = 4 << 20
+
+// large is from how many bytes on requests and answers are decoded and encoded in turn, not all at a time.
+const large = 64 << 10
 
 // run reads, authenticates, decodes and executes a request, in this order: strangers get no work done but the hash of their body.
 func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
@@ -407,7 +414,38 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 		return nil, s.orMalformed(c, w, refused)
 	}
 	s.conns.introduced(running.on)
-	body, err := s.inflate(running.ctx, c, w, limit)
+	w.turn.Begin(s.opt.Turns, id.Account, time.Now())
+	defer w.turn.End()
+	in, err := s.decode(running.ctx, c, w, limit)
+	if err != nil {
+		return nil, err
+	}
+	w.call.Caller = smithy.Caller(id)
+	w.call.Host = wirejson.View(c.Host())
+	answer, err := to.operation.Run(running.ctx, &w.call, in)
+	if err != nil {
+		return nil, err
+	}
+	if w.turn.Long() || w.reads.total > large {
+		// An operation that has happened is answered, though there be no turn because its client has gone or the server ends.
+		_ = w.turn.Take(running.ctx)
+	}
+	if out, w.out = w.out, nil; out == nil {
+		out = s.conns.memory()
+	}
+	return answer.AppendJSON(out[:0]), nil
+}
+
+// decode returns the input of the request's operation, from its body. One that is large or compressed takes turns with others.
+func (s *Server) decode(ctx context.Context, c *fasthttp.RequestCtx, w *work, limit int) (any, error) {
+	if len(w.sent.bytes) > large || len(c.Request.Header.ContentEncoding()) > 0 {
+		if err := w.turn.Take(ctx); err != nil {
+			return nil, err
+		}
+		defer w.turn.Leave()
+	}
+	to := &w.to
+	body, err := s.inflate(ctx, c, w, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -424,16 +462,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if bad != nil {
 		return nil, bad
 	}
-	w.call.Caller = smithy.Caller(id)
-	w.call.Host = wirejson.View(c.Host())
-	answer, err := to.operation.Run(running.ctx, &w.call, in)
-	if err != nil {
-		return nil, err
-	}
-	if out, w.out = w.out, nil; out == nil {
-		out = s.conns.memory()
-	}
-	return answer.AppendJSON(out[:0]), nil
+	return in, nil
 }
 
 // maxScanned is the largest body in bytes of a request without a valid signature that is looked at for what AWS says first.

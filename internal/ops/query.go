@@ -213,7 +213,7 @@ func (s *Service) reading(ctx context.Context, call *smithy.Call, action, name s
 			return nil, awserr.NotFound()
 		}
 	}
-	r := &reading{table: t, consistent: consistent, page: table.PageQuery{Table: t, Stale: !consistent, Memory: call.Memory}}
+	r := &reading{table: t, consistent: consistent, page: table.PageQuery{Table: t, Stale: !consistent, Memory: call.Memory, Turn: call.Turn}}
 	if indexName.Set {
 		if r.index = t.Index(indexName.Value); r.index == nil {
 			return nil, awserr.IndexNotFound(indexName.Value)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/turns"
 	"github.com/statordb/stator/internal/wirejson"
 )
 
@@ -65,6 +66,8 @@ type Call struct {
 	Stored []byte
 	// Memory counts what the operation reads to answer it; nil if nothing bounds that.
 	Memory Memory
+	// Turn is the request's; nil if it needs none.
+	Turn *turns.Turn
 	// Used are what the operation has used, and Items and Bytes what it returned if that is counted, else -1: for those who
 	// measure requests.
 	Used         []any

@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/turns"
 )
 
 // MaxPage is how many bytes of items a page of Query or Scan reads before it ends ("Query", "Scan").
@@ -42,6 +42,8 @@ type PageQuery struct {
 	CountOnly bool
 	// Memory counts the bytes of the items that are read; nil for no bound.
 	Memory Memory
+	// Turn is the request's, which has none when the page is read; nil for one that needs none.
+	Turn *turns.Turn
 }
 
 // Memory is a bound of bytes that requests share.
@@ -138,29 +140,19 @@ func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
 		return nil, err
 	}
 	p, err := s.readPage(ctx, r, it, &q)
+	q.Turn.Leave()
 	if err = errors.Join(err, it.Close()); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-const (
-	// breath is after how many items a page makes room for other requests, if there were any since the last page, and for how
-	// long. A page takes milliseconds, which a GetItem would wait for a processor.
-	breath      = 64
-	breathPause = 20 * time.Microsecond
-)
-
-// busy reports whether there were other requests since the last page was begun.
-func (s *Store) busy() bool {
-	now := s.requests()
-	return now-s.atLastPage.Swap(now) > 1
-}
+// yieldEvery is after how many items a page looks whether its turn is over, if it has no filter.
+const yieldEvery = 16
 
 func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *PageQuery) (*Page, error) {
 	m := memories.Get().(*pageMemory)
 	p := &Page{Items: m.items, memory: m}
-	busy := s.busy()
 	used := 0
 	if q.Start != nil {
 		it.Seek(q.Start)
@@ -174,12 +166,9 @@ func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *Pa
 			continue
 		}
 		first = false
-		if p.Scanned%breath == breath-1 {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			if busy {
-				time.Sleep(breathPause)
+		if q.Filter != nil || p.Scanned%yieldEvery == yieldEvery-1 {
+			if err := q.Turn.Yield(ctx); err != nil {
+				return nil, err
 			}
 		}
 		raw := it.Value()

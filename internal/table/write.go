@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/statordb/stator/internal/attribute"
@@ -38,8 +37,6 @@ type Store struct {
 
 	// TempDir is where Fill sorts what does not fit into memory; empty keeps it in memory.
 	TempDir string
-
-	atLastPage atomic.Int64 // Requests when the last page was begun
 }
 
 // Mutation is one change of one item.

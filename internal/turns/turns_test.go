@@ -1,0 +1,198 @@
+package turns
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// compute has a request of an owner compute until its context ends, in steps; step is called in each.
+func compute(ctx context.Context, all *Turns, owner string, step func()) error {
+	var t Turn
+	t.Begin(all, owner, time.Now())
+	defer t.End()
+	for {
+		if err := t.Yield(ctx); err != nil {
+			return err
+		}
+		step()
+	}
+}
+
+func (a *Turns) idle() bool { return a.lines.Len() == 0 && len(a.owners) == 0 && a.waiting.Load() == 0 }
+
+// TestOwnersTakeTurns has two owners compute, one with nine requests and one with a single one: the one request has
+// as many slices as it can take, and never do more requests compute at a time than there are turns.
+func TestOwnersTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const turns, runs = 2, 100 * slice
+		all := of(turns)
+		ctx, cancel := context.WithTimeout(t.Context(), runs)
+		defer cancel()
+		took := map[string]time.Duration{}
+		var mu sync.Mutex
+		var computing, most int
+		var done sync.WaitGroup
+		for i := range 10 {
+			owner := "many"
+			if i == 0 {
+				owner = "one"
+			}
+			done.Go(func() {
+				time.Sleep(time.Duration(i)) // one after the other
+				err := compute(ctx, all, owner, func() {
+					mu.Lock()
+					computing++
+					if time.Since(started(t, ctx, runs)) > 2*free {
+						most = max(most, computing)
+					}
+					mu.Unlock()
+					time.Sleep(free / 4)
+					mu.Lock()
+					computing--
+					took[owner] += free / 4
+					mu.Unlock()
+				})
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("the request ended with %v", err)
+				}
+			})
+		}
+		done.Wait()
+		if most != turns {
+			t.Errorf("%d requests computed at a time, want %d", most, turns)
+		}
+		// A tenth of both turns would be 0.2. It can't have more than one, and waits for half a slice after each.
+		if part := took["one"].Seconds() / runs.Seconds(); part < 0.45 {
+			t.Errorf("the owner of one request had %.2f turns of %d beside the owner of nine", part, turns)
+		}
+		if all.unused != turns || !all.idle() {
+			t.Errorf("%d turns are unused, want %d", all.unused, turns)
+		}
+	})
+}
+
+// started returns when a context with a timeout was made.
+func started(t *testing.T, ctx context.Context, timeout time.Duration) time.Time {
+	t.Helper()
+	at, _ := ctx.Deadline()
+	return at.Add(-timeout)
+}
+
+// TestShortNeedNone shows that a short request never waits, and that Take always does while all turns are taken.
+func TestShortNeedNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := of(1)
+		var long, short Turn
+		long.Begin(all, "a", time.Now())
+		if err := long.Take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		short.Begin(all, "a", began)
+		for time.Since(began) < free {
+			if err := short.Yield(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(free / 10)
+		}
+		if took := time.Since(began); took != free {
+			t.Errorf("a request of %v took %v", free, took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := short.Yield(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a request went on without a turn: %v", err)
+		}
+		time.AfterFunc(time.Second, long.End)
+		if err := short.Take(t.Context()); err != nil || !short.has {
+			t.Errorf("a turn that was given back was not given on: %v", err)
+		}
+		short.End()
+		if all.unused != 1 || !all.idle() {
+			t.Error("a turn was not given back")
+		}
+	})
+}
+
+// TestNone shows that requests without turns go on, and end with their contexts.
+func TestNone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	for _, turn := range []*Turn{nil, new(Turn)} {
+		if err := errors.Join(turn.Yield(ctx), turn.Take(ctx)); err != nil {
+			t.Error(err)
+		}
+	}
+	cancel()
+	for _, turn := range []*Turn{nil, new(Turn)} {
+		for _, err := range []error{turn.Yield(ctx), turn.Take(ctx)} {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("it went on: %v", err)
+			}
+		}
+	}
+}
+
+// TestNothingIsLost ends requests at random while they compute and while they wait.
+func TestNothingIsLost(t *testing.T) {
+	const turns = 3
+	all := of(turns)
+	var computing atomic.Int64
+	var done sync.WaitGroup
+	for i := range 64 {
+		done.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(i), 1))
+			var turn Turn
+			for range 200 {
+				ctx, cancel := context.WithCancel(t.Context())
+				stop := context.AfterFunc(ctx, func() {})
+				if r.IntN(2) == 0 {
+					go func() {
+						runtime.Gosched()
+						cancel()
+					}()
+				}
+				turn.Begin(all, string(rune('a'+r.IntN(5))), time.Now().Add(-free))
+				for range r.IntN(4) {
+					if err := turn.Yield(ctx); err != nil {
+						break
+					}
+					if n := computing.Add(1); n > turns {
+						t.Errorf("%d compute at a time", n)
+					}
+					runtime.Gosched()
+					computing.Add(-1)
+					turn.since = turn.since.Add(-slice)
+				}
+				turn.End()
+				cancel()
+				stop()
+			}
+		})
+	}
+	done.Wait()
+	if all.unused != turns || !all.idle() {
+		t.Errorf("%d turns are unused, want %d", all.unused, turns)
+	}
+}
+
+// TestCounts shows how many turns a server has.
+func TestCounts(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	var got []int
+	for _, n := range []int{1, 2, 8} {
+		runtime.GOMAXPROCS(n)
+		got = append(got, New(false).unused, New(true).unused)
+	}
+	if want := []int{1, 16, 1, 32, 7, 128}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
