@@ -355,7 +355,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		NoChangeLimits:  opt.NoChangeLimits,
 		SharedNamespace: opt.SharedNamespace,
 	})
-	long := turns.New(opt.Storage != "")
+	long := turns.New()
 	accelerator, err := openDAX(opt, store, authenticator, service, long, memory, servers.nodes())
 	if err != nil {
 		cancel()

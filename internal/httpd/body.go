@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/turns"
 )
 
 const (
@@ -146,14 +147,15 @@ func (s *Server) refuseBody(c *fasthttp.RequestCtx, stream io.Reader, refusal *a
 	return refusal
 }
 
-// pausing reads a body until its request ends.
+// pausing reads a body until its request ends, in turn with others.
 type pausing struct {
 	*bytes.Reader
-	ctx context.Context
+	ctx  context.Context
+	turn *turns.Turn
 }
 
 func (p pausing) Read(b []byte) (int, error) {
-	if err := p.ctx.Err(); err != nil {
+	if err := p.turn.Yield(p.ctx); err != nil {
 		return 0, err
 	}
 	return p.Reader.Read(b[:min(len(b), inflateStep)])
@@ -161,14 +163,16 @@ func (p pausing) Read(b []byte) (int, error) {
 
 // ReadByte implements io.ByteReader, so that no more is read than is needed.
 func (p pausing) ReadByte() (byte, error) {
-	if p.Len()%inflateStep == 0 && p.ctx.Err() != nil {
-		return 0, p.ctx.Err()
+	if p.Len()%inflateStep == 0 {
+		if err := p.turn.Yield(p.ctx); err != nil {
+			return 0, err
+		}
 	}
 	return p.Reader.ReadByte()
 }
 
-// inflate returns the request's body decompressed. Bytes that begin a block after the other take a microsecond each, so that only some
-// large bodies are decompressed at a time, and only while their clients wait.
+// inflate returns the request's body decompressed. Bytes that begin a block after the other take a microsecond each, so that it goes on
+// only while the client waits.
 func (s *Server) inflate(ctx context.Context, c *fasthttp.RequestCtx, w *work, limit int) ([]byte, error) {
 	var r io.ReadCloser
 	var err error
@@ -176,15 +180,7 @@ func (s *Server) inflate(ctx context.Context, c *fasthttp.RequestCtx, w *work, l
 	if encoding == "" || encoding == "identity" {
 		return w.sent.bytes, nil
 	}
-	if len(w.sent.bytes) > promptBody {
-		select {
-		case s.inflating <- struct{}{}:
-			defer func() { <-s.inflating }()
-		case <-ctx.Done():
-			return nil, overloaded()
-		}
-	}
-	in := pausing{bytes.NewReader(w.sent.bytes), ctx}
+	in := pausing{bytes.NewReader(w.sent.bytes), ctx, &w.turn}
 	switch encoding {
 	case "gzip":
 		r, err = gzip.NewReader(in)

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,8 +82,7 @@ type Server struct {
 	load       load
 	conns      connections
 	web        webGuard
-	inflating  chan struct{} // has as many elements as there are large bodies that are decompressed
-	unready    atomic.Bool   // the last request of /readyz was told so
+	unready    atomic.Bool // the last request of /readyz was told so
 	ctx        context.Context
 	cancel     context.CancelFunc
 }
@@ -107,7 +105,6 @@ func New(opt Options) *Server {
 	for _, target := range opt.Missing {
 		s.missing[target] = true
 	}
-	s.inflating = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.http = &fasthttp.Server{
 		Name:                         "Server",
@@ -377,8 +374,12 @@ func (s *Server) free(w *work) {
 // back.
 const maxKept = 4 << 20
 
-// large is from how many bytes on requests and answers are decoded and encoded in turn, not all at a time.
-const large = 64 << 10
+const (
+	// largeRequest is from how many bytes on requests are decoded in turn, not all at a time.
+	largeRequest = 64 << 10
+	// largeRead is how many bytes a request must have read for its answer to be encoded in turn.
+	largeRead = 512 << 10
+)
 
 // run reads, authenticates, decodes and executes a request, in this order: strangers get no work done but the hash of their body.
 func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
@@ -426,7 +427,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.turn.Long() || w.reads.total > large {
+	if w.turn.Long() || w.reads.total > largeRead {
 		// An operation that has happened is answered, though there be no turn because its client has gone or the server ends.
 		_ = w.turn.Take(running.ctx)
 	}
@@ -436,16 +437,14 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	return answer.AppendJSON(out[:0]), nil
 }
 
-// decode returns the input of the request's operation, from its body. One that is large or compressed takes turns with others.
+// decode returns the input of the request's operation, from its body. A large one takes turns with others.
 func (s *Server) decode(ctx context.Context, c *fasthttp.RequestCtx, w *work, limit int) (any, error) {
-	if len(w.sent.bytes) > large || len(c.Request.Header.ContentEncoding()) > 0 {
-		if err := w.turn.Take(ctx); err != nil {
-			return nil, err
-		}
-		defer w.turn.Leave()
-	}
+	defer w.turn.Leave()
 	to := &w.to
 	body, err := s.inflate(ctx, c, w, limit)
+	if err == nil && len(body) > largeRequest {
+		err = w.turn.Take(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}

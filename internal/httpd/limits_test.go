@@ -24,6 +24,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/turns"
 )
 
 // served is a server that answers at a socket.
@@ -351,12 +352,18 @@ func TestTruncatedBodies(t *testing.T) {
 	}
 }
 
-// TestSlowCompression: a large body that takes long to decompress takes that of some processors, and ends when its client goes.
+// TestSlowCompression: a body that takes long to decompress waits for its turn, small ones don't, and it ends when its client goes.
 func TestSlowCompression(t *testing.T) {
-	s := serve(t, Options{})
+	all := turns.New()
+	s := serve(t, Options{Turns: all})
 	large := post(string(compressed(t, "gzip", strings.Repeat("x", MaxBody)))+strings.Repeat("\x00", promptBody), "Content-Encoding: gzip\r\n")
-	for range cap(s.inflating) {
-		s.inflating <- struct{}{}
+	for range runtime.GOMAXPROCS(0) {
+		var others turns.Turn
+		others.Begin(all, "", time.Now())
+		if err := others.Take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer others.End()
 	}
 	waiting := s.dial()
 	if _, err := io.WriteString(waiting, large); err != nil {
@@ -371,7 +378,7 @@ func TestSlowCompression(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	r := pausing{bytes.NewReader(make([]byte, 2*inflateStep)), ctx}
+	r := pausing{bytes.NewReader(make([]byte, 2*inflateStep)), ctx, nil}
 	if _, err := r.Read(make([]byte, 1)); err != context.Canceled {
 		t.Error(err)
 	}

@@ -92,6 +92,15 @@ type ScanOpt struct {
 	Reverse bool // from the last key to the first
 	Stale   bool // the scan may see commits that a crash would undo, and need not wait for them
 	Rows    int  // about how many rows the reader will want; 0 if it doesn't know
+	// Turn is what the reader leaves to others while the engine waits for a network; nil for nothing. See package turns.
+	Turn interface{ Leave() }
+}
+
+// Wait is called by engines before they wait for a network.
+func (o *ScanOpt) Wait() {
+	if o.Turn != nil {
+		o.Turn.Leave()
+	}
 }
 
 // Reader reads keys.

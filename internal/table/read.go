@@ -131,7 +131,7 @@ func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
 		return nil, err
 	}
 	defer r.Close()
-	opt := kv.ScanOpt{Reverse: q.Reverse, Stale: q.Stale, Rows: q.Limit}
+	opt := kv.ScanOpt{Reverse: q.Reverse, Stale: q.Stale, Rows: q.Limit, Turn: q.Turn}
 	if q.Limit > 0 && q.Start != nil {
 		opt.Rows++ // Start itself
 	}
@@ -147,8 +147,12 @@ func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
 	return p, nil
 }
 
-// yieldEvery is after how many items a page looks whether its turn is over, if it has no filter.
-const yieldEvery = 16
+// yieldEvery is after how many items a page looks whether its turn is over, and yieldFiltered if it has a filter. Pages of fewer items are
+// short, however long they wait for a processor.
+const (
+	yieldEvery    = 64
+	yieldFiltered = 16
+)
 
 func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *PageQuery) (*Page, error) {
 	m := memories.Get().(*pageMemory)
@@ -159,6 +163,10 @@ func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *Pa
 	}
 	var last attribute.Item
 	var entries []attribute.Item // whose items are to be read
+	yieldEvery := yieldEvery
+	if q.Filter != nil {
+		yieldEvery = yieldFiltered
+	}
 	first := true
 	for it.Next() {
 		if first && q.Start != nil && bytes.Equal(it.Key(), q.Start) {
@@ -166,7 +174,7 @@ func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *Pa
 			continue
 		}
 		first = false
-		if q.Filter != nil || p.Scanned%yieldEvery == yieldEvery-1 {
+		if p.Scanned%yieldEvery == yieldEvery-1 {
 			if err := q.Turn.Yield(ctx); err != nil {
 				return nil, err
 			}
@@ -210,6 +218,10 @@ const fetchAtATime = 25
 
 // fetch adds the items of entries of a local index to the page.
 func (q *PageQuery) fetch(r kv.Reader, p *Page, entries []attribute.Item) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	q.Turn.Leave() // keys all over the table may have to come from the disk
 	keys := make([][]byte, len(entries))
 	for i, entry := range entries {
 		keys[i] = q.Table.AppendItemKey(nil, entry)

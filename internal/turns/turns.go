@@ -1,8 +1,8 @@
 // Package turns has requests that compute for long take turns, so that short ones find a processor at once.
 //
 // Go runs goroutines in the order in which they became ready, each for up to 10 ms, and looks for what has come from the network only
-// when none is ready. A hundred Scans at a time would keep a GetItem waiting for half a second on two processors. With turns all of them
-// together use all processors but one.
+// when none is ready. A hundred Scans at a time would keep a GetItem waiting for half a second on two processors. With turns, no more of
+// them compute at a time than there are processors, and one less while there are short requests.
 package turns
 
 import (
@@ -15,24 +15,26 @@ import (
 )
 
 const (
-	// free is how long a request computes without a turn: several times what one for a few items takes.
-	free = 200 * time.Microsecond
+	// short is how long a request computes without a turn: several times what one for a few items takes.
+	short = 200 * time.Microsecond
 	// slice is how long a turn lasts while other requests wait for one.
 	slice = 2 * time.Millisecond
-	// pause is for how long a request stops after a slice where there is only one processor, so that others get it.
+	// pause is for how long a request stops after a slice where there is only one processor, so that short ones get it.
 	pause = 20 * time.Microsecond
-	// waits is how many turns there are for each processor where requests wait for storage over the network during theirs.
-	waits = 16
+	// recent is for how long a processor is kept free after a short request.
+	recent = 100 * time.Millisecond
 )
 
 // Turns are the turns of a server. The owners of requests, which are accounts, get them one after the other; an owner's requests do in
 // the order in which they asked.
 type Turns struct {
-	waiting atomic.Int64 // requests
-	single  bool         // there is only one processor
+	processors int
+	short      atomic.Int64 // requests that ended without having had a turn
 
 	mu     sync.Mutex
-	unused int
+	used   int
+	seen   int64     // of short
+	last   time.Time // when there was a short request
 	lines  list.List // of *line: the owners that wait, the next one first
 	owners map[string]*list.Element
 }
@@ -43,28 +45,36 @@ type line struct {
 	requests list.List // of *Turn
 }
 
-// New returns the turns of a server: one less than there are processors, but at least one. remote says that its storage is behind a
-// network, for which requests wait during their turns; then there are more.
-func New(remote bool) *Turns {
-	if remote {
-		return of(waits * runtime.GOMAXPROCS(0))
-	}
-	processors := runtime.GOMAXPROCS(0)
-	a := of(max(1, processors-1))
-	a.single = processors == 1
-	return a
+// processors is how many the process may use: later it may let more threads run than that, for those that wait for the disk.
+var processors = runtime.GOMAXPROCS(0)
+
+// New returns the turns of a server.
+func New() *Turns { return of(processors) }
+
+func of(n int) *Turns { return &Turns{processors: n, owners: map[string]*list.Element{}} }
+
+// free reports whether there is a turn that no request has. The caller has mu.
+func (a *Turns) free() bool {
+	return a.used < a.processors && (a.used < a.processors-1 || a.processors == 1 || !a.busy())
 }
 
-func of(n int) *Turns { return &Turns{unused: n, owners: map[string]*list.Element{}} }
+// busy reports whether there are short requests. The caller has mu.
+func (a *Turns) busy() bool {
+	now := time.Now()
+	if n := a.short.Load(); n != a.seen {
+		a.seen, a.last = n, now
+	}
+	return now.Sub(a.last) < recent
+}
 
 // Turn is the turn of one request at a time. A nil one, and the zero value, never wait. A request must give its turn back with Leave before
-// it waits for anything that other requests keep, such as a lock: one of those may be waiting for a turn.
+// it waits for anything that other requests keep, such as a lock, since one of those may be waiting for a turn; it should before it waits for a network.
 type Turn struct {
 	all   *Turns
 	owner string
 	since time.Time // when the request began to compute, or when its turn began
 	has   bool
-	long  bool // Yield had to get it a turn
+	long  bool // it has had a turn
 
 	given chan struct{}
 	place *list.Element // in the owner's line
@@ -78,21 +88,24 @@ func (t *Turn) Begin(all *Turns, owner string, now time.Time) {
 // End ends the request.
 func (t *Turn) End() {
 	t.Leave()
+	if t.all != nil && !t.long {
+		t.all.short.Add(1)
+	}
 	t.all, t.owner = nil, ""
 }
 
-// Leave gives the turn back, if the request has one.
+// Leave gives the turn back, if the request has one. The next Yield waits for another.
 func (t *Turn) Leave() {
 	if t == nil || !t.has {
 		return
 	}
-	t.has, t.since = false, time.Now()
+	t.has, t.since = false, time.Time{}
 	t.all.mu.Lock()
 	defer t.all.mu.Unlock()
-	t.all.pass()
+	t.all.back()
 }
 
-// Long reports whether the request has computed for so long that it needed a turn.
+// Long reports whether the request has had a turn.
 func (t *Turn) Long() bool { return t.long }
 
 // Yield is called by loops that may compute for long, at least once in some tens of microseconds. It waits for a turn once the request
@@ -101,18 +114,13 @@ func (t *Turn) Yield(ctx context.Context) error {
 	if err := ctx.Err(); err != nil || t == nil || t.all == nil {
 		return err
 	}
-	took := time.Since(t.since)
-	switch {
-	case t.has && took < slice, !t.has && took < free:
-		return nil
-	case t.has && t.all.waiting.Load() == 0:
-		if t.all.single {
-			time.Sleep(pause)
-		}
-		t.since = time.Now()
+	enough := short
+	if t.has {
+		enough = slice
+	}
+	if time.Since(t.since) < enough {
 		return nil
 	}
-	t.long = true
 	return t.wait(ctx)
 }
 
@@ -128,13 +136,19 @@ func (t *Turn) Take(ctx context.Context) error {
 func (t *Turn) wait(ctx context.Context) error {
 	a := t.all
 	a.mu.Lock()
-	if t.has {
+	t.long = true
+	again := t.has
+	if again {
 		t.has = false
-		a.pass()
+		a.back()
 	}
-	if a.unused > 0 { // so nothing waits
-		a.unused--
+	if a.lines.Len() == 0 && a.free() {
+		a.used++
+		stop := again && a.processors == 1 && a.busy()
 		a.mu.Unlock()
+		if stop {
+			time.Sleep(pause)
+		}
 		t.begin()
 		return nil
 	}
@@ -153,7 +167,7 @@ func (t *Turn) wait(ctx context.Context) error {
 	defer a.mu.Unlock()
 	if t.place == nil { // its turn has come just now
 		<-t.given
-		a.pass()
+		a.back()
 	} else {
 		a.remove(t)
 	}
@@ -170,7 +184,6 @@ func (a *Turns) queue(t *Turn) {
 		a.owners[t.owner] = e
 	}
 	t.place = e.Value.(*line).requests.PushBack(t)
-	a.waiting.Add(1)
 }
 
 // remove takes a request out of its owner's line.
@@ -179,22 +192,21 @@ func (a *Turns) remove(t *Turn) {
 	l := e.Value.(*line)
 	l.requests.Remove(t.place)
 	t.place = nil
-	a.waiting.Add(-1)
 	if l.requests.Len() == 0 {
 		a.lines.Remove(e)
 		delete(a.owners, t.owner)
 	}
 }
 
-// pass gives a turn that is over to the first request of the next owner.
-func (a *Turns) pass() {
-	e := a.lines.Front()
-	if e == nil {
-		a.unused++
-		return
+// back takes a turn back, and gives those that are free to the first requests of the next owners. The caller has mu.
+func (a *Turns) back() {
+	a.used--
+	for a.lines.Len() > 0 && a.free() {
+		e := a.lines.Front()
+		a.lines.MoveToBack(e)
+		t := e.Value.(*line).requests.Front().Value.(*Turn)
+		a.remove(t)
+		a.used++
+		t.given <- struct{}{}
 	}
-	a.lines.MoveToBack(e)
-	t := e.Value.(*line).requests.Front().Value.(*Turn)
-	a.remove(t)
-	t.given <- struct{}{}
 }

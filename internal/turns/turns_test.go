@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,7 +25,7 @@ func compute(ctx context.Context, all *Turns, owner string, step func()) error {
 	}
 }
 
-func (a *Turns) idle() bool { return a.lines.Len() == 0 && len(a.owners) == 0 && a.waiting.Load() == 0 }
+func (a *Turns) idle() bool { return a.used == 0 && a.lines.Len() == 0 && len(a.owners) == 0 }
 
 // TestOwnersTakeTurns has two owners compute, one with nine requests and one with a single one: the one request has
 // as many slices as it can take, and never do more requests compute at a time than there are turns.
@@ -50,14 +49,14 @@ func TestOwnersTakeTurns(t *testing.T) {
 				err := compute(ctx, all, owner, func() {
 					mu.Lock()
 					computing++
-					if time.Since(started(t, ctx, runs)) > 2*free {
+					if time.Since(started(t, ctx, runs)) > 2*short {
 						most = max(most, computing)
 					}
 					mu.Unlock()
-					time.Sleep(free / 4)
+					time.Sleep(short / 4)
 					mu.Lock()
 					computing--
-					took[owner] += free / 4
+					took[owner] += short / 4
 					mu.Unlock()
 				})
 				if !errors.Is(err, context.DeadlineExceeded) {
@@ -73,8 +72,8 @@ func TestOwnersTakeTurns(t *testing.T) {
 		if part := took["one"].Seconds() / runs.Seconds(); part < 0.45 {
 			t.Errorf("the owner of one request had %.2f turns of %d beside the owner of nine", part, turns)
 		}
-		if all.unused != turns || !all.idle() {
-			t.Errorf("%d turns are unused, want %d", all.unused, turns)
+		if !all.idle() {
+			t.Errorf("%d turns were not given back", all.used)
 		}
 	})
 }
@@ -90,33 +89,33 @@ func started(t *testing.T, ctx context.Context, timeout time.Duration) time.Time
 func TestShortNeedNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := of(1)
-		var long, short Turn
+		var long, brief Turn
 		long.Begin(all, "a", time.Now())
 		if err := long.Take(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		short.Begin(all, "a", began)
-		for time.Since(began) < free {
-			if err := short.Yield(t.Context()); err != nil {
+		brief.Begin(all, "a", began)
+		for time.Since(began) < short {
+			if err := brief.Yield(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(free / 10)
+			time.Sleep(short / 10)
 		}
-		if took := time.Since(began); took != free {
-			t.Errorf("a request of %v took %v", free, took)
+		if took := time.Since(began); took != short {
+			t.Errorf("a request of %v took %v", short, took)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := short.Yield(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := brief.Yield(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a request went on without a turn: %v", err)
 		}
 		time.AfterFunc(time.Second, long.End)
-		if err := short.Take(t.Context()); err != nil || !short.has {
+		if err := brief.Take(t.Context()); err != nil || !brief.has {
 			t.Errorf("a turn that was given back was not given on: %v", err)
 		}
-		short.End()
-		if all.unused != 1 || !all.idle() {
+		brief.End()
+		if !all.idle() {
 			t.Error("a turn was not given back")
 		}
 	})
@@ -159,7 +158,7 @@ func TestNothingIsLost(t *testing.T) {
 						cancel()
 					}()
 				}
-				turn.Begin(all, string(rune('a'+r.IntN(5))), time.Now().Add(-free))
+				turn.Begin(all, string(rune('a'+r.IntN(5))), time.Now().Add(-short))
 				for range r.IntN(4) {
 					if err := turn.Yield(ctx); err != nil {
 						break
@@ -178,21 +177,44 @@ func TestNothingIsLost(t *testing.T) {
 		})
 	}
 	done.Wait()
-	if all.unused != turns || !all.idle() {
-		t.Errorf("%d turns are unused, want %d", all.unused, turns)
+	if !all.idle() {
+		t.Errorf("%d turns were not given back", all.used)
 	}
 }
 
-// TestCounts shows how many turns a server has.
-func TestCounts(t *testing.T) {
-	before := runtime.GOMAXPROCS(0)
-	defer runtime.GOMAXPROCS(before)
-	var got []int
-	for _, n := range []int{1, 2, 8} {
-		runtime.GOMAXPROCS(n)
-		got = append(got, New(false).unused, New(true).unused)
-	}
-	if want := []int{1, 16, 1, 32, 7, 128}; !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
+// TestOneIsKeptFree has requests compute on all processors, on all but one from a short request on, and on all once there was none for a
+// while.
+func TestOneIsKeptFree(t *testing.T) {
+	for _, processors := range []int{1, 2, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			all := of(processors)
+			ctx, cancel := context.WithCancel(t.Context())
+			var done sync.WaitGroup
+			for range 2 * processors {
+				done.Go(func() { _ = compute(ctx, all, "a", func() { time.Sleep(short / 4) }) })
+			}
+			using := func(what string, want int) {
+				t.Helper()
+				time.Sleep(2 * slice)
+				synctest.Wait()
+				all.mu.Lock()
+				defer all.mu.Unlock()
+				if all.used != want {
+					t.Errorf("%d processors: %s %d requests compute, want %d", processors, what, all.used, want)
+				}
+			}
+			using("at first", processors)
+			var quick Turn
+			quick.Begin(all, "b", time.Now())
+			quick.End()
+			using("after a short request", max(1, processors-1))
+			time.Sleep(recent)
+			using("long after it", processors)
+			cancel()
+			done.Wait()
+			if !all.idle() {
+				t.Errorf("%d turns were not given back", all.used)
+			}
+		})
 	}
 }

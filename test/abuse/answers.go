@@ -137,7 +137,7 @@ func httpStrangers(ctx context.Context, t *Target) error {
 		n = 16_200
 	}
 	for i := range n {
-		c, err := t.Dial(ctx)
+		c, err := t.DialFrom(ctx, i)
 		if err != nil {
 			return fmt.Errorf("stranger %d: %w", i, err)
 		}

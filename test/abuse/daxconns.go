@@ -39,7 +39,7 @@ const (
 
 // daxClient connects as a real client does, authenticates and asks for the endpoints.
 func daxClient(ctx context.Context, t *Target, key Key) error {
-	c, err := dial(ctx, t.DAX)
+	c, err := dial(ctx, t.DAX, nil)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func daxGarbage(ctx context.Context, t *Target) error {
 		append(daxPreamble(), 0x01, 0x1a, 0x0f, 0xb1, 0x04, 0xea, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
 	} {
 		for range 5 {
-			c, err := dial(ctx, t.DAX)
+			c, err := dial(ctx, t.DAX, nil)
 			if err != nil {
 				return err
 			}
@@ -141,7 +141,7 @@ func (k Key) daxAuthorization(at time.Time) []byte {
 
 // daxKeySchema asks for the keys of a table that the key must not know, and fails unless it is refused.
 func daxKeySchema(ctx context.Context, t *Target, key Key, table string) error {
-	c, err := dial(ctx, t.DAX)
+	c, err := dial(ctx, t.DAX, nil)
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,7 @@ func imports(format, compression string, files content) func(context.Context, *T
 		defer func() { _ = os.RemoveAll(t.Bucket); _ = os.MkdirAll(t.Bucket, 0o755) }()
 		schema := `"BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}]`
 		options := fmt.Sprintf(`"InputFormat":%q,"InputCompressionType":%q`, format, compression)
+		defer func() { t.Call(ctx, Alice, "DeleteTable", `{"TableName":"imported"}`) }() // if it came to be, for the next round
 		var failed error
 		r := t.Call(ctx, Alice, "ImportTable", `{`+options+`,"S3BucketSource":{"S3Bucket":"bucket","S3KeyPrefix":"f"},"TableCreationParameters":{"TableName":"imported",`+schema+`}}`)
 		failed = errors.Join(failed, r.Is("ImportTable", "ok"), job(ctx, t, r, "ImportTableDescription", "Import"))
@@ -74,7 +75,6 @@ func imports(format, compression string, files content) func(context.Context, *T
 		if most := t.MostMemory(); most > fileMemory && !t.Long {
 			failed = errors.Join(failed, fmt.Errorf("the server took %d MiB of memory", most>>20))
 		}
-		t.Call(ctx, Alice, "DeleteTable", `{"TableName":"imported"}`) // if it came to be, for the next round
 		return failed
 	}
 }

@@ -4,27 +4,41 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
+
+	"github.com/statordb/stator/test/process"
 )
 
 // Light is a client that asks for little: a GetItem each 10 ms and a PutItem each 50 ms, each on a connection of its own.
 type Light struct {
-	target *Target
-	key    Key
+	key Key
 
-	mu           sync.Mutex
-	written      map[int]bool // acknowledged, by number
-	next         int
-	latencies    []time.Duration
-	errs         int
-	firstProblem error
+	mu      sync.Mutex
+	target  *Target
+	written map[int]bool // acknowledged, by number
+	next    int
+	down    bool // the server is down on purpose
+	LightResult
+}
+
+// LightResult is what Light.Run came to.
+type LightResult struct {
+	Latencies []time.Duration
+	Errors    int
+	First     string // the first error
+	Written   []int  // the numbers of the items that were acknowledged
 }
 
 // lightTimeout is how long it waits for an answer.
@@ -38,7 +52,7 @@ func NewLight(t *Target) (*Light, error) {
 	if err := r.Is("CreateTable", "ok"); err != nil {
 		return nil, err
 	}
-	return l, l.put(&lightConn{target: t})
+	return l, l.put(&lightConn{light: l})
 }
 
 func (l *Light) item(i int) string { return fmt.Sprintf(`{"pk":{"S":"item-%d"}`, i) }
@@ -53,6 +67,7 @@ func (l *Light) put(c *lightConn) error {
 	if err == nil {
 		l.mu.Lock()
 		l.written[i] = true
+		l.Written = append(l.Written, i)
 		l.mu.Unlock()
 	}
 	return err
@@ -69,18 +84,19 @@ func (l *Light) get(c *lightConn, i int) error {
 
 // Both sends a request of either kind on a new connection.
 func (l *Light) Both() error {
-	c := &lightConn{target: l.target}
+	c := &lightConn{light: l}
 	defer c.close()
 	return errors.Join(l.put(c), l.get(c, 0))
 }
 
 // Check looks whether every item that was acknowledged is there.
 func (l *Light) Check() error {
-	c := &lightConn{target: l.target}
+	c := &lightConn{light: l}
 	defer c.close()
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i := range l.written {
+	written := slices.Collect(maps.Keys(l.written))
+	l.mu.Unlock()
+	for _, i := range written {
 		if err := l.get(c, i); err != nil {
 			return err
 		}
@@ -93,7 +109,7 @@ func (l *Light) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	every := func(interval time.Duration, ask func(*lightConn) error) {
 		all.Go(func() {
-			c := &lightConn{target: l.target}
+			c := &lightConn{light: l}
 			defer c.close()
 			tick := time.NewTicker(interval)
 			defer tick.Stop()
@@ -104,8 +120,7 @@ func (l *Light) Run(ctx context.Context) {
 					return
 				case due = <-tick.C:
 				}
-				restarts := l.target.restarts.Load()
-				if restarts%2 == 1 {
+				if l.isDown() {
 					c.close()
 					continue
 				}
@@ -113,7 +128,7 @@ func (l *Light) Run(ctx context.Context) {
 				if ctx.Err() != nil {
 					return
 				}
-				if l.target.restarts.Load() == restarts {
+				if !l.isDown() {
 					l.count(time.Since(due), err)
 				}
 			}
@@ -127,33 +142,109 @@ func (l *Light) Run(ctx context.Context) {
 func (l *Light) count(took time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.latencies = append(l.latencies, took)
+	l.Latencies = append(l.Latencies, took)
 	if err != nil {
-		l.errs++
-		if l.firstProblem == nil {
-			l.firstProblem = err
+		if l.Errors++; l.First == "" {
+			l.First = err.Error()
 		}
 	}
 }
 
-// Result returns the latencies at which half and 99 of 100 requests were answered, how many there were and how many failed, and the
-// first error.
-func (l *Light) Result() (p50, p99 time.Duration, n, errs int, first error) {
+func (l *Light) server() *Target {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.latencies) == 0 {
-		return 0, 0, 0, l.errs, l.firstProblem
+	return l.target
+}
+
+func (l *Light) isDown() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.down
+}
+
+// Within returns the latency within which a part of the requests was answered; 0 if there were none.
+func (r *LightResult) Within(part float64) time.Duration {
+	if len(r.Latencies) == 0 {
+		return 0
 	}
-	slices.Sort(l.latencies)
-	n = len(l.latencies)
-	return l.latencies[n/2], l.latencies[n*99/100], n, l.errs, l.firstProblem
+	slices.Sort(r.Latencies)
+	return r.Latencies[int(float64(len(r.Latencies)-1)*part)]
+}
+
+// RunLight is the process of a light client, which starts with item number next. Each line that it reads is the address of the server
+// from then on, or empty for a server that is down on purpose. At the end of the input it ends, and writes its LightResult as JSON.
+func RunLight(in io.Reader, out io.Writer, next int) error {
+	l := &Light{key: Alice, next: next, written: map[int]bool{}, down: true}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	ran := make(chan struct{})
+	go func() { l.Run(ctx); close(ran) }()
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		l.mu.Lock()
+		l.target, l.down = &Target{Process: &process.Process{Addr: lines.Text()}}, lines.Text() == ""
+		l.mu.Unlock()
+	}
+	stop()
+	<-ran
+	return errors.Join(lines.Err(), json.NewEncoder(out).Encode(&l.LightResult))
+}
+
+// lightProcess is a RunLight that runs: neither the attacker nor the machine's work for it keeps it from measuring.
+type lightProcess struct {
+	light *Light
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	out   bytes.Buffer
+}
+
+// start starts a process for the client. The program's flag -light must call RunLight with its value.
+func (l *Light) start() (*lightProcess, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := &lightProcess{light: l, cmd: exec.Command(program, "-light", strconv.Itoa(l.next))}
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, os.Stderr
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	return p, p.tell(l.target.Addr)
+}
+
+// tell says where the server is; "" for nowhere.
+func (p *lightProcess) tell(address string) error {
+	_, err := io.WriteString(p.in, address+"\n")
+	return err
+}
+
+// end ends the process and returns what it came to.
+func (p *lightProcess) end() (r LightResult, err error) {
+	if err := errors.Join(p.in.Close(), p.cmd.Wait()); err != nil {
+		return r, fmt.Errorf("the light client: %w", err)
+	}
+	if err := json.Unmarshal(p.out.Bytes(), &r); err != nil {
+		return r, fmt.Errorf("the light client: %w", err)
+	}
+	l := p.light
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, i := range r.Written {
+		l.written[i], l.next = true, max(l.next, i+1)
+	}
+	return r, nil
 }
 
 // lightConn is a connection that is opened when it is needed, and again after an error.
 type lightConn struct {
-	target *Target
-	conn   net.Conn
-	in     *bufio.Reader
+	light *Light
+	conn  net.Conn
+	in    *bufio.Reader
 }
 
 func (c *lightConn) close() {
@@ -170,8 +261,9 @@ func (c *lightConn) do(key Key, operation, body string) (answer []byte, err erro
 			c.close()
 		}
 	}()
+	t := c.light.server()
 	if c.conn == nil {
-		if c.conn, err = net.DialTimeout("tcp", c.target.Addr, lightTimeout); err != nil {
+		if c.conn, err = net.DialTimeout("tcp", t.Addr, lightTimeout); err != nil {
 			return nil, err
 		}
 		c.in = bufio.NewReader(c.conn)
@@ -179,7 +271,7 @@ func (c *lightConn) do(key Key, operation, body string) (answer []byte, err erro
 	if err := c.conn.SetDeadline(time.Now().Add(lightTimeout)); err != nil {
 		return nil, err
 	}
-	if _, err := io.WriteString(c.conn, c.target.Message(key, operation, body)); err != nil {
+	if _, err := io.WriteString(c.conn, t.Message(key, operation, body)); err != nil {
 		return nil, err
 	}
 	r := reply(http.ReadResponse(c.in, nil))

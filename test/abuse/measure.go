@@ -45,22 +45,24 @@ func (a *Attack) Measure(binary, dir string, long time.Duration) (row Row, err e
 		return row, err
 	}
 	before := t.Usage()
-	stop := make(chan struct{})
-	asking, done := context.WithCancel(context.Background())
-	go func() { light.Run(asking); close(stop) }()
+	if t.light, err = light.start(); err != nil {
+		return row, err
+	}
 	begin := time.Now()
 	failed := a.rounds(t, long)
 	row.CPU = (t.CPU() - before.CPU).Seconds() / time.Since(begin).Seconds()
-	done()
-	<-stop
-	row.P50, row.P99, row.Requests, row.Errors, err = light.Result()
-	if a.Ends {
-		row.Errors, row.CPU, err = 0, 0, nil // the client's of a server that was told to end
-	} else if row.P99 > MaxLatency {
-		failed = errors.Join(failed, fmt.Errorf("the light client waits for %v", row.P99.Round(time.Millisecond)))
+	result, err := t.light.end()
+	if t.light = nil; err != nil {
+		return row, err
 	}
-	if err != nil {
-		failed = errors.Join(failed, fmt.Errorf("the light client: %w", err))
+	row.P50, row.P99, row.Requests, row.Errors = result.Within(0.5), result.Within(0.99), len(result.Latencies), result.Errors
+	switch {
+	case a.Ends:
+		row.Errors, row.CPU = 0, 0 // the client's of a server that was told to end
+	case result.First != "":
+		failed = errors.Join(failed, errors.New("the light client: "+result.First))
+	case row.P99 > MaxLatency:
+		failed = errors.Join(failed, fmt.Errorf("the light client waits for %v", row.P99.Round(time.Millisecond)))
 	}
 	if row.Memory = t.MostMemory(); !a.Ends && failed == nil {
 		failed = t.Settle(before)
@@ -125,7 +127,7 @@ func honest(connections int) func(context.Context, *Target) error {
 		errs := make(chan error, connections)
 		for range connections {
 			go func() {
-				c := &lightConn{target: t}
+				c := &lightConn{light: &Light{target: t}}
 				defer c.close()
 				for ctx.Err() == nil {
 					if _, err := c.do(Alice, "GetItem", `{"TableName":"light","Key":{"pk":{"S":"item-0"}}}`); err != nil {

@@ -19,7 +19,6 @@ import (
 
 // Target is a server under attack, in a process of its own.
 type Target struct {
-	restarts atomic.Int64 // of Restart: calls that have begun and that have ended; odd while the server is down on purpose
 	*process.Process
 	// Long says that the attack has seconds, not a moment.
 	Long bool
@@ -37,7 +36,8 @@ type Target struct {
 	ended    atomic.Bool // by the attack
 	killed   atomic.Bool // since it took too much memory
 	stop     context.CancelFunc
-	most     int64 // memory of the processes before a restart
+	light    *lightProcess // is told of restarts; nil for none
+	most     int64         // memory of the processes before a restart
 }
 
 // Keys of the credentials file, with which a target without credentials is called too. Alice and Mallory have accounts of their own;
@@ -158,8 +158,9 @@ func (t *Target) End() error {
 
 // Restart ends the server, unless the attack has, and starts it again.
 func (t *Target) Restart() error {
-	t.restarts.Add(1)
-	defer t.restarts.Add(1)
+	if err := t.tell(""); err != nil {
+		return err
+	}
 	if !t.ended.Load() {
 		if err := errors.Join(t.Alive(), t.checkMemory(), t.checkLog()); err != nil {
 			return err
@@ -170,7 +171,18 @@ func (t *Target) Restart() error {
 	}
 	t.ended.Store(false)
 	t.client.CloseIdleConnections()
-	return t.start()
+	if err := t.start(); err != nil {
+		return err
+	}
+	return t.tell(t.Addr)
+}
+
+// tell tells the light client where the server is.
+func (t *Target) tell(address string) error {
+	if t.light == nil {
+		return nil
+	}
+	return t.light.tell(address)
 }
 
 // Alive fails if the process has ended.
@@ -223,10 +235,19 @@ func (t *Target) Advance(by time.Duration) error {
 }
 
 // Dial opens a connection that ends with the context.
-func (t *Target) Dial(ctx context.Context) (net.Conn, error) { return dial(ctx, t.Addr) }
+func (t *Target) Dial(ctx context.Context) (net.Conn, error) { return dial(ctx, t.Addr, nil) }
 
-func dial(ctx context.Context, addr string) (net.Conn, error) {
-	var d net.Dialer
+// DialFrom opens connection i of many thousands, which come from several addresses of loopback: to the ten-thousandth one of an address, a
+// kernel takes milliseconds to find a port for the next, during which nothing else happens on that processor.
+func (t *Target) DialFrom(ctx context.Context, i int) (net.Conn, error) {
+	return dial(ctx, t.Addr, &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i/perAddress))})
+}
+
+// perAddress is how many connections DialFrom opens from an address.
+const perAddress = 4000
+
+func dial(ctx context.Context, addr string, from net.Addr) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: from}
 	c, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err

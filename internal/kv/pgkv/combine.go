@@ -202,7 +202,7 @@ type page struct {
 // scanCombined reads the page that comes next in a range that ends, of the last committed state.
 func (s *Store) scanCombined(i *iterator) error {
 	c := &s.scansUp
-	if i.reverse {
+	if i.opt.Reverse {
 		c = &s.scansDown
 	}
 	p := &page{it: i, done: make(chan struct{})}
@@ -229,7 +229,7 @@ func (s *Store) scanAll(list []*page) {
 			starts[n], ends[n], limits[n] = orEmpty(p.it.rest.Start), p.it.rest.End, int64(p.it.size)
 		}
 		sql := scanUp
-		if list[0].it.reverse {
+		if list[0].it.opt.Reverse {
 			sql = scanDown
 		}
 		err = s.query(ctx, s.pool, func(raw [][]byte) {

@@ -247,12 +247,12 @@ func (p *rowPage) reset() {
 
 // iterator implements kv.Iterator: it reads page after page.
 type iterator struct {
-	store   *Store
-	ctx     context.Context
-	q       queryer
-	all     kv.Range // what is gone through
-	rest    kv.Range // where the next page is
-	reverse bool
+	store *Store
+	ctx   context.Context
+	q     queryer
+	all   kv.Range // what is gone through
+	rest  kv.Range // where the next page is
+	opt   kv.ScanOpt
 
 	page  *rowPage
 	at    int // of the row where the iterator stands; -1 before the first
@@ -264,7 +264,7 @@ type iterator struct {
 
 func (s *Store) scan(ctx context.Context, q queryer, r kv.Range, opt kv.ScanOpt) *iterator {
 	r = kv.Range{Start: bytes.Clone(r.Start), End: bytes.Clone(r.End)}
-	return &iterator{store: s, ctx: ctx, q: q, all: r, rest: r, reverse: opt.Reverse, pages: s.sizes.Pages(r.Start, opt.Rows),
+	return &iterator{store: s, ctx: ctx, q: q, all: r, rest: r, opt: opt, pages: s.sizes.Pages(r.Start, opt.Rows),
 		page: rowPages.Get().(*rowPage), at: -1}
 }
 
@@ -281,8 +281,9 @@ func (i *iterator) Next() bool {
 		return false
 	}
 	if n := len(i.page.keys); n > 0 {
-		i.rest = i.rest.Behind(i.page.keys[n-1], i.reverse)
+		i.rest = i.rest.Behind(i.page.keys[n-1], i.opt.Reverse)
 	}
+	i.opt.Wait()
 	if _, alone := i.q.(*conn); alone {
 		i.err = failure(i.read())
 	} else {
@@ -318,7 +319,7 @@ func (i *iterator) read() error {
 // readAlone reads the page by a statement of its own.
 func (i *iterator) readAlone(ctx context.Context) error {
 	order, bound := "ASC", ""
-	if i.reverse {
+	if i.opt.Reverse {
 		order = "DESC"
 	}
 	args := []any{orEmpty(i.rest.Start), i.size}
@@ -351,7 +352,7 @@ func (i *iterator) Seek(key []byte) {
 	n := len(i.page.keys)
 	at := sort.Search(n, func(j int) bool {
 		c := bytes.Compare(i.page.keys[j], key)
-		return c == 0 || c > 0 != i.reverse
+		return c == 0 || c > 0 != i.opt.Reverse
 	})
 	if i.at >= 0 && at < n && (at > i.at || at == i.at && bytes.Equal(i.page.keys[at], key)) {
 		i.at = at - 1
@@ -359,7 +360,7 @@ func (i *iterator) Seek(key []byte) {
 	}
 	i.page.reset()
 	i.at, i.last = -1, false
-	i.rest = i.all.From(key, i.reverse)
+	i.rest = i.all.From(key, i.opt.Reverse)
 }
 
 // Close implements kv.Iterator.

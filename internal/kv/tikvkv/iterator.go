@@ -18,11 +18,11 @@ type source interface {
 
 // iterator implements kv.Iterator. The client reads ahead by a fixed number of rows, so there is one of its iterators for each page.
 type iterator struct {
-	from    source
-	snap    *txnsnapshot.KVSnapshot // where from reads
-	all     kv.Range
-	reverse bool
-	pages   paging.Pages
+	from  source
+	snap  *txnsnapshot.KVSnapshot // where from reads
+	all   kv.Range
+	opt   kv.ScanOpt
+	pages paging.Pages
 
 	it    tikv.Iterator // a page; nil before the first Next and after Seek
 	rest  kv.Range      // where the next page is
@@ -33,15 +33,16 @@ type iterator struct {
 }
 
 func newIterator(from source, snap *txnsnapshot.KVSnapshot, sizes *paging.Sizes, r kv.Range, opt kv.ScanOpt) *iterator {
-	return &iterator{from: from, snap: snap, all: r, reverse: opt.Reverse, pages: sizes.Pages(r.Start, opt.Rows), rest: r}
+	return &iterator{from: from, snap: snap, all: r, opt: opt, pages: sizes.Pages(r.Start, opt.Rows), rest: r}
 }
 
 // open asks for the page that comes next.
 func (i *iterator) open() error {
+	i.opt.Wait()
 	i.size, i.rows, i.bytes = max(2, i.pages.Next()), 0, 0 // the client takes 1 for no number
 	i.snap.SetScanBatchSize(i.size)
 	var err error
-	if i.reverse {
+	if i.opt.Reverse {
 		i.it, err = i.from.IterReverse(i.rest.End)
 	} else {
 		i.it, err = i.from.Iter(i.rest.Start, i.rest.End)
@@ -55,7 +56,7 @@ func (i *iterator) Next() bool {
 		return false
 	}
 	if i.it != nil && i.rows == i.size {
-		i.rest = i.rest.Behind(i.it.Key(), i.reverse)
+		i.rest = i.rest.Behind(i.it.Key(), i.opt.Reverse)
 		i.close()
 	}
 	if i.it == nil {
@@ -64,7 +65,7 @@ func (i *iterator) Next() bool {
 		i.err = failure(i.it.Next())
 	}
 	// Going back, the client knows no lower bound.
-	if i.err != nil || !i.it.Valid() || i.reverse && bytes.Compare(i.it.Key(), i.all.Start) < 0 {
+	if i.err != nil || !i.it.Valid() || i.opt.Reverse && bytes.Compare(i.it.Key(), i.all.Start) < 0 {
 		return false
 	}
 	i.rows++
@@ -81,7 +82,7 @@ func (i *iterator) Value() []byte { return decode(i.it.Value()) }
 // Seek implements kv.Iterator.
 func (i *iterator) Seek(key []byte) {
 	i.close()
-	i.rest = i.all.From(key, i.reverse)
+	i.rest = i.all.From(key, i.opt.Reverse)
 }
 
 // close ends the page, if there is one.

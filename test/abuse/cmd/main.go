@@ -24,12 +24,19 @@ var (
 	binary  = flag.String("stator", "bin/stator", "Stator's binary")
 	seconds = flag.Duration("long", 10*time.Second, "how long each attack lasts")
 	only    = flag.String("run", "", "regular expression for the attacks to run, matched against 'POINT NAME'; empty for all")
+	light   = flag.Int("light", -1, "be the light client, starting with this item; for the program itself")
 	scratch = flag.String("dir", "", "directory for the servers' data; empty for the system's temporary one")
 )
 
 func main() {
 	flag.Parse()
 	log.SetFlags(0)
+	if *light >= 0 {
+		if err := abuse.RunLight(os.Stdin, os.Stdout, *light); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	if err := run(); err != nil {
 		log.Fatal(err)
 	}
