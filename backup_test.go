@@ -12,8 +12,8 @@ import (
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/history"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/pitr"
 )
 
 // field returns what is at a path of an answer, of names separated by dots.
@@ -213,7 +213,7 @@ func TestBackupInterrupted(t *testing.T) {
 	}
 	// And history whose table's recovery has just been disabled.
 	if err := kv.Update(ctx, d.store, kv.TxnOpt{}, func(txn kv.Txn) error {
-		_, err := history.Put(txn, t0.AppendItemKey(nil, attribute.NewItem(attribute.Field{Name: "pk", Value: attribute.String("p")}, attribute.Field{Name: "sk", Value: attribute.Number("1")})), nil, nil)
+		_, err := pitr.Put(txn, t0.AppendItemKey(nil, attribute.NewItem(attribute.Field{Name: "pk", Value: attribute.String("p")}, attribute.Field{Name: "sk", Value: attribute.Number("1")})), nil, nil)
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -221,7 +221,7 @@ func TestBackupInterrupted(t *testing.T) {
 	whole := d.backUp("source", "whole")
 	key, _ := catalog.BackupFromARN(whole)
 	data := d.items.Catalog.Backups.Get(key).Data
-	for name, loading := range map[string]*catalog.Loading{"half": {From: data, At: history.Latest}, "lost": {From: 99, At: history.Latest}, "past": {From: t0.ID, At: 1}} {
+	for name, loading := range map[string]*catalog.Loading{"half": {From: data, At: pitr.Latest}, "lost": {From: 99, At: pitr.Latest}, "past": {From: t0.ID, At: 1}} {
 		half := *t0
 		half.Name, half.Loading, half.CreatingUntil = name, loading, 0
 		if _, err := d.items.Catalog.Create(ctx, &half); err != nil {
@@ -332,7 +332,7 @@ func TestPointInTimeRecovery(t *testing.T) {
 	state := func(m moment) map[string]string {
 		got := map[string]string{}
 		last := ""
-		err := history.State(ctx, snap, table.ID, history.Part{}, kv.AtMillis(m.at.UnixMilli()), func(suffix []byte, it attribute.Item) error {
+		err := pitr.State(ctx, snap, table.ID, pitr.Part{}, kv.AtMillis(m.at.UnixMilli()), func(suffix []byte, it attribute.Item) error {
 			if string(suffix) <= last {
 				t.Fatal("out of order")
 			}
@@ -361,7 +361,7 @@ func TestPointInTimeRecovery(t *testing.T) {
 		i := random.IntN(len(moments))
 		j := i + random.IntN(min(30, len(moments)-i))
 		at := maps.Clone(states[i])
-		err := history.Changes(ctx, snap, table.ID, kv.AtMillis(moments[i].at.UnixMilli()), kv.AtMillis(moments[j].at.UnixMilli()), func(c *history.Change) error {
+		err := pitr.Changes(ctx, snap, table.ID, kv.AtMillis(moments[i].at.UnixMilli()), kv.AtMillis(moments[j].at.UnixMilli()), func(c *pitr.Change) error {
 			some := c.Some
 			if c.New != nil {
 				some = c.New

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/statordb/stator/internal/client"
-	"github.com/statordb/stator/internal/objects"
+	"github.com/statordb/stator/internal/cli/client"
+	"github.com/statordb/stator/internal/objectstore"
 )
 
 // TestBucketsOfAccounts shows that with credentials a bucket is for the account that made it alone.
@@ -19,7 +19,7 @@ func TestBucketsOfAccounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	buckets := t.TempDir()
-	if _, err := objects.Put(t.Context(), objects.NewFolder(buckets), "old", "in/1.json", []byte(`{"Item":{"pk":{"S":"p"},"sk":{"N":"1"}}}`), objects.PutOptions{}); err != nil {
+	if _, err := objectstore.Put(t.Context(), objectstore.NewFolder(buckets), "old", "in/1.json", []byte(`{"Item":{"pk":{"S":"p"},"sk":{"N":"1"}}}`), objectstore.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	d := open(t, Options{CredentialsFile: credentials, S3Dir: buckets})

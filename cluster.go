@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 )
@@ -111,7 +111,7 @@ func UpgradeStorage(ctx context.Context, storage string) (from int, err error) {
 	return c.Format, errors.Join(err, store.Close())
 }
 
-func readFleet(ctx context.Context, store kv.Store) (s fleet.State, format int, err error) {
+func readFleet(ctx context.Context, store kv.Store) (s cluster.State, format int, err error) {
 	r, err := store.Snapshot(ctx)
 	if err != nil {
 		return s, 0, err
@@ -120,6 +120,6 @@ func readFleet(ctx context.Context, store kv.Store) (s fleet.State, format int, 
 	if format, err = catalog.ReadFormat(r); err != nil {
 		return s, 0, err
 	}
-	s, err = fleet.Read(ctx, r)
+	s, err = cluster.Read(ctx, r)
 	return s, format, err
 }

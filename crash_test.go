@@ -10,7 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/statordb/stator/internal/verify"
+	"github.com/statordb/stator/internal/admin/verify"
 	"github.com/statordb/stator/test/workload"
 )
 

@@ -15,12 +15,12 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/statordb/stator/internal/admin/verify"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
-	"github.com/statordb/stator/internal/objects"
-	"github.com/statordb/stator/internal/verify"
+	"github.com/statordb/stator/internal/objectstore"
 )
 
 // formatFile says which version of keyspace's layout a data directory has.
@@ -153,27 +153,27 @@ func openTempDir(opt *Options) (dir string, remove func() error, err error) {
 const bucketDir = "s3"
 
 // openBuckets returns where objects are, and what removes them, once the server has ended, if nothing is to keep them.
-func openBuckets(ctx context.Context, opt *Options) (store objects.Store, remove func() error, err error) {
+func openBuckets(ctx context.Context, opt *Options) (store objectstore.Store, remove func() error, err error) {
 	none := func() error { return nil }
 	switch {
 	case opt.S3.Endpoint != "" && opt.S3Dir != "":
 		return nil, none, errors.New("buckets can be in a directory or in an S3-compatible store, not in both")
 	case opt.S3.Endpoint != "":
-		store, err = objects.NewS3(ctx, opt.S3)
+		store, err = objectstore.NewS3(ctx, opt.S3)
 		return store, none, err
 	case opt.S3Dir != "":
-		return objects.NewFolder(opt.S3Dir), none, nil
+		return objectstore.NewFolder(opt.S3Dir), none, nil
 	case !opt.InMemory:
-		return objects.NewFolder(filepath.Join(opt.DataDir, bucketDir)), none, nil
+		return objectstore.NewFolder(filepath.Join(opt.DataDir, bucketDir)), none, nil
 	}
 	// It is made when something is written.
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("stator-s3-%d-%016x", os.Getpid(), rand.Uint64()))
-	return objects.NewFolder(dir), func() error { return os.RemoveAll(dir) }, nil
+	return objectstore.NewFolder(dir), func() error { return os.RemoveAll(dir) }, nil
 }
 
 // bucketAccess lets accounts use the buckets that the credentials file gives them. Without credentials it returns nil: all accounts may
 // use all buckets.
-func bucketAccess(authenticator *auth.Authenticator) objects.Access {
+func bucketAccess(authenticator *auth.Authenticator) objectstore.Access {
 	if !authenticator.Verifies() {
 		return nil
 	}

@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/auth"
+	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/dax"
-	"github.com/statordb/stator/internal/dax/cluster"
-	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/dax/control"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
@@ -77,7 +77,7 @@ type daxFront struct {
 
 	mu    sync.Mutex
 	base  *daxNode // nil for none
-	nodes map[cluster.ID]*daxNode
+	nodes map[control.ID]*daxNode
 	// shared says that there are nodes besides the base one, and memory for their caches.
 	shared bool
 }
@@ -86,7 +86,7 @@ type daxFront struct {
 type daxNode struct {
 	*dax.Node
 	listeners []net.Listener
-	addresses []cluster.Address
+	addresses []control.Address
 	// taken says that the base node has a cluster, and encrypted which of its addresses is the cluster's.
 	taken, encrypted bool
 }
@@ -94,7 +94,7 @@ type daxNode struct {
 // openDAX starts what the options ask for.
 func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, tables *ops.Service, long *turns.Turns, memory *memoryLimit, others func(encrypted bool) []string) (_ *daxFront, err error) {
 	o := &opt.DAX
-	f := &daxFront{opt: opt, memory: memory, others: others, nodes: map[cluster.ID]*daxNode{}, advertise: o.Advertise}
+	f := &daxFront{opt: opt, memory: memory, others: others, nodes: map[control.ID]*daxNode{}, advertise: o.Advertise}
 	f.service = dax.New(dax.Options{Database: tables, KV: store, Auth: authenticator, Turns: long, Now: opt.Now, Logger: opt.Logger})
 	if host, port, splitErr := net.SplitHostPort(o.Advertise); splitErr == nil {
 		f.advertise = host
@@ -135,9 +135,9 @@ func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, ta
 }
 
 // baseSpec is what the base node is without a cluster.
-func (f *daxFront) baseSpec() cluster.Spec {
+func (f *daxFront) baseSpec() control.Spec {
 	item, query := f.opt.DAX.ttls()
-	return cluster.Spec{ID: cluster.ID{Name: daxCluster}, Nodes: []string{daxCluster + "-a"}, ItemTTL: item, QueryTTL: query}
+	return control.Spec{ID: control.ID{Name: daxCluster}, Nodes: []string{daxCluster + "-a"}, ItemTTL: item, QueryTTL: query}
 }
 
 // reachable returns where others reach the base node, with TLS or without. A node that listens on all interfaces and doesn't say
@@ -156,7 +156,7 @@ func (f *daxFront) reachable(encrypted bool) (list []string) {
 }
 
 // serve makes a node of listeners.
-func (f *daxFront) serve(n *daxNode, spec cluster.Spec, advertisePort int, others func(encrypted bool) []string) {
+func (f *daxFront) serve(n *daxNode, spec control.Spec, advertisePort int, others func(encrypted bool) []string) {
 	var wrote func(key []byte)
 	if others != nil {
 		wrote = f.written.add
@@ -180,14 +180,14 @@ func (f *daxFront) listen(n *daxNode, address string, encrypted bool) error {
 		return fmt.Errorf("%s: %w", address, ErrInsecure)
 	}
 	if encrypted && f.certificate == nil {
-		return cluster.ErrNoTLS
+		return control.ErrNoTLS
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}
 	local := l.Addr().(*net.TCPAddr)
-	at := cluster.Address{Scheme: "dax", Host: local.IP.String(), Port: local.Port, Any: local.IP.IsUnspecified()}
+	at := control.Address{Scheme: "dax", Host: local.IP.String(), Port: local.Port, Any: local.IP.IsUnspecified()}
 	if f.advertise != "" {
 		at.Host, at.Any = f.advertise, false
 	}
@@ -242,7 +242,7 @@ const exchangeInterval = 25 * time.Millisecond
 
 // exchange tells others what the base node's clients have written, and has the node forget what theirs have ("DAX cluster components":
 // changes are propagated to all nodes).
-func (f *daxFront) exchange(ctx context.Context, mail *fleet.Mail) error {
+func (f *daxFront) exchange(ctx context.Context, mail *cluster.Mail) error {
 	if keys, ok := f.written.take(); ok {
 		if err := mail.Send(ctx, keys); err != nil {
 			f.written.lost()
@@ -266,7 +266,7 @@ func (f *daxFront) exchange(ctx context.Context, mail *fleet.Mail) error {
 }
 
 // Open implements cluster.Nodes.
-func (f *daxFront) Open(spec cluster.Spec) (cluster.Address, error) {
+func (f *daxFront) Open(spec control.Spec) (control.Address, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if at, ok := f.base.address(spec.TLS); ok && !f.base.taken && (spec.Port == 0 || spec.First) {
@@ -277,7 +277,7 @@ func (f *daxFront) Open(spec cluster.Spec) (cluster.Address, error) {
 		return at, nil
 	}
 	if len(f.nodes) >= daxPorts {
-		return cluster.Address{}, fmt.Errorf("the server has %d clusters already", len(f.nodes))
+		return control.Address{}, fmt.Errorf("the server has %d clusters already", len(f.nodes))
 	}
 	n := &daxNode{encrypted: spec.TLS}
 	host, first := f.firstAddress()
@@ -294,12 +294,12 @@ func (f *daxFront) Open(spec cluster.Spec) (cluster.Address, error) {
 	}
 	var err error
 	for _, port := range ports {
-		if err = f.listen(n, net.JoinHostPort(host, strconv.Itoa(port)), spec.TLS); err == nil || errors.Is(err, cluster.ErrNoTLS) || errors.Is(err, ErrInsecure) {
+		if err = f.listen(n, net.JoinHostPort(host, strconv.Itoa(port)), spec.TLS); err == nil || errors.Is(err, control.ErrNoTLS) || errors.Is(err, ErrInsecure) {
 			break
 		}
 	}
 	if err != nil {
-		return cluster.Address{}, err
+		return control.Address{}, err
 	}
 	f.serve(n, spec, 0, nil) // the advertised port is the base node's
 	f.nodes[spec.ID] = n
@@ -355,24 +355,24 @@ func splitAddress(address string) (host string, port int) {
 }
 
 // address returns where the node listens.
-func (n *daxNode) address(encrypted bool) (cluster.Address, bool) {
+func (n *daxNode) address(encrypted bool) (control.Address, bool) {
 	if n == nil {
-		return cluster.Address{}, false
+		return control.Address{}, false
 	}
-	i := slices.IndexFunc(n.addresses, func(a cluster.Address) bool { return (a.Scheme == "daxs") == encrypted })
+	i := slices.IndexFunc(n.addresses, func(a control.Address) bool { return (a.Scheme == "daxs") == encrypted })
 	if i < 0 {
-		return cluster.Address{}, false
+		return control.Address{}, false
 	}
 	return n.addresses[i], true
 }
 
-func (f *daxFront) configure(n *daxNode, spec cluster.Spec) {
+func (f *daxFront) configure(n *daxNode, spec control.Spec) {
 	n.Rename(spec.Name, spec.Nodes[0])
 	n.SetTTL(spec.ItemTTL, spec.QueryTTL)
 }
 
 // Change implements cluster.Nodes.
-func (f *daxFront) Change(spec cluster.Spec) {
+func (f *daxFront) Change(spec control.Spec) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if n := f.nodes[spec.ID]; n != nil {
@@ -381,7 +381,7 @@ func (f *daxFront) Change(spec cluster.Spec) {
 }
 
 // Reboot implements cluster.Nodes.
-func (f *daxFront) Reboot(id cluster.ID) {
+func (f *daxFront) Reboot(id control.ID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if n := f.nodes[id]; n != nil {
@@ -390,12 +390,12 @@ func (f *daxFront) Reboot(id cluster.ID) {
 }
 
 // Address implements cluster.Nodes.
-func (f *daxFront) Address(id cluster.ID) (cluster.Address, bool) {
+func (f *daxFront) Address(id control.ID) (control.Address, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := f.nodes[id]
 	if n == nil {
-		return cluster.Address{}, false
+		return control.Address{}, false
 	}
 	at, _ := n.address(n.encrypted)
 	if f.advertisePort != 0 && n == f.base {
@@ -405,7 +405,7 @@ func (f *daxFront) Address(id cluster.ID) (cluster.Address, bool) {
 }
 
 // Close implements cluster.Nodes. The base node stays, and is as if it never had a cluster.
-func (f *daxFront) Close(id cluster.ID) {
+func (f *daxFront) Close(id control.ID) {
 	f.mu.Lock()
 	n := f.nodes[id]
 	delete(f.nodes, id)

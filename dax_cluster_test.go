@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/statordb/stator/internal/dax/cluster"
+	"github.com/statordb/stator/internal/dax/control"
 )
 
 // accelerator calls an operation of DAX's control plane.
@@ -496,7 +496,7 @@ func TestDAXClusterOfSlowClients(t *testing.T) {
 	c.must("endpoints")
 	scan := daxRequest("scan", text(daxTable), options())
 	c.write(scan[:5])
-	node := d.Server.dax.nodes[cluster.ID{Account: "000000000000", Region: "us-east-1", Name: "c0"}]
+	node := d.Server.dax.nodes[control.ID{Account: "000000000000", Region: "us-east-1", Name: "c0"}]
 	eventually(t, "the node has begun to read", func() bool { return node.Busy() == 1 })
 	d.accelerator("DeleteCluster", obj{"ClusterName": "c0"})
 	c.write(scan[5:])

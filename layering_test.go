@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,7 +21,7 @@ var mayImport = map[string][]string{
 	"internal/awserr":             {"wirejson"},
 	"internal/kv":                 {},
 	"internal/kv/kvtest":          {"kv", "kv/paging"},
-	"internal/fleet":              {"guard", "keyspace", "kv", "periodic"},
+	"internal/cluster":            {"guard", "keyspace", "kv", "periodic"},
 	"internal/guard":              {},
 	"internal/periodic":           {"guard"},
 	"internal/kv/locks":           {"kv"},
@@ -34,7 +35,6 @@ var mayImport = map[string][]string{
 	"internal/smithy":             {"awserr", "turns", "wirejson"},
 	"internal/smithy/smithytest":  {"smithy"},
 	"internal/api":                {"attribute", "smithy", "wirejson"},
-	"internal/api/gen":            {},
 	"internal/auth":               {"awserr"},
 	"internal/access":             {"awserr", "smithy"},
 	"internal/keyspace":           {"attribute"},
@@ -46,36 +46,35 @@ var mayImport = map[string][]string{
 	"internal/sorter":             {"guard"},
 	"internal/jobs":               {"guard"},
 	"internal/attempts":           {},
-	"internal/objects":            {"guard"},
-	"internal/serverbackup":       {"objects"},
-	"internal/records":            {"fleet", "keyspace", "kv"},
-	"internal/catalog":            {"fleet", "attempts", "attribute", "capacity", "keyspace", "kv", "metering", "records"},
-	"internal/history":            {"attribute", "keyspace", "kv"},
-	"internal/backup":             {"attempts", "attribute", "catalog", "guard", "history", "jobs", "keyspace", "kv", "table"},
+	"internal/objectstore":        {"guard"},
+	"internal/admin/serverbackup": {"objectstore"},
+	"internal/registry":           {"cluster", "keyspace", "kv"},
+	"internal/catalog":            {"attempts", "attribute", "capacity", "cluster", "keyspace", "kv", "metering", "registry"},
+	"internal/pitr":               {"attribute", "keyspace", "kv"},
+	"internal/backup":             {"attempts", "attribute", "catalog", "guard", "jobs", "keyspace", "kv", "pitr", "table"},
 	"internal/index":              {"attribute", "capacity", "catalog", "keyspace"},
 	"internal/stream":             {"attribute", "catalog", "keyspace", "kv"},
-	"internal/table":              {"attribute", "capacity", "catalog", "guard", "history", "index", "keyspace", "kv", "metering", "sorter", "stream", "turns"},
+	"internal/table":              {"attribute", "capacity", "catalog", "guard", "index", "keyspace", "kv", "metering", "pitr", "sorter", "stream", "turns"},
 	"internal/itemfile":           {"attribute", "wirejson"},
-	"internal/transfer":           {"api", "attempts", "attribute", "catalog", "fleet", "guard", "history", "index", "itemfile", "jobs", "keyspace", "kv", "objects", "records", "sorter", "table"},
+	"internal/transfer":           {"api", "attempts", "attribute", "catalog", "cluster", "guard", "index", "itemfile", "jobs", "keyspace", "kv", "objectstore", "pitr", "registry", "sorter", "table"},
 	"internal/partiql":            {"attribute", "expr"},
-	"internal/ops":                {"access", "api", "attribute", "awserr", "backup", "capacity", "catalog", "expr", "history", "index", "inject", "itemfile", "keyspace", "kv", "metering", "metric", "partiql", "records", "smithy", "stream", "table", "transfer", "wirejson"},
+	"internal/ops":                {"access", "api", "attribute", "awserr", "backup", "capacity", "catalog", "expr", "faults", "index", "itemfile", "keyspace", "kv", "metering", "metric", "partiql", "pitr", "registry", "smithy", "stream", "table", "transfer", "wirejson"},
 	"internal/cloudwatch/api":     {"smithy", "wirejson"},
-	"internal/cloudwatch":         {"access", "awserr", "cloudwatch/api", "fleet", "guard", "keyspace", "kv", "metric", "protocol", "smithy", "turns"},
+	"internal/cloudwatch":         {"access", "awserr", "cloudwatch/api", "cluster", "guard", "keyspace", "kv", "metric", "protocol", "smithy", "turns"},
 	"internal/autoscaling/api":    {"smithy", "wirejson"},
-	"internal/autoscaling":        {"access", "autoscaling/api", "awserr", "fleet", "guard", "keyspace", "kv", "metric", "protocol", "smithy"},
+	"internal/autoscaling":        {"access", "autoscaling/api", "awserr", "cluster", "guard", "keyspace", "kv", "metric", "protocol", "smithy"},
 	"internal/dax/wire":           {"attribute", "awserr"},
 	"internal/dax":                {"access", "api", "attribute", "auth", "awserr", "catalog", "dax/wire", "guard", "keyspace", "kv", "metric", "smithy", "turns", "wirejson"},
 	"internal/dax/api":            {"smithy", "wirejson"},
-	"internal/dax/cluster":        {"access", "fleet", "awserr", "dax/api", "kv", "protocol", "records", "smithy"},
+	"internal/dax/control":        {"access", "awserr", "cluster", "dax/api", "kv", "protocol", "registry", "smithy"},
 	"internal/protocol":           {"awserr", "smithy", "wirejson"},
 	"internal/httpd":              {"auth", "awserr", "guard", "periodic", "protocol", "smithy", "turns", "wirejson"},
-	"internal/client":             {"auth"},
-	"internal/hot":                {"client"},
-	"internal/importer":           {"attribute", "client", "itemfile", "objects"},
-	"internal/inject":             {},
-	"internal/tail":               {"client"},
-	"internal/verify":             {"attribute", "catalog", "history", "index", "keyspace", "kv", "stream", "table"},
-	"internal/compatibility":      {"api", "autoscaling", "autoscaling/api", "cloudwatch", "cloudwatch/api", "dax/api", "dax/cluster", "ops"},
+	"internal/cli/client":         {"auth"},
+	"internal/cli/hot":            {"cli/client"},
+	"internal/cli/importer":       {"attribute", "cli/client", "itemfile", "objectstore"},
+	"internal/faults":             {},
+	"internal/cli/tail":           {"cli/client"},
+	"internal/admin/verify":       {"attribute", "catalog", "index", "keyspace", "kv", "pitr", "stream", "table"},
 }
 
 func TestLayering(t *testing.T) {
@@ -111,6 +110,19 @@ func TestLayering(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestContributingNamesPackages checks that CONTRIBUTING.md says what each package is for.
+func TestContributingNamesPackages(t *testing.T) {
+	text, err := os.ReadFile("CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range mayImport {
+		if short := strings.TrimPrefix(pkg, "internal/"); !strings.Contains(string(text), "`"+pkg+"`") && !strings.Contains(string(text), "`"+short+"`") {
+			t.Errorf("%s is not in its table", pkg)
+		}
 	}
 }
 

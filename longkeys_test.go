@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
@@ -140,7 +140,7 @@ func TestUpgradeStorage(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := open(t, Options{Storage: url, DataDir: t.TempDir()})
-	old, err := fleet.Join(ctx, fleet.Options{KV: store, Info: fleet.Info{ID: "older", Version: "old"}})
+	old, err := cluster.Join(ctx, cluster.Options{KV: store, Info: cluster.Info{ID: "older", Version: "old"}})
 	if err == nil {
 		err = old.Start(ctx)
 	}

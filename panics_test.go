@@ -137,7 +137,7 @@ var unguarded = map[string]string{
 	"internal/kv/pebblekv/pebblekv.go Open": "syncLoop and watch see no request's data, and a panic in them means that Pebble's state is " +
 		"broken while they hold its lock: the process must end, as it does where one of Pebble's own goroutines panics",
 	"internal/kv/pebblekv/txn.go apply":        "it makes a panic of Pebble's commit end the process: Pebble leaves its commit pipeline locked",
-	"internal/importer/importer.go send":       "of a command, not of a server",
+	"internal/cli/importer/importer.go send":   "of a command, not of a server",
 	"internal/kv/tikvkv/tikvtest/tikvtest.go ": "for tests",
 	"internal/kv/pgkv/pgtest/pgtest.go ":       "for tests",
 	"internal/kv/kvtest/":                      "for tests",

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
@@ -23,9 +23,9 @@ import (
 
 // servers are those that share the store: this one alone, or several.
 type servers struct {
-	fleet.Fleet
-	store  kv.Store      // as this server is to use it
-	member *fleet.Member // nil if it is alone
+	cluster.Fleet
+	store  kv.Store        // as this server is to use it
+	member *cluster.Member // nil if it is alone
 
 	mu   sync.Mutex
 	left func() // what is done when a server has gone
@@ -39,11 +39,11 @@ type servers struct {
 // join makes the server one of those of its store.
 func join(ctx context.Context, opt *Options, store kv.Store) (*servers, error) {
 	if opt.Storage == "" {
-		return &servers{Fleet: fleet.NewSolo(ctx, opt.Logger), store: store}, nil
+		return &servers{Fleet: cluster.NewSolo(ctx, opt.Logger), store: store}, nil
 	}
 	s := &servers{firstShare: true, toldSpending: "null"}
-	m, err := fleet.Join(ctx, fleet.Options{
-		KV: store, Info: fleet.Info{ID: opt.id, Version: Version, Format: keyspace.FormatVersion, Started: time.Now().UnixMilli()}, Logger: opt.Logger, Evict: opt.evict,
+	m, err := cluster.Join(ctx, cluster.Options{
+		KV: store, Info: cluster.Info{ID: opt.id, Version: Version, Format: keyspace.FormatVersion, Started: time.Now().UnixMilli()}, Logger: opt.Logger, Evict: opt.evict,
 		Left: func() {
 			s.mu.Lock()
 			left := s.left
@@ -76,7 +76,7 @@ func (s *servers) start(ctx context.Context, server *Server, resume func(context
 		}
 	}
 	s.mu.Unlock()
-	s.member.Tell(func(i *fleet.Info) {
+	s.member.Tell(func(i *cluster.Info) {
 		i.URL, i.DAX, i.DAXTLS = server.URL(), server.dax.reachable(false), server.dax.reachable(true)
 	})
 	return s.member.Start(ctx)

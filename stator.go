@@ -31,16 +31,16 @@ import (
 	"github.com/statordb/stator/internal/backup"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/cloudwatch"
-	"github.com/statordb/stator/internal/dax/cluster"
+	"github.com/statordb/stator/internal/dax/control"
+	"github.com/statordb/stator/internal/faults"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/httpd"
-	"github.com/statordb/stator/internal/inject"
 	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/metric"
-	"github.com/statordb/stator/internal/objects"
+	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/periodic"
 	"github.com/statordb/stator/internal/protocol"
@@ -169,7 +169,7 @@ type Options struct {
 }
 
 // S3Options say where an S3-compatible store is.
-type S3Options = objects.S3Options
+type S3Options = objectstore.S3Options
 
 // Server is a running database.
 type Server struct {
@@ -183,7 +183,7 @@ type Server struct {
 	backups   *backup.Manager
 	metrics   *cloudwatch.Service
 	dax       *daxFront
-	clusters  *cluster.Service
+	clusters  *control.Service
 	auth      *auth.Authenticator
 	stored    *checkpoints
 	atMetrics net.Listener // of MetricsListen; nil for none
@@ -283,7 +283,7 @@ func Open(opt Options) (*Server, error) {
 
 func start(opt *Options, listener net.Listener, store kv.Store, authenticator *auth.Authenticator, clock *testClock) (_ *Server, failed error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	faults, err := inject.Parse(opt.Inject, opt.InjectSeed)
+	faults, err := faults.Parse(opt.Inject, opt.InjectSeed)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -367,7 +367,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		}
 	}()
 	itemTTL, queryTTL := opt.DAX.ttls()
-	clusters, err := cluster.New(ctx, cluster.Options{
+	clusters, err := control.New(ctx, control.Options{
 		Fleet: servers.Fleet, KV: store, Now: opt.Now, Namespace: service.Namespace, Nodes: accelerator, TransientStatus: opt.TransientStatus, ItemTTL: itemTTL, QueryTTL: queryTTL,
 	})
 	if err != nil {
@@ -394,9 +394,9 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	if servers.member != nil {
 		sweepers = append(sweepers, servers.member.Trim)
 	}
-	var control map[string]func([]byte) ([]byte, error)
+	var testControl map[string]func([]byte) ([]byte, error)
 	if opt.TestClock {
-		control = map[string]func([]byte) ([]byte, error){clockPath: func(body []byte) ([]byte, error) {
+		testControl = map[string]func([]byte) ([]byte, error){clockPath: func(body []byte) ([]byte, error) {
 			return clock.control(body, func() error {
 				if servers.member != nil {
 					return nil // it is due where it is done
@@ -431,13 +431,13 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		serveErr: make(chan error, 1),
 		http: httpd.New(httpd.Options{
 			Operations: servers.settled(operations),
-			Services:   []*protocol.Service{cloudwatch.API, autoscaling.API, cluster.API},
+			Services:   []*protocol.Service{cloudwatch.API, autoscaling.API, control.API},
 			Missing:    slices.Concat(service.Missing(), metrics.Missing(), scaling.Missing(), clusters.Missing()),
 			Auth:       authenticator,
 			Logger:     opt.Logger,
 			Limits:     opt.limits,
 			Turns:      long,
-			Control:    control,
+			Control:    testControl,
 			Web:        web,
 			Metrics: func(ctx context.Context) (string, []byte, error) {
 				body, err := metrics.Prometheus(ctx)

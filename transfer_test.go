@@ -21,14 +21,14 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/statordb/stator/internal/objects"
+	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/test/s3server"
 )
 
 // bucketed is a server with buckets, and a direct way to these.
 type bucketed struct {
 	*db
-	store objects.Store
+	store objectstore.Store
 }
 
 // eachStore runs a test over a directory with buckets and over an S3 server.
@@ -39,13 +39,13 @@ func eachStore(t *testing.T, opt func(t *testing.T) Options, test func(t *testin
 		if err := os.Mkdir(filepath.Join(o.S3Dir, "bucket"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		test(t, bucketed{open(t, o), objects.NewFolder(o.S3Dir)})
+		test(t, bucketed{open(t, o), objectstore.NewFolder(o.S3Dir)})
 	})
 	t.Run("S3", func(t *testing.T) {
 		url, _ := s3server.Start(t, "bucket")
 		o := opt(t)
 		o.S3 = S3Options{Endpoint: url, Region: "us-east-1", AccessKey: s3server.AccessKey, SecretKey: s3server.SecretKey}
-		store, err := objects.NewS3(context.Background(), o.S3)
+		store, err := objectstore.NewS3(context.Background(), o.S3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +55,7 @@ func eachStore(t *testing.T, opt func(t *testing.T) Options, test func(t *testin
 
 func (d bucketed) get(key string) []byte {
 	d.t.Helper()
-	body, err := objects.Get(context.Background(), d.store, "bucket", key, 1<<30)
+	body, err := objectstore.Get(context.Background(), d.store, "bucket", key, 1<<30)
 	if err != nil {
 		d.t.Fatalf("%s: %v", key, err)
 	}
@@ -64,18 +64,18 @@ func (d bucketed) get(key string) []byte {
 
 func (d bucketed) putObject(key string, body []byte) {
 	d.t.Helper()
-	if _, err := objects.Put(context.Background(), d.store, "bucket", key, body, objects.PutOptions{}); err != nil {
+	if _, err := objectstore.Put(context.Background(), d.store, "bucket", key, body, objectstore.PutOptions{}); err != nil {
 		d.t.Fatal(err)
 	}
 }
 
 func (d bucketed) keysOf(prefix string) (keys []string) {
 	d.t.Helper()
-	err := d.store.List(context.Background(), "bucket", prefix, func(o objects.Object) error {
+	err := d.store.List(context.Background(), "bucket", prefix, func(o objectstore.Object) error {
 		keys = append(keys, o.Key)
 		return nil
 	})
-	if err != nil && !errors.Is(err, objects.ErrNoBucket) {
+	if err != nil && !errors.Is(err, objectstore.ErrNoBucket) {
 		d.t.Fatal(err)
 	}
 	return keys
@@ -311,10 +311,10 @@ func TestExport(t *testing.T) {
 		}
 		before := d.keysOf("")
 		e = d.export(obj{"TableArn": arn, "S3Bucket": "bucket", "S3Prefix": "a/../b"})
-		if _, folder := d.store.(*objects.Folder); folder && (e["ExportStatus"] != "FAILED" || e["FailureCode"] != "S3InvalidKey" || !slices.Equal(d.keysOf(""), before)) {
+		if _, folder := d.store.(*objectstore.Folder); folder && (e["ExportStatus"] != "FAILED" || e["FailureCode"] != "S3InvalidKey" || !slices.Equal(d.keysOf(""), before)) {
 			t.Errorf("a prefix that leads elsewhere: %v", e)
 		}
-		if _, folder := d.store.(*objects.Folder); !folder {
+		if _, folder := d.store.(*objectstore.Folder); !folder {
 			e = d.export(obj{"TableArn": arn, "S3Bucket": "no-bucket"})
 			if e["ExportStatus"] != "FAILED" || e["FailureCode"] != "S3NoSuchBucket" || e["ExportManifest"] != nil {
 				t.Errorf("to no bucket: %v", e)
@@ -652,7 +652,7 @@ func TestBulkPut(t *testing.T) {
 // TestTransfersInterrupted ends the server while it imports, exports and puts.
 func TestTransfersInterrupted(t *testing.T) {
 	dir, buckets := t.TempDir(), t.TempDir()
-	store := objects.NewFolder(buckets)
+	store := objectstore.NewFolder(buckets)
 	opt := Options{DataDir: dir, Durability: "none", S3Dir: buckets}
 	d := bucketed{open(t, opt), store}
 	var lines strings.Builder
@@ -701,7 +701,7 @@ func TestTransfersInterrupted(t *testing.T) {
 // that is not too long, and neither the server nor the job stays behind.
 func TestHostileImports(t *testing.T) {
 	buckets := t.TempDir()
-	d := bucketed{open(t, Options{S3Dir: buckets}), objects.NewFolder(buckets)}
+	d := bucketed{open(t, Options{S3Dir: buckets}), objectstore.NewFolder(buckets)}
 	const good = `{"Item":{"pk":{"S":"p"},"sk":{"N":"1"}}}` + "\n"
 	const mb = 1 << 20
 	for i, c := range []struct {

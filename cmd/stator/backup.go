@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/statordb/stator"
-	"github.com/statordb/stator/internal/client"
-	"github.com/statordb/stator/internal/objects"
+	"github.com/statordb/stator/internal/admin/serverbackup"
+	"github.com/statordb/stator/internal/cli/client"
+	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/periodic"
-	"github.com/statordb/stator/internal/serverbackup"
 )
 
 // s3Login are the flags that an S3-compatible store wants besides its endpoint.
@@ -34,8 +34,8 @@ type buckets struct {
 	s3Login
 }
 
-func (b *buckets) locate(ctx context.Context, where string) (objects.Place, error) {
-	return objects.Locate(ctx, where, b.at(b.S3Endpoint))
+func (b *buckets) locate(ctx context.Context, where string) (objectstore.Place, error) {
+	return objectstore.Locate(ctx, where, b.at(b.S3Endpoint))
 }
 
 type backupCmd struct {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/statordb/stator/internal/hot"
+	"github.com/statordb/stator/internal/cli/hot"
 )
 
 type hotCmd struct {

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/statordb/stator/internal/importer"
+	"github.com/statordb/stator/internal/cli/importer"
 )
 
 type importCmd struct {

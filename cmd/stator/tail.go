@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/statordb/stator/internal/client"
-	"github.com/statordb/stator/internal/tail"
+	"github.com/statordb/stator/internal/cli/client"
+	"github.com/statordb/stator/internal/cli/tail"
 )
 
 // connection are the flags of commands that speak to a server.

@@ -19,7 +19,7 @@ import (
 
 	"github.com/statordb/stator/internal/autoscaling/api"
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
@@ -91,7 +91,7 @@ type Watch interface {
 // Options configure a Service.
 type Options struct {
 	KV        kv.Store
-	Fleet     fleet.Fleet
+	Fleet     cluster.Fleet
 	Now       func() time.Time
 	Namespace func(smithy.Caller) (account, region string)
 	Tables    Tables

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/kv/pebblekv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/smithy"
@@ -68,7 +68,7 @@ func newService(t *testing.T) *testService {
 		}
 	})
 	s.Service, err = New(t.Context(), Options{
-		KV: db, Fleet: fleet.NewSolo(t.Context(), nil), Now: now, Tables: s.tables, Watch: fakeWatch{s.tables}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		KV: db, Fleet: cluster.NewSolo(t.Context(), nil), Now: now, Tables: s.tables, Watch: fakeWatch{s.tables}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Namespace: func(c smithy.Caller) (string, string) { return c.Account, "us-east-1" },
 	})
 	if err != nil {

@@ -17,10 +17,10 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/guard"
-	"github.com/statordb/stator/internal/history"
 	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/pitr"
 	"github.com/statordb/stator/internal/table"
 )
 
@@ -49,7 +49,7 @@ func (m *Manager) Resume(ctx context.Context) error {
 	}
 	for _, t := range m.Tables.Catalog.Tables() {
 		if t.Recovery == nil { // the end came between the change of the setting and the end of the history
-			errs = append(errs, history.Trim(ctx, m.Tables.KV, t.ID, history.Latest))
+			errs = append(errs, pitr.Trim(ctx, m.Tables.KV, t.ID, pitr.Latest))
 		}
 		if t.Loading != nil && t.Loading.Import == "" && t.DeletingUntil == 0 && m.claim(ctx, "restore "+t.ARN(), &errs) {
 			errs = append(errs, m.resume(ctx, t))
@@ -129,7 +129,7 @@ func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 		err := run.Begin(ctx, 0)
 		if err == nil {
 			err = guard.Run(nil, "a backup", func() (err error) {
-				filled, err = m.fill(ctx, &catalog.Table{ID: b.Data}, snap, b.Table.ID, history.Latest, run)
+				filled, err = m.fill(ctx, &catalog.Table{ID: b.Data}, snap, b.Table.ID, pitr.Latest, run)
 				return err
 			})
 		}
@@ -162,8 +162,8 @@ func (m *Manager) giveUpBackup(ctx context.Context, b *catalog.Backup, why error
 // Each item is a step of run.
 func (m *Manager) fill(ctx context.Context, to *catalog.Table, snap kv.Reader, from uint32, at kv.TS, run *attempts.Run) (table.Filled, error) {
 	return m.Tables.Fill(ctx, to, func(part int, put table.PutItem) error {
-		bounds := history.Part{Start: keyspace.HashBound(part, table.Parts), End: keyspace.HashBound(part+1, table.Parts)}
-		return history.State(ctx, snap, from, bounds, at, func(suffix []byte, it attribute.Item) error {
+		bounds := pitr.Part{Start: keyspace.HashBound(part, table.Parts), End: keyspace.HashBound(part+1, table.Parts)}
+		return pitr.State(ctx, snap, from, bounds, at, func(suffix []byte, it attribute.Item) error {
 			if err := run.Step(ctx, 1); err != nil {
 				return err
 			}
@@ -206,7 +206,7 @@ func (m *Manager) Trim(ctx context.Context) error {
 			continue
 		}
 		before := kv.AtMillis(m.Now().AddDate(0, 0, -t.Recovery.Days).UnixMilli())
-		errs = append(errs, history.Trim(ctx, m.Tables.KV, t.ID, before))
+		errs = append(errs, pitr.Trim(ctx, m.Tables.KV, t.ID, before))
 	}
 	return errors.Join(errs...)
 }

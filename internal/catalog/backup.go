@@ -10,7 +10,7 @@ import (
 	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
-	"github.com/statordb/stator/internal/records"
+	"github.com/statordb/stator/internal/registry"
 )
 
 // kindBackup is the kind of record that a Backup is.
@@ -46,8 +46,8 @@ type Backup struct {
 }
 
 // Key returns what names the backup among all.
-func (b *Backup) Key() records.ID {
-	return records.ID{Account: b.Table.Account, Region: b.Table.Region, Name: b.ID}
+func (b *Backup) Key() registry.ID {
+	return registry.ID{Account: b.Table.Account, Region: b.Table.Region, Name: b.ID}
 }
 
 // ARN returns the backup's Amazon Resource Name.
@@ -57,13 +57,13 @@ func (b *Backup) ARN() string { return b.Table.ARN() + "/backup/" + b.ID }
 func JobID(ms int64) string { return fmt.Sprintf("%014d-%08x", ms, rand.Uint32()) }
 
 // BackupFromARN returns the key of the backup that an Amazon Resource Name is of; ok is false if it is of none.
-func BackupFromARN(arn string) (key records.ID, ok bool) {
+func BackupFromARN(arn string) (key registry.ID, ok bool) {
 	ns, _, ok := TableFromARN(arn)
 	if !ok {
 		return key, false
 	}
 	_, id, ok := strings.Cut(arn, "/backup/")
-	return records.ID{Account: ns.Account, Region: ns.Region, Name: id}, ok
+	return registry.ID{Account: ns.Account, Region: ns.Region, Name: id}, ok
 }
 
 // NewBackup stores a backup, to whose items it gives an id.
@@ -94,7 +94,7 @@ func (c *Catalog) RemoveBackup(ctx context.Context, b *Backup) error {
 
 // ReadBackups returns all backups that a snapshot has.
 func ReadBackups(ctx context.Context, r kv.Reader) ([]*Backup, error) {
-	return records.Read[Backup](ctx, r, kindBackup)
+	return registry.Read[Backup](ctx, r, kindBackup)
 }
 
 // lastBackup returns the backup that stays of a table that is being deleted; nil if none does.

@@ -15,11 +15,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
-	"github.com/statordb/stator/internal/records"
+	"github.com/statordb/stator/internal/registry"
 )
 
 type tableName struct {
@@ -35,7 +35,7 @@ type Catalog struct {
 	tables atomic.Pointer[map[tableName]*Table]
 	ended  atomic.Pointer[map[string]*StreamRef] // by ARN
 	// Backups are the tables' backups.
-	Backups *records.Set[Backup]
+	Backups *registry.Set[Backup]
 	change  sync.Mutex // held while this server changes the set or a table
 
 	publishing sync.Mutex // held while what lookups find is brought up to date
@@ -50,7 +50,7 @@ func (c *Catalog) Changed() <-chan struct{} { return c.changed }
 // Options configure a Catalog.
 type Options struct {
 	Now        func() time.Time
-	Fleet      fleet.Fleet
+	Fleet      cluster.Fleet
 	Meters     *metering.Registry
 	Throttling Throttling
 	// MaxTables is how many tables an account may have in a region; 0 for any number. It may have accountRegions times as many in all.
@@ -125,7 +125,7 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 		c.advance(&r.Stream)
 	}
 	c.ended.Store(&ended)
-	if c.Backups, err = records.Open(ctx, opt.Fleet, store, kindBackup, (*Backup).Key); err != nil {
+	if c.Backups, err = registry.Open(ctx, opt.Fleet, store, kindBackup, (*Backup).Key); err != nil {
 		return nil, err
 	}
 	tables := map[tableName]*Table{}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cloudwatch/api"
-	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
@@ -28,7 +28,7 @@ import (
 
 // Options configure a Service.
 type Options struct {
-	Fleet fleet.Fleet
+	Fleet cluster.Fleet
 	KV    kv.Store
 	Now   func() time.Time
 	// Namespace says whose metrics a caller's are.

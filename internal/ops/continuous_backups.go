@@ -8,8 +8,8 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/history"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/pitr"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -68,7 +68,7 @@ func (s *Service) updateContinuousBackups(ctx context.Context, call *smithy.Call
 		return nil, awserr.TableNotFoundForBackup(in.TableName.Value)
 	}
 	if was != nil && !enable {
-		if err := history.Trim(ctx, s.Tables.KV, t.ID, history.Latest); err != nil {
+		if err := pitr.Trim(ctx, s.Tables.KV, t.ID, pitr.Latest); err != nil {
 			return nil, clientError(err)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/kv"
-	"github.com/statordb/stator/internal/records"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/transfer"
 )
@@ -109,7 +109,7 @@ func describeExport(e *transfer.Export) *api.ExportDescription {
 
 // jobKey returns the key of the record of an ARN such as …:table/NAME/export/ID, where kind is "export"; ok is false if the ARN is
 // of none.
-func (s *Service) jobKey(call *smithy.Call, arn, kind string) (key records.ID, ok bool, _ error) {
+func (s *Service) jobKey(call *smithy.Call, arn, kind string) (key registry.ID, ok bool, _ error) {
 	if err := s.authorizeARN(call, arn); err != nil {
 		return key, false, err
 	}
@@ -118,7 +118,7 @@ func (s *Service) jobKey(call *smithy.Call, arn, kind string) (key records.ID, o
 		return key, false, nil
 	}
 	_, id, ok := strings.Cut(arn, "/"+kind+"/")
-	return records.ID{Account: ns.Account, Region: ns.Region, Name: id}, ok, nil
+	return registry.ID{Account: ns.Account, Region: ns.Region, Name: id}, ok, nil
 }
 
 func (s *Service) describeExport(_ context.Context, call *smithy.Call, in *api.DescribeExportInput) (*api.DescribeExportOutput, error) {

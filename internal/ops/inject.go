@@ -9,7 +9,7 @@ import (
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/inject"
+	"github.com/statordb/stator/internal/faults"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
@@ -28,10 +28,10 @@ var errInjected = errors.New("injected by the test mode")
 
 // injectRequest delays or fails a request for the table, in test mode.
 func (s *Service) injectRequest(call *smithy.Call, t *catalog.Table) error {
-	if d, ok := s.Faults.Draw(inject.Latency, call.Operation, t.Name); ok {
+	if d, ok := s.Faults.Draw(faults.Latency, call.Operation, t.Name); ok {
 		time.Sleep(d)
 	}
-	if _, ok := s.Faults.Draw(inject.Fail, call.Operation, t.Name); ok {
+	if _, ok := s.Faults.Draw(faults.Fail, call.Operation, t.Name); ok {
 		return awserr.Internal(errInjected)
 	}
 	return nil
@@ -40,9 +40,9 @@ func (s *Service) injectRequest(call *smithy.Call, t *catalog.Table) error {
 // InjectItem returns what keeps an operation from using an item, in test mode; nil if nothing does.
 func (s *Service) InjectItem(ctx context.Context, t *catalog.Table, u metering.Use, write bool) error {
 	operation := operationOf(ctx)
-	_, refused := s.Faults.Draw(inject.Throttle, operation, t.Name)
+	_, refused := s.Faults.Draw(faults.Throttle, operation, t.Name)
 	if !refused && strings.HasPrefix(operation, "Batch") {
-		_, refused = s.Faults.Draw(inject.Unprocessed, operation, t.Name)
+		_, refused = s.Faults.Draw(faults.Unprocessed, operation, t.Name)
 	}
 	if refused {
 		return t.Meter.Throttle(u, s.Now())
@@ -50,7 +50,7 @@ func (s *Service) InjectItem(ctx context.Context, t *catalog.Table, u metering.U
 	if !write {
 		return nil
 	}
-	if _, ok := s.Faults.Draw(inject.Conflict, operation, t.Name); ok {
+	if _, ok := s.Faults.Draw(faults.Conflict, operation, t.Name); ok {
 		t.Meter.Conflicted(s.Now())
 		return table.ErrConflict
 	}
@@ -70,7 +70,7 @@ func (s *Service) admit(ctx context.Context, t *catalog.Table, u metering.Use, n
 // reader returns what a read of the table reads from: the past, maybe, if it need not be consistent.
 func (s *Service) reader(ctx context.Context, t *catalog.Table, consistent bool) (kv.Snapshot, error) {
 	if s.Faults != nil && !consistent {
-		if age, ok := s.Faults.Draw(inject.Stale, operationOf(ctx), t.Name); ok {
+		if age, ok := s.Faults.Draw(faults.Stale, operationOf(ctx), t.Name); ok {
 			if snap := s.past.at(time.Now().Add(-s.Faults.Within(age))); snap != nil {
 				return snap, nil
 			}
@@ -127,7 +127,7 @@ const snapshotsKept = 8
 
 // KeepPast takes snapshots for stale reads until ctx ends. It returns at once if there are none.
 func (s *Service) KeepPast(ctx context.Context) error {
-	age, ok := s.Faults.Has(inject.Stale)
+	age, ok := s.Faults.Has(faults.Stale)
 	if !ok {
 		return nil
 	}

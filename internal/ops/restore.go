@@ -11,7 +11,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/backup"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/history"
+	"github.com/statordb/stator/internal/pitr"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -34,7 +34,7 @@ func (s *Service) restoreTableFromBackup(ctx context.Context, call *smithy.Call,
 	if b.Status != catalog.BackupAvailable {
 		return nil, awserr.New(awserr.BackupInUse, "Backup is being created: "+b.ARN())
 	}
-	d, err := s.restore(ctx, call, in.TargetTableName.Value, &b.Table, &catalog.Loading{From: b.Data, At: history.Latest},
+	d, err := s.restore(ctx, call, in.TargetTableName.Value, &b.Table, &catalog.Loading{From: b.Data, At: pitr.Latest},
 		&catalog.Restored{BackupARN: b.ARN(), SourceARN: b.Table.ARN(), At: b.Created},
 		overrides{
 			in.BillingModeOverride, in.ProvisionedThroughputOverride, in.OnDemandThroughputOverride, in.SSESpecificationOverride,

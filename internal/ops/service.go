@@ -18,8 +18,8 @@ import (
 	"github.com/statordb/stator/internal/backup"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/expr"
+	"github.com/statordb/stator/internal/faults"
 	"github.com/statordb/stator/internal/index"
-	"github.com/statordb/stator/internal/inject"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
@@ -46,7 +46,7 @@ type Options struct {
 	// NoChangeLimits lets settings be changed as often as one likes, where AWS has them wait.
 	NoChangeLimits bool
 	// Faults are those of the test mode; nil for none.
-	Faults *inject.Faults
+	Faults *faults.Faults
 	// SharedNamespace puts all tables in one namespace, whatever account and region a request names.
 	SharedNamespace bool
 }

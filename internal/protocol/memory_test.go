@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/internal/autoscaling"
 	"github.com/statordb/stator/internal/cloudwatch"
 	"github.com/statordb/stator/internal/cloudwatch/api"
-	"github.com/statordb/stator/internal/dax/cluster"
+	"github.com/statordb/stator/internal/dax/control"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/smithy"
@@ -23,7 +23,7 @@ import (
 func handlers() map[string][]smithy.Handler {
 	return map[string][]smithy.Handler{
 		"dynamodb": ops.New(ops.Options{}).Operations(), "cloudwatch": new(cloudwatch.Service).Operations(),
-		"autoscaling": new(autoscaling.Service).Operations(), "dax": new(cluster.Service).Operations(),
+		"autoscaling": new(autoscaling.Service).Operations(), "dax": new(control.Service).Operations(),
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
@@ -76,7 +76,7 @@ func TestDue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	tables, err := catalog.Open(ctx, store, catalog.Options{Fleet: fleet.NewSolo(ctx, nil), Now: time.Now, Meters: metering.NewRegistry(time.Now)})
+	tables, err := catalog.Open(ctx, store, catalog.Options{Fleet: cluster.NewSolo(ctx, nil), Now: time.Now, Meters: metering.NewRegistry(time.Now)})
 	if err != nil {
 		t.Fatal(err)
 	}

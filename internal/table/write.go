@@ -14,11 +14,11 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/history"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
+	"github.com/statordb/stator/internal/pitr"
 	"github.com/statordb/stator/internal/stream"
 )
 
@@ -308,7 +308,7 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 		}
 	}
 	if t.Recovery != nil {
-		if w.buf, err = history.Put(txn, key, old, w.buf); err != nil {
+		if w.buf, err = pitr.Put(txn, key, old, w.buf); err != nil {
 			return err
 		}
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/itemfile"
-	"github.com/statordb/stator/internal/objects"
-	"github.com/statordb/stator/internal/records"
+	"github.com/statordb/stator/internal/objectstore"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/table"
 )
 
@@ -54,8 +54,8 @@ type Progress struct {
 }
 
 // Key returns what names the operation among all.
-func (b *Bulk) Key() records.ID {
-	return records.ID{Account: b.Account, Region: b.Region, Name: b.ID}
+func (b *Bulk) Key() registry.ID {
+	return registry.ID{Account: b.Account, Region: b.Region, Name: b.ID}
 }
 
 // ARN returns the operation's Amazon Resource Name.
@@ -64,13 +64,13 @@ func (b *Bulk) ARN() string {
 }
 
 // BulkFromARN returns the key of the operation that an Amazon Resource Name is of; ok is false if it is of none.
-func BulkFromARN(arn string) (key records.ID, ok bool) {
+func BulkFromARN(arn string) (key registry.ID, ok bool) {
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "dynamodb" {
 		return key, false
 	}
 	id, ok := strings.CutPrefix(parts[5], "bulk-operation/")
-	return records.ID{Account: parts[4], Region: parts[3], Name: id}, ok
+	return registry.ID{Account: parts[4], Region: parts[3], Name: id}, ok
 }
 
 func (b *Bulk) job() string { return "bulk operation " + b.ARN() }
@@ -98,7 +98,7 @@ func (m *Manager) StartBulk(ctx context.Context, b *Bulk) (*Bulk, error) {
 }
 
 // CancelBulk asks for the end of an operation; nil if there is no such one. One that has ended stays as it is.
-func (m *Manager) CancelBulk(ctx context.Context, key records.ID) (*Bulk, error) {
+func (m *Manager) CancelBulk(ctx context.Context, key registry.ID) (*Bulk, error) {
 	b, err := m.Bulk.Change(ctx, key, func(b *Bulk) error {
 		if b.Status == InProgress {
 			b.Status = Cancelling
@@ -181,8 +181,8 @@ type bulkPut struct {
 	saved  time.Time
 	batch  []table.Mutation
 	size   int
-	output objects.Store // of what is reported; nil before it is known
-	pause  time.Duration // that the rate asks for and that was not made yet
+	output objectstore.Store // of what is reported; nil before it is known
+	pause  time.Duration     // that the rate asks for and that was not made yet
 	report bytes.Buffer
 }
 
@@ -228,7 +228,7 @@ func (x *bulkPut) run(ctx context.Context) error {
 }
 
 // object puts the items of an object, but for those that were put before a restart.
-func (x *bulkPut) object(ctx context.Context, src *source, o objects.Object) error {
+func (x *bulkPut) object(ctx context.Context, src *source, o objectstore.Object) error {
 	n := 0
 	err := src.read(ctx, o.Key, func(p parsed) error {
 		for i := range p.records {
@@ -436,7 +436,7 @@ func (x *bulkPut) flush(ctx context.Context, all bool) error {
 			prefix += "/"
 		}
 		key := fmt.Sprintf("%sAWSDynamoDB/%s/output-%06d.json", prefix, x.ID, x.Reports)
-		_, err := objects.Put(ctx, x.output, x.reports(), key, x.report.Bytes(), objects.PutOptions{
+		_, err := objectstore.Put(ctx, x.output, x.reports(), key, x.report.Bytes(), objectstore.PutOptions{
 			Algorithm: out.S3SseAlgorithm.Value, KMSKey: out.S3SseKmsKeyId.Value,
 		})
 		if err != nil {

@@ -26,11 +26,11 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/guard"
-	"github.com/statordb/stator/internal/history"
 	"github.com/statordb/stator/internal/itemfile"
 	"github.com/statordb/stator/internal/kv"
-	"github.com/statordb/stator/internal/objects"
-	"github.com/statordb/stator/internal/records"
+	"github.com/statordb/stator/internal/objectstore"
+	"github.com/statordb/stator/internal/pitr"
+	"github.com/statordb/stator/internal/registry"
 )
 
 // Export is an export of a table.
@@ -54,8 +54,8 @@ type Export struct {
 }
 
 // Key returns what names the export among all.
-func (e *Export) Key() records.ID {
-	return records.ID{Account: e.Account, Region: e.Region, Name: e.ID}
+func (e *Export) Key() registry.ID {
+	return registry.ID{Account: e.Account, Region: e.Region, Name: e.ID}
 }
 
 // TableARN returns the Amazon Resource Name of the table.
@@ -156,7 +156,7 @@ type exporter struct {
 	*Manager
 	*Export
 	runs   *attempts.Run
-	store  objects.Store
+	store  objectstore.Store
 	filter func(attribute.Item) attribute.Item
 	items  atomic.Int64
 	size   atomic.Int64
@@ -168,12 +168,12 @@ type exporter struct {
 }
 
 func (x *exporter) put(ctx context.Context, key string, body []byte) error {
-	_, err := objects.Put(ctx, x.store, x.Request.S3Bucket.Value, key, body, x.options())
+	_, err := objectstore.Put(ctx, x.store, x.Request.S3Bucket.Value, key, body, x.options())
 	return err
 }
 
-func (x *exporter) options() objects.PutOptions {
-	return objects.PutOptions{Algorithm: x.Request.S3SseAlgorithm.Value, KMSKey: x.Request.S3SseKmsKeyId.Value}
+func (x *exporter) options() objectstore.PutOptions {
+	return objectstore.PutOptions{Algorithm: x.Request.S3SseAlgorithm.Value, KMSKey: x.Request.S3SseKmsKeyId.Value}
 }
 
 func (x *exporter) run(ctx context.Context, snap kv.Snapshot) error {
@@ -194,7 +194,7 @@ func (x *exporter) run(ctx context.Context, snap kv.Snapshot) error {
 		if x.Incremental() {
 			return x.changes(ctx, snap, t, line)
 		}
-		return history.State(ctx, snap, x.TableID, history.Part{}, x.At, func(_ []byte, it attribute.Item) error {
+		return pitr.State(ctx, snap, x.TableID, pitr.Part{}, x.At, func(_ []byte, it attribute.Item) error {
 			if it = x.filter(it); it == nil {
 				return nil
 			}
@@ -238,7 +238,7 @@ func (x *exporter) view() string {
 // changes writes the items that changed in the time: what they were at its beginning and what they are at its end.
 func (x *exporter) changes(ctx context.Context, snap kv.Reader, t *catalog.Table, line func(func([]byte) []byte) error) error {
 	isKey := func(name []byte) bool { return t.Key.Has(string(name)) }
-	return history.Changes(ctx, snap, x.TableID, x.From, x.At, func(c *history.Change) error {
+	return pitr.Changes(ctx, snap, x.TableID, x.From, x.At, func(c *pitr.Change) error {
 		some := c.Some
 		out := itemfile.Change{Micros: c.Last.Millis() * 1000}
 		if c.Old != nil {
@@ -397,7 +397,7 @@ func (x *exporter) writeFile(ctx context.Context, b *batch, batches <-chan *batc
 }
 
 type summed struct {
-	objects.Writer
+	objectstore.Writer
 	hash hash.Hash
 }
 

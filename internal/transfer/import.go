@@ -13,8 +13,8 @@ import (
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/itemfile"
 	"github.com/statordb/stator/internal/keyspace"
-	"github.com/statordb/stator/internal/objects"
-	"github.com/statordb/stator/internal/records"
+	"github.com/statordb/stator/internal/objectstore"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/table"
 )
 
@@ -38,8 +38,8 @@ type Import struct {
 }
 
 // Key returns what names the import among all.
-func (i *Import) Key() records.ID {
-	return records.ID{Account: i.Account, Region: i.Region, Name: i.ID}
+func (i *Import) Key() registry.ID {
+	return registry.ID{Account: i.Account, Region: i.Region, Name: i.ID}
 }
 
 // TableARN returns the Amazon Resource Name of the table.
@@ -186,7 +186,7 @@ func (x *importer) step(ctx context.Context) error {
 }
 
 // sort reads all objects. Of items with one key the last stays, in the order of the objects' keys.
-func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list []objects.Object, items *table.Sorted) error {
+func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list []objectstore.Object, items *table.Sorted) error {
 	src.check = func(rec *itemfile.Record) {
 		if rec.Err == nil && rec.Item == nil {
 			rec.Err = itemfile.ErrEmptyRecord

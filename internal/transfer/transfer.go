@@ -20,12 +20,12 @@ import (
 	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/fleet"
+	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/itemfile"
 	"github.com/statordb/stator/internal/jobs"
-	"github.com/statordb/stator/internal/objects"
-	"github.com/statordb/stator/internal/records"
+	"github.com/statordb/stator/internal/objectstore"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/table"
 )
 
@@ -55,10 +55,10 @@ const Retention = 90 * 24 * time.Hour
 type Options struct {
 	Tables  *table.Store
 	Jobs    *jobs.Runner
-	Fleet   fleet.Fleet
-	Objects objects.Store
+	Fleet   cluster.Fleet
+	Objects objectstore.Store
 	// Access says which buckets accounts may use beside their own; nil lets all accounts use all buckets.
-	Access objects.Access
+	Access objectstore.Access
 	// Suspects are the server's.
 	Suspects *attempts.Suspects
 	Now      func() time.Time
@@ -80,18 +80,18 @@ type Manager struct {
 	Options
 	rules   Rules
 	filling chan struct{} // has as many elements as there are imports that fill a table
-	Exports *records.Set[Export]
-	Imports *records.Set[Import]
-	Bulk    *records.Set[Bulk]
+	Exports *registry.Set[Export]
+	Imports *registry.Set[Import]
+	Bulk    *registry.Set[Bulk]
 }
 
 // Open reads the records of what was done and is being done.
 func Open(ctx context.Context, opt Options) (*Manager, error) {
 	m := &Manager{Options: opt, filling: make(chan struct{}, maxFilling)}
 	var err1, err2, err3 error
-	m.Exports, err1 = records.Open(ctx, opt.Fleet, opt.Tables.KV, kindExport, (*Export).Key)
-	m.Imports, err2 = records.Open(ctx, opt.Fleet, opt.Tables.KV, kindImport, (*Import).Key)
-	m.Bulk, err3 = records.Open(ctx, opt.Fleet, opt.Tables.KV, kindBulk, (*Bulk).Key)
+	m.Exports, err1 = registry.Open(ctx, opt.Fleet, opt.Tables.KV, kindExport, (*Export).Key)
+	m.Imports, err2 = registry.Open(ctx, opt.Fleet, opt.Tables.KV, kindImport, (*Import).Key)
+	m.Bulk, err3 = registry.Open(ctx, opt.Fleet, opt.Tables.KV, kindBulk, (*Bulk).Key)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (m *Manager) Resume(ctx context.Context, rules Rules) error {
 		if t.Loading == nil || t.Loading.Import == "" {
 			continue
 		}
-		i := m.Imports.Get(records.ID{Account: t.Account, Region: t.Region, Name: t.Loading.Import})
+		i := m.Imports.Get(registry.ID{Account: t.Account, Region: t.Region, Name: t.Loading.Import})
 		var err error
 		switch {
 		case i != nil && i.Status == InProgress:
@@ -157,13 +157,13 @@ func (m *Manager) Current(i *Import) *Import {
 func (m *Manager) Sweep(ctx context.Context) error {
 	before := m.Now().Add(-Retention).UnixMilli()
 	return errors.Join(
-		sweep(ctx, m.Exports, func(e *Export) (records.ID, int64) { return e.Key(), e.End }, before),
-		sweep(ctx, m.Imports, func(i *Import) (records.ID, int64) { return i.Key(), i.End }, before),
-		sweep(ctx, m.Bulk, func(b *Bulk) (records.ID, int64) { return b.Key(), b.End }, before),
+		sweep(ctx, m.Exports, func(e *Export) (registry.ID, int64) { return e.Key(), e.End }, before),
+		sweep(ctx, m.Imports, func(i *Import) (registry.ID, int64) { return i.Key(), i.End }, before),
+		sweep(ctx, m.Bulk, func(b *Bulk) (registry.ID, int64) { return b.Key(), b.End }, before),
 	)
 }
 
-func sweep[T any](ctx context.Context, set *records.Set[T], of func(*T) (records.ID, int64), before int64) error {
+func sweep[T any](ctx context.Context, set *registry.Set[T], of func(*T) (registry.ID, int64), before int64) error {
 	for _, v := range set.All() {
 		id, end := of(v)
 		if end == 0 || end >= before {
@@ -212,26 +212,26 @@ func failure(err error) *Failure {
 		return &Failure{"InternalFailure", err.Error()}
 	case errors.As(err, &known):
 		return known
-	case errors.Is(err, objects.ErrNoBucket):
+	case errors.Is(err, objectstore.ErrNoBucket):
 		return &Failure{"S3NoSuchBucket", "The specified bucket does not exist"}
-	case errors.Is(err, objects.ErrNoObject):
+	case errors.Is(err, objectstore.ErrNoObject):
 		return &Failure{"S3NoSuchKey", "The specified key does not exist"}
-	case errors.Is(err, objects.ErrAccess):
+	case errors.Is(err, objectstore.ErrAccess):
 		return &Failure{"S3AccessDenied", "Access Denied"}
-	case errors.Is(err, objects.ErrInvalidKey):
+	case errors.Is(err, objectstore.ErrInvalidKey):
 		return &Failure{"S3InvalidKey", message(err)}
 	}
 	return &Failure{"InternalFailure", message(err)}
 }
 
 // bucket returns the store for a use of a bucket by the caller of a request.
-func (m *Manager) bucket(caller, bucket, owner string, write bool) (objects.Store, error) {
-	return objects.For(m.Objects, m.Access, objects.Use{Account: caller, Bucket: bucket, Owner: owner, Write: write})
+func (m *Manager) bucket(caller, bucket, owner string, write bool) (objectstore.Store, error) {
+	return objectstore.For(m.Objects, m.Access, objectstore.Use{Account: caller, Bucket: bucket, Owner: owner, Write: write})
 }
 
 // source are the objects that an import reads.
 type source struct {
-	store          objects.Store
+	store          objectstore.Store
 	bucket, prefix string
 	file           itemfile.Options
 	// check looks at a record, in any goroutine, and gives it an error if it is none; nil checks nothing.
@@ -239,8 +239,8 @@ type source struct {
 }
 
 // list returns the objects, without those that stand for folders.
-func (s *source) list(ctx context.Context) (list []objects.Object, size int64, err error) {
-	err = s.store.List(ctx, s.bucket, s.prefix, func(o objects.Object) error {
+func (s *source) list(ctx context.Context) (list []objectstore.Object, size int64, err error) {
+	err = s.store.List(ctx, s.bucket, s.prefix, func(o objectstore.Object) error {
 		if !strings.HasSuffix(o.Key, "/") {
 			list = append(list, o)
 			size += o.Size
@@ -254,7 +254,7 @@ func (s *source) list(ctx context.Context) (list []objects.Object, size int64, e
 		return nil
 	})
 	if err == nil && len(list) == 0 {
-		err = objects.ErrNoObject
+		err = objectstore.ErrNoObject
 	}
 	return list, size, err
 }
@@ -361,7 +361,7 @@ const (
 
 // unreadable is for an object that is not what it should be, or can't be read.
 func unreadable(key string, err error) error {
-	for _, known := range []error{objects.ErrAccess, objects.ErrNoBucket, objects.ErrNoObject, context.Canceled} {
+	for _, known := range []error{objectstore.ErrAccess, objectstore.ErrNoBucket, objectstore.ErrNoObject, context.Canceled} {
 		if errors.Is(err, known) {
 			return err
 		}

@@ -7,18 +7,18 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/statordb/stator/internal/objects"
+	"github.com/statordb/stator/internal/objectstore"
 )
 
 // manyObjects lists objects for ever.
 type manyObjects struct {
-	objects.Store
+	objectstore.Store
 	size int64
 }
 
-func (m manyObjects) List(_ context.Context, _, _ string, visit func(objects.Object) error) error {
+func (m manyObjects) List(_ context.Context, _, _ string, visit func(objectstore.Object) error) error {
 	for i := 0; ; i++ {
-		if err := visit(objects.Object{Key: fmt.Sprint("k", i), Size: m.size}); err != nil {
+		if err := visit(objectstore.Object{Key: fmt.Sprint("k", i), Size: m.size}); err != nil {
 			return err
 		}
 	}

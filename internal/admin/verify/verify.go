@@ -1,0 +1,308 @@
+// Package verify checks a whole database: every item is well formed and where its key says, every index (the TTL index too) has
+// exactly the entries that the items call for, the counters are right, and change records can be read. It writes nothing.
+package verify
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/index"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/pitr"
+	"github.com/statordb/stator/internal/stream"
+	"github.com/statordb/stator/internal/table"
+)
+
+// Report is what was found.
+type Report struct {
+	Tables   int
+	Items    int64
+	Entries  int64 // of indexes
+	Problems []string
+	More     int64 // problems that are not listed
+}
+
+// maxProblems is how many problems a Report lists.
+const maxProblems = 100
+
+func (r *Report) problem(format string, args ...any) {
+	if len(r.Problems) == maxProblems {
+		r.More++
+		return
+	}
+	r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+}
+
+// Run checks everything that one snapshot of the store holds. Its error says that it could not be read to its end.
+func Run(ctx context.Context, store kv.Store) (*Report, error) {
+	snap, err := store.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer snap.Close()
+	tables, dropped, err := catalog.Read(ctx, snap)
+	if err != nil {
+		return nil, err
+	}
+	ended, err := catalog.ReadEndedStreams(ctx, snap)
+	if err != nil {
+		return nil, err
+	}
+	streams := map[uint32]bool{}
+	for _, ref := range ended {
+		streams[ref.TableID] = true
+	}
+	r := &Report{Tables: len(tables)}
+	known := map[uint32]map[uint8]bool{}
+	backups, err := catalog.ReadBackups(ctx, snap)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range backups {
+		known[b.Data] = map[uint8]bool{0: true}
+		if err := r.backup(ctx, snap, b); err != nil {
+			return nil, fmt.Errorf("backup %s: %w", b.ARN(), err)
+		}
+	}
+	for _, d := range dropped {
+		known[d.ID] = nil // as far as it is not removed yet
+	}
+	recovered := map[uint32]bool{}
+	for _, t := range tables {
+		if _, twice := known[t.ID]; twice {
+			r.problem("table %s: its id %d belongs to another table too", t.Name, t.ID)
+		}
+		known[t.ID] = map[uint8]bool{0: true}
+		for _, x := range t.Indexes {
+			known[t.ID][x.ID] = true
+		}
+		streams[t.ID] = streams[t.ID] || t.Stream.Active()
+		recovered[t.ID] = t.Recovery != nil
+		if t.Loading != nil {
+			known[t.ID] = nil // there may be anything until it is loaded
+			continue
+		}
+		if err := r.table(ctx, snap, t); err != nil {
+			return nil, fmt.Errorf("table %s: %w", t.Name, err)
+		}
+	}
+	return r, errors.Join(r.strays(snap, known), r.changes(ctx, snap, streams), r.past(ctx, snap, recovered))
+}
+
+// backup checks that a backup has as many well-formed items as it says, in their places.
+func (r *Report) backup(ctx context.Context, snap kv.Reader, b *catalog.Backup) error {
+	if b.Status != catalog.BackupAvailable {
+		return nil
+	}
+	t := b.Table
+	t.ID = b.Data
+	var items, size int64
+	err := each(ctx, snap, &t, 0, func(key []byte, it attribute.Item) error {
+		items++
+		if err := it.WellFormed(); err != nil {
+			r.problem("backup %s: item at %x: %v", b.ARN(), key, err)
+			return nil
+		}
+		size += int64(it.Size())
+		r.inPlace(&t, "backup "+b.ARN(), key, it)
+		return nil
+	})
+	if err == nil && (items != b.Items || size != b.Bytes) {
+		r.problem("backup %s has %d items of %d bytes, and says %d of %d", b.ARN(), items, size, b.Items, b.Bytes)
+	}
+	return err
+}
+
+// past checks that the history can be read and is of tables whose point-in-time recovery is on.
+func (r *Report) past(ctx context.Context, snap kv.Reader, recovered map[uint32]bool) error {
+	prefix := keyspace.AllPasts()
+	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+		if err := pitr.Check(key, val); err != nil {
+			r.problem("history at %x: %v", key, err)
+		} else if !recovered[keyspace.TableID(key)] {
+			r.problem("history at %x is of table id %d, which has no point-in-time recovery", key, keyspace.TableID(key))
+		}
+		return nil
+	})
+}
+
+// changes checks that all change records can be read and belong to streams.
+func (r *Report) changes(ctx context.Context, snap kv.Reader, streams map[uint32]bool) error {
+	prefix := keyspace.AllChanges()
+	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+		_, _, ok := keyspace.ChangePosition(key)
+		_, err := stream.DecodeRecord(val, func([]byte) bool { return true })
+		switch {
+		case !ok || err != nil:
+			r.problem("change record at %x is damaged", key)
+		case !streams[keyspace.TableID(key)]:
+			r.problem("change record at %x is of table id %d, which has no stream", key, keyspace.TableID(key))
+		}
+		return nil
+	})
+}
+
+// expiries checks the TTL index of a table with as many items that expire as want.
+func (r *Report) expiries(ctx context.Context, snap kv.Reader, t *catalog.Table, want int64) error {
+	var got int64
+	prefix := keyspace.Expiries(t.ID)
+	err := kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, _ []byte) error {
+		got++
+		return nil
+	})
+	// Every item's key is there, so a number that is right leaves no room for others. It changes while the state does.
+	if err == nil && got != want && (t.TTL == nil || t.TTL.State == catalog.Enabled || t.TTL.State == catalog.Disabled) {
+		r.problem("table %s: the TTL index has %d keys for %d items", t.Name, got, want)
+	}
+	return err
+}
+
+// each calls visit for every key of an index of the table; index 0 is the table itself.
+func each(ctx context.Context, snap kv.Reader, t *catalog.Table, id uint8, visit func(key []byte, it attribute.Item) error) error {
+	prefix := keyspace.AppendIndexPrefix(nil, t.ID, id)
+	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+		return visit(key, attribute.Item(val))
+	})
+}
+
+// inPlace reports whether an item has its key attributes, and whether they say where it is.
+func (r *Report) inPlace(t *catalog.Table, what string, key []byte, it attribute.Item) bool {
+	for a := range t.Key.Attributes {
+		if it.Get(a.Name).Type() != a.Type {
+			r.problem("%s, item at %x: key attribute %s is missing or of another type", what, key, a.Name)
+			return false
+		}
+	}
+	if !bytes.Equal(t.AppendItemKey(nil, it), key) {
+		r.problem("%s, item at %x: its key attributes belong elsewhere", what, key)
+	}
+	return true
+}
+
+func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) error {
+	counters := make([]int64, 2)
+	expected := make(map[uint8]int64) // entries of each index
+	expiring := int64(0)
+	err := each(ctx, snap, t, 0, func(key []byte, it attribute.Item) error {
+		r.Items++
+		counters[0]++
+		counters[1] += int64(it.Size())
+		if err := it.WellFormed(); err != nil {
+			r.problem("table %s, item at %x: %v", t.Name, key, err)
+			return nil
+		}
+		if !r.inPlace(t, "table "+t.Name, key, it) {
+			return nil
+		}
+		if it.Size() > attribute.MaxItemSize {
+			r.problem("table %s, item at %x: %d bytes", t.Name, key, it.Size())
+		}
+		if t.TTL != nil && t.TTL.State == catalog.Enabled {
+			if at := table.Expiry(t.TTL, it); at != 0 {
+				expiring++
+				if got, err := snap.Get(keyspace.AppendExpiry(nil, key, at)); err != nil {
+					return err
+				} else if got == nil {
+					r.problem("table %s, item at %x: the TTL index lacks it", t.Name, key)
+				}
+			}
+		}
+		for _, x := range t.Indexes {
+			if x.State == catalog.Deleting {
+				continue
+			}
+			entry, ok := index.AppendKey(nil, t, x, it)
+			if !ok {
+				continue
+			}
+			got, err := snap.Get(entry)
+			if err != nil {
+				return err
+			}
+			if got == nil && x.State == catalog.Creating {
+				continue // not yet
+			}
+			expected[x.ID]++
+			if got == nil {
+				r.problem("table %s, item at %x: index %s lacks its entry", t.Name, key, x.Name)
+			} else if !bytes.Equal(got, index.Entry(x, it)) {
+				r.problem("table %s, item at %x: its entry in index %s differs", t.Name, key, x.Name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, x := range t.Indexes {
+		for len(counters) < 2*int(x.ID)+2 {
+			counters = append(counters, 0)
+		}
+		err := each(ctx, snap, t, x.ID, func(key []byte, it attribute.Item) error {
+			r.Entries++
+			counters[2*int(x.ID)]++
+			counters[2*int(x.ID)+1] += int64(it.Size())
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		// Every item's entry is there, so a number that is right leaves no room for others.
+		if got := counters[2*int(x.ID)]; got != expected[x.ID] && x.State != catalog.Deleting {
+			r.problem("table %s: index %s has %d entries for %d items", t.Name, x.Name, got, expected[x.ID])
+		}
+	}
+	if err := r.expiries(ctx, snap, t, expiring); err != nil {
+		return err
+	}
+	return r.counters(snap, t, counters)
+}
+
+func (r *Report) counters(snap kv.Reader, t *catalog.Table, want []int64) error {
+	got, err := snap.Counters(keyspace.Counters(t.ID))
+	if err != nil {
+		return err
+	}
+	for i := range max(len(got), len(want)) {
+		if x := t.IndexByID(uint8(i / 2)); x != nil && x.State == catalog.Deleting {
+			continue // its entries go before they are counted
+		}
+		var g, w int64
+		if i < len(got) {
+			g = got[i]
+		}
+		if i < len(want) {
+			w = want[i]
+		}
+		if g != w {
+			r.problem("table %s: counter %d is %d, want %d", t.Name, i, g, w)
+		}
+	}
+	return nil
+}
+
+// strays finds items of tables, and entries of indexes, that don't exist. known are those that do; nil for a dropped table.
+func (r *Report) strays(snap kv.Reader, known map[uint32]map[uint8]bool) error {
+	all := keyspace.Tables()
+	it, err := snap.Scan(kv.Range{Start: all, End: keyspace.PrefixEnd(all)}, kv.ScanOpt{})
+	if err != nil {
+		return err
+	}
+	for it.Next() {
+		id, x := keyspace.TableID(it.Key()), keyspace.IndexID(it.Key())
+		indexes, ok := known[id]
+		switch {
+		case !ok:
+			r.problem("items of table id %d, which does not exist", id)
+		case indexes != nil && !indexes[x]:
+			r.problem("entries of index id %d of table id %d, which does not exist", x, id)
+		}
+		it.Seek(keyspace.PrefixEnd(keyspace.AppendIndexPrefix(nil, id, x)))
+	}
+	return it.Close()
+}

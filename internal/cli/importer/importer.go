@@ -1,0 +1,151 @@
+// Package importer puts items from elsewhere into the tables of a running server, over DynamoDB's public protocol: exports made by
+// AWS or Stator, and data files of DynamoDB Local.
+package importer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/statordb/stator/internal/cli/client"
+)
+
+// target is the API that tables are written with.
+const target = "DynamoDB_20120810."
+
+const (
+	// batchItems and batchBytes bound what a BatchWriteItem has ("BatchWriteItem": 25 items, 16 MB).
+	batchItems = 25
+	batchBytes = 4 << 20
+	// writers is how many requests are sent at a time.
+	writers = 8
+)
+
+// Options configure an import.
+type Options struct {
+	Server client.Server
+	Out    io.Writer // hears of what is done
+}
+
+// write is a put or a delete of an item, as JSON.
+type write struct {
+	put, key json.RawMessage
+}
+
+// sink writes to a table.
+type sink struct {
+	ctx   context.Context
+	group *errgroup.Group
+	opt   *Options
+	table string
+	batch []write
+	size  int
+	items int64
+}
+
+func newSink(ctx context.Context, opt *Options, table string) *sink {
+	s := &sink{opt: opt, table: table}
+	s.group, s.ctx = errgroup.WithContext(ctx)
+	s.group.SetLimit(writers)
+	return s
+}
+
+// add writes an item soon. An item may be written once only until finish.
+func (s *sink) add(w write) error {
+	if len(s.batch) == batchItems || s.size > 0 && s.size+len(w.put)+len(w.key) > batchBytes {
+		s.send()
+	}
+	s.batch = append(s.batch, w)
+	s.size += len(w.put) + len(w.key)
+	s.items++
+	return s.ctx.Err()
+}
+
+func (s *sink) send() {
+	batch := s.batch
+	s.batch, s.size = nil, 0
+	if len(batch) > 0 {
+		s.group.Go(func() error { return s.opt.put(s.ctx, s.table, batch) })
+	}
+}
+
+// finish returns when everything is written.
+func (s *sink) finish() error {
+	s.send()
+	return s.group.Wait()
+}
+
+// put writes a batch, again as long as the server leaves a part of it.
+func (o *Options) put(ctx context.Context, table string, batch []write) error {
+	requests := make([]any, len(batch))
+	for i, w := range batch {
+		if w.put != nil {
+			requests[i] = map[string]any{"PutRequest": map[string]any{"Item": w.put}}
+		} else {
+			requests[i] = map[string]any{"DeleteRequest": map[string]any{"Key": w.key}}
+		}
+	}
+	pending := map[string]any{table: requests}
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		var out struct{ UnprocessedItems map[string]any }
+		err := o.Server.Call(ctx, target+"BatchWriteItem", map[string]any{"RequestItems": pending}, &out)
+		var refused *client.Error
+		throttled := errors.As(err, &refused) && (refused.Kind == "ProvisionedThroughputExceededException" || refused.Kind == "ThrottlingException")
+		if err != nil && !throttled {
+			return err
+		}
+		if err == nil {
+			if pending = out.UnprocessedItems; len(pending) == 0 {
+				return nil
+			}
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// exists reports whether a table is there; one that is being created is waited for.
+func (o *Options) exists(ctx context.Context, table string) (bool, error) {
+	for {
+		var d struct{ Table struct{ TableStatus string } }
+		err := o.Server.Call(ctx, target+"DescribeTable", map[string]any{"TableName": table}, &d)
+		var refused *client.Error
+		if errors.As(err, &refused) && refused.Kind == "ResourceNotFoundException" {
+			return false, nil
+		}
+		if err != nil || d.Table.TableStatus == "ACTIVE" {
+			return err == nil, err
+		}
+		timer := time.NewTimer(100 * time.Millisecond)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return false, ctx.Err()
+		}
+	}
+}
+
+// create creates a table and returns when it can be used.
+func (o *Options) create(ctx context.Context, in map[string]any) error {
+	var out struct{}
+	if err := o.Server.Call(ctx, target+"CreateTable", in, &out); err != nil {
+		return err
+	}
+	name, _ := in["TableName"].(string)
+	if _, err := o.exists(ctx, name); err != nil {
+		return err
+	}
+	fmt.Fprintf(o.Out, "created table %s\n", name)
+	return nil
+}

@@ -1,0 +1,144 @@
+package cluster
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+)
+
+// Info is what a server tells others of itself.
+type Info struct {
+	ID      string
+	URL     string   `json:",omitempty"` // where it answers
+	DAX     []string `json:",omitempty"` // where its DAX node answers, host:port
+	DAXTLS  []string `json:",omitempty"` // and where over TLS
+	Version string   `json:",omitempty"`
+	Format  int      `json:",omitempty"` // the newest version of the layout that it understands
+	Started int64    // milliseconds since 1970, by its own clock
+}
+
+// Server is a server's record.
+type Server struct {
+	Info
+	Beat uint64 // grows as long as it lives
+	Seen uint64 // how far it has followed the log
+}
+
+// freeze is the record of the freeze.
+type freeze struct {
+	Holder string
+	Token  uint64
+	Key    []byte
+}
+
+// entry is an entry of the log.
+type entry struct {
+	Key    []byte `json:",omitempty"` // of what has changed
+	Freeze uint64 `json:",omitempty"` // the token of a freeze that begins; 0 for a change
+}
+
+// get reads a record; false if there is none.
+func get(r kv.Reader, key []byte, into any) (bool, error) {
+	raw, err := r.Get(key)
+	if err != nil || raw == nil {
+		return false, err
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return false, fmt.Errorf("record %q: %w", key, err)
+	}
+	return true, nil
+}
+
+func put(txn kv.Txn, key []byte, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return txn.Put(key, raw)
+}
+
+// lastEntry returns the number of the log's last entry.
+func lastEntry(r kv.Reader) (uint64, error) {
+	raw, err := r.Get(keyspace.FleetLog())
+	if err != nil || raw == nil {
+		return 0, err
+	}
+	return binary.BigEndian.Uint64(raw), nil
+}
+
+// log adds entries, and returns the number of the last.
+func log(txn kv.Txn, list ...entry) (uint64, error) {
+	n, err := lastEntry(txn)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range list {
+		n++
+		if err := put(txn, keyspace.FleetEntry(n), e); err != nil {
+			return 0, err
+		}
+	}
+	return n, txn.Put(keyspace.FleetLog(), binary.BigEndian.AppendUint64(nil, n))
+}
+
+// Servers returns the records of all servers of a store.
+func Servers(ctx context.Context, r kv.Reader) (list []Server, err error) {
+	err = each(ctx, r, keyspace.FleetServers(), func(_, val []byte) error {
+		var s Server
+		if err := json.Unmarshal(val, &s); err != nil {
+			return err
+		}
+		list = append(list, s)
+		return nil
+	})
+	return list, err
+}
+
+// Lease says which server does a job.
+type Lease struct{ Job, Holder string }
+
+// Leases returns who does what.
+func Leases(ctx context.Context, r kv.Reader) (list []Lease, err error) {
+	prefix := keyspace.FleetLeases()
+	err = each(ctx, r, prefix, func(key, val []byte) error {
+		list = append(list, Lease{string(key[len(prefix):]), string(val)})
+		return nil
+	})
+	return list, err
+}
+
+// State is what there is to be known of a fleet.
+type State struct {
+	Servers []Server
+	Leases  []Lease
+	Log     uint64 // number of changes so far
+	Frozen  []byte // key of what is being changed; nil for nothing
+	Holder  string // by which server
+}
+
+// Read returns the state of the servers of a store.
+func Read(ctx context.Context, r kv.Reader) (s State, err error) {
+	if s.Servers, err = Servers(ctx, r); err != nil {
+		return s, err
+	}
+	if s.Leases, err = Leases(ctx, r); err != nil {
+		return s, err
+	}
+	if s.Log, err = lastEntry(r); err != nil {
+		return s, err
+	}
+	var f freeze
+	found, err := get(r, keyspace.FleetFreeze(), &f)
+	if found {
+		s.Frozen, s.Holder = f.Key, f.Holder
+	}
+	return s, err
+}
+
+func each(ctx context.Context, r kv.Reader, prefix []byte, visit func(key, val []byte) error) error {
+	return kv.Each(ctx, r, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, visit)
+}

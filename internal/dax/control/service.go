@@ -1,0 +1,382 @@
+// Package control is the control plane of DynamoDB Accelerator: clusters, parameter groups, subnet groups, events and tags, as AWS's
+// API has them.
+//
+// A cluster is a node of package dax, whatever its replication factor says: it has as many nodes by name, and all of them are where
+// that one listens. What AWS makes of networks, roles and hardware is recorded and returned, and has no effect. Parameter groups
+// have one: they set the TTLs of the caches.
+//
+// Source: "Amazon DynamoDB Accelerator (DAX)", API Reference; "Managing DAX clusters".
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/cluster"
+	"github.com/statordb/stator/internal/dax/api"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/protocol"
+	"github.com/statordb/stator/internal/registry"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// ID names a cluster, group or event of an account and region.
+type ID = registry.ID
+
+// Spec is what a node needs to know of its cluster.
+type Spec struct {
+	ID
+	Nodes []string // their names
+	TLS   bool
+	// Port is where the node listened before; 0 for a new one.
+	Port int
+	// First says that it was the node that the server has anyhow.
+	First             bool
+	ItemTTL, QueryTTL time.Duration
+}
+
+// Address is where a node listens.
+type Address struct {
+	Scheme, Host string
+	Port         int
+	First        bool // it is that of the node that the server has anyhow
+	Any          bool // it listens at all addresses: where clients find it is where they have found the server
+}
+
+// URL is the address as clients take it.
+func (a Address) URL() string {
+	return a.Scheme + "://" + net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
+}
+
+// ErrNoTLS says that there is no certificate for a node that is to speak TLS.
+var ErrNoTLS = errors.New("this server has no certificate for DAX")
+
+// Nodes are what clusters are made of.
+type Nodes interface {
+	// Open makes a node listen.
+	Open(Spec) (Address, error)
+	// Change makes a node know of a change of its cluster.
+	Change(Spec)
+	// Reboot empties a node's caches.
+	Reboot(ID)
+	// Close makes a node go.
+	Close(ID)
+	// Address returns where a cluster's node listens; false if it does not.
+	Address(ID) (Address, bool)
+}
+
+// Options configure a Service.
+type Options struct {
+	Fleet     cluster.Fleet
+	KV        kv.Store
+	Now       func() time.Time
+	Namespace func(smithy.Caller) (account, region string)
+	Nodes     Nodes
+	// TransientStatus is how long clusters stay in creating, modifying and deleting.
+	TransientStatus time.Duration
+	// ItemTTL and QueryTTL are those of the default parameter group.
+	ItemTTL, QueryTTL time.Duration
+}
+
+// Kinds of records in the store.
+const (
+	kindCluster    = 'C'
+	kindParameters = 'P'
+	kindSubnets    = 'S'
+	kindEvent      = 'E'
+)
+
+// Service executes DAX's operations.
+type Service struct {
+	Options
+
+	mu         sync.Mutex // held while anything is changed
+	clusters   *registry.Set[daxCluster]
+	parameters *registry.Set[parameterGroup]
+	subnets    *registry.Set[subnetGroup]
+	events     *registry.Set[event]
+	told       int // events in this process
+}
+
+// New returns a Service with what the store has.
+func New(ctx context.Context, opt Options) (*Service, error) {
+	s := &Service{Options: opt}
+	var errs [4]error
+	s.clusters, errs[0] = registry.Open(ctx, opt.Fleet, opt.KV, kindCluster, func(c *daxCluster) ID { return c.ID })
+	s.parameters, errs[1] = registry.Open(ctx, opt.Fleet, opt.KV, kindParameters, func(g *parameterGroup) ID { return g.ID })
+	s.subnets, errs[2] = registry.Open(ctx, opt.Fleet, opt.KV, kindSubnets, func(g *subnetGroup) ID { return g.ID })
+	s.events, errs[3] = registry.Open(ctx, opt.Fleet, opt.KV, kindEvent, func(e *event) ID { return e.ID })
+	return s, errors.Join(errs[:]...)
+}
+
+// Resume makes the nodes of all clusters listen again, where they did before if nobody else does there now. Its error names those
+// that can't; they are described without an endpoint.
+func (s *Service) Resume(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.clusters.All()
+	slices.SortFunc(all, func(a, b *daxCluster) int { return cmp.Compare(a.Created, b.Created) })
+	var failed []error
+	for _, c := range all {
+		at, err := s.Nodes.Open(s.spec(c))
+		if err == nil && (at.Port != c.Port || at.First != c.First) {
+			_, err = s.clusters.Change(ctx, c.ID, func(c *daxCluster) error { c.Port, c.First = at.Port, at.First; return nil })
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("cluster %s: %w", c.Name, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// Codes of DAX's errors.
+const (
+	clusterExists        awserr.Code = "ClusterAlreadyExistsFault"
+	clusterNotFound      awserr.Code = "ClusterNotFoundFault"
+	invalidARN           awserr.Code = "InvalidARNFault"
+	invalidCombination   awserr.Code = "InvalidParameterCombinationException"
+	invalidState         awserr.Code = "InvalidClusterStateFault"
+	invalidGroupState    awserr.Code = "InvalidParameterGroupStateFault"
+	invalidValue         awserr.Code = "InvalidParameterValueException"
+	nodeNotFound         awserr.Code = "NodeNotFoundFault"
+	nodesOfCluster       awserr.Code = "NodeQuotaForClusterExceededFault"
+	nodesOfCustomer      awserr.Code = "NodeQuotaForCustomerExceededFault"
+	groupExists          awserr.Code = "ParameterGroupAlreadyExistsFault"
+	groupNotFound        awserr.Code = "ParameterGroupNotFoundFault"
+	groupQuota           awserr.Code = "ParameterGroupQuotaExceededFault"
+	subnetGroupExists    awserr.Code = "SubnetGroupAlreadyExistsFault"
+	subnetGroupInUse     awserr.Code = "SubnetGroupInUseFault"
+	subnetGroupNotFound  awserr.Code = "SubnetGroupNotFoundFault"
+	subnetGroupQuota     awserr.Code = "SubnetGroupQuotaExceededFault"
+	subnetQuota          awserr.Code = "SubnetQuotaExceededFault"
+	invalidSubnet        awserr.Code = "InvalidSubnet"
+	tagNotFound          awserr.Code = "TagNotFoundFault"
+	tagQuota             awserr.Code = "TagQuotaPerResourceExceeded"
+	insufficientCapacity awserr.Code = "InsufficientClusterCapacityFault"
+)
+
+// Quotas ("Quotas in Amazon DynamoDB", DynamoDB Accelerator). AWS applies them to an account in each Region. Here they are for an account in
+// all Regions together: a Region is any name that a client chooses, and clusters of all of them take ports and memory of one server.
+const (
+	maxNodesOfCluster  = 10
+	maxNodesOfCustomer = 50
+	maxParameterGroups = 20
+	maxSubnetGroups    = 50
+	maxSubnets         = 20
+	maxTags            = 50
+)
+
+const (
+	// maxEvents is how many events of an account are kept.
+	maxEvents = 1000
+	// maxText bounds the texts that a request gives to be recorded, together, in bytes. AWS doesn't say which bound it has.
+	maxText = 16 << 10
+)
+
+// checkText fails where a request gives more to record than maxText.
+func checkText(texts ...string) error {
+	size := 0
+	for _, t := range texts {
+		size += len(t)
+	}
+	if size > maxText {
+		return invalid("The texts of the request have %d bytes, which is more than %d.", size, maxText)
+	}
+	return nil
+}
+
+// of counts the records of an account.
+func of[T any](all []*T, account string, id func(*T) ID) (n int) {
+	for _, v := range all {
+		if id(v).Account == account {
+			n++
+		}
+	}
+	return n
+}
+
+// API describes DAX's control plane to package httpd.
+var API = &protocol.Service{
+	Name:        "AmazonDAXV3",
+	SigningName: "dax",
+	ContentType: "application/x-amz-json-1.1",
+	Errors:      map[awserr.Code]protocol.ErrorInfo{},
+}
+
+// Operations returns every operation that there is, sorted by name.
+func (s *Service) Operations() []smithy.Handler {
+	list := []smithy.Handler{
+		smithy.Bind(api.CreateCluster, s.createCluster),
+		smithy.Bind(api.CreateParameterGroup, s.createParameterGroup),
+		smithy.Bind(api.CreateSubnetGroup, s.createSubnetGroup),
+		smithy.Bind(api.DecreaseReplicationFactor, s.decreaseReplicationFactor),
+		smithy.Bind(api.DeleteCluster, s.deleteCluster),
+		smithy.Bind(api.DeleteParameterGroup, s.deleteParameterGroup),
+		smithy.Bind(api.DeleteSubnetGroup, s.deleteSubnetGroup),
+		smithy.Bind(api.DescribeClusters, s.describeClusters),
+		smithy.Bind(api.DescribeDefaultParameters, s.describeDefaultParameters),
+		smithy.Bind(api.DescribeEvents, s.describeEvents),
+		smithy.Bind(api.DescribeParameterGroups, s.describeParameterGroups),
+		smithy.Bind(api.DescribeParameters, s.describeParameters),
+		smithy.Bind(api.DescribeSubnetGroups, s.describeSubnetGroups),
+		smithy.Bind(api.IncreaseReplicationFactor, s.increaseReplicationFactor),
+		smithy.Bind(api.ListTags, s.listTags),
+		smithy.Bind(api.RebootNode, s.rebootNode),
+		smithy.Bind(api.TagResource, s.tagResource),
+		smithy.Bind(api.UntagResource, s.untagResource),
+		smithy.Bind(api.UpdateCluster, s.updateCluster),
+		smithy.Bind(api.UpdateParameterGroup, s.updateParameterGroup),
+		smithy.Bind(api.UpdateSubnetGroup, s.updateSubnetGroup),
+	}
+	for i := range list {
+		list[i].Service = API.Name
+	}
+	return list
+}
+
+func fault(code awserr.Code, format string, args ...any) error {
+	return awserr.New(code, fmt.Sprintf(format, args...))
+}
+
+func invalid(format string, args ...any) error { return fault(invalidValue, format, args...) }
+
+// id names what a request calls by a name, which has no upper case in DAX.
+func (s *Service) id(call *smithy.Call, name string) ID {
+	account, region := s.Namespace(call.Caller)
+	return ID{Account: strings.Clone(account), Region: strings.Clone(region), Name: strings.Clone(strings.ToLower(name))}
+}
+
+// Missing returns the targets of the operations that the model has and Stator has not.
+func (s *Service) Missing() []string { return smithy.Missing(api.DAXOperations, s.Operations()) }
+
+// checkName checks the name of a cluster, or of a group, which may be longer.
+func checkName(what, name string, most int) error {
+	ok := name != "" && len(name) <= most && isLetter(name[0]) && !strings.HasSuffix(name, "-") && !strings.Contains(name, "--")
+	for i := 0; i < len(name) && ok; i++ {
+		ok = isLetter(name[i]) || name[i] >= '0' && name[i] <= '9' || name[i] == '-' || name[i] == '.' && most > maxClusterName
+	}
+	if !ok {
+		return invalid("The parameter %s is not valid: %q must have 1 to %d letters, digits or hyphens, begin with a letter, and neither end with a hyphen nor have two in a row.", what, name, most)
+	}
+	return nil
+}
+
+func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+
+const (
+	maxClusterName = 20
+	maxGroupName   = 255
+)
+
+// page cuts a list of names, which it sorts, for a page: those behind the token, as many as max says. next is the token of the
+// next page.
+func page[T any](all []T, name func(T) string, limit smithy.Opt[int64], token smithy.Opt[string]) (out []T, next smithy.Opt[string], err error) {
+	most := int64(100)
+	if limit.Set {
+		if most = limit.Value; most < 20 || most > 100 {
+			return nil, next, invalid("MaxResults must be between 20 and 100.")
+		}
+	}
+	slices.SortFunc(all, func(a, b T) int { return strings.Compare(name(a), name(b)) })
+	if token.Set {
+		all = slices.DeleteFunc(all, func(v T) bool { return name(v) <= token.Value })
+	}
+	if int64(len(all)) > most {
+		return all[:most], smithy.Some(name(all[most-1])), nil
+	}
+	return all, next, nil
+}
+
+// event is something that happened.
+type event struct {
+	ID
+	Source, Type, Message string
+	Date                  int64 // milliseconds since 1970
+}
+
+// Types of sources of events.
+const (
+	sourceCluster    = "CLUSTER"
+	sourceParameters = "PARAMETER_GROUP"
+	sourceSubnets    = "SUBNET_GROUP"
+)
+
+// eventLife is how long events are kept ("DescribeEvents").
+const eventLife = 14 * 24 * time.Hour
+
+// tell records an event, in place of the account's oldest where there are maxEvents. The caller holds mu.
+func (s *Service) tell(ctx context.Context, id ID, source, kind, message string) error {
+	s.told++
+	at := s.Now().UnixMilli()
+	own := slices.DeleteFunc(s.events.All(), func(e *event) bool { return e.Account != id.Account })
+	if len(own) >= maxEvents {
+		oldest := slices.MinFunc(own, func(a, b *event) int { return strings.Compare(a.Name, b.Name) })
+		if err := s.events.Remove(ctx, oldest.ID, nil); err != nil {
+			return err
+		}
+	}
+	e := &event{ID: ID{Account: id.Account, Region: id.Region, Name: fmt.Sprintf("%015d-%06d", at, s.told)}, Source: source, Type: kind, Message: message, Date: at}
+	return s.events.Put(ctx, e.ID, e)
+}
+
+// Sweep removes events that are too old.
+func (s *Service) Sweep(ctx context.Context) error {
+	before := s.Now().Add(-eventLife).UnixMilli()
+	for _, e := range s.events.All() {
+		if e.Date < before {
+			if err := s.events.Remove(ctx, e.ID, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Service) describeEvents(_ context.Context, call *smithy.Call, in *api.DescribeEventsRequest) (*api.DescribeEventsResponse, error) {
+	now := s.Now()
+	from, to := now.Add(-time.Hour), now
+	if in.Duration.Set && (in.StartTime.Set || in.EndTime.Set) {
+		return nil, fault(invalidCombination, "Duration can't be given together with StartTime or EndTime.")
+	}
+	if in.Duration.Set {
+		if in.Duration.Value < 1 || time.Duration(in.Duration.Value)*time.Minute > eventLife {
+			return nil, invalid("Duration must be between 1 and %d minutes.", int(eventLife.Minutes()))
+		}
+		from = now.Add(-time.Duration(in.Duration.Value) * time.Minute)
+	}
+	at := func(seconds float64) time.Time { return time.UnixMilli(int64(seconds * 1000)) }
+	if in.EndTime.Set {
+		to = at(in.EndTime.Value)
+		from = to.Add(-time.Hour)
+	}
+	if in.StartTime.Set {
+		from = at(in.StartTime.Value)
+	}
+	if from.After(to) {
+		return nil, invalid("StartTime must not be later than EndTime.")
+	}
+	id := s.id(call, "")
+	all := slices.DeleteFunc(s.events.List(id.Account, id.Region), func(e *event) bool {
+		return e.Date < from.UnixMilli() || e.Date > to.UnixMilli() || in.SourceName.Set && e.Source != in.SourceName.Value || in.SourceType.Set && e.Type != in.SourceType.Value
+	})
+	some, next, err := page(all, func(e *event) string { return e.Name }, in.MaxResults, in.NextToken)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.DescribeEventsResponse{NextToken: next, Events: []api.Event{}}
+	for _, e := range some {
+		out.Events = append(out.Events, api.Event{
+			SourceName: smithy.Some(e.Source), SourceType: smithy.Some(e.Type), Message: smithy.Some(e.Message), Date: smithy.Some(float64(e.Date) / 1000),
+		})
+	}
+	return out, nil
+}

@@ -1,0 +1,114 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/cluster"
+	"github.com/statordb/stator/internal/dax/api"
+	"github.com/statordb/stator/internal/kv/pebblekv"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+func openService(t *testing.T) *Service {
+	t.Helper()
+	store, err := pebblekv.Open(pebblekv.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s, err := New(context.Background(), Options{
+		Fleet: &cluster.Solo{}, KV: store, Now: time.Now,
+		Namespace: func(c smithy.Caller) (account, region string) { return c.Account, c.Region },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func codeOf(err error) awserr.Code {
+	var known *awserr.Error
+	if errors.As(err, &known) {
+		return known.Code
+	}
+	return ""
+}
+
+// TestQuotasOfAnAccount creates groups in a Region each, which a client may name as it likes: the quotas are for all of them together.
+func TestQuotasOfAnAccount(t *testing.T) {
+	ctx, s := context.Background(), openService(t)
+	create := func(account string, i int) (parameters, subnets error) {
+		call := &smithy.Call{Caller: smithy.Caller{Account: account, Region: fmt.Sprint("region-", i)}}
+		_, parameters = s.createParameterGroup(ctx, call, &api.CreateParameterGroupRequest{ParameterGroupName: smithy.Some("g")})
+		_, subnets = s.createSubnetGroup(ctx, call, &api.CreateSubnetGroupRequest{SubnetGroupName: smithy.Some("g"), SubnetIds: []string{"subnet-1"}})
+		return parameters, subnets
+	}
+	for i := range 60 {
+		parameters, subnets := create("a", i)
+		if (parameters != nil) != (i >= maxParameterGroups) || parameters != nil && codeOf(parameters) != groupQuota {
+			t.Errorf("parameter group %d: %v", i, parameters)
+		}
+		if (subnets != nil) != (i >= maxSubnetGroups) || subnets != nil && codeOf(subnets) != subnetGroupQuota {
+			t.Errorf("subnet group %d: %v", i, subnets)
+		}
+	}
+	if parameters, subnets := create("b", 0); parameters != nil || subnets != nil {
+		t.Errorf("another account: %v, %v", parameters, subnets)
+	}
+	call := &smithy.Call{Caller: smithy.Caller{Account: "c", Region: "r"}}
+	_, err := s.createParameterGroup(ctx, call, &api.CreateParameterGroupRequest{ParameterGroupName: smithy.Some("g"), Description: smithy.Some(strings.Repeat("x", maxText+1))})
+	if codeOf(err) != invalidValue {
+		t.Errorf("a description of %d bytes: %v", maxText+1, err)
+	}
+}
+
+// TestEventsAreBounded tells of more events than an account may have: the oldest go, and another account's stay.
+func TestEventsAreBounded(t *testing.T) {
+	ctx, s := context.Background(), openService(t)
+	if err := s.tell(ctx, ID{Account: "b", Region: "r"}, "b", sourceCluster, "b"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxEvents + 10 {
+		if err := s.tell(ctx, ID{Account: "a", Region: fmt.Sprint("r", i%3)}, fmt.Sprint(i), sourceCluster, "m"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counts, oldest := map[string]int{}, ""
+	for _, e := range s.events.All() {
+		counts[e.Account]++
+		if e.Source == "9" || e.Source == "10" {
+			oldest += e.Source
+		}
+	}
+	if counts["a"] != maxEvents || counts["b"] != 1 || oldest != "10" {
+		t.Errorf("%v events, the oldest of them %s", counts, oldest)
+	}
+}
+
+// TestOtherAccountsARN names a cluster of another account by its ARN.
+func TestOtherAccountsARN(t *testing.T) {
+	ctx, s := context.Background(), openService(t)
+	call := &smithy.Call{Caller: smithy.Caller{Account: "111111111111", Region: "us-east-1", Verified: true}}
+	name := smithy.Some("arn:aws:dax:us-east-1:222222222222:cache/c")
+	_, list := s.listTags(ctx, call, &api.ListTagsRequest{ResourceName: name})
+	_, tag := s.tagResource(ctx, call, &api.TagResourceRequest{ResourceName: name})
+	_, untag := s.untagResource(ctx, call, &api.UntagResourceRequest{ResourceName: name})
+	for action, err := range map[string]error{"dax:ListTags": list, "dax:TagResource": tag, "dax:UntagResource": untag} {
+		if codeOf(err) != awserr.AccessDenied || !strings.Contains(err.Error(), action) {
+			t.Errorf("%s: %v", action, err)
+		}
+	}
+	if _, err := s.listTags(ctx, call, &api.ListTagsRequest{ResourceName: smithy.Some("arn:aws:dax:us-east-1:111111111111:cache/c")}); codeOf(err) != clusterNotFound {
+		t.Errorf("of its own account: %v", err)
+	}
+}

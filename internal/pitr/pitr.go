@@ -1,0 +1,368 @@
+// Package pitr keeps old item images for point-in-time recovery: one record for each change while recovery is on. From them it rebuilds
+// a table's state at an earlier time, and lists the changes between two times.
+//
+// What holds:
+//
+//	H1  A write that changes an item while recovery is on puts one record, in its own transaction: the item as it was before.
+//	H2  A record's key has the stamp of its transaction (kv, K8), so that an item's records are in the order of its changes. The
+//	    state at a time is what is left without the changes whose stamp is not below it. All changes of a transaction have one
+//	    stamp, so no state has a part of one.
+//	H3  A time can be asked for when it is not above kv.Store.Stable: no change with a stamp below it will come.
+//	H4  Records are sorted like the items that they are about, so that a state is made in one pass over both, in constant
+//	    memory; and they are kept by days, so that a day that is too old goes in one range deletion.
+package pitr
+
+import (
+	"bytes"
+	"cmp"
+	"container/heap"
+	"context"
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+)
+
+// Put records what the item stored at key was before the transaction changes it; nil if there was none. buf is room for the
+// record, and returned.
+func Put(txn kv.Txn, key []byte, old attribute.Item, buf []byte) ([]byte, error) {
+	stamp := txn.Stamp()
+	const head = 32 // more than what a record has besides key and item
+	buf = keyspace.AppendPast(slices.Grow(buf[:0], len(key)+len(old)+head), key, stamp.Millis(), uint64(stamp))
+	n := len(buf)
+	// A first byte tells that there was no item from an item without bytes.
+	if old != nil {
+		buf = append(append(buf, 1), old...)
+	} else {
+		buf = append(buf, 0)
+	}
+	return buf, txn.Put(buf[:n:n], buf[n:])
+}
+
+var errDamaged = errors.New("history: damaged record")
+
+func decode(val []byte) (attribute.Item, error) {
+	switch {
+	case len(val) > 0 && val[0] == 1:
+		return attribute.Item(val[1:]), nil
+	case len(val) == 1 && val[0] == 0:
+		return nil, nil
+	}
+	return nil, errDamaged
+}
+
+// Check reports whether a record can be read.
+func Check(key, val []byte) error {
+	if _, _, _, ok := keyspace.SplitPast(key); !ok {
+		return errDamaged
+	}
+	_, err := decode(val)
+	return err
+}
+
+// record is one record of the history.
+type record struct {
+	suffix []byte
+	stamp  kv.TS
+	val    []byte
+}
+
+// day is the records of a day, in the order of their items and then stamps.
+type day struct {
+	it  kv.Iterator
+	now record
+}
+
+func (d *day) next() (bool, error) {
+	if !d.it.Next() {
+		return false, nil
+	}
+	_, suffix, stamp, ok := keyspace.SplitPast(d.it.Key())
+	if !ok {
+		return false, errDamaged
+	}
+	d.now = record{suffix, kv.TS(stamp), d.it.Value()}
+	return true, nil
+}
+
+// dayHeap implements heap.Interface: first is the day whose next record is of the first item, and then has the first stamp.
+type dayHeap []*day
+
+func (h dayHeap) Len() int { return len(h) }
+
+func (h dayHeap) Less(i, j int) bool {
+	a, b := &h[i].now, &h[j].now
+	return cmp.Or(bytes.Compare(a.suffix, b.suffix), cmp.Compare(a.stamp, b.stamp)) < 0
+}
+
+func (h dayHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *dayHeap) Push(x any)   { *h = append(*h, x.(*day)) }
+
+func (h *dayHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+// merged are the records of several days, in the order of their items and then stamps.
+type merged struct {
+	days dayHeap
+	all  []kv.Iterator
+	err  error
+}
+
+// days returns the days on which a table has records, from the first one on.
+func days(r kv.Reader, table, first uint32) (out []uint32, err error) {
+	prefix := keyspace.Past(table)
+	it, err := r.Scan(kv.Range{Start: keyspace.PastDay(table, first), End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	if err != nil {
+		return nil, err
+	}
+	for it.Next() {
+		d, _, _, ok := keyspace.SplitPast(it.Key())
+		if !ok {
+			return nil, errors.Join(errDamaged, it.Close())
+		}
+		out = append(out, d)
+		it.Seek(keyspace.PastDay(table, d+1))
+	}
+	return out, it.Close()
+}
+
+// Part is a part of a table: the items whose keys' suffixes are in [Start, End). The zero value is the whole.
+type Part struct{ Start, End []byte }
+
+// in returns the keys of a part that begin with a prefix.
+func (p Part) in(prefix []byte) kv.Range {
+	r := kv.Range{Start: append(bytes.Clone(prefix), p.Start...), End: keyspace.PrefixEnd(prefix)}
+	if p.End != nil {
+		r.End = append(bytes.Clone(prefix), p.End...)
+	}
+	return r
+}
+
+// open returns the records of a part of a table from the day of a time on.
+func open(r kv.Reader, table uint32, part Part, from kv.TS) (*merged, error) {
+	m := &merged{}
+	list, err := days(r, table, keyspace.HistoryDay(from.Millis()))
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range list {
+		it, err := r.Scan(part.in(keyspace.PastDay(table, d)), kv.ScanOpt{})
+		if err != nil {
+			return nil, errors.Join(err, m.close())
+		}
+		m.all = append(m.all, it)
+		one := &day{it: it}
+		some, err := one.next()
+		if err != nil {
+			return nil, errors.Join(err, m.close())
+		}
+		if some {
+			m.days = append(m.days, one)
+		}
+	}
+	heap.Init(&m.days)
+	return m, nil
+}
+
+func (m *merged) close() error {
+	for _, it := range m.all {
+		m.err = errors.Join(m.err, it.Close())
+	}
+	m.all, m.days = nil, nil
+	return m.err
+}
+
+// head returns the first record that is left; nil at the end. It is valid until next.
+func (m *merged) head() *record {
+	if len(m.days) == 0 || m.err != nil {
+		return nil
+	}
+	return &m.days[0].now
+}
+
+// next goes behind the first record.
+func (m *merged) next() {
+	some, err := m.days[0].next()
+	if some {
+		heap.Fix(&m.days, 0)
+		return
+	}
+	m.err = errors.Join(m.err, err)
+	heap.Pop(&m.days)
+}
+
+// Latest is a time behind all changes: the state at it is the present one, and all history is before it.
+const Latest kv.TS = math.MaxUint64
+
+// State calls visit for every item that a part of a table had at a time, in the order of their keys, until visit or ctx ends it with an
+// error. suffix (see keyspace.Suffix) and item are valid until it returns. The snapshot must have been taken when the time was
+// not above kv.Store.Stable.
+func State(ctx context.Context, r kv.Reader, table uint32, part Part, at kv.TS, visit func(suffix []byte, it attribute.Item) error) error {
+	past, err := open(r, table, part, at)
+	if err != nil {
+		return err
+	}
+	err = state(ctx, r, part.in(keyspace.AppendIndexPrefix(nil, table, 0)), at, past, visit)
+	return errors.Join(err, past.close())
+}
+
+func state(ctx context.Context, r kv.Reader, items kv.Range, at kv.TS, past *merged, visit func(suffix []byte, it attribute.Item) error) error {
+	// earlier takes the records of the item at the head, and returns what it was at the time.
+	var kept []byte
+	earlier := func() (changed bool, it attribute.Item, err error) {
+		suffix := bytes.Clone(past.head().suffix)
+		for h := past.head(); h != nil && bytes.Equal(h.suffix, suffix); h = past.head() {
+			if !changed && h.stamp >= at {
+				changed = true
+				kept = append(kept[:0], h.val...)
+				if it, err = decode(kept); err != nil {
+					return false, nil, err
+				}
+			}
+			past.next()
+		}
+		return changed, it, past.err
+	}
+	// gone visits the items that were there and are not now, as far as they sort before a suffix; nil is all that are left.
+	gone := func(before []byte) error {
+		for h := past.head(); h != nil && (before == nil || bytes.Compare(h.suffix, before) < 0); h = past.head() {
+			suffix := bytes.Clone(h.suffix)
+			changed, was, err := earlier()
+			if err != nil {
+				return err
+			}
+			if changed && was != nil {
+				if err := visit(suffix, was); err != nil {
+					return err
+				}
+			}
+		}
+		return past.err
+	}
+	err := kv.Each(ctx, r, items, func(key, val []byte) error {
+		suffix := keyspace.Suffix(key)
+		if err := gone(suffix); err != nil {
+			return err
+		}
+		now := attribute.Item(val)
+		if h := past.head(); h != nil && bytes.Equal(h.suffix, suffix) {
+			changed, was, err := earlier()
+			if err != nil {
+				return err
+			}
+			if changed {
+				now = was
+			}
+		}
+		if now == nil {
+			return nil
+		}
+		return visit(suffix, now)
+	})
+	if err != nil {
+		return err
+	}
+	return gone(nil)
+}
+
+// Change is what happened to an item between two times.
+type Change struct {
+	Suffix   []byte         // of its key, see keyspace.Suffix
+	Old, New attribute.Item // what it was at the first time, and at the second; nil for none
+	Some     attribute.Item // what it was at some time in between, if it was there neither before nor behind
+	Last     kv.TS          // of the last change
+}
+
+// Changes calls visit for every item of a table that was changed at a time in [from, to), in the order of their keys, until
+// visit or ctx ends it with an error. What it is given is valid until it returns.
+func Changes(ctx context.Context, r kv.Reader, table uint32, from, to kv.TS, visit func(*Change) error) error {
+	past, err := open(r, table, Part{}, from)
+	if err != nil {
+		return err
+	}
+	prefix := keyspace.AppendIndexPrefix(nil, table, 0)
+	items, err := r.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	if err != nil {
+		return errors.Join(err, past.close())
+	}
+	err = changes(ctx, items, table, from, to, past, visit)
+	return errors.Join(err, past.close(), items.Close())
+}
+
+func changes(ctx context.Context, items kv.Iterator, table uint32, from, to kv.TS, past *merged, visit func(*Change) error) error {
+	var key []byte
+	for n := 0; past.head() != nil; n++ {
+		if n%1024 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		c := Change{Suffix: bytes.Clone(past.head().suffix)}
+		first, later := true, false
+		for h := past.head(); h != nil && bytes.Equal(h.suffix, c.Suffix); h = past.head() {
+			switch {
+			case h.stamp < from:
+			case h.stamp < to || !later:
+				was, err := decode(bytes.Clone(h.val))
+				if err != nil {
+					return err
+				}
+				if h.stamp >= to {
+					c.New, later = was, true
+					break
+				}
+				if first {
+					c.Old, first = was, false
+				}
+				if was != nil {
+					c.Some = was
+				}
+				c.Last = h.stamp
+			}
+			past.next()
+		}
+		if past.err != nil {
+			return past.err
+		}
+		if first {
+			continue // changed at other times only
+		}
+		if !later {
+			key = append(keyspace.AppendIndexPrefix(key[:0], table, 0), c.Suffix...)
+			items.Seek(key)
+			if items.Next() && bytes.Equal(items.Key(), key) {
+				c.New = attribute.Item(items.Value())
+			}
+		}
+		if err := visit(&c); err != nil {
+			return err
+		}
+	}
+	return past.err
+}
+
+// Trim removes the history of a table before a time, by whole days.
+func Trim(ctx context.Context, store kv.Store, table uint32, before kv.TS) error {
+	end := keyspace.PastDay(table, keyspace.HistoryDay(before.Millis()))
+	if before == Latest {
+		end = keyspace.PrefixEnd(keyspace.Past(table))
+	}
+	snap, err := store.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	r := kv.Range{Start: keyspace.Past(table), End: end}
+	it, err := snap.Scan(r, kv.ScanOpt{Stale: true})
+	if err != nil {
+		return errors.Join(err, snap.Close())
+	}
+	some := it.Next()
+	if err := errors.Join(it.Close(), snap.Close()); err != nil || !some {
+		return err
+	}
+	return store.DeleteRange(ctx, r)
+}
