@@ -8,8 +8,9 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// Store returns the store as this server has to use it: transactions that change what servers remember tell them, and none commits
-// when this server may have been replaced.
+// Store returns the store for this server's use. Its transactions log changes of cached keys (keyspace.Remembered), and
+// none of them
+// commits if this server may have been replaced.
 func (m *Member) Store() kv.Store { return &store{m.kv, m} }
 
 type store struct {
@@ -39,6 +40,7 @@ type txn struct {
 	changed []entry
 }
 
+// changes notes a write of a key for the log, if servers cache it.
 func (t *txn) changes(key []byte) {
 	if keyspace.Remembered(key) {
 		t.changed = append(t.changed, entry{Key: bytes.Clone(key)})
