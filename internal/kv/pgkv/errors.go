@@ -34,7 +34,8 @@ func failure(err error) error {
 		switch {
 		case pg.Code == codeSerialization, pg.Code == codeDeadlock, pg.Code == codeUnique, pg.Code == codeDivision:
 			return kv.ErrConflict
-		case pg.Code == codeLockTimeout, broken(pg), pg.Code[:2] == "53", pg.Code == "25006": // class 53 is insufficient resources; 25006 is read_only_sql_transaction
+		// Class 53 is "insufficient resources"; 25006 is read_only_sql_transaction.
+		case pg.Code == codeLockTimeout, broken(pg), pg.Code[:2] == "53", pg.Code == "25006":
 			return fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
 		}
 		return err
