@@ -64,10 +64,8 @@ type Run struct {
 var errSuspect = errors.New("attempts: the last run ended with its process")
 
 // Begin counts the run, the first time that it is called on this server: a retry after an error has not ended the
-// process. It may wait
-// for other jobs. It returns ErrGivenUp if the job must be given up. done is the number of steps that earlier runs have
-// completed for
-// good. End must follow, even if the job panics: other suspects wait for it.
+// process. It may wait for other jobs. It returns ErrGivenUp if the job must be given up. done is the number of steps
+// that earlier runs have completed for good. End must follow, even if the job panics: other suspects wait for it.
 func (r *Run) Begin(ctx context.Context, done int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -137,8 +135,7 @@ func (r *Run) release() {
 }
 
 // End ends the run. If ctx has ended, the server is stopping; the run is then removed from the count, because it has
-// not ended the
-// process, and End returns ctx's error.
+// not ended the process, and End returns ctx's error.
 func (r *Run) End(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -159,8 +159,7 @@ func (m *Manager) giveUpBackup(ctx context.Context, b *catalog.Backup, why error
 }
 
 // fill copies the state of a table or backup at a time to another, both given by the table ids in their items' keys.
-// Each item is
-// a step of run.
+// Each item is a step of run.
 func (m *Manager) fill(ctx context.Context, to *catalog.Table, snap kv.Reader, from uint32, at kv.TS, run *attempts.Run) (table.Filled, error) {
 	return m.Tables.Fill(ctx, to, func(part int, put table.PutItem) error {
 		bounds := pitr.Part{Start: keyspace.HashBound(part, table.Parts), End: keyspace.HashBound(part+1, table.Parts)}

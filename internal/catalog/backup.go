@@ -30,8 +30,7 @@ const (
 const SystemBackupRetention = 35 * 24 * time.Hour
 
 // Backup is the state of a table at one moment: its description, and its items, stored under a table id of their own.
-// It outlives
-// its table.
+// It outlives its table.
 type Backup struct {
 	Table   Table // the description at that moment
 	ID      string

@@ -62,8 +62,7 @@ type Options struct {
 const DefaultMaxTables = 2500
 
 // accountRegions bounds the tables of an account in all regions together, as a multiple of MaxTables. Clients choose
-// the names of
-// regions, and each table takes memory.
+// the names of regions, and each table takes memory.
 const accountRegions = 4
 
 // TooManyTablesError means that the account has reached its limit of tables.
@@ -173,8 +172,7 @@ func (c *Catalog) Recover(ctx context.Context) error {
 }
 
 // KeepClock stores the current time of the store's clock, if change records or a history depend on its order. The
-// machine's clock
-// may be set back while the server is down, yet later writes must still get later timestamps.
+// machine's clock may be set back while the server is down, yet later writes must still get later timestamps.
 func (c *Catalog) KeepClock(ctx context.Context) error {
 	for _, t := range *c.tables.Load() {
 		if t.Recovery == nil && !t.Stream.Active() {
@@ -235,8 +233,7 @@ func ReadEndedStreams(ctx context.Context, r kv.Reader) (list []*StreamRef, err 
 }
 
 // Streams returns the streams of a namespace, of one table or (for "") of all tables, sorted by ARN: the enabled ones,
-// and those that
-// have ended but can still be read.
+// and those that have ended but can still be read.
 func (c *Catalog) Streams(ns Namespace, table string) []*StreamRef {
 	var out []*StreamRef
 	for key, t := range *c.tables.Load() {
@@ -364,8 +361,7 @@ func (c *Catalog) List(ns Namespace, after string, limit int) (names []string, m
 }
 
 // Create adds a table and sets its ID. The form of its keys is that of the store's format, unless the table will be
-// filled with the
-// items of another, whose form it must share. If the name is taken, Create returns the existing table.
+// filled with the items of another, whose form it must share. If the name is taken, Create returns the existing table.
 func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error) {
 	c.change.Lock()
 	defer c.change.Unlock()
@@ -410,8 +406,7 @@ func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error
 }
 
 // ReadFormat returns the format version in which a store is written. A data directory keeps its version in a file, and
-// is upgraded
-// when it is opened; so its store has no such record and counts as the newest.
+// is upgraded when it is opened; so its store has no such record and counts as the newest.
 func ReadFormat(r kv.Reader) (int, error) {
 	raw, err := r.Get(keyspace.Format())
 	if err != nil || raw == nil {
@@ -451,8 +446,7 @@ func putTable(txn kv.Txn, t *Table) error {
 }
 
 // Change applies change to a copy of the table, and stores and publishes the copy, while no server writes to the table.
-// It returns
-// nil if there is no such table. If change fails, its error is returned and nothing is changed.
+// It returns nil if there is no such table. If change fails, its error is returned and nothing is changed.
 func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change func(*Table) error) (*Table, error) {
 	c.change.Lock()
 	defer c.change.Unlock()

@@ -114,8 +114,7 @@ func (t *Table) OpenShard(at kv.TS, parent string, low, high uint64) {
 const MaxOpenShards = 64
 
 // StartStream gives the table a new stream, with one shard for each partition that AWS would give the table. It may be
-// called before
-// Catalog.Create or within Catalog.Change.
+// called before Catalog.Create or within Catalog.Change.
 func (t *Table) StartStream(viewType, label string, at kv.TS) {
 	t.Stream = &Stream{Enabled: true, ViewType: viewType, Label: label, Created: at.Millis()}
 	n := uint64(min(t.partitions(), MaxOpenShards))

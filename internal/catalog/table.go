@@ -2,9 +2,8 @@
 // streams that have ended.
 //
 // [Catalog] caches all descriptions in memory; package cluster keeps these caches coherent between servers. A published
-// *[Table] is
-// immutable; [Catalog.Change] publishes a new one. Writers hold [Table.Use] while they commit, so that no table is changed or
-// dropped under them.
+// *[Table] is immutable; [Catalog.Change] publishes a new one. Writers hold [Table.Use] while they commit, so that no
+// table is changed or dropped under them.
 package catalog
 
 import (
@@ -104,8 +103,7 @@ type Index struct {
 	OnDemand   *OnDemand `json:",omitempty"`
 	Warm       *Warm     `json:",omitempty"`
 	// State is empty for an index that is ACTIVE, Creating while it is being filled, and Deleting while it is being
-	// cleared. Writes
-	// maintain an index in the first two.
+	// cleared. Writes maintain an index in the first two.
 	State string `json:",omitempty"`
 	// Splits are the bounds, as hashes, of partitions made by splits for heat.
 	Splits   []uint32  `json:",omitempty"`
@@ -325,10 +323,8 @@ func (t *Table) HasLocalIndexes() bool {
 const maxFrozen = 5 * time.Second
 
 // Use prevents the table from being changed or dropped until done is called. done is nil if that has happened already;
-// the caller
-// must then look the table up again. Use waits while the table is being changed; kv.ErrUnavailable means that this
-// takes too long,
-// because other servers or the store don't answer.
+// the caller must then look the table up again. Use waits while the table is being changed; kv.ErrUnavailable means
+// that this takes too long, because other servers or the store don't answer.
 func (t *Table) Use(ctx context.Context) (done func(), err error) {
 	for {
 		if frozen := t.frozen.Load(); frozen != nil {

@@ -34,8 +34,7 @@ type Watcher interface {
 }
 
 // Fleet is the group of servers that share one store, as one of them sees it. Member implements it for several servers,
-// Solo for a
-// single one.
+// Solo for a single one.
 type Fleet interface {
 	// Watch registers the cache of keys with a prefix. It must be called before the log is followed (Member.Start).
 	Watch(prefix []byte, w Watcher)

@@ -15,10 +15,8 @@ import (
 const keepMail = 10 * time.Second
 
 // Mail is a channel for short-lived messages that servers exchange many times a second, such as DAX invalidations. They
-// bypass the
-// log, whose entries every server must acknowledge. A server that misses entries learns that it did, not what they
-// said. A Mail is
-// not safe for concurrent use.
+// bypass the log, whose entries every server must acknowledge. A server that misses entries learns that it did, not
+// what they said. A Mail is not safe for concurrent use.
 type Mail struct {
 	m        *Member
 	sent     uint64            // number of the last entry
@@ -36,8 +34,7 @@ type sent struct {
 func (m *Member) Mail() *Mail { return &Mail{m: m, read: map[string]uint64{}, received: time.Now()} }
 
 // Send adds an entry for all other servers, and deletes entries older than keepMail. After an error the entry may or
-// may not have
-// been sent.
+// may not have been sent.
 func (b *Mail) Send(ctx context.Context, data []byte) error {
 	id, now := b.m.ID(), time.Now()
 	b.sent++ // also on failure: others may have read it
@@ -61,8 +58,7 @@ func (b *Mail) Send(ctx context.Context, data []byte) error {
 }
 
 // Receive calls visit for each new entry of other servers, in the order in which each server sent them. It calls missed
-// whenever
-// entries may have been lost; the caller must then assume the worst.
+// whenever entries may have been lost; the caller must then assume the worst.
 func (b *Mail) Receive(ctx context.Context, visit func(data []byte), missed func()) error {
 	others := b.m.otherIDs()
 	now := time.Now()

@@ -326,8 +326,7 @@ func (m *Member) observe(list []Server) (dead []Server) {
 }
 
 // remove removes a server with its leases and freeze. If beat is given, it does nothing unless the server's last
-// renewal is still
-// that one: it may have recovered.
+// renewal is still that one: it may have recovered.
 func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 	var n uint64
 	err := kv.Update(ctx, m.kv, kv.TxnOpt{}, func(txn kv.Txn) error {
@@ -446,8 +445,7 @@ func (m *Member) advance() {
 }
 
 // freeze starts to take part in a freeze. Waiting for users happens in a goroutine, so that this server keeps following
-// the log:
-// these users may themselves wait for other entries.
+// the log: these users may themselves wait for other entries.
 func (m *Member) freeze(key []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -495,8 +493,7 @@ func (m *Member) reload(ctx context.Context, key []byte) error {
 		f = m.frozen[at]
 		if !f.done {
 			// The freezing server did not wait for this one, or gave up. The old value still has users here, so leave
-			// the reload to
-			// the goroutine that waits for them.
+			// the reload to the goroutine that waits for them.
 			f.thawed = true
 			m.step()
 			m.mu.Unlock()

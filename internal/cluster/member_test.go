@@ -120,8 +120,7 @@ func TestExclusive(t *testing.T) {
 }
 
 // TestAway changes a table while one server hangs and is taken for dead. Once back, that server must not write before
-// the users of
-// the old description have ended and it has reloaded the table.
+// the users of the old description have ended and it has reloaded the table.
 func TestAway(t *testing.T) {
 	store := newStore(t)
 	away, other := &users{busy: make(chan struct{})}, &users{}

@@ -71,8 +71,7 @@ func lastEntry(r kv.Reader) (uint64, error) {
 }
 
 // log appends entries in the transaction, and returns the number of the last one. All writers of the log conflict on
-// its counter,
-// which gives the entries their order.
+// its counter, which gives the entries their order.
 func log(txn kv.Txn, list ...entry) (uint64, error) {
 	n, err := lastEntry(txn)
 	if err != nil {

@@ -9,8 +9,7 @@ import (
 )
 
 // Store returns the store for this server's use. Its transactions log changes of cached keys (keyspace.Remembered), and
-// none of them
-// commits if this server may have been replaced.
+// none of them commits if this server may have been replaced.
 func (m *Member) Store() kv.Store { return &store{m.kv, m} }
 
 type store struct {

@@ -69,8 +69,7 @@ func (w *Writer) indirect() error {
 }
 
 // Flush writes what is left. Nothing may be written after it, since the length of the file is no longer aligned. The
-// data is durable
-// only once the caller has synced the file.
+// data is durable only once the caller has synced the file.
 func (w *Writer) Flush() error {
 	if w.err == nil && w.direct {
 		w.err = w.indirect()

@@ -1,10 +1,9 @@
 // Package guard keeps a panic in background work from ending the process.
 //
 // Package httpd recovers panics of requests. Work that no request waits for must run under [Run], [Go] or [Loop]: these
-// log a panic with
-// its stack, count it (the metric stator_background_panics_total), and return it as a *[PanicError] if there is a
-// caller, which then puts
-// aside whatever caused it. TestGoroutines in the root package finds go statements that bypass this package.
+// log a panic with its stack, count it (the metric stator_background_panics_total), and return it as a *[PanicError] if
+// there is a caller, which then puts aside whatever caused it. TestGoroutines in the root package finds go statements
+// that bypass this package.
 package guard
 
 import (
@@ -39,8 +38,7 @@ var panics atomic.Int64
 func Panics() int64 { return panics.Load() }
 
 // Run runs f and returns its error, or a *PanicError if f panics. The panic is logged to log with its stack; if log is
-// nil, the caller
-// must log the error with Log.
+// nil, the caller must log the error with Log.
 func Run(log *slog.Logger, work string, f func() error) (err error) {
 	defer func() {
 		p := recover()

@@ -30,8 +30,7 @@ type Change struct {
 }
 
 // AppendKey appends the key of the item's entry in the index. ok is false if there is no entry: the item lacks a key
-// attribute, or
-// has one of the wrong type or size because it is older than the index.
+// attribute, or has one of the wrong type or size because it is older than the index.
 func AppendKey(dst []byte, t *catalog.Table, x *catalog.Index, it attribute.Item) (key []byte, ok bool) {
 	for i, attrs := range [...][]catalog.KeyAttribute{x.Key.Partition, x.Key.Sort} {
 		for _, a := range attrs {
@@ -60,8 +59,7 @@ func Entry(x *catalog.Index, it attribute.Item) attribute.Item {
 }
 
 // Plan appends the changes of index entries when old is replaced by new, either of which may be nil: one write for each
-// entry that is
-// put, removed or changed in place.
+// entry that is put, removed or changed in place.
 func Plan(dst []Change, t *catalog.Table, old, new attribute.Item) []Change {
 	for _, x := range t.Indexes {
 		if x.State == catalog.Deleting {
@@ -119,8 +117,7 @@ func problem(a catalog.KeyAttribute, v attribute.Value, sort bool) *Problem {
 }
 
 // Check returns the first problem of next's key attributes for the table's indexes; nil if there is none. It ignores
-// attributes that
-// are unchanged, since they may be older than the index.
+// attributes that are unchanged, since they may be older than the index.
 func Check(t *catalog.Table, old, next attribute.Item) *Problem {
 	for _, x := range t.Indexes {
 		if x.State == catalog.Deleting {

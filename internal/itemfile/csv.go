@@ -17,8 +17,7 @@ import (
 const rowsPerChunk = 500
 
 // readCSV reads rows of CSV. Key attributes have their defined types, all others are strings ("DynamoDB import formats,
-// quotas, and
-// validation"). A key attribute whose field is empty is left out.
+// quotas, and validation"). A key attribute whose field is empty is left out.
 func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
 	s := &rowScanner{in: bufio.NewReaderSize(in, chunkSize), comma: ','}
 	if opt.Delimiter != 0 {
@@ -72,8 +71,7 @@ func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
 var errRow = errors.New("the row is not like the header")
 
 // rowScanner finds the ends of rows, by the rules of encoding/csv with LazyQuotes. It exists because encoding/csv keeps
-// a row or a line
-// of any length in memory.
+// a row or a line of any length in memory.
 type rowScanner struct {
 	in     *bufio.Reader
 	comma  byte
@@ -91,8 +89,7 @@ const (
 )
 
 // next appends the next row that is not empty, and counts its fields. If the row has more than limit bytes, next skips
-// it and returns
-// errRecordTooLong. It returns io.EOF at the end.
+// it and returns errRecordTooLong. It returns io.EOF at the end.
 func (s *rowScanner) next(dst []byte, limit int) (row []byte, fields int, err error) {
 	start, size := len(dst), 0
 	for {

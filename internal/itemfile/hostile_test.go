@@ -293,8 +293,7 @@ func TestZstdWindow(t *testing.T) {
 }
 
 // FuzzIonGuard has the library read what the guard of text lets through, once skipping values and once reading
-// everything in them. Both
-// must find the same values, and nothing may be nested too deep.
+// everything in them. Both must find the same values, and nothing may be nested too deep.
 func FuzzIonGuard(f *testing.F) {
 	for _, c := range hostile {
 		if c.format == Ion && !strings.HasPrefix(c.name, "ion binary") {

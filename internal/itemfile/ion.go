@@ -133,8 +133,7 @@ func (r *ionReader) checkTable() error {
 }
 
 // isMark reports whether the current value is no record: the marker that begins each line of an export, which the
-// library takes for a
-// symbol, or a checkpoint of the guard.
+// library takes for a symbol, or a checkpoint of the guard.
 func isMark(r ion.Reader) bool {
 	switch r.Type() {
 	case ion.SymbolType:

@@ -8,13 +8,12 @@ import (
 )
 
 // ionGuard stands in front of the Ion library, which keeps a value of any length in memory and its nesting on the
-// stack. It passes
-// whole top-level values that are within the limits, and replaces others by a string that says what was wrong with them.
+// stack. It passes whole top-level values that are within the limits, and replaces others by a string that says what
+// was wrong with them.
 //
 // The guard of text parses less of Ion than the library, so it must agree with it on where strings, comments and
-// containers end.
-// Input that the library treats differently when it reads a value and when it skips it is an error. No item needs such input:
-// operators in s-expressions, a brace in a clob, a comment that begins with /*/.
+// containers end. Input that the library treats differently when it reads a value and when it skips it is an error. No
+// item needs such input: operators in s-expressions, a brace in a clob, a comment that begins with /*/.
 type ionGuard struct {
 	in   *bufio.Reader
 	unit func() ([]byte, error) // returns the next top-level value, or a part of what is between two
@@ -57,8 +56,7 @@ func inPlaceOf(text string) error {
 }
 
 // checkpoint is a string that a guard adds after an annotated value. The library reads consecutive symbol tables in one
-// go, and the
-// checkpoint makes it stop, so that each table can be checked.
+// go, and the checkpoint makes it stop, so that each table can be checked.
 const checkpoint = "$stator_checkpoint"
 
 // ionText is the guard of text.
@@ -566,8 +564,7 @@ func ionLength(b []byte) (start int, length uint64, err error) {
 }
 
 // checkIon checks the value at the beginning of b and returns its size. It refuses structs that claim to have sorted
-// fields, because the
-// library misreads some of their lengths.
+// fields, because the library misreads some of their lengths.
 func checkIon(b []byte, depth int, annotated bool) (size int, err error) {
 	if len(b) == 0 {
 		return 0, errIonBinary

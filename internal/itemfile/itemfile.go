@@ -1,10 +1,8 @@
 // Package itemfile reads and writes the files in which items travel: DynamoDB JSON, Amazon Ion and CSV, each plain or
-// compressed with
-// gzip or zstd.
+// compressed with gzip or zstd.
 //
 // [NewReader] reads a file of any size and content in a constant amount of memory: see [MaxRecord]. [AppendItem] and
-// [AppendChange] write
-// the lines of exports.
+// [AppendChange] write the lines of exports.
 //
 // Source: "DynamoDB table export output format", "DynamoDB import formats, quotas, and validation".
 package itemfile
@@ -36,8 +34,7 @@ type Options struct {
 	Format      string
 	Compression string
 	// Delimiter and Headers apply to CSV: the separator of fields, 0 for a comma, and the names of the columns. Without
-	// Headers, the first
-	// row has the names.
+	// Headers, the first row has the names.
 	Delimiter byte
 	Headers   []string
 	// Types are the types of attributes in CSV that are not strings.

@@ -11,8 +11,8 @@ import (
 )
 
 // Limits on a file, in bytes unless noted. They give a Reader a constant amount of memory, whatever the file contains,
-// and time linear
-// in its decompressed size, because what exceeds a limit never reaches the decoders of Ion, CSV and JSON.
+// and time linear in its decompressed size, because what exceeds a limit never reaches the decoders of Ion, CSV and
+// JSON.
 const (
 	// MaxRecord bounds a record. An item of 400 KB takes at most 3.7 MB of DynamoDB JSON without white space (a list of empty
 	// strings), and a record of an incremental export has two of them.
@@ -51,8 +51,7 @@ var (
 )
 
 // decompress returns a reader of the decompressed content of in, and a function that releases the decompressor. It
-// returns io.EOF if in
-// is empty.
+// returns io.EOF if in is empty.
 func decompress(in io.Reader, kind string) (io.Reader, func(), error) {
 	none := func() {}
 	switch kind {
@@ -79,8 +78,7 @@ func decompress(in io.Reader, kind string) (io.Reader, func(), error) {
 }
 
 // readFull reads until p is full or in ends. Unlike io.ReadFull it returns in's own error, so that a truncated file is
-// not mistaken for
-// one that ends.
+// not mistaken for one that ends.
 func readFull(in io.Reader, p []byte) (n int, err error) {
 	for empty := 0; n < len(p) && err == nil; {
 		var m int

@@ -40,8 +40,7 @@ type Claims interface {
 }
 
 // Claim takes the lease of a job; it returns false if another server holds it. StartWith does so itself: this is for
-// callers that
-// must prepare a job that they alone run.
+// callers that must prepare a job that they alone run.
 func (r *Runner) Claim(ctx context.Context, name string) (bool, error) {
 	return r.claims.Claim(ctx, name)
 }
@@ -60,18 +59,15 @@ func (r *Runner) Start(name string, job func(context.Context) error, done func()
 type Job struct {
 	Run func(context.Context) error
 	// Panicked, if not nil, is called once Run, or a goroutine that it waits for, has panicked. It should mark the
-	// job's record as
-	// FAILED, with the panic as the reason, so that no restart runs the job again. If it returns an error, the error is
-	// reported and
-	// it is called again; if it panics, the job ends.
+	// job's record as FAILED, with the panic as the reason, so that no restart runs the job again. If it returns an
+	// error, the error is reported and it is called again; if it panics, the job ends.
 	Panicked func(context.Context, *PanicError) error
 	// Done, if not nil, is called once the job will not run again, also if it never ran.
 	Done func()
 }
 
 // StartWith runs a job in the background, unless one with that name is running, here or on another server. After an
-// error, which is
-// reported, the job runs again, except after context.Canceled or a panic.
+// error, which is reported, the job runs again, except after context.Canceled or a panic.
 func (r *Runner) StartWith(name string, job Job) {
 	done := job.Done
 	if done == nil {

@@ -90,8 +90,8 @@ const (
 )
 
 // maxInFull is the longest encoded form, in bytes, that KeysBounded stores as it is. It bounds the keys of a table to
-// 2,340 bytes, and
-// those of an index with one sort key to 2,570. The worst case is a sort key of zero bytes, each of which is escaped to two.
+// 2,340 bytes, and those of an index with one sort key to 2,570. The worst case is a sort key of zero bytes, each of
+// which is escaped to two.
 const maxInFull = 255
 
 // KeysOfFormat returns the form of keys of a new table in a store of this version of the layout.
@@ -199,8 +199,7 @@ func AppendPartition(dst []byte, table uint32, index uint8, partition []byte, fo
 }
 
 // BoundItemKey bounds the item key in an index entry's key: the item's encoded partition key and sort key, which follow
-// the first n
-// bytes.
+// the first n bytes.
 func BoundItemKey(key []byte, n int, form KeyForm) []byte {
 	return append(key[:n], form.bound(key[n:])...)
 }
@@ -278,8 +277,7 @@ func DroppedTable(table uint32) []byte {
 func DroppedTableID(key []byte) uint32 { return binary.BigEndian.Uint32(key[2:]) }
 
 // Suffix returns the part of the key of an item or index entry after the table and index. Tables with the same key
-// attributes and
-// KeyForm have equal suffixes for equal items.
+// attributes and KeyForm have equal suffixes for equal items.
 func Suffix(key []byte) []byte { return key[indexPrefixLen:] }
 
 // TableIndexes returns the range of all index entries of a table.
@@ -315,8 +313,7 @@ func AllPasts() []byte { return []byte{prefixPast} }
 func PastDay(table, day uint32) []byte { return binary.BigEndian.AppendUint32(Past(table), day) }
 
 // AppendPast appends the key of the old image of the item at itemKey: what it was before the change with that stamp. ms
-// is when the
-// change was made, in milliseconds since 1970.
+// is when the change was made, in milliseconds since 1970.
 func AppendPast(dst, itemKey []byte, ms int64, stamp uint64) []byte {
 	dst = append(dst, prefixPast)
 	dst = binary.BigEndian.AppendUint32(dst, TableID(itemKey))
@@ -512,8 +509,7 @@ func named(prefix []byte, account, region, name string) []byte {
 }
 
 // SplitNamed splits the key of a table's description, an alarm, or a record of the registry or of auto scaling into
-// account, region
-// and name; ok is false for other keys.
+// account, region and name; ok is false for other keys.
 func SplitNamed(key []byte) (account, region, name string, ok bool) {
 	if len(key) < 2 {
 		return "", "", "", false
@@ -617,8 +613,8 @@ func Remembered(key []byte) bool {
 }
 
 // Local reports whether a record describes a store rather than its data, so that it must not be copied to another
-// store: records of
-// servers, format and clock. Counters are local too, since some engines keep them apart from other keys.
+// store: records of servers, format and clock. Counters are local too, since some engines keep them apart from other
+// keys.
 func Local(key []byte) bool {
 	if len(key) < 2 {
 		return false

@@ -71,8 +71,7 @@ func TestBounded(t *testing.T) {
 }
 
 // FuzzValueOrder checks that encoded values sort as the values do, and that none is a prefix of another, so that
-// consecutive values
-// can't be confused.
+// consecutive values can't be confused.
 func FuzzValueOrder(f *testing.F) {
 	f.Add([]byte(""), []byte("a"), false)
 	f.Add([]byte("a\x00"), []byte("a\x00\x01"), false)

@@ -187,8 +187,7 @@ type Txn interface {
 	Reader
 	Put(key, val []byte) error
 	// PutNew is Put for a key that contains the transaction's Stamp. Where several servers could take the same stamp,
-	// the commit
-	// fails with ErrConflict if another transaction has written the key.
+	// the commit fails with ErrConflict if another transaction has written the key.
 	PutNew(key, val []byte) error
 	// Delete removes a key. oldSize is the number of bytes, of key and value, that this frees; 0 if unknown.
 	Delete(key []byte, oldSize int) error

@@ -24,8 +24,8 @@ type Use struct {
 // For returns the store for a use of a bucket, or ErrAccess. A nil Access lets every account use every bucket.
 //
 // A bucket of a Folder belongs to the account that made it. A bucket without an owner, made by the operator or by a
-// server that did not
-// tell accounts apart, is only for accounts that access grants it to; so is every bucket of other stores.
+// server that did not tell accounts apart, is only for accounts that access grants it to; so is every bucket of other
+// stores.
 func For(s Store, access Access, u Use) (Store, error) {
 	if remote, ok := s.(*S3); ok {
 		if access != nil && !access.MayUse(u.Account, u.Bucket) {

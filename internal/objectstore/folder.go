@@ -22,8 +22,7 @@ import (
 const incoming = ".incoming"
 
 // Folder keeps buckets in a directory: an object is the file BUCKET/KEY. It makes a bucket when something is first
-// written to it. Only
-// the server's user can read what it makes. Symbolic links are not followed out of a bucket.
+// written to it. Only the server's user can read what it makes. Symbolic links are not followed out of a bucket.
 type Folder struct {
 	dir  string
 	once sync.Once

@@ -1,6 +1,5 @@
 // Package objectstore reads and writes objects in buckets: directories of this machine ([Folder]) or an S3-compatible
-// store ([S3]).
-// [For] decides whether an account may use a bucket.
+// store ([S3]). [For] decides whether an account may use a bucket.
 //
 // An object appears when its Writer is committed, and then whole.
 package objectstore
@@ -29,8 +28,7 @@ type Object struct {
 // PutOptions are options of a new object.
 type PutOptions struct {
 	// Algorithm is the server-side encryption: "", AES256 or KMS, the last optionally with the ID of a key in KMSKey.
-	// Folders ignore
-	// both.
+	// Folders ignore both.
 	Algorithm, KMSKey string
 }
 

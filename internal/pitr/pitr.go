@@ -27,8 +27,7 @@ import (
 )
 
 // Put records the item stored at key, nil if there is none, before the transaction changes it. buf is memory for the
-// record, which
-// Put may grow and returns.
+// record, which Put may grow and returns.
 func Put(txn kv.Txn, key []byte, old attribute.Item, buf []byte) ([]byte, error) {
 	stamp := txn.Stamp()
 	const head = 32 // at least what a record has besides key and item
@@ -202,9 +201,8 @@ func (m *merged) next() {
 const Latest kv.TS = math.MaxUint64
 
 // State calls visit for every item that a part of a table had at a time, in key order, until visit returns an error or
-// ctx ends.
-// suffix (see keyspace.Suffix) and item are valid until visit returns. The snapshot must be taken when the time is not above
-// kv.Store.Stable (H3).
+// ctx ends. suffix (see keyspace.Suffix) and item are valid until visit returns. The snapshot must be taken when the
+// time is not above kv.Store.Stable (H3).
 func State(ctx context.Context, r kv.Reader, table uint32, part Part, at kv.TS, visit func(suffix []byte, it attribute.Item) error) error {
 	past, err := open(r, table, part, at)
 	if err != nil {
@@ -283,8 +281,7 @@ type Change struct {
 }
 
 // Changes calls visit for every item that was changed at a time in [from, to), in key order, until visit returns an
-// error or ctx
-// ends. The Change is valid until visit returns.
+// error or ctx ends. The Change is valid until visit returns.
 func Changes(ctx context.Context, r kv.Reader, table uint32, from, to kv.TS, visit func(*Change) error) error {
 	past, err := open(r, table, Part{}, from)
 	if err != nil {
@@ -300,8 +297,7 @@ func Changes(ctx context.Context, r kv.Reader, table uint32, from, to kv.TS, vis
 }
 
 // changes walks through the history item by item. The first record at or after from has the old state; the first at or
-// after to, or
-// else the present item, has the new one.
+// after to, or else the present item, has the new one.
 func changes(ctx context.Context, items kv.Iterator, table uint32, from, to kv.TS, past *merged, visit func(*Change) error) error {
 	var key []byte
 	for n := 0; past.head() != nil; n++ {

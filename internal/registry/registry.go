@@ -1,6 +1,5 @@
 // Package registry keeps long-lived descriptions, such as those of backups and exports: as JSON in the store, and
-// cached in memory. The
-// caches of all servers are kept coherent by package cluster.
+// cached in memory. The caches of all servers are kept coherent by package cluster.
 package registry
 
 import (
@@ -151,8 +150,7 @@ func (s *Set[T]) Put(ctx context.Context, id ID, v *T) error {
 }
 
 // Change applies change to a copy of a record and stores the copy. It returns nil if there is no such record. If change
-// fails, its
-// error is returned and nothing is stored. change may run more than once.
+// fails, its error is returned and nothing is stored. change may run more than once.
 func (s *Set[T]) Change(ctx context.Context, id ID, change func(*T) error) (*T, error) {
 	key := s.key(id)
 	err := kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error {

@@ -40,8 +40,7 @@ type Options struct {
 }
 
 // Reserve is how many bytes of the disk are left free, more than a server needs to accept writes. So a file that
-// decompresses to more
-// than the disk holds fails its import and nothing else.
+// decompresses to more than the disk holds fails its import and nothing else.
 const Reserve = 256 << 20
 
 // ErrNoSpace means that the disk has no room for more runs.

@@ -16,8 +16,7 @@ const (
 	// Rotation is how long a shard accepts records ("DynamoDB Streams": about four hours).
 	Rotation = 4 * time.Hour
 	// splitRate is the number of records per second above which a shard is split in two, as a partition is for heat, so
-	// that more
-	// readers can share the work.
+	// that more readers can share the work.
 	splitRate = 1000
 )
 
@@ -63,8 +62,7 @@ func (m *Maintainer) Maintain(ctx context.Context) error {
 }
 
 // due returns the numbers of the open shards to rotate and to split, and whether any closed shard can be forgotten.
-// elapsed is the time
-// over which writes were counted; 0 splits nothing.
+// elapsed is the time over which writes were counted; 0 splits nothing.
 func due(s *catalog.Stream, now time.Time, elapsed time.Duration) (rotate, split []uint32, forget bool) {
 	open := 0
 	for i := range s.Shards {
@@ -122,8 +120,7 @@ func (m *Maintainer) renew(ctx context.Context, t *catalog.Table, now time.Time,
 }
 
 // Renew closes, at a time, each open shard for which children returns 1 or 2, and opens that many shards in its place.
-// It may only be
-// called within Catalog.Change.
+// It may only be called within Catalog.Change.
 func Renew(t *catalog.Table, at kv.TS, children func(*catalog.Shard) int) {
 	for i := range t.Stream.Shards {
 		shard := t.Stream.Shards[i]

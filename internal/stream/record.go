@@ -1,6 +1,5 @@
 // Package stream has change records and the streams that they form: how a record is written together with its change,
-// read in order,
-// and deleted after a day.
+// read in order, and deleted after a day.
 //
 // Writers call [AppendRecord]; a [Reader] reads shards; a [Maintainer] rotates, splits and trims them. The package keeps these
 // invariants:
@@ -66,8 +65,7 @@ type Record struct {
 }
 
 // AppendRecord appends the record of the change from old to next, either of which may be nil, for a stream of that view
-// type. isKey
-// reports whether an attribute is part of the primary key.
+// type. isKey reports whether an attribute is part of the primary key.
 func AppendRecord(dst []byte, viewType string, old, next attribute.Item, cause Cause, isKey func(name []byte) bool) []byte {
 	event := Modify
 	some := next

@@ -88,8 +88,7 @@ func (b *Builder) start(ctx context.Context, t *catalog.Table) {
 }
 
 // workOn does all work on a table. If it panics, the indexes being created are given up; if removing them panics too,
-// the table is
-// put aside.
+// the table is put aside.
 func (b *Builder) workOn(ctx context.Context, t *catalog.Table) {
 	b.mu.Lock()
 	before := b.gaveUp[t.ID]
@@ -263,8 +262,7 @@ func (s *Store) requests() int64 {
 }
 
 // fillSome puts the next items of a part into an index. done means that there are none left, or that the index is no
-// longer being
-// created.
+// longer being created.
 func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8, part int, p *progress) (done bool, err error) {
 	release, t, err := s.current(ctx, t)
 	if err != nil {

@@ -74,10 +74,8 @@ func (s *Sorted) Close() error {
 type Filled struct{ Items, Bytes int64 }
 
 // Fill replaces the content of a table or backup that nobody uses, because it is being restored or imported. items must
-// call put for
-// each item of a part in key order; it is called concurrently for all parts. Fill first removes what an earlier attempt
-// left, so
-// it can be repeated.
+// call put for each item of a part in key order; it is called concurrently for all parts. Fill first removes what an
+// earlier attempt left, so it can be repeated.
 //
 // Nothing goes through the write-ahead log: the store ingests the items, and then the index entries, as sorted files.
 func (s *Store) Fill(ctx context.Context, t *catalog.Table, items func(part int, put PutItem) error) (f Filled, err error) {

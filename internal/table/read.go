@@ -148,8 +148,7 @@ func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
 }
 
 // yieldEvery is the number of items between two checks whether the page's turn is over; yieldFiltered is the same for
-// pages with a
-// filter, whose items cost more. A page with fewer items is short however long it waits for a processor.
+// pages with a filter, whose items cost more. A page with fewer items is short however long it waits for a processor.
 const (
 	yieldEvery    = 64
 	yieldFiltered = 16
@@ -280,8 +279,7 @@ func KeyOf(t *catalog.Table, x *catalog.Index, it attribute.Item) attribute.Item
 }
 
 // StorageKey returns the storage key of an item in the table or index, from the attributes that KeyOf returns. ok is
-// false if one
-// is missing.
+// false if one is missing.
 func StorageKey(t *catalog.Table, x *catalog.Index, key attribute.Item) (storage []byte, ok bool) {
 	if x != nil {
 		return index.AppendKey(nil, t, x, key)

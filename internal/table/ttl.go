@@ -14,8 +14,7 @@ import (
 
 const (
 	// maxExpired is how many seconds ago, at most, an item may have expired to be deleted ("Using time to live (TTL) in
-	// DynamoDB":
-	// five years).
+	// DynamoDB": five years).
 	maxExpired = 5 * 365 * 24 * 3600
 	// expireBatch is how many items one transaction deletes.
 	expireBatch = 100
@@ -59,8 +58,7 @@ func putExpiry(txn kv.Txn, key []byte, old, next int64) error {
 }
 
 // Expire deletes expired items in all tables, and returns how many. The index orders items by expiry, so the cost
-// depends only on
-// how many are deleted.
+// depends only on how many are deleted.
 func (s *Store) Expire(ctx context.Context) (deleted int, err error) {
 	for _, t := range s.Catalog.Tables() {
 		if t.TTL == nil || t.TTL.State != catalog.Enabled || !t.Serves(s.Now()) {

@@ -1,14 +1,11 @@
 // Package table has the one path on which items are written, and the paths on which they are read.
 //
 // Every change of an item is a [Mutation]. Everything that it entails is written in the same transaction: index
-// entries, the TTL
-// index, the old image for point-in-time recovery, the change record and the counters. The package knows no
-// expressions: conditions
-// and updates arrive as functions.
+// entries, the TTL index, the old image for point-in-time recovery, the change record and the counters. The package
+// knows no expressions: conditions and updates arrive as functions.
 //
 // [Store.Write] applies mutations, [Store.ReadPage] reads a page of Query or Scan, [Store.Fill] restores and imports
-// whole tables,
-// [Store.Expire] deletes expired items, and a [Builder] fills and clears indexes of live tables.
+// whole tables, [Store.Expire] deletes expired items, and a [Builder] fills and clears indexes of live tables.
 package table
 
 import (

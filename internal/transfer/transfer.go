@@ -1,6 +1,5 @@
 // Package transfer moves items between tables and objects: exports, imports and bulk puts. A [Manager] keeps a record
-// of each, and runs
-// it in a background job, which starts again or continues after a restart.
+// of each, and runs it in a background job, which starts again or continues after a restart.
 //
 // Source: "DynamoDB data export to Amazon S3: how it works", "DynamoDB data import from Amazon S3: how it works".
 package transfer

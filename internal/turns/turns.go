@@ -1,14 +1,11 @@
 // Package turns makes requests that compute for long take turns, so that short ones find a processor at once.
 //
 // Go runs goroutines in the order in which they became ready, each for up to 10 ms, and polls the network only when
-// none is ready. A
-// hundred concurrent Scans would keep a GetItem waiting for half a second on two processors. With turns, no more
-// requests compute
-// concurrently than there are processors, and one fewer while short requests arrive.
+// none is ready. A hundred concurrent Scans would keep a GetItem waiting for half a second on two processors. With
+// turns, no more requests compute concurrently than there are processors, and one fewer while short requests arrive.
 //
 // A request calls [Turn.Begin] and [Turn.End]. Loops that may compute for long call [Turn.Yield] often; a request that
-// is about to wait
-// for something else calls [Turn.Leave] first.
+// is about to wait for something else calls [Turn.Leave] first.
 package turns
 
 import (
@@ -32,8 +29,7 @@ const (
 )
 
 // Turns are the turns of a server. Owners of requests, which are accounts, get them round-robin, so that an account
-// with many requests
-// does not starve others; the requests of one owner get them in order of arrival.
+// with many requests does not starve others; the requests of one owner get them in order of arrival.
 type Turns struct {
 	processors int
 	short      atomic.Int64 // requests that ended without a turn
@@ -53,8 +49,7 @@ type line struct {
 }
 
 // processors is the number of processors for computing. It is read once, since GOMAXPROCS may later be raised for
-// threads that wait
-// for the disk.
+// threads that wait for the disk.
 var processors = runtime.GOMAXPROCS(0)
 
 // New returns the turns of a server.
@@ -77,10 +72,8 @@ func (a *Turns) busy() bool {
 }
 
 // Turn is the turn of one request after another. A nil Turn and the zero value never wait. A request must call Leave
-// before it waits for
-// anything that another request holds, such as a lock, since that request may be waiting for a turn; it should do so
-// before it waits for
-// a network.
+// before it waits for anything that another request holds, such as a lock, since that request may be waiting for a
+// turn; it should do so before it waits for a network.
 type Turn struct {
 	all   *Turns
 	owner string
@@ -121,8 +114,7 @@ func (t *Turn) Leave() {
 func (t *Turn) Long() bool { return t.long }
 
 // Yield must be called at least every few tens of microseconds by loops that may compute for long. It waits for a turn
-// once the request
-// has computed for some time, and again whenever its turn is over. Its error is ctx's.
+// once the request has computed for some time, and again whenever its turn is over. Its error is ctx's.
 func (t *Turn) Yield(ctx context.Context) error {
 	if err := ctx.Err(); err != nil || t == nil || t.all == nil {
 		return err

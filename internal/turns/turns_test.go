@@ -28,8 +28,7 @@ func compute(ctx context.Context, all *Turns, owner string, step func()) error {
 func (a *Turns) idle() bool { return a.used == 0 && a.lines.Len() == 0 && len(a.owners) == 0 }
 
 // TestOwnersTakeTurns has two owners compute, one with nine requests and one with a single request. That request must
-// get as many
-// slices as it can use, and no more requests may compute concurrently than there are turns.
+// get as many slices as it can use, and no more requests may compute concurrently than there are turns.
 func TestOwnersTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const turns, runs = 2, 100 * slice
@@ -185,8 +184,7 @@ func TestNothingIsLost(t *testing.T) {
 }
 
 // TestOneIsKeptFree checks that requests compute on all processors, on all but one after a short request, and on all
-// again some time
-// later.
+// again some time later.
 func TestOneIsKeptFree(t *testing.T) {
 	for _, processors := range []int{1, 2, 4} {
 		synctest.Test(t, func(t *testing.T) {

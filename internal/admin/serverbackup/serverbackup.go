@@ -1,8 +1,7 @@
 // Package serverbackup copies the data directory of a whole server to objects and back.
 //
 // A file of the storage engine is immutable once written, and is stored under the checksum of its content. So a backup
-// adds only files
-// that no earlier backup has, yet every backup is complete by itself. A restore verifies the checksums.
+// adds only files that no earlier backup has, yet every backup is complete by itself. A restore verifies the checksums.
 //
 //	PREFIX/files/SHA-256          the content of a file
 //	PREFIX/backups/TIME.json      a backup: its files, with their names and checksums; written last
@@ -205,8 +204,7 @@ func (p *Place) read(ctx context.Context, key string) (*Backup, error) {
 }
 
 // prune deletes all but the newest keep backups, and the files that no remaining backup has. Records go first, so that
-// no backup is ever
-// incomplete.
+// no backup is ever incomplete.
 func (p *Place) prune(ctx context.Context, keep int) (removed int, err error) {
 	list, err := p.List(ctx)
 	if err != nil || len(list) <= keep {
@@ -243,8 +241,7 @@ func (p *Place) prune(ctx context.Context, keep int) (removed int, err error) {
 var ErrNoBackup = errors.New("no such backup")
 
 // Restore restores a backup to dir, which must be missing or empty; it restores the newest backup if id is "". A
-// restore that fails
-// leaves nothing behind: dir appears only once it is complete.
+// restore that fails leaves nothing behind: dir appears only once it is complete.
 func (p *Place) Restore(ctx context.Context, id, dir string) (*Backup, error) {
 	keys, err := p.records(ctx)
 	if errors.Is(err, objectstore.ErrNoBucket) {

@@ -1,7 +1,6 @@
 // Package verify checks a whole database: every item is well-formed and stored under its own key, every index (the TTL
-// index too) has
-// exactly the entries that the items require, the counters are right, and change records and history can be read. It
-// writes nothing.
+// index too) has exactly the entries that the items require, the counters are right, and change records and history can
+// be read. It writes nothing.
 package verify
 
 import (

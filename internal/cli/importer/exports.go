@@ -55,8 +55,7 @@ func tableOf(arn string) string {
 }
 
 // Import imports the newest full export, then the incremental exports that continue from it, in order. Without a full
-// export, it imports
-// only the incremental ones.
+// export, it imports only the incremental ones.
 func (x *Exports) Import(ctx context.Context, opt Options) error {
 	all, err := x.find(ctx)
 	if err != nil {

@@ -1,6 +1,5 @@
 // Package importer puts items from elsewhere into tables of a running server, over DynamoDB's public protocol.
-// [Exports] are exports made
-// by AWS or Stator; [FromDynamoDBLocal] imports data files of DynamoDB Local.
+// [Exports] are exports made by AWS or Stator; [FromDynamoDBLocal] imports data files of DynamoDB Local.
 package importer
 
 import (

@@ -51,8 +51,8 @@ func checkTable(ctx context.Context, db *sql.Conn, name string) error {
 }
 
 // FromDynamoDBLocal imports all tables of a data file of DynamoDB Local, such as shared-local-instance.db: their
-// indexes, settings of TTL
-// and stream, and items. Items are added to tables that exist already; these must have the same keys.
+// indexes, settings of TTL and stream, and items. Items are added to tables that exist already; these must have the
+// same keys.
 func FromDynamoDBLocal(ctx context.Context, file string, opt Options) error {
 	if _, err := os.Stat(file); err != nil {
 		return err

@@ -18,8 +18,8 @@ func Several(t *testing.T, stores ...kv.Store) {
 }
 
 // stampsOfMissing reads a missing key in one transaction; meanwhile others put and delete it; then the first puts it
-// too. If the
-// first commits last, its stamp must be the highest. A missing key has no row to lock, so engines get this wrong easily.
+// too. If the first commits last, its stamp must be the highest. A missing key has no row to lock, so engines get this
+// wrong easily.
 func stampsOfMissing(t *testing.T, one, other kv.Store) {
 	key := []byte("missing")
 	opt := kv.TxnOpt{Hint: [][]byte{key}, Stamped: true}

@@ -25,8 +25,7 @@ const (
 )
 
 // Load implements kv.Store. It writes the pairs to sorted tables and ingests them all at once: Pebble links them into
-// the lowest
-// level with room for them, without rewriting anything.
+// the lowest level with room for them, without rewriting anything.
 func (s *Store) Load(ctx context.Context, source func(put func(key, val []byte) error) error) error {
 	if err := s.writable(); err != nil {
 		return err

@@ -51,8 +51,7 @@ const (
 
 const (
 	// memTableSize is in bytes. Pebble fills one memtable while it flushes another. Larger ones make repeated updates
-	// of the same
-	// items cheaper to flush, but slow down queries that step over many old versions of an item.
+	// of the same items cheaper to flush, but slow down queries that step over many old versions of an item.
 	memTableSize  = 32 << 20
 	defaultCheck  = time.Second
 	minBlockCache = 8 << 20

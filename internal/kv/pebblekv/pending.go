@@ -8,8 +8,7 @@ import (
 )
 
 // pendingSlots is the number of slots in which a key's hash finds commits that wait for their fsync. Keys that share a
-// slot wait
-// for each other's commits, which costs an fsync now and then.
+// slot wait for each other's commits, which costs an fsync now and then.
 const pendingSlots = 1 << 13
 
 // pending tracks the commits that are visible but not yet on disk. Other transactions may build on them at once, but no client
@@ -27,8 +26,7 @@ func (p *pending) forget() {
 }
 
 // slot holds the latest commit of the keys that share it. The log is written in the order of sequence numbers, so the
-// commit with
-// the highest number is the last of all to be durable.
+// commit with the highest number is the last of all to be durable.
 type slot struct {
 	applying atomic.Int32 // commits that may be visible but are not in last yet
 	last     atomic.Pointer[syncing]

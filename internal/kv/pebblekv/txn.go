@@ -248,8 +248,7 @@ func (t *txn) waitRead() error {
 }
 
 // commitSynced applies the batch, calls release, if any, once the batch is visible, and returns once it is on disk.
-// keys are the
-// keys that it writes, for which rows.begin has been called.
+// keys are the keys that it writes, for which rows.begin has been called.
 func (s *Store) commitSynced(b *pebble.Batch, keys []written, release func()) error {
 	c := &syncing{}
 	c.done.Add(1)

@@ -24,8 +24,8 @@ const (
 )
 
 // combiner batches requests of one kind: under load, a statement serves all requests that arrived while the statements
-// before it
-// were running. A request that arrives alone runs its own statement at once, so batching adds no latency to an idle server.
+// before it were running. A request that arrives alone runs its own statement at once, so batching adds no latency to
+// an idle server.
 type combiner[T any] struct {
 	most int            // largest batch
 	run  func(list []T) // serves a batch and reports to each of its requests

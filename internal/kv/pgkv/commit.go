@@ -83,9 +83,9 @@ func (w *writes) all() [6]*pairs {
 	return [...]*pairs{&w.same, &w.missing, &w.insert, &w.update, &w.put, &w.remove}
 }
 
-// writes returns what the transaction writes and verifies.
-// Each row falls into exactly one kind of write, by what the transaction knows of it: a row that was read without a lock is
-// verified too, unless an insert does so by failing on a duplicate.
+// writes returns what the transaction writes and verifies. Each row falls into exactly one kind of write, by what the
+// transaction knows of it: a row that was read without a lock is verified too, unless an insert does so by failing on a
+// duplicate.
 func (t *txn) writes() *writes {
 	w := new(writes)
 	wrote := slices.ContainsFunc(t.rows, func(r row) bool { return r.wrote })
@@ -183,8 +183,7 @@ type commit struct {
 }
 
 // commitCombined commits a transaction that holds no connection, under load in a batch with others. A batch is one
-// transaction of
-// the database; if any part of it can't commit, all of its transactions commit one by one.
+// transaction of the database; if any part of it can't commit, all of its transactions commit one by one.
 func (s *Store) commitCombined(ctx context.Context, t *txn, w *writes) error {
 	if !t.alone(w) {
 		c := &commit{txn: t, writes: w, done: make(chan struct{})}

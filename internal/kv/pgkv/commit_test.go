@@ -13,8 +13,7 @@ import (
 )
 
 // TestCommitTogether commits a batch of transactions: another server has changed a row of one, and has locked a row of
-// another. The
-// rest must commit at once, and each must learn its own outcome.
+// another. The rest must commit at once, and each must learn its own outcome.
 func TestCommitTogether(t *testing.T) {
 	ctx := context.Background()
 	open := opener(t)

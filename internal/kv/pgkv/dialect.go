@@ -13,8 +13,7 @@ type dialect struct {
 	// lateral means that the database supports scanMany.
 	lateral bool
 	// settings are made on each connection. All statements read few rows by their keys, whatever the tables' statistics
-	// say, and
-	// planning costs more than it could save.
+	// say, and planning costs more than it could save.
 	settings []string
 	// repeatable begins a read-only transaction that sees one snapshot.
 	repeatable string

@@ -66,8 +66,7 @@ func refused(err error) bool {
 }
 
 // broken reports whether the error ended the connection: class 08 (connection exception) or 57 (operator intervention,
-// such as a
-// shutdown).
+// such as a shutdown).
 func broken(err *pgconn.PgError) bool { return err.Code[:2] == "08" || err.Code[:2] == "57" }
 
 // known reports whether the error is already one of package kv.

@@ -1,16 +1,14 @@
 // Package pgkv is the engine over a server that speaks PostgreSQL's protocol: PostgreSQL 13 or newer, and, by their dialects,
 // YugabyteDB and CockroachDB. Any number of Stator's servers may share one database.
 //
-// Keys and values are rows of one table, stator_kv; changes of counters are rows of another, stator_counters. A write takes two
-// round trips: one reads the hinted keys, one writes and commits. A transaction inserts keys that it found missing, so
-// that a row
-// that appeared in between is a conflict; it compares values that it has read when it commits. Under load, both round trips are
-// shared with other transactions of the server (combine.go, commit.go).
+// Keys and values are rows of one table, stator_kv; changes of counters are rows of another, stator_counters. A write
+// takes two round trips: one reads the hinted keys, one writes and commits. A transaction inserts keys that it found
+// missing, so that a row that appeared in between is a conflict; it compares values that it has read when it commits.
+// Under load, both round trips are shared with other transactions of the server (combine.go, commit.go).
 //
 // Locks in memory come first: they queue the writers of one server's hot keys and detect conflicts. Where transactions
-// of several
-// servers meet, and where a transaction takes a stamp, the first round trip begins the database's transaction and locks
-// the rows.
+// of several servers meet, and where a transaction takes a stamp, the first round trip begins the database's
+// transaction and locks the rows.
 package pgkv
 
 import (

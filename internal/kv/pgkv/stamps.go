@@ -20,8 +20,7 @@ const (
 	// selectOwnID assigns the transaction a number above all that were assigned before. Its stamp is taken afterwards.
 	selectOwnID = "SELECT pg_current_xact_id()::text::bigint"
 	// stableLag is how far Stable lags where the database does not tell which transactions are in progress. No
-	// transaction lasts
-	// longer.
+	// transaction lasts longer.
 	stableLag = commitTimeout + 10*time.Second
 )
 
@@ -33,8 +32,8 @@ type clock struct {
 }
 
 // at makes a timestamp of the database's time, in microseconds since 1970, and a number: the logical counter's upper 10
-// bits are
-// microseconds, its lower 8 the number. A server never makes up a timestamp by itself: another server could make the same one.
+// bits are microseconds, its lower 8 the number. A server never makes up a timestamp by itself: another server could
+// make the same one.
 func (c *clock) at(micros, number int64) kv.TS {
 	if c.now != nil {
 		return c.own()
@@ -98,9 +97,8 @@ type moment struct {
 const maxMoments = 1024
 
 // Stable implements kv.Store. A transaction gets its number before its stamp, so every transaction with a stamp below
-// some moment
-// has a number below one that is assigned after that moment. Once all transactions below that number have ended, the moment is
-// stable.
+// some moment has a number below one that is assigned after that moment. Once all transactions below that number have
+// ended, the moment is stable.
 func (s *Store) Stable(ctx context.Context) (kv.TS, error) {
 	if !s.dialect.snapshots {
 		now, err := s.Now(ctx)

@@ -16,8 +16,7 @@ import (
 
 const (
 	// lockNames makes writers of missing keys wait for each other, since only rows that exist can be locked. Without
-	// it, the stamps
-	// of a key's writers could be out of the order in which they commit.
+	// it, the stamps of a key's writers could be out of the order in which they commit.
 	lockNames = "SELECT pg_advisory_xact_lock(h) FROM unnest($1::bigint[]) AS h"
 
 	lockOne  = "SELECT k, v FROM stator_kv WHERE k = $1 FOR UPDATE"

@@ -82,8 +82,7 @@ func (s *Store) tallyLoop(ctx context.Context) {
 }
 
 // flushTally stores the changes. Those that were certainly not stored return to the tally; those of an unknown outcome
-// are dropped,
-// since counting twice is worse than missing one.
+// are dropped, since counting twice is worse than missing one.
 func (s *Store) flushTally(ctx context.Context) error {
 	var errs []error
 	for _, c := range s.tally.take() {

@@ -2,12 +2,9 @@
 // one cluster.
 //
 // Transactions are TiKV's optimistic ones: they read the state at their start, and conflict if another transaction has
-// committed to
-// one of their keys since. Locks in memory come first: they queue the writers of one server's hot keys and detect
-// conflicts; writers
-// on different servers conflict in TiKV and are retried. A commit that touches a single region takes one phase; others
-// return as
-// soon as their prewrites have (async commit).
+// committed to one of their keys since. Locks in memory come first: they queue the writers of one server's hot keys and
+// detect conflicts; writers on different servers conflict in TiKV and are retried. A commit that touches a single
+// region takes one phase; others return as soon as their prewrites have (async commit).
 package tikvkv
 
 import (
@@ -43,8 +40,7 @@ const (
 	// safeWindow bounds the time from the check of a transaction's lease until its commit timestamp.
 	safeWindow = 500 * time.Millisecond
 	// stampedFor bounds the time from a transaction's stamp until that check. stableLag is how far Stable lags: every
-	// transaction
-	// stamped before it has committed by then, or never will.
+	// transaction stamped before it has committed by then, or never will.
 	stampedFor = time.Second
 	stableLag  = stampedFor + safeWindow + 100*time.Millisecond
 
@@ -193,8 +189,7 @@ func failure(err error) error {
 }
 
 // encode and decode work around TiKV's lack of empty values: a value of only zero bytes, the empty value included, is
-// stored with
-// one more zero byte.
+// stored with one more zero byte.
 func encode(val []byte) []byte {
 	if len(bytes.TrimLeft(val, "\x00")) == 0 {
 		return append(bytes.Clone(val), 0)
