@@ -99,6 +99,7 @@ func (c *Catalog) room(ns Namespace) error {
 // Open reads the catalog from the store, and advances the store's clock beyond all timestamps found.
 func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 	c := &Catalog{opt: opt, store: store, now: opt.Now, changed: make(chan struct{}, 1), frozen: map[string]*Table{}}
+	// Watch before reading: a change after the snapshot is then in the log that this server will follow.
 	opt.Fleet.Watch(keyspace.TableRecords(), tableWatcher{c})
 	opt.Fleet.Watch(keyspace.EndedStreams(), streamWatcher{c})
 	snap, err := store.Snapshot(ctx)
@@ -110,6 +111,7 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
+	// KeepClock's timestamp, the streams and the histories say how far the clock had come.
 	clock, err := snap.Get(keyspace.Clock())
 	if err != nil {
 		return nil, err
@@ -458,6 +460,7 @@ func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change 
 		if old == nil {
 			return nil
 		}
+		// Copy the table by way of its stored form, which also drops all derived fields.
 		raw, err := json.Marshal(old)
 		if err != nil {
 			return err

@@ -106,6 +106,7 @@ func (s *Solo) Servers() int { return 1 }
 // watchers are caches, found by the prefixes of their keys.
 type watchers []watcher
 
+// watcher is a cache and the prefix of its keys.
 type watcher struct {
 	prefix string
 	Watcher

@@ -25,6 +25,7 @@ type Mail struct {
 	received time.Time         // time of the last complete Receive
 }
 
+// sent is an entry of this server's mail.
 type sent struct {
 	number uint64
 	at     time.Time

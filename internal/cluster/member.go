@@ -238,6 +238,7 @@ func (m *Member) renew(ctx context.Context) error {
 	m.beat++
 	s := Server{Info: m.info, Beat: m.beat, Seen: m.seen}
 	m.mu.Unlock()
+	// The lease counts from before the write: others count from when they see it, which is later.
 	began := time.Now()
 	key := keyspace.FleetServer(s.ID)
 	back, last := false, uint64(0)
@@ -420,6 +421,7 @@ func (m *Member) catchUp(ctx context.Context) error {
 	if uint64(len(list)) != last-m.read {
 		return fmt.Errorf("%d changes of the log are missing: this server must be restarted", last-m.read-uint64(len(list)))
 	}
+	// In order: a freeze starts, anything else ends one or is a plain change.
 	for _, e := range list {
 		if e.Freeze != 0 {
 			m.freeze(e.Key)
@@ -607,6 +609,7 @@ func (m *Member) CatchUp(ctx context.Context) error {
 // Exclusive implements Fleet. Its steps: log a freeze, wait until all servers acknowledge it, run change, log the end of the
 // freeze, and wait until all servers have seen that.
 func (m *Member) Exclusive(ctx context.Context, key []byte, change func(check func(kv.Txn) error) error) error {
+	// Never 0, which in an entry means a change.
 	token := rand.Uint64() | 1
 	n, err := m.beginFreeze(ctx, key, token)
 	if err == nil {

@@ -12,6 +12,7 @@ import (
 // none of them commits if this server may have been replaced.
 func (m *Member) Store() kv.Store { return &store{m.kv, m} }
 
+// store wraps a store with the member's fence and log.
 type store struct {
 	kv.Store
 	member *Member
@@ -33,6 +34,7 @@ func (s *store) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 	return &txn{Txn: t, member: s.member}, nil
 }
 
+// txn collects the cached keys that it changes, and logs them in its own commit: a change and its entry are atomic.
 type txn struct {
 	kv.Txn
 	member  *Member

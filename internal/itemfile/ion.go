@@ -326,6 +326,8 @@ func (d *ionDecoder) value(depth int) attribute.Value {
 	return nil
 }
 
+// number reads an integer, decimal or float. It limits the digits before it makes text of them, whose cost is
+// quadratic.
 func (d *ionDecoder) number(kind ion.Type) attribute.Value {
 	var text string
 	switch kind {
@@ -368,6 +370,7 @@ func (d *ionDecoder) number(kind ion.Type) attribute.Value {
 	return attribute.AppendScalar(nil, attribute.TypeN, number)
 }
 
+// text reads a string or symbol, both of which are strings in DynamoDB.
 func (d *ionDecoder) text(kind ion.Type) attribute.Value {
 	if kind == ion.SymbolType {
 		token, err := d.r.SymbolValue()
@@ -473,6 +476,7 @@ func (w *ionWriter) object(name string, it attribute.Item) {
 	w.do(w.w.EndStruct())
 }
 
+// change writes the record of an incremental export.
 func (w *ionWriter) change(c *Change) {
 	w.name("Record")
 	w.do(w.w.BeginStruct())
@@ -491,6 +495,7 @@ func (w *ionWriter) change(c *Change) {
 	w.do(w.w.EndStruct())
 }
 
+// value writes an attribute value. Sets are lists with an annotation.
 func (w *ionWriter) value(v attribute.Value) {
 	switch v.Type() {
 	case attribute.TypeS:

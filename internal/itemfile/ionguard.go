@@ -521,6 +521,7 @@ func cutOff(err error) error {
 	return err
 }
 
+// skip skips n bytes, in steps that fit an int on any machine.
 func (g *ionBinary) skip(n uint64) error {
 	for n > 0 {
 		step := min(n, 1<<20)

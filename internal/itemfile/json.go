@@ -126,6 +126,7 @@ func parseLines(lines []byte) Chunk {
 
 var parsers = sync.Pool{New: func() any { return new(parser) }}
 
+// parser parses lines. Parsers are pooled to save allocations.
 type parser struct{ r wirejson.Reader }
 
 // parse parses a line. The record stays valid.

@@ -63,6 +63,7 @@ func (c *checks) iterator(it Iterator, err error) (Iterator, error) {
 	return &checkedIterator{Iterator: it, owner: c}, nil
 }
 
+// checkedReader checks the calls of a Snapshot.
 type checkedReader struct {
 	Snapshot
 	checks
@@ -95,6 +96,7 @@ func (r *checkedReader) Close() error {
 	return r.Snapshot.Close()
 }
 
+// checkedTxn checks the calls of a Txn.
 type checkedTxn struct {
 	Txn
 	checks
@@ -164,6 +166,7 @@ func (t *checkedTxn) Rollback() error {
 	return t.Txn.Rollback()
 }
 
+// checkedIterator checks the calls of an Iterator.
 type checkedIterator struct {
 	Iterator
 	owner  *checks

@@ -282,6 +282,7 @@ func Update(ctx context.Context, s Store, opt TxnOpt, fn func(Txn) error) error 
 	}
 }
 
+// updateOnce runs fn in one transaction. fn's error is returned only if what fn has read is durable (K7).
 func updateOnce(ctx context.Context, s Store, opt TxnOpt, fn func(Txn) error) error {
 	txn, err := s.Begin(ctx, opt)
 	if err != nil {

@@ -53,6 +53,8 @@ func (f *Folder) open() (*os.Root, error) {
 
 // name returns the file name of an object, relative to the directory.
 func name(bucket, key string) (string, error) {
+	// fs.ValidPath rejects "..", empty elements and absolute paths; the rest of the condition rejects names that only
+	// some systems treat as special.
 	full := bucket + "/" + key
 	if key == "" || !fs.ValidPath(full) || strings.HasPrefix(bucket, ".") || strings.Contains(bucket, "/") || strings.ContainsAny(full, "\\\x00") {
 		return "", fmt.Errorf("%w: %q", ErrInvalidKey, key)
@@ -109,6 +111,7 @@ func (w *folderWriter) Commit() (string, error) { return w.finish(w.root.Rename)
 
 // finish makes the complete file durable and lets it appear under its name.
 func (w *folderWriter) finish(appear func(temp, name string) error) (string, error) {
+	// Durable content before the name appears, and a durable name before success is reported.
 	err := errors.Join(w.file.Sync(), w.file.Close())
 	w.file = nil
 	if err == nil {

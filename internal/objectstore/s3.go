@@ -64,6 +64,7 @@ func NewS3(ctx context.Context, opt S3Options) (*S3, error) {
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
 		if opt.Endpoint != "" {
 			o.BaseEndpoint = aws.String(opt.Endpoint)
+			// Compatible stores rarely resolve buckets as host names.
 			o.UsePathStyle = true
 		}
 		// Many compatible stores don't support the newer checksums.

@@ -76,6 +76,7 @@ type day struct {
 	now record
 }
 
+// next moves to the day's next record; false at its end.
 func (d *day) next() (bool, error) {
 	if !d.it.Next() {
 		return false, nil
@@ -288,6 +289,7 @@ func Changes(ctx context.Context, r kv.Reader, table uint32, from, to kv.TS, vis
 		return err
 	}
 	prefix := keyspace.AppendIndexPrefix(nil, table, 0)
+	// Changed items are usually few, so this iterator seeks from one to the next.
 	items, err := r.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
 	if err != nil {
 		return errors.Join(err, past.close())

@@ -71,6 +71,7 @@ type buffer struct {
 	entries []entry
 }
 
+// entry is a pair in a buffer.
 type entry struct {
 	at       int
 	key, val uint32 // lengths
@@ -122,6 +123,7 @@ func (s *Sorter) spill() error {
 			return err
 		}
 	}
+	// Swap the buffers: the full one is written while the other is filled.
 	full := s.buf
 	if s.buf = s.spare; s.buf == nil {
 		s.buf = &buffer{data: make([]byte, 0, s.opt.Memory), entries: make([]entry, 0, len(full.entries))}

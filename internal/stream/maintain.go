@@ -35,6 +35,7 @@ func (m *Maintainer) Maintain(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.Now()
+	// The first call has no interval over which to measure write rates.
 	elapsed := now.Sub(m.checked)
 	if m.checked.IsZero() {
 		elapsed = 0

@@ -136,12 +136,14 @@ func (r *Reader) read(ctx context.Context, ref *catalog.StreamRef, shard *catalo
 		if e, err = decodeEntry(it.Key(), slices.Clone(it.Value()), ref); err != nil {
 			break
 		}
+		// A record larger than a page gets a page of its own.
 		if size += len(it.Value()); size > MaxPage && len(p.Entries) > 0 {
 			return it.Close()
 		}
 		p.Entries = append(p.Entries, e)
 		p.Next = e.Position.Next()
 	}
+	// The range is exhausted, so the next page starts at its end rather than after the last record.
 	if err = errors.Join(err, it.Close()); err == nil {
 		p.Next = end
 	}

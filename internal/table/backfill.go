@@ -69,6 +69,7 @@ func (b *Builder) Run(ctx context.Context) {
 	}
 }
 
+// start works on a table in the background, unless that is being done already or the table was put aside.
 func (b *Builder) start(ctx context.Context, t *catalog.Table) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -213,6 +214,7 @@ func (b *Builder) fillPart(ctx context.Context, t *catalog.Table, id uint8, part
 			return ctx.Err()
 		}
 		began := time.Now()
+		// Each call is a short transaction, so writers of these items wait only briefly.
 		done, err := b.Store.fillSome(ctx, t, id, part, p)
 		if done {
 			p.end(part)
@@ -403,6 +405,7 @@ func (b *Builder) clear(ctx context.Context, t *catalog.Table, id uint8) error {
 	if err := b.Store.KV.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
 		return err
 	}
+	// The entries are gone. Now reset the counters and the progress, in one transaction.
 	var filled [][]byte
 	for part := range keyspace.BackfillParts {
 		filled = append(filled, keyspace.Backfill(t.ID, id, uint8(part)))

@@ -24,6 +24,7 @@ type PutItem func(suffix []byte, it attribute.Item) error
 // Sorted sorts items or index entries that may not fit into memory, in separate parts. It is safe for concurrent use.
 type Sorted [Parts]sortedPart
 
+// sortedPart is one part of a Sorted. mu guards s, which is not safe for concurrent use.
 type sortedPart struct {
 	mu sync.Mutex
 	s  *sorter.Sorter

@@ -170,6 +170,7 @@ func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *Pa
 	}
 	first := true
 	for it.Next() {
+		// Start was returned by the page before. It may have been deleted since, so it is not an offset.
 		if first && q.Start != nil && bytes.Equal(it.Key(), q.Start) {
 			first = false
 			continue
@@ -201,6 +202,7 @@ func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *Pa
 			p.Last = KeyOf(q.Table, q.Index, last)
 			break
 		}
+		// Fetch in groups, which bounds the memory that waiting entries hold.
 		if len(entries) == fetchAtATime {
 			if err := q.fetch(r, p, entries); err != nil {
 				return nil, err

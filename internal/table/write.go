@@ -149,6 +149,8 @@ func (s *Store) Write(ctx context.Context, muts []Mutation, opt WriteOpt) ([]Res
 	return results, s.write(ctx, muts, results, opt)
 }
 
+// write is Write with memory for the results. Its steps: lock the tables' descriptions, ask for capacity, run the
+// transaction, charge what it consumed.
 func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, opt WriteOpt) error {
 	tables, done, err := s.use(ctx, muts)
 	if err != nil {
@@ -156,6 +158,7 @@ func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, op
 	}
 	defer done()
 	keys := make([][]byte, len(muts), len(muts)+len(opt.Hint))
+	// Most keys fit, so that they cost no allocation.
 	var room [512]byte
 	buf := room[:0]
 	for i, m := range muts {
@@ -171,6 +174,7 @@ func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, op
 		return err
 	}
 	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, opt.Hint...), Exclusive: opt.Exclusive, Background: opt.Background, Stamped: w.stamped()}, w.run)
+	// AWS calls this a TransactionConflict. Nothing is charged.
 	if locked, ok := errors.AsType[*kv.LockedError](err); ok && locked.Hint < len(muts) {
 		failed := make([]error, len(muts))
 		failed[locked.Hint] = ErrConflict
@@ -210,7 +214,7 @@ func (w *writer) run(txn kv.Txn) error {
 			return err
 		}
 	}
-	// Check all mutations before writing, so that each learns whether it was refused.
+	// Read and decide for all mutations before writing, so that the client learns of every one that is refused.
 	var failed []error
 	olds := make([]attribute.Item, len(w.muts))
 	news := make([]attribute.Item, len(w.muts))
@@ -239,6 +243,7 @@ func (w *writer) run(txn kv.Txn) error {
 		}
 		olds[i], news[i] = old, next
 	}
+	// If a condition failed, the other mutations are charged as if they had succeeded.
 	if failed != nil {
 		for i := range w.muts {
 			if failed[i] == nil && w.refused != nil {
@@ -269,6 +274,7 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 		res.Old = old.Clone()
 	}
 	res.Units.Table = capacity.Write(old.Size(), next.Size())
+	// A write without a change consumes as much, but writes nothing: no index entries, no records.
 	if bytes.Equal(old, next) {
 		if next != nil && len(old) > 0 && &old[0] == &next[0] {
 			res.New = next.Clone() // next is a view of what the transaction has read
@@ -278,6 +284,7 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 	t, key := w.tables[i], w.keys[i]
 	var plan []index.Change
 	if len(t.Indexes) > 0 {
+		// A GSI without capacity fails the whole write, as in AWS.
 		plan = index.Plan(nil, t, old, next)
 		if err := forgetUnfilled(txn, plan); err != nil {
 			return err
@@ -313,6 +320,7 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 			return err
 		}
 	}
+	// Old image, then change record: both carry the transaction's stamp.
 	if t.Recovery != nil {
 		if w.buf, err = pitr.Put(txn, key, old, w.buf); err != nil {
 			return err

@@ -133,6 +133,7 @@ func (m *Manager) startBulk(b *Bulk) {
 		if x.Status == InProgress && err == nil {
 			err = guard.Run(m.Logger, "a bulk operation", func() error { return x.run(ctx) })
 		}
+		// Cancelling ends ctx, so record the outcome with a context that lives on.
 		if now := m.Bulk.Get(b.Key()); now != nil && now.Status == Cancelling {
 			err, ctx = errCancelled, context.WithoutCancel(ctx)
 		}

@@ -94,6 +94,7 @@ const partSize = 64 << 20
 // StartExport records an export and starts it.
 func (m *Manager) StartExport(ctx context.Context, e *Export) (*Export, error) {
 	// Take the snapshot before answering, so that later changes of the table do not matter.
+	// Everything is read from this snapshot.
 	snap, err := m.Tables.KV.Snapshot(ctx)
 	if err != nil {
 		return nil, err
@@ -274,6 +275,7 @@ const batchSize = 512 << 10
 func (x *exporter) write(ctx context.Context, produce func(line func(add func([]byte) []byte) error) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	// Making lines is one pass over the table; compressing them, which costs more, is spread over the processors.
 	batches, free := make(chan *batch), make(chan *batch, 2*runtime.GOMAXPROCS(0))
 	var writers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {

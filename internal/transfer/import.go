@@ -87,6 +87,7 @@ func (m *Manager) startImport(i *Import) {
 		}
 		t := m.Tables.Catalog.Get(i.Namespace, i.Table)
 		x := &importer{Manager: m, Import: *i, runs: run}
+		// An import starts from nothing, whatever an earlier attempt has counted.
 		x.Processed, x.Imported, x.Errors, x.Bytes, x.Failure = 0, 0, 0, 0, nil
 		err := run.Begin(ctx, 0)
 		switch {
@@ -187,6 +188,7 @@ func (x *importer) step(ctx context.Context) error {
 
 // sort reads all objects. Of several items with the same key, the last one wins, in the order of the objects' keys.
 func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list []objectstore.Object, items *table.Sorted) error {
+	// Check records where they are parsed, on several processors.
 	src.check = func(rec *itemfile.Record) {
 		if rec.Err == nil && rec.Item == nil {
 			rec.Err = itemfile.ErrEmptyRecord

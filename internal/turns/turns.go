@@ -147,6 +147,7 @@ func (t *Turn) wait(ctx context.Context) error {
 		t.has = false
 		a.back()
 	}
+	// Nobody waits: take a free turn at once. On a single processor, let short requests in first.
 	if a.lines.Len() == 0 && a.free() {
 		a.used++
 		stop := again && a.processors == 1 && a.busy()

@@ -68,6 +68,7 @@ func (p *Place) record(id string) string { return p.Prefix + "backups/" + id + "
 // Save copies a data directory, which must not change meanwhile. Afterwards it deletes all but the newest keep backups;
 // 0 keeps all.
 func (p *Place) Save(ctx context.Context, dir, version string, now time.Time, keep int) (*Result, error) {
+	// Content that any earlier backup has is not copied again.
 	have, err := p.files(ctx)
 	if err != nil {
 		return nil, err
@@ -98,6 +99,7 @@ func (p *Place) Save(ctx context.Context, dir, version string, now time.Time, ke
 	if err != nil {
 		return nil, err
 	}
+	// The record comes last: a backup that was interrupted is never listed.
 	body, err := json.MarshalIndent(&r.Backup, "", "  ")
 	if err != nil {
 		return nil, err
@@ -266,6 +268,7 @@ func (p *Place) Restore(ctx context.Context, id, dir string) (*Backup, error) {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	// Restore beside dir and rename, so that dir never holds part of a backup.
 	part := filepath.Clean(dir) + ".restoring"
 	if err := os.RemoveAll(part); err != nil {
 		return nil, err

@@ -45,6 +45,7 @@ func (s *Server) Call(ctx context.Context, target string, in, out any) error {
 	if err != nil {
 		return err
 	}
+	// The signature covers the host, which net/http sends by itself.
 	headers := map[string]string{"content-type": "application/x-amz-json-1.0", "host": at.Host, "x-amz-target": target}
 	auth.Sign(headers, at.Path, body, auth.SigningKey{AccessKey: s.AccessKey, Secret: s.SecretKey, Region: s.Region, Service: "dynamodb"}, time.Now())
 	for k, v := range headers {
@@ -71,6 +72,7 @@ func (s *Server) Call(ctx context.Context, target string, in, out any) error {
 	if err := json.Unmarshal(answer, &e); err != nil {
 		return fmt.Errorf("status %d: %q", res.StatusCode, answer)
 	}
+	// The type is namespace#name, or the name alone.
 	_, kind, ok := strings.Cut(e.Type, "#")
 	if !ok {
 		kind = e.Type

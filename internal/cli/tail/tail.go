@@ -182,6 +182,7 @@ func (f *follower) look(ctx context.Context) (found, ended bool, err error) {
 		}
 		s.iterator = page.NextShardIterator
 		if s.iterator == "" {
+			// A shard that has ended may have children: follow discovers them.
 			s.ended, ended = true, true
 		}
 	}

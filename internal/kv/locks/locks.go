@@ -23,6 +23,7 @@ type Table struct {
 	shards [shards]shard
 }
 
+// shard holds the locks of the hashes that it serves, so that unrelated transactions don't contend for one mutex.
 type shard struct {
 	mu   sync.Mutex
 	held map[uint64]*lock
@@ -50,6 +51,7 @@ func (m Manner) waits(other Manner) bool {
 	return m.Background || other.Background || !m.Exclusive && !other.Exclusive
 }
 
+// waiter waits for a lock; turn receives once it has the lock.
 type waiter struct {
 	Manner
 	turn chan struct{}
@@ -90,6 +92,7 @@ func (t *Table) Acquire(ctx context.Context, dst []Held, keys [][]byte, how Mann
 	return dst, nil
 }
 
+// lock takes one lock, or waits for it if how and its holder's manner allow.
 func (t *Table) lock(ctx context.Context, h Held, how Manner) error {
 	s := t.shard(h.hash)
 	s.mu.Lock()
@@ -136,6 +139,8 @@ func (t *Table) Release(hints []Held) {
 	}
 }
 
+// unlock hands the lock to its first waiter, or removes it. Handing over keeps the order of arrival: no later
+// transaction can overtake a waiter.
 func (t *Table) unlock(hash uint64) {
 	s := t.shard(hash)
 	s.mu.Lock()

@@ -54,6 +54,7 @@ type loader struct {
 	n     int             // pairs
 }
 
+// put adds a pair, and finishes the file once it is large enough.
 func (l *loader) put(key, val []byte) error {
 	if l.n++; l.n%1024 == 0 && l.ctx.Err() != nil {
 		return l.ctx.Err()
@@ -72,6 +73,7 @@ func (l *loader) put(key, val []byte) error {
 	return errors.Join(l.finish(), l.store.writable()) // fails if the disk is nearly full
 }
 
+// start begins a new file, with the options that the bottom level has.
 func (l *loader) start() error {
 	fs := l.store.options.FS
 	name := fs.PathJoin(l.store.opt.Dir, fmt.Sprintf("%s%d.sst", loadPrefix, l.store.loads.Add(1)))

@@ -62,6 +62,7 @@ func (w *logWatch) OpenDir(name string) (vfs.File, error) {
 	return &logDir{File: f, watch: w}, nil
 }
 
+// logFile is a write-ahead log. Its failures go to the logWatch; Pebble sees only success.
 type logFile struct {
 	vfs.File
 	watch *logWatch

@@ -167,6 +167,7 @@ func SyncDir(fs vfs.FS, dir string) error {
 
 // open opens the database; the caller must be the only user. quiet disables compactions and statistics.
 func (s *Store) open(quiet bool) error {
+	// Options.Cache also pays for the row cache, an eighth of it, and for two memtables.
 	cache := pebble.NewCache(max(minBlockCache, s.opt.Cache-s.opt.Cache/8-2*memTableSize))
 	defer cache.Unref()
 	watch := &logWatch{FS: s.opt.FS, store: s}
@@ -187,6 +188,7 @@ func (s *Store) open(quiet bool) error {
 		Logger:                      logger{s.opt.Logger},
 		EventListener:               s.health.listener(s.opt.Logger),
 	}
+	// With 10 bits per key, 1 % of the lookups of missing keys read a block.
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		po.Levels[i].FilterType = pebble.TableFilter
@@ -197,6 +199,7 @@ func (s *Store) open(quiet bool) error {
 	if err != nil {
 		return fmt.Errorf("opening data directory %q: %w", s.opt.Dir, err)
 	}
+	// Pebble has not noticed that its new log failed: see logWatch.
 	if watch.failed.Load() {
 		err := fmt.Errorf("opening data directory %q: %w", s.opt.Dir, *s.health.log.Load())
 		return errors.Join(err, db.Close())
@@ -216,6 +219,7 @@ func (s *Store) use() error {
 	return nil
 }
 
+// syncLoop syncs the log every Options.Interval, for stores without Sync.
 func (s *Store) syncLoop() {
 	defer s.done.Done()
 	tick := time.NewTicker(s.opt.Interval)
@@ -254,6 +258,7 @@ func (s *Store) Close() error {
 // Now implements kv.Store with a hybrid logical clock: the wall clock, or one more than the last timestamp if that is larger.
 func (s *Store) Now(context.Context) (kv.TS, error) { return s.now(), nil }
 
+// now returns a timestamp that is larger than all before, even if the wall clock is set back.
 func (s *Store) now() kv.TS {
 	wall := uint64(s.opt.Now().UnixMilli()) << 18
 	for {
@@ -321,6 +326,7 @@ var countersMerger = &pebble.Merger{
 	},
 }
 
+// counters implements pebble.ValueMerger. Addition commutes, so the order of operands does not matter.
 type counters struct{ sum []int64 }
 
 func (c *counters) MergeNewer(value []byte) error {

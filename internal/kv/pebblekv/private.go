@@ -18,6 +18,7 @@ const (
 	privateFile = 0o600
 )
 
+// private implements PrivateFS. It sets the modes itself, because those that Pebble gives depend on the umask.
 type private struct{ vfs.FS }
 
 // Create implements vfs.FS.

@@ -156,6 +156,7 @@ type iterator struct {
 	seek    []byte // where the next Next moves to; nil for the neighbor
 }
 
+// Next implements kv.Iterator. A pending Seek is carried out here, in the scan's direction.
 func (i *iterator) Next() bool {
 	switch {
 	case i.seek != nil && i.reverse:

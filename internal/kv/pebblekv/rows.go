@@ -24,6 +24,7 @@ type rowCache struct {
 	max    int64 // bytes per shard
 }
 
+// rowShard holds the rows of the hashes that it serves.
 type rowShard struct {
 	mu      sync.Mutex
 	rows    map[uint64]*row // by the key's hash; a row of another key with that hash is a miss
@@ -36,6 +37,7 @@ type rowShard struct {
 	seen [rowSeen]uint32
 }
 
+// row is a cached key and value. Both are copies and immutable.
 type row struct {
 	hash     uint64
 	key, val []byte
@@ -85,6 +87,7 @@ func (c *rowCache) put(hash uint64, key, val []byte, t ticket) {
 	}
 }
 
+// insert adds a row, and evicts rows that were not used since the clock hand last passed them. The caller holds mu.
 func (s *rowShard) insert(limit int64, r *row) {
 	size := r.size()
 	if size > limit/8 {

@@ -14,6 +14,7 @@ type stamps struct {
 	first uint64    // number of the first
 }
 
+// stamped is a timestamp that was given out.
 type stamped struct {
 	ts   kv.TS
 	done bool

@@ -149,6 +149,7 @@ func (s *Store) readAll(list []*get) {
 	defer cancel()
 	for len(list) > 0 {
 		n, keys := 1, len(list[0].keys)
+		// A single get may exceed combinedKeys; it is read alone.
 		for n < len(list) && keys+len(list[n].keys) <= combinedKeys {
 			keys += len(list[n].keys)
 			n++

@@ -219,6 +219,7 @@ func (s *Store) commitAll(list []*commit) {
 			close(c.done)
 			continue
 		}
+		// One statement can't write a row twice, so transactions that share a row don't share a batch.
 		if c.alone = !c.writes.apart(written); c.alone {
 			close(c.done)
 			continue
@@ -242,6 +243,7 @@ func (s *Store) commitAll(list []*commit) {
 	if len(together) == 0 {
 		return
 	}
+	// A lone transaction may wait for row locks; a batch must not, or one locked row would delay all.
 	verify := verifyNow
 	if len(together) == 1 {
 		verify = verifyMany

@@ -92,6 +92,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	if u, err := url.Parse(opt.URL); err == nil && u.Query().Get("pool_max_conns") == "" {
 		config.MaxConns = defaultConns
 	}
+	// These are defaults: parameters in the URL win.
 	for name, value := range map[string]string{
 		"application_name": cmp.Or(opt.Name, "stator"), "lock_timeout": lockTimeout, "idle_in_transaction_session_timeout": idleTimeout,
 		"default_transaction_isolation": "read committed", "synchronous_commit": "on",
@@ -209,6 +210,7 @@ func (s *Store) Evict(ctx context.Context, name string) error {
 // evictPause is how long connections get to end before the next check.
 const evictPause = 5 * time.Millisecond
 
+// tripsKey is the context key of CountTrips.
 type tripsKey struct{}
 
 // CountTrips returns a context in which n counts the round trips to the database.

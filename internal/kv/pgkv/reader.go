@@ -381,6 +381,7 @@ type conn struct {
 	mu      sync.Mutex
 }
 
+// connect takes a connection from the pool, waiting if all are in use.
 func (s *Store) connect(ctx context.Context) (*conn, error) {
 	c, err := s.pool.Acquire(ctx)
 	if err != nil {

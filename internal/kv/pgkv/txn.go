@@ -338,6 +338,7 @@ func (t *txn) fence() error {
 	return nil
 }
 
+// commit commits the writes: in a batch with others, or, if the transaction holds a connection, on that.
 func (t *txn) commit(ctx context.Context, w *writes) error {
 	if t.conn == nil {
 		return t.store.commitCombined(ctx, t, w)

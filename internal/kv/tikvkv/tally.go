@@ -29,6 +29,7 @@ type tally struct {
 	sums map[string][]int64
 }
 
+// add adds the changes of a committed transaction.
 func (t *tally) add(list []counted) {
 	if len(list) == 0 {
 		return

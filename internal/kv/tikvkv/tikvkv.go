@@ -231,6 +231,7 @@ func (s *Store) Load(ctx context.Context, source func(put func(key, val []byte) 
 	}
 	flush := func() error {
 		if txn.Len() == 0 {
+			// Nothing to commit, but the transaction must end.
 			return txn.Rollback()
 		}
 		return failure(txn.Commit(ctx))

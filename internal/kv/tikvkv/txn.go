@@ -44,6 +44,8 @@ func (s *Store) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 		s.locks.Release(t.held)
 		return nil, failure(err)
 	}
+	// Return after the prewrites, or commit in one phase where a single region is written. The schema check is the
+	// client's only hook between prewrite and commit; it serves as the fence.
 	t.txn.SetEnableAsyncCommit(true)
 	t.txn.SetEnable1PC(true)
 	t.txn.SetSchemaLeaseChecker(t)
