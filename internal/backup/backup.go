@@ -217,7 +217,7 @@ func (m *Manager) Restore(ctx context.Context, t *catalog.Table) (taken *catalog
 	if err != nil {
 		return nil, err
 	}
-	if !m.there(t.Loading) { // removed before the snapshot was taken, so the snapshot may lack it
+	if !m.sourceExists(t.Loading) { // removed before the snapshot was taken, so the snapshot may lack it
 		return nil, errors.Join(ErrGone, snap.Close())
 	}
 	taken, err = m.Tables.Catalog.Create(ctx, t)
@@ -228,8 +228,8 @@ func (m *Manager) Restore(ctx context.Context, t *catalog.Table) (taken *catalog
 	return nil, nil
 }
 
-// there reports whether the source of a restore can still be read.
-func (m *Manager) there(l *catalog.Loading) bool {
+// sourceExists reports whether the source of a restore can still be read.
+func (m *Manager) sourceExists(l *catalog.Loading) bool {
 	return slices.ContainsFunc(m.Tables.Catalog.Backups.All(), func(b *catalog.Backup) bool { return b.Data == l.From }) ||
 		slices.ContainsFunc(m.Tables.Catalog.Tables(), func(t *catalog.Table) bool {
 			return t.ID == l.From && t.Recovery != nil && t.Recovery.Since <= l.At
@@ -238,7 +238,7 @@ func (m *Manager) there(l *catalog.Loading) bool {
 
 // resume starts a restore again. If its source is gone, it deletes the table.
 func (m *Manager) resume(ctx context.Context, t *catalog.Table) error {
-	if !m.there(t.Loading) {
+	if !m.sourceExists(t.Loading) {
 		m.Jobs.Report(fmt.Errorf("table %s was not fully restored and its source is gone: removing the table", t.ARN()))
 		return m.Tables.AbandonLoading(ctx, t)
 	}

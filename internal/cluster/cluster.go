@@ -121,11 +121,11 @@ func (l watchers) of(key []byte) Watcher {
 			return w.Watcher
 		}
 	}
-	return nobody{}
+	return noWatcher{}
 }
 
-// nobody is the Watcher of keys that nothing caches.
-type nobody struct{}
+// noWatcher is the Watcher of keys that nothing caches.
+type noWatcher struct{}
 
-func (nobody) Freeze([]byte)                        {}
-func (nobody) Reload(context.Context, []byte) error { return nil }
+func (noWatcher) Freeze([]byte)                        {}
+func (noWatcher) Reload(context.Context, []byte) error { return nil }

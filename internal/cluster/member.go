@@ -57,18 +57,18 @@ type Member struct {
 
 	renewing sync.Mutex // held while the record is written, so that an older one never overwrites a newer one
 
-	mu     sync.Mutex
-	valid  time.Time // until when this server may commit
-	beat   uint64
-	read   uint64    // number of the last log entry that was processed or, for a freeze, started
-	seen   uint64    // number of the last log entry up to which all are done; others wait for it
-	told   uint64    // seen, as the stored record has it
-	own    uint64    // number of the last log entry that this server has added
-	frozen []*frozen // one at most, except after this server was away
-	rejoin uint64    // a server that was away must not commit before seen reaches this entry
-	others map[string]*observed
+	mu        sync.Mutex
+	valid     time.Time // until when this server may commit
+	beat      uint64
+	read      uint64    // number of the last log entry that was processed or, for a freeze, started
+	seen      uint64    // number of the last log entry up to which all are done; others wait for it
+	published uint64    // seen, as the stored record has it
+	own       uint64    // number of the last log entry that this server has added
+	frozen    []*frozen // one at most, except after this server was away
+	rejoin    uint64    // a server that was away must not commit before seen reaches this entry
+	others    map[string]*observed
 	// others includes this server.
-	leads   map[string]*led
+	leads   map[string]*leadJob
 	settled uint64 // highest entry that all servers are known to have seen
 
 	ctx    context.Context
@@ -90,8 +90,8 @@ type frozen struct {
 	thawed bool // the freeze ended before that
 }
 
-// led is a job that exactly one of the servers runs.
-type led struct {
+// leadJob is a job that exactly one of the servers runs.
+type leadJob struct {
 	run    func(ctx context.Context)
 	cancel context.CancelFunc // nil if this server does not run it
 	ended  chan struct{}      // closed when run has returned
@@ -101,7 +101,7 @@ var errLost = errors.New("this server could not renew its lease: another may hav
 
 // Join adds this server to those of the store. It need not catch up with earlier log entries, since its caches are empty.
 func Join(ctx context.Context, opt Options) (*Member, error) {
-	m := &Member{kv: opt.KV, opt: opt, info: opt.Info, others: map[string]*observed{}, leads: map[string]*led{}, kick: make(chan struct{}, 1)}
+	m := &Member{kv: opt.KV, opt: opt, info: opt.Info, others: map[string]*observed{}, leads: map[string]*leadJob{}, kick: make(chan struct{}, 1)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	began := time.Now()
 	err := kv.Update(ctx, m.kv, kv.TxnOpt{}, func(txn kv.Txn) error {
@@ -109,7 +109,7 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 		if err != nil {
 			return err
 		}
-		m.read, m.seen, m.told = n, n, n
+		m.read, m.seen, m.published = n, n, n
 		var f freeze
 		found, err := get(txn, keyspace.FleetFreeze(), &f)
 		if err != nil {
@@ -270,7 +270,7 @@ func (m *Member) renew(ctx context.Context) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.told = max(m.told, s.Seen)
+	m.published = max(m.published, s.Seen)
 	m.valid, m.rejoin = began.Add(validFor), max(m.rejoin, last)
 	return nil
 }
@@ -405,7 +405,7 @@ func (m *Member) catchUp(ctx context.Context) error {
 	}
 	last, err := lastEntry(r)
 	if err != nil || last == m.read {
-		return errors.Join(err, r.Close(), m.tell(ctx))
+		return errors.Join(err, r.Close(), m.publishSeen(ctx))
 	}
 	var list []entry
 	rng := kv.Range{Start: keyspace.FleetEntry(m.read + 1), End: keyspace.FleetEntry(last + 1)}
@@ -429,7 +429,7 @@ func (m *Member) catchUp(ctx context.Context) error {
 			return err
 		}
 	}
-	return m.tell(ctx)
+	return m.publishSeen(ctx)
 }
 
 // step counts a log entry as processed. The caller holds m.mu.
@@ -518,10 +518,10 @@ func (m *Member) reload(ctx context.Context, key []byte) error {
 	return nil
 }
 
-// tell publishes how far this server has come, if that has changed.
-func (m *Member) tell(ctx context.Context) error {
+// publishSeen publishes how far this server has come, if that has changed.
+func (m *Member) publishSeen(ctx context.Context) error {
 	m.mu.Lock()
-	due := m.seen > m.told
+	due := m.seen > m.published
 	m.mu.Unlock()
 	if !due {
 		return nil
@@ -759,7 +759,7 @@ func (m *Member) Release(job string) {
 func (m *Member) Lead(job string, run func(ctx context.Context)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.leads[job] = &led{run: run}
+	m.leads[job] = &leadJob{run: run}
 }
 
 // take takes over at most one job that no server runs: one per beat, so that servers that start together share the jobs.

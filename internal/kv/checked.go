@@ -189,16 +189,16 @@ func (i *checkedIterator) Next() bool {
 
 // Key and Value are undefined until Next has returned true, and after it has returned false.
 func (i *checkedIterator) Key() []byte {
-	i.mustStand()
+	i.mustBePositioned()
 	return i.Iterator.Key()
 }
 
 func (i *checkedIterator) Value() []byte {
-	i.mustStand()
+	i.mustBePositioned()
 	return i.Iterator.Value()
 }
 
-func (i *checkedIterator) mustStand() {
+func (i *checkedIterator) mustBePositioned() {
 	i.use()
 	if !i.at {
 		panic("kv: Key or Value of an iterator that is not positioned")

@@ -77,7 +77,7 @@ type Store struct {
 	pending pending
 	health  health
 	loads   atomic.Int64 // files that Load has made, for their names
-	flushed atomic.Int64 // when passed last started a flush, in nanoseconds since 1970
+	flushed atomic.Int64 // when noteSteps last started a flush, in nanoseconds since 1970
 
 	views sync.Pool
 	stop  chan struct{}

@@ -187,7 +187,7 @@ func (i *iterator) Value() []byte   { return i.it.Value() }
 func (i *iterator) Seek(key []byte) { i.seek = append([]byte(nil), key...) }
 func (i *iterator) Close() error {
 	if i.store != nil {
-		i.store.passed(i.it.Stats())
+		i.store.noteSteps(i.it.Stats())
 	}
 	return i.it.Close()
 }
@@ -199,9 +199,9 @@ const (
 	flushPause = int64(time.Second)
 )
 
-// passed receives the statistics of an iterator. Items that are written over and over leave their old versions in the memtable,
+// noteSteps receives the statistics of an iterator. Items that are written over and over leave their old versions in the memtable,
 // where every Query of their partition steps over them; flush it if there are too many.
-func (s *Store) passed(stats pebble.IteratorStats) {
+func (s *Store) noteSteps(stats pebble.IteratorStats) {
 	keys := stats.ForwardStepCount[pebble.InterfaceCall] + stats.ReverseStepCount[pebble.InterfaceCall] + 1
 	steps := stats.ForwardStepCount[pebble.InternalIterCall] + stats.ReverseStepCount[pebble.InternalIterCall]
 	if steps < manyVersions*keys+manyVersions {

@@ -79,7 +79,7 @@ func (s *Store) DeleteRange(ctx context.Context, r kv.Range) error {
 		statement := "DELETE FROM " + table + " WHERE k IN (SELECT k FROM " + table + " WHERE k >= $1" + bound + " ORDER BY k LIMIT $2)"
 		for {
 			var deleted int64
-			err := s.again(ctx, func() error {
+			err := s.retryRead(ctx, func() error {
 				tripTaken(ctx)
 				tag, err := s.pool.Exec(ctx, statement, args...)
 				deleted = tag.RowsAffected()
@@ -106,7 +106,7 @@ func (s *Store) Size(ctx context.Context, r kv.Range) (int64, error) {
 		bound, args = " AND k < $2", append(args, r.End)
 	}
 	var raw []byte
-	err := s.again(ctx, func() error {
+	err := s.retryRead(ctx, func() error {
 		tripTaken(ctx)
 		return s.pool.QueryRow(ctx, "EXPLAIN (FORMAT JSON) SELECT k, v FROM stator_kv WHERE k >= $1"+bound, args...).Scan(&raw)
 	})

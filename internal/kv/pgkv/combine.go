@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// atATime is how many statements of a combiner may run concurrently; requests that arrive meanwhile wait for the next one.
-	atATime = 2
-	// enough waiting requests justify the cost of a second statement while the first is still running.
-	enough = 8
-	// combined bounds the requests that share a statement, and combinedScans the pages of scans that do.
-	combined      = 128
-	combinedScans = 16
-	// combinedKeys bounds the keys that a shared statement reads.
-	combinedKeys = 256
+	// maxRunning is how many statements of a combiner may run concurrently; requests that arrive meanwhile wait for the next one.
+	maxRunning = 2
+	// minBatch waiting requests justify the cost of a second statement while the first is still running.
+	minBatch = 8
+	// maxBatch bounds the requests that share a statement, and maxScanBatch the pages of scans that do.
+	maxBatch     = 128
+	maxScanBatch = 16
+	// maxBatchKeys bounds the keys that a shared statement reads.
+	maxBatchKeys = 256
 )
 
 // combiner batches requests of one kind: under load, a statement serves all requests that arrived while the statements
@@ -47,7 +47,7 @@ func (c *combiner[T]) enter(request T) (alone bool) {
 		return true
 	}
 	c.waiting = append(c.waiting, request)
-	if c.running < atATime && len(c.waiting) >= enough {
+	if c.running < maxRunning && len(c.waiting) >= minBatch {
 		c.running++
 		c.next()
 	}
@@ -58,7 +58,7 @@ func (c *combiner[T]) enter(request T) (alone bool) {
 func (c *combiner[T]) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n := len(c.waiting); n == 0 || n < enough && c.running > 1 {
+	if n := len(c.waiting); n == 0 || n < minBatch && c.running > 1 {
 		c.running--
 		return
 	}
@@ -131,7 +131,7 @@ func (s *Store) readCombined(ctx context.Context, keys ...[]byte) ([][]byte, err
 	g := &get{keys: keys, done: make(chan struct{})}
 	if s.reads.enter(g) {
 		defer s.reads.leave()
-		err := s.again(ctx, func() error { return s.read(ctx, g) })
+		err := s.retryRead(ctx, func() error { return s.read(ctx, g) })
 		return g.vals, err
 	}
 	tripTaken(ctx)
@@ -143,18 +143,18 @@ func (s *Store) readCombined(ctx context.Context, keys ...[]byte) ([][]byte, err
 	}
 }
 
-// readAll serves a batch of gets, by statements of at most combinedKeys keys.
+// readAll serves a batch of gets, by statements of at most maxBatchKeys keys.
 func (s *Store) readAll(list []*get) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	for len(list) > 0 {
 		n, keys := 1, len(list[0].keys)
-		// A single get may exceed combinedKeys; it is read alone.
-		for n < len(list) && keys+len(list[n].keys) <= combinedKeys {
+		// A single get may exceed maxBatchKeys; it is read alone.
+		for n < len(list) && keys+len(list[n].keys) <= maxBatchKeys {
 			keys += len(list[n].keys)
 			n++
 		}
-		err := s.again(ctx, func() error { return s.read(ctx, list[:n]...) })
+		err := s.retryRead(ctx, func() error { return s.read(ctx, list[:n]...) })
 		for _, g := range list[:n] {
 			g.err = err
 			close(g.done)

@@ -220,7 +220,7 @@ func (s *Store) commitAll(list []*commit) {
 			continue
 		}
 		// One statement can't write a row twice, so transactions that share a row don't share a batch.
-		if c.alone = !c.writes.apart(written); c.alone {
+		if c.alone = !c.writes.disjoint(written); c.alone {
 			close(c.done)
 			continue
 		}
@@ -259,8 +259,8 @@ func (s *Store) commitAll(list []*commit) {
 	}
 }
 
-// apart reports whether none of the keys is among others, and if so adds them there.
-func (w *writes) apart(others map[string]struct{}) bool {
+// disjoint reports whether none of the keys is among others, and if so adds them there.
+func (w *writes) disjoint(others map[string]struct{}) bool {
 	for _, p := range w.all() {
 		for _, key := range p.keys {
 			if _, met := others[string(key)]; met {
@@ -297,8 +297,8 @@ func (c *contended) any(keys [][]byte) bool {
 	return found
 }
 
-// met marks all keys of a transaction that has conflicted as contended.
-func (c *contended) met(keys [][]byte) {
+// mark marks all keys of a transaction that has conflicted as contended.
+func (c *contended) mark(keys [][]byte) {
 	for _, key := range keys {
 		c.at(key).Store(lockFor)
 	}

@@ -166,7 +166,7 @@ func opener(t *testing.T) func() *Store {
 func keep[T any](c *combiner[T]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running = atATime
+	c.running = maxRunning
 }
 
 // waits returns once want requests wait.
@@ -184,7 +184,7 @@ func waits[T any](c *combiner[T], want int) {
 
 // release undoes keep.
 func release[T any](c *combiner[T]) {
-	for range atATime {
+	for range maxRunning {
 		c.leave()
 	}
 }
@@ -290,8 +290,8 @@ func TestReadTogether(t *testing.T) {
 // TestCombiner checks how many requests each run serves as requests enter and leave.
 func TestCombiner(t *testing.T) {
 	runs := make(chan []int)
-	goOn := make(chan bool)
-	c := combiner[int]{most: 10, run: func(list []int) { runs <- list; <-goOn }}
+	proceed := make(chan bool)
+	c := combiner[int]{most: 10, run: func(list []int) { runs <- list; <-proceed }}
 	if !c.enter(0) {
 		t.Fatal("the first request waits")
 	}
@@ -300,7 +300,7 @@ func TestCombiner(t *testing.T) {
 			t.Fatal("a later request does not wait")
 		}
 	}
-	if got := <-runs; len(got) != enough || got[0] != 1 { // while the first is running
+	if got := <-runs; len(got) != minBatch || got[0] != 1 { // while the first is running
 		t.Errorf("the second run serves %v", got)
 	}
 	c.leave()
@@ -308,13 +308,13 @@ func TestCombiner(t *testing.T) {
 		if got := <-runs; len(got) != c.most {
 			t.Errorf("a run serves %v, want %d", got, c.most)
 		}
-		goOn <- true
+		proceed <- true
 	}
-	goOn <- true // too few are left for a second statement
+	proceed <- true // too few are left for a second statement
 	if got := <-runs; len(got) != 2 || got[1] != 30 {
 		t.Errorf("the last run serves %v", got)
 	}
-	goOn <- true
+	proceed <- true
 	for c.mu.Lock(); c.running > 0; c.mu.Lock() {
 		c.mu.Unlock()
 		time.Sleep(time.Millisecond)

@@ -111,10 +111,10 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	}
 	s := &Store{pool: pool, opt: opt}
 	s.clock.now = opt.Now
-	s.reads.most, s.reads.run, s.reads.fail, s.reads.log = combined, s.readAll, failGet, opt.Logger
-	s.commits.most, s.commits.run, s.commits.fail, s.commits.log = combined, s.commitAll, failCommit, opt.Logger
-	s.scansUp.most, s.scansUp.run, s.scansUp.fail, s.scansUp.log = combinedScans, s.scanAll, failPage, opt.Logger
-	s.scansDown.most, s.scansDown.run, s.scansDown.fail, s.scansDown.log = combinedScans, s.scanAll, failPage, opt.Logger
+	s.reads.most, s.reads.run, s.reads.fail, s.reads.log = maxBatch, s.readAll, failGet, opt.Logger
+	s.commits.most, s.commits.run, s.commits.fail, s.commits.log = maxBatch, s.commitAll, failCommit, opt.Logger
+	s.scansUp.most, s.scansUp.run, s.scansUp.fail, s.scansUp.log = maxScanBatch, s.scanAll, failPage, opt.Logger
+	s.scansDown.most, s.scansDown.run, s.scansDown.fail, s.scansDown.log = maxScanBatch, s.scanAll, failPage, opt.Logger
 	start, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := s.create(start); err != nil {
@@ -192,7 +192,7 @@ func (s *Store) Evict(ctx context.Context, name string) error {
 	}
 	for {
 		var left int
-		err := s.again(ctx, func() error {
+		err := s.retryRead(ctx, func() error {
 			tripTaken(ctx)
 			return s.pool.QueryRow(ctx, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1", name).Scan(&left)
 		})
@@ -234,8 +234,8 @@ func (s *Store) send(ctx context.Context, via interface {
 	return via.SendBatch(ctx, b).Close()
 }
 
-// again runs a job that writes nothing, and repeats it if the connection was broken.
-func (s *Store) again(ctx context.Context, job func() error) error {
+// retryRead runs a job that writes nothing, and repeats it if the connection was broken.
+func (s *Store) retryRead(ctx context.Context, job func() error) error {
 	err := failure(job())
 	for attempt := 0; attempt < 2 && errors.Is(err, kv.ErrUnavailable) && ctx.Err() == nil; attempt++ {
 		s.pool.Reset() // the database has restarted, so the other connections are broken too

@@ -108,7 +108,7 @@ func (r *latest) Get(key []byte) (val []byte, err error) {
 }
 
 func (r *latest) Counters(key []byte) (sum []int64, err error) {
-	err = r.store.again(r.ctx, func() (err error) {
+	err = r.store.retryRead(r.ctx, func() (err error) {
 		sum, err = r.store.counters(r.ctx, r.store.pool, key)
 		return err
 	})
@@ -145,7 +145,7 @@ func (s *Store) Snapshot(ctx context.Context, keys ...[]byte) (kv.Snapshot, erro
 		return r, nil
 	}
 	r := &snapshot{store: s, ctx: ctx}
-	err := s.again(ctx, func() error {
+	err := s.retryRead(ctx, func() error {
 		c, err := s.connect(ctx)
 		if err != nil {
 			return err
@@ -287,7 +287,7 @@ func (i *iterator) Next() bool {
 	if _, alone := i.q.(*conn); alone {
 		i.err = failure(i.read())
 	} else {
-		i.err = i.store.again(i.ctx, i.read)
+		i.err = i.store.retryRead(i.ctx, i.read)
 	}
 	if i.err != nil || len(i.page.keys) == 0 {
 		return false

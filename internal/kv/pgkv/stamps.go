@@ -70,7 +70,7 @@ func (s *Store) Advance(ts kv.TS) {
 // Now implements kv.Store.
 func (s *Store) Now(ctx context.Context) (kv.TS, error) {
 	var micros, number int64
-	err := s.again(ctx, func() error {
+	err := s.retryRead(ctx, func() error {
 		tripTaken(ctx)
 		return s.pool.QueryRow(ctx, selectStamp).Scan(&micros, &number)
 	})
@@ -112,7 +112,7 @@ func (s *Store) Stable(ctx context.Context) (kv.TS, error) {
 	if own {
 		ts = s.clock.own() // before the queries, which may be answered later
 	}
-	err := s.again(ctx, func() error {
+	err := s.retryRead(ctx, func() error {
 		b := new(pgx.Batch)
 		b.Queue(selectStamp).QueryRow(func(row pgx.Row) error {
 			err := row.Scan(&micros, &number)

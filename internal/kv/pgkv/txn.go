@@ -65,7 +65,7 @@ func (s *Store) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 	}
 	switch {
 	case opt.Stamped || s.contended.any(opt.Hint):
-		err = s.again(ctx, t.lock)
+		err = s.retryRead(ctx, t.lock)
 	case len(opt.Hint) > 0:
 		err = t.read()
 	}
@@ -189,7 +189,7 @@ func (t *txn) Get(key []byte) ([]byte, error) {
 		val, err = t.store.get(t.ctx, t.conn, key)
 		err = failure(err)
 	} else {
-		err = t.store.again(t.ctx, func() (err error) {
+		err = t.store.retryRead(t.ctx, func() (err error) {
 			val, err = t.store.get(t.ctx, t.store.pool, key)
 			return err
 		})
@@ -322,7 +322,7 @@ func (t *txn) Commit(ctx context.Context) error {
 	defer cancel()
 	err := t.commit(ctx, w)
 	if errors.Is(err, kv.ErrConflict) {
-		t.store.contended.met(t.opt.Hint)
+		t.store.contended.mark(t.opt.Hint)
 	}
 	return err
 }
