@@ -242,7 +242,7 @@ type Store interface {
 	Now(ctx context.Context) (TS, error)
 	// Stable returns a timestamp below which every stamped transaction has ended and is visible (K8).
 	Stable(ctx context.Context) (TS, error)
-	// Advance makes all later timestamps larger than ts. Engines whose clock starts anew with each process need this.
+	// Advance makes all later timestamps larger than ts. Engines whose clock restarts with each process need this.
 	Advance(ts TS)
 	// Load writes the pairs that source puts, whose keys must ascend. It is for bulk data that nobody else reads or writes
 	// meanwhile. The data is durable when Load returns nil; after an error, source's own included, any part of it may be there.

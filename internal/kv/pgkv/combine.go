@@ -119,8 +119,8 @@ func failCommit(c *commit, err error) {
 
 // get reads keys as of one moment.
 type get struct {
-	keys [][]byte // nil for missing keys
-	vals [][]byte // nil for what is not there
+	keys [][]byte
+	vals [][]byte // nil for missing keys
 	err  error
 	done chan struct{}
 }

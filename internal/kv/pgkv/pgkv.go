@@ -218,7 +218,7 @@ func CountTrips(ctx context.Context, n *atomic.Int64) context.Context {
 	return context.WithValue(ctx, tripsKey{}, n)
 }
 
-// tripTaken counts a round trip. Whoever waits for a shared statement counts it as its own.
+// tripTaken counts a round trip. Each request that waits for a shared statement counts it as its own.
 func tripTaken(ctx context.Context) {
 	if n, ok := ctx.Value(tripsKey{}).(*atomic.Int64); ok {
 		n.Add(1)

@@ -377,7 +377,7 @@ func (i *iterator) Close() error {
 type conn struct {
 	*pgx.Conn
 	release func()
-	asked   context.Context // the context of whoever asked for it; it may have ended
+	asked   context.Context // the context of the request that took it; it may have ended
 	mu      sync.Mutex
 }
 
