@@ -1,15 +1,16 @@
-// Package attempts finds out which background job ends the process that runs it, so that it is not run for ever.
+// Package attempts finds out which background job ends the process that runs it, so that the job is not restarted forever.
 //
-// A job counts its runs durably, before each begins. A run that comes to its end, in whatever way, or is stopped by a shutdown, takes
-// itself off the count: what is left are runs that ended with their process, on this server or on another. After Max of them the job is given up.
+// A job counts its runs durably, before each one starts; a retry in the same process belongs to the same run. A run that a shutdown
+// stops is taken off the count, and one that ends by itself settles its job. What remains are runs that ended with their process, on
+// this server or another. After [Max] of them, the job is given up.
 //
-// Not every process that is killed was killed by its jobs, and not by all of them. Two rules keep the innocent:
+// Not every process that is killed was killed by its jobs, let alone by all of them. Two rules protect innocent jobs:
 //
-//   - A job counts its steps (items, as a rule), and a run that comes further than every run before it begins the count anew: a job whose
-//     own data end the process does so at the same step each time. To write it down for each step would cost too much; a run counts as
-//     having come further when it reaches the next power of two.
-//   - Of the jobs whose last run ended with its process a server runs one at a time, until that has come further. So a job that ends the
-//     process a second time does so alone.
+//   - A job counts its steps, usually items, and a run that gets further than every run before it restarts the count: a job that ends
+//     the process by its own data does so at the same step each time. Recording every step would cost too much, so a run counts as
+//     having got further when it reaches the next power of two.
+//   - Of the jobs whose last run ended with its process, a server runs one at a time, until that one has got further. So a job that
+//     ends the process a second time does so alone.
 package attempts
 
 import (
@@ -24,47 +25,47 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Max is how many runs may end with their process without one of them coming further than those before.
+// Max is how many runs may end with their process without any of them getting further than those before.
 const Max = 2
 
-// ErrGivenUp is why a job is not run again.
+// ErrGivenUp is the reason why a job is not run again.
 var ErrGivenUp = errors.New("the server ended twice while it ran, both times at the same point")
 
-// Count is what a job's record has of its runs.
+// Count is the part of a job's record that counts its runs.
 type Count struct {
-	Starts   int `json:",omitempty"` // runs that have not ended but with their process, since the furthest point was reached
-	Furthest int `json:",omitempty"` // of all runs: bits of the number of steps
-	// Last names the last run that was counted, so that none is counted twice: a change may be there although it has failed.
+	Starts   int `json:",omitempty"` // runs since the furthest point was reached that did not end, or ended with their process
+	Furthest int `json:",omitempty"` // furthest point of all runs: the bit length of the number of steps
+	// Last identifies the last run counted, so that none is counted twice: a write that failed may have happened all the same.
 	Last string `json:",omitempty"`
 }
 
-// Suspects lets one job at a time run of those whose last run ended with its process. A server has one for all its jobs.
+// Suspects runs, one at a time, the jobs whose last run ended with its process. All jobs of a server share one.
 type Suspects struct{ alone *semaphore.Weighted }
 
-// NewSuspects returns Suspects that let a job run.
+// NewSuspects returns Suspects for a server.
 func NewSuspects() *Suspects { return &Suspects{semaphore.NewWeighted(1)} }
 
-// Run is a job on this server, for as long as it is tried again. It may be used by several goroutines.
+// Run is a job on this server, including its retries. It is safe for concurrent use.
 type Run struct {
-	// Change changes the Count in the job's record durably; an error of change is returned, and nothing is changed.
+	// Change changes the Count in the job's record durably. If change fails, Change returns its error and stores nothing.
 	Change func(ctx context.Context, change func(*Count) error) error
-	// Suspects are those of the server.
+	// Suspects are shared by all jobs of the server.
 	Suspects *Suspects
 
-	steps    atomic.Int64
-	furthest atomic.Int64
+	steps    atomic.Int64 // steps done, including earlier runs'
+	furthest atomic.Int64 // Count.Furthest as stored
 	mu       sync.Mutex
-	name     string
+	name     string // random; identifies the run in Count.Last
 	begun    bool
-	alone    bool
+	alone    bool // holds Suspects.alone
 }
 
-// errSuspect is that a job must run alone.
+// errSuspect means that the job must run alone.
 var errSuspect = errors.New("attempts: the last run ended with its process")
 
-// Begin counts the run, the first time it is called on this server: what fails and is tried again has not ended the process. It may have
-// to wait for other jobs. It returns ErrGivenUp if the job is to be given up. done is the number of steps that an earlier run has done
-// for good. End must follow, also where the job panics: other suspects wait for it.
+// Begin counts the run, the first time that it is called on this server: a retry after an error has not ended the
+// process. It may wait for other jobs. It returns ErrGivenUp if the job must be given up. done is the number of steps
+// that earlier runs have completed for good. End must follow, even if the job panics: other suspects wait for it.
 func (r *Run) Begin(ctx context.Context, done int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,7 +103,7 @@ func (r *Run) Begin(ctx context.Context, done int64) error {
 	return err
 }
 
-// Step counts n steps.
+// Step counts n steps, and records progress at powers of two.
 func (r *Run) Step(ctx context.Context, n int) error {
 	reached := int64(bits.Len64(uint64(r.steps.Add(int64(n)))))
 	if reached <= r.furthest.Load() {
@@ -125,7 +126,7 @@ func (r *Run) Step(ctx context.Context, n int) error {
 	return err
 }
 
-// release lets another suspect run.
+// release lets the next suspect run.
 func (r *Run) release() {
 	if r.alone {
 		r.alone = false
@@ -133,8 +134,8 @@ func (r *Run) release() {
 	}
 }
 
-// End ends the run. If ctx has ended the server stops, and the run is taken off the count, because it has not ended the process; it
-// returns the error of ctx then.
+// End ends the run. If ctx has ended, the server is stopping; the run is then removed from the count, because it has
+// not ended the process, and End returns ctx's error.
 func (r *Run) End(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

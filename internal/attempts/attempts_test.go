@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 )
 
-// record is the stored record of a job, and says how often it was written.
+// record is the stored record of a job, with the number of writes.
 type record struct {
 	raw    []byte
 	writes int
@@ -35,7 +35,7 @@ func (r *record) run() *Run {
 	}}
 }
 
-// crash begins a run that does some steps and ends with its process.
+// crash starts a run that does some steps and ends with its process.
 func (r *record) crash(t *testing.T, steps int) {
 	t.Helper()
 	run := r.run()
@@ -68,11 +68,11 @@ func TestGivenUp(t *testing.T) {
 	}
 	r.crash(t, 1000)
 	if !r.givenUp(t) {
-		t.Error("not given up after two runs that came equally far")
+		t.Error("not given up after two runs that got equally far")
 	}
 }
 
-// TestWithoutSteps ends the process before anything was done.
+// TestWithoutSteps ends the process before the job does anything.
 func TestWithoutSteps(t *testing.T) {
 	r := &record{}
 	r.crash(t, 0)
@@ -82,7 +82,7 @@ func TestWithoutSteps(t *testing.T) {
 	}
 }
 
-// TestFurther comes further each time: the process was killed for another reason.
+// TestFurther gets further each time, so the process must have been killed for another reason.
 func TestFurther(t *testing.T) {
 	r := &record{}
 	for steps := 1; steps < 1<<16; steps *= 2 {
@@ -94,13 +94,13 @@ func TestFurther(t *testing.T) {
 	if r.writes > 3*17 {
 		t.Errorf("the record was written %d times", r.writes)
 	}
-	r.crash(t, 10) // not as far
+	r.crash(t, 10) // does not get as far
 	if !r.givenUp(t) {
 		t.Error("not given up after two runs without progress")
 	}
 }
 
-// TestStop stops the server again and again, between crashes too.
+// TestStop stops the server repeatedly, also between crashes.
 func TestStop(t *testing.T) {
 	r := &record{}
 	for range 5 {
@@ -121,7 +121,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestTriedAgain fails and is tried again by one process, which is no crash.
+// TestTriedAgain retries within one process, which is not a crash.
 func TestTriedAgain(t *testing.T) {
 	r := &record{}
 	run := r.run()
@@ -138,7 +138,8 @@ func TestTriedAgain(t *testing.T) {
 	}
 }
 
-// TestSuspects ends the process with two jobs running: they run one after the other then, until the first has come further, or ends.
+// TestSuspects ends the process with two jobs running. Afterwards the second must wait until the first has got further
+// or ended.
 func TestSuspects(t *testing.T) {
 	for _, further := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -158,7 +159,7 @@ func TestSuspects(t *testing.T) {
 				t.Fatal("both run")
 			}
 			if second.givenUp(t) {
-				t.Error("the job that waits is counted")
+				t.Error("the waiting job was counted")
 			}
 			if further {
 				if err := a.Step(t.Context(), 100); err != nil {
@@ -174,7 +175,7 @@ func TestSuspects(t *testing.T) {
 	}
 }
 
-// TestCountedOnce has the count be written although writing it fails: the run is not counted again when it is tried again.
+// TestCountedOnce writes the count but loses the answer. The retry must not count the run again.
 func TestCountedOnce(t *testing.T) {
 	var r record
 	run := r.run()

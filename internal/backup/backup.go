@@ -1,7 +1,7 @@
-// Package backup makes backups of tables, and fills tables that are restored from one or from a table's history.
+// Package backup makes backups of tables, and fills tables that are restored from a backup or from a table's history.
 //
-// A backup is of the instant of its request: it is copied in the background from a snapshot. A snapshot ends with the process;
-// a backup that was not finished then is taken anew when the server starts, and says so by its time.
+// A backup is the state at the moment of its request: it is copied in the background from a snapshot. A snapshot ends with the
+// process, so a backup that was not finished then is taken again when the server starts, and its creation time says so.
 //
 // Source: "Backup and restore for DynamoDB", "Point-in-time backups for DynamoDB".
 package backup
@@ -29,17 +29,17 @@ type Manager struct {
 	Tables *table.Store
 	Jobs   *jobs.Runner
 	Now    func() time.Time
-	// Suspects are the server's.
+	// Suspects are shared by all jobs of the server.
 	Suspects *attempts.Suspects
 }
 
-// ErrInUse says that a backup is being made or restored.
+// ErrInUse means that the backup is being made or restored.
 var ErrInUse = errors.New("backup: in use")
 
-// ErrGone says that what a table is to be restored from is no longer there.
+// ErrGone means that the source of a restore is no longer there.
 var ErrGone = errors.New("backup: the source has gone")
 
-// Resume goes on with what the end of an earlier process interrupted.
+// Resume continues what the end of an earlier process has interrupted.
 func (m *Manager) Resume(ctx context.Context) error {
 	var errs []error
 	for _, b := range m.Tables.Catalog.Backups.All() {
@@ -48,7 +48,7 @@ func (m *Manager) Resume(ctx context.Context) error {
 		}
 	}
 	for _, t := range m.Tables.Catalog.Tables() {
-		if t.Recovery == nil { // the end came between the change of the setting and the end of the history
+		if t.Recovery == nil { // the process ended between turning recovery off and deleting the history
 			errs = append(errs, pitr.Trim(ctx, m.Tables.KV, t.ID, pitr.Latest))
 		}
 		if t.Loading != nil && t.Loading.Import == "" && t.DeletingUntil == 0 && m.claim(ctx, "restore "+t.ARN(), &errs) {
@@ -58,14 +58,14 @@ func (m *Manager) Resume(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// claim reports whether a job is this server's to do.
+// claim reports whether this server runs a job, so that one server alone resumes it.
 func (m *Manager) claim(ctx context.Context, job string, errs *[]error) bool {
 	mine, err := m.Jobs.Claim(ctx, job)
 	*errs = append(*errs, err)
 	return mine
 }
 
-// Create begins a backup of a table.
+// Create starts a backup of a table. It returns once the backup is recorded; the copy continues in the background.
 func (m *Manager) Create(ctx context.Context, t *catalog.Table, name string) (*catalog.Backup, error) {
 	b := &catalog.Backup{Table: *t, Name: name, Type: catalog.UserBackup, Status: catalog.BackupCreating}
 	snap, err := m.snapshot(ctx, b)
@@ -76,12 +76,12 @@ func (m *Manager) Create(ctx context.Context, t *catalog.Table, name string) (*c
 	if err := m.Tables.Catalog.NewBackup(ctx, b); err != nil {
 		return nil, errors.Join(err, snap.Close())
 	}
-	b = m.Tables.Catalog.Backups.Get(b.Key()) // which has no memory of the request's
+	b = m.Tables.Catalog.Backups.Get(b.Key()) // a copy that holds no memory of the request
 	m.copy(b, snap)
 	return b, nil
 }
 
-// snapshot takes the view that a backup is of, and what is known of it.
+// snapshot takes the snapshot to copy, and sets the backup's time and counts accordingly.
 func (m *Manager) snapshot(ctx context.Context, b *catalog.Backup) (kv.Snapshot, error) {
 	snap, err := m.Tables.KV.Snapshot(ctx)
 	if err != nil {
@@ -96,10 +96,10 @@ func (m *Manager) snapshot(ctx context.Context, b *catalog.Backup) (kv.Snapshot,
 	return snap, nil
 }
 
-// retake begins a backup anew, or forgets it if its table has gone.
+// retake starts a backup again, or removes it if its table is gone.
 func (m *Manager) retake(ctx context.Context, b *catalog.Backup) error {
 	if t := m.Tables.Catalog.Get(b.Table.Namespace, b.Table.Name); t == nil || t.ID != b.Table.ID {
-		m.Jobs.Report(fmt.Errorf("backup %s was not finished, and its table has been deleted: it is removed", b.ARN()))
+		m.Jobs.Report(fmt.Errorf("backup %s was not finished and its table has been deleted: removing the backup", b.ARN()))
 		return m.Tables.Catalog.RemoveBackup(ctx, b)
 	}
 	fresh := *b
@@ -118,7 +118,7 @@ func (m *Manager) retake(ctx context.Context, b *catalog.Backup) error {
 	return nil
 }
 
-// copy fills a backup from a snapshot, which it closes.
+// copy fills a backup from a snapshot in the background, and closes the snapshot.
 func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
 		_, err := m.Tables.Catalog.Backups.Change(ctx, b.Key(), func(now *catalog.Backup) error { return change(&now.Runs) })
@@ -152,13 +152,13 @@ func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 	}, Done: func() { snap.Close() }})
 }
 
-// giveUpBackup removes a backup that can't be made, and says why. A backup has no status for a failure ("BackupDetails").
+// giveUpBackup removes a backup that can't be made, and reports why. Backups have no status for a failure ("BackupDetails").
 func (m *Manager) giveUpBackup(ctx context.Context, b *catalog.Backup, why error) error {
-	m.Jobs.Report(fmt.Errorf("backup %s can't be made, and is removed: %w", b.ARN(), why))
+	m.Jobs.Report(fmt.Errorf("removing backup %s, which can't be made: %w", b.ARN(), why))
 	return m.Tables.Catalog.RemoveBackup(ctx, b)
 }
 
-// fill makes the state of a table, or of a backup, at a time the content of another; both are named by the ids in their items' keys.
+// fill copies the state of a table or backup at a time to another, both given by the table ids in their items' keys.
 // Each item is a step of run.
 func (m *Manager) fill(ctx context.Context, to *catalog.Table, snap kv.Reader, from uint32, at kv.TS, run *attempts.Run) (table.Filled, error) {
 	return m.Tables.Fill(ctx, to, func(part int, put table.PutItem) error {
@@ -172,7 +172,7 @@ func (m *Manager) fill(ctx context.Context, to *catalog.Table, snap kv.Reader, f
 	})
 }
 
-// Delete removes a backup.
+// Delete removes a backup, unless it is being made or restored.
 func (m *Manager) Delete(ctx context.Context, b *catalog.Backup) error {
 	if b.Status != catalog.BackupAvailable {
 		return ErrInUse
@@ -185,7 +185,7 @@ func (m *Manager) Delete(ctx context.Context, b *catalog.Backup) error {
 	return m.Tables.Catalog.RemoveBackup(ctx, b)
 }
 
-// Expire removes the backups whose time is over.
+// Expire removes the backups whose retention has ended.
 func (m *Manager) Expire(ctx context.Context) error {
 	var errs []error
 	for _, b := range m.Tables.Catalog.Backups.All() {
@@ -198,7 +198,7 @@ func (m *Manager) Expire(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Trim removes what no table's point-in-time recovery can ask for any more.
+// Trim deletes history older than each table's recovery period.
 func (m *Manager) Trim(ctx context.Context) error {
 	var errs []error
 	for _, t := range m.Tables.Catalog.Tables() {
@@ -211,14 +211,13 @@ func (m *Manager) Trim(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Restore creates a table and begins to fill it, as t.Loading says. It returns the table that stands in the way if the name is
-// taken.
+// Restore creates a table and starts to fill it from t.Loading. If the name is taken, it returns the existing table.
 func (m *Manager) Restore(ctx context.Context, t *catalog.Table) (taken *catalog.Table, err error) {
 	snap, err := m.Tables.KV.Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !m.there(t.Loading) { // removed before the snapshot was taken, which then has nothing of it
+	if !m.sourceExists(t.Loading) { // removed before the snapshot was taken, so the snapshot may lack it
 		return nil, errors.Join(ErrGone, snap.Close())
 	}
 	taken, err = m.Tables.Catalog.Create(ctx, t)
@@ -229,18 +228,18 @@ func (m *Manager) Restore(ctx context.Context, t *catalog.Table) (taken *catalog
 	return nil, nil
 }
 
-// there reports whether what a table is filled with can still be read.
-func (m *Manager) there(l *catalog.Loading) bool {
+// sourceExists reports whether the source of a restore can still be read.
+func (m *Manager) sourceExists(l *catalog.Loading) bool {
 	return slices.ContainsFunc(m.Tables.Catalog.Backups.All(), func(b *catalog.Backup) bool { return b.Data == l.From }) ||
 		slices.ContainsFunc(m.Tables.Catalog.Tables(), func(t *catalog.Table) bool {
 			return t.ID == l.From && t.Recovery != nil && t.Recovery.Since <= l.At
 		})
 }
 
-// resume begins to fill a table anew. If what it was restored from has gone, the table goes too.
+// resume starts a restore again. If its source is gone, it deletes the table.
 func (m *Manager) resume(ctx context.Context, t *catalog.Table) error {
-	if !m.there(t.Loading) {
-		m.Jobs.Report(fmt.Errorf("table %s was not fully restored, and its source has gone: it is removed", t.ARN()))
+	if !m.sourceExists(t.Loading) {
+		m.Jobs.Report(fmt.Errorf("table %s was not fully restored and its source is gone: removing the table", t.ARN()))
 		return m.Tables.AbandonLoading(ctx, t)
 	}
 	snap, err := m.Tables.KV.Snapshot(ctx)
@@ -251,7 +250,7 @@ func (m *Manager) resume(ctx context.Context, t *catalog.Table) error {
 	return nil
 }
 
-// restore fills a table and makes it ACTIVE, in the background. It closes the snapshot.
+// restore fills a table in the background and makes it ACTIVE. It closes the snapshot.
 func (m *Manager) restore(t *catalog.Table, snap kv.Snapshot) {
 	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
 		_, err := m.Tables.Catalog.Change(ctx, t.Namespace, t.Name, func(now *catalog.Table) error {
@@ -285,8 +284,9 @@ func (m *Manager) restore(t *catalog.Table, snap kv.Snapshot) {
 	}, Done: func() { snap.Close() }})
 }
 
-// giveUpRestore removes a table that can't be restored, and says why. A table has no status for a failed restore ("TableDescription").
+// giveUpRestore deletes a table that can't be restored, and reports why. Tables have no status for a failed restore
+// ("TableDescription").
 func (m *Manager) giveUpRestore(ctx context.Context, t *catalog.Table, why error) error {
-	m.Jobs.Report(fmt.Errorf("table %s can't be restored, and is removed: %w", t.ARN(), why))
+	m.Jobs.Report(fmt.Errorf("removing table %s, which can't be restored: %w", t.ARN(), why))
 	return m.Tables.AbandonLoading(ctx, t)
 }

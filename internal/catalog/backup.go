@@ -13,13 +13,13 @@ import (
 	"github.com/statordb/stator/internal/registry"
 )
 
-// kindBackup is the kind of record that a Backup is.
+// kindBackup is the registry's kind of a Backup.
 const kindBackup = 'b'
 
 // Types and statuses of backups.
 const (
 	UserBackup   = "USER"
-	SystemBackup = "SYSTEM" // of a table that was deleted with point-in-time recovery on
+	SystemBackup = "SYSTEM" // made when a table with point-in-time recovery is deleted
 
 	BackupCreating  = "CREATING"
 	BackupAvailable = "AVAILABLE"
@@ -29,10 +29,10 @@ const (
 // SystemBackupRetention is how long a deleted table's backup is kept ("Point-in-time backups for DynamoDB").
 const SystemBackupRetention = 35 * 24 * time.Hour
 
-// Backup is the state of a table at one instant: its description, and items that are stored under an id of their own. It
-// outlives its table.
+// Backup is the state of a table at one moment: its description, and its items, stored under a table id of their own.
+// It outlives its table.
 type Backup struct {
-	Table   Table // as it was
+	Table   Table // the description at that moment
 	ID      string
 	Name    string
 	Type    string
@@ -42,10 +42,10 @@ type Backup struct {
 	Items   int64
 	Bytes   int64          // of the items
 	Data    uint32         // the table id in the items' keys
-	Runs    attempts.Count `json:",omitzero"` // of the job that makes it
+	Runs    attempts.Count `json:",omitzero"` // starts of the job that makes it
 }
 
-// Key returns what names the backup among all.
+// Key returns the backup's key in Catalog.Backups.
 func (b *Backup) Key() registry.ID {
 	return registry.ID{Account: b.Table.Account, Region: b.Table.Region, Name: b.ID}
 }
@@ -53,10 +53,11 @@ func (b *Backup) Key() registry.ID {
 // ARN returns the backup's Amazon Resource Name.
 func (b *Backup) ARN() string { return b.Table.ARN() + "/backup/" + b.ID }
 
-// JobID returns an id as AWS gives them to backups, exports and imports that begin at the time in milliseconds since 1970.
+// JobID returns a new id in the form that AWS gives to backups, exports and imports. ms is the start in milliseconds
+// since 1970.
 func JobID(ms int64) string { return fmt.Sprintf("%014d-%08x", ms, rand.Uint32()) }
 
-// BackupFromARN returns the key of the backup that an Amazon Resource Name is of; ok is false if it is of none.
+// BackupFromARN returns the key of the backup that arn names; ok is false if it names none.
 func BackupFromARN(arn string) (key registry.ID, ok bool) {
 	ns, _, ok := TableFromARN(arn)
 	if !ok {
@@ -66,7 +67,7 @@ func BackupFromARN(arn string) (key registry.ID, ok bool) {
 	return registry.ID{Account: ns.Account, Region: ns.Region, Name: id}, ok
 }
 
-// NewBackup stores a backup, to whose items it gives an id.
+// NewBackup stores a backup, and sets its Data to a new table id for its items.
 func (c *Catalog) NewBackup(ctx context.Context, b *Backup) error {
 	var publish func() error
 	err := kv.Update(ctx, c.store, kv.TxnOpt{Hint: [][]byte{keyspace.LastTableID()}}, func(txn kv.Txn) (err error) {
@@ -82,7 +83,7 @@ func (c *Catalog) NewBackup(ctx context.Context, b *Backup) error {
 	return publish()
 }
 
-// RemoveBackup removes a backup and its items.
+// RemoveBackup removes a backup, then its items. After a crash in between, Recover removes the items.
 func (c *Catalog) RemoveBackup(ctx context.Context, b *Backup) error {
 	dropped := Dropped{ID: b.Data}
 	err := c.Backups.Remove(ctx, b.Key(), func(txn kv.Txn) error { return putDropped(txn, dropped) })
@@ -92,12 +93,12 @@ func (c *Catalog) RemoveBackup(ctx context.Context, b *Backup) error {
 	return c.purge(ctx, dropped)
 }
 
-// ReadBackups returns all backups that a snapshot has.
+// ReadBackups returns all backups in a snapshot.
 func ReadBackups(ctx context.Context, r kv.Reader) ([]*Backup, error) {
 	return registry.Read[Backup](ctx, r, kindBackup)
 }
 
-// lastBackup returns the backup that stays of a table that is being deleted; nil if none does.
+// lastBackup returns the system backup that remains of a table being deleted; nil if recovery is off.
 func (c *Catalog) lastBackup(ctx context.Context, t *Table) (*Backup, error) {
 	if t.Recovery == nil {
 		return nil, nil

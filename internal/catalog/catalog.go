@@ -22,29 +22,30 @@ import (
 	"github.com/statordb/stator/internal/registry"
 )
 
+// tableName is the key of a table in the catalog.
 type tableName struct {
 	Namespace
 	name string
 }
 
-// Catalog is the set of all tables. Lookups take no lock.
+// Catalog is the set of all tables, cached in memory. Lookups take no lock: they load an immutable map.
 type Catalog struct {
 	opt    Options
 	store  kv.Store
 	now    func() time.Time
 	tables atomic.Pointer[map[tableName]*Table]
 	ended  atomic.Pointer[map[string]*StreamRef] // by ARN
-	// Backups are the tables' backups.
+	// Backups are the backups of all tables.
 	Backups *registry.Set[Backup]
-	change  sync.Mutex // held while this server changes the set or a table
+	change  sync.Mutex // held while this server changes a table or the set of tables
 
-	publishing sync.Mutex // held while what lookups find is brought up to date
-	frozen     map[string]*Table
-	// changed has a signal when a table was changed.
+	publishing sync.Mutex        // held while the maps that lookups read are updated
+	frozen     map[string]*Table // tables being changed, by the key of their record; they stay published until the thaw
+	// changed holds a signal after a table has changed.
 	changed chan struct{}
 }
 
-// Changed returns a channel on which a signal waits after tables were changed.
+// Changed returns a channel that receives after tables have changed. Several changes may share one signal.
 func (c *Catalog) Changed() <-chan struct{} { return c.changed }
 
 // Options configure a Catalog.
@@ -53,24 +54,25 @@ type Options struct {
 	Fleet      cluster.Fleet
 	Meters     *metering.Registry
 	Throttling Throttling
-	// MaxTables is how many tables an account may have in a region; 0 for any number. It may have accountRegions times as many in all.
+	// MaxTables is the largest number of tables of an account in a region; 0 for no limit. See accountRegions.
 	MaxTables int
 }
 
-// DefaultMaxTables is how many tables an account has in a region at most ("Quotas in Amazon DynamoDB").
+// DefaultMaxTables is the default limit of tables per account and region ("Quotas in Amazon DynamoDB").
 const DefaultMaxTables = 2500
 
-// accountRegions bounds an account's tables in all regions: clients choose what regions are called, and each table takes memory.
+// accountRegions bounds the tables of an account in all regions together, as a multiple of MaxTables. Clients choose
+// the names of regions, and each table takes memory.
 const accountRegions = 4
 
-// TooManyTablesError means that an account has as many tables as it may have.
+// TooManyTablesError means that the account has reached its limit of tables.
 type TooManyTablesError struct{ Max int }
 
 func (e *TooManyTablesError) Error() string {
 	return fmt.Sprintf("catalog: the account has %d tables", e.Max)
 }
 
-// room returns an error if there may be no more tables in a namespace.
+// room returns TooManyTablesError if the namespace can't have another table.
 func (c *Catalog) room(ns Namespace) error {
 	limit := c.opt.MaxTables
 	if limit == 0 {
@@ -94,9 +96,10 @@ func (c *Catalog) room(ns Namespace) error {
 	return nil
 }
 
-// Open reads the catalog from the store.
+// Open reads the catalog from the store, and advances the store's clock beyond all timestamps found.
 func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 	c := &Catalog{opt: opt, store: store, now: opt.Now, changed: make(chan struct{}, 1), frozen: map[string]*Table{}}
+	// Watch before reading: a change after the snapshot is then in the log that this server will follow.
 	opt.Fleet.Watch(keyspace.TableRecords(), tableWatcher{c})
 	opt.Fleet.Watch(keyspace.EndedStreams(), streamWatcher{c})
 	snap, err := store.Snapshot(ctx)
@@ -108,6 +111,7 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
+	// KeepClock's timestamp, the streams and the histories say how far the clock had come.
 	clock, err := snap.Get(keyspace.Clock())
 	if err != nil {
 		return nil, err
@@ -145,7 +149,7 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 	return c, nil
 }
 
-// Recover finishes what a crash interrupted.
+// Recover finishes what a crash has interrupted: removing dropped data, upgrading old descriptions, and deleting tables.
 func (c *Catalog) Recover(ctx context.Context) error {
 	snap, err := c.store.Snapshot(ctx)
 	if err != nil {
@@ -169,8 +173,8 @@ func (c *Catalog) Recover(ctx context.Context) error {
 	return c.FinishDeletes(ctx)
 }
 
-// KeepClock stores how far the store's clock has come, if change records or a history depend on it: a machine's clock may be put
-// back while the server is down, and what is written then must still come behind what was written before.
+// KeepClock stores the current time of the store's clock, if change records or a history depend on its order. The
+// machine's clock may be set back while the server is down, yet later writes must still get later timestamps.
 func (c *Catalog) KeepClock(ctx context.Context) error {
 	for _, t := range *c.tables.Load() {
 		if t.Recovery == nil && !t.Stream.Active() {
@@ -187,14 +191,14 @@ func (c *Catalog) KeepClock(ctx context.Context) error {
 	return nil
 }
 
-// advance makes the store's clock go on behind what the stream's shards say, in case the clock was put back.
+// advance advances the store's clock beyond the bounds of the stream's shards, in case the machine's clock was set back.
 func (c *Catalog) advance(s *Stream) {
 	for _, shard := range s.Shards {
 		c.store.Advance(max(shard.Start, shard.End))
 	}
 }
 
-// upgrade gives a stream that format 1 described, which had no records, its first shard.
+// upgrade adds the first shard to a stream of format 1, which described streams but kept no records.
 func (c *Catalog) upgrade(ctx context.Context, t *Table) error {
 	if !t.Stream.Active() || len(t.Stream.Shards) > 0 {
 		return nil
@@ -209,14 +213,15 @@ func (c *Catalog) upgrade(ctx context.Context, t *Table) error {
 	return err
 }
 
+// signal wakes a receiver of Changed.
 func (c *Catalog) signal() {
 	select {
 	case c.changed <- struct{}{}:
-	default: // one waits already
+	default: // a signal is pending already
 	}
 }
 
-// ReadEndedStreams returns the streams that have ended and can still be read.
+// ReadEndedStreams returns the streams that have ended but can still be read.
 func ReadEndedStreams(ctx context.Context, r kv.Reader) (list []*StreamRef, err error) {
 	err = kv.Each(ctx, r, under(keyspace.EndedStreams()), func(key, val []byte) error {
 		ref := new(StreamRef)
@@ -229,8 +234,8 @@ func ReadEndedStreams(ctx context.Context, r kv.Reader) (list []*StreamRef, err 
 	return list, err
 }
 
-// Streams returns the streams of a namespace, of one table or (for "") of all, sorted by ARN: those that are enabled and those
-// that have ended and can still be read.
+// Streams returns the streams of a namespace, of one table or (for "") of all tables, sorted by ARN: the enabled ones,
+// and those that have ended but can still be read.
 func (c *Catalog) Streams(ns Namespace, table string) []*StreamRef {
 	var out []*StreamRef
 	for key, t := range *c.tables.Load() {
@@ -247,7 +252,7 @@ func (c *Catalog) Streams(ns Namespace, table string) []*StreamRef {
 	return out
 }
 
-// Stream returns the stream of that ARN, or nil.
+// Stream returns the stream with that ARN, enabled or ended; nil if there is none.
 func (c *Catalog) Stream(arn string) *StreamRef {
 	if r := (*c.ended.Load())[arn]; r != nil {
 		return r
@@ -266,13 +271,13 @@ func (c *Catalog) Stream(arn string) *StreamRef {
 	return nil
 }
 
-// EndedStreams returns the streams that have ended and can still be read, of all namespaces.
+// EndedStreams returns the streams of all namespaces that have ended but can still be read.
 func (c *Catalog) EndedStreams() []*StreamRef { return slices.Collect(maps.Values(*c.ended.Load())) }
 
 // Tables returns the tables of all namespaces.
 func (c *Catalog) Tables() []*Table { return slices.Collect(maps.Values(*c.tables.Load())) }
 
-// keepEnded stores a table's stream, which ends, for those who still read it; nil for none.
+// keepEnded stores a stream that ends, so that it can still be read; nil for none.
 func keepEnded(txn kv.Txn, r *StreamRef) error {
 	if r == nil {
 		return nil
@@ -284,7 +289,7 @@ func keepEnded(txn kv.Txn, r *StreamRef) error {
 	return txn.Put(keyspace.EndedStream(r.TableID, r.Label), raw)
 }
 
-// ForgetStream removes a stream that has ended.
+// ForgetStream removes an ended stream.
 func (c *Catalog) ForgetStream(ctx context.Context, r *StreamRef) error {
 	err := kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) error {
 		return txn.Delete(keyspace.EndedStream(r.TableID, r.Label), 0)
@@ -295,13 +300,13 @@ func (c *Catalog) ForgetStream(ctx context.Context, r *StreamRef) error {
 	return c.reloadStream(ctx, keyspace.EndedStream(r.TableID, r.Label))
 }
 
-// Dropped is a table, or a backup, whose remains are still to be removed.
+// Dropped is a table or backup whose data has not been removed yet.
 type Dropped struct {
 	ID        uint32
 	KeepItems bool // its items belong to a backup
 }
 
-// Read returns all tables, and what was dropped and is still to be removed.
+// Read returns all tables, and everything dropped whose data has not been removed yet.
 func Read(ctx context.Context, r kv.Reader) (tables []*Table, dropped []Dropped, err error) {
 	err = kv.Each(ctx, r, under(keyspace.TableRecords()), func(key, val []byte) error {
 		t, err := decode(val)
@@ -321,7 +326,7 @@ func Read(ctx context.Context, r kv.Reader) (tables []*Table, dropped []Dropped,
 	return tables, dropped, err
 }
 
-// under is the range of the keys with a prefix.
+// under returns the range of all keys with a prefix.
 func under(prefix []byte) kv.Range { return kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)} }
 
 func decode(raw []byte) (*Table, error) {
@@ -333,7 +338,8 @@ func decode(raw []byte) (*Table, error) {
 	return t, nil
 }
 
-// Get returns the table of that name, or nil.
+// Get returns the table of that name, or nil. A table whose time in DELETING is over is gone, even if its removal has
+// yet to run.
 func (c *Catalog) Get(ns Namespace, name string) *Table {
 	t := (*c.tables.Load())[tableName{ns, name}]
 	if t == nil || t.DeletingUntil == 0 || c.now().UnixMilli() < t.DeletingUntil {
@@ -342,7 +348,7 @@ func (c *Catalog) Get(ns Namespace, name string) *Table {
 	return nil
 }
 
-// List returns up to limit names of tables of the namespace that sort behind after, and whether there are more.
+// List returns up to limit names of tables of the namespace that sort after a name, and whether there are more.
 func (c *Catalog) List(ns Namespace, after string, limit int) (names []string, more bool) {
 	for key, t := range *c.tables.Load() {
 		if key.Namespace == ns && key.name > after && c.Get(ns, t.Name) != nil {
@@ -356,8 +362,8 @@ func (c *Catalog) List(ns Namespace, after string, limit int) (names []string, m
 	return names, false
 }
 
-// Create adds a table, to which it gives an id. Unless it is to be filled with the items of another, whose form of keys it must
-// have, it gets that of the store's format. Create returns the table that stands in the way if the name is taken.
+// Create adds a table and sets its ID. The form of its keys is that of the store's format, unless the table will be
+// filled with the items of another, whose form it must share. If the name is taken, Create returns the existing table.
 func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error) {
 	c.change.Lock()
 	defer c.change.Unlock()
@@ -401,8 +407,8 @@ func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error
 	return nil, nil
 }
 
-// ReadFormat returns the version of the layout in which a store is written. A data directory, which says so in a file, is brought to
-// the newest when it is opened.
+// ReadFormat returns the format version in which a store is written. A data directory keeps its version in a file, and
+// is upgraded when it is opened; so its store has no such record and counts as the newest.
 func ReadFormat(r kv.Reader) (int, error) {
 	raw, err := r.Get(keyspace.Format())
 	if err != nil || raw == nil {
@@ -415,12 +421,12 @@ func ReadFormat(r kv.Reader) (int, error) {
 	return version, nil
 }
 
-// PutFormat says in which version of the layout a store is written from now on.
+// PutFormat sets the format version in which a store is written from now on.
 func PutFormat(txn kv.Txn, version int) error {
 	return txn.Put(keyspace.Format(), strconv.AppendInt(nil, int64(version), 10))
 }
 
-// nextTableID gives out a table id. The transaction must hint keyspace.LastTableID.
+// nextTableID allocates a table id. The transaction must hint keyspace.LastTableID.
 func nextTableID(txn kv.Txn) (uint32, error) {
 	last, err := txn.Get(keyspace.LastTableID())
 	if err != nil {
@@ -441,8 +447,8 @@ func putTable(txn kv.Txn, t *Table) error {
 	return txn.Put(keyspace.TableRecord(t.Account, t.Region, t.Name), raw)
 }
 
-// Change applies change to a copy of the table and stores and publishes it, while nobody writes to the table. It returns nil
-// if there is no such table; an error of change is returned as it is and nothing is changed.
+// Change applies change to a copy of the table, and stores and publishes the copy, while no server writes to the table.
+// It returns nil if there is no such table. If change fails, its error is returned and nothing is changed.
 func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change func(*Table) error) (*Table, error) {
 	c.change.Lock()
 	defer c.change.Unlock()
@@ -454,6 +460,7 @@ func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change 
 		if old == nil {
 			return nil
 		}
+		// Copy the table by way of its stored form, which also drops all derived fields.
 		raw, err := json.Marshal(old)
 		if err != nil {
 			return err
@@ -486,8 +493,9 @@ func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change 
 	return c.Get(ns, name), nil
 }
 
-// Settled returns the table after the change that is being made of it, if one is; nil if it is gone then. A change that one server
-// shows already may be under way on another: what that one is to refuse it looks at again. Errors are those of Table.Use.
+// Settled waits for a change in progress, then looks the table up again; it returns nil if the table is gone. A server uses it
+// before it refuses a request: another server may already show a change that this one has not seen. Its errors are those of
+// Table.Use.
 func (c *Catalog) Settled(ctx context.Context, t *Table) (*Table, error) {
 	done, err := t.Use(ctx)
 	if err != nil {
@@ -499,7 +507,7 @@ func (c *Catalog) Settled(ctx context.Context, t *Table) (*Table, error) {
 	return c.Get(t.Namespace, t.Name), nil
 }
 
-// Delete removes a table for which check returns nil, now or, if linger is not 0, after that time in status DELETING.
+// Delete deletes a table for which check returns nil: at once or, if linger is not 0, after that time in status DELETING.
 func (c *Catalog) Delete(ctx context.Context, ns Namespace, name string, linger time.Duration, check func(*Table) error) (*Table, error) {
 	t, err := c.Change(ctx, ns, name, func(t *Table) error {
 		if err := check(t); err != nil {
@@ -517,7 +525,7 @@ func (c *Catalog) Delete(ctx context.Context, ns Namespace, name string, linger 
 	return gone, c.finishDelete(ctx, ns, name)
 }
 
-// FinishDeletes removes the remains of all tables whose time in DELETING is over.
+// FinishDeletes removes all tables whose time in DELETING is over.
 func (c *Catalog) FinishDeletes(ctx context.Context) error {
 	c.change.Lock()
 	defer c.change.Unlock()
@@ -529,7 +537,7 @@ func (c *Catalog) FinishDeletes(ctx context.Context) error {
 	return nil
 }
 
-// finishDelete removes the remains of a table whose time in DELETING is over.
+// finishDelete removes a table if its time in DELETING is over. It stores a last backup and the ended stream, if there are any.
 func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) error {
 	t := (*c.tables.Load())[tableName{ns, name}]
 	if t == nil || t.DeletingUntil == 0 || c.now().UnixMilli() < t.DeletingUntil {
@@ -582,6 +590,7 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 	return errors.Join(publish(), c.purge(ctx, dropped))
 }
 
+// putDropped records that the data of a table or backup is to be removed, so that a crash can't leave it behind.
 func putDropped(txn kv.Txn, d Dropped) error {
 	var val []byte
 	if d.KeepItems {
@@ -590,7 +599,7 @@ func putDropped(txn kv.Txn, d Dropped) error {
 	return txn.Put(keyspace.DroppedTable(d.ID), val)
 }
 
-// purge removes the remains of what was dropped; it may be repeated.
+// purge removes the data of what was dropped. It may be repeated.
 func (c *Catalog) purge(ctx context.Context, d Dropped) error {
 	ranges := []kv.Range{under(keyspace.TablePrefix(d.ID)), under(keyspace.Expiries(d.ID)), under(keyspace.Backfills(d.ID)), under(keyspace.Past(d.ID))}
 	if d.KeepItems {
@@ -609,15 +618,16 @@ func (c *Catalog) purge(ctx context.Context, d Dropped) error {
 	})
 }
 
-// Stats are the number of items and their size in bytes, of the table (at 0) and of each index (at its ID).
+// Stats are the counters of a table (at 0) and its indexes (at their IDs): the number of items, and their size in bytes.
 type Stats struct{ counters []int64 }
 
-// Items returns the number of items in the index; 0 is the table itself.
+// Items returns the number of items in an index; 0 is the table itself.
 func (s Stats) Items(index uint8) int64 { return s.at(2 * int(index)) }
 
-// Bytes returns the size of the items in the index; 0 is the table itself.
+// Bytes returns the size of the items in an index; 0 is the table itself.
 func (s Stats) Bytes(index uint8) int64 { return s.at(2*int(index) + 1) }
 
+// at returns a counter. Counters may briefly be negative on engines that count apart from their transactions.
 func (s Stats) at(i int) int64 {
 	if i < len(s.counters) {
 		return max(0, s.counters[i])
@@ -635,13 +645,13 @@ func (c *Catalog) Stats(ctx context.Context, t *Table) (Stats, error) {
 	return ReadStats(r, t.ID)
 }
 
-// ReadStats returns the counters of a table, or a backup, as a reader sees them.
+// ReadStats returns the counters of a table or backup as of a reader.
 func ReadStats(r kv.Reader, id uint32) (Stats, error) {
 	counters, err := r.Counters(keyspace.Counters(id))
 	return Stats{counters}, err
 }
 
-// TableFromARN splits a table's or index's Amazon Resource Name; ok is false if arn is none.
+// TableFromARN splits the ARN of a table, or of an index, stream or backup of it; ok is false if arn is not one of these.
 func TableFromARN(arn string) (ns Namespace, table string, ok bool) {
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "dynamodb" {

@@ -9,11 +9,11 @@ import (
 	"github.com/statordb/stator/internal/metering"
 )
 
-// Throttling says what throttles tables.
+// Throttling says which limits throttle tables.
 type Throttling struct {
-	// Off throttles nothing.
+	// Off disables throttling.
 	Off bool
-	// OnDemandAWS gives on-demand tables AWS's limits; else they have those of their OnDemandThroughput alone.
+	// OnDemandAWS gives on-demand tables AWS's default limits; otherwise only their OnDemandThroughput limits them.
 	OnDemandAWS bool
 }
 
@@ -25,7 +25,7 @@ func names(list []KeyAttribute) []string {
 	return out
 }
 
-// limits returns what limits a table or GSI of the size.
+// limits returns the limits of a table or GSI of that size in bytes.
 func (t *Table) limits(th Throttling, p Throughput, o *OnDemand, splits []uint32, bytes int64) capacity.Config {
 	cfg := capacity.Config{Splits: splits}
 	switch {
@@ -45,12 +45,12 @@ func (t *Table) limits(th Throttling, p Throughput, o *OnDemand, splits []uint32
 	return cfg
 }
 
-// rates are what is provisioned.
+// rates returns the provisioned rates.
 func (t Throughput) rates() [2]float64 {
 	return [2]float64{capacity.Reads: float64(t.Read), capacity.Writes: float64(t.Write)}
 }
 
-// rates are the maxima; 0 for none.
+// rates returns the maximum rates; 0 for none.
 func (o *OnDemand) rates() [2]float64 {
 	if o == nil {
 		return [2]float64{}
@@ -58,7 +58,7 @@ func (o *OnDemand) rates() [2]float64 {
 	return [2]float64{capacity.Reads: float64(max(0, o.MaxRead)), capacity.Writes: float64(max(0, o.MaxWrite))}
 }
 
-// warm is what an on-demand table or GSI serves at least.
+// warm returns the rates that an on-demand table or GSI serves at least.
 func warm(w *Warm) [2]float64 {
 	out := [2]float64{capacity.Reads: capacity.InitialOnDemandReads, capacity.Writes: capacity.InitialOnDemandWrites}
 	if w != nil {
@@ -100,7 +100,7 @@ func (t *Table) metered(th Throttling, stats Stats) *metering.Table {
 	return out
 }
 
-// meter gives the table, which is to be published, its Meter.
+// meter sets the Meter of a table that is about to be published.
 func (c *Catalog) meter(t *Table) error {
 	stats, err := c.Stats(context.Background(), t)
 	if err != nil {
@@ -110,7 +110,7 @@ func (c *Catalog) meter(t *Table) error {
 	return nil
 }
 
-// KeepPartitions stores what heat has divided since the last time, and gives tables that have grown more partitions.
+// KeepPartitions stores the partitions that splits for heat have made, and gives tables that have grown more partitions.
 func (c *Catalog) KeepPartitions(ctx context.Context) error {
 	var failed error
 	for _, t := range c.Tables() {
@@ -142,21 +142,21 @@ func (c *Catalog) KeepPartitions(ctx context.Context) error {
 	return failed
 }
 
-// Insights says that Contributor Insights counts the keys of a table or GSI.
+// Insights are the settings of Contributor Insights for a table or GSI.
 type Insights struct {
 	Mode    string // InsightsAllKeys or InsightsThrottledKeys
 	Enabled bool
 	Changed int64  // milliseconds since 1970
-	Rules   string // what the names of its rules end with
+	Rules   string // suffix of the names of its rules
 }
 
-// The modes of Insights.
+// Modes of Insights.
 const (
 	InsightsAllKeys       = "ACCESSED_AND_THROTTLED_KEYS"
 	InsightsThrottledKeys = "THROTTLED_KEYS"
 )
 
-// mode returns the mode; "" if nothing is counted.
+// mode returns the mode; "" if Contributor Insights is off.
 func (i *Insights) mode() string {
 	if i == nil || !i.Enabled {
 		return ""

@@ -10,12 +10,12 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// Stream is a table's stream of change records. It is divided in shards by the hash of the partition key; a shard that is
-// closed has children.
+// Stream is a table's stream of change records, divided into shards by the hash of the partition key. A shard that was split
+// or rotated is closed and has children.
 type Stream struct {
 	Enabled  bool
 	ViewType string
-	Label    string  // the time at which it was enabled; part of its ARN
+	Label    string  // time at which it was enabled; part of its ARN
 	Created  int64   `json:",omitempty"` // milliseconds since 1970
 	Ended    int64   `json:",omitempty"` // milliseconds since 1970
 	Shards   []Shard `json:",omitempty"` // oldest first
@@ -24,23 +24,23 @@ type Stream struct {
 	open []*openShard
 }
 
-// Shard is a part of a stream: the change records of the items with Low <= hash < High, from one time to another.
+// Shard is a part of a stream: the change records of items with Low <= hash < High, made from Start until End.
 type Shard struct {
-	Number    uint32 // in its keys; never used again in its table
+	Number    uint32 // used in keys; unique in its table forever
 	ID        string
-	Parent    string `json:",omitempty"` // ID of the shard of which it is a child
+	Parent    string `json:",omitempty"` // ID of the parent shard
 	Low, High uint64
 	Start     kv.TS
 	End       kv.TS `json:",omitempty"` // 0 while it is open
 }
 
-// openShard is a shard that records are written to, and how many were since it was published.
+// openShard is a shard that accepts records. written counts those since the table was last published.
 type openShard struct {
 	*Shard
 	written atomic.Int64
 }
 
-// StreamRef is a stream with what must be known of its table to read it, even after the table has gone.
+// StreamRef is a stream together with what is needed to read it after its table is gone.
 type StreamRef struct {
 	Namespace
 	Table   string
@@ -52,10 +52,10 @@ type StreamRef struct {
 // ARN returns the stream's Amazon Resource Name.
 func (r *StreamRef) ARN() string { return ARN(r.Namespace, r.Table) + "/stream/" + r.Label }
 
-// Active reports whether there is a stream and changes are recorded in it.
+// Active reports whether the stream exists and records changes.
 func (s *Stream) Active() bool { return s != nil && s.Enabled }
 
-// Shard returns the shard of that ID, or nil.
+// Shard returns the shard with that ID, or nil.
 func (s *Stream) Shard(id string) *Shard {
 	for i := range s.Shards {
 		if s.Shards[i].ID == id {
@@ -65,7 +65,7 @@ func (s *Stream) Shard(id string) *Shard {
 	return nil
 }
 
-// Record counts a record of an item whose partition key has the hash, and returns the number of the shard that it belongs to.
+// Record counts a change record of an item, and returns the number of the shard for its hash. The open shards cover all hashes.
 func (s *Stream) Record(hash uint32) uint32 {
 	for _, o := range s.open {
 		if uint64(hash) < o.High {
@@ -76,7 +76,7 @@ func (s *Stream) Record(hash uint32) uint32 {
 	panic("catalog: a stream has no shard for a hash")
 }
 
-// Written returns how many records were written to an open shard since the table was published last.
+// Written returns how many records an open shard has received since the table was last published.
 func (s *Stream) Written(number uint32) int64 {
 	for _, o := range s.open {
 		if o.Number == number {
@@ -86,7 +86,7 @@ func (s *Stream) Written(number uint32) int64 {
 	return 0
 }
 
-// prepare finds the open shards. They are sorted by their hashes.
+// prepare collects the open shards, sorted by their hashes.
 func (s *Stream) prepare() {
 	s.open = nil
 	for i := range s.Shards {
@@ -101,7 +101,7 @@ func (s *Stream) prepare() {
 	}
 }
 
-// OpenShard adds a shard. It may be called in Catalog.Change alone, where nobody writes.
+// OpenShard adds a shard. It may only be called within Catalog.Change, where nobody writes.
 func (t *Table) OpenShard(at kv.TS, parent string, low, high uint64) {
 	t.LastShard++
 	t.Stream.Shards = append(t.Stream.Shards, Shard{
@@ -110,11 +110,11 @@ func (t *Table) OpenShard(at kv.TS, parent string, low, high uint64) {
 	})
 }
 
-// MaxOpenShards is how many shards of a stream are open at most.
+// MaxOpenShards bounds the open shards of a stream.
 const MaxOpenShards = 64
 
-// StartStream gives the table a new stream, with a shard for each partition that AWS would give the table. It may be called
-// before Catalog.Create or in Catalog.Change.
+// StartStream gives the table a new stream, with one shard for each partition that AWS would give the table. It may be
+// called before Catalog.Create or within Catalog.Change.
 func (t *Table) StartStream(viewType, label string, at kv.TS) {
 	t.Stream = &Stream{Enabled: true, ViewType: viewType, Label: label, Created: at.Millis()}
 	n := uint64(min(t.partitions(), MaxOpenShards))
@@ -123,7 +123,7 @@ func (t *Table) StartStream(viewType, label string, at kv.TS) {
 	}
 }
 
-// partitions is in how many partitions AWS divides a new table for its throughput, provisioned or warm.
+// partitions returns how many partitions AWS would give a new table with this throughput, provisioned or warm.
 func (t *Table) partitions() int {
 	read, write := t.Throughput.Read, t.Throughput.Write
 	if t.Warm != nil {
@@ -132,7 +132,7 @@ func (t *Table) partitions() int {
 	return capacity.Partitions(float64(read), float64(write), 0)
 }
 
-// EndStream closes all shards of the table's stream. It may be called in Catalog.Change alone.
+// EndStream closes all shards of the table's stream. It may only be called within Catalog.Change.
 func (t *Table) EndStream(at kv.TS) { t.Stream.end(at) }
 
 func (s *Stream) end(at kv.TS) {
@@ -144,7 +144,7 @@ func (s *Stream) end(at kv.TS) {
 	}
 }
 
-// ref returns what stays of the table's stream when it has ended.
+// ref returns the table's stream as it can be read even without the table.
 func (t *Table) ref() *StreamRef {
 	return &StreamRef{Namespace: t.Namespace, Table: t.Name, TableID: t.ID, Key: t.Key, Stream: *t.Stream}
 }

@@ -1,7 +1,9 @@
-// Package catalog keeps the tables' descriptions: what they are called, their keys, indexes, settings and status.
+// Package catalog keeps the descriptions of tables: their names, keys, indexes, settings and status; also their backups and the
+// streams that have ended.
 //
-// A *Table is immutable once published; a change publishes a new one. Writers hold Table.Use while they commit, so that a
-// table is not changed or dropped under them.
+// [Catalog] caches all descriptions in memory; package cluster keeps these caches coherent between servers. A published
+// *[Table] is immutable; [Catalog.Change] publishes a new one. Writers hold [Table.Use] while they commit, so that no
+// table is changed or dropped under them.
 package catalog
 
 import (
@@ -19,7 +21,7 @@ import (
 	"github.com/statordb/stator/internal/metering"
 )
 
-// Namespace is what table names are unique in.
+// Namespace is an account and region, in which table names are unique.
 type Namespace struct {
 	Account string // twelve digits
 	Region  string
@@ -70,7 +72,7 @@ func (k *KeySchema) Has(name string) bool {
 	return false
 }
 
-// Throughput is a provisioned throughput, in capacity units per second, and its history.
+// Throughput is a provisioned throughput, in capacity units per second, and when it was changed.
 type Throughput struct {
 	Read, Write    int64
 	LastIncrease   int64 `json:",omitempty"` // milliseconds since 1970
@@ -78,13 +80,13 @@ type Throughput struct {
 	DecreasesToday int64 `json:",omitempty"`
 }
 
-// OnDemand is the maximum throughput of an on-demand table or GSI in request units per second; -1 is none.
+// OnDemand is the maximum throughput of an on-demand table or GSI, in request units per second; -1 for none.
 type OnDemand struct{ MaxRead, MaxWrite int64 }
 
-// Warm is the warm throughput in units per second.
+// Warm is the warm throughput, in units per second.
 type Warm struct{ Read, Write int64 }
 
-// Projection says which attributes an index holds: ALL, KEYS_ONLY or INCLUDE with further attributes.
+// Projection says which attributes an index holds: ALL, KEYS_ONLY, or INCLUDE with more attributes.
 type Projection struct {
 	Type       string
 	Attributes []string `json:",omitempty"`
@@ -92,7 +94,7 @@ type Projection struct {
 
 // Index is a secondary index.
 type Index struct {
-	ID         uint8 // in its keys; 1 and up
+	ID         uint8 // used in keys; 1 and up
 	Name       string
 	Global     bool
 	Key        KeySchema
@@ -100,14 +102,14 @@ type Index struct {
 	Throughput Throughput
 	OnDemand   *OnDemand `json:",omitempty"`
 	Warm       *Warm     `json:",omitempty"`
-	// State is empty for an index that is ACTIVE, Creating while it is filled, Deleting while it is cleared. Writes keep the
-	// first two.
+	// State is empty for an index that is ACTIVE, Creating while it is being filled, and Deleting while it is being
+	// cleared. Writes maintain an index in the first two.
 	State string `json:",omitempty"`
-	// Splits are the bounds of partitions that heat has made.
+	// Splits are the bounds, as hashes, of partitions made by splits for heat.
 	Splits   []uint32  `json:",omitempty"`
 	Insights *Insights `json:",omitempty"`
 
-	projected map[string]struct{} // attributes held; nil for all
+	projected map[string]struct{} // attributes that it holds; nil for all
 }
 
 // Holds reports whether the index holds the attribute.
@@ -119,54 +121,54 @@ func (x *Index) Holds(name string) bool {
 	return ok
 }
 
-// Readable reports whether there is an index, and Query and Scan may read it.
+// Readable reports whether the index exists and Query and Scan may read it.
 func (x *Index) Readable() bool { return x != nil && x.State != Creating && x.State != Deleting }
 
 // HoldsAll reports whether the index holds every attribute of its items.
 func (x *Index) HoldsAll() bool { return x.projected == nil }
 
-// TTL says which attribute has the time at which an item expires, in seconds since 1970.
+// TTL names the attribute that holds an item's expiry, in seconds since 1970.
 type TTL struct {
 	Attribute string
 	State     string // Enabling, Enabled, Disabling or Disabled
 	Changed   int64  // milliseconds since 1970
 }
 
-// Indexed reports whether writes keep the TTL index.
+// Indexed reports whether writes maintain the TTL index.
 func (t *TTL) Indexed() bool { return t != nil && (t.State == Enabling || t.State == Enabled) }
 
 // Recovery are the settings of point-in-time recovery.
 type Recovery struct {
-	Days  int   // how far back, 1 to 35
-	Since kv.TS // changes are kept from then on
+	Days  int   // how far back recovery is possible, 1 to 35
+	Since kv.TS // start of the history
 }
 
 // Restored says what a table was restored from.
 type Restored struct {
 	BackupARN, SourceARN string `json:",omitempty"`
-	At                   int64  // the state of which time, in milliseconds since 1970
+	At                   int64  // the moment that was restored, in milliseconds since 1970
 }
 
-// Loading says what a table is filled with in the background: the state of a table or a backup at a time, or an import.
+// Loading says what fills a table in the background: the state of a table or backup at some moment, or an import.
 type Loading struct {
-	From   uint32         `json:",omitempty"` // the table id in the items' keys
-	At     kv.TS          `json:",omitempty"`
-	Import string         `json:",omitempty"` // by its ID
-	Runs   attempts.Count `json:",omitzero"`  // of a restore
+	From   uint32         `json:",omitempty"` // source of a restore: the table id in its items' keys
+	At     kv.TS          `json:",omitempty"` // moment to restore
+	Import string         `json:",omitempty"` // ID of the import
+	Runs   attempts.Count `json:",omitzero"`  // starts of the restore
 }
 
-// Policy is a resource-based policy.
+// Policy is a resource-based policy and its revision.
 type Policy struct{ Document, Revision string }
 
-// Tag is a key with a value.
+// Tag is a tag of a resource.
 type Tag struct{ Key, Value string }
 
-// Table is the description of a table.
+// Table is the description of a table. Exported fields without a "-" tag are stored as JSON.
 type Table struct {
 	Namespace
 	Name       string
-	ID         uint32           // in its keys; never used again
-	Keys       keyspace.KeyForm `json:",omitempty"` // how it has them
+	ID         uint32           // used in keys; never used again
+	Keys       keyspace.KeyForm `json:",omitempty"` // how its keys are stored
 	UUID       string
 	Created    int64 // milliseconds since 1970
 	Attributes []KeyAttribute
@@ -175,38 +177,39 @@ type Table struct {
 
 	OnDemandBilling    bool
 	SwitchedToOnDemand int64   `json:",omitempty"` // milliseconds since 1970
-	Switches           []int64 `json:",omitempty"` // to on-demand mode in the last day; milliseconds since 1970
+	Switches           []int64 `json:",omitempty"` // when it was switched to on-demand mode in the last day; milliseconds since 1970
 	Throughput         Throughput
 	OnDemand           *OnDemand `json:",omitempty"`
 	Warm               *Warm     `json:",omitempty"`
 
-	TableClass         string `json:",omitempty"` // empty if never given
+	TableClass         string `json:",omitempty"` // empty if never set
 	TableClassUpdated  int64  `json:",omitempty"` // milliseconds since 1970
 	DeletionProtection bool   `json:",omitempty"`
-	SSEKey             string `json:",omitempty"` // ARN of the KMS key; empty for the key owned by the service
+	SSEKey             string `json:",omitempty"` // ARN of the KMS key; empty for the key owned by AWS
 	Stream             *Stream
-	LastShard          uint32    `json:",omitempty"` // the last number given to a shard of a stream
+	LastShard          uint32    `json:",omitempty"` // last number given to a shard
 	TTL                *TTL      `json:",omitempty"`
 	Tags               []Tag     `json:",omitempty"`
 	Policy             *Policy   `json:",omitempty"`
-	Splits             []uint32  `json:",omitempty"` // the bounds of partitions that heat has made
+	Splits             []uint32  `json:",omitempty"` // bounds, as hashes, of partitions made by splits for heat
 	Insights           *Insights `json:",omitempty"`
 
 	Recovery *Recovery `json:",omitempty"` // nil if point-in-time recovery is off
 	Restored *Restored `json:",omitempty"` // nil if the table was not restored
-	Loading  *Loading  `json:",omitempty"` // what fills the table, which is CREATING until then; nil for nothing
+	Loading  *Loading  `json:",omitempty"` // what fills the table, which is CREATING until that is done; nil for nothing
 
-	// The status is ACTIVE but for the time until a change takes effect; all in milliseconds since 1970.
+	// The status is ACTIVE except until a change takes effect. All times are in milliseconds since 1970.
 	CreatingUntil int64 `json:",omitempty"`
 	UpdatingUntil int64 `json:",omitempty"`
-	DeletingUntil int64 `json:",omitempty"` // once deletion was asked for
+	DeletingUntil int64 `json:",omitempty"` // 0 unless deletion was requested
 
-	// Meter counts and throttles requests; published tables have it.
+	// Meter counts and throttles requests. Published tables always have one.
 	Meter *metering.Meter `json:"-"`
 
+	// The three below guard against changes: see Use. use is held shared by writers, and exclusively to wait for them.
 	use      *sync.RWMutex
-	frozen   *atomic.Pointer[chan struct{}] // closed when the table is no longer frozen
-	replaced *atomic.Bool
+	frozen   *atomic.Pointer[chan struct{}] // closed at the thaw; nil unless a change is in progress
+	replaced *atomic.Bool                   // a newer description was published
 }
 
 // Statuses of tables and indexes.
@@ -225,7 +228,7 @@ const (
 	Disabled  = "DISABLED"
 )
 
-// Status returns the table's status at the time.
+// Status returns the table's status at a time.
 func (t *Table) Status(now time.Time) string {
 	ms := now.UnixMilli()
 	switch {
@@ -239,7 +242,7 @@ func (t *Table) Status(now time.Time) string {
 	return Active
 }
 
-// Serves reports whether items of the table can be read and written at the time.
+// Serves reports whether items of the table can be read and written at a time.
 func (t *Table) Serves(now time.Time) bool {
 	s := t.Status(now)
 	return s == Active || s == Updating
@@ -273,7 +276,7 @@ func (t *Table) IndexByID(id uint8) *Index {
 	return nil
 }
 
-// FreeIndexID returns an ID that no index has; ok is false if there is none.
+// FreeIndexID returns an unused index ID; ok is false if there is none.
 func (t *Table) FreeIndexID() (id uint8, ok bool) {
 	for id := 1; id < 256; id++ {
 		if t.IndexByID(uint8(id)) == nil {
@@ -283,20 +286,20 @@ func (t *Table) FreeIndexID() (id uint8, ok bool) {
 	return 0, false
 }
 
-// RemoveIndex removes an index, and the definitions of attributes that only it used. It may be called in Catalog.Change alone.
+// RemoveIndex removes an index, and the attribute definitions that only it used. It may only be called within Catalog.Change.
 func (t *Table) RemoveIndex(id uint8) {
 	t.Indexes = slices.DeleteFunc(t.Indexes, func(x *Index) bool { return x.ID == id })
 	t.RemoveUnusedAttributes()
 }
 
-// RemoveUnusedAttributes removes the definitions of attributes that are in no key.
+// RemoveUnusedAttributes removes the definitions of attributes that no key uses.
 func (t *Table) RemoveUnusedAttributes() {
 	t.Attributes = slices.DeleteFunc(t.Attributes, func(a KeyAttribute) bool {
 		return !t.Key.Has(a.Name) && !slices.ContainsFunc(t.Indexes, func(x *Index) bool { return x.Key.Has(a.Name) })
 	})
 }
 
-// Unfinished reports whether an index, or the TTL index, is to be filled or cleared.
+// Unfinished reports whether an index or the TTL index must be filled or cleared.
 func (t *Table) Unfinished() bool {
 	for _, x := range t.Indexes {
 		if x.State != "" {
@@ -306,7 +309,7 @@ func (t *Table) Unfinished() bool {
 	return t.TTL != nil && (t.TTL.State == Enabling || t.TTL.State == Disabling)
 }
 
-// HasLocalIndexes reports whether the table has an LSI, and so item collections with a size limit.
+// HasLocalIndexes reports whether the table has an LSI, which limits the size of its item collections.
 func (t *Table) HasLocalIndexes() bool {
 	for _, x := range t.Indexes {
 		if !x.Global {
@@ -319,9 +322,9 @@ func (t *Table) HasLocalIndexes() bool {
 // maxFrozen is how long requests wait for a change of their table.
 const maxFrozen = 5 * time.Second
 
-// Use keeps the table from being changed or dropped until the returned function is called, which is nil if that has already
-// happened; the caller then looks the table up again. It waits while the table is being changed; kv.ErrUnavailable says that this
-// takes too long, since other servers or the store don't answer.
+// Use prevents the table from being changed or dropped until done is called. done is nil if that has happened already;
+// the caller must then look the table up again. Use waits while the table is being changed; kv.ErrUnavailable means
+// that this takes too long, because other servers or the store don't answer.
 func (t *Table) Use(ctx context.Context) (done func(), err error) {
 	for {
 		if frozen := t.frozen.Load(); frozen != nil {
@@ -339,6 +342,7 @@ func (t *Table) Use(ctx context.Context) (done func(), err error) {
 		t.use.RLock()
 		switch {
 		case t.frozen.Load() != nil:
+			// The freeze began between the check above and the lock.
 			t.use.RUnlock()
 		case t.replaced.Load():
 			t.use.RUnlock()
@@ -349,18 +353,18 @@ func (t *Table) Use(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// freeze returns when nobody uses the table; whoever wants to waits.
+// freeze blocks new uses of the table, and returns once there are none left.
 func (t *Table) freeze() {
 	thawed := make(chan struct{})
-	t.frozen.CompareAndSwap(nil, &thawed) // a server that was away may meet several freezes of a table at a time
+	t.frozen.CompareAndSwap(nil, &thawed) // a server that was away may meet several freezes of one table
 	t.use.Lock()
 	defer t.use.Unlock()
 }
 
-// thaw lets those go on who wait, who find that the table was replaced.
+// thaw wakes waiters, which then look the replaced table up again.
 func (t *Table) thaw() { close(*t.frozen.Load()) }
 
-// AppendItemKey appends the key under which the item with this primary key is stored. The values must have been checked.
+// AppendItemKey appends the storage key of the item with this primary key. The values must have been checked.
 func (t *Table) AppendItemKey(dst []byte, primary attribute.Item) []byte {
 	var buf [256]byte
 	partition := AppendKeyValues(buf[:0], t.Key.Partition, primary)
@@ -368,13 +372,13 @@ func (t *Table) AppendItemKey(dst []byte, primary attribute.Item) []byte {
 	return AppendKeyValues(dst, t.Key.Sort, primary)
 }
 
-// AppendPartition appends the prefix under which all items (index 0) or entries of an index are stored that have a partition key,
-// whose encoded form is partition.
+// AppendPartition appends the prefix of all items (index 0) or entries of an index with one partition key. partition is the
+// key's encoded form.
 func (t *Table) AppendPartition(dst []byte, index uint8, partition []byte) []byte {
 	return keyspace.AppendPartition(dst, t.ID, index, partition, t.Keys)
 }
 
-// AppendKeyValues appends the encoded values that the item has for the key attributes.
+// AppendKeyValues appends the encoded values of the item's key attributes.
 func AppendKeyValues(dst []byte, attrs []KeyAttribute, it attribute.Item) []byte {
 	for _, a := range attrs {
 		dst = keyspace.AppendValue(dst, it.Get(a.Name))
@@ -382,7 +386,7 @@ func AppendKeyValues(dst []byte, attrs []KeyAttribute, it attribute.Item) []byte
 	return dst
 }
 
-// prepare derives what is not stored.
+// prepare sets the fields that are derived rather than stored.
 func (t *Table) prepare() {
 	t.use, t.frozen, t.replaced = new(sync.RWMutex), new(atomic.Pointer[chan struct{}]), new(atomic.Bool)
 	if t.Stream != nil {
@@ -405,5 +409,5 @@ func (t *Table) prepare() {
 	}
 }
 
-// retire marks the table as one that is no longer the published one.
+// retire marks the table as replaced by a newer description.
 func (t *Table) retire() { t.replaced.Store(true) }

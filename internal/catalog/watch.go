@@ -10,10 +10,10 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// tableWatcher keeps the tables that lookups find as the store has them.
+// tableWatcher keeps the published tables equal to the store's.
 type tableWatcher struct{ *Catalog }
 
-// Freeze implements fleet.Watcher: nobody writes to the table when it returns.
+// Freeze implements cluster.Watcher: when it returns, nobody writes to the table.
 func (w tableWatcher) Freeze(key []byte) {
 	account, region, name, ok := keyspace.SplitNamed(key)
 	if !ok {
@@ -22,7 +22,7 @@ func (w tableWatcher) Freeze(key []byte) {
 	w.publishing.Lock()
 	t := (*w.tables.Load())[tableName{Namespace{account, region}, name}]
 	if t != nil {
-		w.frozen[string(key)] = t // and nobody replaces it until it is thawed
+		w.frozen[string(key)] = t // nobody replaces it until the thaw
 	}
 	w.publishing.Unlock()
 	if t != nil {
@@ -30,12 +30,12 @@ func (w tableWatcher) Freeze(key []byte) {
 	}
 }
 
-// Reload implements fleet.Watcher.
+// Reload implements cluster.Watcher.
 func (w tableWatcher) Reload(ctx context.Context, key []byte) error {
 	return w.reloadTable(ctx, key, true)
 }
 
-// reloadTable makes lookups find what the store has of a table. One that is frozen stays as it is unless it is to be thawed.
+// reloadTable publishes the stored description of a table. A frozen table stays published unless thaw is set.
 func (c *Catalog) reloadTable(ctx context.Context, key []byte, thaw bool) error {
 	account, region, name, ok := keyspace.SplitNamed(key)
 	if !ok {
@@ -73,7 +73,7 @@ func (c *Catalog) reloadTable(ctx context.Context, key []byte, thaw bool) error 
 	return nil
 }
 
-// read returns what the store has of a table; nil for none.
+// read returns the stored description of a table; nil if there is none.
 func (c *Catalog) read(ctx context.Context, key []byte) (*Table, error) {
 	raw, err := kv.ReadLatest(ctx, c.store, key)
 	if err != nil || raw == nil {
@@ -86,16 +86,16 @@ func (c *Catalog) read(ctx context.Context, key []byte) (*Table, error) {
 	return t, c.meter(t)
 }
 
-// streamWatcher keeps the streams that have ended.
+// streamWatcher keeps the published ended streams equal to the store's.
 type streamWatcher struct{ *Catalog }
 
-// Freeze implements fleet.Watcher.
+// Freeze implements cluster.Watcher. Nobody writes to an ended stream.
 func (streamWatcher) Freeze([]byte) {}
 
-// Reload implements fleet.Watcher.
+// Reload implements cluster.Watcher.
 func (w streamWatcher) Reload(ctx context.Context, key []byte) error { return w.reloadStream(ctx, key) }
 
-// reloadStream makes lookups find what the store has of a stream that has ended.
+// reloadStream publishes an ended stream as it is stored, or removes it.
 func (c *Catalog) reloadStream(ctx context.Context, key []byte) error {
 	c.publishing.Lock()
 	defer c.publishing.Unlock()

@@ -25,39 +25,40 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// Watcher remembers what is at keys in the store.
+// Watcher caches what is stored at keys with some prefix.
 type Watcher interface {
-	// Freeze returns when nobody depends on what is remembered of the key; whoever wants to waits until Reload.
+	// Freeze blocks new users of the cached value of key, which wait until Reload, and returns once there are none left.
 	Freeze(key []byte)
-	// Reload reads what is at the key anew, and ends a freeze.
+	// Reload reads the key again and ends a freeze. Waiters then see the new value.
 	Reload(ctx context.Context, key []byte) error
 }
 
-// Fleet is what a server knows of those it shares its store with.
+// Fleet is the group of servers that share one store, as one of them sees it. Member implements it for several servers,
+// Solo for a single one.
 type Fleet interface {
-	// Watch says who remembers what is at the keys with a prefix. It may be called before the servers' log is followed.
+	// Watch registers the cache of keys with a prefix. It must be called before the log is followed (Member.Start).
 	Watch(prefix []byte, w Watcher)
-	// Exclusive runs change while what is at the key is frozen on all servers. change must call check in the transaction that
-	// changes it, and has been seen by all when Exclusive returns.
+	// Exclusive runs change while the key is frozen on all servers. change must call check in the transaction that changes the
+	// key: it fails if the freeze has been lost. When Exclusive returns nil, all servers have seen the change.
 	Exclusive(ctx context.Context, key []byte, change func(check func(kv.Txn) error) error) error
-	// Settle returns when all servers have seen what this one has changed.
+	// Settle returns once all servers have seen the changes that this server has made.
 	Settle(ctx context.Context) error
-	// Claim makes this server the one that does a job, until Release; false if another is.
+	// Claim takes the lease of a job for this server, until Release. It returns false if another server holds it.
 	Claim(ctx context.Context, job string) (bool, error)
-	// Release ends a claim.
+	// Release gives up the lease of a job.
 	Release(job string)
-	// Servers returns how many servers there are.
+	// Servers returns the number of servers, this one included.
 	Servers() int
 }
 
-// Solo is the fleet of a server that has its store alone.
+// Solo is the fleet of a server that has its store to itself. Nothing is logged, and nothing needs a lease.
 type Solo struct {
 	ctx      context.Context
 	log      *slog.Logger
 	watchers watchers
 }
 
-// NewSolo returns a Solo whose work ends with ctx. log, which may be nil, gets its panics.
+// NewSolo returns a Solo whose background work ends with ctx. Panics of that work go to log, which may be nil.
 func NewSolo(ctx context.Context, log *slog.Logger) *Solo { return &Solo{ctx: ctx, log: log} }
 
 // Watch implements Fleet.
@@ -70,13 +71,13 @@ func (s *Solo) Exclusive(ctx context.Context, key []byte, change func(check func
 	err := change(func(kv.Txn) error { return nil })
 	if reloadErr := w.Reload(context.WithoutCancel(ctx), key); reloadErr != nil {
 		err = errors.Join(err, reloadErr)
-		// Without it, requests that wait for the thaw would wait for ever.
+		// Keep trying: requests that wait for the thaw would otherwise wait forever.
 		guard.Go(s.log, "ending a freeze", func() { guard.Loop(s.ctx, s.log, "ending a freeze", func() { s.thaw(w, key) }) })
 	}
 	return err
 }
 
-// thaw ends a freeze after that has failed once.
+// thaw retries to end a freeze until it succeeds.
 func (s *Solo) thaw(w Watcher, key []byte) {
 	for {
 		select {
@@ -102,9 +103,10 @@ func (s *Solo) Release(string) {}
 // Servers implements Fleet.
 func (s *Solo) Servers() int { return 1 }
 
-// watchers are found by the prefixes of keys.
+// watchers are caches, found by the prefixes of their keys.
 type watchers []watcher
 
+// watcher is a cache and the prefix of its keys.
 type watcher struct {
 	prefix string
 	Watcher
@@ -112,18 +114,18 @@ type watcher struct {
 
 func (l *watchers) add(prefix []byte, w Watcher) { *l = append(*l, watcher{string(prefix), w}) }
 
-// of returns who remembers what is at a key.
+// of returns the cache of a key; one that does nothing if the key is not cached.
 func (l watchers) of(key []byte) Watcher {
 	for _, w := range l {
 		if len(key) >= len(w.prefix) && string(key[:len(w.prefix)]) == w.prefix {
 			return w.Watcher
 		}
 	}
-	return nobody{}
+	return noWatcher{}
 }
 
-// nobody remembers nothing.
-type nobody struct{}
+// noWatcher is the Watcher of keys that nothing caches.
+type noWatcher struct{}
 
-func (nobody) Freeze([]byte)                        {}
-func (nobody) Reload(context.Context, []byte) error { return nil }
+func (noWatcher) Freeze([]byte)                        {}
+func (noWatcher) Reload(context.Context, []byte) error { return nil }

@@ -11,30 +11,34 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// keepMail is how long an entry of the mail can be read, at least.
+// keepMail is how long an entry stays readable, at least.
 const keepMail = 10 * time.Second
 
-// Mail carries what servers tell each other many times a second, and nobody needs for long. One goroutine uses it.
+// Mail is a channel for short-lived messages that servers exchange many times a second, such as DAX invalidations. They
+// bypass the log, whose entries every server must acknowledge. A server that misses entries learns that it did, not
+// what they said. A Mail is not safe for concurrent use.
 type Mail struct {
 	m        *Member
-	sent     uint64            // the number of the last entry
-	kept     []sent            // entries that are still there
-	read     map[string]uint64 // how far others' were read, by their ids
-	received time.Time         // when they last were
+	sent     uint64            // number of the last entry
+	kept     []sent            // entries that have not been deleted yet
+	read     map[string]uint64 // number of the last entry read from each server, by its id
+	received time.Time         // time of the last complete Receive
 }
 
+// sent is an entry of this server's mail.
 type sent struct {
 	number uint64
 	at     time.Time
 }
 
-// Mail returns the server's mail.
+// Mail returns the server's mailbox. It receives entries that are sent from now on, and some older ones.
 func (m *Member) Mail() *Mail { return &Mail{m: m, read: map[string]uint64{}, received: time.Now()} }
 
-// Send adds an entry for all others. After an error it may or may not be there.
+// Send adds an entry for all other servers, and deletes entries older than keepMail. After an error the entry may or
+// may not have been sent.
 func (b *Mail) Send(ctx context.Context, data []byte) error {
 	id, now := b.m.ID(), time.Now()
-	b.sent++ // also where it fails: others may have read it
+	b.sent++ // also on failure: others may have read it
 	old := 0
 	for old < len(b.kept) && now.Sub(b.kept[old].at) > keepMail {
 		old++
@@ -54,8 +58,8 @@ func (b *Mail) Send(ctx context.Context, data []byte) error {
 	return err
 }
 
-// Receive calls visit for each entry of others that it has not been called for, in the order in which that server has sent them. missed
-// is called where there may have been entries that were not read.
+// Receive calls visit for each new entry of other servers, in the order in which each server sent them. It calls missed
+// whenever entries may have been lost; the caller must then assume the worst.
 func (b *Mail) Receive(ctx context.Context, visit func(data []byte), missed func()) error {
 	others := b.m.otherIDs()
 	now := time.Now()
@@ -64,7 +68,7 @@ func (b *Mail) Receive(ctx context.Context, visit func(data []byte), missed func
 	}
 	before := len(b.read)
 	maps.DeleteFunc(b.read, func(id string, _ uint64) bool { return !others[id] })
-	if len(b.read) < before { // it may have had something to say
+	if len(b.read) < before { // a server left, perhaps with entries unread
 		missed()
 	}
 	r, err := b.m.kv.Latest(ctx)
@@ -92,7 +96,7 @@ func (b *Mail) Receive(ctx context.Context, visit func(data []byte), missed func
 	return err
 }
 
-// otherIDs returns the ids of the others that live.
+// otherIDs returns the ids of all other live servers.
 func (m *Member) otherIDs() map[string]bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

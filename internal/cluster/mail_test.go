@@ -8,7 +8,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// TestMail has one server tell others, of which one comes late, one misses an entry, and both see it leave.
+// TestMail has one server send entries to others: one joins late, one misses an entry, and both see the sender leave.
 func TestMail(t *testing.T) {
 	store := newStore(t)
 	a, b := join(t, store, "a", &users{}), join(t, store, "b", &users{})
@@ -40,7 +40,7 @@ func TestMail(t *testing.T) {
 	expect(in, "one two")
 	expect(in, "")
 	if got := receive(out); got != "" {
-		t.Errorf("a server receives its own mail: %q", got)
+		t.Errorf("a server received its own mail: %q", got)
 	}
 	out.sent++ // an entry that could not be stored
 	send("four")
@@ -48,7 +48,7 @@ func TestMail(t *testing.T) {
 	for i := range out.kept {
 		out.kept[i].at = out.kept[i].at.Add(-2 * keepMail)
 	}
-	send("five") // and what is old goes
+	send("five") // this also deletes old entries
 	expect(b.Mail(), "missed five")
 	expect(in, "five")
 	if err := a.Close(); err != nil {
@@ -64,7 +64,7 @@ func TestMail(t *testing.T) {
 	defer r.Close()
 	prefix := keyspace.FleetMails("a")
 	err = kv.Each(ctx, r, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, _ []byte) error {
-		t.Errorf("%q has stayed", key)
+		t.Errorf("%q was not deleted", key)
 		return nil
 	})
 	if err != nil {

@@ -22,17 +22,17 @@ import (
 const (
 	// beatInterval is how often a server renews its record.
 	beatInterval = time.Second
-	// deadAfter is how long others wait for that until they replace it, and validFor for how long after it began to renew its
-	// record it may write: the rest is for a commit that was sent in time and comes late.
+	// deadAfter is how long others wait for a renewal before they replace the server. validFor is how long a server may commit
+	// after it began its last renewal. The difference leaves time for a commit that was sent in time and arrives late.
 	deadAfter = 5 * time.Second
 	validFor  = 3 * time.Second
-	// pollInterval is how often a server looks at the log.
+	// pollInterval is how often a server reads the log.
 	pollInterval = 25 * time.Millisecond
-	// waitInterval is how often a server that waits for others looks how far they are.
+	// waitInterval is how often a server that waits for others checks their progress.
 	waitInterval = 5 * time.Millisecond
-	// thawPause is how long after a failure to end a freeze it is tried again.
+	// thawPause is the pause after a failed attempt to end a freeze.
 	thawPause = 100 * time.Millisecond
-	// keepEntries is how many entries of the log are kept for servers that come back.
+	// keepEntries is how many log entries are kept for servers that return after they were taken for dead.
 	keepEntries = 10000
 )
 
@@ -41,66 +41,67 @@ type Options struct {
 	KV     kv.Store
 	Info   Info
 	Logger *slog.Logger
-	// Left hears, in a goroutine of its own, that a server has gone, after what it held was released; nil for nothing.
+	// Left is called in its own goroutine after a server has gone and its leases and freeze were released; nil for nothing.
 	Left func()
-	// Evict ends all transactions of a server that was replaced, and returns when none of them can commit any more; nil where the
-	// store needs no such help.
+	// Evict ends all transactions of a server that was replaced, and returns once none of them can commit any more. It is nil
+	// if the store bounds the time of a commit by itself.
 	Evict func(ctx context.Context, id string) error
 }
 
-// Member is a server of several.
+// Member is one of several servers that share a store.
 type Member struct {
 	kv       kv.Store
 	opt      Options
 	info     Info
 	watchers watchers
 
-	renewing sync.Mutex // held while the record is written, so that no older one comes last
+	renewing sync.Mutex // held while the record is written, so that an older one never overwrites a newer one
 
-	mu      sync.Mutex
-	valid   time.Time // until when this server may write
-	beat    uint64
-	read    uint64    // entries of the log that were begun
-	seen    uint64    // entries that are done, and all before
-	told    uint64    // seen, as the record says it
-	own     uint64    // the last entry that this server has added
-	frozen  []*frozen // one, but where this server was away
-	rejoin  uint64    // before it has seen so many entries, a server that was away must not write
-	others  map[string]*observed
-	leads   map[string]*led
-	settled uint64
+	mu        sync.Mutex
+	valid     time.Time // until when this server may commit
+	beat      uint64
+	read      uint64    // number of the last log entry that was processed or, for a freeze, started
+	seen      uint64    // number of the last log entry up to which all are done; others wait for it
+	published uint64    // seen, as the stored record has it
+	own       uint64    // number of the last log entry that this server has added
+	frozen    []*frozen // one at most, except after this server was away
+	rejoin    uint64    // a server that was away must not commit before seen reaches this entry
+	others    map[string]*observed
+	// others includes this server.
+	leads   map[string]*leadJob
+	settled uint64 // highest entry that all servers are known to have seen
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   sync.WaitGroup
-	kick   chan struct{} // to look at the log at once
+	kick   chan struct{} // makes follow read the log at once
 }
 
-// observed is when a server's record was seen to change last, by this server's clock.
+// observed is a server's record and when it last changed, by this server's clock. Clocks are never compared between servers.
 type observed struct {
 	Server
 	at time.Time
 }
 
-// frozen is a freeze that this server takes part in.
+// frozen is a freeze in which this server takes part.
 type frozen struct {
 	key    []byte
-	done   bool // nobody depends on the key
-	thawed bool // it has ended before that
+	done   bool // the cached value has no users left
+	thawed bool // the freeze ended before that
 }
 
-// led is a job that one server of all does.
-type led struct {
+// leadJob is a job that exactly one of the servers runs.
+type leadJob struct {
 	run    func(ctx context.Context)
-	cancel context.CancelFunc // nil if this server does not do it
-	ended  chan struct{}
+	cancel context.CancelFunc // nil if this server does not run it
+	ended  chan struct{}      // closed when run has returned
 }
 
 var errLost = errors.New("this server could not renew its lease: another may have taken its place")
 
-// Join makes the server one of those of the store. It follows the log from Start on.
+// Join adds this server to those of the store. It need not catch up with earlier log entries, since its caches are empty.
 func Join(ctx context.Context, opt Options) (*Member, error) {
-	m := &Member{kv: opt.KV, opt: opt, info: opt.Info, others: map[string]*observed{}, leads: map[string]*led{}, kick: make(chan struct{}, 1)}
+	m := &Member{kv: opt.KV, opt: opt, info: opt.Info, others: map[string]*observed{}, leads: map[string]*leadJob{}, kick: make(chan struct{}, 1)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	began := time.Now()
 	err := kv.Update(ctx, m.kv, kv.TxnOpt{}, func(txn kv.Txn) error {
@@ -108,16 +109,17 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 		if err != nil {
 			return err
 		}
-		m.read, m.seen, m.told = n, n, n
+		m.read, m.seen, m.published = n, n, n
 		var f freeze
 		found, err := get(txn, keyspace.FleetFreeze(), &f)
 		if err != nil {
 			return err
 		}
 		if m.frozen = nil; found {
-			m.frozen = []*frozen{{key: f.Key}} // of which the log tells no more
+			m.frozen = []*frozen{{key: f.Key}} // the log has no further entry about its beginning
 		}
-		// Nobody logs in between.
+		// Guard the log, so that no entry can appear between reading its end and registering: others wait only for
+		// registered servers.
 		if err := txn.Guard(keyspace.FleetLog()); err != nil {
 			return err
 		}
@@ -135,9 +137,9 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 	return m, nil
 }
 
-// Start follows the log. What was registered by Watch must have been read from the store since Join.
+// Start begins to follow the log. Everything registered by Watch must have been read from the store after Join.
 func (m *Member) Start(ctx context.Context) error {
-	for _, f := range m.frozen { // nobody follows the log yet
+	for _, f := range m.frozen { // m.mu is not needed: nothing follows the log yet
 		m.watchers.of(f.key).Freeze(f.key)
 		f.done = true
 	}
@@ -152,7 +154,7 @@ func (m *Member) Start(ctx context.Context) error {
 	return nil
 }
 
-// Close leaves the fleet: what the server held is free at once.
+// Close leaves the fleet and releases leases and freeze at once, without waiting for deadAfter.
 func (m *Member) Close() error {
 	m.cancel()
 	m.mu.Lock()
@@ -171,17 +173,17 @@ func (m *Member) Close() error {
 // Watch implements Fleet.
 func (m *Member) Watch(prefix []byte, w Watcher) { m.watchers.add(prefix, w) }
 
-// ID returns the server's own id.
+// ID returns this server's id.
 func (m *Member) ID() string { return m.info.ID }
 
-// Tell changes what others are told of this server, from its next beat on.
+// Tell changes what others learn about this server, with its next renewal.
 func (m *Member) Tell(change func(*Info)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(&m.info)
 }
 
-// fence refuses commits of a server that may have been replaced.
+// fence returns an error if this server may have been replaced, and so must not commit.
 func (m *Member) fence() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -191,7 +193,7 @@ func (m *Member) fence() error {
 	return nil
 }
 
-// changed hears that this server has added to the log.
+// changed records that this server has added entries up to n, and follows them at once.
 func (m *Member) changed(n uint64) {
 	m.mu.Lock()
 	m.own = max(m.own, n)
@@ -199,6 +201,7 @@ func (m *Member) changed(n uint64) {
 	m.poke()
 }
 
+// poke makes follow read the log at once.
 func (m *Member) poke() {
 	select {
 	case m.kick <- struct{}{}:
@@ -206,7 +209,7 @@ func (m *Member) poke() {
 	}
 }
 
-// beatLoop renews the server's record, looks after others, and takes what is free.
+// beatLoop periodically renews this server's record, removes dead servers, and takes over a free job.
 func (m *Member) beatLoop() {
 	periodic.Run(m.ctx, m.opt.Logger, "renewing this server's lease", beatInterval, func() {
 		ctx, cancel := context.WithTimeout(m.ctx, deadAfter)
@@ -219,7 +222,7 @@ func (m *Member) beatLoop() {
 			err = m.take(ctx)
 		}
 		if err != nil && m.ctx.Err() == nil {
-			m.opt.Logger.Warn("renewing this server's lease failed", "error", err.Error())
+			m.opt.Logger.Warn("cannot renew this server's lease", "error", err.Error())
 		}
 		if m.fence() != nil {
 			m.stopLeading()
@@ -227,7 +230,7 @@ func (m *Member) beatLoop() {
 	})
 }
 
-// renew writes the server's record.
+// renew writes this server's record, which extends its permission to commit by validFor.
 func (m *Member) renew(ctx context.Context) error {
 	m.renewing.Lock()
 	defer m.renewing.Unlock()
@@ -235,6 +238,7 @@ func (m *Member) renew(ctx context.Context) error {
 	m.beat++
 	s := Server{Info: m.info, Beat: m.beat, Seen: m.seen}
 	m.mu.Unlock()
+	// The lease counts from before the write: others count from when they see it, which is later.
 	began := time.Now()
 	key := keyspace.FleetServer(s.ID)
 	back, last := false, uint64(0)
@@ -244,14 +248,14 @@ func (m *Member) renew(ctx context.Context) error {
 			return err
 		}
 		if back = raw == nil; back {
-			// Others have removed it. It follows the log from where it was, if that is still there.
+			// Others have removed the record. Continue in the log where this server left off, if these entries are still there.
 			if last, err = lastEntry(txn); err != nil {
 				return err
 			}
 			if last > s.Seen+keepEntries {
 				return fmt.Errorf("this server was away for too long: %d changes", last-s.Seen)
 			}
-			if err := txn.Guard(keyspace.FleetLog()); err != nil { // from here on others wait for this server
+			if err := txn.Guard(keyspace.FleetLog()); err != nil { // once registered again, others wait for this server
 				return err
 			}
 		}
@@ -262,16 +266,16 @@ func (m *Member) renew(ctx context.Context) error {
 	}
 	if back {
 		m.stopLeading()
-		m.opt.Logger.Warn("this server was taken for dead by others, and is back")
+		m.opt.Logger.Warn("other servers took this one for dead; it is back")
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.told = max(m.told, s.Seen)
+	m.published = max(m.published, s.Seen)
 	m.valid, m.rejoin = began.Add(validFor), max(m.rejoin, last)
 	return nil
 }
 
-// look reads the others' records, and removes the servers that are dead.
+// look reads the records of all servers and removes the dead ones.
 func (m *Member) look(ctx context.Context) error {
 	r, err := m.kv.Latest(ctx)
 	if err != nil {
@@ -282,7 +286,7 @@ func (m *Member) look(ctx context.Context) error {
 		return err
 	}
 	for _, dead := range m.observe(list) {
-		m.opt.Logger.Warn("a server has died", "server", dead.ID, "url", dead.URL)
+		m.opt.Logger.Warn("removing a dead server", "server", dead.ID, "url", dead.URL)
 		if m.opt.Evict != nil {
 			if err := m.opt.Evict(ctx, dead.ID); err != nil {
 				return err
@@ -295,7 +299,7 @@ func (m *Member) look(ctx context.Context) error {
 	return nil
 }
 
-// observe takes note of records, and returns the servers that are dead.
+// observe records the servers seen, and returns the dead ones.
 func (m *Member) observe(list []Server) (dead []Server) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -314,7 +318,7 @@ func (m *Member) observe(list []Server) (dead []Server) {
 	maps.DeleteFunc(m.others, func(id string, _ *observed) bool { return !there[id] })
 	if len(m.others) < before && m.opt.Left != nil && m.ctx.Err() == nil {
 		m.done.Add(1)
-		guard.Go(m.opt.Logger, "going on with what another server has left", func() {
+		guard.Go(m.opt.Logger, "taking over from another server", func() {
 			defer m.done.Done()
 			m.opt.Left()
 		})
@@ -322,7 +326,8 @@ func (m *Member) observe(list []Server) (dead []Server) {
 	return dead
 }
 
-// remove removes a server with all that it holds; beat is the last one that was seen of it, which must still be so.
+// remove removes a server with its leases and freeze. If beat is given, it does nothing unless the server's last
+// renewal is still that one: it may have recovered.
 func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 	var n uint64
 	err := kv.Update(ctx, m.kv, kv.TxnOpt{}, func(txn kv.Txn) error {
@@ -344,6 +349,7 @@ func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 				continue
 			}
 			if holder, err := txn.Get(keyspace.FleetLease(l.Job)); err != nil || string(holder) != id {
+				// The lease has changed hands since Leases read it.
 				return errors.Join(err, kv.ErrConflict)
 			}
 			if err := txn.Delete(keyspace.FleetLease(l.Job), 0); err != nil {
@@ -370,7 +376,7 @@ func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 	return m.kv.DeleteRange(ctx, kv.Range{Start: mail, End: keyspace.PrefixEnd(mail)})
 }
 
-// follow follows the log.
+// follow follows the log until the server leaves, and retries after errors.
 func (m *Member) follow() {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
@@ -382,7 +388,7 @@ func (m *Member) follow() {
 		case <-m.kick:
 		}
 		if err := m.catchUp(m.ctx); err != nil && m.ctx.Err() == nil {
-			m.opt.Logger.Warn("following the other servers failed", "error", err.Error())
+			m.opt.Logger.Warn("cannot follow the other servers", "error", err.Error())
 			select {
 			case <-m.ctx.Done():
 			case <-time.After(beatInterval):
@@ -391,7 +397,7 @@ func (m *Member) follow() {
 	}
 }
 
-// catchUp does what the log says, and tells others how far it has come.
+// catchUp processes new log entries, and publishes how far it has come.
 func (m *Member) catchUp(ctx context.Context) error {
 	r, err := m.kv.Latest(ctx)
 	if err != nil {
@@ -399,7 +405,7 @@ func (m *Member) catchUp(ctx context.Context) error {
 	}
 	last, err := lastEntry(r)
 	if err != nil || last == m.read {
-		return errors.Join(err, r.Close(), m.tell(ctx))
+		return errors.Join(err, r.Close(), m.publishSeen(ctx))
 	}
 	var list []entry
 	rng := kv.Range{Start: keyspace.FleetEntry(m.read + 1), End: keyspace.FleetEntry(last + 1)}
@@ -415,6 +421,7 @@ func (m *Member) catchUp(ctx context.Context) error {
 	if uint64(len(list)) != last-m.read {
 		return fmt.Errorf("%d changes of the log are missing: this server must be restarted", last-m.read-uint64(len(list)))
 	}
+	// In order: a freeze starts, anything else ends one or is a plain change.
 	for _, e := range list {
 		if e.Freeze != 0 {
 			m.freeze(e.Key)
@@ -422,23 +429,25 @@ func (m *Member) catchUp(ctx context.Context) error {
 			return err
 		}
 	}
-	return m.tell(ctx)
+	return m.publishSeen(ctx)
 }
 
-// step counts an entry that was begun; m.mu is held.
+// step counts a log entry as processed. The caller holds m.mu.
 func (m *Member) step() {
 	m.read++
 	m.advance()
 }
 
-// advance counts what is done; m.mu is held. An entry behind a freeze is done only when nobody depends any more on what is frozen.
+// advance updates seen. The caller holds m.mu. While a freeze waits for users of the old value, no entry at or after it
+// is done.
 func (m *Member) advance() {
 	if !slices.ContainsFunc(m.frozen, func(f *frozen) bool { return !f.done }) {
 		m.seen = m.read
 	}
 }
 
-// freeze begins to take part in a freeze.
+// freeze starts to take part in a freeze. Waiting for users happens in a goroutine, so that this server keeps following
+// the log: these users may themselves wait for other entries.
 func (m *Member) freeze(key []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -453,19 +462,19 @@ func (m *Member) freeze(key []byte) {
 		f.done = !f.thawed
 		m.advance()
 		m.mu.Unlock()
-		for f.thawed && m.ctx.Err() == nil { // which does not change any more
+		for f.thawed && m.ctx.Err() == nil { // f.thawed is final once f.done was set under m.mu
 			err := m.thawed(m.ctx, f)
 			if err == nil {
 				break
 			}
-			m.opt.Logger.Warn("following the other servers failed", "error", err.Error())
+			m.opt.Logger.Warn("cannot follow the other servers", "error", err.Error())
 			time.Sleep(thawPause)
 		}
 		m.poke()
 	})
 }
 
-// thawed reads what was frozen anew.
+// thawed reloads what was frozen and forgets the freeze.
 func (m *Member) thawed(ctx context.Context, f *frozen) error {
 	if err := m.watchers.of(f.key).Reload(ctx, f.key); err != nil {
 		return err
@@ -477,7 +486,7 @@ func (m *Member) thawed(ctx context.Context, f *frozen) error {
 	return nil
 }
 
-// reload reads what has changed, and ends the freeze of it.
+// reload processes a change: it reloads the key and ends the freeze of it, if there is one.
 func (m *Member) reload(ctx context.Context, key []byte) error {
 	m.mu.Lock()
 	at := slices.IndexFunc(m.frozen, func(f *frozen) bool { return bytes.Equal(f.key, key) && !f.thawed })
@@ -485,8 +494,8 @@ func (m *Member) reload(ctx context.Context, key []byte) error {
 	if at >= 0 {
 		f = m.frozen[at]
 		if !f.done {
-			// Whoever had it frozen has not waited for this server, or has given up. What is known of the key is used still, so the rest
-			// is for who waits for that to end.
+			// The freezing server did not wait for this one, or gave up. The old value still has users here, so leave
+			// the reload to the goroutine that waits for them.
 			f.thawed = true
 			m.step()
 			m.mu.Unlock()
@@ -509,10 +518,10 @@ func (m *Member) reload(ctx context.Context, key []byte) error {
 	return nil
 }
 
-// tell writes how far the server has come, if that has changed.
-func (m *Member) tell(ctx context.Context) error {
+// publishSeen publishes how far this server has come, if that has changed.
+func (m *Member) publishSeen(ctx context.Context) error {
 	m.mu.Lock()
-	due := m.seen > m.told
+	due := m.seen > m.published
 	m.mu.Unlock()
 	if !due {
 		return nil
@@ -520,7 +529,8 @@ func (m *Member) tell(ctx context.Context) error {
 	return m.renew(ctx)
 }
 
-// wait returns when all servers have seen the log's entries up to a number.
+// wait returns once all servers have seen the log up to entry n. It removes dead servers meanwhile, so it does not wait
+// for them.
 func (m *Member) wait(ctx context.Context, n uint64) error {
 	for {
 		if err := m.look(ctx); err != nil {
@@ -537,6 +547,7 @@ func (m *Member) wait(ctx context.Context, n uint64) error {
 	}
 }
 
+// allSeen reports whether all servers, as last observed, have seen entry n.
 func (m *Member) allSeen(n uint64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -563,14 +574,14 @@ func (m *Member) Settle(ctx context.Context) error {
 	return m.wait(ctx, own)
 }
 
-// Heard returns how many entries of the log this server has followed.
+// Heard returns the number of the last log entry that this server has processed.
 func (m *Member) Heard() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.read
 }
 
-// CatchUp returns when this server has followed the log up to where it ends now.
+// CatchUp returns once this server has processed the log up to its current end.
 func (m *Member) CatchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, deadAfter)
 	defer cancel()
@@ -595,8 +606,10 @@ func (m *Member) CatchUp(ctx context.Context) error {
 	return nil
 }
 
-// Exclusive implements Fleet.
+// Exclusive implements Fleet. Its steps: log a freeze, wait until all servers acknowledge it, run change, log the end of the
+// freeze, and wait until all servers have seen that.
 func (m *Member) Exclusive(ctx context.Context, key []byte, change func(check func(kv.Txn) error) error) error {
+	// Never 0, which in an entry means a change.
 	token := rand.Uint64() | 1
 	n, err := m.beginFreeze(ctx, key, token)
 	if err == nil {
@@ -606,7 +619,7 @@ func (m *Member) Exclusive(ctx context.Context, key []byte, change func(check fu
 	} else if !errors.Is(err, kv.ErrUndetermined) {
 		return err
 	}
-	// It has to be ended, whoever waits for it, and however long the store does not answer.
+	// End the freeze even if the caller gives up, and however long the store is unavailable.
 	ended := make(chan error, 1)
 	m.done.Add(1)
 	guard.Go(m.opt.Logger, "ending a freeze", func() {
@@ -626,23 +639,23 @@ func (m *Member) Exclusive(ctx context.Context, key []byte, change func(check fu
 	return err
 }
 
-// thaw ends a freeze, and returns when all servers have seen its end.
+// thaw ends a freeze, retrying until the store answers, and returns once all servers have seen its end.
 func (m *Member) thaw(key []byte, token uint64) error {
 	for {
 		n, err := m.endFreeze(m.ctx, key, token)
 		if err == nil {
 			return m.wait(m.ctx, n)
 		}
-		m.opt.Logger.Warn("ending a freeze failed, and is tried again", "error", err.Error())
+		m.opt.Logger.Warn("cannot end a freeze; retrying", "error", err.Error())
 		select {
 		case <-m.ctx.Done():
-			return err // Close frees what this server holds
+			return err // Close releases the freeze
 		case <-time.After(thawPause):
 		}
 	}
 }
 
-// beginFreeze waits until nothing is frozen, and asks all servers to freeze the key.
+// beginFreeze waits until nothing is frozen, and asks all servers to freeze the key. It returns the number of the log entry.
 func (m *Member) beginFreeze(ctx context.Context, key []byte, token uint64) (n uint64, err error) {
 	at := keyspace.FleetFreeze()
 	for {
@@ -673,7 +686,7 @@ func (m *Member) beginFreeze(ctx context.Context, key []byte, token uint64) (n u
 	}
 }
 
-// holds makes sure that a transaction commits only while the freeze is this server's.
+// holds makes a transaction commit only while this server holds the freeze.
 func (m *Member) holds(txn kv.Txn, token uint64) error {
 	var f freeze
 	found, err := get(txn, keyspace.FleetFreeze(), &f)
@@ -686,7 +699,7 @@ func (m *Member) holds(txn kv.Txn, token uint64) error {
 	return txn.Guard(keyspace.FleetFreeze())
 }
 
-// endFreeze tells all servers that they may go on.
+// endFreeze logs the end of a freeze, unless others have ended it already; n is 0 then.
 func (m *Member) endFreeze(ctx context.Context, key []byte, token uint64) (n uint64, err error) {
 	at := keyspace.FleetFreeze()
 	err = kv.Update(ctx, m.kv, kv.TxnOpt{Hint: [][]byte{at}}, func(txn kv.Txn) error {
@@ -694,7 +707,7 @@ func (m *Member) endFreeze(ctx context.Context, key []byte, token uint64) (n uin
 		var f freeze
 		found, err := get(txn, at, &f)
 		if err != nil || !found || f.Token != token {
-			return err // others have ended it
+			return err // another server has ended it
 		}
 		if err := txn.Delete(at, 0); err != nil {
 			return err
@@ -735,19 +748,21 @@ func (m *Member) Release(job string) {
 		}
 		return txn.Delete(key, 0)
 	})
+	// Nobody else can take the job until this server ends, so tell the operator.
 	if err != nil {
-		m.opt.Logger.Warn("giving a job up failed: nobody does it until this server ends", "job", job, "error", err.Error())
+		m.opt.Logger.Warn("cannot release a job: it stays idle until this server ends", "job", job, "error", err.Error())
 	}
 }
 
-// Lead has a job done by one server of all: this one, while nobody else does it. ctx ends when it must stop.
+// Lead registers a job that exactly one of the servers runs. run's ctx ends when this server loses the job; it must
+// then return.
 func (m *Member) Lead(job string, run func(ctx context.Context)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.leads[job] = &led{run: run}
+	m.leads[job] = &leadJob{run: run}
 }
 
-// take takes a job that nobody does: one at a time, so that servers that start together share them.
+// take takes over at most one job that no server runs: one per beat, so that servers that start together share the jobs.
 func (m *Member) take(ctx context.Context) error {
 	m.mu.Lock()
 	var free []string
@@ -771,6 +786,7 @@ func (m *Member) take(ctx context.Context) error {
 	return nil
 }
 
+// isClosed reports whether a channel is closed, without blocking.
 func isClosed(c chan struct{}) bool {
 	select {
 	case <-c:
@@ -780,6 +796,7 @@ func isClosed(c chan struct{}) bool {
 	}
 }
 
+// lead starts a job whose lease this server has just taken.
 func (m *Member) lead(job string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -794,7 +811,7 @@ func (m *Member) lead(job string) {
 	})
 }
 
-// stopLeading ends what this server does for all.
+// stopLeading stops the jobs that this server runs, since its leases may be lost.
 func (m *Member) stopLeading() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -813,7 +830,7 @@ func (m *Member) Servers() int {
 	return max(1, len(m.others))
 }
 
-// DAX returns where the DAX nodes of the other servers answer, with TLS or without, sorted.
+// DAX returns the addresses of the DAX nodes of the other servers, with or without TLS, sorted.
 func (m *Member) DAX(encrypted bool) (list []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -830,13 +847,13 @@ func (m *Member) DAX(encrypted bool) (list []string) {
 	return list
 }
 
-// Publish tells other servers something; what was told before is replaced.
+// Publish replaces this server's message to the others. It is state, not a queue: readers see only the latest.
 func (m *Member) Publish(ctx context.Context, what []byte) error {
 	key := keyspace.FleetNews(m.info.ID)
 	return kv.Update(ctx, m.kv, kv.TxnOpt{NoSync: true}, func(txn kv.Txn) error { return txn.Put(key, what) })
 }
 
-// Published returns what others have told, by their ids.
+// Published returns the other servers' messages, by server id.
 func (m *Member) Published(ctx context.Context) (map[string][]byte, error) {
 	r, err := m.kv.Latest(ctx)
 	if err != nil {
@@ -853,7 +870,7 @@ func (m *Member) Published(ctx context.Context) (map[string][]byte, error) {
 	return out, errors.Join(err, r.Close())
 }
 
-// Trim removes entries of the log that all servers have seen, but for the last keepEntries.
+// Trim deletes log entries that all servers have seen, except for the last keepEntries.
 func (m *Member) Trim(ctx context.Context) error {
 	m.mu.Lock()
 	n := m.seen

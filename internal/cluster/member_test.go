@@ -14,9 +14,9 @@ import (
 
 var ctx = context.Background()
 
-// users are those who depend on what a server remembers.
+// users stands for the requests that use a cached value.
 type users struct {
-	busy    chan struct{} // Freeze waits until it is closed; nil for nobody
+	busy    chan struct{} // Freeze waits until it is closed; nil means there are no users
 	frozen  atomic.Int64
 	reloads atomic.Int64
 }
@@ -78,7 +78,7 @@ func wait(t *testing.T, what string, f func() bool) {
 
 var tableKey = keyspace.TableRecord("000000000000", "us-east-1", "tbl")
 
-// TestExclusive makes a change: only when all servers have let those end who depend on it, and then all hear of it.
+// TestExclusive checks that a change waits for the users on all servers, and that then all servers reload.
 func TestExclusive(t *testing.T) {
 	store := newStore(t)
 	all := []*users{{}, {busy: make(chan struct{})}, {}}
@@ -92,7 +92,7 @@ func TestExclusive(t *testing.T) {
 		done <- members[0].Exclusive(ctx, tableKey, func(check func(kv.Txn) error) error {
 			for i, u := range all {
 				if u.frozen.Load() == 0 {
-					t.Errorf("server %d is not frozen", i)
+					t.Errorf("server %d was not frozen", i)
 				}
 			}
 			changed.Store(true)
@@ -114,18 +114,18 @@ func TestExclusive(t *testing.T) {
 	}
 	for i, u := range all {
 		if u.reloads.Load() == 0 {
-			t.Errorf("server %d has not heard of the change", i)
+			t.Errorf("server %d has not seen the change", i)
 		}
 	}
 }
 
-// TestAway changes a table while one server hangs and was taken for dead. When it is back it must not write before those who used
-// what it remembered of the table have ended, and it has read the table anew.
+// TestAway changes a table while one server hangs and is taken for dead. Once back, that server must not write before
+// the users of the old description have ended and it has reloaded the table.
 func TestAway(t *testing.T) {
 	store := newStore(t)
 	away, other := &users{busy: make(chan struct{})}, &users{}
 	a, b := join(t, store, "a", away), join(t, store, "b", other)
-	a.renewing.Lock() // it hangs
+	a.renewing.Lock() // make it hang
 	if err := b.remove(ctx, "a", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -144,19 +144,19 @@ func TestAway(t *testing.T) {
 		return a.read >= a.rejoin
 	})
 	if away.reloads.Load() != 0 {
-		t.Error("the table was read anew while it is used")
+		t.Error("the table was reloaded while in use")
 	}
 	if a.fence() == nil {
-		t.Error("the server may write by what it remembers from before")
+		t.Error("the server may write by its stale cache")
 	}
 	close(away.busy)
 	wait(t, "the server to be back", func() bool { return a.fence() == nil })
 	if away.reloads.Load() == 0 {
-		t.Error("the table was not read anew")
+		t.Error("the table was not reloaded")
 	}
 }
 
-// TestLeads has jobs done by one server each; another takes over what a server leaves.
+// TestLeads checks that each job runs on one server at a time, and that another takes over when that server leaves.
 func TestLeads(t *testing.T) {
 	store := newStore(t)
 	a, b := join(t, store, "a", &users{}), join(t, store, "b", &users{})
@@ -181,11 +181,11 @@ func TestLeads(t *testing.T) {
 	}
 	wait(t, "the job to be done again", func() bool { return started.Load() == 2 })
 	if most.Load() != 1 {
-		t.Errorf("%d servers did it at a time", most.Load())
+		t.Errorf("%d servers ran the job concurrently", most.Load())
 	}
 }
 
-// TestTrim removes what all have seen of the log, but for the last entries.
+// TestTrim checks that Trim deletes what all servers have seen, except for the last entries.
 func TestTrim(t *testing.T) {
 	store := newStore(t)
 	a, b := join(t, store, "a", &users{}), join(t, store, "b", &users{})
@@ -204,7 +204,7 @@ func TestTrim(t *testing.T) {
 			return m.seen == keepEntries+more
 		})
 	}
-	if err := a.look(ctx); err != nil { // what b says of itself
+	if err := a.look(ctx); err != nil { // read b's record
 		t.Fatal(err)
 	}
 	wait(t, "the first entries to go", func() bool {
@@ -221,6 +221,6 @@ func TestTrim(t *testing.T) {
 		return first == nil
 	})
 	if kept, err := kv.ReadLatest(ctx, store, keyspace.FleetEntry(more)); err != nil || kept == nil {
-		t.Errorf("entry %d has gone too: %v", more, err)
+		t.Errorf("entry %d was deleted too: %v", more, err)
 	}
 }

@@ -10,38 +10,38 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// Info is what a server tells others of itself.
+// Info is what a server publishes about itself.
 type Info struct {
 	ID      string
-	URL     string   `json:",omitempty"` // where it answers
-	DAX     []string `json:",omitempty"` // where its DAX node answers, host:port
-	DAXTLS  []string `json:",omitempty"` // and where over TLS
+	URL     string   `json:",omitempty"` // where clients reach it
+	DAX     []string `json:",omitempty"` // where its DAX node listens, host:port
+	DAXTLS  []string `json:",omitempty"` // the same, over TLS
 	Version string   `json:",omitempty"`
-	Format  int      `json:",omitempty"` // the newest version of the layout that it understands
+	Format  int      `json:",omitempty"` // the newest storage format that it understands
 	Started int64    // milliseconds since 1970, by its own clock
 }
 
 // Server is a server's record.
 type Server struct {
 	Info
-	Beat uint64 // grows as long as it lives
-	Seen uint64 // how far it has followed the log
+	Beat uint64 // incremented at each renewal
+	Seen uint64 // number of the last log entry that it has acknowledged
 }
 
-// freeze is the record of the freeze.
+// freeze is the record of the current freeze. Token identifies it, since the same server may freeze the same key again.
 type freeze struct {
 	Holder string
 	Token  uint64
 	Key    []byte
 }
 
-// entry is an entry of the log.
+// entry is a log entry.
 type entry struct {
-	Key    []byte `json:",omitempty"` // of what has changed
+	Key    []byte `json:",omitempty"` // the key that changed or is frozen
 	Freeze uint64 `json:",omitempty"` // the token of a freeze that begins; 0 for a change
 }
 
-// get reads a record; false if there is none.
+// get reads a JSON record; it returns false if there is none.
 func get(r kv.Reader, key []byte, into any) (bool, error) {
 	raw, err := r.Get(key)
 	if err != nil || raw == nil {
@@ -61,7 +61,7 @@ func put(txn kv.Txn, key []byte, v any) error {
 	return txn.Put(key, raw)
 }
 
-// lastEntry returns the number of the log's last entry.
+// lastEntry returns the number of the log's last entry; 0 if it is empty.
 func lastEntry(r kv.Reader) (uint64, error) {
 	raw, err := r.Get(keyspace.FleetLog())
 	if err != nil || raw == nil {
@@ -70,7 +70,8 @@ func lastEntry(r kv.Reader) (uint64, error) {
 	return binary.BigEndian.Uint64(raw), nil
 }
 
-// log adds entries, and returns the number of the last.
+// log appends entries in the transaction, and returns the number of the last one. All writers of the log conflict on
+// its counter, which gives the entries their order.
 func log(txn kv.Txn, list ...entry) (uint64, error) {
 	n, err := lastEntry(txn)
 	if err != nil {
@@ -98,10 +99,10 @@ func Servers(ctx context.Context, r kv.Reader) (list []Server, err error) {
 	return list, err
 }
 
-// Lease says which server does a job.
+// Lease says which server holds a job.
 type Lease struct{ Job, Holder string }
 
-// Leases returns who does what.
+// Leases returns all leases.
 func Leases(ctx context.Context, r kv.Reader) (list []Lease, err error) {
 	prefix := keyspace.FleetLeases()
 	err = each(ctx, r, prefix, func(key, val []byte) error {
@@ -111,13 +112,13 @@ func Leases(ctx context.Context, r kv.Reader) (list []Lease, err error) {
 	return list, err
 }
 
-// State is what there is to be known of a fleet.
+// State is the state of a fleet, for operators.
 type State struct {
 	Servers []Server
 	Leases  []Lease
-	Log     uint64 // number of changes so far
-	Frozen  []byte // key of what is being changed; nil for nothing
-	Holder  string // by which server
+	Log     uint64 // number of the last log entry
+	Frozen  []byte // key that is being changed; nil for none
+	Holder  string // id of the server that changes it
 }
 
 // Read returns the state of the servers of a store.

@@ -10,7 +10,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// broken is a Watcher that fails to read at first.
+// broken is a Watcher whose first reloads fail.
 type broken struct{ reloads atomic.Int64 }
 
 func (*broken) Freeze([]byte) {}
@@ -22,14 +22,14 @@ func (b *broken) Reload(context.Context, []byte) error {
 	return nil
 }
 
-// TestSolo ends a freeze although what was changed can't be read at first.
+// TestSolo checks that a freeze ends although the first reloads fail.
 func TestSolo(t *testing.T) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s, b := NewSolo(ctx, nil), new(broken)
 	s.Watch(keyspace.TableRecords(), b)
 	if err := s.Exclusive(ctx, tableKey, func(func(kv.Txn) error) error { return nil }); err == nil {
-		t.Error("nobody hears of it")
+		t.Error("the failure was not reported")
 	}
 	wait(t, "the end of the freeze", func() bool { return b.reloads.Load() == 3 })
 }

@@ -8,10 +8,11 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// Store returns the store as this server has to use it: transactions that change what servers remember tell them, and none commits
-// when this server may have been replaced.
+// Store returns the store for this server's use. Its transactions log changes of cached keys (keyspace.Remembered), and
+// none of them commits if this server may have been replaced.
 func (m *Member) Store() kv.Store { return &store{m.kv, m} }
 
+// store wraps a store with the member's fence and log.
 type store struct {
 	kv.Store
 	member *Member
@@ -33,12 +34,14 @@ func (s *store) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 	return &txn{Txn: t, member: s.member}, nil
 }
 
+// txn collects the cached keys that it changes, and logs them in its own commit: a change and its entry are atomic.
 type txn struct {
 	kv.Txn
 	member  *Member
 	changed []entry
 }
 
+// changes notes a write of a key for the log, if servers cache it.
 func (t *txn) changes(key []byte) {
 	if keyspace.Remembered(key) {
 		t.changed = append(t.changed, entry{Key: bytes.Clone(key)})

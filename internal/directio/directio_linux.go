@@ -2,7 +2,7 @@ package directio
 
 import "golang.org/x/sys/unix"
 
-// setDirect switches direct writing on or off.
+// setDirect turns direct writing on or off.
 func setDirect(fd uintptr, on bool) error {
 	flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
 	if err != nil {

@@ -4,5 +4,5 @@ package directio
 
 import "errors"
 
-// setDirect always fails: there is no direct writing that is worth it.
+// setDirect always fails: on this system direct writing is not worth its cost.
 func setDirect(uintptr, bool) error { return errors.ErrUnsupported }

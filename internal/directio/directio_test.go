@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestWriter writes files of all sizes around those of the buffer, in pieces of all sizes.
+// TestWriter writes files of sizes around multiples of the buffer's, in pieces of many sizes.
 func TestWriter(t *testing.T) {
 	for _, size := range []int{0, 1, alignment, bufferSize - 1, bufferSize, bufferSize + 1, 3 * bufferSize, 3*bufferSize + 12345} {
 		want := make([]byte, size)
@@ -38,7 +38,7 @@ func TestWriter(t *testing.T) {
 	}
 }
 
-// brittleFile is a file that fails after some bytes, once or always.
+// brittleFile is a file that fails after some bytes, once or permanently.
 type brittleFile struct {
 	*os.File
 	left int
@@ -60,7 +60,8 @@ func (f *brittleFile) Write(p []byte) (int, error) {
 	return n, errBrittle
 }
 
-// TestWriterFallsBack shows that a file that can't be written to directly is written to as any other, with nothing lost or twice.
+// TestWriterFallsBack checks that a file that does not accept direct writes is written normally, without losing or
+// repeating bytes.
 func TestWriterFallsBack(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	if err != nil {
@@ -78,7 +79,7 @@ func TestWriterFallsBack(t *testing.T) {
 	}
 }
 
-// TestWriterFails shows that an error of the file is that of the Writer, and stays.
+// TestWriterFails checks that the Writer returns the file's error, and keeps returning it.
 func TestWriterFails(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	if err != nil {

@@ -1,8 +1,9 @@
-// Package guard keeps a panic of background work from ending the process.
+// Package guard keeps a panic in background work from ending the process.
 //
-// Package httpd recovers the panics of requests. Work that no request waits for runs under Run, Go or Loop: a panic is logged with its
-// stack, counted (the metric stator_background_panics_total), and returned as a *PanicError where there is a caller, which puts aside
-// what caused it. TestGoroutines in the root package finds go statements that bypass this package.
+// Package httpd recovers panics of requests. Work that no request waits for must run under [Run], [Go] or [Loop]: these
+// log a panic with its stack, count it (the metric stator_background_panics_total), and return it as a *[PanicError] if
+// there is a caller, which then puts aside whatever caused it. TestGoroutines in the root package finds go statements
+// that bypass this package.
 package guard
 
 import (
@@ -15,13 +16,13 @@ import (
 	"time"
 )
 
-// PanicError is a panic that was recovered.
+// PanicError is a recovered panic.
 type PanicError struct {
-	Value any    // of the panic
-	Stack []byte // of the goroutine that panicked, as debug.Stack prints it
+	Value any    // value of the panic
+	Stack []byte // stack of the goroutine that panicked, as debug.Stack prints it
 }
 
-// Error implements error. It has no stack, so that it can be shown to users.
+// Error implements error. It omits the stack, so that users may see it.
 func (e *PanicError) Error() string { return fmt.Sprintf("internal error: %v", e.Value) }
 
 // Unwrap returns the panic's value if that is an error.
@@ -30,14 +31,14 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
-// panics counts the recovered panics of the process, like the metrics of Go's runtime.
+// panics counts the recovered panics of the process. It is global, as the metrics of Go's runtime are.
 var panics atomic.Int64
 
-// Panics returns how many panics of background work the process has recovered since its start.
+// Panics returns the number of panics of background work that the process has recovered.
 func Panics() int64 { return panics.Load() }
 
-// Run runs f and returns its error, or a *PanicError if it panics. log gets the panic with its stack; if it is nil, the caller logs the
-// error by Log.
+// Run runs f and returns its error, or a *PanicError if f panics. The panic is logged to log with its stack; if log is
+// nil, the caller must log the error with Log.
 func Run(log *slog.Logger, work string, f func() error) (err error) {
 	defer func() {
 		p := recover()
@@ -53,7 +54,7 @@ func Run(log *slog.Logger, work string, f func() error) (err error) {
 	return f()
 }
 
-// Log logs an error, with the stack if it is a panic.
+// Log logs an error, with its stack if it is a panic.
 func Log(log *slog.Logger, message string, err error) {
 	args := []any{"error", err}
 	if p, ok := errors.AsType[*PanicError](err); ok {
@@ -62,23 +63,24 @@ func Log(log *slog.Logger, message string, err error) {
 	log.Error(message, args...)
 }
 
-// Go runs f in a goroutine of its own, which ends if f panics. log gets the panic; nil discards it.
+// Go runs f in a new goroutine, which ends if f panics. log receives the panic; nil discards it.
 func Go(log *slog.Logger, work string, f func()) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	go func() {
-		_ = Run(log, work, func() error { // Run has logged the panic
+		_ = Run(log, work, func() error { // logs the panic
 			f()
 			return nil
 		})
 	}()
 }
 
-// restartPause is how long after a panic Loop begins anew.
+// restartPause is the pause between a panic and the next run of a Loop, so that a permanent fault does not spin.
 const restartPause = time.Second
 
-// Loop runs f, and runs it anew a second after it has panicked, until it returns or ctx ends. log gets the panics; nil discards them.
+// Loop runs f, and runs it again a second after each panic, until f returns or ctx ends. log receives the panics; nil
+// discards them.
 func Loop(ctx context.Context, log *slog.Logger, work string, f func()) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 )
 
-// TestRun returns what was panicked with, logs the stack and counts.
+// TestRun checks that Run returns the panic's value, logs the stack and counts the panic.
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))
@@ -19,7 +19,7 @@ func TestRun(t *testing.T) {
 	err := Run(log, "counting", func() error { panic(io.ErrUnexpectedEOF) })
 	p, ok := errors.AsType[*PanicError](err)
 	if !ok || !errors.Is(err, io.ErrUnexpectedEOF) || !bytes.Contains(p.Stack, []byte("guard_test.go")) {
-		t.Errorf("the error is %v", err)
+		t.Errorf("the error was %v", err)
 	}
 	if got := out.String(); !strings.Contains(got, "counting panicked") || !strings.Contains(got, "guard_test.go") {
 		t.Errorf("the log has %s", got)
@@ -32,7 +32,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestLoop begins anew after a panic, until the work returns or its context ends.
+// TestLoop checks that Loop restarts after panics until the work returns or its context ends.
 func TestLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ran := 0

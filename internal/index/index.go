@@ -1,8 +1,8 @@
-// Package index says what a change of an item means for the table's secondary indexes. It is pure: it reads and writes
+// Package index computes what a change of an item means for the table's secondary indexes. It is pure: it reads and writes
 // nothing.
 //
 // An index is sparse: it has an entry for an item only if the item has all of the index's key attributes. The entry holds
-// the item as the index projects it.
+// the attributes that the index projects.
 package index
 
 import (
@@ -20,17 +20,17 @@ const (
 	MaxSortKey      = 1024
 )
 
-// Change is what happens to one entry of an index.
+// Change is the change of one index entry.
 type Change struct {
 	Index *catalog.Index
 	Key   []byte
 	Old   attribute.Item // the entry before; nil if there was none
-	New   attribute.Item // the entry after; nil if it is removed
-	Units float64        // what it costs, in write units
+	New   attribute.Item // the entry after; nil to remove it
+	Units float64        // write units that it consumes
 }
 
-// AppendKey appends the key of the item's entry in the index; ok is false if it has none: it lacks a key attribute, or, older
-// than the index, has one of the wrong type or size.
+// AppendKey appends the key of the item's entry in the index. ok is false if there is no entry: the item lacks a key
+// attribute, or has one of the wrong type or size because it is older than the index.
 func AppendKey(dst []byte, t *catalog.Table, x *catalog.Index, it attribute.Item) (key []byte, ok bool) {
 	for i, attrs := range [...][]catalog.KeyAttribute{x.Key.Partition, x.Key.Sort} {
 		for _, a := range attrs {
@@ -43,13 +43,14 @@ func AppendKey(dst []byte, t *catalog.Table, x *catalog.Index, it attribute.Item
 	partition := catalog.AppendKeyValues(nil, x.Key.Partition, it)
 	dst = t.AppendPartition(dst, x.ID, partition)
 	dst = catalog.AppendKeyValues(dst, x.Key.Sort, it)
+	// The item's own key follows, because keys of an index are not unique.
 	n := len(dst)
 	dst = catalog.AppendKeyValues(dst, t.Key.Partition, it)
 	dst = catalog.AppendKeyValues(dst, t.Key.Sort, it)
 	return keyspace.BoundItemKey(dst, n, t.Keys), true
 }
 
-// Entry returns the item as the index holds it.
+// Entry returns the item as the index projects it.
 func Entry(x *catalog.Index, it attribute.Item) attribute.Item {
 	if x.HoldsAll() {
 		return it
@@ -57,8 +58,8 @@ func Entry(x *catalog.Index, it attribute.Item) attribute.Item {
 	return it.Project(func(name []byte) bool { return x.Holds(string(name)) })
 }
 
-// Plan appends what replacing old by new (nil for no item) changes in the table's indexes: one write for each entry put,
-// removed or changed in place.
+// Plan appends the changes of index entries when old is replaced by new, either of which may be nil: one write for each
+// entry that is put, removed or changed in place.
 func Plan(dst []Change, t *catalog.Table, old, new attribute.Item) []Change {
 	for _, x := range t.Indexes {
 		if x.State == catalog.Deleting {
@@ -88,17 +89,17 @@ func Plan(dst []Change, t *catalog.Table, old, new attribute.Item) []Change {
 	return dst
 }
 
-// Problem is why an item can't be in a table with an index: a key attribute of the wrong type, empty or too large.
+// Problem says why an index can't hold an item: a key attribute is of the wrong type, empty or too large.
 type Problem struct {
 	Index     *catalog.Index
 	Attribute catalog.KeyAttribute
-	Actual    attribute.Type // if it is the wrong one
+	Actual    attribute.Type // the actual type, if it is wrong
 	Empty     bool
 	TooLarge  bool
-	Sort      bool
+	Sort      bool // the attribute is a sort key
 }
 
-// problem returns what keeps a value from being a key attribute of an index, or nil.
+// problem returns why a value can't be a key attribute of an index; nil if it can.
 func problem(a catalog.KeyAttribute, v attribute.Value, sort bool) *Problem {
 	if v.Type() != a.Type {
 		return &Problem{Attribute: a, Sort: sort, Actual: v.Type()}
@@ -115,8 +116,8 @@ func problem(a catalog.KeyAttribute, v attribute.Value, sort bool) *Problem {
 	return nil
 }
 
-// Check returns the first problem that the attributes of next, where they differ from old's, are for the table's indexes, or
-// nil. What has not changed may be older than an index.
+// Check returns the first problem of next's key attributes for the table's indexes; nil if there is none. It ignores
+// attributes that are unchanged, since they may be older than the index.
 func Check(t *catalog.Table, old, next attribute.Item) *Problem {
 	for _, x := range t.Indexes {
 		if x.State == catalog.Deleting {

@@ -13,10 +13,10 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 )
 
-// rowsPerChunk is how many rows of CSV are parsed at a time.
+// rowsPerChunk bounds the rows of CSV that are parsed at a time.
 const rowsPerChunk = 500
 
-// readCSV reads rows. Key attributes have the types that they are defined with, all others are strings ("DynamoDB import formats,
+// readCSV reads rows of CSV. Key attributes have their defined types, all others are strings ("DynamoDB import formats,
 // quotas, and validation"). A key attribute whose field is empty is left out.
 func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
 	s := &rowScanner{in: bufio.NewReaderSize(in, chunkSize), comma: ','}
@@ -38,7 +38,7 @@ func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
 		seen[h] = true
 		size += len(h)
 	}
-	var held error // comes behind the rows that were read before it
+	var held error // an error to return after the rows read before it
 	return func() (Chunk, error) {
 		rows := make([]byte, 0, chunkSize)
 		n, cost := 0, 0
@@ -53,7 +53,7 @@ func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
 				break
 			}
 			n++
-			cost += len(rows) - start + size + 100*fields // each item has the names
+			cost += len(rows) - start + size + 100*fields // every item repeats the names
 		}
 		if n > 0 {
 			return Chunk{Bytes: cost, parse: func() []Record { return parseRows(rows, s.comma, headers, opt.Types) }}, nil
@@ -67,15 +67,16 @@ func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
 	}, nil
 }
 
-// errRow is why a row is no record.
+// errRow is the error of a row that does not match the header.
 var errRow = errors.New("the row is not like the header")
 
-// rowScanner finds where rows of CSV end, as encoding/csv does with LazyQuotes, which itself keeps a row, and a line, of any length.
+// rowScanner finds the ends of rows, by the rules of encoding/csv with LazyQuotes. It exists because encoding/csv keeps
+// a row or a line of any length in memory.
 type rowScanner struct {
 	in     *bufio.Reader
 	comma  byte
 	state  int
-	fields int // of the row that have ended
+	fields int // fields of the row that have ended
 }
 
 // States of a rowScanner.
@@ -83,12 +84,12 @@ const (
 	beforeField = iota
 	inField
 	inQuotes
-	behindQuote       // a quote within quotes: their end, or the first of two
-	behindQuoteReturn // and a carriage return behind it
+	behindQuote       // after a quote within quotes: it ends them, or is the first of two
+	behindQuoteReturn // and a carriage return after it
 )
 
-// next appends the next row that is not empty, and counts its fields. It returns errRecordTooLong, behind the row, if that has more
-// than limit bytes; io.EOF at the end.
+// next appends the next row that is not empty, and counts its fields. If the row has more than limit bytes, next skips
+// it and returns errRecordTooLong. It returns io.EOF at the end.
 func (s *rowScanner) next(dst []byte, limit int) (row []byte, fields int, err error) {
 	start, size := len(dst), 0
 	for {
@@ -97,7 +98,7 @@ func (s *rowScanner) next(dst []byte, limit int) (row []byte, fields int, err er
 		n, ended, err = s.scan(&dst, limit-size)
 		size += n
 		if errors.Is(err, io.EOF) && size > 0 {
-			if s.state != inQuotes && size <= limit { // within quotes a line break would be a part of the field
+			if s.state != inQuotes && size <= limit { // within quotes, a line break would become part of the field
 				dst = append(dst, '\n')
 			}
 			ended, err = true, nil
@@ -113,7 +114,7 @@ func (s *rowScanner) next(dst []byte, limit int) (row []byte, fields int, err er
 		switch row := dst[start:]; {
 		case size > limit:
 			return dst[:start], 0, errRecordTooLong
-		case string(row) == "\n" || string(row) == "\r\n": // encoding/csv takes no notice of it
+		case string(row) == "\n" || string(row) == "\r\n": // encoding/csv ignores empty lines
 			dst, size = dst[:start], 0
 			continue
 		}
@@ -121,12 +122,12 @@ func (s *rowScanner) next(dst []byte, limit int) (row []byte, fields int, err er
 	}
 }
 
-// scan reads what is buffered, up to the end of the row, and appends at most room bytes of it.
+// scan consumes what is buffered, up to the end of the row, and appends at most room bytes of it.
 func (s *rowScanner) scan(dst *[]byte, room int) (n int, ended bool, err error) {
 	if _, err := s.in.Peek(1); err != nil {
 		return 0, false, err
 	}
-	buf, _ := s.in.Peek(s.in.Buffered()) // which is there
+	buf, _ := s.in.Peek(s.in.Buffered()) // everything buffered
 	state := s.state
 	for n < len(buf) && !ended {
 		c := buf[n]
@@ -145,13 +146,13 @@ func (s *rowScanner) scan(dst *[]byte, room int) (n int, ended bool, err error) 
 			state = beforeField
 			s.fields++
 		case state == inField:
-		case c == '"': // the first of a field, or the second of two
+		case c == '"': // the first of a field, or the second of two // the first of a field, or the second of two
 			state = inQuotes
 		case state == beforeField:
 			state = inField
 		case c == '\r':
 			state = behindQuoteReturn
-		default: // the quote before is a part of the field
+		default: // the quote before was part of the field
 			state = inQuotes
 		}
 	}
@@ -175,12 +176,14 @@ func (s *rowScanner) header() ([]string, error) {
 	return newCSV(row, s.comma).Read()
 }
 
+// newCSV returns a reader of rows that a rowScanner has delimited.
 func newCSV(rows []byte, comma byte) *csv.Reader {
 	r := csv.NewReader(bytes.NewReader(rows))
 	r.LazyQuotes, r.FieldsPerRecord, r.Comma = true, -1, rune(comma)
 	return r
 }
 
+// parseRows parses whole rows into records.
 func parseRows(rows []byte, comma byte, headers []string, types map[string]attribute.Type) (out []Record) {
 	r := newCSV(rows, comma)
 	r.ReuseRecord = true
@@ -197,6 +200,7 @@ func parseRows(rows []byte, comma byte, headers []string, types map[string]attri
 	}
 }
 
+// parseRow makes an item of a row. It checks the size first: a row of many short fields may make an item that is too large.
 func parseRow(headers, row []string, types map[string]attribute.Type) Record {
 	size := 0
 	for i, text := range row {

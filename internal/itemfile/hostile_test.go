@@ -15,7 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// repeated is the text of a file that is made while it is read.
+// repeated is a text that is generated while it is read.
 type repeated struct {
 	text string
 	left int // bytes
@@ -33,7 +33,7 @@ func (r *repeated) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// file returns a file of parts: strings, and strings with the number of bytes that they are repeated for.
+// file returns a file made of parts: strings, and strings followed by the number of bytes for which they are repeated.
 func file(parts ...any) io.Reader {
 	var all []io.Reader
 	for i := 0; i < len(parts); i++ {
@@ -50,13 +50,13 @@ func file(parts ...any) io.Reader {
 	return io.MultiReader(all...)
 }
 
-// ends is how a file ended: its items, what was refused, and the last reason.
+// ends tells how reading a file ended: its items, the records refused, and the last reason.
 type ends struct {
 	items, refused int
 	reason         error
 	err            error
-	allocated      uint64 // bytes, all in all
-	chunk          int    // the largest Bytes
+	allocated      uint64 // bytes allocated in total
+	chunk          int    // the largest Chunk.Bytes
 }
 
 func readAll(in io.Reader, opt Options) (e ends) {
@@ -95,14 +95,14 @@ func readAll(in io.Reader, opt Options) (e ends) {
 
 const mb = 1 << 20
 
-// hostile are files that take a reader's memory, stack or time, between records that are good.
+// hostile are files that attack a reader's memory, stack or time, between valid records.
 var hostile = []struct {
 	name, format   string
 	parts          []any
 	items, refused int
-	reason         string // of the last record that is refused, or of the file
-	whole          bool   // the file can't be read
-	allocated      int    // MB at most
+	reason         string // for the last record refused, or for the file
+	whole          bool   // the file can't be read to its end
+	allocated      int    // upper bound in MB
 }{
 	{"json line", JSON, []any{goodJSON, "x", 24 * mb, "\n", goodJSON}, 2, 1, "longer than 8 MB", false, 40},
 	{"json line without end", JSON, []any{goodJSON, "x", 24 * mb}, 1, 1, "longer than 8 MB", false, 40},
@@ -175,7 +175,7 @@ const (
 	goodIon  = `{Item:{id:"good"}}` + "\n"
 )
 
-// ionStart is the beginning of a binary file, with symbols, and goodBinary an item.
+// ionStart is the beginning of a binary file, with its symbols; goodBinary is an item.
 var ionStart, goodBinary = func() (string, string) {
 	write := func(n int) string {
 		var buf bytes.Buffer
@@ -191,7 +191,7 @@ var ionStart, goodBinary = func() (string, string) {
 	return strings.TrimSuffix(two, item+item), item
 }()
 
-// varInt is a length in binary Ion.
+// varInt encodes a length in binary Ion.
 func varInt(n int) string {
 	out := []byte{byte(n)&0x7F | 0x80}
 	for n >>= 7; n > 0; n >>= 7 {
@@ -200,7 +200,7 @@ func varInt(n int) string {
 	return string(out)
 }
 
-// nested is a binary list in a list, and so on.
+// nested returns binary lists nested to a depth.
 func nested(depth int) string {
 	s := "\x10"
 	for range depth {
@@ -209,7 +209,7 @@ func nested(depth int) string {
 	return s
 }
 
-// compressed returns what reads a compressed copy of in.
+// compressed returns a reader of a compressed copy of in.
 func compressed(t testing.TB, kind string, in io.Reader) io.Reader {
 	t.Helper()
 	var buf bytes.Buffer
@@ -235,7 +235,7 @@ func compressed(t testing.TB, kind string, in io.Reader) io.Reader {
 	return &buf
 }
 
-// TestHostileFiles reads files that would end or starve a server if the libraries saw them.
+// TestHostileFiles reads files that would exhaust a server if the libraries saw them.
 func TestHostileFiles(t *testing.T) {
 	for i, c := range hostile {
 		kinds := []string{None, Gzip, Zstd}
@@ -255,7 +255,7 @@ func TestHostileFiles(t *testing.T) {
 				if reason != nil && !strings.Contains(reason.Error(), c.reason) {
 					t.Errorf("refused with %.300v", reason)
 				}
-				// The decoder of zstd has some memory of its own.
+				// zstd's decoder has some memory of its own.
 				if limit := uint64(c.allocated+40) * mb; got.allocated > limit {
 					t.Errorf("%d MB were allocated", got.allocated/mb)
 				}
@@ -267,7 +267,7 @@ func TestHostileFiles(t *testing.T) {
 	}
 }
 
-// TestZstdWindow reads a frame whose window is larger than a decoder is to keep, and many small ones that say that theirs are large.
+// TestZstdWindow reads a frame with a window larger than the decoder may keep, and many small frames that claim large windows.
 func TestZstdWindow(t *testing.T) {
 	var buf bytes.Buffer
 	w, err := zstd.NewWriter(&buf, zstd.WithWindowSize(64<<20))
@@ -292,8 +292,8 @@ func TestZstdWindow(t *testing.T) {
 	}
 }
 
-// FuzzIonGuard has the library read what the guard of text lets through, once value by value and once with all that is in them: both
-// agree on where values end, and nothing is nested deeper than it may be.
+// FuzzIonGuard has the library read what the guard of text lets through, once skipping values and once reading
+// everything in them. Both must find the same values, and nothing may be nested too deep.
 func FuzzIonGuard(f *testing.F) {
 	for _, c := range hostile {
 		if c.format == Ion && !strings.HasPrefix(c.name, "ion binary") {
@@ -328,7 +328,7 @@ func FuzzIonGuard(f *testing.F) {
 	})
 }
 
-// walkIon counts the top-level values, with a look at all that is in them or none.
+// walkIon counts the top-level values, reading everything in them if all is set.
 func walkIon(t *testing.T, body []byte, all bool) (values int, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -361,7 +361,7 @@ func walkIon(t *testing.T, body []byte, all bool) (values int, err error) {
 	}
 }
 
-// FuzzRows compares the rows with those that encoding/csv finds.
+// FuzzRows compares the rows of rowScanner with those of encoding/csv.
 func FuzzRows(f *testing.F) {
 	for _, text := range []string{
 		"a,b\r\nc,\"d\n\"\"e\"\n", "\"a\"b\",c\n\n\r\nx", "\"a\"\r\n\"b\"\r\r\n\"c", "a\"b,\"c\r", ",,\n\"\",\"\"\n",

@@ -16,18 +16,18 @@ import (
 )
 
 const (
-	// ionPerChunk is how many Ion values are read at a time.
+	// ionPerChunk bounds the Ion values that are read at a time.
 	ionPerChunk = 200
-	// ionVersion begins every line of an export.
+	// ionVersion begins every line of an Ion export.
 	ionVersion = "$ion_1_0 "
 )
 
-// The annotations by which Ion lists are sets ("DynamoDB table export output format").
+// setTypes maps the annotations that turn Ion lists into sets ("DynamoDB table export output format").
 var setTypes = map[string]attribute.Type{
 	"$dynamodb_SS": attribute.TypeSS, "$dynamodb_NS": attribute.TypeNS, "$dynamodb_BS": attribute.TypeBS,
 }
 
-// readIon reads Ion, text or binary. The library reads one value after the other, so nothing is left to parse later.
+// readIon reads text or binary Ion. The library reads values one after the other, so nothing is left to parse concurrently.
 func readIon(in io.Reader) func() (Chunk, error) {
 	guard := newIonGuard(in)
 	r := &ionReader{Reader: ion.NewReader(guard), guard: guard}
@@ -49,6 +49,7 @@ func readIon(in io.Reader) func() (Chunk, error) {
 	}
 }
 
+// ionReader reads records through a guard, which bounds what the library sees.
 type ionReader struct {
 	ion.Reader
 	guard *ionGuard
@@ -56,10 +57,10 @@ type ionReader struct {
 	size  int // bytes of its symbols
 }
 
-// record reads the next top-level value; io.EOF at the end.
+// record reads the next top-level value as a record; io.EOF at the end.
 func (r *ionReader) record() (rec Record, err error) {
 	defer func() {
-		if p := recover(); p != nil { // the library panics at some malformed values
+		if p := recover(); p != nil { // the library panics on some malformed values
 			err = fmt.Errorf("ion: %v", p)
 		}
 		if err != nil && r.guard.err != nil && !errors.Is(r.guard.err, io.EOF) {
@@ -90,7 +91,7 @@ func (r *ionReader) record() (rec Record, err error) {
 	}
 	d.record(&rec, true)
 	switch {
-	case d.err != nil: // what follows can't be found
+	case d.err != nil: // the next value can't be found
 		return rec, d.err
 	case d.problem != nil:
 		return Record{Err: d.problem}, nil
@@ -100,7 +101,7 @@ func (r *ionReader) record() (rec Record, err error) {
 	return rec, nil
 }
 
-// checkTable looks at a symbol table that is new.
+// checkTable checks a new symbol table against the limits.
 func (r *ionReader) checkTable() error {
 	now := r.SymbolTable()
 	if now == r.table {
@@ -115,7 +116,7 @@ func (r *ionReader) checkTable() error {
 		return fmt.Errorf("an Ion symbol table is appended to more than %d times", maxImports)
 	}
 	for _, i := range imports[1:] {
-		if i.Name() != "" { // what it was appended to has no name
+		if i.Name() != "" { // the table that it was appended to has no name
 			return fmt.Errorf("the Ion symbol table %.100q is not known", i.Name())
 		}
 	}
@@ -131,8 +132,8 @@ func (r *ionReader) checkTable() error {
 	return nil
 }
 
-// isMark reports whether the reader stands at what begins each line of an export, which the library takes for a symbol, or at a
-// checkpoint.
+// isMark reports whether the current value is no record: the marker that begins each line of an export, which the
+// library takes for a symbol, or a checkpoint of the guard.
 func isMark(r ion.Reader) bool {
 	switch r.Type() {
 	case ion.SymbolType:
@@ -147,14 +148,15 @@ func isMark(r ion.Reader) bool {
 
 var emptyString, emptyBinary = attribute.String(""), attribute.Binary(nil)
 
+// ionDecoder decodes one record. An error of the reader ends the file; a problem refuses only the record.
 type ionDecoder struct {
 	r       ion.Reader
 	err     error // the reader's
 	problem error // of the record
-	size    int   // of the item so far; its final size is not less
+	size    int   // of the item so far: a lower bound of its final size
 }
 
-// grow counts bytes of the item, which is given up where it is larger than items can be.
+// grow adds to the item's size, and refuses the record as soon as the item is too large.
 func (d *ionDecoder) grow(n int) {
 	if d.size += n; d.size > attribute.MaxItemSize && d.problem == nil {
 		d.problem = errItemSize
@@ -173,7 +175,7 @@ func (d *ionDecoder) refuse(format string, args ...any) {
 	}
 }
 
-// each steps into a value and calls visit for each value in it, until there is a problem.
+// each steps into a container and calls visit for each value in it, until there is a problem.
 func (d *ionDecoder) each(visit func(name string)) {
 	if err := d.r.StepIn(); err != nil {
 		d.fail(err)
@@ -181,7 +183,7 @@ func (d *ionDecoder) each(visit func(name string)) {
 	}
 	for d.err == nil && d.r.Next() {
 		if d.problem != nil {
-			continue // to the end of the record
+			continue // skip to the end of the record
 		}
 		name := ""
 		if token, err := d.r.FieldName(); err == nil && token != nil && token.Text != nil {
@@ -199,6 +201,7 @@ func (d *ionDecoder) each(visit func(name string)) {
 	}
 }
 
+// record reads the fields of a record. Incremental exports wrap them in a field Record.
 func (d *ionDecoder) record(rec *Record, outer bool) {
 	d.each(func(name string) {
 		switch name {
@@ -246,6 +249,7 @@ func (d *ionDecoder) record(rec *Record, outer bool) {
 	})
 }
 
+// fields reads the attributes of an item or map.
 func (d *ionDecoder) fields(depth int) []attribute.Field {
 	if d.r.Type() != ion.StructType || d.r.IsNull() {
 		d.refuse("An item must be a struct")
@@ -278,14 +282,14 @@ func (d *ionDecoder) item() attribute.Item {
 	return attribute.NewItem(fields...)
 }
 
-// value reads the value at which the reader stands; nil if it is none, which has been noted.
+// value reads the current value; it returns nil after an error or problem, which it has recorded.
 func (d *ionDecoder) value(depth int) attribute.Value {
 	if depth > attribute.MaxDepth {
 		d.refuse("Nesting Levels have exceeded supported limits")
 		return nil
 	}
 	kind := d.r.Type()
-	d.grow(1) // a null, a boolean and a number have as much, and an element of a list or map
+	d.grow(1) // the size of a null, boolean or number, and of an element of a list or map
 	if d.r.IsNull() {
 		return attribute.Null
 	}
@@ -322,6 +326,8 @@ func (d *ionDecoder) value(depth int) attribute.Value {
 	return nil
 }
 
+// number reads an integer, decimal or float. It limits the digits before it makes text of them, whose cost is
+// quadratic.
 func (d *ionDecoder) number(kind ion.Type) attribute.Value {
 	var text string
 	switch kind {
@@ -331,7 +337,7 @@ func (d *ionDecoder) number(kind ion.Type) attribute.Value {
 			d.fail(err)
 			return nil
 		}
-		if n.BitLen() > 1000 { // far beyond what a number can be; its text may be huge
+		if n.BitLen() > 1000 { // far beyond any valid number; its text may be huge
 			d.refuse("Number overflow. Attempting to store a number with magnitude larger than supported range")
 			return nil
 		}
@@ -364,6 +370,7 @@ func (d *ionDecoder) number(kind ion.Type) attribute.Value {
 	return attribute.AppendScalar(nil, attribute.TypeN, number)
 }
 
+// text reads a string or symbol, both of which are strings in DynamoDB.
 func (d *ionDecoder) text(kind ion.Type) attribute.Value {
 	if kind == ion.SymbolType {
 		token, err := d.r.SymbolValue()
@@ -390,7 +397,7 @@ func (d *ionDecoder) string(s string) attribute.Value {
 	return attribute.String(s)
 }
 
-// list reads a list, or a set if it is annotated as one.
+// list reads a list, or a set if it has such an annotation.
 func (d *ionDecoder) list(depth int) attribute.Value {
 	annotations, err := d.r.Annotations()
 	if err != nil {
@@ -406,7 +413,7 @@ func (d *ionDecoder) list(depth int) attribute.Value {
 	var elems []attribute.Value
 	d.each(func(string) {
 		v := d.value(depth + 1)
-		if set == 0 || v.Equal(emptyString) || v.Equal(emptyBinary) { // nothing may be without a size
+		if set == 0 || v.Equal(emptyString) || v.Equal(emptyBinary) { // every element must count, so that the list is bounded
 			d.grow(1)
 		}
 		elems = append(elems, v)
@@ -443,13 +450,13 @@ func appendIon(dst []byte, write func(*ionWriter)) []byte {
 	w.do(w.w.EndStruct())
 	w.do(w.w.Finish())
 	if w.err != nil {
-		panic(fmt.Sprintf("itemfile: writing Ion to memory: %v", w.err)) // nothing of an item can't be written
+		panic(fmt.Sprintf("itemfile: writing Ion to memory: %v", w.err)) // an item contains nothing that can't be written
 	}
 	buf.WriteByte('\n')
 	return buf.Bytes()
 }
 
-// ionWriter writes Ion and remembers the first error.
+// ionWriter writes Ion and remembers its errors.
 type ionWriter struct {
 	w   ion.Writer
 	err error
@@ -469,6 +476,7 @@ func (w *ionWriter) object(name string, it attribute.Item) {
 	w.do(w.w.EndStruct())
 }
 
+// change writes the record of an incremental export.
 func (w *ionWriter) change(c *Change) {
 	w.name("Record")
 	w.do(w.w.BeginStruct())
@@ -487,6 +495,7 @@ func (w *ionWriter) change(c *Change) {
 	w.do(w.w.EndStruct())
 }
 
+// value writes an attribute value. Sets are lists with an annotation.
 func (w *ionWriter) value(v attribute.Value) {
 	switch v.Type() {
 	case attribute.TypeS:
@@ -529,7 +538,7 @@ func (w *ionWriter) value(v attribute.Value) {
 	}
 }
 
-// number writes a canonical number as a decimal without zeros at its end, as AWS does: 600 is 6d2.
+// number writes a canonical number as a decimal without trailing zeros, as AWS does: 600 is 6d2.
 func (w *ionWriter) number(text []byte) {
 	mantissa, exponent := text, 0
 	if i := bytes.IndexAny(text, "eE"); i >= 0 {

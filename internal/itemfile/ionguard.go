@@ -7,20 +7,21 @@ import (
 	"io"
 )
 
-// The library for Ion keeps a value of any length in memory, and its depth on the stack. So an ionGuard stands in front of it: it hands
-// over whole top-level values within the bounds, and in place of others a string that says what was wrong with them.
+// ionGuard stands in front of the Ion library, which keeps a value of any length in memory and its nesting on the
+// stack. It passes whole top-level values that are within the limits, and replaces others by a string that says what
+// was wrong with them.
 //
-// The guard of text knows less of Ion than the library, so that both agree on where strings, comments and containers end: what the
-// library would take for one thing when it reads a value and for another when it skips it is an error. No item needs it: operators in
-// s-expressions, a brace in a clob, a comment that begins as /*/.
+// The guard of text parses less of Ion than the library, so it must agree with it on where strings, comments and
+// containers end. Input that the library treats differently when it reads a value and when it skips it is an error. No
+// item needs such input: operators in s-expressions, a brace in a clob, a comment that begins with /*/.
 type ionGuard struct {
 	in   *bufio.Reader
-	unit func() ([]byte, error) // the next top-level value, or a part of what is between two
+	unit func() ([]byte, error) // returns the next top-level value, or a part of what is between two
 	rest []byte
 	err  error
 }
 
-// newIonGuard finds out whether in is text or binary, as the library does.
+// newIonGuard detects whether in is text or binary, as the library does.
 func newIonGuard(in io.Reader) *ionGuard {
 	g := &ionGuard{in: bufio.NewReaderSize(in, chunkSize)}
 	if head, _ := g.in.Peek(4); len(head) == 4 && head[0] == bvm && head[3] == 0xEA {
@@ -44,7 +45,7 @@ func (g *ionGuard) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// inPlaceOf returns the error that a string stands for which a guard has put in place of a value.
+// inPlaceOf returns the error for which a guard's string stands; nil for any other string.
 func inPlaceOf(text string) error {
 	for _, err := range []error{errRecordTooLong, errAnnotated, errTooDeep, errNumberTooLong, errAnnotations, errIonBinary} {
 		if text == err.Error() {
@@ -54,23 +55,23 @@ func inPlaceOf(text string) error {
 	return nil
 }
 
-// checkpoint is a string that a guard puts behind an annotated value: the library reads symbol tables as long as there is nothing
-// else, and they are to be looked at one by one.
+// checkpoint is a string that a guard adds after an annotated value. The library reads consecutive symbol tables in one
+// go, and the checkpoint makes it stop, so that each table can be checked.
 const checkpoint = "$stator_checkpoint"
 
 // ionText is the guard of text.
 type ionText struct {
 	in      *bufio.Reader
 	buf     []byte
-	refused error            // why the value is not handed over
-	open    [maxNesting]byte // brackets
-	depth   int              // how many are open
-	last    byte             // the first byte of the token before; 0 if it may not go on
-	names   int              // annotations of a value
-	noted   bool             // the value at the top level is annotated
+	refused error            // why the value will be replaced
+	open    [maxNesting]byte // the open brackets
+	depth   int              // the number of open brackets, which may exceed len(open)
+	last    byte             // the first byte of the previous token; 0 if nothing can continue it
+	names   int              // annotations of the current value
+	noted   bool             // the top-level value is annotated
 }
 
-// put takes a byte of a value.
+// put adds a byte to the value.
 func (g *ionText) put(c byte) {
 	if g.refused != nil {
 		return
@@ -79,6 +80,7 @@ func (g *ionText) put(c byte) {
 	g.checkSize()
 }
 
+// checkSize refuses a value that has become too long.
 func (g *ionText) checkSize() {
 	if len(g.buf) > MaxRecord {
 		g.refuse(errRecordTooLong)
@@ -87,6 +89,7 @@ func (g *ionText) checkSize() {
 	}
 }
 
+// refuse records the first reason to replace the value.
 func (g *ionText) refuse(err error) {
 	if g.refused == nil {
 		g.refused = err
@@ -102,7 +105,7 @@ func (g *ionText) must() (byte, error) {
 	return c, err
 }
 
-// cut is the error of a file that ends within a value.
+// cut returns the error for a file that ends within a value.
 func (g *ionText) cut() error {
 	if g.refused != nil {
 		return g.refused
@@ -110,13 +113,13 @@ func (g *ionText) cut() error {
 	return io.ErrUnexpectedEOF
 }
 
-// peek returns the next n bytes, or those that are left.
+// peek returns the next n bytes, or fewer at the end.
 func (g *ionText) peek(n int) string {
-	b, _ := g.in.Peek(n) // an error comes again when they are read
+	b, _ := g.in.Peek(n) // an error recurs when they are read
 	return string(b)
 }
 
-// take takes a byte that was peeked at.
+// take adds a byte that was peeked at.
 func (g *ionText) take() {
 	c, _ := g.in.ReadByte()
 	g.put(c)
@@ -124,10 +127,10 @@ func (g *ionText) take() {
 
 func unexpected(c byte) error { return fmt.Errorf("unexpected %q in Ion text", c) }
 
-// next returns the next top-level value.
+// next returns the next top-level value, together with the white space around it.
 func (g *ionText) next() ([]byte, error) {
 	g.buf, g.refused, g.last, g.names, g.noted = g.buf[:0], nil, 0, 0, false
-	complete := false // there is a value, to which nothing belongs any more but what its token goes on with
+	complete := false // there is a value, which only a continuation of its token could extend
 	for {
 		c, err := g.in.ReadByte()
 		switch {
@@ -152,7 +155,7 @@ func (g *ionText) next() ([]byte, error) {
 	}
 }
 
-// value returns the value, or what stands in its place.
+// value returns the value, or the string that replaces it.
 func (g *ionText) value() []byte {
 	if g.refused != nil {
 		return fmt.Appendf(nil, " %q ", g.refused.Error())
@@ -171,7 +174,7 @@ func isWord(c byte) bool {
 
 func isSign(c byte) bool { return c == '+' || c == '-' || c == '.' }
 
-// token takes the token that begins with c, or the white space, comment or bracket that c is.
+// token consumes the token that begins with c, or the white space, comment or bracket that c is.
 func (g *ionText) token(c byte) error {
 	switch {
 	case isSpace(c):
@@ -226,6 +229,7 @@ func (g *ionText) token(c byte) error {
 	return unexpected(c)
 }
 
+// enter opens a container. It keeps counting beyond the limit, so that leave finds the end of the value.
 func (g *ionText) enter(c byte) {
 	if g.depth < maxNesting {
 		g.open[g.depth] = c
@@ -247,17 +251,17 @@ func closes(open, c byte) bool {
 	return open == '{' && c == '}' || open == '[' && c == ']' || open == '(' && c == ')'
 }
 
-// space puts white space, as much as is needed between two values.
+// space adds white space. Between top-level values, one character is enough.
 func (g *ionText) space(c byte) {
 	if n := len(g.buf); g.depth > 0 || n == 0 || !isSpace(g.buf[n-1]) {
 		g.put(c)
 	}
 }
 
-// comment skips a comment, and puts a space in its place.
+// comment skips a comment and puts a space in its place.
 func (g *ionText) comment() error {
 	g.space(' ')
-	if g.peek(2) == "*/" { // a whole comment, for the library
+	if g.peek(2) == "*/" { // the library would take /*/ for a whole comment
 		return unexpected('/')
 	}
 	c, err := g.must()
@@ -285,9 +289,9 @@ func (g *ionText) comment() error {
 	return unexpected('/')
 }
 
-// word takes what is left of a symbol, number or timestamp.
+// word consumes the rest of a symbol, number or timestamp.
 func (g *ionText) word(first byte) error {
-	number := first < 'A' && first != '$' // a digit or a sign
+	number := first < 'A' && first != '$' // begins with a digit or sign
 	last := first
 	for n := 1; ; n++ {
 		if number && n > maxNumber {
@@ -299,18 +303,18 @@ func (g *ionText) word(first byte) error {
 		}
 		c := next[0]
 		switch {
-		case isWord(c), c == ':' && number: // of a timestamp
+		case isWord(c), c == ':' && number: // a colon is part of a timestamp
 			last = c
 			g.take()
 			continue
-		case c == '/' && isSign(last): // an operator or a comment
+		case c == '/' && isSign(last): // an operator, or a comment
 			return unexpected(c)
 		}
 		return nil
 	}
 }
 
-// short takes what is left of a string or symbol within single quotation marks.
+// short consumes the rest of a string, or of a symbol in single quotation marks.
 func (g *ionText) short(quote byte, lob bool) error {
 	for {
 		g.plain(quote)
@@ -332,9 +336,9 @@ func (g *ionText) short(quote byte, lob bool) error {
 	}
 }
 
-// plain takes what is buffered of a string up to a byte that matters.
+// plain consumes the buffered part of a string up to a byte that matters.
 func (g *ionText) plain(quote byte) {
-	b, _ := g.in.Peek(g.in.Buffered()) // which is there
+	b, _ := g.in.Peek(g.in.Buffered()) // everything buffered
 	n := 0
 	for n < len(b) && b[n] != quote && b[n] != '\\' && b[n] != '\n' && b[n] != '\r' && b[n] != '}' {
 		n++
@@ -343,10 +347,10 @@ func (g *ionText) plain(quote byte) {
 		g.buf = append(g.buf, b[:n]...)
 		g.checkSize()
 	}
-	_, _ = g.in.Discard(n) // which can't fail
+	_, _ = g.in.Discard(n) // it can't fail: the bytes are buffered
 }
 
-// escaped takes what follows a backslash; \r\n is a single character.
+// escaped consumes what follows a backslash; \r\n is a single character.
 func (g *ionText) escaped() error {
 	c, err := g.must()
 	if err != nil {
@@ -359,7 +363,7 @@ func (g *ionText) escaped() error {
 	return nil
 }
 
-// quoted takes what is left of a symbol or long string.
+// quoted consumes the rest of a symbol or long string.
 func (g *ionText) quoted(lob bool) error {
 	if g.peek(2) != "''" {
 		if lob {
@@ -390,7 +394,7 @@ func (g *ionText) quoted(lob bool) error {
 	}
 }
 
-// lob takes a blob or clob, whose first brace was read.
+// lob consumes a blob or clob, whose first brace has been read.
 func (g *ionText) lob() error {
 	g.put('{')
 	g.take()
@@ -421,19 +425,19 @@ func (g *ionText) lob() error {
 }
 
 const (
-	bvm        = 0xE0 // the first byte of a binary version marker
+	bvm        = 0xE0 // first byte of a binary version marker
 	tableID    = 3    // the symbol $ion_symbol_table
-	maxTime    = 32   // bytes of a timestamp
-	maxNameIDs = 64   // bytes of the annotations of a value
+	maxTime    = 32   // largest size of a timestamp, in bytes
+	maxNameIDs = 64   // largest size of a value's annotations, in bytes
 )
 
-// errIonBinary refuses a value that is not well-formed binary Ion.
+// errIonBinary is the error of a value that is not well-formed binary Ion.
 var errIonBinary = errors.New("the record is not well-formed Ion")
 
-// errIonLength is that where a value ends can't be known.
+// errIonLength means that the end of a value can't be found.
 var errIonLength = errors.New("a value of Ion has an impossible length")
 
-// errIonTable is that the symbols of what follows can't be known.
+// errIonTable means that the symbols of what follows can't be known.
 var errIonTable = fmt.Errorf("a symbol table of Ion is damaged, or larger than %d MB", maxTable>>20)
 
 // ionBinary is the guard of binary Ion.
@@ -454,9 +458,9 @@ const (
 	ionReserved  = 15
 )
 
-// next returns the next top-level value.
+// next returns the next top-level value, or the string that replaces it.
 func (g *ionBinary) next() ([]byte, error) {
-	const longest = 1 + 10 + 10 + 10 // a type, a length, that of annotations and the first of them
+	const longest = 1 + 10 + 10 + 10 // type, length, length of the annotations, and first annotation
 	head, err := g.in.Peek(longest)
 	if len(head) == 0 {
 		return nil, err
@@ -505,7 +509,7 @@ func (g *ionBinary) next() ([]byte, error) {
 	return ionString(err.Error()), nil
 }
 
-// ionString returns a string in binary Ion.
+// ionString encodes a string in binary Ion.
 func ionString(text string) []byte {
 	return append([]byte{0x8E, byte(len(text)>>7) & 0x7F, byte(len(text)) | 0x80}, text...)
 }
@@ -517,6 +521,7 @@ func cutOff(err error) error {
 	return err
 }
 
+// skip skips n bytes, in steps that fit an int on any machine.
 func (g *ionBinary) skip(n uint64) error {
 	for n > 0 {
 		step := min(n, 1<<20)
@@ -528,7 +533,7 @@ func (g *ionBinary) skip(n uint64) error {
 	return nil
 }
 
-// varUint reads a number of 7 bits a byte; n is 0 if it does not end in b, or within nine bytes.
+// varUint decodes a number with 7 bits per byte. n is 0 if the number does not end within b or within nine bytes.
 func varUint(b []byte) (v uint64, n int) {
 	for i, c := range b {
 		if i == 9 {
@@ -541,7 +546,7 @@ func varUint(b []byte) (v uint64, n int) {
 	return 0, 0
 }
 
-// ionLength returns where the content of the value begins that b begins with, and its length.
+// ionLength returns where the content of the value at the beginning of b starts, and its length.
 func ionLength(b []byte) (start int, length uint64, err error) {
 	kind, low := b[0]>>4, b[0]&0x0F
 	switch {
@@ -559,8 +564,8 @@ func ionLength(b []byte) (start int, length uint64, err error) {
 	return 1, uint64(low), nil
 }
 
-// checkIon checks the value that b begins with, and returns its size. Structs that say that their fields are sorted are refused,
-// since the library mistakes some of their lengths.
+// checkIon checks the value at the beginning of b and returns its size. It refuses structs that claim to have sorted
+// fields, because the library misreads some of their lengths.
 func checkIon(b []byte, depth int, annotated bool) (size int, err error) {
 	if len(b) == 0 {
 		return 0, errIonBinary

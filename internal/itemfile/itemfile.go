@@ -1,5 +1,8 @@
-// Package itemfile reads and writes the files in which items travel: DynamoDB JSON, Amazon Ion and CSV, plain, in gzip or in
-// zstd.
+// Package itemfile reads and writes the files in which items travel: DynamoDB JSON, Amazon Ion and CSV, each plain or
+// compressed with gzip or zstd.
+//
+// [NewReader] reads a file of any size and content in a constant amount of memory: see [MaxRecord]. [AppendItem] and
+// [AppendChange] write the lines of exports.
 //
 // Source: "DynamoDB table export output format", "DynamoDB import formats, quotas, and validation".
 package itemfile
@@ -12,76 +15,76 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 )
 
-// Formats.
+// Formats of files.
 const (
 	JSON = "DYNAMODB_JSON"
 	Ion  = "ION"
 	CSV  = "CSV"
 )
 
-// Compressions; "" is None.
+// Compressions of files; "" means None.
 const (
 	None = "NONE"
 	Gzip = "GZIP"
 	Zstd = "ZSTD"
 )
 
-// Options say how files are written.
+// Options describe a file.
 type Options struct {
 	Format      string
 	Compression string
-	// Delimiter and Headers are of CSV: the separator of fields, 0 for a comma, and the names of the columns; without names the
-	// first line has them.
+	// Delimiter and Headers apply to CSV: the separator of fields, 0 for a comma, and the names of the columns. Without
+	// Headers, the first row has the names.
 	Delimiter byte
 	Headers   []string
-	// Types are those of attributes in CSV that are no strings.
+	// Types are the types of attributes in CSV that are not strings.
 	Types map[string]attribute.Type
 }
 
 // Record is a record of a file: an item, or a change of one.
 type Record struct {
 	Item attribute.Item
-	// Keys, Old and New are of an incremental export: New is nil for an item that was deleted.
+	// Keys, Old and New belong to incremental exports. New is nil for an item that was deleted.
 	Keys, Old, New attribute.Item
-	// Condition says when the item is put, in a bulk put; "" for always. Names and Values are those of the expression.
+	// Condition is the condition of a bulk put; "" for none. Names and Values are its placeholders.
 	Condition string
 	Names     map[string]string
 	Values    map[string]attribute.Value
 
-	Err error // why the record is none; the others are empty then
+	Err error // why the record is invalid; all other fields are empty then
 }
 
-// Chunk is a number of records that have been read and are still to be parsed.
+// Chunk is a group of records that have been read but not parsed.
 type Chunk struct {
-	// Bytes is about how many bytes of memory the chunk and its records need.
+	// Bytes is about how much memory, in bytes, the chunk and its records need.
 	Bytes int
 	parse func() []Record
 }
 
-// Records parses the records, in any goroutine.
+// Records parses the records. It may be called in any goroutine.
 func (c Chunk) Records() []Record { return c.parse() }
 
-// refused is a chunk that has an error in place of a record.
+// refused returns a chunk with an error in place of a record.
 func refused(err error) Chunk {
 	return Chunk{parse: func() []Record { return []Record{{Err: err}} }}
 }
 
-// Reader reads a file. It is used by one goroutine.
+// Reader reads a file. It is not safe for concurrent use.
 type Reader struct {
 	next  func() (Chunk, error)
 	close func()
 }
 
-// Next returns the next records; io.EOF at the end. Other errors say that the file can't be read any further.
+// Next returns the next records; io.EOF at the end. Other errors mean that the rest of the file can't be read.
 func (r *Reader) Next() (Chunk, error) { return r.next() }
 
-// Close ends the reading. It does not close what is read from.
+// Close ends reading. It does not close the underlying reader.
 func (r *Reader) Close() { r.close() }
 
-// ErrEmptyRecord is why a record without an item is none.
+// ErrEmptyRecord is the error of a record without an item.
 var ErrEmptyRecord = errors.New("the record does not contain an item")
 
-// NewReader reads the file that in has. See MaxRecord for what bounds the memory that this needs.
+// NewReader returns a Reader of the file in. The caller must close it.
 func NewReader(in io.Reader, opt Options) (*Reader, error) {
 	in, end, err := decompress(in, opt.Compression)
 	if errors.Is(err, io.EOF) {
@@ -111,5 +114,5 @@ func NewReader(in io.Reader, opt Options) (*Reader, error) {
 // Change is a change of an item between two times, for AppendChange.
 type Change struct {
 	Keys, Old, New attribute.Item
-	Micros         int64 // when it was written last, in microseconds since 1970
+	Micros         int64 // when it was last written, in microseconds since 1970
 }

@@ -73,7 +73,7 @@ func read(body []byte, opt Options) (out []Record, err error) {
 	}
 }
 
-// TestRoundTrip writes many items, and changes, and reads them again, in all formats and compressions.
+// TestRoundTrip writes many items and changes, and reads them again, in all formats and compressions.
 func TestRoundTrip(t *testing.T) {
 	it := item(t, everything)
 	old := item(t, `{"id":{"N":"1"},"v":{"S":"old"}}`)
@@ -109,7 +109,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestLines checks the lines against those in AWS's documentation.
+// TestLines compares lines with those in AWS's documentation.
 func TestLines(t *testing.T) {
 	it := item(t, `{"Authors":{"SS":["Author1","Author2"]},"ISBN":{"S":"333-3333333333"},"Id":{"N":"103"},"InPublication":{"BOOL":false},"PageCount":{"N":"600"},"Price":{"N":"2000"}}`)
 	keys := item(t, `{"ISBN":{"S":"333-3333333333"}}`)
@@ -125,7 +125,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// TestBadRecords has records that are none between others that are, and files that can't be read to their end.
+// TestBadRecords puts invalid records between valid ones, and reads files that can't be read to their end.
 func TestBadRecords(t *testing.T) {
 	good := `{"Item":{"id":{"S":"good"}}}`
 	for _, bad := range []string{`{`, `{"Item":{"id":{"X":"1"}}}`, `{"Item":{"id":{"N":"one"}}}`, `{"Item":{"id":{"SS":[]}}}`, `{"item":{}}`, `[]`, `{"Item":[]}`, `"text"`, good + `x`, `{"Item":{"id":{"S":1}}}`} {
@@ -144,18 +144,18 @@ func TestBadRecords(t *testing.T) {
 	for _, kind := range []string{Gzip, Zstd} {
 		z := compress(t, kind, body)
 		if _, err := read(z[:len(z)-20], Options{Format: JSON, Compression: kind}); err == nil {
-			t.Errorf("%s that is cut off is read", kind)
+			t.Errorf("truncated %s was read", kind)
 		}
 		z[len(z)/2] ^= 0xFF
 		if _, err := read(z, Options{Format: JSON, Compression: kind}); err == nil {
-			t.Errorf("damaged %s is read", kind)
+			t.Errorf("damaged %s was read", kind)
 		}
 		if _, err := read(body, Options{Format: JSON, Compression: kind}); err == nil {
-			t.Errorf("what is no %s is read", kind)
+			t.Errorf("a file that is not %s was read as such", kind)
 		}
 	}
 	if _, err := read([]byte(`{Item:{id:"good"}} {Item:{id:"`), Options{Format: Ion}); err == nil {
-		t.Error("Ion that is cut off is read")
+		t.Error("truncated Ion was read")
 	}
 	for _, format := range []string{JSON, Ion, CSV} {
 		for _, compression := range []string{None, Gzip, Zstd} {
@@ -204,11 +204,11 @@ func TestCSV(t *testing.T) {
 		t.Errorf("with headers given: %v, %v", got, err)
 	}
 	if _, err := read([]byte("a,a\n1,2"), Options{Format: CSV}); err == nil {
-		t.Error("a header with one name twice is taken")
+		t.Error("a header with a duplicate name was accepted")
 	}
 }
 
-// TestCondition reads the records of a bulk put that have a condition.
+// TestCondition reads records of a bulk put that have a condition.
 func TestCondition(t *testing.T) {
 	for format, body := range map[string]string{
 		JSON: `{"Item":{"id":{"S":"a"}},"ConditionExpression":"#v < :v","ExpressionAttributeNames":{"#v":"v"},"ExpressionAttributeValues":{":v":{"N":"1"}}}`,
@@ -221,7 +221,7 @@ func TestCondition(t *testing.T) {
 	}
 }
 
-// FuzzRead reads anything in all formats: every item that comes out is a well-formed one.
+// FuzzRead reads anything in all formats: every item that comes out must be well-formed.
 func FuzzRead(f *testing.F) {
 	it := item(f, everything)
 	f.Add(AppendItem(nil, JSON, it))
@@ -241,7 +241,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// fuzzRead reads a file: its items are well-formed, and memory is linear in its decompressed bytes.
+// fuzzRead reads a file: its items must be well-formed, and memory must be linear in its decompressed size.
 func fuzzRead(t *testing.T, body []byte, format, kind string) {
 	size := int64(0)
 	if in, end, err := decompress(bytes.NewReader(body), kind); err == nil {

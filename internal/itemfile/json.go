@@ -12,10 +12,10 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// chunkSize is about how many bytes of lines are parsed at a time.
+// chunkSize is the target size of the lines that are parsed at a time, in bytes.
 const chunkSize = 256 << 10
 
-// readLines reads whole lines.
+// readLines reads whole lines of JSON.
 func readLines(in io.Reader) func() (Chunk, error) {
 	l := lineReader{in: in}
 	var block []byte
@@ -35,7 +35,7 @@ func readLines(in io.Reader) func() (Chunk, error) {
 	}
 }
 
-// cutLines returns the first n lines, and the others.
+// cutLines returns the first n lines, and the rest.
 func cutLines(block []byte, n int) (lines, others []byte) {
 	end := 0
 	for ; n > 0 && end < len(block); n-- {
@@ -48,14 +48,14 @@ func cutLines(block []byte, n int) (lines, others []byte) {
 	return block[:end], block[end:]
 }
 
-// lineReader reads whole lines, some at a time.
+// lineReader reads whole lines, many at a time.
 type lineReader struct {
 	in   io.Reader
 	rest []byte // the beginning of a line
 	err  error  // of in
 }
 
-// next returns lines; errRecordTooLong for a line that is too long, behind which it goes on.
+// next returns whole lines. It returns errRecordTooLong for a line that is too long, and continues after it.
 func (l *lineReader) next() ([]byte, error) {
 	if l.err != nil {
 		return nil, l.err
@@ -65,7 +65,7 @@ func (l *lineReader) next() ([]byte, error) {
 	for {
 		m, err := readFull(l.in, buf[n:])
 		n += m
-		if err != nil { // the end, or something that can't be read: what came before it counts
+		if err != nil { // the end, or damage: what came before still counts
 			l.err = err
 			if len(bytes.TrimSpace(buf[:n])) == 0 || !errors.Is(err, io.EOF) && !bytes.Contains(buf[:n], []byte{'\n'}) {
 				return nil, err
@@ -84,14 +84,14 @@ func (l *lineReader) next() ([]byte, error) {
 	}
 }
 
-// skip finds the end of a line.
+// skip skips the rest of a line. buf is scratch space.
 func (l *lineReader) skip(buf []byte) {
 	for l.err == nil {
 		n, err := readFull(l.in, buf)
 		l.err = err
 		if end := bytes.IndexByte(buf[:n], '\n'); end >= 0 {
 			l.rest = bytes.Clone(buf[end+1 : n])
-			if l.err != nil { // the lines behind it are still to be read
+			if l.err != nil { // the lines after it are still to be read
 				l.in, l.err = failing{l.err}, nil
 			}
 			return
@@ -99,17 +99,18 @@ func (l *lineReader) skip(buf []byte) {
 	}
 }
 
-// failing is a reader that has ended.
+// failing is a reader that has ended with an error.
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
+// parseLines returns a chunk that parses lines of JSON.
 func parseLines(lines []byte) Chunk {
 	return Chunk{Bytes: 2 * len(lines), parse: func() []Record {
 		out := make([]Record, 0, 1+len(lines)/512)
 		p := parsers.Get().(*parser)
 		defer parsers.Put(p)
-		// Items are somewhat smaller than their JSON, so all of them find room in one piece of memory, which they keep.
+		// Items are somewhat smaller than their JSON, so all of them fit into one piece of memory, which they share.
 		p.r.Arena = make([]byte, 0, len(lines)+1024)
 		defer func() { p.r.Arena = nil }()
 		for len(lines) > 0 {
@@ -125,12 +126,13 @@ func parseLines(lines []byte) Chunk {
 
 var parsers = sync.Pool{New: func() any { return new(parser) }}
 
+// parser parses lines. Parsers are pooled to save allocations.
 type parser struct{ r wirejson.Reader }
 
-// parse reads a line. What it returns stays valid.
+// parse parses a line. The record stays valid.
 func (p *parser) parse(line []byte) (rec Record) {
 	r := &p.r
-	r.Arena = r.Arena[len(r.Arena):] // Reset would use the memory of earlier items again
+	r.Arena = r.Arena[len(r.Arena):] // Reset would reuse the memory of earlier items
 	r.Reset(line)
 	item := func() attribute.Item {
 		it := attribute.ReadItem(r)
@@ -182,7 +184,7 @@ func (p *parser) parse(line []byte) (rec Record) {
 		}
 	}
 	if r.Err() == nil {
-		r.Done() // nothing may come behind it
+		r.Done() // nothing may follow
 	}
 	if err := r.Err(); err != nil && rec.Err == nil {
 		rec.Err = err
@@ -196,7 +198,7 @@ func (p *parser) parse(line []byte) (rec Record) {
 	return rec
 }
 
-// AppendItem appends the line of an item of a full export.
+// AppendItem appends a line of a full export.
 func AppendItem(dst []byte, format string, it attribute.Item) []byte {
 	if format == Ion {
 		return appendIon(dst, func(w *ionWriter) { w.object("Item", it) })
@@ -206,7 +208,7 @@ func AppendItem(dst []byte, format string, it attribute.Item) []byte {
 	return append(dst, "}\n"...)
 }
 
-// AppendChange appends the line of a change of an incremental export.
+// AppendChange appends a line of an incremental export.
 func AppendChange(dst []byte, format string, c *Change) []byte {
 	if format == Ion {
 		return appendIon(dst, func(w *ionWriter) { w.change(c) })

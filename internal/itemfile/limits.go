@@ -10,27 +10,30 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// What a file may have, in bytes unless they say otherwise. A Reader needs a constant amount of memory, whatever a file says, and time
-// that is linear in its decompressed bytes, because what exceeds a bound never reaches the decoders of Ion, CSV and JSON.
+// Limits on a file, in bytes unless noted. They give a Reader a constant amount of memory, whatever the file contains,
+// and time linear in its decompressed size, because what exceeds a limit never reaches the decoders of Ion, CSV and
+// JSON.
 const (
-	// MaxRecord bounds a record. An item of 400 KB is at most 3.7 MB of DynamoDB JSON without white space (a list of empty
+	// MaxRecord bounds a record. An item of 400 KB takes at most 3.7 MB of DynamoDB JSON without white space (a list of empty
 	// strings), and a record of an incremental export has two of them.
 	MaxRecord = 8 << 20
-	// maxHeader bounds the header of a CSV file, whose names are a part of every item.
+	// maxHeader bounds the header of a CSV file, whose names every item repeats.
 	maxHeader = 1 << 20
-	// maxTable bounds an Ion symbol table, with what it was appended to, and any other annotated value that is no record.
+	// maxTable bounds an Ion symbol table, including the tables it was appended to, and any other annotated value that
+	// is no record.
 	maxTable = 1 << 20
-	// maxImports bounds how often an Ion symbol table is appended to: looking a symbol up takes time for each.
+	// maxImports bounds how often an Ion symbol table may be appended to, since looking up a symbol takes time for each.
 	maxImports = 32
-	// maxNesting bounds the containers of an Ion value that are open at a time: 32 levels of attribute values, and those of the record.
+	// maxNesting bounds the nesting of containers in an Ion value: 32 levels of attribute values, and those of the record.
 	maxNesting = 64
-	// maxNumber bounds the digits of a number in Ion text; reading more of them takes time that grows with their square.
+	// maxNumber bounds the digits of a number in Ion text: reading a number takes time that grows with the square of
+	// their count.
 	maxNumber = 1024
-	// maxAnnotations bounds the annotations of an Ion value; an item needs a single annotation.
+	// maxAnnotations bounds the annotations of an Ion value. Items need at most one.
 	maxAnnotations = 16
-	// maxPlaceholders bounds the names, and the values, of an expression, which has at most 4 KB.
+	// maxPlaceholders bounds the names, and the values, of an expression, which itself has at most 4 KB.
 	maxPlaceholders = 2048
-	// maxWindow bounds the window of zstd: that of all levels without --ultra, and of level 20 with it.
+	// maxWindow bounds the window of zstd: enough for all levels without --ultra, and for level 20 with it.
 	maxWindow = 32 << 20
 	// maxLines bounds the lines of a Chunk.
 	maxLines = 4096
@@ -47,7 +50,8 @@ var (
 	errPlaceholders = fmt.Errorf("the record has more than %d names, or values, of an expression", maxPlaceholders)
 )
 
-// decompress returns what in has, decompressed; what closes the decompression; and io.EOF for nothing at all.
+// decompress returns a reader of the decompressed content of in, and a function that releases the decompressor. It
+// returns io.EOF if in is empty.
 func decompress(in io.Reader, kind string) (io.Reader, func(), error) {
 	none := func() {}
 	switch kind {
@@ -73,7 +77,8 @@ func decompress(in io.Reader, kind string) (io.Reader, func(), error) {
 	return nil, none, fmt.Errorf("unknown compression %q", kind)
 }
 
-// readFull reads until p is full or in ends. Its error is that of in: a file that is cut off must not look like one that ends.
+// readFull reads until p is full or in ends. Unlike io.ReadFull it returns in's own error, so that a truncated file is
+// not mistaken for one that ends.
 func readFull(in io.Reader, p []byte) (n int, err error) {
 	for empty := 0; n < len(p) && err == nil; {
 		var m int

@@ -1,6 +1,7 @@
 package itemfile
 
-// Manifest is manifest-summary.json of an export ("DynamoDB table export output format"). Times are as ManifestTime has them.
+// Manifest is manifest-summary.json of an export ("DynamoDB table export output format"). Its times have the format
+// ManifestTime.
 type Manifest struct {
 	Version      string  `json:"version"`
 	ExportARN    string  `json:"exportArn"`
@@ -9,7 +10,7 @@ type Manifest struct {
 	TableARN     string  `json:"tableArn"`
 	TableID      string  `json:"tableId"`
 	ExportTime   string  `json:"exportTime,omitempty"`     // of a full export
-	From         string  `json:"exportFromTime,omitempty"` // of an incremental one
+	From         string  `json:"exportFromTime,omitempty"` // of an incremental export
 	To           string  `json:"exportToTime,omitempty"`
 	Bucket       string  `json:"s3Bucket"`
 	Prefix       *string `json:"s3Prefix"`
@@ -29,7 +30,7 @@ const ManifestTime = "2006-01-02T15:04:05.000Z"
 // DataFile is a line of manifest-files.json: a file with items.
 type DataFile struct {
 	Items int64  `json:"itemCount"`
-	MD5   string `json:"md5Checksum"` // Base64
+	MD5   string `json:"md5Checksum"` // in Base64
 	ETag  string `json:"etag"`
 	Key   string `json:"dataFileS3Key"`
 }

@@ -1,4 +1,5 @@
-// Package jobs runs what takes long in the background: each job once at a time, again if it fails, until the server ends.
+// Package jobs runs long background jobs: each at most once at a time over all servers, and again if it fails, until
+// the server ends.
 package jobs
 
 import (
@@ -11,17 +12,17 @@ import (
 	"github.com/statordb/stator/internal/guard"
 )
 
-// PanicError is the error of a job whose run has panicked.
+// PanicError is the error of a job that has panicked.
 type PanicError = guard.PanicError
 
-// retryPause is how long after a failure a job is tried again.
+// retryPause is the pause before a failed job is run again.
 const retryPause = 5 * time.Second
 
-// Runner runs jobs.
+// Runner runs jobs. Its zero value is not usable; see New.
 type Runner struct {
-	// Report hears of failures.
+	// Report receives the errors of jobs.
 	Report func(error)
-	// Busy, if not nil, is called before the first job of several begins, and with false when none runs any more.
+	// Busy, if not nil, is called with true when the first job starts, and with false when the last one has ended.
 	Busy    func(bool)
 	claims  Claims
 	ctx     context.Context
@@ -31,24 +32,25 @@ type Runner struct {
 	work    sync.WaitGroup
 }
 
-// Claims are on jobs, by their names.
+// Claims are leases on jobs, by their names; cluster.Fleet implements it.
 type Claims interface {
-	// Claim makes a job this server's, until Release; false if it is another's.
+	// Claim takes the lease of a job for this server, until Release; it returns false if another server holds it.
 	Claim(ctx context.Context, job string) (bool, error)
 	Release(job string)
 }
 
-// Claim makes a job this server's; false if another does it. Start does so too: this is for those who prepare a job.
+// Claim takes the lease of a job; it returns false if another server holds it. StartWith does so itself: this is for
+// callers that must prepare a job that they alone run.
 func (r *Runner) Claim(ctx context.Context, name string) (bool, error) {
 	return r.claims.Claim(ctx, name)
 }
 
-// New returns a Runner whose jobs end with ctx. claims say which server does a job.
+// New returns a Runner whose jobs end with ctx. claims decide which server runs a job; report receives errors.
 func New(ctx context.Context, claims Claims, report func(error)) *Runner {
 	return &Runner{Report: report, claims: claims, ctx: ctx, running: map[string]context.CancelFunc{}}
 }
 
-// Start is StartWith for a job that has nothing to note when it panics.
+// Start is StartWith for a job without a record that must be marked as FAILED after a panic.
 func (r *Runner) Start(name string, job func(context.Context) error, done func()) {
 	r.StartWith(name, Job{Run: job, Done: done})
 }
@@ -56,16 +58,16 @@ func (r *Runner) Start(name string, job func(context.Context) error, done func()
 // Job is what a Runner runs.
 type Job struct {
 	Run func(context.Context) error
-	// Panicked, if not nil, is called in place of another Run when Run, or a goroutine that it waits for, has panicked. It ends the
-	// job's record as FAILED with the panic as the reason, so that no restart runs the job again. While it returns an error, which is
-	// reported, it is called again; if it panics itself, the job ends.
+	// Panicked, if not nil, is called once Run, or a goroutine that it waits for, has panicked. It should mark the
+	// job's record as FAILED, with the panic as the reason, so that no restart runs the job again. If it returns an
+	// error, the error is reported and it is called again; if it panics, the job ends.
 	Panicked func(context.Context, *PanicError) error
-	// Done, if not nil, is called when the job will not run again, or not at all.
+	// Done, if not nil, is called once the job will not run again, also if it never ran.
 	Done func()
 }
 
-// StartWith runs a job unless one of that name is running, here or on another server. A job that returns an error is reported and run
-// again; one whose error is context.Canceled, or whose run panics, is not.
+// StartWith runs a job in the background, unless one with that name is running, here or on another server. After an
+// error, which is reported, the job runs again, except after context.Canceled or a panic.
 func (r *Runner) StartWith(name string, job Job) {
 	done := job.Done
 	if done == nil {
@@ -84,7 +86,7 @@ func (r *Runner) StartWith(name string, job Job) {
 	r.running[name] = cancel
 	r.work.Add(1)
 	r.mu.Unlock()
-	guard.Go(nil, name, func() { // run reports what panics
+	guard.Go(nil, name, func() { // run reports panics
 		defer r.work.Done()
 		defer func() {
 			cancel()
@@ -127,7 +129,7 @@ func (r *Runner) run(ctx context.Context, name string, job *Job) {
 			}
 			note := job.Panicked
 			step = func(ctx context.Context) error { return note(ctx, p) }
-			job = &Job{} // a panic of note ends the job
+			job = &Job{} // if note panics too, the job ends
 			continue
 		case err == nil || errors.Is(err, context.Canceled) || ctx.Err() != nil:
 			return
@@ -141,7 +143,7 @@ func (r *Runner) run(ctx context.Context, name string, job *Job) {
 	}
 }
 
-// Cancel ends a job, which sees it by its context. It returns at once.
+// Cancel cancels the context of a job. It does not wait.
 func (r *Runner) Cancel(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -150,7 +152,7 @@ func (r *Runner) Cancel(name string) {
 	}
 }
 
-// Wait returns when no job runs, and none can be started any more. The context of New must have ended.
+// Wait returns once no job runs, and prevents new ones from starting. The context given to New must have ended.
 func (r *Runner) Wait() {
 	r.mu.Lock()
 	r.ended = true

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// alone claims every job for this server.
+// alone holds every lease.
 type alone struct{ released []string }
 
 func (*alone) Claim(context.Context, string) (bool, error) { return true, nil }
 func (a *alone) Release(job string)                        { a.released = append(a.released, job) }
 
-// TestPanic ends a job that panics, after its record says so, and goes on with the other jobs.
+// TestPanic checks that a job that panics is noted as failed and does not run again, and that other jobs continue.
 func TestPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -44,7 +44,7 @@ func TestPanic(t *testing.T) {
 		if p, ok := errors.AsType[*PanicError](reported[0]); !ok || p.Value != "broken record" {
 			t.Errorf("the first report is %v", reported[0])
 		}
-		// A job whose note panics too, and one without a note.
+		// A job whose note panics too, and a job without a note.
 		r.StartWith("worse", Job{
 			Run:      func(context.Context) error { panic(1) },
 			Panicked: func(context.Context, *PanicError) error { notes++; panic(2) },

@@ -1,54 +1,66 @@
-// Package keyspace has every key that Stator writes, in every engine. It is the only place that knows their layout.
+// Package keyspace has every key that Stator writes, in every engine. It is the only place that knows their layout. Numbers in
+// parentheses are lengths in bytes; integers are big-endian; 0 is a zero byte, which ends a text.
 //
-//	t | table id (4) | index (1) | hash (4) | partition key | sort key           an item; index 0 is the table itself
+// Items, their changes and their past:
+//
+//	t | table id (4) | index (1) | hash (4) | partition key | sort key              an item; index 0 is the table itself
 //	t | table id (4) | index (1) | hash (4) | partition key | sort key | item key   an index entry; the item key is the
-//	                                                                             partition key and sort key of the item
-//	s | table id (4) | shard (4) | stamp (8) | n (2)        a change record: the n-th of the transaction with that stamp
-//	x | table id (4) | bucket (1) | seconds (8) | hash (4) | partition key | sort key   when an item expires; the bucket is
-//	                                                                             of the hash, so that not all expire in one place
-//	h | table id (4) | day (4) | hash (4) | partition key | sort key | stamp (8)   what an item was before the change with
-//	                                                                        that stamp, for point-in-time recovery
+//	                                                                                partition key and sort key of the item
+//	s | table id (4) | shard (4) | stamp (8) | n (2)                                a change record: the n-th of the
+//	                                                                                transaction with that stamp
+//	x | table id (4) | bucket (1) | seconds (8) | hash (4) | partition key | sort key    the expiry of an item; the bucket depends
+//	                                                                                on the hash, to spread writes
+//	h | table id (4) | day (4) | hash (4) | partition key | sort key | stamp (8)    an item before the change with that stamp,
+//	                                                                                for point-in-time recovery
+//
+// Tables (package catalog):
+//
 //	m t | account 0 region 0 name     a table's description
 //	m n                               the last table id given out
 //	m c | table id (4)                a table's counters: items and bytes, of the table and of each index
-//	m d | table id (4)                a dropped table whose items are still to be removed
+//	m d | table id (4)                a dropped table whose data has yet to be removed
 //	m s | table id (4) | label        a stream that has ended and is still readable
-//	m b | table id (4) | index (1) | part (1)   how far the items of a part of the hashes have been put into a new index, or, for
-//	                                  0, into the TTL index
-//	m k                               a timestamp that the store's clock had reached
-//	m f                               the version of this layout, where no data directory has it
+//	m b | table id (4) | index (1) | part (1)   progress of a backfill of an index in a part of the hash space; index 0 is the TTL index
+//	m k                               a timestamp that the store's clock has reached
+//	m f                               the version of this layout, in a store without a data directory
 //	k | account 0 token               a transaction's idempotency token
+//
+// CloudWatch (package cloudwatch):
+//
 //	w m | id (4)                      a metric's description
-//	w i | account 0 region 0 namespace 0 name 0 digest (16) unit   the id of a metric
-//	w c | account                     how many metrics an account has put
-//	w v                               all metrics are in the index w i
-//	w p | id (4) | seconds (4) | time (8)   what a metric was in so many seconds from the time on
+//	w i | account 0 region 0 namespace 0 name 0 digest (16) unit   a metric's id
+//	w c | account                     the number of metrics that an account has put
+//	w v                               exists once all metrics are in the index w i
+//	w p | id (4) | seconds (4) | time (8)   a metric's point: the period of so many seconds that begins at the time
 //	w a | account 0 region 0 name     an alarm
 //	w h | account 0 region 0 time (8) n (4)   an item of the alarms' history
-//	w r | rule 0 time (8)             the contributors of a minute, of a Contributor Insights rule
-//	w t                               the last minute for which alarms were evaluated and schedules carried out
+//	w r | rule 0 time (8)             a Contributor Insights rule's report of a minute
+//	w t                               the last minute for which alarms were evaluated and scheduled actions were run
+//
+// Everything else:
+//
 //	j kind | account 0 region 0 id    a backup, export, import or bulk operation; a cluster, group or event of DAX
 //	d l | account 0 id (8)            a list of attribute names that DAX clients know by its id
-//	L s | id                          a server of those that share the store
-//	L l | job                         which of them does a job
-//	L n                               number of the last entry of their log
-//	L e | number (8)                  an entry: what has changed, or is to be frozen
-//	L f                               what is frozen
-//	L u | id                          what a server has used of tables with limited throughput
+//	a kind | account 0 region 0 name  a target, policy, scheduled action, activity or tag of Application Auto Scaling
+//	L s | id                          a server that shares the store (package cluster)
+//	L l | job                         the server that holds the lease of a job
+//	L n                               the number of the last log entry
+//	L e | number (8)                  a log entry: a key that has changed or is to be frozen
+//	L f                               the freeze in progress
+//	L u | id                          what a server has consumed of tables with limited throughput
 //	L m | id 0 number (8)             the items that were written through a server's DAX node
-//	a kind | account 0 region 0 name  what Application Auto Scaling has: targets, policies, scheduled actions, activities, tags
 //
-// Key attributes are written so that their bytes sort as DynamoDB sorts them: strings and binaries with 0x00 escaped as
-// 00 FF and closed by 00 01, so that begins_with is a range of prefixes; numbers as attribute.AppendNumberKey does. An LSI
-// is stored under its item's partition key, a GSI under its own.
+// Key attributes are encoded so that their bytes sort as DynamoDB sorts the values. Strings and binaries have 0x00 escaped as 00 FF
+// and end with 00 01, so that begins_with is a range of prefixes; numbers are encoded by attribute.AppendNumberKey. An LSI is stored
+// under its item's partition key, a GSI under its own.
 //
-// Key attributes may be longer than an engine's keys, of which several stand in one (PostgreSQL takes 2,700 bytes). So a partition
-// key, and the item key in an index entry, whose encoded form is longer than 255 bytes is stored as 00 02 and its SHA-256: nothing
-// depends on how these sort, and items and entries have their key attributes in their values. Tables made by format 3 and before
-// have them in full: see KeyForm.
+// Key attributes may exceed an engine's limit on keys, which hold several of them (PostgreSQL's limit is 2,700 bytes). So a partition
+// key, or the item key in an index entry, with an encoded form longer than 255 bytes is stored as 00 02 and its SHA-256. Nothing
+// depends on the order of these, and items and entries have their key attributes in their values, so nothing is decoded from a key but
+// its hash. Tables that were made by format 3 or earlier store these keys in full: see KeyForm.
 //
-// hash is the upper half of the 64-bit xxHash of the encoded partition key. It gives Scan the order that it has in AWS,
-// which is none, and makes segment i of n the i-th part of the hash space.
+// hash is the upper half of the 64-bit xxHash of the encoded partition key. It gives Scan an order without meaning, as in AWS, and
+// makes segment i of n the i-th part of the hash space.
 package keyspace
 
 import (
@@ -61,27 +73,28 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 )
 
-// FormatVersion is the version of the layout. A data directory or storage of a newer one is refused.
+// FormatVersion is the version of the layout. A data directory or store of a newer version is refused.
 const FormatVersion = 4
 
-// boundedSince is the version of the layout since which tables are made with KeysBounded.
+// boundedSince is the first version of the layout whose new tables use KeysBounded.
 const boundedSince = 4
 
-// KeyForm is how long partition keys and item keys are stored, for all of a table's keys alike.
+// KeyForm is how the partition keys and item keys of a table are stored.
 type KeyForm uint8
 
 const (
-	// KeysInFull stores them as they are.
+	// KeysInFull stores keys of any length as they are.
 	KeysInFull KeyForm = iota
-	// KeysBounded stores those longer than maxInFull by their digest.
+	// KeysBounded stores keys longer than maxInFull by their digest.
 	KeysBounded
 )
 
-// maxInFull is the longest encoded form, in bytes, that KeysBounded stores as it is. With it no key of a table is longer than 2,340
-// bytes, and none of an index with one sort key longer than 2,570, each byte of a sort key being a zero.
+// maxInFull is the longest encoded form, in bytes, that KeysBounded stores as it is. It bounds the keys of a table to
+// 2,340 bytes, and those of an index with one sort key to 2,570. The worst case is a sort key of zero bytes, each of
+// which is escaped to two.
 const maxInFull = 255
 
-// KeysOfFormat returns how a table that is made in a store of this version of the layout has its keys.
+// KeysOfFormat returns the form of keys of a new table in a store of this version of the layout.
 func KeysOfFormat(version int) KeyForm {
 	if version < boundedSince {
 		return KeysInFull
@@ -89,13 +102,13 @@ func KeysOfFormat(version int) KeyForm {
 	return KeysBounded
 }
 
-// bound returns an encoded key as a key in this form has it.
+// bound returns an encoded key as it is stored in this form.
 func (f KeyForm) bound(encoded []byte) []byte {
 	if f == KeysInFull || len(encoded) <= maxInFull {
 		return encoded
 	}
 	digest := sha256.Sum256(encoded)
-	// No encoded value begins like this: 00 is followed by FF or 01.
+	// No encoded value begins like this: in them, 00 is followed by FF or 01.
 	return append([]byte{0, 2}, digest[:]...)
 }
 
@@ -159,7 +172,7 @@ func TablePrefix(table uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefixTable}, table)
 }
 
-// indexPrefixLen is the length of what AppendIndexPrefix appends.
+// indexPrefixLen is the length of an index prefix, in bytes.
 const indexPrefixLen = 1 + 4 + 1
 
 // AppendIndexPrefix appends the prefix of all entries of an index; index 0 is the table itself.
@@ -169,7 +182,7 @@ func AppendIndexPrefix(dst []byte, table uint32, index uint8) []byte {
 	return append(dst, index)
 }
 
-// AppendHashBound appends the bound between keys whose hash is below hash and the others; hash may be HashSpace.
+// AppendHashBound appends the lower bound of the keys with at least that hash. hash may be HashSpace, for the end of the index.
 func AppendHashBound(dst []byte, table uint32, index uint8, hash uint64) []byte {
 	if hash >= HashSpace {
 		return append(dst, PrefixEnd(AppendIndexPrefix(nil, table, index))...)
@@ -178,15 +191,15 @@ func AppendHashBound(dst []byte, table uint32, index uint8, hash uint64) []byte 
 	return binary.BigEndian.AppendUint32(dst, uint32(hash))
 }
 
-// AppendPartition appends the prefix of all entries of one partition key, whose encoded form is partition.
+// AppendPartition appends the prefix of all items or entries with one partition key, whose encoded form is partition.
 func AppendPartition(dst []byte, table uint32, index uint8, partition []byte, form KeyForm) []byte {
 	dst = AppendIndexPrefix(dst, table, index)
 	dst = binary.BigEndian.AppendUint32(dst, PartitionHash(partition))
 	return append(dst, form.bound(partition)...)
 }
 
-// BoundItemKey replaces what is behind the first n bytes of an index entry's key, the item's partition key and sort key in their
-// encoded form, by what the form makes of it.
+// BoundItemKey bounds the item key in an index entry's key: the item's encoded partition key and sort key, which follow
+// the first n bytes.
 func BoundItemKey(key []byte, n int, form KeyForm) []byte {
 	return append(key[:n], form.bound(key[n:])...)
 }
@@ -194,7 +207,7 @@ func BoundItemKey(key []byte, n int, form KeyForm) []byte {
 // PartitionHash returns the hash of an encoded partition key.
 func PartitionHash(partition []byte) uint32 { return uint32(xxhash.Sum64(partition) >> 32) }
 
-// HashOf returns the hash in a key of a table or an index.
+// HashOf returns the hash in the key of an item or index entry.
 func HashOf(key []byte) uint32 { return binary.BigEndian.Uint32(key[indexPrefixLen:]) }
 
 // AppendValue appends the encoded form of a key attribute: a string, number or binary.
@@ -205,7 +218,7 @@ func AppendValue(dst []byte, v attribute.Value) []byte {
 	return append(AppendValuePrefix(dst, v.Bytes()), 0, 1)
 }
 
-// AppendValuePrefix appends what the encoded forms of all strings or binaries that begin with b have in common.
+// AppendValuePrefix appends the common prefix of the encoded forms of all strings or binaries that begin with b.
 func AppendValuePrefix(dst, b []byte) []byte {
 	for {
 		i := bytes.IndexByte(b, 0)
@@ -218,7 +231,7 @@ func AppendValuePrefix(dst, b []byte) []byte {
 	}
 }
 
-// PrefixEnd returns the first key behind all keys that begin with prefix; nil if there is none.
+// PrefixEnd returns the first key after all keys with the prefix; nil if there is none.
 func PrefixEnd(prefix []byte) []byte {
 	end := bytes.Clone(prefix)
 	for i := len(end) - 1; i >= 0; i-- {
@@ -241,10 +254,10 @@ func TableRecord(account, region, name string) []byte {
 // LastTableID returns the key of the last table id given out.
 func LastTableID() []byte { return []byte{prefixMeta, metaTableID} }
 
-// Clock returns the key of a timestamp that the store's clock had reached.
+// Clock returns the key of a timestamp that the store's clock has reached.
 func Clock() []byte { return []byte{prefixMeta, metaClock} }
 
-// Format returns the key of the layout's version, in a store that has no data directory.
+// Format returns the key of the layout's version, in a store without a data directory.
 func Format() []byte { return []byte{prefixMeta, metaFormat} }
 
 // Counters returns the key of a table's counters.
@@ -252,10 +265,10 @@ func Counters(table uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefixMeta, metaCounters}, table)
 }
 
-// DroppedTables returns the prefix of the tables whose items are still to be removed.
+// DroppedTables returns the prefix of the tables whose data has yet to be removed.
 func DroppedTables() []byte { return []byte{prefixMeta, metaDropped} }
 
-// DroppedTable returns the key of a table whose items are still to be removed.
+// DroppedTable returns the key of a table whose data has yet to be removed.
 func DroppedTable(table uint32) []byte {
 	return binary.BigEndian.AppendUint32(DroppedTables(), table)
 }
@@ -263,30 +276,30 @@ func DroppedTable(table uint32) []byte {
 // DroppedTableID returns the table id in a key made by DroppedTable.
 func DroppedTableID(key []byte) uint32 { return binary.BigEndian.Uint32(key[2:]) }
 
-// Suffix returns what the key of an item or index entry has behind the table and the index. The items of two tables with the
-// same key attributes have the same suffixes.
+// Suffix returns the part of the key of an item or index entry after the table and index. Tables with the same key
+// attributes and KeyForm have equal suffixes for equal items.
 func Suffix(key []byte) []byte { return key[indexPrefixLen:] }
 
-// TableIndexes returns the bounds of all index entries of a table.
+// TableIndexes returns the range of all index entries of a table.
 func TableIndexes(table uint32) (start, end []byte) {
 	return AppendIndexPrefix(nil, table, 1), PrefixEnd(TablePrefix(table))
 }
 
-// dayMillis is how long a day of the history is.
+// dayMillis is the length of a day of the history, in milliseconds.
 const dayMillis = 24 * 3600 * 1000
 
-// HistoryDay returns the day, counted from 1970, to which a time in milliseconds since 1970 belongs.
+// HistoryDay returns the day since 1970 of a time in milliseconds since 1970.
 func HistoryDay(ms int64) uint32 { return uint32(max(ms, 0) / dayMillis) }
 
-// HashPart returns in which of n equal parts of the hashes the key of an item or index entry is.
+// HashPart returns the part, of n equal parts of the hash space, that holds the key of an item or index entry.
 func HashPart(key []byte, n int) int { return int(uint64(HashOf(key)) * uint64(n) / HashSpace) }
 
-// HashBound returns the bound between the suffixes in the first i of n equal parts of the hashes and the others; nil if i is n.
+// HashBound returns the lower bound of the suffixes in part i of n equal parts of the hash space; nil if i is n.
 func HashBound(i, n int) []byte {
 	if i == n {
 		return nil
 	}
-	// The first hash h of which h*n/HashSpace is i.
+	// The first hash h for which h*n/HashSpace is i.
 	return binary.BigEndian.AppendUint32(nil, uint32((uint64(i)*HashSpace+uint64(n)-1)/uint64(n)))
 }
 
@@ -296,11 +309,11 @@ func Past(table uint32) []byte { return binary.BigEndian.AppendUint32([]byte{pre
 // AllPasts returns the prefix of the history of all tables.
 func AllPasts() []byte { return []byte{prefixPast} }
 
-// PastDay returns the prefix of a day of a table's history.
+// PastDay returns the prefix of one day of a table's history.
 func PastDay(table, day uint32) []byte { return binary.BigEndian.AppendUint32(Past(table), day) }
 
-// AppendPast appends the key that says what the item stored at itemKey was before the change with a stamp, made at a time in
-// milliseconds since 1970.
+// AppendPast appends the key of the old image of the item at itemKey: what it was before the change with that stamp. ms
+// is when the change was made, in milliseconds since 1970.
 func AppendPast(dst, itemKey []byte, ms int64, stamp uint64) []byte {
 	dst = append(dst, prefixPast)
 	dst = binary.BigEndian.AppendUint32(dst, TableID(itemKey))
@@ -309,10 +322,10 @@ func AppendPast(dst, itemKey []byte, ms int64, stamp uint64) []byte {
 	return binary.BigEndian.AppendUint64(dst, stamp)
 }
 
-// pastPrefixLen is the length of what PastDay returns.
+// pastPrefixLen is the length of a day's prefix, in bytes.
 const pastPrefixLen = 1 + 4 + 4
 
-// SplitPast returns day, item key's suffix and stamp of a key made by AppendPast; ok is false if it is none.
+// SplitPast splits a key made by AppendPast into day, item key suffix and stamp; ok is false for other keys.
 func SplitPast(key []byte) (day uint32, suffix []byte, stamp uint64, ok bool) {
 	if len(key) < pastPrefixLen+8 {
 		return 0, nil, 0, false
@@ -320,13 +333,13 @@ func SplitPast(key []byte) (day uint32, suffix []byte, stamp uint64, ok bool) {
 	return binary.BigEndian.Uint32(key[5:]), key[pastPrefixLen : len(key)-8], binary.BigEndian.Uint64(key[len(key)-8:]), true
 }
 
-// Jobs returns the prefix of all records of a kind: see package records.
+// Jobs returns the prefix of all records of a kind: see package registry.
 func Jobs(kind byte) []byte { return []byte{prefixJob, kind} }
 
-// Job returns the key of one of them.
+// Job returns the key of a record.
 func Job(kind byte, account, region, id string) []byte { return named(Jobs(kind), account, region, id) }
 
-// AttributeList returns the key of the list of attribute names that an account's DAX clients know by the id.
+// AttributeList returns the key of a list of attribute names, which DAX clients of the account know by its id.
 func AttributeList(account string, id int64) []byte {
 	k := append([]byte{prefixDAX, daxList}, account...)
 	return binary.BigEndian.AppendUint64(append(k, 0), uint64(id))
@@ -342,10 +355,10 @@ func Token(account, token string) []byte {
 	return append(k, token...)
 }
 
-// changeKeyLen is the length of a change record's key.
+// changeKeyLen is the length of a change record's key, in bytes.
 const changeKeyLen = 1 + 4 + 4 + 8 + 2
 
-// AppendChange appends the key of the n-th change record of a transaction. All records of one shard sort by stamp and n.
+// AppendChange appends the key of the n-th change record of a transaction. The records of a shard sort by stamp and n.
 func AppendChange(dst []byte, table, shard uint32, stamp uint64, n uint16) []byte {
 	dst = append(dst, prefixChange)
 	dst = binary.BigEndian.AppendUint32(dst, table)
@@ -367,7 +380,7 @@ func ChangesOfShard(table, shard uint32) []byte {
 	return binary.BigEndian.AppendUint32(Changes(table), shard)
 }
 
-// ChangePosition returns stamp and n of a change record's key; ok is false if it is none.
+// ChangePosition returns the stamp and n of a change record's key; ok is false for other keys.
 func ChangePosition(key []byte) (stamp uint64, n uint16, ok bool) {
 	if len(key) != changeKeyLen {
 		return 0, 0, false
@@ -375,17 +388,16 @@ func ChangePosition(key []byte) (stamp uint64, n uint16, ok bool) {
 	return binary.BigEndian.Uint64(key[9:]), binary.BigEndian.Uint16(key[17:]), true
 }
 
-// ExpiryBuckets is the number of buckets of the TTL index.
+// ExpiryBuckets is the number of buckets of the TTL index. They spread the writes of items that expire at similar times.
 const ExpiryBuckets = 16
 
-// AppendExpiry appends the key of the TTL index for the item stored at itemKey that expires at the time in seconds since
-// 1970, which is above 0.
+// AppendExpiry appends the TTL index key of the item at itemKey, which expires at a time in seconds since 1970, above 0.
 func AppendExpiry(dst []byte, itemKey []byte, seconds int64) []byte {
 	dst = AppendExpiryBound(dst, TableID(itemKey), uint8(HashOf(itemKey)%ExpiryBuckets), seconds)
 	return append(dst, itemKey[indexPrefixLen:]...)
 }
 
-// AppendExpiryBound appends the bound between the keys of a bucket that expire before the time and the others.
+// AppendExpiryBound appends the lower bound of a bucket's keys that expire at or after a time in seconds since 1970.
 func AppendExpiryBound(dst []byte, table uint32, bucket uint8, seconds int64) []byte {
 	dst = append(dst, prefixExpiry)
 	dst = binary.BigEndian.AppendUint32(dst, table)
@@ -393,10 +405,10 @@ func AppendExpiryBound(dst []byte, table uint32, bucket uint8, seconds int64) []
 	return binary.BigEndian.AppendUint64(dst, uint64(max(seconds, 0)))
 }
 
-// expiryPrefixLen is the length of what AppendExpiryBound appends.
+// expiryPrefixLen is the length of a bound of the TTL index, in bytes.
 const expiryPrefixLen = 1 + 4 + 1 + 8
 
-// ExpiringItem returns the storage key of the item that a key of the TTL index is about; ok is false if it is none.
+// ExpiringItem returns the storage key of the item that a TTL index key refers to; ok is false for other keys.
 func ExpiringItem(key []byte) (itemKey []byte, ok bool) {
 	if len(key) <= expiryPrefixLen {
 		return nil, false
@@ -409,24 +421,23 @@ func Expiries(table uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefixExpiry}, table)
 }
 
-// EndedStreams returns the prefix of the streams that have ended.
+// EndedStreams returns the prefix of the ended streams.
 func EndedStreams() []byte { return []byte{prefixMeta, metaStream} }
 
-// EndedStream returns the key of a stream that has ended.
+// EndedStream returns the key of an ended stream.
 func EndedStream(table uint32, label string) []byte {
 	return append(binary.BigEndian.AppendUint32(EndedStreams(), table), label...)
 }
 
-// BackfillParts is into how many parts of the hashes, the items of a table are divided when they
-// are put into an index.
+// BackfillParts is the number of parts of the hash space in which a backfill processes the items of a table.
 const BackfillParts = 16
 
-// Backfill returns the key that says how far the items of a part have been put into an index; 0 is the TTL index.
+// Backfill returns the key of a backfill's progress in one part; index 0 is the TTL index.
 func Backfill(table uint32, index, part uint8) []byte {
 	return append(Backfills(table), index, part)
 }
 
-// Backfills returns the prefix of Backfill's keys of a table.
+// Backfills returns the prefix of the progress of a table's backfills.
 func Backfills(table uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefixMeta, metaBackfill}, table)
 }
@@ -437,7 +448,7 @@ func Metrics() []byte { return []byte{prefixWatch, watchMetric} }
 // Metric returns the key of a metric's description.
 func Metric(id uint32) []byte { return binary.BigEndian.AppendUint32(Metrics(), id) }
 
-// MetricIndex returns the prefix of the metrics of an account, then of a region, a namespace and a name, as many as are given.
+// MetricIndex returns the prefix of the metrics of an account, region, namespace and name: of as many of these as are given.
 func MetricIndex(parts ...string) []byte {
 	k := []byte{prefixWatch, watchIndex}
 	for _, part := range parts {
@@ -446,12 +457,12 @@ func MetricIndex(parts ...string) []byte {
 	return k
 }
 
-// MetricIndexEntry returns the key of the id of a metric in one unit. digest stands for the metric's dimensions.
+// MetricIndexEntry returns the key that holds the id of a metric in one unit. digest identifies the metric's dimensions.
 func MetricIndexEntry(account, region, namespace, name string, digest [16]byte, unit string) []byte {
 	return append(append(MetricIndex(account, region, namespace, name), digest[:]...), unit...)
 }
 
-// WithoutUnit returns the part of such a key that a metric has in all units.
+// WithoutUnit returns the part of an index entry's key that does not depend on the unit.
 func WithoutUnit(entry []byte) []byte {
 	at := 2
 	for range 4 {
@@ -460,13 +471,13 @@ func WithoutUnit(entry []byte) []byte {
 	return entry[:min(at+16, len(entry))]
 }
 
-// MetricCount returns the key of how many metrics an account has put.
+// MetricCount returns the key of the number of metrics that an account has put.
 func MetricCount(account string) []byte { return append([]byte{prefixWatch, watchCount}, account...) }
 
-// MetricsIndexed returns the key that is there when all metrics are in the index.
+// MetricsIndexed returns a key that exists once all metrics are in the index.
 func MetricsIndexed() []byte { return []byte{prefixWatch, watchIndexed} }
 
-// AllMetricPoints returns the prefix of what a metric was in all periods.
+// AllMetricPoints returns the prefix of a metric's points of all periods.
 func AllMetricPoints(id uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefixWatch, watchPoint}, id)
 }
@@ -474,21 +485,21 @@ func AllMetricPoints(id uint32) []byte {
 // MetricID returns the id in the key of a metric's description.
 func MetricID(key []byte) uint32 { return binary.BigEndian.Uint32(key[len(key)-4:]) }
 
-// MetricPoints returns the prefix of what a metric was in periods of so many seconds.
+// MetricPoints returns the prefix of a metric's points with a period of so many seconds.
 func MetricPoints(id, seconds uint32) []byte {
 	k := binary.BigEndian.AppendUint32([]byte{prefixWatch, watchPoint}, id)
 	return binary.BigEndian.AppendUint32(k, seconds)
 }
 
-// MetricPoint returns the key of what a metric was in a period that began at the time in seconds since 1970.
+// MetricPoint returns the key of a metric's point: a period that began at a time in seconds since 1970.
 func MetricPoint(id, seconds uint32, at int64) []byte {
 	return binary.BigEndian.AppendUint64(MetricPoints(id, seconds), uint64(max(at, 0)))
 }
 
-// Time returns the time with which a key ends.
+// Time returns the time at the end of a key.
 func Time(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[len(key)-8:])) }
 
-// named appends an account, a region and a name to a prefix.
+// named appends account, region and name to a prefix.
 func named(prefix []byte, account, region, name string) []byte {
 	k := append(prefix, account...)
 	k = append(k, 0)
@@ -497,8 +508,8 @@ func named(prefix []byte, account, region, name string) []byte {
 	return append(k, name...)
 }
 
-// SplitNamed returns account, region and name in the key of a table's description, an alarm, or a record of jobs or auto scaling;
-// ok is false if it is none.
+// SplitNamed splits the key of a table's description, an alarm, or a record of the registry or of auto scaling into
+// account, region and name; ok is false for other keys.
 func SplitNamed(key []byte) (account, region, name string, ok bool) {
 	if len(key) < 2 {
 		return "", "", "", false
@@ -524,32 +535,32 @@ func AlarmHistory(account, region string) []byte {
 // AllAlarmHistory returns the prefix of the history of all alarms.
 func AllAlarmHistory() []byte { return []byte{prefixWatch, watchHistory} }
 
-// AlarmHistoryItem returns the key of the n-th item of a millisecond since 1970.
+// AlarmHistoryItem returns the key of the n-th history item of a millisecond since 1970.
 func AlarmHistoryItem(account, region string, ms int64, n uint32) []byte {
 	k := binary.BigEndian.AppendUint64(AlarmHistory(account, region), uint64(ms))
 	return binary.BigEndian.AppendUint32(k, n)
 }
 
-// ContributorReports returns the prefix of the minutes of a Contributor Insights rule.
+// ContributorReports returns the prefix of the reports of a Contributor Insights rule, one per minute.
 func ContributorReports(rule string) []byte {
 	return append(append([]byte{prefixWatch, watchReport}, rule...), 0)
 }
 
-// EvaluatedMinute returns the key of the last minute for which alarms were evaluated and schedules carried out.
+// EvaluatedMinute returns the key of the last minute for which alarms were evaluated and scheduled actions were run.
 func EvaluatedMinute() []byte { return []byte{prefixWatch, watchMinute} }
 
-// AllContributorReports returns the prefix of those of all rules.
+// AllContributorReports returns the prefix of the reports of all Contributor Insights rules.
 func AllContributorReports() []byte { return []byte{prefixWatch, watchReport} }
 
-// ContributorReport returns the key of the minute that began at the time in seconds since 1970.
+// ContributorReport returns the key of the report of a minute that began at a time in seconds since 1970.
 func ContributorReport(rule string, at int64) []byte {
 	return binary.BigEndian.AppendUint64(ContributorReports(rule), uint64(at))
 }
 
-// AllScalingRecords returns the prefix of all that Application Auto Scaling has.
+// AllScalingRecords returns the prefix of all records of Application Auto Scaling.
 func AllScalingRecords() []byte { return []byte{prefixScale} }
 
-// ScalingRecord returns the key of one of them.
+// ScalingRecord returns the key of a record of Application Auto Scaling.
 func ScalingRecord(kind byte, account, region, name string) []byte {
 	return named([]byte{prefixScale, kind}, account, region, name)
 }
@@ -557,36 +568,37 @@ func ScalingRecord(kind byte, account, region, name string) []byte {
 // FleetServers returns the prefix of the servers that share the store.
 func FleetServers() []byte { return []byte{prefixFleet, fleetServer} }
 
-// FleetServer returns the key of one of them.
+// FleetServer returns the key of a server's record.
 func FleetServer(id string) []byte { return append(FleetServers(), id...) }
 
-// FleetLeases returns the prefix of who does what.
+// FleetLeases returns the prefix of the leases of jobs.
 func FleetLeases() []byte { return []byte{prefixFleet, fleetLease} }
 
-// FleetLease returns the key of who does a job.
+// FleetLease returns the key of a job's lease.
 func FleetLease(job string) []byte { return append(FleetLeases(), job...) }
 
-// FleetLog returns the key of the number of the last entry of the servers' log.
+// FleetLog returns the key of the number of the last log entry.
 func FleetLog() []byte { return []byte{prefixFleet, fleetLog} }
 
-// FleetEntry returns the key of an entry.
+// FleetEntry returns the key of log entry n.
 func FleetEntry(n uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{prefixFleet, fleetEntry}, n)
 }
 
-// FleetNews returns the key of what a server tells the others.
+// FleetNews returns the key of what a server publishes to the others.
 func FleetNews(id string) []byte { return append([]byte{prefixFleet, fleetNews}, id...) }
 
 // FleetMails returns the prefix of a server's mail.
 func FleetMails(id string) []byte { return append(append([]byte{prefixFleet, fleetMail}, id...), 0) }
 
-// FleetMail returns the key of an entry of it.
+// FleetMail returns the key of entry n of a server's mail.
 func FleetMail(id string, n uint64) []byte { return binary.BigEndian.AppendUint64(FleetMails(id), n) }
 
-// FleetFreeze returns the key of what is frozen.
+// FleetFreeze returns the key of the freeze in progress.
 func FleetFreeze() []byte { return []byte{prefixFleet, fleetFreeze} }
 
-// Remembered reports whether servers keep what is at the key in memory, so that all must hear of its changes.
+// Remembered reports whether servers cache what is at the key, so that changes of it must go through the log of package
+// cluster.
 func Remembered(key []byte) bool {
 	if len(key) < 2 {
 		return false
@@ -600,8 +612,9 @@ func Remembered(key []byte) bool {
 	return key[0] == prefixJob || key[0] == prefixScale
 }
 
-// Local reports whether a record belongs to a store and not to its data: those of its servers, its format and its clock. Counters,
-// which not all engines keep among the keys, are so too.
+// Local reports whether a record describes a store rather than its data, so that it must not be copied to another
+// store: records of servers, format and clock. Counters are local too, since some engines keep them apart from other
+// keys.
 func Local(key []byte) bool {
 	if len(key) < 2 {
 		return false

@@ -8,7 +8,7 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 )
 
-// TestValueOrder checks that encoded strings sort as their bytes and that begins_with is a range.
+// TestValueOrder checks that encoded strings sort by their bytes, and that begins_with is a range.
 func TestValueOrder(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	text := func() []byte {
@@ -44,7 +44,7 @@ func TestHashBounds(t *testing.T) {
 	}
 }
 
-// TestBounded checks what is said of the lengths of keys, and that a digest is no other key's encoded form.
+// TestBounded checks the bounds on the lengths of keys, and that no other encoded key equals a digest.
 func TestBounded(t *testing.T) {
 	zeros := func(n int) []byte { return AppendValue(nil, attribute.Binary(make([]byte, n))) }
 	longest := append(AppendPartition(nil, 1, 0, zeros(126), KeysBounded), zeros(1024)...) // 254 and 2050 bytes
@@ -70,8 +70,8 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-// FuzzValueOrder checks that keys sort as the values do, and that none is another's prefix, so that values in a row stay
-// apart.
+// FuzzValueOrder checks that encoded values sort as the values do, and that none is a prefix of another, so that
+// consecutive values can't be confused.
 func FuzzValueOrder(f *testing.F) {
 	f.Add([]byte(""), []byte("a"), false)
 	f.Add([]byte("a\x00"), []byte("a\x00\x01"), false)
@@ -96,7 +96,7 @@ func FuzzValueOrder(f *testing.F) {
 			t.Fatalf("%q and %q: keys %x and %x compare %d, values %d", a, b, ka, kb, got, want)
 		}
 		if want != 0 && (bytes.HasPrefix(ka, kb) || bytes.HasPrefix(kb, ka)) {
-			t.Fatalf("%q and %q: key %x and %x: one begins with the other", a, b, ka, kb)
+			t.Fatalf("%q and %q: key %x and %x: one is a prefix of the other", a, b, ka, kb)
 		}
 	})
 }

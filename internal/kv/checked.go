@@ -5,8 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// Checked wraps a store and panics when its user breaks the contract: goes on with an iterator, a reader or a transaction
-// that has ended, ends one whose iterators are open, or looks at an iterator that stands nowhere. It is for tests.
+// Checked wraps a store and panics when its caller breaks the contract: uses an iterator, reader or transaction after its end,
+// ends a reader or transaction that still has open iterators, or reads an iterator that is not positioned. It is for tests:
+// kvtest checks the engine's side of the contract, Checked the caller's.
 func Checked(s Store) Store { return checkedStore{s} }
 
 type checkedStore struct{ Store }
@@ -34,7 +35,7 @@ func checkedSnapshot(r Snapshot, err error) (Snapshot, error) {
 	return &checkedReader{Snapshot: r, checks: checks{what: "reader"}}, nil
 }
 
-// checks is what is known of a reader or transaction.
+// checks tracks the life of one reader or transaction.
 type checks struct {
 	what      string
 	ended     atomic.Bool
@@ -43,14 +44,14 @@ type checks struct {
 
 func (c *checks) use() {
 	if c.ended.Load() {
-		panic("kv: use of a " + c.what + " that has ended")
+		panic("kv: use of a " + c.what + " that has already ended")
 	}
 }
 
 func (c *checks) end() {
 	c.ended.Store(true)
 	if c.iterators.Load() > 0 {
-		panic("kv: a " + c.what + " ends before its iterators")
+		panic("kv: a " + c.what + " ended while it had open iterators")
 	}
 }
 
@@ -62,6 +63,7 @@ func (c *checks) iterator(it Iterator, err error) (Iterator, error) {
 	return &checkedIterator{Iterator: it, owner: c}, nil
 }
 
+// checkedReader checks the calls of a Snapshot.
 type checkedReader struct {
 	Snapshot
 	checks
@@ -94,6 +96,7 @@ func (r *checkedReader) Close() error {
 	return r.Snapshot.Close()
 }
 
+// checkedTxn checks the calls of a Txn.
 type checkedTxn struct {
 	Txn
 	checks
@@ -155,7 +158,7 @@ func (t *checkedTxn) Commit(ctx context.Context) error {
 	return t.Txn.Commit(ctx)
 }
 
-// Rollback may follow a Commit.
+// Rollback may follow Commit, so that callers can defer it.
 func (t *checkedTxn) Rollback() error {
 	if !t.ended.Load() {
 		t.end()
@@ -163,6 +166,7 @@ func (t *checkedTxn) Rollback() error {
 	return t.Txn.Rollback()
 }
 
+// checkedIterator checks the calls of an Iterator.
 type checkedIterator struct {
 	Iterator
 	owner  *checks
@@ -173,7 +177,7 @@ type checkedIterator struct {
 func (i *checkedIterator) use() {
 	i.owner.use()
 	if i.closed {
-		panic("kv: use of an iterator that is closed")
+		panic("kv: use of a closed iterator")
 	}
 }
 
@@ -183,20 +187,21 @@ func (i *checkedIterator) Next() bool {
 	return i.at
 }
 
+// Key and Value are undefined until Next has returned true, and after it has returned false.
 func (i *checkedIterator) Key() []byte {
-	i.mustStand()
+	i.mustBePositioned()
 	return i.Iterator.Key()
 }
 
 func (i *checkedIterator) Value() []byte {
-	i.mustStand()
+	i.mustBePositioned()
 	return i.Iterator.Value()
 }
 
-func (i *checkedIterator) mustStand() {
+func (i *checkedIterator) mustBePositioned() {
 	i.use()
 	if !i.at {
-		panic("kv: an iterator that stands nowhere has no key and value")
+		panic("kv: Key or Value of an iterator that is not positioned")
 	}
 }
 

@@ -2,7 +2,7 @@ package kv
 
 import "encoding/binary"
 
-// AppendCounters appends the form of a list of counters that Txn.Add keeps: varints one after the other.
+// AppendCounters appends the stored form of a list of counters: signed varints, one after the other, without a length.
 func AppendCounters(dst []byte, counters []int64) []byte {
 	for _, c := range counters {
 		dst = binary.AppendVarint(dst, c)
@@ -10,7 +10,7 @@ func AppendCounters(dst []byte, counters []int64) []byte {
 	return dst
 }
 
-// DecodeCounters returns the counters at a key that Txn.Add writes; none for the nil value.
+// DecodeCounters decodes the stored form of a list of counters. A nil value has no counters.
 func DecodeCounters(val []byte) []int64 {
 	var out []int64
 	for len(val) > 0 {
@@ -24,7 +24,8 @@ func DecodeCounters(val []byte) []int64 {
 	return out
 }
 
-// SumCounters adds two lists of counters element by element.
+// SumCounters adds two lists of counters element by element; the shorter one counts as padded with zeros. Adding is commutative
+// and associative, so engines may merge deltas in any order.
 func SumCounters(a, b []int64) []int64 {
 	if len(a) < len(b) {
 		a, b = b, a

@@ -1,20 +1,23 @@
 // Package kv is the storage seam: an ordered, transactional key-value store. Nothing above it knows which engine runs.
 //
-// What every engine promises, and package kvtest checks (Checked is for the other side):
+// Start with [Store], which begins transactions ([Txn]) and opens snapshots ([Snapshot]). Callers write with [Update], which
+// retries conflicts, and read with [ReadLatest], [Each] or an [Iterator].
+//
+// Every engine keeps these promises. Package kvtest checks them; [Checked] checks the callers.
 //
 //	K1  Keys are ordered by their bytes. Empty keys are not used; empty values are allowed.
 //	K2  A transaction is atomic and, unless the caller chose otherwise, durable when Commit returns nil.
-//	K3  A transaction that read a key which it also hints, writes or guards commits only if that key has not changed in
-//	    between; otherwise Commit returns ErrConflict and nothing happened. Its other reads are of committed states, not
-//	    necessarily of one moment; a Snapshot is of one.
+//	K3  A transaction that has read a key that it also hints, writes or guards commits only if that key has not changed in
+//	    between; otherwise Commit returns ErrConflict and nothing happened. Its other reads return committed states, not
+//	    necessarily all of the same moment; a Snapshot is a view of one moment.
 //	K4  A transaction sees its own writes.
-//	K5  What a Reader returns is valid until it is closed (a Txn: until Commit or Rollback), an Iterator's key and value
-//	    until its next move.
-//	K6  Counters (Txn.Add) never conflict. They are apart from other keys: neither Get nor Scan need find them.
-//	K7  What a Reader has returned, and what the outcome of a transaction tells, survives a crash as durable commits do,
-//	    unless ScanOpt.Stale says that it need not.
-//	K8  Stamps order the transactions that hint a key in common as they commit, and Store.Stable is a timestamp below which
-//	    all stamps belong to transactions that have ended and are visible, whichever server they ran on.
+//	K5  What a Reader returns is valid until the Reader is closed (a Txn: until Commit or Rollback). An Iterator's key and value
+//	    are valid until its next move.
+//	K6  Counters (Txn.Add) never conflict. They live apart from other keys: Get and Scan need not find them.
+//	K7  What a Reader has returned, and what the outcome of a transaction reveals, survives a crash as durable commits do,
+//	    unless ScanOpt.Stale waives this.
+//	K8  Transactions that hint a common key commit in the order of their stamps. Every transaction with a stamp below
+//	    Store.Stable has ended and is visible, whichever server it ran on.
 //
 // Errors are always returned; a missing key is a nil value, not an error.
 package kv
@@ -26,23 +29,23 @@ import (
 	"fmt"
 )
 
-// The errors that engines return, besides those of broken hardware.
+// Engines return these errors, besides those of failing hardware.
 var (
-	// ErrConflict says that nothing was written because another transaction came in between; running the same closure
-	// again may succeed.
+	// ErrConflict means that another transaction came in between and nothing was written; running the same closure again may
+	// succeed.
 	ErrConflict = errors.New("kv: conflict")
-	// ErrUndetermined says that a commit may or may not have happened.
+	// ErrUndetermined means that the commit may or may not have happened.
 	ErrUndetermined = errors.New("kv: outcome of the commit unknown")
-	// ErrTooLarge says that a key, a value or a transaction exceeds Limits.
+	// ErrTooLarge means that a key, a value or a transaction exceeds Limits.
 	ErrTooLarge = errors.New("kv: too large")
-	// ErrFenced says that TxnOpt.Fence refused the commit; nothing was written.
+	// ErrFenced means that TxnOpt.Fence refused the commit; nothing was written.
 	ErrFenced = errors.New("kv: fenced")
-	// ErrUnavailable says that the store can't be used now; nothing was written.
+	// ErrUnavailable means that the store can't be used now; nothing was written.
 	ErrUnavailable = errors.New("kv: store unavailable")
 )
 
-// LockedError says that Begin found a hinted key in use by another transaction where one of the two is Exclusive. It is an
-// ErrConflict.
+// LockedError means that Begin found a hinted key in use by another transaction, and that one of the two is Exclusive. It
+// matches ErrConflict, but Update does not retry it: the caller decides.
 type LockedError struct {
 	Hint int // index into TxnOpt.Hint
 }
@@ -53,7 +56,7 @@ func (e *LockedError) Error() string { return fmt.Sprintf("kv: hinted key %d is 
 // Is makes errors.Is(err, ErrConflict) true.
 func (e *LockedError) Is(target error) bool { return target == ErrConflict }
 
-// TS is a timestamp: milliseconds since 1970 << 18 | a logical counter, as TiKV's timestamp oracle gives them.
+// TS is a timestamp in the format of TiKV's timestamp oracle: milliseconds since 1970 << 18 | a logical counter.
 type TS uint64
 
 // Millis returns the timestamp's wall clock part in milliseconds since 1970.
@@ -62,10 +65,11 @@ func (t TS) Millis() int64 { return int64(t >> 18) }
 // AtMillis returns the first timestamp of a millisecond since 1970.
 func AtMillis(ms int64) TS { return TS(max(ms, 0)) << 18 }
 
-// Range is the keys k with Start <= k < End. A nil End is no bound.
+// Range is the keys k with Start <= k < End. A nil End is unbounded.
 type Range struct{ Start, End []byte }
 
-// From returns the part of the range at and behind a key, in a scan's direction.
+// From returns the part of the range that starts at key, in a scan's direction. The key is included, and need not be in
+// the range.
 func (r Range) From(key []byte, reverse bool) Range {
 	if !reverse {
 		if bytes.Compare(key, r.Start) > 0 {
@@ -77,7 +81,7 @@ func (r Range) From(key []byte, reverse bool) Range {
 	return r
 }
 
-// Behind returns the part of the range behind a key that is in it, in a scan's direction.
+// Behind returns the part of the range after key, in a scan's direction. The key itself is excluded, and must be in the range.
 func (r Range) Behind(key []byte, reverse bool) Range {
 	if reverse {
 		r.End = bytes.Clone(key)
@@ -87,16 +91,17 @@ func (r Range) Behind(key []byte, reverse bool) Range {
 	return r
 }
 
-// ScanOpt says how to go through a range.
+// ScanOpt says how to scan a range.
 type ScanOpt struct {
 	Reverse bool // from the last key to the first
-	Stale   bool // the scan may see commits that a crash would undo, and need not wait for them
-	Rows    int  // about how many rows the reader will want; 0 if it doesn't know
-	// Turn is what the reader leaves to others while the engine waits for a network; nil for nothing. See package turns.
+	Stale   bool // the scan may see commits that a crash would undo, and does not wait for their fsync (K7)
+	Rows    int  // about how many rows the reader wants; 0 if unknown. A hint for page sizes, not a limit
+	// Turn is the processor turn that the reader gives up while the engine waits for the network; nil for none. See
+	// package turns.
 	Turn interface{ Leave() }
 }
 
-// Wait is called by engines before they wait for a network.
+// Wait gives up the reader's turn, if any. Engines call it before they wait for the network.
 func (o *ScanOpt) Wait() {
 	if o.Turn != nil {
 		o.Turn.Leave()
@@ -105,15 +110,15 @@ func (o *ScanOpt) Wait() {
 
 // Reader reads keys.
 type Reader interface {
-	// Get returns the key's value; nil if there is none. An existing empty value is not nil.
+	// Get returns the key's value, or nil if the key does not exist. An existing empty value is not nil.
 	Get(key []byte) ([]byte, error)
-	// Counters returns the counters at a key; none if there are none.
+	// Counters returns the counters at a key; nil if the key does not exist.
 	Counters(key []byte) ([]int64, error)
-	// Scan goes through a range in order. The Iterator must be closed before the Reader is.
+	// Scan iterates over a range in order. The Iterator must be closed before the Reader is.
 	Scan(r Range, opt ScanOpt) (Iterator, error)
 }
 
-// ReadLatest returns a copy of the last committed value of a key; nil if there is none.
+// ReadLatest returns a copy of the last committed value of a key; nil if the key does not exist.
 func ReadLatest(ctx context.Context, s Store, key []byte) ([]byte, error) {
 	r, err := s.Latest(ctx)
 	if err != nil {
@@ -126,13 +131,13 @@ func ReadLatest(ctx context.Context, s Store, key []byte) ([]byte, error) {
 	return val, errors.Join(err, r.Close())
 }
 
-// Fetcher is a Reader of which it costs less to read many keys at a time than one by one.
+// Fetcher is a Reader that reads many keys at once more cheaply than one by one.
 type Fetcher interface {
-	// Fetch reads keys, which Get then has as they were.
+	// Fetch reads keys in one round trip. Later Gets return the values read here.
 	Fetch(keys [][]byte) error
 }
 
-// Fetch reads keys at once where that helps those who Get them.
+// Fetch prefetches keys if r is a Fetcher and there are at least two; otherwise it does nothing.
 func Fetch(r Reader, keys [][]byte) error {
 	if f, ok := r.(Fetcher); ok && len(keys) > 1 {
 		return f.Fetch(keys)
@@ -140,28 +145,28 @@ func Fetch(r Reader, keys [][]byte) error {
 	return nil
 }
 
-// Snapshot is a Reader that must be closed. Several goroutines may Scan it at a time.
+// Snapshot is a Reader that must be closed. Several goroutines may Scan it concurrently.
 type Snapshot interface {
 	Reader
 	Close() error
 }
 
-// Iterator moves through a range.
+// Iterator moves through a range. It is not safe for concurrent use.
 //
 //	for it.Next() { … it.Key() … it.Value() … }
 //	err := it.Close()
 type Iterator interface {
-	// Next moves to the next key, first to the first one; false at the end and on error.
+	// Next moves to the next key, the first time to the first key. It returns false at the end and on error.
 	Next() bool
 	Key() []byte
 	Value() []byte
-	// Seek moves, as the next Next would, to the first key at or behind key in the scan's direction.
+	// Seek positions the iterator so that the following Next moves to the first key at or after key, in the scan's direction.
 	Seek(key []byte)
 	// Close releases the iterator and returns the error that ended it, if any.
 	Close() error
 }
 
-// Each calls visit for every key of a range in order, until visit or ctx ends it with an error.
+// Each calls visit for every key of a range in order, until visit returns an error or ctx is done.
 func Each(ctx context.Context, r Reader, rng Range, visit func(key, val []byte) error) error {
 	it, err := r.Scan(rng, ScanOpt{})
 	if err != nil {
@@ -177,89 +182,90 @@ func Each(ctx context.Context, r Reader, rng Range, visit func(key, val []byte) 
 	return errors.Join(err, it.Close())
 }
 
-// Txn is a transaction.
+// Txn is a transaction. It is not safe for concurrent use, and must end with Commit or Rollback.
 type Txn interface {
 	Reader
 	Put(key, val []byte) error
-	// PutNew is Put for a key that has the transaction's Stamp. Where stamps of several servers may be the same, the commit fails
-	// with ErrConflict if another has written it.
+	// PutNew is Put for a key that contains the transaction's Stamp. Where several servers could take the same stamp,
+	// the commit fails with ErrConflict if another transaction has written the key.
 	PutNew(key, val []byte) error
-	// Delete removes a key. oldSize is the length of key and value that it frees, or 0 if unknown.
+	// Delete removes a key. oldSize is the number of bytes, of key and value, that this frees; 0 if unknown.
 	Delete(key []byte, oldSize int) error
 	// Add adds deltas to the list of counters at key, element by element.
 	Add(key []byte, deltas []int64) error
-	// SetCounters puts others in the place of the counters at a key that nobody else adds to meanwhile; none removes them.
+	// SetCounters replaces the counters at a key, to which nobody else may add meanwhile; an empty list removes them.
 	SetCounters(key []byte, counters []int64) error
 	// Stamp returns a timestamp for the keys of records that are read in order (K8), the same one at every call. The
-	// transaction must be TxnOpt.Stamped.
+	// transaction must have been begun with TxnOpt.Stamped.
 	Stamp() TS
-	// Guard makes the commit fail if the keys, read by this transaction, change before it.
+	// Guard makes the commit fail with ErrConflict if any of the keys, read by this transaction, changes before it.
 	Guard(keys ...[]byte) error
-	// Commit ends the transaction.
+	// Commit ends the transaction, whatever it returns.
 	Commit(ctx context.Context) error
-	// Rollback ends the transaction without effect. After Commit it does nothing. Its error says that what the transaction
-	// has read may not survive a crash (K7).
+	// Rollback ends the transaction without effect. After Commit it does nothing. An error means that what the transaction has
+	// read may not survive a crash (K7), so the caller must not answer its client by it.
 	Rollback() error
 }
 
 // TxnOpt are options of one transaction.
 type TxnOpt struct {
-	// Hint are the keys that the transaction reads and changes. An engine may lock them, so that it never conflicts on them.
+	// Hint lists the keys that the transaction reads and changes. An engine may lock them, so that it never conflicts on them.
 	Hint [][]byte
-	// Exclusive makes Begin fail with LockedError at once, rather than wait, where another transaction uses a hinted key,
-	// and makes others fail at once that meet this one's keys.
+	// Exclusive makes Begin fail with LockedError at once, rather than wait, if another transaction uses a hinted key; other
+	// transactions fail likewise on this one's keys. This is AWS's TransactionConflict.
 	Exclusive bool
-	// Background is for work that no client asked for: the transaction waits for Exclusive ones, and they for it.
+	// Background marks work that no client asked for: it waits for Exclusive transactions, and they wait for it.
 	Background bool
-	// Stamped says that the transaction may take a Stamp.
+	// Stamped allows the transaction to take a Stamp.
 	Stamped bool
-	// Fence is called just before the commit; its error (wrapped in ErrFenced) prevents it.
+	// Fence is called just before the commit. Its error, wrapped in ErrFenced, prevents the commit.
 	Fence func() error
-	// NoSync is for redoable background work: the commit may be lost in a crash.
+	// NoSync is for background work that can be redone: a crash may undo the commit.
 	NoSync bool
 }
 
-// Limits are the largest sizes in bytes that the engine takes; 0 is no limit.
+// Limits are the largest sizes, in bytes, that the engine accepts; 0 means no limit.
 type Limits struct {
 	Key, Value, Txn int
-	// Workers is how many transactions at a time work in the background is worth; 0 for one. They wait for a distant engine.
+	// Workers is how many background transactions are worth running concurrently; 0 means one. Over a network they mostly wait.
 	Workers int
 }
 
 // Store is a storage engine.
 type Store interface {
 	Begin(ctx context.Context, opt TxnOpt) (Txn, error)
-	// Snapshot returns a view of one instant. If keys are given, it is of them alone, and they are read at once where that helps.
+	// Snapshot returns a view of one moment. If keys are given, it holds only those, prefetched where that is cheaper.
 	Snapshot(ctx context.Context, keys ...[]byte) (Snapshot, error)
-	// Latest returns a Reader of which every single Get and Scan sees the last committed state.
+	// Latest returns a Reader whose every single Get and Scan sees the last committed state. It costs less than a Snapshot.
 	Latest(ctx context.Context) (Snapshot, error)
-	// Now returns a timestamp above those of all commits that have returned.
+	// Now returns a timestamp above those of all commits that have already returned.
 	Now(ctx context.Context) (TS, error)
-	// Stable returns a timestamp such that every transaction with a Stamp below it has ended, and what it wrote is visible.
+	// Stable returns a timestamp below which every stamped transaction has ended and is visible (K8).
 	Stable(ctx context.Context) (TS, error)
-	// Advance makes all later timestamps larger than ts. Engines whose clock starts anew with the process need to be told.
+	// Advance makes all later timestamps larger than ts. Engines whose clock restarts with each process need this.
 	Advance(ts TS)
-	// Load writes what source puts, which are keys in ascending order. It is for much that nobody else reads or writes
-	// meanwhile: it is durable when Load returns nil; after an error, such as source's own, any part of it may be there.
+	// Load writes the pairs that source puts, whose keys must ascend. It is for bulk data that nobody else reads or writes
+	// meanwhile. The data is durable when Load returns nil; after an error, source's own included, any part of it may be there.
 	Load(ctx context.Context, source func(put func(key, val []byte) error) error) error
-	// DeleteRange removes a range, not atomically.
+	// DeleteRange removes all keys of a range, not atomically.
 	DeleteRange(ctx context.Context, r Range) error
-	// Size returns about how many bytes a range takes.
+	// Size estimates how many bytes a range takes.
 	Size(ctx context.Context, r Range) (int64, error)
 	Limits() Limits
 	Close() error
 }
 
-// Checkpointer is a Store whose data are files on this machine.
+// Checkpointer is a Store whose data is in files on this machine.
 type Checkpointer interface {
-	// Checkpoint makes a directory, which must not exist, with the files of a store that has all that was committed.
+	// Checkpoint creates dir, which must not exist, as a copy of the store with everything committed so far.
 	Checkpoint(ctx context.Context, dir string) error
 }
 
-// maxAttempts is how often Update runs a closure that conflicts.
+// maxAttempts is how often Update runs a closure that keeps conflicting.
 const maxAttempts = 64
 
-// Update runs fn in a transaction and commits it; again if it conflicts. LockedError is returned at once.
+// Update runs fn in a transaction and commits it, and starts over on ErrConflict; so fn may run more than once. It returns
+// LockedError at once.
 func Update(ctx context.Context, s Store, opt TxnOpt, fn func(Txn) error) error {
 	for attempt := 1; ; attempt++ {
 		err := updateOnce(ctx, s, opt, fn)
@@ -276,6 +282,7 @@ func Update(ctx context.Context, s Store, opt TxnOpt, fn func(Txn) error) error 
 	}
 }
 
+// updateOnce runs fn in one transaction. fn's error is returned only if what fn has read is durable (K7).
 func updateOnce(ctx context.Context, s Store, opt TxnOpt, fn func(Txn) error) error {
 	txn, err := s.Begin(ctx, opt)
 	if err != nil {
@@ -284,7 +291,7 @@ func updateOnce(ctx context.Context, s Store, opt TxnOpt, fn func(Txn) error) er
 	done := false
 	defer func() {
 		if !done {
-			_ = txn.Rollback() // fn panicked
+			_ = txn.Rollback() // fn panicked: release its locks
 		}
 	}()
 	fnErr := fn(txn)

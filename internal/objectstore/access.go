@@ -8,23 +8,24 @@ import (
 	"strings"
 )
 
-// Access says which buckets accounts may use, beside those that they have made.
+// Access says which buckets accounts may use besides those that they have made.
 type Access interface {
 	MayUse(account, bucket string) bool
 }
 
-// Use is a use of a bucket.
+// Use is a request to use a bucket.
 type Use struct {
-	Account string // that uses it
+	Account string // the account that uses it
 	Bucket  string
-	Owner   string // the account that is expected to own the bucket; "" for any ("S3BucketOwner")
-	Write   bool   // objects are put into it, and it is made if it does not exist and the store can
+	Owner   string // the account that must own the bucket; "" for any ("S3BucketOwner")
+	Write   bool   // objects are put into it; if it does not exist, it is made where the store can
 }
 
-// For returns the store for a use of a bucket, or ErrAccess. Without an Access every account may use every bucket.
+// For returns the store for a use of a bucket, or ErrAccess. A nil Access lets every account use every bucket.
 //
-// A bucket of a Folder belongs to the account that made it. One that has no owner, because the operator made it, or a server that did
-// not tell accounts apart, is for the accounts alone that access gives it to; so is every bucket of another store.
+// A bucket of a Folder belongs to the account that made it. A bucket without an owner, made by the operator or by a
+// server that did not tell accounts apart, is only for accounts that access grants it to; so is every bucket of other
+// stores.
 func For(s Store, access Access, u Use) (Store, error) {
 	if remote, ok := s.(*S3); ok {
 		if access != nil && !access.MayUse(u.Account, u.Bucket) {
@@ -39,6 +40,7 @@ func For(s Store, access Access, u Use) (Store, error) {
 	return s, folder.check(access, u)
 }
 
+// check makes the bucket if that is needed and allowed, and returns ErrAccess if the account may not use it.
 func (f *Folder) check(access Access, u Use) error {
 	owner, err := f.Owner(u.Bucket)
 	if errors.Is(err, ErrNoBucket) && u.Write && (u.Owner == "" || u.Owner == u.Account) {
@@ -54,10 +56,11 @@ func (f *Folder) check(access Access, u Use) error {
 	return nil
 }
 
-// owners is the directory of files that have the names of buckets and say which account made them; no bucket can have its name.
+// owners is the directory of files that record which account made each bucket, by the names of buckets. No bucket can
+// have this name.
 const owners = ".owners"
 
-// Owner returns the account that made a bucket, "" for a bucket that was not made for an account, and ErrNoBucket.
+// Owner returns the account that made a bucket; "" if it was not made for an account; ErrNoBucket if it does not exist.
 func (f *Folder) Owner(bucket string) (account string, err error) {
 	root, _, err := f.find(bucket, "any")
 	if err != nil {
@@ -76,7 +79,7 @@ func (f *Folder) Owner(bucket string) (account string, err error) {
 	return "", nil
 }
 
-// make makes a bucket for an account, and returns the account that it was made for, if another was faster.
+// make makes a bucket for an account, and returns its owner, which is another account if that one made it first.
 func (f *Folder) make(bucket, account string) (owner string, err error) {
 	root, err := f.open()
 	if err != nil {
@@ -85,7 +88,7 @@ func (f *Folder) make(bucket, account string) (owner string, err error) {
 	if err := errors.Join(root.MkdirAll(owners, 0o700), root.MkdirAll(incoming, 0o700)); err != nil {
 		return "", err
 	}
-	// The owner is known, and durable, before there is a bucket.
+	// Record the owner durably before the bucket exists. Linking fails if another account has already done so.
 	temp := fmt.Sprintf("%s/%016x", incoming, rand.Uint64())
 	w, err := newFolderWriter(root, temp, owners+"/"+bucket)
 	if err != nil {

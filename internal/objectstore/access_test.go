@@ -11,7 +11,7 @@ import (
 	"github.com/statordb/stator/test/s3server"
 )
 
-// grants are the buckets of each account.
+// grants are the buckets that each account may use.
 type grants map[string][]string
 
 func (g grants) MayUse(account, bucket string) bool {
@@ -42,19 +42,19 @@ func TestAccess(t *testing.T) {
 		want                   error
 	}{
 		{alice, "made", "", false, ErrNoBucket},
-		{alice, "made", bob, true, ErrNoBucket}, // a bucket of bob is expected
-		{alice, "made", "", true, nil},          // which makes it
+		{alice, "made", bob, true, ErrNoBucket}, // the bucket should be bob's
+		{alice, "made", "", true, nil},          // makes it
 		{alice, "made", alice, false, nil},
 		{bob, "made", "", false, ErrAccess},
 		{bob, "made", "", true, ErrAccess},
 		{bob, "made", alice, false, ErrAccess},
-		{carol, "made", "", false, nil}, // by the credentials file
+		{carol, "made", "", false, nil}, // granted
 		{carol, "made", alice, true, nil},
 		{carol, "made", carol, true, ErrAccess}, // it is alice's
 		{alice, "made", bob, false, ErrAccess},
-		{alice, "old", "", false, ErrAccess}, // the operator has made it
+		{alice, "old", "", false, ErrAccess}, // made by the operator
 		{alice, "old", "", true, ErrAccess},
-		{"", "old", "", true, ErrAccess}, // no account is no owner
+		{"", "old", "", true, ErrAccess}, // no account owns nothing
 		{carol, "old", "", true, nil},
 		{carol, "old", carol, true, nil},
 		{carol, "old", alice, true, ErrAccess},
@@ -73,7 +73,7 @@ func TestAccess(t *testing.T) {
 	if _, err := For(f, nil, Use{Account: bob, Bucket: "made"}); err != nil {
 		t.Errorf("without rules: %v", err)
 	}
-	// The owner is known after a restart, and even if the bucket is gone.
+	// The owner is known after a restart, even if the bucket is gone.
 	f = NewFolder(dir)
 	if err := os.Remove(filepath.Join(dir, "made")); err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestAccess(t *testing.T) {
 	}
 }
 
-// TestMakeOnce makes a bucket for many accounts at a time: one of them has it.
+// TestMakeOnce makes a bucket for many accounts concurrently: exactly one of them must own it.
 func TestMakeOnce(t *testing.T) {
 	f := NewFolder(t.TempDir())
 	var all sync.WaitGroup
@@ -105,11 +105,12 @@ func TestMakeOnce(t *testing.T) {
 		}
 	}
 	if n != 1 {
-		t.Errorf("%d accounts have it", n)
+		t.Errorf("%d accounts own it", n)
 	}
 }
 
-// TestAccessS3 shows that a bucket of another store is for those alone that the rules give it to, and that the expected owner is sent.
+// TestAccessS3 checks that a bucket of another store is only for accounts that it is granted to, and that the expected
+// owner is sent.
 func TestAccessS3(t *testing.T) {
 	url, _ := s3server.Start(t, "bucket")
 	s, err := NewS3(ctx, S3Options{Endpoint: url, Region: "us-east-1", AccessKey: s3server.AccessKey, SecretKey: s3server.SecretKey})
@@ -125,7 +126,7 @@ func TestAccessS3(t *testing.T) {
 	}
 }
 
-// TestLinks shows that a link does not lead from one bucket to another.
+// TestLinks checks that a link can't lead from one bucket to another.
 func TestLinks(t *testing.T) {
 	dir := t.TempDir()
 	f := NewFolder(dir)
@@ -141,15 +142,15 @@ func TestLinks(t *testing.T) {
 	}
 	for _, o := range [][2]string{{"c", "dir/key"}, {"a", "file"}, {"a", "sub/key"}} {
 		if body, err := Get(ctx, f, o[0], o[1], 100); !errors.Is(err, ErrAccess) {
-			t.Errorf("%v is %q, %v", o, body, err)
+			t.Errorf("%v reads as %q, %v", o, body, err)
 		}
 	}
 	for _, o := range [][2]string{{"c", "new"}, {"a", "sub/new"}} {
 		if _, err := Put(ctx, f, o[0], o[1], nil, PutOptions{}); !errors.Is(err, ErrAccess) {
-			t.Errorf("%v is written: %v", o, err)
+			t.Errorf("%v was written: %v", o, err)
 		}
 		if err := f.Delete(ctx, o[0], o[1]); !errors.Is(err, ErrAccess) {
-			t.Errorf("%v is deleted: %v", o, err)
+			t.Errorf("%v was deleted: %v", o, err)
 		}
 	}
 	var keys []string
@@ -157,11 +158,11 @@ func TestLinks(t *testing.T) {
 		t.Errorf("%v, %v", keys, err)
 	}
 	if err := f.List(ctx, "c", "", func(Object) error { return nil }); !errors.Is(err, ErrAccess) {
-		t.Errorf("a link is listed: %v", err)
+		t.Errorf("a link was listed: %v", err)
 	}
 }
 
-// TestModes shows that what a Folder makes is for its user alone.
+// TestModes checks that only the server's user can use what a Folder makes.
 func TestModes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s3")
 	f := NewFolder(dir)
@@ -197,7 +198,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestGetLimit reads an object that is larger than it may be.
+// TestGetLimit reads an object that exceeds the limit.
 func TestGetLimit(t *testing.T) {
 	f := NewFolder(t.TempDir())
 	if _, err := Put(ctx, f, "bucket", "key", make([]byte, 1001), PutOptions{}); err != nil {

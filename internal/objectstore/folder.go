@@ -18,24 +18,25 @@ import (
 	"sync"
 )
 
-// incoming is the directory of files that are being written; no bucket can have its name.
+// incoming is the directory of files that are being written. No bucket can have this name.
 const incoming = ".incoming"
 
-// Folder keeps the buckets in a directory: an object is the file BUCKET/KEY. Buckets are made when something is written to them. What
-// it makes is for the server's own user alone. Symbolic links are not followed out of a bucket.
+// Folder keeps buckets in a directory: an object is the file BUCKET/KEY. It makes a bucket when something is first
+// written to it. Only the server's user can read what it makes. Symbolic links are not followed out of a bucket.
 type Folder struct {
 	dir  string
 	once sync.Once
-	root *os.Root // nothing outside of it can be reached, whatever a key is
+	root *os.Root // nothing outside can be reached, whatever a key is
 	err  error
 }
 
-// NewFolder returns the Folder of a directory, which is made when something is written.
+// NewFolder returns the Folder of a directory, which is made when it is first used.
 func NewFolder(dir string) *Folder { return &Folder{dir: dir} }
 
 // Dir returns the directory.
 func (f *Folder) Dir() string { return f.dir }
 
+// open opens the directory, once.
 func (f *Folder) open() (*os.Root, error) {
 	f.once.Do(func() {
 		if f.err = os.MkdirAll(f.dir, 0o700); f.err != nil {
@@ -44,14 +45,16 @@ func (f *Folder) open() (*os.Root, error) {
 		if f.root, f.err = os.OpenRoot(f.dir); f.err != nil {
 			return
 		}
-		// What a crash left half-written is of no use.
+		// Delete what a crash left half-written.
 		f.err = f.root.RemoveAll(incoming)
 	})
 	return f.root, f.err
 }
 
-// name returns the file of an object.
+// name returns the file name of an object, relative to the directory.
 func name(bucket, key string) (string, error) {
+	// fs.ValidPath rejects "..", empty elements and absolute paths; the rest of the condition rejects names that only
+	// some systems treat as special.
 	full := bucket + "/" + key
 	if key == "" || !fs.ValidPath(full) || strings.HasPrefix(bucket, ".") || strings.Contains(bucket, "/") || strings.ContainsAny(full, "\\\x00") {
 		return "", fmt.Errorf("%w: %q", ErrInvalidKey, key)
@@ -59,7 +62,7 @@ func name(bucket, key string) (string, error) {
 	return full, nil
 }
 
-// find returns the file of an object, and the directory that it is relative to.
+// find returns the file name of an object, and the root that it is relative to.
 func (f *Folder) find(bucket, key string) (root *os.Root, full string, err error) {
 	if full, err = name(bucket, key); err != nil {
 		return nil, "", err
@@ -68,6 +71,7 @@ func (f *Folder) find(bucket, key string) (root *os.Root, full string, err error
 	return root, full, err
 }
 
+// folderWriter implements Writer. The object is written under a temporary name and renamed, so that it appears whole.
 type folderWriter struct {
 	root *os.Root
 	file *os.File
@@ -88,7 +92,7 @@ func (f *Folder) Create(_ context.Context, bucket, key string, _ PutOptions) (Wr
 	return newFolderWriter(root, fmt.Sprintf("%s/%016x", incoming, rand.Uint64()), full)
 }
 
-// newFolderWriter returns what writes a file, which has another name until it is whole.
+// newFolderWriter creates a file under the name temp; finish gives it its final name.
 func newFolderWriter(root *os.Root, temp, name string) (*folderWriter, error) {
 	file, err := root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -105,8 +109,9 @@ func (w *folderWriter) Write(p []byte) (int, error) {
 // Commit implements Writer.
 func (w *folderWriter) Commit() (string, error) { return w.finish(w.root.Rename) }
 
-// finish makes the file appear under its name.
+// finish makes the complete file durable and lets it appear under its name.
 func (w *folderWriter) finish(appear func(temp, name string) error) (string, error) {
+	// Durable content before the name appears, and a durable name before success is reported.
 	err := errors.Join(w.file.Sync(), w.file.Close())
 	w.file = nil
 	if err == nil {
@@ -127,7 +132,7 @@ func (w *folderWriter) finish(appear func(temp, name string) error) (string, err
 	return hex.EncodeToString(w.sum.Sum(nil)), nil
 }
 
-// staysIn reports a symbolic link on the way to a file or directory, as far as there is one.
+// staysIn returns ErrAccess if any existing part of the path is a symbolic link.
 func staysIn(root *os.Root, name string) error {
 	for part := name; part != "."; part = path.Dir(part) {
 		info, err := root.Lstat(part)
@@ -144,10 +149,10 @@ func staysIn(root *os.Root, name string) error {
 	return nil
 }
 
-// syncDirs makes the file's name durable, and those of the directories in which it is.
+// syncDirs makes the file's name durable, together with the names of its directories.
 func (w *folderWriter) syncDirs() error {
 	if runtime.GOOS == "windows" {
-		return nil // which has no such thing
+		return nil // Windows can't sync directories
 	}
 	for dir := path.Dir(w.name); ; dir = path.Dir(dir) {
 		d, err := w.root.Open(dir)
@@ -165,7 +170,7 @@ func (w *folderWriter) Abort() {
 	if w.file != nil {
 		w.file.Close()
 		w.file = nil
-		_ = w.root.Remove(w.temp) // else it is removed when the folder is opened again
+		_ = w.root.Remove(w.temp) // if this fails, the next open removes it
 	}
 }
 
@@ -185,7 +190,7 @@ func (f *Folder) Open(_ context.Context, bucket, key string) (io.ReadCloser, err
 	return file, nil
 }
 
-// explain turns the errors of files into those of objects.
+// explain maps errors of files to those of objects.
 func (f *Folder) explain(root *os.Root, bucket string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -199,7 +204,7 @@ func (f *Folder) explain(root *os.Root, bucket string, err error) error {
 	return ErrNoObject
 }
 
-// maxEntries bounds the files and directories of a directory, which are sorted in memory.
+// maxEntries bounds the entries of a directory, which are sorted in memory.
 const maxEntries = 1_000_000
 
 // List implements Store.
@@ -214,19 +219,19 @@ func (f *Folder) List(ctx context.Context, bucket, prefix string, visit func(Obj
 	return f.list(ctx, root, bucket, "", prefix, visit)
 }
 
-// list visits the objects in a directory of a bucket, whose name ends with a slash unless it is the bucket's own.
+// list visits the objects below a directory of a bucket. dir is "" or ends with a slash.
 func (f *Folder) list(ctx context.Context, root *os.Root, bucket, dir, prefix string, visit func(Object) error) error {
 	names, err := entries(ctx, root, path.Join(bucket, dir), func(name string) bool {
 		key := dir + name
 		return strings.HasPrefix(key, prefix) || strings.HasSuffix(key, "/") && strings.HasPrefix(prefix, key)
 	})
 	if errors.Is(err, fs.ErrNotExist) && dir != "" {
-		return nil // it has just been deleted
+		return nil // just deleted
 	}
 	if err != nil {
 		return f.explain(root, bucket, err)
 	}
-	slices.Sort(names) // directories end with a slash: this is the order of the keys
+	slices.Sort(names) // directories end with a slash, so this is the order of keys
 	for _, name := range names {
 		key := dir + name
 		if strings.HasSuffix(key, "/") {
@@ -237,7 +242,7 @@ func (f *Folder) list(ctx context.Context, root *os.Root, bucket, dir, prefix st
 		}
 		info, err := root.Lstat(bucket + "/" + key)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // it has just been deleted
+			continue // just deleted
 		}
 		if err != nil {
 			return f.explain(root, bucket, err)
@@ -249,7 +254,7 @@ func (f *Folder) list(ctx context.Context, root *os.Root, bucket, dir, prefix st
 	return nil
 }
 
-// entries returns the files and, with a slash, the directories of a directory that are wanted.
+// entries returns the wanted files of a directory, and the wanted directories, with a slash.
 func entries(ctx context.Context, root *os.Root, dir string, wanted func(string) bool) (names []string, err error) {
 	d, err := root.Open(dir)
 	if err != nil {

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// Place is a part of a bucket: the objects whose keys begin with a prefix.
+// Place is the part of a bucket with keys that begin with a prefix.
 type Place struct {
 	Store  Store
 	Bucket string
-	Prefix string // empty, or with a slash at its end
+	Prefix string // "", or ends with a slash
 }
 
-// Locate returns the place that a command names: s3://BUCKET/PREFIX, or a folder.
+// Locate returns the place that an argument of a command names: s3://BUCKET/PREFIX, or a directory.
 func Locate(ctx context.Context, where string, opt S3Options) (p Place, err error) {
 	if rest, ok := strings.CutPrefix(where, "s3://"); ok {
 		p.Bucket, p.Prefix, _ = strings.Cut(rest, "/")

@@ -1,6 +1,7 @@
-// Package objectstore reads and writes objects in buckets: folders of this machine, or an S3-compatible store.
+// Package objectstore reads and writes objects in buckets: directories of this machine ([Folder]) or an S3-compatible
+// store ([S3]). [For] decides whether an account may use a bucket.
 //
-// An object appears whole when its Writer is committed, or not at all.
+// An object appears when its Writer is committed, and then whole.
 package objectstore
 
 import (
@@ -10,7 +11,7 @@ import (
 	"io"
 )
 
-// The errors that callers tell apart. Others are of the store, such as a lack of permission.
+// Errors that callers distinguish. Others come from the store as they are.
 var (
 	ErrNoBucket   = errors.New("the bucket does not exist")
 	ErrNoObject   = errors.New("the key does not exist")
@@ -18,15 +19,16 @@ var (
 	ErrInvalidKey = errors.New("the key can't be the name of a file")
 )
 
-// Object is what is known of an object.
+// Object describes an object.
 type Object struct {
 	Key  string
 	Size int64 // bytes
 }
 
-// PutOptions are of objects that are written.
+// PutOptions are options of a new object.
 type PutOptions struct {
-	// Algorithm is the server-side encryption: "", AES256 or KMS, with KMSKey's ID if it is given. Folders only take it.
+	// Algorithm is the server-side encryption: "", AES256 or KMS, the last optionally with the ID of a key in KMSKey.
+	// Folders ignore both.
 	Algorithm, KMSKey string
 }
 
@@ -35,19 +37,19 @@ type Writer interface {
 	io.Writer
 	// Commit makes the object appear and returns its entity tag, without quotes.
 	Commit() (etag string, err error)
-	// Abort gives the object up. After Commit it does nothing.
+	// Abort discards the object. After Commit it does nothing.
 	Abort()
 }
 
-// Store has buckets.
+// Store is a store of buckets with objects.
 type Store interface {
-	// Create begins an object, which takes the place of one with that key.
+	// Create begins an object, which replaces an existing one when it is committed.
 	Create(ctx context.Context, bucket, key string, opt PutOptions) (Writer, error)
-	// Open reads an object.
+	// Open opens an object for reading.
 	Open(ctx context.Context, bucket, key string) (io.ReadCloser, error)
-	// List calls visit for every object whose key begins with prefix, in the order of the keys, until visit returns an error.
+	// List calls visit for every object whose key begins with prefix, in key order, until visit returns an error.
 	List(ctx context.Context, bucket, prefix string, visit func(Object) error) error
-	// Delete removes an object; it is no error if there is none.
+	// Delete removes an object. Deleting a missing object is no error.
 	Delete(ctx context.Context, bucket, key string) error
 }
 
@@ -64,10 +66,10 @@ func Put(ctx context.Context, s Store, bucket, key string, body []byte, opt PutO
 	return w.Commit()
 }
 
-// ErrTooLarge says that an object is larger than it may be.
+// ErrTooLarge means that an object exceeds the limit.
 var ErrTooLarge = errors.New("the object is too large")
 
-// Get reads an object of at most limit bytes; ErrTooLarge for a larger one.
+// Get reads an object of at most limit bytes. It returns ErrTooLarge for a larger one.
 func Get(ctx context.Context, s Store, bucket, key string, limit int64) ([]byte, error) {
 	r, err := s.Open(ctx, bucket, key)
 	if err != nil {

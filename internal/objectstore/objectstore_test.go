@@ -35,21 +35,21 @@ func TestFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Put(ctx, f, "bucket", "out/side", nil, PutOptions{}); err == nil {
-		t.Error("a link leads out of the folder")
+		t.Error("a link led out of the folder")
 	}
-	// What a crash leaves is removed.
+	// What a crash left is removed.
 	w, err := f.Create(ctx, "bucket", "half", PutOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := os.ReadDir(filepath.Join(dir, "s3", incoming)); len(left) != 1 {
-		t.Fatalf("%d files are being written", len(left))
+		t.Fatalf("%d files are in progress", len(left))
 	}
 	if err := NewFolder(f.Dir()).List(ctx, "bucket", "", func(Object) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := os.ReadDir(filepath.Join(dir, "s3", incoming)); len(left) != 0 {
-		t.Fatalf("%d files stay", len(left))
+		t.Fatalf("%d files were not deleted", len(left))
 	}
 	w.Abort()
 }
@@ -76,7 +76,7 @@ func TestS3(t *testing.T) {
 	}
 }
 
-// contract checks what Store promises, in a bucket called "bucket".
+// contract checks the promises of Store, in a bucket named "bucket".
 func contract(t *testing.T, s Store) {
 	big := make([]byte, 17<<20+123) // several parts
 	for i := range big {
@@ -95,7 +95,7 @@ func contract(t *testing.T, s Store) {
 		t.Errorf("entity tag %s, %v", etag, err)
 	}
 	if got, err := Get(ctx, s, "bucket", "a", 1<<30); err != nil || string(got) != "second" {
-		t.Errorf("a is %q, %v", got, err)
+		t.Errorf("a reads as %q, %v", got, err)
 	}
 	for prefix, want := range map[string][]string{
 		"": {"a", "dir-2", "dir/b", "dir/sub/c"}, "dir": {"dir-2", "dir/b", "dir/sub/c"}, "dir/": {"dir/b", "dir/sub/c"},
@@ -126,7 +126,7 @@ func contract(t *testing.T, s Store) {
 	}
 	w.Abort()
 	if _, err := Get(ctx, s, "bucket", "given-up", 1<<30); !errors.Is(err, ErrNoObject) {
-		t.Errorf("an object that was given up: %v", err)
+		t.Errorf("an aborted object: %v", err)
 	}
 	r, err := s.Open(ctx, "bucket", "dir/sub/c")
 	if err != nil {
@@ -135,13 +135,13 @@ func contract(t *testing.T, s Store) {
 	if _, err := io.ReadFull(r, make([]byte, 10)); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Close(); err != nil { // before its end
+	if err := r.Close(); err != nil { // before the end of the object
 		t.Fatal(err)
 	}
 	if err := s.Delete(ctx, "bucket", "a"); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Delete(ctx, "bucket", "a"); err != nil {
-		t.Errorf("deleting what is not there: %v", err)
+		t.Errorf("deleting a missing object: %v", err)
 	}
 }

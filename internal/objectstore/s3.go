@@ -18,24 +18,24 @@ import (
 	"github.com/statordb/stator/internal/guard"
 )
 
-// S3Options say where an S3-compatible store is.
+// S3Options locate an S3-compatible store.
 type S3Options struct {
-	// Endpoint is its URL, e.g. https://s3.eu-central-1.amazonaws.com or http://127.0.0.1:7070; empty is AWS's.
+	// Endpoint is its URL, e.g. https://s3.eu-central-1.amazonaws.com or http://127.0.0.1:7070; "" for AWS's.
 	Endpoint string
-	// Region signs requests; empty takes that of the environment, or us-east-1.
+	// Region is used to sign requests; "" for the environment's, or us-east-1.
 	Region string
-	// AccessKey and SecretKey sign requests; empty takes what the environment and the files of the AWS SDKs have.
+	// AccessKey and SecretKey sign requests; "" for the credentials of the environment and of the AWS SDKs' files.
 	AccessKey, SecretKey string
 }
 
-// S3 is an S3-compatible store.
+// S3 is a Store over an S3-compatible service.
 type S3 struct {
 	client *s3.Client
 	parts  *transfermanager.Client
-	owner  *string // the account that is expected to own the buckets; nil for any
+	owner  *string // account that must own the buckets; nil for any
 }
 
-// expecting returns the store for buckets of an account; "" is any.
+// expecting returns the store restricted to buckets of an account; "" for any.
 func (s *S3) expecting(owner string) *S3 {
 	if owner == "" {
 		return s
@@ -45,7 +45,7 @@ func (s *S3) expecting(owner string) *S3 {
 	return &other
 }
 
-// NewS3 returns the store. It is not asked for anything yet.
+// NewS3 returns the store. It sends no request yet.
 func NewS3(ctx context.Context, opt S3Options) (*S3, error) {
 	var with []func(*config.LoadOptions) error
 	if opt.Region != "" {
@@ -64,9 +64,10 @@ func NewS3(ctx context.Context, opt S3Options) (*S3, error) {
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
 		if opt.Endpoint != "" {
 			o.BaseEndpoint = aws.String(opt.Endpoint)
+			// Compatible stores rarely resolve buckets as host names.
 			o.UsePathStyle = true
 		}
-		// Many compatible stores don't know the newer checksums.
+		// Many compatible stores don't support the newer checksums.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	})
@@ -78,7 +79,7 @@ func NewS3(ctx context.Context, opt S3Options) (*S3, error) {
 	})}, nil
 }
 
-// explain turns S3's errors into those of the package.
+// explain maps S3's errors to those of this package.
 func explain(err error) error {
 	var known smithy.APIError
 	if !errors.As(err, &known) {
@@ -98,6 +99,7 @@ func explain(err error) error {
 	return fmt.Errorf("%w: %w", kind, err)
 }
 
+// s3Writer implements Writer: what is written goes through a pipe to a multipart upload.
 type s3Writer struct {
 	pipe   *io.PipeWriter
 	cancel context.CancelFunc
@@ -131,7 +133,7 @@ func (s *S3) Create(ctx context.Context, bucket, key string, opt PutOptions) (Wr
 			w.etag = strings.Trim(aws.ToString(out.ETag), `"`)
 			return nil
 		})
-		r.CloseWithError(w.err) // a writer that has not ended yet learns of it
+		r.CloseWithError(w.err) // makes a Write in progress fail
 	})
 	return w, nil
 }
@@ -164,6 +166,7 @@ func (s *S3) Open(ctx context.Context, bucket, key string) (io.ReadCloser, error
 	return &s3Reader{out.Body, cancel}, nil
 }
 
+// s3Reader is the body of an object. Closing it cancels the rest of the download.
 type s3Reader struct {
 	io.Reader
 	cancel context.CancelFunc

@@ -1,4 +1,4 @@
-// Package periodic runs jobs again and again.
+// Package periodic runs jobs at intervals.
 package periodic
 
 import (
@@ -9,8 +9,9 @@ import (
 	"github.com/statordb/stator/internal/guard"
 )
 
-// Run runs the job once an interval, the first time when one has passed, until ctx ends. A job that panics runs again at the next
-// interval; log, which may be nil, gets the panic under the job's name.
+// Run runs job once per interval, first after one interval, until ctx ends. Runs never overlap; a run that takes longer than an
+// interval delays the next. A panic is logged under the job's name, and the job runs again at the next interval. log
+// may be nil.
 func Run(ctx context.Context, log *slog.Logger, name string, interval time.Duration, job func()) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -22,7 +23,7 @@ func Run(ctx context.Context, log *slog.Logger, name string, interval time.Durat
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			_ = guard.Run(log, name, func() error { // Run has logged the panic
+			_ = guard.Run(log, name, func() error { // logs the panic
 				job()
 				return nil
 			})

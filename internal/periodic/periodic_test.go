@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestPanic runs a job again at the next interval after it has panicked.
+// TestPanic checks that a job that panics runs again at the next interval.
 func TestPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

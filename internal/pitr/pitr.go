@@ -1,15 +1,15 @@
-// Package pitr keeps old item images for point-in-time recovery: one record for each change while recovery is on. From them it rebuilds
-// a table's state at an earlier time, and lists the changes between two times.
+// Package pitr keeps old item images for point-in-time recovery: one record for each change while recovery is on. From them it
+// rebuilds a table's state at an earlier time ([State]), and lists the changes between two times ([Changes]).
 //
-// What holds:
+// The package keeps these invariants:
 //
 //	H1  A write that changes an item while recovery is on puts one record, in its own transaction: the item as it was before.
-//	H2  A record's key has the stamp of its transaction (kv, K8), so that an item's records are in the order of its changes. The
-//	    state at a time is what is left without the changes whose stamp is not below it. All changes of a transaction have one
-//	    stamp, so no state has a part of one.
-//	H3  A time can be asked for when it is not above kv.Store.Stable: no change with a stamp below it will come.
-//	H4  Records are sorted like the items that they are about, so that a state is made in one pass over both, in constant
-//	    memory; and they are kept by days, so that a day that is too old goes in one range deletion.
+//	H2  A record's key has the stamp of its transaction (kv, K8), so an item's records are in the order of its changes. The state
+//	    at a time is the result of undoing all changes with a stamp at or above it. All changes of a transaction have one stamp,
+//	    so no state contains part of a transaction.
+//	H3  A time can be restored once it is not above kv.Store.Stable: no change with a stamp below it can follow.
+//	H4  Records are sorted like their items, so a state is made in one pass over both, in constant memory. They are grouped by
+//	    day, so that one range deletion removes a day that is too old.
 package pitr
 
 import (
@@ -26,14 +26,14 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// Put records what the item stored at key was before the transaction changes it; nil if there was none. buf is room for the
-// record, and returned.
+// Put records the item stored at key, nil if there is none, before the transaction changes it. buf is memory for the
+// record, which Put may grow and returns.
 func Put(txn kv.Txn, key []byte, old attribute.Item, buf []byte) ([]byte, error) {
 	stamp := txn.Stamp()
-	const head = 32 // more than what a record has besides key and item
+	const head = 32 // at least what a record has besides key and item
 	buf = keyspace.AppendPast(slices.Grow(buf[:0], len(key)+len(old)+head), key, stamp.Millis(), uint64(stamp))
 	n := len(buf)
-	// A first byte tells that there was no item from an item without bytes.
+	// The first byte distinguishes a missing item from an empty one.
 	if old != nil {
 		buf = append(append(buf, 1), old...)
 	} else {
@@ -42,7 +42,7 @@ func Put(txn kv.Txn, key []byte, old attribute.Item, buf []byte) ([]byte, error)
 	return buf, txn.Put(buf[:n:n], buf[n:])
 }
 
-var errDamaged = errors.New("history: damaged record")
+var errDamaged = errors.New("pitr: damaged record")
 
 func decode(val []byte) (attribute.Item, error) {
 	switch {
@@ -54,7 +54,7 @@ func decode(val []byte) (attribute.Item, error) {
 	return nil, errDamaged
 }
 
-// Check reports whether a record can be read.
+// Check returns an error if a record can't be read.
 func Check(key, val []byte) error {
 	if _, _, _, ok := keyspace.SplitPast(key); !ok {
 		return errDamaged
@@ -70,12 +70,13 @@ type record struct {
 	val    []byte
 }
 
-// day is the records of a day, in the order of their items and then stamps.
+// day iterates over the records of one day, in the order of their items and then stamps.
 type day struct {
 	it  kv.Iterator
 	now record
 }
 
+// next moves to the day's next record; false at its end.
 func (d *day) next() (bool, error) {
 	if !d.it.Next() {
 		return false, nil
@@ -88,7 +89,7 @@ func (d *day) next() (bool, error) {
 	return true, nil
 }
 
-// dayHeap implements heap.Interface: first is the day whose next record is of the first item, and then has the first stamp.
+// dayHeap implements heap.Interface. The first day is the one whose next record has the smallest item and then stamp.
 type dayHeap []*day
 
 func (h dayHeap) Len() int { return len(h) }
@@ -107,14 +108,14 @@ func (h *dayHeap) Pop() any {
 	return last
 }
 
-// merged are the records of several days, in the order of their items and then stamps.
+// merged iterates over the records of several days, in the order of their items and then stamps.
 type merged struct {
 	days dayHeap
 	all  []kv.Iterator
 	err  error
 }
 
-// days returns the days on which a table has records, from the first one on.
+// days returns the days from first on for which a table has records.
 func days(r kv.Reader, table, first uint32) (out []uint32, err error) {
 	prefix := keyspace.Past(table)
 	it, err := r.Scan(kv.Range{Start: keyspace.PastDay(table, first), End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
@@ -132,10 +133,10 @@ func days(r kv.Reader, table, first uint32) (out []uint32, err error) {
 	return out, it.Close()
 }
 
-// Part is a part of a table: the items whose keys' suffixes are in [Start, End). The zero value is the whole.
+// Part is a part of a table: the items whose key suffixes are in [Start, End). The zero value is the whole table.
 type Part struct{ Start, End []byte }
 
-// in returns the keys of a part that begin with a prefix.
+// in returns the range of the part's keys below a prefix.
 func (p Part) in(prefix []byte) kv.Range {
 	r := kv.Range{Start: append(bytes.Clone(prefix), p.Start...), End: keyspace.PrefixEnd(prefix)}
 	if p.End != nil {
@@ -178,7 +179,7 @@ func (m *merged) close() error {
 	return m.err
 }
 
-// head returns the first record that is left; nil at the end. It is valid until next.
+// head returns the next record, or nil at the end. It is valid until next is called.
 func (m *merged) head() *record {
 	if len(m.days) == 0 || m.err != nil {
 		return nil
@@ -186,7 +187,7 @@ func (m *merged) head() *record {
 	return &m.days[0].now
 }
 
-// next goes behind the first record.
+// next moves past the head.
 func (m *merged) next() {
 	some, err := m.days[0].next()
 	if some {
@@ -197,12 +198,12 @@ func (m *merged) next() {
 	heap.Pop(&m.days)
 }
 
-// Latest is a time behind all changes: the state at it is the present one, and all history is before it.
+// Latest is a time after all changes: the state then is the present one, and all history is before it.
 const Latest kv.TS = math.MaxUint64
 
-// State calls visit for every item that a part of a table had at a time, in the order of their keys, until visit or ctx ends it with an
-// error. suffix (see keyspace.Suffix) and item are valid until it returns. The snapshot must have been taken when the time was
-// not above kv.Store.Stable.
+// State calls visit for every item that a part of a table had at a time, in key order, until visit returns an error or
+// ctx ends. suffix (see keyspace.Suffix) and item are valid until visit returns. The snapshot must be taken when the
+// time is not above kv.Store.Stable (H3).
 func State(ctx context.Context, r kv.Reader, table uint32, part Part, at kv.TS, visit func(suffix []byte, it attribute.Item) error) error {
 	past, err := open(r, table, part, at)
 	if err != nil {
@@ -212,8 +213,9 @@ func State(ctx context.Context, r kv.Reader, table uint32, part Part, at kv.TS, 
 	return errors.Join(err, past.close())
 }
 
+// state merges the present items with the history: an item is as it was before the first change at or after the time.
 func state(ctx context.Context, r kv.Reader, items kv.Range, at kv.TS, past *merged, visit func(suffix []byte, it attribute.Item) error) error {
-	// earlier takes the records of the item at the head, and returns what it was at the time.
+	// earlier consumes the records of the head's item, and returns what that item was at the time if it has changed since.
 	var kept []byte
 	earlier := func() (changed bool, it attribute.Item, err error) {
 		suffix := bytes.Clone(past.head().suffix)
@@ -229,7 +231,7 @@ func state(ctx context.Context, r kv.Reader, items kv.Range, at kv.TS, past *mer
 		}
 		return changed, it, past.err
 	}
-	// gone visits the items that were there and are not now, as far as they sort before a suffix; nil is all that are left.
+	// gone visits items that existed then but not now, if they sort before a suffix; nil visits all that are left.
 	gone := func(before []byte) error {
 		for h := past.head(); h != nil && (before == nil || bytes.Compare(h.suffix, before) < 0); h = past.head() {
 			suffix := bytes.Clone(h.suffix)
@@ -271,22 +273,23 @@ func state(ctx context.Context, r kv.Reader, items kv.Range, at kv.TS, past *mer
 	return gone(nil)
 }
 
-// Change is what happened to an item between two times.
+// Change is how an item has changed between two times.
 type Change struct {
-	Suffix   []byte         // of its key, see keyspace.Suffix
-	Old, New attribute.Item // what it was at the first time, and at the second; nil for none
-	Some     attribute.Item // what it was at some time in between, if it was there neither before nor behind
-	Last     kv.TS          // of the last change
+	Suffix   []byte         // of its key; see keyspace.Suffix
+	Old, New attribute.Item // at the first and at the second time; nil if it did not exist
+	Some     attribute.Item // a state in between, for the keys of an item that existed at neither time
+	Last     kv.TS          // time of the last change
 }
 
-// Changes calls visit for every item of a table that was changed at a time in [from, to), in the order of their keys, until
-// visit or ctx ends it with an error. What it is given is valid until it returns.
+// Changes calls visit for every item that was changed at a time in [from, to), in key order, until visit returns an
+// error or ctx ends. The Change is valid until visit returns.
 func Changes(ctx context.Context, r kv.Reader, table uint32, from, to kv.TS, visit func(*Change) error) error {
 	past, err := open(r, table, Part{}, from)
 	if err != nil {
 		return err
 	}
 	prefix := keyspace.AppendIndexPrefix(nil, table, 0)
+	// Changed items are usually few, so this iterator seeks from one to the next.
 	items, err := r.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
 	if err != nil {
 		return errors.Join(err, past.close())
@@ -295,6 +298,8 @@ func Changes(ctx context.Context, r kv.Reader, table uint32, from, to kv.TS, vis
 	return errors.Join(err, past.close(), items.Close())
 }
 
+// changes walks through the history item by item. The first record at or after from has the old state; the first at or
+// after to, or else the present item, has the new one.
 func changes(ctx context.Context, items kv.Iterator, table uint32, from, to kv.TS, past *merged, visit func(*Change) error) error {
 	var key []byte
 	for n := 0; past.head() != nil; n++ {
@@ -329,7 +334,7 @@ func changes(ctx context.Context, items kv.Iterator, table uint32, from, to kv.T
 			return past.err
 		}
 		if first {
-			continue // changed at other times only
+			continue // changed only at other times
 		}
 		if !later {
 			key = append(keyspace.AppendIndexPrefix(key[:0], table, 0), c.Suffix...)
@@ -345,7 +350,7 @@ func changes(ctx context.Context, items kv.Iterator, table uint32, from, to kv.T
 	return past.err
 }
 
-// Trim removes the history of a table before a time, by whole days.
+// Trim deletes whole days of a table's history before a time; all of it for Latest.
 func Trim(ctx context.Context, store kv.Store, table uint32, before kv.TS) error {
 	end := keyspace.PastDay(table, keyspace.HistoryDay(before.Millis()))
 	if before == Latest {

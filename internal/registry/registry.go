@@ -1,4 +1,5 @@
-// Package registry keeps long-lived descriptions, such as those of backups and exports: as JSON in the store, and in memory.
+// Package registry keeps long-lived descriptions, such as those of backups and exports: as JSON in the store, and
+// cached in memory. The caches of all servers are kept coherent by package cluster.
 package registry
 
 import (
@@ -16,26 +17,27 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// ID names a record among those of its kind.
+// ID identifies a record among those of its kind.
 type ID struct {
 	Account, Region string
 	Name            string
 }
 
-// Set has all records of a kind. A record that lookups have found is never changed; a change puts another in its place.
+// Set is all records of a kind. A record returned by a lookup is immutable; a change replaces it. Lookups take no lock.
 type Set[T any] struct {
-	// Changed, if not nil, hears of records that were changed, on this server or another.
+	// Changed, if not nil, is called with each record that was put or changed, on this server or another.
 	Changed func(*T)
 
 	kv     kv.Store
 	kind   byte
 	list   atomic.Pointer[map[ID]*T]
-	change sync.Mutex // held while what lookups find is brought up to date
+	change sync.Mutex // held while list is updated
 }
 
-// Open reads the records of a kind. key returns the ID that a record has.
+// Open reads the records of a kind. id returns the ID of a record.
 func Open[T any](ctx context.Context, f cluster.Fleet, store kv.Store, kind byte, id func(*T) ID) (*Set[T], error) {
 	s := &Set[T]{kv: store, kind: kind}
+	// Watch before reading, so that no change is missed in between.
 	f.Watch(keyspace.Jobs(kind), s)
 	snap, err := store.Snapshot(ctx)
 	if err != nil {
@@ -51,7 +53,7 @@ func Open[T any](ctx context.Context, f cluster.Fleet, store kv.Store, kind byte
 	return s, err
 }
 
-// Read returns the records of a kind that a snapshot has.
+// Read returns the records of a kind in a snapshot.
 func Read[T any](ctx context.Context, r kv.Reader, kind byte) (list []*T, err error) {
 	prefix := keyspace.Jobs(kind)
 	err = kv.Each(ctx, r, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
@@ -68,10 +70,10 @@ func Read[T any](ctx context.Context, r kv.Reader, kind byte) (list []*T, err er
 // Get returns a record, or nil.
 func (s *Set[T]) Get(id ID) *T { return (*s.list.Load())[id] }
 
-// All returns all records.
+// All returns all records, in no particular order.
 func (s *Set[T]) All() []*T { return slices.Collect(maps.Values(*s.list.Load())) }
 
-// List returns the records of an account and region.
+// List returns the records of an account and region, in no particular order.
 func (s *Set[T]) List(account, region string) (out []*T) {
 	for id, v := range *s.list.Load() {
 		if id.Account == account && id.Region == region {
@@ -81,14 +83,14 @@ func (s *Set[T]) List(account, region string) (out []*T) {
 	return out
 }
 
+// clone copies the strings, which may be views of a request's memory.
 func (id ID) clone() ID {
 	return ID{strings.Clone(id.Account), strings.Clone(id.Region), strings.Clone(id.Name)}
 }
 
 func (s *Set[T]) key(id ID) []byte { return keyspace.Job(s.kind, id.Account, id.Region, id.Name) }
 
-// PutIn stores a record that is new as a part of a transaction; publish makes lookups find it, and is to be called after the
-// commit.
+// PutIn stores a new record as part of a transaction. The caller must call publish after the commit, so that lookups find it.
 func (s *Set[T]) PutIn(txn kv.Txn, id ID, v *T) (publish func() error, err error) {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -97,10 +99,10 @@ func (s *Set[T]) PutIn(txn kv.Txn, id ID, v *T) (publish func() error, err error
 	return func() error { return s.Reload(context.Background(), s.key(id)) }, txn.Put(s.key(id), raw)
 }
 
-// Freeze implements fleet.Watcher.
+// Freeze implements cluster.Watcher. Records are changed in transactions of their own, so nothing needs to wait.
 func (s *Set[T]) Freeze([]byte) {}
 
-// Reload implements fleet.Watcher: lookups find what the store has.
+// Reload implements cluster.Watcher: it makes lookups find the stored record.
 func (s *Set[T]) Reload(ctx context.Context, key []byte) error {
 	account, region, name, ok := keyspace.SplitNamed(key)
 	if !ok {
@@ -115,7 +117,7 @@ func (s *Set[T]) Reload(ctx context.Context, key []byte) error {
 	return s.publish(ID{account, region, name}, raw)
 }
 
-// publish makes a copy of a record, with no memory of a request's, the one that lookups find; nil makes them find none.
+// publish replaces a record in the cache by a decoded copy, which holds no memory of a request; nil removes it.
 func (s *Set[T]) publish(id ID, raw []byte) error {
 	list := maps.Clone(*s.list.Load())
 	if raw == nil {
@@ -134,7 +136,7 @@ func (s *Set[T]) publish(id ID, raw []byte) error {
 	return nil
 }
 
-// Put stores a record.
+// Put stores a record, replacing one with that ID.
 func (s *Set[T]) Put(ctx context.Context, id ID, v *T) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -148,8 +150,8 @@ func (s *Set[T]) Put(ctx context.Context, id ID, v *T) error {
 	return s.Reload(ctx, key)
 }
 
-// Change stores what change makes of a copy of a record; an error of change is returned as it is. It returns nil if there is
-// no such record. change may be called more than once.
+// Change applies change to a copy of a record and stores the copy. It returns nil if there is no such record. If change
+// fails, its error is returned and nothing is stored. change may run more than once.
 func (s *Set[T]) Change(ctx context.Context, id ID, change func(*T) error) (*T, error) {
 	key := s.key(id)
 	err := kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error {
@@ -178,7 +180,7 @@ func (s *Set[T]) Change(ctx context.Context, id ID, change func(*T) error) (*T, 
 	return s.Get(id), nil
 }
 
-// Remove removes a record. also, if not nil, is a further part of the transaction.
+// Remove removes a record. also, if not nil, runs in the same transaction.
 func (s *Set[T]) Remove(ctx context.Context, id ID, also func(kv.Txn) error) error {
 	key := s.key(id)
 	err := kv.Update(ctx, s.kv, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error {

@@ -14,7 +14,7 @@ import (
 
 type counted struct{ N int }
 
-// lateStore returns from commits late, so that others overtake who is not kept from it.
+// lateStore returns from commits late, so that goroutines that are not serialized overtake each other.
 type lateStore struct{ kv.Store }
 
 type lateTxn struct{ kv.Txn }
@@ -32,7 +32,7 @@ func (t lateTxn) Commit(ctx context.Context) error {
 	return err
 }
 
-// TestSet changes a record from many goroutines: what lookups find at the end is what the store has, and all changes are in it.
+// TestSet changes a record from many goroutines. In the end, lookups must find what is stored, with all changes in it.
 func TestSet(t *testing.T) {
 	ctx := context.Background()
 	store, err := pebblekv.Open(pebblekv.Options{})
@@ -54,7 +54,7 @@ func TestSet(t *testing.T) {
 	const workers, each = 8, 500
 	var all sync.WaitGroup
 	var done sync.Mutex
-	latest := 0 // of the changes that have returned
+	latest := 0 // highest count of a change that has returned
 	for range workers {
 		all.Add(1)
 		go func() {

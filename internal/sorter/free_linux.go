@@ -2,7 +2,7 @@ package sorter
 
 import "golang.org/x/sys/unix"
 
-// free returns the bytes of the disk of a directory that are free.
+// free returns the free bytes on the disk of a directory.
 func free(dir string) (int64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {

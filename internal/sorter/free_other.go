@@ -4,5 +4,5 @@ package sorter
 
 import "math"
 
-// free is not known: what is written fails when the disk is full.
+// free is unknown on this system, so writes fail when the disk is full.
 func free(string) (int64, error) { return math.MaxInt64, nil }

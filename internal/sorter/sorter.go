@@ -1,6 +1,6 @@
-// Package sorter sorts more pairs of keys and values than fit into memory, with runs in files.
+// Package sorter sorts more pairs of keys and values than fit into memory. It writes sorted runs to files and merges them.
 //
-// Libraries for it bound what is in memory by a number of records; items are of 20 bytes or of 400 KB, so this one counts bytes.
+// Other libraries bound their memory by a number of records. Items have between 20 bytes and 400 KB, so this one counts bytes.
 package sorter
 
 import (
@@ -19,43 +19,44 @@ import (
 )
 
 const (
-	// DefaultMemory is how many bytes are sorted at a time. Twice as many are in use while a run is written.
+	// DefaultMemory is how many bytes are sorted in memory at a time. While a run is written, twice as many are in use.
 	DefaultMemory = 32 << 20
-	// maxRuns is how many runs are merged at a time, and so how many files are open.
+	// maxRuns bounds the runs that are merged at a time, and so the open files.
 	maxRuns = 256
-	// readBuffer and writeBuffer are those of the reader of each run and of the writer of one. Large writes cost the system less.
+	// readBuffer is the buffer of each run's reader, writeBuffer that of a run's writer, in bytes. Large writes cost
+	// the system less.
 	readBuffer  = 64 << 10
 	writeBuffer = 1 << 20
 )
 
 // Options configure a Sorter.
 type Options struct {
-	// Dir is where runs are kept; it must exist. Empty keeps everything in memory.
+	// Dir is where runs are kept; it must exist. "" keeps everything in memory.
 	Dir string
-	// Memory is how many bytes are sorted at a time; 0 is DefaultMemory.
+	// Memory is how many bytes are sorted in memory at a time; 0 for DefaultMemory.
 	Memory int
-	// Free returns how many bytes of the disk of Dir are free; nil asks the system.
+	// Free returns the free bytes on the disk of Dir; nil asks the system.
 	Free func(dir string) (int64, error)
 }
 
-// Reserve is how many bytes of the disk are left free, more than a server needs to be writable: a file that decompresses to more than
-// the disk has ends its import and nothing else.
+// Reserve is how many bytes of the disk are left free, more than a server needs to accept writes. So a file that
+// decompresses to more than the disk holds fails its import and nothing else.
 const Reserve = 256 << 20
 
-// ErrNoSpace says that the disk has no room for more runs.
+// ErrNoSpace means that the disk has no room for more runs.
 var ErrNoSpace = fmt.Errorf("less than %d MB of the disk would be left", Reserve>>20)
 
-// Sorter collects pairs and then gives them in the order of their keys. It is used by one goroutine.
+// Sorter collects pairs, then returns them in key order. It is not safe for concurrent use.
 type Sorter struct {
 	opt     Options
 	buf     *buffer
 	runs    []string   // files, oldest first
-	writing chan error // of the run that is being written; nil for none
-	spare   *buffer    // the one that is being written
-	made    int        // runs so far
+	writing chan error // result of the run that is being written; nil for none
+	spare   *buffer    // buffer of the run that is being written; reused for the next
+	made    int        // runs so far, for the names of files
 }
 
-// New returns an empty Sorter. It must be closed.
+// New returns an empty Sorter, which the caller must close.
 func New(opt Options) *Sorter {
 	opt.Memory = cmp.Or(opt.Memory, DefaultMemory)
 	if opt.Free == nil {
@@ -64,12 +65,13 @@ func New(opt Options) *Sorter {
 	return &Sorter{opt: opt, buf: &buffer{}}
 }
 
-// buffer has pairs one after the other, and where they are.
+// buffer holds pairs one after the other, and their positions.
 type buffer struct {
 	data    []byte
 	entries []entry
 }
 
+// entry is a pair in a buffer.
 type entry struct {
 	at       int
 	key, val uint32 // lengths
@@ -80,7 +82,7 @@ func (b *buffer) val(e entry) []byte {
 	return b.data[e.at+int(e.key) : e.at+int(e.key)+int(e.val)]
 }
 
-// sort orders the pairs and leaves only the last one of each key.
+// sort sorts the pairs and keeps only the last value of each key.
 func (b *buffer) sort() {
 	less := func(x, y entry) int {
 		return cmp.Or(bytes.Compare(b.key(x), b.key(y)), cmp.Compare(x.at, y.at))
@@ -98,7 +100,7 @@ func (b *buffer) sort() {
 	b.entries = kept
 }
 
-// Add adds a pair. Of a key that is added more than once the last value stays.
+// Add adds a pair. If a key is added more than once, the last value wins.
 func (s *Sorter) Add(key, val []byte) error {
 	if s.opt.Dir != "" && len(s.buf.data) > 0 && len(s.buf.data)+len(key)+len(val) > s.opt.Memory {
 		if err := s.spill(); err != nil {
@@ -111,7 +113,7 @@ func (s *Sorter) Add(key, val []byte) error {
 	return nil
 }
 
-// spill writes what is in memory to a new run, beside what comes next.
+// spill writes the buffer to a new run in the background, while the next buffer is filled.
 func (s *Sorter) spill() error {
 	if err := s.written(); err != nil {
 		return err
@@ -121,6 +123,7 @@ func (s *Sorter) spill() error {
 			return err
 		}
 	}
+	// Swap the buffers: the full one is written while the other is filled.
 	full := s.buf
 	if s.buf = s.spare; s.buf == nil {
 		s.buf = &buffer{data: make([]byte, 0, s.opt.Memory), entries: make([]entry, 0, len(full.entries))}
@@ -146,7 +149,7 @@ func (s *Sorter) spill() error {
 	return nil
 }
 
-// create makes the file of the next run.
+// create creates the file of the next run, if the disk has room for it.
 func (s *Sorter) create() (*os.File, error) {
 	if n, err := s.opt.Free(s.opt.Dir); err != nil || n < Reserve+int64(s.opt.Memory) {
 		return nil, cmp.Or(err, ErrNoSpace)
@@ -169,7 +172,7 @@ func (s *Sorter) written() error {
 	return err
 }
 
-// compact merges all runs into one.
+// compact merges all runs into one, to bound the number of open files.
 func (s *Sorter) compact() error {
 	old := s.runs
 	it, err := merge(old, nil)
@@ -193,7 +196,7 @@ func (s *Sorter) compact() error {
 	return err
 }
 
-// Sorted returns the pairs in order. Nothing may be added any more. The iterator is valid until the Sorter is closed.
+// Sorted returns the pairs in key order. Add must not be called any more. The iterator is valid until the Sorter is closed.
 func (s *Sorter) Sorted() (*Iterator, error) {
 	if err := s.written(); err != nil {
 		return nil, err
@@ -202,7 +205,7 @@ func (s *Sorter) Sorted() (*Iterator, error) {
 	return merge(s.runs, s.buf)
 }
 
-// Close removes what the Sorter has written.
+// Close deletes the runs.
 func (s *Sorter) Close() error {
 	err := s.written()
 	for _, name := range s.runs {
@@ -212,6 +215,7 @@ func (s *Sorter) Close() error {
 	return err
 }
 
+// runWriter writes a run: for each pair the lengths of key and value as uvarints, key and value. It remembers its first error.
 type runWriter struct {
 	file *os.File
 	w    *bufio.Writer
@@ -239,19 +243,19 @@ func (w *runWriter) close() error {
 	return errors.Join(w.err, w.file.Close())
 }
 
-// source is a sorted list of pairs.
+// source is a sorted list of pairs: a buffer in memory or a run.
 type source struct {
-	age  int // of two sources with a key, the one with the larger age wins
+	age  int // of two sources with the same key, the one with the larger age wins
 	key  []byte
 	val  []byte
-	buf  *buffer // in memory, or
+	buf  *buffer // nil for a run
 	at   int
 	file *os.File
 	r    *bufio.Reader
 	data []byte
 }
 
-// next moves to the next pair; false at the end.
+// next moves to the next pair; false at the end or on error. key and val are valid until the next call.
 func (s *source) next() (bool, error) {
 	if s.buf != nil {
 		if s.at == len(s.buf.entries) {
@@ -281,7 +285,7 @@ func (s *source) next() (bool, error) {
 	return true, nil
 }
 
-// sourceHeap implements heap.Interface: by key, and of equal keys the youngest first.
+// sourceHeap implements heap.Interface: by key, and for equal keys the youngest source first.
 type sourceHeap []*source
 
 func (h sourceHeap) Len() int { return len(h) }
@@ -302,11 +306,12 @@ func (h *sourceHeap) Pop() any {
 // Iterator moves through the sorted pairs.
 type Iterator struct {
 	sources sourceHeap
-	last    []byte // the key at which it stands
+	last    []byte // scratch space for the key that Next leaves behind
 	started bool
 	err     error
 }
 
+// merge returns an iterator over runs and a buffer, which is younger than all runs; nil for none.
 func merge(runs []string, buf *buffer) (*Iterator, error) {
 	it := &Iterator{}
 	var all []*source
@@ -328,7 +333,7 @@ func merge(runs []string, buf *buffer) (*Iterator, error) {
 	return it, it.err
 }
 
-// add moves a source to its next pair, and keeps it if there is one.
+// add moves a source to its first pair, and keeps the source if there is one.
 func (it *Iterator) add(s *source) {
 	if some, err := s.next(); some {
 		it.sources = append(it.sources, s)
@@ -353,19 +358,20 @@ func (it *Iterator) Close() error {
 	return it.err
 }
 
-// Next moves to the next pair, first to the first one; false at the end and on error.
+// Next moves to the next pair, the first time to the first pair; it returns false at the end and on error.
 func (it *Iterator) Next() bool {
 	if it.started {
 		it.last = append(it.last[:0], it.sources[0].key...)
 		it.advance()
 		for len(it.sources) > 0 && it.err == nil && bytes.Equal(it.sources[0].key, it.last) {
-			it.advance() // an older value
+			it.advance() // an older value of the same key
 		}
 	}
 	it.started = true
 	return it.err == nil && len(it.sources) > 0
 }
 
+// advance moves the first source to its next pair.
 func (it *Iterator) advance() {
 	s := it.sources[0]
 	some, err := s.next()
@@ -377,8 +383,8 @@ func (it *Iterator) advance() {
 	it.err = errors.Join(it.err, err, s.close())
 }
 
-// Key returns the key; it is valid until Next.
+// Key returns the current key, valid until Next.
 func (it *Iterator) Key() []byte { return it.sources[0].key }
 
-// Value returns the value; it is valid until Next.
+// Value returns the current value, valid until Next.
 func (it *Iterator) Value() []byte { return it.sources[0].val }

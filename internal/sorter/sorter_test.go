@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestSorter compares with a map and slices.Sort, in memory and with so little of it that runs are merged to runs.
+// TestSorter compares the Sorter with a map and slices.Sort: in memory, and with so little of it that runs are compacted.
 func TestSorter(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -52,19 +52,19 @@ func TestSorter(t *testing.T) {
 			}
 			if c.dir != "" {
 				if left, _ := os.ReadDir(c.dir); len(left) > 0 {
-					t.Errorf("%d files stay", len(left))
+					t.Errorf("%d files were not deleted", len(left))
 				}
 			}
 		})
 	}
 }
 
-// TestEmpty sorts nothing, and gives up before the end.
+// TestEmpty sorts nothing, and closes an iterator before its end.
 func TestEmpty(t *testing.T) {
 	s := New(Options{Dir: t.TempDir(), Memory: 10})
 	it, err := s.Sorted()
 	if err != nil || it.Next() || it.Close() != nil || s.Close() != nil {
-		t.Fatal("an empty sorter has something", err)
+		t.Fatal("an empty sorter returned a pair", err)
 	}
 	s = New(Options{Dir: t.TempDir(), Memory: 10})
 	for i := range 100 {
@@ -73,11 +73,11 @@ func TestEmpty(t *testing.T) {
 		}
 	}
 	if it, err = s.Sorted(); err != nil || !it.Next() || it.Close() != nil || s.Close() != nil {
-		t.Fatal("an iterator can't be given up", err)
+		t.Fatal("an iterator can't be closed early", err)
 	}
 }
 
-// TestNoSpace fills the disk as far as it may.
+// TestNoSpace fills the disk down to the reserve.
 func TestNoSpace(t *testing.T) {
 	dir := t.TempDir()
 	left := int64(Reserve + 10*(1<<20))
@@ -97,6 +97,6 @@ func TestNoSpace(t *testing.T) {
 		t.Error(err)
 	}
 	if files, _ := os.ReadDir(dir); len(files) > 0 {
-		t.Errorf("%d files stay", len(files))
+		t.Errorf("%d files were not deleted", len(files))
 	}
 }

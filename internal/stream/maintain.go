@@ -13,28 +13,29 @@ import (
 )
 
 const (
-	// Rotation is how long records are written to a shard ("DynamoDB Streams": about four hours).
+	// Rotation is how long a shard accepts records ("DynamoDB Streams": about four hours).
 	Rotation = 4 * time.Hour
-	// splitRate is from how many records a second on a shard is split in two, as a partition is for heat, so that more readers
-	// can share the work.
+	// splitRate is the number of records per second above which a shard is split in two, as a partition is for heat, so
+	// that more readers can share the work.
 	splitRate = 1000
 )
 
-// Maintainer rotates, splits and trims streams. Its jobs may be called at any time and repeated.
+// Maintainer rotates, splits and trims streams. Its work may be done at any time, and be repeated.
 type Maintainer struct {
 	KV      kv.Store
 	Catalog *catalog.Catalog
 	Now     func() time.Time
 
-	mu      sync.Mutex // held while it works
-	checked time.Time  // when the rates were looked at last
+	mu      sync.Mutex // held during Maintain
+	checked time.Time  // when the write rates were last checked
 }
 
-// Maintain does what is due.
+// Maintain does all maintenance that is due. It continues with other streams after an error.
 func (m *Maintainer) Maintain(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.Now()
+	// The first call has no interval over which to measure write rates.
 	elapsed := now.Sub(m.checked)
 	if m.checked.IsZero() {
 		elapsed = 0
@@ -43,7 +44,7 @@ func (m *Maintainer) Maintain(ctx context.Context) error {
 	var errs []error
 	for _, t := range m.Catalog.Tables() {
 		if t.Stream.Active() {
-			// Trimmed first: a shard that is forgotten must have no records left.
+			// Trim first: a shard must have no records left when it is forgotten.
 			err := m.trim(ctx, t.ID, t.Stream.Shards, now)
 			if err == nil {
 				err = m.renew(ctx, t, now, elapsed)
@@ -61,7 +62,8 @@ func (m *Maintainer) Maintain(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// due says what is to be done to a stream's shards: which are too old, which too busy, and whether some can be forgotten.
+// due returns the numbers of the open shards to rotate and to split, and whether any closed shard can be forgotten.
+// elapsed is the time over which writes were counted; 0 splits nothing.
 func due(s *catalog.Stream, now time.Time, elapsed time.Duration) (rotate, split []uint32, forget bool) {
 	open := 0
 	for i := range s.Shards {
@@ -83,11 +85,12 @@ func due(s *catalog.Stream, now time.Time, elapsed time.Duration) (rotate, split
 	return rotate, split, forget
 }
 
+// expired reports whether all records of a closed shard are past their retention.
 func expired(shard *catalog.Shard, now time.Time) bool {
 	return shard.End != 0 && now.Sub(time.UnixMilli(shard.End.Millis())) > Retention
 }
 
-// renew closes shards that are too old or too busy and opens their children, and forgets those whose records are all gone.
+// renew closes shards that are too old or too busy and opens their children, and forgets expired shards.
 func (m *Maintainer) renew(ctx context.Context, t *catalog.Table, now time.Time, elapsed time.Duration) error {
 	rotate, split, forget := due(t.Stream, now, elapsed)
 	if rotate == nil && split == nil && !forget {
@@ -117,8 +120,8 @@ func (m *Maintainer) renew(ctx context.Context, t *catalog.Table, now time.Time,
 	return err
 }
 
-// Renew closes the open shards for which children returns not 0, at the time, and opens as many (1 or 2) in their place. It may
-// be called in Catalog.Change alone.
+// Renew closes, at a time, each open shard for which children returns 1 or 2, and opens that many shards in its place.
+// It may only be called within Catalog.Change.
 func Renew(t *catalog.Table, at kv.TS, children func(*catalog.Shard) int) {
 	for i := range t.Stream.Shards {
 		shard := t.Stream.Shards[i]
@@ -139,7 +142,7 @@ func Renew(t *catalog.Table, at kv.TS, children func(*catalog.Shard) int) {
 	}
 }
 
-// trim removes records that nobody may read any more.
+// trim deletes records that are past their retention.
 func (m *Maintainer) trim(ctx context.Context, table uint32, shards []catalog.Shard, now time.Time) error {
 	horizon := kv.AtMillis(now.Add(-Retention).UnixMilli())
 	for i := range shards {
@@ -160,7 +163,7 @@ func (m *Maintainer) trim(ctx context.Context, table uint32, shards []catalog.Sh
 	return nil
 }
 
-// any reports whether the range has a key.
+// any reports whether the range has a key. Checking first saves most range deletions, which slow down later reads.
 func (m *Maintainer) any(ctx context.Context, r kv.Range) (bool, error) {
 	snap, err := m.KV.Latest(ctx)
 	if err != nil {

@@ -17,24 +17,24 @@ import (
 const (
 	// Retention is how long records can be read ("Change data capture for DynamoDB Streams").
 	Retention = 24 * time.Hour
-	// MaxPage is how many bytes of records a page has at most, but for a single one that is larger ("GetRecords").
+	// MaxPage is the largest size of a page, in bytes of records, unless a single record is larger ("GetRecords").
 	MaxPage = 1 << 20
-	// MaxRecords is how many records a page has at most ("GetRecords").
+	// MaxRecords is the largest number of records in a page ("GetRecords").
 	MaxRecords = 1000
 )
 
-// Position is a place in a shard: before the n-th record of the transaction with the stamp.
+// Position is a place in a shard: before the n-th record of the transaction with that stamp.
 type Position struct {
 	Stamp kv.TS
 	N     uint16
 }
 
-// SequenceNumber names the record that begins at the position.
+// SequenceNumber returns the sequence number of the record at the position. Sequence numbers sort like positions.
 func (p Position) SequenceNumber() string {
 	return fmt.Sprintf("%018d%03d", uint64(p.Stamp), p.N)
 }
 
-// ParseSequenceNumber reads what SequenceNumber printed.
+// ParseSequenceNumber parses the result of SequenceNumber.
 func ParseSequenceNumber(text string) (p Position, ok bool) {
 	if len(text) < 21 {
 		return p, false
@@ -44,7 +44,7 @@ func ParseSequenceNumber(text string) (p Position, ok bool) {
 	return Position{kv.TS(stamp), uint16(n)}, err1 == nil && err2 == nil
 }
 
-// Next is the position behind the record that begins at p.
+// Next returns the position after the record at p.
 func (p Position) Next() Position { return Position{p.Stamp, p.N + 1} }
 
 // Before reports whether p is before q.
@@ -58,7 +58,7 @@ type Reader struct {
 	Now func() time.Time
 }
 
-// ErrTrimmed says that a position is of records that are older than Retention.
+// ErrTrimmed means that a position refers to records older than Retention.
 var ErrTrimmed = errors.New("stream: position is older than the oldest record")
 
 // Horizon returns the oldest position that can still be read.
@@ -66,7 +66,7 @@ func (r *Reader) Horizon() Position {
 	return Position{Stamp: kv.AtMillis(r.Now().Add(-Retention).UnixMilli())}
 }
 
-// Start returns where a shard can be read from.
+// Start returns the oldest position of a shard that can still be read.
 func (r *Reader) Start(shard *catalog.Shard) Position {
 	p := Position{Stamp: shard.Start}
 	if h := r.Horizon(); p.Before(h) {
@@ -75,7 +75,7 @@ func (r *Reader) Start(shard *catalog.Shard) Position {
 	return p
 }
 
-// Latest returns the position behind all records that are in the shard now.
+// Latest returns the position after all records that the shard has now, or after its last record if it is closed.
 func (r *Reader) Latest(ctx context.Context, shard *catalog.Shard) (Position, error) {
 	if shard.End != 0 {
 		return Position{Stamp: shard.End}, nil
@@ -84,20 +84,20 @@ func (r *Reader) Latest(ctx context.Context, shard *catalog.Shard) (Position, er
 	return Position{Stamp: max(stable, shard.Start)}, err
 }
 
-// Entry is a record and where it is.
+// Entry is a record and its position.
 type Entry struct {
 	Record
 	Position
 }
 
-// Page is what was read of a shard.
+// Page is the result of a Read.
 type Page struct {
 	Entries []Entry
-	Next    Position // where to go on
-	End     bool     // nothing comes behind Next
+	Next    Position // where to continue
+	End     bool     // no records will ever follow Next
 }
 
-// Read reads up to limit records from a position of a shard of the stream. What it returns does not depend on the store.
+// Read reads up to limit records of a shard, from a position on. It returns copies that stay valid.
 func (r *Reader) Read(ctx context.Context, ref *catalog.StreamRef, shard *catalog.Shard, from Position, limit int) (*Page, error) {
 	if from.Before(r.Start(shard)) {
 		return nil, ErrTrimmed
@@ -116,6 +116,7 @@ func (r *Reader) Read(ctx context.Context, ref *catalog.StreamRef, shard *catalo
 	return p, nil
 }
 
+// read adds the records between p.Next and end to the page, until it is full.
 func (r *Reader) read(ctx context.Context, ref *catalog.StreamRef, shard *catalog.Shard, end Position, limit int, p *Page) error {
 	snap, err := r.KV.Latest(ctx)
 	if err != nil {
@@ -135,19 +136,21 @@ func (r *Reader) read(ctx context.Context, ref *catalog.StreamRef, shard *catalo
 		if e, err = decodeEntry(it.Key(), slices.Clone(it.Value()), ref); err != nil {
 			break
 		}
+		// A record larger than a page gets a page of its own.
 		if size += len(it.Value()); size > MaxPage && len(p.Entries) > 0 {
 			return it.Close()
 		}
 		p.Entries = append(p.Entries, e)
 		p.Next = e.Position.Next()
 	}
+	// The range is exhausted, so the next page starts at its end rather than after the last record.
 	if err = errors.Join(err, it.Close()); err == nil {
 		p.Next = end
 	}
 	return err
 }
 
-// key is where in the store a position is.
+// key returns the storage key of a position.
 func (p Position) key(ref *catalog.StreamRef, shard *catalog.Shard) []byte {
 	return keyspace.AppendChange(nil, ref.TableID, shard.Number, uint64(p.Stamp), p.N)
 }
@@ -161,7 +164,7 @@ func decodeEntry(key, val []byte, ref *catalog.StreamRef) (Entry, error) {
 	return Entry{rec, Position{kv.TS(stamp), n}}, err
 }
 
-// Iterator is a shard iterator: where the holder reads next.
+// Iterator is a shard iterator: where its holder reads next.
 type Iterator struct {
 	StreamARN string
 	Shard     string
@@ -169,15 +172,15 @@ type Iterator struct {
 	Created time.Time
 }
 
-// IteratorLifetime is how long an iterator can be used ("GetShardIterator").
+// IteratorLifetime is how long a shard iterator is valid ("GetShardIterator").
 const IteratorLifetime = 15 * time.Minute
 
-// String returns the iterator's form on the wire.
+// String returns the iterator's wire format.
 func (i *Iterator) String() string {
 	return i.StreamARN + "|" + i.Shard + "|" + i.SequenceNumber() + "|" + strconv.FormatInt(i.Created.UnixMilli(), 10)
 }
 
-// ParseIterator reads an iterator's form on the wire.
+// ParseIterator parses an iterator's wire format.
 func ParseIterator(text string) (*Iterator, bool) {
 	parts := strings.Split(text, "|")
 	if len(parts) != 4 {

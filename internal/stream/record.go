@@ -1,12 +1,13 @@
-// Package stream has change records and the streams made of them: how a record is written in the transaction of its write,
-// read in order, and removed after a day.
+// Package stream has change records and the streams that they form: how a record is written together with its change,
+// read in order, and deleted after a day.
 //
-// What holds:
+// Writers call [AppendRecord]; a [Reader] reads shards; a [Maintainer] rotates, splits and trims them. The package keeps these
+// invariants:
 //
 //	R1  A write that changes an item puts one record, in its own transaction, into the shard that is open for the item's
 //	    partition key. A write that changes nothing puts none.
 //	R2  A record's key has the stamp of its transaction (kv, K8), so the records of an item are in the order of its changes.
-//	R3  Readers stop at kv.Store.Stable: nothing is put later where they have been, so no record is skipped or read twice.
+//	R3  Readers stop at kv.Store.Stable. No record is ever put below it, so readers neither skip a record nor read one twice.
 //	R4  Shards are opened and closed while nobody writes to the table (catalog.Catalog.Change). All stamps in a shard are
 //	    between its Start and its End.
 package stream
@@ -18,16 +19,16 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 )
 
-// Cause is who made a change.
+// Cause tells what made a change.
 type Cause uint8
 
-// The causes of changes.
+// Causes of changes.
 const (
 	ByRequest Cause = iota
 	ByTTL
 )
 
-// The view types of a stream: what its records have besides keys.
+// View types of a stream: what its records contain besides keys.
 const (
 	KeysOnly        = "KEYS_ONLY"
 	NewImage        = "NEW_IMAGE"
@@ -35,36 +36,36 @@ const (
 	NewAndOldImages = "NEW_AND_OLD_IMAGES"
 )
 
-// Event is what happened to an item.
+// Event is the kind of a change.
 type Event uint8
 
-// The events.
+// Kinds of changes.
 const (
 	Insert Event = iota
 	Modify
 	Remove
 )
 
-// String returns the event's name on the wire.
+// String returns the event's name in the API.
 func (e Event) String() string { return [...]string{"INSERT", "MODIFY", "REMOVE"}[e] }
 
-// A record's value is
+// recordVersion is the version of the format of records. The value of a record is
 //
 //	version (1) | event (1) | cause (1) | length of Keys (uvarint) | Keys | length of Old | Old | length of New | New
 //
-// where a length of 0 means that there is no such item. Keys are left out if an image is there, which has them.
+// where a length of 0 means that there is no such item. Keys is empty if there is an image, which contains them.
 const recordVersion = 1
 
-// Record is one change of an item. Its items are views of what it was decoded from.
+// Record is one change of an item. Its items are views of the bytes that it was decoded from.
 type Record struct {
 	Event    Event
 	Cause    Cause
 	Keys     attribute.Item // the item's primary key
-	Old, New attribute.Item // nil if the view type or the event has none
+	Old, New attribute.Item // nil if the view type or the event has no such image
 }
 
-// AppendRecord appends the record of the change of old to next (nil for no item) as a stream of the view type has it. isKey
-// says which attributes are the primary key.
+// AppendRecord appends the record of the change from old to next, either of which may be nil, for a stream of that view
+// type. isKey reports whether an attribute is part of the primary key.
 func AppendRecord(dst []byte, viewType string, old, next attribute.Item, cause Cause, isKey func(name []byte) bool) []byte {
 	event := Modify
 	some := next
@@ -94,7 +95,7 @@ func AppendRecord(dst []byte, viewType string, old, next attribute.Item, cause C
 
 var errRecord = errors.New("stream: damaged change record")
 
-// DecodeRecord reads what AppendRecord wrote.
+// DecodeRecord decodes a record made by AppendRecord.
 func DecodeRecord(raw []byte, isKey func(name []byte) bool) (Record, error) {
 	if len(raw) < 6 || raw[0] != recordVersion || Event(raw[1]) > Remove {
 		return Record{}, errRecord
@@ -124,5 +125,5 @@ func DecodeRecord(raw []byte, isKey func(name []byte) bool) (Record, error) {
 	return r, nil
 }
 
-// Size returns the record's size in bytes: that of the keys and images it has.
+// Size returns the size of the record's keys and images, in bytes.
 func (r *Record) Size() int { return r.Keys.Size() + r.Old.Size() + r.New.Size() }

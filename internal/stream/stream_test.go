@@ -67,7 +67,7 @@ func TestSequenceNumbers(t *testing.T) {
 	}
 }
 
-// TestDue says which shards are closed: old ones get a child, busy ones two.
+// TestDue checks which shards are closed: old ones get one child, busy ones two.
 func TestDue(t *testing.T) {
 	ctx := context.Background()
 	began := time.UnixMilli(1_000_000_000_000)
@@ -131,6 +131,6 @@ func TestDue(t *testing.T) {
 		t.Errorf("records go to shards %d and %d", low, high)
 	}
 	if _, _, forget := due(s, began.Add(25*time.Hour), 0); !forget {
-		t.Error("a shard that was closed a day ago is kept")
+		t.Error("a shard that was closed a day ago was kept")
 	}
 }

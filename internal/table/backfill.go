@@ -19,39 +19,39 @@ import (
 )
 
 const (
-	// fillItems and fillBytes bound what one transaction of a backfill puts, and with it how long writers of those items wait.
+	// fillItems and fillBytes bound what one transaction of a backfill puts, and so how long writers of these items wait.
 	fillItems = 32
 	fillBytes = 128 << 10
-	// fillShare is how many times as long as it works a backfill rests, where there are requests.
+	// fillShare is the ratio of rest to work of a backfill while requests arrive, so that clients keep most of the capacity.
 	fillShare = 2
 )
 
-// ttlIndex stands for the TTL index where others have an index's ID.
+// ttlIndex is the ID of the TTL index, which no secondary index has.
 const ttlIndex uint8 = 0
 
 // Builder fills and clears indexes of live tables in the background: GSIs that UpdateTable creates and deletes, and the TTL
-// index. How far it has come is stored with what it puts, so it goes on after a crash.
+// index. It stores its progress together with what it puts, so that it continues after a crash.
 //
-// While an index is filled every write keeps it, whether its item has been reached or not; the item's lock makes the two meet
-// one after the other.
+// While an index is being filled, every write maintains it, whether or not the backfill has reached the item; the item's lock
+// serializes the two.
 type Builder struct {
 	Store *Store
-	// Linger is how long an index stays in its transient state at least.
+	// Linger is the shortest time that an index stays in a transient state, so that clients can observe it.
 	Linger time.Duration
-	// Report hears of failures; what failed is tried again.
+	// Report receives failures. Failed work is retried.
 	Report func(error)
 
 	mu      sync.Mutex
-	running map[uint32]bool // tables being worked on
-	gaveUp  map[uint32]bool // tables whose indexes were given up and whose work has not ended since
-	aside   map[uint32]bool // tables whose work panicked although it was given up, or could not be; a restart tries them again
+	running map[uint32]bool // ids of tables being worked on
+	gaveUp  map[uint32]bool // ids of tables whose indexes were given up; their removal has not finished since
+	aside   map[uint32]bool // ids of tables whose work panicked again after giving up; only a restart retries them
 	work    sync.WaitGroup
 }
 
-// retryPause is how long after a failure it is tried again.
+// retryPause is the pause before failed work is retried.
 const retryPause = time.Second
 
-// Run works on all tables that are unfinished, each beside the others, whenever tables change, until ctx ends.
+// Run works on all unfinished tables, concurrently, whenever tables change, until ctx ends.
 func (b *Builder) Run(ctx context.Context) {
 	b.running, b.gaveUp, b.aside = map[uint32]bool{}, map[uint32]bool{}, map[uint32]bool{}
 	defer b.work.Wait()
@@ -69,6 +69,7 @@ func (b *Builder) Run(ctx context.Context) {
 	}
 }
 
+// start works on a table in the background, unless that is being done already or the table was put aside.
 func (b *Builder) start(ctx context.Context, t *catalog.Table) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -77,17 +78,18 @@ func (b *Builder) start(ctx context.Context, t *catalog.Table) {
 	}
 	b.running[t.ID] = true
 	b.work.Add(1)
-	guard.Go(nil, "building indexes", func() { // work reports what panics
+	guard.Go(nil, "building indexes", func() { // workOn reports panics
 		defer b.work.Done()
 		b.workOn(ctx, t)
-		// A change that came between the last look and now would be missed.
+		// Look again: a change made after workOn last looked, while this table was marked as running, would be missed.
 		if t := b.Store.Catalog.Get(t.Namespace, t.Name); t != nil && t.Unfinished() && ctx.Err() == nil {
 			b.start(ctx, t)
 		}
 	})
 }
 
-// workOn does all the work on a table. Work that panics is given up; if what is left to do panics too, the table is put aside.
+// workOn does all work on a table. If it panics, the indexes being created are given up; if removing them panics too,
+// the table is put aside.
 func (b *Builder) workOn(ctx context.Context, t *catalog.Table) {
 	b.mu.Lock()
 	before := b.gaveUp[t.ID]
@@ -120,7 +122,8 @@ func (b *Builder) workOn(ctx context.Context, t *catalog.Table) {
 	}
 }
 
-// giveUp removes the indexes that are being created: IndexStatus has no value for a failure ("GlobalSecondaryIndexDescription").
+// giveUp deletes the indexes that are being created: IndexStatus has no value for a failure
+// ("GlobalSecondaryIndexDescription").
 func (b *Builder) giveUp(ctx context.Context, ns catalog.Namespace, name string, id uint32) error {
 	_, err := b.Store.Catalog.Change(ctx, ns, name, func(now *catalog.Table) error {
 		if now.ID != id {
@@ -139,6 +142,7 @@ func (b *Builder) giveUp(ctx context.Context, ns catalog.Namespace, name string,
 	return err
 }
 
+// pause waits for d or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -148,7 +152,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// finish does all the work on a table.
+// finish does all work on a table, unless it has been replaced by another of the same name.
 func (b *Builder) finish(ctx context.Context, ns catalog.Namespace, name string, id uint32) error {
 	for {
 		t := b.Store.Catalog.Get(ns, name)
@@ -162,7 +166,7 @@ func (b *Builder) finish(ctx context.Context, ns catalog.Namespace, name string,
 	}
 }
 
-// step finishes the first thing that is unfinished.
+// step does the first piece of unfinished work. The caller has checked that there is some.
 func (b *Builder) step(ctx context.Context, t *catalog.Table) error {
 	for _, x := range t.Indexes {
 		switch x.State {
@@ -178,7 +182,7 @@ func (b *Builder) step(ctx context.Context, t *catalog.Table) error {
 	return b.clear(ctx, t, ttlIndex)
 }
 
-// fill puts all items of a table into an index that is being created, and ends its creation.
+// fill puts all items of a table into an index that is being created, and then ends its creation.
 func (b *Builder) fill(ctx context.Context, t *catalog.Table, id uint8) error {
 	var p progress
 	g, all := errgroup.WithContext(ctx)
@@ -203,13 +207,14 @@ func (b *Builder) fill(ctx context.Context, t *catalog.Table, id uint8) error {
 	return err
 }
 
-// fillPart puts the items of a part into an index.
+// fillPart puts the items of one part of the hash space into an index. It rests between transactions if requests have arrived.
 func (b *Builder) fillPart(ctx context.Context, t *catalog.Table, id uint8, part int, p *progress) error {
 	for requests := b.Store.requests(); ; {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		began := time.Now()
+		// Each call is a short transaction, so writers of these items wait only briefly.
 		done, err := b.Store.fillSome(ctx, t, id, part, p)
 		if done {
 			p.end(part)
@@ -224,20 +229,20 @@ func (b *Builder) fillPart(ctx context.Context, t *catalog.Table, id uint8, part
 	}
 }
 
-// progress is how much of the parts of the hashes is done.
+// progress is the progress of a backfill, for the metric OnlineIndexPercentageProgress.
 type progress struct {
 	mu   sync.Mutex
-	done [keyspace.BackfillParts]float64 // of each, 0 to 1
+	done [keyspace.BackfillParts]float64 // share of each part that is done, 0 to 1
 }
 
-// end says that a part is done.
+// end marks a part as done.
 func (p *progress) end(part int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done[part] = 1
 }
 
-// at says that a part is done up to a key, and returns how many percent of all are.
+// at marks a part as done up to key, and returns the percentage that is done of all parts.
 func (p *progress) at(part int, key []byte) (percent int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -250,7 +255,7 @@ func (p *progress) at(part int, key []byte) (percent int) {
 	return int(100 * sum / n)
 }
 
-// requests returns how many requests have come so far.
+// requests returns the number of requests so far; 0 if they are not counted.
 func (s *Store) requests() int64 {
 	if s.Requests == nil {
 		return 0
@@ -258,8 +263,8 @@ func (s *Store) requests() int64 {
 	return s.Requests()
 }
 
-// fillSome puts the next items of a part into an index. done says that there are no more, or that the index is no longer being
-// created.
+// fillSome puts the next items of a part into an index. done means that there are none left, or that the index is no
+// longer being created.
 func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8, part int, p *progress) (done bool, err error) {
 	release, t, err := s.current(ctx, t)
 	if err != nil {
@@ -286,7 +291,7 @@ func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8, part i
 		t.Meter.Progress(id, p.at(part, keys[len(keys)-1]), s.Now())
 	}
 	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, at), NoSync: true, Background: true}, func(txn kv.Txn) error {
-		// Everything is read before anything is written: reading one's own writes costs more.
+		// Read everything before writing: after a write, a transaction's reads cost more.
 		items := make([]attribute.Item, len(keys))
 		for i, key := range keys {
 			raw, err := txn.Get(key)
@@ -307,7 +312,7 @@ func (s *Store) fillSome(ctx context.Context, t *catalog.Table, id uint8, part i
 	return false, err
 }
 
-// current keeps the table in place in its current form; release is nil if it has gone.
+// current locks the table's current description until release is called. release is nil if the table is gone.
 func (s *Store) current(ctx context.Context, t *catalog.Table) (release func(), now *catalog.Table, err error) {
 	id := t.ID
 	for {
@@ -320,7 +325,7 @@ func (s *Store) current(ctx context.Context, t *catalog.Table) (release func(), 
 	}
 }
 
-// nextItems returns the keys of the items of a part behind those that a backfill has done, which the key at says.
+// nextItems returns the keys of the next items of a part. Progress is stored at the key at: the last item done.
 func (s *Store) nextItems(ctx context.Context, t *catalog.Table, part int, at []byte) (keys [][]byte, err error) {
 	snap, err := s.KV.Latest(ctx)
 	if err != nil {
@@ -350,6 +355,7 @@ func (s *Store) nextItems(ctx context.Context, t *catalog.Table, part int, at []
 	return keys, it.Close()
 }
 
+// putExpiries puts items into the TTL index.
 func putExpiries(txn kv.Txn, t *catalog.Table, _ *catalog.Index, keys [][]byte, items []attribute.Item, _ time.Time) error {
 	for i, it := range items {
 		if err := putExpiry(txn, keys[i], 0, Expiry(t.TTL, it)); err != nil {
@@ -359,6 +365,7 @@ func putExpiries(txn kv.Txn, t *catalog.Table, _ *catalog.Index, keys [][]byte, 
 	return nil
 }
 
+// putEntries puts items into a secondary index, except those that a concurrent write has put already.
 func putEntries(txn kv.Txn, t *catalog.Table, x *catalog.Index, keys [][]byte, items []attribute.Item, now time.Time) error {
 	entryKeys := make([][]byte, len(items))
 	for i, it := range items {
@@ -370,7 +377,7 @@ func putEntries(txn kv.Txn, t *catalog.Table, x *catalog.Index, keys [][]byte, i
 		if err != nil {
 			return err
 		}
-		if there == nil { // else a write was faster
+		if there == nil { // else a concurrent write has put it, and counted it
 			entryKeys[i] = key
 		}
 	}
@@ -389,7 +396,7 @@ func putEntries(txn kv.Txn, t *catalog.Table, x *catalog.Index, keys [][]byte, i
 	return counts.put(txn)
 }
 
-// clear removes all of an index that is being deleted, and ends its deletion.
+// clear removes everything in an index that is being deleted, and then ends its deletion.
 func (b *Builder) clear(ctx context.Context, t *catalog.Table, id uint8) error {
 	prefix := keyspace.Expiries(t.ID)
 	if id != ttlIndex {
@@ -398,9 +405,11 @@ func (b *Builder) clear(ctx context.Context, t *catalog.Table, id uint8) error {
 	if err := b.Store.KV.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
 		return err
 	}
+	// The entries are gone. Now reset the counters and the progress, in one transaction.
 	var filled [][]byte
 	for part := range keyspace.BackfillParts {
 		filled = append(filled, keyspace.Backfill(t.ID, id, uint8(part)))
+		// The counters of the index become 0, since its ID may be used again.
 	}
 	err := kv.Update(ctx, b.Store.KV, kv.TxnOpt{Hint: filled}, func(txn kv.Txn) error {
 		was, err := txn.Counters(keyspace.Counters(t.ID))

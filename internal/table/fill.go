@@ -15,24 +15,25 @@ import (
 	"github.com/statordb/stator/internal/sorter"
 )
 
-// Parts is in how many parts, by the hash of the partition key, a table is filled, all at a time.
+// Parts is the number of parts, by the hash of the partition key, in which a table is filled concurrently.
 const Parts = 4
 
-// PutItem takes an item that is put into a table, with its key's suffix (see keyspace.Suffix).
+// PutItem puts an item into a table that is being filled. suffix is the item's key without the table (see keyspace.Suffix).
 type PutItem func(suffix []byte, it attribute.Item) error
 
-// Sorted sorts more items, or index entries, than fit into memory, each part for itself. It may be used by several goroutines.
+// Sorted sorts items or index entries that may not fit into memory, in separate parts. It is safe for concurrent use.
 type Sorted [Parts]sortedPart
 
+// sortedPart is one part of a Sorted. mu guards s, which is not safe for concurrent use.
 type sortedPart struct {
 	mu sync.Mutex
 	s  *sorter.Sorter
 }
 
-// sortMemory is how many bytes are sorted at a time; twice as many are in use.
+// sortMemory is how many bytes are sorted in memory at a time. A Sorted uses twice that.
 const sortMemory = 32 << 20
 
-// NewSorted returns an empty Sorted, which must be closed.
+// NewSorted returns an empty Sorted, which the caller must close.
 func (s *Store) NewSorted() *Sorted {
 	out := new(Sorted)
 	for i := range out {
@@ -41,7 +42,7 @@ func (s *Store) NewSorted() *Sorted {
 	return out
 }
 
-// Add adds a value under the key of an item or index entry. Of a key that is added more than once the last value stays.
+// Add adds a value under the key of an item or index entry. If a key is added more than once, the last value wins.
 func (s *Sorted) Add(key, val []byte) error {
 	p := &s[keyspace.HashPart(key, Parts)]
 	p.mu.Lock()
@@ -49,7 +50,7 @@ func (s *Sorted) Add(key, val []byte) error {
 	return p.s.Add(key, val)
 }
 
-// Each calls visit for all of a part, in the order of the keys.
+// Each calls visit for everything in a part, in key order.
 func (s *Sorted) Each(part int, visit func(key, val []byte) error) error {
 	it, err := s[part].s.Sorted()
 	if err != nil {
@@ -61,7 +62,7 @@ func (s *Sorted) Each(part int, visit func(key, val []byte) error) error {
 	return errors.Join(err, it.Close())
 }
 
-// Close removes what was written to disk.
+// Close deletes the temporary files.
 func (s *Sorted) Close() error {
 	var errs []error
 	for i := range s {
@@ -70,14 +71,14 @@ func (s *Sorted) Close() error {
 	return errors.Join(errs...)
 }
 
-// Filled is what Fill has put into a table.
+// Filled counts what Fill has put into a table.
 type Filled struct{ Items, Bytes int64 }
 
-// Fill makes items the content of a table, or of a backup, that nobody uses: one that is being restored or imported. items calls
-// put for each item of a part in the order of their keys; it is called for all parts at a time. What is there of an earlier
-// attempt is removed.
+// Fill replaces the content of a table or backup that nobody uses, because it is being restored or imported. items must
+// call put for each item of a part in key order; it is called concurrently for all parts. Fill first removes what an
+// earlier attempt left, so it can be repeated.
 //
-// Nothing goes through the write-ahead log: the store takes the items, and then the index entries, as sorted files.
+// Nothing goes through the write-ahead log: the store ingests the items, and then the index entries, as sorted files.
 func (s *Store) Fill(ctx context.Context, t *catalog.Table, items func(part int, put PutItem) error) (f Filled, err error) {
 	prefix := keyspace.TablePrefix(t.ID)
 	if err := s.KV.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
@@ -111,7 +112,7 @@ func (s *Store) Fill(ctx context.Context, t *catalog.Table, items func(part int,
 	})
 }
 
-// eachPart does a job for all parts at a time. The first error ends the others.
+// eachPart runs a job for all parts concurrently. The first error cancels the others.
 func eachPart(ctx context.Context, job func(ctx context.Context, part int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -129,7 +130,7 @@ func eachPart(ctx context.Context, job func(ctx context.Context, part int) error
 	return context.Cause(ctx)
 }
 
-// filling returns what takes an item, its index entries and its size.
+// filling returns a PutItem that loads items through put, collects their index entries, and counts both.
 func (s *Store) filling(t *catalog.Table, counts *tableCounts, entries *Sorted, put func(key, val []byte) error) PutItem {
 	key := keyspace.AppendIndexPrefix(nil, t.ID, 0)
 	head := len(key)
@@ -152,7 +153,7 @@ func (s *Store) filling(t *catalog.Table, counts *tableCounts, entries *Sorted, 
 	}
 }
 
-// loadEntries puts a part of the index entries, index by index: so no file has those of two, and none overlaps with another.
+// loadEntries loads a part of the index entries, index by index. So no file spans two indexes, and files never overlap.
 func (s *Store) loadEntries(ctx context.Context, t *catalog.Table, entries *Sorted, part int) error {
 	it, err := entries[part].s.Sorted()
 	if err != nil {
@@ -174,7 +175,7 @@ func (s *Store) loadEntries(ctx context.Context, t *catalog.Table, entries *Sort
 	return errors.Join(err, it.Close())
 }
 
-// FinishLoading makes a table that has been filled one that serves requests.
+// FinishLoading opens a filled table for requests.
 func (s *Store) FinishLoading(ctx context.Context, t *catalog.Table) error {
 	_, err := s.Catalog.Change(ctx, t.Namespace, t.Name, func(now *catalog.Table) error {
 		if now.ID == t.ID {
@@ -185,7 +186,7 @@ func (s *Store) FinishLoading(ctx context.Context, t *catalog.Table) error {
 	return err
 }
 
-// AbandonLoading removes a table that can't be filled: with a part of its items it is of no use.
+// AbandonLoading deletes a table that can't be filled: part of its items would be of no use.
 func (s *Store) AbandonLoading(ctx context.Context, t *catalog.Table) error {
 	_, err := s.Catalog.Delete(ctx, t.Namespace, t.Name, 0, func(*catalog.Table) error { return nil })
 	return err

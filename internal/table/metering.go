@@ -12,19 +12,19 @@ import (
 	"github.com/statordb/stator/internal/metering"
 )
 
-// charge is what a mutation consumes of a table or GSI.
+// charge is what a mutation consumes from a table or GSI.
 type charge struct {
 	meter *metering.Meter
 	use   metering.Use
 	units float64
 }
 
-// use is what mutation i consumes of its table.
+// use returns what mutation i consumes from its table.
 func (w *writer) use(i int, units float64) charge {
 	return charge{w.tables[i].Meter, metering.Use{Direction: capacity.Writes, Partition: keyspace.HashOf(w.keys[i]), Key: w.muts[i].Key}, units}
 }
 
-// admit fails if a table has no capacity left for a mutation, with an error for each that is throttled.
+// admit checks that the tables have capacity left. It returns FailedError with an error for each mutation that is throttled.
 func (w *writer) admit(ctx context.Context, inject func(context.Context, *catalog.Table, metering.Use, bool) error) error {
 	if w.opt.Background || w.opt.Admitted {
 		return nil
@@ -49,13 +49,14 @@ func (w *writer) admit(ctx context.Context, inject func(context.Context, *catalo
 	return nil
 }
 
-// admitIndexes fails if a GSI has no capacity left for what mutation i changes in it, and counts what the changes consume.
+// admitIndexes checks that the GSIs that mutation i changes have capacity left, and counts what these changes consume. It runs
+// inside the transaction, before anything is put, because only there the changes are known.
 func (w *writer) admitIndexes(i int, plan []index.Change) error {
 	units := &w.results[i].Units
 	for _, c := range plan {
 		units.AddIndex(c.Index.Name, c.Index.Global, c.Units)
 		if w.opt.Background || !c.Index.Global {
-			continue // an LSI has its table's capacity
+			continue // an LSI consumes its table's capacity
 		}
 		use := metering.Use{Index: c.Index.ID, Direction: capacity.Writes, Partition: keyspace.HashOf(c.Key), Key: entryOf(c)}
 		if err := w.tables[i].Meter.Admit(use, w.now); err != nil {
@@ -68,6 +69,7 @@ func (w *writer) admitIndexes(i int, plan []index.Change) error {
 	return nil
 }
 
+// entryOf returns the entry that a change puts or, if it puts none, removes.
 func entryOf(c index.Change) attribute.Item {
 	if c.New != nil {
 		return c.New
@@ -75,7 +77,8 @@ func entryOf(c index.Change) attribute.Item {
 	return c.Old
 }
 
-// refuse counts a mutation whose condition is not met: it consumes what it would have ("Working with items and attributes").
+// refuse counts a mutation whose condition failed: it consumes as much as if it had succeeded ("Working with items and
+// attributes").
 func (w *writer) refuse(i int, old attribute.Item) {
 	if w.opt.Background {
 		return
@@ -90,7 +93,7 @@ func (w *writer) refuse(i int, old attribute.Item) {
 	w.tables[i].Meter.Conditioned(w.now)
 }
 
-// charge pays for a write that ended with err. A transaction costs twice as much.
+// charge charges a write that ended with err. A transaction consumes twice as much.
 func (w *writer) charge(err error) {
 	if w.opt.Background {
 		return

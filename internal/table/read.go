@@ -14,7 +14,7 @@ import (
 	"github.com/statordb/stator/internal/turns"
 )
 
-// MaxPage is how many bytes of items a page of Query or Scan reads before it ends ("Query", "Scan").
+// MaxPage is the size of items, in bytes, after which a page of Query or Scan ends ("Query", "Scan").
 const MaxPage = 1 << 20
 
 // PageQuery asks for one page of a table or index.
@@ -22,62 +22,62 @@ type PageQuery struct {
 	Table *catalog.Table
 	Index *catalog.Index // nil for the table itself
 	Range kv.Range
-	// From returns what is read from; nil for the latest state.
+	// From returns the snapshot to read; nil for the latest state.
 	From func(context.Context) (kv.Snapshot, error)
-	// Stale reads what may not survive a crash, for reads that need not be consistent.
+	// Stale allows reading what a crash could undo, for eventually consistent reads.
 	Stale bool
-	// Reverse goes from the last key to the first.
+	// Reverse reads from the last key to the first.
 	Reverse bool
-	// Start is the key behind which the page begins; nil for the range's beginning.
+	// Start is the key after which the page begins; nil for the beginning of the range.
 	Start []byte
-	// Limit is how many items are read at most; 0 for no limit.
+	// Limit is the largest number of items to read; 0 for no limit.
 	Limit int
-	// Filter drops items after they were read; nil for none.
+	// Filter drops items after they were read and counted; nil keeps all.
 	Filter func(attribute.Item) bool
-	// Project changes what is returned of an item; nil for nothing.
+	// Project maps an item to what is returned of it; nil returns it whole.
 	Project func(attribute.Item) attribute.Item
-	// FetchItem reads the whole item for each entry of a local index.
+	// FetchItem reads the whole item for each entry of a local index, because the entry lacks attributes.
 	FetchItem bool
 	// CountOnly returns no items.
 	CountOnly bool
-	// Memory counts the bytes of the items that are read; nil for no bound.
+	// Memory accounts for the bytes of the items read; nil for no bound.
 	Memory Memory
-	// Turn is the request's, which has none when the page is read; nil for one that needs none.
+	// Turn is the request's processor turn, which it does not hold yet. nil for requests that take no turns.
 	Turn *turns.Turn
 }
 
-// Memory is a bound of bytes that requests share.
+// Memory is a budget of bytes that requests share.
 type Memory interface {
-	// Take counts bytes more, and returns false if there is no room for them.
+	// Take takes bytes from the budget; it returns false if there are not enough left.
 	Take(bytes int) bool
 }
 
-// ErrMemory means that PageQuery.Memory has no room for the page.
+// ErrMemory means that PageQuery.Memory has no room left for the page.
 var ErrMemory = errors.New("table: too many large reads at a time")
 
-// Page is what was found. Close gives its memory back, and with it all that it holds.
+// Page is the result of a PageQuery. Close returns its memory to a pool and invalidates all of its items.
 type Page struct {
 	Items   []attribute.Item
 	Count   int            // items that passed the filter
 	Scanned int            // items read
-	Bytes   int            // their size
+	Bytes   int            // size of the items read
 	Fetched []int          // sizes of the items read for FetchItem
-	First   attribute.Item // the first item read, as it is stored there; nil for none
+	First   attribute.Item // the first item read, as stored; nil if there was none
 	Last    attribute.Item // key of the last item read if there may be more; nil at the end
 
-	memory *pageMemory // where all of it is; nil after Close
+	memory *pageMemory // holds the items; nil after Close
 }
 
-// pageMemory is memory that pages use one after the other.
+// pageMemory is reusable memory of a page.
 type pageMemory struct {
 	items  []attribute.Item
 	chunks []*chunk
 }
 
-// chunk is memory for items.
+// chunk is a piece of memory for items.
 type chunk [64 << 10]byte
 
-// maxPooledItems bounds the list of items that is kept for another page.
+// maxPooledItems bounds the capacity of a list of items that returns to the pool.
 const maxPooledItems = 4096
 
 var (
@@ -105,7 +105,7 @@ func (p *Page) Close() error {
 	return nil
 }
 
-// room returns n bytes of the page's memory; used are the bytes taken of the last chunk.
+// room returns n bytes of the page's memory. used counts the bytes used of the last chunk. Large items get their own memory.
 func (p *Page) room(n int, used *int) []byte {
 	if n > len(chunk{})/4 {
 		return make([]byte, n)
@@ -120,7 +120,7 @@ func (p *Page) room(n int, used *int) []byte {
 	return m.chunks[len(m.chunks)-1][at:*used:*used]
 }
 
-// ReadPage reads one page.
+// ReadPage reads one page. The caller must close it.
 func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
 	from := q.From
 	if from == nil {
@@ -133,7 +133,7 @@ func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
 	defer r.Close()
 	opt := kv.ScanOpt{Reverse: q.Reverse, Stale: q.Stale, Rows: q.Limit, Turn: q.Turn}
 	if q.Limit > 0 && q.Start != nil {
-		opt.Rows++ // Start itself
+		opt.Rows++ // Start itself is read and skipped
 	}
 	it, err := r.Scan(q.Range, opt)
 	if err != nil {
@@ -147,13 +147,14 @@ func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
 	return p, nil
 }
 
-// yieldEvery is after how many items a page looks whether its turn is over, and yieldFiltered if it has a filter. Pages of fewer items are
-// short, however long they wait for a processor.
+// yieldEvery is the number of items between two checks whether the page's turn is over; yieldFiltered is the same for
+// pages with a filter, whose items cost more. A page with fewer items is short however long it waits for a processor.
 const (
 	yieldEvery    = 64
 	yieldFiltered = 16
 )
 
+// readPage reads the items of a page. It copies them, since an iterator's values are valid only until its next move.
 func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *PageQuery) (*Page, error) {
 	m := memories.Get().(*pageMemory)
 	p := &Page{Items: m.items, memory: m}
@@ -162,13 +163,14 @@ func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *Pa
 		it.Seek(q.Start)
 	}
 	var last attribute.Item
-	var entries []attribute.Item // whose items are to be read
+	var entries []attribute.Item // local index entries whose items must be fetched
 	yieldEvery := yieldEvery
 	if q.Filter != nil {
 		yieldEvery = yieldFiltered
 	}
 	first := true
 	for it.Next() {
+		// Start was returned by the page before. It may have been deleted since, so it is not an offset.
 		if first && q.Start != nil && bytes.Equal(it.Key(), q.Start) {
 			first = false
 			continue
@@ -200,6 +202,7 @@ func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *Pa
 			p.Last = KeyOf(q.Table, q.Index, last)
 			break
 		}
+		// Fetch in groups, which bounds the memory that waiting entries hold.
 		if len(entries) == fetchAtATime {
 			if err := q.fetch(r, p, entries); err != nil {
 				return nil, err
@@ -213,15 +216,15 @@ func (s *Store) readPage(ctx context.Context, r kv.Reader, it kv.Iterator, q *Pa
 	return p, nil
 }
 
-// fetchAtATime is for how many entries of a local index the items are read at once.
+// fetchAtATime is the number of local index entries whose items are fetched together.
 const fetchAtATime = 25
 
-// fetch adds the items of entries of a local index to the page.
+// fetch reads the items of local index entries and adds them to the page.
 func (q *PageQuery) fetch(r kv.Reader, p *Page, entries []attribute.Item) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	q.Turn.Leave() // keys all over the table may have to come from the disk
+	q.Turn.Leave() // these keys are all over the table, so they may come from the disk
 	keys := make([][]byte, len(entries))
 	for i, entry := range entries {
 		keys[i] = q.Table.AppendItemKey(nil, entry)
@@ -246,7 +249,7 @@ func (q *PageQuery) fetch(r kv.Reader, p *Page, entries []attribute.Item) error 
 	return nil
 }
 
-// take counts the memory of an item.
+// take accounts for the memory of an item.
 func (q *PageQuery) take(bytes int) error {
 	if q.Memory != nil && !q.Memory.Take(bytes) {
 		return ErrMemory
@@ -269,16 +272,16 @@ func (q *PageQuery) keep(p *Page, item attribute.Item) {
 	p.Items = append(p.Items, item)
 }
 
-// KeyOf returns the attributes of an item that say where it is in the table or index: its primary key and, for an index,
-// the index's key.
+// KeyOf returns the attributes of an item that locate it in the table or index: its primary key and, for an index, the index's
+// key. It is what clients see as LastEvaluatedKey.
 func KeyOf(t *catalog.Table, x *catalog.Index, it attribute.Item) attribute.Item {
 	return it.Project(func(name []byte) bool {
 		return t.Key.Has(string(name)) || x != nil && x.Key.Has(string(name))
 	})
 }
 
-// StorageKey returns the storage key of an item in the table or index, from the attributes that KeyOf returns. ok is false
-// if one is missing.
+// StorageKey returns the storage key of an item in the table or index, from the attributes that KeyOf returns. ok is
+// false if one is missing.
 func StorageKey(t *catalog.Table, x *catalog.Index, key attribute.Item) (storage []byte, ok bool) {
 	if x != nil {
 		return index.AppendKey(nil, t, x, key)
@@ -286,7 +289,7 @@ func StorageKey(t *catalog.Table, x *catalog.Index, key attribute.Item) (storage
 	return t.AppendItemKey(nil, key), true
 }
 
-// SegmentRange returns segment i of n of a table or index (0 for the table): an equal part of the hash space.
+// SegmentRange returns the range of segment i of n: an equal part of the hash space of a table (indexID 0) or index.
 func SegmentRange(t *catalog.Table, indexID uint8, i, n int64) kv.Range {
 	low := uint64(i) * keyspace.HashSpace / uint64(n)
 	high := uint64(i+1) * keyspace.HashSpace / uint64(n)

@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// maxExpired is how long ago, in seconds, an item may have expired to be deleted ("Using time to live (TTL) in DynamoDB":
-	// five years).
+	// maxExpired is how many seconds ago, at most, an item may have expired to be deleted ("Using time to live (TTL) in
+	// DynamoDB": five years).
 	maxExpired = 5 * 365 * 24 * 3600
 	// expireBatch is how many items one transaction deletes.
 	expireBatch = 100
 )
 
-// Expiry returns when the item expires in seconds since 1970; 0 for never. Values that are no number, and times before 1970,
-// are no times.
+// Expiry returns when the item expires, in seconds since 1970; 0 for never. Attributes that are not numbers, or negative, don't
+// expire an item.
 func Expiry(ttl *catalog.TTL, it attribute.Item) int64 {
 	v := it.Get(ttl.Attribute)
 	if v.Type() != attribute.TypeN {
@@ -30,18 +30,18 @@ func Expiry(ttl *catalog.TTL, it attribute.Item) int64 {
 	text := v.Bytes()
 	for i, c := range text {
 		if c == '.' {
-			text = text[:i] // a part of a second
+			text = text[:i] // ignore fractions of a second
 			break
 		}
 	}
 	seconds, err := strconv.ParseInt(string(text), 10, 64)
 	if err != nil || seconds < 0 {
-		return 0 // larger than any time, or long ago
+		return 0 // too large, or before 1970
 	}
 	return seconds
 }
 
-// putExpiry changes the TTL index for the item stored at key, which expired at old and now expires at next.
+// putExpiry moves the item stored at key in the TTL index from expiry old to next, either of which may be 0 for never.
 func putExpiry(txn kv.Txn, key []byte, old, next int64) error {
 	if old == next {
 		return nil
@@ -57,8 +57,8 @@ func putExpiry(txn kv.Txn, key []byte, old, next int64) error {
 	return nil
 }
 
-// Expire deletes what has expired in all tables, and returns how many items it deleted. Its cost is that of the items that it
-// deletes.
+// Expire deletes expired items in all tables, and returns how many. The index orders items by expiry, so the cost
+// depends only on how many are deleted.
 func (s *Store) Expire(ctx context.Context) (deleted int, err error) {
 	for _, t := range s.Catalog.Tables() {
 		if t.TTL == nil || t.TTL.State != catalog.Enabled || !t.Serves(s.Now()) {
@@ -75,6 +75,7 @@ func (s *Store) Expire(ctx context.Context) (deleted int, err error) {
 	return deleted, nil
 }
 
+// expireBucket deletes the expired items of one bucket of a table's TTL index.
 func (s *Store) expireBucket(ctx context.Context, t *catalog.Table, bucket uint8) (deleted int, err error) {
 	now := s.Now().Unix()
 	r := kv.Range{
@@ -96,10 +97,10 @@ func (s *Store) expireBucket(ctx context.Context, t *catalog.Table, bucket uint8
 	return deleted, ctx.Err()
 }
 
-// errNotExpired says that an item was changed before it could be deleted.
+// errNotExpired means that the item was changed before it could be deleted.
 var errNotExpired = errors.New("table: item has not expired")
 
-// expired returns the mutations that delete the first items of a range of the TTL index, and where to go on; nil at the end.
+// expired returns mutations that delete the first items of a range of the TTL index, and where to continue; nil at the end.
 func (s *Store) expired(ctx context.Context, t *catalog.Table, r kv.Range, now int64) (muts []Mutation, next []byte, err error) {
 	snap, err := s.KV.Latest(ctx)
 	if err != nil {
@@ -124,7 +125,7 @@ func (s *Store) expired(ctx context.Context, t *catalog.Table, r kv.Range, now i
 			return nil, nil, errors.Join(err, it.Close())
 		}
 		if raw == nil {
-			continue // deleted since
+			continue // already deleted
 		}
 		muts = append(muts, Mutation{
 			Table: t, Key: KeyOf(t, nil, attribute.Item(raw)), Cause: stream.ByTTL,
@@ -140,7 +141,7 @@ func (s *Store) expired(ctx context.Context, t *catalog.Table, r kv.Range, now i
 	return muts, next, it.Close()
 }
 
-// deleteExpired applies the mutations in one transaction, without those that it refuses.
+// deleteExpired applies the mutations in one transaction, leaving out those that it refuses.
 func (s *Store) deleteExpired(ctx context.Context, muts []Mutation) (deleted int, err error) {
 	for len(muts) > 0 {
 		_, err := s.Write(ctx, muts, WriteOpt{Background: true})

@@ -1,7 +1,11 @@
-// Package table has the one path by which items are written and the paths by which they are read.
+// Package table has the one path on which items are written, and the paths on which they are read.
 //
-// Everything that changes an item is a Mutation, and everything that a change entails (index entries, the TTL index, its change
-// record, counters) is written in its transaction. The package knows no expressions: conditions and updates arrive as functions.
+// Every change of an item is a [Mutation]. Everything that it entails is written in the same transaction: index
+// entries, the TTL index, the old image for point-in-time recovery, the change record and the counters. The package
+// knows no expressions: conditions and updates arrive as functions.
+//
+// [Store.Write] applies mutations, [Store.ReadPage] reads a page of Query or Scan, [Store.Fill] restores and imports
+// whole tables, [Store.Expire] deletes expired items, and a [Builder] fills and clears indexes of live tables.
 package table
 
 import (
@@ -22,7 +26,7 @@ import (
 	"github.com/statordb/stator/internal/stream"
 )
 
-// ErrNotFound says that a table does not exist or does not serve requests now.
+// ErrNotFound means that a table does not exist or does not serve requests now.
 var ErrNotFound = errors.New("table: not found")
 
 // Store reads and writes items.
@@ -30,28 +34,29 @@ type Store struct {
 	KV      kv.Store
 	Catalog *catalog.Catalog
 	Now     func() time.Time
-	// Requests returns how many requests have come so far; nil if nobody counts.
+	// Requests returns the number of requests so far; nil if they are not counted.
 	Requests func() int64
-	// Inject returns what keeps a mutation from being applied, in test mode; nil otherwise.
+	// Inject returns an error that fails a mutation, in test mode; nil otherwise.
 	Inject func(ctx context.Context, t *catalog.Table, u metering.Use, write bool) error
 
-	// TempDir is where Fill sorts what does not fit into memory; empty keeps it in memory.
+	// TempDir is where Fill sorts what does not fit into memory; "" sorts in memory only.
 	TempDir string
 }
 
 // Mutation is one change of one item.
 type Mutation struct {
 	Table *catalog.Table
-	Key   attribute.Item // has the primary key's attributes, which have been checked; others don't matter
-	// Check refuses the mutation; nil is no condition. old is nil if there is no item.
+	Key   attribute.Item // must have the primary key's attributes, already checked; others are ignored
+	// Check returns an error to refuse the mutation; nil means unconditional. old is nil if the item does not exist.
 	Check func(old attribute.Item) error
-	// Next returns the item after the mutation: nil for none, old itself for no change.
+	// Next returns the item after the mutation: nil to delete it, old itself for no change. Check and Next may run more
+	// than once.
 	Next func(old attribute.Item) (attribute.Item, error)
-	// Cause is who asked for it.
+	// Cause tells whether a user or TTL made the change.
 	Cause stream.Cause
 }
 
-// Result is what a mutation found and left. The items are copies.
+// Result is the item before and after a mutation, both copies, and what the mutation consumed.
 type Result struct {
 	Old, New attribute.Item
 	Units    capacity.Consumed
@@ -61,22 +66,22 @@ type Result struct {
 type WriteOpt struct {
 	// KeepOld asks for Result.Old.
 	KeepOld bool
-	// Exclusive makes the mutations a transaction in DynamoDB's sense: it fails at once where another writer has an item, and
-	// others fail at once that want one of its items.
+	// Exclusive makes the mutations a DynamoDB transaction: it fails at once if another writer holds an item, and other writers
+	// fail at once on its items.
 	Exclusive bool
-	// Admitted is for mutations of which an earlier Write has found that their tables have capacity for them.
+	// Admitted is for mutations that an earlier Write has already admitted: their tables had capacity.
 	Admitted bool
-	// Background is for mutations that no client asked for: they wait for transactions, and transactions for them.
+	// Background is for mutations that no client asked for: they wait for transactions, and transactions wait for them.
 	Background bool
-	// Hint are further keys that First reads and writes.
+	// Hint lists further keys that First reads and writes.
 	Hint [][]byte
-	// Now is when the request came; the zero value is now.
+	// Now is when the request arrived; the zero value means now.
 	Now time.Time
-	// First runs in the transaction before anything else.
+	// First runs first in the transaction. It must be repeatable.
 	First func(kv.Txn) error
 }
 
-// FailedError says which mutations of a Write were refused; nothing was written.
+// FailedError says which mutations of a Write were refused. Nothing was written.
 type FailedError struct {
 	Errors []error // one for each mutation; nil for those that were not refused
 }
@@ -84,10 +89,10 @@ type FailedError struct {
 // Error implements error.
 func (e *FailedError) Error() string { return errors.Join(e.Errors...).Error() }
 
-// ErrConflict is a mutation's error if another writer has its item.
+// ErrConflict is the error of a mutation whose item another writer holds.
 var ErrConflict = errors.New("table: item in use by another transaction")
 
-// use keeps the mutations' tables in place and returns them in their current form.
+// use locks the mutations' tables and returns their current descriptions. The caller must call done.
 func (s *Store) use(ctx context.Context, muts []Mutation) (tables []*catalog.Table, done func(), err error) {
 	tables = make([]*catalog.Table, len(muts))
 	var held []func()
@@ -126,7 +131,7 @@ next:
 	return tables, done, nil
 }
 
-// WriteOne is Write for a single mutation; the mutation's error is returned as it is.
+// WriteOne is Write for a single mutation. It returns the mutation's error itself, not FailedError.
 func (s *Store) WriteOne(ctx context.Context, m Mutation, opt WriteOpt) (Result, error) {
 	var muts = [1]Mutation{m}
 	var results [1]Result
@@ -137,13 +142,15 @@ func (s *Store) WriteOne(ctx context.Context, m Mutation, opt WriteOpt) (Result,
 	return results[0], err
 }
 
-// Write applies the mutations, which must be of different items, in one transaction. If any is refused it returns
-// FailedError and none is applied.
+// Write applies mutations of different items in one transaction. If any is refused, none is applied and Write returns
+// FailedError.
 func (s *Store) Write(ctx context.Context, muts []Mutation, opt WriteOpt) ([]Result, error) {
 	results := make([]Result, len(muts))
 	return results, s.write(ctx, muts, results, opt)
 }
 
+// write is Write with memory for the results. Its steps: lock the tables' descriptions, ask for capacity, run the
+// transaction, charge what it consumed.
 func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, opt WriteOpt) error {
 	tables, done, err := s.use(ctx, muts)
 	if err != nil {
@@ -151,6 +158,7 @@ func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, op
 	}
 	defer done()
 	keys := make([][]byte, len(muts), len(muts)+len(opt.Hint))
+	// Most keys fit, so that they cost no allocation.
 	var room [512]byte
 	buf := room[:0]
 	for i, m := range muts {
@@ -166,6 +174,7 @@ func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, op
 		return err
 	}
 	err = kv.Update(ctx, s.KV, kv.TxnOpt{Hint: append(keys, opt.Hint...), Exclusive: opt.Exclusive, Background: opt.Background, Stamped: w.stamped()}, w.run)
+	// AWS calls this a TransactionConflict. Nothing is charged.
 	if locked, ok := errors.AsType[*kv.LockedError](err); ok && locked.Hint < len(muts) {
 		failed := make([]error, len(muts))
 		failed[locked.Hint] = ErrConflict
@@ -176,7 +185,7 @@ func (s *Store) write(ctx context.Context, muts []Mutation, results []Result, op
 	return err
 }
 
-// writer is one Write under way.
+// writer is one Write in progress.
 type writer struct {
 	muts    []Mutation
 	tables  []*catalog.Table
@@ -184,20 +193,20 @@ type writer struct {
 	results []Result
 	opt     WriteOpt
 
-	records uint16 // change records put so far
-	buf     []byte // of the last one, or of a record of the history
+	records uint16 // change records put so far in this transaction
+	buf     []byte // reused for records of stream and history
 
 	now     time.Time
-	charges []charge // what is consumed of GSIs if the transaction commits
-	refused []charge // and if a condition is not met
+	charges []charge // consumption of GSIs, charged if the transaction commits
+	refused []charge // consumption charged if a condition fails
 }
 
-// stamped reports whether a change of any of the tables is recorded.
+// stamped reports whether changes of any of the tables are recorded, for a stream or for recovery.
 func (w *writer) stamped() bool {
 	return slices.ContainsFunc(w.tables, func(t *catalog.Table) bool { return t.Recovery != nil || t.Stream.Active() })
 }
 
-// run is the transaction; it may run more than once.
+// run is the body of the transaction. It may run more than once, so it first resets what an earlier run left.
 func (w *writer) run(txn kv.Txn) error {
 	w.records, w.charges, w.refused = 0, w.charges[:0], nil
 	if w.opt.First != nil {
@@ -205,6 +214,7 @@ func (w *writer) run(txn kv.Txn) error {
 			return err
 		}
 	}
+	// Read and decide for all mutations before writing, so that the client learns of every one that is refused.
 	var failed []error
 	olds := make([]attribute.Item, len(w.muts))
 	news := make([]attribute.Item, len(w.muts))
@@ -233,6 +243,7 @@ func (w *writer) run(txn kv.Txn) error {
 		}
 		olds[i], news[i] = old, next
 	}
+	// If a condition failed, the other mutations are charged as if they had succeeded.
 	if failed != nil {
 		for i := range w.muts {
 			if failed[i] == nil && w.refused != nil {
@@ -255,7 +266,7 @@ func (w *writer) run(txn kv.Txn) error {
 	return nil
 }
 
-// apply writes one mutation's item and index entries, and counts them.
+// apply writes the item and index entries of one mutation, and counts them.
 func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tableCounts) error {
 	res := &w.results[i]
 	*res = Result{New: next}
@@ -263,15 +274,17 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 		res.Old = old.Clone()
 	}
 	res.Units.Table = capacity.Write(old.Size(), next.Size())
+	// A write without a change consumes as much, but writes nothing: no index entries, no records.
 	if bytes.Equal(old, next) {
 		if next != nil && len(old) > 0 && &old[0] == &next[0] {
-			res.New = next.Clone() // a view of what the transaction read
+			res.New = next.Clone() // next is a view of what the transaction has read
 		}
 		return nil
 	}
 	t, key := w.tables[i], w.keys[i]
 	var plan []index.Change
 	if len(t.Indexes) > 0 {
+		// A GSI without capacity fails the whole write, as in AWS.
 		plan = index.Plan(nil, t, old, next)
 		if err := forgetUnfilled(txn, plan); err != nil {
 			return err
@@ -307,6 +320,7 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 			return err
 		}
 	}
+	// Old image, then change record: both carry the transaction's stamp.
 	if t.Recovery != nil {
 		if w.buf, err = pitr.Put(txn, key, old, w.buf); err != nil {
 			return err
@@ -318,7 +332,8 @@ func (w *writer) apply(txn kv.Txn, i int, old, next attribute.Item, counts *tabl
 	return nil
 }
 
-// forgetUnfilled makes the plan say that there was no entry where an index that is being filled has none yet.
+// forgetUnfilled removes old entries from the plan that an index being filled does not contain yet, so that they are
+// not counted.
 func forgetUnfilled(txn kv.Txn, plan []index.Change) error {
 	for i := range plan {
 		if plan[i].Index.State != catalog.Creating || plan[i].Old == nil {
@@ -335,7 +350,7 @@ func forgetUnfilled(txn kv.Txn, plan []index.Change) error {
 	return nil
 }
 
-// record puts the change record of a mutation.
+// record puts the change record of a mutation into the table's stream.
 func (w *writer) record(txn kv.Txn, i int, old, next attribute.Item) error {
 	t := w.tables[i]
 	var room [64]byte
@@ -345,13 +360,13 @@ func (w *writer) record(txn kv.Txn, i int, old, next attribute.Item) error {
 	return txn.PutNew(key, w.buf)
 }
 
-// tableCounts are what a Write changes in a table's numbers of items and bytes: a pair for the table and for each index.
+// tableCounts are the changes that a Write makes to a table's counters: a pair of items and bytes for the table and each index.
 type tableCounts struct {
 	table  *catalog.Table
 	deltas []int64
 }
 
-// countsOf returns the counts of the table, which it adds to the list if they are not there.
+// countsOf returns the counts of the table, adding them to the list if necessary.
 func countsOf(list *[]tableCounts, t *catalog.Table) *tableCounts {
 	for i := range *list {
 		if (*list)[i].table == t {
@@ -362,7 +377,7 @@ func countsOf(list *[]tableCounts, t *catalog.Table) *tableCounts {
 	return &(*list)[len(*list)-1]
 }
 
-// add counts that an entry of the index (0 for the table) was replaced; nil is no entry.
+// add counts that before was replaced by after in an index (0 for the table); nil is no entry.
 func (c *tableCounts) add(index uint8, before, after attribute.Item) {
 	at := 2 * int(index)
 	for len(c.deltas) < at+2 {
@@ -378,7 +393,7 @@ func (c *tableCounts) add(index uint8, before, after attribute.Item) {
 	}
 }
 
-// put adds the counts to the table's.
+// put adds the changes to the table's counters.
 func (c *tableCounts) put(txn kv.Txn) error {
 	if !slices.ContainsFunc(c.deltas, func(d int64) bool { return d != 0 }) {
 		return nil

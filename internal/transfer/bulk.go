@@ -23,37 +23,38 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-// Bulk is a bulk operation: items of objects that are put into a table that is in use.
+// Bulk is a bulk operation: items from objects are put into a table that is in use.
 type Bulk struct {
 	catalog.Namespace
 	ID          string
-	Caller      string // the account that asked for it; "" for that of the table, in records of earlier versions
-	Table       string // its name, and what else is known of it
+	Caller      string // the account that requested it; "" for the table's account, in records of earlier versions
+	Table       string // name of the table
 	TableUUID   string
 	TableID     uint32
 	Request     api.StartBulkPutItemsInput
-	Fingerprint string // of the request
+	Fingerprint string // hash of the request, for idempotency
 	Status      string
 	Start, End  int64 // milliseconds since 1970
-	Total       int64 // bytes of all objects; 0 until they are known
+	Total       int64 // bytes of all objects; 0 until known
 	Progress
-	Failure *Failure `json:",omitempty"`
-	Runs    attempts.Count
+	Failure *Failure       `json:",omitempty"`
+	Runs    attempts.Count // starts of the job
 }
 
-// Progress is how far a bulk operation has come. It is stored now and then; after a restart it goes on there.
+// Progress is the progress of a bulk operation. It is stored about once a second; after a restart the operation
+// continues from there.
 type Progress struct {
-	Object   string // the key of the object that is being read
-	Records  int    // of it that are done
+	Object   string // key of the object that is being read
+	Records  int    // its records that are done
 	Done     int64  // bytes of the objects that are done
-	Bytes    int64  // bytes that were read
-	Items    int64  // processed
+	Bytes    int64  // bytes read
+	Items    int64  // items processed
 	Errors   int64
-	PutBytes []int64 // of the table and of each index, by its ID
-	Reports  int     // objects with what was refused
+	PutBytes []int64 // put into the table and into each index, by its ID
+	Reports  int     // report objects written
 }
 
-// Key returns what names the operation among all.
+// Key returns the operation's key in Manager.Bulk.
 func (b *Bulk) Key() registry.ID {
 	return registry.ID{Account: b.Account, Region: b.Region, Name: b.ID}
 }
@@ -63,7 +64,7 @@ func (b *Bulk) ARN() string {
 	return "arn:aws:dynamodb:" + b.Region + ":" + b.Account + ":bulk-operation/" + b.ID
 }
 
-// BulkFromARN returns the key of the operation that an Amazon Resource Name is of; ok is false if it is of none.
+// BulkFromARN returns the key of the operation that arn names; ok is false if it names none.
 func BulkFromARN(arn string) (key registry.ID, ok bool) {
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "dynamodb" {
@@ -76,17 +77,16 @@ func BulkFromARN(arn string) (key registry.ID, ok bool) {
 func (b *Bulk) job() string { return "bulk operation " + b.ARN() }
 
 const (
-	// bulkItems and bulkBytes bound what one transaction of a bulk operation puts, and with it how long writers of those items
-	// wait.
+	// bulkItems and bulkBytes bound what one transaction of a bulk operation puts, and so how long writers of these items wait.
 	bulkItems = 100
 	bulkBytes = 256 << 10
-	// saveEvery is how often the progress is stored.
+	// saveEvery is how often progress is stored.
 	saveEvery = time.Second
-	// reportSize is how many bytes an object with what was refused has.
+	// reportSize is the target size of a report object, in bytes.
 	reportSize = 1 << 20
 )
 
-// StartBulk begins a bulk operation.
+// StartBulk records a bulk operation and starts it.
 func (m *Manager) StartBulk(ctx context.Context, b *Bulk) (*Bulk, error) {
 	b.ID, b.Status, b.Start = catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
 	if err := m.Bulk.Put(ctx, b.Key(), b); err != nil {
@@ -97,7 +97,7 @@ func (m *Manager) StartBulk(ctx context.Context, b *Bulk) (*Bulk, error) {
 	return b, nil
 }
 
-// CancelBulk asks for the end of an operation; nil if there is no such one. One that has ended stays as it is.
+// CancelBulk requests the end of an operation. It returns nil if there is no such operation; one that has ended stays as it is.
 func (m *Manager) CancelBulk(ctx context.Context, key registry.ID) (*Bulk, error) {
 	b, err := m.Bulk.Change(ctx, key, func(b *Bulk) error {
 		if b.Status == InProgress {
@@ -110,15 +110,15 @@ func (m *Manager) CancelBulk(ctx context.Context, key registry.ID) (*Bulk, error
 	}
 	m.Jobs.Cancel(b.job())
 	if b.Status == Cancelling {
-		m.startBulk(b) // in case the job has just ended without having seen it
+		m.startBulk(b) // in case the job ended without seeing the request
 	}
 	return b, nil
 }
 
-// errCancelled is why a bulk operation ended that was cancelled.
+// errCancelled is the failure of a cancelled operation.
 var errCancelled = &Failure{"Cancelled", "The bulk operation was cancelled"}
 
-// startBulk does a bulk operation in the background.
+// startBulk runs a bulk operation in the background.
 func (m *Manager) startBulk(b *Bulk) {
 	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
 		_, err := m.Bulk.Change(ctx, b.Key(), func(now *Bulk) error { return change(&now.Runs) })
@@ -133,6 +133,7 @@ func (m *Manager) startBulk(b *Bulk) {
 		if x.Status == InProgress && err == nil {
 			err = guard.Run(m.Logger, "a bulk operation", func() error { return x.run(ctx) })
 		}
+		// Cancelling ends ctx, so record the outcome with a context that lives on.
 		if now := m.Bulk.Get(b.Key()); now != nil && now.Status == Cancelling {
 			err, ctx = errCancelled, context.WithoutCancel(ctx)
 		}
@@ -143,7 +144,7 @@ func (m *Manager) startBulk(b *Bulk) {
 	}, nil)
 }
 
-// end ends a bulk operation whose run has ended, with err if it failed or was cancelled.
+// end records the outcome of a bulk operation; err says why it failed or was cancelled.
 func (x *bulkPut) end(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, errCancelled):
@@ -158,8 +159,8 @@ func (x *bulkPut) end(ctx context.Context, err error) error {
 	}
 	if err != nil {
 		x.batch = nil
-		if err := x.flush(ctx, true); err != nil { // what was refused is still reported
-			x.Logger.Warn("the report of a bulk operation could not be written", "operation", x.ARN(), "error", message(err))
+		if err := x.flush(ctx, true); err != nil { // still report what was refused
+			x.Logger.Warn("cannot write the report of a bulk operation", "operation", x.ARN(), "error", message(err))
 		}
 	}
 	x.End = x.Now().UnixMilli()
@@ -173,7 +174,7 @@ func (x *bulkPut) end(ctx context.Context, err error) error {
 	return err
 }
 
-// bulkPut is a bulk operation under way.
+// bulkPut is a bulk operation in progress.
 type bulkPut struct {
 	*Manager
 	Bulk
@@ -181,17 +182,18 @@ type bulkPut struct {
 	saved  time.Time
 	batch  []table.Mutation
 	size   int
-	output objectstore.Store // of what is reported; nil before it is known
-	pause  time.Duration     // that the rate asks for and that was not made yet
+	output objectstore.Store // where reports go; nil until known
+	pause  time.Duration     // time still to wait for the requested rate
 	report bytes.Buffer
 }
 
-// Kinds of what is reported.
+// Kinds of report lines.
 const (
 	reportError     = "ERROR"
 	reportCondition = "CONDITION_CHECK_FAILURE"
 )
 
+// run puts the items of all objects, in the order of their keys.
 func (x *bulkPut) run(ctx context.Context) error {
 	in, out := x.Request.InputS3Configuration, x.Request.OutputS3Configuration
 	store, err := x.bucket(cmp.Or(x.Caller, x.Account), in.S3Bucket.Value, in.S3BucketOwner.Value, false)
@@ -227,7 +229,7 @@ func (x *bulkPut) run(ctx context.Context) error {
 	return x.flush(ctx, true)
 }
 
-// object puts the items of an object, but for those that were put before a restart.
+// object puts the items of an object, except those that were put before a restart.
 func (x *bulkPut) object(ctx context.Context, src *source, o objectstore.Object) error {
 	n := 0
 	err := src.read(ctx, o.Key, func(p parsed) error {
@@ -244,7 +246,7 @@ func (x *bulkPut) object(ctx context.Context, src *source, o objectstore.Object)
 	})
 	var bad *Failure
 	if errors.As(err, &bad) && bad.Code == invalidInput {
-		// The others are still put ("StartBulkPutItems": input objects that could not be processed are errors).
+		// Continue with the other objects ("StartBulkPutItems": input objects that could not be processed are errors).
 		x.Items++
 		err = x.refuse(ctx, reportError, o.Key, n, nil, nil, bad)
 	}
@@ -254,7 +256,7 @@ func (x *bulkPut) object(ctx context.Context, src *source, o objectstore.Object)
 	return x.write(ctx)
 }
 
-// record adds a record to the batch.
+// record adds a record to the batch, or reports why it was refused.
 func (x *bulkPut) record(ctx context.Context, object string, n int, rec *itemfile.Record) error {
 	t := x.Tables.Catalog.Get(x.Namespace, x.Table)
 	if t == nil || t.ID != x.TableID {
@@ -281,7 +283,7 @@ func (x *bulkPut) record(ctx context.Context, object string, n int, rec *itemfil
 	}
 	item := rec.Item
 	m := table.Mutation{Table: t, Key: item, Check: check, Next: func(attribute.Item) (attribute.Item, error) { return item, nil }}
-	// A transaction has an item once, and what is refused by a condition must not keep others out.
+	// A transaction may have an item only once, and an item whose condition fails must not fail others with it.
 	if check != nil || len(x.batch) == bulkItems || x.size+item.Size() > bulkBytes || x.has(t, item) {
 		if err := x.write(ctx); err != nil {
 			return err
@@ -302,12 +304,12 @@ func (x *bulkPut) record(ctx context.Context, object string, n int, rec *itemfil
 	return err
 }
 
-// conditionFailed is why a write of a single item with a condition was refused.
+// conditionFailed is the error of a conditional write of a single item. old is the item that it found.
 type conditionFailed struct{ old attribute.Item }
 
 func (*conditionFailed) Error() string { return "The conditional request failed" }
 
-// has reports whether the batch has an item with the key of another.
+// has reports whether the batch has an item with the same key.
 func (x *bulkPut) has(t *catalog.Table, it attribute.Item) bool {
 	return slices.ContainsFunc(x.batch, func(m table.Mutation) bool {
 		for a := range t.Key.Attributes {
@@ -319,7 +321,7 @@ func (x *bulkPut) has(t *catalog.Table, it attribute.Item) bool {
 	})
 }
 
-// write puts the batch.
+// write puts the batch, then waits as the requested rate demands.
 func (x *bulkPut) write(ctx context.Context) error {
 	if len(x.batch) == 0 {
 		return x.flush(ctx, false)
@@ -356,7 +358,7 @@ func (x *bulkPut) write(ctx context.Context) error {
 	return x.flush(ctx, false)
 }
 
-// count counts the bytes of an item that was put, and of its index entries.
+// count counts the bytes of an item and of its index entries.
 func (x *bulkPut) count(t *catalog.Table, it attribute.Item) {
 	add := func(id uint8, n int) {
 		for len(x.PutBytes) <= int(id) {
@@ -372,7 +374,7 @@ func (x *bulkPut) count(t *catalog.Table, it attribute.Item) {
 	}
 }
 
-// slow waits as long as the rate that was asked for demands.
+// slow waits as the requested rate demands. Waits of less than 10 ms are postponed.
 func (x *bulkPut) slow(ctx context.Context, units float64) error {
 	limit := x.Request.MaxWriteRequestUnits
 	if !limit.Set {
@@ -393,7 +395,7 @@ func (x *bulkPut) slow(ctx context.Context, units float64) error {
 	}
 }
 
-// refuse reports a record that was not put, if that was asked for.
+// refuse counts a record that was not put, and adds it to the report if that was requested.
 func (x *bulkPut) refuse(ctx context.Context, kind, object string, n int, item, old attribute.Item, why error) error {
 	if kind == reportError {
 		x.Errors++
@@ -418,16 +420,16 @@ func (x *bulkPut) refuse(ctx context.Context, kind, object string, n int, item, 
 	return x.flush(ctx, false)
 }
 
-// reports returns the bucket of what is reported.
+// reports returns the bucket for reports.
 func (x *bulkPut) reports() string {
 	return x.Request.OutputS3Configuration.S3Bucket.Or(x.Request.InputS3Configuration.S3Bucket.Value)
 }
 
-// flush writes what is reported, when it is much or all, and stores the progress, when it is time or all.
+// flush writes the report when it is large enough, and stores the progress when that is due; all does both at once.
 func (x *bulkPut) flush(ctx context.Context, all bool) error {
 	due := all || x.Now().Sub(x.saved) >= saveEvery
 	if len(x.batch) > 0 && !all {
-		due = false // the progress counts records that are not put yet
+		due = false // progress counts records of the batch, which are not put yet
 	}
 	if x.report.Len() > 0 && (due || x.report.Len() >= reportSize) {
 		out := x.Request.OutputS3Configuration

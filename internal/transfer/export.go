@@ -37,23 +37,23 @@ import (
 type Export struct {
 	catalog.Namespace
 	ID          string
-	Caller      string // the account that asked for it; "" for that of the table, in records of earlier versions
-	Table       string // its name, and what else is known of it
+	Caller      string // the account that requested it; "" for the table's account, in records of earlier versions
+	Table       string // name of the table
 	TableUUID   string
 	TableID     uint32
 	Request     api.ExportTableToPointInTimeInput
-	Fingerprint string // of the request
+	Fingerprint string // hash of the request, for idempotency
 	Status      string
 	Start, End  int64 // milliseconds since 1970
-	At          kv.TS // the state of which time; for an incremental export, the end of the time in which changes are exported
-	From        kv.TS // its beginning
+	At          kv.TS // the moment exported; for an incremental export, the end of the period
+	From        kv.TS // beginning of the period
 	Items       int64
 	Bytes       int64    // of the items
 	Failure     *Failure `json:",omitempty"`
 	Runs        attempts.Count
 }
 
-// Key returns what names the export among all.
+// Key returns the export's key in Manager.Exports.
 func (e *Export) Key() registry.ID {
 	return registry.ID{Account: e.Account, Region: e.Region, Name: e.ID}
 }
@@ -64,12 +64,12 @@ func (e *Export) TableARN() string { return catalog.ARN(e.Namespace, e.Table) }
 // ARN returns the export's Amazon Resource Name.
 func (e *Export) ARN() string { return e.TableARN() + "/export/" + e.ID }
 
-// Incremental reports whether it exports changes.
+// Incremental reports whether it exports changes rather than items.
 func (e *Export) Incremental() bool {
 	return e.Request.ExportType.Value == api.ExportTypeIncrementalExport
 }
 
-// folder is where all exports to a prefix are.
+// folder returns the common prefix of all exports to a prefix.
 func (e *Export) folder() string {
 	if p := strings.Trim(e.Request.S3Prefix.Value, "/"); p != "" {
 		return p + "/AWSDynamoDB/"
@@ -77,7 +77,7 @@ func (e *Export) folder() string {
 	return "AWSDynamoDB/"
 }
 
-// data is where the files with items are: those of all incremental exports are in one folder.
+// data returns the prefix of the data files. All incremental exports share one.
 func (e *Export) data() string {
 	if e.Incremental() {
 		return e.folder() + "data/"
@@ -88,12 +88,13 @@ func (e *Export) data() string {
 // Manifest returns the key of the manifest's summary.
 func (e *Export) Manifest() string { return e.folder() + e.ID + "/manifest-summary.json" }
 
-// partSize is how many bytes of lines a file of an export has, before it is compressed.
+// partSize is the size of a data file before compression, in bytes.
 const partSize = 64 << 20
 
-// StartExport begins an export.
+// StartExport records an export and starts it.
 func (m *Manager) StartExport(ctx context.Context, e *Export) (*Export, error) {
-	// The snapshot is taken before the answer, so that what happens to the table from now on does not matter.
+	// Take the snapshot before answering, so that later changes of the table do not matter.
+	// Everything is read from this snapshot.
 	snap, err := m.Tables.KV.Snapshot(ctx)
 	if err != nil {
 		return nil, err
@@ -107,7 +108,7 @@ func (m *Manager) StartExport(ctx context.Context, e *Export) (*Export, error) {
 	return e, nil
 }
 
-// startExport does an export in the background, of a snapshot, which it closes; nil takes one.
+// startExport runs an export in the background. It closes the snapshot; if it is nil, it takes one.
 func (m *Manager) startExport(e *Export, snap kv.Snapshot) {
 	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
 		_, err := m.Exports.Change(ctx, e.Key(), func(now *Export) error { return change(&now.Runs) })
@@ -136,7 +137,7 @@ func (m *Manager) startExport(e *Export, snap kv.Snapshot) {
 	})
 }
 
-// endExport ends an export whose run has ended, with err if it failed.
+// endExport records the outcome of an export; err says why it failed.
 func (m *Manager) endExport(ctx context.Context, x *exporter, err error) error {
 	if err != nil {
 		m.Logger.Warn("an export failed", "export", x.ARN(), "error", message(err))
@@ -151,7 +152,7 @@ func (m *Manager) endExport(ctx context.Context, x *exporter, err error) error {
 	return err2
 }
 
-// exporter is an export under way.
+// exporter is an export in progress.
 type exporter struct {
 	*Manager
 	*Export
@@ -160,11 +161,11 @@ type exporter struct {
 	filter func(attribute.Item) attribute.Item
 	items  atomic.Int64
 	size   atomic.Int64
-	end    int64 // milliseconds since 1970
+	end    int64 // when it ended, in milliseconds since 1970
 
 	mu    sync.Mutex
 	parts []itemfile.DataFile
-	files int // begun so far
+	files int // data files begun so far
 }
 
 func (x *exporter) put(ctx context.Context, key string, body []byte) error {
@@ -176,6 +177,7 @@ func (x *exporter) options() objectstore.PutOptions {
 	return objectstore.PutOptions{Algorithm: x.Request.S3SseAlgorithm.Value, KMSKey: x.Request.S3SseKmsKeyId.Value}
 }
 
+// run exports items or changes, and then writes the manifest. If it fails, it deletes the data files.
 func (x *exporter) run(ctx context.Context, snap kv.Snapshot) error {
 	t, err := x.table()
 	if err != nil {
@@ -206,14 +208,14 @@ func (x *exporter) run(ctx context.Context, snap kv.Snapshot) error {
 		err = x.manifest(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		for i := range x.files { // nothing half-made stays
+		for i := range x.files { // leave nothing incomplete behind
 			err = errors.Join(err, x.store.Delete(ctx, x.Request.S3Bucket.Value, x.file(i)))
 		}
 	}
 	return err
 }
 
-// table returns the table, which must have its history from the export's time on.
+// table returns the table, whose history must reach back to the beginning of the export.
 func (x *exporter) table() (*catalog.Table, error) {
 	first := x.At
 	if x.Incremental() {
@@ -235,7 +237,7 @@ func (x *exporter) view() string {
 	return ""
 }
 
-// changes writes the items that changed in the time: what they were at its beginning and what they are at its end.
+// changes exports the items that changed during the period: as they were at its beginning and at its end.
 func (x *exporter) changes(ctx context.Context, snap kv.Reader, t *catalog.Table, line func(func([]byte) []byte) error) error {
 	isKey := func(name []byte) bool { return t.Key.Has(string(name)) }
 	return pitr.Changes(ctx, snap, x.TableID, x.From, x.At, func(c *pitr.Change) error {
@@ -259,19 +261,21 @@ func (x *exporter) changes(ctx context.Context, snap kv.Reader, t *catalog.Table
 	})
 }
 
-// batch are lines on their way to a file.
+// batch is a piece of lines on its way to a data file.
 type batch struct {
 	lines []byte
 	items int64
 }
 
-// batchSize is how many bytes of lines go to a file at a time.
+// batchSize is the target size of a batch, in bytes.
 const batchSize = 512 << 10
 
-// write writes the lines that produce makes, to as many files at a time as there are processors.
+// write writes the lines that produce makes, to as many files concurrently as there are processors. Batches are reused
+// through free.
 func (x *exporter) write(ctx context.Context, produce func(line func(add func([]byte) []byte) error) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	// Making lines is one pass over the table; compressing them, which costs more, is spread over the processors.
 	batches, free := make(chan *batch), make(chan *batch, 2*runtime.GOMAXPROCS(0))
 	var writers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -321,7 +325,8 @@ func (x *exporter) write(ctx context.Context, produce func(line func(add func([]
 	return err
 }
 
-// file returns the key of the n-th file. It is the same in every attempt, so that one takes the place of what another left.
+// file returns the key of the n-th data file. It is the same in every attempt, so that a new attempt replaces what an
+// earlier one left.
 func (x *exporter) file(n int) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s#%d", x.ARN(), n))
 	name := strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16]))
@@ -332,7 +337,7 @@ func (x *exporter) file(n int) string {
 	return x.data() + name + extension
 }
 
-// writeFiles writes batches to files until there are no more.
+// writeFiles writes batches to files until there are none left.
 func (x *exporter) writeFiles(ctx context.Context, batches <-chan *batch, free chan<- *batch) error {
 	for {
 		select {
@@ -349,7 +354,7 @@ func (x *exporter) writeFiles(ctx context.Context, batches <-chan *batch, free c
 	}
 }
 
-// writeFile writes a file that begins with a batch.
+// writeFile writes a data file that begins with batch b, and continues with further batches up to partSize.
 func (x *exporter) writeFile(ctx context.Context, b *batch, batches <-chan *batch, free chan<- *batch) error {
 	x.mu.Lock()
 	p := itemfile.DataFile{Key: x.file(x.files)}
@@ -377,7 +382,7 @@ func (x *exporter) writeFile(ctx context.Context, b *batch, batches <-chan *batc
 		}
 		if b = nil; size < partSize {
 			select {
-			case b = <-batches: // nil when there are no more
+			case b = <-batches: // nil when there are none left
 			case <-ctx.Done():
 				return nil
 			}
@@ -396,6 +401,7 @@ func (x *exporter) writeFile(ctx context.Context, b *batch, batches <-chan *batc
 	return nil
 }
 
+// summed computes the checksum of what is written.
 type summed struct {
 	objectstore.Writer
 	hash hash.Hash
@@ -406,7 +412,7 @@ func (s *summed) Write(p []byte) (int, error) {
 	return s.Writer.Write(p)
 }
 
-// stamp is a time as manifests have it.
+// stamp formats a time, in milliseconds since 1970, for a manifest.
 func stamp(ms int64) string { return time.UnixMilli(ms).UTC().Format(itemfile.ManifestTime) }
 
 func optional(s string) *string {
@@ -416,7 +422,7 @@ func optional(s string) *string {
 	return &s
 }
 
-// manifest writes the manifest, its summary last: who finds it finds all.
+// manifest writes the manifest. The summary comes last, so that a reader that finds it finds everything.
 func (x *exporter) manifest(ctx context.Context) error {
 	slices.SortFunc(x.parts, func(a, b itemfile.DataFile) int { return strings.Compare(a.Key, b.Key) })
 	var files bytes.Buffer

@@ -22,22 +22,22 @@ import (
 type Import struct {
 	catalog.Namespace
 	ID          string
-	Caller      string // the account that asked for it; "" for that of the table, in records of earlier versions
+	Caller      string // the account that requested it; "" for the table's account, in records of earlier versions
 	Table       string // the name of the table
 	TableUUID   string
 	Request     api.ImportTableInput
-	Fingerprint string // of the request
+	Fingerprint string // hash of the request, for idempotency
 	Status      string
 	Start, End  int64    // milliseconds since 1970
-	Bytes       int64    // of the objects, as far as they were read
-	Processed   int64    // items that were read
-	Imported    int64    // items that are in the table, or were and had others put in their place
-	Errors      int64    // items that were refused
+	Bytes       int64    // of the objects read so far
+	Processed   int64    // items read
+	Imported    int64    // items accepted, including those replaced by later ones with the same key
+	Errors      int64    // items refused
 	Failure     *Failure `json:",omitempty"`
 	Runs        attempts.Count
 }
 
-// Key returns what names the import among all.
+// Key returns the import's key in Manager.Imports.
 func (i *Import) Key() registry.ID {
 	return registry.ID{Account: i.Account, Region: i.Region, Name: i.ID}
 }
@@ -48,17 +48,17 @@ func (i *Import) TableARN() string { return catalog.ARN(i.Namespace, i.Table) }
 // ARN returns the import's Amazon Resource Name.
 func (i *Import) ARN() string { return i.TableARN() + "/import/" + i.ID }
 
-// maxLogged is how many of the items that an import refuses are logged ("DynamoDB import formats, quotas, and validation").
+// maxLogged bounds the refused items that an import logs ("DynamoDB import formats, quotas, and validation").
 const maxLogged = 10000
 
-// errItems is the failure of an import of which some items were refused.
+// errItems is the failure of an import that refused some items.
 var errItems = &Failure{"ItemValidationError", "Some of the items failed validation checks and were not imported. Please check CloudWatch error logs for more details."}
 
-// StartImport creates a table and begins to fill it. It returns the table that stands in the way if the name is taken.
+// StartImport creates a table and starts to fill it. If the name is taken, it returns the existing table.
 func (m *Manager) StartImport(ctx context.Context, i *Import, t *catalog.Table) (made *Import, taken *catalog.Table, err error) {
 	i.ID, i.Status, i.Start = catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
 	t.Loading = &catalog.Loading{Import: i.ID}
-	// The record comes first: of a table without one nobody would know how to fill it.
+	// Store the record first: without it, a restart would not know how to fill the table.
 	if err := m.Imports.Put(ctx, i.Key(), i); err != nil {
 		return nil, nil, err
 	}
@@ -72,7 +72,7 @@ func (m *Manager) StartImport(ctx context.Context, i *Import, t *catalog.Table) 
 	return i, nil, nil
 }
 
-// startImport does an import in the background, from its beginning.
+// startImport runs an import in the background, always from its beginning.
 func (m *Manager) startImport(i *Import) {
 	run := &attempts.Run{Suspects: m.Suspects, Change: func(ctx context.Context, change func(*attempts.Count) error) error {
 		_, err := m.Imports.Change(ctx, i.Key(), func(now *Import) error { return change(&now.Runs) })
@@ -87,6 +87,7 @@ func (m *Manager) startImport(i *Import) {
 		}
 		t := m.Tables.Catalog.Get(i.Namespace, i.Table)
 		x := &importer{Manager: m, Import: *i, runs: run}
+		// An import starts from nothing, whatever an earlier attempt has counted.
 		x.Processed, x.Imported, x.Errors, x.Bytes, x.Failure = 0, 0, 0, 0, nil
 		err := run.Begin(ctx, 0)
 		switch {
@@ -102,7 +103,7 @@ func (m *Manager) startImport(i *Import) {
 	}, nil)
 }
 
-// endImport ends an import whose run has ended, with err if it failed. Its table is removed if it could not be filled.
+// endImport records the outcome of an import; err says why it failed. A table that could not be filled is deleted.
 func (m *Manager) endImport(ctx context.Context, i Import, err error) error {
 	i.Status, i.End = Completed, m.Now().UnixMilli()
 	if i.Errors > 0 {
@@ -130,14 +131,14 @@ func (m *Manager) endImport(ctx context.Context, i Import, err error) error {
 	return nil
 }
 
-// importer is an import under way.
+// importer is an import in progress.
 type importer struct {
 	*Manager
 	Import
 	runs *attempts.Run
 }
 
-// file returns how the objects are read.
+// file returns how to read the objects.
 func (i *Import) file(t *catalog.Table) itemfile.Options {
 	o := itemfile.Options{Format: i.Request.InputFormat.Value, Compression: i.Request.InputCompressionType.Value}
 	if f := i.Request.InputFormatOptions; f != nil && f.Csv != nil {
@@ -153,7 +154,7 @@ func (i *Import) file(t *catalog.Table) itemfile.Options {
 	return o
 }
 
-// run sorts the items of all objects and makes them the table's content.
+// run sorts the items of all objects, and fills the table with them.
 func (x *importer) run(ctx context.Context, t *catalog.Table) error {
 	from := x.Request.S3BucketSource
 	store, err := x.bucket(cmp.Or(x.Caller, x.Account), from.S3Bucket.Value, from.S3BucketOwner.Value, false)
@@ -185,8 +186,9 @@ func (x *importer) step(ctx context.Context) error {
 	return errors.Join(ctx.Err(), x.runs.Step(ctx, 1))
 }
 
-// sort reads all objects. Of items with one key the last stays, in the order of the objects' keys.
+// sort reads all objects. Of several items with the same key, the last one wins, in the order of the objects' keys.
 func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list []objectstore.Object, items *table.Sorted) error {
+	// Check records where they are parsed, on several processors.
 	src.check = func(rec *itemfile.Record) {
 		if rec.Err == nil && rec.Item == nil {
 			rec.Err = itemfile.ErrEmptyRecord
@@ -233,7 +235,7 @@ func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list
 	return nil
 }
 
-// refuse counts an item that can't be imported, and logs it as AWS does.
+// refuse counts an item that can't be imported, and logs it in AWS's format.
 func (x *importer) refuse(object string, index int, err error) {
 	if x.Errors++; x.Errors <= maxLogged {
 		x.Logger.Warn("an item was not imported", "importArn", x.ARN(), "errorMessages", []string{message(err)},

@@ -1,5 +1,5 @@
-// Package transfer moves items between tables and objects: exports, imports and bulk puts. Each is described by a record, and
-// done by a background job that begins anew, or goes on, after a restart.
+// Package transfer moves items between tables and objects: exports, imports and bulk puts. A [Manager] keeps a record
+// of each, and runs it in a background job, which starts again or continues after a restart.
 //
 // Source: "DynamoDB data export to Amazon S3: how it works", "DynamoDB data import from Amazon S3: how it works".
 package transfer
@@ -29,26 +29,27 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-// Kinds of records in the store.
+// Kinds of records in the registry.
 const (
 	kindExport = 'e'
 	kindImport = 'i'
 	kindBulk   = 'p'
 )
 
-// maxFilling is how many imports of a server fill their tables at a time, each with some 200 MB of memory; others wait.
+// maxFilling bounds the imports of a server that fill tables concurrently, each with some 200 MB of memory. Others wait.
 const maxFilling = 3
 
-// The quotas of an import ("DynamoDB import formats, quotas, and validation"). They hold for bulk puts too.
+// Quotas of an import ("DynamoDB import formats, quotas, and validation"). They apply to bulk puts too.
 const (
 	maxObjects = 50_000
 	maxBytes   = 15 << 40
 )
 
-// TokenLifetime is how long after it ended a request with the same client token is taken for the same ("ImportTable").
+// TokenLifetime is how long, after a request has ended, another one with the same client token counts as the same
+// ("ImportTable").
 const TokenLifetime = 8 * time.Hour
 
-// Retention is how long what has ended is listed ("ListImports").
+// Retention is how long ended work is listed ("ListImports").
 const Retention = 90 * 24 * time.Hour
 
 // Options configure a Manager.
@@ -57,35 +58,35 @@ type Options struct {
 	Jobs    *jobs.Runner
 	Fleet   cluster.Fleet
 	Objects objectstore.Store
-	// Access says which buckets accounts may use beside their own; nil lets all accounts use all buckets.
+	// Access says which buckets accounts may use besides their own; nil lets all accounts use all buckets.
 	Access objectstore.Access
-	// Suspects are the server's.
+	// Suspects are shared by all jobs of the server.
 	Suspects *attempts.Suspects
 	Now      func() time.Time
 	Logger   *slog.Logger
 }
 
-// Rules are what the operations know of items and expressions.
+// Rules are what this package needs to know about items and expressions. Package ops provides them.
 type Rules struct {
-	// CheckItem returns why an item can't be put into a table.
+	// CheckItem returns an error if an item can't be put into a table.
 	CheckItem func(t *catalog.Table, it attribute.Item) error
-	// Filter returns what an export makes of an item: nil if it leaves it out.
+	// Filter returns a function that maps an item to its exported form; nil to leave the item out.
 	Filter func(t *catalog.Table, f *api.FilterSpecification) (func(it attribute.Item) attribute.Item, error)
 	// Condition returns the check of a record's condition; nil if it has none.
 	Condition func(rec *itemfile.Record) (func(old attribute.Item) error, error)
 }
 
-// Manager has the exports, imports and bulk operations.
+// Manager runs exports, imports and bulk operations, and keeps their records.
 type Manager struct {
 	Options
 	rules   Rules
-	filling chan struct{} // has as many elements as there are imports that fill a table
+	filling chan struct{} // a semaphore: holds one element for each import that fills a table
 	Exports *registry.Set[Export]
 	Imports *registry.Set[Import]
 	Bulk    *registry.Set[Bulk]
 }
 
-// Open reads the records of what was done and is being done.
+// Open reads the records of past and current work. Resume must follow before any is started.
 func Open(ctx context.Context, opt Options) (*Manager, error) {
 	m := &Manager{Options: opt, filling: make(chan struct{}, maxFilling)}
 	var err1, err2, err3 error
@@ -97,13 +98,13 @@ func Open(ctx context.Context, opt Options) (*Manager, error) {
 	}
 	m.Bulk.Changed = func(b *Bulk) {
 		if b.Status == Cancelling {
-			m.Jobs.Cancel(b.job()) // whichever server was asked for it
+			m.Jobs.Cancel(b.job()) // the request may have gone to another server
 		}
 	}
 	return m, nil
 }
 
-// Resume goes on with what the end of an earlier process interrupted.
+// Resume continues what the end of an earlier process has interrupted.
 func (m *Manager) Resume(ctx context.Context, rules Rules) error {
 	m.rules = rules
 	for _, e := range m.Exports.All() {
@@ -116,7 +117,7 @@ func (m *Manager) Resume(ctx context.Context, rules Rules) error {
 			m.startImport(i)
 		}
 	}
-	// The end of an import is two steps: its record, then its table.
+	// An import ends in two steps, its record and then its table, so a crash may have come in between.
 	for _, t := range m.Tables.Catalog.Tables() {
 		if t.Loading == nil || t.Loading.Import == "" {
 			continue
@@ -142,7 +143,7 @@ func (m *Manager) Resume(ctx context.Context, rules Rules) error {
 	return nil
 }
 
-// Current returns an import as it is to be described: it goes on until its table can be used, which comes after its record.
+// Current returns an import as clients should see it: IN_PROGRESS until its table is usable, which comes after its record.
 func (m *Manager) Current(i *Import) *Import {
 	t := m.Tables.Catalog.Get(catalog.Namespace{Account: i.Account, Region: i.Region}, i.Table)
 	if t == nil || t.Loading == nil || t.Loading.Import != i.ID {
@@ -153,7 +154,7 @@ func (m *Manager) Current(i *Import) *Import {
 	return &now
 }
 
-// Sweep forgets what ended long ago.
+// Sweep removes records of work that ended longer than Retention ago.
 func (m *Manager) Sweep(ctx context.Context) error {
 	before := m.Now().Add(-Retention).UnixMilli()
 	return errors.Join(
@@ -163,6 +164,7 @@ func (m *Manager) Sweep(ctx context.Context) error {
 	)
 }
 
+// sweep removes the records of a set that ended before a time. of returns a record's key and end.
 func sweep[T any](ctx context.Context, set *registry.Set[T], of func(*T) (registry.ID, int64), before int64) error {
 	for _, v := range set.All() {
 		id, end := of(v)
@@ -186,16 +188,16 @@ const (
 	Failed              = "FAILED"
 )
 
-// Failure is why a job failed, as it is described.
+// Failure is why a job failed, as clients see it.
 type Failure struct{ Code, Message string }
 
 // Error implements error.
 func (f *Failure) Error() string { return f.Code + ": " + f.Message }
 
-// maxMessage bounds the bytes of an error of the contents of a file, as it is logged and stored.
+// maxMessage bounds the bytes of a logged and stored message, which may quote a file.
 const maxMessage = 1000
 
-// message returns an error's message, not too much of it: it may have parts of a file.
+// message returns an error's message, truncated to maxMessage.
 func message(err error) string {
 	text := err.Error()
 	if len(text) > maxMessage {
@@ -204,7 +206,7 @@ func message(err error) string {
 	return text
 }
 
-// failure returns what is told of an error.
+// failure returns the Failure for an error.
 func failure(err error) *Failure {
 	var known *Failure
 	switch {
@@ -224,21 +226,21 @@ func failure(err error) *Failure {
 	return &Failure{"InternalFailure", message(err)}
 }
 
-// bucket returns the store for a use of a bucket by the caller of a request.
+// bucket returns the store for a use of a bucket by the account that made the request.
 func (m *Manager) bucket(caller, bucket, owner string, write bool) (objectstore.Store, error) {
 	return objectstore.For(m.Objects, m.Access, objectstore.Use{Account: caller, Bucket: bucket, Owner: owner, Write: write})
 }
 
-// source are the objects that an import reads.
+// source is the objects that an import or bulk put reads.
 type source struct {
 	store          objectstore.Store
 	bucket, prefix string
 	file           itemfile.Options
-	// check looks at a record, in any goroutine, and gives it an error if it is none; nil checks nothing.
+	// check sets the error of an invalid record. It runs in any goroutine; nil checks nothing.
 	check func(*itemfile.Record)
 }
 
-// list returns the objects, without those that stand for folders.
+// list returns the objects, except those that stand for folders.
 func (s *source) list(ctx context.Context) (list []objectstore.Object, size int64, err error) {
 	err = s.store.List(ctx, s.bucket, s.prefix, func(o objectstore.Object) error {
 		if !strings.HasSuffix(o.Key, "/") {
@@ -259,17 +261,17 @@ func (s *source) list(ctx context.Context) (list []objectstore.Object, size int6
 	return list, size, err
 }
 
-// parsed are records in the order of their object.
+// parsed is the records of a chunk.
 type parsed struct {
 	records []itemfile.Record
-	read    int64 // bytes of the object so far
+	read    int64 // bytes of the object read so far
 	err     error
 }
 
-// inFlight bounds the bytes of chunks that are parsed, or wait to be visited. A larger chunk is alone.
+// inFlight bounds the bytes of chunks that are being parsed or wait to be visited. A larger chunk is processed alone.
 const inFlight = 32 << 20
 
-// read reads an object and calls visit for its records, in order; they are parsed by several goroutines.
+// read reads an object and calls visit with its records, in order. Several goroutines parse concurrently.
 func (s *source) read(ctx context.Context, key string, visit func(parsed) error) error {
 	raw, err := s.store.Open(ctx, s.bucket, key)
 	if err != nil {
@@ -328,7 +330,7 @@ func (s *source) read(ctx context.Context, key string, visit func(parsed) error)
 			}
 		}
 	})
-	// The goroutine reads of raw until the queue is closed.
+	// The goroutine reads from raw until the queue is closed, so wait for that before raw is closed.
 	defer func() {
 		cancel()
 		for range queue {
@@ -353,13 +355,13 @@ func (s *source) read(ctx context.Context, key string, visit func(parsed) error)
 	return ctx.Err()
 }
 
-// Codes of failures: an object is not what it should be, or there are too many or too large ones.
+// Codes of failures: an object is malformed, or there are too many or too large objects.
 const (
 	invalidInput  = "InvalidInput"
 	quotaExceeded = "LimitExceeded"
 )
 
-// unreadable is for an object that is not what it should be, or can't be read.
+// unreadable returns the failure for an object that is malformed or can't be read.
 func unreadable(key string, err error) error {
 	for _, known := range []error{objectstore.ErrAccess, objectstore.ErrNoBucket, objectstore.ErrNoObject, context.Canceled} {
 		if errors.Is(err, known) {
@@ -369,7 +371,7 @@ func unreadable(key string, err error) error {
 	return &Failure{invalidInput, fmt.Sprintf("The object %s can't be read: %s", key, message(err))}
 }
 
-// counter counts what is read until ctx ends.
+// counter counts the bytes read, and fails once ctx has ended.
 type counter struct {
 	ctx context.Context
 	io.Reader

@@ -10,7 +10,7 @@ import (
 	"github.com/statordb/stator/internal/objectstore"
 )
 
-// manyObjects lists objects for ever.
+// manyObjects lists objects forever.
 type manyObjects struct {
 	objectstore.Store
 	size int64
@@ -35,7 +35,7 @@ func TestQuotas(t *testing.T) {
 	}
 }
 
-// TestMessage cuts a message that has a part of a file.
+// TestMessage truncates a message that quotes a file.
 func TestMessage(t *testing.T) {
 	long := message(errors.New(strings.Repeat("ü", 1<<20)))
 	if len(long) > maxMessage+3 || !strings.HasSuffix(long, "ü…") {

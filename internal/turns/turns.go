@@ -1,8 +1,11 @@
-// Package turns has requests that compute for long take turns, so that short ones find a processor at once.
+// Package turns makes requests that compute for long take turns, so that short ones find a processor at once.
 //
-// Go runs goroutines in the order in which they became ready, each for up to 10 ms, and looks for what has come from the network only
-// when none is ready. A hundred Scans at a time would keep a GetItem waiting for half a second on two processors. With turns, no more of
-// them compute at a time than there are processors, and one less while there are short requests.
+// Go runs goroutines in the order in which they became ready, each for up to 10 ms, and polls the network only when
+// none is ready. A hundred concurrent Scans would keep a GetItem waiting for half a second on two processors. With
+// turns, no more requests compute concurrently than there are processors, and one fewer while short requests arrive.
+//
+// A request calls [Turn.Begin] and [Turn.End]. Loops that may compute for long call [Turn.Yield] often; a request that
+// is about to wait for something else calls [Turn.Leave] first.
 package turns
 
 import (
@@ -15,37 +18,38 @@ import (
 )
 
 const (
-	// short is how long a request computes without a turn: several times what one for a few items takes.
+	// short is how long a request may compute without a turn: several times what a request for a few items takes.
 	short = 200 * time.Microsecond
-	// slice is how long a turn lasts while other requests wait for one.
+	// slice is how long a turn lasts while other requests wait.
 	slice = 2 * time.Millisecond
-	// pause is for how long a request stops after a slice where there is only one processor, so that short ones get it.
+	// pause is how long a request sleeps after a slice on a single processor, so that short requests get it.
 	pause = 20 * time.Microsecond
-	// recent is for how long a processor is kept free after a short request.
+	// recent is how long a processor is kept free after a short request.
 	recent = 100 * time.Millisecond
 )
 
-// Turns are the turns of a server. The owners of requests, which are accounts, get them one after the other; an owner's requests do in
-// the order in which they asked.
+// Turns are the turns of a server. Owners of requests, which are accounts, get them round-robin, so that an account
+// with many requests does not starve others; the requests of one owner get them in order of arrival.
 type Turns struct {
 	processors int
-	short      atomic.Int64 // requests that ended without having had a turn
+	short      atomic.Int64 // requests that ended without a turn
 
 	mu     sync.Mutex
-	used   int
-	seen   int64     // of short
-	last   time.Time // when there was a short request
-	lines  list.List // of *line: the owners that wait, the next one first
+	used   int       // turns given out
+	seen   int64     // short, when busy last looked
+	last   time.Time // when busy last saw a new short request
+	lines  list.List // of *line: the owners that wait, in the order in which they get turns
 	owners map[string]*list.Element
 }
 
-// line is where the requests of an owner wait.
+// line is the queue of an owner's requests.
 type line struct {
 	owner    string
 	requests list.List // of *Turn
 }
 
-// processors is how many the process may use: later it may let more threads run than that, for those that wait for the disk.
+// processors is the number of processors for computing. It is read once, since GOMAXPROCS may later be raised for
+// threads that wait for the disk.
 var processors = runtime.GOMAXPROCS(0)
 
 // New returns the turns of a server.
@@ -53,12 +57,12 @@ func New() *Turns { return of(processors) }
 
 func of(n int) *Turns { return &Turns{processors: n, owners: map[string]*list.Element{}} }
 
-// free reports whether there is a turn that no request has. The caller has mu.
+// free reports whether a turn can be given out. The caller holds mu.
 func (a *Turns) free() bool {
 	return a.used < a.processors && (a.used < a.processors-1 || a.processors == 1 || !a.busy())
 }
 
-// busy reports whether there are short requests. The caller has mu.
+// busy reports whether short requests have arrived recently. The caller holds mu.
 func (a *Turns) busy() bool {
 	now := time.Now()
 	if n := a.short.Load(); n != a.seen {
@@ -67,25 +71,26 @@ func (a *Turns) busy() bool {
 	return now.Sub(a.last) < recent
 }
 
-// Turn is the turn of one request at a time. A nil one, and the zero value, never wait. A request must give its turn back with Leave before
-// it waits for anything that other requests keep, such as a lock, since one of those may be waiting for a turn; it should before it waits for a network.
+// Turn is the turn of one request after another. A nil Turn and the zero value never wait. A request must call Leave
+// before it waits for anything that another request holds, such as a lock, since that request may be waiting for a
+// turn; it should do so before it waits for a network.
 type Turn struct {
 	all   *Turns
 	owner string
-	since time.Time // when the request began to compute, or when its turn began
-	has   bool
-	long  bool // it has had a turn
+	since time.Time // when the request began to compute, or its turn began
+	has   bool      // the request has a turn
+	long  bool      // the request has had a turn
 
 	given chan struct{}
-	place *list.Element // in the owner's line
+	place *list.Element // in the owner's line; nil unless waiting
 }
 
-// Begin begins a request of an owner, which must end with End.
+// Begin begins a request of an owner. It must end with End.
 func (t *Turn) Begin(all *Turns, owner string, now time.Time) {
 	t.all, t.owner, t.since, t.long = all, owner, now, false
 }
 
-// End ends the request.
+// End ends the request and gives its turn back.
 func (t *Turn) End() {
 	t.Leave()
 	if t.all != nil && !t.long {
@@ -94,7 +99,7 @@ func (t *Turn) End() {
 	t.all, t.owner = nil, ""
 }
 
-// Leave gives the turn back, if the request has one. The next Yield waits for another.
+// Leave gives the turn back, if the request has one. The next Yield waits for a new one.
 func (t *Turn) Leave() {
 	if t == nil || !t.has {
 		return
@@ -108,8 +113,8 @@ func (t *Turn) Leave() {
 // Long reports whether the request has had a turn.
 func (t *Turn) Long() bool { return t.long }
 
-// Yield is called by loops that may compute for long, at least once in some tens of microseconds. It waits for a turn once the request
-// has computed for some time, and again whenever its turn is over. Its error is ctx's.
+// Yield must be called at least every few tens of microseconds by loops that may compute for long. It waits for a turn
+// once the request has computed for some time, and again whenever its turn is over. Its error is ctx's.
 func (t *Turn) Yield(ctx context.Context) error {
 	if err := ctx.Err(); err != nil || t == nil || t.all == nil {
 		return err
@@ -124,7 +129,7 @@ func (t *Turn) Yield(ctx context.Context) error {
 	return t.wait(ctx)
 }
 
-// Take waits for a turn, if the request has none, before it does what is known to take long. Its error is ctx's.
+// Take waits for a turn, unless the request has one, before work that is known to take long. Its error is ctx's.
 func (t *Turn) Take(ctx context.Context) error {
 	if t == nil || t.all == nil || t.has {
 		return ctx.Err()
@@ -142,6 +147,7 @@ func (t *Turn) wait(ctx context.Context) error {
 		t.has = false
 		a.back()
 	}
+	// Nobody waits: take a free turn at once. On a single processor, let short requests in first.
 	if a.lines.Len() == 0 && a.free() {
 		a.used++
 		stop := again && a.processors == 1 && a.busy()
@@ -165,7 +171,7 @@ func (t *Turn) wait(ctx context.Context) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if t.place == nil { // its turn has come just now
+	if t.place == nil { // the turn was given at the same time
 		<-t.given
 		a.back()
 	} else {
@@ -176,7 +182,7 @@ func (t *Turn) wait(ctx context.Context) error {
 
 func (t *Turn) begin() { t.has, t.since = true, time.Now() }
 
-// queue puts a request at the end of its owner's line.
+// queue appends a request to its owner's line. The caller holds mu.
 func (a *Turns) queue(t *Turn) {
 	e := a.owners[t.owner]
 	if e == nil {
@@ -186,7 +192,7 @@ func (a *Turns) queue(t *Turn) {
 	t.place = e.Value.(*line).requests.PushBack(t)
 }
 
-// remove takes a request out of its owner's line.
+// remove removes a request from its owner's line. The caller holds mu.
 func (a *Turns) remove(t *Turn) {
 	e := a.owners[t.owner]
 	l := e.Value.(*line)
@@ -198,7 +204,7 @@ func (a *Turns) remove(t *Turn) {
 	}
 }
 
-// back takes a turn back, and gives those that are free to the first requests of the next owners. The caller has mu.
+// back takes a turn back, and gives all free turns to the first requests of the next owners. The caller holds mu.
 func (a *Turns) back() {
 	a.used--
 	for a.lines.Len() > 0 && a.free() {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// compute has a request of an owner compute until its context ends, in steps; step is called in each.
+// compute runs a request that computes in steps until its context ends. It calls step in each.
 func compute(ctx context.Context, all *Turns, owner string, step func()) error {
 	var t Turn
 	t.Begin(all, owner, time.Now())
@@ -27,8 +27,8 @@ func compute(ctx context.Context, all *Turns, owner string, step func()) error {
 
 func (a *Turns) idle() bool { return a.used == 0 && a.lines.Len() == 0 && len(a.owners) == 0 }
 
-// TestOwnersTakeTurns has two owners compute, one with nine requests and one with a single one: the one request has
-// as many slices as it can take, and never do more requests compute at a time than there are turns.
+// TestOwnersTakeTurns has two owners compute, one with nine requests and one with a single request. That request must
+// get as many slices as it can use, and no more requests may compute concurrently than there are turns.
 func TestOwnersTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const turns, runs = 2, 100 * slice
@@ -45,7 +45,7 @@ func TestOwnersTakeTurns(t *testing.T) {
 				owner = "one"
 			}
 			done.Go(func() {
-				time.Sleep(time.Duration(i)) // one after the other
+				time.Sleep(time.Duration(i)) // start them one after the other
 				err := compute(ctx, all, owner, func() {
 					mu.Lock()
 					computing++
@@ -68,7 +68,8 @@ func TestOwnersTakeTurns(t *testing.T) {
 		if most != turns {
 			t.Errorf("%d requests computed at a time, want %d", most, turns)
 		}
-		// A tenth of both turns would be 0.2. It can't have more than one, and waits for half a slice after each.
+		// An even share per request would be 0.2 turns. The single request can use at most one, and waits half a slice
+		// after each.
 		if part := took["one"].Seconds() / runs.Seconds(); part < 0.45 {
 			t.Errorf("the owner of one request had %.2f turns of %d beside the owner of nine", part, turns)
 		}
@@ -78,14 +79,14 @@ func TestOwnersTakeTurns(t *testing.T) {
 	})
 }
 
-// started returns when a context with a timeout was made.
+// started returns when a context with that timeout was made.
 func started(t *testing.T, ctx context.Context, timeout time.Duration) time.Time {
 	t.Helper()
 	at, _ := ctx.Deadline()
 	return at.Add(-timeout)
 }
 
-// TestShortNeedNone shows that a short request never waits, and that Take always does while all turns are taken.
+// TestShortNeedNone checks that a short request never waits, and that Take always waits while all turns are taken.
 func TestShortNeedNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := of(1)
@@ -108,11 +109,11 @@ func TestShortNeedNone(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := brief.Yield(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a request went on without a turn: %v", err)
+			t.Errorf("a request continued without a turn: %v", err)
 		}
 		time.AfterFunc(time.Second, long.End)
 		if err := brief.Take(t.Context()); err != nil || !brief.has {
-			t.Errorf("a turn that was given back was not given on: %v", err)
+			t.Errorf("a turn that was given back was not given to the next request: %v", err)
 		}
 		brief.End()
 		if !all.idle() {
@@ -121,7 +122,7 @@ func TestShortNeedNone(t *testing.T) {
 	})
 }
 
-// TestNone shows that requests without turns go on, and end with their contexts.
+// TestNone checks that requests without turns never wait, and fail when their contexts end.
 func TestNone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	for _, turn := range []*Turn{nil, new(Turn)} {
@@ -133,13 +134,13 @@ func TestNone(t *testing.T) {
 	for _, turn := range []*Turn{nil, new(Turn)} {
 		for _, err := range []error{turn.Yield(ctx), turn.Take(ctx)} {
 			if !errors.Is(err, context.Canceled) {
-				t.Errorf("it went on: %v", err)
+				t.Errorf("it continued: %v", err)
 			}
 		}
 	}
 }
 
-// TestNothingIsLost ends requests at random while they compute and while they wait.
+// TestNothingIsLost ends requests at random, while they compute and while they wait, and checks that all turns come back.
 func TestNothingIsLost(t *testing.T) {
 	const turns = 3
 	all := of(turns)
@@ -182,8 +183,8 @@ func TestNothingIsLost(t *testing.T) {
 	}
 }
 
-// TestOneIsKeptFree has requests compute on all processors, on all but one from a short request on, and on all once there was none for a
-// while.
+// TestOneIsKeptFree checks that requests compute on all processors, on all but one after a short request, and on all
+// again some time later.
 func TestOneIsKeptFree(t *testing.T) {
 	for _, processors := range []int{1, 2, 4} {
 		synctest.Test(t, func(t *testing.T) {

@@ -1,10 +1,10 @@
 // Package serverbackup copies the data directory of a whole server to objects and back.
 //
-// A file of the storage engine never changes once it is written, and is stored under the checksum of its content. So a backup
-// adds only the files that no earlier one has, and every backup is whole. What is restored is checked against the checksums.
+// A file of the storage engine is immutable once written, and is stored under the checksum of its content. So a backup
+// adds only files that no earlier backup has, yet every backup is complete by itself. A restore verifies the checksums.
 //
 //	PREFIX/files/SHA-256          the content of a file
-//	PREFIX/backups/TIME.json      a backup: its files, where they belong and their checksums. It is written last.
+//	PREFIX/backups/TIME.json      a backup: its files, with their names and checksums; written last
 package serverbackup
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/statordb/stator/internal/objectstore"
 )
 
-// Place is where backups are.
+// Place is where backups are kept.
 type Place struct{ objectstore.Place }
 
 // File is a file of a backup.
@@ -43,7 +43,7 @@ type Backup struct {
 	Files   []File
 }
 
-// Size returns the number of bytes of all files.
+// Size returns the size of all files, in bytes.
 func (b *Backup) Size() (n int64) {
 	for _, f := range b.Files {
 		n += f.Size
@@ -51,22 +51,24 @@ func (b *Backup) Size() (n int64) {
 	return n
 }
 
-// Result is what a backup did.
+// Result is the outcome of a Save.
 type Result struct {
 	Backup
 	Added      int   // files that no earlier backup had
-	AddedBytes int64 // of them
-	Removed    int   // files of backups that were let go
+	AddedBytes int64 // their size
+	Removed    int   // files deleted with old backups
 }
 
-// idFormat makes IDs sort by time.
+// idFormat is the format of IDs, which makes them sort by time.
 const idFormat = "20060102T150405.000Z"
 
 func (p *Place) file(sum string) string  { return p.Prefix + "files/" + sum }
 func (p *Place) record(id string) string { return p.Prefix + "backups/" + id + ".json" }
 
-// Save copies a data directory that nobody changes. Of the backups that are there then only the newest keep stay; 0 keeps all.
+// Save copies a data directory, which must not change meanwhile. Afterwards it deletes all but the newest keep backups;
+// 0 keeps all.
 func (p *Place) Save(ctx context.Context, dir, version string, now time.Time, keep int) (*Result, error) {
+	// Content that any earlier backup has is not copied again.
 	have, err := p.files(ctx)
 	if err != nil {
 		return nil, err
@@ -97,6 +99,7 @@ func (p *Place) Save(ctx context.Context, dir, version string, now time.Time, ke
 	if err != nil {
 		return nil, err
 	}
+	// The record comes last: a backup that was interrupted is never listed.
 	body, err := json.MarshalIndent(&r.Backup, "", "  ")
 	if err != nil {
 		return nil, err
@@ -110,7 +113,7 @@ func (p *Place) Save(ctx context.Context, dir, version string, now time.Time, ke
 	return r, err
 }
 
-// files returns the checksums of the files that are there.
+// files returns the checksums of the files that are stored already.
 func (p *Place) files(ctx context.Context) (map[string]bool, error) {
 	have := map[string]bool{}
 	err := p.Store.List(ctx, p.Bucket, p.Prefix+"files/", func(o objectstore.Object) error {
@@ -118,11 +121,12 @@ func (p *Place) files(ctx context.Context) (map[string]bool, error) {
 		return nil
 	})
 	if _, folder := p.Store.(*objectstore.Folder); folder && errors.Is(err, objectstore.ErrNoBucket) {
-		err = nil // it is made when something is written
+		err = nil // the folder is made with the first write
 	}
 	return have, err
 }
 
+// sumOf returns the size and checksum of a file.
 func sumOf(path string) (f File, err error) {
 	in, err := os.Open(path)
 	if err != nil {
@@ -135,7 +139,7 @@ func sumOf(path string) (f File, err error) {
 	return f, err
 }
 
-// upload copies a file, which must still be what it was when its checksum was taken.
+// upload copies a file, and fails if its content no longer has the checksum f.SHA256.
 func (p *Place) upload(ctx context.Context, path string, f File) error {
 	in, err := os.Open(path)
 	if err != nil {
@@ -152,16 +156,17 @@ func (p *Place) upload(ctx context.Context, path string, f File) error {
 		return err
 	}
 	if hex.EncodeToString(sum.Sum(nil)) != f.SHA256 {
-		return fmt.Errorf("%s was changed while it was copied", path)
+		return fmt.Errorf("%s changed while it was being copied", path)
 	}
 	_, err = w.Commit()
 	return err
 }
 
-// maxRecord bounds the record of a backup, in bytes. A file of it has some 150 bytes, and those of the storage engine are of 2 MB and more.
+// maxRecord bounds the record of a backup, in bytes. It has some 150 bytes per file, and the storage engine's files
+// have 2 MB or more.
 const maxRecord = 256 << 20
 
-// records returns the keys of the records of all backups, oldest first.
+// records returns the keys of the backups' records, oldest first.
 func (p *Place) records(ctx context.Context) (keys []string, err error) {
 	err = p.Store.List(ctx, p.Bucket, p.Prefix+"backups/", func(o objectstore.Object) error {
 		keys = append(keys, o.Key)
@@ -200,7 +205,8 @@ func (p *Place) read(ctx context.Context, key string) (*Backup, error) {
 	return b, nil
 }
 
-// prune removes all backups but the newest, and the files that only they have.
+// prune deletes all but the newest keep backups, and the files that no remaining backup has. Records go first, so that
+// no backup is ever incomplete.
 func (p *Place) prune(ctx context.Context, keep int) (removed int, err error) {
 	list, err := p.List(ctx)
 	if err != nil || len(list) <= keep {
@@ -233,11 +239,11 @@ func (p *Place) prune(ctx context.Context, keep int) (removed int, err error) {
 	return removed, nil
 }
 
-// ErrNoBackup says that there is no backup, or none of an ID.
+// ErrNoBackup means that there is no backup, or none with the given ID.
 var ErrNoBackup = errors.New("no such backup")
 
-// Restore makes dir, which must not exist or be empty, the data directory of a backup; the newest if id is empty. A restore that
-// fails leaves nothing.
+// Restore restores a backup to dir, which must be missing or empty; it restores the newest backup if id is "". A
+// restore that fails leaves nothing behind: dir appears only once it is complete.
 func (p *Place) Restore(ctx context.Context, id, dir string) (*Backup, error) {
 	keys, err := p.records(ctx)
 	if errors.Is(err, objectstore.ErrNoBucket) {
@@ -262,6 +268,7 @@ func (p *Place) Restore(ctx context.Context, id, dir string) (*Backup, error) {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	// Restore beside dir and rename, so that dir never holds part of a backup.
 	part := filepath.Clean(dir) + ".restoring"
 	if err := os.RemoveAll(part); err != nil {
 		return nil, err
@@ -277,6 +284,7 @@ func (p *Place) Restore(ctx context.Context, id, dir string) (*Backup, error) {
 	return backup, os.Rename(part, dir)
 }
 
+// download restores a file and verifies its size and checksum.
 func (p *Place) download(ctx context.Context, dir string, f File) error {
 	if !filepath.IsLocal(f.Name) {
 		return errors.New("its name leads out of the directory")
@@ -295,10 +303,10 @@ func (p *Place) download(ctx context.Context, dir string, f File) error {
 		return err
 	}
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(out, sum), io.LimitReader(in, f.Size+1)) // more would be damage
+	n, err := io.Copy(io.MultiWriter(out, sum), io.LimitReader(in, f.Size+1)) // one byte more reveals a file that is too long
 	err = errors.Join(err, out.Sync(), out.Close())
 	if err == nil && (n != f.Size || hex.EncodeToString(sum.Sum(nil)) != f.SHA256) {
-		err = fmt.Errorf("it is damaged: %d bytes that are not those of the backup", n)
+		err = fmt.Errorf("it is damaged: %d bytes differ from those of the backup", n)
 	}
 	return err
 }

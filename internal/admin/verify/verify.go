@@ -1,5 +1,6 @@
-// Package verify checks a whole database: every item is well formed and where its key says, every index (the TTL index too) has
-// exactly the entries that the items call for, the counters are right, and change records can be read. It writes nothing.
+// Package verify checks a whole database: every item is well-formed and stored under its own key, every index (the TTL
+// index too) has exactly the entries that the items require, the counters are right, and change records and history can
+// be read. It writes nothing.
 package verify
 
 import (
@@ -18,18 +19,19 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-// Report is what was found.
+// Report is the result of Run.
 type Report struct {
 	Tables   int
 	Items    int64
-	Entries  int64 // of indexes
+	Entries  int64 // index entries
 	Problems []string
-	More     int64 // problems that are not listed
+	More     int64 // problems beyond maxProblems
 }
 
-// maxProblems is how many problems a Report lists.
+// maxProblems bounds the problems that a Report lists.
 const maxProblems = 100
 
+// problem adds a problem to the report.
 func (r *Report) problem(format string, args ...any) {
 	if len(r.Problems) == maxProblems {
 		r.More++
@@ -38,7 +40,7 @@ func (r *Report) problem(format string, args ...any) {
 	r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
 }
 
-// Run checks everything that one snapshot of the store holds. Its error says that it could not be read to its end.
+// Run checks everything in one snapshot of the store. An error means that the store could not be read to its end.
 func Run(ctx context.Context, store kv.Store) (*Report, error) {
 	snap, err := store.Snapshot(ctx)
 	if err != nil {
@@ -70,7 +72,7 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 		}
 	}
 	for _, d := range dropped {
-		known[d.ID] = nil // as far as it is not removed yet
+		known[d.ID] = nil // nil: some of its data may not have been removed yet
 	}
 	recovered := map[uint32]bool{}
 	for _, t := range tables {
@@ -84,7 +86,7 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 		streams[t.ID] = streams[t.ID] || t.Stream.Active()
 		recovered[t.ID] = t.Recovery != nil
 		if t.Loading != nil {
-			known[t.ID] = nil // there may be anything until it is loaded
+			known[t.ID] = nil // nil: it may contain anything until it is loaded
 			continue
 		}
 		if err := r.table(ctx, snap, t); err != nil {
@@ -94,7 +96,7 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 	return r, errors.Join(r.strays(snap, known), r.changes(ctx, snap, streams), r.past(ctx, snap, recovered))
 }
 
-// backup checks that a backup has as many well-formed items as it says, in their places.
+// backup checks that a backup has as many well-formed items as it says, stored under their own keys.
 func (r *Report) backup(ctx context.Context, snap kv.Reader, b *catalog.Backup) error {
 	if b.Status != catalog.BackupAvailable {
 		return nil
@@ -118,7 +120,7 @@ func (r *Report) backup(ctx context.Context, snap kv.Reader, b *catalog.Backup) 
 	return err
 }
 
-// past checks that the history can be read and is of tables whose point-in-time recovery is on.
+// past checks that the history can be read, and belongs to tables with point-in-time recovery.
 func (r *Report) past(ctx context.Context, snap kv.Reader, recovered map[uint32]bool) error {
 	prefix := keyspace.AllPasts()
 	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
@@ -131,7 +133,7 @@ func (r *Report) past(ctx context.Context, snap kv.Reader, recovered map[uint32]
 	})
 }
 
-// changes checks that all change records can be read and belong to streams.
+// changes checks that all change records can be read, and belong to streams.
 func (r *Report) changes(ctx context.Context, snap kv.Reader, streams map[uint32]bool) error {
 	prefix := keyspace.AllChanges()
 	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
@@ -147,7 +149,7 @@ func (r *Report) changes(ctx context.Context, snap kv.Reader, streams map[uint32
 	})
 }
 
-// expiries checks the TTL index of a table with as many items that expire as want.
+// expiries checks the size of a table's TTL index; want is the number of items that expire.
 func (r *Report) expiries(ctx context.Context, snap kv.Reader, t *catalog.Table, want int64) error {
 	var got int64
 	prefix := keyspace.Expiries(t.ID)
@@ -155,14 +157,14 @@ func (r *Report) expiries(ctx context.Context, snap kv.Reader, t *catalog.Table,
 		got++
 		return nil
 	})
-	// Every item's key is there, so a number that is right leaves no room for others. It changes while the state does.
+	// The keys of all items were found, so if the number is right there are no others. It is in flux while the state changes.
 	if err == nil && got != want && (t.TTL == nil || t.TTL.State == catalog.Enabled || t.TTL.State == catalog.Disabled) {
 		r.problem("table %s: the TTL index has %d keys for %d items", t.Name, got, want)
 	}
 	return err
 }
 
-// each calls visit for every key of an index of the table; index 0 is the table itself.
+// each calls visit for everything in an index of the table; index 0 is the table itself.
 func each(ctx context.Context, snap kv.Reader, t *catalog.Table, id uint8, visit func(key []byte, it attribute.Item) error) error {
 	prefix := keyspace.AppendIndexPrefix(nil, t.ID, id)
 	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
@@ -170,7 +172,7 @@ func each(ctx context.Context, snap kv.Reader, t *catalog.Table, id uint8, visit
 	})
 }
 
-// inPlace reports whether an item has its key attributes, and whether they say where it is.
+// inPlace reports whether an item has its key attributes, and adds a problem if they don't match its storage key.
 func (r *Report) inPlace(t *catalog.Table, what string, key []byte, it attribute.Item) bool {
 	for a := range t.Key.Attributes {
 		if it.Get(a.Name).Type() != a.Type {
@@ -184,6 +186,7 @@ func (r *Report) inPlace(t *catalog.Table, what string, key []byte, it attribute
 	return true
 }
 
+// table checks the items, indexes and counters of a table.
 func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) error {
 	counters := make([]int64, 2)
 	expected := make(map[uint8]int64) // entries of each index
@@ -225,7 +228,7 @@ func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) er
 				return err
 			}
 			if got == nil && x.State == catalog.Creating {
-				continue // not yet
+				continue // the backfill has not reached it
 			}
 			expected[x.ID]++
 			if got == nil {
@@ -252,7 +255,7 @@ func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) er
 		if err != nil {
 			return err
 		}
-		// Every item's entry is there, so a number that is right leaves no room for others.
+		// The entries of all items were found, so if the number is right there are no others.
 		if got := counters[2*int(x.ID)]; got != expected[x.ID] && x.State != catalog.Deleting {
 			r.problem("table %s: index %s has %d entries for %d items", t.Name, x.Name, got, expected[x.ID])
 		}
@@ -263,6 +266,7 @@ func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) er
 	return r.counters(snap, t, counters)
 }
 
+// counters compares the stored counters of a table with those computed.
 func (r *Report) counters(snap kv.Reader, t *catalog.Table, want []int64) error {
 	got, err := snap.Counters(keyspace.Counters(t.ID))
 	if err != nil {
@@ -270,7 +274,7 @@ func (r *Report) counters(snap kv.Reader, t *catalog.Table, want []int64) error 
 	}
 	for i := range max(len(got), len(want)) {
 		if x := t.IndexByID(uint8(i / 2)); x != nil && x.State == catalog.Deleting {
-			continue // its entries go before they are counted
+			continue // its entries are deleted before its counters are
 		}
 		var g, w int64
 		if i < len(got) {
@@ -286,7 +290,8 @@ func (r *Report) counters(snap kv.Reader, t *catalog.Table, want []int64) error 
 	return nil
 }
 
-// strays finds items of tables, and entries of indexes, that don't exist. known are those that do; nil for a dropped table.
+// strays finds items of tables, and entries of indexes, that don't exist. known has those that do exist; a nil entry
+// may have any index.
 func (r *Report) strays(snap kv.Reader, known map[uint32]map[uint8]bool) error {
 	all := keyspace.Tables()
 	it, err := snap.Scan(kv.Range{Start: all, End: keyspace.PrefixEnd(all)}, kv.ScanOpt{})

@@ -1,4 +1,4 @@
-// Package client sends the requests of Stator's own commands to a server, over DynamoDB's public protocol.
+// Package client sends requests of Stator's own commands to a server, over DynamoDB's public protocol.
 package client
 
 import (
@@ -15,14 +15,14 @@ import (
 	"github.com/statordb/stator/internal/auth"
 )
 
-// Server is an endpoint, and what signs requests to it.
+// Server is an endpoint, with the credentials for requests to it.
 type Server struct {
 	Endpoint             string // e.g. http://127.0.0.1:8000
 	Region               string
 	AccessKey, SecretKey string
 }
 
-// Error is a refusal by the server.
+// Error is an error returned by the server.
 type Error struct {
 	Status        int
 	Kind, Message string
@@ -31,7 +31,7 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return e.Kind + ": " + e.Message }
 
-// Call sends a request and decodes its answer. target is as in X-Amz-Target.
+// Call sends a request and decodes the answer into out. target is the value of X-Amz-Target.
 func (s *Server) Call(ctx context.Context, target string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -45,6 +45,7 @@ func (s *Server) Call(ctx context.Context, target string, in, out any) error {
 	if err != nil {
 		return err
 	}
+	// The signature covers the host, which net/http sends by itself.
 	headers := map[string]string{"content-type": "application/x-amz-json-1.0", "host": at.Host, "x-amz-target": target}
 	auth.Sign(headers, at.Path, body, auth.SigningKey{AccessKey: s.AccessKey, Secret: s.SecretKey, Region: s.Region, Service: "dynamodb"}, time.Now())
 	for k, v := range headers {
@@ -71,6 +72,7 @@ func (s *Server) Call(ctx context.Context, target string, in, out any) error {
 	if err := json.Unmarshal(answer, &e); err != nil {
 		return fmt.Errorf("status %d: %q", res.StatusCode, answer)
 	}
+	// The type is namespace#name, or the name alone.
 	_, kind, ok := strings.Cut(e.Type, "#")
 	if !ok {
 		kind = e.Type

@@ -1,4 +1,4 @@
-// Package hot shows which partitions and keys of a table are used most, as a server tells it.
+// Package hot shows the most used partitions and keys of a table, as reported by a server.
 package hot
 
 import (
@@ -11,22 +11,22 @@ import (
 	"github.com/statordb/stator/internal/cli/client"
 )
 
-// Options say what to show, and how.
+// Options configure Run.
 type Options struct {
 	Server client.Server
 	Table  string
-	// Once prints it once, not until ctx ends.
+	// Once prints a single report instead of one per Interval.
 	Once bool
-	// JSON prints the server's answers, one a line.
+	// JSON prints the server's answers, one per line.
 	JSON     bool
 	Interval time.Duration
 	Out      io.Writer
 }
 
-// Target is the operation that answers, which AWS does not have.
+// Target is the operation called, which AWS does not have.
 const Target = "Stator_20261101.DescribeHotKeys"
 
-// answer is what the server says.
+// answer is the server's answer.
 type answer struct {
 	TableName string
 	Resources []struct {
@@ -43,7 +43,7 @@ type answer struct {
 	}
 }
 
-// Run prints until ctx ends.
+// Run prints reports until ctx ends.
 func Run(ctx context.Context, opt Options) error {
 	for {
 		var raw json.RawMessage
@@ -65,9 +65,10 @@ func Run(ctx context.Context, opt Options) error {
 	}
 }
 
-// shown is how many partitions are printed.
+// shown bounds the partitions that are printed.
 const shown = 10
 
+// print prints one report.
 func (opt *Options) print(raw json.RawMessage) error {
 	if opt.JSON {
 		_, err := fmt.Fprintf(opt.Out, "%s\n", raw)

@@ -19,26 +19,27 @@ import (
 	"github.com/statordb/stator/internal/objectstore"
 )
 
-// Exports say which exports to import.
+// Exports describe which exports to import.
 type Exports struct {
 	objectstore.Place
-	// Table is the table to import into; empty is the one that was exported.
+	// Table is the table to import into; "" for the name of the exported table.
 	Table string
-	// Source is the name of the exported table, if there are exports of several.
+	// Source is the name of the exported table. It is needed if there are exports of several tables.
 	Source string
-	// Keys are the key attributes of a table that is to be made, partition key first, such as id:S. An export does not have them.
+	// Keys are the key attributes of a table that has to be created, such as id:S, partition key first. Exports don't
+	// contain them.
 	Keys []string
 }
 
-// export is an export as its manifests describe it.
+// export is an export, as described by its manifests.
 type export struct {
 	itemfile.Manifest
-	folder string // of its manifests
+	folder string // folder of its manifests
 }
 
 func (e *export) incremental() bool { return e.ExportType == "INCREMENTAL_EXPORT" }
 
-// end is the time of which the table is once the export is imported.
+// end returns the moment whose state the table has once the export is imported.
 func (e *export) end() string {
 	if e.incremental() {
 		return e.To
@@ -46,14 +47,15 @@ func (e *export) end() string {
 	return e.ExportTime
 }
 
+// tableOf returns the table name in an ARN.
 func tableOf(arn string) string {
 	_, name, _ := strings.Cut(arn, ":table/")
 	name, _, _ = strings.Cut(name, "/")
 	return name
 }
 
-// Import imports the newest full export and then, in their order, the incremental ones that go on from there. Without a full
-// export it imports the incremental ones.
+// Import imports the newest full export, then the incremental exports that continue from it, in order. Without a full
+// export, it imports only the incremental ones.
 func (x *Exports) Import(ctx context.Context, opt Options) error {
 	all, err := x.find(ctx)
 	if err != nil {
@@ -90,7 +92,7 @@ func (x *Exports) Import(ctx context.Context, opt Options) error {
 	return nil
 }
 
-// newTable is the request that makes a table with the key attributes.
+// newTable returns the request that creates a table with these key attributes.
 func newTable(name string, keys []string) (map[string]any, error) {
 	if len(keys) == 0 || len(keys) > 2 {
 		return nil, fmt.Errorf("table %s does not exist: create it first, or name its key attributes with --key, as id:S or pk:S,sk:N", name)
@@ -108,14 +110,14 @@ func newTable(name string, keys []string) (map[string]any, error) {
 }
 
 const (
-	// maxExports bounds the exports that are looked at.
+	// maxExports bounds the exports that are considered.
 	maxExports = 100_000
-	// maxSummary and maxFileLine bound a manifest-summary.json and a line of a manifest-files.json, in bytes.
+	// maxSummary and maxFileLine bound a manifest-summary.json, and a line of a manifest-files.json, in bytes.
 	maxSummary  = 64 << 10
 	maxFileLine = 16 << 10
 )
 
-// find returns all exports that are there.
+// find returns all exports, or those of Source.
 func (x *Exports) find(ctx context.Context) (all []*export, err error) {
 	var manifests []string
 	err = x.Store.List(ctx, x.Bucket, x.Prefix, func(o objectstore.Object) error {
@@ -146,7 +148,7 @@ func (x *Exports) find(ctx context.Context) (all []*export, err error) {
 	return all, nil
 }
 
-// files calls visit for the data files of an export, as its manifest-files.json lists them.
+// files calls visit for each data file listed in an export's manifest-files.json.
 func (x *Exports) files(ctx context.Context, e *export, visit func(itemfile.DataFile) error) error {
 	key := e.folder + "/manifest-files.json"
 	raw, err := x.Store.Open(ctx, x.Bucket, key)
@@ -171,7 +173,7 @@ func (x *Exports) files(ctx context.Context, e *export, visit func(itemfile.Data
 	return nil
 }
 
-// choose returns the exports to import, in order.
+// choose returns the exports to import, in order. It fails if changes between two of them are missing.
 func (x *Exports) choose(all []*export) ([]*export, error) {
 	if len(all) == 0 {
 		return nil, errors.New("there is no export: no manifest-summary.json was found")
@@ -183,7 +185,7 @@ func (x *Exports) choose(all []*export) ([]*export, error) {
 	}
 	slices.SortFunc(all, func(a, b *export) int { return strings.Compare(a.end(), b.end()) })
 	var out []*export
-	at := "" // the time of which the table is
+	at := "" // the moment whose state the table has so far
 	for _, e := range all {
 		if !e.incremental() {
 			out, at = []*export{e}, e.end()
@@ -201,7 +203,7 @@ func (x *Exports) choose(all []*export) ([]*export, error) {
 	return out, nil
 }
 
-// dataKey returns where a data file is: its key in the manifest is that in the bucket of the export, of which this may be a copy.
+// dataKey returns the key of a data file. The manifest has its key in the original bucket, of which this may be a copy.
 func (e *export) dataKey(key string) string {
 	const root = "AWSDynamoDB/"
 	i := strings.LastIndex(key, root)
@@ -211,19 +213,21 @@ func (e *export) dataKey(key string) string {
 	return path.Join(path.Dir(e.folder), key[i+len(root):])
 }
 
-// load imports one export.
+// load imports one export, and returns the number of items written.
 func (x *Exports) load(ctx context.Context, opt *Options, table string, e *export) (int64, error) {
 	s := newSink(ctx, opt, table)
 	err := x.files(ctx, e, func(f itemfile.DataFile) error { return x.loadFile(ctx, s, e, f) })
-	if err2 := s.finish(); err2 != nil { // it may be why nothing more was taken
+	if err2 := s.finish(); err2 != nil { // it may be the cause of err
 		return s.items, err2
 	}
 	if err == nil && s.items != e.Items {
-		err = fmt.Errorf("it has %d items, and should have %d", s.items, e.Items)
+		err = fmt.Errorf("it has %d items, but should have %d", s.items, e.Items)
 	}
 	return s.items, err
 }
 
+// loadFile imports one data file. It applies records before the checksum is known, so a damaged file fails the import
+// at its end.
 func (x *Exports) loadFile(ctx context.Context, s *sink, e *export, f itemfile.DataFile) error {
 	key := e.dataKey(f.Key)
 	raw, err := x.Store.Open(ctx, x.Bucket, key)
@@ -270,7 +274,7 @@ func asJSON(it attribute.Item) json.RawMessage {
 	return it.AppendJSON(nil)
 }
 
-// checkSum reads what is left of a file and compares its checksum with the manifest's.
+// checkSum reads the rest of a file, and compares its checksum with the manifest's.
 func checkSum(rest io.Reader, sum hash.Hash, f itemfile.DataFile, key string) error {
 	if _, err := io.Copy(io.Discard, rest); err != nil {
 		return err

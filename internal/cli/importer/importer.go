@@ -1,5 +1,5 @@
-// Package importer puts items from elsewhere into the tables of a running server, over DynamoDB's public protocol: exports made by
-// AWS or Stator, and data files of DynamoDB Local.
+// Package importer puts items from elsewhere into tables of a running server, over DynamoDB's public protocol.
+// [Exports] are exports made by AWS or Stator; [FromDynamoDBLocal] imports data files of DynamoDB Local.
 package importer
 
 import (
@@ -15,29 +15,29 @@ import (
 	"github.com/statordb/stator/internal/cli/client"
 )
 
-// target is the API that tables are written with.
+// target is the prefix of the operations used.
 const target = "DynamoDB_20120810."
 
 const (
-	// batchItems and batchBytes bound what a BatchWriteItem has ("BatchWriteItem": 25 items, 16 MB).
+	// batchItems and batchBytes bound a BatchWriteItem ("BatchWriteItem": 25 items, 16 MB).
 	batchItems = 25
 	batchBytes = 4 << 20
-	// writers is how many requests are sent at a time.
+	// writers bounds the requests in progress.
 	writers = 8
 )
 
 // Options configure an import.
 type Options struct {
 	Server client.Server
-	Out    io.Writer // hears of what is done
+	Out    io.Writer // receives progress messages
 }
 
-// write is a put or a delete of an item, as JSON.
+// write is a put or delete of an item, as JSON: a put if put is not nil.
 type write struct {
 	put, key json.RawMessage
 }
 
-// sink writes to a table.
+// sink writes to a table in concurrent batches.
 type sink struct {
 	ctx   context.Context
 	group *errgroup.Group
@@ -55,7 +55,7 @@ func newSink(ctx context.Context, opt *Options, table string) *sink {
 	return s
 }
 
-// add writes an item soon. An item may be written once only until finish.
+// add writes an item at some time before finish returns. Until then, no item may be written twice: batches are not ordered.
 func (s *sink) add(w write) error {
 	if len(s.batch) == batchItems || s.size > 0 && s.size+len(w.put)+len(w.key) > batchBytes {
 		s.send()
@@ -66,6 +66,7 @@ func (s *sink) add(w write) error {
 	return s.ctx.Err()
 }
 
+// send starts to write the batch.
 func (s *sink) send() {
 	batch := s.batch
 	s.batch, s.size = nil, 0
@@ -74,13 +75,13 @@ func (s *sink) send() {
 	}
 }
 
-// finish returns when everything is written.
+// finish returns once everything is written, with the first error.
 func (s *sink) finish() error {
 	s.send()
 	return s.group.Wait()
 }
 
-// put writes a batch, again as long as the server leaves a part of it.
+// put writes a batch, and retries what the server has not processed, at growing intervals.
 func (o *Options) put(ctx context.Context, table string, batch []write) error {
 	requests := make([]any, len(batch))
 	for i, w := range batch {
@@ -114,7 +115,7 @@ func (o *Options) put(ctx context.Context, table string, batch []write) error {
 	}
 }
 
-// exists reports whether a table is there; one that is being created is waited for.
+// exists reports whether a table exists. It waits for one that is being created.
 func (o *Options) exists(ctx context.Context, table string) (bool, error) {
 	for {
 		var d struct{ Table struct{ TableStatus string } }
@@ -136,7 +137,7 @@ func (o *Options) exists(ctx context.Context, table string) (bool, error) {
 	}
 }
 
-// create creates a table and returns when it can be used.
+// create creates a table and returns once it is usable.
 func (o *Options) create(ctx context.Context, in map[string]any) error {
 	var out struct{}
 	if err := o.Server.Call(ctx, target+"CreateTable", in, &out); err != nil {

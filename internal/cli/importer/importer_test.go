@@ -15,7 +15,7 @@ import (
 	"github.com/statordb/stator/internal/objectstore"
 )
 
-// TestHostileManifests reads exports whose manifests are larger than manifests are, in constant memory.
+// TestHostileManifests reads manifests that are far too large, in constant memory.
 func TestHostileManifests(t *testing.T) {
 	const summary = "e/AWSDynamoDB/1/manifest-summary.json"
 	const files = "e/AWSDynamoDB/1/manifest-files.json"
@@ -67,7 +67,7 @@ func TestHostileManifests(t *testing.T) {
 	}
 }
 
-// TestManyFiles lists the files of an export one by one.
+// TestManyFiles checks that the files of an export are listed one at a time.
 func TestManyFiles(t *testing.T) {
 	store := objectstore.NewFolder(t.TempDir())
 	var body strings.Builder
@@ -91,13 +91,13 @@ func TestManyFiles(t *testing.T) {
 	}
 }
 
-// TestHostileLocal reads files of SQLite that are not what DynamoDB Local writes: queries that have no end, and values without bound.
+// TestHostileLocal reads SQLite files that DynamoDB Local would not write: with queries that never end, and values of any size.
 func TestHostileLocal(t *testing.T) {
 	const tables = `CREATE TABLE dm (TableName, ReadCapacityUnits, WriteCapacityUnits, BillingMode, TableInfo); CREATE TABLE sm (TableName, StreamStatus, StreamInfo);`
 	for _, c := range []struct{ name, statements, want string }{
 		{"no tables", `CREATE TABLE x (y)`, "no data file of DynamoDB Local"},
 		{"a view without end", `CREATE TABLE sm (TableName, StreamStatus, StreamInfo);
-			CREATE VIEW dm AS WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r) SELECT n TableName, 1 ReadCapacityUnits, 1 WriteCapacityUnits, 1 BillingMode, '{}' TableInfo FROM r`, "dm is no table"},
+			CREATE VIEW dm AS WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r) SELECT n TableName, 1 ReadCapacityUnits, 1 WriteCapacityUnits, 1 BillingMode, '{}' TableInfo FROM r`, "dm is not a table"},
 		{"a large description", tables + `INSERT INTO dm VALUES ('t', 1, 1, 1, CAST(zeroblob(20000000) AS TEXT))`, "too big"},
 		{"a computed description", `CREATE TABLE sm (TableName, StreamStatus, StreamInfo);
 			CREATE TABLE dm (TableName, ReadCapacityUnits, WriteCapacityUnits, BillingMode, TableInfo AS (zeroblob(1000000000))); INSERT INTO dm VALUES ('t', 1, 1, 1)`, "too big"},

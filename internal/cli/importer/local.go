@@ -10,15 +10,15 @@ import (
 	"os"
 	"strings"
 
-	"modernc.org/sqlite" // DynamoDB Local's files are SQLite's
+	"modernc.org/sqlite" // reads DynamoDB Local's files
 
 	"github.com/statordb/stator/internal/itemfile"
 )
 
-// localTable is what a data file of DynamoDB Local has of a table.
+// localTable is a table as a data file of DynamoDB Local describes it.
 type localTable struct {
 	name        string
-	read, write int64 // provisioned throughput in units per second
+	read, write int64 // provisioned throughput, in units per second
 	onDemand    bool
 	info        struct {
 		Attributes, LSIList     []any
@@ -29,28 +29,30 @@ type localTable struct {
 			KeyType           string
 		}
 	}
-	stream string // its view type; empty for none
+	stream string // view type of the stream; "" for no stream
 }
 
 const (
-	// limitLength is SQLite's limit of the bytes of a value.
+	// limitLength is the number of SQLite's limit on the bytes of a value.
 	limitLength = 0
-	// maxTables bounds the tables of a file ("Quotas in Amazon DynamoDB": 10,000 for an account and region, if AWS raises the quota).
+	// maxTables bounds the tables of a file ("Quotas in Amazon DynamoDB": 10,000 for an account and region, if AWS
+	// raises the quota).
 	maxTables = 10_000
 )
 
-// checkTable refuses what a query can't be bounded for: a view may go on for ever.
+// checkTable refuses anything but a plain table, since a query of a view may never end.
 func checkTable(ctx context.Context, db *sql.Conn, name string) error {
 	var is string
 	err := db.QueryRowContext(ctx, `SELECT type || substr(sql, 1, 12) FROM sqlite_schema WHERE name = ?`, name).Scan(&is)
 	if err == nil && !strings.EqualFold(is, "tableCREATE TABLE") {
-		err = fmt.Errorf("%s is no table", name)
+		err = fmt.Errorf("%s is not a table", name)
 	}
 	return err
 }
 
-// FromDynamoDBLocal imports all tables of a data file of DynamoDB Local, such as shared-local-instance.db: their indexes, TTL and
-// stream settings, and items. Tables that exist must have the same keys; they get the items.
+// FromDynamoDBLocal imports all tables of a data file of DynamoDB Local, such as shared-local-instance.db: their
+// indexes, settings of TTL and stream, and items. Items are added to tables that exist already; these must have the
+// same keys.
 func FromDynamoDBLocal(ctx context.Context, file string, opt Options) error {
 	if _, err := os.Stat(file); err != nil {
 		return err
@@ -81,6 +83,7 @@ func FromDynamoDBLocal(ctx context.Context, file string, opt Options) error {
 	return nil
 }
 
+// localTables reads the descriptions of all tables.
 func localTables(ctx context.Context, db *sql.Conn) (list []*localTable, err error) {
 	if err := errors.Join(checkTable(ctx, db, "dm"), checkTable(ctx, db, "sm")); err != nil {
 		return nil, err
@@ -116,7 +119,7 @@ func localTables(ctx context.Context, db *sql.Conn) (list []*localTable, err err
 	return list, rows.Err()
 }
 
-// request is the CreateTable that makes the table.
+// request returns the CreateTable request for the table.
 func (t *localTable) request() (map[string]any, error) {
 	var keys []any
 	for _, k := range t.info.SQLiteIndex[""] {
@@ -147,6 +150,7 @@ func (t *localTable) request() (map[string]any, error) {
 	return in, nil
 }
 
+// load creates the table if necessary, and imports its items.
 func (t *localTable) load(ctx context.Context, db *sql.Conn, opt *Options) error {
 	exists, err := opt.exists(ctx, t.name)
 	if err != nil {

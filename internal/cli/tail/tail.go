@@ -1,4 +1,4 @@
-// Package tail follows a table's stream over DynamoDB's public API, from any endpoint, and prints what changes.
+// Package tail follows a table's stream over DynamoDB's public API, at any endpoint, and prints the changes.
 package tail
 
 import (
@@ -13,35 +13,35 @@ import (
 	"github.com/statordb/stator/internal/cli/client"
 )
 
-// Options say what to follow, and how.
+// Options configure Run.
 type Options struct {
 	Server client.Server
 	Table  string
-	// FromStart begins with the oldest record that is there, not with the next one.
+	// FromStart begins with the oldest record available, instead of the next one.
 	FromStart bool
-	// JSON prints each record as DynamoDB Streams gives it, one a line.
+	// JSON prints each record as DynamoDB Streams returns it, one per line.
 	JSON bool
-	// Interval is how long to wait after a look that found nothing.
+	// Interval is the pause after a pass that found no records.
 	Interval time.Duration
 	Out      io.Writer
 }
 
-// retryPause is how long to wait where the server does not answer.
+// retryPause is the pause when the server does not answer.
 const retryPause = time.Second
 
-// shard is a shard that is followed.
+// shard is a shard being followed.
 type shard struct {
 	id, iterator string
-	last         string // the last sequence number seen
+	last         string // last sequence number seen
 	ended        bool
 }
 
-// follower is a tail under way.
+// follower is a tail in progress.
 type follower struct {
 	Options
 	arn    string
 	shards map[string]*shard
-	order  []string // the shards' ids, parents first
+	order  []string // ids of the shards, parents first
 }
 
 // Run prints the table's changes until ctx ends.
@@ -54,6 +54,7 @@ func Run(ctx context.Context, opt Options) error {
 	return err
 }
 
+// follow prints changes until an error.
 func (f *follower) follow(ctx context.Context) error {
 	var described struct {
 		Table struct {
@@ -89,6 +90,7 @@ func (f *follower) follow(ctx context.Context) error {
 	}
 }
 
+// pause waits for d or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
@@ -98,7 +100,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// discover finds shards that are not known yet. With latest, those there are now are followed from their end.
+// discover adds shards that are not known yet, to be read from their beginning; with latest, from their end.
 func (f *follower) discover(ctx context.Context, latest bool) error {
 	in := map[string]any{"StreamArn": f.arn}
 	for {
@@ -133,6 +135,7 @@ func (f *follower) discover(ctx context.Context, latest bool) error {
 	}
 }
 
+// iterator returns a shard iterator. number is the sequence number for kinds that need one, else "".
 func (f *follower) iterator(ctx context.Context, id, kind, number string) (string, error) {
 	in := map[string]any{"StreamArn": f.arn, "ShardId": id, "ShardIteratorType": kind}
 	if number != "" {
@@ -143,7 +146,8 @@ func (f *follower) iterator(ctx context.Context, id, kind, number string) (strin
 	return out.ShardIterator, err
 }
 
-// look reads all shards once. found says that there were records, ended that a shard is read to its end.
+// look reads each shard once. found means that there were records; ended, that a shard was read to its end, so it may
+// have children.
 func (f *follower) look(ctx context.Context) (found, ended bool, err error) {
 	for _, id := range f.order {
 		s := f.shards[id]
@@ -157,7 +161,7 @@ func (f *follower) look(ctx context.Context) (found, ended bool, err error) {
 		err := f.retried(ctx, "DynamoDBStreams_20120810.GetRecords", map[string]any{"ShardIterator": s.iterator}, &page)
 		var refused *client.Error
 		if errors.As(err, &refused) && refused.Kind == "ExpiredIteratorException" {
-			// The server was away for long.
+			// The server was unreachable for longer than iterators live.
 			kind := "AFTER_SEQUENCE_NUMBER"
 			if s.last == "" {
 				kind = "LATEST"
@@ -178,13 +182,14 @@ func (f *follower) look(ctx context.Context) (found, ended bool, err error) {
 		}
 		s.iterator = page.NextShardIterator
 		if s.iterator == "" {
+			// A shard that has ended may have children: follow discovers them.
 			s.ended, ended = true, true
 		}
 	}
 	return found, ended, nil
 }
 
-// print prints a record and returns its sequence number.
+// print prints a record, and returns its sequence number.
 func (f *follower) print(raw json.RawMessage) (number string, err error) {
 	var r struct {
 		EventName string
@@ -221,7 +226,7 @@ func (f *follower) print(raw json.RawMessage) (number string, err error) {
 	return r.Dynamodb.SequenceNumber, err
 }
 
-// retried is call, again and again while the server does not answer.
+// retried calls the server, and repeats the call while the server does not answer or fails with a status of 500 or more.
 func (f *follower) retried(ctx context.Context, target string, in, out any) error {
 	for {
 		err := f.Server.Call(ctx, target, in, out)

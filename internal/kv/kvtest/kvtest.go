@@ -1,4 +1,4 @@
-// Package kvtest is the contract that every storage engine has to fulfil; each engine's test calls Run.
+// Package kvtest is the contract of the storage engines; each engine's test calls Run.
 package kvtest
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/statordb/stator/internal/kv/paging"
 )
 
-// Run checks the store that open returns, a new and empty one each time, against the promises K1 to K8 of package kv.
+// Run checks an engine against the promises K1 to K8 of package kv. open must return a new, empty store each time.
 func Run(t *testing.T, open func(t *testing.T) kv.Store) {
 	for _, c := range []struct {
 		name string
@@ -255,7 +255,7 @@ func exclusive(t *testing.T, s kv.Store) {
 	} else if err != nil && locked.Hint != 0 {
 		t.Fatalf("hint %d, want 0", locked.Hint)
 	}
-	// Work in the background waits for it, and is waited for.
+	// Background transactions wait for the exclusive one, and exclusive ones for them.
 	order := make(chan string, 3)
 	done := make(chan struct{}, 2)
 	run := func(name string, opt kv.TxnOpt) {
@@ -276,7 +276,7 @@ func exclusive(t *testing.T, s kv.Store) {
 	go run("second exclusive", kv.TxnOpt{Hint: [][]byte{a, b}, Exclusive: true})
 	select {
 	case <-done:
-		t.Error("an exclusive transaction does not wait for work in the background")
+		t.Error("an exclusive transaction does not wait for a background transaction")
 	case <-time.After(20 * time.Millisecond):
 	}
 	_ = background.Rollback()
@@ -304,7 +304,7 @@ func snapshotIsStable(t *testing.T, s kv.Store) {
 	}
 }
 
-// snapshotOfKeys reads, while they are written together, keys that must be the same.
+// snapshotOfKeys reads two keys that a writer always changes together; a snapshot must show them equal.
 func snapshotOfKeys(t *testing.T, s kv.Store) {
 	put(t, s, "a", "0", "b", "0")
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -335,7 +335,7 @@ func snapshotOfKeys(t *testing.T, s kv.Store) {
 					t.Errorf("a=%q b=%q in one snapshot", a, b)
 				}
 				if again, _ := get(t, snap, "a"); again != a {
-					t.Errorf("a=%q, and %q afterwards", a, again)
+					t.Errorf("a=%q, then %q in the same snapshot", a, again)
 				}
 				if err := snap.Close(); err != nil {
 					t.Error(err)
@@ -446,7 +446,7 @@ func scans(t *testing.T, s kv.Store) {
 			t.Fatal(err)
 		}
 	}
-	// Iterators may go back and forth.
+	// Seek may move an iterator in both directions, also after its end.
 	for _, reverse := range []bool{false, true} {
 		it, err := r.Scan(kv.Range{Start: []byte("a"), End: []byte("d")}, kv.ScanOpt{Reverse: reverse})
 		if err != nil {
@@ -474,7 +474,7 @@ func scans(t *testing.T, s kv.Store) {
 	}
 }
 
-// pages goes through more rows than engines ask for at a time, of all sizes, whatever the reader says that it will want.
+// pages scans more rows than engines fetch at a time, of very different sizes, with right and wrong estimates in ScanOpt.Rows.
 func pages(t *testing.T, s kv.Store) {
 	var want, pairs []string
 	for i := range 400 {
@@ -503,7 +503,7 @@ func pages(t *testing.T, s kv.Store) {
 				t.Errorf("%s, %d rows wanted: %d keys, want %d", name, rows, len(got), len(want))
 			}
 			if got := keys(t, r, rng, kv.ScanOpt{Rows: rows, Reverse: true}); !slices.Equal(got, back) {
-				t.Errorf("%s, %d rows wanted, going back: %d keys, want %d", name, rows, len(got), len(back))
+				t.Errorf("%s, %d rows wanted, reverse: %d keys, want %d", name, rows, len(got), len(back))
 			}
 			for _, seek := range []int{0, 5, 200, 399} {
 				for _, reverse := range []bool{false, true} {
@@ -515,7 +515,7 @@ func pages(t *testing.T, s kv.Store) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					for range 10 { // away from where it begins
+					for range 10 { // move away from the start
 						it.Next()
 					}
 					it.Seek([]byte(want[seek]))
@@ -536,8 +536,8 @@ func pages(t *testing.T, s kv.Store) {
 	}
 }
 
-// PageSizes checks that a scan of a store that asks for pages does not ask for much more than its reader wants, or than memory should
-// hold. asked returns for how many rows the page asked where an iterator stands.
+// PageSizes checks that a scan over a paging store fetches neither much more than its reader wants nor more than memory should
+// hold. asked returns how many rows the iterator's current page asked for.
 func PageSizes(t *testing.T, s kv.Store, asked func(kv.Iterator) int) {
 	for table, size := range map[string]int{"small_": 100, "large_": 300 << 10} {
 		for i := range 10 {
@@ -555,7 +555,7 @@ func PageSizes(t *testing.T, s kv.Store, asked func(kv.Iterator) int) {
 		{"small_", 1000, paging.First},
 		{"small_", 0, paging.First},
 		{"large_", 3, 3},
-		{"large_", 0, 4}, // it has met them before
+		{"large_", 0, 4}, // the sizes are known from the scan before
 	} {
 		it, err := r.Scan(kv.Range{Start: []byte(c.table), End: []byte(c.table + "z")}, kv.ScanOpt{Rows: c.rows})
 		if err != nil {
@@ -573,7 +573,7 @@ func PageSizes(t *testing.T, s kv.Store, asked func(kv.Iterator) int) {
 	}
 }
 
-// model runs random transactions and compares the store with a map.
+// model runs random transactions and compares the store with a map after each.
 func model(t *testing.T, s kv.Store) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	state := map[string]string{}
@@ -625,7 +625,7 @@ func model(t *testing.T, s kv.Store) {
 	}
 }
 
-// shared scans a snapshot from several goroutines at a time.
+// shared scans one snapshot from several goroutines concurrently.
 func shared(t *testing.T, s kv.Store) {
 	for i := range 300 {
 		put(t, s, fmt.Sprintf("%04d", i), fmt.Sprint(i))

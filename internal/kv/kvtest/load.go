@@ -9,10 +9,10 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// load checks Store.Load, with more than a store keeps in memory, and that what is there already stays.
+// load checks Store.Load with more data than a store keeps in memory, between keys that exist already and must stay.
 func load(t *testing.T, s kv.Store) {
 	const n = 40000
-	value := bytes.Repeat([]byte("some value "), 200) // 88 MB in all
+	value := bytes.Repeat([]byte("some value "), 200) // 88 MB in total
 	put(t, s, "a", "before", "zz", "behind", "k/000001/x", "between")
 	old, err := s.Snapshot(ctx)
 	if err != nil {
@@ -31,7 +31,7 @@ func load(t *testing.T, s kv.Store) {
 		t.Fatal(err)
 	}
 	if got := len(keys(t, old, kv.Range{}, kv.ScanOpt{})); got != 3 {
-		t.Errorf("a snapshot of before sees %d keys", got)
+		t.Errorf("a snapshot taken before the load sees %d keys", got)
 	}
 	r := latest(t, s)
 	if got := len(keys(t, r, kv.Range{Start: []byte("k/"), End: []byte("k0")}, kv.ScanOpt{})); got != n+1 {
@@ -52,14 +52,14 @@ func load(t *testing.T, s kv.Store) {
 	broken := errors.New("broken")
 	err = s.Load(ctx, func(put func(key, val []byte) error) error { return errors.Join(put([]byte("z"), nil), broken) })
 	if !errors.Is(err, broken) {
-		t.Errorf("the source's error becomes %v", err)
+		t.Errorf("Load returns %v for the source's error", err)
 	}
 	if err := s.DeleteRange(ctx, kv.Range{Start: []byte("k/"), End: []byte("k0")}); err != nil {
 		t.Fatal(err)
 	}
 	r = latest(t, s)
 	defer r.Close()
-	if got := len(keys(t, r, kv.Range{}, kv.ScanOpt{})); got != 2 { // nor "z"
+	if got := len(keys(t, r, kv.Range{}, kv.ScanOpt{})); got != 2 { // without "z", which the failed Load put
 		t.Errorf("%d keys after the deletion, want 2", got)
 	}
 }

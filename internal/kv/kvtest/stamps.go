@@ -11,14 +11,15 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// Several checks what holds between the stores of several servers over one database, new and empty.
+// Several checks what must hold between stores of several servers over one database. The stores must be new and empty.
 func Several(t *testing.T, stores ...kv.Store) {
 	t.Run("Stamps", func(t *testing.T) { stampedBy(t, stores) })
 	t.Run("StampsOfMissing", func(t *testing.T) { stampsOfMissing(t, stores[0], stores[1]) })
 }
 
-// stampsOfMissing puts and deletes a key that another transaction has found missing, which then puts it too: if that commits last, its
-// stamp is the last.
+// stampsOfMissing reads a missing key in one transaction; meanwhile others put and delete it; then the first puts it
+// too. If the first commits last, its stamp must be the highest. A missing key has no row to lock, so engines get this
+// wrong easily.
 func stampsOfMissing(t *testing.T, one, other kv.Store) {
 	key := []byte("missing")
 	opt := kv.TxnOpt{Hint: [][]byte{key}, Stamped: true}
@@ -50,7 +51,7 @@ func stampsOfMissing(t *testing.T, one, other kv.Store) {
 			t.Fatal(err)
 		}
 		late = true
-	case <-time.After(200 * time.Millisecond): // the others wait
+	case <-time.After(200 * time.Millisecond): // the others wait for the first
 	}
 	err := txn.Commit(ctx)
 	switch {
@@ -74,12 +75,12 @@ func stamped(t *testing.T, s kv.Store) {
 	ahead := now(t, s) + 1<<40
 	s.Advance(ahead)
 	if now := now(t, s); now <= ahead {
-		t.Fatalf("the clock stands at %d after it was advanced to %d", now, ahead)
+		t.Fatalf("the clock is at %d after it was advanced to %d", now, ahead)
 	}
 }
 
-// stampedBy checks K8: a reader that follows records by their stamps, up to Stable, misses none, and finds those of one key in
-// the order of its values.
+// stampedBy checks K8: a reader that follows records by their stamps, up to Stable, misses none, and finds the records of each
+// key in the order of its values.
 func stampedBy(t *testing.T, stores []kv.Store) {
 	const shared = 3
 	workers, each := 6*len(stores), 60*len(stores)*len(stores)
@@ -93,7 +94,7 @@ func stampedBy(t *testing.T, stores []kv.Store) {
 			for i := range each {
 				key := fmt.Appendf(nil, "k%d", (w+i)%shared)
 				if len(stores) > 1 {
-					key = fmt.Appendf(nil, "k%d.%d", (w+i)%shared, w) // few meet, so that many are stamped at a time
+					key = fmt.Appendf(nil, "k%d.%d", (w+i)%shared, w) // few transactions share a key, so that many are stamped concurrently
 				}
 				err := kv.Update(ctx, stores[w%len(stores)], kv.TxnOpt{Hint: [][]byte{key}, Stamped: true}, func(txn kv.Txn) error {
 					old, err := txn.Get(key)
@@ -138,7 +139,7 @@ func stampedBy(t *testing.T, stores []kv.Store) {
 		err = kv.Each(ctx, r, kv.Range{Start: at, End: end}, func(_, val []byte) error {
 			key, n := string(val[8:]), binary.BigEndian.Uint64(val)
 			if found[key]++; found[key] != n {
-				return fmt.Errorf("record %d of %s comes as number %d", n, key, found[key])
+				return fmt.Errorf("record %d of %s arrives as number %d", n, key, found[key])
 			}
 			total++
 			return nil
@@ -156,7 +157,7 @@ func stampedBy(t *testing.T, stores []kv.Store) {
 		select {
 		case <-done:
 			if !last {
-				last, until = true, now(t, s) // what was written meanwhile is still to be read
+				last, until = true, now(t, s) // records written up to now are still to be read
 			}
 		default:
 		}

@@ -1,5 +1,5 @@
-// Package paging says for how many rows at a time a scan asks an engine that is some way off: neither many small round trips, nor
-// more than its reader wants or memory should hold.
+// Package paging decides how many rows a scan fetches at a time from an engine across a network: enough to avoid many small
+// round trips, but not more than the reader wants or memory should hold.
 package paging
 
 import (
@@ -9,36 +9,37 @@ import (
 )
 
 const (
-	// First is how many rows the first page has at most.
+	// First is the largest number of rows that the first page asks for. Most queries end with it.
 	First = 64
-	// most and least bound what later pages ask for.
+	// most and least bound the rows that later pages ask for.
 	most  = 4096
 	least = 4
-	// pageBytes is about how large a page is whose rows have a known size.
+	// pageBytes is the target size of a page, in bytes, once the size of its rows is known.
 	pageBytes = 256 << 10
-	// prefix is how much of a key tells the table and index in which rows have a size in common.
+	// prefix is how many bytes of a key tell the table and index, whose rows are of similar size.
 	prefix = 6
 )
 
-// Sizes remembers how large rows are, by the beginnings of their keys. Its zero value is ready; several goroutines may use it.
+// Sizes remembers the size of rows by the beginning of their keys. The zero value is ready; it is safe for concurrent use. It
+// has a fixed number of slots, which tables share by hash: a wrong size costs a page that is too small or too large.
 type Sizes [1024]atomic.Int64
 
-// Pages are the pages of one scan.
+// Pages sizes the pages of one scan.
 type Pages struct {
-	size    *atomic.Int64 // bytes of a row; 0 if it is not known
+	size    *atomic.Int64 // bytes per row of the last page; 0 if unknown
 	begun   bool
 	limited bool
-	left    int // rows that are wanted still, if limited
+	left    int // rows that the reader still wants, if limited
 }
 
-// Pages returns the pages of a scan that begins at start, or goes back to it, and of which about rows rows are wanted; 0 if that is
-// not known.
+// Pages returns the pages of a scan from start, or of one that seeks back to it. rows is how many rows the reader wants; 0 if
+// unknown.
 func (s *Sizes) Pages(start []byte, rows int) Pages {
 	at := xxhash.Sum64(start[:min(prefix, len(start))]) % uint64(len(s))
 	return Pages{size: &s[at], limited: rows > 0, left: rows}
 }
 
-// Next returns for how many rows to ask.
+// Next returns how many rows to ask for.
 func (p *Pages) Next() int {
 	n := First
 	if p.begun {
@@ -53,7 +54,7 @@ func (p *Pages) Next() int {
 	return n
 }
 
-// Got says how many rows came, and how many bytes they have together.
+// Got reports how many rows arrived, and their size together in bytes.
 func (p *Pages) Got(rows, bytes int) {
 	p.begun, p.left = true, p.left-rows
 	if rows > 0 {

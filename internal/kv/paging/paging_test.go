@@ -24,7 +24,7 @@ func TestPages(t *testing.T) {
 	check(&again, paging.First)
 
 	large := sizes.Pages([]byte("t-2-x-a"), 0)
-	check(&large, paging.First) // nothing is known of its rows
+	check(&large, paging.First) // the size of its rows is unknown
 	large.Got(64, 64*400<<10)
 	check(&large, 4)
 	again = sizes.Pages([]byte("t-2-x-b"), 0)
@@ -35,7 +35,7 @@ func TestPages(t *testing.T) {
 	few.Got(8, 8*100)
 	check(&few, 2)
 	few.Got(2, 200)
-	check(&few, 2595) // more than it said it would want
+	check(&few, 2595) // beyond the number of rows announced
 	one := sizes.Pages([]byte("t-2-x-c"), 1)
 	check(&one, 1)
 	none := sizes.Pages(nil, 0)

@@ -13,8 +13,8 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// TestVisibleMeansDurable holds the fsync of a commit back, and checks that nobody who has read what it wrote gets an answer
-// before it is through (K7).
+// TestVisibleMeansDurable delays the fsync of a commit, and checks that nothing that depends on the commit is answered before
+// the fsync has returned (K7).
 func TestVisibleMeansDurable(t *testing.T) {
 	ctx := context.Background()
 	key := []byte("key")
@@ -111,7 +111,7 @@ func TestVisibleMeansDurable(t *testing.T) {
 				}
 				done <- released.Load()
 			}()
-			time.Sleep(20 * time.Millisecond) // time to fail in
+			time.Sleep(20 * time.Millisecond) // time to fail
 			released.Store(true)
 			close(release)
 			if !<-done {

@@ -12,19 +12,19 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// health says whether the disk can take writes. While it can't, the store is read-only.
+// health says whether the disk accepts writes. While it does not, the store is read-only.
 type health struct {
-	// log is why the write-ahead log is broken. Pebble never uses it again, so the database must be opened anew.
+	// log is why the write-ahead log is broken. Pebble can't use that log again, so the database must be reopened.
 	log atomic.Pointer[error]
-	// background is why memtables can't be flushed; Pebble tries again and again.
+	// background is why memtables can't be flushed; Pebble keeps retrying.
 	background atomic.Pointer[error]
-	// flush is what the last flush said that did not succeed.
+	// flush is the error of the last failed flush.
 	flush atomic.Pointer[error]
-	// full is set while the disk has less free space than Options.MinFree.
+	// full is set while the disk has less than Options.MinFree bytes free.
 	full atomic.Bool
 }
 
-// fail records that the log could not be written or synced. Whether the commit survives is not known.
+// fail records that the log could not be written or synced. Whether the commit survives is unknown.
 func (h *health) fail(log *slog.Logger, err error) error {
 	if h.log.CompareAndSwap(nil, &err) {
 		log.Error("the write-ahead log can't be written: read-only until the disk works again", "error", err.Error())
@@ -32,14 +32,14 @@ func (h *health) fail(log *slog.Logger, err error) error {
 	return fmt.Errorf("%w: %w", kv.ErrUndetermined, err)
 }
 
-// writable returns why nothing can be written now, or nil.
+// writable returns why nothing can be written now; nil if the store accepts writes.
 func (s *Store) writable() error {
 	h := &s.health
 	if s.opt.ReadOnly {
 		return fmt.Errorf("%w: opened read-only", kv.ErrUnavailable)
 	}
 	if h.full.Load() {
-		return fmt.Errorf("%w: less than %d bytes of the disk are free", kv.ErrUnavailable, s.opt.MinFree)
+		return fmt.Errorf("%w: the disk has less than %d bytes free", kv.ErrUnavailable, s.opt.MinFree)
 	}
 	if err := h.log.Load(); err != nil {
 		return fmt.Errorf("%w: %w", kv.ErrUnavailable, *err)
@@ -50,11 +50,11 @@ func (s *Store) writable() error {
 	return nil
 }
 
-// listener hears of what Pebble does in the background.
+// listener tracks Pebble's background work.
 func (h *health) listener(log *slog.Logger) *pebble.EventListener {
 	return &pebble.EventListener{
-		// A flush ends with an error also if there was nothing to flush; only failures go to BackgroundError as well, as do
-		// those of compactions, without which the store can live.
+		// FlushEnd also reports an error if there was nothing to flush. Only real failures reach BackgroundError as well; so do
+		// failed compactions, which the store survives. Comparing the two tells failed flushes from the rest.
 		FlushEnd: func(info pebble.FlushInfo) {
 			if info.Err != nil {
 				h.flush.Store(&info.Err)
@@ -66,23 +66,23 @@ func (h *health) listener(log *slog.Logger) *pebble.EventListener {
 			if last := h.flush.Load(); last == nil || !errors.Is(err, *last) {
 				log.Error("background work of the storage engine failed", "error", err.Error())
 			} else if h.background.Swap(&err) == nil {
-				log.Error("memtables can't be flushed: read-only until the disk works again", "error", err.Error())
+				log.Error("cannot flush memtables: read-only until the disk works again", "error", err.Error())
 			}
 		},
-		// The read that met it fails, and with it the request; everything else can be served.
+		// Only the read that met the corruption fails, and its request with it; everything else is still served.
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			log.Error("corrupted data on disk", "file", info.Path, "from", info.Bounds.Start, "error", info.Details.Error())
 		},
 		DiskSlow: func(info pebble.DiskSlowInfo) {
-			log.Warn("the disk is slow", "file", info.Path, "duration", info.Duration)
+			log.Warn("slow disk", "file", info.Path, "duration", info.Duration)
 		},
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
-			log.Warn("writes wait for the storage engine", "reason", info.Reason)
+			log.Warn("the storage engine stalls writes", "reason", info.Reason)
 		},
 	}
 }
 
-// watch looks after the disk until the store is closed.
+// watch checks the disk every Options.Check until the store is closed, and recovers the store once the disk works again.
 func (s *Store) watch() {
 	defer s.done.Done()
 	tick := time.NewTicker(s.opt.Check)
@@ -103,11 +103,11 @@ func (s *Store) watch() {
 	}
 }
 
-// checkSpace makes the store read-only before the disk is full: Pebble needs space to give space back.
+// checkSpace makes the store read-only before the disk is full: Pebble needs free space to reclaim space.
 func (s *Store) checkSpace() {
 	usage, err := s.opt.FS.GetDiskUsage(s.opt.Dir)
 	if err != nil || s.opt.MinFree < 0 {
-		return // a file system that doesn't know, or one whose errors the log will meet
+		return // a file system without this information, or an error that the log will meet too
 	}
 	full := usage.AvailBytes < uint64(s.opt.MinFree)
 	if s.health.full.Swap(full) == full {
@@ -120,7 +120,7 @@ func (s *Store) checkSpace() {
 	}
 }
 
-// probe writes and syncs a file.
+// probe reports whether the disk works, by writing and syncing a file.
 func (s *Store) probe() error {
 	name := s.opt.FS.PathJoin(s.opt.Dir, "probe")
 	f, err := s.opt.FS.Create(name, "stator-probe")
@@ -131,7 +131,7 @@ func (s *Store) probe() error {
 	return errors.Join(err, f.Sync(), f.Close(), s.opt.FS.Remove(name))
 }
 
-// flush flushes the memtables, which failed before.
+// flush retries to flush the memtables.
 func (s *Store) flush() {
 	if s.use() != nil {
 		return
@@ -142,28 +142,27 @@ func (s *Store) flush() {
 	}
 }
 
-// reopen closes the database and opens it again, which reads the log as far as it was written. It is called again later if
-// it fails.
+// reopen closes and reopens the database, which replays the log as far as it was written. If that fails, watch calls it again.
 func (s *Store) reopen() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.db != nil {
 		if err := s.db.Close(); err != nil {
-			s.opt.Logger.Info("closed the database whose log failed", "error", err.Error())
+			s.opt.Logger.Info("closed the database after its log failed", "error", err.Error())
 		}
 		s.db = nil
 	}
 	s.rows.clear()
 	s.pending.forget()
-	// Pebble panics if opening fails when a compaction, or its look at the tables' statistics, has begun. So the log is read
-	// and a new one begun without them first, which finds out whether the disk really works.
+	// Pebble panics if Open fails after a compaction, or the collection of table statistics, has started. So open without
+	// them first: that replays the log, starts a new one, and finds out whether the disk really works.
 	err := s.open(true)
 	if err == nil {
 		err = errors.Join(s.db.Close(), s.open(false))
 	}
 	if err != nil {
 		s.db = nil
-		s.opt.Logger.Error("the database can't be opened again yet", "error", err.Error())
+		s.opt.Logger.Error("cannot reopen the database yet", "error", err.Error())
 		return
 	}
 	s.health.log.Store(nil)

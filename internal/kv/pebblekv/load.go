@@ -16,16 +16,16 @@ import (
 )
 
 const (
-	// loadPrefix begins the names of the files that Load makes.
+	// loadPrefix is the prefix of the names of files that Load makes.
 	loadPrefix = "load-"
-	// loadFileSize is how large, in bytes, these files become.
+	// loadFileSize is the target size of these files, in bytes.
 	loadFileSize = 64 << 20
-	// bottom is the level for which the files are made.
+	// bottom is the level of Pebble for which the files are made: the lowest.
 	bottom = 6
 )
 
-// Load implements kv.Store: it makes sorted tables of the pairs and hands them all to Pebble at once, which links them into
-// the lowest level where there is room, without writing anything again.
+// Load implements kv.Store. It writes the pairs to sorted tables and ingests them all at once: Pebble links them into
+// the lowest level with room for them, without rewriting anything.
 func (s *Store) Load(ctx context.Context, source func(put func(key, val []byte) error) error) error {
 	if err := s.writable(); err != nil {
 		return err
@@ -45,14 +45,16 @@ func (s *Store) Load(ctx context.Context, source func(put func(key, val []byte) 
 	return err
 }
 
+// loader writes the pairs of one Load.
 type loader struct {
 	store *Store
 	ctx   context.Context
 	files []string
-	w     *sstable.Writer // of the last file; nil if it is finished
+	w     *sstable.Writer // writes the last file; nil between files
 	n     int             // pairs
 }
 
+// put adds a pair, and finishes the file once it is large enough.
 func (l *loader) put(key, val []byte) error {
 	if l.n++; l.n%1024 == 0 && l.ctx.Err() != nil {
 		return l.ctx.Err()
@@ -68,9 +70,10 @@ func (l *loader) put(key, val []byte) error {
 	if l.w.Raw().EstimatedSize() < loadFileSize {
 		return nil
 	}
-	return errors.Join(l.finish(), l.store.writable()) // which says so if the disk is nearly full
+	return errors.Join(l.finish(), l.store.writable()) // fails if the disk is nearly full
 }
 
+// start begins a new file, with the options that the bottom level has.
 func (l *loader) start() error {
 	fs := l.store.options.FS
 	name := fs.PathJoin(l.store.opt.Dir, fmt.Sprintf("%s%d.sst", loadPrefix, l.store.loads.Add(1)))
@@ -92,7 +95,7 @@ func (l *loader) finish() error {
 	return err
 }
 
-// directFile writes in pieces of 1 MB. Pebble would write 4 KB, which costs the system several times as much.
+// directFile writes in pieces of 1 MB. Pebble would write 4 KB at a time, which costs the system several times as much.
 type directFile struct {
 	vfs.File
 	w *directio.Writer
@@ -101,7 +104,7 @@ type directFile struct {
 func (f *directFile) Write(p []byte) (int, error) { return f.w.Write(p) }
 func (f *directFile) Sync() error                 { return errors.Join(f.w.Flush(), f.File.Sync()) }
 
-// remove deletes the files, as far as they are still there.
+// remove deletes the files that still exist: those that were ingested are Pebble's.
 func (l *loader) remove() error {
 	var errs []error
 	for _, name := range l.files {
@@ -112,7 +115,7 @@ func (l *loader) remove() error {
 	return errors.Join(errs...)
 }
 
-// removeLoads deletes the files of Loads that a crash interrupted.
+// removeLoads deletes the files of loads that a crash interrupted.
 func (s *Store) removeLoads() error {
 	if s.opt.ReadOnly || s.opt.Dir == "" {
 		return nil
@@ -129,7 +132,7 @@ func (s *Store) removeLoads() error {
 	return err
 }
 
-// Checkpoint implements kv.Checkpointer: files that don't change are linked, not copied, where the file system can.
+// Checkpoint implements kv.Checkpointer. Immutable files are hard-linked instead of copied where the file system allows.
 func (s *Store) Checkpoint(_ context.Context, dir string) error {
 	if err := s.use(); err != nil {
 		return err

@@ -7,19 +7,18 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// logWatch is a file system that keeps failures of the write-ahead log from Pebble, which would panic, with its commit
-// pipeline locked for good. Once the log has failed, the store is told, which acknowledges nothing from then on and opens the
-// database anew when the disk works again; until then Pebble writes its log to nowhere. There is one for each time that the
-// database is opened.
+// logWatch is a file system that hides failures of the write-ahead log from Pebble, which would panic and leave its commit
+// pipeline locked forever. Once the log has failed, the store acknowledges nothing and reopens the database when the disk works
+// again; until then Pebble's writes to the log are discarded. Each opening of the database has its own logWatch.
 type logWatch struct {
 	vfs.FS
 	store   *Store
 	failed  atomic.Bool
 	opening atomic.Bool // while pebble.Open runs
-	made    atomic.Bool // a log was made, and no directory synced since
+	made    atomic.Bool // a log has been made since a directory was last synced
 }
 
-// fail says that the log has failed.
+// fail marks the log as failed unless err is nil.
 func (w *logWatch) fail(err error) {
 	if err != nil {
 		w.failed.Store(true)
@@ -37,8 +36,8 @@ func (w *logWatch) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.
 	return w.newLog(to, func() (vfs.File, error) { return w.FS.ReuseForWrite(from, to, c) })
 }
 
-// newLog makes a file; a log that can't be made, or would come behind one that has failed, in memory: a log on disk may have
-// none behind it unless it was closed cleanly.
+// newLog makes a file. If the log has failed, or this one can't be made, it makes the log in memory instead: on disk, Pebble
+// rejects a log that follows one that was not closed cleanly.
 func (w *logWatch) newLog(name string, create func() (vfs.File, error)) (vfs.File, error) {
 	if filepath.Ext(name) != ".log" {
 		return create()
@@ -63,6 +62,7 @@ func (w *logWatch) OpenDir(name string) (vfs.File, error) {
 	return &logDir{File: f, watch: w}, nil
 }
 
+// logFile is a write-ahead log. Its failures go to the logWatch; Pebble sees only success.
 type logFile struct {
 	vfs.File
 	watch *logWatch
@@ -106,8 +106,9 @@ func (f *logFile) Close() error {
 	return nil
 }
 
-// logDir is an open directory. Pebble has one of its own for the log's names, which it syncs right after it has made a log, for
-// the first time while it opens the database. Of the others, which are for tables, nothing may be kept from it.
+// logDir is an open directory. Pebble keeps one open for the names of logs, and syncs it right after it has made a log, for the
+// first time while it opens the database; that is how Sync recognizes it. Failures of other directories, which are for tables,
+// must reach Pebble.
 type logDir struct {
 	vfs.File
 	watch *logWatch

@@ -14,8 +14,8 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// TestNewLogFails lets the disk fail in each step of beginning a new log, which a write of more than a memtable makes
-// necessary: the write is refused, the process lives, and when the disk works again so does the store.
+// TestNewLogFails fails the disk in each step of starting a new log, by writing more than a memtable holds. The write must be
+// refused, the process must live, and the store must recover with the disk.
 func TestNewLogFails(t *testing.T) {
 	isLog := func(op errorfs.Op) bool { return filepath.Ext(op.Path) == ".log" }
 	for name, fails := range map[string]func(op errorfs.Op) bool{
@@ -51,15 +51,15 @@ func TestNewLogFails(t *testing.T) {
 			for round := range 3 {
 				broken.Store(true)
 				if err := put("refused", memTableSize*5/8); err == nil {
-					t.Fatal("a write is acknowledged that is not on disk")
+					t.Fatal("a write was acknowledged that is not on disk")
 				}
 				if err := put("refused too", 10); err == nil {
-					t.Fatal("a write is acknowledged behind one that failed")
+					t.Fatal("a write was acknowledged after a failed one")
 				}
 				broken.Store(false)
 				for n := 0; put("again", 10) != nil; n++ {
 					if n == 5000 {
-						t.Fatalf("round %d: the store does not come back", round)
+						t.Fatalf("round %d: the store does not recover", round)
 					}
 					time.Sleep(time.Millisecond)
 				}

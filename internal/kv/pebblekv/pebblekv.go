@@ -1,9 +1,12 @@
 // Package pebblekv is the embedded engine: Pebble on a local disk, or on an in-memory file system.
 //
 // A transaction is one Pebble batch. Hinted keys are locked before the transaction reads, so single-item updates never
-// retry; keys read without a hint are checked again at commit. Locks are released when the batch is applied, before its
-// fsync has come back: whoever builds on it has a later place in the write-ahead log, so nothing acknowledged can be lost,
-// and writers of one hot key share an fsync. Readers wait for the fsync of what they have read.
+// retry; keys read without a hint are validated at commit. Locks are released once the batch is applied, before its fsync
+// returns. That is safe, because whatever builds on the batch comes later in the write-ahead log: nothing acknowledged can be
+// lost, and writers of one hot key share an fsync. Readers wait for the fsync of what they have read.
+//
+// Where to look: txn.go commits, reader.go reads, rows.go caches rows, pending.go tracks commits that wait for their fsync,
+// stamps.go orders change records, load.go ingests bulk data, health.go and logfile.go survive disk faults.
 package pebblekv
 
 import (
@@ -27,16 +30,17 @@ import (
 
 // Options configure the engine.
 type Options struct {
-	Dir      string        // the data directory; empty for in-memory
+	Dir      string        // the data directory; empty for in memory
 	FS       vfs.FS        // the file system; nil for PrivateFS
 	Sync     bool          // fsync before a commit returns
-	ReadOnly bool          // nothing is written, not even to recover
+	ReadOnly bool          // write nothing, not even to recover
 	Interval time.Duration // without Sync: how often to fsync in the background; 0 for never
-	Cache    int64         // bytes of memory for what has been read and written; 0 for DefaultCache
-	MinFree  int64         // bytes of the disk that must be free for writes to be accepted; 0 for DefaultMinFree, below 0 for none
-	Check    time.Duration // how often to look after the disk; 0 for a second
+	Cache    int64         // bytes of memory for block cache, row cache and memtables together; 0 for DefaultCache
+	MinFree  int64         // bytes that must be free on the disk to accept writes; 0 for DefaultMinFree, negative for no check
+	Check    time.Duration // how often to check the disk; 0 for a second
 	Logger   *slog.Logger  // nil for none
-	Now      func() time.Time
+	// Now is the clock of timestamps; nil for time.Now.
+	Now func() time.Time
 }
 
 // Defaults of Options.
@@ -46,33 +50,34 @@ const (
 )
 
 const (
-	// Two memtables are in use while one is flushed. Larger ones make updates of the same items cheaper to flush, and queries
-	// that meet many old versions of an item slower.
+	// memTableSize is in bytes. Pebble fills one memtable while it flushes another. Larger ones make repeated updates
+	// of the same items cheaper to flush, but slow down queries that step over many old versions of an item.
 	memTableSize  = 32 << 20
 	defaultCheck  = time.Second
 	minBlockCache = 8 << 20
 )
 
-// ErrInUse says that another process has the data directory.
+// ErrInUse means that another process uses the data directory.
 var ErrInUse = errors.New("data directory in use")
 
 // Store implements kv.Store.
 type Store struct {
-	// mu is held shared by every transaction, view and other user of db, and alone to open the database anew.
+	// mu is held shared by every transaction, view and other user of db, and exclusively to reopen the database.
 	mu      sync.RWMutex
-	db      *pebble.DB // nil if it could not be opened again
+	db      *pebble.DB // nil after a failed reopen, and after Close
 	options *pebble.Options
 	lock    *pebble.Lock
 	opt     Options
 	write   *pebble.WriteOptions
 	locks   locks.Table
+	// clock is the last timestamp that now has returned.
 	clock   atomic.Uint64
 	stamps  stamps
 	rows    *rowCache
 	pending pending
 	health  health
-	loads   atomic.Int64 // files that Load has made
-	flushed atomic.Int64 // when passed last asked for a flush, in nanoseconds since 1970
+	loads   atomic.Int64 // files that Load has made, for their names
+	flushed atomic.Int64 // when noteSteps last started a flush, in nanoseconds since 1970
 
 	views sync.Pool
 	stop  chan struct{}
@@ -91,7 +96,7 @@ func Open(opt Options) (*Store, error) {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	if opt.Dir == "" {
-		// Nothing survives the process, so nothing needs a log.
+		// Nothing outlives the process, so nothing needs a log.
 		opt.FS = vfs.NewMem()
 		opt.Sync, opt.Interval = false, 0
 	} else if opt.FS == nil {
@@ -100,7 +105,7 @@ func Open(opt Options) (*Store, error) {
 	if err := MkdirAll(opt.FS, opt.Dir); err != nil {
 		return nil, err
 	}
-	// Pebble would say only "resource temporarily unavailable".
+	// Lock the directory here: Pebble's own error would say only "resource temporarily unavailable".
 	lock, err := pebble.LockDirectory(opt.Dir, opt.FS)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInUse, err)
@@ -112,8 +117,8 @@ func Open(opt Options) (*Store, error) {
 	if err := s.open(false); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	// A panic of these two ends the process, as one of Pebble's own goroutines does: they see no request's data, and hold the lock of a
-	// database whose state is broken then.
+	// A panic in these two goroutines ends the process, as one in Pebble's own does. They handle no request's data, and they
+	// hold the lock of a database whose state would then be broken.
 	if opt.Interval > 0 {
 		s.done.Add(1)
 		go s.syncLoop()
@@ -126,9 +131,9 @@ func Open(opt Options) (*Store, error) {
 	return s, nil
 }
 
-// MkdirAll makes a directory, and its parents if they are missing, such that they are still there after a crash.
+// MkdirAll makes a directory and its missing parents, so that all of them survive a crash.
 func MkdirAll(fs vfs.FS, dir string) error {
-	var parents []string // of directories to be made
+	var parents []string // of directories that are missing
 	for at := dir; at != ""; {
 		if _, err := fs.Stat(at); err == nil {
 			break
@@ -151,7 +156,7 @@ func MkdirAll(fs vfs.FS, dir string) error {
 	return nil
 }
 
-// SyncDir makes the names in a directory durable.
+// SyncDir makes the names in a directory durable: creations, renames and removals.
 func SyncDir(fs vfs.FS, dir string) error {
 	d, err := fs.OpenDir(dir)
 	if err != nil {
@@ -160,8 +165,9 @@ func SyncDir(fs vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// open opens the database; the caller is alone. quiet does no work in the background.
+// open opens the database; the caller must be the only user. quiet disables compactions and statistics.
 func (s *Store) open(quiet bool) error {
+	// Options.Cache also pays for the row cache, an eighth of it, and for two memtables.
 	cache := pebble.NewCache(max(minBlockCache, s.opt.Cache-s.opt.Cache/8-2*memTableSize))
 	defer cache.Unref()
 	watch := &logWatch{FS: s.opt.FS, store: s}
@@ -182,6 +188,7 @@ func (s *Store) open(quiet bool) error {
 		Logger:                      logger{s.opt.Logger},
 		EventListener:               s.health.listener(s.opt.Logger),
 	}
+	// With 10 bits per key, 1 % of the lookups of missing keys read a block.
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		po.Levels[i].FilterType = pebble.TableFilter
@@ -192,6 +199,7 @@ func (s *Store) open(quiet bool) error {
 	if err != nil {
 		return fmt.Errorf("opening data directory %q: %w", s.opt.Dir, err)
 	}
+	// Pebble has not noticed that its new log failed: see logWatch.
 	if watch.failed.Load() {
 		err := fmt.Errorf("opening data directory %q: %w", s.opt.Dir, *s.health.log.Load())
 		return errors.Join(err, db.Close())
@@ -201,7 +209,7 @@ func (s *Store) open(quiet bool) error {
 	return s.removeLoads()
 }
 
-// use returns with mu held shared, or an error if there is no database.
+// use locks mu for reading, or returns an error if there is no database. The caller must unlock it.
 func (s *Store) use() error {
 	s.mu.RLock()
 	if s.db == nil {
@@ -211,6 +219,7 @@ func (s *Store) use() error {
 	return nil
 }
 
+// syncLoop syncs the log every Options.Interval, for stores without Sync.
 func (s *Store) syncLoop() {
 	defer s.done.Done()
 	tick := time.NewTicker(s.opt.Interval)
@@ -221,7 +230,7 @@ func (s *Store) syncLoop() {
 			if s.writable() != nil || s.use() != nil {
 				continue
 			}
-			_ = s.syncLog() // which logs its failure
+			_ = s.syncLog() // which logs the failure
 			s.mu.RUnlock()
 		case <-s.stop:
 			return
@@ -229,7 +238,7 @@ func (s *Store) syncLoop() {
 	}
 }
 
-// Close implements kv.Store. What was acknowledged is durable when it returns.
+// Close implements kv.Store. Everything acknowledged is durable when it returns.
 func (s *Store) Close() error {
 	close(s.stop)
 	s.done.Wait()
@@ -246,9 +255,10 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.lock.Close())
 }
 
-// Now implements kv.Store: a hybrid logical clock.
+// Now implements kv.Store with a hybrid logical clock: the wall clock, or one more than the last timestamp if that is larger.
 func (s *Store) Now(context.Context) (kv.TS, error) { return s.now(), nil }
 
+// now returns a timestamp that is larger than all before, even if the wall clock is set back.
 func (s *Store) now() kv.TS {
 	wall := uint64(s.opt.Now().UnixMilli()) << 18
 	for {
@@ -273,7 +283,7 @@ func (s *Store) Advance(ts kv.TS) {
 	}
 }
 
-// Limits implements kv.Store: a batch and a value stay well below Pebble's 4 GB.
+// Limits implements kv.Store. A batch and a value stay well below Pebble's limit of 4 GB.
 func (s *Store) Limits() kv.Limits { return kv.Limits{Value: 1 << 30, Txn: 1 << 30} }
 
 // DeleteRange implements kv.Store.
@@ -290,7 +300,7 @@ func (s *Store) DeleteRange(_ context.Context, r kv.Range) error {
 	if err := b.DeleteRange(r.Start, r.End, nil); err != nil {
 		return err
 	}
-	// Nobody reads a range that is deleted, so the cache is not told before.
+	// Nobody reads a range that is being deleted, so it is enough to clear the row cache afterwards.
 	defer s.rows.clear()
 	if !s.opt.Sync {
 		return s.apply(b, pebble.NoSync)
@@ -308,7 +318,7 @@ func (s *Store) Size(_ context.Context, r kv.Range) (int64, error) {
 	return int64(n), err
 }
 
-// countersMerger implements Txn.Add.
+// countersMerger implements Txn.Add: Pebble stores deltas as merge operands, and sums them when it reads or compacts.
 var countersMerger = &pebble.Merger{
 	Name: "stator.counters.v1",
 	Merge: func(_, value []byte) (pebble.ValueMerger, error) {
@@ -316,6 +326,7 @@ var countersMerger = &pebble.Merger{
 	},
 }
 
+// counters implements pebble.ValueMerger. Addition commutes, so the order of operands does not matter.
 type counters struct{ sum []int64 }
 
 func (c *counters) MergeNewer(value []byte) error {
@@ -329,7 +340,7 @@ func (c *counters) Finish(bool) ([]byte, io.Closer, error) {
 	return kv.AppendCounters(nil, c.sum), nil, nil
 }
 
-// logger passes Pebble's messages on: its chatter as debug messages, what it can't live with as an error.
+// logger forwards Pebble's messages: routine ones at debug level, fatal ones as errors.
 type logger struct{ log *slog.Logger }
 
 func (l logger) Infof(format string, args ...any) {
@@ -342,8 +353,8 @@ func (l logger) Errorf(format string, args ...any) {
 	l.log.Error(fmt.Sprintf(format, args...), "component", "pebble")
 }
 
-// Fatalf is called where going on would break what was promised; Pebble expects it not to return. What was acknowledged is
-// on disk, so that the process may end here and start again.
+// Fatalf is called where continuing would break a promise; Pebble expects it not to return. Everything acknowledged is on
+// disk, so ending the process and starting it again is safe.
 func (l logger) Fatalf(format string, args ...any) {
 	l.Errorf(format, args...)
 	panic(fmt.Sprintf("pebble: "+format, args...))

@@ -55,7 +55,7 @@ func TestReopen(t *testing.T) {
 	}
 }
 
-// TestChecked checks the wrapper that finds users who break the contract.
+// TestChecked checks that kv.Checked finds callers that break the contract.
 func TestChecked(t *testing.T) {
 	ctx := context.Background()
 	all := kv.Range{Start: []byte("a"), End: []byte("z")}
@@ -75,7 +75,7 @@ func TestChecked(t *testing.T) {
 			_, _ = r.Scan(all, kv.ScanOpt{})
 			_ = r.Close()
 		},
-		"iterator that stands nowhere": func(s kv.Store) {
+		"iterator that is not positioned": func(s kv.Store) {
 			r, _ := s.Latest(ctx)
 			it, _ := r.Scan(all, kv.ScanOpt{})
 			it.Key()
@@ -86,7 +86,7 @@ func TestChecked(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// What was misused stays open, so the store is not closed.
+			// A misused reader stays open, so the store can't be closed.
 			defer func() {
 				if recover() == nil {
 					t.Error("not noticed")

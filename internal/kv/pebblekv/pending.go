@@ -7,32 +7,32 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// pendingSlots is the number of places in which commits that wait for their fsync are found by a key's hash. Keys that share
-// one wait for each other's commits, which costs an fsync now and then.
+// pendingSlots is the number of slots in which a key's hash finds commits that wait for their fsync. Keys that share a
+// slot wait for each other's commits, which costs an fsync now and then.
 const pendingSlots = 1 << 13
 
-// pending knows the commits that are visible (others may build on them at once) but not on disk yet. What a client is told
-// must not rest on them, since a crash could take back what it has seen. So readers wait for the fsync of what they read.
+// pending tracks the commits that are visible but not yet on disk. Other transactions may build on them at once, but no client
+// may be told anything that depends on them, since a crash could undo them. So readers wait for the fsync of what they read.
 type pending struct {
 	slots [pendingSlots]slot
-	count atomic.Int64 // commits under way
+	count atomic.Int64 // commits in progress
 }
 
-// forget drops commits of a database that was closed.
+// forget drops the commits of a database that was closed.
 func (p *pending) forget() {
 	for i := range p.slots {
 		p.slots[i].last.Store(nil)
 	}
 }
 
-// slot finds the commits of the keys that share it. The log is written in the order of sequence numbers, so the one with
-// the highest stands for all.
+// slot holds the latest commit of the keys that share it. The log is written in the order of sequence numbers, so the
+// commit with the highest number is the last of all to be durable.
 type slot struct {
 	applying atomic.Int32 // commits that may be visible but are not in last yet
 	last     atomic.Pointer[syncing]
 }
 
-// syncing is a commit that is visible.
+// syncing is a visible commit that waits for its fsync. err is set before done is.
 type syncing struct {
 	seq  pebble.SeqNum
 	done sync.WaitGroup
@@ -41,7 +41,7 @@ type syncing struct {
 
 func (p *pending) slot(hash uint64) *slot { return &p.slots[hash%pendingSlots] }
 
-// before is called before a commit of the keys is applied.
+// before must be called before a commit of the keys is applied.
 func (p *pending) before(keys []written) {
 	p.count.Add(1)
 	for _, k := range keys {
@@ -49,7 +49,7 @@ func (p *pending) before(keys []written) {
 	}
 }
 
-// applied is called when the commit is visible; c is nil if it failed.
+// applied must be called once the commit is visible; c is nil if the commit failed.
 func (p *pending) applied(keys []written, c *syncing) {
 	for _, k := range keys {
 		s := p.slot(k.hash)
@@ -63,9 +63,10 @@ func (p *pending) applied(keys []written, c *syncing) {
 	}
 }
 
-// waitDurable returns when what a reader has seen of the key is on disk.
+// waitDurable returns once everything that a reader may have seen of the key is on disk.
 func (s *Store) waitDurable(hash uint64) error {
 	slot := s.pending.slot(hash)
+	// Some commit may be visible already but has no syncing to wait for yet: sync the log up to here.
 	if slot.applying.Load() > 0 {
 		return s.syncLog()
 	}
@@ -80,7 +81,7 @@ func (s *Store) waitDurable(hash uint64) error {
 	return c.err
 }
 
-// waitAllDurable returns when everything that is visible now is on disk.
+// waitAllDurable returns once everything that is visible now is on disk.
 func (s *Store) waitAllDurable() error {
 	if s.pending.count.Load() == 0 {
 		return nil
@@ -88,7 +89,7 @@ func (s *Store) waitAllDurable() error {
 	return s.syncLog()
 }
 
-// syncLog returns when the log is on disk as far as it is written now.
+// syncLog returns once everything written to the log so far is on disk.
 func (s *Store) syncLog() error {
 	b := s.db.NewBatch()
 	defer b.Close()

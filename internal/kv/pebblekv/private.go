@@ -8,16 +8,17 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// PrivateFS is the operating system's file system, on which only the server's user can read new files and directories, whatever the
-// process's umask is. Files that are there already stay as they are.
+// PrivateFS is the operating system's file system, except that only the server's user can read new files and directories,
+// whatever the process's umask is. Existing files keep their modes.
 var PrivateFS vfs.FS = private{vfs.Default}
 
-// The modes of directories and files.
+// Modes of new directories and files.
 const (
 	privateDir  = 0o700
 	privateFile = 0o600
 )
 
+// private implements PrivateFS. It sets the modes itself, because those that Pebble gives depend on the umask.
 type private struct{ vfs.FS }
 
 // Create implements vfs.FS.
@@ -32,7 +33,7 @@ func (p private) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs
 	return closeUnless(f, err, name)
 }
 
-// closeUnless makes a file that was opened private, or closes it.
+// closeUnless makes a newly opened file private, or closes it.
 func closeUnless(f vfs.File, err error, name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// view reads from the database or a snapshot of it, and keeps what it returned alive until it is closed.
+// view reads from the database or a snapshot of it. What it returns stays valid until it is closed. Views are pooled.
 type view struct {
 	store *Store
 	snap  *pebble.Snapshot // nil for the latest state
@@ -64,7 +64,7 @@ func (v *view) Get(key []byte) ([]byte, error) {
 	return val, nil
 }
 
-// get returns the last committed value of a key, nil if there is none; held keeps it alive.
+// get returns the last committed value of a key, or nil if it does not exist. held receives what keeps the value valid.
 func (s *Store) get(hash uint64, key []byte, held *[]io.Closer) ([]byte, error) {
 	val, found, t := s.rows.get(hash, key)
 	if found {
@@ -77,6 +77,7 @@ func (s *Store) get(hash uint64, key []byte, held *[]io.Closer) ([]byte, error) 
 	return val, err
 }
 
+// read returns the value of a key in src, which is never nil if the key exists.
 func read(src pebble.Reader, key []byte, held *[]io.Closer) ([]byte, error) {
 	val, closer, err := src.Get(key)
 	if err != nil {
@@ -137,6 +138,7 @@ func (v *view) Close() error {
 	return err
 }
 
+// scan returns an iterator over src. It is not positioned until the first Next.
 func scan(src pebble.Reader, r kv.Range, opt kv.ScanOpt) (*iterator, error) {
 	it, err := src.NewIter(&pebble.IterOptions{LowerBound: r.Start, UpperBound: r.End})
 	if err != nil {
@@ -148,12 +150,13 @@ func scan(src pebble.Reader, r kv.Range, opt kv.ScanOpt) (*iterator, error) {
 // iterator implements kv.Iterator.
 type iterator struct {
 	it      *pebble.Iterator
-	store   *Store // nil in a transaction
+	store   *Store // told what was scanned; nil in a transaction
 	reverse bool
 	started bool
-	seek    []byte
+	seek    []byte // where the next Next moves to; nil for the neighbor
 }
 
+// Next implements kv.Iterator. A pending Seek is carried out here, in the scan's direction.
 func (i *iterator) Next() bool {
 	switch {
 	case i.seek != nil && i.reverse:
@@ -184,21 +187,21 @@ func (i *iterator) Value() []byte   { return i.it.Value() }
 func (i *iterator) Seek(key []byte) { i.seek = append([]byte(nil), key...) }
 func (i *iterator) Close() error {
 	if i.store != nil {
-		i.store.passed(i.it.Stats())
+		i.store.noteSteps(i.it.Stats())
 	}
 	return i.it.Close()
 }
 
 const (
-	// manyVersions is from how many steps over old versions, for one over a key, a flush is worth its while: it drops them.
+	// manyVersions is the number of steps over old versions per key returned from which a flush, which drops them, pays off.
 	manyVersions = 8
-	// flushPause is how long at least lies between two flushes for this reason.
+	// flushPause is the shortest time between two such flushes, in nanoseconds.
 	flushPause = int64(time.Second)
 )
 
-// passed hears what an iterator went through. Items that are written again and again leave their old versions in the
-// memtable, where every Query of their partition steps over them.
-func (s *Store) passed(stats pebble.IteratorStats) {
+// noteSteps receives the statistics of an iterator. Items that are written over and over leave their old versions in the memtable,
+// where every Query of their partition steps over them; flush it if there are too many.
+func (s *Store) noteSteps(stats pebble.IteratorStats) {
 	keys := stats.ForwardStepCount[pebble.InterfaceCall] + stats.ReverseStepCount[pebble.InterfaceCall] + 1
 	steps := stats.ForwardStepCount[pebble.InternalIterCall] + stats.ReverseStepCount[pebble.InternalIterCall]
 	if steps < manyVersions*keys+manyVersions {
@@ -208,7 +211,7 @@ func (s *Store) passed(stats pebble.IteratorStats) {
 	last := s.flushed.Load()
 	if now-last >= flushPause && s.flushed.CompareAndSwap(last, now) && s.writable() == nil {
 		if _, err := s.db.AsyncFlush(); err != nil {
-			s.opt.Logger.Warn("flushing a memtable of many old versions failed", "error", err.Error())
+			s.opt.Logger.Warn("cannot flush a memtable with many old versions", "error", err.Error())
 		}
 	}
 }

@@ -7,52 +7,55 @@ import (
 
 const (
 	rowShards = 256
-	// rowSeen is how many keys a shard remembers that were read once.
+	// rowSeen is how many keys, read once so far, a shard remembers.
 	rowSeen = 512
-	// rowOverhead is about what a row takes besides its key and value, in bytes.
+	// rowOverhead estimates the memory that a row takes beyond its key and value, in bytes.
 	rowOverhead = 160
 )
 
-// rowCache holds the values of keys that are read again and again: finding one here costs a tenth of a Get of Pebble, which
-// searches memtables and blocks. A key's value is kept when it is read for the second time, so that one pass over a large
-// table drives nothing out.
+// rowCache holds the values of keys that are read repeatedly. A hit costs a tenth of a Get in Pebble, which searches memtables
+// and blocks. A value is kept when its key is read for the second time, so that one pass over a large table evicts nothing.
+// Eviction is CLOCK, per shard.
 //
-// It never holds a value that is not the last committed one: from before a commit is applied until it is visible, its keys
-// are not in the cache and can't be put there, and what was read from Pebble before or meanwhile is not kept.
+// Invariant: every value in the cache is the last committed one. From before a commit is applied until it is visible, its keys
+// are not in the cache and can't enter it; a value read from Pebble before or during that time is not kept either.
 type rowCache struct {
 	shards [rowShards]rowShard
-	max    int64 // bytes of a shard
+	max    int64 // bytes per shard
 }
 
+// rowShard holds the rows of the hashes that it serves.
 type rowShard struct {
 	mu      sync.Mutex
-	rows    map[uint64]*row // by the key's hash
-	ring    []*row          // in the order in which the clock's hand passes them
+	rows    map[uint64]*row // by the key's hash; a row of another key with that hash is a miss
+	ring    []*row          // in the order in which the clock hand passes them
 	hand    int
 	bytes   int64
-	changes uint64 // grows when a value that was read before must not be kept
-	writers int    // commits under way
-	seen    [rowSeen]uint32
+	changes uint64 // incremented whenever a value read earlier must not be kept
+	writers int    // commits being applied
+	// seen holds the upper hash bits of keys that were read once, in slots by the lower bits.
+	seen [rowSeen]uint32
 }
 
+// row is a cached key and value. Both are copies and immutable.
 type row struct {
 	hash     uint64
 	key, val []byte
-	at       int  // its place in the ring
-	used     bool // since the hand passed last
+	at       int  // index in the ring
+	used     bool // since the hand last passed
 }
 
 func newRowCache(size int64) *rowCache { return &rowCache{max: size / rowShards} }
 
 func (c *rowCache) shard(hash uint64) *rowShard { return &c.shards[hash%rowShards] }
 
-// ticket says what was known of a key when it was not found.
+// ticket is the state of a shard at a miss. put keeps a value only if the state has not changed since.
 type ticket struct {
 	changes uint64
 	keep    bool
 }
 
-// get returns the value, which must not be changed, or else a ticket for put.
+// get returns the value, which the caller must not change, or a ticket for put.
 func (c *rowCache) get(hash uint64, key []byte) (val []byte, found bool, t ticket) {
 	s := c.shard(hash)
 	s.mu.Lock()
@@ -71,7 +74,7 @@ func (c *rowCache) get(hash uint64, key []byte) (val []byte, found bool, t ticke
 	return nil, false, t
 }
 
-// put keeps a copy of a value that was read after get gave the ticket.
+// put keeps a copy of a value that was read after the miss that gave the ticket.
 func (c *rowCache) put(hash uint64, key, val []byte, t ticket) {
 	if !t.keep {
 		return
@@ -84,10 +87,11 @@ func (c *rowCache) put(hash uint64, key, val []byte, t ticket) {
 	}
 }
 
+// insert adds a row, and evicts rows that were not used since the clock hand last passed them. The caller holds mu.
 func (s *rowShard) insert(limit int64, r *row) {
 	size := r.size()
 	if size > limit/8 {
-		return // it would drive out too many others
+		return // it would evict too many others
 	}
 	if old := s.rows[r.hash]; old != nil {
 		s.remove(old)
@@ -124,15 +128,16 @@ func (s *rowShard) remove(r *row) {
 	s.bytes -= r.size()
 }
 
-// written is a key of a commit.
+// written is a key that a commit writes.
 type written struct {
 	hash     uint64
-	key, val []byte // val is nil unless it is the key's value from now on
-	hot      bool
-	changes  uint64
+	key, val []byte // val is the key's value from now on; nil if the key is deleted or merged
+	// hot means that the key was in the cache; changes is its shard's count after begin.
+	hot     bool
+	changes uint64
 }
 
-// begin is called before a commit is applied that writes the keys.
+// begin must be called before a commit that writes the keys is applied. It evicts them.
 func (c *rowCache) begin(keys []written) {
 	for i := range keys {
 		k := &keys[i]
@@ -149,7 +154,7 @@ func (c *rowCache) begin(keys []written) {
 	}
 }
 
-// end is called when the commit is visible or has failed. New values of keys that were in the cache get into it.
+// end must be called once the commit is visible or has failed. It puts new values of keys that were cached back.
 func (c *rowCache) end(keys []written, failed bool) {
 	for i := range keys {
 		k := &keys[i]

@@ -6,20 +6,21 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// stamps knows the transactions under way that have taken a timestamp for keys of their own. They are given out in order, so
-// those under way are a queue.
+// stamps tracks the transactions in progress that have taken a timestamp. Timestamps are given out in order, so these
+// transactions form a queue.
 type stamps struct {
 	mu    sync.Mutex
-	queue []stamped // in order; the first one is under way
-	first uint64    // the number of the first
+	queue []stamped // in order of timestamps; the first one is in progress
+	first uint64    // number of the first
 }
 
+// stamped is a timestamp that was given out.
 type stamped struct {
 	ts   kv.TS
 	done bool
 }
 
-// take returns a new timestamp and the number under which it ends.
+// take returns a new timestamp, and a number for end.
 func (s *stamps) take(now func() kv.TS) (kv.TS, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -28,7 +29,7 @@ func (s *stamps) take(now func() kv.TS) (kv.TS, uint64) {
 	return ts, s.first + uint64(len(s.queue)) - 1
 }
 
-// end says that what the holder of the number wrote is visible, or will never be.
+// end marks the transaction with that number as ended: what it wrote is visible, or never will be.
 func (s *stamps) end(number uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,7 +42,7 @@ func (s *stamps) end(number uint64) {
 	s.first += uint64(n)
 }
 
-// stable returns a timestamp below which nobody is under way, now or later.
+// stable returns a timestamp below which no transaction is in progress, now or later.
 func (s *stamps) stable(now func() kv.TS) kv.TS {
 	s.mu.Lock()
 	defer s.mu.Unlock()

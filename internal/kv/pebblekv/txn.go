@@ -19,21 +19,21 @@ type txn struct {
 	store *Store
 	opt   kv.TxnOpt
 	locks []locks.Held
-	few   [2]locks.Held // room for the locks of most transactions
+	few   [2]locks.Held // storage for the locks of most transactions
 	batch *pebble.Batch
-	own   *pebble.Batch // the batch with an index, once the transaction reads after it wrote
+	own   *pebble.Batch // an indexed copy of batch, made when the transaction reads after it wrote
 	snap  *pebble.Snapshot
 	held  []io.Closer
-	reads []readKey // keys read without a hint
+	reads []readKey // keys that were read without a hint
 	keys  []written
-	room  [4]written // for the keys of most transactions
+	room  [4]written // storage for the keys of most transactions
 	open  bool
 
-	stamp     kv.TS // 0 for none
-	stampedAs uint64
+	stamp     kv.TS  // 0 for none
+	stampedAs uint64 // number of the stamp in store.stamps
 }
 
-// readKey is a key that was read without being locked, what it held, and whether that must still be so at commit.
+// readKey is a key that was read without a lock, and its value then. If guarded, the value must be the same at commit.
 type readKey struct {
 	key, val []byte
 	guarded  bool
@@ -67,7 +67,7 @@ func (t *txn) hinted(key []byte) bool {
 	return false
 }
 
-// source is where to read a key from that is not locked: the own writes if there are any, else one snapshot.
+// source returns where to read an unlocked key: the transaction's own writes over the latest state, or else one snapshot.
 func (t *txn) source() (pebble.Reader, error) {
 	if !t.batch.Empty() {
 		if t.own == nil || t.own.Len() != t.batch.Len() {
@@ -91,7 +91,7 @@ func (t *txn) source() (pebble.Reader, error) {
 func (t *txn) Get(key []byte) ([]byte, error) {
 	locked := t.hinted(key)
 	if locked && t.batch.Empty() {
-		// It can't change, so its last state is as good as a snapshot's.
+		// A locked key can't change, so its latest value is as good as a snapshot's, and may be cached.
 		return t.store.get(xxhash.Sum64(key), key, &t.held)
 	}
 	src, err := t.source()
@@ -117,7 +117,7 @@ func (t *txn) Scan(r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
 	return scan(src, r, opt)
 }
 
-// wrote marks an unlocked read of key as one that must hold until the commit.
+// wrote marks an unlocked read of key as one that must still hold at commit.
 func (t *txn) wrote(key []byte) {
 	for i := range t.reads {
 		if bytes.Equal(t.reads[i].key, key) {
@@ -132,7 +132,7 @@ func (t *txn) Put(key, val []byte) error {
 	return t.batch.Set(key, val, nil)
 }
 
-// PutNew implements kv.Txn: stamps are unique.
+// PutNew implements kv.Txn. Stamps are unique here, so it is Put.
 func (t *txn) PutNew(key, val []byte) error { return t.Put(key, val) }
 
 // Delete implements kv.Txn.
@@ -164,7 +164,7 @@ func (t *txn) SetCounters(key []byte, counters []int64) error {
 	return t.batch.Set(key, kv.AppendCounters(nil, counters), nil)
 }
 
-// Stamp implements kv.Txn. The locks of the hinted keys are held from before it is taken until the writes are visible.
+// Stamp implements kv.Txn. The locks of hinted keys are held from before the stamp is taken until the writes are visible (K8).
 func (t *txn) Stamp() kv.TS {
 	if t.stamp == 0 {
 		t.stamp, t.stampedAs = t.store.stamps.take(t.store.now)
@@ -189,7 +189,7 @@ func (t *txn) Guard(keys ...[]byte) error {
 // Commit implements kv.Txn.
 func (t *txn) Commit(ctx context.Context) error {
 	if !t.open {
-		return fmt.Errorf("kv: commit of a transaction that has ended")
+		return fmt.Errorf("kv: the transaction has already ended")
 	}
 	defer t.end()
 	late, err := t.validate(ctx)
@@ -217,7 +217,7 @@ func (t *txn) Commit(ctx context.Context) error {
 	return t.store.commitSynced(t.batch, t.keys, t.unlock)
 }
 
-// collect lists the keys that the batch writes.
+// collect lists the keys that the batch writes, in t.keys.
 func (t *txn) collect() error {
 	t.keys = t.room[:0]
 	for r := t.batch.Reader(); ; {
@@ -232,7 +232,7 @@ func (t *txn) collect() error {
 	}
 }
 
-// waitRead returns when what the transaction has read is on disk: its outcome says something about it.
+// waitRead returns once everything that the transaction has read is on disk, since its outcome reveals some of that (K7).
 func (t *txn) waitRead() error {
 	if !t.store.opt.Sync {
 		return nil
@@ -247,8 +247,8 @@ func (t *txn) waitRead() error {
 	return err
 }
 
-// commitSynced applies the batch, calls release, if any, once it is visible, and returns when it is on disk. keys are the
-// keys in it, of which the cache has been told.
+// commitSynced applies the batch, calls release, if any, once the batch is visible, and returns once it is on disk.
+// keys are the keys that it writes, for which rows.begin has been called.
 func (s *Store) commitSynced(b *pebble.Batch, keys []written, release func()) error {
 	c := &syncing{}
 	c.done.Add(1)
@@ -268,7 +268,7 @@ func (s *Store) commitSynced(b *pebble.Batch, keys []written, release func()) er
 		if err = b.SyncWait(); err != nil {
 			err = s.health.fail(s.opt.Logger, err)
 		} else if failed := s.health.log.Load(); failed != nil {
-			err = fmt.Errorf("%w: %w", kv.ErrUndetermined, *failed) // Pebble does not know, see logWatch
+			err = fmt.Errorf("%w: %w", kv.ErrUndetermined, *failed) // Pebble does not know: see logWatch
 		}
 	}
 	c.err = err
@@ -277,13 +277,13 @@ func (s *Store) commitSynced(b *pebble.Batch, keys []written, release func()) er
 	return err
 }
 
-// apply makes a batch visible. With pebble.Sync the caller must call the batch's SyncWait.
+// apply makes a batch visible. With pebble.Sync, the caller must then call the batch's SyncWait.
 func (s *Store) apply(b *pebble.Batch, opt *pebble.WriteOptions) (err error) {
 	if failed := s.health.log.Load(); failed != nil {
 		return fmt.Errorf("%w: %w", kv.ErrUnavailable, *failed)
 	}
 	defer func() {
-		// Pebble leaves its commit pipeline locked where it panics: no later write would ever return.
+		// Pebble leaves its commit pipeline locked when it panics, so no later write would ever return: end the process.
 		if p := recover(); p != nil {
 			go panic(p)
 			err = fmt.Errorf("%w: %v", kv.ErrUndetermined, p)
@@ -295,7 +295,8 @@ func (s *Store) apply(b *pebble.Batch, opt *pebble.WriteOptions) (err error) {
 	return s.db.Apply(b, opt)
 }
 
-// validate locks the keys that were read without a hint and then written or guarded, and compares what they hold now.
+// validate locks the keys that were read without a hint and then written or guarded, and checks that their values are the same.
+// The caller must release the locks that it returns, also after an error.
 func (t *txn) validate(ctx context.Context) ([]locks.Held, error) {
 	var guarded [][]byte
 	for _, r := range t.reads {
@@ -306,7 +307,7 @@ func (t *txn) validate(ctx context.Context) ([]locks.Held, error) {
 	if len(guarded) == 0 {
 		return nil, nil
 	}
-	// Waiting here while holding other locks could deadlock; failing is always right.
+	// Waiting here while holding other locks could deadlock; a conflict is always a correct outcome.
 	late, err := t.store.locks.Acquire(ctx, nil, guarded, locks.Manner{Exclusive: true, Late: true})
 	if err != nil {
 		return nil, kv.ErrConflict
@@ -328,7 +329,7 @@ func (t *txn) validate(ctx context.Context) ([]locks.Held, error) {
 	return late, nil
 }
 
-// unlock lets others go on: what the transaction wrote is visible, or will never be.
+// unlock releases the locks and the stamp: what the transaction wrote is visible, or never will be.
 func (t *txn) unlock() {
 	if t.stamp != 0 {
 		t.store.stamps.end(t.stampedAs)
@@ -349,7 +350,7 @@ func (t *txn) Rollback() error {
 	return err
 }
 
-// end gives back what the transaction holds.
+// end releases everything that the transaction holds.
 func (t *txn) end() {
 	t.open = false
 	t.unlock()

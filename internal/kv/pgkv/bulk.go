@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// loadBytes and loadRows are how much one transaction of Load copies.
+	// loadBytes and loadRows bound what one transaction of Load copies.
 	loadBytes = 4 << 20
 	loadRows  = 10000
 	// deleteRows is how many rows one statement of DeleteRange deletes.
 	deleteRows = 10000
-	// sumInterval is how often changes of counters are summed up.
+	// sumInterval is how often changes of counters are summed.
 	sumInterval = 5 * time.Second
-	// sumRows is how many are read at a time.
+	// sumRows is how many changes one transaction sums.
 	sumRows = 10000
 )
 
-// Load implements kv.Store.
+// Load implements kv.Store, by COPY in several transactions.
 func (s *Store) Load(ctx context.Context, source func(put func(key, val []byte) error) error) error {
 	var rows [][]any
 	size := 0
@@ -53,7 +53,7 @@ func (s *Store) Load(ctx context.Context, source func(put func(key, val []byte) 
 	return flush()
 }
 
-// copy copies rows; where some are there already, an earlier Load did not end and they are replaced.
+// copy copies rows. Rows that exist already are left over from a Load that did not finish, and are replaced.
 func (s *Store) copy(ctx context.Context, rows [][]any) error {
 	tripTaken(ctx)
 	_, err := s.pool.CopyFrom(ctx, pgx.Identifier{"stator_kv"}, []string{"k", "v"}, pgx.CopyFromRows(rows))
@@ -69,7 +69,7 @@ func (s *Store) copy(ctx context.Context, rows [][]any) error {
 	return failure(err)
 }
 
-// DeleteRange implements kv.Store.
+// DeleteRange implements kv.Store. Small statements keep locks short and let other servers proceed.
 func (s *Store) DeleteRange(ctx context.Context, r kv.Range) error {
 	for _, table := range []string{"stator_kv", "stator_counters"} {
 		bound, args := "", []any{orEmpty(r.Start), deleteRows}
@@ -79,14 +79,14 @@ func (s *Store) DeleteRange(ctx context.Context, r kv.Range) error {
 		statement := "DELETE FROM " + table + " WHERE k IN (SELECT k FROM " + table + " WHERE k >= $1" + bound + " ORDER BY k LIMIT $2)"
 		for {
 			var deleted int64
-			err := s.again(ctx, func() error {
+			err := s.retryRead(ctx, func() error {
 				tripTaken(ctx)
 				tag, err := s.pool.Exec(ctx, statement, args...)
 				deleted = tag.RowsAffected()
 				return err
 			})
 			if errors.Is(err, kv.ErrConflict) && ctx.Err() == nil {
-				continue // a deadlock with another server that does the same
+				continue // deadlock with another server that deletes the same range
 			}
 			if err != nil {
 				return err
@@ -99,14 +99,14 @@ func (s *Store) DeleteRange(ctx context.Context, r kv.Range) error {
 	return nil
 }
 
-// Size implements kv.Store: what the database's planner thinks.
+// Size implements kv.Store with the estimate of the database's planner, which costs no scan.
 func (s *Store) Size(ctx context.Context, r kv.Range) (int64, error) {
 	bound, args := "", []any{pgx.QueryExecModeExec, orEmpty(r.Start)}
 	if r.End != nil {
 		bound, args = " AND k < $2", append(args, r.End)
 	}
 	var raw []byte
-	err := s.again(ctx, func() error {
+	err := s.retryRead(ctx, func() error {
 		tripTaken(ctx)
 		return s.pool.QueryRow(ctx, "EXPLAIN (FORMAT JSON) SELECT k, v FROM stator_kv WHERE k >= $1"+bound, args...).Scan(&raw)
 	})
@@ -120,18 +120,18 @@ func (s *Store) Size(ctx context.Context, r kv.Range) (int64, error) {
 		}
 	}
 	if err := json.Unmarshal(raw, &plans); err != nil || len(plans) == 0 {
-		return 0, errors.Join(errors.New("pgkv: the database explains nothing"), err)
+		return 0, errors.Join(errors.New("pgkv: the database's EXPLAIN is empty"), err)
 	}
 	return int64(plans[0].Plan.Rows * plans[0].Plan.Width), nil
 }
 
-// sumLoop sums changes of counters up, so that those who read them find few.
+// sumLoop keeps summing changes of counters, so that readers find few rows for each.
 func (s *Store) sumLoop(ctx context.Context) {
-	periodic.Run(ctx, s.opt.Logger, "summing counters up", sumInterval, func() {
+	periodic.Run(ctx, s.opt.Logger, "summing counters", sumInterval, func() {
 		for {
 			n, err := s.sumSome(ctx)
 			if err != nil && ctx.Err() == nil && !errors.Is(err, kv.ErrConflict) {
-				s.opt.Logger.Warn("summing counters up failed", "error", err.Error())
+				s.opt.Logger.Warn("cannot sum counters", "error", err.Error())
 			}
 			if err != nil || n < sumRows {
 				return
@@ -140,7 +140,8 @@ func (s *Store) sumLoop(ctx context.Context) {
 	})
 }
 
-// sumSome replaces changes of counters by their sums. Several servers may do so at a time, each with rows that others don't have.
+// sumSome replaces up to sumRows changes of counters by their sums. Several servers may do so concurrently: SKIP LOCKED gives
+// each its own rows.
 func (s *Store) sumSome(ctx context.Context) (rows int, err error) {
 	tripTaken(ctx)
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {

@@ -12,32 +12,33 @@ import (
 )
 
 const (
-	// atATime is how many statements of a combiner are under way at a time at most; what comes meanwhile waits for the next.
-	atATime = 2
-	// enough requests wait for no statement that is under way: one for them is worth its cost.
-	enough = 8
-	// combined is for how many requests one of them is at most, and combinedScans for how many pages of a scan.
-	combined      = 128
-	combinedScans = 16
-	// combinedKeys is how many keys a statement reads at most for several.
-	combinedKeys = 256
+	// maxRunning is how many statements of a combiner may run concurrently; requests that arrive meanwhile wait for the next one.
+	maxRunning = 2
+	// minBatch waiting requests justify the cost of a second statement while the first is still running.
+	minBatch = 8
+	// maxBatch bounds the requests that share a statement, and maxScanBatch the pages of scans that do.
+	maxBatch     = 128
+	maxScanBatch = 16
+	// maxBatchKeys bounds the keys that a shared statement reads.
+	maxBatchKeys = 256
 )
 
-// combiner does the same thing for many requests at a time: under load, a statement is for all that came while the ones before it
-// were under way. A request that comes alone has a statement of its own at once.
+// combiner batches requests of one kind: under load, a statement serves all requests that arrived while the statements
+// before it were running. A request that arrives alone runs its own statement at once, so batching adds no latency to
+// an idle server.
 type combiner[T any] struct {
-	most int            // for how many at a time
-	run  func(list []T) // does it for several; the requests learn of the outcome
-	// fail tells a request, unless it has learned of its outcome, that run has panicked.
+	most int            // largest batch
+	run  func(list []T) // serves a batch and reports to each of its requests
+	// fail reports a panic of run to a request, unless the request has its outcome already.
 	fail func(request T, err error)
 	log  *slog.Logger
 
 	mu      sync.Mutex
 	waiting []T
-	running int
+	running int // statements running
 }
 
-// enter reports whether a request may go on by itself, and must leave then. If not, run will be called with it.
+// enter reports whether the request may run alone; it must then call leave. Otherwise run will be called with it.
 func (c *combiner[T]) enter(request T) (alone bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -46,25 +47,25 @@ func (c *combiner[T]) enter(request T) (alone bool) {
 		return true
 	}
 	c.waiting = append(c.waiting, request)
-	if c.running < atATime && len(c.waiting) >= enough {
+	if c.running < maxRunning && len(c.waiting) >= minBatch {
 		c.running++
 		c.next()
 	}
 	return false
 }
 
-// leave lets those run who have waited.
+// leave ends a statement, and starts the next one for the requests that wait.
 func (c *combiner[T]) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n := len(c.waiting); n == 0 || n < enough && c.running > 1 {
+	if n := len(c.waiting); n == 0 || n < minBatch && c.running > 1 {
 		c.running--
 		return
 	}
 	c.next()
 }
 
-// next runs for those who wait.
+// next runs a batch of waiting requests. The caller holds mu and has counted the statement as running.
 func (c *combiner[T]) next() {
 	n := min(c.most, len(c.waiting))
 	list := c.waiting[:n:n]
@@ -84,7 +85,7 @@ func (c *combiner[T]) next() {
 	})
 }
 
-// unfinished reports whether a request still waits.
+// unfinished reports whether a request still waits for its outcome.
 func unfinished(done chan struct{}) bool {
 	select {
 	case <-done:
@@ -94,7 +95,7 @@ func unfinished(done chan struct{}) bool {
 	}
 }
 
-// failGet, failPage and failCommit are the combiners' fail.
+// failGet, failPage and failCommit implement combiner.fail.
 func failGet(g *get, err error) {
 	if unfinished(g.done) {
 		g.err = err
@@ -116,21 +117,21 @@ func failCommit(c *commit, err error) {
 	}
 }
 
-// get are keys that somebody reads, as of one instant.
+// get reads keys as of one moment.
 type get struct {
 	keys [][]byte
-	vals [][]byte // nil for what is not there
+	vals [][]byte // nil for missing keys
 	err  error
 	done chan struct{}
 }
 
-// readCombined returns the last committed values of keys; nil for those that are not there. They are those of one instant, and others
-// may have them too.
+// readCombined returns the last committed values of keys, as of one moment; nil for missing keys. Other readers may share the
+// values, so callers must not change them.
 func (s *Store) readCombined(ctx context.Context, keys ...[]byte) ([][]byte, error) {
 	g := &get{keys: keys, done: make(chan struct{})}
 	if s.reads.enter(g) {
 		defer s.reads.leave()
-		err := s.again(ctx, func() error { return s.read(ctx, g) })
+		err := s.retryRead(ctx, func() error { return s.read(ctx, g) })
 		return g.vals, err
 	}
 	tripTaken(ctx)
@@ -142,17 +143,18 @@ func (s *Store) readCombined(ctx context.Context, keys ...[]byte) ([][]byte, err
 	}
 }
 
-// readAll reads for several.
+// readAll serves a batch of gets, by statements of at most maxBatchKeys keys.
 func (s *Store) readAll(list []*get) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	for len(list) > 0 {
 		n, keys := 1, len(list[0].keys)
-		for n < len(list) && keys+len(list[n].keys) <= combinedKeys {
+		// A single get may exceed maxBatchKeys; it is read alone.
+		for n < len(list) && keys+len(list[n].keys) <= maxBatchKeys {
 			keys += len(list[n].keys)
 			n++
 		}
-		err := s.again(ctx, func() error { return s.read(ctx, list[:n]...) })
+		err := s.retryRead(ctx, func() error { return s.read(ctx, list[:n]...) })
 		for _, g := range list[:n] {
 			g.err = err
 			close(g.done)
@@ -161,6 +163,7 @@ func (s *Store) readAll(list []*get) {
 	}
 }
 
+// read serves gets by one statement, so that all of them see one moment.
 func (s *Store) read(ctx context.Context, list ...*get) error {
 	if len(list) == 1 && len(list[0].keys) == 1 {
 		val, err := s.get(ctx, s.pool, list[0].keys[0])
@@ -178,28 +181,28 @@ func (s *Store) read(ctx context.Context, list ...*get) error {
 	for _, g := range list {
 		g.vals = make([][]byte, len(g.keys))
 		for i, key := range g.keys {
-			g.vals[i] = found[string(key)] // readers of one key share it: values are not changed
+			g.vals[i] = found[string(key)] // readers of one key share its value
 		}
 	}
 	return nil
 }
 
 const (
-	// scanMany reads a page of several ranges, each with a limit of its own.
+	// scanMany reads a page of each of several ranges, each with its own limit.
 	scanMany = "SELECT r.i, s.k, s.v FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) WITH ORDINALITY AS r (a, b, n, i), " +
 		"LATERAL (SELECT k, v FROM stator_kv WHERE k >= r.a AND k < r.b ORDER BY k "
 	scanUp   = scanMany + "ASC LIMIT r.n) AS s"
 	scanDown = scanMany + "DESC LIMIT r.n) AS s"
 )
 
-// page is a page that an iterator waits for.
+// page is a page for which an iterator waits.
 type page struct {
 	it   *iterator
 	err  error
 	done chan struct{}
 }
 
-// scanCombined reads the page that comes next in a range that ends, of the last committed state.
+// scanCombined reads the iterator's next page in the last committed state. The range must have an end.
 func (s *Store) scanCombined(i *iterator) error {
 	c := &s.scansUp
 	if i.opt.Reverse {
@@ -211,12 +214,12 @@ func (s *Store) scanCombined(i *iterator) error {
 		return i.readAlone(i.ctx)
 	}
 	tripTaken(i.ctx)
-	// It can't be left before: the page is the iterator's.
+	// Don't return early when the context ends: run writes to the iterator's page.
 	<-p.done
 	return p.err
 }
 
-// scanAll reads a page for several iterators that go in one direction.
+// scanAll reads a page for each of several iterators, all in the same direction.
 func (s *Store) scanAll(list []*page) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()

@@ -8,7 +8,7 @@ import (
 	"github.com/statordb/stator/internal/guard"
 )
 
-// TestCombinerPanic tells every request that waits for a statement that panics, and runs the next one.
+// TestCombinerPanic checks that a statement that panics fails all its requests, and that the next statement runs.
 func TestCombinerPanic(t *testing.T) {
 	c := combiner[*get]{most: 10, fail: failGet, log: slog.New(slog.DiscardHandler), run: func(list []*get) {
 		close(list[0].done)
@@ -18,12 +18,12 @@ func TestCombinerPanic(t *testing.T) {
 		t.Helper()
 		var waiting []*get
 		if !c.enter(new(get)) {
-			t.Fatal("the first request must wait")
+			t.Fatal("the first request should wait")
 		}
 		for range 3 {
 			g := &get{done: make(chan struct{})}
 			if c.enter(g) {
-				t.Fatal("a request goes on by itself beside another")
+				t.Fatal("a request runs alone beside another")
 			}
 			waiting = append(waiting, g)
 		}
@@ -36,7 +36,7 @@ func TestCombinerPanic(t *testing.T) {
 		}
 	}
 	wait()
-	for { // the goroutine leaves after it has told the requests
+	for { // the goroutine calls leave after it has failed the requests
 		c.mu.Lock()
 		running := c.running
 		c.mu.Unlock()

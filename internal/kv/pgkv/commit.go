@@ -22,8 +22,8 @@ const (
 	deleteOne  = "DELETE FROM stator_kv WHERE k = $1"
 	deleteMany = "DELETE FROM stator_kv WHERE k = ANY($1)"
 
-	// verifyMany locks rows, and fails (codeDivision) unless all are still as they were. verifyNow takes a row that another
-	// transaction has locked for one that is not.
+	// verifyMany locks rows, and fails with codeDivision unless all of them have the expected values. verifyNow does not wait:
+	// it treats a row that another transaction has locked as changed.
 	verifyMany = verifyRows + ") x"
 	verifyNow  = verifyRows + " SKIP LOCKED) x"
 	verifyRows = `SELECT 1 / (CASE WHEN count(*) = $3 THEN 1 ELSE 0 END) FROM (
@@ -34,7 +34,7 @@ const (
 	removeCounters  = "DELETE FROM stator_counters WHERE k = $1"
 )
 
-// pairs are keys with values, for statements of one and of many rows. It sorts by key.
+// pairs are keys and values for statements of one or many rows. It sorts by key.
 type pairs struct{ keys, vals [][]byte }
 
 func (p *pairs) add(key, val []byte) {
@@ -52,7 +52,7 @@ func (p *pairs) Swap(i, j int) {
 	p.vals[i], p.vals[j] = p.vals[j], p.vals[i]
 }
 
-// queue adds a statement of the rows to a batch, where there are any. Those of a statement without values have none.
+// queue adds a statement for the rows, if there are any, to a batch. Rows of a statement without values have nil values.
 func (p *pairs) queue(b *pgx.Batch, one, many string) {
 	switch {
 	case len(p.keys) == 1 && p.vals[0] == nil:
@@ -66,24 +66,26 @@ func (p *pairs) queue(b *pgx.Batch, one, many string) {
 	}
 }
 
-// writes is what a transaction, or several, writes, and makes sure of.
+// writes is everything that one or more transactions write and verify, in the order in which it is sent.
 type writes struct {
-	same    pairs    // rows that must be as they were read
-	missing pairs    // rows that must still not be there
-	insert  pairs    // rows that were not there
-	update  pairs    // rows that are there
-	put     pairs    // rows that may be
-	remove  pairs    // of rows that may be
-	add     pairs    // counters
-	reset   [][]byte // keys of counters that are removed before
+	same    pairs    // rows that must have the values that were read
+	missing pairs    // rows that must still be missing
+	insert  pairs    // rows that were missing
+	update  pairs    // rows that exist
+	put     pairs    // rows that may exist
+	remove  pairs    // rows to remove, which may exist
+	add     pairs    // changes of counters
+	reset   [][]byte // keys of counters to remove before add
 }
 
-// all are the rows, for what is to be done with each kind alike.
+// all returns the six kinds of rows, for code that treats them alike.
 func (w *writes) all() [6]*pairs {
 	return [...]*pairs{&w.same, &w.missing, &w.insert, &w.update, &w.put, &w.remove}
 }
 
-// writes returns what the transaction writes.
+// writes returns what the transaction writes and verifies. Each row falls into exactly one kind of write, by what the
+// transaction knows of it: a row that was read without a lock is verified too, unless an insert does so by failing on a
+// duplicate.
 func (t *txn) writes() *writes {
 	w := new(writes)
 	wrote := slices.ContainsFunc(t.rows, func(r row) bool { return r.wrote })
@@ -96,6 +98,7 @@ func (t *txn) writes() *writes {
 			case r.next != nil:
 				w.insert.add(r.key, r.next)
 				continue
+			// A lone read of a missing key needs no check: its outcome could have been read a moment earlier.
 			case wrote || len(t.rows) > 1:
 				w.missing.add(r.key, []byte{})
 				continue
@@ -130,7 +133,7 @@ func (w *writes) empty() bool {
 	return w.add.Len() == 0 && len(w.reset) == 0
 }
 
-// queue adds the statements to a batch. Keys are sorted, so that transactions that meet seldom deadlock.
+// queue adds the statements to a batch. Keys are sorted, so that concurrent transactions rarely deadlock.
 func (w *writes) queue(b *pgx.Batch, verify string) {
 	for _, p := range w.all() {
 		if p.Len() > 1 {
@@ -141,7 +144,7 @@ func (w *writes) queue(b *pgx.Batch, verify string) {
 		b.Queue(verify, w.same.keys, w.same.vals, n)
 	}
 	if w.missing.Len() > 0 {
-		// Nothing holds a row that is missing but a row in its place.
+		// Only a row can be locked, so a missing row is locked by inserting it, and removed again.
 		b.Queue(insertMany, w.missing.keys, w.missing.vals)
 		b.Queue(deleteMany, w.missing.keys)
 	}
@@ -158,8 +161,8 @@ func (w *writes) queue(b *pgx.Batch, verify string) {
 // maxCombined is the largest transaction, in bytes, that commits together with others.
 const maxCombined = 64 << 10
 
-// alone reports whether the transaction must not commit together with others: it is large, or other transactions of this server may
-// write the same rows.
+// alone reports whether the transaction must not be committed in a batch: because it is large, or because other transactions of
+// this server may write the same rows.
 func (t *txn) alone(w *writes) bool {
 	size := 0
 	for _, p := range w.all() {
@@ -170,24 +173,24 @@ func (t *txn) alone(w *writes) bool {
 	return size > maxCombined || len(w.reset) > 0 || w.put.Len() > 0
 }
 
-// commit is a transaction that waits to commit together with others.
+// commit is a transaction that waits to be committed in a batch.
 type commit struct {
 	txn    *txn
 	writes *writes
-	alone  bool // nothing has happened, and it is to commit by itself
+	alone  bool // nothing was written, and the transaction must commit alone
 	err    error
 	done   chan struct{}
 }
 
-// commitCombined commits a transaction that holds no connection: under load together with others. All of them are one transaction
-// of the database then; if one can't commit, they do so one by one.
+// commitCombined commits a transaction that holds no connection, under load in a batch with others. A batch is one
+// transaction of the database; if any part of it can't commit, all of its transactions commit one by one.
 func (s *Store) commitCombined(ctx context.Context, t *txn, w *writes) error {
 	if !t.alone(w) {
 		c := &commit{txn: t, writes: w, done: make(chan struct{})}
 		if s.commits.enter(c) {
 			defer s.commits.leave()
 		} else {
-			<-c.done // in commitTimeout
+			<-c.done // takes at most commitTimeout
 			if !c.alone {
 				tripTaken(ctx)
 				return c.err
@@ -199,24 +202,25 @@ func (s *Store) commitCombined(ctx context.Context, t *txn, w *writes) error {
 	}
 	b := new(pgx.Batch)
 	w.queue(b, verifyMany)
-	// Statements that are sent at once are a transaction.
+	// Without BEGIN, statements that are sent together form one transaction.
 	return commitFailure(s.send(ctx, s.pool, b))
 }
 
-// commitAll commits transactions as one.
+// commitAll commits a batch of transactions as one.
 func (s *Store) commitAll(list []*commit) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	var together []*commit
 	var all writes
 	written := map[string]struct{}{}
-	counters := map[string]int{} // where they are in all.add
+	counters := map[string]int{} // index in all.add
 	for _, c := range list {
 		if c.err = c.txn.fence(); c.err != nil {
 			close(c.done)
 			continue
 		}
-		if c.alone = !c.writes.apart(written); c.alone {
+		// One statement can't write a row twice, so transactions that share a row don't share a batch.
+		if c.alone = !c.writes.disjoint(written); c.alone {
 			close(c.done)
 			continue
 		}
@@ -239,6 +243,7 @@ func (s *Store) commitAll(list []*commit) {
 	if len(together) == 0 {
 		return
 	}
+	// A lone transaction may wait for row locks; a batch must not, or one locked row would delay all.
 	verify := verifyNow
 	if len(together) == 1 {
 		verify = verifyMany
@@ -248,14 +253,14 @@ func (s *Store) commitAll(list []*commit) {
 	err := s.send(ctx, s.pool, b)
 	for _, c := range together {
 		c.err = commitFailure(err)
-		// Whose fault it is, and whether it is one that a wait helps with, each finds out by itself.
+		// Retry each commit alone, to isolate the failing one and to let it wait for locks.
 		c.alone = refused(err) && len(together) > 1
 		close(c.done)
 	}
 }
 
-// apart adds the keys to those of others, and reports whether none is there already.
-func (w *writes) apart(others map[string]struct{}) bool {
+// disjoint reports whether none of the keys is among others, and if so adds them there.
+func (w *writes) disjoint(others map[string]struct{}) bool {
 	for _, p := range w.all() {
 		for _, key := range p.keys {
 			if _, met := others[string(key)]; met {
@@ -271,16 +276,16 @@ func (w *writes) apart(others map[string]struct{}) bool {
 	return true
 }
 
-// contended remembers where transactions have found that another server changed what they had read: for a while, those that come lock
-// their rows before they read them.
+// contended remembers, in slots by the hash of keys, where transactions have conflicted with another server's. The transactions
+// that follow lock their rows before reading them, since optimistic reads would keep failing there.
 type contended [1024]atomic.Int32
 
-// lockFor is how many transactions do so.
+// lockFor is how many transactions lock their rows first after a conflict.
 const lockFor = 64
 
 func (c *contended) at(key []byte) *atomic.Int32 { return &c[xxhash.Sum64(key)%uint64(len(c))] }
 
-// any reports whether one of the keys is contended.
+// any reports whether one of the keys is contended, and counts the transaction.
 func (c *contended) any(keys [][]byte) bool {
 	found := false
 	for _, key := range keys {
@@ -292,8 +297,8 @@ func (c *contended) any(keys [][]byte) bool {
 	return found
 }
 
-// met says that one of the keys, all of a transaction, is contended.
-func (c *contended) met(keys [][]byte) {
+// mark marks all keys of a transaction that has conflicted as contended.
+func (c *contended) mark(keys [][]byte) {
 	for _, key := range keys {
 		c.at(key).Store(lockFor)
 	}

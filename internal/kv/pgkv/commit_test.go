@@ -12,8 +12,8 @@ import (
 	"github.com/statordb/stator/internal/kv/pgkv/pgtest"
 )
 
-// TestCommitTogether commits transactions together, of which one can't for what another server has written, and one must wait for what
-// another server has locked. The others take effect at once, and each learns what has become of its own.
+// TestCommitTogether commits a batch of transactions: another server has changed a row of one, and has locked a row of
+// another. The rest must commit at once, and each must learn its own outcome.
 func TestCommitTogether(t *testing.T) {
 	ctx := context.Background()
 	open := opener(t)
@@ -39,7 +39,7 @@ func TestCommitTogether(t *testing.T) {
 		opt := kv.TxnOpt{Hint: [][]byte{key(i)}}
 		if i == fenced {
 			opt.Fence = func() error {
-				if ended[all-1] != nil { // not before it waits
+				if ended[all-1] != nil { // only once it waits
 					return lost
 				}
 				return nil
@@ -53,7 +53,7 @@ func TestCommitTogether(t *testing.T) {
 		switch i {
 		case 0:
 			err = x.Delete(key(i), 0)
-		case 1: // is only to be as it was
+		case 1: // read only: it must stay as it was
 		default:
 			err = x.Put(key(i), fmt.Appendf(nil, "new%d", i))
 		}
@@ -83,7 +83,7 @@ func TestCommitTogether(t *testing.T) {
 		switch i {
 		case changed, came:
 			if !errors.Is(err, kv.ErrConflict) {
-				t.Errorf("transaction %d, whose row another server wrote: %v", i, err)
+				t.Errorf("transaction %d, whose row another server has changed: %v", i, err)
 			}
 		case fenced:
 			if !errors.Is(err, kv.ErrFenced) || !errors.Is(err, lost) {
@@ -129,14 +129,14 @@ func TestCommitTogether(t *testing.T) {
 	if got, err := r.Counters([]byte("n")); err != nil || fmt.Sprint(got) != fmt.Sprint(sum) {
 		t.Errorf("counters are %v, %v, want %v", got, err, sum)
 	}
-	// Who comes next to where servers met locks the row first, and others don't.
+	// The next transaction on a contended row locks it first; others don't.
 	for i, want := range map[int]bool{changed: true, 7: false} {
 		x, err := s.Begin(ctx, kv.TxnOpt{Hint: [][]byte{key(i)}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := x.(*txn).conn != nil; got != want {
-			t.Errorf("a transaction of row %d has locked it: %v", i, got)
+			t.Errorf("the transaction on row %d holds its lock: %v", i, got)
 		}
 		if err := x.Rollback(); err != nil {
 			t.Fatal(err)
@@ -162,14 +162,14 @@ func opener(t *testing.T) func() *Store {
 	}
 }
 
-// keep makes as if as many were under way as may be: what comes meanwhile waits.
+// keep occupies all statements of a combiner, so that requests wait.
 func keep[T any](c *combiner[T]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running = atATime
+	c.running = maxRunning
 }
 
-// waits returns when so many wait.
+// waits returns once want requests wait.
 func waits[T any](c *combiner[T], want int) {
 	for {
 		c.mu.Lock()
@@ -182,14 +182,14 @@ func waits[T any](c *combiner[T], want int) {
 	}
 }
 
-// release ends what keep has begun.
+// release undoes keep.
 func release[T any](c *combiner[T]) {
-	for range atATime {
+	for range maxRunning {
 		c.leave()
 	}
 }
 
-// TestReadTogether reads keys and pages of ranges together with others.
+// TestReadTogether reads keys and pages of ranges in batches.
 func TestReadTogether(t *testing.T) {
 	ctx := context.Background()
 	s := opener(t)()
@@ -221,7 +221,7 @@ func TestReadTogether(t *testing.T) {
 	keep(&s.scansDown)
 	for i := range 20 {
 		begin(func() {
-			// One in two is not there, and some are read by several.
+			// Every second key is missing, and some keys are read by several requests.
 			k, want := key(i/3), fmt.Sprint("v", i/3)
 			if i%2 == 1 {
 				k, want = append(k, 'x'), ""
@@ -237,7 +237,7 @@ func TestReadTogether(t *testing.T) {
 			t.Errorf("three keys: %q, %v", vals, err)
 		}
 	})
-	for range 2 { // together more than one statement reads
+	for range 2 { // together more keys than one statement reads
 		begin(func() {
 			var keys [][]byte
 			for i := range 200 {
@@ -254,7 +254,7 @@ func TestReadTogether(t *testing.T) {
 			}
 		})
 	}
-	// More than there is room for in a statement, of which some need more pages than the first.
+	// More scans than one statement takes, some with several pages.
 	for i := range 40 {
 		begin(func() {
 			from, to := i*5, i*5+i*3
@@ -287,40 +287,40 @@ func TestReadTogether(t *testing.T) {
 	wg.Wait()
 }
 
-// TestCombiner lets requests enter and leave, and counts for how many each run is.
+// TestCombiner checks how many requests each run serves as requests enter and leave.
 func TestCombiner(t *testing.T) {
 	runs := make(chan []int)
-	goOn := make(chan bool)
-	c := combiner[int]{most: 10, run: func(list []int) { runs <- list; <-goOn }}
+	proceed := make(chan bool)
+	c := combiner[int]{most: 10, run: func(list []int) { runs <- list; <-proceed }}
 	if !c.enter(0) {
-		t.Fatal("the first waits")
+		t.Fatal("the first request waits")
 	}
 	for i := 1; i <= 30; i++ {
 		if c.enter(i) {
-			t.Fatal("a request does not wait")
+			t.Fatal("a later request does not wait")
 		}
 	}
-	if got := <-runs; len(got) != enough || got[0] != 1 { // while the first is under way
-		t.Errorf("the second run is for %v", got)
+	if got := <-runs; len(got) != minBatch || got[0] != 1 { // while the first is running
+		t.Errorf("the second run serves %v", got)
 	}
 	c.leave()
-	for range 2 { // as many as there may be
+	for range 2 { // as many statements as may run
 		if got := <-runs; len(got) != c.most {
-			t.Errorf("a run is for %v, want %d", got, c.most)
+			t.Errorf("a run serves %v, want %d", got, c.most)
 		}
-		goOn <- true
+		proceed <- true
 	}
-	goOn <- true // what is left is not worth a second run
+	proceed <- true // too few are left for a second statement
 	if got := <-runs; len(got) != 2 || got[1] != 30 {
-		t.Errorf("the last run is for %v", got)
+		t.Errorf("the last run serves %v", got)
 	}
-	goOn <- true
+	proceed <- true
 	for c.mu.Lock(); c.running > 0; c.mu.Lock() {
 		c.mu.Unlock()
 		time.Sleep(time.Millisecond)
 	}
 	c.mu.Unlock()
 	if !c.enter(31) {
-		t.Error("the next one waits")
+		t.Error("the next request waits")
 	}
 }

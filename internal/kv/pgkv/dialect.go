@@ -2,20 +2,20 @@ package pgkv
 
 import "strings"
 
-// dialect is what differs between the databases that speak PostgreSQL's protocol.
+// dialect is what differs between databases that speak PostgreSQL's protocol.
 type dialect struct {
 	name string
-	// create are the statements that make the tables.
+	// create are the statements that create the tables.
 	create []string
-	// snapshots says that the database tells which transactions are under way (pg_current_snapshot), so that Stable is exact.
-	// Without, it lags by stableLag.
+	// snapshots means that the database tells which transactions are in progress (pg_current_snapshot), which makes Stable
+	// exact. Without it, Stable lags by stableLag.
 	snapshots bool
-	// lateral says that it takes scanMany.
+	// lateral means that the database supports scanMany.
 	lateral bool
-	// settings are of each connection. The statements are of few rows, found by their keys, whatever the tables' statistics say,
-	// and a plan costs more than it can save.
+	// settings are made on each connection. All statements read few rows by their keys, whatever the tables' statistics
+	// say, and planning costs more than it could save.
 	settings []string
-	// repeatable begins a transaction that reads one state.
+	// repeatable begins a read-only transaction that sees one snapshot.
 	repeatable string
 }
 
@@ -24,16 +24,17 @@ const (
 	createIDs      = `CREATE SEQUENCE IF NOT EXISTS stator_ids`
 )
 
-// The dialects. Only PostgreSQL's is tested by this project.
+// The supported dialects. This project tests only PostgreSQL's.
 var (
 	postgres = &dialect{
 		name: "PostgreSQL", snapshots: true, lateral: true,
 		settings:   []string{"plan_cache_mode = force_generic_plan", "enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = off", "enable_bitmapscan = off", "jit = off"},
 		repeatable: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 		create: []string{
-			// Servers that start at once would trip over each other's catalog entries.
+			// Servers that start at the same time would conflict in the system catalog.
 			"SELECT pg_advisory_xact_lock(7305799842)",
-			// Room on each page lets a row be updated in place. Values are not compressed, which costs more than it saves.
+			// Free space on each page allows updates in place (HOT). Values are stored uncompressed: compressing costs
+			// more than it saves.
 			"CREATE TABLE IF NOT EXISTS stator_kv (k bytea PRIMARY KEY, v bytea NOT NULL) WITH (fillfactor = 85)",
 			"ALTER TABLE stator_kv ALTER COLUMN v SET STORAGE EXTERNAL",
 			"CREATE SEQUENCE IF NOT EXISTS stator_ids CACHE 1",
@@ -44,7 +45,7 @@ var (
 		name:       "YugabyteDB",
 		repeatable: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 		create: []string{
-			// A key's first column is hashed if nothing is said.
+			// YugabyteDB hashes the first column of a key unless told otherwise.
 			"CREATE TABLE IF NOT EXISTS stator_kv (k bytea NOT NULL, v bytea NOT NULL, PRIMARY KEY (k ASC))",
 			createIDs,
 			"CREATE TABLE IF NOT EXISTS stator_counters (k bytea NOT NULL, id bigint NOT NULL DEFAULT nextval('stator_ids'), v bytea NOT NULL, PRIMARY KEY (k ASC, id ASC))",
@@ -61,7 +62,7 @@ var (
 	}
 )
 
-// dialectOf returns the dialect of a database by what it says of itself.
+// dialectOf returns the dialect of the database with this version string.
 func dialectOf(version string) *dialect {
 	switch {
 	case strings.Contains(version, "CockroachDB"):

@@ -14,7 +14,7 @@ func TestPages(t *testing.T) {
 	for _, table := range []string{"small_", "large_"} {
 		it := s.scan(context.Background(), s.pool, kv.Range{Start: []byte(table), End: []byte(table + "z")}, kv.ScanOpt{Rows: 1})
 		if !it.Next() || len(it.page.keys) != 1 {
-			t.Errorf("%s, one row wanted: %d rows read", table, len(it.page.keys))
+			t.Errorf("%s, one row wanted: read %d", table, len(it.page.keys))
 		}
 		if err := it.Close(); err != nil {
 			t.Error(err)

@@ -1,11 +1,14 @@
-// Package pgkv is the engine over a server that speaks PostgreSQL's protocol: PostgreSQL itself, 13 or newer, and, by their
-// dialects, YugabyteDB and CockroachDB. Any number of Stator's servers share one database.
+// Package pgkv is the engine over a server that speaks PostgreSQL's protocol: PostgreSQL 13 or newer, and, by their dialects,
+// YugabyteDB and CockroachDB. Any number of Stator's servers may share one database.
 //
-// Keys and values are rows of one table. A write takes two round trips: one reads the hinted keys, one writes and commits. What a
-// transaction has found missing it inserts, so that a row that came in between is a conflict; what it has read and must still be so
-// is compared when it commits. Both trips are shared with other transactions of the server under load. Locks in memory come first:
-// they queue the writers of one server's hot keys and tell transactions that meet. Where those of several servers meet, and where a
-// transaction takes a stamp, the first trip begins the database's transaction and locks the rows.
+// Keys and values are rows of one table, stator_kv; changes of counters are rows of another, stator_counters. A write
+// takes two round trips: one reads the hinted keys, one writes and commits. A transaction inserts keys that it found
+// missing, so that a row that appeared in between is a conflict; it compares values that it has read when it commits.
+// Under load, both round trips are shared with other transactions of the server (combine.go, commit.go).
+//
+// Locks in memory come first: they queue the writers of one server's hot keys and detect conflicts. Where transactions
+// of several servers meet, and where a transaction takes a stamp, the first round trip begins the database's
+// transaction and locks the rows.
 package pgkv
 
 import (
@@ -34,25 +37,26 @@ import (
 
 // Options configure the engine.
 type Options struct {
-	// URL says where the database is, as libpq and pgx read it: postgres://user:password@host:5432/database?sslmode=verify-full.
+	// URL is the address of the database, as libpq and pgx read it:
+	// postgres://user:password@host:5432/database?sslmode=verify-full.
 	URL string
-	// Name tells the server's connections from those of others, for Evict; at most 63 bytes.
+	// Name identifies this server's connections, for Evict; at most 63 bytes.
 	Name   string
 	Logger *slog.Logger
-	// Now is the clock that stamps are of, in tests of one server; nil is the database's.
+	// Now is the clock of stamps, in tests of a single server; nil for the database's clock.
 	Now func() time.Time
 }
 
 const (
-	// defaultConns is how many connections a server has at most, if the URL's pool_max_conns does not say. Three servers fit
-	// into the 100 that PostgreSQL allows.
+	// defaultConns is the largest number of connections of a server, unless the URL sets pool_max_conns. Three servers fit into
+	// the 100 connections that PostgreSQL allows by default.
 	defaultConns = 30
-	// lockTimeout and idleTimeout bound, in milliseconds, how long a server that hangs keeps others from its rows.
+	// lockTimeout and idleTimeout bound, in milliseconds, how long a server that hangs can block the rows that it has locked.
 	lockTimeout = "10000"
 	idleTimeout = "10000"
-	// commitTimeout is how long a commit may take until its outcome is called unknown.
+	// commitTimeout is how long a commit may take before its outcome is reported as unknown.
 	commitTimeout = 20 * time.Second
-	// readBuffer is how much is read of a connection at a time, in bytes: pages of rows are larger than the 8 KB of pgx.
+	// readBuffer is the read buffer of a connection, in bytes: pages of rows exceed pgx's 8 KB.
 	readBuffer = 64 << 10
 	// startTimeout is how long Open waits for the database.
 	startTimeout = 30 * time.Second
@@ -76,7 +80,7 @@ type Store struct {
 	done sync.WaitGroup
 }
 
-// Open connects to the database and makes its tables if they are missing.
+// Open connects to the database and creates its tables if they are missing.
 func Open(ctx context.Context, opt Options) (*Store, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
@@ -88,6 +92,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	if u, err := url.Parse(opt.URL); err == nil && u.Query().Get("pool_max_conns") == "" {
 		config.MaxConns = defaultConns
 	}
+	// These are defaults: parameters in the URL win.
 	for name, value := range map[string]string{
 		"application_name": cmp.Or(opt.Name, "stator"), "lock_timeout": lockTimeout, "idle_in_transaction_session_timeout": idleTimeout,
 		"default_transaction_isolation": "read committed", "synchronous_commit": "on",
@@ -106,10 +111,10 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	}
 	s := &Store{pool: pool, opt: opt}
 	s.clock.now = opt.Now
-	s.reads.most, s.reads.run, s.reads.fail, s.reads.log = combined, s.readAll, failGet, opt.Logger
-	s.commits.most, s.commits.run, s.commits.fail, s.commits.log = combined, s.commitAll, failCommit, opt.Logger
-	s.scansUp.most, s.scansUp.run, s.scansUp.fail, s.scansUp.log = combinedScans, s.scanAll, failPage, opt.Logger
-	s.scansDown.most, s.scansDown.run, s.scansDown.fail, s.scansDown.log = combinedScans, s.scanAll, failPage, opt.Logger
+	s.reads.most, s.reads.run, s.reads.fail, s.reads.log = maxBatch, s.readAll, failGet, opt.Logger
+	s.commits.most, s.commits.run, s.commits.fail, s.commits.log = maxBatch, s.commitAll, failCommit, opt.Logger
+	s.scansUp.most, s.scansUp.run, s.scansUp.fail, s.scansUp.log = maxScanBatch, s.scanAll, failPage, opt.Logger
+	s.scansDown.most, s.scansDown.run, s.scansDown.fail, s.scansDown.log = maxScanBatch, s.scanAll, failPage, opt.Logger
 	start, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := s.create(start); err != nil {
@@ -119,14 +124,14 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	var background context.Context
 	background, s.stop = context.WithCancel(context.Background())
 	s.done.Add(1)
-	guard.Go(opt.Logger, "summing counters up", func() {
+	guard.Go(opt.Logger, "summing counters", func() {
 		defer s.done.Done()
 		s.sumLoop(background)
 	})
 	return s, nil
 }
 
-// prepare makes the settings of a new connection.
+// prepare applies the dialect's settings to a new connection, except those that the URL gives.
 func prepare(ctx context.Context, c *pgx.Conn) error {
 	var version string
 	if err := c.QueryRow(ctx, "SELECT version()").Scan(&version); err != nil {
@@ -145,7 +150,7 @@ func prepare(ctx context.Context, c *pgx.Conn) error {
 	return c.SendBatch(ctx, b).Close()
 }
 
-// create finds out what database it is, and makes the tables. Several servers may do so at a time.
+// create detects the dialect and creates the tables. Several servers may do so concurrently.
 func (s *Store) create(ctx context.Context) error {
 	var version string
 	if err := s.pool.QueryRow(ctx, "SELECT version()").Scan(&version); err != nil {
@@ -174,19 +179,20 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Limits implements kv.Store: an index of PostgreSQL takes no larger keys, and a value no gigabyte.
+// Limits implements kv.Store. PostgreSQL's indexes take no larger keys, and its values no full gigabyte.
 func (s *Store) Limits() kv.Limits {
 	return kv.Limits{Key: 2600, Value: 512 << 20, Txn: 512 << 20, Workers: 8}
 }
 
-// Evict ends the connections of the server with another name, and with them its transactions, and returns when they have ended.
+// Evict terminates the connections, and with them the transactions, of the server with that name, and returns once they
+// have ended.
 func (s *Store) Evict(ctx context.Context, name string) error {
 	if !s.dialect.snapshots {
-		return nil // which it has not to be asked for: see dialect
+		return nil // Without snapshots Stable lags far enough anyway, and these databases can't be asked: see dialect
 	}
 	for {
 		var left int
-		err := s.again(ctx, func() error {
+		err := s.retryRead(ctx, func() error {
 			tripTaken(ctx)
 			return s.pool.QueryRow(ctx, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1", name).Scan(&left)
 		})
@@ -201,23 +207,26 @@ func (s *Store) Evict(ctx context.Context, name string) error {
 	}
 }
 
-// evictPause is how long connections are given to end.
+// evictPause is how long connections get to end before the next check.
 const evictPause = 5 * time.Millisecond
 
+// tripsKey is the context key of CountTrips.
 type tripsKey struct{}
 
-// CountTrips returns a context under which n counts how often the database is asked something and its answer waited for.
+// CountTrips returns a context in which n counts the round trips to the database.
 func CountTrips(ctx context.Context, n *atomic.Int64) context.Context {
 	return context.WithValue(ctx, tripsKey{}, n)
 }
 
+// tripTaken counts a round trip. Each request that waits for a shared statement counts it as its own.
 func tripTaken(ctx context.Context) {
 	if n, ok := ctx.Value(tripsKey{}).(*atomic.Int64); ok {
 		n.Add(1)
 	}
 }
 
-// send sends statements all at once, and returns when they are done. What the callbacks of the batch return comes back as it is.
+// send sends the statements of a batch together and waits for all of them. It returns errors of the batch's callbacks
+// unchanged.
 func (s *Store) send(ctx context.Context, via interface {
 	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
 }, b *pgx.Batch) error {
@@ -225,11 +234,11 @@ func (s *Store) send(ctx context.Context, via interface {
 	return via.SendBatch(ctx, b).Close()
 }
 
-// again runs a job that writes nothing, once more if the connection was broken.
-func (s *Store) again(ctx context.Context, job func() error) error {
+// retryRead runs a job that writes nothing, and repeats it if the connection was broken.
+func (s *Store) retryRead(ctx context.Context, job func() error) error {
 	err := failure(job())
 	for attempt := 0; attempt < 2 && errors.Is(err, kv.ErrUnavailable) && ctx.Err() == nil; attempt++ {
-		s.pool.Reset() // the database has restarted: other connections are broken too
+		s.pool.Reset() // the database has restarted, so the other connections are broken too
 		err = failure(job())
 	}
 	return err

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestPlans checks that statements find their rows by the index in a table whose statistics say that it is small.
+// TestPlans checks that statements use the index even if the table's statistics say that it is small.
 func TestPlans(t *testing.T) {
 	ctx := context.Background()
 	s := opener(t)()

@@ -20,12 +20,12 @@ const (
 	selectCounters = "SELECT v FROM stator_counters WHERE k = $1"
 )
 
-// queryer is a connection, or the pool of them.
+// queryer is a connection or the pool.
 type queryer interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// query sends a statement, and calls visit with the bytes of each row, which are valid until it returns.
+// query runs a statement and calls visit for each row. The bytes of the row are valid until visit returns.
 func (s *Store) query(ctx context.Context, q queryer, visit func(raw [][]byte), sql string, args ...any) error {
 	if c, ok := q.(*conn); ok {
 		c.mu.Lock()
@@ -43,7 +43,7 @@ func (s *Store) query(ctx context.Context, q queryer, visit func(raw [][]byte), 
 	return rows.Err()
 }
 
-// get returns the value of a key, or nil.
+// get returns the value of a key, or nil if it does not exist.
 func (s *Store) get(ctx context.Context, q queryer, key []byte) (val []byte, err error) {
 	err = s.query(ctx, q, func(raw [][]byte) { val = append([]byte{}, raw[0]...) }, selectOne, key)
 	return val, err
@@ -54,7 +54,7 @@ func (s *Store) counters(ctx context.Context, q queryer, key []byte) (sum []int6
 	return sum, err
 }
 
-// fetched are keys that were read at once, with their values; nil for those that are not there.
+// fetched maps keys that were read in one statement to their values; nil for missing keys.
 type fetched map[string][]byte
 
 func (s *Store) fetch(ctx context.Context, q queryer, keys [][]byte) (fetched, error) {
@@ -80,7 +80,7 @@ func (s *Store) Latest(ctx context.Context) (kv.Snapshot, error) {
 
 // Fetch implements kv.Fetcher.
 func (r *latest) Fetch(keys [][]byte) error {
-	// Who gives up may use their memory for something else.
+	// A shared statement may outlive this call, and its caller may reuse the memory of keys.
 	mine := make([][]byte, len(keys))
 	for i, key := range keys {
 		mine[i] = bytes.Clone(key)
@@ -100,7 +100,7 @@ func (r *latest) Get(key []byte) (val []byte, err error) {
 	if val, known := r.known[string(key)]; known {
 		return val, nil
 	}
-	vals, err := r.store.readCombined(r.ctx, bytes.Clone(key)) // as for Fetch
+	vals, err := r.store.readCombined(r.ctx, bytes.Clone(key)) // cloned for the reason given in Fetch
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (r *latest) Get(key []byte) (val []byte, err error) {
 }
 
 func (r *latest) Counters(key []byte) (sum []int64, err error) {
-	err = r.store.again(r.ctx, func() (err error) {
+	err = r.store.retryRead(r.ctx, func() (err error) {
 		sum, err = r.store.counters(r.ctx, r.store.pool, key)
 		return err
 	})
@@ -121,7 +121,7 @@ func (r *latest) Scan(rng kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
 
 func (r *latest) Close() error { return nil }
 
-// snapshot reads the state of one instant, by a transaction of its own.
+// snapshot reads the state of one moment, in a database transaction of its own.
 type snapshot struct {
 	store *Store
 	ctx   context.Context
@@ -139,21 +139,21 @@ func (r *snapshot) Fetch(keys [][]byte) (err error) {
 func (s *Store) Snapshot(ctx context.Context, keys ...[]byte) (kv.Snapshot, error) {
 	if len(keys) > 0 {
 		r := &latest{store: s, ctx: ctx}
-		if err := r.Fetch(keys); err != nil { // a statement sees one instant
+		if err := r.Fetch(keys); err != nil { // one statement sees one moment
 			return nil, err
 		}
 		return r, nil
 	}
 	r := &snapshot{store: s, ctx: ctx}
-	err := s.again(ctx, func() error {
+	err := s.retryRead(ctx, func() error {
 		c, err := s.connect(ctx)
 		if err != nil {
 			return err
 		}
 		b := new(pgx.Batch)
 		b.Queue(s.dialect.repeatable)
-		b.Queue("SET LOCAL idle_in_transaction_session_timeout = 0") // it locks nothing
-		b.Queue("SELECT 1")                                          // the state is that of the first query
+		b.Queue("SET LOCAL idle_in_transaction_session_timeout = 0") // it locks nothing, so it may be idle for long
+		b.Queue("SELECT 1")                                          // the first query fixes the snapshot
 		if err := s.send(ctx, c, b); err != nil {
 			c.drop()
 			return err
@@ -192,24 +192,24 @@ func (r *snapshot) Close() error {
 	return nil
 }
 
-// rowPage is a page of rows, with the memory where they are.
+// rowPage is a page of rows and the memory that holds them.
 type rowPage struct {
 	keys, vals [][]byte
-	bytes      int // in all of them
+	bytes      int // of all rows together
 	blocks     [][]byte
-	block      int // the one that is being filled
+	block      int // the block that is being filled
 }
 
 const (
-	// rowBlock is how much memory is taken at a time for rows, in bytes.
+	// rowBlock is the size of a block, in bytes.
 	rowBlock = 32 << 10
-	// pooledBlocks is how many blocks a page has at most that is used again by another iterator.
+	// pooledBlocks is the largest number of blocks of a page that returns to the pool.
 	pooledBlocks = 16
 )
 
 var rowPages = sync.Pool{New: func() any { return new(rowPage) }}
 
-// add adds a row.
+// add copies a row into the page.
 func (p *rowPage) add(key, val []byte) {
 	n := len(key) + len(val)
 	row := append(append(p.room(n), key...), val...)
@@ -218,7 +218,7 @@ func (p *rowPage) add(key, val []byte) {
 	p.bytes += n
 }
 
-// room returns room for n bytes.
+// room returns an empty slice with room for n bytes. Rows larger than a quarter of a block get their own memory.
 func (p *rowPage) room(n int) []byte {
 	if n > rowBlock/4 {
 		return make([]byte, 0, n)
@@ -235,7 +235,7 @@ func (p *rowPage) room(n int) []byte {
 	return (*b)[at:at]
 }
 
-// reset takes all rows away. What was in them is no longer valid.
+// reset removes all rows. Slices of them become invalid.
 func (p *rowPage) reset() {
 	clear(p.keys)
 	clear(p.vals)
@@ -245,20 +245,20 @@ func (p *rowPage) reset() {
 	*p = rowPage{keys: p.keys[:0], vals: p.vals[:0], blocks: p.blocks}
 }
 
-// iterator implements kv.Iterator: it reads page after page.
+// iterator implements kv.Iterator. It reads one page at a time.
 type iterator struct {
 	store *Store
 	ctx   context.Context
 	q     queryer
-	all   kv.Range // what is gone through
-	rest  kv.Range // where the next page is
+	all   kv.Range // the scan's whole range
+	rest  kv.Range // where the next page begins
 	opt   kv.ScanOpt
 
 	page  *rowPage
-	at    int // of the row where the iterator stands; -1 before the first
+	at    int // index of the current row; -1 before the first
 	pages paging.Pages
 	size  int  // rows that the page asked for
-	last  bool // no page comes behind this one
+	last  bool // there are no more pages
 	err   error
 }
 
@@ -287,7 +287,7 @@ func (i *iterator) Next() bool {
 	if _, alone := i.q.(*conn); alone {
 		i.err = failure(i.read())
 	} else {
-		i.err = i.store.again(i.ctx, i.read)
+		i.err = i.store.retryRead(i.ctx, i.read)
 	}
 	if i.err != nil || len(i.page.keys) == 0 {
 		return false
@@ -296,7 +296,7 @@ func (i *iterator) Next() bool {
 	return true
 }
 
-// read reads the page that comes next.
+// read reads the next page: in a shared statement if it is short and reads the latest state, else alone.
 func (i *iterator) read() error {
 	i.page.reset()
 	i.at = -1
@@ -316,7 +316,7 @@ func (i *iterator) read() error {
 	return nil
 }
 
-// readAlone reads the page by a statement of its own.
+// readAlone reads the page with its own statement.
 func (i *iterator) readAlone(ctx context.Context) error {
 	order, bound := "ASC", ""
 	if i.opt.Reverse {
@@ -348,7 +348,7 @@ func (i *iterator) Seek(key []byte) {
 	if i.err != nil {
 		return
 	}
-	// Within the page?
+	// If the key is within the current page, ahead of the iterator, no query is needed.
 	n := len(i.page.keys)
 	at := sort.Search(n, func(j int) bool {
 		c := bytes.Compare(i.page.keys[j], key)
@@ -373,14 +373,15 @@ func (i *iterator) Close() error {
 	return i.err
 }
 
-// conn is a connection taken from the pool. A snapshot's is used by several goroutines.
+// conn is a connection taken from the pool. Several goroutines may use that of a snapshot, so mu serializes queries.
 type conn struct {
 	*pgx.Conn
 	release func()
-	asked   context.Context // by whom; it may have ended
+	asked   context.Context // the context of the request that took it; it may have ended
 	mu      sync.Mutex
 }
 
+// connect takes a connection from the pool, waiting if all are in use.
 func (s *Store) connect(ctx context.Context) (*conn, error) {
 	c, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -392,15 +393,15 @@ func (s *Store) connect(ctx context.Context) (*conn, error) {
 	return &conn{Conn: c.Conn(), release: c.Release, asked: ctx}, nil
 }
 
-// drop closes the connection: it is in an unknown state.
+// drop closes a connection whose state is unknown.
 func (c *conn) drop() {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	_ = c.Conn.Close(ctx) // the pool makes another
+	_ = c.Conn.Close(ctx) // the pool opens a new one
 	c.release()
 }
 
-// end ends the connection's transaction without effect and gives it back.
+// end rolls the connection's transaction back and returns the connection to the pool.
 func (c *conn) end() {
 	if c.IsClosed() {
 		c.release()
@@ -416,4 +417,4 @@ func (c *conn) end() {
 	c.release()
 }
 
-var errEnded = errors.New("pgkv: the transaction has ended")
+var errEnded = errors.New("pgkv: the transaction has already ended")

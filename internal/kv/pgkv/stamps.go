@@ -12,38 +12,40 @@ import (
 )
 
 const (
-	// selectStamp asks the database for its time in microseconds since 1970 and for a number that tells stamps of one
-	// microsecond apart. All servers take their stamps from this one clock.
+	// selectStamp reads the database's time, in microseconds since 1970, and a number that distinguishes stamps of the same
+	// microsecond. All servers take their stamps from this one clock.
 	selectStamp = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, nextval('stator_ids')"
-	// selectUnderWay asks below which number all transactions have ended.
+	// selectUnderWay reads the lowest transaction number that is still in progress.
 	selectUnderWay = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-	// selectOwnID gives the transaction a number above all that were given out. Its stamp is taken afterwards.
+	// selectOwnID assigns the transaction a number above all that were assigned before. Its stamp is taken afterwards.
 	selectOwnID = "SELECT pg_current_xact_id()::text::bigint"
-	// stableLag is how far Stable is behind where the database does not tell what is under way: longer than a transaction
-	// may last.
+	// stableLag is how far Stable lags where the database does not tell which transactions are in progress. No
+	// transaction lasts longer.
 	stableLag = commitTimeout + 10*time.Second
 )
 
-// clock makes timestamps of the database's time, or, in tests of one server whose own clock is moved, of that.
+// clock makes timestamps from the database's clock or, in tests of a single server with a clock that is moved, from the
+// server's.
 type clock struct {
-	now  func() time.Time // the server's own; nil for the database's
-	last atomic.Uint64    // what Advance was told, and, by the server's own clock, the latest that was given out
+	now  func() time.Time // the server's clock; nil for the database's
+	last atomic.Uint64    // the highest of Advance, and of the timestamps taken from the server's clock
 }
 
-// at turns the database's time in microseconds since 1970 and a number into a timestamp: 10 bits are microseconds, 8 the number's.
-// No server makes one of its own that the database has not given it, since another's may be the same.
+// at makes a timestamp of the database's time, in microseconds since 1970, and a number: the logical counter's upper 10
+// bits are microseconds, its lower 8 the number. A server never makes up a timestamp by itself: another server could
+// make the same one.
 func (c *clock) at(micros, number int64) kv.TS {
 	if c.now != nil {
 		return c.own()
 	}
 	ts := kv.AtMillis(micros/1000) | kv.TS(micros%1000)<<8 | kv.TS(number&255)
 	if last := kv.TS(c.last.Load()); ts <= last {
-		return last + kv.TS(number) // the data are from where the clock was ahead
+		return last + kv.TS(number) // the data comes from a clock that was ahead of this one
 	}
 	return ts
 }
 
-// own returns a timestamp of the server's own clock, later than all before.
+// own returns a timestamp of the server's clock, later than all before.
 func (c *clock) own() kv.TS {
 	ts := uint64(kv.AtMillis(c.now().UnixMilli()))
 	for {
@@ -68,7 +70,7 @@ func (s *Store) Advance(ts kv.TS) {
 // Now implements kv.Store.
 func (s *Store) Now(ctx context.Context) (kv.TS, error) {
 	var micros, number int64
-	err := s.again(ctx, func() error {
+	err := s.retryRead(ctx, func() error {
 		tripTaken(ctx)
 		return s.pool.QueryRow(ctx, selectStamp).Scan(&micros, &number)
 	})
@@ -78,24 +80,25 @@ func (s *Store) Now(ctx context.Context) (kv.TS, error) {
 	return s.clock.at(micros, number), nil
 }
 
-// stable knows times of which it is not known yet whether all that was stamped before has ended.
+// stable tracks moments before which some stamped transactions may still be in progress.
 type stable struct {
 	mu      sync.Mutex
-	waiting []moment // in order
-	ts      kv.TS    // the latest that is stable
+	waiting []moment // in order of time
+	ts      kv.TS    // the latest stable moment
 }
 
-// moment is a time, and a number above those of the transactions that were stamped before.
+// moment is a time, and a number above those of all transactions that were stamped before it.
 type moment struct {
 	ts    kv.TS
 	above int64
 }
 
-// maxMoments is how many moments are remembered.
+// maxMoments bounds the moments in waiting. Beyond it, Stable only gets coarser.
 const maxMoments = 1024
 
-// Stable implements kv.Store. A transaction gets its number before its stamp, so all with an earlier stamp have a number below
-// those that had been given out at that time; once they have all ended, that time is stable.
+// Stable implements kv.Store. A transaction gets its number before its stamp, so every transaction with a stamp below
+// some moment has a number below one that is assigned after that moment. Once all transactions below that number have
+// ended, the moment is stable.
 func (s *Store) Stable(ctx context.Context) (kv.TS, error) {
 	if !s.dialect.snapshots {
 		now, err := s.Now(ctx)
@@ -107,9 +110,9 @@ func (s *Store) Stable(ctx context.Context) (kv.TS, error) {
 	var ts kv.TS
 	own := s.clock.now != nil
 	if own {
-		ts = s.clock.own() // before anything is asked that may be later
+		ts = s.clock.own() // before the queries, which may be answered later
 	}
-	err := s.again(ctx, func() error {
+	err := s.retryRead(ctx, func() error {
 		b := new(pgx.Batch)
 		b.Queue(selectStamp).QueryRow(func(row pgx.Row) error {
 			err := row.Scan(&micros, &number)

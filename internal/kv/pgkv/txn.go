@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// lockNames has writers of keys that are not there wait for each other: rows alone can be locked. Stamps have to be in the order
-	// in which the writers of a key commit.
+	// lockNames makes writers of missing keys wait for each other, since only rows that exist can be locked. Without
+	// it, the stamps of a key's writers could be out of the order in which they commit.
 	lockNames = "SELECT pg_advisory_xact_lock(h) FROM unnest($1::bigint[]) AS h"
 
 	lockOne  = "SELECT k, v FROM stator_kv WHERE k = $1 FOR UPDATE"
@@ -30,29 +30,29 @@ type txn struct {
 	opt   kv.TxnOpt
 	held  []locks.Held
 	few   [2]locks.Held
-	conn  *conn // with a transaction; nil before something has to be locked
+	conn  *conn // with a transaction; nil until something must be locked
 	ended bool
 	stamp kv.TS
 
 	rows  []row
-	index map[string]int // of rows
+	index map[string]int // of rows, by key
 	adds  []counted
 }
 
-// row is what the transaction knows of a key.
+// row is what the transaction knows about a key.
 type row struct {
 	key    []byte
-	val    []byte // what it held when it was read; nil for nothing
+	val    []byte // value when it was read; nil if missing
 	read   bool
-	locked bool // the row is there, and locked
-	guard  bool // it must be as it was read
+	locked bool // the row exists and is locked
+	guard  bool // the row must not change until the commit
 	wrote  bool
-	next   []byte // what is written; nil for a deletion
+	next   []byte // value to write; nil to delete
 }
 
 // counted is a change of counters.
 type counted struct {
-	key, val []byte // val is nil to remove them
+	key, val []byte // nil val removes the counters
 }
 
 // Begin implements kv.Store.
@@ -65,7 +65,7 @@ func (s *Store) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 	}
 	switch {
 	case opt.Stamped || s.contended.any(opt.Hint):
-		err = s.again(ctx, t.lock)
+		err = s.retryRead(ctx, t.lock)
 	case len(opt.Hint) > 0:
 		err = t.read()
 	}
@@ -76,7 +76,7 @@ func (s *Store) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 	return t, nil
 }
 
-// hint makes rows of the hinted keys.
+// hint adds the hinted keys to rows.
 func (t *txn) hint() {
 	t.rows, t.index = make([]row, 0, 4), make(map[string]int, 4)
 	for _, key := range t.opt.Hint {
@@ -94,7 +94,7 @@ func (t *txn) keys() [][]byte {
 	return keys
 }
 
-// read reads the hinted keys. The commit finds out whether a server that shares the database has changed them since.
+// read reads the hinted keys without locking them. The commit detects whether another server has changed them since.
 func (t *txn) read() error {
 	t.hint()
 	vals, err := t.store.readCombined(t.ctx, t.keys()...)
@@ -104,7 +104,7 @@ func (t *txn) read() error {
 	return err
 }
 
-// lock begins the database's transaction, and locks and reads the hinted keys.
+// lock begins the database's transaction, locks and reads the hinted keys, and takes the stamp if one is needed.
 func (t *txn) lock() error {
 	c, err := t.store.connect(t.ctx)
 	if err != nil {
@@ -132,7 +132,7 @@ func (t *txn) lock() error {
 		b.Queue(lockMany, t.keys()).Query(found)
 	}
 	if t.opt.Stamped {
-		// In this order, and behind the locks: see Stable.
+		// The order matters: locks, then the transaction's number, then the stamp. See Stable.
 		if t.store.dialect.snapshots {
 			b.Queue(selectOwnID)
 		}
@@ -151,7 +151,7 @@ func (t *txn) lock() error {
 	return nil
 }
 
-// names returns numbers for the keys of rows, sorted, so that nobody waits in a circle.
+// names returns the lock numbers of the rows' keys, in ascending order to avoid deadlocks.
 func names(rows []row) []int64 {
 	out := make([]int64, len(rows))
 	for i := range rows {
@@ -161,7 +161,7 @@ func names(rows []row) []int64 {
 	return out
 }
 
-// row returns what is known of a key.
+// row returns the entry of a key, adding it if necessary.
 func (t *txn) row(key []byte) *row {
 	if i, known := t.index[string(key)]; known {
 		return &t.rows[i]
@@ -189,7 +189,7 @@ func (t *txn) Get(key []byte) ([]byte, error) {
 		val, err = t.store.get(t.ctx, t.conn, key)
 		err = failure(err)
 	} else {
-		err = t.store.again(t.ctx, func() (err error) {
+		err = t.store.retryRead(t.ctx, func() (err error) {
 			val, err = t.store.get(t.ctx, t.store.pool, key)
 			return err
 		})
@@ -211,7 +211,7 @@ func (t *txn) Counters(key []byte) ([]int64, error) {
 	return sum, failure(err)
 }
 
-// Scan implements kv.Reader. What was written so far is sent to the database, which then finds it.
+// Scan implements kv.Reader. It first sends the writes made so far to the database, whose scan then includes them (K4).
 func (t *txn) Scan(r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
 	if t.conn == nil {
 		if !slices.ContainsFunc(t.rows, func(r row) bool { return r.wrote }) {
@@ -257,9 +257,9 @@ func (t *txn) Put(key, val []byte) error {
 	return nil
 }
 
-// PutNew implements kv.Txn: a row that is there is a conflict.
+// PutNew implements kv.Txn. It pretends to have read the key as missing, so that an existing row is a conflict.
 func (t *txn) PutNew(key, val []byte) error {
-	t.row(key).read = true // and nothing found
+	t.row(key).read = true // and found missing
 	return t.Put(key, val)
 }
 
@@ -288,7 +288,7 @@ func (t *txn) SetCounters(key []byte, counters []int64) error {
 // Stamp implements kv.Txn.
 func (t *txn) Stamp() kv.TS {
 	if t.stamp == 0 {
-		panic("pgkv: a transaction that is not Stamped takes a stamp")
+		panic("pgkv: Stamp of a transaction that is not Stamped")
 	}
 	return t.stamp
 }
@@ -317,17 +317,17 @@ func (t *txn) Commit(ctx context.Context) error {
 	if w.empty() {
 		return nil
 	}
-	// A caller who goes away is no reason to leave the outcome unknown.
+	// A caller that gives up is no reason to leave the outcome unknown.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	err := t.commit(ctx, w)
 	if errors.Is(err, kv.ErrConflict) {
-		t.store.contended.met(t.opt.Hint)
+		t.store.contended.mark(t.opt.Hint)
 	}
 	return err
 }
 
-// fence says whether the transaction may still commit.
+// fence returns an error if the transaction may not commit any more.
 func (t *txn) fence() error {
 	if t.opt.Fence == nil {
 		return nil
@@ -338,6 +338,7 @@ func (t *txn) fence() error {
 	return nil
 }
 
+// commit commits the writes: in a batch with others, or, if the transaction holds a connection, on that.
 func (t *txn) commit(ctx context.Context, w *writes) error {
 	if t.conn == nil {
 		return t.store.commitCombined(ctx, t, w)
@@ -361,7 +362,7 @@ func (t *txn) Rollback() error {
 	return nil
 }
 
-// end gives back what the transaction holds.
+// end releases everything that the transaction holds.
 func (t *txn) end() {
 	t.ended = true
 	if t.conn != nil {

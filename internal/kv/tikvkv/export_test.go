@@ -7,7 +7,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// Collect does what collectLoop does, at once, of versions of that age.
+// Collect collects versions older than age at once, as collectLoop does periodically.
 func Collect(ctx context.Context, s *Store, age time.Duration) error {
 	if err := s.keep(ctx, "stator-test"); err != nil {
 		return err
@@ -15,5 +15,5 @@ func Collect(ctx context.Context, s *Store, age time.Duration) error {
 	return s.collectGarbage(ctx, age)
 }
 
-// PageSize returns for how many rows a scan's page has asked.
+// PageSize returns how many rows the iterator's current page asked for.
 func PageSize(it kv.Iterator) int { return it.(*iterator).size }

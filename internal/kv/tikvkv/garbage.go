@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// keepInterval is how often a server says which versions it still reads, and keepFor how long that holds.
+	// keepInterval is how often a server announces which versions it still reads; an announcement is valid for keepFor.
 	keepInterval = time.Minute
 	keepFor      = 10 * time.Minute
-	// collectInterval is how often old versions are collected, and collectAge how old in any case they become.
+	// collectInterval is how often old versions are collected. Versions younger than collectAge are always kept.
 	collectInterval = 10 * time.Minute
 	collectAge      = 10 * time.Minute
 )
 
-// snapshots are those that are open.
+// snapshots are the start timestamps of open snapshots.
 type snapshots struct {
 	mu   sync.Mutex
 	list []uint64
@@ -41,17 +41,17 @@ func (s *snapshots) remove(ts uint64) {
 	}
 }
 
-// oldest returns the first of them; now if there is none.
+// oldest returns the smallest timestamp; now if no snapshot is open.
 func (s *snapshots) oldest(now uint64) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Min(append([]uint64{now}, s.list...))
 }
 
-// collectLoop has old versions collected. A cluster without TiDB has nobody else who does; any server may, at any time.
+// collectLoop collects old versions. In a cluster without TiDB nothing else does; any server may, at any time.
 func (s *Store) collectLoop(ctx context.Context) {
 	name := fmt.Sprintf("stator-%016x", rand.Uint64())
-	collected := time.Now().Add(-time.Duration(rand.Int64N(int64(collectInterval)))) // not all servers at a time
+	collected := time.Now().Add(-time.Duration(rand.Int64N(int64(collectInterval)))) // spread over the servers
 	tick := time.NewTicker(keepInterval)
 	defer tick.Stop()
 	for {
@@ -61,7 +61,7 @@ func (s *Store) collectLoop(ctx context.Context) {
 			err = s.collectGarbage(ctx, collectAge)
 		}
 		if err != nil && ctx.Err() == nil {
-			s.opt.Logger.Warn("collecting old versions failed", "error", err.Error())
+			s.opt.Logger.Warn("cannot collect old versions", "error", err.Error())
 		}
 		select {
 		case <-ctx.Done():
@@ -71,7 +71,7 @@ func (s *Store) collectLoop(ctx context.Context) {
 	}
 }
 
-// keep tells the cluster from which time on this server reads.
+// keep announces to the cluster the oldest version that this server still reads.
 func (s *Store) keep(ctx context.Context, name string) error {
 	now, err := s.db.CurrentTimestamp(oracle.GlobalTxnScope)
 	if err != nil {
@@ -81,14 +81,14 @@ func (s *Store) keep(ctx context.Context, name string) error {
 	return err
 }
 
-// collectGarbage collects the versions that are of an age and that nobody reads any more.
+// collectGarbage collects versions that are older than age and that no service still reads.
 func (s *Store) collectGarbage(ctx context.Context, age time.Duration) error {
 	now, err := s.db.CurrentTimestamp(oracle.GlobalTxnScope)
 	if err != nil {
 		return err
 	}
 	before := oracle.GoTimeToTS(oracle.GetTimeFromTS(now).Add(-age))
-	// gc_worker is the name under which TiDB does so too; the answer is the earliest of what all services still read.
+	// gc_worker is the name that TiDB uses for this. The answer is the oldest version that any service still reads.
 	before, err = s.db.GetPDClient().UpdateServiceGCSafePoint(ctx, "gc_worker", math.MaxInt64, before)
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
 )
 
-// TestCollect collects old versions while a snapshot is open, which must still find its own, and while data go on to change.
+// TestCollect collects old versions while the data keeps changing. An open snapshot must still find its own versions.
 func TestCollect(t *testing.T) {
 	ctx := context.Background()
 	s := tikvtest.New(t).Store(t)
@@ -31,7 +31,7 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 	if val, err := snap.Get([]byte("k")); err != nil || string(val) != "old" {
-		t.Errorf("the snapshot has %q, %v", val, err)
+		t.Errorf("the snapshot holds %q, %v", val, err)
 	}
 	put("newer")
 	r, err := s.Latest(ctx)
@@ -40,6 +40,6 @@ func TestCollect(t *testing.T) {
 	}
 	defer r.Close()
 	if val, err := r.Get([]byte("k")); err != nil || string(val) != "newer" {
-		t.Errorf("the store has %q, %v", val, err)
+		t.Errorf("the store holds %q, %v", val, err)
 	}
 }

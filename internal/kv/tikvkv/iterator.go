@@ -10,25 +10,26 @@ import (
 	"github.com/statordb/stator/internal/kv/paging"
 )
 
-// source is a snapshot or a transaction of the client.
+// source is the client's snapshot or transaction.
 type source interface {
 	Iter(k, upperBound []byte) (tikv.Iterator, error)
 	IterReverse(k []byte) (tikv.Iterator, error)
 }
 
-// iterator implements kv.Iterator. The client reads ahead by a fixed number of rows, so there is one of its iterators for each page.
+// iterator implements kv.Iterator. The client reads ahead a fixed number of rows, so each page needs a client iterator
+// of its own.
 type iterator struct {
 	from  source
-	snap  *txnsnapshot.KVSnapshot // where from reads
+	snap  *txnsnapshot.KVSnapshot // the snapshot that from reads
 	all   kv.Range
 	opt   kv.ScanOpt
 	pages paging.Pages
 
-	it    tikv.Iterator // a page; nil before the first Next and after Seek
-	rest  kv.Range      // where the next page is
-	size  int           // rows for which the page asked
-	rows  int           // of it, so far
-	bytes int           // in all of them
+	it    tikv.Iterator // iterates over a page; nil before the first Next and after Seek
+	rest  kv.Range      // where the next page begins
+	size  int           // rows that the page asked for
+	rows  int           // rows of the page returned so far
+	bytes int           // of these rows together
 	err   error
 }
 
@@ -36,10 +37,10 @@ func newIterator(from source, snap *txnsnapshot.KVSnapshot, sizes *paging.Sizes,
 	return &iterator{from: from, snap: snap, all: r, opt: opt, pages: sizes.Pages(r.Start, opt.Rows), rest: r}
 }
 
-// open asks for the page that comes next.
+// open starts the next page.
 func (i *iterator) open() error {
 	i.opt.Wait()
-	i.size, i.rows, i.bytes = max(2, i.pages.Next()), 0, 0 // the client takes 1 for no number
+	i.size, i.rows, i.bytes = max(2, i.pages.Next()), 0, 0 // the client takes 1 for unset
 	i.snap.SetScanBatchSize(i.size)
 	var err error
 	if i.opt.Reverse {
@@ -64,7 +65,7 @@ func (i *iterator) Next() bool {
 	} else if i.it.Valid() {
 		i.err = failure(i.it.Next())
 	}
-	// Going back, the client knows no lower bound.
+	// The client's reverse iterator has no lower bound, so check it here.
 	if i.err != nil || !i.it.Valid() || i.opt.Reverse && bytes.Compare(i.it.Key(), i.all.Start) < 0 {
 		return false
 	}
@@ -85,7 +86,7 @@ func (i *iterator) Seek(key []byte) {
 	i.rest = i.all.From(key, i.opt.Reverse)
 }
 
-// close ends the page, if there is one.
+// close ends the current page, if any.
 func (i *iterator) close() {
 	if i.it != nil {
 		i.pages.Got(i.rows, i.bytes)

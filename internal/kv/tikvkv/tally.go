@@ -12,22 +12,24 @@ import (
 	"github.com/statordb/stator/internal/periodic"
 )
 
-// tallyInterval is how often what was counted is stored.
+// tallyInterval is how often counted changes are stored.
 const tallyInterval = time.Second
 
-// counted are additions to the counters at a key.
+// counted is a change of the counters at a key.
 type counted struct {
 	key    string
 	deltas []int64
 }
 
-// tally has what committed transactions have added to counters and is not stored yet. In the transactions themselves the counters
-// would take all to one place, and make commits of one region ones of two. A crash loses what was counted since tallyInterval.
+// tally sums the changes of counters of committed transactions until they are stored. If the transactions wrote the counters
+// themselves, all would write the same key, and commits of one region would become commits of two. A crash loses up to
+// tallyInterval of changes, so counters are approximate on TiKV.
 type tally struct {
 	mu   sync.Mutex
 	sums map[string][]int64
 }
 
+// add adds the changes of a committed transaction.
 func (t *tally) add(list []counted) {
 	if len(list) == 0 {
 		return
@@ -48,7 +50,7 @@ func (t *tally) get(key []byte) []int64 {
 	return slices.Clone(t.sums[string(key)])
 }
 
-// forget drops what was added to the counters of a range.
+// forget drops changes of the counters in a range.
 func (t *tally) forget(r kv.Range) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -59,7 +61,7 @@ func (t *tally) forget(r kv.Range) {
 	}
 }
 
-// take removes and returns all that is to be stored.
+// take removes and returns all changes.
 func (t *tally) take() (list []counted) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -75,12 +77,13 @@ func (t *tally) take() (list []counted) {
 func (s *Store) tallyLoop(ctx context.Context) {
 	periodic.Run(ctx, s.opt.Logger, "storing counters", tallyInterval, func() {
 		if err := s.flushTally(ctx); err != nil && ctx.Err() == nil {
-			s.opt.Logger.Warn("storing counters failed", "error", err.Error())
+			s.opt.Logger.Warn("cannot store counters", "error", err.Error())
 		}
 	})
 }
 
-// flushTally stores what was counted.
+// flushTally stores the changes. Those that were certainly not stored return to the tally; those of an unknown outcome
+// are dropped, since counting twice is worse than missing one.
 func (s *Store) flushTally(ctx context.Context) error {
 	var errs []error
 	for _, c := range s.tally.take() {

@@ -1,10 +1,10 @@
-// Package tikvkv is the engine over TiKV, a distributed transactional key-value store. Any number of Stator's servers share one
-// cluster.
+// Package tikvkv is the engine over TiKV, a distributed transactional key-value store. Any number of Stator's servers may share
+// one cluster.
 //
-// Transactions are TiKV's optimistic ones: they read the state at their start and conflict where another has committed to a key in
-// between. Locks in memory come first, so that the writers of one server's hot keys queue and transactions that meet are told;
-// writers on different servers conflict and run again. A commit that touches one region takes one phase, others commit as soon as
-// their prewrites have returned.
+// Transactions are TiKV's optimistic ones: they read the state at their start, and conflict if another transaction has
+// committed to one of their keys since. Locks in memory come first: they queue the writers of one server's hot keys and
+// detect conflicts; writers on different servers conflict in TiKV and are retried. A commit that touches a single
+// region takes one phase; others return as soon as their prewrites have (async commit).
 package tikvkv
 
 import (
@@ -37,16 +37,16 @@ import (
 )
 
 const (
-	// safeWindow is how long after a check of its lease a transaction may still get its commit timestamp.
+	// safeWindow bounds the time from the check of a transaction's lease until its commit timestamp.
 	safeWindow = 500 * time.Millisecond
-	// stampedFor is how long a stamped transaction may last until that check, and stableLag how far Stable is behind: no commit of
-	// one that was stamped before it is still to come.
+	// stampedFor bounds the time from a transaction's stamp until that check. stableLag is how far Stable lags: every
+	// transaction stamped before it has committed by then, or never will.
 	stampedFor = time.Second
 	stableLag  = stampedFor + safeWindow + 100*time.Millisecond
 
-	// maxKey is the largest key of TiKV in bytes, with what it adds.
+	// maxKey is the size of the largest key, in bytes, including what TiKV adds to it.
 	maxKey = 7000
-	// maxValue and maxTxn are what TiKV takes in bytes with its own defaults.
+	// maxValue and maxTxn are TiKV's default limits, in bytes.
 	maxValue = 6 << 20
 	maxTxn   = 100 << 20
 )
@@ -62,9 +62,9 @@ type Store struct {
 	opt    Options
 	locks  locks.Table
 	sizes  paging.Sizes
-	floor  atomic.Uint64
+	floor  atomic.Uint64 // Advance's timestamp
 	tally  tally
-	oldest snapshots
+	oldest snapshots // open snapshots, which garbage collection must respect
 	stop   context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -96,10 +96,10 @@ func Open(from string, opt Options) (*Store, error) {
 	return New(client.KVStore, true, opt), nil
 }
 
-// quiet leaves of the client's own log what is more than a retry.
+// quiet reduces the client's own log to errors; its warnings are mostly retries.
 func quiet() { log.SetLevel(zap.ErrorLevel) }
 
-// New makes a store of a client, which it closes. collect says that garbage is to be collected: old versions that nobody reads.
+// New makes a store from a client, which Close closes. collect makes this server collect old versions that no server reads.
 func New(db *tikv.KVStore, collect bool, opt Options) *Store {
 	quiet()
 	config.UpdateGlobal(func(c *config.Config) { c.TiKVClient.AsyncCommit.SafeWindow = safeWindow })
@@ -137,7 +137,7 @@ func (s *Store) Limits() kv.Limits {
 	return kv.Limits{Key: maxKey, Value: maxValue, Txn: maxTxn, Workers: 16}
 }
 
-// Now implements kv.Store: a timestamp of the cluster's oracle.
+// Now implements kv.Store with a timestamp of the cluster's oracle.
 func (s *Store) Now(context.Context) (kv.TS, error) {
 	ts, err := s.db.CurrentTimestamp(oracle.GlobalTxnScope)
 	return max(kv.TS(ts), kv.TS(s.floor.Load()+1)), failure(err)
@@ -149,7 +149,7 @@ func (s *Store) Stable(ctx context.Context) (kv.TS, error) {
 	return now - min(now, kv.AtMillis(stableLag.Milliseconds())), err
 }
 
-// Advance implements kv.Store. The oracle's clock never goes back; this is for data that come from elsewhere.
+// Advance implements kv.Store. The oracle's clock never goes back; this is for data copied from another store.
 func (s *Store) Advance(ts kv.TS) {
 	for {
 		last := s.floor.Load()
@@ -159,7 +159,7 @@ func (s *Store) Advance(ts kv.TS) {
 	}
 }
 
-// failure turns an error of the client into one of package kv.
+// failure maps an error of the client to one of package kv.
 func failure(err error) error {
 	if err == nil {
 		return nil
@@ -188,7 +188,8 @@ func failure(err error) error {
 	return err
 }
 
-// TiKV takes no empty values: those of zeros alone, the empty one among them, get one more.
+// encode and decode work around TiKV's lack of empty values: a value of only zero bytes, the empty value included, is
+// stored with one more zero byte.
 func encode(val []byte) []byte {
 	if len(bytes.TrimLeft(val, "\x00")) == 0 {
 		return append(bytes.Clone(val), 0)
@@ -203,7 +204,7 @@ func decode(val []byte) []byte {
 	return val
 }
 
-// found turns what a Get of the client returned into what one of kv returns.
+// found maps what the client's Get returns to what a Reader's Get returns.
 func found(val []byte, err error) ([]byte, error) {
 	if tikverr.IsErrNotFound(err) {
 		return nil, nil
@@ -214,14 +215,14 @@ func found(val []byte, err error) ([]byte, error) {
 	return decode(val), nil
 }
 
-// DeleteRange implements kv.Store: all versions of the range are gone at once.
+// DeleteRange implements kv.Store. It removes all versions of the range at once.
 func (s *Store) DeleteRange(ctx context.Context, r kv.Range) error {
 	s.tally.forget(r)
 	_, err := s.db.DeleteRange(ctx, r.Start, r.End, 1)
 	return failure(err)
 }
 
-// Load implements kv.Store.
+// Load implements kv.Store with transactions of about 1 MB.
 func (s *Store) Load(ctx context.Context, source func(put func(key, val []byte) error) error) error {
 	const batch = 1 << 20
 	txn, err := s.db.Begin()
@@ -230,6 +231,7 @@ func (s *Store) Load(ctx context.Context, source func(put func(key, val []byte) 
 	}
 	flush := func() error {
 		if txn.Len() == 0 {
+			// Nothing to commit, but the transaction must end.
 			return txn.Rollback()
 		}
 		return failure(txn.Commit(ctx))
@@ -256,7 +258,7 @@ func (s *Store) Load(ctx context.Context, source func(put func(key, val []byte) 
 	return flush()
 }
 
-// Size implements kv.Store: the keys and values of a sample of the range, and as much for the rest.
+// Size implements kv.Store by scanning up to 1,000 rows: of a larger range it is a lower bound.
 func (s *Store) Size(ctx context.Context, r kv.Range) (int64, error) {
 	const sample = 1000
 	snap, err := s.Latest(ctx)
@@ -276,13 +278,13 @@ func (s *Store) Size(ctx context.Context, r kv.Range) (int64, error) {
 	return size, errors.Join(it.Close(), snap.Close())
 }
 
-// reader reads a state of the cluster.
+// reader implements kv.Snapshot.
 type reader struct {
 	store *Store
 	ctx   context.Context
-	snap  *txnsnapshot.KVSnapshot // nil for the latest state at each read
-	held  uint64                  // for which garbage is kept; 0 for none
-	known map[string][]byte       // keys that were fetched at once, with their values; nil for those that are not there
+	snap  *txnsnapshot.KVSnapshot // nil to read the latest state each time
+	held  uint64                  // timestamp in Store.oldest; 0 for none
+	known map[string][]byte       // keys that Fetch has read, with their values; nil for missing keys
 }
 
 // Fetch implements kv.Fetcher.
@@ -335,7 +337,7 @@ func (r *reader) Get(key []byte) ([]byte, error) {
 	}
 	snap := r.snap
 	if snap == nil {
-		snap = r.store.db.GetSnapshot(math.MaxUint64) // the last version of the key, without asking for the time
+		snap = r.store.db.GetSnapshot(math.MaxUint64) // the key's latest version, without asking the oracle for the time
 	}
 	return found(snap.Get(r.ctx, key))
 }
@@ -355,7 +357,7 @@ func (r *reader) Scan(rng kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
 			return nil, failure(err)
 		}
 	}
-	snap := r.store.db.GetSnapshot(ts) // the iterator's own, for the size of its pages
+	snap := r.store.db.GetSnapshot(ts) // a snapshot per iterator, because the page size is a setting of the snapshot
 	return newIterator(snap, snap, &r.store.sizes, rng, opt), nil
 }
 

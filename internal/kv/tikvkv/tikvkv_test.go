@@ -10,7 +10,7 @@ import (
 	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
 )
 
-// TestSeveral checks the contract between the stores of three servers.
+// TestSeveral checks the contract between stores of three servers.
 func TestSeveral(t *testing.T) {
 	cluster := tikvtest.New(t)
 	var stores []kv.Store
@@ -42,7 +42,7 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// TestURL refuses URLs that can't be of a cluster before it looks for one.
+// TestURL checks that Open refuses invalid URLs before it connects.
 func TestURL(t *testing.T) {
 	for url, want := range map[string]string{
 		"tikv://":                 "placement drivers",

@@ -38,23 +38,25 @@ func (s *Store) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 		return nil, err
 	}
 	if t.txn, err = s.db.Begin(); err == nil && len(opt.Hint) > 1 {
-		_, err = t.txn.GetSnapshot().BatchGet(ctx, opt.Hint) // remembers them
+		_, err = t.txn.GetSnapshot().BatchGet(ctx, opt.Hint) // later Gets find them in the snapshot's cache
 	}
 	if err != nil {
 		s.locks.Release(t.held)
 		return nil, failure(err)
 	}
+	// Return after the prewrites, or commit in one phase where a single region is written. The schema check is the
+	// client's only hook between prewrite and commit; it serves as the fence.
 	t.txn.SetEnableAsyncCommit(true)
 	t.txn.SetEnable1PC(true)
 	t.txn.SetSchemaLeaseChecker(t)
 	return t, nil
 }
 
-// CheckBySchemaVer implements the client's SchemaLeaseChecker: it is called when the commit timestamp is known, or is bound to come
-// within safeWindow.
+// CheckBySchemaVer implements the client's SchemaLeaseChecker. The client calls it when the commit timestamp is known, or is
+// certain to be taken within safeWindow; so it is the last moment to refuse a commit.
 func (t *txn) CheckBySchemaVer(at uint64, _ transaction.SchemaVer) (*transaction.RelatedSchemaChange, error) {
 	if t.opt.Stamped && oracle.GetTimeFromTS(at).Sub(oracle.GetTimeFromTS(t.txn.StartTS())) > stampedFor {
-		return nil, kv.ErrConflict // too late for those who read stamps in order
+		return nil, kv.ErrConflict // too late: Stable may have passed the stamp
 	}
 	if t.opt.Fence != nil {
 		if err := t.opt.Fence(); err != nil {
@@ -87,7 +89,7 @@ func (t *txn) Put(key, val []byte) error {
 	return failure(t.txn.Set(bytes.Clone(key), bytes.Clone(encode(val))))
 }
 
-// PutNew implements kv.Txn: stamps are unique.
+// PutNew implements kv.Txn. Stamps are unique here, so it is Put.
 func (t *txn) PutNew(key, val []byte) error { return t.Put(key, val) }
 
 // Delete implements kv.Txn.
@@ -111,15 +113,16 @@ func (t *txn) SetCounters(key []byte, counters []int64) error {
 	return t.Put(key, kv.AppendCounters(nil, counters))
 }
 
-// Stamp implements kv.Txn: transactions that write a key in common begin one after the other has committed.
+// Stamp implements kv.Txn with the start timestamp. Of two transactions that write a common key, one starts after the other has
+// committed, or they conflict; so start timestamps order them (K8).
 func (t *txn) Stamp() kv.TS {
 	if !t.opt.Stamped {
-		panic("tikvkv: a transaction that is not Stamped takes a stamp")
+		panic("tikvkv: Stamp of a transaction that is not Stamped")
 	}
 	return kv.TS(t.txn.StartTS())
 }
 
-// Guard implements kv.Txn.
+// Guard implements kv.Txn by locking the keys: the locks fail if the keys have changed since the transaction's start.
 func (t *txn) Guard(keys ...[]byte) error {
 	return failure(t.txn.LockKeys(t.ctx, tikvclient.NewLockCtx(t.txn.StartTS(), tikvclient.LockNoWait, time.Now()), keys...))
 }
@@ -127,7 +130,7 @@ func (t *txn) Guard(keys ...[]byte) error {
 // Commit implements kv.Txn.
 func (t *txn) Commit(ctx context.Context) error {
 	if t.ended {
-		return errors.New("tikvkv: the transaction has ended")
+		return errors.New("tikvkv: the transaction has already ended")
 	}
 	defer t.end()
 	if t.opt.Fence != nil {
@@ -136,12 +139,12 @@ func (t *txn) Commit(ctx context.Context) error {
 		}
 	}
 	if t.wrote {
-		// Hinted keys that are not written must stay as they are too; those that are, lock themselves.
+		// Hinted keys that are not written must not change either (K3). Written keys are locked by the commit itself.
 		if err := t.Guard(t.opt.Hint...); err != nil {
 			return errors.Join(err, t.txn.Rollback())
 		}
 	}
-	// A caller who goes away is no reason to leave the outcome unknown.
+	// A caller that gives up is no reason to leave the outcome unknown.
 	if err := failure(t.txn.Commit(context.WithoutCancel(ctx))); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-// Package pgtest runs a private PostgreSQL for tests, from the server's binaries as Debian's package postgresql installs them.
+// Package pgtest runs a private PostgreSQL server for tests, from binaries such as Debian's package postgresql installs.
 package pgtest
 
 import (
@@ -20,18 +20,18 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Instance is a database server of the tests' own, with its files in a temporary directory and on loopback alone.
+// Instance is a database server, with its files in a temporary directory, listening on loopback only.
 type Instance struct {
 	bin, dir string
 	durable  bool
 	port     int
-	as       *syscall.Credential // nil for the user who runs the tests
+	as       *syscall.Credential // nil for the current user
 	process  *exec.Cmd
 	exited   chan struct{}
 	bases    atomic.Int64
 }
 
-// binaries returns the directory of PostgreSQL's binaries; "" if it isn't installed.
+// binaries returns the directory of PostgreSQL's binaries; "" if it is not installed.
 func binaries() string {
 	if at, err := exec.LookPath("initdb"); err == nil {
 		if at, err = filepath.EvalSymlinks(at); err == nil {
@@ -45,7 +45,7 @@ func binaries() string {
 	return filepath.Dir(found[len(found)-1])
 }
 
-// New starts a server, which the test's end stops.
+// New starts a server and stops it when the test ends.
 func New(t testing.TB) *Instance {
 	t.Helper()
 	i := MustStart(t)
@@ -57,7 +57,7 @@ func New(t testing.TB) *Instance {
 	return i
 }
 
-// MustStart starts a server that the caller closes. The test is skipped where PostgreSQL is not installed, unless
+// MustStart starts a server that the caller must close. It skips the test if PostgreSQL is not installed, unless
 // STATOR_TEST_POSTGRES is set, as `make test` does.
 func MustStart(t testing.TB) *Instance {
 	t.Helper()
@@ -71,10 +71,10 @@ func MustStart(t testing.TB) *Instance {
 	return i
 }
 
-var errNotInstalled = errors.New("PostgreSQL's server is not installed")
+var errNotInstalled = errors.New("the PostgreSQL server is not installed")
 
-// Start starts a server. What it has written survives its end as in a crash of its processes; only if it is durable also that of
-// the machine, which costs a sync for each commit.
+// Start starts a server. Committed data survives a crash of its processes; if durable, also a crash of the machine, which costs
+// an fsync per commit.
 func Start(durable bool) (_ *Instance, err error) {
 	i := &Instance{bin: binaries(), durable: durable}
 	if i.bin == "" {
@@ -88,7 +88,7 @@ func Start(durable bool) (_ *Instance, err error) {
 			err = errors.Join(err, os.RemoveAll(i.dir))
 		}
 	}()
-	if os.Getuid() == 0 { // PostgreSQL does not run as root
+	if os.Getuid() == 0 { // PostgreSQL refuses to run as root
 		if err := i.asOther(); err != nil {
 			return nil, err
 		}
@@ -109,7 +109,7 @@ func Start(durable bool) (_ *Instance, err error) {
 
 func (i *Instance) data() string { return filepath.Join(i.dir, "data") }
 
-// asOther makes the server run as another user.
+// asOther makes the server run as a user without privileges.
 func (i *Instance) asOther() error {
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
@@ -124,7 +124,7 @@ func (i *Instance) asOther() error {
 		i.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 		return os.Chown(i.dir, uid, gid)
 	}
-	return errors.New("there is no user to run PostgreSQL as")
+	return errors.New("found neither the user postgres nor nobody to run PostgreSQL as")
 }
 
 func (i *Instance) command(name string, args ...string) *exec.Cmd {
@@ -144,7 +144,7 @@ func (i *Instance) run(name string, args ...string) error {
 	return nil
 }
 
-// Restart starts the server, after it has ended if it runs, and returns when it answers.
+// Restart starts the server, stopping it first if it runs, and returns once it answers.
 func (i *Instance) Restart() error {
 	if err := i.Stop(syscall.SIGINT); err != nil {
 		return err
@@ -162,7 +162,7 @@ func (i *Instance) Restart() error {
 	}
 	exited := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // of how it ended the log tells
+		_ = cmd.Wait() // the log says how it ended
 		close(exited)
 	}()
 	i.process, i.exited = cmd, exited
@@ -183,7 +183,7 @@ func (i *Instance) Restart() error {
 	}
 }
 
-// Stop ends the server: by SIGINT at once but in order, by SIGQUIT as in a crash.
+// Stop ends the server: SIGINT shuts down fast but cleanly, SIGQUIT ends it as a crash would.
 func (i *Instance) Stop(sig syscall.Signal) error {
 	if i.process == nil {
 		return nil
@@ -211,13 +211,13 @@ func (i *Instance) exec(url, statement string) error {
 	return errors.Join(err, c.Close(ctx))
 }
 
-// Database makes a new, empty database and returns its URL.
+// Database creates a new, empty database and returns its URL.
 func (i *Instance) Database() (url string, err error) {
 	name := fmt.Sprint("stator", i.bases.Add(1))
 	return i.url(name), i.exec(i.url("postgres"), "CREATE DATABASE "+name)
 }
 
-// Gone returns when no server whose name begins so is connected.
+// Gone returns once no server is connected whose name begins with name and a hyphen.
 func (i *Instance) Gone(name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

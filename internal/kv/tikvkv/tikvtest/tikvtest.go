@@ -1,4 +1,4 @@
-// Package tikvtest makes stores for tests: over the client's mock of a cluster, whose regions split while they are used, or, if
+// Package tikvtest makes stores for tests: over the client's mock cluster, whose regions split while they are in use, or, if
 // STATOR_TEST_TIKV names the placement drivers of a real cluster, over that.
 package tikvtest
 
@@ -20,21 +20,21 @@ import (
 	"github.com/statordb/stator/internal/kv/tikvkv"
 )
 
-// Cluster is a mock of a cluster.
+// Cluster is a mock cluster.
 type Cluster struct {
 	cluster *testutils.MockCluster
 	open    func() (*tikv.KVStore, error)
 }
 
-// shared is a client of a cluster that others have too.
+// shared is a client of a cluster with several users: closing one of them must not close it.
 type shared struct{ tikv.Client }
 
 func (shared) Close() error { return nil }
 
-// splitInterval is how often a region is split.
+// splitInterval is how often a region splits.
 const splitInterval = 10 * time.Millisecond
 
-// New makes a cluster of three stores, whose regions are split where there are keys until the test ends.
+// New makes a cluster of three TiKV stores, whose regions keep splitting until the test ends.
 func New(t testing.TB) *Cluster {
 	t.Helper()
 	client, cluster, pd, err := testutils.NewMockTiKV("", nil)
@@ -74,10 +74,10 @@ func New(t testing.TB) *Cluster {
 	return c
 }
 
-// maxRegions is how many regions a cluster has at most.
+// maxRegions bounds the regions of a cluster.
 const maxRegions = 200
 
-// split splits the region of a random key at it.
+// split splits a region at a random key.
 func (c *Cluster) split(db *tikv.KVStore) error {
 	ts, err := db.CurrentTimestamp(oracle.GlobalTxnScope)
 	if err != nil {
@@ -109,7 +109,7 @@ func (c *Cluster) split(db *tikv.KVStore) error {
 	return nil
 }
 
-// Store returns a store over the cluster, as one of several servers has it.
+// Store returns a store over the cluster, as one of several servers would have.
 func (c *Cluster) Store(t testing.TB) *tikvkv.Store {
 	t.Helper()
 	db, err := c.open()
@@ -119,10 +119,10 @@ func (c *Cluster) Store(t testing.TB) *tikvkv.Store {
 	return tikvkv.New(db, false, tikvkv.Options{})
 }
 
-// Real returns the placement drivers of a real cluster, whose data the tests remove; "" for none.
+// Real returns the addresses of the placement drivers of a real cluster, whose data the tests delete; "" for none.
 func Real() string { return os.Getenv("STATOR_TEST_TIKV") }
 
-// Empty removes all that a store has.
+// Empty removes all data of a store.
 func Empty(t testing.TB, s kv.Store) {
 	t.Helper()
 	if err := s.DeleteRange(context.Background(), kv.Range{Start: []byte{0}, End: []byte{0xff, 0xff}}); err != nil {
