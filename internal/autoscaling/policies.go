@@ -14,7 +14,8 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// policy is a scaling policy of one of two kinds. Policies are immutable: a change replaces the whole value. The JSON form is the stored one.
+// policy is a scaling policy of one of two kinds. Policies are immutable: a change replaces the whole value. The JSON form is the stored
+// one.
 type policy struct {
 	Resource
 	Name     string

@@ -102,8 +102,8 @@ func parseSchedule(text, zone string) (*schedule, error) {
 	return s, nil
 }
 
-// cronPart matches an element of a field ("Cron expressions", of EventBridge): a value or range, optionally with a step; the weekday nearest
-// to a day; the last or n-th of a weekday.
+// cronPart matches an element of a field ("Cron expressions", of EventBridge): a value or range, optionally with a step; the weekday
+// nearest to a day; the last or n-th of a weekday.
 var cronPart = regexp.MustCompile(`^(?:(?:\*|\?|L|[A-Za-z]{3}|\d{1,4})(?:-(?:[A-Za-z]{3}|\d{1,4}))?(?:/[1-9]\d{0,3})?|\d{1,2}W|LW|(?:[A-Za-z]{3}|\d)(?:L|#[1-5]))$`)
 
 // isCronField reports whether the library handles a field in bounded time. The library counts up to any end by any step, and overflows.
@@ -115,7 +115,8 @@ func isCronField(field string) bool {
 
 var weekdayNumber = regexp.MustCompile(`\d+`)
 
-// cronWeekday converts days of the week from AWS's numbers, 1 for Sunday, to the library's, 0 for Sunday. Numbers behind # or / are not days.
+// cronWeekday converts days of the week from AWS's numbers, 1 for Sunday, to the library's, 0 for Sunday. Numbers behind # or / are not
+// days.
 func cronWeekday(text string) (string, bool) {
 	if text == "?" || text == "*" {
 		return "*", true

@@ -181,8 +181,8 @@ func (s *Service) drop(key []byte) {
 	}
 }
 
-// stale are keys that other servers have changed since s.mu was last taken. Its own mutex is essential: the holder of s.mu may be waiting for
-// all servers to acknowledge a change of a table, so acknowledging a change must not wait for s.mu.
+// stale are keys that other servers have changed since s.mu was last taken. Its own mutex is essential: the holder of s.mu may be waiting
+// for all servers to acknowledge a change of a table, so acknowledging a change must not wait for s.mu.
 type stale struct {
 	mu   sync.Mutex
 	keys [][]byte

@@ -1,5 +1,5 @@
-// Command compatibility generates the list of operations in docs/compatibility.md from the operation tables, so that the list is always true.
-// `make generate` runs it; a test fails if the list is stale.
+// Command compatibility generates the list of operations in docs/compatibility.md from the operation tables, so that the list is always
+// true. `make generate` runs it; a test fails if the list is stale.
 package main
 
 import (

@@ -4,8 +4,8 @@
 //	go run ./tools/gen -out internal/cloudwatch/api -only ListMetrics,PutMetricData -schema cloudwatch.json
 //
 // Each model becomes a file NAME_gen.go. A shape that an earlier model has too must be the same there, and is written once. -only restricts
-// the shapes to those of the named operations (the names of all operations are always written). -schema writes the schema for protocols other
-// than JSON. `make generate` runs it; the output is committed, the models are not.
+// the shapes to those of the named operations (the names of all operations are always written). -schema writes the schema for protocols
+// other than JSON. `make generate` runs it; the output is committed, the models are not.
 package main
 
 import (
@@ -352,8 +352,8 @@ var limits = map[string]int64{
 	"EntityMetricDataList": 100,
 }
 
-// limit returns how many elements a list or map of a request may have, by the model or by the bounds above. ok is false if the shape isn't a
-// list or map, occurs only in answers, or is an item, whose values stay bytes.
+// limit returns how many elements a list or map of a request may have, by the model or by the bounds above. ok is false if the shape isn't
+// a list or map, occurs only in answers, or is an item, whose values stay bytes.
 func (g *generator) limit(name string) (n int64, ok bool) {
 	s := g.Shapes[name]
 	switch {
