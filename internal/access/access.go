@@ -1,5 +1,5 @@
-// Package access decides whether a caller may act on a resource. Every request that names a resource asks Authorize, and nothing
-// else decides; policies will extend it.
+// Package access decides whether a caller may act on a resource. Every request that names a resource asks Authorize, and nothing else
+// decides. Policies, once they exist, will extend it.
 package access
 
 import (
@@ -9,9 +9,9 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// Authorize returns nil if the caller may take the action (e.g. "dynamodb:GetItem") on the resource with the Amazon Resource
-// Name, else AWS's AccessDeniedException ("Troubleshoot access denied error messages"). A caller whose signature was verified may
-// use its own account's resources. Without credentials all callers share one account and any may use everything.
+// Authorize returns nil if the caller may take the action (e.g. "dynamodb:GetItem") on a resource, given its Amazon Resource Name, and
+// AWS's AccessDeniedException otherwise ("Troubleshoot access denied error messages"). A caller with a verified signature may use its own
+// account's resources. Without credentials all callers share one account, and any caller may use everything.
 func Authorize(caller smithy.Caller, action, arn string) *awserr.Error {
 	if !caller.Verified || account(arn) == caller.Account {
 		return nil
@@ -20,7 +20,7 @@ func Authorize(caller smithy.Caller, action, arn string) *awserr.Error {
 		" because no resource-based policy allows the "+action+" action")
 }
 
-// AuthorizeARN is Authorize for a text that a request gives as an ARN. A text that is no ARN names nothing; the operation refuses it.
+// AuthorizeARN is Authorize for a text that a request gives as an ARN. A text that isn't one names nothing: the operation refuses it.
 func AuthorizeARN(caller smithy.Caller, action, text string) *awserr.Error {
 	if !strings.HasPrefix(text, "arn:") {
 		return nil
@@ -28,7 +28,7 @@ func AuthorizeARN(caller smithy.Caller, action, text string) *awserr.Error {
 	return Authorize(caller, action, text)
 }
 
-// AuthorizeOperator returns nil if the caller runs the server, which the action of Stator's own needs, e.g. "stator:CreateCheckpoint".
+// AuthorizeOperator returns nil if the caller is an operator. Stator's own actions need that, e.g. "stator:CreateCheckpoint".
 func AuthorizeOperator(caller smithy.Caller, action string) *awserr.Error {
 	if caller.Operator {
 		return nil
@@ -37,10 +37,10 @@ func AuthorizeOperator(caller smithy.Caller, action string) *awserr.Error {
 		" because its access key is not an operator's")
 }
 
-// Principal returns the Amazon Resource Name of the caller: its account's root, until keys belong to users.
+// Principal returns the caller's Amazon Resource Name: its account's root, until keys belong to users.
 func Principal(caller smithy.Caller) string { return "arn:aws:iam::" + caller.Account + ":root" }
 
-// account returns the account in an Amazon Resource Name, arn:partition:service:region:account:resource; empty for any other text.
+// account returns the account in an Amazon Resource Name, arn:partition:service:region:account:resource, or "" for other texts.
 func account(arn string) string {
 	for range 4 {
 		_, arn, _ = strings.Cut(arn, ":")

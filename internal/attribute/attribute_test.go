@@ -51,7 +51,7 @@ func TestNumberSize(t *testing.T) {
 	}
 }
 
-// randomNumber returns text of a storable number.
+// randomNumber returns the text of a random storable number.
 func randomNumber(r *rand.Rand) string {
 	digits := 1 + r.IntN(38)
 	var b strings.Builder
@@ -70,7 +70,7 @@ func randomNumber(r *rand.Rand) string {
 	return b.String()
 }
 
-// TestNumberOrder checks that the key form sorts as the values do and that no form is another's prefix.
+// TestNumberOrder: the key form sorts like the values, and no form is a prefix of another.
 func TestNumberOrder(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 20000 {
@@ -160,7 +160,7 @@ func TestUnionAndDifference(t *testing.T) {
 	}
 }
 
-// FuzzReadItem checks that no body panics, and that what decodes encodes to something that decodes to the same.
+// FuzzReadItem: no body panics, and a decoded item survives encoding and decoding.
 func FuzzReadItem(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `null`, `{"a":{"S":"x"}}`, `{"a":{"N":"1E5"},"a":{"N":"2"}}`, `{"a":{"L":[{"M":{}}]}}`, `{"a":{"B":"AQ=="}}`, `{"a":{"SS":["a","a"]}}`,
@@ -191,8 +191,7 @@ func FuzzReadItem(f *testing.F) {
 	})
 }
 
-// FuzzNumber checks that canonical numbers are stable and keep their order in keys.
-// FuzzWellFormed checks bytes that may be anything; those that pass must be what their JSON decodes to.
+// FuzzWellFormed checks arbitrary bytes: those that pass must be what their JSON decodes to.
 func FuzzWellFormed(f *testing.F) {
 	for _, s := range []string{`{}`, `{"a":{"S":"x"},"b":{"N":"-1.5"}}`, `{"a":{"L":[{"M":{"x":{"NULL":true}}},{"BS":["AQ==","Ag=="]}]}}`, `{"n":{"NS":["1","2"]},"s":{"SS":["a"]},"t":{"BOOL":true}}`} {
 		it, err := read(s)
@@ -215,6 +214,7 @@ func FuzzWellFormed(f *testing.F) {
 	})
 }
 
+// FuzzNumber: canonical numbers are stable and keep their order in keys, and sums are storable numbers or refused.
 func FuzzNumber(f *testing.F) {
 	f.Add("1", "2")
 	f.Add("-1E-130", "9.99E125")

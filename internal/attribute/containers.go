@@ -7,13 +7,14 @@ import (
 	"sort"
 )
 
-// beginContainer appends the header of a set, list or map and returns its offset for endContainer.
+// beginContainer appends a placeholder header of a set, list or map, and returns its offset for endContainer.
 func beginContainer(dst []byte, t Type) ([]byte, int) {
 	start := len(dst)
 	dst = append(dst, byte(t), 0, 0, 0, 0, 0, 0, 0, 0)
 	return dst, start
 }
 
+// endContainer fills in the header at start.
 func endContainer(dst []byte, start, count int) []byte {
 	binary.LittleEndian.PutUint32(dst[start+1:], uint32(len(dst)-start-containerHeader))
 	binary.LittleEndian.PutUint32(dst[start+5:], uint32(count))
@@ -33,7 +34,7 @@ func NewList(elems []Value) Value {
 	return endContainer(dst, start, len(elems))
 }
 
-// NewMap returns a map of the fields, which it sorts; names must be distinct.
+// NewMap returns a map of the fields, which it sorts. Names must be distinct.
 func NewMap(fields []Field) Value {
 	sort.Slice(fields, func(i, j int) bool { return fields[i].Name < fields[j].Name })
 	dst, start := beginContainer(nil, TypeM)
@@ -45,8 +46,7 @@ func NewMap(fields []Field) Value {
 	return endContainer(dst, start, len(fields))
 }
 
-// NewSet returns a set of type t (SS, NS or BS) of the elements, which it sorts; duplicates are dropped. Numbers must be
-// canonical.
+// NewSet returns a set of type t (SS, NS or BS). It sorts the elements and drops duplicates. Numbers must be canonical.
 func NewSet(t Type, elems [][]byte) Value {
 	sortElements(t, elems)
 	dst, start := beginContainer(nil, t)
@@ -67,7 +67,7 @@ func sortElements(t Type, elems [][]byte) {
 	slices.SortFunc(elems, func(a, b []byte) int { return compareElements(t, a, b) })
 }
 
-// compareElements is the order of elements within a set of type t.
+// compareElements defines the order of elements within a set of type t.
 func compareElements(t Type, a, b []byte) int {
 	if t == TypeNS {
 		return CompareNumbers(a, b)
@@ -75,7 +75,7 @@ func compareElements(t Type, a, b []byte) int {
 	return bytes.Compare(a, b)
 }
 
-// Union returns the set of all elements of two sets of one type.
+// Union returns the set of all elements of two sets of the same type.
 func Union(a, b Value) Value {
 	elems := make([][]byte, 0, a.Len()+b.Len())
 	for e := range a.Elements {
@@ -87,7 +87,7 @@ func Union(a, b Value) Value {
 	return NewSet(a.Type(), elems)
 }
 
-// Difference returns the set of the elements of a that are not in b; nil if none is left, since sets can't be empty.
+// Difference returns the set of the elements of a that are not in b, or nil if there are none: sets can't be empty.
 func Difference(a, b Value) Value {
 	drop := make(map[string]struct{}, b.Len())
 	for e := range b.Elements {

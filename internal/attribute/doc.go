@@ -1,7 +1,7 @@
-// Package attribute holds DynamoDB's data model in its one binary form: attribute values, items and 38-digit numbers.
+// Package attribute implements DynamoDB's data model in a single binary form: attribute values, items and 38-digit numbers.
 //
-// An item is bytes, on disk, in memory and between packages; nothing here builds a tree. The form is canonical
-// (fields sorted by name, sets sorted, numbers normalised), so that equality of values is equality of bytes.
+// An item is bytes, on disk, in memory and between packages; nothing here builds a tree. The form is canonical (fields sorted by name,
+// sets sorted, numbers normalized), so two values are equal exactly if their bytes are.
 //
 //	Item  = 0x01 | size (4, little endian) | count (4) | Field*
 //	Field = len (uvarint) | name | Value                        sorted by name
@@ -12,10 +12,11 @@
 //	        L              length (4) | count (4) | Value*
 //	        M              length (4) | count (4) | Field*       sorted by name
 //
-// size is the item's size in bytes as the AWS page "DynamoDB item sizes and formats" defines it, so that capacity
-// units need no second look at the item.
+// size is the item's size in bytes as defined by the AWS page "DynamoDB item sizes and formats". Stored with the item, it makes computing
+// capacity units cheap.
 //
-// What a request carries may be JSON of the right types and yet no attribute value (an empty set, a number that is
-// none). Such a value decodes to an invalid one that carries AWS's sentence, and the operation decides when to report it
-// (Item.Invalid, Value.Invalid).
+// A request may contain JSON of the right types that is no valid attribute value, such as an empty set or a malformed number. It decodes
+// to an invalid value that carries AWS's sentence, and the operation decides when to report that (Item.Invalid, Value.Invalid).
+//
+// All functions trust the bytes of items and values. WellFormed is the exception: it checks bytes from outside.
 package attribute

@@ -5,7 +5,7 @@ import (
 	"sort"
 )
 
-// Item is a set of named attribute values in binary form. The nil Item is no item.
+// Item is a set of named attribute values in binary form. The nil Item means that there is no item.
 type Item []byte
 
 const (
@@ -14,14 +14,14 @@ const (
 	itemHeader  = 1 + 4 + 4
 )
 
-// MaxItemSize is the largest item in bytes, names included ("Quotas in Amazon DynamoDB").
+// MaxItemSize is the largest item in bytes, including names ("Quotas in Amazon DynamoDB").
 const MaxItemSize = 400 * 1024
 
-// MaxDepth is the deepest nesting of attribute values within an item, the innermost value counted ("Quotas in Amazon
-// DynamoDB"): a scalar may be within 31 lists and maps.
+// MaxDepth is the deepest nesting of attribute values within an item, counting the innermost value ("Quotas in Amazon DynamoDB"): a
+// scalar may be inside 31 lists and maps.
 const MaxDepth = 32
 
-// Invalid returns the attribute's name and AWS's sentence if the item was decoded from JSON that is no item.
+// Invalid returns an attribute's name and AWS's sentence if the item was decoded from JSON that isn't a valid item.
 func (it Item) Invalid() (name, problem string, invalid bool) {
 	if len(it) == 0 || it[0] != itemInvalid {
 		return "", "", false
@@ -30,7 +30,7 @@ func (it Item) Invalid() (name, problem string, invalid bool) {
 	return string(it[1+w : 1+w+n]), string(it[1+w+n:]), true
 }
 
-// Size returns the item's size in bytes as AWS counts it: the names' UTF-8 lengths and the values' sizes.
+// Size returns the item's size in bytes as AWS counts it: the UTF-8 lengths of the names and the sizes of the values.
 func (it Item) Size() int {
 	if len(it) == 0 {
 		return 0
@@ -46,7 +46,7 @@ func (it Item) Len() int {
 	return int(binary.LittleEndian.Uint32(it[5:]))
 }
 
-// Get returns the attribute's value; nil if the item has none of that name.
+// Get returns an attribute's value, or nil.
 func (it Item) Get(name string) Value {
 	if len(it) <= itemHeader || it[0] == itemInvalid {
 		return nil
@@ -81,7 +81,7 @@ func (it Item) AsMap() Value {
 	return v
 }
 
-// Builder puts an item together from fields that come sorted by name. The zero value is ready to use.
+// Builder builds an item from fields in order of their names. The zero value is ready to use.
 type Builder struct {
 	buf   []byte
 	size  int
@@ -95,7 +95,7 @@ func (b *Builder) Grow(n int) {
 	}
 }
 
-// Add appends a field; its name must sort after all names added before.
+// Add appends a field. Its name must sort after all names added before.
 func (b *Builder) Add(name []byte, val Value) {
 	if len(b.buf) == 0 {
 		b.buf = append(b.buf, make([]byte, itemHeader)...)
@@ -107,7 +107,7 @@ func (b *Builder) Add(name []byte, val Value) {
 	b.count++
 }
 
-// Item returns the item built; the Builder must not be used after it.
+// Item returns the finished item. The Builder must not be used afterwards.
 func (b *Builder) Item() Item {
 	if len(b.buf) == 0 {
 		b.buf = make([]byte, itemHeader)
@@ -124,7 +124,7 @@ type Field struct {
 	Value Value
 }
 
-// NewItem builds an item from fields in any order; names must be distinct.
+// NewItem builds an item from fields in any order. Names must be distinct.
 func NewItem(fields ...Field) Item {
 	sort.Slice(fields, func(i, j int) bool { return fields[i].Name < fields[j].Name })
 	var b Builder
@@ -134,7 +134,7 @@ func NewItem(fields ...Field) Item {
 	return b.Item()
 }
 
-// Project returns the item with only the attributes for which keep returns true.
+// Project returns an item with only those attributes that keep accepts.
 func (it Item) Project(keep func(name []byte) bool) Item {
 	var b Builder
 	b.Grow(len(it))

@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// The sentences of AWS for JSON that is no attribute value. Their spelling and spacing is AWS's.
+// AWS's sentences for JSON that is no valid attribute value. Their spelling and spacing is AWS's.
 const (
 	msgEmptyValue     = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
 	msgManyTypes      = "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"
@@ -26,19 +26,20 @@ const (
 	msgDepth          = "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"
 )
 
+// Java types that AWS's deserializer names in errors.
 const (
 	javaValue    = "class com.amazonaws.dynamodb.v20120810.AttributeValue"
 	javaValueMap = "java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.AttributeValue>"
 )
 
-// decoder builds binary values in the reader's arena and remembers the first sentence about a value that is none.
+// decoder builds binary values in the reader's arena, and keeps the sentence about the first invalid value.
 type decoder struct {
 	r       *wirejson.Reader
 	problem string
-	name    string // the top-level attribute at which the problem is
+	name    string // the top-level attribute with the problem
 }
 
-// ReadValue decodes one attribute value. It returns nil for JSON null. The value lives in the reader's Arena.
+// ReadValue decodes an attribute value, or returns nil for JSON null. The value lives in the reader's Arena.
 func ReadValue(r *wirejson.Reader) Value {
 	d := decoder{r: r}
 	start := len(r.Arena)
@@ -47,7 +48,7 @@ func ReadValue(r *wirejson.Reader) Value {
 	}
 	if d.problem != "" {
 		r.Arena = r.Arena[:start]
-		// {} is two bytes, and its sentence is eighty.
+		// Constant sentences are shared: {} takes two bytes in a request, and its sentence eighty.
 		if v := constantProblems[d.problem]; v != nil {
 			return v
 		}
@@ -58,7 +59,7 @@ func ReadValue(r *wirejson.Reader) Value {
 	return Value(r.Arena[start:len(r.Arena):len(r.Arena)])
 }
 
-// constantProblems has the invalid values by those sentences that do not depend on the value.
+// constantProblems are the invalid values whose sentences don't depend on the value.
 var constantProblems = func() map[string]Value {
 	out := map[string]Value{}
 	for _, problem := range []string{
@@ -70,7 +71,7 @@ var constantProblems = func() map[string]Value {
 	return out
 }()
 
-// ReadItem decodes a map of attribute values. It returns nil for JSON null. The item lives in the reader's Arena.
+// ReadItem decodes a map of attribute values, or returns nil for JSON null. The item lives in the reader's Arena.
 func ReadItem(r *wirejson.Reader) Item {
 	d := decoder{r: r}
 	r.Room(itemHeader)
@@ -94,13 +95,15 @@ func ReadItem(r *wirejson.Reader) Item {
 	return Item(r.Arena[start:len(r.Arena):len(r.Arena)])
 }
 
+// fail keeps the sentence of the first problem.
 func (d *decoder) fail(problem string) {
 	if d.problem == "" {
 		d.problem = problem
 	}
 }
 
-// fields decodes a JSON object of attribute values and appends its fields, sorted by name.
+// fields decodes a JSON object of attribute values and appends its fields, sorted by name. size includes names and, in nested maps, one
+// byte per entry.
 func (d *decoder) fields(depth int) (size, count int, ok bool) {
 	r := d.r
 	if !r.BeginObject(javaValueMap) {
@@ -148,8 +151,8 @@ func (d *decoder) fields(depth int) (size, count int, ok bool) {
 	return size, count, true
 }
 
-// sortFields sorts the fields at the offsets, which end with the arena, and keeps the last of those with one name, as
-// AWS does with a JSON object that has a name twice. It returns the size of what was dropped and the fields left.
+// sortFields sorts the fields at the offsets, which end with the arena. If a JSON object repeats a name, it keeps the last one, as AWS
+// does. It returns the size of the dropped fields and the number of the remaining ones.
 func (d *decoder) sortFields(offsets []int, nested bool) (dropped, count int) {
 	arena, start := d.r.Arena, offsets[0]
 	slices.SortFunc(offsets, func(a, b int) int {
@@ -172,22 +175,23 @@ func (d *decoder) sortFields(offsets []int, nested bool) (dropped, count int) {
 	return dropped, len(kept)
 }
 
-// textAt returns the name of the field, or the element of a set, at an offset.
+// textAt returns the name of a field, or the element of a set, at an offset.
 func textAt(arena []byte, at int) []byte {
 	n, w := uvarint(arena[at:])
 	return arena[at+w : at+w+n]
 }
 
-// textLen returns how many bytes the name or element takes with its length.
+// textLen returns the length of a name or element, including its length prefix.
 func textLen(b []byte) int {
 	n, w := uvarint(b)
 	return w + n
 }
 
+// arranged has scratch buffers (*[]byte) of arrange.
 var arranged = sync.Pool{New: func() any { return new([]byte) }}
 
-// arrange replaces the end of the arena from start on, which is one part behind the other, by the parts at the offsets, in
-// their order; length returns the length in bytes of the part with which b begins.
+// arrange rewrites the arena from start on: only the parts at the offsets remain, in that order. length returns the length in bytes of the
+// part at the beginning of b.
 func (d *decoder) arrange(start int, offsets []int, length func(b []byte) int) {
 	arena := d.r.Arena
 	scratch := arranged.Get().(*[]byte)
@@ -202,10 +206,10 @@ func (d *decoder) arrange(start int, offsets []int, length func(b []byte) int) {
 	}
 }
 
-// maxArranged is the largest memory in bytes that arrange keeps: for an item of the largest size.
+// maxArranged is the largest scratch buffer that arrange keeps: enough for the largest item.
 const maxArranged = MaxItemSize
 
-// value decodes one attribute value and appends it; found is false for JSON null and on error.
+// value decodes an attribute value and appends it. found is false for JSON null and on error.
 func (d *decoder) value(depth int) (size int, found bool) {
 	r := d.r
 	if depth >= MaxDepth {
@@ -243,7 +247,7 @@ func (d *decoder) value(depth int) (size int, found bool) {
 	return size, true
 }
 
-// typed decodes the payload of the type called name and appends the value; ok is false for null and unknown types.
+// typed decodes the payload of the type called name and appends the value. ok is false for null and for unknown types.
 func (d *decoder) typed(name []byte, depth int) (size int, ok bool) {
 	r := d.r
 	switch string(name) {
@@ -296,7 +300,7 @@ func (d *decoder) typed(name []byte, depth int) (size int, ok bool) {
 	return 0, false
 }
 
-// number appends a number value.
+// number appends a number value and returns its size.
 func (d *decoder) number(text []byte) int {
 	var room [maxText]byte
 	n, problem := AppendNumber(room[:0], text)
@@ -310,13 +314,14 @@ func (d *decoder) number(text []byte) int {
 	return NumberSize(n)
 }
 
+// binary appends a binary value.
 func (d *decoder) binary(s []byte) (size int, ok bool) {
 	d.r.Room(1 + binary.MaxVarintLen64 + len(s))
 	d.r.Arena = append(d.r.Arena, byte(TypeB))
 	return d.bytes(s)
 }
 
-// bytes appends the bytes that s encodes, with their length in front.
+// bytes appends the bytes that s encodes in base64, prefixed by their length.
 func (d *decoder) bytes(s []byte) (size int, ok bool) {
 	r := d.r
 	padding := 0
@@ -331,10 +336,12 @@ func (d *decoder) bytes(s []byte) (size int, ok bool) {
 	return n, true
 }
 
+// nullMember is AWS's sentence for a null in a set.
 func nullMember(t Type) string {
 	return msgInvalidPrefix + "An " + setName(t) + " may not have null values as members"
 }
 
+// set decodes a JSON array and appends it as a set.
 func (d *decoder) set(t Type) (size int, ok bool) {
 	r := d.r
 	if !r.BeginArray() {
@@ -369,7 +376,7 @@ func (d *decoder) set(t Type) (size int, ok bool) {
 	return size, true
 }
 
-// element appends an element of a set of type t; ok is false for what can't be in one.
+// element appends an element of a set of type t. ok is false if a set can't contain it.
 func (d *decoder) element(t Type, s []byte) (size int, ok bool) {
 	r := d.r
 	r.Room(binary.MaxVarintLen64 + max(len(s), maxText))
@@ -391,7 +398,8 @@ func (d *decoder) element(t Type, s []byte) (size int, ok bool) {
 	return size, true
 }
 
-// sortSet sorts the elements of a set at the offsets, which begin at start and end with the arena.
+// sortSet sorts the elements of a set at the offsets, which begin at start and end with the arena. It fails for an empty set and for
+// duplicates.
 func (d *decoder) sortSet(t Type, start int, offsets []int) {
 	arena := d.r.Arena
 	if len(offsets) == 0 {
@@ -405,7 +413,7 @@ func (d *decoder) sortSet(t Type, start int, offsets []int) {
 	}
 	for i := range offsets[1:] {
 		if d.problem == "" && bytes.Equal(textAt(arena, offsets[i]), textAt(arena, offsets[i+1])) {
-			slices.Sort(offsets) // as they were given
+			slices.Sort(offsets) // back in the order in which they were given, for the sentence
 			given := make([][]byte, len(offsets))
 			for i, at := range offsets {
 				given[i] = textAt(arena, at)
@@ -419,8 +427,8 @@ func (d *decoder) sortSet(t Type, start int, offsets []int) {
 	}
 }
 
-// SetOf returns a set of type t (SS, NS or BS) of elements that a client gave, and AWS's sentence if they make none: there are
-// none, or one comes twice. Numbers must be canonical.
+// SetOf returns a set of type t (SS, NS or BS) of a client's elements, or AWS's sentence if there are none or duplicates. Numbers must be
+// canonical.
 func SetOf(t Type, elems [][]byte) (v Value, problem string) {
 	if len(elems) == 0 {
 		problem = emptySentence(t)
@@ -435,6 +443,7 @@ func SetOf(t Type, elems [][]byte) (v Value, problem string) {
 	return v, problem
 }
 
+// emptySentence is AWS's sentence for an empty set.
 func emptySentence(t Type) string {
 	switch t {
 	case TypeSS:
@@ -445,6 +454,7 @@ func emptySentence(t Type) string {
 	return msgEmptyBinarySet
 }
 
+// setName is what AWS's sentences call a type of set.
 func setName(t Type) string {
 	switch t {
 	case TypeSS:
@@ -455,6 +465,7 @@ func setName(t Type) string {
 	return "binary set"
 }
 
+// duplicateSentence is AWS's sentence for a set with duplicates.
 func duplicateSentence(t Type, elems [][]byte) string {
 	switch t {
 	case TypeNS:
@@ -465,6 +476,7 @@ func duplicateSentence(t Type, elems [][]byte) string {
 	return msgInvalidPrefix + "Input collection [" + string(bytes.Join(elems, []byte(", "))) + "] contains duplicates."
 }
 
+// list decodes a JSON array and appends it as a list. A list costs 3 bytes, and one more per element.
 func (d *decoder) list(depth int) (size int, ok bool) {
 	r := d.r
 	if !r.BeginArray() {
@@ -489,6 +501,7 @@ func (d *decoder) list(depth int) (size int, ok bool) {
 	return size, true
 }
 
+// mapValue decodes a JSON object and appends it as a map.
 func (d *decoder) mapValue(depth int) (size int, ok bool) {
 	r := d.r
 	var start int
@@ -502,7 +515,7 @@ func (d *decoder) mapValue(depth int) (size int, ok bool) {
 	return size + 3, true
 }
 
-// AppendJSON appends the item as JSON. A nil item is an empty object.
+// AppendJSON appends the item as JSON. A nil item becomes an empty object.
 func (it Item) AppendJSON(dst []byte) []byte {
 	if len(it) <= itemHeader {
 		return append(dst, '{', '}')
@@ -510,6 +523,7 @@ func (it Item) AppendJSON(dst []byte) []byte {
 	return appendFields(dst, it[itemHeader:])
 }
 
+// appendFields appends fields in binary form as a JSON object.
 func appendFields(dst, b []byte) []byte {
 	dst = append(dst, '{')
 	for first := true; len(b) > 0; first = false {
@@ -575,7 +589,7 @@ func (v Value) AppendJSON(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// String returns the value as AWS's messages print it: {S:text}. It is for messages and tests.
+// String returns the value in the form of AWS's messages: {S:text}.
 func (v Value) String() string {
 	var b strings.Builder
 	b.WriteByte('{')
@@ -585,7 +599,7 @@ func (v Value) String() string {
 	case TypeS, TypeN:
 		b.Write(v.Bytes())
 	case TypeB:
-		// As Java prints a buffer; the bytes themselves need not be text.
+		// Java prints a buffer this way. The bytes themselves may not be text.
 		n := strconv.Itoa(len(v.Bytes()))
 		b.WriteString("java.nio.HeapByteBuffer[pos=0 lim=" + n + " cap=" + n + "]")
 	case TypeTrue, TypeNull:

@@ -7,17 +7,17 @@ import (
 	"github.com/cockroachdb/apd/v3"
 )
 
-// Bounds of numbers, from "Supported data types and naming rules in Amazon DynamoDB".
+// Bounds of numbers ("Supported data types and naming rules in Amazon DynamoDB").
 const (
 	// MaxDigits is the largest number of significant decimal digits.
 	MaxDigits = 38
 	// MaxExponent is the exponent of the largest magnitude, 9.99E+125.
 	MaxExponent = 125
-	// MinExponent is the exponent of the smallest magnitude but zero, 1E-130.
+	// MinExponent is the exponent of the smallest non-zero magnitude, 1E-130.
 	MinExponent = -130
 )
 
-// The sentences of AWS for numbers that can't be stored.
+// AWS's sentences for numbers that can't be stored.
 const (
 	msgNotANumber = "The parameter cannot be converted to a numeric value"
 	msgPrecision  = "Attempting to store more than 38 significant digits in a Number"
@@ -25,15 +25,15 @@ const (
 	msgUnderflow  = "Number underflow. Attempting to store a number with magnitude smaller than supported range"
 )
 
-// decimal is a number taken apart: 0.d1d2d3… times 10^exp. No digits means zero.
+// decimal is a number in parts: 0.d1d2d3… times 10^exp. No digits means zero.
 type decimal struct {
 	neg    bool
 	digits []byte // ASCII, no leading or trailing zero
 	exp    int    // position of the decimal point, relative to the first digit
 }
 
-// AppendNumber appends the canonical text of the decimal number in text to dst. problem is AWS's sentence if text is not
-// a number that DynamoDB can store; dst is then returned as it was.
+// AppendNumber appends the canonical text of a decimal number. If DynamoDB can't store the number, problem is AWS's sentence, and dst is
+// returned unchanged.
 func AppendNumber(dst, text []byte) (out []byte, problem string) {
 	if isPlainInteger(text) {
 		return append(dst, text...), ""
@@ -46,7 +46,7 @@ func AppendNumber(dst, text []byte) (out []byte, problem string) {
 	return d.append(dst), ""
 }
 
-// isPlainInteger recognises the common case of an integer that is canonical as it stands.
+// isPlainInteger recognizes the common case of an integer that is already canonical.
 func isPlainInteger(t []byte) bool {
 	if len(t) > 0 && t[0] == '-' {
 		t = t[1:]
@@ -65,6 +65,7 @@ func isPlainInteger(t []byte) bool {
 	return true
 }
 
+// parseDecimal parses a number without allocating: the digits go to buf, whose capacity must exceed MaxDigits.
 func parseDecimal(buf, text []byte) (d decimal, problem string) {
 	notANumber := func() (decimal, string) {
 		if len(text) == 0 {
@@ -79,7 +80,7 @@ func parseDecimal(buf, text []byte) (d decimal, problem string) {
 	}
 	d.digits = buf
 	seenDigit, seenPoint := false, false
-	point := 0 // digits before the point, leading zeros not counted; negative for zeros after the point
+	point := 0 // number of digits before the point, without leading zeros; negative for zeros behind the point
 	tooLong := false
 	for ; i < len(text); i++ {
 		c := text[i]
@@ -151,7 +152,7 @@ func parseDecimal(buf, text []byte) (d decimal, problem string) {
 	return d, ""
 }
 
-// append writes the canonical text: no exponent, no superfluous zeros.
+// append appends the canonical text: no exponent, no superfluous zeros.
 func (d decimal) append(dst []byte) []byte {
 	if len(d.digits) == 0 {
 		return append(dst, '0')
@@ -178,7 +179,7 @@ func (d decimal) append(dst []byte) []byte {
 	return append(dst, d.digits[d.exp:]...)
 }
 
-// splitNumber takes canonical text apart without allocating: the digits may span a point, so they are copied to buf.
+// splitNumber splits canonical text without allocating. The digits are copied to buf, since a point may be among them.
 func splitNumber(buf, text []byte) decimal {
 	var d decimal
 	if text[0] == '-' {
@@ -241,6 +242,7 @@ func CompareNumbers(a, b []byte) int {
 	return c
 }
 
+// sign returns -1, 0 or 1.
 func (d decimal) sign() int {
 	switch {
 	case len(d.digits) == 0:
@@ -251,8 +253,8 @@ func (d decimal) sign() int {
 	return 1
 }
 
-// NumberSize returns the size in bytes of a canonical number: one byte per two significant digits and one more, plus one
-// if it is negative ("DynamoDB item sizes and formats"); pairs of digits are counted from the decimal point.
+// NumberSize returns the size in bytes of a canonical number: one byte, one more per two significant digits, and one more if it is
+// negative ("DynamoDB item sizes and formats"). Pairs of digits are counted from the decimal point.
 func NumberSize(text []byte) int {
 	var buf [maxText]byte
 	d := splitNumber(buf[:], text)
@@ -260,7 +262,7 @@ func NumberSize(text []byte) int {
 		return 1
 	}
 	n := len(d.digits)
-	if d.exp&1 != 0 { // the first pair holds one digit
+	if d.exp&1 != 0 { // the first pair has one digit only
 		n++
 	}
 	size := (n+1)/2 + 1
@@ -270,8 +272,8 @@ func NumberSize(text []byte) int {
 	return size
 }
 
-// AppendNumberKey appends a form of the canonical number whose bytewise order is the numeric order and which is no
-// other number's prefix: 0x80 for zero; for positive numbers 0xC0+… as drawn, and for negative ones its complement.
+// AppendNumberKey appends a form of a canonical number whose byte order is the numeric order, and that is never a prefix of another
+// number's. Zero is 0x80, positive numbers are as drawn, and negative ones are the complement of that:
 //
 //	sign and exponent (2) | digit pairs, each +1 | 0x00
 func AppendNumberKey(dst, text []byte) []byte {
@@ -299,15 +301,14 @@ func AppendNumberKey(dst, text []byte) []byte {
 	return dst
 }
 
-// arithmetic has room for any sum of two storable numbers: 126 digits before the point and 130+38 after it.
+// arithmetic can hold any sum of two storable numbers exactly: 126 digits before the point and 130+38 behind it.
 var arithmetic = func() *apd.Context {
 	c := apd.BaseContext.WithPrecision(400)
 	c.MaxExponent, c.MinExponent = 1000, -1000
 	return c
 }()
 
-// AddNumbers appends the canonical text of a+b, or of a-b if subtract is set. problem is AWS's sentence if the result
-// can't be stored.
+// AddNumbers appends the canonical text of a+b, or of a-b if subtract is true. problem is AWS's sentence if the result can't be stored.
 func AddNumbers(dst, a, b []byte, subtract bool) (out []byte, problem string) {
 	if len(a) < 18 && len(b) < 18 {
 		x, okx := smallInt(a)
@@ -336,6 +337,7 @@ func AddNumbers(dst, a, b []byte, subtract bool) (out []byte, problem string) {
 	return AppendNumber(dst, []byte(z.Text('E')))
 }
 
+// smallInt parses an integer of at most 17 characters. ok is false for fractions.
 func smallInt(t []byte) (int64, bool) {
 	neg := false
 	if len(t) > 0 && t[0] == '-' {

@@ -6,10 +6,10 @@ import (
 	"unsafe"
 )
 
-// Type is the data type of an attribute value, as the tag of its binary form.
+// Type is the data type of an attribute value. It is also the tag of its binary form.
 type Type byte
 
-// The ten data types (booleans have two tags) and the tag of values that are invalid.
+// The ten data types, with two tags for booleans, and the tag of invalid values.
 const (
 	TypeNone  Type = 0
 	TypeS     Type = 1
@@ -37,7 +37,7 @@ func (t Type) String() string {
 	return ""
 }
 
-// Value is one attribute value in binary form, tag included. The nil Value is no value at all.
+// Value is an attribute value in binary form, including its tag. The nil Value means that there is no value.
 type Value []byte
 
 // The values without payload.
@@ -47,7 +47,7 @@ var (
 	Null  = Value{byte(TypeNull)}
 )
 
-// containerHeader is the tag, the payload's length and the number of elements of sets, lists and maps.
+// containerHeader is the length of the tag, the payload's length and the element count of sets, lists and maps.
 const containerHeader = 1 + 4 + 4
 
 // Type returns the value's data type; TypeNone for the nil Value.
@@ -58,7 +58,7 @@ func (v Value) Type() Type {
 	return Type(v[0])
 }
 
-// Invalid returns AWS's sentence if the value was decoded from JSON that is no attribute value.
+// Invalid returns AWS's sentence if the value was decoded from JSON that isn't a valid attribute value.
 func (v Value) Invalid() (problem string, invalid bool) {
 	if v.Type() != typeInvalid {
 		return "", false
@@ -81,9 +81,10 @@ func (v Value) Text() string {
 // Len returns the number of elements of a set, list or map.
 func (v Value) Len() int { return int(binary.LittleEndian.Uint32(v[5:])) }
 
-// Equal reports whether two values have the same type and value; the order in sets and maps does not matter.
+// Equal reports whether two values have the same type and value, regardless of the original order in sets and maps: the form is canonical.
 func (v Value) Equal(w Value) bool { return bytes.Equal(v, w) }
 
+// uvarint is binary.Uvarint with a fast path for small numbers.
 func uvarint(b []byte) (n, width int) {
 	if b[0] < 0x80 {
 		return int(b[0]), 1
@@ -104,7 +105,7 @@ func valueLen(b []byte) int {
 	return containerHeader + int(binary.LittleEndian.Uint32(b[1:]))
 }
 
-// Elements calls yield for each element of a set as its bytes (canonical text for numbers), in sorted order.
+// Elements yields each element of a set as bytes (canonical text for numbers), in sorted order.
 func (v Value) Elements(yield func(elem []byte) bool) {
 	b := v[containerHeader:]
 	for len(b) > 0 {
@@ -116,7 +117,7 @@ func (v Value) Elements(yield func(elem []byte) bool) {
 	}
 }
 
-// Values calls yield for each element of a list.
+// Values yields each element of a list.
 func (v Value) Values(yield func(elem Value) bool) {
 	b := v[containerHeader:]
 	for len(b) > 0 {
@@ -128,7 +129,7 @@ func (v Value) Values(yield func(elem Value) bool) {
 	}
 }
 
-// Index returns element i of a list; nil if there is none or v is no list.
+// Index returns element i of a list, or nil if v isn't a list or has no such element.
 func (v Value) Index(i int) Value {
 	if v.Type() != TypeL || i < 0 || i >= v.Len() {
 		return nil
@@ -141,7 +142,7 @@ func (v Value) Index(i int) Value {
 	return Value(b[:n:n])
 }
 
-// Get returns the value of a map's key; nil if there is none or v is no map.
+// Get returns the value of a map's key, or nil if v isn't a map or has no such key.
 func (v Value) Get(name string) Value {
 	if v.Type() != TypeM {
 		return nil
@@ -149,10 +150,10 @@ func (v Value) Get(name string) Value {
 	return lookup(v[containerHeader:], name)
 }
 
-// Fields calls yield for each entry of a map, sorted by name.
+// Fields yields each entry of a map, sorted by name.
 func (v Value) Fields(yield func(name []byte, val Value) bool) { fields(v[containerHeader:], yield) }
 
-// Contains reports whether a set has the element.
+// Contains reports whether a set contains an element.
 func (v Value) Contains(elem []byte) bool {
 	for e := range v.Elements {
 		if bytes.Equal(e, elem) {
@@ -162,6 +163,7 @@ func (v Value) Contains(elem []byte) bool {
 	return false
 }
 
+// lookup returns the value of a name among fields in binary form, or nil.
 func lookup(b []byte, name string) Value {
 	for len(b) > 0 {
 		n, w := uvarint(b)
@@ -176,6 +178,7 @@ func lookup(b []byte, name string) Value {
 	return nil
 }
 
+// fields yields fields in binary form.
 func fields(b []byte, yield func(name []byte, val Value) bool) {
 	for len(b) > 0 {
 		n, w := uvarint(b)
@@ -189,9 +192,9 @@ func fields(b []byte, yield func(name []byte, val Value) bool) {
 	}
 }
 
-// Size returns the value's size in bytes as AWS counts it: strings their UTF-8 length, binaries their length, numbers
-// NumberSize, booleans and null 1, sets the sum of their elements, lists and maps 3 bytes and 1 more for each element
-// besides the contents ("DynamoDB item sizes and formats").
+// Size returns the value's size in bytes as AWS counts it: UTF-8 length of strings, length of binaries, NumberSize of numbers, 1 for
+// booleans and null, the sum of the elements of sets, and for lists and maps 3, plus 1 per element, plus the contents ("DynamoDB item
+// sizes and formats").
 func (v Value) Size() int {
 	switch v.Type() {
 	case TypeS, TypeB:
@@ -229,7 +232,7 @@ func (v Value) Size() int {
 	return 0
 }
 
-// Depth returns how many lists and maps are nested in v: 0 for a scalar, 1 for a list of scalars.
+// Depth returns how deep lists and maps are nested in v: 0 for a scalar, 1 for a list of scalars.
 func (v Value) Depth() int {
 	deepest := 0
 	switch v.Type() {
@@ -247,8 +250,8 @@ func (v Value) Depth() int {
 	return 0
 }
 
-// Compare orders two values of the same scalar type (S, N or B): strings and binaries by their bytes, numbers by value.
-// ok is false if the types differ or have no order.
+// Compare orders two values of the same scalar type: strings and binaries by their bytes, numbers by value. ok is false if the types
+// differ or have no order.
 func Compare(a, b Value) (c int, ok bool) {
 	if a.Type() != b.Type() {
 		return 0, false
@@ -262,7 +265,7 @@ func Compare(a, b Value) (c int, ok bool) {
 	return 0, false
 }
 
-// AppendScalar appends a value of type S, N or B; the number must be canonical.
+// AppendScalar appends a value of type S, N or B. Numbers must be canonical.
 func AppendScalar(dst []byte, t Type, payload []byte) []byte {
 	dst = append(dst, byte(t))
 	dst = binary.AppendUvarint(dst, uint64(len(payload)))
@@ -272,7 +275,7 @@ func AppendScalar(dst []byte, t Type, payload []byte) []byte {
 // String returns a new string value.
 func String(s string) Value { return AppendScalar(nil, TypeS, []byte(s)) }
 
-// Number returns a new number value. It panics if text is no storable number: it is for constants.
+// Number returns a new number value. It is for constants: it panics if the number can't be stored.
 func Number(text string) Value {
 	n, problem := AppendNumber(nil, []byte(text))
 	if problem != "" {

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// WellFormed reports what is wrong with bytes that should be an item in the form that the package documents; nil if nothing
-// is. Everything else in the package trusts an item's bytes.
+// WellFormed returns what is wrong with bytes that should be an item in the documented form, or nil. Everything else in the package
+// trusts an item's bytes.
 func (it Item) WellFormed() error {
 	if len(it) < itemHeader || it[0] != itemVersion {
 		return errors.New("no item header")
@@ -30,10 +30,10 @@ func (it Item) WellFormed() error {
 
 var errShort = errors.New("value ends early")
 
-// cursor goes through bytes that may be anything.
+// cursor reads untrusted bytes.
 type cursor struct{ b []byte }
 
-// text takes a length and as many bytes.
+// text takes a length and that many bytes.
 func (c *cursor) text() ([]byte, error) {
 	n, w := binary.Uvarint(c.b)
 	if w <= 0 || n > uint64(len(c.b)-w) {
@@ -44,14 +44,14 @@ func (c *cursor) text() ([]byte, error) {
 	return out, nil
 }
 
-// container takes a container's header, and returns a cursor of its payload and the number of elements.
+// container takes a container's header. It returns a cursor over the payload, and the number of elements.
 func (c *cursor) container() (payload cursor, count int, err error) {
 	if len(c.b) < containerHeader-1 {
 		return payload, 0, errShort
 	}
 	n := uint64(binary.LittleEndian.Uint32(c.b))
 	count = int(binary.LittleEndian.Uint32(c.b[4:]))
-	// The length counts the payload; the count of elements stands in front of it.
+	// The length covers the payload only, not the count of elements in front of it.
 	if n > uint64(len(c.b)-(containerHeader-1)) {
 		return payload, 0, errShort
 	}
@@ -116,6 +116,7 @@ func (c *cursor) value(depth int) (size int, err error) {
 	return 0, fmt.Errorf("no data type has the tag %d", tag)
 }
 
+// elements takes the elements of a container and returns their size.
 func (c *cursor) elements(tag Type, count, depth int) (size int, err error) {
 	switch tag {
 	case TypeM:
@@ -159,6 +160,7 @@ func (c *cursor) elements(tag Type, count, depth int) (size int, err error) {
 	return size, nil
 }
 
+// scalarSize checks a string, number or binary, and returns its size.
 func scalarSize(t Type, text []byte) (int, error) {
 	switch t {
 	case TypeN:

@@ -1,8 +1,14 @@
-// Package auth tells which key sent a request: it reads AWS Signature Version 4 and, where credentials are configured, verifies
-// it. Source of the rules: "AWS Signature Version 4 for API requests" and "Troubleshoot signed requests for AWS APIs".
+// Package auth identifies the sender of a request: it reads AWS Signature Version 4 and, if credentials are configured, verifies it.
+// Sources of the rules: "AWS Signature Version 4 for API requests" and "Troubleshoot signed requests for AWS APIs".
 //
-// With credentials a signature must cover the host and every x-amz-* header that the request has, its scope must name the API that
-// is called, and nothing of the request may say the same thing twice. Without credentials it is only read, for account and region.
+// With credentials, a signature must cover the host and every x-amz-* header of the request, its scope must name the called API, and no
+// part of the request may be ambiguous by repetition. Without credentials, a signature is only read, for account and region.
+//
+//	signature.go    parse a signature from a header or a presigned query
+//	canonical.go    the canonical request, which is what is signed
+//	sign.go         sign a request; caches derived keys
+//	credentials.go  the credentials file and its safe reloading
+//	connection.go   the signature that opens a DAX connection
 package auth
 
 import (
@@ -19,57 +25,56 @@ const (
 	algorithm  = "AWS4-HMAC-SHA256"
 	terminator = "aws4_request"
 	timeFormat = "20060102T150405Z"
-	// maxSkew is how far a signature's time may be from the server's.
+	// maxSkew is how far a signature's time may be from the server's clock.
 	maxSkew = 15 * time.Minute
 	// maxExpires is the longest life of a presigned request.
 	maxExpires = 7 * 24 * time.Hour
 )
 
-// DefaultAccount is the account of callers of whom no other is known.
+// DefaultAccount is the account of callers on a server without credentials.
 const DefaultAccount = "000000000000"
 
-// Request is what of an HTTP request a signature covers.
+// Request is the part of an HTTP request that a signature may cover.
 type Request struct {
 	Method string
-	// Path and Query are as they were sent, not decoded.
+	// Path and Query are in the encoded form in which they were sent.
 	Path, Query string
-	// Header returns a header's value, its first if there are several; name is in lower case.
+	// Header returns the first value of a header. name is in lower case.
 	Header func(name string) string
-	// Headers calls yield with every header, in the order in which they were sent, until yield returns false. It is needed, and
-	// called, only with credentials.
+	// Headers yields every header in the order sent, until yield returns false. It is called only with credentials.
 	Headers func(yield func(name, value string) bool)
-	// Service is the signing name of the API that is called, e.g. "dynamodb" or "monitoring"; empty accepts any.
+	// Service is the signing name of the called API, e.g. "dynamodb" or "monitoring"; empty accepts any.
 	Service string
-	// Body is as it was sent, not decompressed.
+	// Body is as sent, before decompression.
 	Body []byte
 }
 
-// Identity is which key sent a request. It converts to smithy.Caller.
+// Identity says which key sent a request. It converts to smithy.Caller.
 type Identity struct {
 	Account string // twelve digits
 	Region  string
 	// AccessKey is the access key id of the signature.
 	AccessKey string
-	// Verified says that the signature was verified, so that Account is proved.
+	// Verified says that the signature was verified, which proves Account.
 	Verified bool
-	// Operator says that the caller runs the server: its key is an operator's, or the server has no credentials.
+	// Operator says that the caller may run the server: its key is an operator's, or the server has no credentials.
 	Operator bool
 }
 
-// Authenticator reads and verifies signatures. The zero value accepts any access key. It may be used concurrently.
+// Authenticator reads and verifies signatures. The zero value accepts any access key. It is safe for concurrent use.
 type Authenticator struct {
-	// Now is the clock; needed only with credentials.
+	// Now is the clock. It is needed only with credentials.
 	Now func() time.Time
 
-	file string // of the credentials
-	ring atomic.Pointer[keyring]
+	file string                  // the credentials file; empty if there is none
+	ring atomic.Pointer[keyring] // nil without credentials
 	read lastRead
 }
 
 // Verifies reports whether signatures are verified.
 func (a *Authenticator) Verifies() bool { return a.ring.Load() != nil }
 
-// Known reports whether the access key is one of the account's now. Without credentials every key is.
+// Known reports whether an access key is, at the moment, one of the account's. Without credentials every key is.
 func (a *Authenticator) Known(accessKey, account string) bool {
 	ring := a.ring.Load()
 	if ring == nil {
@@ -79,8 +84,8 @@ func (a *Authenticator) Known(accessKey, account string) bool {
 	return ok && c.Account == account
 }
 
-// MayUseBucket reports whether one of the account's keys lists the bucket, by its name or by a prefix with an asterisk. Without
-// credentials every account may use every bucket.
+// MayUseBucket reports whether one of the account's keys lists the bucket, by name or by a prefix with an asterisk. Without credentials
+// every account may use every bucket.
 func (a *Authenticator) MayUseBucket(account, bucket string) bool {
 	ring := a.ring.Load()
 	if ring == nil {
@@ -95,8 +100,8 @@ func (a *Authenticator) MayUseBucket(account, bucket string) bool {
 	return false
 }
 
-// Recognize returns AWS's refusal of a request that Authenticate would refuse whatever its body is: it names no key that the server
-// knows. Without credentials it refuses nothing.
+// Recognize returns AWS's refusal of a request that Authenticate would refuse regardless of its body, because it names no known key. The
+// server calls it before it receives a large body. Without credentials it refuses nothing.
 func (a *Authenticator) Recognize(r *Request) *awserr.Error {
 	ring := a.ring.Load()
 	if ring == nil {
@@ -106,7 +111,7 @@ func (a *Authenticator) Recognize(r *Request) *awserr.Error {
 	return err
 }
 
-// recognize reads a request's signature and finds its key; nil without credentials.
+// recognize parses a request's signature and finds its key. ring and c are nil without credentials.
 func recognize(r *Request, ring *keyring) (sig signature, c *Credential, err *awserr.Error) {
 	header := r.Header("authorization")
 	switch {
@@ -127,7 +132,7 @@ func recognize(r *Request, ring *keyring) (sig signature, c *Credential, err *aw
 	return sig, c, err
 }
 
-// Authenticate returns which key sent the request, or AWS's refusal.
+// Authenticate returns the sender of a request, or AWS's refusal.
 func (a *Authenticator) Authenticate(r *Request) (Identity, *awserr.Error) {
 	ring := a.ring.Load()
 	sig, c, err := recognize(r, ring)
@@ -143,18 +148,18 @@ func (a *Authenticator) Authenticate(r *Request) (Identity, *awserr.Error) {
 	return c.identity(&sig), nil
 }
 
-// identity is the caller's after its signature was verified.
+// identity returns the Identity for a verified signature.
 func (c *Credential) identity(sig *signature) Identity {
 	return Identity{AccessKey: c.AccessKeyID, Account: c.Account, Region: sig.region, Verified: true, Operator: c.Operator}
 }
 
-// verify checks all that a signature by a known key must have, and its value last.
+// verify checks everything about a signature by a known key. The value itself comes last, because computing it costs most.
 func (a *Authenticator) verify(r *Request, sig *signature, ring *keyring, c *Credential) *awserr.Error {
 	headers := r.headers()
 	if len(headers) > maxHeaders {
 		return mismatch()
 	}
-	// Temporary keys, which come with a token, are not made here.
+	// The server issues no temporary keys, which come with a token.
 	if sig.token != "" || headers.value("x-amz-security-token") != "" {
 		return unrecognized()
 	}
@@ -178,18 +183,18 @@ func (a *Authenticator) verify(r *Request, sig *signature, ring *keyring, c *Cre
 		return mismatch()
 	}
 	if !cached {
-		ring.keys.put(sig, key) // only holders of the secret come here
+		ring.keys.put(sig, key) // only holders of the secret get here, so strangers can't fill the cache
 	}
 	return nil
 }
 
-// equal compares two signatures in a time that tells nothing of where they differ.
+// equal compares two signatures in constant time, which reveals nothing about where they differ.
 func equal(want, given string) bool {
 	return subtle.ConstantTimeCompare([]byte(want), []byte(given)) == 1
 }
 
-// checkScope checks the region and service of the credential scope. host is the region of the address that the request went
-// to, if it has one.
+// checkScope checks the region and service of the credential scope. host is the region in the host name that the request was sent to, or
+// empty.
 func (sig *signature) checkScope(service string, regions []string, host string) *awserr.Error {
 	problems := ""
 	if len(regions) > 0 && !slices.Contains(regions, sig.region) || host != "" && host != sig.region {
@@ -204,14 +209,14 @@ func (sig *signature) checkScope(service string, regions []string, host string) 
 	return nil
 }
 
-// hostRegion returns the region in the name of an endpoint of AWS, such as dynamodb.eu-west-1.amazonaws.com; empty if the host is
-// named otherwise ("AWS service endpoints").
+// hostRegion returns the region in an AWS endpoint's name, such as dynamodb.eu-west-1.amazonaws.com, or "" for other names ("AWS service
+// endpoints").
 func hostRegion(host string) string {
 	host, _, _ = strings.Cut(strings.ToLower(host), ":")
 	for _, domain := range []string{".amazonaws.com", ".amazonaws.com.cn", ".api.aws"} {
 		if name, ok := strings.CutSuffix(host, domain); ok {
 			region := name[strings.LastIndexByte(name, '.')+1:]
-			// Regions end with a number, names of services (dynamodb.amazonaws.com) don't.
+			// A region ends with a number; a service name, as in dynamodb.amazonaws.com, doesn't.
 			if n := len(region); len(name) > n && n > 2 && region[n-2] == '-' && region[n-1] >= '0' && region[n-1] <= '9' {
 				return region
 			}

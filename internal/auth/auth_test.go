@@ -27,7 +27,7 @@ func load(t *testing.T, now time.Time) *Authenticator {
 	return a
 }
 
-// of makes a request's header functions of a map.
+// of sets a request's header functions from a map.
 func of(r *Request, headers map[string]string) *Request {
 	r.Header = func(name string) string { return headers[name] }
 	r.Headers = func(yield func(name, value string) bool) {
@@ -40,7 +40,7 @@ func of(r *Request, headers map[string]string) *Request {
 	return r
 }
 
-// sign makes the Authorization header as the AWS page "Create a signed AWS API request" says, step by step.
+// sign computes the Authorization header step by step, following "Create a signed AWS API request", independently of the package.
 func sign(headers map[string]string, body, secret string) string {
 	const signed = "host;x-amz-date;x-amz-target"
 	hash := func(s string) string { sum := sha256.Sum256([]byte(s)); return hex.EncodeToString(sum[:]) }
@@ -95,7 +95,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestPresigned signs the query string instead of a header.
+// TestPresigned has the signature in the query string.
 func TestPresigned(t *testing.T) {
 	body := `{}`
 	query := "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKID%2F20260102%2Feu-west-1%2Fdynamodb%2Faws4_request&X-Amz-Date=20260102T030405Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host"
@@ -125,7 +125,7 @@ func TestPresigned(t *testing.T) {
 	}
 }
 
-// FuzzHeader checks that no header panics.
+// FuzzHeader: no header panics.
 func FuzzHeader(f *testing.F) {
 	f.Add("AWS4-HMAC-SHA256 Credential=a/b/c/d/aws4_request, SignedHeaders=host, Signature=00", "20260101T000000Z")
 	f.Add("AWS4-HMAC-SHA256 Credential=////aws4_request,SignedHeaders=;,Signature=", "")
@@ -136,7 +136,7 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// TestSign signs as clients do and verifies as servers do; the two are held to AWS's steps by TestVerify.
+// TestSign signs like a client and verifies like a server. TestVerify holds both to AWS's steps.
 func TestSign(t *testing.T) {
 	a := load(t, signedAt)
 	body := []byte(`{"TableName":"x"}`)

@@ -10,16 +10,16 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 )
 
-// maxHeaders is how many headers a request may have, where signatures are verified.
+// maxHeaders bounds the headers of a request whose signature is verified.
 const maxHeaders = 200
 
 // field is a header.
 type field struct{ name, value string }
 
-// fields are the headers of a request, sorted by name; those of one name are in the order in which they were sent.
+// fields are headers sorted by name. Headers of the same name keep their order.
 type fields []field
 
-// headers returns the request's headers, up to one more than maxHeaders.
+// headers returns the request's headers, at most one more than maxHeaders.
 func (r *Request) headers() fields {
 	out := make(fields, 0, 16)
 	r.Headers(func(name, value string) bool {
@@ -40,7 +40,7 @@ func (f fields) named(name string) fields {
 	return f[from:to]
 }
 
-// value returns the first value of a name.
+// value returns the first value of a name, or "".
 func (f fields) value(name string) string {
 	if found := f.named(name); len(found) > 0 {
 		return found[0].value
@@ -48,11 +48,11 @@ func (f fields) value(name string) string {
 	return ""
 }
 
-// checkHeaders checks that the host and all headers of AWS are signed, and that none of them, nor the signature, is there twice:
-// a signature would not tell which of the two is meant ("Create a signed AWS API request").
+// checkHeaders checks that the host and all x-amz-* headers are signed, and that none of them, nor Authorization, is repeated: the
+// signature would not say which of the two values is meant ("Create a signed AWS API request").
 func (sig *signature) checkHeaders(headers fields) *awserr.Error {
 	signed := strings.Split(sig.signedHeaders, ";")
-	// In ascending order no name is there twice, so that the work is bounded by the headers' length.
+	// Ascending order excludes repetitions, so the work is bounded by the length of the headers.
 	for i, name := range signed {
 		if name == "" || name != strings.ToLower(name) || i > 0 && signed[i-1] >= name {
 			return mismatch()
@@ -80,19 +80,20 @@ func (sig *signature) checkHeaders(headers fields) *awserr.Error {
 	return nil
 }
 
-// checkPayload reports whether the body is the one that x-amz-content-sha256 names, if that is given. A body that is not signed,
-// or in signed chunks, is a matter of Amazon S3 alone.
+// checkPayload reports whether the body matches x-amz-content-sha256, if that header is present. Unsigned and chunked payloads exist in
+// Amazon S3 only.
 func checkPayload(headers fields, body []byte) bool {
 	given := headers.named("x-amz-content-sha256")
 	return len(given) == 0 || given[0].value == payloadHash(body)
 }
 
+// payloadHash returns the SHA-256 hash of a body in hex.
 func payloadHash(body []byte) string {
 	sum := sha256.Sum256(body)
 	return hex.EncodeToString(sum[:])
 }
 
-// canonicalRequest is the text that is signed.
+// canonicalRequest returns the text that is signed.
 func (sig *signature) canonicalRequest(method, path, query string, headers fields, body []byte) string {
 	var b strings.Builder
 	b.WriteString(method + "\n" + canonicalPath(path) + "\n" + canonicalQuery(query, sig.presigned) + "\n")
@@ -113,7 +114,7 @@ func (sig *signature) canonicalRequest(method, path, query string, headers field
 	return b.String()
 }
 
-// canonicalPath removes empty, "." and ".." parts of a path and encodes it, a second time where it was encoded before.
+// canonicalPath removes empty, "." and ".." segments of a path, and encodes it, which encodes an encoded path once more.
 func canonicalPath(path string) string {
 	if path == "" || path == "/" {
 		return "/"
@@ -138,7 +139,7 @@ func canonicalPath(path string) string {
 	return out
 }
 
-// canonicalQuery encodes a query string and sorts it by names, then values. That of a presigned request is without the signature.
+// canonicalQuery encodes a query string and sorts it by name and value. For a presigned request it leaves out the signature.
 func canonicalQuery(query string, presigned bool) string {
 	if query == "" {
 		return ""
@@ -171,7 +172,7 @@ func canonicalQuery(query string, presigned bool) string {
 	return b.String()
 }
 
-// reencode brings a part of a query string into the one form that is signed.
+// reencode brings a part of a query string into the canonical encoding.
 func reencode(s string) string {
 	plain, err := url.QueryUnescape(s)
 	if err != nil {
@@ -180,5 +181,5 @@ func reencode(s string) string {
 	return encode(plain)
 }
 
-// encode is RFC 3986's percent-encoding: all but letters, digits and -._~ is encoded.
+// encode is RFC 3986 percent-encoding: it encodes everything except letters, digits and -._~.
 func encode(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }

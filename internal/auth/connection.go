@@ -7,19 +7,18 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 )
 
-// daxHosts are what DAX clients sign as the host, whatever they connect to.
+// daxHosts are the hosts that DAX clients sign, regardless of the server that they connect to.
 var daxHosts = [...]string{"dax.amazonaws.com", "https://dax.amazonaws.com"}
 
 const (
-	// daxHeaders are the headers that they sign.
+	// daxHeaders are the headers that DAX clients sign.
 	daxHeaders = "host;x-amz-date"
-	// daxService is what they sign for.
+	// daxService is the service in their credential scope.
 	daxService = "dax"
 )
 
-// AuthenticateConnection returns which key has opened a connection of the DAX protocol, by the signature sent on it and the text
-// that it signs, and until when that counts. Where no credentials are configured that is for ever. A key may be removed meanwhile:
-// see Known.
+// AuthenticateConnection returns which key has opened a DAX connection, given the signature and the signed text, and until when that is
+// valid: for ever without credentials. The key may be removed earlier: see Known.
 func (a *Authenticator) AuthenticateConnection(accessKey, given, stringToSign string) (id Identity, until time.Time, _ *awserr.Error) {
 	lines := strings.SplitN(stringToSign, "\n", 5)
 	if len(lines) != 4 || lines[0] != algorithm {
@@ -29,7 +28,7 @@ func (a *Authenticator) AuthenticateConnection(accessKey, given, stringToSign st
 	if err := sig.scope(accessKey + "/" + lines[2]); err != nil {
 		return id, until, err
 	}
-	if sig.accessKey != accessKey { // the scope has more parts than four
+	if sig.accessKey != accessKey { // the access key contained a slash
 		return id, until, awserr.New(awserr.IncompleteSignature, "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '"+accessKey+"/"+lines[2]+"'")
 	}
 	ring := a.ring.Load()

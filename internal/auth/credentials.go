@@ -21,24 +21,24 @@ import (
 type Credential struct {
 	AccessKeyID     string `json:"accessKeyId"`
 	SecretAccessKey string `json:"secretAccessKey"`
-	// Account has twelve digits; DefaultAccount if it is missing.
+	// Account is twelve digits; DefaultAccount if it is missing.
 	Account string `json:"account"`
-	// Operator says that the key may run the server: read its metrics, make checkpoints.
+	// Operator says that the key may run the server: read its metrics, create checkpoints.
 	Operator bool `json:"operator"`
-	// Regions are those for which the key may sign; none is all.
+	// Regions are those that the key may sign for; empty means all.
 	Regions []string `json:"regions"`
-	// Buckets of an S3-compatible store that the account may use: names, or prefixes with an asterisk behind.
+	// Buckets are the buckets of an S3-compatible store that the account may use: names, or prefixes followed by an asterisk.
 	Buckets []string `json:"buckets"`
 }
 
-// keyring is what a credentials file has. It does not change; another file makes another.
+// keyring is the content of a credentials file. It is immutable except for its cache: a changed file makes a new keyring.
 type keyring struct {
-	credentials map[string]*Credential
-	buckets     map[string][]string // by account
-	keys        signingKeys
+	credentials map[string]*Credential // by access key id
+	buckets     map[string][]string    // by account
+	keys        signingKeys            // cache of derived keys
 }
 
-// maxCredentials is how many bytes a credentials file has at most.
+// maxCredentials is the largest credentials file in bytes.
 const maxCredentials = 16 << 20
 
 var (
@@ -46,7 +46,7 @@ var (
 	keyPattern     = regexp.MustCompile(`^[!-~]{1,128}$`)
 )
 
-// Load reads credentials from a file: a JSON list of Credentials. The file must not be one that others than its owner can write.
+// Load reads credentials from a file: a JSON list of Credentials. It fails if anyone but the file's owner can write the file.
 func Load(file string, now func() time.Time) (*Authenticator, error) {
 	a := &Authenticator{Now: now, file: file}
 	if err := a.Reload(); err != nil {
@@ -55,15 +55,14 @@ func Load(file string, now func() time.Time) (*Authenticator, error) {
 	return a, nil
 }
 
-// lastRead is what was found when the credentials file was read last.
+// lastRead is the outcome of the last reading of the credentials file.
 type lastRead struct {
 	mu   sync.Mutex
 	raw  []byte
 	fail string
 }
 
-// Reload reads the credentials file again. The keys that it has count from then on, and those that it has not don't. On an error the
-// keys stay as they were.
+// Reload reads the credentials file again. From then on exactly the keys in it are valid. On an error the keys stay as they were.
 func (a *Authenticator) Reload() error {
 	a.read.mu.Lock()
 	defer a.read.mu.Unlock()
@@ -71,9 +70,9 @@ func (a *Authenticator) Reload() error {
 	return err
 }
 
-// Refresh is Reload if the file is another than it was when it was read last; changed says whether it was, or an error has not been
-// returned before. It is cheap, and compares what the file has: times and names of files tell too little of one that is
-// replaced by a link, as Kubernetes does, or written twice in a moment.
+// Refresh is Reload if the file's content has changed since it was last read. changed reports a change, or a new error. It is cheap. It
+// compares content because a file's time and name don't reveal every change: Kubernetes replaces a link, and a file may be written twice
+// within the resolution of its time.
 func (a *Authenticator) Refresh() (changed bool, _ error) {
 	if a.file == "" {
 		return false, nil
@@ -83,7 +82,7 @@ func (a *Authenticator) Refresh() (changed bool, _ error) {
 	return a.reload(false)
 }
 
-// reload does both; the lock is held.
+// reload implements Reload and Refresh. The lock is held.
 func (a *Authenticator) reload(always bool) (changed bool, err error) {
 	raw, err := readCredentials(a.file)
 	if err == nil {
@@ -98,7 +97,7 @@ func (a *Authenticator) reload(always bool) (changed bool, err error) {
 		}
 	}
 	err = fmt.Errorf("credentials file %s: %w", a.file, err)
-	// The same error at every look would fill the log.
+	// Refresh runs often: report the same error only once, or it would fill the log.
 	changed = always || a.read.fail != err.Error()
 	a.read.fail = err.Error()
 	if !changed {
@@ -107,7 +106,7 @@ func (a *Authenticator) reload(always bool) (changed bool, err error) {
 	return true, err
 }
 
-// readCredentials returns what the file has, unless others can write it.
+// readCredentials returns the content of the file. It fails if others can write the file.
 func readCredentials(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -131,7 +130,7 @@ func readCredentials(name string) ([]byte, error) {
 	return raw, nil
 }
 
-// plain returns an error of the file system without the file's name, which the caller has said.
+// plain strips the file name from an error of the file system: the caller names the file.
 func plain(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {
@@ -140,15 +139,15 @@ func plain(err error) error {
 	return err
 }
 
-// checkWriters refuses a file that its group or others can write, or replace: a user who can do so makes keys for every account. The
-// directory counts, with those that links lead to, if everybody can write it and not only what is his own there (the sticky bit). Its
-// group may write it: the directories of many systems' users are made so.
+// checkWriters fails if the file's group or others can write it or replace it: they could make keys for every account. That includes the
+// file's directory, and those of the links' targets, if everybody can write there without the sticky bit. A directory may be writable by
+// its group, because many systems create users' directories that way.
 func checkWriters(name string, info fs.FileInfo) error {
-	if runtime.GOOS == "windows" { // files there have no such bits
+	if runtime.GOOS == "windows" { // Windows has no such permission bits
 		return nil
 	}
 	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("its group or others can write it (mode %04o): take that from them, e.g. by chmod go-w", info.Mode().Perm())
+		return fmt.Errorf("its group or others can write it (mode %04o): remove that permission, e.g. with chmod go-w", info.Mode().Perm())
 	}
 	target, err := filepath.EvalSymlinks(name)
 	if err != nil {
@@ -160,18 +159,18 @@ func checkWriters(name string, info fs.FileInfo) error {
 			return plain(err)
 		}
 		if d.Mode().Perm()&0o002 != 0 && d.Mode()&fs.ModeSticky == 0 {
-			return fmt.Errorf("all users can replace it, since all can write the directory %s: take that from them, e.g. by chmod o-w", dir)
+			return fmt.Errorf("all users can replace it because they can write the directory %s: remove that permission, e.g. with chmod o-w", dir)
 		}
 	}
 	return nil
 }
 
-// Readers returns a warning if others than the server can read the credentials file; empty if none can. The file's group may if the
-// server does not own the file and needs it.
+// Readers returns a warning if others than the server can read the credentials file, or "". Group access is fine if the server doesn't own
+// the file, because then it needs that access itself.
 func (a *Authenticator) Readers() string {
 	info, err := os.Stat(a.file)
 	if a.file == "" || err != nil || runtime.GOOS == "windows" {
-		return "" // Reload has told of it
+		return "" // Reload has reported it
 	}
 	mode := info.Mode().Perm()
 	if mode&0o004 != 0 || mode&0o040 != 0 && ownFile(info) {
@@ -180,7 +179,7 @@ func (a *Authenticator) Readers() string {
 	return ""
 }
 
-// parseCredentials reads a credentials file. Its errors tell no value that the file has.
+// parseCredentials parses a credentials file. Its errors contain no value of the file, since that could be a secret.
 func parseCredentials(raw []byte) (*keyring, error) {
 	var list []Credential
 	d := json.NewDecoder(bytes.NewReader(raw))
@@ -189,7 +188,7 @@ func parseCredentials(raw []byte) (*keyring, error) {
 		return nil, jsonProblem(err)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("there is more behind the list")
+		return nil, errors.New("there is more text after the list")
 	}
 	if len(list) == 0 {
 		return nil, errors.New("it has no entries")
@@ -204,7 +203,7 @@ func parseCredentials(raw []byte) (*keyring, error) {
 			return nil, fmt.Errorf("entry %d %s", i+1, problem)
 		}
 		if ring.credentials[c.AccessKeyID] != nil {
-			return nil, fmt.Errorf("entry %d has an accessKeyId that an earlier one has", i+1)
+			return nil, fmt.Errorf("entry %d repeats the accessKeyId of an earlier one", i+1)
 		}
 		ring.credentials[c.AccessKeyID] = c
 		ring.buckets[c.Account] = append(ring.buckets[c.Account], c.Buckets...)
@@ -212,7 +211,7 @@ func parseCredentials(raw []byte) (*keyring, error) {
 	return ring, nil
 }
 
-// problem returns what is wrong with an entry; empty if nothing is.
+// problem returns what is wrong with an entry, or "".
 func (c *Credential) problem() string {
 	switch {
 	case c.AccessKeyID == "" || c.SecretAccessKey == "" || !accountPattern.MatchString(c.Account):
@@ -220,29 +219,29 @@ func (c *Credential) problem() string {
 	case !keyPattern.MatchString(c.AccessKeyID) || strings.ContainsAny(c.AccessKeyID, "/,="):
 		return "has an accessKeyId that can't be in a signature: it must have up to 128 characters of ASCII, without spaces and / , ="
 	case slices.ContainsFunc(c.Regions, func(r string) bool { return !regionForm(r) }):
-		return "has a region that can be none"
+		return "has an invalid region"
 	}
 	for _, b := range c.Buckets {
 		if name := strings.TrimSuffix(b, "*"); b == "" || strings.Contains(name, "*") {
-			return "has a bucket that is neither a name nor a prefix with an asterisk behind"
+			return "has a bucket that is neither a name nor a prefix followed by an asterisk"
 		}
 	}
 	return ""
 }
 
-// jsonProblem words an error of encoding/json without the values that it may quote.
+// jsonProblem rewords an error of encoding/json without quoting values.
 func jsonProblem(err error) error {
 	var kind *json.UnmarshalTypeError
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &kind):
-		return fmt.Errorf("it must be a JSON list of objects; %q at byte %d has another type than it must have", kind.Field, kind.Offset)
+		return fmt.Errorf("it must be a JSON list of objects; %q at byte %d has the wrong type", kind.Field, kind.Offset)
 	case errors.As(err, &syntax):
-		return fmt.Errorf("it is no JSON at byte %d", syntax.Offset)
+		return fmt.Errorf("it is not JSON at byte %d", syntax.Offset)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("it ends too early")
 	case strings.HasPrefix(err.Error(), "json: unknown field"):
 		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 	}
-	return errors.New("it is no JSON list of credentials")
+	return errors.New("it is not a JSON list of credentials")
 }

@@ -39,12 +39,12 @@ func TestCredentials(t *testing.T) {
 		{"right", "[" + entryA + "," + entryB + "]", ""},
 		{"none", "[]", "it has no entries"},
 		{"an unknown field", `[{"accessKeyId":"A","secretAccessKey":"sA","admin":true}]`, `unknown field "admin"`},
-		{"a key twice", "[" + entryA + "," + entryA + "]", "entry 2 has an accessKeyId that an earlier one has"},
+		{"a key twice", "[" + entryA + "," + entryA + "]", "entry 2 repeats the accessKeyId of an earlier one"},
 		{"a bad account", `[{"accessKeyId":"A","secretAccessKey":"TOPSECRET","account":"1"}]`, "twelve digits"},
-		{"a secret that is a number", `[{"accessKeyId":"A","secretAccessKey":987654321}]`, "another type"},
+		{"a secret that is a number", `[{"accessKeyId":"A","secretAccessKey":987654321}]`, "has the wrong type"},
 		{"no JSON", `[{"accessKeyId":"A","secretAccessKey":"TOPSECRET]`, "ends too early"},
-		{"more", "[" + entryA + "] []", "there is more behind the list"},
-		{"a region", `[{"accessKeyId":"A","secretAccessKey":"sA","regions":["a/b"]}]`, "has a region that can be none"},
+		{"more", "[" + entryA + "] []", "there is more text after the list"},
+		{"a region", `[{"accessKeyId":"A","secretAccessKey":"sA","regions":["a/b"]}]`, "has an invalid region"},
 		{"a bucket", `[{"accessKeyId":"A","secretAccessKey":"sA","buckets":["a*b"]}]`, "has a bucket that is neither"},
 		{"an id with a slash", `[{"accessKeyId":"A/B","secretAccessKey":"sA"}]`, "has an accessKeyId that can't be in a signature"},
 	} {
@@ -82,7 +82,7 @@ func TestMayUseBucket(t *testing.T) {
 	}
 }
 
-// TestWriters checks which modes of the file and its directory are refused.
+// TestWriters: which modes of the file and its directory are refused.
 func TestWriters(t *testing.T) {
 	for _, c := range []struct {
 		file, dir os.FileMode
@@ -91,7 +91,7 @@ func TestWriters(t *testing.T) {
 	}{
 		{0o600, 0o755, "", false},
 		{0o400, 0o700, "", false},
-		{0o440, 0o755, "", true}, // it is the server's own
+		{0o440, 0o755, "", true}, // the server's own file
 		{0o644, 0o755, "", true},
 		{0o620, 0o755, "can write it", false},
 		{0o602, 0o755, "can write it", false},
@@ -124,7 +124,7 @@ func TestWriters(t *testing.T) {
 	}
 }
 
-// TestRefresh replaces a credentials file as editors and Kubernetes do.
+// TestRefresh replaces a credentials file the way editors and Kubernetes do.
 func TestRefresh(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "credentials.json")
@@ -148,7 +148,7 @@ func TestRefresh(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, file, "["+strings.Replace(entryA, "sA", "sB", 1)+"]", 0o600) // as long as it was, and as old
+	write(t, file, "["+strings.Replace(entryA, "sA", "sB", 1)+"]", 0o600) // same length and time as before
 	if err := os.Chtimes(file, at.ModTime(), at.ModTime()); err != nil {
 		t.Fatal(err)
 	}

@@ -4,5 +4,5 @@ package auth
 
 import "io/fs"
 
-// ownFile says that a file is the server's, where that can't be told.
+// ownFile assumes that a file is the server's, since this platform can't tell.
 func ownFile(fs.FileInfo) bool { return true }

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// SigningKey is what a client signs requests with.
+// SigningKey is a client's key, and the region and service that it signs for.
 type SigningKey struct{ AccessKey, Secret, Region, Service string }
 
-// Sign adds SigV4's date and signature to the headers of a POST, whose names are in lower case; host must be among them. All of
-// them are signed ("Create a signed AWS API request").
+// Sign adds SigV4's date and signature to the headers of a POST. Their names are in lower case, and host must be among them. All of them
+// are signed ("Create a signed AWS API request").
 func Sign(headers map[string]string, path string, body []byte, key SigningKey, at time.Time) {
 	headers["x-amz-date"] = at.UTC().Format(timeFormat)
 	names := make([]string, 0, len(headers))
@@ -34,40 +34,42 @@ func Sign(headers map[string]string, path string, body []byte, key SigningKey, a
 		", SignedHeaders=" + sig.signedHeaders + ", Signature=" + sig.sign("POST", path, "", list, body, deriveKey(key.Secret, sig))
 }
 
-// scopeText is the credential scope.
+// scopeText returns the credential scope.
 func (sig *signature) scopeText() string {
 	return sig.date + "/" + sig.region + "/" + sig.service + "/" + terminator
 }
 
-// sign returns the signature of a request by a derived key.
+// sign returns the signature of a request with a derived key.
 func (sig *signature) sign(method, path, query string, headers fields, body []byte, key []byte) string {
 	canonical := sha256.Sum256([]byte(sig.canonicalRequest(method, path, query, headers, body)))
 	return hex.EncodeToString(mac(key, algorithm+"\n"+sig.time+"\n"+sig.scopeText()+"\n"+hex.EncodeToString(canonical[:])))
 }
 
-// deriveKey returns the key that signs for a day, region and service.
+// deriveKey returns the signing key for a day, region and service.
 func deriveKey(secret string, sig *signature) []byte {
 	return mac(mac(mac(mac([]byte("AWS4"+secret), sig.date), sig.region), sig.service), terminator)
 }
 
+// mac returns the HMAC-SHA256 of data.
 func mac(key []byte, data string) []byte {
 	h := hmac.New(sha256.New, key)
 	h.Write([]byte(data))
 	return h.Sum(nil)
 }
 
-// maxSigningKeys bounds the memory of signing keys; there is one a day, region, service and access key.
+// maxSigningKeys bounds the cache of signing keys. There is one per access key, day, region and service.
 const maxSigningKeys = 1000
 
-// signingKeys keeps derived keys, which change once a day.
+// signingKeys caches derived keys: deriving one takes four HMACs, and it is good for a day.
 type signingKeys struct {
 	mu   sync.RWMutex
 	keys map[keyScope][]byte
 }
 
-// keyScope is what a derived key is for.
+// keyScope is what a derived key is valid for.
 type keyScope struct{ accessKey, date, region, service string }
 
+// get returns the cached key for a signature's scope.
 func (k *signingKeys) get(sig *signature) ([]byte, bool) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -75,7 +77,7 @@ func (k *signingKeys) get(sig *signature) ([]byte, bool) {
 	return key, ok
 }
 
-// put keeps a key. Where there is no room, those of other days go, and if there are none all do.
+// put caches a key. In a full cache, keys of other days make room, or, if there are none, all keys.
 func (k *signingKeys) put(sig *signature, key []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

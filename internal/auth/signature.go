@@ -17,10 +17,10 @@ type signature struct {
 	time                             string
 	presigned                        bool
 	expires                          time.Duration
-	token                            string // of a presigned request
+	token                            string // X-Amz-Security-Token of a presigned request
 }
 
-// parseHeader reads the Authorization header.
+// parseHeader parses the Authorization header.
 func parseHeader(header string, r *Request) (sig signature, _ *awserr.Error) {
 	word, rest, _ := strings.Cut(header, " ")
 	switch {
@@ -63,6 +63,7 @@ func parseHeader(header string, r *Request) (sig signature, _ *awserr.Error) {
 	return sig, sig.scope(credential)
 }
 
+// incomplete is AWS's sentence for missing parts of a signature.
 func incomplete(credential string, sig *signature, word string) *awserr.Error {
 	var missing []string
 	for _, p := range []struct{ name, value string }{{"Credential", credential}, {"Signature", sig.signature}, {"SignedHeaders", sig.signedHeaders}} {
@@ -76,7 +77,7 @@ func incomplete(credential string, sig *signature, word string) *awserr.Error {
 	return awserr.New(awserr.IncompleteSignature, strings.Join(missing, " ")+" Authorization="+word)
 }
 
-// parseQuery reads the signature of a presigned request.
+// parseQuery parses the signature of a presigned request.
 func parseQuery(r *Request) (sig signature, _ *awserr.Error) {
 	q, err := url.ParseQuery(r.Query)
 	if err != nil {
@@ -118,8 +119,8 @@ func parseQuery(r *Request) (sig signature, _ *awserr.Error) {
 	return sig, sig.scope(credential)
 }
 
-// scope takes a credential apart: access key, date, region, service, "aws4_request". Regions are part of what keys of the store
-// are made of, so their form is checked always.
+// scope splits a credential into access key, date, region, service and "aws4_request". Regions become part of storage keys, so their form
+// is always checked.
 func (sig *signature) scope(credential string) *awserr.Error {
 	rest, end, parts := credential, "", 1
 	for _, into := range [...]*string{&end, &sig.service, &sig.region, &sig.date} {
@@ -140,10 +141,10 @@ func (sig *signature) scope(credential string) *awserr.Error {
 	return nil
 }
 
-// maxRegion is how many characters a region has at most. AWS's have up to 14; any other name makes a namespace of its own.
+// maxRegion is the longest region in characters. AWS's have up to 14; any other name is a namespace of its own.
 const maxRegion = 64
 
-// regionForm reports whether a text can be a region: letters, digits, hyphens and underscores.
+// regionForm reports whether a text has the form of a region: letters, digits, hyphens and underscores.
 func regionForm(text string) bool {
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
@@ -155,7 +156,7 @@ func regionForm(text string) bool {
 	return text != "" && len(text) <= maxRegion
 }
 
-// checkTimes checks the signature's time and date, and returns the time.
+// checkTimes checks the signature's time and the scope's date. It returns the time.
 func (sig *signature) checkTimes(now time.Time) (time.Time, *awserr.Error) {
 	t, err := time.Parse(timeFormat, sig.time)
 	if err != nil {
@@ -170,6 +171,7 @@ func (sig *signature) checkTimes(now time.Time) (time.Time, *awserr.Error) {
 	return t, nil
 }
 
+// checkTime fails if the signature has expired or is not yet valid.
 func checkTime(t, now time.Time, sig *signature) *awserr.Error {
 	validFor := maxSkew
 	if sig.presigned {

@@ -11,7 +11,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 )
 
-// TestSuite verifies every request of AWS's test suite, and that none of them passes when its signature or any signed header is changed.
+// TestSuite verifies every request of AWS's test suite, and that none passes with a changed signature or signed header.
 func TestSuite(t *testing.T) {
 	raw, err := os.ReadFile("testdata/suite.txt")
 	if err != nil {
@@ -61,7 +61,7 @@ func TestSuite(t *testing.T) {
 	}
 }
 
-// signed makes a request that is signed as a client does, by the given headers alone; the others are added behind.
+// signed returns a request signed over the given headers only. The headers in more are added afterwards, unsigned.
 func signed(service, region string, headers, more map[string]string) (*Request, map[string]string) {
 	body := []byte(`{"TableName":"x"}`)
 	all := map[string]string{"host": "localhost:8000", "x-amz-target": "DynamoDB_20120810.GetItem"}
@@ -80,13 +80,13 @@ func signed(service, region string, headers, more map[string]string) (*Request, 
 	return of(&Request{Method: "POST", Path: "/", Body: body, Service: "dynamodb"}, all), all
 }
 
-// TestStrict checks what a right signature does not make right.
+// TestStrict: what a correct signature doesn't excuse.
 func TestStrict(t *testing.T) {
 	const hash = "x-amz-content-sha256"
 	for _, c := range []struct {
 		name            string
 		service, region string
-		headers, more   map[string]string // signed, and not
+		headers, more   map[string]string // signed, and not signed
 		change          func(r *Request, headers map[string]string)
 		code            awserr.Code
 		text            string
@@ -160,7 +160,7 @@ func TestStrict(t *testing.T) {
 	}
 }
 
-// TestPresignedTarget checks that a presigned request names what it runs.
+// TestPresignedTarget: a presigned request must name what it runs.
 func TestPresignedTarget(t *testing.T) {
 	presign := func(signedHeaders string, more string, headers fields) string {
 		query := "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKID%2F20260102%2Feu-west-1%2Fdynamodb%2Faws4_request&X-Amz-Date=20260102T030405Z&X-Amz-Expires=60&X-Amz-SignedHeaders=" +
@@ -187,7 +187,7 @@ func TestPresignedTarget(t *testing.T) {
 	}
 }
 
-// TestConnectionScope checks what a DAX connection's signature must have besides being right.
+// TestConnectionScope: what a DAX connection's signature needs besides being correct.
 func TestConnectionScope(t *testing.T) {
 	for _, c := range []struct {
 		name, scope string
@@ -220,13 +220,13 @@ func TestConnectionScope(t *testing.T) {
 	}
 }
 
-// TestWorkOfSignedHeaders checks that a list of signed headers can't make the server write more than it was sent.
+// TestWorkOfSignedHeaders: a list of signed headers can't make the server write more than it was sent.
 func TestWorkOfSignedHeaders(t *testing.T) {
 	a := load(t, signedAt)
 	r, headers := signed("dynamodb", "eu-west-1", map[string]string{"a": strings.Repeat("x", 16<<10)}, nil)
 	headers["authorization"] = strings.Replace(headers["authorization"], "SignedHeaders=", "SignedHeaders="+strings.Repeat("a;", 16<<10), 1)
 	var bytes uint64
-	for range 3 { // others may allocate meanwhile
+	for range 3 { // other goroutines may allocate meanwhile
 		used := allocated(func() {
 			if _, err := a.Authenticate(r); err == nil {
 				t.Error("a header that is signed often passes")
@@ -241,7 +241,7 @@ func TestWorkOfSignedHeaders(t *testing.T) {
 	}
 }
 
-// TestSigningKeys checks that only keys of known secrets are kept, and not without bounds.
+// TestSigningKeys: only keys of known secrets are cached, and the cache is bounded.
 func TestSigningKeys(t *testing.T) {
 	a := load(t, signedAt)
 	kept := func() int { return len(a.ring.Load().keys.keys) }
@@ -276,7 +276,7 @@ func TestSigningKeys(t *testing.T) {
 	}
 }
 
-// TestCanonical checks forms that AWS's suite has no case for.
+// TestCanonical has forms that AWS's suite lacks.
 func TestCanonical(t *testing.T) {
 	for given, want := range map[string]string{
 		"": "/", "//": "/", "/a/../..": "/", "/a%20b": "/a%2520b", "/service/X/operation/Y": "/service/X/operation/Y", "/a/": "/a/",

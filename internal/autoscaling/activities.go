@@ -12,28 +12,29 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// activity is a change of a target's capacity or bounds, or why there was none.
+// activity is a change of a target's capacity or bounds, or the reason why there was none. The JSON form is the stored one.
 type activity struct {
 	Resource
 	ActivityID           string
 	Start                int64 // milliseconds since 1970
 	Description, Cause   string
 	Status, Message      string
-	NotScaled            string `json:",omitempty"` // the reason's code
-	Current, Least, Most int64  `json:",omitempty"` // of NotScaled
+	NotScaled            string `json:",omitempty"` // code of the reason why nothing was scaled
+	Current, Least, Most int64  `json:",omitempty"` // capacity and bounds at that time
 }
 
 // activitiesKept is how long activities are kept ("DescribeScalingActivities": six weeks).
 const activitiesKept = 6 * 7 * 24 * time.Hour
 
-// maxActivities is how many of a resource are kept: the latest. An account has them of maxTargets resources.
+// maxActivities is how many of a resource's latest activities are kept. An account has activities of up to maxTargets resources.
 const maxActivities = 100
 
+// newActivity returns an activity that begins at a time.
 func newActivity(r *Resource, at time.Time) *activity {
 	return &activity{Resource: *r, ActivityID: uuid.NewString(), Start: at.UnixMilli()}
 }
 
-// note keeps an activity; s.mu is held.
+// note stores an activity. s.mu is held.
 func (s *Service) note(ctx context.Context, a *activity) error {
 	if err := s.put(ctx, record(kindActivity, &a.Resource, a.ActivityID), a); err != nil {
 		return err
@@ -46,7 +47,7 @@ func (s *Service) note(ctx context.Context, a *activity) error {
 	return s.forgetActivities(ctx, a.Resource, len(list)-maxActivities)
 }
 
-// forgetActivities removes the n oldest activities of a resource; s.mu is held.
+// forgetActivities removes the n oldest activities of a resource. s.mu is held.
 func (s *Service) forgetActivities(ctx context.Context, r Resource, n int) error {
 	list := s.activities[r]
 	var keys [][]byte
@@ -62,7 +63,7 @@ func (s *Service) forgetActivities(ctx context.Context, r Resource, n int) error
 	return nil
 }
 
-// notScaled notes that a policy could do nothing, once until something changes.
+// notScaled records that a policy could not scale, once until another activity follows.
 func (s *Service) notScaled(ctx context.Context, t *target, units int64, reason, cause string, at time.Time) error {
 	list := s.activities[t.Resource]
 	if reason == "" || len(list) > 0 && list[len(list)-1].NotScaled == reason {
@@ -74,7 +75,7 @@ func (s *Service) notScaled(ctx context.Context, t *target, units int64, reason,
 	return s.note(ctx, a)
 }
 
-// trim forgets old activities.
+// trim removes expired activities. s.mu is held.
 func (s *Service) trim(ctx context.Context, now time.Time) error {
 	before := now.Add(-activitiesKept).UnixMilli()
 	for r, list := range s.activities {
@@ -92,8 +93,8 @@ func (s *Service) trim(ctx context.Context, now time.Time) error {
 	return s.trimResources(ctx)
 }
 
-// trimResources forgets the activities of the resources that were scaled least recently, where there are too many: tables come and go,
-// and their activities stay.
+// trimResources bounds the number of resources with activities per account: tables come and go, and their activities stay. It removes those
+// of the resources that were scaled least recently.
 func (s *Service) trimResources(ctx context.Context) error {
 	byAccount := map[string][]Resource{}
 	for r := range s.activities {

@@ -14,7 +14,8 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// policy is a scaling policy: one of the kinds. It is replaced, never changed.
+// policy is a scaling policy of one of two kinds. Policies are immutable: a change replaces the whole value. The JSON form is the stored
+// one.
 type policy struct {
 	Resource
 	Name     string
@@ -22,36 +23,37 @@ type policy struct {
 	Created  int64     // milliseconds since 1970
 	Tracking *tracking `json:",omitempty"`
 	Step     *stepping `json:",omitempty"`
-	// Broken says why the policy is not followed until it is put anew; empty if it is followed.
+	// Broken says why the policy is not followed until it is replaced: following it has panicked. It is empty for a healthy policy.
 	Broken string `json:",omitempty"`
 }
 
-// tracking keeps a metric at a target.
+// tracking is target tracking: it keeps a metric at a target.
 type tracking struct {
 	Target         float64
-	Predefined     string     `json:",omitempty"` // the type of the metric
-	Metric         *metric.ID `json:",omitempty"` // a customized metric
+	Predefined     string     `json:",omitempty"` // type of the predefined metric
+	Metric         *metric.ID `json:",omitempty"` // customized metric; nil for a predefined one
 	Stat           string     `json:",omitempty"`
 	Unit           string     `json:",omitempty"`
-	OutCooldown    int64      // seconds, as the other
+	OutCooldown    int64      // cooldowns, in seconds
 	InCooldown     int64
-	HasOut, HasIn  bool // the cooldowns were given
+	HasOut, HasIn  bool // whether the cooldowns were given
 	DisableScaleIn bool
-	// Alarms are the ends of the names of the alarms, which the policy has made, and Units the capacity that they were made for.
+	// Alarms are the suffixes of the names of the policy's alarms. Units is the capacity for which their thresholds were computed.
 	Alarms [4]string
 	Units  int64
 }
 
-// stepping changes the capacity by how far an alarm's metric is beyond its threshold.
+// stepping is step scaling: it changes the capacity depending on how far an alarm's metric is beyond its threshold.
 type stepping struct {
 	Adjustment  string
 	Steps       []stepRange
 	Magnitude   int64 // MinAdjustmentMagnitude
-	Cooldown    int64 // seconds
+	Cooldown    int64 // in seconds
 	HasCooldown bool
 	Aggregation string
 }
 
+// stepRange is a step: the change By applies while the distance from the threshold is between Low and High.
 type stepRange struct {
 	Low, High float64
 	By        int64
@@ -59,7 +61,7 @@ type stepRange struct {
 	HasHigh   bool
 }
 
-// low and high are the bounds; infinite ones were not given.
+// low returns the lower bound, minus infinity if it wasn't given.
 func (r *stepRange) low() float64 {
 	if r.HasLow {
 		return r.Low
@@ -67,6 +69,7 @@ func (r *stepRange) low() float64 {
 	return math.Inf(-1)
 }
 
+// high returns the upper bound, infinity if it wasn't given.
 func (r *stepRange) high() float64 {
 	if r.HasHigh {
 		return r.High
@@ -74,11 +77,12 @@ func (r *stepRange) high() float64 {
 	return math.Inf(1)
 }
 
+// arn returns the policy's Amazon Resource Name.
 func (p *policy) arn() string {
 	return "arn:aws:autoscaling:" + p.Region + ":" + p.Account + ":scalingPolicy:" + p.UUID + ":resource/dynamodb/" + p.ID + ":policyName/" + p.Name
 }
 
-// The alarms of target tracking.
+// Kinds of alarms of target tracking.
 const (
 	alarmHigh = iota
 	alarmLow
@@ -86,14 +90,15 @@ const (
 	alarmProvisionedLow
 )
 
+// alarmKinds are the parts of alarm names that stand for their kinds.
 var alarmKinds = [...]string{"AlarmHigh", "AlarmLow", "ProvisionedCapacityHigh", "ProvisionedCapacityLow"}
 
-// alarmName returns the name of one of target tracking's alarms.
+// alarmName returns the name of one of the policy's alarms.
 func (p *policy) alarmName(kind int) string {
 	return "TargetTracking-" + p.ID + "-" + alarmKinds[kind] + "-" + p.Tracking.Alarms[kind]
 }
 
-// alarmNames are the names of the alarms that the policy has made.
+// alarmNames returns the names of all alarms that the policy has created.
 func (p *policy) alarmNames() []string {
 	if p.Tracking == nil {
 		return nil
@@ -107,11 +112,10 @@ func (p *policy) alarmNames() []string {
 	return out
 }
 
-// hasAlarm reports whether the policy has that alarm: a customized metric has no provisioned capacity.
+// hasAlarm reports whether the policy has an alarm of the kind. With a customized metric it has none for provisioned capacity.
 func (p *policy) hasAlarm(kind int) bool { return kind <= alarmLow || p.Tracking.Metric == nil }
 
-// Bounds of the target of the predefined metrics, in percent ("Managing throughput capacity automatically with DynamoDB auto
-// scaling").
+// Bounds of the target for predefined metrics, in percent ("Managing throughput capacity automatically with DynamoDB auto scaling").
 const (
 	minUtilization = 20
 	maxUtilization = 90
@@ -181,6 +185,7 @@ func (s *Service) putScalingPolicy(ctx context.Context, call *smithy.Call, in *a
 	return &api.PutScalingPolicyResponse{PolicyARN: smithy.Some(next.arn()), Alarms: s.alarmsOf(next)}, nil
 }
 
+// keepPolicy stores a policy. s.mu is held.
 func (s *Service) keepPolicy(ctx context.Context, p *policy) error {
 	if err := s.put(ctx, record(kindPolicy, &p.Resource, p.Name), p); err != nil {
 		return err
@@ -189,7 +194,7 @@ func (s *Service) keepPolicy(ctx context.Context, p *policy) error {
 	return nil
 }
 
-// same reports whether both are for the same metric.
+// same reports whether both policies are about the same metric.
 func (t *tracking) same(o *tracking) bool {
 	if t.Metric == nil || o.Metric == nil {
 		return t.Metric == nil && o.Metric == nil
@@ -197,6 +202,7 @@ func (t *tracking) same(o *tracking) bool {
 	return t.Metric.Key() == o.Metric.Key() && t.Stat == o.Stat
 }
 
+// newTracking checks a target tracking configuration.
 func newTracking(r *Resource, in *api.TargetTrackingScalingPolicyConfiguration) (*tracking, error) {
 	out := &tracking{
 		Target: in.TargetValue.Value, DisableScaleIn: in.DisableScaleIn.Value,
@@ -245,7 +251,7 @@ func newTracking(r *Resource, in *api.TargetTrackingScalingPolicyConfiguration) 
 	return out, nil
 }
 
-// checkCooldown checks cooldowns in seconds, which are Java's ints.
+// checkCooldown checks cooldowns in seconds. AWS keeps them in Java ints.
 func checkCooldown(seconds ...int64) error {
 	for _, n := range seconds {
 		if n < 0 {
@@ -258,7 +264,7 @@ func checkCooldown(seconds ...int64) error {
 	return nil
 }
 
-// checkMetric checks the names of a customized metric against the bounds that they have in CloudWatch ("Dimension", "Metric").
+// checkMetric checks the names of a customized metric against CloudWatch's bounds ("Dimension", "Metric").
 func checkMetric(m *api.CustomizedMetricSpecification) error {
 	if len(m.Dimensions) > 30 {
 		return invalid("A metric can have at most 30 dimensions")
@@ -274,6 +280,7 @@ func checkMetric(m *api.CustomizedMetricSpecification) error {
 	return nil
 }
 
+// newStepping checks a step scaling configuration. Its steps must not overlap.
 func newStepping(in *api.StepScalingPolicyConfiguration) (*stepping, error) {
 	out := &stepping{
 		Adjustment: strings.Clone(in.AdjustmentType.Value), Magnitude: in.MinAdjustmentMagnitude.Value,
@@ -309,7 +316,7 @@ func newStepping(in *api.StepScalingPolicyConfiguration) (*stepping, error) {
 	return out, nil
 }
 
-// alarmsOf are the alarms of a policy: those that it made, or those that users have given its ARN as action.
+// alarmsOf returns the alarms of a policy: those that it has created, or those that have its ARN as an action.
 func (s *Service) alarmsOf(p *policy) []api.Alarm {
 	out := []api.Alarm{}
 	if p.Tracking == nil {
@@ -369,6 +376,7 @@ func (s *Service) describeScalingPolicies(_ context.Context, call *smithy.Call, 
 	return out, nil
 }
 
+// renderPolicy returns a policy in the API's form.
 func (s *Service) renderPolicy(p *policy) api.ScalingPolicy {
 	out := api.ScalingPolicy{
 		PolicyARN: smithy.Some(p.arn()), PolicyName: smithy.Some(p.Name), ServiceNamespace: smithy.Some("dynamodb"), ResourceId: smithy.Some(p.ID),

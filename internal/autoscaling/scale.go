@@ -13,21 +13,21 @@ import (
 	"github.com/statordb/stator/internal/metric"
 )
 
-// How target tracking's alarms are made ("Managing throughput capacity automatically with DynamoDB auto scaling"): consumption
-// above the target for two minutes, or well below it for fifteen.
+// Parameters of target tracking's alarms ("Managing throughput capacity automatically with DynamoDB auto scaling"): consumption above the
+// target for two minutes, or well below it for fifteen. Periods without a unit are minutes.
 const (
 	highPeriods = 2
 	lowPeriods  = 15
-	// lowMargin is by how many percent below the target consumption is low.
+	// lowMargin is how far below the target, in percentage points, consumption must be to count as low.
 	lowMargin = 20
-	// provisionedPeriod and provisionedPeriods are of the alarms that see changes by others.
+	// provisionedPeriod, in seconds, and provisionedPeriods belong to the alarms that detect changes by others.
 	provisionedPeriod  = 300
 	provisionedPeriods = 3
-	// retryRefused is how long nothing is scaled in after DynamoDB has refused it.
+	// retryRefused is how long nothing is scaled in after DynamoDB has refused a change.
 	retryRefused = 15 * time.Minute
 )
 
-// dimensions are those of the resource's metrics.
+// metric returns the ID of one of the resource's metrics.
 func (r *Resource) metric(name string) metric.ID {
 	table, index := r.Table()
 	id := metric.ID{Account: r.Account, Region: r.Region, Namespace: "AWS/DynamoDB", Name: name}
@@ -38,7 +38,7 @@ func (r *Resource) metric(name string) metric.ID {
 	return id
 }
 
-// putAlarms makes or replaces a target tracking policy's alarms, for the capacity that there is; s.mu is held.
+// putAlarms creates or replaces a target tracking policy's alarms, with thresholds for the current capacity. s.mu is held.
 func (s *Service) putAlarms(ctx context.Context, p *policy) error {
 	t := p.Tracking
 	units, _ := s.Tables.Capacity(&p.Resource)
@@ -69,7 +69,7 @@ func (s *Service) putAlarms(ctx context.Context, p *policy) error {
 	return nil
 }
 
-// renewAlarms makes the alarms of a target tracking policy anew, for the capacity that there is now; s.mu is held.
+// renewAlarms recomputes the alarms of a target tracking policy for the current capacity. s.mu is held.
 func (s *Service) renewAlarms(ctx context.Context, p *policy) error {
 	next, tracking := *p, *p.Tracking
 	next.Tracking = &tracking
@@ -79,7 +79,7 @@ func (s *Service) renewAlarms(ctx context.Context, p *policy) error {
 	return s.keepPolicy(ctx, &next)
 }
 
-// OnAlarm reports whether an alarm's action is a policy, which acts at the next Step.
+// OnAlarm reports whether an alarm's action is a policy. The policy acts at the next Step.
 func (s *Service) OnAlarm(action string) bool {
 	s.lock()
 	defer s.mu.Unlock()
@@ -91,13 +91,13 @@ func (s *Service) OnAlarm(action string) bool {
 	return false
 }
 
-// Step does what is due at the time, the beginning of a minute: scheduled actions, then what the policies' alarms ask for.
+// Step does what is due at a time, the beginning of a minute: first scheduled actions, then what the policies' alarms ask for.
 func (s *Service) Step(ctx context.Context, at time.Time) error {
 	s.lock()
 	defer s.mu.Unlock()
 	var failed error
 	for r := range s.targets {
-		failed = errors.Join(failed, guard.Run(s.Logger, "looking after a scalable target", func() error {
+		failed = errors.Join(failed, guard.Run(s.Logger, "checking a scalable target", func() error {
 			if _, exists := s.Tables.Capacity(&r); !exists {
 				return s.forget(ctx, r) // the table was deleted
 			}
@@ -132,27 +132,27 @@ func (s *Service) Step(ctx context.Context, at time.Time) error {
 	return errors.Join(failed, s.trim(ctx, at))
 }
 
-// step does what a policy or scheduled action asks for. One that panics is noted as a failed activity, and put aside until it is put anew;
-// s.mu is held.
+// step runs a policy or scheduled action. If that panics, step records a failed activity and calls aside, which marks it as broken until it
+// is replaced: it must neither stop the others nor panic every minute. s.mu is held.
 func (s *Service) step(ctx context.Context, r *Resource, what string, at time.Time, do func() error, aside func(why string) error) error {
 	err := guard.Run(nil, what, do)
 	p, panicked := errors.AsType[*guard.PanicError](err)
 	if !panicked {
 		return err
 	}
-	guard.Log(s.Logger, what+" of "+r.ID+" is put aside until it is changed", err)
+	guard.Log(s.Logger, what+" of "+r.ID+" panicked; it is skipped until it is replaced", err)
 	a := newActivity(r, at)
 	a.Description, a.Cause = "Attempting to scale by "+what, what+" was evaluated"
 	a.Status, a.Message = "Failed", "Failed to evaluate "+what+". It is not evaluated until it is changed. Reason: "+p.Error()
 	return errors.Join(aside(p.Error()), s.note(ctx, a))
 }
 
-// follow does what a policy's alarms ask for.
+// follow does what a policy's alarms ask for. s.mu is held.
 func (s *Service) follow(ctx context.Context, p *policy, at time.Time) error {
 	units, _ := s.Tables.Capacity(&p.Resource)
 	switch {
 	case units == 0:
-		return nil // on-demand
+		return nil // an on-demand table
 	case p.Tracking != nil:
 		return s.track(ctx, p, units, at)
 	}
@@ -161,7 +161,7 @@ func (s *Service) follow(ctx context.Context, p *policy, at time.Time) error {
 
 // track does what a target tracking policy's alarms ask for.
 func (s *Service) track(ctx context.Context, p *policy, units int64, at time.Time) error {
-	if p.Tracking.Units != units { // somebody has changed it
+	if p.Tracking.Units != units { // someone else has changed the capacity
 		if err := s.renewAlarms(ctx, p); err != nil {
 			return err
 		}
@@ -176,7 +176,7 @@ func (s *Service) track(ctx context.Context, p *policy, units int64, at time.Tim
 		}
 		return s.scaleOut(ctx, p, max(wanted, units), at, high.Name, p.Tracking.OutCooldown)
 	case low != nil && low.Ringing && !p.Tracking.DisableScaleIn:
-		// What was needed most in all the time that it was low.
+		// Keep enough for the busiest minute of the whole period.
 		wanted, ok, err := s.wanted(ctx, p, units, at, lowPeriods)
 		if err != nil || !ok {
 			return err
@@ -186,7 +186,8 @@ func (s *Service) track(ctx context.Context, p *policy, units int64, at time.Tim
 	return nil
 }
 
-// wanted returns the capacity with which the metric would have been at its target in the last minutes.
+// wanted returns the capacity at which the metric would have been at its target throughout the last minutes. It returns false if there are
+// no data.
 func (s *Service) wanted(ctx context.Context, p *policy, units int64, at time.Time, minutes int) (int64, bool, error) {
 	id, stat := p.metric("Consumed"+p.kind()+"CapacityUnits"), "Sum"
 	if p.Tracking.Metric != nil {
@@ -203,6 +204,7 @@ func (s *Service) wanted(ctx context.Context, p *policy, units int64, at time.Ti
 	return int64(math.Ceil(most/60/p.Tracking.Target*100 - 1e-9)), true, nil
 }
 
+// scaleOut increases the capacity, unless that is suspended or in cooldown.
 func (s *Service) scaleOut(ctx context.Context, p *policy, wanted int64, at time.Time, alarm string, cooldown int64) error {
 	t := s.targets[p.Resource]
 	if t == nil || t.Suspended.Out || at.UnixMilli() < t.LastOut+cooldown*1000 {
@@ -211,6 +213,7 @@ func (s *Service) scaleOut(ctx context.Context, p *policy, wanted int64, at time
 	return s.scale(ctx, t, wanted, at, cause(alarm, p.Name), true)
 }
 
+// scaleIn decreases the capacity, unless that is suspended, in cooldown, or was refused recently.
 func (s *Service) scaleIn(ctx context.Context, p *policy, wanted int64, at time.Time, alarm string, cooldown int64) error {
 	t := s.targets[p.Resource]
 	if t == nil || t.Suspended.In || at.UnixMilli() < max(t.LastIn, t.LastOut)+cooldown*1000 || at.UnixMilli() < t.Refused+retryRefused.Milliseconds() {
@@ -219,6 +222,7 @@ func (s *Service) scaleIn(ctx context.Context, p *policy, wanted int64, at time.
 	return s.scale(ctx, t, wanted, at, cause(alarm, p.Name), false)
 }
 
+// cause returns AWS's sentence about the cause of an activity.
 func cause(alarm, policy string) string {
 	return "monitor alarm " + alarm + " in state ALARM triggered policy " + policy
 }
@@ -245,11 +249,11 @@ func (s *Service) stepOne(ctx context.Context, p *policy, units int64, at time.T
 	return nil
 }
 
-// apply returns the capacity for a metric that is so far from its threshold; ok is false if no step is for that.
+// apply returns the capacity for a metric that is breach above its threshold. ok is false if no step covers that.
 func (s *stepping) apply(units int64, breach float64) (wanted int64, ok bool) {
 	for i := range s.Steps {
 		step := &s.Steps[i]
-		// The bound next to the threshold belongs to the step, the other one not.
+		// A step includes its bound next to the threshold, and excludes the other one.
 		in := breach >= step.low() && breach < step.high()
 		if breach < 0 {
 			in = breach > step.low() && breach <= step.high()
@@ -262,7 +266,7 @@ func (s *stepping) apply(units int64, breach float64) (wanted int64, ok bool) {
 			return step.By, true
 		case "PercentChangeInCapacity":
 			by := float64(units) * float64(step.By) / 100
-			// Between 0 and 1 it is 1; larger ones are rounded towards 0.
+			// Changes between 0 and 1 become 1; larger ones are rounded towards 0.
 			switch {
 			case by > 0 && by < 1:
 				by = 1
@@ -280,13 +284,13 @@ func (s *stepping) apply(units int64, breach float64) (wanted int64, ok bool) {
 	return 0, false
 }
 
-// enforceBounds scales a target whose capacity is not between its minimum and maximum; s.mu is held.
+// enforceBounds scales a target whose capacity is outside its minimum and maximum. s.mu is held.
 func (s *Service) enforceBounds(ctx context.Context, r Resource) error {
 	t := s.targets[r]
 	units, _ := s.Tables.Capacity(&r)
 	switch {
 	case units == 0:
-		return nil // on-demand
+		return nil // an on-demand table
 	case units < t.Min:
 		return s.scale(ctx, t, t.Min, s.Now(), fmt.Sprintf("minimum capacity was set to %d", t.Min), true)
 	case units > t.Max:
@@ -295,7 +299,8 @@ func (s *Service) enforceBounds(ctx context.Context, r Resource) error {
 	return nil
 }
 
-// scale gives a target a capacity, within its bounds, and notes it; s.mu is held.
+// scale sets a target's capacity to wanted, limited to its bounds, and records an activity. It never changes capacity in the opposite
+// direction of out. s.mu is held.
 func (s *Service) scale(ctx context.Context, t *target, wanted int64, at time.Time, cause string, out bool) error {
 	units, _ := s.Tables.Capacity(&t.Resource)
 	bounded := min(max(wanted, t.Min), t.Max)

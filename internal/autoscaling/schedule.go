@@ -17,35 +17,36 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// scheduled is a scheduled action. It is replaced, never changed.
+// scheduled is a scheduled action. Actions are immutable: a change replaces the whole value. The JSON form is the stored one.
 type scheduled struct {
 	Resource
 	Name, UUID     string
 	Schedule       string
 	Timezone       string `json:",omitempty"`
-	Start, End     int64  // milliseconds since 1970; 0 is not given
+	Start, End     int64  // milliseconds since 1970; 0 if it isn't given
 	Created        int64
 	Min, Max       int64
 	HasMin, HasMax bool
-	// Broken says why the action is not carried out until it is put anew; empty if it is.
+	// Broken says why the action is not run until it is replaced: running it has panicked. It is empty for a healthy action.
 	Broken string `json:",omitempty"`
 }
 
+// arn returns the action's Amazon Resource Name.
 func (a *scheduled) arn() string {
 	return "arn:aws:autoscaling:" + a.Region + ":" + a.Account + ":scheduledAction:" + a.UUID + ":resource/dynamodb/" + a.ID + ":scheduledActionName/" + a.Name
 }
 
-// schedule says at which minutes something is due.
+// schedule says in which minutes an action is due. One of at, interval and cron is set.
 type schedule struct {
-	at       time.Time // of at(…)
-	interval time.Duration
-	cron     string // with seven fields, as the library reads it
+	at       time.Time     // time of at(…)
+	interval time.Duration // period of rate(…)
+	cron     string        // cron(…) with seven fields, in the library's syntax
 	location *time.Location
 }
 
 var rateText = regexp.MustCompile(`^rate\(\s*(\d+)\s+(minutes?|hours?|days?)\s*\)$`)
 
-// parseSchedule reads at(…), rate(…) or cron(…) ("PutScheduledAction").
+// parseSchedule parses at(…), rate(…) or cron(…) ("PutScheduledAction").
 func parseSchedule(text, zone string) (*schedule, error) {
 	bad := invalid("Invalid schedule expression: %s", text)
 	s := &schedule{location: time.UTC}
@@ -82,7 +83,7 @@ func parseSchedule(text, zone string) (*schedule, error) {
 		return nil, bad
 	}
 	day, weekday := parts[2], parts[4]
-	if (day == "?") == (weekday == "?") && day != "*" && weekday != "*" {
+	if (day == "?") == (weekday == "?") && day != "*" && weekday != "*" { // exactly one of the two must be ?, unless one is *
 		return nil, bad // one of the two says nothing
 	}
 	if slices.ContainsFunc(parts, func(field string) bool { return !isCronField(field) }) {
@@ -101,22 +102,21 @@ func parseSchedule(text, zone string) (*schedule, error) {
 	return s, nil
 }
 
-// cronPart is an element of a field ("Cron expressions", of EventBridge): a value or range, maybe with a step; the weekday next to a day;
-// the last or n-th of a weekday.
+// cronPart matches an element of a field ("Cron expressions", of EventBridge): a value or range, optionally with a step; the weekday
+// nearest to a day; the last or n-th of a weekday.
 var cronPart = regexp.MustCompile(`^(?:(?:\*|\?|L|[A-Za-z]{3}|\d{1,4})(?:-(?:[A-Za-z]{3}|\d{1,4}))?(?:/[1-9]\d{0,3})?|\d{1,2}W|LW|(?:[A-Za-z]{3}|\d)(?:L|#[1-5]))$`)
 
-// isCronField reports whether a field is one that the library reads in bounded time: it counts up to ends and by steps, whatever they are,
-// and overflows.
+// isCronField reports whether the library handles a field in bounded time. The library counts up to any end by any step, and overflows.
 func isCronField(field string) bool {
-	const most = 64 // elements: minutes are 60
+	const most = 64 // elements: there are 60 minutes
 	list := strings.SplitN(field, ",", most+1)
 	return len(list) <= most && !slices.ContainsFunc(list, func(part string) bool { return !cronPart.MatchString(part) })
 }
 
 var weekdayNumber = regexp.MustCompile(`\d+`)
 
-// cronWeekday turns days of the week, which AWS counts from 1 for Sunday, into those of the library, from 0. What follows # or /
-// is no day.
+// cronWeekday converts days of the week from AWS's numbers, 1 for Sunday, to the library's, 0 for Sunday. Numbers behind # or / are not
+// days.
 func cronWeekday(text string) (string, bool) {
 	if text == "?" || text == "*" {
 		return "*", true
@@ -143,7 +143,7 @@ func cronWeekday(text string) (string, bool) {
 	return b.String(), ok
 }
 
-// due reports whether the schedule, which begins at a time, is due in the minute.
+// due reports whether a schedule that began at a time is due in a minute.
 func (s *schedule) due(begin, minute time.Time) bool {
 	switch {
 	case !s.at.IsZero():
@@ -169,7 +169,7 @@ func (s *Service) putScheduledAction(ctx context.Context, call *smithy.Call, in 
 	id := policyID{r, strings.Clone(in.ScheduledActionName.Value)}
 	next := &scheduled{Resource: r, Name: id.name, UUID: uuid.NewString(), Created: s.Now().UnixMilli()}
 	if old := s.actions[id]; old != nil {
-		*next = *old // what is not given stays
+		*next = *old // members that aren't given keep their values
 		next.Broken = ""
 	} else if countIf(s.actions, func(id policyID) bool { return id.Resource == r }) >= maxActions {
 		return nil, errLimit
@@ -207,6 +207,7 @@ func (s *Service) putScheduledAction(ctx context.Context, call *smithy.Call, in 
 	return &api.PutScheduledActionResponse{}, s.keepAction(ctx, next)
 }
 
+// keepAction stores a scheduled action. s.mu is held.
 func (s *Service) keepAction(ctx context.Context, a *scheduled) error {
 	if err := s.put(ctx, record(kindAction, &a.Resource, a.Name), a); err != nil {
 		return err
@@ -262,12 +263,12 @@ func (s *Service) describeScheduledActions(_ context.Context, call *smithy.Call,
 	return out, nil
 }
 
-// millis returns a timestamp in seconds in milliseconds; one beyond the year 9999 or before 1 is one of then.
+// millis converts a timestamp from seconds to milliseconds, clamped to the years 1 to 9999.
 func millis(seconds float64) int64 {
 	return int64(min(max(seconds, -62135596800), 253402300799) * 1000)
 }
 
-// dueActions returns the scheduled actions that are due in the minute, sorted; s.mu is held.
+// dueActions returns the scheduled actions that are due in a minute, in a fixed order. s.mu is held.
 func (s *Service) dueActions(minute time.Time) []*scheduled {
 	var out []*scheduled
 	ms := minute.UnixMilli()
@@ -277,7 +278,7 @@ func (s *Service) dueActions(minute time.Time) []*scheduled {
 		}
 		parsed, err := parseSchedule(a.Schedule, a.Timezone)
 		if err != nil || a.Start != 0 && ms < a.Start || a.End != 0 && ms > a.End {
-			continue // it was checked when it was put; a zone may have gone since
+			continue // it was valid when it was stored, but a time zone may have disappeared since
 		}
 		begin := a.Created
 		if a.Start != 0 {
@@ -291,7 +292,7 @@ func (s *Service) dueActions(minute time.Time) []*scheduled {
 	return out
 }
 
-// runAction gives a target the bounds of a scheduled action; s.mu is held.
+// runAction applies a scheduled action's bounds to its target. s.mu is held.
 func (s *Service) runAction(ctx context.Context, a *scheduled, at time.Time) error {
 	t := s.targets[a.Resource]
 	if t == nil || t.Suspended.Scheduled {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestScheduleBounds refuses numbers with which the library of cron expressions would overflow.
+// TestScheduleBounds refuses numbers that would overflow in the cron library.
 func TestScheduleBounds(t *testing.T) {
 	for _, text := range []string{
 		"cron(1/9223372036854775807 * * * ? *)", "cron(1-59/9223372036854775806 * * * ? *)", "cron(0 0 1/0 * ? *)", "cron(0 0 -1/5 * ? *)", "cron(0 0 * * ? 1970/99999)",
@@ -24,7 +24,7 @@ func TestScheduleBounds(t *testing.T) {
 	}
 }
 
-// FuzzSchedule reads schedules, and asks in a minute whether they are due.
+// FuzzSchedule parses schedules and asks whether they are due in a minute.
 func FuzzSchedule(f *testing.F) {
 	for _, text := range []string{"cron(0 10 * * ? *)", "cron(0/5 8-17 ? * MON-FRI *)", "cron(0 0 L * ? 2020/9)", "cron(*/7 1-5/2 1W ? 5#3 *)", "rate(1 day)", "at(2020-01-01T00:00:00)"} {
 		f.Add(text, int64(1_600_000_000))

@@ -1,6 +1,13 @@
 // Package autoscaling is Application Auto Scaling for DynamoDB's tables and GSIs: its API, and the loop that scales.
 //
-// It knows tables only as Tables, and CloudWatch only as Watch. Time moves by Step, once for each minute.
+// It knows tables only through the interface Tables, and CloudWatch only through Watch. Everything happens in Step, once for each minute of
+// the clock, so tests run through days in seconds.
+//
+//	targets.go     scalable targets: what may be scaled, and between which bounds
+//	policies.go    scaling policies: target tracking and step scaling
+//	schedule.go    scheduled actions
+//	scale.go       the loop: what alarms and schedules ask for becomes new capacity
+//	activities.go  the record of what was scaled, and why
 //
 // Source: "Managing throughput capacity automatically with DynamoDB auto scaling", Application Auto Scaling's API Reference.
 package autoscaling
@@ -27,7 +34,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// Resource is the reads or the writes of a table or GSI.
+// Resource is the read or the write capacity of a table or GSI.
 type Resource struct {
 	Account, Region string
 	ID              string // table/NAME or table/NAME/index/NAME
@@ -43,9 +50,10 @@ func (r *Resource) Table() (table, index string) {
 	return parts[1], ""
 }
 
-// Writes reports whether it is for writes.
+// Writes reports whether the resource is write capacity.
 func (r *Resource) Writes() bool { return strings.HasSuffix(r.Dimension, ":WriteCapacityUnits") }
 
+// kind returns Read or Write, as in names of metrics.
 func (r *Resource) kind() string {
 	if r.Writes() {
 		return "Write"
@@ -53,57 +61,59 @@ func (r *Resource) kind() string {
 	return "Read"
 }
 
-// Tables are what is scaled.
+// Tables gives access to what is scaled.
 type Tables interface {
-	// Capacity returns the provisioned units per second; 0 for on-demand tables. exists is false if there is no such table or GSI.
+	// Capacity returns the provisioned units per second, 0 for on-demand tables. exists is false if there is no such table or GSI.
 	Capacity(r *Resource) (units int64, exists bool)
-	// SetCapacity changes them. Its error is shown to users.
+	// SetCapacity changes the provisioned units per second. Users see its error.
 	SetCapacity(ctx context.Context, r *Resource, units int64) error
 }
 
-// AlarmInfo is an alarm as a policy sees it.
+// AlarmInfo is an alarm from a policy's point of view.
 type AlarmInfo struct {
 	Name, ARN string
 	Metric    metric.ID
 	Stat      string
 	Period    int64 // seconds
 	Threshold float64
-	Less      bool // it goes off below its threshold
+	Less      bool // the alarm goes off below its threshold
 	Periods   int64
-	Strict    bool
-	// Description and Action are given to an alarm that is made.
+	// Strict alarms go off only if all their datapoints are there.
+	Strict bool
+	// Description and Action are for creating an alarm.
 	Description, Action string
-	Ringing             bool // it is in state ALARM
+	Ringing             bool // the alarm is in state ALARM
 }
 
-// Watch are the alarms and metrics.
+// Watch gives access to alarms and metrics.
 type Watch interface {
 	PutAlarm(ctx context.Context, account, region string, a *AlarmInfo) error
 	RemoveAlarms(ctx context.Context, account, region string, names []string) error
-	// Alarm returns the alarm of that name; nil if there is none.
+	// Alarm returns the alarm with a name, or nil.
 	Alarm(account, region, name string) *AlarmInfo
-	// WithAction returns the alarms that have the action.
+	// WithAction returns the alarms that execute an action.
 	WithAction(account, region, action string) []*AlarmInfo
-	// Read returns a statistic for each period in [from, to) that has one.
+	// Read returns a statistic for each period of [from, to) that has data. period is in seconds.
 	Read(ctx context.Context, id *metric.ID, stat string, from, to time.Time, period int64) ([]float64, error)
 }
 
 // Options configure a Service.
 type Options struct {
-	KV        kv.Store
-	Fleet     cluster.Fleet
-	Now       func() time.Time
+	KV    kv.Store
+	Fleet cluster.Fleet
+	Now   func() time.Time
+	// Namespace returns the account and region whose targets a caller manages.
 	Namespace func(smithy.Caller) (account, region string)
 	Tables    Tables
 	Watch     Watch
-	Logger    *slog.Logger // gets panics in the background; may be nil
+	Logger    *slog.Logger // gets panics of background work; may be nil
 }
 
 // Service executes Application Auto Scaling's operations.
 type Service struct {
 	Options
 
-	mu         sync.Mutex // held while anything is changed or scaled
+	mu         sync.Mutex // held during every change; take it with lock
 	targets    map[Resource]*target
 	policies   map[policyID]*policy
 	actions    map[policyID]*scheduled
@@ -112,13 +122,13 @@ type Service struct {
 	stale stale
 }
 
-// policyID is the name of a policy or scheduled action of a resource.
+// policyID identifies a policy or scheduled action of a resource.
 type policyID struct {
 	Resource
 	name string
 }
 
-// New returns a Service with what the store has.
+// New returns a Service with the records that the store has.
 func New(ctx context.Context, opt Options) (*Service, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
@@ -138,7 +148,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	return s, err
 }
 
-// keep remembers what the store has at a key; s.mu is held.
+// keep adds a stored record to memory. s.mu is held.
 func (s *Service) keep(key, val []byte) error {
 	read := map[byte]func([]byte) error{
 		kindTarget: decodeInto(func(t *target) { s.targets[t.Resource] = t }),
@@ -160,7 +170,7 @@ func (s *Service) keep(key, val []byte) error {
 	return nil
 }
 
-// drop forgets what was at a key; s.mu is held.
+// drop removes the record with a key from memory. s.mu is held.
 func (s *Service) drop(key []byte) {
 	gone := func(kind byte, r Resource, name string) bool { return bytes.Equal(key, record(kind, &r, name)) }
 	maps.DeleteFunc(s.targets, func(r Resource, _ *target) bool { return gone(kindTarget, r, "") })
@@ -171,17 +181,17 @@ func (s *Service) drop(key []byte) {
 	}
 }
 
-// stale are the keys that other servers have changed since s.mu was taken last. Who holds it may be waiting for all servers to hear
-// of a change of a table, so hearing of a change must not wait for it.
+// stale are keys that other servers have changed since s.mu was last taken. Its own mutex is essential: the holder of s.mu may be waiting
+// for all servers to acknowledge a change of a table, so acknowledging a change must not wait for s.mu.
 type stale struct {
 	mu   sync.Mutex
 	keys [][]byte
 }
 
-// Freeze implements fleet.Watcher.
+// Freeze implements cluster.Watcher.
 func (s *stale) Freeze([]byte) {}
 
-// Reload implements fleet.Watcher.
+// Reload implements cluster.Watcher.
 func (s *stale) Reload(_ context.Context, key []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,6 +199,7 @@ func (s *stale) Reload(_ context.Context, key []byte) error {
 	return nil
 }
 
+// take empties the list and returns it.
 func (s *stale) take() [][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,16 +208,17 @@ func (s *stale) take() [][]byte {
 	return keys
 }
 
-// lock takes s.mu, and brings up to date what other servers have changed.
+// lock takes s.mu and rereads the records that other servers have changed.
 func (s *Service) lock() {
 	s.mu.Lock()
 	for _, key := range s.stale.take() {
 		if err := s.refresh(key); err != nil {
-			_ = s.stale.Reload(context.Background(), key) // the next one tries again
+			_ = s.stale.Reload(context.Background(), key) // the next caller of lock retries
 		}
 	}
 }
 
+// refresh rereads a record. s.mu is held.
 func (s *Service) refresh(key []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -221,6 +233,7 @@ func (s *Service) refresh(key []byte) error {
 	return s.keep(key, val)
 }
 
+// decodeInto returns a function that decodes a T and passes it to keep.
 func decodeInto[T any](keep func(*T)) func([]byte) error {
 	return func(raw []byte) error {
 		v := new(T)
@@ -232,7 +245,7 @@ func decodeInto[T any](keep func(*T)) func([]byte) error {
 	}
 }
 
-// Kinds of records in the store.
+// Kinds of records. They are part of the storage format.
 const (
 	kindTarget   = 't'
 	kindPolicy   = 'p'
@@ -240,11 +253,12 @@ const (
 	kindActivity = 'y'
 )
 
-// record is a record's place in the store.
+// record returns the key of a record.
 func record(kind byte, r *Resource, name string) []byte {
 	return keyspace.ScalingRecord(kind, r.Account, r.Region, r.ID+"\x00"+r.Dimension+"\x00"+name)
 }
 
+// put stores a record.
 func (s *Service) put(ctx context.Context, key []byte, v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -253,6 +267,7 @@ func (s *Service) put(ctx context.Context, key []byte, v any) error {
 	return kv.Update(ctx, s.KV, kv.TxnOpt{}, func(txn kv.Txn) error { return txn.Put(key, raw) })
 }
 
+// remove deletes records from the store.
 func (s *Service) remove(ctx context.Context, keys ...[]byte) error {
 	return kv.Update(ctx, s.KV, kv.TxnOpt{}, func(txn kv.Txn) error {
 		for _, key := range keys {
@@ -272,18 +287,18 @@ const (
 	tooManyTags      awserr.Code = "TooManyTagsException"
 )
 
-// What an account may have in a region ("Quotas for Application Auto Scaling").
+// Quotas of an account in a region ("Quotas for Application Auto Scaling").
 const (
 	maxTargets  = 5000
-	maxPolicies = 50  // of a target
-	maxActions  = 200 // of a target
-	maxSteps    = 20  // of a step scaling policy
+	maxPolicies = 50  // per target
+	maxActions  = 200 // per target
+	maxSteps    = 20  // per step scaling policy
 )
 
-// errLimit says that there are as many as AWS's quotas allow.
+// errLimit is AWS's error for exceeding a quota.
 var errLimit = awserr.New(awserr.LimitExceeded, "A per-account resource limit is exceeded. For more information, see Application Auto Scaling service quotas.")
 
-// countIf returns for how many keys of a map keep returns true.
+// countIf counts the keys of a map that keep accepts.
 func countIf[K comparable, V any](all map[K]V, keep func(K) bool) (n int) {
 	for key := range all {
 		if keep(key) {
@@ -303,7 +318,7 @@ var API = &protocol.Service{
 	},
 }
 
-// Operations returns every operation that there is, sorted by name.
+// Operations returns all operations, sorted by name.
 func (s *Service) Operations() []smithy.Handler {
 	list := []smithy.Handler{
 		smithy.Bind(api.DeleteScalingPolicy, s.deleteScalingPolicy),
@@ -326,16 +341,17 @@ func (s *Service) Operations() []smithy.Handler {
 	return list
 }
 
-// Missing returns the targets of the operations that the model has and Stator has not.
+// Missing returns the targets of operations in AWS's model that this package lacks.
 func (s *Service) Missing() []string {
 	return smithy.Missing(api.AutoScalingOperations, s.Operations())
 }
 
+// invalid returns a ValidationException.
 func invalid(format string, args ...any) error {
 	return awserr.New(awserr.Validation, fmt.Sprintf(format, args...))
 }
 
-// resource reads what a request is about.
+// resource checks and returns the resource that a request names.
 func (s *Service) resource(call *smithy.Call, namespace, id, dimension string) (Resource, error) {
 	account, region := s.Namespace(call.Caller)
 	r := Resource{Account: strings.Clone(account), Region: strings.Clone(region), ID: strings.Clone(id), Dimension: strings.Clone(dimension)}
@@ -351,12 +367,12 @@ func (s *Service) resource(call *smithy.Call, namespace, id, dimension string) (
 	return r, nil
 }
 
-// notRegistered is for a resource that is no scalable target.
+// notRegistered is the error for a resource that isn't a scalable target.
 func notRegistered(r *Resource) error {
 	return awserr.New(objectNotFound, fmt.Sprintf("No scalable target registered for service namespace: dynamodb, resource ID: %s, scalable dimension: %s", r.ID, r.Dimension))
 }
 
-// filter says which resources a request lists.
+// filter selects the resources that a request lists.
 type filter struct {
 	account, region string
 	namespace, id   string
@@ -371,12 +387,13 @@ func (s *Service) filter(call *smithy.Call, namespace, id string, dimension smit
 	return filter{account, region, namespace, id, dimension}, nil
 }
 
+// has reports whether the filter selects a resource.
 func (f *filter) has(r *Resource) bool {
 	return f.namespace == "dynamodb" && r.Account == f.account && r.Region == f.region && (f.id == "" || r.ID == f.id) &&
 		(!f.dimension.Set || r.Dimension == f.dimension.Value)
 }
 
-// pageSize reads a request's MaxResults, which is from 1 to most; without it, it is most (the API reference of each operation).
+// pageSize checks a request's MaxResults, which must be between 1 and most, the default (the API reference of each operation).
 func pageSize(given smithy.Opt[int64], most int64) (int64, error) {
 	n := given.Or(most)
 	switch {
@@ -388,7 +405,7 @@ func pageSize(given smithy.Opt[int64], most int64) (int64, error) {
 	return n, nil
 }
 
-// setOf returns a filter by name; a nil list lets all pass.
+// setOf returns a filter by name. A nil list accepts every name.
 func setOf(names []string) func(name string) bool {
 	set := make(map[string]bool, len(names))
 	for _, name := range names {
@@ -397,7 +414,7 @@ func setOf(names []string) func(name string) bool {
 	return func(name string) bool { return names == nil || set[name] }
 }
 
-// list returns the values of a map that are kept, sorted by name, as far as an answer has them.
+// list returns a page of the values of a map that keep accepts, sorted by name.
 func list[K comparable, V any](all map[K]V, keep func(V) bool, name func(V) string, given smithy.Opt[string], size smithy.Opt[int64], most int64) ([]V, smithy.Opt[string], error) {
 	var out []V
 	for _, v := range all {
@@ -409,7 +426,7 @@ func list[K comparable, V any](all map[K]V, keep func(V) bool, name func(V) stri
 	return page(out, name, given, size, most)
 }
 
-// page cuts a list to what an answer has: as many elements as the request's size, up to most, behind the one that the token names.
+// page returns the part of a list behind the token, with as many elements as requested, at most most. It also returns the next token.
 func page[T any](all []T, name func(T) string, given smithy.Opt[string], size smithy.Opt[int64], most int64) (out []T, next smithy.Opt[string], err error) {
 	limit, err := pageSize(size, most)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 
 type obj = map[string]any
 
-// fakeTables are tables of five units; those whose name is in broken panic.
+// fakeTables are tables of five units. Those whose name is in broken panic.
 type fakeTables struct {
 	broken string
 	looked int
@@ -29,7 +29,7 @@ func (f *fakeTables) Capacity(r *Resource) (int64, bool) { return 5, true }
 
 func (f *fakeTables) SetCapacity(context.Context, *Resource, int64) error { return nil }
 
-// fakeWatch has no alarms but for policies whose ARN has the broken name, for which it panics.
+// fakeWatch has no alarms. It panics for policies whose ARN contains the broken name.
 type fakeWatch struct{ *fakeTables }
 
 func (fakeWatch) PutAlarm(context.Context, string, string, *AlarmInfo) error   { return nil }
@@ -85,7 +85,7 @@ func (s *testService) reopen() {
 	}
 }
 
-// do calls an operation with an input in JSON, of a table's reads.
+// do calls an operation on a table's reads, with an input in JSON.
 func (s *testService) do(operation string, more obj, out any) error {
 	s.t.Helper()
 	in := obj{"ServiceNamespace": "dynamodb", "ResourceId": "table/Tab", "ScalableDimension": "dynamodb:table:ReadCapacityUnits"}
@@ -120,7 +120,8 @@ func action(name string) obj {
 	return obj{"ScheduledActionName": name, "Schedule": "rate(1 minute)", "ScalableTargetAction": obj{"MinCapacity": 5}}
 }
 
-// TestPolicyThatPanics notes it as a failed activity and puts it aside until it is changed, through a restart; others go on.
+// TestPolicyThatPanics: a panic is recorded as a failed activity and marks the policy as broken until it is replaced, through a restart;
+// other policies are still followed.
 func TestPolicyThatPanics(t *testing.T) {
 	s := newService(t)
 	s.must("RegisterScalableTarget", obj{"MinCapacity": 5, "MaxCapacity": 50}, nil)
@@ -156,7 +157,7 @@ func TestPolicyThatPanics(t *testing.T) {
 	if s.tables.looked-before != 2 {
 		t.Errorf("after a change policies were evaluated %d times, want twice", s.tables.looked-before)
 	}
-	// A scheduled action with a broken record.
+	// A scheduled action that panics.
 	s.must("PutScheduledAction", action("s"), nil)
 	ran := 0
 	broken := *s.actions[policyID{s.resourceOf("Tab"), "s"}]
@@ -177,7 +178,7 @@ func (s *testService) resourceOf(table string) Resource {
 	return Resource{Account: "a", Region: "us-east-1", ID: "table/" + table, Dimension: "dynamodb:table:ReadCapacityUnits"}
 }
 
-// TestMaxResults takes as many as AWS does.
+// TestMaxResults accepts the same numbers as AWS.
 func TestMaxResults(t *testing.T) {
 	s := newService(t)
 	for operation, most := range map[string]int{"DescribeScalableTargets": 50, "DescribeScalingActivities": 50, "DescribeScalingPolicies": 10, "DescribeScheduledActions": 50} {
@@ -190,7 +191,7 @@ func TestMaxResults(t *testing.T) {
 	}
 }
 
-// TestQuotas refuses what is more than AWS's quotas, and keeps the latest activities.
+// TestQuotas enforces AWS's quotas, and keeps only the latest activities.
 func TestQuotas(t *testing.T) {
 	s := newService(t)
 	const limit = "A per-account resource limit is exceeded."

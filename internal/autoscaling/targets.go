@@ -15,34 +15,35 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
+// token encodes a name as a NextToken.
 func token(name string) string { return base64.StdEncoding.EncodeToString([]byte(name)) }
 
-// target is a scalable target. It is replaced, never changed.
+// target is a scalable target. Targets are immutable: a change replaces the whole value. The JSON form is the stored one.
 type target struct {
 	Resource
 	Min, Max  int64
 	Role      string
-	Created   int64 // milliseconds since 1970, as the others
+	Created   int64 // milliseconds since 1970, like the other times
 	Suspended suspension
 	Tags      map[string]string `json:",omitempty"`
 
-	// LastOut and LastIn are when a policy has scaled last.
+	// LastOut and LastIn are when a policy last scaled.
 	LastOut int64 `json:",omitempty"`
 	LastIn  int64 `json:",omitempty"`
-	// Refused is when DynamoDB has last refused a change.
+	// Refused is when DynamoDB last refused a change.
 	Refused int64 `json:",omitempty"`
 }
 
-// suspension says what is not done for the time being.
+// suspension says which kinds of scaling are suspended.
 type suspension struct{ In, Out, Scheduled bool }
 
-// arn returns the target's Amazon Resource Name, which has no more to do with the resource's than AWS's has.
+// arn returns the target's Amazon Resource Name. Like AWS's, it reveals nothing of the resource's name.
 func (r *Resource) arn() string {
 	sum := sha256.Sum256([]byte(r.ID + r.Dimension))
 	return "arn:aws:application-autoscaling:" + r.Region + ":" + r.Account + ":scalable-target/" + hex.EncodeToString(sum[:17])
 }
 
-// serviceRole is the role that AWS uses for all tables.
+// serviceRole returns the role that AWS uses for all tables. It has no effect here.
 func (r *Resource) serviceRole() string {
 	return "arn:aws:iam::" + r.Account + ":role/aws-service-role/dynamodb.application-autoscaling.amazonaws.com/AWSServiceRoleForApplicationAutoScaling_DynamoDBTable"
 }
@@ -100,6 +101,7 @@ func (s *Service) registerScalableTarget(ctx context.Context, call *smithy.Call,
 	return &api.RegisterScalableTargetResponse{ScalableTargetARN: smithy.Some(r.arn())}, nil
 }
 
+// keepTarget stores a target. s.mu is held.
 func (s *Service) keepTarget(ctx context.Context, t *target) error {
 	if err := s.put(ctx, record(kindTarget, &t.Resource, ""), t); err != nil {
 		return err
@@ -121,7 +123,7 @@ func (s *Service) deregisterScalableTarget(ctx context.Context, call *smithy.Cal
 	return &api.DeregisterScalableTargetResponse{}, s.forget(ctx, r)
 }
 
-// forget removes a target with its policies and scheduled actions; s.mu is held.
+// forget removes a target with its policies and scheduled actions. s.mu is held.
 func (s *Service) forget(ctx context.Context, r Resource) error {
 	keys := [][]byte{record(kindTarget, &r, "")}
 	for id, p := range s.policies {
@@ -176,9 +178,10 @@ func (s *Service) describeScalableTargets(_ context.Context, call *smithy.Call, 
 	return out, nil
 }
 
-// maxTags is how many tags a target may have.
+// maxTags bounds the tags of a target.
 const maxTags = 50
 
+// addTags returns a copy of tags with more added or replaced.
 func addTags(tags map[string]string, more smithy.Map[string]) (map[string]string, error) {
 	out := maps.Clone(tags)
 	if out == nil {
@@ -196,7 +199,7 @@ func addTags(tags map[string]string, more smithy.Map[string]) (map[string]string
 	return out, nil
 }
 
-// tagged returns the target with the ARN; s.mu is held.
+// tagged returns the target with an ARN, if the caller has the permission for the operation there. s.mu is held.
 func (s *Service) tagged(call *smithy.Call, arn string) (*target, error) {
 	caller := call.Caller
 	account, region := s.Namespace(caller)
@@ -212,6 +215,7 @@ func (s *Service) tagged(call *smithy.Call, arn string) (*target, error) {
 	return nil, awserr.New(resourceNotFound, "The specified resource doesn't exist: "+arn)
 }
 
+// changeTags replaces the tags of a target.
 func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string, change func(map[string]string) (map[string]string, error)) error {
 	s.lock()
 	defer s.mu.Unlock()

@@ -1,7 +1,7 @@
-// Package awserr has the one error type that clients see, the table of its codes and the catalogue of AWS's sentences.
+// Package awserr has the one error type that clients see, the table of its codes, and the catalog of AWS's sentences.
 //
-// Anything that is not an *Error becomes InternalServerError at one place (package smithy's dispatch) and is logged
-// there. Nobody decides anything on an error's message.
+// Any error that isn't an *Error becomes InternalServerError in one place per front end (httpd, dax), and is logged there. Code decides
+// by an error's Code, never by its message.
 package awserr
 
 import (
@@ -15,7 +15,7 @@ import (
 // Code is the name of an exception, as in __type after the '#'.
 type Code string
 
-// The codes that Stator answers.
+// The codes that Stator uses.
 const (
 	AccessDenied                Code = "AccessDeniedException"
 	BackupInUse                 Code = "BackupInUseException"
@@ -65,13 +65,14 @@ const (
 	namespaceAvailability = "com.amazon.coral.availability#"
 )
 
-// wire is what of a code differs from a 400 in DynamoDB's own namespace with a field called "message".
+// wire is how a code differs from the default: status 400, in the API's own namespace, with its message in a member "message".
 type wire struct {
 	namespace string
 	status    int
 	field     string
 }
 
+// codes are the codes that differ from the default.
 var codes = map[Code]wire{
 	Validation:                  {namespace: namespaceValidate},
 	Serialization:               {namespace: namespaceService, field: "Message"},
@@ -90,12 +91,12 @@ var codes = map[Code]wire{
 	ServiceUnavailable:          {status: 503},
 }
 
-// Error is an error that a client sees.
+// Error is an error for a client.
 type Error struct {
 	Code    Code
 	Message string // exactly as AWS prints it
-	Fields  []byte // further members of the answer as rendered JSON, e.g. `"Item":{…}`; may be empty
-	// Reasons are those of a transaction that was cancelled, which Fields has too.
+	Fields  []byte // further members of the answer as JSON, e.g. `"Item":{…}`; may be empty
+	// Reasons are a canceled transaction's. Fields has them too, as JSON.
 	Reasons []Reason
 	cause   error // logged, never sent
 }
@@ -108,8 +109,8 @@ func Internal(cause error) *Error {
 	return &Error{Code: InternalServerError, Message: "The request processing has failed because of an unknown error, exception or failure.", cause: cause}
 }
 
-// Panicked returns the InternalServerError that stands for a panic of a request, with the stack of the caller's goroutine in its cause.
-// p is what recover has returned.
+// Panicked returns the InternalServerError for a panic. p is the value that recover returned; the cause includes the stack of the calling
+// goroutine.
 func Panicked(p any) *Error { return Internal(fmt.Errorf("panic: %v\n%s", p, debug.Stack())) }
 
 // Error implements error.
@@ -126,7 +127,7 @@ func (e *Error) Status() int {
 	return 400
 }
 
-// Throttled reports whether it says that a request may be sent again later.
+// Throttled reports whether the error asks the client to retry later.
 func (e *Error) Throttled() bool {
 	return e.Code == ThroughputExceededCode || e.Code == Throttling || e.Code == RequestLimitExceeded
 }
@@ -134,7 +135,7 @@ func (e *Error) Throttled() bool {
 // AppendJSON appends the body of DynamoDB's answer.
 func (e *Error) AppendJSON(dst []byte) []byte { return e.AppendJSONOf(namespaceDynamoDB, dst) }
 
-// AppendJSONOf appends the answer's body for an API whose shapes are in the namespace, e.g. "com.amazonaws.dynamodb.v20120810#".
+// AppendJSONOf appends the body of an answer of the API with a namespace, e.g. "com.amazonaws.dynamodb.v20120810#".
 func (e *Error) AppendJSONOf(namespace string, dst []byte) []byte {
 	w := codes[e.Code]
 	if w.namespace == "" || namespace != namespaceDynamoDB {
@@ -143,7 +144,7 @@ func (e *Error) AppendJSONOf(namespace string, dst []byte) []byte {
 	if w.field == "" {
 		w.field = "message"
 	}
-	// A message may have a client's value of megabytes in it.
+	// A message may quote a client's value of several megabytes: allocate once.
 	dst = slices.Grow(dst, len(w.namespace)+len(e.Code)+len(e.Message)+len(e.Fields)+64)
 	dst = append(dst, `{"__type":"`...)
 	dst = append(dst, w.namespace...)

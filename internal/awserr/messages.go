@@ -7,8 +7,8 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// The semantic sentences of AWS that have parts to fill in or several users, one function each; a sentence that a single
-// operation needs stands there. Odd spacing is AWS's.
+// AWS's semantic sentences that have parameters or several users, one function each. A sentence of a single operation is in that
+// operation's file. Odd spacing is AWS's.
 
 func validation(parts ...string) *Error { return New(Validation, strings.Join(parts, "")) }
 
@@ -16,8 +16,8 @@ func invalidValue(parts ...string) *Error {
 	return validation("One or more parameter values were invalid: ", strings.Join(parts, ""))
 }
 
-// ValidationError is a ValidationException with a sentence that stands with its only user: an operation's, an expression's, a
-// number's.
+// ValidationError is a ValidationException with a sentence that has a single user, and therefore lives there: in an operation, an
+// expression, or a number.
 func ValidationError(sentence string) *Error { return validation(sentence) }
 
 // Tables.
@@ -27,17 +27,17 @@ func TableNotFound(name string) *Error {
 	return New(ResourceNotFound, "Requested resource not found: Table: "+name+" not found")
 }
 
-// TableNotFoundForBackup is for operations on backups and point-in-time recovery.
+// TableNotFoundForBackup is TableNotFound for operations on backups and point-in-time recovery.
 func TableNotFoundForBackup(name string) *Error {
 	return New(TableNotFoundCode, "Table not found: "+name)
 }
 
-// TableBusyForBackup is for operations on backups and point-in-time recovery of a table that can't be used now.
+// TableBusyForBackup is for backups and point-in-time recovery of a table that is being created or deleted.
 func TableBusyForBackup(name string) *Error {
 	return New(TableInUse, "Table is being created or deleted: "+name)
 }
 
-// NotFound is for operations on items.
+// NotFound is TableNotFound for operations on items.
 func NotFound() *Error { return New(ResourceNotFound, "Requested resource not found") }
 
 // InvalidTableName is for names of the wrong length or with wrong characters.
@@ -45,7 +45,7 @@ func InvalidTableName() *Error {
 	return validation("Invalid table/index name.  Table/index names must be between 3 and 255 characters long, and may contain only the characters a-z, A-Z, 0-9, '_', '-', and '.'")
 }
 
-// TableNameLength is CreateTable's sentence for names of the wrong length.
+// TableNameLength is CreateTable's sentence for table names of the wrong length.
 func TableNameLength() *Error {
 	return validation("TableName must be at least 3 characters long and at most 255 characters long")
 }
@@ -53,7 +53,7 @@ func TableNameLength() *Error {
 // TableExists is for CreateTable.
 func TableExists(name string) *Error { return New(ResourceInUse, "Table already exists: "+name) }
 
-// TableBusy is for changes of a table that is being created, updated or deleted; what is its status in words.
+// TableBusy is for changes of a table that is being created, updated or deleted; what is that word.
 func TableBusy(what, name string) *Error {
 	return New(ResourceInUse, "Attempt to change a resource which is still in use: Table is being "+what+": "+name)
 }
@@ -101,17 +101,17 @@ func NothingToUpdate() *Error {
 	return validation("At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required")
 }
 
-// MissingParameter is for parameters that an operation's own rules require.
+// MissingParameter is for parameters required by an operation's own rules rather than by the model.
 func MissingParameter(name string) *Error {
 	return validation("The parameter '", name, "' is required but was not present in the request")
 }
 
-// Invalid is for the sentences that begin with "One or more parameter values were invalid: ".
+// Invalid is for sentences that begin with "One or more parameter values were invalid: ".
 func Invalid(sentence string) *Error { return invalidValue(sentence) }
 
 // Keys and items.
 
-// KeyMismatch is for keys that are not the table's.
+// KeyMismatch is for keys that don't match the table's key schema.
 func KeyMismatch() *Error {
 	return validation("The provided key element does not match the schema")
 }
@@ -178,7 +178,7 @@ func KeyUpdate(name string) *Error {
 	return invalidValue("Cannot update attribute ", name, ". This attribute is part of the key")
 }
 
-// ConditionFailed is the refusal by a condition; item is the rendered item or empty.
+// ConditionFailed is for a condition that isn't met. item is the rendered item, or empty.
 func ConditionFailed(item []byte) *Error {
 	e := New(ConditionalCheckFailed, "The conditional request failed")
 	if len(item) > 0 {
@@ -192,18 +192,18 @@ func InvalidReturnValues() *Error { return validation("Return values set to inva
 
 // Parameters.
 
-// MixedParameters is for requests with expressions and legacy parameters.
+// MixedParameters is for requests with both expressions and legacy parameters.
 func MixedParameters(legacy, expressions []string) *Error {
 	return validation("Can not use both expression and non-expression parameters in the same request: Non-expression parameters: {",
 		strings.Join(legacy, ", "), "} Expression parameters: {", strings.Join(expressions, ", "), "}")
 }
 
-// NamesWithoutExpression is for ExpressionAttributeNames without use.
+// NamesWithoutExpression is for ExpressionAttributeNames without an expression.
 func NamesWithoutExpression() *Error {
 	return validation("ExpressionAttributeNames can only be specified when using expressions")
 }
 
-// ValuesWithoutExpression is for ExpressionAttributeValues without use.
+// ValuesWithoutExpression is for ExpressionAttributeValues without an expression.
 func ValuesWithoutExpression(missing ...string) *Error {
 	verb := " is null"
 	if len(missing) > 1 {
@@ -212,34 +212,34 @@ func ValuesWithoutExpression(missing ...string) *Error {
 	return validation("ExpressionAttributeValues can only be specified when using expressions: ", strings.Join(missing, " and "), verb)
 }
 
-// InvalidExpression is for an expression in the parameter of that name.
+// InvalidExpression is for an invalid expression in a parameter.
 func InvalidExpression(parameter, reason string) *Error {
 	return validation("Invalid ", parameter, ": ", reason)
 }
 
 // Query and Scan.
 
-// KeyConditionsRequired is for Query without any.
+// KeyConditionsRequired is for a Query without key conditions.
 func KeyConditionsRequired() *Error {
 	return validation("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
 }
 
-// InvalidStartKey is for an ExclusiveStartKey that is no key of the table or index.
+// InvalidStartKey is for an ExclusiveStartKey that isn't a key of the table or index.
 func InvalidStartKey() *Error {
 	return validation("The provided starting key is invalid")
 }
 
-// StartKeyMismatch is for an ExclusiveStartKey that is no key of the table.
+// StartKeyMismatch is for an ExclusiveStartKey that doesn't match the table's key schema.
 func StartKeyMismatch() *Error {
 	return validation("The provided starting key is invalid: The provided key element does not match the schema")
 }
 
-// StartKeyOutside is for an ExclusiveStartKey of another partition key.
+// StartKeyOutside is for an ExclusiveStartKey with another partition key than the query's.
 func StartKeyOutside() *Error {
 	return validation("The provided starting key is outside query boundaries based on provided conditions")
 }
 
-// StartKeyRange is for an ExclusiveStartKey that the sort key's condition excludes.
+// StartKeyRange is for an ExclusiveStartKey that the condition on the sort key excludes.
 func StartKeyRange() *Error {
 	return validation("The provided starting key does not match the range key predicate")
 }
@@ -250,17 +250,17 @@ func StartKeySegment(segment, total int64) *Error {
 		strconv.FormatInt(total, 10), " Segment: ", strconv.FormatInt(segment, 10))
 }
 
-// TotalSegmentsRequired is for Segment alone.
+// TotalSegmentsRequired is for a Segment without TotalSegments.
 func TotalSegmentsRequired() *Error {
 	return validation("The TotalSegments parameter is required but was not present in the request when Segment parameter is present")
 }
 
-// SegmentRequired is for TotalSegments alone.
+// SegmentRequired is for TotalSegments without a Segment.
 func SegmentRequired() *Error {
 	return validation("The Segment parameter is required but was not present in the request when parameter TotalSegments is present")
 }
 
-// SegmentTooLarge is for a Segment that does not exist.
+// SegmentTooLarge is for a Segment that isn't less than TotalSegments.
 func SegmentTooLarge(segment, total int64) *Error {
 	return validation("The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: ",
 		strconv.FormatInt(segment, 10), " is not less than TotalSegments: ", strconv.FormatInt(total, 10))
@@ -279,7 +279,7 @@ func QueryMissesKey(name string) *Error {
 // QueryUnsupported is for key conditions with an operator that keys don't allow.
 func QueryUnsupported() *Error { return validation("Query key condition not supported") }
 
-// ConditionType is for key conditions with a value of another type than the key.
+// ConditionType is for key conditions with a value of a different type than the key.
 func ConditionType() *Error {
 	return invalidValue("Condition parameter type does not match schema type")
 }
@@ -291,30 +291,30 @@ func FilterHasKey(parameter, name string) *Error {
 
 // Batches and transactions.
 
-// DuplicateKeys is for batches with one item twice.
+// DuplicateKeys is for batches that name an item twice.
 func DuplicateKeys() *Error { return validation("Provided list of item keys contains duplicates") }
 
-// DuplicateTransactItems is for transactions with one item twice.
+// DuplicateTransactItems is for transactions that name an item twice.
 func DuplicateTransactItems() *Error {
 	return validation("Transaction request cannot include multiple operations on one item")
 }
 
-// TransactItemEmpty is for elements of TransactItems without an operation.
+// TransactItemEmpty is for an element of TransactItems without an operation.
 func TransactItemEmpty() *Error {
 	return validation("Invalid Request: TransactWriteRequest should contain Delete or Put or Update request")
 }
 
-// TransactItemAmbiguous is for elements of TransactItems with several operations.
+// TransactItemAmbiguous is for an element of TransactItems with several operations.
 func TransactItemAmbiguous() *Error {
 	return validation("TransactItems can only contain one of Check, Put, Update or Delete")
 }
 
-// IdempotentMismatch is for a ClientRequestToken that was used for something else.
+// IdempotentMismatch is for a ClientRequestToken that was used with a different request.
 func IdempotentMismatch() *Error {
 	return New(IdempotentParameterMismatch, "The provided client token was previously used with a different request payload")
 }
 
-// Conflict is for a single write that meets a transaction.
+// Conflict is for a single write to an item that a running transaction uses.
 func Conflict() *Error {
 	return New(TransactionConflict, "Transaction is ongoing for the item")
 }
@@ -326,12 +326,12 @@ func InProgress() *Error {
 
 // Reason is one cancellation reason of a transaction.
 type Reason struct {
-	Code    string // None for the operations that were not the cause
+	Code    string // None for operations that didn't cause the cancellation
 	Message string
-	Item    []byte // rendered; empty for none
+	Item    []byte // rendered; empty if there is none
 }
 
-// Canceled is the refusal of a transaction.
+// Canceled is for a transaction that was refused.
 func Canceled(reasons []Reason) *Error {
 	codes := make([]string, len(reasons))
 	fields := []byte(`"CancellationReasons":[`)
@@ -358,7 +358,7 @@ func Canceled(reasons []Reason) *Error {
 	return e
 }
 
-// ThroughputExceeded is for tables and GSIs with provisioned throughput. reasons are a list of ThrottlingReason as JSON.
+// ThroughputExceeded is for tables and GSIs with provisioned throughput. reasons is a JSON list of ThrottlingReason.
 func ThroughputExceeded(index bool, reasons []byte) *Error {
 	e := New(ThroughputExceededCode, "The level of configured provisioned throughput for the table was exceeded. Consider increasing your provisioning level with the UpdateTable API.")
 	if index {
@@ -368,8 +368,8 @@ func ThroughputExceeded(index bool, reasons []byte) *Error {
 	return e
 }
 
-// Throttled is for on-demand tables: for one that has a maximum, for a write that a GSI has no capacity for, and for others.
-// reasons are a list of ThrottlingReason as JSON.
+// Throttled is for on-demand tables: one with a configured maximum, a write that exceeds a GSI's capacity, or any other. reasons is a JSON
+// list of ThrottlingReason.
 func Throttled(maximum, index bool, reasons []byte) *Error {
 	e := New(Throttling, "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling your table or index so please try again shortly. If exceptions persist, check if you have a hot key: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html")
 	switch {
@@ -382,7 +382,7 @@ func Throttled(maximum, index bool, reasons []byte) *Error {
 	return e
 }
 
-// AccountThrottled is for on-demand tables that exceed the quota of a table. reasons are a list of ThrottlingReason as JSON.
+// AccountThrottled is for on-demand tables beyond the per-table quota. reasons is a JSON list of ThrottlingReason.
 func AccountThrottled(reasons []byte) *Error {
 	e := New(RequestLimitExceeded, "Throughput exceeds the current throughput limit for your account. Please contact AWS Support at https://aws.amazon.com/support request a limit increase")
 	e.Fields = append([]byte(`"ThrottlingReasons":`), reasons...)

@@ -1,24 +1,25 @@
 package capacity
 
-// bucket is a token bucket of capacity units. It may go into debt: a request is admitted while there is anything in it, and
-// pays what it consumed once that is known.
+// bucket is a token bucket of capacity units. It may go into debt, as AWS's do: a request is admitted while there are any tokens, and
+// pays its actual consumption afterwards.
 type bucket struct {
-	rate, size float64 // units per second, units
+	rate, size float64 // units per second; units
 	tokens     float64
-	at         int64 // nanoseconds since 1970 up to which tokens were added
+	at         int64 // time up to which tokens were added, in nanoseconds since 1970
 
-	// Where several servers spend of one bucket, each has a part of what was in it when they settled, and of what comes in.
-	part           float64 // 0 for all
-	quota          float64
-	settled        int64   // when, in nanoseconds since 1970
-	spent, foreign float64 // since then, here and on other servers
+	// If several servers share the bucket, each may spend a part of the tokens that were there at the last settlement, and of the refill.
+	part           float64 // fraction between 0 and 1; 0 means that the bucket isn't shared
+	quota          float64 // this server's units at the settlement
+	settled        int64   // time of the settlement, in nanoseconds since 1970
+	spent, foreign float64 // units since the settlement, here and on other servers
 }
 
-// newBucket returns a full bucket.
+// newBucket returns a full bucket that holds the given seconds of its rate.
 func newBucket(rate, seconds float64, now int64) bucket {
 	return bucket{rate: rate, size: rate * seconds, tokens: rate * seconds, at: now}
 }
 
+// refill adds the tokens since the last call.
 func (b *bucket) refill(now int64) {
 	if now == b.at {
 		return
@@ -26,10 +27,10 @@ func (b *bucket) refill(now int64) {
 	if now > b.at {
 		b.tokens = min(b.size, b.tokens+b.rate*float64(now-b.at)/1e9)
 	}
-	b.at = now // also if the clock was put back
+	b.at = now // even if the clock has gone back
 }
 
-// resize changes the rate and keeps what is in the bucket, as far as it fits.
+// resize changes the rate and keeps as many tokens as fit.
 func (b *bucket) resize(rate, seconds float64, now int64) {
 	b.refill(now)
 	b.rate, b.size = rate, rate*seconds
@@ -42,22 +43,22 @@ func (b *bucket) open(now int64) bool {
 	return b.tokens > 0 && (b.part == 0 || b.spent < b.quota+b.part*b.rate*float64(now-b.settled)/1e9)
 }
 
-// charge takes units out of the bucket.
+// charge removes units that this server has consumed.
 func (b *bucket) charge(units float64, now int64) {
 	b.refill(now)
 	b.tokens -= units
 	b.spent += units
 }
 
-// pay takes out what was spent on another server.
+// pay removes units that another server has consumed.
 func (b *bucket) pay(units float64, now int64) {
 	b.refill(now)
 	b.tokens -= units
 	b.foreign += units
 }
 
-// settle gives this server, one of several, the part of the bucket that it had of the demand since the last time, and, so that it can
-// begin, half of an equal part at least.
+// settle starts a new period in which this server, one of several, gets a part of the bucket: its share of the demand since the last
+// settlement, but at least half of an equal share, so that its demand can show.
 func (b *bucket) settle(servers int, now int64) {
 	b.refill(now)
 	equal := 1 / float64(servers)

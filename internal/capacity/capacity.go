@@ -1,17 +1,18 @@
-// Package capacity counts capacity units as AWS does.
+// Package capacity implements DynamoDB's throughput capacity: what requests consume in capacity units (capacity.go), and how much is
+// granted (limiter.go) through token buckets (bucket.go) and partitions that are split when they are hot (heat.go).
 //
-// Sources: "Read consistency", "DynamoDB read and write operations", "Managing complex workflows with DynamoDB
-// transactions" (section on capacity).
+// Sources: "Read consistency", "DynamoDB read and write operations", "Managing complex workflows with DynamoDB transactions" (section on
+// capacity), and those named at the limits in limiter.go.
 package capacity
 
 import "math"
 
 const (
-	readUnit  = 4096 // bytes in a read capacity unit
-	writeUnit = 1024 // bytes in a write capacity unit
+	readUnit  = 4096 // bytes per read capacity unit
+	writeUnit = 1024 // bytes per write capacity unit
 )
 
-// Read returns the read capacity units for size bytes: half of them if eventually consistent.
+// Read returns the read capacity units for size bytes. Eventually consistent reads cost half.
 func Read(size int, consistent bool) float64 {
 	units := math.Max(1, math.Ceil(float64(size)/readUnit))
 	if consistent {
@@ -20,26 +21,26 @@ func Read(size int, consistent bool) float64 {
 	return units / 2
 }
 
-// Page returns the read capacity units for a page of Query or Scan, for which sizes are added up before rounding. A page
-// without items costs what the smallest read costs.
+// Page returns the read capacity units for a page of Query or Scan: sizes are summed before rounding. A page without items costs as much
+// as the smallest read.
 func Page(size int, consistent bool) float64 { return Read(size, consistent) }
 
-// TransactionalRead returns the read capacity units for size bytes within TransactGetItems.
+// TransactionalRead returns the read capacity units for size bytes in TransactGetItems.
 func TransactionalRead(size int) float64 { return 2 * Read(size, true) }
 
-// Write returns the write capacity units for an item that had oldSize bytes before and has newSize after; 0 is no item.
+// Write returns the write capacity units for an item that had oldSize bytes and now has newSize; 0 means no item.
 func Write(oldSize, newSize int) float64 {
 	return math.Max(1, math.Ceil(float64(max(oldSize, newSize))/writeUnit))
 }
 
-// IndexUnits are the units that a request consumed on one index.
+// IndexUnits is the consumption of a request on one index.
 type IndexUnits struct {
 	Name   string
 	Global bool
 	Units  float64
 }
 
-// Consumed is what a request consumed on one table and its indexes.
+// Consumed is the consumption of a request on a table and its indexes, in capacity units.
 type Consumed struct {
 	Table   float64
 	Indexes []IndexUnits
@@ -65,7 +66,7 @@ func (c *Consumed) AddIndex(name string, global bool, units float64) {
 	c.Indexes = append(c.Indexes, IndexUnits{name, global, units})
 }
 
-// Add adds what another request consumed on the same table, times factor.
+// Add adds the consumption of another request on the same table, multiplied by factor.
 func (c *Consumed) Add(other *Consumed, factor float64) {
 	c.Table += factor * other.Table
 	for _, x := range other.Indexes {

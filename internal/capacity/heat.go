@@ -6,36 +6,40 @@ import (
 )
 
 const (
+	// heatWindow is the period over which load is measured, in nanoseconds.
 	heatWindow = int64(10 * time.Second)
-	// hotWindows is how many windows in a row a partition must be hot to be split: five minutes.
+	// hotWindows is how many windows in a row a partition must be hot before it is split: five minutes.
 	hotWindows = 30
-	// hotShare is the part of what a partition serves from which on it is hot.
+	// hotShare is the fraction of a partition's throughput from which it is hot.
 	hotShare = 0.8
-	// coldShare is the part of the load that must be beside a partition's hottest key to make a split worth it.
+	// coldShare is the fraction of the load that both halves need for a split to be worth it.
 	coldShare = 0.1
 )
 
-// heat follows the load of a partition, to split it where that helps: not if one key has it all.
+// heat measures the load of a partition, to split it where that helps. Splitting doesn't help if one key has all the load.
 type heat struct {
 	window int64 // number of the current window
+	// units are the consumed units by Direction, and refuse the throttled requests, of the current window.
 	units  [2]float64
 	refuse int64
-	last   [2]float64 // of the window before
+	last   [2]float64 // the same for the previous window
 	lastRf int64
-	hot    int // windows in a row that were hot
+	hot    int // number of hot windows in a row
 
-	sample [64]hashUnits // of the requests since it was hot for long enough: n of them
+	sample [64]hashUnits // requests since hot reached hotWindows: the first n are set
 	n      int
 }
 
+// hashUnits is a sampled request. units is its consumption as a fraction of what a partition serves per second.
 type hashUnits struct {
 	hash  uint32
 	units float64
 }
 
+// throttled counts a throttled request.
 func (h *heat) throttled() { h.refuse++ }
 
-// turn begins a new window if it is time.
+// turn starts a new window if the current one is over.
 func (h *heat) turn(now int64) {
 	w := now / heatWindow
 	if w == h.window {
@@ -58,7 +62,7 @@ func (h *heat) turn(now int64) {
 	h.window, h.units, h.refuse = w, [2]float64{}, 0
 }
 
-// add counts a request and says where the partition is to be split; false if it is not.
+// add counts a request. If the partition is to be split now, it returns the hash at which.
 func (h *heat) add(d Direction, hash uint32, units float64, now int64) (split uint32, ok bool) {
 	h.turn(now)
 	h.units[d] += units
@@ -74,7 +78,7 @@ func (h *heat) add(d Direction, hash uint32, units float64, now int64) (split ui
 	return h.middle()
 }
 
-// middle returns the hash that divides the sampled load best; false if one key has nearly all of it.
+// middle returns the hash that divides the sampled load most evenly. It returns false if one key has nearly all of it.
 func (h *heat) middle() (uint32, bool) {
 	s := h.sample[:]
 	slices.SortFunc(s, func(a, b hashUnits) int {
@@ -104,7 +108,7 @@ func (h *heat) middle() (uint32, bool) {
 	return at, found
 }
 
-// recent returns the units per second, and the requests refused, in the last whole window or the present one.
+// recent returns the units per second, and the throttled requests, over the previous and the current window.
 func (h *heat) recent(now int64) (units [2]float64, throttled int64) {
 	h.turn(now)
 	seconds := float64(now%heatWindow) / float64(time.Second)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Direction is what a request does with capacity.
+// Direction is how a request uses capacity.
 type Direction uint8
 
 // The directions.
@@ -17,7 +17,7 @@ const (
 	Writes
 )
 
-// Limit is what a request was throttled by, a set of bits.
+// Limit is the limits that throttled a request, a set of bits.
 type Limit uint8
 
 // The limits, as ThrottlingReason names them.
@@ -31,22 +31,22 @@ const (
 // What AWS grants. Sources: "DynamoDB burst and adaptive capacity", "Partitions and data distribution in DynamoDB",
 // "DynamoDB on-demand capacity mode", "Quotas in Amazon DynamoDB".
 const (
-	// BurstSeconds is for how many seconds unused capacity is kept.
+	// BurstSeconds is for how many seconds unused provisioned capacity is kept.
 	BurstSeconds = 300
 	// InitialOnDemandReads and InitialOnDemandWrites are what a new on-demand table serves, in units per second.
 	InitialOnDemandReads  = 12000
 	InitialOnDemandWrites = 4000
-	// TableMaxOnDemand is the quota of an on-demand table in units per second, for reads and for writes.
+	// TableMaxOnDemand is the quota of an on-demand table in units per second, for reads and writes each.
 	TableMaxOnDemand = 40000
 
-	partitionBytes = 10 << 30 // of a partition
+	partitionBytes = 10 << 30 // largest partition
 	// maxPartitions bounds the partitions of a table.
 	maxPartitions = 1024
-	// peakInterval is how long a peak of on-demand traffic lasts until twice as much is served.
+	// peakInterval is how long on-demand traffic is observed before twice its peak is served.
 	peakInterval = 30 * time.Minute
 )
 
-// partitionUnits is what a partition serves per second.
+// partitionUnits is what a partition serves, in units per second.
 var partitionUnits = [...]float64{Reads: 3000, Writes: 1000}
 
 // Partitions returns the number of partitions for a throughput in units per second and a size in bytes.
@@ -56,61 +56,61 @@ func Partitions(reads, writes float64, bytes int64) int {
 	return int(min(maxPartitions, max(1, byThroughput, bySize)))
 }
 
-// Config says what limits a table or GSI. The zero value is no limit.
+// Config says what limits a table or GSI. The zero value means no limits.
 type Config struct {
-	// Mode is what the Rates are.
+	// Mode says what the Rates mean.
 	Mode Mode
-	// Rates are in units per second, by Direction; 0 is no limit.
+	// Rates are in units per second, by Direction; 0 means no limit.
 	Rates [2]float64
-	// Partitions is how many equal parts the hashes of partition keys have at least.
+	// Partitions is the least number of equal parts into which the hashes of partition keys are divided.
 	Partitions int
-	// Splits are further bounds, which heat has made; sorted.
+	// Splits are further bounds between partitions, which heat has made; sorted.
 	Splits []uint32
 }
 
-// Mode is how capacity is granted.
+// Mode is a way of granting capacity.
 type Mode uint8
 
 // The modes.
 const (
 	// Unlimited throttles nothing.
 	Unlimited Mode = iota
-	// Provisioned has Rates with bursts, and partitions.
+	// Provisioned limits to Rates with bursts, and has partitions.
 	Provisioned
-	// OnDemandMaximum has Rates as an on-demand table's OnDemandThroughput, without bursts and partitions.
+	// OnDemandMaximum limits to Rates, an on-demand table's OnDemandThroughput, without bursts or partitions.
 	OnDemandMaximum
-	// OnDemandAWS has partitions that serve what was warm, and twice every earlier peak; Rates as in OnDemandMaximum.
+	// OnDemandAWS has partitions that serve the warm throughput and twice every earlier peak. It limits to Rates like OnDemandMaximum.
 	OnDemandAWS
 )
 
-// Limiter throttles one table or GSI. Its methods may be called at any time by anybody.
+// Limiter throttles a table or GSI. It is safe for concurrent use.
 type Limiter struct {
-	on atomic.Bool // false admits everything
+	on atomic.Bool // false admits everything without taking the lock
 
-	mu         sync.Mutex
-	cfg        Config
+	mu  sync.Mutex
+	cfg Config
+	// rates has the buckets of Config.Rates, account those of the per-table quota, peaks the on-demand traffic; by Direction.
 	rates      [2]bucket
 	account    [2]bucket
 	peaks      [2]peak
-	partitions []partition // sorted by start; the first one's is 0
-	spent      map[uint32]*[2]float64
+	partitions []partition            // sorted by start; the first starts at 0
+	spent      map[uint32]*[2]float64 // units charged here since the start, by the start of the partition
 }
 
-// partition is a range of hashes of partition keys.
+// partition is a range of hashes of partition keys, up to the next partition's start.
 type partition struct {
 	start   uint32
 	buckets [2]bucket
 	heat    heat
 }
 
-// Configure replaces the limits. What is left of bursts stays. warm are the units per second that an on-demand table serves at
-// least.
+// Configure replaces the limits. Unused bursts are kept. warm is what an on-demand table serves at least, in units per second.
 func (l *Limiter) Configure(cfg Config, warm [2]float64, now time.Time) {
 	at := now.UnixNano()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	was := l.cfg
-	// What heat has divided since the configuration was made stays.
+	// Keep the splits that heat has made since cfg was written.
 	cfg.Splits = slices.Concat(cfg.Splits, was.Splits)
 	slices.Sort(cfg.Splits)
 	cfg.Splits = slices.Compact(cfg.Splits)
@@ -139,12 +139,12 @@ func (l *Limiter) Configure(cfg Config, warm [2]float64, now time.Time) {
 	l.divide(at)
 }
 
-// granted is the number of partitions that serve what the peaks allow.
+// granted returns the number of partitions needed to serve what the peaks allow.
 func (l *Limiter) granted() int {
 	return int(max(math.Ceil(l.peaks[Reads].allowed()/partitionUnits[Reads]), math.Ceil(l.peaks[Writes].allowed()/partitionUnits[Writes])))
 }
 
-// divide makes the partitions that the configuration asks for, and keeps those that are there.
+// divide creates the configured partitions. It keeps existing ones with their buckets.
 func (l *Limiter) divide(now int64) {
 	if l.cfg.Mode != Provisioned && l.cfg.Mode != OnDemandAWS {
 		l.partitions = nil
@@ -157,12 +157,12 @@ func (l *Limiter) divide(now int64) {
 			starts = append(starts, uint32(i<<32/uint64(n)))
 		}
 	}
-	for i := range l.partitions {
+	for i := range l.partitions { // AWS never merges partitions
 		starts = append(starts, l.partitions[i].start) // partitions are never merged
 	}
 	slices.Sort(starts)
 	starts = slices.Compact(starts)
-	for len(starts) < n { // the widest is halved
+	for len(starts) < n { // halve the widest
 		widest, width := 0, uint64(0)
 		for i, start := range starts {
 			end := uint64(1) << 32
@@ -185,6 +185,7 @@ func (l *Limiter) divide(now int64) {
 	l.partitions = parts
 }
 
+// newPartition returns a partition with full buckets.
 func (l *Limiter) newPartition(start uint32, now int64) partition {
 	p := partition{start: start}
 	for d := range p.buckets {
@@ -193,9 +194,9 @@ func (l *Limiter) newPartition(start uint32, now int64) partition {
 	return p
 }
 
-// find returns the partition of the hash, or nil if there are none.
+// find returns the partition of a hash, or nil if there are no partitions.
 func (l *Limiter) find(hash uint32) *partition {
-	low, high := 0, len(l.partitions) // the first that begins behind the hash is among these
+	low, high := 0, len(l.partitions) // bounds of the first partition that starts behind the hash
 	for low < high {
 		if mid := (low + high) / 2; l.partitions[mid].start <= hash {
 			low = mid + 1
@@ -209,10 +210,10 @@ func (l *Limiter) find(hash uint32) *partition {
 	return &l.partitions[low-1]
 }
 
-// On reports whether there are limits.
+// On reports whether there are any limits.
 func (l *Limiter) On() bool { return l.on.Load() }
 
-// Admit returns the limits that keep a request from being executed now; 0 if it may be. hash is that of its partition key.
+// Admit returns the limits that throttle a request now, or 0. hash is the hash of its partition key.
 func (l *Limiter) Admit(d Direction, hash uint32, now time.Time) Limit {
 	if !l.on.Load() {
 		return 0
@@ -237,7 +238,7 @@ func (l *Limiter) Admit(d Direction, hash uint32, now time.Time) Limit {
 	return refused
 }
 
-// Charge takes what an executed request consumed.
+// Charge removes what an executed request has consumed.
 func (l *Limiter) Charge(d Direction, hash uint32, units float64, now time.Time) {
 	if !l.on.Load() || units == 0 {
 		return
@@ -267,7 +268,7 @@ func (l *Limiter) Charge(d Direction, hash uint32, units float64, now time.Time)
 	}
 }
 
-// charge takes units out of all buckets, and returns the partition of the hash, if there is one.
+// charge removes units from all buckets. It returns the partition of the hash, if there is one.
 func (l *Limiter) charge(d Direction, hash uint32, units float64, at int64, take func(*bucket, float64, int64)) *partition {
 	if l.rates[d].rate > 0 {
 		take(&l.rates[d], units, at)
@@ -286,8 +287,8 @@ func (l *Limiter) charge(d Direction, hash uint32, units float64, at int64, take
 	return p
 }
 
-// Spent returns the units that were charged since the start, by the first hash of their partition and Direction, for limiters of the
-// same table on other servers.
+// Spent returns the units charged since the start, by the first hash of their partition and Direction. Limiters of the same table on other
+// servers Pay them.
 func (l *Limiter) Spent() map[uint32][2]float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -298,7 +299,7 @@ func (l *Limiter) Spent() map[uint32][2]float64 {
 	return out
 }
 
-// Pay takes what was spent on another server.
+// Pay removes what another server has charged.
 func (l *Limiter) Pay(d Direction, hash uint32, units float64, now time.Time) {
 	if !l.on.Load() || units <= 0 {
 		return
@@ -308,7 +309,7 @@ func (l *Limiter) Pay(d Direction, hash uint32, units float64, now time.Time) {
 	l.charge(d, hash, units, now.UnixNano(), (*bucket).pay)
 }
 
-// Settle divides what is left among so many servers, after each has heard what the others have spent.
+// Settle divides the remaining tokens among the given number of servers. Each must have paid what the others have spent.
 func (l *Limiter) Settle(servers int, now time.Time) {
 	if !l.on.Load() {
 		return
@@ -325,7 +326,7 @@ func (l *Limiter) Settle(servers int, now time.Time) {
 	}
 }
 
-// split divides a partition in two that each serve what it did.
+// split divides a partition into two, each of which serves as much as the old one.
 func (l *Limiter) split(p *partition, at uint32, now int64) {
 	if at <= p.start || len(l.partitions) >= maxPartitions {
 		return
@@ -337,22 +338,22 @@ func (l *Limiter) split(p *partition, at uint32, now int64) {
 	slices.Sort(l.cfg.Splits)
 }
 
-// Splits returns the bounds that heat has made, sorted.
+// Splits returns the bounds between partitions that heat has made, sorted.
 func (l *Limiter) Splits() []uint32 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.cfg.Splits)
 }
 
-// PartitionState is what a partition does now.
+// PartitionState is the recent load of a partition.
 type PartitionState struct {
-	Start uint32 // the first hash
-	// Units are what it serves per second, by Direction, and Throttled how many requests it has refused, in the last seconds.
+	Start uint32 // first hash
+	// Units is what it serves per second, by Direction, and Throttled the number of requests that it has refused, over up to 20 seconds.
 	Units     [2]float64
 	Throttled int64
 }
 
-// State returns the partitions, sorted; none if the table has no limits.
+// State returns the partitions in order; none if the table has no limits.
 func (l *Limiter) State(now time.Time) []PartitionState {
 	at := now.UnixNano()
 	l.mu.Lock()
@@ -366,19 +367,20 @@ func (l *Limiter) State(now time.Time) []PartitionState {
 	return out
 }
 
-// peak follows the traffic of an on-demand table, which serves twice its earlier peak.
+// peak records the traffic of an on-demand table, which serves twice its earlier peak.
 type peak struct {
-	base   float64 // units per second served from the start
-	before float64 // the largest minute of earlier intervals, in units per second
-	now    float64 // the largest minute of this interval
-	since  int64   // when this interval began; nanoseconds since 1970
-	minute int64
-	units  float64 // of the minute
+	base   float64 // units per second served from the beginning
+	before float64 // highest minute of earlier intervals, in units per second
+	now    float64 // highest minute of the current interval, in units per second
+	since  int64   // start of the current interval, in nanoseconds since 1970
+	minute int64   // current minute since 1970
+	units  float64 // units in the current minute
 }
 
+// allowed returns the units per second that are served.
 func (p *peak) allowed() float64 { return max(p.base, 2*p.before) }
 
-// add reports whether more is allowed than before.
+// add counts units. It reports whether more is allowed than before.
 func (p *peak) add(units float64, now int64) bool {
 	minute := now / int64(time.Minute)
 	if minute != p.minute {

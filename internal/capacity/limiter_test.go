@@ -7,7 +7,7 @@ import (
 
 var began = time.Unix(1_800_000_000, 0)
 
-// served is how many units of requests of one size are admitted in a time, in which they come every millisecond.
+// served returns how many units are admitted when requests of one size come every millisecond.
 func served(l *Limiter, d Direction, hash func(i int) uint32, size float64, at time.Time, seconds int) (units float64) {
 	for i := range seconds * 1000 {
 		now := at.Add(time.Duration(i) * time.Millisecond)
@@ -21,7 +21,7 @@ func served(l *Limiter, d Direction, hash func(i int) uint32, size float64, at t
 
 func spread(i int) uint32 { return uint32(i) * 2654435761 }
 
-// TestProvisioned serves what is provisioned, exactly, once the burst is used.
+// TestProvisioned: exactly the provisioned throughput is served once the burst is used up.
 func TestProvisioned(t *testing.T) {
 	var l Limiter
 	l.Configure(Config{Mode: Provisioned, Rates: [2]float64{10, 50}, Partitions: 1}, [2]float64{}, began)
@@ -36,7 +36,7 @@ func TestProvisioned(t *testing.T) {
 	}
 }
 
-// TestPartitions has a table's keys share its capacity as they need it, up to what a partition serves.
+// TestPartitions: keys share the table's capacity as they need it, up to what a partition serves.
 func TestPartitions(t *testing.T) {
 	if n := Partitions(6000, 3000, 0); n != 5 {
 		t.Errorf("%d partitions for 6000 reads and 3000 writes, want 5", n)
@@ -54,7 +54,7 @@ func TestPartitions(t *testing.T) {
 	if got := served(&l, Writes, spread, 10, began.Add(time.Minute), 1); got < 4000 {
 		t.Errorf("%v units in a second to many keys, want at least 4000", got)
 	}
-	// More throughput makes more partitions, less makes no fewer.
+	// More throughput makes more partitions; less doesn't merge them.
 	cfg.Partitions = 16
 	l.Configure(cfg, [2]float64{}, began.Add(2*time.Minute))
 	cfg.Partitions = 2
@@ -64,7 +64,7 @@ func TestPartitions(t *testing.T) {
 	}
 }
 
-// TestChange keeps what is left of a burst when the throughput is changed.
+// TestChange: a change of throughput keeps the remaining burst, and debts.
 func TestChange(t *testing.T) {
 	var l Limiter
 	l.Configure(Config{Mode: Provisioned, Rates: [2]float64{1, 1}, Partitions: 1}, [2]float64{}, began)
@@ -82,7 +82,7 @@ func TestChange(t *testing.T) {
 	}
 }
 
-// TestClockBack goes on when the clock was put back.
+// TestClockBack: a clock that goes back doesn't stop the limiter.
 func TestClockBack(t *testing.T) {
 	var l Limiter
 	l.Configure(Config{Mode: Provisioned, Rates: [2]float64{1, 1}, Partitions: 1}, [2]float64{}, began)
@@ -96,7 +96,7 @@ func TestClockBack(t *testing.T) {
 	}
 }
 
-// TestHeat does not split a partition of which one key has all the load, and splits others.
+// TestHeat: a hot partition is split unless one key has all the load.
 func TestHeat(t *testing.T) {
 	for name, keys := range map[string][]uint32{"one": {5}, "two": {5, 9}, "many": {1, 2, 3, 4, 5, 6, 7, 8}} {
 		var l Limiter

@@ -25,14 +25,15 @@ const (
 	StateInsufficientData = api.StateValueInsufficientData
 )
 
-// alarmID says which alarm.
+// alarmID identifies an alarm.
 type alarmID struct{ account, region, name string }
 
-// Alarm is an alarm on a metric, or on an expression of several. It is replaced, never changed.
+// Alarm is an alarm on a metric or on an expression. Alarms are immutable: a change replaces the whole value. The JSON form is the
+// stored one.
 type Alarm struct {
 	Account, Region, Name string
 	Description           string `json:",omitempty"`
-	Updated               int64  // milliseconds since 1970, as the others
+	Updated               int64  // milliseconds since 1970, like the other times
 	ActionsDisabled       bool   `json:",omitempty"`
 	OKActions             []string
 	AlarmActions          []string
@@ -43,27 +44,29 @@ type Alarm struct {
 	Period     int64      // seconds
 	Queries    []Query    `json:",omitempty"`
 
+	// Datapoints of Periods periods must be breaching ("M out of N").
 	Periods, Datapoints int64
 	Threshold           float64
 	Comparison          string
 	Missing             string `json:",omitempty"` // TreatMissingData; empty is missing
 	LowSamples          string `json:",omitempty"` // EvaluateLowSampleCountPercentile
-	// Strict alarms need all their datapoints to go off: those of target tracking.
+	// Strict alarms go off only if all their datapoints are there. Target tracking uses them.
 	Strict bool `json:",omitempty"`
 
 	State  string
 	Reason string
-	// Problem says that the Reason is why the alarm can't be evaluated, and Broken that its evaluation has panicked: it is not evaluated
-	// until it is put anew.
+	// Problem says that the alarm can't be evaluated, and Reason why. Broken says that the evaluation has panicked: the alarm is not
+	// evaluated again until someone replaces it.
 	Problem bool `json:",omitempty"`
 	Broken  bool `json:",omitempty"`
 
-	ReasonData   string `json:",omitempty"`
+	ReasonData string `json:",omitempty"`
+	// StateUpdated is when the state was last set, Transitioned when it last became a different one.
 	StateUpdated int64
 	Transitioned int64
 	Tags         map[string]string `json:",omitempty"`
 
-	size int // in the store, in bytes
+	size int // bytes in the store
 }
 
 // ARN returns the alarm's Amazon Resource Name.
@@ -73,6 +76,7 @@ func (a *Alarm) ARN() string {
 
 func (a *Alarm) id() alarmID { return alarmID{a.Account, a.Region, a.Name} }
 
+// loadAlarms reads all alarms from the store.
 func (s *Service) loadAlarms(ctx context.Context) error {
 	snap, err := s.KV.Snapshot(ctx)
 	if err != nil {
@@ -90,7 +94,7 @@ func (s *Service) loadAlarms(ctx context.Context) error {
 	})
 }
 
-// keep stores alarms, and items of their history; s.mu is held.
+// keep stores alarms and history items in one transaction. s.mu is held.
 func (s *Service) keep(ctx context.Context, alarms []*Alarm, history ...historyItem) error {
 	err := kv.Update(ctx, s.KV, kv.TxnOpt{}, func(txn kv.Txn) error {
 		for _, a := range alarms {
@@ -115,13 +119,13 @@ func (s *Service) keep(ctx context.Context, alarms []*Alarm, history ...historyI
 }
 
 const (
-	// maxAlarms is how many alarms an account may have in a region, besides those of target tracking ("CloudWatch service quotas").
+	// maxAlarms bounds an account's alarms in a region, without those of target tracking ("CloudWatch service quotas").
 	maxAlarms = 5000
-	// maxAlarmBytes is how much memory they may take: an alarm with long dimensions takes 400 KB.
+	// maxAlarmBytes bounds their stored size: an alarm with long dimensions takes up to 400 KB.
 	maxAlarmBytes = 32 << 20
 )
 
-// room refuses an alarm that is one too many; s.mu is held.
+// room returns an error if the alarm would exceed the quota of its account. s.mu is held.
 func (s *Service) room(a *Alarm) error {
 	raw, err := json.Marshal(a)
 	if err != nil {
@@ -139,7 +143,7 @@ func (s *Service) room(a *Alarm) error {
 	return nil
 }
 
-// PutAlarm makes or replaces an alarm. An alarm that was there keeps its state, unless that says that it could not be evaluated.
+// PutAlarm creates or replaces an alarm. A replaced alarm keeps its state, unless that state says that it couldn't be evaluated.
 func (s *Service) PutAlarm(ctx context.Context, a *Alarm) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,7 +171,7 @@ func (s *Service) PutAlarm(ctx context.Context, a *Alarm) error {
 	return s.keep(ctx, []*Alarm{a}, a.history(now, "ConfigurationUpdate", summary, map[string]any{"version": "1.0", "type": map[bool]string{true: "Create", false: "Update"}[old == nil]}))
 }
 
-// RemoveAlarms removes those alarms that are there.
+// RemoveAlarms deletes alarms. It ignores names without an alarm.
 func (s *Service) RemoveAlarms(ctx context.Context, account, region string, names []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,19 +201,19 @@ func (s *Service) RemoveAlarms(ctx context.Context, account, region string, name
 	return nil
 }
 
-// Alarm returns the alarm of that name; nil if there is none.
+// Alarm returns the alarm with a name, or nil.
 func (s *Service) Alarm(account, region, name string) *Alarm {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.alarms[alarmID{account, region, name}]
 }
 
-// OnAction has act called when an alarm's state change has actions.
+// OnAction sets the function that executes an alarm's actions when its state changes.
 func (s *Service) OnAction(act func(ctx context.Context, a *Alarm, action string, at time.Time) error) {
 	s.act = act
 }
 
-// comparisons are the operators of alarms that Stator has: those for anomaly detection are not among them.
+// comparisons are the supported operators. Those for anomaly detection are missing.
 var comparisons = map[string]func(v, threshold float64) bool{
 	api.ComparisonOperatorGreaterthanthreshold:          func(v, t float64) bool { return v > t },
 	api.ComparisonOperatorGreaterthanorequaltothreshold: func(v, t float64) bool { return v >= t },
@@ -217,6 +221,7 @@ var comparisons = map[string]func(v, threshold float64) bool{
 	api.ComparisonOperatorLessthanorequaltothreshold:    func(v, t float64) bool { return v <= t },
 }
 
+// cloneAll copies strings that must outlive the request.
 func cloneAll(list []string) []string {
 	out := make([]string, len(list))
 	for i, s := range list {
@@ -225,8 +230,8 @@ func cloneAll(list []string) []string {
 	return out
 }
 
-// maxEvaluation is for how many seconds an alarm's evaluation periods may be together, if they are shorter than an hour each
-// ("PutMetricAlarm"). Longer ones may be so for maxWindow.
+// maxEvaluation bounds the evaluation periods of an alarm together, in seconds, if each is shorter than an hour ("PutMetricAlarm").
+// Longer periods are bounded by maxWindow.
 const maxEvaluation = 24 * 60 * 60
 
 func (s *Service) putMetricAlarm(ctx context.Context, call *smithy.Call, in *api.PutMetricAlarmInput) (*api.NoOutput, error) {
@@ -286,7 +291,7 @@ func (s *Service) putMetricAlarm(ctx context.Context, call *smithy.Call, in *api
 	return &api.NoOutput{}, s.PutAlarm(ctx, a)
 }
 
-// alarmMetric reads an alarm on one metric.
+// alarmMetric completes an alarm on a single metric.
 func (s *Service) alarmMetric(call *smithy.Call, a *Alarm, in *api.PutMetricAlarmInput) error {
 	switch {
 	case !in.MetricName.Set:
@@ -313,10 +318,10 @@ func (s *Service) alarmMetric(call *smithy.Call, a *Alarm, in *api.PutMetricAlar
 
 const (
 	maxAlarmMetrics     = 10 // in an alarm's expressions ("CloudWatch service quotas")
-	maxAlarmExpressions = 20 // AWS documents no bound but that of a request
+	maxAlarmExpressions = 20 // AWS documents no bound except that of a request
 )
 
-// alarmQueries reads an alarm on an expression.
+// alarmQueries completes an alarm on an expression.
 func (s *Service) alarmQueries(call *smithy.Call, a *Alarm, in *api.PutMetricAlarmInput) (err error) {
 	if in.MetricName.Set || in.Namespace.Set || in.Statistic.Set || in.ExtendedStatistic.Set || in.Period.Set || in.Dimensions != nil {
 		return awserr.New(invalidCombination, "The parameters MetricName, Namespace, Dimensions, Period, Unit, Statistic and ExtendedStatistic must not be specified with Metrics.")
@@ -366,7 +371,7 @@ func (s *Service) deleteAlarms(ctx context.Context, call *smithy.Call, in *api.D
 	return &api.NoOutput{}, s.RemoveAlarms(ctx, account, region, in.AlarmNames)
 }
 
-// sorted returns the alarms of the caller for which keep returns true, by name.
+// sorted returns the caller's alarms that keep accepts, by name.
 func (s *Service) sorted(call *smithy.Call, keep func(*Alarm) bool) []*Alarm {
 	account, region := s.Namespace(call.Caller)
 	s.mu.Lock()
@@ -423,11 +428,12 @@ func (s *Service) describeAlarmsForMetric(_ context.Context, call *smithy.Call, 
 	return out, nil
 }
 
+// optional returns a member that is set unless it is empty.
 func optional(text string) smithy.Opt[string] {
 	return smithy.Opt[string]{Value: text, Set: text != ""}
 }
 
-// render returns the alarm as the API has it.
+// render returns the alarm in the API's form.
 func (a *Alarm) render() api.MetricAlarm {
 	out := api.MetricAlarm{
 		AlarmName: smithy.Some(a.Name), AlarmArn: smithy.Some(a.ARN()), AlarmDescription: optional(a.Description),
@@ -481,6 +487,7 @@ func (s *Service) disableAlarmActions(ctx context.Context, call *smithy.Call, in
 	return &api.NoOutput{}, s.setActions(ctx, call, in.AlarmNames, true)
 }
 
+// setActions enables or disables the actions of alarms. It ignores names without an alarm.
 func (s *Service) setActions(ctx context.Context, call *smithy.Call, names []string, disabled bool) error {
 	account, region := s.Namespace(call.Caller)
 	s.mu.Lock()
@@ -509,13 +516,13 @@ func (s *Service) setAlarmState(ctx context.Context, call *smithy.Call, in *api.
 	return &api.NoOutput{}, s.turn(ctx, a, v, s.Now())
 }
 
-// verdict is what an alarm turns to.
+// verdict is the outcome of an evaluation: an alarm's next state.
 type verdict struct {
 	state, reason, data string
-	problem, broken     bool // as an Alarm has them
+	problem, broken     bool // like Problem and Broken of Alarm
 }
 
-// turn gives an alarm a state, and executes the actions for it if it is another one.
+// turn gives an alarm a state and, if the state is new, executes its actions.
 func (s *Service) turn(ctx context.Context, a *Alarm, v verdict, at time.Time) error {
 	next, turned, err := s.change(ctx, a, v, at)
 	if err != nil || !turned || next.ActionsDisabled {
@@ -530,12 +537,13 @@ func (s *Service) turn(ctx context.Context, a *Alarm, v verdict, at time.Time) e
 	return nil
 }
 
-// change stores an alarm's state; turned says that it was another one before. next is nil if the alarm was deleted meanwhile.
+// change stores an alarm's state; turned says that the state is new. next is nil if the alarm was deleted meanwhile, or if it is to be
+// marked as broken and was replaced meanwhile.
 func (s *Service) change(ctx context.Context, a *Alarm, v verdict, at time.Time) (next *Alarm, turned bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := s.alarms[a.id()]
-	if was == nil || v.broken && was.Updated != a.Updated { // the one that is broken was replaced
+	if was == nil || v.broken && was.Updated != a.Updated { // the broken alarm was replaced
 		return nil, false, nil
 	}
 	now := *was
@@ -552,7 +560,7 @@ func (s *Service) change(ctx context.Context, a *Alarm, v verdict, at time.Time)
 	return &now, was.State != v.state, s.keep(ctx, []*Alarm{&now}, items...)
 }
 
-// stateName is a state as history has it.
+// stateName returns a state in the spelling of the history.
 func stateName(state string) string {
 	if state == StateInsufficientData {
 		return "INSUFFICIENT_DATA"
@@ -560,7 +568,7 @@ func stateName(state string) string {
 	return state
 }
 
-// execute executes an alarm's action and notes it.
+// execute executes an alarm's action and records the result in the history.
 func (s *Service) execute(ctx context.Context, a *Alarm, action string, at time.Time) error {
 	err := fmt.Errorf("actions of this kind are not supported by this endpoint")
 	if s.act != nil {
@@ -576,7 +584,7 @@ func (s *Service) execute(ctx context.Context, a *Alarm, action string, at time.
 	return s.keep(ctx, nil, a.history(at.UnixMilli(), "Action", summary, data))
 }
 
-// all returns a copy of the list of alarms.
+// all returns a copy of the list of alarms, in a fixed order.
 func (s *Service) all() []*Alarm {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,7 +27,7 @@ func testStore(t *testing.T) *store {
 	return openStore(db, DefaultMaxMetrics)
 }
 
-// TestRetention keeps minutes for 15 days, five minutes for 63, hours for 455, and every sum all the time.
+// TestRetention: minutes are kept for 15 days, five minutes for 63, hours for 455, and the sum never changes.
 func TestRetention(t *testing.T) {
 	ctx := context.Background()
 	s := testStore(t)
@@ -41,7 +41,7 @@ func TestRetention(t *testing.T) {
 	}
 	for _, step := range []struct {
 		days   int
-		period int64 // the shortest that has points
+		period int64 // the shortest period with points
 		points int
 	}{{0, 60, 2880}, {14, 60, 2880}, {18, 300, 576}, {60, 300, 576}, {70, 3600, 48}, {400, 3600, 48}, {460, 0, 0}} {
 		now := began.Add(time.Duration(step.days) * 24 * time.Hour)
@@ -78,7 +78,7 @@ func TestRetention(t *testing.T) {
 	}
 }
 
-// TestReopen finds metrics again, and when they were last.
+// TestReopen: a new process finds metrics again, and when they were last active.
 func TestReopen(t *testing.T) {
 	ctx := context.Background()
 	s := testStore(t)
@@ -95,8 +95,8 @@ func TestReopen(t *testing.T) {
 	}
 }
 
-// TestMissingData follows the table of "Configuring how CloudWatch alarms treat missing data": the newest datapoint is the last
-// one, 0 is fine, X breaching, - missing.
+// TestMissingData follows the table in "Configuring how CloudWatch alarms treat missing data". The last character is the newest
+// datapoint: 0 is fine, X is breaching, - is missing.
 func TestMissingData(t *testing.T) {
 	for _, c := range []struct {
 		data                                  string
@@ -124,7 +124,7 @@ func TestMissingData(t *testing.T) {
 	}
 }
 
-// TestStatistics reads the names of statistics.
+// TestStatistics parses the names of statistics.
 func TestStatistics(t *testing.T) {
 	var s metric.Set
 	for v := 1; v <= 100; v++ {

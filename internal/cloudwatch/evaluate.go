@@ -14,18 +14,18 @@ import (
 	"github.com/statordb/stator/internal/metric"
 )
 
-// spare is how many periods before its own an alarm looks for values if some are missing ("Configuring how CloudWatch alarms
+// spare is how many additional older periods an alarm looks at when some of its own have no data ("Configuring how CloudWatch alarms
 // treat missing data").
 const spare = 2
 
-// sample is a value of what an alarm is on.
+// sample is a value that an alarm evaluates.
 type sample struct {
 	at        int64 // seconds since 1970
 	value     float64
 	breaching bool
 }
 
-// evaluate gives all alarms the states that they have at the time, which is a minute's beginning.
+// evaluate brings all alarms into the states that they have at a time, the beginning of a minute.
 func (s *Service) evaluate(ctx context.Context, at time.Time) error {
 	var failed error
 	for _, a := range s.all() {
@@ -34,7 +34,8 @@ func (s *Service) evaluate(ctx context.Context, at time.Time) error {
 	return failed
 }
 
-// evaluateOne evaluates an alarm. One that panics is put aside until it is changed.
+// evaluateOne evaluates an alarm. If that panics, the alarm is marked as broken and left alone until someone replaces it: it must not
+// stop the others, nor panic every minute.
 func (s *Service) evaluateOne(ctx context.Context, a *Alarm, at time.Time) error {
 	if a.Broken {
 		return nil
@@ -44,17 +45,18 @@ func (s *Service) evaluateOne(ctx context.Context, a *Alarm, at time.Time) error
 	if !panicked {
 		return err
 	}
-	guard.Log(s.Logger, "an alarm could not be evaluated, and is put aside until it is changed: "+a.ARN(), err)
+	guard.Log(s.Logger, "evaluating an alarm panicked; it is skipped until it is replaced: "+a.ARN(), err)
 	return s.turn(ctx, a, verdict{state: StateInsufficientData, reason: "The alarm is not evaluated until it is changed: " + p.Error(), problem: true, broken: true}, at)
 }
 
-// maxWindow is how long an alarm's evaluation periods may be together ("PutMetricAlarm").
+// maxWindow bounds the evaluation periods of an alarm together, in seconds ("PutMetricAlarm").
 const maxWindow = 7 * 24 * 60 * 60
 
+// evaluateAlarm evaluates an alarm and stores a change of its state.
 func (s *Service) evaluateAlarm(ctx context.Context, a *Alarm, at time.Time) error {
 	v, err := s.verdict(ctx, a, at)
 	if problem, ok := errors.AsType[*mathError](err); ok {
-		// An older version has stored it, or it asks for too much.
+		// Such an alarm was stored by an older version, or it asks for too much data.
 		reason := "Error in expression: " + problem.message
 		if q, ok := errors.AsType[*queryError](err); ok {
 			reason = "Error in expression '" + q.id + "': " + problem.message
@@ -67,7 +69,7 @@ func (s *Service) evaluateAlarm(ctx context.Context, a *Alarm, at time.Time) err
 	return s.turn(ctx, a, v, at)
 }
 
-// verdict computes what an alarm is at a time; its state is empty if the alarm keeps its own.
+// verdict computes an alarm's state at a time. Its state is empty if the alarm keeps the one that it has.
 func (s *Service) verdict(ctx context.Context, a *Alarm, at time.Time) (verdict, error) {
 	if a.Period <= 0 || a.Periods > maxWindow/a.Period {
 		return verdict{}, wrong("Metrics cannot be checked across more than %d seconds", maxWindow)
@@ -114,7 +116,7 @@ func (s *Service) verdict(ctx context.Context, a *Alarm, at time.Time) (verdict,
 	return verdict{state: state, reason: a.reason(state, samples), data: a.reasonData(samples, start, at)}, nil
 }
 
-// judge returns the state for the latest values; ok is false if the alarm keeps the one that it has.
+// judge returns the state for the latest values. ok is false if the alarm keeps the state that it has.
 func (a *Alarm) judge(samples []sample) (state string, ok bool) {
 	breaching := int64(0)
 	for _, v := range samples {
@@ -146,7 +148,7 @@ func (a *Alarm) judge(samples []sample) (state string, ok bool) {
 	return StateOK, true
 }
 
-// sentences are what reasons say of the comparisons.
+// sentences name the comparisons in reasons.
 var sentences = map[string]string{
 	"GreaterThanThreshold":          "greater than the threshold",
 	"GreaterThanOrEqualToThreshold": "greater than or equal to the threshold",
@@ -154,7 +156,7 @@ var sentences = map[string]string{
 	"LessThanOrEqualToThreshold":    "less than or equal to the threshold",
 }
 
-// double prints a number as Java does.
+// double prints a number like Java's Double.toString, as AWS does in reasons.
 func double(v float64) string {
 	text := strconv.FormatFloat(v, 'f', -1, 64)
 	if !strings.Contains(text, ".") {
@@ -170,7 +172,7 @@ func plural(n int, one, many string) string {
 	return many
 }
 
-// reason is why the alarm has got the state.
+// reason returns AWS's explanation of a state.
 func (a *Alarm) reason(state string, samples []sample) string {
 	missing := int(a.Periods) - len(samples)
 	if state == StateInsufficientData {
@@ -196,6 +198,7 @@ func (a *Alarm) reason(state string, samples []sample) string {
 		needed, plural(needed, "datapoint", "datapoints"), from, state)
 }
 
+// reasonData returns the explanation of a state as JSON.
 func (a *Alarm) reasonData(samples []sample, start int64, at time.Time) string {
 	const layout = "2006-01-02T15:04:05.000-0700"
 	recent := []float64{}
@@ -216,7 +219,7 @@ func (a *Alarm) reasonData(samples []sample, start int64, at time.Time) string {
 	return string(raw)
 }
 
-// WithAction returns the alarms that have the action for state ALARM.
+// WithAction returns the alarms that execute the action on entering the state ALARM.
 func (s *Service) WithAction(account, region, action string) []*Alarm {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -230,7 +233,7 @@ func (s *Service) WithAction(account, region, action string) []*Alarm {
 	return out
 }
 
-// Values returns a metric's statistic in each period of [from, to) that has it.
+// Values returns a metric's statistic for each period of [from, to) that has data. period is in seconds.
 func (s *Service) Values(ctx context.Context, id *metric.ID, stat string, from, to time.Time, period int64) ([]float64, error) {
 	p, err := newPlan([]Query{{ID: "m", Metric: id, Stat: stat, Period: period}})
 	if err != nil {

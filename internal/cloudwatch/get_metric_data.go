@@ -20,31 +20,31 @@ import (
 )
 
 const (
-	maxQueries      = 500     // in a GetMetricData
-	maxReturnedData = 100_800 // values in an answer of it
-	defaultPeriod   = 60      // seconds, of expressions without a metric
+	maxQueries      = 500     // in one GetMetricData
+	maxReturnedData = 100_800 // values in one answer of it
+	defaultPeriod   = 60      // in seconds, for expressions without a metric
 
-	// maxRecentData and maxOldData are how many datapoints a call may ask for, by its StartTime: in AWS, an account may do so in a second
-	// ("CloudWatch service quotas", GetMetricData). As there, they are estimated from time range and period.
-	maxRecentData = 180_000 // no longer ago than recentData
+	// maxRecentData and maxOldData bound the datapoints that a call may ask for, by its StartTime. In AWS an account may ask for as
+	// many per second ("CloudWatch service quotas", GetMetricData). As there, the number is estimated from time range and period.
+	maxRecentData = 180_000 // for a StartTime at most recentData ago
 	maxOldData    = 396_000
 	recentData    = 3 * time.Hour
 )
 
 var queryID = regexp.MustCompile(`^[a-z][a-zA-Z0-9_]*$`)
 
-// Query is one of the queries of a GetMetricData or an alarm.
+// Query is one query of a GetMetricData or of an alarm: either a Metric with its statistic, or an Expression.
 type Query struct {
 	ID         string
 	Expression string
 	Metric     *metric.ID
 	Stat, Unit string
-	Period     int64 // seconds; 0 is not given
+	Period     int64 // in seconds; 0 if it is not given
 	Label      string
-	Hidden     bool // its result is for expressions alone
+	Hidden     bool // the result serves other expressions only
 }
 
-// queries reads and checks a request's queries, whose expressions have up to longest characters.
+// queries decodes and checks a request's queries. Their expressions may have up to longest bytes.
 func (s *Service) queries(call *smithy.Call, in []api.MetricDataQuery, longest int) ([]Query, error) {
 	if len(in) > maxQueries {
 		return nil, awserr.ValidationError("The collection MetricDataQueries must not have a size greater than " + strconv.Itoa(maxQueries) + ".")
@@ -83,15 +83,16 @@ func (s *Service) queries(call *smithy.Call, in []api.MetricDataQuery, longest i
 	return out, nil
 }
 
-// plan are queries whose expressions are parsed and checked.
+// plan is queries whose expressions are parsed, type-checked, and ordered by dependency.
 type plan struct {
 	queries []Query
-	trees   []*node // of the expressions; nil for metrics
-	index   map[string]int
-	needs   [][]int // the queries that each expression names
+	trees   []*node // parsed expressions; nil for metrics
+	// index finds a query by id.
+	index map[string]int
+	needs [][]int // the queries on which each expression depends
 }
 
-// newPlan checks the expressions of queries: their syntax, functions, types, and that none needs itself. Its error is a *queryError.
+// newPlan parses expressions and checks their syntax, functions and types, and that none depends on itself. Its error is a *queryError.
 func newPlan(queries []Query) (*plan, error) {
 	p := &plan{queries: queries, trees: make([]*node, len(queries)), index: map[string]int{}, needs: make([][]int, len(queries))}
 	for i, q := range queries {
@@ -123,9 +124,9 @@ func newPlan(queries []Query) (*plan, error) {
 	})
 }
 
-// link finds the queries that an expression names.
+// link finds the queries on which an expression depends.
 func (p *plan) link(i int) (err error) {
-	seen := map[string]bool{"": true} // METRICS() needs no expressions
+	seen := map[string]bool{"": true} // METRICS() depends on metrics only
 	p.trees[i].names(func(id string) {
 		at, known := p.index[id]
 		switch {
@@ -140,7 +141,7 @@ func (p *plan) link(i int) (err error) {
 	return err
 }
 
-// each calls visit for every query, for those that it needs first.
+// each visits every query, after those on which it depends.
 func (p *plan) each(visit func(i int) error) error {
 	done := make([]bool, len(p.queries))
 	for i := range p.queries {
@@ -151,8 +152,8 @@ func (p *plan) each(visit func(i int) error) error {
 	return nil
 }
 
-// visit calls visit for a query, unless it is done, and before for those that it needs and that are not done. It keeps its own stack:
-// expressions may need each other a long way.
+// visit visits a query, unless that is done, after the unvisited ones on which it depends. It uses a stack of its own, because chains of
+// dependencies may be long.
 func (p *plan) visit(i int, done []bool, visit func(i int) error) error {
 	open := map[int]bool{}
 	for stack := []int{i}; len(stack) > 0; {
@@ -181,7 +182,7 @@ func (p *plan) visit(i int, done []bool, visit func(i int) error) error {
 	return nil
 }
 
-// queryError says in which query something is wrong.
+// queryError is an error in one query.
 type queryError struct {
 	id  string
 	err error
@@ -191,7 +192,7 @@ func (e *queryError) Error() string { return "Error in expression '" + e.id + "'
 
 func (e *queryError) Unwrap() error { return e.err }
 
-// clientError returns the error as AWS answers it: what is wrong with an expression is the client's fault.
+// clientError returns AWS's answer to an error: a faulty expression is the client's mistake.
 func clientError(err error) error {
 	if problem, ok := errors.AsType[*mathError](err); ok {
 		if q, ok := errors.AsType[*queryError](err); ok {
@@ -202,17 +203,18 @@ func clientError(err error) error {
 	return err
 }
 
-// evaluation computes queries over a time.
+// evaluation is the state of computing queries over a time range.
 type evaluation struct {
 	*plan
 	s      *Service
-	ctx    context.Context
+	ctx    context.Context // for reading metrics
 	budget *budget
 	scope  scope
 	done   []bool
 	values []value
 }
 
+// evaluation prepares a plan for [start, end), in seconds since 1970.
 func (s *Service) evaluation(ctx context.Context, turn *turns.Turn, p *plan, start, end int64) *evaluation {
 	e := &evaluation{plan: p, s: s, ctx: ctx, budget: &budget{ctx: ctx, turn: turn}, done: make([]bool, len(p.queries)), values: make([]value, len(p.queries))}
 	e.scope = scope{
@@ -222,7 +224,7 @@ func (s *Service) evaluation(ctx context.Context, turn *turns.Turn, p *plan, sta
 	return e
 }
 
-// result returns what a query is.
+// result returns the value of a query, computing it and its dependencies if need be.
 func (e *evaluation) result(i int) (value, error) {
 	err := e.visit(i, e.done, func(i int) (err error) {
 		if e.values[i], err = e.compute(i); err != nil {
@@ -233,6 +235,7 @@ func (e *evaluation) result(i int) (value, error) {
 	return e.values[i], err
 }
 
+// compute computes a query whose dependencies are done.
 func (e *evaluation) compute(i int) (value, error) {
 	if e.queries[i].Metric != nil {
 		return e.read(&e.queries[i])
@@ -241,13 +244,13 @@ func (e *evaluation) compute(i int) (value, error) {
 	return e.trees[i].eval(&e.scope)
 }
 
-// metrics returns the series of all queries that are no expressions.
+// metrics returns the series of all queries that are metrics.
 func (e *evaluation) metrics() (out []*timeSeries, err error) {
 	for i := range e.queries {
 		if e.queries[i].Metric == nil {
 			continue
 		}
-		v, err := e.result(i) // which needs no other, and so is not one that is being computed
+		v, err := e.result(i) // a metric has no dependencies, so this can't recurse into a query in progress
 		if err != nil {
 			return nil, err
 		}
@@ -256,7 +259,7 @@ func (e *evaluation) metrics() (out []*timeSeries, err error) {
 	return out, e.budget.visit(len(out))
 }
 
-// period is the longest of the metrics' periods.
+// period returns the longest period of all metrics, in seconds. Expressions without one of their own use it.
 func (e *evaluation) period() int64 {
 	out := int64(0)
 	for i := range e.queries {
@@ -267,7 +270,7 @@ func (e *evaluation) period() int64 {
 	return cmp.Or(out, defaultPeriod)
 }
 
-// read returns a metric's statistic over the time.
+// read returns a metric's statistic over the time range.
 func (e *evaluation) read(q *Query) (value, error) {
 	f, ok := parseStatistic(q.Stat)
 	if !ok {
@@ -278,7 +281,7 @@ func (e *evaluation) read(q *Query) (value, error) {
 	if err != nil {
 		return value{}, err
 	}
-	byTime := map[int64]float64{} // of a metric in several units, one counts
+	byTime := map[int64]float64{} // for a metric in several units: one value per time
 	for _, m := range units {
 		points, err := e.s.metrics.read(e.ctx, m.id, e.scope.start, e.scope.end, q.Period, e.budget)
 		if err != nil {
@@ -301,7 +304,7 @@ func (e *evaluation) read(q *Query) (value, error) {
 	return value{kind: aSeries, series: out}, nil
 }
 
-// list returns the time series that a query's answer has; a number is one at every time.
+// list returns the time series of a query's answer. A number becomes a series with that value in every period.
 func (e *evaluation) list(i int, v value) ([]*timeSeries, error) {
 	switch v.kind {
 	case aList:
@@ -318,11 +321,12 @@ func (e *evaluation) list(i int, v value) ([]*timeSeries, error) {
 	return []*timeSeries{v.series}, nil
 }
 
-// place is where an answer of GetMetricData ended: in a query, in which of its series, and behind how many of its values.
+// place is where an answer of GetMetricData ended: the query, which of its series, and how many of the series' values were returned.
 type place struct{ query, series, value int }
 
 func (p place) token() string { return token(fmt.Sprintf("%d.%d.%d", p.query, p.series, p.value)) }
 
+// readPlace decodes a NextToken.
 func readPlace(given smithy.Opt[string]) (p place, err error) {
 	if !given.Set {
 		return p, nil
@@ -402,7 +406,7 @@ func (s *Service) getMetricData(ctx context.Context, call *smithy.Call, in *api.
 	return page.out, nil
 }
 
-// checkRate refuses what asks for more datapoints than an account may in a second.
+// checkRate refuses a call for more datapoints than an account may request per second.
 func (s *Service) checkRate(queries []Query, start, end int64) error {
 	most := int64(maxOldData)
 	if s.Now().Sub(time.Unix(start, 0)) <= recentData {
@@ -419,15 +423,15 @@ func (s *Service) checkRate(queries []Query, start, end int64) error {
 	return nil
 }
 
-// dataPage is an answer of GetMetricData that is being made.
+// dataPage is an answer of GetMetricData under construction.
 type dataPage struct {
 	out       *api.GetMetricDataOutput
 	at        place
-	left      int // how many values it may still have
+	left      int // how many values still fit
 	ascending bool
 }
 
-// add adds values of the query at the page's place, and moves the place behind them. ended says that the query has no more.
+// add adds values of the query at the page's place, and advances the place. ended says that the query has no more values.
 func (p *dataPage) add(e *evaluation) (ended bool, err error) {
 	q := &e.queries[p.at.query]
 	v, err := e.result(p.at.query)

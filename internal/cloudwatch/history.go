@@ -15,7 +15,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// historyItem is an item of the alarms' history.
+// historyItem is an entry of the alarm history. The JSON form is the stored one.
 type historyItem struct {
 	Account, Region string `json:"-"`
 	Alarm           string
@@ -25,7 +25,7 @@ type historyItem struct {
 	Data            json.RawMessage
 }
 
-// history returns an item about the alarm.
+// history returns an entry about the alarm.
 func (a *Alarm) history(ms int64, kind, summary string, data map[string]any) historyItem {
 	raw, err := json.Marshal(data)
 	if err != nil {
@@ -34,7 +34,7 @@ func (a *Alarm) history(ms int64, kind, summary string, data map[string]any) his
 	return historyItem{Account: a.Account, Region: a.Region, Alarm: a.Name, Time: ms, Type: kind, Summary: summary, Data: raw}
 }
 
-// putHistory stores items; s.mu is held.
+// putHistory stores entries. s.mu is held.
 func (s *Service) putHistory(txn kv.Txn, items []historyItem) error {
 	for _, item := range items {
 		raw, err := json.Marshal(item)
@@ -110,13 +110,13 @@ func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, i
 }
 
 const (
-	// maxHistory is how many items of its alarms' history an account has in a region: the latest. AWS keeps all of historyKept.
+	// maxHistory is how many of an account's latest entries are kept in a region. AWS keeps all entries of historyKept.
 	maxHistory = 20_000
-	// historySlack is how many more there may be before the oldest are removed.
+	// historySlack is how many entries beyond that trigger a trim.
 	historySlack = 1000
 )
 
-// trimHistory removes the oldest items of accounts that have many new ones.
+// trimHistory removes the oldest entries of accounts that have written many since the last trim.
 func (s *Service) trimHistory(ctx context.Context) error {
 	s.mu.Lock()
 	var many [][2]string
@@ -135,6 +135,7 @@ func (s *Service) trimHistory(ctx context.Context) error {
 	return nil
 }
 
+// trimHistoryOf removes all entries of a range except the latest maxHistory.
 func (s *Service) trimHistoryOf(ctx context.Context, rng kv.Range) error {
 	r, err := s.KV.Latest(ctx)
 	if err != nil {
@@ -144,7 +145,7 @@ func (s *Service) trimHistoryOf(ctx context.Context, rng kv.Range) error {
 	if err != nil {
 		return errors.Join(err, r.Close())
 	}
-	var oldest []byte // of those that stay
+	var oldest []byte // oldest entry to keep
 	n := 0
 	for ; n < maxHistory && it.Next(); n++ {
 		oldest = append(oldest[:0], it.Key()...)
@@ -156,8 +157,9 @@ func (s *Service) trimHistoryOf(ctx context.Context, rng kv.Range) error {
 	return s.KV.DeleteRange(ctx, kv.Range{Start: rng.Start, End: oldest})
 }
 
-// cleanHistory removes the items from before a time.
+// cleanHistory removes entries from before a time.
 func (s *Service) cleanHistory(ctx context.Context, before time.Time) error {
+	// A key ends with the time, in 8 bytes, and a sequence number of 4.
 	timeOf := func(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[len(key)-12:])) }
 	return removeBefore(ctx, s.KV, under(keyspace.AllAlarmHistory()), timeOf, before.UnixMilli())
 }

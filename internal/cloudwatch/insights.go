@@ -16,17 +16,18 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// reportKey is where the reports of a rule are kept.
+// reportKey returns the part of a key that identifies a rule's reports.
 func reportKey(account, region, table, index string, throttled, wholeKey bool) string {
 	return fmt.Sprintf("%s/%s/%s/%s/%t/%t", account, region, table, index, throttled, wholeKey)
 }
 
+// keyOfRule returns the reportKey of a rule.
 func keyOfRule(r *metric.Rule) string {
 	return reportKey(r.Account, r.Region, r.Table, r.Index, r.Throttled, r.WholeKey)
 }
 
-// keepReports stores what is known of minutes, in place of what this process knew before: what an earlier one knew of the minute
-// in which this one began is added.
+// keepReports stores reports, each of one minute. A later report of a minute replaces the earlier one, since it has everything that this
+// process knows of the minute. For the minute in which this process started, the report of its predecessor is added.
 func (s *Service) keepReports(ctx context.Context, reports []metric.Report) error {
 	if len(reports) == 0 {
 		return nil
@@ -54,7 +55,7 @@ func (s *Service) keepReports(ctx context.Context, reports []metric.Report) erro
 	})
 }
 
-// before returns the report at the key as an earlier process has left it.
+// before returns the report that an earlier process has stored under a key.
 func (s *Service) before(r kv.Reader, key []byte) (metric.Report, error) {
 	if report, ok := s.earlier[string(key)]; ok {
 		return report, nil
@@ -70,6 +71,7 @@ func (s *Service) before(r kv.Reader, key []byte) (metric.Report, error) {
 	return report, err
 }
 
+// cleanReports removes reports from before a time.
 func (s *Service) cleanReports(ctx context.Context, before time.Time) error {
 	return removeBefore(ctx, s.KV, under(keyspace.AllContributorReports()), keyspace.Time, before.Unix())
 }
@@ -84,7 +86,7 @@ func (s *Service) rules(call *smithy.Call) []metric.Rule {
 	return out
 }
 
-// ruleSchema is the schema of the rules' definitions.
+// ruleSchema is the schema of rule definitions.
 const ruleSchema = `{"Name":"CloudWatchLogRule","Version":1}`
 
 func (s *Service) describeInsightRules(_ context.Context, call *smithy.Call, in *api.DescribeInsightRulesInput) (*api.DescribeInsightRulesOutput, error) {
@@ -110,7 +112,7 @@ func (s *Service) describeInsightRules(_ context.Context, call *smithy.Call, in 
 	return out, nil
 }
 
-// contributorSum is what a contributor has in all periods, and in each.
+// contributorSum is one contributor's counts: in total, and by period.
 type contributorSum struct {
 	key     string
 	total   float64
@@ -189,13 +191,13 @@ func (s *Service) getInsightRuleReport(ctx context.Context, call *smithy.Call, i
 	return out, nil
 }
 
-// periodSum is what all contributors have in a period.
+// periodSum is the counts of all contributors in one period.
 type periodSum struct {
 	at                           int64
 	total, distinct, most, least float64
 }
 
-// readReports adds up a rule's reports: by contributor, the largest first, and by period, the first one first.
+// readReports sums a rule's reports: by contributor, the largest first, and by period, in order of time.
 func (s *Service) readReports(ctx context.Context, rule *metric.Rule, start, end, period int64) ([]*contributorSum, []*periodSum, error) {
 	snap, err := s.KV.Latest(ctx)
 	if err != nil {
@@ -255,12 +257,12 @@ func (s *Service) readReports(ctx context.Context, rule *metric.Rule, start, end
 	return keys, periods, err
 }
 
-// keysOf returns the values of a contributor's attributes in the order of the labels.
+// keysOf returns the values of a contributor's key attributes in the order of the labels. text is an item's JSON.
 func keysOf(text string, labels []string) []string {
 	var attributes map[string]map[string]string
 	out := make([]string, len(labels))
 	if err := json.Unmarshal([]byte(text), &attributes); err != nil {
-		return out // it is an item's JSON, of key attributes
+		return out // malformed: return empty values
 	}
 	for i, label := range labels {
 		for _, v := range attributes[label] {

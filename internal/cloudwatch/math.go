@@ -6,39 +6,40 @@ import (
 	"strings"
 )
 
-// Metric math ("Using math expressions with CloudWatch metrics"): an expression is parsed into a tree of nodes, whose functions and types
-// are checked before anything is computed (check), and evaluated over the request's other results (eval). What may be computed is
-// bounded by a budget.
+// Metric math ("Using math expressions with CloudWatch metrics"). parseMath parses an expression into a tree of nodes. check then
+// verifies functions and types before anything is computed, so that eval, which runs over the results of other queries, can rely on
+// them. A budget bounds what may be computed.
 
-// mathError is what is wrong with an expression.
+// mathError is a mistake in an expression.
 type mathError struct{ message string }
 
 func (e *mathError) Error() string { return e.message }
 
 func wrong(format string, args ...any) error { return &mathError{fmt.Sprintf(format, args...)} }
 
-// node is a part of an expression.
+// node is a node of an expression's syntax tree.
 type node struct {
-	op     string // number, text, name, [ for a list, call, neg, or an operator
-	text   string // of a text, name or call
+	op     string // number, text, name, call, neg, [ for an array, or an operator
+	text   string // content of a text, or a name
 	number float64
 	args   []*node
-	kind   kind // after check
+	kind   kind // set by check
 }
 
-// mathParser reads an expression.
+// mathParser is a recursive-descent parser for expressions.
 type mathParser struct {
 	text string
 	at   int
 }
 
 const (
-	maxExpression      = 2048 // characters ("MetricDataQuery")
-	maxAlarmExpression = 1024 // of an alarm's ("MetricDataQuery")
+	maxExpression      = 2048 // in bytes ("MetricDataQuery")
+	maxAlarmExpression = 1024 // of an alarm, in bytes ("MetricDataQuery")
 	maxExpressionDepth = 64
 )
 
-// parseMath reads an expression. The depth of the tree is at most the length of the expression.
+// parseMath parses an expression. Chains of operators nest to the left without counting as depth, so the tree may be as deep as the
+// expression is long.
 func parseMath(text string) (*node, error) {
 	if len(text) > maxExpression {
 		return nil, wrong("The expression is longer than %d characters", maxExpression)
@@ -54,16 +55,17 @@ func parseMath(text string) (*node, error) {
 	return n, nil
 }
 
+// skip skips white space.
 func (p *mathParser) skip() {
 	for p.at < len(p.text) && strings.IndexByte(" \t\r\n", p.text[p.at]) >= 0 {
 		p.at++
 	}
 }
 
-// levels are the operators, the weakest first.
+// levels are the binary operators by precedence, the weakest first.
 var levels = [][]string{{"OR", "||"}, {"AND", "&&"}, {"==", "!=", "<=", ">=", "<", ">"}, {"+", "-"}, {"*", "/"}, {"^"}}
 
-// operator reads an operator of the level; "" if there is none.
+// operator takes an operator of a level, or returns "".
 func (p *mathParser) operator(level int) string {
 	p.skip()
 	for _, op := range levels[level] {
@@ -84,6 +86,7 @@ func isNameByte(c byte) bool {
 	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
+// binary parses an expression of operators of a level and stronger ones. depth counts nested parentheses, calls and exponents.
 func (p *mathParser) binary(level, depth int) (*node, error) {
 	if depth > maxExpressionDepth {
 		return nil, wrong("The expression is nested too deep")
@@ -98,7 +101,7 @@ func (p *mathParser) binary(level, depth int) (*node, error) {
 			return left, nil
 		}
 		var right *node
-		if op == "^" { // binds to the right
+		if op == "^" { // right-associative
 			right, err = p.binary(level, depth+1)
 		} else {
 			right, err = p.binary(level+1, depth)
@@ -108,6 +111,7 @@ func (p *mathParser) binary(level, depth int) (*node, error) {
 	return nil, err
 }
 
+// unary parses a number, text, name, call, array, or an expression in parentheses.
 func (p *mathParser) unary(depth int) (*node, error) {
 	p.skip()
 	if p.at == len(p.text) {
@@ -174,6 +178,7 @@ func (p *mathParser) unary(depth int) (*node, error) {
 	return nil, wrong("Unexpected %q at position %d", p.text[p.at:p.at+1], p.at)
 }
 
+// expect takes a character.
 func (p *mathParser) expect(c byte) error {
 	if p.skip(); p.at == len(p.text) || p.text[p.at] != c {
 		return wrong("Missing %q at position %d", string(c), p.at)
@@ -182,7 +187,7 @@ func (p *mathParser) expect(c byte) error {
 	return nil
 }
 
-// list reads expressions up to the closing character.
+// list parses comma-separated expressions up to and including the closing character.
 func (p *mathParser) list(end byte, depth int) (out []*node, err error) {
 	if p.skip(); p.at < len(p.text) && p.text[p.at] == end {
 		p.at++
@@ -202,7 +207,7 @@ func (p *mathParser) list(end byte, depth int) (out []*node, err error) {
 	}
 }
 
-// names calls visit for every ID of another query in the expression, and for METRICS() with "".
+// names visits the id of each query that the expression refers to. METRICS() counts as "".
 func (n *node) names(visit func(id string)) {
 	switch n.op {
 	case "name":
@@ -223,21 +228,22 @@ func (n *node) names(visit func(id string)) {
 	}
 }
 
-// kind is what a part of an expression is: AWS's documentation calls them S, TS and TS[].
+// kind is the type of an expression. AWS's documentation calls the first three S, TS and TS[]. Kinds are bits, so that a function can
+// accept several.
 type kind uint8
 
 const (
 	aNumber kind = 1 << iota
 	aSeries
-	aList // of time series
-	aText // a string, or a word such as REPEAT where a function takes words
+	aList // an array of time series
+	aText // a string, or a word such as REPEAT as an argument
 )
 
 func (k kind) String() string {
 	return map[kind]string{aNumber: "number", aSeries: "time series", aList: "array of time series", aText: "string"}[k]
 }
 
-// check finds what is wrong with the functions and types of an expression. kindOf returns what another query is.
+// check verifies functions and types, and sets each node's kind. kindOf returns the kind of another query.
 func (n *node) check(kindOf func(id string) (kind, error)) (_ kind, err error) {
 	defer func() {
 		if n.kind == 0 && err == nil {
@@ -266,7 +272,7 @@ func (n *node) check(kindOf func(id string) (kind, error)) (_ kind, err error) {
 	}
 	switch n.op {
 	case "call":
-		f := functions[n.text] // which parsing has looked up
+		f := functions[n.text] // the parser has verified that it exists
 		if len(kinds) < f.min || len(kinds) > len(f.args) {
 			return 0, wrong("The function %s was given %d arguments", n.text, len(kinds))
 		}
@@ -283,7 +289,7 @@ func (n *node) check(kindOf func(id string) (kind, error)) (_ kind, err error) {
 		n.kind = aList
 		for _, k := range kinds {
 			if k&(aSeries|aList) == 0 {
-				return 0, wrong("An array has time series alone")
+				return 0, wrong("An array can contain only time series")
 			}
 		}
 	case "neg":
@@ -294,7 +300,7 @@ func (n *node) check(kindOf func(id string) (kind, error)) (_ kind, err error) {
 	return n.kind, err
 }
 
-// operands returns what an operator makes of two kinds.
+// operands returns the kind of an operation on two kinds.
 func operands(op string, a, b kind) (kind, error) {
 	switch both := a | b; {
 	case both&aText != 0 || a == aList && b == aList:

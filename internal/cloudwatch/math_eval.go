@@ -9,26 +9,26 @@ import (
 )
 
 const (
-	// maxMade is how many values the expressions of a call may make, and maxVisited how many they may look at.
+	// maxMade bounds the values that the expressions of a call may create, and maxVisited those that they may read.
 	maxMade    = 1_000_000
 	maxVisited = 10 * maxMade
-	// maxSeries is how many time series an array may have: as many as a GetMetricData returns.
+	// maxSeries bounds the time series of an array: as many as a GetMetricData returns.
 	maxSeries = 500
-	// yieldEvery is after how many stored points a call looks whether its turn is over.
+	// yieldEvery is the number of stored points between two checks whether the call's turn is over.
 	yieldEvery = 64
 )
 
-// budget bounds what the expressions of a call compute, whatever they are. AWS documents no such bound.
+// budget bounds the work of one call's expressions, in time and memory. AWS documents no such bound.
 type budget struct {
 	ctx                  context.Context
-	turn                 *turns.Turn // nil where no request waits
+	turn                 *turns.Turn // nil if no request waits
 	made, visited, reads int
 }
 
-// maxReads is how many stored points a call may read: of 90 metrics, all that is kept of 455 days.
+// maxReads bounds the stored points that a call may read: all 455 days of 90 metrics.
 const maxReads = 4_000_000
 
-// read is called before a stored point is read.
+// read must be called before a stored point is read. A nil budget has no bound.
 func (b *budget) read() error {
 	if b == nil {
 		return nil
@@ -42,7 +42,7 @@ func (b *budget) read() error {
 	return nil
 }
 
-// visit is called before so many values are looked at. It ends the work of a client that has gone.
+// visit must be called before n values are read. It fails once the client has gone.
 func (b *budget) visit(n int) error {
 	if err := b.turn.Yield(b.ctx); err != nil {
 		return err
@@ -54,7 +54,7 @@ func (b *budget) visit(n int) error {
 	return nil
 }
 
-// make is called before memory is taken for so many values.
+// make must be called before memory for n values is allocated.
 func (b *budget) make(n int) error {
 	if n < 0 || n > maxMade-b.made {
 		return wrong("The expressions of this call make more than %d values: shorten the time range or use a longer period", maxMade)
@@ -69,7 +69,7 @@ type point1 struct {
 	v  float64
 }
 
-// timeSeries are values, sorted by their times. It is never changed once it is a result.
+// timeSeries is values in order of time. It is immutable once it is a result.
 type timeSeries struct {
 	id     string
 	label  string
@@ -84,7 +84,7 @@ func (t *timeSeries) add(at int64, v float64) {
 	}
 }
 
-// value is what an expression is: one of the kinds. A number that is NaN is no value.
+// value is the value of an expression, of one of the kinds. A number may be NaN: no value.
 type value struct {
 	kind   kind
 	number float64
@@ -95,7 +95,7 @@ type value struct {
 
 func scalar(v float64) value { return value{kind: aNumber, number: v} }
 
-// size is how many values a time series has; 0 for a number.
+// size returns the number of values of a time series; 0 for a number.
 func (v value) size() int {
 	if v.series == nil {
 		return 0
@@ -103,13 +103,14 @@ func (v value) size() int {
 	return len(v.series.points)
 }
 
-// cursor finds the values of a series at times that ascend.
+// cursor looks up the values of a series at ascending times.
+// number is returned for times without a value: NaN for a series.
 type cursor struct {
 	number float64
 	points []point1
 }
 
-// cursor returns one for a series, or a number, which is the same at all times.
+// cursor returns a cursor for a series, or for a number, which has the same value at all times.
 func (v value) cursor() *cursor {
 	if v.kind == aNumber {
 		return &cursor{number: v.number}
@@ -120,9 +121,9 @@ func (v value) cursor() *cursor {
 	return &cursor{number: math.NaN(), points: v.series.points}
 }
 
-// at returns the value at a time, or NaN. It moves forward only: earlier times are not found again.
+// at returns the value at a time, or NaN. Times must ascend from call to call.
 func (c *cursor) at(at int64) float64 {
-	// Doubling steps, so that two series cost the shorter one's length even where the other is much longer.
+	// Galloping search: combining two series costs the length of the shorter one even if the other is much longer.
 	step := 1
 	for step < len(c.points) && c.points[step].at < at {
 		step *= 2
@@ -134,21 +135,21 @@ func (c *cursor) at(at int64) float64 {
 	return c.number
 }
 
-// scope is what an expression is evaluated in.
+// scope is the environment of an evaluation.
 type scope struct {
-	lookup     func(id string) (value, error) // another query's result
-	all        func() ([]*timeSeries, error)  // of METRICS(): those that are no expressions
+	lookup     func(id string) (value, error) // value of another query
+	all        func() ([]*timeSeries, error)  // METRICS(): the queries that are metrics
 	start, end int64                          // seconds since 1970
-	period     int64                          // of time series that functions make
+	period     int64                          // seconds; of series that functions create
 	budget     *budget
 
-	// Memory of aggregates, which each uses anew.
+	// Buffers of aggregates, reused from one to the next.
 	points []point1
 	sorted []float64
 	ends   []int32
 }
 
-// eval computes an expression that check has found nothing wrong with.
+// eval computes an expression that check has accepted.
 func (n *node) eval(sc *scope) (value, error) {
 	switch n.op {
 	case "number":
@@ -179,7 +180,7 @@ func (n *node) eval(sc *scope) (value, error) {
 	return sc.combine(n.op, args[0], args[1])
 }
 
-// join makes an array.
+// join makes an array of series and arrays.
 func (sc *scope) join(parts []value) (value, error) {
 	out := value{kind: aList}
 	for _, v := range parts {
@@ -195,6 +196,7 @@ func (sc *scope) join(parts []value) (value, error) {
 	return out, sc.budget.visit(len(out.list))
 }
 
+// truth returns 1 for true and 0 for false.
 func truth(b bool) float64 {
 	if b {
 		return 1
@@ -202,6 +204,7 @@ func truth(b bool) float64 {
 	return 0
 }
 
+// operators are the binary operators on numbers.
 var operators = map[string]func(a, b float64) float64{
 	"+": func(a, b float64) float64 { return a + b }, "-": func(a, b float64) float64 { return a - b },
 	"*": func(a, b float64) float64 { return a * b }, "/": func(a, b float64) float64 { return a / b },
@@ -213,10 +216,10 @@ var operators = map[string]func(a, b float64) float64{
 	"OR": func(a, b float64) float64 { return truth(a != 0 || b != 0) }, "||": func(a, b float64) float64 { return truth(a != 0 || b != 0) },
 }
 
-// combine applies an operator: to numbers, to a number and each value of a series, to the values of two series at the same time.
+// combine applies an operator: to two numbers, to a number and each value of a series, or to the values of two series at equal times.
 func (sc *scope) combine(op string, a, b value) (value, error) {
 	f := operators[op]
-	missing := func(v float64) float64 { // a missing operand makes a missing result, also of a comparison
+	missing := func(v float64) float64 { // a missing operand makes a missing result, even of a comparison
 		if math.IsNaN(v) {
 			return v
 		}
@@ -244,7 +247,7 @@ func (sc *scope) combine(op string, a, b value) (value, error) {
 	})
 }
 
-// each applies f to a series, or to each of a list.
+// each applies f to a series, or to each series of an array.
 func (sc *scope) each(v value, f func(*timeSeries) (*timeSeries, error)) (value, error) {
 	if v.kind == aSeries {
 		t, err := f(v.series)
@@ -260,7 +263,7 @@ func (sc *scope) each(v value, f func(*timeSeries) (*timeSeries, error)) (value,
 	return out, nil
 }
 
-// mapped returns the series with each value changed, the first one first; values that are no numbers are left out.
+// mapped returns a series with each value replaced, in order of time. Values that become NaN or infinite are left out.
 func (sc *scope) mapped(t *timeSeries, f func(p point1) float64) (*timeSeries, error) {
 	if err := sc.budget.make(len(t.points)); err != nil {
 		return nil, err
@@ -272,7 +275,7 @@ func (sc *scope) mapped(t *timeSeries, f func(p point1) float64) (*timeSeries, e
 	return out, nil
 }
 
-// steps returns how many periods begin in the scope's time.
+// steps returns how many periods begin in the scope's time range.
 func (sc *scope) steps(period int64) int {
 	if period <= 0 || sc.end <= sc.start {
 		return 0
@@ -280,7 +283,7 @@ func (sc *scope) steps(period int64) int {
 	return int((sc.end - sc.start + period - 1) / period)
 }
 
-// constant returns a series that has the number at every time.
+// constant returns a series with the same value in every period.
 func (sc *scope) constant(v float64) (value, error) {
 	n := sc.steps(sc.period)
 	if err := sc.budget.make(n); err != nil {

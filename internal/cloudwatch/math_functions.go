@@ -7,22 +7,24 @@ import (
 	"time"
 )
 
-// function is a function of metric math. Its run may rely on the number and the kinds of its arguments, which check has seen.
+// function is a function of metric math. run may rely on the number and kinds of its arguments: check has verified them.
 type function struct {
-	min    int
-	args   []kind // that each argument may have; as many as there may be arguments
-	words  map[int][]string
+	min  int    // number of required arguments
+	args []kind // accepted kinds of each argument, optional ones included
+	// words are the texts that an argument accepts, by its index. Without an entry it accepts any text.
+	words map[int][]string
+	// result returns the result's kind for arguments of the given kinds.
 	result func(args []kind) kind
 	run    func(sc *scope, args []value) (value, error)
 }
 
-// takes reports whether argument i may be the text.
+// takes reports whether argument i accepts the text.
 func (f *function) takes(i int, text string) bool {
 	words := f.words[i]
 	return words == nil || slices.Contains(words, strings.ToUpper(text))
 }
 
-// isWord reports whether an argument of a function is one of its words, which AWS's examples write without quotes.
+// isWord reports whether argument i of a function is one of its words. AWS's examples write words without quotes.
 func isWord(name string, i int, text string) bool {
 	return slices.Contains(functions[name].words[i], strings.ToUpper(text))
 }
@@ -31,7 +33,7 @@ func first(args []kind) kind { return args[0] }
 
 func always(k kind) func([]kind) kind { return func([]kind) kind { return k } }
 
-// functions are those of metric math that are supported ("Metric math syntax and functions").
+// functions are the supported functions ("Metric math syntax and functions").
 var functions = map[string]function{
 	"ABS":   onValues(math.Abs),
 	"CEIL":  onValues(math.Ceil),
@@ -89,6 +91,7 @@ func sumOf(v []float64) float64 {
 
 func averageOf(v []float64) float64 { return sumOf(v) / float64(len(v)) }
 
+// deviationOf returns the population standard deviation.
 func deviationOf(v []float64) float64 {
 	mean, squares := averageOf(v), 0.0
 	for _, x := range v {
@@ -97,7 +100,7 @@ func deviationOf(v []float64) float64 {
 	return math.Sqrt(squares / float64(len(v)))
 }
 
-// onValues is a function of each value.
+// onValues makes a function that applies f to each value.
 func onValues(f func(float64) float64) function {
 	series := perSeries(func(sc *scope, t *timeSeries) (*timeSeries, error) {
 		return sc.mapped(t, func(p point1) float64 { return f(p.v) })
@@ -110,14 +113,14 @@ func onValues(f func(float64) float64) function {
 	}}
 }
 
-// perSeries is a function of a series, or of each of a list.
+// perSeries makes a function that applies f to a series, or to each of an array.
 func perSeries(f func(*scope, *timeSeries) (*timeSeries, error)) function {
 	return function{1, []kind{aSeries | aList}, nil, first, func(sc *scope, a []value) (value, error) {
 		return sc.each(a[0], func(t *timeSeries) (*timeSeries, error) { return f(sc, t) })
 	}}
 }
 
-// aggregate is a function that makes a number of a series, and a series of several: of the values at each time.
+// aggregate makes a function that reduces a series to a number, and an array to a series, by reducing the values at each time.
 func aggregate(f func([]float64) float64) function {
 	result := func(args []kind) kind {
 		if args[0] == aSeries {
@@ -133,6 +136,7 @@ func aggregate(f func([]float64) float64) function {
 	}}
 }
 
+// aggregateOne reduces a series to a number.
 func (sc *scope) aggregateOne(t *timeSeries, f func([]float64) float64) (value, error) {
 	if err := sc.budget.visit(len(t.points)); err != nil || len(t.points) == 0 {
 		return scalar(0), err
@@ -144,6 +148,7 @@ func (sc *scope) aggregateOne(t *timeSeries, f func([]float64) float64) (value, 
 	return scalar(f(values)), nil
 }
 
+// aggregateAll reduces an array to a series. Times usually lie on a grid, which allows a counting sort.
 func (sc *scope) aggregateAll(list []*timeSeries, f func([]float64) float64) (value, error) {
 	out, n, first, last, step := &timeSeries{}, 0, int64(math.MaxInt64), int64(math.MinInt64), int64(0)
 	for _, t := range list {
@@ -179,6 +184,7 @@ func (sc *scope) aggregateAll(list []*timeSeries, f func([]float64) float64) (va
 	return value{kind: aSeries, series: out}, sc.budget.make(len(out.points))
 }
 
+// gcd returns the greatest common divisor.
 func gcd(a, b int64) int64 {
 	for b != 0 {
 		a, b = b, a%b
@@ -186,7 +192,7 @@ func gcd(a, b int64) int64 {
 	return a
 }
 
-// aggregateSlots sorts values by their times as counting sort does: times are first, first+step, …
+// aggregateSlots groups values by time with a counting sort. The times are first, first+step, …, in slots of them.
 func (sc *scope) aggregateSlots(out *timeSeries, list []*timeSeries, n int, first, step, slots int64, f func([]float64) float64) {
 	ends := grown(&sc.ends, int(slots)+1)
 	clear(ends)
@@ -203,7 +209,7 @@ func (sc *scope) aggregateSlots(out *timeSeries, list []*timeSeries, n int, firs
 		for _, p := range t.points {
 			i := (p.at - first) / step
 			values[ends[i]] = p.v
-			ends[i]++ // at last it is where the slot ends
+			ends[i]++ // becomes the slot's end
 		}
 	}
 	begin := int32(0)
@@ -215,7 +221,7 @@ func (sc *scope) aggregateSlots(out *timeSeries, list []*timeSeries, n int, firs
 	}
 }
 
-// aggregateSparse sorts values by their times where there are few for the time that they span.
+// aggregateSparse groups values by time with an ordinary sort, for values that are few compared to their time span.
 func (sc *scope) aggregateSparse(out *timeSeries, list []*timeSeries, n int, f func([]float64) float64) {
 	all := grown(&sc.points, n)[:0]
 	for _, t := range list {
@@ -231,7 +237,7 @@ func (sc *scope) aggregateSparse(out *timeSeries, list []*timeSeries, n int, f f
 	}
 }
 
-// grown returns n elements of a buffer, made larger if it must be.
+// grown returns a buffer of n elements, reallocated if it is too small. Its content is undefined.
 func grown[T any](buffer *[]T, n int) []T {
 	*buffer = slices.Grow((*buffer)[:0], n)[:n]
 	return *buffer
@@ -247,6 +253,7 @@ func compareTimes(a, b int64) int {
 	return 0
 }
 
+// metricsNamed is METRICS([text]): the metrics whose ids contain the text.
 func metricsNamed(sc *scope, a []value) (value, error) {
 	out := value{kind: aList}
 	all, err := sc.all()
@@ -258,7 +265,7 @@ func metricsNamed(sc *scope, a []value) (value, error) {
 	return out, err
 }
 
-// endOf returns the first or last of a list's series or of a series' values; an empty list or series has no value.
+// endOf makes a function that picks the first or last series of an array, or value of a series. Empty ones have no value.
 func endOf(pick func(n int) int) function {
 	result := func(args []kind) kind {
 		if args[0] == aSeries {
@@ -279,7 +286,7 @@ func endOf(pick func(n int) int) function {
 	}}
 }
 
-// steps is a function of each value and the one before it.
+// steps makes a function of each value and the one before it. The first value has none.
 func steps(f func(was, is point1) float64) function {
 	return perSeries(func(sc *scope, t *timeSeries) (*timeSeries, error) {
 		var was point1
@@ -302,14 +309,14 @@ func runningSum(sc *scope, t *timeSeries) (*timeSeries, error) {
 	})
 }
 
-// clock is a function of the times of a series.
+// clock makes a function of the times of a series, in UTC.
 func clock(f func(time.Time) float64) function {
 	return perSeries(func(sc *scope, t *timeSeries) (*timeSeries, error) {
 		return sc.mapped(t, func(p point1) float64 { return f(time.Unix(p.at, 0).UTC()) })
 	})
 }
 
-// kindOfIf is what IF returns: a series if any of its arguments is one.
+// kindOfIf returns the kind of IF: a series if any argument is one.
 func kindOfIf(args []kind) kind {
 	if slices.Contains(args, aSeries) {
 		return aSeries
@@ -317,8 +324,8 @@ func kindOfIf(args []kind) kind {
 	return aNumber
 }
 
-// ifThenElse is IF(condition, then, else): for each time if the condition is a series. Without else, values for which the
-// condition is not met are left out.
+// ifThenElse is IF(condition, then[, else]). If the condition is a series it decides for each of its times. Without else, times at which
+// the condition is false have no value.
 func ifThenElse(sc *scope, a []value) (value, error) {
 	otherwise := scalar(math.NaN())
 	if len(a) == 3 {
@@ -347,15 +354,15 @@ func ifThenElse(sc *scope, a []value) (value, error) {
 	return value{kind: aSeries, series: out}, err
 }
 
-// clamp returns a number as an index from 0 to n.
+// clamp turns a number into an index from 0 to n.
 func clamp(v float64, n int) int {
-	if !(v > 0) { // NaN too
+	if !(v > 0) { // also for NaN
 		return 0
 	}
 	return int(math.Min(v, float64(n)))
 }
 
-// sliceOf is SLICE(list, start[, end]): without an end it is the series at start, which is empty behind the list's end.
+// sliceOf is SLICE(list, start[, end]). Without end it is the single series at start, which is empty beyond the end of the list.
 func sliceOf(_ *scope, a []value) (value, error) {
 	list := a[0].list
 	from := clamp(a[1].number, len(list))
@@ -368,7 +375,7 @@ func sliceOf(_ *scope, a []value) (value, error) {
 	return value{kind: aSeries, series: list[from]}, nil
 }
 
-// sortKeys are what SORT sorts by.
+// sortKeys are the functions by which SORT compares series.
 var sortKeys = map[string]func([]float64) float64{"AVG": averageOf, "MIN": slices.Min[[]float64], "MAX": slices.Max[[]float64], "SUM": sumOf}
 
 // sortBy is SORT(list, function, order[, limit]).
@@ -401,7 +408,8 @@ func sortBy(sc *scope, a []value) (value, error) {
 	return value{kind: aList, list: list}, nil
 }
 
-// fill is FILL(series, with): with a number, another series' values, or by what is around.
+// fill is FILL(series, filler): it fills periods without a value with a number, another series' values, or by repeating or
+// interpolating neighbours.
 func fill(sc *scope, a []value) (value, error) {
 	return sc.each(a[0], func(t *timeSeries) (*timeSeries, error) {
 		period := t.period
@@ -421,10 +429,10 @@ func fill(sc *scope, a []value) (value, error) {
 				next++
 			}
 			switch {
-			case next < len(t.points) && t.points[next].at == at: // it is added in the next round, or at the end
+			case next < len(t.points) && t.points[next].at == at: // kept: the loop above or the append below adds it
 			case a[1].kind != aText:
 				out.add(at, with.at(at))
-			case next > 0: // else nothing stands before it
+			case next > 0: // before the first value there is nothing to repeat
 				out.add(at, between1(t.points, next, at, strings.EqualFold(a[1].text, "LINEAR")))
 			}
 		}
@@ -433,7 +441,7 @@ func fill(sc *scope, a []value) (value, error) {
 	})
 }
 
-// between1 returns what stands for the value at a time before points[next]: the value before it, or, linear, on the line to the one behind.
+// between1 returns a value for a time just before points[next]: the previous value, or, if linear, one interpolated up to points[next].
 func between1(points []point1, next int, at int64, linear bool) float64 {
 	before := points[next-1]
 	if !linear || next == len(points) {

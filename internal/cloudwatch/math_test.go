@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/internal/metric"
 )
 
-// testScope has two series: m1 is 1, 2, 3 at the minutes 0, 1, 3, and m2 is 10 at 0 to 3.
+// testScope has two series: m1 is 1, 2, 3 at minutes 0, 1, 3, and m2 is 10 at minutes 0 to 3.
 func testScope(ctx context.Context) *scope {
 	m1 := &timeSeries{id: "m1", period: 60, points: []point1{{0, 1}, {60, 2}, {180, 3}}}
 	m2 := &timeSeries{id: "m2", period: 60, points: []point1{{0, 10}, {60, 10}, {120, 10}, {180, 10}}}
@@ -58,7 +58,7 @@ func show(v value) string {
 	return fmt.Sprint(len(v.list), " series")
 }
 
-// TestMath evaluates expressions; what is wrong is found by check.
+// TestMath evaluates expressions; check, not eval, finds the faulty ones.
 func TestMath(t *testing.T) {
 	for text, want := range map[string]string{
 		"1 + 2*3 - 4/2": "5", "2^3^2": "512", "-m1": "0:-1 1:-2 3:-3", "(1+2)*3": "9", "10 - 2 - 3": "5", "1 < 2 AND 2 >= 3 OR TRUE": "1",
@@ -74,7 +74,7 @@ func TestMath(t *testing.T) {
 		"SLICE(SORT(METRICS(), MAX, DESC), 0)": "0:10 1:10 2:10 3:10", "SLICE(SORT(METRICS(), \"MAX\", \"DESC\"), 0)": "0:10 1:10 2:10 3:10", "EPOCH(m1)": "0:0 1:60 3:180",
 		"SLICE(METRICS(), 1)": "0:10 1:10 2:10 3:10", "SLICE(METRICS(), 5)": "", "SLICE(METRICS(), -1, 1e300)": "2 series", "SLICE(METRICS(), 2, 1)": "0 series", "SLICE(METRICS(), 0/0)": "0:1 1:2 3:3",
 		"SORT(METRICS(), AVG, ASC, 1)": "1 series", "SORT(METRICS(), AVG, ASC, -1)": "0 series", "TIME_SERIES(1/0)": "", "LOG(m1 - 2)": "3:0", "REMOVE_EMPTY([m1, LOG(-m1)])": "1 series",
-		// What check refuses.
+		// Refused by check.
 		"foo": "?", "1 +": "?", "(1": "?", "FOO(1)": "?", "SUM()": "?", "m1 + \"x\"": "?", "1 2": "?", "[1]": "?", "ANOMALY_DETECTION_BAND(m1)": "?", "SUM(1)": "?", "METRICS() + METRICS()": "?",
 		"": "?", "'abc": "?", "1..2": "?", "SUM(m1, m2)": "?", "SORT([m1],\"IF\",\"ASC\")": "?", "SORT([m1],\"SORT\",\"ASC\")": "?", "SORT([m1],\"\",\"ASC\")": "?", "SORT([m1],AVG,UP)": "?", "SORT(m1,AVG,ASC)": "?",
 		"SORT([m1],AVG,ASC,m1)": "?", "FILL(m1, \"x\")": "?", "FILL(m1, METRICS())": "?", "FILL(1, 2)": "?", "IF(METRICS(), 1)": "?", "IF(\"x\", 1)": "?", "IF(1, \"x\")": "?", "METRICS(1)": "?", "METRIC_COUNT(m1)": "?",
@@ -94,7 +94,7 @@ func TestMath(t *testing.T) {
 	}
 }
 
-// TestMathOnNothing runs every function with arguments of every kind, with empty series: check finds all that eval can't do.
+// TestMathOnNothing runs every function on arguments of every kind, with empty series: what check accepts, eval can compute.
 func TestMathOnNothing(t *testing.T) {
 	args := []string{"1", "0/0", "m1", "IF(m1 > 9, m1)", "[]", "[m1, m2]", "\"AVG\"", "REPEAT", "ASC", "DESC", "-1"}
 	for name, f := range functions {
@@ -111,11 +111,11 @@ func TestMathOnNothing(t *testing.T) {
 			}
 		}
 		run(nil)
-		run(strings.Split(strings.Repeat("m1,", len(f.args))+"m1", ",")) // one too many
+		run(strings.Split(strings.Repeat("m1,", len(f.args))+"m1", ",")) // one argument too many
 	}
 }
 
-// queriesOf are expressions with the ids e0, e1, …
+// queriesOf makes queries of expressions, with the ids e0, e1, …
 func queriesOf(texts ...string) []Query {
 	var out []Query
 	for i, text := range texts {
@@ -124,7 +124,7 @@ func queriesOf(texts ...string) []Query {
 	return out
 }
 
-// TestPlan orders expressions that need each other, however long the way is, and finds circles.
+// TestPlan orders expressions that depend on each other, over long chains too, and finds cycles.
 func TestPlan(t *testing.T) {
 	for want, texts := range map[string][]string{
 		"Error in expression 'e0': Circular dependency on 'e0'":                                                      {"e0"},
@@ -155,7 +155,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestMathBudget bounds what expressions compute and how much memory they take.
+// TestMathBudget: the work and memory of expressions are bounded.
 func TestMathBudget(t *testing.T) {
 	double := []string{"[TIME_SERIES(1)]"}
 	for i := range 60 {
@@ -208,7 +208,7 @@ func TestMathBudget(t *testing.T) {
 	}
 }
 
-// TestAggregate adds up series of several periods and of odd times, few of a long time too, as a map of their values does.
+// TestAggregate compares sums of series with a map of their values: several periods, odd times, and few values over a long time.
 func TestAggregate(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for round := range 200 {

@@ -19,8 +19,10 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
+// clone copies a string that must outlive the request: strings of inputs are views of its body.
 func clone(s string) string { return strings.Clone(s) }
 
+// sortDimensions brings dimensions into the order in which they identify a metric.
 func sortDimensions(list []metric.Dimension) {
 	slices.SortFunc(list, func(a, b metric.Dimension) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Value, b.Value))
@@ -28,11 +30,11 @@ func sortDimensions(list []metric.Dimension) {
 }
 
 const (
-	maxData       = 1000 // metrics in a PutMetricData
-	maxValues     = 150  // in a metric of it
+	maxData       = 1000 // metrics in one PutMetricData
+	maxValues     = 150  // values of one of its metrics
 	unitNone      = "None"
-	maxDatapoints = 1440 // in an answer of GetMetricStatistics
-	listPage      = 500  // metrics in an answer of ListMetrics
+	maxDatapoints = 1440 // in one answer of GetMetricStatistics
+	listPage      = 500  // metrics in one answer of ListMetrics
 )
 
 func (s *Service) putMetricData(ctx context.Context, call *smithy.Call, in *api.PutMetricDataInput) (*api.NoOutput, error) {
@@ -78,7 +80,7 @@ func (s *Service) putMetricData(ctx context.Context, call *smithy.Call, in *api.
 	return &api.NoOutput{}, err
 }
 
-// checkNames refuses control characters ("Dimension": they are not supported), which separate names in keys.
+// checkNames refuses control characters, which keys use as separators. AWS doesn't support them either ("Dimension").
 func checkNames(namespace string, m *api.MetricDatum) error {
 	control := func(text string) bool { return strings.ContainsFunc(text, unicode.IsControl) }
 	for _, d := range m.Dimensions {
@@ -92,7 +94,7 @@ func checkNames(namespace string, m *api.MetricDatum) error {
 	return nil
 }
 
-// setOf returns a datum's values.
+// setOf returns the values of a datum, given in one of three forms. where names it in errors.
 func setOf(m *api.MetricDatum, where string) (metric.Set, error) {
 	var out metric.Set
 	kinds := 0
@@ -202,9 +204,10 @@ func (s *Service) listMetrics(ctx context.Context, call *smithy.Call, in *api.Li
 	return out, nil
 }
 
-// token makes of a place in a list what clients get.
+// token encodes a place in a list as a NextToken.
 func token(after string) string { return base64.StdEncoding.EncodeToString([]byte(after)) }
 
+// readToken decodes a NextToken; "" if there is none.
 func readToken(given smithy.Opt[string]) (string, error) {
 	raw, err := base64.StdEncoding.DecodeString(given.Value)
 	if err != nil {
@@ -213,8 +216,8 @@ func readToken(given smithy.Opt[string]) (string, error) {
 	return string(raw), nil
 }
 
-// window rounds a request's times down as CloudWatch does: to what points are kept for at that age, or the period below a minute
-// ("GetMetricStatistics").
+// window rounds a request's times as CloudWatch does: the start down to the resolution in which points of that age are kept, or to a
+// period below a minute ("GetMetricStatistics"). The result is in seconds since 1970.
 func window(now, from, to time.Time, period int64) (start, end int64) {
 	step := int64(60)
 	switch age := now.Sub(from); {
@@ -233,6 +236,7 @@ func window(now, from, to time.Time, period int64) (start, end int64) {
 	return start, end
 }
 
+// validPeriod reports whether a period, in seconds, is one that AWS accepts.
 func validPeriod(period int64) bool {
 	return period == 1 || period == 5 || period == 10 || period == 20 || period == 30 || period > 0 && period%60 == 0
 }
@@ -283,7 +287,7 @@ func (s *Service) getMetricStatistics(ctx context.Context, call *smithy.Call, in
 	return out, nil
 }
 
-// datapoint has what is asked for of a period; ok is false if there is nothing.
+// datapoint returns the requested statistics of a period. ok is false if there are none.
 func datapoint(p *point, unit string, in *api.GetMetricStatisticsInput, extended []statistic) (d api.Datapoint, ok bool) {
 	d = api.Datapoint{Timestamp: smithy.Some(float64(p.at)), Unit: smithy.Some(unit)}
 	members := map[string]*smithy.Opt[float64]{
@@ -303,7 +307,7 @@ func datapoint(p *point, unit string, in *api.GetMetricStatisticsInput, extended
 	return d, ok
 }
 
-// thousands prints a number as 44,640.
+// thousands formats a number as 44,640.
 func thousands(n int64) string {
 	text := strconv.FormatInt(n, 10)
 	for i := len(text) - 3; i > 0; i -= 3 {

@@ -16,17 +16,17 @@ import (
 	"github.com/statordb/stator/internal/metric"
 )
 
-// ContentTypePrometheus is that of Prometheus's answer.
+// ContentTypePrometheus is the content type of Prometheus's answer.
 const ContentTypePrometheus = string(expfmt.FmtText)
 
-// panicsTotal counts the panics that package guard has recovered, of all servers in the process.
+// panicsTotal counts the panics that package guard has recovered, for all servers in the process.
 const panicsTotal = "stator_background_panics_total"
 
-// latencyBounds are the bounds of the buckets of durations in seconds.
+// latencyBounds are the upper bounds of the histogram buckets, in seconds.
 var latencyBounds = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
 
-// Prometheus returns what the Source has measured since the start in Prometheus's text format: counters for what adds up,
-// gauges for levels, histograms for durations.
+// Prometheus returns everything that the Source has measured since the start, in Prometheus's text format: sums as counters, levels as
+// gauges, durations as histograms.
 func (s *Service) Prometheus(ctx context.Context) ([]byte, error) {
 	families := map[string]*dto.MetricFamily{}
 	err := s.Totals(ctx, func(t *Total) {
@@ -70,6 +70,7 @@ func (s *Service) Prometheus(ctx context.Context) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// labelText returns a sort key for a metric's labels.
 func labelText(m *dto.Metric) string {
 	var b strings.Builder
 	for _, l := range m.Label {
@@ -78,10 +79,10 @@ func labelText(m *dto.Metric) string {
 	return b.String()
 }
 
-// levels begin the names of metrics that are no sums.
+// levelNames are the prefixes of the names of gauges: metrics that are levels, not sums.
 var levelNames = []string{"Provisioned", "AccountMax", "AccountProvisioned", "MaxProvisioned", "OnDemandMax", "OnlineIndexPercentage", "CacheMemory", "EstimatedDbSize", "ClientConnections"}
 
-// exposition is how Prometheus calls a metric, and what kind it is.
+// exposition returns a metric's type and name in Prometheus.
 func exposition(t *Total) (dto.MetricType, string) {
 	name := "stator_" + snake(t.Name)
 	switch {
@@ -93,7 +94,7 @@ func exposition(t *Total) (dto.MetricType, string) {
 	return dto.MetricType_COUNTER, name + "_total"
 }
 
-// snake writes ConsumedReadCapacityUnits as consumed_read_capacity_units.
+// snake converts ConsumedReadCapacityUnits to consumed_read_capacity_units.
 func snake(name string) string {
 	var b strings.Builder
 	for i, r := range name {
@@ -105,6 +106,7 @@ func snake(name string) string {
 	return b.String()
 }
 
+// labels returns account, region and dimensions as labels.
 func labels(t *Total) []*dto.LabelPair {
 	out := []*dto.LabelPair{
 		{Name: proto.String("account"), Value: proto.String(t.Account)}, {Name: proto.String("region"), Value: proto.String(t.Region)},
@@ -115,7 +117,7 @@ func labels(t *Total) []*dto.LabelPair {
 	return out
 }
 
-// histogram turns durations in milliseconds into a histogram of seconds.
+// histogram converts durations in milliseconds to a histogram in seconds.
 func histogram(set *metric.Set) *dto.Histogram {
 	out := &dto.Histogram{SampleCount: proto.Uint64(uint64(set.Count)), SampleSum: proto.Float64(set.Sum / 1000)}
 	for _, bound := range latencyBounds {

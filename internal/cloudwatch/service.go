@@ -1,8 +1,16 @@
-// Package cloudwatch keeps metrics and serves CloudWatch's API: statistics, metric math, alarms, and the reports of
-// Contributor Insights.
+// Package cloudwatch keeps metrics and serves CloudWatch's API: statistics, metric math, alarms, and the reports of Contributor
+// Insights.
 //
-// It knows nothing of DynamoDB: metrics come from a Source, and from PutMetricData. Time moves only by Tick, which evaluates
-// alarms once for each minute.
+// It knows nothing of DynamoDB: metrics come from a Source, and from PutMetricData. Only Tick evaluates alarms, once for each minute of
+// the clock, so tests run through days in seconds.
+//
+//	store.go             metrics at rest: points by resolution, rolled up as they age
+//	metrics.go           PutMetricData, ListMetrics, GetMetricStatistics
+//	get_metric_data.go   GetMetricData: queries, their plan, and pages of results
+//	math*.go             metric math: parse, check, evaluate within a budget
+//	alarms.go            alarms and their API; evaluate.go decides their states; history.go records changes
+//	insights.go          reports of the most accessed and most throttled keys
+//	prometheus.go        the same measurements for a Prometheus server
 package cloudwatch
 
 import (
@@ -31,48 +39,49 @@ type Options struct {
 	Fleet cluster.Fleet
 	KV    kv.Store
 	Now   func() time.Time
-	// Namespace says whose metrics a caller's are.
+	// Namespace returns the account and region whose metrics a caller uses.
 	Namespace func(smithy.Caller) (account, region string)
-	// Source calls its arguments for what was measured since the last time; nil for nothing.
+	// Source passes everything measured since its last call to emit and report; nil if nothing is measured.
 	Source func(emit func(metric.Datum), report func(metric.Report))
-	// MaxMetrics is how many metrics the clients of an account may put, each unit counted; 0 is DefaultMaxMetrics.
+	// MaxMetrics bounds the metrics that the clients of an account may create, counting each unit; 0 means DefaultMaxMetrics.
 	MaxMetrics int
-	// Logger gets panics in the background; it may be nil.
+	// Logger gets panics of background work; it may be nil.
 	Logger *slog.Logger
-	// Rules returns the Contributor Insights rules of an account; nil for none.
+	// Rules returns the Contributor Insights rules of an account and region; nil if there are none.
 	Rules func(account, region string) []metric.Rule
 }
 
-// Service executes CloudWatch's operations.
+// Service executes CloudWatch's operations. The mutexes collecting, mu and ticking guard the fields that follow them.
 type Service struct {
 	Options
 	metrics *store
 
 	collecting sync.Mutex
-	pending    []metric.Datum    // that could not be stored
+	pending    []metric.Datum    // not stored yet, because the store failed
 	reports    []metric.Report   // likewise
-	totals     map[string]*Total // of what the Source said, since the start
-	began      int64             // the minute
-	earlier    map[string]metric.Report
+	totals     map[string]*Total // sums of the Source's metrics since the start
+	began      int64             // the minute in which this process started
+	// earlier caches what previous processes have stored for that minute, by key: see keepReports.
+	earlier map[string]metric.Report
 
-	mu      sync.Mutex // of the alarms
+	mu      sync.Mutex // guards the alarms
 	alarms  map[alarmID]*Alarm
-	items   uint32            // of the history in this process
-	written map[[2]string]int // items by account and region, since they were trimmed
+	items   uint32            // history entries of this process: makes their keys unique
+	written map[[2]string]int // history entries per account and region since the last trim
 
 	ticking sync.Mutex
-	ticked  int64  // the last minute that was evaluated
-	rolled  int64  // the last hour in which points began to be rolled up
-	rolling []byte // where that goes on; nil if it is done
+	ticked  int64  // last minute that was evaluated
+	rolled  int64  // hour of the last start of a roll-up
+	rolling []byte // key at which the roll-up continues; nil if it is complete
 
-	// act is called for an alarm's actions.
+	// act executes an alarm's action: see OnAction.
 	act func(ctx context.Context, a *Alarm, action string, at time.Time) error
 }
 
-// DefaultMaxMetrics is how many metrics the clients of an account may put. AWS has no quota for custom metrics, but a price.
+// DefaultMaxMetrics is the default of Options.MaxMetrics. AWS has no such quota; it charges for each metric instead.
 const DefaultMaxMetrics = 50_000
 
-// New returns a Service with what the store has.
+// New returns a Service with the alarms and metrics that the store has.
 func New(ctx context.Context, opt Options) (*Service, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
@@ -85,10 +94,10 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	return s, errors.Join(s.loadAlarms(ctx), s.Begin(ctx))
 }
 
-// maxMissed is how many minutes, in which no server ran, are evaluated when one begins to.
+// maxMissed is how many of the minutes in which no server ran are evaluated afterwards: a day.
 const maxMissed = 24 * 60
 
-// Begin makes the minutes that Tick evaluates begin behind the last one that was evaluated by any server.
+// Begin makes Tick continue behind the last minute that any server has evaluated. A server calls it when it takes over the job.
 func (s *Service) Begin(ctx context.Context) error {
 	s.ticking.Lock()
 	defer s.ticking.Unlock()
@@ -98,13 +107,13 @@ func (s *Service) Begin(ctx context.Context) error {
 	}
 	now := s.Now().Unix() / 60
 	if len(raw) != 8 {
-		return s.evaluated(ctx, now) // the first server begins
+		return s.evaluated(ctx, now) // no server has ever run
 	}
 	s.ticked = max(s.ticked, min(now, max(int64(binary.BigEndian.Uint64(raw)), now-maxMissed)))
 	return nil
 }
 
-// evaluated stores that a minute was evaluated.
+// evaluated records that a minute was evaluated.
 func (s *Service) evaluated(ctx context.Context, minute int64) error {
 	s.ticked = minute
 	return kv.Update(ctx, s.KV, kv.TxnOpt{NoSync: true, Background: true}, func(txn kv.Txn) error {
@@ -151,7 +160,7 @@ var API = &protocol.Service{
 	},
 }
 
-// Operations returns every operation that there is, sorted by name.
+// Operations returns all operations, sorted by name.
 func (s *Service) Operations() []smithy.Handler {
 	list := []smithy.Handler{
 		smithy.Bind(api.DeleteAlarms, s.deleteAlarms),
@@ -178,16 +187,16 @@ func (s *Service) Operations() []smithy.Handler {
 	return list
 }
 
-// Missing returns the targets of the operations that the model has and Stator has not.
+// Missing returns the targets of operations in AWS's model that this package lacks.
 func (s *Service) Missing() []string { return smithy.Missing(api.CloudWatchOperations, s.Operations()) }
 
-// maxPending and maxReports are how many data and reports are kept while they can't be stored.
+// maxPending and maxReports bound the data and reports kept in memory while the store fails. The oldest are dropped.
 const (
 	maxPending = 100_000
 	maxReports = 10_000
 )
 
-// Collect stores what was measured since the last time.
+// Collect stores everything measured since the last call.
 func (s *Service) Collect(ctx context.Context) error {
 	if s.Source == nil {
 		return nil
@@ -198,7 +207,7 @@ func (s *Service) Collect(ctx context.Context) error {
 	var reports []metric.Report
 	s.Source(func(d metric.Datum) { data = append(data, d) }, func(r metric.Report) { reports = append(reports, r) })
 	s.total(data)
-	// The Source does not say again what is not stored now: the store may fail, or the client go whose request this is.
+	// The Source doesn't repeat what fails to be stored now, because the store fails or the client of this request goes: keep it.
 	data, s.reports = last(append(s.pending, data...), maxPending), last(append(s.reports, reports...), maxReports)
 	var err error
 	if s.pending, err = s.metrics.add(ctx, data); err != nil {
@@ -211,25 +220,26 @@ func (s *Service) Collect(ctx context.Context) error {
 	return nil
 }
 
-// last returns the last elements of a list, n at most.
+// last returns the last n elements of a list.
 func last[T any](list []T, n int) []T { return list[max(0, len(list)-n):] }
 
-// Total is what a metric of the Source has added up to since the start.
+// Total is the sum of a metric of the Source since the start.
 type Total struct {
 	metric.ID
 	Unit string
 	Set  metric.Set
-	Last float64 // the average of the latest values, for metrics that are levels
-	at   int64   // when it was measured last, in seconds since 1970
+	Last float64 // average of the latest values, for metrics that are levels
+	at   int64   // last measured, in seconds since 1970
 }
 
 const (
-	// maxTotals is how many Totals there are: with more, those that were not measured for totalKept go, which are of tables that were
-	// deleted. Clients make and delete tables as they like.
+	// maxTotals bounds the Totals. Beyond it, those not measured for totalKept are dropped: they belong to deleted tables, which
+	// clients may create and delete without limit.
 	maxTotals = 20_000
 	totalKept = 15 * time.Minute
 )
 
+// total adds data to the Totals.
 func (s *Service) total(data []metric.Datum) {
 	for i := range data {
 		d := &data[i]
@@ -250,7 +260,7 @@ func (s *Service) total(data []metric.Datum) {
 	}
 }
 
-// Totals calls visit for everything that the Source has measured since the start, but for aggregates.
+// Totals visits the sum of each metric of the Source since the start, without aggregates.
 func (s *Service) Totals(ctx context.Context, visit func(*Total)) error {
 	if err := s.Collect(ctx); err != nil {
 		return err
@@ -263,10 +273,10 @@ func (s *Service) Totals(ctx context.Context, visit func(*Total)) error {
 	return nil
 }
 
-// maxCatchUp is how many minutes are evaluated one by one when the clock was moved; earlier ones are left out.
+// maxCatchUp is how many minutes are evaluated one by one after a jump of the clock; earlier ones are skipped.
 const maxCatchUp = 7 * 24 * 60
 
-// Tick collects, and evaluates the alarms for each minute that has ended since the last time; then it calls each for the minute.
+// Tick collects, and then evaluates the alarms and calls each for every minute that has ended since the last call.
 func (s *Service) Tick(ctx context.Context, each func(ctx context.Context, at time.Time) error) error {
 	s.ticking.Lock()
 	defer s.ticking.Unlock()
@@ -277,7 +287,7 @@ func (s *Service) Tick(ctx context.Context, each func(ctx context.Context, at ti
 	for minute := now.Unix() / 60; s.ticked < minute; {
 		next := max(s.ticked+1, minute-maxCatchUp)
 		at := time.Unix(next*60, 0)
-		// A minute that fails is not evaluated again: some of it has happened.
+		// A failed minute is not repeated: some of its actions have been executed.
 		if err := errors.Join(s.evaluate(ctx, at), each(ctx, at), s.evaluated(ctx, next)); err != nil {
 			return err
 		}
@@ -299,13 +309,13 @@ func (s *Service) Tick(ctx context.Context, each func(ctx context.Context, at ti
 	return err
 }
 
-// rollAtATime is how many metrics a Tick rolls up, so that alarms do not wait for many of them.
+// rollAtATime is how many metrics one Tick rolls up, so that alarms don't wait for all of them.
 const rollAtATime = 256
 
-// historyKept is how long the alarms' history is kept ("DescribeAlarmHistory").
+// historyKept is how long the alarm history is kept ("DescribeAlarmHistory").
 const historyKept = 30 * 24 * time.Hour
 
-// clean removes what is too old.
+// clean removes expired history and reports.
 func (s *Service) clean(ctx context.Context, now time.Time) error {
 	if err := s.cleanHistory(ctx, now.Add(-historyKept)); err != nil {
 		return err
@@ -315,7 +325,7 @@ func (s *Service) clean(ctx context.Context, now time.Time) error {
 
 func invalid(message string) error { return awserr.New(invalidValue, message) }
 
-// timeOf returns the time of a timestamp; one beyond the year 9999 or before 1 is one of then.
+// timeOf converts a timestamp in seconds. Timestamps outside the years 1 to 9999 are clamped.
 func timeOf(seconds float64) time.Time {
 	const first, last = -62135596800, 253402300799
 	if math.IsNaN(seconds) {
@@ -324,13 +334,13 @@ func timeOf(seconds float64) time.Time {
 	return time.UnixMilli(int64(math.Round(min(max(seconds, first), last) * 1000)))
 }
 
-// metricID returns the ID of a metric that a request names.
+// metricID returns the ID of a metric in a request.
 func (s *Service) metricID(call *smithy.Call, namespace, name string, dimensions []api.Dimension) metric.ID {
 	account, region := s.Namespace(call.Caller)
 	return newID(account, region, namespace, name, dimensions)
 }
 
-// newID makes an ID whose strings live longer than a request.
+// newID makes an ID whose strings outlive the request.
 func newID(account, region, namespace, name string, dimensions []api.Dimension) metric.ID {
 	id := metric.ID{Account: clone(account), Region: clone(region), Namespace: clone(namespace), Name: clone(name)}
 	for _, d := range dimensions {

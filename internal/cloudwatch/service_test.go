@@ -21,7 +21,7 @@ import (
 	"github.com/statordb/stator/internal/smithy/smithytest"
 )
 
-// counted counts the keys that are read from a store.
+// counted is a store that counts the keys read from it.
 type counted struct {
 	kv.Store
 	keys int
@@ -83,7 +83,7 @@ func (i countedIterator) Next() bool {
 	return i.Iterator.Next()
 }
 
-// testService is a Service with a clock that stands still.
+// testService is a Service whose clock moves only when a test moves it.
 type testService struct {
 	*Service
 	t   *testing.T
@@ -107,7 +107,7 @@ func newService(t *testing.T, limit int) *testService {
 	return s
 }
 
-// reopen is a restart.
+// reopen simulates a restart.
 func (s *testService) reopen(limit int) {
 	s.t.Helper()
 	var err error
@@ -119,7 +119,7 @@ func (s *testService) reopen(limit int) {
 	}
 }
 
-// do calls an operation as an account with an input in JSON; out, if not nil, gets its answer.
+// do calls an operation as an account. in is encoded as JSON; out, unless nil, receives the answer.
 func (s *testService) do(account, operation string, in any, out any) error {
 	s.t.Helper()
 	return smithytest.Do(s.t.Context(), s.Operations(), smithy.Caller{Account: account}, operation, in, out)
@@ -142,7 +142,7 @@ func (s *testService) refused(code awserr.Code, text, operation string, in any) 
 
 type obj = map[string]any
 
-// metrics puts n metrics of a namespace.
+// putMetrics puts n metrics into a namespace.
 func (s *testService) putMetrics(namespace string, from, n int) error {
 	for from < n {
 		var data []obj
@@ -156,7 +156,7 @@ func (s *testService) putMetrics(namespace string, from, n int) error {
 	return nil
 }
 
-// tickMinutes evaluates the alarms for some minutes.
+// tickMinutes evaluates the alarms for n minutes.
 func (s *testService) tickMinutes(n int) {
 	s.t.Helper()
 	for range n {
@@ -167,7 +167,7 @@ func (s *testService) tickMinutes(n int) {
 	}
 }
 
-// TestCostOfManyMetrics counts the keys that a start and operations read where there are 5,000 metrics.
+// TestCostOfManyMetrics counts the keys that a start and each operation read while there are 5,000 metrics.
 func TestCostOfManyMetrics(t *testing.T) {
 	s := newService(t, 0)
 	const metrics = 5000
@@ -243,7 +243,7 @@ func TestCostOfManyMetrics(t *testing.T) {
 	}
 }
 
-// TestIndexOfOldStore finds metrics that a version without the index has stored, and counts them.
+// TestIndexOfOldStore finds and counts metrics stored by a version without the index.
 func TestIndexOfOldStore(t *testing.T) {
 	s := newService(t, 0)
 	const metrics = 2*addBatch + 5
@@ -267,7 +267,7 @@ func TestIndexOfOldStore(t *testing.T) {
 	if err := s.putMetrics("N", metrics-1, metrics); err != nil {
 		t.Errorf("a metric that is there: %v", err)
 	}
-	// A server without the index describes one more: it is the same metric here.
+	// A server of such a version describes one more: here it must become the same metric.
 	s.reopen(2 * metrics)
 	id := metric.ID{Account: "a", Region: "us-east-1", Namespace: "N", Name: "m0", Dimensions: []metric.Dimension{{Name: "d", Value: "0"}}}
 	before, err := s.metrics.units(t.Context(), &id, "")
@@ -290,7 +290,7 @@ func TestIndexOfOldStore(t *testing.T) {
 	}
 }
 
-// TestMetricLimit refuses metrics beyond an account's limit, all of a request; others, and those of the server itself, are taken.
+// TestMetricLimit refuses whole requests beyond an account's limit, but not other accounts or the server's own metrics.
 func TestMetricLimit(t *testing.T) {
 	s := newService(t, 10)
 	if err := s.putMetrics("N", 0, 8); err != nil {
@@ -313,7 +313,7 @@ func TestMetricLimit(t *testing.T) {
 	if _, err := s.metrics.add(t.Context(), []metric.Datum{own}); err != nil {
 		t.Errorf("the server's own: %v", err)
 	}
-	// What is too old makes room.
+	// Expired metrics make room.
 	s.now = s.now.Add(retention[3].keep + 2*time.Hour)
 	if err := s.metrics.roll(t.Context(), s.now); err != nil {
 		t.Fatal(err)
@@ -323,14 +323,14 @@ func TestMetricLimit(t *testing.T) {
 	}
 }
 
-// attack is the expression that ended the process.
+// attack is an expression that once crashed the process.
 const attack = `SORT([TIME_SERIES(1)],"IF","ASC")`
 
 func alarmOn(name string, queries ...obj) obj {
 	return obj{"AlarmName": name, "EvaluationPeriods": 1, "Threshold": 0, "ComparisonOperator": "GreaterThanThreshold", "Metrics": queries}
 }
 
-// TestBadExpressions refuses expressions when they are sent, and gives alarms that an older version has stored a state and a reason.
+// TestBadExpressions refuses expressions when they are sent, and gives stored alarms of an older version a state and a reason.
 func TestBadExpressions(t *testing.T) {
 	s := newService(t, 0)
 	for text, want := range map[string]string{
@@ -378,7 +378,7 @@ func TestBadExpressions(t *testing.T) {
 	}
 }
 
-// TestAlarmThatPanics puts it aside, with a state and a reason, until it is changed, through a restart; others go on.
+// TestAlarmThatPanics: a panic marks the alarm as broken until it is replaced, through a restart; other alarms are still evaluated.
 func TestAlarmThatPanics(t *testing.T) {
 	evaluated := 0
 	functions["BOOM"] = function{0, nil, nil, always(aNumber), func(*scope, []value) (value, error) { evaluated++; panic("boom") }}
@@ -408,7 +408,7 @@ func TestAlarmThatPanics(t *testing.T) {
 	}
 }
 
-// TestGetMetricDataPages computes what a page returns, and no more.
+// TestGetMetricDataPages: a page computes only what it returns.
 func TestGetMetricDataPages(t *testing.T) {
 	s := newService(t, 0)
 	made := 0
@@ -443,7 +443,7 @@ func TestGetMetricDataPages(t *testing.T) {
 		}
 		in["NextToken"] = out.NextToken
 	}
-	if got := values["e0"]; len(got) != span+20 || got[0] != float64(began.Unix()-1) || got[len(got)-1] != float64(began.Unix()-span-20) { // from a whole minute on
+	if got := values["e0"]; len(got) != span+20 || got[0] != float64(began.Unix()-1) || got[len(got)-1] != float64(began.Unix()-span-20) { // start is rounded to a minute
 		t.Errorf("%d values from %v to %v", len(got), got[0], got[len(got)-1])
 	}
 	for i := 1; i < len(values["e0"]); i++ {
@@ -451,7 +451,7 @@ func TestGetMetricDataPages(t *testing.T) {
 			t.Fatal("a value is missing or twice")
 		}
 	}
-	// Small pages of several queries, one of them hidden, one without values.
+	// Small pages of several queries, one hidden and one without values.
 	small := obj{"StartTime": began.Unix() - 300, "EndTime": began.Unix(), "MaxDatapoints": 2, "ScanBy": "TimestampAscending", "MetricDataQueries": []obj{
 		{"Id": "a", "Expression": "TIME_SERIES(1)"}, {"Id": "b", "Expression": "a", "ReturnData": false}, {"Id": "c", "Expression": "LOG(-a)"}, {"Id": "d", "Expression": "[b, b]"},
 	}}
@@ -479,7 +479,7 @@ func TestGetMetricDataPages(t *testing.T) {
 	for _, most := range []int{0, -1, maxReturnedData + 1} {
 		s.refused(awserr.Validation, "MaxDatapoints", "GetMetricData", with(small, obj{"MaxDatapoints": most, "NextToken": nil}))
 	}
-	// More datapoints than an account may ask for in a second.
+	// More datapoints than an account may request per second.
 	stat := func(id string, period int) obj {
 		return obj{"Id": id, "MetricStat": obj{"Metric": obj{"Namespace": "N", "MetricName": "m"}, "Period": period, "Stat": "Sum"}}
 	}
@@ -503,7 +503,7 @@ func with(a, b obj) obj {
 	return out
 }
 
-// TestAlarmLimits bounds what alarms take: their number, their bytes, what they are on, their history.
+// TestAlarmLimits bounds alarms: their number, their size, what they refer to, their history.
 func TestAlarmLimits(t *testing.T) {
 	s := newService(t, 0)
 	simple := obj{"Namespace": "N", "MetricName": "m", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1, "Threshold": 1, "ComparisonOperator": "GreaterThanThreshold"}
@@ -511,7 +511,7 @@ func TestAlarmLimits(t *testing.T) {
 		s.alarms[alarmID{"a", "us-east-1", fmt.Sprint(i)}] = &Alarm{Account: "a", Region: "us-east-1", Name: fmt.Sprint(i)}
 	}
 	s.refused(limitExceeded, "The quota for alarms for this customer has already been reached.", "PutMetricAlarm", with(simple, obj{"AlarmName": "more"}))
-	s.must("PutMetricAlarm", with(simple, obj{"AlarmName": "0"}), nil) // which is there
+	s.must("PutMetricAlarm", with(simple, obj{"AlarmName": "0"}), nil) // replaces an existing one
 	if err := s.do("b", "PutMetricAlarm", with(simple, obj{"AlarmName": "more"}), nil); err != nil {
 		t.Errorf("another account: %v", err)
 	}
@@ -529,7 +529,7 @@ func TestAlarmLimits(t *testing.T) {
 		s.refused(awserr.Validation, "Metrics cannot be checked across more than", "PutMetricAlarm", with(simple, obj{"AlarmName": "long", "Period": c.period, "EvaluationPeriods": c.periods}))
 	}
 	s.must("PutMetricAlarm", with(simple, obj{"AlarmName": "week", "Period": 3600, "EvaluationPeriods": 168}), nil)
-	// The latest items of the history stay.
+	// The latest history entries stay.
 	var items []historyItem
 	for i := range maxHistory + historySlack {
 		items = append(items, historyItem{Account: "a", Region: "us-east-1", Alarm: "x", Time: began.UnixMilli() + int64(i), Type: "Action", Data: json.RawMessage("{}")})
@@ -565,7 +565,7 @@ func TestAlarmLimits(t *testing.T) {
 	}
 }
 
-// interrupted is a store whose transactions fail when their request has ended, as those over a network do.
+// interrupted is a store whose transactions fail once their request has ended, as over a network.
 type interrupted struct{ kv.Store }
 
 func (s interrupted) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
@@ -575,7 +575,7 @@ func (s interrupted) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 	return s.Store.Begin(ctx, opt)
 }
 
-// TestReportsArePending has a client go away while its request collects: the next request stores what was measured.
+// TestReportsArePending: when a client goes while its request collects, the next request stores what was measured.
 func TestReportsArePending(t *testing.T) {
 	store, err := pebblekv.Open(pebblekv.Options{})
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/statordb/stator/internal/metric"
 )
 
-// statistic takes a number from a set; ok is false if the set doesn't have it.
+// statistic computes a number from a set. ok is false if the set doesn't allow that.
 type statistic func(s *metric.Set) (v float64, ok bool)
 
 // basic are the statistics without parameters ("CloudWatch statistics definitions").
@@ -21,7 +21,8 @@ var basic = map[string]statistic{
 	"IQM":         trimmed(25, 75, (*metric.Set).Average),
 }
 
-// parseStatistic reads a statistic: a basic one, a percentile as p99.9, or one of values between bounds as tm90 or TM(10%:90%).
+// parseStatistic parses a statistic: a basic one, a percentile such as p99.9, or one over a part of the values, such as tm90 or
+// TM(10%:90%).
 func parseStatistic(text string) (statistic, bool) {
 	if s, ok := basic[text]; ok {
 		return s, true
@@ -43,7 +44,7 @@ func parseStatistic(text string) (statistic, bool) {
 	return between(strings.ToUpper(text[:i]), 0, p)
 }
 
-// parseBounded reads the bounds of a statistic: both in percent, or both values; a missing one is no bound.
+// parseBounded parses a statistic with bounds: both percentages, or both values. A missing bound is open.
 func parseBounded(name, text string) (statistic, bool) {
 	low, high, ok := strings.Cut(text, ":")
 	if !ok || low == "" && high == "" {
@@ -95,7 +96,7 @@ func parseBounded(name, text string) (statistic, bool) {
 	return nil, false
 }
 
-// between returns a statistic of the values between two percentiles.
+// between returns a statistic over the values between two percentiles.
 func between(name string, from, to float64) (statistic, bool) {
 	switch name {
 	case "TM":
@@ -118,6 +119,7 @@ func between(name string, from, to float64) (statistic, bool) {
 	return nil, false
 }
 
+// trimmed returns f of the values between two percentiles.
 func trimmed(from, to float64, f func(*metric.Set) float64) statistic {
 	return func(s *metric.Set) (float64, bool) {
 		in, ok := s.Between(from, to)

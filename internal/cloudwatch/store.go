@@ -21,7 +21,8 @@ import (
 	"github.com/statordb/stator/internal/metric"
 )
 
-// retention says how long points of a resolution are kept; then they become ones of the next ("GetMetricStatistics").
+// retention says how long points of each resolution are kept before they are rolled up into the next ("GetMetricStatistics").
+// The last ones are removed instead.
 var retention = []struct {
 	seconds int64
 	keep    time.Duration
@@ -32,7 +33,7 @@ var retention = []struct {
 	{3600, 455 * 24 * time.Hour},
 }
 
-// series is a metric in one unit.
+// series is a metric in one unit. Statistics never mix units.
 type series struct {
 	metric.ID
 	Unit string
@@ -40,12 +41,13 @@ type series struct {
 	id uint32
 }
 
+// seriesKey identifies a series.
 func seriesKey(id *metric.ID, unit string) string { return id.Key() + unit }
 
-// ownNamespace begins the namespaces of the server's own metrics, which clients can't put.
+// ownNamespace begins the namespaces of the server's own metrics. Clients can't put metrics there.
 const ownNamespace = "AWS/"
 
-// digest stands for a long text, with no other that has the same.
+// digest stands for a long text. It is part of a cryptographic hash, so clients can't produce collisions.
 type digest [16]byte
 
 func digestOf(text string) digest {
@@ -53,37 +55,38 @@ func digestOf(text string) digest {
 	return digest(sum[:16])
 }
 
-// entryKey is where the index has the id of a metric in a unit.
+// entryKey returns the key of a series' entry in the index.
 func entryKey(id *metric.ID, unit string) []byte {
 	return keyspace.MetricIndexEntry(id.Account, id.Region, id.Namespace, id.Name, digestOf(id.Key()), unit)
 }
 
-// store keeps metrics. Points of one period are added up. It has nothing in memory but the ids of some metrics: a start reads nothing, and
-// what an operation reads is what it returns.
+// store keeps metrics. Each point is the merged values of one period. Only the ids of some series are in memory: starting reads nothing,
+// and an operation reads about what it returns.
 type store struct {
 	kv    kv.Store
-	limit int // how many metrics clients of an account may put, in each unit
+	limit int // bound on the series that clients of an account may create
 
-	adding  sync.Mutex // held while points are read, changed and written
-	indexed bool       // it is known that all metrics are in the index
+	adding  sync.Mutex // held while points are read, merged and written
+	indexed bool       // all series are known to be in the index
 
 	mu    sync.Mutex
-	known map[digest]uint32 // ids by the digest of the series' key
+	known map[digest]uint32 // ids by digest of the seriesKey
 }
 
-// maxKnown is how many ids the store remembers, 24 bytes each; then it begins anew.
+// maxKnown bounds the ids in memory, 24 bytes each. When it is reached, the map starts over.
 const maxKnown = 100_000
 
 func openStore(db kv.Store, limit int) *store {
 	return &store{kv: db, limit: limit, known: map[digest]uint32{}}
 }
 
+// under returns the range of all keys with a prefix.
 func under(prefix []byte) kv.Range { return kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)} }
 
-// addBatch is how many points a transaction adds.
+// addBatch is the number of points per transaction.
 const addBatch = 256
 
-// index brings the metrics of a store that an older version has written into the index, once; s.adding is held.
+// index adds the series that a version without the index has stored to the index, once. s.adding is held.
 func (s *store) index(ctx context.Context) error {
 	if s.indexed {
 		return nil
@@ -129,7 +132,7 @@ func (s *store) index(ctx context.Context) error {
 	return err
 }
 
-// page returns the metrics whose descriptions are at a key and behind it, up to n, and the key behind them: nil at the end.
+// page returns up to n series whose descriptions start at a key, and the key to continue at, or nil at the end.
 func (s *store) page(ctx context.Context, at []byte, n int) (list []*series, next []byte, err error) {
 	r, err := s.kv.Latest(ctx)
 	if err != nil {
@@ -153,6 +156,7 @@ func (s *store) page(ctx context.Context, at []byte, n int) (list []*series, nex
 	return list, next, it.Close()
 }
 
+// decodeSeries decodes a stored description.
 func decodeSeries(key, val []byte) (*series, error) {
 	m := &series{id: keyspace.MetricID(key)}
 	if err := json.Unmarshal(val, m); err != nil {
@@ -161,10 +165,12 @@ func decodeSeries(key, val []byte) (*series, error) {
 	return m, nil
 }
 
+// putCount stores how many series the clients of an account have created.
 func putCount(txn kv.Txn, account string, n uint64) error {
 	return txn.Put(keyspace.MetricCount(account), binary.BigEndian.AppendUint64(nil, n))
 }
 
+// readCount returns how many series the clients of an account have created.
 func readCount(r kv.Reader, account string) (uint64, error) {
 	raw, err := r.Get(keyspace.MetricCount(account))
 	if err != nil || len(raw) != 8 {
@@ -173,8 +179,8 @@ func readCount(r kv.Reader, account string) (uint64, error) {
 	return binary.BigEndian.Uint64(raw), nil
 }
 
-// add adds data to what is there. On an error it returns those that it has not added. Clients' data beyond the limit of their account are
-// refused by errThrottled, all of them.
+// add merges data into the stored points. On an error it returns the data that it has not stored. It refuses a request as a whole with
+// errThrottled if its clients' series would exceed the limit of their account.
 func (s *store) add(ctx context.Context, data []metric.Datum) (rest []metric.Datum, err error) {
 	s.adding.Lock()
 	defer s.adding.Unlock()
@@ -194,7 +200,7 @@ func (s *store) add(ctx context.Context, data []metric.Datum) (rest []metric.Dat
 	return nil, nil
 }
 
-// admit refuses data that would make more metrics than their account may have; s.adding is held.
+// admit refuses data that would create more series than its account may have. s.adding is held.
 func (s *store) admit(ctx context.Context, data []metric.Datum) error {
 	r, err := s.kv.Latest(ctx)
 	if err != nil {
@@ -231,7 +237,7 @@ func (s *store) admit(ctx context.Context, data []metric.Datum) error {
 	return nil
 }
 
-// find returns the id of a metric in a unit, which has the digest.
+// find returns the id of a series, given its digest.
 func (s *store) find(r kv.Reader, at digest, id *metric.ID, unit string) (found uint32, there bool, err error) {
 	s.mu.Lock()
 	found, there = s.known[at]
@@ -246,7 +252,7 @@ func (s *store) find(r kv.Reader, at digest, id *metric.ID, unit string) (found 
 	return binary.BigEndian.Uint32(raw), true, nil
 }
 
-// remember keeps ids in memory.
+// remember caches ids.
 func (s *store) remember(ids map[digest]uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -256,25 +262,29 @@ func (s *store) remember(ids map[digest]uint32) {
 	maps.Copy(s.known, ids)
 }
 
-// drop forgets an id that belongs to no metric any more.
+// drop forgets the id of a series that no longer exists.
 func (s *store) drop(id uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.DeleteFunc(s.known, func(_ digest, known uint32) bool { return known == id })
 }
 
-// addition is what a transaction adds. Everything is read before anything is written: reading one's own writes costs more.
+// addition is the state of one transaction of add. It reads everything before it writes anything: reading its own writes would cost
+// more.
 type addition struct {
-	store  *store
-	txn    kv.Txn
+	store *store
+	txn   kv.Txn
+	// ids are those of all series in the data, by digest.
 	ids    map[digest]uint32
-	fresh  []*series
+	fresh  []*series         // series to create
 	taken  map[uint32]bool   // ids of fresh
-	counts map[string]uint64 // of accounts that have fresh metrics
-	keys   [][]byte          // of points, in the order of the data
+	counts map[string]uint64 // new number of series of accounts in fresh
+	keys   [][]byte          // keys of points, in the order of the data
+	// points are the merged values by key.
 	points map[string]*metric.Set
 }
 
+// addSome stores up to addBatch data in one transaction.
 func (s *store) addSome(ctx context.Context, data []metric.Datum) error {
 	var a *addition
 	err := kv.Update(ctx, s.kv, kv.TxnOpt{NoSync: true, Background: true}, func(txn kv.Txn) error {
@@ -292,7 +302,7 @@ func (s *store) addSome(ctx context.Context, data []metric.Datum) error {
 	return err
 }
 
-// read adds a datum to its point.
+// read merges a datum into its point.
 func (a *addition) read(d *metric.Datum) error {
 	at := digestOf(seriesKey(&d.ID, d.Unit))
 	id, there := a.ids[at]
@@ -330,8 +340,8 @@ func (a *addition) read(d *metric.Datum) error {
 	return nil
 }
 
-// newSeries takes an id that comes of the metric's key: servers that meet a metric at the same time give it the same. Where another metric
-// has it, another one that is free is taken.
+// newSeries chooses an id for a series. It derives the id from the series' key, so that servers that create the same series at the same
+// time agree on it. If another series has that id, the next free one is chosen.
 func (a *addition) newSeries(d *metric.Datum) (uint32, error) {
 	if !strings.HasPrefix(d.Namespace, ownNamespace) {
 		n, known := a.counts[d.Account]
@@ -351,7 +361,7 @@ func (a *addition) newSeries(d *metric.Datum) (uint32, error) {
 	sum := sha256.Sum256([]byte(key))
 	for try := uint32(0); ; try++ {
 		m.id = uint32(xxhash.Sum64String(key)) + try
-		if try >= maxNeighbours { // clients can make metrics with the same xxHash, but not with such ids
+		if try >= maxNeighbours { // clients can find many keys with one xxHash, but not with one of these
 			m.id = binary.BigEndian.Uint32(sum[16:]) + try
 		}
 		there, err := a.txn.Get(keyspace.Metric(m.id))
@@ -361,7 +371,7 @@ func (a *addition) newSeries(d *metric.Datum) (uint32, error) {
 		if there == nil && !a.taken[m.id] {
 			break
 		}
-		// A server of a version without the index may have described the metric.
+		// A server of a version without the index may have stored the same series.
 		if other, err := decodeSeries(keyspace.Metric(m.id), there); err == nil && there != nil && seriesKey(&other.ID, other.Unit) == key {
 			break
 		}
@@ -371,6 +381,7 @@ func (a *addition) newSeries(d *metric.Datum) (uint32, error) {
 	return m.id, nil
 }
 
+// write stores the new series, the counts and the points.
 func (a *addition) write() error {
 	for _, m := range a.fresh {
 		raw, err := json.Marshal(m)
@@ -397,10 +408,10 @@ func (a *addition) write() error {
 	return nil
 }
 
-// maxNeighbours is how many ids behind the first one are tried before one that comes of another hash.
+// maxNeighbours is how many ids behind the first are tried before newSeries switches to another hash.
 const maxNeighbours = 8
 
-// addPoint adds a set to the point at the key.
+// addPoint merges a set into the point at a key.
 func addPoint(txn kv.Txn, key []byte, set *metric.Set) error {
 	raw, err := txn.Get(key)
 	if err != nil {
@@ -418,7 +429,7 @@ func addPoint(txn kv.Txn, key []byte, set *metric.Set) error {
 	return txn.Put(key, sum.Append(nil))
 }
 
-// units returns the metric in each unit that it has, or in the one that is asked for.
+// units returns the series of a metric: those in every unit, or the one in a given unit.
 func (s *store) units(ctx context.Context, id *metric.ID, unit string) ([]*series, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
@@ -441,19 +452,19 @@ func (s *store) units(ctx context.Context, id *metric.ID, unit string) ([]*serie
 	return out, err
 }
 
-// ready waits until all metrics are in the index.
+// ready waits until all series are in the index.
 func (s *store) ready(ctx context.Context) error {
 	s.adding.Lock()
 	defer s.adding.Unlock()
 	return s.index(ctx)
 }
 
-// maxListed is how many metrics a page of list looks at, whether they are wanted or not.
+// maxListed bounds the entries that one page of list examines, wanted or not.
 const maxListed = 2500
 
-// list returns up to n metrics in the index, of those under the prefix and behind the last one of an earlier page, that keep wants and that
-// have points since a time; of a metric in several units one. It looks at maxListed metrics at most. last is the last one that it has
-// looked at; nil if there are no more.
+// list returns up to n metrics from the index: those under the prefix and behind last, the end of the previous page, that keep accepts and
+// that have points since a time. A metric in several units counts once. list examines at most maxListed entries, and returns the last
+// one examined, or nil if there are no more.
 func (s *store) list(ctx context.Context, prefix, last []byte, n int, since int64, keep func(*series) bool) (out []*series, _ []byte, err error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, nil, err
@@ -471,10 +482,10 @@ func (s *store) list(ctx context.Context, prefix, last []byte, n int, since int6
 	if err != nil {
 		return nil, nil, err
 	}
-	listed := false // the last one
+	listed := false // the last metric was wanted
 	for looked := 0; err == nil && it.Next(); looked++ {
 		entry := keyspace.WithoutUnit(it.Key())
-		same := bytes.Equal(entry, last) // in another unit
+		same := bytes.Equal(entry, last) // the same metric in another unit
 		if same && listed {
 			continue
 		}
@@ -491,7 +502,7 @@ func (s *store) list(ctx context.Context, prefix, last []byte, n int, since int6
 	return out, nil, errors.Join(err, it.Close())
 }
 
-// listed returns the metric that an entry of the index is for; nil if it is not wanted.
+// listed returns the metric of an index entry, or nil if it is not wanted.
 func (s *store) listed(r kv.Reader, id []byte, since int64, keep func(*series) bool) (*series, error) {
 	if len(id) != 4 {
 		return nil, nil
@@ -505,7 +516,7 @@ func (s *store) listed(r kv.Reader, id []byte, since int64, keep func(*series) b
 	if err != nil || !keep(m) {
 		return nil, err
 	}
-	for _, seconds := range []uint32{60, 1, 300, 3600} { // where points of the last weeks are most likely to be first
+	for _, seconds := range []uint32{60, 1, 300, 3600} { // the resolutions most likely to have recent points come first
 		there, err := anyIn(r, kv.Range{Start: keyspace.MetricPoint(m.id, seconds, since), End: keyspace.PrefixEnd(keyspace.MetricPoints(m.id, seconds))})
 		if err != nil || there {
 			return m, err
@@ -514,7 +525,7 @@ func (s *store) listed(r kv.Reader, id []byte, since int64, keep func(*series) b
 	return nil, nil
 }
 
-// anyIn reports whether there is a key in a range.
+// anyIn reports whether a range contains a key.
 func anyIn(r kv.Reader, rng kv.Range) (bool, error) {
 	it, err := r.Scan(rng, kv.ScanOpt{Stale: true, Rows: 1})
 	if err != nil {
@@ -524,15 +535,15 @@ func anyIn(r kv.Reader, rng kv.Range) (bool, error) {
 	return there, it.Close()
 }
 
-// point is what a metric was in a period.
+// point is the values of a metric in one period.
 type point struct {
 	at int64 // seconds since 1970
 	metric.Set
 }
 
-// read returns the metric's periods of so many seconds that begin in [from, to), which are multiples of it from `from` on;
-// those without values are left out. Points that were rolled up are in periods that are multiples of theirs alone ("GetMetricStatistics":
-// a shorter period returns none of that time). budget may be nil.
+// read returns the values of a series in the periods of [from, to), which begin at from and are period seconds long; empty ones are left
+// out. Points that were rolled up count only if the period is a multiple of their resolution ("GetMetricStatistics": a shorter period
+// returns no data for that time). budget may be nil.
 func (s *store) read(ctx context.Context, id uint32, from, to, period int64, budget *budget) ([]point, error) {
 	r, err := s.kv.Latest(ctx)
 	if err != nil {
@@ -572,7 +583,7 @@ func (s *store) read(ctx context.Context, id uint32, from, to, period int64, bud
 	return out, nil
 }
 
-// roll makes coarser points of those whose time is over, and forgets metrics that have none left.
+// roll rolls up expired points into coarser ones, and forgets series without any.
 func (s *store) roll(ctx context.Context, now time.Time) error {
 	for at := keyspace.Metrics(); at != nil; {
 		var err error
@@ -583,7 +594,7 @@ func (s *store) roll(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// rollPage is roll for n metrics from a key on. It returns the key to go on at; nil at the end.
+// rollPage does roll's work for n series from a key on. It returns the key to continue at, or nil at the end.
 func (s *store) rollPage(ctx context.Context, now time.Time, at []byte, n int) (next []byte, err error) {
 	list, next, err := s.page(ctx, at, n)
 	if err != nil {
@@ -597,6 +608,7 @@ func (s *store) rollPage(ctx context.Context, now time.Time, at []byte, n int) (
 	return next, nil
 }
 
+// rollOne rolls up the points of one series.
 func (s *store) rollOne(ctx context.Context, m *series, now time.Time) error {
 	for i, res := range retention {
 		next := int64(0)
@@ -613,12 +625,13 @@ func (s *store) rollOne(ctx context.Context, m *series, now time.Time) error {
 	return s.forget(ctx, m)
 }
 
-// rollSome turns the points of so many seconds before a time into ones of next seconds; 0 removes them.
+// rollSome merges the points of one resolution from before a time into the next resolution, or removes them if next is 0. Both are in
+// seconds.
 func (s *store) rollSome(ctx context.Context, id uint32, seconds, next, before int64) error {
 	s.adding.Lock()
 	defer s.adding.Unlock()
 	if next > 0 {
-		before -= before % next // whole periods
+		before -= before % next // whole periods only
 	}
 	rng := kv.Range{Start: keyspace.MetricPoint(id, uint32(seconds), 0), End: keyspace.MetricPoint(id, uint32(seconds), before)}
 	if there, err := s.any(ctx, rng); err != nil || !there {
@@ -663,7 +676,7 @@ func (s *store) rollSome(ctx context.Context, id uint32, seconds, next, before i
 	}
 }
 
-// any reports whether there is anything in a range, which is mostly not so: it costs less than a transaction.
+// any reports whether a range contains a key. Usually it doesn't, and finding that out costs less than a transaction.
 func (s *store) any(ctx context.Context, rng kv.Range) (bool, error) {
 	r, err := s.kv.Latest(ctx)
 	if err != nil {
@@ -673,7 +686,7 @@ func (s *store) any(ctx context.Context, rng kv.Range) (bool, error) {
 	return there, errors.Join(err, r.Close())
 }
 
-// forget removes a metric that has no points.
+// forget removes a series without points.
 func (s *store) forget(ctx context.Context, m *series) error {
 	s.adding.Lock()
 	defer s.adding.Unlock()
@@ -685,7 +698,7 @@ func (s *store) forget(ctx context.Context, m *series) error {
 		if err != nil || raw == nil {
 			return err
 		}
-		// A point may have come since.
+		// A point may have arrived meanwhile.
 		if there, err := anyIn(txn, under(keyspace.AllMetricPoints(m.id))); err != nil || there {
 			return err
 		}
@@ -711,7 +724,7 @@ func (s *store) forget(ctx context.Context, m *series) error {
 	return err
 }
 
-// removeBefore removes the records of a range whose keys' times are before the time.
+// removeBefore removes the records of a range whose keys carry a time before the given one.
 func removeBefore(ctx context.Context, db kv.Store, r kv.Range, timeOf func(key []byte) int64, before int64) error {
 	snap, err := db.Latest(ctx)
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// maxTags is how many tags a resource may have.
+// maxTags bounds the tags of a resource.
 const maxTags = 50
 
-// addTags returns the tags with others added to them.
+// addTags returns a copy of tags with more added or replaced.
 func addTags(tags map[string]string, more []api.Tag) (map[string]string, error) {
 	if more == nil {
 		return tags, nil
@@ -36,7 +36,7 @@ func addTags(tags map[string]string, more []api.Tag) (map[string]string, error) 
 	return out, nil
 }
 
-// changeTags replaces the tags of the alarm with the ARN.
+// changeTags replaces the tags of an alarm, given its ARN.
 func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string, change func(map[string]string) (map[string]string, error)) error {
 	a, err := s.tagged(call, arn)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string,
 	return s.keep(ctx, []*Alarm{&next})
 }
 
-// tagged returns the alarm with the ARN.
+// tagged returns the alarm with an ARN, if the caller has the permission for the operation there.
 func (s *Service) tagged(call *smithy.Call, arn string) (*Alarm, error) {
 	caller := call.Caller
 	caller.Account, _ = s.Namespace(caller)

@@ -9,13 +9,13 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// seriesWatcher hears of metrics that other servers have forgotten.
+// seriesWatcher learns of series that other servers have removed.
 type seriesWatcher struct{ *store }
 
-// Freeze implements fleet.Watcher.
+// Freeze implements cluster.Watcher.
 func (seriesWatcher) Freeze([]byte) {}
 
-// Reload implements fleet.Watcher.
+// Reload implements cluster.Watcher.
 func (w seriesWatcher) Reload(ctx context.Context, key []byte) error {
 	raw, err := kv.ReadLatest(ctx, w.kv, key)
 	if err == nil && raw == nil {
@@ -24,13 +24,13 @@ func (w seriesWatcher) Reload(ctx context.Context, key []byte) error {
 	return err
 }
 
-// alarmWatcher hears of alarms that other servers have changed.
+// alarmWatcher learns of alarms that other servers have changed.
 type alarmWatcher struct{ *Service }
 
-// Freeze implements fleet.Watcher.
+// Freeze implements cluster.Watcher.
 func (alarmWatcher) Freeze([]byte) {}
 
-// Reload implements fleet.Watcher.
+// Reload implements cluster.Watcher.
 func (w alarmWatcher) Reload(ctx context.Context, key []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

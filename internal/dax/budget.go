@@ -8,19 +8,19 @@ import (
 )
 
 const (
-	// largeBuffer is from how many bytes on memory of a request or answer is counted, and not kept for the next request.
+	// largeBuffer is the size in bytes from which a buffer counts against the budget, and isn't kept for the next request.
 	largeBuffer = 16 << 10
-	// countReads is how many bytes that a request reads are counted at a time.
+	// countReads is the step in bytes in which reads from the database are counted.
 	countReads = 64 << 10
-	// maxLarge is how many bytes of requests and answers above largeBuffer there may be at a time, of all connections together.
+	// maxLarge is the budget in bytes of one Service: all its connections together.
 	maxLarge = 256 << 20
-	// patience is how long a connection may keep counted memory waiting for its client while others need it.
+	// patience is how long a connection may hold counted memory while it waits for its client and others need the memory.
 	patience = 5 * time.Second
 )
 
-// budget bounds the memory that large requests and answers take. Where it is used up, connections that have waited for their clients
-// for longer than patience are closed, the longest first, for those that need memory now: clients that are slow on purpose can't keep
-// it from others.
+// budget bounds the memory of large requests and answers. When it is used up, connections that have waited for their clients for
+// longer than patience are closed, the longest first, to make room: deliberately slow clients can't keep memory from others.
+// Connections whose request is running are never closed for it.
 type budget struct {
 	max int64
 
@@ -29,15 +29,16 @@ type budget struct {
 	holders map[*conn]*holding
 }
 
-// holding is what a connection has of a budget.
+// holding is one connection's share of a budget.
 type holding struct {
 	bytes   int64
-	waiting time.Time // since when it waits for its client; zero while its request runs
+	waiting time.Time // since when the connection waits for its client; zero while its request runs
 }
 
 func newBudget(bytes int64) *budget { return &budget{max: bytes, holders: map[*conn]*holding{}} }
 
-// take takes bytes more for a connection that waits for its client, or whose request runs. It returns false if there is no room.
+// take reserves bytes for a connection, and returns false if there is no room. waits says whether the connection is waiting for its
+// client, which makes it a candidate for closing.
 func (b *budget) take(c *conn, bytes int64, waits bool) bool {
 	b.mu.Lock()
 	room := b.used+bytes <= b.max
@@ -61,13 +62,14 @@ func (b *budget) take(c *conn, bytes int64, waits bool) bool {
 	return room
 }
 
-// force takes bytes whether there is room or not.
+// force reserves bytes even beyond the limit: the memory is in use already.
 func (b *budget) force(c *conn, bytes int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.hold(c, bytes, false)
 }
 
+// hold adds bytes to the connection's share. b.mu is held.
 func (b *budget) hold(c *conn, bytes int64, waits bool) {
 	h := b.holders[c]
 	if h == nil {
@@ -81,7 +83,8 @@ func (b *budget) hold(c *conn, bytes int64, waits bool) {
 	b.used += bytes
 }
 
-// slowest returns the connection other than c that has waited for its client for longest, and longer than patience; nil for none.
+// slowest returns the connection, other than c, that has waited for its client the longest, and longer than patience; nil if there
+// is none. b.mu is held.
 func (b *budget) slowest(c *conn) (out *conn) {
 	before := time.Now().Add(-patience)
 	for other, h := range b.holders {
@@ -92,7 +95,7 @@ func (b *budget) slowest(c *conn) (out *conn) {
 	return out
 }
 
-// waits says whether a connection that holds something waits for its client from now on.
+// waits records whether the connection, if it holds anything, is waiting for its client.
 func (b *budget) waits(c *conn, waits bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -104,7 +107,7 @@ func (b *budget) waits(c *conn, waits bool) {
 	}
 }
 
-// give returns all that a connection has taken but the bytes that it keeps.
+// give releases the connection's share except for keep bytes.
 func (b *budget) give(c *conn, keep int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -118,6 +121,7 @@ func (b *budget) give(c *conn, keep int64) {
 	}
 }
 
+// remove releases all of a connection's share. b.mu is held.
 func (b *budget) remove(c *conn) {
 	if h := b.holders[c]; h != nil {
 		b.used -= h.bytes
@@ -125,14 +129,14 @@ func (b *budget) remove(c *conn) {
 	}
 }
 
-// taken returns how many bytes are taken.
+// taken returns the number of reserved bytes.
 func (b *budget) taken() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.used
 }
 
-// overloaded is the answer where a limit is met.
+// overloaded is the error for a request beyond the budget. SDKs retry it.
 func overloaded() *awserr.Error {
 	return awserr.New(awserr.Throttling, "The node is overloaded: too many large requests at a time")
 }

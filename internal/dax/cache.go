@@ -15,28 +15,29 @@ import (
 )
 
 const (
-	// cacheShards is how many parts a cache has, each with a lock and an LRU list of its own.
+	// cacheShards is the number of parts of a cache. Each has a lock and an LRU list of its own, to spread contention.
 	cacheShards = 16
-	// entryOverhead is about how many bytes an entry takes beside its key and value.
+	// entryOverhead is the approximate memory of an entry in bytes, beside its key and value.
 	entryOverhead = 160
-	// maxEntries bounds the entries of a shard for the library, which counts nothing else; the bound in bytes comes first.
+	// maxEntries is the LRU library's own bound, in entries. The bound in bytes is always reached first.
 	maxEntries = 1 << 30
 )
 
-// cache remembers values by keys: an LRU cache bounded in bytes whose entries also expire. Three rules keep it true:
+// cache is an LRU cache, bounded in bytes, whose entries also expire. Three rules keep it coherent with the database:
 //
-//	C1  A key that is not there is read once, however many ask for it at a time (a flight).
-//	C2  What was read is not stored if a write of the key has ended since the read began.
-//	C3  Of two writes of a key at a time nobody knows which was the last, so neither's value is stored.
+//	C1  Concurrent reads of a missing key share one read of the database, a flight.
+//	C2  A flight stores nothing if a write of its key has ended since it began: what it read may be older.
+//	C3  Concurrent writes of a key store nothing: which of them the database applied last is unknown.
 type cache struct {
 	now    func() time.Time
-	told   func(key []byte) // hears of writes that have ended; nil for nothing
-	ttl    atomic.Int64     // nanoseconds; 0 for entries that do not expire
+	told   func(key []byte) // hears the key of each finished write; nil to tell nothing
+	ttl    atomic.Int64     // nanoseconds; 0 means that entries don't expire
 	shards [cacheShards]shard
 
-	evicted atomic.Int64 // bytes since they were last asked for
+	evicted atomic.Int64 // bytes evicted since the last report
 }
 
+// shard is an independent part of a cache. mu guards all its fields.
 type shard struct {
 	mu         sync.Mutex
 	lru        *simplelru.LRU[string, entry]
@@ -45,25 +46,25 @@ type shard struct {
 	writes     map[string]*writing
 }
 
-// entry is a value, which nobody changes; nil says that there is none.
+// entry is a cached value. The value is immutable; nil means that the item is known not to exist.
 type entry struct {
 	value   []byte
 	expires int64 // nanoseconds since 1970; 0 for never
 }
 
-// flight is a read of what was not in the cache.
+// flight is a read of a missing key in progress, which any number of requests wait for.
 type flight struct {
 	key   string
 	done  chan struct{}
 	value []byte
 	err   error
-	stale bool // a write has ended since it began; guarded by the shard
+	stale bool // a write has ended since the flight began (C2); guarded by the shard
 }
 
-// writing are the writes of a key under way.
+// writing are the writes in progress of one key.
 type writing struct {
-	count      int
-	overlapped bool
+	count      int  // number of writes in progress
+	overlapped bool // two of them ran at once (C3)
 }
 
 func newCache(bytes int64, ttl time.Duration, now func() time.Time) *cache {
@@ -81,9 +82,11 @@ func newCache(bytes int64, ttl time.Duration, now func() time.Time) *cache {
 	return c
 }
 
+// shard returns the shard of a key.
 func (c *cache) shard(key []byte) *shard { return &c.shards[xxhash.Sum64(key)%cacheShards] }
 
-// get returns the value of a key, or the flight that reads it. Who leads it must land it.
+// get returns the cached value of a key, or else the flight that reads it. If leads is true the caller must read the value itself and
+// land the flight.
 func (c *cache) get(key []byte) (value []byte, f *flight, leads bool) {
 	s := c.shard(key)
 	s.mu.Lock()
@@ -97,7 +100,7 @@ func (c *cache) get(key []byte) (value []byte, f *flight, leads bool) {
 	return s.take(key)
 }
 
-// lead begins the flight of a key that was just written, unless somebody reads it already.
+// lead starts a flight for a key that was just written, or returns nil if there is one already.
 func (c *cache) lead(key []byte) *flight {
 	s := c.shard(key)
 	s.mu.Lock()
@@ -108,7 +111,7 @@ func (c *cache) lead(key []byte) *flight {
 	return nil
 }
 
-// take returns the flight of a key.
+// take returns the flight of a key, and whether it is new: then the caller leads it. The shard is locked.
 func (s *shard) take(key []byte) (_ []byte, f *flight, leads bool) {
 	if f := s.flights[wirejson.View(key)]; f != nil {
 		return nil, f, false
@@ -118,7 +121,7 @@ func (s *shard) take(key []byte) (_ []byte, f *flight, leads bool) {
 	return nil, f, true
 }
 
-// wait returns what the flight's leader has read, or ctx's error if that ends before.
+// wait returns what the flight's leader has read, or ctx's error if ctx ends first.
 func (f *flight) wait(ctx context.Context) ([]byte, error) {
 	select {
 	case <-f.done:
@@ -128,7 +131,7 @@ func (f *flight) wait(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// land ends a flight.
+// land ends a flight: it wakes the waiters with the result and, unless C2 forbids it, caches the value.
 func (c *cache) land(f *flight, value []byte, err error) {
 	s := c.shard([]byte(f.key))
 	s.mu.Lock()
@@ -143,8 +146,8 @@ func (c *cache) land(f *flight, value []byte, err error) {
 	close(f.done)
 }
 
-// fly leads a flight: read reads the value. A read that panics lands too. Where ctx ends, the leader's client has gone: the others
-// that wait read by themselves.
+// fly leads a flight whose value read returns. The flight lands even if read panics, so that no waiter hangs. If ctx ends, only the
+// leader's own client has gone: the waiters get errUnread and read for themselves.
 func (c *cache) fly(ctx context.Context, f *flight, read func() ([]byte, error)) (value []byte, err error) {
 	landed := false
 	defer func() {
@@ -158,7 +161,7 @@ func (c *cache) fly(ctx context.Context, f *flight, read func() ([]byte, error))
 	return value, err
 }
 
-// sharedError is what a flight's leader tells the others of its error.
+// sharedError is the error that the waiters of a flight get for the leader's error.
 func sharedError(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return errUnread
@@ -166,7 +169,7 @@ func sharedError(ctx context.Context, err error) error {
 	return err
 }
 
-// store puts an entry and removes what was not used for the longest time, until all of it has room. The shard is locked.
+// store adds an entry, and evicts the least recently used ones until all have room. The shard is locked.
 func (c *cache) store(s *shard, key string, value []byte) {
 	s.remove(key)
 	size := sizeOf(key, value)
@@ -182,7 +185,7 @@ func (c *cache) store(s *shard, key string, value []byte) {
 	c.shrink(s)
 }
 
-// shrink removes what was not used for the longest time until the rest has room. The shard is locked.
+// shrink evicts the least recently used entries until the rest has room. The shard is locked.
 func (c *cache) shrink(s *shard) {
 	for s.bytes > s.max {
 		k, old, ok := s.lru.RemoveOldest()
@@ -195,7 +198,7 @@ func (c *cache) shrink(s *shard) {
 	}
 }
 
-// resize sets how many bytes the cache may take.
+// resize sets the bound of the cache in bytes.
 func (c *cache) resize(bytes int64) {
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -206,10 +209,10 @@ func (c *cache) resize(bytes int64) {
 	}
 }
 
-// sizeOf is about how many bytes of memory an entry takes.
+// sizeOf estimates an entry's memory in bytes.
 func sizeOf(key string, value []byte) int64 { return int64(len(key)+len(value)) + entryOverhead }
 
-// remove removes an entry. The shard is locked.
+// remove removes an entry, if there is one. The shard is locked.
 func (s *shard) remove(key string) {
 	if e, ok := s.lru.Peek(key); ok {
 		s.bytes -= sizeOf(key, e.value)
@@ -217,7 +220,7 @@ func (s *shard) remove(key string) {
 	}
 }
 
-// write says that a write of the key begins. It must be followed by wrote or failed.
+// write announces a write of the key. Exactly one call of wrote or failed must follow.
 func (c *cache) write(key []byte) {
 	s := c.shard(key)
 	s.mu.Lock()
@@ -230,7 +233,7 @@ func (c *cache) write(key []byte) {
 	s.writes[string(key)] = &writing{count: 1}
 }
 
-// wrote says that a write has ended and what it left; nil for nothing. What is not known is not stored.
+// wrote ends a write. value is what is stored now, nil for no item; it is cached if known is true and C3 allows it.
 func (c *cache) wrote(key, value []byte, known bool) {
 	if c.told != nil {
 		c.told(key)
@@ -247,7 +250,7 @@ func (c *cache) wrote(key, value []byte, known bool) {
 	c.store(s, strings.Clone(wirejson.View(key)), value)
 }
 
-// forget says that somebody else has written the key.
+// forget invalidates a key because another server or node has written it.
 func (c *cache) forget(key []byte) {
 	s := c.shard(key)
 	s.mu.Lock()
@@ -259,7 +262,7 @@ func (c *cache) forget(key []byte) {
 	s.remove(wirejson.View(key))
 }
 
-// spoil makes the flight of a key that is under way store nothing.
+// spoil keeps the key's flight, if there is one, from storing its value. The next reader begins a new flight. The shard is locked.
 func (s *shard) spoil(key []byte) {
 	if f := s.flights[wirejson.View(key)]; f != nil {
 		f.stale = true
@@ -267,7 +270,7 @@ func (s *shard) spoil(key []byte) {
 	}
 }
 
-// failed says that a write has ended and changed nothing.
+// failed ends a write that has changed nothing, so the cached value stays valid.
 func (c *cache) failed(key []byte) {
 	s := c.shard(key)
 	s.mu.Lock()
@@ -275,6 +278,7 @@ func (c *cache) failed(key []byte) {
 	s.ended(key)
 }
 
+// ended takes one write from those in progress. The shard is locked.
 func (s *shard) ended(key []byte) *writing {
 	w := s.writes[wirejson.View(key)]
 	if w.count--; w.count == 0 {
@@ -283,10 +287,10 @@ func (s *shard) ended(key []byte) *writing {
 	return w
 }
 
-// setTTL sets how long entries stay that come from now on; 0 is for ever.
+// setTTL sets how long entries stay that are stored from now on; 0 means until they are evicted.
 func (c *cache) setTTL(ttl time.Duration) { c.ttl.Store(int64(ttl)) }
 
-// used returns how many bytes the entries take.
+// used returns the memory of all entries in bytes.
 func (c *cache) used() (n int64) {
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -297,7 +301,7 @@ func (c *cache) used() (n int64) {
 	return n
 }
 
-// clear removes all entries. Flights and writes under way store nothing.
+// clear removes all entries. Flights and writes in progress store nothing.
 func (c *cache) clear() {
 	for i := range c.shards {
 		s := &c.shards[i]

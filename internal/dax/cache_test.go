@@ -23,7 +23,7 @@ func (c *clock) cache(bytes int64, ttl time.Duration) *cache {
 	return newCache(bytes, ttl, c.now)
 }
 
-// read reads through a cache.
+// read reads a key through a cache, with value and err as the database's answer.
 func read(c *cache, key string, value []byte, err error) (got []byte, hit bool, failed error) {
 	got, f, leads := c.get([]byte(key))
 	switch {
@@ -46,7 +46,7 @@ func expect(t *testing.T, c *cache, key, store, want string, wantHit bool) {
 	}
 }
 
-// TestCacheExpiry shows the life of entries: negative ones too, and writes begin it anew.
+// TestCacheExpiry: entries expire, those for missing items too, and a write restarts an entry's life.
 func TestCacheExpiry(t *testing.T) {
 	var now clock
 	c := now.cache(1<<20, time.Minute)
@@ -76,7 +76,7 @@ func TestCacheExpiry(t *testing.T) {
 	}
 }
 
-// TestCacheBound shows that the least recently used entries make room, and that what never has room is not stored.
+// TestCacheBound: the least recently used entries are evicted, and values larger than the bound are not stored.
 func TestCacheBound(t *testing.T) {
 	var now clock
 	const bound = 1 << 20
@@ -86,7 +86,7 @@ func TestCacheBound(t *testing.T) {
 		if _, _, err := read(c, strconv.Itoa(i), value, nil); err != nil {
 			t.Fatal(err)
 		}
-		expect(t, c, "0", "", string(value), true) // always used, always there
+		expect(t, c, "0", "", string(value), true) // used in every round, so never evicted
 		if used := c.used(); used > bound {
 			t.Fatalf("%d bytes are used of %d", used, bound)
 		}
@@ -109,11 +109,11 @@ func TestCacheBound(t *testing.T) {
 	expect(t, c, "large", string(make([]byte, bound)), string(make([]byte, bound)), false)
 	expect(t, c, "large", "small", "small", false)
 	c.write([]byte("large"))
-	c.wrote([]byte("large"), make([]byte, bound), true) // and the older value goes
+	c.wrote([]byte("large"), make([]byte, bound), true) // too large to store, but the older value goes
 	expect(t, c, "large", "small", "small", false)
 }
 
-// TestCacheFlights shows C1: one read for all who ask at a time, and that its failure is theirs but isn't kept.
+// TestCacheFlights: C1. Concurrent readers share one read; they share its failure too, which isn't cached.
 func TestCacheFlights(t *testing.T) {
 	var now clock
 	c := now.cache(1<<20, 0)
@@ -160,7 +160,7 @@ func TestCacheFlights(t *testing.T) {
 	expect(t, c, "c", "1", "1", false)
 }
 
-// TestCacheWrites shows C2 and C3: neither an older read nor one of two writes at a time is kept.
+// TestCacheWrites: C2 and C3. Neither an older read nor one of two concurrent writes is cached.
 func TestCacheWrites(t *testing.T) {
 	var now clock
 	c := now.cache(1<<20, 0)
@@ -193,7 +193,7 @@ func TestCacheWrites(t *testing.T) {
 	c.wrote(key, []byte("4"), true)
 	expect(t, c, "a", "", "4", true)
 
-	// What another node has written is neither kept, nor is what was read before, nor what is written meanwhile.
+	// A write of another node invalidates the cached value, the read in progress, and the write in progress.
 	c.forget(key)
 	_, f, leads = c.get(key)
 	if !leads {
@@ -216,8 +216,8 @@ func TestCacheWrites(t *testing.T) {
 	}
 }
 
-// TestCacheNeverGoesBack has readers and writers of some keys at a time. Nobody may read a value older than one that was read, or
-// whose write had ended, before he began.
+// TestCacheNeverGoesBack runs readers and writers of a few keys concurrently. No reader may get a value older than one that was read,
+// or whose write had ended, before the reader began.
 func TestCacheNeverGoesBack(t *testing.T) {
 	var now clock
 	c := now.cache(64<<10, 0)
@@ -258,7 +258,7 @@ func TestCacheNeverGoesBack(t *testing.T) {
 	all.Wait()
 }
 
-// raise makes a number at least v.
+// raise makes n at least v.
 func raise(n *atomic.Int64, v int64) {
 	for old := n.Load(); old < v && !n.CompareAndSwap(old, v); old = n.Load() {
 	}

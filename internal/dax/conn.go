@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	// magic is what every connection begins with.
+	// magic opens every connection.
 	magic = "J7yne5G"
 
-	// layeringPlain and layeringFramed say whether responses are in frames.
+	// layeringPlain and layeringFramed say whether answers are framed. A frame is a header of 8 bytes and one whole answer.
 	layeringPlain  = 0
 	layeringFramed = 1
 	lastFrame      = 1
@@ -28,46 +28,45 @@ const (
 
 // Sizes in bytes.
 const (
-	// firstBuffer is what a new connection reads into: the messages with which clients begin have less.
+	// firstBuffer is the read buffer of a new connection: enough for the messages with which clients begin.
 	firstBuffer = 512
-	// smallBuffer is what a connection keeps at most for the next request, and how much of requests behind the one that is read it
-	// may read.
+	// smallBuffer is the largest buffer kept for the next request. It also bounds how much of pipelined requests is read ahead.
 	smallBuffer = 4 << 10
-	// maxStranger bounds each message of a stranger: a preamble, an authorization, or a request that is refused for want of one.
+	// maxStranger bounds each message of an unauthenticated client: a preamble, an authorization, or a request to be refused.
 	maxStranger = 16 << 10
-	// maxNames bounds the definition of an attribute list, which has no more names than an item of 400 KB.
+	// maxNames bounds the definition of an attribute list: no list has more names than an item of 400 KB.
 	maxNames = 1 << 20
 	// maxSmall bounds requests that only name something.
 	maxSmall = 4 << 10
-	// largeRequest is from where on a request waits until there are not too many others, as one on many items does: what it is
-	// decoded to may be far larger.
+	// largeRequest is the size from which a request waits its turn like one on many items: decoded, it may be far larger.
 	largeRequest = 64 << 10
-	// maxOne bounds requests on one item, queries and scans: an item of 400 KB and expressions with values of 2 MB.
+	// maxOne bounds requests on one item, queries and scans: an item of 400 KB, and expressions with values of 2 MB.
 	maxOne = 4 << 20
 )
 
 // Deadlines.
 const (
-	// preambleTimeout is how long a client may take for the TLS handshake and the preamble, and for each message of a stranger from
-	// its first byte on.
+	// preambleTimeout is how long a client may take for the TLS handshake and the preamble together, and then, until it is
+	// authenticated, for each message from its first byte on.
 	preambleTimeout = 10 * time.Second
-	// authTimeout is how long a client may take to authorize the connection after the preamble, or without credentials to send a
-	// first request. AWS's client for Go opens connections in advance, and closes those that it did not need only after a minute.
+	// authTimeout is how long a client may take to authorize the connection after the preamble, or, on a server without
+	// credentials, to send its first request. AWS's Go client opens connections in advance and closes unused ones only after a
+	// minute.
 	authTimeout = 90 * time.Second
-	// transferTimeout is how long a client may take to send a request from its first byte on, or to take an answer. It gets a
-	// second more for every transferRate bytes.
+	// transferTimeout is how long a client may take to send a request, from its first byte on, or to receive an answer. Each
+	// transferRate bytes add a second.
 	transferTimeout = time.Minute
 	transferRate    = 64 << 10
-	// watchAfter is how long a request runs before its connection is watched: a client that goes away then ends it.
+	// watchAfter is how long a request runs before its connection is watched for a client that goes away.
 	watchAfter = 100 * time.Millisecond
 )
 
-// allowance is how long the transfer of bytes may take.
+// allowance is how long a transfer of the given number of bytes may take.
 func allowance(bytes int) time.Duration {
 	return transferTimeout + time.Duration(bytes/transferRate)*time.Second
 }
 
-// Methods of the protocol. Those of which nobody knows the parameters are left out.
+// Methods of the protocol, by the ids that clients send. Methods with unknown parameters are left out.
 const (
 	methodAuthorize           = 1489122155
 	methodEndpoints           = 455855874
@@ -88,22 +87,23 @@ const (
 	serviceID = 1
 )
 
-// method is what a method's requests look like, and what answers them.
+// method describes the requests of a method, and what answers them.
 type method struct {
-	values int // behind its id
-	limit  int // bytes of a request
-	count  counted
-	// action is what the caller needs a permission for on the tables that are named; empty where the method says that itself.
+	values int     // number of CBOR values behind the method id
+	limit  int     // largest request in bytes
+	count  counted // the metric that counts its requests
+	// action is the permission that the caller needs on each named table; empty if run checks permissions itself.
 	action string
-	// work says that the method's client is watched while it runs: see watchAfter.
+	// work says that the method may run long: its client is watched, see watchAfter, and it takes turns with other requests.
 	work bool
-	// many says that it handles many items, and waits until there are not too many others.
+	// many says that the method handles many items, so only a bounded number of its requests run at once.
 	many bool
-	// read says that it changes nothing, so that its answer may be dropped and asked for again.
+	// read says that the method changes nothing, so its answer may be dropped for want of memory: the client can ask again.
 	read bool
 	run  func(*conn, *wire.Reader) error
 }
 
+// methods are the supported methods. methodAuthorize has no run: it gets no answer, and request handles it.
 var methods = map[int64]method{
 	methodAuthorize:           {values: 5, limit: maxStranger},
 	methodEndpoints:           {values: 0, limit: maxSmall, run: (*conn).endpoints},
@@ -122,39 +122,41 @@ var methods = map[int64]method{
 	methodTransactWriteItems:  {values: 9, limit: wire.MaxMessage, count: transactWriteRequests, work: true, many: true, run: (*conn).transactWriteItems},
 }
 
-// conn is a connection. Requests come one after the other, so one goroutine has it.
+// conn is one client's connection. Its requests are answered one after the other by one goroutine, which owns all fields except the
+// atomic ones. While a request runs, watch may read ahead into in.
 type conn struct {
 	node   *Node
 	net    net.Conn
 	from   netip.Addr
 	ctx    context.Context // ends when the client has gone, or the node closes
 	cancel context.CancelFunc
-	// busy is set while a request is read or answered; stopped says that it is the last.
+	// busy is set while a request is read or answered; stopped means that it is the last one.
 	busy, stopped atomic.Bool
-	running       atomic.Bool  // a request runs
-	since         atomic.Int64 // when the last one ended, or the connection began: nanoseconds since 1970
+	running       atomic.Bool  // a request is being executed
+	since         atomic.Int64 // when the last request ended, or the connection began: nanoseconds since 1970
 
-	in       []byte // what was read; the request that is answered begins at its beginning
-	have     int    // of in
-	reserved int64  // of the budget
-	readings int64  // bytes that the request under way has read
-	counted  int64  // those of them that were taken from the budget
-	skim     wire.Skimmer
-	out      []byte
-	framed   bool
+	in       []byte // bytes read; they begin with the request being answered
+	have     int    // number of valid bytes in in
+	reserved int64  // bytes taken from the budget
+	readings int64  // bytes that the current request has read from the database
+	counted  int64  // the part of readings taken from the budget
+	// skim finds where the current message ends; out is the answer; framed says whether answers are framed.
+	skim   wire.Skimmer
+	out    []byte
+	framed bool
 
-	introduceBy     time.Time // until when a stranger must have introduced itself
-	began           time.Time // when the first bytes of a request came that did not come at once; zero if they did
-	readBy, writeBy time.Time // the deadlines that net has
+	introduceBy     time.Time // deadline for an unauthenticated client
+	began           time.Time // when the first bytes of an incomplete request arrived; zero if it was complete at once
+	readBy, writeBy time.Time // the deadlines set on net, to avoid setting them again
 	watch           watcher
-	broken          bool // a request has panicked
+	broken          bool // a request has panicked: the connection must end
 
 	identity
-	action string // of the request that runs
+	action string // permission that the current request needs
 	call   smithy.Call
 	turn   turns.Turn
-	tables [2]*table // those that were used last
-	key    []byte    // scratch
+	tables [2]*table // the most recently used tables
+	key    []byte    // scratch space for storage keys
 }
 
 func newConn(n *Node, nc net.Conn) *conn {
@@ -167,26 +169,26 @@ func newConn(n *Node, nc net.Conn) *conn {
 	return c
 }
 
-// stop makes the connection end when it has answered what it is at.
+// stop makes the connection end once the current request is answered.
 func (c *conn) stop() {
 	c.stopped.Store(true)
 	if !c.busy.Load() {
-		// A Read that waits returns. One that begins a request at this very moment sees stopped, or is cut off.
+		// Wake a Read that waits. A request that begins at this very moment sees stopped, or is cut off.
 		_ = c.net.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
-// cut closes the connection at once, whatever it is at. It doesn't block, as closing TLS in order may.
+// cut closes the connection at once, even in the middle of a request. It never blocks, as an orderly close of TLS may.
 func (c *conn) cut() {
 	c.cancel()
 	raw := c.net
 	if encrypted, ok := raw.(*tls.Conn); ok {
 		raw = encrypted.NetConn()
 	}
-	_ = raw.Close() // its goroutine sees that reads and writes fail
+	_ = raw.Close() // the connection's goroutine sees its reads and writes fail
 }
 
-// close gives back all that the connection has.
+// close releases everything that the connection holds.
 func (c *conn) close() {
 	c.cancel()
 	c.node.service.gate.leave(c)
@@ -200,7 +202,7 @@ var (
 	errStopped  = errors.New("dax: the node closes")
 )
 
-// take takes more of the budget.
+// take reserves bytes of the budget, or returns overloaded.
 func (c *conn) take(bytes int64, waits bool) error {
 	if !c.node.service.budget.take(c, bytes, waits) {
 		return overloaded()
@@ -209,7 +211,7 @@ func (c *conn) take(bytes int64, waits bool) error {
 	return nil
 }
 
-// Take implements smithy.Memory: it counts what a request reads, until the request ends.
+// Take implements smithy.Memory: it counts what a request reads from the database. run gives it back when the request has ended.
 func (c *conn) Take(bytes int) bool {
 	c.readings += int64(bytes)
 	more := c.readings - largeBuffer - c.counted
@@ -224,7 +226,7 @@ func (c *conn) Take(bytes int) bool {
 	return true
 }
 
-// fill reads more of a message that has limit bytes at most.
+// fill reads more bytes of a message that may have at most limit bytes.
 func (c *conn) fill(limit int) error {
 	if c.skim.Want() > limit {
 		return errTooLarge
@@ -245,7 +247,7 @@ func (c *conn) fill(limit int) error {
 	if !c.known {
 		by = c.introduceBy
 	}
-	if c.have > 0 { // within a message
+	if c.have > 0 { // in the middle of a message
 		if c.began.IsZero() {
 			c.began = time.Now()
 		}
@@ -263,7 +265,7 @@ func (c *conn) fill(limit int) error {
 		}
 		c.readBy = by
 	}
-	if c.stopped.Load() && !c.busy.Load() { // perhaps the deadline was stop's
+	if c.stopped.Load() && !c.busy.Load() { // the new deadline may have overwritten the one that stop set
 		return errStopped
 	}
 	n, err := c.net.Read(c.in[c.have:])
@@ -274,7 +276,7 @@ func (c *conn) fill(limit int) error {
 	return err
 }
 
-// values reads until n more values of a message of limit bytes at most are there.
+// values reads until n more values are complete, of a message of at most limit bytes.
 func (c *conn) values(n, limit int) error {
 	for n > 0 {
 		whole, err := c.skim.Value(c.in[:c.have])
@@ -297,7 +299,7 @@ func (c *conn) values(n, limit int) error {
 	return nil
 }
 
-// drop forgets a message that is answered.
+// drop discards an answered message, and shrinks large buffers.
 func (c *conn) drop() {
 	end := c.skim.Pos()
 	rest := c.have - end
@@ -327,7 +329,7 @@ func (c *conn) drop() {
 
 // serve answers requests until the connection ends.
 func (c *conn) serve() {
-	// For the handshake's writes too.
+	// The deadline covers the writes of the TLS handshake too.
 	c.readBy, c.writeBy = c.introduceBy, c.introduceBy
 	if err := c.net.SetDeadline(c.introduceBy); err != nil || !c.preamble() {
 		return
@@ -342,7 +344,7 @@ func (c *conn) serve() {
 	}
 }
 
-// preamble reads what a connection begins with; false if it isn't DAX's.
+// preamble reads the opening of a connection. It returns false if the client doesn't speak DAX.
 func (c *conn) preamble() bool {
 	if err := c.values(5, maxStranger); err != nil {
 		return false
@@ -353,7 +355,7 @@ func (c *conn) preamble() bool {
 	return r.Err() == nil && string(hello) == magic && (layering == layeringPlain || layering == layeringFramed)
 }
 
-// request reads and answers one request; false if the connection can't go on.
+// request reads and answers one request. It returns false if the connection must end.
 func (c *conn) request() bool {
 	m, err := c.read()
 	if err != nil {
@@ -366,7 +368,7 @@ func (c *conn) request() bool {
 		case errors.As(err, &known):
 			c.fail(known)
 		default:
-			return false // it is closed or broken, or its client was too slow
+			return false // the connection is closed or broken, or the client was too slow
 		}
 		_ = c.answer()
 		return false
@@ -384,13 +386,13 @@ func (c *conn) request() bool {
 	return c.answer() == nil && keep && !c.broken
 }
 
-// head is a request's method, and where its values begin.
+// head is a request's method, and the offset of its arguments.
 type head struct {
 	id   int64
 	args int
 }
 
-// read reads a request.
+// read reads one request, up to the limit of its method.
 func (c *conn) read() (h head, err error) {
 	if err := c.values(2, maxStranger); err != nil {
 		return h, err
@@ -412,7 +414,7 @@ func (c *conn) read() (h head, err error) {
 	return h, c.values(m.values, m.limit)
 }
 
-// begin begins an answer.
+// begin starts an answer.
 func (c *conn) begin() {
 	c.out = c.out[:0]
 	if c.framed {
@@ -420,7 +422,7 @@ func (c *conn) begin() {
 	}
 }
 
-// fail makes an error the answer.
+// fail replaces the answer by an error.
 func (c *conn) fail(err *awserr.Error) {
 	c.begin()
 	c.out = appendError(c.out, err, nil)
@@ -433,7 +435,7 @@ func (c *conn) answer() error {
 	}
 	now := time.Now()
 	c.since.Store(now.UnixNano())
-	// Small answers share a deadline that is moved now and then.
+	// Small answers share a deadline that is moved only now and then.
 	if by := now.Add(allowance(len(c.out))); len(c.out) > smallBuffer || c.writeBy.Before(by.Add(-transferTimeout/2)) {
 		if err := c.net.SetWriteDeadline(by); err != nil {
 			return err
@@ -444,7 +446,7 @@ func (c *conn) answer() error {
 	return err
 }
 
-// run answers a request; false if the connection can't go on.
+// run executes a request and appends its result or error to the answer. It returns false if the connection must end.
 func (c *conn) run(m method, args *wire.Reader) (keep bool) {
 	c.running.Store(true)
 	if c.reserved > 0 {
@@ -482,7 +484,8 @@ func (c *conn) run(m method, args *wire.Reader) (keep bool) {
 	return !errors.Is(err, wire.ErrMalformed)
 }
 
-// count takes the memory of a large answer from the budget until it is sent. Reads that find no room fail; a write has happened.
+// count reserves the memory of a large answer until it is sent. A read fails if there is no room. A write has already happened, so
+// its answer is always reserved.
 func (c *conn) count(m method) error {
 	size := int64(cap(c.out))
 	if size <= largeBuffer {
@@ -496,7 +499,7 @@ func (c *conn) count(m method) error {
 	return nil
 }
 
-// try runs a method. One that panics fails, and the connection ends.
+// try runs a method. A panic becomes an error and ends the connection.
 func (c *conn) try(m method, args *wire.Reader) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -520,14 +523,14 @@ func (c *conn) try(m method, args *wire.Reader) (err error) {
 		}
 		defer c.node.service.leave()
 	}
-	c.out = wire.AppendArray(c.out, 0) // success
+	c.out = wire.AppendArray(c.out, 0) // no error codes: success
 	if err := m.run(c, args); err != nil {
 		return err
 	}
 	return args.Err()
 }
 
-// clientError returns what a client sees of an error, and logs those that are the server's.
+// clientError maps an error to the one that the client sees, and logs internal errors.
 func (c *conn) clientError(err error) *awserr.Error {
 	var known *awserr.Error
 	if errors.Is(err, wire.ErrMalformed) {

@@ -31,7 +31,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// database is a Database with a table "Tab" of each account, whose scans, reads and writes a test decides on.
+// database is a Database in which each account has a table "Tab". Tests decide what its scans, reads and writes do.
 type database struct {
 	reads int // bytes that a Scan reads
 	scan  func(context.Context) (*api.ScanOutput, error)
@@ -72,7 +72,7 @@ func (d *database) Namespace(caller smithy.Caller) (account, region string) {
 	return caller.Account, caller.Region
 }
 
-// pipes is a listener of connections in memory.
+// pipes is a listener of in-memory connections.
 type pipes struct {
 	accept chan net.Conn
 	closed chan struct{}
@@ -93,7 +93,7 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
-// pipe is the server's end of a connection that comes from an address.
+// pipe is the server's end of a connection with a remote address of the test's choice.
 type pipe struct {
 	net.Conn
 	from string
@@ -105,14 +105,14 @@ func (p *pipe) RemoteAddr() net.Addr {
 
 func (p *pipe) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8111} }
 
-// client is the other end.
+// client is the client's end of a connection.
 type client struct {
 	t *testing.T
 	net.Conn
 	in []byte
 }
 
-// served is a node in a bubble of fake time, and what reaches it.
+// served is a node in a synctest bubble of fake time, with its log.
 type served struct {
 	t *testing.T
 	*Node
@@ -121,7 +121,7 @@ type served struct {
 	log     *bytes.Buffer
 }
 
-// serveNode serves a node. To be called in a bubble, in which end must be called.
+// serveNode starts a node. It must be called in a bubble, and end must be called in the same one.
 func serveNode(t *testing.T, opt Options) *served {
 	t.Helper()
 	s := &served{t: t, pipes: newPipes(), log: &bytes.Buffer{}}
@@ -138,7 +138,7 @@ func serveNode(t *testing.T, opt Options) *served {
 	return s
 }
 
-// end closes the node, and checks that nothing is left of its connections.
+// end closes the node, and checks that its connections have left nothing behind.
 func (s *served) end() {
 	s.t.Helper()
 	s.pipes.Close()
@@ -154,7 +154,7 @@ func (s *served) end() {
 	}
 }
 
-// dial opens a connection from an address.
+// dial opens a connection from a remote address.
 func (s *served) dial(from string) *client {
 	ours, theirs := net.Pipe()
 	s.pipes.accept <- &pipe{theirs, from}
@@ -170,7 +170,7 @@ func request(method int64, values ...[]byte) []byte {
 	return append(wire.AppendInt(wire.AppendInt(nil, serviceID), method), bytes.Join(values, nil)...)
 }
 
-// authorization is signed as the AWS page "Create a signed AWS API request" says.
+// authorization returns a signed authorization ("Create a signed AWS API request").
 func authorization(key, secret, token string, at time.Time) []byte {
 	stamp := at.UTC().Format("20060102T150405Z")
 	hash := func(s string) string { h := sha256.Sum256([]byte(s)); return hex.EncodeToString(h[:]) }
@@ -199,7 +199,7 @@ var (
 	getTab  = request(methodGetItem, bytesOf("Tab"), bytesOf("k"), []byte{0xf6})
 )
 
-// send writes bytes; false if the server has closed the connection.
+// send writes bytes. It returns false if the server has closed the connection.
 func (c *client) send(b []byte) bool {
 	_, err := c.Write(b)
 	return err == nil
@@ -214,7 +214,7 @@ func (c *client) greet() *client {
 	return c
 }
 
-// receive reads an answer: the name of its error, or "" and its one value.
+// receive reads an answer: the name of its error, or "" and its single value.
 func (c *client) receive() (code string, payload []byte, err error) {
 	values := func(n int) (out []byte, err error) {
 		var s wire.Skimmer
@@ -256,7 +256,7 @@ func (c *client) receive() (code string, payload []byte, err error) {
 	return string(r.Text()), nil, nil
 }
 
-// call sends a request and returns the name of the error that is answered, "" for none, and "closed" where the connection is.
+// call sends a request and returns the name of the error, "" for success, or "closed" if the connection is closed.
 func (c *client) call(b []byte) string {
 	if !c.send(b) {
 		return "closed"
@@ -268,7 +268,7 @@ func (c *client) call(b []byte) string {
 	return code
 }
 
-// wait returns for how long the server leaves the connection open when nothing is sent on it.
+// wait returns how long the server leaves the connection open while nothing is sent on it.
 func (c *client) wait() time.Duration {
 	c.t.Helper()
 	began := time.Now()
@@ -282,8 +282,8 @@ func noItems(context.Context) (*api.ScanOutput, error) {
 	return &api.ScanOutput{Count: smithy.Some(int64(0)), ScannedCount: smithy.Some(int64(0))}, nil
 }
 
-// TestIdleStrangers has far more idle connections than there is room for, from one address and from many, before and behind the
-// preamble. New clients always get in, from the same address too, and clients that were there stay.
+// TestIdleStrangers opens far more idle connections than the limit, from one address and from many, before and after the preamble.
+// New clients always get in, even from the same address, and authenticated clients stay.
 func TestIdleStrangers(t *testing.T) {
 	for name, addresses := range map[string]int{"one address": 1, "many addresses": 200} {
 		t.Run(name, func(t *testing.T) {
@@ -322,8 +322,8 @@ func TestIdleStrangers(t *testing.T) {
 	}
 }
 
-// TestIdleClients has one address take all connections and send a request on each. A client from elsewhere gets in, at the cost of the
-// one that has waited longest of that address; connections with requests under way stay.
+// TestIdleClients lets one address take all connections, with a request on each. A client from elsewhere gets in at the cost of that
+// address's longest idle connection; connections with a running request stay.
 func TestIdleClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -341,13 +341,13 @@ func TestIdleClients(t *testing.T) {
 				t.Fatal(code)
 			}
 			many = append(many, c)
-			if len(many) < 10 { // half a request doesn't help
+			if len(many) < 10 { // half a request doesn't protect a connection
 				c.send(scanTab[:3])
 			}
 			time.Sleep(time.Second)
 		}
 		alive := func(c *client) bool { return c.call(request(methodEndpoints)) == "" }
-		// From three quarters of the limit on, its share bounds that address.
+		// From three quarters of the limit on, the address is bounded by its share.
 		if alive(many[0]) || !alive(many[len(many)-1]) {
 			t.Error("the address keeps more than its share, or not its last connections")
 		}
@@ -366,7 +366,7 @@ func TestIdleClients(t *testing.T) {
 	})
 }
 
-// TestBusyClients has requests under way on all connections: none of them is closed for a new one.
+// TestBusyClients has a request running on every connection: none is closed for a new one.
 func TestBusyClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -394,7 +394,7 @@ func TestBusyClients(t *testing.T) {
 	})
 }
 
-// TestDeadlines has clients that stop at each point. Idle clients that have introduced themselves stay.
+// TestDeadlines has clients that stop at each stage. Idle authenticated clients stay.
 func TestDeadlines(t *testing.T) {
 	credentials := filepath.Join(t.TempDir(), "credentials.json")
 	if err := os.WriteFile(credentials, []byte(`[{"accessKeyId":"A","secretAccessKey":"a"}]`), 0o600); err != nil {
@@ -402,7 +402,7 @@ func TestDeadlines(t *testing.T) {
 	}
 	for _, verified := range []bool{false, true} {
 		for name, c := range map[string]struct {
-			send [][]byte // with a second between them
+			send [][]byte // sent a second apart
 			want time.Duration
 		}{
 			"nothing":                 {nil, preambleTimeout},
@@ -461,7 +461,7 @@ func TestDeadlines(t *testing.T) {
 			if code := conn.call(scanTab); code != "" {
 				t.Errorf("after a day: %s", code)
 			}
-			// A request that does not go on, and one that goes on too slowly.
+			// A request that stops halfway, and one that is sent too slowly.
 			conn.send(scanTab[:7])
 			if took := conn.wait(); took != transferTimeout {
 				t.Errorf("half a request: closed after %v", took)
@@ -481,7 +481,7 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-// TestHandshakeDeadline has clients that stop in the TLS handshake.
+// TestHandshakeDeadline has clients that stop during the TLS handshake.
 func TestHandshakeDeadline(t *testing.T) {
 	for name, hello := range map[string][]byte{"nothing": nil, "half a hello": {0x16, 3, 1, 2, 0, 1}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -498,13 +498,13 @@ func TestHandshakeDeadline(t *testing.T) {
 	}
 }
 
-// TestSlowReader has a client that doesn't take its answers.
+// TestSlowReader has a client that doesn't receive its answers.
 func TestSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serveNode(t, Options{Database: &database{scan: noItems}})
 		defer s.end()
 		c := s.dial("10.0.0.1").greet()
-		for range 3 { // whether the deadline is new or not
+		for range 3 { // with a fresh deadline and with a shared one
 			if code := c.call(scanTab); code != "" {
 				t.Fatal(code)
 			}
@@ -521,8 +521,8 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
-// TestClientGone has clients go away while their requests run: a scan, a read, a write, and one that waits for the read of another.
-// The requests' contexts end, and the others that wait for the same read get its result.
+// TestClientGone has clients go away while their requests run: a scan, a read, a write, and one that waits for another's read. Their
+// contexts end, and the remaining waiters of the same read get its result.
 func TestClientGone(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"scan": scanTab, "get": getTab, "consistent get": request(methodGetItem, bytesOf("Tab"), bytesOf("k"), []byte{0xa1, 2, 1}),
@@ -556,7 +556,7 @@ func TestClientGone(t *testing.T) {
 				other := s.dial("10.0.0.2").greet()
 				other.send(b)
 				synctest.Wait()
-				// The leader has sent more, which doesn't hide that it goes.
+				// The leader has pipelined more bytes, which must not hide that it goes.
 				leader.send(scanTab[:3])
 				leader.Close()
 				if code, _, err := other.receive(); code != "" || err != nil {
@@ -567,7 +567,7 @@ func TestClientGone(t *testing.T) {
 				if ended.Load() != 1 || s.Clients() != 1 {
 					t.Errorf("%d requests have ended, %d clients are there", ended.Load(), s.Clients())
 				}
-				if code := other.call(scanTab); code != "" { // its connection was watched too, and goes on
+				if code := other.call(scanTab); code != "" { // its connection was watched too, and still works
 					t.Errorf("afterwards: %s", code)
 				}
 				if s.log.Len() > 0 {
@@ -578,7 +578,7 @@ func TestClientGone(t *testing.T) {
 	}
 }
 
-// TestPipelined has requests come while others run long: they are answered in order, also where the watcher has read them.
+// TestPipelined pipelines requests while another runs long: they are answered in order, including those that the watcher has read.
 func TestPipelined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serveNode(t, Options{Database: &database{scan: func(ctx context.Context) (*api.ScanOutput, error) {
@@ -615,7 +615,7 @@ func TestPipelined(t *testing.T) {
 	})
 }
 
-// TestReadsAreCounted has a request read while others have taken the budget, and when there is room: what it takes it gives back.
+// TestReadsAreCounted runs a request without and with room in the budget: what it reads is taken, and given back.
 func TestReadsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var used int64
@@ -646,7 +646,7 @@ func TestReadsAreCounted(t *testing.T) {
 	})
 }
 
-// TestPanic has requests panic. Each ends its connection, with an answer; the stack is logged, and other connections go on.
+// TestPanic has requests panic. Each ends its own connection, with an answer; the stack is logged, and other connections stay.
 func TestPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := &database{scan: func(context.Context) (*api.ScanOutput, error) { panic("of the test") }}
@@ -666,13 +666,13 @@ func TestPanic(t *testing.T) {
 			t.Errorf("logged: %s", text)
 		}
 		s.log.Reset()
-		// What is outside of a request.
+		// A panic outside of a request.
 		ours, theirs := net.Pipe()
 		s.pipes.accept <- &panicking{&pipe{theirs, "10.0.0.3"}}
 		if took := (&client{t: t, Conn: ours}).wait(); took != 0 {
 			t.Errorf("the broken connection ends after %v", took)
 		}
-		synctest.Wait() // it is logged when the connection has ended
+		synctest.Wait() // it is logged once the connection has ended
 		if text := s.log.String(); !strings.Contains(text, "of a connection") || !strings.Contains(text, "conn_test.go") {
 			t.Errorf("logged: %s", text)
 		}
@@ -683,13 +683,13 @@ func TestPanic(t *testing.T) {
 	})
 }
 
-// panicking is a connection that can't be read.
+// panicking is a connection whose Read panics.
 type panicking struct{ *pipe }
 
 func (p *panicking) Read([]byte) (int, error) { panic("of a connection") }
 
-// TestAcceptErrors has a listener without file descriptors. It is asked now and then, an idle connection is closed for it, and the
-// node can be closed meanwhile.
+// TestAcceptErrors has a listener that is out of file descriptors. Accept is retried with pauses, an idle connection is closed to free
+// a descriptor, and the node can be closed meanwhile.
 func TestAcceptErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serveNode(t, Options{})
@@ -715,7 +715,7 @@ func TestAcceptErrors(t *testing.T) {
 	})
 }
 
-// fullListener is a listener whose process has no file descriptors left.
+// fullListener is a listener whose process is out of file descriptors.
 type fullListener struct{ asked atomic.Int64 }
 
 func (l *fullListener) Accept() (net.Conn, error) {
@@ -725,7 +725,7 @@ func (l *fullListener) Accept() (net.Conn, error) {
 func (l *fullListener) Close() error   { return nil }
 func (l *fullListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// TestClose has requests that end with their contexts, and one that doesn't. Close ends within its limit.
+// TestClose has requests that end with their contexts, and one that doesn't. Close keeps its time limit.
 func TestClose(t *testing.T) {
 	for _, stubborn := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -763,7 +763,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// TestBudgetIsGivenBack ends large requests at many points of theirs, and of their answers.
+// TestBudgetIsGivenBack cuts large requests, and their answers, at many points.
 func TestBudgetIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fails := atomic.Bool{}
@@ -805,7 +805,7 @@ func TestBudgetIsGivenBack(t *testing.T) {
 			zero("a request that was answered")
 			c.Close()
 		}
-		// An answer that is not taken.
+		// An answer that the client doesn't receive.
 		c := s.dial("10.0.0.1").greet()
 		c.send(scanTab)
 		buf := make([]byte, 1000)
@@ -817,8 +817,8 @@ func TestBudgetIsGivenBack(t *testing.T) {
 	})
 }
 
-// TestBudget has the budget used up. Connections that wait for their clients go for those that need memory, the slowest first; those
-// whose requests run stay.
+// TestBudget uses up the budget. Connections that wait for their clients are closed for those that need memory, the slowest first;
+// connections with running requests stay.
 func TestBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(100)
@@ -842,7 +842,7 @@ func TestBudget(t *testing.T) {
 		take(slow, 40, true, true)
 		take(late, 10, true, false)
 		time.Sleep(patience)
-		take(late, 10, true, true) // for the slower one
+		take(late, 10, true, true) // displaces the slower one
 		if slower.ctx.Err() == nil || slow.ctx.Err() != nil || b.taken() != 90 {
 			t.Errorf("the wrong connection was closed, %d bytes are taken", b.taken())
 		}
@@ -864,8 +864,8 @@ func TestBudget(t *testing.T) {
 	})
 }
 
-// TestRefusedIdentities has session tokens, keys that go while their connection is open, clocks that are ahead, and messages of
-// strangers that are too large.
+// TestRefusedIdentities has session tokens, keys revoked while their connection is open, clocks that are ahead, and oversized
+// messages of strangers.
 func TestRefusedIdentities(t *testing.T) {
 	credentials := filepath.Join(t.TempDir(), "credentials.json")
 	if err := os.WriteFile(credentials, []byte(`[{"accessKeyId":"A","secretAccessKey":"a"}]`), 0o600); err != nil {
@@ -908,10 +908,10 @@ func TestRefusedIdentities(t *testing.T) {
 			t.Errorf("%d strangers", strangers)
 		}
 		keys(`[{"accessKeyId":"A","secretAccessKey":"a"}]`)
-		expect("UnrecognizedClientException") // it must introduce itself again
+		expect("UnrecognizedClientException") // the client must authorize again
 		c.send(authorization("A", "a", "", time.Now()))
 		expect("")
-		// Strangers can't send much, whatever they announce.
+		// A stranger can't send much, whatever length it announces.
 		stranger := s.dial("10.0.0.1").greet()
 		if code := stranger.call(append(request(methodPutItem), 0x5a, 0, 1, 0, 0)); code != "RequestEntityTooLargeException" {
 			t.Errorf("64 KB of a stranger: %s", code)
@@ -919,7 +919,7 @@ func TestRefusedIdentities(t *testing.T) {
 	})
 }
 
-// TestNamespacesAreBounded has clients name more Regions than are counted.
+// TestNamespacesAreBounded has clients name more Regions than are counted separately.
 func TestNamespacesAreBounded(t *testing.T) {
 	n := New(Options{Database: &database{}, Auth: &auth.Authenticator{}, Now: time.Now}).NewNode(NodeOptions{})
 	for i := range 3 * maxNamespaces {
@@ -930,7 +930,7 @@ func TestNamespacesAreBounded(t *testing.T) {
 	}
 }
 
-// TestBatchAnswerIsBounded has the cache answer more than a BatchGetItem may return.
+// TestBatchAnswerIsBounded has the cache hold more than a BatchGetItem may return.
 func TestBatchAnswerIsBounded(t *testing.T) {
 	g := &batchGet{items: make([][]byte, 100), unread: make([]bool, 100)}
 	for i := range g.items {

@@ -8,10 +8,10 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// notImplemented is the code of methods that DAX has and this server does not.
+// notImplemented is the code for methods that DAX has and this server lacks.
 const notImplemented awserr.Code = "NotImplementedException"
 
-// Code sequences: what clients make their exceptions of.
+// sequences are the code sequences from which DAX clients build their exceptions.
 var sequences = map[awserr.Code][]int64{
 	awserr.ThroughputExceededCode:      {4, 37, 38, 39, 40},
 	awserr.ResourceNotFound:            {4, 37, 38, 39, 41},
@@ -37,31 +37,31 @@ var sequences = map[awserr.Code][]int64{
 	notImplemented:                     {4, 37, 38, 44},
 }
 
-// unknownSequence is for all others, which clients know by their names.
+// unknownSequence serves all other errors; clients tell them apart by name.
 var unknownSequence = []int64{4, 37, 38, 39}
 
-// malformed is the answer to bytes that are no request. The connection ends with it.
+// malformed is the error for bytes that are no request. It ends the connection, since the next request can't be found.
 func malformed() *awserr.Error {
 	return awserr.New(awserr.Validation, "The request is malformed")
 }
 
-// noSchema is the sequence of a table whose key was asked for and that is not there.
+// noSchema is the sequence for a missing table in a request for its key schema.
 var noSchema = []int64{4, 23, 24}
 
-// wireError is what the database has said, with what DAX adds.
+// wireError is an error of the database, with DAX's additions.
 type wireError struct {
 	err     *awserr.Error
-	codes   []int64 // nil for those of its code
-	reasons []byte  // of a transaction, in CBOR; nil for none
+	codes   []int64 // nil for the usual ones of the error's code
+	reasons []byte  // cancellation reasons of a transaction, in CBOR; nil if there are none
 }
 
 // Error implements error.
 func (e *wireError) Error() string { return e.err.Error() }
 
-// Unwrap returns what the database has said.
+// Unwrap returns the database's error.
 func (e *wireError) Unwrap() error { return e.err }
 
-// appendError appends the answer that is an error. more is what DAX adds; nil for nothing.
+// appendError appends an error answer. more holds DAX's additions, or is nil.
 func appendError(dst []byte, err *awserr.Error, more *wireError) []byte {
 	codes, reasons := sequences[err.Code], []byte(nil)
 	if codes == nil {
@@ -90,7 +90,7 @@ func appendError(dst []byte, err *awserr.Error, more *wireError) []byte {
 	return append(dst, reasons...)
 }
 
-// canceled adds the reasons of a refusal as DAX has them. tables are those of the transaction's items, in order.
+// canceled adds cancellation reasons in DAX's encoding. tables are those of the transaction's items, in order.
 func (c *conn) canceled(err *awserr.Error, tables []*table) error {
 	out := wire.AppendArray(nil, 3*len(err.Reasons))
 	for i, r := range err.Reasons {

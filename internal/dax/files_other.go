@@ -2,5 +2,5 @@
 
 package dax
 
-// maxFiles returns how many files the process may open; 0 if that is not known.
+// maxFiles returns how many files the process may open; 0 if that is unknown.
 func maxFiles() uint64 { return 0 }

@@ -4,7 +4,7 @@ package dax
 
 import "syscall"
 
-// maxFiles returns how many files the process may open; 0 if that is not known.
+// maxFiles returns how many files the process may open; 0 if that is unknown.
 func maxFiles() uint64 {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {

@@ -8,35 +8,35 @@ import (
 )
 
 const (
-	// strangerShare and addressShare are the parts of a gate's limit, as divisors: how many strangers may come from an address, and
-	// how many connections once the limit is near.
+	// strangerShare and addressShare divide a gate's limit: into the most strangers that one address may have, and into the most
+	// connections that it may have once the limit is near.
 	strangerShare = 8
 	addressShare  = 2
-	// maxSample is how many connections the gate looks at when it chooses one to close.
+	// maxSample is how many connections are examined to choose one for closing. It bounds the time under the lock.
 	maxSample = 64
 )
 
-// gate bounds the connections of a Service. A connection is a stranger until its client has introduced itself. Where there are too many
-// connections a new one takes the place of another, so that no number of idle connections keeps clients out:
+// gate bounds the connections of a Service. A connection is a stranger until its client is authenticated. When connections run
+// short, a new one replaces another, so that no number of idle connections keeps clients out:
 //
-//	G1  An address has at most limit/strangerShare strangers: the next one takes the place of the address's oldest.
-//	G2  At the limit the oldest stranger goes. Without strangers a connection goes that waits for a request: of those from the
-//	    address with the most connections the one that has waited longest.
-//	G3  From three quarters of the limit on, an address with limit/addressShare connections or more has its own closed in the
+//	G1  An address has at most limit/strangerShare strangers: one more replaces the address's oldest.
+//	G2  At the limit, the oldest stranger is closed. Without strangers, an idle connection is: of the address with the most
+//	    connections, the one that has been idle longest.
+//	G3  From three quarters of the limit on, an address with limit/addressShare connections or more replaces its own, in the
 //	    same order.
-//	G4  A connection with a request under way is never closed for another; where all have one, new connections are refused.
+//	G4  A connection with a running request is never closed for another. If all have one, new connections are refused.
 type gate struct {
 	limit int
 
 	mu        sync.Mutex
-	conns     map[*conn]*list.Element // of strangers; nil for the others
+	conns     map[*conn]*list.Element // to its element in strangers; nil if authenticated
 	strangers *list.List              // of *conn, the oldest first
 	addresses map[netip.Addr]*address
 }
 
-// address is where connections come from.
+// address is the connections from one network address.
 type address struct {
-	conns     map[*conn]*list.Element // of strangers; nil for the others
+	conns     map[*conn]*list.Element // to its element in strangers; nil if authenticated
 	strangers *list.List
 }
 
@@ -44,7 +44,7 @@ func newGate(limit int) *gate {
 	return &gate{limit: limit, conns: map[*conn]*list.Element{}, strangers: list.New(), addresses: map[netip.Addr]*address{}}
 }
 
-// addressOf returns the address that a connection's share is counted for: of IPv6 the first 64 bits, since a host has them all.
+// addressOf returns the address that a connection counts for. IPv6 addresses count by their first 64 bits: one host has all of those.
 func addressOf(nc net.Conn) netip.Addr {
 	at, err := netip.ParseAddrPort(nc.RemoteAddr().String())
 	if err != nil {
@@ -59,7 +59,8 @@ func addressOf(nc net.Conn) netip.Addr {
 	return addr
 }
 
-// admit counts a connection as a stranger. It closes another one for it if it must, and returns false if it finds none to close.
+// admit registers a connection as a stranger. If that takes another connection's place, admit closes that one. It returns false if
+// there is none to close.
 func (g *gate) admit(c *conn) bool {
 	g.mu.Lock()
 	from := g.addresses[c.from]
@@ -83,7 +84,7 @@ func (g *gate) admit(c *conn) bool {
 		g.remove(victim)
 	}
 	if !full {
-		g.addresses[c.from] = from // the victim may have been its last connection
+		g.addresses[c.from] = from // again, because the victim may have been its last connection
 		g.conns[c], from.conns[c] = g.strangers.PushBack(c), from.strangers.PushBack(c)
 	} else if len(from.conns) == 0 {
 		delete(g.addresses, c.from)
@@ -95,17 +96,17 @@ func (g *gate) admit(c *conn) bool {
 	return !full
 }
 
-// choose returns the connection to close: the oldest stranger, or one that waits for a request; nil for none.
+// choose returns the connection to close: the oldest stranger, or an idle connection; nil if there is neither. g.mu is held.
 func (g *gate) choose(strangers *list.List, conns map[*conn]*list.Element) (victim *conn) {
 	if oldest := strangers.Front(); oldest != nil {
 		return oldest.Value.(*conn)
 	}
 	most, longest, seen := 0, int64(0), 0
-	for c := range conns { // in a random order
+	for c := range conns { // map order is random
 		if seen++; seen > maxSample {
 			break
 		}
-		if c.running.Load() { // one that sends a request slowly counts as waiting
+		if c.running.Load() { // a slow sender counts as idle
 			continue
 		}
 		size, since := len(g.addresses[c.from].conns), c.since.Load()
@@ -116,7 +117,7 @@ func (g *gate) choose(strangers *list.List, conns map[*conn]*list.Element) (vict
 	return victim
 }
 
-// relieve closes a connection because the process has no file descriptors left.
+// relieve closes a connection because the process has run out of file descriptors.
 func (g *gate) relieve() {
 	g.mu.Lock()
 	victim := g.choose(g.strangers, g.conns)
@@ -129,7 +130,7 @@ func (g *gate) relieve() {
 	}
 }
 
-// introduced says that a stranger has become a client, or that a client has become a stranger again.
+// introduced records that a stranger was authenticated, or that a client has lost its authentication.
 func (g *gate) introduced(c *conn, known bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -147,13 +148,14 @@ func (g *gate) introduced(c *conn, known bool) {
 	g.conns[c], from.conns[c] = nil, nil
 }
 
-// leave takes a connection from the count.
+// leave unregisters a connection.
 func (g *gate) leave(c *conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.remove(c)
 }
 
+// remove unregisters a connection, if it is registered. g.mu is held.
 func (g *gate) remove(c *conn) {
 	e, here := g.conns[c]
 	if !here {
@@ -171,7 +173,7 @@ func (g *gate) remove(c *conn) {
 	}
 }
 
-// counts returns how many connections and strangers there are.
+// counts returns the number of connections, and of the strangers among them.
 func (g *gate) counts() (all, strangers int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -13,33 +13,35 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// maxAge is how long a signature counts from its time on, and from when it came ("AWS Signature Version 4 for API requests").
+// maxAge is how long a signature is valid, from its own timestamp on and from its arrival on ("AWS Signature Version 4 for API
+// requests").
 const maxAge = 15 * time.Minute
 
-// maxTableName is how many bytes a TableName may have, which may be an Amazon Resource Name ("PutItem").
+// maxTableName is the largest TableName in bytes. It may be an Amazon Resource Name ("PutItem").
 const maxTableName = 1024
 
-// identity is whose requests a connection sends, and what it has because of that.
+// identity is the caller on whose behalf a connection sends requests, and the state that depends on it.
 type identity struct {
-	caller   smithy.Caller
-	known    bool      // the client has introduced itself
-	until    time.Time // for how long that counts; zero for ever
+	caller smithy.Caller
+	known  bool      // the client is authenticated
+	until  time.Time // until when that is valid; zero for ever
+	// refused is the error that answers all requests since a failed authorization; nil if there was none.
 	refused  *awserr.Error
 	lists    *lists
 	counters *counters
 }
 
-// anonymous is the caller of requests without an authorization, where none is needed.
+// anonymous is the caller of unauthorized requests, on a server that verifies no signatures.
 var anonymous = auth.Identity{Account: auth.DefaultAccount, Region: "us-east-1", Operator: true}
 
-// callerOf returns the caller that a connection's authorization names, apart from the memory of its message.
+// callerOf returns the caller that an authorization names. Its strings are copies, because it outlives the message.
 func callerOf(id auth.Identity) smithy.Caller {
 	caller := smithy.Caller(id)
 	caller.Account, caller.Region, caller.AccessKey = strings.Clone(id.Account), strings.Clone(id.Region), strings.Clone(id.AccessKey)
 	return caller
 }
 
-// introduce says whose requests come.
+// introduce makes id the caller of the connection's requests.
 func (c *conn) introduce(id auth.Identity) {
 	caller := callerOf(id)
 	if !c.known {
@@ -56,13 +58,13 @@ func (c *conn) introduce(id auth.Identity) {
 	c.counters = c.node.enter(account, region)
 }
 
-// forget drops all that the connection has because of its caller.
+// forget drops all state that depends on the caller.
 func (c *conn) forget() {
 	c.node.leave(c.counters)
 	c.caller, c.lists, c.counters, c.tables = smithy.Caller{}, nil, nil, [2]*table{}
 }
 
-// refuse makes the client a stranger, whose next requests get the error.
+// refuse turns the client into a stranger again. Its next requests get the error.
 func (c *conn) refuse(err *awserr.Error) {
 	c.refused, c.until = err, time.Time{}
 	c.forget()
@@ -76,7 +78,8 @@ func (c *conn) refuse(err *awserr.Error) {
 // unknown reports whether the client still has to prove its identity.
 func (c *conn) unknown() bool { return !c.known && c.node.service.opt.Auth.Verifies() }
 
-// authorize reads the identity behind the requests that follow. There is no answer; a client that is refused learns it with its next request.
+// authorize reads the identity behind the requests that follow. The protocol has no answer to it: a refused client learns of it with
+// its next request.
 func (c *conn) authorize(r *wire.Reader) {
 	accessKey, signature, text := r.Text(), r.Text(), r.Bytes()
 	var token []byte
@@ -89,7 +92,7 @@ func (c *conn) authorize(r *wire.Reader) {
 	authenticator := c.node.service.opt.Auth
 	id, until, err := authenticator.AuthenticateConnection(string(accessKey), string(signature), string(text))
 	if err == nil && len(token) > 0 && authenticator.Verifies() {
-		// There are no sessions: a token belongs to credentials that the server doesn't know.
+		// The server issues no session tokens, so a token belongs to credentials that it doesn't know.
 		err = unrecognized()
 	}
 	if err != nil {
@@ -97,18 +100,18 @@ func (c *conn) authorize(r *wire.Reader) {
 		return
 	}
 	c.refused, c.until = nil, until
-	if latest := c.node.service.opt.Now().Add(maxAge); until.After(latest) { // signed by a clock that is ahead
+	if latest := c.node.service.opt.Now().Add(maxAge); until.After(latest) { // the client's clock is ahead
 		c.until = latest
 	}
 	c.introduce(id)
 }
 
-// unrecognized is the refusal of a key or session token that the server doesn't know.
+// unrecognized is the error for an access key or session token that the server doesn't know.
 func unrecognized() *awserr.Error {
 	return awserr.New(awserr.UnrecognizedClient, "The security token included in the request is invalid.")
 }
 
-// authorized returns why the caller may not send requests; nil if it may.
+// authorized returns why the caller may not send requests, or nil. Revoking a key takes effect here, with the next request.
 func (c *conn) authorized() error {
 	opt := &c.node.service.opt
 	switch {
@@ -127,22 +130,22 @@ func (c *conn) authorized() error {
 	return nil
 }
 
-// table is a table as the protocol sees it.
+// table is a table as a client addresses it.
 type table struct {
 	*catalog.Table
-	name   string // in requests
+	name   string // as in requests: a name or an ARN
 	arn    string
 	schema wire.KeySchema
-	// foreign says that it is another account's. Its attribute lists have ids of their own, and what is in the caches has those of the
-	// table's account: requests of others pass through.
+	// foreign says that the table is another account's. Attribute list ids, and with them cached items, belong to one account, so
+	// requests for foreign tables bypass the caches.
 	foreign bool
 }
 
-// table returns a table by its name or Amazon Resource Name, if the caller may take the action of its request there.
+// table returns a table by name or Amazon Resource Name, if the caller has the permission that its request needs.
 func (c *conn) table(name []byte) (*table, error) { return c.tableFor(c.action, name) }
 
-// tableFor returns a table if the caller may take an action there. Permission comes first: a refusal doesn't say whether another
-// account has the table, and the caches are not looked into.
+// tableFor returns a table if the caller has a permission there. The permission is checked first, before caches and existence: a
+// refusal doesn't reveal whether another account has the table.
 func (c *conn) tableFor(action string, name []byte) (*table, error) {
 	if len(name) > maxTableName {
 		return nil, awserr.InvalidTableName()

@@ -18,38 +18,39 @@ import (
 const (
 	// emptyList is the id of the list without names.
 	emptyList = 1
-	// maxListID bounds ids: JavaScript's numbers must hold them.
+	// maxListID bounds the ids: JavaScript's numbers must represent them exactly.
 	maxListID = 1<<52 - 1
-	// maxKnown is how many bytes the lists take that are kept in memory, of an account. listOverhead and nameOverhead are about what a
-	// list and each of its names take beside the names' bytes.
+	// maxKnown bounds the memory of an account's cached lists, in bytes. listOverhead and nameOverhead estimate what a list and each
+	// of its names take beside the names' bytes.
 	maxKnown     = 32 << 20
 	listOverhead = 200
 	nameOverhead = 16
-	// maxStored is how many bytes an account's lists may take in the store, each with listOverhead. They stay for ever, so without a
+	// maxStored bounds an account's lists in the store, in bytes, with listOverhead for each. Lists are never deleted, so without a
 	// bound a client could fill the disk with names that no item has.
 	maxStored = 256 << 20
-	// storedID is the id at which the store has how many bytes that are. No list has it.
+	// storedID is the reserved id under which the store keeps the current total. No list has it.
 	storedID = 0
 )
 
-// lists are the attribute lists of an account: each set of names that its items have beside their keys, by its id. Clients keep
-// ids for ever, over restarts too, so an id is made of the names and stored before anybody hears of it.
+// lists are the attribute lists of an account. DAX sends an item's non-key attributes as values only, and refers to their names by
+// the id of a list. Clients keep ids for ever, over restarts too, so an id is derived from the names, and durable before any client
+// learns it. Several servers of one store agree on ids for the same reason.
 type lists struct {
 	account string
 	store   kv.Store
-	max     int64 // maxStored, but in tests
+	max     int64 // maxStored, except in tests
 
 	mu    sync.RWMutex
-	ids   map[string]int64 // by signature
+	ids   map[string]int64 // by signature: see appendName
 	lists map[int64]*wire.List
-	bytes int
+	bytes int // estimated memory of both maps
 }
 
 func newLists(account string, store kv.Store) *lists {
 	return &lists{account: account, store: store, max: maxStored, ids: map[string]int64{}, lists: map[int64]*wire.List{}}
 }
 
-// appendName appends a name to a list's signature.
+// appendName appends a name to a signature, the concatenation of a list's length-prefixed names in order.
 func appendName[T string | []byte](signature []byte, name T) []byte {
 	return append(binary.AppendUvarint(signature, uint64(len(name))), name...)
 }
@@ -60,7 +61,7 @@ func uvarint(s string) (n uint64, size int) {
 	return binary.Uvarint(room[:copy(room[:], s)])
 }
 
-// newList returns the list with a signature. Its names are parts of that.
+// newList returns the list with a signature. Its names are substrings of the signature.
 func newList(signature string) *wire.List {
 	count := 0
 	for rest := signature; len(rest) > 0; count++ {
@@ -76,10 +77,11 @@ func newList(signature string) *wire.List {
 	return wire.NewList(names)
 }
 
-// errNoList is for ids that nobody was given.
+// errNoList is the error for ids that were never assigned.
 var errNoList = awserr.New(awserr.Validation, "The attribute list id is not known")
 
-// id returns the id of the list with the signature; a new one is durable.
+// id returns the id of the list with a signature. It assigns and stores a new one if need be: the hash of the signature, or, on a
+// collision, the next free number.
 func (l *lists) id(ctx context.Context, signature []byte) (int64, error) {
 	if len(signature) == 0 {
 		return emptyList, nil
@@ -116,11 +118,11 @@ func (l *lists) id(ctx context.Context, signature []byte) (int64, error) {
 	return id, nil
 }
 
-// errTooManyLists refuses a new list ("DAX: How it works" has no such bound, and advises against unbounded numbers of attribute names:
-// a cluster's memory ends there).
+// errTooManyLists refuses a new list. AWS has no such bound ("DAX: How it works") but advises against unbounded numbers of attribute
+// names, which exhaust a cluster's memory.
 var errTooManyLists = awserr.New(awserr.LimitExceeded, "The account has too many different sets of top-level attribute names for DAX")
 
-// grow counts the bytes of a new list.
+// grow adds the bytes of a new list to the stored total, or fails beyond max.
 func (l *lists) grow(ctx context.Context, txn kv.Txn, bytes int64) error {
 	key := keyspace.AttributeList(l.account, storedID)
 	raw, err := txn.Get(key)
@@ -139,7 +141,7 @@ func (l *lists) grow(ctx context.Context, txn kv.Txn, bytes int64) error {
 	return txn.Put(key, binary.AppendUvarint(nil, total))
 }
 
-// count returns how many bytes the lists take of a store that doesn't say so yet.
+// count computes the total for a store of an older version, which has none.
 func (l *lists) count(ctx context.Context, txn kv.Txn) (total uint64, err error) {
 	all := kv.Range{Start: keyspace.AttributeList(l.account, emptyList), End: keyspace.AttributeList(l.account, maxListID+1)}
 	err = kv.Each(ctx, txn, all, func(_, signature []byte) error {
@@ -149,6 +151,7 @@ func (l *lists) count(ctx context.Context, txn kv.Txn) (total uint64, err error)
 	return total, err
 }
 
+// remember caches a list. A full cache is emptied: the lists in use come back from the store.
 func (l *lists) remember(id int64, signature string, list *wire.List) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -164,7 +167,7 @@ func (l *lists) remember(id int64, signature string, list *wire.List) {
 	l.ids[signature], l.lists[id] = id, list
 }
 
-// list returns a list.
+// list returns the list with an id.
 func (l *lists) list(ctx context.Context, id int64) (*wire.List, error) {
 	if id == emptyList {
 		return &wire.List{}, nil
@@ -196,7 +199,7 @@ func (l *lists) list(ctx context.Context, id int64) (*wire.List, error) {
 	return list, nil
 }
 
-// define returns the id of a list that a client names.
+// define returns the id of a list of names that a client sends.
 func (l *lists) define(ctx context.Context, names [][]byte) (int64, error) {
 	var signature []byte
 	for _, name := range names {
@@ -217,7 +220,7 @@ func (l *lists) define(ctx context.Context, names [][]byte) (int64, error) {
 	return l.id(ctx, signature)
 }
 
-// of returns the id of the list of an item's attributes besides those of its key; a nil schema is no key.
+// of returns the id of the list of an item's attributes, without those of the key. A nil schema keeps all of them.
 func (l *lists) of(ctx context.Context, schema wire.KeySchema, it attribute.Item) (int64, error) {
 	var room [256]byte
 	signature := room[:0]

@@ -28,8 +28,8 @@ func openStore(t *testing.T) kv.Store {
 	return store
 }
 
-// TestListsAreBounded defines attribute lists until the account has no room for more. Those that there are go on working, also of a store
-// that didn't count them yet, and other accounts have theirs.
+// TestListsAreBounded defines attribute lists until the account is full. Its existing lists still work, also in a store of an older
+// version that has no total, and other accounts are unaffected.
 func TestListsAreBounded(t *testing.T) {
 	ctx := context.Background()
 	store := openStore(t)
@@ -82,7 +82,7 @@ func TestListsAreBounded(t *testing.T) {
 	}
 }
 
-// TestListsMemory keeps lists of very many names in memory, which must not take more than it counts for them.
+// TestListsMemory caches lists of very many names, whose real memory must stay within what is counted for them.
 func TestListsMemory(t *testing.T) {
 	l := newLists("a", nil)
 	var before, after runtime.MemStats

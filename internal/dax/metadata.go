@@ -13,13 +13,13 @@ import (
 	"github.com/statordb/stator/internal/dax/wire"
 )
 
-// endpoints answers which nodes there are: this one, and those of other servers.
+// endpoints answers with the nodes of the cluster: this one, and those of other servers.
 func (c *conn) endpoints(*wire.Reader) error {
 	local, ok := c.net.LocalAddr().(*net.TCPAddr)
 	if !ok {
 		return awserr.Internal(errors.New("no TCP address"))
 	}
-	same := func(other net.IP) bool { return (other.To4() == nil) == (local.IP.To4() == nil) } // clients want the family by which they came
+	same := func(other net.IP) bool { return (other.To4() == nil) == (local.IP.To4() == nil) } // clients want the address family by which they came
 	own := endpoint{local.IP.String(), local.IP, cmp.Or(c.node.opt.AdvertisePort, local.Port)}
 	if c.node.opt.Advertise != "" {
 		var err error
@@ -31,7 +31,7 @@ func (c *conn) endpoints(*wire.Reader) error {
 	if c.node.opt.Others != nil {
 		_, encrypted := c.net.(*tls.Conn)
 		for _, address := range c.node.opt.Others(encrypted) {
-			if e, err := c.resolve(address, same); err == nil { // else it can't be reached, and clients do without it
+			if e, err := c.resolve(address, same); err == nil { // an unresolvable node can't be reached, so clients do without it
 				others = append(others, e)
 			}
 		}
@@ -51,7 +51,7 @@ type endpoint struct {
 	port int
 }
 
-// resolve finds the address of "host:port", of the family that is wanted if there is one.
+// resolve looks up "host:port", and prefers an address that wanted accepts.
 func (c *conn) resolve(address string, wanted func(net.IP) bool) (e endpoint, err error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -65,14 +65,14 @@ func (c *conn) resolve(address string, wanted func(net.IP) bool) (e endpoint, er
 	return endpoint{host, found[max(0, slices.IndexFunc(found, wanted))], number}, err
 }
 
-// endpoint appends what is answered of a node.
+// endpoint appends the description of a node.
 func (c *conn) endpoint(e endpoint, id int) {
 	if four := e.ip.To4(); four != nil {
 		e.ip = four
 	}
 	role := int64(2)
 	if id == 1 {
-		role = 1 // it leads
+		role = 1 // the leader; the other role, 2, is a replica
 	}
 	out := wire.BeginMap(c.out)
 	out = wire.AppendInt(wire.AppendInt(out, 0), int64(id))
@@ -85,7 +85,7 @@ func (c *conn) endpoint(e endpoint, id int) {
 	c.out = wire.AppendEnd(out)
 }
 
-// defineKeySchema answers a table's key attributes and their types.
+// defineKeySchema answers with a table's key attributes and their types.
 func (c *conn) defineKeySchema(r *wire.Reader) error {
 	name := r.Bytes()
 	if r.Err() != nil {
@@ -106,7 +106,7 @@ func (c *conn) defineKeySchema(r *wire.Reader) error {
 	return nil
 }
 
-// defineAttributeListID answers the id of an attribute list.
+// defineAttributeListID answers with the id of an attribute list.
 func (c *conn) defineAttributeListID(r *wire.Reader) error {
 	var names [][]byte
 	r.SkipTag()
@@ -125,7 +125,7 @@ func (c *conn) defineAttributeListID(r *wire.Reader) error {
 	return err
 }
 
-// defineAttributeList answers the attribute list with an id.
+// defineAttributeList answers with the attribute list that has an id.
 func (c *conn) defineAttributeList(r *wire.Reader) error {
 	id := r.Int()
 	if r.Err() != nil {

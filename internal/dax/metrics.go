@@ -9,12 +9,13 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// MetricNamespace is that of DAX's metrics ("Viewing DAX metrics and dimensions").
+// MetricNamespace is the namespace of DAX's metrics ("Viewing DAX metrics and dimensions").
 const MetricNamespace = "AWS/DAX"
 
-// counted is what is counted of a namespace's requests.
+// counted is the index of a counter.
 type counted int
 
+// The miss counters follow their hit counters: page relies on it.
 const (
 	notCounted counted = iota
 	getItemRequests
@@ -41,6 +42,7 @@ const (
 	countedKinds
 )
 
+// metricNames are the names of the metrics in CloudWatch.
 var metricNames = [countedKinds]string{
 	getItemRequests: "GetItemRequestCount", batchGetItemRequests: "BatchGetItemRequestCount", putItemRequests: "PutItemRequestCount",
 	updateItemRequests: "UpdateItemRequestCount", deleteItemRequests: "DeleteItemRequestCount",
@@ -51,13 +53,13 @@ var metricNames = [countedKinds]string{
 	queryMisses: "QueryCacheMisses", scanHits: "ScanCacheHits", scanMisses: "ScanCacheMisses",
 }
 
-// counters are those of a namespace.
+// counters count the requests of one account and region.
 type counters struct {
 	n     [countedKinds]atomic.Int64
-	conns int // connections that count here; guarded by the node
+	conns int // connections that use these counters; guarded by the node
 }
 
-// request counts a request, and its error if it has one. Nil counters are those of a client that is not known.
+// request counts a request, and its error if there is one. A nil receiver, that of an unauthenticated client, counts nothing.
 func (c *counters) request(kind counted, err *awserr.Error) {
 	if c == nil || kind == notCounted {
 		return
@@ -78,7 +80,7 @@ func (c *counters) request(kind counted, err *awserr.Error) {
 	}
 }
 
-// item counts a look into the item cache.
+// item counts a lookup in the item cache.
 func (c *counters) item(hit bool) {
 	if hit {
 		c.n[itemHits].Add(1)
@@ -87,25 +89,25 @@ func (c *counters) item(hit bool) {
 	}
 }
 
-// page counts a look into the query cache.
+// page counts a lookup in the query cache.
 func (c *counters) page(scan, hit bool) {
 	kind := queryHits
 	if scan {
 		kind = scanHits
 	}
 	if !hit {
-		kind++
+		kind++ // from hits to misses
 	}
 	c.n[kind].Add(1)
 }
 
-// Collect calls emit for everything counted since the last time, and for how large the caches are.
+// Collect emits everything counted since the last call, and the current sizes of the caches.
 func (n *Node) Collect(emit func(metric.Datum)) {
 	at := n.service.opt.Now().Truncate(time.Minute)
 	n.mu.Lock()
 	namespaces := make(map[smithy.Caller]*counters, len(n.counters))
 	for k, c := range n.counters {
-		if namespaces[k] = c; c.conns == 0 { // what it has counted is told now, for the last time
+		if namespaces[k] = c; c.conns == 0 { // unused: this is its last report
 			delete(n.counters, k)
 		}
 	}
@@ -136,7 +138,7 @@ func (n *Node) Collect(emit func(metric.Datum)) {
 	}
 }
 
-// dimensions are those of each metric: by node, by cluster, and by account.
+// dimensions returns the dimension sets under which each metric is emitted: by node, by cluster, and by account.
 func dimensions(account, cluster, node string) [][]metric.Dimension {
 	return [][]metric.Dimension{
 		{{Name: "ClusterId", Value: cluster}, {Name: "NodeId", Value: node}},

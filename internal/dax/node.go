@@ -1,8 +1,13 @@
-// Package dax is the front end for clients of DynamoDB Accelerator: connections that speak its protocol, and a cache in front of
-// the database as a DAX node is one.
+// Package dax is the front end for clients of DynamoDB Accelerator: it speaks DAX's binary protocol, and caches in front of the
+// database as a DAX node does.
 //
-// A Service has what all nodes share: the operations, and the attribute lists that clients know by ids. A Node is a listener with
-// caches of its own. Source of the semantics: "DAX: How it works" and "DAX and DynamoDB consistency models".
+// A Service has what all nodes share: the operations, the attribute lists that clients know by ids, and the bounds on connections
+// (gate) and memory (budget). A Node is a listener with caches of its own. A conn is one client, and answers its requests one after
+// the other: conn.go reads and dispatches them, reads.go, writes.go and transactions.go answer them, responses.go encodes the answers.
+//
+// Each node has an item cache and a query cache, which hold encoded answers. Writes go through to the database and update the item
+// cache; cached query results only expire. The rules C1 to C3 at type cache keep the item cache coherent. Sources of the semantics:
+// "DAX: How it works" and "DAX and DynamoDB consistency models".
 package dax
 
 import (
@@ -24,22 +29,22 @@ import (
 	"github.com/statordb/stator/internal/turns"
 )
 
-// Defaults of NodeOptions ("DAX: How it works").
+// Defaults of NodeOptions ("DAX: How it works"). Memory is in bytes.
 const (
 	DefaultItemTTL  = 5 * time.Minute
 	DefaultQueryTTL = 5 * time.Minute
 	DefaultMemory   = 256 << 20
 )
 
-// Database is what a Service asks the database for.
+// Database is what a Service needs of the database.
 type Database interface {
-	// Operations returns DynamoDB's operations.
+	// Operations returns DynamoDB's operations. A Service calls those that DAX has.
 	Operations() []smithy.Handler
-	// Table returns the table that serves a caller's requests by the name, or AWS's error.
+	// Table returns the table that a caller means by a name, or AWS's error.
 	Table(caller smithy.Caller, name string) (*catalog.Table, error)
-	// CheckProjection returns what is wrong with a projection expression.
+	// CheckProjection returns what is wrong with a projection expression. On a cache hit, the database doesn't see the expression.
 	CheckProjection(expression string, names smithy.Map[string]) error
-	// Namespace says whose tables a caller's are.
+	// Namespace returns the account and region whose tables the caller uses.
 	Namespace(caller smithy.Caller) (account, region string)
 }
 
@@ -50,17 +55,18 @@ type Options struct {
 	Auth     *auth.Authenticator
 	Now      func() time.Time
 	Logger   *slog.Logger
-	// Turns are what requests that take long share with those of other protocols.
+	// Turns keep long requests from starving short ones. All protocols share them.
 	Turns *turns.Turns
-	// Connections is how many there may be on all nodes together; 0 is for 10,000, or half of what the process may open if that is
-	// less.
+	// Connections bounds the connections of all nodes together; 0 means 10,000, or half of the process's limit on open files if that
+	// is less.
 	Connections int
 }
 
-// Service is what nodes share.
+// Service is what all nodes of a server share.
 type Service struct {
 	opt Options
 
+	// Handlers of the operations that DAX calls.
 	getItem            *smithy.Handler
 	putItem            *smithy.Handler
 	updateItem         *smithy.Handler
@@ -74,8 +80,8 @@ type Service struct {
 
 	gate    *gate
 	budget  *budget
-	many    chan struct{} // has an element for each request on many items that runs
-	refills chan struct{} // and for each refill
+	many    chan struct{} // semaphore of requests on many items
+	refills chan struct{} // semaphore of refills
 
 	mu    sync.Mutex
 	lists map[string]*lists // by account
@@ -83,13 +89,14 @@ type Service struct {
 
 const (
 	defaultConnections = 10_000
-	// manyPerCPU is how many requests on many items run at a time, for each CPU that the process uses, and minMany at least. Each may
-	// have 16 MB in hand.
+	// manyPerCPU bounds the concurrent requests on many items, per CPU that the process uses, and minMany is the least total. Each
+	// request may hold 16 MB.
 	manyPerCPU = 8
 	minMany    = 32
-	// maxRefills is how many refills run at a time.
+	// maxRefills bounds the concurrent refills of the item cache.
 	maxRefills = 16
-	// maxNamespaces is how many accounts and regions of a node's clients are counted by themselves between two collections.
+	// maxNamespaces bounds the account and region pairs that a node counts separately between two collections: clients choose
+	// regions freely.
 	maxNamespaces = 1000
 )
 
@@ -120,7 +127,7 @@ func New(opt Options) *Service {
 	return s
 }
 
-// enter waits until a request on many items may run; leave must follow.
+// enter waits for permission to run a request on many items. The caller must call leave.
 func (s *Service) enter(ctx context.Context) error {
 	select {
 	case s.many <- struct{}{}:
@@ -130,6 +137,7 @@ func (s *Service) enter(ctx context.Context) error {
 	}
 }
 
+// leave lets the next request on many items run.
 func (s *Service) leave() { <-s.many }
 
 // listsOf returns an account's attribute lists.
@@ -146,22 +154,22 @@ func (s *Service) listsOf(account string) *lists {
 
 // NodeOptions configure a Node.
 type NodeOptions struct {
-	// Cluster and Node are its names in metrics.
+	// Cluster and Node are the names in metrics.
 	Cluster, Node string
-	// Memory is how many bytes the caches may take; 0 is DefaultMemory.
+	// Memory bounds both caches together, in bytes; 0 means DefaultMemory.
 	Memory int64
-	// ItemTTL is how long items stay in the item cache; 0 is until they have to make room.
+	// ItemTTL is how long items stay in the item cache; 0 means until they are evicted.
 	ItemTTL time.Duration
-	// QueryTTL is how long results stay in the query cache; 0 keeps none.
+	// QueryTTL is how long results stay in the query cache; 0 disables that cache.
 	QueryTTL time.Duration
-	// Advertise is the host that clients are told to connect to, where that isn't the address at which they came; empty for that.
+	// Advertise is the host that clients are told to connect to; empty for the address at which they arrived.
 	Advertise string
-	// AdvertisePort is the port for it; 0 for that of the connection.
+	// AdvertisePort is the port that goes with it; 0 for that of the connection.
 	AdvertisePort int
-	// Others returns where the nodes of other servers listen that share the store, with TLS or without, as "host:port"; nil for none.
+	// Others returns the "host:port" of the nodes of other servers that share the store, with or without TLS; nil if there are none.
 	Others func(encrypted bool) []string
-	// Wrote hears of the items that clients have written, by the keys under which they are stored, once the database has them; nil
-	// for nothing. The key is valid until it returns.
+	// Wrote is called with the storage key of each item that clients have written, once the database has it. The key is valid until
+	// Wrote returns. Nil means that nothing else caches these items.
 	Wrote func(key []byte)
 }
 
@@ -171,7 +179,7 @@ type Node struct {
 	opt     NodeOptions
 	items   *cache // of GetItem and BatchGetItem
 	queries *cache // of Query and Scan
-	session int64  // which tells clients when another server answers
+	session int64  // tells clients that another server, or a new run, answers at the same address
 	ctx     context.Context
 	cancel  context.CancelFunc
 
@@ -179,7 +187,7 @@ type Node struct {
 	conns    map[*conn]struct{}
 	closing  bool
 	running  sync.WaitGroup
-	counters map[smithy.Caller]*counters // by namespace
+	counters map[smithy.Caller]*counters // by account and region
 }
 
 // NewNode returns a Node.
@@ -199,13 +207,13 @@ func (s *Service) NewNode(opt NodeOptions) *Node {
 	return n
 }
 
-// Forget removes an item from the cache that was written by another node, by the key under which it is stored.
+// Forget invalidates the item with a storage key, because another node has written it.
 func (n *Node) Forget(key []byte) { n.items.forget(key) }
 
 // ForgetItems empties the item cache.
 func (n *Node) ForgetItems() { n.items.clear() }
 
-// SetTTL sets how long what comes into the caches from now on stays, as in NodeOptions.
+// SetTTL sets how long later cache entries stay, with the meaning of NodeOptions.
 func (n *Node) SetTTL(item, query time.Duration) {
 	n.items.setTTL(item)
 	n.queries.setTTL(query)
@@ -214,7 +222,7 @@ func (n *Node) SetTTL(item, query time.Duration) {
 	}
 }
 
-// SetMemory sets how many bytes the caches may take.
+// SetMemory sets the bound of both caches together, in bytes.
 func (n *Node) SetMemory(bytes int64) {
 	n.items.resize(bytes / 2)
 	n.queries.resize(bytes / 2)
@@ -223,14 +231,14 @@ func (n *Node) SetMemory(bytes int64) {
 	n.opt.Memory = bytes
 }
 
-// Memory returns how many bytes the caches may take.
+// Memory returns the bound of both caches together, in bytes.
 func (n *Node) Memory() int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.opt.Memory
 }
 
-// Rename changes its names in metrics.
+// Rename changes the node's names in metrics.
 func (n *Node) Rename(cluster, node string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -243,13 +251,13 @@ func (n *Node) Clear() {
 	n.queries.clear()
 }
 
-// A listener that could not accept a connection waits before it tries again, twice as long each time.
+// Bounds of the pause after a failed accept. The pause doubles with each failure.
 const (
 	minAcceptPause = 5 * time.Millisecond
 	maxAcceptPause = time.Second
 )
 
-// Serve answers the listener's connections until it is closed.
+// Serve answers the listener's connections until the listener is closed.
 func (n *Node) Serve(l net.Listener) {
 	var pause time.Duration
 	for {
@@ -262,7 +270,7 @@ func (n *Node) Serve(l net.Listener) {
 			n.begin(nc)
 			continue
 		}
-		if pause == 0 { // once until it works again
+		if pause == 0 { // log once per outage
 			n.service.opt.Logger.Error("DAX connections can't be accepted", "error", err)
 		}
 		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
@@ -277,7 +285,7 @@ func (n *Node) Serve(l net.Listener) {
 	}
 }
 
-// begin answers a connection in a goroutine, if there is room for it. It doesn't block.
+// begin serves a connection in a new goroutine, or closes it if there is no room. It doesn't block.
 func (n *Node) begin(nc net.Conn) {
 	c := newConn(n, nc)
 	if !n.add(c) {
@@ -291,7 +299,7 @@ func (n *Node) begin(nc net.Conn) {
 	})
 }
 
-// add counts a connection; false if there are too many.
+// add registers a connection. It returns false if there are too many, or if the node closes.
 func (n *Node) add(c *conn) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -303,6 +311,7 @@ func (n *Node) add(c *conn) bool {
 	return true
 }
 
+// remove unregisters and closes a connection.
 func (n *Node) remove(c *conn) {
 	n.mu.Lock()
 	delete(n.conns, c)
@@ -310,11 +319,11 @@ func (n *Node) remove(c *conn) {
 	c.close()
 }
 
-// closeGrace is how long Close waits for requests that it has given up on.
+// closeGrace is how long Close waits for canceled requests.
 const closeGrace = 3 * time.Second
 
-// Close ends all connections: those that wait for a request at once, the others when it is answered. It gives up on them when ctx
-// ends, and returns closeGrace later at the latest. The listeners must be closed before.
+// Close ends all connections: idle ones at once, the others when their request is answered. When ctx ends, Close cancels the
+// remaining requests and returns at most closeGrace later. The listeners must be closed before.
 func (n *Node) Close(ctx context.Context) {
 	n.mu.Lock()
 	n.closing = true
@@ -333,7 +342,7 @@ func (n *Node) Close(ctx context.Context) {
 		return
 	case <-ctx.Done():
 	}
-	n.cancel() // what they wait for
+	n.cancel() // cancels the requests
 	n.mu.Lock()
 	for c := range n.conns {
 		c.cut()
@@ -342,18 +351,18 @@ func (n *Node) Close(ctx context.Context) {
 	select {
 	case <-done:
 	case <-time.After(closeGrace):
-		n.service.opt.Logger.Error("requests of DAX clients go on although their node is closed", "connections", n.Clients())
+		n.service.opt.Logger.Error("DAX requests still run although their node is closed", "connections", n.Clients())
 	}
 }
 
-// Clients returns how many connections there are.
+// Clients returns the number of connections.
 func (n *Node) Clients() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.conns)
 }
 
-// Busy returns how many connections have begun a request that is not answered yet.
+// Busy returns the number of connections with an unanswered request.
 func (n *Node) Busy() (busy int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -365,10 +374,10 @@ func (n *Node) Busy() (busy int) {
 	return busy
 }
 
-// Taken returns how many bytes of large requests and answers all nodes of the Service have in memory.
+// Taken returns how many bytes of large requests and answers all nodes of the Service hold.
 func (n *Node) Taken() int64 { return n.service.budget.taken() }
 
-// enter returns the counters of a namespace for a connection, which must leave them.
+// enter returns the counters of an account and region for a connection, which must call leave for them.
 func (n *Node) enter(account, region string) *counters {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -376,7 +385,7 @@ func (n *Node) enter(account, region string) *counters {
 	c := n.counters[key]
 	if c == nil {
 		c = &counters{}
-		if len(n.counters) < maxNamespaces { // clients choose their regions
+		if len(n.counters) < maxNamespaces { // beyond the bound they count for nothing
 			n.counters[key] = c
 		}
 	}
@@ -384,7 +393,7 @@ func (n *Node) enter(account, region string) *counters {
 	return c
 }
 
-// leave takes a connection from the counters that enter gave; nil is none.
+// leave ends a connection's use of the counters that enter returned; nil is allowed.
 func (n *Node) leave(c *counters) {
 	if c != nil {
 		n.mu.Lock()

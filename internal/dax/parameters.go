@@ -8,7 +8,7 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// Numbers of the optional parameters.
+// Numbers of the optional parameters on the wire.
 const (
 	optProjection   = 0
 	optConsistent   = 2
@@ -28,17 +28,17 @@ const (
 	optToken        = 19
 )
 
-// Enumerations, by their numbers on the wire. What is empty is not given.
+// Enumerations, by their numbers on the wire. An empty string means: not given.
 var (
 	capacities   = []string{api.ReturnConsumedCapacityNone, api.ReturnConsumedCapacityTotal, api.ReturnConsumedCapacityIndexes}
 	metricModes  = []string{api.ReturnItemCollectionMetricsNone, api.ReturnItemCollectionMetricsSize}
 	returnValues = []string{"", api.ReturnValueNone, api.ReturnValueAllOld, api.ReturnValueUpdatedOld, api.ReturnValueAllNew, api.ReturnValueUpdatedNew}
 	onFailure    = []string{"", api.ReturnValuesOnConditionCheckFailureNone, api.ReturnValuesOnConditionCheckFailureAllOld}
-	// Some clients always send ALL_ATTRIBUTES, also where that would be an error.
+	// Some clients always send ALL_ATTRIBUTES, even where DynamoDB rejects it, so it means: not given.
 	selects = []string{"", "", api.SelectAllProjectedAttributes, api.SelectCount, api.SelectSpecificAttributes}
 )
 
-// parameters are the optional parameters of a request. Byte strings that are missing are nil.
+// parameters are the optional parameters of a request. Absent byte strings are nil.
 type parameters struct {
 	projection, condition, update, filter []byte
 	start, index                          []byte
@@ -49,7 +49,7 @@ type parameters struct {
 	token                                 smithy.Opt[string]
 }
 
-// enum takes one of an enumeration.
+// enum reads a member of an enumeration.
 func enum(r *wire.Reader, values []string) smithy.Opt[string] {
 	i := r.Int()
 	if r.Err() != nil || i < 0 || i >= int64(len(values)) {
@@ -59,8 +59,8 @@ func enum(r *wire.Reader, values []string) smithy.Opt[string] {
 	return smithy.Opt[string]{Value: values[i], Set: values[i] != ""}
 }
 
-// readParameters takes the optional parameters. Of one that comes twice the last counts: the Python client sends conditions first as
-// text.
+// readParameters reads the optional parameters. The last occurrence of a repeated one wins: the Python client sends a condition as
+// text first, and then in its binary form.
 func readParameters(r *wire.Reader) (p parameters) {
 	if r.Null() {
 		return p
@@ -99,20 +99,20 @@ func readParameters(r *wire.Reader) (p parameters) {
 			p.segments = smithy.Some(r.Int())
 		case optToken:
 			p.token = smithy.Some(wirejson.View(r.Text()))
-		default: // names and values of expressions, which are in them already
+		default: // names and values of expressions: the binary forms contain them already
 			r.Skip()
 		}
 	}
 	return p
 }
 
-// expressions are a request's expressions as the API has them.
+// expressions translates a request's expressions to the API's text with placeholders.
 type expressions struct {
 	wire.Expressions
 	err error
 }
 
-// text returns an expression's text; not set for nil.
+// text returns an expression's text; not set if b is nil.
 func (x *expressions) text(b []byte, read func(*wire.Expressions, []byte) (string, error)) smithy.Opt[string] {
 	if b == nil || x.err != nil {
 		return smithy.Opt[string]{}
@@ -130,7 +130,7 @@ func (x *expressions) update(b []byte) smithy.Opt[string] {
 	return x.text(b, (*wire.Expressions).Update)
 }
 
-// projection returns also the paths.
+// projection returns the text of a projection, and its paths.
 func (x *expressions) projection(b []byte) (text smithy.Opt[string], paths []wire.Path) {
 	text = x.text(b, func(w *wire.Expressions, b []byte) (s string, err error) {
 		s, paths, err = w.Projection(b)

@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// getItem answers from the item cache what is in it.
+// getItem answers from the item cache if it can.
 func (c *conn) getItem(r *wire.Reader) error {
 	name, rawKey := r.Bytes(), r.Bytes()
 	p := readParameters(r)
@@ -48,7 +48,7 @@ func (c *conn) getItem(r *wire.Reader) error {
 		}
 		return c.appendGot(item, capacity, key, paths)
 	}
-	if paths != nil { // what the operation would find, if it were asked
+	if paths != nil { // check here what the operation would check: on a hit nothing else does
 		if err := c.node.service.opt.Database.CheckProjection(in.ProjectionExpression.Value, in.ExpressionAttributeNames); err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ func (c *conn) getItem(r *wire.Reader) error {
 	return c.appendGot(item, capacity, key, paths)
 }
 
-// readItemOf reads an item from the database, as the cache has it.
+// readItemOf reads an item from the database, in the encoding of the cache.
 func (c *conn) readItemOf(t *table, in *api.GetItemInput) (item []byte, capacity *api.ConsumedCapacity, err error) {
 	c.call.Unprojected = true
 	out, err := smithy.Invoke(c.ctx, c.node.service.getItem, api.GetItem, &c.call, in)
@@ -91,7 +91,7 @@ func (c *conn) readItemOf(t *table, in *api.GetItemInput) (item []byte, capacity
 	return item, out.ConsumedCapacity, err
 }
 
-// appendGot appends what GetItem answers.
+// appendGot appends the answer of GetItem.
 func (c *conn) appendGot(item []byte, capacity *api.ConsumedCapacity, key attribute.Item, paths []wire.Path) error {
 	if item == nil && capacity == nil {
 		c.out = wire.AppendNull(c.out)
@@ -111,7 +111,7 @@ func (c *conn) appendGot(item []byte, capacity *api.ConsumedCapacity, key attrib
 	return nil
 }
 
-// appendProjected appends an item of the cache, or what of it is at the paths.
+// appendProjected appends a cached item, or only its values at the paths.
 func (c *conn) appendProjected(item []byte, key attribute.Item, paths []wire.Path) error {
 	if paths == nil {
 		c.out = append(c.out, item...)
@@ -126,7 +126,7 @@ func (c *conn) appendProjected(item []byte, key attribute.Item, paths []wire.Pat
 	return err
 }
 
-// query answers from the query cache what is in it.
+// query answers from the query cache if it can.
 func (c *conn) query(r *wire.Reader) error {
 	name, condition := r.Bytes(), r.Bytes()
 	p := readParameters(r)
@@ -136,7 +136,7 @@ func (c *conn) query(r *wire.Reader) error {
 	return c.page(methodQuery, name, condition, &p)
 }
 
-// scan answers from the query cache what is in it.
+// scan answers from the query cache if it can.
 func (c *conn) scan(r *wire.Reader) error {
 	name := r.Bytes()
 	p := readParameters(r)
@@ -146,7 +146,7 @@ func (c *conn) scan(r *wire.Reader) error {
 	return c.page(methodScan, name, nil, &p)
 }
 
-// page answers a query, or, without a key condition, a scan.
+// page answers a query or, with a nil key condition, a scan.
 func (c *conn) page(method int64, name, condition []byte, p *parameters) error {
 	t, err := c.table(name)
 	if err != nil {
@@ -191,7 +191,7 @@ func (c *conn) page(method int64, name, condition []byte, p *parameters) error {
 	return nil
 }
 
-// appendKey appends what tells a query or scan from others: all parameters but how its capacity is returned.
+// appendKey appends the cache key of a query or scan: everything that determines its result, so not ReturnConsumedCapacity.
 func (p *parameters) appendKey(dst []byte, method int64, table uint32, condition []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, table)
 	dst = wire.AppendInt(dst, method)
@@ -215,7 +215,7 @@ func (p *parameters) appendKey(dst []byte, method int64, table uint32, condition
 	return append(dst, p.sel.Value...)
 }
 
-// pageRequest is what Query and Scan have alike, as the API has it.
+// pageRequest is what Query and Scan have in common, in the API's terms.
 type pageRequest struct {
 	key, filter, projection smithy.Opt[string]
 	index                   smithy.Opt[string]
@@ -225,7 +225,7 @@ type pageRequest struct {
 	paths                   []wire.Path
 }
 
-// request turns parameters into it.
+// request translates parameters to a pageRequest.
 func (p *parameters) request(t *table, condition []byte) (q pageRequest, err error) {
 	var x expressions
 	q.key, q.filter = x.condition(condition), x.condition(p.filter)
@@ -289,7 +289,7 @@ func (t *table) startKey(p *parameters) (attribute.Item, error) {
 	return wire.ReadKey(t.schema, p.start)
 }
 
-// appendPage returns the fields of a page's result, without its capacity.
+// appendPage returns the cacheable part of a page's result: all of it except the consumed capacity.
 func (c *conn) appendPage(t *table, p *parameters, paths []wire.Path, items []attribute.Item, count, scanned int64, last attribute.Item) (out []byte, err error) {
 	if p.sel.Value != api.SelectCount {
 		out = wire.AppendArray(wire.AppendInt(out, resultItems), len(items))
@@ -316,7 +316,7 @@ func (c *conn) appendPage(t *table, p *parameters, paths []wire.Path, items []at
 	return wire.AppendInt(wire.AppendInt(out, resultScannedCount), scanned), nil
 }
 
-// batchGet is what a BatchGetItem reads of a table.
+// batchGet is the part of a BatchGetItem that concerns one table. The slices below are parallel to keys.
 type batchGet struct {
 	*table
 	consistent bool
@@ -324,23 +324,23 @@ type batchGet struct {
 	names      smithy.Map[string]
 	paths      []wire.Path
 	keys       []attribute.Item
-	storage    [][]byte // where they are stored
-	items      [][]byte // as the cache has them; nil for none
-	unread     []bool   // no capacity was there
+	storage    [][]byte // storage keys
+	items      [][]byte // in the encoding of the cache; nil if there is none
+	unread     []bool   // not read for want of capacity
 	flights    []*flight
-	led        []bool // this request's flights
+	led        []bool // which of the flights this request leads
 }
 
-// batchGetItem answers from the item cache what is in it, each item for itself.
+// batchGetItem answers each item from the item cache if it can, and reads the rest with one BatchGetItem.
 func (c *conn) batchGetItem(r *wire.Reader) error {
 	gets, p, err := c.readBatchGet(r)
 	if err != nil {
 		return err
 	}
-	landed := error(awserr.Internal(nil)) // what others get who wait, if it panics
+	landed := error(awserr.Internal(nil)) // what waiters get if this panics
 	in := &api.BatchGetItemInput{ReturnConsumedCapacity: p.capacity}
 	cached := c.cacheable(gets)
-	// Flights must land, whatever happens.
+	// Land whatever this request leads and hasn't landed, on every path: waiters would hang.
 	defer func() {
 		for _, g := range gets {
 			for i, f := range g.flights {
@@ -397,7 +397,7 @@ func (c *conn) batchGetItem(r *wire.Reader) error {
 	return c.appendBatch(gets, capacity)
 }
 
-// readBatchGet reads the request.
+// readBatchGet reads the request. It keeps at most one key too many, for which the database refuses the request.
 func (c *conn) readBatchGet(r *wire.Reader) (gets []*batchGet, p parameters, err error) {
 	found := 0
 	for n := r.Map(); r.Next(&n); {
@@ -408,7 +408,7 @@ func (c *conn) readBatchGet(r *wire.Reader) (gets []*batchGet, p parameters, err
 		consistent, projection := r.Int() != 0, r.BytesOrNull()
 		var keys [][]byte
 		for m := r.Array(); r.Next(&m); {
-			if key := r.Bytes(); found <= maxBatchGet { // the database refuses more for those that there are
+			if key := r.Bytes(); found <= maxBatchGet { // one too many is enough for the database to refuse
 				keys = append(keys, key)
 				found++
 			}
@@ -445,8 +445,8 @@ func (c *conn) readBatchGet(r *wire.Reader) (gets []*batchGet, p parameters, err
 	return gets, p, r.Err()
 }
 
-// cacheable reports whether the request is one that the database would not refuse for its keys or projections. Those it gets as
-// they are.
+// cacheable reports whether the database would accept the request's keys and projections. Requests that it would refuse go to the
+// database unchanged, for its error.
 func (c *conn) cacheable(gets []*batchGet) bool {
 	seen, keys := map[string]struct{}{}, 0
 	for _, g := range gets {
@@ -461,17 +461,17 @@ func (c *conn) cacheable(gets []*batchGet) bool {
 	return len(seen) == keys && keys > 0 && keys <= maxBatchGet
 }
 
-// errUnread ends a flight that has not read its key for reasons that are not those of who waits: a batch has left it unprocessed,
-// or what was to fill the cache has failed. He reads it by himself.
+// errUnread lands a flight whose leader failed for a reason that doesn't concern the waiters: a batch left the key unprocessed, the
+// leader's client has gone, or a refill failed. The waiters then read the key themselves.
 var errUnread = errors.New("dax: the key was not read")
 
-// maxBatchGet is how many keys a BatchGetItem may have ("BatchGetItem").
+// maxBatchGet is the number of keys that a BatchGetItem may have ("BatchGetItem").
 const maxBatchGet = 100
 
 // maxBatchAnswer is how many bytes of items a BatchGetItem returns ("BatchGetItem").
 const maxBatchAnswer = 16 << 20
 
-// takeItems takes what the database has read of a table, and lands the request's flights.
+// takeItems takes over what the database has read of a table, and lands this request's flights.
 func (c *conn) takeItems(g *batchGet, out *api.BatchGetItemOutput) error {
 	found := map[string][]byte{}
 	items, _ := out.Responses.Get(g.name)
@@ -490,7 +490,7 @@ func (c *conn) takeItems(g *batchGet, out *api.BatchGetItemOutput) error {
 	for i, s := range g.storage {
 		switch {
 		case g.flights[i] == nil && g.items[i] != nil, g.flights[i] != nil && !g.led[i]:
-			continue // the cache had it, or somebody else reads it
+			continue // a cache hit, or another request reads it
 		case unread[wirejson.View(s)]:
 			g.unread[i] = true
 			if g.led[i] {
@@ -507,7 +507,7 @@ func (c *conn) takeItems(g *batchGet, out *api.BatchGetItemOutput) error {
 	return nil
 }
 
-// bound leaves items unprocessed that the answer has no room for: those of the caches know no bound but the number of keys.
+// bound marks items as unprocessed that exceed the size of an answer. The database bounds only what it reads itself, not cache hits.
 func bound(gets []*batchGet) {
 	total := 0
 	for _, g := range gets {
@@ -519,7 +519,7 @@ func bound(gets []*batchGet) {
 	}
 }
 
-// appendBatch appends what BatchGetItem answers.
+// appendBatch appends the answer of BatchGetItem.
 func (c *conn) appendBatch(gets []*batchGet, capacity []api.ConsumedCapacity) error {
 	bound(gets)
 	c.out = wire.AppendMap(wire.AppendArray(c.out, 2), len(gets))

@@ -29,11 +29,11 @@ func (c *conn) appendItem(dst []byte, t *table, it attribute.Item) ([]byte, erro
 	return wire.AppendItem(dst, id, t.schema, it), nil
 }
 
-// maxContent is how many bytes an item may have on the wire, where no value that DynamoDB stores has twice as many as it counts.
+// maxContent is the largest item on the wire, in bytes: no value that DynamoDB stores takes more than twice its counted size there.
 const maxContent = 2 * attribute.MaxItemSize
 
-// readItem reads an item that a client sends apart from its key. A large one takes its memory from the budget: an id of a few bytes may
-// stand for names of 400 KB.
+// readItem reads an item that a client sends apart from its key. The memory of a large item is taken from the budget: a list id of a
+// few bytes may stand for 400 KB of names.
 func (c *conn) readItem(content []byte, key attribute.Item) (attribute.Item, error) {
 	if len(content) > maxContent {
 		return nil, awserr.ItemTooLarge()
@@ -50,7 +50,7 @@ func (c *conn) readItem(content []byte, key attribute.Item) (attribute.Item, err
 	return wire.ReadItem(list, values, key)
 }
 
-// listOf returns an item's attribute list, and the bytes of its values.
+// listOf returns the attribute list of an encoded item, and the bytes of its values.
 func (c *conn) listOf(content []byte) (list *wire.List, values []byte, err error) {
 	id, values, err := wire.ListID(content)
 	if err != nil {
@@ -60,7 +60,7 @@ func (c *conn) listOf(content []byte) (list *wire.List, values []byte, err error
 	return list, values, err
 }
 
-// appendUnits appends the units of indexes; null for none.
+// appendUnits appends the capacity units of indexes; null if there are none.
 func appendUnits(dst []byte, indexes smithy.Map[api.Capacity]) []byte {
 	if indexes == nil {
 		return wire.AppendNull(dst)
@@ -72,7 +72,7 @@ func appendUnits(dst []byte, indexes smithy.Map[api.Capacity]) []byte {
 	return dst
 }
 
-// appendCapacity appends consumed capacity as item, query, scan and batch calls have it.
+// appendCapacity appends consumed capacity in the form of item, query, scan and batch calls.
 func appendCapacity(dst []byte, c *api.ConsumedCapacity) []byte {
 	start := len(dst)
 	dst = wire.AppendText(dst, c.TableName.Value)
@@ -87,7 +87,7 @@ func appendCapacity(dst []byte, c *api.ConsumedCapacity) []byte {
 	return wire.WrapBytes(dst, start)
 }
 
-// appendCapacities appends a list of them.
+// appendCapacities appends a list of consumed capacities in the form that one appends.
 func appendCapacities(dst []byte, list []api.ConsumedCapacity, one func([]byte, *api.ConsumedCapacity) []byte) []byte {
 	dst = wire.AppendArray(dst, len(list))
 	for i := range list {
@@ -96,7 +96,7 @@ func appendCapacities(dst []byte, list []api.ConsumedCapacity, one func([]byte, 
 	return dst
 }
 
-// Numbers of the fields of consumed capacity as transactions have it.
+// Numbers of the fields of consumed capacity in transactions.
 const (
 	capacityUnits = 1
 	capacityRead  = 2
@@ -107,6 +107,7 @@ const (
 	capacityLSI   = 7
 )
 
+// appendUnitsOf appends those of the three numbers that are set, each behind its field number.
 func appendUnitsOf(dst []byte, units, read, write smithy.Opt[float64]) []byte {
 	for i, u := range [...]smithy.Opt[float64]{units, read, write} {
 		if u.Set {
@@ -116,7 +117,7 @@ func appendUnitsOf(dst []byte, units, read, write smithy.Opt[float64]) []byte {
 	return dst
 }
 
-// appendExtended appends consumed capacity as transactions have it.
+// appendExtended appends consumed capacity in the form of transactions.
 func appendExtended(dst []byte, c *api.ConsumedCapacity) []byte {
 	dst = wire.BeginMap(dst)
 	dst = appendUnitsOf(dst, c.CapacityUnits, c.ReadCapacityUnits, c.WriteCapacityUnits)
@@ -157,7 +158,7 @@ func appendMetrics(dst []byte, m *api.ItemCollectionMetrics) []byte {
 	return wire.WrapBytes(dst, start)
 }
 
-// appendAllMetrics appends those of several tables.
+// appendAllMetrics appends the item collection metrics of several tables.
 func appendAllMetrics(dst []byte, all smithy.Map[[]api.ItemCollectionMetrics]) []byte {
 	dst = wire.AppendMap(dst, len(all))
 	for _, t := range all {
@@ -169,15 +170,15 @@ func appendAllMetrics(dst []byte, all smithy.Map[[]api.ItemCollectionMetrics]) [
 	return dst
 }
 
-// written is what a write of one item answers.
+// written is the answer to a write of one item.
 type written struct {
 	attributes attribute.Item
 	capacity   *api.ConsumedCapacity
 	metrics    *api.ItemCollectionMetrics
-	updated    bool // attributes are some of the item's, not the item
+	updated    bool // attributes are those that the update touched, not a whole item
 }
 
-// appendWritten appends it: null if there is nothing.
+// appendWritten appends the answer to a write; null if it is empty.
 func (c *conn) appendWritten(t *table, w written) (err error) {
 	if w.attributes == nil && w.capacity == nil && w.metrics == nil {
 		c.out = wire.AppendNull(c.out)

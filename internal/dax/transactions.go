@@ -10,7 +10,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// Operations of transactions.
+// Kinds of writes in a transaction, by their numbers on the wire.
 const (
 	transactPut    = 2
 	transactDelete = 7
@@ -18,7 +18,7 @@ const (
 	transactCheck  = 12
 )
 
-// Actions that need a permission on a table ("Actions defined by Amazon DynamoDB", Service Authorization Reference).
+// Permissions that operations need on a table ("Actions defined by Amazon DynamoDB", Service Authorization Reference).
 const (
 	actionGet    = "dynamodb:GetItem"
 	actionPut    = "dynamodb:PutItem"
@@ -26,16 +26,16 @@ const (
 	actionDelete = "dynamodb:DeleteItem"
 )
 
-// transactActions are those of the items of a TransactWriteItems.
+// transactActions are the permissions that the writes of a TransactWriteItems need.
 var transactActions = map[int64]string{
 	transactPut: actionPut, transactDelete: actionDelete, transactUpdate: actionUpdate, transactCheck: "dynamodb:ConditionCheckItem",
 }
 
-// maxTransaction is how many items a transaction may have ("TransactWriteItems").
+// maxTransaction is the number of items that a transaction may have ("TransactWriteItems").
 const maxTransaction = 100
 
-// byteStrings takes an array of byte strings or nulls. A null instead of it is as many nulls as there are items. Of too many elements it
-// keeps one too many, for which the database refuses the transaction.
+// byteStrings reads an array of byte strings or nulls. A null in place of the array stands for a null per item, and returns nil. It
+// keeps at most one element too many, for which the database refuses the transaction.
 func byteStrings(r *wire.Reader) (list [][]byte) {
 	if r.Null() {
 		return nil
@@ -48,7 +48,7 @@ func byteStrings(r *wire.Reader) (list [][]byte) {
 	return list
 }
 
-// at returns an element of what byteStrings returned.
+// at returns an element of a list that byteStrings returned.
 func at(list [][]byte, i int) []byte {
 	if list == nil {
 		return nil
@@ -56,7 +56,7 @@ func at(list [][]byte, i int) []byte {
 	return list[i]
 }
 
-// transactGetItems passes through: neither is its result cached nor answered from the cache.
+// transactGetItems bypasses the caches, as in DAX: its result is neither cached nor answered from the cache.
 func (c *conn) transactGetItems(r *wire.Reader) error {
 	names, keys, projections := byteStrings(r), byteStrings(r), byteStrings(r)
 	p := readParameters(r)
@@ -104,7 +104,7 @@ func (c *conn) transactGetItems(r *wire.Reader) error {
 	return nil
 }
 
-// refusal adds the reasons of a cancelled transaction as DAX has them.
+// refusal adds the reasons of a canceled transaction in DAX's encoding.
 func (c *conn) refusal(err error, tables []*table) error {
 	var known *awserr.Error
 	if errors.As(err, &known) && len(known.Reasons) == len(tables) {
@@ -113,7 +113,7 @@ func (c *conn) refusal(err error, tables []*table) error {
 	return err
 }
 
-// transactWriteItems passes through. Then the items are read by a transaction to fill the cache.
+// transactWriteItems writes through to the database. Afterwards a transactional read in the background fills the item cache.
 func (c *conn) transactWriteItems(r *wire.Reader) error {
 	var operations []int64
 	for n := r.Array(); r.Next(&n); {
@@ -122,7 +122,7 @@ func (c *conn) transactWriteItems(r *wire.Reader) error {
 		}
 	}
 	names, keys, items := byteStrings(r), byteStrings(r), byteStrings(r)
-	r.Skip() // return values, which no client sends
+	r.Skip() // ReturnValues, which no client sends
 	var failures []smithy.Opt[string]
 	if !r.Null() {
 		for n := r.Array(); r.Next(&n); {
@@ -175,7 +175,7 @@ func (c *conn) transactWriteItems(r *wire.Reader) error {
 	return nil
 }
 
-// transactItem makes an item of a transaction.
+// transactItem builds one write of a transaction.
 func (c *conn) transactItem(operation int64, t target, content, condition, update []byte, failure smithy.Opt[string]) (item api.TransactWriteItem, err error) {
 	var x expressions
 	updateText, conditionText := x.update(update), x.condition(condition)
@@ -218,7 +218,7 @@ func (c *conn) transactItem(operation int64, t target, content, condition, updat
 	return item, nil
 }
 
-// writeTransaction runs a TransactWriteItems and keeps the item cache true.
+// writeTransaction runs a TransactWriteItems and keeps the item cache coherent.
 func (c *conn) writeTransaction(in *api.TransactWriteItemsInput, operations []int64, targets []target) (*api.TransactWriteItemsOutput, error) {
 	var written []target
 	for i, t := range targets {
@@ -248,13 +248,13 @@ func (c *conn) writeTransaction(in *api.TransactWriteItemsInput, operations []in
 	return out, err
 }
 
-// refill reads items that a transaction has written, in the background, as DAX does ("DAX: How it works"): it consumes read units.
-// Where it fails, whoever has waited for an item reads that by himself: nobody has asked for this transaction.
+// refill reads the items that a transaction has written into the cache, in the background, as DAX does ("DAX: How it works"); this
+// consumes read units. If it fails, requests that wait for such an item read it themselves: they didn't ask for this transaction.
 func (n *Node) refill(from *conn, targets []target) {
 	select {
 	case n.service.refills <- struct{}{}:
 	default:
-		return // the items are read when a client asks for them
+		return // too many refills run; the items are read when a client asks for them
 	}
 	reader := &conn{node: n, ctx: n.ctx, identity: identity{caller: from.caller, lists: from.lists}}
 	in := &api.TransactGetItemsInput{}

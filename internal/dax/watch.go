@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// watcher notices that a client goes away while its request runs, and ends the connection's context then. It reads on behind the
-// request: what comes is the next request's.
+// watcher cancels the connection's context when the client goes away while its request runs. The only sign of that is a failed read,
+// so it reads ahead: bytes that arrive belong to the next request.
 type watcher struct {
 	timer *time.Timer
 
 	mu      sync.Mutex
 	running bool
-	reading chan struct{} // closed when nothing reads any more; nil if nothing does
+	reading chan struct{} // closed when the read-ahead has stopped; nil if there is none
 }
 
-// begin watches the connection if the request runs for longer than watchAfter.
+// begin arms the watcher: it starts to read ahead once the request has run for watchAfter.
 func (w *watcher) begin(c *conn) {
 	w.mu.Lock()
 	w.running = true
@@ -29,7 +29,7 @@ func (w *watcher) begin(c *conn) {
 	}
 }
 
-// look reads until the request has ended, the client has gone, or there is no room for more.
+// look reads ahead until the request has ended, the client has gone, or the buffer is full.
 func (w *watcher) look(c *conn) {
 	w.mu.Lock()
 	if !w.running || w.reading != nil || c.net.SetReadDeadline(time.Time{}) != nil {
@@ -44,7 +44,7 @@ func (w *watcher) look(c *conn) {
 		n, err := c.net.Read(c.in[c.have:])
 		c.have += n
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return // end has come
+			return // end has set the deadline
 		}
 		if err != nil {
 			c.cancel()
@@ -53,7 +53,7 @@ func (w *watcher) look(c *conn) {
 	}
 }
 
-// end stops watching. When it returns nothing else uses the connection.
+// end stops watching. When it returns, nothing else uses the connection.
 func (w *watcher) end(c *conn) {
 	w.timer.Stop()
 	w.mu.Lock()
@@ -64,6 +64,6 @@ func (w *watcher) end(c *conn) {
 		return
 	}
 	c.readBy = time.Unix(1, 0)
-	_ = c.net.SetReadDeadline(c.readBy) // fails only if the connection is closed, and the reader has ended
+	_ = c.net.SetReadDeadline(c.readBy) // fails only if the connection is closed, and then the read-ahead has ended too
 	<-reading
 }

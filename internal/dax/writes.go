@@ -11,19 +11,19 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// changedNothing reports whether the error of a write says for sure that it has changed nothing.
+// changedNothing reports whether a write's error guarantees that the write has changed nothing. After an internal error it may have.
 func changedNothing(err error) bool {
 	var known *awserr.Error
 	return errors.As(err, &known) && known.Status() < 500
 }
 
-// wrote is what a write of one item has done.
+// wrote is the outcome of a write of one item.
 type wrote struct {
-	stored attribute.Item // nil for nothing
+	stored attribute.Item // nil if there is no item now
 	written
 }
 
-// write runs a write of one item, keeps the item cache true and answers.
+// write runs a write of one item, keeps the item cache coherent, and answers.
 func (c *conn) write(t target, x *expressions, run func() (wrote, error)) error {
 	if x.err != nil {
 		return x.err
@@ -32,7 +32,7 @@ func (c *conn) write(t target, x *expressions, run func() (wrote, error)) error 
 	cache.write(t.storage)
 	ended := false
 	defer func() {
-		if !ended { // nobody knows what is stored now
+		if !ended { // what is stored now is unknown
 			cache.wrote(t.storage, nil, false)
 		}
 	}()
@@ -55,19 +55,19 @@ func (c *conn) write(t target, x *expressions, run func() (wrote, error)) error 
 	return c.appendWritten(t.table, w.written)
 }
 
-// target is the item that a request is for.
+// target is the item that a request addresses.
 type target struct {
 	*table
 	key     attribute.Item
-	storage []byte
+	storage []byte // storage key
 }
 
-// target looks up the table and reads the key.
+// target returns the item with a key, in a table where the caller has the permission that its request needs.
 func (c *conn) target(name, rawKey []byte) (t target, err error) {
 	return c.targetFor(c.action, name, rawKey)
 }
 
-// targetFor looks up a table on which the caller may take the action, and reads the key.
+// targetFor returns the item with a key, in a table where the caller has a given permission.
 func (c *conn) targetFor(action string, name, rawKey []byte) (t target, err error) {
 	if t.table, err = c.tableFor(action, name); err != nil {
 		return t, err
@@ -159,7 +159,7 @@ func (c *conn) updateItem(r *wire.Reader) error {
 	})
 }
 
-// maxBatchWrite is how many writes a BatchWriteItem may have ("BatchWriteItem").
+// maxBatchWrite is the number of writes that a BatchWriteItem may have ("BatchWriteItem").
 const maxBatchWrite = 25
 
 // batchWrite is one write of a BatchWriteItem.
@@ -185,7 +185,7 @@ func (c *conn) batchWriteItem(r *wire.Reader) error {
 			if r.Err() != nil {
 				return r.Err()
 			}
-			if len(writes) > maxBatchWrite { // the database refuses it for those that there are
+			if len(writes) > maxBatchWrite { // one too many is enough for the database to refuse
 				continue
 			}
 			t, err := c.target(name, rawKey)
@@ -239,7 +239,7 @@ func (c *conn) batchWriteItem(r *wire.Reader) error {
 	return nil
 }
 
-// writeBatch runs a BatchWriteItem and keeps the item cache true.
+// writeBatch runs a BatchWriteItem and keeps the item cache coherent.
 func (c *conn) writeBatch(in *api.BatchWriteItemInput, writes []batchWrite) (out *api.BatchWriteItemOutput, err error) {
 	cache := c.node.items
 	for _, w := range writes {
@@ -247,7 +247,7 @@ func (c *conn) writeBatch(in *api.BatchWriteItemInput, writes []batchWrite) (out
 	}
 	ended := 0
 	defer func() {
-		for _, w := range writes[ended:] { // it panicked, or an item could not be made ready
+		for _, w := range writes[ended:] { // a panic, an error that may have changed items, or a failed encoding
 			cache.wrote(w.storage, nil, false)
 		}
 	}()
@@ -260,7 +260,7 @@ func (c *conn) writeBatch(in *api.BatchWriteItemInput, writes []batchWrite) (out
 		}
 		return nil, err
 	}
-	left := map[api.WriteRequest]bool{} // they come back as they went
+	left := map[api.WriteRequest]bool{} // unprocessed requests come back as the same pointers
 	for _, u := range out.UnprocessedItems {
 		for _, w := range u.Value {
 			left[w] = true

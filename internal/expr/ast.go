@@ -1,15 +1,15 @@
-// Package expr is DynamoDB's expression language: condition, filter, key condition, projection and update expressions, and
-// the legacy parameters, which lower to the same tree.
+// Package expr is DynamoDB's expression language: condition, filter, key condition, projection and update expressions, and the legacy
+// parameters, which are translated to the same trees.
 //
-// It works in phases, in the order in which AWS reports their errors:
+// It works in phases, in the order in which AWS reports errors:
 //
-//  1. Parse: syntax, function names, numbers of operands, reserved words, limits. It depends on the text alone, so its
-//     result is cached (Cache).
-//  2. Bind: placeholders are resolved and the static types of values checked (Scope).
-//  3. Evaluate, against items as bytes. Nothing is built but by update expressions.
+//  1. Parse: syntax, function names, numbers of operands, reserved words, limits. The result depends on the text alone, so it is cached
+//     (Cache).
+//  2. Bind: placeholders are resolved, and the static types of values checked (Scope).
+//  3. Evaluate, against items as bytes. Only update expressions build new values.
 //
-// Errors are reasons without their prefix; the caller puts "Invalid ConditionExpression: " before them, since only it
-// knows the parameter's name (see Error).
+// Errors are reasons without a prefix. The caller prepends "Invalid ConditionExpression: " or the like, since only it knows the
+// parameter's name (see Error).
 package expr
 
 import (
@@ -25,31 +25,32 @@ const (
 	MaxSize = 4096
 	// MaxOperators is the largest number of operators and functions in an expression.
 	MaxOperators = 300
-	// MaxInOperands is the largest number of operands behind IN.
+	// MaxInOperands is the largest number of operands after IN.
 	MaxInOperands = 100
 	// MaxPathLevels is the largest number of elements of a document path.
 	MaxPathLevels = 32
-	// MaxPlaceholder is the longest placeholder in bytes, its # or : included.
+	// MaxPlaceholder is the longest placeholder in bytes, including its # or : sign.
 	MaxPlaceholder = 255
-	// MaxValuesSize is the largest size in bytes of all values of ExpressionAttributeValues.
+	// MaxValuesSize is the largest total size in bytes of ExpressionAttributeValues.
 	MaxValuesSize = 2 * 1024 * 1024
 )
 
 // Error is the reason why an expression is invalid.
 type Error struct {
 	Reason string
-	// Bare tells that AWS prints the reason without "Invalid …Expression: " before it.
+	// Bare means that AWS prints the reason without the prefix "Invalid …Expression: ".
 	Bare bool
-	// WrongType tells that an update met an attribute of a type that it can't change.
+	// WrongType means that an update met an attribute of a type that it can't change.
 	WrongType bool
 }
 
 // Error implements error.
 func (e *Error) Error() string { return e.Reason }
 
+// errorf concatenates a reason's parts.
 func errorf(parts ...string) *Error { return &Error{Reason: strings.Join(parts, "")} }
 
-// PathElem is one element of a document path: an attribute name, literal or a #placeholder, or a list index.
+// PathElem is an element of a document path: an attribute name, as literal or #placeholder, or a list index.
 type PathElem struct {
 	Name    string // "" for an index
 	Index   int
@@ -62,7 +63,7 @@ type Path []PathElem
 // placeholder reports whether a name must be looked up in ExpressionAttributeNames.
 func placeholder(name string) bool { return len(name) > 0 && name[0] == '#' }
 
-// Op is what a node does.
+// Op is the operation of a node.
 type Op uint8
 
 // The operators and functions.
@@ -90,7 +91,7 @@ const (
 	OpListAppend
 	OpPlus
 	OpMinus
-	// Only legacy parameters make these.
+	// OpNotContains exists in legacy parameters only.
 	OpNotContains
 )
 
@@ -119,10 +120,10 @@ type Condition struct{ Root *Node }
 // Projection is a parsed projection expression.
 type Projection struct{ Paths []Path }
 
-// Section is a section of an update expression.
+// Section is a clause of an update expression.
 type Section uint8
 
-// The sections of an update expression.
+// The clauses of an update expression.
 const (
 	SectionSet Section = iota
 	SectionRemove
@@ -142,7 +143,7 @@ type Action struct {
 // Update is a parsed update expression.
 type Update struct{ Actions []Action }
 
-// text prints a path as AWS does in messages: [a, [0], b]. Placeholders are resolved by s, which may be nil.
+// text returns a path in the form of AWS's messages: [a, [0], b]. s, if not nil, resolves placeholders.
 func (p Path) text(s *Scope) string {
 	parts := make([]string, len(p))
 	for i, e := range p {

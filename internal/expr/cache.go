@@ -7,14 +7,14 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// Cache remembers parsed expressions by their text; applications have few distinct ones. It is safe for concurrent use.
+// Cache keeps parsed expressions by their text: applications use few distinct ones. It is safe for concurrent use.
 type Cache struct {
 	conditions  *remembered[*Condition]
 	projections *remembered[*Projection]
 	updates     *remembered[*Update]
 }
 
-// Bounds of what is remembered of each kind. A tree takes up to some 80 bytes for each byte of its text.
+// Bounds of each kind's cache. A tree takes up to some 80 bytes per byte of its text.
 const (
 	cacheEntries = 1024
 	cacheText    = 256 << 10 // bytes of text
@@ -25,22 +25,22 @@ func NewCache() *Cache {
 	return &Cache{newRemembered[*Condition](), newRemembered[*Projection](), newRemembered[*Update]()}
 }
 
-// Condition is ParseCondition, remembered.
+// Condition is ParseCondition with a cache.
 func (c *Cache) Condition(text string) (*Condition, error) {
 	return c.conditions.parse(text, ParseCondition)
 }
 
-// Projection is ParseProjection, remembered.
+// Projection is ParseProjection with a cache.
 func (c *Cache) Projection(text string) (*Projection, error) {
 	return c.projections.parse(text, ParseProjection)
 }
 
-// Update is ParseUpdate, remembered.
+// Update is ParseUpdate with a cache.
 func (c *Cache) Update(text string) (*Update, error) {
 	return c.updates.parse(text, ParseUpdate)
 }
 
-// remembered has the trees of one kind; golang-lru has the order of use, text counts the bytes.
+// remembered is the cache of one kind of tree. The LRU library bounds only the number of entries; text counts their bytes.
 type remembered[T any] struct {
 	lru  *lru.Cache[string, T]
 	text atomic.Int64
@@ -55,14 +55,15 @@ func newRemembered[T any]() *remembered[T] {
 	return r
 }
 
+// parse returns the cached tree of a text, or parses and caches it. Errors are not cached.
 func (r *remembered[T]) parse(text string, parse func(string) (T, error)) (T, error) {
 	if len(text) > MaxSize {
-		return parse(text) // which refuses it
+		return parse(text) // parse refuses it; don't copy it
 	}
 	if v, ok := r.lru.Get(text); ok {
 		return v, nil
 	}
-	// The text is a view of a request's body; the tree, which has views of the text, outlives it.
+	// The text is a view of the request's body, and the tree has views of the text: clone it, because the tree outlives the request.
 	text = strings.Clone(text)
 	v, err := parse(text)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 )
 
-// Resolve returns what the item has at the path; nil if nothing.
+// Resolve returns the item's value at a path, or nil.
 func (s *Scope) Resolve(p Path, it attribute.Item) attribute.Value {
 	v := it.Get(s.name(p[0].Name))
 	for _, e := range p[1:] {
@@ -40,7 +40,7 @@ func (s *Scope) Matches(n *Node, it attribute.Item) bool {
 	left := s.operand(n.Args[0], it)
 	switch n.Op {
 	case OpNE:
-		// Missing differs from everything, even from what is missing too.
+		// A missing value differs from everything, even from another missing one.
 		right := s.operand(n.Args[1], it)
 		return left == nil || right == nil || !left.Equal(right)
 	case OpNotContains:
@@ -84,7 +84,7 @@ func (s *Scope) Matches(n *Node, it attribute.Item) bool {
 	return false
 }
 
-// contains reports whether a string or binary has the operand as a part, or a set or list as an element.
+// contains reports whether a string or binary has the operand as a part, or a set or list has it as an element.
 func contains(v, operand attribute.Value) bool {
 	t := operand.Type()
 	switch v.Type() {
@@ -106,7 +106,7 @@ func contains(v, operand attribute.Value) bool {
 	return false
 }
 
-// operand evaluates what a condition compares; nil if there is nothing.
+// operand evaluates an operand of a condition, or returns nil if there is no value.
 func (s *Scope) operand(n *Node, it attribute.Item) attribute.Value {
 	switch n.Op {
 	case OpPath:
@@ -122,7 +122,7 @@ func (s *Scope) operand(n *Node, it attribute.Item) attribute.Value {
 	return nil
 }
 
-// sizeOf is the function size: the length in bytes of strings (UTF-8) and binaries, the number of elements of the rest.
+// sizeOf is the function size: the length in bytes of strings (UTF-8) and binaries, or else the number of elements.
 func sizeOf(v attribute.Value) (int, bool) {
 	switch v.Type() {
 	case attribute.TypeS, attribute.TypeB:

@@ -73,7 +73,7 @@ func TestMatches(t *testing.T) {
 	}
 }
 
-// TestHostile checks that expressions made to break parsers are refused quickly.
+// TestHostile: expressions made to break parsers are refused quickly.
 func TestHostile(t *testing.T) {
 	for _, text := range []string{
 		strings.Repeat("(", 4096), strings.Repeat("(", 2040) + "a=b" + strings.Repeat(")", 2040), strings.Repeat("NOT ", 1023) + "a=b",
@@ -90,7 +90,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// FuzzExpressions checks that no text panics in any phase.
+// FuzzExpressions: no text panics in any phase.
 func FuzzExpressions(f *testing.F) {
 	for _, s := range []string{
 		"a = :v AND (b < :v OR NOT attribute_exists(c.d[3]))", "SET a = if_not_exists(a, :v) + :v REMOVE b[0] ADD n :v DELETE s :v", "a, b.c, #n[1]",

@@ -11,10 +11,10 @@ const (
 	tokName       // #name
 	tokValue      // :value
 	tokNumber
-	tokPunct // operators and punctuation; also what fits nowhere
+	tokPunct // operators, punctuation, and anything that is no token
 )
 
-// token is a piece of an expression's text.
+// token is a piece of an expression's text, with its byte offsets.
 type token struct {
 	kind       kind
 	text       string
@@ -25,7 +25,7 @@ func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
 func isWord(c byte) bool   { return isLetter(c) || isDigit(c) || c == '_' }
 
-// lex splits an expression. It never fails: what is no token comes out as punctuation, which no grammar accepts.
+// lex splits an expression. It never fails: invalid bytes become punctuation, which no grammar accepts.
 func lex(text string) []token {
 	var out []token
 	i := 0

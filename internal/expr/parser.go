@@ -5,25 +5,25 @@ import (
 	"strings"
 )
 
-// parser is a recursive descent parser. An expression's size bounds its recursion. The first error ends it, by panic
-// with *Error, which the exported functions recover.
+// parser is a recursive descent parser. Its recursion is bounded by the size of the expression. The first error ends it by a panic with
+// *Error, which the exported functions recover.
 type parser struct {
 	text      string
 	tokens    []token
 	pos       int
-	closes    []int // where the parenthesis at a position is closed, -1 for nowhere; nil until it is asked for
+	closes    []int // position that closes the parenthesis at each position, or -1; nil until it is needed
 	operators int
-	problem   *Error // the first violation of a rule besides the grammar; it counts only if the grammar is kept
+	problem   *Error // first violation of a rule other than the grammar; a syntax error takes precedence
 }
 
-// violated notes a violation of a rule besides the grammar.
+// violated records a violation of a rule other than the grammar.
 func (p *parser) violated(err *Error) {
 	if p.problem == nil {
 		p.problem = err
 	}
 }
 
-// finish fails unless the whole text was parsed and no rule was violated.
+// finish fails unless the whole text was parsed without a violation.
 func (p *parser) finish() {
 	if p.peek().kind != tokEOF {
 		p.syntaxError()
@@ -33,6 +33,7 @@ func (p *parser) finish() {
 	}
 }
 
+// newParser checks the size of an expression and tokenizes it.
 func newParser(text string) *parser {
 	if text == "" {
 		panic(errorf("The expression can not be empty;"))
@@ -111,6 +112,7 @@ func ParseUpdate(text string) (u *Update, err error) {
 	return u, nil
 }
 
+// section returns the clause whose keyword comes next.
 func (p *parser) section() (Section, bool) {
 	t := p.peek()
 	if t.kind != tokIdent {
@@ -134,7 +136,7 @@ func (p *parser) next() token {
 	return t
 }
 
-// accept consumes the punctuation or keyword if it comes next.
+// accept consumes a punctuation mark or keyword, if it comes next.
 func (p *parser) accept(text string) bool {
 	t := p.peek()
 	if t.kind == tokPunct && t.text == text || t.kind == tokIdent && strings.EqualFold(t.text, text) && isKeyword(text) {
@@ -150,7 +152,7 @@ func (p *parser) expect(text string) {
 	}
 }
 
-// syntaxError reports the current token with its neighbours.
+// syntaxError reports the current token and its neighbors.
 func (p *parser) syntaxError() {
 	t := p.peek()
 	from, to := t.start, t.end
@@ -175,7 +177,7 @@ func isKeyword(s string) bool {
 	return false
 }
 
-// node makes a node that counts against the limit of operators.
+// node makes a node that counts against MaxOperators.
 func (p *parser) node(op Op, args ...*Node) *Node {
 	p.operators++
 	if p.operators > MaxOperators {
@@ -209,7 +211,7 @@ func (p *parser) not() *Node {
 
 var comparators = map[string]Op{"=": OpEQ, "<>": OpNE, "<": OpLT, "<=": OpLE, ">": OpGT, ">=": OpGE}
 
-// isOperand reports whether a node is a value, not a condition.
+// isOperand reports whether a node is a value rather than a condition.
 func (n *Node) isOperand() bool {
 	switch n.Op {
 	case OpPath, OpValue, OpSize, OpIfNotExists, OpListAppend, OpPlus, OpMinus:
@@ -218,7 +220,7 @@ func (n *Node) isOperand() bool {
 	return false
 }
 
-// comparison parses what NOT, AND and OR combine: a comparison, BETWEEN, IN, a function or parentheses.
+// comparison parses an operand of NOT, AND and OR: a comparison, BETWEEN, IN, a function or parentheses.
 func (p *parser) comparison() *Node {
 	left := p.primary(true)
 	t := p.peek()
@@ -260,11 +262,12 @@ func (p *parser) comparison() *Node {
 	return left
 }
 
+// misused records that a function is used where it isn't allowed.
 func (p *parser) misused(op Op) {
 	p.violated(errorf("The function is not allowed to be used this way in an expression; function: ", op.String()))
 }
 
-// comparable fails unless the node may stand at the left of a comparison.
+// comparable fails unless the node may be the left side of a comparison.
 func (p *parser) comparable(n *Node) {
 	switch {
 	case n.isOperand():
@@ -280,7 +283,7 @@ func (p *parser) peekKeyword(k string) bool {
 	return t.kind == tokIdent && strings.EqualFold(t.text, k)
 }
 
-// operand parses a value: a path, a placeholder, a function, or one in parentheses.
+// operand parses a value: a path, a placeholder, a function, or one of these in parentheses.
 func (p *parser) operand() *Node {
 	n := p.primary(false)
 	if !n.isOperand() {
@@ -292,7 +295,7 @@ func (p *parser) operand() *Node {
 	return n
 }
 
-// primary parses an operand or, if conditions is set, also a condition in parentheses or a condition's function.
+// primary parses an operand or, if conditions is true, also a condition in parentheses or a boolean function.
 func (p *parser) primary(conditions bool) *Node {
 	t := p.peek()
 	switch {
@@ -315,7 +318,7 @@ func (p *parser) primary(conditions bool) *Node {
 	return &Node{Op: OpPath, Path: p.path()}
 }
 
-// parentheses consumes an opening parenthesis and notes if the next one is as wide.
+// parentheses consumes an opening parenthesis. It records a violation if the next one spans the same text.
 func (p *parser) parentheses() {
 	outer := p.pos
 	p.next()
@@ -345,7 +348,7 @@ func (p *parser) closedAt(pos int) int {
 	return p.closes[pos]
 }
 
-// orOrOperand parses the inside of parentheses, which may turn out to be an operand: (a) = :b.
+// orOrOperand parses the content of parentheses, which may turn out to be an operand: (a) = :b.
 func (p *parser) orOrOperand() *Node {
 	if t := p.peek(); t.kind == tokPunct && t.text == "(" {
 		if end := p.closedAt(p.pos); end > 0 && p.tokens[end+1].text == ")" {
@@ -360,7 +363,7 @@ func (p *parser) orOrOperand() *Node {
 	return p.or()
 }
 
-// tryOperand parses an operand that a closing parenthesis follows.
+// tryOperand parses an operand if a closing parenthesis follows it.
 func (p *parser) tryOperand() (n *Node, ok bool) {
 	t := p.peek()
 	switch {
@@ -391,6 +394,7 @@ var functions = map[string]Op{
 	"contains": OpContains, "size": OpSize, "if_not_exists": OpIfNotExists, "list_append": OpListAppend,
 }
 
+// function parses a function call. An unknown name is a violation, not a syntax error.
 func (p *parser) function() *Node {
 	name := p.next().text
 	p.expect("(")
@@ -405,11 +409,12 @@ func (p *parser) function() *Node {
 	op, ok := functions[name]
 	if !ok {
 		p.violated(errorf("Invalid function name; function: ", name))
-		op = OpExists // any will do: the expression is refused
+		op = OpExists // any operation will do: the expression is refused
 	}
 	return p.node(op, args...)
 }
 
+// operandCount returns the number of operands of a function.
 func operandCount(op Op) int {
 	switch op {
 	case OpExists, OpNotExists, OpSize:
@@ -418,7 +423,7 @@ func operandCount(op Op) int {
 	return 2
 }
 
-// checkFunction checks what does not depend on values.
+// checkFunction checks a function's operands as far as they don't depend on values.
 func checkFunction(n *Node) {
 	if len(n.Args) != operandCount(n.Op) {
 		panic(errorf("Incorrect number of operands for operator or function; operator or function: ", n.Op.String(),
@@ -442,6 +447,7 @@ func checkFunction(n *Node) {
 	}
 }
 
+// wrongType is AWS's sentence for an operand of the wrong type.
 func wrongType(op Op, operand string) *Error {
 	return errorf("Incorrect operand type for operator or function; operator or function: ", op.String(), ", operand type: ", operand)
 }
@@ -502,7 +508,7 @@ func (p *parser) path() Path {
 	}
 }
 
-// action parses one action of an update expression's section.
+// action parses an action of a clause of an update expression.
 func (p *parser) action(s Section) Action {
 	a := Action{Section: s, Path: p.path()}
 	switch s {
@@ -521,7 +527,7 @@ func (p *parser) action(s Section) Action {
 	return a
 }
 
-// setValue parses the right side of SET: an operand, or a sum or difference of two.
+// setValue parses the right side of SET: an operand, or the sum or difference of two.
 func (p *parser) setValue() *Node {
 	left := p.setOperand()
 	switch {
@@ -533,6 +539,7 @@ func (p *parser) setValue() *Node {
 	return left
 }
 
+// setOperand parses an operand of SET.
 func (p *parser) setOperand() *Node {
 	if t := p.peek(); t.kind == tokPunct && t.text == "(" {
 		p.parentheses()

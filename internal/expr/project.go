@@ -6,16 +6,18 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 )
 
-// pathTree is a set of paths without overlaps, sorted by name and index at each level.
+// pathTree is a set of non-overlapping paths, as a tree of their steps. sort brings the kids of each node into the order of items: by name
+// or by index.
 type pathTree struct {
 	step
 	kids []*pathTree
-	at   map[step]*pathTree // the kids, if there are more than scanned
+	at   map[step]*pathTree // index of kids, if there are more than scanned
+	// leaf marks the end of a path; edit is what an update does there.
 	leaf bool
-	edit *edit // of updates
+	edit *edit
 }
 
-// step is an element of a path whose placeholder is resolved.
+// step is an element of a path with its placeholder resolved.
 type step struct {
 	name    string
 	index   int
@@ -29,7 +31,7 @@ func (s *Scope) step(e PathElem) step {
 	return step{name: s.name(e.Name)}
 }
 
-// kid returns the node below t for a step, and makes it if it is missing.
+// kid returns the node below t for a step, creating it if need be.
 func (t *pathTree) kid(to step) *pathTree {
 	if t.at != nil {
 		if k := t.at[to]; k != nil {
@@ -65,7 +67,7 @@ func (t *pathTree) add(s *Scope, p Path) *pathTree {
 	return t
 }
 
-// meets adds a path, and reports whether it overlaps or conflicts with one that was added before.
+// meets adds a path, and reports whether it overlaps or conflicts with an earlier one.
 func (t *pathTree) meets(s *Scope, p Path) bool {
 	for _, e := range p {
 		to := s.step(e)
@@ -79,6 +81,7 @@ func (t *pathTree) meets(s *Scope, p Path) bool {
 	return met
 }
 
+// sort sorts the whole tree.
 func (t *pathTree) sort() {
 	sort.Slice(t.kids, func(i, j int) bool {
 		if t.kids[i].isIndex {
@@ -91,10 +94,10 @@ func (t *pathTree) sort() {
 	}
 }
 
-// Projector cuts items down to the paths of a projection.
+// Projector reduces items to the paths of a projection.
 type Projector struct{ root pathTree }
 
-// NewProjector prepares the projection of the paths, which must have been bound.
+// NewProjector prepares a projection. The paths must have been bound.
 func (s *Scope) NewProjector(paths []Path) *Projector {
 	p := &Projector{}
 	for _, path := range paths {
@@ -104,7 +107,7 @@ func (s *Scope) NewProjector(paths []Path) *Projector {
 	return p
 }
 
-// Project returns what the item has at the paths; elements of lists close up. It never returns nil.
+// Project returns the item's values at the paths, never nil. The remaining elements of a list move together.
 func (p *Projector) Project(it attribute.Item) attribute.Item {
 	var b attribute.Builder
 	kids := p.root.kids
@@ -122,7 +125,7 @@ func (p *Projector) Project(it attribute.Item) attribute.Item {
 	return b.Item()
 }
 
-// next returns the node of the name among kids, which are sorted, and those behind it.
+// next returns the node for a name among sorted kids, and the kids behind it. Names must ascend from call to call.
 func next(kids []*pathTree, name []byte) (k *pathTree, rest []*pathTree) {
 	for len(kids) > 0 && kids[0].name < string(name) {
 		kids = kids[1:]
@@ -133,6 +136,7 @@ func next(kids []*pathTree, name []byte) (k *pathTree, rest []*pathTree) {
 	return nil, kids
 }
 
+// project returns the part of a value at the paths below t, or nil.
 func (t *pathTree) project(v attribute.Value) attribute.Value {
 	switch {
 	case t.leaf:
@@ -161,6 +165,7 @@ func (t *pathTree) project(v attribute.Value) attribute.Value {
 	return attribute.NewMap(fields)
 }
 
+// projectList is project for lists.
 func (t *pathTree) projectList(v attribute.Value) attribute.Value {
 	if v.Type() != attribute.TypeL {
 		return nil

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// reservedWords are the words of the AWS page "Reserved words in DynamoDB", one a line.
+// reservedWords is the list on the AWS page "Reserved words in DynamoDB", one word per line.
 //
 //go:embed reserved.txt
 var reservedWords string
@@ -18,7 +18,7 @@ var reserved = func() map[string]struct{} {
 	return set
 }()
 
-// Reserved reports whether the word, in any case, may not be used as an attribute name in an expression.
+// Reserved reports whether a word, in any case, can't be an attribute name in an expression.
 func Reserved(word string) bool {
 	_, ok := reserved[strings.ToUpper(word)]
 	return ok

@@ -8,24 +8,25 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// Scope is what the placeholders of a request's expressions stand for. It notes which are used.
+// Scope is the meaning of placeholders in a request's expressions. It records which of them are used.
+// Small scopes, which are nearly all, need no maps: placeholders are found by a linear search, and uses are recorded in bits.
 type Scope struct {
 	names      smithy.Map[string]
 	values     attribute.Item
-	usedNames  uint64 // a bit each for the first 64; others are in many
+	usedNames  uint64 // a bit for each of the first 64; the others are in many
 	usedValues uint64
-	many       *many // nil as long as there are few placeholders
+	many       *many // nil while there are few placeholders
 }
 
-// many is what a scope with many placeholders has.
+// many is the state of a scope with many placeholders.
 type many struct {
-	// Where placeholders stand in names and values, if there are more than scanned of them.
+	// names and values index the placeholders, if there are more than scanned.
 	names  map[string]int
 	values map[string]placed
-	used   map[string]struct{} // besides those that have a bit
+	used   map[string]struct{} // those without a bit
 }
 
-// large returns s.many, and makes it if it is missing.
+// large returns s.many, creating it if need be.
 func (s *Scope) large() *many {
 	if s.many == nil {
 		s.many = &many{}
@@ -33,16 +34,16 @@ func (s *Scope) large() *many {
 	return s.many
 }
 
-// placed is a value and its place among the values.
+// placed is a value and its index among the values.
 type placed struct {
 	i int
 	v attribute.Value
 }
 
-// scanned is how many names or values are looked through for a placeholder.
+// scanned is the number of names or values, and of a node's kids, up to which a linear search is used.
 const scanned = 16
 
-// NewScope checks ExpressionAttributeNames and ExpressionAttributeValues; nil is for what the request does not have.
+// NewScope checks ExpressionAttributeNames and ExpressionAttributeValues. Pass nil for what the request doesn't have.
 func NewScope(names smithy.Map[string], values attribute.Item) (*Scope, error) {
 	if names != nil {
 		if err := checkNames(names); err != nil {
@@ -72,7 +73,7 @@ func NewScope(names smithy.Map[string], values attribute.Item) (*Scope, error) {
 	return s, nil
 }
 
-// findName returns where a placeholder stands in the names; -1 if it does not.
+// findName returns the index of a placeholder among the names, or -1.
 func (s *Scope) findName(n string) int {
 	if s.many != nil && s.many.names != nil {
 		if i, ok := s.many.names[n]; ok {
@@ -88,7 +89,7 @@ func (s *Scope) findName(n string) int {
 	return -1
 }
 
-// findValue returns a placeholder's value and where it stands in the values; nil if it does not.
+// findValue returns a placeholder's value and its index among the values, or nil.
 func (s *Scope) findValue(n string) (v attribute.Value, i int) {
 	if s.many != nil && s.many.values != nil {
 		at := s.many.values[n]
@@ -145,8 +146,10 @@ func checkValues(values attribute.Item) *Error {
 	return nil
 }
 
+// bare returns an error that AWS prints without a prefix.
 func bare(parts ...string) *Error { return &Error{Reason: strings.Join(parts, ""), Bare: true} }
 
+// validPlaceholder reports whether key is the sigil followed by letters, digits and underscores.
 func validPlaceholder(key string, sigil byte) bool {
 	if len(key) < 2 || key[0] != sigil {
 		return false
@@ -183,6 +186,7 @@ func (s *Scope) Unused() error {
 	return nil
 }
 
+// used reports whether placeholder i was used.
 func (s *Scope) used(bits uint64, i int, key string) bool {
 	if i < 64 {
 		return bits&(1<<i) != 0
@@ -194,6 +198,7 @@ func (s *Scope) used(bits uint64, i int, key string) bool {
 	return ok
 }
 
+// use records the use of placeholder i.
 func (s *Scope) use(bits *uint64, i int, key string) {
 	if i < 64 {
 		*bits |= 1 << i
@@ -205,7 +210,7 @@ func (s *Scope) use(bits *uint64, i int, key string) {
 	s.many.used[key] = struct{}{}
 }
 
-// name returns the attribute name that a path element's name stands for.
+// name resolves the name in a path element.
 func (s *Scope) name(n string) string {
 	if placeholder(n) {
 		if i := s.findName(n); i >= 0 {
@@ -215,7 +220,7 @@ func (s *Scope) name(n string) string {
 	return n
 }
 
-// bindPath notes the names that a path uses and fails on those that are not defined.
+// bindPath records the names that a path uses, and panics with an *Error if one is undefined.
 func (s *Scope) bindPath(p Path) {
 	for _, e := range p {
 		if !placeholder(e.Name) {
@@ -229,7 +234,7 @@ func (s *Scope) bindPath(p Path) {
 	}
 }
 
-// bindNode resolves the placeholders of a tree.
+// bindNode records the placeholders that a tree uses, and panics with an *Error if one is undefined.
 func (s *Scope) bindNode(n *Node) {
 	switch n.Op {
 	case OpPath:
@@ -249,7 +254,7 @@ func (s *Scope) bindNode(n *Node) {
 	}
 }
 
-// BindCondition resolves the condition's placeholders and checks its static types.
+// BindCondition resolves a condition's placeholders and checks its static types.
 func (s *Scope) BindCondition(c *Condition) (err error) {
 	defer catch(&err)
 	s.bindNode(c.Root)
@@ -257,7 +262,7 @@ func (s *Scope) BindCondition(c *Condition) (err error) {
 	return nil
 }
 
-// samePath reports whether two paths are the same attribute.
+// samePath reports whether two paths name the same attribute.
 func (s *Scope) samePath(a, b Path) bool {
 	if len(a) != len(b) {
 		return false
@@ -304,6 +309,7 @@ func (s *Scope) typeCheck(n *Node) {
 	}
 }
 
+// distinct panics if a path is compared with itself.
 func (s *Scope) distinct(n *Node) {
 	first := n.Args[0]
 	if first.Op != OpPath {
@@ -317,7 +323,7 @@ func (s *Scope) distinct(n *Node) {
 	}
 }
 
-// static returns the type of an operand if it is known without an item.
+// static returns an operand's type if it is known without an item, and TypeNone otherwise.
 func (s *Scope) static(n *Node) attribute.Type {
 	switch n.Op {
 	case OpValue:
@@ -328,6 +334,7 @@ func (s *Scope) static(n *Node) attribute.Type {
 	return attribute.TypeNone
 }
 
+// ordered panics if an operand has a type without an order.
 func (s *Scope) ordered(n *Node) {
 	for _, a := range n.Args {
 		switch t := s.static(a); t {
@@ -338,6 +345,7 @@ func (s *Scope) ordered(n *Node) {
 	}
 }
 
+// bounds panics if the constant bounds of BETWEEN have different types or the wrong order.
 func (s *Scope) bounds(n *Node) {
 	low, high := n.Args[1], n.Args[2]
 	if low.Op != OpValue || high.Op != OpValue {
@@ -353,6 +361,7 @@ func (s *Scope) bounds(n *Node) {
 	}
 }
 
+// attributeType panics unless the second operand of attribute_type names a type.
 func (s *Scope) attributeType(n *Node) {
 	t := n.Args[1]
 	if t.Op != OpValue {
@@ -369,7 +378,7 @@ func (s *Scope) attributeType(n *Node) {
 	}
 }
 
-// BindProjection resolves the projection's placeholders and checks that no two paths overlap.
+// BindProjection resolves a projection's placeholders and checks that no two paths overlap.
 func (s *Scope) BindProjection(p *Projection) (err error) {
 	defer catch(&err)
 	for _, path := range p.Paths {
@@ -379,9 +388,9 @@ func (s *Scope) BindProjection(p *Projection) (err error) {
 	return nil
 }
 
-// checkOverlap fails if one path is another's beginning, or one has an index where another has a name.
+// checkOverlap panics if a path is the beginning of another, or has an index where another has a name.
 func (s *Scope) checkOverlap(paths []Path) {
-	var tree *pathTree // of many paths: only those that meet others in it are compared with each
+	var tree *pathTree // of many paths: only those that meet an earlier one in the tree are compared pair by pair
 	if len(paths) > scanned {
 		tree = &pathTree{}
 	}
@@ -395,6 +404,7 @@ func (s *Scope) checkOverlap(paths []Path) {
 	}
 }
 
+// checkPair panics if two paths overlap or conflict.
 func (s *Scope) checkPair(a, b Path) {
 	how := "overlap"
 	for k := 0; k < len(a) && k < len(b); k++ {
@@ -410,7 +420,7 @@ func (s *Scope) checkPair(a, b Path) {
 		a.text(s), ", path two: ", b.text(s)))
 }
 
-// BindUpdate resolves the update's placeholders and checks paths and static types.
+// BindUpdate resolves an update's placeholders and checks its paths and static types.
 func (s *Scope) BindUpdate(u *Update) (err error) {
 	defer catch(&err)
 	paths := make([]Path, len(u.Actions))
@@ -441,9 +451,10 @@ var javaTypeNames = map[attribute.Type]string{
 	attribute.TypeSS: "STRING_SET", attribute.TypeNS: "NUMBER_SET", attribute.TypeBS: "BINARY_SET",
 }
 
-// JavaTypeName returns the type's name as AWS prints it in the sentences about ADD and DELETE.
+// JavaTypeName returns a type's name as in AWS's sentences about ADD and DELETE.
 func JavaTypeName(t attribute.Type) string { return javaTypeNames[t] }
 
+// actionType panics unless an action's operand has one of the allowed types.
 func (s *Scope) actionType(a Action, name string, allowed ...attribute.Type) {
 	t := s.Value(a.Operand).Type()
 	for _, ok := range allowed {
@@ -455,6 +466,7 @@ func (s *Scope) actionType(a Action, name string, allowed ...attribute.Type) {
 		", typeSet: ALLOWED_FOR_", name, "_OPERAND"))
 }
 
+// updateTypes checks the operands of +, - and list_append as far as their types are known without an item.
 func (s *Scope) updateTypes(n *Node) {
 	for _, a := range n.Args {
 		s.updateTypes(a)
@@ -477,6 +489,7 @@ func (s *Scope) updateTypes(n *Node) {
 	}
 }
 
+// updateStatic returns the type of an operand in SET if it is known without an item.
 func (s *Scope) updateStatic(n *Node) attribute.Type {
 	switch n.Op {
 	case OpValue:
@@ -489,7 +502,7 @@ func (s *Scope) updateStatic(n *Node) attribute.Type {
 	return attribute.TypeNone
 }
 
-// Attributes calls yield with the name of the first element of each path in the tree.
+// Attributes yields each path in a tree, with the attribute name that it begins with. It returns false if yield stopped it.
 func (s *Scope) Attributes(n *Node, yield func(name string, path Path) bool) bool {
 	if n.Op == OpPath && !yield(s.name(n.Path[0].Name), n.Path) {
 		return false
@@ -502,7 +515,7 @@ func (s *Scope) Attributes(n *Node, yield func(name string, path Path) bool) boo
 	return true
 }
 
-// First returns the attribute name with which a path begins.
+// First returns the attribute name that a path begins with.
 func (s *Scope) First(p Path) string { return s.name(p[0].Name) }
 
 // Value returns the value of an OpValue node.

@@ -4,7 +4,7 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 )
 
-// The sentences of AWS for updates that an item does not allow.
+// AWS's sentences for updates that don't fit the item.
 const (
 	msgMissingOperand = "The provided expression refers to an attribute that does not exist in the item"
 	msgOperandType    = "An operand in the update expression has an incorrect data type"
@@ -12,16 +12,17 @@ const (
 	msgInvalidPath    = "The document path provided in the update expression is invalid for update"
 )
 
+// evalError returns an error of the evaluation, which AWS prints without a prefix.
 func evalError(reason string) *Error { return &Error{Reason: reason, Bare: true} }
 
-// edit is what an update does at a path: put a value, or remove what is there.
+// edit is what an update does at a path: set a value, or remove the existing one.
 type edit struct {
 	val    attribute.Value
 	remove bool
 }
 
-// Apply returns the item after a bound update. All operands are evaluated against the item as it is. A nil item has no
-// attributes; the key's attributes must be in it.
+// Apply returns the item after a bound update. All operands are evaluated against the original item, whatever the order of the actions.
+// A nil item has no attributes; the attributes of the key must be in it.
 func (s *Scope) Apply(u *Update, it attribute.Item) (out attribute.Item, err error) {
 	defer catch(&err)
 	var root pathTree
@@ -57,7 +58,7 @@ func (s *Scope) Apply(u *Update, it attribute.Item) (out attribute.Item, err err
 	return b.Item(), nil
 }
 
-// requireParent fails unless the item has what contains the path's last element.
+// requireParent fails unless the item has the list or map that would contain the path's last element.
 func (s *Scope) requireParent(p Path, it attribute.Item) {
 	if len(p) == 1 {
 		return
@@ -69,7 +70,7 @@ func (s *Scope) requireParent(p Path, it attribute.Item) {
 	panic(evalError(msgInvalidPath))
 }
 
-// create adds an attribute that the item does not have.
+// create adds an attribute that the item lacks.
 func (t *pathTree) create(b *attribute.Builder) {
 	switch {
 	case t.edit == nil:
@@ -79,7 +80,7 @@ func (t *pathTree) create(b *attribute.Builder) {
 	}
 }
 
-// apply returns the value after the edits at and below the node; nil if it is removed.
+// apply returns a value after the edits at and below the node, or nil if it is removed.
 func (t *pathTree) apply(v attribute.Value) attribute.Value {
 	if t.edit != nil {
 		if t.edit.remove {
@@ -122,6 +123,7 @@ func (t *pathTree) apply(v attribute.Value) attribute.Value {
 	return attribute.NewMap(fields)
 }
 
+// applyList is apply for lists. Removals don't shift the indexes of other edits.
 func (t *pathTree) applyList(v attribute.Value) attribute.Value {
 	if v.Type() != attribute.TypeL {
 		panic(evalError(msgInvalidPath))
@@ -139,7 +141,7 @@ func (t *pathTree) applyList(v attribute.Value) attribute.Value {
 		}
 		i++
 	}
-	// Indexes behind the end append, in their order.
+	// Indexes beyond the end append, in order of the indexes.
 	for _, k := range kids {
 		switch {
 		case k.edit == nil:
@@ -151,7 +153,7 @@ func (t *pathTree) applyList(v attribute.Value) attribute.Value {
 	return attribute.NewList(elems)
 }
 
-// evaluate returns what an action does at its path; nil for nothing.
+// evaluate returns what an action does at its path, or nil for nothing.
 func (s *Scope) evaluate(a Action, it attribute.Item) *edit {
 	switch a.Section {
 	case SectionRemove:
@@ -185,6 +187,7 @@ func (s *Scope) evaluate(a Action, it attribute.Item) *edit {
 	return &edit{val: attribute.Union(old, operand)}
 }
 
+// sum returns a+b or a-b.
 func sum(a, b attribute.Value, subtract bool) attribute.Value {
 	if a.Type() != attribute.TypeN || b.Type() != attribute.TypeN {
 		panic(&Error{Reason: msgOperandType, Bare: true, WrongType: true})
@@ -196,7 +199,7 @@ func sum(a, b attribute.Value, subtract bool) attribute.Value {
 	return attribute.AppendScalar(nil, attribute.TypeN, text)
 }
 
-// updateOperand evaluates the right side of SET; nil if it is a path to nothing.
+// updateOperand evaluates an operand of SET, or returns nil for a path without a value.
 func (s *Scope) updateOperand(n *Node, it attribute.Item) attribute.Value {
 	switch n.Op {
 	case OpPath:
@@ -218,7 +221,7 @@ func (s *Scope) updateOperand(n *Node, it attribute.Item) attribute.Value {
 		if a.Type() != attribute.TypeL || b.Type() != attribute.TypeL {
 			panic(&Error{Reason: msgOperandType, Bare: true, WrongType: true})
 		}
-		// An expression of 4 KB can double a list again and again.
+		// An expression of 4 KB can double a list dozens of times.
 		if a.Size()+b.Size() > attribute.MaxItemSize {
 			panic(evalError(msgTooLarge))
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// TestCacheIsBounded: however many long expressions come, the cache holds no more text than it may, and counts it right.
+// TestCacheIsBounded: with many long expressions, the cache stays within its bound of text, and counts it correctly.
 func TestCacheIsBounded(t *testing.T) {
 	c := NewCache()
 	for i := range 3000 {
@@ -35,7 +35,7 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-// TestLongExpression: an expression above the limit is refused, and neither copied nor remembered.
+// TestLongExpression: an expression beyond the limit is refused without being copied or cached.
 func TestLongExpression(t *testing.T) {
 	c := NewCache()
 	long := strings.Repeat("(", 16<<20)
@@ -57,7 +57,7 @@ func bytesOf(do func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestParenthesesAreMatchedOnce compares with matching by counting, and checks that the work is done once for all of them.
+// TestParenthesesAreMatchedOnce compares closedAt with counting parentheses, and checks that all are matched in a single pass.
 func TestParenthesesAreMatchedOnce(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
@@ -104,7 +104,7 @@ func randomPath(r *rand.Rand) Path {
 	return p
 }
 
-// TestOverlaps: of many paths the same two are found to overlap as by comparing each with each.
+// TestOverlaps: with many paths, the reported overlap is the one that comparing all pairs would find.
 func TestOverlaps(t *testing.T) {
 	scope, err := NewScope(smithy.Map[string]{{Key: "#n", Value: "a"}}, nil)
 	if err != nil {
@@ -115,7 +115,7 @@ func TestOverlaps(t *testing.T) {
 		var paths []Path
 		for range scanned + 1 + r.IntN(20) {
 			p := randomPath(r)
-			if r.IntN(8) > 0 { // most have a beginning of their own
+			if r.IntN(8) > 0 { // most begin differently
 				p[0].Name = fmt.Sprint("x", len(paths))
 			}
 			paths = append(paths, p)
@@ -138,7 +138,7 @@ func TestOverlaps(t *testing.T) {
 	}
 }
 
-// TestManyPaths: above a few kids of a node, neither adding to them nor projecting looks through all of them.
+// TestManyPaths: with many kids of a node, neither adding to them nor projecting searches linearly.
 func TestManyPaths(t *testing.T) {
 	var paths []Path
 	var fields []attribute.Field
@@ -174,7 +174,7 @@ func TestManyPaths(t *testing.T) {
 	}
 }
 
-// TestManyPlaceholders: above a few names and values, placeholders are looked up.
+// TestManyPlaceholders: with many names and values, placeholders are found by an index.
 func TestManyPlaceholders(t *testing.T) {
 	var names smithy.Map[string]
 	var fields []attribute.Field
@@ -218,7 +218,7 @@ func TestManyPlaceholders(t *testing.T) {
 	}
 }
 
-// TestDoubling: an expression that makes a large list of itself again and again ends when the list is larger than an item.
+// TestDoubling: an expression that doubles a list again and again fails once the list is larger than an item.
 func TestDoubling(t *testing.T) {
 	text := "a"
 	for len(text) < 3000 {

@@ -1,5 +1,5 @@
-// Package faults injects faults in test mode: a seeded random number decides which requests are throttled, conflict, fail, are delayed
-// or read stale data.
+// Package faults injects faults in test mode. A seeded random number generator decides which requests are throttled, conflict, fail, are
+// delayed, or read stale data, so the faults of a sequence of requests can be repeated.
 package faults
 
 import (
@@ -12,28 +12,28 @@ import (
 	"time"
 )
 
-// Effect is what happens to a request.
+// Effect is a kind of fault.
 type Effect string
 
-// The effects.
+// The effects, and what each applies to.
 const (
-	Throttle    Effect = "throttle"    // of an item: it is throttled
-	Unprocessed Effect = "unprocessed" // of an item of a batch: it stays unprocessed
-	Conflict    Effect = "conflict"    // of an item to be written: a transaction has it
-	Fail        Effect = "error"       // of a request: InternalServerError, before anything is done
-	Latency     Effect = "latency"     // of a request: it is answered later, by a time
-	Stale       Effect = "stale"       // of an eventually consistent read: it sees what was there up to a time ago
+	Throttle    Effect = "throttle"    // an item: it is throttled
+	Unprocessed Effect = "unprocessed" // an item of a batch: it stays unprocessed
+	Conflict    Effect = "conflict"    // an item to be written: a transaction holds it
+	Fail        Effect = "error"       // a request: InternalServerError before anything is done
+	Latency     Effect = "latency"     // a request: its answer is delayed by a time
+	Stale       Effect = "stale"       // an eventually consistent read: it sees the state of up to a time ago
 )
 
-// rule is what happens how often to the requests that it is for.
+// rule says how often an effect happens to matching requests.
 type rule struct {
-	operation, table string // "" is any
+	operation, table string // "" matches any
 	effect           Effect
-	rate             float64
+	rate             float64 // probability
 	time             time.Duration
 }
 
-// Faults are the rules of a server. Those that come later win. The nil value has none.
+// Faults are the rules of a server. If several match, the last one wins. The nil value has no rules.
 type Faults struct {
 	rules []rule
 
@@ -41,15 +41,15 @@ type Faults struct {
 	rand *rand.Rand
 }
 
-// Parse reads rules, such as
+// Parse parses rules such as
 //
 //	throttle=0.05
 //	PutItem:conflict=0.1,latency=20ms@0.5
 //	Query/Users:stale=2s
 //	*/Users:error=0.01
 //
-// An effect is followed by how often it happens, between 0 and 1; latency and stale by a time and, behind @, how often (else
-// always). It returns nil if there are none.
+// An effect is followed by its probability between 0 and 1. latency and stale are followed by a time and, optionally, @ and a probability;
+// they always happen otherwise. Parse returns nil if there are no rules.
 func Parse(texts []string, seed uint64) (*Faults, error) {
 	f := &Faults{rand: rand.New(rand.NewPCG(seed, 0))}
 	for _, text := range texts {
@@ -79,6 +79,7 @@ func Parse(texts []string, seed uint64) (*Faults, error) {
 	return f, nil
 }
 
+// parseEffect parses NAME=RATE or NAME=TIME@RATE.
 func parseEffect(text string) (r rule, err error) {
 	name, amount, ok := strings.Cut(text, "=")
 	if !ok {
@@ -91,21 +92,21 @@ func parseEffect(text string) (r rule, err error) {
 		var at string
 		at, amount, ok = strings.Cut(amount, "@")
 		if r.time, err = time.ParseDuration(at); err != nil || r.time <= 0 {
-			return r, fmt.Errorf("%q is no time", at)
+			return r, fmt.Errorf("%q is not a time such as 20ms", at)
 		}
 		if !ok {
 			return r, nil
 		}
 	default:
-		return r, fmt.Errorf("there is no effect %q: they are throttle, unprocessed, conflict, error, latency and stale", name)
+		return r, fmt.Errorf("there is no effect %q; the effects are throttle, unprocessed, conflict, error, latency and stale", name)
 	}
 	if r.rate, err = strconv.ParseFloat(amount, 64); err != nil || r.rate < 0 || r.rate > 1 {
-		return r, fmt.Errorf("%q is no rate between 0 and 1", amount)
+		return r, fmt.Errorf("%q is not a rate between 0 and 1", amount)
 	}
 	return r, nil
 }
 
-// Has reports whether there is a rule with the effect, and its longest time.
+// Has reports whether any rule has the effect, and the longest time among those.
 func (f *Faults) Has(e Effect) (longest time.Duration, ok bool) {
 	if f == nil {
 		return 0, false
@@ -118,7 +119,7 @@ func (f *Faults) Has(e Effect) (longest time.Duration, ok bool) {
 	return longest, ok
 }
 
-// Draw decides whether the effect happens to a request of an operation for a table, and returns its time.
+// Draw decides whether the effect happens to a request of an operation on a table. It also returns the effect's time.
 func (f *Faults) Draw(e Effect, operation, table string) (time.Duration, bool) {
 	if f == nil {
 		return 0, false
@@ -135,7 +136,7 @@ func (f *Faults) Draw(e Effect, operation, table string) (time.Duration, bool) {
 	return 0, false
 }
 
-// Within returns a random part of a time.
+// Within returns a random duration below d.
 func (f *Faults) Within(d time.Duration) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -16,17 +16,18 @@ import (
 )
 
 const (
-	// freeBody is how many bytes of memory for a body are not counted: enough for most requests.
+	// freeBody is the part of each body's memory, in bytes, that isn't counted against Limits.Bodies: enough for most requests.
 	freeBody = 8 << 10
-	// promptBody is up to how many bytes the announced length of a body is believed.
+	// promptBody is the largest Content-Length, in bytes, for which memory is allocated in advance. Beyond it a client has to
+	// send bytes before it gets memory.
 	promptBody = 64 << 10
-	// maxServiceBody is the largest body in bytes, also after decompression, of a request to another API than DynamoDB's. The
-	// largest of them has 1 MB ("CloudWatch service quotas", PutMetricData).
+	// maxServiceBody is the largest body, in bytes and also after decompression, of a request to an API other than DynamoDB's.
+	// The largest of them is 1 MB ("CloudWatch service quotas", PutMetricData).
 	maxServiceBody = 4 << 20
-	// drained is how many bytes of a body that is refused are still read, so that a client that is still sending gets the
-	// answer and not a reset connection.
+	// drained is how many bytes of a refused body are read and discarded. A client that is still sending would otherwise see a
+	// connection reset instead of the answer.
 	drained = MaxBody + readPast
-	// inflateStep is after how many bytes of a compressed body it is looked whether its client still waits.
+	// inflateStep is the number of compressed bytes between two checks whether the client still waits.
 	inflateStep = 4 << 10
 )
 
@@ -35,16 +36,16 @@ var (
 	errNoBudget = errors.New("too many large bodies at a time")
 )
 
-// body is the memory of a body. It grows with the bytes that arrive, not with those that are announced, and what it takes above
-// freeBody counts against Limits.Bodies until release.
+// body is the memory of one body. It grows with the bytes that arrive, not with the announced length, so an announcement costs
+// nothing. What it takes above freeBody counts against the budget until release.
 type body struct {
 	budget  *bodyBudget
-	conn    net.Conn // from which the bytes come; nil if not from a client
+	conn    net.Conn // the source of the bytes; nil if they don't come from a client
 	bytes   []byte
-	counted int64
+	counted int64 // bytes taken from the budget
 }
 
-// readFrom reads all of r, at most limit bytes. The hint is how many are expected; 0 if nothing is known.
+// readFrom reads all of r and fails with errTooLarge after limit bytes. hint is the expected length in bytes, 0 if unknown.
 func (b *body) readFrom(r io.Reader, hint, limit int) error {
 	b.bytes = b.bytes[:0]
 	if !b.count(cap(b.bytes)) {
@@ -70,17 +71,17 @@ func (b *body) readFrom(r io.Reader, hint, limit int) error {
 	}
 }
 
-// grow doubles the memory, or makes it what the hint says if that is little.
+// grow doubles the memory, or allocates the hinted size at once if that is at most promptBody.
 func (b *body) grow(hint, limit int) error {
 	size := max(2*cap(b.bytes), freeBody)
-	switch end := hint + 1; { // one more byte sees the end without growing again
+	switch end := hint + 1; { // one spare byte detects the end without growing again
 	case end <= cap(b.bytes):
 	case end <= promptBody:
 		size = max(size, end)
 	default:
 		size = min(size, end)
 	}
-	size = min(size, limit+1) // one more byte tells a body of the limit from a longer one
+	size = min(size, limit+1) // one byte over the limit tells a body of exactly that size from a longer one
 	if !b.count(size) {
 		return errNoBudget
 	}
@@ -88,7 +89,8 @@ func (b *body) grow(hint, limit int) error {
 	return nil
 }
 
-// count takes what memory of size bytes needs from the budget; false if that is not there.
+// count takes from the budget what memory of size bytes needs beyond freeBody and what is counted already. It returns false if the
+// budget has too little left.
 func (b *body) count(size int) bool {
 	more := int64(size) - freeBody - b.counted
 	if more <= 0 {
@@ -97,7 +99,8 @@ func (b *body) count(size int) bool {
 	return b.budget.take(b, more)
 }
 
-// release gives back what the body took from the budget, and its memory unless that is little.
+// release returns the body's share of the budget. It also drops the memory, unless that is small enough to keep for the next
+// request.
 func (b *body) release() {
 	b.budget.give(b)
 	b.conn = nil
@@ -106,10 +109,10 @@ func (b *body) release() {
 	}
 }
 
-// receive reads the request's body as it was sent into w.sent.
+// receive reads the request's body, still compressed, into w.sent.
 func (s *Server) receive(c *fasthttp.RequestCtx, w *work, limit int) error {
 	stream := c.RequestBodyStream()
-	if stream == nil { // the request was read already: by a benchmark
+	if stream == nil { // a benchmark has read the request already
 		w.read.Reset(c.Request.Body())
 		stream = &w.read
 	}
@@ -121,21 +124,22 @@ func (s *Server) receive(c *fasthttp.RequestCtx, w *work, limit int) error {
 	err := w.sent.readFrom(stream, max(0, length), limit)
 	switch {
 	case err == nil && len(w.sent.bytes) >= length && (length >= 0 || !gone(c.Conn())):
-		// fasthttp takes the end of a connection for the last chunk.
+		// fasthttp mistakes a closed connection for the last chunk of a chunked body, so check that the client is still there.
 		return nil
 	case errors.Is(err, errTooLarge):
-		w.sent.release() // not when the rest has come
+		w.sent.release() // give the memory back before waiting for the rest to be discarded
 		return s.refuseBody(c, stream, tooLarge(limit))
 	case errors.Is(err, errNoBudget):
 		w.sent.release()
 		return s.refuseBody(c, stream, overloaded())
 	}
-	// Where there is no error the client has closed its half too early: what has come may say something else than the whole.
+	// Without an error the client has closed its sending half too early: a truncated body may mean something else than the whole one.
 	c.SetConnectionClose()
 	return awserr.New(awserr.Serialization, "")
 }
 
-// refuseBody reads and forgets the rest of a body that is refused, if that is not too much, and returns the refusal.
+// refuseBody discards the rest of a refused body, up to drained bytes, and returns the refusal. A connection with more than that
+// to come is closed.
 func (s *Server) refuseBody(c *fasthttp.RequestCtx, stream io.Reader, refusal *awserr.Error) error {
 	if c.Request.Header.ContentLength() > drained {
 		c.SetConnectionClose()
@@ -147,7 +151,7 @@ func (s *Server) refuseBody(c *fasthttp.RequestCtx, stream io.Reader, refusal *a
 	return refusal
 }
 
-// pausing reads a body until its request ends, in turn with others.
+// pausing reads a body in small steps, yielding the turn before each, and fails once the request's context has ended.
 type pausing struct {
 	*bytes.Reader
 	ctx  context.Context
@@ -161,7 +165,7 @@ func (p pausing) Read(b []byte) (int, error) {
 	return p.Reader.Read(b[:min(len(b), inflateStep)])
 }
 
-// ReadByte implements io.ByteReader, so that no more is read than is needed.
+// ReadByte implements io.ByteReader. Decompressors wrap a reader without it in a buffer, which would defeat the small steps.
 func (p pausing) ReadByte() (byte, error) {
 	if p.Len()%inflateStep == 0 {
 		if err := p.turn.Yield(p.ctx); err != nil {
@@ -171,8 +175,8 @@ func (p pausing) ReadByte() (byte, error) {
 	return p.Reader.ReadByte()
 }
 
-// inflate returns the request's body decompressed. Bytes that begin a block after the other take a microsecond each, so that it goes on
-// only while the client waits.
+// inflate returns the decompressed body. A client can craft compressed data whose blocks cost a microsecond per byte, so inflate
+// takes turns with other requests and stops when the client has gone.
 func (s *Server) inflate(ctx context.Context, c *fasthttp.RequestCtx, w *work, limit int) ([]byte, error) {
 	var r io.ReadCloser
 	var err error
@@ -191,7 +195,7 @@ func (s *Server) inflate(ctx context.Context, c *fasthttp.RequestCtx, w *work, l
 	}
 	if err == nil {
 		err = w.inflated.readFrom(r, 0, limit)
-		_ = r.Close() // it gives memory back; errors came with the reads
+		_ = r.Close() // returns memory to a pool; the reads have reported all errors
 	}
 	switch {
 	case err == nil:

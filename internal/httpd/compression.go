@@ -6,7 +6,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// compress compresses an answer as the client accepts it. The checksum in x-amz-crc32 is that of the compressed bytes.
+// compress compresses an answer with an encoding that the client accepts. Callers compute x-amz-crc32 afterwards: it covers the
+// compressed bytes.
 func compress(c *fasthttp.RequestCtx, body []byte) []byte {
 	accept := c.Request.Header.Peek("Accept-Encoding")
 	switch {

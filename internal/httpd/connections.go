@@ -11,43 +11,43 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// watchInterval is how often connections with a request under way are looked at, and so about how long a request goes on after
-// its client has gone.
+// watchInterval is how often connections with a request in flight are checked for clients that have gone. A request outlives its
+// client by one to two intervals.
 const watchInterval = 250 * time.Millisecond
 
-// connections closes connections that are idle, or whose client is slow to send or to receive, and ends requests whose client has
-// gone. Deadlines of the network library would do the former, but setting one for each request costs as much as decoding it, and a
-// connection wrapped to set fewer is written to piece by piece.
+// connections closes connections that are idle or whose client sends or receives too slowly, and cancels requests whose client has
+// gone. Network deadlines could do the first, but setting one per request costs as much as decoding the request, and a wrapped
+// net.Conn that sets fewer of them is written to in small pieces.
 type connections struct {
-	open    sync.Map // *progress by net.Conn
-	now     atomic.Int64
-	limit   int // of connections
+	open    sync.Map     // net.Conn to *progress
+	now     atomic.Int64 // number of reap calls so far: the clock of progress.last
+	limit   int          // maximum number of connections
 	answers *bodyBudget
-	holding atomic.Int64 // connections with an answer that counts
-	outs    sync.Pool    // *[]byte: memory of answers that were sent
+	holding atomic.Int64 // number of connections that hold a counted answer
+	outs    sync.Pool    // *[]byte: buffers of answers already sent, for reuse
 
 	mu        sync.Mutex
-	count     int
-	strangers list.List // of net.Conn, the oldest first
+	count     int       // open connections
+	strangers list.List // of net.Conn, the oldest first; see admit
 }
 
-// crowded is the part of the limit, as a divisor, that is kept free of strangers for new connections.
+// crowded is a divisor: limit/crowded connections stay free for newcomers. Above that, strangers make room.
 const crowded = 16
 
-// progress is how far a connection is.
+// progress is the state of one connection.
 type progress struct {
-	last  atomic.Int64 // when its last request was read, in calls of reap
-	known atomic.Bool  // a request of it was let in
-	// stranger is its place among the strangers until then; of connections.mu.
+	last  atomic.Int64 // when its last request was read, as a count of reap calls
+	known atomic.Bool  // one of its requests has passed authentication
+	// stranger is the connection's element in connections.strangers until then; guarded by connections.mu.
 	stranger *list.Element
 
 	mu     sync.Mutex
-	cancel context.CancelFunc // of the request under way; nil for none
-	seen   bool               // that request was under way at the last look
-	answer body               // the answer that is being sent, if it counts
+	cancel context.CancelFunc // cancels the request in flight; nil if there is none
+	seen   bool               // the request was already in flight at the last check
+	answer body               // the answer being sent, if it counts
 }
 
-// state follows the life of a connection.
+// state is fasthttp's hook for each step in a connection's life.
 func (cs *connections) state(c net.Conn, state fasthttp.ConnState) {
 	switch state {
 	case fasthttp.StateNew:
@@ -65,20 +65,20 @@ func (cs *connections) state(c net.Conn, state fasthttp.ConnState) {
 	}
 }
 
-// admit counts a connection as a stranger, until a request of it is let in. Where there are too many connections the oldest stranger
-// makes room, so that no number of idle connections keeps clients out.
+// admit registers a connection as a stranger, until one of its requests passes authentication. When connections run short, the
+// oldest stranger is closed: no number of idle connections keeps clients out.
 func (cs *connections) admit(c net.Conn, p *progress) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.count++
 	p.stranger = cs.strangers.PushBack(c)
 	if oldest := cs.strangers.Front(); cs.count > cs.limit-cs.limit/crowded && oldest != p.stranger {
-		_ = oldest.Value.(net.Conn).Close() // its reader finds it closed
-		cs.strangers.MoveToBack(oldest)     // another one is next if that takes a while
+		_ = oldest.Value.(net.Conn).Close() // its reader fails
+		cs.strangers.MoveToBack(oldest)     // so that the next admission picks another one if closing takes a while
 	}
 }
 
-// introduced says that a request of the connection was let in.
+// introduced records that a request of the connection has passed authentication: the connection is no stranger any more.
 func (cs *connections) introduced(p *progress) {
 	if p == nil || p.known.Swap(true) {
 		return
@@ -88,6 +88,7 @@ func (cs *connections) introduced(p *progress) {
 	cs.forget(p)
 }
 
+// leave removes a closed connection from the count.
 func (cs *connections) leave(p *progress) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -95,6 +96,7 @@ func (cs *connections) leave(p *progress) {
 	cs.forget(p)
 }
 
+// forget removes the connection from the strangers. cs.mu is held.
 func (cs *connections) forget(p *progress) {
 	if p.stranger != nil {
 		cs.strangers.Remove(p.stranger)
@@ -102,8 +104,8 @@ func (cs *connections) forget(p *progress) {
 	}
 }
 
-// hold has the connection keep an answer and count it, until it is sent or the connection is closed. It returns false for a connection
-// that is not one of the listener's.
+// hold hands an answer to the connection and counts its memory until the answer is sent or the connection closes. It returns
+// false for a connection that the listener didn't accept, such as a benchmark's.
 func (cs *connections) hold(c net.Conn, answer []byte) bool {
 	found, ok := cs.open.Load(c)
 	if !ok {
@@ -120,7 +122,7 @@ func (cs *connections) hold(c net.Conn, answer []byte) bool {
 	return true
 }
 
-// letGo says that the connection has sent its answer.
+// letGo releases the connection's answer once it is sent.
 func (cs *connections) letGo(c net.Conn) {
 	if cs.holding.Load() == 0 {
 		return
@@ -144,7 +146,7 @@ func (cs *connections) letGo(c net.Conn) {
 	p.answer.bytes = nil
 }
 
-// memory returns memory for an answer; nil if none was kept.
+// memory returns a buffer for an answer, or nil if the pool is empty.
 func (cs *connections) memory() []byte {
 	if out, ok := cs.outs.Get().(*[]byte); ok {
 		return *out
@@ -152,15 +154,15 @@ func (cs *connections) memory() []byte {
 	return nil
 }
 
-// moved says that the headers of a request were read from the connection.
+// moved records that the headers of a request have arrived on the connection.
 func (cs *connections) moved(c net.Conn) {
 	if p, ok := cs.open.Load(c); ok {
 		p.(*progress).last.Store(cs.now.Load())
 	}
 }
 
-// begin says that a request of the connection is executed from now on. Its context ends when the client has gone, or when the
-// server can't wait for it any longer.
+// begin registers a request of the connection as in flight. The request's context ends when the client has gone, or when Shutdown
+// runs out of patience.
 func (cs *connections) begin(c net.Conn) running {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := running{ctx: ctx, cancel: cancel}
@@ -174,14 +176,14 @@ func (cs *connections) begin(c net.Conn) running {
 	return r
 }
 
-// running is a request that is being executed.
+// running is a request in flight.
 type running struct {
 	ctx    context.Context
 	cancel context.CancelFunc
-	on     *progress
+	on     *progress // nil if the listener didn't accept the connection
 }
 
-// done says that the request was executed.
+// done unregisters the request and releases its context.
 func (r *running) done() {
 	if r.on != nil {
 		r.on.mu.Lock()
@@ -191,7 +193,7 @@ func (r *running) done() {
 	r.cancel()
 }
 
-// watch ends requests whose client has gone.
+// watch cancels requests whose client has gone.
 func (cs *connections) watch() {
 	cs.open.Range(func(c, p any) bool {
 		p.(*progress).look(c.(net.Conn))
@@ -199,7 +201,8 @@ func (cs *connections) watch() {
 	})
 }
 
-// look ends the connection's request if its client has gone. Short requests are over before anything asks.
+// look cancels the connection's request if its client has gone. It asks the kernel only at the second look: most requests are over
+// by then.
 func (p *progress) look(c net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -212,7 +215,7 @@ func (p *progress) look(c net.Conn) {
 	p.seen = true
 }
 
-// end ends all requests under way, and closes the connections of those that have not come whole.
+// end cancels all requests in flight, and closes connections that are idle or still sending a request.
 func (cs *connections) end() {
 	cs.open.Range(func(c, found any) bool {
 		p := found.(*progress)
@@ -221,21 +224,21 @@ func (cs *connections) end() {
 		if p.cancel != nil {
 			p.cancel()
 		} else {
-			_ = c.(net.Conn).Close() // its reader finds it closed
+			_ = c.(net.Conn).Close() // its reader fails
 		}
 		return true
 	})
 }
 
-// idleTicks is how many times reap looks in Limits.Idle.
+// idleTicks is the number of reap calls per Limits.Idle.
 const idleTicks = 10
 
-// reap closes connections that have not moved for idleTicks calls of it.
+// reap closes connections that have made no progress for idleTicks calls.
 func (cs *connections) reap() {
 	now := cs.now.Add(1)
 	cs.open.Range(func(c, p any) bool {
 		if now-p.(*progress).last.Load() > idleTicks {
-			_ = c.(net.Conn).Close() // its reader or writer finds it closed
+			_ = c.(net.Conn).Close() // its reader or writer fails
 		}
 		return true
 	})

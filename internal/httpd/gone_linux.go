@@ -2,7 +2,7 @@ package httpd
 
 import "golang.org/x/sys/unix"
 
-// hungUp asks for the state of the connection itself, which bytes of a pipelined request don't hide.
+// hungUp asks the kernel for the connection's state. Unlike peeking, this also works when bytes of a pipelined request are unread.
 func hungUp(fd int) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 	n, err := unix.Poll(fds, 0)

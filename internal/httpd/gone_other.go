@@ -4,5 +4,5 @@ package httpd
 
 import "net"
 
-// gone is not known here: a request whose client has gone runs to its end.
+// gone can't tell on this platform: a request whose client has gone runs to its end.
 func gone(net.Conn) bool { return false }

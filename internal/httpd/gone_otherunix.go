@@ -2,4 +2,5 @@
 
 package httpd
 
+// hungUp can only peek here: other systems lack Linux's POLLRDHUP.
 func hungUp(fd int) bool { return peeked(fd) }

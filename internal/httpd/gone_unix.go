@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// gone reports whether the client has closed the connection, or shut down its half, as far as that can be told without waiting.
+// gone reports, without blocking, whether the client has closed the connection or its sending half.
 func gone(c net.Conn) bool {
 	raw, ok := c.(syscall.Conn)
 	if !ok {
@@ -27,7 +27,7 @@ func gone(c net.Conn) bool {
 	return closed || errors.Is(err, net.ErrClosed)
 }
 
-// peeked reports whether a read would find the connection closed. It sees no further than bytes that have not been read.
+// peeked reports whether a read would find the connection closed. Unread bytes hide that.
 func peeked(fd int) bool {
 	var b [1]byte
 	n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)

@@ -1,5 +1,16 @@
-// Package httpd is the HTTP front end: bytes in, an operation's answer out. It knows AWS's JSON protocol as far as HTTP
-// carries it (target, checksum, request id, compression, health, CORS) and no DynamoDB.
+// Package httpd is the HTTP front end: bytes in, an operation's answer out. It speaks AWS's protocols as far as HTTP carries them:
+// target, checksum, request id, compression, CORS, health. It knows nothing of DynamoDB.
+//
+// A request passes these stages, and each costs an unauthenticated client as little as possible:
+//
+//	origin.go       refuse web pages that the developer doesn't know
+//	route.go        find the operation and the protocol
+//	body.go         receive the body, in memory that counts against a budget
+//	auth            verify the signature; only then decompress and decode
+//	smithy          run the operation
+//	compression.go  compress the answer, which counts until the client has received it
+//
+// Limits bound what clients hold at once; connections replaces network deadlines, which would cost as much as decoding.
 package httpd
 
 import (
@@ -31,7 +42,7 @@ import (
 // MaxBody is the largest request body in bytes, also after decompression ("Quotas in Amazon DynamoDB").
 const MaxBody = 16 << 20
 
-// Names of headers as AWS spells them, in the form that fasthttp takes without changing it.
+// Names of headers in AWS's own capitalization, which fasthttp would otherwise normalize.
 var (
 	headerRequestID = []byte("x-amzn-RequestId")
 	headerCRC32     = []byte("x-amz-crc32")
@@ -39,50 +50,51 @@ var (
 
 const (
 	contentType = "application/x-amz-json-1.0"
-	// readPast is how many bytes above MaxBody are still read, so that the client, which is still sending, gets an answer
-	// and not a reset connection.
+	// readPast is how many bytes beyond MaxBody are read and discarded, so that a client that is still sending gets an answer
+	// instead of a connection reset.
 	readPast = 8 << 20
-	// endTimeout is how long requests have to end that Shutdown does not wait for any longer.
+	// endTimeout is the time that Shutdown leaves to canceled requests before its context ends.
 	endTimeout = 3 * time.Second
-	// minCompress is the smallest answer in bytes that is worth compressing.
+	// minCompress is the smallest answer, in bytes, worth compressing.
 	minCompress = 1024
 )
 
 // Options configure a Server.
 type Options struct {
 	Operations []smithy.Handler
-	// Services are the APIs of those operations that are not DynamoDB's.
+	// Services are the APIs, other than DynamoDB's, to which some Operations belong.
 	Services []*protocol.Service
-	// Missing are the targets of operations that clients know and this server does not have.
+	// Missing are targets that clients know and this server lacks. Their error says so instead of naming a typo.
 	Missing []string
 	Auth    *auth.Authenticator
 	Logger  *slog.Logger
 	Limits  Limits
-	// Turns are what requests that take long share with those of other protocols.
+	// Turns keep long requests from starving short ones. All protocols share them.
 	Turns *turns.Turns
-	// Control are further paths: each gets a request's body and returns the answer's, or why the body is no good.
+	// Control maps further paths to handlers. A handler gets the request's body and returns the answer's, or why the body is invalid.
 	Control map[string]func(body []byte) ([]byte, error)
-	// Metrics returns what was measured, as Prometheus reads it, and its content type.
+	// Metrics returns the metrics in Prometheus's text format, and their content type.
 	Metrics func(context.Context) (contentType string, body []byte, err error)
-	// Ready reports what keeps the server from serving; nil if nothing does.
+	// Ready returns why the server can't serve, or nil.
 	Ready func(context.Context) error
-	// Web says which web pages may use the server, and to which names it answers, where Auth verifies no signatures.
+	// Web says which web pages may use the server, and to which host names it answers. It applies only if Auth verifies no
+	// signatures.
 	Web Web
 }
 
-// Server answers requests.
+// Server answers HTTP requests.
 type Server struct {
 	opt        Options
 	operations map[string]*smithy.Handler
 	missing    map[string]bool
 	services   map[string]*protocol.Service // by name
-	query      *protocol.Service            // whose requests may be forms; nil for none
+	query      *protocol.Service            // the service with AWS's Query protocol, whose requests are forms; nil if there is none
 	http       *fasthttp.Server
-	calls      sync.Pool
+	calls      sync.Pool // *work
 	load       load
 	conns      connections
 	web        webGuard
-	unready    atomic.Bool // the last request of /readyz was told so
+	unready    atomic.Bool // the last answer of /readyz was an error
 	ctx        context.Context
 	cancel     context.CancelFunc
 }
@@ -115,7 +127,7 @@ func New(opt Options) *Server {
 		Concurrency:                  s.load.limits.Connections,
 		ConnState:                    s.conns.state,
 		ReadBufferSize:               maxHeaders,
-		MaxIdleWorkerDuration:        time.Second, // goroutines of connections that have gone
+		MaxIdleWorkerDuration:        time.Second, // lifetime of idle goroutines in fasthttp's pool
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
 		CloseOnShutdown:              true,
@@ -124,7 +136,7 @@ func New(opt Options) *Server {
 	return s
 }
 
-// Handle answers one request that was read already; it is for benchmarks.
+// Handle answers one request that was read already. Benchmarks use it to bypass the network.
 func (s *Server) Handle(c *fasthttp.RequestCtx) { s.handle(c) }
 
 // Serve answers requests of the listener until Shutdown.
@@ -134,27 +146,27 @@ func (s *Server) Serve(l net.Listener) error {
 	return s.http.Serve(l)
 }
 
-// periodically does a job in the background once an interval, until Shutdown.
+// periodically runs a background job once per interval, until Shutdown.
 func (s *Server) periodically(name string, interval time.Duration, job func()) {
 	guard.Go(s.opt.Logger, name, func() { periodic.Run(s.ctx, s.opt.Logger, name, interval, job) })
 }
 
-// Requests returns how many requests for operations have come so far.
+// Requests returns the number of requests for operations since the start.
 func (s *Server) Requests() int64 { return s.load.requests.Load() }
 
-// connectionMemory is about how many bytes an open connection takes.
+// connectionMemory is the approximate memory of an open connection in bytes.
 const connectionMemory = 24 << 10
 
-// Held returns about how many bytes the server holds for its clients: connections, bodies, and answers that were not sent yet.
+// Held returns approximately how many bytes the server holds for its clients: connections, bodies, and unsent answers.
 func (s *Server) Held() int64 {
 	return int64(s.http.GetOpenConnectionsCount())*connectionMemory + s.load.bodies.taken.Load() + s.load.answers.taken.Load()
 }
 
-// InFlight returns how many requests for operations are being executed.
+// InFlight returns the number of requests that are executing.
 func (s *Server) InFlight() int64 { return s.load.inFlight.Load() }
 
-// Shutdown stops listening and waits for the requests under way. Shortly before ctx ends it ends them and begins no others; an error
-// says that some go on.
+// Shutdown stops listening and waits for the requests in flight. Shortly before ctx ends, it cancels them and refuses new ones. An
+// error means that some are still running.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		end := time.AfterFunc(time.Until(deadline)-endTimeout, s.end)
@@ -163,17 +175,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.http.ShutdownWithContext(ctx)
 	s.cancel()
 	if s.end(); err != nil && s.load.inFlight.Load() == 0 {
-		return nil // connections are left, but they can't do anything
+		return nil // some connections remain, but none can run anything
 	}
 	return err
 }
 
-// end ends requests that the server can't wait for.
+// end cancels the requests in flight and refuses new ones.
 func (s *Server) end() {
 	s.load.ended.Store(true)
 	s.conns.end()
 }
 
+// handle dispatches a request by method and path.
 func (s *Server) handle(c *fasthttp.RequestCtx) {
 	defer s.survive(c)
 	s.conns.moved(c.Conn())
@@ -203,7 +216,7 @@ func (s *Server) handle(c *fasthttp.RequestCtx) {
 	}
 }
 
-// survive is deferred by handlers: it answers a request whose handler has panicked.
+// survive answers a request whose handler has panicked. Handlers defer it.
 func (s *Server) survive(c *fasthttp.RequestCtx) {
 	if p := recover(); p != nil {
 		c.Response.Reset()
@@ -211,14 +224,14 @@ func (s *Server) survive(c *fasthttp.RequestCtx) {
 	}
 }
 
-// ambiguous reports whether a request says twice how long its body is, by Transfer-Encoding and by Content-Length: a proxy may
-// have understood it in the other way and taken what follows for another request (RFC 9112, section 6.3).
+// ambiguous reports whether a request states its length twice, by Transfer-Encoding and by Content-Length. A proxy in front may have
+// chosen the other one and taken the rest for the next request: request smuggling (RFC 9112, section 6.3).
 func ambiguous(h *fasthttp.RequestHeader) bool {
-	// fasthttp closes the connection of such a request, and keeps only one of the two.
+	// fasthttp keeps only one of the two headers but marks the connection for closing, so the cheap flag is checked first.
 	return h.ConnectionClose() && hasHeader(h.RawHeaders(), "transfer-encoding:") && hasHeader(h.RawHeaders(), "content-length:")
 }
 
-// hasHeader reports whether a line of the headers begins with the name, which is in lower case and ends in a colon.
+// hasHeader reports whether a header line begins with the name, given in lower case with its colon.
 func hasHeader(raw []byte, name string) bool {
 	for line := range bytes.Lines(raw) {
 		if len(line) >= len(name) && strings.EqualFold(wirejson.View(line[:len(name)]), name) {
@@ -228,7 +241,7 @@ func hasHeader(raw []byte, name string) bool {
 	return false
 }
 
-// control answers a request to one of Options.Control.
+// control runs a handler of Options.Control.
 func (s *Server) control(c *fasthttp.RequestCtx, run func(body []byte) ([]byte, error)) {
 	w := s.work()
 	defer s.free(w)
@@ -245,8 +258,8 @@ func (s *Server) control(c *fasthttp.RequestCtx, run func(body []byte) ([]byte, 
 	c.SetBody(append(answer, '\n'))
 }
 
-// get answers health checks: the root as AWS's endpoint does, /healthz as long as the process runs, /readyz if it can
-// serve; and /metrics.
+// get answers health checks and /metrics. The root answers like AWS's endpoint, /healthz as long as the process runs, /readyz if the
+// server can serve.
 func (s *Server) get(c *fasthttp.RequestCtx) {
 	if !s.load.enter() {
 		s.fail(c, overloaded(), 0)
@@ -270,11 +283,11 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 		s.metrics(c, running.ctx)
 	case "/readyz":
 		if err := s.opt.Ready(running.ctx); err != nil {
-			if !s.unready.Swap(true) { // strangers may ask as often as they like
+			if !s.unready.Swap(true) { // log each outage once: anyone may poll this path
 				s.opt.Logger.Warn("not ready", "error", err)
 			}
 			c.SetStatusCode(503)
-			c.SetBodyString("not ready\n") // the log says why; it may be nothing for strangers
+			c.SetBodyString("not ready\n") // the reason is in the log only: strangers can read this answer
 			return
 		}
 		s.unready.Store(false)
@@ -284,7 +297,8 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 	}
 }
 
-// mayMeasure returns why a caller must not read /metrics, which tells of all accounts: with credentials it is an operator's.
+// mayMeasure returns why the caller may not read /metrics. The metrics cover all accounts, so with credentials they take an operator's
+// key.
 func (s *Server) mayMeasure(c *fasthttp.RequestCtx) *awserr.Error {
 	if !s.opt.Auth.Verifies() {
 		return nil
@@ -296,6 +310,7 @@ func (s *Server) mayMeasure(c *fasthttp.RequestCtx) *awserr.Error {
 	return refused
 }
 
+// metrics answers /metrics.
 func (s *Server) metrics(c *fasthttp.RequestCtx, ctx context.Context) {
 	contentType, body, err := s.opt.Metrics(ctx)
 	if err != nil {
@@ -307,13 +322,13 @@ func (s *Server) metrics(c *fasthttp.RequestCtx, ctx context.Context) {
 	c.SetBody(body)
 }
 
-// options answers a browser's preflight request.
+// options answers a browser's CORS preflight.
 func (s *Server) options(c *fasthttp.RequestCtx) {
 	c.Response.Header.SetCanonical(headerRequestID, smithy.AppendRequestID(nil))
 	s.web.preflight(c)
 }
 
-// post runs an operation.
+// post runs an operation and answers in its protocol.
 func (s *Server) post(c *fasthttp.RequestCtx) {
 	w := s.work()
 	defer s.free(w)
@@ -332,12 +347,12 @@ func (s *Server) post(c *fasthttp.RequestCtx) {
 	}
 }
 
-// work is what a request needs and the next one can use again.
+// work holds the memory of one request, for reuse by later ones.
 type work struct {
 	to     route
 	signed *authRequest
 	call   smithy.Call
-	// sent is the body as it came, inflated what it was before it was compressed.
+	// sent is the body as received; inflated is the same body decompressed.
 	sent, inflated body
 	reads          reads
 	turn           turns.Turn
@@ -345,6 +360,7 @@ type work struct {
 	out            []byte
 }
 
+// work takes a work from the pool, or makes one.
 func (s *Server) work() *work {
 	if w, ok := s.calls.Get().(*work); ok {
 		return w
@@ -357,7 +373,7 @@ func (s *Server) work() *work {
 	return w
 }
 
-// free ends the use of w, whatever its request has come to.
+// free returns w to the pool, whatever became of its request. Everything that counts against a budget is released.
 func (s *Server) free(w *work) {
 	w.call.Release()
 	w.sent.release()
@@ -370,18 +386,19 @@ func (s *Server) free(w *work) {
 	}
 }
 
-// maxKept is how many bytes of memory are kept for the next request: enough for a page of Scan. Larger requests give theirs
-// back.
+// maxKept is the largest buffer in bytes that is kept for the next request: enough for a page of Scan. Larger ones go to the garbage
+// collector.
 const maxKept = 4 << 20
 
 const (
-	// largeRequest is from how many bytes on requests are decoded in turn, not all at a time.
+	// largeRequest is the size in bytes from which a body is decoded under a turn.
 	largeRequest = 64 << 10
-	// largeRead is how many bytes a request must have read for its answer to be encoded in turn.
+	// largeRead is the number of bytes read from storage from which the answer is encoded under a turn.
 	largeRead = 512 << 10
 )
 
-// run reads, authenticates, decodes and executes a request, in this order: strangers get no work done but the hash of their body.
+// run receives, authenticates, decodes and executes a request, in this order: an unauthenticated request costs no more than hashing
+// its body.
 func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -428,7 +445,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 		return nil, err
 	}
 	if w.turn.Long() || w.reads.total > largeRead {
-		// An operation that has happened is answered, though there be no turn because its client has gone or the server ends.
+		// The operation has happened, so it is answered even if Take fails because the client has gone or the server shuts down.
 		_ = w.turn.Take(running.ctx)
 	}
 	if out, w.out = w.out, nil; out == nil {
@@ -437,7 +454,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	return answer.AppendJSON(out[:0]), nil
 }
 
-// decode returns the input of the request's operation, from its body. A large one takes turns with others.
+// decode decompresses and decodes the request's body. Large bodies take turns.
 func (s *Server) decode(ctx context.Context, c *fasthttp.RequestCtx, w *work, limit int) (any, error) {
 	defer w.turn.Leave()
 	to := &w.to
@@ -464,10 +481,10 @@ func (s *Server) decode(ctx context.Context, c *fasthttp.RequestCtx, w *work, li
 	return in, nil
 }
 
-// maxScanned is the largest body in bytes of a request without a valid signature that is looked at for what AWS says first.
+// maxScanned is the largest body in bytes that is scanned for valid JSON although its signature is invalid.
 const maxScanned = 1 << 20
 
-// orMalformed returns what AWS answers to a request without a valid signature: that its body is not JSON, or else the refusal.
+// orMalformed returns AWS's answer to a request without a valid signature: a malformed body is reported first, or else the refusal.
 func (s *Server) orMalformed(c *fasthttp.RequestCtx, w *work, refused *awserr.Error) *awserr.Error {
 	if len(c.Request.Header.ContentEncoding()) > 0 || len(w.sent.bytes) > maxScanned || string(c.Request.Header.Peek("X-Amz-Target")) == "" {
 		return refused
@@ -478,7 +495,7 @@ func (s *Server) orMalformed(c *fasthttp.RequestCtx, w *work, refused *awserr.Er
 	return refused
 }
 
-// authRequest is what of a request its signature covers. Requests use it one after the other, so that its functions are made once.
+// authRequest adapts a request for auth. It is reused, so that its closures are allocated once.
 type authRequest struct {
 	auth.Request
 	header *fasthttp.RequestHeader
@@ -497,7 +514,7 @@ func newAuthRequest() *authRequest {
 	return r
 }
 
-// of makes r that of a request. It is valid as long as the request.
+// of points r at a request. The result is valid as long as the request.
 func (r *authRequest) of(c *fasthttp.RequestCtx, service string, body []byte) *auth.Request {
 	r.header = &c.Request.Header
 	r.Method, r.Service, r.Body = wirejson.View(r.header.Method()), service, body
@@ -505,13 +522,13 @@ func (r *authRequest) of(c *fasthttp.RequestCtx, service string, body []byte) *a
 	return &r.Request
 }
 
-// forget drops the request.
+// forget drops the references to the request.
 func (r *authRequest) forget() {
 	r.header = nil
 	r.Method, r.Path, r.Query, r.Service, r.Body = "", "", "", "", nil
 }
 
-// unknown is the error for a target that no operation has.
+// unknown is the error for a target without an operation.
 func (s *Server) unknown(target string) *awserr.Error {
 	message := ""
 	if _, name, _ := strings.Cut(target, "."); s.missing[target] {
@@ -520,7 +537,7 @@ func (s *Server) unknown(target string) *awserr.Error {
 	return awserr.New(awserr.UnknownOperation, message)
 }
 
-// encode answers a request of another API than DynamoDB's.
+// encode answers a request of an API other than DynamoDB's.
 func (s *Server) encode(c *fasthttp.RequestCtx, to *route, out []byte, err error) {
 	var id [52]byte
 	request := string(smithy.AppendRequestID(id[:0]))
@@ -542,8 +559,8 @@ func (s *Server) encode(c *fasthttp.RequestCtx, to *route, out []byte, err error
 	s.setBody(c, a.Body)
 }
 
-// setBody makes a body the answer's. It reports whether the connection has the body's memory from now on. That is counted until the
-// client has taken the answer.
+// setBody sets the answer's body. It reports whether the connection now owns the body's memory, which then counts until the client
+// has received the answer.
 func (s *Server) setBody(c *fasthttp.RequestCtx, body []byte) (handed bool) {
 	if len(body) <= freeAnswer || !s.conns.hold(c.Conn(), body) {
 		c.Response.SetBody(body) // a copy
@@ -553,18 +570,19 @@ func (s *Server) setBody(c *fasthttp.RequestCtx, body []byte) (handed bool) {
 	return true
 }
 
-// overloaded is what a client gets when a limit is met.
+// overloaded is the error for a request beyond a limit.
 func overloaded() *awserr.Error {
 	return awserr.New(awserr.ServiceUnavailable, "Service is unable to process your request: too many at a time")
 }
 
+// tooLarge is the error for a body of more than limit bytes.
 func tooLarge(limit int) *awserr.Error {
 	return awserr.New(awserr.RequestEntityTooLarge, "Request body must be at most "+strconv.Itoa(limit)+" bytes")
 }
 
-// clientError makes every error one that clients may see; what is internal is logged here, and only here.
+// clientError maps every error to one that clients may see. Internal errors are logged here, and only here.
 func (s *Server) clientError(target string, err error) *awserr.Error {
-	if errors.Is(err, context.Canceled) { // the client has gone, or the server ends
+	if errors.Is(err, context.Canceled) { // the client has gone, or the server shuts down
 		return awserr.New(awserr.ServiceUnavailable, "Service is unable to process your request")
 	}
 	var e *awserr.Error
@@ -573,7 +591,7 @@ func (s *Server) clientError(target string, err error) *awserr.Error {
 	}
 	if cause := e.Unwrap(); cause != nil {
 		level := slog.LevelError
-		if errors.Is(cause, context.Canceled) { // the client has gone, or the server ends
+		if errors.Is(cause, context.Canceled) { // the client has gone, or the server shuts down
 			level = slog.LevelDebug
 		}
 		s.opt.Logger.Log(context.Background(), level, "request failed", "target", target, "error", cause.Error())
@@ -581,6 +599,7 @@ func (s *Server) clientError(target string, err error) *awserr.Error {
 	return e
 }
 
+// fail answers with an error; status 0 means the error's own.
 func (s *Server) fail(c *fasthttp.RequestCtx, e *awserr.Error, status int) {
 	if status == 0 {
 		status = e.Status()
@@ -588,7 +607,7 @@ func (s *Server) fail(c *fasthttp.RequestCtx, e *awserr.Error, status int) {
 	s.answer(c, e.AppendJSON(nil), status)
 }
 
-// answer answers a request. It reports whether the connection has the body's memory from now on.
+// answer answers in DynamoDB's JSON protocol. It reports whether the connection now owns the body's memory.
 func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) (handed bool) {
 	h := &c.Response.Header
 	c.SetStatusCode(status)
@@ -604,7 +623,7 @@ func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) (handed
 	return s.setBody(c, body)
 }
 
-// handleError answers a request whose headers fasthttp could not read.
+// handleError answers a request whose headers fasthttp could not parse.
 func (s *Server) handleError(c *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	if errors.As(err, &small) {

@@ -24,7 +24,7 @@ type verbatim []byte
 
 func (v verbatim) AppendJSON(dst []byte) []byte { return append(dst, v...) }
 
-// echo is an operation that answers its body, panics, or fails.
+// echo is an operation that echoes its body, panics on "panic", and fails to decode "mismatch".
 func echo() smithy.Handler {
 	return smithy.Handler{
 		Target: "DynamoDB_20120810.Echo",
@@ -76,7 +76,7 @@ func compressed(t *testing.T, encoding string, text string) []byte {
 	return b.Bytes()
 }
 
-// header returns a header by its name as it goes over the wire.
+// header returns a header by its exact name on the wire, which Header.Peek would normalize.
 func header(r *fasthttp.Response, name string) string {
 	for k, v := range r.Header.All() {
 		if string(k) == name {

@@ -27,7 +27,7 @@ import (
 	"github.com/statordb/stator/internal/turns"
 )
 
-// served is a server that answers at a socket.
+// served is a Server that listens on a real socket: only there do connections get a state, and clients go away.
 type served struct {
 	*Server
 	t       *testing.T
@@ -73,7 +73,7 @@ func (s *served) dial() net.Conn {
 	return c
 }
 
-// until waits for what other goroutines bring about.
+// until polls for a state that other goroutines bring about.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !ok(); runtime.Gosched() {
@@ -87,12 +87,12 @@ func until(t *testing.T, what string, ok func() bool) {
 const signature = "X-Amz-Target: DynamoDB_20120810.Echo\r\nX-Amz-Date: 20260101T000000Z\r\n" +
 	"Authorization: AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00\r\n"
 
-// post is a whole request with the body.
+// post returns a whole request with the body.
 func post(body string, header ...string) string {
 	return "POST / HTTP/1.1\r\nHost: h\r\n" + signature + strings.Join(header, "") + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)) + body
 }
 
-// chunked is a whole request with the body in chunks.
+// chunked returns a whole request with a chunked body.
 func chunked(body string) string {
 	const size = 100_000
 	b := "POST / HTTP/1.1\r\nHost: h\r\n" + signature + "Transfer-Encoding: chunked\r\n\r\n"
@@ -104,7 +104,7 @@ func chunked(body string) string {
 	return b + "0\r\n\r\n"
 }
 
-// ask sends a request and returns the status of its answer, or 0 without an answer.
+// ask sends a request and returns the answer's status, or 0 if there is none.
 func ask(c net.Conn, request string) int {
 	go func() { _, _ = io.WriteString(c, request) }()
 	res, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -116,7 +116,7 @@ func ask(c net.Conn, request string) int {
 	return res.StatusCode
 }
 
-// TestBudgetGivenBack: whatever way and at whatever byte a request ends, nothing stays taken.
+// TestBudgetGivenBack: no matter how and at which byte a request ends, nothing stays taken from the budget.
 func TestBudgetGivenBack(t *testing.T) {
 	s := serve(t, Options{Limits: Limits{Bodies: 8 << 20}})
 	large := `"` + strings.Repeat("x", 1<<20) + `"`
@@ -135,7 +135,7 @@ func TestBudgetGivenBack(t *testing.T) {
 		"too long": post(strings.Repeat("x", 1<<20), "X: y\r\n"),
 	}
 	for name, request := range requests {
-		// At every byte of the headers and of the first chunk's size, then here and there.
+		// Cut at every few bytes of the headers and of the first chunk's size, then at some offsets of the body.
 		head := strings.Index(request, "\r\n\r\n") + 12
 		step := max(1, head/40)
 		for end := 1; end <= len(request); end += step {
@@ -165,7 +165,7 @@ func TestBudgetGivenBack(t *testing.T) {
 	}
 }
 
-// TestAnnouncedBodies: what counts is the bytes that arrive.
+// TestAnnouncedBodies: the bytes that arrive count, not the announced length.
 func TestAnnouncedBodies(t *testing.T) {
 	s := serve(t, Options{Limits: Limits{Bodies: 1 << 20}})
 	head := "POST / HTTP/1.1\r\nHost: h\r\n" + signature + "Content-Length: 16000000\r\n\r\n"
@@ -181,14 +181,14 @@ func TestAnnouncedBodies(t *testing.T) {
 	}
 }
 
-// TestInflatedBodies: bodies count as what they become.
+// TestInflatedBodies: bodies count at their decompressed size.
 func TestInflatedBodies(t *testing.T) {
 	s := serve(t, Options{Limits: Limits{Bodies: 1 << 20}})
 	bomb := string(compressed(t, "gzip", strings.Repeat(" ", 4<<20)+"{}"))
 	if status := ask(s.dial(), post(bomb, "Content-Encoding: gzip\r\n")); status != 503 {
 		t.Errorf("%d bytes that become 4 MB where there is 1: %d", len(bomb), status)
 	}
-	// More than is read of a body is refused at once.
+	// A body too long to be discarded is refused at once.
 	huge := "POST / HTTP/1.1\r\nHost: h\r\n" + signature + "Content-Length: 1000000000000\r\n\r\n" + strings.Repeat(" ", freeBody)
 	if status := ask(s.dial(), huge); status != 413 {
 		t.Errorf("a terabyte: %d", status)
@@ -199,7 +199,7 @@ func TestInflatedBodies(t *testing.T) {
 	}
 }
 
-// TestTooManyBodies: large bodies are refused while others take up the memory meant for them.
+// TestTooManyBodies: large bodies are refused while others occupy the budget.
 func TestTooManyBodies(t *testing.T) {
 	s := serve(t, Options{Limits: Limits{Bodies: 3 << 20, Patience: time.Hour}})
 	large := post(strings.Repeat(" ", 2<<20) + "{}")
@@ -219,7 +219,7 @@ func TestTooManyBodies(t *testing.T) {
 	}
 }
 
-// TestHurriedBodies: clients that keep others from sending large bodies are disconnected, the slowest first.
+// TestHurriedBodies: slow clients that keep others from sending large bodies are disconnected, the slowest first.
 func TestHurriedBodies(t *testing.T) {
 	s := serve(t, Options{Limits: Limits{Bodies: 1 << 20, Patience: time.Nanosecond}})
 	slow := s.dial()
@@ -233,7 +233,7 @@ func TestHurriedBodies(t *testing.T) {
 	}
 }
 
-// reading is an operation that reads bytes, in parts, and answers as many.
+// reading is an operation that reads the given number of bytes, in parts, and answers with as many.
 func reading(bytes int) smithy.Handler {
 	return smithy.Handler{
 		Target: "DynamoDB_20120810.Echo",
@@ -249,8 +249,8 @@ func reading(bytes int) smithy.Handler {
 	}
 }
 
-// TestAnswersNotTaken: answers that clients don't take are counted, refuse reads where there is no room for more, and are given back
-// when their clients go.
+// TestAnswersNotTaken: answers that clients don't receive count, make further reads fail while the budget is used up, and are
+// released when their clients go.
 func TestAnswersNotTaken(t *testing.T) {
 	const size = 16 << 20 // more than the buffers of a socket
 	s := serve(t, Options{Operations: []smithy.Handler{reading(size)}, Limits: Limits{Answers: 2*size + size/2, Patience: time.Hour}})
@@ -285,7 +285,7 @@ func TestAnswersNotTaken(t *testing.T) {
 	}
 }
 
-// TestHurriedAnswers: clients that don't take their answers are disconnected when others need the memory.
+// TestHurriedAnswers: clients that don't receive their answers are disconnected when others need the memory.
 func TestHurriedAnswers(t *testing.T) {
 	const size = 16 << 20
 	s := serve(t, Options{Operations: []smithy.Handler{reading(size)}, Limits: Limits{Answers: size + size/2, Patience: time.Nanosecond}})
@@ -296,7 +296,7 @@ func TestHurriedAnswers(t *testing.T) {
 	until(t, "room for another", func() bool { return ask(s.dial(), post("{}")) == 200 })
 }
 
-// TestIdleConnectionsAreSmall: a connection keeps no memory of the large answer that it has sent.
+// TestIdleConnectionsAreSmall: a connection keeps no memory of a large answer once it is sent.
 func TestIdleConnectionsAreSmall(t *testing.T) {
 	const size, n = 1 << 20, 100
 	s := serve(t, Options{Operations: []smithy.Handler{reading(size)}})
@@ -306,7 +306,7 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 		}
 	}
 	until(t, "the end of all answers", func() bool { return s.conns.holding.Load() == 0 })
-	runtime.GC() // pools keep what they have over one collection
+	runtime.GC() // sync.Pool keeps buffers for one collection
 	runtime.GC()
 	var m runtime.MemStats
 	if runtime.ReadMemStats(&m); m.HeapAlloc > n*size/2 {
@@ -314,7 +314,7 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 	}
 }
 
-// TestRefusedBodiesHoldNothing: a body that is refused holds no memory while its client goes on sending it.
+// TestRefusedBodiesHoldNothing: a refused body holds no memory while its client keeps sending.
 func TestRefusedBodiesHoldNothing(t *testing.T) {
 	s := serve(t, Options{})
 	c := s.dial()
@@ -325,7 +325,7 @@ func TestRefusedBodiesHoldNothing(t *testing.T) {
 	until(t, "the refusal", func() bool { return s.load.bodies.taken.Load() == 0 })
 }
 
-// TestTruncatedBodies: what has come of a body whose client closes its half too early is no request.
+// TestTruncatedBodies: a body whose client closes its sending half too early is not run as a request.
 func TestTruncatedBodies(t *testing.T) {
 	var ran atomic.Bool
 	operation := echo()
@@ -352,7 +352,7 @@ func TestTruncatedBodies(t *testing.T) {
 	}
 }
 
-// TestSlowCompression: a body that takes long to decompress waits for its turn, small ones don't, and it ends when its client goes.
+// TestSlowCompression: a body that is slow to decompress takes turns, small ones don't wait for it, and its client's exit ends it.
 func TestSlowCompression(t *testing.T) {
 	all := turns.New()
 	s := serve(t, Options{Turns: all})
@@ -398,7 +398,7 @@ func (b bytesOnly) Read(p []byte) (n int, err error) {
 	return 1, nil
 }
 
-// TestStrangersMakeRoom: no number of connections that say nothing, or are refused, keeps a client out, nor disconnects one that is let in.
+// TestStrangersMakeRoom: no number of silent or refused connections keeps a client out, or disconnects an authenticated one.
 func TestStrangersMakeRoom(t *testing.T) {
 	const limit = 32
 	s := serve(t, Options{Limits: Limits{Connections: limit}})
@@ -418,7 +418,7 @@ func TestStrangersMakeRoom(t *testing.T) {
 	}
 }
 
-// TestOneProtocol: a request that is CBOR by its path, which is signed, is no form by its headers, which need not be.
+// TestOneProtocol: a request that is CBOR by its path, which is signed, can't become a form by its headers, which need not be.
 func TestOneProtocol(t *testing.T) {
 	s := New(Options{Auth: &auth.Authenticator{}, Services: []*protocol.Service{{Name: "Watch", SigningName: "monitoring", Version: "1"}}})
 	for path, want := range map[string]bool{"/": true, "": true, "/service/Watch/operation/Describe": false, "/service/Watch/operation/": false} {
@@ -432,7 +432,7 @@ func TestOneProtocol(t *testing.T) {
 	}
 }
 
-// TestNotReadyIsLoggedOnce: strangers' readiness checks don't fill the log.
+// TestNotReadyIsLoggedOnce: polling /readyz doesn't fill the log.
 func TestNotReadyIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
 	broken := errors.New("no storage")
@@ -462,7 +462,7 @@ func TestNotReadyIsLoggedOnce(t *testing.T) {
 	}
 }
 
-// TestAmbiguousLength: a request that says twice how long it is is refused, and what follows is not taken for a request.
+// TestAmbiguousLength: a request that states its length twice is refused, and the bytes behind it are not run as a request.
 func TestAmbiguousLength(t *testing.T) {
 	s := serve(t, Options{})
 	for _, lengths := range []string{
@@ -494,10 +494,10 @@ func blocking(began chan<- struct{}, ended chan<- error) smithy.Handler {
 	}
 }
 
-// TestClientGone: a request ends when its client has gone, also with another request behind it. That is no error for the log.
+// TestClientGone: a request ends when its client goes, even with another request pipelined behind it. Nothing is logged as an error.
 func TestClientGone(t *testing.T) {
 	began, ended := make(chan struct{}, 1), make(chan error, 1)
-	var log bytes.Buffer // handlers write one line at a time
+	var log bytes.Buffer // slog handlers write one line at a time
 	s := serve(t, Options{Operations: []smithy.Handler{blocking(began, ended)}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for _, request := range []string{post("{}"), post("{}") + post("{}")} {
 		c := s.dial()
@@ -516,7 +516,7 @@ func TestClientGone(t *testing.T) {
 	}
 }
 
-// TestShutdownEnds: what runs when the server can't wait any longer is ended, and clients that send slowly don't hold it up.
+// TestShutdownEnds: requests that run when Shutdown runs out of patience are canceled, and slow senders don't hold it up.
 func TestShutdownEnds(t *testing.T) {
 	began, ended := make(chan struct{}, 1), make(chan error, 1)
 	s := serve(t, Options{Operations: []smithy.Handler{blocking(began, ended)}})
@@ -541,7 +541,7 @@ func TestShutdownEnds(t *testing.T) {
 	}
 }
 
-// TestStrangersGetNoWorkDone: with credentials nothing of a request is decompressed or decoded before its signature is verified.
+// TestStrangersGetNoWorkDone: with credentials, nothing is decompressed or decoded before the signature is verified.
 func TestStrangersGetNoWorkDone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "credentials")
 	if err := os.WriteFile(file, []byte(`[{"accessKeyId":"KNOWN","secretAccessKey":"secret"}]`), 0o600); err != nil {
@@ -567,7 +567,7 @@ func TestStrangersGetNoWorkDone(t *testing.T) {
 			t.Errorf("%d", status)
 		}
 	}
-	// A large body of a stranger is not even waited for.
+	// A stranger's large body is refused before it arrives.
 	if status := ask(s.dial(), post(strings.Repeat("x", 1<<20))[:2*freeBody]); status != 400 {
 		t.Errorf("a body that does not come: %d", status)
 	}

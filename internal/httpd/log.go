@@ -11,10 +11,11 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// fasthttpLogger passes on what fasthttp says of connections that broke; none of it is the server's fault.
+// fasthttpLogger logs at debug level what fasthttp reports of broken connections; none of it is the server's fault.
 type fasthttpLogger struct{ log *slog.Logger }
 
-// Printf implements fasthttp.Logger. Errors quote what a client has sent, which may be a signature: their kind is logged, not their text.
+// Printf implements fasthttp.Logger. fasthttp's errors quote the client's bytes, which may hold a signature, so only the kind of
+// an error is logged, never its text.
 func (l fasthttpLogger) Printf(format string, args ...any) {
 	told := make([]any, 0, len(args))
 	for _, a := range args {
@@ -32,7 +33,7 @@ func (l fasthttpLogger) Printf(format string, args ...any) {
 	l.log.Debug(strings.TrimSpace(format), "args", told, "component", "http")
 }
 
-// kindOf says what an error of a connection is without what the client has sent.
+// kindOf classifies a connection's error without quoting the client.
 func kindOf(err error) string {
 	var network net.Error
 	var small *fasthttp.ErrSmallBuffer

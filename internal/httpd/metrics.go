@@ -12,8 +12,8 @@ import (
 	"github.com/statordb/stator/internal/guard"
 )
 
-// ServeMetrics answers GET of /metrics, /healthz and /readyz alone, without a signature, on a listener of its own until stop is
-// called, which closes it and waits for the requests under way.
+// ServeMetrics answers GET of /metrics, /healthz and /readyz, and nothing else, on a listener of its own, without signatures. stop
+// closes the listener and waits for the requests in flight.
 func (s *Server) ServeMetrics(l net.Listener) (stop func(context.Context) error) {
 	server := &fasthttp.Server{
 		Name: "Server",
@@ -40,7 +40,7 @@ func (s *Server) ServeMetrics(l net.Listener) (stop func(context.Context) error)
 	})
 	return func(ctx context.Context) error {
 		err := server.ShutdownWithContext(ctx)
-		// Shutdown doesn't know of the listener where Serve has not begun yet.
+		// Shutdown doesn't know the listener if Serve hasn't begun yet.
 		if closeErr := l.Close(); !errors.Is(closeErr, net.ErrClosed) {
 			err = errors.Join(err, closeErr)
 		}
@@ -48,7 +48,7 @@ func (s *Server) ServeMetrics(l net.Listener) (stop func(context.Context) error)
 	}
 }
 
-// ofPage reports whether a web page has sent the request, by what browsers say of it.
+// ofPage reports whether a web page has sent the request, by the headers that browsers add.
 func ofPage(h *fasthttp.RequestHeader) bool {
 	site := h.Peek("Sec-Fetch-Site")
 	return len(h.Peek("Origin")) > 0 || len(site) > 0 && string(site) != "none"

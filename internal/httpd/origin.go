@@ -16,17 +16,17 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// Web says which web pages may use a server that verifies no signatures, and to which names the server answers. The zero
-// value lets in pages that come from loopback, and answers to names that no page can make its own.
+// Web says which web pages may use a server that verifies no signatures, and to which host names the server answers. The zero
+// value admits pages from loopback, and answers to addresses and to names that no web page can claim for itself.
 type Web struct {
-	origins []string // as browsers write them
-	any     bool     // any origin but null
-	hosts   []string // names in lower case; one that begins with a dot stands for all names below it
+	origins []string // in the form that browsers send
+	any     bool     // any origin except null
+	hosts   []string // lower-case names; a leading dot stands for all names below
 }
 
-// ParseWeb returns the Web that lets in pages of the origins too, and answers to the hosts too. An origin is written as
-// browsers do (https://app.example:8443), or is * for all that have a name, or null for pages that have none: sandboxed frames
-// and files. A host is a name without a port, or a suffix that begins with a dot (.example).
+// ParseWeb returns a Web that, beyond its zero value, admits pages of the origins and answers to the hosts. An origin is written as
+// browsers do (https://app.example:8443), or is * for every origin with a name, or null for pages without one: sandboxed frames
+// and files. A host is a name without a port, or a suffix with a leading dot (.example).
 func ParseWeb(origins, hosts []string) (Web, error) {
 	var w Web
 	for _, origin := range origins {
@@ -50,6 +50,7 @@ func ParseWeb(origins, hosts []string) (Web, error) {
 	return w, nil
 }
 
+// parseOrigin returns an origin in the form that browsers send: lower case, without a default port.
 // parseOrigin returns an origin as browsers write it.
 func parseOrigin(origin string) (string, error) {
 	if origin == "null" {
@@ -66,16 +67,16 @@ func parseOrigin(origin string) (string, error) {
 	return u.Scheme + "://" + strings.TrimSuffix(u.Host, defaultPort), nil
 }
 
-// webGuard keeps web pages that the developer doesn't know away from a server that takes any access key. They can reach it
-// because the browser runs on the same machine or network. Where signatures are verified they lack a key, and CORS is as
-// AWS's endpoints have it: any origin.
+// webGuard protects a server that accepts any access key from web pages that its developer doesn't know. Such pages can reach the
+// server because the browser runs on the same machine or network. A server that verifies signatures needs no guard: pages lack a
+// key, and CORS is as on AWS's endpoints, open to any origin.
 type webGuard struct {
 	Web
-	open  bool                   // no signature is verified
-	known atomic.Pointer[string] // the first host that was let in: most requests are for it
+	open  bool                   // the server verifies no signatures: the guard is active
+	known atomic.Pointer[string] // the first host admitted: a shortcut, since most requests name it
 }
 
-// Handler keeps what a webGuard keeps away from another handler, which verifies no signatures either.
+// Handler applies the guard's rules to another handler that verifies no signatures, such as the profiler's.
 func (w Web) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		var err *awserr.Error
@@ -92,20 +93,20 @@ func (w Web) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// stranger answers a request that the guard refuses, and reports whether it does.
+// stranger answers a request that the guard refuses, and reports whether it did.
 func (s *Server) stranger(c *fasthttp.RequestCtx) bool {
 	err := s.web.check(c)
 	if err == nil {
 		return false
 	}
 	s.fail(c, err, fasthttp.StatusForbidden)
-	if c.IsGet() {
+	if c.IsGet() { // browsers display this type
 		c.SetContentType("application/json") // which browsers show
 	}
 	return true
 }
 
-// check returns why the request is refused; nil if it isn't.
+// check returns why the request is refused, or nil.
 func (g *webGuard) check(c *fasthttp.RequestCtx) *awserr.Error {
 	if !g.open {
 		return nil
@@ -119,9 +120,9 @@ func (g *webGuard) check(c *fasthttp.RequestCtx) *awserr.Error {
 	return checkForm(c)
 }
 
-// checkHost refuses names that an attacker's DNS server may have pointed here (DNS rebinding): for the browser, such a page and
-// this server are one origin. The target's authority counts as well as the header. Browsers always send a Host header, so that
-// load balancers that speak HTTP/1.0 may leave it out.
+// checkHost refuses host names that an attacker's DNS server may have pointed here (DNS rebinding): to the browser, a page under
+// such a name and this server share an origin. Both the Host header and the authority of an absolute target count. A request with
+// neither is admitted: browsers always send a Host header, and load balancers that speak HTTP/1.0 may not.
 func (g *webGuard) checkHost(c *fasthttp.RequestCtx) *awserr.Error {
 	header, target := c.Request.Header.Host(), c.URI().Host()
 	if known := g.known.Load(); known != nil && string(header) == *known && bytes.Equal(header, target) {
@@ -145,9 +146,9 @@ func (g *webGuard) checkHost(c *fasthttp.RequestCtx) *awserr.Error {
 	return nil
 }
 
-// checkPage refuses requests of web pages that aren't on loopback or of --cors-origin. Browsers send Origin with each request
-// that is a POST or whose answer the page wants to read, and Sec-Fetch-Site to loopback with all others ("Fetch Metadata
-// Request Headers"). Where both are there Origin decides: from http://localhost to 127.0.0.1 the site is another.
+// checkPage refuses web pages that are neither on loopback nor of --cors-origin. Browsers send Origin with each POST and with each
+// request whose answer the page wants to read, and Sec-Fetch-Site with all others to loopback ("Fetch Metadata Request Headers").
+// Origin wins where both are present: a page on http://localhost that asks 127.0.0.1 is cross-site.
 func (g *webGuard) checkPage(c *fasthttp.RequestCtx) *awserr.Error {
 	var origin, site []byte
 	origins := 0
@@ -163,7 +164,7 @@ func (g *webGuard) checkPage(c *fasthttp.RequestCtx) *awserr.Error {
 	return g.checkOrigin(origins, wirejson.View(origin), wirejson.View(site))
 }
 
-// checkOrigin refuses a request by the number of its Origin headers, the last of them, and its Sec-Fetch-Site.
+// checkOrigin decides by the number of Origin headers, the last of them, and Sec-Fetch-Site.
 func (w *Web) checkOrigin(origins int, origin, site string) *awserr.Error {
 	switch {
 	case origins > 1:
@@ -176,9 +177,9 @@ func (w *Web) checkOrigin(origins int, origin, site string) *awserr.Error {
 	return nil
 }
 
-// checkForm refuses what a page's form can send: a body of one of three types, without an Authorization header. Such a request
-// would run an operation of AWS's Query protocol if its query string had a signature. Options.Control is not meant, since curl's
-// -d sends a form.
+// checkForm refuses what an HTML form can send without CORS: a POST with one of three content types and no Authorization header.
+// With a signature in the query string, such a request would run an operation of AWS's Query protocol. Paths of Options.Control
+// are exempt, because curl's -d sends a form.
 func checkForm(c *fasthttp.RequestCtx) *awserr.Error {
 	if !c.IsPost() || !isForm(c.Request.Header.ContentType()) || len(c.Request.Header.Peek("Authorization")) > 0 ||
 		bytes.HasPrefix(c.Path(), []byte(controlPrefix)) {
@@ -187,10 +188,10 @@ func checkForm(c *fasthttp.RequestCtx) *awserr.Error {
 	return awserr.New(awserr.AccessDenied, "A form of any web page can send this request. Where no signature is verified, it needs an Authorization header, which a form can't send.")
 }
 
-// controlPrefix is how the paths of Options.Control begin.
+// controlPrefix begins all paths of Options.Control.
 const controlPrefix = "/_stator/"
 
-// isForm reports whether the content type is one of those that a form, or a page that doesn't ask by CORS, can send.
+// isForm reports whether a form, or a page without CORS, can send the content type.
 func isForm(contentType []byte) bool {
 	kind, _, _ := bytes.Cut(contentType, []byte(";"))
 	kind = bytes.TrimSpace(kind)
@@ -202,7 +203,7 @@ func isForm(contentType []byte) bool {
 	return false
 }
 
-// wrongHost is the error for a host that the server doesn't answer to.
+// wrongHost is the error for a host that the server doesn't answer to. It names the flag that would allow the host.
 func wrongHost(host string) *awserr.Error {
 	name, _, ok := splitHost(host)
 	if !ok {
@@ -212,9 +213,9 @@ func wrongHost(host string) *awserr.Error {
 		shorten(name), shorten(name)))
 }
 
-// shorten returns as much of a header as an error shows.
+// shorten returns the part of a header that an error quotes.
 func shorten(s string) string {
-	const longest = 255 // of names
+	const longest = 255 // DNS name, in bytes
 	return strings.Clone(s[:min(len(s), longest)])
 }
 
@@ -235,13 +236,13 @@ func isLoopback(origin string) bool {
 	return ok && (addr.IsLoopback() || isLocalhost(name))
 }
 
-// isLocalhost reports whether browsers look the name up nowhere but take it for loopback ("Let 'localhost' be localhost").
+// isLocalhost reports whether browsers resolve the name to loopback without asking DNS ("Let 'localhost' be localhost").
 func isLocalhost(name string) bool {
 	return strings.EqualFold(name, "localhost") || below(name, ".localhost")
 }
 
-// answersTo reports whether the server answers requests for the host, as the Host header has it: to addresses, to names that no
-// DNS server of an attacker answers for, and to those that it was told of.
+// answersTo reports whether the server answers requests for the host, given as in the Host header: addresses, names that an
+// attacker's DNS server can't answer for, and the names of --allow-host.
 func (w *Web) answersTo(host string) bool {
 	name, addr, ok := splitHost(host)
 	switch {
@@ -257,12 +258,12 @@ func (w *Web) answersTo(host string) bool {
 	})
 }
 
-// below reports whether the name ends with the suffix, which begins with a dot, and has something before it.
+// below reports whether the name is a proper subdomain of the suffix, which begins with a dot.
 func below(name, suffix string) bool {
 	return len(name) > len(suffix) && strings.EqualFold(name[len(name)-len(suffix):], suffix)
 }
 
-// splitHost takes HOST or HOST:PORT apart: it returns the address that it is, or else the name without the dot that may end it.
+// splitHost splits HOST or HOST:PORT. It returns the address if HOST is one, or else the name without its trailing dot.
 func splitHost(host string) (name string, addr netip.Addr, ok bool) {
 	if rest, bracket := strings.CutPrefix(host, "["); bracket {
 		literal, port, closed := strings.Cut(rest, "]")
@@ -298,7 +299,7 @@ func isPort(s string) bool {
 	return s == "" || s[0] == ':' && 1 < len(s) && len(s) <= len(":65535")
 }
 
-// isName reports whether the string is made of labels of letters, digits, - and _.
+// isName reports whether the string consists of non-empty labels of letters, digits, - and _.
 func isName(s string) bool {
 	label := 0
 	for i := range len(s) {
@@ -314,8 +315,7 @@ func isName(s string) bool {
 	return label > 0
 }
 
-// preflight answers a browser that asks whether a page may send a request. The page may send what it likes: check has let its
-// origin in.
+// preflight answers a browser's CORS preflight. It allows any method and header: check has already admitted the origin.
 func (g *webGuard) preflight(c *fasthttp.RequestCtx) {
 	h := &c.Response.Header
 	if g.open {
@@ -337,14 +337,14 @@ func (g *webGuard) preflight(c *fasthttp.RequestCtx) {
 	h.Set("Access-Control-Max-Age", "172800")
 }
 
-// answer lets a page of another origin see the answer, if it may.
+// answer exposes the response to a page of another origin, if that origin is allowed.
 func (g *webGuard) answer(c *fasthttp.RequestCtx) {
 	if g.allowOrigin(c) {
 		c.Response.Header.Set("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amz-crc32,x-amzn-errortype")
 	}
 }
 
-// allowOrigin names the request's origin, if it has one that may see the answer, and reports whether it has.
+// allowOrigin adds Access-Control-Allow-Origin if the request's origin may see the response, and reports whether it did.
 func (g *webGuard) allowOrigin(c *fasthttp.RequestCtx) bool {
 	origin := c.Request.Header.Peek("Origin")
 	if len(origin) == 0 {

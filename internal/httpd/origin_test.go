@@ -102,7 +102,8 @@ func TestParseWeb(t *testing.T) {
 	}
 }
 
-// guarded answers raw requests, over connections in memory; with verify it knows one access key.
+// guarded returns a function that sends raw requests over in-memory connections. With verify the server knows one access key, which
+// turns the guard off.
 func guarded(t testing.TB, web Web, verify bool) func(raw string) *http.Response {
 	t.Helper()
 	authenticator := &auth.Authenticator{}
@@ -168,7 +169,7 @@ const (
 	presigned = "/?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKID/20260101/us-east-1/monitoring/aws4_request&X-Amz-Date=20260101T000000Z&X-Amz-SignedHeaders=host&X-Amz-Signature=00"
 )
 
-// call is a request for an operation.
+// call returns a request for an operation.
 func call(header string) string {
 	if !strings.Contains(header, "Host:") {
 		header = "Host: localhost:8000\r\n" + header
@@ -176,7 +177,7 @@ func call(header string) string {
 	return "POST / HTTP/1.1\r\n" + header + signed + "Content-Length: 2\r\n\r\n{}"
 }
 
-// get is a request for a page.
+// get returns a request for a page.
 func get(path, header string) string {
 	if !strings.Contains(header, "Host:") {
 		header = "Host: localhost:8000\r\n" + header
@@ -193,7 +194,7 @@ func TestStrangers(t *testing.T) {
 	send, verifying := guarded(t, web, false), guarded(t, web, true)
 	for _, c := range []struct {
 		name, raw string
-		refused   string // a word of the sentence; empty if the request is let in
+		refused   string // a word of the error; empty if the request is admitted
 	}{
 		{"an SDK", call(""), ""},
 		{"by a name of the cluster", call("Host: stator.ns.svc.cluster.local:8000\r\n"), ""},
@@ -301,7 +302,7 @@ func TestMalformedHosts(t *testing.T) {
 	}
 }
 
-// A page of an origin that may use the server is told so for itself alone; others are told nothing.
+// TestCORS: only the origin that asks learns that it may use the server; other origins learn nothing.
 func TestCORS(t *testing.T) {
 	web, err := ParseWeb([]string{"https://app.example:8443"}, nil)
 	if err != nil {
@@ -356,7 +357,7 @@ func TestCORS(t *testing.T) {
 	}
 }
 
-// What the guard looks at takes no memory.
+// TestGuardAllocates: the guard is on the path of every request and must not allocate.
 func TestGuardAllocates(t *testing.T) {
 	g := webGuard{open: true}
 	var c fasthttp.RequestCtx

@@ -10,16 +10,16 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// route is the way that a request takes.
+// route says which operation a request is for, and in which protocol it came.
 type route struct {
-	target    string          // as in X-Amz-Target, whatever the protocol
-	operation *smithy.Handler // nil if no operation has the target
+	target    string          // as in X-Amz-Target, in every protocol
+	operation *smithy.Handler // nil if no operation has that target
 	codec     protocol.Codec  // nil for DynamoDB's own JSON
-	form      bool            // the operation stands in the body
-	service   string          // that requests for it are signed for
+	form      bool            // the body names the operation, in AWS's Query protocol
+	service   string          // the service name that the signature must be scoped to
 }
 
-// route finds out which operation a request is for, in which protocol.
+// route finds the operation and the protocol of a request.
 func (s *Server) route(c *fasthttp.RequestCtx) route {
 	h := &c.Request.Header
 	if target := wirejson.View(h.Peek("X-Amz-Target")); target != "" {
@@ -37,15 +37,15 @@ func (s *Server) route(c *fasthttp.RequestCtx) route {
 	switch {
 	case string(h.Peek("smithy-protocol")) == "rpc-v2-cbor":
 		return s.routeCBOR(string(c.Path()))
-	// A form is for the root alone: what of a request is signed must not be a form and CBOR at the same time, since neither of the
-	// headers that tell them apart has to be signed.
+	// Forms are accepted at the root only. The signature covers the path but need not cover the two headers that tell CBOR from a
+	// form, so a path must not be valid in both protocols.
 	case s.query != nil && string(c.Path()) == "/" && strings.HasPrefix(string(h.ContentType()), "application/x-www-form-urlencoded"):
 		return route{form: true, codec: protocol.Query{Service: s.query}, service: s.query.SigningName}
 	}
 	return route{}
 }
 
-// routeCBOR reads a path of RPC v2, /service/NAME/operation/OPERATION.
+// routeCBOR routes a path of RPC v2, /service/NAME/operation/OPERATION.
 func (s *Server) routeCBOR(path string) route {
 	parts := strings.Split(path, "/")
 	if len(parts) < 4 || parts[len(parts)-4] != "service" || parts[len(parts)-2] != "operation" {
@@ -60,7 +60,7 @@ func (s *Server) routeCBOR(path string) route {
 	return to
 }
 
-// routeForm finds the operation that a form names; false if no operation has that name and version.
+// routeForm routes a form by the Action and Version in its body. It returns false if no operation matches.
 func (s *Server) routeForm(to *route, body []byte) bool {
 	action, version := protocol.Action(body)
 	if version != s.query.Version {

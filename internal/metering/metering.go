@@ -1,7 +1,7 @@
-// Package metering counts what requests do to tables: capacity consumed, throttles, latencies, the keys they are for.
+// Package metering measures what requests do to tables: consumed capacity, throttling, latency, and the most used keys.
 //
-// Every table has a Meter, which throttles it too (package capacity). A Meter's counters are of a minute; a Registry collects
-// them as metrics in the namespace AWS/DynamoDB. Counting takes no lock.
+// Every table has a Meter, which also throttles it (package capacity). A Meter counts into a slot per minute. Counting takes no lock,
+// because it is on the path of every request. A Registry has all Meters, and collects their slots as metrics in the namespace AWS/DynamoDB.
 //
 // Source: "DynamoDB metrics and dimensions".
 package metering
@@ -16,26 +16,26 @@ import (
 	"github.com/statordb/stator/internal/capacity"
 )
 
-// Resource describes a table (ID 0) or an index of it.
+// Resource describes a table (ID 0) or one of its indexes.
 type Resource struct {
 	ID   uint8
-	Name string // of the index; "" for the table
+	Name string // index name; "" for the table
 	// Global is false for LSIs, which use their table's capacity.
 	Global bool
-	// Provisioned are the units per second, by Direction; 0 for on-demand tables.
+	// Provisioned is in units per second, by Direction; 0 for on-demand tables.
 	Provisioned [2]float64
-	// OnDemandMax are the maxima of OnDemandThroughput in units per second; 0 for none.
+	// OnDemandMax is the configured OnDemandThroughput in units per second; 0 for none.
 	OnDemandMax [2]float64
-	// Warm is what an on-demand table serves at least with --on-demand-limits=aws.
+	// Warm is what an on-demand table serves at least with --on-demand-limits=aws, in units per second.
 	Warm   [2]float64
 	Limits capacity.Config
-	// PartitionKey and SortKey are the names of the key's attributes.
+	// PartitionKey and SortKey are the names of the key attributes.
 	PartitionKey, SortKey []string
-	// Insights has the contributors counted that it names.
+	// Insights says which keys are counted exactly.
 	Insights Insights
 }
 
-// Insights says which keys are counted exactly, for Contributor Insights.
+// Insights is the mode of Contributor Insights.
 type Insights uint8
 
 // The modes of Contributor Insights.
@@ -49,7 +49,7 @@ const (
 type Table struct {
 	Account, Region string
 	Name            string
-	Stream          string     // label of the stream; "" for none
+	Stream          string     // label of the stream; "" if there is none
 	Resources       []Resource // the table first
 }
 
@@ -61,47 +61,51 @@ type Meter struct {
 	current  atomic.Pointer[slot]
 
 	mu   sync.Mutex // held while slots are replaced or collected
-	done []*slot    // earlier minutes'
+	done []*slot    // slots of earlier minutes that are not collected for the last time
 	gone bool       // the table was deleted
-	told int64      // the last minute for which gauges were collected
+	told int64      // last minute for which gauges were collected
 }
 
-// slot has the counters of one minute.
+// slot has the counters of a minute. A minute has several slots if the table was changed in it.
 type slot struct {
 	minute    int64
-	resources []resourceSlot // by the resources' ID
+	resources []resourceSlot // by Resource.ID
 	table     tableSlot
 	ops       [maxOperations]atomic.Pointer[opSlot]
 }
 
+// resourceSlot has the counters of a table or index.
 type resourceSlot struct {
-	*Resource // nil for an ID that nothing has
+	*Resource // nil if no resource has this ID
 	limiter   *capacity.Limiter
 
 	consumed  [2]stat // in half units, by Direction
 	throttled [2]atomic.Int64
 	reasons   [2][4]atomic.Int64 // by Direction and bit of capacity.Limit
-	// Keys that were accessed, in units, and throttled, in requests: of the partition key, and of the whole key.
+	// keys are the accessed keys, in units, and the throttled ones, in requests: by partition key, and by whole key.
 	keys [2][2]atomic.Pointer[sketch]
-	// Of an index that is being built: units in half units, and how much is done in percent.
+	// builtUnits and progress are for an index under construction: consumed half units, and percent done.
 	builtUnits, progress stat
 }
 
+// First index of resourceSlot.keys.
 const (
 	accessed = iota
 	throttled
 )
 
+// Second index of resourceSlot.keys.
 const (
 	byPartition = iota
 	byItem
 )
 
+// tableSlot has the counters of a table that concern no index.
 type tableSlot struct {
 	conditionFailed, conflicts, expired stat
 }
 
-// opSlot counts requests of one operation.
+// opSlot has the counters of an operation.
 type opSlot struct {
 	latency          latencies
 	items            stat
@@ -109,7 +113,7 @@ type opSlot struct {
 	throttled, fault stat
 }
 
-// configure replaces the description.
+// configure replaces the table's description. Limiters are kept.
 func (m *Meter) configure(t *Table, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -135,7 +139,7 @@ func (m *Meter) configure(t *Table, now time.Time) {
 	m.begin(next)
 }
 
-// begin makes a slot the current one; m.mu is held.
+// begin makes s the current slot. m.mu is held.
 func (m *Meter) begin(s *slot) {
 	if old := m.current.Load(); old != nil {
 		m.done = append(m.done, old)
@@ -143,12 +147,12 @@ func (m *Meter) begin(s *slot) {
 	m.current.Store(s)
 }
 
-// at returns the slot of the time.
+// at returns the slot for a time.
 func (m *Meter) at(now time.Time) *slot {
 	minute := now.Unix() / 60
 	s := m.current.Load()
 	if s.minute == minute || s.minute == minute+1 {
-		return s // or of a request that was a little earlier
+		return s // the latter for a request that began just before the minute
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -163,7 +167,7 @@ func (m *Meter) at(now time.Time) *slot {
 	return next
 }
 
-// resource returns what belongs to the table (0) or a GSI; the table's for an index that has gone.
+// resource returns the counters of the table (0) or a GSI. For an index that is gone it returns the table's.
 func (s *slot) resource(id uint8) *resourceSlot {
 	if int(id) < len(s.resources) && s.resources[id].Resource != nil {
 		return &s.resources[id]
@@ -171,25 +175,26 @@ func (s *slot) resource(id uint8) *resourceSlot {
 	return &s.resources[0]
 }
 
-// Splits returns the bounds that heat has made in the partitions of a table (0) or GSI, sorted.
+// Splits returns the bounds between partitions that heat has made in a table (0) or GSI, sorted.
 func (m *Meter) Splits(id uint8) []uint32 { return m.current.Load().resource(id).limiter.Splits() }
 
-// Partitions returns how many partitions the table (0) or GSI was said to have at least.
+// Partitions returns the configured least number of partitions of the table (0) or GSI.
 func (m *Meter) Partitions(id uint8) int { return m.current.Load().resource(id).Limits.Partitions }
 
-// Use is a use of capacity: of a table or GSI (its ID), in a direction, for a key.
+// Use is a use of capacity by a request.
+// Index is the Resource.ID of the table or GSI.
 type Use struct {
 	Index     uint8
 	Direction capacity.Direction
 	// Partition is the hash of the partition key.
 	Partition uint32
-	// Key has the key's attributes, maybe among others; nil if nobody knows.
+	// Key contains the key attributes, possibly among others; nil if it is unknown.
 	Key attribute.Item
-	// Many says that it is for more items than the one with the Key.
+	// Many says that the use covers more items than the one with the Key.
 	Many bool
 }
 
-// Admit returns nil if a request may use the capacity now, else the ThrottledError, which it counts.
+// Admit returns nil if a request may use the capacity now. Otherwise it counts and returns a ThrottledError.
 func (m *Meter) Admit(u Use, now time.Time) error {
 	r := m.at(now).resource(u.Index)
 	limits := r.limiter.Admit(u.Direction, u.Partition, now)
@@ -199,7 +204,7 @@ func (m *Meter) Admit(u Use, now time.Time) error {
 	return m.refuse(r, u, limits)
 }
 
-// Throttle counts a request that is refused although there is capacity, and returns its error; the test mode does that.
+// Throttle counts a request as throttled regardless of the capacity, and returns its error. Test mode uses it.
 func (m *Meter) Throttle(u Use, now time.Time) error {
 	r := m.at(now).resource(u.Index)
 	limits := capacity.ProvisionedThroughput
@@ -209,6 +214,7 @@ func (m *Meter) Throttle(u Use, now time.Time) error {
 	return m.refuse(r, u, limits)
 }
 
+// refuse counts a throttled request.
 func (m *Meter) refuse(r *resourceSlot, u Use, limits capacity.Limit) error {
 	r.throttled[u.Direction].Add(1)
 	for bit := range r.reasons[u.Direction] {
@@ -221,13 +227,13 @@ func (m *Meter) refuse(r *resourceSlot, u Use, limits capacity.Limit) error {
 	return &ThrottledError{Account: t.Account, Region: t.Region, Table: t.Name, Index: r.Name, Direction: u.Direction, Limits: limits, Provisioned: r.Provisioned[u.Direction] > 0}
 }
 
-// Charge counts what an executed request consumed.
+// Charge counts what an executed request has consumed.
 func (m *Meter) Charge(u Use, units float64, now time.Time) {
 	r := m.at(now).resource(u.Index)
 	r.limiter.Charge(u.Direction, u.Partition, units, now)
 	r.consumed[u.Direction].add(int64(units * 2))
 	if r.Insights != AllKeys {
-		// Some of the keys tell which are hot.
+		// A sample of the keys is enough to find the hot ones.
 		if rand.Uint32()&(sampled-1) != 0 {
 			return
 		}
@@ -236,7 +242,7 @@ func (m *Meter) Charge(u Use, units float64, now time.Time) {
 	r.count(accessed, u, units)
 }
 
-// Tally counts many uses of a table as one request.
+// Tally counts many uses of a table, as in a batch, as one request.
 type Tally struct {
 	meter *Meter
 	slot  *resourceSlot
@@ -245,7 +251,7 @@ type Tally struct {
 	n     uint32
 }
 
-// Tally begins to count uses of the table's reads.
+// Tally begins a Tally of the table's reads.
 func (m *Meter) Tally(now time.Time) Tally {
 	return Tally{meter: m, slot: m.at(now).resource(0), now: now, n: rand.Uint32()}
 }
@@ -258,7 +264,7 @@ func (t *Tally) Admit(u *Use) error {
 	return t.meter.Admit(*u, t.now)
 }
 
-// Charge counts what an executed use consumed.
+// Charge counts what an executed use has consumed.
 func (t *Tally) Charge(u *Use, units float64) {
 	if t.slot.limiter.On() {
 		t.slot.limiter.Charge(u.Direction, u.Partition, units, t.now)
@@ -273,14 +279,14 @@ func (t *Tally) Charge(u *Use, units float64) {
 	}
 }
 
-// Done counts what all uses together have consumed.
+// Done counts the total of all uses.
 func (t *Tally) Done() {
 	if t.units > 0 {
 		t.slot.consumed[capacity.Reads].add(int64(t.units * 2))
 	}
 }
 
-// sampled is of how many requests one has its key counted where nobody asked for more.
+// sampled is the number of requests of which one has its key counted, unless Contributor Insights is on.
 const sampled = 16
 
 // count counts a key.
@@ -295,21 +301,21 @@ func (r *resourceSlot) count(what int, u Use, units float64) {
 	}
 }
 
-// Conditioned counts a request whose condition was not met.
+// Conditioned counts a request whose condition wasn't met.
 func (m *Meter) Conditioned(now time.Time) { m.at(now).table.conditionFailed.add(1) }
 
-// Conflicted counts a request that another transaction was in the way of.
+// Conflicted counts a request that conflicted with a transaction.
 func (m *Meter) Conflicted(now time.Time) { m.at(now).table.conflicts.add(1) }
 
-// Expired counts items that TTL has deleted.
+// Expired counts items deleted by TTL.
 func (m *Meter) Expired(n int, now time.Time) { m.at(now).table.expired.addMany(1, int64(n)) }
 
-// Built counts what putting an item into an index that is being built consumed, in write units.
+// Built counts the write units consumed by adding an item to an index under construction.
 func (m *Meter) Built(index uint8, units float64, now time.Time) {
 	m.at(now).resource(index).builtUnits.add(int64(units * 2))
 }
 
-// Progress says how much of an index has been built, in percent.
+// Progress records how much of an index has been built, in percent.
 func (m *Meter) Progress(index uint8, percent int, now time.Time) {
 	m.at(now).resource(index).progress.add(int64(percent))
 }
@@ -325,16 +331,16 @@ func (s *slot) op(id int) *opSlot {
 
 // Outcome is how a request ended.
 type Outcome struct {
-	Operation int // as NewRegistry numbers them
+	Operation int // index in NewRegistry's list
 	Took      time.Duration
-	Items     int // that Query, Scan and ExecuteStatement returned; -1 for others
-	Bytes     int // that GetRecords returned; -1 for others
+	Items     int // items returned by Query, Scan and ExecuteStatement; -1 for others
+	Bytes     int // bytes returned by GetRecords; -1 for others
 	Throttled bool
 	Fault     bool // InternalServerError
 	Failed    bool // any error
 }
 
-// Finished counts a request that was executed.
+// Finished counts a completed request.
 func (m *Meter) Finished(o Outcome, now time.Time) {
 	c := m.at(now).op(o.Operation)
 	switch {

@@ -14,7 +14,7 @@ func newMeter(limits capacity.Config) *Meter {
 	return r.Meter(1, &Table{Name: "t", Resources: []Resource{{PartitionKey: []string{"pk"}, Limits: limits}}})
 }
 
-// BenchmarkRequest is all that metering does for a GetItem, of which it also reads the clock once more.
+// BenchmarkRequest is everything that metering does for a GetItem, plus one more reading of the clock.
 func BenchmarkRequest(b *testing.B) {
 	for name, limits := range map[string]capacity.Config{
 		"on demand":   {},

@@ -11,35 +11,37 @@ import (
 	"github.com/statordb/stator/internal/metric"
 )
 
-// Namespace is that of DynamoDB's metrics.
+// Namespace is the namespace of DynamoDB's metrics.
 const Namespace = "AWS/DynamoDB"
 
-// maxOperations bounds the operations that are told apart.
+// maxOperations bounds the operations that are counted separately.
 const maxOperations = 32
 
-// Quotas are what an account and a table may have provisioned, in units per second ("Quotas in Amazon DynamoDB").
+// AccountMaxUnits and TableMaxUnits are the quotas on provisioned throughput, in units per second ("Quotas in Amazon DynamoDB").
 const (
 	AccountMaxUnits = 80000
 	TableMaxUnits   = 40000
 )
 
-// Registry has all tables' Meters.
+// Registry has the Meters of all tables.
 type Registry struct {
 	operations []string
 	now        func() time.Time
 
 	mu     sync.Mutex
 	meters map[uint32]*Meter // by table id
-	users  map[userMinute]*stat
-	told   int64 // the last minute for which accounts' gauges were collected
+	// users counts the errors that clients caused.
+	users map[userMinute]*stat
+	told  int64 // last minute for which the accounts' gauges were collected
 }
 
+// userMinute is an account and region, and a minute.
 type userMinute struct {
 	account, region string
 	minute          int64
 }
 
-// NewRegistry returns a Registry that tells these operations apart, by their places in the list.
+// NewRegistry returns a Registry that counts the given operations separately. Outcome.Operation is an index into the list.
 func NewRegistry(now func() time.Time, operations ...string) *Registry {
 	if len(operations) > maxOperations {
 		panic("metering: too many operations")
@@ -47,7 +49,7 @@ func NewRegistry(now func() time.Time, operations ...string) *Registry {
 	return &Registry{operations: operations, now: now, meters: map[uint32]*Meter{}, users: map[userMinute]*stat{}}
 }
 
-// Meter returns the table's Meter, which now has the description.
+// Meter returns the table's Meter, after giving it the description.
 func (r *Registry) Meter(id uint32, t *Table) *Meter {
 	r.mu.Lock()
 	m := r.meters[id]
@@ -60,7 +62,7 @@ func (r *Registry) Meter(id uint32, t *Table) *Meter {
 	return m
 }
 
-// Forget says that the table is no more. What it has counted is still collected.
+// Forget records that a table was deleted. What it has counted is still collected.
 func (r *Registry) Forget(id uint32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,25 +73,25 @@ func (r *Registry) Forget(id uint32) {
 	}
 }
 
-// UserError counts a request that its client is to blame for.
+// UserError counts a request that failed by its client's mistake.
 func (r *Registry) UserError(account, region string) {
 	at := userMinute{account, region, r.now().Unix() / 60}
 	r.mu.Lock()
 	s := r.users[at]
 	if s == nil {
 		s = new(stat)
-		at.account, at.region = strings.Clone(account), strings.Clone(region) // they are views of the request
+		at.account, at.region = strings.Clone(account), strings.Clone(region) // the arguments are views of the request
 		r.users[at] = s
 	}
 	r.mu.Unlock()
 	s.add(1)
 }
 
-// reported is how many contributors a Report has at most.
+// reported is the largest number of contributors in a Report.
 const reported = 100
 
-// Collect calls emit for everything counted since the last time, and report for the keys of this minute and those that have
-// ended since.
+// Collect passes everything counted since the last call to emit, and the keys of the current minute, and of minutes that have ended since,
+// to report.
 func (r *Registry) Collect(emit func(metric.Datum), report func(metric.Report)) {
 	r.mu.Lock()
 	meters := slices.Collect(maps.Values(r.meters))
@@ -123,7 +125,7 @@ func (r *Registry) Collect(emit func(metric.Datum), report func(metric.Report)) 
 	}
 }
 
-// collect does it for one table; done says that nothing more will come.
+// collect does Collect's work for a table. done says that it has nothing more to come.
 func (m *Meter) collect(minute int64, emit func(metric.Datum), report func(metric.Report)) (done bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -134,7 +136,7 @@ func (m *Meter) collect(minute int64, emit func(metric.Datum), report func(metri
 		m.collectSlot(s, emit)
 	}
 	m.collectKeys(slots, report)
-	// Requests under way may still have an earlier slot.
+	// Requests in flight may still count into a recent slot.
 	m.done = slices.DeleteFunc(m.done, func(s *slot) bool { return s.minute < minute-1 })
 	if !m.gone && m.told != minute {
 		m.told = minute
@@ -143,7 +145,7 @@ func (m *Meter) collect(minute int64, emit func(metric.Datum), report func(metri
 	return m.gone && len(m.done) == 0 && current.minute < minute-1
 }
 
-// id returns the ID of a table's metric.
+// id returns the ID of one of the table's metrics. Dimensions with an empty value are left out.
 func (t *Table) id(name string, dimensions ...metric.Dimension) metric.ID {
 	id := metric.ID{Account: t.Account, Region: t.Region, Namespace: Namespace, Name: name}
 	for _, d := range dimensions {
@@ -161,10 +163,12 @@ func (t *Table) id(name string, dimensions ...metric.Dimension) metric.ID {
 	return id
 }
 
+// index returns the dimension of a GSI.
 func index(name string) metric.Dimension {
 	return metric.Dimension{Name: "GlobalSecondaryIndexName", Value: name}
 }
 
+// collectSlot emits a slot's counters and resets them.
 func (m *Meter) collectSlot(s *slot, emit func(metric.Datum)) {
 	t, at := m.table.Load(), time.Unix(s.minute*60, 0)
 	put := func(id metric.ID, unit string, set metric.Set) {
@@ -236,15 +240,14 @@ func (m *Meter) collectSlot(s *slot, emit func(metric.Datum)) {
 	}
 }
 
-// keyReport says of which minute's keys a Report is.
+// keyReport identifies a Report of collectKeys.
 type keyReport struct {
 	minute   int64
 	resource uint8
 	what, by int
 }
 
-// collectKeys reports the keys of each minute, so far, of the tables and GSIs that have Contributor Insights. A minute has several
-// slots if the table was changed in it.
+// collectKeys reports the keys of each minute so far, for the tables and GSIs with Contributor Insights. It adds up the slots of a minute.
 func (m *Meter) collectKeys(slots []*slot, report func(metric.Report)) {
 	t := m.table.Load()
 	found := map[keyReport]*metric.Report{}
@@ -284,7 +287,7 @@ func (m *Meter) collectKeys(slots []*slot, report func(metric.Report)) {
 	}
 }
 
-// collectGauges reports what a table has provisioned.
+// collectGauges emits the table's provisioned throughput.
 func (m *Meter) collectGauges(t *Table, minute int64, emit func(metric.Datum)) {
 	for _, r := range t.Resources {
 		for d, name := range directionNames {
@@ -300,7 +303,7 @@ func (m *Meter) collectGauges(t *Table, minute int64, emit func(metric.Datum)) {
 	}
 }
 
-// collectAccounts reports how much of their quotas accounts have provisioned.
+// collectAccounts emits how much of their quotas the accounts have provisioned.
 func collectAccounts(meters []*Meter, minute int64, emit func(metric.Datum)) {
 	type account struct{ account, region string }
 	type use struct{ sum, most [2]float64 }
@@ -339,17 +342,17 @@ func collectAccounts(meters []*Meter, minute int64, emit func(metric.Datum)) {
 	}
 }
 
-// Hot is what a table or GSI does now.
+// Hot is the current load of a table or GSI.
 type Hot struct {
 	Index               string
 	Partitions          []capacity.PartitionState
-	Accessed, Throttled []metric.Contributor // partition keys, in units and in requests, of this minute and the one before
+	Accessed, Throttled []metric.Contributor // partition keys of this minute and the previous one, in units and in requests
 }
 
-// hotKeys is how many keys Hot names.
+// hotKeys is the number of keys in a Hot.
 const hotKeys = 10
 
-// Hot returns what the table and its GSIs do now.
+// Hot returns the current load of the table and its GSIs.
 func (m *Meter) Hot(now time.Time) []Hot {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -372,6 +375,7 @@ func (m *Meter) Hot(now time.Time) []Hot {
 	return out
 }
 
+// topOf returns the most used partition keys of some slots.
 func topOf(slots []*slot, id uint8, what int) []metric.Contributor {
 	var sum metric.Report
 	for _, s := range slots {

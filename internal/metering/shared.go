@@ -8,15 +8,15 @@ import (
 	"github.com/statordb/stator/internal/capacity"
 )
 
-// Spending is what was used of a table or GSI on a server since it started, as far as it is limited: in units, by the first hash of
-// the partition and Direction.
+// Spending is what a server has charged to a table or GSI with limits since it started: in units, by the first hash of the partition and
+// Direction.
 type Spending struct {
 	Table uint32
 	Index uint8
 	Units map[uint32][2]float64
 }
 
-// Spending returns what was used of all tables.
+// Spending returns what this server has charged to all tables.
 func (r *Registry) Spending() (out []Spending) {
 	r.mu.Lock()
 	meters := slices.Collect(maps.Values(r.meters))
@@ -36,7 +36,7 @@ func (r *Registry) Spending() (out []Spending) {
 	return out
 }
 
-// Pay takes what another server has used since it said so last; before is what it said then.
+// Pay removes what another server has charged since its last report, before.
 func (r *Registry) Pay(now, before []Spending, at time.Time) {
 	type place struct {
 		table uint32
@@ -67,7 +67,7 @@ func (r *Registry) Pay(now, before []Spending, at time.Time) {
 	}
 }
 
-// Settle divides what is left of the tables' throughput among so many servers.
+// Settle divides the tables' remaining capacity among the given number of servers.
 func (r *Registry) Settle(servers int, at time.Time) {
 	r.mu.Lock()
 	meters := slices.Collect(maps.Values(r.meters))

@@ -12,26 +12,27 @@ import (
 	"github.com/statordb/stator/internal/metric"
 )
 
-// sketchSize bounds what a sketch knows: the keys that have more than 1/sketchSize of the load are in it.
+// sketchSize is the number of keys in a sketch. It contains every key with more than 1/sketchSize of the load.
 const sketchSize = 256
 
-// sketch finds the most frequent of many keys in bounded memory (the Space-Saving algorithm): a new key takes the place of the
-// rarest one and its count, so counts are too high by at most the total divided by sketchSize.
+// sketch finds the most frequent keys in bounded memory, with the Space-Saving algorithm: a new key replaces the rarest one and inherits
+// its count. So counts are too high by at most the total divided by sketchSize.
 type sketch struct {
 	mu       sync.Mutex
 	entries  []entry
 	index    map[uint64]int // by hash
 	total    float64
-	distinct float64 // at most so many keys
+	distinct float64 // upper bound of the number of keys
 }
 
+// entry is a key in a sketch.
 type entry struct {
 	hash  uint64
 	count float64
 	key   string
 }
 
-// add counts a key. label is called for its text if it is new.
+// add counts a key. label returns its text; it is called only if the key is new to the sketch.
 func (s *sketch) add(hash uint64, count float64, label func() string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +62,7 @@ func (s *sketch) add(hash uint64, count float64, label func() string) {
 	*e = entry{hash, e.count + count, label()}
 }
 
-// top returns the n most frequent keys, the sum of all, and how many there are at most.
+// top returns the n most frequent keys, the total of all keys, and an upper bound of their number.
 func (s *sketch) top(n int) (out []metric.Contributor, total, distinct float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +73,7 @@ func (s *sketch) top(n int) (out []metric.Contributor, total, distinct float64) 
 	return out[:min(n, len(out))], s.total, s.distinct
 }
 
-// byCount sorts the most frequent first.
+// byCount orders the most frequent first.
 func byCount(a, b metric.Contributor) int {
 	switch {
 	case a.Count > b.Count:
@@ -83,7 +84,7 @@ func byCount(a, b metric.Contributor) int {
 	return strings.Compare(a.Key, b.Key)
 }
 
-// countBy counts a use by the attributes that the names say, of which there are those of the partition key at least.
+// countBy counts a use under the named attributes of its key. Those of the partition key must be present.
 func countBy(at *atomic.Pointer[sketch], partition, sort []string, u Use, units float64) {
 	var room [256]byte
 	raw := room[:0]

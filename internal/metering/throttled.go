@@ -2,11 +2,11 @@ package metering
 
 import "github.com/statordb/stator/internal/capacity"
 
-// ThrottledError says why a request was throttled.
+// ThrottledError says which limits throttled a request.
 type ThrottledError struct {
 	Account, Region, Table string
 
-	Index       string // the GSI; "" for the table
+	Index       string // GSI; "" for the table
 	Direction   capacity.Direction
 	Limits      capacity.Limit
 	Provisioned bool // the table or GSI has provisioned throughput
@@ -20,7 +20,7 @@ var (
 	limitNames     = [...]string{"ProvisionedThroughput", "KeyRangeThroughput", "MaxOnDemandThroughput", "AccountLimit"}
 )
 
-// Reasons returns the reasons as ThrottlingReason has them ("ThrottlingReason").
+// Reasons returns the reasons in the form of AWS's ThrottlingReason ("ThrottlingReason").
 func (e *ThrottledError) Reasons() []string {
 	of := "Table"
 	if e.Index != "" {

@@ -1,6 +1,6 @@
-// Package metric has the values of metrics: what a metric is called, and the statistics of its values in a period.
+// Package metric has the vocabulary of metrics: the name of a metric, and the statistics of its values in a period.
 //
-// It is pure. Who measures makes Datums of them, who stores and evaluates them gets Datums.
+// It is pure. Producers emit Datums; stores consume them.
 package metric
 
 import (
@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Dimension is a name with a value that tells a metric from others of its name.
+// Dimension is a name and value that distinguishes metrics of the same name.
 type Dimension struct{ Name, Value string }
 
-// ID says which metric: two metrics with other dimensions are two metrics.
+// ID identifies a metric. Different dimensions make different metrics.
 type ID struct {
 	Account, Region string
 	Namespace       string
@@ -19,7 +19,7 @@ type ID struct {
 	Dimensions      []Dimension // sorted by name
 }
 
-// Key is a string that is the same for equal IDs alone.
+// Key returns a string that is equal exactly for equal IDs.
 func (id *ID) Key() string {
 	var b strings.Builder
 	for _, s := range []string{id.Account, id.Region, id.Namespace, id.Name} {
@@ -35,14 +35,14 @@ func (id *ID) Key() string {
 	return b.String()
 }
 
-// Datum is what happened to a metric in the period that begins at Time.
+// Datum is the values of a metric in the period that begins at Time.
 type Datum struct {
 	ID
 	Time time.Time
 	Unit string // as in CloudWatch's StandardUnit
 	Set  Set
-	// Fine marks a datum that is to be kept for each second; others are for the minute.
+	// Fine says that the datum is to be kept per second. Others are kept per minute.
 	Fine bool
-	// Aggregate marks a datum that repeats what others say with more dimensions.
+	// Aggregate says that the datum repeats what others report with more dimensions.
 	Aggregate bool
 }

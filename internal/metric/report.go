@@ -2,24 +2,24 @@ package metric
 
 import "time"
 
-// Contributor is a key of a table or GSI, and what it contributes.
+// Contributor is a key of a table or GSI and its share of the load.
 type Contributor struct {
-	Key   string // the values of the key's attributes as JSON, e.g. {"pk":{"S":"a"}}
+	Key   string // the key attributes as JSON, e.g. {"pk":{"S":"a"}}
 	Count float64
 }
 
-// Report is which keys of a table or GSI were used most in a minute.
+// Report has the most used keys of a table or GSI in a minute.
 type Report struct {
 	Account, Region, Table, Index string
-	Throttled                     bool // else accessed
-	WholeKey                      bool // else the partition key
+	Throttled                     bool // throttled requests; otherwise consumed units
+	WholeKey                      bool // partition and sort key; otherwise the partition key alone
 	Time                          time.Time
 	Contributors                  []Contributor
 	Total                         float64
-	Distinct                      float64 // how many keys, at most
+	Distinct                      float64 // upper bound of the number of keys
 }
 
-// Add adds the keys of another part of the minute.
+// Add adds the keys of another part of the same minute.
 func (r *Report) Add(more []Contributor, total, distinct float64) {
 	at := make(map[string]int, len(r.Contributors))
 	for i, c := range r.Contributors {
@@ -28,7 +28,7 @@ func (r *Report) Add(more []Contributor, total, distinct float64) {
 	for _, c := range more {
 		if i, ok := at[c.Key]; ok {
 			r.Contributors[i].Count += c.Count
-			distinct-- // it was counted before
+			distinct-- // the key was counted in both parts
 		} else {
 			r.Contributors = append(r.Contributors, c)
 		}
@@ -37,11 +37,11 @@ func (r *Report) Add(more []Contributor, total, distinct float64) {
 	r.Distinct += distinct
 }
 
-// Rule is a Contributor Insights rule: which Reports it is made of, and how it describes itself.
+// Rule is a Contributor Insights rule: the Reports that it consists of, and its description.
 type Rule struct {
 	Name       string
-	Labels     []string // of the keys: the names of the attributes
-	Definition string   // as JSON
+	Labels     []string // names of the key's attributes
+	Definition string   // in JSON
 
 	Account, Region, Table, Index string
 	Throttled, WholeKey           bool

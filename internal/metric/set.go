@@ -7,24 +7,23 @@ import (
 	"slices"
 )
 
-// Set are the statistics of a number of values. Its buckets, which may be missing, say how the values are distributed, to
-// about 3 %.
+// Set is the statistics of a number of values. Its buckets, if present, describe their distribution to about 3 %.
 type Set struct {
 	Count, Sum float64
 	Min, Max   float64
 	Buckets    []Bucket // sorted by index
 }
 
-// Bucket counts values that are alike.
+// Bucket counts similar values.
 type Bucket struct {
 	Index int32
 	Count float64
 }
 
-// subBits is how many bits of a value's fraction its bucket has: 32 buckets between two powers of two.
+// subBits is the number of fraction bits in a bucket's index: 32 buckets per power of two.
 const subBits = 5
 
-// Index returns the bucket of a value.
+// Index returns the bucket of a value: the sign, the exponent and the first subBits of the fraction.
 func Index(v float64) int32 {
 	if v < 0 {
 		return -int32(math.Float64bits(-v)>>(52-subBits)) - 1
@@ -32,8 +31,8 @@ func Index(v float64) int32 {
 	return int32(math.Float64bits(v) >> (52 - subBits))
 }
 
-// bounds returns the smallest value of the bucket and the smallest above it (for negative ones, in absolute terms the
-// reverse).
+// bounds returns the smallest value of a bucket and the smallest value above it. For negative buckets the roles of the two are reversed in
+// absolute terms.
 func bounds(index int32) (low, high float64) {
 	if index < 0 {
 		low, high = bounds(-index - 1)
@@ -42,12 +41,12 @@ func bounds(index int32) (low, high float64) {
 	return math.Float64frombits(uint64(index) << (52 - subBits)), math.Float64frombits(uint64(index+1) << (52 - subBits))
 }
 
-// Of returns the statistics of count times the value.
+// Of returns the statistics of a value that occurred count times.
 func Of(v, count float64) Set {
 	return Set{Count: count, Sum: v * count, Min: v, Max: v, Buckets: []Bucket{{Index(v), count}}}
 }
 
-// Add adds another set's values. Buckets are kept if both have them.
+// Add adds the values of another set. Buckets survive only if both sets have them.
 func (s *Set) Add(o *Set) {
 	switch {
 	case o.Count == 0:
@@ -64,6 +63,7 @@ func (s *Set) Add(o *Set) {
 	s.Max = math.Max(s.Max, o.Max)
 }
 
+// merge adds two distributions. Without one of them, the sum is unknown.
 func merge(a, b []Bucket) []Bucket {
 	if a == nil || b == nil {
 		return nil
@@ -86,8 +86,8 @@ func merge(a, b []Bucket) []Bucket {
 // Average returns the mean of the values.
 func (s *Set) Average() float64 { return s.Sum / s.Count }
 
-// Percentile returns the value below which p percent of the values are; ok is false if the set doesn't tell: it has no
-// buckets, and its values differ.
+// Percentile returns the value below which p percent of the values are. ok is false if the set can't tell, because its values differ and
+// it has no buckets.
 func (s *Set) Percentile(p float64) (v float64, ok bool) {
 	switch {
 	case s.Count == 0:
@@ -109,7 +109,7 @@ func (s *Set) Percentile(p float64) (v float64, ok bool) {
 	return s.Max, true
 }
 
-// Between returns the statistics of the values between two percentiles; ok is false if the set doesn't tell.
+// Between returns the statistics of the values between two percentiles. ok is false if the set can't tell.
 func (s *Set) Between(from, to float64) (out Set, ok bool) {
 	if s.Count > 0 && s.Min == s.Max {
 		n := s.Count * (to - from) / 100
@@ -135,7 +135,7 @@ func (s *Set) Between(from, to float64) (out Set, ok bool) {
 	return out, true
 }
 
-// Within returns the statistics of the values v with low < v <= high; ok is false if the set doesn't tell.
+// Within returns the statistics of the values v with low < v <= high. ok is false if the set can't tell.
 func (s *Set) Within(low, high float64) (out Set, ok bool) {
 	if s.Buckets == nil {
 		return Set{}, false
@@ -154,7 +154,8 @@ func (s *Set) Within(low, high float64) (out Set, ok bool) {
 	return out, true
 }
 
-// Append appends the set in its stored form: four numbers, then the buckets as steps of their index and counts.
+// Append appends the stored form of the set: four numbers, then for each bucket the difference of its index to the previous one, and its
+// count.
 func (s *Set) Append(dst []byte) []byte {
 	for _, v := range [...]float64{s.Count, s.Sum, s.Min, s.Max} {
 		dst = binary.BigEndian.AppendUint64(dst, math.Float64bits(v))
@@ -162,13 +163,13 @@ func (s *Set) Append(dst []byte) []byte {
 	last := int32(0)
 	for _, b := range s.Buckets {
 		dst = binary.AppendVarint(dst, int64(b.Index)-int64(last))
-		dst = binary.AppendUvarint(dst, math.Float64bits(b.Count)>>24) // counts of more than 29 bits lose their last
+		dst = binary.AppendUvarint(dst, math.Float64bits(b.Count)>>24) // counts with more than 29 significant bits lose their lowest
 		last = b.Index
 	}
 	return dst
 }
 
-// Decode reads what Append wrote.
+// Decode decodes what Append has written.
 func Decode(raw []byte) (Set, error) {
 	bad := errors.New("metric: not a set")
 	if len(raw) < 32 {

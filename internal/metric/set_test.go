@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestPercentile compares percentiles with those of the values themselves: a set knows them to about 3 %.
+// TestPercentile compares percentiles with exact ones: a set knows them to about 3 %.
 func TestPercentile(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for round := range 50 {
@@ -36,7 +36,7 @@ func TestPercentile(t *testing.T) {
 	}
 }
 
-// TestIndex has buckets in the order of the values, which are in the bounds of theirs.
+// TestIndex: buckets are in the order of values, and values are within the bounds of their buckets.
 func TestIndex(t *testing.T) {
 	values := []float64{-1e9, -3, -1, -0.1, 0, 1e-300, 0.5, 1, 1.01, 1.04, 2, 3.5, 1e18}
 	for i, v := range values {
@@ -50,7 +50,7 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// TestWithoutBuckets says that a set that does not know its values' distribution has no percentiles, but of values that are alike.
+// TestWithoutBuckets: a set without a distribution has percentiles only if all its values are equal.
 func TestWithoutBuckets(t *testing.T) {
 	s := Set{Count: 2, Sum: 3, Min: 1, Max: 2}
 	if v, ok := s.Percentile(50); ok {

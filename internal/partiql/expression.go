@@ -8,11 +8,13 @@ import (
 	"github.com/statordb/stator/internal/expr"
 )
 
+// node returns an operation.
 func node(op expr.Op, args ...*expr.Node) *expr.Node { return &expr.Node{Op: op, Args: args} }
 
+// value returns a literal.
 func value(v attribute.Value) *expr.Node { return &expr.Node{Op: expr.OpValue, Lit: v} }
 
-// boolean reports whether a node is a condition.
+// boolean reports whether a node is a condition rather than a value.
 func boolean(n *expr.Node) bool {
 	switch n.Op {
 	case expr.OpPath, expr.OpValue, expr.OpSize, expr.OpPlus, expr.OpMinus, expr.OpIfNotExists, expr.OpListAppend:
@@ -21,13 +23,14 @@ func boolean(n *expr.Node) bool {
 	return true
 }
 
-// condition reads what stands behind WHERE.
+// condition parses the condition after WHERE.
 func (p *parser) condition() *expr.Node {
 	n := p.mustBe(p.or())
 	p.checkCondition(n)
 	return n
 }
 
+// mustBe fails unless n is a condition.
 func (p *parser) mustBe(n *expr.Node) *expr.Node {
 	if !boolean(n) {
 		if n.Op == expr.OpPlus || n.Op == expr.OpMinus {
@@ -38,7 +41,7 @@ func (p *parser) mustBe(n *expr.Node) *expr.Node {
 	return n
 }
 
-// checkCondition refuses what only updates have.
+// checkCondition fails for operations that only updates have.
 func (p *parser) checkCondition(n *expr.Node) {
 	switch n.Op {
 	case expr.OpPlus, expr.OpMinus:
@@ -78,6 +81,7 @@ func (p *parser) not() *expr.Node {
 	return p.comparison()
 }
 
+// enter counts a level of nesting.
 func (p *parser) enter() {
 	if p.depth++; p.depth > maxDepth {
 		fail("Statement wasn't well formed, can't be processed: too many nested expressions")
@@ -90,6 +94,7 @@ var comparisons = map[string]expr.Op{
 	"=": expr.OpEQ, "<>": expr.OpNE, "!=": expr.OpNE, "<": expr.OpLT, "<=": expr.OpLE, ">": expr.OpGT, ">=": expr.OpGE,
 }
 
+// comparison parses a comparison, BETWEEN, IN or IS, or a single operand.
 func (p *parser) comparison() *expr.Node {
 	left := p.sum()
 	if t := p.peek(); t.kind == tokSymbol {
@@ -120,6 +125,7 @@ func (p *parser) comparison() *expr.Node {
 	return left
 }
 
+// negate wraps n in NOT if negated is true.
 func negate(n *expr.Node, negated bool) *expr.Node {
 	if negated {
 		return node(expr.OpNot, n)
@@ -127,9 +133,10 @@ func negate(n *expr.Node, negated bool) *expr.Node {
 	return n
 }
 
-// isTypes are the types that IS asks for, by the names of PartiQL.
+// isTypes maps the types that IS tests for from PartiQL's names to DynamoDB's.
 var isTypes = map[string]string{"NULL": "NULL", "STRING": "S", "BOOLEAN": "BOOL", "BOOL": "BOOL", "LIST": "L", "STRUCT": "M", "TUPLE": "M", "BLOB": "B"}
 
+// is parses the type after IS.
 func (p *parser) is(left *expr.Node) *expr.Node {
 	if left.Op != expr.OpPath {
 		p.malformed()
@@ -149,6 +156,7 @@ func (p *parser) is(left *expr.Node) *expr.Node {
 	return node(expr.OpType, left, value(attribute.String(letter)))
 }
 
+// in parses the list after IN.
 func (p *parser) in(left *expr.Node) *expr.Node {
 	end := "]"
 	if !p.symbol("[") {
@@ -188,7 +196,7 @@ func (p *parser) sum() *expr.Node {
 	}
 }
 
-// functions are those of conditions, with their numbers of operands.
+// functions are the supported functions and their number of operands.
 var functions = map[string]struct {
 	op expr.Op
 	n  int
@@ -198,6 +206,7 @@ var functions = map[string]struct {
 	"list_append": {expr.OpListAppend, 2}, "if_not_exists": {expr.OpIfNotExists, 2},
 }
 
+// operand parses parentheses, a function call, a path or a literal.
 func (p *parser) operand() *expr.Node {
 	t := p.peek()
 	switch {
@@ -222,7 +231,7 @@ func isLiteral(t token) bool {
 	return false
 }
 
-// call reads a function with its operands.
+// call parses a function call.
 func (p *parser) call() *expr.Node {
 	p.enter()
 	defer p.leave()
@@ -268,7 +277,7 @@ func (p *parser) arguments() []*expr.Node {
 	}
 }
 
-// assignment reads path = operand, behind SET.
+// assignment parses path = operand, after SET.
 func (p *parser) assignment() expr.Action {
 	a := expr.Action{Section: expr.SectionSet, Path: p.path()}
 	p.mustSymbol("=")
@@ -285,7 +294,7 @@ func (p *parser) assignment() expr.Action {
 	return a
 }
 
-// checkUpdate refuses what only conditions have.
+// checkUpdate fails for operations that only conditions have.
 func (p *parser) checkUpdate(n *expr.Node) {
 	switch n.Op {
 	case expr.OpPath, expr.OpValue, expr.OpPlus, expr.OpMinus, expr.OpListAppend, expr.OpIfNotExists:
@@ -299,7 +308,7 @@ func (p *parser) checkUpdate(n *expr.Node) {
 	}
 }
 
-// setFunction reads set_add(path, set) or set_delete(path, set), whose path must be the one that is assigned.
+// setFunction parses set_add(path, set) or set_delete(path, set). The path must be the assigned one.
 func (p *parser) setFunction(a expr.Action, section expr.Section) expr.Action {
 	t := p.next()
 	name := strings.ToUpper(t.text)
@@ -333,7 +342,7 @@ func samePath(a, b expr.Path) bool {
 	return true
 }
 
-// literal reads a value: a scalar, a parameter, a list, a tuple or a bag. key is where it is, for messages.
+// literal parses a value: a scalar, a parameter, a list, a tuple or a bag. key is its place, for messages.
 func (p *parser) literal(key string) attribute.Value {
 	p.nested++
 	defer func() { p.nested-- }()
@@ -399,6 +408,7 @@ func (p *parser) number(text string) attribute.Value {
 	return attribute.AppendScalar(nil, attribute.TypeN, n)
 }
 
+// parameter returns the next parameter.
 func (p *parser) parameter() attribute.Value {
 	if p.used >= len(p.params) {
 		p.wrongParameters()
@@ -422,8 +432,8 @@ func (p *parser) list(key string) attribute.Value {
 	}
 }
 
-// sized refuses a list or map that no item can hold. Each level of a nested one copies what is below, and parameters are not
-// as short as statements.
+// sized fails for a list or map that no item can hold. Each level of a nested value copies what is below, and a parameter may be large even
+// if the statement is short.
 func sized(v attribute.Value) attribute.Value {
 	if v.Size() > attribute.MaxItemSize {
 		fail("Item size has exceeded the maximum allowed size")
@@ -431,14 +441,14 @@ func sized(v attribute.Value) attribute.Value {
 	return v
 }
 
-// noOperator refuses arithmetic within values.
+// noOperator fails for arithmetic within values.
 func (p *parser) noOperator(key string) {
 	if p.isSymbol("+") || p.isSymbol("-") {
 		p.unsupported(p.peek(), key)
 	}
 }
 
-// tuple reads {'name': value, …}. In messages about a value its name stands behind the prefix; without one it is key itself.
+// tuple parses {'name': value, …}. In messages, a value is called prefix and its name or, without a prefix, key.
 func (p *parser) tuple(key, prefix string) []attribute.Field {
 	p.mustSymbol("{")
 	fields := []attribute.Field{}
@@ -471,7 +481,7 @@ func (p *parser) tuple(key, prefix string) []attribute.Field {
 	}
 }
 
-// bag reads a set, << … >>.
+// bag parses a set, << … >>.
 func (p *parser) bag(first token) attribute.Value {
 	if p.symbol(">>") {
 		fail("Empty bags are not supported", p.place(first))
@@ -498,6 +508,7 @@ func (p *parser) bag(first token) attribute.Value {
 	}
 }
 
+// setTypes are the types of sets, by the type of their elements.
 var setTypes = map[attribute.Type]attribute.Type{
 	attribute.TypeS: attribute.TypeSS, attribute.TypeN: attribute.TypeNS, attribute.TypeB: attribute.TypeBS,
 }

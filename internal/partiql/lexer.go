@@ -16,10 +16,10 @@ const (
 	tokNumber       // without sign
 	tokSymbol       // operators and punctuation
 	tokIon          // `literal`
-	tokInvalid      // what is no token
+	tokInvalid      // no token
 )
 
-// token is a piece of a statement. text is without quotes.
+// token is a piece of a statement. text has no quotes, and doubled quotes inside it are single.
 type token struct {
 	kind       kind
 	text       string
@@ -33,7 +33,7 @@ func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 var symbols = []string{"<<", ">>", "<>", "<=", ">=", "!=", "||", "=", "<", ">", "(", ")", "[", "]", "{", "}", ",", ".", ":", "*", "+", "-", "?", ";", "/", "%"}
 
-// lex splits a statement; it never fails.
+// lex splits a statement. It never fails: invalid bytes become tokInvalid.
 func lex(text string) []token {
 	var out []token
 	for i := 0; i < len(text); {
@@ -91,7 +91,7 @@ func lex(text string) []token {
 	return append(out, token{tokEnd, "", len(text), len(text)})
 }
 
-// quoted reads a quoted text, in which the quote stands doubled; n is its length.
+// quoted reads a quoted text, in which a doubled quote stands for a single one. n is its length with quotes.
 func quoted(text string) (content string, n int, ok bool) {
 	quote := text[0]
 	var b strings.Builder
@@ -109,6 +109,7 @@ func quoted(text string) (content string, n int, ok bool) {
 	return b.String(), len(text), false
 }
 
+// number returns the end of the number at i.
 func number(text string, i int) int {
 	for i < len(text) && (isDigit(text[i]) || text[i] == '.') {
 		i++
@@ -128,7 +129,7 @@ func number(text string, i int) int {
 	return i
 }
 
-// place prints where a token is as AWS does: line, column and length.
+// place returns a token's place in the form of AWS's messages: line, column and length.
 func (p *parser) place(t token) string {
 	before := p.text[:t.start]
 	line := strings.Count(before, "\n") + 1

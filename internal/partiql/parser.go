@@ -8,17 +8,18 @@ import (
 	"github.com/statordb/stator/internal/expr"
 )
 
+// parser is a recursive descent parser. The first error ends it by a panic with *Error, which Parse recovers.
 type parser struct {
 	text   string
 	tokens []token
 	at     int
 	params []attribute.Value
-	used   int // parameters so far
-	depth  int // of expressions
-	nested int // of values
+	used   int // parameters used so far
+	depth  int // nesting of expressions
+	nested int // nesting of values
 }
 
-// Parse reads a statement with its parameters.
+// Parse parses a statement and substitutes its parameters.
 func Parse(text string, params []attribute.Value) (st *Statement, err error) {
 	p := &parser{text: text, tokens: lex(text), params: params}
 	defer func() {
@@ -35,7 +36,7 @@ func Parse(text string, params []attribute.Value) (st *Statement, err error) {
 
 func fail(parts ...string) { panic(&Error{strings.Join(parts, "")}) }
 
-// malformed is for what the grammar does not have.
+// malformed fails for what the grammar doesn't allow.
 func (p *parser) malformed() {
 	fail("Statement wasn't well formed, can't be processed: ", p.text)
 }
@@ -54,7 +55,7 @@ func (p *parser) next() token {
 	return t
 }
 
-// word reports whether the next token is the keyword, which it takes then.
+// word takes a keyword, if it comes next.
 func (p *parser) word(keyword string) bool {
 	if t := p.peek(); t.kind == tokWord && strings.EqualFold(t.text, keyword) {
 		p.at++
@@ -68,6 +69,7 @@ func (p *parser) isSymbol(s string) bool {
 	return t.kind == tokSymbol && t.text == s
 }
 
+// symbol takes a symbol, if it comes next.
 func (p *parser) symbol(s string) bool {
 	if p.isSymbol(s) {
 		p.at++
@@ -94,6 +96,7 @@ func (p *parser) mustEnd() {
 	}
 }
 
+// otherOperations are statements of PartiQL that DynamoDB names in its refusal.
 var otherOperations = map[string]string{"DROP": "Drop", "CREATE": "Create"}
 
 func (p *parser) statement() *Statement {
@@ -130,7 +133,7 @@ func (p *parser) statement() *Statement {
 	return st
 }
 
-// identifier reads a name.
+// identifier parses a name.
 func (p *parser) identifier() string {
 	t := p.next()
 	if t.kind != tokQuoted && (t.kind != tokWord || keywords[strings.ToUpper(t.text)]) {
@@ -139,7 +142,7 @@ func (p *parser) identifier() string {
 	return t.text
 }
 
-// keywords can't be names unless they are quoted.
+// keywords can be names only in quotes.
 var keywords = map[string]bool{
 	"SELECT": true, "FROM": true, "WHERE": true, "ORDER": true, "BY": true, "INSERT": true, "INTO": true, "UPDATE": true,
 	"SET": true, "REMOVE": true, "DELETE": true, "RETURNING": true, "AND": true, "OR": true, "NOT": true, "IN": true,
@@ -147,7 +150,7 @@ var keywords = map[string]bool{
 	"LIMIT": true, "GROUP": true, "HAVING": true, "EXISTS": true, "ASC": true, "DESC": true, "DISTINCT": true,
 }
 
-// target reads a table's name, and an index's behind it.
+// target parses a table name, and the index name behind it if there is one.
 func (p *parser) target() (table, index string) {
 	table = p.identifier()
 	if p.symbol(".") {
@@ -156,6 +159,7 @@ func (p *parser) target() (table, index string) {
 	return table, index
 }
 
+// noAlias fails for an alias.
 func (p *parser) noAlias() {
 	if t := p.peek(); t.kind == tokQuoted || t.kind == tokWord && (strings.EqualFold(t.text, "AS") || !keywords[strings.ToUpper(t.text)]) {
 		fail("Aliasing is not supported")
@@ -204,6 +208,7 @@ func (p *parser) selectStatement() *Statement {
 	return st
 }
 
+// columns parses the columns of SELECT.
 func (p *parser) columns() []Column {
 	var out []Column
 	seen := map[string]bool{}
@@ -215,7 +220,7 @@ func (p *parser) columns() []Column {
 		c := Column{Path: p.path()}
 		last := c.Path[len(c.Path)-1]
 		c.Name = last.Name
-		if last.IsIndex { // named by the text of its last steps
+		if last.IsIndex { // named after its last steps: a[0]
 			i := len(c.Path) - 1
 			for i > 0 && c.Path[i].IsIndex {
 				i--
@@ -239,7 +244,7 @@ func (p *parser) columns() []Column {
 	}
 }
 
-// path reads a document path: a, a.b, a[0], a['b'].
+// path parses a document path: a, a.b, a[0], a['b'].
 func (p *parser) path() expr.Path {
 	path := expr.Path{{Name: p.identifier()}}
 	for {
@@ -274,7 +279,7 @@ func (p *parser) path() expr.Path {
 	}
 }
 
-// noIndex reads the table of a statement that writes.
+// noIndex parses the table of a statement that writes. It fails with the message if an index is named.
 func (p *parser) noIndex(message string) string {
 	table, index := p.target()
 	if index != "" {
@@ -344,6 +349,7 @@ func (p *parser) delete() *Statement {
 	return st
 }
 
+// returning parses RETURNING, if it comes next.
 func (p *parser) returning() string {
 	if !p.word("RETURNING") {
 		return ""

@@ -1,9 +1,12 @@
-// Package partiql reads statements of PartiQL for DynamoDB into the trees of package expr, so that what a statement says is
-// done by the same code as the operations of the API.
+// Package partiql parses PartiQL statements for DynamoDB into the trees of package expr, so that the same code executes statements and
+// API operations.
 //
-// It depends on the statement and its parameters alone: which conditions are on keys is for those to find who know the table.
+// Parsing depends on a statement and its parameters alone. Finding the conditions on keys needs the table, so callers do that, with
+// Conjuncts, KeyName and Alternatives.
+//
 // Sources: the pages "PartiQL select/insert/update/delete statements for DynamoDB", "Use PartiQL functions with DynamoDB", "PartiQL
-// arithmetic, comparison, and logical operators for DynamoDB"; sentences are those of DynamoDB Local 3.3.1, which seems to share AWS's parser.
+// arithmetic, comparison, and logical operators for DynamoDB". The sentences are those of DynamoDB Local 3.3.1, which seems to share AWS's
+// parser.
 package partiql
 
 import (
@@ -11,7 +14,7 @@ import (
 	"github.com/statordb/stator/internal/expr"
 )
 
-// Kind is what a statement does.
+// Kind is the kind of a statement.
 type Kind uint8
 
 // The kinds of statements. Exists is EXISTS(SELECT …), a condition of a transaction.
@@ -23,7 +26,7 @@ const (
 	Exists
 )
 
-// What RETURNING gives.
+// Values of Statement.Returning.
 const (
 	AllOld      = "ALL OLD"
 	AllNew      = "ALL NEW"
@@ -31,20 +34,20 @@ const (
 	ModifiedNew = "MODIFIED NEW"
 )
 
-// Statement is a parsed statement. Its parameters are in it.
+// Statement is a parsed statement, with its parameters substituted.
 type Statement struct {
 	Kind      Kind
 	Table     string
 	Index     string // "" for the table itself
 	Columns   []Column
-	Where     *expr.Node // nil for none
+	Where     *expr.Node // nil if there is none
 	Order     []Order
-	Item      attribute.Item // to be inserted
+	Item      attribute.Item // the item to insert
 	Update    *expr.Update
-	Returning string // "" for nothing
+	Returning string // "" if there is no RETURNING
 }
 
-// Column is what SELECT gives of an item, and the name under which it does; there is none for SELECT *.
+// Column is a column of SELECT: a path, and the name of its value in the result. SELECT * has no columns.
 type Column struct {
 	Path expr.Path
 	Name string
@@ -56,7 +59,7 @@ type Order struct {
 	Descending bool
 }
 
-// Error is what is wrong with a statement, as AWS says it.
+// Error is an invalid statement, with AWS's sentence.
 type Error struct{ Message string }
 
 // Error implements error.
@@ -65,10 +68,10 @@ func (e *Error) Error() string { return e.Message }
 // MaxSize is the largest statement in bytes ("ExecuteStatement").
 const MaxSize = 8192
 
-// maxDepth bounds how deep a statement's expressions are nested.
+// maxDepth bounds the nesting of a statement's expressions.
 const maxDepth = 250
 
-// Conjuncts returns the conditions that AND joins at the top of a tree; none for nil.
+// Conjuncts returns the conditions joined by AND at the top of a tree; none for nil.
 func Conjuncts(n *expr.Node) []*expr.Node {
 	switch {
 	case n == nil:
@@ -79,7 +82,7 @@ func Conjuncts(n *expr.Node) []*expr.Node {
 	return []*expr.Node{n}
 }
 
-// Join is the opposite of Conjuncts.
+// Join is the inverse of Conjuncts.
 func Join(conditions []*expr.Node) *expr.Node {
 	var out *expr.Node
 	for _, c := range conditions {
@@ -92,7 +95,7 @@ func Join(conditions []*expr.Node) *expr.Node {
 	return out
 }
 
-// KeyName returns the attribute with which a condition is about, if that is the whole attribute: key = value and the like.
+// KeyName returns the attribute that a comparison is about, if one of its operands is a whole attribute: key = value, key IN list.
 func KeyName(n *expr.Node) (name string, ok bool) {
 	for _, a := range n.Args {
 		if a.Op == expr.OpPath && len(a.Path) == 1 {
@@ -102,7 +105,7 @@ func KeyName(n *expr.Node) (name string, ok bool) {
 	return "", false
 }
 
-// Alternatives returns the values of which an attribute must be one: by =, by IN, or by OR of these on the same attribute.
+// Alternatives returns the values that a condition allows for an attribute: by =, by IN, or by OR of those on the same attribute.
 func Alternatives(n *expr.Node) (name string, values []attribute.Value, ok bool) {
 	switch n.Op {
 	case expr.OpEQ, expr.OpIn:

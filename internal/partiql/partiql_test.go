@@ -10,7 +10,7 @@ import (
 	"github.com/statordb/stator/internal/expr"
 )
 
-// TestAlternatives finds the values that a key may have.
+// TestAlternatives: the values that a condition allows for a key.
 func TestAlternatives(t *testing.T) {
 	for text, want := range map[string]int{
 		"a = 1": 1, "1 = a": 1, "a IN [1, 2]": 2, "a = 1 OR a = 2 OR a IN (3, 4)": 4,
@@ -27,7 +27,7 @@ func TestAlternatives(t *testing.T) {
 	}
 }
 
-// TestPrecedence checks that OR binds weaker than AND, AND than NOT, and NOT than comparisons.
+// TestPrecedence: OR binds weaker than AND, AND than NOT, and NOT than comparisons.
 func TestPrecedence(t *testing.T) {
 	var show func(n *expr.Node) string
 	show = func(n *expr.Node) string {
@@ -59,7 +59,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// TestDepth checks that nesting is bounded.
+// TestDepth: nesting of expressions is bounded.
 func TestDepth(t *testing.T) {
 	for _, text := range []string{
 		"SELECT * FROM t WHERE " + strings.Repeat("(", 4000) + "a = 1",
@@ -75,7 +75,7 @@ func TestDepth(t *testing.T) {
 	}
 }
 
-// TestValueDepth checks that values are nested as deep as attribute values may be, and no deeper.
+// TestValueDepth: values may be nested as deep as attribute values, and no deeper.
 func TestValueDepth(t *testing.T) {
 	for n, ok := range map[int]bool{attribute.MaxDepth - 1: true, attribute.MaxDepth: false} {
 		text := "INSERT INTO t VALUE {'a': " + strings.Repeat("[", n) + "1" + strings.Repeat("]", n) + "}"
@@ -122,7 +122,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// TestLargeParameter: lists around a large parameter end with it, and do not copy it at each level.
+// TestLargeParameter: lists around a large parameter are refused early, without copying it at each level.
 func TestLargeParameter(t *testing.T) {
 	large := attribute.String(strings.Repeat("x", 4<<20))
 	for _, text := range []string{
@@ -143,7 +143,7 @@ func TestLargeParameter(t *testing.T) {
 	}
 }
 
-// TestHostile checks that statements made to break parsers are refused.
+// TestHostile: statements made to break parsers are refused.
 func TestHostile(t *testing.T) {
 	for _, text := range []string{
 		strings.Repeat("(", 4000), strings.Repeat("NOT ", 2000) + "a=1", strings.Repeat("size(", 1600), "a = " + strings.Repeat("[", 4000), "a = " + strings.Repeat("{'a':", 1600),

@@ -18,7 +18,7 @@ type CBOR struct {
 
 const contentTypeCBOR = "application/cbor"
 
-// timeTag marks seconds since 1970.
+// timeTag is the CBOR tag of seconds since 1970.
 const timeTag = 1
 
 var cborEncoder = must(cbor.EncOptions{}.EncMode())
@@ -59,7 +59,7 @@ func (p CBOR) answer(status int, body []byte) Answer {
 	return Answer{Status: status, ContentType: contentTypeCBOR, Body: body, Header: [][2]string{{"smithy-protocol", "rpc-v2-cbor"}}}
 }
 
-// encode gives a value of the shape the type that it has in CBOR.
+// encode converts a value decoded from JSON to the types that its shape has in CBOR. It reuses v.
 func (p CBOR) encode(shape string, v any) (any, error) {
 	info := p.Service.Schema.Shapes[shape]
 	switch v := v.(type) {
@@ -91,6 +91,7 @@ func (p CBOR) encode(shape string, v any) (any, error) {
 	return v, nil
 }
 
+// number converts a JSON number to the type of a shape's kind.
 func number(kind string, n json.Number) (any, error) {
 	switch kind {
 	case "integer", "long":

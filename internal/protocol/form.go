@@ -11,21 +11,21 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// field is a parameter of a form: Dimensions.member.1.Name=x.
+// field is a parameter of a form, e.g. Dimensions.member.1.Name=x.
 type field struct {
 	name, value string
-	at          int // its place in the form: the first of several with one name counts
+	at          int // position in the form: of several with one name, the first wins
 }
 
-// form turns the parameters of a request into JSON. They are sorted by the parts of their names, so what is below a name
-// stands together, and reading them is no more than a walk: an index that a client makes up allocates nothing.
+// form translates the parameters of a form to JSON. It sorts them by the parts of their names, so that everything below a name is
+// adjacent and translating is a walk. Nothing is allocated for list indexes, which clients choose freely.
 type form struct {
 	shapes map[string]smithy.ShapeInfo
 	fields []field
 	out    []byte
 }
 
-// parse reads the parameters that begin with one of the members; false if the text is no form.
+// parse parses the parameters that begin with the name of a member. It returns false if the text isn't a form.
 func (f *form) parse(text string, members map[string]string) bool {
 	for pair := range strings.SplitSeq(text, "&") {
 		if strings.Contains(pair, ";") {
@@ -57,7 +57,7 @@ func (f *form) parse(text string, members map[string]string) bool {
 	return true
 }
 
-// compareNames orders names by their parts: what comes first is the end of a name, then a dot, then the other bytes.
+// compareNames orders names part by part: the end of a name sorts first, then a dot, then all other bytes.
 func compareNames(a, b string) int {
 	for i := range min(len(a), len(b)) {
 		if x, y := a[i], b[i]; x != y {
@@ -73,13 +73,13 @@ func compareNames(a, b string) int {
 	return len(a) - len(b)
 }
 
-// part returns the part of a name that begins at from.
+// part returns the part of a name that begins at an offset.
 func part(name string, from int) string {
 	p, _, _ := strings.Cut(name[from:], ".")
 	return p
 }
 
-// below returns the fields with the part at from.
+// below returns the fields whose part at an offset is name.
 func below(fields []field, from int, name string) []field {
 	compare := func(f field, name string) int { return strings.Compare(part(f.name, from), name) }
 	first, _ := slices.BinarySearchFunc(fields, name, compare)
@@ -92,14 +92,14 @@ func below(fields []field, from int, name string) []field {
 	return fields[first : first+last]
 }
 
-// split parts the fields whose names end at end, which come first, from those that go on behind it.
+// split separates the fields whose names end at an offset, which come first, from those with longer names.
 func split(fields []field, end int) (own, deeper []field) {
 	n, _ := slices.BinarySearchFunc(fields, end, func(f field, end int) int { return min(len(f.name), end+1) - (end + 1) })
 	return fields[:n], fields[n:]
 }
 
-// value writes the value of a shape from its fields, whose names have it at their beginning, up to from; written is false if
-// it is not there.
+// value appends the value of a shape from its fields. Their names begin with the value's own name, which ends at from. written is false if
+// the value is absent.
 func (f *form) value(fields []field, from int, shape string, depth int) (written bool, bad *awserr.Error) {
 	if len(fields) == 0 {
 		return false, nil
@@ -131,6 +131,7 @@ func (f *form) value(fields []field, from int, shape string, depth int) (written
 	}
 }
 
+// structure appends a structure from its fields. Unknown members are ignored.
 func (f *form) structure(fields []field, from int, shape string, depth int) (written bool, bad *awserr.Error) {
 	f.out = append(f.out, '{')
 	start := len(f.out)
@@ -159,8 +160,8 @@ func (f *form) structure(fields []field, from int, shape string, depth int) (wri
 	return true, nil
 }
 
-// numbered calls element with the fields below WORD.1, WORD.2 and so on and where those names end, up to the first that is
-// not there or for which it returns false.
+// numbered calls element for WORD.1, WORD.2 and so on, with the fields of each and the offset where its name ends, until one is missing or
+// element returns false.
 func numbered(fields []field, from int, word string, element func(group []field, end int) bool) {
 	end := from + len(word)
 	_, fields = split(below(fields, from, word), end)
@@ -173,6 +174,7 @@ func numbered(fields []field, from int, word string, element func(group []field,
 	}
 }
 
+// list appends a list from its fields NAME.member.N.
 func (f *form) list(fields []field, from int, shape string, depth int) (written bool, bad *awserr.Error) {
 	mark := len(f.out)
 	f.out = append(f.out, '[')
@@ -196,6 +198,7 @@ func (f *form) list(fields []field, from int, shape string, depth int) (written 
 	return bad == nil, bad
 }
 
+// mapping appends a map from its fields NAME.entry.N.key and NAME.entry.N.value.
 func (f *form) mapping(fields []field, from int, shape string, depth int) (written bool, bad *awserr.Error) {
 	mark := len(f.out)
 	f.out = append(f.out, '{')

@@ -19,7 +19,7 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// handlers returns the operations of every service, which are decoded here and never run.
+// handlers returns the operations of every service. The test decodes their inputs and never runs them.
 func handlers() map[string][]smithy.Handler {
 	return map[string][]smithy.Handler{
 		"dynamodb": ops.New(ops.Options{}).Operations(), "cloudwatch": new(cloudwatch.Service).Operations(),
@@ -27,11 +27,11 @@ func handlers() map[string][]smithy.Handler {
 	}
 }
 
-// body is a request made to be expensive, as far as size goes.
+// body is a request that is expensive for its size.
 type body struct {
 	name       string
-	head, tail string             // around what is repeated
-	part       func(i int) string // part i of what is repeated, with what separates it from the next
+	head, tail string             // text around the repeated parts
+	part       func(i int) string // repeated part i, including the separator behind it
 }
 
 func (b *body) of(size int) string {
@@ -46,9 +46,9 @@ func (b *body) of(size int) string {
 
 func always(text string) func(int) string { return func(int) string { return text } }
 
-// hostile makes the bodies for an operation's input.
+// hostile generates the bodies for an operation's input.
 type hostile struct {
-	seen map[string]bool // members that have had their bodies
+	seen map[string]bool // types that have bodies already
 	out  []body
 }
 
@@ -72,7 +72,7 @@ func isMap(t reflect.Type) bool {
 
 func entryValue(t reflect.Type) reflect.Type { f, _ := t.Elem().FieldByName("Value"); return f.Type }
 
-// small returns the shortest values of a type, and one that has all that a value can have within.
+// small returns the shortest values of a type, and one with everything that a value may contain.
 func small(t reflect.Type, depth int) []string {
 	switch {
 	case t == valueType:
@@ -99,7 +99,7 @@ func small(t reflect.Type, depth int) []string {
 	return []string{`0`, `1e9`}
 }
 
-// full is a structure with all its members, as short as they can be.
+// full returns a structure with all its members, each as short as possible.
 func full(t reflect.Type, depth int) string {
 	if depth > 6 {
 		return `{}`
@@ -112,7 +112,7 @@ func full(t reflect.Type, depth int) string {
 	return `{` + strings.Join(parts, ",") + `}`
 }
 
-// structure adds the bodies for all that is within a structure, which stands between head and tail.
+// structure adds bodies for everything inside a structure, which is between head and tail.
 func (h *hostile) structure(t reflect.Type, name, head, tail string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -136,7 +136,7 @@ func (h *hostile) structure(t reflect.Type, name, head, tail string) {
 func (h *hostile) value(t reflect.Type, name, head, tail string) {
 	switch {
 	case t == itemType || t == valueType:
-		// One decoder has all of them.
+		// All of these types share a decoder.
 		if h.seen[t.String()] {
 			return
 		}
@@ -177,7 +177,7 @@ func (h *hostile) value(t reflect.Type, name, head, tail string) {
 	}
 }
 
-// nested adds lists of structures that have lists themselves.
+// nested adds lists of structures that contain lists.
 func (h *hostile) nested(t reflect.Type, name, head, tail string) {
 	e := t.Elem()
 	if e.Kind() != reflect.Struct || isOpt(e) {
@@ -216,7 +216,7 @@ func (h *hostile) scalar(t reflect.Type, name, head, tail string) {
 	}
 }
 
-// item adds the bodies for an item, as which other attribute values are seen too.
+// item adds bodies for an item. Single attribute values are decoded as items too.
 func (h *hostile) item(name, head, tail string) {
 	for _, v := range small(valueType, 0) {
 		h.add(name+" keys of "+v, head+`{`, `}`+tail, func(i int) string { return `"` + strconv.Itoa(i) + `":` + v + `,` })
@@ -250,7 +250,7 @@ func (h *hostile) item(name, head, tail string) {
 	h.scalar(reflect.TypeFor[string](), name+" key", head+`{`, `:{"S":""}}`+tail)
 }
 
-// unknown adds bodies with a member that the input does not have, which is skipped.
+// unknown adds bodies with a member that the input lacks, which is skipped.
 func (h *hostile) unknown() {
 	for _, v := range []string{`{}`, `[]`, `null`, `""`, `0`, `"\u0041"`} {
 		h.add("unknown list of "+v, `{"?":[`, `]}`, always(v+`,`))
@@ -275,12 +275,12 @@ func allocated(do func()) int {
 }
 
 const (
-	// fixedBytes and bytesPerByte bound all that is allocated for a request until it is checked, what is thrown away at once included.
+	// fixedBytes and bytesPerByte bound everything allocated for a request until it is checked, including garbage.
 	fixedBytes   = wirejson.BaseMemory + 1<<20
 	bytesPerByte = wirejson.MemoryPerByte + 4
 )
 
-// TestMemory decodes, for every member of every operation's input, bodies that are made to need as much memory as they can.
+// TestMemory decodes, for every member of every operation's input, bodies that need as much memory as possible.
 func TestMemory(t *testing.T) {
 	const size = 3 << 16
 	worst, which, count := 0.0, "", 0
@@ -323,7 +323,7 @@ func TestMemory(t *testing.T) {
 	t.Logf("%d bodies; the most is %.1f bytes for each byte: %s", count, worst, which)
 }
 
-// TestProtocolMemory sends CBOR and forms that are made to need much memory through their codecs and the decoder behind them.
+// TestProtocolMemory sends expensive CBOR and forms through their codecs and the decoders behind them.
 func TestProtocolMemory(t *testing.T) {
 	metrics := &protocol.Service{Name: "GraniteServiceVersion20100801", Version: "2010-08-01", Schema: &api.Schema}
 	var put, get *smithy.Handler
@@ -336,12 +336,12 @@ func TestProtocolMemory(t *testing.T) {
 			get = &list[i]
 		}
 	}
-	text := func(s string) string { return string([]byte{0x60 + byte(len(s))}) + s } // of CBOR, below 24 bytes
+	text := func(s string) string { return string([]byte{0x60 + byte(len(s))}) + s } // CBOR text of less than 24 bytes
 	type attack struct {
 		body
 		codec protocol.Codec
 		op    *smithy.Handler
-		k     int // bytes for each byte
+		k     int // bytes allowed per byte
 	}
 	var attacks []attack
 	cbor := func(name, head string, part func(int) string, k int) {
@@ -397,7 +397,7 @@ func TestProtocolMemory(t *testing.T) {
 	for _, a := range attacks {
 		for _, size := range []int{1 << 17, 1 << 19} {
 			text := []byte(a.of(size))
-			if strings.HasPrefix(a.head, "\xbf") { // all that is open ends
+			if strings.HasPrefix(a.head, "\xbf") { // close everything that is open
 				text = append(text, "\xff\xff\xff\xff"[:strings.Count(a.head, "\xbf")+strings.Count(a.head, "\x9f")+strings.Count(a.head, "\x7f")]...)
 			}
 			got := allocated(func() {

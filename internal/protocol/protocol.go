@@ -1,8 +1,8 @@
 // Package protocol translates between JSON and the other protocols that clients speak: Smithy RPC v2 CBOR and AWS Query.
 //
-// Operations know JSON alone. What another protocol sends is turned into JSON before it is decoded, and the answer from JSON
-// after it was rendered, guided by the API's schema. The APIs that DynamoDB's users call a thousand times a second have JSON
-// only, and do not come here.
+// Operations know only JSON. A request in another protocol is translated to JSON before it is decoded, and the rendered answer is
+// translated back, guided by the API's schema. That costs time, so APIs that are called thousands of times a second have only JSON and
+// don't come here. Requests are untrusted: their translation is linear in time and memory (transcode.go, form.go).
 //
 // Sources: "Smithy RPC v2 CBOR protocol", "AWS Query protocol", "AWS Query compatible trait".
 package protocol
@@ -16,31 +16,31 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// Service is an API beside DynamoDB's.
+// Service describes an API other than DynamoDB's.
 type Service struct {
-	// Name is the prefix of its targets, and its name in paths of RPC v2.
+	// Name is the prefix of its targets, and its name in the paths of RPC v2.
 	Name string
-	// SigningName is what clients sign requests for, e.g. monitoring.
+	// SigningName is the service in clients' credential scopes, e.g. monitoring.
 	SigningName string
-	// ContentType is that of its JSON.
+	// ContentType is the content type of its JSON answers.
 	ContentType string
-	// Namespace is that of its shapes in errors, with what separates it from their names.
+	// Namespace precedes the names of its errors, including the separator.
 	Namespace string
-	// Version and XMLNamespace are those of AWS Query.
+	// Version and XMLNamespace are used by AWS Query. An API without a Version doesn't speak it.
 	Version, XMLNamespace string
-	// Schema is nil for an API that speaks JSON alone.
+	// Schema is nil for an API that speaks only JSON.
 	Schema *smithy.Schema
-	// Errors are those that are not a 400 of the same name.
+	// Errors are the errors that differ from a 400 of the same name.
 	Errors map[awserr.Code]ErrorInfo
 }
 
-// ErrorInfo is what an API says of one of its errors.
+// ErrorInfo is how an API presents one of its errors.
 type ErrorInfo struct {
-	QueryCode string // its code in AWS Query, which older clients know
-	Status    int    // of HTTP
+	QueryCode string // its code in AWS Query, which older clients expect
+	Status    int    // HTTP status; 0 for the error's own
 }
 
-// info returns what is said of an error.
+// info returns how the API presents an error.
 func (s *Service) info(e *awserr.Error) ErrorInfo {
 	out := s.Errors[e.Code]
 	if out.QueryCode == "" {
@@ -52,6 +52,7 @@ func (s *Service) info(e *awserr.Error) ErrorInfo {
 	return out
 }
 
+// fault says whose mistake the error is, in AWS Query's terms.
 func (i ErrorInfo) fault() string {
 	if i.Status >= 500 {
 		return "Receiver"
@@ -59,7 +60,7 @@ func (i ErrorInfo) fault() string {
 	return "Sender"
 }
 
-// Answer is what is sent to a client.
+// Answer is an HTTP answer.
 type Answer struct {
 	Status      int
 	ContentType string
@@ -69,15 +70,15 @@ type Answer struct {
 
 // Codec translates one request and its answer.
 type Codec interface {
-	// Request returns the body as JSON. Its error is a SerializationException.
+	// Request translates a body to JSON. Its error is a SerializationException.
 	Request(body []byte) ([]byte, *awserr.Error)
-	// Answer translates an answer in JSON.
+	// Answer translates an answer from JSON.
 	Answer(body []byte, requestID string) (Answer, error)
 	// Error renders an error.
 	Error(e *awserr.Error, requestID string) Answer
 }
 
-// JSON is the protocol in which nothing is translated.
+// JSON is the protocol that needs no translation.
 type JSON struct{ Service *Service }
 
 // Request implements Codec.
@@ -97,10 +98,10 @@ func (p JSON) Error(e *awserr.Error, _ string) Answer {
 	}
 }
 
-// serialization is the error for a body that is none of the protocol.
+// serialization is the error for a malformed body.
 func serialization() *awserr.Error { return awserr.New(awserr.Serialization, "") }
 
-// parse reads JSON that this program has written, or made of a request.
+// parse decodes JSON that this program has written.
 func parse(body []byte) (any, error) {
 	dec := json.NewDecoder(strings.NewReader(string(body)))
 	dec.UseNumber()
@@ -109,6 +110,7 @@ func parse(body []byte) (any, error) {
 	return v, err
 }
 
+// escape escapes a text for XML.
 func escape(s string) string {
 	var b strings.Builder
 	if err := xml.EscapeText(&b, []byte(s)); err != nil {

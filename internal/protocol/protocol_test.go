@@ -105,7 +105,7 @@ func TestQuery(t *testing.T) {
 	}
 }
 
-// TestForms checks what a walk over sorted names could get wrong.
+// TestForms has cases that a walk over sorted names could get wrong.
 func TestForms(t *testing.T) {
 	for form, want := range map[string]string{
 		"":                                `{}`,
@@ -139,7 +139,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// decodeCBOR decodes with a library what Request transcodes; ok is false for what JSON has not.
+// decodeCBOR decodes with a library what Request transcodes. ok is false if JSON has no equivalent.
 func decodeCBOR(raw []byte) (v any, ok bool) {
 	mode, err := cbor.DecOptions{IntDec: cbor.IntDecConvertSignedOrFail, BignumTag: cbor.BignumTagForbidden, TimeTag: cbor.DecTagIgnored, MaxNestedLevels: 65535}.DecMode()
 	if err != nil {
@@ -192,7 +192,7 @@ func FuzzCBOR(f *testing.F) {
 		}
 		f.Add(raw)
 	}
-	// Without lengths: a map, a list, a text and bytes in pieces; numbers of 16 bits; undefined; a date.
+	// Indefinite lengths: a map, a list, a text and bytes in pieces. Numbers of 16 bits, undefined, and a date.
 	for _, text := range []string{
 		"bf616101ff", "9f0102ff", "7f616161c3ff", "7f6161616 2ff", "5f41014102ff", "f93c00", "f90001", "f9fc00", "f97e00", "f7", "c074323032332d31312d31345432323a31333a32305a",
 		"c1c1c1", "1b8000000000000000", "3b7fffffffffffffff", "9b7fffffffffffffff00", "bb00000000ffffffff", "7b00000000ffffffff", "f818", "ff", "a1f6f6",
@@ -206,7 +206,7 @@ func FuzzCBOR(f *testing.F) {
 			t.Errorf("%x became %q", raw, body)
 		}
 		want, ok := decodeCBOR(raw)
-		if !ok || len(raw) == 0 || bytes.ContainsAny(raw, "\xc0\xc1") && bad != nil { // dates, which the library leaves alone here
+		if !ok || len(raw) == 0 || bytes.ContainsAny(raw, "\xc0\xc1") && bad != nil { // the library doesn't convert dates here
 			return
 		}
 		if bad != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// Query is the protocol AWS Query: a form in, XML out.
+// Query is the protocol AWS Query: forms in, XML out.
 type Query struct {
 	Service   *Service
 	Operation string
@@ -21,7 +21,7 @@ type Query struct {
 
 const contentTypeXML = "text/xml"
 
-// Action returns the operation that a form names, and its version.
+// Action returns the operation that a form names, and its API version.
 func Action(body []byte) (action, version string) {
 	for pair := range strings.SplitSeq(wirejson.View(body), "&") {
 		name, value, _ := strings.Cut(pair, "=")
@@ -55,20 +55,20 @@ func (p Query) Request(body []byte) ([]byte, *awserr.Error) {
 	return f.out, nil
 }
 
-// maxDepth bounds how deep shapes that contain themselves are read.
+// maxDepth bounds the nesting of recursive shapes.
 const maxDepth = 32
 
-// malformed is for a value that is not of its type.
+// malformed is the error for a value of the wrong type.
 func malformed(name, value string) *awserr.Error {
 	return awserr.New("MalformedInput", "Invalid value '"+value+"' for "+name)
 }
 
-// appendText appends a text of a client as a JSON string, with the Unicode replacement character for what is not UTF-8.
+// appendText appends a client's text as a JSON string. Invalid UTF-8 becomes the Unicode replacement character.
 func appendText(dst []byte, text string) []byte {
 	return wirejson.AppendString(dst, strings.ToValidUTF8(text, "\uFFFD"))
 }
 
-// scalar appends the value that a text stands for; with an error dst is as it was.
+// scalar appends the JSON value of a text. On an error it returns dst unchanged.
 func scalar(dst []byte, kind, name, text string) ([]byte, *awserr.Error) {
 	switch kind {
 	case "boolean":
@@ -83,7 +83,7 @@ func scalar(dst []byte, kind, name, text string) ([]byte, *awserr.Error) {
 	case "double", "float":
 		if n, err := strconv.ParseFloat(text, 64); err == nil {
 			if math.IsNaN(n) || math.IsInf(n, 0) {
-				return dst, serialization() // a number that JSON has not
+				return dst, serialization() // JSON has no such number
 			}
 			return strconv.AppendFloat(dst, n, 'g', -1, 64), nil
 		}
@@ -114,6 +114,7 @@ func (p Query) Answer(body []byte, requestID string) (Answer, error) {
 	return Answer{Status: 200, ContentType: contentTypeXML, Body: []byte(b.String())}, nil
 }
 
+// write appends a value of a shape as an XML element. Members and keys are sorted by name, which makes answers reproducible.
 func (p Query) write(b *strings.Builder, name, shape string, v any) {
 	info := p.Service.Schema.Shapes[shape]
 	b.WriteString("<" + name + ">")

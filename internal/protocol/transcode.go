@@ -11,7 +11,7 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// Major types of CBOR (RFC 8949), and what stands in a head.
+// Major types of CBOR (RFC 8949), and special values of a head.
 const (
 	majorUint byte = iota
 	majorNegative
@@ -26,31 +26,31 @@ const (
 	byteBreak      = 0xff
 )
 
-// Tags that mean something: others are passed over.
+// Tags with a meaning here. Others are skipped.
 const (
 	tagDateTime = 0 // RFC 3339
-	tagPositive = 2 // big numbers, which the protocol has not
+	tagPositive = 2 // big numbers, which the protocol lacks
 	tagNegative = 3
 )
 
-// maxCBORDepth bounds how deep arrays, maps and tags are nested.
+// maxCBORDepth bounds the nesting of arrays, maps and tags.
 const maxCBORDepth = 64
 
-// transcoder writes CBOR as JSON while it reads it, without a tree in between: a byte of CBOR can be an empty map.
-// Announced lengths are compared with what is there, and nothing is allocated by them.
+// transcoder converts CBOR to JSON while it reads it, without a tree in between: every byte of CBOR could be an empty map. Announced
+// lengths are checked against the input and never allocated.
 type transcoder struct {
 	in, out []byte
-	text    []byte // of a string that comes in pieces
+	text    []byte // buffer for a string in pieces
 }
 
-// room makes room in the output, which doubles.
+// room makes room in the output, doubling it if need be.
 func (t *transcoder) room(n int) {
 	if cap(t.out)-len(t.out) < n {
 		t.out = slices.Grow(t.out, max(n, cap(t.out), len(t.in)))
 	}
 }
 
-// head takes the first byte of a data item and its argument.
+// head takes the head of a data item.
 func (t *transcoder) head() (major, info byte, arg uint64, ok bool) {
 	if len(t.in) == 0 {
 		return 0, 0, 0, false
@@ -72,7 +72,7 @@ func (t *transcoder) head() (major, info byte, arg uint64, ok bool) {
 	return major, info, binary.BigEndian.Uint64(wide[:]), true
 }
 
-// atBreak takes the end of what has no length.
+// atBreak takes a break, if it comes next.
 func (t *transcoder) atBreak() bool {
 	if len(t.in) > 0 && t.in[0] == byteBreak {
 		t.in = t.in[1:]
@@ -81,7 +81,7 @@ func (t *transcoder) atBreak() bool {
 	return false
 }
 
-// value writes the next data item; false if JSON has no such thing or the input is no CBOR.
+// value converts the next data item. It returns false if JSON has no equivalent or the input is malformed.
 func (t *transcoder) value(depth int) bool {
 	major, info, arg, ok := t.head()
 	if !ok || depth > maxCBORDepth {
@@ -123,7 +123,7 @@ func (t *transcoder) value(depth int) bool {
 	return t.simple(info, arg)
 }
 
-// string takes a byte or text string whose head was read.
+// string takes a byte or text string, whose head has been read.
 func (t *transcoder) string(major, info byte, arg uint64) ([]byte, bool) {
 	if info != infoIndefinite {
 		if arg > uint64(len(t.in)) {
@@ -148,7 +148,7 @@ func (t *transcoder) string(major, info byte, arg uint64) ([]byte, bool) {
 	return t.text, true
 }
 
-// more reports whether element i of an array or map comes; its head said how many there are, or that a break ends it.
+// more reports whether an array or map has an element i, given its head. It takes the break behind the last one.
 func (t *transcoder) more(info byte, count, i uint64) bool {
 	if info == infoIndefinite {
 		return !t.atBreak()
@@ -156,6 +156,7 @@ func (t *transcoder) more(info byte, count, i uint64) bool {
 	return i < count
 }
 
+// array converts an array, whose head has been read.
 func (t *transcoder) array(info byte, count uint64, depth int) bool {
 	t.out = append(t.out, '[')
 	for i := uint64(0); t.more(info, count, i); i++ {
@@ -170,6 +171,7 @@ func (t *transcoder) array(info byte, count uint64, depth int) bool {
 	return true
 }
 
+// object converts a map, whose head has been read. Keys must be text.
 func (t *transcoder) object(info byte, count uint64, depth int) bool {
 	t.out = append(t.out, '{')
 	for i := uint64(0); t.more(info, count, i); i++ {
@@ -188,6 +190,7 @@ func (t *transcoder) object(info byte, count uint64, depth int) bool {
 	return true
 }
 
+// tagged converts a tagged data item, whose head has been read. Dates become seconds since 1970.
 func (t *transcoder) tagged(info byte, tag uint64, depth int) bool {
 	if info == infoIndefinite || tag == tagPositive || tag == tagNegative {
 		return false
@@ -210,7 +213,7 @@ func (t *transcoder) tagged(info byte, tag uint64, depth int) bool {
 	return t.float(float64(at.UnixMicro()) / 1e6)
 }
 
-// simple writes a simple value or a floating point number, whose width the head says.
+// simple converts a simple value or a floating-point number, whose width is in the head.
 func (t *transcoder) simple(info byte, arg uint64) bool {
 	switch info {
 	case 20:
@@ -231,15 +234,16 @@ func (t *transcoder) simple(info byte, arg uint64) bool {
 	return true
 }
 
+// float appends a number.
 func (t *transcoder) float(f float64) bool {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
+	if math.IsNaN(f) || math.IsInf(f, 0) { // JSON has no such number
 		return false // JSON has none
 	}
 	t.out = strconv.AppendFloat(t.out, f, 'g', -1, 64)
 	return true
 }
 
-// halfFloat reads IEEE 754 binary16 (RFC 8949, appendix D).
+// halfFloat decodes IEEE 754 binary16 (RFC 8949, appendix D).
 func halfFloat(half uint16) float64 {
 	exponent, mantissa := int(half>>10&0x1f), float64(half&0x3ff)
 	f := math.Inf(1)

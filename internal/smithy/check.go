@@ -7,14 +7,15 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 )
 
-// Checker collects what of a request violates the constraints of AWS's model. It is the only place that prints the
-// constraint sentences. Since 2026 AWS reports the first violation alone, so the Checker stops at it.
+// Checker checks a request against the constraints of AWS's model. It is the only place that prints the constraint sentences. Since
+// 2026 AWS reports only the first violation, so the Checker keeps that one.
+// Generated code walks a shape with Enter and Leave, which maintain the path of the current member for messages.
 type Checker struct {
 	path    []byte
 	problem string
 }
 
-// Failed reports whether a violation was found, so that generated code can stop.
+// Failed reports whether a violation was found: generated code stops then.
 func (c *Checker) Failed() bool { return c.problem != "" }
 
 // Err returns the ValidationException for the violation found, or nil.
@@ -25,7 +26,7 @@ func (c *Checker) Err() *awserr.Error {
 	return awserr.New(awserr.Validation, c.problem)
 }
 
-// Enter descends into the member and returns the mark for Leave.
+// Enter descends into a member and returns the mark for Leave.
 func (c *Checker) Enter(member string) int {
 	mark := len(c.path)
 	c.path = append(c.path, member...)
@@ -33,8 +34,8 @@ func (c *Checker) Enter(member string) int {
 	return mark
 }
 
-// EnterElem descends into element i (counted from 0) of the list member; AWS counts from 1 and names the element
-// 'member'.
+// EnterElem descends into element i, counted from 0, of a list member. In AWS's paths elements count from 1 and are followed by
+// "member".
 func (c *Checker) EnterElem(member string, i int) int {
 	mark := len(c.path)
 	c.path = append(c.path, member...)
@@ -44,7 +45,7 @@ func (c *Checker) EnterElem(member string, i int) int {
 	return mark
 }
 
-// EnterValue descends into the value of a key of the map member.
+// EnterValue descends into the value of a key of a map member.
 func (c *Checker) EnterValue(member, key string) int {
 	mark := len(c.path)
 	c.path = append(c.path, member...)
@@ -54,10 +55,10 @@ func (c *Checker) EnterValue(member, key string) int {
 	return mark
 }
 
-// Leave goes back to where Enter was called.
+// Leave returns to where Enter was called.
 func (c *Checker) Leave(mark int) { c.path = c.path[:mark] }
 
-// fail notes the first violation; shown is the value as AWS prints it, in parts, for it may be megabytes.
+// fail records the first violation. shown is the value as AWS prints it, in parts: it may be megabytes, and is copied only once.
 func (c *Checker) fail(member, constraint string, shown ...string) {
 	if c.problem != "" {
 		return
@@ -90,7 +91,7 @@ func (c *Checker) MaxLen(member, value string, bound int) {
 	}
 }
 
-// utf16Len is the length of s in Java's characters.
+// utf16Len returns the length of s in UTF-16 code units, which is how Java, and so AWS's model, counts characters.
 func utf16Len(s string) int {
 	n := 0
 	for _, r := range s {
@@ -109,14 +110,14 @@ func (c *Checker) MinSize(member string, n, bound int) {
 	}
 }
 
-// MinEntries is MinSize for maps, whose empty value AWS prints as {}.
+// MinEntries is MinSize for maps: AWS prints an empty map as {}.
 func (c *Checker) MinEntries(member string, n, bound int) {
 	if n < bound {
 		c.fail(member, "Member must have length greater than or equal to "+strconv.Itoa(bound), "'{}'")
 	}
 }
 
-// MaxSize fails if a list or map has more than bound entries. The collection itself is not printed.
+// MaxSize fails if a list or map has more than bound entries. AWS doesn't print the collection.
 func (c *Checker) MaxSize(member string, n, bound int) {
 	if n > bound {
 		c.fail(member, "Member must have length less than or equal to "+strconv.Itoa(bound))
@@ -137,14 +138,14 @@ func (c *Checker) Max(member string, v, bound int64) {
 	}
 }
 
-// Pattern fails if ok is false.
+// Pattern fails if ok is false: generated code has matched the value against the pattern.
 func (c *Checker) Pattern(member, value, pattern string, ok bool) {
 	if !ok {
 		c.fail(member, "Member must satisfy regular expression pattern: "+pattern, "'", value, "'")
 	}
 }
 
-// Enum fails if value is none of the set, which is printed in the model's order.
+// Enum fails if value is not in the set. The set is printed in the given order.
 func (c *Checker) Enum(member, value string, set []string) {
 	for _, s := range set {
 		if s == value {
@@ -166,21 +167,21 @@ func NameChars(s string) bool {
 	return s != ""
 }
 
-// TooLong is the violation by a list of a bound that the model does not have but AWS does.
+// TooLong returns the violation of a list's bound that AWS has and its model lacks.
 func TooLong(member string, bound int) *awserr.Error {
 	var c Checker
 	c.MaxSize(member, bound+1, bound)
 	return c.Err()
 }
 
-// TooLarge is the violation by a number of a bound that the model does not have but AWS does.
+// TooLarge returns the violation of a number's upper bound that AWS has and its model lacks.
 func TooLarge(member string, v, bound int64) *awserr.Error {
 	var c Checker
 	c.Max(member, v, bound)
 	return c.Err()
 }
 
-// TooSmall is the violation by a number of a bound that the model does not have but AWS does.
+// TooSmall returns the violation of a number's lower bound that AWS has and its model lacks.
 func TooSmall(member string, v, bound int64) *awserr.Error {
 	var c Checker
 	c.Min(member, v, bound)

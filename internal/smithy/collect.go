@@ -7,15 +7,15 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// New returns a structure to be decoded, whose memory counts against the reader's.
+// New allocates a structure to be decoded. Its memory counts against the reader's budget.
 func New[T any](r *wirejson.Reader) *T {
 	out := new(T)
 	r.Spend(int(unsafe.Sizeof(*out)))
 	return out
 }
 
-// Append appends an element that was decoded. The list's memory counts against the reader's; without enough of it the list
-// stays as it is and the reader has an error.
+// Append appends a decoded element. The list's memory counts against the reader's budget: beyond that the list stays as it is, and the
+// reader fails.
 func Append[T any](r *wirejson.Reader, list []T, e T) []T {
 	if len(list) == cap(list) {
 		size := max(1, int(unsafe.Sizeof(e)))
@@ -31,16 +31,16 @@ func Append[T any](r *wirejson.Reader, list []T, e T) []T {
 	return append(list, e)
 }
 
-// firstBytes is how many bytes a list has room for at first, if an element is not larger.
+// firstBytes is the first allocation of a list in bytes, if its elements are not larger.
 const firstBytes = 64
 
-// scanned is how many keys a Builder looks through before it makes an index of them.
+// scanned is the number of keys up to which a Builder searches linearly. Beyond that it builds an index.
 const scanned = 16
 
-// indexed is about what an entry of a Builder's index takes in bytes.
+// indexed estimates the memory of an entry of a Builder's index, in bytes.
 const indexed = 48
 
-// Builder makes a Map in time linear in the number of its entries. The zero value is ready to use.
+// Builder builds a Map in linear time: a request may have very many keys. The zero value is ready to use.
 type Builder[V any] struct {
 	entries Map[V]
 	index   map[string]int
@@ -49,7 +49,7 @@ type Builder[V any] struct {
 // Len returns the number of keys so far.
 func (b *Builder[V]) Len() int { return len(b.entries) }
 
-// Map returns the map, which is not nil; the Builder must not be used after it.
+// Map returns the map, never nil. The Builder must not be used afterwards.
 func (b *Builder[V]) Map() Map[V] {
 	if b.entries == nil {
 		return Map[V]{}
@@ -57,8 +57,8 @@ func (b *Builder[V]) Map() Map[V] {
 	return b.entries
 }
 
-// Put sets the value of a key; the last of several in one JSON object counts, at the place of the first. The memory counts
-// against the reader's, as with Append.
+// Put sets the value of a key. If a JSON object repeats a key, the last value wins, in the place of the first. The memory counts against
+// the reader's budget, as with Append.
 func (b *Builder[V]) Put(r *wirejson.Reader, key string, v V) {
 	if i, ok := b.find(key); ok {
 		b.entries[i].Value = v
@@ -78,6 +78,7 @@ func (b *Builder[V]) Put(r *wirejson.Reader, key string, v V) {
 	b.index[key] = n
 }
 
+// find returns the index of a key's entry.
 func (b *Builder[V]) find(key string) (int, bool) {
 	if b.index != nil {
 		i, ok := b.index[key]

@@ -1,7 +1,8 @@
-// Package smithy is the machinery between bytes and typed operations: constraint checks, codecs and dispatch.
+// Package smithy is the machinery between bytes and typed operations: decoding, constraint checks and dispatch.
 //
-// It knows AWS's JSON protocol and nothing of DynamoDB. Generated code (package api) brings the shapes, package ops the
-// operations, package httpd the bytes.
+// It knows AWS's JSON protocol and nothing of DynamoDB. Generated code (package api) brings the shapes, package ops the operations,
+// package httpd the bytes. Bind turns a typed function into a Handler; a Handler's Decode turns a body into an input, and its Run checks
+// the input and calls the function. A Call carries everything else about one request.
 package smithy
 
 import (
@@ -17,26 +18,26 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// Shape is what generated inputs implement.
+// Shape is implemented by generated inputs.
 type Shape interface {
-	// Read decodes the value at the reader's position; false for null and on error.
+	// Read decodes the value at the reader's position. It returns false for null and on error.
 	Read(r *wirejson.Reader) bool
-	// Check finds what violates the model's constraints.
+	// Check reports violations of the model's constraints to c.
 	Check(c *Checker)
 }
 
-// Renderer is what generated outputs implement.
+// Renderer is implemented by generated outputs.
 type Renderer interface {
 	// AppendJSON appends the value as JSON.
 	AppendJSON(dst []byte) []byte
 }
 
-// Operation names an operation and ties its shapes together. It carries no behaviour.
+// Operation names an operation and ties its input and output types together. It has no behavior.
 type Operation[In, Out any] struct {
 	Target string // as in X-Amz-Target, e.g. DynamoDB_20120810.PutItem
 }
 
-// Caller is who sent a request, as far as the request itself says or the signature proves.
+// Caller is the sender of a request, as far as the request claims or the signature proves.
 type Caller struct {
 	Account string // twelve digits
 	Region  string // from the credential scope
@@ -48,28 +49,28 @@ type Caller struct {
 	Operator bool
 }
 
-// Call is one request on its way through an operation: its decoder, whose arena lives as long as the request, and who sent
-// it.
+// Call is one request on its way through an operation: its decoder, whose arena lives as long as the request, its caller, and what
+// layers tell each other about it. Calls are reused: Release resets them.
 type Call struct {
 	Reader wirejson.Reader
 	Caller Caller
-	// Host is the server's own address, "host:port", as the client named it.
+	// Host is the server's "host:port" as the client addressed it.
 	Host string
 
 	// Time is when the operation began.
 	Time time.Time
-	// Operation is the operation's name, without that of its API.
+	// Operation is the operation's name without its API's: PutItem.
 	Operation string
-	// Unprojected says that reads are to return whole items or index entries, for whoever applies the projection himself.
+	// Unprojected makes reads return whole items or index entries: the caller applies the projection itself.
 	Unprojected bool
-	// Stored is the item that an UpdateItem has stored, in its binary form.
+	// Stored is the item that an UpdateItem has stored, in binary form.
 	Stored []byte
-	// Memory counts what the operation reads to answer it; nil if nothing bounds that.
+	// Memory bounds what the operation reads for its answer; nil if nothing does.
 	Memory Memory
-	// Turn is the request's; nil if it needs none.
+	// Turn keeps a long request from starving short ones; nil if the request takes no turns.
 	Turn *turns.Turn
-	// Used are what the operation has used, and Items and Bytes what it returned if that is counted, else -1: for those who
-	// measure requests.
+	// Used is the capacity that the operation has consumed, and Items and Bytes are what it returned, or -1 if its metrics don't count
+	// that.
 	Used         []any
 	Items, Bytes int
 
@@ -77,20 +78,20 @@ type Call struct {
 	closers []io.Closer
 }
 
-// Memory is a bound of bytes that requests share.
+// Memory is a budget of bytes that requests share.
 type Memory interface {
-	// Take counts bytes more for the request, and returns false if there is no room for them. The request gives all of them back
-	// when it ends.
+	// Take reserves more bytes for the request. It returns false if there are too few left. Everything is given back when the request
+	// ends.
 	Take(bytes int) bool
 }
 
-// OnRelease closes c once the answer is rendered: outputs may have views of what c keeps.
+// OnRelease closes c once the answer is rendered: outputs may contain views of memory that c owns.
 func (c *Call) OnRelease(closer io.Closer) { c.closers = append(c.closers, closer) }
 
-// Release closes what OnRelease was given.
+// Release closes what OnRelease was given, and resets the Call for the next request.
 func (c *Call) Release() {
 	for i, closer := range c.closers {
-		// Readers only give memory back here; their errors came with the reads.
+		// Close only returns memory here; the reads have reported all errors.
 		_ = closer.Close()
 		c.closers[i] = nil
 	}
@@ -101,20 +102,20 @@ func (c *Call) Release() {
 	c.Reader.Release()
 }
 
-// Handler is an operation ready to be called: decoded body in, answer out. Decode is separate from Run because AWS looks at the
+// Handler is an operation ready to be called: decoded body in, answer out. Decode is separate from Run because AWS verifies the
 // signature between the two.
 type Handler struct {
 	Target string // as in X-Amz-Target
 	// Service is the name of the operation's API; empty for DynamoDB's.
 	Service string
-	// Decode reads the body. Its error is a SerializationException.
+	// Decode decodes the body. Its error is a SerializationException.
 	Decode func(call *Call, body []byte) (in any, err *awserr.Error)
-	// Run checks and executes the decoded input.
+	// Run checks and executes a decoded input.
 	Run func(ctx context.Context, call *Call, in any) (Renderer, error)
 }
 
-// ToEnd returns handlers whose operations run to their end though their client has gone: those with several steps, whose first
-// ones are not to stand alone.
+// ToEnd returns handlers that complete even if their client has gone. It is for operations of several steps, whose first steps must not
+// stand alone.
 func ToEnd(handlers []Handler) []Handler {
 	out := slices.Clone(handlers)
 	for i := range out {
@@ -126,7 +127,7 @@ func ToEnd(handlers []Handler) []Handler {
 	return out
 }
 
-// Invoke runs the handler of an operation for those who have its input and want its output, and neither of them as JSON.
+// Invoke runs a handler for a caller with a typed input that wants a typed output, without JSON in between.
 func Invoke[In, Out any](ctx context.Context, h *Handler, op Operation[In, Out], call *Call, in *In) (*Out, error) {
 	if h.Target != op.Target {
 		panic("smithy: the handler of " + h.Target + " was to run " + op.Target)
@@ -138,7 +139,7 @@ func Invoke[In, Out any](ctx context.Context, h *Handler, op Operation[In, Out],
 	return out.(any).(*Out), nil
 }
 
-// Bind makes a Handler of a typed function. A wrong input or output type does not compile.
+// Bind makes a Handler of a typed function. A function with the wrong input or output type doesn't compile.
 func Bind[In, Out any, PI interface {
 	*In
 	Shape
@@ -152,7 +153,7 @@ func Bind[In, Out any, PI interface {
 		Decode: func(call *Call, body []byte) (any, *awserr.Error) {
 			in := new(In)
 			call.Reader.Reset(body)
-			// A body that is null is no request.
+			// A null body is no request.
 			if PI(in).Read(&call.Reader) && call.Reader.Done() {
 				return in, nil
 			}
@@ -175,7 +176,7 @@ func Bind[In, Out any, PI interface {
 	}
 }
 
-// decodeError turns the reader's error into AWS's: malformed JSON has no message, and wins over a mismatch before it.
+// decodeError maps the reader's error to AWS's. Malformed JSON takes precedence over an earlier mismatch, and has no message.
 func decodeError(r *wirejson.Reader) *awserr.Error {
 	err := r.Err()
 	if err == nil || err.Malformed || !r.Valid() {
@@ -184,7 +185,7 @@ func decodeError(r *wirejson.Reader) *awserr.Error {
 	return awserr.New(awserr.Serialization, err.Message)
 }
 
-// Missing returns the targets of a model's operations that no handler has.
+// Missing returns the targets of a model's operations that have no handler.
 func Missing(targets []string, have []Handler) (out []string) {
 	for _, target := range targets {
 		if !slices.ContainsFunc(have, func(h Handler) bool { return h.Target == target }) {
@@ -194,7 +195,7 @@ func Missing(targets []string, have []Handler) (out []string) {
 	return out
 }
 
-// AppendRequestID appends an id that looks like DynamoDB's: 52 letters and digits.
+// AppendRequestID appends a random request id in DynamoDB's form: 52 letters and digits.
 func AppendRequestID(dst []byte) []byte {
 	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
 	for end := len(dst) + 52; len(dst) < end; {

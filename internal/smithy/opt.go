@@ -1,6 +1,6 @@
 package smithy
 
-// Opt is an optional scalar: a member that a request may leave out and an answer may omit.
+// Opt is an optional scalar: requests may leave it out, and answers may omit it.
 type Opt[T any] struct {
 	Value T
 	Set   bool
@@ -9,7 +9,7 @@ type Opt[T any] struct {
 // Some returns an Opt that is set.
 func Some[T any](v T) Opt[T] { return Opt[T]{Value: v, Set: true} }
 
-// Or returns the value, or otherwise if it is not set.
+// Or returns the value if it is set, and otherwise the argument.
 func (o Opt[T]) Or(otherwise T) T {
 	if o.Set {
 		return o.Value
@@ -23,7 +23,7 @@ type Entry[V any] struct {
 	Value V
 }
 
-// Map is a JSON object with arbitrary keys, in the order of the wire; no key stands in it twice.
+// Map is a JSON object with arbitrary keys, in the order of the wire. Keys are distinct.
 type Map[V any] []Entry[V]
 
 // Get returns the value of a key.
@@ -36,7 +36,7 @@ func (m Map[V]) Get(key string) (v V, ok bool) {
 	return v, false
 }
 
-// Put sets the value of a key. It looks through all keys: it is for maps of a few, a Builder for others.
+// Put sets the value of a key. It searches linearly, so it is for small maps; see Builder for large ones.
 func (m *Map[V]) Put(key string, v V) {
 	for i := range *m {
 		if (*m)[i].Key == key {

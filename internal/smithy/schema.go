@@ -1,15 +1,15 @@
 package smithy
 
-// Schema describes an API's shapes to protocols that must know more of them than JSON does.
+// Schema describes an API's shapes for protocols that need more type information than JSON does.
 type Schema struct {
-	Inputs, Outputs map[string]string // shapes by operation
+	Inputs, Outputs map[string]string // shape of each operation
 	Shapes          map[string]ShapeInfo
 }
 
-// ShapeInfo is what a shape is: a structure, list, map, string, boolean, integer, long, double, timestamp or blob.
+// ShapeInfo describes a shape: a structure, list, map, string, boolean, integer, long, double, timestamp or blob.
 type ShapeInfo struct {
 	Kind    string
-	Members map[string]string // a structure's, with their shapes
-	Member  string            // the shape of a list's elements
-	Value   string            // the shape of a map's values
+	Members map[string]string // shapes of a structure's members
+	Member  string            // shape of a list's elements
+	Value   string            // shape of a map's values
 }

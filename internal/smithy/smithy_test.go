@@ -15,7 +15,7 @@ func readerOf(n int) *wirejson.Reader {
 	return &r
 }
 
-// TestBuilder compares with a map and a list of keys.
+// TestBuilder compares a Builder with a map and a list of keys.
 func TestBuilder(t *testing.T) {
 	for _, n := range []int{0, 1, scanned - 1, scanned, scanned + 1, 1000} {
 		r := readerOf(1 << 20)
@@ -39,14 +39,14 @@ func TestBuilder(t *testing.T) {
 				t.Errorf("entry %d of %d is %v, want %s=%d", i, n, e, order[i], last[order[i]])
 			}
 		}
-		// Above a few keys, Put must not look through them.
+		// With many keys, Put must not search linearly.
 		if (b.index != nil) != (n > scanned) || b.index != nil && len(b.index) != n {
 			t.Errorf("%d keys have an index of %d", n, len(b.index))
 		}
 	}
 }
 
-// TestMemoryIsBounded checks that what New, Append and Builder take ends with the reader's memory, with an error.
+// TestMemoryIsBounded: the reader's budget ends New, Append and Builder, with an error.
 func TestMemoryIsBounded(t *testing.T) {
 	type large [1000]byte
 	bound := wirejson.BaseMemory/1000 + 1
@@ -79,7 +79,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// TestLongValue: a sentence about a long value copies it twice, for itself and for the answer.
+// TestLongValue: a sentence with a long value copies it twice, once for the message and once for the answer.
 func TestLongValue(t *testing.T) {
 	value := strings.Repeat("x", 1<<20)
 	var before, after runtime.MemStats

@@ -57,7 +57,7 @@ func AppendBlob(dst, b []byte) []byte {
 	return append(dst, '"')
 }
 
-// AppendFloat appends f as AWS prints doubles: with a fraction or an exponent always (5.0, 0.5, 1.0E10).
+// AppendFloat appends f in the form of AWS's doubles: whole numbers get a fraction (5.0).
 func AppendFloat(dst []byte, f float64) []byte {
 	if f == math.Trunc(f) && math.Abs(f) < 1e7 {
 		dst = strconv.AppendFloat(dst, f, 'f', 1, 64)
@@ -66,7 +66,7 @@ func AppendFloat(dst []byte, f float64) []byte {
 	return strconv.AppendFloat(dst, f, 'f', -1, 64)
 }
 
-// Key appends the name of the next field: a comma unless the object was just opened, the quoted name, a colon.
+// Key appends the name of the next field: a comma unless the object was just opened, the quoted name, and a colon.
 func Key(dst []byte, name string) []byte {
 	if len(dst) > 0 && dst[len(dst)-1] != '{' {
 		dst = append(dst, ',')

@@ -11,13 +11,13 @@ import (
 	"unsafe"
 )
 
-// MaxDepth is the deepest nesting of JSON containers that a Reader accepts. A DynamoDB value of 32 levels needs about
-// 70; a body beyond this bound is answered like any other malformed body.
+// MaxDepth is the deepest nesting of JSON containers that a Reader accepts. A DynamoDB value of 32 levels needs about 70. A deeper body is
+// treated as malformed.
 const MaxDepth = 500
 
 // Error is a failure to decode a body.
 type Error struct {
-	// Malformed tells that the body is not JSON at all; otherwise it is JSON whose types don't fit the shape.
+	// Malformed means that the body isn't JSON. Otherwise it is JSON whose types don't fit the shape.
 	Malformed bool
 	// Message is the sentence of AWS's deserializer; empty for malformed bodies.
 	Message string
@@ -36,35 +36,35 @@ type Reader struct {
 	buf     []byte
 	pos     int
 	depth   int
-	first   bool
+	first   bool // no entry of the innermost container was read yet
 	err     *Error
-	scratch []byte
-	budget  int // bytes of memory that Spend may still take
+	scratch []byte // decoded strings with escapes
+	budget  int    // bytes of memory that Spend may still allow
 
-	// Arena holds what decoding builds in binary form, attribute values above all. It is reused between requests.
+	// Arena holds what decoding builds in binary form, mainly attribute values. It is reused between requests.
 	Arena []byte
 	// Offsets is a stack that decoders of maps use to sort their entries.
 	Offsets []int
 }
 
-// What decoding a text may take for lists, maps and structures: BaseMemory bytes, and MemoryPerByte for each byte of the text.
-// AWS's own limits keep requests that do something far below.
+// Memory that decoding a text may take for lists, maps and structures: BaseMemory bytes, and MemoryPerByte for each byte of the text. AWS's
+// own limits keep useful requests far below that.
 const (
 	BaseMemory    = 1 << 20
 	MemoryPerByte = 16
 )
 
-// keptBytes is the largest buffer that a Reader keeps for its next text.
+// keptBytes is the largest buffer, in bytes, that a Reader keeps for its next text.
 const keptBytes = 4 << 20
 
-// Reset makes r read buf from its beginning and forgets what was decoded before.
+// Reset points r at the beginning of buf and forgets everything decoded before.
 func (r *Reader) Reset(buf []byte) {
 	r.buf, r.pos, r.depth, r.first, r.err = buf, 0, 0, false, nil
 	r.Arena, r.Offsets, r.scratch = r.Arena[:0], r.Offsets[:0], r.scratch[:0]
 	r.budget = BaseMemory + MemoryPerByte*len(buf)
 }
 
-// Release lets go of the text, and of buffers above keptBytes. What was decoded must not be used any more.
+// Release drops the text, and buffers larger than keptBytes. Decoded values must not be used any more.
 func (r *Reader) Release() {
 	r.Reset(nil)
 	if cap(r.Arena) > keptBytes {
@@ -78,8 +78,8 @@ func (r *Reader) Release() {
 	}
 }
 
-// Spend takes n bytes, which are about to be allocated, from the memory that the text may take when it is decoded; a text for which they are not enough is
-// malformed, like one that is nested too deeply. It returns false after an error.
+// Spend must be called before n bytes are allocated for decoded values. It returns false after an error. A text that exceeds its budget
+// fails as malformed, like one that is nested too deeply.
 func (r *Reader) Spend(n int) bool {
 	if r.budget -= n; r.budget < 0 {
 		r.malformed()
@@ -87,14 +87,15 @@ func (r *Reader) Spend(n int) bool {
 	return r.err == nil
 }
 
-// Room makes room for n bytes in the Arena, and for as much as the rest of the text is likely to need: growing it by quarters,
-// as append does, would allocate several times of what it is filled with.
+// Room makes room in the Arena for n bytes, and for what the rest of the text will probably need. Growing by quarters, as append does,
+// would allocate several times the final size.
 func (r *Reader) Room(n int) {
 	if cap(r.Arena)-len(r.Arena) < n {
 		r.grow(n)
 	}
 }
 
+// grow implements Room: it extrapolates from the part of the text read so far.
 func (r *Reader) grow(n int) {
 	rest := len(r.buf) - r.pos
 	if r.pos > sampled {
@@ -105,7 +106,7 @@ func (r *Reader) grow(n int) {
 	r.Arena = slices.Grow(r.Arena, max(n+rest, cap(r.Arena)/2))
 }
 
-// PushOffset appends to Offsets, which doubles as the Arena does.
+// PushOffset appends to Offsets, doubling its capacity when it is full.
 func (r *Reader) PushOffset(at int) {
 	if len(r.Offsets) == cap(r.Offsets) {
 		r.Offsets = slices.Grow(r.Offsets, max(16, cap(r.Offsets)))
@@ -114,7 +115,7 @@ func (r *Reader) PushOffset(at int) {
 }
 
 const (
-	// sampled is of how many bytes of a text Room concludes what the rest needs, and maxAhead what it takes for it before.
+	// sampled is the number of bytes of a text after which Room extrapolates from them. Before that it reserves at most maxAhead.
 	sampled  = 32 << 10
 	maxAhead = 1 << 20
 )
@@ -129,13 +130,14 @@ func (r *Reader) Mismatch(message string) {
 	}
 }
 
+// malformed records that the text isn't JSON.
 func (r *Reader) malformed() {
 	if r.err == nil {
 		r.err = &Error{Malformed: true}
 	}
 }
 
-// Done reports whether only white space is left; otherwise the text is malformed.
+// Done reports whether only white space is left. If not, the text is malformed.
 func (r *Reader) Done() bool {
 	if r.err != nil {
 		return false
@@ -148,13 +150,14 @@ func (r *Reader) Done() bool {
 	return true
 }
 
-// Valid reports whether the text given to Reset is well-formed JSON. It forgets the position and any error.
+// Valid reports whether the text given to Reset is well-formed JSON. It discards the position and any error.
 func (r *Reader) Valid() bool {
 	r.pos, r.depth, r.err = 0, 0, nil
 	r.Skip()
 	return r.Done()
 }
 
+// space skips white space.
 func (r *Reader) space() {
 	for r.pos < len(r.buf) {
 		switch r.buf[r.pos] {
@@ -201,6 +204,7 @@ func (r *Reader) Peek() Kind {
 	return KindNone
 }
 
+// literal consumes s, or fails.
 func (r *Reader) literal(s string) bool {
 	if r.pos+len(s) <= len(r.buf) && string(r.buf[r.pos:r.pos+len(s)]) == s {
 		r.pos += len(s)
@@ -210,7 +214,7 @@ func (r *Reader) literal(s string) bool {
 	return false
 }
 
-// wrongType records the sentence AWS prints when a scalar of Java type `scalar` was expected and k was found.
+// wrongType records AWS's sentence for a value of kind k in the place of a scalar of a Java type.
 func (r *Reader) wrongType(k Kind, scalar string) {
 	switch k {
 	case KindString:
@@ -236,8 +240,8 @@ func (r *Reader) wrongType(k Kind, scalar string) {
 	}
 }
 
-// BeginObject enters an object. It returns false for null and on error. javaType is the type that AWS names when a
-// list is found instead.
+// BeginObject enters an object. It returns false for null and on error. javaType is the type that AWS's sentence names if there is an array
+// instead.
 func (r *Reader) BeginObject(javaType string) bool {
 	switch k := r.Peek(); k {
 	case KindObject:
@@ -269,6 +273,7 @@ func (r *Reader) BeginArray() bool {
 	return false
 }
 
+// enter enters a container.
 func (r *Reader) enter() bool {
 	r.pos++
 	r.depth++
@@ -280,7 +285,7 @@ func (r *Reader) enter() bool {
 	return true
 }
 
-// next moves to the next entry of the container that `end` closes; false when it is closed or on error.
+// next advances to the next entry of the container that end closes. It returns false at its end and on error.
 func (r *Reader) next(end byte) bool {
 	if r.err != nil {
 		return false
@@ -313,11 +318,10 @@ func (r *Reader) next(end byte) bool {
 	return true
 }
 
-// NextElem moves to the next element of the array entered last; false at its end.
+// NextElem advances to the next element of the innermost array. It returns false at its end.
 func (r *Reader) NextElem() bool { return r.next(']') }
 
-// NextField moves to the next field of the object entered last and returns its name, valid until the next string
-// with an escape is read; false at the object's end.
+// NextField advances to the next field of the innermost object and returns its name. It returns false at the object's end.
 func (r *Reader) NextField() ([]byte, bool) {
 	if !r.next('}') {
 		return nil, false
@@ -337,7 +341,7 @@ func (r *Reader) NextField() ([]byte, bool) {
 	return key, true
 }
 
-// special[c] is true for bytes that end the fast path over a string: quote, backslash, control and non-ASCII bytes.
+// special[c] is true for bytes that leave the fast path over a string: quote, backslash, control and non-ASCII bytes.
 var special = func() (t [256]bool) {
 	for i := range t {
 		t[i] = i < 0x20 || i >= 0x80 || i == '"' || i == '\\'
@@ -345,10 +349,10 @@ var special = func() (t [256]bool) {
 	return
 }()
 
-// plain returns how many leading bytes of b are printable ASCII other than quote and backslash.
+// plain returns how many leading bytes of b are printable ASCII except quote and backslash.
 func plain(b []byte) int {
 	i := 0
-	// Four words at a time: nearly all text is plain, and most of an answer's time goes into finding that out.
+	// Four words at a time: nearly all text is plain, and rendering an answer spends most of its time here.
 	for ; i+32 <= len(b); i += 32 {
 		c := b[i : i+32 : i+32]
 		if (unplain(binary.LittleEndian.Uint64(c))|unplain(binary.LittleEndian.Uint64(c[8:]))|
@@ -366,13 +370,12 @@ func plain(b []byte) int {
 
 const low, high = 0x0101010101010101, 0x8080808080808080
 
-// unplain sets the high bit of each byte of w that is not plain; and perhaps of those above it.
+// unplain sets the high bit of each byte of w that isn't plain, and possibly of bytes above it.
 func unplain(w uint64) uint64 {
 	return w | (w - low*0x20) | ((w ^ low*'"') - low) | ((w ^ low*'\\') - low)
 }
 
-// rawString reads the string at the current position; the result is a view of the body, or of r.scratch when the
-// string has escapes.
+// rawString reads the string at the current position. The result is a view of the body or, if the string has escapes, of r.scratch.
 func (r *Reader) rawString() []byte {
 	r.pos++
 	start := r.pos
@@ -405,6 +408,7 @@ func (r *Reader) rawString() []byte {
 	}
 }
 
+// escapedString continues rawString at the first escape. It decodes into r.scratch. A lone surrogate becomes U+FFFD.
 func (r *Reader) escapedString(start, i int) []byte {
 	begin := len(r.scratch)
 	out := append(r.scratch, r.buf[start:i]...)
@@ -476,6 +480,7 @@ func (r *Reader) escapedString(start, i int) []byte {
 	}
 }
 
+// hex4 decodes four hex digits at an offset.
 func hex4(b []byte, i int) (rune, bool) {
 	if i+4 > len(b) {
 		return 0, false
@@ -538,13 +543,14 @@ func (r *Reader) number() []byte {
 	return r.buf[start:i]
 }
 
-// Skip consumes the next value, whatever it is.
+// Skip consumes the next value of any kind.
 func (r *Reader) Skip() {
 	kept := len(r.scratch)
 	r.skip()
 	r.scratch = r.scratch[:kept]
 }
 
+// skip is Skip without restoring the scratch buffer.
 func (r *Reader) skip() {
 	switch r.Peek() {
 	case KindObject:
@@ -575,7 +581,7 @@ func (r *Reader) skip() {
 	}
 }
 
-// Bytes reads a string; ok is false for null and on error. The result is a view, see Reader.
+// Bytes reads a string. ok is false for null and on error. The result is a view: see Reader.
 func (r *Reader) Bytes() (s []byte, ok bool) {
 	switch k := r.Peek(); k {
 	case KindString:
@@ -589,13 +595,13 @@ func (r *Reader) Bytes() (s []byte, ok bool) {
 	return nil, false
 }
 
-// String reads a string; ok is false for null and on error. The result is a view, see Reader.
+// String reads a string. ok is false for null and on error. The result is a view: see Reader.
 func (r *Reader) String() (string, bool) {
 	b, ok := r.Bytes()
 	return unsafe.String(unsafe.SliceData(b), len(b)), ok
 }
 
-// Bool reads a boolean; ok is false for null and on error.
+// Bool reads a boolean. ok is false for null and on error.
 func (r *Reader) Bool() (v, ok bool) {
 	switch k := r.Peek(); k {
 	case KindTrue:
@@ -610,8 +616,8 @@ func (r *Reader) Bool() (v, ok bool) {
 	return false, false
 }
 
-// Int reads an integer of the Java type named (Integer or Long); ok is false for null and on error. Fractions are cut
-// off and values out of range are clamped, as AWS's deserializer does.
+// Int reads an integer of a Java type (Integer or Long). ok is false for null and on error. Fractions are truncated, and values out of the
+// range of 64 bits are clamped, as AWS's deserializer does.
 func (r *Reader) Int(javaType string) (int64, bool) {
 	switch k := r.Peek(); k {
 	case KindNumber:
@@ -640,7 +646,7 @@ func (r *Reader) Int(javaType string) (int64, bool) {
 	return 0, false
 }
 
-// Float reads a floating point number; ok is false for null and on error.
+// Float reads a floating-point number. ok is false for null and on error.
 func (r *Reader) Float() (float64, bool) {
 	switch k := r.Peek(); k {
 	case KindNumber:
@@ -655,7 +661,7 @@ func (r *Reader) Float() (float64, bool) {
 	return 0, false
 }
 
-// Blob reads a base64 string into the Arena; ok is false for null and on error.
+// Blob decodes a base64 string into the Arena. ok is false for null and on error.
 func (r *Reader) Blob() ([]byte, bool) {
 	s, ok := r.Bytes()
 	if !ok {
@@ -668,11 +674,11 @@ func (r *Reader) Blob() ([]byte, bool) {
 	return r.Arena[start:len(r.Arena):len(r.Arena)], true
 }
 
-// AppendBase64 appends the bytes that s encodes to the Arena. It records AWS's sentence where s is not base64.
+// AppendBase64 appends the bytes that s encodes to the Arena. If s isn't base64 it records AWS's sentence.
 func (r *Reader) AppendBase64(s []byte) bool {
 	out, err := base64.StdEncoding.Strict().AppendDecode(r.Arena, s)
 	if err == nil {
-		// The library skips line breaks, which AWS does not.
+		// The library skips line breaks; AWS rejects them.
 		for _, c := range s {
 			if c == '\r' || c == '\n' {
 				err = base64.CorruptInputError(0)
@@ -694,6 +700,7 @@ func (r *Reader) AppendBase64(s []byte) bool {
 	return false
 }
 
+// validAlphabet reports whether s consists of characters of base64.
 func validAlphabet(s []byte) bool {
 	for _, c := range s {
 		switch {

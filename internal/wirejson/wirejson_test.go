@@ -47,8 +47,7 @@ func TestDepthIsBounded(t *testing.T) {
 	}
 }
 
-// FuzzReader compares with encoding/json: what it takes as JSON, the Reader takes, and the other way round, but for nesting,
-// invalid UTF-8 and lone surrogates.
+// FuzzReader compares with encoding/json: both accept the same texts, except for nesting, invalid UTF-8 and lone surrogates.
 func FuzzReader(f *testing.F) {
 	for _, s := range []string{`{"a":[1,2.5e-3,true,false,null,"x\n"]}`, `[1,]`, `{"a":1,}`, `01`, `-`, `1.`, `"\u00zz"`, ` {} `, `{}{}`, `nul`} {
 		f.Add([]byte(s))
@@ -59,7 +58,7 @@ func FuzzReader(f *testing.F) {
 		got := r.Valid()
 		want := json.Valid(text)
 		if got && !want {
-			t.Fatalf("%q is no JSON", text)
+			t.Fatalf("%q is not JSON", text)
 		}
 		if !got && want && strings.ToValidUTF8(string(text), "") == string(text) && strings.Count(string(text), "[")+strings.Count(string(text), "{") < MaxDepth {
 			t.Fatalf("%q is JSON", text)
@@ -67,7 +66,7 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// TestBuffersAreGivenBack: skipping keeps nothing, and Release neither the text nor large buffers.
+// TestBuffersAreGivenBack: Skip keeps nothing, and Release keeps neither the text nor large buffers.
 func TestBuffersAreGivenBack(t *testing.T) {
 	var r Reader
 	r.Reset([]byte(`{"a":"` + strings.Repeat(`\u0041`, 1<<20) + `","\u0041":["\u0041",{"\u0041":"\u0041"}]}`))
@@ -91,9 +90,9 @@ func TestBuffersAreGivenBack(t *testing.T) {
 	}
 }
 
-// TestRoom: what the Arena is filled with is allocated no more than four times, whatever the text does to mislead Room.
+// TestRoom: at most four times the final size of the Arena is allocated, however a text misleads Room.
 func TestRoom(t *testing.T) {
-	for _, at := range []int{0, sampled + 1, 1 << 19, 1 << 20} { // where values begin to be ten times as large as their text
+	for _, at := range []int{0, sampled + 1, 1 << 19, 1 << 20} { // offset from which values are ten times as large as their text
 		var r Reader
 		r.Reset(make([]byte, 1<<20))
 		filled, allocated := 0, 0

@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9]+`)
 
-// brief is as much of an error as is read.
+// brief shortens an error to a readable length.
 func brief(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	if more := len(lines) - 25; more > 0 {
@@ -52,8 +52,8 @@ func brief(err error) string {
 	return strings.Join(lines, "\n")
 }
 
-// TestAttacks runs every attack once, each against a server of its own, some at a time: most of an attack is to wait until the server
-// has nothing left to do.
+// TestAttacks runs every attack once, each against a server of its own. A few run in parallel, since most of an attack's time is waiting
+// for the server to become idle.
 func TestAttacks(t *testing.T) {
 	file, err := binary()
 	if err != nil {

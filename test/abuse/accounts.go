@@ -18,7 +18,7 @@ var accountAttacks = []Attack{
 	{Point: 9, Once: true, Name: "DAX with the tables of another account", Needs: Needs{Credentials: true, DAX: true}, Run: otherDAX},
 }
 
-// victim makes what Alice has and Mallory wants, and returns the ARNs by name.
+// victim creates what Alice owns and Mallory wants. It returns the ARNs by name.
 func victim(ctx context.Context, t *Target) (map[string]string, error) {
 	arn := map[string]string{"TABLE": "arn:aws:dynamodb:us-east-1:111111111111:table/victim", "ALARM": "arn:aws:cloudwatch:us-east-1:111111111111:alarm:victim", "CLUSTER": "arn:aws:dax:us-east-1:111111111111:cache/victim"}
 	var failed error
@@ -60,7 +60,7 @@ func victim(ctx context.Context, t *Target) (map[string]string, error) {
 
 const key = `"Key":{"pk":{"S":"secret"}}`
 
-// byARN are requests that name another account's resource by an ARN.
+// byARN are requests that name another account's resource by its ARN.
 var byARN = []struct{ operation, body string }{
 	{"GetItem", `{"TableName":"$TABLE",` + key + `}`}, {"PutItem", `{"TableName":"$TABLE","Item":{"pk":{"S":"evil"}}}`}, {"DeleteItem", `{"TableName":"$TABLE",` + key + `}`},
 	{"UpdateItem", `{"TableName":"$TABLE",` + key + `,"UpdateExpression":"REMOVE v"}`}, {"Query", `{"TableName":"$TABLE","KeyConditionExpression":"pk=:a","ExpressionAttributeValues":{":a":{"S":"secret"}}}`},
@@ -85,7 +85,7 @@ var byARN = []struct{ operation, body string }{
 	{daxControl + "ListTags", `{"ResourceName":"$CLUSTER"}`}, {daxControl + "TagResource", `{"ResourceName":"$CLUSTER","Tags":[{"Key":"a","Value":"b"}]}`},
 }
 
-// otherAccount sends Mallory's requests for what is Alice's. All are denied, or answer nothing of hers, and nothing has changed.
+// otherAccount sends Mallory's requests for Alice's resources. All must be denied, or return nothing of hers, and must change nothing.
 func otherAccount(ctx context.Context, t *Target) error {
 	arn, failed := victim(ctx, t)
 	if failed != nil {
@@ -100,7 +100,7 @@ func otherAccount(ctx context.Context, t *Target) error {
 		what := "Mallory's " + c.operation + " " + c.body
 		codes := []string{"AccessDeniedException", "AccessDenied"}
 		if c.operation == "BatchGetItem" || strings.HasPrefix(c.operation, "Transact") || c.operation == "ExecuteTransaction" {
-			codes = append(codes, "TransactionCanceledException") // with AccessDenied among its reasons
+			codes = append(codes, "TransactionCanceledException") // AccessDenied is among its reasons
 		}
 		failed = errors.Join(failed, r.Is(what, codes...))
 		if strings.Contains(string(r.Body), "treasure") {
@@ -110,7 +110,7 @@ func otherAccount(ctx context.Context, t *Target) error {
 	return errors.Join(failed, unharmed(ctx, t))
 }
 
-// unharmed looks whether Alice's table is as she left it.
+// unharmed checks that Alice's table is as she left it.
 func unharmed(ctx context.Context, t *Target) error {
 	r := t.Call(ctx, Alice, "Scan", `{"TableName":"victim"}`)
 	failed := r.Is("Alice's Scan", "ok")
@@ -121,7 +121,7 @@ func unharmed(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// otherNames sends Mallory's requests with names alone, which are those of her own account.
+// otherNames sends Mallory's requests with plain names, which mean tables in her own account.
 func otherNames(ctx context.Context, t *Target) error {
 	if _, err := victim(ctx, t); err != nil {
 		return err
@@ -150,7 +150,7 @@ func otherNames(ctx context.Context, t *Target) error {
 	return errors.Join(failed, unharmed(ctx, t))
 }
 
-// otherBuckets has Mallory read and write the bucket that Alice made, and folders beside it.
+// otherBuckets has Mallory read and write Alice's bucket, and folders outside of any bucket.
 func otherBuckets(ctx context.Context, t *Target) error {
 	if _, err := victim(ctx, t); err != nil {
 		return err
@@ -188,7 +188,7 @@ func otherBuckets(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// otherDAX has Mallory define the key schema of Alice's table, by its name and its ARN.
+// otherDAX has Mallory ask DAX for the key schema of Alice's table, by name and by ARN.
 func otherDAX(ctx context.Context, t *Target) error {
 	if _, err := victim(ctx, t); err != nil {
 		return err

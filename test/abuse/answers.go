@@ -20,7 +20,7 @@ var answerAttacks = []Attack{
 	{Point: 7, Name: "16,200 HTTP connections that never send a valid request", Needs: Needs{Credentials: true}, Once: true, Run: httpStrangers},
 }
 
-// largeItems puts 100 items of 150 KB, which one BatchGetItem can ask for: its answer has at most 16 MB. It returns that request's body.
+// largeItems puts 100 items of 150 KB, and returns a BatchGetItem for them. Its answer reaches the limit of 16 MB.
 func largeItems(ctx context.Context, t *Target) (batch string, failed error) {
 	var keys []string
 	for i := range 100 {
@@ -34,7 +34,7 @@ func largeItems(ctx context.Context, t *Target) (batch string, failed error) {
 	return `{"RequestItems":{"light":{"Keys":[` + strings.Join(keys, ",") + `]}}}`, nil
 }
 
-// untakenAnswers ask for answers that are together far above the memory for answers. Some clients must be refused, or be disconnected.
+// untakenAnswers requests answers that together far exceed the memory for answers. Some clients must be refused or disconnected.
 func untakenAnswers(ctx context.Context, t *Target) error {
 	batch, err := largeItems(ctx, t)
 	if err != nil {
@@ -78,7 +78,7 @@ func untakenAnswers(ctx context.Context, t *Target) error {
 
 var heapInUse = regexp.MustCompile(`# HeapInuse = (\d+)`)
 
-// heap returns the bytes of memory that the server cannot give back.
+// heap returns the memory in use after garbage collection, in bytes.
 func (t *Target) heap() (int64, error) {
 	t.Collect()
 	m := heapInUse.FindStringSubmatch(t.profile("heap?gc=1&debug=1"))
@@ -88,7 +88,7 @@ func (t *Target) heap() (int64, error) {
 	return strconv.ParseInt(m[1], 10, 64)
 }
 
-// scanEach reads a large answer on each of many connections, which then stay open: they keep no memory of it.
+// scanEach reads a large answer on each of many connections, which stay open: they must keep no memory of it.
 func scanEach(ctx context.Context, t *Target) error {
 	if err := costlyItems(ctx, t); err != nil {
 		return err
@@ -129,8 +129,8 @@ func scanEach(ctx context.Context, t *Target) error {
 	return err
 }
 
-// httpStrangers open more connections than a server has (16,000): half say nothing, and half send a request without a signature.
-// The short form, which must get along with the open files of any machine, opens fewer.
+// httpStrangers opens more connections than a server accepts (16,000). Half are silent, and half send a request without a signature. The
+// short form opens fewer, to stay within any machine's limit on open files.
 func httpStrangers(ctx context.Context, t *Target) error {
 	n := 1000
 	if t.Long {
@@ -160,10 +160,10 @@ func httpStrangers(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// reset closes a connection so that its port can be used again at once.
+// reset closes a connection so that its port is free at once.
 func reset(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // closed by the server, perhaps
+		_ = tcp.SetLinger(0) // fails if the server has closed it
 	}
 	c.Close()
 }

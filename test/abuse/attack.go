@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// MaxMemory is how many bytes of memory a server may take under any attack.
+// MaxMemory is how many bytes of memory a server may use under any attack.
 const MaxMemory = 1 << 30
 
-// Needs are what the server of an attack must have beyond its default flags.
+// Needs are what an attack's server needs beyond the default flags.
 type Needs struct {
 	Credentials bool     // a credentials file with the keys Alice, Mallory and Operator
 	DAX         bool     // a listener for DAX clients
@@ -21,36 +21,36 @@ type Needs struct {
 
 // Attack is something that a client does to a server.
 type Attack struct {
-	// Point is the point of issue 20 that names the attack, or whose relative it is.
+	// Point is the point of issue 20 that describes the attack or one like it.
 	Point int
 	Name  string
 	Needs Needs
-	// Work is how much CPU time the server may spend on one round of the short form and on what follows of it; 0 for maxWork.
+	// Work is the CPU time that the server may spend on one round of the short form and its aftermath; 0 means maxWork.
 	Work time.Duration
-	// Ends says that the attack itself ends the server, which the runner then starts again.
+	// Ends says that the attack ends the server, as intended. The runner restarts it.
 	Ends bool
-	// Once says that rounds of the long form would show nothing else than the short form does.
+	// Once says that repeating the attack in the long form would show nothing new.
 	Once bool
 	// LongOnly says that the attack takes too long for the short form.
 	LongOnly bool
-	// Run attacks once. Its error says which answers or effects were not what they must be.
+	// Run attacks once. Its error says which answers or effects were wrong.
 	Run func(ctx context.Context, t *Target) error
 }
 
-// maxWork is the Work of an attack that names none. Honest requests of the same number and size take a tenth of it.
+// maxWork is the default of Attack.Work. The same number of honest requests of the same size takes a tenth of it.
 const maxWork = 5 * time.Second
 
-// Attacks returns all attacks in the order of the issue's points.
+// Attacks returns all attacks, in the order of the issue's points.
 func Attacks() []Attack {
 	return slices.Concat(mathAttacks, fileAttacks, workAttacks, deflateAttacks, awayAttacks, bodyAttacks, slowAttacks, answerAttacks, metricAttacks,
 		daxAttacks, inputAttacks, wireAttacks, accountAttacks, pageAttacks, signatureAttacks, secretAttacks)
 }
 
-// ended is how long the short form waits for something that must happen before it says that it does not: a test must not hang.
+// ended is how long the short form waits for something that must happen: a test must not hang.
 const ended = 3 * time.Minute
 
-// Short runs the attack once, in its short form, against a server of its own. It returns what the server worked and the most memory that
-// it took, and as an error everything that is not as it must be.
+// Short runs the attack once, in its short form, against a server of its own. It returns the server's CPU time and peak memory. The error
+// is everything that isn't as it must be.
 func (a *Attack) Short(ctx context.Context, binary, dir string) (cost Usage, _ error) {
 	t, err := Start(binary, dir, a.Needs)
 	if err != nil {
@@ -83,13 +83,13 @@ func (a *Attack) Short(ctx context.Context, binary, dir string) (cost Usage, _ e
 	if err := t.Alive(); err != nil {
 		if !a.Ends {
 			failed = nil // the end explains all else
-		}
+		} // the crash explains all other errors
 		return cost, errors.Join(failed, err)
 	}
 	return cost, errors.Join(failed, after(t, light))
 }
 
-// after looks whether the server is as it was, first as it runs and then as it starts again.
+// after checks that the server is as before the attack, first while it still runs and then after a restart.
 func after(t *Target, light *Light) error {
 	failed := errors.Join(t.checkMemory(), t.checkLog())
 	if err := light.Both(); err != nil {
@@ -107,6 +107,7 @@ func after(t *Target, light *Light) error {
 	return failed
 }
 
+// work returns the CPU time that the server may spend.
 func (a *Attack) work() time.Duration {
 	if a.Work != 0 {
 		return a.Work

@@ -17,10 +17,10 @@ var awayAttacks = []Attack{
 	{Point: 3, Name: "SIGTERM while 100 costly requests run", Ends: true, Once: true, Run: endUnderLoad},
 }
 
-// costly is a request that takes the server long.
+// costly is a request that is expensive for the server.
 type costly struct{ operation, body string }
 
-// filter is an expression whose evaluation takes as long as one can.
+// filter returns a filter expression that is as expensive as possible.
 func filter(value string) string {
 	f := "contains(v," + value + ")"
 	return "(" + f + strings.Repeat(" OR "+f, 149) + ")"
@@ -43,7 +43,7 @@ func costlyData() costly {
 	return costly{cloudWatch + "GetMetricData", fmt.Sprintf(`{"StartTime":%d,"EndTime":%d,"MetricDataQueries":[%s]}`, now-86_400, now, strings.Join(queries, ","))}
 }
 
-// costlyItems makes the table that costly requests read: a megabyte of items in which nothing is found.
+// costlyItems creates the table that costly requests read: a megabyte of items that match no filter.
 func costlyItems(ctx context.Context, t *Target) error {
 	r := t.Call(ctx, Alice, "CreateTable", `{"TableName":"costly","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"N"}]}`)
 	if r.Code() == "ResourceInUseException" {
@@ -61,8 +61,8 @@ func costlyItems(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// goAway has clients disconnect once their requests run. What they asked for costs the server less than half of what it costs to
-// answer: it stops.
+// goAway has clients disconnect while their requests run. The server must notice and stop: the requests may cost at most half of what
+// answering them costs.
 func goAway(of func() costly) func(context.Context, *Target) error {
 	return func(ctx context.Context, t *Target) error {
 		if err := costlyItems(ctx, t); err != nil {
@@ -77,7 +77,7 @@ func goAway(of func() costly) func(context.Context, *Target) error {
 				return err
 			}
 			if r.Status != 200 {
-				return nil // refused for what it costs
+				return nil // refused for its cost
 			}
 		}
 		each := (t.CPU() - start) / honest
@@ -92,7 +92,7 @@ func goAway(of func() costly) func(context.Context, *Target) error {
 			if _, err := io.WriteString(c, t.Message(Alice, request.operation, request.body)); err != nil {
 				return err
 			}
-			if len(conns) > atOnce { // so that requests have begun when their clients go
+			if len(conns) > atOnce { // requests must have begun before their clients go
 				conns[0].Close()
 				conns = conns[1:]
 			}
@@ -110,7 +110,7 @@ func goAway(of func() costly) func(context.Context, *Target) error {
 	}
 }
 
-// endUnderLoad ends the server while it is busy with all kinds of requests, and with clients that do not go on.
+// endUnderLoad terminates the server while it is busy with all kinds of requests, and with clients that have stopped sending.
 func endUnderLoad(ctx context.Context, t *Target) error {
 	if err := costlyItems(ctx, t); err != nil {
 		return err
@@ -124,7 +124,7 @@ func endUnderLoad(ctx context.Context, t *Target) error {
 		request := []costly{costlyScan(), costlyStatement(), costlyData()}[i%3]
 		message := t.Message(Alice, request.operation, request.body)
 		if i%10 == 9 {
-			message = message[:len(message)-10] // the rest never comes
+			message = message[:len(message)-10] // the rest never arrives
 		}
 		if _, err := io.WriteString(c, message); err != nil {
 			return err

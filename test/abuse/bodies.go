@@ -18,9 +18,9 @@ var bodyAttacks = []Attack{
 	{Point: 4, Name: "bodies that end too early and are a request by themselves", Run: truncatedBodies},
 }
 
-// breakOff sends each message on some connections at a time, and closes them once the server has read what there is. Each announces as
-// much as a body may have, so that a few that keep it take the whole budget. The server collects its garbage after each message: it uses
-// what it keeps of a connection again for the next, and would give back then what it forgot.
+// breakOff sends each message on several connections, and closes them once the server has read everything. Each message announces a body
+// of the maximal size, so a few leaks would exhaust the budget. After each message the server collects garbage: otherwise a reused buffer
+// could return what the server had forgotten, and hide a leak.
 func breakOff(ctx context.Context, t *Target, messages []string) error {
 	const each = 25
 	for _, message := range messages {
@@ -32,7 +32,7 @@ func breakOff(ctx context.Context, t *Target, messages []string) error {
 			}
 			conns = append(conns, c)
 			if _, err := io.WriteString(c, message); err != nil && ctx.Err() != nil {
-				return err // another error is the server's, which has answered and closed
+				return err // any other error means that the server has answered and closed
 			}
 		}
 		err := t.asleep(3)
@@ -51,12 +51,12 @@ func breakOff(ctx context.Context, t *Target, messages []string) error {
 	return goodBodies(ctx, t)
 }
 
-// goodBody is a body of 2 MB.
+// goodBody is a valid body of 2 MB.
 var goodBody = `{"TableName":"light","Item":{"pk":{"S":"large"}},"Comment":"` + strings.Repeat("x", 2<<20) + `"}`
 
-// goodBodies looks whether the budget of large bodies is whole: 20 bodies of 2 MB are taken.
+// goodBodies checks that the whole budget of large bodies is available.
 func goodBodies(ctx context.Context, t *Target) error {
-	if err := t.Idle(); err != nil { // until the server has seen that its clients have gone
+	if err := t.Idle(); err != nil { // until the server has noticed that its clients have gone
 		return err
 	}
 	for i := range 20 {
@@ -75,7 +75,7 @@ func brokenChunks(ctx context.Context, t *Target) error {
 	many := strings.Repeat(chunk, 20)
 	return breakOff(ctx, t, []string{
 		head, expect, head[:len(head)-1],
-		head + "1", head + "10000", head + "10000\r", head + "10000\r\n", head + "10000;extension=x", // in the line of a size
+		head + "1", head + "10000", head + "10000\r", head + "10000\r\n", head + "10000;extension=x", // in the line with the size
 		head + chunk[:100], head + chunk[:len(chunk)-2], head + chunk[:len(chunk)-1], head + chunk, // in a chunk
 		head + many, head + many + "10", head + many + "0\r\n", head + many + "0", // before the trailers
 		head + many + "0\r\nTrailer: x\r\n", head + chunk + "0\r\nTrai",
@@ -97,7 +97,7 @@ func brokenBodies(ctx context.Context, t *Target) error {
 	})
 }
 
-// otherMethods sends bodies where none is expected. Answers do not matter, only that nothing is kept.
+// otherMethods sends bodies with methods that expect none. The answers don't matter, but nothing may be kept.
 func otherMethods(ctx context.Context, t *Target) error {
 	body := strings.Repeat("x", 2<<20)
 	chunked := strings.Repeat("10000\r\n"+body[:0x10000]+"\r\n", 20) + "0\r\n\r\n"
@@ -125,8 +125,7 @@ func refusedBodies(ctx context.Context, t *Target) error {
 	return errors.Join(failed, goodBodies(ctx, t))
 }
 
-// refusedDrips go on sending bodies that are refused, without an end. They hold nothing of the budget, and would need more than
-// there is.
+// refusedDrips keeps sending bodies after their refusal. They must hold nothing of the budget, which could not hold them all.
 func refusedDrips(ctx context.Context, t *Target) error {
 	const largest = 16 << 20
 	message := t.Head(Alice, "PutItem", -1) + fmt.Sprintf("\r\n%x\r\n%s\r\n", largest+1, strings.Repeat("x", largest+1))
@@ -150,7 +149,8 @@ func refusedDrips(ctx context.Context, t *Target) error {
 	return goodBodies(ctx, t)
 }
 
-// truncatedBodies end after 10 KB of what was announced. What has come is a valid request with a valid signature, and is not executed.
+// truncatedBodies ends each body after 10 KB of the announced length. The part received is a valid, signed request; it must not be
+// executed.
 func truncatedBodies(ctx context.Context, t *Target) error {
 	body := `{"TableName":"light","Item":{"pk":{"S":"truncated"},"v":{"S":"` + strings.Repeat("x", 10<<10) + `"}}}`
 	head := func(length int) string { return t.signedHead(Alice, "PutItem", []byte(body), length) + "\r\n" }

@@ -29,7 +29,7 @@ const (
 // Key is an access key.
 type Key struct{ ID, Secret, Account string }
 
-// Reply is an answer, or the error in its place.
+// Reply is an answer, or the error instead of one.
 type Reply struct {
 	Status int
 	Header http.Header
@@ -37,8 +37,7 @@ type Reply struct {
 	Err    error
 }
 
-// Code returns the kind of an error, e.g. ValidationException; "ok" for a 200; the status for an answer without a kind; and
-// "no answer".
+// Code returns the kind of an error, e.g. ValidationException; "ok" for status 200; the status of an answer without a kind; or "no answer".
 func (r Reply) Code() string {
 	if r.Err != nil {
 		return "no answer"
@@ -49,7 +48,7 @@ func (r Reply) Code() string {
 	var e struct {
 		Type string `json:"__type"`
 	}
-	_ = json.Unmarshal(r.Body, &e) // an answer of another kind has none
+	_ = json.Unmarshal(r.Body, &e) // other kinds of answers have none
 	if _, kind, ok := strings.Cut(e.Type, "#"); ok {
 		return kind
 	}
@@ -59,7 +58,7 @@ func (r Reply) Code() string {
 	return strconv.Itoa(r.Status)
 }
 
-// Is returns an error unless the reply's code is among those wanted.
+// Is returns an error unless the reply's code is among the given ones.
 func (r Reply) Is(what string, codes ...string) error {
 	if slices.Contains(codes, r.Code()) {
 		return nil
@@ -67,7 +66,7 @@ func (r Reply) Is(what string, codes ...string) error {
 	return fmt.Errorf("%s: %s, want %s: %.300s %v", what, r.Code(), strings.Join(codes, " or "), r.Body, errOrNot(r.Err))
 }
 
-// Refused returns an error unless the reply is a client's error; no answer at all, from a connection that is closed, is one too.
+// Refused returns an error unless the reply is a client error, or the server closed the connection without one.
 func (r Reply) Refused(what string) error {
 	if r.Err != nil || r.Status >= 400 && r.Status < 500 {
 		return nil
@@ -75,7 +74,7 @@ func (r Reply) Refused(what string) error {
 	return fmt.Errorf("%s: %d %.300s", what, r.Status, r.Body)
 }
 
-// Taken returns an error if there was no reply, or a server's error other than "too many at a time".
+// Taken returns an error if there was no reply, or a server error other than "too many at a time".
 func (r Reply) Taken(what string) error {
 	if r.Err != nil || r.Status >= 500 && r.Status != http.StatusServiceUnavailable {
 		return fmt.Errorf("%s: %d %.300s %v", what, r.Status, r.Body, errOrNot(r.Err))
@@ -90,7 +89,7 @@ func errOrNot(err error) string {
 	return err.Error()
 }
 
-// target returns an operation as X-Amz-Target has it; one without a service is DynamoDB's.
+// target returns an operation in the form of X-Amz-Target. The default service is DynamoDB.
 func target(operation string) string {
 	if strings.Contains(operation, ".") {
 		return operation
@@ -98,7 +97,7 @@ func target(operation string) string {
 	return "DynamoDB_20120810." + operation
 }
 
-// service is what requests for the target are signed for.
+// service returns the signing name for a target.
 func service(target string) string {
 	switch {
 	case strings.HasPrefix(target, cloudWatch):
@@ -111,7 +110,7 @@ func service(target string) string {
 	return "dynamodb"
 }
 
-// sign returns the headers of a request, all of them signed.
+// sign returns the headers of a request. All of them are signed.
 func (t *Target) sign(key Key, operation string, body []byte) map[string]string {
 	operation = target(operation)
 	h := map[string]string{"content-type": "application/x-amz-json-1.0", "host": t.Addr, "x-amz-target": operation}
@@ -119,19 +118,19 @@ func (t *Target) sign(key Key, operation string, body []byte) map[string]string 
 	return h
 }
 
-// Call sends a request as an SDK does.
+// Call sends a request like an SDK.
 func (t *Target) Call(ctx context.Context, key Key, operation, body string) Reply {
 	return t.send(ctx, t.sign(key, operation, []byte(body)), []byte(body))
 }
 
-// Zip sends a request whose body is compressed: the body is given as it is sent.
+// Zip sends a request with a compressed body.
 func (t *Target) Zip(ctx context.Context, key Key, operation string, body []byte) Reply {
 	h := t.sign(key, operation, body)
 	h["content-encoding"] = "gzip"
 	return t.send(ctx, h, body)
 }
 
-// send sends a POST with the headers.
+// send sends a POST with the given headers.
 func (t *Target) send(ctx context.Context, header map[string]string, body []byte) Reply {
 	req, err := http.NewRequestWithContext(ctx, "POST", "http://"+t.Addr+"/", bytes.NewReader(body))
 	if err != nil {
@@ -156,8 +155,8 @@ func reply(res *http.Response, err error) Reply {
 	return Reply{Status: res.StatusCode, Header: res.Header, Body: body, Err: err}
 }
 
-// Head is the head of a request for raw connections, without its last empty line. The body's length is announced as length, or as
-// chunked if it is -1; further lines follow. The signature is that of an empty body: nothing that is sent so is meant to be executed.
+// Head returns the head of a request for raw connections, without the final empty line. It announces the given length, or a chunked body if
+// length is -1, followed by further lines. The signature is for an empty body: requests made with Head are not meant to be executed.
 func (t *Target) Head(key Key, operation string, length int, lines ...string) string {
 	return t.signedHead(key, operation, nil, length, lines...)
 }
@@ -179,22 +178,22 @@ func (t *Target) signedHead(key Key, operation string, body []byte, length int, 
 	return b.String()
 }
 
-// Message is a whole request for raw connections.
+// Message returns a whole request for raw connections.
 func (t *Target) Message(key Key, operation, body string, lines ...string) string {
 	return t.signedHead(key, operation, []byte(body), len(body), lines...) + "\r\n" + body
 }
 
-// Raw sends a whole request on a connection of its own and returns the answer. A server may answer and close while more is sent.
+// Raw sends a whole request on a new connection and returns the answer. The server may answer and close before it has read everything.
 func (t *Target) Raw(ctx context.Context, bytes string) Reply {
 	return t.exchange(ctx, bytes, 1, false)[0]
 }
 
-// Strange is Raw for bytes that may be no whole request: the client says that nothing else comes by ending its side.
+// Strange is Raw for bytes that may not be a whole request: it closes its sending half, so that the server doesn't wait for more.
 func (t *Target) Strange(ctx context.Context, bytes string) Reply {
 	return t.exchange(ctx, bytes, 1, true)[0]
 }
 
-// exchange sends bytes and reads so many answers. The last is an error where fewer come.
+// exchange sends bytes and reads n answers. If fewer arrive, the last element is an error.
 func (t *Target) exchange(ctx context.Context, bytes string, n int, half bool) []Reply {
 	c, err := t.Dial(ctx)
 	if err != nil {
@@ -225,11 +224,11 @@ func (t *Target) exchange(ctx context.Context, bytes string, n int, half bool) [
 	return out
 }
 
-// quote returns a string as JSON.
+// quote returns a string in JSON.
 func quote(s string) string {
 	b, err := json.Marshal(s)
 	if err != nil {
-		panic(err) // a string is
+		panic(err) // strings can be encoded
 	}
 	return string(b)
 }

@@ -21,7 +21,7 @@ var daxAttacks = []Attack{
 	{Point: 7, Name: "DAX connections that send anything", Needs: Needs{DAX: true}, Run: daxGarbage},
 }
 
-// daxPreamble is what a connection of the DAX protocol begins with.
+// daxPreamble returns the opening of a DAX connection.
 func daxPreamble() []byte {
 	out := wire.AppendText(nil, "J7yne5G")
 	out = wire.AppendInt(out, 0)
@@ -37,7 +37,7 @@ const (
 	daxDefineKeySchema = -742646399
 )
 
-// daxClient connects as a real client does, authenticates and asks for the endpoints.
+// daxClient behaves like a real client: it connects, authenticates, and asks for the endpoints.
 func daxClient(ctx context.Context, t *Target, key Key) error {
 	c, err := dial(ctx, t.DAX, nil)
 	if err != nil {
@@ -73,7 +73,7 @@ func daxClient(ctx context.Context, t *Target, key Key) error {
 	return r.Err()
 }
 
-// daxHold opens connections that begin like that and do not go on; a real client is served all the same.
+// daxHold opens connections that start with begin's bytes and then stall. A real client must still be served.
 func daxHold(n int, begin func() []byte) func(context.Context, *Target) error {
 	return func(ctx context.Context, t *Target) error {
 		var conns []net.Conn
@@ -86,10 +86,10 @@ func daxHold(n int, begin func() []byte) func(context.Context, *Target) error {
 		for range n {
 			c, err := net.DialTimeout("tcp", t.DAX, 5*time.Second)
 			if err != nil {
-				break // the server takes no more of them
+				break // the server accepts no more
 			}
 			conns = append(conns, c)
-			_, _ = c.Write(message) // it may have closed it
+			_, _ = c.Write(message) // it may be closed
 		}
 		var failed error
 		for range 3 {
@@ -100,7 +100,7 @@ func daxHold(n int, begin func() []byte) func(context.Context, *Target) error {
 	}
 }
 
-// daxGarbage sends bytes that are no DAX.
+// daxGarbage sends bytes that aren't DAX.
 func daxGarbage(ctx context.Context, t *Target) error {
 	deep, long := make([]byte, 1<<20), make([]byte, 0, 100)
 	for i := range deep {
@@ -117,16 +117,16 @@ func daxGarbage(ctx context.Context, t *Target) error {
 			if err != nil {
 				return err
 			}
-			_, _ = c.Write(message) // it may have closed it
+			_, _ = c.Write(message) // it may be closed
 			_ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
-			_, _ = io.ReadAll(c) // whatever comes
+			_, _ = io.ReadAll(c) // any answer will do
 			c.Close()
 		}
 	}
 	return daxClient(ctx, t, Alice)
 }
 
-// daxAuthorization is what a client authenticates a connection with ("Create a signed AWS API request").
+// daxAuthorization returns a client's authentication of a connection ("Create a signed AWS API request").
 func (k Key) daxAuthorization(at time.Time) []byte {
 	stamp := at.UTC().Format("20060102T150405Z")
 	scope := stamp[:8] + "/us-east-1/dax/aws4_request"
@@ -139,7 +139,7 @@ func (k Key) daxAuthorization(at time.Time) []byte {
 	return wire.AppendText(wire.AppendNull(out), "test")
 }
 
-// daxKeySchema asks for the keys of a table that the key must not know, and fails unless it is refused.
+// daxKeySchema asks for the key schema of a table that the key may not see. It fails unless the server refuses.
 func daxKeySchema(ctx context.Context, t *Target, key Key, table string) error {
 	c, err := dial(ctx, t.DAX, nil)
 	if err != nil {

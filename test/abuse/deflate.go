@@ -16,13 +16,13 @@ var deflateAttacks = []Attack{
 	{Point: 3, Name: "clients that go away while 8 MB of empty blocks are decompressed", Work: 30 * time.Second, Run: emptyBlocksAway},
 }
 
-// bits is a stream of bits as deflate has it, the lowest of a byte first (RFC 1951, 3.1.1).
+// bits is a stream of bits in deflate's order: the lowest bit of a byte first (RFC 1951, 3.1.1).
 type bits struct {
 	out   []byte
 	count int
 }
 
-// add adds the n lowest bits of value, the lowest first.
+// add appends the n lowest bits of value, the lowest first.
 func (b *bits) add(value, n int) {
 	for i := range n {
 		if b.count%8 == 0 {
@@ -33,27 +33,27 @@ func (b *bits) add(value, n int) {
 	}
 }
 
-// dynamicBlocks returns about size bytes of blocks that each have Huffman codes of their own and no data (RFC 1951, 3.2.7): the costliest
-// bytes that inflate to nothing. A block has 90 bits, so that four end at a byte.
+// dynamicBlocks returns about size bytes of blocks with Huffman codes of their own and no data (RFC 1951, 3.2.7): the most expensive bytes
+// that inflate to nothing. A block has 90 bits, so every fourth ends at a byte.
 func dynamicBlocks(size int) []byte {
 	var b bits
 	for range 4 {
 		b.add(0b100, 3) // not the last block; dynamic codes
-		b.add(0, 5)     // 257 codes of literals
-		b.add(0, 5)     // a code of distances
-		b.add(14, 4)    // 18 lengths of the codes for lengths, in this order: 16, 17, 18, …, 1
+		b.add(0, 5)     // 257 literal codes
+		b.add(0, 5)     // one distance code
+		b.add(14, 4)    // 18 code lengths, in the order 16, 17, 18, …, 1
 		for i := range 18 {
 			length := 0
-			if i == 2 || i == 17 { // 18, which repeats zero, and 1
+			if i == 2 || i == 17 { // for 18, which repeats zeros, and 1
 				length = 1
 			}
 			b.add(length, 3)
 		}
 		b.add(1|127<<1, 8) // 138 zeros
 		b.add(1|107<<1, 8) // 118 zeros
-		b.add(0, 1)        // the end of a block has a code of one bit
-		b.add(0, 1)        // a distance too
-		b.add(0, 1)        // the end of the block
+		b.add(0, 1)        // the end-of-block code has one bit
+		b.add(0, 1)        // so has the distance
+		b.add(0, 1)        // end of block
 	}
 	return bytes.Repeat(b.out, size/len(b.out))
 }
@@ -63,14 +63,14 @@ func storedBlocks(size int) []byte {
 	return bytes.Repeat([]byte("\x00\x00\x00\xff\xff"), size/5)
 }
 
-// emptyZip is a gzip file of blocks that have no data.
+// emptyZip returns a gzip file of blocks without data.
 func emptyZip(blocks []byte) []byte {
 	head := []byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff")
 	last := []byte("\x01\x00\x00\xff\xff")
-	return bytes.Join([][]byte{head, blocks, last, make([]byte, 8)}, nil) // the checksum and the length of nothing are 0
+	return bytes.Join([][]byte{head, blocks, last, make([]byte, 8)}, nil) // checksum and length of nothing are 0
 }
 
-// emptyBlocks sends bodies that keep a decompressor busy and come to nothing.
+// emptyBlocks sends bodies that keep a decompressor busy and inflate to nothing.
 func emptyBlocks(blocks func(size int) []byte) func(context.Context, *Target) error {
 	return func(ctx context.Context, t *Target) error {
 		body := emptyZip(blocks(2 << 20))
@@ -88,7 +88,7 @@ func emptyBlocks(blocks func(size int) []byte) func(context.Context, *Target) er
 	}
 }
 
-// emptyBlocksAway has clients disconnect while their bodies are decompressed, or wait for it. That costs less than half of what it costs
+// emptyBlocksAway has clients disconnect while their bodies are decompressed, or wait for that. It must cost at most half of what it costs
 // if they stay.
 func emptyBlocksAway(ctx context.Context, t *Target) error {
 	body := emptyZip(dynamicBlocks(8 << 20))

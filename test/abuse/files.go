@@ -36,20 +36,19 @@ var fileAttacks = []Attack{
 	{Point: 2, Work: fileWork, Name: "files that are not what they are said to be", Run: imports("DYNAMODB_JSON", "GZIP", garbage)},
 }
 
-// content writes the files of the bucket; those of the short form may be smaller.
+// content writes the files of the bucket. The short form's may be smaller.
 type content func(t *Target) error
 
 const (
-	// shorter is what the sizes of the short form are divided by.
+	// shorter divides the sizes of the short form.
 	shorter = 16
-	// fileMemory is how many bytes of memory a server may take in the short form. One that kept what it has inflated would take more.
+	// fileMemory is the memory in bytes that the server may use in the short form. Keeping the inflated data would take more.
 	fileMemory = 256 << 20
-	// fileWork is how much CPU time it may spend, on an import and a bulk put of up to 160 MB: 25 ns a byte.
+	// fileWork is the CPU time that the server may spend on an import and a bulk put of up to 160 MB: 25 ns per byte.
 	fileWork = 8 * time.Second
 )
 
-// imports attacks with files, by an import of a table and by a bulk put; both must end, and a server that starts again must not
-// begin anew with what made it end.
+// imports attacks with files, by an import and by a bulk put. Both must end, and a restarted server must not repeat what crashed it.
 func imports(format, compression string, files content) func(context.Context, *Target) error {
 	return func(ctx context.Context, t *Target) error {
 		if err := files(t); err != nil {
@@ -58,7 +57,7 @@ func imports(format, compression string, files content) func(context.Context, *T
 		defer func() { _ = os.RemoveAll(t.Bucket); _ = os.MkdirAll(t.Bucket, 0o755) }()
 		schema := `"BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}]`
 		options := fmt.Sprintf(`"InputFormat":%q,"InputCompressionType":%q`, format, compression)
-		defer func() { t.Call(ctx, Alice, "DeleteTable", `{"TableName":"imported"}`) }() // if it came to be, for the next round
+		defer func() { t.Call(ctx, Alice, "DeleteTable", `{"TableName":"imported"}`) }() // if it was created; the next round needs the name
 		var failed error
 		r := t.Call(ctx, Alice, "ImportTable", `{`+options+`,"S3BucketSource":{"S3Bucket":"bucket","S3KeyPrefix":"f"},"TableCreationParameters":{"TableName":"imported",`+schema+`}}`)
 		failed = errors.Join(failed, r.Is("ImportTable", "ok"), job(ctx, t, r, "ImportTableDescription", "Import"))
@@ -66,7 +65,7 @@ func imports(format, compression string, files content) func(context.Context, *T
 			return errors.Join(failed, err)
 		}
 		if format == "CSV" {
-			return failed // which bulk puts do not take
+			return failed // bulk puts don't accept CSV
 		}
 		r = t.Call(ctx, Alice, "CreateTable", `{"TableName":"put",`+schema+`}`)
 		failed = errors.Join(failed, r.Is("CreateTable", "ok", "ResourceInUseException"))
@@ -79,10 +78,10 @@ func imports(format, compression string, files content) func(context.Context, *T
 	}
 }
 
-// job waits until the job that an answer describes has ended, well or not.
+// job waits until the job that an answer describes has ended, successfully or not.
 func job(ctx context.Context, t *Target, r Reply, description, kind string) error {
 	if r.Status != 200 {
-		return nil // it was refused
+		return nil // refused
 	}
 	var answer map[string]map[string]any
 	if err := json.Unmarshal(r.Body, &answer); err != nil {
@@ -108,10 +107,10 @@ func job(ctx context.Context, t *Target, r Reply, description, kind string) erro
 	return errors.New(kind + " does not end")
 }
 
-// member is how many bytes are compressed once. A file is repetitions of it, as both formats allow.
+// member is the number of bytes that are compressed once. A file repeats the result, which both formats allow.
 const member = 1 << 20
 
-// inGzip is a file of bytes that are repeated, with something before and behind, in gzip.
+// inGzip returns a gzip file of repetitions of unit, between begin and end.
 func inGzip(begin, unit string, size int, end string) content {
 	return repeated(begin, unit, size, end, func(b []byte) ([]byte, error) {
 		var out bytes.Buffer
@@ -122,7 +121,7 @@ func inGzip(begin, unit string, size int, end string) content {
 	})
 }
 
-// inZstd is inGzip in zstd.
+// inZstd is inGzip for zstd.
 func inZstd(begin, unit string, size int, end string) content {
 	return repeated(begin, unit, size, end, func(b []byte) ([]byte, error) {
 		w, err := zstd.NewWriter(nil)
@@ -133,6 +132,7 @@ func inZstd(begin, unit string, size int, end string) content {
 	})
 }
 
+// repeated writes a file of repetitions of unit, between begin and end. size is the decompressed size in bytes.
 func repeated(begin, unit string, size int, end string, compress func([]byte) ([]byte, error)) content {
 	return func(t *Target) error {
 		size := size
@@ -159,7 +159,7 @@ func repeated(begin, unit string, size int, end string, compress func([]byte) ([
 	}
 }
 
-// binaryIon writes files of binary Ion whose values say that they are longer than the file.
+// binaryIon returns files of binary Ion whose values claim to be longer than the file.
 func binaryIon() content {
 	return several(map[string][]byte{
 		"f-list":       []byte("\xe0\x01\x00\xea\xbe\x7f\x7f\x7f\x7f\x7f\xff\x21\x01"),
@@ -172,7 +172,7 @@ func binaryIon() content {
 	})
 }
 
-// zstdWindows writes frames that ask for windows of 2^27 to 2^41 bytes, each with a block of a repeated byte.
+// zstdWindows returns frames that demand windows of 2^27 to 2^41 bytes, each with blocks of a repeated byte.
 func zstdWindows() content {
 	files := map[string][]byte{}
 	for _, exponent := range []byte{17, 19, 20, 21, 26, 31} {
@@ -185,6 +185,7 @@ func zstdWindows() content {
 	return several(files)
 }
 
+// several writes files by their names.
 func several(files map[string][]byte) content {
 	return func(t *Target) error {
 		var err error
@@ -195,7 +196,7 @@ func several(files map[string][]byte) content {
 	}
 }
 
-// garbage writes files that are damaged, and one that is something else.
+// garbage writes damaged files, and one that is a link to a foreign file.
 func garbage(t *Target) error {
 	dir := t.Bucket
 	if err := inGzip("", `{"Item":{"pk":{"S":"a"}}}`+"\n", shorter*member, "")(t); err != nil {

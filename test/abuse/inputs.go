@@ -46,7 +46,7 @@ func maxResults(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// everyMemberWith sends each of the values in each member of the kinds, by itself.
+// everyMemberWith sends each of the values in each member of the given kinds, one at a time.
 func everyMemberWith(ctx context.Context, t *Target, kinds string, values []string) error {
 	var failed error
 	for _, m := range mutate.Members() {
@@ -72,7 +72,7 @@ func everyText(ctx context.Context, t *Target) error {
 	return everyMemberWith(ctx, t, "string", []string{`""`, quote(strings.Repeat("x", 70_000)), "\"\xff\xfe\xc0\x80\"", `"\u0000\ud800"`, `"../../../etc/passwd\n"`, `"%n%s{}' OR ''='"`, "1"})
 }
 
-// badTokens sends texts that are no tokens, and tokens of other operations.
+// badTokens sends invalid tokens, and tokens of other operations.
 func badTokens(ctx context.Context, t *Target) error {
 	var failed error
 	tokens := []string{"x", "AAAA", "eyJ9", "-1", "9223372036854775808", "%00", "arn:aws:dynamodb", "arn:aws:dynamodb:us-east-1:000000000000:table/", "arn:aws:dynamodb:us-east-1:000000000000:table/light/index/",
@@ -94,7 +94,7 @@ func badTokens(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// checkpoints belong to an operator; other callers learn nothing and leave nothing behind. Checkpoints that are not fetched are removed.
+// checkpoints are for operators: other callers must learn nothing and leave nothing behind. Unfetched checkpoints must be removed.
 func checkpoints(ctx context.Context, t *Target) error {
 	const operation = "Stator_20261101.CreateCheckpoint"
 	if err := costlyItems(ctx, t); err != nil {
@@ -119,7 +119,7 @@ func checkpoints(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// diskBytes returns how many bytes the files below a directory have.
+// diskBytes returns the total size of the files below a directory.
 func diskBytes(dir string) (n int64) {
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
@@ -132,13 +132,13 @@ func diskBytes(dir string) (n int64) {
 	return n
 }
 
-// manyTables makes as many tables as an account may have ("Quotas in Amazon DynamoDB"), and tries another.
+// manyTables creates as many tables as an account may have ("Quotas in Amazon DynamoDB"), and tries another one.
 func manyTables(ctx context.Context, t *Target) error {
 	const most = 2500
 	create := func(i int) Reply {
 		return t.Call(ctx, Alice, "CreateTable", fmt.Sprintf(`{"TableName":"many-%d","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}]}`, i))
 	}
-	for i := range most - 1 { // the light client has a table
+	for i := range most - 1 { // the light client already has one
 		if err := create(i).Is(fmt.Sprintf("table %d", i+2), "ok"); err != nil {
 			return err
 		}

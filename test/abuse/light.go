@@ -21,30 +21,30 @@ import (
 	"github.com/statordb/stator/test/process"
 )
 
-// Light is a client that asks for little: a GetItem each 10 ms and a PutItem each 50 ms, each on a connection of its own.
+// Light is a client with a light load: a GetItem every 10 ms and a PutItem every 50 ms, each on a connection of its own.
 type Light struct {
 	key Key
 
 	mu      sync.Mutex
 	target  *Target
-	written map[int]bool // acknowledged, by number
+	written map[int]bool // acknowledged items, by number
 	next    int
 	down    bool // the server is down on purpose
 	LightResult
 }
 
-// LightResult is what Light.Run came to.
+// LightResult is the outcome of Light.Run.
 type LightResult struct {
 	Latencies []time.Duration
 	Errors    int
-	First     string // the first error
-	Written   []int  // the numbers of the items that were acknowledged
+	First     string // first error
+	Written   []int  // numbers of the acknowledged items
 }
 
-// lightTimeout is how long it waits for an answer.
+// lightTimeout is how long the light client waits for an answer.
 const lightTimeout = 10 * time.Second
 
-// NewLight makes the table of a light client, with an item. It is Alice's.
+// NewLight creates the light client's table, which is Alice's, with one item.
 func NewLight(t *Target) (*Light, error) {
 	l := &Light{target: t, key: Alice, written: map[int]bool{}}
 	ctx := context.Background()
@@ -57,7 +57,7 @@ func NewLight(t *Target) (*Light, error) {
 
 func (l *Light) item(i int) string { return fmt.Sprintf(`{"pk":{"S":"item-%d"}`, i) }
 
-// put puts the next item and remembers it once it is acknowledged.
+// put puts the next item, and remembers it once it is acknowledged.
 func (l *Light) put(c *lightConn) error {
 	l.mu.Lock()
 	i := l.next
@@ -73,7 +73,7 @@ func (l *Light) put(c *lightConn) error {
 	return err
 }
 
-// get gets an item that was acknowledged.
+// get reads an acknowledged item.
 func (l *Light) get(c *lightConn, i int) error {
 	body, err := c.do(l.key, "GetItem", `{"TableName":"light","ConsistentRead":true,"Key":`+l.item(i)+`}}`)
 	if err == nil && !bytes.Contains(body, fmt.Appendf(nil, `"v":{"N":"%d"}`, i)) {
@@ -82,14 +82,14 @@ func (l *Light) get(c *lightConn, i int) error {
 	return err
 }
 
-// Both sends a request of either kind on a new connection.
+// Both sends one request of each kind on a new connection.
 func (l *Light) Both() error {
 	c := &lightConn{light: l}
 	defer c.close()
 	return errors.Join(l.put(c), l.get(c, 0))
 }
 
-// Check looks whether every item that was acknowledged is there.
+// Check verifies that every acknowledged item is there.
 func (l *Light) Check() error {
 	c := &lightConn{light: l}
 	defer c.close()
@@ -104,7 +104,7 @@ func (l *Light) Check() error {
 	return nil
 }
 
-// Run asks until the context ends.
+// Run sends requests until the context ends. Latencies count from when a request was due.
 func (l *Light) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	every := func(interval time.Duration, ask func(*lightConn) error) {
@@ -162,7 +162,7 @@ func (l *Light) isDown() bool {
 	return l.down
 }
 
-// Within returns the latency within which a part of the requests was answered; 0 if there were none.
+// Within returns the latency within which a fraction of the requests was answered; 0 if there were none.
 func (r *LightResult) Within(part float64) time.Duration {
 	if len(r.Latencies) == 0 {
 		return 0
@@ -171,8 +171,8 @@ func (r *LightResult) Within(part float64) time.Duration {
 	return r.Latencies[int(float64(len(r.Latencies)-1)*part)]
 }
 
-// RunLight is the process of a light client, which starts with item number next. Each line that it reads is the address of the server
-// from then on, or empty for a server that is down on purpose. At the end of the input it ends, and writes its LightResult as JSON.
+// RunLight is the process of a light client, which starts with item number next. Each input line is the server's new address, or empty
+// while the server is down on purpose. When the input ends, RunLight writes its LightResult as JSON.
 func RunLight(in io.Reader, out io.Writer, next int) error {
 	l := &Light{key: Alice, next: next, written: map[int]bool{}, down: true}
 	ctx, stop := context.WithCancel(context.Background())
@@ -190,7 +190,7 @@ func RunLight(in io.Reader, out io.Writer, next int) error {
 	return errors.Join(lines.Err(), json.NewEncoder(out).Encode(&l.LightResult))
 }
 
-// lightProcess is a RunLight that runs: neither the attacker nor the machine's work for it keeps it from measuring.
+// lightProcess is a running RunLight. It is a process of its own so that the attacker's work doesn't distort its measurements.
 type lightProcess struct {
 	light *Light
 	cmd   *exec.Cmd
@@ -198,7 +198,7 @@ type lightProcess struct {
 	out   bytes.Buffer
 }
 
-// start starts a process for the client. The program's flag -light must call RunLight with its value.
+// start starts a process for the client. The program must have a flag -light that calls RunLight with its value.
 func (l *Light) start() (*lightProcess, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -217,13 +217,13 @@ func (l *Light) start() (*lightProcess, error) {
 	return p, p.tell(l.target.Addr)
 }
 
-// tell says where the server is; "" for nowhere.
+// tell reports the server's address, or "" while it is down.
 func (p *lightProcess) tell(address string) error {
 	_, err := io.WriteString(p.in, address+"\n")
 	return err
 }
 
-// end ends the process and returns what it came to.
+// end ends the process and returns its result.
 func (p *lightProcess) end() (r LightResult, err error) {
 	if err := errors.Join(p.in.Close(), p.cmd.Wait()); err != nil {
 		return r, fmt.Errorf("the light client: %w", err)
@@ -240,7 +240,7 @@ func (p *lightProcess) end() (r LightResult, err error) {
 	return r, nil
 }
 
-// lightConn is a connection that is opened when it is needed, and again after an error.
+// lightConn is a connection that is opened on demand, and again after an error.
 type lightConn struct {
 	light *Light
 	conn  net.Conn
@@ -254,7 +254,7 @@ func (c *lightConn) close() {
 	}
 }
 
-// do sends a request and returns the answer, or as an error what is not a 200.
+// do sends a request and returns the answer. Any status other than 200 is an error.
 func (c *lightConn) do(key Key, operation, body string) (answer []byte, err error) {
 	defer func() {
 		if err != nil {

@@ -15,12 +15,12 @@ var mathAttacks = []Attack{
 	{Point: 1, Name: "metric math nested 10,000 deep", Needs: Needs{Clock: true}, Run: mathDepth},
 }
 
-// alarm is the request for an alarm over an expression.
+// alarm returns the request for an alarm on an expression.
 func alarm(name, expression string) string {
 	return fmt.Sprintf(`{"AlarmName":%q,"ComparisonOperator":"GreaterThanThreshold","EvaluationPeriods":1,"Threshold":1,"Metrics":[{"Id":"e1","Expression":%s,"Period":60}]}`, name, quote(expression))
 }
 
-// mathAlarm stores alarms that end the process when they are evaluated, moves the clock, and does so again after a restart.
+// mathAlarm stores alarms whose evaluation once crashed the process, advances the clock, and does so again after a restart.
 func mathAlarm(ctx context.Context, t *Target) error {
 	var failed error
 	for i, e := range []string{
@@ -34,7 +34,7 @@ func mathAlarm(ctx context.Context, t *Target) error {
 	return errors.Join(failed, evaluate(t), t.Restart(), evaluate(t))
 }
 
-// evaluate lets the alarms be evaluated.
+// evaluate advances the clock so that alarms are evaluated.
 func evaluate(t *Target) error {
 	for range 3 {
 		if err := errors.Join(t.Advance(time.Minute), t.Alive()); err != nil {
@@ -44,7 +44,7 @@ func evaluate(t *Target) error {
 	return nil
 }
 
-// functions are those of "Using math expressions with CloudWatch metrics", and some names that are no functions.
+// functions are those of "Using math expressions with CloudWatch metrics", and some names that aren't functions.
 var functions = strings.Fields(`ABS ANOMALY_DETECTION_BAND AVG CEIL DATAPOINT_COUNT DAY DATE DB_PERF_INSIGHTS DIFF DIFF_TIME EPOCH FILL FIRST FLOOR HOUR IF
 	INSIGHT_RULE_METRIC LAMBDA LAST LOG LOG10 MAX METRICS METRIC_COUNT MIN MINUTE MONTH PERIOD RATE REMOVE_EMPTY RUNNING_SUM SEARCH SERVICE_QUOTA
 	SLICE SORT STDDEV SUM TIME_SERIES YEAR NOT sum _ 1`)
@@ -52,7 +52,7 @@ var functions = strings.Fields(`ABS ANOMALY_DETECTION_BAND AVG CEIL DATAPOINT_CO
 var arguments = []string{`1`, `-1`, `0.5`, `1e308`, `9223372036854775808`, `""`, `"IF"`, `"ASC"`, `"{AWS/DynamoDB,TableName} x"`, `m1`, `e1`, `nothing`,
 	`[]`, `[1]`, `["x"]`, `[m1]`, `[m1,m1]`, `[[m1]]`, `[TIME_SERIES(1)]`, `TIME_SERIES(1)`, `METRICS()`, `METRICS("m")`, `IF`, `REPEAT`, `LINEAR`}
 
-// mathFunctions calls every function with none, one, two and more arguments of every kind, in queries and in alarms.
+// mathFunctions calls every function with various numbers and kinds of arguments, in queries and in alarms.
 func mathFunctions(ctx context.Context, t *Target) error {
 	random := rand.New(rand.NewPCG(1, 1))
 	now := time.Now().Unix()
@@ -92,7 +92,7 @@ func mathFunctions(ctx context.Context, t *Target) error {
 	return errors.Join(failed, evaluate(t))
 }
 
-// mathDepth sends expressions that are deep or long, beyond the 2,048 characters of the model and within them.
+// mathDepth sends deep and long expressions, within the model's 2,048 characters and beyond.
 func mathDepth(ctx context.Context, t *Target) error {
 	var failed error
 	for _, size := range []int{10_000, 500} {

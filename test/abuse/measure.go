@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// Row is what the long form of an attack came to.
+// Row is the outcome of an attack in the long form.
 type Row struct {
-	Memory   int64   // the most that the server had in use, in bytes
-	CPU      float64 // processors that the server kept busy
+	Memory   int64   // the server's peak memory in bytes
+	CPU      float64 // processors that the server kept busy, on average
 	P50, P99 time.Duration
 	Requests int // of the light client
 	Errors   int
-	// Problem is what is not as it must be, nil if all is.
+	// Problem is everything that isn't as it must be; nil if nothing is wrong.
 	Problem error
 }
 
-// MaxLatency is how long the light client may wait for 99 of 100 answers, on a machine that is otherwise idle.
+// MaxLatency is how long the light client may wait for 99 % of its answers, on an otherwise idle machine.
 const MaxLatency = 50 * time.Millisecond
 
-// slowerStart is how much longer than before a restart may take.
+// slowerStart is how much longer a restart may take than before the attack.
 const slowerStart = time.Second
 
-// Measure attacks for some time beside a light client. The attack pauses after each round for as long as the round took, so that
-// it leaves the machine to the server and the client.
+// Measure attacks for some time beside a light client. After each round the attack pauses for as long as the round took, to leave the
+// machine to the server and the client.
 func (a *Attack) Measure(binary, dir string, long time.Duration) (row Row, err error) {
 	t, err := Start(binary, dir, a.Needs)
 	if err != nil {
@@ -58,7 +58,7 @@ func (a *Attack) Measure(binary, dir string, long time.Duration) (row Row, err e
 	row.P50, row.P99, row.Requests, row.Errors = result.Within(0.5), result.Within(0.99), len(result.Latencies), result.Errors
 	switch {
 	case a.Ends:
-		row.Errors, row.CPU = 0, 0 // the client's of a server that was told to end
+		row.Errors, row.CPU = 0, 0 // errors of the client are expected while the server is down
 	case result.First != "":
 		failed = errors.Join(failed, errors.New("the light client: "+result.First))
 	case row.P99 > MaxLatency:
@@ -82,14 +82,14 @@ func (a *Attack) Measure(binary, dir string, long time.Duration) (row Row, err e
 	return row, nil
 }
 
-// started restarts the server and says how long it takes to end and to start.
+// started restarts the server and returns how long that takes.
 func started(t *Target) (time.Duration, error) {
 	begin := time.Now()
 	err := t.Restart()
 	return time.Since(begin), err
 }
 
-// rounds runs the attack until the time is over.
+// rounds repeats the attack until the time is over.
 func (a *Attack) rounds(t *Target, long time.Duration) (failed error) {
 	end := time.Now().Add(long)
 	for {
@@ -104,14 +104,14 @@ func (a *Attack) rounds(t *Target, long time.Duration) (failed error) {
 			return failed
 		}
 		if a.Once || a.Ends || time.Now().After(end) {
-			time.Sleep(time.Until(end)) // the light client goes on beside what is left of it
+			time.Sleep(time.Until(end)) // the light client keeps measuring the aftermath
 			return failed
 		}
 		time.Sleep(min(time.Since(begin), 500*time.Millisecond))
 	}
 }
 
-// Honest are clients that mean no harm, to compare with: none, and some that ask as fast as they are answered.
+// Honest are harmless loads to compare with: none, and clients that send as fast as they get answers.
 func Honest() []Attack {
 	return []Attack{
 		{Name: "no attack", Run: func(ctx context.Context, t *Target) error { t.hold(ctx); return nil }},

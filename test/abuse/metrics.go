@@ -27,7 +27,7 @@ func timeSeries(ctx context.Context, t *Target) error {
 	return r.Taken("500 TIME_SERIES")
 }
 
-// allOfTime asks for periods and ranges at the edges.
+// allOfTime requests periods and ranges at the limits.
 func allOfTime(ctx context.Context, t *Target) error {
 	var failed error
 	for _, period := range []string{"1", "60", "86400", "0", "-60", "7", "2147483647", "9223372036854775807"} {
@@ -41,8 +41,8 @@ func allOfTime(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// manyMetrics puts metrics; a server keeps as many as its bound allows. What a page of them costs does not depend on how many
-// there are, nor does a start read them all.
+// manyMetrics puts as many metrics as the server accepts. The cost of a page of them must not depend on their number, and a start must not
+// read them all.
 func manyMetrics(ctx context.Context, t *Target) error {
 	n := 12_000
 	if t.Long {
@@ -84,7 +84,7 @@ func manyMetrics(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// listCost returns the CPU time that a page of ListMetrics, a single metric and /metrics cost together.
+// listCost returns the CPU time of a page of ListMetrics, a single metric and /metrics together.
 func listCost(ctx context.Context, t *Target) (time.Duration, error) {
 	if err := t.Idle(); err != nil {
 		return 0, err

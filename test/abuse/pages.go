@@ -16,7 +16,7 @@ var pageAttacks = []Attack{
 	{Point: 10, Name: "GET of a page: /metrics and the root", Run: getPages},
 }
 
-// page is a request as a browser sends one for a page: host is what it is in the address, and further lines what the page is.
+// page returns a request as a browser sends it for a web page. host is the host in the page's address; lines are further headers.
 func (t *Target) page(operation, body, host string, lines ...string) string {
 	head, _, _ := strings.Cut(t.Message(Alice, operation, body, lines...), "\r\n\r\n")
 	return strings.Replace(head, "host: "+t.Addr, "host: "+host, 1) + "\r\n\r\n" + body
@@ -28,7 +28,7 @@ var foreign = []string{"https://evil.example", "http://evil.example", "null", "h
 
 const dropTable = `{"TableName":"light"}`
 
-// originPages: requests that say which page they are of are refused unless it is on loopback, and no answer may be seen by the page.
+// originPages: requests that name their page are refused unless the page is on loopback, and the page can't see the answer.
 func originPages(ctx context.Context, t *Target) error {
 	var failed error
 	for _, origin := range foreign {
@@ -38,7 +38,7 @@ func originPages(ctx context.Context, t *Target) error {
 			if origin != "" {
 				failed = errors.Join(failed, r.Refused(what))
 			} else {
-				continue // no origin at all, as SDKs send
+				continue // SDKs send no Origin header
 			}
 			failed = errors.Join(failed, unseen(r, what))
 		}
@@ -65,7 +65,7 @@ func unseen(r Reply, what string) error {
 	return nil
 }
 
-// reboundPages: a name of the page's own that now leads to this machine. Its requests have no foreign origin.
+// reboundPages: the page's own host name now resolves to this machine (DNS rebinding), so its requests have no foreign origin.
 func reboundPages(ctx context.Context, t *Target) error {
 	_, port, err := net.SplitHostPort(t.Addr)
 	if err != nil {
@@ -90,7 +90,7 @@ func reboundPages(ctx context.Context, t *Target) error {
 	return errors.Join(failed, t.Call(ctx, Alice, "DescribeTable", dropTable).Is("the table, afterwards", "ok"))
 }
 
-// formPages: a form needs no preflight, and no header of its own.
+// formPages: a form needs neither a preflight nor a header of its own.
 func formPages(ctx context.Context, t *Target) error {
 	form := "Action=PutMetricAlarm&Version=2010-08-01&AlarmName=evil&Namespace=n&MetricName=m&Statistic=Sum&Period=60&EvaluationPeriods=1&Threshold=1&ComparisonOperator=GreaterThanThreshold"
 	var failed error
@@ -110,7 +110,7 @@ func formPages(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// localPages: a developer's own page works, with Chromium's headers as they are.
+// localPages: a developer's own page works, with the headers that Chromium sends.
 func localPages(ctx context.Context, t *Target) error {
 	var failed error
 	for _, origin := range []string{"http://localhost:3000", "http://127.0.0.1:5173", "http://[::1]:8080", "https://localhost", "http://app.localhost:3000"} {

@@ -22,7 +22,7 @@ var secretAttacks = []Attack{
 	{Point: 12, Once: true, Name: "what the log says at level debug", Needs: Needs{Credentials: true, DAX: true, Flags: []string{"--log-level", "debug"}}, Run: logContents},
 }
 
-// fileModes: nothing below the data directory is for others, whatever has been done.
+// fileModes: nothing below the data directory is accessible to others, whatever the server has done.
 func fileModes(ctx context.Context, t *Target) error {
 	if _, err := victimOpen(ctx, t); err != nil {
 		return err
@@ -33,7 +33,7 @@ func fileModes(ctx context.Context, t *Target) error {
 			return nil // files come and go
 		}
 		if strings.HasPrefix(path, filepath.Dir(t.Bucket)) && (path == filepath.Dir(t.Bucket) || path == t.Bucket) {
-			return nil // which this test made
+			return nil // the test itself created it
 		}
 		info, err := d.Info()
 		if err == nil && info.Mode().Perm()&0o077 != 0 {
@@ -44,7 +44,7 @@ func fileModes(ctx context.Context, t *Target) error {
 	return errors.Join(failed, err)
 }
 
-// victimOpen writes to the data directory in as many ways as there are, as Alice in open mode.
+// victimOpen writes to the data directory in every possible way, as Alice on a server without credentials.
 func victimOpen(ctx context.Context, t *Target) (string, error) {
 	r := t.Call(ctx, Alice, "UpdateContinuousBackups", `{"TableName":"light","PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":true}}`)
 	failed := r.Is("UpdateContinuousBackups", "ok")
@@ -54,7 +54,7 @@ func victimOpen(ctx context.Context, t *Target) (string, error) {
 	return string(r.Body), failed
 }
 
-// serve starts another server and returns what it says, or that it runs.
+// serve starts another server, and returns its output and whether it runs.
 func (t *Target) serve(ctx context.Context, dir string, flags ...string) (output string, runs bool) {
 	ctx, stop := context.WithTimeout(ctx, 3*time.Second)
 	defer stop()
@@ -62,7 +62,7 @@ func (t *Target) serve(ctx context.Context, dir string, flags ...string) (output
 	out := &lines{ready: stop}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGKILL) }
-	_ = cmd.Run() // it is ended, or has refused
+	_ = cmd.Run() // it was killed, or has refused to start
 	return out.text.String(), strings.Contains(out.text.String(), "ready at")
 }
 
@@ -106,8 +106,8 @@ func credentialModes(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// revoked takes Mallory's key out of the file. She is refused without a restart, by the change and by SIGHUP; a file that is no good
-// changes nothing.
+// revoked removes Mallory's key from the file. She must be refused without a restart, by the change alone and by SIGHUP. An invalid file
+// must change nothing.
 func revoked(ctx context.Context, t *Target) error {
 	failed := t.Call(ctx, Mallory, "ListTables", "{}").Is("Mallory, before", "ok")
 	eventually := func(what string, key Key, code string) {
@@ -141,7 +141,7 @@ func clockRefused(ctx context.Context, t *Target) error {
 	return nil
 }
 
-// metricsRefused asks for the metrics of all accounts without a signature.
+// metricsRefused requests the metrics of all accounts without a signature.
 func metricsRefused(ctx context.Context, t *Target) error {
 	r := t.Raw(ctx, "GET /metrics HTTP/1.1\r\nHost: "+t.Addr+"\r\n\r\n")
 	failed := r.Refused("/metrics without a signature")
@@ -151,7 +151,7 @@ func metricsRefused(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// logContents makes the server log what it can, and looks for secrets there.
+// logContents makes the server log as much as possible, and searches the log for secrets.
 func logContents(ctx context.Context, t *Target) error {
 	const token, value = "a-session-token-which-no-log-may-show", "an-items-value"
 	var sent []string
@@ -162,13 +162,13 @@ func logContents(ctx context.Context, t *Target) error {
 				h["x-amz-security-token"] = token
 				_, signature, _ := strings.Cut(h["authorization"], "Signature=")
 				sent = append(sent, signature)
-				t.send(ctx, h, []byte(body)) // whatever it answers
+				t.send(ctx, h, []byte(body)) // any answer will do
 				delete(h, "x-amz-security-token")
 				t.send(ctx, h, []byte(body))
 			}
 		}
 	}
-	_ = daxClient(ctx, t, Key{ID: Alice.ID, Secret: "wrong"}) // which is refused
+	_ = daxClient(ctx, t, Key{ID: Alice.ID, Secret: "wrong"}) // refused
 	t.Raw(ctx, "POST /?X-Amz-Security-Token="+token+"&X-Amz-Signature="+token+" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
 	var failed error
 	log := t.Output.String()

@@ -41,23 +41,23 @@ func (k Key) signature(text, date, region, service string) string {
 	return hex.EncodeToString(sign(sign(sign(sign(sign([]byte("AWS4"+k.Secret), date), region), service), "aws4_request"), text))
 }
 
-// signed is a request whose signature is right for what it covers, and that may cover less than it must.
+// signed is a request with a correct signature for what it covers, which may be less than required.
 type signed struct {
 	key     Key
-	path    string // / if empty
+	path    string // empty means /
 	query   string
 	header  map[string]string // names in lower case
-	skip    string            // headers that are not signed, with spaces between
+	skip    string            // unsigned headers, separated by spaces
 	body    string
-	hash    string // in place of the body's
+	hash    string // replaces the body's hash
 	region  string
 	service string
-	date    string // of the scope, if it is not the time's
-	end     string // of the scope
+	date    string // date of the scope, if different from the time's
+	end     string // last element of the scope
 	at      time.Time
 }
 
-// request returns a right request; tests change parts of it before they send it.
+// request returns a correct request. Tests change parts of it before they send it.
 func (t *Target) request(operation, body string) *signed {
 	return &signed{
 		key: Alice, header: map[string]string{"host": t.Addr, "content-type": "application/x-amz-json-1.0", "x-amz-target": target(operation)}, body: body,
@@ -65,7 +65,7 @@ func (t *Target) request(operation, body string) *signed {
 	}
 }
 
-// message is the request with its signature.
+// message returns the request with its signature.
 func (s *signed) message() string {
 	stamp := s.at.UTC().Format("20060102T150405Z")
 	s.header["x-amz-date"] = stamp
@@ -93,7 +93,7 @@ func (s *signed) message() string {
 		fmt.Sprintf("\r\ncontent-length: %d\r\n\r\n%s", len(s.body), s.body)
 }
 
-// names are the signed headers, and the lines that are signed.
+// names returns the signed headers, and their canonical lines.
 func (s *signed) names() (names, lines string) {
 	skip := strings.Fields(s.skip)
 	list := slices.DeleteFunc(slices.Sorted(maps.Keys(s.header)), func(name string) bool { return slices.Contains(skip, name) })
@@ -103,7 +103,7 @@ func (s *signed) names() (names, lines string) {
 	return strings.Join(list, ";"), lines
 }
 
-// refused sends requests, each a change of a valid one. Only the valid one may be executed.
+// refused sends changed versions of a valid request. Only the valid one may be executed.
 func refused(ctx context.Context, t *Target, changes map[string]func(*signed)) error {
 	right := t.request("GetItem", `{"TableName":"light","Key":{"pk":{"S":"item-0"}}}`)
 	failed := t.Raw(ctx, right.message()).Is("a right signature", "ok")
@@ -128,7 +128,7 @@ func unsignedHeaders(ctx context.Context, t *Target) error {
 	})
 }
 
-// replays changes what a right request does, or when and where.
+// replays changes what a correctly signed request does, or when and where.
 func replays(ctx context.Context, t *Target) error {
 	right := t.request("GetItem", `{"TableName":"light","Key":{"pk":{"S":"item-0"}}}`).message()
 	failed := t.Raw(ctx, right).Is("a right signature", "ok")
@@ -192,7 +192,7 @@ func payloads(ctx context.Context, t *Target) error {
 	})
 }
 
-// presigned sends URLs that are signed for one thing, with another.
+// presigned sends URLs that are signed for one request, with another.
 func presigned(ctx context.Context, t *Target) error {
 	body := `{"TableName":"light","Key":{"pk":{"S":"item-0"}}}`
 	stamp := time.Now().UTC().Format("20060102T150405Z")
@@ -220,7 +220,7 @@ func presigned(ctx context.Context, t *Target) error {
 	)
 }
 
-// daxSignatures authenticates DAX connections with keys that are not those of the file.
+// daxSignatures authenticates DAX connections with keys that aren't in the file.
 func daxSignatures(ctx context.Context, t *Target) error {
 	failed := daxClient(ctx, t, Alice)
 	for name, key := range map[string]Key{"an unknown key": {ID: "AKIDUNKNOWN000000000", Secret: "x"}, "another secret": {ID: Alice.ID, Secret: Mallory.Secret}, "no key": {}} {
@@ -246,8 +246,8 @@ func badSignatures(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// otherProtocol replays a signed CBOR request with the header of a form, which need not be signed. Its body is right as either: as a form
-// it deletes an alarm.
+// otherProtocol replays a signed CBOR request with a form's content type, which need not be signed. The body is valid in both protocols; as
+// a form it deletes an alarm.
 func otherProtocol(ctx context.Context, t *Target) error {
 	failed := t.Call(ctx, Alice, cloudWatch+"PutMetricAlarm", alarm("kept", "SUM([TIME_SERIES(1),TIME_SERIES(2)])")).Is("PutMetricAlarm", "ok")
 	form := "x&Action=DeleteAlarms&Version=2010-08-01&AlarmNames.member.1=kept&x="
@@ -266,7 +266,7 @@ func otherProtocol(ctx context.Context, t *Target) error {
 		"as a form with an Action":       strings.Replace(withoutProtocol, s.path, "/?Action=DeleteAlarms", 1),
 	} {
 		answer := t.Raw(ctx, message)
-		if answer.Status != 200 || answer.Header.Get("Smithy-Protocol") != "rpc-v2-cbor" { // the DescribeAlarms that was signed is harmless
+		if answer.Status != 200 || answer.Header.Get("Smithy-Protocol") != "rpc-v2-cbor" { // the signed DescribeAlarms is harmless
 			failed = errors.Join(failed, answer.Refused(name))
 		}
 		r := t.Call(ctx, Alice, cloudWatch+"DescribeAlarms", `{"AlarmNames":["kept"]}`)

@@ -26,10 +26,10 @@ var slowAttacks = []Attack{
 	{Point: 5, Name: "a byte at a time", Run: drip},
 }
 
-// heldMemory is how many bytes a connection may cost beside those that have arrived.
+// heldMemory is how many bytes a connection may cost beyond the bytes received.
 const heldMemory = 128 << 10
 
-// holdOpen opens connections that begin a request and do not go on, and looks what they take.
+// holdOpen opens connections that begin a request and then stall, and checks how much memory they take.
 func holdOpen(n int, what string, begin func(*Target) string) func(context.Context, *Target) error {
 	return func(ctx context.Context, t *Target) error {
 		message := begin(t)
@@ -62,7 +62,7 @@ func holdOpen(n int, what string, begin func(*Target) string) func(context.Conte
 	}
 }
 
-// hold waits while an attack of the long form lasts.
+// hold prolongs an attack of the long form.
 func (t *Target) hold(ctx context.Context) {
 	if t.Long {
 		select {
@@ -72,7 +72,7 @@ func (t *Target) hold(ctx context.Context) {
 	}
 }
 
-// slowReaders ask for pages of a megabyte, 20 at a time, and read none.
+// slowReaders request pages of a megabyte, 20 at a time, and read none of them.
 func slowReaders(ctx context.Context, t *Target) error {
 	if err := costlyItems(ctx, t); err != nil {
 		return err
@@ -100,7 +100,7 @@ func slowReaders(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// pipelined sends 10,000 requests before it reads an answer, and gets all of them in order.
+// pipelined sends 10,000 requests before it reads an answer. All answers must arrive in order.
 func pipelined(ctx context.Context, t *Target) error {
 	c, err := t.Dial(ctx)
 	if err != nil {
@@ -124,7 +124,7 @@ func pipelined(ctx context.Context, t *Target) error {
 	return <-sent
 }
 
-// drip sends requests a byte at a time.
+// drip sends a request byte by byte.
 func drip(ctx context.Context, t *Target) error {
 	message := t.Message(Alice, "ListTables", "{}")
 	c, err := t.Dial(ctx)

@@ -20,9 +20,9 @@ import (
 // Target is a server under attack, in a process of its own.
 type Target struct {
 	*process.Process
-	// Long says that the attack has seconds, not a moment.
+	// Long says that the attack may take seconds: the long form.
 	Long bool
-	// Dir is the data directory; Bucket the folder that is the bucket "bucket".
+	// Dir is the data directory; Bucket is the folder that serves as bucket "bucket".
 	Dir, Bucket string
 	// DAX is the address for DAX clients, host:port.
 	DAX string
@@ -31,24 +31,24 @@ type Target struct {
 
 	binary   string
 	flags    []string
-	profiles string // where Go's profiles are
+	profiles string // address of Go's profiles
 	client   *http.Client
-	ended    atomic.Bool // by the attack
-	killed   atomic.Bool // since it took too much memory
+	ended    atomic.Bool // ended on purpose
+	killed   atomic.Bool // killed because it used too much memory
 	stop     context.CancelFunc
-	light    *lightProcess // is told of restarts; nil for none
-	most     int64         // memory of the processes before a restart
+	light    *lightProcess // learns of restarts; nil if there is none
+	most     int64         // peak memory of earlier processes, in bytes
 }
 
-// Keys of the credentials file, with which a target without credentials is called too. Alice and Mallory have accounts of their own;
-// Operator may do what an operator may.
+// Keys of the credentials file; targets without credentials are called with them too. Alice and Mallory have different accounts. Operator
+// has operator permissions.
 var (
 	Alice    = Key{ID: "AKIDALICE00000000000", Secret: "alices-secret-which-no-log-may-show", Account: "111111111111"}
 	Mallory  = Key{ID: "AKIDMALLORY000000000", Secret: "mallorys-secret-which-no-log-may-show", Account: "222222222222"}
 	Operator = Key{ID: "AKIDOPERATOR00000000", Secret: "operators-secret-which-no-log-may-show", Account: "111111111111"}
 )
 
-// Start starts a server with default flags but for what is needed, and its data in dir.
+// Start starts a server with default flags, plus those that the attack needs, and its data in dir.
 func Start(binary, dir string, needs Needs) (*Target, error) {
 	t := &Target{binary: binary, Dir: filepath.Join(dir, "data"), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true}}}
 	profiles, err := process.FreeAddr()
@@ -108,10 +108,10 @@ func (t *Target) start() error {
 	return nil
 }
 
-// killAt is the memory in bytes at which guard ends a server, so that an attack that works does not take the machine down.
+// killAt is the memory in bytes at which guard kills a server, so that a successful attack doesn't take the machine down.
 const killAt = 2 << 30
 
-// guard kills a server that takes too much memory.
+// guard kills the server if it uses too much memory.
 func (t *Target) guard(ctx context.Context, p *process.Process) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -129,14 +129,14 @@ func (t *Target) guard(ctx context.Context, p *process.Process) {
 	}
 }
 
-// Close ends the server.
+// Close kills the server.
 func (t *Target) Close() {
 	t.client.CloseIdleConnections()
 	t.stop()
 	t.Kill()
 }
 
-// End asks the server to end by SIGTERM, and fails if it does not end well.
+// End terminates the server with SIGTERM. It fails if the server doesn't end cleanly.
 func (t *Target) End() error {
 	t.ended.Store(true)
 	t.most = t.MostMemory()
@@ -156,7 +156,7 @@ func (t *Target) End() error {
 	}
 }
 
-// Restart ends the server, unless the attack has, and starts it again.
+// Restart ends the server, unless it has ended already, and starts it again.
 func (t *Target) Restart() error {
 	if err := t.tell(""); err != nil {
 		return err
@@ -177,7 +177,7 @@ func (t *Target) Restart() error {
 	return t.tell(t.Addr)
 }
 
-// tell tells the light client where the server is.
+// tell reports the server's address to the light client.
 func (t *Target) tell(address string) error {
 	if t.light == nil {
 		return nil
@@ -197,7 +197,7 @@ func (t *Target) Alive() error {
 	return nil
 }
 
-// tail is the end of a log, and where it panicked.
+// tail returns the end of a log, or the part where the process crashed.
 func tail(log string) string {
 	if i := strings.Index(log, "panic"); i >= 0 {
 		log = log[i:]
@@ -210,7 +210,7 @@ func tail(log string) string {
 	return log[max(0, len(log)-1500):]
 }
 
-// checkLog fails if the server logged a panic, or a request that it could not answer.
+// checkLog fails if the server has logged a panic or a failed request.
 func (t *Target) checkLog() error {
 	for line := range strings.SplitSeq(t.Output.String(), "\n") {
 		if strings.Contains(line, "panic") || strings.Contains(line, "request failed") {
@@ -220,7 +220,7 @@ func (t *Target) checkLog() error {
 	return nil
 }
 
-// Advance moves the clock of a server that has one to move.
+// Advance advances the clock of a server with --test-clock.
 func (t *Target) Advance(by time.Duration) error {
 	res, err := t.client.Post("http://"+t.Addr+"/_stator/clock", "application/json", strings.NewReader(`{"advance":"`+by.String()+`"}`))
 	if err != nil {
@@ -234,16 +234,16 @@ func (t *Target) Advance(by time.Duration) error {
 	return err
 }
 
-// Dial opens a connection that ends with the context.
+// Dial opens a connection that is closed when the context ends.
 func (t *Target) Dial(ctx context.Context) (net.Conn, error) { return dial(ctx, t.Addr, nil) }
 
-// DialFrom opens connection i of many thousands, which come from several addresses of loopback: to the ten-thousandth one of an address, a
-// kernel takes milliseconds to find a port for the next, during which nothing else happens on that processor.
+// DialFrom opens connection i of many thousands. They come from several loopback addresses: beyond ten thousand connections from one
+// address, a kernel takes milliseconds to find the next free port, and does nothing else on that processor meanwhile.
 func (t *Target) DialFrom(ctx context.Context, i int) (net.Conn, error) {
 	return dial(ctx, t.Addr, &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i/perAddress))})
 }
 
-// perAddress is how many connections DialFrom opens from an address.
+// perAddress is how many connections DialFrom opens from one address.
 const perAddress = 4000
 
 func dial(ctx context.Context, addr string, from net.Addr) (net.Conn, error) {

@@ -13,6 +13,7 @@ import (
 	"time"
 )
 
+// checkMemory fails if the server has used more than MaxMemory.
 func (t *Target) checkMemory() error {
 	if most := t.MostMemory(); most > MaxMemory {
 		return fmt.Errorf("the server took %d MiB of memory", most>>20)
@@ -20,7 +21,7 @@ func (t *Target) checkMemory() error {
 	return nil
 }
 
-// MostMemory returns the most memory in bytes that the server has had in use, restarts included.
+// MostMemory returns the server's peak memory in bytes, including before restarts.
 func (t *Target) MostMemory() int64 {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.PID()))
 	if err != nil {
@@ -32,7 +33,7 @@ func (t *Target) MostMemory() int64 {
 	return max(t.most, n<<10)
 }
 
-// Usage is what a server has taken and holds.
+// Usage is what a server has consumed and holds.
 type Usage struct {
 	CPU               time.Duration
 	Memory            int64
@@ -56,22 +57,21 @@ func (t *Target) profile(name string) string {
 		return ""
 	}
 	defer res.Body.Close()
-	raw, _ := io.ReadAll(res.Body) // what came of it
+	raw, _ := io.ReadAll(res.Body) // a partial answer will do
 	return string(raw)
 }
 
-// Collect has the server collect its garbage, and what pools keep.
+// Collect makes the server collect garbage, including what its pools keep.
 func (t *Target) Collect() {
 	for range 2 {
 		t.profile("heap?gc=1&debug=1")
 	}
 }
 
-// Some goroutines and files come and go by themselves.
+// slack allows for goroutines and files that come and go by themselves.
 const slack = 30
 
-// Settle waits until the server has nothing left to do and, but for the zero Usage, holds no more than before. It fails if that
-// does not come.
+// Settle waits until the server is idle and, unless before is zero, holds no more than before. It fails if that doesn't happen.
 func (t *Target) Settle(before Usage) error {
 	t.client.CloseIdleConnections()
 	if err := t.Idle(); err != nil {
@@ -92,11 +92,10 @@ func (t *Target) Settle(before Usage) error {
 	return fmt.Errorf("%d goroutines and %d files are left, of %d and %d before", now.Goroutines, now.Files, before.Goroutines, before.Files)
 }
 
-// Idle waits until the server's threads sleep. A thread that waits for a processor is not asleep, so a busy machine does not
-// deceive it.
+// Idle waits until the server's threads sleep. A thread that waits for a processor isn't asleep, so a busy machine can't fool Idle.
 func (t *Target) Idle() error { return t.asleep(8) }
 
-// asleep is Idle for so many looks at the threads, 15 ms apart.
+// asleep is Idle with the given number of samples, 15 ms apart.
 func (t *Target) asleep(samples int) error {
 	asleep := 0
 	for deadline := time.Now().Add(ended / 2); time.Now().Before(deadline); time.Sleep(15 * time.Millisecond) {
@@ -107,7 +106,7 @@ func (t *Target) asleep(samples int) error {
 		case !t.running():
 			asleep++
 		case asleep > 0:
-			asleep -= 2 // a thread that looked after something
+			asleep -= 2 // some thread did routine work
 		}
 		if asleep >= samples {
 			return nil
@@ -116,7 +115,7 @@ func (t *Target) asleep(samples int) error {
 	return errors.New("the server goes on working")
 }
 
-// running reports whether a thread of the server runs or could.
+// running reports whether a thread of the server is running or runnable.
 func (t *Target) running() bool {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", t.PID()))
 	for _, file := range files {

@@ -14,8 +14,8 @@ var wireAttacks = []Attack{
 	{Point: 8, Name: "paths, methods and versions", Run: strangePaths},
 }
 
-// smuggling sends requests whose end a proxy and a server may see at different places. Each is refused, and what stands behind it is never
-// taken for a request.
+// smuggling sends requests whose end a proxy and a server may see in different places. Each must be refused, and the bytes behind it must
+// never run as a request.
 func smuggling(ctx context.Context, t *Target) error {
 	hidden := t.Message(Alice, "CreateTable", `{"TableName":"smuggled","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}]}`)
 	chunked := func(lines ...string) string {
@@ -57,11 +57,11 @@ func smuggling(ctx context.Context, t *Target) error {
 			failed = errors.Join(failed, fmt.Errorf("%s: %d, want a refusal", name, c[0].Status))
 		}
 		if c[0].Err != nil || c[0].Status >= 400 {
-			// What was refused must not be followed by what was hidden in it.
+			// The hidden request must not have run.
 			r := t.Call(ctx, Alice, "DescribeTable", `{"TableName":"smuggled"}`)
 			failed = errors.Join(failed, r.Is(name+": the hidden request", "ResourceNotFoundException"))
 		}
-		t.Call(ctx, Alice, "DeleteTable", `{"TableName":"smuggled"}`) // where the message had an honest end
+		t.Call(ctx, Alice, "DeleteTable", `{"TableName":"smuggled"}`) // for messages with an unambiguous end
 	}
 	return failed
 }
@@ -110,7 +110,7 @@ func largeHeads(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// strangePaths asks for what is not there, and for files of the machine.
+// strangePaths requests paths that don't exist, and files of the machine.
 func strangePaths(ctx context.Context, t *Target) error {
 	var failed error
 	for _, method := range []string{"GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "x", strings.Repeat("M", 1000)} {

@@ -25,7 +25,7 @@ var workAttacks = []Attack{
 	{Point: 3, Name: "expressions of 4 KB with 300 operators, IN of 100, nested parentheses", Run: heavyExpressions},
 }
 
-// entries are n members of a JSON object, each of its own name.
+// entries returns n members of a JSON object with distinct names.
 func entries(n int, name, value string) string {
 	var b strings.Builder
 	for i := range n {
@@ -42,7 +42,7 @@ func manyNames(ctx context.Context, t *Target) error {
 	return r.Refused("GetItem with 80,000 names")
 }
 
-// manyEntries sends maps and lists of 40,000 entries, and one whose names are all the same.
+// manyEntries sends maps and lists of 40,000 entries, and a map whose names are all equal.
 func manyEntries(ctx context.Context, t *Target) error {
 	const n = 40_000
 	list := func(element string) string { return "[" + strings.Repeat(element+",", n-1) + element + "]" }
@@ -77,16 +77,16 @@ func manyEntries(ctx context.Context, t *Target) error {
 	return errors.Join(failed, r.Taken("PutItem with an attribute 40,000 times"))
 }
 
-// zipped is text in gzip.
+// zipped compresses a text with gzip.
 func zipped(text string) []byte {
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
-	_, _ = w.Write([]byte(text)) // a Buffer takes everything
+	_, _ = w.Write([]byte(text)) // writing to a Buffer doesn't fail
 	_ = w.Close()
 	return out.Bytes()
 }
 
-// emptyList is a JSON list of so many bytes.
+// emptyList returns a JSON list of about size bytes.
 func emptyList(element string, size int) string {
 	return "[" + strings.Repeat(element+",", size/(len(element)+1)) + element + "]"
 }
@@ -117,7 +117,7 @@ func everyMember(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// otherProtocols sends long lists by the protocols that are translated.
+// otherProtocols sends long lists in the protocols that are translated.
 func otherProtocols(ctx context.Context, t *Target) error {
 	h := t.sign(Alice, cloudWatch+"PutMetricData", nil)
 	delete(h, "x-amz-target")
@@ -169,7 +169,7 @@ func unsignedBodies(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// unsignedZip sends what would have to be inflated, by strangers. Were it, each would take some 20 ms.
+// unsignedZip sends compressed bodies of strangers. If the server inflated them, each would take some 20 ms.
 func unsignedZip(ctx context.Context, t *Target) error {
 	body := zipped(`{"TableName":"light","X":"` + strings.Repeat("x", 15<<20) + `"}`)
 	var failed error
@@ -185,7 +185,7 @@ func unsignedZip(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// bombs are bodies that become far larger than any may be.
+// bombs sends bodies that inflate beyond the allowed size.
 func bombs(ctx context.Context, t *Target) error {
 	megabyte := zipped(strings.Repeat("x", 1<<20))
 	large := bytes.Repeat(megabyte, 1024)
@@ -204,7 +204,7 @@ func bombs(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// deepJSON nests deeper than any stack is.
+// deepJSON nests deeper than any stack.
 func deepJSON(ctx context.Context, t *Target) error {
 	const depth = 500_000
 	var failed error
@@ -219,7 +219,7 @@ func deepJSON(ctx context.Context, t *Target) error {
 	return failed
 }
 
-// heavyExpressions are as costly as expressions can be.
+// heavyExpressions sends expressions that are as expensive as possible.
 func heavyExpressions(ctx context.Context, t *Target) error {
 	var failed error
 	values := `"ExpressionAttributeValues":{":v":{"S":"x"}}`

@@ -1,5 +1,4 @@
-// Package process runs the servers that tests and benchmarks talk to, each as a process of its own on the loopback
-// interface.
+// Package process runs the servers that tests and benchmarks talk to, each in a process of its own on the loopback interface.
 package process
 
 import (
@@ -47,10 +46,10 @@ func (o *Output) String() string {
 	return o.buf.String()
 }
 
-// startTimeout is how long a server may take until it answers; a JVM on a busy machine takes its time.
+// startTimeout is how long a server may take until it answers: a JVM on a busy machine is slow.
 const startTimeout = 60 * time.Second
 
-// FreeAddr returns a loopback address on which nothing listens.
+// FreeAddr returns a loopback address on which nothing listens. Another process may take it before the caller does.
 func FreeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -60,7 +59,7 @@ func FreeAddr() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// Start runs a command that listens on addr, and waits until it answers a request over HTTP.
+// Start runs a command that listens on addr, and waits until it answers an HTTP request.
 func Start(addr string, env []string, command ...string) (*Process, error) {
 	p, err := run(env, command)
 	if err != nil {
@@ -81,7 +80,7 @@ func Start(addr string, env []string, command ...string) (*Process, error) {
 
 var readyLine = regexp.MustCompile(`ready at http://(\S+)`)
 
-// Stator runs `stator serve` on a free port and waits until it says that it is ready.
+// Stator runs `stator serve` on a free port and waits until it reports to be ready.
 func Stator(binary string, args ...string) (*Process, error) {
 	p, err := run(nil, append([]string{binary, "serve", "--listen", "127.0.0.1:0"}, args...))
 	if err != nil {
@@ -97,7 +96,7 @@ func Stator(binary string, args ...string) (*Process, error) {
 	return p, err
 }
 
-// DynamoDBLocal runs DynamoDB Local with the arguments; an empty data directory (-dbPath) or -inMemory must be among them.
+// DynamoDBLocal runs DynamoDB Local. args must contain -inMemory or -dbPath with an empty data directory.
 func DynamoDBLocal(classPath string, args ...string) (*Process, error) {
 	addr, err := FreeAddr()
 	if err != nil {
@@ -108,6 +107,7 @@ func DynamoDBLocal(classPath string, args ...string) (*Process, error) {
 		"software.amazon.dynamodb.services.local.main.ServerRunner", "-port", port}, args...)...)
 }
 
+// run starts a command and collects its output.
 func run(env, command []string) (*Process, error) {
 	p := &Process{cmd: exec.Command(command[0], command[1:]...), Output: &Output{}}
 	p.cmd.Stdout, p.cmd.Stderr = p.Output, p.Output
@@ -119,7 +119,7 @@ func run(env, command []string) (*Process, error) {
 	return p, nil
 }
 
-// until waits for ready; a process that ends before, or takes too long, is an error.
+// until waits for ready. It fails if the process ends first or takes too long.
 func (p *Process) until(ready func() bool) error {
 	ended := make(chan struct{})
 	go func() { _ = p.wait(); close(ended) }()
@@ -137,13 +137,13 @@ func (p *Process) until(ready func() bool) error {
 	return nil
 }
 
-// Kill ends the process at once, as a crash does, and waits for its end.
+// Kill ends the process at once, like a crash, and waits for its end.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
 	_ = p.wait()
 }
 
-// Terminate asks the process to end (SIGTERM) and returns how it ended.
+// Terminate ends the process with SIGTERM and returns how it ended.
 func (p *Process) Terminate() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -151,10 +151,10 @@ func (p *Process) Terminate() error {
 	return p.wait()
 }
 
-// Running returns a server that somebody else runs, of which only the address is known.
+// Running returns a server that runs already, of which only the address is known.
 func Running(addr string) *Process { return &Process{Addr: addr, Output: &Output{}} }
 
-// PID returns the process's id; 0 if it is not known.
+// PID returns the process id, or 0 if it is unknown.
 func (p *Process) PID() int {
 	if p.cmd == nil {
 		return 0
@@ -162,16 +162,16 @@ func (p *Process) PID() int {
 	return p.cmd.Process.Pid
 }
 
-// clockTick is the unit of CPU times in /proc on Linux, on every architecture that Go runs on.
+// clockTick is the unit of CPU times in /proc on Linux, on every architecture that Go supports.
 const clockTick = 10 * time.Millisecond
 
-// CPU returns the CPU time that the process has used, or 0 where /proc doesn't tell.
+// CPU returns the CPU time that the process has used, or 0 if /proc doesn't tell.
 func (p *Process) CPU() time.Duration {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
 	if err != nil {
 		return 0
 	}
-	// The command, the second field, may have spaces; the fields behind its parenthesis have none.
+	// The second field, the command, may contain spaces; the fields behind its parenthesis don't.
 	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
 	var ticks int64
 	for _, f := range fields[11:13] {
@@ -181,7 +181,7 @@ func (p *Process) CPU() time.Duration {
 	return time.Duration(ticks) * clockTick
 }
 
-// RSS returns the memory in bytes that the process has in use, or 0 where /proc doesn't tell.
+// RSS returns the process's resident memory in bytes, or 0 if /proc doesn't tell.
 func (p *Process) RSS() int64 {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
@@ -193,7 +193,7 @@ func (p *Process) RSS() int64 {
 	return n << 10
 }
 
-// Files returns how many file descriptors the process has open, or 0 where /proc doesn't tell.
+// Files returns the number of open file descriptors, or 0 if /proc doesn't tell.
 func (p *Process) Files() int {
 	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.PID()))
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package request sends requests as an SDK would, with a signature that a server without credentials takes.
+// Package request sends requests as an SDK does, with a signature that only a server without credentials accepts.
 package request
 
 import (
@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Send sends a request to an endpoint, with further headers, and returns the answer as it is. Its error says that none came.
-// operation is one of DynamoDB's, or one of another service with the service's target, e.g. DynamoDBStreams_20120810.GetRecords.
+// Send sends a request with additional headers to an endpoint, and returns the answer. The error means that there is none. operation is one
+// of DynamoDB's, or another service's with its target, e.g. DynamoDBStreams_20120810.GetRecords.
 func Send(endpoint, operation string, body []byte, header map[string]string) (status int, answer []byte, err error) {
 	req, err := http.NewRequest("POST", endpoint, bytes.NewReader(body))
 	if err != nil {

@@ -17,10 +17,10 @@ const (
 	SecretKey = "testsecret"
 )
 
-// Variable is the environment variable that names the server's program. Without it tests that need the server are skipped.
+// Variable is the environment variable with the path of the server's program. Tests that need the server are skipped without it.
 const Variable = "STATOR_TEST_S3"
 
-// Start runs a server, with the buckets, until the test ends. It returns its URL and the directory whose folders are the buckets.
+// Start runs a server with the buckets until the test ends. It returns its URL, and the directory whose folders are the buckets.
 func Start(t testing.TB, buckets ...string) (url, dir string) {
 	t.Helper()
 	program := os.Getenv(Variable)

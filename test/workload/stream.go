@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// follower reads the table's stream and knows what the table must hold for it.
+// follower reads the table's stream and reconstructs the table from it.
 type follower struct {
 	items map[string]any
-	last  map[string]string // the last sequence number read of each shard
+	last  map[string]string // last sequence number read, by shard
 }
 
+// streamRecord is the relevant part of a record.
 type streamRecord struct {
 	EventName string
 	Dynamodb  struct {
@@ -23,7 +24,7 @@ type streamRecord struct {
 	}
 }
 
-// streams sends a request to DynamoDB Streams that must succeed.
+// streams sends a request to DynamoDB Streams, which must succeed.
 func streams(call Call, operation string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -36,8 +37,8 @@ func streams(call Call, operation string, in, out any) error {
 	return json.Unmarshal(answer, out)
 }
 
-// follow reads on from where it stopped, before the crash: what was read then must not come again, nor anything else that is
-// older. Each record must begin with what the one before it left.
+// follow continues reading where it stopped before the crash. Records that were read then, or older ones, must not appear again. Each
+// record's old image must be what the previous record left.
 func (f *follower) follow(call Call) error {
 	if f.items == nil {
 		f.items, f.last = map[string]any{}, map[string]string{}
@@ -64,6 +65,7 @@ func (f *follower) follow(call Call) error {
 	return nil
 }
 
+// shard reads the new records of a shard.
 func (f *follower) shard(call Call, arn, id string) error {
 	in := map[string]any{"StreamArn": arn, "ShardId": id, "ShardIteratorType": "TRIM_HORIZON"}
 	if f.last[id] != "" {
@@ -95,6 +97,7 @@ func (f *follower) shard(call Call, arn, id string) error {
 	return nil
 }
 
+// apply checks a record and applies it.
 func (f *follower) apply(r *streamRecord) error {
 	id := r.Dynamodb.Keys["id"].S
 	if !reflect.DeepEqual(f.items[id], r.Dynamodb.OldImage) {
@@ -118,7 +121,7 @@ func (f *follower) apply(r *streamRecord) error {
 	return nil
 }
 
-// check compares what the stream leads to with the table.
+// check compares the reconstructed table with the real one.
 func (f *follower) check(items map[string]any) error {
 	for id, it := range items {
 		if !reflect.DeepEqual(f.items[id], it) {
@@ -131,7 +134,7 @@ func (f *follower) check(items map[string]any) error {
 	return nil
 }
 
-// catchUp reads the stream until it leads to the items: where several servers share a store, records may come a moment later.
+// catchUp reads the stream until it matches the items. If several servers share a store, records may arrive a moment late.
 func (f *follower) catchUp(call Call, items map[string]any) error {
 	for attempt := 0; ; attempt++ {
 		if err := f.follow(call); err != nil {

@@ -1,5 +1,5 @@
-// Package workload writes to a server in ways whose outcome can be told after a crash: what was acknowledged must be there,
-// what was not may be there or not, but wholly.
+// Package workload writes to a server such that the outcome can be verified after a crash: acknowledged writes must be there, and
+// unacknowledged ones must be there completely or not at all.
 package workload
 
 import (
@@ -11,20 +11,20 @@ import (
 	"sync"
 )
 
-// Call sends a request. Its error says that the outcome is not known: the connection broke, or the server said so (5xx).
+// Call sends a request. The error means that the outcome is unknown: the connection broke, or the server answered with 5xx.
 type Call func(operation, body string) (status int, answer []byte, err error)
 
-// Load is a set of writers. Each has items of its own, and all add to one counter.
+// Load is a set of writers. Each writes its own items, and all increment one counter.
 type Load struct {
 	writers []*writer
 	follower
 
 	mu          sync.Mutex
-	added, sent int // to the counter: acknowledged, and sent
-	total       int // writes that were acknowledged
+	added, sent int // increments of the counter: acknowledged, and sent
+	total       int // number of acknowledged writes
 }
 
-// writer knows, for each of its items, what it must hold.
+// writer knows what each of its items must hold.
 type writer struct {
 	load  *Load
 	name  string
@@ -32,7 +32,7 @@ type writer struct {
 	items map[string]*item
 }
 
-// item is the last value that was acknowledged, 0 for no item, and the one that was sent and of which nothing was heard.
+// item is the last acknowledged value, 0 meaning no item, and a sent value whose outcome is unknown.
 type item struct {
 	acknowledged, sent int
 	unknown            bool
@@ -47,7 +47,7 @@ const createTable = `{"TableName":"` + table + `","BillingMode":"PAY_PER_REQUEST
 	`{"IndexName":"by-v","KeySchema":[{"AttributeName":"v","KeyType":"HASH"}],"Projection":{"ProjectionType":"KEYS_ONLY"}}],` +
 	`"StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_AND_OLD_IMAGES"}}`
 
-// enableTTL makes v, which is long ago, the time at which items expire: they have entries in the TTL index and stay.
+// enableTTL makes v, a time long ago, the expiry time: items have entries in the TTL index, and stay because they expired too long ago.
 const enableTTL = `{"TableName":"` + table + `","TimeToLiveSpecification":{"Enabled":true,"AttributeName":"v"}}`
 
 // New returns a load of n writers.
@@ -59,7 +59,7 @@ func New(n int) *Load {
 	return l
 }
 
-// Setup makes the table.
+// Setup creates the table.
 func (l *Load) Setup(call Call) error {
 	for _, r := range [][2]string{{"CreateTable", createTable}, {"UpdateTimeToLive", enableTTL}} {
 		status, answer, err := call(r[0], r[1])
@@ -70,15 +70,15 @@ func (l *Load) Setup(call Call) error {
 	return nil
 }
 
-// Acknowledged returns how many writes were acknowledged so far.
+// Acknowledged returns the number of acknowledged writes so far.
 func (l *Load) Acknowledged() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.total
 }
 
-// Run lets all writers write until the outcome of one of their writes is not known, or until stop is closed. It returns an
-// error if a write is refused that must not be.
+// Run lets all writers write until the outcome of a write is unknown, or until stop is closed. It returns an error if the server refuses a
+// write that must succeed.
 func (l *Load) Run(call Call, stop <-chan struct{}) error {
 	errs := make(chan error, len(l.writers))
 	for _, w := range l.writers {
@@ -126,7 +126,7 @@ func (w *writer) step(call Call) (known bool, err error) {
 	case 2:
 		return w.count(call)
 	case 3:
-		// Optimistic locking: the condition holds, since nobody else writes the item and its value is known.
+		// Optimistic locking. The condition holds, because no one else writes the item and its value is known.
 		condition := `attribute_not_exists(id)`
 		if old := w.item(id("lock")).acknowledged; old != 0 {
 			condition = `v = :old`
@@ -144,7 +144,7 @@ func (w *writer) step(call Call) (known bool, err error) {
 			ids = append(ids, id(fmt.Sprint("batch", n)))
 			puts = append(puts, `{"PutRequest":{"Item":`+row(ids[n])+`}}`)
 		}
-		// Each item of a batch is a write of its own.
+		// Each item of a batch is an independent write.
 		return w.write(call, "BatchWriteItem", `{"RequestItems":{"`+table+`":[`+strings.Join(puts, ",")+`]}}`, i, ids...)
 	default:
 		return w.write(call, "DeleteItem", fmt.Sprintf(`{"TableName":"%s","Key":{"id":{"S":"%s"}}}`, table, id("batch0")), 0, id("batch0"))
@@ -160,7 +160,7 @@ func (w *writer) item(id string) *item {
 	return it
 }
 
-// write sends a write that gives the items the value.
+// write sends a write that sets the items to a value.
 func (w *writer) write(call Call, operation, body string, value int, ids ...string) (known bool, err error) {
 	status, answer, err := call(operation, body)
 	if err != nil {
@@ -182,7 +182,7 @@ func (w *writer) write(call Call, operation, body string, value int, ids ...stri
 	return true, nil
 }
 
-// count adds one to the counter that all writers share.
+// count increments the shared counter.
 func (w *writer) count(call Call) (known bool, err error) {
 	l := w.load
 	l.mu.Lock()
@@ -202,7 +202,7 @@ func (w *writer) count(call Call) (known bool, err error) {
 	return true, nil
 }
 
-// Check compares what the server has now, and what its stream leads to, with what it must have, and takes it as the new state.
+// Check compares the server's data, and its stream, with what they must be. The data become the new expected state.
 func (l *Load) Check(call Call) error {
 	have := map[string]map[string]struct{ S, N string }{}
 	whole := map[string]any{}

@@ -1,5 +1,5 @@
-// Command compatibility writes the list of operations in docs/compatibility.md from the operation table, so that it cannot
-// lie. `make generate` runs it; a test fails if the list is stale.
+// Command compatibility generates the list of operations in docs/compatibility.md from the operation tables, so that the list is always
+// true. `make generate` runs it; a test fails if the list is stale.
 package main
 
 import (
@@ -42,7 +42,7 @@ func main() {
 	}
 }
 
-// update replaces what stands between the marks.
+// update replaces the text between the marks.
 func update(text string) (string, error) {
 	before, rest, ok := strings.Cut(text, begin)
 	_, after, ok2 := strings.Cut(rest, end)

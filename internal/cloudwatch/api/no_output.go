@@ -1,6 +1,6 @@
 package api
 
-// NoOutput is the answer of operations that have none.
+// NoOutput is the output of operations without one.
 type NoOutput struct{}
 
 // AppendJSON implements smithy.Renderer.

@@ -1,3 +1,3 @@
-// Package api has the shapes of the API that package cluster serves, with their constraints. Its files are generated from AWS's model;
-// `make generate` writes them.
+// Package api has the shapes of the API that package control serves, with their constraints. `make generate` writes its _gen.go file
+// from AWS's model.
 package api

@@ -25,7 +25,7 @@ const (
 	statusRebooting = "rebooting"
 )
 
-// daxCluster is a cluster.
+// daxCluster is the stored description of a cluster.
 type daxCluster struct {
 	ID
 	Description       string
@@ -38,21 +38,21 @@ type daxCluster struct {
 	Topic             string `json:",omitempty"`
 	TopicStatus       string `json:",omitempty"`
 	ParameterGroup    string
-	Encrypted         bool // at rest, as it says
+	Encrypted         bool // encrypted at rest: recorded only, without effect
 	TLS               bool
 	Network           string
 	Tags              map[string]string `json:",omitempty"`
 	Created           int64             // milliseconds since 1970
-	Port              int               // where its node listens
+	Port              int               // the port at which its node listens
 	First             bool              `json:",omitempty"` // see Address
-	Host              string            `json:",omitempty"` // where it listens; empty if that depends on where one comes from
+	Host              string            `json:",omitempty"` // the host at which its node listens; empty if that depends on the client's way here
 
-	// Status is what it is until a time, in milliseconds since 1970; then it is available.
+	// Status is valid until the time Until, in milliseconds since 1970. After that the cluster is available.
 	Status string `json:",omitempty"`
 	Until  int64  `json:",omitempty"`
 }
 
-// node is one of the nodes that a cluster says that it has.
+// node is one of the nodes that a cluster claims to have.
 type node struct {
 	ID      string
 	Zone    string
@@ -64,7 +64,7 @@ func arn(id ID) string {
 	return "arn:aws:dax:" + id.Region + ":" + id.Account + ":cache/" + id.Name
 }
 
-// status returns a cluster's status now.
+// status returns a cluster's current status.
 func (s *Service) status(c *daxCluster) string {
 	if s.Now().UnixMilli() < c.Until {
 		return c.Status
@@ -72,12 +72,12 @@ func (s *Service) status(c *daxCluster) string {
 	return statusAvailable
 }
 
-// begin puts a cluster into a status for a while.
+// begin puts a cluster into a transient status.
 func (s *Service) begin(c *daxCluster, status string) {
 	c.Status, c.Until = status, s.Now().Add(s.TransientStatus).UnixMilli()
 }
 
-// scheme is that of the cluster's URL.
+// scheme returns the scheme of the cluster's URL.
 func (c *daxCluster) scheme() string {
 	if c.TLS {
 		return "daxs"
@@ -85,7 +85,7 @@ func (c *daxCluster) scheme() string {
 	return "dax"
 }
 
-// spec is what the cluster's node needs to know.
+// spec returns what the cluster's node needs to know.
 func (s *Service) spec(c *daxCluster) Spec {
 	out := Spec{ID: c.ID, TLS: c.TLS, Port: c.Port, First: c.First, ItemTTL: s.ItemTTL, QueryTTL: s.QueryTTL}
 	if g, err := s.group(ID{Account: c.Account, Region: c.Region, Name: c.ParameterGroup}); err == nil {
@@ -97,7 +97,7 @@ func (s *Service) spec(c *daxCluster) Spec {
 	return out
 }
 
-// shape describes a cluster that has a status, to a caller.
+// shape describes a cluster, in a given status, to a caller.
 func (s *Service) shape(call *smithy.Call, c *daxCluster, status string) *api.Cluster {
 	sse, encryption := "DISABLED", "NONE"
 	if c.Encrypted {
@@ -131,7 +131,7 @@ func (s *Service) shape(call *smithy.Call, c *daxCluster, status string) *api.Cl
 	}
 	at, listens := s.Nodes.Address(c.ID)
 	if _, alone := s.Fleet.(*cluster.Solo); !alone && !listens && c.Host != "" {
-		at, listens = Address{Scheme: c.scheme(), Host: c.Host, Port: c.Port}, true // on another server
+		at, listens = Address{Scheme: c.scheme(), Host: c.Host, Port: c.Port}, true // another server has the node
 	}
 	if host, _, err := net.SplitHostPort(call.Host); at.Any && err == nil {
 		at.Host = host
@@ -159,7 +159,7 @@ func (s *Service) shape(call *smithy.Call, c *daxCluster, status string) *api.Cl
 	return out
 }
 
-// cluster returns a cluster that is there.
+// cluster returns an existing cluster. One whose deletion is over doesn't exist, even if Finish hasn't removed it yet.
 func (s *Service) cluster(call *smithy.Call, name string) (*daxCluster, error) {
 	id := s.id(call, name)
 	c := s.clusters.Get(id)
@@ -169,7 +169,7 @@ func (s *Service) cluster(call *smithy.Call, name string) (*daxCluster, error) {
 	return c, nil
 }
 
-// change changes a cluster that is available.
+// change changes a cluster, which must be available. The caller holds mu.
 func (s *Service) change(ctx context.Context, call *smithy.Call, name string, change func(*daxCluster) error) (*daxCluster, error) {
 	c, err := s.cluster(call, name)
 	if err != nil {
@@ -191,7 +191,7 @@ var (
 	windows   = regexp.MustCompile(`^(sun|mon|tue|wed|thu|fri|sat):([01][0-9]|2[0-3]):[0-5][0-9]-(sun|mon|tue|wed|thu|fri|sat):([01][0-9]|2[0-3]):[0-5][0-9]$`)
 )
 
-// defaultWindow is when AWS would take care of clusters that do not say when.
+// defaultWindow is the maintenance window of clusters that name none. It has no effect.
 const defaultWindow = "sun:05:00-sun:06:00"
 
 func (s *Service) createCluster(ctx context.Context, call *smithy.Call, in *api.CreateClusterRequest) (*api.CreateClusterResponse, error) {
@@ -211,7 +211,7 @@ func (s *Service) createCluster(ctx context.Context, call *smithy.Call, in *api.
 		ParameterGroup: strings.ToLower(in.ParameterGroupName.Value), Encrypted: in.SSESpecification != nil && in.SSESpecification.Enabled.Value,
 		TLS: in.ClusterEndpointEncryptionType.Value == "TLS", Network: in.NetworkType.Or("ipv4"), Created: s.Now().UnixMilli(),
 	}
-	// Terraform sends what is not given as an empty string.
+	// Terraform sends empty strings for what isn't given.
 	c.SubnetGroup, c.ParameterGroup = cmp.Or(c.SubnetGroup, DefaultSubnetGroup), cmp.Or(c.ParameterGroup, DefaultParameterGroup)
 	if c.Topic != "" {
 		c.TopicStatus = "active"
@@ -256,7 +256,7 @@ func (s *Service) createCluster(ctx context.Context, call *smithy.Call, in *api.
 	return &api.CreateClusterResponse{Cluster: s.shape(call, c, statusCreating)}, s.tell(ctx, id, id.Name, sourceCluster, "Cluster created.")
 }
 
-// checkCreate checks what can be said of a request without anything else.
+// checkCreate checks what depends on the request alone.
 func checkCreate(in *api.CreateClusterRequest) error {
 	if err := checkName("ClusterName", in.ClusterName.Value, maxClusterName); err != nil {
 		return err
@@ -277,7 +277,7 @@ func checkCreate(in *api.CreateClusterRequest) error {
 	return checkText(append(texts, in.Description.Value, in.NodeType.Value, in.IamRoleArn.Value, in.NotificationTopicArn.Value)...)
 }
 
-// addNodes gives a cluster as many nodes.
+// addNodes adds nodes to a cluster until it has factor nodes.
 func (s *Service) addNodes(c *daxCluster, factor int, zones []string) error {
 	if factor > maxNodesOfCluster {
 		return fault(nodesOfCluster, "You have exceeded the maximum number of nodes in a cluster: %d.", maxNodesOfCluster)
@@ -328,7 +328,7 @@ func (s *Service) deleteCluster(ctx context.Context, call *smithy.Call, in *api.
 	return out, errors.Join(err, s.tell(ctx, c.ID, c.Name, sourceCluster, "Cluster deleted."))
 }
 
-// Finish removes the clusters that were deleted.
+// Finish removes clusters whose deletion is over.
 func (s *Service) Finish(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -459,7 +459,7 @@ func (s *Service) decreaseReplicationFactor(ctx context.Context, call *smithy.Ca
 		if removed != nil && len(removed) != fewer {
 			return fault(invalidCombination, "There must be as many NodeIdsToRemove as nodes are removed.")
 		}
-		if removed == nil { // the last ones, of the zones that are named if any are
+		if removed == nil { // default: the last ones, in the named zones if there are any
 			for i := len(c.Nodes) - 1; i >= 0 && len(removed) < fewer; i-- {
 				if in.AvailabilityZones == nil || slices.Contains(in.AvailabilityZones, c.Nodes[i].Zone) {
 					removed = append(removed, c.Nodes[i].ID)
@@ -509,7 +509,7 @@ func (s *Service) rebootNode(ctx context.Context, call *smithy.Call, in *api.Reb
 	return &api.RebootNodeResponse{Cluster: out}, s.tell(ctx, c.ID, in.NodeId.Value, sourceCluster, "Node rebooted.")
 }
 
-// tagged returns the name of the cluster with an ARN, if the caller may take the action there.
+// tagged returns the name of the cluster with an ARN, if the caller has the permission there.
 func (s *Service) tagged(call *smithy.Call, action, given string) (string, error) {
 	id := s.id(call, "")
 	caller := call.Caller
@@ -524,7 +524,7 @@ func (s *Service) tagged(call *smithy.Call, action, given string) (string, error
 	return name, nil
 }
 
-// addTags returns tags with more added or replaced.
+// addTags returns a copy of tags with more added or replaced.
 func addTags(tags map[string]string, more []api.Tag) (map[string]string, error) {
 	out := maps.Clone(tags)
 	if out == nil {
@@ -542,7 +542,7 @@ func addTags(tags map[string]string, more []api.Tag) (map[string]string, error) 
 	return out, nil
 }
 
-// tagShapes lists tags by their keys.
+// tagShapes lists tags, sorted by key.
 func tagShapes(tags map[string]string) []api.Tag {
 	out := []api.Tag{}
 	for _, k := range slices.Sorted(maps.Keys(tags)) {

@@ -11,27 +11,28 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// DefaultParameterGroup is the parameter group that all accounts have. It can't be changed.
+// DefaultParameterGroup is the parameter group that every account has. It can't be changed.
 const DefaultParameterGroup = "default.dax1.0"
 
 // DefaultSubnetGroup is the subnet group of clusters that name none.
 const DefaultSubnetGroup = "default"
 
-// Names of parameters.
+// Names of the parameters that AWS defines.
 const (
 	recordTTL = "record-ttl-millis"
 	queryTTL  = "query-ttl-millis"
 )
 
-// parameterGroup has the TTLs of caches.
+// parameterGroup is the TTLs of caches, under a name.
 type parameterGroup struct {
 	ID
 	Description       string
 	ItemTTL, QueryTTL int64 // milliseconds
-	Changed           []string
+	// Changed are the names of the parameters that a user has set.
+	Changed []string
 }
 
-// ttls are those of a group.
+// ttls returns the group's TTLs as durations.
 func (g *parameterGroup) ttls() (item, query time.Duration) {
 	return time.Duration(g.ItemTTL) * time.Millisecond, time.Duration(g.QueryTTL) * time.Millisecond
 }
@@ -49,6 +50,7 @@ func (s *Service) group(id ID) (*parameterGroup, error) {
 	return nil, fault(groupNotFound, "Parameter group %s not found.", id.Name)
 }
 
+// shape describes a parameter group.
 func (g *parameterGroup) shape() *api.ParameterGroup {
 	return &api.ParameterGroup{ParameterGroupName: smithy.Some(g.Name), Description: smithy.Some(g.Description)}
 }
@@ -76,7 +78,7 @@ func (s *Service) createParameterGroup(ctx context.Context, call *smithy.Call, i
 	return &api.CreateParameterGroupResponse{ParameterGroup: g.shape()}, s.tell(ctx, id, id.Name, sourceParameters, "Parameter group created.")
 }
 
-// users are the clusters that have a group.
+// users returns the names of the clusters that use a group, sorted.
 func (s *Service) users(id ID, groupOf func(*daxCluster) string) (names []string) {
 	for _, c := range s.clusters.List(id.Account, id.Region) {
 		if groupOf(c) == id.Name {
@@ -104,7 +106,7 @@ func (s *Service) deleteParameterGroup(ctx context.Context, call *smithy.Call, i
 		s.tell(ctx, id, id.Name, sourceParameters, "Parameter group deleted.")
 }
 
-// checkFree fails for a parameter group that may not be changed: the default one, and those that clusters have.
+// checkFree fails for a parameter group that may not be changed: the default one, and those in use.
 func (s *Service) checkFree(id ID) error {
 	if id.Name == DefaultParameterGroup {
 		return fault(invalidGroupState, "The default parameter group %s cannot be modified or deleted.", id.Name)
@@ -217,19 +219,20 @@ func (s *Service) describeDefaultParameters(_ context.Context, call *smithy.Call
 	return &api.DescribeDefaultParametersResponse{Parameters: some, NextToken: next}, err
 }
 
-// subnetGroup is where clusters would be in AWS.
+// subnetGroup is where AWS would place clusters. It has no effect here.
 type subnetGroup struct {
 	ID
 	Description string
 	Subnets     []string
 }
 
-// vpc is the one network that there is.
+// vpc is the one network that all subnets claim to be in.
 const vpc = "vpc-00000000000000000"
 
-// zone is the availability zone with a number.
+// zone returns the i-th availability zone of a region.
 func zone(region string, i int) string { return region + string("abc"[i%3]) }
 
+// shape describes a subnet group.
 func (g *subnetGroup) shape() *api.SubnetGroup {
 	out := &api.SubnetGroup{
 		SubnetGroupName: smithy.Some(g.Name), Description: smithy.Some(g.Description), VpcId: smithy.Some(vpc), Subnets: []api.Subnet{},
@@ -254,7 +257,7 @@ func (s *Service) subnetGroup(id ID) (*subnetGroup, error) {
 	return nil, fault(subnetGroupNotFound, "Subnet group %s not found.", id.Name)
 }
 
-// checkSubnets checks a group's subnets and description. Any name of a subnet is taken: there are no networks here.
+// checkSubnets checks a group's subnets and description. Any subnet id is accepted: there are no networks here.
 func checkSubnets(description string, ids []string) error {
 	if len(ids) > maxSubnets {
 		return fault(subnetQuota, "You have exceeded the maximum number of subnets in a subnet group: %d.", maxSubnets)

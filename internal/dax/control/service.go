@@ -1,11 +1,14 @@
-// Package control is the control plane of DynamoDB Accelerator: clusters, parameter groups, subnet groups, events and tags, as AWS's
-// API has them.
+// Package control is the control plane of DynamoDB Accelerator: clusters, parameter groups, subnet groups, events and tags, with AWS's
+// API.
 //
-// A cluster is a node of package dax, whatever its replication factor says: it has as many nodes by name, and all of them are where
-// that one listens. What AWS makes of networks, roles and hardware is recorded and returned, and has no effect. Parameter groups
-// have one: they set the TTLs of the caches.
+// A cluster is one node of package dax, whatever its replication factor: it names as many nodes as that says, and all of them share the
+// endpoint of the one. Networks, roles and node types are recorded and returned but have no effect. Parameter groups do have one: they
+// set the TTLs of the caches.
 //
-// Source: "Amazon DynamoDB Accelerator (DAX)", API Reference; "Managing DAX clusters".
+// Descriptions live in package registry, so they survive restarts and are the same on all servers of a store. Listeners are opened and
+// closed through the interface Nodes only. A change that takes AWS minutes is over after Options.TransientStatus.
+//
+// Sources: "Amazon DynamoDB Accelerator (DAX)", API Reference; "Managing DAX clusters".
 package control
 
 import (
@@ -29,17 +32,17 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// ID names a cluster, group or event of an account and region.
+// ID names a cluster, group or event within an account and region.
 type ID = registry.ID
 
 // Spec is what a node needs to know of its cluster.
 type Spec struct {
 	ID
-	Nodes []string // their names
+	Nodes []string // names of the nodes
 	TLS   bool
-	// Port is where the node listened before; 0 for a new one.
+	// Port is the port at which the node listened before; 0 for a new node.
 	Port int
-	// First says that it was the node that the server has anyhow.
+	// First says that the cluster uses the node that the server always has.
 	First             bool
 	ItemTTL, QueryTTL time.Duration
 }
@@ -48,46 +51,47 @@ type Spec struct {
 type Address struct {
 	Scheme, Host string
 	Port         int
-	First        bool // it is that of the node that the server has anyhow
-	Any          bool // it listens at all addresses: where clients find it is where they have found the server
+	First        bool // it is the node that the server always has
+	Any          bool // it listens at all addresses, so clients reach it at the host at which they reach the server
 }
 
-// URL is the address as clients take it.
+// URL returns the address in the form that clients accept.
 func (a Address) URL() string {
 	return a.Scheme + "://" + net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
 }
 
-// ErrNoTLS says that there is no certificate for a node that is to speak TLS.
+// ErrNoTLS is the error for a TLS node on a server without a certificate.
 var ErrNoTLS = errors.New("this server has no certificate for DAX")
 
-// Nodes are what clusters are made of.
+// Nodes opens and closes the nodes behind clusters.
 type Nodes interface {
 	// Open makes a node listen.
 	Open(Spec) (Address, error)
-	// Change makes a node know of a change of its cluster.
+	// Change tells a node of a change of its cluster.
 	Change(Spec)
 	// Reboot empties a node's caches.
 	Reboot(ID)
-	// Close makes a node go.
+	// Close closes a node.
 	Close(ID)
-	// Address returns where a cluster's node listens; false if it does not.
+	// Address returns where a cluster's node listens, or false if it doesn't on this server.
 	Address(ID) (Address, bool)
 }
 
 // Options configure a Service.
 type Options struct {
-	Fleet     cluster.Fleet
-	KV        kv.Store
-	Now       func() time.Time
+	Fleet cluster.Fleet
+	KV    kv.Store
+	Now   func() time.Time
+	// Namespace returns the account and region whose clusters a caller manages.
 	Namespace func(smithy.Caller) (account, region string)
 	Nodes     Nodes
-	// TransientStatus is how long clusters stay in creating, modifying and deleting.
+	// TransientStatus is how long clusters stay in the statuses creating, modifying and deleting.
 	TransientStatus time.Duration
-	// ItemTTL and QueryTTL are those of the default parameter group.
+	// ItemTTL and QueryTTL are the values of the default parameter group.
 	ItemTTL, QueryTTL time.Duration
 }
 
-// Kinds of records in the store.
+// Kinds of registry records. They are part of the storage format.
 const (
 	kindCluster    = 'C'
 	kindParameters = 'P'
@@ -95,19 +99,19 @@ const (
 	kindEvent      = 'E'
 )
 
-// Service executes DAX's operations.
+// Service executes the operations of DAX's control plane.
 type Service struct {
 	Options
 
-	mu         sync.Mutex // held while anything is changed
+	mu         sync.Mutex // held during every change
 	clusters   *registry.Set[daxCluster]
 	parameters *registry.Set[parameterGroup]
 	subnets    *registry.Set[subnetGroup]
 	events     *registry.Set[event]
-	told       int // events in this process
+	told       int // number of events that this process has recorded; makes their names unique
 }
 
-// New returns a Service with what the store has.
+// New returns a Service with the descriptions that the store has.
 func New(ctx context.Context, opt Options) (*Service, error) {
 	s := &Service{Options: opt}
 	var errs [4]error
@@ -118,8 +122,8 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	return s, errors.Join(errs[:]...)
 }
 
-// Resume makes the nodes of all clusters listen again, where they did before if nobody else does there now. Its error names those
-// that can't; they are described without an endpoint.
+// Resume makes the nodes of all clusters listen again, at their former ports where those are still free. Its error names the clusters
+// for which that fails; they are described without an endpoint.
 func (s *Service) Resume(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,8 +168,8 @@ const (
 	insufficientCapacity awserr.Code = "InsufficientClusterCapacityFault"
 )
 
-// Quotas ("Quotas in Amazon DynamoDB", DynamoDB Accelerator). AWS applies them to an account in each Region. Here they are for an account in
-// all Regions together: a Region is any name that a client chooses, and clusters of all of them take ports and memory of one server.
+// Quotas ("Quotas in Amazon DynamoDB", DynamoDB Accelerator). AWS applies them per account and Region. Here they apply per account: a
+// Region is any name that a client chooses, and the clusters of all Regions take ports and memory of one server.
 const (
 	maxNodesOfCluster  = 10
 	maxNodesOfCustomer = 50
@@ -176,13 +180,13 @@ const (
 )
 
 const (
-	// maxEvents is how many events of an account are kept.
+	// maxEvents is how many events are kept per account.
 	maxEvents = 1000
-	// maxText bounds the texts that a request gives to be recorded, together, in bytes. AWS doesn't say which bound it has.
+	// maxText bounds the texts that one request records, in bytes together. AWS doesn't document its bound.
 	maxText = 16 << 10
 )
 
-// checkText fails where a request gives more to record than maxText.
+// checkText fails if a request records more than maxText.
 func checkText(texts ...string) error {
 	size := 0
 	for _, t := range texts {
@@ -204,7 +208,7 @@ func of[T any](all []*T, account string, id func(*T) ID) (n int) {
 	return n
 }
 
-// API describes DAX's control plane to package httpd.
+// API describes the control plane to package httpd.
 var API = &protocol.Service{
 	Name:        "AmazonDAXV3",
 	SigningName: "dax",
@@ -212,7 +216,7 @@ var API = &protocol.Service{
 	Errors:      map[awserr.Code]protocol.ErrorInfo{},
 }
 
-// Operations returns every operation that there is, sorted by name.
+// Operations returns all operations, sorted by name.
 func (s *Service) Operations() []smithy.Handler {
 	list := []smithy.Handler{
 		smithy.Bind(api.CreateCluster, s.createCluster),
@@ -243,22 +247,23 @@ func (s *Service) Operations() []smithy.Handler {
 	return list
 }
 
+// fault returns an error with a code.
 func fault(code awserr.Code, format string, args ...any) error {
 	return awserr.New(code, fmt.Sprintf(format, args...))
 }
 
 func invalid(format string, args ...any) error { return fault(invalidValue, format, args...) }
 
-// id names what a request calls by a name, which has no upper case in DAX.
+// id returns the ID for a name in a request. Names in DAX are lower case.
 func (s *Service) id(call *smithy.Call, name string) ID {
 	account, region := s.Namespace(call.Caller)
 	return ID{Account: strings.Clone(account), Region: strings.Clone(region), Name: strings.Clone(strings.ToLower(name))}
 }
 
-// Missing returns the targets of the operations that the model has and Stator has not.
+// Missing returns the targets of operations in AWS's model that this package lacks.
 func (s *Service) Missing() []string { return smithy.Missing(api.DAXOperations, s.Operations()) }
 
-// checkName checks the name of a cluster, or of a group, which may be longer.
+// checkName checks the name of a cluster or group. Only the longer names of groups may contain dots.
 func checkName(what, name string, most int) error {
 	ok := name != "" && len(name) <= most && isLetter(name[0]) && !strings.HasSuffix(name, "-") && !strings.Contains(name, "--")
 	for i := 0; i < len(name) && ok; i++ {
@@ -277,8 +282,7 @@ const (
 	maxGroupName   = 255
 )
 
-// page cuts a list of names, which it sorts, for a page: those behind the token, as many as max says. next is the token of the
-// next page.
+// page sorts a list by name and returns the part behind the token, at most limit elements. next is the token of the following page.
 func page[T any](all []T, name func(T) string, limit smithy.Opt[int64], token smithy.Opt[string]) (out []T, next smithy.Opt[string], err error) {
 	most := int64(100)
 	if limit.Set {
@@ -296,14 +300,14 @@ func page[T any](all []T, name func(T) string, limit smithy.Opt[int64], token sm
 	return all, next, nil
 }
 
-// event is something that happened.
+// event is something that happened to a cluster or group.
 type event struct {
 	ID
 	Source, Type, Message string
 	Date                  int64 // milliseconds since 1970
 }
 
-// Types of sources of events.
+// Types of event sources.
 const (
 	sourceCluster    = "CLUSTER"
 	sourceParameters = "PARAMETER_GROUP"
@@ -313,7 +317,7 @@ const (
 // eventLife is how long events are kept ("DescribeEvents").
 const eventLife = 14 * 24 * time.Hour
 
-// tell records an event, in place of the account's oldest where there are maxEvents. The caller holds mu.
+// tell records an event. At maxEvents it replaces the account's oldest one. The caller holds mu.
 func (s *Service) tell(ctx context.Context, id ID, source, kind, message string) error {
 	s.told++
 	at := s.Now().UnixMilli()
@@ -328,7 +332,7 @@ func (s *Service) tell(ctx context.Context, id ID, source, kind, message string)
 	return s.events.Put(ctx, e.ID, e)
 }
 
-// Sweep removes events that are too old.
+// Sweep removes events older than eventLife.
 func (s *Service) Sweep(ctx context.Context) error {
 	before := s.Now().Add(-eventLife).UnixMilli()
 	for _, e := range s.events.All() {

@@ -44,7 +44,7 @@ func codeOf(err error) awserr.Code {
 	return ""
 }
 
-// TestQuotasOfAnAccount creates groups in a Region each, which a client may name as it likes: the quotas are for all of them together.
+// TestQuotasOfAnAccount creates each group in a new Region, whose name clients choose freely: quotas apply to all Regions together.
 func TestQuotasOfAnAccount(t *testing.T) {
 	ctx, s := context.Background(), openService(t)
 	create := func(account string, i int) (parameters, subnets error) {
@@ -72,7 +72,7 @@ func TestQuotasOfAnAccount(t *testing.T) {
 	}
 }
 
-// TestEventsAreBounded tells of more events than an account may have: the oldest go, and another account's stay.
+// TestEventsAreBounded records more events than an account may have: the oldest go, and another account's stay.
 func TestEventsAreBounded(t *testing.T) {
 	ctx, s := context.Background(), openService(t)
 	if err := s.tell(ctx, ID{Account: "b", Region: "r"}, "b", sourceCluster, "b"); err != nil {

@@ -27,7 +27,7 @@ const (
 	infoIndefinite = 31
 )
 
-// Tags: those of CBOR for numbers, and DAX's own.
+// Tags: CBOR's for numbers, and DAX's own.
 const (
 	tagPositive  = 2
 	tagNegative  = 3
@@ -38,36 +38,36 @@ const (
 	tagListIndex = 3324
 )
 
-// MaxMessage is how many bytes a request may have: more than a BatchWriteItem of 25 items of 400 KB, or of 16 MB ("BatchWriteItem"). A
-// transaction has 4 MB at most.
+// MaxMessage is the largest request in bytes: more than a BatchWriteItem of 25 items of 400 KB, or of 16 MB ("BatchWriteItem"). A
+// transaction has at most 4 MB.
 const MaxMessage = 17 << 20
 
-// MaxNesting is how deep containers of a request may be nested, outside of its byte strings.
+// MaxNesting is how deep containers of a request may nest, not counting those inside byte strings.
 const MaxNesting = 64
 
-// ErrMalformed says that bytes are none of what the protocol has.
+// ErrMalformed is the error for bytes that the protocol doesn't allow.
 var ErrMalformed = errors.New("malformed DAX request")
 
-// ErrTooLarge says that a value is to have more than MaxMessage bytes.
+// ErrTooLarge is the error for a value that announces more than MaxMessage bytes.
 var ErrTooLarge = errors.New("DAX request of too many bytes")
 
-// Skimmer finds out where values end, also in bytes of which only the beginning has come so far.
+// Skimmer finds where values end, in bytes that are still arriving. It resumes where the bytes ended.
 type Skimmer struct {
-	pos  int
-	left []int64 // elements to come of the open containers, the innermost last; -1 for those that end with a break
-	want int     // how many bytes there must be before it can go on
+	pos  int     // offset reached so far
+	left []int64 // elements to come of each open container, the innermost last; -1 if a break ends it
+	want int     // number of bytes needed before it can make progress
 }
 
-// Reset begins anew at an offset.
+// Reset restarts at an offset.
 func (s *Skimmer) Reset(pos int) { s.pos, s.left, s.want = pos, s.left[:0], 0 }
 
-// Want returns how many bytes there must be at least before Value can say more.
+// Want returns how many bytes Value needs at least before it can make progress.
 func (s *Skimmer) Want() int { return s.want }
 
-// Pos returns the offset that was reached: after Value returned true, where the value ends.
+// Pos returns the offset reached: after Value has returned true, the end of the value.
 func (s *Skimmer) Pos() int { return s.pos }
 
-// Value goes on to the end of one value. It returns false if b ends before: call it again with more behind the same bytes.
+// Value advances to the end of one value. It returns false if b ends before that: call it again with more bytes appended to b.
 func (s *Skimmer) Value(b []byte) (whole bool, err error) {
 	if len(b) < s.want {
 		return false, nil
@@ -81,7 +81,7 @@ func (s *Skimmer) Value(b []byte) (whole bool, err error) {
 		if n < 0 {
 			return false, ErrMalformed
 		}
-		ends := true // a value ends here
+		ends := true // the head completes a value
 		switch major {
 		case majorBytes, majorText:
 			if info == infoIndefinite {
@@ -98,7 +98,7 @@ func (s *Skimmer) Value(b []byte) (whole bool, err error) {
 			if len(s.left) == MaxNesting {
 				return false, ErrMalformed
 			}
-			if info != infoIndefinite && arg > MaxMessage { // each element has a byte at least
+			if info != infoIndefinite && arg > MaxMessage { // each element takes at least a byte
 				return false, ErrTooLarge
 			}
 			count := int64(arg)
@@ -142,7 +142,7 @@ func (s *Skimmer) Value(b []byte) (whole bool, err error) {
 	}
 }
 
-// head reads the head of the value at an offset: its length n is 0 if b ends before, and -1 if it is malformed.
+// head decodes the head at an offset. Its length n is 0 if b ends too early, and -1 if the head is malformed.
 func head(b []byte, pos int) (major, info byte, arg uint64, n int) {
 	if pos >= len(b) {
 		return 0, 0, 0, 0
@@ -168,15 +168,15 @@ func head(b []byte, pos int) (major, info byte, arg uint64, n int) {
 	return 0, 0, 0, -1
 }
 
-// Reader reads values of bytes that are all there. The first error stays, and everything read after it is zero. What it
-// returns are views of the bytes.
+// Reader decodes values of a complete message. Its first error is kept; every read after it returns a zero value. Byte slices that it
+// returns are views of the message.
 type Reader struct {
 	b     []byte
 	pos   int
 	err   error
-	arena []byte // of the attribute values
+	arena []byte // memory of the attribute values
 
-	elements int // of the attribute value that is read
+	elements int // number of elements of the current attribute value so far: see another
 }
 
 // NewReader returns a Reader of the bytes.
@@ -185,10 +185,10 @@ func NewReader(b []byte) *Reader { return &Reader{b: b} }
 // Err returns the first error.
 func (r *Reader) Err() error { return r.err }
 
-// More reports whether there are bytes left to read.
+// More reports whether bytes are left to read.
 func (r *Reader) More() bool { return r.err == nil && r.pos < len(r.b) }
 
-// Rest takes all bytes that are left.
+// Rest takes all remaining bytes.
 func (r *Reader) Rest() []byte {
 	if r.err != nil {
 		return nil
@@ -198,16 +198,17 @@ func (r *Reader) Rest() []byte {
 	return rest
 }
 
+// fail keeps the first error.
 func (r *Reader) fail(err error) {
 	if r.err == nil {
 		r.err = err
 	}
 }
 
-// Malformed makes the Reader fail: what it has read means nothing.
+// Malformed makes the Reader fail with ErrMalformed.
 func (r *Reader) Malformed() { r.fail(ErrMalformed) }
 
-// peek returns the first byte of the next value; a break at the end and after errors.
+// peek returns the first byte of the next value, or a break at the end and after an error.
 func (r *Reader) peek() byte {
 	if r.err != nil || r.pos >= len(r.b) {
 		return byteBreak
@@ -215,6 +216,7 @@ func (r *Reader) peek() byte {
 	return r.b[r.pos]
 }
 
+// head takes a head.
 func (r *Reader) head() (major, info byte, arg uint64) {
 	if r.err != nil {
 		return majorSimple, 0, 0
@@ -228,7 +230,7 @@ func (r *Reader) head() (major, info byte, arg uint64) {
 	return major, info, arg
 }
 
-// Null takes a null if one comes next.
+// Null takes a null, if it comes next.
 func (r *Reader) Null() bool {
 	if r.peek() == byteNull {
 		r.pos++
@@ -237,7 +239,7 @@ func (r *Reader) Null() bool {
 	return false
 }
 
-// Int takes an integer; booleans are 0 and 1, as some clients mix the two.
+// Int takes an integer. Booleans count as 0 and 1, because some clients send either.
 func (r *Reader) Int() int64 {
 	switch r.peek() {
 	case byteFalse, byteTrue:
@@ -255,6 +257,7 @@ func (r *Reader) Int() int64 {
 	return int64(arg)
 }
 
+// chunk takes a byte or text string of a definite length.
 func (r *Reader) chunk(want byte) []byte {
 	major, info, arg := r.head()
 	if major != want || info == infoIndefinite || arg > uint64(len(r.b)-r.pos) {
@@ -269,10 +272,10 @@ func (r *Reader) chunk(want byte) []byte {
 // Bytes takes a byte string.
 func (r *Reader) Bytes() []byte { return r.chunk(majorBytes) }
 
-// Text takes a text string; it may be no UTF-8.
+// Text takes a text string, without checking that it is UTF-8.
 func (r *Reader) Text() []byte { return r.chunk(majorText) }
 
-// BytesOrNull takes a byte string, or null, which is nil.
+// BytesOrNull takes a byte string, or a null, for which it returns nil.
 func (r *Reader) BytesOrNull() []byte {
 	if r.Null() {
 		return nil
@@ -280,15 +283,16 @@ func (r *Reader) BytesOrNull() []byte {
 	return r.Bytes()
 }
 
-// Count is how many elements of a container are left; -1 for one that ends with a break.
+// Count is the number of elements left of a container, or -1 if a break ends it.
 type Count int64
 
-// Array begins an array.
+// Array takes the head of an array.
 func (r *Reader) Array() Count { return r.container(majorArray) }
 
-// Map begins a map, whose elements are its keys: Next counts entries.
+// Map takes the head of a map. Next then counts entries, each a key and a value.
 func (r *Reader) Map() Count { return r.container(majorMap) }
 
+// container takes the head of a container.
 func (r *Reader) container(want byte) Count {
 	major, info, arg := r.head()
 	if major != want {
@@ -298,14 +302,14 @@ func (r *Reader) container(want byte) Count {
 	if info == infoIndefinite {
 		return -1
 	}
-	if arg > uint64(len(r.b)-r.pos) { // each element has a byte at least
+	if arg > uint64(len(r.b)-r.pos) { // each element takes at least a byte
 		r.Malformed()
 		return 0
 	}
 	return Count(arg)
 }
 
-// Next reports whether the container has another element.
+// Next advances to the container's next element and reports whether there is one.
 func (r *Reader) Next(n *Count) bool {
 	if r.err != nil || *n == 0 {
 		return false
@@ -324,7 +328,7 @@ func (r *Reader) Next(n *Count) bool {
 	return true
 }
 
-// Skip takes one value, whatever it is, and returns its bytes.
+// Skip takes one value of any kind and returns its bytes.
 func (r *Reader) Skip() []byte {
 	if r.err != nil {
 		return nil
@@ -339,13 +343,14 @@ func (r *Reader) Skip() []byte {
 	return out
 }
 
-// SkipTag takes a tag if one comes next: its value comes then.
+// SkipTag takes a tag, if it comes next. Its value follows.
 func (r *Reader) SkipTag() {
 	if r.peek()>>5 == majorTag {
 		r.tag()
 	}
 }
 
+// tag takes a tag.
 func (r *Reader) tag() uint64 {
 	major, _, arg := r.head()
 	if major != majorTag {
@@ -355,6 +360,7 @@ func (r *Reader) tag() uint64 {
 	return arg
 }
 
+// appendHead appends a head in its shortest form.
 func appendHead(dst []byte, major byte, arg uint64) []byte {
 	major <<= 5
 	switch {
@@ -394,21 +400,21 @@ func AppendArray(dst []byte, n int) []byte { return appendHead(dst, majorArray, 
 // AppendMap begins a map of n entries.
 func AppendMap(dst []byte, n int) []byte { return appendHead(dst, majorMap, uint64(n)) }
 
-// BeginMap begins a map that AppendEnd ends. Clients want some maps so and not otherwise.
+// BeginMap appends the head of a map that AppendEnd ends. Clients insist on this form for some maps.
 func BeginMap(dst []byte) []byte { return append(dst, majorMap<<5|infoIndefinite) }
 
-// AppendEnd ends what BeginMap began.
+// AppendEnd ends a map that BeginMap began.
 func AppendEnd(dst []byte) []byte { return append(dst, byteBreak) }
 
 // AppendNull appends null.
 func AppendNull(dst []byte) []byte { return append(dst, byteNull) }
 
-// AppendFloat appends a number of 64 bits. Clients take no shorter ones.
+// AppendFloat appends a 64-bit number. Clients accept no shorter ones.
 func AppendFloat(dst []byte, v float64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, majorSimple<<5|27), math.Float64bits(v))
 }
 
-// WrapBytes makes the bytes behind an offset the content of a byte string there.
+// WrapBytes turns the bytes from an offset on into the content of a byte string.
 func WrapBytes(dst []byte, from int) []byte {
 	n := len(dst) - from
 	var room [9]byte

@@ -1,9 +1,12 @@
-// Package wire is the bytes of the DAX protocol: its profile of CBOR, attribute values, keys, items and expressions. It knows
-// neither connections nor operations.
+// Package wire encodes and decodes the bytes of the DAX protocol: its profile of CBOR, attribute values, keys, items and expressions.
+// It knows neither connections nor operations.
 //
-// AWS documents none of it; what is here is how the public DAX clients write and read. docs/architecture.md says how it was
+// AWS documents none of it; the package follows how the public DAX clients write and read. docs/architecture.md says how that was
 // found out.
 //
-// Bytes come from clients, so every function takes any bytes: it returns an error for those that mean nothing, recurses only as
-// deep as its bounds say, and allocates no more than a small multiple of what it was given.
+// A Skimmer finds where a message ends while its bytes arrive. A Reader then takes values from the complete message. Functions named
+// Append add values to an answer.
+//
+// The bytes come from clients, so every function accepts any input: it returns an error for bytes without meaning, recurses within
+// fixed bounds, and allocates at most a small multiple of its input.
 package wire

@@ -39,26 +39,27 @@ const (
 )
 
 const (
-	// expressionVersion is the first element of every expression.
+	// expressionVersion opens every expression.
 	expressionVersion = 1
-	// maxTree is how deep an expression may be nested: DynamoDB allows 300 operators.
+	// maxTree bounds the depth of an expression: DynamoDB allows 300 operators.
 	maxTree = 400
-	// maxText bounds the text that is made of an expression, and maxValues its values: DynamoDB allows texts of 4 KB, in which a
-	// name or value has three bytes at least ("Quotas in Amazon DynamoDB"). Placeholders may be longer than what they stand for.
+	// maxText bounds the text made from an expression, in bytes, and maxValues the number of its values. DynamoDB allows texts of 4
+	// KB, in which a name or value takes at least three bytes ("Quotas in Amazon DynamoDB"). Placeholders may be longer than the
+	// names that they replace.
 	maxText   = 16 << 10
 	maxValues = 4096
 )
 
-// Path is a document path: names and indexes of lists.
+// Path is a document path: names and list indexes.
 type Path []Element
 
 // Element is a step of a Path.
 type Element struct {
 	Name  string
-	Index int // -1 for a name
+	Index int // -1 if the step is a name
 }
 
-// In returns what is at the path; nil if nothing is.
+// In returns the value at the path in an item, or nil.
 func (p Path) In(it attribute.Item) attribute.Value {
 	v := it.Get(p[0].Name)
 	for _, e := range p[1:] {
@@ -71,8 +72,8 @@ func (p Path) In(it attribute.Item) attribute.Value {
 	return v
 }
 
-// Expressions turns the expressions of a request into text with placeholders, as the API has them. Clients have put names and
-// values in already, so the placeholders are its own. The zero value is ready to use.
+// Expressions translates a request's binary expressions to the API's text with placeholders. Clients have already substituted their
+// own placeholders, so these are new ones. The zero value is ready to use.
 type Expressions struct {
 	names  map[string]string
 	Names  []Placeholder[string]
@@ -85,25 +86,26 @@ type Placeholder[T any] struct {
 	Value T
 }
 
-// tree is an expression that is being read.
+// tree is the state of reading one expression.
 type tree struct {
 	Reader
 	all    *Expressions
-	values int // where the expression's own values begin among all
-	most   int64
-	out    []byte
+	values int    // index in all.Values of the expression's first value
+	most   int64  // highest value index used; -1 for none
+	out    []byte // the text so far
 }
 
-// Condition reads a condition, filter or key condition and returns its text.
+// Condition translates a condition, filter or key condition.
 func (x *Expressions) Condition(b []byte) (string, error) {
 	return x.read(b, func(t *tree) { t.condition(0, 0) })
 }
 
-// Update reads an update and returns its text.
+// Update translates an update expression.
 func (x *Expressions) Update(b []byte) (string, error) {
 	return x.read(b, (*tree).update)
 }
 
+// read translates an expression with values: its version, its body, and its values.
 func (x *Expressions) read(b []byte, body func(*tree)) (string, error) {
 	t := tree{Reader: Reader{b: b}, all: x, values: len(x.Values), most: -1}
 	t.begin(3)
@@ -122,10 +124,10 @@ func (x *Expressions) read(b []byte, body func(*tree)) (string, error) {
 	return t.text()
 }
 
-// errLong ends an expression whose text is too long.
+// errLong stops the translation of an expression whose text is too long.
 var errLong = errors.New("DAX expression of too many bytes")
 
-// text returns the expression's text. Of an expression that is too long it is what was read, which the database refuses for its length.
+// text returns the expression's text. If that is too long, the part read so far is still long enough for the database to refuse it.
 func (t *tree) text() (string, error) {
 	if t.err == errLong {
 		return string(t.out), nil
@@ -133,7 +135,7 @@ func (t *tree) text() (string, error) {
 	return string(t.out), t.err
 }
 
-// Projection reads a projection and returns its text and its paths.
+// Projection translates a projection. It also returns the paths.
 func (x *Expressions) Projection(b []byte) (string, []Path, error) {
 	t := tree{Reader: Reader{b: b}, all: x}
 	t.begin(2)
@@ -155,21 +157,21 @@ func (x *Expressions) Projection(b []byte) (string, []Path, error) {
 	return text, paths, err
 }
 
+// begin takes the head and the version of an expression.
 func (t *tree) begin(elements Count) {
 	if t.Array() != elements || t.Int() != expressionVersion {
 		t.Malformed()
 	}
 }
 
-// fits fails if the text is too long. It is asked for each operation and each element of a path, which write some bytes at most besides
-// names.
+// fits fails if the text is too long. It is called for each operation and each path element, which add only a few bytes besides names.
 func (t *tree) fits() {
 	if len(t.out) > maxText {
 		t.fail(errLong)
 	}
 }
 
-// node begins an operation and returns its opcode and how many arguments there are.
+// node takes the head of an operation, and returns its opcode and its number of arguments.
 func (t *tree) node() (args Count, op int64) {
 	t.fits()
 	n := t.Array()
@@ -180,7 +182,7 @@ func (t *tree) node() (args Count, op int64) {
 	return n - 1, t.Int()
 }
 
-// arity fails unless an operation has as many arguments as it must.
+// arity fails unless an operation has the expected number of arguments.
 func (t *tree) arity(have, want Count) {
 	if have != want {
 		t.Malformed()
@@ -189,8 +191,10 @@ func (t *tree) arity(have, want Count) {
 
 func (t *tree) write(s string) { t.out = append(t.out, s...) }
 
+// comparators are the comparison operators in the API's syntax.
 var comparators = [...]string{opEqual: "=", opNotEqual: "<>", opLess: "<", opGreaterEqual: ">=", opGreater: ">", opLessEqual: "<="}
 
+// functions are the API's functions, with their number of arguments.
 var functions = map[int64]struct {
 	name string
 	args Count
@@ -200,14 +204,14 @@ var functions = map[int64]struct {
 	opListAppend: {"list_append", 2},
 }
 
-// How tightly operators bind; what binds less than where it stands is put into parentheses.
+// Binding strength of operators. An operator that binds less than its surroundings gets parentheses.
 const (
 	bindsOr = iota
 	bindsAnd
 	bindsNot
 )
 
-// condition reads what is true or false. A node whose operator binds less than binding gets parentheses.
+// condition translates a boolean expression. It gets parentheses if its operator binds less than binding.
 func (t *tree) condition(depth, binding int) {
 	if depth > maxTree {
 		t.Malformed()
@@ -231,7 +235,7 @@ func (t *tree) condition(depth, binding int) {
 		t.inParentheses(own < binding, func() {
 			t.condition(depth+1, own)
 			t.write(word)
-			t.condition(depth+1, own+1) // the parser groups to the left
+			t.condition(depth+1, own+1) // the parser is left-associative
 		})
 	case op == opNot:
 		t.arity(args, 1)
@@ -261,6 +265,7 @@ func (t *tree) condition(depth, binding int) {
 	}
 }
 
+// inParentheses runs body, in parentheses if really is true.
 func (t *tree) inParentheses(really bool, body func()) {
 	if really {
 		t.write("(")
@@ -271,7 +276,7 @@ func (t *tree) inParentheses(really bool, body func()) {
 	}
 }
 
-// call reads a function's arguments.
+// call translates a function call.
 func (t *tree) call(op int64, args Count, depth int) {
 	f, known := functions[op]
 	if !known {
@@ -290,7 +295,7 @@ func (t *tree) call(op int64, args Count, depth int) {
 	t.write(")")
 }
 
-// operand reads what has a value.
+// operand translates an expression with a value.
 func (t *tree) operand(depth int) {
 	if depth > maxTree {
 		t.Malformed()
@@ -324,7 +329,7 @@ func (t *tree) operand(depth int) {
 	}
 }
 
-// path reads a document path with a number of elements.
+// path translates a document path with the given number of elements.
 func (t *tree) path(elements Count) (p Path) {
 	if elements < 1 {
 		t.Malformed()
@@ -352,7 +357,7 @@ func (t *tree) path(elements Count) (p Path) {
 	return p
 }
 
-// name returns the placeholder of a name.
+// name returns the placeholder of a name, the same one for the same name.
 func (x *Expressions) name(name string) string {
 	if p, known := x.names[name]; known {
 		return p
@@ -366,10 +371,10 @@ func (x *Expressions) name(name string) string {
 	return p
 }
 
-// Sections of updates, by the opcode of their actions.
+// sections are the clauses of an update expression, by the opcode of their actions.
 var sections = map[int64]string{opSet: "SET ", opAdd: "ADD ", opDelete: "DELETE ", opRemove: "REMOVE "}
 
-// update reads actions, and puts those of one section together.
+// update translates actions, and groups them by clause: the API allows each clause once.
 func (t *tree) update() {
 	texts := map[int64][]byte{}
 	var order []int64

@@ -7,7 +7,7 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 )
 
-// FuzzValue reads any bytes as an attribute value. What is one stays the same when it is written and read again.
+// FuzzValue decodes any bytes as an attribute value. A valid one survives encoding and decoding.
 func FuzzValue(f *testing.F) {
 	for _, seed := range []string{"00", "c48220187d", "d90cf9826161" + "6162", "a2616101616282f5f6", "fb3ff8000000000000", "c249010000000000000000"} {
 		f.Add(unhex(f, seed))
@@ -28,7 +28,7 @@ func FuzzValue(f *testing.F) {
 	})
 }
 
-// FuzzKey reads any bytes as keys of all schemas.
+// FuzzKey decodes any bytes as keys of all schemas.
 func FuzzKey(f *testing.F) {
 	for i, seed := range []string{"6f6e6c79", "c48220187d", "6170c1800000", "070102"} {
 		f.Add(byte(i), unhex(f, seed))
@@ -50,7 +50,7 @@ func FuzzKey(f *testing.F) {
 	})
 }
 
-// FuzzCompoundKey reads any bytes as where a page of an index ended.
+// FuzzCompoundKey decodes any bytes as the start key of an index.
 func FuzzCompoundKey(f *testing.F) {
 	f.Add(unhex(f, "bf6161016162"+"6178ff"))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -65,7 +65,7 @@ func FuzzCompoundKey(f *testing.F) {
 	})
 }
 
-// FuzzItem reads any bytes as an item of a list of names.
+// FuzzItem decodes any bytes as an item of a list of names.
 func FuzzItem(f *testing.F) {
 	f.Add(unhex(f, "02617801f5"))
 	names := []string{"a", "b", "zz"}
@@ -92,7 +92,7 @@ func FuzzItem(f *testing.F) {
 	})
 }
 
-// FuzzExpressions reads any bytes as expressions of all kinds.
+// FuzzExpressions decodes any bytes as expressions of all kinds.
 func FuzzExpressions(f *testing.F) {
 	for _, seed := range []string{
 		`[1, [6, [0, [18,"s"], [17,0]], [11, [18,"m"]]], ["str"]]`, `[1, [[19,[18,"l",i0],[23,[18,"x"],[17,0]]], [22,[18,"z"]]], [3]]`, `[1, [[18,"s"], [18,"l",i2,"q"]]]`,
@@ -115,7 +115,7 @@ func FuzzExpressions(f *testing.F) {
 	})
 }
 
-// FuzzMemory reads any bytes as everything that a request has: the memory that it takes is bounded by their number.
+// FuzzMemory decodes any bytes as every part of a request: the memory taken is proportional to their number.
 func FuzzMemory(f *testing.F) {
 	for _, seed := range []string{"9f8080f6", "d90cfa9f00", "83019f821682126161", "8301820b821261619ff6", "c2584000", "bf60f6", "9affffffff", "5affffffff"} {
 		f.Add(unhex(f, seed))
@@ -127,7 +127,7 @@ func FuzzMemory(f *testing.F) {
 	})
 }
 
-// FuzzSkimmer finds the end of any bytes at once and byte by byte, with the same result.
+// FuzzSkimmer finds the end of any bytes, at once and byte by byte, with the same result.
 func FuzzSkimmer(f *testing.F) {
 	f.Add(unhex(f, "9f0082a1616100c10041ffff"))
 	f.Fuzz(func(t *testing.T, b []byte) {

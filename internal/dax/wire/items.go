@@ -8,24 +8,24 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 )
 
-// ListID takes the id of the attribute list with which the content of an item begins.
+// ListID splits an encoded item into the id of its attribute list and its values.
 func ListID(content []byte) (id int64, values []byte, err error) {
 	r := Reader{b: content}
 	id = r.Int()
 	return id, content[r.pos:], r.err
 }
 
-// List is a list of distinct attribute names.
+// List is an attribute list: distinct names.
 type List struct {
 	Names    []string
-	size     int  // bytes of the names
-	unsorted bool // clients sort by UTF-16 or by code points, items by bytes
+	size     int  // total bytes of the names
+	unsorted bool // not in byte order: some clients sort by UTF-16 or code points
 }
 
-// Size returns how many bytes the names have.
+// Size returns the total bytes of the names.
 func (l *List) Size() int { return l.size }
 
-// ValidName reports whether a name can be an attribute's.
+// ValidName reports whether an attribute may have the name.
 func ValidName(name []byte) bool { return utf8.Valid(name) && len(name) > 0 }
 
 // NewList returns a List of the names.
@@ -37,11 +37,11 @@ func NewList(names []string) *List {
 	return l
 }
 
-// ReadItem reads an item: the values of the named attributes, one after the other, and the key. Values of attributes that are
-// the key's count for nothing.
+// ReadItem decodes an item: the values of the list's attributes, one after the other. It adds the key; encoded values of key attributes
+// are ignored.
 func ReadItem(list *List, values []byte, key attribute.Item) (attribute.Item, error) {
 	names := list.Names
-	if len(names) > len(values) { // each has a byte at least
+	if len(names) > len(values) { // each value takes at least a byte
 		return nil, ErrMalformed
 	}
 	r := Reader{b: values, arena: make([]byte, 0, len(values)+len(values)/8+16)}
@@ -84,7 +84,8 @@ func ReadItem(list *List, values []byte, key attribute.Item) (attribute.Item, er
 	return it.Item(), nil
 }
 
-// AppendItem appends an item without its key: the id of the list of its other attributes, sorted by name, and their values.
+// AppendItem appends an item without its key, as a byte string: the id of the list of its other attributes, and their values in order
+// of the names.
 func AppendItem(dst []byte, id int64, schema KeySchema, it attribute.Item) []byte {
 	start := len(dst)
 	dst = AppendInt(dst, id)
@@ -96,7 +97,7 @@ func AppendItem(dst []byte, id int64, schema KeySchema, it attribute.Item) []byt
 	return WrapBytes(dst, start)
 }
 
-// AppendProjected appends of an item what is at the paths, by their numbers.
+// AppendProjected appends the values at the paths, each under the path's index. Paths without a value are left out.
 func AppendProjected(dst []byte, paths []Path, it attribute.Item) []byte {
 	dst = BeginMap(dst)
 	for i, p := range paths {
@@ -107,8 +108,8 @@ func AppendProjected(dst []byte, paths []Path, it attribute.Item) []byte {
 	return AppendEnd(dst)
 }
 
-// AppendAttributes appends some attributes, as updates return them: the id of the list of their names, and the values by their
-// places in it.
+// AppendAttributes appends some attributes of an item, as updates return them: the id of the list of their names, and the values by
+// their index in the list.
 func AppendAttributes(dst []byte, id int64, it attribute.Item) []byte {
 	start := len(dst)
 	dst = BeginMap(AppendInt(dst, id))

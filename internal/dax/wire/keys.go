@@ -7,13 +7,13 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 )
 
-// KeyAttribute is an attribute of a primary key; its type is S, N or B.
+// KeyAttribute is an attribute of a primary key. Its type is S, N or B.
 type KeyAttribute struct {
 	Name string
 	Type attribute.Type
 }
 
-// KeySchema is a table's primary key: a partition key and perhaps a sort key.
+// KeySchema is a table's primary key: the partition key, and the sort key if there is one.
 type KeySchema []KeyAttribute
 
 // Has reports whether an attribute is part of the key.
@@ -21,7 +21,7 @@ func (s KeySchema) Has(name []byte) bool {
 	return string(name) == s[0].Name || len(s) > 1 && string(name) == s[1].Name
 }
 
-// ReadKey reads a key. It fails with AWS's ValidationException if it is none of that schema.
+// ReadKey decodes a key. If the bytes don't match the schema, it fails with AWS's ValidationException.
 func ReadKey(schema KeySchema, b []byte) (attribute.Item, error) {
 	var out [2]attribute.Value
 	var room [256]byte // for the values of most keys
@@ -55,7 +55,7 @@ func ReadKey(schema KeySchema, b []byte) (attribute.Item, error) {
 	return item.Item(), nil
 }
 
-// scalar reports whether a value of the type may come next: no container, which could have any number of elements.
+// scalar reports whether a value of the type may come next. It rejects containers early: they could have any number of elements.
 func (r *Reader) scalar(t attribute.Type) bool {
 	switch first := r.peek(); t {
 	case attribute.TypeS:
@@ -67,10 +67,10 @@ func (r *Reader) scalar(t attribute.Type) bool {
 	}
 }
 
-// maxCompoundKey bounds the keys of an index and its table: eight attributes of an index and two of the table of 2 KB at most each.
+// maxCompoundKey bounds the start key of an index in bytes: up to eight attributes of the index and two of the table, of 2 KB each.
 const maxCompoundKey = 64 << 10
 
-// keyRest takes all that is left as the last value of a key.
+// keyRest takes all remaining bytes as the last value of a key. It needs no head. A number in a sort key is in the ordered form.
 func keyRest(r *Reader, t attribute.Type, sort bool) (v attribute.Value, ok bool) {
 	start := len(r.arena)
 	switch t {
@@ -123,7 +123,7 @@ func AppendKey(dst []byte, schema KeySchema, it attribute.Item) []byte {
 	return WrapBytes(dst, start)
 }
 
-// ReadCompoundKey reads where a page of an index ended.
+// ReadCompoundKey decodes the start key of a page of an index.
 func ReadCompoundKey(b []byte) (attribute.Item, error) {
 	if len(b) > maxCompoundKey {
 		return nil, awserr.KeyMismatch()
@@ -139,7 +139,7 @@ func ReadCompoundKey(b []byte) (attribute.Item, error) {
 	return attribute.NewItem(fields...), nil
 }
 
-// AppendCompoundKey appends where a page of an index ended, as a byte string.
+// AppendCompoundKey appends the last key of a page of an index, as a byte string.
 func AppendCompoundKey(dst []byte, key attribute.Item) []byte {
 	start := len(dst)
 	dst = BeginMap(dst)

@@ -10,7 +10,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 )
 
-// allocated returns how many bytes f allocates. Other goroutines allocate nothing meanwhile.
+// allocated returns how many bytes f allocates. No other goroutine may allocate meanwhile.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -19,7 +19,7 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// readAll reads bytes as everything that a request may have.
+// readAll decodes bytes as every part that a request may have.
 func readAll(b []byte, schemas []KeySchema) {
 	var s Skimmer
 	_, _ = s.Value(b)
@@ -35,11 +35,11 @@ func readAll(b []byte, schemas []KeySchema) {
 	_, _, _ = x.Projection(b)
 }
 
-// maxMemory is how many bytes may be allocated for each byte of a hostile value. An element of a container has one byte at least, and
-// takes a slice's header in a list that grows, for each of the readers.
+// maxMemory is how many bytes may be allocated per byte of a hostile value. An element takes at least one byte on the wire, and a slice
+// header in a growing list for each of the readers.
 const maxMemory = 400
 
-// TestHostileMemory reads values that are made to take much memory: each byte may take a bounded number of bytes, whatever is announced.
+// TestHostileMemory decodes values made to take much memory: whatever lengths they announce, each byte takes a bounded amount.
 func TestHostileMemory(t *testing.T) {
 	const size = 64 << 10
 	fill := func(head, element string) []byte {
@@ -83,7 +83,7 @@ func TestHostileMemory(t *testing.T) {
 	}
 }
 
-// TestBoundedExpressions reads expressions that are longer than DynamoDB allows: what is made of them has a bound of its own.
+// TestBoundedExpressions decodes expressions longer than DynamoDB allows: the text made from them is bounded.
 func TestBoundedExpressions(t *testing.T) {
 	many := func(head, element, tail string) []byte {
 		return append(append(unhex(t, head), bytes.Repeat(unhex(t, element), 100_000)...), unhex(t, tail)...)
@@ -103,7 +103,7 @@ func TestBoundedExpressions(t *testing.T) {
 	}
 }
 
-// TestManyElements reads a value of more elements than any item has: it is refused before all of them are read.
+// TestManyElements decodes a value with more elements than any item has: it is refused early.
 func TestManyElements(t *testing.T) {
 	for name, head := range map[string]string{"list": "9f", "string set": "d90cf99f", "map": "bf"} {
 		element := []byte{0x60}

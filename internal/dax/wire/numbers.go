@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// maxBignum is how many bytes an integer that DynamoDB can store has: 10^126 has 53.
+	// maxBignum is the largest integer in bytes that is decoded: 10^126, beyond DynamoDB's range, has 53.
 	maxBignum = 64
-	// maxExponent bounds the exponents of what is turned into text; DynamoDB's are far smaller.
+	// maxExponent bounds the exponents that are decoded; DynamoDB's range is far smaller.
 	maxExponent = 1 << 20
 )
 
@@ -31,7 +31,7 @@ func (r *Reader) number(dst []byte) []byte {
 	return out
 }
 
-// numberText takes a number and appends it as text.
+// numberText takes a number and appends its text, not yet canonical.
 func (r *Reader) numberText(dst []byte) []byte {
 	switch first := r.peek(); first >> 5 {
 	case majorTag:
@@ -46,7 +46,7 @@ func (r *Reader) numberText(dst []byte) []byte {
 		exponent := r.Int()
 		dst = r.integer(dst)
 		if exponent > maxExponent || exponent < -maxExponent {
-			exponent = max(-maxExponent, min(exponent, maxExponent)) // too large or too small, as it was
+			exponent = max(-maxExponent, min(exponent, maxExponent)) // still out of DynamoDB's range, as before
 		}
 		return strconv.AppendInt(append(dst, 'E'), exponent, 10)
 	case majorSimple:
@@ -79,7 +79,7 @@ func (r *Reader) integer(dst []byte) []byte {
 	case major == majorTag && (arg == tagPositive || arg == tagNegative):
 		b := bytes.TrimLeft(r.Bytes(), "\x00")
 		if len(b) > maxBignum {
-			b = bytes.Repeat([]byte{255}, maxBignum) // too large, as it was
+			b = bytes.Repeat([]byte{255}, maxBignum) // still out of DynamoDB's range, as before
 		}
 		v := new(big.Int).SetBytes(b)
 		if arg == tagNegative {
@@ -91,7 +91,7 @@ func (r *Reader) integer(dst []byte) []byte {
 	return dst
 }
 
-// appendNumber appends a canonical number: an integer if it is one, else a decimal fraction.
+// appendNumber appends a canonical number: as an integer if it is one, otherwise as a decimal fraction.
 func appendNumber(dst, text []byte) []byte {
 	point := bytes.IndexByte(text, '.')
 	if point < 0 {
@@ -104,7 +104,7 @@ func appendNumber(dst, text []byte) []byte {
 	return appendInteger(dst, digits)
 }
 
-// appendInteger appends an integer, which may have leading zeros.
+// appendInteger appends an integer, whose text may have leading zeros.
 func appendInteger(dst, text []byte) []byte {
 	if len(text) <= 18 {
 		v, negative := int64(0), false
@@ -132,22 +132,23 @@ func appendInteger(dst, text []byte) []byte {
 	return AppendBytes(append(dst, majorTag<<5|tag), v.Bytes())
 }
 
-// The bytes of numbers in an order that is theirs: a header with sign and exponent, and the digits in threes of 10 bits each.
+// Sort keys hold numbers in a form whose byte order is the numeric order: a header with sign and exponent, then the digits in groups
+// of three, 10 bits each, then 10 bits that say how many digits of the last group count.
 const (
 	orderedZero      = 0x80
 	orderedPositive  = 0xc0 // + exponent
 	orderedNegative  = 0x3f // - exponent
-	orderedLarge     = 0xfe // and the exponent in four bytes
+	orderedLarge     = 0xfe // followed by the exponent in four bytes
 	orderedSmall     = 0x81
 	orderedNegSmall  = 0x7e
 	orderedNegLarge  = 0x01
-	orderedNear      = 62 // exponents from -62 to 61 are in the header's one byte
+	orderedNear      = 62 // the header holds exponents from -62 to 61
 	orderedOffset    = 12
 	orderedNegOffset = 1011
 	signBit          = 0x80000000
 )
 
-// appendOrdered appends a canonical number in the form that sort keys have.
+// appendOrdered appends a canonical number in the ordered form.
 func appendOrdered(dst, text []byte) []byte {
 	negative := text[0] == '-'
 	if negative {
@@ -225,7 +226,7 @@ func appendOrdered(dst, text []byte) []byte {
 	return dst
 }
 
-// readOrdered appends the text of a number in the form that sort keys have; false if it is none.
+// readOrdered appends the text of a number in the ordered form. It returns false if the bytes aren't one.
 func readOrdered(dst, b []byte) (text []byte, ok bool) {
 	if len(b) == 1 && b[0] == orderedZero {
 		return append(dst, '0'), true
@@ -277,7 +278,7 @@ func readOrdered(dst, b []byte) (text []byte, ok bool) {
 		if negative {
 			group, digits = orderedNegOffset-unit, 1024-unit
 		}
-		if digits <= 3 && digits > 0 { // that many of the last three count
+		if digits <= 3 && digits > 0 { // the last group: this many of its digits count
 			if len(dst) == start {
 				return dst, false
 			}

@@ -8,7 +8,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 )
 
-// Value takes an attribute value. It is a view of memory that the Reader doesn't use again.
+// Value takes an attribute value. The result is a view of memory that the Reader won't overwrite.
 func (r *Reader) Value() attribute.Value {
 	start := len(r.arena)
 	r.elements = 0
@@ -19,7 +19,7 @@ func (r *Reader) Value() attribute.Value {
 	return attribute.Value(r.arena[start:len(r.arena):len(r.arena)])
 }
 
-// value takes an attribute value and appends it to the arena; depth is how many containers it is in.
+// value takes an attribute value and appends it to the arena. depth is the number of containers around it.
 func (r *Reader) value(depth int) {
 	if depth >= attribute.MaxDepth {
 		r.fail(awserr.TooDeep())
@@ -40,7 +40,7 @@ func (r *Reader) value(depth int) {
 	case first>>5 == majorMap:
 		fields := r.fields(depth + 1)
 		r.contain(start, func() attribute.Value { return attribute.NewMap(fields) })
-	case first == majorTag<<5|25: // the tags of sets take two bytes
+	case first == majorTag<<5|25: // tags of sets take two bytes
 		r.set()
 	case first == byteTrue || first == byteFalse:
 		r.pos++
@@ -57,8 +57,8 @@ func (r *Reader) value(depth int) {
 	}
 }
 
-// another is Next for the elements of an attribute value. An item has fewer of them than bytes, and each takes far more memory while it is
-// read: more than an item may have bytes fail.
+// another is Next for elements of an attribute value. While it is decoded, an element takes far more memory than its one byte on the
+// wire, so their number is bounded: no valid item has more elements than bytes.
 func (r *Reader) another(n *Count) bool {
 	if r.elements++; r.elements > attribute.MaxItemSize {
 		r.fail(awserr.ItemTooLarge())
@@ -66,14 +66,14 @@ func (r *Reader) another(n *Count) bool {
 	return r.Next(n)
 }
 
-// contain replaces the elements behind start by the container that has copies of them.
+// contain replaces the elements behind start by the container that holds copies of them.
 func (r *Reader) contain(start int, v func() attribute.Value) {
 	if r.err == nil {
 		r.arena = append(r.arena[:start], v()...)
 	}
 }
 
-// element takes a value of a container.
+// element takes a value inside a container.
 func (r *Reader) element(depth int) attribute.Value {
 	start := len(r.arena)
 	r.value(depth)
@@ -83,7 +83,7 @@ func (r *Reader) element(depth int) attribute.Value {
 	return attribute.Value(r.arena[start:len(r.arena):len(r.arena)])
 }
 
-// utf8 takes a text string that is UTF-8.
+// utf8 takes a text string and checks that it is UTF-8.
 func (r *Reader) utf8() []byte {
 	b := r.Text()
 	if !utf8.Valid(b) {
@@ -92,7 +92,7 @@ func (r *Reader) utf8() []byte {
 	return b
 }
 
-// fields takes a map of attribute values. Of a name that comes twice the last value counts.
+// fields takes a map of attribute values. Of a repeated name, the last value wins.
 func (r *Reader) fields(depth int) []attribute.Field {
 	var out []attribute.Field
 	for n := r.Map(); r.another(&n); {
@@ -105,7 +105,7 @@ func (r *Reader) fields(depth int) []attribute.Field {
 	return distinct(out)
 }
 
-// distinct sorts the fields and leaves the last of those with one name.
+// distinct sorts the fields by name and keeps the last of each name.
 func distinct(fields []attribute.Field) []attribute.Field {
 	sort.SliceStable(fields, func(i, j int) bool { return fields[i].Name < fields[j].Name })
 	out := fields[:0]
@@ -117,7 +117,7 @@ func distinct(fields []attribute.Field) []attribute.Field {
 	return out
 }
 
-// set takes a set; it may not be empty nor have an element twice.
+// set takes a set. It may not be empty, nor have an element twice.
 func (r *Reader) set() {
 	var t attribute.Type
 	switch r.tag() {

@@ -20,7 +20,7 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// TestOrderedNumbers has the bytes that clients send for numbers in sort keys.
+// TestOrderedNumbers has the bytes that real clients send for numbers in sort keys.
 func TestOrderedNumbers(t *testing.T) {
 	for number, want := range map[string]string{
 		"0": "80", "1": "c11c0000", "5": "c1800000", "12": "c2210010", "123": "c321c020", "1234": "c421d9c000",
@@ -35,7 +35,7 @@ func TestOrderedNumbers(t *testing.T) {
 		}
 		checkOrdered(t, want, canonical)
 	}
-	// The same numbers with the zeros that a client left where they were.
+	// The same numbers with trailing zeros that a client didn't strip.
 	checkOrdered(t, "c31c0020", []byte("100"))
 	checkOrdered(t, "c21c0010", []byte("10"))
 	for _, bad := range []string{"", "00", "c1", "c100", "c1ffff", "ff1c0000", "7f1c0000", "80" + "00", "c11c", "fe80000065", "feffffffff1c0000", "c1000000"} {
@@ -54,7 +54,7 @@ func checkOrdered(t *testing.T, bytes string, want []byte) {
 	}
 }
 
-// randomNumber returns canonical text of any number that DynamoDB can store.
+// randomNumber returns the canonical text of a random number in DynamoDB's range.
 func randomNumber(r *rand.Rand) []byte {
 	text := []byte{"-+"[r.IntN(2)]}
 	for range 1 + r.IntN(38) {
@@ -69,7 +69,7 @@ func randomNumber(r *rand.Rand) []byte {
 	return n
 }
 
-// TestOrderIsKept compares the bytes of numbers with the numbers.
+// TestOrderIsKept: byte order of the ordered form is numeric order.
 func TestOrderIsKept(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 20000 {
@@ -82,7 +82,7 @@ func TestOrderIsKept(t *testing.T) {
 	}
 }
 
-// TestNumbers has the forms in which numbers come, and that in which they go.
+// TestNumbers has the forms in which numbers arrive, and the one in which they are sent.
 func TestNumbers(t *testing.T) {
 	for _, c := range []struct{ in, number, out string }{
 		{"00", "0", ""}, {"1864", "100", ""}, {"20", "-1", ""}, {"3b7fffffffffffffff", "-9223372036854775808", ""},
@@ -128,7 +128,7 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
-// randomValue returns any attribute value.
+// randomValue returns a random attribute value.
 func randomValue(r *rand.Rand, depth int) attribute.Value {
 	text := func() []byte {
 		b := make([]byte, r.IntN(30))
@@ -170,7 +170,7 @@ func randomValue(r *rand.Rand, depth int) attribute.Value {
 	return attribute.NewMap(distinct(fields))
 }
 
-// TestValues writes random values and reads them.
+// TestValues encodes and decodes random values.
 func TestValues(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 5000 {
@@ -184,7 +184,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// checkSkimmed finds the end of a value that comes in pieces.
+// checkSkimmed finds the end of a value that arrives in pieces.
 func checkSkimmed(t *testing.T, b []byte, r *rand.Rand) {
 	t.Helper()
 	var s Skimmer
@@ -200,7 +200,7 @@ func checkSkimmed(t *testing.T, b []byte, r *rand.Rand) {
 	}
 }
 
-// TestBadValues has values that are none.
+// TestBadValues has invalid values.
 func TestBadValues(t *testing.T) {
 	deep := strings.Repeat("81", 32) + "00"
 	for in, want := range map[string]string{
@@ -256,12 +256,12 @@ var (
 	rangeS = KeySchema{{"pk", attribute.TypeB}, {"sk", attribute.TypeS}}
 )
 
-// TestKeys has keys as clients send them.
+// TestKeys has keys as real clients send them.
 func TestKeys(t *testing.T) {
 	for _, c := range []struct {
 		schema KeySchema
 		in     string
-		want   string // as JSON
+		want   string // in JSON
 	}{
 		{hashS, hex.EncodeToString([]byte("onlykey")), `{"pk":{"S":"onlykey"}}`},
 		{hashS, "", `{"pk":{"S":""}}`},
@@ -308,7 +308,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestItems writes and reads items of random attributes, with keys among them.
+// TestItems encodes and decodes random items, with and without key attributes in the list.
 func TestItems(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	for range 2000 {
@@ -340,7 +340,7 @@ func TestItems(t *testing.T) {
 				t.Errorf("a value missing: %v", err)
 			}
 		}
-		// A list that names key attributes too.
+		// A list that names a key attribute too.
 		got, err = ReadItem(NewList(append([]string{"c"}, names...)), append([]byte{1}, values...), key)
 		if err != nil || !bytes.Equal(got, it) {
 			t.Errorf("got %s, %v, want %s", got.AppendJSON(nil), err, it.AppendJSON(nil))
@@ -348,11 +348,11 @@ func TestItems(t *testing.T) {
 	}
 }
 
-// diag makes CBOR of a short notation: strings, integers, lists, null, and i(3) for indexes of lists.
+// diag makes CBOR from a short notation: strings, integers, lists, null, and i(3) for list indexes.
 func diag(t testing.TB, s string) []byte {
 	t.Helper()
 	var out []byte
-	var counts []int // where the heads of the open arrays are
+	var counts []int // offsets of the heads of open arrays
 	var stack [][]byte
 	_ = counts
 	n := []int{0}
@@ -388,7 +388,7 @@ func diag(t testing.TB, s string) []byte {
 	return out
 }
 
-// TestExpressions has trees as clients send them.
+// TestExpressions has trees as real clients send them.
 func TestExpressions(t *testing.T) {
 	condition, update := (*Expressions).Condition, (*Expressions).Update
 	for _, c := range []struct {
@@ -427,7 +427,7 @@ func TestExpressions(t *testing.T) {
 			}
 			names = append(names, p.Value)
 		}
-		// Names are numbered in the order of the tree, which is that of the text but for the sections of updates.
+		// Names are numbered in the order of the tree, which is the order of the text except between the clauses of updates.
 		if err != nil || got != c.want && len(x.Names) < 5 || len(x.Values) != c.values || len(names) != len(strings.Split(c.names, ",")) {
 			t.Errorf("%s: got %s %v %v, %v, want %s", c.in, got, names, x.Values, err, c.want)
 		}
@@ -437,7 +437,7 @@ func TestExpressions(t *testing.T) {
 	if text != "#0,#1.#2,#3[2].#4" || len(paths) != 3 || err != nil || len(paths[2]) != 3 || paths[2][1].Index != 2 {
 		t.Errorf("%s %v %v", text, paths, err)
 	}
-	// Two expressions of one request don't share values, but names.
+	// Two expressions of one request share names, but not values.
 	one, err1 := x.Condition(diag(t, `[1, [0,[18,"s"],[17,0]], [5]]`))
 	two, err2 := x.Update(diag(t, `[1, [[19,[18,"t"],[17,0]]], [6]]`))
 	if one != "#0=:0" || two != "SET #5=:1" || err1 != nil || err2 != nil || x.Values[1].Name != ":1" || x.Values[1].Value.Text() != "6" {
@@ -445,7 +445,7 @@ func TestExpressions(t *testing.T) {
 	}
 }
 
-// TestBadExpressions has trees that mean nothing.
+// TestBadExpressions has invalid trees.
 func TestBadExpressions(t *testing.T) {
 	deep := "[11,[18,\"a\"]]"
 	for range maxTree + 10 {
@@ -475,7 +475,7 @@ func TestBadExpressions(t *testing.T) {
 	}
 }
 
-// TestSkimmer has what never is a value, and what is bounded.
+// TestSkimmer has bytes that never become a value, and values beyond the bounds.
 func TestSkimmer(t *testing.T) {
 	for _, in := range []string{"ff", "7f", "1c", "5bffffffffffffffff", "9bffffffffffffffff", strings.Repeat("81", MaxNesting+1), "81ff", "1f", "df", "5a04000001"} {
 		var s Skimmer

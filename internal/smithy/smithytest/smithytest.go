@@ -10,8 +10,8 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// Do calls an operation by its name, without that of its API, as a caller, with an input that is encoded as JSON. out, unless it is
-// nil, gets the answer decoded from JSON. The error is the operation's.
+// Do calls an operation, by its name without its API's, as a caller. in is encoded as JSON; out, unless nil, receives the decoded answer.
+// The error is the operation's.
 func Do(ctx context.Context, handlers []smithy.Handler, caller smithy.Caller, operation string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {

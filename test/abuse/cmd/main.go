@@ -1,9 +1,9 @@
-// Command cmd runs every attack of test/abuse for some seconds beside a light client, each on a server of its own with default flags,
-// and prints a table in Markdown.
+// Command cmd runs every attack of test/abuse for some seconds beside a light client, each on a new server with default flags, and prints a
+// table in Markdown.
 //
 //	make abuse
 //
-// The attacker and the light client share the machine with the server. Rows of honest clients show what that costs by itself.
+// The attacker and the light client share the machine with the server. The rows of honest clients show what that alone costs.
 package main
 
 import (
@@ -89,7 +89,7 @@ func run() error {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// firstLine is as much of a problem as a table has room for.
+// firstLine shortens a problem to what fits into a table.
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return strings.ReplaceAll(line[:min(len(line), 120)], "|", "/")

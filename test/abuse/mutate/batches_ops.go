@@ -2,7 +2,7 @@ package mutate
 
 import "fmt"
 
-// distinct returns keys of a table, none of them twice.
+// distinct returns distinct keys of a table.
 func (g *gen) distinct(n int) (list []table, keys []obj) {
 	seen := map[string]bool{}
 	for range n {
@@ -105,7 +105,7 @@ func (g *gen) executeStatement() obj {
 	return g.consumed(in)
 }
 
-// statements returns statements that all read or all write, each of another item where that can be told.
+// statements returns statements that all read or all write, each on a different item as far as that can be told.
 func (g *gen) statements() []any {
 	write := g.one(2)
 	list := []any{}

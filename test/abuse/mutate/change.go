@@ -9,13 +9,13 @@ import (
 // place is a value within a request.
 type place struct {
 	shape *shape
-	name  string // of the member
+	name  string // member name
 	value any
 	set   func(any)
-	drop  func() // nil for the elements of lists that may not go
+	drop  func() // nil for list elements that can't be removed
 }
 
-// places lists the values of a request, outermost first.
+// places lists the values of a request, the outermost first.
 func places(s *shape, v any, out []place) []place {
 	switch v := v.(type) {
 	case map[string]any:
@@ -45,7 +45,7 @@ func places(s *shape, v any, out []place) []place {
 	return out
 }
 
-// change returns a request that is a little different. Mostly it still violates nothing of the model.
+// change returns a slightly different request, which usually still satisfies the model.
 func (g *gen) change(op *operation, in obj) obj {
 	for range 4 {
 		changed := clone(in)
@@ -63,7 +63,7 @@ func clone(in obj) (out obj) {
 	dec := json.NewDecoder(strings.NewReader(render(in)))
 	dec.UseNumber()
 	if err := dec.Decode(&out); err != nil {
-		panic(err) // it was rendered
+		panic(err) // render has produced it
 	}
 	return out
 }
@@ -90,7 +90,7 @@ func (g *gen) changeOnce(op *operation, in obj) {
 	}
 }
 
-// add puts in a member that is not there.
+// add adds an absent member.
 func (g *gen) add(s *shape, in obj) {
 	var absent []string
 	for _, name := range s.names {
@@ -105,7 +105,7 @@ func (g *gen) add(s *shape, in obj) {
 	in[name] = g.invent(s.members[name], name, 0)
 }
 
-// seen returns a value that a member of the name had, or nil.
+// seen returns a value that a member of this name has had, or nil.
 func (g *gen) seen(name string) any {
 	list := g.w.pool[name]
 	if len(list) == 0 {
@@ -114,7 +114,7 @@ func (g *gen) seen(name string) any {
 	return clone(obj{"v": list[g.n(len(list))]})["v"]
 }
 
-// invent returns a value of a shape: one that was seen for the name, or any.
+// invent returns a value of a shape: one seen under this name, or a random one.
 func (g *gen) invent(s *shape, name string, depth int) any {
 	if v := g.seen(name); v != nil && !g.one(4) {
 		return v
@@ -152,7 +152,7 @@ func (g *gen) invent(s *shape, name string, depth int) any {
 	return out
 }
 
-// other returns another value for a place.
+// other returns a different value for a place.
 func (g *gen) other(p place) any {
 	switch p.shape.kind {
 	case "string":

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// begin forgets the placeholders of the request before.
+// begin resets the placeholders for a new request.
 func (g *gen) begin() { g.names, g.vals = obj{}, obj{} }
 
-// finish puts the placeholders into a request.
+// finish adds the placeholders to a request.
 func (g *gen) finish(in obj) obj {
 	if len(g.names) > 0 {
 		in["ExpressionAttributeNames"] = g.names
@@ -20,7 +20,7 @@ func (g *gen) finish(in obj) obj {
 	return in
 }
 
-// name returns a name as an expression has it: itself, or a placeholder.
+// name returns an attribute name as it is, or as a placeholder.
 func (g *gen) name(name string) string {
 	plain := name != "Year" && name != "a-b" && name != "null" && name != "raw" && name != "exp" && name != "bool" && name != "l" && name != "m" && name != "n" && name != "b" && name != "s" && name != "x"
 	if plain && g.one(2) {
@@ -43,7 +43,7 @@ func (g *gen) bind(v obj) string {
 	return p
 }
 
-// attributeName returns the name of an attribute, perhaps a key.
+// attributeName returns the name of an attribute, possibly a key.
 func (g *gen) attributeName() string {
 	if g.one(4) {
 		return pick(g.Source, "g", "n", "sk", "pk", "b")
@@ -51,7 +51,7 @@ func (g *gen) attributeName() string {
 	return attributes[g.n(len(attributes))]
 }
 
-// path returns a document path and the attribute it begins with.
+// path returns a document path, and the attribute that it begins with.
 func (g *gen) path() (text, attribute string) {
 	attribute = g.attributeName()
 	return g.pathOf(attribute), attribute
@@ -73,7 +73,7 @@ func (g *gen) pathOf(attribute string) string {
 	return text
 }
 
-// operand returns a path or a value, or the size of a path.
+// operand returns a path, a value, or the size of a path.
 func (g *gen) operand(like string) string {
 	switch g.n(6) {
 	case 0:

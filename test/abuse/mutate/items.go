@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// obj is a JSON object of a request.
+// obj is a JSON object in a request.
 type obj = map[string]any
 
 // index is a secondary index of a table of the world.
 type index struct{ name, pk, sk string }
 
-// table is a table of the world. The types of key attributes are in keyTypes.
+// table is a table of the world. keyTypes has the types of its key attributes.
 type table struct {
 	name, pk, sk string
 	indexes      []index
 }
 
-// tables are those that every world begins with.
+// tables are those with which every world begins.
 var tables = []table{
 	{name: "hash", pk: "pk"},
 	{name: "range", pk: "pk", sk: "sk", indexes: []index{{"by-g", "g", ""}, {"by-g-n", "g", "n"}, {"local", "pk", "n"}}},
@@ -26,17 +26,17 @@ var tables = []table{
 	{name: "num", pk: "n", sk: "g"},
 }
 
-// keyTypes are the types of the attributes that are keys somewhere.
+// keyTypes are the types of attributes that are keys of some table or index.
 var keyTypes = map[string]string{"pk": "S", "sk": "N", "g": "S", "n": "N", "b": "B"}
 
-// attributes are what items have besides.
+// attributes are the other attributes of items.
 var attributes = []string{"s", "x", "bool", "null", "ss", "ns", "bs", "l", "m", "exp", "raw", "Year", "a-b"}
 
-// gen makes requests.
+// gen generates requests.
 type gen struct {
 	*Source
 	w     *world
-	names obj // placeholders of the request that is being made
+	names obj // placeholders of the current request
 	vals  obj
 }
 
@@ -87,7 +87,7 @@ func (g *gen) value(depth int) obj {
 	return obj{"M": m}
 }
 
-// set returns a set, of one of the types.
+// set returns a set of one of the types.
 func (g *gen) set(types ...string) obj {
 	kind := pick(g.Source, types...)
 	var list []any
@@ -104,7 +104,7 @@ func (g *gen) set(types ...string) obj {
 	return obj{kind: list}
 }
 
-// keyValue returns a value of a key attribute, mostly of one that is there.
+// keyValue returns a value of a key attribute, usually an existing one.
 func (g *gen) keyValue(name string) obj {
 	switch keyTypes[name] {
 	case "N":
@@ -124,7 +124,7 @@ func (g *gen) key(t table) obj {
 	return k
 }
 
-// attribute returns a value that is like those that the attribute has in other items.
+// attribute returns a value similar to those that the attribute has in other items.
 func (g *gen) attribute(name string) obj {
 	switch {
 	case keyTypes[name] != "":
@@ -162,5 +162,5 @@ func (g *gen) item(t table) obj {
 	return it
 }
 
-// table returns a table, mostly of those that are there.
+// table returns a table, usually an existing one.
 func (g *gen) table() table { return tables[g.n(len(tables))] }

@@ -2,26 +2,26 @@ package mutate
 
 import "fmt"
 
-// maybe sets a member once in so many times.
+// maybe sets a member once in times calls, on average.
 func (g *gen) maybe(in obj, times int, name string, value func() any) {
 	if g.one(times) {
 		in[name] = value()
 	}
 }
 
-// with returns a request with one member more.
+// with returns a request with an additional member.
 func with(in obj, name string, value any) obj {
 	in[name] = value
 	return in
 }
 
-// consumed adds what many operations may be asked to return.
+// consumed adds the members that ask many operations for more output.
 func (g *gen) consumed(in obj) obj {
 	g.maybe(in, 3, "ReturnConsumedCapacity", func() any { return pick(g.Source, "TOTAL", "INDEXES", "NONE") })
 	return in
 }
 
-// tableRef is a table's name or ARN.
+// tableRef returns a table's name or ARN.
 func (g *gen) tableRef(t table) string {
 	if g.one(8) {
 		return "arn:aws:dynamodb:us-east-1:000000000000:table/" + t.name
@@ -29,7 +29,7 @@ func (g *gen) tableRef(t table) string {
 	return t.name
 }
 
-// expected are legacy conditions that mostly hold.
+// expected returns legacy conditions that usually hold.
 func (g *gen) expected() obj {
 	a := g.attributeName()
 	switch g.n(4) {
@@ -43,7 +43,7 @@ func (g *gen) expected() obj {
 	return obj{"pk": obj{"ComparisonOperator": "NOT_NULL"}}
 }
 
-// legacy is a legacy condition on an attribute.
+// legacy returns a legacy condition on an attribute.
 func (g *gen) legacy(a string) obj {
 	op := pick(g.Source, "EQ", "NE", "LE", "LT", "GE", "GT", "NOT_NULL", "NULL", "CONTAINS", "NOT_CONTAINS", "BEGINS_WITH", "IN", "BETWEEN")
 	list := []any{}
@@ -63,7 +63,7 @@ func (g *gen) legacy(a string) obj {
 	return obj{"ComparisonOperator": op, "AttributeValueList": list}
 }
 
-// writeConditions adds a condition to a write, of either kind.
+// writeConditions adds a condition of either kind to a write.
 func (g *gen) writeConditions(in obj) obj {
 	switch g.n(5) {
 	case 0, 1:
@@ -126,7 +126,7 @@ func (g *gen) getItem() obj {
 	return g.consumed(g.finish(in))
 }
 
-// reads adds what Query and Scan share.
+// reads adds the members that Query and Scan share.
 func (g *gen) reads(in obj, t table, global bool, keys []string) obj {
 	g.maybe(in, 3, "Limit", func() any { return 1 + g.n(20) })
 	if !global {
@@ -185,7 +185,7 @@ func (g *gen) query() obj {
 	return g.reads(in, t, global, []string{pk, sk})
 }
 
-// filter is a condition without the key attributes, which Query forbids there.
+// filter returns a condition without key attributes, which Query forbids in filters.
 func (g *gen) filter(pk, sk string) string {
 	for range 5 {
 		names, vals := copied(g.names), copied(g.vals)

@@ -21,7 +21,7 @@ var (
 	trace = flag.Bool("trace", false, "print every request and answer of TestSeeds")
 )
 
-// errorLog collects what a server logs as errors: a request or a job that failed, a panic that was survived.
+// errorLog collects what a server logs as errors: failed requests and jobs, and recovered panics.
 type errorLog struct {
 	slog.Handler
 	mu    *sync.Mutex
@@ -41,7 +41,7 @@ func (l errorLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// serve runs the source's requests against a server of their own.
+// serve runs a source's requests against a new server.
 func serve(t testing.TB, src *Source) *Report {
 	t.Helper()
 	buckets := t.TempDir()
@@ -81,11 +81,11 @@ func serve(t testing.TB, src *Source) *Report {
 	return report
 }
 
-// late are operations that are refused when what they would change is over, which depends on the machine's speed.
+// late are operations that are refused if what they would change has ended already, which depends on the machine's speed.
 var late = map[string]bool{"DynamoDB_20120810.CancelBulkOperation": true}
 
-// TestSeeds sends the requests of some seeds. At least half of them are taken, and every operation but those in late is taken
-// sometimes.
+// TestSeeds sends the requests of some seeds. At least half of them must succeed, and every operation outside of late must succeed at least
+// once.
 func TestSeeds(t *testing.T) {
 	if *trace {
 		Trace = func(status int, request string, answer []byte) { t.Logf("%d %s\n\t%s", status, request, answer) }
@@ -118,7 +118,7 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-// FuzzRequests makes requests of a fuzz input's bytes.
+// FuzzRequests generates requests from the bytes of a fuzz input.
 func FuzzRequests(f *testing.F) {
 	for seed := range uint64(8) {
 		src := Seed(seed, 0)

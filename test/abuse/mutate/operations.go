@@ -10,13 +10,13 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// operation is an operation with the means to make a valid request.
+// operation is an operation and a generator of valid requests for it.
 type operation struct {
 	target  string
 	in, out *shape
 	weight  int
 	make    func(*gen) obj
-	// valid reports whether a body violates nothing of the model.
+	// valid reports whether a body satisfies the model.
 	valid func(body []byte) bool
 }
 
@@ -29,7 +29,7 @@ func of[In, Out any, PI interface {
 	}
 }
 
-// operations are those of all services, with how often each is called.
+// operations are those of all services, with their frequencies.
 var operations = []operation{
 	of(api.PutItem, 30, (*gen).putItem),
 	of(api.GetItem, 20, (*gen).getItem),
@@ -152,7 +152,7 @@ var operations = []operation{
 	of(clusters.ListTags, 1, func(g *gen) obj { return obj{"ResourceName": g.known("ClusterArn")} }),
 }
 
-// byWeight has each operation as often as its weight.
+// byWeight contains each operation as often as its weight.
 var byWeight = func() (out []*operation) {
 	for i := range operations {
 		for range operations[i].weight {

@@ -21,15 +21,15 @@ import (
 type request struct {
 	target   string
 	body     obj
-	protocol string // "" for JSON, or query or cbor
+	protocol string // "" for JSON, query or cbor
 }
 
-// String is the request as a report shows it.
+// String returns the request in the form of reports.
 func (r request) String() string {
 	return strings.TrimSpace(r.target+" "+r.protocol) + " " + render(r.body)
 }
 
-// http returns the request as it is sent.
+// http returns the request in the form in which it is sent.
 func (r request) http(endpoint string) (*http.Request, error) {
 	service, operation, _ := strings.Cut(r.target, ".")
 	path, body := "/", []byte(render(r.body))
@@ -70,7 +70,7 @@ func signedFor(service string) string {
 	return "dynamodb"
 }
 
-// asForm writes a value into a form, as AWS Query names it.
+// asForm adds a value to a form, with AWS Query's names.
 func asForm(form url.Values, name, shape string, v any) {
 	info := metrics.Schema.Shapes[shape]
 	below := name
@@ -109,7 +109,7 @@ func asForm(form url.Values, name, shape string, v any) {
 	}
 }
 
-// number returns a JSON number as it may stand in a request.
+// number returns a JSON number that may occur in a request.
 func number(v any) (float64, bool) {
 	switch v := v.(type) {
 	case json.Number:
@@ -125,7 +125,7 @@ func number(v any) (float64, bool) {
 	return 0, false
 }
 
-// asCBOR gives a value the types that it has in CBOR.
+// asCBOR converts a value to the types that its shape has in CBOR.
 func asCBOR(shape string, v any) any {
 	info := metrics.Schema.Shapes[shape]
 	switch v := v.(type) {
@@ -158,7 +158,7 @@ func asCBOR(shape string, v any) any {
 	return v
 }
 
-// decode returns an answer's members. Every answer decodes in the protocol of its request.
+// decode returns an answer's members. Every answer must decode in the protocol of its request.
 func (r request) decode(body []byte) (obj, error) {
 	switch r.protocol {
 	case "query":
@@ -175,7 +175,7 @@ func (r request) decode(body []byte) (obj, error) {
 		return nil, cbor.Unmarshal(body, &out)
 	}
 	if len(body) == 0 {
-		return obj{}, nil // as operations without an output answer
+		return obj{}, nil // operations without an output answer this
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
@@ -187,7 +187,7 @@ func (r request) decode(body []byte) (obj, error) {
 	return out, err
 }
 
-// conforms returns what of an answer its shape has not, or has otherwise.
+// conforms returns how an answer differs from its shape.
 func conforms(s *shape, v any, path string) error {
 	ok := true
 	switch s.kind {

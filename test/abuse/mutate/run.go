@@ -11,16 +11,17 @@ import (
 	"time"
 )
 
-// Report is how a run went.
+// Report is the outcome of a run.
 type Report struct {
 	Taken, Refused int
-	// Operations are the requests that were taken and refused, by target.
+	// Operations are the numbers of requests that succeeded and that were refused, by target.
 	Operations map[string][2]int
-	// Failures are answers of 500, answers that do not decode, too much work, and no answer at all, each with the requests before.
+	// Failures are answers with status 500, answers that don't decode, too much work, and missing answers, each with the preceding
+	// requests.
 	Failures []string
 }
 
-// String is the report's numbers.
+// String returns the report's numbers.
 func (r *Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d requests taken, %d refused", r.Taken, r.Refused)
@@ -31,18 +32,18 @@ func (r *Report) String() string {
 	return b.String()
 }
 
-// Bounds of one request. Work is counted in bytes that are allocated, by this process, which runs the server too.
+// Bounds of one request. Work is counted in bytes allocated by this process, which also runs the server.
 const (
 	maxAllocated = 256 << 20
-	// hangs is when a request is given up: no answer takes a thousandth of it.
+	// hangs is when a request is given up. Answers take less than a thousandth of it.
 	hangs = 2 * time.Minute
-	// maxFailures is how many failures end a run.
+	// maxFailures ends a run.
 	maxFailures = 5
-	// maxHistory is how many requests a failure shows.
+	// maxHistory is the number of preceding requests that a failure shows.
 	maxHistory = 15
 )
 
-// Run sends requests to the server at the endpoint, in this process, until the source has no more. It makes a world first.
+// Run sends requests to the server at the endpoint, which runs in this process, until the source is exhausted. It creates a world first.
 func Run(endpoint string, src *Source, report *Report) {
 	r := &run{gen: gen{Source: src, w: newWorld()}, endpoint: endpoint, report: report, client: &http.Client{Timeout: hangs, Transport: &http.Transport{}}}
 	defer r.client.CloseIdleConnections()
@@ -92,7 +93,7 @@ func (r *run) step() {
 	r.send(op, q)
 }
 
-// send sends a request, looks at what it took and what came, and returns the status; 0 for a failure.
+// send sends a request, and checks its work and its answer. It returns the status, or 0 for a failure.
 func (r *run) send(op *operation, q request) int {
 	r.remember(q.String())
 	before := allocated()
@@ -138,7 +139,7 @@ func (r *run) send(op *operation, q request) int {
 	return status
 }
 
-// Trace is called with every request and answer, if it is set: for those that look why requests are refused.
+// Trace, if set, is called with every request and answer. It helps to find out why requests are refused.
 var Trace func(status int, request string, answer []byte)
 
 func (r *run) exchange(q request) (int, []byte, error) {
@@ -155,7 +156,7 @@ func (r *run) exchange(q request) (int, []byte, error) {
 	return res.StatusCode, body, err
 }
 
-// advance moves the server's clock, which evaluates alarms, scales, and deletes what has expired.
+// advance advances the server's clock: alarms are evaluated, tables scaled, and expired items deleted.
 func (r *run) advance() {
 	by := pick(r.Source, "1s", "1m", "1m", "5m", "5m", "1h", "2h")
 	r.remember("the clock goes on by " + by)
@@ -181,7 +182,7 @@ func (r *run) fail(format string, args ...any) {
 	r.report.Failures = append(r.report.Failures, fmt.Sprintf(format, args...)+"\nThe last requests were\n"+strings.Join(r.history, "\n"))
 }
 
-// allocated returns how many bytes this process has allocated.
+// allocated returns how many bytes this process has allocated so far.
 func allocated() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// now is the second at which the world began; the server's clock only goes on from there.
+// now is the second in which the world began. The server's clock starts there.
 var now = time.Now().Unix() / 60 * 60
 
 func (g *gen) metricName() string {
 	return pick(g.Source, "ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits", "SuccessfulRequestLatency", "ThrottledRequests", "own", "own-2")
 }
 
-// metric returns a metric, of DynamoDB's or put by a client.
+// metric returns a metric of DynamoDB or of a client.
 func (g *gen) metric() obj {
 	name := g.metricName()
 	if strings.HasPrefix(name, "own") {
@@ -50,7 +50,7 @@ func (g *gen) putMetricData() obj {
 	return obj{"Namespace": "own", "MetricData": data}
 }
 
-// math returns an expression over m1 and m2.
+// math returns an expression of m1 and m2.
 func (g *gen) math(depth int) string {
 	if depth > 3 {
 		return pick(g.Source, "m1", "m2", "1", "0", "-2.5", "PERIOD(m1)")
@@ -88,7 +88,7 @@ func (g *gen) math(depth int) string {
 	return series()
 }
 
-// queries are metrics m1 and m2, and an expression over them; only the expression is returned.
+// queries returns queries for metrics m1 and m2 and an expression of them. Only the expression's result is returned.
 func (g *gen) queries(one bool) []any {
 	out := []any{}
 	for _, id := range []string{"m1", "m2"} {
@@ -194,7 +194,7 @@ func (g *gen) insightReport() obj {
 	return in
 }
 
-// scalable names what is scaled.
+// scalable returns the members that name a scalable target.
 func (g *gen) scalable() obj {
 	dimension := pick(g.Source, "dynamodb:table:ReadCapacityUnits", "dynamodb:table:WriteCapacityUnits", "dynamodb:index:ReadCapacityUnits", "dynamodb:index:WriteCapacityUnits")
 	id := "table/prov"

@@ -9,12 +9,12 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// shape is what a value of an API may be, as far as its Go type says.
+// shape is the set of values of an API's type, as far as its Go type tells.
 type shape struct {
-	kind    string // structure, list, map, string, int, float, bool, item (a map of attribute values) or value (one)
+	kind    string // structure, list, map, string, int, float, bool, item (a map of attribute values) or value (a single one)
 	names   []string
-	members map[string]*shape // a structure's
-	element *shape            // of a list or map
+	members map[string]*shape // of a structure
+	element *shape            // element of a list or map
 }
 
 var shapes = map[reflect.Type]*shape{}
@@ -28,7 +28,7 @@ func shapeOf(t reflect.Type) *shape {
 		return s
 	}
 	s := &shape{}
-	shapes[t] = s // before its members, which may contain it
+	shapes[t] = s // before its members, because types may be recursive
 	switch {
 	case t == reflect.TypeFor[attribute.Item]():
 		s.kind = "item"
@@ -65,7 +65,7 @@ func shapeOf(t reflect.Type) *shape {
 	return s
 }
 
-// member returns a structure's member by its name in JSON; nil for none. A few names begin with a small letter, which Go's do not.
+// member returns a structure's member by its JSON name, or nil. A few JSON names begin with a small letter; Go names never do.
 func (s *shape) member(name string) *shape {
 	if m := s.members[name]; m != nil || name == "" {
 		return m
@@ -73,18 +73,18 @@ func (s *shape) member(name string) *shape {
 	return s.members[strings.ToUpper(name[:1])+name[1:]]
 }
 
-// Member is a place in the input of an operation: JSON with a value between Before and After.
+// Member is a place in an operation's input: JSON with a value between Before and After.
 type Member struct {
 	Target, Before, After string
-	Kind                  string // of the value, as shape's
-	Map                   bool   // of a list or map: which of them
-	Element               string // the least element of a list or map
+	Kind                  string // kind of the value's shape
+	Map                   bool   // for a list or map: which of the two it is
+	Element               string // shortest element of a list or map
 }
 
-// maxPlaces bounds how deep Members looks.
+// maxPlaces bounds the nesting that Members explores.
 const maxPlaces = 5
 
-// Members returns every place of every input.
+// Members returns every place in every input.
 func Members() (out []Member) {
 	for _, op := range operations {
 		walk(op.target, "", "", op.in, 0, &out)
@@ -92,7 +92,7 @@ func Members() (out []Member) {
 	return out
 }
 
-// Collections returns the places of Members that are lists and maps.
+// Collections returns the places of lists and maps.
 func Collections() []Member {
 	return slices.DeleteFunc(Members(), func(m Member) bool { return m.Element == "" })
 }
@@ -125,7 +125,7 @@ func walk(target, before, after string, s *shape, depth int, out *[]Member) {
 	}
 }
 
-// least is the shortest value of a shape, as JSON.
+// least returns the shortest value of a shape, in JSON.
 func (s *shape) least() string {
 	switch s.kind {
 	case "string":
@@ -142,7 +142,7 @@ func (s *shape) least() string {
 	return "{}"
 }
 
-// valid reports whether a body decodes as the input and violates no constraint of the model.
+// valid reports whether a body decodes as the input and satisfies the model.
 func valid[In any, PI interface {
 	*In
 	smithy.Shape

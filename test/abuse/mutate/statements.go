@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// statement returns a PartiQL statement and its parameters. Statements of transactions and batches name whole keys.
+// statement returns a PartiQL statement and its parameters. Statements in transactions and batches name whole keys.
 func (g *gen) statement(whole, write bool) (text string, parameters []any) {
 	t := g.table()
 	param := func(v obj) string {
@@ -76,7 +76,7 @@ func (g *gen) statement(whole, write bool) (text string, parameters []any) {
 	return text, parameters
 }
 
-// predicate is a condition of PartiQL.
+// predicate returns a condition of PartiQL.
 func (g *gen) predicate(param func(obj) string, depth int) string {
 	a := g.attributeName()
 	n := `"` + a + `"`

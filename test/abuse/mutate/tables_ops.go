@@ -2,7 +2,7 @@ package mutate
 
 import "fmt"
 
-// known returns a value that an answer or request had for the member, a likely one before there was any.
+// known returns a value that a member has had in an answer or request, or else a plausible one.
 func (g *gen) known(member string) any {
 	if list := g.w.pool[member]; len(list) > 0 {
 		return list[g.n(len(list))]
@@ -10,7 +10,7 @@ func (g *gen) known(member string) any {
 	return "arn:aws:dynamodb:us-east-1:000000000000:table/hash"
 }
 
-// page adds a limit and, where there was a token, perhaps that.
+// page adds a limit and, if there was a token, sometimes that.
 func (g *gen) page(in obj, limit string, max int) obj {
 	g.maybe(in, 3, limit, func() any { return 1 + g.n(max) })
 	return in
@@ -18,7 +18,7 @@ func (g *gen) page(in obj, limit string, max int) obj {
 
 func (g *gen) tableName() obj { return obj{"TableName": g.tableRef(g.table())} }
 
-// newName is a table's that requests make and delete.
+// newName returns the name of a table that requests create and delete.
 func (g *gen) newName() string { return fmt.Sprint("new-", g.n(6)) }
 
 func (g *gen) newTableName() obj { return obj{"TableName": g.newName()} }
@@ -33,7 +33,7 @@ func (g *gen) listTables() obj {
 	return in
 }
 
-// schema returns a table's keys, attributes and how it is paid for, and indexes.
+// schema adds a table's keys, attributes and billing mode, and optionally indexes.
 func (g *gen) schema(in obj, indexes bool) obj {
 	types := map[string]string{"pk": pick(g.Source, "S", "N", "B")}
 	keys := []any{obj{"AttributeName": "pk", "KeyType": "HASH"}}
@@ -152,7 +152,7 @@ func (g *gen) export() obj {
 	return in
 }
 
-// source is where imports read from.
+// source adds the place that imports read from.
 func (g *gen) source(in obj, member string) obj {
 	format := pick(g.Source, "DYNAMODB_JSON", "CSV", "ION")
 	prefix := map[string]string{"DYNAMODB_JSON": "items.json", "CSV": "items.csv", "ION": "items.ion"}[format]

@@ -8,24 +8,24 @@ import (
 	"strings"
 )
 
-// world is what the requests so far have made and learnt.
+// world is what the requests so far have created and learned.
 type world struct {
-	// pool has values by the names of members that had them, in requests and in answers, the last ones.
+	// pool has the latest values of members in requests and answers, by member name.
 	pool map[string][]any
 	last map[string]obj // LastEvaluatedKey by table and index
 }
 
-// maxPool is how many values of a member are remembered.
+// maxPool is how many values of a member are kept.
 const maxPool = 12
 
-// aliases are names by which values of a member go elsewhere.
+// aliases are other names under which values of a member are used.
 var aliases = map[string]string{
 	"LatestStreamArn": "StreamArn", "NextShardIterator": "ShardIterator", "BackupArn": "BackupArn", "SourceBackupArn": "BackupArn", "TableArn": "ResourceArn",
 	"LastEvaluatedTableName": "ExclusiveStartTableName", "LastEvaluatedStreamArn": "ExclusiveStartStreamArn", "LastEvaluatedBackupArn": "ExclusiveStartBackupArn", "LastEvaluatedShardId": "ExclusiveStartShardId",
 	"LastEvaluatedKey": "ExclusiveStartKey", "StartingSequenceNumber": "SequenceNumber", "InsightRuleName": "RuleName", "Name": "RuleName", "AlarmArn": "ResourceARN",
 }
 
-// learn remembers the members of a request or answer.
+// learn records the members of a request or answer.
 func (w *world) learn(v any) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -57,10 +57,10 @@ func (w *world) keep(name string, v any) {
 	}
 }
 
-// lastKey returns where a page of a table or index ended; nil if none did.
+// lastKey returns where the last page of a table or index ended, or nil.
 func (w *world) lastKey(table, index string) obj { return w.last[table+" "+index] }
 
-// learnPage remembers where a page of Query or Scan ended.
+// learnPage records where a page of Query or Scan ended.
 func (w *world) learnPage(in, answer obj) {
 	if key, ok := answer["LastEvaluatedKey"].(obj); ok {
 		name := fmt.Sprint(in["TableName"])
@@ -68,7 +68,7 @@ func (w *world) learnPage(in, answer obj) {
 	}
 }
 
-// begin are the requests that make a world.
+// beginnings returns the requests that create a world.
 func beginnings() (out []request) {
 	add := func(target string, body obj) { out = append(out, request{target: target, body: body}) }
 	dynamo := func(operation string, body obj) { add("DynamoDB_20120810."+operation, body) }
@@ -154,16 +154,16 @@ func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m))
 
 func copied(m obj) obj { return maps.Clone(m) }
 
-// render returns a value as JSON, its members sorted.
+// render returns a value in JSON, with sorted members.
 func render(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // values are those of JSON
+		panic(err) // values consist of JSON types
 	}
 	return string(b)
 }
 
-// mentions reports whether an expression has the attribute, by itself or by a placeholder.
+// mentions reports whether an expression contains the attribute, directly or by a placeholder.
 func mentions(expression string, names obj, attribute string) bool {
 	for p, n := range names {
 		if n == attribute && strings.Contains(expression+" ", p) {
