@@ -37,7 +37,7 @@ type Manager struct {
 var ErrInUse = errors.New("backup: in use")
 
 // ErrGone means that the source of a restore is no longer there.
-var ErrGone = errors.New("backup: the source has gone")
+var ErrGone = errors.New("backup: the source is gone")
 
 // Resume continues what the end of an earlier process has interrupted.
 func (m *Manager) Resume(ctx context.Context) error {

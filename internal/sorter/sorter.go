@@ -44,7 +44,7 @@ type Options struct {
 const Reserve = 256 << 20
 
 // ErrNoSpace means that the disk has no room for more runs.
-var ErrNoSpace = fmt.Errorf("less than %d MB of the disk would be left", Reserve>>20)
+var ErrNoSpace = fmt.Errorf("the disk would have less than %d MB free", Reserve>>20)
 
 // Sorter collects pairs, then returns them in key order. It is not safe for concurrent use.
 type Sorter struct {
