@@ -58,6 +58,7 @@ func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
 		if n > 0 {
 			return Chunk{Bytes: cost, parse: func() []Record { return parseRows(rows, s.comma, headers, opt.Types) }}, nil
 		}
+		// A row that is refused counts as a record; any other error ends the file.
 		err := held
 		if errors.Is(err, errRecordTooLong) || errors.Is(err, errRow) {
 			held = nil
@@ -132,6 +133,7 @@ func (s *rowScanner) scan(dst *[]byte, room int) (n int, ended bool, err error) 
 	for n < len(buf) && !ended {
 		c := buf[n]
 		n++
+		// The carriage return was data after all, so the quote before it did not end the field.
 		if state == behindQuoteReturn && c != '\n' {
 			state = inQuotes
 		}

@@ -114,7 +114,7 @@ func (r *Runner) run(ctx context.Context, name string, job *Job) {
 		var err error
 		if !mine {
 			if mine, err = r.Claim(ctx, name); err == nil && !mine {
-				return
+				return // another server runs the job
 			}
 		}
 		if err == nil {

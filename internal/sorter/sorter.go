@@ -118,6 +118,7 @@ func (s *Sorter) spill() error {
 	if err := s.written(); err != nil {
 		return err
 	}
+	// Bound the open files of the final merge.
 	if len(s.runs) >= maxRuns {
 		if err := s.compact(); err != nil {
 			return err
@@ -361,6 +362,7 @@ func (it *Iterator) Close() error {
 // Next moves to the next pair, the first time to the first pair; it returns false at the end and on error.
 func (it *Iterator) Next() bool {
 	if it.started {
+		// The sources with the same key hold older values: skip them.
 		it.last = append(it.last[:0], it.sources[0].key...)
 		it.advance()
 		for len(it.sources) > 0 && it.err == nil && bytes.Equal(it.sources[0].key, it.last) {

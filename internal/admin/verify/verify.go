@@ -60,6 +60,7 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 		streams[ref.TableID] = true
 	}
 	r := &Report{Tables: len(tables)}
+	// known collects the table ids in use and, for each, the indexes that may have entries.
 	known := map[uint32]map[uint8]bool{}
 	backups, err := catalog.ReadBackups(ctx, snap)
 	if err != nil {

@@ -183,6 +183,7 @@ func (x *Exports) choose(all []*export) ([]*export, error) {
 			return nil, fmt.Errorf("there are exports of several tables, such as %s and %s: choose one with --source-table", tableOf(all[0].TableARN), tableOf(e.TableARN))
 		}
 	}
+	// Times of manifests sort as text.
 	slices.SortFunc(all, func(a, b *export) int { return strings.Compare(a.end(), b.end()) })
 	var out []*export
 	at := "" // the moment whose state the table has so far
@@ -192,6 +193,7 @@ func (x *Exports) choose(all []*export) ([]*export, error) {
 		}
 	}
 	for _, e := range all {
+		// Skip what the table already contains.
 		if !e.incremental() || e.To <= at {
 			continue
 		}

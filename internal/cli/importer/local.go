@@ -67,6 +67,7 @@ func FromDynamoDBLocal(ctx context.Context, file string, opt Options) error {
 		return err
 	}
 	defer db.Close()
+	// A damaged or hostile file could otherwise make SQLite allocate up to 1 GB per value.
 	if _, err := sqlite.Limit(db, limitLength, itemfile.MaxRecord); err != nil {
 		return err
 	}
