@@ -37,7 +37,7 @@ type Manager struct {
 var ErrInUse = errors.New("backup: in use")
 
 // ErrGone means that the source of a restore is no longer there.
-var ErrGone = errors.New("backup: the source has gone")
+var ErrGone = errors.New("backup: the source is gone")
 
 // Resume continues what the end of an earlier process has interrupted.
 func (m *Manager) Resume(ctx context.Context) error {
@@ -102,6 +102,7 @@ func (m *Manager) retake(ctx context.Context, b *catalog.Backup) error {
 		m.Jobs.Report(fmt.Errorf("backup %s was not finished and its table has been deleted: removing the backup", b.ARN()))
 		return m.Tables.Catalog.RemoveBackup(ctx, b)
 	}
+	// A new snapshot is of a later moment, so the time and the counts change with it.
 	fresh := *b
 	snap, err := m.snapshot(ctx, &fresh)
 	if err != nil {

@@ -370,6 +370,7 @@ func (c *Catalog) Create(ctx context.Context, t *Table) (taken *Table, err error
 	if old := c.Get(t.Namespace, t.Name); old != nil {
 		return old, nil
 	}
+	// A deleted table of that name may still wait for its removal.
 	if err := c.finishDelete(ctx, t.Namespace, t.Name); err != nil {
 		return nil, err
 	}
@@ -473,6 +474,7 @@ func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change 
 			return err
 		}
 		var ended *StreamRef
+		// The stream ends with this change, but can be read for another day.
 		if old.Stream.Active() && !t.Stream.Enabled {
 			ended = t.ref()
 		}
@@ -560,10 +562,12 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 			}
 			ended.end(now)
 		}
+		// With recovery on, the items stay where they are and become the backup's.
 		backup, err := c.lastBackup(ctx, t)
 		if err != nil {
 			return err
 		}
+		// The description goes first. What else the table has is removed afterwards, after a crash by Recover.
 		dropped = Dropped{ID: t.ID, KeepItems: backup != nil}
 		err = kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) (err error) {
 			if err := errors.Join(check(txn), keepEnded(txn, ended)); err != nil {

@@ -121,6 +121,7 @@ func (c *Catalog) KeepPartitions(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		// Change the table only if something differs, because a change stops its writers for a moment.
 		meter, same := t.Meter, true
 		for _, r := range t.metered(c.opt.Throttling, stats).Resources {
 			same = same && meter.Partitions(r.ID) == r.Limits.Partitions && slices.Equal(meter.Splits(r.ID), r.Limits.Splits)

@@ -60,6 +60,7 @@ func (c *Catalog) reloadTable(ctx context.Context, key []byte, thaw bool) error 
 	}
 	c.tables.Store(&tables)
 	if old != nil {
+		// Writers that still hold the old description look the table up again: see Table.Use.
 		old.retire()
 		if fresh == nil || fresh.ID != old.ID {
 			c.opt.Meters.Forget(old.ID)

@@ -63,6 +63,7 @@ func (b *Mail) Send(ctx context.Context, data []byte) error {
 func (b *Mail) Receive(ctx context.Context, visit func(data []byte), missed func()) error {
 	others := b.m.otherIDs()
 	now := time.Now()
+	// Entries may have expired unread. Half of keepMail leaves time for slow commits.
 	if now.Sub(b.received) > keepMail/2 {
 		missed()
 	}

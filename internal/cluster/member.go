@@ -316,6 +316,7 @@ func (m *Member) observe(list []Server) (dead []Server) {
 	}
 	before := len(m.others)
 	maps.DeleteFunc(m.others, func(id string, _ *observed) bool { return !there[id] })
+	// A server has left, whoever removed its record: take over what it was doing.
 	if len(m.others) < before && m.opt.Left != nil && m.ctx.Err() == nil {
 		m.done.Add(1)
 		guard.Go(m.opt.Logger, "taking over from another server", func() {
@@ -337,6 +338,8 @@ func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 		if err != nil || !found || beat != nil && s.Beat != *beat {
 			return err
 		}
+		// Release its leases and its freeze in the same transaction, so that nothing stays held by a server that is
+		// gone.
 		leases, err := Leases(ctx, txn)
 		if err != nil {
 			return err

@@ -33,7 +33,7 @@ func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
 	seen, size := map[string]bool{}, 0
 	for _, h := range headers {
 		if h == "" || seen[h] || !utf8.ValidString(h) {
-			return nil, fmt.Errorf("CSV header: the name %.100q is empty, there twice, or not UTF-8", h)
+			return nil, fmt.Errorf("CSV header: the name %.100q is empty, used twice, or not UTF-8", h)
 		}
 		seen[h] = true
 		size += len(h)
@@ -46,7 +46,7 @@ func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
 			start := len(rows)
 			var fields int
 			if rows, fields, held = s.next(rows, MaxRecord); held == nil && fields > len(headers) {
-				held = fmt.Errorf("%w: it has %d fields, and there are %d columns", errRow, fields, len(headers))
+				held = fmt.Errorf("%w: it has %d fields, but there are %d columns", errRow, fields, len(headers))
 			}
 			if held != nil {
 				rows = rows[:start]
@@ -58,6 +58,7 @@ func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
 		if n > 0 {
 			return Chunk{Bytes: cost, parse: func() []Record { return parseRows(rows, s.comma, headers, opt.Types) }}, nil
 		}
+		// A row that is refused counts as a record; any other error ends the file.
 		err := held
 		if errors.Is(err, errRecordTooLong) || errors.Is(err, errRow) {
 			held = nil
@@ -68,7 +69,7 @@ func readCSV(in io.Reader, opt Options) (func() (Chunk, error), error) {
 }
 
 // errRow is the error of a row that does not match the header.
-var errRow = errors.New("the row is not like the header")
+var errRow = errors.New("the row does not match the header")
 
 // rowScanner finds the ends of rows, by the rules of encoding/csv with LazyQuotes. It exists because encoding/csv keeps
 // a row or a line of any length in memory.
@@ -132,6 +133,7 @@ func (s *rowScanner) scan(dst *[]byte, room int) (n int, ended bool, err error) 
 	for n < len(buf) && !ended {
 		c := buf[n]
 		n++
+		// The carriage return was data after all, so the quote before it did not end the field.
 		if state == behindQuoteReturn && c != '\n' {
 			state = inQuotes
 		}
@@ -169,7 +171,7 @@ func (s *rowScanner) header() ([]string, error) {
 	case errors.Is(err, io.EOF):
 		return nil, nil
 	case errors.Is(err, errRecordTooLong):
-		return nil, fmt.Errorf("it is longer than %d MB", maxHeader>>20)
+		return nil, fmt.Errorf("longer than %d MB", maxHeader>>20)
 	case err != nil:
 		return nil, err
 	}

@@ -117,7 +117,7 @@ func (r *ionReader) checkTable() error {
 	}
 	for _, i := range imports[1:] {
 		if i.Name() != "" { // the table that it was appended to has no name
-			return fmt.Errorf("the Ion symbol table %.100q is not known", i.Name())
+			return fmt.Errorf("unknown Ion symbol table %.100q", i.Name())
 		}
 	}
 	if len(imports) == 1 {
@@ -260,7 +260,7 @@ func (d *ionDecoder) fields(depth int) []attribute.Field {
 	d.each(func(name string) {
 		switch {
 		case seen[name]:
-			d.refuse("The attribute %s is there twice", name)
+			d.refuse("The attribute %s occurs twice", name)
 		case !utf8.ValidString(name):
 			d.refuse("The attribute name %q is not UTF-8", name)
 		}

@@ -144,6 +144,7 @@ func (g *ionText) next() ([]byte, error) {
 			}
 			continue
 		}
+		// An annotation may follow a symbol, and long strings in a row are one value.
 		goesOn := c == ':' || c == '\'' && g.last == '\''
 		if complete && !goesOn {
 			return g.value(), g.in.UnreadByte()

@@ -72,6 +72,7 @@ func (l *lineReader) next() ([]byte, error) {
 			}
 			return buf[:n], nil
 		}
+		// Pass on the whole lines; the beginning of the next one stays.
 		if end := bytes.LastIndexByte(buf, '\n'); end >= 0 {
 			l.rest = buf[end+1:]
 			return buf[:end+1], nil
@@ -80,6 +81,7 @@ func (l *lineReader) next() ([]byte, error) {
 			l.skip(buf[:chunkSize])
 			return nil, errRecordTooLong
 		}
+		// One long line: double the buffer, up to MaxRecord.
 		buf = append(buf, make([]byte, len(buf))...)
 	}
 }

@@ -114,7 +114,7 @@ func (r *Runner) run(ctx context.Context, name string, job *Job) {
 		var err error
 		if !mine {
 			if mine, err = r.Claim(ctx, name); err == nil && !mine {
-				return
+				return // another server runs the job
 			}
 		}
 		if err == nil {
@@ -123,7 +123,7 @@ func (r *Runner) run(ctx context.Context, name string, job *Job) {
 		p, panicked := errors.AsType[*PanicError](err)
 		switch {
 		case panicked:
-			r.Report(fmt.Errorf("%s is not tried again: %w", name, err))
+			r.Report(fmt.Errorf("not retrying %s: %w", name, err))
 			if job.Panicked == nil {
 				return
 			}

@@ -16,7 +16,7 @@ var (
 	ErrNoBucket   = errors.New("the bucket does not exist")
 	ErrNoObject   = errors.New("the key does not exist")
 	ErrAccess     = errors.New("access denied")
-	ErrInvalidKey = errors.New("the key can't be the name of a file")
+	ErrInvalidKey = errors.New("the key is not a valid file name")
 )
 
 // Object describes an object.
@@ -77,7 +77,7 @@ func Get(ctx context.Context, s Store, bucket, key string, limit int64) ([]byte,
 	}
 	body, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(body)) > limit {
-		err = fmt.Errorf("%s: %w: it has more than %d bytes", key, ErrTooLarge, limit)
+		err = fmt.Errorf("%s: %w: more than %d bytes", key, ErrTooLarge, limit)
 	}
 	return body, errors.Join(err, r.Close())
 }

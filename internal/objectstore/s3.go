@@ -142,6 +142,7 @@ func (w *s3Writer) Write(p []byte) (int, error) { return w.pipe.Write(p) }
 
 // Commit implements Writer.
 func (w *s3Writer) Commit() (string, error) {
+	// The end of the pipe is the end of the object: the upload then completes.
 	err := w.pipe.Close()
 	<-w.done
 	w.cancel()

@@ -44,7 +44,7 @@ type Options struct {
 const Reserve = 256 << 20
 
 // ErrNoSpace means that the disk has no room for more runs.
-var ErrNoSpace = fmt.Errorf("less than %d MB of the disk would be left", Reserve>>20)
+var ErrNoSpace = fmt.Errorf("the disk would have less than %d MB free", Reserve>>20)
 
 // Sorter collects pairs, then returns them in key order. It is not safe for concurrent use.
 type Sorter struct {
@@ -118,6 +118,7 @@ func (s *Sorter) spill() error {
 	if err := s.written(); err != nil {
 		return err
 	}
+	// Bound the open files of the final merge.
 	if len(s.runs) >= maxRuns {
 		if err := s.compact(); err != nil {
 			return err
@@ -361,6 +362,7 @@ func (it *Iterator) Close() error {
 // Next moves to the next pair, the first time to the first pair; it returns false at the end and on error.
 func (it *Iterator) Next() bool {
 	if it.started {
+		// The sources with the same key hold older values: skip them.
 		it.last = append(it.last[:0], it.sources[0].key...)
 		it.advance()
 		for len(it.sources) > 0 && it.err == nil && bytes.Equal(it.sources[0].key, it.last) {

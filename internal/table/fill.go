@@ -84,10 +84,12 @@ func (s *Store) Fill(ctx context.Context, t *catalog.Table, items func(part int,
 	if err := s.KV.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
 		return f, err
 	}
+	// Items arrive sorted; their index entries do not.
 	entries := s.NewSorted()
 	defer func() { err = errors.Join(err, entries.Close()) }()
 	var counts [Parts]tableCounts
 	err = eachPart(ctx, func(ctx context.Context, part int) error {
+		// Make room for the table's own counters, even if the part is empty.
 		counts[part].add(0, nil, nil)
 		return s.KV.Load(ctx, func(put func(key, val []byte) error) error {
 			return items(part, s.filling(t, &counts[part], entries, put))

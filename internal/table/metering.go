@@ -103,6 +103,7 @@ func (w *writer) charge(err error) {
 		factor = 2
 	}
 	if err != nil {
+		// Only a failed condition is charged; conflicts and faults are free.
 		var failed *FailedError
 		if !errors.As(err, &failed) {
 			return

@@ -120,6 +120,7 @@ func (s *Store) expired(ctx context.Context, t *catalog.Table, r kv.Range, now i
 		if !ok {
 			continue
 		}
+		// The index has only the key, which may be a digest: the item has the attributes.
 		raw, err := snap.Get(itemKey)
 		if err != nil {
 			return nil, nil, errors.Join(err, it.Close())
@@ -144,6 +145,7 @@ func (s *Store) expired(ctx context.Context, t *catalog.Table, r kv.Range, now i
 // deleteExpired applies the mutations in one transaction, leaving out those that it refuses.
 func (s *Store) deleteExpired(ctx context.Context, muts []Mutation) (deleted int, err error) {
 	for len(muts) > 0 {
+		// If some items have been renewed in the meantime, delete the others without them.
 		_, err := s.Write(ctx, muts, WriteOpt{Background: true})
 		var failed *FailedError
 		if !errors.As(err, &failed) {

@@ -329,6 +329,7 @@ func (x *bulkPut) write(ctx context.Context) error {
 	batch := x.batch
 	var old attribute.Item
 	if len(batch) == 1 && batch[0].Check != nil {
+		// Keep the item that the condition saw, for the report.
 		check := batch[0].Check
 		batch[0].Check = func(now attribute.Item) error {
 			old = now.Clone()

@@ -93,8 +93,8 @@ const partSize = 64 << 20
 
 // StartExport records an export and starts it.
 func (m *Manager) StartExport(ctx context.Context, e *Export) (*Export, error) {
-	// Take the snapshot before answering, so that later changes of the table do not matter.
-	// Everything is read from this snapshot.
+	// Take the snapshot before answering, so that later changes of the table do not matter. Everything is read from
+	// this snapshot.
 	snap, err := m.Tables.KV.Snapshot(ctx)
 	if err != nil {
 		return nil, err
@@ -329,6 +329,7 @@ func (x *exporter) write(ctx context.Context, produce func(line func(add func([]
 // earlier one left.
 func (x *exporter) file(n int) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s#%d", x.ARN(), n))
+	// AWS's names look like this: 26 characters of base 32.
 	name := strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16]))
 	extension := ".json.gz"
 	if x.format() == api.ExportFormatIon {
@@ -365,6 +366,7 @@ func (x *exporter) writeFile(ctx context.Context, b *batch, batches <-chan *batc
 		return err
 	}
 	defer w.Abort()
+	// The manifest has the MD5 of the compressed file.
 	sum := summed{Writer: w, hash: md5.New()}
 	z, err := gzip.NewWriterLevel(&sum, gzip.BestSpeed)
 	if err != nil {

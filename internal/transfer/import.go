@@ -80,6 +80,7 @@ func (m *Manager) startImport(i *Import) {
 	}}
 	m.Jobs.Start("import "+i.ARN(), func(ctx context.Context) error {
 		select {
+		// Wait for a slot before reading anything.
 		case m.filling <- struct{}{}:
 			defer func() { <-m.filling }()
 		case <-ctx.Done():

@@ -280,6 +280,7 @@ func (s *source) read(ctx context.Context, key string, visit func(parsed) error)
 	defer raw.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// Progress is measured in bytes of the object as it is stored, before decompression.
 	counted := &counter{ctx: ctx, Reader: raw}
 	in, err := itemfile.NewReader(counted, s.file)
 	if err != nil {
@@ -291,6 +292,8 @@ func (s *source) read(ctx context.Context, key string, visit func(parsed) error)
 		size int64
 		err  error
 	}
+	// A pipeline: one goroutine reads chunks, one per chunk parses, and the caller visits them in order. The queue
+	// keeps the order, the semaphore bounds the memory.
 	memory := semaphore.NewWeighted(inFlight)
 	queue := make(chan job, runtime.GOMAXPROCS(0))
 	guard.Go(nil, "reading an object", func() {

@@ -189,7 +189,7 @@ func TestImportFromDynamoDBLocal(t *testing.T) {
 	if got := p.answer(t, "Scan", `{"TableName":"simple"}`); got["Count"] != 1.0 {
 		t.Errorf("table simple: %v", got)
 	}
-	if out, err := command(t, "import", "--from-dynamodb-local", filepath.Join("testdata", "dynamodb-local.db.gz"), "--endpoint-url", "http://"+p.Addr); err == nil || !strings.Contains(out, "no data file") {
+	if out, err := command(t, "import", "--from-dynamodb-local", filepath.Join("testdata", "dynamodb-local.db.gz"), "--endpoint-url", "http://"+p.Addr); err == nil || !strings.Contains(out, "not a data file") {
 		t.Errorf("a file that is none is imported: %s", out)
 	}
 }

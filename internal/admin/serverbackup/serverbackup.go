@@ -287,7 +287,7 @@ func (p *Place) Restore(ctx context.Context, id, dir string) (*Backup, error) {
 // download restores a file and verifies its size and checksum.
 func (p *Place) download(ctx context.Context, dir string, f File) error {
 	if !filepath.IsLocal(f.Name) {
-		return errors.New("its name leads out of the directory")
+		return errors.New("the file name leads out of the directory")
 	}
 	path := filepath.Join(dir, filepath.FromSlash(f.Name))
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -306,7 +306,7 @@ func (p *Place) download(ctx context.Context, dir string, f File) error {
 	n, err := io.Copy(io.MultiWriter(out, sum), io.LimitReader(in, f.Size+1)) // one byte more reveals a file that is too long
 	err = errors.Join(err, out.Sync(), out.Close())
 	if err == nil && (n != f.Size || hex.EncodeToString(sum.Sum(nil)) != f.SHA256) {
-		err = fmt.Errorf("it is damaged: %d bytes differ from those of the backup", n)
+		err = fmt.Errorf("damaged: %d bytes differ from those of the backup", n)
 	}
 	return err
 }

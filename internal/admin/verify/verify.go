@@ -60,6 +60,7 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 		streams[ref.TableID] = true
 	}
 	r := &Report{Tables: len(tables)}
+	// known collects the table ids in use and, for each, the indexes that may have entries.
 	known := map[uint32]map[uint8]bool{}
 	backups, err := catalog.ReadBackups(ctx, snap)
 	if err != nil {
@@ -77,7 +78,7 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 	recovered := map[uint32]bool{}
 	for _, t := range tables {
 		if _, twice := known[t.ID]; twice {
-			r.problem("table %s: its id %d belongs to another table too", t.Name, t.ID)
+			r.problem("table %s: its id %d also belongs to another table", t.Name, t.ID)
 		}
 		known[t.ID] = map[uint8]bool{0: true}
 		for _, x := range t.Indexes {
@@ -115,7 +116,7 @@ func (r *Report) backup(ctx context.Context, snap kv.Reader, b *catalog.Backup) 
 		return nil
 	})
 	if err == nil && (items != b.Items || size != b.Bytes) {
-		r.problem("backup %s has %d items of %d bytes, and says %d of %d", b.ARN(), items, size, b.Items, b.Bytes)
+		r.problem("backup %s has %d items of %d bytes, but its description says %d of %d", b.ARN(), items, size, b.Items, b.Bytes)
 	}
 	return err
 }
@@ -127,7 +128,7 @@ func (r *Report) past(ctx context.Context, snap kv.Reader, recovered map[uint32]
 		if err := pitr.Check(key, val); err != nil {
 			r.problem("history at %x: %v", key, err)
 		} else if !recovered[keyspace.TableID(key)] {
-			r.problem("history at %x is of table id %d, which has no point-in-time recovery", key, keyspace.TableID(key))
+			r.problem("history at %x belongs to table id %d, which has no point-in-time recovery", key, keyspace.TableID(key))
 		}
 		return nil
 	})
@@ -143,7 +144,7 @@ func (r *Report) changes(ctx context.Context, snap kv.Reader, streams map[uint32
 		case !ok || err != nil:
 			r.problem("change record at %x is damaged", key)
 		case !streams[keyspace.TableID(key)]:
-			r.problem("change record at %x is of table id %d, which has no stream", key, keyspace.TableID(key))
+			r.problem("change record at %x belongs to table id %d, which has no stream", key, keyspace.TableID(key))
 		}
 		return nil
 	})
@@ -181,7 +182,7 @@ func (r *Report) inPlace(t *catalog.Table, what string, key []byte, it attribute
 		}
 	}
 	if !bytes.Equal(t.AppendItemKey(nil, it), key) {
-		r.problem("%s, item at %x: its key attributes belong elsewhere", what, key)
+		r.problem("%s, item at %x: its key attributes belong to another key", what, key)
 	}
 	return true
 }
@@ -211,7 +212,7 @@ func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) er
 				if got, err := snap.Get(keyspace.AppendExpiry(nil, key, at)); err != nil {
 					return err
 				} else if got == nil {
-					r.problem("table %s, item at %x: the TTL index lacks it", t.Name, key)
+					r.problem("table %s, item at %x: missing from the TTL index", t.Name, key)
 				}
 			}
 		}
@@ -232,7 +233,7 @@ func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) er
 			}
 			expected[x.ID]++
 			if got == nil {
-				r.problem("table %s, item at %x: index %s lacks its entry", t.Name, key, x.Name)
+				r.problem("table %s, item at %x: index %s has no entry for it", t.Name, key, x.Name)
 			} else if !bytes.Equal(got, index.Entry(x, it)) {
 				r.problem("table %s, item at %x: its entry in index %s differs", t.Name, key, x.Name)
 			}

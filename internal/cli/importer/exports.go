@@ -125,7 +125,7 @@ func (x *Exports) find(ctx context.Context) (all []*export, err error) {
 			manifests = append(manifests, o.Key)
 		}
 		if len(manifests) > maxExports {
-			return fmt.Errorf("there are more than %d exports: name the folder of fewer", maxExports)
+			return fmt.Errorf("more than %d exports: name a folder with fewer", maxExports)
 		}
 		return nil
 	})
@@ -176,13 +176,14 @@ func (x *Exports) files(ctx context.Context, e *export, visit func(itemfile.Data
 // choose returns the exports to import, in order. It fails if changes between two of them are missing.
 func (x *Exports) choose(all []*export) ([]*export, error) {
 	if len(all) == 0 {
-		return nil, errors.New("there is no export: no manifest-summary.json was found")
+		return nil, errors.New("no export found: there is no manifest-summary.json")
 	}
 	for _, e := range all {
 		if e.TableARN != all[0].TableARN {
 			return nil, fmt.Errorf("there are exports of several tables, such as %s and %s: choose one with --source-table", tableOf(all[0].TableARN), tableOf(e.TableARN))
 		}
 	}
+	// Times of manifests sort as text.
 	slices.SortFunc(all, func(a, b *export) int { return strings.Compare(a.end(), b.end()) })
 	var out []*export
 	at := "" // the moment whose state the table has so far
@@ -192,11 +193,12 @@ func (x *Exports) choose(all []*export) ([]*export, error) {
 		}
 	}
 	for _, e := range all {
+		// Skip what the table already contains.
 		if !e.incremental() || e.To <= at {
 			continue
 		}
 		if at != "" && e.From > at {
-			return nil, fmt.Errorf("changes are missing: no export has those from %s to %s", at, e.From)
+			return nil, fmt.Errorf("no export has the changes from %s to %s", at, e.From)
 		}
 		out, at = append(out, e), e.To
 	}

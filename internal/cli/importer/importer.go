@@ -96,6 +96,7 @@ func (o *Options) put(ctx context.Context, table string, batch []write) error {
 		var out struct{ UnprocessedItems map[string]any }
 		err := o.Server.Call(ctx, target+"BatchWriteItem", map[string]any{"RequestItems": pending}, &out)
 		var refused *client.Error
+		// A throttled table is no reason to give up: an import may take as long as its capacity demands.
 		throttled := errors.As(err, &refused) && (refused.Kind == "ProvisionedThroughputExceededException" || refused.Kind == "ThrottlingException")
 		if err != nil && !throttled {
 			return err

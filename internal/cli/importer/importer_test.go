@@ -95,7 +95,7 @@ func TestManyFiles(t *testing.T) {
 func TestHostileLocal(t *testing.T) {
 	const tables = `CREATE TABLE dm (TableName, ReadCapacityUnits, WriteCapacityUnits, BillingMode, TableInfo); CREATE TABLE sm (TableName, StreamStatus, StreamInfo);`
 	for _, c := range []struct{ name, statements, want string }{
-		{"no tables", `CREATE TABLE x (y)`, "no data file of DynamoDB Local"},
+		{"no tables", `CREATE TABLE x (y)`, "not a data file of DynamoDB Local"},
 		{"a view without end", `CREATE TABLE sm (TableName, StreamStatus, StreamInfo);
 			CREATE VIEW dm AS WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r) SELECT n TableName, 1 ReadCapacityUnits, 1 WriteCapacityUnits, 1 BillingMode, '{}' TableInfo FROM r`, "dm is not a table"},
 		{"a large description", tables + `INSERT INTO dm VALUES ('t', 1, 1, 1, CAST(zeroblob(20000000) AS TEXT))`, "too big"},

@@ -67,12 +67,13 @@ func FromDynamoDBLocal(ctx context.Context, file string, opt Options) error {
 		return err
 	}
 	defer db.Close()
+	// A damaged or hostile file could otherwise make SQLite allocate up to 1 GB per value.
 	if _, err := sqlite.Limit(db, limitLength, itemfile.MaxRecord); err != nil {
 		return err
 	}
 	tables, err := localTables(ctx, db)
 	if err != nil {
-		return fmt.Errorf("%s is no data file of DynamoDB Local: %w", file, err)
+		return fmt.Errorf("%s is not a data file of DynamoDB Local: %w", file, err)
 	}
 	for _, t := range tables {
 		if err := t.load(ctx, db, &opt); err != nil {
@@ -126,7 +127,7 @@ func (t *localTable) request() (map[string]any, error) {
 		keys = append(keys, map[string]any{"AttributeName": k.DynamoDBAttribute.AttributeName, "KeyType": k.KeyType})
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("its description has no key")
+		return nil, errors.New("the table's description has no key")
 	}
 	in := map[string]any{"TableName": t.name, "AttributeDefinitions": t.info.Attributes, "KeySchema": keys, "BillingMode": "PAY_PER_REQUEST"}
 	if !t.onDemand {

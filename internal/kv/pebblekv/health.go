@@ -152,6 +152,7 @@ func (s *Store) reopen() {
 		}
 		s.db = nil
 	}
+	// Whatever was visible but not durable may be lost now, so nothing in memory may survive.
 	s.rows.clear()
 	s.pending.forget()
 	// Pebble panics if Open fails after a compaction, or the collection of table statistics, has started. So open without

@@ -35,6 +35,7 @@ func (s *Store) Load(ctx context.Context, source func(put func(key, val []byte) 
 	}
 	defer s.mu.RUnlock()
 	l := loader{store: s, ctx: ctx}
+	// Nothing is visible until all files are ingested, in one step.
 	err := errors.Join(source(l.put), l.finish())
 	if err == nil && len(l.files) > 0 {
 		err = s.db.Ingest(ctx, l.files)

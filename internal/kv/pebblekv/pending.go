@@ -65,6 +65,8 @@ func (p *pending) applied(keys []written, c *syncing) {
 
 // waitDurable returns once everything that a reader may have seen of the key is on disk.
 func (s *Store) waitDurable(hash uint64) error {
+	// Order matters: applied publishes last before it lowers applying, so a commit that has become visible is seen in
+	// one of the two.
 	slot := s.pending.slot(hash)
 	// Some commit may be visible already but has no syncing to wait for yet: sync the log up to here.
 	if slot.applying.Load() > 0 {
@@ -75,6 +77,8 @@ func (s *Store) waitDurable(hash uint64) error {
 		return nil
 	}
 	c.done.Wait()
+	// Forget it, so that later readers need not look at a finished commit. A failed one stays: what it wrote is of
+	// unknown durability.
 	if c.err == nil {
 		slot.last.CompareAndSwap(c, nil)
 	}

@@ -65,6 +65,7 @@ func (c *rowCache) get(hash uint64, key []byte) (val []byte, found bool, t ticke
 		s.mu.Unlock()
 		return val, true, ticket{}
 	}
+	// Keep only values that were read while no commit of this shard was in progress, from here until put.
 	t = ticket{s.changes, s.writers == 0}
 	if mark := &s.seen[hash/rowShards%rowSeen]; *mark != uint32(hash>>32) {
 		*mark = uint32(hash >> 32)
@@ -161,6 +162,7 @@ func (c *rowCache) end(keys []written, failed bool) {
 		s := c.shard(k.hash)
 		s.mu.Lock()
 		s.writers--
+		// Only if no other commit of this shard began or ended in between: it might have written the same key.
 		if k.hot && k.val != nil && !failed && s.changes == k.changes {
 			s.insert(c.max, &row{hash: k.hash, key: bytes.Clone(k.key), val: append([]byte{}, k.val...)})
 		}

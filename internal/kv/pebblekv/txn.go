@@ -102,6 +102,7 @@ func (t *txn) Get(key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Reads of the own batch can't be compared later: they may contain own writes.
 	if !locked && src != pebble.Reader(t.own) {
 		t.reads = append(t.reads, readKey{key: bytes.Clone(key), val: val})
 	}
@@ -192,6 +193,7 @@ func (t *txn) Commit(ctx context.Context) error {
 		return fmt.Errorf("kv: the transaction has already ended")
 	}
 	defer t.end()
+	// Validate and fence before applying anything: from there on the commit can't be refused.
 	late, err := t.validate(ctx)
 	defer t.store.locks.Release(late)
 	if err != nil {
@@ -208,6 +210,7 @@ func (t *txn) Commit(ctx context.Context) error {
 	if err := t.collect(); err != nil {
 		return err
 	}
+	// Before the batch is visible, evict its keys from the row cache: see rowCache's invariant.
 	t.store.rows.begin(t.keys)
 	if !t.store.opt.Sync || t.opt.NoSync {
 		err := t.store.apply(t.batch, pebble.NoSync)
@@ -252,6 +255,7 @@ func (t *txn) waitRead() error {
 func (s *Store) commitSynced(b *pebble.Batch, keys []written, release func()) error {
 	c := &syncing{}
 	c.done.Add(1)
+	// From here to applied, readers of these keys sync the whole log.
 	s.pending.before(keys)
 	err := s.apply(b, pebble.Sync)
 	if err == nil {

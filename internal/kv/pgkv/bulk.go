@@ -57,6 +57,7 @@ func (s *Store) Load(ctx context.Context, source func(put func(key, val []byte) 
 func (s *Store) copy(ctx context.Context, rows [][]any) error {
 	tripTaken(ctx)
 	_, err := s.pool.CopyFrom(ctx, pgx.Identifier{"stator_kv"}, []string{"k", "v"}, pgx.CopyFromRows(rows))
+	// COPY is fastest, but fails on duplicates.
 	if err = failure(err); !errors.Is(err, kv.ErrConflict) {
 		return err
 	}

@@ -58,6 +58,7 @@ func (c *combiner[T]) enter(request T) (alone bool) {
 func (c *combiner[T]) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// The last running statement serves even a few waiters; one of several leaves them for a larger batch.
 	if n := len(c.waiting); n == 0 || n < minBatch && c.running > 1 {
 		c.running--
 		return
@@ -166,6 +167,7 @@ func (s *Store) readAll(list []*get) {
 // read serves gets by one statement, so that all of them see one moment.
 func (s *Store) read(ctx context.Context, list ...*get) error {
 	if len(list) == 1 && len(list[0].keys) == 1 {
+		// A single key has a simpler statement.
 		val, err := s.get(ctx, s.pool, list[0].keys[0])
 		list[0].vals = [][]byte{val}
 		return err

@@ -230,6 +230,7 @@ func (s *Store) commitAll(list []*commit) {
 			p.append(from[i])
 		}
 		for i, key := range c.writes.add.keys {
+			// Counters never conflict, so a batch adds the changes of all its transactions to one row.
 			at, known := counters[string(key)]
 			if !known {
 				counters[string(key)] = all.add.Len()

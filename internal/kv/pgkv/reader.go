@@ -280,10 +280,12 @@ func (i *iterator) Next() bool {
 	if i.last {
 		return false
 	}
+	// The next page begins after the last row of this one.
 	if n := len(i.page.keys); n > 0 {
 		i.rest = i.rest.Behind(i.page.keys[n-1], i.opt.Reverse)
 	}
 	i.opt.Wait()
+	// On a connection, a retry would continue in another transaction, with another state.
 	if _, alone := i.q.(*conn); alone {
 		i.err = failure(i.read())
 	} else {

@@ -113,6 +113,8 @@ func (s *Store) Stable(ctx context.Context) (kv.TS, error) {
 		ts = s.clock.own() // before the queries, which may be answered later
 	}
 	err := s.retryRead(ctx, func() error {
+		// In this order: a moment, a transaction number above all that were assigned before it, and the transactions
+		// still in progress.
 		b := new(pgx.Batch)
 		b.Queue(selectStamp).QueryRow(func(row pgx.Row) error {
 			err := row.Scan(&micros, &number)
@@ -132,6 +134,7 @@ func (s *Store) Stable(ctx context.Context) (kv.TS, error) {
 	if len(st.waiting) < maxMoments {
 		st.waiting = append(st.waiting, moment{ts, above})
 	}
+	// Moments become stable in order, so the first unstable one ends the search.
 	n := 0
 	for n < len(st.waiting) && st.waiting[n].above <= ended {
 		st.ts = max(st.ts, st.waiting[n].ts)

@@ -121,6 +121,7 @@ func (t *txn) lock() error {
 		}
 		return rows.Err()
 	}
+	// Lock the names of keys too: a key that is missing has no row to lock.
 	if t.opt.Stamped && t.store.dialect.snapshots {
 		b.Queue(lockNames, names(t.rows))
 	}
@@ -214,6 +215,7 @@ func (t *txn) Counters(key []byte) ([]int64, error) {
 // Scan implements kv.Reader. It first sends the writes made so far to the database, whose scan then includes them (K4).
 func (t *txn) Scan(r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
 	if t.conn == nil {
+		// Without own writes to include, any connection will do.
 		if !slices.ContainsFunc(t.rows, func(r row) bool { return r.wrote }) {
 			return t.store.scan(t.ctx, t.store.pool, r, opt), nil
 		}
@@ -237,6 +239,7 @@ func (t *txn) Scan(r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
 	}
 	for i := range t.rows {
 		r := &t.rows[i]
+		// What was sent is now part of the database's transaction: remember it as read and locked.
 		if r.wrote {
 			*r = row{key: r.key, val: r.next, read: true, locked: r.next != nil}
 		} else {

@@ -148,6 +148,7 @@ func (t *txn) Commit(ctx context.Context) error {
 	if err := failure(t.txn.Commit(context.WithoutCancel(ctx))); err != nil {
 		return err
 	}
+	// Counters follow the commit, so a transaction that fails changes none.
 	t.store.tally.add(t.adds)
 	return nil
 }

@@ -124,7 +124,7 @@ func (i *Instance) asOther() error {
 		i.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 		return os.Chown(i.dir, uid, gid)
 	}
-	return errors.New("found neither the user postgres nor nobody to run PostgreSQL as")
+	return errors.New("neither user postgres nor user nobody exists to run PostgreSQL")
 }
 
 func (i *Instance) command(name string, args ...string) *exec.Cmd {
