@@ -11,8 +11,8 @@ import (
 	"github.com/statordb/stator/test/process"
 )
 
-// acceleration compares GetItem through the DAX client for Go, from a warm cache, with the same through the SDK for Go over HTTP.
-// Both are those of AWS; the program that uses them is -daxload.
+// acceleration compares GetItem through the DAX client for Go, from a warm cache, with GetItem through the SDK for Go over HTTP. Both
+// clients are AWS's; the program named by -daxload uses them.
 func acceleration() error {
 	if *daxload == "" {
 		fmt.Fprintln(os.Stderr, "DAX is left out: -daxload is not given")

@@ -47,8 +47,8 @@ func footprint() error {
 	return fill(1_000_000)
 }
 
-// install copies the program, as whoever installs it does. The linker leaves its output in the system's cache in large pieces, of which
-// each counts as the server's memory as a whole.
+// install copies the program, as an installation does. The linker's output is in the page cache in large pieces, each of which would count
+// entirely as the server's memory.
 func install() (binary string, remove func() error, err error) {
 	dir, err := os.MkdirTemp(*scratch, "stator-bench")
 	if err != nil {
@@ -62,7 +62,7 @@ func install() (binary string, remove func() error, err error) {
 	return binary, remove, nil
 }
 
-// fill loads n items of 1 KB into a durable server and says what that takes.
+// fill loads n items of 1 KB into a durable server and reports what that takes.
 func fill(n int) error {
 	dir, err := os.MkdirTemp(*scratch, "stator-bench")
 	if err != nil {
@@ -112,7 +112,7 @@ func diskBytes(dir string) (n int64) {
 	return n
 }
 
-// random is incompressible text; each item takes another piece of it.
+// random is incompressible text. Each item takes a different part of it.
 var random = sync.OnceValue(func() string {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	out := make([]byte, 1<<20)
@@ -133,7 +133,7 @@ func largeItem(i int) string {
 	return fmt.Sprintf(`{"pk":{"S":"item-%d"},"g":{"S":"g%d"},"data":{"S":"%s"}}`, i, i%5000, random()[at:at+970])
 }
 
-// loadLarge puts items from to n into the table "large", which it makes if from is 0.
+// loadLarge puts the items from, …, to-1 into the table "large". It creates the table if from is 0.
 func loadLarge(addr string, from, n int) error {
 	c, err := dial(addr)
 	if err != nil {
@@ -172,7 +172,7 @@ func loadLarge(addr string, from, n int) error {
 	return err
 }
 
-// waitIdle returns when the server has done what the load left it to do, compactions above all.
+// waitIdle waits until the server has finished the aftermath of a load, mainly compactions.
 func waitIdle(s *server) {
 	const look = 2 * time.Second
 	for last := s.CPU(); ; {
@@ -185,7 +185,7 @@ func waitIdle(s *server) {
 	}
 }
 
-// growth compares latencies of a large table with those of a small one.
+// growth compares latencies on a large table with those on a small one.
 func growth() error {
 	servers, stop, err := start(statorDurable)
 	defer stop()
@@ -225,7 +225,7 @@ func growth() error {
 	if err != nil {
 		return err
 	}
-	s.Process = p // which stop ends
+	s.Process = p // for stop
 	c, err := dial(p.Addr)
 	if err != nil {
 		return err
@@ -238,8 +238,8 @@ func growth() error {
 	return nil
 }
 
-// scanForeground measures the latency of single requests while a client scans the whole table, and in turn without it.
-func scanForeground(s *server, n int) error {
+// scanForeground measures the latency of single requests, alternately with and without a client that scans the whole table.
+func scanForeground(s *server, n int) error { // finish the aftermath of earlier writes
 	waitIdle(s) // what the writes before have left to do
 	get := simple(getWorkload, "GetItem", 1, func(i int) string {
 		return `{"TableName":"large","Key":` + largeKey(i*104729%*growthItems) + `}`

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// liveItems is how many items of 1 KB the table of the section live has.
+// liveItems is the number of 1 KB items in the table of the section live.
 const liveItems = 1_000_000
 
-// live measures what goes on beside requests: an index filled on a table that is used, and how soon a change is in its stream.
+// live measures background work beside requests: filling an index of a table in use, and how soon a change appears in its stream.
 func live() error {
 	servers, stop, err := start(statorDurable)
 	defer stop()
@@ -74,7 +74,7 @@ func live() error {
 	return streamLatency(c)
 }
 
-// streamLatency measures how long after a write was acknowledged its record is read, by a reader that looks all the time.
+// streamLatency measures the time from a write's acknowledgement to the reading of its record, by a reader that polls without pause.
 func streamLatency(c *conn) error {
 	answer, err := c.call("CreateTable", `{"TableName":"followed","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}],"StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_IMAGE"}}`)
 	if err != nil {

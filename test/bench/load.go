@@ -15,7 +15,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// request renders a request as it goes over the wire, with the headers of an SDK's. Nobody verifies the signature.
+// request renders a request in its wire form, with the headers of an SDK. Its signature is never verified.
 func request(op, body string) []byte {
 	if !strings.Contains(op, ".") {
 		op = "DynamoDB_20120810." + op
@@ -26,10 +26,10 @@ func request(op, body string) []byte {
 		"Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
 }
 
-// requestTimeout bounds one request; the slowest peers take long for a page of a large table.
+// requestTimeout bounds a request. The slowest peers need long for a page of a large table.
 const requestTimeout = 30 * time.Second
 
-// dialTimeout bounds a connection; a peer that closes each after its answer may not accept as many as come.
+// dialTimeout bounds the opening of a connection. A peer that closes connections after each answer may be slow to accept new ones.
 const dialTimeout = 10 * time.Second
 
 // conn is a keep-alive connection.
@@ -38,7 +38,7 @@ type conn struct {
 	addr   string
 	r      *bufio.Reader
 	body   []byte
-	closed bool // by the server, as it said in its last answer
+	closed bool // the server closes it, as announced in its last answer
 }
 
 func dial(addr string) (*conn, error) {
@@ -49,7 +49,7 @@ func dial(addr string) (*conn, error) {
 	return &conn{Conn: c, addr: addr, r: bufio.NewReaderSize(c, 64<<10)}, nil
 }
 
-// redial connects again, to a server that closes after each answer.
+// redial reconnects to a server that closes connections after each answer.
 func (c *conn) redial() error {
 	_ = c.Conn.Close()
 	next, err := net.DialTimeout("tcp", c.addr, dialTimeout)
@@ -61,7 +61,7 @@ func (c *conn) redial() error {
 	return nil
 }
 
-// do sends a request and reads the answer, whose body is valid until the next call.
+// do sends a request and reads the answer. The body is valid until the next call.
 func (c *conn) do(req []byte) (status int, body []byte, err error) {
 	if c.closed {
 		if err := c.redial(); err != nil {
@@ -137,7 +137,7 @@ func (c *conn) read(n int) error {
 	return err
 }
 
-// call sends a request for which only 200 will do.
+// call sends a request that must be answered with 200.
 func (c *conn) call(op, body string) ([]byte, error) {
 	status, answer, err := c.do(request(op, body))
 	if err == nil && status != 200 {
@@ -149,19 +149,19 @@ func (c *conn) call(op, body string) ([]byte, error) {
 	return answer, nil
 }
 
-// result is what one measurement found.
+// result is the outcome of one measurement.
 type result struct {
 	requests, items float64
-	rate            float64    // requests per second; for scans, items per second
-	cpu             float64    // seconds of CPU that the server used
+	rate            float64    // requests per second or, for scans, items per second
+	cpu             float64    // the server's CPU time in seconds
 	quantiles       [3]float64 // latency in milliseconds at 50, 99 and 99.9 %
 }
 
-// worker is what one connection does: it sends one request, of which it is the i-th, and says how many items it was about.
+// worker is the work of one connection: it sends the i-th request, and returns how many items that concerned.
 type worker func(c *conn, i int) (items int, err error)
 
-// measure runs a workload on n connections. Rate 0 is a closed loop: each connection sends its next request when it has the
-// answer to the last. Otherwise requests are due at the rate, and their latency counts from then.
+// measure runs a workload on n connections. With rate 0 the loop is closed: each connection sends its next request once it has the answer
+// to the last. Otherwise requests become due at the given rate, and their latency counts from that moment.
 func measure(s *server, w workload, n int, rate float64) (result, error) {
 	if w.segments > 0 {
 		n = w.segments
@@ -213,7 +213,7 @@ func measure(s *server, w workload, n int, rate float64) (result, error) {
 	return res, nil
 }
 
-// measureRounds measures a workload as often as there are rounds.
+// measureRounds measures a workload in all rounds.
 func measureRounds(s *server, w workload, n int, rate float64) ([]result, error) {
 	var out []result
 	for range *rounds {
@@ -250,7 +250,7 @@ func loop(c *conn, do worker, i, n int, rate float64, start time.Time, h *hdrhis
 			return items, err
 		}
 		items += count
-		_ = h.RecordValue(max(1, time.Since(due).Microseconds())) // above a minute is a minute
+		_ = h.RecordValue(max(1, time.Since(due).Microseconds())) // anything above a minute counts as a minute
 		due = due.Add(interval)
 	}
 }

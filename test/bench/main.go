@@ -1,11 +1,9 @@
-// Command bench measures Stator, its peers and yardsticks on this machine, in one run and interleaved, and prints tables of
-// ratios in Markdown.
+// Command bench measures Stator, its peers and yardsticks on this machine, interleaved in one run, and prints tables of ratios in Markdown.
 //
 //	make bench
 //
-// A round measures one workload on all servers, one after the other; medians of the rounds' ratios are printed, since the
-// speed of a shared machine varies from one second to the next. The load generator runs on the same machine as the servers
-// and takes its share of it.
+// A round measures one workload on all servers, one after the other. The tables show medians of the rounds' ratios, since the speed of a
+// shared machine varies from second to second. The load generator runs on the same machine as the servers and takes its share of it.
 package main
 
 import (
@@ -48,7 +46,7 @@ func main() {
 	if kind := os.Getenv(yardstickEnv); kind != "" {
 		log.Fatal(serveYardstick(kind))
 	}
-	// log.Fatal would leave the servers running.
+	// log.Fatal inside run would leave servers running.
 	if err := run(); err != nil {
 		log.Fatal(err)
 	}
@@ -87,7 +85,7 @@ func cpuModel() string {
 	return "unknown"
 }
 
-// yardsticks compares Stator with servers that do nothing, and with the storage engine alone.
+// yardsticks compares Stator with servers that do no work, and with the bare storage engine.
 func yardsticks() error {
 	dir, err := os.MkdirTemp(*scratch, "stator-bench")
 	if err != nil {
@@ -107,7 +105,7 @@ func yardsticks() error {
 	fmt.Printf("\n## Stator against yardsticks\n\nRatios are requests per second against an empty handler that gives a GetItem's headers and body; for PutItem also against " +
 		"bare Pebble: synced commits of the same bytes by as many writers, without any network. A fasthttp handler that does nothing but such a commit shows what any server could reach.\n\n" +
 		"| workload | connections | server | requests/s | of empty fasthttp | of empty net/http | of bare Pebble | of fasthttp + Pebble | CPU s per 100,000 | items per CPU s, against GetItem | p50 ms | p99 ms | p99.9 ms |\n|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
-	perCPU := map[string]float64{} // of GetItem
+	perCPU := map[string]float64{} // GetItems per second of CPU
 	for _, w := range selected(workloads) {
 		for _, n := range connectionCounts() {
 			results := make([][]result, len(servers))
@@ -157,11 +155,10 @@ func yardsticks() error {
 	return nil
 }
 
-// emptyPeer is the place among the peers of the empty handler, which shows what any server could reach where most requests are
-// GetItems.
+// emptyPeer is the index of the empty handler among the peers. It shows what any server could reach where most requests are GetItems.
 const emptyPeer = 2
 
-// peers compares Stator with the other servers, and then under the mixes of the Yahoo! Cloud Serving Benchmark.
+// peers compares Stator with other servers, also under the mixes of the Yahoo! Cloud Serving Benchmark.
 func peers() error {
 	servers, stop, err := start(append([]launcher{statorDurable, statorMemory, emptyFasthttp}, peerLaunchers()...)...)
 	defer stop()
@@ -211,7 +208,7 @@ func compare(title string, servers []*server, connections int, list []workload) 
 				}
 				r, err := measure(s, w, connections, 0)
 				if err != nil && i > 1 {
-					// A peer that can't do it is left out of this line.
+					// A peer that doesn't support a workload is left out of its line.
 					fmt.Fprintf(os.Stderr, "%s: %s: %v\n", s.name, w.name, err)
 					s.broken[w.name] = true
 					continue
@@ -240,7 +237,7 @@ func compare(title string, servers []*server, connections int, list []workload) 
 	return nil
 }
 
-// latency measures at a fixed rate, half of what the server can do, from when each request was due.
+// latency measures at a fixed rate, half of what the server can do, from the moment when each request was due.
 func latency() error {
 	servers, stop, err := start(statorDurable, statorMemory)
 	defer stop()
@@ -274,7 +271,7 @@ func latency() error {
 	return nil
 }
 
-// target measures a server that is already running, e.g. to profile it.
+// target measures a server that runs already, for instance to profile it.
 func target() error {
 	s := &server{Process: process.Running(*targetAddr), name: *targetAddr}
 	if err := load(s); err != nil {
@@ -296,7 +293,7 @@ func target() error {
 
 func connectionCounts() []int { return counts("-connections", *connections) }
 
-// counts reads a flag that is a list of numbers.
+// counts parses a flag that is a list of numbers.
 func counts(flag, list string) []int {
 	var out []int
 	for _, text := range strings.Split(list, ",") {
@@ -327,7 +324,7 @@ func median(list []float64) float64 {
 	return list[len(list)/2]
 }
 
-// ratio is the median of the ratios round by round.
+// ratio returns the median of the ratios of the rounds.
 func ratio(a, b []float64) float64 {
 	var r []float64
 	for i := range min(len(a), len(b)) {
@@ -371,7 +368,7 @@ func latencies(list []result) string {
 	return strings.Join(out, " | ")
 }
 
-// program returns the absolute path of a program given by a flag; an empty one leaves a peer out.
+// program returns the absolute path of a program named by a flag. An empty flag leaves a peer out.
 func program(file string) (string, error) {
 	if file == "" {
 		return "", errors.New("not given")

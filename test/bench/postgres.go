@@ -20,11 +20,11 @@ import (
 	"github.com/statordb/stator/test/process"
 )
 
-// poolConns is how many connections Stator and bare pgx have to the database, each.
+// poolConns is the number of database connections of Stator and of bare pgx, each.
 const poolConns = 30
 
-// postgres compares Stator over PostgreSQL with bare pgx that does the same reads and writes, on one machine. The database syncs its
-// log for each commit.
+// postgres compares Stator over PostgreSQL with bare pgx doing the same reads and writes, on one machine. The database syncs its log for
+// each commit.
 func postgres() error {
 	db, err := pgtest.Start(true)
 	if err != nil {
@@ -97,7 +97,7 @@ func postgres() error {
 	return nil
 }
 
-// inLoop returns how often a second n goroutines do a job.
+// inLoop returns how many times per second n goroutines do a job.
 func inLoop(n int, job func() error) (float64, error) {
 	var done atomic.Int64
 	var failed atomic.Pointer[error]
@@ -128,7 +128,7 @@ const bareSize = 1024
 
 func bareKey(i int) []byte { return fmt.Appendf(nil, "t%020d", i) }
 
-// loadBare makes a table of its own for bare pgx, with rows of the same size as Stator's.
+// loadBare creates a separate table for bare pgx, with rows of the same size as Stator's.
 func loadBare(ctx context.Context, pool *pgxpool.Pool) error {
 	b := new(pgx.Batch)
 	b.Queue("CREATE TABLE bare (k bytea PRIMARY KEY, v bytea NOT NULL) WITH (fillfactor = 85)")
@@ -144,16 +144,16 @@ func loadBare(ctx context.Context, pool *pgxpool.Pool) error {
 	return err
 }
 
-// pgxWorkloads are the workloads that pgxJobs do.
+// pgxWorkloads are the workloads for which pgxJobs has jobs.
 var pgxWorkloads = []string{getWorkload, putWorkload, "UpdateItem counter", "Query 20 items", "TransactWriteItems 4"}
 
-// pgxJobs returns what bare pgx does for each operation of them.
+// pgxJobs returns the equivalent work of bare pgx for one operation of each workload.
 func pgxJobs(ctx context.Context, pool *pgxpool.Pool) map[string]func() error {
 	get := func() error {
 		var val []byte
 		return pool.QueryRow(ctx, "SELECT v FROM bare WHERE k = $1", bareKey(rand.IntN(items))).Scan(&val)
 	}
-	// A transaction in two round trips: lock and read, write and commit.
+	// A transaction of two round trips: lock and read, then write and commit.
 	write := func(n, size int) func() error {
 		return func() (err error) {
 			c, err := pool.Acquire(ctx)
@@ -194,7 +194,7 @@ func pgxJobs(ctx context.Context, pool *pgxpool.Pool) map[string]func() error {
 	}
 }
 
-// behindHTTP returns a handler that does an operation's job, and answers with as much as Stator does.
+// behindHTTP returns a handler that does an operation's job, and answers with as many bytes as Stator.
 func behindHTTP(url string, item []byte, answer func(c *fasthttp.RequestCtx, body []byte)) (fasthttp.RequestHandler, error) {
 	ctx := context.Background()
 	pool, err := pgxpool.New(ctx, url)

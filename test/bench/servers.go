@@ -17,23 +17,23 @@ import (
 	"github.com/statordb/stator/test/process"
 )
 
-// server is something to measure.
+// server is a server to be measured.
 type server struct {
 	*process.Process
 	name   string
-	dir    string          // its data
+	dir    string          // data directory
 	synced bool            // each write is on disk before it is acknowledged
-	broken map[string]bool // workloads that it does not do
+	broken map[string]bool // workloads that it doesn't support
 }
 
-// launcher starts a server that keeps its data in dir, if it keeps any.
+// launcher starts a server, which keeps its data, if any, in dir.
 type launcher struct {
 	name   string
 	synced bool
 	start  func(dir string) (*process.Process, error)
 }
 
-// start starts servers in the order given; stop ends those that were started, also after an error.
+// start starts servers in the given order. stop ends those that were started, even after an error.
 func start(list ...launcher) (servers []*server, stop func(), err error) {
 	root, err := os.MkdirTemp(*scratch, "stator-bench")
 	if err != nil {
@@ -68,11 +68,11 @@ var (
 	}}
 	emptyFasthttp = launcher{"empty fasthttp", false, func(string) (*process.Process, error) { return yardstick("fasthttp", "") }}
 	emptyNetHTTP  = launcher{"empty net/http", false, func(string) (*process.Process, error) { return yardstick("net/http", "") }}
-	// fasthttpPebble is what a server that does nothing but commit could reach.
+	// fasthttpPebble shows what a server could reach that only commits.
 	fasthttpPebble = launcher{"fasthttp + bare Pebble", true, func(dir string) (*process.Process, error) { return yardstick("pebble", dir) }}
 )
 
-// peerLaunchers returns the peers that the flags name.
+// peerLaunchers returns the peers named by flags.
 func peerLaunchers() []launcher {
 	var out []launcher
 	add := func(name, flag string, synced bool, args func(addr, port, dir string) []string) {
@@ -115,15 +115,15 @@ func peerLaunchers() []launcher {
 	return out
 }
 
-// yardstickEnv makes this program an empty server of the kind that it names, listening where yardstickAddrEnv says, with its
-// data, if any, where yardstickDirEnv says: a directory, or a database's URL.
+// yardstickEnv turns this program into an empty server of the named kind. It listens at the address in yardstickAddrEnv, and keeps its
+// data, if any, where yardstickDirEnv says: in a directory or, given a URL, a database.
 const (
 	yardstickEnv     = "BENCH_YARDSTICK"
 	yardstickAddrEnv = "BENCH_YARDSTICK_ADDR"
 	yardstickDirEnv  = "BENCH_YARDSTICK_DIR"
 )
 
-// yardstick starts an empty server, in a process of its own as the others.
+// yardstick starts an empty server. Like the others, it has a process of its own.
 func yardstick(kind, dir string) (*process.Process, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -136,7 +136,7 @@ func yardstick(kind, dir string) (*process.Process, error) {
 	return process.Start(addr, []string{yardstickEnv + "=" + kind, yardstickAddrEnv + "=" + addr, yardstickDirEnv + "=" + dir}, self)
 }
 
-// serveYardstick answers every request with the headers and body of a GetItem's answer, without looking at it.
+// serveYardstick answers every request with the headers and body of a GetItem, regardless of the request.
 func serveYardstick(kind string) error {
 	const (
 		contentType = "application/x-amz-json-1.0"
@@ -153,7 +153,7 @@ func serveYardstick(kind string) error {
 			h.Set("Content-Length", strconv.Itoa(len(body)))
 			h.Set("x-amzn-RequestId", requestID)
 			h.Set("x-amz-crc32", crc)
-			_, _ = w.Write(body) // a client that went away
+			_, _ = w.Write(body) // the client may have gone
 		}))
 	}
 	commit := func([]byte) {}
@@ -196,7 +196,7 @@ func barePebbleOptions() *pebble.Options {
 	return &pebble.Options{MemTableSize: 64 << 20, Logger: quiet{}}
 }
 
-// barePebble returns how many synced commits per second n writers make, each of a key and value as large as a PutItem's.
+// barePebble returns how many synced commits per second n writers reach, each of a key and value as large as a PutItem's.
 func barePebble(n int, d time.Duration) (float64, error) {
 	dir, err := os.MkdirTemp(*scratch, "stator-bench-pebble")
 	if err != nil {
@@ -233,7 +233,7 @@ func barePebble(n int, d time.Duration) (float64, error) {
 	return rate, db.Close()
 }
 
-// quiet drops Pebble's messages.
+// quiet discards Pebble's messages.
 type quiet struct{}
 
 func (quiet) Infof(string, ...any)  {}

@@ -13,12 +13,12 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// transferItems is how many items of 1 KB the section transfer moves.
+// transferItems is the number of 1 KB items that the section transfer moves.
 const transferItems = 1_000_000
 
-// transfer compares ways to get a million items into a table, and measures backup, restore and export of it.
+// transfer compares ways to load a million items into a table, and measures backup, restore and export of the table.
 func transfer() error {
-	// Items are written one by one to the first server, and come to the second by imports.
+	// The first server gets the items one by one, the second by imports.
 	servers, stop, err := start(statorDurable, statorDurable)
 	defer stop()
 	if err != nil {
@@ -42,7 +42,7 @@ func transfer() error {
 		for round := range rounds {
 			waitIdle(servers[0])
 			waitIdle(servers[1])
-			syscall.Sync() // what was written before does not count
+			syscall.Sync() // earlier writes must not count
 			cpu, began := s.CPU(), time.Now()
 			if err := job(round); err != nil {
 				return fmt.Errorf("%s: %w", what, err)
@@ -130,7 +130,7 @@ func callInto(c *conn, out any, op, body string) error {
 	return json.Unmarshal(answer, out)
 }
 
-// waitFor repeats a request until its answer has a text.
+// waitFor repeats a request until its answer contains a text.
 func waitFor(c *conn, op, body, want string) error {
 	for range 6000 {
 		answer, err := c.call(op, body)
@@ -145,7 +145,7 @@ func waitFor(c *conn, op, body, want string) error {
 	return fmt.Errorf("%s does not become %s", op, want)
 }
 
-// loadFrom puts n items into a table of its own on one connection.
+// loadFrom puts n items into a new table on one connection.
 func loadFrom(addr, table string, n int) error {
 	c, err := dial(addr)
 	if err != nil {
@@ -163,7 +163,7 @@ func loadFrom(addr, table string, n int) error {
 	return nil
 }
 
-// writeInput writes the items that are imported to ten files.
+// writeInput writes the items to be imported to ten files.
 func writeInput(dir string, zipped bool) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

@@ -12,20 +12,19 @@ import (
 )
 
 const (
-	items     = 1000    // 1 KB items in the table "bench", 20 of each partition key
+	items     = 1000    // 1 KB items in the table "bench", 20 per partition key
 	scanItems = 100_000 // items in the table "scan"
-	ycsbItems = 10_000  // 1 KB items in the table "ycsb", 100 of each partition key
-	prepared  = 4096    // requests that are rendered before a measurement
+	ycsbItems = 10_000  // 1 KB items in the table "ycsb", 100 per partition key
+	prepared  = 4096    // requests rendered before a measurement
 )
 
 // workload is a kind of load.
 type workload struct {
 	name string
-	op   string // the operation, if it is one
-	// segments is the number of connections of a scan, whatever the flags say, and makes items per second the rate; 0 for
-	// others.
+	op   string // the operation, if it is a single one
+	// segments is the number of connections of a scan, regardless of the flags; its rate is in items per second. 0 for other workloads.
 	segments int
-	// worker makes what connection i of n sends.
+	// worker returns the worker of connection i of n.
 	worker func(i, n int) worker
 }
 
@@ -39,7 +38,7 @@ func (w *workload) reads() bool {
 	return w.op == "GetItem" || slices.Contains([]string{"B:", "C:", "D:"}, w.name[:2])
 }
 
-// simple is a workload of one operation; body makes the i-th request, which is about count items.
+// simple returns a workload of one operation. body returns the i-th request, which concerns count items.
 func simple(name, op string, count int, body func(i int) string) workload {
 	var reqs [][]byte
 	return workload{name: name, op: op, worker: func(i, n int) worker {
@@ -130,7 +129,7 @@ var workloads = []workload{
 	simple("TransactWriteItems 4, a stream", "TransactWriteItems", 4, transact("streamed")),
 }
 
-// scan reads the table "scan" from one end to the other, again and again.
+// scan reads the whole table "scan" again and again.
 func scan(name string, segments int) workload {
 	return workload{name: name, segments: segments, worker: func(i, n int) worker {
 		base := `{"TableName":"scan"`
@@ -143,7 +142,7 @@ func scan(name string, segments int) workload {
 			if err != nil {
 				return 0, err
 			}
-			// The answer's end has all that is needed; parsing its items would measure the load generator.
+			// The end of the answer is enough. Parsing the items would measure the load generator.
 			tail := string(answer[max(0, len(answer)-400):])
 			head := string(answer[:min(len(answer), 400)])
 			start = ""
@@ -159,7 +158,7 @@ func scan(name string, segments int) workload {
 	}}
 }
 
-// object finds the JSON object behind a member's name in one of two texts.
+// object returns the JSON object behind a member's name in one of two texts.
 func object(tail, head, name string) (string, bool) {
 	for _, text := range []string{tail, head} {
 		if i := strings.Index(text, name); i >= 0 {
@@ -178,7 +177,7 @@ func number(tail, head, name string) (int, bool) {
 	return n, ok && err == nil
 }
 
-// tables are what load creates.
+// tables are the tables that load creates.
 var tables = []string{
 	createTable("bench", false), createTable("plain", false), createTable("indexed", true), createTable("scan", false), createTable("ycsb", false),
 }
@@ -193,10 +192,10 @@ func createTable(name string, indexed bool) string {
 		`"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"},{"AttributeName":"sk","AttributeType":"N"}` + attributes + `]` + index + `}`
 }
 
-// loadTimeout bounds how long a server may take to be loaded.
+// loadTimeout bounds the loading of a server.
 const loadTimeout = 2 * time.Minute
 
-// load makes the tables and their items.
+// load creates the tables and their items.
 func load(s *server) error {
 	deadline := time.Now().Add(loadTimeout)
 	late := func() error {
@@ -215,7 +214,7 @@ func load(s *server) error {
 			return err
 		}
 	}
-	// Not every peer has streams; those that have none fail in the workloads that need one.
+	// Not every peer has streams. Those without fail in the workloads that need them.
 	streamed := strings.TrimSuffix(createTable("streamed", false), "}") + `,"StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_AND_OLD_IMAGES"}}`
 	if _, err := c.call("CreateTable", streamed); err == nil {
 		if err := waitActive(c, "streamed"); err != nil {
@@ -294,7 +293,7 @@ func ycsbWorkloads() []workload {
 		return workload{name: name, worker: func(i, n int) worker {
 			r := rand.New(rand.NewSource(int64(i) + 1))
 			z := rand.NewZipf(r, 1.01, 1, ycsbItems-1)
-			// Scattered, so that the popular items are not neighbours.
+			// Scatter the popular items, so that they aren't neighbors.
 			zipf := func() int { return int(z.Uint64() * 2654435761 % ycsbItems) }
 			var pool [][][]byte
 			for range prepared / n * 4 {

@@ -1,7 +1,7 @@
 // Package conformance runs the request and response pairs in testdata against a server, over HTTP.
 //
-// Each case says in a comment where its expectation comes from (see CONTRIBUTING.md). A file is a session: its cases run in
-// order against one new and empty database.
+// Each case says in a comment where its expectation comes from (see CONTRIBUTING.md). A file is a session: its cases run in order against a
+// new, empty database.
 package conformance
 
 import (
@@ -18,8 +18,7 @@ import (
 	"github.com/statordb/stator/test/request"
 )
 
-// Run runs the cases of a directory. open starts the servers of one database, to which requests go in turn, and returns their
-// URLs.
+// Run runs the cases of a directory. open starts the servers of one database and returns their URLs; requests go to them round-robin.
 func Run(t *testing.T, dir string, open func(t *testing.T) []string) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
 	if err != nil || len(files) == 0 {
@@ -39,7 +38,7 @@ func Run(t *testing.T, dir string, open func(t *testing.T) []string) {
 
 var repeat = regexp.MustCompile(`<([^<>"]+)\*(\d+)>`)
 
-// expand writes out <text*count>, so that long values need no long lines.
+// expand expands <text*count>, which keeps long values out of the files.
 func expand(input string) string {
 	return repeat.ReplaceAllStringFunc(input, func(m string) string {
 		parts := repeat.FindStringSubmatch(m)
@@ -51,8 +50,8 @@ func expand(input string) string {
 	})
 }
 
-// call sends the request and prints the answer: the status and, of errors, the type and message, else the body with what
-// changes between runs left out.
+// call sends a request and renders the answer: the status, and then an error's type and message, or the body without what changes between
+// runs.
 func call(t *testing.T, url, operation, body string) string {
 	t.Helper()
 	status, raw, err := request.Send(url, operation, []byte(body), nil)

@@ -1,9 +1,9 @@
-// Command differential sends the same random requests to Stator and to DynamoDB Local and compares bodies and messages.
+// Command differential sends the same random requests to Stator and to DynamoDB Local, and compares bodies and messages.
 //
 //	make differential
 //
-// Where the two are known to differ and Stator follows AWS, deviations.txt says so: a line is a pattern of Local's message and
-// one of ours, with the reason above it. A deviation that does not occur any more should be removed from it.
+// deviations.txt lists known differences where Stator follows AWS: each line is a pattern of Local's message and one of ours, with the
+// reason above it. Remove a deviation that no longer occurs.
 package main
 
 import (
@@ -34,7 +34,7 @@ var (
 //go:embed deviations.txt
 var deviationsText string
 
-// deviation is a known difference of messages.
+// deviation is a known difference in messages.
 type deviation struct {
 	local, ours *regexp.Regexp
 	seen        int
@@ -67,8 +67,7 @@ func call(addr, operation string, body []byte) (int, map[string]any) {
 	return status, out
 }
 
-// answer is an answer in a form that can be compared: errors by type and message, bodies with sets and the items of scans
-// sorted.
+// answer returns an answer in a comparable form: errors by type and message, bodies with sorted sets and with the items of scans sorted.
 func answer(operation string, status int, body map[string]any) (text, message string) {
 	if status != 200 {
 		kind, _ := body["__type"].(string)
@@ -83,7 +82,7 @@ func answer(operation string, status int, body map[string]any) (text, message st
 		}
 		return kind, message
 	}
-	delete(body, "ConsumedCapacity") // Local returns it from DeleteItem unasked
+	delete(body, "ConsumedCapacity") // Local returns it from DeleteItem without being asked
 	raw, err := json.Marshal(normal(body, operation == "Scan" || operation == "BatchGetItem"))
 	if err != nil {
 		log.Fatal(err)
@@ -111,7 +110,7 @@ func normal(v any, unordered bool) any {
 
 type obj = map[string]any
 
-// generator makes random requests on the table "diff".
+// generator generates random requests on the table "diff".
 type generator struct{ *rand.Rand }
 
 func (g generator) one(list ...string) string { return list[g.IntN(len(list))] }
@@ -163,7 +162,7 @@ func (g generator) item() obj {
 		it["g"] = obj{"S": g.one("g1", "g2")}
 	}
 	if g.IntN(2) == 0 {
-		it["l"] = it["sk"] // distinct within a partition: the order of equal keys is nobody's promise
+		it["l"] = it["sk"] // distinct within a partition, because the order of equal keys is undefined
 	}
 	return it
 }
@@ -394,7 +393,7 @@ func compare(statorAddr, localAddr string) (different int) {
 		}
 		if deviates(deviations, local+" "+localMessage, ours+" "+ourMessage) {
 			known++
-			// Where one of the two wrote, their states differ from here on: bring them back together.
+			// If only one of the two wrote, their states differ from here on. Make them equal again.
 			if localStatus != ourStatus {
 				realign(statorAddr, localAddr)
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/test/s3server"
 )
 
-// TestServerBackup backs up a running server again and again while it is written to, restores each backup, and finds damage.
+// TestServerBackup backs up a running server repeatedly while clients write to it, restores each backup, and detects damage.
 func TestServerBackup(t *testing.T) {
 	t.Run("Folder", func(t *testing.T) { serverBackup(t, filepath.Join(t.TempDir(), "backups"), filepath.Join("files")) })
 	t.Run("S3", func(t *testing.T) {
@@ -51,7 +51,7 @@ func serverBackup(t *testing.T, target, files string, flags ...string) {
 			next++
 		}
 	}
-	var have []int // items that were acknowledged before each backup
+	var have []int // acknowledged items before each backup
 	for range 3 {
 		write(500)
 		stop, stopped := make(chan struct{}), make(chan struct{})
@@ -108,7 +108,7 @@ func serverBackup(t *testing.T, target, files string, flags ...string) {
 	if out, err := stator("restore", target, "--data-dir", filepath.Join(t.TempDir(), "x"), "--backup", "none"); err == nil {
 		t.Errorf("an unknown backup is restored: %s", out)
 	}
-	// A server that does not run; older backups are let go.
+	// Now a stopped server. Older backups are pruned.
 	p.Kill()
 	out, err := stator("backup", target, "--data-dir", data, "--keep", "1")
 	if err != nil {
@@ -120,7 +120,7 @@ func serverBackup(t *testing.T, target, files string, flags ...string) {
 	if out, err := stator("restore", target, "--data-dir", filepath.Join(t.TempDir(), "last")); err != nil || !strings.Contains(out, fmt.Sprint(next, " items")) {
 		t.Errorf("restore: %v %s", err, out)
 	}
-	// A damaged file is found, and nothing is left.
+	// A damaged file is detected, and the failed restore leaves nothing behind.
 	sums, err := os.ReadDir(files)
 	if err != nil || len(sums) == 0 {
 		t.Fatal(err)
@@ -147,8 +147,8 @@ func serverBackup(t *testing.T, target, files string, flags ...string) {
 	}
 }
 
-// TestBackupNeedsOperator backs up a running server with credentials: with an operator's key alone. The file with the keys is changed
-// meanwhile, and the server told by SIGHUP.
+// TestBackupNeedsOperator: backing up a running server with credentials takes an operator's key. The credentials file changes during the
+// test, and SIGHUP makes the server read it.
 func TestBackupNeedsOperator(t *testing.T) {
 	data, target := t.TempDir(), t.TempDir()
 	keys := filepath.Join(t.TempDir(), "keys.json")
@@ -178,7 +178,7 @@ func TestBackupNeedsOperator(t *testing.T) {
 	if err := syscall.Kill(p.PID(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	for { // the signal comes when it comes; the test's own deadline ends this
+	for { // the signal is asynchronous; the test's own deadline ends the loop
 		out, err := backup()
 		if err == nil {
 			break

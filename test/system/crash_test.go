@@ -1,4 +1,4 @@
-// Package system tests the real binary as a process.
+// Package system tests the real binary as a process of its own.
 package system
 
 import (
@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// server is a running stator.
+// server is a running stator process.
 type server struct{ *process.Process }
 
 func start(t *testing.T, args ...string) server {
@@ -62,7 +62,7 @@ func (p server) call(operation, body string) (int, []byte, error) {
 	return request.Send("http://"+p.Addr, operation, []byte(body), nil)
 }
 
-// load returns the server as a workload sees it.
+// load returns the server as a workload's Call.
 func (p server) load() workload.Call {
 	return func(operation, body string) (int, []byte, error) {
 		status, answer, err := p.call(operation, body)
@@ -75,9 +75,9 @@ func (p server) load() workload.Call {
 
 var kills = flag.Int("kills", 6, "how often TestKill kills the server")
 
-// TestKill kills the server in the middle of concurrent writes, again and again over one data directory. Each time, every
-// acknowledged write must be there, no transaction half there, what was not acknowledged wholly there or not at all, and
-// `stator verify` content: each index equals its table.
+// TestKill repeatedly kills the server during concurrent writes to one data directory. Each time, every acknowledged write must be there,
+// no transaction may be half done, unacknowledged writes must be there completely or not at all, and `stator verify` must find each index
+// equal to its table.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, "--data-dir", dir)
@@ -109,7 +109,7 @@ func TestKill(t *testing.T) {
 
 func verify(dir string) ([]byte, error) { return stator("verify", "--data-dir", dir) }
 
-// stator runs stator to its end and returns what it printed.
+// stator runs a stator command to completion and returns its output.
 func stator(args ...string) ([]byte, error) {
 	file, err := binary()
 	if err != nil {

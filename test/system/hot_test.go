@@ -18,7 +18,7 @@ func TestHot(t *testing.T) {
 		}
 	}
 	must("CreateTable", `{"TableName":"music","ProvisionedThroughput":{"ReadCapacityUnits":9000,"WriteCapacityUnits":100},"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}]}`)
-	must("UpdateContributorInsights", `{"TableName":"music","ContributorInsightsAction":"ENABLE"}`) // every key is counted
+	must("UpdateContributorInsights", `{"TableName":"music","ContributorInsightsAction":"ENABLE"}`) // makes the server count every key
 	for i := range 60 {
 		id := "hot"
 		if i%3 == 0 {
@@ -66,7 +66,7 @@ func TestHot(t *testing.T) {
 	}
 }
 
-// TestTestMode says in its first line that it injects.
+// TestTestMode: the first line of output says that faults are injected.
 func TestTestMode(t *testing.T) {
 	file, err := binary()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// answer is call for requests that succeed.
+// answer sends a request that must succeed.
 func (p server) answer(t *testing.T, operation, body string) map[string]any {
 	t.Helper()
 	status, raw, err := p.call(operation, body)
@@ -28,7 +28,7 @@ func (p server) answer(t *testing.T, operation, body string) map[string]any {
 	return out
 }
 
-// export exports a table and returns when that is done.
+// export exports a table and waits for the export.
 func (p server) export(t *testing.T, body string) {
 	t.Helper()
 	arn := p.answer(t, "ExportTableToPointInTime", body)["ExportDescription"].(map[string]any)["ExportArn"].(string)
@@ -72,7 +72,7 @@ func (p server) clock(t *testing.T, advance string) string {
 	return fmt.Sprint(now.Now.Unix())
 }
 
-// TestImportExports exports a table of one server, full and then its changes, and imports all of it into another, of a copy of the
+// TestImportExports exports a table, once fully and then incrementally, and imports all of it into another server from a copy of the
 // bucket.
 func TestImportExports(t *testing.T) {
 	for _, format := range []string{"DYNAMODB_JSON", "ION"} {
@@ -101,7 +101,7 @@ func TestImportExports(t *testing.T) {
 				from.export(t, common+`"ExportType":"INCREMENTAL_EXPORT","IncrementalExportSpecification":{"ExportFromTime":`+at+`,"ExportToTime":`+to+`}}`)
 				at = to
 			}
-			// A copy of a part of the bucket is enough.
+			// A copy of part of the bucket is enough.
 			copied := filepath.Join(t.TempDir(), "copy")
 			if err := os.Rename(filepath.Join(buckets, "bucket", "deep", "prefix"), copied); err != nil {
 				t.Fatal(err)
@@ -122,7 +122,7 @@ func TestImportExports(t *testing.T) {
 			if string(a) != string(b) || got["Count"] != 300.0 {
 				t.Errorf("%v items, want %v:\n%s", got["Count"], want["Count"], out)
 			}
-			// Damage is found, and so is a gap.
+			// Damage is detected, and so is a missing part.
 			files, err := filepath.Glob(filepath.Join(copied, "AWSDynamoDB", "*", "data", "*.gz"))
 			if err != nil || len(files) == 0 {
 				t.Fatal(files, err)
@@ -145,7 +145,7 @@ func TestImportExports(t *testing.T) {
 	}
 }
 
-// TestImportFromDynamoDBLocal imports a data file that DynamoDB Local 3.3.1 has written.
+// TestImportFromDynamoDBLocal imports a data file written by DynamoDB Local 3.3.1.
 func TestImportFromDynamoDBLocal(t *testing.T) {
 	in, err := os.Open(filepath.Join("testdata", "dynamodb-local.db.gz"))
 	if err != nil {
@@ -194,7 +194,7 @@ func TestImportFromDynamoDBLocal(t *testing.T) {
 	}
 }
 
-// TestKilledJobs kills the server while it imports, exports, restores, backs up and puts, again and again, until all of it is done.
+// TestKilledJobs repeatedly kills the server during an import, export, restore, backup and bulk put, until all of them are done.
 func TestKilledJobs(t *testing.T) {
 	data, buckets := t.TempDir(), t.TempDir()
 	if err := os.Mkdir(filepath.Join(buckets, "bucket"), 0o755); err != nil {
@@ -214,8 +214,8 @@ func TestKilledJobs(t *testing.T) {
 	run := func() server { return start(t, "--data-dir", data, "--s3-dir", buckets) }
 	schema := `"BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"},{"AttributeName":"g","AttributeType":"S"}],"GlobalSecondaryIndexes":[{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}]`
 	p := run()
-	// A job is given up after two runs that ended with their process and got no further, which may happen on a busy machine: so the
-	// server is stopped as it should be between two kills.
+	// The server gives a job up after two runs that ended with the process and made no progress, which can happen on a busy machine. So
+	// between two kills the server is stopped properly.
 	kill := func() {
 		t.Helper()
 		p.Kill()
@@ -242,7 +242,7 @@ func TestKilledJobs(t *testing.T) {
 	}
 	source := `"S3BucketSource":{"S3Bucket":"bucket","S3KeyPrefix":"items"},"InputFormat":"DYNAMODB_JSON"`
 	first := p.answer(t, "ImportTable", `{`+source+`,"TableCreationParameters":{"TableName":"source",`+schema+`}}`)["ImportTableDescription"].(map[string]any)
-	for i := range 3 { // while it is imported
+	for i := range 3 { // kill it during the import
 		time.Sleep(time.Duration(20+60*i) * time.Millisecond)
 		kill()
 	}
@@ -287,7 +287,7 @@ func TestKilledJobs(t *testing.T) {
 		t.Errorf("verify: %v %s", err, out)
 	}
 	for _, pattern := range []string{"pebble/load-*", "tmp/run-*"} {
-		p := run() // which removes what was left
+		p := run() // a start removes leftovers
 		p.Kill()
 		if left, _ := filepath.Glob(filepath.Join(data, pattern)); len(left) > 0 {
 			t.Errorf("%d files %s stay", len(left), pattern)

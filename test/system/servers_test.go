@@ -15,14 +15,14 @@ import (
 	"github.com/statordb/stator/test/workload"
 )
 
-// servers are several processes over one database.
+// servers are several processes that share a database.
 type servers struct {
 	t    *testing.T
 	db   *pgtest.Instance
 	url  string
 	list []server
 	name []string
-	args []string // of each
+	args []string // of each process
 	made int
 }
 
@@ -47,7 +47,7 @@ func (s *servers) start(i int) {
 	s.list[i] = start(s.t, append([]string{"--storage", s.url, "--name", s.name[i], "--data-dir", s.t.TempDir()}, s.args...)...)
 }
 
-// kill ends a server as a crash does, and returns when the database has ended what it had under way.
+// kill kills a server like a crash, and waits until the database has ended the server's transactions.
 func (s *servers) kill(i int) {
 	s.t.Helper()
 	s.list[i].Kill()
@@ -56,7 +56,7 @@ func (s *servers) kill(i int) {
 	}
 }
 
-// load spreads requests over the servers.
+// load distributes requests over the servers.
 func (s *servers) load() workload.Call {
 	var n atomic.Int64
 	return func(operation, body string) (int, []byte, error) {
@@ -64,7 +64,7 @@ func (s *servers) load() workload.Call {
 	}
 }
 
-// verify checks the whole database.
+// verify checks the whole database with `stator verify`.
 func (s *servers) verify() {
 	s.t.Helper()
 	out, err := stator("verify", "--storage", s.url)
@@ -73,7 +73,7 @@ func (s *servers) verify() {
 	}
 }
 
-// must sends a request that may have to be tried again, as an SDK does.
+// must sends a request that must succeed. It retries like an SDK.
 func (s *servers) must(i int, operation, body string) map[string]any {
 	s.t.Helper()
 	for attempt := 0; ; attempt++ {
@@ -92,9 +92,8 @@ func (s *servers) must(i int, operation, body string) map[string]any {
 	}
 }
 
-// TestServersKilled kills servers, and the database, in the middle of concurrent writes that are spread over three servers. What
-// was acknowledged must be there, and the streams must lead to it, without a record twice or left out; in the end each index must
-// equal its table.
+// TestServersKilled kills servers, and the database, during concurrent writes to three servers. Acknowledged writes must be there, the
+// streams must lead to them without repeated or missing records, and in the end each index must equal its table.
 func TestServersKilled(t *testing.T) {
 	s := startServers(t, 3)
 	l := workload.New(8)
@@ -113,7 +112,7 @@ func TestServersKilled(t *testing.T) {
 		} else {
 			s.kill(victim)
 		}
-		// The writers end one by one, when they meet what is down.
+		// Each writer ends when it meets a server that is down.
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
@@ -144,8 +143,8 @@ func TestServersKilled(t *testing.T) {
 	t.Logf("%d rounds, %d writes acknowledged, none lost", *kills, l.Acknowledged())
 }
 
-// TestServersLead kills the server that deletes expired items and that which fills an index: another goes on, and every item is
-// deleted once.
+// TestServersLead kills the server that deletes expired items, and the one that fills an index. Another server takes over, and every item
+// is deleted exactly once.
 func TestServersLead(t *testing.T) {
 	s := startServers(t, 3)
 	s.must(0, "CreateTable", `{"TableName":"ttl","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],
@@ -205,7 +204,7 @@ func TestServersLead(t *testing.T) {
 	s.verify()
 }
 
-// leader returns the server that does a job.
+// leader returns the server that currently does a job.
 func (s *servers) leader(job string) int {
 	s.t.Helper()
 	for range 20 {
@@ -262,7 +261,7 @@ func (s *servers) stream(table string) (out []change) {
 	return out
 }
 
-// TestServersRestore kills the server that makes a backup, and then the one that restores it: another finishes both.
+// TestServersRestore kills the server that creates a backup, and then the one that restores it. Another server finishes each.
 func TestServersRestore(t *testing.T) {
 	s := startServers(t, 3)
 	const items = 2000
@@ -286,7 +285,7 @@ func TestServersRestore(t *testing.T) {
 	s.verify()
 }
 
-// fill creates a table with items of 500 bytes, with point-in-time recovery.
+// fill creates a table with items of 500 bytes and point-in-time recovery.
 func (s *servers) fill(items int) (arn string) {
 	s.t.Helper()
 	d := s.must(0, "CreateTable", `{"TableName":"tbl","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}]}`)
@@ -301,7 +300,7 @@ func (s *servers) fill(items int) (arn string) {
 	return d["TableDescription"].(map[string]any)["TableArn"].(string)
 }
 
-// TestServersTransfer kills the server that exports a table, and then the one that imports it: those that are left finish both.
+// TestServersTransfer kills the server that exports a table, and then the one that imports it. The remaining servers finish both.
 func TestServersTransfer(t *testing.T) {
 	s := startServers(t, 3)
 	const items = 2000
@@ -332,7 +331,7 @@ func TestServersTransfer(t *testing.T) {
 	s.verify()
 }
 
-// TestServersScale kills the server that does auto scaling before a scheduled action is due: another carries it out, once.
+// TestServersScale kills the server that does auto scaling before a scheduled action is due. Another server runs the action, once.
 func TestServersScale(t *testing.T) {
 	s := startServers(t, 3, "--test-clock")
 	s.must(0, "CreateTable", `{"TableName":"tbl","ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":5},"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}]}`)
@@ -359,17 +358,17 @@ func TestServersScale(t *testing.T) {
 		return d["ProvisionedThroughput"].(map[string]any)["ReadCapacityUnits"] == 50.0
 	})
 	var done []any
-	// An activity is written when it has succeeded, after what it did.
+	// Activities are recorded once they have succeeded, after their effect.
 	s.until("the activities", func(int) bool {
 		done = s.must(left[0], "AnyScaleFrontendService.DescribeScalingActivities", `{"ServiceNamespace":"dynamodb"}`)["ScalingActivities"].([]any)
 		return len(done) >= 2
 	})
-	if len(done) != 2 { // of the bounds, and of the capacity
+	if len(done) != 2 { // one for the bounds, one for the capacity
 		t.Errorf("there are %d activities: %v", len(done), done)
 	}
 }
 
-// until waits for what one server after the other is asked.
+// until polls one server after the other.
 func (s *servers) until(what string, f func(i int) bool) {
 	s.t.Helper()
 	for attempt := range 600 {

@@ -22,7 +22,7 @@ var (
 	idle = flag.Int("idle", 500, "how many idle connections TestIdleConnections opens")
 )
 
-// usage is what a server takes of its machine.
+// usage is a server's use of the machine.
 type usage struct {
 	memory, disk      int64
 	files, goroutines int
@@ -69,7 +69,7 @@ func profiled(t *testing.T, dir string) (server, string) {
 	return start(t, "--data-dir", dir, "--pprof", profiles), profiles
 }
 
-// TestSoak lets a server work for a while, with connections that come and go, and checks that what it takes does not grow.
+// TestSoak runs a load with changing connections for a while, and checks that the server's use of the machine doesn't grow.
 func TestSoak(t *testing.T) {
 	dir := t.TempDir()
 	p, profiles := profiled(t, dir)
@@ -95,7 +95,7 @@ func TestSoak(t *testing.T) {
 		samples = append(samples, measure(t, p, profiles, dir))
 		t.Logf("%d writes: %v", l.Acknowledged(), samples[len(samples)-1])
 	}
-	// The first parts fill the caches and pools.
+	// During the first parts, caches and pools fill up.
 	before, after := samples[parts/2-1], samples[parts-1]
 	if after.goroutines > before.goroutines+30 || after.files > before.files+50 {
 		t.Errorf("from %v to %v", before, after)
@@ -105,7 +105,7 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// TestIdleConnections opens many connections that do nothing; others are served meanwhile, and nothing is left of them.
+// TestIdleConnections opens many idle connections. Other clients are served meanwhile, and the connections leave nothing behind.
 func TestIdleConnections(t *testing.T) {
 	dir := t.TempDir()
 	p, profiles := profiled(t, dir)
@@ -117,7 +117,7 @@ func TestIdleConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		conns = append(conns, c)
-		// Each has been used once, as those of a pool have.
+		// Use each connection once, like those in a client's pool.
 		fmt.Fprint(c, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
 		buf := make([]byte, 512)
 		if _, err := c.Read(buf); err != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// advance moves the server's clock.
+// advance advances the server's clock.
 func advance(t *testing.T, endpoint, duration string) {
 	t.Helper()
 	res, err := http.Post(endpoint+"/_stator/clock", "application/json", strings.NewReader(`{"advance":"`+duration+`"}`))
@@ -24,7 +24,7 @@ func advance(t *testing.T, endpoint, duration string) {
 	}
 }
 
-// TestTail follows a table with `stator tail` while its shards are rotated.
+// TestTail follows a table with `stator tail` while its shards rotate.
 func TestTail(t *testing.T) {
 	p := start(t, "--in-memory", "--test-clock")
 	must := func(operation, body string) {
@@ -91,7 +91,7 @@ func TestTail(t *testing.T) {
 			t.Fatalf("line %d does not come", i)
 		}
 	}
-	// For people, one line and one for each image.
+	// The format for people: a line per record, and one for each image.
 	cmd2 := exec.Command(file, "tail", "music", "--endpoint-url", endpoint, "--from-start")
 	people, err := cmd2.StdoutPipe()
 	if err != nil {

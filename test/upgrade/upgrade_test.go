@@ -1,8 +1,8 @@
-// Package upgrade opens data directories that earlier versions saved.
+// Package upgrade opens data directories saved by earlier versions.
 //
-// testdata has one archive for each format version, and what a client read from it when it was saved. A change of the format
-// needs a new version (keyspace.FormatVersion) and `go test ./test/upgrade -args -save`; archives are never replaced.
-// format-3-long-keys was saved later, by format 3, with long keys, which format 4 stores otherwise in new tables.
+// testdata has an archive for each format version, together with what a client read from it when it was saved. A change of the format needs
+// a new version (keyspace.FormatVersion) and `go test ./test/upgrade -args -save`. Archives are never replaced. format-3-long-keys was
+// saved later, by format 3, with long keys, which format 4 stores differently in new tables.
 package upgrade
 
 import (
@@ -30,7 +30,7 @@ import (
 
 var save = flag.Bool("save", false, "save a data directory of the current format, if there is none yet")
 
-// send sends a request that must succeed and returns the answer.
+// send sends a request that must succeed, and returns the answer.
 func send(t *testing.T, s *stator.Server, operation, body string) string {
 	t.Helper()
 	status, answer, err := request.Send(s.URL(), operation, []byte(body), nil)
@@ -42,7 +42,7 @@ func send(t *testing.T, s *stator.Server, operation, body string) string {
 
 func open(t *testing.T, dir string) *stator.Server {
 	t.Helper()
-	// The clock stands, so that streams' records don't grow old.
+	// The clock stands still, so that stream records don't expire.
 	s, err := stator.Open(stator.Options{DataDir: dir, Listen: "127.0.0.1:0", NoChangeLimits: true,
 		Now: func() time.Time { return time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC) }})
 	if err != nil {
@@ -52,7 +52,7 @@ func open(t *testing.T, dir string) *stator.Server {
 	return s
 }
 
-// write fills a database with some of everything that a format version holds.
+// write fills a database with everything that a format version can hold.
 func write(t *testing.T, dir string) {
 	s := open(t, dir)
 	send(t, s, "CreateTable", `{"TableName":"everything","BillingMode":"PROVISIONED","ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":5},
@@ -75,7 +75,7 @@ func write(t *testing.T, dir string) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// What was in the log goes into tables now; what follows stays in the log.
+	// Reopening moves the log's content into tables. What follows stays in the log.
 	s = open(t, dir)
 	send(t, s, "DeleteTable", `{"TableName":"dropped"}`)
 	send(t, s, "UpdateItem", `{"TableName":"everything","Key":{"pk":{"S":"p\u00000"},"sk":{"N":"-10"}},"UpdateExpression":"REMOVE l, g SET h = :h","ExpressionAttributeValues":{":h":{"N":"9"}}}`)
@@ -108,7 +108,7 @@ func write(t *testing.T, dir string) {
 		send(t, s, "PutItem", `{"TableName":"`+name+`","Item":{"id":{"S":"b"}}}`)
 	}
 	send(t, s, "DeleteTable", `{"TableName":"gone"}`)
-	// Keys as long as they may be.
+	// Keys of the maximal length.
 	for i := range 3 {
 		send(t, s, "PutItem", fmt.Sprintf(`{"TableName":"everything","Item":{"pk":{"S":"%s"},"sk":{"N":"%d"},"g":{"S":"%s"},"h":{"N":"1"},"l":{"B":"%s"}}}`, strings.Repeat("p", 2048), i, strings.Repeat("g", 2048), strings.Repeat("AAAA", 340)))
 		send(t, s, "PutItem", fmt.Sprintf(`{"TableName":"kept","Item":{"id":{"S":"%s%d"}}}`, strings.Repeat("p", 2047), i))
@@ -122,7 +122,7 @@ func write(t *testing.T, dir string) {
 	}
 }
 
-// history returns the records of all streams of the table.
+// history returns the records of all of the table's streams.
 func history(t *testing.T, s *stator.Server) string {
 	var out strings.Builder
 	var list struct{ Streams []struct{ StreamArn string } }
@@ -150,10 +150,10 @@ func history(t *testing.T, s *stator.Server) string {
 	return string(nextIterator.ReplaceAll([]byte(out.String()), nil))
 }
 
-// nextIterator changes between two looks.
+// nextIterator matches what differs from one read to the next.
 var nextIterator = regexp.MustCompile(`,?"NextShardIterator":"[^"]*"`)
 
-// read returns all that a client can see of what the format has.
+// read returns everything of the format that a client can see.
 func read(t *testing.T, dir, format string) string {
 	s := open(t, dir)
 	var out strings.Builder
@@ -191,7 +191,7 @@ func read(t *testing.T, dir, format string) string {
 	return out.String()
 }
 
-// restored restores all backups, and a table to the time when its recovery was enabled, and returns what the tables have.
+// restored restores all backups, and a table to the moment when its recovery was enabled, and returns the tables' content.
 func restored(t *testing.T, s *stator.Server) string {
 	var list struct {
 		BackupSummaries []struct{ BackupArn, TableName string }
@@ -258,7 +258,7 @@ func TestUpgrade(t *testing.T) {
 			if err != nil || len(v.Problems) > 0 {
 				t.Errorf("%v %v", v, err)
 			}
-			// It can still be written.
+			// The database is still writable.
 			s := open(t, dir)
 			send(t, s, "PutItem", `{"TableName":"everything","Item":{"pk":{"S":"new"},"sk":{"N":"1"}}}`)
 		})

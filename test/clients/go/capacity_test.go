@@ -18,7 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// TestCapacity is throttled, reads its metrics, and has a table scaled.
+// TestCapacity is throttled, reads metrics about that, and has a table scaled.
 func TestCapacity(t *testing.T) {
 	e := endpoint(t)
 	db := client(e, "test", "test")
@@ -50,7 +50,7 @@ func TestCapacity(t *testing.T) {
 		t.Errorf("reasons: %+v", exceeded.ThrottlingReasons)
 	}
 	var out *cloudwatch.GetMetricStatisticsOutput
-	for attempt := 0; ; attempt++ { // of several servers, each tells what it has measured every few seconds
+	for attempt := 0; ; attempt++ { // several servers report their measurements every few seconds
 		out, err = metrics.GetMetricStatistics(ctx, &cloudwatch.GetMetricStatisticsInput{
 			Namespace: aws.String("AWS/DynamoDB"), MetricName: aws.String("WriteThrottleEvents"), Period: aws.Int32(60),
 			Dimensions: []watch.Dimension{{Name: aws.String("TableName"), Value: &table}},

@@ -1,5 +1,5 @@
-// Package client tests Stator with the AWS SDK for Go v2, against the server whose endpoint is in STATOR_ENDPOINT. It is a
-// module of its own, so that the SDK is no dependency of Stator.
+// Package client tests Stator with the AWS SDK for Go v2, against the server at STATOR_ENDPOINT. It is a module of its own, so that Stator
+// doesn't depend on the SDK.
 package client
 
 import (
@@ -213,7 +213,7 @@ func until(t *testing.T, what string, holds func() bool) {
 	t.Fatalf("%s: did not happen", what)
 }
 
-// liveTable adds an index, TTL and a stream to a table that is used, and speaks PartiQL to it.
+// liveTable adds an index, TTL and a stream to a table in use, and sends PartiQL to it.
 func liveTable(t *testing.T, db *dynamodb.Client, table *string) {
 	statement := func(text string, params ...types.AttributeValue) []map[string]types.AttributeValue {
 		t.Helper()
@@ -294,7 +294,7 @@ func liveTable(t *testing.T, db *dynamodb.Client, table *string) {
 	}
 }
 
-// TestSignatures uses the server in STATOR_AUTH_ENDPOINT, which knows one access key.
+// TestSignatures uses the server at STATOR_AUTH_ENDPOINT, which knows one access key.
 func TestSignatures(t *testing.T) {
 	e := os.Getenv("STATOR_AUTH_ENDPOINT")
 	if e == "" {

@@ -29,7 +29,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// binary is Stator's, for tests that start and kill servers of their own.
+// binary returns the path of stator, for tests that start and kill servers of their own.
 func binary(t *testing.T) string {
 	t.Helper()
 	b := os.Getenv("STATOR_BINARY")
@@ -69,8 +69,8 @@ func serve(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// TestDAXRestart kills the server under load, several times. One client goes on through all of it with the ids that it has, and
-// what was acknowledged is there under the right names.
+// TestDAXRestart kills the server under load, several times. One client lives through all of it with the attribute list ids that it has
+// learned. Acknowledged writes must be there under the right names.
 func TestDAXRestart(t *testing.T) {
 	httpAddr, daxAddr, dir := freeAddr(t), freeAddr(t), t.TempDir()
 	args := []string{"--listen", httpAddr, "--dax-listen", daxAddr, "--data-dir", dir}
@@ -85,7 +85,7 @@ func TestDAXRestart(t *testing.T) {
 	_, table := daxTables(t, sdk)
 
 	const writers = 8
-	var acknowledged [writers]atomic.Int64 // the last number that a writer has put
+	var acknowledged [writers]atomic.Int64 // last number put by each writer
 	var stop, all = make(chan struct{}), sync.WaitGroup{}
 	var puts, gets, failed atomic.Int64
 	for w := range writers {
@@ -159,7 +159,7 @@ func TestDAXRestart(t *testing.T) {
 	t.Logf("%d puts and %d gets, %d failed", puts.Load(), gets.Load(), failed.Load())
 }
 
-// TestDAXOverTLS connects to daxs:// with a certificate that it has made.
+// TestDAXOverTLS connects to daxs:// with a certificate created by the test.
 func TestDAXOverTLS(t *testing.T) {
 	dir := t.TempDir()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -192,7 +192,7 @@ func TestDAXOverTLS(t *testing.T) {
 	}()
 	sdk := client("http://"+httpAddr, "test", "test")
 	_, table := daxTables(t, sdk)
-	t.Setenv("SSL_CERT_FILE", filepath.Join(dir, "cert.pem")) // nothing in this process has used TLS before
+	t.Setenv("SSL_CERT_FILE", filepath.Join(dir, "cert.pem")) // works because nothing in this process has used TLS before
 	cfg := dax.DefaultConfig()
 	cfg.HostPorts = []string{"daxs://" + daxAddr}
 	cfg.Region = "us-east-1"

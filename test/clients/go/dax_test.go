@@ -24,7 +24,7 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// daxClient returns a DAX client of the endpoint in an environment variable.
+// daxClient returns a DAX client for the endpoint in an environment variable.
 func daxClient(t *testing.T, variable, key, secret string) *dax.Dax {
 	t.Helper()
 	e := os.Getenv(variable)
@@ -44,7 +44,7 @@ func daxClient(t *testing.T, variable, key, secret string) *dax.Dax {
 	return c
 }
 
-// daxTables makes two tables alike, one for each client: with a numeric sort key, a GSI and an LSI.
+// daxTables creates two identical tables, one for each client, with a numeric sort key, a GSI and an LSI.
 func daxTables(t *testing.T, db *dynamodb.Client) (viaSDK, viaDAX string) {
 	t.Helper()
 	base := "dax-" + strconv.FormatInt(time.Now().UnixNano(), 36)
@@ -96,7 +96,7 @@ func with(it item, more item) item {
 	return out
 }
 
-// everything has all types of values.
+// everything has a value of each type.
 var everything = item{
 	"s": str("text ä €"), "empty": str(""), "n": num("42"), "neg": num("-7"), "dec": num("3.25"), "big": num("12345678901234567890123456789012345678"),
 	"tiny": num("1E-100"), "huge": num("1E100"), "b": bin("\x00\xff"), "t": &types.AttributeValueMemberBOOL{Value: true}, "f": &types.AttributeValueMemberBOOL{Value: false},
@@ -107,7 +107,7 @@ var everything = item{
 	"count": num("1"), "a.b": str("a dot"),
 }
 
-// canonical makes answers of the two clients alike: numbers are numbers, sets are sorted, what is empty is nothing.
+// canonical makes answers of the two clients comparable: numbers become numbers, sets are sorted, and empty values become nil.
 func canonical(t *testing.T, v any) any {
 	t.Helper()
 	b, err := json.Marshal(v)
@@ -154,12 +154,12 @@ func canonical(t *testing.T, v any) any {
 	return walk("", out)
 }
 
-// fault is the code and message of an error; "" for none.
+// fault returns the code and message of an error, or "".
 func fault(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		message := api.ErrorMessage()
-		// The DAX client puts the error itself into its message.
+		// The DAX client includes the error itself in its message.
 		message = strings.TrimPrefix(message, "api error "+api.ErrorCode()+": ")
 		return api.ErrorCode() + ": " + message
 	}
@@ -169,7 +169,7 @@ func fault(err error) string {
 	return ""
 }
 
-// answer is what a call has answered.
+// answer is the result of a call.
 type answer struct {
 	out any
 	err error
@@ -182,8 +182,8 @@ func of[T any](out *T, err error) answer {
 	return answer{*out, nil}
 }
 
-// TestDAX sends the same requests through the SDK and through DAX, to tables alike, and compares what comes back. What the client
-// refuses by itself, in words of its own, is left out.
+// TestDAX sends the same requests through the SDK and through DAX, to identical tables, and compares the results. It leaves out requests
+// that the DAX client itself refuses, in its own words.
 func TestDAX(t *testing.T) {
 	sdk := client(endpoint(t), "test", "test")
 	accelerated := daxClient(t, "STATOR_DAX_ENDPOINT", "test", "test")
@@ -194,7 +194,7 @@ func TestDAX(t *testing.T) {
 	compare := func(name string, call func(db dax.DynamoDBAPI, table *string) answer) {
 		t.Helper()
 		want, got := call(sdk, aws.String(viaSDK)), call(cached, aws.String(viaDAX))
-		for range 2 { // a second time from the caches; only reads are safe to repeat, and those alone are cached
+		for range 2 { // the second time from the caches: only reads are repeatable, and only they are cached
 			if !strings.HasPrefix(name, "read:") {
 				break
 			}
@@ -203,7 +203,7 @@ func TestDAX(t *testing.T) {
 				t.Errorf("%s: the cache says %v, not %v", name, canonical(t, again.out), canonical(t, got.out))
 			}
 		}
-		// Only the tables' names differ.
+		// Only the names of the tables may differ.
 		rename := func(v any) string { return strings.ReplaceAll(fmt.Sprint(v), viaSDK, viaDAX) }
 		if w, g := rename(fault(want.err)), fault(got.err); w != g {
 			t.Errorf("%s: error\n got %s\nwant %s", name, g, w)
@@ -213,7 +213,7 @@ func TestDAX(t *testing.T) {
 		}
 	}
 
-	// Writes and what they return.
+	// Writes and their return values.
 	numbers := []string{"0", "1", "-1", "5", "12", "100", "1234", "-0.5", "0.5", "3.14", "99.99", "111122223333444445555.66667777", "1E20", "-123456789", "1E-60"}
 	for _, n := range numbers {
 		compare("put "+n, func(db dax.DynamoDBAPI, table *string) answer {
@@ -249,7 +249,7 @@ func TestDAX(t *testing.T) {
 		return of(db.PutItem(ctx, &dynamodb.PutItemInput{TableName: &missing, Item: keyOf("a", "1")}))
 	})
 
-	// Reads of one item.
+	// Reads of single items.
 	get := func(name string, in dynamodb.GetItemInput) {
 		compare("read: get "+name, func(db dax.DynamoDBAPI, table *string) answer {
 			in := in
@@ -289,7 +289,7 @@ func TestDAX(t *testing.T) {
 		update("returning "+string(rv), dynamodb.UpdateItemInput{
 			Key:              keyOf("a", "1"),
 			UpdateExpression: aws.String("SET l1[0] = if_not_exists(nope, :w), #c = #c + :w, m.k = :s, l1 = list_append(l1, :l) REMOVE neg, l1[2] ADD n :w, ss :ss DELETE ns :ns"),
-			// A path and a part of it can't be set at once.
+			// A path and a part of it can't be set together.
 			ExpressionAttributeNames:  map[string]string{"#c": "count"},
 			ExpressionAttributeValues: item{":w": num("3"), ":s": str("new"), ":l": &types.AttributeValueMemberL{Value: []types.AttributeValue{num("9")}}, ":ss": &types.AttributeValueMemberSS{Value: []string{"c"}}, ":ns": &types.AttributeValueMemberNS{Value: []string{"1"}}},
 			ReturnValues:              rv,
@@ -405,7 +405,7 @@ func TestDAX(t *testing.T) {
 	batch := func(name string, asked types.KeysAndAttributes, capacity types.ReturnConsumedCapacity) {
 		compare("read: batch get "+name, func(db dax.DynamoDBAPI, table *string) answer {
 			out, err := db.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{*table: asked}, ReturnConsumedCapacity: capacity})
-			if err == nil { // in no order
+			if err == nil { // the order is undefined
 				for _, items := range out.Responses {
 					slices.SortFunc(items, func(a, b item) int {
 						return strings.Compare(fmt.Sprint(canonical(t, a)), fmt.Sprint(canonical(t, b)))
@@ -488,7 +488,7 @@ func TestDAX(t *testing.T) {
 	}
 }
 
-// TestDAXCache shows what is answered from the caches, and what goes through.
+// TestDAXCache: which requests are answered from the caches, and which go to the database.
 func TestDAXCache(t *testing.T) {
 	sdk := client(endpoint(t), "test", "test")
 	db := daxClient(t, "STATOR_DAX_ENDPOINT", "test", "test")
@@ -555,7 +555,7 @@ func TestDAXCache(t *testing.T) {
 	expect("deleted through", x("2", false), "nothing")
 }
 
-// TestDAXCredentials shows that signatures are verified where credentials are configured.
+// TestDAXCredentials: with credentials, signatures are verified.
 func TestDAXCredentials(t *testing.T) {
 	sdk := client(os.Getenv("STATOR_AUTH_ENDPOINT"), "AKIDKNOWN", "known-secret")
 	_, table := daxTables(t, sdk)
@@ -574,9 +574,9 @@ func TestDAXCredentials(t *testing.T) {
 	}
 }
 
-// TestDAXManyClients has many goroutines read and write items of their own, each with other attributes. The client must know the table
-// and the attributes before: each of its requests keeps a connection while it asks for them on another, and many that begin at a time
-// wait for each other until its health check gives up (seen with 1.0.3).
+// TestDAXManyClients has many goroutines read and write their own items, each with different attributes. The client must know the table and
+// the attributes beforehand: otherwise each request holds a connection while it asks for them on another one, and many that begin together
+// wait for each other until the client's health check gives up (seen with 1.0.3).
 func TestDAXManyClients(t *testing.T) {
 	sdk := client(endpoint(t), "test", "test")
 	db := daxClient(t, "STATOR_DAX_ENDPOINT", "test", "test")

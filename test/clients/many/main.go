@@ -1,5 +1,5 @@
-// Many runs several of Stator's servers over a private PostgreSQL, behind one address whose connections go to them in turn, until it is
-// interrupted. It says where it answers as a server does.
+// Many runs several Stator servers over a private PostgreSQL, behind one address that distributes connections round-robin, until it is
+// interrupted. It reports its address like a server.
 package main
 
 import (
@@ -51,7 +51,7 @@ func run() (err error) {
 	var dax string
 	for i := range *servers {
 		args := []string{"--storage", storage, "--data-dir", filepath.Join(*dir, fmt.Sprint(i)), "--s3-dir", filepath.Join(*dir, "s3")}
-		if i == 0 { // the tests count on what one node has in its cache
+		if i == 0 { // the tests rely on the content of one node's cache
 			args = append(args, "--dax-listen", "127.0.0.1:0")
 		}
 		p, err := process.Stator(*binary, args...)
@@ -83,7 +83,7 @@ func run() (err error) {
 	}
 }
 
-// relay connects a client with a server until one of them has gone.
+// relay copies between a client and a server until either closes.
 func relay(client net.Conn, addr string) {
 	defer client.Close()
 	server, err := net.Dial("tcp", addr)

@@ -1,5 +1,5 @@
-// Command daxload measures GetItem through the AWS SDK for Go over HTTP and through the DAX client for Go, in turns, and prints a
-// line of JSON for each. `make bench` runs it: it is in this module because both clients are.
+// Command daxload measures GetItem through the AWS SDK for Go over HTTP, and through the DAX client for Go, alternately, and prints a line
+// of JSON for each. `make bench` runs it. It is in this module because the clients are dependencies of this module only.
 package main
 
 import (
@@ -31,7 +31,7 @@ var (
 	seconds     = flag.Float64("seconds", 1, "length of a round")
 )
 
-// result is a client's median of the rounds.
+// result is the median of a client's rounds.
 type result struct {
 	Client      string
 	Connections int
@@ -39,7 +39,7 @@ type result struct {
 	P50, P99    float64 // microseconds
 }
 
-// getter is what both clients have.
+// getter is the interface that both clients implement.
 type getter interface {
 	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
 }
@@ -77,7 +77,7 @@ func run(ctx context.Context) error {
 		name string
 		c    getter
 	}{{"SDK over HTTP", sdk}, {"DAX", accelerated}}
-	for i := range items { // so that the cache is warm
+	for i := range items { // warms the cache
 		if _, err := accelerated.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String(table), Key: key(i)}); err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ func key(i int) map[string]types.AttributeValue {
 	return map[string]types.AttributeValue{"pk": &types.AttributeValueMemberS{Value: "item-" + strconv.Itoa(i)}}
 }
 
-// prepare makes the table and its items of 1 KB.
+// prepare creates the table, with items of 1 KB.
 func prepare(ctx context.Context, db *dynamodb.Client) error {
 	_, err := db.CreateTable(ctx, &dynamodb.CreateTableInput{
 		TableName: aws.String(table), BillingMode: types.BillingModePayPerRequest,
