@@ -10,7 +10,7 @@ S3SERVER := $(BUILD)/bin/versitygw
 POSTGRES := $(BUILD)/postgres.ok
 CHROMIUM := $(BUILD)/chromium.ok
 
-.PHONY: help build test lint unit race abuse clients clients-many browser deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
+.PHONY: help build test lint unit race abuse clients clients-many commands browser deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -20,7 +20,7 @@ build: bin/stator ## Build bin/stator.
 bin/stator: $(shell find . -name '*.go' -not -path './test/*' -not -path './.build/*') go.mod go.sum internal/expr/reserved.txt
 	$(GOBUILD) -o $@ ./cmd/stator
 
-test: lint unit race clients browser deploy cross ## Install what is needed and run everything.
+test: lint unit race clients commands browser deploy cross ## Install what is needed and run everything.
 
 lint: ## gofmt, go vet, staticcheck.
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
@@ -28,7 +28,7 @@ lint: ## gofmt, go vet, staticcheck.
 	go tool staticcheck ./...
 
 unit: $(S3SERVER) $(POSTGRES) ## Unit, conformance and system tests.
-	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 go test ./...
+	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 go test -skip '^TestCommandBlocks$$' ./...
 
 # Long simulations of one client at a time, and the bounds of what decodes, have no races to find, and take minutes with the detector.
 RACESKIP := TestDay$$|TestPointInTimeRecovery|TestHotKey|TestConformance|TestScheduledActions|TestMemory$$|TestProtocolMemory|TestHostileFiles
@@ -57,6 +57,9 @@ $(BUILD)/python/ok: test/clients/boto3/requirements.txt
 	python3 -m venv $(BUILD)/python || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv --clear $(BUILD)/python; }
 	$(BUILD)/python/bin/pip install -q --disable-pip-version-check -r $<
 	touch $@
+
+commands: $(BUILD)/python/ok ## The command blocks of README.md and docs/, against real servers.
+	PATH=$(BUILD)/python/bin:$$PATH go test -count=1 ./test/docs
 
 browser: bin/stator $(CHROMIUM) ## Web pages against a real server, in Debian's Chromium: strangers' and those with AWS's SDK.
 	mkdir -p $(BUILD)/browser && cp test/browser/package.json test/browser/*.js $(BUILD)/browser/

@@ -51,8 +51,8 @@ aws dynamodb put-item --table-name Music --item '{"Artist":{"S":"Nina Simone"},"
 
 var ports = regexp.MustCompile(`:(8000|8111|9111|9090)\b`)
 
-// TestCommands needs the AWS CLI, Python with boto3, bash and curl; `make commands` brings them.
-func TestCommands(t *testing.T) {
+// TestCommandBlocks needs the AWS CLI, Python with boto3, bash and curl; `make commands` brings them.
+func TestCommandBlocks(t *testing.T) {
 	for _, tool := range []string{"aws", "bash", "curl", "gzip", "python", "timeout"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed", tool)
@@ -121,24 +121,29 @@ func run(t *testing.T, root, bin, script string) {
 	}
 }
 
-// commands returns the sh blocks of a page but those that a comment before them excludes, with its reason:
+// commands returns the sh and python blocks of a page, without those that a comment before them excludes, with its reason:
 //
 //	<!-- run: no, because it needs an S3-compatible store -->
 func commands(page string) ([]string, error) {
 	const excluded = "<!-- run: no, because "
 	var blocks []string
-	var block *strings.Builder // the block that line is in; nil outside of sh blocks
-	fenced, skip := false, false
+	var block *strings.Builder // the block that line is in; nil outside of sh and python blocks
+	fenced, skip, end := false, false, ""
 	for i, line := range strings.Split(page, "\n") {
 		switch {
 		case strings.HasPrefix(line, "```"):
 			if fenced && block != nil && !skip {
-				blocks = append(blocks, block.String())
+				blocks = append(blocks, block.String()+end)
 			}
 			if fenced {
 				skip, block = false, nil
-			} else if line == "```sh" {
+			} else if line == "```sh" || line == "```python" {
 				block = new(strings.Builder)
+				end = ""
+				if line == "```python" {
+					block.WriteString("python - <<'END_OF_BLOCK'\n")
+					end = "END_OF_BLOCK\n"
+				}
 			}
 			fenced = !fenced
 		case block != nil:
