@@ -133,27 +133,27 @@ bench-postgres: bin/stator bin/bench $(POSTGRES) ## Stator over PostgreSQL, agai
 HOTPATHS := test/bench/hotpaths.txt
 bench-go: ## Time and allocations of the hot paths, from HTTP body to HTTP body, against the last release's.
 	@mkdir -p $(BUILD)
-	go test -run '^$$' -bench . -benchmem -count 6 . | tee $(BUILD)/hotpaths.txt
+	go test -run '^$$' -bench . -benchmem -count 6 ./internal/server | tee $(BUILD)/hotpaths.txt
 	go tool benchstat $(HOTPATHS) $(BUILD)/hotpaths.txt
 
 bench-go-save:
-	go test -run '^$$' -bench . -benchmem -count 6 . > $(HOTPATHS)
+	go test -run '^$$' -bench . -benchmem -count 6 ./internal/server > $(HOTPATHS)
 
 FUZZTIME ?= 60s
-FUZZ := FuzzRequest=. FuzzHeader=./internal/auth FuzzReadItem=./internal/attribute FuzzWellFormed=./internal/attribute \
+FUZZ := FuzzRequest=./internal/server FuzzHeader=./internal/auth FuzzReadItem=./internal/attribute FuzzWellFormed=./internal/attribute \
 	FuzzNumber=./internal/attribute FuzzValueOrder=./internal/keyspace FuzzExpressions=./internal/expr FuzzParse=./internal/partiql FuzzReader=./internal/wirejson \
 	FuzzMath=./internal/cloudwatch FuzzCBOR=./internal/protocol FuzzQuery=./internal/protocol FuzzDecode=./internal/metric FuzzRead=./internal/itemfile FuzzIonGuard=./internal/itemfile FuzzRows=./internal/itemfile FuzzSchedule=./internal/autoscaling FuzzMemory=./internal/dax/wire \
-	FuzzDAX=. FuzzValue=./internal/dax/wire FuzzKey=./internal/dax/wire FuzzCompoundKey=./internal/dax/wire FuzzItem=./internal/dax/wire \
+	FuzzDAX=./internal/server FuzzValue=./internal/dax/wire FuzzKey=./internal/dax/wire FuzzCompoundKey=./internal/dax/wire FuzzItem=./internal/dax/wire \
 	FuzzExpressions=./internal/dax/wire FuzzSkimmer=./internal/dax/wire FuzzRequests=./test/abuse/mutate
 
 reliability: ## The long forms of the crash, fault, history and soak tests (about half an hour).
 	go test ./test/system -run 'TestKill$$' -v -timeout 60m -args -kills 300
-	go test . -run 'TestCrash$$' -v -timeout 60m -args -crashes 400
-	go test . -run 'TestDiskFaults|TestReadFaults|TestCorruptedBlock|TestTornLog' -timeout 60m -count 20
-	go test . -run 'TestStreamUnderLoad|TestBuildAfterCrash' -timeout 60m -count 20
+	go test ./internal/server -run 'TestCrash$$' -v -timeout 60m -args -crashes 400
+	go test ./internal/server -run 'TestDiskFaults|TestReadFaults|TestCorruptedBlock|TestTornLog' -timeout 60m -count 20
+	go test ./internal/server -run 'TestStreamUnderLoad|TestBuildAfterCrash' -timeout 60m -count 20
 	go test ./internal/kv/pebblekv -run 'TestNewLogFails' -timeout 60m -count 20
-	go test . -run 'TestLinearizable' -v -timeout 60m -args -histories 200
-	go test . -run 'TestModel' -timeout 60m -args -model-seeds 40
+	go test ./internal/server -run 'TestLinearizable' -v -timeout 60m -args -histories 200
+	go test ./internal/server -run 'TestModel' -timeout 60m -args -model-seeds 40
 	STATOR_TEST_POSTGRES=1 go test ./test/system -run 'TestServersKilled' -v -timeout 60m -args -kills 100
 	go test ./test/system -run 'TestSoak|TestIdleConnections' -v -timeout 60m -args -soak 5m -idle 10000
 

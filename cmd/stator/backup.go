@@ -13,6 +13,7 @@ import (
 	"github.com/statordb/stator"
 	"github.com/statordb/stator/internal/admin/serverbackup"
 	"github.com/statordb/stator/internal/cli/client"
+	"github.com/statordb/stator/internal/engine"
 	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/periodic"
 )
@@ -70,7 +71,7 @@ func (c *backupCmd) Run(ctx context.Context, std streams) error {
 // checkpoint returns a directory that has what the data directory has, for the caller to remove.
 func (c *backupCmd) checkpoint(ctx context.Context) (string, error) {
 	dir := filepath.Join(c.DataDir, fmt.Sprintf("checkpoint-%d", os.Getpid()))
-	err := stator.Checkpoint(ctx, c.DataDir, dir, nil)
+	err := engine.Checkpoint(ctx, c.DataDir, dir, nil)
 	if err == nil {
 		return dir, nil
 	}

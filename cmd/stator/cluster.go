@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/statordb/stator"
+	"github.com/statordb/stator/internal/admin"
 )
 
 type clusterCmd struct {
@@ -22,11 +22,11 @@ type clusterCmd struct {
 // Run prints the servers, who does what, and how far they are behind.
 func (c *clusterCmd) Run(ctx context.Context, std streams) error {
 	if c.Upgrade {
-		if _, err := stator.UpgradeStorage(ctx, c.Storage); err != nil {
+		if _, err := admin.UpgradeStorage(ctx, c.Storage); err != nil {
 			return err
 		}
 	}
-	state, err := stator.ReadCluster(ctx, c.Storage)
+	state, err := admin.ReadCluster(ctx, c.Storage)
 	if err != nil {
 		return err
 	}

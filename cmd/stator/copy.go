@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/statordb/stator"
+	"github.com/statordb/stator/internal/admin"
 )
 
 type copyCmd struct {
@@ -16,7 +16,7 @@ type copyCmd struct {
 func (c *copyCmd) Run(ctx context.Context, std streams) error {
 	const every = 1 << 30
 	next := int64(every)
-	done, err := stator.Copy(ctx, c.From, c.To, func(bytes int64) {
+	done, err := admin.Copy(ctx, c.From, c.To, func(bytes int64) {
 		if bytes >= next {
 			next += every
 			fmt.Fprintf(std.err, "%d GiB copied\n", bytes>>30)

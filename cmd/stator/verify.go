@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/statordb/stator"
+	"github.com/statordb/stator/internal/admin"
 )
 
 type verifyCmd struct {
@@ -18,7 +18,7 @@ func (c *verifyCmd) Run(ctx context.Context, std streams) error {
 	if c.Storage != "" {
 		from = c.Storage
 	}
-	v, err := stator.Verify(ctx, from, nil)
+	v, err := admin.Verify(ctx, from, nil)
 	if err != nil {
 		return err
 	}

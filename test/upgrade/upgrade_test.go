@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator"
+	"github.com/statordb/stator/internal/admin"
 	"github.com/statordb/stator/test/request"
 )
 
@@ -253,7 +254,7 @@ func TestUpgrade(t *testing.T) {
 			if got := read(t, dir, format); got != string(want) {
 				t.Errorf("reads\n%s\nwant\n%s", got, want)
 			}
-			v, err := stator.Verify(context.Background(), dir, nil)
+			v, err := admin.Verify(context.Background(), dir, nil)
 			if err != nil || len(v.Problems) > 0 {
 				t.Errorf("%v %v", v, err)
 			}

@@ -1,0 +1,178 @@
+package admin
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/engine"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+)
+
+// Copied is what Copy has copied and compared.
+type Copied struct {
+	Tables  int
+	Records int64 // items, index entries, change records and all else
+	Bytes   int64 // of their keys and values
+	// Checksum is the sum of the 64-bit xxHashes of all records, the same in the source and the copy.
+	Checksum uint64
+}
+
+// ErrNotEmpty says that there are data where a copy is to be made.
+var ErrNotEmpty = errors.New("there are data already")
+
+// Copy copies all data of a data directory whose server does not run, or of a storage whose servers may run (a URL, see
+// Options.Storage), as they are at one instant, to a new data directory or an empty storage. Then it reads the copy and compares
+// number and checksum of the records. progress, if not nil, is called now and then with the bytes that were copied. After an error
+// the copy is not complete.
+func Copy(ctx context.Context, from, to string, progress func(bytes int64)) (_ *Copied, err error) {
+	source, err := engine.OpenTool(ctx, from, true, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	target, err := engine.OpenTarget(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, target.Close()) }()
+	if err := checkEmpty(ctx, target); err != nil {
+		return nil, fmt.Errorf("the target of the copy: %w", err)
+	}
+	if _, format, err := readFleet(ctx, target); err != nil {
+		return nil, err
+	} else if format < keyspace.FormatVersion { // what is copied need not be so old
+		if _, err := UpgradeStorage(ctx, to); err != nil {
+			return nil, fmt.Errorf("the target of the copy: %w", err)
+		}
+	}
+	snap, err := source.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, snap.Close()) }()
+	var sum Copied
+	err = target.Load(ctx, func(put func(key, val []byte) error) error {
+		return eachCopied(ctx, snap, func(key, val []byte) error {
+			sum.add(key, val)
+			if progress != nil && sum.Records%10000 == 0 {
+				progress(sum.Bytes)
+			}
+			return put(key, val)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	ids, err := counted(ctx, snap)
+	if err != nil {
+		return nil, err
+	}
+	// What is written later must come behind what is there.
+	clock, err := source.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = kv.Update(ctx, target, kv.TxnOpt{}, func(txn kv.Txn) error {
+		for _, id := range ids {
+			n, err := snap.Counters(keyspace.Counters(id))
+			if err != nil {
+				return err
+			}
+			if err := txn.SetCounters(keyspace.Counters(id), n); err != nil {
+				return err
+			}
+		}
+		return txn.Put(keyspace.Clock(), binary.BigEndian.AppendUint64(nil, uint64(clock)))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &sum, compareCopy(ctx, target, &sum, snap, ids)
+}
+
+func (c *Copied) add(key, val []byte) {
+	c.Records++
+	c.Bytes += int64(len(key) + len(val))
+	var h xxhash.Digest
+	h.Reset()
+	_, _ = h.Write(key) // a hash takes everything
+	_, _ = h.Write([]byte{0})
+	_, _ = h.Write(val)
+	c.Checksum += h.Sum64()
+	if strings.HasPrefix(string(key), string(keyspace.TableRecords())) {
+		c.Tables++
+	}
+}
+
+// eachCopied calls visit for every record but those that a store has of itself: its servers, its format and its clock, and counters.
+func eachCopied(ctx context.Context, r kv.Reader, visit func(key, val []byte) error) error {
+	return kv.Each(ctx, r, kv.Range{}, func(key, val []byte) error {
+		if keyspace.Local(key) {
+			return nil
+		}
+		return visit(key, val)
+	})
+}
+
+// counted returns the ids of the tables and backups whose items are counted.
+func counted(ctx context.Context, r kv.Reader) (ids []uint32, err error) {
+	tables, _, err := catalog.Read(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tables {
+		ids = append(ids, t.ID)
+	}
+	backups, err := catalog.ReadBackups(ctx, r)
+	for _, b := range backups {
+		ids = append(ids, b.Data)
+	}
+	return ids, err
+}
+
+func compareCopy(ctx context.Context, target kv.Store, want *Copied, source kv.Reader, ids []uint32) (err error) {
+	snap, err := target.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, snap.Close()) }()
+	var got Copied
+	err = eachCopied(ctx, snap, func(key, val []byte) error {
+		got.add(key, val)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if got != *want {
+		return fmt.Errorf("the copy is not like the source: %d records with checksum %016x, not %d with %016x", got.Records, got.Checksum, want.Records, want.Checksum)
+	}
+	for _, id := range ids {
+		a, err1 := source.Counters(keyspace.Counters(id))
+		b, err2 := snap.Counters(keyspace.Counters(id))
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		if fmt.Sprint(a) != fmt.Sprint(b) {
+			return fmt.Errorf("the copy is not like the source: table %d counts %v, not %v", id, b, a)
+		}
+	}
+	return nil
+}
+
+// checkEmpty refuses a store that has anything but what a store has of itself.
+func checkEmpty(ctx context.Context, store kv.Store) error {
+	r, err := store.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	err = eachCopied(ctx, r, func([]byte, []byte) error { return ErrNotEmpty })
+	return errors.Join(err, r.Close())
+}

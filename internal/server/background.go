@@ -1,0 +1,66 @@
+package server
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/statordb/stator/internal/guard"
+	"github.com/statordb/stator/internal/periodic"
+	"github.com/statordb/stator/internal/table"
+)
+
+// background starts what is done beside requests.
+func (s *Server) background(ctx context.Context, opt *Options, items *table.Store, sweepers []func(context.Context) error) {
+	report := func(what string) func(error) {
+		return func(err error) {
+			if err != nil && ctx.Err() == nil {
+				guard.Log(opt.Logger, what+" failed", err)
+			}
+		}
+	}
+	lead := func(job string, run func(ctx context.Context)) { s.servers.lead(ctx, opt.Logger, &s.running, job, run) }
+	lead("sweep", func(ctx context.Context) {
+		periodic.Run(ctx, opt.Logger, "sweep", sweepInterval, func() {
+			for _, sweep := range sweepers {
+				// One that panics must not keep the others from their work.
+				report("removing what has expired")(guard.Run(nil, "sweep", func() error { return sweep(ctx) }))
+			}
+		})
+	})
+	lead("metrics", func(ctx context.Context) {
+		if s.servers.member != nil { // where another did this until now
+			report("keeping metrics and scaling")(s.metrics.Begin(ctx))
+		}
+		periodic.Run(ctx, opt.Logger, "metrics", tickInterval, func() { report("keeping metrics and scaling")(s.tick(ctx)) })
+	})
+	lead("indexes", func(ctx context.Context) {
+		builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: report("building an index")}
+		builder.Run(ctx)
+	})
+	lead("ttl", func(ctx context.Context) {
+		periodic.Run(ctx, opt.Logger, "ttl", cmp.Or(opt.TTLInterval, DefaultTTLInterval), func() {
+			_, err := items.Expire(ctx)
+			report("deleting expired items")(err)
+		})
+	})
+	s.goOn("following clients' memory", func() {
+		held := int64(0)
+		periodic.Run(ctx, opt.Logger, "following clients' memory", clientInterval, func() { held = s.memory.follow(s.http.Held(), held) })
+	})
+	if s.auth.Verifies() {
+		s.goOn("reading credentials", func() {
+			periodic.Run(ctx, opt.Logger, "reading credentials", credentialsInterval, func() { s.tellCredentials(s.auth.Refresh()) })
+		})
+	}
+	// One that is alone does so when it evaluates its alarms.
+	s.servers.each(ctx, opt.Logger, &s.running, "metrics", tickInterval, func(ctx context.Context) { report("keeping metrics")(s.metrics.Collect(ctx)) })
+	if s.dax.base != nil && s.servers.member != nil {
+		mail := s.servers.member.Mail()
+		s.servers.each(ctx, opt.Logger, &s.running, "dax", exchangeInterval, func(ctx context.Context) {
+			report("telling of what DAX clients have written")(s.dax.exchange(ctx, mail))
+		})
+	}
+	s.servers.each(ctx, opt.Logger, &s.running, "throughput", settleInterval, func(ctx context.Context) {
+		report("sharing throughput")(s.servers.share(ctx, s.meters, opt.Now))
+	})
+}

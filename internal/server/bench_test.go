@@ -1,0 +1,130 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+)
+
+// benchmark sends the bodies that request makes, from HTTP body to HTTP body without the network, after some other requests:
+// operations and their bodies.
+func benchmark(b *testing.B, operation string, request func(i int) string, before ...[2]string) {
+	s, err := Open(Options{InMemory: true, Listen: "127.0.0.1:0"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	var c fasthttp.RequestCtx
+	h := &c.Request.Header
+	h.SetMethod("POST")
+	h.Set("X-Amz-Date", "20260101T000000Z")
+	h.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, Signature=00")
+	call := func(operation, body string) {
+		h.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
+		c.Request.SetBodyString(body)
+		c.Response.Reset()
+		s.http.Handle(&c)
+		if c.Response.StatusCode() != 200 {
+			b.Fatalf("%s %s: %s", operation, body, c.Response.Body())
+		}
+	}
+	call("CreateTable", `{"TableName":"bench","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"},{"AttributeName":"sk","KeyType":"RANGE"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"},{"AttributeName":"sk","AttributeType":"N"}]}`)
+	for i := range 1000 {
+		call("PutItem", benchPut(i))
+	}
+	for _, r := range before {
+		call(r[0], r[1])
+	}
+	bodies := make([]string, 1000)
+	for i := range bodies {
+		bodies[i] = request(i)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		call(operation, bodies[i%len(bodies)])
+	}
+}
+
+var benchValue = strings.Repeat("x", 960)
+
+func benchKey(i int) string {
+	return fmt.Sprintf(`{"pk":{"S":"user-%d"},"sk":{"N":"%d"}}`, i/20, i%20)
+}
+
+func benchPut(i int) string {
+	return fmt.Sprintf(`{"TableName":"bench","Item":{"pk":{"S":"user-%d"},"sk":{"N":"%d"},"n":{"N":"%d"},"data":{"S":"%s"}}}`, i/20, i%20, i, benchValue)
+}
+
+func BenchmarkGetItem(b *testing.B) {
+	benchmark(b, "GetItem", func(i int) string { return `{"TableName":"bench","Key":` + benchKey(i) + `}` })
+}
+
+func BenchmarkPutItem(b *testing.B) {
+	n := 0
+	benchmark(b, "PutItem", func(i int) string { n++; return benchPut(i%500 + 500*(n&1)) })
+}
+
+func BenchmarkUpdateItem(b *testing.B) {
+	benchmark(b, "UpdateItem", func(i int) string {
+		return `{"TableName":"bench","Key":` + benchKey(i) + `,"UpdateExpression":"SET n = n + :one","ExpressionAttributeValues":{":one":{"N":"1"}}}`
+	})
+}
+
+// BenchmarkUpdateItemRecovery is BenchmarkUpdateItem on a table whose point-in-time recovery is on.
+func BenchmarkUpdateItemRecovery(b *testing.B) {
+	benchmark(b, "UpdateItem", func(i int) string {
+		return `{"TableName":"bench","Key":` + benchKey(i) + `,"UpdateExpression":"SET n = n + :one","ExpressionAttributeValues":{":one":{"N":"1"}}}`
+	}, [2]string{"UpdateContinuousBackups", `{"TableName":"bench","PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":true}}`})
+}
+
+func BenchmarkQuery20(b *testing.B) {
+	benchmark(b, "Query", func(i int) string {
+		return fmt.Sprintf(`{"TableName":"bench","KeyConditionExpression":"pk = :pk","ExpressionAttributeValues":{":pk":{"S":"user-%d"}}}`, i/20)
+	})
+}
+
+func BenchmarkConditionalPut(b *testing.B) {
+	benchmark(b, "PutItem", func(i int) string {
+		put := benchPut(i)
+		return put[:len(put)-1] + `,"ConditionExpression":"attribute_exists(pk) AND n >= :n","ExpressionAttributeValues":{":n":{"N":"0"}}}`
+	})
+}
+
+func BenchmarkBatchGetItem100(b *testing.B) {
+	benchmark(b, "BatchGetItem", func(i int) string {
+		keys := make([]string, 100)
+		for j := range keys {
+			keys[j] = benchKey((i + j) % 1000)
+		}
+		return `{"RequestItems":{"bench":{"Keys":[` + strings.Join(keys, ",") + `]}}}`
+	})
+}
+
+func BenchmarkBatchWriteItem25(b *testing.B) {
+	benchmark(b, "BatchWriteItem", func(i int) string {
+		puts := make([]string, 25)
+		for j := range puts {
+			item := strings.TrimPrefix(benchPut((i+j)%1000), `{"TableName":"bench",`)
+			puts[j] = `{"PutRequest":{` + item + `}`
+		}
+		return `{"RequestItems":{"bench":[` + strings.Join(puts, ",") + `]}}`
+	})
+}
+
+func BenchmarkTransactWriteItems4(b *testing.B) {
+	benchmark(b, "TransactWriteItems", func(i int) string {
+		updates := make([]string, 4)
+		for j := range updates {
+			updates[j] = `{"Update":{"TableName":"bench","Key":` + benchKey((i+j)%1000) + `,"UpdateExpression":"ADD n :one","ExpressionAttributeValues":{":one":{"N":"1"}}}}`
+		}
+		return `{"TransactItems":[` + strings.Join(updates, ",") + `]}`
+	})
+}
+
+// BenchmarkScanPage reads a page of 1 MB.
+func BenchmarkScanPage(b *testing.B) {
+	benchmark(b, "Scan", func(int) string { return `{"TableName":"bench"}` })
+}

@@ -1,0 +1,35 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// clockPath is where a server with a test clock shows it (GET) and moves it (POST {"advance": "25h"}).
+const clockPath = "/_stator/clock"
+
+// testClock is the system's clock, and some.
+type testClock struct{ ahead atomic.Int64 } // nanoseconds
+
+func (c *testClock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+// control answers a request to clockPath. settle does what is due after the clock has moved.
+func (c *testClock) control(body []byte, settle func() error) ([]byte, error) {
+	if len(body) > 0 {
+		var in struct{ Advance string }
+		if err := json.Unmarshal(body, &in); err != nil {
+			return nil, err
+		}
+		d, err := time.ParseDuration(in.Advance)
+		if err != nil || d < 0 {
+			return nil, fmt.Errorf("advance must be a duration such as 25h, and not negative")
+		}
+		c.ahead.Add(int64(d))
+		if err := settle(); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(map[string]string{"now": c.now().UTC().Format(time.RFC3339Nano)})
+}

@@ -1,0 +1,311 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net"
+	"slices"
+
+	"github.com/statordb/stator/internal/attempts"
+	"github.com/statordb/stator/internal/auth"
+	"github.com/statordb/stator/internal/autoscaling"
+	"github.com/statordb/stator/internal/backup"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/cloudwatch"
+	"github.com/statordb/stator/internal/dax/control"
+	"github.com/statordb/stator/internal/faults"
+	"github.com/statordb/stator/internal/guard"
+	"github.com/statordb/stator/internal/httpd"
+	"github.com/statordb/stator/internal/jobs"
+	"github.com/statordb/stator/internal/keyspace"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/metering"
+	"github.com/statordb/stator/internal/metric"
+	"github.com/statordb/stator/internal/objectstore"
+	"github.com/statordb/stator/internal/ops"
+	"github.com/statordb/stator/internal/protocol"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/stream"
+	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/transfer"
+	"github.com/statordb/stator/internal/turns"
+)
+
+// starter starts a server in stages. Each stage registers in undo how to end what it has begun, for a later one that fails.
+type starter struct {
+	*Server
+	opt       *Options
+	ctx       context.Context // of all background work
+	clock     *testClock
+	undo      []func() error
+	faults    *faults.Faults
+	web       httpd.Web
+	tables    *catalog.Catalog
+	jobs      *jobs.Runner
+	buckets   objectstore.Store
+	transfers *transfer.Manager
+	service   *ops.Service
+	scaling   *autoscaling.Service
+	turns     *turns.Turns
+	sweepers  []func(context.Context) error
+}
+
+// start starts a server over an open store. The caller closes the listener and the store if it fails.
+func start(opt *Options, listener net.Listener, store kv.Store, authenticator *auth.Authenticator, clock *testClock) (*Server, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &starter{opt: opt, ctx: ctx, clock: clock, turns: turns.New(), Server: &Server{
+		listener: listener,
+		store:    store,
+		auth:     authenticator,
+		log:      opt.Logger,
+		cancel:   cancel,
+		timeout:  cmp.Or(opt.closeTimeout, closeTimeout),
+		memory:   newMemoryLimit(opt.MemoryLimit),
+		serveErr: make(chan error, 1),
+	}}
+	stages := []func() error{s.parse, s.joinServers, s.openTables, s.openDirectories, s.openOperations, s.openDAX, s.openServices, s.openHTTP, s.resume}
+	for _, stage := range stages {
+		if err := stage(); err != nil {
+			cancel()
+			s.running.Wait()
+			for _, undo := range slices.Backward(s.undo) {
+				err = errors.Join(err, undo())
+			}
+			return nil, err
+		}
+	}
+	s.background(ctx, opt, s.items, s.sweepers)
+	s.goOn("the HTTP server", func() {
+		err := guard.Run(opt.Logger, "the HTTP server", func() error { return s.http.Serve(listener) })
+		if errors.Is(err, net.ErrClosed) {
+			err = nil
+		}
+		s.serveErr <- err
+	})
+	return s.Server, nil
+}
+
+// goOn runs work in the background, for whose end Close waits.
+func (s *Server) goOn(what string, work func()) {
+	s.running.Add(1)
+	guard.Go(s.log, what, func() {
+		defer s.running.Done()
+		work()
+	})
+}
+
+// parse reads the options that have a syntax of their own.
+func (s *starter) parse() (err error) {
+	if s.faults, err = faults.Parse(s.opt.Inject, s.opt.InjectSeed); err != nil {
+		return err
+	}
+	s.web, err = httpd.ParseWeb(s.opt.CORSOrigins, s.opt.AllowHosts)
+	return err
+}
+
+// joinServers makes the server one of those that share the store. From here on the store is used through them.
+func (s *starter) joinServers() (err error) {
+	if s.servers, err = join(s.ctx, s.opt, s.store); err != nil {
+		return err
+	}
+	s.undo = append(s.undo, s.servers.close)
+	s.store = s.servers.store
+	return nil
+}
+
+// openTables opens the descriptions of tables, and the runner of background jobs.
+func (s *starter) openTables() (err error) {
+	opt := s.opt
+	s.meters = metering.NewRegistry(opt.Now, ops.MeteredOperations...)
+	s.tables, err = catalog.Open(s.ctx, s.store, catalog.Options{
+		Now: opt.Now, Fleet: s.servers.Fleet, Meters: s.meters,
+		MaxTables:  opt.maxTables(),
+		Throttling: catalog.Throttling{Off: opt.Throttling == ThrottlingOff, OnDemandAWS: opt.OnDemandLimits == OnDemandAWS},
+	})
+	if err != nil {
+		return err
+	}
+	s.items = &table.Store{KV: s.store, Catalog: s.tables, Now: opt.Now}
+	s.jobs = jobs.New(s.ctx, s.servers.Fleet, func(err error) { guard.Log(s.log, "a background job failed", err) })
+	s.jobs.Busy = func(busy bool) {
+		if busy {
+			s.memory.add(jobMemory)
+		} else {
+			s.memory.add(-jobMemory)
+		}
+	}
+	s.goOn("waiting for background jobs", func() {
+		<-s.ctx.Done()
+		s.jobs.Wait()
+	})
+	return nil
+}
+
+// openDirectories opens the directory for temporary files and the buckets.
+func (s *starter) openDirectories() error {
+	temp, remove, err := openTempDir(s.opt)
+	if err != nil {
+		return err
+	}
+	s.items.TempDir = temp
+	s.removeLast(remove)
+	if s.buckets, remove, err = openBuckets(s.ctx, s.opt); err != nil {
+		return err
+	}
+	s.removeLast(remove)
+	return nil
+}
+
+// removeLast has files removed when the server has ended, or when it fails to start.
+func (s *starter) removeLast(remove func() error) {
+	s.remove = append([]func() error{remove}, s.remove...)
+	s.undo = append(s.undo, remove)
+}
+
+// openOperations opens DynamoDB's operations and what they share.
+func (s *starter) openOperations() (err error) {
+	opt := s.opt
+	suspects := attempts.NewSuspects()
+	s.backups = &backup.Manager{Tables: s.items, Jobs: s.jobs, Now: opt.Now, Suspects: suspects}
+	s.transfers, err = transfer.Open(s.ctx, transfer.Options{
+		Tables: s.items, Jobs: s.jobs, Fleet: s.servers.Fleet, Objects: s.buckets, Access: bucketAccess(s.auth), Suspects: suspects,
+		Now: opt.Now, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.stored = newCheckpoints(opt, s.store, s.items.TempDir)
+	s.service = ops.New(ops.Options{
+		Tables:          s.items,
+		Backups:         s.backups,
+		Transfers:       s.transfers,
+		Checkpoint:      s.stored.checkpointer(),
+		Meters:          s.meters,
+		Faults:          s.faults,
+		Now:             opt.Now,
+		TransientStatus: opt.TransientStatus,
+		NoChangeLimits:  opt.NoChangeLimits,
+		SharedNamespace: opt.SharedNamespace,
+	})
+	return nil
+}
+
+// openDAX opens the nodes of DAX and their control plane.
+func (s *starter) openDAX() (err error) {
+	if s.dax, err = openDAX(s.opt, s.store, s.auth, s.service, s.turns, s.memory, s.servers.nodes()); err != nil {
+		return err
+	}
+	s.undo = append(s.undo, func() error { s.dax.close(s.ctx); return nil })
+	itemTTL, queryTTL := s.opt.DAX.ttls()
+	s.clusters, err = control.New(s.ctx, control.Options{
+		Fleet: s.servers.Fleet, KV: s.store, Now: s.opt.Now, Namespace: s.service.Namespace, Nodes: s.dax,
+		TransientStatus: s.opt.TransientStatus, ItemTTL: itemTTL, QueryTTL: queryTTL,
+	})
+	return err
+}
+
+// openServices opens CloudWatch and Application Auto Scaling, and says what the periodic work is.
+func (s *starter) openServices() (err error) {
+	opt := s.opt
+	s.metrics, s.scaling, err = openServices(s.ctx, cloudwatch.Options{
+		Fleet: s.servers.Fleet, KV: s.store, Now: opt.Now, Namespace: s.service.Namespace, Rules: s.service.InsightRules, MaxMetrics: opt.MaxMetrics, Logger: s.log,
+		Source: func(emit func(metric.Datum), report func(metric.Report)) {
+			s.meters.Collect(emit, report)
+			s.dax.collect(emit)
+		},
+	}, s.service)
+	if err != nil {
+		return err
+	}
+	s.tick = func(ctx context.Context) error {
+		return errors.Join(s.tables.KeepClock(ctx), s.metrics.Tick(ctx, s.scaling.Step))
+	}
+	streams := &stream.Maintainer{KV: s.store, Catalog: s.tables, Now: opt.Now}
+	s.sweepers = []func(context.Context) error{
+		s.service.SweepTokens, s.tables.FinishDeletes, streams.Maintain, s.tables.KeepPartitions, s.backups.Expire, s.backups.Trim,
+		s.transfers.Sweep, s.clusters.Finish, s.clusters.Sweep, s.stored.sweep,
+	}
+	if s.servers.member != nil {
+		s.sweepers = append(s.sweepers, s.servers.member.Trim)
+	}
+	return nil
+}
+
+// openHTTP makes the HTTP server, which serves nothing yet.
+func (s *starter) openHTTP() error {
+	s.handlers = slices.Concat(s.service.Operations(), s.metrics.Operations(), smithy.ToEnd(s.scaling.Operations()), smithy.ToEnd(s.clusters.Operations()))
+	s.http = httpd.New(httpd.Options{
+		Operations: s.servers.settled(s.handlers),
+		Services:   []*protocol.Service{cloudwatch.API, autoscaling.API, control.API},
+		Missing:    slices.Concat(s.service.Missing(), s.metrics.Missing(), s.scaling.Missing(), s.clusters.Missing()),
+		Auth:       s.auth,
+		Logger:     s.log,
+		Limits:     s.opt.limits,
+		Turns:      s.turns,
+		Control:    s.testControl(),
+		Web:        s.web,
+		Metrics: func(ctx context.Context) (string, []byte, error) {
+			body, err := s.metrics.Prometheus(ctx)
+			return cloudwatch.ContentTypePrometheus, body, err
+		},
+		Ready: s.ready,
+	})
+	s.items.Requests = s.http.Requests
+	return nil
+}
+
+// testControl returns the handler of the test clock; nil without one.
+func (s *starter) testControl() map[string]func([]byte) ([]byte, error) {
+	if !s.opt.TestClock {
+		return nil
+	}
+	settle := func() error {
+		if s.servers.member != nil {
+			return nil // the server that leads each job does it
+		}
+		_, err := s.items.Expire(s.ctx)
+		for _, sweep := range append(s.sweepers, s.tick) {
+			err = errors.Join(err, sweep(s.ctx))
+		}
+		return err
+	}
+	return map[string]func([]byte) ([]byte, error){clockPath: func(body []byte) ([]byte, error) { return s.clock.control(body, settle) }}
+}
+
+// ready reads a key: it fails while the store can't be read.
+func (s *Server) ready(ctx context.Context) error {
+	r, err := s.store.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = r.Get(keyspace.LastTableID())
+	return err
+}
+
+// resume continues what the last run, or another server, has left unfinished.
+func (s *starter) resume() error {
+	resumeJobs := func(ctx context.Context) error {
+		return errors.Join(s.backups.Resume(ctx), s.transfers.Resume(ctx, s.service.TransferRules()))
+	}
+	for _, step := range []func(context.Context) error{
+		func(ctx context.Context) error { return s.servers.start(ctx, s.Server, resumeJobs) }, s.tables.Recover, resumeJobs,
+	} {
+		if err := step(s.ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.clusters.Resume(s.ctx); err != nil { // the tables can be used all the same
+		s.log.Error("clusters of DAX can't be reached", "error", err)
+	}
+	if s.faults != nil {
+		s.items.Inject = s.service.InjectItem
+		s.goOn("keeping the past for stale reads", func() {
+			if err := s.service.KeepPast(s.ctx); err != nil && s.ctx.Err() == nil {
+				s.log.Error("keeping the past for stale reads failed", "error", err)
+			}
+		})
+	}
+	return nil
+}

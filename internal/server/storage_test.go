@@ -1,0 +1,57 @@
+package server
+
+import (
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/kv/pgkv/pgtest"
+	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
+)
+
+// testStorage gives a test whose data would else be in memory a new database; nil if STATOR_TEST_STORAGE does not name one.
+var testStorage func(t *testing.T, opt *Options)
+
+func TestMain(m *testing.M) {
+	switch os.Getenv("STATOR_TEST_STORAGE") {
+	case "postgres":
+		testStorage = func(t *testing.T, opt *Options) { opt.Storage = newDatabase(t) }
+	case "tikv":
+		testStorage = func(t *testing.T, opt *Options) { onTiKV(t, opt, tikvtest.New(t)) }
+	}
+	code := m.Run()
+	if i := postgres.running; i != nil {
+		if err := i.Close(); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// postgres is the PostgreSQL of all tests.
+var postgres struct {
+	sync.Mutex
+	running *pgtest.Instance
+}
+
+// newDatabase makes an empty database and returns its URL.
+func newDatabase(t *testing.T) string {
+	t.Helper()
+	postgres.Lock()
+	defer postgres.Unlock()
+	if postgres.running == nil {
+		postgres.running = pgtest.MustStart(t)
+	}
+	url, err := postgres.running.Database()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url + "&pool_max_conns=10"
+}
+
+// onTiKV makes a server one of those over a mock of a cluster of TiKV.
+func onTiKV(t *testing.T, opt *Options, c *tikvtest.Cluster) {
+	opt.Storage, opt.engine = "test://tikv", func() (kv.Store, error) { return c.Store(t), nil }
+}
