@@ -10,7 +10,7 @@ S3SERVER := $(BUILD)/bin/versitygw
 POSTGRES := $(BUILD)/postgres.ok
 CHROMIUM := $(BUILD)/chromium.ok
 
-.PHONY: help build test lint unit race abuse clients clients-many browser deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
+.PHONY: help build test lint unit race abuse clients clients-many commands browser deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -20,7 +20,7 @@ build: bin/stator ## Build bin/stator.
 bin/stator: $(shell find . -name '*.go' -not -path './test/*' -not -path './.build/*') go.mod go.sum internal/expr/reserved.txt
 	$(GOBUILD) -o $@ ./cmd/stator
 
-test: lint unit race clients browser deploy cross ## Install what is needed and run everything.
+test: lint unit race clients commands browser deploy cross ## Install what is needed and run everything.
 
 lint: ## gofmt, go vet, staticcheck.
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
@@ -28,7 +28,7 @@ lint: ## gofmt, go vet, staticcheck.
 	go tool staticcheck ./...
 
 unit: $(S3SERVER) $(POSTGRES) ## Unit, conformance and system tests.
-	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 go test ./...
+	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 go test -skip '^TestCommandBlocks$$' ./...
 
 # Long simulations of one client at a time, and the bounds of what decodes, have no races to find, and take minutes with the detector.
 RACESKIP := TestDay$$|TestPointInTimeRecovery|TestHotKey|TestConformance|TestScheduledActions|TestMemory$$|TestProtocolMemory|TestHostileFiles
@@ -57,6 +57,9 @@ $(BUILD)/python/ok: test/clients/boto3/requirements.txt
 	python3 -m venv $(BUILD)/python || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv --clear $(BUILD)/python; }
 	$(BUILD)/python/bin/pip install -q --disable-pip-version-check -r $<
 	touch $@
+
+commands: $(BUILD)/python/ok ## The command blocks of README.md and docs/, against real servers.
+	PATH=$(BUILD)/python/bin:$$PATH go test -count=1 ./test/docs
 
 browser: bin/stator $(CHROMIUM) ## Web pages against a real server, in Debian's Chromium: strangers' and those with AWS's SDK.
 	mkdir -p $(BUILD)/browser && cp test/browser/package.json test/browser/*.js $(BUILD)/browser/
@@ -166,13 +169,14 @@ fuzz-save: ## Keep the small inputs that fuzzing found in testdata, where `make 
 		if [ -d $$found ]; then mkdir -p $$to && find $$found -type f -size -2 | sort | head -150 | xargs -r cp -t $$to; fi; \
 	done
 
-generate: $(BUILD)/python/ok ## Write internal/api from botocore's model, and docs/compatibility.md's operation list.
+generate: $(BUILD)/python/ok ## Write internal/api from botocore's model, docs/flags.md, and docs/compatibility.md's operation list.
 	$(BUILD)/python/bin/python -c "import botocore,gzip,pathlib; [pathlib.Path('$(BUILD)/'+s.replace('-','')+'.json').write_bytes(gzip.decompress((pathlib.Path(botocore.__file__).parent/('data/'+s+'/'+v+'/service-2.json.gz')).read_bytes())) for s,v in (('dynamodb','2012-08-10'),('dynamodbstreams','2012-08-10'),('cloudwatch','2010-08-01'),('application-autoscaling','2016-02-06'),('dax','2017-04-19'))]"
 	go run ./tools/gen -out internal/api $(BUILD)/dynamodb.json $(BUILD)/dynamodbstreams.json
 	go run ./tools/gen -out internal/cloudwatch/api -schema -only DeleteAlarms,DescribeAlarmHistory,DescribeAlarms,DescribeAlarmsForMetric,DescribeInsightRules,DisableAlarmActions,EnableAlarmActions,GetInsightRuleReport,GetMetricData,GetMetricStatistics,ListMetrics,ListTagsForResource,PutMetricAlarm,PutMetricData,SetAlarmState,TagResource,UntagResource $(BUILD)/cloudwatch.json
 	go run ./tools/gen -out internal/autoscaling/api $(BUILD)/applicationautoscaling.json
 	go run ./tools/gen -out internal/dax/api $(BUILD)/dax.json
 	go run ./tools/compatibility -out docs/compatibility.md
+	go test ./cmd/stator -run TestFlagsPage -args -update
 
 plots: bin/stator $(BUILD)/python/ok ## Make the plots of docs/capacity.md.
 	$(BUILD)/python/bin/pip install -q --disable-pip-version-check matplotlib==3.10.7

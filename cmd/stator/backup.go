@@ -21,8 +21,8 @@ import (
 // s3Login are the flags that an S3-compatible store wants besides its endpoint.
 type s3Login struct {
 	S3Region    string `name:"s3-region" env:"STATOR_S3_REGION" help:"Region of the S3-compatible store." placeholder:"REGION"`
-	S3AccessKey string `name:"s3-access-key" env:"STATOR_S3_ACCESS_KEY" help:"Access key for it; without one that of the AWS SDKs' environment and files is taken." placeholder:"ID"`
-	S3SecretKey string `name:"s3-secret-key" env:"STATOR_S3_SECRET_KEY" help:"Secret key for it; better given as STATOR_S3_SECRET_KEY." placeholder:"KEY"`
+	S3AccessKey string `name:"s3-access-key" env:"STATOR_S3_ACCESS_KEY" help:"Access key of that store; the default is the AWS SDKs' own chain of environment and files." placeholder:"ID"`
+	S3SecretKey string `name:"s3-secret-key" env:"STATOR_S3_SECRET_KEY" help:"Secret key of that store; better given as STATOR_S3_SECRET_KEY." placeholder:"KEY"`
 }
 
 func (l *s3Login) at(endpoint string) stator.S3Options {
@@ -31,7 +31,7 @@ func (l *s3Login) at(endpoint string) stator.S3Options {
 
 // buckets are the flags of commands that read or write s3://.
 type buckets struct {
-	S3Endpoint string `name:"s3-endpoint" env:"STATOR_S3_ENDPOINT" help:"S3-compatible store of s3://; without it AWS's." placeholder:"URL"`
+	S3Endpoint string `name:"s3-endpoint" env:"STATOR_S3_ENDPOINT" help:"S3-compatible store for s3:// URLs; the default is AWS." placeholder:"URL"`
 	s3Login
 }
 
@@ -41,8 +41,8 @@ func (b *buckets) locate(ctx context.Context, where string) (objectstore.Place, 
 
 type backupCmd struct {
 	Target  string `arg:"" help:"Folder, or s3://BUCKET/PREFIX, for all backups of this server: a backup adds only what the earlier ones lack."`
-	DataDir string `help:"Directory of the data (${default}). If a server is running there it is asked, at --endpoint-url, for a checkpoint." default:"./stator-data" placeholder:"DIR"`
-	Keep    int    `help:"Remove all backups but the newest so many; 0 keeps all (${default})." default:"0" placeholder:"N"`
+	DataDir string `help:"Data directory (${default}). If a server is running on it, the command asks that server, at --endpoint-url, for a checkpoint." default:"./stator-data" placeholder:"DIR"`
+	Keep    int    `help:"Keep only the newest N backups; 0 keeps all (${default})." default:"0" placeholder:"N"`
 	connection
 	buckets
 }
@@ -116,8 +116,8 @@ func keepCheckpoint(ctx context.Context, dir string) (stop func()) {
 
 type restoreCmd struct {
 	Source  string `arg:"" help:"Folder, or s3://BUCKET/PREFIX, with backups."`
-	DataDir string `help:"Directory to make, which must not exist or be empty (${default})." default:"./stator-data" placeholder:"DIR"`
-	Backup  string `help:"Which backup to restore; without it the newest." placeholder:"ID"`
+	DataDir string `help:"Directory to create; it must be missing or empty (${default})." default:"./stator-data" placeholder:"DIR"`
+	Backup  string `help:"Backup to restore; the default is the newest." placeholder:"ID"`
 	List    bool   `help:"Only list the backups."`
 	buckets
 }

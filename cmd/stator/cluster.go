@@ -14,9 +14,9 @@ import (
 )
 
 type clusterCmd struct {
-	Storage string `help:"Storage that the servers share." required:"" placeholder:"URL"`
+	Storage string `help:"The shared database." required:"" placeholder:"URL"`
 	JSON    bool   `name:"json" help:"Print JSON."`
-	Upgrade bool   `help:"Write the storage in the newest format from now on. All servers must run this version; older ones will no longer start."`
+	Upgrade bool   `help:"Raise the database to the newest format. All servers must run this version; older ones no longer start."`
 }
 
 // Run prints the servers, who does what, and how far they are behind.

@@ -8,8 +8,8 @@ import (
 )
 
 type copyCmd struct {
-	From string `help:"Data directory of a server that does not run, or storage (postgres://… or tikv://…), whose servers may run." required:"" placeholder:"DIR|URL"`
-	To   string `help:"New data directory, or empty storage." required:"" placeholder:"DIR|URL"`
+	From string `help:"Data directory of a stopped server, or a shared database (postgres://… or tikv://…), whose servers may run." required:"" placeholder:"DIR|URL"`
+	To   string `help:"New data directory, or an empty database." required:"" placeholder:"DIR|URL"`
 }
 
 // Run copies, and prints how much it was.

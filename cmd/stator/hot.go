@@ -8,11 +8,11 @@ import (
 )
 
 type hotCmd struct {
-	Table string `arg:"" help:"Table whose hot partitions and keys to show."`
+	Table string `arg:"" help:"Table to show."`
 	connection
-	Once     bool          `help:"Print it once, not until interrupted."`
-	JSON     bool          `name:"json" help:"Print JSON, one answer a line."`
-	Interval time.Duration `help:"How long to wait before it is printed again (${default})." default:"2s" placeholder:"DURATION"`
+	Once     bool          `help:"Print once and exit."`
+	JSON     bool          `name:"json" help:"Print JSON, one object per line."`
+	Interval time.Duration `help:"Interval between updates (${default})." default:"2s" placeholder:"DURATION"`
 }
 
 // Run prints what is hot until it is interrupted.

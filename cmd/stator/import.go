@@ -9,11 +9,11 @@ import (
 )
 
 type importCmd struct {
-	Source            string   `arg:"" optional:"" help:"Folder, or s3://BUCKET/PREFIX, with exports made by AWS or Stator: the newest full one is imported, then the incremental ones that go on from it."`
-	FromDynamoDBLocal string   `name:"from-dynamodb-local" help:"Data file of DynamoDB Local, e.g. shared-local-instance.db, of which all tables are imported." type:"existingfile" placeholder:"FILE"`
-	Table             string   `help:"Table to import into; without it the one that was exported." placeholder:"NAME"`
-	SourceTable       string   `help:"Exported table, if there are exports of several." placeholder:"NAME"`
-	Key               []string `help:"Key attributes of a table that is to be made, partition key first, e.g. pk:S,sk:N: an export does not have them." placeholder:"NAME:TYPE"`
+	Source            string   `arg:"" optional:"" help:"Folder, or s3://BUCKET/PREFIX, with exports made by AWS or Stator: the newest full export is imported, then the incremental ones that continue it."`
+	FromDynamoDBLocal string   `name:"from-dynamodb-local" help:"Data file of DynamoDB Local, e.g. shared-local-instance.db; all its tables are imported." type:"existingfile" placeholder:"FILE"`
+	Table             string   `help:"Table to import into; the default is the name of the exported table." placeholder:"NAME"`
+	SourceTable       string   `help:"Table to choose if the source has exports of several." placeholder:"NAME"`
+	Key               []string `help:"Key attributes of a table to create, partition key first, e.g. pk:S,sk:N; exports do not contain them." placeholder:"NAME:TYPE"`
 	connection
 	buckets
 }

@@ -26,54 +26,54 @@ import (
 
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the database."`
-	Tail    tailCmd    `cmd:"" help:"Print the changes of a table as they come."`
-	Hot     hotCmd     `cmd:"" help:"Show the partitions and keys of a table that are used most."`
+	Tail    tailCmd    `cmd:"" help:"Print a table's changes as they happen."`
+	Hot     hotCmd     `cmd:"" help:"Show a table's busiest partitions and keys."`
 	Backup  backupCmd  `cmd:"" help:"Back up a whole server, running or not, to a folder or S3."`
-	Restore restoreCmd `cmd:"" help:"Make a data directory of a backup."`
-	Import  importCmd  `cmd:"" help:"Import exports of AWS or Stator, or a data file of DynamoDB Local, into a running server."`
-	Verify  verifyCmd  `cmd:"" help:"Check the data directory of a server that does not run, or a storage that servers share."`
-	Cluster clusterCmd `cmd:"" help:"Show the servers that share a storage, and who does what."`
-	Copy    copyCmd    `cmd:"" help:"Copy all data to another data directory or storage."`
+	Restore restoreCmd `cmd:"" help:"Restore a backup into a new data directory."`
+	Import  importCmd  `cmd:"" help:"Import exports made by AWS or Stator, or a data file of DynamoDB Local, into a running server."`
+	Verify  verifyCmd  `cmd:"" help:"Check the data directory of a stopped server, or a shared database."`
+	Cluster clusterCmd `cmd:"" help:"Show the servers of a shared database and the work each one does."`
+	Copy    copyCmd    `cmd:"" help:"Copy all data to another data directory or shared database."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
 type serveCmd struct {
 	Listen          string        `help:"Address to listen on (${default})." default:"127.0.0.1:8000" placeholder:"HOST:PORT"`
-	DataDir         string        `help:"Directory of the data, made if it is missing (${default})." default:"./stator-data" placeholder:"DIR"`
+	DataDir         string        `help:"Data directory, created if it is missing (${default})." default:"./stator-data" placeholder:"DIR"`
 	InMemory        bool          `help:"Keep everything in memory and nothing on disk."`
-	Storage         string        `help:"Database that has the data in place of --data-dir, and that any number of servers may share, postgres://user:password@host/database or tikv://pd1:2379,pd2:2379." placeholder:"URL"`
-	Name            string        `help:"Name of this server among those that share its storage, for people who look at them (stator)." placeholder:"NAME"`
+	Storage         string        `help:"Shared database that keeps the data instead of --data-dir: postgres://user:password@host/database or tikv://pd1:2379,pd2:2379. Any number of servers may share it." placeholder:"URL"`
+	Name            string        `help:"Name of this server in the output of stator cluster (stator)." placeholder:"NAME"`
 	Durability      string        `help:"When a write is acknowledged: sync (it is on disk), interval:100ms (fsync every 100 ms), none (left to the operating system) (${default})." default:"sync" placeholder:"MODE"`
-	CacheMB         int64         `name:"cache-mb" help:"Memory in MiB for what was read and written (${default})." default:"256" placeholder:"N"`
-	MinFreeMB       int64         `name:"min-free-mb" help:"Space of the disk in MiB below which nothing is written, so that there is room to give space back; -1 for no limit (${default})." default:"128" placeholder:"N"`
+	CacheMB         int64         `name:"cache-mb" help:"Memory in MiB for caches and write buffers (${default})." default:"256" placeholder:"N"`
+	MinFreeMB       int64         `name:"min-free-mb" help:"Free disk space in MiB below which the server is read-only, so that there is room to reclaim space; -1 is no limit (${default})." default:"128" placeholder:"N"`
 	SharedNamespace bool          `help:"One set of tables for all access keys and regions, as DynamoDB Local's -sharedDb."`
-	Credentials     string        `help:"JSON file with the access keys that may sign requests; without it any key is accepted. It is read again when it changes, and on SIGHUP." type:"existingfile" placeholder:"FILE"`
-	MetricsListen   string        `name:"metrics-listen" help:"Address to serve /metrics, /healthz and /readyz at without a signature, and nothing else. With --credentials, /metrics at --listen needs the signature of an operator's key." placeholder:"HOST:PORT"`
-	Insecure        bool          `help:"Listen on other interfaces than loopback although any access key is accepted. Whoever reaches the port can read and delete everything."`
-	CORSOrigin      []string      `name:"cors-origin" env:"STATOR_CORS_ORIGIN" help:"Without --credentials: origin of web pages that may use this server, besides those on loopback, e.g. https://app.example:8443; * is any. May be given several times." placeholder:"ORIGIN"`
-	AllowHost       []string      `name:"allow-host" env:"STATOR_ALLOW_HOST" help:"Without --credentials: name that requests may be for, besides addresses, names without a dot, *.localhost, *.svc, *.svc.cluster.local and host.docker.internal, or a suffix of names that begins with a dot. May be given several times." placeholder:"HOST"`
+	Credentials     string        `help:"JSON file with the access keys that may sign requests; without it any key is accepted. The server reloads it when it changes, and on SIGHUP." type:"existingfile" placeholder:"FILE"`
+	MetricsListen   string        `name:"metrics-listen" help:"Second address that serves only /metrics, /healthz and /readyz, without a signature. With --credentials, /metrics at --listen needs the signature of an operator's key." placeholder:"HOST:PORT"`
+	Insecure        bool          `help:"Allow listening beyond loopback without --credentials. Any client that reaches the port can read and delete everything."`
+	CORSOrigin      []string      `name:"cors-origin" env:"STATOR_CORS_ORIGIN" help:"Without --credentials: an origin whose web pages may use this server, besides loopback, e.g. https://app.example:8443; * is any origin. Repeatable." placeholder:"ORIGIN"`
+	AllowHost       []string      `name:"allow-host" env:"STATOR_ALLOW_HOST" help:"Without --credentials: a host name that requests may use, or a suffix that begins with a dot, besides IP addresses, names without a dot, *.localhost, *.svc, *.svc.cluster.local and host.docker.internal. Repeatable." placeholder:"HOST"`
 	TransientStatus time.Duration `help:"How long tables stay in CREATING, UPDATING and DELETING (${default})." default:"0s" placeholder:"DURATION"`
-	TTLInterval     time.Duration `name:"ttl-interval" help:"How often expired items are looked for and deleted (${default})." default:"1s" placeholder:"DURATION"`
-	NoChangeLimits  bool          `help:"Let settings be changed as often as one likes, where AWS has them wait (TTL an hour, throughput, billing mode), and tables have more throughput than AWS's quotas."`
-	Throttling      string        `help:"Throttle tables and GSIs that have provisioned throughput or a maximum as AWS does (aws), or never (off) (${default})." enum:"aws,off" default:"aws" placeholder:"MODE"`
-	OnDemandLimits  string        `help:"What limits on-demand tables without a maximum: nothing (none), or what AWS does (aws: 4000 writes and 12000 reads per second, then twice the earlier peak) (${default})." enum:"none,aws" default:"none" placeholder:"MODE"`
-	Inject          []string      `help:"For tests of clients: what goes wrong at random, as [OPERATION[/TABLE]:]EFFECT=RATE,…: throttle, unprocessed, conflict, error=RATE, latency=TIME@RATE, stale=TIME@RATE; e.g. throttle=0.05 or PutItem/Users:error=0.01. May be given several times." sep:"none" placeholder:"RULE"`
+	TTLInterval     time.Duration `name:"ttl-interval" help:"How often expired items are deleted (${default})." default:"1s" placeholder:"DURATION"`
+	NoChangeLimits  bool          `help:"Drop AWS's limits on how often settings may change (TTL, throughput, billing mode), and its quotas of tables and throughput."`
+	Throttling      string        `help:"Throttle tables and GSIs with provisioned throughput or a maximum as AWS does: aws or off (${default})." enum:"aws,off" default:"aws" placeholder:"MODE"`
+	OnDemandLimits  string        `help:"Limits of on-demand tables without a maximum: none, or as AWS sets them (aws: 4000 writes and 12000 reads per second at first, then twice the earlier peak) (${default})." enum:"none,aws" default:"none" placeholder:"MODE"`
+	Inject          []string      `help:"For tests of clients: random faults, as [OPERATION[/TABLE]:]EFFECT=RATE,…: throttle, unprocessed, conflict, error=RATE, latency=TIME@RATE, stale=TIME@RATE; e.g. throttle=0.05 or PutItem/Users:error=0.01. Repeatable." sep:"none" placeholder:"RULE"`
 	InjectSeed      uint64        `help:"Seed of --inject's random numbers (${default})." default:"1" placeholder:"N"`
-	S3Dir           string        `name:"s3-dir" env:"STATOR_S3_DIR" help:"Directory whose folders are the buckets of exports and imports (DATA-DIR/s3)." placeholder:"DIR"`
-	S3Endpoint      string        `name:"s3-endpoint" env:"STATOR_S3_ENDPOINT" help:"S3-compatible store that has the buckets, in place of a directory, e.g. https://s3.eu-central-1.amazonaws.com." placeholder:"URL"`
+	S3Dir           string        `name:"s3-dir" env:"STATOR_S3_DIR" help:"Directory whose folders are the buckets for exports and imports (DATA-DIR/s3)." placeholder:"DIR"`
+	S3Endpoint      string        `name:"s3-endpoint" env:"STATOR_S3_ENDPOINT" help:"S3-compatible store for the buckets, instead of a directory, e.g. https://s3.eu-central-1.amazonaws.com." placeholder:"URL"`
 	s3Login
-	DAXListen    string        `name:"dax-listen" env:"STATOR_DAX_LISTEN" help:"Address to serve clients of DynamoDB Accelerator at (dax://), e.g. 127.0.0.1:8111; none by default." placeholder:"HOST:PORT"`
-	DAXTLSListen string        `name:"dax-tls-listen" env:"STATOR_DAX_TLS_LISTEN" help:"Address to serve them at over TLS (daxs://), e.g. 127.0.0.1:9111." placeholder:"HOST:PORT" and:"tls"`
-	DAXTLSCert   string        `name:"dax-tls-cert" env:"STATOR_DAX_TLS_CERT" help:"File with the certificate for it, and those of who has signed it, in PEM." type:"existingfile" placeholder:"FILE" and:"tls"`
-	DAXTLSKey    string        `name:"dax-tls-key" env:"STATOR_DAX_TLS_KEY" help:"File with the certificate's private key, in PEM." type:"existingfile" placeholder:"FILE" and:"tls"`
-	DAXItemTTL   time.Duration `name:"dax-item-ttl" env:"STATOR_DAX_ITEM_TTL" help:"How long items stay in DAX's item cache; 0 is until they have to make room (${default})." default:"5m" placeholder:"DURATION"`
+	DAXListen    string        `name:"dax-listen" env:"STATOR_DAX_LISTEN" help:"Address for clients of DynamoDB Accelerator (dax://), e.g. 127.0.0.1:8111; none by default." placeholder:"HOST:PORT"`
+	DAXTLSListen string        `name:"dax-tls-listen" env:"STATOR_DAX_TLS_LISTEN" help:"Address for DAX clients over TLS (daxs://), e.g. 127.0.0.1:9111." placeholder:"HOST:PORT" and:"tls"`
+	DAXTLSCert   string        `name:"dax-tls-cert" env:"STATOR_DAX_TLS_CERT" help:"PEM file with its certificate and the chain of issuers." type:"existingfile" placeholder:"FILE" and:"tls"`
+	DAXTLSKey    string        `name:"dax-tls-key" env:"STATOR_DAX_TLS_KEY" help:"PEM file with the certificate's private key." type:"existingfile" placeholder:"FILE" and:"tls"`
+	DAXItemTTL   time.Duration `name:"dax-item-ttl" env:"STATOR_DAX_ITEM_TTL" help:"How long items stay in DAX's item cache; 0 keeps them until they are evicted (${default})." default:"5m" placeholder:"DURATION"`
 	DAXQueryTTL  time.Duration `name:"dax-query-ttl" env:"STATOR_DAX_QUERY_TTL" help:"How long results stay in DAX's query cache; 0 keeps none (${default})." default:"5m" placeholder:"DURATION"`
 	DAXCacheMB   int64         `name:"dax-cache-mb" env:"STATOR_DAX_CACHE_MB" help:"Memory in MiB for DAX's caches (${default})." default:"256" placeholder:"N"`
-	DAXAdvertise string        `name:"dax-advertise" env:"STATOR_DAX_ADVERTISE" help:"Host, or host and port, that DAX clients are told to connect to, where that isn't the address at which they came: behind NAT or a mapped port." placeholder:"HOST[:PORT]"`
+	DAXAdvertise string        `name:"dax-advertise" env:"STATOR_DAX_ADVERTISE" help:"Host, or host and port, that the server announces to DAX clients, where it differs from the address they used: behind NAT or a mapped port." placeholder:"HOST[:PORT]"`
 
-	TestClock bool   `help:"For tests: a clock that moves on request, e.g. curl -d '{\"advance\":\"25h\"}' URL/_stator/clock. Whoever reaches the port can move it."`
-	Pprof     string `help:"Address to serve Go's profiles at (/debug/pprof), for those who look into performance; loopback only." placeholder:"HOST:PORT"`
-	LogLevel  string `help:"Least severe messages to log: debug, info, warn or error (${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
+	TestClock bool   `help:"For tests: a clock that moves on request, e.g. curl -d '{\"advance\":\"25h\"}' URL/_stator/clock. Any client that reaches the port can move it."`
+	Pprof     string `help:"Address for Go's profiles (/debug/pprof); loopback only." placeholder:"HOST:PORT"`
+	LogLevel  string `help:"Lowest level to log: debug, info, warn or error (${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
 	LogFormat string `help:"Format of the log: text or json (${default})." enum:"text,json" default:"text" placeholder:"FORMAT"`
 }
 

@@ -21,11 +21,11 @@ func (c *connection) server() client.Server {
 }
 
 type tailCmd struct {
-	Table string `arg:"" help:"Table whose changes to print; it needs a stream."`
+	Table string `arg:"" help:"Table to follow; it needs a stream."`
 	connection
-	FromStart bool          `help:"Begin with the oldest change that is still there (24 hours), not with the next one."`
-	JSON      bool          `name:"json" help:"Print each record as DynamoDB Streams gives it, one a line."`
-	Interval  time.Duration `help:"How long to wait after a look that found nothing (${default})." default:"20ms" placeholder:"DURATION"`
+	FromStart bool          `help:"Begin with the oldest record that is still there (24 hours), not with the next one."`
+	JSON      bool          `name:"json" help:"Print each record as DynamoDB Streams returns it, one per line."`
+	Interval  time.Duration `help:"How long to wait after finding no new records (${default})." default:"20ms" placeholder:"DURATION"`
 }
 
 // Run prints changes until it is interrupted.

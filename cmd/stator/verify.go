@@ -8,8 +8,8 @@ import (
 )
 
 type verifyCmd struct {
-	DataDir string `help:"Directory of the data (${default})." default:"./stator-data" placeholder:"DIR"`
-	Storage string `help:"Storage that has the data in place of a directory; servers may run meanwhile." placeholder:"URL"`
+	DataDir string `help:"Data directory (${default})." default:"./stator-data" placeholder:"DIR"`
+	Storage string `help:"Shared database to check instead of a directory; its servers may run." placeholder:"URL"`
 }
 
 // Run prints what is wrong, if anything, and fails then.

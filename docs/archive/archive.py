@@ -3,9 +3,9 @@
     python archive.py --table sessions --target ./archive            # a folder
     python archive.py --table sessions --target s3://bucket/archive  # a bucket
 
-A file has items in DynamoDB JSON, one a line, in gzip, so that ImportTable and StartBulkPutItems take it as it is. How far each
-shard has been read is kept in a table, by default archive-checkpoints. A file is called by the first record in it: after a crash
-the same records go to the same file again, and nothing is there twice or missing.
+A file has items in DynamoDB JSON, one per line, in gzip, so that ImportTable and StartBulkPutItems take it as it is. A table, by default
+archive-checkpoints, stores the position in each shard. A file is named after its first record: after a crash the same records go to
+the same file again, and no item is missing or duplicated.
 """
 import argparse
 import base64
@@ -18,7 +18,7 @@ import boto3
 
 
 def to_json(value):
-    """DynamoDB JSON of what boto3 has read: binary is base64."""
+    """Returns the DynamoDB JSON of a value from boto3: binary as base64."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, dict):
@@ -74,7 +74,7 @@ class Archive:
             last = {"ExclusiveStartShardId": page["LastEvaluatedShardId"]}
 
     def read(self, shard):
-        """Archives the records of a shard that are there now."""
+        """Archives the records that a shard has now."""
         key = {"shard": {"S": f"{self.arn}/{shard}"}}
         done = self.db.get_item(TableName=self.args.checkpoints, Key=key).get("Item")
         start = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": done["sequence"]["S"]} if done else {"ShardIteratorType": "TRIM_HORIZON"}
@@ -84,7 +84,7 @@ class Archive:
             records = page["Records"]
             if not records:
                 return
-            # Only what TTL has deleted: deletions by users are not archived.
+            # Only TTL's deletions: items that users delete are not archived.
             expired = [r for r in records if r["eventName"] == "REMOVE" and r.get("userIdentity", {}).get("PrincipalId", r.get("userIdentity", {}).get("principalId")) == "dynamodb.amazonaws.com"]
             if expired:
                 lines = "".join(json.dumps({"Item": to_json(r["dynamodb"]["OldImage"])}, separators=(",", ":")) + "\n" for r in expired)
@@ -98,12 +98,12 @@ class Archive:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--table", required=True, help="a table with TTL and a stream that has old images")
+    parser.add_argument("--table", required=True, help="table with TTL and a stream with old images")
     parser.add_argument("--target", required=True, help="folder, or s3://BUCKET/PREFIX")
-    parser.add_argument("--endpoint-url", help="endpoint of Stator; without it AWS's")
-    parser.add_argument("--s3-endpoint-url", help="endpoint of the S3 store; without it AWS's")
-    parser.add_argument("--checkpoints", default="archive-checkpoints", help="table that keeps how far each shard was read")
-    parser.add_argument("--once", action="store_true", help="archive what is there and stop")
+    parser.add_argument("--endpoint-url", help="endpoint of Stator; the default is AWS")
+    parser.add_argument("--s3-endpoint-url", help="endpoint of the S3 store; the default is AWS")
+    parser.add_argument("--checkpoints", default="archive-checkpoints", help="table that stores the position in each shard")
+    parser.add_argument("--once", action="store_true", help="archive the records that are there, then stop")
     args = parser.parse_args()
     archive = Archive(args)
     while True:

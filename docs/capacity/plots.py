@@ -1,4 +1,4 @@
-"""Makes the plots of docs/capacity.md: runs Stator with a clock that moves, drives it with boto3, and draws what happened.
+"""Makes the plots of docs/capacity.md: runs Stator with a simulated clock, drives it with boto3, and plots the results.
 
     make plots
 """
@@ -26,7 +26,7 @@ plt.rcParams.update({"svg.hashsalt": "stator", "font.size": 9, "figure.figsize":
 
 
 class Server:
-    """A server in memory whose clock is moved."""
+    """A server in memory with a clock that advance moves."""
 
     def __init__(self, *flags):
         self.log = tempfile.TemporaryFile()
@@ -52,7 +52,7 @@ class Server:
                                 "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}], **billing, **more})
 
     def put(self, table, key, units, **more):
-        """Writes an item of so many units; returns the reason if it is throttled."""
+        """Writes an item of that many write units; returns the reason if it is throttled."""
         item = {"pk": {"S": key}, "v": {"S": "x" * (units * 1024 - 100)}, **more}
         return reason(lambda: self.db.put_item(TableName=table, Item=item))
 
