@@ -304,7 +304,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		}
 	}()
 	store = servers.store
-	meters := metering.NewRegistry(opt.Now, ops.MeteredOperations...)
+	meters := metering.NewRegistry(opt.Now, ops.Metered()...)
 	tables, err := catalog.Open(ctx, store, catalog.Options{
 		Now: opt.Now, Fleet: servers.Fleet, Meters: meters,
 		MaxTables:  opt.maxTables(),
