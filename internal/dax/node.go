@@ -40,8 +40,9 @@ const (
 type Database interface {
 	// Operations returns DynamoDB's operations. A Service calls those that DAX has.
 	Operations() []smithy.Handler
-	// Table returns the table that a caller means by a name, or AWS's error.
-	Table(caller smithy.Caller, name string) (*catalog.Table, error)
+	// Table returns the table that serves a caller's requests by the name or Amazon Resource Name, if the caller may take the action
+	// there, e.g. dynamodb:GetItem; else AWS's error.
+	Table(caller smithy.Caller, action, name string) (*catalog.Table, error)
 	// CheckProjection returns what is wrong with a projection expression. On a cache hit, the database doesn't see the expression.
 	CheckProjection(expression string, names smithy.Map[string]) error
 	// Namespace returns the account and region whose tables the caller uses.

@@ -25,15 +25,16 @@ const (
 	maxProjectedAllNames = 100 // of all indexes of a table
 )
 
-func (s *Service) createTable(ctx context.Context, call *smithy.Call, in *api.CreateTableInput) (*api.CreateTableOutput, error) {
-	ns, name, err := s.tableName(call, in.TableName.Value)
+func (s *Service) createTable(ctx context.Context, req *Request, in *api.CreateTableInput) (*api.CreateTableOutput, error) {
+	r, err := s.resolve(req.Caller, req.table(in.TableName.Value))
+	name := r.table
 	if len(name) < 3 || len(name) > 255 {
 		return nil, awserr.TableNameLength()
 	}
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.newTable(ctx, ns, name, in)
+	t, err := s.newTable(ctx, r.Namespace, name, in)
 	if err != nil {
 		return nil, err
 	}

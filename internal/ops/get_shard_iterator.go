@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/internal/stream"
 )
 
-func (s *Service) getShardIterator(ctx context.Context, call *smithy.Call, in *api.GetShardIteratorInput) (*api.GetShardIteratorOutput, error) {
+func (s *Service) getShardIterator(ctx context.Context, req *Request, in *api.GetShardIteratorInput) (*api.GetShardIteratorOutput, error) {
 	kind := in.ShardIteratorType.Value
 	bySequence := kind == api.ShardIteratorTypeAtSequenceNumber || kind == api.ShardIteratorTypeAfterSequenceNumber
 	switch {
@@ -25,7 +25,7 @@ func (s *Service) getShardIterator(ctx context.Context, call *smithy.Call, in *a
 	case kind != api.ShardIteratorTypeAtTimestamp && in.Timestamp.Set:
 		return nil, awserr.Invalid("Timestamp should not be passed for this iterator type")
 	}
-	r, err := s.stream(call, in.StreamArn.Value)
+	r, err := s.stream(req, in.StreamArn.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -39,10 +39,6 @@ func (s *Service) getShardIterator(ctx context.Context, call *smithy.Call, in *a
 	}
 	it := stream.Iterator{StreamARN: r.ARN(), Shard: shard.ID, Position: at, Created: s.Now()}
 	return &api.GetShardIteratorOutput{ShardIterator: smithy.Some(it.String())}, nil
-}
-
-func shardNotFound(r *catalog.StreamRef, shard string) error {
-	return awserr.New(awserr.ResourceNotFound, "Requested resource not found: Shard: "+shard+" in Stream: "+r.ARN()+" not found")
 }
 
 // shardPosition returns where in the shard an iterator of the kind begins.
@@ -81,8 +77,4 @@ func (s *Service) shardPosition(ctx context.Context, shard *catalog.Shard, kind 
 		return p.Next(), nil
 	}
 	return p, nil
-}
-
-func trimmed() error {
-	return awserr.New(awserr.TrimmedDataAccess, "The operation attempted to read past the oldest stream record in a shard.")
 }

@@ -7,28 +7,28 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// maxStreamPage is how many streams, or shards, a page has at most ("ListStreams", "DescribeStream").
-const maxStreamPage = 100
-
-func checkStreamLimit(limit smithy.Opt[int64], bound int64) error {
-	if limit.Value > bound {
-		return smithy.TooLarge("limit", limit.Value, bound)
-	}
-	return nil
-}
-
-func (s *Service) listStreams(_ context.Context, call *smithy.Call, in *api.ListStreamsInput) (*api.ListStreamsOutput, error) {
+func (s *Service) listStreams(_ context.Context, req *Request, in *api.ListStreamsInput) (*api.ListStreamsOutput, error) {
 	if err := checkStreamLimit(in.Limit, maxStreamPage); err != nil {
 		return nil, err
 	}
-	if err := s.authorizeARN(call, in.ExclusiveStartStreamArn.Value); err != nil {
+	of := resource{Namespace: s.namespace(req.Caller)}
+	if in.TableName.Set {
+		var err error
+		if of, err = s.resolve(req.Caller, req.table(in.TableName.Value)); err != nil {
+			return nil, err
+		}
+	}
+	after := in.ExclusiveStartStreamArn.Value
+	if r, err := s.resolve(req.Caller, req.resource(anyKind, after)); err != nil {
 		return nil, err
+	} else if r.kind == kindStream {
+		after = r.ARN()
 	}
 	out := &api.ListStreamsOutput{Streams: []api.Stream{}}
 	limit := int(in.Limit.Or(maxStreamPage))
-	for _, r := range s.Tables.Catalog.Streams(s.namespace(call), in.TableName.Value) {
+	for _, r := range s.Tables.Catalog.Streams(of.Namespace, of.table) {
 		arn := r.ARN()
-		if in.ExclusiveStartStreamArn.Set && arn <= in.ExclusiveStartStreamArn.Value {
+		if in.ExclusiveStartStreamArn.Set && arn <= after {
 			continue
 		}
 		if len(out.Streams) == limit {

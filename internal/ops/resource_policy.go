@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
-	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
-	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
@@ -77,32 +75,25 @@ func policyNotFound(arn string) error {
 	return awserr.New(awserr.PolicyNotFound, "Resource-based policy not found for the provided ResourceArn: "+arn)
 }
 
-// policyOf returns where the policy of a table's, or its stream's, ARN is kept; nil if the table has no such stream.
-func policyOf(t *catalog.Table, arn string) **catalog.Policy {
-	label, isStream := streamOfARN(arn)
+// policyOf returns where the policy of a table, or of its stream, is kept; nil if the table has no such stream.
+func policyOf(t *catalog.Table, r resource) **catalog.Policy {
 	switch {
-	case !isStream:
+	case r.kind != kindStream:
 		return &t.Policy
-	case t.Stream.Active() && t.Stream.Label == label:
+	case t.Stream.Active() && t.Stream.Label == r.name:
 		return &t.Stream.Policy
 	}
 	return nil
 }
 
-// streamOfARN returns the label of the stream that an ARN names.
-func streamOfARN(arn string) (label string, ok bool) {
-	_, label, ok = strings.Cut(arn, "/stream/")
-	return label, ok
-}
-
 // changePolicy changes the policy of a resource.
-func (s *Service) changePolicy(ctx context.Context, call *smithy.Call, arn string, change func(at **catalog.Policy) error) error {
-	ns, name, err := s.taggedTable(call, arn)
+func (s *Service) changePolicy(ctx context.Context, req *Request, arn string, change func(at **catalog.Policy) error) error {
+	r, err := s.tagged(req, arn)
 	if err != nil {
 		return err
 	}
-	t, err := s.Tables.Catalog.Change(ctx, ns, name, func(t *catalog.Table) error {
-		at := policyOf(t, arn)
+	t, err := s.Tables.Catalog.Change(ctx, r.Namespace, r.table, func(t *catalog.Table) error {
+		at := policyOf(t, r)
 		if at == nil {
 			return resourceNotFound(arn)
 		}
@@ -114,22 +105,6 @@ func (s *Service) changePolicy(ctx context.Context, call *smithy.Call, arn strin
 	return clientError(err)
 }
 
-func (s *Service) putResourcePolicy(ctx context.Context, call *smithy.Call, in *api.PutResourcePolicyInput) (*api.PutResourcePolicyOutput, error) {
-	arn := in.ResourceArn.Value
-	p, err := newPolicy(in.Policy.Value, arn)
-	if err != nil {
-		return nil, err
-	}
-	err = s.changePolicy(ctx, call, arn, func(at **catalog.Policy) error {
-		if !expectedRevision(*at, in.ExpectedRevisionId) {
-			return policyNotFound(arn)
-		}
-		*at = p
-		return nil
-	})
-	return &api.PutResourcePolicyOutput{RevisionId: smithy.Some(p.Revision)}, err
-}
-
 // expectedRevision reports whether the policy is the one that a request expects.
 func expectedRevision(p *catalog.Policy, expected smithy.Opt[string]) bool {
 	switch {
@@ -139,40 +114,4 @@ func expectedRevision(p *catalog.Policy, expected smithy.Opt[string]) bool {
 		return expected.Value == noPolicy
 	}
 	return expected.Value == p.Revision
-}
-
-func (s *Service) getResourcePolicy(_ context.Context, call *smithy.Call, in *api.GetResourcePolicyInput) (*api.GetResourcePolicyOutput, error) {
-	arn := in.ResourceArn.Value
-	ns, name, err := s.taggedTable(call, arn)
-	if err != nil {
-		return nil, err
-	}
-	t := s.Tables.Catalog.Get(ns, name)
-	if t == nil {
-		return nil, resourceNotFound(arn)
-	}
-	at := policyOf(t, arn)
-	switch {
-	case at == nil:
-		return nil, resourceNotFound(arn)
-	case *at == nil:
-		return nil, policyNotFound(arn)
-	}
-	return &api.GetResourcePolicyOutput{Policy: smithy.Some((*at).Document), RevisionId: smithy.Some((*at).Revision)}, nil
-}
-
-func (s *Service) deleteResourcePolicy(ctx context.Context, call *smithy.Call, in *api.DeleteResourcePolicyInput) (*api.DeleteResourcePolicyOutput, error) {
-	arn := in.ResourceArn.Value
-	out := &api.DeleteResourcePolicyOutput{}
-	err := s.changePolicy(ctx, call, arn, func(at **catalog.Policy) error {
-		if *at == nil && in.ExpectedRevisionId.Set || !expectedRevision(*at, in.ExpectedRevisionId) {
-			return policyNotFound(arn)
-		}
-		if *at != nil {
-			out.RevisionId = smithy.Some((*at).Revision)
-			*at = nil
-		}
-		return nil
-	})
-	return out, err
 }

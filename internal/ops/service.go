@@ -8,11 +8,9 @@ package ops
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/backup"
@@ -66,141 +64,15 @@ func New(opt Options) *Service {
 	return &Service{Options: opt, cache: expr.NewCache()}
 }
 
-// sharedNamespace is where all tables are with SharedNamespace.
-var sharedNamespace = catalog.Namespace{Account: "000000000000", Region: "us-east-1"}
-
-func (s *Service) namespace(call *smithy.Call) catalog.Namespace {
-	if s.SharedNamespace {
-		return sharedNamespace
-	}
-	return catalog.Namespace{Account: call.Caller.Account, Region: call.Caller.Region}
-}
-
-// authorize returns AWS's refusal if the caller may not take the action of DynamoDB, e.g. GetItem, on the resource with the ARN.
-func (s *Service) authorize(call *smithy.Call, action, arn string) error {
-	caller := call.Caller
-	if s.SharedNamespace { // its tables are every caller's
-		caller.Account = sharedNamespace.Account
-	}
-	if err := access.Authorize(caller, "dynamodb:"+action, arn); err != nil {
-		return err
-	}
-	return nil
-}
-
-// authorizeARN is authorize for the request's own action and a text that may be the ARN of a table or of what belongs to one. Any
-// other text names nothing.
-func (s *Service) authorizeARN(call *smithy.Call, arn string) error {
-	if _, _, ok := catalog.TableFromARN(arn); !ok {
-		return nil
-	}
-	return s.authorize(call, call.Operation, arn)
-}
-
-// target is what a request wants to do with which table.
-type target struct {
-	action string // as IAM calls it, e.g. GetItem
-	given  string // the table's name or ARN
-	index  string // empty for the table
-}
-
-// resolve returns the namespace and name of the table that a request names, if the caller may take the action on it. A name means
-// a table of the caller's account; an ARN has the account in it. Whether the table exists is looked up afterwards.
-func (s *Service) resolve(call *smithy.Call, on target) (catalog.Namespace, string, error) {
-	ns, name := s.namespace(call), on.given
-	if arnNS, n, ok := catalog.TableFromARN(on.given); ok {
-		name = n
-		if !s.SharedNamespace {
-			ns = arnNS
-		}
-		arn := catalog.ARN(ns, name)
-		if on.index != "" {
-			arn += "/index/" + on.index
-		}
-		if err := s.authorize(call, on.action, arn); err != nil {
-			return ns, name, err
-		}
-	}
-	if len(name) < 3 || len(name) > 255 || !smithy.NameChars(name) {
-		return ns, name, awserr.InvalidTableName()
-	}
-	return ns, name, nil
-}
-
-// tableName is resolve for the action of the operation's own name.
-func (s *Service) tableName(call *smithy.Call, given string) (catalog.Namespace, string, error) {
-	return s.resolve(call, target{action: call.Operation, given: given})
-}
-
-// table is tableFor for the action of the operation's own name.
-func (s *Service) table(ctx context.Context, call *smithy.Call, given string) (*catalog.Table, error) {
-	return s.tableFor(ctx, call, target{action: call.Operation, given: given})
-}
-
-// tableFor returns the table that a request on items, or a part of one, is about.
-func (s *Service) tableFor(ctx context.Context, call *smithy.Call, on target) (*catalog.Table, error) {
-	ns, name, err := s.resolve(call, on)
-	if err != nil {
-		return nil, err
-	}
-	t := s.Tables.Catalog.Get(ns, name)
-	if t != nil && !t.Serves(call.Time) {
-		// Another server may have told already that it does.
-		if t, err = s.Tables.Catalog.Settled(ctx, t); err != nil {
-			return nil, clientError(err)
-		}
-	}
-	if t == nil || !t.Serves(call.Time) {
-		return nil, awserr.NotFound()
-	}
-	if s.Faults != nil && !slices.Contains(call.Used, any(t.Meter)) {
-		if err := s.injectRequest(call, t); err != nil {
-			uses(call, t)
-			return nil, err
-		}
-	}
-	uses(call, t)
-	return t, nil
-}
-
-// Table returns the table that serves requests on items by the name for a caller, or AWS's error.
-func (s *Service) Table(caller smithy.Caller, name string) (*catalog.Table, error) {
-	ns, name, err := s.tableName(&smithy.Call{Caller: caller, Operation: "DescribeTable"}, name)
-	if err != nil {
-		return nil, err
-	}
-	if t := s.Tables.Catalog.Get(ns, name); t != nil && t.Serves(s.Now()) {
-		return t, nil
-	}
-	return nil, awserr.NotFound()
-}
-
 // CheckProjection returns what is wrong with a projection expression; nil if nothing is.
 func (s *Service) CheckProjection(expression string, names smithy.Map[string]) error {
 	_, err := s.parseExpressions(expressionTexts{projection: smithy.Some(expression), names: names})
 	return err
 }
 
-// anyTable returns the table that a request on tables names, whatever its status, for the action of the request's own name.
-func (s *Service) anyTable(call *smithy.Call, given string) (*catalog.Table, error) {
-	return s.anyTableFor(call, target{action: call.Operation, given: given})
-}
-
-// anyTableFor returns the table that a request on tables or indexes is about, whatever its status.
-func (s *Service) anyTableFor(call *smithy.Call, on target) (*catalog.Table, error) {
-	ns, name, err := s.resolve(call, on)
-	if err != nil {
-		return nil, err
-	}
-	if t := s.Tables.Catalog.Get(ns, name); t != nil {
-		return t, nil
-	}
-	return nil, awserr.TableNotFound(name)
-}
-
 // holds counts the memory of what was read for a request, or returns AWS's refusal if there is no room.
-func holds(call *smithy.Call, bytes int) error {
-	if call.Memory != nil && !call.Memory.Take(bytes) {
+func holds(req *Request, bytes int) error {
+	if req.Memory != nil && !req.Memory.Take(bytes) {
 		return clientError(table.ErrMemory)
 	}
 	return nil

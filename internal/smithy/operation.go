@@ -61,18 +61,12 @@ type Call struct {
 	Time time.Time
 	// Operation is the operation's name without its API's: PutItem.
 	Operation string
-	// Unprojected makes reads return whole items or index entries: the caller applies the projection itself.
-	Unprojected bool
-	// Stored is the item that an UpdateItem has stored, in binary form.
-	Stored []byte
 	// Memory bounds what the operation reads for its answer; nil if nothing does.
 	Memory Memory
 	// Turn keeps a long request from starving short ones; nil if the request takes no turns.
 	Turn *turns.Turn
-	// Used is the capacity that the operation has consumed, and Items and Bytes are what it returned, or -1 if its metrics don't count
-	// that.
-	Used         []any
-	Items, Bytes int
+	// State is what the operations' package keeps with the Call, from one request to the next; nil for nothing.
+	State State
 
 	check   Checker
 	closers []io.Closer
@@ -83,6 +77,12 @@ type Memory interface {
 	// Take reserves more bytes for the request. It returns false if there are too few left. Everything is given back when the request
 	// ends.
 	Take(bytes int) bool
+}
+
+// State is what a package keeps with a Call.
+type State interface {
+	// Release drops what belongs to the request that has ended.
+	Release()
 }
 
 // OnRelease closes c once the answer is rendered: outputs may contain views of memory that c owns.
@@ -96,9 +96,9 @@ func (c *Call) Release() {
 		c.closers[i] = nil
 	}
 	c.closers = c.closers[:0]
-	clear(c.Used)
-	c.Used = c.Used[:0]
-	c.Unprojected, c.Stored = false, nil
+	if c.State != nil {
+		c.State.Release()
+	}
 	c.Reader.Release()
 }
 
@@ -108,6 +108,8 @@ type Handler struct {
 	Target string // as in X-Amz-Target
 	// Service is the name of the operation's API; empty for DynamoDB's.
 	Service string
+	// Settles makes the answer wait until the other servers have seen what the operation changed, or what it says of a change.
+	Settles bool
 	// Decode decodes the body. Its error is a SerializationException.
 	Decode func(call *Call, body []byte) (in any, err *awserr.Error)
 	// Run checks and executes a decoded input.

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
@@ -31,7 +30,8 @@ type Bulk struct {
 	Table       string // name of the table
 	TableUUID   string
 	TableID     uint32
-	Request     api.StartBulkPutItemsInput
+	Version     Version
+	Request     BulkRequest
 	Fingerprint string // hash of the request, for idempotency
 	Status      string
 	Start, End  int64 // milliseconds since 1970
@@ -64,16 +64,6 @@ func (b *Bulk) ARN() string {
 	return "arn:aws:dynamodb:" + b.Region + ":" + b.Account + ":bulk-operation/" + b.ID
 }
 
-// BulkFromARN returns the key of the operation that arn names; ok is false if it names none.
-func BulkFromARN(arn string) (key registry.ID, ok bool) {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "dynamodb" {
-		return key, false
-	}
-	id, ok := strings.CutPrefix(parts[5], "bulk-operation/")
-	return registry.ID{Account: parts[4], Region: parts[3], Name: id}, ok
-}
-
 func (b *Bulk) job() string { return "bulk operation " + b.ARN() }
 
 const (
@@ -88,7 +78,7 @@ const (
 
 // StartBulk records a bulk operation and starts it.
 func (m *Manager) StartBulk(ctx context.Context, b *Bulk) (*Bulk, error) {
-	b.ID, b.Status, b.Start = catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
+	b.Version, b.ID, b.Status, b.Start = recordVersion, catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
 	if err := m.Bulk.Put(ctx, b.Key(), b); err != nil {
 		return nil, err
 	}

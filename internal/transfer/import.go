@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 
-	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
@@ -25,7 +24,8 @@ type Import struct {
 	Caller      string // the account that requested it; "" for the table's account, in records of earlier versions
 	Table       string // the name of the table
 	TableUUID   string
-	Request     api.ImportTableInput
+	Version     Version
+	Request     ImportRequest
 	Fingerprint string // hash of the request, for idempotency
 	Status      string
 	Start, End  int64    // milliseconds since 1970
@@ -56,7 +56,7 @@ var errItems = &Failure{"ItemValidationError", "Some of the items failed validat
 
 // StartImport creates a table and starts to fill it. If the name is taken, it returns the existing table.
 func (m *Manager) StartImport(ctx context.Context, i *Import, t *catalog.Table) (made *Import, taken *catalog.Table, err error) {
-	i.ID, i.Status, i.Start = catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
+	i.Version, i.ID, i.Status, i.Start = recordVersion, catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
 	t.Loading = &catalog.Loading{Import: i.ID}
 	// Store the record first: without it, a restart would not know how to fill the table.
 	if err := m.Imports.Put(ctx, i.Key(), i); err != nil {

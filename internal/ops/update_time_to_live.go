@@ -7,20 +7,15 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/smithy"
 )
 
 // ttlInterval is the time in which a table's TTL can be changed once ("UpdateTimeToLive").
 const ttlInterval = time.Hour
 
-func (s *Service) updateTimeToLive(ctx context.Context, call *smithy.Call, in *api.UpdateTimeToLiveInput) (*api.UpdateTimeToLiveOutput, error) {
-	ns, name, err := s.tableName(call, in.TableName.Value)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) updateTimeToLive(ctx context.Context, req *Request, in *api.UpdateTimeToLiveInput) (*api.UpdateTimeToLiveOutput, error) {
 	attribute, enable := in.TimeToLiveSpecification.AttributeName.Value, in.TimeToLiveSpecification.Enabled.Value
 	now := s.Now()
-	t, err := s.Tables.Catalog.Change(ctx, ns, name, func(t *catalog.Table) error {
+	_, err := s.change(ctx, req, req.table(in.TableName.Value), func(t *catalog.Table) error {
 		if err := s.checkIdle(t); err != nil {
 			return err
 		}
@@ -42,25 +37,7 @@ func (s *Service) updateTimeToLive(ctx context.Context, call *smithy.Call, in *a
 		return nil
 	})
 	if err != nil {
-		return nil, clientError(err)
-	}
-	if t == nil {
-		return nil, awserr.TableNotFound(name)
-	}
-	return &api.UpdateTimeToLiveOutput{TimeToLiveSpecification: in.TimeToLiveSpecification}, nil
-}
-
-func (s *Service) describeTimeToLive(_ context.Context, call *smithy.Call, in *api.DescribeTimeToLiveInput) (*api.DescribeTimeToLiveOutput, error) {
-	t, err := s.anyTable(call, in.TableName.Value)
-	if err != nil {
 		return nil, err
 	}
-	d := &api.TimeToLiveDescription{TimeToLiveStatus: smithy.Some(api.TimeToLiveStatusDisabled)}
-	if t.TTL != nil {
-		d.TimeToLiveStatus = smithy.Some(t.TTL.State)
-		if t.TTL.State != catalog.Disabled {
-			d.AttributeName = smithy.Some(t.TTL.Attribute)
-		}
-	}
-	return &api.DescribeTimeToLiveOutput{TimeToLiveDescription: d}, nil
+	return &api.UpdateTimeToLiveOutput{TimeToLiveSpecification: in.TimeToLiveSpecification}, nil
 }

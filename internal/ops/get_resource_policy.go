@@ -1,0 +1,28 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+func (s *Service) getResourcePolicy(_ context.Context, req *Request, in *api.GetResourcePolicyInput) (*api.GetResourcePolicyOutput, error) {
+	arn := in.ResourceArn.Value
+	r, err := s.tagged(req, arn)
+	if err != nil {
+		return nil, err
+	}
+	t := s.Tables.Catalog.Get(r.Namespace, r.table)
+	if t == nil {
+		return nil, resourceNotFound(arn)
+	}
+	at := policyOf(t, r)
+	switch {
+	case at == nil:
+		return nil, resourceNotFound(arn)
+	case *at == nil:
+		return nil, policyNotFound(arn)
+	}
+	return &api.GetResourcePolicyOutput{Policy: smithy.Some((*at).Document), RevisionId: smithy.Some((*at).Revision)}, nil
+}
