@@ -60,7 +60,9 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 			report("telling of what DAX clients have written")(s.dax.exchange(ctx, mail))
 		})
 	}
-	s.servers.each(ctx, opt.Logger, &s.running, "throughput", settleInterval, func(ctx context.Context) {
-		report("sharing throughput")(s.servers.share(ctx, s.meters, opt.Now))
-	})
+	if !opt.sharesByHand {
+		s.servers.each(ctx, opt.Logger, &s.running, "throughput", settleInterval, func(ctx context.Context) {
+			report("sharing throughput")(s.servers.share(ctx, s.meters, opt.Now))
+		})
+	}
 }

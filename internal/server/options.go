@@ -76,9 +76,10 @@ type Options struct {
 	fs     vfs.FS
 	engine func() (kv.Store, error)
 
-	check  time.Duration
-	limits httpd.Limits
-	tables int // how many an account has in a region at most; 0 for as many as NoChangeLimits says
+	check        time.Duration
+	limits       httpd.Limits
+	tables       int  // how many an account has in a region at most; 0 for as many as NoChangeLimits says
+	sharesByHand bool // the test calls servers.share, and nothing else does
 	// closeTimeout is how long Close waits for requests under way; 0 is closeTimeout.
 	closeTimeout time.Duration
 	wrap         func(kv.Store) kv.Store

@@ -28,7 +28,6 @@ type servers struct {
 	mu   sync.Mutex
 	left func() // what is done when a server has gone
 
-	sharing sync.Mutex // held by share
 	// What share has told and heard.
 	toldSpending string
 	spending     map[string][]metering.Spending
@@ -133,8 +132,6 @@ const settleInterval = time.Second
 // share has all servers spend of the same throughput: each tells what was used on it, and takes what was used on others out of what
 // it may use itself.
 func (s *servers) share(ctx context.Context, meters *metering.Registry, now func() time.Time) error {
-	s.sharing.Lock()
-	defer s.sharing.Unlock()
 	own, err := json.Marshal(meters.Spending())
 	if err != nil {
 		return err

@@ -107,7 +107,7 @@ func TestServersThroughput(t *testing.T) {
 
 func spendThroughput(t *testing.T, mode obj, refused string, units float64) {
 	clock := newMovedClock() // which stands
-	servers := openServers(t, 3, Options{Now: clock.Now})
+	servers := openServers(t, 3, Options{Now: clock.Now, sharesByHand: true})
 	servers[0].must("CreateTable", with(mode, obj{"TableName": "tbl", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")}}))
 	// Until the servers have settled once, a new table is each one's.
 	settle := func() {
