@@ -72,6 +72,7 @@ func TestCommandBlocks(t *testing.T) {
 	}
 	for _, page := range append(pages, root+"/README.md") {
 		t.Run(strings.TrimPrefix(page, root+"/"), func(t *testing.T) {
+			t.Parallel()
 			text, err := os.ReadFile(page)
 			if err != nil {
 				t.Fatal(err)
@@ -110,7 +111,7 @@ func run(t *testing.T, root, bin, script string) {
 	for _, l := range listeners {
 		l.Close()
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = t.TempDir()
