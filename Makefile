@@ -58,8 +58,8 @@ $(BUILD)/python/ok: test/clients/boto3/requirements.txt
 	$(BUILD)/python/bin/pip install -q --disable-pip-version-check -r $<
 	touch $@
 
-commands: $(BUILD)/python/ok ## The command blocks of README.md and docs/, against real servers.
-	PATH=$(BUILD)/python/bin:$$PATH go test -count=1 ./test/docs
+commands: $(BUILD)/python/ok $(POSTGRES) ## The command blocks of README.md and docs/, against real servers.
+	STATOR_TEST_POSTGRES=1 PATH=$(BUILD)/python/bin:$$PATH go test -count=1 -timeout 20m ./test/docs
 
 browser: bin/stator $(CHROMIUM) ## Web pages against a real server, in Debian's Chromium: strangers' and those with AWS's SDK.
 	mkdir -p $(BUILD)/browser && cp test/browser/package.json test/browser/*.js $(BUILD)/browser/

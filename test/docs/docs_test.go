@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/statordb/stator/internal/kv/pgkv/pgtest"
 )
 
 // prelude makes a page's commands run unattended: stator serve goes to the background and replaces the server before it, commands that run
@@ -72,6 +74,7 @@ func TestCommandBlocks(t *testing.T) {
 	}
 	for _, page := range append(pages, root+"/README.md") {
 		t.Run(strings.TrimPrefix(page, root+"/"), func(t *testing.T) {
+			t.Parallel()
 			text, err := os.ReadFile(page)
 			if err != nil {
 				t.Fatal(err)
@@ -110,7 +113,8 @@ func run(t *testing.T, root, bin, script string) {
 	for _, l := range listeners {
 		l.Close()
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	script = withDatabases(t, script)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = t.TempDir()
@@ -119,6 +123,29 @@ func run(t *testing.T, root, bin, script string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+// database is how the docs name PostgreSQL's databases.
+var database = regexp.MustCompile(`postgres://stator:secret@db:5432/\w+`)
+
+// withDatabases puts empty databases of a PostgreSQL of the test's own in place of the documented ones. It skips the page where PostgreSQL
+// is not installed.
+func withDatabases(t *testing.T, script string) string {
+	if !database.MatchString(script) {
+		return script
+	}
+	postgres := pgtest.New(t)
+	urls := map[string]string{}
+	return database.ReplaceAllStringFunc(script, func(documented string) string {
+		if urls[documented] == "" {
+			url, err := postgres.Database()
+			if err != nil {
+				t.Fatal(err)
+			}
+			urls[documented] = url
+		}
+		return urls[documented]
+	})
 }
 
 // commands returns the sh and python blocks of a page, without those that a comment before them excludes, with its reason:
