@@ -156,6 +156,7 @@ func (s *schedule) due(begin, minute time.Time) bool {
 	return due && err == nil
 }
 
+// putScheduledAction creates or changes a scheduled action. Members that a change leaves out keep their values.
 func (s *Service) putScheduledAction(ctx context.Context, call *smithy.Call, in *api.PutScheduledActionRequest) (*api.PutScheduledActionResponse, error) {
 	r, err := s.resource(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension.Value)
 	if err != nil {

@@ -89,6 +89,7 @@ func (s *Service) rules(call *smithy.Call) []metric.Rule {
 // ruleSchema is the schema of rule definitions.
 const ruleSchema = `{"Name":"CloudWatchLogRule","Version":1}`
 
+// describeInsightRules lists the rules that Contributor Insights has created. Users can't create any.
 func (s *Service) describeInsightRules(_ context.Context, call *smithy.Call, in *api.DescribeInsightRulesInput) (*api.DescribeInsightRulesOutput, error) {
 	after, err := readToken(in.NextToken)
 	if err != nil {
@@ -119,6 +120,7 @@ type contributorSum struct {
 	periods map[int64]float64
 }
 
+// getInsightRuleReport reports a rule's contributors. Counts are approximate: a report of a minute has only the most frequent keys.
 func (s *Service) getInsightRuleReport(ctx context.Context, call *smithy.Call, in *api.GetInsightRuleReportInput) (*api.GetInsightRuleReportOutput, error) {
 	rules := s.rules(call)
 	i := slices.IndexFunc(rules, func(r metric.Rule) bool { return r.Name == in.RuleName.Value })

@@ -29,8 +29,10 @@ func isWord(name string, i int, text string) bool {
 	return slices.Contains(functions[name].words[i], strings.ToUpper(text))
 }
 
+// first is the result kind of functions that return what they are given.
 func first(args []kind) kind { return args[0] }
 
+// always is the result kind of functions that return a fixed kind.
 func always(k kind) func([]kind) kind { return func([]kind) kind { return k } }
 
 // functions are the supported functions ("Metric math syntax and functions").
@@ -301,6 +303,7 @@ func steps(f func(was, is point1) float64) function {
 	})
 }
 
+// runningSum is RUNNING_SUM: the sum of all values up to each time.
 func runningSum(sc *scope, t *timeSeries) (*timeSeries, error) {
 	sum := 0.0
 	return sc.mapped(t, func(p point1) float64 {

@@ -67,6 +67,7 @@ type writing struct {
 	overlapped bool // two of them ran at once (C3)
 }
 
+// newCache returns an empty cache of at most the given number of bytes.
 func newCache(bytes int64, ttl time.Duration, now func() time.Time) *cache {
 	c := &cache{now: now}
 	c.ttl.Store(int64(ttl))

@@ -242,6 +242,7 @@ func (p *parameters) request(t *table, condition []byte) (q pageRequest, err err
 	return q, err
 }
 
+// readQuery runs a query. It returns the cacheable part of the result, and the capacity, which isn't cached.
 func (c *conn) readQuery(t *table, condition []byte, p *parameters) ([]byte, *api.ConsumedCapacity, error) {
 	q, err := p.request(t, condition)
 	if err != nil {
@@ -260,6 +261,7 @@ func (c *conn) readQuery(t *table, condition []byte, p *parameters) ([]byte, *ap
 	return payload, out.ConsumedCapacity, err
 }
 
+// readScan is readQuery for scans.
 func (c *conn) readScan(t *table, p *parameters) ([]byte, *api.ConsumedCapacity, error) {
 	q, err := p.request(t, nil)
 	if err != nil {

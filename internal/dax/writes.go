@@ -79,6 +79,7 @@ func (c *conn) targetFor(action string, name, rawKey []byte) (t target, err erro
 	return t, nil
 }
 
+// putItem writes an item through to the database, and caches it as stored.
 func (c *conn) putItem(r *wire.Reader) error {
 	name, rawKey, content := r.Bytes(), r.Bytes(), r.Bytes()
 	p := readParameters(r)
@@ -108,6 +109,7 @@ func (c *conn) putItem(r *wire.Reader) error {
 	})
 }
 
+// deleteItem deletes an item in the database. The cache then knows that the item doesn't exist.
 func (c *conn) deleteItem(r *wire.Reader) error {
 	name, rawKey := r.Bytes(), r.Bytes()
 	p := readParameters(r)
@@ -133,6 +135,7 @@ func (c *conn) deleteItem(r *wire.Reader) error {
 	})
 }
 
+// updateItem updates an item in the database, and caches the result, which the operation reports in Call.Stored.
 func (c *conn) updateItem(r *wire.Reader) error {
 	name, rawKey := r.Bytes(), r.Bytes()
 	p := readParameters(r)
@@ -168,6 +171,7 @@ type batchWrite struct {
 	request api.WriteRequest
 }
 
+// batchWriteItem writes through to the database. Of too many writes it passes on one too many, for which the database refuses the batch.
 func (c *conn) batchWriteItem(r *wire.Reader) error {
 	in := &api.BatchWriteItemInput{}
 	var writes []batchWrite

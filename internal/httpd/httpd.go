@@ -141,8 +141,8 @@ func (s *Server) Handle(c *fasthttp.RequestCtx) { s.handle(c) }
 
 // Serve answers requests of the listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	s.periodically("closing connections that don't move", s.load.limits.Idle/idleTicks, s.conns.reap)
-	s.periodically("ending requests whose client has gone", watchInterval, s.conns.watch)
+	s.periodically("closing stalled connections", s.load.limits.Idle/idleTicks, s.conns.reap)
+	s.periodically("canceling requests of clients that have gone", watchInterval, s.conns.watch)
 	return s.http.Serve(l)
 }
 
@@ -314,7 +314,7 @@ func (s *Server) mayMeasure(c *fasthttp.RequestCtx) *awserr.Error {
 func (s *Server) metrics(c *fasthttp.RequestCtx, ctx context.Context) {
 	contentType, body, err := s.opt.Metrics(ctx)
 	if err != nil {
-		s.opt.Logger.Error("metrics", "error", err)
+		s.opt.Logger.Error("metrics can't be collected", "error", err)
 		c.SetStatusCode(500)
 		return
 	}
@@ -501,6 +501,7 @@ type authRequest struct {
 	header *fasthttp.RequestHeader
 }
 
+// newAuthRequest returns an authRequest whose closures follow header.
 func newAuthRequest() *authRequest {
 	r := &authRequest{}
 	r.Header = func(name string) string { return wirejson.View(r.header.Peek(name)) }

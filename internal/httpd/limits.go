@@ -43,6 +43,7 @@ type Limits struct {
 	Patience time.Duration
 }
 
+// orDefaults replaces zeros by defaults.
 func (l Limits) orDefaults() Limits {
 	l.Connections = cmp.Or(l.Connections, defaultConnections)
 	l.InFlight = cmp.Or(l.InFlight, defaultInFlight)

@@ -130,7 +130,7 @@ func ToEnd(handlers []Handler) []Handler {
 // Invoke runs a handler for a caller with a typed input that wants a typed output, without JSON in between.
 func Invoke[In, Out any](ctx context.Context, h *Handler, op Operation[In, Out], call *Call, in *In) (*Out, error) {
 	if h.Target != op.Target {
-		panic("smithy: the handler of " + h.Target + " was to run " + op.Target)
+		panic("smithy: the handler of " + h.Target + " can't run " + op.Target)
 	}
 	out, err := h.Run(ctx, call, in)
 	if err != nil {

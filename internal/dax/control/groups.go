@@ -117,6 +117,7 @@ func (s *Service) checkFree(id ID) error {
 	return nil
 }
 
+// updateParameterGroup changes TTLs. Only unused groups can be changed, so no node needs to know.
 func (s *Service) updateParameterGroup(ctx context.Context, call *smithy.Call, in *api.UpdateParameterGroupRequest) (*api.UpdateParameterGroupResponse, error) {
 	id := s.id(call, in.ParameterGroupName.Value)
 	s.mu.Lock()

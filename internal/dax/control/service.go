@@ -193,7 +193,7 @@ func checkText(texts ...string) error {
 		size += len(t)
 	}
 	if size > maxText {
-		return invalid("The texts of the request have %d bytes, which is more than %d.", size, maxText)
+		return invalid("The texts of the request have %d bytes together, more than the allowed %d.", size, maxText)
 	}
 	return nil
 }
@@ -252,6 +252,7 @@ func fault(code awserr.Code, format string, args ...any) error {
 	return awserr.New(code, fmt.Sprintf(format, args...))
 }
 
+// invalid returns an InvalidParameterValueException.
 func invalid(format string, args ...any) error { return fault(invalidValue, format, args...) }
 
 // id returns the ID for a name in a request. Names in DAX are lower case.
@@ -345,6 +346,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 	return nil
 }
 
+// describeEvents lists the events of a time range, the last hour by default.
 func (s *Service) describeEvents(_ context.Context, call *smithy.Call, in *api.DescribeEventsRequest) (*api.DescribeEventsResponse, error) {
 	now := s.Now()
 	from, to := now.Add(-time.Hour), now
