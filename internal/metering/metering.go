@@ -60,10 +60,10 @@ type Meter struct {
 	table    atomic.Pointer[Table]
 	current  atomic.Pointer[slot]
 
-	mu   sync.Mutex // held while slots are replaced or collected
-	done []*slot    // slots of earlier minutes that are not collected for the last time
-	gone bool       // the table was deleted
-	told int64      // last minute for which gauges were collected
+	mu           sync.Mutex // held while slots are replaced or collected
+	done         []*slot    // slots of earlier minutes that are not collected for the last time
+	gone         bool       // the table was deleted
+	gaugesMinute int64      // last minute for which gauges were collected
 }
 
 // slot has the counters of a minute. A minute has several slots if the table was changed in it.

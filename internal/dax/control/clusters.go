@@ -252,11 +252,11 @@ func (s *Service) createCluster(ctx context.Context, call *smithy.Call, in *api.
 		return nil, err
 	}
 	for _, n := range c.Nodes {
-		if err := s.tell(ctx, id, id.Name, sourceCluster, "Added node "+n.ID+" in Availability Zone "+n.Zone+"."); err != nil {
+		if err := s.recordEvent(ctx, id, id.Name, sourceCluster, "Added node "+n.ID+" in Availability Zone "+n.Zone+"."); err != nil {
 			return nil, err
 		}
 	}
-	return &api.CreateClusterResponse{Cluster: s.shape(call, c, statusCreating)}, s.tell(ctx, id, id.Name, sourceCluster, "Cluster created.")
+	return &api.CreateClusterResponse{Cluster: s.shape(call, c, statusCreating)}, s.recordEvent(ctx, id, id.Name, sourceCluster, "Cluster created.")
 }
 
 // checkCreate checks what depends on the request alone.
@@ -329,7 +329,7 @@ func (s *Service) deleteCluster(ctx context.Context, call *smithy.Call, in *api.
 	if s.TransientStatus == 0 {
 		err = s.clusters.Remove(ctx, c.ID, nil)
 	}
-	return out, errors.Join(err, s.tell(ctx, c.ID, c.Name, sourceCluster, "Cluster deleted."))
+	return out, errors.Join(err, s.recordEvent(ctx, c.ID, c.Name, sourceCluster, "Cluster deleted."))
 }
 
 // Finish removes clusters whose deletion is over.
@@ -407,7 +407,7 @@ func (s *Service) updateCluster(ctx context.Context, call *smithy.Call, in *api.
 	if err != nil {
 		return nil, err
 	}
-	return &api.UpdateClusterResponse{Cluster: s.shape(call, c, statusModifying)}, s.tell(ctx, c.ID, c.Name, sourceCluster, "Cluster modified.")
+	return &api.UpdateClusterResponse{Cluster: s.shape(call, c, statusModifying)}, s.recordEvent(ctx, c.ID, c.Name, sourceCluster, "Cluster modified.")
 }
 
 // increaseReplicationFactor adds names of nodes. There is still one real node.
@@ -439,7 +439,7 @@ func (s *Service) increaseReplicationFactor(ctx context.Context, call *smithy.Ca
 		return nil, err
 	}
 	for _, n := range added {
-		if err := s.tell(ctx, c.ID, c.Name, sourceCluster, "Added node "+n.ID+" in Availability Zone "+n.Zone+"."); err != nil {
+		if err := s.recordEvent(ctx, c.ID, c.Name, sourceCluster, "Added node "+n.ID+" in Availability Zone "+n.Zone+"."); err != nil {
 			return nil, err
 		}
 	}
@@ -486,7 +486,7 @@ func (s *Service) decreaseReplicationFactor(ctx context.Context, call *smithy.Ca
 	out := s.shape(call, c, statusModifying)
 	out.NodeIdsToRemove = removed
 	for _, id := range removed {
-		if err := s.tell(ctx, c.ID, c.Name, sourceCluster, "Removed node "+id+"."); err != nil {
+		if err := s.recordEvent(ctx, c.ID, c.Name, sourceCluster, "Removed node "+id+"."); err != nil {
 			return nil, err
 		}
 	}
@@ -514,7 +514,7 @@ func (s *Service) rebootNode(ctx context.Context, call *smithy.Call, in *api.Reb
 			out.Nodes[i].NodeStatus = smithy.Some(statusRebooting)
 		}
 	}
-	return &api.RebootNodeResponse{Cluster: out}, s.tell(ctx, c.ID, in.NodeId.Value, sourceCluster, "Node rebooted.")
+	return &api.RebootNodeResponse{Cluster: out}, s.recordEvent(ctx, c.ID, in.NodeId.Value, sourceCluster, "Node rebooted.")
 }
 
 // tagged returns the name of the cluster with an ARN, if the caller has the permission there.

@@ -108,7 +108,7 @@ type Service struct {
 	parameters *registry.Set[parameterGroup]
 	subnets    *registry.Set[subnetGroup]
 	events     *registry.Set[event]
-	told       int // number of events that this process has recorded; makes their names unique
+	eventCount int // number of events that this process has recorded; makes their names unique
 }
 
 // New returns a Service with the descriptions that the store has.
@@ -318,9 +318,9 @@ const (
 // eventLife is how long events are kept ("DescribeEvents").
 const eventLife = 14 * 24 * time.Hour
 
-// tell records an event. At maxEvents it replaces the account's oldest one. The caller holds mu.
-func (s *Service) tell(ctx context.Context, id ID, source, kind, message string) error {
-	s.told++
+// recordEvent records an event. At maxEvents it replaces the account's oldest one. The caller holds mu.
+func (s *Service) recordEvent(ctx context.Context, id ID, source, kind, message string) error {
+	s.eventCount++
 	at := s.Now().UnixMilli()
 	own := slices.DeleteFunc(s.events.All(), func(e *event) bool { return e.Account != id.Account })
 	if len(own) >= maxEvents {
@@ -329,7 +329,7 @@ func (s *Service) tell(ctx context.Context, id ID, source, kind, message string)
 			return err
 		}
 	}
-	e := &event{ID: ID{Account: id.Account, Region: id.Region, Name: fmt.Sprintf("%015d-%06d", at, s.told)}, Source: source, Type: kind, Message: message, Date: at}
+	e := &event{ID: ID{Account: id.Account, Region: id.Region, Name: fmt.Sprintf("%015d-%06d", at, s.eventCount)}, Source: source, Type: kind, Message: message, Date: at}
 	return s.events.Put(ctx, e.ID, e)
 }
 
