@@ -40,6 +40,7 @@ func (s *Service) keepReports(ctx context.Context, reports []metric.Report) erro
 				if err != nil {
 					return err
 				}
+				// Don't change the caller's report: it is stored again if this transaction fails.
 				r.Contributors = slices.Clone(r.Contributors)
 				r.Add(before.Contributors, before.Total, before.Distinct)
 			}

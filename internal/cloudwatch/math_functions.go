@@ -162,6 +162,7 @@ func (sc *scope) aggregateAll(list []*timeSeries, f func([]float64) float64) (va
 	}
 	for _, t := range list {
 		for i := 0; i < len(t.points) && step != 1; i++ {
+			// The grid's step is the greatest common divisor of all distances from the first time.
 			step = gcd(step, t.points[i].at-first)
 		}
 	}
@@ -178,6 +179,7 @@ func (sc *scope) aggregateAll(list []*timeSeries, f func([]float64) float64) (va
 	if step > 0 {
 		slots = (last-first)/step + 1
 	}
+	// A counting sort pays off unless there are many more slots than values.
 	if slots > 4*int64(n)+1024 {
 		sc.aggregateSparse(out, list, n, f)
 	} else {

@@ -248,6 +248,7 @@ func (c *cache) wrote(key, value []byte, known bool) {
 		s.remove(wirejson.View(key))
 		return
 	}
+	// key is the caller's scratch memory.
 	c.store(s, strings.Clone(wirejson.View(key)), value)
 }
 

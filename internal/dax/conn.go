@@ -234,6 +234,7 @@ func (c *conn) fill(limit int) error {
 		return errTooLarge
 	}
 	if c.have == len(c.in) {
+		// The beginning of the next request may arrive together with this one.
 		if limit += smallBuffer; len(c.in) >= limit {
 			return errTooLarge
 		}

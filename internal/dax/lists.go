@@ -94,6 +94,7 @@ func (l *lists) id(ctx context.Context, signature []byte) (int64, error) {
 	}
 	stored := string(signature)
 	err := kv.Update(ctx, l.store, kv.TxnOpt{}, func(txn kv.Txn) error {
+		// Probe from the hash on, until the list itself or a free id is found.
 		for id = int64(xxhash.Sum64(signature) & maxListID); ; id++ {
 			id = max(id&maxListID, emptyList+1)
 			key := keyspace.AttributeList(l.account, id)

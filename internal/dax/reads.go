@@ -353,6 +353,7 @@ func (c *conn) batchGetItem(r *wire.Reader) error {
 		}
 	}()
 	for _, g := range gets {
+		// asked are the keys that this request has to read itself: not cached, and not being read by another request.
 		asked := api.KeysAndAttributes{
 			ProjectionExpression: g.text, ExpressionAttributeNames: g.names,
 			ConsistentRead: smithy.Opt[bool]{Value: g.consistent, Set: g.consistent},
@@ -367,6 +368,7 @@ func (c *conn) batchGetItem(r *wire.Reader) error {
 			}
 			asked.Keys = append(asked.Keys, g.keys[i])
 		}
+		// An uncacheable request goes to the database unchanged, even without keys, for its error.
 		if asked.Keys != nil || !cached {
 			in.RequestItems = append(in.RequestItems, smithy.Entry[api.KeysAndAttributes]{Key: g.name, Value: asked})
 		}

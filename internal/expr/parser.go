@@ -355,6 +355,7 @@ func (p *parser) closedAt(pos int) int {
 // orOrOperand parses the content of parentheses, which may turn out to be an operand: (a) = :b.
 func (p *parser) orOrOperand() *Node {
 	if t := p.peek(); t.kind == tokPunct && t.text == "(" {
+		// Nested parentheses may contain an operand too, which or would refuse: ((a)) = :b.
 		if end := p.closedAt(p.pos); end > 0 && p.tokens[end+1].text == ")" {
 			return p.primary(true)
 		}

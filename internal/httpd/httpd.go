@@ -110,6 +110,7 @@ func New(opt Options) *Server {
 	}
 	for _, service := range opt.Services {
 		s.services[service.Name] = service
+		// At most one API speaks AWS Query.
 		if service.Version != "" {
 			s.query = service
 		}
@@ -413,6 +414,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if to.codec != nil {
 		limit = maxServiceBody
 	}
+	// Don't receive a large body for a key that the server doesn't know.
 	if length := c.Request.Header.ContentLength(); length < 0 || length > freeBody {
 		if refused := s.opt.Auth.Recognize(w.signed.of(c, to.service, nil)); refused != nil {
 			return nil, refused
@@ -427,6 +429,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	defer s.load.leave()
 	running := s.conns.begin(c.Conn())
 	defer running.done()
+	// The signature covers the body as sent: nothing has been decompressed yet.
 	id, refused := s.opt.Auth.Authenticate(w.signed.of(c, to.service, w.sent.bytes))
 	if refused != nil {
 		return nil, s.orMalformed(c, w, refused)
@@ -448,6 +451,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 		// The operation has happened, so it is answered even if Take fails because the client has gone or the server shuts down.
 		_ = w.turn.Take(running.ctx)
 	}
+	// w.out is nil if a connection still owns the memory of the last answer.
 	if out, w.out = w.out, nil; out == nil {
 		out = s.conns.memory()
 	}

@@ -231,6 +231,7 @@ func (m *Meter) refuse(r *resourceSlot, u Use, limits capacity.Limit) error {
 func (m *Meter) Charge(u Use, units float64, now time.Time) {
 	r := m.at(now).resource(u.Index)
 	r.limiter.Charge(u.Direction, u.Partition, units, now)
+	// Reads consume half units, so count in halves.
 	r.consumed[u.Direction].add(int64(units * 2))
 	if r.Insights != AllKeys {
 		// A sample of the keys is enough to find the hot ones.

@@ -98,6 +98,7 @@ func (r *Registry) Collect(emit func(metric.Datum), report func(metric.Report)) 
 	users := maps.Clone(r.users)
 	minute := r.now().Unix() / 60
 	for at := range r.users {
+		// Requests in flight may still count into the previous minute.
 		if at.minute < minute-1 {
 			delete(r.users, at)
 		}

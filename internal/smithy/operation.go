@@ -162,6 +162,7 @@ func Bind[In, Out any, PI interface {
 		Run: func(ctx context.Context, call *Call, in any) (Renderer, error) {
 			call.Operation = name
 			input := in.(*In)
+			// Reuse the memory of the path.
 			call.check = Checker{path: call.check.path[:0]}
 			PI(input).Check(&call.check)
 			if err := call.check.Err(); err != nil {
