@@ -84,7 +84,7 @@ func parseSchedule(text, zone string) (*schedule, error) {
 	}
 	day, weekday := parts[2], parts[4]
 	if (day == "?") == (weekday == "?") && day != "*" && weekday != "*" { // exactly one of the two must be ?, unless one is *
-		return nil, bad // one of the two says nothing
+		return nil, bad
 	}
 	if slices.ContainsFunc(parts, func(field string) bool { return !isCronField(field) }) {
 		return nil, bad

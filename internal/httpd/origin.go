@@ -101,7 +101,7 @@ func (s *Server) stranger(c *fasthttp.RequestCtx) bool {
 	}
 	s.fail(c, err, fasthttp.StatusForbidden)
 	if c.IsGet() { // browsers display this type
-		c.SetContentType("application/json") // which browsers show
+		c.SetContentType("application/json")
 	}
 	return true
 }

@@ -61,7 +61,7 @@ type Meter struct {
 	current  atomic.Pointer[slot]
 
 	mu           sync.Mutex // held while slots are replaced or collected
-	done         []*slot    // slots of earlier minutes that are not collected for the last time
+	done         []*slot    // slots of earlier minutes that requests in flight may still use
 	gone         bool       // the table was deleted
 	gaugesMinute int64      // last minute for which gauges were collected
 }
