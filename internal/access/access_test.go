@@ -30,7 +30,7 @@ func TestAuthorize(t *testing.T) {
 	}
 	if AuthorizeARN(smithy.Caller{Account: "222222222222", Verified: true}, "dynamodb:GetItem", arn) == nil ||
 		AuthorizeOperator(smithy.Caller{Account: "222222222222", Verified: true}, "stator:X") == nil {
-		t.Error("a stranger is let in")
+		t.Error("a stranger is allowed")
 	}
 	if err := AuthorizeOperator(smithy.Caller{Operator: true}, "stator:X"); err != nil {
 		t.Error(err)

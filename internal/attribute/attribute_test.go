@@ -156,7 +156,7 @@ func TestUnionAndDifference(t *testing.T) {
 		t.Error(got)
 	}
 	if Difference(a, a) != nil {
-		t.Error("a set without elements is none")
+		t.Error("an empty difference is a set")
 	}
 }
 

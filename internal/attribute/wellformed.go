@@ -69,7 +69,7 @@ func (c *cursor) fields(count, depth int) (size int, err error) {
 			return 0, err
 		}
 		if i > 0 && bytes.Compare(last, name) >= 0 {
-			return 0, fmt.Errorf("attribute %q stands behind %q", name, last)
+			return 0, fmt.Errorf("attribute %q is out of order: it follows %q", name, last)
 		}
 		if !utf8.Valid(name) {
 			return 0, fmt.Errorf("attribute name %q is not UTF-8", name)
@@ -154,7 +154,7 @@ func (c *cursor) elements(tag Type, count, depth int) (size int, err error) {
 	sortElements(tag, sorted)
 	for i := range elems {
 		if !bytes.Equal(elems[i], sorted[i]) || i > 0 && bytes.Equal(elems[i], elems[i-1]) {
-			return 0, errors.New("set is not sorted, or has an element twice")
+			return 0, errors.New("set is not sorted, or repeats an element")
 		}
 	}
 	return size, nil
@@ -166,7 +166,7 @@ func scalarSize(t Type, text []byte) (int, error) {
 	case TypeN:
 		canonical, problem := AppendNumber(nil, text)
 		if problem != "" || !bytes.Equal(canonical, text) {
-			return 0, fmt.Errorf("%q is no canonical number", text)
+			return 0, fmt.Errorf("%q is not a canonical number", text)
 		}
 		return NumberSize(text), nil
 	case TypeS:

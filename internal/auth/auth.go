@@ -225,10 +225,12 @@ func hostRegion(host string) string {
 	return ""
 }
 
+// unrecognized is AWS's error for an unknown key.
 func unrecognized() *awserr.Error {
 	return awserr.New(awserr.UnrecognizedClient, "The security token included in the request is invalid.")
 }
 
+// mismatch is AWS's error for a wrong signature. It also answers malformed lists of signed headers and wrong payload hashes.
 func mismatch() *awserr.Error {
 	return awserr.New(awserr.InvalidSignature, "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
 }

@@ -22,7 +22,7 @@ const (
 func (a *Authenticator) AuthenticateConnection(accessKey, given, stringToSign string) (id Identity, until time.Time, _ *awserr.Error) {
 	lines := strings.SplitN(stringToSign, "\n", 5)
 	if len(lines) != 4 || lines[0] != algorithm {
-		return id, until, awserr.New(awserr.IncompleteSignature, "The text that is signed must have four lines, and "+algorithm+" as its first.")
+		return id, until, awserr.New(awserr.IncompleteSignature, "The signed text must have four lines, the first of them "+algorithm+".")
 	}
 	sig := &signature{time: lines[1], signature: given, signedHeaders: daxHeaders}
 	if err := sig.scope(accessKey + "/" + lines[2]); err != nil {

@@ -155,7 +155,7 @@ func TestStrict(t *testing.T) {
 		case c.code != "" && (err == nil || err.Code != c.code || !strings.Contains(err.Message, c.text)):
 			t.Errorf("%s: %v", c.name, err)
 		case c.code != "" && id != Identity{}:
-			t.Errorf("%s: %+v is told of a request that is refused", c.name, id)
+			t.Errorf("%s: a refused request returns %+v", c.name, id)
 		}
 	}
 }
@@ -272,7 +272,7 @@ func TestSigningKeys(t *testing.T) {
 	}
 	a.ring.Load().keys.put(&signature{accessKey: "AKID", date: "20260103", region: "r2", service: "s"}, nil)
 	if len(keys) != 2 {
-		t.Errorf("%d keys are left where those of an earlier day had to go", len(keys))
+		t.Errorf("%d keys are left, but only those of an earlier day should go", len(keys))
 	}
 }
 

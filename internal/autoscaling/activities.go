@@ -115,6 +115,7 @@ func (s *Service) trimResources(ctx context.Context) error {
 	return nil
 }
 
+// describeScalingActivities lists activities, the latest first. Those that record why nothing was scaled are listed only on request.
 func (s *Service) describeScalingActivities(_ context.Context, call *smithy.Call, in *api.DescribeScalingActivitiesRequest) (*api.DescribeScalingActivitiesResponse, error) {
 	f, err := s.filter(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension)
 	if err != nil {

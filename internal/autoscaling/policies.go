@@ -121,6 +121,7 @@ const (
 	maxUtilization = 90
 )
 
+// putScalingPolicy creates or replaces a policy. A replaced target tracking policy keeps the names of its alarms.
 func (s *Service) putScalingPolicy(ctx context.Context, call *smithy.Call, in *api.PutScalingPolicyRequest) (*api.PutScalingPolicyResponse, error) {
 	r, err := s.resource(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension.Value)
 	if err != nil {

@@ -314,6 +314,7 @@ func (s *Service) scale(ctx context.Context, t *target, wanted int64, at time.Ti
 		}
 		return s.notScaled(ctx, t, units, reason, cause, at)
 	}
+	// The bounds would change the capacity in the other direction than the alarm asks for.
 	if out != (bounded > units) {
 		return nil
 	}

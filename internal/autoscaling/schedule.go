@@ -84,7 +84,7 @@ func parseSchedule(text, zone string) (*schedule, error) {
 	}
 	day, weekday := parts[2], parts[4]
 	if (day == "?") == (weekday == "?") && day != "*" && weekday != "*" { // exactly one of the two must be ?, unless one is *
-		return nil, bad // one of the two says nothing
+		return nil, bad
 	}
 	if slices.ContainsFunc(parts, func(field string) bool { return !isCronField(field) }) {
 		return nil, bad
@@ -156,6 +156,7 @@ func (s *schedule) due(begin, minute time.Time) bool {
 	return due && err == nil
 }
 
+// putScheduledAction creates or changes a scheduled action. Members that a change leaves out keep their values.
 func (s *Service) putScheduledAction(ctx context.Context, call *smithy.Call, in *api.PutScheduledActionRequest) (*api.PutScheduledActionResponse, error) {
 	r, err := s.resource(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension.Value)
 	if err != nil {

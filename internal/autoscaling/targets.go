@@ -48,6 +48,7 @@ func (r *Resource) serviceRole() string {
 	return "arn:aws:iam::" + r.Account + ":role/aws-service-role/dynamodb.application-autoscaling.amazonaws.com/AWSServiceRoleForApplicationAutoScaling_DynamoDBTable"
 }
 
+// registerScalableTarget creates or changes a target. Capacity outside of its bounds is corrected at once.
 func (s *Service) registerScalableTarget(ctx context.Context, call *smithy.Call, in *api.RegisterScalableTargetRequest) (*api.RegisterScalableTargetResponse, error) {
 	r, err := s.resource(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension.Value)
 	if err != nil {

@@ -10,8 +10,10 @@ import (
 // AWS's semantic sentences that have parameters or several users, one function each. A sentence of a single operation is in that
 // operation's file. Odd spacing is AWS's.
 
+// validation returns a ValidationException with the concatenated parts.
 func validation(parts ...string) *Error { return New(Validation, strings.Join(parts, "")) }
 
+// invalidValue is validation with AWS's usual prefix.
 func invalidValue(parts ...string) *Error {
 	return validation("One or more parameter values were invalid: ", strings.Join(parts, ""))
 }

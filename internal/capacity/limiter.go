@@ -158,7 +158,7 @@ func (l *Limiter) divide(now int64) {
 		}
 	}
 	for i := range l.partitions { // AWS never merges partitions
-		starts = append(starts, l.partitions[i].start) // partitions are never merged
+		starts = append(starts, l.partitions[i].start)
 	}
 	slices.Sort(starts)
 	starts = slices.Compact(starts)

@@ -234,6 +234,7 @@ func cloneAll(list []string) []string {
 // Longer periods are bounded by maxWindow.
 const maxEvaluation = 24 * 60 * 60
 
+// putMetricAlarm refuses parameters of features that are missing here: an alarm that ignored them would seem to work.
 func (s *Service) putMetricAlarm(ctx context.Context, call *smithy.Call, in *api.PutMetricAlarmInput) (*api.NoOutput, error) {
 	for name, given := range map[string]bool{
 		"ThresholdMetricId": in.ThresholdMetricId.Set, "EvaluationWindow": in.EvaluationWindow != nil, "WarmUpConfiguration": in.WarmUpConfiguration != nil,
@@ -361,6 +362,7 @@ func (s *Service) alarmQueries(call *smithy.Call, a *Alarm, in *api.PutMetricAla
 	return nil
 }
 
+// deleteAlarms fails for an unknown name only if it is the only one.
 func (s *Service) deleteAlarms(ctx context.Context, call *smithy.Call, in *api.DeleteAlarmsInput) (*api.NoOutput, error) {
 	account, region := s.Namespace(call.Caller)
 	for _, name := range in.AlarmNames {
@@ -386,6 +388,7 @@ func (s *Service) sorted(call *smithy.Call, keep func(*Alarm) bool) []*Alarm {
 	return out
 }
 
+// describeAlarms returns metric alarms by name. The token of a page is the last name on it.
 func (s *Service) describeAlarms(_ context.Context, call *smithy.Call, in *api.DescribeAlarmsInput) (*api.DescribeAlarmsOutput, error) {
 	if in.AlarmNames != nil && in.AlarmNamePrefix.Set {
 		return nil, awserr.New(invalidCombination, "The parameters AlarmNames and AlarmNamePrefix are mutually exclusive and you have specified both.")
@@ -503,6 +506,7 @@ func (s *Service) setActions(ctx context.Context, call *smithy.Call, names []str
 	return s.keep(ctx, changed)
 }
 
+// setAlarmState sets a state until the next evaluation, and executes the actions for it, so that users can test those.
 func (s *Service) setAlarmState(ctx context.Context, call *smithy.Call, in *api.SetAlarmStateInput) (*api.NoOutput, error) {
 	account, region := s.Namespace(call.Caller)
 	if d := in.StateReasonData; d.Set && !json.Valid([]byte(d.Value)) {

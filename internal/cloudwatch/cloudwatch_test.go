@@ -138,7 +138,7 @@ func TestStatistics(t *testing.T) {
 	} {
 		f, ok := parseStatistic(text)
 		if !ok {
-			t.Errorf("%s is not read", text)
+			t.Errorf("%s is refused", text)
 			continue
 		}
 		if got, ok := f(&s); !ok || got < want*0.96-0.5 || got > want*1.04+0.5 {
@@ -147,7 +147,7 @@ func TestStatistics(t *testing.T) {
 	}
 	for _, text := range []string{"", "p", "p101", "p-1", "x50", "TM(90%:10%)", "TM(10%:90)", "TM()", "sum", "PR(10%:20%)"} {
 		if _, ok := parseStatistic(text); ok {
-			t.Errorf("%q is read", text)
+			t.Errorf("%q is accepted", text)
 		}
 	}
 }

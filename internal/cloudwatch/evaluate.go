@@ -165,6 +165,7 @@ func double(v float64) string {
 	return text
 }
 
+// plural returns the form of a word that goes with n.
 func plural(n int, one, many string) string {
 	if n == 1 {
 		return one

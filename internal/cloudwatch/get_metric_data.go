@@ -31,6 +31,7 @@ const (
 	recentData    = 3 * time.Hour
 )
 
+// queryID matches the ids that the API allows.
 var queryID = regexp.MustCompile(`^[a-z][a-zA-Z0-9_]*$`)
 
 // Query is one query of a GetMetricData or of an alarm: either a Metric with its statistic, or an Expression.
@@ -347,6 +348,8 @@ func readPlace(given smithy.Opt[string]) (p place, err error) {
 	return p, nil
 }
 
+// getMetricData computes and returns one page. The token says where the page ended, so a page computes only the queries that it returns and
+// those on which they depend.
 func (s *Service) getMetricData(ctx context.Context, call *smithy.Call, in *api.GetMetricDataInput) (*api.GetMetricDataOutput, error) {
 	queries, err := s.queries(call, in.MetricDataQueries, maxExpression)
 	if err != nil {

@@ -50,6 +50,8 @@ func (s *Service) putHistory(txn kv.Txn, items []historyItem) error {
 	return nil
 }
 
+// describeAlarmHistory scans an account's entries in order of time. The token is the key of the last entry returned; it must belong to the
+// caller's account, or a client could read another account's history.
 func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, in *api.DescribeAlarmHistoryInput) (*api.DescribeAlarmHistoryOutput, error) {
 	after, err := readToken(in.NextToken)
 	if err != nil {

@@ -40,6 +40,7 @@ func (s *Service) keepReports(ctx context.Context, reports []metric.Report) erro
 				if err != nil {
 					return err
 				}
+				// Don't change the caller's report: it is stored again if this transaction fails.
 				r.Contributors = slices.Clone(r.Contributors)
 				r.Add(before.Contributors, before.Total, before.Distinct)
 			}
@@ -89,6 +90,7 @@ func (s *Service) rules(call *smithy.Call) []metric.Rule {
 // ruleSchema is the schema of rule definitions.
 const ruleSchema = `{"Name":"CloudWatchLogRule","Version":1}`
 
+// describeInsightRules lists the rules that Contributor Insights has created. Users can't create any.
 func (s *Service) describeInsightRules(_ context.Context, call *smithy.Call, in *api.DescribeInsightRulesInput) (*api.DescribeInsightRulesOutput, error) {
 	after, err := readToken(in.NextToken)
 	if err != nil {
@@ -119,6 +121,7 @@ type contributorSum struct {
 	periods map[int64]float64
 }
 
+// getInsightRuleReport reports a rule's contributors. Counts are approximate: a report of a minute has only the most frequent keys.
 func (s *Service) getInsightRuleReport(ctx context.Context, call *smithy.Call, in *api.GetInsightRuleReportInput) (*api.GetInsightRuleReportOutput, error) {
 	rules := s.rules(call)
 	i := slices.IndexFunc(rules, func(r metric.Rule) bool { return r.Name == in.RuleName.Value })

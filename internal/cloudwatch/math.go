@@ -15,6 +15,7 @@ type mathError struct{ message string }
 
 func (e *mathError) Error() string { return e.message }
 
+// wrong returns a mathError.
 func wrong(format string, args ...any) error { return &mathError{fmt.Sprintf(format, args...)} }
 
 // node is a node of an expression's syntax tree.
@@ -35,6 +36,7 @@ type mathParser struct {
 const (
 	maxExpression      = 2048 // in bytes ("MetricDataQuery")
 	maxAlarmExpression = 1024 // of an alarm, in bytes ("MetricDataQuery")
+	// maxExpressionDepth bounds the parser's recursion. AWS documents no such bound.
 	maxExpressionDepth = 64
 )
 
@@ -82,6 +84,7 @@ func (p *mathParser) operator(level int) string {
 	return ""
 }
 
+// isNameByte reports whether ids and names of functions may contain the byte.
 func isNameByte(c byte) bool {
 	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }

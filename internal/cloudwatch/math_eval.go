@@ -63,8 +63,8 @@ func (b *budget) make(n int) error {
 	return b.visit(n)
 }
 
-// point1 is a value of a time series.
-type point1 struct {
+// seriesPoint is a value of a time series.
+type seriesPoint struct {
 	at int64 // seconds since 1970
 	v  float64
 }
@@ -74,13 +74,13 @@ type timeSeries struct {
 	id     string
 	label  string
 	period int64
-	points []point1
+	points []seriesPoint
 }
 
 // add appends a value, unless it is NaN or infinite.
 func (t *timeSeries) add(at int64, v float64) {
 	if !math.IsNaN(v) && !math.IsInf(v, 0) {
-		t.points = append(t.points, point1{at, v})
+		t.points = append(t.points, seriesPoint{at, v})
 	}
 }
 
@@ -107,7 +107,7 @@ func (v value) size() int {
 // number is returned for times without a value: NaN for a series.
 type cursor struct {
 	number float64
-	points []point1
+	points []seriesPoint
 }
 
 // cursor returns a cursor for a series, or for a number, which has the same value at all times.
@@ -144,7 +144,7 @@ type scope struct {
 	budget     *budget
 
 	// Buffers of aggregates, reused from one to the next.
-	points []point1
+	points []seriesPoint
 	sorted []float64
 	ends   []int32
 }
@@ -235,7 +235,7 @@ func (sc *scope) combine(op string, a, b value) (value, error) {
 				return nil, err
 			}
 			left := a.cursor()
-			return sc.mapped(t, func(p point1) float64 { return apply(left.at(p.at), p.v) })
+			return sc.mapped(t, func(p seriesPoint) float64 { return apply(left.at(p.at), p.v) })
 		})
 	}
 	return sc.each(a, func(t *timeSeries) (*timeSeries, error) {
@@ -243,7 +243,7 @@ func (sc *scope) combine(op string, a, b value) (value, error) {
 			return nil, err
 		}
 		right := b.cursor()
-		return sc.mapped(t, func(p point1) float64 { return apply(p.v, right.at(p.at)) })
+		return sc.mapped(t, func(p seriesPoint) float64 { return apply(p.v, right.at(p.at)) })
 	})
 }
 
@@ -264,11 +264,11 @@ func (sc *scope) each(v value, f func(*timeSeries) (*timeSeries, error)) (value,
 }
 
 // mapped returns a series with each value replaced, in order of time. Values that become NaN or infinite are left out.
-func (sc *scope) mapped(t *timeSeries, f func(p point1) float64) (*timeSeries, error) {
+func (sc *scope) mapped(t *timeSeries, f func(p seriesPoint) float64) (*timeSeries, error) {
 	if err := sc.budget.make(len(t.points)); err != nil {
 		return nil, err
 	}
-	out := &timeSeries{id: t.id, label: t.label, period: t.period, points: make([]point1, 0, len(t.points))}
+	out := &timeSeries{id: t.id, label: t.label, period: t.period, points: make([]seriesPoint, 0, len(t.points))}
 	for _, p := range t.points {
 		out.add(p.at, f(p))
 	}
@@ -289,7 +289,7 @@ func (sc *scope) constant(v float64) (value, error) {
 	if err := sc.budget.make(n); err != nil {
 		return value{}, err
 	}
-	out := &timeSeries{period: sc.period, points: make([]point1, 0, n)}
+	out := &timeSeries{period: sc.period, points: make([]seriesPoint, 0, n)}
 	for i := range n {
 		out.add(sc.start+int64(i)*sc.period, v)
 	}

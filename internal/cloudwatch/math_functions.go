@@ -29,8 +29,10 @@ func isWord(name string, i int, text string) bool {
 	return slices.Contains(functions[name].words[i], strings.ToUpper(text))
 }
 
+// first is the result kind of functions that return what they are given.
 func first(args []kind) kind { return args[0] }
 
+// always is the result kind of functions that return a fixed kind.
 func always(k kind) func([]kind) kind { return func([]kind) kind { return k } }
 
 // functions are the supported functions ("Metric math syntax and functions").
@@ -56,9 +58,9 @@ var functions = map[string]function{
 	"FIRST": endOf(func(n int) int { return 0 }),
 	"LAST":  endOf(func(n int) int { return n - 1 }),
 
-	"DIFF":        steps(func(was, is point1) float64 { return is.v - was.v }),
-	"DIFF_TIME":   steps(func(was, is point1) float64 { return float64(is.at - was.at) }),
-	"RATE":        steps(func(was, is point1) float64 { return (is.v - was.v) / float64(is.at-was.at) }),
+	"DIFF":        steps(func(was, is seriesPoint) float64 { return is.v - was.v }),
+	"DIFF_TIME":   steps(func(was, is seriesPoint) float64 { return float64(is.at - was.at) }),
+	"RATE":        steps(func(was, is seriesPoint) float64 { return (is.v - was.v) / float64(is.at-was.at) }),
 	"RUNNING_SUM": perSeries(runningSum),
 	"PERIOD":      {1, []kind{aSeries}, nil, always(aNumber), func(_ *scope, a []value) (value, error) { return scalar(float64(a[0].series.period)), nil }},
 	"TIME_SERIES": {1, []kind{aNumber}, nil, always(aSeries), func(sc *scope, a []value) (value, error) { return sc.constant(a[0].number) }},
@@ -103,7 +105,7 @@ func deviationOf(v []float64) float64 {
 // onValues makes a function that applies f to each value.
 func onValues(f func(float64) float64) function {
 	series := perSeries(func(sc *scope, t *timeSeries) (*timeSeries, error) {
-		return sc.mapped(t, func(p point1) float64 { return f(p.v) })
+		return sc.mapped(t, func(p seriesPoint) float64 { return f(p.v) })
 	})
 	return function{1, []kind{aNumber | aSeries | aList}, nil, first, func(sc *scope, a []value) (value, error) {
 		if a[0].kind == aNumber {
@@ -160,6 +162,7 @@ func (sc *scope) aggregateAll(list []*timeSeries, f func([]float64) float64) (va
 	}
 	for _, t := range list {
 		for i := 0; i < len(t.points) && step != 1; i++ {
+			// The grid's step is the greatest common divisor of all distances from the first time.
 			step = gcd(step, t.points[i].at-first)
 		}
 	}
@@ -176,6 +179,7 @@ func (sc *scope) aggregateAll(list []*timeSeries, f func([]float64) float64) (va
 	if step > 0 {
 		slots = (last-first)/step + 1
 	}
+	// A counting sort pays off unless there are many more slots than values.
 	if slots > 4*int64(n)+1024 {
 		sc.aggregateSparse(out, list, n, f)
 	} else {
@@ -227,7 +231,7 @@ func (sc *scope) aggregateSparse(out *timeSeries, list []*timeSeries, n int, f f
 	for _, t := range list {
 		all = append(all, t.points...)
 	}
-	slices.SortStableFunc(all, func(a, b point1) int { return compareTimes(a.at, b.at) })
+	slices.SortStableFunc(all, func(a, b seriesPoint) int { return compareTimes(a.at, b.at) })
 	var values []float64
 	for i, p := range all {
 		if values = append(values, p.v); i+1 == len(all) || all[i+1].at != p.at {
@@ -287,10 +291,10 @@ func endOf(pick func(n int) int) function {
 }
 
 // steps makes a function of each value and the one before it. The first value has none.
-func steps(f func(was, is point1) float64) function {
+func steps(f func(was, is seriesPoint) float64) function {
 	return perSeries(func(sc *scope, t *timeSeries) (*timeSeries, error) {
-		var was point1
-		return sc.mapped(t, func(is point1) float64 {
+		var was seriesPoint
+		return sc.mapped(t, func(is seriesPoint) float64 {
 			v := math.NaN()
 			if is != t.points[0] {
 				v = f(was, is)
@@ -301,9 +305,10 @@ func steps(f func(was, is point1) float64) function {
 	})
 }
 
+// runningSum is RUNNING_SUM: the sum of all values up to each time.
 func runningSum(sc *scope, t *timeSeries) (*timeSeries, error) {
 	sum := 0.0
-	return sc.mapped(t, func(p point1) float64 {
+	return sc.mapped(t, func(p seriesPoint) float64 {
 		sum += p.v
 		return sum
 	})
@@ -312,7 +317,7 @@ func runningSum(sc *scope, t *timeSeries) (*timeSeries, error) {
 // clock makes a function of the times of a series, in UTC.
 func clock(f func(time.Time) float64) function {
 	return perSeries(func(sc *scope, t *timeSeries) (*timeSeries, error) {
-		return sc.mapped(t, func(p point1) float64 { return f(time.Unix(p.at, 0).UTC()) })
+		return sc.mapped(t, func(p seriesPoint) float64 { return f(time.Unix(p.at, 0).UTC()) })
 	})
 }
 
@@ -345,7 +350,7 @@ func ifThenElse(sc *scope, a []value) (value, error) {
 		return value{}, err
 	}
 	yes, no := a[1].cursor(), otherwise.cursor()
-	out, err := sc.mapped(a[0].series, func(p point1) float64 {
+	out, err := sc.mapped(a[0].series, func(p seriesPoint) float64 {
 		if p.v != 0 {
 			return yes.at(p.at)
 		}
@@ -421,7 +426,7 @@ func fill(sc *scope, a []value) (value, error) {
 			return nil, err
 		}
 		with := a[1].cursor()
-		out, next := &timeSeries{id: t.id, label: t.label, period: t.period, points: make([]point1, 0, n+len(t.points))}, 0
+		out, next := &timeSeries{id: t.id, label: t.label, period: t.period, points: make([]seriesPoint, 0, n+len(t.points))}, 0
 		for i := range n {
 			at := sc.start + int64(i)*period
 			for next < len(t.points) && t.points[next].at < at {
@@ -433,7 +438,7 @@ func fill(sc *scope, a []value) (value, error) {
 			case a[1].kind != aText:
 				out.add(at, with.at(at))
 			case next > 0: // before the first value there is nothing to repeat
-				out.add(at, between1(t.points, next, at, strings.EqualFold(a[1].text, "LINEAR")))
+				out.add(at, fillValue(t.points, next, at, strings.EqualFold(a[1].text, "LINEAR")))
 			}
 		}
 		out.points = append(out.points, t.points[next:]...)
@@ -441,8 +446,8 @@ func fill(sc *scope, a []value) (value, error) {
 	})
 }
 
-// between1 returns a value for a time just before points[next]: the previous value, or, if linear, one interpolated up to points[next].
-func between1(points []point1, next int, at int64, linear bool) float64 {
+// fillValue returns a value for a time just before points[next]: the previous value, or, if linear, one interpolated up to points[next].
+func fillValue(points []seriesPoint, next int, at int64, linear bool) float64 {
 	before := points[next-1]
 	if !linear || next == len(points) {
 		return before.v

@@ -14,8 +14,8 @@ import (
 
 // testScope has two series: m1 is 1, 2, 3 at minutes 0, 1, 3, and m2 is 10 at minutes 0 to 3.
 func testScope(ctx context.Context) *scope {
-	m1 := &timeSeries{id: "m1", period: 60, points: []point1{{0, 1}, {60, 2}, {180, 3}}}
-	m2 := &timeSeries{id: "m2", period: 60, points: []point1{{0, 10}, {60, 10}, {120, 10}, {180, 10}}}
+	m1 := &timeSeries{id: "m1", period: 60, points: []seriesPoint{{0, 1}, {60, 2}, {180, 3}}}
+	m2 := &timeSeries{id: "m2", period: 60, points: []seriesPoint{{0, 10}, {60, 10}, {120, 10}, {180, 10}}}
 	return &scope{
 		start: 0, end: 240, period: 60, budget: &budget{ctx: ctx},
 		all: func() ([]*timeSeries, error) { return []*timeSeries{m1, m2}, nil },

@@ -37,6 +37,7 @@ const (
 	listPage      = 500  // metrics in one answer of ListMetrics
 )
 
+// putMetricData checks all of a request's data before it stores any.
 func (s *Service) putMetricData(ctx context.Context, call *smithy.Call, in *api.PutMetricDataInput) (*api.NoOutput, error) {
 	if strings.HasPrefix(in.Namespace.Value, "AWS/") {
 		return nil, invalid("The value AWS/ for parameter Namespace is invalid.")
@@ -143,6 +144,7 @@ func setOf(m *api.MetricDatum, where string) (metric.Set, error) {
 	return out, nil
 }
 
+// renderDimensions returns dimensions in the API's form.
 func renderDimensions(list []metric.Dimension) []api.Dimension {
 	out := make([]api.Dimension, len(list))
 	for i, d := range list {
@@ -151,6 +153,7 @@ func renderDimensions(list []metric.Dimension) []api.Dimension {
 	return out
 }
 
+// listMetrics lists recently active metrics. The token is a key of the index; it must belong to the caller's account.
 func (s *Service) listMetrics(ctx context.Context, call *smithy.Call, in *api.ListMetricsInput) (*api.ListMetricsOutput, error) {
 	after, err := readToken(in.NextToken)
 	if err != nil {
@@ -241,6 +244,7 @@ func validPeriod(period int64) bool {
 	return period == 1 || period == 5 || period == 10 || period == 20 || period == 30 || period > 0 && period%60 == 0
 }
 
+// getMetricStatistics returns the datapoints of each unit of the metric, or of the requested unit.
 func (s *Service) getMetricStatistics(ctx context.Context, call *smithy.Call, in *api.GetMetricStatisticsInput) (*api.GetMetricStatisticsOutput, error) {
 	period := in.Period.Value
 	if !validPeriod(period) {

@@ -292,6 +292,7 @@ func (s *Service) Tick(ctx context.Context, each func(ctx context.Context, at ti
 			return err
 		}
 	}
+	// Clean up, and begin a roll-up, once an hour. Each Tick then does a part of the roll-up.
 	if hour := now.Unix() / 3600; s.rolled != hour && s.rolling == nil {
 		s.rolled, s.rolling = hour, keyspace.Metrics()
 		if err := s.clean(ctx, now); err != nil {

@@ -239,7 +239,7 @@ func TestCostOfManyMetrics(t *testing.T) {
 	})
 	s.refused(invalidToken, "NextToken", "ListMetrics", obj{"NextToken": token("x")})
 	if err := s.do("b", "ListMetrics", obj{"NextToken": foreign}, nil); err == nil {
-		t.Error("another account's token is taken")
+		t.Error("another account's token is accepted")
 	}
 }
 
@@ -561,7 +561,7 @@ func TestAlarmLimits(t *testing.T) {
 	}
 	s.must("DescribeAlarmHistory", obj{"MaxRecords": 1}, &page)
 	if err := s.do("b", "DescribeAlarmHistory", obj{"NextToken": page.NextToken}, nil); err == nil {
-		t.Error("another account's token is taken")
+		t.Error("another account's token is accepted")
 	}
 }
 

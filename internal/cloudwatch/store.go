@@ -76,6 +76,7 @@ type store struct {
 // maxKnown bounds the ids in memory, 24 bytes each. When it is reached, the map starts over.
 const maxKnown = 100_000
 
+// openStore returns a store. It reads nothing yet.
 func openStore(db kv.Store, limit int) *store {
 	return &store{kv: db, limit: limit, known: map[digest]uint32{}}
 }

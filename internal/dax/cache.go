@@ -29,10 +29,10 @@ const (
 //	C2  A flight stores nothing if a write of its key has ended since it began: what it read may be older.
 //	C3  Concurrent writes of a key store nothing: which of them the database applied last is unknown.
 type cache struct {
-	now    func() time.Time
-	told   func(key []byte) // hears the key of each finished write; nil to tell nothing
-	ttl    atomic.Int64     // nanoseconds; 0 means that entries don't expire
-	shards [cacheShards]shard
+	now     func() time.Time
+	onWrite func(key []byte) // called with the key of each finished write; may be nil
+	ttl     atomic.Int64     // nanoseconds; 0 means that entries don't expire
+	shards  [cacheShards]shard
 
 	evicted atomic.Int64 // bytes evicted since the last report
 }
@@ -67,6 +67,7 @@ type writing struct {
 	overlapped bool // two of them ran at once (C3)
 }
 
+// newCache returns an empty cache of at most the given number of bytes.
 func newCache(bytes int64, ttl time.Duration, now func() time.Time) *cache {
 	c := &cache{now: now}
 	c.ttl.Store(int64(ttl))
@@ -235,8 +236,8 @@ func (c *cache) write(key []byte) {
 
 // wrote ends a write. value is what is stored now, nil for no item; it is cached if known is true and C3 allows it.
 func (c *cache) wrote(key, value []byte, known bool) {
-	if c.told != nil {
-		c.told(key)
+	if c.onWrite != nil {
+		c.onWrite(key)
 	}
 	s := c.shard(key)
 	s.mu.Lock()
@@ -247,6 +248,7 @@ func (c *cache) wrote(key, value []byte, known bool) {
 		s.remove(wirejson.View(key))
 		return
 	}
+	// key is the caller's scratch memory.
 	c.store(s, strings.Clone(wirejson.View(key)), value)
 }
 

@@ -119,7 +119,7 @@ func TestCacheFlights(t *testing.T) {
 	c := now.cache(1<<20, 0)
 	_, f, leads := c.get([]byte("a"))
 	if !leads {
-		t.Fatal("nobody leads")
+		t.Fatal("the flight has no leader")
 	}
 	var all sync.WaitGroup
 	var right atomic.Int64
@@ -184,7 +184,7 @@ func TestCacheWrites(t *testing.T) {
 	c.wrote(key, []byte("1"), true)
 	_, f, leads := c.get(key)
 	if !leads {
-		t.Fatal("a value of two writes at a time is kept")
+		t.Fatal("a value of concurrent writes is cached")
 	}
 	c.wrote(key, []byte("2"), true)
 	c.land(f, []byte("1"), nil)

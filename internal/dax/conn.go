@@ -23,7 +23,8 @@ const (
 	// layeringPlain and layeringFramed say whether answers are framed. A frame is a header of 8 bytes and one whole answer.
 	layeringPlain  = 0
 	layeringFramed = 1
-	lastFrame      = 1
+	// lastFrame marks the last frame of an answer. Answers have a single frame.
+	lastFrame = 1
 )
 
 // Sizes in bytes.
@@ -159,6 +160,7 @@ type conn struct {
 	key    []byte    // scratch space for storage keys
 }
 
+// newConn returns a stranger's connection. Nothing is read from it yet.
 func newConn(n *Node, nc net.Conn) *conn {
 	c := &conn{node: n, net: nc, from: addressOf(nc), in: make([]byte, firstBuffer)}
 	c.ctx, c.cancel = context.WithCancel(n.ctx)
@@ -232,6 +234,7 @@ func (c *conn) fill(limit int) error {
 		return errTooLarge
 	}
 	if c.have == len(c.in) {
+		// The beginning of the next request may arrive together with this one.
 		if limit += smallBuffer; len(c.in) >= limit {
 			return errTooLarge
 		}

@@ -833,7 +833,7 @@ func TestBudget(t *testing.T) {
 		take := func(c *conn, n int64, waits, want bool) {
 			t.Helper()
 			if got := b.take(c, n, waits); got != want {
-				t.Errorf("take says %v", got)
+				t.Errorf("take returns %v", got)
 			}
 		}
 		take(runs, 40, false, true)

@@ -94,6 +94,7 @@ func (l *lists) id(ctx context.Context, signature []byte) (int64, error) {
 	}
 	stored := string(signature)
 	err := kv.Update(ctx, l.store, kv.TxnOpt{}, func(txn kv.Txn) error {
+		// Probe from the hash on, until the list itself or a free id is found.
 		for id = int64(xxhash.Sum64(signature) & maxListID); ; id++ {
 			id = max(id&maxListID, emptyList+1)
 			key := keyspace.AttributeList(l.account, id)
@@ -204,7 +205,7 @@ func (l *lists) define(ctx context.Context, names [][]byte) (int64, error) {
 	var signature []byte
 	for _, name := range names {
 		if !wire.ValidName(name) {
-			return 0, awserr.ValidationError("An attribute name is empty or no UTF-8")
+			return 0, awserr.ValidationError("An attribute name is empty or not UTF-8")
 		}
 		if signature = appendName(signature, name); len(signature) > attribute.MaxItemSize {
 			return 0, awserr.ItemTooLarge()
@@ -215,7 +216,7 @@ func (l *lists) define(ctx context.Context, names [][]byte) (int64, error) {
 		seen[wirejson.View(name)] = struct{}{}
 	}
 	if len(seen) < len(names) {
-		return 0, awserr.ValidationError("An attribute list has a name twice")
+		return 0, awserr.ValidationError("An attribute list repeats a name")
 	}
 	return l.id(ctx, signature)
 }

@@ -203,7 +203,7 @@ func (s *Service) NewNode(opt NodeOptions) *Node {
 		session: s.opt.Now().Unix(),
 		conns:   map[*conn]struct{}{}, counters: map[smithy.Caller]*counters{},
 	}
-	n.items.told = opt.Wrote
+	n.items.onWrite = opt.Wrote
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n
 }

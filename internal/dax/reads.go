@@ -243,6 +243,7 @@ func (p *parameters) request(t *table, condition []byte) (q pageRequest, err err
 	return q, err
 }
 
+// readQuery runs a query. It returns the cacheable part of the result, and the capacity, which isn't cached.
 func (c *conn) readQuery(t *table, condition []byte, p *parameters) ([]byte, *api.ConsumedCapacity, error) {
 	q, err := p.request(t, condition)
 	if err != nil {
@@ -261,6 +262,7 @@ func (c *conn) readQuery(t *table, condition []byte, p *parameters) ([]byte, *ap
 	return payload, out.ConsumedCapacity, err
 }
 
+// readScan is readQuery for scans.
 func (c *conn) readScan(t *table, p *parameters) ([]byte, *api.ConsumedCapacity, error) {
 	q, err := p.request(t, nil)
 	if err != nil {
@@ -352,6 +354,7 @@ func (c *conn) batchGetItem(r *wire.Reader) error {
 		}
 	}()
 	for _, g := range gets {
+		// asked are the keys that this request has to read itself: not cached, and not being read by another request.
 		asked := api.KeysAndAttributes{
 			ProjectionExpression: g.text, ExpressionAttributeNames: g.names,
 			ConsistentRead: smithy.Opt[bool]{Value: g.consistent, Set: g.consistent},
@@ -366,6 +369,7 @@ func (c *conn) batchGetItem(r *wire.Reader) error {
 			}
 			asked.Keys = append(asked.Keys, g.keys[i])
 		}
+		// An uncacheable request goes to the database unchanged, even without keys, for its error.
 		if asked.Keys != nil || !cached {
 			in.RequestItems = append(in.RequestItems, smithy.Entry[api.KeysAndAttributes]{Key: g.name, Value: asked})
 		}

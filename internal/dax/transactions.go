@@ -257,6 +257,7 @@ func (n *Node) refill(from *conn, targets []target) {
 	default:
 		return // too many refills run; the items are read when a client asks for them
 	}
+	// A conn without a client provides what reading needs: a caller, and that caller's attribute lists.
 	reader := &conn{node: n, ctx: n.ctx, identity: identity{caller: from.caller, lists: from.lists}}
 	in := &api.TransactGetItemsInput{}
 	var flights []*flight

@@ -40,6 +40,7 @@ func (w *watcher) look(c *conn) {
 	w.reading = reading
 	w.mu.Unlock()
 	defer close(reading)
+	// Nothing else touches c.in and c.have while the request runs: end waits for this loop.
 	for c.have < len(c.in) {
 		n, err := c.net.Read(c.in[c.have:])
 		c.have += n

@@ -80,6 +80,7 @@ func (c *conn) targetFor(action string, name, rawKey []byte) (t target, err erro
 	return t, nil
 }
 
+// putItem writes an item through to the database, and caches it as stored.
 func (c *conn) putItem(r *wire.Reader) error {
 	name, rawKey, content := r.Bytes(), r.Bytes(), r.Bytes()
 	p := readParameters(r)
@@ -109,6 +110,7 @@ func (c *conn) putItem(r *wire.Reader) error {
 	})
 }
 
+// deleteItem deletes an item in the database. The cache then knows that the item doesn't exist.
 func (c *conn) deleteItem(r *wire.Reader) error {
 	name, rawKey := r.Bytes(), r.Bytes()
 	p := readParameters(r)
@@ -134,6 +136,7 @@ func (c *conn) deleteItem(r *wire.Reader) error {
 	})
 }
 
+// updateItem updates an item in the database, and caches the result, which the operation reports in Call.Stored.
 func (c *conn) updateItem(r *wire.Reader) error {
 	name, rawKey := r.Bytes(), r.Bytes()
 	p := readParameters(r)
@@ -169,6 +172,7 @@ type batchWrite struct {
 	request api.WriteRequest
 }
 
+// batchWriteItem writes through to the database. Of too many writes it passes on one too many, for which the database refuses the batch.
 func (c *conn) batchWriteItem(r *wire.Reader) error {
 	in := &api.BatchWriteItemInput{}
 	var writes []batchWrite

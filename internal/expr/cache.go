@@ -46,6 +46,7 @@ type remembered[T any] struct {
 	text atomic.Int64
 }
 
+// newRemembered returns an empty cache. Every way out of it goes through the eviction callback, which keeps the count of bytes.
 func newRemembered[T any]() *remembered[T] {
 	r := &remembered[T]{}
 	var err error

@@ -126,8 +126,10 @@ func (p *parser) section() (Section, bool) {
 	return 0, false
 }
 
+// peek returns the current token.
 func (p *parser) peek() token { return p.tokens[p.pos] }
 
+// next consumes and returns the current token.
 func (p *parser) next() token {
 	t := p.tokens[p.pos]
 	if t.kind != tokEOF {
@@ -169,6 +171,7 @@ func (p *parser) syntaxError() {
 	panic(errorf("Syntax error; token: \"", t.text, "\", near: \"", p.text[from:to], "\""))
 }
 
+// isKeyword reports whether a word is part of the grammar. Such words can't be names, not even in contexts where they have no meaning.
 func isKeyword(s string) bool {
 	switch strings.ToUpper(s) {
 	case "AND", "OR", "NOT", "BETWEEN", "IN", "SET", "REMOVE", "ADD", "DELETE":
@@ -186,6 +189,7 @@ func (p *parser) node(op Op, args ...*Node) *Node {
 	return &Node{Op: op, Args: args}
 }
 
+// or, and, not parse the boolean operators, the weakest first.
 func (p *parser) or() *Node {
 	left := p.and()
 	for p.accept("OR") {
@@ -351,6 +355,7 @@ func (p *parser) closedAt(pos int) int {
 // orOrOperand parses the content of parentheses, which may turn out to be an operand: (a) = :b.
 func (p *parser) orOrOperand() *Node {
 	if t := p.peek(); t.kind == tokPunct && t.text == "(" {
+		// Nested parentheses may contain an operand too, which or would refuse: ((a)) = :b.
 		if end := p.closedAt(p.pos); end > 0 && p.tokens[end+1].text == ")" {
 			return p.primary(true)
 		}

@@ -104,6 +104,7 @@ func (s *Scope) findValue(n string) (v attribute.Value, i int) {
 	return nil, 0
 }
 
+// checkNames checks ExpressionAttributeNames.
 func checkNames(names smithy.Map[string]) *Error {
 	const where = "ExpressionAttributeNames"
 	if len(names) == 0 {
@@ -124,6 +125,7 @@ func checkNames(names smithy.Map[string]) *Error {
 	return nil
 }
 
+// checkValues checks ExpressionAttributeValues.
 func checkValues(values attribute.Item) *Error {
 	const where = "ExpressionAttributeValues"
 	if name, problem, invalid := values.Invalid(); invalid {
@@ -445,6 +447,7 @@ func (s *Scope) BindUpdate(u *Update) (err error) {
 	return nil
 }
 
+// javaTypeNames are the names of types in some of AWS's sentences.
 var javaTypeNames = map[attribute.Type]string{
 	attribute.TypeS: "STRING", attribute.TypeN: "NUMBER", attribute.TypeB: "BINARY", attribute.TypeTrue: "BOOLEAN",
 	attribute.TypeFalse: "BOOLEAN", attribute.TypeNull: "NULL", attribute.TypeL: "LIST", attribute.TypeM: "MAP",

@@ -33,7 +33,7 @@ const (
 
 var (
 	errTooLarge = errors.New("the body is too large")
-	errNoBudget = errors.New("too many large bodies at a time")
+	errNoBudget = errors.New("too many large bodies at once")
 )
 
 // body is the memory of one body. It grows with the bytes that arrive, not with the announced length, so an announcement costs
@@ -158,6 +158,7 @@ type pausing struct {
 	turn *turns.Turn
 }
 
+// Read implements io.Reader.
 func (p pausing) Read(b []byte) (int, error) {
 	if err := p.turn.Yield(p.ctx); err != nil {
 		return 0, err

@@ -56,9 +56,9 @@ func (cs *connections) state(c net.Conn, state fasthttp.ConnState) {
 		cs.open.Store(c, p)
 		cs.admit(c, p)
 	case fasthttp.StateIdle:
-		cs.letGo(c)
+		cs.answerSent(c)
 	case fasthttp.StateClosed, fasthttp.StateHijacked:
-		cs.letGo(c)
+		cs.answerSent(c)
 		if p, ok := cs.open.LoadAndDelete(c); ok {
 			cs.leave(p.(*progress))
 		}
@@ -122,8 +122,8 @@ func (cs *connections) hold(c net.Conn, answer []byte) bool {
 	return true
 }
 
-// letGo releases the connection's answer once it is sent.
-func (cs *connections) letGo(c net.Conn) {
+// answerSent releases the connection's answer once it is sent.
+func (cs *connections) answerSent(c net.Conn) {
 	if cs.holding.Load() == 0 {
 		return
 	}

@@ -110,6 +110,7 @@ func New(opt Options) *Server {
 	}
 	for _, service := range opt.Services {
 		s.services[service.Name] = service
+		// At most one API speaks AWS Query.
 		if service.Version != "" {
 			s.query = service
 		}
@@ -141,8 +142,8 @@ func (s *Server) Handle(c *fasthttp.RequestCtx) { s.handle(c) }
 
 // Serve answers requests of the listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	s.periodically("closing connections that don't move", s.load.limits.Idle/idleTicks, s.conns.reap)
-	s.periodically("ending requests whose client has gone", watchInterval, s.conns.watch)
+	s.periodically("closing stalled connections", s.load.limits.Idle/idleTicks, s.conns.reap)
+	s.periodically("canceling requests of clients that have gone", watchInterval, s.conns.watch)
 	return s.http.Serve(l)
 }
 
@@ -314,7 +315,7 @@ func (s *Server) mayMeasure(c *fasthttp.RequestCtx) *awserr.Error {
 func (s *Server) metrics(c *fasthttp.RequestCtx, ctx context.Context) {
 	contentType, body, err := s.opt.Metrics(ctx)
 	if err != nil {
-		s.opt.Logger.Error("metrics", "error", err)
+		s.opt.Logger.Error("metrics can't be collected", "error", err)
 		c.SetStatusCode(500)
 		return
 	}
@@ -413,6 +414,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if to.codec != nil {
 		limit = maxServiceBody
 	}
+	// Don't receive a large body for a key that the server doesn't know.
 	if length := c.Request.Header.ContentLength(); length < 0 || length > freeBody {
 		if refused := s.opt.Auth.Recognize(w.signed.of(c, to.service, nil)); refused != nil {
 			return nil, refused
@@ -427,6 +429,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	defer s.load.leave()
 	running := s.conns.begin(c.Conn())
 	defer running.done()
+	// The signature covers the body as sent: nothing has been decompressed yet.
 	id, refused := s.opt.Auth.Authenticate(w.signed.of(c, to.service, w.sent.bytes))
 	if refused != nil {
 		return nil, s.orMalformed(c, w, refused)
@@ -448,6 +451,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 		// The operation has happened, so it is answered even if Take fails because the client has gone or the server shuts down.
 		_ = w.turn.Take(running.ctx)
 	}
+	// w.out is nil if a connection still owns the memory of the last answer.
 	if out, w.out = w.out, nil; out == nil {
 		out = s.conns.memory()
 	}
@@ -501,6 +505,7 @@ type authRequest struct {
 	header *fasthttp.RequestHeader
 }
 
+// newAuthRequest returns an authRequest whose closures follow header.
 func newAuthRequest() *authRequest {
 	r := &authRequest{}
 	r.Header = func(name string) string { return wirejson.View(r.header.Peek(name)) }

@@ -43,6 +43,7 @@ type Limits struct {
 	Patience time.Duration
 }
 
+// orDefaults replaces zeros by defaults.
 func (l Limits) orDefaults() Limits {
 	l.Connections = cmp.Or(l.Connections, defaultConnections)
 	l.InFlight = cmp.Or(l.InFlight, defaultInFlight)
@@ -93,6 +94,7 @@ func newBodyBudget(limit int64, patience time.Duration) bodyBudget {
 // take reserves bytes for a body. It returns false if the budget has too few left, and then closes the connection whose body has
 // been in transit for longest, if that has had patience.
 func (bb *bodyBudget) take(b *body, bytes int64) bool {
+	// Add before comparing, so that concurrent calls can't exceed the limit together.
 	if bb.taken.Add(bytes) > bb.limit {
 		bb.taken.Add(-bytes)
 		bb.hurry(b)

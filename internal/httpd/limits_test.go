@@ -458,7 +458,7 @@ func TestNotReadyIsLoggedOnce(t *testing.T) {
 	}
 	broken = errors.New("no storage again")
 	if ask(); strings.Count(log.String(), "not ready") != 2 {
-		t.Errorf("not told of once more: %s", log.String())
+		t.Errorf("the second outage is not logged: %s", log.String())
 	}
 }
 

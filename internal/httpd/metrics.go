@@ -35,7 +35,7 @@ func (s *Server) ServeMetrics(l net.Listener) (stop func(context.Context) error)
 	}
 	guard.Go(s.opt.Logger, "serving metrics", func() {
 		if err := server.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) {
-			s.opt.Logger.Error("metrics are not served any more", "error", err)
+			s.opt.Logger.Error("metrics are no longer served", "error", err)
 		}
 	})
 	return func(ctx context.Context) error {

@@ -101,7 +101,7 @@ func (s *Server) stranger(c *fasthttp.RequestCtx) bool {
 	}
 	s.fail(c, err, fasthttp.StatusForbidden)
 	if c.IsGet() { // browsers display this type
-		c.SetContentType("application/json") // which browsers show
+		c.SetContentType("application/json")
 	}
 	return true
 }
@@ -168,11 +168,11 @@ func (g *webGuard) checkPage(c *fasthttp.RequestCtx) *awserr.Error {
 func (w *Web) checkOrigin(origins int, origin, site string) *awserr.Error {
 	switch {
 	case origins > 1:
-		return awserr.New(awserr.AccessDenied, "A request has one Origin header at most.")
+		return awserr.New(awserr.AccessDenied, "A request must have at most one Origin header.")
 	case origins == 1 && !w.allows(origin):
-		return awserr.New(awserr.AccessDenied, fmt.Sprintf("Where no signature is verified, web pages of the origin %q may use a server only if it is started with --cors-origin %s", shorten(origin), shorten(origin)))
+		return awserr.New(awserr.AccessDenied, fmt.Sprintf("This server verifies no signatures. Web pages of the origin %q may use it only if it is started with --cors-origin %s", shorten(origin), shorten(origin)))
 	case origins == 0 && site != "" && !w.any && site != "none" && site != "same-origin":
-		return awserr.New(awserr.AccessDenied, "Where no signature is verified, web pages of other sites may use a server only if their origin is one of --cors-origin and they ask by CORS. To see this page, enter its address.")
+		return awserr.New(awserr.AccessDenied, "This server verifies no signatures. It serves web pages of other sites only if they use CORS and --cors-origin lists their origin. To see this page, enter its address.")
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func checkForm(c *fasthttp.RequestCtx) *awserr.Error {
 		bytes.HasPrefix(c.Path(), []byte(controlPrefix)) {
 		return nil
 	}
-	return awserr.New(awserr.AccessDenied, "A form of any web page can send this request. Where no signature is verified, it needs an Authorization header, which a form can't send.")
+	return awserr.New(awserr.AccessDenied, "A form on any web page can send this request. This server verifies no signatures, so the request needs an Authorization header, which a form can't send.")
 }
 
 // controlPrefix begins all paths of Options.Control.
@@ -209,7 +209,7 @@ func wrongHost(host string) *awserr.Error {
 	if !ok {
 		return awserr.New(awserr.AccessDenied, fmt.Sprintf("The request is for %q, which is neither a name nor an address.", shorten(host)))
 	}
-	return awserr.New(awserr.AccessDenied, fmt.Sprintf("The request is for the host %q. Where no signature is verified, a server answers only to names that no web page can make its own, and to those of --allow-host. If this is its name, start it with --allow-host %s",
+	return awserr.New(awserr.AccessDenied, fmt.Sprintf("The request is for the host %q. This server verifies no signatures. It answers only to names that no web page can claim, and to those of --allow-host. If this is its name, start it with --allow-host %s",
 		shorten(name), shorten(name)))
 }
 

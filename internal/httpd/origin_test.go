@@ -82,7 +82,7 @@ func TestAllows(t *testing.T) {
 		}
 		for origin := range strings.FieldsSeq(c.no) {
 			if web.allows(origin) {
-				t.Errorf("%v lets %s in", c.flags, origin)
+				t.Errorf("%v admits %s", c.flags, origin)
 			}
 		}
 	}

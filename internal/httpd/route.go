@@ -28,6 +28,7 @@ func (s *Server) route(c *fasthttp.RequestCtx) route {
 			to.service = "dynamodb"
 			return to
 		}
+		// The target may belong to another API, or to no operation: the answer's protocol is that of the API in its prefix.
 		name, _, _ := strings.Cut(target, ".")
 		if service := s.services[name]; service != nil {
 			to.codec, to.service = protocol.JSON{Service: service}, service.SigningName

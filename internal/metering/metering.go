@@ -60,10 +60,10 @@ type Meter struct {
 	table    atomic.Pointer[Table]
 	current  atomic.Pointer[slot]
 
-	mu   sync.Mutex // held while slots are replaced or collected
-	done []*slot    // slots of earlier minutes that are not collected for the last time
-	gone bool       // the table was deleted
-	told int64      // last minute for which gauges were collected
+	mu           sync.Mutex // held while slots are replaced or collected
+	done         []*slot    // slots of earlier minutes that requests in flight may still use
+	gone         bool       // the table was deleted
+	gaugesMinute int64      // last minute for which gauges were collected
 }
 
 // slot has the counters of a minute. A minute has several slots if the table was changed in it.
@@ -231,6 +231,7 @@ func (m *Meter) refuse(r *resourceSlot, u Use, limits capacity.Limit) error {
 func (m *Meter) Charge(u Use, units float64, now time.Time) {
 	r := m.at(now).resource(u.Index)
 	r.limiter.Charge(u.Direction, u.Partition, units, now)
+	// Reads consume half units, so count in halves.
 	r.consumed[u.Direction].add(int64(units * 2))
 	if r.Insights != AllKeys {
 		// A sample of the keys is enough to find the hot ones.

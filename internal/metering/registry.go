@@ -31,8 +31,8 @@ type Registry struct {
 	mu     sync.Mutex
 	meters map[uint32]*Meter // by table id
 	// users counts the errors that clients caused.
-	users map[userMinute]*stat
-	told  int64 // last minute for which the accounts' gauges were collected
+	users        map[userMinute]*stat
+	gaugesMinute int64 // last minute for which the accounts' gauges were collected
 }
 
 // userMinute is an account and region, and a minute.
@@ -98,12 +98,13 @@ func (r *Registry) Collect(emit func(metric.Datum), report func(metric.Report)) 
 	users := maps.Clone(r.users)
 	minute := r.now().Unix() / 60
 	for at := range r.users {
+		// Requests in flight may still count into the previous minute.
 		if at.minute < minute-1 {
 			delete(r.users, at)
 		}
 	}
-	accounts := r.told != minute
-	r.told = minute
+	accounts := r.gaugesMinute != minute
+	r.gaugesMinute = minute
 	r.mu.Unlock()
 	for at, s := range users {
 		if set, ok := s.take(1); ok {
@@ -138,8 +139,8 @@ func (m *Meter) collect(minute int64, emit func(metric.Datum), report func(metri
 	m.collectKeys(slots, report)
 	// Requests in flight may still count into a recent slot.
 	m.done = slices.DeleteFunc(m.done, func(s *slot) bool { return s.minute < minute-1 })
-	if !m.gone && m.told != minute {
-		m.told = minute
+	if !m.gone && m.gaugesMinute != minute {
+		m.gaugesMinute = minute
 		m.collectGauges(t, minute, emit)
 	}
 	return m.gone && len(m.done) == 0 && current.minute < minute-1

@@ -54,6 +54,8 @@ func (p *parser) checkCondition(n *expr.Node) {
 	}
 }
 
+// or, and, not parse the boolean operators, the weakest first. Parentheses may turn out to contain a value, so the operators check their
+// operands with mustBe.
 func (p *parser) or() *expr.Node {
 	p.enter()
 	defer p.leave()
@@ -182,6 +184,7 @@ func (p *parser) in(left *expr.Node) *expr.Node {
 	return n
 }
 
+// sum parses + and - between operands.
 func (p *parser) sum() *expr.Node {
 	n := p.operand()
 	for {
@@ -223,6 +226,7 @@ func (p *parser) operand() *expr.Node {
 	return value(p.literal("root"))
 }
 
+// isLiteral reports whether a word is a value rather than a name.
 func isLiteral(t token) bool {
 	switch strings.ToUpper(t.text) {
 	case "TRUE", "FALSE", "NULL":
@@ -262,6 +266,7 @@ func (p *parser) call() *expr.Node {
 	return node(f.op, args...)
 }
 
+// arguments parses the arguments of a function, in parentheses.
 func (p *parser) arguments() []*expr.Node {
 	p.mustSymbol("(")
 	var args []*expr.Node
@@ -396,6 +401,7 @@ func (p *parser) literal(key string) attribute.Value {
 	return nil
 }
 
+// unsupported is the error for a token that isn't a value.
 func (p *parser) unsupported(t token, key string) {
 	fail("Unsupported data type: ", t.text, " under key ", key, p.place(t))
 }
@@ -417,6 +423,7 @@ func (p *parser) parameter() attribute.Value {
 	return p.params[p.used-1]
 }
 
+// list parses the rest of a list, after its bracket.
 func (p *parser) list(key string) attribute.Value {
 	var elems []attribute.Value
 	if p.symbol("]") {

@@ -31,6 +31,7 @@ func isLetter(c byte) bool {
 }
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
+// symbols are the operators and punctuation. Longer ones come before their prefixes.
 var symbols = []string{"<<", ">>", "<>", "<=", ">=", "!=", "||", "=", "<", ">", "(", ")", "[", "]", "{", "}", ",", ".", ":", "*", "+", "-", "?", ";", "/", "%"}
 
 // lex splits a statement. It never fails: invalid bytes become tokInvalid.

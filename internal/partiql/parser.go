@@ -34,6 +34,7 @@ func Parse(text string, params []attribute.Value) (st *Statement, err error) {
 	return p.statement(), nil
 }
 
+// fail ends parsing with an error.
 func fail(parts ...string) { panic(&Error{strings.Join(parts, "")}) }
 
 // malformed fails for what the grammar doesn't allow.
@@ -41,6 +42,7 @@ func (p *parser) malformed() {
 	fail("Statement wasn't well formed, can't be processed: ", p.text)
 }
 
+// wrongParameters fails for a number of parameters that differs from the number of question marks.
 func (p *parser) wrongParameters() {
 	fail("Number of parameters in request and statement don't match.")
 }
@@ -99,6 +101,7 @@ func (p *parser) mustEnd() {
 // otherOperations are statements of PartiQL that DynamoDB names in its refusal.
 var otherOperations = map[string]string{"DROP": "Drop", "CREATE": "Create"}
 
+// statement parses a whole statement.
 func (p *parser) statement() *Statement {
 	for _, t := range p.tokens {
 		if t.kind == tokInvalid {
@@ -166,6 +169,7 @@ func (p *parser) noAlias() {
 	}
 }
 
+// selectStatement parses the rest of a SELECT.
 func (p *parser) selectStatement() *Statement {
 	st := &Statement{Kind: Select}
 	switch {
@@ -288,6 +292,7 @@ func (p *parser) noIndex(message string) string {
 	return table
 }
 
+// insert parses the rest of an INSERT. DynamoDB inserts one item per statement.
 func (p *parser) insert() *Statement {
 	p.mustWord("INTO")
 	st := &Statement{Kind: Insert, Table: p.noIndex("FROM clause may only contain a single table name in data manipulation statements")}
@@ -303,6 +308,7 @@ func (p *parser) insert() *Statement {
 	return st
 }
 
+// update parses the rest of an UPDATE. SET and REMOVE may alternate.
 func (p *parser) update() *Statement {
 	st := &Statement{Kind: Update, Table: p.noIndex("This operation is not supported on an index"), Update: &expr.Update{}}
 	for {
@@ -336,6 +342,7 @@ func (p *parser) update() *Statement {
 	return st
 }
 
+// delete parses the rest of a DELETE.
 func (p *parser) delete() *Statement {
 	p.mustWord("FROM")
 	st := &Statement{Kind: Delete, Table: p.noIndex("This operation is not supported on an index")}

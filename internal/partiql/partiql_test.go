@@ -112,7 +112,7 @@ func FuzzParse(f *testing.F) {
 		}
 		if st.Item != nil {
 			if err := st.Item.WellFormed(); err != nil {
-				t.Fatalf("%q makes an item that is none: %v", text, err)
+				t.Fatalf("%q makes a malformed item: %v", text, err)
 			}
 		}
 		for _, c := range Conjuncts(st.Where) {

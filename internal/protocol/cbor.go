@@ -23,6 +23,7 @@ const timeTag = 1
 
 var cborEncoder = must(cbor.EncOptions{}.EncMode())
 
+// must panics on an error.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err) // the options are constants
@@ -55,6 +56,7 @@ func (p CBOR) Answer(body []byte, _ string) (Answer, error) {
 	return p.answer(200, out), err
 }
 
+// answer returns an answer with the header that identifies the protocol.
 func (p CBOR) answer(status int, body []byte) Answer {
 	return Answer{Status: status, ContentType: contentTypeCBOR, Body: body, Header: [][2]string{{"smithy-protocol", "rpc-v2-cbor"}}}
 }

@@ -94,6 +94,7 @@ func below(fields []field, from int, name string) []field {
 
 // split separates the fields whose names end at an offset, which come first, from those with longer names.
 func split(fields []field, end int) (own, deeper []field) {
+	// Lengths beyond end+1 don't matter here; cutting them off makes the fields sorted by length.
 	n, _ := slices.BinarySearchFunc(fields, end, func(f field, end int) int { return min(len(f.name), end+1) - (end + 1) })
 	return fields[:n], fields[n:]
 }

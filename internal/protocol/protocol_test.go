@@ -75,7 +75,7 @@ func TestCBOR(t *testing.T) {
 	}
 	for _, bad := range [][]byte{{0xff}, {0xa1, 0x01, 0x02}, {0x1b}, []byte("{}")} {
 		if _, err := codec.Request(bad); err == nil {
-			t.Errorf("%x is taken", bad)
+			t.Errorf("%x is accepted", bad)
 		}
 	}
 }
@@ -89,7 +89,7 @@ func TestQuery(t *testing.T) {
 	sameJSON(t, body, `{"Name":"a&b","N":7,"F":1.5,"At":1700000000,"Yes":true,"List":[{"Name":"x"},{"Deep":{"N":2}}],"Map":{"k":3}}`)
 	for _, form := range []string{"N=x", "F=x", "At=yesterday", "Yes=maybe"} {
 		if _, err := codec.Request([]byte(form)); err == nil {
-			t.Errorf("%s is taken", form)
+			t.Errorf("%s is accepted", form)
 		}
 	}
 	a, err := codec.Answer([]byte(`{"At":1700000000.5,"List":[{"Name":"<&>"}],"F":1e21}`), "id")

@@ -237,7 +237,7 @@ func (t *transcoder) simple(info byte, arg uint64) bool {
 // float appends a number.
 func (t *transcoder) float(f float64) bool {
 	if math.IsNaN(f) || math.IsInf(f, 0) { // JSON has no such number
-		return false // JSON has none
+		return false
 	}
 	t.out = strconv.AppendFloat(t.out, f, 'g', -1, 64)
 	return true

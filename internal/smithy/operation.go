@@ -132,7 +132,7 @@ func ToEnd(handlers []Handler) []Handler {
 // Invoke runs a handler for a caller with a typed input that wants a typed output, without JSON in between.
 func Invoke[In, Out any](ctx context.Context, h *Handler, op Operation[In, Out], call *Call, in *In) (*Out, error) {
 	if h.Target != op.Target {
-		panic("smithy: the handler of " + h.Target + " was to run " + op.Target)
+		panic("smithy: the handler of " + h.Target + " can't run " + op.Target)
 	}
 	out, err := h.Run(ctx, call, in)
 	if err != nil {
@@ -164,6 +164,7 @@ func Bind[In, Out any, PI interface {
 		Run: func(ctx context.Context, call *Call, in any) (Renderer, error) {
 			call.Operation = name
 			input := in.(*In)
+			// Reuse the memory of the path.
 			call.check = Checker{path: call.check.path[:0]}
 			PI(input).Check(&call.check)
 			if err := call.check.Err(); err != nil {

@@ -53,14 +53,14 @@ func TestMemoryIsBounded(t *testing.T) {
 	r := readerOf(0)
 	for i := 0; r.Err() == nil; i++ {
 		if New[large](r); i > bound {
-			t.Fatal("New goes on")
+			t.Fatal("New ignores the budget")
 		}
 	}
 	r = readerOf(0)
 	var list []large
 	for i := 0; r.Err() == nil; i++ {
 		if list = Append(r, list, large{}); i > bound {
-			t.Fatal("Append goes on")
+			t.Fatal("Append ignores the budget")
 		}
 	}
 	had := len(list)
@@ -71,7 +71,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	var b Builder[int]
 	for i := 0; r.Err() == nil; i++ {
 		if b.Put(r, strconv.Itoa(i), i); i > wirejson.BaseMemory/indexed {
-			t.Fatal("Builder goes on")
+			t.Fatal("Builder ignores the budget")
 		}
 	}
 	if !r.Err().Malformed {

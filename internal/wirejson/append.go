@@ -57,7 +57,7 @@ func AppendBlob(dst, b []byte) []byte {
 	return append(dst, '"')
 }
 
-// AppendFloat appends f in the form of AWS's doubles: whole numbers get a fraction (5.0).
+// AppendFloat appends f in the form of AWS's doubles: whole numbers below 10 million get a fraction (5.0).
 func AppendFloat(dst []byte, f float64) []byte {
 	if f == math.Trunc(f) && math.Abs(f) < 1e7 {
 		dst = strconv.AppendFloat(dst, f, 'f', 1, 64)

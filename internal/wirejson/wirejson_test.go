@@ -72,7 +72,7 @@ func TestBuffersAreGivenBack(t *testing.T) {
 	r.Reset([]byte(`{"a":"` + strings.Repeat(`\u0041`, 1<<20) + `","\u0041":["\u0041",{"\u0041":"\u0041"}]}`))
 	r.Skip()
 	if r.Err() != nil || len(r.scratch) != 0 {
-		t.Errorf("%d bytes are left of what was skipped, %v", len(r.scratch), r.Err())
+		t.Errorf("skipping keeps %d bytes, %v", len(r.scratch), r.Err())
 	}
 	r.Reset([]byte(`"` + strings.Repeat(`\u0041`, keptBytes+1) + `"`))
 	if s, ok := r.String(); !ok || len(s) != keptBytes+1 {

@@ -82,8 +82,8 @@ func (a *Attack) Short(ctx context.Context, binary, dir string) (cost Usage, _ e
 	}
 	if err := t.Alive(); err != nil {
 		if !a.Ends {
-			failed = nil // the end explains all else
-		} // the crash explains all other errors
+			failed = nil // the crash explains all other errors
+		}
 		return cost, errors.Join(failed, err)
 	}
 	return cost, errors.Join(failed, after(t, light))

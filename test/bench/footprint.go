@@ -239,8 +239,8 @@ func growth() error {
 }
 
 // scanForeground measures the latency of single requests, alternately with and without a client that scans the whole table.
-func scanForeground(s *server, n int) error { // finish the aftermath of earlier writes
-	waitIdle(s) // what the writes before have left to do
+func scanForeground(s *server, n int) error {
+	waitIdle(s) // finish the aftermath of earlier writes
 	get := simple(getWorkload, "GetItem", 1, func(i int) string {
 		return `{"TableName":"large","Key":` + largeKey(i*104729%*growthItems) + `}`
 	})

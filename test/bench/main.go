@@ -105,7 +105,7 @@ func yardsticks() error {
 	fmt.Printf("\n## Stator against yardsticks\n\nRatios are requests per second against an empty handler that gives a GetItem's headers and body; for PutItem also against " +
 		"bare Pebble: synced commits of the same bytes by as many writers, without any network. A fasthttp handler that does nothing but such a commit shows what any server could reach.\n\n" +
 		"| workload | connections | server | requests/s | of empty fasthttp | of empty net/http | of bare Pebble | of fasthttp + Pebble | CPU s per 100,000 | items per CPU s, against GetItem | p50 ms | p99 ms | p99.9 ms |\n|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
-	perCPU := map[string]float64{} // GetItems per second of CPU
+	perCPU := map[string]float64{} // GetItems per CPU second, by server and number of connections
 	for _, w := range selected(workloads) {
 		for _, n := range connectionCounts() {
 			results := make([][]result, len(servers))

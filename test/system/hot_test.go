@@ -77,6 +77,6 @@ func TestTestMode(t *testing.T) {
 	}
 	p := start(t, "--in-memory", "--inject", "PutItem:throttle=1", "--inject", "GetItem/music:latency=1ms@0.5,error=0.1")
 	if said := p.Output.String(); !strings.Contains(said, "TEST MODE, injecting PutItem:throttle=1 GetItem/music:latency=1ms@0.5,error=0.1") {
-		t.Errorf("it says %s", said)
+		t.Errorf("it prints %s", said)
 	}
 }

@@ -190,7 +190,7 @@ func TestImportFromDynamoDBLocal(t *testing.T) {
 		t.Errorf("table simple: %v", got)
 	}
 	if out, err := command(t, "import", "--from-dynamodb-local", filepath.Join("testdata", "dynamodb-local.db.gz"), "--endpoint-url", "http://"+p.Addr); err == nil || !strings.Contains(out, "not a data file") {
-		t.Errorf("a file that is none is imported: %s", out)
+		t.Errorf("an invalid file is imported: %s", out)
 	}
 }
 

@@ -222,7 +222,7 @@ func (s *servers) leader(job string) int {
 			}
 		}
 	}
-	s.t.Fatalf("nobody does %s", job)
+	s.t.Fatalf("no server does %s", job)
 	return 0
 }
 

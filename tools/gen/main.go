@@ -32,16 +32,19 @@ type model struct {
 	Shapes     map[string]*shape    `json:"shapes"`
 }
 
+// operation is an operation of the model.
 type operation struct {
 	Name   string `json:"name"`
 	Input  *ref   `json:"input"`
 	Output *ref   `json:"output"`
 }
 
+// ref refers to a shape.
 type ref struct {
 	Shape string `json:"shape"`
 }
 
+// shape is a shape of the model. members are decoded from Members in the model's order.
 type shape struct {
 	Type      string          `json:"type"`
 	Members   json.RawMessage `json:"members"`
@@ -58,6 +61,7 @@ type shape struct {
 	members []member
 }
 
+// member is a member of a structure.
 type member struct {
 	name  string
 	shape string

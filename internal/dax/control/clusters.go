@@ -185,6 +185,7 @@ func (s *Service) change(ctx context.Context, call *smithy.Call, name string, ch
 	return c, nil
 }
 
+// Forms that AWS checks: node types, ARNs of roles, and maintenance windows.
 var (
 	nodeTypes = regexp.MustCompile(`^dax\.(r3|r4|r5|r7i|t2|t3)\.(small|medium|large|[0-9]*xlarge)$`)
 	roles     = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+`)
@@ -194,6 +195,8 @@ var (
 // defaultWindow is the maintenance window of clusters that name none. It has no effect.
 const defaultWindow = "sun:05:00-sun:06:00"
 
+// createCluster opens a node and stores the cluster. The node comes first, because its port is part of the description; if storing fails,
+// the node is closed again.
 func (s *Service) createCluster(ctx context.Context, call *smithy.Call, in *api.CreateClusterRequest) (*api.CreateClusterResponse, error) {
 	if err := checkCreate(in); err != nil {
 		return nil, err
@@ -249,11 +252,11 @@ func (s *Service) createCluster(ctx context.Context, call *smithy.Call, in *api.
 		return nil, err
 	}
 	for _, n := range c.Nodes {
-		if err := s.tell(ctx, id, id.Name, sourceCluster, "Added node "+n.ID+" in Availability Zone "+n.Zone+"."); err != nil {
+		if err := s.recordEvent(ctx, id, id.Name, sourceCluster, "Added node "+n.ID+" in Availability Zone "+n.Zone+"."); err != nil {
 			return nil, err
 		}
 	}
-	return &api.CreateClusterResponse{Cluster: s.shape(call, c, statusCreating)}, s.tell(ctx, id, id.Name, sourceCluster, "Cluster created.")
+	return &api.CreateClusterResponse{Cluster: s.shape(call, c, statusCreating)}, s.recordEvent(ctx, id, id.Name, sourceCluster, "Cluster created.")
 }
 
 // checkCreate checks what depends on the request alone.
@@ -310,6 +313,7 @@ func (s *Service) addNodes(c *daxCluster, factor int, zones []string) error {
 	return nil
 }
 
+// deleteCluster closes the node at once. The description stays while the cluster is deleting, until Finish removes it.
 func (s *Service) deleteCluster(ctx context.Context, call *smithy.Call, in *api.DeleteClusterRequest) (*api.DeleteClusterResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -325,7 +329,7 @@ func (s *Service) deleteCluster(ctx context.Context, call *smithy.Call, in *api.
 	if s.TransientStatus == 0 {
 		err = s.clusters.Remove(ctx, c.ID, nil)
 	}
-	return out, errors.Join(err, s.tell(ctx, c.ID, c.Name, sourceCluster, "Cluster deleted."))
+	return out, errors.Join(err, s.recordEvent(ctx, c.ID, c.Name, sourceCluster, "Cluster deleted."))
 }
 
 // Finish removes clusters whose deletion is over.
@@ -366,6 +370,7 @@ func (s *Service) describeClusters(_ context.Context, call *smithy.Call, in *api
 	return out, nil
 }
 
+// updateCluster changes what is given. Its effect on the node is that of the parameter group.
 func (s *Service) updateCluster(ctx context.Context, call *smithy.Call, in *api.UpdateClusterRequest) (*api.UpdateClusterResponse, error) {
 	if in.PreferredMaintenanceWindow.Set && !windows.MatchString(in.PreferredMaintenanceWindow.Value) {
 		return nil, invalid("Invalid maintenance window: %s.", in.PreferredMaintenanceWindow.Value)
@@ -402,9 +407,10 @@ func (s *Service) updateCluster(ctx context.Context, call *smithy.Call, in *api.
 	if err != nil {
 		return nil, err
 	}
-	return &api.UpdateClusterResponse{Cluster: s.shape(call, c, statusModifying)}, s.tell(ctx, c.ID, c.Name, sourceCluster, "Cluster modified.")
+	return &api.UpdateClusterResponse{Cluster: s.shape(call, c, statusModifying)}, s.recordEvent(ctx, c.ID, c.Name, sourceCluster, "Cluster modified.")
 }
 
+// increaseReplicationFactor adds names of nodes. There is still one real node.
 func (s *Service) increaseReplicationFactor(ctx context.Context, call *smithy.Call, in *api.IncreaseReplicationFactorRequest) (*api.IncreaseReplicationFactorResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -413,7 +419,7 @@ func (s *Service) increaseReplicationFactor(ctx context.Context, call *smithy.Ca
 		factor := int(in.NewReplicationFactor.Value)
 		more := factor - len(c.Nodes)
 		if more <= 0 {
-			return invalid("NewReplicationFactor must be more than the %d nodes that there are.", len(c.Nodes))
+			return invalid("NewReplicationFactor must be more than the current %d nodes.", len(c.Nodes))
 		}
 		if err := checkText(in.AvailabilityZones...); err != nil {
 			return err
@@ -433,13 +439,14 @@ func (s *Service) increaseReplicationFactor(ctx context.Context, call *smithy.Ca
 		return nil, err
 	}
 	for _, n := range added {
-		if err := s.tell(ctx, c.ID, c.Name, sourceCluster, "Added node "+n.ID+" in Availability Zone "+n.Zone+"."); err != nil {
+		if err := s.recordEvent(ctx, c.ID, c.Name, sourceCluster, "Added node "+n.ID+" in Availability Zone "+n.Zone+"."); err != nil {
 			return nil, err
 		}
 	}
 	return &api.IncreaseReplicationFactorResponse{Cluster: s.shape(call, c, statusModifying)}, nil
 }
 
+// decreaseReplicationFactor removes names of nodes. The one real node stays.
 func (s *Service) decreaseReplicationFactor(ctx context.Context, call *smithy.Call, in *api.DecreaseReplicationFactorRequest) (*api.DecreaseReplicationFactorResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -448,7 +455,7 @@ func (s *Service) decreaseReplicationFactor(ctx context.Context, call *smithy.Ca
 		factor := int(in.NewReplicationFactor.Value)
 		fewer := len(c.Nodes) - factor
 		if factor < 1 || fewer <= 0 {
-			return invalid("NewReplicationFactor must be at least 1 and less than the %d nodes that there are.", len(c.Nodes))
+			return invalid("NewReplicationFactor must be at least 1 and less than the current %d nodes.", len(c.Nodes))
 		}
 		removed = in.NodeIdsToRemove
 		for _, id := range removed {
@@ -479,13 +486,14 @@ func (s *Service) decreaseReplicationFactor(ctx context.Context, call *smithy.Ca
 	out := s.shape(call, c, statusModifying)
 	out.NodeIdsToRemove = removed
 	for _, id := range removed {
-		if err := s.tell(ctx, c.ID, c.Name, sourceCluster, "Removed node "+id+"."); err != nil {
+		if err := s.recordEvent(ctx, c.ID, c.Name, sourceCluster, "Removed node "+id+"."); err != nil {
 			return nil, err
 		}
 	}
 	return &api.DecreaseReplicationFactorResponse{Cluster: out}, nil
 }
 
+// rebootNode empties the caches, whichever node is named.
 func (s *Service) rebootNode(ctx context.Context, call *smithy.Call, in *api.RebootNodeRequest) (*api.RebootNodeResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -506,7 +514,7 @@ func (s *Service) rebootNode(ctx context.Context, call *smithy.Call, in *api.Reb
 			out.Nodes[i].NodeStatus = smithy.Some(statusRebooting)
 		}
 	}
-	return &api.RebootNodeResponse{Cluster: out}, s.tell(ctx, c.ID, in.NodeId.Value, sourceCluster, "Node rebooted.")
+	return &api.RebootNodeResponse{Cluster: out}, s.recordEvent(ctx, c.ID, in.NodeId.Value, sourceCluster, "Node rebooted.")
 }
 
 // tagged returns the name of the cluster with an ARN, if the caller has the permission there.

@@ -75,7 +75,7 @@ func (s *Service) createParameterGroup(ctx context.Context, call *smithy.Call, i
 	if err := s.parameters.Put(ctx, id, g); err != nil {
 		return nil, err
 	}
-	return &api.CreateParameterGroupResponse{ParameterGroup: g.shape()}, s.tell(ctx, id, id.Name, sourceParameters, "Parameter group created.")
+	return &api.CreateParameterGroupResponse{ParameterGroup: g.shape()}, s.recordEvent(ctx, id, id.Name, sourceParameters, "Parameter group created.")
 }
 
 // users returns the names of the clusters that use a group, sorted.
@@ -103,7 +103,7 @@ func (s *Service) deleteParameterGroup(ctx context.Context, call *smithy.Call, i
 		return nil, err
 	}
 	return &api.DeleteParameterGroupResponse{DeletionMessage: smithy.Some("Parameter group " + id.Name + " has been deleted.")},
-		s.tell(ctx, id, id.Name, sourceParameters, "Parameter group deleted.")
+		s.recordEvent(ctx, id, id.Name, sourceParameters, "Parameter group deleted.")
 }
 
 // checkFree fails for a parameter group that may not be changed: the default one, and those in use.
@@ -117,6 +117,7 @@ func (s *Service) checkFree(id ID) error {
 	return nil
 }
 
+// updateParameterGroup changes TTLs. Only unused groups can be changed, so no node needs to know.
 func (s *Service) updateParameterGroup(ctx context.Context, call *smithy.Call, in *api.UpdateParameterGroupRequest) (*api.UpdateParameterGroupResponse, error) {
 	id := s.id(call, in.ParameterGroupName.Value)
 	s.mu.Lock()
@@ -150,7 +151,7 @@ func (s *Service) updateParameterGroup(ctx context.Context, call *smithy.Call, i
 	if err != nil {
 		return nil, err
 	}
-	return &api.UpdateParameterGroupResponse{ParameterGroup: g.shape()}, s.tell(ctx, id, id.Name, sourceParameters, "Parameter group updated.")
+	return &api.UpdateParameterGroupResponse{ParameterGroup: g.shape()}, s.recordEvent(ctx, id, id.Name, sourceParameters, "Parameter group updated.")
 }
 
 func (s *Service) describeParameterGroups(_ context.Context, call *smithy.Call, in *api.DescribeParameterGroupsRequest) (*api.DescribeParameterGroupsResponse, error) {
@@ -293,7 +294,7 @@ func (s *Service) createSubnetGroup(ctx context.Context, call *smithy.Call, in *
 	if err := s.subnets.Put(ctx, id, g); err != nil {
 		return nil, err
 	}
-	return &api.CreateSubnetGroupResponse{SubnetGroup: g.shape()}, s.tell(ctx, id, id.Name, sourceSubnets, "Subnet group created.")
+	return &api.CreateSubnetGroupResponse{SubnetGroup: g.shape()}, s.recordEvent(ctx, id, id.Name, sourceSubnets, "Subnet group created.")
 }
 
 func (s *Service) updateSubnetGroup(ctx context.Context, call *smithy.Call, in *api.UpdateSubnetGroupRequest) (*api.UpdateSubnetGroupResponse, error) {
@@ -316,7 +317,7 @@ func (s *Service) updateSubnetGroup(ctx context.Context, call *smithy.Call, in *
 	if g == nil {
 		return nil, fault(subnetGroupNotFound, "Subnet group %s not found.", id.Name)
 	}
-	return &api.UpdateSubnetGroupResponse{SubnetGroup: g.shape()}, s.tell(ctx, id, id.Name, sourceSubnets, "Subnet group updated.")
+	return &api.UpdateSubnetGroupResponse{SubnetGroup: g.shape()}, s.recordEvent(ctx, id, id.Name, sourceSubnets, "Subnet group updated.")
 }
 
 func (s *Service) deleteSubnetGroup(ctx context.Context, call *smithy.Call, in *api.DeleteSubnetGroupRequest) (*api.DeleteSubnetGroupResponse, error) {
@@ -333,7 +334,7 @@ func (s *Service) deleteSubnetGroup(ctx context.Context, call *smithy.Call, in *
 		return nil, err
 	}
 	return &api.DeleteSubnetGroupResponse{DeletionMessage: smithy.Some("Subnet group " + id.Name + " has been deleted.")},
-		s.tell(ctx, id, id.Name, sourceSubnets, "Subnet group deleted.")
+		s.recordEvent(ctx, id, id.Name, sourceSubnets, "Subnet group deleted.")
 }
 
 func (s *Service) describeSubnetGroups(_ context.Context, call *smithy.Call, in *api.DescribeSubnetGroupsRequest) (*api.DescribeSubnetGroupsResponse, error) {

@@ -108,7 +108,7 @@ type Service struct {
 	parameters *registry.Set[parameterGroup]
 	subnets    *registry.Set[subnetGroup]
 	events     *registry.Set[event]
-	told       int // number of events that this process has recorded; makes their names unique
+	eventCount int // number of events that this process has recorded; makes their names unique
 }
 
 // New returns a Service with the descriptions that the store has.
@@ -193,7 +193,7 @@ func checkText(texts ...string) error {
 		size += len(t)
 	}
 	if size > maxText {
-		return invalid("The texts of the request have %d bytes, which is more than %d.", size, maxText)
+		return invalid("The texts of the request have %d bytes together, more than the allowed %d.", size, maxText)
 	}
 	return nil
 }
@@ -252,6 +252,7 @@ func fault(code awserr.Code, format string, args ...any) error {
 	return awserr.New(code, fmt.Sprintf(format, args...))
 }
 
+// invalid returns an InvalidParameterValueException.
 func invalid(format string, args ...any) error { return fault(invalidValue, format, args...) }
 
 // id returns the ID for a name in a request. Names in DAX are lower case.
@@ -317,9 +318,9 @@ const (
 // eventLife is how long events are kept ("DescribeEvents").
 const eventLife = 14 * 24 * time.Hour
 
-// tell records an event. At maxEvents it replaces the account's oldest one. The caller holds mu.
-func (s *Service) tell(ctx context.Context, id ID, source, kind, message string) error {
-	s.told++
+// recordEvent records an event. At maxEvents it replaces the account's oldest one. The caller holds mu.
+func (s *Service) recordEvent(ctx context.Context, id ID, source, kind, message string) error {
+	s.eventCount++
 	at := s.Now().UnixMilli()
 	own := slices.DeleteFunc(s.events.All(), func(e *event) bool { return e.Account != id.Account })
 	if len(own) >= maxEvents {
@@ -328,7 +329,7 @@ func (s *Service) tell(ctx context.Context, id ID, source, kind, message string)
 			return err
 		}
 	}
-	e := &event{ID: ID{Account: id.Account, Region: id.Region, Name: fmt.Sprintf("%015d-%06d", at, s.told)}, Source: source, Type: kind, Message: message, Date: at}
+	e := &event{ID: ID{Account: id.Account, Region: id.Region, Name: fmt.Sprintf("%015d-%06d", at, s.eventCount)}, Source: source, Type: kind, Message: message, Date: at}
 	return s.events.Put(ctx, e.ID, e)
 }
 
@@ -345,6 +346,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 	return nil
 }
 
+// describeEvents lists the events of a time range, the last hour by default.
 func (s *Service) describeEvents(_ context.Context, call *smithy.Call, in *api.DescribeEventsRequest) (*api.DescribeEventsResponse, error) {
 	now := s.Now()
 	from, to := now.Add(-time.Hour), now

@@ -75,11 +75,11 @@ func TestQuotasOfAnAccount(t *testing.T) {
 // TestEventsAreBounded records more events than an account may have: the oldest go, and another account's stay.
 func TestEventsAreBounded(t *testing.T) {
 	ctx, s := context.Background(), openService(t)
-	if err := s.tell(ctx, ID{Account: "b", Region: "r"}, "b", sourceCluster, "b"); err != nil {
+	if err := s.recordEvent(ctx, ID{Account: "b", Region: "r"}, "b", sourceCluster, "b"); err != nil {
 		t.Fatal(err)
 	}
 	for i := range maxEvents + 10 {
-		if err := s.tell(ctx, ID{Account: "a", Region: fmt.Sprint("r", i%3)}, fmt.Sprint(i), sourceCluster, "m"); err != nil {
+		if err := s.recordEvent(ctx, ID{Account: "a", Region: fmt.Sprint("r", i%3)}, fmt.Sprint(i), sourceCluster, "m"); err != nil {
 			t.Fatal(err)
 		}
 	}

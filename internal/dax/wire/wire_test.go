@@ -108,7 +108,7 @@ func TestNumbers(t *testing.T) {
 			c.out = c.in
 		}
 		if got := hex.EncodeToString(AppendValue(nil, v)); got != c.out {
-			t.Errorf("%s goes as %s, want %s", c.number, got, c.out)
+			t.Errorf("%s is encoded as %s, want %s", c.number, got, c.out)
 		}
 	}
 	for in, want := range map[string]string{
@@ -279,7 +279,7 @@ func TestKeys(t *testing.T) {
 		}
 		r := NewReader(AppendKey(nil, c.schema, key))
 		if got := r.Bytes(); !bytes.Equal(got, b) {
-			t.Errorf("%s goes as %x, want %s", c.want, got, c.in)
+			t.Errorf("%s is encoded as %x, want %s", c.want, got, c.in)
 		}
 	}
 	for _, c := range []struct {

@@ -109,7 +109,7 @@ func TestSeeds(t *testing.T) {
 	})
 	t.Log(total)
 	if total.Taken < total.Refused {
-		t.Errorf("%d requests are taken and %d refused: most would not reach what lies behind the checks", total.Taken, total.Refused)
+		t.Errorf("%d requests succeed and %d are refused: most would not reach the code behind the checks", total.Taken, total.Refused)
 	}
 	for _, op := range operations {
 		if n := total.Operations[op.target]; n[0] == 0 && n[1] > 10 && !late[op.target] {

@@ -21,7 +21,7 @@ import (
 type request struct {
 	target   string
 	body     obj
-	protocol string // "" for JSON, query or cbor
+	protocol string // query or cbor; "" for JSON
 }
 
 // String returns the request in the form of reports.

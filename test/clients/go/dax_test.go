@@ -200,7 +200,7 @@ func TestDAX(t *testing.T) {
 			}
 			again := call(cached, aws.String(viaDAX))
 			if fmt.Sprint(canonical(t, again.out)) != fmt.Sprint(canonical(t, got.out)) && !strings.Contains(name, "capacity") {
-				t.Errorf("%s: the cache says %v, not %v", name, canonical(t, again.out), canonical(t, got.out))
+				t.Errorf("%s: the cache returns %v, not %v", name, canonical(t, again.out), canonical(t, got.out))
 			}
 		}
 		// Only the names of the tables may differ.
