@@ -1,38 +1,13 @@
 package ops
 
 import (
-	"cmp"
-	"context"
 	"errors"
-	"slices"
-	"strings"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/backup"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
 )
-
-// maxBackupsPerPage is how many backups a page has at most ("ListBackups").
-const maxBackupsPerPage = 100
-
-func (s *Service) createBackup(ctx context.Context, call *smithy.Call, in *api.CreateBackupInput) (*api.CreateBackupOutput, error) {
-	t, err := s.tableForBackup(call, in.TableName.Value)
-	if err != nil {
-		return nil, err
-	}
-	if !t.Serves(s.Now()) {
-		return nil, awserr.TableBusyForBackup(t.Name)
-	}
-	b, err := s.Backups.Create(ctx, t, in.BackupName.Value)
-	if err != nil {
-		return nil, clientError(err)
-	}
-	d := describeBackup(b).BackupDetails
-	d.BackupStatus = smithy.Some(catalog.BackupCreating)
-	return &api.CreateBackupOutput{BackupDetails: d}, nil
-}
 
 // backup returns the backup that a request names by its ARN.
 func (s *Service) backup(call *smithy.Call, arn string) (*catalog.Backup, error) {
@@ -48,75 +23,6 @@ func (s *Service) backup(call *smithy.Call, arn string) (*catalog.Backup, error)
 		return nil, awserr.New(awserr.BackupNotFound, "Backup not found: "+arn)
 	}
 	return b, nil
-}
-
-func (s *Service) describeBackup(_ context.Context, call *smithy.Call, in *api.DescribeBackupInput) (*api.DescribeBackupOutput, error) {
-	b, err := s.backup(call, in.BackupArn.Value)
-	if err != nil {
-		return nil, err
-	}
-	return &api.DescribeBackupOutput{BackupDescription: describeBackup(b)}, nil
-}
-
-func (s *Service) deleteBackup(ctx context.Context, call *smithy.Call, in *api.DeleteBackupInput) (*api.DeleteBackupOutput, error) {
-	b, err := s.backup(call, in.BackupArn.Value)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.Backups.Delete(ctx, b); err != nil {
-		if errors.Is(err, backup.ErrInUse) {
-			return nil, awserr.New(awserr.BackupInUse, "Backup is being created or restored: "+b.ARN())
-		}
-		return nil, clientError(err)
-	}
-	d := describeBackup(b)
-	d.BackupDetails.BackupStatus = smithy.Some(catalog.BackupDeleted)
-	return &api.DeleteBackupOutput{BackupDescription: d}, nil
-}
-
-func (s *Service) listBackups(_ context.Context, call *smithy.Call, in *api.ListBackupsInput) (*api.ListBackupsOutput, error) {
-	ns := s.namespace(call)
-	name := ""
-	if in.TableName.Set {
-		var err error
-		if ns, name, err = s.tableName(call, in.TableName.Value); err != nil {
-			return nil, err
-		}
-	}
-	list := s.Tables.Catalog.Backups.List(ns.Account, ns.Region)
-	slices.SortFunc(list, func(a, b *catalog.Backup) int {
-		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID))
-	})
-	if after := in.ExclusiveStartBackupArn; after.Set {
-		if err := s.authorizeARN(call, after.Value); err != nil {
-			return nil, err
-		}
-		i := slices.IndexFunc(list, func(b *catalog.Backup) bool { return b.ARN() == after.Value })
-		if i < 0 {
-			return nil, awserr.Invalid("Invalid ExclusiveStartBackupArn: " + after.Value)
-		}
-		list = list[i+1:]
-	}
-	kind := in.BackupType.Or(api.BackupTypeFilterAll)
-	list = slices.DeleteFunc(list, func(b *catalog.Backup) bool {
-		return name != "" && b.Table.Name != name || kind != api.BackupTypeFilterAll && kind != b.Type ||
-			in.TimeRangeLowerBound.Set && b.Created < millis(in.TimeRangeLowerBound.Value) ||
-			in.TimeRangeUpperBound.Set && b.Created >= millis(in.TimeRangeUpperBound.Value)
-	})
-	out := &api.ListBackupsOutput{BackupSummaries: []api.BackupSummary{}}
-	for _, b := range list {
-		if len(out.BackupSummaries) == int(in.Limit.Or(maxBackupsPerPage)) {
-			out.LastEvaluatedBackupArn = out.BackupSummaries[len(out.BackupSummaries)-1].BackupArn
-			break
-		}
-		d := describeBackup(b).BackupDetails
-		out.BackupSummaries = append(out.BackupSummaries, api.BackupSummary{
-			TableName: smithy.Some(b.Table.Name), TableId: smithy.Some(b.Table.UUID), TableArn: smithy.Some(b.Table.ARN()),
-			BackupArn: d.BackupArn, BackupName: d.BackupName, BackupCreationDateTime: d.BackupCreationDateTime,
-			BackupExpiryDateTime: d.BackupExpiryDateTime, BackupStatus: d.BackupStatus, BackupType: d.BackupType, BackupSizeBytes: d.BackupSizeBytes,
-		})
-	}
-	return out, nil
 }
 
 func describeBackup(b *catalog.Backup) *api.BackupDescription {
@@ -165,4 +71,14 @@ func describeBackup(b *catalog.Backup) *api.BackupDescription {
 
 func throughputOf(t *catalog.Throughput) *api.ProvisionedThroughput {
 	return &api.ProvisionedThroughput{ReadCapacityUnits: smithy.Some(t.Read), WriteCapacityUnits: smithy.Some(t.Write)}
+}
+
+// tableForBackup returns the table that an operation on backups names, whose errors differ from those of other operations.
+func (s *Service) tableForBackup(call *smithy.Call, given string) (*catalog.Table, error) {
+	t, err := s.anyTable(call, given)
+	var known *awserr.Error
+	if errors.As(err, &known) && known.Code == awserr.ResourceNotFound {
+		return nil, awserr.TableNotFoundForBackup(given)
+	}
+	return t, err
 }

@@ -11,19 +11,6 @@ import (
 	"github.com/statordb/stator/internal/stream"
 )
 
-// stream returns the stream that an ARN names, which a request or its iterator has.
-func (s *Service) stream(call *smithy.Call, arn string) (*catalog.StreamRef, error) {
-	if err := s.authorizeARN(call, arn); err != nil {
-		return nil, err
-	}
-	if r := s.Tables.Catalog.Stream(arn); r != nil {
-		return r, nil
-	}
-	return nil, awserr.New(awserr.ResourceNotFound, "Requested resource not found: Stream: "+arn+" not found")
-}
-
-func (s *Service) streams() *stream.Reader { return &stream.Reader{KV: s.Tables.KV, Now: s.Now} }
-
 func (s *Service) describeStream(_ context.Context, call *smithy.Call, in *api.DescribeStreamInput) (*api.DescribeStreamOutput, error) {
 	if err := checkStreamLimit(in.Limit, maxStreamPage); err != nil {
 		return nil, err

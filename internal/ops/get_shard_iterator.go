@@ -41,10 +41,6 @@ func (s *Service) getShardIterator(ctx context.Context, call *smithy.Call, in *a
 	return &api.GetShardIteratorOutput{ShardIterator: smithy.Some(it.String())}, nil
 }
 
-func shardNotFound(r *catalog.StreamRef, shard string) error {
-	return awserr.New(awserr.ResourceNotFound, "Requested resource not found: Shard: "+shard+" in Stream: "+r.ARN()+" not found")
-}
-
 // shardPosition returns where in the shard an iterator of the kind begins.
 func (s *Service) shardPosition(ctx context.Context, shard *catalog.Shard, kind string, in *api.GetShardIteratorInput) (stream.Position, error) {
 	reader := s.streams()
@@ -81,8 +77,4 @@ func (s *Service) shardPosition(ctx context.Context, shard *catalog.Shard, kind 
 		return p.Next(), nil
 	}
 	return p, nil
-}
-
-func trimmed() error {
-	return awserr.New(awserr.TrimmedDataAccess, "The operation attempted to read past the oldest stream record in a shard.")
 }

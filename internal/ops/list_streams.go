@@ -7,16 +7,6 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// maxStreamPage is how many streams, or shards, a page has at most ("ListStreams", "DescribeStream").
-const maxStreamPage = 100
-
-func checkStreamLimit(limit smithy.Opt[int64], bound int64) error {
-	if limit.Value > bound {
-		return smithy.TooLarge("limit", limit.Value, bound)
-	}
-	return nil
-}
-
 func (s *Service) listStreams(_ context.Context, call *smithy.Call, in *api.ListStreamsInput) (*api.ListStreamsOutput, error) {
 	if err := checkStreamLimit(in.Limit, maxStreamPage); err != nil {
 		return nil, err

@@ -8,7 +8,6 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
-	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
@@ -114,22 +113,6 @@ func (s *Service) changePolicy(ctx context.Context, call *smithy.Call, arn strin
 	return clientError(err)
 }
 
-func (s *Service) putResourcePolicy(ctx context.Context, call *smithy.Call, in *api.PutResourcePolicyInput) (*api.PutResourcePolicyOutput, error) {
-	arn := in.ResourceArn.Value
-	p, err := newPolicy(in.Policy.Value, arn)
-	if err != nil {
-		return nil, err
-	}
-	err = s.changePolicy(ctx, call, arn, func(at **catalog.Policy) error {
-		if !expectedRevision(*at, in.ExpectedRevisionId) {
-			return policyNotFound(arn)
-		}
-		*at = p
-		return nil
-	})
-	return &api.PutResourcePolicyOutput{RevisionId: smithy.Some(p.Revision)}, err
-}
-
 // expectedRevision reports whether the policy is the one that a request expects.
 func expectedRevision(p *catalog.Policy, expected smithy.Opt[string]) bool {
 	switch {
@@ -139,40 +122,4 @@ func expectedRevision(p *catalog.Policy, expected smithy.Opt[string]) bool {
 		return expected.Value == noPolicy
 	}
 	return expected.Value == p.Revision
-}
-
-func (s *Service) getResourcePolicy(_ context.Context, call *smithy.Call, in *api.GetResourcePolicyInput) (*api.GetResourcePolicyOutput, error) {
-	arn := in.ResourceArn.Value
-	ns, name, err := s.taggedTable(call, arn)
-	if err != nil {
-		return nil, err
-	}
-	t := s.Tables.Catalog.Get(ns, name)
-	if t == nil {
-		return nil, resourceNotFound(arn)
-	}
-	at := policyOf(t, arn)
-	switch {
-	case at == nil:
-		return nil, resourceNotFound(arn)
-	case *at == nil:
-		return nil, policyNotFound(arn)
-	}
-	return &api.GetResourcePolicyOutput{Policy: smithy.Some((*at).Document), RevisionId: smithy.Some((*at).Revision)}, nil
-}
-
-func (s *Service) deleteResourcePolicy(ctx context.Context, call *smithy.Call, in *api.DeleteResourcePolicyInput) (*api.DeleteResourcePolicyOutput, error) {
-	arn := in.ResourceArn.Value
-	out := &api.DeleteResourcePolicyOutput{}
-	err := s.changePolicy(ctx, call, arn, func(at **catalog.Policy) error {
-		if *at == nil && in.ExpectedRevisionId.Set || !expectedRevision(*at, in.ExpectedRevisionId) {
-			return policyNotFound(arn)
-		}
-		if *at != nil {
-			out.RevisionId = smithy.Some((*at).Revision)
-			*at = nil
-		}
-		return nil
-	})
-	return out, err
 }

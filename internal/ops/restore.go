@@ -11,7 +11,6 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/backup"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/pitr"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -24,50 +23,6 @@ type overrides struct {
 	global     []api.GlobalSecondaryIndex
 	local      []api.LocalSecondaryIndex
 	vector     []api.VectorIndex
-}
-
-func (s *Service) restoreTableFromBackup(ctx context.Context, call *smithy.Call, in *api.RestoreTableFromBackupInput) (*api.RestoreTableFromBackupOutput, error) {
-	b, err := s.backup(call, in.BackupArn.Value)
-	if err != nil {
-		return nil, err
-	}
-	if b.Status != catalog.BackupAvailable {
-		return nil, awserr.New(awserr.BackupInUse, "Backup is being created: "+b.ARN())
-	}
-	d, err := s.restore(ctx, call, in.TargetTableName.Value, &b.Table, &catalog.Loading{From: b.Data, At: pitr.Latest},
-		&catalog.Restored{BackupARN: b.ARN(), SourceARN: b.Table.ARN(), At: b.Created},
-		overrides{
-			in.BillingModeOverride, in.ProvisionedThroughputOverride, in.OnDemandThroughputOverride, in.SSESpecificationOverride,
-			in.GlobalSecondaryIndexOverride, in.LocalSecondaryIndexOverride, in.VectorIndexOverride,
-		})
-	return &api.RestoreTableFromBackupOutput{TableDescription: d}, err
-}
-
-func (s *Service) restoreTableToPointInTime(ctx context.Context, call *smithy.Call, in *api.RestoreTableToPointInTimeInput) (*api.RestoreTableToPointInTimeOutput, error) {
-	given := in.SourceTableArn.Or(in.SourceTableName.Value)
-	switch {
-	case in.SourceTableArn.Set == in.SourceTableName.Set:
-		return nil, awserr.Invalid("Exactly one of SourceTableArn and SourceTableName must be specified")
-	case in.UseLatestRestorableTime.Value && in.RestoreDateTime.Set:
-		return nil, awserr.Invalid("UseLatestRestorableTime and RestoreDateTime can't be specified together")
-	case !in.UseLatestRestorableTime.Value && !in.RestoreDateTime.Set:
-		return nil, awserr.Invalid("Either UseLatestRestorableTime or RestoreDateTime must be specified")
-	}
-	t, err := s.tableForBackup(call, given)
-	if err != nil {
-		return nil, err
-	}
-	at, err := s.pointInTime(ctx, t, in.RestoreDateTime, awserr.InvalidRestoreTime)
-	if err != nil {
-		return nil, err
-	}
-	d, err := s.restore(ctx, call, in.TargetTableName.Value, t, &catalog.Loading{From: t.ID, At: at},
-		&catalog.Restored{SourceARN: t.ARN(), At: at.Millis()},
-		overrides{
-			in.BillingModeOverride, in.ProvisionedThroughputOverride, in.OnDemandThroughputOverride, in.SSESpecificationOverride,
-			in.GlobalSecondaryIndexOverride, in.LocalSecondaryIndexOverride, in.VectorIndexOverride,
-		})
-	return &api.RestoreTableToPointInTimeOutput{TableDescription: d}, err
 }
 
 // restore creates the table that is to be restored.

@@ -14,9 +14,6 @@ import (
 // maxTags is the largest number of tags of a resource ("Tagging for DynamoDB").
 const maxTags = 50
 
-// tagsPerPage is how many tags a page of ListTagsOfResource has.
-const tagsPerPage = 10
-
 // mergeTags returns the tags with more added or replaced.
 func mergeTags(tags []catalog.Tag, more []api.Tag) ([]catalog.Tag, error) {
 	given := map[string]bool{}
@@ -53,20 +50,6 @@ func resourceNotFound(arn string) error {
 	return awserr.New(awserr.ResourceNotFound, "Requested resource not found: ResourcArn: "+arn+" not found")
 }
 
-func (s *Service) tagResource(ctx context.Context, call *smithy.Call, in *api.TagResourceInput) (*api.NoOutput, error) {
-	return s.changeTags(ctx, call, in.ResourceArn.Value, func(t *catalog.Table) (err error) {
-		t.Tags, err = mergeTags(t.Tags, in.Tags)
-		return err
-	})
-}
-
-func (s *Service) untagResource(ctx context.Context, call *smithy.Call, in *api.UntagResourceInput) (*api.NoOutput, error) {
-	return s.changeTags(ctx, call, in.ResourceArn.Value, func(t *catalog.Table) error {
-		t.Tags = slices.DeleteFunc(t.Tags, func(tag catalog.Tag) bool { return slices.Contains(in.TagKeys, tag.Key) })
-		return nil
-	})
-}
-
 func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string, change func(*catalog.Table) error) (*api.NoOutput, error) {
 	ns, name, err := s.taggedTable(call, arn)
 	if err != nil {
@@ -80,33 +63,4 @@ func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string,
 		return nil, resourceNotFound(arn)
 	}
 	return &api.NoOutput{}, nil
-}
-
-func (s *Service) listTagsOfResource(_ context.Context, call *smithy.Call, in *api.ListTagsOfResourceInput) (*api.ListTagsOfResourceOutput, error) {
-	ns, name, err := s.taggedTable(call, in.ResourceArn.Value)
-	if err != nil {
-		return nil, err
-	}
-	t := s.Tables.Catalog.Get(ns, name)
-	if t == nil {
-		return nil, resourceNotFound(in.ResourceArn.Value)
-	}
-	tags := slices.Clone(t.Tags)
-	slices.SortFunc(tags, func(a, b catalog.Tag) int { return strings.Compare(a.Key, b.Key) })
-	if in.NextToken.Set {
-		i, found := slices.BinarySearchFunc(tags, in.NextToken.Value, func(t catalog.Tag, key string) int { return strings.Compare(t.Key, key) })
-		if !found {
-			return nil, awserr.Invalid("Invalid NextToken")
-		}
-		tags = tags[i+1:]
-	}
-	out := &api.ListTagsOfResourceOutput{Tags: []api.Tag{}}
-	for i, tag := range tags {
-		if i == tagsPerPage {
-			out.NextToken = out.Tags[i-1].Key
-			break
-		}
-		out.Tags = append(out.Tags, api.Tag{Key: smithy.Some(tag.Key), Value: smithy.Some(tag.Value)})
-	}
-	return out, nil
 }

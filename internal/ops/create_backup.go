@@ -1,0 +1,27 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+func (s *Service) createBackup(ctx context.Context, call *smithy.Call, in *api.CreateBackupInput) (*api.CreateBackupOutput, error) {
+	t, err := s.tableForBackup(call, in.TableName.Value)
+	if err != nil {
+		return nil, err
+	}
+	if !t.Serves(s.Now()) {
+		return nil, awserr.TableBusyForBackup(t.Name)
+	}
+	b, err := s.Backups.Create(ctx, t, in.BackupName.Value)
+	if err != nil {
+		return nil, clientError(err)
+	}
+	d := describeBackup(b).BackupDetails
+	d.BackupStatus = smithy.Some(catalog.BackupCreating)
+	return &api.CreateBackupOutput{BackupDetails: d}, nil
+}

@@ -1,0 +1,28 @@
+package ops
+
+import (
+	"context"
+	"errors"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/backup"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+func (s *Service) deleteBackup(ctx context.Context, call *smithy.Call, in *api.DeleteBackupInput) (*api.DeleteBackupOutput, error) {
+	b, err := s.backup(call, in.BackupArn.Value)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Backups.Delete(ctx, b); err != nil {
+		if errors.Is(err, backup.ErrInUse) {
+			return nil, awserr.New(awserr.BackupInUse, "Backup is being created or restored: "+b.ARN())
+		}
+		return nil, clientError(err)
+	}
+	d := describeBackup(b)
+	d.BackupDetails.BackupStatus = smithy.Some(catalog.BackupDeleted)
+	return &api.DeleteBackupOutput{BackupDescription: d}, nil
+}

@@ -1,0 +1,32 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+func (s *Service) describeContributorInsights(_ context.Context, call *smithy.Call, in *api.DescribeContributorInsightsInput) (*api.DescribeContributorInsightsOutput, error) {
+	t, err := s.anyTableFor(call, target{call.Operation, in.TableName.Value, in.IndexName.Value})
+	if err != nil {
+		return nil, err
+	}
+	at, _, err := insightsOf(t, in.IndexName)
+	if err != nil {
+		return nil, err
+	}
+	i := *at
+	out := &api.DescribeContributorInsightsOutput{
+		TableName: smithy.Some(t.Name), IndexName: in.IndexName, ContributorInsightsStatus: smithy.Some(s.insightsStatus(i)),
+		ContributorInsightsRuleList: []string{},
+	}
+	if i != nil {
+		out.LastUpdateDateTime = seconds(i.Changed)
+		out.ContributorInsightsMode = smithy.Some(i.Mode)
+		for _, r := range insightRules(t, in.IndexName.Value) {
+			out.ContributorInsightsRuleList = append(out.ContributorInsightsRuleList, r.Name)
+		}
+	}
+	return out, nil
+}

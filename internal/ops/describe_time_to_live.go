@@ -1,0 +1,24 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+func (s *Service) describeTimeToLive(_ context.Context, call *smithy.Call, in *api.DescribeTimeToLiveInput) (*api.DescribeTimeToLiveOutput, error) {
+	t, err := s.anyTable(call, in.TableName.Value)
+	if err != nil {
+		return nil, err
+	}
+	d := &api.TimeToLiveDescription{TimeToLiveStatus: smithy.Some(api.TimeToLiveStatusDisabled)}
+	if t.TTL != nil {
+		d.TimeToLiveStatus = smithy.Some(t.TTL.State)
+		if t.TTL.State != catalog.Disabled {
+			d.AttributeName = smithy.Some(t.TTL.Attribute)
+		}
+	}
+	return &api.DescribeTimeToLiveOutput{TimeToLiveDescription: d}, nil
+}

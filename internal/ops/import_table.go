@@ -1,0 +1,49 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/transfer"
+)
+
+func (s *Service) importTable(ctx context.Context, call *smithy.Call, in *api.ImportTableInput) (*api.ImportTableOutput, error) {
+	if in.InputFormatOptions != nil && in.InputFormatOptions.Csv != nil && in.InputFormat.Value != api.InputFormatCsv {
+		return nil, awserr.Invalid("InputFormatOptions for CSV can only be specified when InputFormat is CSV")
+	}
+	p := in.TableCreationParameters
+	ns := s.namespace(call)
+	create := &api.CreateTableInput{
+		TableName: p.TableName, AttributeDefinitions: p.AttributeDefinitions, KeySchema: p.KeySchema, BillingMode: p.BillingMode,
+		ProvisionedThroughput: p.ProvisionedThroughput, OnDemandThroughput: p.OnDemandThroughput, SSESpecification: p.SSESpecification,
+		GlobalSecondaryIndexes: p.GlobalSecondaryIndexes, VectorIndexes: p.VectorIndexes,
+	}
+	t, err := s.newTable(ctx, ns, p.TableName.Value, create)
+	if err != nil {
+		return nil, err
+	}
+	print, err := fingerprint(in)
+	if err != nil {
+		return nil, err
+	}
+	old, conflict := repeated(s, s.Transfers.Imports.List(ns.Account, ns.Region), in.ClientToken, print, func(i *transfer.Import) (string, string, int64) {
+		return i.Request.ClientToken.Value, i.Fingerprint, i.End
+	})
+	switch {
+	case conflict:
+		return nil, awserr.New(awserr.ImportConflict, "There is an import with the same client token and different parameters")
+	case old != nil:
+		return &api.ImportTableOutput{ImportTableDescription: describeImport(s.Transfers.Current(old))}, nil
+	}
+	i := &transfer.Import{Namespace: ns, Caller: call.Caller.Account, Table: t.Name, TableUUID: t.UUID, Request: *in, Fingerprint: print}
+	i, taken, err := s.Transfers.StartImport(ctx, i, t)
+	if err != nil {
+		return nil, clientError(err)
+	}
+	if taken != nil {
+		return nil, awserr.TableExists(taken.Name)
+	}
+	return &api.ImportTableOutput{ImportTableDescription: describeImport(s.Transfers.Current(i))}, nil
+}

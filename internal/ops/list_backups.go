@@ -1,0 +1,61 @@
+package ops
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// maxBackupsPerPage is how many backups a page has at most ("ListBackups").
+const maxBackupsPerPage = 100
+
+func (s *Service) listBackups(_ context.Context, call *smithy.Call, in *api.ListBackupsInput) (*api.ListBackupsOutput, error) {
+	ns := s.namespace(call)
+	name := ""
+	if in.TableName.Set {
+		var err error
+		if ns, name, err = s.tableName(call, in.TableName.Value); err != nil {
+			return nil, err
+		}
+	}
+	list := s.Tables.Catalog.Backups.List(ns.Account, ns.Region)
+	slices.SortFunc(list, func(a, b *catalog.Backup) int {
+		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID))
+	})
+	if after := in.ExclusiveStartBackupArn; after.Set {
+		if err := s.authorizeARN(call, after.Value); err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(list, func(b *catalog.Backup) bool { return b.ARN() == after.Value })
+		if i < 0 {
+			return nil, awserr.Invalid("Invalid ExclusiveStartBackupArn: " + after.Value)
+		}
+		list = list[i+1:]
+	}
+	kind := in.BackupType.Or(api.BackupTypeFilterAll)
+	list = slices.DeleteFunc(list, func(b *catalog.Backup) bool {
+		return name != "" && b.Table.Name != name || kind != api.BackupTypeFilterAll && kind != b.Type ||
+			in.TimeRangeLowerBound.Set && b.Created < millis(in.TimeRangeLowerBound.Value) ||
+			in.TimeRangeUpperBound.Set && b.Created >= millis(in.TimeRangeUpperBound.Value)
+	})
+	out := &api.ListBackupsOutput{BackupSummaries: []api.BackupSummary{}}
+	for _, b := range list {
+		if len(out.BackupSummaries) == int(in.Limit.Or(maxBackupsPerPage)) {
+			out.LastEvaluatedBackupArn = out.BackupSummaries[len(out.BackupSummaries)-1].BackupArn
+			break
+		}
+		d := describeBackup(b).BackupDetails
+		out.BackupSummaries = append(out.BackupSummaries, api.BackupSummary{
+			TableName: smithy.Some(b.Table.Name), TableId: smithy.Some(b.Table.UUID), TableArn: smithy.Some(b.Table.ARN()),
+			BackupArn: d.BackupArn, BackupName: d.BackupName, BackupCreationDateTime: d.BackupCreationDateTime,
+			BackupExpiryDateTime: d.BackupExpiryDateTime, BackupStatus: d.BackupStatus, BackupType: d.BackupType, BackupSizeBytes: d.BackupSizeBytes,
+		})
+	}
+	return out, nil
+}

@@ -1,0 +1,32 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/transfer"
+)
+
+func (s *Service) listExports(_ context.Context, call *smithy.Call, in *api.ListExportsInput) (*api.ListExportsOutput, error) {
+	if err := s.authorizeARN(call, in.TableArn.Value); err != nil {
+		return nil, err
+	}
+	ns := s.namespace(call)
+	var list []*transfer.Export
+	for _, e := range s.Transfers.Exports.List(ns.Account, ns.Region) {
+		if !in.TableArn.Set || in.TableArn.Value == e.TableARN() {
+			list = append(list, e)
+		}
+	}
+	page, next, err := pageOf(list, func(e *transfer.Export) string { return e.ID }, in.NextToken, in.MaxResults.Or(transfersPerPage), 0)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.ListExportsOutput{ExportSummaries: []api.ExportSummary{}, NextToken: next}
+	for _, e := range page {
+		d := describeExport(e)
+		out.ExportSummaries = append(out.ExportSummaries, api.ExportSummary{ExportArn: d.ExportArn, ExportStatus: d.ExportStatus, ExportType: d.ExportType})
+	}
+	return out, nil
+}

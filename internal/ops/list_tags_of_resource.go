@@ -1,0 +1,44 @@
+package ops
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// tagsPerPage is how many tags a page of ListTagsOfResource has.
+const tagsPerPage = 10
+
+func (s *Service) listTagsOfResource(_ context.Context, call *smithy.Call, in *api.ListTagsOfResourceInput) (*api.ListTagsOfResourceOutput, error) {
+	ns, name, err := s.taggedTable(call, in.ResourceArn.Value)
+	if err != nil {
+		return nil, err
+	}
+	t := s.Tables.Catalog.Get(ns, name)
+	if t == nil {
+		return nil, resourceNotFound(in.ResourceArn.Value)
+	}
+	tags := slices.Clone(t.Tags)
+	slices.SortFunc(tags, func(a, b catalog.Tag) int { return strings.Compare(a.Key, b.Key) })
+	if in.NextToken.Set {
+		i, found := slices.BinarySearchFunc(tags, in.NextToken.Value, func(t catalog.Tag, key string) int { return strings.Compare(t.Key, key) })
+		if !found {
+			return nil, awserr.Invalid("Invalid NextToken")
+		}
+		tags = tags[i+1:]
+	}
+	out := &api.ListTagsOfResourceOutput{Tags: []api.Tag{}}
+	for i, tag := range tags {
+		if i == tagsPerPage {
+			out.NextToken = out.Tags[i-1].Key
+			break
+		}
+		out.Tags = append(out.Tags, api.Tag{Key: smithy.Some(tag.Key), Value: smithy.Some(tag.Value)})
+	}
+	return out, nil
+}

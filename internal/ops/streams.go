@@ -1,0 +1,39 @@
+package ops
+
+import (
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/stream"
+)
+
+// stream returns the stream that an ARN names, which a request or its iterator has.
+func (s *Service) stream(call *smithy.Call, arn string) (*catalog.StreamRef, error) {
+	if err := s.authorizeARN(call, arn); err != nil {
+		return nil, err
+	}
+	if r := s.Tables.Catalog.Stream(arn); r != nil {
+		return r, nil
+	}
+	return nil, awserr.New(awserr.ResourceNotFound, "Requested resource not found: Stream: "+arn+" not found")
+}
+
+func (s *Service) streams() *stream.Reader { return &stream.Reader{KV: s.Tables.KV, Now: s.Now} }
+
+func shardNotFound(r *catalog.StreamRef, shard string) error {
+	return awserr.New(awserr.ResourceNotFound, "Requested resource not found: Shard: "+shard+" in Stream: "+r.ARN()+" not found")
+}
+
+func trimmed() error {
+	return awserr.New(awserr.TrimmedDataAccess, "The operation attempted to read past the oldest stream record in a shard.")
+}
+
+// maxStreamPage is how many streams, or shards, a page has at most ("ListStreams", "DescribeStream").
+const maxStreamPage = 100
+
+func checkStreamLimit(limit smithy.Opt[int64], bound int64) error {
+	if limit.Value > bound {
+		return smithy.TooLarge("limit", limit.Value, bound)
+	}
+	return nil
+}

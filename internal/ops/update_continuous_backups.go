@@ -1,0 +1,68 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/pitr"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// defaultRecoveryDays is how many days back a table can be restored if nothing is said ("UpdateContinuousBackups").
+const defaultRecoveryDays = 35
+
+func (s *Service) updateContinuousBackups(ctx context.Context, call *smithy.Call, in *api.UpdateContinuousBackupsInput) (*api.UpdateContinuousBackupsOutput, error) {
+	t, err := s.tableForBackup(call, in.TableName.Value)
+	if err != nil {
+		return nil, err
+	}
+	spec := in.PointInTimeRecoverySpecification
+	enable := spec.PointInTimeRecoveryEnabled.Value
+	if !enable && spec.RecoveryPeriodInDays.Set {
+		return nil, awserr.Invalid("RecoveryPeriodInDays can only be specified when PointInTimeRecoveryEnabled is true")
+	}
+	s.recovery.Lock()
+	defer s.recovery.Unlock()
+	was := t.Recovery
+	t, err = s.Tables.Catalog.Change(ctx, t.Namespace, t.Name, func(t *catalog.Table) error {
+		if status := t.Status(s.Now()); status == catalog.Creating || status == catalog.Deleting {
+			return awserr.TableBusyForBackup(t.Name)
+		}
+		now, err := s.Tables.KV.Now(ctx)
+		if err != nil {
+			return err
+		}
+		was = t.Recovery
+		switch {
+		case !enable:
+			t.Recovery = nil
+		case t.Recovery == nil:
+			t.Recovery = &catalog.Recovery{Days: int(spec.RecoveryPeriodInDays.Or(defaultRecoveryDays)), Since: now}
+		default:
+			// What a shorter period has let go does not come back with a longer one.
+			days := int(spec.RecoveryPeriodInDays.Or(int64(t.Recovery.Days)))
+			since := kv.AtMillis(s.Now().AddDate(0, 0, -t.Recovery.Days).UnixMilli())
+			t.Recovery = &catalog.Recovery{Days: days, Since: max(t.Recovery.Since, since)}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, clientError(err)
+	}
+	if t == nil {
+		return nil, awserr.TableNotFoundForBackup(in.TableName.Value)
+	}
+	if was != nil && !enable {
+		if err := pitr.Trim(ctx, s.Tables.KV, t.ID, pitr.Latest); err != nil {
+			return nil, clientError(err)
+		}
+	}
+	d, err := s.describeRecovery(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return &api.UpdateContinuousBackupsOutput{ContinuousBackupsDescription: d}, nil
+}

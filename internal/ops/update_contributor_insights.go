@@ -1,0 +1,55 @@
+package ops
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+func (s *Service) updateContributorInsights(ctx context.Context, call *smithy.Call, in *api.UpdateContributorInsightsInput) (*api.UpdateContributorInsightsOutput, error) {
+	ns, name, err := s.resolve(call, target{call.Operation, in.TableName.Value, in.IndexName.Value})
+	if err != nil {
+		return nil, err
+	}
+	enable := in.ContributorInsightsAction.Value == api.ContributorInsightsActionEnable
+	now := s.Now()
+	mode := strings.Clone(in.ContributorInsightsMode.Value)
+	t, err := s.Tables.Catalog.Change(ctx, ns, name, func(t *catalog.Table) error {
+		at, _, err := insightsOf(t, in.IndexName)
+		if err != nil {
+			return err
+		}
+		next := &catalog.Insights{Mode: catalog.InsightsAllKeys}
+		if *at != nil {
+			*next = **at
+		}
+		if mode != "" {
+			next.Mode = mode
+		}
+		if enable && !next.Enabled {
+			next.Rules = fmt.Sprint(now.UnixMilli())
+		}
+		next.Enabled, next.Changed = enable, now.UnixMilli()
+		mode = next.Mode
+		*at = next
+		return nil
+	})
+	if err != nil {
+		return nil, clientError(err)
+	}
+	if t == nil {
+		return nil, awserr.TableNotFound(name)
+	}
+	status := api.ContributorInsightsStatusDisabling
+	if enable {
+		status = api.ContributorInsightsStatusEnabling
+	}
+	return &api.UpdateContributorInsightsOutput{
+		TableName: smithy.Some(t.Name), IndexName: in.IndexName, ContributorInsightsStatus: smithy.Some(status), ContributorInsightsMode: smithy.Some(mode),
+	}, nil
+}
