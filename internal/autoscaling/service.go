@@ -321,7 +321,7 @@ func (s *Service) Operations() []smithy.Handler {
 		smithy.Bind(api.UntagResource, s.untagResource),
 	}
 	for i := range list {
-		list[i].Service = API.Name
+		list[i].Service, list[i].Settles = API.Name, true
 	}
 	return list
 }

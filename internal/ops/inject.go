@@ -3,7 +3,6 @@ package ops
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,12 +15,15 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-// operationKey is where a context has the name of the operation, in test mode.
+// operationKey is where a context has the operation, in test mode.
 type operationKey struct{}
 
-func operationOf(ctx context.Context) string {
-	name, _ := ctx.Value(operationKey{}).(string)
-	return name
+// operationOf returns the operation of the context; background work has one without a name.
+func operationOf(ctx context.Context) *operation {
+	if op, ok := ctx.Value(operationKey{}).(*operation); ok {
+		return op
+	}
+	return &operation{}
 }
 
 var errInjected = errors.New("injected by the test mode")
@@ -39,10 +41,10 @@ func (s *Service) injectRequest(call *smithy.Call, t *catalog.Table) error {
 
 // InjectItem returns what keeps an operation from using an item, in test mode; nil if nothing does.
 func (s *Service) InjectItem(ctx context.Context, t *catalog.Table, u metering.Use, write bool) error {
-	operation := operationOf(ctx)
-	_, refused := s.Faults.Draw(faults.Throttle, operation, t.Name)
-	if !refused && strings.HasPrefix(operation, "Batch") {
-		_, refused = s.Faults.Draw(faults.Unprocessed, operation, t.Name)
+	op := operationOf(ctx)
+	_, refused := s.Faults.Draw(faults.Throttle, op.handler.name, t.Name)
+	if !refused && op.batch {
+		_, refused = s.Faults.Draw(faults.Unprocessed, op.handler.name, t.Name)
 	}
 	if refused {
 		return t.Meter.Throttle(u, s.Now())
@@ -50,7 +52,7 @@ func (s *Service) InjectItem(ctx context.Context, t *catalog.Table, u metering.U
 	if !write {
 		return nil
 	}
-	if _, ok := s.Faults.Draw(faults.Conflict, operation, t.Name); ok {
+	if _, ok := s.Faults.Draw(faults.Conflict, op.handler.name, t.Name); ok {
 		t.Meter.Conflicted(s.Now())
 		return table.ErrConflict
 	}
@@ -70,7 +72,7 @@ func (s *Service) admit(ctx context.Context, t *catalog.Table, u metering.Use, n
 // reader returns what a read of the table reads from: the past, maybe, if it need not be consistent.
 func (s *Service) reader(ctx context.Context, t *catalog.Table, consistent bool) (kv.Snapshot, error) {
 	if s.Faults != nil && !consistent {
-		if age, ok := s.Faults.Draw(faults.Stale, operationOf(ctx), t.Name); ok {
+		if age, ok := s.Faults.Draw(faults.Stale, operationOf(ctx).handler.name, t.Name); ok {
 			if snap := s.past.at(time.Now().Add(-s.Faults.Within(age))); snap != nil {
 				return snap, nil
 			}

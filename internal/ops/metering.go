@@ -3,9 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/statordb/stator/internal/attribute"
@@ -19,28 +17,22 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// MeteredOperations are the operations whose requests are counted for each table.
-var MeteredOperations = []string{
-	"BatchExecuteStatement", "BatchGetItem", "BatchWriteItem", "DeleteItem", "ExecuteStatement", "ExecuteTransaction", "GetItem",
-	"GetRecords", "PutItem", "Query", "Scan", "TransactGetItems", "TransactWriteItems", "UpdateItem",
-}
-
-// metered makes the operation one whose requests are counted.
-func (s *Service) metered(h smithy.Handler) smithy.Handler {
-	_, name, _ := strings.Cut(h.Target, ".")
-	operation := slices.Index(MeteredOperations, name)
+// around returns a handler that does what all operations have in common before and after they run. place is the operation's among those
+// that are metered; negative for others.
+func (s *Service) around(op *operation, h smithy.Handler, place int) smithy.Handler {
 	run := h.Run
-	if operation < 0 { // what changes tables has several steps
-		run = smithy.ToEnd([]smithy.Handler{h})[0].Run
-	}
+	h.Settles = op.settles
 	h.Run = func(ctx context.Context, call *smithy.Call, in any) (smithy.Renderer, error) {
+		if op.multiStep {
+			ctx = context.WithoutCancel(ctx)
+		}
 		call.Items, call.Bytes = -1, -1
 		if s.Faults != nil {
-			ctx = context.WithValue(ctx, operationKey{}, name)
+			ctx = context.WithValue(ctx, operationKey{}, op)
 		}
 		call.Time = s.Now()
 		out, err := run(ctx, call, in)
-		s.count(call, operation, err)
+		s.count(call, place, err)
 		return out, err
 	}
 	return h

@@ -1,78 +1,139 @@
 package ops
 
 import (
+	"context"
 	"slices"
+	"strings"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/smithy"
 )
 
+// operation is all that the rest of the server needs to know of an operation.
+type operation struct {
+	// handler is the method that executes the operation, bound to its shapes.
+	handler binding
+	// actions are the IAM actions that callers need on the resources that a request names ("Actions, resources, and condition keys for
+	// Amazon DynamoDB"). An operation with several names the one that a part of its request needs.
+	actions []string
+	// metered: the requests are counted for each table that they use.
+	metered bool
+	// batch: each part of a request succeeds or fails by itself.
+	batch bool
+	// multiStep: the operation runs to its end although its client has gone, because its first steps must not stand alone.
+	multiStep bool
+	// settles: the answer waits until other servers have seen what the operation changed, or what it tells of a change.
+	settles bool
+}
+
+// partiqlActions are what statements need, each one of them.
+var partiqlActions = []string{"dynamodb:PartiQLDelete", "dynamodb:PartiQLInsert", "dynamodb:PartiQLSelect", "dynamodb:PartiQLUpdate"}
+
+// operations are all that Stator has, sorted by name. There is no other list of them.
+var operations = []operation{
+	{handler: bind(api.BatchExecuteStatement, (*Service).batchExecuteStatement), actions: partiqlActions, metered: true, batch: true},
+	{handler: bind(api.BatchGetItem, (*Service).batchGetItem), actions: []string{"dynamodb:BatchGetItem"}, metered: true, batch: true},
+	{handler: bind(api.BatchWriteItem, (*Service).batchWriteItem), actions: []string{"dynamodb:BatchWriteItem"}, metered: true, batch: true},
+	{handler: bind(api.CancelBulkOperation, (*Service).cancelBulkOperation), actions: []string{"dynamodb:CancelBulkOperation"}, multiStep: true, settles: true},
+	{handler: bind(api.CreateBackup, (*Service).createBackup), actions: []string{"dynamodb:CreateBackup"}, multiStep: true, settles: true},
+	{handler: bind(createCheckpointOperation, (*Service).createCheckpoint), actions: []string{"stator:CreateCheckpoint"}, multiStep: true, settles: true},
+	{handler: bind(api.CreateTable, (*Service).createTable), actions: []string{"dynamodb:CreateTable"}, multiStep: true, settles: true},
+	{handler: bind(api.DeleteBackup, (*Service).deleteBackup), actions: []string{"dynamodb:DeleteBackup"}, multiStep: true, settles: true},
+	{handler: bind(api.DeleteItem, (*Service).deleteItem), actions: []string{"dynamodb:DeleteItem"}, metered: true},
+	{handler: bind(api.DeleteResourcePolicy, (*Service).deleteResourcePolicy), actions: []string{"dynamodb:DeleteResourcePolicy"}, multiStep: true, settles: true},
+	{handler: bind(api.DeleteTable, (*Service).deleteTable), actions: []string{"dynamodb:DeleteTable"}, multiStep: true, settles: true},
+	{handler: bind(api.DescribeBackup, (*Service).describeBackup), actions: []string{"dynamodb:DescribeBackup"}, settles: true},
+	{handler: bind(api.DescribeBulkOperation, (*Service).describeBulkOperation), actions: []string{"dynamodb:DescribeBulkOperation"}, settles: true},
+	{handler: bind(api.DescribeContinuousBackups, (*Service).describeContinuousBackups), actions: []string{"dynamodb:DescribeContinuousBackups"}, settles: true},
+	{handler: bind(api.DescribeContributorInsights, (*Service).describeContributorInsights), actions: []string{"dynamodb:DescribeContributorInsights"}, settles: true},
+	{handler: bind(api.DescribeEndpoints, (*Service).describeEndpoints), actions: []string{"dynamodb:DescribeEndpoints"}, settles: true},
+	{handler: bind(api.DescribeExport, (*Service).describeExport), actions: []string{"dynamodb:DescribeExport"}, settles: true},
+	{handler: bind(describeHotKeysOperation, (*Service).describeHotKeys), actions: []string{"dynamodb:DescribeHotKeys"}, settles: true},
+	{handler: bind(api.DescribeImport, (*Service).describeImport), actions: []string{"dynamodb:DescribeImport"}, settles: true},
+	{handler: bind(api.DescribeLimits, (*Service).describeLimits), actions: []string{"dynamodb:DescribeLimits"}, settles: true},
+	{handler: bind(api.DescribeStream, (*Service).describeStream), actions: []string{"dynamodb:DescribeStream"}, settles: true},
+	{handler: bind(api.DescribeTable, (*Service).describeTable), actions: []string{"dynamodb:DescribeTable"}, settles: true},
+	{handler: bind(api.DescribeTimeToLive, (*Service).describeTimeToLive), actions: []string{"dynamodb:DescribeTimeToLive"}, settles: true},
+	{handler: bind(api.ExecuteStatement, (*Service).executeStatement), actions: partiqlActions, metered: true},
+	{handler: bind(api.ExecuteTransaction, (*Service).executeTransaction), actions: partiqlActions, metered: true},
+	{handler: bind(api.ExportTableToPointInTime, (*Service).exportTableToPointInTime), actions: []string{"dynamodb:ExportTableToPointInTime"}, multiStep: true, settles: true},
+	{handler: bind(api.GetItem, (*Service).getItem), actions: []string{"dynamodb:GetItem"}, metered: true},
+	{handler: bind(api.GetRecords, (*Service).getRecords), actions: []string{"dynamodb:GetRecords"}, metered: true},
+	{handler: bind(api.GetResourcePolicy, (*Service).getResourcePolicy), actions: []string{"dynamodb:GetResourcePolicy"}, settles: true},
+	{handler: bind(api.GetShardIterator, (*Service).getShardIterator), actions: []string{"dynamodb:GetShardIterator"}, settles: true},
+	{handler: bind(api.ImportTable, (*Service).importTable), actions: []string{"dynamodb:ImportTable"}, multiStep: true, settles: true},
+	{handler: bind(api.ListBackups, (*Service).listBackups), actions: []string{"dynamodb:ListBackups"}, settles: true},
+	{handler: bind(api.ListBulkOperations, (*Service).listBulkOperations), actions: []string{"dynamodb:ListBulkOperations"}, settles: true},
+	{handler: bind(api.ListContributorInsights, (*Service).listContributorInsights), actions: []string{"dynamodb:ListContributorInsights"}, settles: true},
+	{handler: bind(api.ListExports, (*Service).listExports), actions: []string{"dynamodb:ListExports"}, settles: true},
+	{handler: bind(api.ListImports, (*Service).listImports), actions: []string{"dynamodb:ListImports"}, settles: true},
+	{handler: bind(api.ListStreams, (*Service).listStreams), actions: []string{"dynamodb:ListStreams"}, settles: true},
+	{handler: bind(api.ListTables, (*Service).listTables), actions: []string{"dynamodb:ListTables"}, settles: true},
+	{handler: bind(api.ListTagsOfResource, (*Service).listTagsOfResource), actions: []string{"dynamodb:ListTagsOfResource"}, settles: true},
+	{handler: bind(api.PutItem, (*Service).putItem), actions: []string{"dynamodb:PutItem"}, metered: true},
+	{handler: bind(api.PutResourcePolicy, (*Service).putResourcePolicy), actions: []string{"dynamodb:PutResourcePolicy"}, multiStep: true, settles: true},
+	{handler: bind(api.Query, (*Service).query), actions: []string{"dynamodb:Query"}, metered: true},
+	{handler: bind(api.RestoreTableFromBackup, (*Service).restoreTableFromBackup), actions: []string{"dynamodb:RestoreTableFromBackup"}, multiStep: true, settles: true},
+	{handler: bind(api.RestoreTableToPointInTime, (*Service).restoreTableToPointInTime), actions: []string{"dynamodb:RestoreTableToPointInTime"}, multiStep: true, settles: true},
+	{handler: bind(api.Scan, (*Service).scan), actions: []string{"dynamodb:Scan"}, metered: true},
+	{handler: bind(api.StartBulkPutItems, (*Service).startBulkPutItems), actions: []string{"dynamodb:StartBulkPutItems"}, multiStep: true, settles: true},
+	{handler: bind(api.TagResource, (*Service).tagResource), actions: []string{"dynamodb:TagResource"}, multiStep: true, settles: true},
+	{handler: bind(api.TransactGetItems, (*Service).transactGetItems), actions: []string{"dynamodb:GetItem"}, metered: true},
+	{handler: bind(api.TransactWriteItems, (*Service).transactWriteItems), actions: []string{"dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}, metered: true},
+	{handler: bind(api.UntagResource, (*Service).untagResource), actions: []string{"dynamodb:UntagResource"}, multiStep: true, settles: true},
+	{handler: bind(api.UpdateContinuousBackups, (*Service).updateContinuousBackups), actions: []string{"dynamodb:UpdateContinuousBackups"}, multiStep: true, settles: true},
+	{handler: bind(api.UpdateContributorInsights, (*Service).updateContributorInsights), actions: []string{"dynamodb:UpdateContributorInsights"}, multiStep: true, settles: true},
+	{handler: bind(api.UpdateItem, (*Service).updateItem), actions: []string{"dynamodb:UpdateItem"}, metered: true},
+	{handler: bind(api.UpdateTable, (*Service).updateTable), actions: []string{"dynamodb:UpdateTable"}, multiStep: true, settles: true},
+	{handler: bind(api.UpdateTimeToLive, (*Service).updateTimeToLive), actions: []string{"dynamodb:UpdateTimeToLive"}, multiStep: true, settles: true},
+}
+
+// binding is a method of Service that executes the operation of a name.
+type binding struct {
+	name string // without that of its API
+	to   func(*Service) smithy.Handler
+}
+
+// bind ties a method to the shapes of its operation. A wrong input or output type does not compile.
+func bind[In, Out any, PI interface {
+	*In
+	smithy.Shape
+}, PO interface {
+	*Out
+	smithy.Renderer
+}](op smithy.Operation[In, Out], run func(s *Service, ctx context.Context, call *smithy.Call, in *In) (*Out, error)) binding {
+	_, name, _ := strings.Cut(op.Target, ".")
+	return binding{name: name, to: func(s *Service) smithy.Handler {
+		return smithy.Bind[In, Out, PI, PO](op, func(ctx context.Context, call *smithy.Call, in *In) (*Out, error) { return run(s, ctx, call, in) })
+	}}
+}
+
+// Operations returns the handlers of all operations, sorted by name.
+func (s *Service) Operations() []smithy.Handler {
+	list := make([]smithy.Handler, len(operations))
+	metered := 0
+	for i := range operations {
+		op := &operations[i]
+		place := -1
+		if op.metered {
+			place, metered = metered, metered+1
+		}
+		list[i] = s.around(op, op.handler.to(s), place)
+	}
+	return list
+}
+
+// Metered returns the names of the operations whose requests are counted for each table.
+func Metered() (names []string) {
+	for i := range operations {
+		if op := &operations[i]; op.metered {
+			names = append(names, op.handler.name)
+		}
+	}
+	return names
+}
+
 // Missing returns the targets of the operations that the model has and Stator has not. They answer UnknownOperationException.
 func (s *Service) Missing() []string {
 	return smithy.Missing(slices.Concat(api.DynamoDBOperations, api.StreamsOperations), s.Operations())
-}
-
-// Operations returns every operation that Stator has, sorted by name.
-func (s *Service) Operations() []smithy.Handler {
-	list := []smithy.Handler{
-		smithy.Bind(api.BatchExecuteStatement, s.batchExecuteStatement),
-		smithy.Bind(api.BatchGetItem, s.batchGetItem),
-		smithy.Bind(api.BatchWriteItem, s.batchWriteItem),
-		smithy.Bind(api.CancelBulkOperation, s.cancelBulkOperation),
-		smithy.Bind(api.CreateBackup, s.createBackup),
-		smithy.Bind(createCheckpointOperation, s.createCheckpoint),
-		smithy.Bind(api.CreateTable, s.createTable),
-		smithy.Bind(api.DeleteBackup, s.deleteBackup),
-		smithy.Bind(api.DeleteItem, s.deleteItem),
-		smithy.Bind(api.DeleteResourcePolicy, s.deleteResourcePolicy),
-		smithy.Bind(api.DeleteTable, s.deleteTable),
-		smithy.Bind(api.DescribeBackup, s.describeBackup),
-		smithy.Bind(api.DescribeBulkOperation, s.describeBulkOperation),
-		smithy.Bind(api.DescribeContinuousBackups, s.describeContinuousBackups),
-		smithy.Bind(api.DescribeContributorInsights, s.describeContributorInsights),
-		smithy.Bind(api.DescribeEndpoints, s.describeEndpoints),
-		smithy.Bind(api.DescribeExport, s.describeExport),
-		smithy.Bind(describeHotKeysOperation, s.describeHotKeys),
-		smithy.Bind(api.DescribeImport, s.describeImport),
-		smithy.Bind(api.DescribeLimits, s.describeLimits),
-		smithy.Bind(api.DescribeStream, s.describeStream),
-		smithy.Bind(api.DescribeTable, s.describeTable),
-		smithy.Bind(api.DescribeTimeToLive, s.describeTimeToLive),
-		smithy.Bind(api.ExecuteStatement, s.executeStatement),
-		smithy.Bind(api.ExecuteTransaction, s.executeTransaction),
-		smithy.Bind(api.ExportTableToPointInTime, s.exportTableToPointInTime),
-		smithy.Bind(api.GetItem, s.getItem),
-		smithy.Bind(api.GetRecords, s.getRecords),
-		smithy.Bind(api.GetResourcePolicy, s.getResourcePolicy),
-		smithy.Bind(api.GetShardIterator, s.getShardIterator),
-		smithy.Bind(api.ImportTable, s.importTable),
-		smithy.Bind(api.ListBackups, s.listBackups),
-		smithy.Bind(api.ListBulkOperations, s.listBulkOperations),
-		smithy.Bind(api.ListContributorInsights, s.listContributorInsights),
-		smithy.Bind(api.ListExports, s.listExports),
-		smithy.Bind(api.ListImports, s.listImports),
-		smithy.Bind(api.ListStreams, s.listStreams),
-		smithy.Bind(api.ListTables, s.listTables),
-		smithy.Bind(api.ListTagsOfResource, s.listTagsOfResource),
-		smithy.Bind(api.PutItem, s.putItem),
-		smithy.Bind(api.PutResourcePolicy, s.putResourcePolicy),
-		smithy.Bind(api.Query, s.query),
-		smithy.Bind(api.RestoreTableFromBackup, s.restoreTableFromBackup),
-		smithy.Bind(api.RestoreTableToPointInTime, s.restoreTableToPointInTime),
-		smithy.Bind(api.Scan, s.scan),
-		smithy.Bind(api.StartBulkPutItems, s.startBulkPutItems),
-		smithy.Bind(api.TagResource, s.tagResource),
-		smithy.Bind(api.TransactGetItems, s.transactGetItems),
-		smithy.Bind(api.TransactWriteItems, s.transactWriteItems),
-		smithy.Bind(api.UntagResource, s.untagResource),
-		smithy.Bind(api.UpdateContinuousBackups, s.updateContinuousBackups),
-		smithy.Bind(api.UpdateContributorInsights, s.updateContributorInsights),
-		smithy.Bind(api.UpdateItem, s.updateItem),
-		smithy.Bind(api.UpdateTable, s.updateTable),
-		smithy.Bind(api.UpdateTimeToLive, s.updateTimeToLive),
-	}
-	for i := range list {
-		list[i] = s.metered(list[i])
-	}
-	return list
 }

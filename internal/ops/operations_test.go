@@ -11,8 +11,8 @@ import (
 
 // TestOneFilePerOperation checks that the method of each operation is in the file of its name.
 func TestOneFilePerOperation(t *testing.T) {
-	for _, h := range New(Options{}).Operations() {
-		_, name, _ := strings.Cut(h.Target, ".")
+	for _, op := range operations {
+		name := op.handler.name
 		t.Run(name, func(t *testing.T) {
 			path := snake(name) + ".go"
 			file, err := parser.ParseFile(gotoken.NewFileSet(), path, nil, 0)
@@ -26,6 +26,33 @@ func TestOneFilePerOperation(t *testing.T) {
 				}
 			}
 			t.Errorf("%s has no method %s", path, method)
+		})
+	}
+}
+
+// TestOperations checks what must be so of every line in operations.go.
+func TestOperations(t *testing.T) {
+	before := ""
+	for _, op := range operations {
+		name := op.handler.name
+		t.Run(name, func(t *testing.T) {
+			if name <= before {
+				t.Errorf("it comes after %s", before)
+			}
+			before = name
+			if len(op.actions) == 0 {
+				t.Error("it has no action")
+			}
+			if op.metered == op.settles {
+				t.Error("requests for items are metered and don't settle; all others settle and are not metered")
+			}
+			if op.batch && !op.metered || op.multiStep && op.metered {
+				t.Error("batches are of items; requests for items have one step")
+			}
+			h := New(Options{}).around(&op, op.handler.to(nil), 0)
+			if h.Settles != op.settles || !strings.HasSuffix(h.Target, "."+name) {
+				t.Errorf("its handler is %s, which settles: %v", h.Target, h.Settles)
+			}
 		})
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,7 +15,6 @@ import (
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
-	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/periodic"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -177,8 +174,7 @@ func (s *servers) settled(list []smithy.Handler) []smithy.Handler {
 	}
 	for i := range list {
 		h := &list[i]
-		_, name, _ := strings.Cut(h.Target, ".")
-		if h.Service == "" && slices.Contains(ops.MeteredOperations, name) {
+		if !h.Settles {
 			continue
 		}
 		run := h.Run

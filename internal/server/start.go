@@ -117,7 +117,7 @@ func (s *starter) joinServers() (err error) {
 // openTables opens the descriptions of tables, and the runner of background jobs.
 func (s *starter) openTables() (err error) {
 	opt := s.opt
-	s.meters = metering.NewRegistry(opt.Now, ops.MeteredOperations...)
+	s.meters = metering.NewRegistry(opt.Now, ops.Metered()...)
 	s.tables, err = catalog.Open(s.ctx, s.store, catalog.Options{
 		Now: opt.Now, Fleet: s.servers.Fleet, Meters: s.meters,
 		MaxTables:  opt.maxTables(),

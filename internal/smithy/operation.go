@@ -107,6 +107,8 @@ type Handler struct {
 	Target string // as in X-Amz-Target
 	// Service is the name of the operation's API; empty for DynamoDB's.
 	Service string
+	// Settles says that the answer waits until other servers have seen what the operation changed, or what it tells of a change.
+	Settles bool
 	// Decode reads the body. Its error is a SerializationException.
 	Decode func(call *Call, body []byte) (in any, err *awserr.Error)
 	// Run checks and executes the decoded input.

@@ -238,7 +238,7 @@ func (s *Service) Operations() []smithy.Handler {
 		smithy.Bind(api.UpdateSubnetGroup, s.updateSubnetGroup),
 	}
 	for i := range list {
-		list[i].Service = API.Name
+		list[i].Service, list[i].Settles = API.Name, true
 	}
 	return list
 }
