@@ -8,6 +8,7 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/dax/wire"
+	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/wirejson"
 )
@@ -80,7 +81,7 @@ func (c *conn) getItem(r *wire.Reader) error {
 
 // readItemOf reads an item from the database, as the cache has it.
 func (c *conn) readItemOf(t *table, in *api.GetItemInput) (item []byte, capacity *api.ConsumedCapacity, err error) {
-	c.call.Unprojected = true
+	ops.RequestOf(&c.call).Unprojected = true
 	out, err := smithy.Invoke(c.ctx, c.node.service.getItem, api.GetItem, &c.call, in)
 	if err != nil {
 		return nil, nil, err
@@ -247,7 +248,7 @@ func (c *conn) readQuery(t *table, condition []byte, p *parameters) ([]byte, *ap
 	if err != nil {
 		return nil, nil, err
 	}
-	c.call.Unprojected = true
+	ops.RequestOf(&c.call).Unprojected = true
 	out, err := smithy.Invoke(c.ctx, c.node.service.query, api.Query, &c.call, &api.QueryInput{
 		TableName: smithy.Some(t.name), IndexName: q.index, Select: p.sel, Limit: p.limit, ConsistentRead: q.consistent, ScanIndexForward: p.forward,
 		ExclusiveStartKey: q.start, ReturnConsumedCapacity: p.capacity, ProjectionExpression: q.projection, FilterExpression: q.filter,
@@ -265,7 +266,7 @@ func (c *conn) readScan(t *table, p *parameters) ([]byte, *api.ConsumedCapacity,
 	if err != nil {
 		return nil, nil, err
 	}
-	c.call.Unprojected = true
+	ops.RequestOf(&c.call).Unprojected = true
 	out, err := smithy.Invoke(c.ctx, c.node.service.scan, api.Scan, &c.call, &api.ScanInput{
 		TableName: smithy.Some(t.name), IndexName: q.index, Select: p.sel, Limit: p.limit, ConsistentRead: q.consistent, Segment: p.segment, TotalSegments: p.segments,
 		ExclusiveStartKey: q.start, ReturnConsumedCapacity: p.capacity, ProjectionExpression: q.projection, FilterExpression: q.filter,
@@ -371,7 +372,7 @@ func (c *conn) batchGetItem(r *wire.Reader) error {
 	}
 	var capacity []api.ConsumedCapacity
 	if in.RequestItems != nil || len(gets) == 0 {
-		c.call.Unprojected = true
+		ops.RequestOf(&c.call).Unprojected = true
 		out, err := smithy.Invoke(c.ctx, c.node.service.batchGetItem, api.BatchGetItem, &c.call, in)
 		if err != nil {
 			landed = sharedError(c.ctx, err)

@@ -7,6 +7,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/dax/wire"
 	"github.com/statordb/stator/internal/guard"
+	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -82,7 +83,7 @@ func (c *conn) transactGetItems(r *wire.Reader) error {
 		in.TransactItems = append(in.TransactItems, api.TransactGetItem{Get: get})
 		tables[i] = t.table
 	}
-	c.call.Unprojected = true
+	ops.RequestOf(&c.call).Unprojected = true
 	out, err := smithy.Invoke(c.ctx, c.node.service.transactGetItems, api.TransactGetItems, &c.call, in)
 	if err != nil {
 		return c.refusal(err, tables)

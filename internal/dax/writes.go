@@ -7,6 +7,7 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/dax/wire"
+	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/wirejson"
 )
@@ -155,7 +156,7 @@ func (c *conn) updateItem(r *wire.Reader) error {
 		if err != nil {
 			return w, err
 		}
-		return wrote{c.call.Stored, written{out.Attributes, out.ConsumedCapacity, out.ItemCollectionMetrics, some}}, nil
+		return wrote{ops.RequestOf(&c.call).Stored, written{out.Attributes, out.ConsumedCapacity, out.ItemCollectionMetrics, some}}, nil
 	})
 }
 

@@ -10,8 +10,8 @@ import (
 )
 
 // backup returns the backup that a request names by its ARN.
-func (s *Service) backup(call *smithy.Call, arn string) (*catalog.Backup, error) {
-	if err := s.authorizeARN(call, arn); err != nil {
+func (s *Service) backup(req *Request, arn string) (*catalog.Backup, error) {
+	if err := s.authorizeARN(req, arn); err != nil {
 		return nil, err
 	}
 	key, ok := catalog.BackupFromARN(arn)
@@ -74,8 +74,8 @@ func throughputOf(t *catalog.Throughput) *api.ProvisionedThroughput {
 }
 
 // tableForBackup returns the table that an operation on backups names, whose errors differ from those of other operations.
-func (s *Service) tableForBackup(call *smithy.Call, given string) (*catalog.Table, error) {
-	t, err := s.anyTable(call, given)
+func (s *Service) tableForBackup(req *Request, given string) (*catalog.Table, error) {
+	t, err := s.anyTable(req, given)
 	var known *awserr.Error
 	if errors.As(err, &known) && known.Code == awserr.ResourceNotFound {
 		return nil, awserr.TableNotFoundForBackup(given)

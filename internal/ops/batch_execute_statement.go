@@ -13,7 +13,7 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-func (s *Service) batchExecuteStatement(ctx context.Context, call *smithy.Call, in *api.BatchExecuteStatementInput) (*api.BatchExecuteStatementOutput, error) {
+func (s *Service) batchExecuteStatement(ctx context.Context, req *Request, in *api.BatchExecuteStatementInput) (*api.BatchExecuteStatementOutput, error) {
 	out := &api.BatchExecuteStatementOutput{Responses: make([]api.BatchStatementResponse, len(in.Statements))}
 	all := make([]*statement, len(in.Statements)) // nil for those that have failed
 	fail := func(i int, err error) error {
@@ -59,7 +59,7 @@ func (s *Service) batchExecuteStatement(ctx context.Context, call *smithy.Call, 
 			continue
 		}
 		var err error
-		if st.table, err = s.tableFor(ctx, call, st.target()); err == nil {
+		if st.table, err = s.tableFor(ctx, req, st.target()); err == nil {
 			muts[i], err = st.batched()
 		}
 		if err != nil {
@@ -80,7 +80,7 @@ func (s *Service) batchExecuteStatement(ctx context.Context, call *smithy.Call, 
 			continue
 		}
 		out.Responses[i].TableName = smithy.Some(st.table.Name)
-		item, units, err := s.runBatched(ctx, call, st, muts[i], in.Statements[i].ConsistentRead.Value)
+		item, units, err := s.runBatched(ctx, req, st, muts[i], in.Statements[i].ConsistentRead.Value)
 		if err != nil {
 			if err := fail(i, err); err != nil {
 				return nil, err
@@ -113,7 +113,7 @@ func (st *statement) singleItem(sentence string) (attribute.Item, error) {
 }
 
 // runBatched runs one statement of a batch.
-func (s *Service) runBatched(ctx context.Context, call *smithy.Call, st *statement, m table.Mutation, consistent bool) (attribute.Item, capacity.Consumed, error) {
+func (s *Service) runBatched(ctx context.Context, req *Request, st *statement, m table.Mutation, consistent bool) (attribute.Item, capacity.Consumed, error) {
 	if st.writes() {
 		res, err := s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: st.keepOld()})
 		if err != nil {
@@ -121,7 +121,7 @@ func (s *Service) runBatched(ctx context.Context, call *smithy.Call, st *stateme
 		}
 		return st.returned(res), res.Units, nil
 	}
-	storage, now := st.table.AppendItemKey(nil, m.Key), call.Time
+	storage, now := st.table.AppendItemKey(nil, m.Key), req.Time
 	use := itemRead(storage, m.Key)
 	if err := s.admit(ctx, st.table, use, now); err != nil {
 		return nil, capacity.Consumed{}, clientError(err)
@@ -130,12 +130,12 @@ func (s *Service) runBatched(ctx context.Context, call *smithy.Call, st *stateme
 	if err != nil {
 		return nil, capacity.Consumed{}, clientError(err)
 	}
-	call.OnRelease(r)
+	req.OnRelease(r)
 	raw, err := r.Get(storage)
 	if err != nil {
 		return nil, capacity.Consumed{}, clientError(err)
 	}
-	if err := holds(call, len(raw)); err != nil {
+	if err := holds(req, len(raw)); err != nil {
 		return nil, capacity.Consumed{}, err
 	}
 	item := attribute.Item(raw)

@@ -28,7 +28,7 @@ type batchGet struct {
 	storage    [][]byte // where the keys are stored
 }
 
-func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.BatchGetItemInput) (*api.BatchGetItemOutput, error) {
+func (s *Service) batchGetItem(ctx context.Context, req *Request, in *api.BatchGetItemInput) (*api.BatchGetItemOutput, error) {
 	total := 0
 	for i := range in.RequestItems {
 		total += len(in.RequestItems[i].Value.Keys)
@@ -62,7 +62,7 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 	for i := range gets {
 		g := &gets[i]
 		var err error
-		if g.table, err = s.table(ctx, call, g.given); err != nil {
+		if g.table, err = s.table(ctx, req, g.given); err != nil {
 			return nil, err
 		}
 		for _, key := range g.in.Keys {
@@ -85,14 +85,14 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 	}
 	var used ledger
 	var refused error
-	size, read, now := 0, 0, call.Time
+	size, read, now := 0, 0, req.Time
 	for i := range gets {
 		g := &gets[i]
 		r, err := s.reader(ctx, g.table, g.consistent)
 		if err != nil {
 			return nil, clientError(err)
 		}
-		call.OnRelease(r)
+		req.OnRelease(r)
 		if err := kv.Fetch(r, g.storage); err != nil {
 			return nil, clientError(err)
 		}
@@ -120,7 +120,7 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 				rest.Keys = append(rest.Keys, g.in.Keys[k:]...)
 				break
 			}
-			if err := holds(call, len(raw)); err != nil {
+			if err := holds(req, len(raw)); err != nil {
 				return nil, err
 			}
 			read++
@@ -130,7 +130,7 @@ func (s *Service) batchGetItem(ctx context.Context, call *smithy.Call, in *api.B
 			if item == nil {
 				continue
 			}
-			if g.e.projector != nil && !call.Unprojected {
+			if g.e.projector != nil && !req.Unprojected {
 				item = g.e.projector.Project(item)
 			}
 			found = append(found, item)

@@ -16,7 +16,7 @@ import (
 
 const maxBatchWrite = 25 // requests in a BatchWriteItem
 
-func (s *Service) batchWriteItem(ctx context.Context, call *smithy.Call, in *api.BatchWriteItemInput) (*api.BatchWriteItemOutput, error) {
+func (s *Service) batchWriteItem(ctx context.Context, req *Request, in *api.BatchWriteItemInput) (*api.BatchWriteItemOutput, error) {
 	total := 0
 	for i := range in.RequestItems {
 		total += len(in.RequestItems[i].Value)
@@ -49,7 +49,7 @@ func (s *Service) batchWriteItem(ctx context.Context, call *smithy.Call, in *api
 	muts := make([]table.Mutation, 0, total)
 	seen := make(map[string]struct{}, total)
 	for i := range in.RequestItems {
-		t, err := s.table(ctx, call, in.RequestItems[i].Key)
+		t, err := s.table(ctx, req, in.RequestItems[i].Key)
 		if err != nil {
 			return nil, err
 		}

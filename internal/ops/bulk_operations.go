@@ -46,12 +46,12 @@ func (s *Service) describeBulk(b *transfer.Bulk) *api.BulkOperationDescription {
 }
 
 // bulk returns the bulk operation that a request names by its ARN.
-func (s *Service) bulk(call *smithy.Call, arn string) (*transfer.Bulk, error) {
+func (s *Service) bulk(req *Request, arn string) (*transfer.Bulk, error) {
 	key, ok := transfer.BulkFromARN(arn)
 	if !ok {
 		return nil, awserr.Invalid("Invalid BulkOperationArn: " + arn)
 	}
-	if err := s.authorize(call, call.Operation, arn); err != nil {
+	if err := s.authorize(req, req.Operation, arn); err != nil {
 		return nil, err
 	}
 	if b := s.Transfers.Bulk.Get(key); b != nil {

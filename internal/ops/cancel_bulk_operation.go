@@ -9,8 +9,8 @@ import (
 	"github.com/statordb/stator/internal/transfer"
 )
 
-func (s *Service) cancelBulkOperation(ctx context.Context, call *smithy.Call, in *api.CancelBulkOperationInput) (*api.CancelBulkOperationOutput, error) {
-	b, err := s.bulk(call, in.BulkOperationArn.Value)
+func (s *Service) cancelBulkOperation(ctx context.Context, req *Request, in *api.CancelBulkOperationInput) (*api.CancelBulkOperationOutput, error) {
+	b, err := s.bulk(req, in.BulkOperationArn.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) createBackup(ctx context.Context, call *smithy.Call, in *api.CreateBackupInput) (*api.CreateBackupOutput, error) {
-	t, err := s.tableForBackup(call, in.TableName.Value)
+func (s *Service) createBackup(ctx context.Context, req *Request, in *api.CreateBackupInput) (*api.CreateBackupOutput, error) {
+	t, err := s.tableForBackup(req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}

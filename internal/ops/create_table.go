@@ -25,8 +25,8 @@ const (
 	maxProjectedAllNames = 100 // of all indexes of a table
 )
 
-func (s *Service) createTable(ctx context.Context, call *smithy.Call, in *api.CreateTableInput) (*api.CreateTableOutput, error) {
-	ns, name, err := s.tableName(call, in.TableName.Value)
+func (s *Service) createTable(ctx context.Context, req *Request, in *api.CreateTableInput) (*api.CreateTableOutput, error) {
+	ns, name, err := s.tableName(req, in.TableName.Value)
 	if len(name) < 3 || len(name) > 255 {
 		return nil, awserr.TableNameLength()
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) deleteBackup(ctx context.Context, call *smithy.Call, in *api.DeleteBackupInput) (*api.DeleteBackupOutput, error) {
-	b, err := s.backup(call, in.BackupArn.Value)
+func (s *Service) deleteBackup(ctx context.Context, req *Request, in *api.DeleteBackupInput) (*api.DeleteBackupOutput, error) {
+	b, err := s.backup(req, in.BackupArn.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -6,11 +6,10 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
 )
 
-func (s *Service) deleteItem(ctx context.Context, call *smithy.Call, in *api.DeleteItemInput) (*api.DeleteItemOutput, error) {
+func (s *Service) deleteItem(ctx context.Context, req *Request, in *api.DeleteItemInput) (*api.DeleteItemOutput, error) {
 	returnOld, err := returnsOld(in.ReturnValues)
 	if err != nil {
 		return nil, err
@@ -21,7 +20,7 @@ func (s *Service) deleteItem(ctx context.Context, call *smithy.Call, in *api.Del
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.table(ctx, call, in.TableName.Value)
+	t, err := s.table(ctx, req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +29,7 @@ func (s *Service) deleteItem(ctx context.Context, call *smithy.Call, in *api.Del
 		return nil, err
 	}
 	w, err := s.writeOne(ctx, m, e, writeModes{
-		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics, returnOld, call.Time,
+		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics, returnOld, req.Time,
 	})
 	if err != nil {
 		return nil, err

@@ -8,10 +8,10 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) deleteResourcePolicy(ctx context.Context, call *smithy.Call, in *api.DeleteResourcePolicyInput) (*api.DeleteResourcePolicyOutput, error) {
+func (s *Service) deleteResourcePolicy(ctx context.Context, req *Request, in *api.DeleteResourcePolicyInput) (*api.DeleteResourcePolicyOutput, error) {
 	arn := in.ResourceArn.Value
 	out := &api.DeleteResourcePolicyOutput{}
-	err := s.changePolicy(ctx, call, arn, func(at **catalog.Policy) error {
+	err := s.changePolicy(ctx, req, arn, func(at **catalog.Policy) error {
 		if *at == nil && in.ExpectedRevisionId.Set || !expectedRevision(*at, in.ExpectedRevisionId) {
 			return policyNotFound(arn)
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) deleteTable(ctx context.Context, call *smithy.Call, in *api.DeleteTableInput) (*api.DeleteTableOutput, error) {
-	ns, name, err := s.tableName(call, in.TableName.Value)
+func (s *Service) deleteTable(ctx context.Context, req *Request, in *api.DeleteTableInput) (*api.DeleteTableOutput, error) {
+	ns, name, err := s.tableName(req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}

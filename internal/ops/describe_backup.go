@@ -4,11 +4,10 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
-	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) describeBackup(_ context.Context, call *smithy.Call, in *api.DescribeBackupInput) (*api.DescribeBackupOutput, error) {
-	b, err := s.backup(call, in.BackupArn.Value)
+func (s *Service) describeBackup(_ context.Context, req *Request, in *api.DescribeBackupInput) (*api.DescribeBackupOutput, error) {
+	b, err := s.backup(req, in.BackupArn.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -4,11 +4,10 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
-	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) describeBulkOperation(_ context.Context, call *smithy.Call, in *api.DescribeBulkOperationInput) (*api.DescribeBulkOperationOutput, error) {
-	b, err := s.bulk(call, in.BulkOperationArn.Value)
+func (s *Service) describeBulkOperation(_ context.Context, req *Request, in *api.DescribeBulkOperationInput) (*api.DescribeBulkOperationOutput, error) {
+	b, err := s.bulk(req, in.BulkOperationArn.Value)
 	if err != nil {
 		return nil, err
 	}

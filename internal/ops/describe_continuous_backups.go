@@ -4,11 +4,10 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
-	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) describeContinuousBackups(ctx context.Context, call *smithy.Call, in *api.DescribeContinuousBackupsInput) (*api.DescribeContinuousBackupsOutput, error) {
-	t, err := s.tableForBackup(call, in.TableName.Value)
+func (s *Service) describeContinuousBackups(ctx context.Context, req *Request, in *api.DescribeContinuousBackupsInput) (*api.DescribeContinuousBackupsOutput, error) {
+	t, err := s.tableForBackup(req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) describeContributorInsights(_ context.Context, call *smithy.Call, in *api.DescribeContributorInsightsInput) (*api.DescribeContributorInsightsOutput, error) {
-	t, err := s.anyTableFor(call, target{call.Operation, in.TableName.Value, in.IndexName.Value})
+func (s *Service) describeContributorInsights(_ context.Context, req *Request, in *api.DescribeContributorInsightsInput) (*api.DescribeContributorInsightsOutput, error) {
+	t, err := s.anyTableFor(req, target{req.Operation, in.TableName.Value, in.IndexName.Value})
 	if err != nil {
 		return nil, err
 	}

@@ -11,9 +11,9 @@ import (
 const endpointCacheMinutes = 1440
 
 // describeEndpoints answers the address that the client already uses: there is no other.
-func (s *Service) describeEndpoints(_ context.Context, call *smithy.Call, _ *api.DescribeEndpointsRequest) (*api.DescribeEndpointsResponse, error) {
+func (s *Service) describeEndpoints(_ context.Context, req *Request, _ *api.DescribeEndpointsRequest) (*api.DescribeEndpointsResponse, error) {
 	return &api.DescribeEndpointsResponse{Endpoints: []api.Endpoint{{
-		Address:              smithy.Some(call.Host),
+		Address:              smithy.Some(req.Host),
 		CachePeriodInMinutes: smithy.Some[int64](endpointCacheMinutes),
 	}}}, nil
 }

@@ -5,11 +5,10 @@ import (
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) describeExport(_ context.Context, call *smithy.Call, in *api.DescribeExportInput) (*api.DescribeExportOutput, error) {
-	key, ok, err := s.jobKey(call, in.ExportArn.Value, "export")
+func (s *Service) describeExport(_ context.Context, req *Request, in *api.DescribeExportInput) (*api.DescribeExportOutput, error) {
+	key, ok, err := s.jobKey(req, in.ExportArn.Value, "export")
 	if err != nil {
 		return nil, err
 	}

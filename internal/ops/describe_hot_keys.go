@@ -83,8 +83,8 @@ func appendContributors(b []byte, list []metric.Contributor) []byte {
 	return append(b, ']')
 }
 
-func (s *Service) describeHotKeys(_ context.Context, call *smithy.Call, in *hotKeysInput) (*hotKeysOutput, error) {
-	t, err := s.anyTable(call, in.TableName.Value)
+func (s *Service) describeHotKeys(_ context.Context, req *Request, in *hotKeysInput) (*hotKeysOutput, error) {
+	t, err := s.anyTable(req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}

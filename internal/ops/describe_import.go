@@ -5,11 +5,10 @@ import (
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) describeImport(_ context.Context, call *smithy.Call, in *api.DescribeImportInput) (*api.DescribeImportOutput, error) {
-	key, ok, err := s.jobKey(call, in.ImportArn.Value, "import")
+func (s *Service) describeImport(_ context.Context, req *Request, in *api.DescribeImportInput) (*api.DescribeImportOutput, error) {
+	key, ok, err := s.jobKey(req, in.ImportArn.Value, "import")
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) describeLimits(context.Context, *smithy.Call, *api.DescribeLimitsInput) (*api.DescribeLimitsOutput, error) {
+func (s *Service) describeLimits(context.Context, *Request, *api.DescribeLimitsInput) (*api.DescribeLimitsOutput, error) {
 	return &api.DescribeLimitsOutput{
 		AccountMaxReadCapacityUnits:  smithy.Some[int64](metering.AccountMaxUnits),
 		AccountMaxWriteCapacityUnits: smithy.Some[int64](metering.AccountMaxUnits),

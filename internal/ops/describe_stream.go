@@ -11,7 +11,7 @@ import (
 	"github.com/statordb/stator/internal/stream"
 )
 
-func (s *Service) describeStream(_ context.Context, call *smithy.Call, in *api.DescribeStreamInput) (*api.DescribeStreamOutput, error) {
+func (s *Service) describeStream(_ context.Context, req *Request, in *api.DescribeStreamInput) (*api.DescribeStreamOutput, error) {
 	if err := checkStreamLimit(in.Limit, maxStreamPage); err != nil {
 		return nil, err
 	}
@@ -22,7 +22,7 @@ func (s *Service) describeStream(_ context.Context, call *smithy.Call, in *api.D
 		}
 		parent = f.ShardId
 	}
-	r, err := s.stream(call, in.StreamArn.Value)
+	r, err := s.stream(req, in.StreamArn.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) describeTable(ctx context.Context, call *smithy.Call, in *api.DescribeTableInput) (*api.DescribeTableOutput, error) {
-	t, err := s.anyTable(call, in.TableName.Value)
+func (s *Service) describeTable(ctx context.Context, req *Request, in *api.DescribeTableInput) (*api.DescribeTableOutput, error) {
+	t, err := s.anyTable(req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) describeTimeToLive(_ context.Context, call *smithy.Call, in *api.DescribeTimeToLiveInput) (*api.DescribeTimeToLiveOutput, error) {
-	t, err := s.anyTable(call, in.TableName.Value)
+func (s *Service) describeTimeToLive(_ context.Context, req *Request, in *api.DescribeTimeToLiveInput) (*api.DescribeTimeToLiveOutput, error) {
+	t, err := s.anyTable(req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-func (s *Service) executeStatement(ctx context.Context, call *smithy.Call, in *api.ExecuteStatementInput) (*api.ExecuteStatementOutput, error) {
+func (s *Service) executeStatement(ctx context.Context, req *Request, in *api.ExecuteStatementInput) (*api.ExecuteStatementOutput, error) {
 	st, err := parseStatement(in.Statement.Value, in.Parameters, in.ReturnValuesOnConditionCheckFailure)
 	if err != nil {
 		return nil, err
@@ -30,9 +30,9 @@ func (s *Service) executeStatement(ctx context.Context, call *smithy.Call, in *a
 	case partiql.Exists:
 		return nil, awserr.ValidationError("EXISTS can only be used in ExecuteTransaction write requests.")
 	case partiql.Select:
-		return s.executeSelect(ctx, call, st, in)
+		return s.executeSelect(ctx, req, st, in)
 	}
-	res, err := s.executeWrite(ctx, call, st)
+	res, err := s.executeWrite(ctx, req, st)
 	if err != nil {
 		return nil, err
 	}
@@ -46,9 +46,9 @@ func (s *Service) executeStatement(ctx context.Context, call *smithy.Call, in *a
 }
 
 // executeWrite runs a single statement that writes.
-func (s *Service) executeWrite(ctx context.Context, call *smithy.Call, st *statement) (table.Result, error) {
+func (s *Service) executeWrite(ctx context.Context, req *Request, st *statement) (table.Result, error) {
 	var err error
-	if st.table, err = s.tableFor(ctx, call, st.target()); err != nil {
+	if st.table, err = s.tableFor(ctx, req, st.target()); err != nil {
 		return table.Result{}, err
 	}
 	m, err := st.mutation()
@@ -60,8 +60,8 @@ func (s *Service) executeWrite(ctx context.Context, call *smithy.Call, st *state
 }
 
 // executeSelect reads a page: of the items with the partition keys that WHERE names, else of the whole table or index.
-func (s *Service) executeSelect(ctx context.Context, call *smithy.Call, st *statement, in *api.ExecuteStatementInput) (*api.ExecuteStatementOutput, error) {
-	r, ranges, err := s.selection(ctx, call, st, in.ConsistentRead.Value)
+func (s *Service) executeSelect(ctx context.Context, req *Request, st *statement, in *api.ExecuteStatementInput) (*api.ExecuteStatementOutput, error) {
+	r, ranges, err := s.selection(ctx, req, st, in.ConsistentRead.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func (s *Service) executeSelect(ctx context.Context, call *smithy.Call, st *stat
 		q := r.page
 		q.Range, q.Limit, q.Start = ranges[i], left, start
 		start = nil
-		p, consumed, err := s.readPage(ctx, call, r, q)
+		p, consumed, err := s.readPage(ctx, req, r, q)
 		if err != nil {
 			return nil, err
 		}
@@ -94,17 +94,17 @@ func (s *Service) executeSelect(ctx context.Context, call *smithy.Call, st *stat
 			break
 		}
 	}
-	call.Items = len(out.Items)
+	req.items = len(out.Items)
 	out.ConsumedCapacity = consumedCapacity(in.ReturnConsumedCapacity, r.table.Name, &units, plainUnits)
 	return out, nil
 }
 
 // selection finds what a SELECT reads.
-func (s *Service) selection(ctx context.Context, call *smithy.Call, st *statement, consistent bool) (*reading, []kv.Range, error) {
+func (s *Service) selection(ctx context.Context, req *Request, st *statement, consistent bool) (*reading, []kv.Range, error) {
 	if len(st.Order) > 0 && st.Where == nil {
 		return nil, nil, awserr.ValidationError("Must have WHERE clause in the statement when using ORDER BY clause.")
 	}
-	t, err := s.tableFor(ctx, call, st.target())
+	t, err := s.tableFor(ctx, req, st.target())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,7 +132,7 @@ func (s *Service) selection(ctx context.Context, call *smithy.Call, st *statemen
 			e.project.Paths = append(e.project.Paths, c.Path)
 		}
 	}
-	r, err := s.reading(ctx, call, st.action(), st.Table, indexName, consistent, "", e)
+	r, err := s.reading(ctx, req, st.action(), st.Table, indexName, consistent, "", e)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-func (s *Service) executeTransaction(ctx context.Context, call *smithy.Call, in *api.ExecuteTransactionInput) (*api.ExecuteTransactionOutput, error) {
+func (s *Service) executeTransaction(ctx context.Context, req *Request, in *api.ExecuteTransactionInput) (*api.ExecuteTransactionOutput, error) {
 	all := make([]*statement, len(in.TransactStatements))
 	writes := 0
 	for i := range in.TransactStatements {
@@ -32,9 +32,9 @@ func (s *Service) executeTransaction(ctx context.Context, call *smithy.Call, in 
 	}
 	switch writes {
 	case 0:
-		return s.transactSelect(ctx, call, in, all)
+		return s.transactSelect(ctx, req, in, all)
 	case len(all):
-		return s.transactExecute(ctx, call, in, all)
+		return s.transactExecute(ctx, req, in, all)
 	}
 	return nil, awserr.ValidationError("ExecuteTransaction API does not support both read and write operations in the same request.")
 }
@@ -44,12 +44,12 @@ func inStatement(i int, sentence string) error {
 }
 
 // transactSelect reads one item for each statement, all of one moment.
-func (s *Service) transactSelect(ctx context.Context, call *smithy.Call, in *api.ExecuteTransactionInput, all []*statement) (*api.ExecuteTransactionOutput, error) {
+func (s *Service) transactSelect(ctx context.Context, req *Request, in *api.ExecuteTransactionInput, all []*statement) (*api.ExecuteTransactionOutput, error) {
 	muts := make([]table.Mutation, len(all))
 	seen := map[string]bool{}
 	for i, st := range all {
 		var err error
-		if st.table, err = s.tableFor(ctx, call, st.target()); err != nil {
+		if st.table, err = s.tableFor(ctx, req, st.target()); err != nil {
 			return nil, err
 		}
 		key, err := st.singleItem("Select statements within ExecuteTransaction must specify the primary key in the where clause.")
@@ -69,7 +69,7 @@ func (s *Service) transactSelect(ctx context.Context, call *smithy.Call, in *api
 	}
 	out := &api.ExecuteTransactionOutput{Responses: make([]api.ItemResponse, len(all))}
 	var used ledger
-	err := s.readItems(ctx, call, muts, func(i int, item attribute.Item, units *capacity.Consumed) error {
+	err := s.readItems(ctx, req, muts, func(i int, item attribute.Item, units *capacity.Consumed) error {
 		used.add(all[i].table.Name, units, 1)
 		if project := all[i].project(); project != nil && item != nil {
 			item = project(item)
@@ -85,12 +85,12 @@ func (s *Service) transactSelect(ctx context.Context, call *smithy.Call, in *api
 }
 
 // transactExecute applies all statements or none.
-func (s *Service) transactExecute(ctx context.Context, call *smithy.Call, in *api.ExecuteTransactionInput, all []*statement) (*api.ExecuteTransactionOutput, error) {
+func (s *Service) transactExecute(ctx context.Context, req *Request, in *api.ExecuteTransactionInput, all []*statement) (*api.ExecuteTransactionOutput, error) {
 	g := gather(len(all))
 	size := 0
 	for i, st := range all {
 		var err error
-		if st.table, err = s.tableFor(ctx, call, st.target()); err != nil {
+		if st.table, err = s.tableFor(ctx, req, st.target()); err != nil {
 			return nil, err
 		}
 		if st.Kind == partiql.Exists {
@@ -110,7 +110,7 @@ func (s *Service) transactExecute(ctx context.Context, call *smithy.Call, in *ap
 	}
 	payload := *in
 	payload.ClientRequestToken, payload.ReturnConsumedCapacity = smithy.Opt[string]{}, smithy.Opt[string]{}
-	results, replayed, err := s.transact(ctx, call, muts, in.ClientRequestToken, &payload)
+	results, replayed, err := s.transact(ctx, req, muts, in.ClientRequestToken, &payload)
 	if err != nil {
 		return nil, err
 	}

@@ -7,11 +7,10 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/kv"
-	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/transfer"
 )
 
-func (s *Service) exportTableToPointInTime(ctx context.Context, call *smithy.Call, in *api.ExportTableToPointInTimeInput) (*api.ExportTableToPointInTimeOutput, error) {
+func (s *Service) exportTableToPointInTime(ctx context.Context, req *Request, in *api.ExportTableToPointInTimeInput) (*api.ExportTableToPointInTimeOutput, error) {
 	if _, _, ok := catalog.TableFromARN(in.TableArn.Value); !ok {
 		return nil, awserr.Invalid("Invalid TableArn: " + in.TableArn.Value)
 	}
@@ -27,7 +26,7 @@ func (s *Service) exportTableToPointInTime(ctx context.Context, call *smithy.Cal
 	case in.S3SseKmsKeyId.Set && in.S3SseAlgorithm.Value != api.S3SseAlgorithmKms:
 		return nil, awserr.Invalid("S3SseKmsKeyId can only be specified when S3SseAlgorithm is KMS")
 	}
-	t, err := s.tableForBackup(call, in.TableArn.Value)
+	t, err := s.tableForBackup(req, in.TableArn.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +43,7 @@ func (s *Service) exportTableToPointInTime(ctx context.Context, call *smithy.Cal
 	case old != nil:
 		return &api.ExportTableToPointInTimeOutput{ExportDescription: describeExport(old)}, nil
 	}
-	e := &transfer.Export{Namespace: t.Namespace, Caller: call.Caller.Account, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: *in, Fingerprint: print}
+	e := &transfer.Export{Namespace: t.Namespace, Caller: req.Caller.Account, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: *in, Fingerprint: print}
 	if incremental {
 		e.From, e.At, err = s.exportWindow(ctx, t, spec)
 	} else {

@@ -6,10 +6,9 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/capacity"
-	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) getItem(ctx context.Context, call *smithy.Call, in *api.GetItemInput) (*api.GetItemOutput, error) {
+func (s *Service) getItem(ctx context.Context, req *Request, in *api.GetItemInput) (*api.GetItemOutput, error) {
 	if err := checkItem(in.Key); err != nil {
 		return nil, err
 	}
@@ -26,7 +25,7 @@ func (s *Service) getItem(ctx context.Context, call *smithy.Call, in *api.GetIte
 			return nil, err
 		}
 	}
-	t, err := s.table(ctx, call, in.TableName.Value)
+	t, err := s.table(ctx, req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +34,7 @@ func (s *Service) getItem(ctx context.Context, call *smithy.Call, in *api.GetIte
 	}
 	var room [256]byte
 	storage := t.AppendItemKey(room[:0], in.Key)
-	use, now := itemRead(storage, in.Key), call.Time
+	use, now := itemRead(storage, in.Key), req.Time
 	if err := s.admit(ctx, t, use, now); err != nil {
 		return nil, clientError(err)
 	}
@@ -43,7 +42,7 @@ func (s *Service) getItem(ctx context.Context, call *smithy.Call, in *api.GetIte
 	if err != nil {
 		return nil, clientError(err)
 	}
-	call.OnRelease(r)
+	req.OnRelease(r)
 	raw, err := r.Get(storage)
 	if err != nil {
 		return nil, clientError(err)
@@ -55,7 +54,7 @@ func (s *Service) getItem(ctx context.Context, call *smithy.Call, in *api.GetIte
 	if in.ReturnConsumedCapacity.Set {
 		out.ConsumedCapacity = consumedCapacity(in.ReturnConsumedCapacity, t.Name, &units, plainUnits)
 	}
-	if item != nil && e != nil && e.projector != nil && !call.Unprojected {
+	if item != nil && e != nil && e.projector != nil && !req.Unprojected {
 		out.Item = e.projector.Project(item)
 	}
 	return out, nil

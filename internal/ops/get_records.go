@@ -13,7 +13,7 @@ import (
 	"github.com/statordb/stator/internal/stream"
 )
 
-func (s *Service) getRecords(ctx context.Context, call *smithy.Call, in *api.GetRecordsInput) (*api.GetRecordsOutput, error) {
+func (s *Service) getRecords(ctx context.Context, req *Request, in *api.GetRecordsInput) (*api.GetRecordsOutput, error) {
 	if err := checkStreamLimit(in.Limit, stream.MaxRecords); err != nil {
 		return nil, err
 	}
@@ -26,7 +26,7 @@ func (s *Service) getRecords(ctx context.Context, call *smithy.Call, in *api.Get
 		return nil, awserr.New(awserr.ExpiredIterator, "Iterator expired. The iterator was created at time "+it.Created.UTC().Format("Mon Jan 02 15:04:05 MST 2006")+
 			" while right now it is "+now.UTC().Format("Mon Jan 02 15:04:05 MST 2006")+" which is further in the future than the tolerated delay of 900000 milliseconds.")
 	}
-	r, err := s.stream(call, it.StreamARN)
+	r, err := s.stream(req, it.StreamARN)
 	if err != nil {
 		return nil, err
 	}
@@ -42,15 +42,15 @@ func (s *Service) getRecords(ctx context.Context, call *smithy.Call, in *api.Get
 		return nil, clientError(err)
 	}
 	if t := s.Tables.Catalog.Get(r.Namespace, r.Table); t != nil && t.ID == r.TableID {
-		uses(call, t)
+		uses(req, t)
 	}
-	call.Items, call.Bytes = len(p.Entries), 0
+	req.items, req.bytes = len(p.Entries), 0
 	out := &api.GetRecordsOutput{Records: make([]api.Record, len(p.Entries))}
 	for i := range p.Entries {
-		call.Bytes += p.Entries[i].Size()
+		req.bytes += p.Entries[i].Size()
 		out.Records[i] = renderRecord(r, &p.Entries[i])
 	}
-	if err := holds(call, call.Bytes); err != nil {
+	if err := holds(req, req.bytes); err != nil {
 		return nil, err
 	}
 	if !p.End {

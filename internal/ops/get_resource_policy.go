@@ -7,9 +7,9 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) getResourcePolicy(_ context.Context, call *smithy.Call, in *api.GetResourcePolicyInput) (*api.GetResourcePolicyOutput, error) {
+func (s *Service) getResourcePolicy(_ context.Context, req *Request, in *api.GetResourcePolicyInput) (*api.GetResourcePolicyOutput, error) {
 	arn := in.ResourceArn.Value
-	ns, name, err := s.taggedTable(call, arn)
+	ns, name, err := s.taggedTable(req, arn)
 	if err != nil {
 		return nil, err
 	}

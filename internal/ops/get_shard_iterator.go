@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/internal/stream"
 )
 
-func (s *Service) getShardIterator(ctx context.Context, call *smithy.Call, in *api.GetShardIteratorInput) (*api.GetShardIteratorOutput, error) {
+func (s *Service) getShardIterator(ctx context.Context, req *Request, in *api.GetShardIteratorInput) (*api.GetShardIteratorOutput, error) {
 	kind := in.ShardIteratorType.Value
 	bySequence := kind == api.ShardIteratorTypeAtSequenceNumber || kind == api.ShardIteratorTypeAfterSequenceNumber
 	switch {
@@ -25,7 +25,7 @@ func (s *Service) getShardIterator(ctx context.Context, call *smithy.Call, in *a
 	case kind != api.ShardIteratorTypeAtTimestamp && in.Timestamp.Set:
 		return nil, awserr.Invalid("Timestamp should not be passed for this iterator type")
 	}
-	r, err := s.stream(call, in.StreamArn.Value)
+	r, err := s.stream(req, in.StreamArn.Value)
 	if err != nil {
 		return nil, err
 	}

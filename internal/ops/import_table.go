@@ -5,16 +5,15 @@ import (
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/transfer"
 )
 
-func (s *Service) importTable(ctx context.Context, call *smithy.Call, in *api.ImportTableInput) (*api.ImportTableOutput, error) {
+func (s *Service) importTable(ctx context.Context, req *Request, in *api.ImportTableInput) (*api.ImportTableOutput, error) {
 	if in.InputFormatOptions != nil && in.InputFormatOptions.Csv != nil && in.InputFormat.Value != api.InputFormatCsv {
 		return nil, awserr.Invalid("InputFormatOptions for CSV can only be specified when InputFormat is CSV")
 	}
 	p := in.TableCreationParameters
-	ns := s.namespace(call)
+	ns := s.namespace(req.Caller)
 	create := &api.CreateTableInput{
 		TableName: p.TableName, AttributeDefinitions: p.AttributeDefinitions, KeySchema: p.KeySchema, BillingMode: p.BillingMode,
 		ProvisionedThroughput: p.ProvisionedThroughput, OnDemandThroughput: p.OnDemandThroughput, SSESpecification: p.SSESpecification,
@@ -37,7 +36,7 @@ func (s *Service) importTable(ctx context.Context, call *smithy.Call, in *api.Im
 	case old != nil:
 		return &api.ImportTableOutput{ImportTableDescription: describeImport(s.Transfers.Current(old))}, nil
 	}
-	i := &transfer.Import{Namespace: ns, Caller: call.Caller.Account, Table: t.Name, TableUUID: t.UUID, Request: *in, Fingerprint: print}
+	i := &transfer.Import{Namespace: ns, Caller: req.Caller.Account, Table: t.Name, TableUUID: t.UUID, Request: *in, Fingerprint: print}
 	i, taken, err := s.Transfers.StartImport(ctx, i, t)
 	if err != nil {
 		return nil, clientError(err)

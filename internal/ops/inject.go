@@ -11,7 +11,6 @@ import (
 	"github.com/statordb/stator/internal/faults"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
-	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
 )
 
@@ -29,11 +28,11 @@ func operationOf(ctx context.Context) *operation {
 var errInjected = errors.New("injected by the test mode")
 
 // injectRequest delays or fails a request for the table, in test mode.
-func (s *Service) injectRequest(call *smithy.Call, t *catalog.Table) error {
-	if d, ok := s.Faults.Draw(faults.Latency, call.Operation, t.Name); ok {
+func (s *Service) injectRequest(req *Request, t *catalog.Table) error {
+	if d, ok := s.Faults.Draw(faults.Latency, req.Operation, t.Name); ok {
 		time.Sleep(d)
 	}
-	if _, ok := s.Faults.Draw(faults.Fail, call.Operation, t.Name); ok {
+	if _, ok := s.Faults.Draw(faults.Fail, req.Operation, t.Name); ok {
 		return awserr.Internal(errInjected)
 	}
 	return nil

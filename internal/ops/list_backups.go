@@ -15,12 +15,12 @@ import (
 // maxBackupsPerPage is how many backups a page has at most ("ListBackups").
 const maxBackupsPerPage = 100
 
-func (s *Service) listBackups(_ context.Context, call *smithy.Call, in *api.ListBackupsInput) (*api.ListBackupsOutput, error) {
-	ns := s.namespace(call)
+func (s *Service) listBackups(_ context.Context, req *Request, in *api.ListBackupsInput) (*api.ListBackupsOutput, error) {
+	ns := s.namespace(req.Caller)
 	name := ""
 	if in.TableName.Set {
 		var err error
-		if ns, name, err = s.tableName(call, in.TableName.Value); err != nil {
+		if ns, name, err = s.tableName(req, in.TableName.Value); err != nil {
 			return nil, err
 		}
 	}
@@ -29,7 +29,7 @@ func (s *Service) listBackups(_ context.Context, call *smithy.Call, in *api.List
 		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID))
 	})
 	if after := in.ExclusiveStartBackupArn; after.Set {
-		if err := s.authorizeARN(call, after.Value); err != nil {
+		if err := s.authorizeARN(req, after.Value); err != nil {
 			return nil, err
 		}
 		i := slices.IndexFunc(list, func(b *catalog.Backup) bool { return b.ARN() == after.Value })

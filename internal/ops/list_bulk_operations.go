@@ -8,8 +8,8 @@ import (
 	"github.com/statordb/stator/internal/transfer"
 )
 
-func (s *Service) listBulkOperations(_ context.Context, call *smithy.Call, in *api.ListBulkOperationsInput) (*api.ListBulkOperationsOutput, error) {
-	ns := s.namespace(call)
+func (s *Service) listBulkOperations(_ context.Context, req *Request, in *api.ListBulkOperationsInput) (*api.ListBulkOperationsOutput, error) {
+	ns := s.namespace(req.Caller)
 	page, next, err := pageOf(s.Transfers.Bulk.List(ns.Account, ns.Region), func(b *transfer.Bulk) string { return b.ID }, in.NextToken, in.MaxResults.Or(bulksPerPage), 0)
 	if err != nil {
 		return nil, err

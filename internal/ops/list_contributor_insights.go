@@ -15,17 +15,17 @@ import (
 // maxInsights is how many summaries an answer of ListContributorInsights has if it is not said.
 const maxInsights = 100
 
-func (s *Service) listContributorInsights(_ context.Context, call *smithy.Call, in *api.ListContributorInsightsInput) (*api.ListContributorInsightsOutput, error) {
+func (s *Service) listContributorInsights(_ context.Context, req *Request, in *api.ListContributorInsightsInput) (*api.ListContributorInsightsOutput, error) {
 	var tables []*catalog.Table
 	if in.TableName.Set {
-		t, err := s.anyTable(call, in.TableName.Value)
+		t, err := s.anyTable(req, in.TableName.Value)
 		if err != nil {
 			return nil, err
 		}
 		tables = append(tables, t)
 	} else {
 		for _, t := range s.Tables.Catalog.Tables() {
-			if t.Namespace == s.namespace(call) && t.DeletingUntil == 0 {
+			if t.Namespace == s.namespace(req.Caller) && t.DeletingUntil == 0 {
 				tables = append(tables, t)
 			}
 		}

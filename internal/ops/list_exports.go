@@ -4,15 +4,14 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
-	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/transfer"
 )
 
-func (s *Service) listExports(_ context.Context, call *smithy.Call, in *api.ListExportsInput) (*api.ListExportsOutput, error) {
-	if err := s.authorizeARN(call, in.TableArn.Value); err != nil {
+func (s *Service) listExports(_ context.Context, req *Request, in *api.ListExportsInput) (*api.ListExportsOutput, error) {
+	if err := s.authorizeARN(req, in.TableArn.Value); err != nil {
 		return nil, err
 	}
-	ns := s.namespace(call)
+	ns := s.namespace(req.Caller)
 	var list []*transfer.Export
 	for _, e := range s.Transfers.Exports.List(ns.Account, ns.Region) {
 		if !in.TableArn.Set || in.TableArn.Value == e.TableARN() {

@@ -5,15 +5,14 @@ import (
 	"strings"
 
 	"github.com/statordb/stator/internal/api"
-	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/transfer"
 )
 
-func (s *Service) listImports(_ context.Context, call *smithy.Call, in *api.ListImportsInput) (*api.ListImportsOutput, error) {
-	if err := s.authorizeARN(call, in.TableArn.Value); err != nil {
+func (s *Service) listImports(_ context.Context, req *Request, in *api.ListImportsInput) (*api.ListImportsOutput, error) {
+	if err := s.authorizeARN(req, in.TableArn.Value); err != nil {
 		return nil, err
 	}
-	ns := s.namespace(call)
+	ns := s.namespace(req.Caller)
 	var list []*transfer.Import
 	for _, i := range s.Transfers.Imports.List(ns.Account, ns.Region) {
 		if !in.TableArn.Set || strings.HasPrefix(i.ARN(), in.TableArn.Value+"/") {

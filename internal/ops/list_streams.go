@@ -7,16 +7,16 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) listStreams(_ context.Context, call *smithy.Call, in *api.ListStreamsInput) (*api.ListStreamsOutput, error) {
+func (s *Service) listStreams(_ context.Context, req *Request, in *api.ListStreamsInput) (*api.ListStreamsOutput, error) {
 	if err := checkStreamLimit(in.Limit, maxStreamPage); err != nil {
 		return nil, err
 	}
-	if err := s.authorizeARN(call, in.ExclusiveStartStreamArn.Value); err != nil {
+	if err := s.authorizeARN(req, in.ExclusiveStartStreamArn.Value); err != nil {
 		return nil, err
 	}
 	out := &api.ListStreamsOutput{Streams: []api.Stream{}}
 	limit := int(in.Limit.Or(maxStreamPage))
-	for _, r := range s.Tables.Catalog.Streams(s.namespace(call), in.TableName.Value) {
+	for _, r := range s.Tables.Catalog.Streams(s.namespace(req.Caller), in.TableName.Value) {
 		arn := r.ARN()
 		if in.ExclusiveStartStreamArn.Set && arn <= in.ExclusiveStartStreamArn.Value {
 			continue

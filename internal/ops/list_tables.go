@@ -9,8 +9,8 @@ import (
 
 const maxTablesPerPage = 100
 
-func (s *Service) listTables(_ context.Context, call *smithy.Call, in *api.ListTablesInput) (*api.ListTablesOutput, error) {
-	names, more := s.Tables.Catalog.List(s.namespace(call), in.ExclusiveStartTableName.Value, int(in.Limit.Or(maxTablesPerPage)))
+func (s *Service) listTables(_ context.Context, req *Request, in *api.ListTablesInput) (*api.ListTablesOutput, error) {
+	names, more := s.Tables.Catalog.List(s.namespace(req.Caller), in.ExclusiveStartTableName.Value, int(in.Limit.Or(maxTablesPerPage)))
 	out := &api.ListTablesOutput{TableNames: names}
 	if names == nil {
 		out.TableNames = []string{}

@@ -14,8 +14,8 @@ import (
 // tagsPerPage is how many tags a page of ListTagsOfResource has.
 const tagsPerPage = 10
 
-func (s *Service) listTagsOfResource(_ context.Context, call *smithy.Call, in *api.ListTagsOfResourceInput) (*api.ListTagsOfResourceOutput, error) {
-	ns, name, err := s.taggedTable(call, in.ResourceArn.Value)
+func (s *Service) listTagsOfResource(_ context.Context, req *Request, in *api.ListTagsOfResourceInput) (*api.ListTagsOfResourceOutput, error) {
+	ns, name, err := s.taggedTable(req, in.ResourceArn.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -23,25 +23,26 @@ func (s *Service) around(op *operation, h smithy.Handler, place int) smithy.Hand
 	run := h.Run
 	h.Settles = op.settles
 	h.Run = func(ctx context.Context, call *smithy.Call, in any) (smithy.Renderer, error) {
+		req := RequestOf(call)
 		if op.multiStep {
 			ctx = context.WithoutCancel(ctx)
 		}
-		call.Items, call.Bytes = -1, -1
+		req.items, req.bytes = -1, -1
 		if s.Faults != nil {
 			ctx = context.WithValue(ctx, operationKey{}, op)
 		}
-		call.Time = s.Now()
+		req.Time = s.Now()
 		out, err := run(ctx, call, in)
-		s.count(call, place, err)
+		s.count(req, place, err)
 		return out, err
 	}
 	return h
 }
 
 // count counts a request that was executed.
-func (s *Service) count(call *smithy.Call, operation int, err error) {
+func (s *Service) count(req *Request, operation int, err error) {
 	now := s.Now()
-	o := metering.Outcome{Operation: operation, Took: now.Sub(call.Time), Items: call.Items, Bytes: call.Bytes, Failed: err != nil}
+	o := metering.Outcome{Operation: operation, Took: now.Sub(req.Time), Items: req.items, Bytes: req.bytes, Failed: err != nil}
 	if err != nil {
 		var known *awserr.Error
 		switch {
@@ -50,26 +51,26 @@ func (s *Service) count(call *smithy.Call, operation int, err error) {
 		case known.Throttled():
 			o.Throttled = true
 		case known.Code != awserr.ConditionalCheckFailed:
-			ns := s.namespace(call)
+			ns := s.namespace(req.Caller)
 			s.Meters.UserError(ns.Account, ns.Region)
 		}
 	}
-	if operation < 0 || len(call.Used) == 0 {
+	if operation < 0 || len(req.used) == 0 {
 		return
 	}
-	for _, m := range call.Used {
-		m.(*metering.Meter).Finished(o, now)
+	for _, m := range req.used {
+		m.Finished(o, now)
 	}
 }
 
 // uses notes that a request is for the table.
-func uses(call *smithy.Call, t *catalog.Table) {
-	for _, m := range call.Used {
+func uses(req *Request, t *catalog.Table) {
+	for _, m := range req.used {
 		if m == t.Meter {
 			return
 		}
 	}
-	call.Used = append(call.Used, t.Meter)
+	req.used = append(req.used, t.Meter)
 }
 
 // itemRead is the use of capacity by a read of the item stored at the key.
@@ -97,8 +98,8 @@ func (s *Service) charge(r *reading, u metering.Use, consumed *capacity.Consumed
 
 // readItems reads the items with the mutations' keys as one transaction, if all tables have capacity for it, and calls found for
 // each in their order.
-func (s *Service) readItems(ctx context.Context, call *smithy.Call, muts []table.Mutation, found func(i int, item attribute.Item, units *capacity.Consumed) error) error {
-	now := call.Time
+func (s *Service) readItems(ctx context.Context, req *Request, muts []table.Mutation, found func(i int, item attribute.Item, units *capacity.Consumed) error) error {
+	now := req.Time
 	storage, uses := make([][]byte, len(muts)), make([]metering.Use, len(muts))
 	failed, refused := make([]error, len(muts)), false
 	for i, m := range muts {
@@ -115,13 +116,13 @@ func (s *Service) readItems(ctx context.Context, call *smithy.Call, muts []table
 	if err != nil {
 		return clientError(err)
 	}
-	call.OnRelease(snap)
+	req.OnRelease(snap)
 	for i, m := range muts {
 		raw, err := snap.Get(storage[i])
 		if err != nil {
 			return clientError(err)
 		}
-		if err := holds(call, len(raw)); err != nil {
+		if err := holds(req, len(raw)); err != nil {
 			return err
 		}
 		item := attribute.Item(raw)

@@ -101,10 +101,12 @@ func bind[In, Out any, PI interface {
 }, PO interface {
 	*Out
 	smithy.Renderer
-}](op smithy.Operation[In, Out], run func(s *Service, ctx context.Context, call *smithy.Call, in *In) (*Out, error)) binding {
+}](op smithy.Operation[In, Out], run func(s *Service, ctx context.Context, req *Request, in *In) (*Out, error)) binding {
 	_, name, _ := strings.Cut(op.Target, ".")
 	return binding{name: name, to: func(s *Service) smithy.Handler {
-		return smithy.Bind[In, Out, PI, PO](op, func(ctx context.Context, call *smithy.Call, in *In) (*Out, error) { return run(s, ctx, call, in) })
+		return smithy.Bind[In, Out, PI, PO](op, func(ctx context.Context, call *smithy.Call, in *In) (*Out, error) {
+			return run(s, ctx, RequestOf(call), in)
+		})
 	}}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-func (s *Service) putItem(ctx context.Context, call *smithy.Call, in *api.PutItemInput) (*api.PutItemOutput, error) {
+func (s *Service) putItem(ctx context.Context, req *Request, in *api.PutItemInput) (*api.PutItemOutput, error) {
 	returnOld, err := returnsOld(in.ReturnValues)
 	if err != nil {
 		return nil, err
@@ -28,7 +28,7 @@ func (s *Service) putItem(ctx context.Context, call *smithy.Call, in *api.PutIte
 	if in.Item.Size() > attribute.MaxItemSize {
 		return nil, awserr.ItemTooLarge()
 	}
-	t, err := s.table(ctx, call, in.TableName.Value)
+	t, err := s.table(ctx, req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (s *Service) putItem(ctx context.Context, call *smithy.Call, in *api.PutIte
 		return nil, err
 	}
 	w, err := s.writeOne(ctx, m, e, writeModes{
-		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics, returnOld, call.Time,
+		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics, returnOld, req.Time,
 	})
 	if err != nil {
 		return nil, err

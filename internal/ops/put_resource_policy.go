@@ -8,13 +8,13 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) putResourcePolicy(ctx context.Context, call *smithy.Call, in *api.PutResourcePolicyInput) (*api.PutResourcePolicyOutput, error) {
+func (s *Service) putResourcePolicy(ctx context.Context, req *Request, in *api.PutResourcePolicyInput) (*api.PutResourcePolicyOutput, error) {
 	arn := in.ResourceArn.Value
 	p, err := newPolicy(in.Policy.Value, arn)
 	if err != nil {
 		return nil, err
 	}
-	err = s.changePolicy(ctx, call, arn, func(at **catalog.Policy) error {
+	err = s.changePolicy(ctx, req, arn, func(at **catalog.Policy) error {
 		if !expectedRevision(*at, in.ExpectedRevisionId) {
 			return policyNotFound(arn)
 		}

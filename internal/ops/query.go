@@ -16,7 +16,7 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-func (s *Service) query(ctx context.Context, call *smithy.Call, in *api.QueryInput) (*api.QueryOutput, error) {
+func (s *Service) query(ctx context.Context, req *Request, in *api.QueryInput) (*api.QueryOutput, error) {
 	if err := checkMixed(
 		[]param{
 			{"AttributesToGet", in.AttributesToGet != nil},
@@ -64,7 +64,7 @@ func (s *Service) query(ctx context.Context, call *smithy.Call, in *api.QueryInp
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.reading(ctx, call, call.Operation, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
+	r, err := s.reading(ctx, req, req.Operation, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
 	if err != nil {
 		return nil, err
 	}
@@ -98,16 +98,16 @@ func (s *Service) query(ctx context.Context, call *smithy.Call, in *api.QueryInp
 	if bytes.Compare(q.Range.Start, q.Range.End) >= 0 {
 		q.Range.End = q.Range.Start // a range of nothing, e.g. between the same bounds of another type's edge
 	}
-	return s.page(ctx, call, r, q, in.ReturnConsumedCapacity)
+	return s.page(ctx, req, r, q, in.ReturnConsumedCapacity)
 }
 
 // page reads a page and makes of it what Query and Scan answer alike.
-func (s *Service) page(ctx context.Context, call *smithy.Call, r *reading, q table.PageQuery, consumed smithy.Opt[string]) (*api.QueryOutput, error) {
-	p, units, err := s.readPage(ctx, call, r, q)
+func (s *Service) page(ctx context.Context, req *Request, r *reading, q table.PageQuery, consumed smithy.Opt[string]) (*api.QueryOutput, error) {
+	p, units, err := s.readPage(ctx, req, r, q)
 	if err != nil {
 		return nil, err
 	}
-	call.Items = p.Count
+	req.items = p.Count
 	out := &api.QueryOutput{
 		Count:            smithy.Some(int64(p.Count)),
 		ScannedCount:     smithy.Some(int64(p.Scanned)),
@@ -121,13 +121,13 @@ func (s *Service) page(ctx context.Context, call *smithy.Call, r *reading, q tab
 }
 
 // readPage reads a page if there is capacity for it, and counts what it consumed.
-func (s *Service) readPage(ctx context.Context, call *smithy.Call, r *reading, q table.PageQuery) (*table.Page, *capacity.Consumed, error) {
+func (s *Service) readPage(ctx context.Context, req *Request, r *reading, q table.PageQuery) (*table.Page, *capacity.Consumed, error) {
 	first := q.Start
 	if first == nil {
 		first = q.Range.Start
 	}
 	use := r.use(first)
-	if err := s.admit(ctx, r.table, use, call.Time); err != nil {
+	if err := s.admit(ctx, r.table, use, req.Time); err != nil {
 		return nil, nil, clientError(err)
 	}
 	if s.Faults != nil {
@@ -137,12 +137,12 @@ func (s *Service) readPage(ctx context.Context, call *smithy.Call, r *reading, q
 	if err != nil {
 		return nil, nil, clientError(err)
 	}
-	call.OnRelease(p)
+	req.OnRelease(p)
 	if !r.scan {
 		use.Key = p.First
 	}
 	units := r.units(p)
-	s.charge(r, use, units, call.Time)
+	s.charge(r, use, units, req.Time)
 	return p, units, nil
 }
 
@@ -199,8 +199,8 @@ type reading struct {
 }
 
 // reading looks up the table and index, checks what the index can't give, and prepares filter and projection.
-func (s *Service) reading(ctx context.Context, call *smithy.Call, action, name string, indexName smithy.Opt[string], consistent bool, sel string, e *expressions) (*reading, error) {
-	t, err := s.tableFor(ctx, call, target{action, name, indexName.Value})
+func (s *Service) reading(ctx context.Context, req *Request, action, name string, indexName smithy.Opt[string], consistent bool, sel string, e *expressions) (*reading, error) {
+	t, err := s.tableFor(ctx, req, target{action, name, indexName.Value})
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ func (s *Service) reading(ctx context.Context, call *smithy.Call, action, name s
 			return nil, awserr.NotFound()
 		}
 	}
-	r := &reading{table: t, consistent: consistent, page: table.PageQuery{Table: t, Stale: !consistent, Memory: call.Memory, Turn: call.Turn}}
+	r := &reading{table: t, consistent: consistent, page: table.PageQuery{Table: t, Stale: !consistent, Memory: req.Memory, Turn: req.Turn}}
 	if indexName.Set {
 		if r.index = t.Index(indexName.Value); r.index == nil {
 			return nil, awserr.IndexNotFound(indexName.Value)
@@ -232,7 +232,7 @@ func (s *Service) reading(ctx context.Context, call *smithy.Call, action, name s
 	if e.filter != nil {
 		r.page.Filter = func(it attribute.Item) bool { return e.scope.Matches(e.filter.Root, it) }
 	}
-	if e.projector != nil && !call.Unprojected {
+	if e.projector != nil && !req.Unprojected {
 		r.page.Project = e.projector.Project
 	}
 	return r, nil

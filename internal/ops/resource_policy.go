@@ -95,8 +95,8 @@ func streamOfARN(arn string) (label string, ok bool) {
 }
 
 // changePolicy changes the policy of a resource.
-func (s *Service) changePolicy(ctx context.Context, call *smithy.Call, arn string, change func(at **catalog.Policy) error) error {
-	ns, name, err := s.taggedTable(call, arn)
+func (s *Service) changePolicy(ctx context.Context, req *Request, arn string, change func(at **catalog.Policy) error) error {
+	ns, name, err := s.taggedTable(req, arn)
 	if err != nil {
 		return err
 	}

@@ -26,13 +26,13 @@ type overrides struct {
 }
 
 // restore creates the table that is to be restored.
-func (s *Service) restore(ctx context.Context, call *smithy.Call, name string, source *catalog.Table, loading *catalog.Loading, from *catalog.Restored, o overrides) (*api.TableDescription, error) {
+func (s *Service) restore(ctx context.Context, req *Request, name string, source *catalog.Table, loading *catalog.Loading, from *catalog.Restored, o overrides) (*api.TableDescription, error) {
 	if o.vector != nil {
 		return nil, unsupported("VectorIndexOverride")
 	}
 	now := s.Now()
 	t := &catalog.Table{
-		Namespace: s.namespace(call), Name: name, UUID: uuid.NewString(), Created: now.UnixMilli(), CreatingUntil: now.Add(s.TransientStatus).UnixMilli(),
+		Namespace: s.namespace(req.Caller), Name: name, UUID: uuid.NewString(), Created: now.UnixMilli(), CreatingUntil: now.Add(s.TransientStatus).UnixMilli(),
 		Attributes: slices.Clone(source.Attributes), Key: source.Key,
 		OnDemandBilling: source.OnDemandBilling, OnDemand: source.OnDemand, Warm: source.Warm,
 		Throughput: catalog.Throughput{Read: source.Throughput.Read, Write: source.Throughput.Write},

@@ -7,18 +7,17 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/pitr"
-	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) restoreTableFromBackup(ctx context.Context, call *smithy.Call, in *api.RestoreTableFromBackupInput) (*api.RestoreTableFromBackupOutput, error) {
-	b, err := s.backup(call, in.BackupArn.Value)
+func (s *Service) restoreTableFromBackup(ctx context.Context, req *Request, in *api.RestoreTableFromBackupInput) (*api.RestoreTableFromBackupOutput, error) {
+	b, err := s.backup(req, in.BackupArn.Value)
 	if err != nil {
 		return nil, err
 	}
 	if b.Status != catalog.BackupAvailable {
 		return nil, awserr.New(awserr.BackupInUse, "Backup is being created: "+b.ARN())
 	}
-	d, err := s.restore(ctx, call, in.TargetTableName.Value, &b.Table, &catalog.Loading{From: b.Data, At: pitr.Latest},
+	d, err := s.restore(ctx, req, in.TargetTableName.Value, &b.Table, &catalog.Loading{From: b.Data, At: pitr.Latest},
 		&catalog.Restored{BackupARN: b.ARN(), SourceARN: b.Table.ARN(), At: b.Created},
 		overrides{
 			in.BillingModeOverride, in.ProvisionedThroughputOverride, in.OnDemandThroughputOverride, in.SSESpecificationOverride,

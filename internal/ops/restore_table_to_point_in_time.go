@@ -6,10 +6,9 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) restoreTableToPointInTime(ctx context.Context, call *smithy.Call, in *api.RestoreTableToPointInTimeInput) (*api.RestoreTableToPointInTimeOutput, error) {
+func (s *Service) restoreTableToPointInTime(ctx context.Context, req *Request, in *api.RestoreTableToPointInTimeInput) (*api.RestoreTableToPointInTimeOutput, error) {
 	given := in.SourceTableArn.Or(in.SourceTableName.Value)
 	switch {
 	case in.SourceTableArn.Set == in.SourceTableName.Set:
@@ -19,7 +18,7 @@ func (s *Service) restoreTableToPointInTime(ctx context.Context, call *smithy.Ca
 	case !in.UseLatestRestorableTime.Value && !in.RestoreDateTime.Set:
 		return nil, awserr.Invalid("Either UseLatestRestorableTime or RestoreDateTime must be specified")
 	}
-	t, err := s.tableForBackup(call, given)
+	t, err := s.tableForBackup(req, given)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +26,7 @@ func (s *Service) restoreTableToPointInTime(ctx context.Context, call *smithy.Ca
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.restore(ctx, call, in.TargetTableName.Value, t, &catalog.Loading{From: t.ID, At: at},
+	d, err := s.restore(ctx, req, in.TargetTableName.Value, t, &catalog.Loading{From: t.ID, At: at},
 		&catalog.Restored{SourceARN: t.ARN(), At: at.Millis()},
 		overrides{
 			in.BillingModeOverride, in.ProvisionedThroughputOverride, in.OnDemandThroughputOverride, in.SSESpecificationOverride,

@@ -10,7 +10,7 @@ import (
 
 // Namespace returns whose tables a caller's are.
 func (s *Service) Namespace(caller smithy.Caller) (account, region string) {
-	ns := s.namespace(&smithy.Call{Caller: caller})
+	ns := s.namespace(caller)
 	return ns.Account, ns.Region
 }
 
@@ -42,6 +42,6 @@ func (s *Service) SetCapacity(ctx context.Context, ns catalog.Namespace, table, 
 			Update: &api.UpdateGlobalSecondaryIndexAction{IndexName: smithy.Some(index), ProvisionedThroughput: units},
 		}}
 	}
-	_, err := s.updateTable(ctx, &smithy.Call{Caller: smithy.Caller{Account: ns.Account, Region: ns.Region}}, in)
+	_, err := s.updateTable(ctx, &Request{Call: &smithy.Call{Caller: smithy.Caller{Account: ns.Account, Region: ns.Region}}}, in)
 	return err
 }

@@ -5,11 +5,10 @@ import (
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
 )
 
-func (s *Service) scan(ctx context.Context, call *smithy.Call, in *api.ScanInput) (*api.ScanOutput, error) {
+func (s *Service) scan(ctx context.Context, req *Request, in *api.ScanInput) (*api.ScanOutput, error) {
 	if err := checkMixed(
 		[]param{
 			{"AttributesToGet", in.AttributesToGet != nil},
@@ -48,7 +47,7 @@ func (s *Service) scan(ctx context.Context, call *smithy.Call, in *api.ScanInput
 	if err := checkSelect(in.Select, in.IndexName.Set, in.ProjectionExpression.Set, in.AttributesToGet != nil); err != nil {
 		return nil, err
 	}
-	r, err := s.reading(ctx, call, call.Operation, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
+	r, err := s.reading(ctx, req, req.Operation, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +68,6 @@ func (s *Service) scan(ctx context.Context, call *smithy.Call, in *api.ScanInput
 			return nil, awserr.StartKeySegment(in.Segment.Value, in.TotalSegments.Value)
 		}
 	}
-	out, err := s.page(ctx, call, r, q, in.ReturnConsumedCapacity)
+	out, err := s.page(ctx, req, r, q, in.ReturnConsumedCapacity)
 	return (*api.ScanOutput)(out), err
 }

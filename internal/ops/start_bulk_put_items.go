@@ -5,16 +5,15 @@ import (
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/transfer"
 )
 
-func (s *Service) startBulkPutItems(ctx context.Context, call *smithy.Call, in *api.StartBulkPutItemsInput) (*api.StartBulkPutItemsOutput, error) {
+func (s *Service) startBulkPutItems(ctx context.Context, req *Request, in *api.StartBulkPutItemsInput) (*api.StartBulkPutItemsOutput, error) {
 	out := in.OutputS3Configuration
 	if out.S3SseKmsKeyId.Set && out.S3SseAlgorithm.Value != api.S3SseAlgorithmKms {
 		return nil, awserr.Invalid("S3SseKmsKeyId can only be specified when S3SseAlgorithm is KMS")
 	}
-	t, err := s.anyTable(call, in.TableName.Value)
+	t, err := s.anyTable(req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +33,7 @@ func (s *Service) startBulkPutItems(ctx context.Context, call *smithy.Call, in *
 		return nil, s.checkIdle(t)
 	}
 	b, err := s.Transfers.StartBulk(ctx, &transfer.Bulk{
-		Namespace: t.Namespace, Caller: call.Caller.Account, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: *in, Fingerprint: print,
+		Namespace: t.Namespace, Caller: req.Caller.Account, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: *in, Fingerprint: print,
 	})
 	if err != nil {
 		return nil, clientError(err)

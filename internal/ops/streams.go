@@ -8,8 +8,8 @@ import (
 )
 
 // stream returns the stream that an ARN names, which a request or its iterator has.
-func (s *Service) stream(call *smithy.Call, arn string) (*catalog.StreamRef, error) {
-	if err := s.authorizeARN(call, arn); err != nil {
+func (s *Service) stream(req *Request, arn string) (*catalog.StreamRef, error) {
+	if err := s.authorizeARN(req, arn); err != nil {
 		return nil, err
 	}
 	if r := s.Tables.Catalog.Stream(arn); r != nil {

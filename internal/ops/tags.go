@@ -8,7 +8,6 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/smithy"
 )
 
 // maxTags is the largest number of tags of a resource ("Tagging for DynamoDB").
@@ -39,19 +38,19 @@ func mergeTags(tags []catalog.Tag, more []api.Tag) ([]catalog.Tag, error) {
 }
 
 // taggedTable returns the name of the table that an ARN names.
-func (s *Service) taggedTable(call *smithy.Call, arn string) (catalog.Namespace, string, error) {
+func (s *Service) taggedTable(req *Request, arn string) (catalog.Namespace, string, error) {
 	if _, _, ok := catalog.TableFromARN(arn); !ok {
 		return catalog.Namespace{}, "", awserr.Invalid("Invalid TableArn: Invalid ResourceArn provided as input " + arn)
 	}
-	return s.tableName(call, arn)
+	return s.tableName(req, arn)
 }
 
 func resourceNotFound(arn string) error {
 	return awserr.New(awserr.ResourceNotFound, "Requested resource not found: ResourcArn: "+arn+" not found")
 }
 
-func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string, change func(*catalog.Table) error) (*api.NoOutput, error) {
-	ns, name, err := s.taggedTable(call, arn)
+func (s *Service) changeTags(ctx context.Context, req *Request, arn string, change func(*catalog.Table) error) (*api.NoOutput, error) {
+	ns, name, err := s.taggedTable(req, arn)
 	if err != nil {
 		return nil, err
 	}

@@ -8,11 +8,10 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/capacity"
-	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
 )
 
-func (s *Service) transactGetItems(ctx context.Context, call *smithy.Call, in *api.TransactGetItemsInput) (*api.TransactGetItemsOutput, error) {
+func (s *Service) transactGetItems(ctx context.Context, req *Request, in *api.TransactGetItemsInput) (*api.TransactGetItemsOutput, error) {
 	all := make([]*expressions, len(in.TransactItems))
 	for i := range in.TransactItems {
 		g := in.TransactItems[i].Get
@@ -30,7 +29,7 @@ func (s *Service) transactGetItems(ctx context.Context, call *smithy.Call, in *a
 	seen := make(map[string]struct{}, len(all))
 	for i := range in.TransactItems {
 		g := in.TransactItems[i].Get
-		t, err := s.tableFor(ctx, call, target{action: "GetItem", given: g.TableName.Value})
+		t, err := s.tableFor(ctx, req, target{action: "GetItem", given: g.TableName.Value})
 		if err != nil {
 			return nil, err
 		}
@@ -53,12 +52,12 @@ func (s *Service) transactGetItems(ctx context.Context, call *smithy.Call, in *a
 	out := &api.TransactGetItemsOutput{Responses: make([]api.ItemResponse, len(all))}
 	var used ledger
 	size := 0
-	err := s.readItems(ctx, call, muts, func(i int, item attribute.Item, units *capacity.Consumed) error {
+	err := s.readItems(ctx, req, muts, func(i int, item attribute.Item, units *capacity.Consumed) error {
 		if size += item.Size(); size > maxTransactionSize {
 			return transactionTooLarge()
 		}
 		used.add(muts[i].Table.Name, units, 1)
-		if item != nil && all[i].projector != nil && !call.Unprojected {
+		if item != nil && all[i].projector != nil && !req.Unprojected {
 			item = all[i].projector.Project(item)
 		}
 		out.Responses[i].Item = item

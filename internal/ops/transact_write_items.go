@@ -78,7 +78,7 @@ func readPart(in *api.TransactWriteItem) (*transactPart, error) {
 	return nil, awserr.TransactItemAmbiguous()
 }
 
-func (s *Service) transactWriteItems(ctx context.Context, call *smithy.Call, in *api.TransactWriteItemsInput) (*api.TransactWriteItemsOutput, error) {
+func (s *Service) transactWriteItems(ctx context.Context, req *Request, in *api.TransactWriteItemsInput) (*api.TransactWriteItemsOutput, error) {
 	parts := make([]*transactPart, len(in.TransactItems))
 	for i := range in.TransactItems {
 		p, err := readPart(&in.TransactItems[i])
@@ -96,7 +96,7 @@ func (s *Service) transactWriteItems(ctx context.Context, call *smithy.Call, in 
 	g := gather(len(parts))
 	size := 0
 	for i, p := range parts {
-		m, err := s.transactMutation(ctx, call, &in.TransactItems[i], p)
+		m, err := s.transactMutation(ctx, req, &in.TransactItems[i], p)
 		if err := g.add(i, m, err); err != nil {
 			return nil, err
 		}
@@ -108,7 +108,7 @@ func (s *Service) transactWriteItems(ctx context.Context, call *smithy.Call, in 
 	}
 	payload := *in
 	payload.ClientRequestToken, payload.ReturnConsumedCapacity = smithy.Opt[string]{}, smithy.Opt[string]{}
-	results, replayed, err := s.transact(ctx, call, muts, in.ClientRequestToken, &payload)
+	results, replayed, err := s.transact(ctx, req, muts, in.ClientRequestToken, &payload)
 	if err != nil {
 		return nil, err
 	}
@@ -136,10 +136,10 @@ func transactionTooLarge() error {
 
 // transact applies the mutations of a transaction, once for a token that is set. replayed says that it had been done before;
 // payload is the request without what may differ when it is sent again.
-func (s *Service) transact(ctx context.Context, call *smithy.Call, muts []table.Mutation, token smithy.Opt[string], payload smithy.Renderer) (results []table.Result, replayed bool, err error) {
+func (s *Service) transact(ctx context.Context, req *Request, muts []table.Mutation, token smithy.Opt[string], payload smithy.Renderer) (results []table.Result, replayed bool, err error) {
 	opt := table.WriteOpt{Exclusive: true}
 	if token.Set {
-		done, err := s.idempotent(call, token.Value, payload, &opt, &replayed)
+		done, err := s.idempotent(req, token.Value, payload, &opt, &replayed)
 		if err != nil {
 			return nil, false, err
 		}
@@ -213,8 +213,8 @@ func canceled(reasons []awserr.Reason) error {
 }
 
 // transactMutation returns the mutation of one operation of a transaction.
-func (s *Service) transactMutation(ctx context.Context, call *smithy.Call, in *api.TransactWriteItem, p *transactPart) (table.Mutation, error) {
-	t, err := s.tableFor(ctx, call, target{action: p.action, given: p.table})
+func (s *Service) transactMutation(ctx context.Context, req *Request, in *api.TransactWriteItem, p *transactPart) (table.Mutation, error) {
+	t, err := s.tableFor(ctx, req, target{action: p.action, given: p.table})
 	if err != nil {
 		return table.Mutation{}, err
 	}
@@ -289,12 +289,12 @@ var errReplayed = errors.New("transaction already done")
 
 // idempotent makes the transaction one that is done once for its token: the token is stored, with a digest of the request,
 // in the transaction itself.
-func (s *Service) idempotent(call *smithy.Call, given string, payload smithy.Renderer, opt *table.WriteOpt, replayed *bool) (done func(), err error) {
-	token := call.Caller.Account + "\x00" + call.Caller.Region + "\x00" + given
+func (s *Service) idempotent(req *Request, given string, payload smithy.Renderer, opt *table.WriteOpt, replayed *bool) (done func(), err error) {
+	token := req.Caller.Account + "\x00" + req.Caller.Region + "\x00" + given
 	if _, running := s.inFlight.LoadOrStore(token, struct{}{}); running {
 		return nil, awserr.InProgress()
 	}
-	key := keyspace.Token(call.Caller.Account+call.Caller.Region, given)
+	key := keyspace.Token(req.Caller.Account+req.Caller.Region, given)
 	digest := sha256.Sum256(payload.AppendJSON(nil))
 	opt.Hint = [][]byte{key}
 	opt.First = func(txn kv.Txn) error {

@@ -20,8 +20,8 @@ import (
 
 // jobKey returns the key of the record of an ARN such as …:table/NAME/export/ID, where kind is "export"; ok is false if the ARN is
 // of none.
-func (s *Service) jobKey(call *smithy.Call, arn, kind string) (key registry.ID, ok bool, _ error) {
-	if err := s.authorizeARN(call, arn); err != nil {
+func (s *Service) jobKey(req *Request, arn, kind string) (key registry.ID, ok bool, _ error) {
+	if err := s.authorizeARN(req, arn); err != nil {
 		return key, false, err
 	}
 	ns, _, ok := catalog.TableFromARN(arn)

@@ -8,14 +8,13 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/pitr"
-	"github.com/statordb/stator/internal/smithy"
 )
 
 // defaultRecoveryDays is how many days back a table can be restored if nothing is said ("UpdateContinuousBackups").
 const defaultRecoveryDays = 35
 
-func (s *Service) updateContinuousBackups(ctx context.Context, call *smithy.Call, in *api.UpdateContinuousBackupsInput) (*api.UpdateContinuousBackupsOutput, error) {
-	t, err := s.tableForBackup(call, in.TableName.Value)
+func (s *Service) updateContinuousBackups(ctx context.Context, req *Request, in *api.UpdateContinuousBackupsInput) (*api.UpdateContinuousBackupsOutput, error) {
+	t, err := s.tableForBackup(req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}

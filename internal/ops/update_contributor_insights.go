@@ -11,8 +11,8 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) updateContributorInsights(ctx context.Context, call *smithy.Call, in *api.UpdateContributorInsightsInput) (*api.UpdateContributorInsightsOutput, error) {
-	ns, name, err := s.resolve(call, target{call.Operation, in.TableName.Value, in.IndexName.Value})
+func (s *Service) updateContributorInsights(ctx context.Context, req *Request, in *api.UpdateContributorInsightsInput) (*api.UpdateContributorInsightsOutput, error) {
+	ns, name, err := s.resolve(req, target{req.Operation, in.TableName.Value, in.IndexName.Value})
 	if err != nil {
 		return nil, err
 	}

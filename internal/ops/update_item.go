@@ -9,11 +9,10 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/expr"
-	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
 )
 
-func (s *Service) updateItem(ctx context.Context, call *smithy.Call, in *api.UpdateItemInput) (*api.UpdateItemOutput, error) {
+func (s *Service) updateItem(ctx context.Context, req *Request, in *api.UpdateItemInput) (*api.UpdateItemOutput, error) {
 	if err := checkMixed(
 		[]param{
 			{"AttributeUpdates", in.AttributeUpdates != nil},
@@ -44,7 +43,7 @@ func (s *Service) updateItem(ctx context.Context, call *smithy.Call, in *api.Upd
 			return nil, err
 		}
 	}
-	t, err := s.table(ctx, call, in.TableName.Value)
+	t, err := s.table(ctx, req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -55,12 +54,12 @@ func (s *Service) updateItem(ctx context.Context, call *smithy.Call, in *api.Upd
 	mode := in.ReturnValues.Or(api.ReturnValueNone)
 	w, err := s.writeOne(ctx, m, e, writeModes{
 		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics,
-		mode == api.ReturnValueAllOld || mode == api.ReturnValueUpdatedOld, call.Time,
+		mode == api.ReturnValueAllOld || mode == api.ReturnValueUpdatedOld, req.Time,
 	})
 	if err != nil {
 		return nil, err
 	}
-	call.Stored = w.Result.New
+	req.Stored = w.Result.New
 	return &api.UpdateItemOutput{
 		Attributes: returnedAttributes(mode, e, w.Result), ConsumedCapacity: w.consumed, ItemCollectionMetrics: w.metrics,
 	}, nil

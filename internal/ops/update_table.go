@@ -11,8 +11,8 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-func (s *Service) updateTable(ctx context.Context, call *smithy.Call, in *api.UpdateTableInput) (*api.UpdateTableOutput, error) {
-	ns, name, err := s.tableName(call, in.TableName.Value)
+func (s *Service) updateTable(ctx context.Context, req *Request, in *api.UpdateTableInput) (*api.UpdateTableOutput, error) {
+	ns, name, err := s.tableName(req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}

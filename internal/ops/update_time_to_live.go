@@ -7,14 +7,13 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/smithy"
 )
 
 // ttlInterval is the time in which a table's TTL can be changed once ("UpdateTimeToLive").
 const ttlInterval = time.Hour
 
-func (s *Service) updateTimeToLive(ctx context.Context, call *smithy.Call, in *api.UpdateTimeToLiveInput) (*api.UpdateTimeToLiveOutput, error) {
-	ns, name, err := s.tableName(call, in.TableName.Value)
+func (s *Service) updateTimeToLive(ctx context.Context, req *Request, in *api.UpdateTimeToLiveInput) (*api.UpdateTimeToLiveOutput, error) {
+	ns, name, err := s.tableName(req, in.TableName.Value)
 	if err != nil {
 		return nil, err
 	}

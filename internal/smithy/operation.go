@@ -60,18 +60,12 @@ type Call struct {
 	Time time.Time
 	// Operation is the operation's name, without that of its API.
 	Operation string
-	// Unprojected says that reads are to return whole items or index entries, for whoever applies the projection himself.
-	Unprojected bool
-	// Stored is the item that an UpdateItem has stored, in its binary form.
-	Stored []byte
 	// Memory counts what the operation reads to answer it; nil if nothing bounds that.
 	Memory Memory
 	// Turn is the request's; nil if it needs none.
 	Turn *turns.Turn
-	// Used are what the operation has used, and Items and Bytes what it returned if that is counted, else -1: for those who
-	// measure requests.
-	Used         []any
-	Items, Bytes int
+	// State is what the package of the operations keeps with the Call, from one request to the next; nil for nothing.
+	State State
 
 	check   Checker
 	closers []io.Closer
@@ -82,6 +76,12 @@ type Memory interface {
 	// Take counts bytes more for the request, and returns false if there is no room for them. The request gives all of them back
 	// when it ends.
 	Take(bytes int) bool
+}
+
+// State is what a package keeps with a Call.
+type State interface {
+	// Release drops what belongs to the request, which has ended.
+	Release()
 }
 
 // OnRelease closes c once the answer is rendered: outputs may have views of what c keeps.
@@ -95,9 +95,9 @@ func (c *Call) Release() {
 		c.closers[i] = nil
 	}
 	c.closers = c.closers[:0]
-	clear(c.Used)
-	c.Used = c.Used[:0]
-	c.Unprojected, c.Stored = false, nil
+	if c.State != nil {
+		c.State.Release()
+	}
 	c.Reader.Release()
 }
 

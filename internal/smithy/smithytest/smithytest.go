@@ -22,6 +22,7 @@ func Do(ctx context.Context, handlers []smithy.Handler, caller smithy.Caller, op
 			continue
 		}
 		call := &smithy.Call{Caller: caller}
+		defer call.Release()
 		input, refused := h.Decode(call, body)
 		if refused != nil {
 			return refused
