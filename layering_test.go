@@ -67,7 +67,7 @@ var mayImport = map[string][]string{
 	"internal/autoscaling/api":    {"smithy", "wirejson"},
 	"internal/autoscaling":        {"access", "autoscaling/api", "awserr", "cluster", "guard", "keyspace", "kv", "metric", "protocol", "smithy"},
 	"internal/dax/wire":           {"attribute", "awserr"},
-	"internal/dax":                {"access", "api", "attribute", "auth", "awserr", "catalog", "dax/wire", "guard", "keyspace", "kv", "metric", "ops", "smithy", "turns", "wirejson"},
+	"internal/dax":                {"api", "attribute", "auth", "awserr", "catalog", "dax/wire", "guard", "keyspace", "kv", "metric", "ops", "smithy", "turns", "wirejson"},
 	"internal/dax/api":            {"smithy", "wirejson"},
 	"internal/dax/control":        {"access", "awserr", "cluster", "dax/api", "kv", "protocol", "registry", "smithy"},
 	"internal/protocol":           {"awserr", "smithy", "wirejson"},

@@ -13,9 +13,15 @@ import (
 // Name, else AWS's AccessDeniedException ("Troubleshoot access denied error messages"). A caller whose signature was verified may
 // use its own account's resources. Without credentials all callers share one account and any may use everything.
 func Authorize(caller smithy.Caller, action, arn string) *awserr.Error {
-	if !caller.Verified || account(arn) == caller.Account {
+	return AuthorizeOwned(caller, action, account(arn), func() string { return arn })
+}
+
+// AuthorizeOwned is Authorize for a resource whose account is known. Only a refusal asks for the Amazon Resource Name.
+func AuthorizeOwned(caller smithy.Caller, action, account string, name func() string) *awserr.Error {
+	if !caller.Verified || account == caller.Account {
 		return nil
 	}
+	arn := name()
 	return awserr.New(awserr.AccessDenied, "User: "+Principal(caller)+" is not authorized to perform: "+action+" on resource: "+arn+
 		" because no resource-based policy allows the "+action+" action")
 }

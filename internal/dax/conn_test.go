@@ -56,7 +56,7 @@ func (d *database) Operations() []smithy.Handler {
 	}
 }
 
-func (d *database) Table(caller smithy.Caller, name string) (*catalog.Table, error) {
+func (d *database) Table(caller smithy.Caller, _, name string) (*catalog.Table, error) {
 	if name != "Tab" {
 		return nil, awserr.NotFound()
 	}

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
@@ -131,7 +130,6 @@ func (c *conn) authorized() error {
 type table struct {
 	*catalog.Table
 	name   string // in requests
-	arn    string
 	schema wire.KeySchema
 	// foreign says that it is another account's. Its attribute lists have ids of their own, and what is in the caches has those of the
 	// table's account: requests of others pass through.
@@ -151,22 +149,12 @@ func (c *conn) tableFor(action string, name []byte) (*table, error) {
 		if known == nil || known.name != wirejson.View(name) {
 			continue
 		}
-		if err := access.Authorize(c.caller, action, known.arn); err != nil {
-			return nil, err
-		}
-		if t, err := c.node.service.opt.Database.Table(c.caller, known.name); err != nil || t == known.Table {
+		if t, err := c.node.service.opt.Database.Table(c.caller, action, known.name); err != nil || t == known.Table {
 			return known, err
 		}
 	}
-	ns, plain, ok := catalog.TableFromARN(wirejson.View(name))
-	if !ok {
-		ns, plain = catalog.Namespace{Account: c.caller.Account, Region: c.caller.Region}, wirejson.View(name)
-	}
-	out := &table{name: string(name), arn: catalog.ARN(ns, plain)}
-	if err := access.Authorize(c.caller, action, out.arn); err != nil {
-		return nil, err
-	}
-	t, err := c.node.service.opt.Database.Table(c.caller, out.name)
+	out := &table{name: string(name)}
+	t, err := c.node.service.opt.Database.Table(c.caller, action, out.name)
 	if err != nil {
 		return nil, err
 	}

@@ -35,8 +35,9 @@ const (
 type Database interface {
 	// Operations returns DynamoDB's operations.
 	Operations() []smithy.Handler
-	// Table returns the table that serves a caller's requests by the name, or AWS's error.
-	Table(caller smithy.Caller, name string) (*catalog.Table, error)
+	// Table returns the table that serves a caller's requests by the name or Amazon Resource Name, if the caller may take the action
+	// there, e.g. dynamodb:GetItem; else AWS's error.
+	Table(caller smithy.Caller, action, name string) (*catalog.Table, error)
 	// CheckProjection returns what is wrong with a projection expression.
 	CheckProjection(expression string, names smithy.Map[string]) error
 	// Namespace says whose tables a caller's are.

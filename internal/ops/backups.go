@@ -11,15 +11,12 @@ import (
 
 // backup returns the backup that a request names by its ARN.
 func (s *Service) backup(req *Request, arn string) (*catalog.Backup, error) {
-	if err := s.authorizeARN(req, arn); err != nil {
+	r, err := s.resolve(req.Caller, req.resource(kindBackup, arn))
+	if err != nil {
 		return nil, err
 	}
-	key, ok := catalog.BackupFromARN(arn)
-	if !ok {
-		return nil, awserr.Invalid("Invalid BackupArn: " + arn)
-	}
-	b := s.Tables.Catalog.Backups.Get(key)
-	if b == nil || b.ARN() != arn {
+	b := s.Tables.Catalog.Backups.Get(r.id())
+	if b == nil || b.ARN() != r.ARN() {
 		return nil, awserr.New(awserr.BackupNotFound, "Backup not found: "+arn)
 	}
 	return b, nil
@@ -75,7 +72,7 @@ func throughputOf(t *catalog.Throughput) *api.ProvisionedThroughput {
 
 // tableForBackup returns the table that an operation on backups names, whose errors differ from those of other operations.
 func (s *Service) tableForBackup(req *Request, given string) (*catalog.Table, error) {
-	t, err := s.anyTable(req, given)
+	t, err := s.existing(req, req.table(given))
 	var known *awserr.Error
 	if errors.As(err, &known) && known.Code == awserr.ResourceNotFound {
 		return nil, awserr.TableNotFoundForBackup(given)

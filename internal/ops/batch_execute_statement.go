@@ -59,7 +59,7 @@ func (s *Service) batchExecuteStatement(ctx context.Context, req *Request, in *a
 			continue
 		}
 		var err error
-		if st.table, err = s.tableFor(ctx, req, st.target()); err == nil {
+		if st.table, err = s.serving(ctx, req, st.reference()); err == nil {
 			muts[i], err = st.batched()
 		}
 		if err != nil {

@@ -62,7 +62,7 @@ func (s *Service) batchGetItem(ctx context.Context, req *Request, in *api.BatchG
 	for i := range gets {
 		g := &gets[i]
 		var err error
-		if g.table, err = s.table(ctx, req, g.given); err != nil {
+		if g.table, err = s.serving(ctx, req, req.table(g.given)); err != nil {
 			return nil, err
 		}
 		for _, key := range g.in.Keys {

@@ -49,7 +49,7 @@ func (s *Service) batchWriteItem(ctx context.Context, req *Request, in *api.Batc
 	muts := make([]table.Mutation, 0, total)
 	seen := make(map[string]struct{}, total)
 	for i := range in.RequestItems {
-		t, err := s.table(ctx, req, in.RequestItems[i].Key)
+		t, err := s.serving(ctx, req, req.table(in.RequestItems[i].Key))
 		if err != nil {
 			return nil, err
 		}

@@ -47,14 +47,11 @@ func (s *Service) describeBulk(b *transfer.Bulk) *api.BulkOperationDescription {
 
 // bulk returns the bulk operation that a request names by its ARN.
 func (s *Service) bulk(req *Request, arn string) (*transfer.Bulk, error) {
-	key, ok := transfer.BulkFromARN(arn)
-	if !ok {
-		return nil, awserr.Invalid("Invalid BulkOperationArn: " + arn)
-	}
-	if err := s.authorize(req, req.Operation, arn); err != nil {
+	r, err := s.resolve(req.Caller, req.resource(kindBulk, arn))
+	if err != nil {
 		return nil, err
 	}
-	if b := s.Transfers.Bulk.Get(key); b != nil {
+	if b := s.Transfers.Bulk.Get(r.id()); b != nil {
 		return b, nil
 	}
 	return nil, awserr.New(awserr.ResourceNotFound, "Bulk operation not found: "+arn)

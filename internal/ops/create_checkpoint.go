@@ -36,7 +36,7 @@ func (v *checkpointOutput) AppendJSON(b []byte) []byte {
 // createCheckpoint makes a data directory that has everything that was acknowledged, without a copy of what does not change.
 // The caller removes it, and touches it now and then until it has fetched it.
 func (s *Service) createCheckpoint(ctx context.Context, req *Request, _ *checkpointInput) (*checkpointOutput, error) {
-	if err := access.AuthorizeOperator(req.Caller, "stator:CreateCheckpoint"); err != nil {
+	if err := access.AuthorizeOperator(req.Caller, req.op.actions[0]); err != nil {
 		return nil, err
 	}
 	if s.Checkpoint == nil {

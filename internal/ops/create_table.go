@@ -26,14 +26,15 @@ const (
 )
 
 func (s *Service) createTable(ctx context.Context, req *Request, in *api.CreateTableInput) (*api.CreateTableOutput, error) {
-	ns, name, err := s.tableName(req, in.TableName.Value)
+	r, err := s.resolve(req.Caller, req.table(in.TableName.Value))
+	name := r.table
 	if len(name) < 3 || len(name) > 255 {
 		return nil, awserr.TableNameLength()
 	}
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.newTable(ctx, ns, name, in)
+	t, err := s.newTable(ctx, r.Namespace, name, in)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ func (s *Service) deleteItem(ctx context.Context, req *Request, in *api.DeleteIt
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.table(ctx, req, in.TableName.Value)
+	t, err := s.serving(ctx, req, req.table(in.TableName.Value))
 	if err != nil {
 		return nil, err
 	}

@@ -10,12 +10,12 @@ import (
 )
 
 func (s *Service) deleteTable(ctx context.Context, req *Request, in *api.DeleteTableInput) (*api.DeleteTableOutput, error) {
-	ns, name, err := s.tableName(req, in.TableName.Value)
+	r, err := s.resolve(req.Caller, req.table(in.TableName.Value))
 	if err != nil {
 		return nil, err
 	}
 	var d *api.TableDescription
-	t, err := s.Tables.Catalog.Delete(ctx, ns, name, s.TransientStatus, func(t *catalog.Table) error {
+	t, err := s.Tables.Catalog.Delete(ctx, r.Namespace, r.table, s.TransientStatus, func(t *catalog.Table) error {
 		if t.DeletionProtection {
 			return awserr.DeletionProtected()
 		}
@@ -30,7 +30,7 @@ func (s *Service) deleteTable(ctx context.Context, req *Request, in *api.DeleteT
 		return nil, clientError(err)
 	}
 	if t == nil {
-		return nil, awserr.TableNotFound(name)
+		return nil, awserr.TableNotFound(r.table)
 	}
 	// AWS describes a table that goes with little more than its name, throughput and size.
 	d.TableStatus = smithy.Some(catalog.Deleting)

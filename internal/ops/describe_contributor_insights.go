@@ -8,7 +8,7 @@ import (
 )
 
 func (s *Service) describeContributorInsights(_ context.Context, req *Request, in *api.DescribeContributorInsightsInput) (*api.DescribeContributorInsightsOutput, error) {
-	t, err := s.anyTableFor(req, target{req.Operation, in.TableName.Value, in.IndexName.Value})
+	t, err := s.existing(req, req.index(in.TableName.Value, in.IndexName.Value))
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,7 @@ func appendContributors(b []byte, list []metric.Contributor) []byte {
 }
 
 func (s *Service) describeHotKeys(_ context.Context, req *Request, in *hotKeysInput) (*hotKeysOutput, error) {
-	t, err := s.anyTable(req, in.TableName.Value)
+	t, err := s.existing(req, req.table(in.TableName.Value))
 	if err != nil {
 		return nil, err
 	}

@@ -8,15 +8,12 @@ import (
 )
 
 func (s *Service) describeImport(_ context.Context, req *Request, in *api.DescribeImportInput) (*api.DescribeImportOutput, error) {
-	key, ok, err := s.jobKey(req, in.ImportArn.Value, "import")
+	r, err := s.resolve(req.Caller, req.resource(kindImport, in.ImportArn.Value))
 	if err != nil {
 		return nil, err
 	}
-	if !ok {
-		return nil, awserr.Invalid("Invalid ImportArn: " + in.ImportArn.Value)
-	}
-	i := s.Transfers.Imports.Get(key)
-	if i == nil || i.ARN() != in.ImportArn.Value {
+	i := s.Transfers.Imports.Get(r.id())
+	if i == nil || i.ARN() != r.ARN() {
 		return nil, awserr.New(awserr.ImportNotFound, "Import not found: "+in.ImportArn.Value)
 	}
 	return &api.DescribeImportOutput{ImportTableDescription: describeImport(s.Transfers.Current(i))}, nil

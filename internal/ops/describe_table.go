@@ -10,7 +10,7 @@ import (
 )
 
 func (s *Service) describeTable(ctx context.Context, req *Request, in *api.DescribeTableInput) (*api.DescribeTableOutput, error) {
-	t, err := s.anyTable(req, in.TableName.Value)
+	t, err := s.existing(req, req.table(in.TableName.Value))
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 func (s *Service) describeTimeToLive(_ context.Context, req *Request, in *api.DescribeTimeToLiveInput) (*api.DescribeTimeToLiveOutput, error) {
-	t, err := s.anyTable(req, in.TableName.Value)
+	t, err := s.existing(req, req.table(in.TableName.Value))
 	if err != nil {
 		return nil, err
 	}

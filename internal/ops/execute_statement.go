@@ -48,7 +48,7 @@ func (s *Service) executeStatement(ctx context.Context, req *Request, in *api.Ex
 // executeWrite runs a single statement that writes.
 func (s *Service) executeWrite(ctx context.Context, req *Request, st *statement) (table.Result, error) {
 	var err error
-	if st.table, err = s.tableFor(ctx, req, st.target()); err != nil {
+	if st.table, err = s.serving(ctx, req, st.reference()); err != nil {
 		return table.Result{}, err
 	}
 	m, err := st.mutation()
@@ -104,7 +104,7 @@ func (s *Service) selection(ctx context.Context, req *Request, st *statement, co
 	if len(st.Order) > 0 && st.Where == nil {
 		return nil, nil, awserr.ValidationError("Must have WHERE clause in the statement when using ORDER BY clause.")
 	}
-	t, err := s.tableFor(ctx, req, st.target())
+	t, err := s.serving(ctx, req, st.reference())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,7 +132,7 @@ func (s *Service) selection(ctx context.Context, req *Request, st *statement, co
 			e.project.Paths = append(e.project.Paths, c.Path)
 		}
 	}
-	r, err := s.reading(ctx, req, st.action(), st.Table, indexName, consistent, "", e)
+	r, err := s.reading(ctx, req, st.reference(), indexName, consistent, "", e)
 	if err != nil {
 		return nil, nil, err
 	}

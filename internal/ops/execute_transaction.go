@@ -49,7 +49,7 @@ func (s *Service) transactSelect(ctx context.Context, req *Request, in *api.Exec
 	seen := map[string]bool{}
 	for i, st := range all {
 		var err error
-		if st.table, err = s.tableFor(ctx, req, st.target()); err != nil {
+		if st.table, err = s.serving(ctx, req, st.reference()); err != nil {
 			return nil, err
 		}
 		key, err := st.singleItem("Select statements within ExecuteTransaction must specify the primary key in the where clause.")
@@ -90,7 +90,7 @@ func (s *Service) transactExecute(ctx context.Context, req *Request, in *api.Exe
 	size := 0
 	for i, st := range all {
 		var err error
-		if st.table, err = s.tableFor(ctx, req, st.target()); err != nil {
+		if st.table, err = s.serving(ctx, req, st.reference()); err != nil {
 			return nil, err
 		}
 		if st.Kind == partiql.Exists {

@@ -11,7 +11,7 @@ import (
 )
 
 func (s *Service) exportTableToPointInTime(ctx context.Context, req *Request, in *api.ExportTableToPointInTimeInput) (*api.ExportTableToPointInTimeOutput, error) {
-	if _, _, ok := catalog.TableFromARN(in.TableArn.Value); !ok {
+	if _, ok := parseARN(in.TableArn.Value); !ok {
 		return nil, awserr.Invalid("Invalid TableArn: " + in.TableArn.Value)
 	}
 	spec := in.IncrementalExportSpecification

@@ -9,15 +9,15 @@ import (
 
 func (s *Service) getResourcePolicy(_ context.Context, req *Request, in *api.GetResourcePolicyInput) (*api.GetResourcePolicyOutput, error) {
 	arn := in.ResourceArn.Value
-	ns, name, err := s.taggedTable(req, arn)
+	r, err := s.tagged(req, arn)
 	if err != nil {
 		return nil, err
 	}
-	t := s.Tables.Catalog.Get(ns, name)
+	t := s.Tables.Catalog.Get(r.Namespace, r.table)
 	if t == nil {
 		return nil, resourceNotFound(arn)
 	}
-	at := policyOf(t, arn)
+	at := policyOf(t, r)
 	switch {
 	case at == nil:
 		return nil, resourceNotFound(arn)

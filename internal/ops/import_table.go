@@ -13,13 +13,16 @@ func (s *Service) importTable(ctx context.Context, req *Request, in *api.ImportT
 		return nil, awserr.Invalid("InputFormatOptions for CSV can only be specified when InputFormat is CSV")
 	}
 	p := in.TableCreationParameters
-	ns := s.namespace(req.Caller)
+	r, err := s.resolve(req.Caller, req.table(p.TableName.Value))
+	if err != nil {
+		return nil, err
+	}
 	create := &api.CreateTableInput{
 		TableName: p.TableName, AttributeDefinitions: p.AttributeDefinitions, KeySchema: p.KeySchema, BillingMode: p.BillingMode,
 		ProvisionedThroughput: p.ProvisionedThroughput, OnDemandThroughput: p.OnDemandThroughput, SSESpecification: p.SSESpecification,
 		GlobalSecondaryIndexes: p.GlobalSecondaryIndexes, VectorIndexes: p.VectorIndexes,
 	}
-	t, err := s.newTable(ctx, ns, p.TableName.Value, create)
+	t, err := s.newTable(ctx, r.Namespace, r.table, create)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +30,7 @@ func (s *Service) importTable(ctx context.Context, req *Request, in *api.ImportT
 	if err != nil {
 		return nil, err
 	}
-	old, conflict := repeated(s, s.Transfers.Imports.List(ns.Account, ns.Region), in.ClientToken, print, func(i *transfer.Import) (string, string, int64) {
+	old, conflict := repeated(s, s.Transfers.Imports.List(r.Account, r.Region), in.ClientToken, print, func(i *transfer.Import) (string, string, int64) {
 		return i.Request.ClientToken.Value, i.Fingerprint, i.End
 	})
 	switch {
@@ -36,7 +39,7 @@ func (s *Service) importTable(ctx context.Context, req *Request, in *api.ImportT
 	case old != nil:
 		return &api.ImportTableOutput{ImportTableDescription: describeImport(s.Transfers.Current(old))}, nil
 	}
-	i := &transfer.Import{Namespace: ns, Caller: req.Caller.Account, Table: t.Name, TableUUID: t.UUID, Request: *in, Fingerprint: print}
+	i := &transfer.Import{Namespace: r.Namespace, Caller: req.Caller.Account, Table: t.Name, TableUUID: t.UUID, Request: *in, Fingerprint: print}
 	i, taken, err := s.Transfers.StartImport(ctx, i, t)
 	if err != nil {
 		return nil, clientError(err)

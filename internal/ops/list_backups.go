@@ -16,23 +16,23 @@ import (
 const maxBackupsPerPage = 100
 
 func (s *Service) listBackups(_ context.Context, req *Request, in *api.ListBackupsInput) (*api.ListBackupsOutput, error) {
-	ns := s.namespace(req.Caller)
-	name := ""
+	of := resource{Namespace: s.namespace(req.Caller)}
 	if in.TableName.Set {
 		var err error
-		if ns, name, err = s.tableName(req, in.TableName.Value); err != nil {
+		if of, err = s.resolve(req.Caller, req.table(in.TableName.Value)); err != nil {
 			return nil, err
 		}
 	}
-	list := s.Tables.Catalog.Backups.List(ns.Account, ns.Region)
+	list := s.Tables.Catalog.Backups.List(of.Account, of.Region)
 	slices.SortFunc(list, func(a, b *catalog.Backup) int {
 		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID))
 	})
 	if after := in.ExclusiveStartBackupArn; after.Set {
-		if err := s.authorizeARN(req, after.Value); err != nil {
+		r, err := s.resolve(req.Caller, req.resource(anyKind, after.Value))
+		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(list, func(b *catalog.Backup) bool { return b.ARN() == after.Value })
+		i := slices.IndexFunc(list, func(b *catalog.Backup) bool { return r.kind == kindBackup && b.ARN() == r.ARN() })
 		if i < 0 {
 			return nil, awserr.Invalid("Invalid ExclusiveStartBackupArn: " + after.Value)
 		}
@@ -40,7 +40,7 @@ func (s *Service) listBackups(_ context.Context, req *Request, in *api.ListBacku
 	}
 	kind := in.BackupType.Or(api.BackupTypeFilterAll)
 	list = slices.DeleteFunc(list, func(b *catalog.Backup) bool {
-		return name != "" && b.Table.Name != name || kind != api.BackupTypeFilterAll && kind != b.Type ||
+		return of.table != "" && b.Table.Name != of.table || kind != api.BackupTypeFilterAll && kind != b.Type ||
 			in.TimeRangeLowerBound.Set && b.Created < millis(in.TimeRangeLowerBound.Value) ||
 			in.TimeRangeUpperBound.Set && b.Created >= millis(in.TimeRangeUpperBound.Value)
 	})

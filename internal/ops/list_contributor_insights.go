@@ -18,7 +18,7 @@ const maxInsights = 100
 func (s *Service) listContributorInsights(_ context.Context, req *Request, in *api.ListContributorInsightsInput) (*api.ListContributorInsightsOutput, error) {
 	var tables []*catalog.Table
 	if in.TableName.Set {
-		t, err := s.anyTable(req, in.TableName.Value)
+		t, err := s.existing(req, req.table(in.TableName.Value))
 		if err != nil {
 			return nil, err
 		}

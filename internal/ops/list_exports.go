@@ -8,13 +8,14 @@ import (
 )
 
 func (s *Service) listExports(_ context.Context, req *Request, in *api.ListExportsInput) (*api.ListExportsOutput, error) {
-	if err := s.authorizeARN(req, in.TableArn.Value); err != nil {
+	of, err := s.resolve(req.Caller, req.resource(anyKind, in.TableArn.Value))
+	if err != nil {
 		return nil, err
 	}
 	ns := s.namespace(req.Caller)
 	var list []*transfer.Export
 	for _, e := range s.Transfers.Exports.List(ns.Account, ns.Region) {
-		if !in.TableArn.Set || in.TableArn.Value == e.TableARN() {
+		if !in.TableArn.Set || of.table != "" && of.ARN() == e.TableARN() {
 			list = append(list, e)
 		}
 	}

@@ -2,20 +2,20 @@ package ops
 
 import (
 	"context"
-	"strings"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/transfer"
 )
 
 func (s *Service) listImports(_ context.Context, req *Request, in *api.ListImportsInput) (*api.ListImportsOutput, error) {
-	if err := s.authorizeARN(req, in.TableArn.Value); err != nil {
+	of, err := s.resolve(req.Caller, req.resource(anyKind, in.TableArn.Value))
+	if err != nil {
 		return nil, err
 	}
 	ns := s.namespace(req.Caller)
 	var list []*transfer.Import
 	for _, i := range s.Transfers.Imports.List(ns.Account, ns.Region) {
-		if !in.TableArn.Set || strings.HasPrefix(i.ARN(), in.TableArn.Value+"/") {
+		if !in.TableArn.Set || of.table != "" && of.ARN() == i.TableARN() {
 			list = append(list, i)
 		}
 	}

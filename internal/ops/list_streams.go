@@ -11,14 +11,24 @@ func (s *Service) listStreams(_ context.Context, req *Request, in *api.ListStrea
 	if err := checkStreamLimit(in.Limit, maxStreamPage); err != nil {
 		return nil, err
 	}
-	if err := s.authorizeARN(req, in.ExclusiveStartStreamArn.Value); err != nil {
+	of := resource{Namespace: s.namespace(req.Caller)}
+	if in.TableName.Set {
+		var err error
+		if of, err = s.resolve(req.Caller, req.table(in.TableName.Value)); err != nil {
+			return nil, err
+		}
+	}
+	after := in.ExclusiveStartStreamArn.Value
+	if r, err := s.resolve(req.Caller, req.resource(anyKind, after)); err != nil {
 		return nil, err
+	} else if r.kind == kindStream {
+		after = r.ARN()
 	}
 	out := &api.ListStreamsOutput{Streams: []api.Stream{}}
 	limit := int(in.Limit.Or(maxStreamPage))
-	for _, r := range s.Tables.Catalog.Streams(s.namespace(req.Caller), in.TableName.Value) {
+	for _, r := range s.Tables.Catalog.Streams(of.Namespace, of.table) {
 		arn := r.ARN()
-		if in.ExclusiveStartStreamArn.Set && arn <= in.ExclusiveStartStreamArn.Value {
+		if in.ExclusiveStartStreamArn.Set && arn <= after {
 			continue
 		}
 		if len(out.Streams) == limit {

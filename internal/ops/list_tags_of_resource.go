@@ -15,11 +15,11 @@ import (
 const tagsPerPage = 10
 
 func (s *Service) listTagsOfResource(_ context.Context, req *Request, in *api.ListTagsOfResourceInput) (*api.ListTagsOfResourceOutput, error) {
-	ns, name, err := s.taggedTable(req, in.ResourceArn.Value)
+	r, err := s.tagged(req, in.ResourceArn.Value)
 	if err != nil {
 		return nil, err
 	}
-	t := s.Tables.Catalog.Get(ns, name)
+	t := s.Tables.Catalog.Get(r.Namespace, r.table)
 	if t == nil {
 		return nil, resourceNotFound(in.ResourceArn.Value)
 	}

@@ -27,7 +27,7 @@ func (s *Service) around(op *operation, h smithy.Handler, place int) smithy.Hand
 		if op.multiStep {
 			ctx = context.WithoutCancel(ctx)
 		}
-		req.items, req.bytes = -1, -1
+		req.op, req.items, req.bytes = op, -1, -1
 		if s.Faults != nil {
 			ctx = context.WithValue(ctx, operationKey{}, op)
 		}

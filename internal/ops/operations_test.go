@@ -4,9 +4,13 @@ import (
 	"go/ast"
 	"go/parser"
 	gotoken "go/token"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/partiql"
 )
 
 // TestOneFilePerOperation checks that the method of each operation is in the file of its name.
@@ -54,6 +58,25 @@ func TestOperations(t *testing.T) {
 				t.Errorf("its handler is %s, which settles: %v", h.Target, h.Settles)
 			}
 		})
+	}
+}
+
+// TestActionsOfParts checks that the actions of transactions' parts and of statements are in the lines of their operations.
+func TestActionsOfParts(t *testing.T) {
+	lines := map[string][]string{}
+	for _, op := range operations {
+		lines[op.handler.name] = op.actions
+	}
+	for _, item := range []api.TransactWriteItem{{ConditionCheck: &api.ConditionCheck{}}, {Put: &api.Put{}}, {Delete: &api.Delete{}}, {Update: &api.Update{}}} {
+		if p, err := readPart(&item); err != nil || !slices.Contains(lines["TransactWriteItems"], p.action) {
+			t.Errorf("TransactWriteItems asks for %v, %v", p, err)
+		}
+	}
+	for _, k := range []partiql.Kind{partiql.Select, partiql.Exists, partiql.Insert, partiql.Update, partiql.Delete} {
+		st := &statement{Statement: &partiql.Statement{Kind: k}}
+		if !slices.Contains(partiqlActions, st.action()) {
+			t.Errorf("statements ask for %s", st.action())
+		}
 	}
 }
 

@@ -107,16 +107,19 @@ func (st *statement) writes() bool { return st.Kind != partiql.Select }
 func (st *statement) action() string {
 	switch st.Kind {
 	case partiql.Insert:
-		return "PartiQLInsert"
+		return "dynamodb:PartiQLInsert"
 	case partiql.Update:
-		return "PartiQLUpdate"
+		return "dynamodb:PartiQLUpdate"
 	case partiql.Delete:
-		return "PartiQLDelete"
+		return "dynamodb:PartiQLDelete"
 	}
-	return "PartiQLSelect"
+	return "dynamodb:PartiQLSelect"
 }
 
-func (st *statement) target() target { return target{st.action(), st.Table, st.Index} }
+// reference names what the statement is about.
+func (st *statement) reference() reference {
+	return reference{action: st.action(), kind: kindTable, given: st.Table, index: st.Index}
+}
 
 // errKeyType is for a key attribute of another type than the table's.
 func errKeyType(name string) error {

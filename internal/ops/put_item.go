@@ -28,7 +28,7 @@ func (s *Service) putItem(ctx context.Context, req *Request, in *api.PutItemInpu
 	if in.Item.Size() > attribute.MaxItemSize {
 		return nil, awserr.ItemTooLarge()
 	}
-	t, err := s.table(ctx, req, in.TableName.Value)
+	t, err := s.serving(ctx, req, req.table(in.TableName.Value))
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func (s *Service) query(ctx context.Context, req *Request, in *api.QueryInput) (
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.reading(ctx, req, req.Operation, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
+	r, err := s.reading(ctx, req, req.index(in.TableName.Value, in.IndexName.Value), in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
 	if err != nil {
 		return nil, err
 	}
@@ -199,8 +199,8 @@ type reading struct {
 }
 
 // reading looks up the table and index, checks what the index can't give, and prepares filter and projection.
-func (s *Service) reading(ctx context.Context, req *Request, action, name string, indexName smithy.Opt[string], consistent bool, sel string, e *expressions) (*reading, error) {
-	t, err := s.tableFor(ctx, req, target{action, name, indexName.Value})
+func (s *Service) reading(ctx context.Context, req *Request, on reference, indexName smithy.Opt[string], consistent bool, sel string, e *expressions) (*reading, error) {
+	t, err := s.serving(ctx, req, on)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ type Request struct {
 	// Stored is the item that an UpdateItem has stored, in its binary form. It is valid until the Call's Release.
 	Stored []byte
 
+	op *operation // that executes the request
 	// used are the Meters of the tables that the request has used. items and bytes are what it returned if that is counted, else -1.
 	used         []*metering.Meter
 	items, bytes int
@@ -33,5 +34,5 @@ func RequestOf(call *smithy.Call) *Request {
 func (r *Request) Release() {
 	clear(r.used)
 	r.used = r.used[:0]
-	r.Unprojected, r.Stored = false, nil
+	r.op, r.Unprojected, r.Stored = nil, false, nil
 }

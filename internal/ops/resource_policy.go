@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
-	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -76,32 +75,25 @@ func policyNotFound(arn string) error {
 	return awserr.New(awserr.PolicyNotFound, "Resource-based policy not found for the provided ResourceArn: "+arn)
 }
 
-// policyOf returns where the policy of a table's, or its stream's, ARN is kept; nil if the table has no such stream.
-func policyOf(t *catalog.Table, arn string) **catalog.Policy {
-	label, isStream := streamOfARN(arn)
+// policyOf returns where the policy of a table, or of its stream, is kept; nil if the table has no such stream.
+func policyOf(t *catalog.Table, r resource) **catalog.Policy {
 	switch {
-	case !isStream:
+	case r.kind != kindStream:
 		return &t.Policy
-	case t.Stream.Active() && t.Stream.Label == label:
+	case t.Stream.Active() && t.Stream.Label == r.name:
 		return &t.Stream.Policy
 	}
 	return nil
 }
 
-// streamOfARN returns the label of the stream that an ARN names.
-func streamOfARN(arn string) (label string, ok bool) {
-	_, label, ok = strings.Cut(arn, "/stream/")
-	return label, ok
-}
-
 // changePolicy changes the policy of a resource.
 func (s *Service) changePolicy(ctx context.Context, req *Request, arn string, change func(at **catalog.Policy) error) error {
-	ns, name, err := s.taggedTable(req, arn)
+	r, err := s.tagged(req, arn)
 	if err != nil {
 		return err
 	}
-	t, err := s.Tables.Catalog.Change(ctx, ns, name, func(t *catalog.Table) error {
-		at := policyOf(t, arn)
+	t, err := s.Tables.Catalog.Change(ctx, r.Namespace, r.table, func(t *catalog.Table) error {
+		at := policyOf(t, r)
 		if at == nil {
 			return resourceNotFound(arn)
 		}

@@ -30,9 +30,13 @@ func (s *Service) restore(ctx context.Context, req *Request, name string, source
 	if o.vector != nil {
 		return nil, unsupported("VectorIndexOverride")
 	}
+	target, err := s.resolve(req.Caller, req.table(name))
+	if err != nil {
+		return nil, err
+	}
 	now := s.Now()
 	t := &catalog.Table{
-		Namespace: s.namespace(req.Caller), Name: name, UUID: uuid.NewString(), Created: now.UnixMilli(), CreatingUntil: now.Add(s.TransientStatus).UnixMilli(),
+		Namespace: target.Namespace, Name: target.table, UUID: uuid.NewString(), Created: now.UnixMilli(), CreatingUntil: now.Add(s.TransientStatus).UnixMilli(),
 		Attributes: slices.Clone(source.Attributes), Key: source.Key,
 		OnDemandBilling: source.OnDemandBilling, OnDemand: source.OnDemand, Warm: source.Warm,
 		Throughput: catalog.Throughput{Read: source.Throughput.Read, Write: source.Throughput.Write},

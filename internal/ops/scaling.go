@@ -31,6 +31,9 @@ func (s *Service) Capacity(ns catalog.Namespace, table, index string) (p catalog
 	return x.Throughput, true
 }
 
+// setCapacity is UpdateTable for auto scaling.
+var setCapacity = &operation{actions: []string{"dynamodb:UpdateTable"}}
+
 // SetCapacity changes what a table, or (if index is not "") a GSI of it, has provisioned, as UpdateTable does.
 func (s *Service) SetCapacity(ctx context.Context, ns catalog.Namespace, table, index string, p catalog.Throughput) error {
 	units := &api.ProvisionedThroughput{ReadCapacityUnits: smithy.Some(p.Read), WriteCapacityUnits: smithy.Some(p.Write)}
@@ -42,6 +45,7 @@ func (s *Service) SetCapacity(ctx context.Context, ns catalog.Namespace, table, 
 			Update: &api.UpdateGlobalSecondaryIndexAction{IndexName: smithy.Some(index), ProvisionedThroughput: units},
 		}}
 	}
-	_, err := s.updateTable(ctx, &Request{Call: &smithy.Call{Caller: smithy.Caller{Account: ns.Account, Region: ns.Region}}}, in)
+	req := &Request{Call: &smithy.Call{Caller: smithy.Caller{Account: ns.Account, Region: ns.Region}}, op: setCapacity}
+	_, err := s.updateTable(ctx, req, in)
 	return err
 }

@@ -47,7 +47,7 @@ func (s *Service) scan(ctx context.Context, req *Request, in *api.ScanInput) (*a
 	if err := checkSelect(in.Select, in.IndexName.Set, in.ProjectionExpression.Set, in.AttributesToGet != nil); err != nil {
 		return nil, err
 	}
-	r, err := s.reading(ctx, req, req.Operation, in.TableName.Value, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
+	r, err := s.reading(ctx, req, req.index(in.TableName.Value, in.IndexName.Value), in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
 	if err != nil {
 		return nil, err
 	}

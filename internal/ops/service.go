@@ -8,11 +8,9 @@ package ops
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/backup"
@@ -66,136 +64,10 @@ func New(opt Options) *Service {
 	return &Service{Options: opt, cache: expr.NewCache()}
 }
 
-// sharedNamespace is where all tables are with SharedNamespace.
-var sharedNamespace = catalog.Namespace{Account: "000000000000", Region: "us-east-1"}
-
-func (s *Service) namespace(caller smithy.Caller) catalog.Namespace {
-	if s.SharedNamespace {
-		return sharedNamespace
-	}
-	return catalog.Namespace{Account: caller.Account, Region: caller.Region}
-}
-
-// authorize returns AWS's refusal if the caller may not take the action of DynamoDB, e.g. GetItem, on the resource with the ARN.
-func (s *Service) authorize(req *Request, action, arn string) error {
-	caller := req.Caller
-	if s.SharedNamespace { // its tables are every caller's
-		caller.Account = sharedNamespace.Account
-	}
-	if err := access.Authorize(caller, "dynamodb:"+action, arn); err != nil {
-		return err
-	}
-	return nil
-}
-
-// authorizeARN is authorize for the request's own action and a text that may be the ARN of a table or of what belongs to one. Any
-// other text names nothing.
-func (s *Service) authorizeARN(req *Request, arn string) error {
-	if _, _, ok := catalog.TableFromARN(arn); !ok {
-		return nil
-	}
-	return s.authorize(req, req.Operation, arn)
-}
-
-// target is what a request wants to do with which table.
-type target struct {
-	action string // as IAM calls it, e.g. GetItem
-	given  string // the table's name or ARN
-	index  string // empty for the table
-}
-
-// resolve returns the namespace and name of the table that a request names, if the caller may take the action on it. A name means
-// a table of the caller's account; an ARN has the account in it. Whether the table exists is looked up afterwards.
-func (s *Service) resolve(req *Request, on target) (catalog.Namespace, string, error) {
-	ns, name := s.namespace(req.Caller), on.given
-	if arnNS, n, ok := catalog.TableFromARN(on.given); ok {
-		name = n
-		if !s.SharedNamespace {
-			ns = arnNS
-		}
-		arn := catalog.ARN(ns, name)
-		if on.index != "" {
-			arn += "/index/" + on.index
-		}
-		if err := s.authorize(req, on.action, arn); err != nil {
-			return ns, name, err
-		}
-	}
-	if len(name) < 3 || len(name) > 255 || !smithy.NameChars(name) {
-		return ns, name, awserr.InvalidTableName()
-	}
-	return ns, name, nil
-}
-
-// tableName is resolve for the action of the operation's own name.
-func (s *Service) tableName(req *Request, given string) (catalog.Namespace, string, error) {
-	return s.resolve(req, target{action: req.Operation, given: given})
-}
-
-// table is tableFor for the action of the operation's own name.
-func (s *Service) table(ctx context.Context, req *Request, given string) (*catalog.Table, error) {
-	return s.tableFor(ctx, req, target{action: req.Operation, given: given})
-}
-
-// tableFor returns the table that a request on items, or a part of one, is about.
-func (s *Service) tableFor(ctx context.Context, req *Request, on target) (*catalog.Table, error) {
-	ns, name, err := s.resolve(req, on)
-	if err != nil {
-		return nil, err
-	}
-	t := s.Tables.Catalog.Get(ns, name)
-	if t != nil && !t.Serves(req.Time) {
-		// Another server may have told already that it does.
-		if t, err = s.Tables.Catalog.Settled(ctx, t); err != nil {
-			return nil, clientError(err)
-		}
-	}
-	if t == nil || !t.Serves(req.Time) {
-		return nil, awserr.NotFound()
-	}
-	if s.Faults != nil && !slices.Contains(req.used, t.Meter) {
-		if err := s.injectRequest(req, t); err != nil {
-			uses(req, t)
-			return nil, err
-		}
-	}
-	uses(req, t)
-	return t, nil
-}
-
-// Table returns the table that serves requests on items by the name for a caller, or AWS's error.
-func (s *Service) Table(caller smithy.Caller, name string) (*catalog.Table, error) {
-	ns, name, err := s.tableName(&Request{Call: &smithy.Call{Caller: caller, Operation: "DescribeTable"}}, name)
-	if err != nil {
-		return nil, err
-	}
-	if t := s.Tables.Catalog.Get(ns, name); t != nil && t.Serves(s.Now()) {
-		return t, nil
-	}
-	return nil, awserr.NotFound()
-}
-
 // CheckProjection returns what is wrong with a projection expression; nil if nothing is.
 func (s *Service) CheckProjection(expression string, names smithy.Map[string]) error {
 	_, err := s.parseExpressions(expressionTexts{projection: smithy.Some(expression), names: names})
 	return err
-}
-
-// anyTable returns the table that a request on tables names, whatever its status, for the action of the request's own name.
-func (s *Service) anyTable(req *Request, given string) (*catalog.Table, error) {
-	return s.anyTableFor(req, target{action: req.Operation, given: given})
-}
-
-// anyTableFor returns the table that a request on tables or indexes is about, whatever its status.
-func (s *Service) anyTableFor(req *Request, on target) (*catalog.Table, error) {
-	ns, name, err := s.resolve(req, on)
-	if err != nil {
-		return nil, err
-	}
-	if t := s.Tables.Catalog.Get(ns, name); t != nil {
-		return t, nil
-	}
-	return nil, awserr.TableNotFound(name)
 }
 
 // holds counts the memory of what was read for a request, or returns AWS's refusal if there is no room.

@@ -13,7 +13,7 @@ func (s *Service) startBulkPutItems(ctx context.Context, req *Request, in *api.S
 	if out.S3SseKmsKeyId.Set && out.S3SseAlgorithm.Value != api.S3SseAlgorithmKms {
 		return nil, awserr.Invalid("S3SseKmsKeyId can only be specified when S3SseAlgorithm is KMS")
 	}
-	t, err := s.anyTable(req, in.TableName.Value)
+	t, err := s.existing(req, req.table(in.TableName.Value))
 	if err != nil {
 		return nil, err
 	}

@@ -9,13 +9,18 @@ import (
 
 // stream returns the stream that an ARN names, which a request or its iterator has.
 func (s *Service) stream(req *Request, arn string) (*catalog.StreamRef, error) {
-	if err := s.authorizeARN(req, arn); err != nil {
+	r, err := s.resolve(req.Caller, req.resource(kindStream, arn))
+	if err != nil {
 		return nil, err
 	}
-	if r := s.Tables.Catalog.Stream(arn); r != nil {
-		return r, nil
+	if ref := s.Tables.Catalog.Stream(r.ARN()); ref != nil {
+		return ref, nil
 	}
-	return nil, awserr.New(awserr.ResourceNotFound, "Requested resource not found: Stream: "+arn+" not found")
+	return nil, streamNotFound(arn)
+}
+
+func streamNotFound(arn string) error {
+	return awserr.New(awserr.ResourceNotFound, "Requested resource not found: Stream: "+arn+" not found")
 }
 
 func (s *Service) streams() *stream.Reader { return &stream.Reader{KV: s.Tables.KV, Now: s.Now} }

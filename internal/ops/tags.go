@@ -37,12 +37,16 @@ func mergeTags(tags []catalog.Tag, more []api.Tag) ([]catalog.Tag, error) {
 	return tags, nil
 }
 
-// taggedTable returns the name of the table that an ARN names.
-func (s *Service) taggedTable(req *Request, arn string) (catalog.Namespace, string, error) {
-	if _, _, ok := catalog.TableFromARN(arn); !ok {
-		return catalog.Namespace{}, "", awserr.Invalid("Invalid TableArn: Invalid ResourceArn provided as input " + arn)
+// tagged resolves the ARN of a table or of what belongs to one, where a name would be no ARN.
+func (s *Service) tagged(req *Request, arn string) (resource, error) {
+	r, err := s.resolve(req.Caller, req.resource(anyKind, arn))
+	switch {
+	case err != nil:
+		return r, err
+	case r.table == "":
+		return r, awserr.Invalid("Invalid TableArn: Invalid ResourceArn provided as input " + arn)
 	}
-	return s.tableName(req, arn)
+	return r, checkTableName(r.table)
 }
 
 func resourceNotFound(arn string) error {
@@ -50,11 +54,11 @@ func resourceNotFound(arn string) error {
 }
 
 func (s *Service) changeTags(ctx context.Context, req *Request, arn string, change func(*catalog.Table) error) (*api.NoOutput, error) {
-	ns, name, err := s.taggedTable(req, arn)
+	r, err := s.tagged(req, arn)
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.Tables.Catalog.Change(ctx, ns, name, change)
+	t, err := s.Tables.Catalog.Change(ctx, r.Namespace, r.table, change)
 	if err != nil {
 		return nil, clientError(err)
 	}

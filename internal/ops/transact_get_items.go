@@ -29,7 +29,7 @@ func (s *Service) transactGetItems(ctx context.Context, req *Request, in *api.Tr
 	seen := make(map[string]struct{}, len(all))
 	for i := range in.TransactItems {
 		g := in.TransactItems[i].Get
-		t, err := s.tableFor(ctx, req, target{action: "GetItem", given: g.TableName.Value})
+		t, err := s.serving(ctx, req, req.table(g.TableName.Value))
 		if err != nil {
 			return nil, err
 		}

@@ -50,22 +50,22 @@ func readPart(in *api.TransactWriteItem) (*transactPart, error) {
 		return mode.Value == api.ReturnValuesOnConditionCheckFailureAllOld
 	}
 	if c := in.ConditionCheck; c != nil {
-		parts = append(parts, &transactPart{"ConditionCheckItem", c.TableName.Value, c.Key, nil, expressionTexts{condition: c.ConditionExpression,
+		parts = append(parts, &transactPart{"dynamodb:ConditionCheckItem", c.TableName.Value, c.Key, nil, expressionTexts{condition: c.ConditionExpression,
 			names: c.ExpressionAttributeNames, values: c.ExpressionAttributeValues, valuesFor: []string{"ConditionExpression"}},
 			allOld(c.ReturnValuesOnConditionCheckFailure), nil})
 	}
 	if p := in.Put; p != nil {
-		parts = append(parts, &transactPart{"PutItem", p.TableName.Value, nil, p.Item, expressionTexts{condition: p.ConditionExpression,
+		parts = append(parts, &transactPart{"dynamodb:PutItem", p.TableName.Value, nil, p.Item, expressionTexts{condition: p.ConditionExpression,
 			names: p.ExpressionAttributeNames, values: p.ExpressionAttributeValues, valuesFor: []string{"ConditionExpression"}},
 			allOld(p.ReturnValuesOnConditionCheckFailure), nil})
 	}
 	if d := in.Delete; d != nil {
-		parts = append(parts, &transactPart{"DeleteItem", d.TableName.Value, d.Key, nil, expressionTexts{condition: d.ConditionExpression,
+		parts = append(parts, &transactPart{"dynamodb:DeleteItem", d.TableName.Value, d.Key, nil, expressionTexts{condition: d.ConditionExpression,
 			names: d.ExpressionAttributeNames, values: d.ExpressionAttributeValues, valuesFor: []string{"ConditionExpression"}},
 			allOld(d.ReturnValuesOnConditionCheckFailure), nil})
 	}
 	if u := in.Update; u != nil {
-		parts = append(parts, &transactPart{"UpdateItem", u.TableName.Value, u.Key, nil, expressionTexts{update: u.UpdateExpression, condition: u.ConditionExpression,
+		parts = append(parts, &transactPart{"dynamodb:UpdateItem", u.TableName.Value, u.Key, nil, expressionTexts{update: u.UpdateExpression, condition: u.ConditionExpression,
 			names: u.ExpressionAttributeNames, values: u.ExpressionAttributeValues, valuesFor: []string{"UpdateExpression", "ConditionExpression"}},
 			allOld(u.ReturnValuesOnConditionCheckFailure), nil})
 	}
@@ -214,7 +214,7 @@ func canceled(reasons []awserr.Reason) error {
 
 // transactMutation returns the mutation of one operation of a transaction.
 func (s *Service) transactMutation(ctx context.Context, req *Request, in *api.TransactWriteItem, p *transactPart) (table.Mutation, error) {
-	t, err := s.tableFor(ctx, req, target{action: p.action, given: p.table})
+	t, err := s.serving(ctx, req, reference{action: p.action, kind: kindTable, given: p.table})
 	if err != nil {
 		return table.Mutation{}, err
 	}

@@ -13,24 +13,9 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/itemfile"
-	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/transfer"
 )
-
-// jobKey returns the key of the record of an ARN such as …:table/NAME/export/ID, where kind is "export"; ok is false if the ARN is
-// of none.
-func (s *Service) jobKey(req *Request, arn, kind string) (key registry.ID, ok bool, _ error) {
-	if err := s.authorizeARN(req, arn); err != nil {
-		return key, false, err
-	}
-	ns, _, ok := catalog.TableFromARN(arn)
-	if !ok {
-		return key, false, nil
-	}
-	_, id, ok := strings.Cut(arn, "/"+kind+"/")
-	return registry.ID{Account: ns.Account, Region: ns.Region, Name: id}, ok, nil
-}
 
 // What exports, imports and bulk operations have in common.
 

@@ -6,20 +6,15 @@ import (
 	"strings"
 
 	"github.com/statordb/stator/internal/api"
-	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
 )
 
 func (s *Service) updateContributorInsights(ctx context.Context, req *Request, in *api.UpdateContributorInsightsInput) (*api.UpdateContributorInsightsOutput, error) {
-	ns, name, err := s.resolve(req, target{req.Operation, in.TableName.Value, in.IndexName.Value})
-	if err != nil {
-		return nil, err
-	}
 	enable := in.ContributorInsightsAction.Value == api.ContributorInsightsActionEnable
 	now := s.Now()
 	mode := strings.Clone(in.ContributorInsightsMode.Value)
-	t, err := s.Tables.Catalog.Change(ctx, ns, name, func(t *catalog.Table) error {
+	t, err := s.change(ctx, req, req.index(in.TableName.Value, in.IndexName.Value), func(t *catalog.Table) error {
 		at, _, err := insightsOf(t, in.IndexName)
 		if err != nil {
 			return err
@@ -40,10 +35,7 @@ func (s *Service) updateContributorInsights(ctx context.Context, req *Request, i
 		return nil
 	})
 	if err != nil {
-		return nil, clientError(err)
-	}
-	if t == nil {
-		return nil, awserr.TableNotFound(name)
+		return nil, err
 	}
 	status := api.ContributorInsightsStatusDisabling
 	if enable {

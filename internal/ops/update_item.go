@@ -43,7 +43,7 @@ func (s *Service) updateItem(ctx context.Context, req *Request, in *api.UpdateIt
 			return nil, err
 		}
 	}
-	t, err := s.table(ctx, req, in.TableName.Value)
+	t, err := s.serving(ctx, req, req.table(in.TableName.Value))
 	if err != nil {
 		return nil, err
 	}

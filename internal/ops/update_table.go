@@ -12,7 +12,7 @@ import (
 )
 
 func (s *Service) updateTable(ctx context.Context, req *Request, in *api.UpdateTableInput) (*api.UpdateTableOutput, error) {
-	ns, name, err := s.tableName(req, in.TableName.Value)
+	r, err := s.resolve(req.Caller, req.table(in.TableName.Value))
 	if err != nil {
 		return nil, err
 	}
@@ -20,11 +20,11 @@ func (s *Service) updateTable(ctx context.Context, req *Request, in *api.UpdateT
 		return nil, err
 	}
 	now := s.Now()
-	t, err := s.Tables.Catalog.Change(ctx, ns, name, func(t *catalog.Table) error {
+	t, err := s.Tables.Catalog.Change(ctx, r.Namespace, r.table, func(t *catalog.Table) error {
 		if err := s.checkIdle(t); err != nil {
 			return err
 		}
-		before := s.Tables.Catalog.Get(ns, name)
+		before := s.Tables.Catalog.Get(r.Namespace, r.table)
 		if err := s.changeBilling(t, in, now.UnixMilli()); err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ func (s *Service) updateTable(ctx context.Context, req *Request, in *api.UpdateT
 		return nil, clientError(err)
 	}
 	if t == nil {
-		return nil, awserr.TableNotFound(name)
+		return nil, awserr.TableNotFound(r.table)
 	}
 	d, err := s.describe(ctx, t)
 	if err != nil {

@@ -13,13 +13,9 @@ import (
 const ttlInterval = time.Hour
 
 func (s *Service) updateTimeToLive(ctx context.Context, req *Request, in *api.UpdateTimeToLiveInput) (*api.UpdateTimeToLiveOutput, error) {
-	ns, name, err := s.tableName(req, in.TableName.Value)
-	if err != nil {
-		return nil, err
-	}
 	attribute, enable := in.TimeToLiveSpecification.AttributeName.Value, in.TimeToLiveSpecification.Enabled.Value
 	now := s.Now()
-	t, err := s.Tables.Catalog.Change(ctx, ns, name, func(t *catalog.Table) error {
+	_, err := s.change(ctx, req, req.table(in.TableName.Value), func(t *catalog.Table) error {
 		if err := s.checkIdle(t); err != nil {
 			return err
 		}
@@ -41,10 +37,7 @@ func (s *Service) updateTimeToLive(ctx context.Context, req *Request, in *api.Up
 		return nil
 	})
 	if err != nil {
-		return nil, clientError(err)
-	}
-	if t == nil {
-		return nil, awserr.TableNotFound(name)
+		return nil, err
 	}
 	return &api.UpdateTimeToLiveOutput{TimeToLiveSpecification: in.TimeToLiveSpecification}, nil
 }

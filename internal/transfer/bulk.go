@@ -63,16 +63,6 @@ func (b *Bulk) ARN() string {
 	return "arn:aws:dynamodb:" + b.Region + ":" + b.Account + ":bulk-operation/" + b.ID
 }
 
-// BulkFromARN returns the key of the operation that an Amazon Resource Name is of; ok is false if it is of none.
-func BulkFromARN(arn string) (key registry.ID, ok bool) {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "dynamodb" {
-		return key, false
-	}
-	id, ok := strings.CutPrefix(parts[5], "bulk-operation/")
-	return registry.ID{Account: parts[4], Region: parts[3], Name: id}, ok
-}
-
 func (b *Bulk) job() string { return "bulk operation " + b.ARN() }
 
 const (

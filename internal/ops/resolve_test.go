@@ -1,0 +1,116 @@
+package ops
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/statordb/stator/internal/smithy"
+)
+
+// TestSharedNamespaceByARN checks that tables of a shared namespace are found by the ARNs that any caller writes, whatever account and
+// region these have.
+func TestSharedNamespaceByARN(t *testing.T) {
+	a := smithy.Caller{Account: "111111111111", Region: "us-west-2", Verified: true}
+	b := smithy.Caller{Account: "222222222222", Region: "eu-west-1", Verified: true}
+	arnOf := func(c smithy.Caller, resource string) string {
+		return "arn:aws:dynamodb:" + c.Region + ":" + c.Account + ":" + resource
+	}
+	schema := obj{
+		"BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{{"AttributeName": "pk", "AttributeType": "S"}},
+		"KeySchema":           []obj{{"AttributeName": "pk", "KeyType": "HASH"}},
+		"StreamSpecification": obj{"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"},
+	}
+	key := obj{"pk": obj{"S": "k"}}
+	s := open(t, Options{SharedNamespace: true, NoChangeLimits: true})
+	create := maps.Clone(schema)
+	create["TableName"] = arnOf(a, "table/Tab")
+	table := s.must(a, "CreateTable", create)["TableDescription"].(obj)
+	s.must(a, "UpdateContinuousBackups", obj{"TableName": arnOf(a, "table/Tab"), "PointInTimeRecoverySpecification": obj{"PointInTimeRecoveryEnabled": true}})
+	backup := s.must(a, "CreateBackup", obj{"TableName": "Tab", "BackupName": "backup"})["BackupDetails"].(obj)
+	// foreign is an ARN of the namespace as another caller writes it.
+	foreign := func(arn any, c smithy.Caller) string {
+		return arnOf(c, strings.SplitN(arn.(string), ":", 6)[5])
+	}
+	for _, c := range []smithy.Caller{a, b} {
+		for _, by := range []smithy.Caller{a, b} {
+			tableARN, streamARN, backupARN := foreign(table["TableArn"], by), foreign(table["LatestStreamArn"], by), foreign(backup["BackupArn"], by)
+			for _, name := range []string{"Tab", tableARN} {
+				s.must(c, "DescribeTable", obj{"TableName": name})
+				s.must(c, "PutItem", obj{"TableName": name, "Item": key})
+				s.must(c, "BatchGetItem", obj{"RequestItems": obj{name: obj{"Keys": []obj{key}}}})
+				s.must(c, "TransactWriteItems", obj{"TransactItems": []obj{{"Delete": obj{"TableName": name, "Key": key}}}})
+				s.must(c, "DescribeTimeToLive", obj{"TableName": name})
+				s.must(c, "UpdateTable", obj{"TableName": name, "DeletionProtectionEnabled": true})
+				if n := len(s.must(c, "ListBackups", obj{"TableName": name})["BackupSummaries"].([]any)); n != 1 {
+					t.Errorf("%s has %d backups", name, n)
+				}
+			}
+			s.must(c, "TagResource", obj{"ResourceArn": tableARN, "Tags": []obj{{"Key": "k", "Value": "v"}}})
+			s.must(c, "DescribeStream", obj{"StreamArn": streamARN})
+			s.must(c, "ListTagsOfResource", obj{"ResourceArn": streamARN})
+			if n := len(s.must(c, "ListStreams", obj{"TableName": "Tab", "ExclusiveStartStreamArn": streamARN})["Streams"].([]any)); n != 0 {
+				t.Errorf("%d streams come after the only one", n)
+			}
+			s.must(c, "DescribeBackup", obj{"BackupArn": backupARN})
+			if n := len(s.must(c, "ListBackups", obj{"ExclusiveStartBackupArn": backupARN})["BackupSummaries"].([]any)); n != 0 {
+				t.Errorf("%d backups come after the only one", n)
+			}
+		}
+	}
+	if names := s.must(b, "ListTables", obj{})["TableNames"].([]any); len(names) != 1 || names[0] != "Tab" {
+		t.Errorf("the tables are %v", names)
+	}
+}
+
+// TestResolve checks what the texts in requests name, and who may act on it.
+func TestResolve(t *testing.T) {
+	caller := smithy.Caller{Account: "111111111111", Region: "us-west-2", Verified: true}
+	const own, other = "arn:aws:dynamodb:us-west-2:111111111111:", "arn:aws:dynamodb:us-east-1:222222222222:"
+	for _, c := range []struct {
+		want  kind
+		given string
+		index string
+		arn   string // of the resource; empty if there is none
+		error string // a part of it
+	}{
+		{want: kindTable, given: "Tab", arn: own + "table/Tab"},
+		{want: kindTable, given: "Tab", index: "Ind", arn: own + "table/Tab/index/Ind"},
+		{want: kindTable, given: own + "table/Tab", arn: own + "table/Tab"},
+		{want: kindTable, given: own + "table/Tab/stream/2026-01-01T00:00:00.000", arn: own + "table/Tab"},
+		{want: kindTable, given: "T", error: "Invalid table/index name"},
+		{want: kindTable, given: own + "bulk-operation/1", error: "Invalid table/index name"},
+		{want: kindTable, given: "arn:aws:s3:::bucket", error: "Invalid table/index name"},
+		{want: kindTable, given: other + "table/Tab", error: "not authorized to perform: dynamodb:Test on resource: " + other + "table/Tab "},
+		{want: kindTable, given: other + "table/Tab", index: "Ind", error: "on resource: " + other + "table/Tab/index/Ind "},
+		{want: kindStream, given: own + "table/Tab/stream/2026-01-01T00:00:00.000", arn: own + "table/Tab/stream/2026-01-01T00:00:00.000"},
+		{want: kindStream, given: "Tab", error: "Stream: Tab not found"},
+		{want: kindBackup, given: own + "table/Tab/backup/1", arn: own + "table/Tab/backup/1"},
+		{want: kindBackup, given: own + "table/Tab/export/1", error: "Invalid BackupArn"},
+		{want: kindBackup, given: other + "table/Tab/backup/1", error: "on resource: " + other + "table/Tab/backup/1 "},
+		{want: kindExport, given: own + "table/Tab/export/1", arn: own + "table/Tab/export/1"},
+		{want: kindExport, given: own + "table/Tab", error: "Invalid ExportArn"},
+		{want: kindImport, given: own + "table/Tab/import/1", arn: own + "table/Tab/import/1"},
+		{want: kindImport, given: "", error: "Invalid ImportArn"},
+		{want: kindBulk, given: own + "bulk-operation/1", arn: own + "bulk-operation/1"},
+		{want: kindBulk, given: "arn:aws:dynamodb:us-west-2", error: "Invalid BulkOperationArn"},
+		{want: kindBulk, given: other + "bulk-operation/1", error: "on resource: " + other + "bulk-operation/1 "},
+		{want: anyKind, given: "Tab"},
+		{want: anyKind, given: own + "table/Tab/stream/1", arn: own + "table/Tab/stream/1"},
+		{want: anyKind, given: other + "table/Tab", error: "not authorized"},
+	} {
+		t.Run(c.given, func(t *testing.T) {
+			r, err := New(Options{}).resolve(caller, reference{action: "dynamodb:Test", kind: c.want, given: c.given, index: c.index})
+			switch {
+			case c.error != "":
+				if err == nil || !strings.Contains(err.Error(), c.error) {
+					t.Errorf("the error is %v", err)
+				}
+			case err != nil:
+				t.Error(err)
+			case c.arn == "" && r != resource{}, c.arn != "" && r.ARN() != c.arn:
+				t.Errorf("it names %s", r.ARN())
+			}
+		})
+	}
+}

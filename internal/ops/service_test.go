@@ -1,0 +1,80 @@
+package ops
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/statordb/stator/internal/attempts"
+	"github.com/statordb/stator/internal/backup"
+	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/cluster"
+	"github.com/statordb/stator/internal/jobs"
+	"github.com/statordb/stator/internal/kv/pebblekv"
+	"github.com/statordb/stator/internal/metering"
+	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/smithy/smithytest"
+	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/transfer"
+)
+
+type obj = map[string]any
+
+// service is a Service over a store in memory, without HTTP.
+type service struct {
+	*Service
+	t        *testing.T
+	handlers []smithy.Handler
+}
+
+func open(t *testing.T, opt Options) *service {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	store, err := pebblekv.Open(pebblekv.Options{Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
+	fleet := cluster.NewSolo(ctx, logger)
+	opt.Now, opt.Meters = time.Now, metering.NewRegistry(time.Now, Metered()...)
+	tables, err := catalog.Open(ctx, store, catalog.Options{Fleet: fleet, Now: opt.Now, Meters: opt.Meters})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runner := jobs.New(ctx, fleet, func(err error) { t.Error(err) })
+	suspects := attempts.NewSuspects()
+	opt.Tables = &table.Store{KV: store, Catalog: tables, Now: opt.Now}
+	opt.Backups = &backup.Manager{Tables: opt.Tables, Jobs: runner, Now: opt.Now, Suspects: suspects}
+	if opt.Transfers, err = transfer.Open(ctx, transfer.Options{
+		Tables: opt.Tables, Jobs: runner, Fleet: fleet, Suspects: suspects, Now: opt.Now, Logger: logger,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		runner.Wait()
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := New(opt)
+	return &service{Service: s, t: t, handlers: s.Operations()}
+}
+
+// call runs an operation as a caller.
+func (s *service) call(caller smithy.Caller, operation string, in obj) (obj, error) {
+	out := obj{}
+	err := smithytest.Do(s.t.Context(), s.handlers, caller, operation, in, &out)
+	return out, err
+}
+
+// must is call for requests that succeed.
+func (s *service) must(caller smithy.Caller, operation string, in obj) obj {
+	s.t.Helper()
+	out, err := s.call(caller, operation, in)
+	if err != nil {
+		s.t.Fatalf("%s: %v", operation, err)
+	}
+	return out
+}
