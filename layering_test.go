@@ -59,7 +59,7 @@ var mayImport = map[string][]string{
 	"internal/stream":             {"attribute", "catalog", "keyspace", "kv"},
 	"internal/table":              {"attribute", "capacity", "catalog", "guard", "index", "keyspace", "kv", "metering", "pitr", "sorter", "stream", "turns"},
 	"internal/itemfile":           {"attribute", "wirejson"},
-	"internal/transfer":           {"api", "attempts", "attribute", "catalog", "cluster", "guard", "index", "itemfile", "jobs", "keyspace", "kv", "objectstore", "pitr", "registry", "sorter", "table"},
+	"internal/transfer":           {"api", "attempts", "attribute", "catalog", "cluster", "guard", "index", "itemfile", "jobs", "keyspace", "kv", "objectstore", "pitr", "registry", "smithy", "sorter", "table"},
 	"internal/partiql":            {"attribute", "expr"},
 	"internal/ops":                {"access", "api", "attribute", "awserr", "backup", "capacity", "catalog", "expr", "faults", "index", "itemfile", "keyspace", "kv", "metering", "metric", "partiql", "pitr", "registry", "smithy", "stream", "table", "transfer", "wirejson"},
 	"internal/cloudwatch/api":     {"smithy", "wirejson"},

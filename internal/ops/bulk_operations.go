@@ -13,7 +13,7 @@ func (s *Service) describeBulk(b *transfer.Bulk) *api.BulkOperationDescription {
 	d := &api.BulkOperationDescription{
 		BulkOperationArn: smithy.Some(b.ARN()), BulkOperationStatus: smithy.Some(b.Status), ClientToken: in.ClientToken,
 		TableDetails:         []api.BulkOperationTableDetail{{TableName: name, TableId: smithy.Some(b.TableUUID)}},
-		InputS3Configuration: in.InputS3Configuration, OutputS3Configuration: in.OutputS3Configuration,
+		InputS3Configuration: (*api.InputS3Configuration)(in.InputS3Configuration), OutputS3Configuration: (*api.OutputS3Configuration)(in.OutputS3Configuration),
 		StartTime: seconds(b.Start), EndTime: seconds(b.End), ProcessedItemCount: smithy.Some(b.Items), FailedItemCount: smithy.Some(b.Errors),
 		ProcessedInputBytes: smithy.Some(b.Bytes), TotalInputBytes: smithy.Opt[int64]{Value: b.Total, Set: b.Total > 0},
 		MaxWriteRequestUnits: in.MaxWriteRequestUnits, PerformanceTier: smithy.Some(in.PerformanceTier.Or(api.BulkOperationPerformanceTierStandard)),

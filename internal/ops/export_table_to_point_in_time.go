@@ -30,7 +30,8 @@ func (s *Service) exportTableToPointInTime(ctx context.Context, req *Request, in
 	if err != nil {
 		return nil, err
 	}
-	print, err := fingerprint(in)
+	request := transfer.NewExportRequest(in)
+	print, err := fingerprint(&request)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +44,7 @@ func (s *Service) exportTableToPointInTime(ctx context.Context, req *Request, in
 	case old != nil:
 		return &api.ExportTableToPointInTimeOutput{ExportDescription: describeExport(old)}, nil
 	}
-	e := &transfer.Export{Namespace: t.Namespace, Caller: req.Caller.Account, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: *in, Fingerprint: print}
+	e := &transfer.Export{Namespace: t.Namespace, Caller: req.Caller.Account, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: request, Fingerprint: print}
 	if incremental {
 		e.From, e.At, err = s.exportWindow(ctx, t, spec)
 	} else {

@@ -26,7 +26,8 @@ func (s *Service) importTable(ctx context.Context, req *Request, in *api.ImportT
 	if err != nil {
 		return nil, err
 	}
-	print, err := fingerprint(in)
+	request := transfer.NewImportRequest(in)
+	print, err := fingerprint(&request)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +40,7 @@ func (s *Service) importTable(ctx context.Context, req *Request, in *api.ImportT
 	case old != nil:
 		return &api.ImportTableOutput{ImportTableDescription: describeImport(s.Transfers.Current(old))}, nil
 	}
-	i := &transfer.Import{Namespace: r.Namespace, Caller: req.Caller.Account, Table: t.Name, TableUUID: t.UUID, Request: *in, Fingerprint: print}
+	i := &transfer.Import{Namespace: r.Namespace, Caller: req.Caller.Account, Table: t.Name, TableUUID: t.UUID, Request: request, Fingerprint: print}
 	i, taken, err := s.Transfers.StartImport(ctx, i, t)
 	if err != nil {
 		return nil, clientError(err)

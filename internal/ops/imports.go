@@ -15,9 +15,9 @@ func describeImport(i *transfer.Import) *api.ImportTableDescription {
 	in := &i.Request
 	d := &api.ImportTableDescription{
 		ImportArn: smithy.Some(i.ARN()), ImportStatus: smithy.Some(i.Status), TableArn: smithy.Some(i.TableARN()), TableId: smithy.Some(i.TableUUID),
-		ClientToken: in.ClientToken, S3BucketSource: in.S3BucketSource, ErrorCount: smithy.Some(i.Errors), CloudWatchLogGroupArn: logGroup(i),
-		InputFormat: in.InputFormat, InputFormatOptions: in.InputFormatOptions, InputCompressionType: smithy.Some(in.InputCompressionType.Or(api.InputCompressionTypeNone)),
-		TableCreationParameters: in.TableCreationParameters, StartTime: seconds(i.Start), EndTime: seconds(i.End),
+		ClientToken: in.ClientToken, S3BucketSource: (*api.S3BucketSource)(in.S3BucketSource), ErrorCount: smithy.Some(i.Errors), CloudWatchLogGroupArn: logGroup(i),
+		InputFormat: in.InputFormat, InputFormatOptions: in.Options(), InputCompressionType: smithy.Some(in.InputCompressionType.Or(api.InputCompressionTypeNone)),
+		TableCreationParameters: in.Parameters(), StartTime: seconds(i.Start), EndTime: seconds(i.End),
 		ProcessedSizeBytes: smithy.Some(i.Bytes), ProcessedItemCount: smithy.Some(i.Processed), ImportedItemCount: smithy.Some(i.Imported),
 	}
 	if i.Failure != nil {

@@ -17,7 +17,8 @@ func (s *Service) startBulkPutItems(ctx context.Context, req *Request, in *api.S
 	if err != nil {
 		return nil, err
 	}
-	print, err := fingerprint(in)
+	request := transfer.NewBulkRequest(in)
+	print, err := fingerprint(&request)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +34,7 @@ func (s *Service) startBulkPutItems(ctx context.Context, req *Request, in *api.S
 		return nil, s.checkIdle(t)
 	}
 	b, err := s.Transfers.StartBulk(ctx, &transfer.Bulk{
-		Namespace: t.Namespace, Caller: req.Caller.Account, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: *in, Fingerprint: print,
+		Namespace: t.Namespace, Caller: req.Caller.Account, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: request, Fingerprint: print,
 	})
 	if err != nil {
 		return nil, clientError(err)

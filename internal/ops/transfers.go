@@ -26,7 +26,7 @@ const (
 	minImportTokenChars = 112
 )
 
-// fingerprint tells requests apart.
+// fingerprint tells requests apart. It is stored: in is a request as records keep it, whose JSON does not change.
 func fingerprint(in any) (string, error) {
 	raw, err := json.Marshal(in)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
@@ -31,7 +30,8 @@ type Bulk struct {
 	Table       string // its name, and what else is known of it
 	TableUUID   string
 	TableID     uint32
-	Request     api.StartBulkPutItemsInput
+	Version     Version
+	Request     BulkRequest
 	Fingerprint string // of the request
 	Status      string
 	Start, End  int64 // milliseconds since 1970
@@ -78,7 +78,7 @@ const (
 
 // StartBulk begins a bulk operation.
 func (m *Manager) StartBulk(ctx context.Context, b *Bulk) (*Bulk, error) {
-	b.ID, b.Status, b.Start = catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
+	b.Version, b.ID, b.Status, b.Start = recordVersion, catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
 	if err := m.Bulk.Put(ctx, b.Key(), b); err != nil {
 		return nil, err
 	}

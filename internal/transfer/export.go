@@ -41,7 +41,8 @@ type Export struct {
 	Table       string // its name, and what else is known of it
 	TableUUID   string
 	TableID     uint32
-	Request     api.ExportTableToPointInTimeInput
+	Version     Version
+	Request     ExportRequest
 	Fingerprint string // of the request
 	Status      string
 	Start, End  int64 // milliseconds since 1970
@@ -98,7 +99,7 @@ func (m *Manager) StartExport(ctx context.Context, e *Export) (*Export, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.ID, e.Status, e.Start = catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
+	e.Version, e.ID, e.Status, e.Start = recordVersion, catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
 	if err := m.Exports.Put(ctx, e.Key(), e); err != nil {
 		return nil, errors.Join(err, snap.Close())
 	}
@@ -184,7 +185,7 @@ func (x *exporter) run(ctx context.Context, snap kv.Snapshot) error {
 	if x.store, err = x.bucket(cmp.Or(x.Caller, x.Account), x.Request.S3Bucket.Value, x.Request.S3BucketOwner.Value, true); err != nil {
 		return err
 	}
-	if x.filter, err = x.rules.Filter(t, x.Request.FilterSpecification); err != nil {
+	if x.filter, err = x.rules.Filter(t, x.Request.Filter()); err != nil {
 		return err
 	}
 	if err := x.put(ctx, x.folder()+x.ID+"/_started", nil); err != nil {

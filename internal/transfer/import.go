@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 
-	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
@@ -25,7 +24,8 @@ type Import struct {
 	Caller      string // the account that asked for it; "" for that of the table, in records of earlier versions
 	Table       string // the name of the table
 	TableUUID   string
-	Request     api.ImportTableInput
+	Version     Version
+	Request     ImportRequest
 	Fingerprint string // of the request
 	Status      string
 	Start, End  int64    // milliseconds since 1970
@@ -56,7 +56,7 @@ var errItems = &Failure{"ItemValidationError", "Some of the items failed validat
 
 // StartImport creates a table and begins to fill it. It returns the table that stands in the way if the name is taken.
 func (m *Manager) StartImport(ctx context.Context, i *Import, t *catalog.Table) (made *Import, taken *catalog.Table, err error) {
-	i.ID, i.Status, i.Start = catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
+	i.Version, i.ID, i.Status, i.Start = recordVersion, catalog.JobID(m.Now().UnixMilli()), InProgress, m.Now().UnixMilli()
 	t.Loading = &catalog.Loading{Import: i.ID}
 	// The record comes first: of a table without one nobody would know how to fill it.
 	if err := m.Imports.Put(ctx, i.Key(), i); err != nil {
