@@ -18,7 +18,7 @@ const (
 
 // Values of Options.Throttling.
 const (
-	// ThrottlingAWS throttles tables and GSIs with provisioned throughput, and on-demand ones with a maximum, as AWS does.
+	// ThrottlingAWS throttles as AWS does: provisioned tables and GSIs, and on-demand ones with a maximum.
 	ThrottlingAWS = server.ThrottlingAWS
 	// ThrottlingOff throttles nothing.
 	ThrottlingOff = server.ThrottlingOff
@@ -26,107 +26,115 @@ const (
 
 // Values of Options.OnDemandLimits.
 const (
-	// OnDemandUnlimited lets on-demand tables run as fast as the machine.
+	// OnDemandUnlimited lets on-demand tables run as fast as the machine allows.
 	OnDemandUnlimited = server.OnDemandUnlimited
-	// OnDemandAWS gives them what AWS does: at first 4,000 writes and 12,000 reads per second, then twice the earlier peak.
+	// OnDemandAWS limits on-demand tables as AWS does: 4,000 writes and 12,000 reads per second at first, then twice the earlier
+	// peak.
 	OnDemandAWS = server.OnDemandAWS
 )
 
-// Options configure a Server. The zero value is a durable database in ./stator-data on port 8000 of the loopback
-// interface.
+// Options configure a Server. The zero value means a durable database in ./stator-data that listens on port 8000 of the
+// loopback interface.
 type Options struct {
-	// Listen is the address to listen on; port 0 takes a free one. Empty is DefaultListen.
+	// Listen is the address to listen on; port 0 picks a free one. Empty means DefaultListen.
 	Listen string
-	// DataDir is the directory of the data, made if it is missing. Empty is DefaultDataDir.
+	// DataDir is the data directory, created if missing. Empty means DefaultDataDir.
 	DataDir string
-	// InMemory keeps nothing on disk; DataDir is not used.
+	// InMemory keeps the database in memory; DataDir is ignored.
 	InMemory bool
-	// Storage is a database that has the data in place of DataDir, and that any number of servers may share, e.g.
-	// postgres://user:password@host/database or tikv://pd1:2379,pd2:2379 (see docs/cluster.md). DataDir then has the buckets alone.
+	// Storage is the URL of a shared database that keeps the data instead of DataDir, e.g.
+	// postgres://user:password@host/database or tikv://pd1:2379,pd2:2379. Any number of servers may share it (see
+	// docs/cluster.md). DataDir then holds only the buckets.
 	Storage string
-	// Name tells this server from others of its Storage, for people who look at them.
+	// Name identifies this server among those that share Storage, for operators. It need not be unique.
 	Name string
-	// Durability says when a write is acknowledged: "sync" (or empty) after it is on disk, "interval:100ms" before, with an
-	// fsync every 100 ms, "none" with no fsync but at Close.
+	// Durability says when a write is acknowledged. "sync" (or empty): once it is on disk. "interval:100ms": at once, with an
+	// fsync every 100 ms. "none": at once, with an fsync only at Close.
 	Durability string
-	// Cache is how many bytes of memory the storage engine takes for what was read and written; 0 is 256 MB.
+	// Cache is the memory in bytes for the storage engine's caches and write buffers; 0 means 256 MB.
 	Cache int64
-	// MemoryLimit is the number of bytes from which on Go's runtime collects garbage more often (see debug.SetMemoryLimit). What
-	// background jobs and the caches of DAX need comes on top while they are there. 0 leaves the runtime alone.
+	// MemoryLimit is Go's soft memory limit in bytes (see debug.SetMemoryLimit). It rises by what background jobs, DAX caches
+	// and clients need while they are there. 0 leaves the runtime's own setting alone.
 	MemoryLimit int64
-	// MinFree is how many bytes of the disk must be free for writes to be accepted; 0 is 128 MB, less than 0 is no limit.
+	// MinFree is the free disk space in bytes below which writes are refused; 0 means 128 MB, a negative value means no limit.
 	MinFree int64
-	// SharedNamespace puts all tables in one namespace, whatever account and region requests name.
+	// SharedNamespace puts all tables in one namespace, regardless of a request's account and region.
 	SharedNamespace bool
-	// CredentialsFile has the access keys that may sign requests (see docs/credentials.md); empty accepts any key. It is read again
-	// when it changes.
+	// CredentialsFile is the file with the access keys that may sign requests (see docs/credentials.md). It is reloaded when it
+	// changes. Empty accepts any key.
 	CredentialsFile string
-	// MetricsListen is an address at which /metrics, /healthz and /readyz are served without a signature, and nothing else; port 0
-	// takes a free one. Empty serves them at Listen alone: with CredentialsFile, /metrics at Listen needs the signature of an operator's key.
+	// MetricsListen is a second address that serves only /metrics, /healthz and /readyz, without a signature; port 0 picks a
+	// free one. If it is empty, only Listen serves them. With CredentialsFile, /metrics at Listen requires the signature of an
+	// operator's key.
 	MetricsListen string
-	// Insecure allows to listen on other interfaces than loopback without credentials.
+	// Insecure allows listening on interfaces other than loopback without credentials.
 	Insecure bool
-	// CORSOrigins are the origins, besides those on loopback, of web pages that may use a server without CredentialsFile, e.g.
-	// https://app.example:8443; "*" is any, "null" that of sandboxed frames and files.
+	// CORSOrigins are origins whose web pages may use a server without CredentialsFile, in addition to loopback origins, e.g.
+	// https://app.example:8443. "*" means any origin, "null" means sandboxed frames and local files.
 	CORSOrigins []string
-	// AllowHosts are names that a server without CredentialsFile answers to, besides addresses, names without a dot, *.localhost,
-	// *.svc, *.svc.cluster.local and host.docker.internal. One that begins with a dot stands for all names below it. Requests for
-	// others are refused: a web page could have made them its own by DNS rebinding.
+	// AllowHosts are additional host names that a server without CredentialsFile answers to. It always accepts IP addresses,
+	// names without a dot, *.localhost, *.svc, *.svc.cluster.local and host.docker.internal. A leading dot covers all names
+	// below. Other hosts are refused, because a web page could reach the server under its own name by DNS rebinding.
 	AllowHosts []string
-	// MaxMetrics is how many metrics the clients of an account may put into CloudWatch; 0 is cloudwatch.DefaultMaxMetrics (50,000).
+	// MaxMetrics is the maximum number of metrics that the clients of an account may put into CloudWatch; 0 means
+	// cloudwatch.DefaultMaxMetrics (50,000).
 	MaxMetrics int
 	// TransientStatus is how long tables stay in CREATING, UPDATING and DELETING.
 	TransientStatus time.Duration
-	// TTLInterval is how often expired items are looked for; 0 is DefaultTTLInterval.
+	// TTLInterval is how often expired items are deleted; 0 means DefaultTTLInterval.
 	TTLInterval time.Duration
-	// NoChangeLimits lets settings be changed as often as one likes, where AWS has them wait (TTL an hour, throughput, billing mode), and
-	// tables have more throughput than AWS's quotas.
+	// NoChangeLimits allows changes of settings (TTL, throughput, billing mode) without AWS's change-frequency limits, and drops
+	// AWS's quotas of tables and throughput.
 	NoChangeLimits bool
 	// Throttling is ThrottlingAWS (or empty) or ThrottlingOff.
 	Throttling string
 	// OnDemandLimits is OnDemandUnlimited (or empty) or OnDemandAWS.
 	OnDemandLimits string
-	// Inject are rules for what goes wrong at random, for tests of clients (see package inject), and InjectSeed makes it the same
-	// each time.
+	// Inject holds rules for random faults, for tests of clients (see package faults). InjectSeed seeds their random numbers, so
+	// that a run can be repeated.
 	Inject     []string
 	InjectSeed uint64
-	// S3Dir is the directory whose folders are the buckets of exports, imports and bulk puts. Empty is s3 in DataDir, or, with
-	// InMemory, a temporary directory that Close removes.
+	// S3Dir is the directory whose folders are the buckets for exports, imports and bulk puts. Empty means DataDir/s3, or with
+	// InMemory a temporary directory that Close removes.
 	S3Dir string
-	// S3 is an S3-compatible store that has the buckets, in place of a directory, if it has an endpoint.
+	// S3 is an S3-compatible store that holds the buckets instead of a directory. It is used if its Endpoint is set.
 	S3 S3Options
-	// DAX is the front end for clients of DynamoDB Accelerator.
+	// DAX configures the front end for clients of DynamoDB Accelerator.
 	DAX DAXOptions
-	// Logger gets the log; nil is none.
+	// Logger receives the log; nil discards it.
 	Logger *slog.Logger
-	// TestClock makes a clock that a request to /_stator/clock moves, for tests of what takes hours. Now is not used then. It needs
-	// a server without CredentialsFile.
+	// TestClock replaces Now with a clock that clients move by a request to /_stator/clock, to test in seconds what takes hours.
+	// It can't be combined with CredentialsFile (ErrTestClock).
 	TestClock bool
-	// Now is the clock; nil is the system's.
+	// Now is the clock; nil means the system's.
 	Now func() time.Time
 }
 
 // DAXOptions configure the front end for clients of DynamoDB Accelerator.
 type DAXOptions struct {
-	// Listen is the address at which to speak DAX's protocol (dax://); empty for none before a cluster is created.
+	// Listen is the address for DAX's plain protocol (dax://). If it and TLSListen are empty, no node runs until a cluster is
+	// created.
 	Listen string
-	// TLSListen is the address for TLS (daxs://), with the certificate and key of these files; empty for none.
+	// TLSListen is the address for DAX over TLS (daxs://); empty means none. Certificate and Key are the PEM files that it uses.
 	TLSListen, Certificate, Key string
-	// ItemTTL is how long items stay in the item cache; 0 is dax.DefaultItemTTL, less than 0 until they have to make room.
+	// ItemTTL is how long items stay in the item cache; 0 means dax.DefaultItemTTL, a negative value keeps them until they are
+	// evicted.
 	ItemTTL time.Duration
-	// QueryTTL is how long results stay in the query cache; 0 is dax.DefaultQueryTTL, less than 0 keeps none.
+	// QueryTTL is how long results stay in the query cache; 0 means dax.DefaultQueryTTL, a negative value disables the query
+	// cache.
 	QueryTTL time.Duration
-	// Cache is how many bytes the caches of the node at Listen and TLSListen may take, and those of further clusters together; 0 is
-	// dax.DefaultMemory.
+	// Cache is the memory in bytes for the caches of the node at Listen and TLSListen. The nodes of all further clusters
+	// together share a second budget of the same size. 0 means dax.DefaultMemory.
 	Cache int64
-	// Advertise is the "host" or "host:port" that clients are told to connect to, where that isn't the address at which they came.
+	// Advertise is the "host" or "host:port" that DAX clients are told to connect to, where it differs from the address they
+	// used.
 	Advertise string
 }
 
-// S3Options say where an S3-compatible store is.
+// S3Options locate an S3-compatible store.
 type S3Options = objectstore.S3Options
 
-// internal returns the options as package server has them.
+// internal converts the options to those of package server, whose Version the client can't set.
 func (o *Options) internal() server.Options {
 	return server.Options{
 		Version:         Version,

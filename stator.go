@@ -11,23 +11,24 @@ import (
 	"github.com/statordb/stator/internal/server"
 )
 
-// Version is the version of Stator; the build sets it.
+// Version is the version of Stator. Release builds set it with the linker.
 var Version = "0.1.0-dev"
 
 // Errors of Open.
 var (
 	// ErrInUse means that another process has the data directory open.
 	ErrInUse = engine.ErrInUse
-	// ErrInsecure means that Listen names an interface that other machines can reach, without credentials and without Insecure.
+	// ErrInsecure means that Listen is reachable from other machines, but there are no credentials and Insecure is not set.
 	ErrInsecure = server.ErrInsecure
-	// ErrTestClock means that TestClock was asked for with credentials: any client could move the clock by which signatures expire.
+	// ErrTestClock means that TestClock was combined with credentials: any client could move the clock that decides when
+	// signatures expire.
 	ErrTestClock = server.ErrTestClock
 )
 
 // Server is a running database.
 type Server struct{ server *server.Server }
 
-// Open starts a database.
+// Open starts a database. The caller must Close it.
 func Open(opt Options) (*Server, error) {
 	s, err := server.Open(opt.internal())
 	if err != nil {
@@ -39,21 +40,23 @@ func Open(opt Options) (*Server, error) {
 // URL returns the endpoint, e.g. http://127.0.0.1:8000.
 func (s *Server) URL() string { return s.server.URL() }
 
-// DAXURLs returns where DAX clients find the server, e.g. dax://127.0.0.1:8111; none if the options ask for none. Those of clusters
-// DescribeClusters says.
+// DAXURLs returns the endpoints of DAXOptions.Listen and TLSListen, e.g. dax://127.0.0.1:8111; nil if neither is set. The
+// endpoints of clusters are in DescribeClusters.
 func (s *Server) DAXURLs() []string { return s.server.DAXURLs() }
 
-// MetricsURL returns the endpoint of Options.MetricsListen, e.g. http://127.0.0.1:9090/metrics, or an empty text without it.
+// MetricsURL returns the endpoint of Options.MetricsListen, e.g. http://127.0.0.1:9090/metrics, or an empty string if that is
+// not set.
 func (s *Server) MetricsURL() string { return s.server.MetricsURL() }
 
-// ReloadCredentials reads the credentials file again: the keys in it count from then on, and others don't. On an error, which is
-// logged, the keys stay as they are.
+// ReloadCredentials rereads the credentials file. Its keys replace the current ones at once. If the file is invalid, the
+// current keys stay in force; the error is logged and returned.
 func (s *Server) ReloadCredentials() error { return s.server.ReloadCredentials() }
 
-// Wait returns when the server has stopped answering: nil after Close, else what ended it.
+// Wait blocks until the server stops serving. It returns nil after Close, otherwise the error that stopped it. Only one caller
+// may wait.
 func (s *Server) Wait() error { return s.server.Wait() }
 
-// Close stops listening, waits for the requests under way, and closes the store; what was acknowledged is durable then. What does
-// not end in half a minute keeps the store from being closed: Close returns an error, and the next start reads the log as after a
-// crash.
+// Close stops listening, drains requests, stops background work and closes the store. After a nil error, every acknowledged
+// write is durable, whatever Options.Durability says. If requests or background work do not end within half a minute, Close
+// leaves the store open and returns an error; the next start then replays the log as after a crash.
 func (s *Server) Close() error { return s.server.Close() }

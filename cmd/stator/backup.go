@@ -18,7 +18,7 @@ import (
 	"github.com/statordb/stator/internal/periodic"
 )
 
-// s3Login are the flags that an S3-compatible store wants besides its endpoint.
+// s3Login holds the flags that access to an S3-compatible store needs besides its endpoint.
 type s3Login struct {
 	S3Region    string `name:"s3-region" env:"STATOR_S3_REGION" help:"Region of the S3-compatible store." placeholder:"REGION"`
 	S3AccessKey string `name:"s3-access-key" env:"STATOR_S3_ACCESS_KEY" help:"Access key of that store; the default is the AWS SDKs' own chain of environment and files." placeholder:"ID"`
@@ -29,7 +29,7 @@ func (l *s3Login) at(endpoint string) stator.S3Options {
 	return stator.S3Options{Endpoint: endpoint, Region: l.S3Region, AccessKey: l.S3AccessKey, SecretKey: l.S3SecretKey}
 }
 
-// buckets are the flags of commands that read or write s3://.
+// buckets holds the flags of commands that read or write s3:// URLs.
 type buckets struct {
 	S3Endpoint string `name:"s3-endpoint" env:"STATOR_S3_ENDPOINT" help:"S3-compatible store for s3:// URLs; the default is AWS." placeholder:"URL"`
 	s3Login
@@ -47,7 +47,7 @@ type backupCmd struct {
 	buckets
 }
 
-// Run makes a backup of a whole server.
+// Run backs up a whole server: it makes a checkpoint, copies what earlier backups lack, and removes the checkpoint.
 func (c *backupCmd) Run(ctx context.Context, std streams) error {
 	at, err := c.locate(ctx, c.Target)
 	if err != nil {
@@ -68,7 +68,8 @@ func (c *backupCmd) Run(ctx context.Context, std streams) error {
 	return nil
 }
 
-// checkpoint returns a directory that has what the data directory has, for the caller to remove.
+// checkpoint returns a directory with a consistent copy of the data directory; the caller removes it. It makes the copy itself
+// if no server runs, and otherwise asks the server.
 func (c *backupCmd) checkpoint(ctx context.Context) (string, error) {
 	dir := filepath.Join(c.DataDir, fmt.Sprintf("checkpoint-%d", os.Getpid()))
 	err := engine.Checkpoint(ctx, c.DataDir, dir, nil)
@@ -90,7 +91,7 @@ func (c *backupCmd) checkpoint(ctx context.Context) (string, error) {
 	if !filepath.IsLocal(out.Directory) {
 		return "", fmt.Errorf("the server at %s names no directory of its data: %q", c.EndpointURL, out.Directory)
 	}
-	// The server that answers may be another one, or on another machine.
+	// A different server may have answered, or one on another machine: make sure that its path is valid here.
 	dir = filepath.Join(c.DataDir, out.Directory)
 	if _, err := os.Stat(dir); err != nil {
 		return "", fmt.Errorf("the server at %s has its data elsewhere than in %s: %w", c.EndpointURL, c.DataDir, err)
@@ -98,14 +99,15 @@ func (c *backupCmd) checkpoint(ctx context.Context) (string, error) {
 	return dir, nil
 }
 
-// keepCheckpoint touches a checkpoint now and then, until stop is called: a server removes those that are left alone.
+// keepCheckpoint touches the checkpoint every minute until stop is called, because a server removes checkpoints that are left
+// untouched.
 func keepCheckpoint(ctx context.Context, dir string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
 		periodic.Run(ctx, slog.New(slog.DiscardHandler), "keeping the checkpoint", time.Minute, func() {
 			now := time.Now()
-			_ = os.Chtimes(dir, now, now) // if it has gone, copying its files tells
+			_ = os.Chtimes(dir, now, now) // if the directory is gone, copying reports it
 		})
 	})
 	return func() {
@@ -122,7 +124,7 @@ type restoreCmd struct {
 	buckets
 }
 
-// Run makes a data directory of a backup, and checks everything in it.
+// Run restores a backup into a new data directory and verifies the result.
 func (c *restoreCmd) Run(ctx context.Context, std streams) error {
 	at, err := c.locate(ctx, c.Source)
 	if err != nil {

@@ -19,7 +19,7 @@ type clusterCmd struct {
 	Upgrade bool   `help:"Raise the database to the newest format. All servers must run this version; older ones no longer start."`
 }
 
-// Run prints the servers, who does what, and how far they are behind.
+// Run prints the servers, the jobs each one leads, and how far each one is behind. It upgrades the format first if asked to.
 func (c *clusterCmd) Run(ctx context.Context, std streams) error {
 	if c.Upgrade {
 		if _, err := admin.UpgradeStorage(ctx, c.Storage); err != nil {

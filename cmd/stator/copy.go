@@ -12,7 +12,7 @@ type copyCmd struct {
 	To   string `help:"New data directory, or an empty database." required:"" placeholder:"DIR|URL"`
 }
 
-// Run copies, and prints how much it was.
+// Run copies the data, reports progress per GiB, and prints the totals.
 func (c *copyCmd) Run(ctx context.Context, std streams) error {
 	const every = 1 << 30
 	next := int64(every)

@@ -15,7 +15,7 @@ type hotCmd struct {
 	Interval time.Duration `help:"Interval between updates (${default})." default:"2s" placeholder:"DURATION"`
 }
 
-// Run prints what is hot until it is interrupted.
+// Run shows the busiest partitions and keys until it is interrupted.
 func (c *hotCmd) Run(ctx context.Context, std streams) error {
 	return hot.Run(ctx, hot.Options{Server: c.server(), Table: c.Table, Once: c.Once, JSON: c.JSON, Interval: c.Interval, Out: std.out})
 }

@@ -77,24 +77,24 @@ type serveCmd struct {
 	LogFormat string `help:"Format of the log: text or json (${default})." enum:"text,json" default:"text" placeholder:"FORMAT"`
 }
 
-// tuneRuntime sets what Go's runtime can't know, unless the environment does.
+// tuneRuntime adjusts Go's runtime to the workload. Environment variables take precedence.
 func (c *serveCmd) tuneRuntime() {
 	if os.Getenv("GOMAXPROCS") == "" {
-		// A thread in an fsync keeps its processor until the runtime takes it away, which it is slow to do: with two more,
-		// requests go on meanwhile.
+		// A thread blocked in fsync keeps its P until the runtime retakes it, which takes a while. Two extra Ps let requests run
+		// meanwhile.
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
 	}
 	if os.Getenv("GOGC") == "" && c.Storage != "" {
-		// Without caches the heap is so small that the collector would run dozens of times a second.
+		// Without the engine's caches the heap is tiny, so the default of 100 would collect dozens of times per second.
 		debug.SetGCPercent(sharedGCPercent)
 	}
 }
 
-// sharedGCPercent is by how many percent the heap may grow before garbage is collected, over a storage that servers share.
+// sharedGCPercent is the GOGC value for servers of a shared storage, which have no block cache.
 const sharedGCPercent = 400
 
-// memoryLimit is how much memory the runtime is to use. The caches fill what they may have; the collector must not wait until
-// that has doubled.
+// memoryLimit returns Go's soft memory limit in bytes: the caches plus 64 MiB. The caches fill their budget for good; without a
+// limit, the collector would let the heap double on top of them.
 func (c *serveCmd) memoryLimit() int64 {
 	if os.Getenv("GOMEMLIMIT") != "" || c.InMemory {
 		return 0
@@ -102,7 +102,7 @@ func (c *serveCmd) memoryLimit() int64 {
 	return c.CacheMB<<20 + 64<<20
 }
 
-// dax returns the options of DAX. A flag that is 0 means 0, an option that is 0 the default.
+// dax returns the DAX options. On the command line, 0 means zero; in DAXOptions, 0 means the default and -1 means zero.
 func (c *serveCmd) dax() stator.DAXOptions {
 	orNone := func(d time.Duration) time.Duration {
 		if d == 0 {
@@ -118,7 +118,7 @@ func (c *serveCmd) dax() stator.DAXOptions {
 
 type versionCmd struct{}
 
-// streams are where the program writes.
+// streams are the program's standard output and error, which tests replace.
 type streams struct{ out, err io.Writer }
 
 func main() {
@@ -130,7 +130,7 @@ func main() {
 	}
 }
 
-// errExit stops the program where kong would exit: after it printed help.
+// errExit unwinds the program where kong would call os.Exit, that is after printing help. Tests can then call run.
 var errExit = errors.New("exit")
 
 func run(ctx context.Context, args []string, std streams) (err error) {
@@ -269,13 +269,13 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	return nil
 }
 
-// reloadOnHangup reads the credentials file again whenever the process gets SIGHUP, until stop is called.
+// reloadOnHangup reloads the credentials file on SIGHUP until stop is called.
 func reloadOnHangup(server *stator.Server) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	go func() {
 		for range hangups {
-			_ = server.ReloadCredentials() // which logs its error
+			_ = server.ReloadCredentials() // logs its own error
 		}
 	}()
 	return func() {

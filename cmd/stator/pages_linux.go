@@ -9,25 +9,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forgetStart gives back the pages of the program that only its start has used: initialisation goes through most packages, and a
-// server that waits needs few of them. They are clean pages of a file, and come back when somebody needs them. It is advice: where
-// the system does not take it, nothing is lost.
+// forgetStart returns the program pages that only the start needed. Initialisation touches most packages, while an idle server
+// needs few of them. The pages are clean and file-backed, so the kernel reloads them on demand. The advice is best-effort:
+// errors are ignored.
 func forgetStart() {
 	_ = eachMapping(func(m mapping) {
-		// What the loader has written into before it was made read-only would be gone.
+		// Pages that the loader relocated differ from the file. Dropping them would lose the relocations.
 		if m.changed == 0 {
 			_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.from, m.to-m.from, unix.MADV_DONTNEED)
 		}
 	})
 }
 
-// mapping is a part of the program in memory that is not writable.
+// mapping is a read-only part of the program in memory.
 type mapping struct {
 	from, to uintptr
-	changed  int // kilobytes that are not as in the file
+	changed  int // kilobytes that differ from the file
 }
 
-// eachMapping visits all of them.
+// eachMapping visits every read-only mapping of the program's own file, as /proc/self/smaps lists them.
 func eachMapping(visit func(m mapping)) error {
 	program, err := os.Executable()
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/statordb/stator/internal/httpd"
 )
 
-// serveProfiles serves Go's profiles until stop is called. They show what is in memory, so only this machine may see them, and no
-// web page that its browser opens but those of web.
+// serveProfiles serves Go's profiles until stop is called. Profiles reveal what is in memory, so the address must be loopback,
+// and only web pages that web allows may read them.
 func serveProfiles(addr string, web httpd.Web) (stop func(), err error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -26,7 +26,7 @@ func serveProfiles(addr string, web httpd.Web) (stop func(), err error) {
 	return func() { _ = server.Close() }, nil
 }
 
-// profiles are the pages with Go's profiles.
+// profiles returns the handler of the profile pages.
 func profiles(web httpd.Web) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

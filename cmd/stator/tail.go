@@ -8,7 +8,7 @@ import (
 	"github.com/statordb/stator/internal/cli/tail"
 )
 
-// connection are the flags of commands that speak to a server.
+// connection holds the flags of commands that talk to a server.
 type connection struct {
 	EndpointURL string `name:"endpoint-url" help:"Endpoint of the server (${default})." default:"http://127.0.0.1:8000" env:"STATOR_ENDPOINT_URL,AWS_ENDPOINT_URL" placeholder:"URL"`
 	Region      string `help:"Region of the table (${default})." default:"us-east-1" env:"STATOR_REGION,AWS_REGION,AWS_DEFAULT_REGION" placeholder:"NAME"`

@@ -12,7 +12,7 @@ type verifyCmd struct {
 	Storage string `help:"Shared database to check instead of a directory; its servers may run." placeholder:"URL"`
 }
 
-// Run prints what is wrong, if anything, and fails then.
+// Run prints the problems that it finds, and fails if there are any.
 func (c *verifyCmd) Run(ctx context.Context, std streams) error {
 	from := c.DataDir
 	if c.Storage != "" {

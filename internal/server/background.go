@@ -9,7 +9,8 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-// background starts what is done beside requests.
+// background starts the periodic work. Work that must run once per store is led: the holder of the job's lease does it. The
+// rest runs on every server.
 func (s *Server) background(ctx context.Context, opt *Options, items *table.Store, sweepers []func(context.Context) error) {
 	report := func(what string) func(error) {
 		return func(err error) {
@@ -22,13 +23,13 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 	lead("sweep", func(ctx context.Context) {
 		periodic.Run(ctx, opt.Logger, "sweep", sweepInterval, func() {
 			for _, sweep := range sweepers {
-				// One that panics must not keep the others from their work.
+				// A panic in one sweeper must not stop the others.
 				report("removing what has expired")(guard.Run(nil, "sweep", func() error { return sweep(ctx) }))
 			}
 		})
 	})
 	lead("metrics", func(ctx context.Context) {
-		if s.servers.member != nil { // where another did this until now
+		if s.servers.member != nil { // continue after the last minute that the previous leader evaluated
 			report("keeping metrics and scaling")(s.metrics.Begin(ctx))
 		}
 		periodic.Run(ctx, opt.Logger, "metrics", tickInterval, func() { report("keeping metrics and scaling")(s.tick(ctx)) })
@@ -52,7 +53,7 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 			periodic.Run(ctx, opt.Logger, "reading credentials", credentialsInterval, func() { s.tellCredentials(s.auth.Refresh()) })
 		})
 	}
-	// One that is alone does so when it evaluates its alarms.
+	// A server without others collects its metrics in tick; members also collect while another server leads.
 	s.servers.each(ctx, opt.Logger, &s.running, "metrics", tickInterval, func(ctx context.Context) { report("keeping metrics")(s.metrics.Collect(ctx)) })
 	if s.dax.base != nil && s.servers.member != nil {
 		mail := s.servers.member.Mail()

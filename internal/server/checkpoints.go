@@ -16,16 +16,17 @@ import (
 )
 
 const (
-	// maxCheckpoints is how many checkpoints wait at a time to be fetched: each keeps files that the engine would have removed.
+	// maxCheckpoints bounds the checkpoints waiting to be fetched. Each one pins files that the engine would otherwise delete,
+	// and so disk space.
 	maxCheckpoints = 4
-	// checkpointLife is how long a checkpoint stays that nothing touches.
+	// checkpointLife is how long a checkpoint survives without being touched.
 	checkpointLife = 10 * time.Minute
 
 	checkpointPrefix = "checkpoint-"
 )
 
-// checkpoints makes data directories with all that a store has, for `stator backup`, which touches each while it fetches it and
-// removes it afterwards. Those that are left alone go.
+// checkpoints makes complete copies of the data directory (hard links) for `stator backup`. That command touches its checkpoint
+// while it copies and removes it afterwards. Abandoned checkpoints are swept.
 type checkpoints struct {
 	store   kv.Store
 	dataDir string
@@ -35,10 +36,11 @@ type checkpoints struct {
 	seen map[string]touched
 }
 
-// touched is when a checkpoint was touched, by the clock of its files, and when that was seen, by the server's.
+// touched holds a checkpoint's modification time (by the file system's clock) and when this server first saw that value (by its
+// own clock). Age is measured by the second, so the two clocks need not agree.
 type touched struct{ at, seen time.Time }
 
-// newCheckpoints returns nil if the store makes no checkpoints, or has no directory for them.
+// newCheckpoints returns nil if the engine can't make checkpoints or there is no directory for them.
 func newCheckpoints(opt *Options, store kv.Store, temp string) *checkpoints {
 	if _, ok := store.(kv.Checkpointer); !ok || temp == "" {
 		return nil
@@ -46,7 +48,7 @@ func newCheckpoints(opt *Options, store kv.Store, temp string) *checkpoints {
 	return &checkpoints{store: store, dataDir: opt.DataDir, now: opt.Now, seen: map[string]touched{}}
 }
 
-// checkpointer returns make as an option; nil if there are no checkpoints.
+// checkpointer returns make for ops.Options, or nil if checkpoints are not available. c may be nil.
 func (c *checkpoints) checkpointer() func(context.Context) (string, error) {
 	if c == nil {
 		return nil
@@ -54,7 +56,8 @@ func (c *checkpoints) checkpointer() func(context.Context) (string, error) {
 	return c.make
 }
 
-// make makes a checkpoint and returns its path in the data directory.
+// make makes a checkpoint and returns its path relative to the data directory. It fails with LimitExceeded while maxCheckpoints
+// are waiting.
 func (c *checkpoints) make(ctx context.Context) (_ string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,7 +78,7 @@ func (c *checkpoints) make(ctx context.Context) (_ string, err error) {
 	return filepath.Join(tempDir, filepath.Base(dir)), nil
 }
 
-// sweep removes the checkpoints that have been left alone.
+// sweep removes abandoned checkpoints. c may be nil.
 func (c *checkpoints) sweep(context.Context) error {
 	if c == nil {
 		return nil
@@ -86,7 +89,7 @@ func (c *checkpoints) sweep(context.Context) error {
 	return err
 }
 
-// clean is sweep, and returns how many checkpoints are left; the lock is held.
+// clean removes abandoned checkpoints and returns how many are left. The caller holds mu.
 func (c *checkpoints) clean() (left int, err error) {
 	temp := filepath.Join(c.dataDir, tempDir)
 	entries, err := os.ReadDir(temp)
@@ -100,7 +103,7 @@ func (c *checkpoints) clean() (left int, err error) {
 		}
 		info, infoErr := e.Info()
 		if infoErr != nil {
-			continue // it was removed meanwhile
+			continue // removed meanwhile by its owner
 		}
 		t := c.seen[e.Name()]
 		if !t.at.Equal(info.ModTime()) {
@@ -117,11 +120,12 @@ func (c *checkpoints) clean() (left int, err error) {
 	return left, err
 }
 
-// cleanOffline removes from a data directory the checkpoints that `stator backup` makes while no server runs, and has left.
+// cleanOffline removes abandoned checkpoints that `stator backup` left in the data directory itself. It makes them there when
+// no server runs.
 func cleanOffline(dataDir string) error {
 	dirs, err := filepath.Glob(filepath.Join(dataDir, checkpointPrefix+"*"))
 	for _, dir := range dirs {
-		// A backup may still be under way.
+		// A young one may belong to a backup that still copies.
 		if info, infoErr := os.Stat(dir); infoErr == nil && time.Since(info.ModTime()) > checkpointLife {
 			err = errors.Join(err, os.RemoveAll(dir))
 		}

@@ -7,15 +7,16 @@ import (
 	"time"
 )
 
-// clockPath is where a server with a test clock shows it (GET) and moves it (POST {"advance": "25h"}).
+// clockPath is the path at which a server with a test clock reports it (GET) and moves it (POST {"advance": "25h"}).
 const clockPath = "/_stator/clock"
 
-// testClock is the system's clock, and some.
-type testClock struct{ ahead atomic.Int64 } // nanoseconds
+// testClock is the system's clock plus an offset that only grows.
+type testClock struct{ ahead atomic.Int64 } // nanoseconds ahead of the system's clock
 
 func (c *testClock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
-// control answers a request to clockPath. settle does what is due after the clock has moved.
+// control answers a request to clockPath. An empty body only reads the clock. After a move, settle runs whatever has become
+// due.
 func (c *testClock) control(body []byte, settle func() error) ([]byte, error) {
 	if len(body) > 0 {
 		var in struct{ Advance string }

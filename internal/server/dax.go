@@ -25,7 +25,7 @@ import (
 	"github.com/statordb/stator/internal/turns"
 )
 
-// DAXOptions are stator.DAXOptions.
+// DAXOptions mirrors stator.DAXOptions, which documents the fields.
 type DAXOptions struct {
 	Listen                      string
 	TLSListen, Certificate, Key string
@@ -35,7 +35,7 @@ type DAXOptions struct {
 	Advertise                   string
 }
 
-// ttls returns what the options mean.
+// ttls applies defaults. A result of 0 means: items never expire (item), nothing is cached (query).
 func (o *DAXOptions) ttls() (item, query time.Duration) {
 	or := func(option, otherwise time.Duration) time.Duration {
 		if option < 0 {
@@ -47,44 +47,45 @@ func (o *DAXOptions) ttls() (item, query time.Duration) {
 }
 
 const (
-	// daxCluster is the name in metrics of the node that is there before any cluster.
+	// daxCluster is the cluster name under which the base node reports metrics until a cluster takes it.
 	daxCluster = "stator"
-	// daxPort is where the first cluster listens if nobody says where.
+	// daxPort is where the first cluster listens if no option sets a port.
 	daxPort = 8111
-	// daxPorts is how many ports are tried for a cluster, and how many clusters there may be.
+	// daxPorts bounds the ports that are tried for a cluster, and with it the number of clusters.
 	daxPorts = 100
 )
 
-// daxFront is the DAX part of a Server: the node that the options ask for, which the first cluster gets, and those of further
-// clusters. It implements cluster.Nodes.
+// daxFront is the DAX part of a Server. The base node listens where the options say and serves the first cluster; every further
+// cluster gets a node of its own. It implements control.Nodes.
 type daxFront struct {
 	opt           *Options
 	service       *dax.Service
-	certificate   *tls.Config // nil for none
+	certificate   *tls.Config // nil: no TLS
 	advertise     string
 	advertisePort int
 	memory        *memoryLimit
-	others        func(encrypted bool) []string // where the base nodes of other servers listen; nil for none
-	written       written                       // by the base node's clients, if there are others
+	others        func(encrypted bool) []string // addresses of other servers' base nodes; nil if this server is alone
+	written       written                       // by clients of the base node, not yet broadcast; used only if others is set
 	running       sync.WaitGroup
 
 	mu    sync.Mutex
-	base  *daxNode // nil for none
+	base  *daxNode // nil if the options name no address
 	nodes map[control.ID]*daxNode
-	// shared says that there are nodes besides the base one, and memory for their caches.
+	// shared is true while nodes other than the base one exist. The memory limit then includes their caches.
 	shared bool
 }
 
-// daxNode is a node and where it listens.
+// daxNode is a node with its listeners.
 type daxNode struct {
 	*dax.Node
 	listeners []net.Listener
 	addresses []control.Address
-	// taken says that the base node has a cluster, and encrypted which of its addresses is the cluster's.
+	// taken means that a cluster has the base node; encrypted says whether the cluster's address is the TLS one.
 	taken, encrypted bool
 }
 
-// openDAX starts what the options ask for.
+// openDAX loads the certificate and starts the base node if the options name an address for it. On error nothing keeps
+// listening.
 func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, tables *ops.Service, long *turns.Turns, memory *memoryLimit, others func(encrypted bool) []string) (_ *daxFront, err error) {
 	o := &opt.DAX
 	f := &daxFront{opt: opt, memory: memory, others: others, nodes: map[control.ID]*daxNode{}, advertise: o.Advertise}
@@ -127,14 +128,14 @@ func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, ta
 	return f, nil
 }
 
-// baseSpec is what the base node is without a cluster.
+// baseSpec describes the base node while no cluster has it.
 func (f *daxFront) baseSpec() control.Spec {
 	item, query := f.opt.DAX.ttls()
 	return control.Spec{ID: control.ID{Name: daxCluster}, Nodes: []string{daxCluster + "-a"}, ItemTTL: item, QueryTTL: query}
 }
 
-// reachable returns where others reach the base node, with TLS or without. A node that listens on all interfaces and doesn't say
-// where it is can't be told of.
+// reachable returns the addresses under which other servers' clients reach the base node, with or without TLS. A node that
+// listens on all interfaces without DAXOptions.Advertise is left out: its address is unknown.
 func (f *daxFront) reachable(encrypted bool) (list []string) {
 	if f.base == nil {
 		return nil
@@ -148,7 +149,8 @@ func (f *daxFront) reachable(encrypted bool) (list []string) {
 	return list
 }
 
-// serve makes a node of listeners.
+// serve creates the node and starts serving its listeners. others is nil for nodes that only this server has; they broadcast no
+// writes.
 func (f *daxFront) serve(n *daxNode, spec control.Spec, advertisePort int, others func(encrypted bool) []string) {
 	var wrote func(key []byte)
 	if others != nil {
@@ -167,7 +169,7 @@ func (f *daxFront) serve(n *daxNode, spec control.Spec, advertisePort int, other
 	}
 }
 
-// listen adds a listener.
+// listen adds a listener to n. It fails with ErrInsecure or control.ErrNoTLS where another port would not help.
 func (f *daxFront) listen(n *daxNode, address string, encrypted bool) error {
 	if f.opt.CredentialsFile == "" && !f.opt.Insecure && !isLoopback(address) {
 		return fmt.Errorf("%s: %w", address, ErrInsecure)
@@ -192,14 +194,14 @@ func (f *daxFront) listen(n *daxNode, address string, encrypted bool) error {
 	return nil
 }
 
-// written are the keys of items that were written, of which other servers do not know yet.
+// written collects the keys that the base node's clients wrote and other servers have not heard of.
 type written struct {
 	mu   sync.Mutex
-	keys []byte // each with its length before it
-	many bool   // there were too many to name
+	keys []byte // each preceded by its length as a uvarint
+	many bool   // too many keys to name, or a broadcast failed: invalidate everything
 }
 
-// maxWritten is how many bytes of keys are told at a time.
+// maxWritten bounds the bytes of keys in one broadcast. Beyond it, the broadcast says "everything".
 const maxWritten = 1 << 20
 
 func (w *written) add(key []byte) {
@@ -211,7 +213,8 @@ func (w *written) add(key []byte) {
 	}
 }
 
-// take returns them, and forgets them; ok is false if there are none. Without any, all are meant.
+// take returns and clears the collected keys; ok is false if there is nothing to broadcast. nil keys mean: invalidate
+// everything.
 func (w *written) take() (keys []byte, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -223,18 +226,19 @@ func (w *written) take() (keys []byte, ok bool) {
 	return keys, ok
 }
 
-// lost says that what was taken could not be told: all are meant now.
+// lost records that a broadcast failed. Its keys are gone, so the next broadcast invalidates everything.
 func (w *written) lost() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.many = true
 }
 
-// exchangeInterval is how often servers tell each other what the clients of their DAX nodes have written.
+// exchangeInterval is how often servers exchange DAX invalidations. Another server's item cache stays stale for about this long
+// after a write.
 const exchangeInterval = 25 * time.Millisecond
 
-// exchange tells others what the base node's clients have written, and has the node forget what theirs have ("DAX cluster components":
-// changes are propagated to all nodes).
+// exchange broadcasts the keys that the base node's clients wrote, and invalidates those that other servers broadcast ("DAX
+// cluster components": changes are propagated to all nodes). If messages were missed, the whole item cache is invalidated.
 func (f *daxFront) exchange(ctx context.Context, mail *cluster.Mail) error {
 	if keys, ok := f.written.take(); ok {
 		if err := mail.Send(ctx, keys); err != nil {
@@ -248,7 +252,7 @@ func (f *daxFront) exchange(ctx context.Context, mail *cluster.Mail) error {
 		}
 		for len(keys) > 0 {
 			n, size := binary.Uvarint(keys)
-			if size <= 0 || n > uint64(len(keys)-size) { // of a version that says more
+			if size <= 0 || n > uint64(len(keys)-size) { // malformed, or from a version with another encoding
 				f.base.ForgetItems()
 				return
 			}
@@ -258,7 +262,8 @@ func (f *daxFront) exchange(ctx context.Context, mail *cluster.Mail) error {
 	}, f.base.ForgetItems)
 }
 
-// Open implements cluster.Nodes.
+// Open implements control.Nodes. The first cluster takes the base node if its encryption fits. Others listen on spec.Port, so
+// that a cluster keeps its address across restarts, or else on the first free port.
 func (f *daxFront) Open(spec control.Spec) (control.Address, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -294,14 +299,14 @@ func (f *daxFront) Open(spec control.Spec) (control.Address, error) {
 	if err != nil {
 		return control.Address{}, err
 	}
-	f.serve(n, spec, 0, nil) // the advertised port is the base node's
+	f.serve(n, spec, 0, nil) // Options.DAX.Advertise's port maps to the base node only
 	f.nodes[spec.ID] = n
 	f.shareMemory()
 	return n.addresses[0], nil
 }
 
-// shareMemory gives each node but the base one its part of the memory that is for the caches of all of them: any client may create
-// clusters. mu is held.
+// shareMemory divides one cache budget among all nodes but the base one, so that clients can't exhaust memory by creating
+// clusters. The caller holds mu.
 func (f *daxFront) shareMemory() {
 	var nodes []*daxNode
 	for _, n := range f.nodes {
@@ -322,20 +327,20 @@ func (f *daxFront) shareMemory() {
 	}
 }
 
-// firstAddress is where the first cluster listens; those behind it take the ports that follow. Port 0 is any.
+// firstAddress returns the address of the first cluster; further clusters try the following ports. Port 0 means any free port.
 func (f *daxFront) firstAddress() (host string, port int) {
 	if listen := cmp.Or(f.opt.DAX.Listen, f.opt.DAX.TLSListen); listen != "" {
 		host, port = splitAddress(listen)
 		return host, port
 	}
 	host, port = splitAddress(f.opt.Listen)
-	if port != 0 { // a server at any port has its clusters there too
+	if port != 0 { // a server on any free port puts its clusters on free ports too
 		port = daxPort
 	}
 	return host, port
 }
 
-// splitAddress splits "host:port", at which the server listens already. A port that has a name is any.
+// splitAddress splits a "host:port" that is known to work, because the server listens there. A named port becomes 0.
 func splitAddress(address string) (host string, port int) {
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
@@ -347,7 +352,7 @@ func splitAddress(address string) (host string, port int) {
 	return host, port
 }
 
-// address returns where the node listens.
+// address returns the node's address with or without TLS, and false if it has none. n may be nil.
 func (n *daxNode) address(encrypted bool) (control.Address, bool) {
 	if n == nil {
 		return control.Address{}, false
@@ -364,7 +369,7 @@ func (f *daxFront) configure(n *daxNode, spec control.Spec) {
 	n.SetTTL(spec.ItemTTL, spec.QueryTTL)
 }
 
-// Change implements cluster.Nodes.
+// Change implements control.Nodes.
 func (f *daxFront) Change(spec control.Spec) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -373,7 +378,7 @@ func (f *daxFront) Change(spec control.Spec) {
 	}
 }
 
-// Reboot implements cluster.Nodes.
+// Reboot implements control.Nodes. It empties the caches.
 func (f *daxFront) Reboot(id control.ID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -382,7 +387,7 @@ func (f *daxFront) Reboot(id control.ID) {
 	}
 }
 
-// Address implements cluster.Nodes.
+// Address implements control.Nodes.
 func (f *daxFront) Address(id control.ID) (control.Address, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -397,7 +402,7 @@ func (f *daxFront) Address(id control.ID) (control.Address, bool) {
 	return at, true
 }
 
-// Close implements cluster.Nodes. The base node stays, and is as if it never had a cluster.
+// Close implements control.Nodes. The base node keeps running and returns to its state before any cluster took it.
 func (f *daxFront) Close(id control.ID) {
 	f.mu.Lock()
 	n := f.nodes[id]
@@ -413,7 +418,7 @@ func (f *daxFront) Close(id control.ID) {
 	if n != nil {
 		n.stop()
 		f.running.Add(1)
-		guard.Go(f.opt.Logger, "closing a DAX node", func() { // the requests under way; a client that is slow must not make DeleteCluster slow
+		guard.Go(f.opt.Logger, "closing a DAX node", func() { // drain in the background: a slow client must not delay DeleteCluster
 			defer f.running.Done()
 			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 			defer cancel()
@@ -422,7 +427,7 @@ func (f *daxFront) Close(id control.ID) {
 	}
 }
 
-// cache is how many bytes the base node's caches may take, and those of all other nodes together.
+// cache returns the budget in bytes of the base node's caches. All other nodes together share another budget of the same size.
 func (f *daxFront) cache() int64 { return cmp.Or(f.opt.DAX.Cache, dax.DefaultMemory) }
 
 // stop closes the listeners.
@@ -432,13 +437,13 @@ func (n *daxNode) stop() {
 	}
 }
 
-// close closes the listeners, and ends the connections until ctx ends.
+// close closes the listeners and drains connections. Those still open when ctx ends are cut.
 func (n *daxNode) close(ctx context.Context) {
 	n.stop()
 	n.Node.Close(ctx)
 }
 
-// all returns all nodes.
+// all returns all nodes, including a base node that no cluster has.
 func (f *daxFront) all() []*daxNode {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -449,7 +454,7 @@ func (f *daxFront) all() []*daxNode {
 	return out
 }
 
-// close stops listening and waits for the requests under way, until ctx ends.
+// close closes all nodes and waits for their requests until ctx ends.
 func (f *daxFront) close(ctx context.Context) {
 	for _, n := range f.all() {
 		f.running.Add(1)
@@ -461,15 +466,15 @@ func (f *daxFront) close(ctx context.Context) {
 	f.running.Wait()
 }
 
-// collect calls emit for what was measured.
+// collect emits the measurements of all nodes.
 func (f *daxFront) collect(emit func(metric.Datum)) {
 	for _, n := range f.all() {
 		n.Collect(emit)
 	}
 }
 
-// DAXURLs returns where DAX clients find the server, e.g. dax://127.0.0.1:8111; none if the options ask for none. Those of clusters
-// DescribeClusters says.
+// DAXURLs returns the base node's endpoints for DAX clients, e.g. dax://127.0.0.1:8111; nil if the options name no address.
+// Those of clusters are in DescribeClusters.
 func (s *Server) DAXURLs() (urls []string) {
 	if s.dax.base != nil {
 		for _, at := range s.dax.base.addresses {

@@ -12,16 +12,16 @@ import (
 	"github.com/statordb/stator/internal/objectstore"
 )
 
-// tempDir is the directory, in the data directory, of files that nobody needs after a restart.
+// tempDir is the directory within the data directory for files that need not survive a restart.
 const tempDir = "tmp"
 
-// openTempDir makes the directory for temporary files, or empties it, and returns what is to be done with it at the end. Without a
-// data directory there is none.
+// openTempDir creates or empties the directory for temporary files. remove runs when the server has ended. In memory, dir is
+// empty: there is none.
 func openTempDir(opt *Options) (dir string, remove func() error, err error) {
 	remove = func() error { return nil }
 	switch {
 	case opt.Storage != "":
-		// Servers that share a store may share the data directory too.
+		// Servers of one store may share DataDir too, and would delete each other's files there.
 		dir, err = os.MkdirTemp("", "stator-")
 		return dir, func() error { return os.RemoveAll(dir) }, err
 	case opt.InMemory || opt.fs != nil:
@@ -34,10 +34,10 @@ func openTempDir(opt *Options) (dir string, remove func() error, err error) {
 	return dir, remove, errors.Join(os.MkdirAll(dir, 0o700), cleanOffline(opt.DataDir))
 }
 
-// bucketDir is the directory, in the data directory, whose folders are the buckets.
+// bucketDir is the directory within the data directory whose folders are the buckets.
 const bucketDir = "s3"
 
-// openBuckets returns where objects are, and what removes them, once the server has ended, if nothing is to keep them.
+// openBuckets opens the store of buckets. remove runs when the server has ended, and deletes buckets that must not outlive it.
 func openBuckets(ctx context.Context, opt *Options) (store objectstore.Store, remove func() error, err error) {
 	none := func() error { return nil }
 	switch {
@@ -51,13 +51,13 @@ func openBuckets(ctx context.Context, opt *Options) (store objectstore.Store, re
 	case !opt.InMemory:
 		return objectstore.NewFolder(filepath.Join(opt.DataDir, bucketDir)), none, nil
 	}
-	// It is made when something is written.
+	// The directory appears with the first write.
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("stator-s3-%d-%016x", os.Getpid(), rand.Uint64()))
 	return objectstore.NewFolder(dir), func() error { return os.RemoveAll(dir) }, nil
 }
 
-// bucketAccess lets accounts use the buckets that the credentials file gives them. Without credentials it returns nil: all accounts may
-// use all buckets.
+// bucketAccess limits each account to the buckets that the credentials file grants it. Without credentials it returns nil:
+// every account may use every bucket.
 func bucketAccess(authenticator *auth.Authenticator) objectstore.Access {
 	if !authenticator.Verifies() {
 		return nil
@@ -65,8 +65,8 @@ func bucketAccess(authenticator *auth.Authenticator) objectstore.Access {
 	return granted{authenticator}
 }
 
-// granted implements objects.Access.
+// granted implements objectstore.Access.
 type granted struct{ *auth.Authenticator }
 
-// MayUse implements objects.Access.
+// MayUse implements objectstore.Access.
 func (g granted) MayUse(account, bucket string) bool { return g.MayUseBucket(account, bucket) }

@@ -6,20 +6,21 @@ import (
 	"time"
 )
 
-// memoryLimit is how much memory the runtime is to use before it collects garbage more often. It grows with what is opened.
+// memoryLimit manages Go's soft memory limit (debug.SetMemoryLimit). It rises with whatever legitimately holds memory;
+// otherwise the collector would run all the time.
 type memoryLimit struct {
 	mu    sync.Mutex
-	bytes int64 // 0 for none
+	bytes int64 // current limit; 0 means that the limit is not managed
 }
 
-// newMemoryLimit sets the limit; 0 leaves the runtime alone.
+// newMemoryLimit sets the initial limit in bytes; 0 leaves the runtime's setting alone.
 func newMemoryLimit(bytes int64) *memoryLimit {
 	m := &memoryLimit{bytes: bytes}
 	m.add(0)
 	return m
 }
 
-// add changes it.
+// add raises the limit by bytes, or lowers it if bytes is negative.
 func (m *memoryLimit) add(bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -30,14 +31,15 @@ func (m *memoryLimit) add(bytes int64) {
 }
 
 const (
-	// clientInterval is how often the limit is made to follow what clients hold, and clientStep by how many bytes at a time: setting it
-	// stops the process for a moment.
+	// clientInterval is how often the limit follows what clients hold, and clientStep its granularity in bytes. Both keep
+	// changes rare, because debug.SetMemoryLimit stops the world.
 	clientInterval = time.Second
 	clientStep     = 32 << 20
 )
 
-// follow has the limit grow and shrink with what is held, which it returns: memory that clients rightly hold must not have the
-// collector run all the time. before is what it returned last.
+// follow adjusts the limit to the bytes that clients hold, rounded down to clientStep, and returns that number for the next
+// call. before is what the last call returned. Memory that clients hold can't be collected, so it must not count against the
+// limit.
 func (m *memoryLimit) follow(held, before int64) int64 {
 	if held = held / clientStep * clientStep; held != before {
 		m.add(held - before)

@@ -24,7 +24,7 @@ const (
 
 // Values of Options.Throttling.
 const (
-	// ThrottlingAWS throttles tables and GSIs with provisioned throughput, and on-demand ones with a maximum, as AWS does.
+	// ThrottlingAWS throttles as AWS does: provisioned tables and GSIs, and on-demand ones with a maximum.
 	ThrottlingAWS = "aws"
 	// ThrottlingOff throttles nothing.
 	ThrottlingOff = "off"
@@ -32,13 +32,14 @@ const (
 
 // Values of Options.OnDemandLimits.
 const (
-	// OnDemandUnlimited lets on-demand tables run as fast as the machine.
+	// OnDemandUnlimited lets on-demand tables run as fast as the machine allows.
 	OnDemandUnlimited = "none"
-	// OnDemandAWS gives them what AWS does: at first 4,000 writes and 12,000 reads per second, then twice the earlier peak.
+	// OnDemandAWS limits on-demand tables as AWS does: 4,000 writes and 12,000 reads per second at first, then twice the earlier
+	// peak.
 	OnDemandAWS = "aws"
 )
 
-// Options are stator.Options, which says what each is for, with the version of Stator and what only tests set.
+// Options are stator.Options, which documents the exported fields, plus Stator's version and settings for tests.
 type Options struct {
 	Version         string
 	Listen          string
@@ -71,28 +72,28 @@ type Options struct {
 	TestClock       bool
 	Now             func() time.Time
 
-	// For tests: a file system in place of the operating system's, an engine for the storage test://, how often to look after the disk, limits for clients, and
-	// what stands between operations and the storage engine.
+	// For tests: a file system instead of the operating system's, the engine behind the storage test://, the interval of disk
+	// checks, limits on clients, and a wrapper around the engine.
 	fs     vfs.FS
 	engine func() (kv.Store, error)
 
 	check        time.Duration
 	limits       httpd.Limits
-	tables       int  // how many an account has in a region at most; 0 for as many as NoChangeLimits says
-	sharesByHand bool // the test calls servers.share, and nothing else does
-	// closeTimeout is how long Close waits for requests under way; 0 is closeTimeout.
+	tables       int  // maximum of tables per account and region; 0 follows NoChangeLimits
+	sharesByHand bool // the test calls servers.share itself; no goroutine does
+	// closeTimeout overrides the constant closeTimeout; 0 keeps it.
 	closeTimeout time.Duration
 	wrap         func(kv.Store) kv.Store
 
-	stamps func() time.Time                           // the clock that change records are stamped by; nil is the storage's
-	id     string                                     // of the server among those of Storage
-	evict  func(ctx context.Context, id string) error // ends what another of them has under way; nil for nothing
+	stamps func() time.Time                           // clock for the stamps of change records; nil means the storage's
+	id     string                                     // of this server among those that share Storage
+	evict  func(ctx context.Context, id string) error // ends another server's transactions; nil if the engine needs no such help
 }
 
-// S3Options say where an S3-compatible store is.
+// S3Options locate an S3-compatible store.
 type S3Options = objectstore.S3Options
 
-// storage returns what the options say of the storage.
+// storage returns the part of the options that package engine needs.
 func (o *Options) storage() *engine.Options {
 	return &engine.Options{
 		Storage: o.Storage, ID: o.id, DataDir: o.DataDir, InMemory: o.InMemory, Durability: o.Durability, Cache: o.Cache, MinFree: o.MinFree,
@@ -100,7 +101,7 @@ func (o *Options) storage() *engine.Options {
 	}
 }
 
-// maxTables is how many tables an account may have in a region; 0 for any number.
+// maxTables returns the maximum of tables per account and region; 0 means no maximum.
 func (o *Options) maxTables() int {
 	switch {
 	case o.tables > 0:

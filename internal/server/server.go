@@ -1,6 +1,7 @@
-// Package server wires a server together: it opens the storage and the services over it, starts background work, and ends all of it.
+// Package server assembles a Stator server: it opens the storage and the services above it, runs background work, and shuts
+// everything down in order.
 //
-// It is the only importer of storage engines and wires all parts together.
+// It is the only package that imports storage engines (through package engine), and the only one that knows all parts.
 package server
 
 import (
@@ -44,14 +45,14 @@ type Server struct {
 	clusters  *control.Service
 	auth      *auth.Authenticator
 	stored    *checkpoints
-	atMetrics net.Listener // of MetricsListen; nil for none
-	// stopMetrics stops serving at atMetrics; nil if nothing is served there.
+	atMetrics net.Listener // listener for MetricsListen; nil if unset
+	// stopMetrics shuts down the server behind atMetrics; nil if there is none.
 	stopMetrics func(context.Context) error
-	tick        func(context.Context) error // collects metrics, evaluates alarms and scales
+	tick        func(context.Context) error // collects metrics, evaluates alarms and runs auto scaling once
 	cancel      context.CancelFunc
 	log         *slog.Logger
-	remove      []func() error // removes files that nothing is to keep
-	timeout     time.Duration  // of Close, for requests and for background work
+	remove      []func() error // deletes temporary files after the store is closed, last registered first
+	timeout     time.Duration  // closeTimeout; Close grants it once to requests and once to background work
 	memory      *memoryLimit
 
 	running  sync.WaitGroup
@@ -60,25 +61,29 @@ type Server struct {
 	closeErr error
 }
 
-// ErrInsecure says that Listen names an interface that others can reach, without credentials and without Insecure.
+// ErrInsecure means that Listen is reachable from other machines, but there are no credentials and Insecure is not set.
 var ErrInsecure = errors.New("refusing to listen on an address that other machines can reach without credentials: any access key would be accepted")
 
-// ErrTestClock refuses a clock that any client can move where it decides which signatures are valid.
+// ErrTestClock rejects TestClock together with credentials: any client can move the test clock, and the clock decides which
+// signatures are still valid.
 var ErrTestClock = errors.New("the test clock can't be used with credentials: whoever moves it decides which signatures have expired")
 
-// credentialsInterval is how often the credentials file is looked at.
+// credentialsInterval is how often the server checks the credentials file for changes.
 const credentialsInterval = 2 * time.Second
 
-// jobMemory is about how many bytes of memory background jobs need.
+// jobMemory is a rough estimate, in bytes, of the memory that background jobs need. The memory limit is raised by it while any
+// job runs.
 const jobMemory = 160 << 20
 
-// sweepInterval is how often expired idempotency tokens and deleted tables are removed.
+// sweepInterval is how often the sweepers run. They remove expired idempotency tokens, deleted tables, old stream shards and
+// similar leftovers.
 const sweepInterval = time.Minute
 
-// tickInterval is how often what was measured is stored, and looked whether a minute has begun.
+// tickInterval is how often measurements are flushed to CloudWatch's store. Alarms and scaling run on the first tick of each
+// minute.
 const tickInterval = 5 * time.Second
 
-// Open starts a database.
+// Open starts a database. The caller must Close it.
 func Open(opt Options) (*Server, error) {
 	if opt.Listen == "" {
 		opt.Listen = DefaultListen
@@ -100,7 +105,8 @@ func Open(opt Options) (*Server, error) {
 	case opt.Now == nil:
 		opt.Now = time.Now
 	}
-	// Each start is a server of its own: what an earlier one held must be seen to be free.
+	// Every start gets a fresh ID, so leases held by an earlier process of the same name are not mistaken for ours and can
+	// expire.
 	opt.id = fmt.Sprintf("%.40s-%08x", cmp.Or(opt.Name, "stator"), rand.Uint32())
 	authenticator := &auth.Authenticator{Now: opt.Now}
 	if opt.CredentialsFile != "" {
@@ -141,8 +147,8 @@ func Open(opt Options) (*Server, error) {
 	return s, nil
 }
 
-// ReloadCredentials reads the credentials file again: the keys in it count from then on, and others don't. On an error, which is
-// logged, the keys stay as they are.
+// ReloadCredentials rereads the credentials file. Its keys replace the current ones at once. If the file is invalid, the
+// current keys stay in force; the error is logged and returned.
 func (s *Server) ReloadCredentials() error {
 	if !s.auth.Verifies() {
 		return errors.New("the server has no credentials")
@@ -152,7 +158,7 @@ func (s *Server) ReloadCredentials() error {
 	return err
 }
 
-// tellCredentials logs that the credentials file was read again.
+// tellCredentials logs the outcome of rereading the credentials file.
 func (s *Server) tellCredentials(changed bool, err error) {
 	switch warning := s.auth.Readers(); {
 	case err != nil:
@@ -165,7 +171,8 @@ func (s *Server) tellCredentials(changed bool, err error) {
 	}
 }
 
-// MetricsURL returns the endpoint of Options.MetricsListen, e.g. http://127.0.0.1:9090/metrics, or an empty text without it.
+// MetricsURL returns the endpoint of Options.MetricsListen, e.g. http://127.0.0.1:9090/metrics, or an empty string if that is
+// not set.
 func (s *Server) MetricsURL() string {
 	if s.atMetrics == nil {
 		return ""
@@ -176,15 +183,16 @@ func (s *Server) MetricsURL() string {
 // URL returns the endpoint, e.g. http://127.0.0.1:8000.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 
-// Wait returns when the server has stopped answering: nil after Close, else what ended it.
+// Wait blocks until the server stops serving. It returns nil after Close, otherwise the error that stopped it. Only one caller
+// may wait.
 func (s *Server) Wait() error { return <-s.serveErr }
 
-// closeTimeout is how long Close waits for the requests under way, and again for background work. Requests are ended shortly before.
+// closeTimeout limits each of the two phases of Close: draining requests, then stopping background work.
 const closeTimeout = 15 * time.Second
 
-// Close stops listening, waits for the requests under way, and closes the store; what was acknowledged is durable then. What does
-// not end in half a minute keeps the store from being closed: Close returns an error, and the next start reads the log as after a
-// crash.
+// Close stops listening, drains requests, stops background work and closes the store. After a nil error, every acknowledged
+// write is durable, whatever the durability mode. If requests or background work do not end within twice closeTimeout, Close
+// leaves the store open and returns an error; the next start then replays the log as after a crash.
 func (s *Server) Close() error {
 	s.close.Do(func() { s.closeErr = s.stop() })
 	return s.closeErr
@@ -193,12 +201,12 @@ func (s *Server) Close() error {
 func (s *Server) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
-	// Closing the listener first also ends a Serve that has not begun yet, which Shutdown would miss.
+	// Close the listener first: this also stops a Serve that has not begun yet, which Shutdown would miss.
 	err := s.listener.Close()
 	ended := s.http.Shutdown(ctx)
 	s.dax.close(ctx)
 	s.cancel()
-	if s.stopMetrics != nil { // its requests read the store
+	if s.stopMetrics != nil { // metrics requests read the store, so they must end before it closes
 		err = errors.Join(err, s.stopMetrics(ctx))
 	}
 	if ended == nil {
@@ -217,7 +225,7 @@ func (s *Server) stop() error {
 
 var errStillRunning = errors.New("work in the background does not end")
 
-// waitRunning waits for the work in the background, which has been told to end.
+// waitRunning waits for background work, whose context is already cancelled. It returns errStillRunning after timeout.
 func (s *Server) waitRunning(timeout time.Duration) error {
 	ended := make(chan struct{})
 	guard.Go(s.log, "waiting for background work", func() {
@@ -232,7 +240,8 @@ func (s *Server) waitRunning(timeout time.Duration) error {
 	}
 }
 
-// onceListener may be closed twice: the HTTP server would give up its shutdown on the second error.
+// onceListener makes Close idempotent. The HTTP server aborts its shutdown if closing the listener fails, and stop has already
+// closed it.
 type onceListener struct {
 	net.Listener
 	once sync.Once
@@ -244,7 +253,8 @@ func (l *onceListener) Close() error {
 	return l.err
 }
 
-// isLoopback reports whether only this machine can reach the address.
+// isLoopback reports whether the address is reachable from this machine only. Unknown host names are assumed to be reachable
+// from elsewhere.
 func isLoopback(listen string) bool {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {

@@ -19,22 +19,23 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// servers are those that share the store: this one alone, or several.
+// servers represents the servers that share the store: this one alone (member is nil), or several.
 type servers struct {
 	cluster.Fleet
-	store  kv.Store        // as this server is to use it
-	member *cluster.Member // nil if it is alone
+	store  kv.Store        // wrapped by member, if there is one; everything above uses this store
+	member *cluster.Member // nil for a server with a data directory of its own
 
 	mu   sync.Mutex
-	left func() // what is done when a server has gone
+	left func() // called after another server has gone; set by start
 
-	// What share has told and heard.
+	// State of share: what this server last published, and the last list heard from each server. Only share uses it, in one
+	// goroutine.
 	toldSpending string
 	spending     map[string][]metering.Spending
 	firstShare   bool
 }
 
-// join makes the server one of those of its store.
+// join registers this server with the store. With a data directory it is the only server, and Fleet is a local stand-in.
 func join(ctx context.Context, opt *Options, store kv.Store) (*servers, error) {
 	if opt.Storage == "" {
 		return &servers{Fleet: cluster.NewSolo(ctx, opt.Logger), store: store}, nil
@@ -54,7 +55,8 @@ func join(ctx context.Context, opt *Options, store kv.Store) (*servers, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Who changes the format looks at who is there: from now on, this server too.
+	// Check the format again now that we are registered: an upgrade looks at registered servers only, so one could have slipped
+	// in between engine.Open and Join.
 	if err := engine.CheckFormat(ctx, store); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
@@ -62,7 +64,8 @@ func join(ctx context.Context, opt *Options, store kv.Store) (*servers, error) {
 	return s, nil
 }
 
-// start follows what others change. resume goes on with what a server has left behind.
+// start announces this server's addresses and begins to follow the changes of others. When another server goes, resume takes
+// over its unfinished jobs.
 func (s *servers) start(ctx context.Context, server *Server, resume func(context.Context) error) error {
 	if s.member == nil {
 		return nil
@@ -80,7 +83,7 @@ func (s *servers) start(ctx context.Context, server *Server, resume func(context
 	return s.member.Start(ctx)
 }
 
-// nodes returns where the DAX nodes of other servers listen; nil if this one is alone.
+// nodes returns a function that lists the addresses of other servers' DAX nodes, or nil if there are no other servers.
 func (s *servers) nodes() func(encrypted bool) []string {
 	if s.member == nil {
 		return nil
@@ -88,7 +91,7 @@ func (s *servers) nodes() func(encrypted bool) []string {
 	return s.member.DAX
 }
 
-// close leaves the others.
+// close deregisters this server.
 func (s *servers) close() error {
 	if s.member == nil {
 		return nil
@@ -96,7 +99,8 @@ func (s *servers) close() error {
 	return s.member.Close()
 }
 
-// lead has a job done by one server of all until ctx ends.
+// lead runs a job on exactly one of the servers until ctx ends. If the leader goes, another server takes over, so run may be
+// called again and must tolerate work done by others.
 func (s *servers) lead(ctx context.Context, log *slog.Logger, running *sync.WaitGroup, job string, run func(ctx context.Context)) {
 	if s.member == nil {
 		running.Add(1)
@@ -114,7 +118,7 @@ func (s *servers) lead(ctx context.Context, log *slog.Logger, running *sync.Wait
 	})
 }
 
-// each has every server of several do a job once an interval, beside what one does for all.
+// each runs job once per interval on this server, as every other server does too. It does nothing if this server is alone.
 func (s *servers) each(ctx context.Context, log *slog.Logger, running *sync.WaitGroup, name string, interval time.Duration, job func(context.Context)) {
 	if s.member == nil {
 		return
@@ -126,11 +130,11 @@ func (s *servers) each(ctx context.Context, log *slog.Logger, running *sync.Wait
 	})
 }
 
-// settleInterval is how often servers tell each other what they have used of tables with limited throughput.
+// settleInterval is how often servers exchange what they have spent on tables with limited throughput.
 const settleInterval = time.Second
 
-// share has all servers spend of the same throughput: each tells what was used on it, and takes what was used on others out of what
-// it may use itself.
+// share makes all servers draw on the same throughput: each publishes what its requests consumed, and deducts what the others'
+// requests consumed from its own budget.
 func (s *servers) share(ctx context.Context, meters *metering.Registry, now func() time.Time) error {
 	own, err := json.Marshal(meters.Spending())
 	if err != nil {
@@ -154,7 +158,7 @@ func (s *servers) share(ctx context.Context, meters *metering.Registry, now func
 		}
 		before, known := s.spending[id]
 		if known || !s.firstShare {
-			meters.Pay(list, before, now()) // what was used before this server came is not its business
+			meters.Pay(list, before, now()) // consumption from before this server joined doesn't count against its budget
 		}
 		heard[id] = list
 	}
@@ -163,8 +167,9 @@ func (s *servers) share(ctx context.Context, meters *metering.Registry, now func
 	return nil
 }
 
-// settled makes operations that change what servers remember answer when all have heard of it. Requests for items do not wait. One that is
-// refused is tried again if there was news: another server may have shown already what this one had not heard of.
+// settled wraps operations that change cached data (Settles): they answer only when all servers have heard of the change. Item
+// requests are not wrapped and never wait. If such an operation is refused and this server turns out to have been stale, it is
+// retried once that server has caught up: another server may already have shown its client the newer state.
 func (s *servers) settled(list []smithy.Handler) []smithy.Handler {
 	if s.member == nil {
 		return list

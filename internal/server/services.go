@@ -13,7 +13,7 @@ import (
 	"github.com/statordb/stator/internal/ops"
 )
 
-// scaledTables are the tables as auto scaling sees them.
+// scaledTables implements autoscaling's view of tables by DynamoDB's operations.
 type scaledTables struct{ ops *ops.Service }
 
 func (s scaledTables) Capacity(r *autoscaling.Resource) (units int64, exists bool) {
@@ -37,7 +37,7 @@ func (s scaledTables) SetCapacity(ctx context.Context, r *autoscaling.Resource, 
 	return s.ops.SetCapacity(ctx, ns, table, index, p)
 }
 
-// watch is CloudWatch as auto scaling sees it.
+// watch implements autoscaling's view of CloudWatch.
 type watch struct{ *cloudwatch.Service }
 
 func (w watch) PutAlarm(ctx context.Context, account, region string, a *autoscaling.AlarmInfo) error {
@@ -83,10 +83,10 @@ func alarmInfo(a *cloudwatch.Alarm) *autoscaling.AlarmInfo {
 	return out
 }
 
-// errNoAction is for actions of alarms that are no scaling policies.
+// errNoAction fails an alarm action that is not a scaling policy of the alarm's account and region.
 var errNoAction = errors.New("actions of this kind are not supported by this endpoint")
 
-// openServices opens the services beside DynamoDB.
+// openServices opens CloudWatch and auto scaling, and connects them: policies create alarms, and alarms trigger policies.
 func openServices(ctx context.Context, opt cloudwatch.Options, tables *ops.Service) (*cloudwatch.Service, *autoscaling.Service, error) {
 	metrics, err := cloudwatch.New(ctx, opt)
 	if err != nil {
@@ -99,7 +99,8 @@ func openServices(ctx context.Context, opt cloudwatch.Options, tables *ops.Servi
 		return nil, nil, err
 	}
 	metrics.OnAction(func(_ context.Context, a *cloudwatch.Alarm, action string, _ time.Time) error {
-		// An alarm moves nothing of another account, nor does it tell whether that has a policy.
+		// An alarm must neither scale another account's tables nor reveal whether that account has a policy, so both cases give
+		// the same error.
 		if !strings.HasPrefix(action, "arn:aws:autoscaling:"+a.Region+":"+a.Account+":") || !scaling.OnAlarm(action) {
 			return errNoAction
 		}

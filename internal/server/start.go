@@ -32,11 +32,12 @@ import (
 	"github.com/statordb/stator/internal/turns"
 )
 
-// starter starts a server in stages. Each stage registers in undo how to end what it has begun, for a later one that fails.
+// starter starts a server in stages. A stage appends to undo whatever a failure of a later stage must reverse; undo runs last
+// to first.
 type starter struct {
 	*Server
 	opt       *Options
-	ctx       context.Context // of all background work
+	ctx       context.Context // of all background work; cancelled by Close
 	clock     *testClock
 	undo      []func() error
 	faults    *faults.Faults
@@ -51,7 +52,8 @@ type starter struct {
 	sweepers  []func(context.Context) error
 }
 
-// start starts a server over an open store. The caller closes the listener and the store if it fails.
+// start starts a server over an open store. On error it has undone its stages, but the caller still owns the listener and the
+// store and must close both.
 func start(opt *Options, listener net.Listener, store kv.Store, authenticator *auth.Authenticator, clock *testClock) (*Server, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &starter{opt: opt, ctx: ctx, clock: clock, turns: turns.New(), Server: &Server{
@@ -86,7 +88,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	return s.Server, nil
 }
 
-// goOn runs work in the background, for whose end Close waits.
+// goOn runs background work that Close waits for. The work must return soon after the server's context is cancelled.
 func (s *Server) goOn(what string, work func()) {
 	s.running.Add(1)
 	guard.Go(s.log, what, func() {
@@ -95,7 +97,7 @@ func (s *Server) goOn(what string, work func()) {
 	})
 }
 
-// parse reads the options that have a syntax of their own.
+// parse parses the options that have a syntax of their own, so that a typo fails the start before anything is opened.
 func (s *starter) parse() (err error) {
 	if s.faults, err = faults.Parse(s.opt.Inject, s.opt.InjectSeed); err != nil {
 		return err
@@ -104,7 +106,8 @@ func (s *starter) parse() (err error) {
 	return err
 }
 
-// joinServers makes the server one of those that share the store. From here on the store is used through them.
+// joinServers registers this server with the others that share the store. Later stages use the wrapped store, which announces
+// changes to cached data and rejects commits of a replaced server.
 func (s *starter) joinServers() (err error) {
 	if s.servers, err = join(s.ctx, s.opt, s.store); err != nil {
 		return err
@@ -114,7 +117,7 @@ func (s *starter) joinServers() (err error) {
 	return nil
 }
 
-// openTables opens the descriptions of tables, and the runner of background jobs.
+// openTables opens the catalog, the item store and the runner of background jobs.
 func (s *starter) openTables() (err error) {
 	opt := s.opt
 	s.meters = metering.NewRegistry(opt.Now, ops.Metered()...)
@@ -142,7 +145,7 @@ func (s *starter) openTables() (err error) {
 	return nil
 }
 
-// openDirectories opens the directory for temporary files and the buckets.
+// openDirectories opens the directory for temporary files and the store of buckets.
 func (s *starter) openDirectories() error {
 	temp, remove, err := openTempDir(s.opt)
 	if err != nil {
@@ -157,13 +160,13 @@ func (s *starter) openDirectories() error {
 	return nil
 }
 
-// removeLast has files removed when the server has ended, or when it fails to start.
+// removeLast registers remove to run last: after the store is closed, or when a later stage fails.
 func (s *starter) removeLast(remove func() error) {
 	s.remove = append([]func() error{remove}, s.remove...)
 	s.undo = append(s.undo, remove)
 }
 
-// openOperations opens DynamoDB's operations and what they share.
+// openOperations opens DynamoDB's operations and the managers of backups and transfers that they use.
 func (s *starter) openOperations() (err error) {
 	opt := s.opt
 	suspects := attempts.NewSuspects()
@@ -191,7 +194,7 @@ func (s *starter) openOperations() (err error) {
 	return nil
 }
 
-// openDAX opens the nodes of DAX and their control plane.
+// openDAX opens the DAX nodes and their control plane.
 func (s *starter) openDAX() (err error) {
 	if s.dax, err = openDAX(s.opt, s.store, s.auth, s.service, s.turns, s.memory, s.servers.nodes()); err != nil {
 		return err
@@ -205,7 +208,7 @@ func (s *starter) openDAX() (err error) {
 	return err
 }
 
-// openServices opens CloudWatch and Application Auto Scaling, and says what the periodic work is.
+// openServices opens CloudWatch and Application Auto Scaling, and lists the periodic work: tick and sweepers.
 func (s *starter) openServices() (err error) {
 	opt := s.opt
 	s.metrics, s.scaling, err = openServices(s.ctx, cloudwatch.Options{
@@ -232,7 +235,7 @@ func (s *starter) openServices() (err error) {
 	return nil
 }
 
-// openHTTP makes the HTTP server, which serves nothing yet.
+// openHTTP creates the HTTP server. It serves nothing until every stage has succeeded.
 func (s *starter) openHTTP() error {
 	s.handlers = slices.Concat(s.service.Operations(), s.metrics.Operations(), smithy.ToEnd(s.scaling.Operations()), smithy.ToEnd(s.clusters.Operations()))
 	s.http = httpd.New(httpd.Options{
@@ -255,14 +258,15 @@ func (s *starter) openHTTP() error {
 	return nil
 }
 
-// testControl returns the handler of the test clock; nil without one.
+// testControl returns the handler that moves the test clock, or nil without TestClock. The request answers once everything due
+// at the new time is done, so that a test needs no sleeps.
 func (s *starter) testControl() map[string]func([]byte) ([]byte, error) {
 	if !s.opt.TestClock {
 		return nil
 	}
 	settle := func() error {
 		if s.servers.member != nil {
-			return nil // the server that leads each job does it
+			return nil // each job runs on the server that holds its lease, which may be another one
 		}
 		_, err := s.items.Expire(s.ctx)
 		for _, sweep := range append(s.sweepers, s.tick) {
@@ -273,7 +277,7 @@ func (s *starter) testControl() map[string]func([]byte) ([]byte, error) {
 	return map[string]func([]byte) ([]byte, error){clockPath: func(body []byte) ([]byte, error) { return s.clock.control(body, settle) }}
 }
 
-// ready reads a key: it fails while the store can't be read.
+// ready is the readiness check: it fails if the store can't be read.
 func (s *Server) ready(ctx context.Context) error {
 	r, err := s.store.Latest(ctx)
 	if err != nil {
@@ -284,7 +288,8 @@ func (s *Server) ready(ctx context.Context) error {
 	return err
 }
 
-// resume continues what the last run, or another server, has left unfinished.
+// resume continues what the previous run, or a server that has gone, left unfinished. It runs before the HTTP server accepts
+// requests.
 func (s *starter) resume() error {
 	resumeJobs := func(ctx context.Context) error {
 		return errors.Join(s.backups.Resume(ctx), s.transfers.Resume(ctx, s.service.TransferRules()))
@@ -296,7 +301,7 @@ func (s *starter) resume() error {
 			return err
 		}
 	}
-	if err := s.clusters.Resume(s.ctx); err != nil { // the tables can be used all the same
+	if err := s.clusters.Resume(s.ctx); err != nil { // DAX is optional: a port that is taken must not keep the tables offline
 		s.log.Error("clusters of DAX can't be reached", "error", err)
 	}
 	if s.faults != nil {
