@@ -134,7 +134,7 @@ type DAXOptions struct {
 // S3Options locate an S3-compatible store.
 type S3Options = objectstore.S3Options
 
-// internal converts the options to those of package server, whose Version the client can't set.
+// internal converts the options to those of package server, whose Version only this package sets.
 func (o *Options) internal() server.Options {
 	return server.Options{
 		Version:         Version,

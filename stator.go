@@ -16,7 +16,7 @@ var Version = "0.1.0-dev"
 
 // Errors of Open.
 var (
-	// ErrInUse means that another process has the data directory open.
+	// ErrInUse means that another process holds the data directory.
 	ErrInUse = engine.ErrInUse
 	// ErrInsecure means that Listen is reachable from other machines, but there are no credentials and Insecure is not set.
 	ErrInsecure = server.ErrInsecure

@@ -284,7 +284,8 @@ func reloadOnHangup(server *stator.Server) (stop func()) {
 	}
 }
 
-// redacted returns a URL without its passwords, and anything else as it is.
+// redacted returns a URL with its passwords masked, and any other text unchanged. A URL that does not parse is reduced to its
+// scheme.
 func redacted(from string) string {
 	scheme, _, isURL := strings.Cut(from, "://")
 	if !isURL {

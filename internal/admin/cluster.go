@@ -13,37 +13,39 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// Cluster is what is known of the servers that share a storage.
+// Cluster is the state of the servers that share a storage, as the storage records it.
 type Cluster struct {
 	Servers []ClusterServer
-	// Format is the version of the layout in which the storage is written.
+	// Format is the version of the storage's format.
 	Format int
-	// Leases say which server does which job, by the server's ID.
+	// Leases maps each job to the ID of the server that leads it.
 	Leases map[string]string
-	// Changes is how many changes of tables, alarms and the like there were so far.
+	// Changes counts the entries of the change log so far: changes of tables, alarms and other data that servers cache.
 	Changes uint64
-	// Changing is the key of what is being changed, and ChangedBy the ID of the server that does so; empty for nothing.
+	// Changing is the key that is frozen for a change, and ChangedBy the ID of the server that changes it; both are empty if
+	// none is.
 	Changing, ChangedBy string
-	// StreamLag is how far the records that streams show are behind.
+	// StreamLag is how far streams are behind the present: younger records are not shown yet.
 	StreamLag time.Duration
 }
 
-// ClusterServer is one of the servers.
+// ClusterServer is one of the servers that share a storage.
 type ClusterServer struct {
 	ID, URL, Version string
-	Format           int // the newest format that it understands; 0 before format 4
+	Format           int // newest format that it understands; 0 if it predates format 4
 	DAX              []string
 	Started          time.Time
-	// Alive says that it has renewed its lease while it was watched.
+	// Alive means that the server renewed its record while ReadCluster watched, or joined meanwhile.
 	Alive bool
-	// Behind is how many changes it has not seen yet.
+	// Behind is the number of changes that the server has not applied yet.
 	Behind uint64
 }
 
-// watchFor is how long servers are watched: longer than the interval in which they renew their leases.
+// watchFor is how long ReadCluster watches. It must exceed the interval at which servers renew their records.
 const watchFor = 2500 * time.Millisecond
 
-// ReadCluster returns what is known of the servers that share a storage. It watches them for some seconds.
+// ReadCluster returns the state of the servers that share a storage. It takes about watchFor, because it judges a server's
+// health by watching its record change, without comparing clocks.
 func ReadCluster(ctx context.Context, storage string) (_ *Cluster, err error) {
 	store, err := engine.OpenTool(ctx, storage, false, nil)
 	if err != nil {
@@ -90,8 +92,8 @@ func ReadCluster(ctx context.Context, storage string) (_ *Cluster, err error) {
 	return c, nil
 }
 
-// UpgradeStorage has the servers that share a storage write it in the newest format from now on, which older ones don't understand
-// and refuse to start with. It returns the format that was in use. It is an error if a server that lives is older.
+// UpgradeStorage raises a shared storage to the newest format and returns the previous one. Older versions of Stator can no
+// longer open the storage afterwards, so it fails if a live server does not understand the new format.
 func UpgradeStorage(ctx context.Context, storage string) (from int, err error) {
 	c, err := ReadCluster(ctx, storage)
 	if err != nil {

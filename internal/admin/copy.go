@@ -15,22 +15,22 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// Copied is what Copy has copied and compared.
+// Copied describes what Copy copied and verified.
 type Copied struct {
 	Tables  int
-	Records int64 // items, index entries, change records and all else
-	Bytes   int64 // of their keys and values
-	// Checksum is the sum of the 64-bit xxHashes of all records, the same in the source and the copy.
+	Records int64 // items, index entries, change records and everything else
+	Bytes   int64 // total size of their keys and values
+	// Checksum is the sum of the 64-bit xxHashes of all records. It does not depend on their order, and equals the source's.
 	Checksum uint64
 }
 
-// ErrNotEmpty says that there are data where a copy is to be made.
+// ErrNotEmpty means that the target of a copy already contains data.
 var ErrNotEmpty = errors.New("there are data already")
 
-// Copy copies all data of a data directory whose server does not run, or of a storage whose servers may run (a URL, see
-// Options.Storage), as they are at one instant, to a new data directory or an empty storage. Then it reads the copy and compares
-// number and checksum of the records. progress, if not nil, is called now and then with the bytes that were copied. After an error
-// the copy is not complete.
+// Copy copies a consistent snapshot of all data from the data directory of a stopped server, or from a storage (by URL, see
+// Options.Storage), whose servers may run, to a new data directory or an empty storage. It then reads the copy back and
+// compares the number and checksum of the records. progress may be nil; it is called every 10,000 records with the bytes copied
+// so far. After an error the target is incomplete and must be discarded.
 func Copy(ctx context.Context, from, to string, progress func(bytes int64)) (_ *Copied, err error) {
 	source, err := engine.OpenTool(ctx, from, true, nil)
 	if err != nil {
@@ -47,7 +47,7 @@ func Copy(ctx context.Context, from, to string, progress func(bytes int64)) (_ *
 	}
 	if _, format, err := readFleet(ctx, target); err != nil {
 		return nil, err
-	} else if format < keyspace.FormatVersion { // what is copied need not be so old
+	} else if format < keyspace.FormatVersion { // the target is empty, so nothing keeps it at an old format
 		if _, err := UpgradeStorage(ctx, to); err != nil {
 			return nil, fmt.Errorf("the target of the copy: %w", err)
 		}
@@ -74,7 +74,7 @@ func Copy(ctx context.Context, from, to string, progress func(bytes int64)) (_ *
 	if err != nil {
 		return nil, err
 	}
-	// What is written later must come behind what is there.
+	// The target's clock must not fall behind the copied stamps: later writes must sort after them.
 	clock, err := source.Now(ctx)
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ func (c *Copied) add(key, val []byte) {
 	c.Bytes += int64(len(key) + len(val))
 	var h xxhash.Digest
 	h.Reset()
-	_, _ = h.Write(key) // a hash takes everything
+	_, _ = h.Write(key) // a hash never fails
 	_, _ = h.Write([]byte{0})
 	_, _ = h.Write(val)
 	c.Checksum += h.Sum64()
@@ -111,7 +111,7 @@ func (c *Copied) add(key, val []byte) {
 	}
 }
 
-// eachCopied calls visit for every record but those that a store has of itself: its servers, its format and its clock, and counters.
+// eachCopied calls visit for every record, except those that describe the store itself (servers, format, clock) and counters.
 func eachCopied(ctx context.Context, r kv.Reader, visit func(key, val []byte) error) error {
 	return kv.Each(ctx, r, kv.Range{}, func(key, val []byte) error {
 		if keyspace.Local(key) {
@@ -121,7 +121,8 @@ func eachCopied(ctx context.Context, r kv.Reader, visit func(key, val []byte) er
 	})
 }
 
-// counted returns the ids of the tables and backups whose items are counted.
+// counted returns the IDs of the tables and backups that have counters. Counters are merge operands, so Copy sets them
+// separately.
 func counted(ctx context.Context, r kv.Reader) (ids []uint32, err error) {
 	tables, _, err := catalog.Read(ctx, r)
 	if err != nil {
@@ -167,7 +168,7 @@ func compareCopy(ctx context.Context, target kv.Store, want *Copied, source kv.R
 	return nil
 }
 
-// checkEmpty refuses a store that has anything but what a store has of itself.
+// checkEmpty fails with ErrNotEmpty if the store contains any record that a copy would write.
 func checkEmpty(ctx context.Context, store kv.Store) error {
 	r, err := store.Latest(ctx)
 	if err != nil {

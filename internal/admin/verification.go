@@ -9,17 +9,17 @@ import (
 	"github.com/statordb/stator/internal/engine"
 )
 
-// Verification is what Verify found.
+// Verification is the result of Verify.
 type Verification struct {
 	Tables         int
-	Items, Entries int64    // items, and entries of their indexes
+	Items, Entries int64    // items, and index entries of all tables
 	Problems       []string // the first 100
 	MoreProblems   int64
 }
 
-// Verify checks the data directory of a server that does not run, or a storage (a URL, see Options.Storage), whose servers may run:
-// every item is well formed and in its place, every index equals its table, and the counters are right. It writes nothing. Its
-// error says that the data could not be read.
+// Verify checks the data directory of a stopped server, or a storage (by URL, see Options.Storage), whose servers may run:
+// every item is well-formed and stored under its own key, every index matches its table, and the counters are right. It writes
+// nothing. Findings are in the result; an error means that the data could not be read.
 func Verify(ctx context.Context, from string, log *slog.Logger) (*Verification, error) {
 	store, err := engine.OpenTool(ctx, from, true, log)
 	if err != nil {

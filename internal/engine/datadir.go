@@ -19,13 +19,13 @@ import (
 	"github.com/statordb/stator/internal/kv/pebblekv"
 )
 
-// formatFile says which version of keyspace's layout a data directory has.
+// formatFile holds the version of keyspace's layout. It is written before anything else and marks a data directory.
 const formatFile = "FORMAT"
 
-// pebbleDir is the storage engine's directory in the data directory.
+// pebbleDir is the storage engine's directory within the data directory.
 const pebbleDir = "pebble"
 
-// ErrInUse says that a running server has the data directory.
+// ErrInUse means that another process holds the data directory.
 var ErrInUse = errors.New("in use by another process")
 
 func openDataDir(opt *Options) (kv.Store, error) {
@@ -48,7 +48,7 @@ func openDataDir(opt *Options) (kv.Store, error) {
 	}
 	store, err := openPebble(opt.DataDir, po)
 	if err == nil && version < keyspace.FormatVersion {
-		// Older versions of Stator would not keep what this one writes.
+		// From now on this version may write what older ones can't read, so raise the format and keep them out.
 		if err = writeFormat(po.FS, opt.DataDir); err != nil {
 			return nil, errors.Join(err, store.Close())
 		}
@@ -56,7 +56,7 @@ func openDataDir(opt *Options) (kv.Store, error) {
 	return store, err
 }
 
-// makePrivate takes a data directory that an earlier Stator made, or that was there, from other users of the machine.
+// makePrivate revokes other users' access to a data directory that already existed. It only warns if that fails.
 func makePrivate(opt *Options) {
 	info, err := os.Stat(opt.DataDir)
 	if err == nil && info.Mode().Perm()&0o077 != 0 {
@@ -93,7 +93,8 @@ func durability(text string, po *pebblekv.Options) error {
 	return nil
 }
 
-// checkFormat makes the data directory if it is missing, refuses one that a newer Stator wrote, and returns its format.
+// checkFormat creates the data directory if it is missing and returns its format. It refuses a format newer than this
+// version's.
 func checkFormat(fs vfs.FS, dir string) (version int, err error) {
 	if err := pebblekv.MkdirAll(fs, dir); err != nil {
 		return 0, err
@@ -120,7 +121,7 @@ func checkFormat(fs vfs.FS, dir string) (version int, err error) {
 	return version, nil
 }
 
-// WriteCheckpoint makes a directory, which is there already, a data directory with all that the store has.
+// WriteCheckpoint turns dir, which must exist, into a data directory with everything that the store contains.
 func WriteCheckpoint(ctx context.Context, store kv.Store, dir string) error {
 	c, ok := store.(kv.Checkpointer)
 	if !ok {
@@ -132,9 +133,8 @@ func WriteCheckpoint(ctx context.Context, store kv.Store, dir string) error {
 	return writeFormat(pebblekv.PrivateFS, dir)
 }
 
-// Checkpoint makes dir, which must not exist, a data directory with all that the data directory of a server that does not run
-// has. Files are linked where the file system can do so. What a crash has left in the log is brought in order, as when a server
-// starts.
+// Checkpoint creates dir, which must not exist, as a copy of the data directory of a stopped server. Files are hard-linked
+// where the file system allows it. Opening the store replays the log, as a server's start does after a crash.
 func Checkpoint(ctx context.Context, dataDir, dir string, log *slog.Logger) error {
 	store, err := openOffline(dataDir, pebblekv.Options{Sync: true, Logger: log})
 	if err != nil {
@@ -146,7 +146,7 @@ func Checkpoint(ctx context.Context, dataDir, dir string, log *slog.Logger) erro
 	return errors.Join(err, store.Close())
 }
 
-// openOffline opens the data directory of a server that does not run.
+// openOffline opens the data directory of a stopped server. Unlike checkFormat alone, it never creates one.
 func openOffline(dataDir string, po pebblekv.Options) (kv.Store, error) {
 	if _, err := os.Stat(filepath.Join(dataDir, formatFile)); err != nil {
 		return nil, fmt.Errorf("%s is no data directory: %w", dataDir, err)
@@ -157,7 +157,7 @@ func openOffline(dataDir string, po pebblekv.Options) (kv.Store, error) {
 	return openPebble(dataDir, po)
 }
 
-// writeFormat writes the version such that a crash leaves either none or the whole of it.
+// writeFormat writes formatFile atomically: after a crash it is either missing, old or complete.
 func writeFormat(fs vfs.FS, dir string) error {
 	file := fs.PathJoin(dir, formatFile)
 	tmp := file + ".new"

@@ -1,5 +1,5 @@
-// Package engine opens storage: data directories, and databases that several servers share. It is the only importer of storage engines,
-// and the home of the format version that a store is written in.
+// Package engine opens storage: data directories, and databases that several servers share. It is the only package that imports
+// storage engines, and it checks and writes the version of the format that a store has.
 package engine
 
 import (
@@ -19,40 +19,43 @@ import (
 	"github.com/statordb/stator/internal/kv/pgkv"
 )
 
-// Options say which storage to open, and how. Without Storage it is the data directory DataDir, or memory.
+// Options say which storage to open, and how. Storage takes precedence, then InMemory, then DataDir.
 type Options struct {
-	// Storage is the URL of a database that several servers may share: postgres:// or tikv://.
+	// Storage is the URL of a shared database: postgres:// or tikv://.
 	Storage string
-	// ID names this server to the others of Storage.
+	// ID identifies this server among those that share Storage.
 	ID       string
 	DataDir  string
 	InMemory bool
-	// Durability says when a write is acknowledged: "sync" (or empty), "interval:DURATION" or "none".
+	// Durability says when a write to a data directory is acknowledged: "sync" (or empty), "interval:DURATION" or "none". A
+	// shared database has its own settings.
 	Durability string
-	// Cache is how many bytes of memory the engine takes for what was read and written; 0 is its default.
+	// Cache is the memory in bytes for the engine's caches and write buffers; 0 means the engine's default.
 	Cache int64
-	// MinFree is how many bytes of the disk must be free for writes to be accepted; 0 is the engine's default, less than 0 is no limit.
+	// MinFree is the free disk space in bytes below which writes are refused; 0 means the engine's default, a negative value
+	// means no limit.
 	MinFree int64
 	Logger  *slog.Logger
 	Now     func() time.Time
-	// Stamps is the clock for stamps of transactions in Storage; nil is the storage's own.
+	// Stamps is the clock for the stamps of transactions in Storage; nil means the database's own clock.
 	Stamps func() time.Time
 
-	// FS replaces the operating system's file system, Check is how often the disk's health is checked, and Test is the engine of the
-	// storage test://: all for tests.
+	// For tests: FS replaces the operating system's file system, Check is the interval of disk checks, and Test opens the
+	// storage test://.
 	FS    vfs.FS
 	Check time.Duration
 	Test  func() (kv.Store, error)
 }
 
-// Opened is an open storage.
+// Opened is an open storage. The caller must close its Store.
 type Opened struct {
 	Store kv.Store
-	// Evict ends what another server of a shared storage has under way, by its ID; nil if there is nothing to end.
+	// Evict ends the transactions of another server, given its ID, and returns once none of them can commit. It is nil if the
+	// store itself bounds how long a commit can take.
 	Evict func(ctx context.Context, id string) error
 }
 
-// Open opens the storage.
+// Open opens the storage that opt names, and refuses a format that is too new.
 func Open(ctx context.Context, opt *Options) (Opened, error) {
 	if opt.Storage != "" {
 		return openShared(ctx, opt)
@@ -85,10 +88,10 @@ func openShared(ctx context.Context, opt *Options) (s Opened, err error) {
 	return s, nil
 }
 
-// toolID is the ID of commands among the servers of a storage.
+// toolID is the server ID that commands use in a shared storage.
 const toolID = "stator-tool"
 
-// OpenTool opens a storage (its URL) or the data directory of a server that does not run, for a command.
+// OpenTool opens a storage (by URL) or the data directory of a stopped server for a command.
 func OpenTool(ctx context.Context, from string, readOnly bool, log *slog.Logger) (kv.Store, error) {
 	if strings.Contains(from, "://") {
 		s, err := Open(ctx, &Options{Storage: from, Logger: log, ID: toolID})
@@ -97,7 +100,7 @@ func OpenTool(ctx context.Context, from string, readOnly bool, log *slog.Logger)
 	return openOffline(from, pebblekv.Options{ReadOnly: readOnly, Sync: true, Logger: log})
 }
 
-// OpenTarget opens a storage (its URL), or a data directory that it makes if it is missing, for a command that fills it.
+// OpenTarget opens a storage (by URL) or a data directory, created if missing, for a command that fills it.
 func OpenTarget(ctx context.Context, to string) (kv.Store, error) {
 	if strings.Contains(to, "://") {
 		s, err := Open(ctx, &Options{Storage: to, ID: toolID})
@@ -109,7 +112,8 @@ func OpenTarget(ctx context.Context, to string) (kv.Store, error) {
 	return openPebble(to, pebblekv.Options{Sync: true})
 }
 
-// CheckFormat refuses a store whose layout is newer than this Stator reads, and says in a new one which layout it has.
+// CheckFormat refuses a store whose format is newer than this version reads. A store without a format is new, or a data
+// directory that keeps it in formatFile; it gets the current one.
 func CheckFormat(ctx context.Context, store kv.Store) error {
 	return kv.Update(ctx, store, kv.TxnOpt{Hint: [][]byte{keyspace.Format()}}, func(txn kv.Txn) error {
 		version, err := catalog.ReadFormat(txn)

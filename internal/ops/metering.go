@@ -17,8 +17,8 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// around returns a handler that does what all operations have in common before and after they run. place is the operation's among those
-// that are metered; negative for others.
+// around wraps an operation's handler with what all operations share: the request's time and state, and metering. place is the
+// operation's number among the metered ones, or negative.
 func (s *Service) around(op *operation, h smithy.Handler, place int) smithy.Handler {
 	run := h.Run
 	h.Settles = op.settles
@@ -39,7 +39,8 @@ func (s *Service) around(op *operation, h smithy.Handler, place int) smithy.Hand
 	return h
 }
 
-// count counts a request that was executed.
+// count records how a request ended: its latency, size and kind of error. operation is negative if the operation is not
+// metered.
 func (s *Service) count(req *Request, operation int, err error) {
 	now := s.Now()
 	o := metering.Outcome{Operation: operation, Took: now.Sub(req.Time), Items: req.items, Bytes: req.bytes, Failed: err != nil}
@@ -63,7 +64,7 @@ func (s *Service) count(req *Request, operation int, err error) {
 	}
 }
 
-// uses notes that a request is for the table.
+// uses records that the request uses the table.
 func uses(req *Request, t *catalog.Table) {
 	for _, m := range req.used {
 		if m == t.Meter {
@@ -73,12 +74,13 @@ func uses(req *Request, t *catalog.Table) {
 	req.used = append(req.used, t.Meter)
 }
 
-// itemRead is the use of capacity by a read of the item stored at the key.
+// itemRead describes the capacity that a read of one item uses. storage is the item's storage key.
 func itemRead(storage []byte, key attribute.Item) metering.Use {
 	return metering.Use{Direction: capacity.Reads, Partition: keyspace.HashOf(storage), Key: key}
 }
 
-// use is the use of capacity by a page that begins with the storage key.
+// use describes the capacity that a page uses. first is the storage key at which the page begins; its partition pays for the
+// whole page.
 func (r *reading) use(first []byte) metering.Use {
 	u := metering.Use{Direction: capacity.Reads, Partition: keyspace.HashOf(first), Many: true}
 	if r.index != nil && r.index.Global {
@@ -87,7 +89,7 @@ func (r *reading) use(first []byte) metering.Use {
 	return u
 }
 
-// charge counts what reading the page consumed.
+// charge records what reading the page consumed. A GSI pays from its own throughput; an LSI from its table's.
 func (s *Service) charge(r *reading, u metering.Use, consumed *capacity.Consumed, now time.Time) {
 	if r.index == nil || !r.index.Global {
 		r.table.Meter.Charge(u, consumed.Total(), now)
@@ -96,8 +98,8 @@ func (s *Service) charge(r *reading, u metering.Use, consumed *capacity.Consumed
 	r.table.Meter.Charge(u, consumed.Indexes[0].Units, now)
 }
 
-// readItems reads the items with the mutations' keys as one transaction, if all tables have capacity for it, and calls found for
-// each in their order.
+// readItems reads the items with the mutations' keys in one transaction, and calls found for each in order. If any table lacks
+// the capacity, it reads nothing and returns the cancellation reasons.
 func (s *Service) readItems(ctx context.Context, req *Request, muts []table.Mutation, found func(i int, item attribute.Item, units *capacity.Consumed) error) error {
 	now := req.Time
 	storage, uses := make([][]byte, len(muts)), make([]metering.Use, len(muts))
@@ -111,7 +113,7 @@ func (s *Service) readItems(ctx context.Context, req *Request, muts []table.Muta
 	if refused {
 		return cancel(failed)
 	}
-	// One snapshot is what makes the reads a transaction: it never conflicts with writers.
+	// One snapshot makes the reads a transaction that never conflicts with writers.
 	snap, err := s.Tables.KV.Snapshot(ctx, storage...)
 	if err != nil {
 		return clientError(err)
@@ -135,14 +137,14 @@ func (s *Service) readItems(ctx context.Context, req *Request, muts []table.Muta
 	return nil
 }
 
-// chargeReplay counts what a transaction consumes that had been done before: reads of what it would have written.
+// chargeReplay charges for a transaction that a repeated token replayed: transactional reads instead of writes.
 func (s *Service) chargeReplay(muts []table.Mutation, results []table.Result) {
 	for i, m := range muts {
 		m.Table.Meter.Charge(itemRead(m.Table.AppendItemKey(nil, m.Key), m.Key), 2*results[i].Units.Table, s.Now())
 	}
 }
 
-// throttled turns a refusal into the exception that AWS answers: one for provisioned tables, another for on-demand ones
+// throttled maps a throttling error to AWS's exception, which differs between provisioned and on-demand tables
 // ("Troubleshooting throttling in Amazon DynamoDB").
 func throttled(e *metering.ThrottledError) *awserr.Error {
 	resource := catalog.ARN(catalog.Namespace{Account: e.Account, Region: e.Region}, e.Table)

@@ -9,27 +9,30 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// operation is all that the rest of the server needs to know of an operation.
+// operation is all that the rest of the server needs to know about an operation.
 type operation struct {
-	// handler is the method that executes the operation, bound to its shapes.
+	// handler is the method that executes the operation, bound to its input and output types.
 	handler binding
-	// actions are the IAM actions that callers need on the resources that a request names ("Actions, resources, and condition keys for
-	// Amazon DynamoDB"). An operation with several names the one that a part of its request needs.
+	// actions are the IAM actions that the caller needs on the resources of a request ("Actions, resources, and condition keys
+	// for Amazon DynamoDB"). If there are several, each statement or transaction item needs the one that matches it.
 	actions []string
-	// metered: the requests are counted for each table that they use.
+	// metered means that requests are counted for every table that they use.
 	metered bool
-	// batch: each part of a request succeeds or fails by itself.
+	// batch means that the parts of a request succeed or fail independently.
 	batch bool
-	// multiStep: the operation runs to its end although its client has gone, because its first steps must not stand alone.
+	// multiStep means that the operation ignores cancellation: it runs to its end even if the client has gone, because its first
+	// steps must not be left without the others.
 	multiStep bool
-	// settles: the answer waits until other servers have seen what the operation changed, or what it tells of a change.
+	// settles means that the answer waits until all servers have seen what the operation changed. Operations that only describe
+	// settle too, so that no other server answers with an older state afterwards.
 	settles bool
 }
 
-// partiqlActions are what statements need, each one of them.
+// partiqlActions are the actions of PartiQL's four kinds of statement. Each statement needs one of them (statement.action).
 var partiqlActions = []string{"dynamodb:PartiQLDelete", "dynamodb:PartiQLInsert", "dynamodb:PartiQLSelect", "dynamodb:PartiQLUpdate"}
 
-// operations are all that Stator has, sorted by name. There is no other list of them.
+// operations lists all of Stator's operations, sorted by name. It is the only such list; around, Metered and Missing derive
+// from it.
 var operations = []operation{
 	{handler: bind(api.BatchExecuteStatement, (*Service).batchExecuteStatement), actions: partiqlActions, metered: true, batch: true},
 	{handler: bind(api.BatchGetItem, (*Service).batchGetItem), actions: []string{"dynamodb:BatchGetItem"}, metered: true, batch: true},
@@ -88,13 +91,13 @@ var operations = []operation{
 	{handler: bind(api.UpdateTimeToLive, (*Service).updateTimeToLive), actions: []string{"dynamodb:UpdateTimeToLive"}, multiStep: true, settles: true},
 }
 
-// binding is a method of Service that executes the operation of a name.
+// binding connects an operation's name with the method that executes it.
 type binding struct {
-	name string // without that of its API
+	name string // without its API's prefix, e.g. PutItem
 	to   func(*Service) smithy.Handler
 }
 
-// bind ties a method to the shapes of its operation. A wrong input or output type does not compile.
+// bind ties a method to the input and output types of its operation. A wrong type does not compile.
 func bind[In, Out any, PI interface {
 	*In
 	smithy.Shape
@@ -110,7 +113,8 @@ func bind[In, Out any, PI interface {
 	}}
 }
 
-// Operations returns the handlers of all operations, sorted by name.
+// Operations returns the handlers of all operations, sorted by name. Metered operations are numbered in that order, as in
+// Metered.
 func (s *Service) Operations() []smithy.Handler {
 	list := make([]smithy.Handler, len(operations))
 	metered := 0
@@ -125,7 +129,7 @@ func (s *Service) Operations() []smithy.Handler {
 	return list
 }
 
-// Metered returns the names of the operations whose requests are counted for each table.
+// Metered returns the names of the operations whose requests are counted for each table, in the order of their numbers.
 func Metered() (names []string) {
 	for i := range operations {
 		if op := &operations[i]; op.metered {
@@ -135,7 +139,7 @@ func Metered() (names []string) {
 	return names
 }
 
-// Missing returns the targets of the operations that the model has and Stator has not. They answer UnknownOperationException.
+// Missing returns the targets of operations that AWS's model has and Stator lacks. They answer UnknownOperationException.
 func (s *Service) Missing() []string {
 	return smithy.Missing(slices.Concat(api.DynamoDBOperations, api.StreamsOperations), s.Operations())
 }

@@ -15,17 +15,17 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-// statement is a statement of PartiQL and the table that it is about.
+// statement is a PartiQL statement with the table that it is about.
 type statement struct {
 	*partiql.Statement
 	table *catalog.Table
 	scope *expr.Scope
-	// refused is the item that a condition refused, if returnOld asks for it.
+	// refused is the item that failed a condition, kept only if returnOld is set.
 	refused   attribute.Item
 	returnOld bool
 }
 
-// parseStatement reads a statement; what can be said without the table is checked.
+// parseStatement parses a statement and runs all checks that do not need the table.
 func parseStatement(text string, params []attribute.Value, onFailure smithy.Opt[string]) (*statement, error) {
 	for _, v := range params {
 		if problem, invalid := v.Invalid(); invalid {
@@ -53,7 +53,7 @@ func parseStatement(text string, params []attribute.Value, onFailure smithy.Opt[
 	return st, statementError(err)
 }
 
-// literalNames makes names that look like placeholders stand for themselves.
+// literalNames maps names that look like placeholders ("#x") to themselves, because PartiQL has no placeholders for names.
 func literalNames(st *partiql.Statement) smithy.Map[string] {
 	var out smithy.Map[string]
 	var seen map[string]bool
@@ -91,7 +91,7 @@ func literalNames(st *partiql.Statement) smithy.Map[string] {
 	return out
 }
 
-// statementError words an expression's error as PartiQL does, which has no parameters to name.
+// statementError words an expression's error as PartiQL does: without a parameter's name.
 func statementError(err error) error {
 	var e *expr.Error
 	if !errors.As(err, &e) {
@@ -100,10 +100,10 @@ func statementError(err error) error {
 	return awserr.ValidationError(strings.Replace(e.Reason, "operator or function; operator: ", "operator or function; operator or function: ", 1))
 }
 
-// writes reports whether the statement belongs to a batch or transaction of writes.
+// writes reports whether the statement belongs into a batch or transaction of writes. EXISTS does.
 func (st *statement) writes() bool { return st.Kind != partiql.Select }
 
-// action is what IAM calls what the statement does ("IAM security policies with PartiQL for DynamoDB"). EXISTS reads.
+// action returns the IAM action that the statement needs ("IAM security policies with PartiQL for DynamoDB"). EXISTS reads.
 func (st *statement) action() string {
 	switch st.Kind {
 	case partiql.Insert:
@@ -116,18 +116,18 @@ func (st *statement) action() string {
 	return "dynamodb:PartiQLSelect"
 }
 
-// reference names what the statement is about.
+// reference returns the table or index that the statement is about.
 func (st *statement) reference() reference {
 	return reference{action: st.action(), kind: kindTable, given: st.Table, index: st.Index}
 }
 
-// errKeyType is for a key attribute of another type than the table's.
+// errKeyType is AWS's error for a key attribute whose type differs from the table's.
 func errKeyType(name string) error {
 	return awserr.ValidationError("Key attribute's data type should match its data type in table's schema: Key " + name)
 }
 
-// wholeKey takes the equalities on all attributes of the table's key out of WHERE; ok is false if they are not there. rest is
-// the condition that is left.
+// wholeKey extracts from WHERE the equalities on all attributes of the table's key. rest is the remaining condition, or nil. ok
+// is false if the key is incomplete.
 func (st *statement) wholeKey() (key attribute.Item, rest *expr.Node, ok bool, err error) {
 	left := partiql.Conjuncts(st.Where)
 	var fields []attribute.Field
@@ -150,7 +150,7 @@ func (st *statement) wholeKey() (key attribute.Item, rest *expr.Node, ok bool, e
 	return key, partiql.Join(left), true, checkKeyValues(st.table, key)
 }
 
-// mustWholeKey is wholeKey for statements that write.
+// mustWholeKey is wholeKey for statements that write: an incomplete key is an error.
 func (st *statement) mustWholeKey() (key attribute.Item, rest *expr.Node, err error) {
 	key, rest, ok, err := st.wholeKey()
 	if err == nil && !ok {
@@ -163,7 +163,7 @@ func (st *statement) matches(condition *expr.Node, it attribute.Item) bool {
 	return condition == nil || st.scope.Matches(condition, it)
 }
 
-// refuse is what a condition's refusal answers.
+// refuse returns the error for a failed condition, with the old item if the statement asks for it.
 func (st *statement) refuse(old attribute.Item) error {
 	if !st.returnOld || old == nil {
 		return awserr.ConditionFailed(nil)
@@ -172,7 +172,7 @@ func (st *statement) refuse(old attribute.Item) error {
 	return awserr.ConditionFailed(old.AppendJSON(nil))
 }
 
-// mutation returns what a statement that writes does.
+// mutation returns the mutation that a writing statement describes. EXISTS only checks.
 func (st *statement) mutation() (table.Mutation, error) {
 	if st.Kind == partiql.Insert {
 		return st.insertion()
@@ -229,23 +229,23 @@ func (st *statement) insertion() (table.Mutation, error) {
 	return m, err
 }
 
-// returnMode is RETURNING as ReturnValues has it.
+// returnMode maps RETURNING clauses to values of ReturnValues.
 var returnMode = map[string]string{
 	partiql.AllOld: api.ReturnValueAllOld, partiql.AllNew: api.ReturnValueAllNew,
 	partiql.ModifiedOld: api.ReturnValueUpdatedOld, partiql.ModifiedNew: api.ReturnValueUpdatedNew,
 }
 
-// returned is what RETURNING asks for; nil for nothing.
+// returned returns the attributes that RETURNING asks for, or nil.
 func (st *statement) returned(res table.Result) attribute.Item {
 	return returnedAttributes(returnMode[st.Returning], &expressions{scope: st.scope, update: st.Update}, res)
 }
 
-// keepOld reports whether RETURNING needs the item as it was.
+// keepOld reports whether RETURNING needs the old item.
 func (st *statement) keepOld() bool {
 	return st.Returning == partiql.AllOld || st.Returning == partiql.ModifiedOld
 }
 
-// project returns a function that gives of an item what SELECT names; nil for all.
+// project returns a function that reduces an item to SELECT's columns, or nil for SELECT *.
 func (st *statement) project() func(attribute.Item) attribute.Item {
 	if st.Columns == nil {
 		return nil

@@ -96,12 +96,12 @@ func (s *Service) query(ctx context.Context, req *Request, in *api.QueryInput) (
 		}
 	}
 	if bytes.Compare(q.Range.Start, q.Range.End) >= 0 {
-		q.Range.End = q.Range.Start // a range of nothing, e.g. between the same bounds of another type's edge
+		q.Range.End = q.Range.Start // an empty range, e.g. where a condition's bounds cross
 	}
 	return s.page(ctx, req, r, q, in.ReturnConsumedCapacity)
 }
 
-// page reads a page and makes of it what Query and Scan answer alike.
+// page reads a page and returns the output that Query and Scan share.
 func (s *Service) page(ctx context.Context, req *Request, r *reading, q table.PageQuery, consumed smithy.Opt[string]) (*api.QueryOutput, error) {
 	p, units, err := s.readPage(ctx, req, r, q)
 	if err != nil {
@@ -120,7 +120,7 @@ func (s *Service) page(ctx context.Context, req *Request, r *reading, q table.Pa
 	return out, nil
 }
 
-// readPage reads a page if there is capacity for it, and counts what it consumed.
+// readPage reads a page if there is capacity, and charges what it consumed. The result is released with the request.
 func (s *Service) readPage(ctx context.Context, req *Request, r *reading, q table.PageQuery) (*table.Page, *capacity.Consumed, error) {
 	first := q.Start
 	if first == nil {
@@ -146,7 +146,7 @@ func (s *Service) readPage(ctx context.Context, req *Request, r *reading, q tabl
 	return p, units, nil
 }
 
-// items returns a page's items, which an answer has even if there are none.
+// items returns a page's items as a non-nil slice: AWS's answer has Items even if there are none.
 func items(p *table.Page) []attribute.Item {
 	if p.Items == nil {
 		return []attribute.Item{}
@@ -158,7 +158,7 @@ func inRange(start, end, key []byte) bool {
 	return bytes.Compare(key, start) >= 0 && (end == nil || bytes.Compare(key, end) < 0)
 }
 
-// checkSelect checks Select against the parameters that name attributes.
+// checkSelect checks that Select agrees with the parameters that name attributes.
 func checkSelect(sel smithy.Opt[string], hasIndex, hasProjection, hasAttributes bool) error {
 	which := "AttributesToGet"
 	if hasProjection {
@@ -189,23 +189,23 @@ func checkSelect(sel smithy.Opt[string], hasIndex, hasProjection, hasAttributes 
 	return nil
 }
 
-// reading is a Query or Scan of a table or an index.
+// reading is a Query or Scan of a table or index.
 type reading struct {
 	table      *catalog.Table
 	index      *catalog.Index
 	consistent bool
-	scan       bool // it is for no partition key in particular
+	scan       bool // not limited to one partition key
 	page       table.PageQuery
 }
 
-// reading looks up the table and index, checks what the index can't give, and prepares filter and projection.
+// reading looks up the table and index, rejects what the index can't serve, and prepares filter and projection.
 func (s *Service) reading(ctx context.Context, req *Request, on reference, indexName smithy.Opt[string], consistent bool, sel string, e *expressions) (*reading, error) {
 	t, err := s.serving(ctx, req, on)
 	if err != nil {
 		return nil, err
 	}
 	if indexName.Set && !t.Index(indexName.Value).Readable() {
-		// Another server may have told already that it is.
+		// Another server may already have shown that the index is active: wait for pending changes before refusing.
 		if t, err = s.Tables.Catalog.Settled(ctx, t); err != nil {
 			return nil, clientError(err)
 		}
@@ -238,7 +238,8 @@ func (s *Service) reading(ctx context.Context, req *Request, on reference, index
 	return r, nil
 }
 
-// checkIndex checks what is asked of an index that does not hold all attributes. A GSI refuses; an LSI fetches the items.
+// checkIndex handles requests for attributes that the index does not project. A GSI rejects them; an LSI fetches the items from
+// the table.
 func (r *reading) checkIndex(sel string, e *expressions) error {
 	x := r.index
 	if x.Global && r.consistent {
@@ -286,7 +287,7 @@ func (r *reading) checkIndex(sel string, e *expressions) error {
 	return nil
 }
 
-// checkFilter fails if a query's filter is on a key attribute.
+// checkFilter rejects a query's filter on a key attribute.
 func (r *reading) checkFilter(e *expressions, parameter string) error {
 	if e.filter == nil {
 		return nil
@@ -305,7 +306,8 @@ func (r *reading) checkFilter(e *expressions, parameter string) error {
 	return err
 }
 
-// startKey checks an ExclusiveStartKey and returns its storage key.
+// startKey checks an ExclusiveStartKey, which must have the key attributes of table and index and no others, and returns its
+// storage key.
 func (r *reading) startKey(key attribute.Item) ([]byte, error) {
 	want := map[string]attribute.Type{}
 	for a := range r.table.Key.Attributes {
@@ -338,7 +340,8 @@ func (r *reading) startKey(key attribute.Item) ([]byte, error) {
 	return storage, nil
 }
 
-// units returns what reading the page consumed. On an index, the table's part is that of items fetched from it.
+// units returns the capacity that reading the page consumed. For an index, the table's share is the items fetched from the
+// table.
 func (r *reading) units(p *table.Page) *capacity.Consumed {
 	var c capacity.Consumed
 	units := capacity.Page(p.Bytes, r.consistent)

@@ -12,10 +12,10 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// sharedNamespace has all tables with SharedNamespace.
+// sharedNamespace contains all tables if SharedNamespace is set.
 var sharedNamespace = catalog.Namespace{Account: "000000000000", Region: "us-east-1"}
 
-// namespace returns where the tables are that a caller names without an ARN.
+// namespace returns the namespace of tables that the caller names without an ARN.
 func (s *Service) namespace(caller smithy.Caller) catalog.Namespace {
 	if s.SharedNamespace {
 		return sharedNamespace
@@ -23,7 +23,7 @@ func (s *Service) namespace(caller smithy.Caller) catalog.Namespace {
 	return catalog.Namespace{Account: caller.Account, Region: caller.Region}
 }
 
-// kind says what a resource is.
+// kind is the type of a resource.
 type kind uint8
 
 const (
@@ -34,25 +34,25 @@ const (
 	kindExport
 	kindImport
 	kindBulk
-	// anyKind is what a request expects where any resource may stand: a list's filter, or the place where a page begins. A text that is no
-	// ARN names nothing there.
+	// anyKind is expected where a request may name a resource of any type, or none: the filter of a list, or the start of a
+	// page. Text that is not an ARN then resolves to the zero resource.
 	anyKind
 )
 
-// arnTypes are the words behind a table's name in ARNs.
+// arnTypes maps kinds to the word that follows the table's name in their ARNs. parseARN relies on the order of the kinds.
 var arnTypes = [...]string{kindTable: "", kindIndex: "index", kindStream: "stream", kindBackup: "backup", kindExport: "export", kindImport: "import"}
 
 const bulkPrefix = "bulk-operation/"
 
-// resource is what a request names: a table, or what belongs to one. It need not exist.
+// resource is a table, or something that belongs to a table, as a request names it. It need not exist.
 type resource struct {
 	catalog.Namespace
 	kind  kind
-	table string // empty for a bulk operation
-	name  string // an index's; a stream's label; the id of a backup, export, import or bulk operation
+	table string // empty for a bulk operation, whose ARN does not contain it
+	name  string // an index's name, a stream's label, or the ID of a backup, export, import or bulk operation; empty for a table
 }
 
-// ARN returns the Amazon Resource Name under which Stator knows the resource.
+// ARN returns the resource's ARN in the form in which Stator issues it.
 func (r resource) ARN() string {
 	switch r.kind {
 	case kindTable:
@@ -63,12 +63,13 @@ func (r resource) ARN() string {
 	return catalog.ARN(r.Namespace, r.table) + "/" + arnTypes[r.kind] + "/" + r.name
 }
 
-// id returns the key of the resource's record.
+// id returns the key of the resource's record in the registry.
 func (r resource) id() registry.ID {
 	return registry.ID{Account: r.Account, Region: r.Region, Name: r.name}
 }
 
-// parseARN reads the ARN of a resource, "arn:partition:dynamodb:region:account:table/name/type/name"; ok is false for any other text.
+// parseARN parses "arn:partition:dynamodb:region:account:table/name/type/name", or a bulk operation's ARN. ok is false for any
+// other text. Any partition is accepted, and words behind the table's name that are unknown are ignored.
 func parseARN(text string) (r resource, ok bool) {
 	rest, ok := strings.CutPrefix(text, "arn:")
 	if !ok {
@@ -97,32 +98,33 @@ func parseARN(text string) (r resource, ok bool) {
 	return r, true
 }
 
-// reference is how a request names a resource.
+// reference is a resource as a request names it, together with what the request wants to do with it.
 type reference struct {
-	action string // the IAM action that the request takes on the resource, e.g. dynamodb:GetItem
-	kind   kind   // what it has to be
-	given  string // the ARN, or a table's name
-	index  string // of the table; empty for the table itself
+	action string // IAM action that the request takes on the resource, e.g. dynamodb:GetItem
+	kind   kind   // required type
+	given  string // an ARN, or a table's name
+	index  string // name of an index of the table; empty for the table itself
 }
 
-// table refers to a table, for the action of the request's operation.
+// table refers to a table for the action of the request's operation. The operation must have a single action.
 func (r *Request) table(given string) reference {
 	return reference{action: r.op.actions[0], kind: kindTable, given: given}
 }
 
-// index refers to a table's index, for the action of the request's operation.
+// index refers to a table's index for the action of the request's operation. An empty index means the table.
 func (r *Request) index(table, index string) reference {
 	return reference{action: r.op.actions[0], kind: kindTable, given: table, index: index}
 }
 
-// resource refers to a resource by its ARN, for the action of the request's operation.
+// resource refers to a resource by ARN for the action of the request's operation.
 func (r *Request) resource(want kind, arn string) reference {
 	return reference{action: r.op.actions[0], kind: want, given: arn}
 }
 
-// resolve returns the resource that a request names, if the caller may take the action on it. It is the only way from a request to a
-// resource. A name means a table of the caller's account, an ARN has the account in it; with SharedNamespace, both mean the shared
-// namespace. Permission comes first, so that a refusal doesn't tell whether another account has the resource.
+// resolve returns the resource that a request names if the caller may take the action on it. It is the only way from a request
+// to a resource. A name means a table in the caller's namespace, while an ARN contains its own account and region; with
+// SharedNamespace both mean the shared namespace. Authorization comes before any lookup, so that a refusal does not reveal
+// whether another account has the resource.
 func (s *Service) resolve(caller smithy.Caller, want reference) (resource, error) {
 	r, isARN := parseARN(want.given)
 	if !isARN {
@@ -130,7 +132,7 @@ func (s *Service) resolve(caller smithy.Caller, want reference) (resource, error
 	} else if s.SharedNamespace {
 		r.Namespace = sharedNamespace
 	}
-	if want.kind == kindTable && r.kind != kindBulk { // any ARN of what belongs to a table names the table
+	if want.kind == kindTable && r.kind != kindBulk { // the ARN of anything that belongs to a table names the table
 		r.kind, r.name = kindTable, ""
 		if want.index != "" {
 			r.kind, r.name = kindIndex, want.index
@@ -152,9 +154,9 @@ func (s *Service) resolve(caller smithy.Caller, want reference) (resource, error
 	return r, nil
 }
 
-// authorize returns AWS's refusal if the caller may not take the action on the resource.
+// authorize returns AWS's AccessDeniedException if the caller may not take the action on the resource.
 func (s *Service) authorize(caller smithy.Caller, action string, r resource) error {
-	if s.SharedNamespace { // its tables are every caller's
+	if s.SharedNamespace { // every caller owns the shared tables
 		caller.Account = sharedNamespace.Account
 	}
 	if err := access.AuthorizeOwned(caller, action, r.Account, r.ARN); err != nil {
@@ -170,7 +172,7 @@ func checkTableName(name string) error {
 	return nil
 }
 
-// notNamed is the error for a text that should be the ARN of a resource of the kind and is not.
+// notNamed returns AWS's error for text that is not an ARN of the wanted kind.
 func notNamed(want kind, given string) error {
 	switch want {
 	case kindStream:
@@ -185,7 +187,8 @@ func notNamed(want kind, given string) error {
 	return awserr.Invalid("Invalid BulkOperationArn: " + given)
 }
 
-// serving returns the table that a request on items, or a part of one, is about.
+// serving returns the table that a request on items, or a part of it, uses. The table must serve items. serving also injects
+// faults in test mode, once per request and table, and records the table for metering.
 func (s *Service) serving(ctx context.Context, req *Request, on reference) (*catalog.Table, error) {
 	r, err := s.resolve(req.Caller, on)
 	if err != nil {
@@ -193,7 +196,7 @@ func (s *Service) serving(ctx context.Context, req *Request, on reference) (*cat
 	}
 	t := s.Tables.Catalog.Get(r.Namespace, r.table)
 	if t != nil && !t.Serves(req.Time) {
-		// Another server may have told already that it does.
+		// Another server may already have shown that the table is active: wait for pending changes before refusing.
 		if t, err = s.Tables.Catalog.Settled(ctx, t); err != nil {
 			return nil, clientError(err)
 		}
@@ -211,7 +214,7 @@ func (s *Service) serving(ctx context.Context, req *Request, on reference) (*cat
 	return t, nil
 }
 
-// existing returns the table that a request on tables or indexes is about, whatever its status.
+// existing returns the table that a control-plane request is about, whatever its status.
 func (s *Service) existing(req *Request, on reference) (*catalog.Table, error) {
 	r, err := s.resolve(req.Caller, on)
 	if err != nil {
@@ -223,7 +226,7 @@ func (s *Service) existing(req *Request, on reference) (*catalog.Table, error) {
 	return nil, awserr.TableNotFound(r.table)
 }
 
-// change changes the description of the table that a request is about, and returns the table.
+// change applies change to the description of the table that a request names, and returns the changed table.
 func (s *Service) change(ctx context.Context, req *Request, on reference, change func(*catalog.Table) error) (*catalog.Table, error) {
 	r, err := s.resolve(req.Caller, on)
 	if err != nil {
@@ -239,8 +242,8 @@ func (s *Service) change(ctx context.Context, req *Request, on reference, change
 	return t, nil
 }
 
-// Table returns the table that serves a caller's requests on items by the name or ARN, if the caller may take the action there, e.g.
-// dynamodb:GetItem; else AWS's error.
+// Table returns the table with a name or ARN if it serves the caller's requests on items and the caller may take the action on
+// it, e.g. dynamodb:GetItem. DAX uses it. Otherwise it returns AWS's error.
 func (s *Service) Table(caller smithy.Caller, action, given string) (*catalog.Table, error) {
 	r, err := s.resolve(caller, reference{action: action, kind: kindTable, given: given})
 	if err != nil {

@@ -28,34 +28,35 @@ import (
 // Options configure a Service.
 type Options struct {
 	Tables *table.Store
-	// Backups makes and restores the tables' backups.
+	// Backups creates and restores backups of tables.
 	Backups *backup.Manager
-	// Transfers makes exports, imports and bulk puts.
+	// Transfers runs exports, imports and bulk puts.
 	Transfers *transfer.Manager
-	// Checkpoint makes a data directory with all that the server has now, and returns its path in the server's own; nil if the server
-	// has none.
+	// Checkpoint makes a copy of the server's data directory and returns its path relative to the data directory. nil means that
+	// checkpoints are not available.
 	Checkpoint func(context.Context) (dir string, err error)
-	// Meters are the tables' Meters.
+	// Meters is the registry of the tables' Meters.
 	Meters *metering.Registry
-	// Now is the clock.
+	// Now is the clock of requests and of everything stored.
 	Now func() time.Time
 	// TransientStatus is how long tables stay in CREATING, UPDATING and DELETING.
 	TransientStatus time.Duration
-	// NoChangeLimits lets settings be changed as often as one likes, where AWS has them wait.
+	// NoChangeLimits allows changes of settings without AWS's change-frequency limits.
 	NoChangeLimits bool
-	// Faults are those of the test mode; nil for none.
+	// Faults are the faults to inject in test mode; nil for none.
 	Faults *faults.Faults
-	// SharedNamespace puts all tables in one namespace, whatever account and region a request names.
+	// SharedNamespace puts all tables in one namespace, regardless of a request's account and region.
 	SharedNamespace bool
 }
 
-// Service executes operations.
+// Service executes DynamoDB's operations.
 type Service struct {
 	Options
 	cache    *expr.Cache
 	past     past
-	inFlight sync.Map // idempotency tokens of transactions under way
-	// recovery is held while a table's point-in-time recovery is changed: its history must not be removed when it is on again.
+	inFlight sync.Map // idempotency tokens of running transactions: account, region and token, separated by NUL
+	// recovery is held while point-in-time recovery is changed, so that no table's history is deleted after it was enabled
+	// again.
 	recovery sync.Mutex
 }
 
@@ -64,13 +65,13 @@ func New(opt Options) *Service {
 	return &Service{Options: opt, cache: expr.NewCache()}
 }
 
-// CheckProjection returns what is wrong with a projection expression; nil if nothing is.
+// CheckProjection returns AWS's error for an invalid projection expression, or nil.
 func (s *Service) CheckProjection(expression string, names smithy.Map[string]) error {
 	_, err := s.parseExpressions(expressionTexts{projection: smithy.Some(expression), names: names})
 	return err
 }
 
-// holds counts the memory of what was read for a request, or returns AWS's refusal if there is no room.
+// holds charges memory for what was read to the request, or returns AWS's error if the budget is exhausted.
 func holds(req *Request, bytes int) error {
 	if req.Memory != nil && !req.Memory.Take(bytes) {
 		return clientError(table.ErrMemory)
@@ -78,7 +79,8 @@ func holds(req *Request, bytes int) error {
 	return nil
 }
 
-// checkItem reports the problem of an item or key that was decoded from JSON that is none.
+// checkItem returns AWS's error if an item or key was decoded from invalid JSON. The decoder marks such items instead of
+// failing, because other checks come first.
 func checkItem(it attribute.Item) error {
 	if _, problem, invalid := it.Invalid(); invalid {
 		return awserr.ValidationError(problem)
@@ -93,7 +95,7 @@ func emptyKind(t attribute.Type) string {
 	return "string"
 }
 
-// checkKey checks a request's Key against the table.
+// checkKey checks a request's Key against the table's key schema.
 func checkKey(t *catalog.Table, key attribute.Item) error {
 	if key.Len() != t.Key.Len() {
 		return awserr.KeyMismatch()
@@ -106,7 +108,7 @@ func checkKey(t *catalog.Table, key attribute.Item) error {
 	return checkKeyValues(t, key)
 }
 
-// checkItemKey checks the key attributes of an item to be put.
+// checkItemKey checks the key attributes of an item that is to be put.
 func checkItemKey(t *catalog.Table, it attribute.Item) error {
 	for a := range t.Key.Attributes {
 		v := it.Get(a.Name)
@@ -139,7 +141,8 @@ func checkKeyValues(t *catalog.Table, it attribute.Item) error {
 	return nil
 }
 
-// checkIndexKeys checks the attributes that are keys of the table's indexes. Updates, of old to it, have sentences of their own.
+// checkIndexKeys checks the attributes of it that are keys of the table's indexes; old is the item that it replaces. AWS words
+// the errors of updates differently.
 func checkIndexKeys(t *catalog.Table, old, it attribute.Item, update bool) error {
 	if len(t.Indexes) == 0 {
 		return nil
@@ -162,7 +165,8 @@ func checkIndexKeys(t *catalog.Table, old, it attribute.Item, update bool) error
 	return awserr.IndexKeyType(p.Attribute.Name, p.Attribute.Type.String(), p.Actual.String(), p.Index.Name)
 }
 
-// clientError turns the errors of lower packages into what clients see. Others are internal.
+// clientError maps errors of lower packages to those that clients see. It is the only such mapping; unknown errors become
+// InternalServerError.
 func clientError(err error) error {
 	if err == nil {
 		return nil
