@@ -9,7 +9,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// backup returns the backup that a request names by its ARN.
+// backup returns the backup that a request names by ARN.
 func (s *Service) backup(req *Request, arn string) (*catalog.Backup, error) {
 	r, err := s.resolve(req.Caller, req.resource(kindBackup, arn))
 	if err != nil {
@@ -70,7 +70,8 @@ func throughputOf(t *catalog.Throughput) *api.ProvisionedThroughput {
 	return &api.ProvisionedThroughput{ReadCapacityUnits: smithy.Some(t.Read), WriteCapacityUnits: smithy.Some(t.Write)}
 }
 
-// tableForBackup returns the table that an operation on backups names, whose errors differ from those of other operations.
+// tableForBackup returns the table that a backup operation names. AWS words its errors differently from those of other
+// operations.
 func (s *Service) tableForBackup(req *Request, given string) (*catalog.Table, error) {
 	t, err := s.existing(req, req.table(given))
 	var known *awserr.Error

@@ -15,7 +15,7 @@ import (
 
 func (s *Service) batchExecuteStatement(ctx context.Context, req *Request, in *api.BatchExecuteStatementInput) (*api.BatchExecuteStatementOutput, error) {
 	out := &api.BatchExecuteStatementOutput{Responses: make([]api.BatchStatementResponse, len(in.Statements))}
-	all := make([]*statement, len(in.Statements)) // nil for those that have failed
+	all := make([]*statement, len(in.Statements)) // nil for statements that failed
 	fail := func(i int, err error) error {
 		e, err := batchError(err)
 		if err != nil {
@@ -51,7 +51,7 @@ func (s *Service) batchExecuteStatement(ctx context.Context, req *Request, in *a
 	if reads > 0 && writes > 0 {
 		return nil, awserr.ValidationError("Read and write requests together in the same batch is not supported.")
 	}
-	// The keys come first: a batch with one item twice is refused whole.
+	// Resolve all keys first: AWS rejects the whole batch if two statements are about one item.
 	muts := make([]table.Mutation, len(all))
 	seen := map[string]bool{}
 	for i, st := range all {
@@ -94,7 +94,7 @@ func (s *Service) batchExecuteStatement(ctx context.Context, req *Request, in *a
 	return out, nil
 }
 
-// batched returns what a statement of a batch does; for one that reads it has the key alone.
+// batched returns the mutation of a statement in a batch. For a SELECT it only holds the key.
 func (st *statement) batched() (table.Mutation, error) {
 	if st.writes() {
 		return st.mutation()
@@ -103,7 +103,7 @@ func (st *statement) batched() (table.Mutation, error) {
 	return table.Mutation{Table: st.table, Key: key}, err
 }
 
-// singleItem returns the key of the item that a SELECT reads, or an error that says what AWS says of others.
+// singleItem returns the key of the one item that a SELECT reads. sentence is AWS's error for a SELECT that could read others.
 func (st *statement) singleItem(sentence string) (attribute.Item, error) {
 	key, rest, ok, err := st.wholeKey()
 	if err == nil && (!ok || rest != nil || st.Index != "" || st.Order != nil) {
@@ -112,7 +112,7 @@ func (st *statement) singleItem(sentence string) (attribute.Item, error) {
 	return key, err
 }
 
-// runBatched runs one statement of a batch.
+// runBatched executes one statement of a batch.
 func (s *Service) runBatched(ctx context.Context, req *Request, st *statement, m table.Mutation, consistent bool) (attribute.Item, capacity.Consumed, error) {
 	if st.writes() {
 		res, err := s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: st.keepOld()})
@@ -147,7 +147,8 @@ func (s *Service) runBatched(ctx context.Context, req *Request, st *statement, m
 	return item, units, nil
 }
 
-// batchError is an error as the answer for one statement has it; those that are not the statement's fault are returned.
+// batchError converts an error to the form in which a batch reports it for one statement. Errors that are not the statement's
+// fault are returned as they are.
 func batchError(err error) (*api.BatchStatementError, error) {
 	var known *awserr.Error
 	if !errors.As(err, &known) {

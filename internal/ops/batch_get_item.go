@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	maxBatchGet      = 100      // keys in a BatchGetItem
-	maxBatchResponse = 16 << 20 // bytes in a BatchGetItem's answer
+	maxBatchGet      = 100      // keys per BatchGetItem
+	maxBatchResponse = 16 << 20 // bytes per answer; what is left is returned as UnprocessedKeys
 )
 
-// batchGet is what a BatchGetItem reads from one table.
+// batchGet is the part of a BatchGetItem that reads one table.
 type batchGet struct {
 	table      *catalog.Table
-	given      string // the table's name in the request
+	given      string // table's name or ARN as given in the request
 	in         *api.KeysAndAttributes
 	e          *expressions
 	consistent bool
-	storage    [][]byte // where the keys are stored
+	storage    [][]byte // storage keys, in the order of in.Keys
 }
 
 func (s *Service) batchGetItem(ctx context.Context, req *Request, in *api.BatchGetItemInput) (*api.BatchGetItemOutput, error) {
@@ -96,7 +96,7 @@ func (s *Service) batchGetItem(ctx context.Context, req *Request, in *api.BatchG
 		if err := kv.Fetch(r, g.storage); err != nil {
 			return nil, clientError(err)
 		}
-		rest := *g.in // what stays to be read
+		rest := *g.in // the part that stays unprocessed
 		rest.Keys = nil
 		tally := g.table.Meter.Tally(now)
 		found := make([]attribute.Item, 0, len(g.in.Keys))

@@ -90,11 +90,12 @@ func (s *Service) batchWriteItem(ctx context.Context, req *Request, in *api.Batc
 	return out, err
 }
 
-// writeBatch writes all mutations at once that there is capacity for. If that meets a transaction, each is written alone. Those
-// that are throttled or still meet a transaction stay unprocessed; if none is written and the last was throttled, that is the error.
+// writeBatch writes all mutations for which there is capacity in one transaction. If it conflicts with a client's transaction,
+// it retries each mutation alone. Mutations that are throttled, or conflict again, are reported as unprocessed. If nothing was
+// written and the last refusal was throttling, the call fails with that error.
 func (s *Service) writeBatch(ctx context.Context, muts []table.Mutation) (results []table.Result, unprocessed []bool, err error) {
 	results, unprocessed = make([]table.Result, len(muts)), make([]bool, len(muts))
-	left := make([]int, len(muts)) // the mutations to be written
+	left := make([]int, len(muts)) // indexes of the mutations still to write
 	for i := range left {
 		left[i] = i
 	}
@@ -141,7 +142,7 @@ func (s *Service) writeBatch(ctx context.Context, muts []table.Mutation) (result
 	return results, unprocessed, nil
 }
 
-// writeMutation returns the mutation of one request of a batch.
+// writeMutation returns the mutation for one request of a batch.
 func writeMutation(t *catalog.Table, w *api.WriteRequest) (table.Mutation, error) {
 	if w.PutRequest != nil {
 		return putMutation(t, w.PutRequest.Item)
@@ -149,7 +150,7 @@ func writeMutation(t *catalog.Table, w *api.WriteRequest) (table.Mutation, error
 	return deleteMutation(t, w.DeleteRequest.Key)
 }
 
-// batchMetrics returns the item collections' sizes by table.
+// batchMetrics returns the sizes of the written item collections by table.
 func (s *Service) batchMetrics(ctx context.Context, mode smithy.Opt[string], muts []table.Mutation) (smithy.Map[[]api.ItemCollectionMetrics], error) {
 	var out smithy.Map[[]api.ItemCollectionMetrics]
 	seen := map[string]struct{}{}

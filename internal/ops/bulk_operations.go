@@ -32,7 +32,7 @@ func (s *Service) describeBulk(b *transfer.Bulk) *api.BulkOperationDescription {
 			continue
 		}
 		if t == nil || t.ID != b.TableID || t.IndexByID(uint8(id)) == nil {
-			continue // its name is not known any more
+			continue // the index is gone, and with it its name
 		}
 		if x := t.IndexByID(uint8(id)); x.Global {
 			usage.GlobalSecondaryIndexes.Put(x.Name, bytes)
@@ -45,7 +45,7 @@ func (s *Service) describeBulk(b *transfer.Bulk) *api.BulkOperationDescription {
 	return d
 }
 
-// bulk returns the bulk operation that a request names by its ARN.
+// bulk returns the bulk operation that a request names by ARN.
 func (s *Service) bulk(req *Request, arn string) (*transfer.Bulk, error) {
 	r, err := s.resolve(req.Caller, req.resource(kindBulk, arn))
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-// exprError turns an expression's error into AWS's, for the parameter that it came from.
+// exprError converts an expression's error to AWS's, which names the parameter.
 func exprError(parameter string, err error) error {
 	e, ok := errors.AsType[*expr.Error](err)
 	switch {
@@ -26,7 +26,7 @@ func exprError(parameter string, err error) error {
 	return awserr.InvalidExpression(parameter, e.Reason)
 }
 
-// param is a parameter of a request and whether it is there.
+// param is the name of a request's parameter, and whether the request has it.
 type param struct {
 	name string
 	set  bool
@@ -42,7 +42,7 @@ func present(params []param) []string {
 	return out
 }
 
-// checkMixed fails if a request has legacy parameters and expressions.
+// checkMixed rejects a request that mixes legacy parameters with expressions.
 func checkMixed(legacy, expressions []param) error {
 	l := present(legacy)
 	if l == nil {
@@ -54,7 +54,7 @@ func checkMixed(legacy, expressions []param) error {
 	return nil
 }
 
-// expressions are those of one request, parsed and bound.
+// expressions are a request's parsed and bound expressions.
 type expressions struct {
 	scope     *expr.Scope
 	update    *expr.Update
@@ -65,16 +65,17 @@ type expressions struct {
 	projector *expr.Projector
 }
 
-// expressionTexts are the expressions of a request and what its placeholders stand for.
+// expressionTexts are a request's expressions in text form, with the values of their placeholders.
 type expressionTexts struct {
 	update, condition, key, filter, projection smithy.Opt[string]
 	names                                      smithy.Map[string]
 	values                                     attribute.Item
-	// valuesFor are the parameters that may use values.
+	// valuesFor are the parameters whose expressions may use values; errors name them.
 	valuesFor []string
 }
 
-// parseExpressions parses all expressions, then resolves placeholders, then looks for unused ones, as AWS does.
+// parseExpressions parses all expressions, then resolves placeholders, then rejects unused ones. AWS reports errors in this
+// order.
 func (s *Service) parseExpressions(in expressionTexts) (*expressions, error) {
 	any := in.update.Set || in.condition.Set || in.key.Set || in.filter.Set
 	if in.names != nil && !any && !in.projection.Set {
@@ -130,7 +131,8 @@ func (s *Service) parseExpressions(in expressionTexts) (*expressions, error) {
 	return e, exprError("", e.scope.Unused())
 }
 
-// check returns a Mutation's Check for the request's condition; nil for none. returnOld puts the item into the refusal.
+// check returns a Mutation's Check for the request's condition, or nil if there is none. With returnOld, a refusal carries the
+// item.
 func (e *expressions) check(returnOld bool) func(old attribute.Item) error {
 	if e.condition == nil {
 		return nil
@@ -147,7 +149,7 @@ func (e *expressions) check(returnOld bool) func(old attribute.Item) error {
 	}
 }
 
-// checkUpdatedKeys fails if an update has an action on one of the table's key attributes.
+// checkUpdatedKeys rejects updates of the table's key attributes.
 func (e *expressions) checkUpdatedKeys(t *catalog.Table) error {
 	for _, a := range e.update.Actions {
 		if name := e.scope.First(a.Path); t.Key.Has(name) {
@@ -157,7 +159,7 @@ func (e *expressions) checkUpdatedKeys(t *catalog.Table) error {
 	return nil
 }
 
-// conditional are the parameters that make PutItem and DeleteItem conditional.
+// conditional holds the parameters that make PutItem and DeleteItem conditional.
 type conditional struct {
 	expected             smithy.Map[api.ExpectedAttributeValue]
 	operator, expression smithy.Opt[string]
@@ -165,7 +167,8 @@ type conditional struct {
 	values               attribute.Item
 }
 
-// parseConditional checks and parses them; subject is the request's item or key, whose values AWS looks at in between.
+// parseConditional validates and parses the parameters. subject is the request's item or key, which AWS checks after the mix of
+// parameters and before the expressions.
 func (s *Service) parseConditional(c conditional, subject attribute.Item) (*expressions, error) {
 	if err := checkMixed(
 		[]param{{"ConditionalOperator", c.operator.Set}, {"Expected", c.expected != nil}},
@@ -185,21 +188,21 @@ func (s *Service) parseConditional(c conditional, subject attribute.Item) (*expr
 	return e, e.lowerExpected(c.expected, c.operator)
 }
 
-// written is what a single write answers besides attributes.
+// written is the part of a single write's answer that does not depend on ReturnValues.
 type written struct {
 	table.Result
 	consumed *api.ConsumedCapacity
 	metrics  *api.ItemCollectionMetrics
 }
 
-// writeModes are the parameters that say what a single write answers.
+// writeModes are the parameters that decide what a single write returns.
 type writeModes struct {
 	onFailure, consumed, metrics smithy.Opt[string]
 	keepOld                      bool
 	now                          time.Time
 }
 
-// writeOne applies the mutation under the request's condition.
+// writeOne applies the mutation if the request's condition holds.
 func (s *Service) writeOne(ctx context.Context, m table.Mutation, e *expressions, modes writeModes) (w written, err error) {
 	m.Check = e.check(modes.onFailure.Value == api.ReturnValuesOnConditionCheckFailureAllOld)
 	if w.Result, err = s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: modes.keepOld, Now: modes.now}); err != nil {

@@ -6,7 +6,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// consumedKind says which further members ConsumedCapacity has: transactions tell reads from writes.
+// consumedKind says which further members ConsumedCapacity has: transactions report reads and writes separately.
 type consumedKind uint8
 
 const (
@@ -53,7 +53,7 @@ func consumedCapacity(mode smithy.Opt[string], table string, c *capacity.Consume
 	return out
 }
 
-// ledger adds up what a request consumes on several tables, in the order in which they occur.
+// ledger adds up what a request consumes on several tables, in the order in which they are first used.
 type ledger struct {
 	tables []string
 	units  []capacity.Consumed

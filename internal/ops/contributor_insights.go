@@ -10,7 +10,8 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// insightsOf returns the Contributor Insights of a table or GSI, which may be nil, and the place that has them.
+// insightsOf returns where the Contributor Insights of a table or GSI are stored, and the key schema that they cover. The
+// stored value may be nil.
 func insightsOf(t *catalog.Table, index smithy.Opt[string]) (**catalog.Insights, *catalog.KeySchema, error) {
 	if !index.Set {
 		return &t.Insights, &t.Key, nil
@@ -22,7 +23,7 @@ func insightsOf(t *catalog.Table, index smithy.Opt[string]) (**catalog.Insights,
 	return &x.Insights, &x.Key, nil
 }
 
-// insightsStatus is the status that AWS shows.
+// insightsStatus returns the status as AWS shows it.
 func (s *Service) insightsStatus(i *catalog.Insights) string {
 	changing := i != nil && s.Now().UnixMilli() < i.Changed+s.TransientStatus.Milliseconds()
 	switch {
@@ -38,8 +39,8 @@ func (s *Service) insightsStatus(i *catalog.Insights) string {
 	return api.ContributorInsightsStatusDisabled
 }
 
-// insightRules returns the rules of a table or GSI: of partition keys and, if it has a sort key, of whole keys, that were
-// accessed and that were throttled ("Contributor insights for DynamoDB: How it works").
+// insightRules returns the rules of a table or GSI: accessed and throttled partition keys and, if there is a sort key, accessed
+// and throttled whole keys ("Contributor insights for DynamoDB: How it works").
 func insightRules(t *catalog.Table, index string) (out []metric.Rule) {
 	i, key := t.Insights, &t.Key
 	resource := t.Name
@@ -79,7 +80,7 @@ func insightRules(t *catalog.Table, index string) (out []metric.Rule) {
 	return out
 }
 
-// ruleDefinition describes a rule in the language of Contributor Insights.
+// ruleDefinition returns a rule's definition in the JSON of Contributor Insights.
 func ruleDefinition(r *metric.Rule) string {
 	contribution := map[string]any{"Keys": r.Labels, "Filters": []any{}, "ValueOf": "ConsumedThroughputUnits"}
 	if r.Throttled {
@@ -90,12 +91,12 @@ func ruleDefinition(r *metric.Rule) string {
 		"LogGroupNames": []string{"/aws/dynamodb/" + r.Table}, "Contribution": contribution,
 	})
 	if err != nil {
-		panic(err) // maps of strings
+		panic(err) // can't happen: it holds only maps, lists and strings
 	}
 	return string(raw)
 }
 
-// InsightRules returns the rules of all tables of an account.
+// InsightRules returns the rules of all tables of an account and region.
 func (s *Service) InsightRules(account, region string) (out []metric.Rule) {
 	for _, t := range s.Tables.Catalog.Tables() {
 		if t.Account != account || t.Region != region {

@@ -9,7 +9,7 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// createCheckpointOperation is an operation that AWS does not have: `stator backup` asks with it.
+// createCheckpointOperation is Stator's own operation for `stator backup`.
 var createCheckpointOperation = smithy.Operation[checkpointInput, checkpointOutput]{Target: "Stator_20261101.CreateCheckpoint"}
 
 // checkpointInput is empty.
@@ -24,7 +24,7 @@ func (*checkpointInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (*checkpointInput) Check(*smithy.Checker) {}
 
-// checkpointOutput is the checkpoint's path in the server's data directory. Where that is, is not told.
+// checkpointOutput holds the checkpoint's path relative to the data directory. The absolute path stays private.
 type checkpointOutput struct{ directory string }
 
 // AppendJSON implements smithy.Renderer.
@@ -33,8 +33,8 @@ func (v *checkpointOutput) AppendJSON(b []byte) []byte {
 	return append(wirejson.AppendString(b, v.directory), '}')
 }
 
-// createCheckpoint makes a data directory that has everything that was acknowledged, without a copy of what does not change.
-// The caller removes it, and touches it now and then until it has fetched it.
+// createCheckpoint makes a copy of the data directory with every acknowledged write; immutable files are hard-linked, not
+// copied. The caller touches the directory while it copies it, and removes it afterwards.
 func (s *Service) createCheckpoint(ctx context.Context, req *Request, _ *checkpointInput) (*checkpointOutput, error) {
 	if err := access.AuthorizeOperator(req.Caller, req.op.actions[0]); err != nil {
 		return nil, err

@@ -16,13 +16,13 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// Limits of tables ("Quotas in Amazon DynamoDB", "Multi-attribute keys in global secondary indexes").
+// Limits on tables ("Quotas in Amazon DynamoDB", "Multi-attribute keys in global secondary indexes").
 const (
 	maxLocalIndexes      = 5
 	maxGlobalIndexes     = 20
-	maxIndexKeyParts     = 4   // of the partition key and of the sort key of a GSI, each
-	maxProjectedNonKeys  = 20  // of one index
-	maxProjectedAllNames = 100 // of all indexes of a table
+	maxIndexKeyParts     = 4   // per partition key and per sort key of a GSI
+	maxProjectedNonKeys  = 20  // per index
+	maxProjectedAllNames = 100 // sum over all indexes of a table
 )
 
 func (s *Service) createTable(ctx context.Context, req *Request, in *api.CreateTableInput) (*api.CreateTableOutput, error) {
@@ -98,14 +98,14 @@ func (s *Service) newTable(ctx context.Context, ns catalog.Namespace, name strin
 	return t, nil
 }
 
-// unsupported is the answer to parameters that docs/compatibility.md lists as missing.
+// unsupported is the error for parameters that docs/compatibility.md lists as missing.
 func unsupported(parameter string) error {
 	return awserr.Invalid(parameter + " is not supported by this endpoint")
 }
 
 var scalarTypes = map[string]attribute.Type{"S": attribute.TypeS, "N": attribute.TypeN, "B": attribute.TypeB}
 
-// newSchema reads the attribute definitions, the table's key and its indexes.
+// newSchema reads the attribute definitions and the key schemas of the table and its indexes.
 func newSchema(t *catalog.Table, in *api.CreateTableInput) error {
 	if in.KeySchema == nil {
 		return awserr.MissingParameter("KeySchema")
@@ -136,7 +136,7 @@ func newSchema(t *catalog.Table, in *api.CreateTableInput) error {
 	return checkAttributesUsed(t)
 }
 
-// newKey reads a key schema with up to parts attributes of each kind.
+// newKey reads a key schema with at most parts partition key attributes and as many sort key attributes.
 func newKey(t *catalog.Table, schema []api.KeySchemaElement, parts int) (catalog.KeySchema, error) {
 	var key catalog.KeySchema
 	if schema[0].KeyType.Value != api.KeyTypeHash {
@@ -245,7 +245,7 @@ func tooManyGlobalIndexes() error {
 	return awserr.Invalid(fmt.Sprintf("GlobalSecondaryIndex count exceeds the per-table limit of %d", maxGlobalIndexes))
 }
 
-// newGlobalIndex adds a GSI to the table.
+// newGlobalIndex reads a GSI and adds it to the table.
 func newGlobalIndex(t *catalog.Table, in *api.GlobalSecondaryIndex) (*catalog.Index, error) {
 	key, err := newKey(t, in.KeySchema, maxIndexKeyParts)
 	if err != nil {
@@ -261,7 +261,7 @@ func newGlobalIndex(t *catalog.Table, in *api.GlobalSecondaryIndex) (*catalog.In
 	return x, addIndex(t, x, in.Projection)
 }
 
-// addIndex checks the index's name and projection and gives it an id.
+// addIndex validates an index's name and projection, gives it an ID and adds it to the table.
 func addIndex(t *catalog.Table, x *catalog.Index, p *api.Projection) error {
 	if t.Index(x.Name) != nil {
 		return awserr.Invalid("Duplicate index name: " + x.Name)
@@ -300,7 +300,7 @@ func addIndex(t *catalog.Table, x *catalog.Index, p *api.Projection) error {
 	return nil
 }
 
-// checkAttributesUsed fails if an attribute is defined that is in no key.
+// checkAttributesUsed rejects attribute definitions that no key uses.
 func checkAttributesUsed(t *catalog.Table) error {
 	var used []catalog.KeyAttribute
 	note := func(k *catalog.KeySchema) {
@@ -337,7 +337,7 @@ func newWarm(w *api.WarmThroughput, old *catalog.Warm) *catalog.Warm {
 	return &out
 }
 
-// newBilling reads the billing mode and the throughput of the table and its indexes.
+// newBilling reads the billing mode and the throughput of the table and its GSIs.
 func newBilling(t *catalog.Table, in *api.CreateTableInput) error {
 	t.OnDemandBilling = in.BillingMode.Value == api.BillingModePayPerRequest
 	p := in.ProvisionedThroughput
@@ -378,7 +378,7 @@ func newBilling(t *catalog.Table, in *api.CreateTableInput) error {
 	return nil
 }
 
-// checkThroughput checks a provisioned throughput against the quotas of a table.
+// checkThroughput rejects a provisioned throughput above the bound that AWS checks before any quota.
 func checkThroughput(p catalog.Throughput) error {
 	const limit = 1000000000000
 	switch {
@@ -390,7 +390,7 @@ func checkThroughput(p catalog.Throughput) error {
 	return nil
 }
 
-// setStream applies a stream specification.
+// setStream enables or disables the stream as a specification says; nil changes nothing.
 func (s *Service) setStream(ctx context.Context, t *catalog.Table, in *api.StreamSpecification) error {
 	if in == nil {
 		return nil
@@ -409,7 +409,7 @@ func (s *Service) setStream(ctx context.Context, t *catalog.Table, in *api.Strea
 	switch {
 	case enabled:
 		label := streamLabel(time.UnixMilli(at.Millis()))
-		for s.Tables.Catalog.Stream(t.ARN()+"/stream/"+label) != nil { // two streams in a millisecond
+		for s.Tables.Catalog.Stream(t.ARN()+"/stream/"+label) != nil { // a second stream in the same millisecond needs another label
 			label = nextLabel(label)
 		}
 		t.StartStream(in.StreamViewType.Value, label, at)
@@ -419,7 +419,7 @@ func (s *Service) setStream(ctx context.Context, t *catalog.Table, in *api.Strea
 	return nil
 }
 
-// labelFormat is that of a stream's label, the time at which it was enabled.
+// labelFormat is the format of a stream's label: the UTC time at which it was enabled.
 const labelFormat = "2006-01-02T15:04:05.000"
 
 func streamLabel(at time.Time) string { return at.UTC().Format(labelFormat) }
@@ -432,7 +432,7 @@ func nextLabel(label string) string {
 	return streamLabel(at.Add(time.Millisecond))
 }
 
-// setSSE applies a server-side encryption specification. Without a key it names the one that AWS manages.
+// setSSE records a server-side encryption specification. If it names no key, the table shows the AWS-managed one.
 func setSSE(t *catalog.Table, in *api.SSESpecification) error {
 	if in == nil {
 		return nil

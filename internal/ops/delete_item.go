@@ -37,7 +37,7 @@ func (s *Service) deleteItem(ctx context.Context, req *Request, in *api.DeleteIt
 	return &api.DeleteItemOutput{Attributes: w.Old, ConsumedCapacity: w.consumed, ItemCollectionMetrics: w.metrics}, nil
 }
 
-// deleteMutation returns the mutation that deletes the item, once its key is found right.
+// deleteMutation returns the mutation that deletes the item, after checking its key.
 func deleteMutation(t *catalog.Table, key attribute.Item) (table.Mutation, error) {
 	if err := checkKey(t, key); err != nil {
 		return table.Mutation{}, err

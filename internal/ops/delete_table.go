@@ -32,14 +32,14 @@ func (s *Service) deleteTable(ctx context.Context, req *Request, in *api.DeleteT
 	if t == nil {
 		return nil, awserr.TableNotFound(r.table)
 	}
-	// AWS describes a table that goes with little more than its name, throughput and size.
+	// While it is being deleted, AWS describes a table by little more than its name, throughput and size.
 	d.TableStatus = smithy.Some(catalog.Deleting)
 	d.KeySchema, d.AttributeDefinitions, d.CreationDateTime = nil, nil, smithy.Opt[float64]{}
 	d.LocalSecondaryIndexes, d.GlobalSecondaryIndexes, d.WarmThroughput = nil, nil, nil
 	return &api.DeleteTableOutput{TableDescription: d}, nil
 }
 
-// checkIdle fails while an earlier change of the table is under way.
+// checkIdle fails with ResourceInUse while an earlier change of the table is under way.
 func (s *Service) checkIdle(t *catalog.Table) error {
 	switch t.Status(s.Now()) {
 	case catalog.Creating:

@@ -7,10 +7,10 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// endpointCacheMinutes is how long clients may keep the answer, as AWS says it.
+// endpointCacheMinutes is how long clients may cache the answer; the value is AWS's.
 const endpointCacheMinutes = 1440
 
-// describeEndpoints answers the address that the client already uses: there is no other.
+// describeEndpoints returns the address that the client already uses, because there is no other.
 func (s *Service) describeEndpoints(_ context.Context, req *Request, _ *api.DescribeEndpointsRequest) (*api.DescribeEndpointsResponse, error) {
 	return &api.DescribeEndpointsResponse{Endpoints: []api.Endpoint{{
 		Address:              smithy.Some(req.Host),

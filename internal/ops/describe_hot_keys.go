@@ -12,10 +12,10 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-// describeHotKeysOperation is an operation that AWS does not have: `stator hot` asks with it.
+// describeHotKeysOperation is Stator's own operation for `stator hot`.
 var describeHotKeysOperation = smithy.Operation[hotKeysInput, hotKeysOutput]{Target: "Stator_20261101.DescribeHotKeys"}
 
-// hotKeysInput names a table.
+// hotKeysInput is DescribeHotKeys's input.
 type hotKeysInput struct{ TableName smithy.Opt[string] }
 
 // Read implements smithy.Shape.
@@ -39,7 +39,7 @@ func (v *hotKeysInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *hotKeysInput) Check(c *smithy.Checker) { c.Required("tableName", v.TableName.Set) }
 
-// hotKeysOutput is what a table and its GSIs do now.
+// hotKeysOutput is the current load on a table and its GSIs.
 type hotKeysOutput struct {
 	table string
 	hot   []metering.Hot

@@ -70,7 +70,7 @@ func describeShard(shard *catalog.Shard) api.Shard {
 	return out
 }
 
-// streamStatus is the stream's status: ENABLING and DISABLING last as long as transient statuses do.
+// streamStatus returns the stream's status. ENABLING and DISABLING last for TransientStatus, like a table's transient statuses.
 func (s *Service) streamStatus(r *catalog.StreamRef) string {
 	recent := func(ms int64) bool { return s.Now().Before(time.UnixMilli(ms).Add(s.TransientStatus)) }
 	switch {

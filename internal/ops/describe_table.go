@@ -18,12 +18,12 @@ func (s *Service) describeTable(ctx context.Context, req *Request, in *api.Descr
 	return &api.DescribeTableOutput{Table: d}, err
 }
 
-// seconds is a time as AWS's JSON has it; it is absent for 0.
+// seconds converts milliseconds to AWS's JSON form of a time; 0 becomes absent.
 func seconds(ms int64) smithy.Opt[float64] {
 	return smithy.Opt[float64]{Value: float64(ms) / 1000, Set: ms != 0}
 }
 
-// describe returns a table's description with its present size.
+// describe returns a table's description with its current size.
 func (s *Service) describe(ctx context.Context, t *catalog.Table) (*api.TableDescription, error) {
 	stats, err := s.Tables.Catalog.Stats(ctx, t)
 	if err != nil {
@@ -146,13 +146,14 @@ func describeOnDemand(o *catalog.OnDemand) *api.OnDemandThroughput {
 	return &api.OnDemandThroughput{MaxReadRequestUnits: smithy.Some(o.MaxRead), MaxWriteRequestUnits: smithy.Some(o.MaxWrite)}
 }
 
-// The warm throughput of a new on-demand table in units per second ("Understanding DynamoDB warm throughput").
+// Warm throughput of a new on-demand table, in units per second ("Understanding DynamoDB warm throughput").
 const (
 	initialWarmRead  = 12000
 	initialWarmWrite = 4000
 )
 
-// warmThroughput is what was set, or what AWS starts with: the provisioned throughput, or an on-demand table's initial one.
+// warmThroughput returns the warm throughput that was set, or the one with which AWS starts: the provisioned throughput, or an
+// on-demand table's initial one.
 func warmThroughput(set *catalog.Warm, onDemand bool, t *catalog.Throughput) catalog.Warm {
 	switch {
 	case set != nil:

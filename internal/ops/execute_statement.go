@@ -45,7 +45,7 @@ func (s *Service) executeStatement(ctx context.Context, req *Request, in *api.Ex
 	return out, nil
 }
 
-// executeWrite runs a single statement that writes.
+// executeWrite executes a single writing statement.
 func (s *Service) executeWrite(ctx context.Context, req *Request, st *statement) (table.Result, error) {
 	var err error
 	if st.table, err = s.serving(ctx, req, st.reference()); err != nil {
@@ -59,7 +59,7 @@ func (s *Service) executeWrite(ctx context.Context, req *Request, st *statement)
 	return res, clientError(err)
 }
 
-// executeSelect reads a page: of the items with the partition keys that WHERE names, else of the whole table or index.
+// executeSelect reads a page of the items with the partition keys that WHERE names, or else of the whole table or index.
 func (s *Service) executeSelect(ctx context.Context, req *Request, st *statement, in *api.ExecuteStatementInput) (*api.ExecuteStatementOutput, error) {
 	r, ranges, err := s.selection(ctx, req, st, in.ConsistentRead.Value)
 	if err != nil {
@@ -99,7 +99,7 @@ func (s *Service) executeSelect(ctx context.Context, req *Request, st *statement
 	return out, nil
 }
 
-// selection finds what a SELECT reads.
+// selection returns what a SELECT reads: the table or index, and the ranges of partition keys that WHERE names.
 func (s *Service) selection(ctx context.Context, req *Request, st *statement, consistent bool) (*reading, []kv.Range, error) {
 	if len(st.Order) > 0 && st.Where == nil {
 		return nil, nil, awserr.ValidationError("Must have WHERE clause in the statement when using ORDER BY clause.")
@@ -147,7 +147,7 @@ func (s *Service) selection(ctx context.Context, req *Request, st *statement, co
 	return r, ranges, nil
 }
 
-// order applies ORDER BY, which must be on the key.
+// order applies ORDER BY, which must name key attributes.
 func (r *reading) order(by []partiql.Order, schema *catalog.KeySchema, hasKey bool) error {
 	if len(by) == 0 {
 		return nil
@@ -166,12 +166,12 @@ func (r *reading) order(by []partiql.Order, schema *catalog.KeySchema, hasKey bo
 	return nil
 }
 
-// keyRanges takes the conditions that select parts of a table or index out of a list: for each attribute of the partition key
-// the values that it may have, and on the sort key attributes what a Query can do. ranges is nil if there are none for the
-// partition key.
+// keyRanges extracts the conditions that limit the part of a table or index to read: the possible values of each partition key
+// attribute, and conditions on sort key attributes that a Query supports. ranges has one entry per partition key; nil means
+// that WHERE does not limit the partition key, so everything must be read. rest are the conditions that remain as a filter.
 func keyRanges(t *catalog.Table, x *catalog.Index, schema *catalog.KeySchema, conditions []*expr.Node, scope *expr.Scope) (ranges []kv.Range, rest []*expr.Node, err error) {
 	rest = slices.Clone(conditions)
-	keys := [][]keyCondition{nil} // all combinations of the values
+	keys := [][]keyCondition{nil} // the Cartesian product of the values
 	for _, a := range schema.Partition {
 		i := slices.IndexFunc(rest, func(n *expr.Node) bool {
 			name, _, ok := partiql.Alternatives(n)
@@ -208,7 +208,7 @@ func keyRanges(t *catalog.Table, x *catalog.Index, schema *catalog.KeySchema, co
 		}
 		c, err := readKeyExpression(scope, rest[i])
 		if err != nil {
-			break // nothing that a Query can do
+			break // not a condition that a Query supports
 		}
 		for _, v := range c[0].args {
 			if v.Type() != a.Type {
@@ -231,10 +231,10 @@ func keyRanges(t *catalog.Table, x *catalog.Index, schema *catalog.KeySchema, co
 	return ranges, rest, nil
 }
 
-// maxSelectKeys is how many partition keys a SELECT may name ("PartiQL select statements for DynamoDB").
+// maxSelectKeys is the maximum of partition keys in a SELECT ("PartiQL select statements for DynamoDB").
 const maxSelectKeys = 50
 
-// onKey reports whether a Query can do the condition, which is on the attribute.
+// onKey reports whether n is a condition on the attribute name that a Query supports.
 func onKey(n *expr.Node, name string) bool {
 	switch n.Op {
 	case expr.OpEQ, expr.OpLT, expr.OpLE, expr.OpGT, expr.OpGE, expr.OpBetween, expr.OpBeginsWith:
@@ -254,11 +254,11 @@ func onKey(n *expr.Node, name string) bool {
 	return values == len(n.Args)-1
 }
 
-// nextToken is where a SELECT goes on, in the form in which clients get it: base64 of its JSON.
+// nextToken is the position at which a SELECT continues. Clients receive it as base64 of its JSON.
 type nextToken struct {
-	Statement uint64          // hash of the statement
-	Range     int             // which of the ranges it reads
-	Key       json.RawMessage `json:",omitempty"` // the key of the last item read in it
+	Statement uint64          // hash of the statement, which must not change between pages
+	Range     int             // index into the ranges that the statement reads
+	Key       json.RawMessage `json:",omitempty"` // key of the last item read in that range
 }
 
 func token(in *api.ExecuteStatementInput, i int, last attribute.Item) string {
@@ -268,12 +268,12 @@ func token(in *api.ExecuteStatementInput, i int, last attribute.Item) string {
 	}
 	raw, err := json.Marshal(t)
 	if err != nil {
-		panic(err) // an item's JSON is JSON
+		panic(err) // can't happen: an item's JSON is valid
 	}
 	return base64.StdEncoding.EncodeToString(raw)
 }
 
-// readToken returns where a request goes on: the range, and the storage key of the last item read in it.
+// readToken returns where a request continues: the index of the range, and the storage key of the last item read in it.
 func readToken(in *api.ExecuteStatementInput, r *reading, ranges []kv.Range) (at int, start []byte, err error) {
 	if !in.NextToken.Set {
 		return 0, nil, nil

@@ -43,7 +43,7 @@ func inStatement(i int, sentence string) error {
 	return awserr.ValidationError("Validation failed in TransactStatements[" + strconv.Itoa(i) + "]: " + sentence)
 }
 
-// transactSelect reads one item for each statement, all of one moment.
+// transactSelect reads one item per statement, all from one snapshot.
 func (s *Service) transactSelect(ctx context.Context, req *Request, in *api.ExecuteTransactionInput, all []*statement) (*api.ExecuteTransactionOutput, error) {
 	muts := make([]table.Mutation, len(all))
 	seen := map[string]bool{}
@@ -84,7 +84,7 @@ func (s *Service) transactSelect(ctx context.Context, req *Request, in *api.Exec
 	return out, nil
 }
 
-// transactExecute applies all statements or none.
+// transactExecute applies all writing statements or none.
 func (s *Service) transactExecute(ctx context.Context, req *Request, in *api.ExecuteTransactionInput, all []*statement) (*api.ExecuteTransactionOutput, error) {
 	g := gather(len(all))
 	size := 0

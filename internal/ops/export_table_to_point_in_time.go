@@ -63,7 +63,7 @@ func (s *Service) exportTableToPointInTime(ctx context.Context, req *Request, in
 	return &api.ExportTableToPointInTimeOutput{ExportDescription: describeExport(e)}, nil
 }
 
-// exportWindow returns the time in which changes are to be exported.
+// exportWindow returns the period whose changes an incremental export contains.
 func (s *Service) exportWindow(ctx context.Context, t *catalog.Table, spec *api.IncrementalExportSpecification) (from, to kv.TS, err error) {
 	if from, err = s.pointInTime(ctx, t, spec.ExportFromTime, awserr.InvalidExportTime); err != nil {
 		return 0, 0, err

@@ -70,7 +70,7 @@ func renderRecord(r *catalog.StreamRef, e *stream.Entry) api.Record {
 		EventSource:  smithy.Some("aws:dynamodb"),
 		AwsRegion:    smithy.Some(r.Region),
 		Dynamodb: &api.StreamRecord{
-			// AWS rounds down to the second.
+			// AWS truncates the time to whole seconds.
 			ApproximateCreationDateTime: smithy.Some(float64(e.Stamp.Millis() / 1000)),
 			Keys:                        e.Keys,
 			NewImage:                    e.New,

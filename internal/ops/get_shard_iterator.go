@@ -41,7 +41,7 @@ func (s *Service) getShardIterator(ctx context.Context, req *Request, in *api.Ge
 	return &api.GetShardIteratorOutput{ShardIterator: smithy.Some(it.String())}, nil
 }
 
-// shardPosition returns where in the shard an iterator of the kind begins.
+// shardPosition returns the position in the shard at which an iterator of the given type begins.
 func (s *Service) shardPosition(ctx context.Context, shard *catalog.Shard, kind string, in *api.GetShardIteratorInput) (stream.Position, error) {
 	reader := s.streams()
 	start := reader.Start(shard)

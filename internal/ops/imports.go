@@ -6,7 +6,7 @@ import (
 	"github.com/statordb/stator/internal/transfer"
 )
 
-// logGroup is where AWS logs what an import refuses. Stator logs it in its own log.
+// logGroup returns the log group where AWS would report rejected items. Stator writes them to its own log.
 func logGroup(i *transfer.Import) smithy.Opt[string] {
 	return smithy.Some("arn:aws:logs:" + i.Region + ":" + i.Account + ":log-group:/aws-dynamodb/imports:*")
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-// operationKey is where a context has the operation, in test mode.
+// operationKey is the context key of the operation, set in test mode only.
 type operationKey struct{}
 
-// operationOf returns the operation of the context; background work has one without a name.
+// operationOf returns the context's operation. Background work gets one without a name.
 func operationOf(ctx context.Context) *operation {
 	if op, ok := ctx.Value(operationKey{}).(*operation); ok {
 		return op
@@ -27,7 +27,7 @@ func operationOf(ctx context.Context) *operation {
 
 var errInjected = errors.New("injected by the test mode")
 
-// injectRequest delays or fails a request for the table, in test mode.
+// injectRequest delays or fails a request for the table as the rules say.
 func (s *Service) injectRequest(req *Request, t *catalog.Table) error {
 	if d, ok := s.Faults.Draw(faults.Latency, req.Operation, t.Name); ok {
 		time.Sleep(d)
@@ -38,7 +38,7 @@ func (s *Service) injectRequest(req *Request, t *catalog.Table) error {
 	return nil
 }
 
-// InjectItem returns what keeps an operation from using an item, in test mode; nil if nothing does.
+// InjectItem returns the injected error for the use of one item, or nil.
 func (s *Service) InjectItem(ctx context.Context, t *catalog.Table, u metering.Use, write bool) error {
 	op := operationOf(ctx)
 	_, refused := s.Faults.Draw(faults.Throttle, op.handler.name, t.Name)
@@ -58,7 +58,7 @@ func (s *Service) InjectItem(ctx context.Context, t *catalog.Table, u metering.U
 	return nil
 }
 
-// admit returns nil if a read may use the capacity now.
+// admit checks that a read may use the capacity now, after injected faults.
 func (s *Service) admit(ctx context.Context, t *catalog.Table, u metering.Use, now time.Time) error {
 	if s.Faults != nil {
 		if err := s.InjectItem(ctx, t, u, false); err != nil {
@@ -68,7 +68,8 @@ func (s *Service) admit(ctx context.Context, t *catalog.Table, u metering.Use, n
 	return t.Meter.Admit(u, now)
 }
 
-// reader returns what a read of the table reads from: the past, maybe, if it need not be consistent.
+// reader returns the source of a read: the present, or in test mode possibly a stale snapshot if the read need not be
+// consistent.
 func (s *Service) reader(ctx context.Context, t *catalog.Table, consistent bool) (kv.Snapshot, error) {
 	if s.Faults != nil && !consistent {
 		if age, ok := s.Faults.Draw(faults.Stale, operationOf(ctx).handler.name, t.Name); ok {
@@ -80,13 +81,13 @@ func (s *Service) reader(ctx context.Context, t *catalog.Table, consistent bool)
 	return s.Tables.KV.Latest(ctx)
 }
 
-// past keeps snapshots of the last seconds.
+// past keeps recent snapshots, from which stale reads are served in test mode.
 type past struct {
 	mu   sync.Mutex
-	list []*pastSnapshot // the oldest first
+	list []*pastSnapshot // oldest first
 }
 
-// pastSnapshot is closed when nobody uses it and it is too old.
+// pastSnapshot counts references: one of the list and one of each reader. The last Close closes the snapshot.
 type pastSnapshot struct {
 	kv.Snapshot
 	taken time.Time
@@ -94,7 +95,7 @@ type pastSnapshot struct {
 	past  *past
 }
 
-// Close implements kv.Snapshot.
+// Close implements kv.Snapshot. It drops one reference.
 func (p *pastSnapshot) Close() error {
 	p.past.mu.Lock()
 	p.users--
@@ -106,7 +107,8 @@ func (p *pastSnapshot) Close() error {
 	return nil
 }
 
-// at returns the latest snapshot from before a time, else the oldest; nil if there is none.
+// at returns the newest snapshot taken at or before t, or the oldest one if all are newer; nil if there are none. The caller
+// must Close it.
 func (p *past) at(t time.Time) kv.Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,10 +125,10 @@ func (p *past) at(t time.Time) kv.Snapshot {
 	return found
 }
 
-// snapshotsKept is how many snapshots of the past there are.
+// snapshotsKept is about how many snapshots cover the age of the stalest read.
 const snapshotsKept = 8
 
-// KeepPast takes snapshots for stale reads until ctx ends. It returns at once if there are none.
+// KeepPast takes snapshots for stale reads until ctx ends. It returns at once if no rule injects stale reads.
 func (s *Service) KeepPast(ctx context.Context) error {
 	age, ok := s.Faults.Has(faults.Stale)
 	if !ok {
@@ -154,7 +156,7 @@ func (s *Service) KeepPast(ctx context.Context) error {
 	}
 }
 
-// drop closes the snapshots from before a time.
+// drop removes the snapshots taken before a time. Readers that hold one may go on using it.
 func (p *past) drop(before time.Time) error {
 	p.mu.Lock()
 	var old []*pastSnapshot

@@ -19,7 +19,7 @@ type keyCondition struct {
 	args []attribute.Value
 }
 
-// lowerKeyConditions reads the legacy parameter KeyConditions.
+// lowerKeyConditions converts the legacy parameter KeyConditions.
 func lowerKeyConditions(in smithy.Map[api.Condition]) ([]keyCondition, error) {
 	switch {
 	case len(in) == 0:
@@ -46,7 +46,7 @@ func lowerKeyConditions(in smithy.Map[api.Condition]) ([]keyCondition, error) {
 
 func keyExpressionError(sentence string) error { return awserr.ValidationError(sentence) }
 
-// readKeyExpression reads a bound key condition expression.
+// readKeyExpression converts a bound key condition expression, a conjunction of comparisons.
 func readKeyExpression(s *expr.Scope, n *expr.Node) ([]keyCondition, error) {
 	switch n.Op {
 	case expr.OpAnd:
@@ -100,19 +100,20 @@ func readKeyExpression(s *expr.Scope, n *expr.Node) ([]keyCondition, error) {
 	return []keyCondition{c}, nil
 }
 
-// mirrored is the operator with its operands exchanged.
+// mirrored maps each comparison operator to its equivalent with the operands swapped.
 var mirrored = map[expr.Op]expr.Op{
 	expr.OpEQ: expr.OpEQ, expr.OpLT: expr.OpGT, expr.OpLE: expr.OpGE, expr.OpGT: expr.OpLT, expr.OpGE: expr.OpLE,
 }
 
-// keyRange is what key conditions select.
+// keyRange is the range of storage keys that key conditions select.
 type keyRange struct {
 	kv.Range
-	partition kv.Range // all of the partition key
+	partition kv.Range // everything with the same partition key
 }
 
-// resolveKeyConditions turns conditions on a table's or index's key into a range of storage keys: equality on every
-// partition key attribute; on the sort key attributes, from the first one, equality and last one comparison.
+// resolveKeyConditions converts conditions on the key of a table or index to a range of storage keys. Every partition key
+// attribute needs an equality. On the sort key attributes, in their order, there may be equalities followed by at most one
+// other comparison.
 func resolveKeyConditions(t *catalog.Table, x *catalog.Index, conditions []keyCondition) (keyRange, error) {
 	schema, id := &t.Key, uint8(0)
 	if x != nil {
@@ -144,7 +145,7 @@ func resolveKeyConditions(t *catalog.Table, x *catalog.Index, conditions []keyCo
 	out := keyRange{partition: prefixRange(prefix)}
 	out.Range = out.partition
 	used := len(schema.Partition)
-	open := true // whether another sort key attribute may have a condition
+	open := true // whether the next sort key attribute may have a condition
 	for _, a := range schema.Sort {
 		c := find(a.Name)
 		if c == nil {
@@ -201,7 +202,7 @@ func prefixRange(prefix []byte) kv.Range {
 	return kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}
 }
 
-// sortRange narrows the range of a prefix down to a condition on the key attribute behind the prefix.
+// sortRange narrows the range of a prefix to a condition on the key attribute that follows the prefix.
 func sortRange(prefix []byte, all kv.Range, c *keyCondition) kv.Range {
 	at := func(v attribute.Value) []byte {
 		return keyspace.AppendValue(append([]byte(nil), prefix...), v)

@@ -8,9 +8,10 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// The legacy parameters lower to the trees that expressions parse to. Sources: "Legacy conditional parameters".
+// Legacy parameters are lowered to the same trees that expressions parse to, so that there is one evaluator. Sources: "Legacy
+// conditional parameters".
 
-// legacyOps are the comparison operators and the nodes that they make.
+// legacyOps maps comparison operators to the operators of expressions.
 var legacyOps = map[string]expr.Op{
 	api.ComparisonOperatorEq: expr.OpEQ, api.ComparisonOperatorNe: expr.OpNE, api.ComparisonOperatorLe: expr.OpLE,
 	api.ComparisonOperatorLt: expr.OpLT, api.ComparisonOperatorGe: expr.OpGE, api.ComparisonOperatorGt: expr.OpGT,
@@ -20,7 +21,7 @@ var legacyOps = map[string]expr.Op{
 	api.ComparisonOperatorBetween: expr.OpBetween,
 }
 
-// checkComparison checks a legacy comparison's arguments.
+// checkComparison validates the number and types of a legacy comparison's arguments.
 func checkComparison(operator string, args []attribute.Value) error {
 	for _, v := range args {
 		if problem, invalid := v.Invalid(); invalid {
@@ -77,7 +78,7 @@ func comparison(name, operator string, args []attribute.Value) *expr.Node {
 	return n
 }
 
-// combine joins conditions by ConditionalOperator, which is AND unless given; nil for none.
+// combine joins conditions with ConditionalOperator (default AND), or returns nil if there are none.
 func combine(conditions []*expr.Node, operator smithy.Opt[string]) *expr.Condition {
 	if len(conditions) == 0 {
 		return nil
@@ -89,8 +90,8 @@ func combine(conditions []*expr.Node, operator smithy.Opt[string]) *expr.Conditi
 	return &expr.Condition{Root: balanced(op, conditions)}
 }
 
-// balanced joins the conditions by a tree that is as flat as can be: there may be thousands of them, and trees are walked by
-// recursion.
+// balanced joins conditions in a balanced tree. There may be thousands, and trees are walked recursively, so a chain would need
+// a deep stack.
 func balanced(op expr.Op, conditions []*expr.Node) *expr.Node {
 	if len(conditions) == 1 {
 		return conditions[0]
@@ -99,7 +100,7 @@ func balanced(op expr.Op, conditions []*expr.Node) *expr.Node {
 	return &expr.Node{Op: op, Args: []*expr.Node{balanced(op, conditions[:half]), balanced(op, conditions[half:])}}
 }
 
-// checkConditionalOperator fails if the operator has not two conditions to combine.
+// checkConditionalOperator rejects an operator unless there are at least two conditions to combine.
 func checkConditionalOperator(operator smithy.Opt[string], conditions int) error {
 	if operator.Set && conditions == 0 {
 		return awserr.ValidationError("ConditionalOperator cannot be used without Filter or Expected")
@@ -110,7 +111,7 @@ func checkConditionalOperator(operator smithy.Opt[string], conditions int) error
 	return nil
 }
 
-// lowerExpected makes a condition of the legacy parameter Expected.
+// lowerExpected converts the legacy parameter Expected to a condition.
 func (e *expressions) lowerExpected(expected smithy.Map[api.ExpectedAttributeValue], operator smithy.Opt[string]) error {
 	if err := checkConditionalOperator(operator, len(expected)); err != nil {
 		return err
@@ -162,7 +163,7 @@ func (e *expressions) lowerExpected(expected smithy.Map[api.ExpectedAttributeVal
 	return nil
 }
 
-// needScope gives lowered parameters, which have no placeholders, an empty scope.
+// needScope ensures that there is a scope. Legacy parameters have no placeholders, so it can be empty.
 func (e *expressions) needScope() (err error) {
 	if e.scope == nil {
 		e.scope, err = expr.NewScope(nil, nil)
@@ -170,7 +171,7 @@ func (e *expressions) needScope() (err error) {
 	return err
 }
 
-// lowerFilter makes a filter of the legacy parameters QueryFilter and ScanFilter.
+// lowerFilter converts the legacy parameters QueryFilter and ScanFilter to a filter.
 func (e *expressions) lowerFilter(filter smithy.Map[api.Condition], operator smithy.Opt[string]) error {
 	if err := checkConditionalOperator(operator, len(filter)); err != nil {
 		return err
@@ -190,7 +191,7 @@ func (e *expressions) lowerFilter(filter smithy.Map[api.Condition], operator smi
 	return nil
 }
 
-// lowerProjection makes a projection of the legacy parameter AttributesToGet.
+// lowerProjection converts the legacy parameter AttributesToGet to a projection.
 func (e *expressions) lowerProjection(names []string) error {
 	if names == nil {
 		return nil
@@ -211,7 +212,7 @@ func (e *expressions) lowerProjection(names []string) error {
 	return nil
 }
 
-// lowerUpdates makes an update of the legacy parameter AttributeUpdates.
+// lowerUpdates converts the legacy parameter AttributeUpdates to an update.
 func (e *expressions) lowerUpdates(updates smithy.Map[api.AttributeValueUpdate]) error {
 	e.update = &expr.Update{}
 	for i := range updates {

@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// maxBackupsPerPage is how many backups a page has at most ("ListBackups").
+// maxBackupsPerPage is the maximum page size ("ListBackups").
 const maxBackupsPerPage = 100
 
 func (s *Service) listBackups(_ context.Context, req *Request, in *api.ListBackupsInput) (*api.ListBackupsOutput, error) {

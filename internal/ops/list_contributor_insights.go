@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// maxInsights is how many summaries an answer of ListContributorInsights has if it is not said.
+// maxInsights is the default page size of ListContributorInsights.
 const maxInsights = 100
 
 func (s *Service) listContributorInsights(_ context.Context, req *Request, in *api.ListContributorInsightsInput) (*api.ListContributorInsightsOutput, error) {

@@ -11,7 +11,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// tagsPerPage is how many tags a page of ListTagsOfResource has.
+// tagsPerPage is the page size of ListTagsOfResource.
 const tagsPerPage = 10
 
 func (s *Service) listTagsOfResource(_ context.Context, req *Request, in *api.ListTagsOfResourceInput) (*api.ListTagsOfResourceOutput, error) {

@@ -45,7 +45,7 @@ func (s *Service) putItem(ctx context.Context, req *Request, in *api.PutItemInpu
 	return &api.PutItemOutput{Attributes: w.Old, ConsumedCapacity: w.consumed, ItemCollectionMetrics: w.metrics}, nil
 }
 
-// putMutation returns the mutation that puts the item, once its keys are found right.
+// putMutation returns the mutation that puts the item, after checking its key attributes.
 func putMutation(t *catalog.Table, item attribute.Item) (table.Mutation, error) {
 	if err := checkItemKey(t, item); err != nil {
 		return table.Mutation{}, err
@@ -56,7 +56,7 @@ func putMutation(t *catalog.Table, item attribute.Item) (table.Mutation, error) 
 	return table.Mutation{Table: t, Key: item, Next: func(attribute.Item) (attribute.Item, error) { return item, nil }}, nil
 }
 
-// returnsOld reads ReturnValues where only NONE and ALL_OLD are allowed.
+// returnsOld parses ReturnValues where only NONE and ALL_OLD are valid.
 func returnsOld(mode smithy.Opt[string]) (bool, error) {
 	switch mode.Or(api.ReturnValueNone) {
 	case api.ReturnValueNone:
@@ -67,7 +67,7 @@ func returnsOld(mode smithy.Opt[string]) (bool, error) {
 	return false, awserr.InvalidReturnValues()
 }
 
-// collectionMetrics returns the size of the key's item collection if the request asks for it and the table has LSIs.
+// collectionMetrics returns the size of the item collection with the key if the request asks for it and the table has LSIs.
 func (s *Service) collectionMetrics(ctx context.Context, mode smithy.Opt[string], t *catalog.Table, key attribute.Item) (*api.ItemCollectionMetrics, error) {
 	if mode.Value != api.ReturnItemCollectionMetricsSize || !t.HasLocalIndexes() {
 		return nil, nil

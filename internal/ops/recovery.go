@@ -30,7 +30,7 @@ func (s *Service) describeRecovery(ctx context.Context, t *catalog.Table) (*api.
 	}, nil
 }
 
-// window is the times of which a table's state can be had.
+// window is the period to which a table can be restored.
 type window struct{ earliest, latest kv.TS }
 
 func (s *Service) recoveryWindow(ctx context.Context, t *catalog.Table) (window, error) {
@@ -40,8 +40,8 @@ func (s *Service) recoveryWindow(ctx context.Context, t *catalog.Table) (window,
 	return window{earliest, max(stable, earliest)}, clientError(err)
 }
 
-// at returns the timestamp of a time in the window, in milliseconds since 1970. Clients see times as whole seconds, so the second
-// in which the window begins belongs to it.
+// at converts milliseconds since 1970 to a timestamp in the window; ok is false outside of it. Clients see whole seconds, so
+// the whole second in which the window begins counts as inside.
 func (w window) at(ms int64) (at kv.TS, ok bool) {
 	if ms < w.earliest.Millis()/1000*1000 || ms > w.latest.Millis() {
 		return 0, false
@@ -49,8 +49,8 @@ func (w window) at(ms int64) (at kv.TS, ok bool) {
 	return max(kv.AtMillis(ms), w.earliest), true
 }
 
-// pointInTime returns the timestamp of the time that a request wants of a table's history, in seconds since 1970; without one,
-// the latest.
+// pointInTime returns the timestamp for the time that a request asks for, in seconds since 1970, or the latest restorable one
+// if it asks for none. A time outside the window fails with the code outside.
 func (s *Service) pointInTime(ctx context.Context, t *catalog.Table, want smithy.Opt[float64], outside awserr.Code) (kv.TS, error) {
 	if t.Recovery == nil {
 		return 0, awserr.New(awserr.PointInTimeUnavailable, "Point in time recovery is not enabled for table '"+t.Name+"'")
@@ -69,5 +69,5 @@ func (s *Service) pointInTime(ctx context.Context, t *catalog.Table, want smithy
 	return at, nil
 }
 
-// millis is a time as a request has it, in milliseconds since 1970.
+// millis converts a request's time in seconds since 1970 to milliseconds.
 func millis(seconds float64) int64 { return time.UnixMicro(int64(seconds * 1e6)).UnixMilli() }

@@ -5,22 +5,22 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// Request is a request to DynamoDB on its way through an operation. It lives as long as its Call, which front ends use for one request
-// after the other.
+// Request is a request to DynamoDB as operations see it. It belongs to its Call, which front ends reuse for one request after
+// another, so nothing may keep a Request.
 type Request struct {
 	*smithy.Call
-	// Unprojected says that reads return whole items or index entries, because the caller applies the projection itself.
+	// Unprojected makes reads return whole items or index entries. DAX sets it, because it applies the projection itself.
 	Unprojected bool
-	// Stored is the item that an UpdateItem has stored, in its binary form. It is valid until the Call's Release.
+	// Stored is the item that an UpdateItem stored, in binary form. It is valid until the Call is released.
 	Stored []byte
 
-	op *operation // that executes the request
-	// used are the Meters of the tables that the request has used. items and bytes are what it returned if that is counted, else -1.
+	op *operation // the operation that executes the request
+	// used are the Meters of the tables used so far. items and bytes count what was returned, or are -1 if that is not measured.
 	used         []*metering.Meter
 	items, bytes int
 }
 
-// RequestOf returns the Request of a Call.
+// RequestOf returns the Request of a Call, and creates it on first use.
 func RequestOf(call *smithy.Call) *Request {
 	if r, ok := call.State.(*Request); ok {
 		return r

@@ -14,12 +14,13 @@ import (
 
 const (
 	maxPolicySize = 20 << 10    // bytes ("PutResourcePolicy")
-	noPolicy      = "NO_POLICY" // the ExpectedRevisionId of a resource without a policy
+	noPolicy      = "NO_POLICY" // the ExpectedRevisionId that means: no policy yet
 )
 
-// Resource policies are stored, checked for their form and given back; nobody is refused by them.
+// Resource policies are stored, validated in form and returned, but not enforced.
 
-// newPolicy checks a policy's form. Its revision is that of its text, so that the same policy twice is one revision.
+// newPolicy validates a policy's form. The revision is derived from resource and text, so storing the same policy again keeps
+// it.
 func newPolicy(document, resource string) (*catalog.Policy, error) {
 	if len(document) > maxPolicySize {
 		return nil, awserr.New(awserr.LimitExceeded, "Subscriber limit exceeded: Resource-based policy size exceeds the limit of 20 KB")
@@ -31,8 +32,8 @@ func newPolicy(document, resource string) (*catalog.Policy, error) {
 	return &catalog.Policy{Document: document, Revision: strconv.FormatUint(a>>1, 10) + strconv.FormatUint(b>>40, 10)}, nil
 }
 
-// checkPolicy returns what keeps a text from being a policy: it is JSON with what every statement of a resource's policy must
-// have.
+// checkPolicy returns what is wrong with a policy's text, or "". A policy is JSON whose statements have the members that every
+// resource-based policy needs.
 func checkPolicy(document string) (problem string) {
 	var p struct {
 		Version   string
@@ -75,7 +76,7 @@ func policyNotFound(arn string) error {
 	return awserr.New(awserr.PolicyNotFound, "Resource-based policy not found for the provided ResourceArn: "+arn)
 }
 
-// policyOf returns where the policy of a table, or of its stream, is kept; nil if the table has no such stream.
+// policyOf returns where the policy of a table, or of its stream, is stored; nil if the table has no such stream.
 func policyOf(t *catalog.Table, r resource) **catalog.Policy {
 	switch {
 	case r.kind != kindStream:
@@ -86,7 +87,7 @@ func policyOf(t *catalog.Table, r resource) **catalog.Policy {
 	return nil
 }
 
-// changePolicy changes the policy of a resource.
+// changePolicy changes the policy of the resource with an ARN.
 func (s *Service) changePolicy(ctx context.Context, req *Request, arn string, change func(at **catalog.Policy) error) error {
 	r, err := s.tagged(req, arn)
 	if err != nil {
@@ -105,7 +106,7 @@ func (s *Service) changePolicy(ctx context.Context, req *Request, arn string, ch
 	return clientError(err)
 }
 
-// expectedRevision reports whether the policy is the one that a request expects.
+// expectedRevision reports whether the policy has the revision that the request expects.
 func expectedRevision(p *catalog.Policy, expected smithy.Opt[string]) bool {
 	switch {
 	case !expected.Set:

@@ -14,7 +14,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// overrides are what a restored table has differently from its source.
+// overrides are the settings in which a restored table differs from its source.
 type overrides struct {
 	billing    smithy.Opt[string]
 	throughput *api.ProvisionedThroughput
@@ -25,7 +25,7 @@ type overrides struct {
 	vector     []api.VectorIndex
 }
 
-// restore creates the table that is to be restored.
+// restore creates the table that a restore fills.
 func (s *Service) restore(ctx context.Context, req *Request, name string, source *catalog.Table, loading *catalog.Loading, from *catalog.Restored, o overrides) (*api.TableDescription, error) {
 	if o.vector != nil {
 		return nil, unsupported("VectorIndexOverride")
@@ -75,7 +75,7 @@ func (s *Service) restore(ctx context.Context, req *Request, name string, source
 	return d, nil
 }
 
-// restoreIndexes gives the table the indexes of its source, or those of them that are named.
+// restoreIndexes copies the source's indexes to the table, or only those that the overrides name.
 func restoreIndexes(t, source *catalog.Table, o overrides) error {
 	for _, x := range source.Indexes {
 		if x.State == catalog.Deleting {
@@ -129,7 +129,7 @@ func indexDiffers(name string) error {
 	return awserr.Invalid("Index does not match an index of the source table: " + name)
 }
 
-// sameIndex reports whether a request describes an index as it is.
+// sameIndex reports whether a request describes an index of the source unchanged.
 func sameIndex(t *catalog.Table, x *catalog.Index, keys []api.KeySchemaElement, p *api.Projection) bool {
 	key, err := newKey(t, keys, maxIndexKeyParts)
 	if err != nil || !slices.Equal(key.Partition, x.Key.Partition) || !slices.Equal(key.Sort, x.Key.Sort) || p == nil {
@@ -170,7 +170,7 @@ func restoreBilling(t *catalog.Table, o overrides) error {
 			x.Throughput = catalog.Throughput{}
 		default:
 			x.OnDemand = nil
-			if x.Throughput.Read == 0 { // a source that is on demand has none
+			if x.Throughput.Read == 0 { // an on-demand source has no throughput
 				x.Throughput = catalog.Throughput{Read: t.Throughput.Read, Write: t.Throughput.Write}
 			}
 			if err := checkThroughput(x.Throughput); err != nil {

@@ -8,14 +8,14 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// Namespace returns whose tables a caller's are.
+// Namespace returns the account and region to which the caller's tables belong.
 func (s *Service) Namespace(caller smithy.Caller) (account, region string) {
 	ns := s.namespace(caller)
 	return ns.Account, ns.Region
 }
 
-// Capacity returns what a table, or (if index is not "") a GSI of it, has provisioned, in units per second: 0 in on-demand mode.
-// exists is false if there is none.
+// Capacity returns the provisioned throughput, in units per second, of a table, or of one of its GSIs if index is not "". It is
+// 0 in on-demand mode. exists is false if there is no such table or index.
 func (s *Service) Capacity(ns catalog.Namespace, table, index string) (p catalog.Throughput, exists bool) {
 	t := s.Tables.Catalog.Get(ns, table)
 	if t == nil || t.DeletingUntil != 0 {
@@ -31,10 +31,10 @@ func (s *Service) Capacity(ns catalog.Namespace, table, index string) (p catalog
 	return x.Throughput, true
 }
 
-// setCapacity is UpdateTable for auto scaling.
+// setCapacity is the operation as which auto scaling runs UpdateTable.
 var setCapacity = &operation{actions: []string{"dynamodb:UpdateTable"}}
 
-// SetCapacity changes what a table, or (if index is not "") a GSI of it, has provisioned, as UpdateTable does.
+// SetCapacity changes the provisioned throughput of a table or GSI (see Capacity) as UpdateTable does.
 func (s *Service) SetCapacity(ctx context.Context, ns catalog.Namespace, table, index string, p catalog.Throughput) error {
 	units := &api.ProvisionedThroughput{ReadCapacityUnits: smithy.Some(p.Read), WriteCapacityUnits: smithy.Some(p.Write)}
 	in := &api.UpdateTableInput{TableName: smithy.Some(table)}

@@ -7,7 +7,7 @@ import (
 	"github.com/statordb/stator/internal/stream"
 )
 
-// stream returns the stream that an ARN names, which a request or its iterator has.
+// stream returns the stream with the ARN that a request or its iterator names.
 func (s *Service) stream(req *Request, arn string) (*catalog.StreamRef, error) {
 	r, err := s.resolve(req.Caller, req.resource(kindStream, arn))
 	if err != nil {
@@ -33,7 +33,7 @@ func trimmed() error {
 	return awserr.New(awserr.TrimmedDataAccess, "The operation attempted to read past the oldest stream record in a shard.")
 }
 
-// maxStreamPage is how many streams, or shards, a page has at most ("ListStreams", "DescribeStream").
+// maxStreamPage is the maximum of streams or shards per page ("ListStreams", "DescribeStream").
 const maxStreamPage = 100
 
 func checkStreamLimit(limit smithy.Opt[int64], bound int64) error {

@@ -10,10 +10,10 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 )
 
-// maxTags is the largest number of tags of a resource ("Tagging for DynamoDB").
+// maxTags is the maximum number of tags of a resource ("Tagging for DynamoDB").
 const maxTags = 50
 
-// mergeTags returns the tags with more added or replaced.
+// mergeTags returns tags with more added; a tag whose key exists already is replaced.
 func mergeTags(tags []catalog.Tag, more []api.Tag) ([]catalog.Tag, error) {
 	given := map[string]bool{}
 	for _, t := range more {
@@ -37,7 +37,8 @@ func mergeTags(tags []catalog.Tag, more []api.Tag) ([]catalog.Tag, error) {
 	return tags, nil
 }
 
-// tagged resolves the ARN of a table or of what belongs to one, where a name would be no ARN.
+// tagged resolves the ARN of a table or of something that belongs to one. Unlike other operations, those on tags do not accept
+// names.
 func (s *Service) tagged(req *Request, arn string) (resource, error) {
 	r, err := s.resolve(req.Caller, req.resource(anyKind, arn))
 	switch {

@@ -12,18 +12,18 @@ import (
 
 // Rules for changes of throughput ("Quotas in Amazon DynamoDB", "Considerations when switching capacity modes in DynamoDB").
 const (
-	// freeDecreases is how often in a day (UTC) throughput may be decreased at any time; later ones wait decreaseInterval after
-	// the last.
+	// freeDecreases is how many decreases of throughput a UTC day allows at any time. Further ones must be decreaseInterval
+	// apart.
 	freeDecreases    = 4
 	decreaseInterval = time.Hour
-	// modeSwitches is how often in switchWindow a table may be switched to on-demand mode.
+	// modeSwitches is how many switches to on-demand mode are allowed within switchWindow.
 	modeSwitches = 4
 	switchWindow = 24 * time.Hour
 )
 
 func dayOf(ms int64) int64 { return ms / (24 * time.Hour).Milliseconds() }
 
-// decreasesOn is how often the throughput was decreased on the day of a time.
+// decreasesOn returns how many decreases there were on the UTC day that contains ms.
 func decreasesOn(t *catalog.Throughput, ms int64) int64 {
 	if dayOf(ms) != dayOf(t.LastDecrease) {
 		return 0
@@ -31,7 +31,7 @@ func decreasesOn(t *catalog.Throughput, ms int64) int64 {
 	return t.DecreasesToday
 }
 
-// limitTime is a time as AWS's sentences have it.
+// limitTime formats a time as AWS's sentences do.
 func limitTime(ms int64) string {
 	return time.UnixMilli(ms).UTC().Format("Monday, January 2, 2006 3:04:05 PM UTC")
 }
@@ -40,7 +40,7 @@ func subscriberLimit(format string, args ...any) error {
 	return awserr.New(awserr.LimitExceeded, "Subscriber limit exceeded: "+fmt.Sprintf(format, args...))
 }
 
-// changeThroughput replaces a throughput and keeps its history.
+// changeThroughput replaces a throughput and updates its history. It enforces the limit on decreases.
 func (s *Service) changeThroughput(t *catalog.Throughput, next catalog.Throughput, now int64) error {
 	if next.Read > t.Read || next.Write > t.Write {
 		t.LastIncrease = now
@@ -59,7 +59,7 @@ func (s *Service) changeThroughput(t *catalog.Throughput, next catalog.Throughpu
 	return nil
 }
 
-// switchToOnDemand changes the billing mode.
+// switchToOnDemand changes the billing mode, unless it was switched too often.
 func (s *Service) switchToOnDemand(t *catalog.Table, now int64) error {
 	since := now - switchWindow.Milliseconds()
 	t.Switches = slices.DeleteFunc(t.Switches, func(at int64) bool { return at <= since })
@@ -75,8 +75,9 @@ func (s *Service) switchToOnDemand(t *catalog.Table, now int64) error {
 	return nil
 }
 
-// checkQuotas fails if the table, which is to be made or changed from before (nil for none), has more throughput than a table
-// and an account may have. What is decreased may still be too much.
+// checkQuotas rejects a new or changed table with more throughput than AWS's quotas of tables and accounts allow. before is the
+// table's previous state, or nil. A change that does not increase the throughput is always allowed, even if it is still above a
+// quota.
 func (s *Service) checkQuotas(before, t *catalog.Table) error {
 	if s.NoChangeLimits || t.OnDemandBilling {
 		return nil
@@ -107,7 +108,7 @@ func (s *Service) checkQuotas(before, t *catalog.Table) error {
 	return nil
 }
 
-// provisionedUnits are those of the table and each GSI: for reads (0) or writes (1).
+// provisionedUnits returns the units of the table and of each GSI, for reads (0) or writes (1).
 func provisionedUnits(t *catalog.Table, direction int) []int64 {
 	out := []int64{[2]int64{t.Throughput.Read, t.Throughput.Write}[direction]}
 	for _, x := range t.Indexes {

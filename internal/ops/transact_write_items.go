@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	maxTransactionSize = 4 << 20          // bytes of all items in a transaction
-	tokenLifetime      = 10 * time.Minute // of a ClientRequestToken, once its transaction is done
+	maxTransactionSize = 4 << 20          // maximum of all items together, in bytes
+	tokenLifetime      = 10 * time.Minute // how long a ClientRequestToken is remembered after its transaction
 )
 
-// firstError returns the first mutation's error of a FailedError, and other errors as they are.
+// firstError returns the error of the first mutation that failed in a FailedError, and any other error unchanged.
 func firstError(err error) error {
 	var failed *table.FailedError
 	if errors.As(err, &failed) {
@@ -34,11 +34,11 @@ func firstError(err error) error {
 	return err
 }
 
-// transactPart is one operation of a transaction, with what Put, Update, Delete and ConditionCheck have in common.
+// transactPart holds what Put, Update, Delete and ConditionCheck have in common.
 type transactPart struct {
-	action    string // as IAM calls it
+	action    string // IAM action
 	table     string
-	key, item attribute.Item // one of the two
+	key, item attribute.Item // only one of them is set
 	texts     expressionTexts
 	returnOld bool
 	e         *expressions
@@ -134,8 +134,8 @@ func transactionTooLarge() error {
 	return awserr.ValidationError("Transaction request size exceeded the maximum allowed size of 4 MB")
 }
 
-// transact applies the mutations of a transaction, once for a token that is set. replayed says that it had been done before;
-// payload is the request without what may differ when it is sent again.
+// transact applies a transaction's mutations, at most once per token if one is set. replayed means that an earlier request with
+// the token already applied them. payload is the request without the fields that may differ between retries.
 func (s *Service) transact(ctx context.Context, req *Request, muts []table.Mutation, token smithy.Opt[string], payload smithy.Renderer) (results []table.Result, replayed bool, err error) {
 	opt := table.WriteOpt{Exclusive: true}
 	if token.Set {
@@ -152,7 +152,7 @@ func (s *Service) transact(ctx context.Context, req *Request, muts []table.Mutat
 	return results, replayed, err
 }
 
-// gathering collects the mutations of a transaction, and for those that are wrong the reasons.
+// gathering collects a transaction's mutations, and the cancellation reasons of those that are invalid.
 type gathering struct {
 	muts    []table.Mutation
 	reasons []awserr.Reason
@@ -164,7 +164,8 @@ func gather(n int) *gathering {
 	return &gathering{muts: make([]table.Mutation, n), reasons: make([]awserr.Reason, n), seen: make(map[string]struct{}, n)}
 }
 
-// add adds mutation i, or the error that stands in its place.
+// add records mutation i, or the validation error that takes its place. Other errors, and two mutations of one item, fail the
+// whole transaction at once.
 func (g *gathering) add(i int, m table.Mutation, err error) error {
 	var known *awserr.Error
 	switch {
@@ -184,7 +185,7 @@ func (g *gathering) add(i int, m table.Mutation, err error) error {
 	return nil
 }
 
-// done returns the mutations, whose items and keys have the size, or why there is no transaction.
+// done returns the mutations, or the error that cancels the transaction. size is the total of its items and keys in bytes.
 func (g *gathering) done(size int) ([]table.Mutation, error) {
 	switch {
 	case g.refused:
@@ -195,7 +196,7 @@ func (g *gathering) done(size int) ([]table.Mutation, error) {
 	return g.muts, nil
 }
 
-// firstJoined returns the first error of a joined one.
+// firstJoined returns the first error of a joined error, and any other error unchanged.
 func firstJoined(err error) error {
 	if j, ok := err.(interface{ Unwrap() []error }); ok {
 		return j.Unwrap()[0]
@@ -212,7 +213,7 @@ func canceled(reasons []awserr.Reason) error {
 	return awserr.Canceled(reasons)
 }
 
-// transactMutation returns the mutation of one operation of a transaction.
+// transactMutation returns the mutation for one operation of a transaction.
 func (s *Service) transactMutation(ctx context.Context, req *Request, in *api.TransactWriteItem, p *transactPart) (table.Mutation, error) {
 	t, err := s.serving(ctx, req, reference{action: p.action, kind: kindTable, given: p.table})
 	if err != nil {
@@ -236,7 +237,7 @@ func (s *Service) transactMutation(ctx context.Context, req *Request, in *api.Tr
 	return m, err
 }
 
-// writeTransaction applies the mutations and turns refusals into cancellation reasons.
+// writeTransaction applies the mutations and converts refusals to cancellation reasons.
 func (s *Service) writeTransaction(ctx context.Context, muts []table.Mutation, opt table.WriteOpt) ([]table.Result, error) {
 	results, err := s.Tables.Write(ctx, muts, opt)
 	var failed *table.FailedError
@@ -249,7 +250,7 @@ func (s *Service) writeTransaction(ctx context.Context, muts []table.Mutation, o
 	return nil, cancel(failed.Errors)
 }
 
-// cancel turns the refusals of a transaction's parts (nil for those that were not refused) into cancellation reasons.
+// cancel converts the errors of a transaction's parts, nil for those that were not refused, to cancellation reasons.
 func cancel(failed []error) error {
 	reasons := make([]awserr.Reason, len(failed))
 	for i, e := range failed {
@@ -275,7 +276,7 @@ func cancel(failed []error) error {
 	return canceled(reasons)
 }
 
-// reasonCodes are how cancellation reasons name exceptions.
+// reasonCodes maps exceptions to the codes of cancellation reasons.
 var reasonCodes = map[awserr.Code]string{
 	awserr.DuplicateItem:          "DuplicateItem",
 	awserr.ConditionalCheckFailed: "ConditionalCheckFailed",
@@ -284,11 +285,12 @@ var reasonCodes = map[awserr.Code]string{
 	awserr.RequestLimitExceeded:   "ThrottlingError",
 }
 
-// errReplayed ends a transaction whose token says that it has already been done.
+// errReplayed aborts a transaction whose token shows that it was already applied.
 var errReplayed = errors.New("transaction already done")
 
-// idempotent makes the transaction one that is done once for its token: the token is stored, with a digest of the request,
-// in the transaction itself.
+// idempotent prepares opt so that the transaction is applied once per token: the token is stored in the same commit, with a
+// digest of the request and the time at which it expires. So a retry after a crash is safe too. The caller runs done when the
+// transaction has ended; meanwhile other requests with the token fail with TransactionInProgressException.
 func (s *Service) idempotent(req *Request, given string, payload smithy.Renderer, opt *table.WriteOpt, replayed *bool) (done func(), err error) {
 	token := req.Caller.Account + "\x00" + req.Caller.Region + "\x00" + given
 	if _, running := s.inFlight.LoadOrStore(token, struct{}{}); running {
@@ -316,7 +318,7 @@ func (s *Service) idempotent(req *Request, given string, payload smithy.Renderer
 	return func() { s.inFlight.Delete(token) }, nil
 }
 
-// SweepTokens removes the idempotency tokens whose time is over.
+// SweepTokens removes expired idempotency tokens.
 func (s *Service) SweepTokens(ctx context.Context) error {
 	snap, err := s.Tables.KV.Snapshot(ctx)
 	if err != nil {

@@ -17,16 +17,17 @@ import (
 	"github.com/statordb/stator/internal/transfer"
 )
 
-// What exports, imports and bulk operations have in common.
+// This file holds what exports, imports and bulk operations have in common.
 
-// transfersPerPage is how many of them a page has if nothing is said, and at most.
+// Default and maximum of entries per page of the lists, and the minimum length of an import's page token.
 const (
 	transfersPerPage    = 25
 	bulksPerPage        = 10
 	minImportTokenChars = 112
 )
 
-// fingerprint tells requests apart. It is stored: in is a request as records keep it, whose JSON does not change.
+// fingerprint identifies a request for idempotency. It is stored, so in must be a record's form of the request, whose JSON is
+// stable across versions.
 func fingerprint(in any) (string, error) {
 	raw, err := json.Marshal(in)
 	if err != nil {
@@ -36,8 +37,8 @@ func fingerprint(in any) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// repeated looks for the job that an earlier request with the client token began. found is nil if there is none; conflict says
-// that the request differs from the one of now.
+// repeated finds the job that an earlier request with the same client token started, or nil. conflict means that the earlier
+// request had other parameters.
 func repeated[T any](s *Service, list []*T, token smithy.Opt[string], print string, of func(*T) (token, print string, end int64)) (found *T, conflict bool) {
 	if !token.Set {
 		return nil, false
@@ -53,8 +54,8 @@ func repeated[T any](s *Service, list []*T, token smithy.Opt[string], print stri
 	return nil, false
 }
 
-// pageOf sorts a list, the latest first, and returns up to limit of it behind what the token says. Tokens are hexadecimal, of
-// at least so many characters.
+// pageOf sorts a list, newest first, and returns up to limit entries that follow the token. Tokens are hexadecimal and have at
+// least tokenChars characters, which AWS's model demands.
 func pageOf[T any](list []*T, id func(*T) string, token smithy.Opt[string], limit int64, tokenChars int) (page []*T, next smithy.Opt[string], err error) {
 	slices.SortFunc(list, func(a, b *T) int { return cmp.Compare(id(b), id(a)) })
 	if token.Set {
@@ -80,12 +81,12 @@ func pageOf[T any](list []*T, id func(*T) string, token smithy.Opt[string], limi
 	return list, smithy.Some(hex.EncodeToString(raw)), nil
 }
 
-// TransferRules are what exports and imports need to know of items and expressions.
+// TransferRules returns the rules about items and expressions that exports and imports need from this package.
 func (s *Service) TransferRules() transfer.Rules {
 	return transfer.Rules{CheckItem: checkWholeItem, Filter: s.exportFilter, Condition: s.recordCondition}
 }
 
-// checkWholeItem checks an item that comes from a file as PutItem does.
+// checkWholeItem applies PutItem's checks to an item from a file.
 func checkWholeItem(t *catalog.Table, it attribute.Item) error {
 	if it.Size() > attribute.MaxItemSize {
 		return awserr.ItemTooLarge()
@@ -96,7 +97,8 @@ func checkWholeItem(t *catalog.Table, it attribute.Item) error {
 	return checkIndexKeys(t, nil, it, false)
 }
 
-// exportFilter returns what an export with a FilterSpecification makes of an item: nil if it leaves it out.
+// exportFilter returns the function that applies a FilterSpecification to an item: it returns the projected item, or nil to
+// leave the item out.
 func (s *Service) exportFilter(t *catalog.Table, f *api.FilterSpecification) (func(attribute.Item) attribute.Item, error) {
 	if f == nil {
 		return func(it attribute.Item) attribute.Item { return it }, nil
@@ -143,7 +145,7 @@ func (s *Service) exportFilter(t *catalog.Table, f *api.FilterSpecification) (fu
 	}, nil
 }
 
-// recordCondition returns the check of the condition that a record of a bulk put has; nil if it has none.
+// recordCondition returns the check for the condition of a bulk put's record, or nil if it has none.
 func (s *Service) recordCondition(rec *itemfile.Record) (func(old attribute.Item) error, error) {
 	if rec.Condition == "" {
 		return nil, nil

@@ -10,7 +10,7 @@ import (
 	"github.com/statordb/stator/internal/pitr"
 )
 
-// defaultRecoveryDays is how many days back a table can be restored if nothing is said ("UpdateContinuousBackups").
+// defaultRecoveryDays is the default of RecoveryPeriodInDays ("UpdateContinuousBackups").
 const defaultRecoveryDays = 35
 
 func (s *Service) updateContinuousBackups(ctx context.Context, req *Request, in *api.UpdateContinuousBackupsInput) (*api.UpdateContinuousBackupsOutput, error) {
@@ -41,7 +41,7 @@ func (s *Service) updateContinuousBackups(ctx context.Context, req *Request, in 
 		case t.Recovery == nil:
 			t.Recovery = &catalog.Recovery{Days: int(spec.RecoveryPeriodInDays.Or(defaultRecoveryDays)), Since: now}
 		default:
-			// What a shorter period has let go does not come back with a longer one.
+			// A longer period does not bring back history that a shorter one has already dropped.
 			days := int(spec.RecoveryPeriodInDays.Or(int64(t.Recovery.Days)))
 			since := kv.AtMillis(s.Now().AddDate(0, 0, -t.Recovery.Days).UnixMilli())
 			t.Recovery = &catalog.Recovery{Days: days, Since: max(t.Recovery.Since, since)}

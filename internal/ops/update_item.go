@@ -65,7 +65,8 @@ func (s *Service) updateItem(ctx context.Context, req *Request, in *api.UpdateIt
 	}, nil
 }
 
-// updateMutation returns the mutation that applies the request's update to the item, which it makes if there is none.
+// updateMutation returns the mutation that applies the request's update to the item, or to a new item with the key if it does
+// not exist.
 func updateMutation(t *catalog.Table, key attribute.Item, e *expressions, legacy bool) (table.Mutation, error) {
 	if err := checkKey(t, key); err != nil {
 		return table.Mutation{}, err
@@ -103,10 +104,10 @@ func updateMutation(t *catalog.Table, key attribute.Item, e *expressions, legacy
 	}}, nil
 }
 
-// tooDeep reports whether values of the item are nested deeper than DynamoDB allows.
+// tooDeep reports whether the item nests values deeper than DynamoDB allows.
 func tooDeep(it attribute.Item) bool { return it.AsMap().Depth()-1 >= attribute.MaxDepth }
 
-// updateError words what an item did not allow; legacy parameters have a sentence of their own for wrong types.
+// updateError converts an error of applying an update. AWS words type errors of legacy parameters differently.
 func updateError(err error, legacy bool) error {
 	if e, ok := errors.AsType[*expr.Error](err); legacy && ok && e.WrongType {
 		return awserr.ValidationError("Type mismatch for attribute to update")
@@ -114,7 +115,7 @@ func updateError(err error, legacy bool) error {
 	return exprError("UpdateExpression", err)
 }
 
-// returnedAttributes is what ReturnValues asks for; nil for nothing.
+// returnedAttributes returns the attributes that ReturnValues asks for, or nil.
 func returnedAttributes(mode string, e *expressions, res table.Result) attribute.Item {
 	updated := func(it attribute.Item) attribute.Item {
 		if e.update == nil || it == nil {

@@ -66,7 +66,7 @@ func (s *Service) updateTable(ctx context.Context, req *Request, in *api.UpdateT
 	return &api.UpdateTableOutput{TableDescription: d}, nil
 }
 
-// checkUpdate checks what can be said without the table.
+// checkUpdate runs the checks that do not need the table.
 func checkUpdate(in *api.UpdateTableInput) error {
 	switch {
 	case in.VectorIndexUpdates != nil:
@@ -103,7 +103,7 @@ func checkUpdate(in *api.UpdateTableInput) error {
 	return nil
 }
 
-// changeBilling changes billing mode and throughput.
+// changeBilling changes the billing mode and the throughput.
 func (s *Service) changeBilling(t *catalog.Table, in *api.UpdateTableInput, now int64) error {
 	p := in.ProvisionedThroughput
 	onDemand := t.OnDemandBilling
@@ -142,12 +142,13 @@ func (s *Service) changeBilling(t *catalog.Table, in *api.UpdateTableInput, now 
 	return nil
 }
 
-// onlineIndexLimit is for a second index that is to be created or deleted on a live table ("Managing global secondary indexes").
+// onlineIndexLimit is the error for a second index creation or deletion while one is under way ("Managing global secondary
+// indexes").
 func onlineIndexLimit() error {
 	return awserr.New(awserr.LimitExceeded, "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table")
 }
 
-// changeIndexes creates, deletes and changes GSIs.
+// changeIndexes creates, deletes and updates GSIs.
 func (s *Service) changeIndexes(t *catalog.Table, in *api.UpdateTableInput, now int64) error {
 	for _, u := range in.GlobalSecondaryIndexUpdates {
 		var err error
@@ -173,7 +174,7 @@ func (s *Service) changeIndexes(t *catalog.Table, in *api.UpdateTableInput, now 
 	return nil
 }
 
-// createIndex adds a GSI, which is filled in the background.
+// createIndex adds a GSI. Package table fills it in the background.
 func createIndex(t *catalog.Table, definitions []api.AttributeDefinition, in *api.CreateGlobalSecondaryIndexAction) error {
 	name := in.IndexName.Value
 	globals := 0
@@ -214,14 +215,14 @@ func createIndex(t *catalog.Table, definitions []api.AttributeDefinition, in *ap
 	return checkAttributesUsed(t)
 }
 
-// deleteIndex marks a GSI, whose entries are removed in the background.
+// deleteIndex marks a GSI as DELETING. Its entries are removed in the background.
 func deleteIndex(t *catalog.Table, name string) error {
 	gone := t.Index(name)
 	if gone == nil || !gone.Global {
 		return globalIndexNotFound(name)
 	}
 	for _, x := range t.Indexes {
-		// An index that is still being filled may go.
+		// An index that is still being filled may be deleted.
 		if x.State == catalog.Deleting || x.State == catalog.Creating && x != gone {
 			return onlineIndexLimit()
 		}

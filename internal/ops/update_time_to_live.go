@@ -9,7 +9,7 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 )
 
-// ttlInterval is the time in which a table's TTL can be changed once ("UpdateTimeToLive").
+// ttlInterval is the minimum time between two changes of a table's TTL ("UpdateTimeToLive").
 const ttlInterval = time.Hour
 
 func (s *Service) updateTimeToLive(ctx context.Context, req *Request, in *api.UpdateTimeToLiveInput) (*api.UpdateTimeToLiveOutput, error) {
