@@ -8,7 +8,7 @@ import (
 	"github.com/statordb/stator"
 )
 
-// A test starts a database of its own, in memory and on a free port, and gives its URL to an SDK as the endpoint.
+// A test starts a private in-memory database on a free port and uses its URL as the SDK's endpoint.
 func Example() {
 	db, err := stator.Open(stator.Options{InMemory: true, Listen: "127.0.0.1:0"})
 	if err != nil {

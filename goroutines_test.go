@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// unguarded are the functions that may start goroutines without package guard, and why.
+// unguarded maps the functions that may start goroutines without package guard to the reason.
 var unguarded = map[string]string{
 	"internal/guard/guard.go Go": "it is the mechanism",
 	"internal/kv/pebblekv/pebblekv.go Open": "syncLoop and watch see no request's data, and a panic in them means that Pebble's state is " +
@@ -23,7 +23,7 @@ var unguarded = map[string]string{
 	"cmd/stator/":                              "of the command: profiles for its operator, and waiting for the server's end",
 }
 
-// TestGoroutines finds goroutines that would end the process if they panicked: go statements and calls of Go (errgroup, sync.WaitGroup)
+// TestGoroutines finds goroutines whose panic would end the process: go statements and calls of Go (errgroup, sync.WaitGroup)
 // outside package guard.
 func TestGoroutines(t *testing.T) {
 	seen := map[string]bool{}
@@ -69,7 +69,8 @@ func TestGoroutines(t *testing.T) {
 	}
 }
 
-// startsGoroutine reports whether a function has a go statement, or a call of a method Go whose function does not run under guard.Run.
+// startsGoroutine reports whether a function contains a go statement, or a call of a method Go with a function that does not
+// run under guard.Run.
 func startsGoroutine(f *ast.FuncDecl) (found bool) {
 	ast.Inspect(f, func(n ast.Node) bool {
 		switch n := n.(type) {

@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// mayImport says which packages of this project a package may import. The arrows point one way: from front ends down to
-// bytes. See docs/architecture.md.
+// mayImport lists the packages of this project that a package may import. Arrows point one way: from front ends down to bytes.
+// See docs/architecture.md.
 var mayImport = map[string][]string{
 	"internal/wirejson":           {},
 	"internal/attribute":          {"wirejson"},
@@ -116,7 +116,7 @@ func TestLayering(t *testing.T) {
 	}
 }
 
-// TestContributingNamesPackages checks that CONTRIBUTING.md says what each package is for.
+// TestContributingNamesPackages checks that CONTRIBUTING.md describes every package.
 func TestContributingNamesPackages(t *testing.T) {
 	text, err := os.ReadFile("CONTRIBUTING.md")
 	if err != nil {
@@ -129,7 +129,7 @@ func TestContributingNamesPackages(t *testing.T) {
 	}
 }
 
-// TestSentencesHaveOneHome checks that AWS's sentences are spelled in their homes alone.
+// TestSentencesHaveOneHome checks that AWS's sentences are spelled only in their homes.
 func TestSentencesHaveOneHome(t *testing.T) {
 	homes := map[string][]string{
 		"failed to satisfy constraint":      {"internal/smithy/check.go"},

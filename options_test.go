@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestOptionsArrive sets each option to a value of its own and looks for it in what package server gets.
+// TestOptionsArrive sets each option to a distinct value and checks that package server receives it.
 func TestOptionsArrive(t *testing.T) {
 	given := reflect.TypeFor[Options]()
 	for i := range given.NumField() {
@@ -23,7 +23,7 @@ func TestOptionsArrive(t *testing.T) {
 	}
 }
 
-// setNonZero sets v to something else than its zero value.
+// setNonZero sets v to a non-zero value.
 func setNonZero(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.String:

@@ -12,7 +12,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/flags.md anew")
 
-// TestFlagsPage fails when docs/flags.md is stale; `make generate` writes it.
+// TestFlagsPage fails if docs/flags.md is stale; `make generate` updates it.
 func TestFlagsPage(t *testing.T) {
 	const file = "../../docs/flags.md"
 	want, err := flagsPage()
@@ -30,7 +30,7 @@ func TestFlagsPage(t *testing.T) {
 	}
 }
 
-// flagsPage renders the reference of all commands and flags from the command line's own description.
+// flagsPage renders the reference of all commands and flags from the command line's own model.
 func flagsPage() (string, error) {
 	parser, err := kong.New(&cli{}, kong.Name("stator"), kong.DefaultEnvars("STATOR"))
 	if err != nil {
@@ -62,7 +62,7 @@ func flagsPage() (string, error) {
 			}
 			help, fallback := f.Help, ""
 			if f.Default != "" {
-				// Help texts end with their default in brackets, which has a column of its own here.
+				// Help texts end with their default in parentheses. Here it gets a column of its own.
 				help, fallback = strings.Replace(help, " ("+f.Default+").", ".", 1), "`"+f.Default+"`"
 			}
 			var envs []string
@@ -75,7 +75,7 @@ func flagsPage() (string, error) {
 	return b.String(), nil
 }
 
-// cell makes text fit into a cell of a Markdown table.
+// cell escapes text for a cell of a Markdown table.
 func cell(text string) string {
 	return strings.NewReplacer("|", `\|`, "\n", " ", "*", `\*`).Replace(text)
 }

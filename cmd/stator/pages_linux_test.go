@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// filePages returns how much of files, in KB, is mapped to the process and in memory.
+// filePages returns how many KB of file-backed pages the process has in memory.
 func filePages(t *testing.T) (kb int) {
 	t.Helper()
 	status, err := os.ReadFile("/proc/self/status")
@@ -22,8 +22,8 @@ func filePages(t *testing.T) (kb int) {
 	return kb
 }
 
-// TestForgetStart checks that memory is given back, and that all of the program is as it was: in programs that are linked with C's
-// library, the loader changes some of it before it is made read-only.
+// TestForgetStart checks that pages are released and that the program still works afterwards. In programs that are linked with
+// the C library, the loader relocates pages before it makes them read-only, and those must stay.
 func TestForgetStart(t *testing.T) {
 	seed := maphash.MakeSeed()
 	mem, err := os.Open("/proc/self/mem")

@@ -7,7 +7,8 @@ import (
 	"github.com/statordb/stator/internal/httpd"
 )
 
-// What is in memory is for this machine alone, which a web page could get at by DNS rebinding.
+// TestProfilesAreForThisMachine checks that profiles, which reveal memory, are refused to other hosts' web pages, which could
+// reach them by DNS rebinding.
 func TestProfilesAreForThisMachine(t *testing.T) {
 	for host, status := range map[string]int{"127.0.0.1:6060": 200, "localhost:6060": 200, "evil.example:6060": 403} {
 		rw := httptest.NewRecorder()

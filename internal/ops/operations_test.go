@@ -13,7 +13,7 @@ import (
 	"github.com/statordb/stator/internal/partiql"
 )
 
-// TestOneFilePerOperation checks that the method of each operation is in the file of its name.
+// TestOneFilePerOperation checks that each operation's method is in the file named after the operation.
 func TestOneFilePerOperation(t *testing.T) {
 	for _, op := range operations {
 		name := op.handler.name
@@ -34,7 +34,7 @@ func TestOneFilePerOperation(t *testing.T) {
 	}
 }
 
-// TestOperations checks what must be so of every line in operations.go.
+// TestOperations checks the invariants of every line in operations.go.
 func TestOperations(t *testing.T) {
 	before := ""
 	for _, op := range operations {
@@ -61,7 +61,7 @@ func TestOperations(t *testing.T) {
 	}
 }
 
-// TestActionsOfParts checks that the actions of transactions' parts and of statements are in the lines of their operations.
+// TestActionsOfParts checks that operations list the actions of all their transaction parts and statements.
 func TestActionsOfParts(t *testing.T) {
 	lines := map[string][]string{}
 	for _, op := range operations {
@@ -80,7 +80,7 @@ func TestActionsOfParts(t *testing.T) {
 	}
 }
 
-// snake returns a name such as GetItem as get_item.
+// snake converts a name such as GetItem to get_item.
 func snake(name string) string {
 	var out []rune
 	for i, r := range name {

@@ -8,8 +8,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// TestSharedNamespaceByARN checks that tables of a shared namespace are found by the ARNs that any caller writes, whatever account and
-// region these have.
+// TestSharedNamespaceByARN checks that ARNs of any account and region find the tables of a shared namespace.
 func TestSharedNamespaceByARN(t *testing.T) {
 	a := smithy.Caller{Account: "111111111111", Region: "us-west-2", Verified: true}
 	b := smithy.Caller{Account: "222222222222", Region: "eu-west-1", Verified: true}
@@ -28,7 +27,7 @@ func TestSharedNamespaceByARN(t *testing.T) {
 	table := s.must(a, "CreateTable", create)["TableDescription"].(obj)
 	s.must(a, "UpdateContinuousBackups", obj{"TableName": arnOf(a, "table/Tab"), "PointInTimeRecoverySpecification": obj{"PointInTimeRecoveryEnabled": true}})
 	backup := s.must(a, "CreateBackup", obj{"TableName": "Tab", "BackupName": "backup"})["BackupDetails"].(obj)
-	// foreign is an ARN of the namespace as another caller writes it.
+	// foreign returns an ARN with another caller's account and region.
 	foreign := func(arn any, c smithy.Caller) string {
 		return arnOf(c, strings.SplitN(arn.(string), ":", 6)[5])
 	}
@@ -63,7 +62,7 @@ func TestSharedNamespaceByARN(t *testing.T) {
 	}
 }
 
-// TestResolve checks what the texts in requests name, and who may act on it.
+// TestResolve checks which resource the texts in requests name, and who is allowed to use it.
 func TestResolve(t *testing.T) {
 	caller := smithy.Caller{Account: "111111111111", Region: "us-west-2", Verified: true}
 	const own, other = "arn:aws:dynamodb:us-west-2:111111111111:", "arn:aws:dynamodb:us-east-1:222222222222:"
@@ -71,8 +70,8 @@ func TestResolve(t *testing.T) {
 		want  kind
 		given string
 		index string
-		arn   string // of the resource; empty if there is none
-		error string // a part of it
+		arn   string // of the resource; empty if the text names none
+		error string // part of the expected error
 	}{
 		{want: kindTable, given: "Tab", arn: own + "table/Tab"},
 		{want: kindTable, given: "Tab", index: "Ind", arn: own + "table/Tab/index/Ind"},

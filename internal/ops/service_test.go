@@ -21,7 +21,7 @@ import (
 
 type obj = map[string]any
 
-// service is a Service over a store in memory, without HTTP.
+// service is a Service over an in-memory store, without HTTP.
 type service struct {
 	*Service
 	t        *testing.T
@@ -62,14 +62,14 @@ func open(t *testing.T, opt Options) *service {
 	return &service{Service: s, t: t, handlers: s.Operations()}
 }
 
-// call runs an operation as a caller.
+// call runs an operation for a caller.
 func (s *service) call(caller smithy.Caller, operation string, in obj) (obj, error) {
 	out := obj{}
 	err := smithytest.Do(s.t.Context(), s.handlers, caller, operation, in, &out)
 	return out, err
 }
 
-// must is call for requests that succeed.
+// must is call for requests that must succeed.
 func (s *service) must(caller smithy.Caller, operation string, in obj) obj {
 	s.t.Helper()
 	out, err := s.call(caller, operation, in)

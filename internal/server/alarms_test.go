@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// watch is a call of CloudWatch's API.
+// watch calls an operation of CloudWatch.
 func (d *db) watch(operation string, in any) obj {
 	d.t.Helper()
 	return d.must("GraniteServiceVersion20100801."+operation, in)
@@ -100,7 +100,7 @@ func TestAlarms(t *testing.T) {
 	}
 }
 
-// TestHighResolution keeps seconds, and gives them back in periods of less than a minute.
+// TestHighResolution stores metrics per second, and reads them in periods shorter than a minute.
 func TestHighResolution(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now})

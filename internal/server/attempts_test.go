@@ -13,7 +13,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// hanging is what all jobs hang on: the store's Load, and every request to an S3 server. begun hears of each.
+// hanging blocks all jobs: in the store's Load and in every request to an S3 server. begun receives a value for each.
 type hanging struct {
 	kv.Store
 	on    *atomic.Bool
@@ -36,8 +36,8 @@ func (h hanging) Load(ctx context.Context, source func(put func(key, val []byte)
 	return ctx.Err()
 }
 
-// TestJobsThatEndTheServer crashes the server while jobs of every kind run and get no further. After the first crash they run one at a
-// time; each is given up, with a reason, when it was there at two crashes. Restarts between two crashes are not counted.
+// TestJobsThatEndTheServer crashes the server while jobs of every kind run without progress. After the first crash they run one
+// at a time. A job that was running at two crashes is given up, with a reason. Clean restarts do not count.
 func TestJobsThatEndTheServer(t *testing.T) {
 	h := hanging{on: new(atomic.Bool), begun: make(chan string)}
 	s3 := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { h.hang(r.Context(), "s3") }))
@@ -72,7 +72,7 @@ func TestJobsThatEndTheServer(t *testing.T) {
 	}), "BulkOperationDescription.BulkOperationArn").(string)
 	backup := field(d.must("CreateBackup", obj{"TableName": "source", "BackupName": "backup"}), "BackupDetails.BackupArn").(string)
 	d.must("RestoreTableToPointInTime", obj{"SourceTableName": "source", "TargetTableName": "restored", "UseLatestRestorableTime": true})
-	// all waits until all five have begun.
+	// all waits until all five jobs have begun.
 	all := func() {
 		for loads, requests := 0, 0; loads < 8 || requests < 3; {
 			if <-h.begun == "load" {
@@ -83,12 +83,12 @@ func TestJobsThatEndTheServer(t *testing.T) {
 		}
 	}
 	all()
-	for range 3 { // deploys
+	for range 3 { // deployments: clean restarts
 		stop(d)
 		d = start()
 		all()
 	}
-	// state returns what has become of the jobs.
+	// state returns the state of each job.
 	state := func() (under []string) {
 		const reason = "the server ended twice while it ran, both times at the same point"
 		for _, j := range []struct{ operation, key, value, at string }{
@@ -139,7 +139,7 @@ func TestJobsThatEndTheServer(t *testing.T) {
 		crashes++
 	}
 	crash()
-	for left := 6; left > 0 && crashes < 10; { // the import has a table too
+	for left := 6; left > 0 && crashes < 10; { // the import also creates a table
 		done := make(chan struct{})
 		go func() { // a job begins, or none is left
 			defer close(done)
@@ -183,7 +183,7 @@ func (p panicking) DeleteRange(ctx context.Context, r kv.Range) error {
 	return p.hanging.DeleteRange(ctx, r)
 }
 
-// TestSuspectThatPanics has the first of two jobs that were there at a crash panic: the second runs all the same.
+// TestSuspectThatPanics makes the first of two suspects panic; the second one runs all the same.
 func TestSuspectThatPanics(t *testing.T) {
 	h, panics := hanging{on: new(atomic.Bool), begun: make(chan string)}, new(atomic.Bool)
 	fs := vfs.NewCrashableMem()

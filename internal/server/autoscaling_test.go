@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// scaled makes a table whose reads are scaled to 70 % between least and most, and an item of which a read takes 100 units.
+// scaled creates a table whose reads are scaled to 70 % utilization between least and most, and an item that takes 100 units to
+// read.
 func (d *db) scaled(name string, least, most int) {
 	d.t.Helper()
 	d.must("CreateTable", provisioned(name, least, 1000))
@@ -23,7 +24,7 @@ func (d *db) scaled(name string, least, most int) {
 	}))
 }
 
-// with returns both objects' members.
+// with returns an object with the members of both.
 func with(a, b obj) obj {
 	out := obj{}
 	for _, o := range []obj{a, b} {
@@ -34,13 +35,13 @@ func with(a, b obj) obj {
 	return out
 }
 
-// minute is one of a simulated day.
+// minute is a minute of simulated traffic.
 type minute struct {
 	wanted, served, provisioned float64 // read units per second
 	throttled                   int
 }
 
-// run has the table read as much as load says (units per second) for each minute, and returns what came of it.
+// run reads the table at load units per second for each minute and returns what happened.
 func (d *db) run(clock *movedClock, table string, minutes int, load func(minute int) float64) []minute {
 	d.t.Helper()
 	out := make([]minute, minutes)
@@ -67,7 +68,7 @@ func (d *db) run(clock *movedClock, table string, minutes int, load func(minute 
 	return out
 }
 
-// TestDay has a table follow a day's traffic: a night of 12 units per second, an afternoon of 60.
+// TestDay scales a table through a day's traffic: 12 units per second at night, 60 in the afternoon.
 func TestDay(t *testing.T) {
 	clock := newMovedClock()
 	clock.ms.Store(time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC).UnixMilli())
@@ -84,8 +85,8 @@ func TestDay(t *testing.T) {
 		if i < 30 {
 			continue
 		}
-		// Two minutes above 70 % scale out, so utilization stays near it; what is low for fifteen minutes is scaled in, four
-		// times a day at once and then once an hour.
+		// Two minutes above 70 % scale out, so utilization stays near the target. Fifteen minutes below it scale in: four times a
+		// day at once, then once an hour.
 		if use := m.wanted / m.provisioned; use > 0.76 {
 			t.Errorf("minute %d: %.0f units of %.0f provisioned are used", i, m.wanted, m.provisioned)
 		}
@@ -126,7 +127,7 @@ func TestDay(t *testing.T) {
 	}
 }
 
-// TestScaling has the alarms ring as AWS's do: two minutes above the target scale out, fifteen below scale in.
+// TestScaling checks that alarms fire like AWS's: two minutes above the target scale out, fifteen below scale in.
 func TestScaling(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now})
@@ -166,7 +167,7 @@ func TestScaling(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
-	// Nothing is scaled in without traffic, as in AWS.
+	// Without traffic nothing is scaled in, as in AWS.
 	d.run(clock, "Tab", 3, steady(150))
 	idle := d.run(clock, "Tab", 40, steady(0))
 	if last := idle[len(idle)-1]; last.provisioned < 200 {
@@ -178,7 +179,7 @@ func TestScaling(t *testing.T) {
 	}
 }
 
-// TestScalingLimits suspends scaling, forbids scaling in, reaches the maximum, and survives a restart.
+// TestScalingLimits suspends scaling, forbids scale-in, reaches the maximum, and survives a restart.
 func TestScalingLimits(t *testing.T) {
 	clock := newMovedClock()
 	dir := t.TempDir()
@@ -217,10 +218,10 @@ func TestScalingLimits(t *testing.T) {
 	}
 }
 
-// TestScheduledActions has a table's bounds follow a schedule in Berlin's time, and step scaling an alarm.
+// TestScheduledActions changes a table's bounds on a schedule in Berlin's time zone, and runs step scaling from an alarm.
 func TestScheduledActions(t *testing.T) {
 	clock := newMovedClock()
-	clock.ms.Store(time.Date(2026, 10, 23, 6, 50, 0, 0, time.UTC).UnixMilli()) // a Friday; 8:50 in Berlin's summer time
+	clock.ms.Store(time.Date(2026, 10, 23, 6, 50, 0, 0, time.UTC).UnixMilli()) // a Friday; 8:50 in Berlin (summer time)
 	d := open(t, Options{Now: clock.Now})
 	d.scaled("Tab", 10, 400)
 	target := obj{"ServiceNamespace": "dynamodb", "ResourceId": "table/Tab", "ScalableDimension": "dynamodb:table:ReadCapacityUnits"}
@@ -255,7 +256,7 @@ func TestScheduledActions(t *testing.T) {
 	at(berlin(23, 9, 0), 50)
 	at(berlin(23, 17, 59), 50)
 	at(berlin(23, 18, 0), 20)
-	at(berlin(25, 12, 0), 20) // a Sunday, on which summer time ended
+	at(berlin(25, 12, 0), 20) // a Sunday; summer time has ended
 	at(berlin(26, 8, 59), 20)
 	d.must("AnyScaleFrontendService.RegisterScalableTarget", with(target, obj{"MaxCapacity": 400}))
 	at(berlin(26, 9, 0), 50)
@@ -271,7 +272,7 @@ func TestScheduledActions(t *testing.T) {
 	}
 }
 
-// TestScheduleMissed has a scheduled action be due while no server runs: it is carried out at the next start, and once.
+// TestScheduleMissed lets a scheduled action become due while no server runs. It runs once, at the next start.
 func TestScheduleMissed(t *testing.T) {
 	clock := newMovedClock()
 	clock.ms.Store(time.Date(2026, 10, 23, 6, 50, 0, 0, time.UTC).UnixMilli())
@@ -294,7 +295,7 @@ func TestScheduleMissed(t *testing.T) {
 		if err := d.tick(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if n := activities(); n != 2 { // of the bounds, and of the capacity
+		if n := activities(); n != 2 { // one for the bounds, one for the capacity
 			t.Fatalf("%d activities", n)
 		}
 	}

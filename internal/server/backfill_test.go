@@ -8,7 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// newIndex returns the settings of an index that is created later.
+// newIndex returns the description of an index that is created later.
 func newIndex(name, hash, sort string) obj {
 	return obj{"IndexName": name, "KeySchema": keys(hash, sort), "Projection": obj{"ProjectionType": "ALL"}}
 }
@@ -40,9 +40,9 @@ func TestIndexOfLiveTable(t *testing.T) {
 	for i := range items {
 		put(i, s(fmt.Sprint("g", i%7)), n(i))
 	}
-	put(1000, n(1), n(1))                          // of the wrong type
-	put(1001, s("g1"), s("text"))                  // of the wrong type
-	put(1002, s("g1"), nil)                        // without
+	put(1000, n(1), n(1))                          // wrong type
+	put(1001, s("g1"), s("text"))                  // wrong type
+	put(1002, s("g1"), nil)                        // missing
 	put(1003, s(""), n(1))                         // empty
 	put(1004, s(string(make([]byte, 2049))), n(1)) // too large
 	create := obj{"TableName": "tbl", "AttributeDefinitions": []obj{attr("new", "S"), attr("more", "N")},
@@ -53,7 +53,7 @@ func TestIndexOfLiveTable(t *testing.T) {
 	}
 	stop := make(chan struct{})
 	wrote := make(chan error, 1)
-	go func() { // writes go on meanwhile
+	go func() { // concurrent writes
 		var err error
 		for i := 0; err == nil; i++ {
 			select {
@@ -68,7 +68,7 @@ func TestIndexOfLiveTable(t *testing.T) {
 				_, err = d.call("DeleteItem", obj{"TableName": "tbl", "Key": obj{"pk": s(fmt.Sprint(k)), "sk": n(k)}})
 			case 1:
 				_, err = d.call("PutItem", obj{"TableName": "tbl", "Item": obj{"pk": s(fmt.Sprint(k)), "sk": n(k), "new": s("w"), "more": n(i)}})
-			case 3: // which the backfill must not refuse
+			case 3: // the backfill must not make it fail
 				_, err = d.call("TransactWriteItems", obj{"TransactItems": []obj{
 					{"Put": obj{"TableName": "tbl", "Item": obj{"pk": s(fmt.Sprint(k)), "sk": n(k), "new": s("t"), "more": n(i)}}},
 					{"Delete": obj{"TableName": "tbl", "Key": obj{"pk": s(fmt.Sprint(k + 1)), "sk": n(k + 1)}}},
@@ -97,7 +97,7 @@ func TestIndexOfLiveTable(t *testing.T) {
 	if got := len(d.all("tbl", "late", 0)); got != want || want == 0 {
 		t.Fatalf("%d entries, want %d", got, want)
 	}
-	// An item that violates the index may still be changed elsewhere, but not be put again.
+	// An item that violates the index may still be updated in other attributes, but not put again.
 	d.must("UpdateItem", obj{"TableName": "tbl", "Key": obj{"pk": s("1000"), "sk": n(1000)}, "UpdateExpression": "SET v = :v", "ExpressionAttributeValues": obj{":v": n(2)}})
 	if _, err := d.call("PutItem", obj{"TableName": "tbl", "Item": obj{"pk": s("1000"), "sk": n(1000), "new": n(1)}}); kindOf(err) != "ValidationException" {
 		t.Fatalf("an item of the wrong type: %v", err)
@@ -121,7 +121,7 @@ func TestIndexOfLiveTable(t *testing.T) {
 			t.Fatal("the definition of an attribute that no key uses is still there")
 		}
 	}
-	// Its number is used again, for one with several key attributes.
+	// The index's ID is reused, by an index with several key attributes.
 	d.must("UpdateTable", obj{"TableName": "tbl", "AttributeDefinitions": []obj{attr("v", "N"), attr("new", "S"), attr("more", "N")},
 		"GlobalSecondaryIndexUpdates": []obj{{"Create": obj{"IndexName": "multi", "Projection": obj{"ProjectionType": "KEYS_ONLY"}, "KeySchema": []obj{
 			{"AttributeName": "v", "KeyType": "HASH"}, {"AttributeName": "more", "KeyType": "HASH"}, {"AttributeName": "new", "KeyType": "RANGE"}}}}}})
@@ -129,7 +129,7 @@ func TestIndexOfLiveTable(t *testing.T) {
 	d.checkConsistent()
 }
 
-// TestIndexTransitions holds an index in its transient states: they last an hour, and only the table's clock moves.
+// TestIndexTransitions keeps an index in its transient states for an hour, while only the table's clock moves.
 func TestIndexTransitions(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now, TransientStatus: time.Hour})
@@ -167,7 +167,7 @@ func TestIndexTransitions(t *testing.T) {
 	if _, err := d.call("UpdateTable", add("other")); kindOf(err) != "LimitExceededException" {
 		t.Fatalf("a second index: %v", err)
 	}
-	d.must("UpdateTable", remove) // an index may go before it is filled
+	d.must("UpdateTable", remove) // an index may be deleted before it is filled
 	clock.Advance(time.Hour)
 	if status := d.indexStatus("tbl", "late"); status != "DELETING" {
 		t.Fatalf("the index is %s", status)
@@ -178,11 +178,11 @@ func TestIndexTransitions(t *testing.T) {
 	if _, err := d.call("Query", query); err == nil || err.(*apiError).message != "The table does not have the specified index: late" {
 		t.Fatalf("query of an index that goes: %v", err)
 	}
-	d.must("PutItem", obj{"TableName": "tbl", "Item": obj{"pk": s("c"), "sk": n(1), "new": n(1)}}) // which no index forbids
+	d.must("PutItem", obj{"TableName": "tbl", "Item": obj{"pk": s("c"), "sk": n(1), "new": n(1)}}) // no index forbids this any more
 	d.checkConsistent()
 }
 
-// TestBuildAfterCrash crashes the machine again and again while an index and the TTL index are filled, and others deleted.
+// TestBuildAfterCrash crashes the machine repeatedly while an index and the TTL index are filled and other indexes are deleted.
 func TestBuildAfterCrash(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	opt := Options{DataDir: "data", fs: fs, MinFree: -1, TTLInterval: time.Hour}
@@ -224,7 +224,7 @@ func TestBuildAfterCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 8 {
-		time.Sleep(2 * time.Millisecond) // some of the work
+		time.Sleep(2 * time.Millisecond) // let some of the work happen
 		crash()
 	}
 	eventually(t, "the index to be active", func() bool { return d.indexStatus("tbl", "late") == "ACTIVE" && d.ttlStatus("tbl") == "ENABLED" })

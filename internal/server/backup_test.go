@@ -16,7 +16,7 @@ import (
 	"github.com/statordb/stator/internal/pitr"
 )
 
-// field returns what is at a path of an answer, of names separated by dots.
+// field returns the value at a path of names separated by dots.
 func field(v any, path string) any {
 	for _, name := range strings.Split(path, ".") {
 		o, ok := v.(obj)
@@ -28,7 +28,7 @@ func field(v any, path string) any {
 	return v
 }
 
-// isActive waits until a table serves requests.
+// isActive waits until a table is ACTIVE.
 func (d *db) isActive(table string) {
 	d.t.Helper()
 	eventually(d.t, table+" to be ACTIVE", func() bool {
@@ -36,7 +36,7 @@ func (d *db) isActive(table string) {
 	})
 }
 
-// backUp makes a backup and returns its ARN when it is available.
+// backUp makes a backup, waits until it is available, and returns its ARN.
 func (d *db) backUp(table, name string) string {
 	d.t.Helper()
 	made := d.must("CreateBackup", obj{"TableName": table, "BackupName": name})["BackupDetails"].(obj)
@@ -62,8 +62,8 @@ func randomItem(i int) obj {
 	return it
 }
 
-// TestBackup makes backups while items are written, deletes the table, and restores it with all its indexes, with some, and
-// with another billing mode, before and after a restart.
+// TestBackup makes backups during writes, deletes the table, and restores it with all indexes, with some, and with another
+// billing mode, before and after a restart.
 func TestBackup(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, Options{DataDir: dir, Durability: "none"})
@@ -73,7 +73,7 @@ func TestBackup(t *testing.T) {
 		d.must("PutItem", obj{"TableName": "source", "Item": randomItem(i)})
 	}
 	want := sorted(d.all("source", "", 0))
-	// What is written from now on is in pairs; a backup has both of a pair or none.
+	// From now on items are written in pairs. A backup must contain both items of a pair or neither.
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -152,7 +152,7 @@ func TestBackup(t *testing.T) {
 		}
 	}
 
-	// Killed while it restores, the server starts over.
+	// If the server is killed during a restore, the restore starts over.
 	d.must("RestoreTableFromBackup", obj{
 		"BackupArn": second, "TargetTableName": "part", "BillingModeOverride": "PROVISIONED", "LocalSecondaryIndexOverride": []obj{},
 		"ProvisionedThroughputOverride": obj{"ReadCapacityUnits": 500, "WriteCapacityUnits": 500},
@@ -186,7 +186,7 @@ func TestBackup(t *testing.T) {
 	d.checkConsistent()
 }
 
-// TestBackupInterrupted ends the server before a backup and a restore are done.
+// TestBackupInterrupted stops the server before a backup and a restore are done.
 func TestBackupInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, Options{DataDir: dir, Durability: "none"})
@@ -196,7 +196,7 @@ func TestBackupInterrupted(t *testing.T) {
 	}
 	want := sorted(d.all("source", "", 0))
 	ctx := context.Background()
-	// As a kill would leave it: a backup that is described, with some of its items.
+	// The state that a kill leaves: a backup's description with only some of its items.
 	t0 := d.items.Catalog.Tables()[0]
 	for _, name := range []string{"source", "gone"} {
 		b := &catalog.Backup{Table: *t0, ID: catalog.JobID(1), Name: name, Type: catalog.UserBackup, Status: catalog.BackupCreating, Created: 1}
@@ -211,7 +211,7 @@ func TestBackupInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// And history whose table's recovery has just been disabled.
+	// Also history of a table whose recovery was just disabled.
 	if err := kv.Update(ctx, d.store, kv.TxnOpt{}, func(txn kv.Txn) error {
 		_, err := pitr.Put(txn, t0.AppendItemKey(nil, attribute.NewItem(attribute.Field{Name: "pk", Value: attribute.String("p")}, attribute.Field{Name: "sk", Value: attribute.Number("1")})), nil, nil)
 		return err
@@ -267,8 +267,8 @@ func (d *db) setRecovery(table string, on bool, days int) obj {
 	return field(out, "ContinuousBackupsDescription.PointInTimeRecoveryDescription").(obj)
 }
 
-// TestPointInTimeRecovery changes items at random for days, and then compares the table's state at thousands of moments, and
-// what changed between them, with a model; some of the states by restoring the table.
+// TestPointInTimeRecovery changes items at random over days. It compares the table's state at thousands of moments, and the
+// changes between them, with a model; some states by restoring the table.
 func TestPointInTimeRecovery(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now, TTLInterval: time.Hour})
@@ -404,7 +404,7 @@ func TestPointInTimeRecovery(t *testing.T) {
 		}
 		d.checkIndexes(in["TargetTableName"].(string), got)
 	}
-	// The window, and what is outside of it.
+	// The restorable window, and times outside of it.
 	w := field(d.must("DescribeContinuousBackups", obj{"TableName": "tbl"}), "ContinuousBackupsDescription.PointInTimeRecoveryDescription").(obj)
 	if w["EarliestRestorableDateTime"] != float64(began.Unix()) || w["LatestRestorableDateTime"] != float64(clock.Now().Unix()) {
 		t.Errorf("window %v, want %v to %v", w, began.Unix(), clock.Now().Unix())
@@ -415,7 +415,7 @@ func TestPointInTimeRecovery(t *testing.T) {
 		}
 	}
 	d.must("RestoreTableToPointInTime", obj{"SourceTableName": "tbl", "TargetTableName": "at-the-start", "RestoreDateTime": began.Unix()})
-	// A shorter period lets the older part go, for good.
+	// A shorter period drops older history for good.
 	d.setRecovery("tbl", true, 2)
 	if err := d.backups.Trim(ctx); err != nil {
 		t.Fatal(err)
@@ -445,7 +445,7 @@ func TestPointInTimeRecovery(t *testing.T) {
 	d.checkConsistent()
 }
 
-// TestDeletedTableBackup deletes a table whose recovery is on.
+// TestDeletedTableBackup deletes a table with recovery enabled, which leaves a system backup for 35 days.
 func TestDeletedTableBackup(t *testing.T) {
 	clock := newMovedClock()
 	dir := t.TempDir()
@@ -484,8 +484,8 @@ func TestDeletedTableBackup(t *testing.T) {
 	d.checkConsistent()
 }
 
-// TestClockPutBack restarts a server after the machine's clock was put back: what is written then comes behind what was written
-// before, in the history and in the stream.
+// TestClockPutBack restarts a server after the machine's clock was set back. Later writes must still sort after earlier ones,
+// in history and stream.
 func TestClockPutBack(t *testing.T) {
 	dir := t.TempDir()
 	clock := newMovedClock()

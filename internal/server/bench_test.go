@@ -8,8 +8,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// benchmark sends the bodies that request makes, from HTTP body to HTTP body without the network, after some other requests:
-// operations and their bodies.
+// benchmark measures an operation from request body to answer body, without the network. request returns the body for each
+// iteration. before lists operations and bodies that run first.
 func benchmark(b *testing.B, operation string, request func(i int) string, before ...[2]string) {
 	s, err := Open(Options{InMemory: true, Listen: "127.0.0.1:0"})
 	if err != nil {
@@ -73,7 +73,7 @@ func BenchmarkUpdateItem(b *testing.B) {
 	})
 }
 
-// BenchmarkUpdateItemRecovery is BenchmarkUpdateItem on a table whose point-in-time recovery is on.
+// BenchmarkUpdateItemRecovery is BenchmarkUpdateItem on a table with point-in-time recovery.
 func BenchmarkUpdateItemRecovery(b *testing.B) {
 	benchmark(b, "UpdateItem", func(i int) string {
 		return `{"TableName":"bench","Key":` + benchKey(i) + `,"UpdateExpression":"SET n = n + :one","ExpressionAttributeValues":{":one":{"N":"1"}}}`

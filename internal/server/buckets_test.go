@@ -11,7 +11,7 @@ import (
 	"github.com/statordb/stator/internal/objectstore"
 )
 
-// TestBucketsOfAccounts shows that with credentials a bucket is for the account that made it alone.
+// TestBucketsOfAccounts checks that with credentials only the account that created a bucket may use it.
 func TestBucketsOfAccounts(t *testing.T) {
 	credentials := filepath.Join(t.TempDir(), "credentials.json")
 	err := os.WriteFile(credentials, []byte(`[{"accessKeyId":"A","secretAccessKey":"a","account":"111111111111"},{"accessKeyId":"B","secretAccessKey":"b","account":"222222222222"}]`), 0o600)
@@ -31,7 +31,7 @@ func TestBucketsOfAccounts(t *testing.T) {
 		}
 		return out
 	}
-	// ended waits for the end of a job and returns its status and, if there is one, the code of its failure.
+	// ended waits for a job to end and returns its status, or the code of its failure.
 	ended := func(key, operation, of, arnName string, started obj) string {
 		t.Helper()
 		arn := started[of].(obj)[arnName]
@@ -86,7 +86,7 @@ func TestBucketsOfAccounts(t *testing.T) {
 	const denied = "S3AccessDenied"
 	for i, got := range [][2]string{
 		{imports("A", "of-a", ""), "S3NoSuchBucket"},
-		{exports("A", "of-a", ""), "COMPLETED"}, // which makes the bucket
+		{exports("A", "of-a", ""), "COMPLETED"}, // creates the bucket
 		{exports("B", "of-a", ""), denied},
 		{exports("B", "of-a", "111111111111"), denied},
 		{imports("B", "of-a", ""), denied},
@@ -94,10 +94,10 @@ func TestBucketsOfAccounts(t *testing.T) {
 		{exports("B", "of-b", ""), "COMPLETED"},
 		{puts("B", "of-b", "of-a"), denied},
 		{puts("A", "of-a", "of-b"), denied},
-		{exports("A", "of-a", "222222222222"), denied}, // it is not B's
+		{exports("A", "of-a", "222222222222"), denied}, // B does not own it
 		{exports("A", "of-a", "111111111111"), "COMPLETED"},
 		{imports("A", "of-a", "222222222222"), denied},
-		// The operator made it, and the credentials file gives it to no account.
+		// The operator created it, and the credentials file grants it to no account.
 		{imports("A", "old", ""), denied},
 		{exports("B", "old", ""), denied},
 	} {
@@ -105,11 +105,11 @@ func TestBucketsOfAccounts(t *testing.T) {
 			t.Errorf("%d: %s, want %s", i, got[0], got[1])
 		}
 	}
-	// The gzip files of an export are among other objects, which are no gzip: only that they are read is of interest here.
+	// An export's gzip files lie among objects that are not gzip. Only whether they can be read matters here.
 	if got := imports("A", "of-a", "111111111111"); got == denied || got == "S3NoSuchBucket" {
 		t.Errorf("its own bucket: %s", got)
 	}
-	// Without credentials all accounts use all buckets.
+	// Without credentials every account may use every bucket.
 	if err := d.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		t.Fatal(err)
 	}

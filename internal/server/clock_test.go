@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// movedClock is a clock that tests move.
+// movedClock is a clock that only tests move.
 type movedClock struct{ ms atomic.Int64 }
 
 func newMovedClock() *movedClock {

@@ -8,7 +8,8 @@ import (
 	"github.com/statordb/stator/test/conformance"
 )
 
-// TestConformance runs the cases over every engine; over those that several servers can share, spread over three.
+// TestConformance runs the cases on every engine. On engines that several servers can share, the requests are spread over
+// three.
 func TestConformance(t *testing.T) {
 	const dir = "../../test/conformance/testdata"
 	for _, c := range []struct {

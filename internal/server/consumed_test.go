@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestConsumedCapacity compares what every kind of request says that it consumed with what AWS documents, and both with the
+// TestConsumedCapacity compares the consumed capacity that every kind of request returns with AWS's documentation, and with the
 // metrics.
 func TestConsumedCapacity(t *testing.T) {
 	clock := newMovedClock()
@@ -22,7 +22,7 @@ func TestConsumedCapacity(t *testing.T) {
 		"ProvisionedThroughput": throughput(10000, 10000),
 	}}
 	d.must("CreateTable", table)
-	sized := func(sk, bytes int, more obj) obj { // an item without index keys of this size
+	sized := func(sk, bytes int, more obj) obj { // an item of this size without index keys
 		return with(obj{"pk": s("a"), "sk": n(sk), "v": s(strings.Repeat("x", bytes-8))}, more)
 	}
 	key := func(sk int) obj { return obj{"pk": s("a"), "sk": n(sk)} }
@@ -119,7 +119,7 @@ func TestConsumedCapacity(t *testing.T) {
 	check("a transaction of statements", d.must("ExecuteTransaction", obj{"ReturnConsumedCapacity": "INDEXES", "TransactStatements": []obj{
 		{"Statement": "DELETE FROM Tab WHERE pk = 'q' AND sk = 1"},
 	}}), units{4, 2, 0, 2}, "write")
-	// What is refused is paid for, but not told.
+	// A refused write consumes capacity but does not report it.
 	if _, err := d.call("PutItem", on(obj{"Item": sized(20, 100, nil), "ConditionExpression": "attribute_not_exists(pk)"})); err == nil {
 		t.Error("the condition was met")
 	}

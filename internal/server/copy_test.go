@@ -10,7 +10,8 @@ import (
 	"github.com/statordb/stator/internal/admin"
 )
 
-// TestCopy moves a table with indexes, a stream and a backup from a data directory to PostgreSQL, and back while servers write.
+// TestCopy copies a table with indexes, a stream and a backup from a data directory to PostgreSQL, and back while servers
+// write.
 func TestCopy(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
@@ -57,7 +58,7 @@ func TestCopy(t *testing.T) {
 	want, records = sorted(servers[1].all("tbl", "", 0)), records+1
 	servers[1].must("RestoreTableFromBackup", obj{"BackupArn": arn, "TargetTableName": "restored"})
 	servers[0].isActive("restored")
-	// Back, while the servers run.
+	// Copy back while the servers run.
 	back := filepath.Join(t.TempDir(), "back")
 	if _, err := admin.Copy(ctx, url, back, nil); err != nil {
 		t.Fatal(err)
@@ -72,7 +73,7 @@ func TestCopy(t *testing.T) {
 	check(open(t, Options{DataDir: back}))
 }
 
-// TestCluster looks at servers, one of which ends.
+// TestCluster describes servers before and after one of them ends.
 func TestCluster(t *testing.T) {
 	ctx := context.Background()
 	url := newDatabase(t)

@@ -16,7 +16,7 @@ import (
 
 var crashes = flag.Int("crashes", 8, "how often TestCrash crashes the machine")
 
-// load returns the server as a workload sees it, as long as up returns true before and after a request.
+// load returns the server as a workload calls it. Requests count only if up returns true before and after them.
 func (d *db) load(up func() bool) workload.Call {
 	return func(operation, body string) (int, []byte, error) {
 		if !up() {
@@ -30,7 +30,7 @@ func (d *db) load(up func() bool) workload.Call {
 	}
 }
 
-// checkConsistent checks everything that the server holds, as `stator verify` does.
+// checkConsistent verifies the server's data, as `stator verify` does.
 func (d *db) checkConsistent() {
 	d.t.Helper()
 	r, err := verify.Run(context.Background(), d.store)
@@ -42,8 +42,8 @@ func (d *db) checkConsistent() {
 	}
 }
 
-// TestCrash runs a server on a file system that forgets, in a crash, a random part of what was not synced, down to all of
-// it. What was acknowledged before must be there after it.
+// TestCrash runs a server on a file system that loses a random part of the unsynced data in a crash, up to all of it.
+// Everything acknowledged before a crash must survive it.
 func TestCrash(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	l := workload.New(6)
@@ -74,7 +74,7 @@ func TestCrash(t *testing.T) {
 		for l.Acknowledged() < goal {
 			time.Sleep(time.Millisecond)
 		}
-		// What is acknowledged from here on may have come after the copy: its writers take it as not acknowledged.
+		// Writes acknowledged from here on may be newer than the copy, so their writers count them as not acknowledged.
 		close(up)
 		fs = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 0, 25, 75, 100}[rand.IntN(5)], RNG: vfsRand(uint64(round))})
 		if err := <-done; err != nil {

@@ -41,7 +41,7 @@ func (d *db) describeCluster(name string) obj {
 	return d.accelerator("DescribeClusters", obj{"ClusterNames": []string{name}})["Clusters"].([]any)[0].(obj)
 }
 
-// endpointOf returns where a cluster is.
+// endpointOf returns a cluster's endpoint.
 func (d *db) endpointOf(name string) string {
 	d.t.Helper()
 	e := d.describeCluster(name)["ClusterDiscoveryEndpoint"].(obj)
@@ -86,7 +86,7 @@ func TestDAXClusters(t *testing.T) {
 	}
 	d.refused("ClusterAlreadyExistsFault", "already exists", "AmazonDAXV3.CreateCluster", obj{"ClusterName": "FIRST-one", "NodeType": "dax.t3.small", "ReplicationFactor": 1, "IamRoleArn": daxRole})
 
-	// A second cluster has another endpoint, caches of its own, and the TTLs of its parameter group.
+	// A second cluster has another endpoint, its own caches, and the TTLs of its parameter group.
 	d.accelerator("CreateParameterGroup", obj{"ParameterGroupName": "short", "Description": "short TTLs"})
 	d.accelerator("UpdateParameterGroup", obj{"ParameterGroupName": "short", "ParameterNameValues": []obj{
 		{"ParameterName": "record-ttl-millis", "ParameterValue": "10000"}, {"ParameterName": "query-ttl-millis", "ParameterValue": "0"},
@@ -120,7 +120,7 @@ func TestDAXClusters(t *testing.T) {
 	}
 	d.refused("InvalidParameterGroupStateFault", "second", "AmazonDAXV3.UpdateParameterGroup", obj{"ParameterGroupName": "short", "ParameterNameValues": []obj{}})
 	d.refused("InvalidParameterGroupStateFault", "second", "AmazonDAXV3.DeleteParameterGroup", obj{"ParameterGroupName": "short"})
-	// Another group takes effect at once.
+	// A new parameter group takes effect at once.
 	d.accelerator("UpdateCluster", obj{"ClusterName": "second", "ParameterGroupName": "default.dax1.0", "Description": "longer now"})
 	b.put("long", "1")
 	a.put("long", "2")
@@ -134,7 +134,7 @@ func TestDAXClusters(t *testing.T) {
 	}
 	d.accelerator("DeleteParameterGroup", obj{"ParameterGroupName": "short"})
 
-	// After a restart all is as it was, and where it was.
+	// After a restart, clusters and endpoints are unchanged.
 	addresses := []string{endpoint, other}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
@@ -152,7 +152,7 @@ func TestDAXClusters(t *testing.T) {
 	if got := d.describeCluster("second")["Description"]; got != "longer now" {
 		t.Errorf("the description is %v", got)
 	}
-	// A deleted cluster is gone, but for the endpoint that the server has anyhow.
+	// A deleted cluster is gone; only the endpoint that the server's options ask for stays.
 	if got := d.accelerator("DeleteCluster", obj{"ClusterName": "second"})["Cluster"].(obj)["Status"]; got != "deleting" {
 		t.Errorf("the status is %v", got)
 	}
@@ -168,14 +168,14 @@ func TestDAXClusters(t *testing.T) {
 	if all := list(d.accelerator("DescribeClusters", obj{})["Clusters"]); len(all) != 0 {
 		t.Errorf("clusters %v", all)
 	}
-	// The next one gets that endpoint.
+	// The next cluster takes that endpoint.
 	d.createCluster("third", nil)
 	if got := d.endpointOf("third"); got != endpoint {
 		t.Errorf("the next cluster is at %s", got)
 	}
 }
 
-// sweepDAX removes what has expired.
+// sweepDAX runs the control plane's sweepers.
 func (d *db) sweepDAX(t *testing.T) {
 	t.Helper()
 	if err := errors.Join(d.clusters.Finish(context.Background()), d.clusters.Sweep(context.Background())); err != nil {
@@ -183,7 +183,7 @@ func (d *db) sweepDAX(t *testing.T) {
 	}
 }
 
-// TestDAXEverywhere listens at all addresses. The endpoint is then the address at which the client has found the server.
+// TestDAXEverywhere listens on all interfaces. The endpoint is then the address at which the client reached the server.
 func TestDAXEverywhere(t *testing.T) {
 	d := open(t, Options{Insecure: true, DAX: DAXOptions{Listen: "0.0.0.0:0"}})
 	d.createCluster("c", nil)
@@ -209,8 +209,8 @@ func TestDAXEverywhere(t *testing.T) {
 	}
 }
 
-// TestDAXWithoutCertificate starts again without the certificate that a cluster needs. The rest of the server is there, and the cluster
-// is when the certificate is.
+// TestDAXWithoutCertificate restarts without the certificate that a cluster needs. The rest of the server works, and the
+// cluster returns with the certificate.
 func TestDAXWithoutCertificate(t *testing.T) {
 	dir := t.TempDir()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -253,7 +253,7 @@ func TestDAXWithoutCertificate(t *testing.T) {
 	}
 }
 
-// daxSum is what a metric of a cluster adds up to in the last hour.
+// daxSum returns the sum of a cluster's metric over the last hour.
 func (d *db) daxSum(clock *movedClock, name, cluster string) (sum float64) {
 	d.t.Helper()
 	out := d.must("GraniteServiceVersion20100801.GetMetricStatistics", obj{
@@ -266,10 +266,10 @@ func (d *db) daxSum(clock *movedClock, name, cluster string) (sum float64) {
 	return sum
 }
 
-// TestDAXClusterChanges has nodes come and go, tags, events, subnet groups and parameter groups.
+// TestDAXClusterChanges adds and removes nodes, and changes tags, subnet groups and parameter groups; it checks events too.
 func TestDAXClusterChanges(t *testing.T) {
 	clock := newMovedClock()
-	d := open(t, Options{Now: clock.Now}) // without a DAX endpoint of its own
+	d := open(t, Options{Now: clock.Now}) // without a DAX endpoint in the options
 	if d.DAXURLs() != nil {
 		t.Errorf("DAX at %v", d.DAXURLs())
 	}
@@ -373,7 +373,7 @@ func TestDAXClusterChanges(t *testing.T) {
 	}
 }
 
-// TestDAXClusterErrors has what is refused.
+// TestDAXClusterErrors checks the control plane's errors.
 func TestDAXClusterErrors(t *testing.T) {
 	d := open(t, Options{})
 	d.createCluster("c", nil)
@@ -443,7 +443,7 @@ func TestDAXClusterErrors(t *testing.T) {
 	}
 }
 
-// TestDAXTransientStatus shows the statuses through which clusters go where tables do so too.
+// TestDAXTransientStatus checks that clusters pass through transient statuses for as long as tables do.
 func TestDAXTransientStatus(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now, TransientStatus: 10 * time.Second})
@@ -471,8 +471,8 @@ func TestDAXTransientStatus(t *testing.T) {
 	dialDAX(t, d.endpointOf("c"), 0).must("endpoints")
 }
 
-// TestDAXClusterOfSlowClients deletes a cluster while a client has sent half a request: the deletion doesn't wait for it, and the client
-// may go on. Caches of clusters share their memory.
+// TestDAXClusterOfSlowClients deletes a cluster while a client has sent half a request. The deletion doesn't wait, and the
+// client may finish. All clusters share one memory budget.
 func TestDAXClusterOfSlowClients(t *testing.T) {
 	d := open(t, Options{DAX: DAXOptions{Cache: 60 << 20}})
 	d.createDAXTable()

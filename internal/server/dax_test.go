@@ -27,7 +27,7 @@ import (
 	"github.com/statordb/stator/internal/dax/wire"
 )
 
-// Methods of the DAX protocol, and how many values their answers have behind the status.
+// daxMethods are the methods of the DAX protocol, with their IDs and the number of values that follow the status in an answer.
 var daxMethods = map[string]struct {
 	id     int64
 	answer int
@@ -38,16 +38,16 @@ var daxMethods = map[string]struct {
 	"scan": {-1875390620, 1}, "transactGetItems": {1866287579, 1}, "transactWriteItems": {-1160037738, 1}, "createTable": {-313431286, 1},
 }
 
-// daxConn is a client of the DAX protocol that sends and sees bytes.
+// daxConn is a DAX client that works on the bytes of the protocol.
 type daxConn struct {
 	t testing.TB
 	net.Conn
 	framed bool
-	table  string // of put and get
-	in     []byte // what came of the next answer
+	table  string // used by put and get
+	in     []byte // bytes received that no answer has consumed yet
 }
 
-// dialDAX opens a connection and sends what it begins with.
+// dialDAX opens a connection and sends the handshake.
 func dialDAX(t testing.TB, addr string, layering int64) *daxConn {
 	t.Helper()
 	nc, err := net.Dial("tcp", strings.TrimPrefix(addr, "dax://"))
@@ -78,7 +78,7 @@ func (c *daxConn) write(b []byte) {
 	}
 }
 
-// daxAuthorization is an authorization, signed by the book ("Create a signed AWS API request").
+// daxAuthorization returns an authorization that is signed as AWS documents it ("Create a signed AWS API request").
 func daxAuthorization(key, secret, host string, at time.Time) []byte {
 	stamp := at.UTC().Format("20060102T150405Z")
 	hash := func(s string) string { h := sha256.Sum256([]byte(s)); return hex.EncodeToString(h[:]) }
@@ -98,12 +98,12 @@ func daxAuthorization(key, secret, host string, at time.Time) []byte {
 	return wire.AppendText(wire.AppendNull(out), "test")
 }
 
-// daxRequest is a request with its values.
+// daxRequest returns the bytes of a request.
 func daxRequest(method string, values ...[]byte) []byte {
 	return append(wire.AppendInt(wire.AppendInt(nil, 1), daxMethods[method].id), bytes.Join(values, nil)...)
 }
 
-// daxAnswer is an answer: an error, or what comes behind the status.
+// daxAnswer is an answer: an error, or the bytes that follow the status.
 type daxAnswer struct {
 	codes         []int64
 	message, name string
@@ -112,7 +112,7 @@ type daxAnswer struct {
 	payload       []byte
 }
 
-// String is the code sequence and the name of an error, e.g. "4.37.38.39.46 ValidationException".
+// String returns the code sequence and name of an error, e.g. "4.37.38.39.46 ValidationException".
 func (a *daxAnswer) String() string {
 	var codes []string
 	for _, c := range a.codes {
@@ -132,7 +132,7 @@ func (c *daxConn) call(method string, values ...[]byte) *daxAnswer {
 	return a
 }
 
-// must is call for what must not fail.
+// must is call for requests that must not fail.
 func (c *daxConn) must(method string, values ...[]byte) *wire.Reader {
 	c.t.Helper()
 	a := c.call(method, values...)
@@ -142,7 +142,7 @@ func (c *daxConn) must(method string, values ...[]byte) *wire.Reader {
 	return wire.NewReader(a.payload)
 }
 
-// receive reads an answer that has so many values if it is no error.
+// receive reads an answer, which has the given number of values unless it is an error.
 func (c *daxConn) receive(values int) (*daxAnswer, error) {
 	a := &daxAnswer{}
 	status, err := c.values(1)
@@ -177,7 +177,7 @@ func (c *daxConn) receive(values int) (*daxAnswer, error) {
 	return a, nil
 }
 
-// values reads so many values.
+// values reads n values and returns their bytes.
 func (c *daxConn) values(n int) ([]byte, error) {
 	var s wire.Skimmer
 	for n > 0 {
@@ -199,7 +199,7 @@ func (c *daxConn) values(n int) ([]byte, error) {
 	return out, nil
 }
 
-// more reads bytes, or a frame.
+// more reads more bytes, or the next frame.
 func (c *daxConn) more() error {
 	if !c.framed {
 		buf := make([]byte, 64<<10)
@@ -220,7 +220,7 @@ func (c *daxConn) more() error {
 	return err
 }
 
-// closed fails unless the server closes the connection without another byte.
+// closed fails unless the server closes the connection without sending another byte.
 func (c *daxConn) closed() {
 	c.t.Helper()
 	if b, err := io.ReadAll(c); len(b)+len(c.in) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -228,7 +228,7 @@ func (c *daxConn) closed() {
 	}
 }
 
-// listID returns the id of an attribute list.
+// listID returns the ID of an attribute list.
 func (c *daxConn) listID(names ...string) int64 {
 	c.t.Helper()
 	out := wire.AppendArray(nil, len(names))
@@ -238,7 +238,7 @@ func (c *daxConn) listID(names ...string) int64 {
 	return c.must("defineAttributeListId", out).Int()
 }
 
-// content is an item without its key.
+// content encodes an item without its key.
 func content(id int64, values ...attribute.Value) []byte {
 	out := wire.AppendInt(nil, id)
 	for _, v := range values {
@@ -249,7 +249,7 @@ func content(id int64, values ...attribute.Value) []byte {
 
 func text(s string) []byte { return wire.AppendBytes(nil, []byte(s)) }
 
-// options are optional parameters: a number and a value each.
+// options encodes optional parameters, given as pairs of number and value.
 func options(pairs ...any) []byte {
 	out := wire.BeginMap(nil)
 	for i := 0; i < len(pairs); i += 2 {
@@ -264,13 +264,13 @@ func options(pairs ...any) []byte {
 	return wire.AppendEnd(out)
 }
 
-// put puts an item of the table with a text x.
+// put stores an item of the table whose attribute x is a string.
 func (c *daxConn) put(key, x string) {
 	c.t.Helper()
 	c.must("putItem", text(c.table), text(key), content(c.listID("x"), attribute.String(x)), options())
 }
 
-// get returns the text x of an item of the table; "nothing" for no item.
+// get returns the attribute x of an item; "nothing" if there is no item.
 func (c *daxConn) get(key string, opts ...any) string {
 	c.t.Helper()
 	r := c.must("getItem", text(c.table), text(key), options(opts...))
@@ -307,7 +307,7 @@ func openDAXServer(t *testing.T, opt Options) (*db, string) {
 	return d, d.DAXURLs()[0]
 }
 
-// TestDAXConversation has the bytes of a conversation, one after the other, in pieces, at once, and framed.
+// TestDAXConversation sends the bytes of a conversation request by request, in pieces, all at once, and framed.
 func TestDAXConversation(t *testing.T) {
 	d, addr := openDAXServer(t, Options{})
 	d.createDAXTable()
@@ -334,7 +334,7 @@ func TestDAXConversation(t *testing.T) {
 		t.Errorf("%d of 7 keys: %v", len(endpoint), endpoint)
 	}
 	key, only := text("onlykey"), wire.AppendBytes(nil, []byte{1})
-	// What docs of the protocol show, byte for byte.
+	// Examples from documentation of the protocol, byte for byte.
 	conversation := []struct {
 		request []byte
 		answer  string
@@ -385,7 +385,7 @@ func TestDAXConversation(t *testing.T) {
 			}
 		}
 	})
-	// All requests at once, before any answer was read.
+	// Send all requests at once, before reading any answer.
 	c = fresh(0)
 	var all, want []byte
 	for _, step := range conversation {
@@ -410,7 +410,7 @@ func unhex(s string) []byte {
 	return b
 }
 
-// TestDAXErrors has what the server refuses, how, and whether the connection goes on.
+// TestDAXErrors checks errors, and whether the connection survives them.
 func TestDAXErrors(t *testing.T) {
 	d, addr := openDAXServer(t, Options{})
 	d.createDAXTable()
@@ -446,12 +446,12 @@ func TestDAXErrors(t *testing.T) {
 	if c.put("k", "v"); c.get("k") != "v" {
 		t.Error("the connection does not go on")
 	}
-	// The client sends its list of attributes in an order of its own.
+	// Clients may list attributes in any order.
 	c.must("putItem", text(daxTable), key, content(c.listID("z", "a"), attribute.String("of z"), attribute.String("of a")), options())
 	if it := d.must("GetItem", obj{"TableName": daxTable, "Key": obj{"pk": obj{"S": "k"}}})["Item"].(obj); it["z"].(obj)["S"] != "of z" || it["a"].(obj)["S"] != "of a" {
 		t.Errorf("got %v", it)
 	}
-	// What can't be understood ends the connection, but not without an answer.
+	// Malformed input ends the connection, but it is answered first.
 	for name, e := range map[string]struct {
 		bytes []byte
 		want  string
@@ -496,7 +496,7 @@ func TestDAXErrors(t *testing.T) {
 		}
 		c := &daxConn{t: t, Conn: nc}
 		c.write(b)
-		if name != "TLS" && name != "HTTP" { // those may wait for more
+		if name != "TLS" && name != "HTTP" { // these may wait for more bytes
 			_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
 			c.closed()
 		}
@@ -504,7 +504,7 @@ func TestDAXErrors(t *testing.T) {
 	}
 }
 
-// TestDAXLists shows that ids of attribute lists are the same after a restart, and that another account has its own.
+// TestDAXLists checks that IDs of attribute lists survive a restart, and that every account has lists of its own.
 func TestDAXLists(t *testing.T) {
 	dir := t.TempDir()
 	credentials := filepath.Join(t.TempDir(), "credentials.json")
@@ -529,7 +529,7 @@ func TestDAXLists(t *testing.T) {
 				}
 				continue
 			}
-			// First by the id, as clients do that know it.
+			// First by ID, as a client does that already knows it.
 			r := c.must("defineAttributeList", wire.AppendInt(nil, ids[name]))
 			if n := r.Array(); n != 2 || string(r.Text()) != name || string(r.Text()) != name+"x" {
 				t.Errorf("%s is another list now", name)
@@ -549,7 +549,7 @@ func TestDAXLists(t *testing.T) {
 	}
 }
 
-// TestDAXAuthorization shows who may send requests where credentials are configured, and how long.
+// TestDAXAuthorization checks who may send requests if credentials are configured, and for how long an authorization is valid.
 func TestDAXAuthorization(t *testing.T) {
 	clock := newMovedClock()
 	credentials := filepath.Join(t.TempDir(), "credentials.json")
@@ -592,7 +592,7 @@ func TestDAXAuthorization(t *testing.T) {
 			t.Errorf("without an authorization: %v", a)
 		}
 	}
-	// The connection goes on, and again when the authorization has expired.
+	// The connection survives, and so it does when the authorization expires again.
 	for range 2 {
 		c.write(daxAuthorization("A", "a", "dax.amazonaws.com", clock.Now()))
 		if a := c.call("scan", scan...); a.String() != allowed {
@@ -603,7 +603,7 @@ func TestDAXAuthorization(t *testing.T) {
 			t.Errorf("after 16 minutes: %v", a)
 		}
 	}
-	// Strangers may not fill the server's memory.
+	// Unauthenticated clients must not be able to fill the server's memory.
 	c = dialDAX(t, addr, 0)
 	c.write(append(daxRequest("getItem"), unhex("5a00a00000")...))
 	_, _ = c.Write(make([]byte, 100_000))
@@ -612,7 +612,7 @@ func TestDAXAuthorization(t *testing.T) {
 	}
 }
 
-// openTwoAccounts opens a server with keys A and B of two accounts; A's has the table.
+// openTwoAccounts opens a server with keys A and B of different accounts. The table belongs to A's account.
 func openTwoAccounts(t *testing.T, opt Options) (d *db, addr string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -631,15 +631,15 @@ func openTwoAccounts(t *testing.T, opt Options) (d *db, addr string) {
 	return openDAXServer(t, opt)
 }
 
-// TestDAXAccounts has a key of another account name the table of the first by its ARN, in every method, when the caches have its items:
-// it gets AWS's refusal, for tables that are not there too.
+// TestDAXAccounts lets another account name the first one's table by ARN, in every method, while its items are cached. Every
+// answer is AWS's refusal, for tables that do not exist too.
 func TestDAXAccounts(t *testing.T) {
 	_, addr := openTwoAccounts(t, Options{})
 	own, other := dialDAX(t, addr, 0), dialDAX(t, addr, 0)
 	own.write(daxAuthorization("A", "a", "dax.amazonaws.com", time.Now()))
 	other.write(daxAuthorization("B", "b", "dax.amazonaws.com", time.Now()))
 	own.put("k", "secret")
-	if got := own.get("k"); got != "secret" { // it is in the cache
+	if got := own.get("k"); got != "secret" { // now it is cached
 		t.Fatalf("got %s", got)
 	}
 	own.must("scan", text(daxTable), options())
@@ -682,7 +682,7 @@ func TestDAXAccounts(t *testing.T) {
 	if got := own.get("k"); got != "secret" {
 		t.Errorf("the item is %s", got)
 	}
-	// By its own name the other account has no such table, and its lists are its own.
+	// By its bare name the table does not exist for the other account, and attribute lists are not shared.
 	if a := other.call("getItem", text(daxTable), text("k"), options()); a.String() != "4.37.38.39.41 ResourceNotFoundException" {
 		t.Errorf("another account's table by its name: %v", a)
 	}
@@ -690,7 +690,7 @@ func TestDAXAccounts(t *testing.T) {
 	if a := other.call("defineAttributeList", wire.AppendInt(nil, secret)); a.codes == nil {
 		t.Error("another account's attribute list is told")
 	}
-	// The same connection, authorized by the other key, has nothing of the first.
+	// After switching to the other key, the same connection sees nothing of the first account.
 	own.write(daxAuthorization("B", "b", "dax.amazonaws.com", time.Now()))
 	if a := own.call("getItem", text(daxTable), text("k"), options()); a.String() != "4.37.38.39.41 ResourceNotFoundException" {
 		t.Errorf("with another key: %v", a)
@@ -698,7 +698,7 @@ func TestDAXAccounts(t *testing.T) {
 	if a := own.call("defineAttributeList", wire.AppendInt(nil, secret)); a.codes == nil {
 		t.Error("with another key the attribute list is told")
 	}
-	// And neither has one that was refused.
+	// The same holds for a connection whose authorization was refused.
 	own.write(daxAuthorization("A", "a", "dax.amazonaws.com", time.Now()))
 	own.must("defineAttributeList", wire.AppendInt(nil, secret))
 	own.write(daxAuthorization("A", "wrong", "dax.amazonaws.com", time.Now()))
@@ -707,7 +707,8 @@ func TestDAXAccounts(t *testing.T) {
 	}
 }
 
-// TestDAXSameNames has two accounts with tables of one name, and each try the other's by its ARN: what one caches the other does not get.
+// TestDAXSameNames uses equally named tables of two accounts. Neither account gets what the other has cached, by name or by
+// ARN.
 func TestDAXSameNames(t *testing.T) {
 	a, b := strangers(t, Options{DAX: DAXOptions{Listen: "127.0.0.1:0"}})
 	conns := map[string]*daxConn{}
@@ -718,7 +719,7 @@ func TestDAXSameNames(t *testing.T) {
 		conn.put("k", "of "+c.key)
 		conns[c.key] = conn
 	}
-	for range 2 { // from the table, and from the cache
+	for range 2 { // first from the table, then from the cache
 		for _, c := range []account{a, b} {
 			conn, other := conns[c.key], map[string]account{"A": b, "B": a}[c.key]
 			if got := conn.get("k"); got != "of "+c.key {
@@ -737,7 +738,8 @@ func TestDAXSameNames(t *testing.T) {
 	}
 }
 
-// TestDAXRefill has the read fail that fills the cache after a transaction. Who waits for it reads by himself, and knows nothing of it.
+// TestDAXRefill fails the read that refills the cache after a transaction. A waiting reader then reads the item itself and does
+// not see the error.
 func TestDAXRefill(t *testing.T) {
 	d, addr := openDAXServer(t, Options{Inject: []string{"TransactGetItems:latency=200ms,error=1"}})
 	d.createDAXTable()
@@ -752,7 +754,7 @@ func TestDAXRefill(t *testing.T) {
 	}
 }
 
-// TestDAXExpiry shows how long the caches keep what they have, as the options say.
+// TestDAXExpiry checks that the caches keep entries as long as the TTL options say.
 func TestDAXExpiry(t *testing.T) {
 	around := func(d *db, x string) {
 		d.must("PutItem", obj{"TableName": daxTable, "Item": obj{"pk": obj{"S": "k"}, "x": obj{"S": x}}})
@@ -801,7 +803,8 @@ func TestDAXExpiry(t *testing.T) {
 	}
 }
 
-// TestDAXQueryCache shows that the order of parameters and how capacity is returned make no other query, and everything else does.
+// TestDAXQueryCache checks that the order of parameters and ReturnConsumedCapacity do not affect a query's cache key, and that
+// everything else does.
 func TestDAXQueryCache(t *testing.T) {
 	d, addr := openDAXServer(t, Options{})
 	d.createDAXTable()
@@ -835,7 +838,7 @@ func TestDAXQueryCache(t *testing.T) {
 	if backwards := query(14, 0, 13, 5); backwards == none {
 		t.Errorf("backwards: %s", backwards)
 	}
-	// A table of the same name is another table.
+	// A recreated table of the same name does not share cached results.
 	d.must("DeleteTable", obj{"TableName": daxTable})
 	d.createDAXTable()
 	if got := c.get("k"); got != "nothing" {
@@ -843,7 +846,7 @@ func TestDAXQueryCache(t *testing.T) {
 	}
 }
 
-// TestDAXMetrics finds in CloudWatch and /metrics what the caches did.
+// TestDAXMetrics checks the caches' metrics in CloudWatch and /metrics.
 func TestDAXMetrics(t *testing.T) {
 	clock := newMovedClock()
 	d, addr := openDAXServer(t, Options{Now: clock.Now})
@@ -894,7 +897,7 @@ func TestDAXMetrics(t *testing.T) {
 	}
 }
 
-// TestDAXThrottled shows what is throttled, and what a batch leaves undone.
+// TestDAXThrottled checks what is throttled, and what a batch returns as unprocessed.
 func TestDAXThrottled(t *testing.T) {
 	clock := newMovedClock()
 	d, addr := openDAXServer(t, Options{Now: clock.Now})
@@ -922,7 +925,7 @@ func TestDAXThrottled(t *testing.T) {
 	if got := c.get("0"); len(got) != 900 {
 		t.Error("what was written is not in the cache")
 	}
-	// Reads of the cache are not throttled; of what is not in it, the rest stays unprocessed.
+	// Cache hits are not throttled. Keys that miss stay unprocessed.
 	for i := 0; ; i++ {
 		if i == 10000 {
 			t.Fatal("reads are not throttled")
@@ -941,7 +944,7 @@ func TestDAXThrottled(t *testing.T) {
 		t.Fatalf("a batch of which nothing but the cache could be read: %x", a.payload)
 	}
 	clock.Advance(2 * time.Second)
-	for i := 0; ; i++ { // use up what has come, in small steps
+	for i := 0; ; i++ { // use up the replenished capacity in small steps
 		if a := c.call("getItem", text(daxTable), text("again"+strconv.Itoa(i)), options()); a.codes != nil || i == 1 {
 			break
 		}
@@ -968,7 +971,7 @@ func TestDAXThrottled(t *testing.T) {
 	}
 }
 
-// TestDAXManyConnections has a thousand clients at a time, and ends while they are there.
+// TestDAXManyConnections runs a thousand clients at once and closes the server while they are connected.
 func TestDAXManyConnections(t *testing.T) {
 	d, addr := openDAXServer(t, Options{})
 	d.createDAXTable()
@@ -1003,8 +1006,8 @@ func TestDAXManyConnections(t *testing.T) {
 	}
 }
 
-// TestDAXIdle opens far more connections than strangers may have, and sends nothing. A client that was there goes on, and a new one gets
-// in, with TLS too; the server keeps the share of one address.
+// TestDAXIdle opens far more idle connections than strangers may hold. An existing client continues, and a new one gets in,
+// with TLS too. The server limits the share of one address.
 func TestDAXIdle(t *testing.T) {
 	d, addr := openDAXServer(t, Options{})
 	d.createDAXTable()
@@ -1027,7 +1030,7 @@ func TestDAXIdle(t *testing.T) {
 		t.Errorf("the client that was there got %s", got)
 	}
 	eventually(t, "the server keeps its share", func() bool { return d.Server.dax.base.Clients() <= share+2 })
-	// The first of them were closed.
+	// The oldest ones were closed.
 	if err := conns[0].SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -1036,7 +1039,7 @@ func TestDAXIdle(t *testing.T) {
 	}
 }
 
-// TestDAXLimits sends more of everything than AWS allows: the refusals are the operations' own, whatever follows what is too much.
+// TestDAXLimits exceeds every limit of AWS. Errors are the operations' own, whatever follows the excess.
 func TestDAXLimits(t *testing.T) {
 	d, addr := openDAXServer(t, Options{})
 	d.createDAXTable()
@@ -1082,7 +1085,7 @@ func TestDAXLimits(t *testing.T) {
 	}
 }
 
-// TestDAXHostile sends conversations with something broken in them. The server answers or closes, and stays as it was.
+// TestDAXHostile sends corrupted conversations. The server answers or closes the connection, and stays healthy.
 func TestDAXHostile(t *testing.T) {
 	var failures failureLog
 	d, addr := openDAXServer(t, Options{Logger: slog.New(&failures)})
@@ -1154,7 +1157,7 @@ func TestDAXHostile(t *testing.T) {
 	eventually(t, "the connections are gone", func() bool { return d.Server.dax.base.Clients() == 1 })
 }
 
-// failureLog collects the messages of a server that failed.
+// failureLog collects log messages about failures of the server.
 type failureLog struct {
 	slog.Handler
 	mu   sync.Mutex
@@ -1181,7 +1184,7 @@ func (l *failureLog) take() []string {
 	return l.list
 }
 
-// FuzzDAX sends any bytes behind the beginning of a connection.
+// FuzzDAX sends arbitrary bytes after the handshake.
 func FuzzDAX(f *testing.F) {
 	var failures failureLog
 	s, err := Open(Options{InMemory: true, Listen: "127.0.0.1:0", Logger: slog.New(&failures), DAX: DAXOptions{Listen: "127.0.0.1:0"}})

@@ -14,7 +14,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// many returns n parts with commas between them.
+// many returns n parts joined by commas.
 func many(n int, part func(i int) string) string {
 	parts := make([]string, n)
 	for i := range parts {
@@ -23,8 +23,8 @@ func many(n int, part func(i int) string) string {
 	return strings.Join(parts, ",")
 }
 
-// TestManyElements sends requests with many elements in every list and map that operations go through, and checks what they
-// answer and that what they allocate is in proportion to their size.
+// TestManyElements fills every list and map that operations traverse with many elements, and checks the answers and that
+// allocations stay proportional to the request's size.
 func TestManyElements(t *testing.T) {
 	d := open(t, Options{})
 	d.must("CreateTable", smallTable("many"))
@@ -36,13 +36,13 @@ func TestManyElements(t *testing.T) {
 	entry := func(format string) func(int) string {
 		return func(i int) string { return fmt.Sprintf(format, i) }
 	}
-	// An expression of nearly 4 KB with many paths, and one with many parentheses.
+	// Expressions of nearly 4 KB: one with many paths, one with many parentheses.
 	paths, parentheses := "id", strings.Repeat("(", 4000)
 	for i := 0; len(paths) < 4000; i++ {
 		paths += fmt.Sprintf(",x%d", i)
 	}
 	for _, c := range []struct {
-		operation, body, want string // want is the beginning of a ValidationException; "" for success
+		operation, body, want string // want is the beginning of a ValidationException; "" means success
 	}{
 		{"GetItem", `{` + key + `,"ProjectionExpression":"#a1","ExpressionAttributeNames":{` + many(80000, entry(`"#a%d":"a"`)) + `}}`, tooMany("expressionAttributeNames", 10000)},
 		{"GetItem", `{` + key + `,"ProjectionExpression":"#a1","ExpressionAttributeNames":{` + many(9999, entry(`"#a%d":"a"`)) + `}}`,
@@ -91,7 +91,7 @@ func TestManyElements(t *testing.T) {
 			case c.want != "" && (!errors.As(err, &refused) || !strings.HasPrefix(refused.Message, c.want)):
 				t.Errorf("%.80s…: %.200v, want %s", c.body, err, c.want)
 			}
-			// Trees of conditions and paths take up to a hundred times their text, which is 4 KB for each of 100 items at most.
+			// Trees of conditions and paths take up to a hundred times their text, which has at most 4 KB for each of 100 items.
 			if got, bound := after.TotalAlloc-before.TotalAlloc, uint64(40<<20+16*len(c.body)); got > bound {
 				t.Errorf("%.80s…: %d bytes allocate %d", c.body, len(c.body), got)
 			}
@@ -99,7 +99,7 @@ func TestManyElements(t *testing.T) {
 	}
 }
 
-// runJSON decodes and runs an operation without the way over the network.
+// runJSON decodes and runs an operation without the network.
 func (d *db) runJSON(operation string, body []byte) error {
 	if !strings.Contains(operation, ".") {
 		operation = "DynamoDB_20120810." + operation

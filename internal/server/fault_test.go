@@ -19,7 +19,7 @@ import (
 	"github.com/statordb/stator/test/workload"
 )
 
-// faultyDisk is a disk on which operations fail while fail returns an error for them, and that is full while full is set.
+// faultyDisk is a disk whose operations fail while fail returns an error for them, and that is full while full is set.
 type faultyDisk struct {
 	vfs.FS
 	fail atomic.Pointer[func(errorfs.Op) error]
@@ -46,7 +46,7 @@ func (d *faultyDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return u, nil
 }
 
-// failing makes operations on files with the extension ("" for all) fail.
+// failing makes operations on files with the extension ("" for all) fail with err.
 func (d *faultyDisk) failing(kind errorfs.OpReadWrite, extension string, err error) {
 	f := func(op errorfs.Op) error {
 		if op.Kind.ReadOrWrite() == kind && strings.HasSuffix(op.Path, extension) {
@@ -57,10 +57,10 @@ func (d *faultyDisk) failing(kind errorfs.OpReadWrite, extension string, err err
 	d.fail.Store(&f)
 }
 
-// eventually waits until f returns true; what it waits for is under way.
+// eventually waits until f returns true.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for range 12000 { // a minute: with the race detector and other work beside it, what takes two seconds may take twenty
+	for range 12000 { // a minute: under load and the race detector, two seconds of work may take twenty
 		if f() {
 			return
 		}
@@ -69,9 +69,9 @@ func eventually(t *testing.T, what string, f func() bool) {
 	t.Fatalf("%s: did not happen", what)
 }
 
-// TestDiskFaults runs a workload while the disk fails in several ways. While it does, the server refuses writes with errors
-// that SDKs retry, goes on reading, and acknowledges nothing; when it works again, so does the server, by itself, and
-// everything that was acknowledged is there, then and after a crash.
+// TestDiskFaults runs a workload while the disk fails in several ways. Meanwhile the server refuses writes with retryable
+// errors, keeps serving reads, and acknowledges nothing. When the disk recovers, so does the server without help, and
+// everything acknowledged is there, then and after a crash.
 func TestDiskFaults(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -82,7 +82,8 @@ func TestDiskFaults(t *testing.T) {
 		{"EIO on every write", func(d *faultyDisk) { d.failing(errorfs.OpIsWrite, "", syscall.EIO) }, "write-ahead log can't be written"},
 		{"ENOSPC on every write", func(d *faultyDisk) { d.failing(errorfs.OpIsWrite, "", syscall.ENOSPC) }, "write-ahead log can't be written"},
 		{"EIO on tables", func(d *faultyDisk) {
-			// Nothing goes into tables before a memtable is full; the log goes on until then, and the test does not wait for it.
+			// Tables are written only when a memtable is full. Until then writes go to the log, and the test does not wait for
+			// more.
 			d.failing(errorfs.OpIsWrite, ".sst", syscall.EIO)
 			d.full.Store(true)
 		}, "almost full"},
@@ -115,7 +116,7 @@ func TestDiskFaults(t *testing.T) {
 				goal := l.Acknowledged() + 50
 				eventually(t, "writes", func() bool { return l.Acknowledged() >= goal })
 				c.on(disk)
-				if err := <-done; err != nil { // all writers met the fault
+				if err := <-done; err != nil { // every writer hit the fault
 					t.Fatal(err)
 				}
 				close(stop)
@@ -125,7 +126,7 @@ func TestDiskFaults(t *testing.T) {
 				if !errors.As(err, &refused) || refused.status < 500 {
 					t.Fatalf("a write while the disk fails: %v", err)
 				}
-				// What does not rest on a lost write can be read.
+				// Reads that do not depend on a lost write still work.
 				if _, err := d.call("ListTables", obj{}); err != nil {
 					t.Fatal(err)
 				}
@@ -149,7 +150,7 @@ func TestDiskFaults(t *testing.T) {
 	}
 }
 
-// filled returns a directory with 2,000 items on disk, which no cache holds when it is opened again.
+// filled returns a directory with 2,000 items on disk; reopening it starts with cold caches.
 func filled(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -165,7 +166,7 @@ func filled(t *testing.T) string {
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// The log is replayed into tables when it is opened again.
+	// Reopening replays the log into tables.
 	d = open(t, Options{DataDir: dir})
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
@@ -173,7 +174,7 @@ func filled(t *testing.T) string {
 	return dir
 }
 
-// TestReadFaults: a read that the disk can't do fails alone, and the next one may succeed.
+// TestReadFaults checks that a read that hits a disk error fails alone, and the next one may succeed.
 func TestReadFaults(t *testing.T) {
 	disk := newFaultyDisk(vfs.Default)
 	d := open(t, Options{DataDir: filled(t), fs: disk})
@@ -201,7 +202,8 @@ func TestReadFaults(t *testing.T) {
 	}
 }
 
-// TestCorruptedBlock: what a damaged file holds can't be read, which is told and not guessed; everything else goes on.
+// TestCorruptedBlock checks that reads of a damaged block fail with an error instead of returning wrong data, while everything
+// else works.
 func TestCorruptedBlock(t *testing.T) {
 	dir := filled(t)
 	files, err := filepath.Glob(filepath.Join(dir, "pebble", "*.sst"))
@@ -243,7 +245,7 @@ func TestCorruptedBlock(t *testing.T) {
 	d.must("PutItem", obj{"TableName": "filled", "Item": obj{"id": n(-1)}})
 }
 
-// TestTornLog: of a log that ends in the middle of a write, what stands before that is there.
+// TestTornLog checks that a log that ends in the middle of a write keeps everything before that write.
 func TestTornLog(t *testing.T) {
 	dir := t.TempDir()
 	l := workload.New(1)
@@ -282,6 +284,6 @@ func TestTornLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := open(t, Options{DataDir: torn})
-		d.checkConsistent() // no transaction and no index entry is half there
+		d.checkConsistent() // every transaction and index entry is complete or absent
 	}
 }

@@ -9,8 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// FuzzRequest sends bodies that grow from those of the conformance cases: whatever they are, the answer is a client's error
-// or success, never a panic.
+// FuzzRequest sends bodies mutated from those of the conformance cases. The answer is success or a client error, never a panic.
 func FuzzRequest(f *testing.F) {
 	files, err := filepath.Glob("../../test/conformance/testdata/*.txt")
 	if err != nil || len(files) == 0 {

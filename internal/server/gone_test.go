@@ -11,12 +11,12 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// watchedReads is a store whose scans, while armed, stop at their 100th row until their request's context ends.
+// watchedReads is a store whose scans, while armed, block at their 100th row until the request's context ends.
 type watchedReads struct {
 	kv.Store
 	armed   *atomic.Bool
 	reached chan struct{}
-	after   *atomic.Int64 // rows that were read after the end
+	after   *atomic.Int64 // rows read after the context ended
 }
 
 func (s watchedReads) Latest(ctx context.Context) (kv.Snapshot, error) {
@@ -54,7 +54,7 @@ func (it *watchedIterator) Next() bool {
 	return it.Iterator.Next()
 }
 
-// TestReadersGone: a read whose client has gone ends within some rows.
+// TestReadersGone checks that a read ends within a few rows once its client has gone.
 func TestReadersGone(t *testing.T) {
 	s := watchedReads{armed: &atomic.Bool{}, reached: make(chan struct{}), after: &atomic.Int64{}}
 	d := open(t, Options{wrap: func(store kv.Store) kv.Store { s.Store = store; return s }})
@@ -88,7 +88,7 @@ func TestReadersGone(t *testing.T) {
 	}
 }
 
-// TestCloseWithoutEnd: a request that never ends does not keep Close from returning.
+// TestCloseWithoutEnd checks that a request that never ends does not block Close forever.
 func TestCloseWithoutEnd(t *testing.T) {
 	held := heldStore{entered: make(chan struct{}, 1), release: make(chan struct{})}
 	s, err := Open(Options{Listen: "127.0.0.1:0", InMemory: true, closeTimeout: 1, wrap: func(s kv.Store) kv.Store { held.Store = s; return held }})

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestInject has a server in test mode go wrong at random, the same way for the same seed.
+// TestInject injects random faults and checks that the same seed gives the same faults.
 func TestInject(t *testing.T) {
 	run := func(seed uint64) (kinds map[string]int) {
 		d := open(t, Options{InjectSeed: seed, Inject: []string{"PutItem:throttle=0.2,conflict=0.2,error=0.2", "PutItem/Quiet:throttle=0,conflict=0,error=0", "BatchWriteItem:unprocessed=0.5"}})
@@ -61,7 +61,7 @@ func TestInject(t *testing.T) {
 	}
 }
 
-// TestStaleReads reads what was there before, where reads need not be consistent.
+// TestStaleReads checks that eventually consistent reads return older data, and consistent ones do not.
 func TestStaleReads(t *testing.T) {
 	d := open(t, Options{Inject: []string{"stale=10m"}})
 	d.must("CreateTable", obj{
@@ -97,7 +97,7 @@ func TestStaleReads(t *testing.T) {
 	}
 }
 
-// TestInjectedLatency answers late.
+// TestInjectedLatency checks that answers are delayed.
 func TestInjectedLatency(t *testing.T) {
 	d := open(t, Options{Inject: []string{"GetItem:latency=30ms"}})
 	d.must("CreateTable", provisioned("Tab", 5, 5))

@@ -18,7 +18,8 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// baseInputs are requests that succeed, or fail for want of what they name, with which TestInputs begins: one for each operation.
+// baseInputs are the requests that TestInputs starts from, one per operation. Some fail because the resource that they name
+// does not exist.
 func baseInputs() map[string]obj {
 	const arn = "arn:aws:cloudwatch:us-east-1:000000000000:alarm:simple"
 	metric := obj{"Namespace": "N", "MetricName": "m", "Dimensions": []obj{{"Name": "d", "Value": "v"}}}
@@ -98,13 +99,13 @@ func baseInputs() map[string]obj {
 	return out
 }
 
-// member is a member of an input: where it is, and the Go type of what is there. In lists and maps it is that of the first element.
+// member is a member of an input: its path and Go type. Lists and maps are represented by their first element.
 type member struct {
 	path []string // "0" is a list's element, "key" a map's value
 	kind reflect.Type
 }
 
-// membersOf finds all members of a type, which may have itself.
+// membersOf finds all members of a type, which may be recursive.
 func membersOf(t reflect.Type, path []string, out []member) []member {
 	if len(path) > 8 {
 		return out
@@ -135,7 +136,7 @@ func membersOf(t reflect.Type, path []string, out []member) []member {
 	return out
 }
 
-// put returns a copy of a JSON value with another at a path.
+// put returns a copy of a JSON value with v at the path.
 func put(in any, path []string, v any) any {
 	if len(path) == 0 {
 		return v
@@ -157,7 +158,7 @@ func put(in any, path []string, v any) any {
 	return out
 }
 
-// badValues are what members are given: of their type, and of others.
+// badValues returns values of the right type and of wrong ones.
 func badValues(t reflect.Type, tokens []string) []any {
 	number := func(text string) any { return json.RawMessage(text) }
 	numbers := []any{0, -1, 1, 7, 61, 1 << 31, number("9223372036854775807"), number("-9223372036854775808"), number("1e300"), number("-1e999"), number("0.5")}
@@ -178,7 +179,7 @@ func badValues(t reflect.Type, tokens []string) []any {
 	return append(numbers, "x", "1", nil, []any{}, true)
 }
 
-// inputTokens are page tokens that no answer had: garbage, and places that belong to others.
+// inputTokens returns page tokens that no answer contained: garbage, and tokens that belong to other operations.
 func inputTokens() (out []string) {
 	for _, text := range []string{
 		"", "a", "-1", "99999999999999999999", "0.0.0", "0.0.-1", "999999999.5.5", "2.9.9", "\x00", string(keyspace.AlarmHistoryItem("111111111111", "us-east-1", 1, 1)), string(keyspace.AlarmHistory("000000000000", "us-east-1")),
@@ -189,8 +190,8 @@ func inputTokens() (out []string) {
 	return out
 }
 
-// TestInputs gives every member of every operation beside DynamoDB's bad values: no answer is 500, and nothing that was stored panics when
-// it is evaluated later.
+// TestInputs gives bad values to every member of all operations outside DynamoDB. No answer is a 500, and nothing stored panics
+// when it is evaluated later.
 func TestInputs(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now, DAX: DAXOptions{Listen: "127.0.0.1:0"}})

@@ -22,7 +22,7 @@ import (
 
 var histories = flag.Int("histories", 6, "how many histories TestLinearizable records of each kind")
 
-// slowStore delays what transactions and readers do, and makes commits conflict, at random.
+// slowStore delays transactions and reads, and makes commits conflict, at random.
 type slowStore struct{ kv.Store }
 
 func pause() {
@@ -70,7 +70,7 @@ func (t slowTxn) Commit(ctx context.Context) error {
 	return t.Txn.Commit(ctx)
 }
 
-// slowSync is a disk that takes its time to sync, so that crashes come while commits wait.
+// slowSync returns a file system that syncs slowly, so that crashes hit commits that wait for it.
 func slowSync(fs vfs.FS) vfs.FS {
 	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo {
@@ -82,7 +82,7 @@ func slowSync(fs vfs.FS) vfs.FS {
 
 const linearKeys = 3
 
-// linearState is the value of each item; 0 is no item.
+// linearState holds the value of each item; 0 means no item.
 type linearState [linearKeys]int
 
 // linearOp is an operation on items a and b.
@@ -92,14 +92,14 @@ type linearOp struct {
 	old, next int
 }
 
-// linearResult is what a client learned.
+// linearResult is what a client learned from an operation.
 type linearResult struct {
-	unknown bool // whether it happened
+	unknown bool // whether the operation took effect
 	refused bool // the condition failed
 	x, y    int  // values read
 }
 
-// linearModel is what the operations mean: one at a time, on all items together.
+// linearModel specifies the operations: they run one at a time on the state of all items.
 var linearModel = porcupine.Model{
 	Init: func() any { return linearState{} },
 	Step: func(state, input, output any) (bool, any) {
@@ -123,7 +123,7 @@ var linearModel = porcupine.Model{
 		case "add":
 			next[op.a] = s[op.a] + op.next
 			want.x = next[op.a]
-		case "move": // if a is as it was read, take 1 from it and give it to b
+		case "move": // if a still has the value read, move 1 from a to b
 			want.refused = s[op.a] != op.old
 			if !want.refused {
 				next[op.a], next[op.b] = s[op.a]-1, op.next
@@ -132,7 +132,7 @@ var linearModel = porcupine.Model{
 			want.x, want.y = s[op.a], s[op.b]
 		}
 		if r.unknown {
-			// If it did not happen, it is as if it came after all others.
+			// If it did not take effect, treat it as if it came after all others.
 			return true, next
 		}
 		return r == want, next
@@ -141,11 +141,11 @@ var linearModel = porcupine.Model{
 	DescribeOperation: func(in, out any) string { return fmt.Sprintf("%+v -> %+v", in, out) },
 }
 
-// linearClient does operations and records them.
+// linearClient runs operations and records them.
 type linearClient struct {
 	d    *db
 	id   int
-	seq  *atomic.Int64 // values, all different
+	seq  *atomic.Int64 // source of unique values
 	ops  []porcupine.Operation
 	seen linearState
 }
@@ -160,7 +160,7 @@ func (c *linearClient) value(answer obj, name string) int {
 	return n
 }
 
-// do does one operation; skip says that it is known not to have happened.
+// do runs one operation. skip means that it certainly had no effect.
 func (c *linearClient) do(op linearOp) (r linearResult, skip bool) {
 	item := func(v int) obj { return obj{"id": linearKey(op.a)["id"], "v": n(v)} }
 	equals := func(in obj, old int) obj {
@@ -224,7 +224,7 @@ func (c *linearClient) do(op linearOp) (r linearResult, skip bool) {
 	case err == nil:
 		return r, false
 	case errors.As(err, &refused) && refused.status == 400:
-		return r, true // a conflict: nothing happened
+		return r, true // a conflict: it had no effect
 	}
 	return linearResult{unknown: true}, false
 }
@@ -240,7 +240,7 @@ func (c *linearClient) random() linearOp {
 	return op
 }
 
-// run does operations until there are n of them or up returns false.
+// run runs operations until there are n of them or up returns false.
 func (c *linearClient) run(start time.Time, n int, up func() bool) {
 	for range n {
 		op := c.random()
@@ -271,9 +271,9 @@ func (c *linearClient) run(start time.Time, n int, up func() bool) {
 	}
 }
 
-// TestLinearizable records what concurrent clients see of single items and transactions, and lets porcupine find an order in
-// which one operation at a time gives just that: strict serializability. In half of the histories the machine crashes in
-// between, and what was seen before must still be so after it.
+// TestLinearizable records what concurrent clients see of single items and transactions, and lets porcupine search for a
+// sequential order that explains it: strict serializability. In half of the histories the machine crashes midway, and whatever
+// was seen before must still hold afterwards.
 func TestLinearizable(t *testing.T) {
 	for _, kind := range []string{"in memory", "durable", "with a crash", "several servers"} {
 		t.Run(kind, func(t *testing.T) {

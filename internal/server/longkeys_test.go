@@ -16,7 +16,7 @@ import (
 	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
 )
 
-// longKeysTable has a table and indexes all of whose keys may be as long as AWS allows.
+// longKeysTable describes a table with indexes whose keys may have AWS's maximum length.
 func longKeysTable(name string) obj {
 	return obj{
 		"TableName": name, "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("pk", "sk"),
@@ -28,7 +28,8 @@ func longKeysTable(name string) obj {
 	}
 }
 
-// TestLongKeys uses keys of 2048 and 1024 bytes, in all engines. The bytes are zeros, which take most room when they are stored.
+// TestLongKeys uses keys of 2,048 and 1,024 bytes on all engines. They consist of zeros, which take the most space when
+// escaped.
 func TestLongKeys(t *testing.T) {
 	for engine, opt := range map[string]func() Options{
 		"pebble":   func() Options { return Options{DataDir: t.TempDir()} },
@@ -66,7 +67,7 @@ func useLongKeys(t *testing.T, d *db) {
 	if got := d.must("GetItem", obj{"TableName": "tbl", "Key": key(1, 2), "ConsistentRead": true}); field(got, "Item.seen") == nil {
 		t.Fatalf("the item changed is %v", got)
 	}
-	// pages returns the values of j, page by page of one item.
+	// pages returns the values of j, reading pages of one item.
 	pages := func(operation string, request obj) string {
 		t.Helper()
 		var out []string
@@ -102,7 +103,7 @@ func useLongKeys(t *testing.T, d *db) {
 			t.Errorf("got %q, want %q", c.got, c.want)
 		}
 	}
-	// All entries of a partition of the GSI have one sort key, and come one by one all the same.
+	// All entries in a GSI partition have the same sort key, and are still returned one by one.
 	if got := strings.Fields(query("gsi", "g = :g AND h = :h", true, obj{":g": zeros(2048, 1), ":h": zeros(1024, 7)})); len(got) != items-1 {
 		t.Errorf("%d entries in a partition of the GSI, want %d", len(got), items-1)
 	}
@@ -127,8 +128,8 @@ func useLongKeys(t *testing.T, d *db) {
 	}
 }
 
-// TestUpgradeStorage has a storage of the format before this one, where older servers would read what this one writes: tables are
-// made as those know them, until all are gone and an operator says so.
+// TestUpgradeStorage uses a storage in the previous format, whose older servers would misread newer data. Tables keep the old
+// key form until all old servers are gone and an operator upgrades.
 func TestUpgradeStorage(t *testing.T) {
 	ctx := context.Background()
 	url := newDatabase(t)
@@ -174,7 +175,7 @@ func TestUpgradeStorage(t *testing.T) {
 	if err := long("after"); err != nil {
 		t.Error(err)
 	}
-	// A table keeps its form, in its backups and what is restored from them too.
+	// A table keeps its key form, in its backups and in restored tables too.
 	d.must("PutItem", obj{"TableName": "before", "Item": obj{"pk": s(strings.Repeat("p", 400)), "sk": obj{"B": "AAAA"}}})
 	arn := d.backUp("before", "full")
 	d.must("RestoreTableFromBackup", obj{"BackupArn": arn, "TargetTableName": "restored"})

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestMemoryFollowsClients: the limit grows and shrinks with what clients hold, in steps, and a runtime without a limit is left alone.
+// TestMemoryFollowsClients checks that the limit follows what clients hold in steps, and that a runtime without a limit is left
+// alone.
 func TestMemoryFollowsClients(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// sum is what a metric of DynamoDB adds up to in the last hour. dims are names and values.
+// sum returns the sum of a DynamoDB metric over the last hour. dims are alternating names and values.
 func (d *db) sum(clock *movedClock, metric string, dims ...string) (sum float64) {
 	d.t.Helper()
 	dimensions := []obj{}
@@ -25,7 +25,7 @@ func (d *db) sum(clock *movedClock, metric string, dims ...string) (sum float64)
 	return sum
 }
 
-// TestMetrics makes everything happen that there is a metric for, and finds it counted, also after a restart.
+// TestMetrics causes everything that DynamoDB has a metric for and checks the counts, after a restart too.
 func TestMetrics(t *testing.T) {
 	clock := newMovedClock()
 	dir := t.TempDir()
@@ -79,13 +79,13 @@ func TestMetrics(t *testing.T) {
 	}
 	check := func(d *db) {
 		t.Helper()
-		write := 4*(2.0+2) + 2 + (2 + 2) // puts to the table and its LSI, the failed one, the one that expired
+		write := 4*(2.0+2) + 2 + (2 + 2) // puts to the table and its LSI, the failed one, and the expiry
 		for name, want := range map[string]float64{
 			"ConsumedWriteCapacityUnits":           write,
 			"ConditionalCheckFailedRequests":       1,
 			"TimeToLiveDeletedItemCount":           1,
 			"ReadThrottleEvents":                   1,
-			"ReadKeyRangeThroughputThrottleEvents": 1, // all in one instant to one partition
+			"ReadKeyRangeThroughputThrottleEvents": 1, // all of them at one instant and in one partition
 		} {
 			if got := d.sum(clock, name, "TableName", "Tab"); got != want {
 				t.Errorf("%s is %v, want %v", name, got, want)
@@ -133,7 +133,7 @@ func TestMetrics(t *testing.T) {
 	check(d)
 }
 
-// TestConflictMetric counts transactions that were in each other's way.
+// TestConflictMetric counts conflicts between transactions.
 func TestConflictMetric(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now, Inject: []string{"UpdateItem:conflict=1", "TransactWriteItems:conflict=1"}})
@@ -149,7 +149,7 @@ func TestConflictMetric(t *testing.T) {
 	}
 }
 
-// TestScaledIndex scales a GSI's writes, by a step scaling policy that an alarm triggers.
+// TestScaledIndex scales a GSI's writes by a step scaling policy that an alarm triggers.
 func TestScaledIndex(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now})
@@ -188,8 +188,8 @@ func TestScaledIndex(t *testing.T) {
 		}
 	}
 	minute(200, 10)
-	minute(400, 11)  // 100 above the threshold: 10 % more
-	minute(1000, 22) // 700 above it: twice as much
+	minute(400, 11)  // 100 above the threshold: +10 %
+	minute(1000, 22) // 700 above the threshold: +100 %
 	minute(100, 22)
 	policies := d.must("AnyScaleFrontendService.DescribeScalingPolicies", obj{"ServiceNamespace": "dynamodb"})["ScalingPolicies"].([]any)
 	if alarms := policies[0].(obj)["Alarms"].([]any); len(alarms) != 1 || alarms[0].(obj)["AlarmName"] != "busy" {
@@ -201,7 +201,7 @@ func TestScaledIndex(t *testing.T) {
 	}
 }
 
-// TestInsightsThroughChanges counts keys of a minute in which the table is changed, of a GSI too, and through a restart.
+// TestInsightsThroughChanges counts keys, of a GSI too, in a minute in which the table changes and the server restarts.
 func TestInsightsThroughChanges(t *testing.T) {
 	clock := newMovedClock()
 	opt := Options{Now: clock.Now, DataDir: t.TempDir()}
@@ -251,7 +251,7 @@ func TestInsightsThroughChanges(t *testing.T) {
 		}
 	}
 	check(3)
-	for i, later := range []time.Duration{0, 0, 2 * time.Minute} { // twice within the minute
+	for i, later := range []time.Duration{0, 0, 2 * time.Minute} { // the second one within the same minute
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}

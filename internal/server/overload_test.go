@@ -17,7 +17,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// heldStore holds transactions back until release is closed, and says in entered that one has come.
+// heldStore blocks transactions until release is closed, and signals on entered when one arrives.
 type heldStore struct {
 	kv.Store
 	entered chan struct{}
@@ -36,7 +36,7 @@ func smallTable(name string) obj {
 	return obj{"TableName": name, "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")}}
 }
 
-// TestTooManyRequests: past the limit a request is refused at once, with an error that SDKs retry.
+// TestTooManyRequests checks that requests beyond the limit fail at once, with an error that SDKs retry.
 func TestTooManyRequests(t *testing.T) {
 	held := heldStore{entered: make(chan struct{}, 2), release: make(chan struct{})}
 	d := open(t, Options{limits: httpd.Limits{InFlight: 2}, wrap: func(s kv.Store) kv.Store { held.Store = s; return held }})
@@ -73,7 +73,8 @@ func dial(t *testing.T, d *db) net.Conn {
 	return c
 }
 
-// TestTooManyConnections: one connection more than the limit is answered and closed, and a place that becomes free is used.
+// TestTooManyConnections checks that a connection beyond the limit is answered and closed, and that a slot that is freed is
+// used.
 func TestTooManyConnections(t *testing.T) {
 	d := open(t, Options{limits: httpd.Limits{Connections: 2}})
 	ask := func(c net.Conn) int {
@@ -97,7 +98,7 @@ func TestTooManyConnections(t *testing.T) {
 	eventually(t, "a place that became free", func() bool { return ask(dial(t, d)) == 200 })
 }
 
-// TestSlowClients: who begins a request and does not go on, or sends nothing at all, is disconnected.
+// TestSlowClients checks that clients that stall in a request, or send nothing at all, are disconnected.
 func TestSlowClients(t *testing.T) {
 	d := open(t, Options{limits: httpd.Limits{Idle: 50 * time.Millisecond}})
 	for _, begin := range []string{"", "POST / HTTP/1.1\r\nHost: h\r\nX-Slow: ", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc"} {
@@ -116,7 +117,7 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
-// TestHugeHeaders: headers have a limit of their own.
+// TestHugeHeaders checks the limit on headers.
 func TestHugeHeaders(t *testing.T) {
 	d := open(t, Options{})
 	status, _, err := d.send("ListTables", []byte("{}"), map[string]string{"X-Large": strings.Repeat("x", 1<<20)})
@@ -126,7 +127,8 @@ func TestHugeHeaders(t *testing.T) {
 	d.must("ListTables", obj{})
 }
 
-// TestLargeReadsAreCounted: every operation that reads items counts their memory, and is refused where there is no room for it.
+// TestLargeReadsAreCounted checks that every operation that reads items accounts for their memory, and is refused if there is
+// no room.
 func TestLargeReadsAreCounted(t *testing.T) {
 	dir := t.TempDir()
 	table := smallTable("large")
@@ -175,7 +177,7 @@ func TestLargeReadsAreCounted(t *testing.T) {
 	t.Error("GetRecords is not refused")
 }
 
-// TestTooManyTables: an account has so many tables in a region and no more, nor more in all regions than so many regions have.
+// TestTooManyTables checks the limit on an account's tables per region, and over all regions.
 func TestTooManyTables(t *testing.T) {
 	const limit = 2
 	d := open(t, Options{tables: limit})

@@ -16,7 +16,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// panicStore panics in the background work that its fields name.
+// panicStore panics in the background work that its fields select.
 type panicStore struct {
 	kv.Store
 	load, backfill, clear *atomic.Bool
@@ -49,7 +49,7 @@ func (s panicStore) Begin(ctx context.Context, opt kv.TxnOpt) (kv.Txn, error) {
 	return s.Store.Begin(ctx, opt)
 }
 
-// TestJobsThatPanic ends backups, restores and indexes whose work panics, once each, and serves on.
+// TestJobsThatPanic runs backups, restores and index builds that panic once each; the server keeps serving.
 func TestJobsThatPanic(t *testing.T) {
 	load, backfill, panics := new(atomic.Bool), new(atomic.Bool), new(atomic.Int64)
 	dir, buckets := t.TempDir(), t.TempDir()
@@ -95,7 +95,7 @@ func TestJobsThatPanic(t *testing.T) {
 	if want := fmt.Sprintf("stator_background_panics_total %d\n", guard.Panics()); err != nil || !strings.Contains(string(metrics), want) {
 		t.Errorf("/metrics does not have %q: %v", want, err)
 	}
-	// After a restart nothing is left to do, or to panic.
+	// After a restart there is nothing left to do, or to panic.
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestJobsThatPanic(t *testing.T) {
 	}
 }
 
-// TestClearingPanics has an index be deleted by work that panics: it is tried twice and then put aside.
+// TestClearingPanics deletes an index while the clearing work panics. It is tried twice and then set aside.
 func TestClearingPanics(t *testing.T) {
 	on, panics := new(atomic.Bool), new(atomic.Int64)
 	d := open(t, Options{Logger: slog.New(slog.DiscardHandler), wrap: func(s kv.Store) kv.Store {

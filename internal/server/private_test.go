@@ -18,7 +18,7 @@ import (
 	"github.com/statordb/stator/internal/engine"
 )
 
-// TestPrivateFiles checks that only the server's user can read what the server makes, whatever the umask is.
+// TestPrivateFiles checks that only the server's user can read the server's files, whatever the umask is.
 func TestPrivateFiles(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	dir := filepath.Join(t.TempDir(), "above", "data")
@@ -58,7 +58,7 @@ func TestPrivateFiles(t *testing.T) {
 	if err := filepath.WalkDir(filepath.Dir(dir), check); err != nil || seen < 20 {
 		t.Errorf("%d files, %v", seen, err)
 	}
-	// A directory of before is taken from others when it is opened.
+	// Opening a directory from an earlier version revokes other users' access.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestPrivateFiles(t *testing.T) {
 	}
 }
 
-// TestCheckpoints asks for more checkpoints than are fetched, and waits until those that are left alone go.
+// TestCheckpoints requests more checkpoints than are fetched, and waits until the abandoned ones are removed.
 func TestCheckpoints(t *testing.T) {
 	dir, clock := t.TempDir(), newMovedClock()
 	left := func() []string {
@@ -130,7 +130,7 @@ func TestCheckpoints(t *testing.T) {
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// A backup of a server that did not run has left one long ago, and another is under way.
+	// A backup of a stopped server left a checkpoint long ago, and another backup is running.
 	long := time.Now().Add(-2 * checkpointLife)
 	for name, at := range map[string]time.Time{"checkpoint-1": long, "checkpoint-2": time.Now()} {
 		if err := errors.Join(os.Mkdir(filepath.Join(dir, name), 0o700), os.Chtimes(filepath.Join(dir, name), at, at)); err != nil {
@@ -146,7 +146,7 @@ func TestCheckpoints(t *testing.T) {
 	}
 }
 
-// TestLogTellsNoSecrets has honest and hostile clients send what is secret, and looks for it in the log of a server that logs all.
+// TestLogTellsNoSecrets has honest and hostile clients send secrets, and searches the server's most verbose log for them.
 func TestLogTellsNoSecrets(t *testing.T) {
 	var out lockedBuffer
 	logger := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -28,7 +28,7 @@ import (
 	"github.com/statordb/stator/test/request"
 )
 
-// db is a server under test and what speaks to it.
+// db is a server under test with its clients.
 type db struct {
 	t *testing.T
 	*Server
@@ -64,7 +64,7 @@ func open(t *testing.T, opt Options) *db {
 	return &db{t, s, opt.Storage}
 }
 
-// apiError is a refusal by the server.
+// apiError is an error answer of the server.
 type apiError struct {
 	status        int
 	kind, message string
@@ -73,7 +73,7 @@ type apiError struct {
 
 func (e *apiError) Error() string { return fmt.Sprintf("%d %s: %s", e.status, e.kind, e.message) }
 
-// call sends a request; in and the answer are JSON values.
+// call sends a request. Input and answer are JSON values.
 func (d *db) call(operation string, in any) (map[string]any, error) {
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -82,7 +82,7 @@ func (d *db) call(operation string, in any) (map[string]any, error) {
 	return d.raw(operation, body, nil)
 }
 
-// send sends a request and returns the answer as it is.
+// send sends a request and returns the raw answer.
 func (d *db) send(operation string, body []byte, header map[string]string) (status int, answer []byte, err error) {
 	return request.Send(d.URL(), operation, body, header)
 }
@@ -110,7 +110,7 @@ func (d *db) raw(operation string, body []byte, header map[string]string) (map[s
 	return out, nil
 }
 
-// must is call for requests that succeed.
+// must is call for requests that must succeed.
 func (d *db) must(operation string, in any) map[string]any {
 	d.t.Helper()
 	out, err := d.call(operation, in)
@@ -135,7 +135,7 @@ func keys(parts ...string) []obj {
 	return out
 }
 
-// indexedTable has an LSI and two GSIs.
+// indexedTable describes a table with an LSI and two GSIs.
 func indexedTable(name string) obj {
 	return obj{
 		"TableName": name, "BillingMode": "PAY_PER_REQUEST",
@@ -149,7 +149,7 @@ func indexedTable(name string) obj {
 	}
 }
 
-// all reads a table or index to its end.
+// all reads a whole table or index, page by page.
 func (d *db) all(table, index string, limit int) []obj {
 	d.t.Helper()
 	in := obj{"TableName": table}
@@ -196,7 +196,7 @@ func project(it obj, names ...string) obj {
 	return out
 }
 
-// checkIndexes compares the indexes of an indexedTable with its items, and the description's counts with both.
+// checkIndexes compares the indexes of an indexedTable with the wanted items, and the description's counts with both.
 func (d *db) checkIndexes(table string, want []obj) {
 	d.t.Helper()
 	d.checkConsistent()
@@ -236,8 +236,8 @@ func (d *db) checkIndexes(table string, want []obj) {
 	}
 }
 
-// modelOptions are the option sets under which the same operations must give the same answers. restart says that the data
-// survive.
+// modelOptions are option sets under which the same operations must return the same answers. restart means that data survive a
+// restart.
 var modelOptions = []struct {
 	name    string
 	restart bool
@@ -257,8 +257,8 @@ var modelOptions = []struct {
 
 var modelSeeds = flag.Uint64("model-seeds", 2, "how many lists of operations TestModel runs")
 
-// TestModel runs lists of random operations of every kind under each option set, restarts in between, and compares answers,
-// table, indexes and counts with a map.
+// TestModel runs random operations of every kind under each option set, with restarts in between. It compares answers, table,
+// indexes and counts with a map.
 func TestModel(t *testing.T) {
 	for _, c := range modelOptions {
 		for seed := range *modelSeeds {
@@ -271,10 +271,10 @@ func runModel(t *testing.T, opt Options, restart bool, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 9))
 	d := open(t, opt)
 	arn := d.createStreamed("model", "NEW_AND_OLD_IMAGES")
-	if err := d.setTTL("model", "h", true); err != nil { // a time long ago
+	if err := d.setTTL("model", "h", true); err != nil { // expired long ago
 		t.Fatal(err)
 	}
-	// old checks what a write says that it replaced.
+	// old checks the old item that a write returns.
 	old := func(step int, answer obj, want obj) {
 		t.Helper()
 		got, _ := answer["Attributes"].(obj)
@@ -363,7 +363,7 @@ func runModel(t *testing.T, opt Options, restart bool, seed uint64) {
 		want = append(want, it)
 	}
 	d.checkIndexes("model", want)
-	// The stream leads to the same state.
+	// Replaying the stream leads to the same state.
 	replayed := map[string]obj{}
 	for _, record := range d.history(arn) {
 		change := record["dynamodb"].(obj)
@@ -383,8 +383,8 @@ func runModel(t *testing.T, opt Options, restart bool, seed uint64) {
 	d.checkConsistent()
 }
 
-// TestConcurrentTransactions moves amounts between accounts from several goroutines: the sum never changes, in no
-// transactional read, and conflicts are reported as AWS does.
+// TestConcurrentTransactions moves amounts between accounts from several goroutines. Every transactional read sees the same
+// sum, and conflicts are reported as AWS reports them.
 func TestConcurrentTransactions(t *testing.T) {
 	d := open(t, Options{})
 	d.must("CreateTable", obj{"TableName": "accounts", "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("id", "N")}, "KeySchema": keys("id")})
@@ -453,7 +453,7 @@ func TestConcurrentTransactions(t *testing.T) {
 	}
 }
 
-// TestConcurrentCounter counts in one item from several goroutines: no update is lost.
+// TestConcurrentCounter increments one item from several goroutines; no update may be lost.
 func TestConcurrentCounter(t *testing.T) {
 	d := open(t, Options{DataDir: t.TempDir()})
 	d.must("CreateTable", obj{"TableName": "counters", "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("id", "S")}, "KeySchema": keys("id")})
@@ -477,7 +477,7 @@ func TestConcurrentCounter(t *testing.T) {
 	}
 }
 
-// TestParallelScan checks that segments are disjoint, complete and about even.
+// TestParallelScan checks that segments are disjoint, complete and roughly equal in size.
 func TestParallelScan(t *testing.T) {
 	d := open(t, Options{})
 	d.must("CreateTable", obj{"TableName": "wide", "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("id", "N")}, "KeySchema": keys("id")})
@@ -622,7 +622,7 @@ func TestRefusesOtherInterfaces(t *testing.T) {
 	s.Close()
 }
 
-// TestBadInput sends bodies that are wrong in every way; each gets a client's error, and the server goes on.
+// TestBadInput sends malformed bodies of every kind. Each gets a client error, and the server keeps working.
 func TestBadInput(t *testing.T) {
 	d := open(t, Options{})
 	d.must("CreateTable", indexedTable("bad"))
@@ -657,7 +657,7 @@ func TestBadInput(t *testing.T) {
 func TestSizeLimits(t *testing.T) {
 	d := open(t, Options{})
 	d.must("CreateTable", obj{"TableName": "sizes", "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("id", "S")}, "KeySchema": keys("id")})
-	// "id" + 1 + "v" + payload
+	// The largest value that fits beside "id", a one-byte key and "v".
 	fits := strings.Repeat("x", 400*1024-len("id")-1-len("v"))
 	d.must("PutItem", obj{"TableName": "sizes", "Item": obj{"id": s("a"), "v": s(fits)}})
 	if _, err := d.call("PutItem", obj{"TableName": "sizes", "Item": obj{"id": s("a"), "v": s(fits + "x")}}); err == nil || !strings.Contains(err.Error(), "Item size has exceeded") {
@@ -711,7 +711,7 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
-// TestCloseDrains checks that Close waits for requests under way and that afterwards nothing answers.
+// TestCloseDrains checks that Close waits for running requests, and that nothing answers afterwards.
 func TestCloseDrains(t *testing.T) {
 	d := open(t, Options{DataDir: t.TempDir()})
 	d.must("CreateTable", obj{"TableName": "drain", "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("id", "N")}, "KeySchema": keys("id")})
@@ -743,7 +743,7 @@ func TestCloseDrains(t *testing.T) {
 	}
 }
 
-// TestDeletedTablesGo checks that the items of a deleted table go, also if the server stops while it is DELETING.
+// TestDeletedTablesGo checks that a deleted table's items are removed, even if the server stops while the table is DELETING.
 func TestDeletedTablesGo(t *testing.T) {
 	clock := newMovedClock()
 	dir := t.TempDir()
@@ -787,7 +787,7 @@ func TestDeletedTablesGo(t *testing.T) {
 	}
 }
 
-// TestBatchLimits checks that BatchGetItem answers at most 16 MB and names the rest.
+// TestBatchLimits checks that BatchGetItem returns at most 16 MB and lists the remaining keys as unprocessed.
 func TestBatchLimits(t *testing.T) {
 	d := open(t, Options{})
 	d.must("CreateTable", obj{"TableName": "large", "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("id", "N")}, "KeySchema": keys("id")})
@@ -811,8 +811,8 @@ func TestBatchLimits(t *testing.T) {
 	}
 }
 
-// TestTransactionConflict holds an item as a transaction under way does: other writers of it are refused as AWS refuses them,
-// and of a batch only the item that is in use stays unprocessed.
+// TestTransactionConflict holds an item as a running transaction does. Other writers get AWS's conflict error, and a batch
+// leaves only that item unprocessed.
 func TestTransactionConflict(t *testing.T) {
 	d := open(t, Options{})
 	d.must("CreateTable", obj{"TableName": "held", "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("id", "S")}, "KeySchema": keys("id")})
@@ -843,7 +843,7 @@ func TestTransactionConflict(t *testing.T) {
 	}
 }
 
-// TestTokenLifetime checks that a ClientRequestToken makes a transaction happen once, for ten minutes.
+// TestTokenLifetime checks that a ClientRequestToken makes a transaction idempotent for ten minutes.
 func TestTokenLifetime(t *testing.T) {
 	now := time.Now()
 	var mu sync.Mutex

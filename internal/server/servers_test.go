@@ -26,7 +26,7 @@ func openServers(t *testing.T, n int, opt Options) []*db {
 	return list
 }
 
-// TestServers changes tables by one server and uses them by others at once.
+// TestServers changes tables on one server and uses them on the others at once.
 func TestServers(t *testing.T) {
 	servers := openServers(t, 3, Options{})
 	a, b, c := servers[0], servers[1], servers[2]
@@ -58,7 +58,7 @@ func TestServers(t *testing.T) {
 	}
 }
 
-// TestServersCreate creates the same tables by all servers at a time: one of them succeeds.
+// TestServersCreate creates the same tables on all servers at the same time; exactly one attempt per table succeeds.
 func TestServersCreate(t *testing.T) {
 	servers := openServers(t, 3, Options{})
 	for i := range 5 {
@@ -90,14 +90,14 @@ func TestServersCreate(t *testing.T) {
 	}
 }
 
-// TestServersThroughput spends a table's throughput by three servers in turn: together they get what one would.
+// TestServersThroughput spends a table's throughput on three servers in turn. Together they get what a single server would.
 func TestServersThroughput(t *testing.T) {
 	for name, c := range map[string]struct {
 		mode    obj
 		refused string
-		units   float64 // that there are at first
+		units   float64 // initial budget
 	}{
-		// 300 seconds' units, and a second's.
+		// The units of 300 seconds of burst, and of one second.
 		"provisioned": {obj{"ProvisionedThroughput": obj{"ReadCapacityUnits": 5, "WriteCapacityUnits": 2}}, "ProvisionedThroughputExceededException", 600},
 		"on-demand":   {obj{"BillingMode": "PAY_PER_REQUEST", "OnDemandThroughput": obj{"MaxReadRequestUnits": 5, "MaxWriteRequestUnits": 600}}, "ThrottlingException", 600},
 	} {
@@ -106,10 +106,10 @@ func TestServersThroughput(t *testing.T) {
 }
 
 func spendThroughput(t *testing.T, mode obj, refused string, units float64) {
-	clock := newMovedClock() // which stands
+	clock := newMovedClock() // stands still
 	servers := openServers(t, 3, Options{Now: clock.Now, sharesByHand: true})
 	servers[0].must("CreateTable", with(mode, obj{"TableName": "tbl", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")}}))
-	// Until the servers have settled once, a new table is each one's.
+	// Before servers settle for the first time, each grants a new table's whole throughput.
 	settle := func() {
 		t.Helper()
 		for range 2 {
@@ -147,7 +147,8 @@ func spendThroughput(t *testing.T, mode obj, refused string, units float64) {
 	}
 }
 
-// TestServersTokens sends transactions with the same token to several servers, one after the other and at a time: each takes effect once.
+// TestServersTokens sends transactions with the same token to several servers, in turn and concurrently. Each takes effect
+// once.
 func TestServersTokens(t *testing.T) {
 	servers := openServers(t, 3, Options{})
 	servers[0].must("CreateTable", obj{"TableName": "tbl", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")}})
@@ -172,7 +173,7 @@ func TestServersTokens(t *testing.T) {
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
-				for { // as an SDK does
+				for { // retry like an SDK
 					err := add(d, fmt.Sprint("token", i), 1)
 					switch kindOf(err) {
 					case "":
@@ -192,7 +193,7 @@ func TestServersTokens(t *testing.T) {
 	}
 }
 
-// TestServersMetrics adds up what three servers have measured.
+// TestServersMetrics adds up the measurements of three servers.
 func TestServersMetrics(t *testing.T) {
 	servers := openServers(t, 3, Options{})
 	servers[0].must("CreateTable", indexedTable("tbl"))
@@ -223,8 +224,8 @@ func TestServersMetrics(t *testing.T) {
 	}
 }
 
-// TestServersIndex creates an index by one server while all write, and reads the stream of the table: the index equals the table,
-// and the stream has each change once and in order.
+// TestServersIndex creates an index on one server while all servers write, and reads the table's stream. The index must match
+// the table, and the stream must contain each change once and in order.
 func TestServersIndex(t *testing.T) {
 	servers := openServers(t, 3, Options{})
 	in := obj{"TableName": "tbl", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")},
@@ -301,7 +302,7 @@ func TestServersIndex(t *testing.T) {
 	})
 }
 
-// TestServersDAX asks a DAX node which nodes there are: those of all servers that live.
+// TestServersDAX asks a DAX node for the cluster's nodes: it returns those of all live servers.
 func TestServersDAX(t *testing.T) {
 	servers := openServers(t, 3, Options{DAX: DAXOptions{Listen: "127.0.0.1:0"}})
 	client := dialDAX(t, servers[0].DAXURLs()[0], 0)
@@ -325,9 +326,9 @@ func TestServersDAX(t *testing.T) {
 	eventually(t, "two nodes", func() bool { return len(nodes()) == 2 })
 }
 
-// TestServersDAXWrites reads items through the DAX nodes of all servers, writes them through one, and finds the change through the
-// others soon: as in AWS, nodes tell each other of writes. What is not written stays in the caches, also where it has changed in the
-// table. When a server dies, nobody knows what it had to say.
+// TestServersDAXWrites reads items through all servers' DAX nodes and writes them through one. The other nodes soon see the
+// change, because nodes broadcast invalidations as in AWS. Items changed behind DAX stay in the caches. If a server dies, its
+// last invalidations are unknown.
 func TestServersDAXWrites(t *testing.T) {
 	servers := openServers(t, 3, Options{DAX: DAXOptions{Listen: "127.0.0.1:0"}})
 	servers[0].must("CreateTable", obj{"TableName": daxTable, "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("pk"), "AttributeDefinitions": []obj{attr("pk", "S")}})
@@ -366,7 +367,7 @@ func TestServersDAXWrites(t *testing.T) {
 	eventually(t, "the caches to be emptied", func() bool { return clients[0].get("other") == "new" && clients[1].get("other") == "new" })
 }
 
-// TestServersDAXCluster creates a cluster by one server; the others say where it is.
+// TestServersDAXCluster creates a cluster on one server; the others describe its endpoint.
 func TestServersDAXCluster(t *testing.T) {
 	servers := openServers(t, 2, Options{DAX: DAXOptions{Listen: "127.0.0.1:0"}})
 	servers[0].must("AmazonDAXV3.CreateCluster", obj{"ClusterName": "many", "NodeType": "dax.t3.small", "ReplicationFactor": 1, "IamRoleArn": "arn:aws:iam::123456789012:role/DAX"})
@@ -380,8 +381,7 @@ func TestServersDAXCluster(t *testing.T) {
 	}
 }
 
-// TestServersLargeKeys puts items that PostgreSQL's index can't take, into an index with several long sort keys: they are refused, and
-// nothing breaks.
+// TestServersLargeKeys puts items whose sort keys are too large for PostgreSQL's index. They are refused, and nothing breaks.
 func TestServersLargeKeys(t *testing.T) {
 	d := openServers(t, 1, Options{})[0]
 	d.must("CreateTable", obj{"TableName": "tbl", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"),
@@ -405,7 +405,7 @@ func TestServersLargeKeys(t *testing.T) {
 	}
 }
 
-// lateStore makes its server learn late of what others change.
+// lateStore delays news of other servers' changes.
 type lateStore struct{ kv.Store }
 
 func (s lateStore) Latest(ctx context.Context) (kv.Snapshot, error) {
@@ -413,7 +413,7 @@ func (s lateStore) Latest(ctx context.Context) (kv.Snapshot, error) {
 	return s.Store.Latest(ctx)
 }
 
-// openLate starts three servers over one new database, of which the first alone hears of what others change without delay.
+// openLate starts three servers over one new database. Only the first hears of others' changes without delay.
 func openLate(t *testing.T) []*db {
 	t.Helper()
 	opt := Options{Storage: newDatabase(t)}
@@ -426,7 +426,7 @@ func openLate(t *testing.T) []*db {
 	return servers
 }
 
-// TestServersActive reads an index by all servers as soon as one of them says that it is active.
+// TestServersActive reads an index on all servers as soon as one of them reports it as active.
 func TestServersActive(t *testing.T) {
 	servers := openLate(t)
 	servers[0].must("CreateTable", obj{"TableName": "tbl", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")}})
@@ -456,7 +456,7 @@ func TestServersActive(t *testing.T) {
 	}
 }
 
-// TestServersNews asks all servers for a backup as soon as one of them lists it, which is before whoever makes it has an answer.
+// TestServersNews asks all servers for a backup as soon as one of them lists it, which is before CreateBackup has answered.
 func TestServersNews(t *testing.T) {
 	servers := openLate(t)
 	servers[0].must("CreateTable", obj{"TableName": "tbl", "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys("id"), "AttributeDefinitions": []obj{attr("id", "S")}})

@@ -10,7 +10,7 @@ import (
 	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
 )
 
-// testStorage gives a test whose data would else be in memory a new database; nil if STATOR_TEST_STORAGE does not name one.
+// testStorage moves a test from memory to a new database; nil if STATOR_TEST_STORAGE does not name one.
 var testStorage func(t *testing.T, opt *Options)
 
 func TestMain(m *testing.M) {
@@ -30,13 +30,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// postgres is the PostgreSQL of all tests.
+// postgres is the PostgreSQL server that all tests share.
 var postgres struct {
 	sync.Mutex
 	running *pgtest.Instance
 }
 
-// newDatabase makes an empty database and returns its URL.
+// newDatabase creates an empty database and returns its URL.
 func newDatabase(t *testing.T) string {
 	t.Helper()
 	postgres.Lock()
@@ -51,7 +51,7 @@ func newDatabase(t *testing.T) string {
 	return url + "&pool_max_conns=10"
 }
 
-// onTiKV makes a server one of those over a mock of a cluster of TiKV.
+// onTiKV makes the server a member of those over a mock TiKV cluster.
 func onTiKV(t *testing.T, opt *Options, c *tikvtest.Cluster) {
 	opt.Storage, opt.engine = "test://tikv", func() (kv.Store, error) { return c.Store(t), nil }
 }

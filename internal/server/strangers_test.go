@@ -20,13 +20,13 @@ import (
 	"github.com/statordb/stator/internal/kv"
 )
 
-// account is a caller with a key of its own.
+// account is a caller with an access key of its own.
 type account struct {
 	t           *testing.T
 	server      *Server
 	key, secret string
 	id          string // twelve digits
-	credentials string // the server's file
+	credentials string // path of the server's credentials file
 }
 
 const (
@@ -36,7 +36,7 @@ const (
 	secretB  = "SECRET-KEY-OF-B"
 )
 
-// credentials writes a credentials file with a key of account A and two of account B; the second of B is an operator's.
+// credentials writes a credentials file with one key of account A and two of account B. B's second key is an operator's.
 func credentials(t *testing.T) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "credentials.json")
@@ -49,7 +49,7 @@ func credentials(t *testing.T) (file string) {
 	return file
 }
 
-// strangers opens a server with two accounts.
+// strangers opens a server that knows two accounts.
 func strangers(t *testing.T, opt Options) (a, b account) {
 	t.Helper()
 	opt.CredentialsFile = credentials(t)
@@ -57,13 +57,13 @@ func strangers(t *testing.T, opt Options) (a, b account) {
 	return account{t, d.Server, "A", secretA, accountA, opt.CredentialsFile}, account{t, d.Server, "B", secretB, accountB, opt.CredentialsFile}
 }
 
-// signingNames are what APIs are signed for, by the prefix of their targets.
+// signingNames maps the target prefixes of APIs to the service names that signatures cover.
 var signingNames = map[string]string{
 	"DynamoDB_20120810": "dynamodb", "DynamoDBStreams_20120810": "dynamodb", "Stator_20261101": "dynamodb",
 	"GraniteServiceVersion20100801": "monitoring", "AnyScaleFrontendService": "application-autoscaling", "AmazonDAXV3": "dax",
 }
 
-// request signs a request of the account.
+// request returns a request signed by the account.
 func (a account) request(target string, in any) *http.Request {
 	a.t.Helper()
 	body, err := json.Marshal(in)
@@ -86,7 +86,7 @@ func (a account) request(target string, in any) *http.Request {
 	return req
 }
 
-// send sends a request and returns its answer, and the name and message of the exception if it is one.
+// send returns the answer to a request, or the name and message of the exception.
 func (a account) send(req *http.Request) (answer string, code, message string) {
 	a.t.Helper()
 	res, err := http.DefaultClient.Do(req)
@@ -114,7 +114,7 @@ func (a account) send(req *http.Request) (answer string, code, message string) {
 	return string(raw), e.Type[strings.LastIndexByte(e.Type, '#')+1:], e.Message
 }
 
-// target completes the name of an operation of DynamoDB.
+// targetOf completes the name of a DynamoDB operation to a target.
 func targetOf(operation string) string {
 	switch {
 	case strings.Contains(operation, "."):
@@ -140,16 +140,16 @@ func (a account) must(operation string, in any) obj {
 
 const (
 	denied = "AccessDeniedException"
-	own    = "" // the request can't name others' resources: whatever is answered has nothing of theirs
+	own    = "" // the request can't name resources of others, so whatever it returns is the caller's own
 )
 
-// attempt is a request of account B that names what account A has, and the exception that it must get.
+// attempt is a request by account B that names resources of account A, and the exception that must answer it.
 type attempt struct {
 	in   any
 	want string
 }
 
-// owned are the names of what account A has.
+// owned holds the names of account A's resources.
 type owned struct {
 	table, stream, iterator, backup, export, imported, bulk string
 	alarm, target, cluster                                  string
@@ -166,7 +166,7 @@ const (
 
 var scalable = obj{"ServiceNamespace": "dynamodb", "ResourceId": "table/shared", "ScalableDimension": "dynamodb:table:ReadCapacityUnits"}
 
-// owner makes resources of every kind, all with the word "classified" where no other account may read it.
+// owner creates resources of every kind. Whatever other accounts must not read contains the word "classified".
 func owner(a account, buckets string) (o owned) {
 	name := obj{"TableName": "shared"}
 	a.must("CreateTable", obj{
@@ -213,7 +213,7 @@ func owner(a account, buckets string) (o owned) {
 	return o
 }
 
-// state is all that account A can see of its own.
+// state returns everything that account A can see of its own resources.
 func (o *owned) state(a account) string {
 	name := obj{"TableName": "shared"}
 	var out strings.Builder
@@ -235,7 +235,7 @@ func (o *owned) state(a account) string {
 	return out.String()
 }
 
-// attempts are what account B tries, by the operation.
+// attempts returns what account B tries, by operation.
 func (o *owned) attempts() map[string][]attempt {
 	key := obj{"pk": s("k")}
 	on := func(more obj) obj { return with(obj{"TableName": o.table}, more) }
@@ -388,7 +388,8 @@ func (o *owned) attempts() map[string][]attempt {
 	}
 }
 
-// TestStrangers has account B try every operation of every service on what account A has: nothing of A's is read or changed.
+// TestStrangers has account B try every operation of every service on account A's resources. Nothing of A's may be read or
+// changed.
 func TestStrangers(t *testing.T) {
 	buckets := t.TempDir()
 	a, b := strangers(t, Options{DataDir: t.TempDir(), S3Dir: buckets, DAX: DAXOptions{Listen: "127.0.0.1:0"}})
@@ -444,7 +445,7 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
-// TestStrangersActions checks what AWS calls the action that is refused, and on which resource.
+// TestStrangersActions checks which action and resource AccessDenied messages name.
 func TestStrangersActions(t *testing.T) {
 	a, b := strangers(t, Options{})
 	table := "arn:aws:dynamodb:us-east-1:" + a.id + ":table/nowhere"
@@ -469,7 +470,7 @@ func TestStrangersActions(t *testing.T) {
 	}
 }
 
-// TestStrangersLists checks that lists have what is the account's own, beside another account that has the same.
+// TestStrangersLists checks that lists contain only the account's own resources while another account has equal ones.
 func TestStrangersLists(t *testing.T) {
 	a, b := strangers(t, Options{})
 	for _, c := range []account{a, b} {
@@ -494,7 +495,7 @@ func TestStrangersLists(t *testing.T) {
 			}
 		}
 	}
-	// A token of another account is another token.
+	// Idempotency tokens of different accounts are independent.
 	for i, c := range []account{a, b} {
 		c.must("TransactWriteItems", obj{"ClientRequestToken": "token", "TransactItems": []obj{{"Put": obj{"TableName": "shared", "Item": obj{"pk": s("k"), "sk": n(i)}}}}})
 		if got := c.must("Scan", obj{"TableName": "shared"})["Count"]; got != 1.0 {
@@ -503,7 +504,7 @@ func TestStrangersLists(t *testing.T) {
 	}
 }
 
-// TestStrangersShareNamespace checks that accounts which share a namespace by --shared-namespace go on to share it, by ARNs too.
+// TestStrangersShareNamespace checks that accounts share all tables under --shared-namespace, by ARN too.
 func TestStrangersShareNamespace(t *testing.T) {
 	a, b := strangers(t, Options{SharedNamespace: true})
 	a.must("CreateTable", streamedTable("shared", "KEYS_ONLY"))
@@ -518,7 +519,7 @@ func TestStrangersShareNamespace(t *testing.T) {
 	a.must(cloudWatch+"TagResource", obj{"ResourceARN": arn, "Tags": []obj{{"Key": "k", "Value": "v"}}})
 }
 
-// TestStrangersDAX checks that a DAX connection reaches the tables of its account alone.
+// TestStrangersDAX checks that a DAX connection only reaches its account's tables.
 func TestStrangersDAX(t *testing.T) {
 	a, b := strangers(t, Options{DAX: DAXOptions{Listen: "127.0.0.1:0"}})
 	a.must("CreateTable", streamedTable("shared", "KEYS_ONLY"))
@@ -533,7 +534,7 @@ func TestStrangersDAX(t *testing.T) {
 	}
 }
 
-// TestReplay sends a signed request again with another target, which a signature has to cover.
+// TestReplay resends a signed request with another target. The signature must cover the target, so it is refused.
 func TestReplay(t *testing.T) {
 	a, _ := strangers(t, Options{})
 	a.must("CreateTable", streamedTable("shared", "KEYS_ONLY"))
@@ -556,7 +557,7 @@ func TestReplay(t *testing.T) {
 	if a.must("GetItem", key)["Item"] == nil {
 		t.Error("the item was deleted")
 	}
-	// What is signed for CloudWatch is no request to DynamoDB.
+	// A signature for CloudWatch is not valid for DynamoDB.
 	req := a.request(cloudWatch+"ListMetrics", obj{})
 	if answer, code, _ := a.send(req); code != "" {
 		t.Errorf("ListMetrics: %s", answer)
@@ -600,7 +601,7 @@ func TestCredentialsAgain(t *testing.T) {
 	if err := server.ReloadCredentials(); err != nil || status(a) != "UnrecognizedClientException" || status(added) != "" {
 		t.Errorf("another file: %v, A gets %q, C %q", err, status(a), status(added))
 	}
-	// No client asks for it now.
+	// This time no client triggers the reload.
 	write(`[{"accessKeyId":"A","secretAccessKey":"` + secretA + `","account":"` + accountA + `"}]`)
 	eventually(t, "the file to be read", func() bool { return status(a) == "" && status(added) != "" })
 	if log := out.String(); !strings.Contains(log, "the access keys stay as they were") || !strings.Contains(log, "the credentials file was read again") {
@@ -608,7 +609,7 @@ func TestCredentialsAgain(t *testing.T) {
 	}
 }
 
-// TestClockWithCredentials checks that a clock that any client can move is refused where signatures depend on it.
+// TestClockWithCredentials checks that a clock that clients can move is refused where signatures depend on the time.
 func TestClockWithCredentials(t *testing.T) {
 	if s, err := Open(Options{Listen: "127.0.0.1:0", InMemory: true, CredentialsFile: credentials(t), TestClock: true}); err != ErrTestClock {
 		t.Error(err)
@@ -618,7 +619,7 @@ func TestClockWithCredentials(t *testing.T) {
 	}
 }
 
-// TestMetricsListen checks what is served without a signature at an address of its own.
+// TestMetricsListen checks what the separate metrics address serves without a signature.
 func TestMetricsListen(t *testing.T) {
 	a, _ := strangers(t, Options{MetricsListen: "127.0.0.1:0"})
 	at := strings.TrimSuffix(a.server.MetricsURL(), "/metrics")
@@ -636,7 +637,7 @@ func TestMetricsListen(t *testing.T) {
 	req.URL.Host = strings.TrimPrefix(at, "http://")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return // it does not even read it
+		return // the server does not even read the request
 	}
 	defer res.Body.Close()
 	if res.StatusCode == 200 {
@@ -644,7 +645,7 @@ func TestMetricsListen(t *testing.T) {
 	}
 }
 
-// lockedBuffer is a buffer for a log.
+// lockedBuffer is a log buffer for concurrent use.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -662,7 +663,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// closing is a store that says when it is closed.
+// closing is a store that records when it is closed.
 type closing struct {
 	kv.Store
 	close func()
@@ -673,7 +674,7 @@ func (s closing) Close() error {
 	return s.Store.Close()
 }
 
-// TestMetricsEndBeforeStore checks that nothing is served at MetricsListen any more when the store is closed, from which it comes.
+// TestMetricsEndBeforeStore checks that MetricsListen serves nothing any more when the store closes, because metrics read it.
 func TestMetricsEndBeforeStore(t *testing.T) {
 	var d *db
 	var dialed error

@@ -31,7 +31,7 @@ func (d *db) mustStreams(operation string, in any) obj {
 	return out
 }
 
-// kindOf returns the type of the error that a request got.
+// kindOf returns the type of a request's error.
 func kindOf(err error) string {
 	var e *apiError
 	if errors.As(err, &e) {
@@ -84,7 +84,7 @@ func (d *db) iterator(arn string, shard obj, kind string, more obj) string {
 	return d.mustStreams("GetShardIterator", in)["ShardIterator"].(string)
 }
 
-// drain reads from an iterator until there is nothing more now; next is empty at the end of the shard.
+// drain reads from an iterator until there are no more records. next is empty at the end of the shard.
 func (d *db) drain(it string, limit int) (records []obj, next string) {
 	d.t.Helper()
 	for {
@@ -113,7 +113,7 @@ func (d *db) history(arn string) (records []obj) {
 	return records
 }
 
-// summary is what most tests want to know of a record.
+// summary returns the part of a record that most tests compare.
 func summary(r obj) string {
 	change := r["dynamodb"].(obj)
 	text := func(it any) string {
@@ -132,14 +132,14 @@ func TestStreamRecords(t *testing.T) {
 		item := func(v int) obj { return obj{"pk": s("a"), "sk": n(1), "v": n(v)} }
 		key := obj{"pk": s("a"), "sk": n(1)}
 		d.must("PutItem", obj{"TableName": view, "Item": item(1)})
-		d.must("PutItem", obj{"TableName": view, "Item": item(1)}) // no change
+		d.must("PutItem", obj{"TableName": view, "Item": item(1)}) // no change, so no record
 		d.must("UpdateItem", obj{"TableName": view, "Key": key, "UpdateExpression": "SET v = :v", "ExpressionAttributeValues": obj{":v": n(2)}})
 		d.must("UpdateItem", obj{"TableName": view, "Key": key, "UpdateExpression": "SET v = :v", "ExpressionAttributeValues": obj{":v": n(2)}}) // no change
 		if _, err := d.call("PutItem", obj{"TableName": view, "Item": item(3), "ConditionExpression": "attribute_not_exists(pk)"}); err == nil {
 			t.Fatal("the condition holds")
 		}
 		d.must("DeleteItem", obj{"TableName": view, "Key": key})
-		d.must("DeleteItem", obj{"TableName": view, "Key": key}) // no change
+		d.must("DeleteItem", obj{"TableName": view, "Key": key}) // no change, so no record
 		d.must("TransactWriteItems", obj{"TransactItems": []obj{
 			{"Put": obj{"TableName": view, "Item": obj{"pk": s("x"), "sk": n(1)}}},
 			{"Put": obj{"TableName": view, "Item": obj{"pk": s("x"), "sk": n(2)}}},
@@ -213,7 +213,7 @@ func TestStreamRecords(t *testing.T) {
 	}
 }
 
-// maintain does what the minute's sweep does.
+// maintain runs the minute's sweep.
 func (d *db) maintain(now func() time.Time) {
 	d.t.Helper()
 	m := stream.Maintainer{KV: d.store, Catalog: d.items.Catalog, Now: now}
@@ -265,7 +265,7 @@ func TestStreamLifetimes(t *testing.T) {
 		t.Fatalf("enabling twice: %v", err)
 	}
 	d.must("UpdateTable", obj{"TableName": "tbl", "StreamSpecification": obj{"StreamEnabled": false}})
-	put(3) // in no stream
+	put(3) // recorded in no stream
 	if status := d.mustStreams("DescribeStream", obj{"StreamArn": arn})["StreamDescription"].(obj)["StreamStatus"]; status != "DISABLED" {
 		t.Fatalf("status %v", status)
 	}
@@ -300,7 +300,7 @@ func TestStreamLifetimes(t *testing.T) {
 	d.checkNoChanges()
 }
 
-// checkNoChanges fails if the store has change records.
+// checkNoChanges fails if the store contains change records.
 func (d *db) checkNoChanges() {
 	d.t.Helper()
 	snap, err := d.store.Snapshot(context.Background())
@@ -318,8 +318,8 @@ func (d *db) checkNoChanges() {
 	}
 }
 
-// TestStreamUnderLoad follows a stream while many write and its shards are split and rotated: every change comes once, and
-// those of one item in their order.
+// TestStreamUnderLoad follows a stream under concurrent writes while shards are split and rotated. Every change appears once,
+// and changes of one item appear in order.
 func TestStreamUnderLoad(t *testing.T) {
 	d := open(t, Options{DataDir: t.TempDir()})
 	arn := d.createStreamed("tbl", "NEW_AND_OLD_IMAGES")

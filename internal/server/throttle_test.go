@@ -22,7 +22,7 @@ func throughput(read, write int) obj {
 	return obj{"ReadCapacityUnits": read, "WriteCapacityUnits": write}
 }
 
-// until counts calls until one fails, which must be with this kind.
+// until counts the calls until one fails, which must be with this kind of error.
 func (d *db) until(kind, operation string, in func(i int) any) (calls int, refused *apiError) {
 	d.t.Helper()
 	for i := range 100_000 {
@@ -41,7 +41,7 @@ func (d *db) until(kind, operation string, in func(i int) any) (calls int, refus
 
 const exceeded = "ProvisionedThroughputExceededException"
 
-// reasons are the ThrottlingReasons of an error.
+// reasons returns the ThrottlingReasons of an error.
 func (d *db) reasons(e *apiError) (out []string) {
 	d.t.Helper()
 	var body struct {
@@ -62,7 +62,7 @@ func putOf(table string, size int) func(i int) any {
 	}
 }
 
-// TestBurst uses the capacity of 300 seconds at once, then one second's each second.
+// TestBurst spends 300 seconds' capacity at once, then one second's capacity per second.
 func TestBurst(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now})
@@ -82,7 +82,7 @@ func TestBurst(t *testing.T) {
 	if n, _ = d.until(exceeded, "PutItem", putOf("Tab", 10)); n != 20 {
 		t.Errorf("%d writes after ten seconds, want 20", n)
 	}
-	// A request that needs more than there is goes into debt.
+	// A request larger than the remaining capacity is served and leaves a debt.
 	clock.Advance(time.Second)
 	large := func(i int) any {
 		return obj{"TableName": "Tab", "Item": obj{"pk": s(fmt.Sprint("large", i)), "v": s(strings.Repeat("x", 9*1024))}}
@@ -94,19 +94,19 @@ func TestBurst(t *testing.T) {
 	if n, _ = d.until(exceeded, "PutItem", putOf("Tab", 10)); n != 0 {
 		t.Errorf("%d writes while in debt", n)
 	}
-	// Nothing is kept for more than five minutes.
+	// Unused capacity accumulates for at most five minutes.
 	clock.Advance(time.Hour)
 	if n, _ = d.until(exceeded, "PutItem", putOf("Tab", 10)); n != 600 {
 		t.Errorf("%d writes after an hour, want 600", n)
 	}
-	// Reads have their own capacity: eventually consistent ones take half of it.
+	// Reads have a capacity of their own; eventually consistent ones consume half.
 	get := func(int) any { return obj{"TableName": "Tab", "Key": obj{"pk": s("0")}} }
 	if n, _ = d.until(exceeded, "GetItem", get); n != 3000 {
 		t.Errorf("%d reads, want 3000", n)
 	}
 }
 
-// TestThrottledIndex uses up a GSI: the table's writes that would change it are throttled, others are not.
+// TestThrottledIndex exhausts a GSI. Writes of the table that change the GSI are throttled, others are not.
 func TestThrottledIndex(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now})
@@ -158,7 +158,8 @@ func TestThrottledIndex(t *testing.T) {
 	}
 }
 
-// TestHotKey throttles a key although the table has capacity, then two hot keys of one partition until it is split.
+// TestHotKey throttles a single key although the table has capacity, then two hot keys of one partition until the partition is
+// split.
 func TestHotKey(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now})
@@ -176,7 +177,7 @@ func TestHotKey(t *testing.T) {
 	if got := d.reasons(refused); !slices.Equal(got, []string{"TableWriteKeyRangeThroughputExceeded arn:aws:dynamodb:us-east-1:000000000000:table/Tab"}) {
 		t.Errorf("reasons %v", got)
 	}
-	// Two keys in the same partition.
+	// Find two keys in the same partition.
 	second := ""
 	for i := 0; second == ""; i++ {
 		if _, err := d.call("PutItem", obj{"TableName": "Tab", "Item": obj{"pk": s(fmt.Sprint("k", i))}}); err != nil {
@@ -187,7 +188,7 @@ func TestHotKey(t *testing.T) {
 	if n, _ = d.until(exceeded, "PutItem", hot("one", second)); n != 10 {
 		t.Errorf("%d writes to two keys of one partition, want 10", n)
 	}
-	// One hot key alone is never helped.
+	// A single hot key can't be split.
 	second, other := "one", second
 	for range 600 {
 		clock.Advance(time.Second)
@@ -203,7 +204,7 @@ func TestHotKey(t *testing.T) {
 	if n < 19 {
 		t.Errorf("%d writes a second to two keys after ten minutes, want 20: the partition was not split", n)
 	}
-	// The split is kept.
+	// The split is durable.
 	if err := d.items.Catalog.KeepPartitions(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +215,7 @@ func TestHotKey(t *testing.T) {
 	}
 }
 
-// TestOnDemandMaximum throttles an on-demand table at its OnDemandThroughput, and not without one.
+// TestOnDemandMaximum throttles an on-demand table at its OnDemandThroughput, and only if that is set.
 func TestOnDemandMaximum(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now})
@@ -235,7 +236,7 @@ func TestOnDemandMaximum(t *testing.T) {
 	}
 }
 
-// TestOnDemandAWS gives an on-demand table what AWS does: at first 4,000 writes a second, and later twice its peak.
+// TestOnDemandAWS limits an on-demand table as AWS does: 4,000 writes per second at first, later twice its peak.
 func TestOnDemandAWS(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now, OnDemandLimits: OnDemandAWS})
@@ -272,7 +273,7 @@ func TestOnDemandAWS(t *testing.T) {
 	}
 }
 
-// TestWarmThroughput serves at once what is warm, up to the quota of a table.
+// TestWarmThroughput checks that warm throughput is available at once, up to a table's quota.
 func TestWarmThroughput(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now, OnDemandLimits: OnDemandAWS})
@@ -298,7 +299,7 @@ func TestWarmThroughput(t *testing.T) {
 	}
 }
 
-// TestThrottlingOff never throttles.
+// TestThrottlingOff checks that nothing is throttled.
 func TestThrottlingOff(t *testing.T) {
 	d := open(t, Options{Throttling: ThrottlingOff})
 	d.must("CreateTable", provisioned("Tab", 1, 1))

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// refused is call for requests that are refused with this kind of error and a message that has the text.
+// refused is call for requests that must fail with this kind of error and a message that contains text.
 func (d *db) refused(kind, text, operation string, in any) {
 	d.t.Helper()
 	_, err := d.call(operation, in)
@@ -32,7 +32,7 @@ func TestDecreases(t *testing.T) {
 		clock.Advance(time.Minute)
 	}
 	d.refused("LimitExceededException", "Number of decreases today: 4. Last decrease at Sunday, November 1, 2026 12:03:00 PM UTC. Next decrease can be made at Sunday, November 1, 2026 1:03:00 PM UTC", "UpdateTable", decrease())
-	d.must("UpdateTable", obj{"TableName": "Tab", "ProvisionedThroughput": throughput(200, 100)}) // increases are free
+	d.must("UpdateTable", obj{"TableName": "Tab", "ProvisionedThroughput": throughput(200, 100)}) // increases are not limited
 	for hour := 0; clock.Now().UTC().Day() == 1; hour++ {
 		clock.Advance(time.Hour)
 		d.must("UpdateTable", decrease())
@@ -48,7 +48,7 @@ func TestDecreases(t *testing.T) {
 	}
 }
 
-// TestModeSwitches switches a table to on-demand four times in a day, and not a fifth time.
+// TestModeSwitches switches a table to on-demand four times a day; the fifth attempt fails.
 func TestModeSwitches(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now})
@@ -65,7 +65,7 @@ func TestModeSwitches(t *testing.T) {
 	d.must("UpdateTable", onDemand)
 }
 
-// TestQuotas keeps tables and accounts within what AWS lets them have.
+// TestQuotas checks AWS's quotas on the throughput of tables and accounts.
 func TestQuotas(t *testing.T) {
 	d := open(t, Options{})
 	d.refused("LimitExceededException", "40000 ReadCapacityUnits for each table", "CreateTable", provisioned("Tab", 40001, 1))

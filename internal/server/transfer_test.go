@@ -25,13 +25,13 @@ import (
 	"github.com/statordb/stator/test/s3server"
 )
 
-// bucketed is a server with buckets, and a direct way to these.
+// bucketed is a server with buckets that the test can access directly.
 type bucketed struct {
 	*db
 	store objectstore.Store
 }
 
-// eachStore runs a test over a directory with buckets and over an S3 server.
+// eachStore runs a test with buckets in a directory and on an S3 server.
 func eachStore(t *testing.T, opt func(t *testing.T) Options, test func(t *testing.T, d bucketed)) {
 	t.Run("Folder", func(t *testing.T) {
 		o := opt(t)
@@ -119,7 +119,7 @@ func (d *db) export(in obj) obj {
 	return d.exported(e["ExportArn"].(string))
 }
 
-// exportLines checks an export's manifests and returns the lines of its files.
+// exportLines checks an export's manifests and returns the lines of its data files.
 func (d bucketed) exportLines(e obj) (lines []string, summary obj) {
 	d.t.Helper()
 	if e["ExportStatus"] != "COMPLETED" {
@@ -198,7 +198,7 @@ func (d *db) importEnds(arn string) (i obj) {
 	return i
 }
 
-// importInto is an import into an indexedTable but for its LSI, which imports don't make.
+// importInto describes an import into an indexedTable without its LSI, which imports can't create.
 func importInto(name, prefix, format, compression string) obj {
 	create := indexedTable(name)
 	delete(create, "LocalSecondaryIndexes")
@@ -209,7 +209,7 @@ func importInto(name, prefix, format, compression string) obj {
 	}
 }
 
-// TestExport exports a table with every type in both formats, and imports it again.
+// TestExport exports a table with values of every type in both formats, and imports the files again.
 func TestExport(t *testing.T) {
 	eachStore(t, inMemory, func(t *testing.T, d bucketed) {
 		d.must("CreateTable", indexedTable("tbl"))
@@ -225,7 +225,7 @@ func TestExport(t *testing.T) {
 			d.must("PutItem", obj{"TableName": "tbl", "Item": it})
 		}
 		want := sorted(d.all("tbl", "", 0))
-		// What is written after the request is not exported.
+		// Writes after the request are not exported.
 		started := d.must("ExportTableToPointInTime", obj{"TableArn": arn, "S3Bucket": "bucket", "S3Prefix": "some/where", "ClientToken": "token-1"})["ExportDescription"].(obj)
 		if started["ExportStatus"] != "IN_PROGRESS" || started["ExportFormat"] != "DYNAMODB_JSON" || started["S3SseAlgorithm"] != "AES256" {
 			t.Errorf("started %v", started)
@@ -338,7 +338,8 @@ func TestExport(t *testing.T) {
 	})
 }
 
-// TestIncrementalExport exports full, then changes step by step, in both formats and views; the lines lead from state to state.
+// TestIncrementalExport makes a full export and then incremental ones, in both formats and views. Their lines lead from state
+// to state.
 func TestIncrementalExport(t *testing.T) {
 	clock := newMovedClock()
 	eachStore(t, func(*testing.T) Options { return Options{Now: clock.Now, TTLInterval: time.Hour} }, func(t *testing.T, d bucketed) {
@@ -405,7 +406,7 @@ func TestIncrementalExport(t *testing.T) {
 	})
 }
 
-// TestImport imports CSV, DYNAMODB_JSON and ION in all compressions, with items that are none, and what can't be imported.
+// TestImport imports CSV, DYNAMODB_JSON and ION in all compressions, including invalid items and files that can't be imported.
 func TestImport(t *testing.T) {
 	eachStore(t, inMemory, func(t *testing.T, d bucketed) {
 		var csv, lines, ion strings.Builder
@@ -446,7 +447,7 @@ func TestImport(t *testing.T) {
 		}
 		d.checkConsistent()
 
-		// Files are read in the order of their keys; of items with one key the last stays. Bad items are counted.
+		// Files are read in the order of their keys. Of items with the same key the last one wins. Bad items are counted.
 		d.putObject("mixed/1", []byte(`{"Item":{"pk":{"S":"a"},"sk":{"N":"1"},"g":{"S":"old"},"h":{"N":"1"}}}`+"\n"+`{"Item":{"pk":{"S":"b"},"sk":{"N":"1"}}}`+"\n{broken\n"))
 		d.putObject("mixed/2", []byte(`{"Item":{"pk":{"S":"a"},"sk":{"N":"1"},"g":{"S":"new"},"h":{"N":"1"}}}`+"\n"+`{"Item":{"pk":{"S":"c"}}}`+"\n"+
 			`{"Item":{"pk":{"N":"1"},"sk":{"N":"1"}}}`+"\n"+`{"Item":{"pk":{"S":"d"},"sk":{"N":"1"},"g":{"N":"1"}}}`+"\n"+
@@ -480,7 +481,7 @@ func TestImport(t *testing.T) {
 			t.Errorf("into a table that exists: %v", err)
 		}
 
-		// What fails leaves no table.
+		// A failed import leaves no table behind.
 		d.putObject("damaged/1", zip(lines.String())[:500])
 		d.putObject("all-bad/1", []byte("{}\n{}\n"))
 		for name, c := range map[string]struct {
@@ -520,13 +521,13 @@ func TestImport(t *testing.T) {
 			}
 			page["NextToken"] = out["NextToken"]
 		}
-		if len(seen) != 9+1+4+1 { // not the one that found its name taken
+		if len(seen) != 9+1+4+1 { // an import whose table name was taken is not listed
 			t.Errorf("%d imports are listed", len(seen))
 		}
 	})
 }
 
-// TestImportOptions imports CSV with another delimiter and given headers.
+// TestImportOptions imports CSV with another delimiter and explicit headers.
 func TestImportOptions(t *testing.T) {
 	eachStore(t, inMemory, func(t *testing.T, d bucketed) {
 		d.putObject("csv", []byte("a;1;x\nb;2;y\n"))
@@ -556,7 +557,7 @@ func (d *db) bulkEnds(arn string) (b obj) {
 	return b
 }
 
-// TestBulkPut puts items of objects into a table that is in use, some on conditions, and cancels an operation.
+// TestBulkPut puts items from objects into a table in use, some with conditions, and cancels an operation.
 func TestBulkPut(t *testing.T) {
 	eachStore(t, inMemory, func(t *testing.T, d bucketed) {
 		arn := d.createStreamed("tbl", "NEW_AND_OLD_IMAGES")
@@ -625,7 +626,7 @@ func TestBulkPut(t *testing.T) {
 		if b["BulkOperationStatus"] != "FAILED" || b["FailureCode"] != "S3NoSuchKey" {
 			t.Errorf("without objects: %v", b)
 		}
-		// An operation that would take minutes.
+		// An operation that would run for minutes.
 		var many strings.Builder
 		for i := range 200000 {
 			fmt.Fprintf(&many, `{"Item":{"pk":{"S":"many"},"sk":{"N":"%d"}}}`+"\n", i)
@@ -649,7 +650,7 @@ func TestBulkPut(t *testing.T) {
 	})
 }
 
-// TestTransfersInterrupted ends the server while it imports, exports and puts.
+// TestTransfersInterrupted stops the server during imports, exports and bulk puts.
 func TestTransfersInterrupted(t *testing.T) {
 	dir, buckets := t.TempDir(), t.TempDir()
 	store := objectstore.NewFolder(buckets)
@@ -697,8 +698,8 @@ func TestTransfersInterrupted(t *testing.T) {
 	d.checkConsistent()
 }
 
-// TestHostileImports imports files whose records are no items by far, and puts them in bulk: what can be read is, the rest has a reason
-// that is not too long, and neither the server nor the job stays behind.
+// TestHostileImports imports and bulk-puts files full of hostile records. Readable items are stored, the others get a reason of
+// bounded length, and neither server nor job hangs.
 func TestHostileImports(t *testing.T) {
 	buckets := t.TempDir()
 	d := bucketed{open(t, Options{S3Dir: buckets}), objectstore.NewFolder(buckets)}

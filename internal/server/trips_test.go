@@ -12,7 +12,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// TestRoundTrips counts how often an operation asks PostgreSQL something and waits for the answer: docs/cluster.md has the table.
+// TestRoundTrips counts an operation's round trips to PostgreSQL; docs/cluster.md has the table.
 func TestRoundTrips(t *testing.T) {
 	d := openServers(t, 1, Options{})[0]
 	table := func(name string, more obj) obj {
@@ -87,7 +87,7 @@ func TestRoundTrips(t *testing.T) {
 	}
 }
 
-// direct runs an operation without the way over the network.
+// direct runs an operation without the network.
 func (d *db) direct(ctx context.Context, operation string, in obj) error {
 	i := slices.IndexFunc(d.handlers, func(h smithy.Handler) bool { return h.Target == "DynamoDB_20120810."+operation })
 	h := d.handlers[i]

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// expire deletes what has expired, as the server does every second.
+// expire deletes expired items, as the server does every second.
 func (d *db) expire() int {
 	d.t.Helper()
 	n, err := d.items.Expire(context.Background())
@@ -41,7 +41,7 @@ func TestTTL(t *testing.T) {
 		}
 		d.must("PutItem", obj{"TableName": "tbl", "Item": item})
 	}
-	// Some items are older than the setting, some younger.
+	// Some items are older than the TTL setting, some newer.
 	put("past", n(now-10))
 	put("text", s(fmt.Sprint(now-10)))
 	put("none", nil)
@@ -123,7 +123,7 @@ func TestTTL(t *testing.T) {
 	d.checkConsistent()
 }
 
-// TestTTLRuns checks that expired items go by themselves, within seconds, and that the TTL index is filled after a crash.
+// TestTTLRuns checks that expired items disappear within seconds without help, and that the TTL index is filled after a crash.
 func TestTTLRuns(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, Options{DataDir: dir, TTLInterval: 10 * time.Millisecond})

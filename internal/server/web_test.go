@@ -12,7 +12,8 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 )
 
-// What web pages may do follows from the options. internal/httpd has the cases, test/browser a browser.
+// TestWebOptions checks that the options decide what web pages may do. internal/httpd has the cases, test/browser uses a
+// browser.
 func TestWebOptions(t *testing.T) {
 	for _, opt := range []Options{{CORSOrigins: []string{"https://app.example/path"}}, {AllowHosts: []string{"*"}}} {
 		opt.InMemory, opt.Listen = true, "127.0.0.1:0"
@@ -48,7 +49,8 @@ func TestWebOptions(t *testing.T) {
 	}
 }
 
-// A web page can send HTTP to a DAX port, with a body of its choice. The port closes at the first line.
+// TestDAXIsNoHTTP checks that a DAX port closes at the first line of HTTP, because a web page can send it a request with any
+// body.
 func TestDAXIsNoHTTP(t *testing.T) {
 	d, addr := openDAXServer(t, Options{})
 	d.createDAXTable()
