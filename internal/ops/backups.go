@@ -22,6 +22,7 @@ func (s *Service) backup(req *Request, arn string) (*catalog.Backup, error) {
 	return b, nil
 }
 
+// describeBackup describes a backup and the table as it was when the backup was made.
 func describeBackup(b *catalog.Backup) *api.BackupDescription {
 	t := &b.Table
 	billing := api.BillingModeProvisioned

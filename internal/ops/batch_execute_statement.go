@@ -13,6 +13,8 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
+// batchExecuteStatement runs in three passes: parse, resolve all keys, execute. A statement that fails in any pass gets an
+// error of its own and does not affect the others.
 func (s *Service) batchExecuteStatement(ctx context.Context, req *Request, in *api.BatchExecuteStatementInput) (*api.BatchExecuteStatementOutput, error) {
 	out := &api.BatchExecuteStatementOutput{Responses: make([]api.BatchStatementResponse, len(in.Statements))}
 	all := make([]*statement, len(in.Statements)) // nil for statements that failed

@@ -28,6 +28,8 @@ type batchGet struct {
 	storage    [][]byte // storage keys, in the order of in.Keys
 }
 
+// batchGetItem reads each table in one multi-get. Items of different tables come from different moments. If every read is
+// throttled, the request fails; otherwise throttled keys are returned as unprocessed.
 func (s *Service) batchGetItem(ctx context.Context, req *Request, in *api.BatchGetItemInput) (*api.BatchGetItemOutput, error) {
 	total := 0
 	for i := range in.RequestItems {
@@ -69,6 +71,7 @@ func (s *Service) batchGetItem(ctx context.Context, req *Request, in *api.BatchG
 			if err := checkKey(g.table, key); err != nil {
 				return nil, err
 			}
+			// storage is a view of buf. If append moves buf, earlier views keep the old array alive.
 			start := len(buf)
 			buf = g.table.AppendItemKey(buf, key)
 			storage := buf[start:len(buf):len(buf)]

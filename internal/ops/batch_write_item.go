@@ -16,6 +16,7 @@ import (
 
 const maxBatchWrite = 25 // requests in a BatchWriteItem
 
+// batchWriteItem validates the whole batch before it writes anything.
 func (s *Service) batchWriteItem(ctx context.Context, req *Request, in *api.BatchWriteItemInput) (*api.BatchWriteItemOutput, error) {
 	total := 0
 	for i := range in.RequestItems {

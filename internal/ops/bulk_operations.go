@@ -7,6 +7,7 @@ import (
 	"github.com/statordb/stator/internal/transfer"
 )
 
+// describeBulk describes a bulk operation. Bytes per index are stored by index ID and reported by name.
 func (s *Service) describeBulk(b *transfer.Bulk) *api.BulkOperationDescription {
 	in := &b.Request
 	name := smithy.Some(b.Table)

@@ -32,6 +32,7 @@ type param struct {
 	set  bool
 }
 
+// present returns the names of the parameters that are set.
 func present(params []param) []string {
 	var out []string
 	for _, p := range params {

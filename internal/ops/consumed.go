@@ -15,6 +15,7 @@ const (
 	transactWrites
 )
 
+// capacity renders units, in transactions also as read or write units.
 func (k consumedKind) capacity(units float64) *api.Capacity {
 	c := &api.Capacity{CapacityUnits: smithy.Some(units)}
 	switch k {
@@ -59,6 +60,7 @@ type ledger struct {
 	units  []capacity.Consumed
 }
 
+// add adds factor times c to a table's consumption.
 func (l *ledger) add(table string, c *capacity.Consumed, factor float64) {
 	for i, t := range l.tables {
 		if t == table {
@@ -71,6 +73,7 @@ func (l *ledger) add(table string, c *capacity.Consumed, factor float64) {
 	l.units[len(l.units)-1].Add(c, factor)
 }
 
+// render returns the tables' consumption in the form that ReturnConsumedCapacity asks for.
 func (l *ledger) render(mode smithy.Opt[string], kind consumedKind) []api.ConsumedCapacity {
 	var out []api.ConsumedCapacity
 	for i, t := range l.tables {

@@ -25,6 +25,7 @@ const (
 	maxProjectedAllNames = 100 // sum over all indexes of a table
 )
 
+// createTable checks the length of the name first: AWS has a sentence for it that differs from that of other operations.
 func (s *Service) createTable(ctx context.Context, req *Request, in *api.CreateTableInput) (*api.CreateTableOutput, error) {
 	r, err := s.resolve(req.Caller, req.table(in.TableName.Value))
 	name := r.table
@@ -49,6 +50,7 @@ func (s *Service) createTable(ctx context.Context, req *Request, in *api.CreateT
 	if err != nil {
 		return nil, err
 	}
+	// The catalog may have made the table active already, but AWS's answer always says CREATING.
 	d.TableStatus = smithy.Some(catalog.Creating)
 	for i := range d.GlobalSecondaryIndexes {
 		d.GlobalSecondaryIndexes[i].IndexStatus = smithy.Some(catalog.Creating)
@@ -186,6 +188,7 @@ func newKey(t *catalog.Table, schema []api.KeySchemaElement, parts int) (catalog
 	return key, nil
 }
 
+// attributeNames joins the names of attributes for an error message.
 func attributeNames(attrs []catalog.KeyAttribute) string {
 	names := make([]string, len(attrs))
 	for i, a := range attrs {
@@ -194,6 +197,7 @@ func attributeNames(attrs []catalog.KeyAttribute) string {
 	return strings.Join(names, ", ")
 }
 
+// newLocalIndexes validates LSIs and adds them to the table. They share the table's partition key.
 func newLocalIndexes(t *catalog.Table, in []api.LocalSecondaryIndex) error {
 	switch {
 	case in == nil:
@@ -224,6 +228,7 @@ func newLocalIndexes(t *catalog.Table, in []api.LocalSecondaryIndex) error {
 	return nil
 }
 
+// newGlobalIndexes validates GSIs and adds them to the table.
 func newGlobalIndexes(t *catalog.Table, in []api.GlobalSecondaryIndex) error {
 	switch {
 	case in == nil:
@@ -321,6 +326,7 @@ func checkAttributesUsed(t *catalog.Table) error {
 		"], keys used: [" + attributeNames(used) + "]")
 }
 
+// newOnDemand reads an on-demand maximum in request units per second; -1 means no maximum.
 func newOnDemand(o *api.OnDemandThroughput) *catalog.OnDemand {
 	if o == nil {
 		return nil
@@ -328,6 +334,7 @@ func newOnDemand(o *api.OnDemandThroughput) *catalog.OnDemand {
 	return &catalog.OnDemand{MaxRead: o.MaxReadRequestUnits.Or(-1), MaxWrite: o.MaxWriteRequestUnits.Or(-1)}
 }
 
+// newWarm reads a warm throughput in units per second. Missing values keep the old ones, or get those of a new on-demand table.
 func newWarm(w *api.WarmThroughput, old *catalog.Warm) *catalog.Warm {
 	out := catalog.Warm{Read: initialWarmRead, Write: initialWarmWrite}
 	if old != nil {
@@ -424,6 +431,7 @@ const labelFormat = "2006-01-02T15:04:05.000"
 
 func streamLabel(at time.Time) string { return at.UTC().Format(labelFormat) }
 
+// nextLabel returns the label of the next millisecond.
 func nextLabel(label string) string {
 	at, err := time.Parse(labelFormat, label)
 	if err != nil {

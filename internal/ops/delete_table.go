@@ -9,6 +9,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
+// deleteTable describes the table before it is gone. Its items are removed in the background.
 func (s *Service) deleteTable(ctx context.Context, req *Request, in *api.DeleteTableInput) (*api.DeleteTableOutput, error) {
 	r, err := s.resolve(req.Caller, req.table(in.TableName.Value))
 	if err != nil {

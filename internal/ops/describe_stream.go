@@ -57,6 +57,7 @@ func (s *Service) describeStream(_ context.Context, req *Request, in *api.Descri
 	return &api.DescribeStreamOutput{StreamDescription: d}, nil
 }
 
+// describeShard describes a shard. Its sequence number range is open while the shard is.
 func describeShard(shard *catalog.Shard) api.Shard {
 	out := api.Shard{ShardId: smithy.Some(shard.ID), SequenceNumberRange: &api.SequenceNumberRange{
 		StartingSequenceNumber: smithy.Some(stream.Position{Stamp: shard.Start}.SequenceNumber()),

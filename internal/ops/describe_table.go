@@ -87,6 +87,8 @@ func (s *Service) describe(ctx context.Context, t *catalog.Table) (*api.TableDes
 	return d, nil
 }
 
+// describeIndex adds the description of an index to d. status is the table's, which the index shares unless it has a state of
+// its own.
 func describeIndex(d *api.TableDescription, t *catalog.Table, x *catalog.Index, stats catalog.Stats, status string, now time.Time) {
 	var backfilling smithy.Opt[bool]
 	if x.State != "" {
@@ -120,6 +122,7 @@ func describeSSE(t *catalog.Table) *api.SSEDescription {
 	}
 }
 
+// describeKey renders a key schema.
 func describeKey(k *catalog.KeySchema) []api.KeySchemaElement {
 	var out []api.KeySchemaElement
 	for _, a := range k.Partition {
@@ -131,6 +134,7 @@ func describeKey(k *catalog.KeySchema) []api.KeySchemaElement {
 	return out
 }
 
+// describeThroughput renders a provisioned throughput with the history of its changes.
 func describeThroughput(t *catalog.Throughput, now time.Time) *api.ProvisionedThroughputDescription {
 	return &api.ProvisionedThroughputDescription{
 		ReadCapacityUnits: smithy.Some(t.Read), WriteCapacityUnits: smithy.Some(t.Write),

@@ -21,6 +21,7 @@ import (
 	"github.com/statordb/stator/internal/wirejson"
 )
 
+// executeStatement runs one statement. EXISTS only makes sense in a transaction.
 func (s *Service) executeStatement(ctx context.Context, req *Request, in *api.ExecuteStatementInput) (*api.ExecuteStatementOutput, error) {
 	st, err := parseStatement(in.Statement.Value, in.Parameters, in.ReturnValuesOnConditionCheckFailure)
 	if err != nil {
@@ -70,6 +71,7 @@ func (s *Service) executeSelect(ctx context.Context, req *Request, st *statement
 		return nil, err
 	}
 	out := &api.ExecuteStatementOutput{Items: []attribute.Item{}}
+	// A page ends like Query's: at Limit items read, or at table.MaxPage bytes, counted over all ranges.
 	var units capacity.Consumed
 	left, bytes := int(in.Limit.Value), 0
 	for i := at; i < len(ranges); i++ {
@@ -261,6 +263,7 @@ type nextToken struct {
 	Key       json.RawMessage `json:",omitempty"` // key of the last item read in that range
 }
 
+// token returns the NextToken for the range with index i, after the key last, or at the range's beginning if last is nil.
 func token(in *api.ExecuteStatementInput, i int, last attribute.Item) string {
 	t := nextToken{Statement: xxhash.Sum64String(in.Statement.Value), Range: i}
 	if last != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
+// executeTransaction runs either only reads or only writes. EXISTS counts as a write, because it is a condition of one.
 func (s *Service) executeTransaction(ctx context.Context, req *Request, in *api.ExecuteTransactionInput) (*api.ExecuteTransactionOutput, error) {
 	all := make([]*statement, len(in.TransactStatements))
 	writes := 0
@@ -39,6 +40,7 @@ func (s *Service) executeTransaction(ctx context.Context, req *Request, in *api.
 	return nil, awserr.ValidationError("ExecuteTransaction API does not support both read and write operations in the same request.")
 }
 
+// inStatement words an error about the statement with index i.
 func inStatement(i int, sentence string) error {
 	return awserr.ValidationError("Validation failed in TransactStatements[" + strconv.Itoa(i) + "]: " + sentence)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/statordb/stator/internal/transfer"
 )
 
+// describeExport describes an export, with the defaults that AWS shows for missing parameters.
 func describeExport(e *transfer.Export) *api.ExportDescription {
 	in := &e.Request
 	d := &api.ExportDescription{

@@ -32,6 +32,7 @@ func (s *Service) getItem(ctx context.Context, req *Request, in *api.GetItemInpu
 	if err := checkKey(t, in.Key); err != nil {
 		return nil, err
 	}
+	// The key of almost every item fits; longer ones are allocated.
 	var room [256]byte
 	storage := t.AppendItemKey(room[:0], in.Key)
 	use, now := itemRead(storage, in.Key), req.Time

@@ -41,6 +41,7 @@ func (s *Service) getRecords(ctx context.Context, req *Request, in *api.GetRecor
 	if err != nil {
 		return nil, clientError(err)
 	}
+	// Reads count towards the table, but not if another table has taken the name of the stream's table.
 	if t := s.Tables.Catalog.Get(r.Namespace, r.Table); t != nil && t.ID == r.TableID {
 		uses(req, t)
 	}
@@ -60,6 +61,8 @@ func (s *Service) getRecords(ctx context.Context, req *Request, in *api.GetRecor
 	return out, nil
 }
 
+// renderRecord renders a stream record. The event ID is derived from stream and sequence number, so that it is the same in each
+// read.
 func renderRecord(r *catalog.StreamRef, e *stream.Entry) api.Record {
 	number := e.SequenceNumber()
 	id := sha256.Sum256([]byte(r.ARN() + number))

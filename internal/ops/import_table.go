@@ -8,6 +8,8 @@ import (
 	"github.com/statordb/stator/internal/transfer"
 )
 
+// importTable validates the table to create before it looks at the client token, so an invalid request never matches an earlier
+// import.
 func (s *Service) importTable(ctx context.Context, req *Request, in *api.ImportTableInput) (*api.ImportTableOutput, error) {
 	if in.InputFormatOptions != nil && in.InputFormatOptions.Csv != nil && in.InputFormat.Value != api.InputFormatCsv {
 		return nil, awserr.Invalid("InputFormatOptions for CSV can only be specified when InputFormat is CSV")

@@ -176,6 +176,7 @@ func resolveKeyConditions(t *catalog.Table, x *catalog.Index, conditions []keyCo
 	return out, nil
 }
 
+// checkConditionValues checks the type and size of a condition's values; limit is in bytes.
 func checkConditionValues(c *keyCondition, a catalog.KeyAttribute, limit int) error {
 	for _, v := range c.args {
 		if v.Type() != a.Type {
@@ -198,6 +199,7 @@ func checkConditionValues(c *keyCondition, a catalog.KeyAttribute, limit int) er
 	return nil
 }
 
+// prefixRange returns the range of all keys that begin with prefix.
 func prefixRange(prefix []byte) kv.Range {
 	return kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}
 }

@@ -70,6 +70,7 @@ func attributePath(name string) *expr.Node {
 	return &expr.Node{Op: expr.OpPath, Path: expr.Path{{Name: name}}}
 }
 
+// comparison returns the tree of a legacy comparison, whose operator and arguments are already checked.
 func comparison(name, operator string, args []attribute.Value) *expr.Node {
 	n := &expr.Node{Op: legacyOps[operator], Args: []*expr.Node{attributePath(name)}}
 	for _, v := range args {

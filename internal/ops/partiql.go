@@ -201,6 +201,7 @@ func (st *statement) mutation() (table.Mutation, error) {
 	return m, err
 }
 
+// insertion returns the mutation of an INSERT, which fails if the item exists already.
 func (st *statement) insertion() (table.Mutation, error) {
 	for a := range st.table.Key.Attributes {
 		switch v := st.Item.Get(a.Name); {

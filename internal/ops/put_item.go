@@ -14,6 +14,7 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
+// putItem checks the item's size before the table's existence, as AWS does.
 func (s *Service) putItem(ctx context.Context, req *Request, in *api.PutItemInput) (*api.PutItemOutput, error) {
 	returnOld, err := returnsOld(in.ReturnValues)
 	if err != nil {

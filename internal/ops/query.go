@@ -16,6 +16,7 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
+// query checks in AWS's order: parameters, expressions, table, key conditions, filter, start key.
 func (s *Service) query(ctx context.Context, req *Request, in *api.QueryInput) (*api.QueryOutput, error) {
 	if err := checkMixed(
 		[]param{

@@ -33,6 +33,8 @@ func (s *Service) describeRecovery(ctx context.Context, t *catalog.Table) (*api.
 // window is the period to which a table can be restored.
 type window struct{ earliest, latest kv.TS }
 
+// recoveryWindow returns the table's window. It begins when recovery was enabled, or when the oldest history expires, and ends
+// at the latest time at which no more changes can appear.
 func (s *Service) recoveryWindow(ctx context.Context, t *catalog.Table) (window, error) {
 	oldest := kv.AtMillis(s.Now().AddDate(0, 0, -t.Recovery.Days).UnixMilli())
 	stable, err := s.Tables.KV.Stable(ctx)

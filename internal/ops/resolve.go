@@ -165,6 +165,7 @@ func (s *Service) authorize(caller smithy.Caller, action string, r resource) err
 	return nil
 }
 
+// checkTableName rejects names that no table can have.
 func checkTableName(name string) error {
 	if len(name) < 3 || len(name) > 255 || !smithy.NameChars(name) {
 		return awserr.InvalidTableName()

@@ -61,6 +61,7 @@ func (s *Service) restore(ctx context.Context, req *Request, name string, source
 	if err != nil {
 		return nil, clientError(err)
 	}
+	// AWS distinguishes a table that exists from one that is being created or deleted.
 	if taken != nil {
 		if !taken.Serves(now) {
 			return nil, awserr.TableBusyForBackup(name)

@@ -88,6 +88,7 @@ func checkItem(it attribute.Item) error {
 	return nil
 }
 
+// emptyKind returns the word for an empty value in AWS's sentences.
 func emptyKind(t attribute.Type) string {
 	if t == attribute.TypeB {
 		return "binary"
@@ -122,6 +123,7 @@ func checkItemKey(t *catalog.Table, it attribute.Item) error {
 	return checkKeyValues(t, it)
 }
 
+// checkKeyValues checks the size of key attributes whose presence and type are already checked.
 func checkKeyValues(t *catalog.Table, it attribute.Item) error {
 	for i, attrs := range [2][]catalog.KeyAttribute{t.Key.Partition, t.Key.Sort} {
 		for _, a := range attrs {

@@ -29,6 +29,7 @@ func (s *Service) startBulkPutItems(ctx context.Context, req *Request, in *api.S
 	case conflict:
 		return nil, awserr.New(awserr.IdempotentParameterMismatch, "The request uses the same client token as a previous, but non-identical request.")
 	case old != nil:
+		// A repeated token gets its answer whatever the status of the table.
 		return &api.StartBulkPutItemsOutput{BulkOperationDescription: s.describeBulk(old)}, nil
 	case !t.Serves(s.Now()):
 		return nil, s.checkIdle(t)

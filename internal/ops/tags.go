@@ -50,10 +50,12 @@ func (s *Service) tagged(req *Request, arn string) (resource, error) {
 	return r, checkTableName(r.table)
 }
 
+// resourceNotFound is AWS's error, including its misspelling.
 func resourceNotFound(arn string) error {
 	return awserr.New(awserr.ResourceNotFound, "Requested resource not found: ResourcArn: "+arn+" not found")
 }
 
+// changeTags changes the tags of the table with an ARN.
 func (s *Service) changeTags(ctx context.Context, req *Request, arn string, change func(*catalog.Table) error) (*api.NoOutput, error) {
 	r, err := s.tagged(req, arn)
 	if err != nil {

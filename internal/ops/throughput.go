@@ -21,6 +21,7 @@ const (
 	switchWindow = 24 * time.Hour
 )
 
+// dayOf returns the number of the UTC day that contains ms.
 func dayOf(ms int64) int64 { return ms / (24 * time.Hour).Milliseconds() }
 
 // decreasesOn returns how many decreases there were on the UTC day that contains ms.
@@ -117,6 +118,7 @@ func provisionedUnits(t *catalog.Table, direction int) []int64 {
 	return out
 }
 
+// sum returns the provisioned throughput of the table and all its GSIs.
 func sum(t *catalog.Table) (read, write int64) {
 	for _, n := range provisionedUnits(t, 0) {
 		read += n

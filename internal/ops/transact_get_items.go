@@ -11,6 +11,7 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
+// transactGetItems reads all items from one snapshot. Invalid keys become cancellation reasons, after every item was checked.
 func (s *Service) transactGetItems(ctx context.Context, req *Request, in *api.TransactGetItemsInput) (*api.TransactGetItemsOutput, error) {
 	all := make([]*expressions, len(in.TransactItems))
 	for i := range in.TransactItems {

@@ -44,6 +44,7 @@ type transactPart struct {
 	e         *expressions
 }
 
+// readPart returns the one operation that an item of the transaction must have.
 func readPart(in *api.TransactWriteItem) (*transactPart, error) {
 	var parts []*transactPart
 	allOld := func(mode smithy.Opt[string]) bool {
@@ -78,6 +79,7 @@ func readPart(in *api.TransactWriteItem) (*transactPart, error) {
 	return nil, awserr.TransactItemAmbiguous()
 }
 
+// transactWriteItems parses all parts before it looks up any table, because AWS reports errors of expressions first.
 func (s *Service) transactWriteItems(ctx context.Context, req *Request, in *api.TransactWriteItemsInput) (*api.TransactWriteItemsOutput, error) {
 	parts := make([]*transactPart, len(in.TransactItems))
 	for i := range in.TransactItems {
@@ -106,6 +108,7 @@ func (s *Service) transactWriteItems(ctx context.Context, req *Request, in *api.
 	if err != nil {
 		return nil, err
 	}
+	// A retry may ask for another ReturnConsumedCapacity without being a different request.
 	payload := *in
 	payload.ClientRequestToken, payload.ReturnConsumedCapacity = smithy.Opt[string]{}, smithy.Opt[string]{}
 	results, replayed, err := s.transact(ctx, req, muts, in.ClientRequestToken, &payload)
@@ -117,6 +120,7 @@ func (s *Service) transactWriteItems(ctx context.Context, req *Request, in *api.
 	var used ledger
 	for i := range results {
 		if replayed {
+			// AWS answers a replayed token with the capacity of reading the items that were sent, in units of 4 KB.
 			kind = transactReads
 			results[i].Units.Table = float64(max(1, (parts[i].item.Size()+4095)/4096))
 		}
@@ -204,6 +208,7 @@ func firstJoined(err error) error {
 	return err
 }
 
+// canceled returns TransactionCanceledException; parts without a reason get "None".
 func canceled(reasons []awserr.Reason) error {
 	for i := range reasons {
 		if reasons[i].Code == "" {

@@ -54,6 +54,7 @@ func (s *Service) updateContinuousBackups(ctx context.Context, req *Request, in 
 	if t == nil {
 		return nil, awserr.TableNotFoundForBackup(in.TableName.Value)
 	}
+	// Delete the history only after the change, so that no write adds to it any more.
 	if was != nil && !enable {
 		if err := pitr.Trim(ctx, s.Tables.KV, t.ID, pitr.Latest); err != nil {
 			return nil, clientError(err)

@@ -13,6 +13,7 @@ import (
 func (s *Service) updateContributorInsights(ctx context.Context, req *Request, in *api.UpdateContributorInsightsInput) (*api.UpdateContributorInsightsOutput, error) {
 	enable := in.ContributorInsightsAction.Value == api.ContributorInsightsActionEnable
 	now := s.Now()
+	// The catalog keeps the mode longer than the request's body lives.
 	mode := strings.Clone(in.ContributorInsightsMode.Value)
 	t, err := s.change(ctx, req, req.index(in.TableName.Value, in.IndexName.Value), func(t *catalog.Table) error {
 		at, _, err := insightsOf(t, in.IndexName)
@@ -26,6 +27,7 @@ func (s *Service) updateContributorInsights(ctx context.Context, req *Request, i
 		if mode != "" {
 			next.Mode = mode
 		}
+		// Rules are named after the time at which they were enabled.
 		if enable && !next.Enabled {
 			next.Rules = fmt.Sprint(now.UnixMilli())
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
+// updateItem lowers the legacy parameters to expressions before it looks up the table.
 func (s *Service) updateItem(ctx context.Context, req *Request, in *api.UpdateItemInput) (*api.UpdateItemOutput, error) {
 	if err := checkMixed(
 		[]param{
@@ -59,6 +60,7 @@ func (s *Service) updateItem(ctx context.Context, req *Request, in *api.UpdateIt
 	if err != nil {
 		return nil, err
 	}
+	// DAX puts the stored item into its cache.
 	req.Stored = w.Result.New
 	return &api.UpdateItemOutput{
 		Attributes: returnedAttributes(mode, e, w.Result), ConsumedCapacity: w.consumed, ItemCollectionMetrics: w.metrics,

@@ -11,6 +11,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
+// updateTable applies all parts of the request in one change of the description, so it succeeds or fails as a whole.
 func (s *Service) updateTable(ctx context.Context, req *Request, in *api.UpdateTableInput) (*api.UpdateTableOutput, error) {
 	r, err := s.resolve(req.Caller, req.table(in.TableName.Value))
 	if err != nil {

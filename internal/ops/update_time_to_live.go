@@ -12,6 +12,7 @@ import (
 // ttlInterval is the minimum time between two changes of a table's TTL ("UpdateTimeToLive").
 const ttlInterval = time.Hour
 
+// updateTimeToLive only changes the state. Package table builds or clears the TTL index in the background.
 func (s *Service) updateTimeToLive(ctx context.Context, req *Request, in *api.UpdateTimeToLiveInput) (*api.UpdateTimeToLiveOutput, error) {
 	attribute, enable := in.TimeToLiveSpecification.AttributeName.Value, in.TimeToLiveSpecification.Enabled.Value
 	now := s.Now()

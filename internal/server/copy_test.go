@@ -73,7 +73,7 @@ func TestCopy(t *testing.T) {
 	check(open(t, Options{DataDir: back}))
 }
 
-// TestCluster describes servers before and after one of them ends.
+// TestCluster checks ReadCluster before and after a server closes: the other one takes over its jobs.
 func TestCluster(t *testing.T) {
 	ctx := context.Background()
 	url := newDatabase(t)

@@ -204,6 +204,7 @@ type written struct {
 // maxWritten bounds the bytes of keys in one broadcast. Beyond it, the broadcast says "everything".
 const maxWritten = 1 << 20
 
+// add records that a client wrote the item with the key.
 func (w *written) add(key []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -364,6 +365,7 @@ func (n *daxNode) address(encrypted bool) (control.Address, bool) {
 	return n.addresses[i], true
 }
 
+// configure applies the settings of a cluster to its node.
 func (f *daxFront) configure(n *daxNode, spec control.Spec) {
 	n.Rename(spec.Name, spec.Nodes[0])
 	n.SetTTL(spec.ItemTTL, spec.QueryTTL)

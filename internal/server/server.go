@@ -198,6 +198,7 @@ func (s *Server) Close() error {
 	return s.closeErr
 }
 
+// stop shuts down from the outside in: clients first, then background work, then what the work uses.
 func (s *Server) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()

@@ -69,6 +69,7 @@ func (w watch) Read(ctx context.Context, id *metric.ID, stat string, from, to ti
 	return w.Values(ctx, id, stat, from, to, period)
 }
 
+// alarmInfo reduces an alarm to what auto scaling needs; nil stays nil.
 func alarmInfo(a *cloudwatch.Alarm) *autoscaling.AlarmInfo {
 	if a == nil {
 		return nil
