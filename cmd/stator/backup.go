@@ -25,6 +25,7 @@ type s3Login struct {
 	S3SecretKey string `name:"s3-secret-key" env:"STATOR_S3_SECRET_KEY" help:"Secret key of that store; better given as STATOR_S3_SECRET_KEY." placeholder:"KEY"`
 }
 
+// at returns the options for a store at the endpoint.
 func (l *s3Login) at(endpoint string) stator.S3Options {
 	return stator.S3Options{Endpoint: endpoint, Region: l.S3Region, AccessKey: l.S3AccessKey, SecretKey: l.S3SecretKey}
 }
@@ -35,10 +36,12 @@ type buckets struct {
 	s3Login
 }
 
+// locate resolves a folder or s3:// URL.
 func (b *buckets) locate(ctx context.Context, where string) (objectstore.Place, error) {
 	return objectstore.Locate(ctx, where, b.at(b.S3Endpoint))
 }
 
+// backupCmd is `stator backup`.
 type backupCmd struct {
 	Target  string `arg:"" help:"Folder, or s3://BUCKET/PREFIX, for all backups of this server: a backup adds only what the earlier ones lack."`
 	DataDir string `help:"Data directory (${default}). If a server is running on it, the command asks that server, at --endpoint-url, for a checkpoint." default:"./stator-data" placeholder:"DIR"`
@@ -116,6 +119,7 @@ func keepCheckpoint(ctx context.Context, dir string) (stop func()) {
 	}
 }
 
+// restoreCmd is `stator restore`.
 type restoreCmd struct {
 	Source  string `arg:"" help:"Folder, or s3://BUCKET/PREFIX, with backups."`
 	DataDir string `help:"Directory to create; it must be missing or empty (${default})." default:"./stator-data" placeholder:"DIR"`

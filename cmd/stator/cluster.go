@@ -13,6 +13,7 @@ import (
 	"github.com/statordb/stator/internal/admin"
 )
 
+// clusterCmd is `stator cluster`.
 type clusterCmd struct {
 	Storage string `help:"The shared database." required:"" placeholder:"URL"`
 	JSON    bool   `name:"json" help:"Print JSON."`

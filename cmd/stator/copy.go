@@ -7,6 +7,7 @@ import (
 	"github.com/statordb/stator/internal/admin"
 )
 
+// copyCmd is `stator copy`.
 type copyCmd struct {
 	From string `help:"Data directory of a stopped server, or a shared database (postgres://… or tikv://…), whose servers may run." required:"" placeholder:"DIR|URL"`
 	To   string `help:"New data directory, or an empty database." required:"" placeholder:"DIR|URL"`

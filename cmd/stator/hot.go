@@ -7,6 +7,7 @@ import (
 	"github.com/statordb/stator/internal/cli/hot"
 )
 
+// hotCmd is `stator hot`.
 type hotCmd struct {
 	Table string `arg:"" help:"Table to show."`
 	connection

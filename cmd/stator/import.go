@@ -8,6 +8,7 @@ import (
 	"github.com/statordb/stator/internal/cli/importer"
 )
 
+// importCmd is `stator import`.
 type importCmd struct {
 	Source            string   `arg:"" optional:"" help:"Folder, or s3://BUCKET/PREFIX, with exports made by AWS or Stator: the newest full export is imported, then the incremental ones that continue it."`
 	FromDynamoDBLocal string   `name:"from-dynamodb-local" help:"Data file of DynamoDB Local, e.g. shared-local-instance.db; all its tables are imported." type:"existingfile" placeholder:"FILE"`
@@ -18,7 +19,7 @@ type importCmd struct {
 	buckets
 }
 
-// Run imports into a running server.
+// Run imports exports, or a data file of DynamoDB Local, into a running server.
 func (c *importCmd) Run(ctx context.Context, std streams) error {
 	opt := importer.Options{Server: c.server(), Out: std.out}
 	switch {

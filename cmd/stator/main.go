@@ -24,6 +24,8 @@ import (
 	"github.com/statordb/stator/internal/httpd"
 )
 
+// cli lists the commands. Kong derives flags, help and environment variables (STATOR_*) from the fields; docs/flags.md is
+// generated from them too.
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the database."`
 	Tail    tailCmd    `cmd:"" help:"Print a table's changes as they happen."`
@@ -37,6 +39,7 @@ type cli struct {
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
+// serveCmd is `stator serve`.
 type serveCmd struct {
 	Listen          string        `help:"Address to listen on (${default})." default:"127.0.0.1:8000" placeholder:"HOST:PORT"`
 	DataDir         string        `help:"Data directory, created if it is missing (${default})." default:"./stator-data" placeholder:"DIR"`
@@ -116,6 +119,7 @@ func (c *serveCmd) dax() stator.DAXOptions {
 	}
 }
 
+// versionCmd is `stator version`.
 type versionCmd struct{}
 
 // streams are the program's standard output and error, which tests replace.
@@ -133,6 +137,7 @@ func main() {
 // errExit unwinds the program where kong would call os.Exit, that is after printing help. Tests can then call run.
 var errExit = errors.New("exit")
 
+// run executes a command line. It returns nil after help was printed.
 func run(ctx context.Context, args []string, std streams) (err error) {
 	defer func() {
 		if p := recover(); p == errExit {
@@ -161,11 +166,14 @@ func run(ctx context.Context, args []string, std streams) (err error) {
 	return command.Run()
 }
 
+// Run prints the version.
 func (versionCmd) Run(std streams) error {
 	_, err := fmt.Fprintln(std.out, "stator", stator.Version)
 	return err
 }
 
+// Run serves until ctx ends or the server fails. It prints the endpoint to standard output once the server is ready; the log
+// goes to standard error.
 func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {

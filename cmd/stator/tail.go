@@ -16,10 +16,12 @@ type connection struct {
 	SecretKey   string `help:"Its secret; best given in the environment." default:"any" env:"AWS_SECRET_ACCESS_KEY" placeholder:"SECRET"`
 }
 
+// server returns the client of the server that the flags name.
 func (c *connection) server() client.Server {
 	return client.Server{Endpoint: c.EndpointURL, Region: c.Region, AccessKey: c.AccessKey, SecretKey: c.SecretKey}
 }
 
+// tailCmd is `stator tail`.
 type tailCmd struct {
 	Table string `arg:"" help:"Table to follow; it needs a stream."`
 	connection

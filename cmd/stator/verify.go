@@ -7,6 +7,7 @@ import (
 	"github.com/statordb/stator/internal/admin"
 )
 
+// verifyCmd is `stator verify`.
 type verifyCmd struct {
 	DataDir string `help:"Data directory (${default})." default:"./stator-data" placeholder:"DIR"`
 	Storage string `help:"Shared database to check instead of a directory; its servers may run." placeholder:"URL"`

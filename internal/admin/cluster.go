@@ -1,3 +1,7 @@
+// Package admin works on whole stores, for commands and operators: it copies, verifies and upgrades them, and describes the
+// servers that share one. Its subpackages do the verification and back up data directories.
+//
+// It opens stores itself, so a data directory must not be in use by a server; servers of a shared storage may run.
 package admin
 
 import (
@@ -114,6 +118,7 @@ func UpgradeStorage(ctx context.Context, storage string) (from int, err error) {
 	return c.Format, errors.Join(err, store.Close())
 }
 
+// readFleet reads the servers' state and the storage's format from one snapshot.
 func readFleet(ctx context.Context, store kv.Store) (s cluster.State, format int, err error) {
 	r, err := store.Snapshot(ctx)
 	if err != nil {

@@ -97,6 +97,8 @@ func Copy(ctx context.Context, from, to string, progress func(bytes int64)) (_ *
 	return &sum, compareCopy(ctx, target, &sum, snap, ids)
 }
 
+// add counts one record. The checksum is a sum, so that it does not depend on the order of records; a zero byte separates key
+// and value.
 func (c *Copied) add(key, val []byte) {
 	c.Records++
 	c.Bytes += int64(len(key) + len(val))
@@ -138,6 +140,7 @@ func counted(ctx context.Context, r kv.Reader) (ids []uint32, err error) {
 	return ids, err
 }
 
+// compareCopy reads the whole copy back and compares its records and counters with those of the source.
 func compareCopy(ctx context.Context, target kv.Store, want *Copied, source kv.Reader, ids []uint32) (err error) {
 	snap, err := target.Snapshot(ctx)
 	if err != nil {

@@ -28,6 +28,8 @@ const pebbleDir = "pebble"
 // ErrInUse means that another process holds the data directory.
 var ErrInUse = errors.New("in use by another process")
 
+// openDataDir opens a data directory or, with InMemory, a store without one. It raises the directory's format to the current
+// one.
 func openDataDir(opt *Options) (kv.Store, error) {
 	po := pebblekv.Options{Cache: opt.Cache, MinFree: opt.MinFree, Logger: opt.Logger, Now: opt.Now, FS: opt.FS, Check: opt.Check}
 	if err := durability(opt.Durability, &po); err != nil {
@@ -67,6 +69,7 @@ func makePrivate(opt *Options) {
 	}
 }
 
+// openPebble opens the engine of a data directory. Only one process can hold it; others get ErrInUse.
 func openPebble(dataDir string, po pebblekv.Options) (kv.Store, error) {
 	po.Dir = filepath.Join(dataDir, pebbleDir)
 	store, err := pebblekv.Open(po)
@@ -76,6 +79,7 @@ func openPebble(dataDir string, po pebblekv.Options) (kv.Store, error) {
 	return store, err
 }
 
+// durability parses Options.Durability into po.
 func durability(text string, po *pebblekv.Options) error {
 	switch {
 	case text == "" || text == "sync":

@@ -64,6 +64,7 @@ func Open(ctx context.Context, opt *Options) (Opened, error) {
 	return Opened{Store: store}, err
 }
 
+// openShared opens a shared storage and checks its format.
 func openShared(ctx context.Context, opt *Options) (s Opened, err error) {
 	scheme, _, _ := strings.Cut(opt.Storage, "://")
 	switch scheme {

@@ -13,6 +13,7 @@ const clockPath = "/_stator/clock"
 // testClock is the system's clock plus an offset that only grows.
 type testClock struct{ ahead atomic.Int64 } // nanoseconds ahead of the system's clock
 
+// now returns the time of the test clock.
 func (c *testClock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
 // control answers a request to clockPath. An empty body only reads the clock. After a move, settle runs whatever has become

@@ -98,6 +98,7 @@ func Open(opt Options) (*Server, error) {
 		return nil, ErrTestClock
 	}
 	var clock testClock
+	// A Now that the caller sets also stamps change records. Otherwise the storage's clock does: servers that share it must agree.
 	opt.stamps = opt.Now
 	switch {
 	case opt.TestClock:

@@ -13,9 +13,10 @@ import (
 	"github.com/statordb/stator/internal/ops"
 )
 
-// scaledTables implements autoscaling's view of tables by DynamoDB's operations.
+// scaledTables implements autoscaling.Tables by DynamoDB's operations, so that scaling follows the same rules as UpdateTable.
 type scaledTables struct{ ops *ops.Service }
 
+// Capacity implements autoscaling.Tables. A resource covers either reads or writes.
 func (s scaledTables) Capacity(r *autoscaling.Resource) (units int64, exists bool) {
 	table, index := r.Table()
 	p, exists := s.ops.Capacity(catalog.Namespace{Account: r.Account, Region: r.Region}, table, index)
@@ -25,6 +26,8 @@ func (s scaledTables) Capacity(r *autoscaling.Resource) (units int64, exists boo
 	return p.Read, exists
 }
 
+// SetCapacity implements autoscaling.Tables. UpdateTable sets reads and writes together, so the other direction keeps its
+// value.
 func (s scaledTables) SetCapacity(ctx context.Context, r *autoscaling.Resource, units int64) error {
 	ns := catalog.Namespace{Account: r.Account, Region: r.Region}
 	table, index := r.Table()
@@ -37,9 +40,10 @@ func (s scaledTables) SetCapacity(ctx context.Context, r *autoscaling.Resource, 
 	return s.ops.SetCapacity(ctx, ns, table, index, p)
 }
 
-// watch implements autoscaling's view of CloudWatch.
+// watch implements autoscaling.Watch by CloudWatch.
 type watch struct{ *cloudwatch.Service }
 
+// PutAlarm implements autoscaling.Watch. Alarms of scaling policies require all periods to breach (Datapoints equals Periods).
 func (w watch) PutAlarm(ctx context.Context, account, region string, a *autoscaling.AlarmInfo) error {
 	comparison := "GreaterThanThreshold"
 	if a.Less {
@@ -52,10 +56,12 @@ func (w watch) PutAlarm(ctx context.Context, account, region string, a *autoscal
 	})
 }
 
+// Alarm implements autoscaling.Watch.
 func (w watch) Alarm(account, region, name string) *autoscaling.AlarmInfo {
 	return alarmInfo(w.Service.Alarm(account, region, name))
 }
 
+// WithAction implements autoscaling.Watch. It leaves out alarms on expressions, which have no single metric to scale by.
 func (w watch) WithAction(account, region, action string) (out []*autoscaling.AlarmInfo) {
 	for _, a := range w.Service.WithAction(account, region, action) {
 		if a.Metric != nil {
@@ -65,6 +71,7 @@ func (w watch) WithAction(account, region, action string) (out []*autoscaling.Al
 	return out
 }
 
+// Read implements autoscaling.Watch.
 func (w watch) Read(ctx context.Context, id *metric.ID, stat string, from, to time.Time, period int64) ([]float64, error) {
 	return w.Values(ctx, id, stat, from, to, period)
 }
