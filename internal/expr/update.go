@@ -211,7 +211,7 @@ func (s *Scope) updateOperand(n *Node, it attribute.Item) attribute.Value {
 		if v := s.Resolve(n.Args[0].Path, it); v != nil {
 			return v
 		}
-		return s.updateOperand(n.Args[1], it)
+		return s.updateOperand(n.Args[1], it) // not evaluated otherwise, so it may then refer to a missing path
 	}
 	a, b := s.updateOperand(n.Args[0], it), s.updateOperand(n.Args[1], it)
 	if a == nil || b == nil {

@@ -220,6 +220,7 @@ func growth() error {
 	if err := s.Terminate(); err != nil {
 		return err
 	}
+	// The time includes the process's start and the recovery of the data directory.
 	begin := time.Now()
 	p, err := process.Stator(*statorBinary, "--data-dir", dir)
 	if err != nil {

@@ -393,7 +393,7 @@ func (s *Service) updateCluster(ctx context.Context, call *smithy.Call, in *api.
 		c.Description = in.Description.Or(c.Description)
 		c.MaintenanceWindow = in.PreferredMaintenanceWindow.Or(c.MaintenanceWindow)
 		if in.NotificationTopicArn.Set {
-			c.Topic, c.TopicStatus = in.NotificationTopicArn.Value, "active"
+			c.Topic, c.TopicStatus = in.NotificationTopicArn.Value, "active" // unless the request says otherwise
 		}
 		if c.Topic != "" {
 			c.TopicStatus = in.NotificationTopicStatus.Or(c.TopicStatus)
