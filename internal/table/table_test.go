@@ -35,8 +35,8 @@ import (
 //	index NAME
 //		adds a global index with the partition key color:S that is being filled; later writes still use the old description
 //
-//	drop
-//		deletes the table; later writes still use its description
+//	drop [linger]
+//		deletes the table, after a minute in DELETING with linger; later writes still use its description
 //
 //	write [exclusive] [inject]
 //	put ITEM | insert ITEM | delete ITEM | exists ITEM | keep ITEM
@@ -82,7 +82,11 @@ func TestTable(t *testing.T) {
 				})
 				return outcome(err)
 			case "drop":
-				_, err := s.Catalog.Delete(t.Context(), s.table.Namespace, s.table.Name, 0, func(*catalog.Table) error { return nil })
+				linger := time.Duration(0)
+				if d.HasArg("linger") {
+					linger = time.Minute
+				}
+				_, err := s.Catalog.Delete(t.Context(), s.table.Namespace, s.table.Name, linger, func(*catalog.Table) error { return nil })
 				return outcome(err)
 			case "write":
 				return s.write(t, d)
