@@ -31,7 +31,7 @@ import (
 //		sets the clock
 //
 //	create TABLE [creating=SECONDS] [stream=LABEL] [recovery] [read=UNITS] [write=UNITS]
-//		creates a table with the partition key id, and fills its every place with one key
+//		creates a table with the partition key id, and puts one key in each part of its data
 //
 //	change TABLE
 //	protect | index NAME ATTRIBUTE | unindex NAME | updating SECONDS | stream LABEL | end-stream | fail
@@ -43,13 +43,13 @@ import (
 //		delete a table, after a time in DELETING; finish does what is due
 //
 //	show TABLE
-//		prints a table; and, after "since the last show", what became of the description that was shown before
+//		prints a table, and whether the description that was shown before has been replaced since
 //
 //	list ACCOUNT/REGION [after=NAME] [limit=N]
 //	streams ACCOUNT/REGION [table=NAME]
 //	backups
 //	left ID
-//		print what there is; left prints where the table with that id has keys
+//		print names, streams or backups; left prints which data the table with that id still has
 //
 //	arn
 //	ARN
@@ -302,7 +302,8 @@ func (s *session) show(t *testing.T, d *datadriven.TestData) string {
 	if now == nil {
 		out.WriteString("no such table\n")
 	} else {
-		fmt.Fprintf(&out, "%d %s %s, serves %v, protected %v\n", now.ID, now.ARN(), now.Status(s.clock), now.Serves(s.clock), now.DeletionProtection)
+		fmt.Fprintf(&out, "%d %s %s, serves %v, protected %v\n",
+			now.ID, now.ARN(), now.Status(s.clock), now.Serves(s.clock), now.DeletionProtection)
 		var attributes []string
 		for _, a := range now.Attributes {
 			attributes = append(attributes, a.Name)
@@ -362,8 +363,8 @@ func (s *session) backups() string {
 	for _, b := range s.Backups.All() {
 		arn, _, _ := strings.Cut(b.ARN(), b.ID)
 		number, _, _ := strings.Cut(b.ID, "-")
-		list = append(list, fmt.Sprintf("%s%s-… %s %s %s of table %d: %d items, %d bytes, until %s", arn, number, b.Name, b.Type, b.Status, b.Data, b.Items,
-			b.Bytes, time.UnixMilli(b.Expires).UTC().Format(time.RFC3339)))
+		list = append(list, fmt.Sprintf("%s%s-… %s %s %s of table %d: %d items, %d bytes, until %s", arn, number, b.Name, b.Type, b.Status,
+			b.Data, b.Items, b.Bytes, time.UnixMilli(b.Expires).UTC().Format(time.RFC3339)))
 	}
 	if list == nil {
 		return "none\n"
