@@ -121,6 +121,7 @@ func (d *decoder) fields(depth int) (size, count int, ok bool) {
 		r.Room(binary.MaxVarintLen64 + len(name))
 		r.Arena = binary.AppendUvarint(r.Arena, uint64(len(name)))
 		r.Arena = append(r.Arena, name...)
+		// Record at the top level in which attribute the first problem is.
 		ok := d.problem == ""
 		n, found := d.value(depth)
 		if !found && r.Err() == nil {
@@ -134,7 +135,7 @@ func (d *decoder) fields(depth int) (size, count int, ok bool) {
 			size++
 		}
 		count++
-		if count > 1 && bytes.Compare(previous, name) >= 0 {
+		if count > 1 && bytes.Compare(previous, name) >= 0 { // also for a repeated name
 			sorted = false
 		}
 		previous = name
@@ -296,6 +297,7 @@ func (d *decoder) typed(name []byte, depth int) (size int, ok bool) {
 	case "M":
 		return d.mapValue(depth + 1)
 	}
+	// An unknown type still has to be consumed, so that the reader stays in step.
 	r.Skip()
 	return 0, false
 }

@@ -92,7 +92,7 @@ func parseDecimal(buf, text []byte) (d decimal, problem string) {
 			break
 		}
 		seenDigit = true
-		if len(d.digits) == 0 && c == '0' {
+		if len(d.digits) == 0 && c == '0' { // a leading zero at most moves the point
 			if seenPoint {
 				point--
 			}
@@ -101,6 +101,7 @@ func parseDecimal(buf, text []byte) (d decimal, problem string) {
 		if !seenPoint {
 			point++
 		}
+		// Digits that don't fit into buf are dropped. A dropped zero changes nothing; any other digit makes the number too precise.
 		if len(d.digits) < cap(buf) {
 			d.digits = append(d.digits, c)
 		} else if c != '0' {
@@ -120,7 +121,7 @@ func parseDecimal(buf, text []byte) (d decimal, problem string) {
 		}
 		start := i
 		for ; i < len(text) && text[i] >= '0' && text[i] <= '9'; i++ {
-			if exp < 1<<24 {
+			if exp < 1<<24 { // far beyond MaxExponent, and exp can't overflow
 				exp = exp*10 + int(text[i]-'0')
 			}
 		}
@@ -140,6 +141,7 @@ func parseDecimal(buf, text []byte) (d decimal, problem string) {
 	if len(d.digits) == 0 {
 		return decimal{}, ""
 	}
+	// The value is 0.digits * 10^d.exp, so its scientific exponent is d.exp-1.
 	d.exp = point + exp
 	switch {
 	case d.exp-1 > MaxExponent:

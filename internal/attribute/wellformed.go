@@ -150,6 +150,7 @@ func (c *cursor) elements(tag Type, count, depth int) (size int, err error) {
 	if count == 0 {
 		return 0, errors.New("empty set")
 	}
+	// Equality of sets compares their bytes, so the order and uniqueness of the elements are invariants.
 	sorted := slices.Clone(elems)
 	sortElements(tag, sorted)
 	for i := range elems {

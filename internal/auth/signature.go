@@ -53,7 +53,7 @@ func parseHeader(header string, r *Request) (sig signature, _ *awserr.Error) {
 	}
 	sig.time = r.Header("x-amz-date")
 	if sig.time == "" {
-		if t, err := time.Parse(time.RFC1123, r.Header("date")); err == nil {
+		if t, err := time.Parse(time.RFC1123, r.Header("date")); err == nil { // X-Amz-Date takes precedence
 			sig.time = t.UTC().Format(timeFormat)
 		}
 	}
@@ -85,7 +85,7 @@ func parseQuery(r *Request) (sig signature, _ *awserr.Error) {
 	}
 	var missing []string
 	for name, values := range q {
-		if len(values) > 1 && strings.HasPrefix(strings.ToLower(name), "x-amz-") {
+		if len(values) > 1 && strings.HasPrefix(strings.ToLower(name), "x-amz-") { // which of the values was signed would be ambiguous
 			return sig, awserr.New(awserr.IncompleteSignature, "AWS query-string parameters must not be repeated: '"+name+"'. Re-examine the query-string parameters.")
 		}
 	}

@@ -176,6 +176,7 @@ func (s *Service) putScalingPolicy(ctx context.Context, call *smithy.Call, in *a
 				next.Tracking.Alarms[i] = uuid.NewString()
 			}
 		}
+		// Alarms first: a stored policy without alarms wouldn't scale.
 		if err := s.putAlarms(ctx, next); err != nil {
 			return nil, err
 		}
@@ -235,6 +236,7 @@ func newTracking(r *Resource, in *api.TargetTrackingScalingPolicyConfiguration) 
 		for _, d := range m.Dimensions {
 			id.Dimensions = append(id.Dimensions, metric.Dimension{Name: strings.Clone(d.Name.Value), Value: strings.Clone(d.Value.Value)})
 		}
+		// Metrics are identified by their dimensions in order of name.
 		slices.SortFunc(id.Dimensions, func(a, b metric.Dimension) int { return strings.Compare(a.Name, b.Name) })
 		out.Metric, out.Stat, out.Unit = &id, strings.Clone(m.Statistic.Value), strings.Clone(m.Unit.Value)
 	case in.PredefinedMetricSpecification != nil:

@@ -304,6 +304,7 @@ func (s *Service) enforceBounds(ctx context.Context, r Resource) error {
 func (s *Service) scale(ctx context.Context, t *target, wanted int64, at time.Time, cause string, out bool) error {
 	units, _ := s.Tables.Capacity(&t.Resource)
 	bounded := min(max(wanted, t.Min), t.Max)
+	// Record why nothing changes, for DescribeScalingActivities.
 	if bounded == units {
 		reason := ""
 		switch {

@@ -52,7 +52,7 @@ func parseSchedule(text, zone string) (*schedule, error) {
 	s := &schedule{location: time.UTC}
 	if zone != "" {
 		var err error
-		if s.location, err = time.LoadLocation(zone); err != nil || zone == "Local" {
+		if s.location, err = time.LoadLocation(zone); err != nil || zone == "Local" { // Go's Local is the server's zone, not a zone's name
 			return nil, invalid("Invalid timezone: %s", zone)
 		}
 	}
@@ -95,7 +95,7 @@ func parseSchedule(text, zone string) (*schedule, error) {
 	if day == "?" {
 		day = "*"
 	}
-	s.cron = strings.Join([]string{"0", parts[0], parts[1], day, parts[3], weekday, parts[5]}, " ")
+	s.cron = strings.Join([]string{"0", parts[0], parts[1], day, parts[3], weekday, parts[5]}, " ") // the library's first field is seconds
 	if !gronx.IsValid(s.cron) {
 		return nil, bad
 	}

@@ -62,7 +62,7 @@ func (h *heat) turn(now int64) {
 	h.window, h.units, h.refuse = w, [2]float64{}, 0
 }
 
-// add counts a request. If the partition is to be split now, it returns the hash at which.
+// add counts a request. If the partition is due for a split, it returns the hash at which to split.
 func (h *heat) add(d Direction, hash uint32, units float64, now int64) (split uint32, ok bool) {
 	h.turn(now)
 	h.units[d] += units

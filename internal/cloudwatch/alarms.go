@@ -281,7 +281,7 @@ func (s *Service) putMetricAlarm(ctx context.Context, call *smithy.Call, in *api
 		return nil, err
 	}
 	switch {
-	case a.Periods > maxWindow/a.Period:
+	case a.Periods > maxWindow/a.Period: // divided, because the product may overflow
 		return nil, awserr.ValidationError("Metrics cannot be checked across more than seven days (EvaluationPeriods * Period must be <= 604800).")
 	case a.Period < 3600 && a.Periods > maxEvaluation/a.Period:
 		return nil, awserr.ValidationError("Metrics cannot be checked across more than a day (EvaluationPeriods * Period must be <= 86400).")
@@ -541,8 +541,8 @@ func (s *Service) turn(ctx context.Context, a *Alarm, v verdict, at time.Time) e
 	return nil
 }
 
-// change stores an alarm's state; turned says that the state is new. next is nil if the alarm was deleted meanwhile, or if it is to be
-// marked as broken and was replaced meanwhile.
+// change stores an alarm's state; turned says that the state is new. next is nil, and nothing is stored, if the alarm was deleted
+// meanwhile, or if v marks it as broken and it was replaced meanwhile.
 func (s *Service) change(ctx context.Context, a *Alarm, v verdict, at time.Time) (next *Alarm, turned bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

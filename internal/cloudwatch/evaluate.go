@@ -81,6 +81,7 @@ func (s *Service) verdict(ctx context.Context, a *Alarm, at time.Time) (verdict,
 	end := at.Unix()
 	start := end - n*a.Period
 	queries, shown := a.Queries, 0
+	// A single metric is the simplest expression: one query that is shown.
 	if a.Metric != nil {
 		queries = []Query{{ID: "m", Metric: a.Metric, Stat: a.Stat, Unit: a.Unit, Period: a.Period}}
 	}

@@ -153,8 +153,8 @@ func (p *plan) each(visit func(i int) error) error {
 	return nil
 }
 
-// visit visits a query, unless that is done, after the unvisited ones on which it depends. It uses a stack of its own, because chains of
-// dependencies may be long.
+// visit visits a query after the queries on which it depends, each of them once. It keeps an explicit stack instead of recursing, because
+// chains of dependencies may be long.
 func (p *plan) visit(i int, done []bool, visit func(i int) error) error {
 	open := map[int]bool{}
 	for stack := []int{i}; len(stack) > 0; {
@@ -371,6 +371,7 @@ func (s *Service) getMetricData(ctx context.Context, call *smithy.Call, in *api.
 	if err != nil {
 		return nil, clientError(err)
 	}
+	// One window serves all queries, so the finest period decides how its start is rounded.
 	finest := int64(60)
 	for _, q := range queries {
 		if q.Metric != nil {
@@ -378,6 +379,7 @@ func (s *Service) getMetricData(ctx context.Context, call *smithy.Call, in *api.
 		}
 	}
 	start, end := window(s.Now(), from, to, finest)
+	// Refuse before the expensive parts: Collect and the evaluation.
 	if err := s.checkRate(queries, start, end); err != nil {
 		return nil, err
 	}
@@ -445,6 +447,7 @@ func (p *dataPage) add(e *evaluation) (ended bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	// Continue in the series, and at the value, where the previous page ended.
 	for ; p.at.series < len(list) && p.left > 0; p.at.series, p.at.value = p.at.series+1, 0 {
 		t := list[p.at.series]
 		label := t.label

@@ -86,6 +86,7 @@ func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, i
 		if err = call.Turn.Yield(ctx); err != nil {
 			break
 		}
+		// The previous page ended with this entry. If it has been trimmed since then, Seek has found the next one.
 		if string(it.Key()) == after {
 			continue
 		}
@@ -93,12 +94,12 @@ func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, i
 		if err = json.Unmarshal(it.Value(), &item); err != nil {
 			break
 		}
-		at := float64(item.Time) / 1000
+		at := float64(item.Time) / 1000 // milliseconds to seconds
 		if in.AlarmName.Set && item.Alarm != in.AlarmName.Value || in.HistoryItemType.Set && item.Type != in.HistoryItemType.Value ||
 			in.StartDate.Set && at < in.StartDate.Value || in.EndDate.Set && at > in.EndDate.Value {
 			continue
 		}
-		if len(out.AlarmHistoryItems) == limit {
+		if len(out.AlarmHistoryItems) == limit { // only an entry that matches justifies another page
 			out.NextToken = smithy.Some(token(last))
 			break
 		}

@@ -140,6 +140,7 @@ func (s *Service) getInsightRuleReport(ctx context.Context, call *smithy.Call, i
 	if !from.Before(to) {
 		return nil, awserr.New(invalidCombination, "The parameter StartTime must be less than the parameter EndTime.")
 	}
+	// The latest counts are still in the meters' memory.
 	if err := s.Collect(ctx); err != nil {
 		return nil, err
 	}
@@ -182,7 +183,7 @@ func (s *Service) getInsightRuleReport(ctx context.Context, call *smithy.Call, i
 		}
 	}
 	out.AggregateValue = smithy.Some(total)
-	for _, c := range sums[:min(top, len(sums))] {
+	for _, c := range sums[:min(top, len(sums))] { // sums is sorted by total, the largest first
 		r := api.InsightRuleContributor{Keys: keysOf(c.key, rule.Labels), ApproximateAggregateValue: smithy.Some(c.total)}
 		for _, p := range periods {
 			if v := c.periods[p.at]; v > 0 {
@@ -222,6 +223,7 @@ func (s *Service) readReports(ctx context.Context, rule *metric.Rule, start, end
 		}
 		p := periods[len(periods)-1]
 		p.total += r.Total
+		// The minutes of a period share contributors, so their numbers can't be added. The maximum is a lower bound.
 		p.distinct = max(p.distinct, r.Distinct)
 		for _, c := range r.Contributors {
 			sum := byKey[c.Key]
@@ -255,7 +257,7 @@ func (s *Service) readReports(ctx context.Context, rule *metric.Rule, start, end
 		case a.total < b.total:
 			return 1
 		}
-		return strings.Compare(a.key, b.key)
+		return strings.Compare(a.key, b.key) // a stable order among equals
 	})
 	return keys, periods, err
 }

@@ -123,6 +123,7 @@ func (p *mathParser) unary(depth int) (*node, error) {
 	switch c := p.text[p.at]; {
 	case c == '-':
 		p.at++
+		// ^ binds more tightly than the sign: -2^2 is -4.
 		arg, err := p.binary(len(levels)-1, depth+1)
 		return &node{op: "neg", args: []*node{arg}}, err
 	case c == '(':
@@ -146,6 +147,7 @@ func (p *mathParser) unary(depth int) (*node, error) {
 		return &node{op: "text", text: text}, nil
 	case c >= '0' && c <= '9' || c == '.':
 		start := p.at
+		// Take everything that looks like part of the number; ParseFloat refuses the rest. A sign belongs to it only after an e.
 		for p.at < len(p.text) && (isNameByte(p.text[p.at]) || p.text[p.at] == '.' ||
 			(p.text[p.at] == '-' || p.text[p.at] == '+') && strings.IndexByte("eE", p.text[p.at-1]) >= 0) {
 			p.at++
@@ -170,6 +172,7 @@ func (p *mathParser) unary(depth int) (*node, error) {
 			args, err := p.list(')', depth)
 			return &node{op: "call", text: function, args: args}, err
 		}
+		// Truth values are numbers: comparisons return 1 and 0, too.
 		switch strings.ToUpper(name) {
 		case "TRUE":
 			return &node{op: "number", number: 1}, nil
@@ -266,6 +269,7 @@ func (n *node) check(kindOf func(id string) (kind, error)) (_ kind, err error) {
 	}
 	kinds := make([]kind, len(n.args))
 	for i, a := range n.args {
+		// A bare word such as REPEAT parses as a name. Only the function that takes it shows that it is text.
 		if n.op == "call" && a.op == "name" && isWord(n.text, i, a.text) {
 			a.op, a.text = "text", strings.ToUpper(a.text)
 		}

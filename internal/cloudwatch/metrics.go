@@ -136,6 +136,7 @@ func setOf(m *api.MetricDatum, where string) (metric.Set, error) {
 			out.Add(&one)
 		}
 	}
+	// Sums can overflow even if each value is finite.
 	for _, v := range []float64{out.Count, out.Sum, out.Min, out.Max} {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return out, invalid("The value for parameter " + where + ".Value must be a number.")

@@ -59,7 +59,7 @@ func (s *Service) Prometheus(ctx context.Context) ([]byte, error) {
 	for name := range families {
 		names = append(names, name)
 	}
-	slices.Sort(names)
+	slices.Sort(names) // a stable order makes scrapes comparable
 	for _, name := range names {
 		f := families[name]
 		slices.SortFunc(f.Metric, func(a, b *dto.Metric) int { return strings.Compare(labelText(a), labelText(b)) })

@@ -52,6 +52,7 @@ func parseBounded(name, text string) (statistic, bool) {
 	}
 	percent := strings.HasSuffix(low, "%") || strings.HasSuffix(high, "%")
 	from, to := math.Inf(-1), math.Inf(1)
+	// A single percent sign decides for both bounds; the other bound must then have one, too, or be open.
 	if percent {
 		from, to = 0, 100
 	}

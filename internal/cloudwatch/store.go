@@ -97,6 +97,7 @@ func (s *store) index(ctx context.Context) error {
 		return err
 	}
 	counts := map[string]uint64{}
+	// The loop is idempotent: after a crash it starts again, because only the last transaction marks the index as complete.
 	for at := keyspace.Metrics(); done == nil && at != nil; {
 		var page []*series
 		if page, at, err = s.page(ctx, at, addBatch); err != nil {
@@ -114,7 +115,7 @@ func (s *store) index(ctx context.Context) error {
 			return err
 		}
 		for _, m := range page {
-			if !strings.HasPrefix(m.Namespace, ownNamespace) {
+			if !strings.HasPrefix(m.Namespace, ownNamespace) { // the count covers clients' series only
 				counts[m.Account]++
 			}
 		}
@@ -551,6 +552,7 @@ func (s *store) read(ctx context.Context, id uint32, from, to, period int64, bud
 		return nil, err
 	}
 	defer r.Close()
+	// A period at the age of a rollup may have points of two resolutions, which add up.
 	sums := map[int64]*metric.Set{}
 	for _, res := range retention {
 		if res.seconds > 60 && period%res.seconds != 0 {
@@ -641,7 +643,7 @@ func (s *store) rollSome(ctx context.Context, id uint32, seconds, next, before i
 	for {
 		moved := 0
 		err := kv.Update(ctx, s.kv, kv.TxnOpt{NoSync: true, Background: true}, func(txn kv.Txn) error {
-			moved = 0
+			moved = 0 // the transaction may be retried
 			var keys, vals [][]byte
 			it, err := txn.Scan(rng, kv.ScanOpt{})
 			if err != nil {
@@ -659,6 +661,7 @@ func (s *store) rollSome(ctx context.Context, id uint32, seconds, next, before i
 				if err != nil {
 					return err
 				}
+				// Adding and deleting in one transaction counts each point exactly once.
 				if at := keyspace.Time(key); next > 0 {
 					if err := addPoint(txn, keyspace.MetricPoint(id, uint32(next), at/next*next), &set); err != nil {
 						return err

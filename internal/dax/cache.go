@@ -64,7 +64,7 @@ type flight struct {
 // writing are the writes in progress of one key.
 type writing struct {
 	count      int  // number of writes in progress
-	overlapped bool // two of them ran at once (C3)
+	overlapped bool // two writes ran at the same time (C3)
 }
 
 // newCache returns an empty cache of at most the given number of bytes.

@@ -99,7 +99,7 @@ type method struct {
 	work bool
 	// many says that the method handles many items, so only a bounded number of its requests run at once.
 	many bool
-	// read says that the method changes nothing, so its answer may be dropped for want of memory: the client can ask again.
+	// read says that the method changes nothing, so its answer may be dropped when memory is short: the client can retry.
 	read bool
 	run  func(*conn, *wire.Reader) error
 }

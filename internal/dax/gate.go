@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// strangerShare and addressShare divide a gate's limit: into the most strangers that one address may have, and into the most
-	// connections that it may have once the limit is near.
+	// strangerShare and addressShare are divisors of a gate's limit. They give the most strangers that one address may have, and the
+	// most connections that it may have once the limit is near.
 	strangerShare = 8
 	addressShare  = 2
 	// maxSample is how many connections are examined to choose one for closing. It bounds the time under the lock.

@@ -329,7 +329,7 @@ type batchGet struct {
 	keys       []attribute.Item
 	storage    [][]byte // storage keys
 	items      [][]byte // in the encoding of the cache; nil if there is none
-	unread     []bool   // not read for want of capacity
+	unread     []bool   // not read because capacity ran out
 	flights    []*flight
 	led        []bool // which of the flights this request leads
 }
@@ -540,7 +540,7 @@ func (c *conn) appendBatch(gets []*batchGet, capacity []api.ConsumedCapacity) er
 		if unread {
 			left++
 		}
-		if g.paths == nil {
+		if g.paths == nil { // keys and items alternate
 			n *= 2
 		}
 		c.out = wire.AppendArray(wire.AppendText(c.out, g.name), n)
@@ -556,6 +556,7 @@ func (c *conn) appendBatch(gets []*batchGet, capacity []api.ConsumedCapacity) er
 			}
 		}
 	}
+	// The unprocessed keys follow, again by table.
 	c.out = wire.AppendMap(c.out, left)
 	for _, g := range gets {
 		n := 0

@@ -87,7 +87,7 @@ func appendCapacity(dst []byte, c *api.ConsumedCapacity) []byte {
 	return wire.WrapBytes(dst, start)
 }
 
-// appendCapacities appends a list of consumed capacities in the form that one appends.
+// appendCapacities appends a list of consumed capacities and lets one append each.
 func appendCapacities(dst []byte, list []api.ConsumedCapacity, one func([]byte, *api.ConsumedCapacity) []byte) []byte {
 	dst = wire.AppendArray(dst, len(list))
 	for i := range list {

@@ -83,6 +83,7 @@ func (c *conn) transactGetItems(r *wire.Reader) error {
 		in.TransactItems = append(in.TransactItems, api.TransactGetItem{Get: get})
 		tables[i] = t.table
 	}
+	// The operation checks the projections but returns whole items; wire.AppendProjected picks the values for DAX's encoding.
 	ops.RequestOf(&c.call).Unprojected = true
 	out, err := smithy.Invoke(c.ctx, c.node.service.transactGetItems, api.TransactGetItems, &c.call, in)
 	if err != nil {
@@ -118,7 +119,7 @@ func (c *conn) refusal(err error, tables []*table) error {
 func (c *conn) transactWriteItems(r *wire.Reader) error {
 	var operations []int64
 	for n := r.Array(); r.Next(&n); {
-		if o := r.Int(); len(operations) <= maxTransaction {
+		if o := r.Int(); len(operations) <= maxTransaction { // one too many is enough for the database to refuse
 			operations = append(operations, o)
 		}
 	}
@@ -170,7 +171,7 @@ func (c *conn) transactWriteItems(r *wire.Reader) error {
 	if err != nil {
 		return c.refusal(err, tables)
 	}
-	c.out = wire.AppendArray(wire.AppendArray(c.out, 3), 0)
+	c.out = wire.AppendArray(wire.AppendArray(c.out, 3), 0) // no returned values, since none are asked for
 	c.out = appendCapacities(c.out, out.ConsumedCapacity, appendExtended)
 	c.out = appendAllMetrics(c.out, out.ItemCollectionMetrics)
 	return nil

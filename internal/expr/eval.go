@@ -47,6 +47,7 @@ func (s *Scope) Matches(n *Node, it attribute.Item) bool {
 		right := s.operand(n.Args[1], it)
 		return left != nil && !contains(left, right)
 	}
+	// Every other comparison with a missing value is false.
 	if left == nil {
 		return false
 	}
@@ -74,7 +75,7 @@ func (s *Scope) Matches(n *Node, it attribute.Item) bool {
 		c2, ok2 := attribute.Compare(left, high)
 		return ok1 && ok2 && c1 >= 0 && c2 <= 0
 	case OpType:
-		return left.Type().String() == right.Text()
+		return left.Type().String() == right.Text() // type names such as SS
 	case OpBeginsWith:
 		return left.Type() == right.Type() && (left.Type() == attribute.TypeS || left.Type() == attribute.TypeB) &&
 			bytes.HasPrefix(left.Bytes(), right.Bytes())

@@ -257,6 +257,7 @@ func (p *parser) comparison() *Node {
 		}
 		return p.node(OpIn, args...)
 	}
+	// No operator follows, so left must be a condition by itself, which an operand isn't.
 	if left.isOperand() {
 		if left.Op != OpSize {
 			p.syntaxError()
@@ -498,6 +499,7 @@ func (p *parser) path() Path {
 				p.syntaxError()
 			}
 			p.next()
+			// Indexes are Java ints.
 			i, err := strconv.ParseInt(t.text, 10, 32)
 			if err != nil {
 				p.violated(errorf("List index is not within the allowable range; index: [", t.text, "]"))

@@ -98,12 +98,13 @@ func (t *pathTree) apply(v attribute.Value) attribute.Value {
 	kids := t.kids
 	create := func(k *pathTree) {
 		switch {
-		case k.edit == nil:
+		case k.edit == nil: // an edit below an attribute that doesn't exist
 			panic(evalError(msgInvalidPath))
 		case !k.edit.remove:
 			fields = append(fields, attribute.Field{Name: k.name, Value: k.edit.val})
 		}
 	}
+	// Both the fields and the edits are sorted by name, so merge them.
 	for name, e := range v.Fields {
 		for len(kids) > 0 && kids[0].name < string(name) {
 			create(kids[0])
@@ -210,7 +211,7 @@ func (s *Scope) updateOperand(n *Node, it attribute.Item) attribute.Value {
 		if v := s.Resolve(n.Args[0].Path, it); v != nil {
 			return v
 		}
-		return s.updateOperand(n.Args[1], it)
+		return s.updateOperand(n.Args[1], it) // not evaluated otherwise, so it may then refer to a missing path
 	}
 	a, b := s.updateOperand(n.Args[0], it), s.updateOperand(n.Args[1], it)
 	if a == nil || b == nil {

@@ -116,7 +116,7 @@ func ask(c net.Conn, request string) int {
 	return res.StatusCode
 }
 
-// TestBudgetGivenBack: no matter how and at which byte a request ends, nothing stays taken from the budget.
+// TestBudgetGivenBack: however and at whichever byte a request ends, it returns all of its budget.
 func TestBudgetGivenBack(t *testing.T) {
 	s := serve(t, Options{Limits: Limits{Bodies: 8 << 20}})
 	large := `"` + strings.Repeat("x", 1<<20) + `"`

@@ -287,7 +287,7 @@ func (t *Tally) Done() {
 	}
 }
 
-// sampled is the number of requests of which one has its key counted, unless Contributor Insights is on.
+// sampled is the sampling interval of keys: one request in this many counts its key. With AllKeys, every request counts.
 const sampled = 16
 
 // count counts a key.

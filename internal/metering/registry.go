@@ -187,7 +187,7 @@ func (m *Meter) collectSlot(s *slot, emit func(metric.Datum)) {
 			continue
 		}
 		for d, name := range directionNames {
-			if set, ok := c.consumed[d].take(2); ok {
+			if set, ok := c.consumed[d].take(2); ok { // stored in half units
 				put(t.id("Consumed"+name+"CapacityUnits", index(r.Name)), "Count", set)
 			}
 			count(t.id(name+"ThrottleEvents", index(r.Name)), c.throttled[d].Swap(0))
@@ -213,7 +213,7 @@ func (m *Meter) collectSlot(s *slot, emit func(metric.Datum)) {
 	}
 	for i, name := range m.registry.operations {
 		o := s.ops[i].Load()
-		if o == nil {
+		if o == nil { // no request of this operation so far
 			continue
 		}
 		operation := metric.Dimension{Name: "Operation", Value: name}
@@ -259,7 +259,7 @@ func (m *Meter) collectKeys(slots []*slot, report func(metric.Report)) {
 				continue
 			}
 			for what := range s.resources[id].keys {
-				if what == accessed && r.Insights != AllKeys {
+				if what == accessed && r.Insights != AllKeys { // only throttled keys are asked for
 					continue
 				}
 				for by := range s.resources[id].keys[what] {
@@ -283,6 +283,7 @@ func (m *Meter) collectKeys(slots []*slot, report func(metric.Report)) {
 	}
 	for _, out := range found {
 		slices.SortFunc(out.Contributors, byCount)
+		// Cut only after adding up: a key that is rare in one slot may be frequent in total.
 		out.Contributors = out.Contributors[:min(reported, len(out.Contributors))]
 		report(*out)
 	}

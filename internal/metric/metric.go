@@ -41,7 +41,7 @@ type Datum struct {
 	Time time.Time
 	Unit string // as in CloudWatch's StandardUnit
 	Set  Set
-	// Fine says that the datum is to be kept per second. Others are kept per minute.
+	// Fine asks for a resolution of a second. Other data are kept per minute.
 	Fine bool
 	// Aggregate says that the datum repeats what others report with more dimensions.
 	Aggregate bool

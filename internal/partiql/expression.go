@@ -393,7 +393,7 @@ func (p *parser) literal(key string) attribute.Value {
 		case "<<":
 			return p.bag(t)
 		case "{":
-			p.at--
+			p.at-- // tuple takes the brace itself
 			return sized(attribute.NewMap(p.tuple(key, key+".")))
 		}
 	}

@@ -84,7 +84,7 @@ func lex(text string) []token {
 				break
 			}
 		}
-		if k == tokInvalid {
+		if k == tokInvalid { // skip the byte, so that the loop always advances
 			i++
 		}
 		out = append(out, token{k, text[start:i], start, i})

@@ -204,7 +204,7 @@ func (p *parser) selectStatement() *Statement {
 	}
 	if t := p.peek(); t.kind == tokWord {
 		switch name := strings.ToUpper(t.text); name {
-		case "LIMIT", "GROUP", "HAVING":
+		case "LIMIT", "GROUP", "HAVING": // PartiQL has them; DynamoDB doesn't
 			p.next()
 			fail("Unsupported clause: ", name, p.place(p.peek()))
 		}

@@ -87,7 +87,7 @@ func (t *transcoder) value(depth int) bool {
 	if !ok || depth > maxCBORDepth {
 		return false
 	}
-	t.room(32)
+	t.room(32) // enough for any scalar but strings
 	switch major {
 	case majorUint, majorNegative:
 		if info == infoIndefinite || arg > math.MaxInt64 {
@@ -95,14 +95,14 @@ func (t *transcoder) value(depth int) bool {
 		}
 		n := int64(arg)
 		if major == majorNegative {
-			n = -1 - n
+			n = -1 - n // the encoding of negative integers
 		}
 		t.out = strconv.AppendInt(t.out, n, 10)
 		return true
 	case majorBytes:
 		b, ok := t.string(major, info, arg)
 		if ok {
-			t.room(2 + (len(b)+2)/3*4)
+			t.room(2 + (len(b)+2)/3*4) // base64 in quotes
 			t.out = wirejson.AppendBlob(t.out, b)
 		}
 		return ok

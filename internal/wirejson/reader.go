@@ -424,7 +424,7 @@ func (r *Reader) escapedString(start, i int) []byte {
 		case c == '"':
 			r.pos = i + 1
 			r.scratch = out
-			s := out[begin:len(out):len(out)]
+			s := out[begin:len(out):len(out)] // appending to s must not overwrite what follows in scratch
 			if !utf8.Valid(s) {
 				r.malformed()
 				return nil
@@ -459,6 +459,8 @@ func (r *Reader) escapedString(start, i int) []byte {
 					return nil
 				}
 				i += 4
+				// A code point beyond U+FFFF takes two escapes, a high and a low surrogate. An escape that doesn't complete the pair
+				// isn't consumed, and is decoded by itself next.
 				if utf16.IsSurrogate(c1) {
 					c2, ok := rune(0), false
 					if i+1 < len(r.buf) && r.buf[i] == '\\' && r.buf[i+1] == 'u' {

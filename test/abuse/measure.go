@@ -67,6 +67,7 @@ func (a *Attack) Measure(binary, dir string, long time.Duration) (row Row, err e
 	if row.Memory = t.MostMemory(); !a.Ends && failed == nil {
 		failed = t.Settle(before)
 	}
+	// The server has crashed, so the checks below would only repeat that.
 	if alive := t.Alive(); alive != nil && !a.Ends {
 		row.Problem = errors.Join(failed, alive)
 		return row, nil

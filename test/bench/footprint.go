@@ -47,8 +47,8 @@ func footprint() error {
 	return fill(1_000_000)
 }
 
-// install copies the program, as an installation does. The linker's output is in the page cache in large pieces, each of which would count
-// entirely as the server's memory.
+// install copies the program, as an installation does. The linker leaves its output in the page cache in large pieces, and each piece
+// would count as a whole as the server's memory.
 func install() (binary string, remove func() error, err error) {
 	dir, err := os.MkdirTemp(*scratch, "stator-bench")
 	if err != nil {
@@ -220,6 +220,7 @@ func growth() error {
 	if err := s.Terminate(); err != nil {
 		return err
 	}
+	// The time includes the process's start and the recovery of the data directory.
 	begin := time.Now()
 	p, err := process.Stator(*statorBinary, "--data-dir", dir)
 	if err != nil {

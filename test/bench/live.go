@@ -50,6 +50,7 @@ func live() error {
 		return strings.Contains(string(answer), `"IndexStatus":"ACTIVE"`), err
 	}
 	results := make([][]result, len(list))
+	// Measure until the index is active. The last measurement counts only if the index was still being filled at its end.
 	for done := false; !done; {
 		for i, w := range list {
 			one, err := measure(s, w, n, 2000)
@@ -97,6 +98,7 @@ func streamLatency(c *conn) error {
 	if err := json.Unmarshal(answer, &described); err != nil {
 		return err
 	}
+	// LATEST: each record that the reader sees belongs to the write before it.
 	answer, err = c.call("DynamoDBStreams_20120810.GetShardIterator", `{"StreamArn":"`+arn+`","ShardId":"`+described.StreamDescription.Shards[0].ShardId+`","ShardIteratorType":"LATEST"}`)
 	if err != nil {
 		return err

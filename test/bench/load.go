@@ -81,7 +81,7 @@ func (c *conn) do(req []byte) (status int, body []byte, err error) {
 	if len(line) < 12 {
 		return 0, nil, fmt.Errorf("status line %q", line)
 	}
-	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
+	if status, err = strconv.Atoi(string(line[9:12])); err != nil { // after "HTTP/1.1 "
 		return 0, nil, err
 	}
 	length, chunked := 0, false
@@ -89,7 +89,7 @@ func (c *conn) do(req []byte) (status int, body []byte, err error) {
 		if line, err = c.r.ReadSlice('\n'); err != nil {
 			return 0, nil, err
 		}
-		if len(line) <= 2 {
+		if len(line) <= 2 { // an empty line ends the header
 			break
 		}
 		name, v, _ := bytes.Cut(line, []byte(":"))
@@ -120,7 +120,7 @@ func (c *conn) do(req []byte) (status int, body []byte, err error) {
 		if err := c.read(int(n)); err != nil {
 			return 0, nil, err
 		}
-		if _, err := c.r.Discard(2); err != nil || n == 0 {
+		if _, err := c.r.Discard(2); err != nil || n == 0 { // the CRLF after each chunk; the chunk of length 0 is the last
 			return status, c.body, err
 		}
 	}
@@ -130,7 +130,7 @@ func (c *conn) do(req []byte) (status int, body []byte, err error) {
 func (c *conn) read(n int) error {
 	at := len(c.body)
 	if cap(c.body) < at+n {
-		c.body = append(make([]byte, 0, 2*(at+n)), c.body...)
+		c.body = append(make([]byte, 0, 2*(at+n)), c.body...) // doubled, so that a body of many chunks is copied seldom
 	}
 	c.body = c.body[:at+n]
 	_, err := io.ReadFull(c.r, c.body[at:])
@@ -163,7 +163,7 @@ type worker func(c *conn, i int) (items int, err error)
 // measure runs a workload on n connections. With rate 0 the loop is closed: each connection sends its next request once it has the answer
 // to the last. Otherwise requests become due at the given rate, and their latency counts from that moment.
 func measure(s *server, w workload, n int, rate float64) (result, error) {
-	if w.segments > 0 {
+	if w.segments > 0 { // a scan in segments has one connection per segment
 		n = w.segments
 	}
 	workers := make([]worker, n)
@@ -178,6 +178,7 @@ func measure(s *server, w workload, n int, rate float64) (result, error) {
 	}
 	var mu sync.Mutex
 	var failed error
+	// Latencies are in microseconds, with 3 significant digits. Each connection has its own histogram, so that they don't share a lock.
 	total := hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3)
 	var res result
 	var wg sync.WaitGroup

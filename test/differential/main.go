@@ -385,7 +385,7 @@ func compare(statorAddr, localAddr string) (different int) {
 		ourStatus, ourBody := call(statorAddr, op, body)
 		local, localMessage := answer(op, localStatus, localBody)
 		ours, ourMessage := answer(op, ourStatus, ourBody)
-		if localStatus != 200 {
+		if localStatus != 200 { // reported, because a generator whose requests are mostly refused tests little
 			refused++
 		}
 		if local == ours && localMessage == ourMessage {
@@ -401,7 +401,7 @@ func compare(statorAddr, localAddr string) (different int) {
 		}
 		different++
 		fmt.Fprintf(w, "request %d (seed %d): %s %s\n  Local:  %d %s %s\n  Stator: %d %s %s\n", i, *seed, op, body, localStatus, local, localMessage, ourStatus, ours, ourMessage)
-		if different == 20 {
+		if different == 20 { // enough to find the cause; more would bury it
 			break
 		}
 		realign(statorAddr, localAddr)

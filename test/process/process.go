@@ -151,7 +151,7 @@ func (p *Process) Terminate() error {
 	return p.wait()
 }
 
-// Running returns a server that runs already, of which only the address is known.
+// Running returns a server that runs already. Only its address is known.
 func Running(addr string) *Process { return &Process{Addr: addr, Output: &Output{}} }
 
 // PID returns the process id, or 0 if it is unknown.

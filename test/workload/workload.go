@@ -239,7 +239,7 @@ func (l *Load) Check(call Call) error {
 		n, _ := strconv.Atoi(have[id][attribute].N) // 0 if there is none
 		return n
 	}
-	if n := value("counter", "n"); n < l.added || n > l.sent {
+	if n := value("counter", "n"); n < l.added || n > l.sent { // an addition that wasn't acknowledged may or may not have happened
 		return fmt.Errorf("the counter is %d; %d additions were acknowledged, %d sent", n, l.added, l.sent)
 	}
 	l.added, l.sent = value("counter", "n"), value("counter", "n")
@@ -251,6 +251,7 @@ func (l *Load) Check(call Call) error {
 		for id, it := range w.items {
 			known[id] = true
 			v := value(id, "v")
+			// Acknowledged writes must be there. A write without an answer may be there, but nothing else.
 			if v != it.acknowledged && !(it.unknown && v == it.sent) {
 				return fmt.Errorf("%s is %d; %d was acknowledged, %d sent and not acknowledged (%v)", id, v, it.acknowledged, it.sent, it.unknown)
 			}

@@ -476,6 +476,7 @@ func (g *generator) structure(name string, s *shape) {
 
 	g.p("// Check implements smithy.Shape.")
 	g.p("func (v *%s) Check(c *smithy.Checker) {", name)
+	// Only the first violation is reported, so the order of the members matters.
 	required := map[string]bool{}
 	for _, r := range s.Required {
 		required[r] = true
@@ -714,10 +715,11 @@ func (g *generator) checkValue(member, val, name string, depth int) {
 			elem = s.Value.Shape
 			enter = fmt.Sprintf("c.EnterValue(%s, %s[%s].Key)", member, val, i)
 		}
-		if !g.constrained(elem, map[string]bool{}) {
+		if !g.constrained(elem, map[string]bool{}) { // don't generate a loop that checks nothing
 			return
 		}
 		g.p("for %s := range %s {", i, val)
+		// Only the first violation is reported, so stop: the list may have thousands of elements.
 		g.p("if c.Failed() { return }")
 		g.p("mark%d := %s", depth, enter)
 		e := val + "[" + i + "]"

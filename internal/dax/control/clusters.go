@@ -133,6 +133,7 @@ func (s *Service) shape(call *smithy.Call, c *daxCluster, status string) *api.Cl
 	if _, alone := s.Fleet.(*cluster.Solo); !alone && !listens && c.Host != "" {
 		at, listens = Address{Scheme: c.scheme(), Host: c.Host, Port: c.Port}, true // another server has the node
 	}
+	// A node that listens on all interfaces has no single address. The host by which the caller has reached the server works too.
 	if host, _, err := net.SplitHostPort(call.Host); at.Any && err == nil {
 		at.Host = host
 	}
@@ -148,7 +149,7 @@ func (s *Service) shape(call *smithy.Call, c *daxCluster, status string) *api.Cl
 			NodeId: smithy.Some(n.ID), NodeCreateTime: smithy.Some(float64(n.Created) / 1000), AvailabilityZone: smithy.Some(n.Zone),
 			NodeStatus: smithy.Some(status), ParameterGroupStatus: smithy.Some("in-sync"),
 		}
-		if status == statusModifying {
+		if status == statusModifying { // nodes keep serving meanwhile
 			shape.NodeStatus = smithy.Some(statusAvailable)
 		}
 		if listens && status != statusCreating {
@@ -392,7 +393,7 @@ func (s *Service) updateCluster(ctx context.Context, call *smithy.Call, in *api.
 		c.Description = in.Description.Or(c.Description)
 		c.MaintenanceWindow = in.PreferredMaintenanceWindow.Or(c.MaintenanceWindow)
 		if in.NotificationTopicArn.Set {
-			c.Topic, c.TopicStatus = in.NotificationTopicArn.Value, "active"
+			c.Topic, c.TopicStatus = in.NotificationTopicArn.Value, "active" // unless the request says otherwise
 		}
 		if c.Topic != "" {
 			c.TopicStatus = in.NotificationTopicStatus.Or(c.TopicStatus)

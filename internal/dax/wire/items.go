@@ -55,6 +55,7 @@ func ReadItem(list *List, values []byte, key attribute.Item) (attribute.Item, er
 	if r.err != nil {
 		return nil, r.err
 	}
+	// The merge below needs sorted names, so sort all fields here.
 	if list.unsorted {
 		var fields []attribute.Field
 		for i, name := range names {
@@ -68,6 +69,8 @@ func ReadItem(list *List, values []byte, key attribute.Item) (attribute.Item, er
 	var it attribute.Builder
 	it.Grow(len(r.arena) + len(key) + list.size + 2*len(names))
 	i := 0
+	// Merge the attributes with those of the key: both are sorted by name. before adds the attributes whose names precede limit, or all
+	// if limit is nil.
 	before := func(limit []byte) {
 		for ; i < len(names) && (limit == nil || bytes.Compare([]byte(names[i]), limit) < 0); i++ {
 			it.Add([]byte(names[i]), read[i])
@@ -76,7 +79,7 @@ func ReadItem(list *List, values []byte, key attribute.Item) (attribute.Item, er
 	for name, v := range key.Fields {
 		before(name)
 		it.Add(name, v)
-		if i < len(names) && names[i] == string(name) {
+		if i < len(names) && names[i] == string(name) { // the key's own value wins
 			i++
 		}
 	}

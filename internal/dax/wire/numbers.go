@@ -164,6 +164,7 @@ func appendOrdered(dst, text []byte) []byte {
 		exponent = point
 		digits = append(append(digits, text[:point]...), text[point+1:]...)
 	}
+	// Normalize to 0.digits * 10^exponent, with neither leading nor trailing zeros.
 	for len(digits) > 0 && digits[0] == '0' {
 		digits = digits[1:]
 		exponent--
@@ -172,6 +173,7 @@ func appendOrdered(dst, text []byte) []byte {
 	if len(digits) == 0 {
 		return append(dst, orderedZero)
 	}
+	// An exponent that doesn't fit into the header follows in 4 bytes. Flipped bits make them sort like the numbers.
 	large := func(header byte, flip uint32) {
 		e := uint32(int32(exponent)) ^ flip
 		dst = append(dst, header, byte(e>>24), byte(e>>16), byte(e>>8), byte(e))
@@ -192,6 +194,7 @@ func appendOrdered(dst, text []byte) []byte {
 	}
 	var bits uint32
 	have := 0
+	// bits holds up to 7 bits that don't fill a byte yet.
 	unit := func(u int) {
 		bits = bits<<10 | uint32(u)
 		for have += 10; have >= 8; {
@@ -200,6 +203,7 @@ func appendOrdered(dst, text []byte) []byte {
 		}
 	}
 	last := 0
+	// Groups of negative numbers count down, so that a larger group sorts first.
 	for i := 0; i < len(digits); i += 3 {
 		group := 0
 		last = min(3, len(digits)-i)
@@ -268,6 +272,7 @@ func readOrdered(dst, b []byte) (text []byte, ok bool) {
 	var bits uint32
 	have := 0
 	for _, c := range b {
+		// Older bits overflow out of the top; only the lower have bits count.
 		bits, have = bits<<8|uint32(c), have+8
 		if have < 10 {
 			continue

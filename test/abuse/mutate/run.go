@@ -95,7 +95,7 @@ func (r *run) step() {
 
 // send sends a request, and checks its work and its answer. It returns the status, or 0 for a failure.
 func (r *run) send(op *operation, q request) int {
-	r.remember(q.String())
+	r.remember(q.String()) // before sending, so that a failure lists this request, too
 	before := allocated()
 	status, body, err := r.exchange(q)
 	if err != nil {
@@ -122,6 +122,7 @@ func (r *run) send(op *operation, q request) int {
 			r.w.learn(answer)
 			r.w.learnPage(q.body, answer)
 		}
+		// Names that a successful request contains exist now. Later requests use them.
 		r.w.learn(clone(q.body))
 	case status >= 500:
 		r.fail("status %d: %s", status, body)
