@@ -71,7 +71,7 @@ func (s *Service) CheckProjection(expression string, names smithy.Map[string]) e
 	return err
 }
 
-// holds charges memory for what was read to the request, or returns AWS's error if the budget is exhausted.
+// holds counts what was read against the request's memory budget, and returns AWS's error if that is exhausted.
 func holds(req *Request, bytes int) error {
 	if req.Memory != nil && !req.Memory.Take(bytes) {
 		return clientError(table.ErrMemory)

@@ -36,8 +36,8 @@ type checkpoints struct {
 	seen map[string]touched
 }
 
-// touched holds a checkpoint's modification time (by the file system's clock) and when this server first saw that value (by its
-// own clock). Age is measured by the second, so the two clocks need not agree.
+// touched holds a checkpoint's modification time, by the file system's clock, and when this server first saw that value, by its
+// own clock. Age counts from the latter, so the two clocks need not agree.
 type touched struct{ at, seen time.Time }
 
 // newCheckpoints returns nil if the engine can't make checkpoints or there is no directory for them.
