@@ -494,9 +494,10 @@ func TestDAXClusterOfSlowClients(t *testing.T) {
 	}
 	c := dialDAX(t, d.endpointOf("c0"), 0)
 	c.must("endpoints")
+	node := d.Server.dax.nodes[control.ID{Account: "000000000000", Region: "us-east-1", Name: "c0"}]
+	eventually(t, "the first request to end", func() bool { return node.Busy() == 0 }) // the client may have its answer before that
 	scan := daxRequest("scan", text(daxTable), options())
 	c.write(scan[:5])
-	node := d.Server.dax.nodes[control.ID{Account: "000000000000", Region: "us-east-1", Name: "c0"}]
 	eventually(t, "the node has begun to read", func() bool { return node.Busy() == 1 })
 	d.accelerator("DeleteCluster", obj{"ClusterName": "c0"})
 	c.write(scan[5:])
