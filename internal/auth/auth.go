@@ -66,7 +66,7 @@ type Authenticator struct {
 	// Now is the clock. It is needed only with credentials.
 	Now func() time.Time
 
-	file string                  // the credentials file; empty if there is none
+	file string                  // path of the credentials file; empty without one
 	ring atomic.Pointer[keyring] // nil without credentials
 	read lastRead
 }

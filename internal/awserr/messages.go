@@ -330,7 +330,7 @@ func InProgress() *Error {
 type Reason struct {
 	Code    string // None for operations that didn't cause the cancellation
 	Message string
-	Item    []byte // rendered; empty if there is none
+	Item    []byte // rendered as JSON; empty if the item is not returned
 }
 
 // Canceled is for a transaction that was refused.

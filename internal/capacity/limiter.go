@@ -326,7 +326,7 @@ func (l *Limiter) Settle(servers int, now time.Time) {
 	}
 }
 
-// split divides a partition into two, each of which serves as much as the old one.
+// split divides a partition into two. Each half serves as much as the old partition did.
 func (l *Limiter) split(p *partition, at uint32, now int64) {
 	if at <= p.start || len(l.partitions) >= maxPartitions {
 		return

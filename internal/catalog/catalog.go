@@ -252,7 +252,7 @@ func (c *Catalog) Streams(ns Namespace, table string) []*StreamRef {
 	return out
 }
 
-// Stream returns the stream with that ARN, enabled or ended; nil if there is none.
+// Stream returns the stream with that ARN, enabled or ended; nil for an unknown ARN.
 func (c *Catalog) Stream(arn string) *StreamRef {
 	if r := (*c.ended.Load())[arn]; r != nil {
 		return r

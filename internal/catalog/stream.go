@@ -101,7 +101,7 @@ func (s *Stream) prepare() {
 	}
 }
 
-// OpenShard adds a shard. It may only be called within Catalog.Change, where nobody writes.
+// OpenShard adds a shard. Call it only within Catalog.Change, which excludes writers of the table.
 func (t *Table) OpenShard(at kv.TS, parent string, low, high uint64) {
 	t.LastShard++
 	t.Stream.Shards = append(t.Stream.Shards, Shard{

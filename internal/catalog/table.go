@@ -276,7 +276,7 @@ func (t *Table) IndexByID(id uint8) *Index {
 	return nil
 }
 
-// FreeIndexID returns an unused index ID; ok is false if there is none.
+// FreeIndexID returns an unused index ID; ok is false if all IDs are in use.
 func (t *Table) FreeIndexID() (id uint8, ok bool) {
 	for id := 1; id < 256; id++ {
 		if t.IndexByID(uint8(id)) == nil {

@@ -13,7 +13,7 @@ import (
 // tableWatcher keeps the published tables equal to the store's.
 type tableWatcher struct{ *Catalog }
 
-// Freeze implements cluster.Watcher: when it returns, nobody writes to the table.
+// Freeze implements cluster.Watcher: when it returns, no write to the table is in progress.
 func (w tableWatcher) Freeze(key []byte) {
 	account, region, name, ok := keyspace.SplitNamed(key)
 	if !ok {
@@ -22,7 +22,7 @@ func (w tableWatcher) Freeze(key []byte) {
 	w.publishing.Lock()
 	t := (*w.tables.Load())[tableName{Namespace{account, region}, name}]
 	if t != nil {
-		w.frozen[string(key)] = t // nobody replaces it until the thaw
+		w.frozen[string(key)] = t // stays the current description until the thaw
 	}
 	w.publishing.Unlock()
 	if t != nil {
@@ -74,7 +74,7 @@ func (c *Catalog) reloadTable(ctx context.Context, key []byte, thaw bool) error 
 	return nil
 }
 
-// read returns the stored description of a table; nil if there is none.
+// read returns the stored description of a table; nil if the table does not exist.
 func (c *Catalog) read(ctx context.Context, key []byte) (*Table, error) {
 	raw, err := kv.ReadLatest(ctx, c.store, key)
 	if err != nil || raw == nil {

@@ -211,7 +211,7 @@ func (s *Service) listMetrics(ctx context.Context, call *smithy.Call, in *api.Li
 // token encodes a place in a list as a NextToken.
 func token(after string) string { return base64.StdEncoding.EncodeToString([]byte(after)) }
 
-// readToken decodes a NextToken; "" if there is none.
+// readToken decodes a NextToken; "" if the request has no token.
 func readToken(given smithy.Opt[string]) (string, error) {
 	raw, err := base64.StdEncoding.DecodeString(given.Value)
 	if err != nil {

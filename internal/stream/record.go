@@ -8,7 +8,7 @@
 //	    partition key. A write that changes nothing puts none.
 //	R2  A record's key has the stamp of its transaction (kv, K8), so the records of an item are in the order of its changes.
 //	R3  Readers stop at kv.Store.Stable. No record is ever put below it, so readers neither skip a record nor read one twice.
-//	R4  Shards are opened and closed while nobody writes to the table (catalog.Catalog.Change). All stamps in a shard are
+//	R4  Shards are opened and closed while writers of the table are excluded (catalog.Catalog.Change). All stamps in a shard are
 //	    between its Start and its End.
 package stream
 

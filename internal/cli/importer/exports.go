@@ -205,7 +205,8 @@ func (x *Exports) choose(all []*export) ([]*export, error) {
 	return out, nil
 }
 
-// dataKey returns the key of a data file. The manifest has its key in the original bucket, of which this may be a copy.
+// dataKey returns the key of a data file. The manifest names the key in the bucket that was exported to; this bucket may be a copy
+// under another prefix.
 func (e *export) dataKey(key string) string {
 	const root = "AWSDynamoDB/"
 	i := strings.LastIndex(key, root)
