@@ -455,6 +455,11 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if out, w.out = w.out, nil; out == nil {
 		out = s.conns.memory()
 	}
+	// Append would copy a large answer each time it grows it. Go can't preempt a copy, so a copy of megabytes into fresh memory delays
+	// the start of a garbage collection, and with it every request, by up to 15 ms.
+	if size := int(w.reads.total + w.reads.total/8); size > largeRead && cap(out) < size {
+		out = make([]byte, 0, size)
+	}
 	return answer.AppendJSON(out[:0]), nil
 }
 

@@ -578,3 +578,38 @@ func TestStrangersGetNoWorkDone(t *testing.T) {
 		t.Errorf("%d requests of strangers were decoded", n)
 	}
 }
+
+// parts is an answer that is rendered in small parts, as items are.
+type parts int
+
+// AppendJSON implements smithy.Renderer.
+func (n parts) AppendJSON(dst []byte) []byte {
+	for end := len(dst) + int(n); len(dst) < end; {
+		dst = append(dst, '0')
+	}
+	return dst
+}
+
+// TestLargeAnswerMemory: the memory for a large answer is allocated once.
+func TestLargeAnswerMemory(t *testing.T) {
+	const size = 16 << 20
+	read := smithy.Handler{
+		Target: "DynamoDB_20120810.Echo",
+		Decode: func(*smithy.Call, []byte) (any, *awserr.Error) { return nil, nil },
+		Run: func(_ context.Context, call *smithy.Call, _ any) (smithy.Renderer, error) {
+			call.Memory.Take(size)
+			return parts(size), nil
+		},
+	}
+	s := serve(t, Options{Operations: []smithy.Handler{read}})
+	c := s.dial()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if status := ask(c, post("{}")); status != 200 {
+		t.Fatalf("status %d", status)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > size*3/2 {
+		t.Errorf("an answer of %d MiB allocates %d MiB", size>>20, took>>20)
+	}
+}

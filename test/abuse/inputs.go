@@ -16,7 +16,7 @@ var inputAttacks = []Attack{
 	{Point: 8, Name: "MaxResults -1 in Application Auto Scaling, and relatives", Run: maxResults},
 	{Point: 8, Name: "every number of every input at its edges", Work: 15 * time.Second, Run: everyNumber},
 	{Point: 8, Name: "every text of every input empty, long, not UTF-8, and with NULs", Work: 30 * time.Second, Run: everyText},
-	{Point: 8, Name: "tokens, ARNs and iterators that are none", Run: badTokens},
+	{Point: 8, Name: "texts in place of tokens, ARNs and iterators", Run: badTokens},
 	{Point: 8, Name: "CreateCheckpoint by an ordinary key, 40 times", Needs: Needs{Credentials: true}, Work: 20 * time.Second, Run: checkpoints},
 	{Point: 8, Name: "2,501 tables", LongOnly: true, Once: true, Run: manyTables},
 }

@@ -23,7 +23,7 @@ var signatureAttacks = []Attack{
 	{Point: 11, Name: "UNSIGNED-PAYLOAD, other hashes, unknown session tokens", Needs: Needs{Credentials: true}, Run: payloads},
 	{Point: 11, Name: "presigned URLs that do not name what they run", Needs: Needs{Credentials: true}, Run: presigned},
 	{Point: 11, Name: "DAX connections with another's signature", Needs: Needs{Credentials: true, DAX: true}, Run: daxSignatures},
-	{Point: 11, Name: "signatures that are none", Needs: Needs{Credentials: true}, Run: badSignatures},
+	{Point: 11, Name: "texts in place of signatures", Needs: Needs{Credentials: true}, Run: badSignatures},
 }
 
 func hashed(s string) string {

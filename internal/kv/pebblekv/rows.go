@@ -77,23 +77,29 @@ func (c *rowCache) get(hash uint64, key []byte) (val []byte, found bool, t ticke
 
 // put keeps a copy of a value that was read after the miss that gave the ticket.
 func (c *rowCache) put(hash uint64, key, val []byte, t ticket) {
-	if !t.keep {
+	if !t.keep || !c.fits(key, val) {
 		return
 	}
+	r := copyRow(hash, key, val) // before the lock, which every reader of the shard takes
 	s := c.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.changes == t.changes && s.writers == 0 {
-		s.insert(c.max, &row{hash: hash, key: bytes.Clone(key), val: append([]byte{}, val...)})
+		s.insert(c.max, r)
 	}
+}
+
+// fits reports whether a row is small enough to be kept without evicting too many others.
+func (c *rowCache) fits(key, val []byte) bool { return rowSize(key, val) <= c.max/8 }
+
+// copyRow returns a row with copies of the key and the value.
+func copyRow(hash uint64, key, val []byte) *row {
+	return &row{hash: hash, key: bytes.Clone(key), val: append([]byte{}, val...)}
 }
 
 // insert adds a row, and evicts rows that were not used since the clock hand last passed them. The caller holds mu.
 func (s *rowShard) insert(limit int64, r *row) {
 	size := r.size()
-	if size > limit/8 {
-		return // it would evict too many others
-	}
 	if old := s.rows[r.hash]; old != nil {
 		s.remove(old)
 	}
@@ -117,7 +123,9 @@ func (s *rowShard) insert(limit int64, r *row) {
 	s.bytes += size
 }
 
-func (r *row) size() int64 { return int64(len(r.key)+len(r.val)) + rowOverhead }
+func (r *row) size() int64 { return rowSize(r.key, r.val) }
+
+func rowSize(key, val []byte) int64 { return int64(len(key)+len(val)) + rowOverhead }
 
 func (s *rowShard) remove(r *row) {
 	last := len(s.ring) - 1
@@ -163,8 +171,8 @@ func (c *rowCache) end(keys []written, failed bool) {
 		s.mu.Lock()
 		s.writers--
 		// Only if no other commit of this shard began or ended in between: it might have written the same key.
-		if k.hot && k.val != nil && !failed && s.changes == k.changes {
-			s.insert(c.max, &row{hash: k.hash, key: bytes.Clone(k.key), val: append([]byte{}, k.val...)})
+		if k.hot && k.val != nil && !failed && s.changes == k.changes && c.fits(k.key, k.val) {
+			s.insert(c.max, copyRow(k.hash, k.key, k.val))
 		}
 		s.changes++
 		s.mu.Unlock()
