@@ -10,7 +10,7 @@ S3SERVER := $(BUILD)/bin/versitygw
 POSTGRES := $(BUILD)/postgres.ok
 CHROMIUM := $(BUILD)/chromium.ok
 
-.PHONY: help build test lint unit race abuse clients clients-many commands browser deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save differential reliability fuzz fuzz-save generate plots clean
+.PHONY: help build test packages size lint unit race tikv abuse clients clients-many commands browser deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save tidy differential reliability fuzz fuzz-save generate plots clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -20,12 +20,23 @@ build: bin/stator ## Build bin/stator.
 bin/stator: $(shell find . -name '*.go' -not -path './test/*' -not -path './.build/*') go.mod go.sum internal/expr/reserved.txt
 	$(GOBUILD) -o $@ ./cmd/stator
 
-test: lint unit race clients commands browser deploy cross ## Install what is needed and run everything.
+# each runs targets one after the other, says which one runs, and prints how long each one took.
+each = @times=; for part in $(1); do \
+		echo "== make $$part"; start=$$SECONDS; $(MAKE) --no-print-directory $$part; \
+		times+=$$(printf '%8s %4d s' $$part $$((SECONDS - start)))$$'\n'; \
+	done; printf '\nAll passed:\n%s' "$$times"
+
+test: ## Install what is needed and run all tests.
+	$(call each,lint unit race tikv clients commands browser)
+
+packages: ## Check what is published: binaries for every platform, their size, deploy/.
+	$(call each,size cross deploy)
 
 lint: ## gofmt, go vet, staticcheck.
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
 	go vet ./...
 	go tool staticcheck ./...
+	cd $(TIKV) && go vet ./...
 
 unit: $(S3SERVER) $(POSTGRES) ## Unit, conformance and system tests.
 	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 go test -skip '^TestCommandBlocks$$' ./...
@@ -34,6 +45,10 @@ unit: $(S3SERVER) $(POSTGRES) ## Unit, conformance and system tests.
 RACESKIP := TestDay$$|TestPointInTimeRecovery|TestHotKey|TestConformance|TestScheduledActions|TestMemory$$|TestProtocolMemory|TestHostileFiles
 race: $(S3SERVER) $(POSTGRES) ## The unit and contract tests with the race detector.
 	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 go test -race -timeout 20m -skip '$(RACESKIP)' . ./internal/...
+
+TIKV := engines/tikv
+tikv: ## The engine over TiKV, a module of its own (Linux only), over a mock of a cluster.
+	cd $(TIKV) && go test ./...
 
 # The S3 server of the tests, in a module of its own.
 $(S3SERVER):
@@ -82,6 +97,11 @@ $(BUILD)/bin/compose:
 
 cross: ## Build for every platform.
 	@for p in $(PLATFORMS); do echo "build $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/stator; done
+	cd $(TIKV) && CGO_ENABLED=0 go build -o /dev/null ./cmd/stator-tikv
+
+MAXSIZE := 47000000
+size: bin/stator ## The size of bin/stator in bytes, which must be at most MAXSIZE.
+	@size=$$(stat -c %s bin/stator); echo "bin/stator: $$size bytes of at most $(MAXSIZE)"; [ $$size -le $(MAXSIZE) ]
 
 $(LOCAL)/ok: test/differential/pom.xml
 	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(LOCAL)/lib
@@ -169,6 +189,14 @@ fuzz-save: ## Keep the small inputs that fuzzing found in testdata, where `make 
 		if [ -d $$found ]; then mkdir -p $$to && find $$found -type f -size -2 | sort | head -150 | xargs -r cp -t $$to; fi; \
 	done
 
+# engines/tikv requires the root module, of which no version is published yet: tidy it with a replace directive, which must not stay.
+tidy: ## go mod tidy for both modules.
+	go mod tidy
+	@mkdir -p $(BUILD) && cp $(TIKV)/go.mod $(BUILD)/tikv.mod && cp $(TIKV)/go.sum $(BUILD)/tikv.sum
+	@echo 'replace github.com/statordb/stator => $(CURDIR)' >> $(BUILD)/tikv.mod
+	cd $(TIKV) && GOWORK=off go mod tidy -modfile=$(BUILD)/tikv.mod
+	@grep -v '^replace' $(BUILD)/tikv.mod | cat -s > $(TIKV)/go.mod && cp $(BUILD)/tikv.sum $(TIKV)/go.sum
+
 generate: $(BUILD)/python/ok ## Write internal/api from botocore's model, docs/flags.md, and docs/compatibility.md's operation list.
 	$(BUILD)/python/bin/python -c "import botocore,gzip,pathlib; [pathlib.Path('$(BUILD)/'+s.replace('-','')+'.json').write_bytes(gzip.decompress((pathlib.Path(botocore.__file__).parent/('data/'+s+'/'+v+'/service-2.json.gz')).read_bytes())) for s,v in (('dynamodb','2012-08-10'),('dynamodbstreams','2012-08-10'),('cloudwatch','2010-08-01'),('application-autoscaling','2016-02-06'),('dax','2017-04-19'))]"
 	go run ./tools/gen -out internal/api $(BUILD)/dynamodb.json $(BUILD)/dynamodbstreams.json
@@ -176,7 +204,7 @@ generate: $(BUILD)/python/ok ## Write internal/api from botocore's model, docs/f
 	go run ./tools/gen -out internal/autoscaling/api $(BUILD)/applicationautoscaling.json
 	go run ./tools/gen -out internal/dax/api $(BUILD)/dax.json
 	go run ./tools/compatibility -out docs/compatibility.md
-	go test ./cmd/stator -run TestFlagsPage -args -update
+	go test ./internal/cli -run TestFlagsPage -args -update
 
 plots: bin/stator $(BUILD)/python/ok ## Make the plots of docs/capacity.md.
 	$(BUILD)/python/bin/pip install -q --disable-pip-version-check matplotlib==3.10.7

@@ -15,12 +15,14 @@ var unguarded = map[string]string{
 	"internal/guard/guard.go Go": "it is the mechanism",
 	"internal/kv/pebblekv/pebblekv.go Open": "syncLoop and watch see no request's data, and a panic in them means that Pebble's state is " +
 		"broken while they hold its lock: the process must end, as it does where one of Pebble's own goroutines panics",
-	"internal/kv/pebblekv/txn.go apply":        "it makes a panic of Pebble's commit end the process: Pebble leaves its commit pipeline locked",
-	"internal/cli/importer/importer.go send":   "of a command, not of a server",
-	"internal/kv/tikvkv/tikvtest/tikvtest.go ": "for tests",
-	"internal/kv/pgkv/pgtest/pgtest.go ":       "for tests",
-	"internal/kv/kvtest/":                      "for tests",
-	"cmd/stator/":                              "of the command: profiles for its operator, and waiting for the server's end",
+	"internal/kv/pebblekv/txn.go apply":      "it makes a panic of Pebble's commit end the process: Pebble leaves its commit pipeline locked",
+	"internal/cli/importer/importer.go send": "of a command, not of a server",
+	"engines/tikv/tikvtest/tikvtest.go ":     "for tests",
+	"internal/kv/pgkv/pgtest/pgtest.go ":     "for tests",
+	"internal/kv/kvtest/":                    "for tests",
+	"internal/cli/backup.go ":                "of the command: it keeps the server's checkpoint alive",
+	"internal/cli/cli.go ":                   "of the command: waiting for the server's end, and for signals",
+	"internal/cli/pprof.go ":                 "of the command: profiles for its operator",
 }
 
 // TestGoroutines finds goroutines whose panic would end the process: go statements and calls of Go (errgroup, sync.WaitGroup)

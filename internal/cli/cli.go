@@ -1,5 +1,5 @@
-// Command stator is a DynamoDB-compatible database in one binary.
-package main
+// Package cli is Stator's command line: commands, flags and signals. Programs call [Main]; each command has a file.
+package cli
 
 import (
 	"context"
@@ -24,9 +24,9 @@ import (
 	"github.com/statordb/stator/internal/httpd"
 )
 
-// cli lists the commands. Kong derives flags, help and environment variables (STATOR_*) from the fields; docs/flags.md is
+// commands lists the commands. Kong derives flags, help and environment variables (STATOR_*) from the fields; docs/flags.md is
 // generated from them too.
-type cli struct {
+type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run the database."`
 	Tail    tailCmd    `cmd:"" help:"Print a table's changes as they happen."`
 	Hot     hotCmd     `cmd:"" help:"Show a table's busiest partitions and keys."`
@@ -125,7 +125,8 @@ type versionCmd struct{}
 // streams are the program's standard output and error, which tests replace.
 type streams struct{ out, err io.Writer }
 
-func main() {
+// Main runs the command line of the process, and exits with status 1 if it fails.
+func Main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr}); err != nil {
@@ -146,7 +147,7 @@ func run(ctx context.Context, args []string, std streams) (err error) {
 			panic(p)
 		}
 	}()
-	parser, err := kong.New(&cli{},
+	parser, err := kong.New(&commands{},
 		kong.Name("stator"),
 		kong.Description("A DynamoDB-compatible database. Point any AWS SDK or the AWS CLI at its endpoint URL.\n\nEvery flag can also be given as an environment variable, e.g. STATOR_DATA_DIR for --data-dir."),
 		kong.DefaultEnvars("STATOR"),

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"flag"
@@ -26,19 +26,19 @@ func TestFlagsPage(t *testing.T) {
 		return
 	}
 	if got, err := os.ReadFile(file); err != nil || string(got) != want {
-		t.Errorf("%s is stale (%v): run go test ./cmd/stator -run TestFlagsPage -args -update", file, err)
+		t.Errorf("%s is stale (%v): run go test ./internal/cli -run TestFlagsPage -args -update", file, err)
 	}
 }
 
 // flagsPage renders the reference of all commands and flags from the command line's own model.
 func flagsPage() (string, error) {
-	parser, err := kong.New(&cli{}, kong.Name("stator"), kong.DefaultEnvars("STATOR"))
+	parser, err := kong.New(&commands{}, kong.Name("stator"), kong.DefaultEnvars("STATOR"))
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
 	b.WriteString("# Commands and flags\n\n" +
-		"<!-- Written by `make generate` from cmd/stator; do not edit. -->\n\n" +
+		"<!-- Written by `make generate` from internal/cli; do not edit. -->\n\n" +
 		"Each flag can also be given as the environment variable in the last column; the command line wins. `stator COMMAND --help` prints the same.\n")
 	for _, command := range parser.Model.Leaves(true) {
 		fmt.Fprintf(&b, "\n## stator %s\n\n%s\n", command.Name, cell(command.Help))

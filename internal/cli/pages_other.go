@@ -1,6 +1,6 @@
 //go:build !linux
 
-package main
+package cli
 
 // forgetStart does nothing: what it does on Linux is a matter of that system.
 func forgetStart() {}

@@ -1,5 +1,5 @@
 // Package engine opens storage: data directories, and databases that several servers share. It is the only package that imports
-// storage engines, and it checks and writes the version of the format that a store has.
+// storage engines, except those of other modules, which register themselves; and it checks and writes the version of the format that a store has.
 package engine
 
 import (
@@ -21,7 +21,7 @@ import (
 
 // Options say which storage to open, and how. Storage takes precedence, then InMemory, then DataDir.
 type Options struct {
-	// Storage is the URL of a shared database: postgres:// or tikv://.
+	// Storage is the URL of a shared database: postgres://, or that of a registered engine.
 	Storage string
 	// ID identifies this server among those that share Storage.
 	ID       string
@@ -40,11 +40,9 @@ type Options struct {
 	// Stamps is the clock for the stamps of transactions in Storage; nil means the database's own clock.
 	Stamps func() time.Time
 
-	// For tests: FS replaces the operating system's file system, Check is the interval of disk checks, and Test opens the
-	// storage test://.
+	// For tests: FS replaces the operating system's file system, and Check is the interval of disk checks.
 	FS    vfs.FS
 	Check time.Duration
-	Test  func() (kv.Store, error)
 }
 
 // Opened is an open storage. The caller must close its Store.
@@ -64,19 +62,26 @@ func Open(ctx context.Context, opt *Options) (Opened, error) {
 	return Opened{Store: store}, err
 }
 
+// registered holds the engines of other modules by the scheme of their URLs.
+var registered = map[string]func(opt *Options) (kv.Store, error){}
+
+// Register adds an engine of another module for storage URLs of a scheme. The engine itself must bound how long a commit can
+// take: see Opened.Evict. Programs call Register before they open anything.
+func Register(scheme string, open func(opt *Options) (kv.Store, error)) { registered[scheme] = open }
+
 // openShared opens a shared storage and checks its format.
 func openShared(ctx context.Context, opt *Options) (s Opened, err error) {
 	scheme, _, _ := strings.Cut(opt.Storage, "://")
-	switch scheme {
-	case "test":
-		s.Store, err = opt.Test()
-	case "postgres", "postgresql":
+	switch open := registered[scheme]; {
+	case open != nil:
+		s.Store, err = open(opt)
+	case scheme == "postgres" || scheme == "postgresql":
 		var db *pgkv.Store
 		if db, err = pgkv.Open(ctx, pgkv.Options{URL: opt.Storage, Name: opt.ID, Logger: opt.Logger, Now: opt.Stamps}); err == nil {
 			s = Opened{db, db.Evict}
 		}
-	case "tikv":
-		s.Store, err = openTiKV(opt)
+	case scheme == "tikv":
+		return s, errors.New("storage tikv://…: this program has no engine for TiKV; use stator-tikv")
 	default:
 		return s, fmt.Errorf("storage %s://…: must be postgres:// or tikv://", scheme)
 	}

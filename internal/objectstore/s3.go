@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -47,19 +45,9 @@ func (s *S3) expecting(owner string) *S3 {
 
 // NewS3 returns the store. It sends no request yet.
 func NewS3(ctx context.Context, opt S3Options) (*S3, error) {
-	var with []func(*config.LoadOptions) error
-	if opt.Region != "" {
-		with = append(with, config.WithRegion(opt.Region))
-	}
-	if opt.AccessKey != "" {
-		with = append(with, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(opt.AccessKey, opt.SecretKey, "")))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, with...)
+	cfg, err := environment(ctx, opt)
 	if err != nil {
 		return nil, err
-	}
-	if cfg.Region == "" {
-		cfg.Region = "us-east-1"
 	}
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
 		if opt.Endpoint != "" {

@@ -13,7 +13,6 @@ import (
 	"github.com/statordb/stator/internal/engine"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
-	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
 )
 
 // longKeysTable describes a table with indexes whose keys may have AWS's maximum length.
@@ -28,17 +27,12 @@ func longKeysTable(name string) obj {
 	}
 }
 
-// TestLongKeys uses keys of 2,048 and 1,024 bytes on all engines. They consist of zeros, which take the most space when
+// TestLongKeys uses keys of 2,048 and 1,024 bytes on both engines. They consist of zeros, which take the most space when
 // escaped.
 func TestLongKeys(t *testing.T) {
 	for engine, opt := range map[string]func() Options{
 		"pebble":   func() Options { return Options{DataDir: t.TempDir()} },
 		"postgres": func() Options { return Options{Storage: newDatabase(t), DataDir: t.TempDir()} },
-		"tikv": func() Options {
-			opt := Options{DataDir: t.TempDir()}
-			onTiKV(t, &opt, tikvtest.New(t))
-			return opt
-		},
 	} {
 		t.Run(engine, func(t *testing.T) { useLongKeys(t, open(t, opt())) })
 	}

@@ -72,11 +72,9 @@ type Options struct {
 	TestClock       bool
 	Now             func() time.Time
 
-	// For tests: a file system instead of the operating system's, the engine behind the storage test://, the interval of disk
-	// checks, limits on clients, and a wrapper around the engine.
-	fs     vfs.FS
-	engine func() (kv.Store, error)
-
+	// For tests: a file system instead of the operating system's, the interval of disk checks, limits on clients, and a wrapper
+	// around the engine.
+	fs           vfs.FS
 	check        time.Duration
 	limits       httpd.Limits
 	tables       int  // maximum of tables per account and region; 0 follows NoChangeLimits
@@ -97,7 +95,7 @@ type S3Options = objectstore.S3Options
 func (o *Options) storage() *engine.Options {
 	return &engine.Options{
 		Storage: o.Storage, ID: o.id, DataDir: o.DataDir, InMemory: o.InMemory, Durability: o.Durability, Cache: o.Cache, MinFree: o.MinFree,
-		Logger: o.Logger, Now: o.Now, Stamps: o.stamps, FS: o.fs, Check: o.check, Test: o.engine,
+		Logger: o.Logger, Now: o.Now, Stamps: o.stamps, FS: o.fs, Check: o.check,
 	}
 }
 

@@ -5,20 +5,15 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pgkv/pgtest"
-	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
 )
 
 // testStorage moves a test from memory to a new database; nil if STATOR_TEST_STORAGE does not name one.
 var testStorage func(t *testing.T, opt *Options)
 
 func TestMain(m *testing.M) {
-	switch os.Getenv("STATOR_TEST_STORAGE") {
-	case "postgres":
+	if os.Getenv("STATOR_TEST_STORAGE") == "postgres" {
 		testStorage = func(t *testing.T, opt *Options) { opt.Storage = newDatabase(t) }
-	case "tikv":
-		testStorage = func(t *testing.T, opt *Options) { onTiKV(t, opt, tikvtest.New(t)) }
 	}
 	code := m.Run()
 	if i := postgres.running; i != nil {
@@ -49,9 +44,4 @@ func newDatabase(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return url + "&pool_max_conns=10"
-}
-
-// onTiKV makes the server a member of those over a mock TiKV cluster.
-func onTiKV(t *testing.T, opt *Options, c *tikvtest.Cluster) {
-	opt.Storage, opt.engine = "test://tikv", func() (kv.Store, error) { return c.Store(t), nil }
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"testing"
 
+	"github.com/statordb/stator/engines/tikv/tikvkv"
+	"github.com/statordb/stator/engines/tikv/tikvtest"
 	"github.com/statordb/stator/internal/kv"
-	"github.com/statordb/stator/internal/kv/tikvkv"
-	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
 )
 
 // TestCollect collects old versions while the data keeps changing. An open snapshot must still find its own versions.

@@ -3,9 +3,9 @@ package tikvkv_test
 import (
 	"testing"
 
+	"github.com/statordb/stator/engines/tikv/tikvkv"
+	"github.com/statordb/stator/engines/tikv/tikvtest"
 	"github.com/statordb/stator/internal/kv/kvtest"
-	"github.com/statordb/stator/internal/kv/tikvkv"
-	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
 )
 
 func TestPages(t *testing.T) {

@@ -4,10 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/statordb/stator/engines/tikv/tikvkv"
+	"github.com/statordb/stator/engines/tikv/tikvtest"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/kvtest"
-	"github.com/statordb/stator/internal/kv/tikvkv"
-	"github.com/statordb/stator/internal/kv/tikvkv/tikvtest"
 )
 
 // TestSeveral checks the contract between stores of three servers.

@@ -16,8 +16,8 @@ import (
 	"github.com/tikv/client-go/v2/tikv"
 	"github.com/tikv/client-go/v2/util/codec"
 
+	"github.com/statordb/stator/engines/tikv/tikvkv"
 	"github.com/statordb/stator/internal/kv"
-	"github.com/statordb/stator/internal/kv/tikvkv"
 )
 
 // Cluster is a mock cluster.
