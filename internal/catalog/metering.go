@@ -5,8 +5,8 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/metering"
+	"github.com/statordb/stator/internal/throttle"
 )
 
 // Throttling says which limits throttle tables.
@@ -26,20 +26,20 @@ func names(list []KeyAttribute) []string {
 }
 
 // limits returns the limits of a table or GSI of that size in bytes.
-func (t *Table) limits(th Throttling, p Throughput, o *OnDemand, splits []uint32, bytes int64) capacity.Config {
-	cfg := capacity.Config{Splits: splits}
+func (t *Table) limits(th Throttling, p Throughput, o *OnDemand, splits []uint32, bytes int64) throttle.Config {
+	cfg := throttle.Config{Splits: splits}
 	switch {
 	case th.Off:
 	case !t.OnDemandBilling:
-		cfg.Mode = capacity.Provisioned
+		cfg.Mode = throttle.Provisioned
 		cfg.Rates = p.rates()
-		cfg.Partitions = capacity.Partitions(float64(p.Read), float64(p.Write), bytes)
+		cfg.Partitions = throttle.Partitions(float64(p.Read), float64(p.Write), bytes)
 	case th.OnDemandAWS:
-		cfg.Mode = capacity.OnDemandAWS
+		cfg.Mode = throttle.OnDemandAWS
 		cfg.Rates = o.rates()
-		cfg.Partitions = capacity.Partitions(0, 0, bytes)
+		cfg.Partitions = throttle.Partitions(0, 0, bytes)
 	case o != nil:
-		cfg.Mode = capacity.OnDemandMaximum
+		cfg.Mode = throttle.OnDemandMaximum
 		cfg.Rates = o.rates()
 	}
 	return cfg
@@ -47,7 +47,7 @@ func (t *Table) limits(th Throttling, p Throughput, o *OnDemand, splits []uint32
 
 // rates returns the provisioned rates.
 func (t Throughput) rates() [2]float64 {
-	return [2]float64{capacity.Reads: float64(t.Read), capacity.Writes: float64(t.Write)}
+	return [2]float64{throttle.Reads: float64(t.Read), throttle.Writes: float64(t.Write)}
 }
 
 // rates returns the maximum rates; 0 for none.
@@ -55,15 +55,15 @@ func (o *OnDemand) rates() [2]float64 {
 	if o == nil {
 		return [2]float64{}
 	}
-	return [2]float64{capacity.Reads: float64(max(0, o.MaxRead)), capacity.Writes: float64(max(0, o.MaxWrite))}
+	return [2]float64{throttle.Reads: float64(max(0, o.MaxRead)), throttle.Writes: float64(max(0, o.MaxWrite))}
 }
 
 // warm returns the rates that an on-demand table or GSI serves at least.
 func warm(w *Warm) [2]float64 {
-	out := [2]float64{capacity.Reads: capacity.InitialOnDemandReads, capacity.Writes: capacity.InitialOnDemandWrites}
+	out := [2]float64{throttle.Reads: throttle.InitialOnDemandReads, throttle.Writes: throttle.InitialOnDemandWrites}
 	if w != nil {
-		out[capacity.Reads] = max(out[capacity.Reads], float64(w.Read))
-		out[capacity.Writes] = max(out[capacity.Writes], float64(w.Write))
+		out[throttle.Reads] = max(out[throttle.Reads], float64(w.Read))
+		out[throttle.Writes] = max(out[throttle.Writes], float64(w.Write))
 	}
 	return out
 }

@@ -5,9 +5,9 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 
-	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/throttle"
 )
 
 // Stream is a table's stream of change records, divided into shards by the hash of the partition key. A shard that was split
@@ -129,7 +129,7 @@ func (t *Table) partitions() int {
 	if t.Warm != nil {
 		read, write = max(read, t.Warm.Read), max(write, t.Warm.Write)
 	}
-	return capacity.Partitions(float64(read), float64(write), 0)
+	return throttle.Partitions(float64(read), float64(write), 0)
 }
 
 // EndStream closes all shards of the table's stream. It may only be called within Catalog.Change.

@@ -14,8 +14,8 @@ import (
 	"github.com/statordb/stator/internal/admin/serverbackup"
 	"github.com/statordb/stator/internal/cli/client"
 	"github.com/statordb/stator/internal/engine"
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/objectstore"
-	"github.com/statordb/stator/internal/periodic"
 )
 
 // s3Login holds the flags that access to an S3-compatible store needs besides its endpoint.
@@ -108,7 +108,7 @@ func keepCheckpoint(ctx context.Context, dir string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
-		periodic.Run(ctx, slog.New(slog.DiscardHandler), "keeping the checkpoint", time.Minute, func() {
+		jobs.Every(ctx, slog.New(slog.DiscardHandler), "keeping the checkpoint", time.Minute, func() {
 			now := time.Now()
 			_ = os.Chtimes(dir, now, now) // if the directory is gone, copying reports it
 		})

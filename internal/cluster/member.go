@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/guard"
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
-	"github.com/statordb/stator/internal/periodic"
 )
 
 const (
@@ -211,7 +211,7 @@ func (m *Member) poke() {
 
 // beatLoop periodically renews this server's record, removes dead servers, and takes over a free job.
 func (m *Member) beatLoop() {
-	periodic.Run(m.ctx, m.opt.Logger, "renewing this server's lease", beatInterval, func() {
+	jobs.Every(m.ctx, m.opt.Logger, "renewing this server's lease", beatInterval, func() {
 		ctx, cancel := context.WithTimeout(m.ctx, deadAfter)
 		defer cancel()
 		err := m.renew(ctx)

@@ -32,7 +32,7 @@ import (
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/guard"
-	"github.com/statordb/stator/internal/periodic"
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/turns"
@@ -149,7 +149,7 @@ func (s *Server) Serve(l net.Listener) error {
 
 // periodically runs a background job once per interval, until Shutdown.
 func (s *Server) periodically(name string, interval time.Duration, job func()) {
-	guard.Go(s.opt.Logger, name, func() { periodic.Run(s.ctx, s.opt.Logger, name, interval, job) })
+	guard.Go(s.opt.Logger, name, func() { jobs.Every(s.ctx, s.opt.Logger, name, interval, job) })
 }
 
 // Requests returns the number of requests for operations since the start.

@@ -1,5 +1,5 @@
-// Package jobs runs long background jobs: each at most once at a time over all servers, and again if it fails, until
-// the server ends.
+// Package jobs runs background work. A [Runner] runs long jobs: each at most once at a time over all servers, and again if it fails,
+// until the server ends. [Every] runs a short one at intervals.
 package jobs
 
 import (

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/attribute"
-	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/throttle"
 )
 
 // Resource describes a table (ID 0) or one of its indexes.
@@ -28,7 +28,7 @@ type Resource struct {
 	OnDemandMax [2]float64
 	// Warm is what an on-demand table serves at least with --on-demand-limits=aws, in units per second.
 	Warm   [2]float64
-	Limits capacity.Config
+	Limits throttle.Config
 	// PartitionKey and SortKey are the names of the key attributes.
 	PartitionKey, SortKey []string
 	// Insights says which keys are counted exactly.
@@ -77,11 +77,11 @@ type slot struct {
 // resourceSlot has the counters of a table or index.
 type resourceSlot struct {
 	*Resource // nil if no resource has this ID
-	limiter   *capacity.Limiter
+	limiter   *throttle.Limiter
 
 	consumed  [2]stat // in half units, by Direction
 	throttled [2]atomic.Int64
-	reasons   [2][4]atomic.Int64 // by Direction and bit of capacity.Limit
+	reasons   [2][4]atomic.Int64 // by Direction and bit of throttle.Limit
 	// keys are the accessed keys, in units, and the throttled ones, in requests: by partition key, and by whole key.
 	keys [2][2]atomic.Pointer[sketch]
 	// builtUnits and progress are for an index under construction: consumed half units, and percent done.
@@ -131,7 +131,7 @@ func (m *Meter) configure(t *Table, now time.Time) {
 			at.limiter = old.resources[r.ID].limiter
 		}
 		if at.limiter == nil {
-			at.limiter = new(capacity.Limiter)
+			at.limiter = new(throttle.Limiter)
 		}
 		at.limiter.Configure(r.Limits, r.Warm, now)
 	}
@@ -185,7 +185,7 @@ func (m *Meter) Partitions(id uint8) int { return m.current.Load().resource(id).
 // Index is the Resource.ID of the table or GSI.
 type Use struct {
 	Index     uint8
-	Direction capacity.Direction
+	Direction throttle.Direction
 	// Partition is the hash of the partition key.
 	Partition uint32
 	// Key contains the key attributes, possibly among others; nil if it is unknown.
@@ -207,15 +207,15 @@ func (m *Meter) Admit(u Use, now time.Time) error {
 // Throttle counts a request as throttled regardless of the capacity, and returns its error. Test mode uses it.
 func (m *Meter) Throttle(u Use, now time.Time) error {
 	r := m.at(now).resource(u.Index)
-	limits := capacity.ProvisionedThroughput
+	limits := throttle.ProvisionedThroughput
 	if r.Provisioned == [2]float64{} {
-		limits = capacity.KeyRangeThroughput
+		limits = throttle.KeyRangeThroughput
 	}
 	return m.refuse(r, u, limits)
 }
 
 // refuse counts a throttled request.
-func (m *Meter) refuse(r *resourceSlot, u Use, limits capacity.Limit) error {
+func (m *Meter) refuse(r *resourceSlot, u Use, limits throttle.Limit) error {
 	r.throttled[u.Direction].Add(1)
 	for bit := range r.reasons[u.Direction] {
 		if limits&(1<<bit) != 0 {
@@ -283,7 +283,7 @@ func (t *Tally) Charge(u *Use, units float64) {
 // Done counts the total of all uses.
 func (t *Tally) Done() {
 	if t.units > 0 {
-		t.slot.consumed[capacity.Reads].add(int64(t.units * 2))
+		t.slot.consumed[throttle.Reads].add(int64(t.units * 2))
 	}
 }
 

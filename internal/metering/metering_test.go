@@ -5,20 +5,20 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/attribute"
-	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/throttle"
 	"github.com/statordb/stator/internal/wirejson"
 )
 
-func newMeter(limits capacity.Config) *Meter {
+func newMeter(limits throttle.Config) *Meter {
 	r := NewRegistry(time.Now, "GetItem")
 	return r.Meter(1, &Table{Name: "t", Resources: []Resource{{PartitionKey: []string{"pk"}, Limits: limits}}})
 }
 
 // BenchmarkRequest is everything that metering does for a GetItem, plus one more reading of the clock.
 func BenchmarkRequest(b *testing.B) {
-	for name, limits := range map[string]capacity.Config{
+	for name, limits := range map[string]throttle.Config{
 		"on demand":   {},
-		"provisioned": {Mode: capacity.Provisioned, Rates: [2]float64{1e9, 1e9}, Partitions: 10},
+		"provisioned": {Mode: throttle.Provisioned, Rates: [2]float64{1e9, 1e9}, Partitions: 10},
 	} {
 		b.Run(name, func(b *testing.B) {
 			m := newMeter(limits)
@@ -27,7 +27,7 @@ func BenchmarkRequest(b *testing.B) {
 			key := attribute.ReadItem(&r)
 			for range b.N {
 				began := time.Now()
-				u := Use{Direction: capacity.Reads, Partition: 77, Key: key}
+				u := Use{Direction: throttle.Reads, Partition: 77, Key: key}
 				if err := m.Admit(u, began); err == nil {
 					m.Charge(u, 0.5, began)
 				}

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/metric"
+	"github.com/statordb/stator/internal/throttle"
 )
 
 // Namespace is the namespace of DynamoDB's metrics.
@@ -347,7 +347,7 @@ func collectAccounts(meters []*Meter, minute int64, emit func(metric.Datum)) {
 // Hot is the current load of a table or GSI.
 type Hot struct {
 	Index               string
-	Partitions          []capacity.PartitionState
+	Partitions          []throttle.PartitionState
 	Accessed, Throttled []metric.Contributor // partition keys of this minute and the previous one, in units and in requests
 }
 

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/statordb/stator/internal/capacity"
+	"github.com/statordb/stator/internal/throttle"
 )
 
 // Spending is what a server has charged to a table or GSI with limits since it started: in units, by the first hash of the partition and
@@ -61,7 +61,7 @@ func (r *Registry) Pay(now, before []Spending, at time.Time) {
 		was := earlier[place{s.Table, s.Index}]
 		for start, units := range s.Units {
 			for d := range units {
-				l.Pay(capacity.Direction(d), start, units[d]-was[start][d], at)
+				l.Pay(throttle.Direction(d), start, units[d]-was[start][d], at)
 			}
 		}
 	}

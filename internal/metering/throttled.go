@@ -1,14 +1,14 @@
 package metering
 
-import "github.com/statordb/stator/internal/capacity"
+import "github.com/statordb/stator/internal/throttle"
 
 // ThrottledError says which limits throttled a request.
 type ThrottledError struct {
 	Account, Region, Table string
 
 	Index       string // GSI; "" for the table
-	Direction   capacity.Direction
-	Limits      capacity.Limit
+	Direction   throttle.Direction
+	Limits      throttle.Limit
 	Provisioned bool // the table or GSI has provisioned throughput
 }
 
@@ -16,7 +16,7 @@ type ThrottledError struct {
 func (e *ThrottledError) Error() string { return "metering: throttled" }
 
 var (
-	directionNames = [...]string{capacity.Reads: "Read", capacity.Writes: "Write"}
+	directionNames = [...]string{throttle.Reads: "Read", throttle.Writes: "Write"}
 	limitNames     = [...]string{"ProvisionedThroughput", "KeyRangeThroughput", "MaxOnDemandThroughput", "AccountLimit"}
 )
 

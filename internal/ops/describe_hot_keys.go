@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/throttle"
 	"github.com/statordb/stator/internal/wirejson"
 )
 
@@ -59,9 +59,9 @@ func (v *hotKeysOutput) AppendJSON(b []byte) []byte {
 		for _, p := range h.Partitions {
 			b = wirejson.Sep(b)
 			b = append(b, `{"Start":"`+fmt.Sprintf("%08x", p.Start)+`","ReadUnits":`...)
-			b = wirejson.AppendFloat(b, p.Units[capacity.Reads])
+			b = wirejson.AppendFloat(b, p.Units[throttle.Reads])
 			b = append(b, `,"WriteUnits":`...)
-			b = wirejson.AppendFloat(b, p.Units[capacity.Writes])
+			b = wirejson.AppendFloat(b, p.Units[throttle.Writes])
 			b = append(b, `,"Throttled":`...)
 			b = append(strconv.AppendInt(b, p.Throttled, 10), '}')
 		}

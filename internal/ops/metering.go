@@ -14,6 +14,7 @@ import (
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/throttle"
 	"github.com/statordb/stator/internal/wirejson"
 )
 
@@ -76,13 +77,13 @@ func uses(req *Request, t *catalog.Table) {
 
 // itemRead describes the capacity that a read of one item uses. storage is the item's storage key.
 func itemRead(storage []byte, key attribute.Item) metering.Use {
-	return metering.Use{Direction: capacity.Reads, Partition: keyspace.HashOf(storage), Key: key}
+	return metering.Use{Direction: throttle.Reads, Partition: keyspace.HashOf(storage), Key: key}
 }
 
 // use describes the capacity that a page uses. first is the storage key at which the page begins; its partition pays for the
 // whole page.
 func (r *reading) use(first []byte) metering.Use {
-	u := metering.Use{Direction: capacity.Reads, Partition: keyspace.HashOf(first), Many: true}
+	u := metering.Use{Direction: throttle.Reads, Partition: keyspace.HashOf(first), Many: true}
 	if r.index != nil && r.index.Global {
 		u.Index = r.index.ID
 	}
@@ -163,8 +164,8 @@ func throttled(e *metering.ThrottledError) *awserr.Error {
 	switch {
 	case e.Provisioned:
 		return awserr.ThroughputExceeded(e.Index != "", fields)
-	case e.Limits == capacity.AccountLimit:
+	case e.Limits == throttle.AccountLimit:
 		return awserr.AccountThrottled(fields)
 	}
-	return awserr.Throttled(e.Limits&capacity.MaxOnDemandThroughput != 0, e.Index != "" && e.Direction == capacity.Writes, fields)
+	return awserr.Throttled(e.Limits&throttle.MaxOnDemandThroughput != 0, e.Index != "" && e.Direction == throttle.Writes, fields)
 }

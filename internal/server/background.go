@@ -5,7 +5,7 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/guard"
-	"github.com/statordb/stator/internal/periodic"
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/table"
 )
 
@@ -21,7 +21,7 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 	}
 	lead := func(job string, run func(ctx context.Context)) { s.servers.lead(ctx, opt.Logger, &s.running, job, run) }
 	lead("sweep", func(ctx context.Context) {
-		periodic.Run(ctx, opt.Logger, "sweep", sweepInterval, func() {
+		jobs.Every(ctx, opt.Logger, "sweep", sweepInterval, func() {
 			for _, sweep := range sweepers {
 				// A panic in one sweeper must not stop the others.
 				report("removing what has expired")(guard.Run(nil, "sweep", func() error { return sweep(ctx) }))
@@ -32,25 +32,25 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 		if s.servers.member != nil { // continue after the last minute that the previous leader evaluated
 			report("keeping metrics and scaling")(s.metrics.Begin(ctx))
 		}
-		periodic.Run(ctx, opt.Logger, "metrics", tickInterval, func() { report("keeping metrics and scaling")(s.tick(ctx)) })
+		jobs.Every(ctx, opt.Logger, "metrics", tickInterval, func() { report("keeping metrics and scaling")(s.tick(ctx)) })
 	})
 	lead("indexes", func(ctx context.Context) {
 		builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: report("building an index")}
 		builder.Run(ctx)
 	})
 	lead("ttl", func(ctx context.Context) {
-		periodic.Run(ctx, opt.Logger, "ttl", cmp.Or(opt.TTLInterval, DefaultTTLInterval), func() {
+		jobs.Every(ctx, opt.Logger, "ttl", cmp.Or(opt.TTLInterval, DefaultTTLInterval), func() {
 			_, err := items.Expire(ctx)
 			report("deleting expired items")(err)
 		})
 	})
 	s.goOn("following clients' memory", func() {
 		held := int64(0)
-		periodic.Run(ctx, opt.Logger, "following clients' memory", clientInterval, func() { held = s.memory.follow(s.http.Held(), held) })
+		jobs.Every(ctx, opt.Logger, "following clients' memory", clientInterval, func() { held = s.memory.follow(s.http.Held(), held) })
 	})
 	if s.auth.Verifies() {
 		s.goOn("reading credentials", func() {
-			periodic.Run(ctx, opt.Logger, "reading credentials", credentialsInterval, func() { s.tellCredentials(s.auth.Refresh()) })
+			jobs.Every(ctx, opt.Logger, "reading credentials", credentialsInterval, func() { s.tellCredentials(s.auth.Refresh()) })
 		})
 	}
 	// A server without others collects its metrics in tick; members also collect while another server leads.

@@ -12,10 +12,10 @@ import (
 	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/engine"
 	"github.com/statordb/stator/internal/guard"
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
-	"github.com/statordb/stator/internal/periodic"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -126,7 +126,7 @@ func (s *servers) each(ctx context.Context, log *slog.Logger, running *sync.Wait
 	running.Add(1)
 	guard.Go(log, name, func() {
 		defer running.Done()
-		periodic.Run(ctx, log, name, interval, func() { job(ctx) })
+		jobs.Every(ctx, log, name, interval, func() { job(ctx) })
 	})
 }
 

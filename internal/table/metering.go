@@ -10,6 +10,7 @@ import (
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/metering"
+	"github.com/statordb/stator/internal/throttle"
 )
 
 // charge is what a mutation consumes from a table or GSI.
@@ -21,7 +22,7 @@ type charge struct {
 
 // use returns what mutation i consumes from its table.
 func (w *writer) use(i int, units float64) charge {
-	return charge{w.tables[i].Meter, metering.Use{Direction: capacity.Writes, Partition: keyspace.HashOf(w.keys[i]), Key: w.muts[i].Key}, units}
+	return charge{w.tables[i].Meter, metering.Use{Direction: throttle.Writes, Partition: keyspace.HashOf(w.keys[i]), Key: w.muts[i].Key}, units}
 }
 
 // admit checks that the tables have capacity left. It returns FailedError with an error for each mutation that is throttled.
@@ -58,7 +59,7 @@ func (w *writer) admitIndexes(i int, plan []index.Change) error {
 		if w.opt.Background || !c.Index.Global {
 			continue // an LSI consumes its table's capacity
 		}
-		use := metering.Use{Index: c.Index.ID, Direction: capacity.Writes, Partition: keyspace.HashOf(c.Key), Key: entryOf(c)}
+		use := metering.Use{Index: c.Index.ID, Direction: throttle.Writes, Partition: keyspace.HashOf(c.Key), Key: entryOf(c)}
 		if err := w.tables[i].Meter.Admit(use, w.now); err != nil {
 			failed := make([]error, len(w.muts))
 			failed[i] = err

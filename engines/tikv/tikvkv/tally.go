@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/kv"
-	"github.com/statordb/stator/internal/periodic"
 )
 
 // tallyInterval is how often counted changes are stored.
@@ -75,7 +75,7 @@ func (t *tally) take() (list []counted) {
 }
 
 func (s *Store) tallyLoop(ctx context.Context) {
-	periodic.Run(ctx, s.opt.Logger, "storing counters", tallyInterval, func() {
+	jobs.Every(ctx, s.opt.Logger, "storing counters", tallyInterval, func() {
 		if err := s.flushTally(ctx); err != nil && ctx.Err() == nil {
 			s.opt.Logger.Warn("cannot store counters", "error", err.Error())
 		}

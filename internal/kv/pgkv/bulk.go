@@ -9,8 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/kv"
-	"github.com/statordb/stator/internal/periodic"
 )
 
 const (
@@ -128,7 +128,7 @@ func (s *Store) Size(ctx context.Context, r kv.Range) (int64, error) {
 
 // sumLoop keeps summing changes of counters, so that readers find few rows for each.
 func (s *Store) sumLoop(ctx context.Context) {
-	periodic.Run(ctx, s.opt.Logger, "summing counters", sumInterval, func() {
+	jobs.Every(ctx, s.opt.Logger, "summing counters", sumInterval, func() {
 		for {
 			n, err := s.sumSome(ctx)
 			if err != nil && ctx.Err() == nil && !errors.Is(err, kv.ErrConflict) {

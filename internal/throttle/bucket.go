@@ -1,4 +1,4 @@
-package capacity
+package throttle
 
 // bucket is a token bucket of capacity units. It may go into debt, as AWS's do: a request is admitted while there are any tokens, and
 // pays its actual consumption afterwards.

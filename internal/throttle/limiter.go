@@ -1,4 +1,8 @@
-package capacity
+// Package throttle decides how much throughput requests get, as DynamoDB does: through token buckets (bucket.go), limits of tables,
+// indexes and partitions (limiter.go), and partitions that are split when they are hot (heat.go). Units are those of package capacity.
+//
+// The sources are named at the limits in limiter.go.
+package throttle
 
 import (
 	"math"

@@ -1,8 +1,7 @@
-// Package capacity implements DynamoDB's throughput capacity: what requests consume in capacity units (capacity.go), and how much is
-// granted (limiter.go) through token buckets (bucket.go) and partitions that are split when they are hot (heat.go).
+// Package capacity calculates what requests consume in capacity units. Package throttle decides how much they may consume.
 //
 // Sources: "Read consistency", "DynamoDB read and write operations", "Managing complex workflows with DynamoDB transactions" (section on
-// capacity), and those named at the limits in limiter.go.
+// capacity).
 package capacity
 
 import "math"

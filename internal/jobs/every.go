@@ -1,5 +1,4 @@
-// Package periodic runs jobs at intervals.
-package periodic
+package jobs
 
 import (
 	"context"
@@ -9,10 +8,10 @@ import (
 	"github.com/statordb/stator/internal/guard"
 )
 
-// Run runs job once per interval, first after one interval, until ctx ends. Runs never overlap; a run that takes longer than an
+// Every runs job once per interval, first after one interval, until ctx ends. Runs never overlap; a run that takes longer than an
 // interval delays the next. A panic is logged under the job's name, and the job runs again at the next interval. log
 // may be nil.
-func Run(ctx context.Context, log *slog.Logger, name string, interval time.Duration, job func()) {
+func Every(ctx context.Context, log *slog.Logger, name string, interval time.Duration, job func()) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	if log == nil {

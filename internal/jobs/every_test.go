@@ -1,4 +1,4 @@
-package periodic
+package jobs
 
 import (
 	"context"
@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// TestPanic checks that a job that panics runs again at the next interval.
-func TestPanic(t *testing.T) {
+// TestEveryPanic checks that a job that panics runs again at the next interval.
+func TestEveryPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		began, ran := time.Now(), 0
-		Run(ctx, nil, "job", time.Minute, func() {
+		Every(ctx, nil, "job", time.Minute, func() {
 			if ran++; ran == 3 {
 				cancel()
 			}
