@@ -71,7 +71,7 @@ var mayImport = map[string][]string{
 	"internal/protocol":           {"awserr", "smithy", "wirejson"},
 	"internal/httpd":              {"auth", "awserr", "guard", "jobs", "protocol", "smithy", "turns", "wirejson"},
 	"internal/cli":                {"admin", "admin/serverbackup", "cli/client", "cli/hot", "cli/importer", "cli/tail", "engine", "httpd", "objectstore", "jobs"},
-	"internal/cli/client":         {"auth"},
+	"internal/cli/client":         {},
 	"internal/cli/hot":            {"cli/client"},
 	"internal/cli/importer":       {"attribute", "cli/client", "itemfile", "objectstore"},
 	"internal/faults":             {},

@@ -4,35 +4,9 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"slices"
 	"strings"
 	"sync"
-	"time"
 )
-
-// SigningKey is a client's key, and the region and service that it signs for.
-type SigningKey struct{ AccessKey, Secret, Region, Service string }
-
-// Sign adds SigV4's date and signature to the headers of a POST. Their names are in lower case, and host must be among them. All of them
-// are signed ("Create a signed AWS API request").
-func Sign(headers map[string]string, path string, body []byte, key SigningKey, at time.Time) {
-	headers["x-amz-date"] = at.UTC().Format(timeFormat)
-	names := make([]string, 0, len(headers))
-	for name := range headers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	sig := &signature{
-		accessKey: key.AccessKey, date: headers["x-amz-date"][:8], region: key.Region, service: key.Service,
-		time: headers["x-amz-date"], signedHeaders: strings.Join(names, ";"),
-	}
-	list := make(fields, len(names))
-	for i, name := range names {
-		list[i] = field{name, headers[name]}
-	}
-	headers["authorization"] = algorithm + " Credential=" + key.AccessKey + "/" + sig.scopeText() +
-		", SignedHeaders=" + sig.signedHeaders + ", Signature=" + sig.sign("POST", path, "", list, body, deriveKey(key.Secret, sig))
-}
 
 // scopeText returns the credential scope.
 func (sig *signature) scopeText() string {

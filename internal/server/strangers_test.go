@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/test/request"
 )
 
 // account is a caller with an access key of its own.
@@ -75,14 +75,11 @@ func (a account) request(target string, in any) *http.Request {
 		a.t.Fatal(err)
 	}
 	prefix, _, _ := strings.Cut(target, ".")
-	headers := map[string]string{"host": req.URL.Host, "x-amz-target": target}
-	auth.Sign(headers, "/", body, auth.SigningKey{AccessKey: a.key, Secret: a.secret, Region: "us-east-1", Service: signingNames[prefix]}, time.Now())
-	for name, value := range headers {
-		if name != "host" {
-			req.Header.Set(name, value)
-		}
-	}
+	req.Header.Set("X-Amz-Target", target)
 	req.Header.Set("Content-Type", "application/x-amz-json-1.0")
+	if err := request.Sign(req, body, a.key, a.secret, signingNames[prefix]); err != nil {
+		a.t.Fatal(err)
+	}
 	return req
 }
 

@@ -10,12 +10,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/statordb/stator/internal/auth"
+	"github.com/statordb/stator/test/request"
 )
 
 // Prefixes of the targets of services other than DynamoDB.
@@ -113,8 +113,17 @@ func service(target string) string {
 // sign returns the headers of a request. All of them are signed.
 func (t *Target) sign(key Key, operation string, body []byte) map[string]string {
 	operation = target(operation)
-	h := map[string]string{"content-type": "application/x-amz-json-1.0", "host": t.Addr, "x-amz-target": operation}
-	auth.Sign(h, "/", body, auth.SigningKey{AccessKey: key.ID, Secret: key.Secret, Region: "us-east-1", Service: service(operation)}, time.Now())
+	req := &http.Request{
+		Method: "POST", URL: &url.URL{Scheme: "http", Host: t.Addr, Path: "/"}, Host: t.Addr,
+		Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}, "X-Amz-Target": {operation}},
+	}
+	if err := request.Sign(req, body, key.ID, key.Secret, service(operation)); err != nil {
+		panic(err) // only for a request that it can't parse
+	}
+	h := map[string]string{"host": t.Addr}
+	for name, values := range req.Header {
+		h[strings.ToLower(name)] = values[0]
+	}
 	return h
 }
 

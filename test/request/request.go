@@ -1,14 +1,28 @@
-// Package request sends requests as an SDK does, with a signature that only a server without credentials accepts.
+// Package request sends requests as an SDK does.
 package request
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
 	"net/http"
 	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
-// Send sends a request with additional headers to an endpoint, and returns the answer. The error means that there is none. operation is one
+// Sign signs a request with the SDK's signer, for a service in us-east-1.
+func Sign(req *http.Request, body []byte, accessKey, secret, service string) error {
+	hash := sha256.Sum256(body)
+	key := aws.Credentials{AccessKeyID: accessKey, SecretAccessKey: secret}
+	return v4.NewSigner().SignHTTP(req.Context(), key, req, hex.EncodeToString(hash[:]), service, "us-east-1", time.Now())
+}
+
+// Send sends a request with additional headers to an endpoint, and returns the answer. Only a server without credentials accepts its
+// signature. The error means that there is none. operation is one
 // of DynamoDB's, or another service's with its target, e.g. DynamoDBStreams_20120810.GetRecords.
 func Send(endpoint, operation string, body []byte, header map[string]string) (status int, answer []byte, err error) {
 	req, err := http.NewRequest("POST", endpoint, bytes.NewReader(body))

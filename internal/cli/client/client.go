@@ -4,6 +4,8 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,7 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/statordb/stator/internal/auth"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
 // Server is an endpoint, with the credentials for requests to it.
@@ -45,13 +48,12 @@ func (s *Server) Call(ctx context.Context, target string, in, out any) error {
 	if err != nil {
 		return err
 	}
-	// The signature covers the host, which net/http sends by itself.
-	headers := map[string]string{"content-type": "application/x-amz-json-1.0", "host": at.Host, "x-amz-target": target}
-	auth.Sign(headers, at.Path, body, auth.SigningKey{AccessKey: s.AccessKey, Secret: s.SecretKey, Region: s.Region, Service: "dynamodb"}, time.Now())
-	for k, v := range headers {
-		if k != "host" {
-			req.Header.Set(k, v)
-		}
+	req.Header.Set("Content-Type", "application/x-amz-json-1.0")
+	req.Header.Set("X-Amz-Target", target)
+	hash := sha256.Sum256(body)
+	key := aws.Credentials{AccessKeyID: s.AccessKey, SecretAccessKey: s.SecretKey}
+	if err := v4.NewSigner().SignHTTP(ctx, key, req, hex.EncodeToString(hash[:]), "dynamodb", s.Region, time.Now()); err != nil {
+		return err
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
