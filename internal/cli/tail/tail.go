@@ -31,9 +31,10 @@ const retryPause = time.Second
 
 // shard is a shard being followed.
 type shard struct {
-	id, iterator string
-	last         string // last sequence number seen
-	ended        bool
+	id, parent string
+	iterator   string
+	last       string // last sequence number seen
+	ended      bool
 }
 
 // follower is a tail in progress.
@@ -125,7 +126,7 @@ func (f *follower) discover(ctx context.Context, latest bool) error {
 			if err != nil {
 				return err
 			}
-			f.shards[s.ShardId] = &shard{id: s.ShardId, iterator: it}
+			f.shards[s.ShardId] = &shard{id: s.ShardId, parent: s.ParentShardId, iterator: it}
 			f.order = append(f.order, s.ShardId)
 		}
 		if page.StreamDescription.LastEvaluatedShardId == "" {
@@ -146,12 +147,12 @@ func (f *follower) iterator(ctx context.Context, id, kind, number string) (strin
 	return out.ShardIterator, err
 }
 
-// look reads each shard once. found means that there were records; ended, that a shard was read to its end, so it may
-// have children.
+// look reads each shard once, except those whose parent still has records: an item's changes stay in order only if parents are read to
+// their end first. found means that there were records; ended, that a shard was read to its end, so it may have children.
 func (f *follower) look(ctx context.Context) (found, ended bool, err error) {
 	for _, id := range f.order {
 		s := f.shards[id]
-		if s.ended {
+		if parent := f.shards[s.parent]; s.ended || parent != nil && !parent.ended {
 			continue
 		}
 		var page struct {
