@@ -31,13 +31,16 @@ type service struct {
 func open(t *testing.T, opt Options) *service {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	store, err := pebblekv.Open(pebblekv.Options{Now: time.Now})
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	store, err := pebblekv.Open(pebblekv.Options{Now: opt.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
 	fleet := cluster.NewSolo(ctx, logger)
-	opt.Now, opt.Meters = time.Now, metering.NewRegistry(time.Now, Metered()...)
+	opt.Meters = metering.NewRegistry(opt.Now, Metered()...)
 	tables, err := catalog.Open(ctx, store, catalog.Options{Fleet: fleet, Now: opt.Now, Meters: opt.Meters})
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +62,9 @@ func open(t *testing.T, opt Options) *service {
 		}
 	})
 	s := New(opt)
+	if s.Faults != nil {
+		s.Tables.Inject = s.InjectItem
+	}
 	return &service{Service: s, t: t, handlers: s.Operations()}
 }
 
