@@ -63,7 +63,7 @@ func decompress(in io.Reader, kind string) (io.Reader, func(), error) {
 			return nil, none, io.EOF
 		}
 		if err != nil {
-			return nil, none, fmt.Errorf("gzip: %w", err)
+			return nil, none, err // begins with "gzip: "
 		}
 		return z, none, nil
 	case Zstd:

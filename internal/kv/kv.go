@@ -167,11 +167,13 @@ type Iterator interface {
 }
 
 // Each calls visit for every key of a range in order, until visit returns an error or ctx is done.
-func Each(ctx context.Context, r Reader, rng Range, visit func(key, val []byte) error) error {
+func Each(ctx context.Context, r Reader, rng Range, visit func(key, val []byte) error) (err error) {
 	it, err := r.Scan(rng, ScanOpt{})
 	if err != nil {
 		return err
 	}
+	// Close also if visit panics: an iterator left open would keep the store from closing.
+	defer func() { err = errors.Join(err, it.Close()) }()
 	for n := 0; err == nil && it.Next(); n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
 			err = ctx.Err()
@@ -179,7 +181,7 @@ func Each(ctx context.Context, r Reader, rng Range, visit func(key, val []byte) 
 			err = visit(it.Key(), it.Value())
 		}
 	}
-	return errors.Join(err, it.Close())
+	return err
 }
 
 // Txn is a transaction. It is not safe for concurrent use, and must end with Commit or Rollback.

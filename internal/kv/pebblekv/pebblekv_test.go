@@ -96,3 +96,27 @@ func TestChecked(t *testing.T) {
 		})
 	}
 }
+
+// TestPanicInEach: a visitor that panics leaves no iterator open, which would keep the store from closing.
+func TestPanicInEach(t *testing.T) {
+	s, err := Open(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := kv.Checked(s)
+	if err := kv.Update(t.Context(), store, kv.TxnOpt{}, func(txn kv.Txn) error { return txn.Put([]byte("k"), nil) }); err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		snap, err := store.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer snap.Close()
+		_ = kv.Each(t.Context(), snap, kv.Range{}, func(_, _ []byte) error { panic("visitor") })
+	}()
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+}
