@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -256,6 +257,46 @@ func TestCacheNeverGoesBack(t *testing.T) {
 		}()
 	}
 	all.Wait()
+}
+
+// TestCaches: a node's caches share its memory, and have TTLs of their own. A query TTL of 0 disables the query cache.
+func TestCaches(t *testing.T) {
+	var now clock
+	c := New(Options{Memory: 2 << 20, ItemTTL: time.Hour, QueryTTL: time.Minute, Now: now.now})
+	value := strings.Repeat("x", 1000)
+	const entries = 5000
+	for i := range entries {
+		key := fmt.Sprintf("%04d", i)
+		expect(t, c.Items, key, value, value, false)
+		expect(t, c.Queries, key, value, value, false)
+	}
+	if used := c.Used(); c.Memory() != 2<<20 || used > 2<<20 || used < 2<<20*9/10 {
+		t.Errorf("%d bytes are used of %d", used, c.Memory())
+	}
+	c.SetMemory(1 << 20)
+	if used := c.Used(); c.Memory() != 1<<20 || used > 1<<20 || used < 1<<20*9/10 {
+		t.Errorf("%d bytes are used of %d", used, c.Memory())
+	}
+	if evicted := c.Evicted(); evicted+c.Used() != 2*entries*sizeOf("0000", []byte(value)) {
+		t.Errorf("%d bytes were evicted", evicted)
+	}
+	if evicted := c.Evicted(); evicted != 0 {
+		t.Errorf("%d bytes were evicted since", evicted)
+	}
+	now.advance(time.Minute)
+	expect(t, c.Items, "4999", "new", value, true)
+	expect(t, c.Queries, "4999", "new", "new", false)
+	c.SetTTL(0, 0)
+	if c.Queries.TTL() != 0 || c.Queries.used() != 0 {
+		t.Errorf("the disabled cache holds %d bytes", c.Queries.used())
+	}
+	c.Clear()
+	if used := c.Used(); used != 0 {
+		t.Errorf("%d bytes are used after Clear", used)
+	}
+	if c = New(Options{Now: now.now}); c.Memory() != DefaultMemory {
+		t.Errorf("by default they have %d bytes", c.Memory())
+	}
 }
 
 // raise makes n at least v.
