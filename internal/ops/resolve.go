@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/statordb/stator/internal/access"
+	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/registry"
@@ -243,15 +244,34 @@ func (s *Service) change(ctx context.Context, req *Request, on reference, change
 	return t, nil
 }
 
-// Table returns the table with a name or ARN if it serves the caller's requests on items and the caller may take the action on
+// TableIdentity is what a cache of a table's items must know of the table. It stays the same as long as the table exists.
+type TableIdentity struct {
+	ID           uint32 // no other table has or gets it, in any account
+	Account      string // the account to which the table belongs
+	PartitionKey KeyAttribute
+	SortKey      KeyAttribute // without a name if the table has none
+}
+
+// KeyAttribute is an attribute of a primary key. Its type is S, N or B.
+type KeyAttribute struct {
+	Name string
+	Type attribute.Type
+}
+
+// Identify returns the table with a name or ARN if it serves the caller's requests on items and the caller may take the action on
 // it, e.g. dynamodb:GetItem. DAX uses it. Otherwise it returns AWS's error.
-func (s *Service) Table(caller smithy.Caller, action, given string) (*catalog.Table, error) {
+func (s *Service) Identify(caller smithy.Caller, action, given string) (id TableIdentity, err error) {
 	r, err := s.resolve(caller, reference{action: action, kind: kindTable, given: given})
 	if err != nil {
-		return nil, err
+		return id, err
 	}
-	if t := s.Tables.Catalog.Get(r.Namespace, r.table); t != nil && t.Serves(s.Now()) {
-		return t, nil
+	t := s.Tables.Catalog.Get(r.Namespace, r.table)
+	if t == nil || !t.Serves(s.Now()) {
+		return id, awserr.NotFound()
 	}
-	return nil, awserr.NotFound()
+	id = TableIdentity{ID: t.ID, Account: t.Account, PartitionKey: KeyAttribute(t.Key.Partition[0])}
+	if len(t.Key.Sort) > 0 {
+		id.SortKey = KeyAttribute(t.Key.Sort[0])
+	}
+	return id, nil
 }

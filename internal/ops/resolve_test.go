@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -111,5 +112,33 @@ func TestResolve(t *testing.T) {
 				t.Errorf("it names %s", r.ARN())
 			}
 		})
+	}
+}
+
+// TestIdentify checks what caches learn about tables, and that they learn it only of tables that the caller may use.
+func TestIdentify(t *testing.T) {
+	s := open(t, Options{})
+	caller := smithy.Caller{Account: "111111111111", Region: "us-west-2", Verified: true}
+	ids := map[uint32]bool{}
+	for name, sort := range map[string]KeyAttribute{"Hash": {}, "Range": {Name: "sk", Type: attribute.TypeN}} {
+		keys, attributes := []obj{{"AttributeName": "pk", "KeyType": "HASH"}}, []obj{{"AttributeName": "pk", "AttributeType": "S"}}
+		if sort.Name != "" {
+			keys, attributes = append(keys, obj{"AttributeName": "sk", "KeyType": "RANGE"}), append(attributes, obj{"AttributeName": "sk", "AttributeType": "N"})
+		}
+		s.must(caller, "CreateTable", obj{"TableName": name, "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys, "AttributeDefinitions": attributes})
+		got, err := s.Identify(caller, "dynamodb:GetItem", name)
+		want := TableIdentity{ID: got.ID, Account: caller.Account, PartitionKey: KeyAttribute{Name: "pk", Type: attribute.TypeS}, SortKey: sort}
+		if got != want || got.ID == 0 || ids[got.ID] || err != nil {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+		ids[got.ID] = true
+	}
+	for given, want := range map[string]string{
+		"Missing": "Requested resource not found",
+		"arn:aws:dynamodb:us-west-2:222222222222:table/Hash": "not authorized to perform: dynamodb:GetItem",
+	} {
+		if got, err := s.Identify(caller, "dynamodb:GetItem", given); err == nil || !strings.Contains(err.Error(), want) || got != (TableIdentity{}) {
+			t.Errorf("%s: %+v, %v", given, got, err)
+		}
 	}
 }

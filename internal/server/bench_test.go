@@ -2,26 +2,36 @@ package server
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/dax/wire"
 )
 
-// benchmark measures an operation from request body to answer body, without the network. request returns the body for each
-// iteration. before lists operations and bodies that run first.
-func benchmark(b *testing.B, operation string, request func(i int) string, before ...[2]string) {
-	s, err := Open(Options{InMemory: true, Listen: "127.0.0.1:0"})
+// benchServer opens a server whose table "bench" has 1,000 items. call runs an operation without the network.
+func benchServer(b *testing.B, opt Options) (s *Server, call func(operation, body string)) {
+	opt.InMemory, opt.Listen = true, "127.0.0.1:0"
+	s, err := Open(opt)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer s.Close()
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
 	var c fasthttp.RequestCtx
 	h := &c.Request.Header
 	h.SetMethod("POST")
 	h.Set("X-Amz-Date", "20260101T000000Z")
 	h.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, Signature=00")
-	call := func(operation, body string) {
+	call = func(operation, body string) {
 		h.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
 		c.Request.SetBodyString(body)
 		c.Response.Reset()
@@ -34,6 +44,13 @@ func benchmark(b *testing.B, operation string, request func(i int) string, befor
 	for i := range 1000 {
 		call("PutItem", benchPut(i))
 	}
+	return s, call
+}
+
+// benchmark measures an operation from request body to answer body, without the network. request returns the body for each
+// iteration. before lists operations and bodies that run first.
+func benchmark(b *testing.B, operation string, request func(i int) string, before ...[2]string) {
+	_, call := benchServer(b, Options{})
 	for _, r := range before {
 		call(r[0], r[1])
 	}
@@ -60,6 +77,82 @@ func benchPut(i int) string {
 
 func BenchmarkGetItem(b *testing.B) {
 	benchmark(b, "GetItem", func(i int) string { return `{"TableName":"bench","Key":` + benchKey(i) + `}` })
+}
+
+// BenchmarkDAXGetItem measures cached reads of a DAX client, without the network.
+func BenchmarkDAXGetItem(b *testing.B) {
+	s, _ := benchServer(b, Options{DAX: DAXOptions{Listen: "127.0.0.1:0"}})
+	schema := wire.KeySchema{{Name: "pk", Type: attribute.TypeS}, {Name: "sk", Type: attribute.TypeN}}
+	gets := make([][]byte, 1000)
+	for i := range gets {
+		key := attribute.NewItem(
+			attribute.Field{Name: "pk", Value: attribute.String(fmt.Sprintf("user-%d", i/20))},
+			attribute.Field{Name: "sk", Value: attribute.Number(fmt.Sprint(i % 20))},
+		)
+		gets[i] = daxRequest("getItem", text("bench"), wire.AppendKey(nil, schema, key), wire.AppendNull(nil))
+	}
+	serve := func(requests int) {
+		c := &daxReplay{requests: gets, next: daxPreamble(0), left: requests, closed: make(chan struct{})}
+		s.dax.base.Serve(&oneConn{c: c})
+		<-c.closed
+		if c.answers != requests || c.failed {
+			b.Fatalf("%d answers to %d requests, failed %v", c.answers, requests, c.failed)
+		}
+	}
+	serve(len(gets)) // fills the cache
+	b.ReportAllocs()
+	b.ResetTimer()
+	serve(b.N)
+}
+
+// daxReplay is a connection whose client sends prepared requests, each as soon as the one before is answered.
+type daxReplay struct {
+	net.Conn
+	requests [][]byte
+	next     []byte // the rest of the message being sent
+	left     int    // requests not sent yet
+	answers  int
+	failed   bool // an answer was an error
+	closed   chan struct{}
+}
+
+func (c *daxReplay) Read(p []byte) (int, error) {
+	if len(c.next) == 0 {
+		if c.left == 0 {
+			return 0, io.EOF
+		}
+		c.left--
+		c.next = c.requests[c.left%len(c.requests)]
+	}
+	n := copy(p, c.next)
+	c.next = c.next[n:]
+	return n, nil
+}
+
+func (c *daxReplay) Write(p []byte) (int, error) {
+	c.answers++
+	c.failed = c.failed || p[0] != 0x80 // no error codes
+	return len(p), nil
+}
+
+func (c *daxReplay) Close() error                     { close(c.closed); return nil }
+func (c *daxReplay) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+func (c *daxReplay) SetDeadline(time.Time) error      { return nil }
+func (c *daxReplay) SetReadDeadline(time.Time) error  { return nil }
+func (c *daxReplay) SetWriteDeadline(time.Time) error { return nil }
+
+// oneConn is a listener with one connection.
+type oneConn struct {
+	net.Listener
+	c net.Conn
+}
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	c := l.c
+	if l.c = nil; c == nil {
+		return nil, net.ErrClosed
+	}
+	return c, nil
 }
 
 func BenchmarkPutItem(b *testing.B) {

@@ -16,10 +16,10 @@ import (
 
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/cluster"
-	"github.com/statordb/stator/internal/dax"
+	"github.com/statordb/stator/internal/dax/cache"
 	"github.com/statordb/stator/internal/dax/control"
+	"github.com/statordb/stator/internal/dax/node"
 	"github.com/statordb/stator/internal/guard"
-	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/turns"
@@ -43,7 +43,7 @@ func (o *DAXOptions) ttls() (item, query time.Duration) {
 		}
 		return cmp.Or(option, otherwise)
 	}
-	return or(o.ItemTTL, dax.DefaultItemTTL), or(o.QueryTTL, dax.DefaultQueryTTL)
+	return or(o.ItemTTL, cache.DefaultItemTTL), or(o.QueryTTL, cache.DefaultQueryTTL)
 }
 
 const (
@@ -59,7 +59,7 @@ const (
 // cluster gets a node of its own. It implements control.Nodes.
 type daxFront struct {
 	opt           *Options
-	service       *dax.Service
+	service       *node.Service
 	certificate   *tls.Config // nil: no TLS
 	advertise     string
 	advertisePort int
@@ -77,7 +77,7 @@ type daxFront struct {
 
 // daxNode is a node with its listeners.
 type daxNode struct {
-	*dax.Node
+	*node.Node
 	listeners []net.Listener
 	addresses []control.Address
 	// taken means that a cluster has the base node; encrypted says whether the cluster's address is the TLS one.
@@ -86,10 +86,10 @@ type daxNode struct {
 
 // openDAX loads the certificate and starts the base node if the options name an address for it. On error nothing keeps
 // listening.
-func openDAX(opt *Options, store kv.Store, authenticator *auth.Authenticator, tables *ops.Service, long *turns.Turns, memory *memoryLimit, others func(encrypted bool) []string) (_ *daxFront, err error) {
+func openDAX(opt *Options, authenticator *auth.Authenticator, tables *ops.Service, long *turns.Turns, memory *memoryLimit, others func(encrypted bool) []string) (_ *daxFront, err error) {
 	o := &opt.DAX
 	f := &daxFront{opt: opt, memory: memory, others: others, nodes: map[control.ID]*daxNode{}, advertise: o.Advertise}
-	f.service = dax.New(dax.Options{Database: tables, KV: store, Auth: authenticator, Turns: long, Now: opt.Now, Logger: opt.Logger})
+	f.service = node.NewService(node.ServiceOptions{Database: tables, Auth: authenticator, Turns: long, Now: opt.Now, Logger: opt.Logger})
 	if host, port, splitErr := net.SplitHostPort(o.Advertise); splitErr == nil {
 		f.advertise = host
 		if f.advertisePort, err = strconv.Atoi(port); err != nil || f.advertisePort < 1 || f.advertisePort > 65535 {
@@ -156,9 +156,9 @@ func (f *daxFront) serve(n *daxNode, spec control.Spec, advertisePort int, other
 	if others != nil {
 		wrote = f.written.add
 	}
-	n.Node = f.service.NewNode(dax.NodeOptions{
-		Cluster: spec.Name, Node: spec.Nodes[0], Memory: f.cache(), Advertise: f.advertise, AdvertisePort: advertisePort,
-		ItemTTL: spec.ItemTTL, QueryTTL: spec.QueryTTL, Others: others, Wrote: wrote,
+	n.Node = f.service.NewNode(node.Options{
+		Cluster: spec.Name, Node: spec.Nodes[0], Advertise: f.advertise, AdvertisePort: advertisePort, Others: others,
+		Cache: cache.Options{Memory: f.cache(), ItemTTL: spec.ItemTTL, QueryTTL: spec.QueryTTL, Now: f.opt.Now, Wrote: wrote},
 	})
 	for _, l := range n.listeners {
 		f.running.Add(1)
@@ -249,18 +249,18 @@ func (f *daxFront) exchange(ctx context.Context, mail *cluster.Mail) error {
 	}
 	return mail.Receive(ctx, func(keys []byte) {
 		if len(keys) == 0 {
-			f.base.ForgetItems()
+			f.base.Caches.Items.Clear()
 		}
 		for len(keys) > 0 {
 			n, size := binary.Uvarint(keys)
 			if size <= 0 || n > uint64(len(keys)-size) { // malformed, or from a version with another encoding
-				f.base.ForgetItems()
+				f.base.Caches.Items.Clear()
 				return
 			}
-			f.base.Forget(keys[size:][:n])
+			f.base.Caches.Items.Invalidate(keys[size:][:n])
 			keys = keys[size:][n:]
 		}
-	}, f.base.ForgetItems)
+	}, f.base.Caches.Items.Clear)
 }
 
 // Open implements control.Nodes. The first cluster takes the base node if its encryption fits. Others listen on spec.Port, so
@@ -324,7 +324,7 @@ func (f *daxFront) shareMemory() {
 		}
 	}
 	for _, n := range nodes {
-		n.SetMemory(f.cache() / int64(len(nodes)))
+		n.Caches.SetMemory(f.cache() / int64(len(nodes)))
 	}
 }
 
@@ -368,7 +368,7 @@ func (n *daxNode) address(encrypted bool) (control.Address, bool) {
 // configure applies the settings of a cluster to its node.
 func (f *daxFront) configure(n *daxNode, spec control.Spec) {
 	n.Rename(spec.Name, spec.Nodes[0])
-	n.SetTTL(spec.ItemTTL, spec.QueryTTL)
+	n.Caches.SetTTL(spec.ItemTTL, spec.QueryTTL)
 }
 
 // Change implements control.Nodes.
@@ -385,7 +385,7 @@ func (f *daxFront) Reboot(id control.ID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if n := f.nodes[id]; n != nil {
-		n.Clear()
+		n.Caches.Clear()
 	}
 }
 
@@ -411,7 +411,7 @@ func (f *daxFront) Close(id control.ID) {
 	delete(f.nodes, id)
 	if n != nil && n == f.base {
 		n.taken = false
-		n.Clear()
+		n.Caches.Clear()
 		f.configure(n, f.baseSpec())
 		n = nil
 	}
@@ -430,7 +430,7 @@ func (f *daxFront) Close(id control.ID) {
 }
 
 // cache returns the budget in bytes of the base node's caches. All other nodes together share another budget of the same size.
-func (f *daxFront) cache() int64 { return cmp.Or(f.opt.DAX.Cache, dax.DefaultMemory) }
+func (f *daxFront) cache() int64 { return cmp.Or(f.opt.DAX.Cache, cache.DefaultMemory) }
 
 // stop closes the listeners.
 func (n *daxNode) stop() {

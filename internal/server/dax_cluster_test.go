@@ -480,7 +480,7 @@ func TestDAXClusterOfSlowClients(t *testing.T) {
 		d.Server.dax.mu.Lock()
 		defer d.Server.dax.mu.Unlock()
 		for _, n := range d.Server.dax.nodes {
-			list = append(list, n.Memory())
+			list = append(list, n.Caches.Memory())
 		}
 		return list
 	}

@@ -369,7 +369,7 @@ func TestDAXConversation(t *testing.T) {
 	clear := func() { d.must("DeleteItem", obj{"TableName": daxTable, "Key": obj{"pk": obj{"S": "onlykey"}}}) }
 	fresh := func(layering int64) *daxConn {
 		clear()
-		d.Server.dax.base.Clear()
+		d.Server.dax.base.Caches.Clear()
 		return dialDAX(t, addr, layering)
 	}
 	c := fresh(0)

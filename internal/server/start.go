@@ -196,7 +196,7 @@ func (s *starter) openOperations() (err error) {
 
 // openDAX opens the DAX nodes and their control plane.
 func (s *starter) openDAX() (err error) {
-	if s.dax, err = openDAX(s.opt, s.store, s.auth, s.service, s.turns, s.memory, s.servers.nodes()); err != nil {
+	if s.dax, err = openDAX(s.opt, s.auth, s.service, s.turns, s.memory, s.servers.nodes()); err != nil {
 		return err
 	}
 	s.undo = append(s.undo, func() error { s.dax.close(s.ctx); return nil })

@@ -1,8 +1,8 @@
 // Package control is the control plane of DynamoDB Accelerator: clusters, parameter groups, subnet groups, events and tags, with AWS's
 // API.
 //
-// A cluster is one node of package dax, whatever its replication factor: it names as many nodes as that says, and all of them share the
-// endpoint of the one. Networks, roles and node types are recorded and returned but have no effect. Parameter groups do have one: they
+// A cluster is one node of package dax/node, whatever its replication factor says: DescribeClusters lists that many nodes, all with the
+// same endpoint. Networks, roles and node types are recorded and returned but have no effect. Parameter groups do have one: they
 // set the TTLs of the caches.
 //
 // Descriptions live in package registry, so they survive restarts and are the same on all servers of a store. Listeners are opened and

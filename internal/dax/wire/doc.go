@@ -1,8 +1,7 @@
 // Package wire encodes and decodes the bytes of the DAX protocol: its profile of CBOR, attribute values, keys, items and expressions.
 // It knows neither connections nor operations.
 //
-// AWS documents none of it; the package follows how the public DAX clients write and read. docs/architecture.md says how that was
-// found out.
+// AWS documents none of it; the package follows what AWS's public DAX clients write and read.
 //
 // A Skimmer finds where a message ends while its bytes arrive. A Reader then takes values from the complete message. Functions named
 // Append add values to an answer.

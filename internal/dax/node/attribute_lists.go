@@ -1,53 +1,40 @@
-package dax
+package node
 
 import (
 	"context"
 	"encoding/binary"
 	"sync"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/dax/wire"
-	"github.com/statordb/stator/internal/keyspace"
-	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/wirejson"
 )
 
 const (
-	// emptyList is the id of the list without names.
+	// emptyList is the id of the list without names, which the database doesn't keep.
 	emptyList = 1
-	// maxListID bounds the ids: JavaScript's numbers must represent them exactly.
-	maxListID = 1<<52 - 1
 	// maxKnown bounds the memory of an account's cached lists, in bytes. listOverhead and nameOverhead estimate what a list and each
 	// of its names take beside the names' bytes.
 	maxKnown     = 32 << 20
 	listOverhead = 200
 	nameOverhead = 16
-	// maxStored bounds an account's lists in the store, in bytes, with listOverhead for each. Lists are never deleted, so without a
-	// bound a client could fill the disk with names that no item has.
-	maxStored = 256 << 20
-	// storedID is the reserved id under which the store keeps the current total. No list has it.
-	storedID = 0
 )
 
 // lists are the attribute lists of an account. DAX sends an item's non-key attributes as values only, and refers to their names by
-// the id of a list. Clients keep ids for ever, over restarts too, so an id is derived from the names, and durable before any client
-// learns it. Several servers of one store agree on ids for the same reason.
+// the id of a list. The database keeps the lists, as signatures (see appendName), and gives them their ids.
 type lists struct {
-	account string
-	store   kv.Store
-	max     int64 // maxStored, except in tests
+	account  string
+	database Database
 
 	mu    sync.RWMutex
-	ids   map[string]int64 // by signature: see appendName
+	ids   map[string]int64 // by signature
 	lists map[int64]*wire.List
 	bytes int // estimated memory of both maps
 }
 
-func newLists(account string, store kv.Store) *lists {
-	return &lists{account: account, store: store, max: maxStored, ids: map[string]int64{}, lists: map[int64]*wire.List{}}
+func newLists(account string, database Database) *lists {
+	return &lists{account: account, database: database, ids: map[string]int64{}, lists: map[int64]*wire.List{}}
 }
 
 // appendName appends a name to a signature, the concatenation of a list's length-prefixed names in order.
@@ -80,8 +67,7 @@ func newList(signature string) *wire.List {
 // errNoList is the error for ids that were never assigned.
 var errNoList = awserr.New(awserr.Validation, "The attribute list id is not known")
 
-// id returns the id of the list with a signature. It assigns and stores a new one if need be: the hash of the signature, or, on a
-// collision, the next free number.
+// id returns the id of the list with a signature.
 func (l *lists) id(ctx context.Context, signature []byte) (int64, error) {
 	if len(signature) == 0 {
 		return emptyList, nil
@@ -92,67 +78,16 @@ func (l *lists) id(ctx context.Context, signature []byte) (int64, error) {
 	if known {
 		return id, nil
 	}
-	stored := string(signature)
-	err := kv.Update(ctx, l.store, kv.TxnOpt{}, func(txn kv.Txn) error {
-		// Probe from the hash on, until the list itself or a free id is found.
-		for id = int64(xxhash.Sum64(signature) & maxListID); ; id++ {
-			id = max(id&maxListID, emptyList+1)
-			key := keyspace.AttributeList(l.account, id)
-			there, err := txn.Get(key)
-			switch {
-			case err != nil:
-				return err
-			case there == nil:
-				if err := l.grow(ctx, txn, int64(len(signature))+listOverhead); err != nil {
-					return err
-				}
-				return txn.Put(key, signature)
-			case string(there) == string(signature):
-				return nil
-			}
-		}
-	})
+	list := string(signature) // a copy: the caller's bytes don't escape
+	id, err := l.database.AttributeListID(ctx, l.account, []byte(list))
 	if err != nil {
 		return 0, err
 	}
-	l.remember(id, stored, newList(stored))
+	l.remember(id, list, newList(list))
 	return id, nil
 }
 
-// errTooManyLists refuses a new list. AWS has no such bound ("DAX: How it works") but advises against unbounded numbers of attribute
-// names, which exhaust a cluster's memory.
-var errTooManyLists = awserr.New(awserr.LimitExceeded, "The account has too many different sets of top-level attribute names for DAX")
-
-// grow adds the bytes of a new list to the stored total, or fails beyond max.
-func (l *lists) grow(ctx context.Context, txn kv.Txn, bytes int64) error {
-	key := keyspace.AttributeList(l.account, storedID)
-	raw, err := txn.Get(key)
-	if err != nil {
-		return err
-	}
-	total, n := binary.Uvarint(raw)
-	if n <= 0 {
-		if total, err = l.count(ctx, txn); err != nil {
-			return err
-		}
-	}
-	if total += uint64(bytes); total > uint64(l.max) {
-		return errTooManyLists
-	}
-	return txn.Put(key, binary.AppendUvarint(nil, total))
-}
-
-// count computes the total for a store of an older version, which has none.
-func (l *lists) count(ctx context.Context, txn kv.Txn) (total uint64, err error) {
-	all := kv.Range{Start: keyspace.AttributeList(l.account, emptyList), End: keyspace.AttributeList(l.account, maxListID+1)}
-	err = kv.Each(ctx, txn, all, func(_, signature []byte) error {
-		total += uint64(len(signature)) + listOverhead
-		return nil
-	})
-	return total, err
-}
-
-// remember caches a list. A full cache is emptied: the lists in use come back from the store.
+// remember caches a list. A full cache is emptied: the lists in use come back from the database.
 func (l *lists) remember(id int64, signature string, list *wire.List) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -173,21 +108,13 @@ func (l *lists) list(ctx context.Context, id int64) (*wire.List, error) {
 	if id == emptyList {
 		return &wire.List{}, nil
 	}
-	if id < emptyList || id > maxListID {
-		return nil, errNoList
-	}
 	l.mu.RLock()
 	list := l.lists[id]
 	l.mu.RUnlock()
 	if list != nil {
 		return list, nil
 	}
-	r, err := l.store.Latest(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	raw, err := r.Get(keyspace.AttributeList(l.account, id))
+	raw, err := l.database.AttributeList(ctx, l.account, id)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package dax
+package node
 
 import (
 	"sync/atomic"
@@ -111,10 +111,9 @@ func (n *Node) Collect(emit func(metric.Datum)) {
 			delete(n.counters, k)
 		}
 	}
-	cluster, node, memory := n.opt.Cluster, n.opt.Node, n.opt.Memory
+	cluster, node := n.opt.Cluster, n.opt.Node
 	n.mu.Unlock()
-	evicted := n.items.evicted.Swap(0) + n.queries.evicted.Swap(0)
-	used := n.items.used() + n.queries.used()
+	memory, used, evicted := n.Caches.Memory(), n.Caches.Used(), n.Caches.Evicted()
 	for ns, c := range namespaces {
 		tell := func(name, unit string, set metric.Set) {
 			for i, dimensions := range dimensions(ns.Account, cluster, node) {

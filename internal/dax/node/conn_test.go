@@ -1,4 +1,4 @@
-package dax
+package node
 
 import (
 	"bytes"
@@ -26,8 +26,9 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/catalog"
+	"github.com/statordb/stator/internal/dax/cache"
 	"github.com/statordb/stator/internal/dax/wire"
+	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -56,14 +57,11 @@ func (d *database) Operations() []smithy.Handler {
 	}
 }
 
-func (d *database) Table(caller smithy.Caller, _, name string) (*catalog.Table, error) {
+func (d *database) Identify(caller smithy.Caller, _, name string) (id ops.TableIdentity, err error) {
 	if name != "Tab" {
-		return nil, awserr.NotFound()
+		return id, awserr.NotFound()
 	}
-	return &catalog.Table{
-		Namespace: catalog.Namespace{Account: caller.Account, Region: caller.Region}, Name: name, ID: 7,
-		Key: catalog.KeySchema{Partition: []catalog.KeyAttribute{{Name: "pk", Type: attribute.TypeS}}},
-	}, nil
+	return ops.TableIdentity{ID: 7, Account: caller.Account, PartitionKey: ops.KeyAttribute{Name: "pk", Type: attribute.TypeS}}, nil
 }
 
 func (d *database) CheckProjection(string, smithy.Map[string]) error { return nil }
@@ -71,6 +69,12 @@ func (d *database) CheckProjection(string, smithy.Map[string]) error { return ni
 func (d *database) Namespace(caller smithy.Caller) (account, region string) {
 	return caller.Account, caller.Region
 }
+
+func (d *database) AttributeListID(context.Context, string, []byte) (int64, error) {
+	return 0, errors.New("not expected")
+}
+
+func (d *database) AttributeList(context.Context, string, int64) ([]byte, error) { return nil, nil }
 
 // pipes is a listener of in-memory connections.
 type pipes struct {
@@ -122,7 +126,7 @@ type served struct {
 }
 
 // serveNode starts a node. It must be called in a bubble, and end must be called in the same one.
-func serveNode(t *testing.T, opt Options) *served {
+func serveNode(t *testing.T, opt ServiceOptions) *served {
 	t.Helper()
 	s := &served{t: t, pipes: newPipes(), log: &bytes.Buffer{}}
 	if opt.Database == nil {
@@ -132,8 +136,8 @@ func serveNode(t *testing.T, opt Options) *served {
 		opt.Auth = &auth.Authenticator{}
 	}
 	opt.Now, opt.Logger = time.Now, slog.New(slog.NewTextHandler(s.log, nil))
-	s.service = New(opt)
-	s.Node = s.service.NewNode(NodeOptions{ItemTTL: time.Hour, QueryTTL: time.Hour})
+	s.service = NewService(opt)
+	s.Node = s.service.NewNode(Options{Cache: cache.Options{ItemTTL: time.Hour, QueryTTL: time.Hour, Now: time.Now}})
 	go s.Serve(s.pipes)
 	return s
 }
@@ -288,7 +292,7 @@ func TestIdleStrangers(t *testing.T) {
 	for name, addresses := range map[string]int{"one address": 1, "many addresses": 200} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := serveNode(t, Options{Connections: 100, Database: &database{scan: noItems}})
+				s := serveNode(t, ServiceOptions{Connections: 100, Database: &database{scan: noItems}})
 				defer s.end()
 				friend := s.dial("10.0.0.1").greet()
 				if code := friend.call(request(methodEndpoints)); code != "" {
@@ -327,7 +331,7 @@ func TestIdleStrangers(t *testing.T) {
 func TestIdleClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		s := serveNode(t, Options{Connections: 20, Database: &database{scan: func(ctx context.Context) (*api.ScanOutput, error) {
+		s := serveNode(t, ServiceOptions{Connections: 20, Database: &database{scan: func(ctx context.Context) (*api.ScanOutput, error) {
 			<-release
 			return noItems(ctx)
 		}}})
@@ -370,7 +374,7 @@ func TestIdleClients(t *testing.T) {
 func TestBusyClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		s := serveNode(t, Options{Connections: 4, Database: &database{scan: func(ctx context.Context) (*api.ScanOutput, error) {
+		s := serveNode(t, ServiceOptions{Connections: 4, Database: &database{scan: func(ctx context.Context) (*api.ScanOutput, error) {
 			<-release
 			return noItems(ctx)
 		}}})
@@ -423,7 +427,7 @@ func TestDeadlines(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				s := serveNode(t, Options{Auth: a})
+				s := serveNode(t, ServiceOptions{Auth: a})
 				defer s.end()
 				conn := s.dial("10.0.0.1")
 				open := make(chan time.Duration, 1)
@@ -449,7 +453,7 @@ func TestDeadlines(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			s := serveNode(t, Options{Auth: a, Database: &database{scan: noItems}})
+			s := serveNode(t, ServiceOptions{Auth: a, Database: &database{scan: noItems}})
 			defer s.end()
 			conn := s.dial("10.0.0.1").greet()
 			conn.send(authorization("A", "a", "", time.Now()))
@@ -485,7 +489,7 @@ func TestDeadlines(t *testing.T) {
 func TestHandshakeDeadline(t *testing.T) {
 	for name, hello := range map[string][]byte{"nothing": nil, "half a hello": {0x16, 3, 1, 2, 0, 1}} {
 		synctest.Test(t, func(t *testing.T) {
-			s := serveNode(t, Options{})
+			s := serveNode(t, ServiceOptions{})
 			defer s.end()
 			ours, theirs := net.Pipe()
 			s.pipes.accept <- tls.Server(&pipe{theirs, "10.0.0.1"}, &tls.Config{})
@@ -501,7 +505,7 @@ func TestHandshakeDeadline(t *testing.T) {
 // TestSlowReader has a client that doesn't receive its answers.
 func TestSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := serveNode(t, Options{Database: &database{scan: noItems}})
+		s := serveNode(t, ServiceOptions{Database: &database{scan: noItems}})
 		defer s.end()
 		c := s.dial("10.0.0.1").greet()
 		for range 3 { // with a fresh deadline and with a shared one
@@ -539,7 +543,7 @@ func TestClientGone(t *testing.T) {
 					ended.Add(1)
 					return ctx.Err()
 				}
-				s := serveNode(t, Options{Database: &database{
+				s := serveNode(t, ServiceOptions{Database: &database{
 					scan: func(ctx context.Context) (*api.ScanOutput, error) {
 						if err := wait(ctx); err != nil {
 							return nil, err
@@ -581,7 +585,7 @@ func TestClientGone(t *testing.T) {
 // TestPipelined pipelines requests while another runs long: they are answered in order, including those that the watcher has read.
 func TestPipelined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := serveNode(t, Options{Database: &database{scan: func(ctx context.Context) (*api.ScanOutput, error) {
+		s := serveNode(t, ServiceOptions{Database: &database{scan: func(ctx context.Context) (*api.ScanOutput, error) {
 			time.Sleep(3 * watchAfter)
 			return noItems(ctx)
 		}}})
@@ -620,7 +624,7 @@ func TestReadsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var used int64
 		db := &database{reads: 1 << 20}
-		s := serveNode(t, Options{Database: db})
+		s := serveNode(t, ServiceOptions{Database: db})
 		defer s.end()
 		b := s.service.budget
 		db.scan = func(ctx context.Context) (*api.ScanOutput, error) {
@@ -650,7 +654,7 @@ func TestReadsAreCounted(t *testing.T) {
 func TestPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := &database{scan: func(context.Context) (*api.ScanOutput, error) { panic("of the test") }}
-		s := serveNode(t, Options{Database: db})
+		s := serveNode(t, ServiceOptions{Database: db})
 		defer s.end()
 		other := s.dial("10.0.0.2").greet()
 		other.call(request(methodEndpoints))
@@ -692,7 +696,7 @@ func (p *panicking) Read([]byte) (int, error) { panic("of a connection") }
 // a descriptor, and the node can be closed meanwhile.
 func TestAcceptErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := serveNode(t, Options{})
+		s := serveNode(t, ServiceOptions{})
 		idle := s.dial("10.0.0.1")
 		full := &fullListener{}
 		ended := make(chan struct{})
@@ -730,7 +734,7 @@ func TestClose(t *testing.T) {
 	for _, stubborn := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			release := make(chan struct{})
-			s := serveNode(t, Options{Database: &database{scan: func(ctx context.Context) (*api.ScanOutput, error) {
+			s := serveNode(t, ServiceOptions{Database: &database{scan: func(ctx context.Context) (*api.ScanOutput, error) {
 				if stubborn {
 					<-release
 				}
@@ -778,7 +782,7 @@ func TestBudgetIsGivenBack(t *testing.T) {
 				return nil
 			},
 		}
-		s := serveNode(t, Options{Database: db})
+		s := serveNode(t, ServiceOptions{Database: db})
 		defer s.end()
 		put := request(methodPutItem, bytesOf("Tab"), bytesOf("k"), wire.AppendBytes(nil, append([]byte{1}, make([]byte, 300<<10)...)), []byte{0xf6})
 		zero := func(what string) {
@@ -882,7 +886,7 @@ func TestRefusedIdentities(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s := serveNode(t, Options{Auth: a, Database: &database{scan: noItems}})
+		s := serveNode(t, ServiceOptions{Auth: a, Database: &database{scan: noItems}})
 		defer s.end()
 		c := s.dial("10.0.0.1").greet()
 		expect := func(want string) {
@@ -921,7 +925,7 @@ func TestRefusedIdentities(t *testing.T) {
 
 // TestNamespacesAreBounded has clients name more Regions than are counted separately.
 func TestNamespacesAreBounded(t *testing.T) {
-	n := New(Options{Database: &database{}, Auth: &auth.Authenticator{}, Now: time.Now}).NewNode(NodeOptions{})
+	n := NewService(ServiceOptions{Database: &database{}, Auth: &auth.Authenticator{}, Now: time.Now}).NewNode(Options{})
 	for i := range 3 * maxNamespaces {
 		n.leave(n.enter("000000000000", time.Duration(i).String()))
 	}

@@ -1,4 +1,4 @@
-package dax
+package node
 
 import (
 	"cmp"

@@ -1,4 +1,4 @@
-package dax
+package node
 
 import (
 	"strings"
@@ -6,18 +6,13 @@ import (
 
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/dax/wire"
 	"github.com/statordb/stator/internal/smithy"
-	"github.com/statordb/stator/internal/wirejson"
 )
 
 // maxAge is how long a signature is valid, from its own timestamp on and from its arrival on ("AWS Signature Version 4 for API
 // requests").
 const maxAge = 15 * time.Minute
-
-// maxTableName is the largest TableName in bytes. It may be an Amazon Resource Name ("PutItem").
-const maxTableName = 1024
 
 // identity is the caller on whose behalf a connection sends requests, and the state that depends on it.
 type identity struct {
@@ -127,44 +122,4 @@ func (c *conn) authorized() error {
 		return c.refused
 	}
 	return nil
-}
-
-// table is a table as a client addresses it.
-type table struct {
-	*catalog.Table
-	name   string // as in requests: a name or an ARN
-	schema wire.KeySchema
-	// foreign says that the table is another account's. Attribute list ids, and with them cached items, belong to one account, so
-	// requests for foreign tables bypass the caches.
-	foreign bool
-}
-
-// table returns a table by name or Amazon Resource Name, if the caller has the permission that its request needs.
-func (c *conn) table(name []byte) (*table, error) { return c.tableFor(c.action, name) }
-
-// tableFor returns a table if the caller has a permission there. The permission is checked first, before caches and existence: a
-// refusal doesn't reveal whether another account has the table.
-func (c *conn) tableFor(action string, name []byte) (*table, error) {
-	if len(name) > maxTableName {
-		return nil, awserr.InvalidTableName()
-	}
-	for _, known := range c.tables {
-		if known == nil || known.name != wirejson.View(name) {
-			continue
-		}
-		if t, err := c.node.service.opt.Database.Table(c.caller, action, known.name); err != nil || t == known.Table {
-			return known, err
-		}
-	}
-	out := &table{name: string(name)}
-	t, err := c.node.service.opt.Database.Table(c.caller, action, out.name)
-	if err != nil {
-		return nil, err
-	}
-	out.Table, out.foreign = t, t.Namespace.Account != c.lists.account
-	for a := range t.Key.Attributes {
-		out.schema = append(out.schema, wire.KeyAttribute{Name: a.Name, Type: a.Type})
-	}
-	c.tables = [2]*table{out, c.tables[0]}
-	return out, nil
 }

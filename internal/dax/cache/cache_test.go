@@ -1,4 +1,4 @@
-package dax
+package cache
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,24 +19,24 @@ type clock struct{ at atomic.Int64 }
 
 func (c *clock) now() time.Time          { return time.Unix(0, c.at.Load()) }
 func (c *clock) advance(d time.Duration) { c.at.Add(int64(d)) }
-func (c *clock) cache(bytes int64, ttl time.Duration) *cache {
+func (c *clock) cache(bytes int64, ttl time.Duration) *Cache {
 	c.at.CompareAndSwap(0, 1)
-	return newCache(bytes, ttl, c.now)
+	return newCache(bytes, ttl, c.now, nil)
 }
 
 // read reads a key through a cache, with value and err as the database's answer.
-func read(c *cache, key string, value []byte, err error) (got []byte, hit bool, failed error) {
-	got, f, leads := c.get([]byte(key))
+func read(c *Cache, key string, value []byte, err error) (got []byte, hit bool, failed error) {
+	got, f, leads := c.Get([]byte(key))
 	switch {
 	case leads:
-		got, failed = c.fly(context.Background(), f, func() ([]byte, error) { return value, err })
+		got, failed = c.Fly(context.Background(), f, func() ([]byte, error) { return value, err })
 	case f != nil:
-		got, failed = f.wait(context.Background())
+		got, failed = f.Wait(context.Background())
 	}
 	return got, f == nil, failed
 }
 
-func expect(t *testing.T, c *cache, key, store, want string, wantHit bool) {
+func expect(t *testing.T, c *Cache, key, store, want string, wantHit bool) {
 	t.Helper()
 	var value []byte
 	if store != "" {
@@ -59,17 +60,17 @@ func TestCacheExpiry(t *testing.T) {
 	expect(t, c, "a", "2", "2", false)
 	expect(t, c, "b", "2", "2", false)
 	now.advance(30 * time.Second)
-	c.write([]byte("a"))
-	c.wrote([]byte("a"), []byte("3"), true)
+	c.BeginWrite([]byte("a"))
+	c.EndWrite([]byte("a"), []byte("3"), true)
 	now.advance(59 * time.Second)
 	expect(t, c, "a", "4", "3", true)
 	expect(t, c, "b", "4", "4", false)
-	c.setTTL(0)
-	c.write([]byte("a"))
-	c.wrote([]byte("a"), nil, true)
+	c.ttl.Store(0)
+	c.BeginWrite([]byte("a"))
+	c.EndWrite([]byte("a"), nil, true)
 	now.advance(1000 * time.Hour)
 	expect(t, c, "a", "5", "", true)
-	c.clear()
+	c.Clear()
 	expect(t, c, "a", "5", "5", false)
 	if used, n := c.used(), sizeOf("a", []byte("5")); used != n {
 		t.Errorf("%d bytes are used, not %d", used, n)
@@ -108,8 +109,8 @@ func TestCacheBound(t *testing.T) {
 	}
 	expect(t, c, "large", string(make([]byte, bound)), string(make([]byte, bound)), false)
 	expect(t, c, "large", "small", "small", false)
-	c.write([]byte("large"))
-	c.wrote([]byte("large"), make([]byte, bound), true) // too large to store, but the older value goes
+	c.BeginWrite([]byte("large"))
+	c.EndWrite([]byte("large"), make([]byte, bound), true) // too large to store, but the older value goes
 	expect(t, c, "large", "small", "small", false)
 }
 
@@ -117,7 +118,7 @@ func TestCacheBound(t *testing.T) {
 func TestCacheFlights(t *testing.T) {
 	var now clock
 	c := now.cache(1<<20, 0)
-	_, f, leads := c.get([]byte("a"))
+	_, f, leads := c.Get([]byte("a"))
 	if !leads {
 		t.Fatal("the flight has no leader")
 	}
@@ -128,13 +129,13 @@ func TestCacheFlights(t *testing.T) {
 		all.Add(1)
 		go func() {
 			defer all.Done()
-			_, other, leads := c.get([]byte("a"))
+			_, other, leads := c.Get([]byte("a"))
 			ready <- struct{}{}
 			if other != f || leads {
 				t.Error("a second flight")
 				return
 			}
-			if v, err := other.wait(context.Background()); string(v) == "1" && err == nil {
+			if v, err := other.Wait(context.Background()); string(v) == "1" && err == nil {
 				right.Add(1)
 			}
 		}()
@@ -142,7 +143,7 @@ func TestCacheFlights(t *testing.T) {
 	for range 100 {
 		<-ready
 	}
-	c.land(f, []byte("1"), nil)
+	c.Land(f, []byte("1"), nil)
 	all.Wait()
 	if right.Load() != 100 {
 		t.Errorf("%d got the value", right.Load())
@@ -154,8 +155,8 @@ func TestCacheFlights(t *testing.T) {
 	expect(t, c, "b", "1", "1", false)
 	func() {
 		defer func() { _ = recover() }()
-		_, f, _ := c.get([]byte("c"))
-		_, _ = c.fly(context.Background(), f, func() ([]byte, error) { panic("boom") })
+		_, f, _ := c.Get([]byte("c"))
+		_, _ = c.Fly(context.Background(), f, func() ([]byte, error) { panic("boom") })
 	}()
 	expect(t, c, "c", "1", "1", false)
 }
@@ -165,49 +166,49 @@ func TestCacheWrites(t *testing.T) {
 	var now clock
 	c := now.cache(1<<20, 0)
 	key := []byte("a")
-	_, f, _ := c.get(key)
-	c.write(key)
-	c.wrote(key, []byte("new"), true)
-	c.land(f, []byte("old"), nil)
+	_, f, _ := c.Get(key)
+	c.BeginWrite(key)
+	c.EndWrite(key, []byte("new"), true)
+	c.Land(f, []byte("old"), nil)
 	expect(t, c, "a", "", "new", true)
 
-	c.write(key)
-	c.failed(key)
+	c.BeginWrite(key)
+	c.CancelWrite(key)
 	expect(t, c, "a", "", "new", true)
 
-	c.write(key)
-	c.wrote(key, []byte("?"), false)
+	c.BeginWrite(key)
+	c.EndWrite(key, []byte("?"), false)
 	expect(t, c, "a", "read", "read", false)
 
-	c.write(key)
-	c.write(key)
-	c.wrote(key, []byte("1"), true)
-	_, f, leads := c.get(key)
+	c.BeginWrite(key)
+	c.BeginWrite(key)
+	c.EndWrite(key, []byte("1"), true)
+	_, f, leads := c.Get(key)
 	if !leads {
 		t.Fatal("a value of concurrent writes is cached")
 	}
-	c.wrote(key, []byte("2"), true)
-	c.land(f, []byte("1"), nil)
+	c.EndWrite(key, []byte("2"), true)
+	c.Land(f, []byte("1"), nil)
 	expect(t, c, "a", "3", "3", false)
-	c.write(key)
-	c.wrote(key, []byte("4"), true)
+	c.BeginWrite(key)
+	c.EndWrite(key, []byte("4"), true)
 	expect(t, c, "a", "", "4", true)
 
 	// A write of another node invalidates the cached value, the read in progress, and the write in progress.
-	c.forget(key)
-	_, f, leads = c.get(key)
+	c.Invalidate(key)
+	_, f, leads = c.Get(key)
 	if !leads {
 		t.Fatal("what another node has written is kept")
 	}
-	c.forget(key)
-	c.land(f, []byte("5"), nil)
-	c.write(key)
-	c.forget(key)
-	c.wrote(key, []byte("6"), true)
+	c.Invalidate(key)
+	c.Land(f, []byte("5"), nil)
+	c.BeginWrite(key)
+	c.Invalidate(key)
+	c.EndWrite(key, []byte("6"), true)
 	expect(t, c, "a", "7", "7", false)
-	c.write(key)
-	c.clear()
-	c.wrote(key, []byte("8"), true)
+	c.BeginWrite(key)
+	c.Clear()
+	c.EndWrite(key, []byte("8"), true)
 	expect(t, c, "a", "9", "9", false)
 	for i := range c.shards {
 		if s := &c.shards[i]; len(s.writes) != 0 || len(s.flights) != 0 {
@@ -233,18 +234,18 @@ func TestCacheNeverGoesBack(t *testing.T) {
 				i := r.IntN(keys)
 				key := fmt.Appendf(nil, "key-%d", i)
 				if r.IntN(3) == 0 {
-					c.write(key)
+					c.BeginWrite(key)
 					v := database[i].Add(1)
-					c.wrote(key, strconv.AppendInt(nil, v, 10), r.IntN(10) > 0)
+					c.EndWrite(key, strconv.AppendInt(nil, v, 10), r.IntN(10) > 0)
 					raise(&ended[i], v)
 					continue
 				}
 				least := ended[i].Load()
-				got, f, leads := c.get(key)
+				got, f, leads := c.Get(key)
 				if leads {
-					got, _ = c.fly(context.Background(), f, func() ([]byte, error) { return strconv.AppendInt(nil, database[i].Load(), 10), nil })
+					got, _ = c.Fly(context.Background(), f, func() ([]byte, error) { return strconv.AppendInt(nil, database[i].Load(), 10), nil })
 				} else if f != nil {
-					got, _ = f.wait(context.Background())
+					got, _ = f.Wait(context.Background())
 				}
 				v, err := strconv.ParseInt(string(got), 10, 64)
 				if err != nil || v < least {
@@ -256,6 +257,46 @@ func TestCacheNeverGoesBack(t *testing.T) {
 		}()
 	}
 	all.Wait()
+}
+
+// TestCaches: a node's caches share its memory, and have TTLs of their own. A query TTL of 0 disables the query cache.
+func TestCaches(t *testing.T) {
+	var now clock
+	c := New(Options{Memory: 2 << 20, ItemTTL: time.Hour, QueryTTL: time.Minute, Now: now.now})
+	value := strings.Repeat("x", 1000)
+	const entries = 5000
+	for i := range entries {
+		key := fmt.Sprintf("%04d", i)
+		expect(t, c.Items, key, value, value, false)
+		expect(t, c.Queries, key, value, value, false)
+	}
+	if used := c.Used(); c.Memory() != 2<<20 || used > 2<<20 || used < 2<<20*9/10 {
+		t.Errorf("%d bytes are used of %d", used, c.Memory())
+	}
+	c.SetMemory(1 << 20)
+	if used := c.Used(); c.Memory() != 1<<20 || used > 1<<20 || used < 1<<20*9/10 {
+		t.Errorf("%d bytes are used of %d", used, c.Memory())
+	}
+	if evicted := c.Evicted(); evicted+c.Used() != 2*entries*sizeOf("0000", []byte(value)) {
+		t.Errorf("%d bytes were evicted", evicted)
+	}
+	if evicted := c.Evicted(); evicted != 0 {
+		t.Errorf("%d bytes were evicted since", evicted)
+	}
+	now.advance(time.Minute)
+	expect(t, c.Items, "4999", "new", value, true)
+	expect(t, c.Queries, "4999", "new", "new", false)
+	c.SetTTL(0, 0)
+	if c.Queries.TTL() != 0 || c.Queries.used() != 0 {
+		t.Errorf("the disabled cache holds %d bytes", c.Queries.used())
+	}
+	c.Clear()
+	if used := c.Used(); used != 0 {
+		t.Errorf("%d bytes are used after Clear", used)
+	}
+	if c = New(Options{Now: now.now}); c.Memory() != DefaultMemory {
+		t.Errorf("by default they have %d bytes", c.Memory())
+	}
 }
 
 // raise makes n at least v.

@@ -1,7 +1,8 @@
-package dax
+package cache
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,26 +16,28 @@ import (
 )
 
 const (
-	// cacheShards is the number of parts of a cache. Each has a lock and an LRU list of its own, to spread contention.
-	cacheShards = 16
+	// shardCount is the number of parts of a cache. Each has a lock and an LRU list of its own, to spread contention.
+	shardCount = 16
 	// entryOverhead is the approximate memory of an entry in bytes, beside its key and value.
 	entryOverhead = 160
 	// maxEntries is the LRU library's own bound, in entries. The bound in bytes is always reached first.
 	maxEntries = 1 << 30
 )
 
-// cache is an LRU cache, bounded in bytes, whose entries also expire. Three rules keep it coherent with the database:
+// Cache is an LRU cache, bounded in bytes, whose entries also expire. Three rules keep it coherent with the database:
 //
 //	C1  Concurrent reads of a missing key share one read of the database, a flight.
 //	C2  A flight stores nothing if a write of its key has ended since it began: what it read may be older.
 //	C3  Concurrent writes of a key store nothing: which of them the database applied last is unknown.
-type cache struct {
+//
+// A key that is passed to a method stays the caller's. A value must not change any more; nil means that there is no item.
+type Cache struct {
 	now     func() time.Time
-	onWrite func(key []byte) // called with the key of each finished write; may be nil
+	onWrite func(key []byte) // see Options.Wrote
 	ttl     atomic.Int64     // nanoseconds; 0 means that entries don't expire
-	shards  [cacheShards]shard
+	shards  [shardCount]shard
 
-	evicted atomic.Int64 // bytes evicted since the last report
+	evicted atomic.Int64 // bytes evicted since Evicted was called last
 }
 
 // shard is an independent part of a cache. mu guards all its fields.
@@ -42,18 +45,18 @@ type shard struct {
 	mu         sync.Mutex
 	lru        *simplelru.LRU[string, entry]
 	bytes, max int64
-	flights    map[string]*flight
+	flights    map[string]*Flight
 	writes     map[string]*writing
 }
 
-// entry is a cached value. The value is immutable; nil means that the item is known not to exist.
+// entry is a cached value.
 type entry struct {
 	value   []byte
 	expires int64 // nanoseconds since 1970; 0 for never
 }
 
-// flight is a read of a missing key in progress, which any number of requests wait for.
-type flight struct {
+// Flight is a read of a missing key in progress, which any number of requests wait for.
+type Flight struct {
 	key   string
 	done  chan struct{}
 	value []byte
@@ -67,9 +70,13 @@ type writing struct {
 	overlapped bool // two writes ran at the same time (C3)
 }
 
+// ErrUnread lands a flight whose leader failed for a reason that doesn't concern the waiters: a batch left the key unprocessed, the
+// leader's client has gone, or a refill failed. The waiters then read the key themselves.
+var ErrUnread = errors.New("dax: the key was not read")
+
 // newCache returns an empty cache of at most the given number of bytes.
-func newCache(bytes int64, ttl time.Duration, now func() time.Time) *cache {
-	c := &cache{now: now}
+func newCache(bytes int64, ttl time.Duration, now func() time.Time, onWrite func(key []byte)) *Cache {
+	c := &Cache{now: now, onWrite: onWrite}
 	c.ttl.Store(int64(ttl))
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -77,18 +84,18 @@ func newCache(bytes int64, ttl time.Duration, now func() time.Time) *cache {
 		if err != nil {
 			panic(err) // only for sizes below 1
 		}
-		s.lru, s.max = lru, bytes/cacheShards
-		s.flights, s.writes = map[string]*flight{}, map[string]*writing{}
+		s.lru, s.max = lru, bytes/shardCount
+		s.flights, s.writes = map[string]*Flight{}, map[string]*writing{}
 	}
 	return c
 }
 
 // shard returns the shard of a key.
-func (c *cache) shard(key []byte) *shard { return &c.shards[xxhash.Sum64(key)%cacheShards] }
+func (c *Cache) shard(key []byte) *shard { return &c.shards[xxhash.Sum64(key)%shardCount] }
 
-// get returns the cached value of a key, or else the flight that reads it. If leads is true the caller must read the value itself and
-// land the flight.
-func (c *cache) get(key []byte) (value []byte, f *flight, leads bool) {
+// Get returns the cached value of a key, or else the flight that reads it. If leads is true the caller must read the value itself and
+// land the flight, by Fly or Land; otherwise it waits for the flight.
+func (c *Cache) Get(key []byte) (value []byte, f *Flight, leads bool) {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,32 +105,33 @@ func (c *cache) get(key []byte) (value []byte, f *flight, leads bool) {
 		}
 		s.remove(wirejson.View(key))
 	}
-	return s.take(key)
+	f, leads = s.join(key)
+	return nil, f, leads
 }
 
-// lead starts a flight for a key that was just written, or returns nil if there is one already.
-func (c *cache) lead(key []byte) *flight {
+// Lead starts a flight for a key that was just written, or returns nil if there is one already. The caller must land the flight.
+func (c *Cache) Lead(key []byte) *Flight {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, f, leads := s.take(key); leads {
+	if f, leads := s.join(key); leads {
 		return f
 	}
 	return nil
 }
 
-// take returns the flight of a key, and whether it is new: then the caller leads it. The shard is locked.
-func (s *shard) take(key []byte) (_ []byte, f *flight, leads bool) {
+// join returns the flight of a key, and whether it is new: then the caller leads it. The shard is locked.
+func (s *shard) join(key []byte) (f *Flight, leads bool) {
 	if f := s.flights[wirejson.View(key)]; f != nil {
-		return nil, f, false
+		return f, false
 	}
-	f = &flight{key: string(key), done: make(chan struct{})}
+	f = &Flight{key: string(key), done: make(chan struct{})}
 	s.flights[f.key] = f
-	return nil, f, true
+	return f, true
 }
 
-// wait returns what the flight's leader has read, or ctx's error if ctx ends first.
-func (f *flight) wait(ctx context.Context) ([]byte, error) {
+// Wait returns what the flight's leader has read, or ctx's error if ctx ends first. After ErrUnread the caller must read the key itself.
+func (f *Flight) Wait(ctx context.Context) ([]byte, error) {
 	select {
 	case <-f.done:
 		return f.value, f.err
@@ -132,8 +140,8 @@ func (f *flight) wait(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// land ends a flight: it wakes the waiters with the result and, unless C2 forbids it, caches the value.
-func (c *cache) land(f *flight, value []byte, err error) {
+// Land ends a flight: it wakes the waiters with the result and, unless C2 forbids it, caches the value. An error is not cached.
+func (c *Cache) Land(f *Flight, value []byte, err error) {
 	s := c.shard([]byte(f.key))
 	s.mu.Lock()
 	if s.flights[f.key] == f {
@@ -147,31 +155,31 @@ func (c *cache) land(f *flight, value []byte, err error) {
 	close(f.done)
 }
 
-// fly leads a flight whose value read returns. The flight lands even if read panics, so that no waiter hangs. If ctx ends, only the
-// leader's own client has gone: the waiters get errUnread and read for themselves.
-func (c *cache) fly(ctx context.Context, f *flight, read func() ([]byte, error)) (value []byte, err error) {
+// Fly lands a flight with what read returns, and returns it too. The flight lands even if read panics, so that no waiter hangs. If ctx
+// ends, only the leader's own client has gone: the waiters get ErrUnread.
+func (c *Cache) Fly(ctx context.Context, f *Flight, read func() ([]byte, error)) (value []byte, err error) {
 	landed := false
 	defer func() {
 		if !landed {
-			c.land(f, nil, awserr.Internal(nil))
+			c.Land(f, nil, awserr.Internal(nil))
 		}
 	}()
 	value, err = read()
 	landed = true
-	c.land(f, value, sharedError(ctx, err))
+	c.Land(f, value, SharedError(ctx, err))
 	return value, err
 }
 
-// sharedError is the error that the waiters of a flight get for the leader's error.
-func sharedError(ctx context.Context, err error) error {
+// SharedError returns the error that the waiters of a flight get for the leader's error. ctx is the leader's.
+func SharedError(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
-		return errUnread
+		return ErrUnread
 	}
 	return err
 }
 
 // store adds an entry, and evicts the least recently used ones until all have room. The shard is locked.
-func (c *cache) store(s *shard, key string, value []byte) {
+func (c *Cache) store(s *shard, key string, value []byte) {
 	s.remove(key)
 	size := sizeOf(key, value)
 	if size > s.max {
@@ -187,7 +195,7 @@ func (c *cache) store(s *shard, key string, value []byte) {
 }
 
 // shrink evicts the least recently used entries until the rest has room. The shard is locked.
-func (c *cache) shrink(s *shard) {
+func (c *Cache) shrink(s *shard) {
 	for s.bytes > s.max {
 		k, old, ok := s.lru.RemoveOldest()
 		if !ok {
@@ -200,11 +208,11 @@ func (c *cache) shrink(s *shard) {
 }
 
 // resize sets the bound of the cache in bytes.
-func (c *cache) resize(bytes int64) {
+func (c *Cache) resize(bytes int64) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		s.max = bytes / cacheShards
+		s.max = bytes / shardCount
 		c.shrink(s)
 		s.mu.Unlock()
 	}
@@ -221,8 +229,8 @@ func (s *shard) remove(key string) {
 	}
 }
 
-// write announces a write of the key. Exactly one call of wrote or failed must follow.
-func (c *cache) write(key []byte) {
+// BeginWrite announces a write of the key. Exactly one call of EndWrite or CancelWrite must follow.
+func (c *Cache) BeginWrite(key []byte) {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -234,8 +242,8 @@ func (c *cache) write(key []byte) {
 	s.writes[string(key)] = &writing{count: 1}
 }
 
-// wrote ends a write. value is what is stored now, nil for no item; it is cached if known is true and C3 allows it.
-func (c *cache) wrote(key, value []byte, known bool) {
+// EndWrite ends a write that may have changed the database. value is what is stored now; it is cached if known is true and C3 allows it.
+func (c *Cache) EndWrite(key, value []byte, known bool) {
 	if c.onWrite != nil {
 		c.onWrite(key)
 	}
@@ -252,8 +260,16 @@ func (c *cache) wrote(key, value []byte, known bool) {
 	c.store(s, strings.Clone(wirejson.View(key)), value)
 }
 
-// forget invalidates a key because another server or node has written it.
-func (c *cache) forget(key []byte) {
+// CancelWrite ends a write that has changed nothing, so the cached value stays valid.
+func (c *Cache) CancelWrite(key []byte) {
+	s := c.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended(key)
+}
+
+// Invalidate removes a key's value because another server or node has written it.
+func (c *Cache) Invalidate(key []byte) {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -272,14 +288,6 @@ func (s *shard) spoil(key []byte) {
 	}
 }
 
-// failed ends a write that has changed nothing, so the cached value stays valid.
-func (c *cache) failed(key []byte) {
-	s := c.shard(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended(key)
-}
-
 // ended takes one write from those in progress. The shard is locked.
 func (s *shard) ended(key []byte) *writing {
 	w := s.writes[wirejson.View(key)]
@@ -289,11 +297,11 @@ func (s *shard) ended(key []byte) *writing {
 	return w
 }
 
-// setTTL sets how long entries stay that are stored from now on; 0 means until they are evicted.
-func (c *cache) setTTL(ttl time.Duration) { c.ttl.Store(int64(ttl)) }
+// TTL returns how long entries stay that are stored now; 0 means until they are evicted.
+func (c *Cache) TTL() time.Duration { return time.Duration(c.ttl.Load()) }
 
 // used returns the memory of all entries in bytes.
-func (c *cache) used() (n int64) {
+func (c *Cache) used() (n int64) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
@@ -303,8 +311,8 @@ func (c *cache) used() (n int64) {
 	return n
 }
 
-// clear removes all entries. Flights and writes in progress store nothing.
-func (c *cache) clear() {
+// Clear removes all entries. Flights and writes in progress store nothing.
+func (c *Cache) Clear() {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()

@@ -1,10 +1,11 @@
-package dax
+package node
 
 import (
 	"errors"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/dax/cache"
 	"github.com/statordb/stator/internal/dax/wire"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/ops"
@@ -228,17 +229,17 @@ func (c *conn) writeTransaction(in *api.TransactWriteItemsInput, operations []in
 			written = append(written, t)
 		}
 	}
-	cache := c.node.items
+	items := c.node.Caches.Items
 	for _, t := range written {
-		cache.write(t.storage)
+		items.BeginWrite(t.cacheKey)
 	}
 	unchanged := false
 	defer func() {
 		for _, t := range written {
 			if unchanged {
-				cache.failed(t.storage)
+				items.CancelWrite(t.cacheKey)
 			} else {
-				cache.wrote(t.storage, nil, false)
+				items.EndWrite(t.cacheKey, nil, false)
 			}
 		}
 		if !unchanged {
@@ -261,13 +262,13 @@ func (n *Node) refill(from *conn, targets []target) {
 	// A conn without a client provides what reading needs: a caller, and that caller's attribute lists.
 	reader := &conn{node: n, ctx: n.ctx, identity: identity{caller: from.caller, lists: from.lists}}
 	in := &api.TransactGetItemsInput{}
-	var flights []*flight
+	var flights []*cache.Flight
 	var tables []*table
 	for _, t := range targets {
 		if t.foreign {
 			continue
 		}
-		if f := n.items.lead(t.storage); f != nil {
+		if f := n.Caches.Items.Lead(t.cacheKey); f != nil {
 			flights, tables = append(flights, f), append(tables, t.table)
 			in.TransactItems = append(in.TransactItems, api.TransactGetItem{Get: &api.Get{TableName: smithy.Some(t.name), Key: t.key.Clone()}})
 		}
@@ -286,7 +287,7 @@ func (n *Node) refill(from *conn, targets []target) {
 		}
 		defer func() {
 			for _, f := range flights[landed:] {
-				n.items.land(f, nil, errUnread)
+				n.Caches.Items.Land(f, nil, cache.ErrUnread)
 			}
 			reader.call.Release()
 		}()
@@ -304,7 +305,7 @@ func (n *Node) refill(from *conn, targets []target) {
 					return
 				}
 			}
-			n.items.land(flights[i], item, nil)
+			n.Caches.Items.Land(flights[i], item, nil)
 			landed++
 		}
 	})

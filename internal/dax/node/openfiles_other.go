@@ -1,6 +1,6 @@
 //go:build !unix
 
-package dax
+package node
 
 // maxFiles returns how many files the process may open; 0 if that is unknown.
 func maxFiles() uint64 { return 0 }

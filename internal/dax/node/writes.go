@@ -1,4 +1,4 @@
-package dax
+package node
 
 import (
 	"errors"
@@ -29,18 +29,18 @@ func (c *conn) write(t target, x *expressions, run func() (wrote, error)) error 
 	if x.err != nil {
 		return x.err
 	}
-	cache := c.node.items
-	cache.write(t.storage)
+	items := c.node.Caches.Items
+	items.BeginWrite(t.cacheKey)
 	ended := false
 	defer func() {
 		if !ended { // what is stored now is unknown
-			cache.wrote(t.storage, nil, false)
+			items.EndWrite(t.cacheKey, nil, false)
 		}
 	}()
 	w, err := run()
 	if err != nil && changedNothing(err) {
 		ended = true
-		cache.failed(t.storage)
+		items.CancelWrite(t.cacheKey)
 	}
 	if err != nil {
 		return err
@@ -52,15 +52,15 @@ func (c *conn) write(t target, x *expressions, run func() (wrote, error)) error 
 		}
 	}
 	ended = true
-	cache.wrote(t.storage, stored, !t.foreign)
+	items.EndWrite(t.cacheKey, stored, !t.foreign)
 	return c.appendWritten(t.table, w.written)
 }
 
 // target is the item that a request addresses.
 type target struct {
 	*table
-	key     attribute.Item
-	storage []byte // storage key
+	key      attribute.Item
+	cacheKey []byte
 }
 
 // target returns the item with a key, in a table where the caller has the permission that its request needs.
@@ -76,7 +76,7 @@ func (c *conn) targetFor(action string, name, rawKey []byte) (t target, err erro
 	if t.key, err = wire.ReadKey(t.schema, rawKey); err != nil {
 		return t, err
 	}
-	t.storage = t.AppendItemKey(nil, t.key)
+	t.cacheKey = t.appendItemKey(nil, t.key)
 	return t, nil
 }
 
@@ -246,21 +246,21 @@ func (c *conn) batchWriteItem(r *wire.Reader) error {
 
 // writeBatch runs a BatchWriteItem and keeps the item cache coherent.
 func (c *conn) writeBatch(in *api.BatchWriteItemInput, writes []batchWrite) (out *api.BatchWriteItemOutput, err error) {
-	cache := c.node.items
+	items := c.node.Caches.Items
 	for _, w := range writes {
-		cache.write(w.storage)
+		items.BeginWrite(w.cacheKey)
 	}
 	ended := 0
 	defer func() {
 		for _, w := range writes[ended:] { // a panic, an error that may have changed items, or a failed encoding
-			cache.wrote(w.storage, nil, false)
+			items.EndWrite(w.cacheKey, nil, false)
 		}
 	}()
 	out, err = smithy.Invoke(c.ctx, c.node.service.batchWriteItem, api.BatchWriteItem, &c.call, in)
 	if err != nil {
 		if changedNothing(err) {
 			for ; ended < len(writes); ended++ {
-				cache.failed(writes[ended].storage)
+				items.CancelWrite(writes[ended].cacheKey)
 			}
 		}
 		return nil, err
@@ -274,7 +274,7 @@ func (c *conn) writeBatch(in *api.BatchWriteItemInput, writes []batchWrite) (out
 	for ; ended < len(writes); ended++ {
 		w := &writes[ended]
 		if left[w.request] {
-			cache.failed(w.storage)
+			items.CancelWrite(w.cacheKey)
 			continue
 		}
 		var stored []byte
@@ -283,7 +283,7 @@ func (c *conn) writeBatch(in *api.BatchWriteItemInput, writes []batchWrite) (out
 				return nil, err
 			}
 		}
-		cache.wrote(w.storage, stored, !w.foreign)
+		items.EndWrite(w.cacheKey, stored, !w.foreign)
 	}
 	return out, nil
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package dax
+package node
 
 import "syscall"
 

@@ -1,0 +1,59 @@
+package node
+
+import "github.com/statordb/stator/internal/dax/wire"
+
+// Methods of the protocol, by the ids that clients send. Methods with unknown parameters are left out.
+const (
+	methodAuthorize           = 1489122155
+	methodEndpoints           = 455855874
+	methodDefineKeySchema     = -742646399
+	methodDefineAttributeID   = -1230579644
+	methodDefineAttributeList = 670678385
+	methodGetItem             = 263244906
+	methodPutItem             = -2106490455
+	methodUpdateItem          = 1425579023
+	methodDeleteItem          = 1013539361
+	methodBatchGetItem        = -697851100
+	methodBatchWriteItem      = 116217951
+	methodQuery               = -931250863
+	methodScan                = -1875390620
+	methodTransactGetItems    = 1866287579
+	methodTransactWriteItems  = -1160037738
+
+	serviceID = 1
+)
+
+// method describes the requests of a method, and what answers them.
+type method struct {
+	values int     // number of CBOR values behind the method id
+	limit  int     // largest request in bytes
+	count  counted // the metric that counts its requests
+	// action is the permission that the caller needs on each named table; empty if run checks permissions itself.
+	action string
+	// work says that the method may run long: its client is watched, see watchAfter, and it takes turns with other requests.
+	work bool
+	// many says that the method handles many items, so only a bounded number of its requests run at once.
+	many bool
+	// read says that the method changes nothing, so its answer may be dropped when memory is short: the client can retry.
+	read bool
+	run  func(*conn, *wire.Reader) error
+}
+
+// methods are the supported methods. methodAuthorize has no run: it gets no answer, and request handles it.
+var methods = map[int64]method{
+	methodAuthorize:           {values: 5, limit: maxStranger},
+	methodEndpoints:           {values: 0, limit: maxSmall, run: (*conn).endpoints},
+	methodDefineKeySchema:     {values: 1, limit: maxSmall, action: "dynamodb:DescribeTable", run: (*conn).defineKeySchema},
+	methodDefineAttributeID:   {values: 1, limit: maxNames, work: true, many: true, run: (*conn).defineAttributeListID},
+	methodDefineAttributeList: {values: 1, limit: maxSmall, work: true, read: true, run: (*conn).defineAttributeList},
+	methodGetItem:             {values: 3, limit: maxOne, count: getItemRequests, action: actionGet, read: true, run: (*conn).getItem},
+	methodPutItem:             {values: 4, limit: maxOne, count: putItemRequests, action: actionPut, work: true, run: (*conn).putItem},
+	methodUpdateItem:          {values: 3, limit: maxOne, count: updateItemRequests, action: actionUpdate, work: true, run: (*conn).updateItem},
+	methodDeleteItem:          {values: 3, limit: maxOne, count: deleteItemRequests, action: actionDelete, work: true, run: (*conn).deleteItem},
+	methodBatchGetItem:        {values: 2, limit: maxOne, count: batchGetItemRequests, action: "dynamodb:BatchGetItem", work: true, many: true, read: true, run: (*conn).batchGetItem},
+	methodBatchWriteItem:      {values: 2, limit: wire.MaxMessage, count: batchWriteItemRequests, action: "dynamodb:BatchWriteItem", work: true, many: true, run: (*conn).batchWriteItem},
+	methodQuery:               {values: 3, limit: maxOne, count: queryRequests, action: "dynamodb:Query", work: true, many: true, read: true, run: (*conn).query},
+	methodScan:                {values: 2, limit: maxOne, count: scanRequests, action: "dynamodb:Scan", work: true, many: true, read: true, run: (*conn).scan},
+	methodTransactGetItems:    {values: 4, limit: maxOne, count: transactGetRequests, action: actionGet, work: true, many: true, read: true, run: (*conn).transactGetItems},
+	methodTransactWriteItems:  {values: 9, limit: wire.MaxMessage, count: transactWriteRequests, work: true, many: true, run: (*conn).transactWriteItems},
+}
