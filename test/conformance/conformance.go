@@ -30,7 +30,13 @@ func Run(t *testing.T, dir string, open func(t *testing.T) []string) {
 			n := 0
 			datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
 				n++
-				return call(t, urls[n%len(urls)], d.Cmd, expand(d.Input))
+				got := call(t, urls[n%len(urls)], d.Cmd, expand(d.Input))
+				if d.Rewrite || got == d.Expected {
+					return got
+				}
+				// Report it here: datadriven would skip the rest of the session.
+				t.Errorf("%s: %s\n%s\nexpected:\n%s\ngot:\n%s", d.Pos, d.Cmd, d.Input, d.Expected, got)
+				return d.Expected
 			})
 		})
 	}
