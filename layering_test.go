@@ -63,7 +63,7 @@ var mayImport = map[string][]string{
 	"internal/cloudwatch/api":     {"smithy", "wirejson"},
 	"internal/cloudwatch":         {"access", "awserr", "cloudwatch/api", "cluster", "guard", "keyspace", "kv", "metric", "protocol", "registry", "smithy", "turns"},
 	"internal/autoscaling/api":    {"smithy", "wirejson"},
-	"internal/autoscaling":        {"access", "autoscaling/api", "awserr", "cluster", "guard", "keyspace", "kv", "metric", "protocol", "smithy"},
+	"internal/autoscaling":        {"access", "autoscaling/api", "awserr", "cluster", "guard", "keyspace", "kv", "metric", "protocol", "registry", "smithy"},
 	"internal/dax/wire":           {"attribute", "awserr"},
 	"internal/dax":                {"api", "attribute", "auth", "awserr", "catalog", "dax/wire", "guard", "keyspace", "kv", "metric", "ops", "smithy", "turns", "wirejson"},
 	"internal/dax/api":            {"smithy", "wirejson"},

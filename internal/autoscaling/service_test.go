@@ -11,8 +11,10 @@ import (
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cluster"
+	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
 	"github.com/statordb/stator/internal/metric"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/smithy/smithytest"
 )
@@ -160,10 +162,10 @@ func TestPolicyThatPanics(t *testing.T) {
 	// A scheduled action that panics.
 	s.must("PutScheduledAction", action("s"), nil)
 	ran := 0
-	broken := *s.actions[policyID{s.resourceOf("Tab"), "s"}]
-	err := s.step(t.Context(), &broken.Resource, "scheduled action s", s.now, func() error { ran++; panic("broken action") }, func(why string) error {
-		broken.Broken = why
-		return s.keepAction(t.Context(), &broken)
+	r := s.resourceOf("Tab")
+	err := s.step(t.Context(), &r, "scheduled action s", s.now, func() error { ran++; panic("broken action") }, func(why string) error {
+		_, err := s.actions.Change(t.Context(), r.record("s"), func(a *scheduled) error { a.Broken = why; return nil })
+		return err
 	})
 	if err != nil || len(s.dueActions(s.now.Add(time.Minute))) != 0 {
 		t.Errorf("the action is still due: %v", err)
@@ -196,10 +198,22 @@ func TestQuotas(t *testing.T) {
 	s := newService(t)
 	const limit = "A per-account resource limit is exceeded."
 	s.must("RegisterScalableTarget", obj{"MinCapacity": 5, "MaxCapacity": 50}, nil)
-	for i := range maxTargets - 1 {
-		r := s.resourceOf(fmt.Sprint(i))
-		s.targets[r] = &target{Resource: r}
+	update := func(n int, do func(txn *registry.Txn, i int) error) {
+		t.Helper()
+		err := registry.Update(t.Context(), s.KV, kv.TxnOpt{}, func(txn *registry.Txn) (err error) {
+			for i := range n {
+				err = errors.Join(err, do(txn, i))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
+	update(maxTargets-1, func(txn *registry.Txn, i int) error {
+		r := s.resourceOf(fmt.Sprint(i))
+		return s.targets.PutIn(txn, r.record(""), &target{Resource: r})
+	})
 	s.refused(awserr.LimitExceeded, limit, "RegisterScalableTarget", obj{"ResourceId": "table/More", "MinCapacity": 1, "MaxCapacity": 2})
 	s.must("RegisterScalableTarget", obj{"MinCapacity": 5, "MaxCapacity": 51}, nil)
 	for i := range maxPolicies {
@@ -228,17 +242,29 @@ func TestQuotas(t *testing.T) {
 		}
 	}
 	s.reopen()
-	if list := s.activities[r]; len(list) != maxActivities || list[0].Description != "10" {
+	if list := s.activitiesOf(&r); len(list) != maxActivities || list[0].Description != "10" {
 		t.Errorf("%d activities, the first one %s", len(list), list[0].Description)
 	}
-	for i := range maxTargets + 5 {
+	s.now = s.now.Add(time.Hour)
+	update(maxTargets+4, func(txn *registry.Txn, i int) error {
 		r := s.resourceOf(fmt.Sprint("gone", i))
-		s.activities[r] = []*activity{newActivity(&r, s.now.Add(time.Duration(i)*time.Second))}
+		a := newActivity(&r, s.now.Add(time.Duration(i)*time.Second))
+		return s.activities.PutIn(txn, a.record(a.ActivityID), a)
+	})
+	resources := func() map[string]bool {
+		out := map[string]bool{}
+		for _, a := range s.activities.All() {
+			out[a.ID] = true
+		}
+		return out
 	}
 	if err := s.trim(t.Context(), s.now); err != nil {
 		t.Fatal(err)
 	}
-	if _, there := s.activities[s.resourceOf("gone0")]; there || len(s.activities) != maxTargets {
-		t.Errorf("activities of %d resources, the oldest ones among them: %t", len(s.activities), there)
+	if left := resources(); left["table/Tab"] || left["table/gone3"] || len(left) != maxTargets {
+		t.Errorf("activities of %d resources, the oldest ones among them: %t", len(left), left["table/gone3"])
+	}
+	if err := s.trim(t.Context(), s.now.Add(activitiesKept+time.Hour)); err != nil || len(resources()) != maxTargets+4-3600 {
+		t.Errorf("an hour later, there are activities of %d resources: %v", len(resources()), err)
 	}
 }

@@ -550,13 +550,8 @@ func ContributorReport(rule string, at int64) []byte {
 	return binary.BigEndian.AppendUint64(ContributorReports(rule), uint64(at))
 }
 
-// AllScalingRecords returns the prefix of all records of Application Auto Scaling.
-func AllScalingRecords() []byte { return []byte{prefixScale} }
-
-// ScalingRecord returns the key of a record of Application Auto Scaling.
-func ScalingRecord(kind byte, account, region, name string) []byte {
-	return Named([]byte{prefixScale, kind}, account, region, name)
-}
+// ScalingRecords returns the prefix of all records of a kind of Application Auto Scaling.
+func ScalingRecords(kind byte) []byte { return []byte{prefixScale, kind} }
 
 // FleetServers returns the prefix of the servers that share the store.
 func FleetServers() []byte { return []byte{prefixFleet, fleetServer} }
