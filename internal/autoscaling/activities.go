@@ -37,7 +37,7 @@ func newActivity(r *Resource, at time.Time) *activity {
 	return &activity{Resource: *r, ActivityID: uuid.Must(uuid.NewV7()).String(), Start: at.UnixMilli()}
 }
 
-// compare orders activities by time. IDs of one server are in the order in which they were made.
+// compare orders activities by time, and those of the same moment by ID: a server makes ascending IDs.
 func (a *activity) compare(b *activity) int {
 	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.ActivityID, b.ActivityID))
 }

@@ -55,25 +55,25 @@ func TestQuotas(t *testing.T) {
 	}
 	for _, c := range []struct {
 		operation string
-		quota     int
-		tables    [3]string // of those within the quota, the one beyond it, and a replacement
+		quota     int    // of the table music
+		beyond    string // table of the input beyond the quota
 		input     func(i int) obj
 	}{
-		{"RegisterScalableTarget", 1, [3]string{"music", "more", "music"}, bounds},
-		{"PutScalingPolicy", maxPolicies, [3]string{"music", "music", "music"}, func(i int) obj { return policy(i, steps[:maxSteps]) }},
-		{"PutScheduledAction", maxActions, [3]string{"music", "music", "music"}, func(i int) obj {
+		{"RegisterScalableTarget", 1, "more", bounds},
+		{"PutScalingPolicy", maxPolicies, "music", func(i int) obj { return policy(i, steps[:maxSteps]) }},
+		{"PutScheduledAction", maxActions, "music", func(i int) obj {
 			return obj{"ScheduledActionName": fmt.Sprint(i), "Schedule": "rate(1 minute)", "ScalableTargetAction": obj{"MinCapacity": 5}}
 		}},
 	} {
 		for i := range c.quota {
-			if err := s.put(t, c.operation, c.tables[0], c.input(i)); err != nil {
+			if err := s.put(t, c.operation, "music", c.input(i)); err != nil {
 				t.Fatalf("%s %d: %v", c.operation, i, err)
 			}
 		}
-		if err := s.put(t, c.operation, c.tables[1], c.input(c.quota)); !errors.Is(err, errLimit) {
+		if err := s.put(t, c.operation, c.beyond, c.input(c.quota)); !errors.Is(err, errLimit) {
 			t.Errorf("%s beyond the quota: %v", c.operation, err)
 		}
-		if err := s.put(t, c.operation, c.tables[2], c.input(0)); err != nil {
+		if err := s.put(t, c.operation, "music", c.input(0)); err != nil {
 			t.Errorf("%s again: %v", c.operation, err)
 		}
 	}

@@ -38,7 +38,8 @@ func (r *Resource) metric(name string) metric.ID {
 	return id
 }
 
-// putAlarms creates or replaces a target tracking policy's alarms, with thresholds for the current capacity, which it returns. s.mu is held.
+// putAlarms creates or replaces a target tracking policy's alarms. It returns the current capacity, for which their thresholds are.
+// s.mu is held.
 func (s *Service) putAlarms(ctx context.Context, p *policy) (units int64, err error) {
 	t := p.Tracking
 	units, _ = s.Tables.Capacity(&p.Resource)
@@ -149,7 +150,7 @@ func (s *Service) follow(ctx context.Context, p *policy, at time.Time) error {
 
 // track does what a target tracking policy's alarms ask for.
 func (s *Service) track(ctx context.Context, p *policy, units int64, at time.Time) error {
-	if p.Tracking.Units != units { // someone else has changed the capacity
+	if p.Tracking.Units != units { // a user or another policy has changed the capacity
 		if err := s.renewAlarms(ctx, p); err != nil {
 			return err
 		}
@@ -237,11 +238,12 @@ func (s *Service) stepOne(ctx context.Context, p *policy, units int64, at time.T
 	return nil
 }
 
-// apply returns the capacity for a metric that is breach above its threshold. ok is false if no step covers that.
+// apply returns the capacity for a metric whose distance from its threshold is breach, negative if it is below. ok is false if no step
+// covers that distance.
 func (s *stepping) apply(units int64, breach float64) (wanted int64, ok bool) {
 	for i := range s.Steps {
 		step := &s.Steps[i]
-		// A step includes its bound next to the threshold, and excludes the other one.
+		// A step includes its bound next to the threshold, and excludes its other bound.
 		in := breach >= step.low() && breach < step.high()
 		if breach < 0 {
 			in = breach > step.low() && breach <= step.high()
@@ -303,7 +305,7 @@ func (s *Service) scale(ctx context.Context, t *target, wanted int64, at time.Ti
 		}
 		return s.notScaled(ctx, t, units, reason, cause, at)
 	}
-	// The bounds would change the capacity in the other direction than the alarm asks for.
+	// The bounds would change the capacity in the direction opposite to the alarm's.
 	if out != (bounded > units) {
 		return nil
 	}

@@ -269,8 +269,8 @@ func setOf(names []string) func(name string) bool {
 	return func(name string) bool { return names == nil || set[name] }
 }
 
-// page returns those of all records that keep accepts, behind the one that the token names, as many as requested, at most most. It also
-// returns the next token.
+// page returns a page of the records that keep accepts: as many as requested, at most most, after the one that the token names. next is
+// the token of the following page.
 func page[T any](all []*T, keep func(*T) bool, name func(*T) string, given smithy.Opt[string], size smithy.Opt[int64], most int64) (out []*T, next smithy.Opt[string], err error) {
 	limit, err := pageSize(size, most)
 	if err != nil {

@@ -141,8 +141,8 @@ type session struct {
 	broken  string                       // table or metric that panics
 	alerts  map[string]*AlarmInfo        // by account, region and name
 	values  map[string]map[int64]float64 // of metrics, by the minute since 1970
-	uuids   []string // in the order in which they appeared
-	events  []string // what has happened since happened was called
+	uuids   []string                     // in the order in which they appeared
+	events  []string                     // what has happened since happened was called
 }
 
 func newSession(t *testing.T) *session {

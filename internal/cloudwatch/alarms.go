@@ -53,7 +53,7 @@ type Alarm struct {
 	State  string
 	Reason string
 	// Problem says that the alarm can't be evaluated, and Reason why. Broken says that the evaluation has panicked: the alarm is not
-	// evaluated again until someone replaces it.
+	// evaluated again until it is replaced.
 	Problem bool `json:",omitempty"`
 	Broken  bool `json:",omitempty"`
 
@@ -82,7 +82,8 @@ func (a *Alarm) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*plain)(a))
 }
 
-// update changes alarms and their history in one transaction. Only one runs at a time, so what it finds in memory holds until it commits.
+// update changes alarms and their history in one transaction. Updates run one at a time, so that a quota that do has checked holds until
+// the commit.
 func (s *Service) update(ctx context.Context, do func(*registry.Txn) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

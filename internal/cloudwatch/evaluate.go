@@ -34,8 +34,8 @@ func (s *Service) evaluate(ctx context.Context, at time.Time) error {
 	return failed
 }
 
-// evaluateOne evaluates an alarm. If that panics, the alarm is marked as broken and left alone until someone replaces it: it must not
-// stop the others, nor panic every minute.
+// evaluateOne evaluates an alarm. If that panics, the alarm is marked as broken and skipped until it is replaced: it must not stop the
+// others, nor panic every minute.
 func (s *Service) evaluateOne(ctx context.Context, a *Alarm, at time.Time) error {
 	if a.Broken {
 		return nil
