@@ -3,12 +3,15 @@ package autoscaling
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/statordb/stator/internal/autoscaling/api"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -31,42 +34,50 @@ const maxActivities = 100
 
 // newActivity returns an activity that begins at a time.
 func newActivity(r *Resource, at time.Time) *activity {
-	return &activity{Resource: *r, ActivityID: uuid.NewString(), Start: at.UnixMilli()}
+	return &activity{Resource: *r, ActivityID: uuid.Must(uuid.NewV7()).String(), Start: at.UnixMilli()}
+}
+
+// compare orders activities by time, and those of the same moment by ID: a server makes ascending IDs.
+func (a *activity) compare(b *activity) int {
+	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.ActivityID, b.ActivityID))
+}
+
+// activitiesOf returns the activities of a resource, the earliest first.
+func (s *Service) activitiesOf(r *Resource) []*activity {
+	return slices.SortedFunc(slices.Values(s.activities.Under(r.record(""))), (*activity).compare)
 }
 
 // note stores an activity. s.mu is held.
 func (s *Service) note(ctx context.Context, a *activity) error {
-	if err := s.put(ctx, record(kindActivity, &a.Resource, a.ActivityID), a); err != nil {
+	if err := s.activities.Put(ctx, a.record(a.ActivityID), a); err != nil {
 		return err
 	}
-	list := append(s.activities[a.Resource], a)
-	s.activities[a.Resource] = list
-	if len(list) <= maxActivities {
-		return nil
-	}
-	return s.forgetActivities(ctx, a.Resource, len(list)-maxActivities)
+	list := s.activitiesOf(&a.Resource)
+	return s.forgetActivities(ctx, list[:max(0, len(list)-maxActivities)])
 }
 
-// forgetActivities removes the n oldest activities of a resource. s.mu is held.
-func (s *Service) forgetActivities(ctx context.Context, r Resource, n int) error {
-	list := s.activities[r]
-	var keys [][]byte
-	for _, a := range list[:n] {
-		keys = append(keys, record(kindActivity, &r, a.ActivityID))
-	}
-	if err := s.remove(ctx, keys...); err != nil {
-		return err
-	}
-	if s.activities[r] = slices.Clone(list[n:]); n == len(list) {
-		delete(s.activities, r)
+// forgetActivities removes activities. s.mu is held.
+func (s *Service) forgetActivities(ctx context.Context, list []*activity) error {
+	for some := range slices.Chunk(list, maxActivities) {
+		err := registry.Update(ctx, s.KV, kv.TxnOpt{}, func(txn *registry.Txn) (err error) {
+			for _, a := range some {
+				err = errors.Join(err, s.activities.RemoveIn(txn, a.record(a.ActivityID)))
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // notScaled records that a policy could not scale, once until another activity follows.
 func (s *Service) notScaled(ctx context.Context, t *target, units int64, reason, cause string, at time.Time) error {
-	list := s.activities[t.Resource]
-	if reason == "" || len(list) > 0 && list[len(list)-1].NotScaled == reason {
+	if reason == "" {
+		return nil
+	}
+	if list := s.activitiesOf(&t.Resource); len(list) > 0 && list[len(list)-1].NotScaled == reason {
 		return nil
 	}
 	a := newActivity(&t.Resource, at)
@@ -75,67 +86,40 @@ func (s *Service) notScaled(ctx context.Context, t *target, units int64, reason,
 	return s.note(ctx, a)
 }
 
-// trim removes expired activities. s.mu is held.
+// trim removes expired activities, and those of the resources that were scaled least recently if an account has too many: tables come and
+// go, and their activities stay. s.mu is held.
 func (s *Service) trim(ctx context.Context, now time.Time) error {
 	before := now.Add(-activitiesKept).UnixMilli()
-	for r, list := range s.activities {
-		n := 0
-		for n < len(list) && list[n].Start < before {
-			n++
-		}
-		if n == 0 {
-			continue
-		}
-		if err := s.forgetActivities(ctx, r, n); err != nil {
-			return err
-		}
-	}
-	return s.trimResources(ctx)
-}
-
-// trimResources bounds the number of resources with activities per account: tables come and go, and their activities stay. It removes those
-// of the resources that were scaled least recently.
-func (s *Service) trimResources(ctx context.Context) error {
+	latest := map[Resource]int64{} // when a resource was last scaled
 	byAccount := map[string][]Resource{}
-	for r := range s.activities {
-		byAccount[r.Account] = append(byAccount[r.Account], r)
+	all := s.activities.All()
+	for _, a := range all {
+		if _, seen := latest[a.Resource]; !seen {
+			byAccount[a.Account] = append(byAccount[a.Account], a.Resource)
+		}
+		latest[a.Resource] = max(latest[a.Resource], a.Start)
 	}
+	gone := map[Resource]bool{}
 	for _, list := range byAccount {
-		if len(list) <= maxTargets {
-			continue
-		}
-		latest := func(r Resource) int64 { some := s.activities[r]; return some[len(some)-1].Start }
-		slices.SortFunc(list, func(a, b Resource) int { return cmp.Compare(latest(a), latest(b)) })
-		for _, r := range list[:len(list)-maxTargets] {
-			if err := s.forgetActivities(ctx, r, len(s.activities[r])); err != nil {
-				return err
-			}
+		slices.SortFunc(list, func(a, b Resource) int { return cmp.Compare(latest[a], latest[b]) })
+		for _, r := range list[:max(0, len(list)-maxTargets)] {
+			gone[r] = true
 		}
 	}
-	return nil
+	return s.forgetActivities(ctx, slices.DeleteFunc(all, func(a *activity) bool { return a.Start >= before && !gone[a.Resource] }))
 }
 
 // describeScalingActivities lists activities, the latest first. Those that record why nothing was scaled are listed only on request.
 func (s *Service) describeScalingActivities(_ context.Context, call *smithy.Call, in *api.DescribeScalingActivitiesRequest) (*api.DescribeScalingActivitiesResponse, error) {
-	f, err := s.filter(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension)
+	f, err := newFilter(in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension)
 	if err != nil {
 		return nil, err
 	}
-	s.lock()
-	defer s.mu.Unlock()
-	var list []*activity
-	for r, some := range s.activities {
-		if !f.has(&r) {
-			continue
-		}
-		for i := len(some) - 1; i >= 0; i-- { // the latest first
-			if a := some[i]; a.NotScaled == "" || in.IncludeNotScaledActivities.Value {
-				list = append(list, a)
-			}
-		}
-	}
-	slices.SortStableFunc(list, func(a, b *activity) int { return cmp.Compare(b.Start, a.Start) })
-	list, next, err := page(list, func(a *activity) string { return a.ActivityID }, in.NextToken, in.MaxResults, 50)
+	all := s.activities.List(s.Namespace(call.Caller))
+	slices.SortFunc(all, func(a, b *activity) int { return b.compare(a) })
+	list, next, err := page(all, func(a *activity) bool {
+		return f.has(&a.Resource) && (a.NotScaled == "" || in.IncludeNotScaledActivities.Value)
+	}, func(a *activity) string { return a.ActivityID }, in.NextToken, in.MaxResults, 50)
 	if err != nil {
 		return nil, err
 	}

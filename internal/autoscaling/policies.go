@@ -127,18 +127,17 @@ func (s *Service) putScalingPolicy(ctx context.Context, call *smithy.Call, in *a
 	if err != nil {
 		return nil, err
 	}
-	s.lock()
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.targets[r] == nil {
+	if s.targets.Get(r.record("")) == nil {
 		return nil, notRegistered(&r)
 	}
-	id := policyID{r, strings.Clone(in.PolicyName.Value)}
-	old := s.policies[id]
-	if old == nil && countIf(s.policies, func(id policyID) bool { return id.Resource == r }) >= maxPolicies {
+	old, others := s.policies.Get(r.record(in.PolicyName.Value)), s.policies.Under(r.record(""))
+	if old == nil && len(others) >= maxPolicies {
 		return nil, errLimit
 	}
 	kind := in.PolicyType.Or(api.PolicyTypeStepscaling)
-	next := &policy{Resource: r, Name: id.name, UUID: uuid.NewString(), Created: s.Now().UnixMilli()}
+	next := &policy{Resource: r, Name: in.PolicyName.Value, UUID: uuid.NewString(), Created: s.Now().UnixMilli()}
 	if old != nil {
 		if (old.Tracking != nil) != (kind == api.PolicyTypeTargettrackingscaling) {
 			return nil, invalid("The policy type of an existing policy cannot be changed")
@@ -153,8 +152,8 @@ func (s *Service) putScalingPolicy(ctx context.Context, call *smithy.Call, in *a
 		if next.Tracking, err = newTracking(&r, in.TargetTrackingScalingPolicyConfiguration); err != nil {
 			return nil, err
 		}
-		for other, p := range s.policies {
-			if other.Resource == r && other != id && p.Tracking != nil && p.Tracking.same(next.Tracking) {
+		for _, p := range others {
+			if p.Name != next.Name && p.Tracking != nil && p.Tracking.same(next.Tracking) {
 				return nil, invalid("Only one TargetTrackingScaling policy for a given metric specification is allowed.")
 			}
 		}
@@ -177,23 +176,14 @@ func (s *Service) putScalingPolicy(ctx context.Context, call *smithy.Call, in *a
 			}
 		}
 		// Alarms first: a stored policy without alarms wouldn't scale.
-		if err := s.putAlarms(ctx, next); err != nil {
+		if next.Tracking.Units, err = s.putAlarms(ctx, next); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.keepPolicy(ctx, next); err != nil {
+	if err := s.policies.Put(ctx, next.record(next.Name), next); err != nil {
 		return nil, err
 	}
 	return &api.PutScalingPolicyResponse{PolicyARN: smithy.Some(next.arn()), Alarms: s.alarmsOf(next)}, nil
-}
-
-// keepPolicy stores a policy. s.mu is held.
-func (s *Service) keepPolicy(ctx context.Context, p *policy) error {
-	if err := s.put(ctx, record(kindPolicy, &p.Resource, p.Name), p); err != nil {
-		return err
-	}
-	s.policies[policyID{p.Resource, p.Name}] = p
-	return nil
 }
 
 // same reports whether both policies are about the same metric.
@@ -232,13 +222,13 @@ func newTracking(r *Resource, in *api.TargetTrackingScalingPolicyConfiguration) 
 		if err := checkMetric(m); err != nil {
 			return nil, err
 		}
-		id := metric.ID{Account: r.Account, Region: r.Region, Namespace: strings.Clone(m.Namespace.Value), Name: strings.Clone(m.MetricName.Value)}
+		id := metric.ID{Account: r.Account, Region: r.Region, Namespace: m.Namespace.Value, Name: m.MetricName.Value}
 		for _, d := range m.Dimensions {
-			id.Dimensions = append(id.Dimensions, metric.Dimension{Name: strings.Clone(d.Name.Value), Value: strings.Clone(d.Value.Value)})
+			id.Dimensions = append(id.Dimensions, metric.Dimension{Name: d.Name.Value, Value: d.Value.Value})
 		}
 		// Metrics are identified by their dimensions in order of name.
 		slices.SortFunc(id.Dimensions, func(a, b metric.Dimension) int { return strings.Compare(a.Name, b.Name) })
-		out.Metric, out.Stat, out.Unit = &id, strings.Clone(m.Statistic.Value), strings.Clone(m.Unit.Value)
+		out.Metric, out.Stat, out.Unit = &id, m.Statistic.Value, m.Unit.Value
 	case in.PredefinedMetricSpecification != nil:
 		want := "DynamoDB" + r.kind() + "CapacityUtilization"
 		if given := in.PredefinedMetricSpecification.PredefinedMetricType.Value; given != want {
@@ -286,8 +276,8 @@ func checkMetric(m *api.CustomizedMetricSpecification) error {
 // newStepping checks a step scaling configuration. Its steps must not overlap.
 func newStepping(in *api.StepScalingPolicyConfiguration) (*stepping, error) {
 	out := &stepping{
-		Adjustment: strings.Clone(in.AdjustmentType.Value), Magnitude: in.MinAdjustmentMagnitude.Value,
-		Cooldown: in.Cooldown.Or(300), HasCooldown: in.Cooldown.Set, Aggregation: strings.Clone(in.MetricAggregationType.Or("Average")),
+		Adjustment: in.AdjustmentType.Value, Magnitude: in.MinAdjustmentMagnitude.Value,
+		Cooldown: in.Cooldown.Or(300), HasCooldown: in.Cooldown.Set, Aggregation: in.MetricAggregationType.Or("Average"),
 	}
 	if !in.AdjustmentType.Set || len(in.StepAdjustments) == 0 {
 		return nil, invalid("AdjustmentType and StepAdjustments are required")
@@ -341,32 +331,26 @@ func (s *Service) deleteScalingPolicy(ctx context.Context, call *smithy.Call, in
 	if err != nil {
 		return nil, err
 	}
-	s.lock()
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := policyID{r, in.PolicyName.Value}
-	p := s.policies[id]
+	id := r.record(in.PolicyName.Value)
+	p := s.policies.Get(id)
 	if p == nil {
-		return nil, awserr.New(objectNotFound, "No scaling policy found for service namespace: dynamodb, resource ID: "+r.ID+", scalable dimension: "+r.Dimension+", policy name: "+id.name)
+		return nil, awserr.New(objectNotFound, "No scaling policy found for service namespace: dynamodb, resource ID: "+r.ID+", scalable dimension: "+r.Dimension+", policy name: "+in.PolicyName.Value)
 	}
 	if err := s.Watch.RemoveAlarms(ctx, r.Account, r.Region, p.alarmNames()); err != nil {
 		return nil, err
 	}
-	if err := s.remove(ctx, record(kindPolicy, &r, p.Name)); err != nil {
-		return nil, err
-	}
-	delete(s.policies, id)
-	return &api.DeleteScalingPolicyResponse{}, nil
+	return &api.DeleteScalingPolicyResponse{}, s.policies.Remove(ctx, id)
 }
 
 func (s *Service) describeScalingPolicies(_ context.Context, call *smithy.Call, in *api.DescribeScalingPoliciesRequest) (*api.DescribeScalingPoliciesResponse, error) {
-	f, err := s.filter(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension)
+	f, err := newFilter(in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension)
 	if err != nil {
 		return nil, err
 	}
-	s.lock()
-	defer s.mu.Unlock()
 	named := setOf(in.PolicyNames)
-	found, next, err := list(s.policies, func(p *policy) bool {
+	found, next, err := page(s.policies.List(s.Namespace(call.Caller)), func(p *policy) bool {
 		return f.has(&p.Resource) && named(p.Name)
 	}, func(p *policy) string { return p.ID + " " + p.Dimension + " " + p.Name }, in.NextToken, in.MaxResults, 10)
 	if err != nil {

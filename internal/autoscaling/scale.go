@@ -38,11 +38,11 @@ func (r *Resource) metric(name string) metric.ID {
 	return id
 }
 
-// putAlarms creates or replaces a target tracking policy's alarms, with thresholds for the current capacity. s.mu is held.
-func (s *Service) putAlarms(ctx context.Context, p *policy) error {
+// putAlarms creates or replaces a target tracking policy's alarms. It returns the current capacity, for which their thresholds are.
+// s.mu is held.
+func (s *Service) putAlarms(ctx context.Context, p *policy) (units int64, err error) {
 	t := p.Tracking
-	units, _ := s.Tables.Capacity(&p.Resource)
-	t.Units = units
+	units, _ = s.Tables.Capacity(&p.Resource)
 	consumed, provisioned := p.metric("Consumed"+p.kind()+"CapacityUnits"), p.metric("Provisioned"+p.kind()+"CapacityUnits")
 	perMinute := float64(units) * 60 / 100
 	alarms := [4]AlarmInfo{
@@ -63,70 +63,59 @@ func (s *Service) putAlarms(ctx context.Context, p *policy) error {
 		a.Name, a.Strict, a.Action = p.alarmName(kind), true, p.arn()
 		a.Description = "DO NOT EDIT OR DELETE. For TargetTrackingScaling policy " + p.arn() + "."
 		if err := s.Watch.PutAlarm(ctx, p.Account, p.Region, a); err != nil {
-			return err
+			return units, err
 		}
 	}
-	return nil
+	return units, nil
 }
 
 // renewAlarms recomputes the alarms of a target tracking policy for the current capacity. s.mu is held.
 func (s *Service) renewAlarms(ctx context.Context, p *policy) error {
-	next, tracking := *p, *p.Tracking
-	next.Tracking = &tracking
-	if err := s.putAlarms(ctx, &next); err != nil {
+	units, err := s.putAlarms(ctx, p)
+	if err != nil {
 		return err
 	}
-	return s.keepPolicy(ctx, &next)
+	_, err = s.policies.Change(ctx, p.record(p.Name), func(p *policy) error {
+		if p.Tracking != nil {
+			p.Tracking.Units = units
+		}
+		return nil
+	})
+	return err
 }
 
 // OnAlarm reports whether an alarm's action is a policy. The policy acts at the next Step.
 func (s *Service) OnAlarm(action string) bool {
-	s.lock()
-	defer s.mu.Unlock()
-	for _, p := range s.policies {
-		if p.arn() == action {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.policies.All(), func(p *policy) bool { return p.arn() == action })
 }
 
 // Step does what is due at a time, the beginning of a minute: first scheduled actions, then what the policies' alarms ask for.
 func (s *Service) Step(ctx context.Context, at time.Time) error {
-	s.lock()
+	s.mu.Lock()
 	defer s.mu.Unlock()
 	var failed error
-	for r := range s.targets {
+	for _, t := range s.targets.All() {
 		failed = errors.Join(failed, guard.Run(s.Logger, "checking a scalable target", func() error {
-			if _, exists := s.Tables.Capacity(&r); !exists {
-				return s.forget(ctx, r) // the table was deleted
+			if _, exists := s.Tables.Capacity(&t.Resource); !exists {
+				return s.forget(ctx, t.Resource) // the table was deleted
 			}
 			return nil
 		}))
 	}
 	for _, a := range s.dueActions(at) {
 		failed = errors.Join(failed, s.step(ctx, &a.Resource, "scheduled action "+a.Name, at, func() error { return s.runAction(ctx, a, at) }, func(why string) error {
-			next := *a
-			next.Broken = why
-			return s.keepAction(ctx, &next)
+			_, err := s.actions.Change(ctx, a.record(a.Name), func(a *scheduled) error { a.Broken = why; return nil })
+			return err
 		}))
 	}
-	var ids []policyID
-	for id := range s.policies {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, func(a, b policyID) int {
-		return strings.Compare(a.ID+a.Dimension+a.name, b.ID+b.Dimension+b.name)
-	})
-	for _, id := range ids {
-		p := s.policies[id]
-		if p.Broken != "" {
+	for _, p := range s.policies.All() {
+		// An earlier policy of the resource may have changed this one.
+		if p = s.policies.Get(p.record(p.Name)); p == nil || p.Broken != "" {
 			continue
 		}
 		failed = errors.Join(failed, s.step(ctx, &p.Resource, "policy "+p.Name, at, func() error { return s.follow(ctx, p, at) }, func(why string) error {
-			next := *p
-			next.Broken = why
-			return s.keepPolicy(ctx, &next)
+			_, err := s.policies.Change(ctx, p.record(p.Name), func(p *policy) error { p.Broken = why; return nil })
+			return err
 		}))
 	}
 	return errors.Join(failed, s.trim(ctx, at))
@@ -161,7 +150,7 @@ func (s *Service) follow(ctx context.Context, p *policy, at time.Time) error {
 
 // track does what a target tracking policy's alarms ask for.
 func (s *Service) track(ctx context.Context, p *policy, units int64, at time.Time) error {
-	if p.Tracking.Units != units { // someone else has changed the capacity
+	if p.Tracking.Units != units { // a user or another policy has changed the capacity
 		if err := s.renewAlarms(ctx, p); err != nil {
 			return err
 		}
@@ -206,7 +195,7 @@ func (s *Service) wanted(ctx context.Context, p *policy, units int64, at time.Ti
 
 // scaleOut increases the capacity, unless that is suspended or in cooldown.
 func (s *Service) scaleOut(ctx context.Context, p *policy, wanted int64, at time.Time, alarm string, cooldown int64) error {
-	t := s.targets[p.Resource]
+	t := s.targets.Get(p.record(""))
 	if t == nil || t.Suspended.Out || at.UnixMilli() < t.LastOut+cooldown*1000 {
 		return nil
 	}
@@ -215,7 +204,7 @@ func (s *Service) scaleOut(ctx context.Context, p *policy, wanted int64, at time
 
 // scaleIn decreases the capacity, unless that is suspended, in cooldown, or was refused recently.
 func (s *Service) scaleIn(ctx context.Context, p *policy, wanted int64, at time.Time, alarm string, cooldown int64) error {
-	t := s.targets[p.Resource]
+	t := s.targets.Get(p.record(""))
 	if t == nil || t.Suspended.In || at.UnixMilli() < max(t.LastIn, t.LastOut)+cooldown*1000 || at.UnixMilli() < t.Refused+retryRefused.Milliseconds() {
 		return nil
 	}
@@ -249,11 +238,12 @@ func (s *Service) stepOne(ctx context.Context, p *policy, units int64, at time.T
 	return nil
 }
 
-// apply returns the capacity for a metric that is breach above its threshold. ok is false if no step covers that.
+// apply returns the capacity for a metric whose distance from its threshold is breach, negative if it is below. ok is false if no step
+// covers that distance.
 func (s *stepping) apply(units int64, breach float64) (wanted int64, ok bool) {
 	for i := range s.Steps {
 		step := &s.Steps[i]
-		// A step includes its bound next to the threshold, and excludes the other one.
+		// A step includes its bound next to the threshold, and excludes its other bound.
 		in := breach >= step.low() && breach < step.high()
 		if breach < 0 {
 			in = breach > step.low() && breach <= step.high()
@@ -286,11 +276,11 @@ func (s *stepping) apply(units int64, breach float64) (wanted int64, ok bool) {
 
 // enforceBounds scales a target whose capacity is outside its minimum and maximum. s.mu is held.
 func (s *Service) enforceBounds(ctx context.Context, r Resource) error {
-	t := s.targets[r]
+	t := s.targets.Get(r.record(""))
 	units, _ := s.Tables.Capacity(&r)
 	switch {
-	case units == 0:
-		return nil // an on-demand table
+	case units == 0 || t == nil:
+		return nil // the table is on-demand, or another server has removed the target
 	case units < t.Min:
 		return s.scale(ctx, t, t.Min, s.Now(), fmt.Sprintf("minimum capacity was set to %d", t.Min), true)
 	case units > t.Max:
@@ -315,34 +305,38 @@ func (s *Service) scale(ctx context.Context, t *target, wanted int64, at time.Ti
 		}
 		return s.notScaled(ctx, t, units, reason, cause, at)
 	}
-	// The bounds would change the capacity in the other direction than the alarm asks for.
+	// The bounds would change the capacity in the direction opposite to the alarm's.
 	if out != (bounded > units) {
 		return nil
 	}
 	what := strings.ToLower(t.kind()) + " capacity units"
 	a := newActivity(&t.Resource, at)
 	a.Description, a.Cause = fmt.Sprintf("Setting %s to %d.", what, bounded), cause
-	err := s.Tables.SetCapacity(ctx, &t.Resource, bounded)
-	next := *t
-	if err != nil {
-		a.Status, a.Message = "Failed", fmt.Sprintf("Failed to set %s to %d. Reason: %s", what, bounded, err)
-		next.Refused = at.UnixMilli()
+	refused := s.Tables.SetCapacity(ctx, &t.Resource, bounded)
+	if refused != nil {
+		a.Status, a.Message = "Failed", fmt.Sprintf("Failed to set %s to %d. Reason: %s", what, bounded, refused)
 	} else {
 		a.Status, a.Message = "Successful", fmt.Sprintf("Successfully set %s to %d. Change successfully fulfilled by dynamodb.", what, bounded)
-		if out {
-			next.LastOut = at.UnixMilli()
-		} else {
-			next.LastIn = at.UnixMilli()
-		}
 	}
 	if err := s.note(ctx, a); err != nil {
 		return err
 	}
-	if err := s.keepTarget(ctx, &next); err != nil {
+	_, err := s.targets.Change(ctx, t.record(""), func(t *target) error {
+		switch {
+		case refused != nil:
+			t.Refused = at.UnixMilli()
+		case out:
+			t.LastOut = at.UnixMilli()
+		default:
+			t.LastIn = at.UnixMilli()
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	for _, p := range s.policies {
-		if p.Resource != t.Resource || p.Tracking == nil {
+	for _, p := range s.policies.Under(t.record("")) {
+		if p.Tracking == nil {
 			continue
 		}
 		if err := s.renewAlarms(ctx, p); err != nil {

@@ -162,26 +162,25 @@ func (s *Service) putScheduledAction(ctx context.Context, call *smithy.Call, in 
 	if err != nil {
 		return nil, err
 	}
-	s.lock()
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.targets[r] == nil {
+	if s.targets.Get(r.record("")) == nil {
 		return nil, notRegistered(&r)
 	}
-	id := policyID{r, strings.Clone(in.ScheduledActionName.Value)}
-	next := &scheduled{Resource: r, Name: id.name, UUID: uuid.NewString(), Created: s.Now().UnixMilli()}
-	if old := s.actions[id]; old != nil {
+	next := &scheduled{Resource: r, Name: in.ScheduledActionName.Value, UUID: uuid.NewString(), Created: s.Now().UnixMilli()}
+	if old := s.actions.Get(r.record(next.Name)); old != nil {
 		*next = *old // members that aren't given keep their values
 		next.Broken = ""
-	} else if countIf(s.actions, func(id policyID) bool { return id.Resource == r }) >= maxActions {
+	} else if len(s.actions.Under(r.record(""))) >= maxActions {
 		return nil, errLimit
 	} else if !in.Schedule.Set {
 		return nil, invalid("Schedule is required for a new scheduled action")
 	}
 	if in.Schedule.Set {
-		next.Schedule = strings.Clone(in.Schedule.Value)
+		next.Schedule = in.Schedule.Value
 	}
 	if in.Timezone.Set {
-		next.Timezone = strings.Clone(in.Timezone.Value)
+		next.Timezone = in.Timezone.Value
 	}
 	if in.StartTime.Set {
 		next.Start = millis(in.StartTime.Value)
@@ -205,16 +204,7 @@ func (s *Service) putScheduledAction(ctx context.Context, call *smithy.Call, in 
 	case next.HasMin && next.HasMax && next.Min > next.Max:
 		return nil, invalid("Maximum capacity cannot be less than minimum capacity")
 	}
-	return &api.PutScheduledActionResponse{}, s.keepAction(ctx, next)
-}
-
-// keepAction stores a scheduled action. s.mu is held.
-func (s *Service) keepAction(ctx context.Context, a *scheduled) error {
-	if err := s.put(ctx, record(kindAction, &a.Resource, a.Name), a); err != nil {
-		return err
-	}
-	s.actions[policyID{a.Resource, a.Name}] = a
-	return nil
+	return &api.PutScheduledActionResponse{}, s.actions.Put(ctx, r.record(next.Name), next)
 }
 
 func (s *Service) deleteScheduledAction(ctx context.Context, call *smithy.Call, in *api.DeleteScheduledActionRequest) (*api.DeleteScheduledActionResponse, error) {
@@ -222,28 +212,22 @@ func (s *Service) deleteScheduledAction(ctx context.Context, call *smithy.Call, 
 	if err != nil {
 		return nil, err
 	}
-	s.lock()
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := policyID{r, in.ScheduledActionName.Value}
-	if s.actions[id] == nil {
-		return nil, awserr.New(objectNotFound, "No scheduled action found for service namespace: dynamodb, resource ID: "+r.ID+", scalable dimension: "+r.Dimension+", scheduled action name: "+id.name)
+	id := r.record(in.ScheduledActionName.Value)
+	if s.actions.Get(id) == nil {
+		return nil, awserr.New(objectNotFound, "No scheduled action found for service namespace: dynamodb, resource ID: "+r.ID+", scalable dimension: "+r.Dimension+", scheduled action name: "+in.ScheduledActionName.Value)
 	}
-	if err := s.remove(ctx, record(kindAction, &r, id.name)); err != nil {
-		return nil, err
-	}
-	delete(s.actions, id)
-	return &api.DeleteScheduledActionResponse{}, nil
+	return &api.DeleteScheduledActionResponse{}, s.actions.Remove(ctx, id)
 }
 
 func (s *Service) describeScheduledActions(_ context.Context, call *smithy.Call, in *api.DescribeScheduledActionsRequest) (*api.DescribeScheduledActionsResponse, error) {
-	f, err := s.filter(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension)
+	f, err := newFilter(in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension)
 	if err != nil {
 		return nil, err
 	}
-	s.lock()
-	defer s.mu.Unlock()
 	named := setOf(in.ScheduledActionNames)
-	found, next, err := list(s.actions, func(a *scheduled) bool {
+	found, next, err := page(s.actions.List(s.Namespace(call.Caller)), func(a *scheduled) bool {
 		return f.has(&a.Resource) && named(a.Name)
 	}, func(a *scheduled) string { return a.ID + " " + a.Dimension + " " + a.Name }, in.NextToken, in.MaxResults, 50)
 	if err != nil {
@@ -269,11 +253,11 @@ func millis(seconds float64) int64 {
 	return int64(min(max(seconds, -62135596800), 253402300799) * 1000)
 }
 
-// dueActions returns the scheduled actions that are due in a minute, in a fixed order. s.mu is held.
+// dueActions returns the scheduled actions that are due in a minute, in a fixed order.
 func (s *Service) dueActions(minute time.Time) []*scheduled {
 	var out []*scheduled
 	ms := minute.UnixMilli()
-	for _, a := range s.actions {
+	for _, a := range s.actions.All() {
 		if a.Broken != "" {
 			continue
 		}
@@ -289,30 +273,29 @@ func (s *Service) dueActions(minute time.Time) []*scheduled {
 			out = append(out, a)
 		}
 	}
-	slices.SortFunc(out, func(a, b *scheduled) int { return strings.Compare(a.arn(), b.arn()) })
 	return out
 }
 
 // runAction applies a scheduled action's bounds to its target. s.mu is held.
 func (s *Service) runAction(ctx context.Context, a *scheduled, at time.Time) error {
-	t := s.targets[a.Resource]
+	t := s.targets.Get(a.record(""))
 	if t == nil || t.Suspended.Scheduled {
 		return nil
 	}
-	next := *t
+	least, most := t.Min, t.Max
 	var set []string
 	if a.HasMin {
-		next.Min = a.Min
+		least = a.Min
 		set = append(set, fmt.Sprintf("min capacity to %d", a.Min))
 	}
 	if a.HasMax {
-		next.Max = a.Max
+		most = a.Max
 		set = append(set, fmt.Sprintf("max capacity to %d", a.Max))
 	}
 	note := newActivity(&a.Resource, at)
 	what := strings.Join(set, " and ")
 	note.Description, note.Cause = "Setting "+what, "scheduled action name "+a.Name+" was triggered"
-	if next.Min > next.Max {
+	if least > most {
 		note.Status, note.Message = "Failed", "Failed to set "+what+". Reason: Maximum capacity cannot be less than minimum capacity"
 		return s.note(ctx, note)
 	}
@@ -320,7 +303,7 @@ func (s *Service) runAction(ctx context.Context, a *scheduled, at time.Time) err
 	if err := s.note(ctx, note); err != nil {
 		return err
 	}
-	if err := s.keepTarget(ctx, &next); err != nil {
+	if _, err := s.targets.Change(ctx, t.record(""), func(t *target) error { t.Min, t.Max = least, most; return nil }); err != nil {
 		return err
 	}
 	return s.enforceBounds(ctx, a.Resource)

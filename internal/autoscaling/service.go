@@ -13,12 +13,10 @@
 package autoscaling
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +29,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/protocol"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -113,136 +112,11 @@ type Options struct {
 type Service struct {
 	Options
 
-	mu         sync.Mutex // held during every change; take it with lock
-	targets    map[Resource]*target
-	policies   map[policyID]*policy
-	actions    map[policyID]*scheduled
-	activities map[Resource][]*activity // the latest last
-
-	stale stale
-}
-
-// policyID identifies a policy or scheduled action of a resource.
-type policyID struct {
-	Resource
-	name string
-}
-
-// New returns a Service with the records that the store has.
-func New(ctx context.Context, opt Options) (*Service, error) {
-	if opt.Logger == nil {
-		opt.Logger = slog.New(slog.DiscardHandler)
-	}
-	s := &Service{
-		Options: opt, targets: map[Resource]*target{}, policies: map[policyID]*policy{}, actions: map[policyID]*scheduled{},
-		activities: map[Resource][]*activity{},
-	}
-	opt.Fleet.Watch(keyspace.AllScalingRecords(), &s.stale)
-	snap, err := opt.KV.Snapshot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer snap.Close()
-	prefix := keyspace.AllScalingRecords()
-	err = kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, s.keep)
-	return s, err
-}
-
-// keep adds a stored record to memory. s.mu is held.
-func (s *Service) keep(key, val []byte) error {
-	read := map[byte]func([]byte) error{
-		kindTarget: decodeInto(func(t *target) { s.targets[t.Resource] = t }),
-		kindPolicy: decodeInto(func(p *policy) { s.policies[policyID{p.Resource, p.Name}] = p }),
-		kindAction: decodeInto(func(a *scheduled) { s.actions[policyID{a.Resource, a.Name}] = a }),
-		kindActivity: decodeInto(func(a *activity) {
-			list := slices.DeleteFunc(s.activities[a.Resource], func(b *activity) bool { return b.ActivityID == a.ActivityID })
-			list = append(list, a)
-			slices.SortStableFunc(list, func(a, b *activity) int { return int(a.Start - b.Start) })
-			s.activities[a.Resource] = list
-		}),
-	}[key[1]]
-	if read == nil {
-		return nil
-	}
-	if err := read(val); err != nil {
-		return fmt.Errorf("auto scaling record %q: %w", key, err)
-	}
-	return nil
-}
-
-// drop removes the record with a key from memory. s.mu is held.
-func (s *Service) drop(key []byte) {
-	gone := func(kind byte, r Resource, name string) bool { return bytes.Equal(key, record(kind, &r, name)) }
-	maps.DeleteFunc(s.targets, func(r Resource, _ *target) bool { return gone(kindTarget, r, "") })
-	maps.DeleteFunc(s.policies, func(id policyID, _ *policy) bool { return gone(kindPolicy, id.Resource, id.name) })
-	maps.DeleteFunc(s.actions, func(id policyID, _ *scheduled) bool { return gone(kindAction, id.Resource, id.name) })
-	for r, list := range s.activities {
-		s.activities[r] = slices.DeleteFunc(list, func(a *activity) bool { return gone(kindActivity, r, a.ActivityID) })
-	}
-}
-
-// stale are keys that other servers have changed since s.mu was last taken. Its own mutex is essential: the holder of s.mu may be waiting
-// for all servers to acknowledge a change of a table, so acknowledging a change must not wait for s.mu.
-type stale struct {
-	mu   sync.Mutex
-	keys [][]byte
-}
-
-// Freeze implements cluster.Watcher.
-func (s *stale) Freeze([]byte) {}
-
-// Reload implements cluster.Watcher.
-func (s *stale) Reload(_ context.Context, key []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keys = append(s.keys, key)
-	return nil
-}
-
-// take empties the list and returns it.
-func (s *stale) take() [][]byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	keys := s.keys
-	s.keys = nil
-	return keys
-}
-
-// lock takes s.mu and rereads the records that other servers have changed.
-func (s *Service) lock() {
-	s.mu.Lock()
-	for _, key := range s.stale.take() {
-		if err := s.refresh(key); err != nil {
-			_ = s.stale.Reload(context.Background(), key) // the next caller of lock retries
-		}
-	}
-}
-
-// refresh rereads a record. s.mu is held.
-func (s *Service) refresh(key []byte) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	val, err := kv.ReadLatest(ctx, s.KV, key)
-	if err != nil {
-		return err
-	}
-	if val == nil {
-		s.drop(key)
-		return nil
-	}
-	return s.keep(key, val)
-}
-
-// decodeInto returns a function that decodes a T and passes it to keep.
-func decodeInto[T any](keep func(*T)) func([]byte) error {
-	return func(raw []byte) error {
-		v := new(T)
-		if err := json.Unmarshal(raw, v); err != nil {
-			return err
-		}
-		keep(v)
-		return nil
-	}
+	mu         sync.Mutex // held during every change and Step, even while a table's change waits for other servers
+	targets    *registry.Set[target]
+	policies   *registry.Set[policy]
+	actions    *registry.Set[scheduled]
+	activities *registry.Set[activity]
 }
 
 // Kinds of records. They are part of the storage format.
@@ -253,30 +127,24 @@ const (
 	kindActivity = 'y'
 )
 
-// record returns the key of a record.
-func record(kind byte, r *Resource, name string) []byte {
-	return keyspace.ScalingRecord(kind, r.Account, r.Region, r.ID+"\x00"+r.Dimension+"\x00"+name)
-}
-
-// put stores a record.
-func (s *Service) put(ctx context.Context, key []byte, v any) error {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return err
+// New returns a Service with the records that the store has.
+func New(ctx context.Context, opt Options) (*Service, error) {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	return kv.Update(ctx, s.KV, kv.TxnOpt{}, func(txn kv.Txn) error { return txn.Put(key, raw) })
+	s := &Service{Options: opt}
+	var errs [4]error
+	s.targets, errs[0] = registry.Open[target](ctx, opt.Fleet, opt.KV, keyspace.ScalingRecords(kindTarget))
+	s.policies, errs[1] = registry.Open[policy](ctx, opt.Fleet, opt.KV, keyspace.ScalingRecords(kindPolicy))
+	s.actions, errs[2] = registry.Open[scheduled](ctx, opt.Fleet, opt.KV, keyspace.ScalingRecords(kindAction))
+	s.activities, errs[3] = registry.Open[activity](ctx, opt.Fleet, opt.KV, keyspace.ScalingRecords(kindActivity))
+	return s, errors.Join(errs[:]...)
 }
 
-// remove deletes records from the store.
-func (s *Service) remove(ctx context.Context, keys ...[]byte) error {
-	return kv.Update(ctx, s.KV, kv.TxnOpt{}, func(txn kv.Txn) error {
-		for _, key := range keys {
-			if err := txn.Delete(key, 0); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+// record returns the ID of the resource's record with a name. A target's name is empty. The IDs of all records of a resource begin with
+// that of its target.
+func (r *Resource) record(name string) registry.ID {
+	return registry.ID{Account: r.Account, Region: r.Region, Name: r.ID + "\x00" + r.Dimension + "\x00" + name}
 }
 
 // Codes of Application Auto Scaling's errors.
@@ -297,16 +165,6 @@ const (
 
 // errLimit is AWS's error for exceeding a quota.
 var errLimit = awserr.New(awserr.LimitExceeded, "A per-account resource limit is exceeded. For more information, see Application Auto Scaling service quotas.")
-
-// countIf counts the keys of a map that keep accepts.
-func countIf[K comparable, V any](all map[K]V, keep func(K) bool) (n int) {
-	for key := range all {
-		if keep(key) {
-			n++
-		}
-	}
-	return n
-}
 
 // API describes Application Auto Scaling to package httpd.
 var API = &protocol.Service{
@@ -354,7 +212,7 @@ func invalid(format string, args ...any) error {
 // resource checks and returns the resource that a request names.
 func (s *Service) resource(call *smithy.Call, namespace, id, dimension string) (Resource, error) {
 	account, region := s.Namespace(call.Caller)
-	r := Resource{Account: strings.Clone(account), Region: strings.Clone(region), ID: strings.Clone(id), Dimension: strings.Clone(dimension)}
+	r := Resource{account, region, id, dimension}
 	parts := strings.Split(id, "/")
 	of := "table"
 	if len(parts) == 4 {
@@ -372,25 +230,22 @@ func notRegistered(r *Resource) error {
 	return awserr.New(objectNotFound, fmt.Sprintf("No scalable target registered for service namespace: dynamodb, resource ID: %s, scalable dimension: %s", r.ID, r.Dimension))
 }
 
-// filter selects the resources that a request lists.
+// filter selects the resources that a request lists, among those of its account and region.
 type filter struct {
-	account, region string
-	namespace, id   string
-	dimension       smithy.Opt[string]
+	namespace, id string
+	dimension     smithy.Opt[string]
 }
 
-func (s *Service) filter(call *smithy.Call, namespace, id string, dimension smithy.Opt[string]) (filter, error) {
-	account, region := s.Namespace(call.Caller)
+func newFilter(namespace, id string, dimension smithy.Opt[string]) (filter, error) {
 	if dimension.Set && id == "" {
 		return filter{}, invalid("If you specify a scalable dimension, you must also specify a resource ID")
 	}
-	return filter{account, region, namespace, id, dimension}, nil
+	return filter{namespace, id, dimension}, nil
 }
 
 // has reports whether the filter selects a resource.
 func (f *filter) has(r *Resource) bool {
-	return f.namespace == "dynamodb" && r.Account == f.account && r.Region == f.region && (f.id == "" || r.ID == f.id) &&
-		(!f.dimension.Set || r.Dimension == f.dimension.Value)
+	return f.namespace == "dynamodb" && (f.id == "" || r.ID == f.id) && (!f.dimension.Set || r.Dimension == f.dimension.Value)
 }
 
 // pageSize checks a request's MaxResults, which must be between 1 and most, the default (the API reference of each operation).
@@ -414,26 +269,16 @@ func setOf(names []string) func(name string) bool {
 	return func(name string) bool { return names == nil || set[name] }
 }
 
-// list returns a page of the values of a map that keep accepts, sorted by name.
-func list[K comparable, V any](all map[K]V, keep func(V) bool, name func(V) string, given smithy.Opt[string], size smithy.Opt[int64], most int64) ([]V, smithy.Opt[string], error) {
-	var out []V
-	for _, v := range all {
-		if keep(v) {
-			out = append(out, v)
-		}
-	}
-	slices.SortFunc(out, func(a, b V) int { return strings.Compare(name(a), name(b)) })
-	return page(out, name, given, size, most)
-}
-
-// page returns the part of a list behind the token, with as many elements as requested, at most most. It also returns the next token.
-func page[T any](all []T, name func(T) string, given smithy.Opt[string], size smithy.Opt[int64], most int64) (out []T, next smithy.Opt[string], err error) {
+// page returns a page of the records that keep accepts: as many as requested, at most most, after the one that the token names. next is
+// the token of the following page.
+func page[T any](all []*T, keep func(*T) bool, name func(*T) string, given smithy.Opt[string], size smithy.Opt[int64], most int64) (out []*T, next smithy.Opt[string], err error) {
 	limit, err := pageSize(size, most)
 	if err != nil {
 		return nil, next, err
 	}
+	all = slices.DeleteFunc(all, func(v *T) bool { return !keep(v) })
 	if given.Set {
-		i := slices.IndexFunc(all, func(v T) bool { return token(name(v)) == given.Value })
+		i := slices.IndexFunc(all, func(v *T) bool { return token(name(v)) == given.Value })
 		if i < 0 {
 			return nil, next, awserr.New(invalidToken, "The next token is not valid.")
 		}

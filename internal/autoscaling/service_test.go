@@ -2,63 +2,156 @@ package autoscaling
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/datadriven"
+
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cluster"
+	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/smithy/smithytest"
 )
 
-type obj = map[string]any
-
-// fakeTables are tables of five units. Those whose name is in broken panic.
-type fakeTables struct {
-	broken string
-	looked int
+// TestAutoScaling runs the cases in testdata. Each file is a session with a new store, whose clock starts at 2024-05-01T00:00:00Z.
+//
+// Commands:
+//
+//	table NAME read=UNITS write=UNITS
+//		sets the capacity of a table or, as NAME/index/NAME, of a GSI, which is on-demand with 0 units
+//
+//	drop NAME
+//		removes a table or GSI
+//
+//	refuse
+//	[ERROR]
+//		makes changes of capacity fail with an error, or succeed again without one
+//
+//	panic [NAME]
+//		makes looking at a table, or at alarms on a metric, panic
+//
+//	call OPERATION [as=ACCOUNT] [show=MEMBER,…]
+//	INPUT
+//		calls an operation and prints its answer, or those members of what it lists. The input is JSON; it is about the reads of the table
+//		music unless it says otherwise. UUIDs are numbered in the order in which they appear; times and tokens are readable.
+//
+//	track [NAME] target=N [out=SECONDS] [in=SECONDS] [only-out] [metric=NAME]
+//		puts a target tracking policy for the reads of the table music: by consumption, or by a metric's average
+//
+//	alarm NAME policy=NAME metric=NAME [above=N] [below=N]
+//		creates an alarm that goes off by a metric's last minute, and runs a policy for the reads of the table music
+//
+//	alarms
+//		prints all alarms
+//
+//	minutes [metric=NAME]
+//	VALUE [xN]
+//	…
+//		sets a metric, by default the read units that the table music consumes per second, for one or N minutes; - is no data. It steps
+//		through these minutes, and prints what changes, and the table's read units in the end.
+//
+//	clock at=TIME
+//		sets the clock, and steps
+//
+//	reopen
+//		opens the service anew over the same store
+//
+// <text*n> is n times the text.
+func TestAutoScaling(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		if strings.Contains(path, "fuzz") {
+			t.Skip("the corpus of a fuzz target")
+		}
+		s := newSession(t)
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			d.Input = smithytest.Expand(d.Input)
+			switch d.Cmd {
+			case "table":
+				name := d.CmdArgs[0].Key
+				for dimension, arg := range map[string]string{"ReadCapacityUnits": "read", "WriteCapacityUnits": "write"} {
+					var units int64
+					d.ScanArgs(t, arg, &units)
+					s.units[s.resource(name, dimension)] = units
+				}
+				return "ok\n"
+			case "drop":
+				maps.DeleteFunc(s.units, func(r Resource, _ int64) bool { return r.ID == "table/"+d.CmdArgs[0].Key })
+				return "ok\n"
+			case "refuse":
+				s.refusal = d.Input
+				return "ok\n"
+			case "panic":
+				s.broken = ""
+				if len(d.CmdArgs) > 0 {
+					s.broken = d.CmdArgs[0].Key
+				}
+				return "ok\n"
+			case "call":
+				var account, show string
+				d.MaybeScanArgs(t, "as", &account)
+				d.MaybeScanArgs(t, "show", &show)
+				return s.call(t, account, d.CmdArgs[0].Key, d.Input, show)
+			case "track":
+				return s.track(t, d)
+			case "alarm":
+				return s.alarm(t, d)
+			case "alarms":
+				return s.listAlarms()
+			case "minutes":
+				return s.minutes(t, d)
+			case "clock":
+				var text string
+				d.ScanArgs(t, "at", &text)
+				var err error
+				if s.clock, err = time.Parse(time.RFC3339, text); err != nil {
+					t.Fatal(err)
+				}
+				s.step()
+				return s.happened()
+			case "reopen":
+				s.open(t)
+				return "ok\n"
+			}
+			d.Fatalf(t, "unknown command %s", d.Cmd)
+			return ""
+		})
+	})
 }
 
-func (f *fakeTables) Capacity(r *Resource) (int64, bool) { return 5, true }
-
-func (f *fakeTables) SetCapacity(context.Context, *Resource, int64) error { return nil }
-
-// fakeWatch has no alarms. It panics for policies whose ARN contains the broken name.
-type fakeWatch struct{ *fakeTables }
-
-func (fakeWatch) PutAlarm(context.Context, string, string, *AlarmInfo) error   { return nil }
-func (fakeWatch) RemoveAlarms(context.Context, string, string, []string) error { return nil }
-func (fakeWatch) Alarm(string, string, string) *AlarmInfo                      { return nil }
-func (fakeWatch) Read(context.Context, *metric.ID, string, time.Time, time.Time, int64) ([]float64, error) {
-	return nil, nil
-}
-
-func (w fakeWatch) WithAction(_, _, action string) []*AlarmInfo {
-	w.looked++
-	if w.broken != "" && strings.HasSuffix(action, w.broken) {
-		panic("broken alarm")
-	}
-	return nil
-}
-
-type testService struct {
+// session is a service, its clock, and the tables, alarms and metrics that it knows. It implements Tables and Watch.
+type session struct {
 	*Service
-	t      *testing.T
-	tables *fakeTables
-	now    time.Time
+	db      kv.Store
+	logs    *slog.Logger
+	clock   time.Time
+	units   map[Resource]int64
+	refusal string                       // error of SetCapacity
+	broken  string                       // table or metric that panics
+	alerts  map[string]*AlarmInfo        // by account, region and name
+	values  map[string]map[int64]float64 // of metrics, by the minute since 1970
+	uuids   []string                     // in the order in which they appeared
+	events  []string                     // what has happened since happened was called
 }
 
-func newService(t *testing.T) *testService {
+func newSession(t *testing.T) *session {
 	t.Helper()
-	s := &testService{t: t, tables: new(fakeTables), now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
-	now := func() time.Time { return s.now }
-	db, err := pebblekv.Open(pebblekv.Options{Now: now})
+	s := &session{
+		clock: time.Date(2024, 5, 1, 0, 0, 0, 0, time.UTC), units: map[Resource]int64{}, alerts: map[string]*AlarmInfo{}, values: map[string]map[int64]float64{},
+		logs: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	db, err := pebblekv.Open(pebblekv.Options{Now: func() time.Time { return s.clock }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,178 +160,368 @@ func newService(t *testing.T) *testService {
 			t.Error(err)
 		}
 	})
+	s.db = kv.Checked(db)
+	s.open(t)
+	return s
+}
+
+func (s *session) open(t *testing.T) {
+	t.Helper()
+	var err error
 	s.Service, err = New(t.Context(), Options{
-		KV: db, Fleet: cluster.NewSolo(t.Context(), nil), Now: now, Tables: s.tables, Watch: fakeWatch{s.tables}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		KV: s.db, Fleet: cluster.NewSolo(t.Context(), nil), Now: func() time.Time { return s.clock }, Tables: s, Watch: watch{s}, Logger: s.logs,
 		Namespace: func(c smithy.Caller) (string, string) { return c.Account, "us-east-1" },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
-func (s *testService) reopen() {
-	s.t.Helper()
-	var err error
-	if s.Service, err = New(s.t.Context(), s.Options); err != nil {
-		s.t.Fatal(err)
+const account = "111111111111"
+
+// resource returns the reads or writes of a table or GSI.
+func (s *session) resource(name, units string) Resource {
+	of := "table"
+	if strings.Contains(name, "/index/") {
+		of = "index"
 	}
+	return Resource{account, "us-east-1", "table/" + name, "dynamodb:" + of + ":" + units}
 }
 
-// do calls an operation on a table's reads, with an input in JSON.
-func (s *testService) do(operation string, more obj, out any) error {
-	s.t.Helper()
-	in := obj{"ServiceNamespace": "dynamodb", "ResourceId": "table/Tab", "ScalableDimension": "dynamodb:table:ReadCapacityUnits"}
-	for k, v := range more {
-		in[k] = v
+// Capacity implements Tables.
+func (s *session) Capacity(r *Resource) (int64, bool) {
+	if r.ID == "table/"+s.broken {
+		panic("broken table")
 	}
-	return smithytest.Do(s.t.Context(), s.Operations(), smithy.Caller{Account: "a"}, operation, in, out)
+	units, exists := s.units[*r]
+	return units, exists
 }
 
-func (s *testService) must(operation string, more obj, out any) {
-	s.t.Helper()
-	if err := s.do(operation, more, out); err != nil {
-		s.t.Fatalf("%s: %v", operation, err)
+// SetCapacity implements Tables.
+func (s *session) SetCapacity(_ context.Context, r *Resource, units int64) error {
+	if s.refusal != "" {
+		s.event("%ss of %s stay at %d: refused", r.kind(), r.ID, s.units[*r])
+		return errors.New(s.refusal)
 	}
+	s.event("%ss of %s from %d to %d", r.kind(), r.ID, s.units[*r], units)
+	s.units[*r] = units
+	return nil
 }
 
-func (s *testService) refused(code awserr.Code, text, operation string, more obj) {
-	s.t.Helper()
-	e, ok := errors.AsType[*awserr.Error](s.do(operation, more, nil))
-	if !ok || e.Code != code || !strings.Contains(e.Message, text) {
-		s.t.Errorf("%s: %v, want %s: %s", operation, e, code, text)
+func (s *session) event(format string, args ...any) {
+	s.events = append(s.events, s.clock.Format("2006-01-02 15:04 ")+fmt.Sprintf(format, args...))
+}
+
+// happened prints the events since the last time.
+func (s *session) happened() string {
+	events := s.events
+	s.events = nil
+	if events == nil {
+		return "nothing happens\n"
 	}
+	return s.stable(strings.Join(events, "\n")) + "\n"
 }
 
-func stepPolicy(name string) obj {
-	return obj{"PolicyName": name, "PolicyType": "StepScaling", "StepScalingPolicyConfiguration": obj{
-		"AdjustmentType": "ChangeInCapacity", "StepAdjustments": []obj{{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}},
-	}}
+// watch implements Watch by a session's alarms and metrics.
+type watch struct{ *session }
+
+// PutAlarm implements Watch.
+func (w watch) PutAlarm(_ context.Context, account, region string, a *AlarmInfo) error {
+	kept := *a
+	kept.ARN = "arn:aws:cloudwatch:" + region + ":" + account + ":alarm:" + a.Name
+	w.alerts[account+"/"+region+"/"+a.Name] = &kept
+	return nil
 }
 
-func action(name string) obj {
-	return obj{"ScheduledActionName": name, "Schedule": "rate(1 minute)", "ScalableTargetAction": obj{"MinCapacity": 5}}
+// RemoveAlarms implements Watch.
+func (w watch) RemoveAlarms(_ context.Context, account, region string, names []string) error {
+	for _, name := range names {
+		delete(w.alerts, account+"/"+region+"/"+name)
+	}
+	return nil
 }
 
-// TestPolicyThatPanics: a panic is recorded as a failed activity and marks the policy as broken until it is replaced, through a restart;
-// other policies are still followed.
-func TestPolicyThatPanics(t *testing.T) {
-	s := newService(t)
-	s.must("RegisterScalableTarget", obj{"MinCapacity": 5, "MaxCapacity": 50}, nil)
-	s.must("PutScalingPolicy", stepPolicy("bad"), nil)
-	s.must("PutScalingPolicy", stepPolicy("good"), nil)
-	s.tables.broken, s.tables.looked = "policyName/bad", 0
-	step := func() {
-		t.Helper()
-		s.now = s.now.Add(time.Minute)
-		if err := s.Step(t.Context(), s.now); err != nil {
-			t.Error(err)
+// Alarm implements Watch.
+func (w watch) Alarm(account, region, name string) *AlarmInfo {
+	a := w.alerts[account+"/"+region+"/"+name]
+	if a == nil {
+		return nil
+	}
+	if a.Metric.Name == w.broken {
+		panic("broken alarm")
+	}
+	now := *a
+	now.Ringing = w.rings(a)
+	return &now
+}
+
+// rings reports whether all periods of an alarm, which are minutes, have data that breach its threshold.
+func (w watch) rings(a *AlarmInfo) bool {
+	values := w.values[a.Metric.Key()]
+	for i := range a.Periods {
+		v, there := values[w.clock.Unix()/60-1-i]
+		if !there || a.Less && v >= a.Threshold || !a.Less && v <= a.Threshold {
+			return false
 		}
 	}
-	step()
-	step()
-	s.reopen()
-	step()
-	if s.tables.looked != 1+3 {
-		t.Errorf("policies were evaluated %d times, want once and 3 times", s.tables.looked)
-	}
-	var out struct {
-		ScalingActivities []struct{ StatusCode, StatusMessage, Cause string }
-	}
-	s.must("DescribeScalingActivities", nil, &out)
-	if len(out.ScalingActivities) != 1 || out.ScalingActivities[0].StatusCode != "Failed" ||
-		out.ScalingActivities[0].StatusMessage != "Failed to evaluate policy bad. It is not evaluated until it is changed. Reason: internal error: broken alarm" {
-		t.Errorf("activities: %v", out.ScalingActivities)
-	}
-	s.tables.broken, s.tables.looked = "", 0
-	s.must("PutScalingPolicy", stepPolicy("bad"), nil)
-	before := s.tables.looked
-	step()
-	if s.tables.looked-before != 2 {
-		t.Errorf("after a change policies were evaluated %d times, want twice", s.tables.looked-before)
-	}
-	// A scheduled action that panics.
-	s.must("PutScheduledAction", action("s"), nil)
-	ran := 0
-	broken := *s.actions[policyID{s.resourceOf("Tab"), "s"}]
-	err := s.step(t.Context(), &broken.Resource, "scheduled action s", s.now, func() error { ran++; panic("broken action") }, func(why string) error {
-		broken.Broken = why
-		return s.keepAction(t.Context(), &broken)
-	})
-	if err != nil || len(s.dueActions(s.now.Add(time.Minute))) != 0 {
-		t.Errorf("the action is still due: %v", err)
-	}
-	s.must("PutScheduledAction", action("s"), nil)
-	if len(s.dueActions(s.now.Add(time.Minute))) != 1 {
-		t.Error("a changed action is not due")
-	}
+	return true
 }
 
-func (s *testService) resourceOf(table string) Resource {
-	return Resource{Account: "a", Region: "us-east-1", ID: "table/" + table, Dimension: "dynamodb:table:ReadCapacityUnits"}
-}
-
-// TestMaxResults accepts the same numbers as AWS.
-func TestMaxResults(t *testing.T) {
-	s := newService(t)
-	for operation, most := range map[string]int{"DescribeScalableTargets": 50, "DescribeScalingActivities": 50, "DescribeScalingPolicies": 10, "DescribeScheduledActions": 50} {
-		in := func(n any) obj { return obj{"MaxResults": n, "ResourceIds": []string{"table/Tab"}} }
-		s.refused(awserr.Validation, "1 validation error detected: Value '-1' at 'maxResults' failed to satisfy constraint: Member must have value greater than or equal to 1", operation, in(-1))
-		s.refused(awserr.Validation, "'0' at 'maxResults'", operation, in(0))
-		s.refused(awserr.Validation, fmt.Sprint("Member must have value less than or equal to ", most), operation, in(most+1))
-		s.must(operation, in(most), nil)
-		s.refused(invalidToken, "", operation, obj{"NextToken": "x", "ResourceIds": []string{"table/Tab"}})
-	}
-}
-
-// TestQuotas enforces AWS's quotas, and keeps only the latest activities.
-func TestQuotas(t *testing.T) {
-	s := newService(t)
-	const limit = "A per-account resource limit is exceeded."
-	s.must("RegisterScalableTarget", obj{"MinCapacity": 5, "MaxCapacity": 50}, nil)
-	for i := range maxTargets - 1 {
-		r := s.resourceOf(fmt.Sprint(i))
-		s.targets[r] = &target{Resource: r}
-	}
-	s.refused(awserr.LimitExceeded, limit, "RegisterScalableTarget", obj{"ResourceId": "table/More", "MinCapacity": 1, "MaxCapacity": 2})
-	s.must("RegisterScalableTarget", obj{"MinCapacity": 5, "MaxCapacity": 51}, nil)
-	for i := range maxPolicies {
-		s.must("PutScalingPolicy", stepPolicy(fmt.Sprint(i)), nil)
-	}
-	s.refused(awserr.LimitExceeded, limit, "PutScalingPolicy", stepPolicy("more"))
-	s.must("PutScalingPolicy", stepPolicy("1"), nil)
-	for i := range maxActions {
-		s.must("PutScheduledAction", action(fmt.Sprint(i)), nil)
-	}
-	s.refused(awserr.LimitExceeded, limit, "PutScheduledAction", action("more"))
-	s.must("PutScheduledAction", action("1"), nil)
-	long := stepPolicy("1")
-	var steps []obj
-	for i := range maxSteps + 1 {
-		steps = append(steps, obj{"MetricIntervalLowerBound": i, "MetricIntervalUpperBound": i + 1, "ScalingAdjustment": 1})
-	}
-	long["StepScalingPolicyConfiguration"].(obj)["StepAdjustments"] = steps
-	s.refused(awserr.LimitExceeded, limit, "PutScalingPolicy", long)
-	r := s.resourceOf("Tab")
-	for i := range maxActivities + 10 {
-		a := newActivity(&r, s.now.Add(time.Duration(i)*time.Second))
-		a.Description = fmt.Sprint(i)
-		if err := s.note(t.Context(), a); err != nil {
-			t.Fatal(err)
+// WithAction implements Watch.
+func (w watch) WithAction(account, region, action string) (out []*AlarmInfo) {
+	for _, key := range slices.Sorted(maps.Keys(w.alerts)) {
+		if a := w.alerts[key]; a.Action == action {
+			out = append(out, w.Alarm(account, region, a.Name))
 		}
 	}
-	s.reopen()
-	if list := s.activities[r]; len(list) != maxActivities || list[0].Description != "10" {
-		t.Errorf("%d activities, the first one %s", len(list), list[0].Description)
+	return out
+}
+
+// Read implements Watch.
+func (w watch) Read(_ context.Context, id *metric.ID, _ string, from, to time.Time, period int64) (out []float64, err error) {
+	for at := from.Unix(); at < to.Unix(); at += period {
+		if v, there := w.values[id.Key()][at/60]; there {
+			out = append(out, v)
+		}
 	}
-	for i := range maxTargets + 5 {
-		r := s.resourceOf(fmt.Sprint("gone", i))
-		s.activities[r] = []*activity{newActivity(&r, s.now.Add(time.Duration(i)*time.Second))}
+	return out, nil
+}
+
+// do calls an operation as an account.
+func (s *session) do(t *testing.T, account, operation string, in, out any) error {
+	t.Helper()
+	return smithytest.Do(t.Context(), s.Operations(), smithy.Caller{Account: account}, operation, in, out)
+}
+
+// call calls an operation and renders its answer, or some members of what it lists.
+func (s *session) call(t *testing.T, as, operation, input, show string) string {
+	in := map[string]any{}
+	if input != "" {
+		input = numberedText.ReplaceAllStringFunc(input, func(m string) string {
+			var n int
+			if _, err := fmt.Sscanf(m, "uuid-%d", &n); err != nil {
+				t.Fatal(err)
+			}
+			return s.uuids[n-1]
+		})
+		if err := json.Unmarshal([]byte(input), &in); err != nil {
+			t.Fatalf("%s: %v", input, err)
+		}
 	}
-	if err := s.trim(t.Context(), s.now); err != nil {
+	defaults := map[string]any{"ServiceNamespace": "dynamodb"}
+	switch {
+	case strings.HasSuffix(operation, "Resource"):
+		defaults = nil
+	case !strings.HasPrefix(operation, "Describe"):
+		defaults["ResourceId"], defaults["ScalableDimension"] = "table/music", "dynamodb:table:ReadCapacityUnits"
+	}
+	for k, v := range defaults {
+		if _, given := in[k]; !given {
+			in[k] = v
+		}
+	}
+	if as == "" {
+		as = account
+	}
+	if given, ok := in["NextToken"].(string); ok && strings.HasPrefix(given, "after ") {
+		in["NextToken"] = token(strings.TrimPrefix(given, "after "))
+	}
+	var answer map[string]any
+	if err := s.do(t, as, operation, in, &answer); err != nil {
+		return s.refused(err)
+	}
+	var out strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(answer)) {
+		if name == "NextToken" {
+			after, err := base64.StdEncoding.DecodeString(answer[name].(string))
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer[name] = "after " + string(after)
+		}
+		list, ok := answer[name].([]any)
+		if !ok {
+			fmt.Fprintf(&out, "%s: %s\n", name, text(t, answer[name]))
+			continue
+		}
+		if len(list) == 0 {
+			fmt.Fprintf(&out, "no %s\n", name)
+		}
+		for _, v := range list {
+			if members, ok := v.(map[string]any); ok && show != "" {
+				maps.DeleteFunc(members, func(name string, _ any) bool { return !slices.Contains(strings.Split(show, ","), name) })
+			}
+			fmt.Fprintln(&out, text(t, v))
+		}
+	}
+	return s.stable(out.String()) + s.rest() + "ok\n"
+}
+
+// rest prints the events since the last time, if there are any.
+func (s *session) rest() string {
+	if s.events == nil {
+		return ""
+	}
+	return s.happened()
+}
+
+// refused renders an error.
+func (s *session) refused(err error) string {
+	if e, ok := errors.AsType[*awserr.Error](err); ok {
+		return s.stable(string(e.Code)+": "+e.Message) + "\n"
+	}
+	return err.Error() + "\n"
+}
+
+// text renders a value as JSON, with readable times.
+func text(t *testing.T, v any) string {
+	if members, ok := v.(map[string]any); ok {
+		for name, v := range members {
+			if seconds, ok := v.(float64); ok && strings.HasSuffix(name, "Time") {
+				members[name] = time.UnixMilli(int64(seconds * 1000)).UTC().Format(time.RFC3339)
+			}
+		}
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, there := s.activities[s.resourceOf("gone0")]; there || len(s.activities) != maxTargets {
-		t.Errorf("activities of %d resources, the oldest ones among them: %t", len(s.activities), there)
+	return string(raw)
+}
+
+var numberedText = regexp.MustCompile(`uuid-\d+`)
+
+var uuidText = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// stable numbers the UUIDs in a text, and shortens it.
+func (s *session) stable(text string) string {
+	return smithytest.Shorten(uuidText.ReplaceAllStringFunc(text, func(id string) string {
+		if !slices.Contains(s.uuids, id) {
+			s.uuids = append(s.uuids, id)
+		}
+		return fmt.Sprint("uuid-", slices.Index(s.uuids, id)+1)
+	}))
+}
+
+// track puts a target tracking policy.
+func (s *session) track(t *testing.T, d *datadriven.TestData) string {
+	config := map[string]any{"PredefinedMetricSpecification": map[string]any{"PredefinedMetricType": "DynamoDBReadCapacityUtilization"}}
+	name := "follow"
+	for _, arg := range d.CmdArgs {
+		if len(arg.Vals) == 0 {
+			if arg.Key == "only-out" {
+				config["DisableScaleIn"] = true
+			} else {
+				name = arg.Key
+			}
+			continue
+		}
+		value := arg.Vals[0]
+		switch arg.Key {
+		case "target":
+			config["TargetValue"] = json.Number(value)
+		case "out":
+			config["ScaleOutCooldown"] = json.Number(value)
+		case "in":
+			config["ScaleInCooldown"] = json.Number(value)
+		case "metric":
+			delete(config, "PredefinedMetricSpecification")
+			config["CustomizedMetricSpecification"] = map[string]any{"Namespace": "Own", "MetricName": value, "Statistic": "Average"}
+		default:
+			d.Fatalf(t, "unknown argument %s", arg.Key)
+		}
+	}
+	raw, err := json.Marshal(map[string]any{"PolicyName": name, "PolicyType": "TargetTrackingScaling", "TargetTrackingScalingPolicyConfiguration": config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := s.call(t, "", "PutScalingPolicy", string(raw), "")
+	if strings.HasSuffix(answer, "ok\n") {
+		return "ok\n"
+	}
+	return answer
+}
+
+// own returns the ID of a metric of the user's.
+func own(name string) metric.ID {
+	return metric.ID{Account: account, Region: "us-east-1", Namespace: "Own", Name: name}
+}
+
+// alarm creates an alarm that runs a policy.
+func (s *session) alarm(t *testing.T, d *datadriven.TestData) string {
+	var policy, name string
+	d.ScanArgs(t, "policy", &policy)
+	d.ScanArgs(t, "metric", &name)
+	a := &AlarmInfo{Name: d.CmdArgs[0].Key, Metric: own(name), Stat: "Average", Period: 60, Periods: 1, Less: d.HasArg("below")}
+	d.MaybeScanArgs(t, "above", &a.Threshold)
+	d.MaybeScanArgs(t, "below", &a.Threshold)
+	r := s.resource("music", "ReadCapacityUnits")
+	p := s.policies.Get(r.record(policy))
+	if p == nil {
+		return "no such policy\n"
+	}
+	a.Action = p.arn()
+	if err := (watch{s}).PutAlarm(t.Context(), account, "us-east-1", a); err != nil {
+		t.Fatal(err)
+	}
+	return "ok\n"
+}
+
+func (s *session) listAlarms() string {
+	var out []string
+	for _, a := range s.alerts {
+		comparison := ">"
+		if a.Less {
+			comparison = "<"
+		}
+		out = append(out, s.stable(fmt.Sprintf("%s: %s of %s %s %v, %d × %d s", a.Name, a.Stat, a.Metric.Name, comparison, a.Threshold, a.Periods, a.Period)))
+	}
+	if out == nil {
+		return "none\n"
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n") + "\n"
+}
+
+// minutes sets a metric and steps through the minutes.
+func (s *session) minutes(t *testing.T, d *datadriven.TestData) string {
+	r := s.resource("music", "ReadCapacityUnits")
+	id, scale := r.metric("ConsumedReadCapacityUnits"), 60.0 // per minute
+	if name := ""; d.MaybeScanArgs(t, "metric", &name) {
+		id, scale = own(name), 1
+	}
+	values := s.values[id.Key()]
+	if values == nil {
+		values = map[int64]float64{}
+		s.values[id.Key()] = values
+	}
+	for _, line := range strings.Split(d.Input, "\n") {
+		word, times, _ := strings.Cut(line, " x")
+		n := 1
+		if times != "" {
+			if _, err := fmt.Sscan(times, &n); err != nil {
+				d.Fatalf(t, "%s: %v", line, err)
+			}
+		}
+		for range n {
+			if word != "-" {
+				var v float64
+				if _, err := fmt.Sscan(word, &v); err != nil {
+					d.Fatalf(t, "%s: %v", line, err)
+				}
+				values[s.clock.Unix()/60] = v * scale
+			}
+			s.clock = s.clock.Add(time.Minute)
+			s.step()
+		}
+	}
+	s.event("%d units", s.units[r])
+	return s.happened()
+}
+
+// step runs Step, whose error is an event.
+func (s *session) step() {
+	if err := s.Step(context.Background(), s.clock); err != nil {
+		s.event("error: %v", err)
 	}
 }

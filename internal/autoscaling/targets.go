@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/autoscaling/api"
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -60,13 +63,13 @@ func (s *Service) registerScalableTarget(ctx context.Context, call *smithy.Call,
 		}
 		return nil, invalid("DynamoDB table does not exist: %s", r.ID)
 	}
-	s.lock()
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := s.targets[r]
+	old := s.targets.Get(r.record(""))
 	if old == nil && (!in.MinCapacity.Set || !in.MaxCapacity.Set) {
 		return nil, invalid("MinCapacity and MaxCapacity are required to register a new scalable target")
 	}
-	if old == nil && countIf(s.targets, func(o Resource) bool { return o.Account == r.Account && o.Region == r.Region }) >= maxTargets {
+	if old == nil && len(s.targets.List(r.Account, r.Region)) >= maxTargets {
 		return nil, errLimit
 	}
 	next := &target{Resource: r, Role: r.serviceRole(), Created: s.Now().UnixMilli()}
@@ -93,7 +96,7 @@ func (s *Service) registerScalableTarget(ctx context.Context, call *smithy.Call,
 			return nil, err
 		}
 	}
-	if err := s.keepTarget(ctx, next); err != nil {
+	if err := s.targets.Put(ctx, r.record(""), next); err != nil {
 		return nil, err
 	}
 	if err := s.enforceBounds(ctx, r); err != nil {
@@ -102,23 +105,14 @@ func (s *Service) registerScalableTarget(ctx context.Context, call *smithy.Call,
 	return &api.RegisterScalableTargetResponse{ScalableTargetARN: smithy.Some(r.arn())}, nil
 }
 
-// keepTarget stores a target. s.mu is held.
-func (s *Service) keepTarget(ctx context.Context, t *target) error {
-	if err := s.put(ctx, record(kindTarget, &t.Resource, ""), t); err != nil {
-		return err
-	}
-	s.targets[t.Resource] = t
-	return nil
-}
-
 func (s *Service) deregisterScalableTarget(ctx context.Context, call *smithy.Call, in *api.DeregisterScalableTargetRequest) (*api.DeregisterScalableTargetResponse, error) {
 	r, err := s.resource(call, in.ServiceNamespace.Value, in.ResourceId.Value, in.ScalableDimension.Value)
 	if err != nil {
 		return nil, err
 	}
-	s.lock()
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.targets[r] == nil {
+	if s.targets.Get(r.record("")) == nil {
 		return nil, notRegistered(&r)
 	}
 	return &api.DeregisterScalableTargetResponse{}, s.forget(ctx, r)
@@ -126,39 +120,31 @@ func (s *Service) deregisterScalableTarget(ctx context.Context, call *smithy.Cal
 
 // forget removes a target with its policies and scheduled actions. s.mu is held.
 func (s *Service) forget(ctx context.Context, r Resource) error {
-	keys := [][]byte{record(kindTarget, &r, "")}
-	for id, p := range s.policies {
-		if id.Resource == r {
-			if err := s.Watch.RemoveAlarms(ctx, r.Account, r.Region, p.alarmNames()); err != nil {
-				return err
-			}
-			keys = append(keys, record(kindPolicy, &r, id.name))
+	policies, actions := s.policies.Under(r.record("")), s.actions.Under(r.record(""))
+	for _, p := range policies {
+		if err := s.Watch.RemoveAlarms(ctx, r.Account, r.Region, p.alarmNames()); err != nil {
+			return err
 		}
 	}
-	for id := range s.actions {
-		if id.Resource == r {
-			keys = append(keys, record(kindAction, &r, id.name))
+	return registry.Update(ctx, s.KV, kv.TxnOpt{}, func(txn *registry.Txn) error {
+		err := s.targets.RemoveIn(txn, r.record(""))
+		for _, p := range policies {
+			err = errors.Join(err, s.policies.RemoveIn(txn, p.record(p.Name)))
 		}
-	}
-	if err := s.remove(ctx, keys...); err != nil {
+		for _, a := range actions {
+			err = errors.Join(err, s.actions.RemoveIn(txn, a.record(a.Name)))
+		}
 		return err
-	}
-	delete(s.targets, r)
-	maps.DeleteFunc(s.policies, func(id policyID, _ *policy) bool { return id.Resource == r })
-	maps.DeleteFunc(s.actions, func(id policyID, _ *scheduled) bool { return id.Resource == r })
-	return nil
+	})
 }
 
 func (s *Service) describeScalableTargets(_ context.Context, call *smithy.Call, in *api.DescribeScalableTargetsRequest) (*api.DescribeScalableTargetsResponse, error) {
-	account, region := s.Namespace(call.Caller)
 	if in.ScalableDimension.Set && in.ResourceIds == nil {
 		return nil, invalid("If you specify a scalable dimension, you must also specify a resource ID")
 	}
-	s.lock()
-	defer s.mu.Unlock()
-	f := filter{account, region, in.ServiceNamespace.Value, "", in.ScalableDimension}
+	f := filter{in.ServiceNamespace.Value, "", in.ScalableDimension}
 	named := setOf(in.ResourceIds)
-	found, next, err := list(s.targets, func(t *target) bool {
+	found, next, err := page(s.targets.List(s.Namespace(call.Caller)), func(t *target) bool {
 		return f.has(&t.Resource) && named(t.ID)
 	}, func(t *target) string { return t.ID + " " + t.Dimension }, in.NextToken, in.MaxResults, 50)
 	if err != nil {
@@ -182,25 +168,24 @@ func (s *Service) describeScalableTargets(_ context.Context, call *smithy.Call, 
 // maxTags bounds the tags of a target.
 const maxTags = 50
 
-// addTags returns a copy of tags with more added or replaced.
+// addTags returns tags with more added or replaced.
 func addTags(tags map[string]string, more smithy.Map[string]) (map[string]string, error) {
-	out := maps.Clone(tags)
-	if out == nil {
-		out = map[string]string{}
+	if tags == nil {
+		tags = map[string]string{}
 	}
 	for _, t := range more {
 		if strings.HasPrefix(t.Key, "aws:") {
 			return nil, invalid("Tag keys must not start with aws:")
 		}
-		out[strings.Clone(t.Key)] = strings.Clone(t.Value)
+		tags[t.Key] = t.Value
 	}
-	if len(out) > maxTags {
+	if len(tags) > maxTags {
 		return nil, awserr.New(tooManyTags, "A resource can have at most 50 tags")
 	}
-	return out, nil
+	return tags, nil
 }
 
-// tagged returns the target with an ARN, if the caller has the permission for the operation there. s.mu is held.
+// tagged returns the target with an ARN, if the caller has the permission for the operation there.
 func (s *Service) tagged(call *smithy.Call, arn string) (*target, error) {
 	caller := call.Caller
 	account, region := s.Namespace(caller)
@@ -208,47 +193,43 @@ func (s *Service) tagged(call *smithy.Call, arn string) (*target, error) {
 	if err := access.AuthorizeARN(caller, "application-autoscaling:"+call.Operation, arn); err != nil {
 		return nil, err
 	}
-	for _, t := range s.targets {
-		if t.Account == account && t.Region == region && t.arn() == arn {
+	for _, t := range s.targets.List(account, region) {
+		if t.arn() == arn {
 			return t, nil
 		}
 	}
 	return nil, awserr.New(resourceNotFound, "The specified resource doesn't exist: "+arn)
 }
 
-// changeTags replaces the tags of a target.
-func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string, change func(map[string]string) (map[string]string, error)) error {
-	s.lock()
+// change changes the target with an ARN.
+func (s *Service) change(ctx context.Context, call *smithy.Call, arn string, change func(*target) error) error {
+	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, err := s.tagged(call, arn)
 	if err != nil {
 		return err
 	}
-	next := *t
-	if next.Tags, err = change(maps.Clone(t.Tags)); err != nil {
-		return err
-	}
-	return s.keepTarget(ctx, &next)
+	_, err = s.targets.Change(ctx, t.record(""), change)
+	return err
 }
 
 func (s *Service) tagResource(ctx context.Context, call *smithy.Call, in *api.TagResourceRequest) (*api.TagResourceResponse, error) {
-	return &api.TagResourceResponse{}, s.changeTags(ctx, call, in.ResourceARN.Value, func(tags map[string]string) (map[string]string, error) {
-		return addTags(tags, in.Tags)
+	return &api.TagResourceResponse{}, s.change(ctx, call, in.ResourceARN.Value, func(t *target) (err error) {
+		t.Tags, err = addTags(t.Tags, in.Tags)
+		return err
 	})
 }
 
 func (s *Service) untagResource(ctx context.Context, call *smithy.Call, in *api.UntagResourceRequest) (*api.UntagResourceResponse, error) {
-	return &api.UntagResourceResponse{}, s.changeTags(ctx, call, in.ResourceARN.Value, func(tags map[string]string) (map[string]string, error) {
+	return &api.UntagResourceResponse{}, s.change(ctx, call, in.ResourceARN.Value, func(t *target) error {
 		for _, key := range in.TagKeys {
-			delete(tags, key)
+			delete(t.Tags, key)
 		}
-		return tags, nil
+		return nil
 	})
 }
 
 func (s *Service) listTagsForResource(_ context.Context, call *smithy.Call, in *api.ListTagsForResourceRequest) (*api.ListTagsForResourceResponse, error) {
-	s.lock()
-	defer s.mu.Unlock()
 	t, err := s.tagged(call, in.ResourceARN.Value)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -69,24 +70,20 @@ func BackupFromARN(arn string) (key registry.ID, ok bool) {
 
 // NewBackup stores a backup, and sets its Data to a new table id for its items.
 func (c *Catalog) NewBackup(ctx context.Context, b *Backup) error {
-	var publish func() error
-	err := kv.Update(ctx, c.store, kv.TxnOpt{Hint: [][]byte{keyspace.LastTableID()}}, func(txn kv.Txn) (err error) {
+	return registry.Update(ctx, c.store, kv.TxnOpt{Hint: [][]byte{keyspace.LastTableID()}}, func(txn *registry.Txn) (err error) {
 		if b.Data, err = nextTableID(txn); err != nil {
 			return err
 		}
-		publish, err = c.Backups.PutIn(txn, b.Key(), b)
-		return err
+		return c.Backups.PutIn(txn, b.Key(), b)
 	})
-	if err != nil {
-		return err
-	}
-	return publish()
 }
 
 // RemoveBackup removes a backup, then its items. After a crash in between, Recover removes the items.
 func (c *Catalog) RemoveBackup(ctx context.Context, b *Backup) error {
 	dropped := Dropped{ID: b.Data}
-	err := c.Backups.Remove(ctx, b.Key(), func(txn kv.Txn) error { return putDropped(txn, dropped) })
+	err := registry.Update(ctx, c.store, kv.TxnOpt{}, func(txn *registry.Txn) error {
+		return errors.Join(putDropped(txn, dropped), c.Backups.RemoveIn(txn, b.Key()))
+	})
 	if err != nil {
 		return err
 	}
@@ -95,7 +92,7 @@ func (c *Catalog) RemoveBackup(ctx context.Context, b *Backup) error {
 
 // ReadBackups returns all backups in a snapshot.
 func ReadBackups(ctx context.Context, r kv.Reader) ([]*Backup, error) {
-	return registry.Read[Backup](ctx, r, kindBackup)
+	return registry.Read[Backup](ctx, r, keyspace.Jobs(kindBackup))
 }
 
 // lastBackup returns the system backup that remains of a table being deleted; nil if recovery is off.

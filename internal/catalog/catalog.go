@@ -129,7 +129,7 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 		c.advance(&r.Stream)
 	}
 	c.ended.Store(&ended)
-	if c.Backups, err = registry.Open(ctx, opt.Fleet, store, kindBackup, (*Backup).Key); err != nil {
+	if c.Backups, err = registry.Open[Backup](ctx, opt.Fleet, store, keyspace.Jobs(kindBackup)); err != nil {
 		return nil, err
 	}
 	tables := map[tableName]*Table{}
@@ -546,7 +546,6 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 		return nil
 	}
 	var dropped Dropped
-	publish := func() error { return nil }
 	gone := false
 	err := c.opt.Fleet.Exclusive(ctx, keyspace.TableRecord(ns.Account, ns.Region, name), func(check func(kv.Txn) error) error {
 		if now := (*c.tables.Load())[tableName{ns, name}]; now == nil || now.ID != t.ID {
@@ -569,12 +568,12 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 		}
 		// The description goes first. What else the table has is removed afterwards, after a crash by Recover.
 		dropped = Dropped{ID: t.ID, KeepItems: backup != nil}
-		err = kv.Update(ctx, c.store, kv.TxnOpt{}, func(txn kv.Txn) (err error) {
+		err = registry.Update(ctx, c.store, kv.TxnOpt{}, func(txn *registry.Txn) error {
 			if err := errors.Join(check(txn), keepEnded(txn, ended)); err != nil {
 				return err
 			}
 			if backup != nil {
-				if publish, err = c.Backups.PutIn(txn, backup.Key(), backup); err != nil {
+				if err := c.Backups.PutIn(txn, backup.Key(), backup); err != nil {
 					return err
 				}
 			}
@@ -591,7 +590,7 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 	if err != nil || !gone {
 		return err
 	}
-	return errors.Join(publish(), c.purge(ctx, dropped))
+	return c.purge(ctx, dropped)
 }
 
 // putDropped records that the data of a table or backup is to be removed, so that a crash can't leave it behind.

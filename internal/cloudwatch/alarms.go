@@ -3,8 +3,8 @@ package cloudwatch
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -12,9 +12,9 @@ import (
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cloudwatch/api"
-	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -24,9 +24,6 @@ const (
 	StateAlarm            = api.StateValueAlarm
 	StateInsufficientData = api.StateValueInsufficientData
 )
-
-// alarmID identifies an alarm.
-type alarmID struct{ account, region, name string }
 
 // Alarm is an alarm on a metric or on an expression. Alarms are immutable: a change replaces the whole value. The JSON form is the
 // stored one.
@@ -56,7 +53,7 @@ type Alarm struct {
 	State  string
 	Reason string
 	// Problem says that the alarm can't be evaluated, and Reason why. Broken says that the evaluation has panicked: the alarm is not
-	// evaluated again until someone replaces it.
+	// evaluated again until it is replaced.
 	Problem bool `json:",omitempty"`
 	Broken  bool `json:",omitempty"`
 
@@ -74,48 +71,23 @@ func (a *Alarm) ARN() string {
 	return "arn:aws:cloudwatch:" + a.Region + ":" + a.Account + ":alarm:" + a.Name
 }
 
-func (a *Alarm) id() alarmID { return alarmID{a.Account, a.Region, a.Name} }
-
-// loadAlarms reads all alarms from the store.
-func (s *Service) loadAlarms(ctx context.Context) error {
-	snap, err := s.KV.Snapshot(ctx)
-	if err != nil {
-		return err
-	}
-	defer snap.Close()
-	return kv.Each(ctx, snap, under(keyspace.Alarms()), func(key, val []byte) error {
-		a := new(Alarm)
-		if err := json.Unmarshal(val, a); err != nil {
-			return fmt.Errorf("alarm %q: %w", key, err)
-		}
-		a.size = len(val)
-		s.alarms[a.id()] = a
-		return nil
-	})
+func (a *Alarm) id() registry.ID {
+	return registry.ID{Account: a.Account, Region: a.Region, Name: a.Name}
 }
 
-// keep stores alarms and history items in one transaction. s.mu is held.
-func (s *Service) keep(ctx context.Context, alarms []*Alarm, history ...historyItem) error {
-	err := kv.Update(ctx, s.KV, kv.TxnOpt{}, func(txn kv.Txn) error {
-		for _, a := range alarms {
-			raw, err := json.Marshal(a)
-			if err != nil {
-				return err
-			}
-			a.size = len(raw)
-			if err := txn.Put(keyspace.Alarm(a.Account, a.Region, a.Name), raw); err != nil {
-				return err
-			}
-		}
-		return s.putHistory(txn, history)
-	})
-	if err != nil {
-		return err
-	}
-	for _, a := range alarms {
-		s.alarms[a.id()] = a
-	}
-	return nil
+// UnmarshalJSON implements json.Unmarshaler. It also notes the alarm's size.
+func (a *Alarm) UnmarshalJSON(raw []byte) error {
+	type plain Alarm
+	a.size = len(raw)
+	return json.Unmarshal(raw, (*plain)(a))
+}
+
+// update changes alarms and their history in one transaction. Updates run one at a time, so that a quota that do has checked holds until
+// the commit.
+func (s *Service) update(ctx context.Context, do func(*registry.Txn) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return registry.Update(ctx, s.KV, kv.TxnOpt{}, do)
 }
 
 const (
@@ -132,8 +104,8 @@ func (s *Service) room(a *Alarm) error {
 		return err
 	}
 	n, size := 1, len(raw)
-	for id, other := range s.alarms {
-		if id.account == a.Account && id.region == a.Region && id != a.id() && !other.Strict {
+	for _, other := range s.alarms.List(a.Account, a.Region) {
+		if other.Name != a.Name && !other.Strict {
 			n, size = n+1, size+other.size
 		}
 	}
@@ -145,67 +117,55 @@ func (s *Service) room(a *Alarm) error {
 
 // PutAlarm creates or replaces an alarm. A replaced alarm keeps its state, unless that state says that it couldn't be evaluated.
 func (s *Service) PutAlarm(ctx context.Context, a *Alarm) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.Now().UnixMilli()
-	a.Updated = now
-	old := s.alarms[a.id()]
-	summary := "Alarm \"" + a.Name + "\" created"
-	if !a.Strict {
-		if err := s.room(a); err != nil {
-			return err
+	return s.update(ctx, func(txn *registry.Txn) error {
+		if !a.Strict {
+			if err := s.room(a); err != nil {
+				return err
+			}
 		}
-	}
-	switch {
-	case old == nil || old.Problem:
-		a.State, a.Reason, a.StateUpdated, a.Transitioned = StateInsufficientData, "Unchecked: Initial alarm creation", now, now
-	default:
-		a.State, a.Reason, a.ReasonData, a.StateUpdated, a.Transitioned = old.State, old.Reason, old.ReasonData, old.StateUpdated, old.Transitioned
-	}
-	if old != nil {
-		if a.Tags == nil {
-			a.Tags = old.Tags
+		now := s.Now().UnixMilli()
+		a.Updated = now
+		old := s.alarms.Get(a.id())
+		if old == nil || old.Problem {
+			a.State, a.Reason, a.StateUpdated, a.Transitioned = StateInsufficientData, "Unchecked: Initial alarm creation", now, now
+		} else {
+			a.State, a.Reason, a.ReasonData, a.StateUpdated, a.Transitioned = old.State, old.Reason, old.ReasonData, old.StateUpdated, old.Transitioned
 		}
-		summary = "Alarm \"" + a.Name + "\" updated"
-	}
-	return s.keep(ctx, []*Alarm{a}, a.history(now, "ConfigurationUpdate", summary, map[string]any{"version": "1.0", "type": map[bool]string{true: "Create", false: "Update"}[old == nil]}))
+		summary, kind := "created", "Create"
+		if old != nil {
+			summary, kind = "updated", "Update"
+			if a.Tags == nil {
+				a.Tags = old.Tags
+			}
+		}
+		return errors.Join(s.alarms.PutIn(txn, a.id(), a), s.putHistory(txn, a.configured(now, summary, kind)))
+	})
+}
+
+// configured returns the history's entry for a change of the alarm by a user.
+func (a *Alarm) configured(ms int64, summary, kind string) historyItem {
+	return a.history(ms, "ConfigurationUpdate", "Alarm \""+a.Name+"\" "+summary, map[string]any{"version": "1.0", "type": kind})
 }
 
 // RemoveAlarms deletes alarms. It ignores names without an alarm.
 func (s *Service) RemoveAlarms(ctx context.Context, account, region string, names []string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.Now().UnixMilli()
-	var gone []*Alarm
-	for _, name := range names {
-		if a := s.alarms[alarmID{account, region, name}]; a != nil {
-			gone = append(gone, a)
-		}
-	}
-	err := kv.Update(ctx, s.KV, kv.TxnOpt{}, func(txn kv.Txn) error {
-		var items []historyItem
-		for _, a := range gone {
-			if err := txn.Delete(keyspace.Alarm(a.Account, a.Region, a.Name), 0); err != nil {
+	return s.update(ctx, func(txn *registry.Txn) error {
+		for _, name := range names {
+			a := s.Alarm(account, region, name)
+			if a == nil {
+				continue
+			}
+			if err := errors.Join(s.alarms.RemoveIn(txn, a.id()), s.putHistory(txn, a.configured(s.Now().UnixMilli(), "deleted", "Delete"))); err != nil {
 				return err
 			}
-			items = append(items, a.history(now, "ConfigurationUpdate", "Alarm \""+a.Name+"\" deleted", map[string]any{"version": "1.0", "type": "Delete"}))
 		}
-		return s.putHistory(txn, items)
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	for _, a := range gone {
-		delete(s.alarms, a.id())
-	}
-	return nil
 }
 
 // Alarm returns the alarm with a name, or nil.
 func (s *Service) Alarm(account, region, name string) *Alarm {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.alarms[alarmID{account, region, name}]
+	return s.alarms.Get(registry.ID{Account: account, Region: region, Name: name})
 }
 
 // OnAction sets the function that executes an alarm's actions when its state changes.
@@ -219,15 +179,6 @@ var comparisons = map[string]func(v, threshold float64) bool{
 	api.ComparisonOperatorGreaterthanorequaltothreshold: func(v, t float64) bool { return v >= t },
 	api.ComparisonOperatorLessthanthreshold:             func(v, t float64) bool { return v < t },
 	api.ComparisonOperatorLessthanorequaltothreshold:    func(v, t float64) bool { return v <= t },
-}
-
-// cloneAll copies strings that must outlive the request.
-func cloneAll(list []string) []string {
-	out := make([]string, len(list))
-	for i, s := range list {
-		out[i] = clone(s)
-	}
-	return out
 }
 
 // maxEvaluation bounds the evaluation periods of an alarm together, in seconds, if each is shorter than an hour ("PutMetricAlarm").
@@ -246,12 +197,12 @@ func (s *Service) putMetricAlarm(ctx context.Context, call *smithy.Call, in *api
 	}
 	account, region := s.Namespace(call.Caller)
 	a := &Alarm{
-		Account: clone(account), Region: clone(region), Name: clone(in.AlarmName.Value), Description: clone(in.AlarmDescription.Value),
+		Account: account, Region: region, Name: in.AlarmName.Value, Description: in.AlarmDescription.Value,
 		ActionsDisabled: in.ActionsEnabled.Set && !in.ActionsEnabled.Value,
-		OKActions:       cloneAll(in.OKActions), AlarmActions: cloneAll(in.AlarmActions), NoDataActions: cloneAll(in.InsufficientDataActions),
+		OKActions:       in.OKActions, AlarmActions: in.AlarmActions, NoDataActions: in.InsufficientDataActions,
 		Periods: in.EvaluationPeriods.Value, Datapoints: in.DatapointsToAlarm.Or(in.EvaluationPeriods.Value),
-		Threshold: in.Threshold.Value, Comparison: clone(in.ComparisonOperator.Value),
-		Missing: clone(in.TreatMissingData.Value), LowSamples: clone(in.EvaluateLowSampleCountPercentile.Value),
+		Threshold: in.Threshold.Value, Comparison: in.ComparisonOperator.Value,
+		Missing: in.TreatMissingData.Value, LowSamples: in.EvaluateLowSampleCountPercentile.Value,
 	}
 	switch {
 	case !in.ComparisonOperator.Set:
@@ -307,7 +258,7 @@ func (s *Service) alarmMetric(call *smithy.Call, a *Alarm, in *api.PutMetricAlar
 		return awserr.New(invalidCombination, "At least one of the parameters Statistic or ExtendedStatistic must be specified.")
 	}
 	id := s.metricID(call, in.Namespace.Value, in.MetricName.Value, in.Dimensions)
-	a.Metric, a.Stat, a.Unit, a.Period = &id, clone(in.Statistic.Or(in.ExtendedStatistic.Value)), clone(in.Unit.Value), in.Period.Value
+	a.Metric, a.Stat, a.Unit, a.Period = &id, in.Statistic.Or(in.ExtendedStatistic.Value), in.Unit.Value, in.Period.Value
 	if _, ok := parseStatistic(a.Stat); !ok {
 		return awserr.ValidationError("The value '" + a.Stat + "' for parameter ExtendedStatistic is not supported.")
 	}
@@ -373,19 +324,9 @@ func (s *Service) deleteAlarms(ctx context.Context, call *smithy.Call, in *api.D
 	return &api.NoOutput{}, s.RemoveAlarms(ctx, account, region, in.AlarmNames)
 }
 
-// sorted returns the caller's alarms that keep accepts, by name.
-func (s *Service) sorted(call *smithy.Call, keep func(*Alarm) bool) []*Alarm {
-	account, region := s.Namespace(call.Caller)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []*Alarm
-	for _, a := range s.alarms {
-		if a.Account == account && a.Region == region && keep(a) {
-			out = append(out, a)
-		}
-	}
-	slices.SortFunc(out, func(a, b *Alarm) int { return strings.Compare(a.Name, b.Name) })
-	return out
+// find returns the caller's alarms that keep accepts, by name.
+func (s *Service) find(call *smithy.Call, keep func(*Alarm) bool) []*Alarm {
+	return slices.DeleteFunc(s.alarms.List(s.Namespace(call.Caller)), func(a *Alarm) bool { return !keep(a) })
 }
 
 // describeAlarms returns metric alarms by name. The token of a page is the last name on it.
@@ -401,7 +342,7 @@ func (s *Service) describeAlarms(_ context.Context, call *smithy.Call, in *api.D
 	if in.AlarmTypes != nil && !slices.Contains(in.AlarmTypes, api.AlarmTypeMetricalarm) || in.ChildrenOfAlarmName.Set || in.ParentsOfAlarmName.Set {
 		return out, nil // there are no composite alarms
 	}
-	found := s.sorted(call, func(a *Alarm) bool {
+	found := s.find(call, func(a *Alarm) bool {
 		hasAction := func(arn string) bool { return strings.HasPrefix(arn, in.ActionPrefix.Value) }
 		return a.Name > after && strings.HasPrefix(a.Name, in.AlarmNamePrefix.Value) &&
 			(in.AlarmNames == nil || slices.Contains(in.AlarmNames, a.Name)) &&
@@ -422,7 +363,7 @@ func (s *Service) describeAlarms(_ context.Context, call *smithy.Call, in *api.D
 func (s *Service) describeAlarmsForMetric(_ context.Context, call *smithy.Call, in *api.DescribeAlarmsForMetricInput) (*api.DescribeAlarmsForMetricOutput, error) {
 	id := s.metricID(call, in.Namespace.Value, in.MetricName.Value, in.Dimensions)
 	out := &api.DescribeAlarmsForMetricOutput{MetricAlarms: []api.MetricAlarm{}}
-	for _, a := range s.sorted(call, func(a *Alarm) bool {
+	for _, a := range s.find(call, func(a *Alarm) bool {
 		return a.Metric != nil && a.Metric.Key() == id.Key() && (!in.Period.Set || a.Period == in.Period.Value) && (!in.Unit.Set || a.Unit == in.Unit.Value) &&
 			(!in.Statistic.Set || a.Stat == in.Statistic.Value) && (!in.ExtendedStatistic.Set || a.Stat == in.ExtendedStatistic.Value)
 	}) {
@@ -493,17 +434,15 @@ func (s *Service) disableAlarmActions(ctx context.Context, call *smithy.Call, in
 // setActions enables or disables the actions of alarms. It ignores names without an alarm.
 func (s *Service) setActions(ctx context.Context, call *smithy.Call, names []string, disabled bool) error {
 	account, region := s.Namespace(call.Caller)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var changed []*Alarm
-	for _, name := range names {
-		if a := s.alarms[alarmID{account, region, name}]; a != nil {
-			next := *a
-			next.ActionsDisabled = disabled
-			changed = append(changed, &next)
+	return s.update(ctx, func(txn *registry.Txn) error {
+		for _, name := range names {
+			id := registry.ID{Account: account, Region: region, Name: name}
+			if _, err := s.alarms.ChangeIn(txn, id, func(a *Alarm) error { a.ActionsDisabled = disabled; return nil }); err != nil {
+				return err
+			}
 		}
-	}
-	return s.keep(ctx, changed)
+		return nil
+	})
 }
 
 // setAlarmState sets a state until the next evaluation, and executes the actions for it, so that users can test those.
@@ -516,7 +455,7 @@ func (s *Service) setAlarmState(ctx context.Context, call *smithy.Call, in *api.
 	if a == nil {
 		return nil, awserr.New(notFound, "Alarm does not exist: "+in.AlarmName.Value)
 	}
-	v := verdict{state: clone(in.StateValue.Value), reason: clone(in.StateReason.Value), data: clone(in.StateReasonData.Value), broken: a.Broken}
+	v := verdict{state: in.StateValue.Value, reason: in.StateReason.Value, data: in.StateReasonData.Value, broken: a.Broken}
 	return &api.NoOutput{}, s.turn(ctx, a, v, s.Now())
 }
 
@@ -526,10 +465,37 @@ type verdict struct {
 	problem, broken     bool // like Problem and Broken of Alarm
 }
 
-// turn gives an alarm a state and, if the state is new, executes its actions.
+// errReplaced means that an alarm was replaced while it was evaluated.
+var errReplaced = errors.New("the alarm was replaced")
+
+// turn gives an alarm a state and, if the state is new, executes its actions. It does nothing if the alarm was deleted meanwhile, or if v
+// marks it as broken and it was replaced meanwhile.
 func (s *Service) turn(ctx context.Context, a *Alarm, v verdict, at time.Time) error {
-	next, turned, err := s.change(ctx, a, v, at)
-	if err != nil || !turned || next.ActionsDisabled {
+	turned := false
+	var next *Alarm
+	err := s.update(ctx, func(txn *registry.Txn) (err error) {
+		next, err = s.alarms.ChangeIn(txn, a.id(), func(now *Alarm) error {
+			if v.broken && now.Updated != a.Updated {
+				return errReplaced
+			}
+			oldState, oldReason := now.State, now.Reason
+			now.State, now.Reason, now.ReasonData, now.StateUpdated, now.Problem, now.Broken = v.state, v.reason, v.data, at.UnixMilli(), v.problem, v.broken
+			if turned = oldState != v.state; !turned {
+				return nil
+			}
+			now.Transitioned = at.UnixMilli()
+			return s.putHistory(txn, now.history(at.UnixMilli(), "StateUpdate", "Alarm updated from "+stateName(oldState)+" to "+stateName(v.state), map[string]any{
+				"version":  "1.0",
+				"oldState": map[string]any{"stateValue": oldState, "stateReason": oldReason},
+				"newState": map[string]any{"stateValue": v.state, "stateReason": v.reason},
+			}))
+		})
+		return err
+	})
+	if errors.Is(err, errReplaced) {
+		return nil
+	}
+	if err != nil || next == nil || !turned || next.ActionsDisabled {
 		return err
 	}
 	actions := map[string][]string{StateOK: next.OKActions, StateAlarm: next.AlarmActions, StateInsufficientData: next.NoDataActions}[v.state]
@@ -539,29 +505,6 @@ func (s *Service) turn(ctx context.Context, a *Alarm, v verdict, at time.Time) e
 		}
 	}
 	return nil
-}
-
-// change stores an alarm's state; turned says that the state is new. next is nil, and nothing is stored, if the alarm was deleted
-// meanwhile, or if v marks it as broken and it was replaced meanwhile.
-func (s *Service) change(ctx context.Context, a *Alarm, v verdict, at time.Time) (next *Alarm, turned bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	was := s.alarms[a.id()]
-	if was == nil || v.broken && was.Updated != a.Updated { // the broken alarm was replaced
-		return nil, false, nil
-	}
-	now := *was
-	now.State, now.Reason, now.ReasonData, now.StateUpdated, now.Problem, now.Broken = v.state, v.reason, v.data, at.UnixMilli(), v.problem, v.broken
-	var items []historyItem
-	if was.State != v.state {
-		now.Transitioned = at.UnixMilli()
-		items = append(items, now.history(at.UnixMilli(), "StateUpdate", "Alarm updated from "+stateName(was.State)+" to "+stateName(v.state), map[string]any{
-			"version":  "1.0",
-			"oldState": map[string]any{"stateValue": was.State, "stateReason": was.Reason},
-			"newState": map[string]any{"stateValue": v.state, "stateReason": v.reason},
-		}))
-	}
-	return &now, was.State != v.state, s.keep(ctx, []*Alarm{&now}, items...)
 }
 
 // stateName returns a state in the spelling of the history.
@@ -583,14 +526,7 @@ func (s *Service) execute(ctx context.Context, a *Alarm, action string, at time.
 		summary = "Failed to execute action " + action + ". Received error: \"" + err.Error() + "\""
 		data["actionState"], data["error"] = "Failed", err.Error()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.keep(ctx, nil, a.history(at.UnixMilli(), "Action", summary, data))
-}
-
-// all returns a copy of the list of alarms, in a fixed order.
-func (s *Service) all() []*Alarm {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.SortedFunc(maps.Values(s.alarms), func(a, b *Alarm) int { return strings.Compare(a.ARN(), b.ARN()) })
+	return s.update(ctx, func(txn *registry.Txn) error {
+		return s.putHistory(txn, a.history(at.UnixMilli(), "Action", summary, data))
+	})
 }

@@ -28,14 +28,14 @@ type sample struct {
 // evaluate brings all alarms into the states that they have at a time, the beginning of a minute.
 func (s *Service) evaluate(ctx context.Context, at time.Time) error {
 	var failed error
-	for _, a := range s.all() {
+	for _, a := range s.alarms.All() {
 		failed = errors.Join(failed, s.evaluateOne(ctx, a, at))
 	}
 	return failed
 }
 
-// evaluateOne evaluates an alarm. If that panics, the alarm is marked as broken and left alone until someone replaces it: it must not
-// stop the others, nor panic every minute.
+// evaluateOne evaluates an alarm. If that panics, the alarm is marked as broken and skipped until it is replaced: it must not stop the
+// others, nor panic every minute.
 func (s *Service) evaluateOne(ctx context.Context, a *Alarm, at time.Time) error {
 	if a.Broken {
 		return nil
@@ -223,16 +223,9 @@ func (a *Alarm) reasonData(samples []sample, start int64, at time.Time) string {
 
 // WithAction returns the alarms that execute the action on entering the state ALARM.
 func (s *Service) WithAction(account, region, action string) []*Alarm {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []*Alarm
-	for id, a := range s.alarms {
-		if id.account == account && id.region == region && !a.ActionsDisabled && slices.Contains(a.AlarmActions, action) {
-			out = append(out, a)
-		}
-	}
-	slices.SortFunc(out, func(a, b *Alarm) int { return strings.Compare(a.Name, b.Name) })
-	return out
+	return slices.DeleteFunc(s.alarms.List(account, region), func(a *Alarm) bool {
+		return a.ActionsDisabled || !slices.Contains(a.AlarmActions, action)
+	})
 }
 
 // Values returns a metric's statistic for each period of [from, to) that has data. period is in seconds.

@@ -35,14 +35,14 @@ func (a *Alarm) history(ms int64, kind, summary string, data map[string]any) his
 }
 
 // putHistory stores entries. s.mu is held.
-func (s *Service) putHistory(txn kv.Txn, items []historyItem) error {
+func (s *Service) putHistory(txn kv.Txn, items ...historyItem) error {
 	for _, item := range items {
 		raw, err := json.Marshal(item)
 		if err != nil {
 			return err
 		}
 		s.items++
-		s.written[[2]string{item.Account, item.Region}]++
+		s.written[[2]string{clone(item.Account), clone(item.Region)}]++
 		if err := txn.Put(keyspace.AlarmHistoryItem(item.Account, item.Region, item.Time, s.items), raw); err != nil {
 			return err
 		}

@@ -290,7 +290,7 @@ func endOf(pick func(n int) int) function {
 	}}
 }
 
-// steps makes a function of each value and the one before it. The first value has none.
+// steps makes a function of each value and the one before it. The first value has no result.
 func steps(f func(was, is seriesPoint) float64) function {
 	return perSeries(func(sc *scope, t *timeSeries) (*timeSeries, error) {
 		var was seriesPoint

@@ -102,7 +102,7 @@ func TestMathOnNothing(t *testing.T) {
 		run = func(given []string) {
 			text := name + "(" + strings.Join(given, ",") + ")"
 			if v, err := evalText(text, testScope(t.Context())); err == nil && v.kind == aSeries && v.series == nil {
-				t.Errorf("%s is no series", text)
+				t.Errorf("%s is not a series", text)
 			}
 			if len(given) < len(f.args) {
 				for _, a := range args {
@@ -249,7 +249,7 @@ func FuzzMath(f *testing.F) {
 	id := &metric.ID{Account: "a", Region: "r", Namespace: "N", Name: "m"}
 	f.Fuzz(func(t *testing.T, text string) {
 		if v, err := evalText(text, testScope(t.Context())); err == nil && v.kind == aSeries && v.series == nil {
-			t.Errorf("%q is no series", text)
+			t.Errorf("%q is not a series", text)
 		}
 		if _, err := newPlan([]Query{{ID: "m1", Metric: id}, {ID: "m2", Metric: id}, {ID: "e1", Expression: text}, {ID: "e2", Expression: "e1 + 1"}}); err != nil {
 			if _, ok := err.(*queryError); !ok {

@@ -292,7 +292,7 @@ func (s *Service) getMetricStatistics(ctx context.Context, call *smithy.Call, in
 	return out, nil
 }
 
-// datapoint returns the requested statistics of a period. ok is false if there are none.
+// datapoint returns the requested statistics of a period. ok is false if it has none of them.
 func datapoint(p *point, unit string, in *api.GetMetricStatisticsInput, extended []statistic) (d api.Datapoint, ok bool) {
 	d = api.Datapoint{Timestamp: smithy.Some(float64(p.at)), Unit: smithy.Some(unit)}
 	members := map[string]*smithy.Opt[float64]{

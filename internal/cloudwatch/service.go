@@ -31,6 +31,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/protocol"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -55,6 +56,7 @@ type Options struct {
 type Service struct {
 	Options
 	metrics *store
+	alarms  *registry.Set[Alarm]
 
 	collecting sync.Mutex
 	pending    []metric.Datum    // not stored yet, because the store failed
@@ -64,8 +66,7 @@ type Service struct {
 	// earlier caches what previous processes have stored for that minute, by key: see keepReports.
 	earlier map[string]metric.Report
 
-	mu      sync.Mutex // guards the alarms
-	alarms  map[alarmID]*Alarm
+	mu      sync.Mutex        // held during every change of alarms and their history
 	items   uint32            // history entries of this process: makes their keys unique
 	written map[[2]string]int // history entries per account and region since the last trim
 
@@ -87,11 +88,12 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	metrics := openStore(opt.KV, cmp.Or(opt.MaxMetrics, DefaultMaxMetrics))
-	s := &Service{Options: opt, metrics: metrics, totals: map[string]*Total{}, alarms: map[alarmID]*Alarm{}, written: map[[2]string]int{}}
+	s := &Service{Options: opt, metrics: metrics, totals: map[string]*Total{}, written: map[[2]string]int{}}
 	s.began, s.earlier = opt.Now().Unix()/60, map[string]metric.Report{}
 	opt.Fleet.Watch(keyspace.Metrics(), seriesWatcher{metrics})
-	opt.Fleet.Watch(keyspace.Alarms(), alarmWatcher{s})
-	return s, errors.Join(s.loadAlarms(ctx), s.Begin(ctx))
+	var err error
+	s.alarms, err = registry.Open[Alarm](ctx, opt.Fleet, opt.KV, keyspace.Alarms())
+	return s, errors.Join(err, s.Begin(ctx))
 }
 
 // maxMissed is how many of the minutes in which no server ran are evaluated afterwards: a day.

@@ -17,6 +17,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
 	"github.com/statordb/stator/internal/metric"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/smithy/smithytest"
 )
@@ -347,16 +348,12 @@ func TestBadExpressions(t *testing.T) {
 		{{ID: "m1", Metric: &metric.ID{Name: "m"}, Stat: "nothing", Period: 60}},
 	} {
 		a := &Alarm{Account: "a", Region: "us-east-1", Name: fmt.Sprint("old", i), Queries: queries, Period: 60, Periods: 1, Datapoints: 1, Comparison: "GreaterThanThreshold", State: StateOK}
-		raw, err := json.Marshal(a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := kv.Update(t.Context(), s.db, kv.TxnOpt{}, func(txn kv.Txn) error { return txn.Put(keyspace.Alarm(a.Account, a.Region, a.Name), raw) }); err != nil {
+		if err := s.alarms.Put(t.Context(), a.id(), a); err != nil {
 			t.Fatal(err)
 		}
 	}
 	long := &Alarm{Account: "a", Region: "us-east-1", Name: "old long", Metric: &metric.ID{Name: "m"}, Stat: "Sum", Period: 1 << 61, Periods: 1 << 61, Comparison: "GreaterThanThreshold", State: StateOK}
-	if err := s.keep(t.Context(), []*Alarm{long}); err != nil {
+	if err := s.alarms.Put(t.Context(), long.id(), long); err != nil {
 		t.Fatal(err)
 	}
 	s.reopen(0)
@@ -507,18 +504,35 @@ func with(a, b obj) obj {
 func TestAlarmLimits(t *testing.T) {
 	s := newService(t, 0)
 	simple := obj{"Namespace": "N", "MetricName": "m", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1, "Threshold": 1, "ComparisonOperator": "GreaterThanThreshold"}
-	for i := range maxAlarms {
-		s.alarms[alarmID{"a", "us-east-1", fmt.Sprint(i)}] = &Alarm{Account: "a", Region: "us-east-1", Name: fmt.Sprint(i)}
+	store := func(n int, description string) {
+		t.Helper()
+		if err := s.update(t.Context(), func(txn *registry.Txn) error {
+			for i := range n {
+				a := &Alarm{Account: "a", Region: "us-east-1", Name: fmt.Sprint(i), Description: description, Comparison: "GreaterThanThreshold", Period: 60}
+				if err := s.alarms.PutIn(txn, a.id(), a); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
+	store(maxAlarms, "")
 	s.refused(limitExceeded, "The quota for alarms for this customer has already been reached.", "PutMetricAlarm", with(simple, obj{"AlarmName": "more"}))
 	s.must("PutMetricAlarm", with(simple, obj{"AlarmName": "0"}), nil) // replaces an existing one
 	if err := s.do("b", "PutMetricAlarm", with(simple, obj{"AlarmName": "more"}), nil); err != nil {
 		t.Errorf("another account: %v", err)
 	}
-	clear(s.alarms)
-	s.alarms[alarmID{"a", "us-east-1", "large"}] = &Alarm{Account: "a", Region: "us-east-1", Name: "large", size: maxAlarmBytes - 100}
+	s = newService(t, 0)
+	const large = 64
+	store(large, strings.Repeat("x", maxAlarmBytes/large-100))
 	s.refused(limitExceeded, "", "PutMetricAlarm", with(simple, obj{"AlarmName": "more"}))
-	clear(s.alarms)
+	s.reopen(0)
+	s.refused(limitExceeded, "", "PutMetricAlarm", with(simple, obj{"AlarmName": "more"}))
+	s.must("PutMetricAlarm", with(simple, obj{"AlarmName": "0"}), nil) // makes room
+	s.must("PutMetricAlarm", with(simple, obj{"AlarmName": "more"}), nil)
+	s = newService(t, 0)
 	var metrics []obj
 	for i := range maxAlarmMetrics + 1 {
 		metrics = append(metrics, obj{"Id": fmt.Sprint("m", i), "ReturnData": i == 0, "MetricStat": obj{"Metric": obj{"Namespace": "N", "MetricName": "m"}, "Period": 60, "Stat": "Sum"}})
@@ -529,12 +543,15 @@ func TestAlarmLimits(t *testing.T) {
 		s.refused(awserr.Validation, "Metrics cannot be checked across more than", "PutMetricAlarm", with(simple, obj{"AlarmName": "long", "Period": c.period, "EvaluationPeriods": c.periods}))
 	}
 	s.must("PutMetricAlarm", with(simple, obj{"AlarmName": "week", "Period": 3600, "EvaluationPeriods": 168}), nil)
-	// The latest history entries stay.
+	// The latest history entries stay, and those of other accounts.
+	if err := s.do("b", "PutMetricAlarm", with(simple, obj{"AlarmName": "one"}), nil); err != nil {
+		t.Fatal(err)
+	}
 	var items []historyItem
 	for i := range maxHistory + historySlack {
 		items = append(items, historyItem{Account: "a", Region: "us-east-1", Alarm: "x", Time: began.UnixMilli() + int64(i), Type: "Action", Data: json.RawMessage("{}")})
 	}
-	if err := s.keep(t.Context(), nil, items...); err != nil {
+	if err := s.update(t.Context(), func(txn *registry.Txn) error { return s.putHistory(txn, items...) }); err != nil {
 		t.Fatal(err)
 	}
 	s.tickMinutes(1)

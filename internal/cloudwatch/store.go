@@ -363,7 +363,7 @@ func (a *addition) newSeries(d *metric.Datum) (uint32, error) {
 	sum := sha256.Sum256([]byte(key))
 	for try := uint32(0); ; try++ {
 		m.id = uint32(xxhash.Sum64String(key)) + try
-		if try >= maxNeighbours { // clients can find many keys with one xxHash, but not with one of these
+		if try >= maxNeighbours { // clients can find many keys with one xxHash, but not with one SHA-256
 			m.id = binary.BigEndian.Uint32(sum[16:]) + try
 		}
 		there, err := a.txn.Get(keyspace.Metric(m.id))
@@ -461,7 +461,7 @@ func (s *store) ready(ctx context.Context) error {
 	return s.index(ctx)
 }
 
-// maxListed bounds the entries that one page of list examines, wanted or not.
+// maxListed bounds the entries that one page of list examines, including those that it leaves out.
 const maxListed = 2500
 
 // list returns up to n metrics from the index: those under the prefix and behind last, the end of the previous page, that keep accepts and
@@ -484,7 +484,7 @@ func (s *store) list(ctx context.Context, prefix, last []byte, n int, since int6
 	if err != nil {
 		return nil, nil, err
 	}
-	listed := false // the last metric was wanted
+	listed := false // the last metric is in out
 	for looked := 0; err == nil && it.Next(); looked++ {
 		entry := keyspace.WithoutUnit(it.Key())
 		same := bytes.Equal(entry, last) // the same metric in another unit
@@ -504,7 +504,7 @@ func (s *store) list(ctx context.Context, prefix, last []byte, n int, since int6
 	return out, nil, errors.Join(err, it.Close())
 }
 
-// listed returns the metric of an index entry, or nil if it is not wanted.
+// listed returns the metric of an index entry; nil if keep refuses it, or if it has no points since a time.
 func (s *store) listed(r kv.Reader, id []byte, since int64, keep func(*series) bool) (*series, error) {
 	if len(id) != 4 {
 		return nil, nil
@@ -586,7 +586,7 @@ func (s *store) read(ctx context.Context, id uint32, from, to, period int64, bud
 	return out, nil
 }
 
-// roll rolls up expired points into coarser ones, and forgets series without any.
+// roll rolls up expired points into coarser ones, and forgets series that have no points left.
 func (s *store) roll(ctx context.Context, now time.Time) error {
 	for at := keyspace.Metrics(); at != nil; {
 		var err error

@@ -9,46 +9,40 @@ import (
 	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cloudwatch/api"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 )
 
 // maxTags bounds the tags of a resource.
 const maxTags = 50
 
-// addTags returns a copy of tags with more added or replaced.
+// addTags returns tags with more added or replaced.
 func addTags(tags map[string]string, more []api.Tag) (map[string]string, error) {
-	if more == nil {
-		return tags, nil
-	}
-	out := maps.Clone(tags)
-	if out == nil {
-		out = map[string]string{}
+	if tags == nil && more != nil {
+		tags = map[string]string{}
 	}
 	for _, t := range more {
 		if strings.HasPrefix(t.Key.Value, "aws:") {
 			return nil, awserr.ValidationError("Tag keys must not start with aws:")
 		}
-		out[clone(t.Key.Value)] = clone(t.Value.Value)
+		tags[t.Key.Value] = t.Value.Value
 	}
-	if len(out) > maxTags {
+	if len(tags) > maxTags {
 		return nil, awserr.ValidationError("A resource can have at most 50 tags")
 	}
-	return out, nil
+	return tags, nil
 }
 
-// changeTags replaces the tags of an alarm, given its ARN.
-func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string, change func(map[string]string) (map[string]string, error)) error {
+// change changes the alarm with an ARN.
+func (s *Service) change(ctx context.Context, call *smithy.Call, arn string, change func(*Alarm) error) error {
 	a, err := s.tagged(call, arn)
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	next := *a
-	if next.Tags, err = change(maps.Clone(a.Tags)); err != nil {
+	return s.update(ctx, func(txn *registry.Txn) error {
+		_, err := s.alarms.ChangeIn(txn, a.id(), change)
 		return err
-	}
-	return s.keep(ctx, []*Alarm{&next})
+	})
 }
 
 // tagged returns the alarm with an ARN, if the caller has the permission for the operation there.
@@ -58,7 +52,7 @@ func (s *Service) tagged(call *smithy.Call, arn string) (*Alarm, error) {
 	if err := access.AuthorizeARN(caller, "cloudwatch:"+call.Operation, arn); err != nil {
 		return nil, err
 	}
-	found := s.sorted(call, func(a *Alarm) bool { return a.ARN() == arn })
+	found := s.find(call, func(a *Alarm) bool { return a.ARN() == arn })
 	if len(found) == 0 {
 		return nil, awserr.New(resourceNotFound, "The resource "+arn+" does not exist")
 	}
@@ -66,17 +60,18 @@ func (s *Service) tagged(call *smithy.Call, arn string) (*Alarm, error) {
 }
 
 func (s *Service) tagResource(ctx context.Context, call *smithy.Call, in *api.TagResourceInput) (*api.TagResourceOutput, error) {
-	return &api.TagResourceOutput{}, s.changeTags(ctx, call, in.ResourceARN.Value, func(tags map[string]string) (map[string]string, error) {
-		return addTags(tags, in.Tags)
+	return &api.TagResourceOutput{}, s.change(ctx, call, in.ResourceARN.Value, func(a *Alarm) (err error) {
+		a.Tags, err = addTags(a.Tags, in.Tags)
+		return err
 	})
 }
 
 func (s *Service) untagResource(ctx context.Context, call *smithy.Call, in *api.UntagResourceInput) (*api.UntagResourceOutput, error) {
-	return &api.UntagResourceOutput{}, s.changeTags(ctx, call, in.ResourceARN.Value, func(tags map[string]string) (map[string]string, error) {
+	return &api.UntagResourceOutput{}, s.change(ctx, call, in.ResourceARN.Value, func(a *Alarm) error {
 		for _, key := range in.TagKeys {
-			delete(tags, key)
+			delete(a.Tags, key)
 		}
-		return tags, nil
+		return nil
 	})
 }
 

@@ -29,7 +29,8 @@ import (
 type Watcher interface {
 	// Freeze blocks new users of the cached value of key, which wait until Reload, and returns once there are none left.
 	Freeze(key []byte)
-	// Reload reads the key again and ends a freeze. Waiters then see the new value.
+	// Reload reads the key again and ends a freeze. Waiters then see the new value. It must not wait for anything that waits for
+	// other servers: they wait for it.
 	Reload(ctx context.Context, key []byte) error
 }
 

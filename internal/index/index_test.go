@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/kv/pebblekv"
 	"github.com/statordb/stator/internal/metering"
+	"github.com/statordb/stator/internal/smithy/smithytest"
 	"github.com/statordb/stator/internal/wirejson"
 )
 
@@ -147,18 +147,9 @@ func item(t *testing.T, d *datadriven.TestData, word string) attribute.Item {
 	return nil
 }
 
-var repeat = regexp.MustCompile(`<([^<>"]+)\*(\d+)>`)
-
 // parse parses an item in DynamoDB's JSON.
 func parse(t *testing.T, d *datadriven.TestData, text string) attribute.Item {
-	text = repeat.ReplaceAllStringFunc(text, func(m string) string {
-		parts := repeat.FindStringSubmatch(m)
-		var n int
-		if _, err := fmt.Sscan(parts[2], &n); err != nil {
-			d.Fatalf(t, "%s: %v", m, err)
-		}
-		return strings.Repeat(parts[1], n)
-	})
+	text = smithytest.Expand(text)
 	var r wirejson.Reader
 	r.Reset([]byte(text))
 	it := attribute.ReadItem(&r)
@@ -170,18 +161,7 @@ func parse(t *testing.T, d *datadriven.TestData, text string) attribute.Item {
 
 // render returns the item in DynamoDB's JSON, with long runs of a byte as <text*n>.
 func render(it attribute.Item) string {
-	text := it.AppendJSON(nil)
-	var out []byte
-	for i, n := 0, 0; i < len(text); i += n {
-		for n = 1; i+n < len(text) && text[i+n] == text[i]; n++ {
-		}
-		if n > 20 {
-			out = fmt.Appendf(out, "<%c*%d>", text[i], n)
-		} else {
-			out = append(out, text[i:i+n]...)
-		}
-	}
-	return string(out)
+	return smithytest.Shorten(string(it.AppendJSON(nil)))
 }
 
 func plan(table *catalog.Table, before, after attribute.Item) string {

@@ -41,7 +41,7 @@
 //
 //	j kind | account 0 region 0 id    a backup, export, import or bulk operation; a cluster, group or event of DAX
 //	d l | account 0 id (8)            a list of attribute names that DAX clients know by its id
-//	a kind | account 0 region 0 name  a target, policy, scheduled action, activity or tag of Application Auto Scaling
+//	a kind | account 0 region 0 name  a target, policy, scheduled action or activity of Application Auto Scaling
 //	L s | id                          a server that shares the store (package cluster)
 //	L l | job                         the server that holds the lease of a job
 //	L n                               the number of the last log entry
@@ -248,7 +248,7 @@ func TableRecords() []byte { return []byte{prefixMeta, metaTable} }
 
 // TableRecord returns the key of a table's description.
 func TableRecord(account, region, name string) []byte {
-	return named(TableRecords(), account, region, name)
+	return Named(TableRecords(), account, region, name)
 }
 
 // LastTableID returns the key of the last table id given out.
@@ -333,11 +333,8 @@ func SplitPast(key []byte) (day uint32, suffix []byte, stamp uint64, ok bool) {
 	return binary.BigEndian.Uint32(key[5:]), key[pastPrefixLen : len(key)-8], binary.BigEndian.Uint64(key[len(key)-8:]), true
 }
 
-// Jobs returns the prefix of all records of a kind: see package registry.
+// Jobs returns the prefix of all records of a kind of backups, exports, imports, bulk operations and DAX.
 func Jobs(kind byte) []byte { return []byte{prefixJob, kind} }
-
-// Job returns the key of a record.
-func Job(kind byte, account, region, id string) []byte { return named(Jobs(kind), account, region, id) }
 
 // AttributeList returns the key of a list of attribute names, which DAX clients of the account know by its id.
 func AttributeList(account string, id int64) []byte {
@@ -499,8 +496,8 @@ func MetricPoint(id, seconds uint32, at int64) []byte {
 // Time returns the time at the end of a key.
 func Time(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[len(key)-8:])) }
 
-// named appends account, region and name to a prefix.
-func named(prefix []byte, account, region, name string) []byte {
+// Named returns the key of a record, given the prefix of its kind. A name that is itself a prefix gives a prefix of keys.
+func Named(prefix []byte, account, region, name string) []byte {
 	k := append(prefix, account...)
 	k = append(k, 0)
 	k = append(k, region...)
@@ -508,8 +505,7 @@ func named(prefix []byte, account, region, name string) []byte {
 	return append(k, name...)
 }
 
-// SplitNamed splits the key of a table's description, an alarm, or a record of the registry or of auto scaling into
-// account, region and name; ok is false for other keys.
+// SplitNamed splits a key made by Named, whose prefix has two bytes, into account, region and name; ok is false for other keys.
 func SplitNamed(key []byte) (account, region, name string, ok bool) {
 	if len(key) < 2 {
 		return "", "", "", false
@@ -524,12 +520,9 @@ func SplitNamed(key []byte) (account, region, name string, ok bool) {
 // Alarms returns the prefix of all alarms.
 func Alarms() []byte { return []byte{prefixWatch, watchAlarm} }
 
-// Alarm returns the key of an alarm.
-func Alarm(account, region, name string) []byte { return named(Alarms(), account, region, name) }
-
 // AlarmHistory returns the prefix of the history of an account's alarms.
 func AlarmHistory(account, region string) []byte {
-	return named([]byte{prefixWatch, watchHistory}, account, region, "")
+	return Named([]byte{prefixWatch, watchHistory}, account, region, "")
 }
 
 // AllAlarmHistory returns the prefix of the history of all alarms.
@@ -557,13 +550,8 @@ func ContributorReport(rule string, at int64) []byte {
 	return binary.BigEndian.AppendUint64(ContributorReports(rule), uint64(at))
 }
 
-// AllScalingRecords returns the prefix of all records of Application Auto Scaling.
-func AllScalingRecords() []byte { return []byte{prefixScale} }
-
-// ScalingRecord returns the key of a record of Application Auto Scaling.
-func ScalingRecord(kind byte, account, region, name string) []byte {
-	return named([]byte{prefixScale, kind}, account, region, name)
-}
+// ScalingRecords returns the prefix of all records of a kind of Application Auto Scaling.
+func ScalingRecords(kind byte) []byte { return []byte{prefixScale, kind} }
 
 // FleetServers returns the prefix of the servers that share the store.
 func FleetServers() []byte { return []byte{prefixFleet, fleetServer} }

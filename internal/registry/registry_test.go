@@ -2,12 +2,15 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
 	"github.com/statordb/stator/internal/cluster"
+	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
 )
@@ -41,7 +44,7 @@ func TestSet(t *testing.T) {
 	}
 	defer store.Close()
 	id := ID{"account", "region", "name"}
-	s, err := Open(ctx, cluster.NewSolo(ctx, nil), lateStore{store}, 't', func(*counted) ID { return id })
+	s, err := Open[counted](ctx, cluster.NewSolo(ctx, nil), lateStore{store}, keyspace.Jobs('t'))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,14 +77,95 @@ func TestSet(t *testing.T) {
 		}()
 	}
 	all.Wait()
-	again, err := Open(ctx, cluster.NewSolo(ctx, nil), store, 't', func(*counted) ID { return id })
+	again, err := Open[counted](ctx, cluster.NewSolo(ctx, nil), store, keyspace.Jobs('t'))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if memory, stored := s.Get(id).N, again.Get(id).N; memory != workers*each || stored != memory {
 		t.Errorf("lookups find %d, the store has %d, want %d", memory, stored, workers*each)
 	}
-	if err := s.Remove(ctx, id, func(txn kv.Txn) error { return txn.Put([]byte("also"), nil) }); err != nil || s.Get(id) != nil || len(s.List("account", "region")) != 0 {
+	if err := s.Remove(ctx, id); err != nil || s.Get(id) != nil || len(s.List("account", "region")) != 0 {
 		t.Errorf("removed: %v, %v", s.Get(id), err)
+	}
+}
+
+// TestUpdate changes records of two sets, and another key, in one transaction. Lookups find nothing of one that fails, and all of one that
+// is committed, even if its request has ended; lists are in order.
+func TestUpdate(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	store, err := pebblekv.Open(pebblekv.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	open := func(kind byte) *Set[counted] {
+		s, err := Open[counted](context.Background(), cluster.NewSolo(context.Background(), nil), store, keyspace.Jobs(kind))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	few, many := open('f'), open('m')
+	other := []byte("other")
+	ids := []ID{{"a", "r", "x\x001"}, {"b", "r", "x"}, {"a", "r", "y"}, {"a", "q", "x"}, {"a", "r", "x\x002"}}
+	failed := errors.New("failed")
+	for _, outcome := range []error{failed, nil} {
+		err := Update(ctx, store, kv.TxnOpt{}, func(txn *Txn) error {
+			if err := errors.Join(few.PutIn(txn, ids[0], &counted{7}), txn.Put(other, nil)); err != nil {
+				return err
+			}
+			for n, id := range ids {
+				if err := many.PutIn(txn, id, &counted{n}); err != nil {
+					return err
+				}
+			}
+			if outcome == nil {
+				cancel()
+			}
+			return outcome
+		})
+		if !errors.Is(err, outcome) {
+			t.Fatalf("%v, want %v", err, outcome)
+		}
+		if outcome != nil && (few.Get(ids[0]) != nil || many.All() != nil) {
+			t.Error("lookups find what was not committed")
+		}
+	}
+	if raw, err := kv.ReadLatest(context.Background(), store, other); raw == nil || err != nil || few.Get(ids[0]).N != 7 {
+		t.Errorf("%v was put: %v; the other set has %v", raw, err, few.Get(ids[0]))
+	}
+	for range 2 { // from changes, and from the store
+		for what, c := range map[string]struct {
+			got  []*counted
+			want []int
+		}{
+			"all": {many.All(), []int{3, 0, 4, 2, 1}}, "of a region": {many.List("a", "r"), []int{0, 4, 2}}, "of another": {many.List("a", "s"), nil},
+			"under a name": {many.Under(ID{"a", "r", "x\x00"}), []int{0, 4}},
+		} {
+			var got []int
+			for _, v := range c.got {
+				got = append(got, v.N)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s: %v, want %v", what, got, c.want)
+			}
+		}
+		many = open('m')
+	}
+	var changed []int
+	many.Changed = func(v *counted) { changed = append(changed, v.N) }
+	err = Update(context.Background(), store, kv.TxnOpt{}, func(txn *Txn) error {
+		v, err := many.ChangeIn(txn, ids[2], func(v *counted) error { v.N += 10; return nil })
+		if v.N != 12 {
+			t.Errorf("changed to %d", v.N)
+		}
+		return errors.Join(err, many.RemoveIn(txn, ids[1]), few.RemoveIn(txn, ids[0]))
+	})
+	if err != nil || few.All() != nil || many.Get(ids[1]) != nil || many.Get(ids[2]).N != 12 || !slices.Equal(changed, []int{12}) {
+		t.Errorf("%v; %v and %v are left, %v was changed", err, few.All(), many.All(), changed)
+	}
+	if _, err := many.Change(context.Background(), ids[2], func(v *counted) error { v.N++; return failed }); !errors.Is(err, failed) || many.Get(ids[2]).N != 12 {
+		t.Errorf("a change that fails: %v", err)
 	}
 }

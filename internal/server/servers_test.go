@@ -224,6 +224,59 @@ func TestServersMetrics(t *testing.T) {
 	}
 }
 
+// TestServersScaling registers scalable targets on all servers at the same time, which changes their tables, so that each server waits for
+// the others while it changes its own records. Then every server has all targets, policies and alarms, and changes those of others.
+func TestServersScaling(t *testing.T) {
+	servers := openServers(t, 3, Options{})
+	target := func(i int) obj {
+		return obj{"ServiceNamespace": "dynamodb", "ResourceId": fmt.Sprint("table/tbl", i), "ScalableDimension": "dynamodb:table:ReadCapacityUnits"}
+	}
+	for i := range servers {
+		servers[0].must("CreateTable", provisioned(fmt.Sprint("tbl", i), 5, 5))
+	}
+	var wg sync.WaitGroup
+	for i, d := range servers {
+		wg.Go(func() {
+			if _, err := d.call("AnyScaleFrontendService.RegisterScalableTarget", with(target(i), obj{"MinCapacity": 10 + i, "MaxCapacity": 100})); err != nil {
+				t.Errorf("server %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	counts := func(d *db) string {
+		all := obj{"ServiceNamespace": "dynamodb"}
+		return fmt.Sprintf("%d targets, %d policies, %d activities, %d alarms",
+			len(list(d.must("AnyScaleFrontendService.DescribeScalableTargets", all)["ScalableTargets"])),
+			len(list(d.must("AnyScaleFrontendService.DescribeScalingPolicies", all)["ScalingPolicies"])),
+			len(list(d.must("AnyScaleFrontendService.DescribeScalingActivities", all)["ScalingActivities"])),
+			len(list(d.must("GraniteServiceVersion20100801.DescribeAlarms", obj{})["MetricAlarms"])))
+	}
+	for i, d := range servers {
+		next := (i + 1) % len(servers)
+		d.must("AnyScaleFrontendService.PutScalingPolicy", with(target(next), obj{
+			"PolicyName": "follow", "PolicyType": "TargetTrackingScaling", "TargetTrackingScalingPolicyConfiguration": obj{
+				"TargetValue": 70, "PredefinedMetricSpecification": obj{"PredefinedMetricType": "DynamoDBReadCapacityUtilization"},
+			},
+		}))
+		if got := d.must("DescribeTable", obj{"TableName": fmt.Sprint("tbl", next)}); field(got, "Table.ProvisionedThroughput.ReadCapacityUnits") != float64(10+next) {
+			t.Errorf("table %d has %v", next, field(got, "Table.ProvisionedThroughput"))
+		}
+	}
+	for i, d := range servers {
+		if got := counts(d); got != "3 targets, 3 policies, 3 activities, 12 alarms" {
+			t.Errorf("server %d has %s", i, got)
+		}
+	}
+	for i, d := range servers {
+		d.must("AnyScaleFrontendService.DeregisterScalableTarget", target((i+2)%len(servers)))
+	}
+	for i, d := range servers {
+		if got := counts(d); got != "0 targets, 0 policies, 3 activities, 0 alarms" {
+			t.Errorf("in the end, server %d has %s", i, got)
+		}
+	}
+}
+
 // TestServersIndex creates an index on one server while all servers write, and reads the table's stream. The index must match
 // the table, and the stream must contain each change once and in order.
 func TestServersIndex(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
 	"github.com/statordb/stator/internal/metering"
+	"github.com/statordb/stator/internal/smithy/smithytest"
 	"github.com/statordb/stator/internal/stream"
 	"github.com/statordb/stator/internal/wirejson"
 )
@@ -201,18 +201,9 @@ func lines(d *datadriven.TestData) []string {
 	return strings.Split(d.Input, "\n")
 }
 
-var repeat = regexp.MustCompile(`<([^<>"]+)\*(\d+)>`)
-
 // parse parses an item in DynamoDB's JSON.
 func parse(t *testing.T, text string) attribute.Item {
-	text = repeat.ReplaceAllStringFunc(text, func(m string) string {
-		parts := repeat.FindStringSubmatch(m)
-		var n int
-		if _, err := fmt.Sscan(parts[2], &n); err != nil {
-			t.Fatalf("%s: %v", m, err)
-		}
-		return strings.Repeat(parts[1], n)
-	})
+	text = smithytest.Expand(text)
 	var r wirejson.Reader
 	r.Reset([]byte(text))
 	it := attribute.ReadItem(&r).Clone()
@@ -227,18 +218,7 @@ func render(it attribute.Item) string {
 	if it == nil {
 		return "none"
 	}
-	text := it.AppendJSON(nil)
-	var out []byte
-	for i, n := 0, 0; i < len(text); i += n {
-		for n = 1; i+n < len(text) && text[i+n] == text[i]; n++ {
-		}
-		if n > 20 {
-			out = fmt.Appendf(out, "<%c*%d>", text[i], n)
-		} else {
-			out = append(out, text[i:i+n]...)
-		}
-	}
-	return string(out)
+	return smithytest.Shorten(string(it.AppendJSON(nil)))
 }
 
 var (

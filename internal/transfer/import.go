@@ -64,7 +64,7 @@ func (m *Manager) StartImport(ctx context.Context, i *Import, t *catalog.Table) 
 	}
 	taken, err = m.Tables.Catalog.Create(ctx, t)
 	if err != nil || taken != nil {
-		err2 := m.Imports.Remove(ctx, i.Key(), nil)
+		err2 := m.Imports.Remove(ctx, i.Key())
 		return nil, taken, errors.Join(err, err2)
 	}
 	i = m.Imports.Get(i.Key())

@@ -24,6 +24,7 @@ import (
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/itemfile"
 	"github.com/statordb/stator/internal/jobs"
+	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/table"
@@ -90,9 +91,9 @@ type Manager struct {
 func Open(ctx context.Context, opt Options) (*Manager, error) {
 	m := &Manager{Options: opt, filling: make(chan struct{}, maxFilling)}
 	var err1, err2, err3 error
-	m.Exports, err1 = registry.Open(ctx, opt.Fleet, opt.Tables.KV, kindExport, (*Export).Key)
-	m.Imports, err2 = registry.Open(ctx, opt.Fleet, opt.Tables.KV, kindImport, (*Import).Key)
-	m.Bulk, err3 = registry.Open(ctx, opt.Fleet, opt.Tables.KV, kindBulk, (*Bulk).Key)
+	m.Exports, err1 = registry.Open[Export](ctx, opt.Fleet, opt.Tables.KV, keyspace.Jobs(kindExport))
+	m.Imports, err2 = registry.Open[Import](ctx, opt.Fleet, opt.Tables.KV, keyspace.Jobs(kindImport))
+	m.Bulk, err3 = registry.Open[Bulk](ctx, opt.Fleet, opt.Tables.KV, keyspace.Jobs(kindBulk))
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}
@@ -171,7 +172,7 @@ func sweep[T any](ctx context.Context, set *registry.Set[T], of func(*T) (regist
 		if end == 0 || end >= before {
 			continue
 		}
-		if err := set.Remove(ctx, id, nil); err != nil {
+		if err := set.Remove(ctx, id); err != nil {
 			return err
 		}
 	}

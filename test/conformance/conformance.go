@@ -15,6 +15,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/statordb/stator/internal/smithy/smithytest"
 	"github.com/statordb/stator/test/request"
 )
 
@@ -30,7 +31,7 @@ func Run(t *testing.T, dir string, open func(t *testing.T) []string) {
 			n := 0
 			datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
 				n++
-				got := call(t, urls[n%len(urls)], d.Cmd, expand(d.Input))
+				got := call(t, urls[n%len(urls)], d.Cmd, smithytest.Expand(d.Input))
 				if d.Rewrite || got == d.Expected {
 					return got
 				}
@@ -40,20 +41,6 @@ func Run(t *testing.T, dir string, open func(t *testing.T) []string) {
 			})
 		})
 	}
-}
-
-var repeat = regexp.MustCompile(`<([^<>"]+)\*(\d+)>`)
-
-// expand expands <text*count>, which keeps long values out of the files.
-func expand(input string) string {
-	return repeat.ReplaceAllStringFunc(input, func(m string) string {
-		parts := repeat.FindStringSubmatch(m)
-		var n int
-		if _, err := fmt.Sscan(parts[2], &n); err != nil {
-			panic(err)
-		}
-		return strings.Repeat(parts[1], n)
-	})
 }
 
 // call sends a request and renders the answer: the status, and then an error's type and message, or the body without what changes between

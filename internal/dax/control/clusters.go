@@ -328,7 +328,7 @@ func (s *Service) deleteCluster(ctx context.Context, call *smithy.Call, in *api.
 	out := &api.DeleteClusterResponse{Cluster: s.shape(call, c, statusDeleting)}
 	s.Nodes.Close(c.ID)
 	if s.TransientStatus == 0 {
-		err = s.clusters.Remove(ctx, c.ID, nil)
+		err = s.clusters.Remove(ctx, c.ID)
 	}
 	return out, errors.Join(err, s.recordEvent(ctx, c.ID, c.Name, sourceCluster, "Cluster deleted."))
 }
@@ -339,7 +339,7 @@ func (s *Service) Finish(ctx context.Context) error {
 	defer s.mu.Unlock()
 	for _, c := range s.clusters.All() {
 		if c.Status == statusDeleting && s.status(c) != statusDeleting {
-			if err := s.clusters.Remove(ctx, c.ID, nil); err != nil {
+			if err := s.clusters.Remove(ctx, c.ID); err != nil {
 				return err
 			}
 		}

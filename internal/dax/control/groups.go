@@ -99,7 +99,7 @@ func (s *Service) deleteParameterGroup(ctx context.Context, call *smithy.Call, i
 	if err := s.checkFree(id); err != nil {
 		return nil, err
 	}
-	if err := s.parameters.Remove(ctx, id, nil); err != nil {
+	if err := s.parameters.Remove(ctx, id); err != nil {
 		return nil, err
 	}
 	return &api.DeleteParameterGroupResponse{DeletionMessage: smithy.Some("Parameter group " + id.Name + " has been deleted.")},
@@ -330,7 +330,7 @@ func (s *Service) deleteSubnetGroup(ctx context.Context, call *smithy.Call, in *
 	if users := s.users(id, func(c *daxCluster) string { return c.SubnetGroup }); users != nil {
 		return nil, fault(subnetGroupInUse, "Subnet group %s is in use by: %s.", id.Name, strings.Join(users, ", "))
 	}
-	if err := s.subnets.Remove(ctx, id, nil); err != nil {
+	if err := s.subnets.Remove(ctx, id); err != nil {
 		return nil, err
 	}
 	return &api.DeleteSubnetGroupResponse{DeletionMessage: smithy.Some("Subnet group " + id.Name + " has been deleted.")},

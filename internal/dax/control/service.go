@@ -26,6 +26,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/dax/api"
+	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/registry"
@@ -115,10 +116,10 @@ type Service struct {
 func New(ctx context.Context, opt Options) (*Service, error) {
 	s := &Service{Options: opt}
 	var errs [4]error
-	s.clusters, errs[0] = registry.Open(ctx, opt.Fleet, opt.KV, kindCluster, func(c *daxCluster) ID { return c.ID })
-	s.parameters, errs[1] = registry.Open(ctx, opt.Fleet, opt.KV, kindParameters, func(g *parameterGroup) ID { return g.ID })
-	s.subnets, errs[2] = registry.Open(ctx, opt.Fleet, opt.KV, kindSubnets, func(g *subnetGroup) ID { return g.ID })
-	s.events, errs[3] = registry.Open(ctx, opt.Fleet, opt.KV, kindEvent, func(e *event) ID { return e.ID })
+	s.clusters, errs[0] = registry.Open[daxCluster](ctx, opt.Fleet, opt.KV, keyspace.Jobs(kindCluster))
+	s.parameters, errs[1] = registry.Open[parameterGroup](ctx, opt.Fleet, opt.KV, keyspace.Jobs(kindParameters))
+	s.subnets, errs[2] = registry.Open[subnetGroup](ctx, opt.Fleet, opt.KV, keyspace.Jobs(kindSubnets))
+	s.events, errs[3] = registry.Open[event](ctx, opt.Fleet, opt.KV, keyspace.Jobs(kindEvent))
 	return s, errors.Join(errs[:]...)
 }
 
@@ -325,7 +326,7 @@ func (s *Service) recordEvent(ctx context.Context, id ID, source, kind, message 
 	own := slices.DeleteFunc(s.events.All(), func(e *event) bool { return e.Account != id.Account })
 	if len(own) >= maxEvents {
 		oldest := slices.MinFunc(own, func(a, b *event) int { return strings.Compare(a.Name, b.Name) })
-		if err := s.events.Remove(ctx, oldest.ID, nil); err != nil {
+		if err := s.events.Remove(ctx, oldest.ID); err != nil {
 			return err
 		}
 	}
@@ -338,7 +339,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 	before := s.Now().Add(-eventLife).UnixMilli()
 	for _, e := range s.events.All() {
 		if e.Date < before {
-			if err := s.events.Remove(ctx, e.ID, nil); err != nil {
+			if err := s.events.Remove(ctx, e.ID); err != nil {
 				return err
 			}
 		}

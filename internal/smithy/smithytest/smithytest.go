@@ -1,4 +1,4 @@
-// Package smithytest calls operations in tests without HTTP.
+// Package smithytest calls operations in tests without HTTP, and keeps long texts out of test data.
 package smithytest
 
 import (
