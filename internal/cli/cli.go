@@ -18,14 +18,13 @@ import (
 	"time"
 	_ "time/tzdata" // scheduled actions name time zones
 
-	"github.com/alecthomas/kong"
-
 	"github.com/statordb/stator"
+	"github.com/statordb/stator/internal/cli/flags"
 	"github.com/statordb/stator/internal/httpd"
 )
 
-// commands lists the commands. Kong derives flags, help and environment variables (STATOR_*) from the fields; docs/flags.md is
-// generated from them too.
+// commands lists the commands. Package flags derives flags, help and environment variables (STATOR_*) from the fields; docs/flags.md
+// is generated from them too.
 type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run the database."`
 	Tail    tailCmd    `cmd:"" help:"Print a table's changes as they happen."`
@@ -122,6 +121,12 @@ func (c *serveCmd) dax() stator.DAXOptions {
 // versionCmd is `stator version`.
 type versionCmd struct{}
 
+// runner is implemented by every command.
+type runner interface {
+	// Run executes the command until it is done or ctx ends.
+	Run(ctx context.Context, std streams) error
+}
+
 // streams are the program's standard output and error, which tests replace.
 type streams struct{ out, err io.Writer }
 
@@ -135,40 +140,26 @@ func Main() {
 	}
 }
 
-// errExit unwinds the program where kong would call os.Exit, that is after printing help. Tests can then call run.
-var errExit = errors.New("exit")
+// commandLine returns the program's commands and their flags, whose values are in the struct behind c.
+func commandLine(c *commands) *flags.App {
+	return flags.New(c, "stator", "A DynamoDB-compatible database. Point any AWS SDK or the AWS CLI at its endpoint URL.\n\n"+
+		"Every flag can also be given as an environment variable, e.g. STATOR_DATA_DIR for --data-dir.", "STATOR")
+}
 
 // run executes a command line. It returns nil after help was printed.
-func run(ctx context.Context, args []string, std streams) (err error) {
-	defer func() {
-		if p := recover(); p == errExit {
-			err = nil
-		} else if p != nil {
-			panic(p)
-		}
-	}()
-	parser, err := kong.New(&commands{},
-		kong.Name("stator"),
-		kong.Description("A DynamoDB-compatible database. Point any AWS SDK or the AWS CLI at its endpoint URL.\n\nEvery flag can also be given as an environment variable, e.g. STATOR_DATA_DIR for --data-dir."),
-		kong.DefaultEnvars("STATOR"),
-		kong.Writers(std.out, std.err),
-		kong.Exit(func(int) { panic(errExit) }),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(std),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	)
-	if err != nil {
-		return err
-	}
-	command, err := parser.Parse(args)
+func run(ctx context.Context, args []string, std streams) error {
+	command, err := commandLine(&commands{}).Parse(args, std.out)
 	if err != nil {
 		return fmt.Errorf("%w (see stator --help)", err)
 	}
-	return command.Run()
+	if command == nil {
+		return nil
+	}
+	return command.Target.(runner).Run(ctx, std)
 }
 
 // Run prints the version.
-func (versionCmd) Run(std streams) error {
+func (versionCmd) Run(_ context.Context, std streams) error {
 	_, err := fmt.Fprintln(std.out, "stator", stator.Version)
 	return err
 }
