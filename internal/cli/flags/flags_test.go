@@ -37,8 +37,8 @@ type copyTo struct {
 }
 
 type program struct {
-	Serve serve  `cmd:"" help:"Run it, for as long as nobody stops it, and print what it does all the time, line by line."`
-	Copy  copyTo `cmd:"" help:"Copy it."`
+	Serve serve  `help:"Run it, for as long as nobody stops it, and print what it does all the time, line by line."`
+	Copy  copyTo `help:"Copy it."`
 }
 
 // parse parses a command line in an environment. It returns the command's field.
