@@ -99,7 +99,9 @@ cross: ## Build for every platform.
 	@for p in $(PLATFORMS); do echo "build $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/stator; done
 	cd $(TIKV) && CGO_ENABLED=0 go build -o /dev/null ./cmd/stator-tikv
 
-MAXSIZE := 47000000
+# One call of reflect's Method or MethodByName with a computed name adds 10 MB; this finds the caller:
+#	go build -o /dev/null -ldflags=-dumpdep ./cmd/stator 2>&1 | grep ReflectMethod
+MAXSIZE := 39000000
 size: bin/stator ## The size of bin/stator in bytes, which must be at most MAXSIZE.
 	@size=$$(stat -c %s bin/stator); echo "bin/stator: $$size bytes of at most $(MAXSIZE)"; [ $$size -le $(MAXSIZE) ]
 

@@ -157,38 +157,6 @@ type ArchivalSummary struct {
 	ArchivalBackupArn smithy.Opt[string]
 }
 
-// Read implements smithy.Shape.
-func (v *ArchivalSummary) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ArchivalSummary") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ArchivalDateTime":
-			v.ArchivalDateTime.Value, v.ArchivalDateTime.Set = r.Float()
-		case "ArchivalReason":
-			v.ArchivalReason.Value, v.ArchivalReason.Set = r.String()
-		case "ArchivalBackupArn":
-			v.ArchivalBackupArn.Value, v.ArchivalBackupArn.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ArchivalSummary) Check(c *smithy.Checker) {
-	if v.ArchivalBackupArn.Set && !c.Failed() {
-		c.MinLen("archivalBackupArn", v.ArchivalBackupArn.Value, 37)
-		c.MaxLen("archivalBackupArn", v.ArchivalBackupArn.Value, 1024)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *ArchivalSummary) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -344,19 +312,6 @@ func readAttributeUpdates(r *wirejson.Reader) smithy.Map[AttributeValueUpdate] {
 	return out.Map()
 }
 
-func appendAttributeUpdates(b []byte, m smithy.Map[AttributeValueUpdate]) []byte {
-	b = append(b, '{')
-	for i := range m {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = wirejson.AppendString(b, m[i].Key)
-		b = append(b, ':')
-		b = m[i].Value.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 func readAttributeValueList(r *wirejson.Reader) []attribute.Value {
 	if !r.BeginArray() {
 		return nil
@@ -372,15 +327,6 @@ func readAttributeValueList(r *wirejson.Reader) []attribute.Value {
 		out = smithy.Append(r, out, e)
 	}
 	return out
-}
-
-func appendAttributeValueList(b []byte, list []attribute.Value) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
 }
 
 // AttributeValueUpdate is a shape of AWS's model.
@@ -418,64 +364,10 @@ func (v *AttributeValueUpdate) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *AttributeValueUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Value != nil {
-		b = wirejson.Key(b, "Value")
-		b = v.Value.AppendJSON(b)
-	}
-	if v.Action.Set {
-		b = wirejson.Key(b, "Action")
-		b = wirejson.AppendString(b, v.Action.Value)
-	}
-	return append(b, '}')
-}
-
 // AutoScalingPolicyDescription is a shape of AWS's model.
 type AutoScalingPolicyDescription struct {
 	PolicyName                               smithy.Opt[string]
 	TargetTrackingScalingPolicyConfiguration *AutoScalingTargetTrackingScalingPolicyConfigurationDescription
-}
-
-// Read implements smithy.Shape.
-func (v *AutoScalingPolicyDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.AutoScalingPolicyDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "PolicyName":
-			v.PolicyName.Value, v.PolicyName.Set = r.String()
-		case "TargetTrackingScalingPolicyConfiguration":
-			if p := smithy.New[AutoScalingTargetTrackingScalingPolicyConfigurationDescription](r); p.Read(r) {
-				v.TargetTrackingScalingPolicyConfiguration = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *AutoScalingPolicyDescription) Check(c *smithy.Checker) {
-	if v.PolicyName.Set && !c.Failed() {
-		c.MinLen("policyName", v.PolicyName.Value, 1)
-		c.MaxLen("policyName", v.PolicyName.Value, 256)
-		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", c.Failed() || patternAutoScalingPolicyName.MatchString(v.PolicyName.Value))
-	}
-	if v.TargetTrackingScalingPolicyConfiguration != nil && !c.Failed() {
-		{
-			mark := c.Enter("targetTrackingScalingPolicyConfiguration")
-			v.TargetTrackingScalingPolicyConfiguration.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -490,19 +382,6 @@ func (v *AutoScalingPolicyDescription) AppendJSON(b []byte) []byte {
 		b = v.TargetTrackingScalingPolicyConfiguration.AppendJSON(b)
 	}
 	return append(b, '}')
-}
-
-func readAutoScalingPolicyDescriptionList(r *wirejson.Reader) []AutoScalingPolicyDescription {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []AutoScalingPolicyDescription{}
-	for r.NextElem() {
-		var e AutoScalingPolicyDescription
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendAutoScalingPolicyDescriptionList(b []byte, list []AutoScalingPolicyDescription) []byte {
@@ -563,20 +442,6 @@ func (v *AutoScalingPolicyUpdate) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *AutoScalingPolicyUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.PolicyName.Set {
-		b = wirejson.Key(b, "PolicyName")
-		b = wirejson.AppendString(b, v.PolicyName.Value)
-	}
-	if v.TargetTrackingScalingPolicyConfiguration != nil {
-		b = wirejson.Key(b, "TargetTrackingScalingPolicyConfiguration")
-		b = v.TargetTrackingScalingPolicyConfiguration.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 var patternAutoScalingRoleArn = regexp.MustCompile("^(?:[\\x{0020}-\\x{D7FF}\\x{E000}-\\x{FFFD}\\x{10000}-\\x{10FFFF}\\r\\n\\t]*)$")
 
 // AutoScalingSettingsDescription is a shape of AWS's model.
@@ -586,54 +451,6 @@ type AutoScalingSettingsDescription struct {
 	AutoScalingDisabled smithy.Opt[bool]
 	AutoScalingRoleArn  smithy.Opt[string]
 	ScalingPolicies     []AutoScalingPolicyDescription
-}
-
-// Read implements smithy.Shape.
-func (v *AutoScalingSettingsDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.AutoScalingSettingsDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "MinimumUnits":
-			v.MinimumUnits.Value, v.MinimumUnits.Set = r.Int("Long")
-		case "MaximumUnits":
-			v.MaximumUnits.Value, v.MaximumUnits.Set = r.Int("Long")
-		case "AutoScalingDisabled":
-			v.AutoScalingDisabled.Value, v.AutoScalingDisabled.Set = r.Bool()
-		case "AutoScalingRoleArn":
-			v.AutoScalingRoleArn.Value, v.AutoScalingRoleArn.Set = r.String()
-		case "ScalingPolicies":
-			v.ScalingPolicies = readAutoScalingPolicyDescriptionList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *AutoScalingSettingsDescription) Check(c *smithy.Checker) {
-	if v.MinimumUnits.Set && !c.Failed() {
-		c.Min("minimumUnits", v.MinimumUnits.Value, 1)
-	}
-	if v.MaximumUnits.Set && !c.Failed() {
-		c.Min("maximumUnits", v.MaximumUnits.Value, 1)
-	}
-	if v.ScalingPolicies != nil && !c.Failed() {
-		for i0 := range v.ScalingPolicies {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("scalingPolicies", i0)
-			v.ScalingPolicies[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -723,69 +540,12 @@ func (v *AutoScalingSettingsUpdate) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *AutoScalingSettingsUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.MinimumUnits.Set {
-		b = wirejson.Key(b, "MinimumUnits")
-		b = strconv.AppendInt(b, v.MinimumUnits.Value, 10)
-	}
-	if v.MaximumUnits.Set {
-		b = wirejson.Key(b, "MaximumUnits")
-		b = strconv.AppendInt(b, v.MaximumUnits.Value, 10)
-	}
-	if v.AutoScalingDisabled.Set {
-		b = wirejson.Key(b, "AutoScalingDisabled")
-		b = strconv.AppendBool(b, v.AutoScalingDisabled.Value)
-	}
-	if v.AutoScalingRoleArn.Set {
-		b = wirejson.Key(b, "AutoScalingRoleArn")
-		b = wirejson.AppendString(b, v.AutoScalingRoleArn.Value)
-	}
-	if v.ScalingPolicyUpdate != nil {
-		b = wirejson.Key(b, "ScalingPolicyUpdate")
-		b = v.ScalingPolicyUpdate.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // AutoScalingTargetTrackingScalingPolicyConfigurationDescription is a shape of AWS's model.
 type AutoScalingTargetTrackingScalingPolicyConfigurationDescription struct {
 	DisableScaleIn   smithy.Opt[bool]
 	ScaleInCooldown  smithy.Opt[int64]
 	ScaleOutCooldown smithy.Opt[int64]
 	TargetValue      smithy.Opt[float64]
-}
-
-// Read implements smithy.Shape.
-func (v *AutoScalingTargetTrackingScalingPolicyConfigurationDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.AutoScalingTargetTrackingScalingPolicyConfigurationDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "DisableScaleIn":
-			v.DisableScaleIn.Value, v.DisableScaleIn.Set = r.Bool()
-		case "ScaleInCooldown":
-			v.ScaleInCooldown.Value, v.ScaleInCooldown.Set = r.Int("Integer")
-		case "ScaleOutCooldown":
-			v.ScaleOutCooldown.Value, v.ScaleOutCooldown.Set = r.Int("Integer")
-		case "TargetValue":
-			v.TargetValue.Value, v.TargetValue.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *AutoScalingTargetTrackingScalingPolicyConfigurationDescription) Check(c *smithy.Checker) {
-	c.Required("targetValue", v.TargetValue.Set)
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -849,88 +609,11 @@ func (v *AutoScalingTargetTrackingScalingPolicyConfigurationUpdate) Check(c *smi
 	c.Required("targetValue", v.TargetValue.Set)
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *AutoScalingTargetTrackingScalingPolicyConfigurationUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.DisableScaleIn.Set {
-		b = wirejson.Key(b, "DisableScaleIn")
-		b = strconv.AppendBool(b, v.DisableScaleIn.Value)
-	}
-	if v.ScaleInCooldown.Set {
-		b = wirejson.Key(b, "ScaleInCooldown")
-		b = strconv.AppendInt(b, v.ScaleInCooldown.Value, 10)
-	}
-	if v.ScaleOutCooldown.Set {
-		b = wirejson.Key(b, "ScaleOutCooldown")
-		b = strconv.AppendInt(b, v.ScaleOutCooldown.Value, 10)
-	}
-	if v.TargetValue.Set {
-		b = wirejson.Key(b, "TargetValue")
-		b = wirejson.AppendFloat(b, v.TargetValue.Value)
-	}
-	return append(b, '}')
-}
-
 // BackupDescription is a shape of AWS's model.
 type BackupDescription struct {
 	BackupDetails             *BackupDetails
 	SourceTableDetails        *SourceTableDetails
 	SourceTableFeatureDetails *SourceTableFeatureDetails
-}
-
-// Read implements smithy.Shape.
-func (v *BackupDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BackupDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BackupDetails":
-			if p := smithy.New[BackupDetails](r); p.Read(r) {
-				v.BackupDetails = p
-			}
-		case "SourceTableDetails":
-			if p := smithy.New[SourceTableDetails](r); p.Read(r) {
-				v.SourceTableDetails = p
-			}
-		case "SourceTableFeatureDetails":
-			if p := smithy.New[SourceTableFeatureDetails](r); p.Read(r) {
-				v.SourceTableFeatureDetails = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BackupDescription) Check(c *smithy.Checker) {
-	if v.BackupDetails != nil && !c.Failed() {
-		{
-			mark := c.Enter("backupDetails")
-			v.BackupDetails.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.SourceTableDetails != nil && !c.Failed() {
-		{
-			mark := c.Enter("sourceTableDetails")
-			v.SourceTableDetails.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.SourceTableFeatureDetails != nil && !c.Failed() {
-		{
-			mark := c.Enter("sourceTableFeatureDetails")
-			v.SourceTableFeatureDetails.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -960,65 +643,6 @@ type BackupDetails struct {
 	BackupType             smithy.Opt[string]
 	BackupCreationDateTime smithy.Opt[float64]
 	BackupExpiryDateTime   smithy.Opt[float64]
-}
-
-// Read implements smithy.Shape.
-func (v *BackupDetails) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BackupDetails") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BackupArn":
-			v.BackupArn.Value, v.BackupArn.Set = r.String()
-		case "BackupName":
-			v.BackupName.Value, v.BackupName.Set = r.String()
-		case "BackupSizeBytes":
-			v.BackupSizeBytes.Value, v.BackupSizeBytes.Set = r.Int("Long")
-		case "BackupStatus":
-			v.BackupStatus.Value, v.BackupStatus.Set = r.String()
-		case "BackupType":
-			v.BackupType.Value, v.BackupType.Set = r.String()
-		case "BackupCreationDateTime":
-			v.BackupCreationDateTime.Value, v.BackupCreationDateTime.Set = r.Float()
-		case "BackupExpiryDateTime":
-			v.BackupExpiryDateTime.Value, v.BackupExpiryDateTime.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BackupDetails) Check(c *smithy.Checker) {
-	c.Required("backupArn", v.BackupArn.Set)
-	if v.BackupArn.Set && !c.Failed() {
-		c.MinLen("backupArn", v.BackupArn.Value, 37)
-		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
-	}
-	c.Required("backupName", v.BackupName.Set)
-	if v.BackupName.Set && !c.Failed() {
-		c.MinLen("backupName", v.BackupName.Value, 3)
-		c.MaxLen("backupName", v.BackupName.Value, 255)
-		c.Pattern("backupName", v.BackupName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.BackupName.Value))
-	}
-	if v.BackupSizeBytes.Set && !c.Failed() {
-		c.Min("backupSizeBytes", v.BackupSizeBytes.Value, 0)
-	}
-	c.Required("backupStatus", v.BackupStatus.Set)
-	if v.BackupStatus.Set && !c.Failed() {
-		c.Enum("backupStatus", v.BackupStatus.Value, enumBackupStatus)
-	}
-	c.Required("backupType", v.BackupType.Set)
-	if v.BackupType.Set && !c.Failed() {
-		c.Enum("backupType", v.BackupType.Value, enumBackupType)
-	}
-	c.Required("backupCreationDateTime", v.BackupCreationDateTime.Set)
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1055,27 +679,12 @@ func (v *BackupDetails) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-var enumBackupStatus = []string{"CREATING", "DELETED", "AVAILABLE"}
-
 // The values of BackupStatus.
 const (
 	BackupStatusCreating  = "CREATING"
 	BackupStatusDeleted   = "DELETED"
 	BackupStatusAvailable = "AVAILABLE"
 )
-
-func readBackupSummaries(r *wirejson.Reader) []BackupSummary {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []BackupSummary{}
-	for r.NextElem() {
-		var e BackupSummary
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
 
 func appendBackupSummaries(b []byte, list []BackupSummary) []byte {
 	b = append(b, '[')
@@ -1098,78 +707,6 @@ type BackupSummary struct {
 	BackupStatus           smithy.Opt[string]
 	BackupType             smithy.Opt[string]
 	BackupSizeBytes        smithy.Opt[int64]
-}
-
-// Read implements smithy.Shape.
-func (v *BackupSummary) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BackupSummary") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "TableId":
-			v.TableId.Value, v.TableId.Set = r.String()
-		case "TableArn":
-			v.TableArn.Value, v.TableArn.Set = r.String()
-		case "BackupArn":
-			v.BackupArn.Value, v.BackupArn.Set = r.String()
-		case "BackupName":
-			v.BackupName.Value, v.BackupName.Set = r.String()
-		case "BackupCreationDateTime":
-			v.BackupCreationDateTime.Value, v.BackupCreationDateTime.Set = r.Float()
-		case "BackupExpiryDateTime":
-			v.BackupExpiryDateTime.Value, v.BackupExpiryDateTime.Set = r.Float()
-		case "BackupStatus":
-			v.BackupStatus.Value, v.BackupStatus.Set = r.String()
-		case "BackupType":
-			v.BackupType.Value, v.BackupType.Set = r.String()
-		case "BackupSizeBytes":
-			v.BackupSizeBytes.Value, v.BackupSizeBytes.Set = r.Int("Long")
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BackupSummary) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
-	if v.TableId.Set && !c.Failed() {
-		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", c.Failed() || patternTableId.MatchString(v.TableId.Value))
-	}
-	if v.TableArn.Set && !c.Failed() {
-		c.MinLen("tableArn", v.TableArn.Value, 1)
-		c.MaxLen("tableArn", v.TableArn.Value, 1024)
-	}
-	if v.BackupArn.Set && !c.Failed() {
-		c.MinLen("backupArn", v.BackupArn.Value, 37)
-		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
-	}
-	if v.BackupName.Set && !c.Failed() {
-		c.MinLen("backupName", v.BackupName.Value, 3)
-		c.MaxLen("backupName", v.BackupName.Value, 255)
-		c.Pattern("backupName", v.BackupName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.BackupName.Value))
-	}
-	if v.BackupStatus.Set && !c.Failed() {
-		c.Enum("backupStatus", v.BackupStatus.Value, enumBackupStatus)
-	}
-	if v.BackupType.Set && !c.Failed() {
-		c.Enum("backupType", v.BackupType.Value, enumBackupType)
-	}
-	if v.BackupSizeBytes.Set && !c.Failed() {
-		c.Min("backupSizeBytes", v.BackupSizeBytes.Value, 0)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1217,8 +754,6 @@ func (v *BackupSummary) AppendJSON(b []byte) []byte {
 	}
 	return append(b, '}')
 }
-
-var enumBackupType = []string{"USER", "SYSTEM", "AWS_BACKUP"}
 
 // The values of BackupType.
 const (
@@ -1285,70 +820,10 @@ func (v *BatchExecuteStatementInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *BatchExecuteStatementInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Statements != nil {
-		b = wirejson.Key(b, "Statements")
-		b = appendPartiQLBatchRequest(b, v.Statements)
-	}
-	if v.ReturnConsumedCapacity.Set {
-		b = wirejson.Key(b, "ReturnConsumedCapacity")
-		b = wirejson.AppendString(b, v.ReturnConsumedCapacity.Value)
-	}
-	return append(b, '}')
-}
-
 // BatchExecuteStatementOutput is a shape of AWS's model.
 type BatchExecuteStatementOutput struct {
 	Responses        []BatchStatementResponse
 	ConsumedCapacity []ConsumedCapacity
-}
-
-// Read implements smithy.Shape.
-func (v *BatchExecuteStatementOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BatchExecuteStatementOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Responses":
-			v.Responses = readPartiQLBatchResponse(r)
-		case "ConsumedCapacity":
-			v.ConsumedCapacity = readConsumedCapacityMultiple(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BatchExecuteStatementOutput) Check(c *smithy.Checker) {
-	if v.Responses != nil && !c.Failed() {
-		for i0 := range v.Responses {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("responses", i0)
-			v.Responses[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.ConsumedCapacity != nil && !c.Failed() {
-		for i0 := range v.ConsumedCapacity {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("consumedCapacity", i0)
-			v.ConsumedCapacity[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1413,75 +888,11 @@ func (v *BatchGetItemInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *BatchGetItemInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.RequestItems != nil {
-		b = wirejson.Key(b, "RequestItems")
-		b = appendBatchGetRequestMap(b, v.RequestItems)
-	}
-	if v.ReturnConsumedCapacity.Set {
-		b = wirejson.Key(b, "ReturnConsumedCapacity")
-		b = wirejson.AppendString(b, v.ReturnConsumedCapacity.Value)
-	}
-	return append(b, '}')
-}
-
 // BatchGetItemOutput is a shape of AWS's model.
 type BatchGetItemOutput struct {
 	Responses        smithy.Map[[]attribute.Item]
 	UnprocessedKeys  smithy.Map[KeysAndAttributes]
 	ConsumedCapacity []ConsumedCapacity
-}
-
-// Read implements smithy.Shape.
-func (v *BatchGetItemOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BatchGetItemOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Responses":
-			v.Responses = readBatchGetResponseMap(r)
-		case "UnprocessedKeys":
-			v.UnprocessedKeys = readBatchGetRequestMap(r)
-		case "ConsumedCapacity":
-			v.ConsumedCapacity = readConsumedCapacityMultiple(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BatchGetItemOutput) Check(c *smithy.Checker) {
-	if v.UnprocessedKeys != nil && !c.Failed() {
-		c.MinEntries("unprocessedKeys", len(v.UnprocessedKeys), 1)
-		c.MaxSize("unprocessedKeys", len(v.UnprocessedKeys), 100)
-		for i0 := range v.UnprocessedKeys {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterValue("unprocessedKeys", v.UnprocessedKeys[i0].Key)
-			v.UnprocessedKeys[i0].Value.Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.ConsumedCapacity != nil && !c.Failed() {
-		for i0 := range v.ConsumedCapacity {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("consumedCapacity", i0)
-			v.ConsumedCapacity[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1536,23 +947,6 @@ func appendBatchGetRequestMap(b []byte, m smithy.Map[KeysAndAttributes]) []byte 
 	return append(b, '}')
 }
 
-func readBatchGetResponseMap(r *wirejson.Reader) smithy.Map[[]attribute.Item] {
-	if !r.BeginObject("java.util.Map<java.lang.String, java.util.List<java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.AttributeValue>>>") {
-		return nil
-	}
-	var out smithy.Builder[[]attribute.Item]
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		var e []attribute.Item
-		e = readItemList(r)
-		out.Put(r, wirejson.View(name), e)
-	}
-	return out.Map()
-}
-
 func appendBatchGetResponseMap(b []byte, m smithy.Map[[]attribute.Item]) []byte {
 	b = append(b, '{')
 	for i := range m {
@@ -1573,37 +967,6 @@ type BatchStatementError struct {
 	Item    attribute.Item
 }
 
-// Read implements smithy.Shape.
-func (v *BatchStatementError) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BatchStatementError") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Code":
-			v.Code.Value, v.Code.Set = r.String()
-		case "Message":
-			v.Message.Value, v.Message.Set = r.String()
-		case "Item":
-			v.Item = attribute.ReadItem(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BatchStatementError) Check(c *smithy.Checker) {
-	if v.Code.Set && !c.Failed() {
-		c.Enum("code", v.Code.Value, enumBatchStatementErrorCodeEnum)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *BatchStatementError) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -1621,8 +984,6 @@ func (v *BatchStatementError) AppendJSON(b []byte) []byte {
 	}
 	return append(b, '}')
 }
-
-var enumBatchStatementErrorCodeEnum = []string{"ConditionalCheckFailed", "ItemCollectionSizeLimitExceeded", "RequestLimitExceeded", "ValidationError", "ProvisionedThroughputExceeded", "TransactionConflict", "ThrottlingError", "InternalServerError", "ResourceNotFound", "AccessDenied", "DuplicateItem"}
 
 // The values of BatchStatementErrorCodeEnum.
 const (
@@ -1689,75 +1050,11 @@ func (v *BatchStatementRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *BatchStatementRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Statement.Set {
-		b = wirejson.Key(b, "Statement")
-		b = wirejson.AppendString(b, v.Statement.Value)
-	}
-	if v.Parameters != nil {
-		b = wirejson.Key(b, "Parameters")
-		b = appendPreparedStatementParameters(b, v.Parameters)
-	}
-	if v.ConsistentRead.Set {
-		b = wirejson.Key(b, "ConsistentRead")
-		b = strconv.AppendBool(b, v.ConsistentRead.Value)
-	}
-	if v.ReturnValuesOnConditionCheckFailure.Set {
-		b = wirejson.Key(b, "ReturnValuesOnConditionCheckFailure")
-		b = wirejson.AppendString(b, v.ReturnValuesOnConditionCheckFailure.Value)
-	}
-	return append(b, '}')
-}
-
 // BatchStatementResponse is a shape of AWS's model.
 type BatchStatementResponse struct {
 	Error     *BatchStatementError
 	TableName smithy.Opt[string]
 	Item      attribute.Item
-}
-
-// Read implements smithy.Shape.
-func (v *BatchStatementResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BatchStatementResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Error":
-			if p := smithy.New[BatchStatementError](r); p.Read(r) {
-				v.Error = p
-			}
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "Item":
-			v.Item = attribute.ReadItem(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BatchStatementResponse) Check(c *smithy.Checker) {
-	if v.Error != nil && !c.Failed() {
-		{
-			mark := c.Enter("error")
-			v.Error.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1841,88 +1138,11 @@ func (v *BatchWriteItemInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *BatchWriteItemInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.RequestItems != nil {
-		b = wirejson.Key(b, "RequestItems")
-		b = appendBatchWriteItemRequestMap(b, v.RequestItems)
-	}
-	if v.ReturnConsumedCapacity.Set {
-		b = wirejson.Key(b, "ReturnConsumedCapacity")
-		b = wirejson.AppendString(b, v.ReturnConsumedCapacity.Value)
-	}
-	if v.ReturnItemCollectionMetrics.Set {
-		b = wirejson.Key(b, "ReturnItemCollectionMetrics")
-		b = wirejson.AppendString(b, v.ReturnItemCollectionMetrics.Value)
-	}
-	return append(b, '}')
-}
-
 // BatchWriteItemOutput is a shape of AWS's model.
 type BatchWriteItemOutput struct {
 	UnprocessedItems      smithy.Map[[]WriteRequest]
 	ItemCollectionMetrics smithy.Map[[]ItemCollectionMetrics]
 	ConsumedCapacity      []ConsumedCapacity
-}
-
-// Read implements smithy.Shape.
-func (v *BatchWriteItemOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BatchWriteItemOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "UnprocessedItems":
-			v.UnprocessedItems = readBatchWriteItemRequestMap(r)
-		case "ItemCollectionMetrics":
-			v.ItemCollectionMetrics = readItemCollectionMetricsPerTable(r)
-		case "ConsumedCapacity":
-			v.ConsumedCapacity = readConsumedCapacityMultiple(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BatchWriteItemOutput) Check(c *smithy.Checker) {
-	if v.UnprocessedItems != nil && !c.Failed() {
-		c.MinEntries("unprocessedItems", len(v.UnprocessedItems), 1)
-		c.MaxSize("unprocessedItems", len(v.UnprocessedItems), 25)
-		for i0 := range v.UnprocessedItems {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterValue("unprocessedItems", v.UnprocessedItems[i0].Key)
-			c.MinSize("", len(v.UnprocessedItems[i0].Value), 1)
-			c.MaxSize("", len(v.UnprocessedItems[i0].Value), 25)
-			for i1 := range v.UnprocessedItems[i0].Value {
-				if c.Failed() {
-					return
-				}
-				mark1 := c.EnterElem("", i1)
-				v.UnprocessedItems[i0].Value[i1].Check(c)
-				c.Leave(mark1)
-			}
-			c.Leave(mark0)
-		}
-	}
-	if v.ConsumedCapacity != nil && !c.Failed() {
-		for i0 := range v.ConsumedCapacity {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("consumedCapacity", i0)
-			v.ConsumedCapacity[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1991,35 +1211,6 @@ type BillingModeSummary struct {
 	LastUpdateToPayPerRequestDateTime smithy.Opt[float64]
 }
 
-// Read implements smithy.Shape.
-func (v *BillingModeSummary) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BillingModeSummary") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BillingMode":
-			v.BillingMode.Value, v.BillingMode.Set = r.String()
-		case "LastUpdateToPayPerRequestDateTime":
-			v.LastUpdateToPayPerRequestDateTime.Value, v.LastUpdateToPayPerRequestDateTime.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BillingModeSummary) Check(c *smithy.Checker) {
-	if v.BillingMode.Set && !c.Failed() {
-		c.Enum("billingMode", v.BillingMode.Value, enumBillingMode)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *BillingModeSummary) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -2065,33 +1256,6 @@ type BulkOperationBytes struct {
 	BulkPutBytes smithy.Opt[int64]
 }
 
-// Read implements smithy.Shape.
-func (v *BulkOperationBytes) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BulkOperationBytes") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BulkPutBytes":
-			v.BulkPutBytes.Value, v.BulkPutBytes.Set = r.Int("Long")
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BulkOperationBytes) Check(c *smithy.Checker) {
-	if v.BulkPutBytes.Set && !c.Failed() {
-		c.Min("bulkPutBytes", v.BulkPutBytes.Value, 0)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *BulkOperationBytes) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -2121,128 +1285,6 @@ type BulkOperationDescription struct {
 	FailureMessage        smithy.Opt[string]
 	MaxWriteRequestUnits  smithy.Opt[int64]
 	PerformanceTier       smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *BulkOperationDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BulkOperationDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BulkOperationArn":
-			v.BulkOperationArn.Value, v.BulkOperationArn.Set = r.String()
-		case "BulkOperationStatus":
-			v.BulkOperationStatus.Value, v.BulkOperationStatus.Set = r.String()
-		case "TableDetails":
-			v.TableDetails = readBulkOperationTableDetails(r)
-		case "ClientToken":
-			v.ClientToken.Value, v.ClientToken.Set = r.String()
-		case "InputS3Configuration":
-			if p := smithy.New[InputS3Configuration](r); p.Read(r) {
-				v.InputS3Configuration = p
-			}
-		case "OutputS3Configuration":
-			if p := smithy.New[OutputS3Configuration](r); p.Read(r) {
-				v.OutputS3Configuration = p
-			}
-		case "StartTime":
-			v.StartTime.Value, v.StartTime.Set = r.Float()
-		case "EndTime":
-			v.EndTime.Value, v.EndTime.Set = r.Float()
-		case "ProcessedItemCount":
-			v.ProcessedItemCount.Value, v.ProcessedItemCount.Set = r.Int("Long")
-		case "ProcessedInputBytes":
-			v.ProcessedInputBytes.Value, v.ProcessedInputBytes.Set = r.Int("Long")
-		case "TotalInputBytes":
-			v.TotalInputBytes.Value, v.TotalInputBytes.Set = r.Int("Long")
-		case "BulkOperationUsage":
-			v.BulkOperationUsage = readBulkOperationUsageMultiple(r)
-		case "FailedItemCount":
-			v.FailedItemCount.Value, v.FailedItemCount.Set = r.Int("Long")
-		case "FailureCode":
-			v.FailureCode.Value, v.FailureCode.Set = r.String()
-		case "FailureMessage":
-			v.FailureMessage.Value, v.FailureMessage.Set = r.String()
-		case "MaxWriteRequestUnits":
-			v.MaxWriteRequestUnits.Value, v.MaxWriteRequestUnits.Set = r.Int("Long")
-		case "PerformanceTier":
-			v.PerformanceTier.Value, v.PerformanceTier.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BulkOperationDescription) Check(c *smithy.Checker) {
-	if v.BulkOperationArn.Set && !c.Failed() {
-		c.MinLen("bulkOperationArn", v.BulkOperationArn.Value, 37)
-		c.MaxLen("bulkOperationArn", v.BulkOperationArn.Value, 1024)
-	}
-	if v.BulkOperationStatus.Set && !c.Failed() {
-		c.Enum("bulkOperationStatus", v.BulkOperationStatus.Value, enumBulkOperationStatus)
-	}
-	if v.TableDetails != nil && !c.Failed() {
-		for i0 := range v.TableDetails {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("tableDetails", i0)
-			v.TableDetails[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.ClientToken.Set && !c.Failed() {
-		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", c.Failed() || patternClientToken.MatchString(v.ClientToken.Value))
-	}
-	if v.InputS3Configuration != nil && !c.Failed() {
-		{
-			mark := c.Enter("inputS3Configuration")
-			v.InputS3Configuration.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.OutputS3Configuration != nil && !c.Failed() {
-		{
-			mark := c.Enter("outputS3Configuration")
-			v.OutputS3Configuration.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ProcessedItemCount.Set && !c.Failed() {
-		c.Min("processedItemCount", v.ProcessedItemCount.Value, 0)
-	}
-	if v.ProcessedInputBytes.Set && !c.Failed() {
-		c.Min("processedInputBytes", v.ProcessedInputBytes.Value, 0)
-	}
-	if v.TotalInputBytes.Set && !c.Failed() {
-		c.Min("totalInputBytes", v.TotalInputBytes.Value, 0)
-	}
-	if v.BulkOperationUsage != nil && !c.Failed() {
-		for i0 := range v.BulkOperationUsage {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("bulkOperationUsage", i0)
-			v.BulkOperationUsage[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.FailedItemCount.Set && !c.Failed() {
-		c.Min("failedItemCount", v.FailedItemCount.Value, 0)
-	}
-	if v.MaxWriteRequestUnits.Set && !c.Failed() {
-		c.Min("maxWriteRequestUnits", v.MaxWriteRequestUnits.Value, 1024)
-	}
-	if v.PerformanceTier.Set && !c.Failed() {
-		c.Enum("performanceTier", v.PerformanceTier.Value, enumBulkOperationPerformanceTier)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2337,8 +1379,6 @@ const (
 	BulkOperationPerformanceTierAccelerated = "ACCELERATED"
 )
 
-var enumBulkOperationStatus = []string{"IN_PROGRESS", "COMPLETED", "COMPLETED_WITH_ERRORS", "CANCELLING", "CANCELLED", "FAILED"}
-
 // The values of BulkOperationStatus.
 const (
 	BulkOperationStatusInProgress          = "IN_PROGRESS"
@@ -2355,46 +1395,6 @@ type BulkOperationSummary struct {
 	BulkOperationStatus smithy.Opt[string]
 	StartTime           smithy.Opt[float64]
 	EndTime             smithy.Opt[float64]
-}
-
-// Read implements smithy.Shape.
-func (v *BulkOperationSummary) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BulkOperationSummary") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BulkOperationArn":
-			v.BulkOperationArn.Value, v.BulkOperationArn.Set = r.String()
-		case "BulkOperationStatus":
-			v.BulkOperationStatus.Value, v.BulkOperationStatus.Set = r.String()
-		case "StartTime":
-			v.StartTime.Value, v.StartTime.Set = r.Float()
-		case "EndTime":
-			v.EndTime.Value, v.EndTime.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BulkOperationSummary) Check(c *smithy.Checker) {
-	c.Required("bulkOperationArn", v.BulkOperationArn.Set)
-	if v.BulkOperationArn.Set && !c.Failed() {
-		c.MinLen("bulkOperationArn", v.BulkOperationArn.Value, 37)
-		c.MaxLen("bulkOperationArn", v.BulkOperationArn.Value, 1024)
-	}
-	c.Required("bulkOperationStatus", v.BulkOperationStatus.Set)
-	if v.BulkOperationStatus.Set && !c.Failed() {
-		c.Enum("bulkOperationStatus", v.BulkOperationStatus.Value, enumBulkOperationStatus)
-	}
-	c.Required("startTime", v.StartTime.Set)
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2425,39 +1425,6 @@ type BulkOperationTableDetail struct {
 	TableId   smithy.Opt[string]
 }
 
-// Read implements smithy.Shape.
-func (v *BulkOperationTableDetail) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BulkOperationTableDetail") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "TableId":
-			v.TableId.Value, v.TableId.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BulkOperationTableDetail) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
-	if v.TableId.Set && !c.Failed() {
-		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", c.Failed() || patternTableId.MatchString(v.TableId.Value))
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *BulkOperationTableDetail) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -2470,19 +1437,6 @@ func (v *BulkOperationTableDetail) AppendJSON(b []byte) []byte {
 		b = wirejson.AppendString(b, v.TableId.Value)
 	}
 	return append(b, '}')
-}
-
-func readBulkOperationTableDetails(r *wirejson.Reader) []BulkOperationTableDetail {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []BulkOperationTableDetail{}
-	for r.NextElem() {
-		var e BulkOperationTableDetail
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendBulkOperationTableDetails(b []byte, list []BulkOperationTableDetail) []byte {
@@ -2502,86 +1456,6 @@ type BulkOperationUsage struct {
 	LocalSecondaryIndexes  smithy.Map[BulkOperationBytes]
 	GlobalSecondaryIndexes smithy.Map[BulkOperationBytes]
 	VectorIndexes          smithy.Map[BulkOperationVectorBytes]
-}
-
-// Read implements smithy.Shape.
-func (v *BulkOperationUsage) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BulkOperationUsage") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "BulkPutBytes":
-			v.BulkPutBytes.Value, v.BulkPutBytes.Set = r.Int("Long")
-		case "Table":
-			if p := smithy.New[BulkOperationBytes](r); p.Read(r) {
-				v.Table = p
-			}
-		case "LocalSecondaryIndexes":
-			v.LocalSecondaryIndexes = readSecondaryIndexesBulkBytesMap(r)
-		case "GlobalSecondaryIndexes":
-			v.GlobalSecondaryIndexes = readSecondaryIndexesBulkBytesMap(r)
-		case "VectorIndexes":
-			v.VectorIndexes = readVectorIndexesBulkVectorBytesMap(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BulkOperationUsage) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
-	if v.BulkPutBytes.Set && !c.Failed() {
-		c.Min("bulkPutBytes", v.BulkPutBytes.Value, 0)
-	}
-	if v.Table != nil && !c.Failed() {
-		{
-			mark := c.Enter("table")
-			v.Table.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.LocalSecondaryIndexes != nil && !c.Failed() {
-		for i0 := range v.LocalSecondaryIndexes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterValue("localSecondaryIndexes", v.LocalSecondaryIndexes[i0].Key)
-			v.LocalSecondaryIndexes[i0].Value.Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.GlobalSecondaryIndexes != nil && !c.Failed() {
-		for i0 := range v.GlobalSecondaryIndexes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterValue("globalSecondaryIndexes", v.GlobalSecondaryIndexes[i0].Key)
-			v.GlobalSecondaryIndexes[i0].Value.Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.VectorIndexes != nil && !c.Failed() {
-		for i0 := range v.VectorIndexes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterValue("vectorIndexes", v.VectorIndexes[i0].Key)
-			v.VectorIndexes[i0].Value.Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2614,19 +1488,6 @@ func (v *BulkOperationUsage) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readBulkOperationUsageMultiple(r *wirejson.Reader) []BulkOperationUsage {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []BulkOperationUsage{}
-	for r.NextElem() {
-		var e BulkOperationUsage
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendBulkOperationUsageMultiple(b []byte, list []BulkOperationUsage) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -2641,33 +1502,6 @@ type BulkOperationVectorBytes struct {
 	BulkPutVectorBytes smithy.Opt[int64]
 }
 
-// Read implements smithy.Shape.
-func (v *BulkOperationVectorBytes) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.BulkOperationVectorBytes") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BulkPutVectorBytes":
-			v.BulkPutVectorBytes.Value, v.BulkPutVectorBytes.Set = r.Int("Long")
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *BulkOperationVectorBytes) Check(c *smithy.Checker) {
-	if v.BulkPutVectorBytes.Set && !c.Failed() {
-		c.Min("bulkPutVectorBytes", v.BulkPutVectorBytes.Value, 0)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *BulkOperationVectorBytes) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -2676,19 +1510,6 @@ func (v *BulkOperationVectorBytes) AppendJSON(b []byte) []byte {
 		b = strconv.AppendInt(b, v.BulkPutVectorBytes.Value, 10)
 	}
 	return append(b, '}')
-}
-
-func readBulkOperationsSummaryList(r *wirejson.Reader) []BulkOperationSummary {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []BulkOperationSummary{}
-	for r.NextElem() {
-		var e BulkOperationSummary
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendBulkOperationsSummaryList(b []byte, list []BulkOperationSummary) []byte {
@@ -2734,55 +1555,10 @@ func (v *CancelBulkOperationInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *CancelBulkOperationInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.BulkOperationArn.Set {
-		b = wirejson.Key(b, "BulkOperationArn")
-		b = wirejson.AppendString(b, v.BulkOperationArn.Value)
-	}
-	return append(b, '}')
-}
-
 // CancelBulkOperationOutput is a shape of AWS's model.
 type CancelBulkOperationOutput struct {
 	BulkOperationArn    smithy.Opt[string]
 	BulkOperationStatus smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *CancelBulkOperationOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.CancelBulkOperationOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BulkOperationArn":
-			v.BulkOperationArn.Value, v.BulkOperationArn.Set = r.String()
-		case "BulkOperationStatus":
-			v.BulkOperationStatus.Value, v.BulkOperationStatus.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *CancelBulkOperationOutput) Check(c *smithy.Checker) {
-	c.Required("bulkOperationArn", v.BulkOperationArn.Set)
-	if v.BulkOperationArn.Set && !c.Failed() {
-		c.MinLen("bulkOperationArn", v.BulkOperationArn.Value, 37)
-		c.MaxLen("bulkOperationArn", v.BulkOperationArn.Value, 1024)
-	}
-	c.Required("bulkOperationStatus", v.BulkOperationStatus.Set)
-	if v.BulkOperationStatus.Set && !c.Failed() {
-		c.Enum("bulkOperationStatus", v.BulkOperationStatus.Value, enumBulkOperationStatus)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2799,118 +1575,11 @@ func (v *CancelBulkOperationOutput) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-// CancellationReason is a shape of AWS's model.
-type CancellationReason struct {
-	Item    attribute.Item
-	Code    smithy.Opt[string]
-	Message smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *CancellationReason) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.CancellationReason") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Item":
-			v.Item = attribute.ReadItem(r)
-		case "Code":
-			v.Code.Value, v.Code.Set = r.String()
-		case "Message":
-			v.Message.Value, v.Message.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *CancellationReason) Check(c *smithy.Checker) {
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *CancellationReason) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Item != nil {
-		b = wirejson.Key(b, "Item")
-		b = v.Item.AppendJSON(b)
-	}
-	if v.Code.Set {
-		b = wirejson.Key(b, "Code")
-		b = wirejson.AppendString(b, v.Code.Value)
-	}
-	if v.Message.Set {
-		b = wirejson.Key(b, "Message")
-		b = wirejson.AppendString(b, v.Message.Value)
-	}
-	return append(b, '}')
-}
-
-func readCancellationReasonList(r *wirejson.Reader) []CancellationReason {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []CancellationReason{}
-	for r.NextElem() {
-		if len(out) > 100 {
-			r.Skip() // Check refuses it
-			continue
-		}
-		var e CancellationReason
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
-func appendCancellationReasonList(b []byte, list []CancellationReason) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
 // Capacity is a shape of AWS's model.
 type Capacity struct {
 	ReadCapacityUnits  smithy.Opt[float64]
 	WriteCapacityUnits smithy.Opt[float64]
 	CapacityUnits      smithy.Opt[float64]
-}
-
-// Read implements smithy.Shape.
-func (v *Capacity) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.Capacity") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ReadCapacityUnits":
-			v.ReadCapacityUnits.Value, v.ReadCapacityUnits.Set = r.Float()
-		case "WriteCapacityUnits":
-			v.WriteCapacityUnits.Value, v.WriteCapacityUnits.Set = r.Float()
-		case "CapacityUnits":
-			v.CapacityUnits.Value, v.CapacityUnits.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Capacity) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2989,20 +1658,6 @@ func (v *Condition) Check(c *smithy.Checker) {
 	if v.ComparisonOperator.Set && !c.Failed() {
 		c.Enum("comparisonOperator", v.ComparisonOperator.Value, enumComparisonOperator)
 	}
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *Condition) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.AttributeValueList != nil {
-		b = wirejson.Key(b, "AttributeValueList")
-		b = appendAttributeValueList(b, v.AttributeValueList)
-	}
-	if v.ComparisonOperator.Set {
-		b = wirejson.Key(b, "ComparisonOperator")
-		b = wirejson.AppendString(b, v.ComparisonOperator.Value)
-	}
-	return append(b, '}')
 }
 
 // ConditionCheck is a shape of AWS's model.
@@ -3120,50 +1775,6 @@ type ConsumedCapacity struct {
 	VectorIndexes          smithy.Map[VectorCapacity]
 }
 
-// Read implements smithy.Shape.
-func (v *ConsumedCapacity) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ConsumedCapacity") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "CapacityUnits":
-			v.CapacityUnits.Value, v.CapacityUnits.Set = r.Float()
-		case "ReadCapacityUnits":
-			v.ReadCapacityUnits.Value, v.ReadCapacityUnits.Set = r.Float()
-		case "WriteCapacityUnits":
-			v.WriteCapacityUnits.Value, v.WriteCapacityUnits.Set = r.Float()
-		case "Table":
-			if p := smithy.New[Capacity](r); p.Read(r) {
-				v.Table = p
-			}
-		case "LocalSecondaryIndexes":
-			v.LocalSecondaryIndexes = readSecondaryIndexesCapacityMap(r)
-		case "GlobalSecondaryIndexes":
-			v.GlobalSecondaryIndexes = readSecondaryIndexesCapacityMap(r)
-		case "VectorIndexes":
-			v.VectorIndexes = readVectorIndexesCapacityMap(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ConsumedCapacity) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *ConsumedCapacity) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -3202,19 +1813,6 @@ func (v *ConsumedCapacity) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readConsumedCapacityMultiple(r *wirejson.Reader) []ConsumedCapacity {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ConsumedCapacity{}
-	for r.NextElem() {
-		var e ConsumedCapacity
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendConsumedCapacityMultiple(b []byte, list []ConsumedCapacity) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -3230,45 +1828,6 @@ type ContinuousBackupsDescription struct {
 	PointInTimeRecoveryDescription *PointInTimeRecoveryDescription
 }
 
-// Read implements smithy.Shape.
-func (v *ContinuousBackupsDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ContinuousBackupsDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ContinuousBackupsStatus":
-			v.ContinuousBackupsStatus.Value, v.ContinuousBackupsStatus.Set = r.String()
-		case "PointInTimeRecoveryDescription":
-			if p := smithy.New[PointInTimeRecoveryDescription](r); p.Read(r) {
-				v.PointInTimeRecoveryDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ContinuousBackupsDescription) Check(c *smithy.Checker) {
-	c.Required("continuousBackupsStatus", v.ContinuousBackupsStatus.Set)
-	if v.ContinuousBackupsStatus.Set && !c.Failed() {
-		c.Enum("continuousBackupsStatus", v.ContinuousBackupsStatus.Value, enumContinuousBackupsStatus)
-	}
-	if v.PointInTimeRecoveryDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("pointInTimeRecoveryDescription")
-			v.PointInTimeRecoveryDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *ContinuousBackupsDescription) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -3282,8 +1841,6 @@ func (v *ContinuousBackupsDescription) AppendJSON(b []byte) []byte {
 	}
 	return append(b, '}')
 }
-
-var enumContinuousBackupsStatus = []string{"ENABLED", "DISABLED"}
 
 // The values of ContinuousBackupsStatus.
 const (
@@ -3307,21 +1864,6 @@ const (
 	ContributorInsightsModeThrottledKeys            = "THROTTLED_KEYS"
 )
 
-var patternContributorInsightsRule = regexp.MustCompile("^(?:[A-Za-z0-9][A-Za-z0-9\\-\\_\\.]{0,126}[A-Za-z0-9])$")
-
-func readContributorInsightsRuleList(r *wirejson.Reader) []string {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []string{}
-	for r.NextElem() {
-		var e string
-		e, _ = r.String()
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendContributorInsightsRuleList(b []byte, list []string) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -3331,8 +1873,6 @@ func appendContributorInsightsRuleList(b []byte, list []string) []byte {
 	return append(b, ']')
 }
 
-var enumContributorInsightsStatus = []string{"ENABLING", "ENABLED", "DISABLING", "DISABLED", "FAILED"}
-
 // The values of ContributorInsightsStatus.
 const (
 	ContributorInsightsStatusEnabling  = "ENABLING"
@@ -3341,19 +1881,6 @@ const (
 	ContributorInsightsStatusDisabled  = "DISABLED"
 	ContributorInsightsStatusFailed    = "FAILED"
 )
-
-func readContributorInsightsSummaries(r *wirejson.Reader) []ContributorInsightsSummary {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ContributorInsightsSummary{}
-	for r.NextElem() {
-		var e ContributorInsightsSummary
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
 
 func appendContributorInsightsSummaries(b []byte, list []ContributorInsightsSummary) []byte {
 	b = append(b, '[')
@@ -3370,52 +1897,6 @@ type ContributorInsightsSummary struct {
 	IndexName                 smithy.Opt[string]
 	ContributorInsightsStatus smithy.Opt[string]
 	ContributorInsightsMode   smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ContributorInsightsSummary) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ContributorInsightsSummary") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "IndexName":
-			v.IndexName.Value, v.IndexName.Set = r.String()
-		case "ContributorInsightsStatus":
-			v.ContributorInsightsStatus.Value, v.ContributorInsightsStatus.Set = r.String()
-		case "ContributorInsightsMode":
-			v.ContributorInsightsMode.Value, v.ContributorInsightsMode.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ContributorInsightsSummary) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.ContributorInsightsStatus.Set && !c.Failed() {
-		c.Enum("contributorInsightsStatus", v.ContributorInsightsStatus.Value, enumContributorInsightsStatus)
-	}
-	if v.ContributorInsightsMode.Set && !c.Failed() {
-		c.Enum("contributorInsightsMode", v.ContributorInsightsMode.Value, enumContributorInsightsMode)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3483,56 +1964,9 @@ func (v *CreateBackupInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *CreateBackupInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.BackupName.Set {
-		b = wirejson.Key(b, "BackupName")
-		b = wirejson.AppendString(b, v.BackupName.Value)
-	}
-	return append(b, '}')
-}
-
 // CreateBackupOutput is a shape of AWS's model.
 type CreateBackupOutput struct {
 	BackupDetails *BackupDetails
-}
-
-// Read implements smithy.Shape.
-func (v *CreateBackupOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.CreateBackupOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BackupDetails":
-			if p := smithy.New[BackupDetails](r); p.Read(r) {
-				v.BackupDetails = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *CreateBackupOutput) Check(c *smithy.Checker) {
-	if v.BackupDetails != nil && !c.Failed() {
-		{
-			mark := c.Enter("backupDetails")
-			v.BackupDetails.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3631,36 +2065,6 @@ func (v *CreateGlobalSecondaryIndexAction) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *CreateGlobalSecondaryIndexAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	if v.KeySchema != nil {
-		b = wirejson.Key(b, "KeySchema")
-		b = appendKeySchema(b, v.KeySchema)
-	}
-	if v.Projection != nil {
-		b = wirejson.Key(b, "Projection")
-		b = v.Projection.AppendJSON(b)
-	}
-	if v.ProvisionedThroughput != nil {
-		b = wirejson.Key(b, "ProvisionedThroughput")
-		b = v.ProvisionedThroughput.AppendJSON(b)
-	}
-	if v.OnDemandThroughput != nil {
-		b = wirejson.Key(b, "OnDemandThroughput")
-		b = v.OnDemandThroughput.AppendJSON(b)
-	}
-	if v.WarmThroughput != nil {
-		b = wirejson.Key(b, "WarmThroughput")
-		b = v.WarmThroughput.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // CreateGlobalTableInput is a shape of AWS's model.
 type CreateGlobalTableInput struct {
 	GlobalTableName  smithy.Opt[string]
@@ -3703,56 +2107,9 @@ func (v *CreateGlobalTableInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *CreateGlobalTableInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.GlobalTableName.Set {
-		b = wirejson.Key(b, "GlobalTableName")
-		b = wirejson.AppendString(b, v.GlobalTableName.Value)
-	}
-	if v.ReplicationGroup != nil {
-		b = wirejson.Key(b, "ReplicationGroup")
-		b = appendReplicaList(b, v.ReplicationGroup)
-	}
-	return append(b, '}')
-}
-
 // CreateGlobalTableOutput is a shape of AWS's model.
 type CreateGlobalTableOutput struct {
 	GlobalTableDescription *GlobalTableDescription
-}
-
-// Read implements smithy.Shape.
-func (v *CreateGlobalTableOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.CreateGlobalTableOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "GlobalTableDescription":
-			if p := smithy.New[GlobalTableDescription](r); p.Read(r) {
-				v.GlobalTableDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *CreateGlobalTableOutput) Check(c *smithy.Checker) {
-	if v.GlobalTableDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("globalTableDescription")
-			v.GlobalTableDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3795,16 +2152,6 @@ func (v *CreateGlobalTableWitnessGroupMemberAction) Check(c *smithy.Checker) {
 	c.Required("regionName", v.RegionName.Set)
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *CreateGlobalTableWitnessGroupMemberAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.RegionName.Set {
-		b = wirejson.Key(b, "RegionName")
-		b = wirejson.AppendString(b, v.RegionName.Value)
-	}
-	return append(b, '}')
-}
-
 // CreateReplicaAction is a shape of AWS's model.
 type CreateReplicaAction struct {
 	RegionName smithy.Opt[string]
@@ -3833,16 +2180,6 @@ func (v *CreateReplicaAction) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *CreateReplicaAction) Check(c *smithy.Checker) {
 	c.Required("regionName", v.RegionName.Set)
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *CreateReplicaAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.RegionName.Set {
-		b = wirejson.Key(b, "RegionName")
-		b = wirejson.AppendString(b, v.RegionName.Value)
-	}
-	return append(b, '}')
 }
 
 // CreateReplicationGroupMemberAction is a shape of AWS's model.
@@ -3914,36 +2251,6 @@ func (v *CreateReplicationGroupMemberAction) Check(c *smithy.Checker) {
 	if v.TableClassOverride.Set && !c.Failed() {
 		c.Enum("tableClassOverride", v.TableClassOverride.Value, enumTableClass)
 	}
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *CreateReplicationGroupMemberAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.RegionName.Set {
-		b = wirejson.Key(b, "RegionName")
-		b = wirejson.AppendString(b, v.RegionName.Value)
-	}
-	if v.KMSMasterKeyId.Set {
-		b = wirejson.Key(b, "KMSMasterKeyId")
-		b = wirejson.AppendString(b, v.KMSMasterKeyId.Value)
-	}
-	if v.ProvisionedThroughputOverride != nil {
-		b = wirejson.Key(b, "ProvisionedThroughputOverride")
-		b = v.ProvisionedThroughputOverride.AppendJSON(b)
-	}
-	if v.OnDemandThroughputOverride != nil {
-		b = wirejson.Key(b, "OnDemandThroughputOverride")
-		b = v.OnDemandThroughputOverride.AppendJSON(b)
-	}
-	if v.GlobalSecondaryIndexes != nil {
-		b = wirejson.Key(b, "GlobalSecondaryIndexes")
-		b = appendReplicaGlobalSecondaryIndexList(b, v.GlobalSecondaryIndexes)
-	}
-	if v.TableClassOverride.Set {
-		b = wirejson.Key(b, "TableClassOverride")
-		b = wirejson.AppendString(b, v.TableClassOverride.Value)
-	}
-	return append(b, '}')
 }
 
 // CreateTableInput is a shape of AWS's model.
@@ -4142,120 +2449,9 @@ func (v *CreateTableInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *CreateTableInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.AttributeDefinitions != nil {
-		b = wirejson.Key(b, "AttributeDefinitions")
-		b = appendAttributeDefinitions(b, v.AttributeDefinitions)
-	}
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.KeySchema != nil {
-		b = wirejson.Key(b, "KeySchema")
-		b = appendKeySchema(b, v.KeySchema)
-	}
-	if v.LocalSecondaryIndexes != nil {
-		b = wirejson.Key(b, "LocalSecondaryIndexes")
-		b = appendLocalSecondaryIndexList(b, v.LocalSecondaryIndexes)
-	}
-	if v.GlobalSecondaryIndexes != nil {
-		b = wirejson.Key(b, "GlobalSecondaryIndexes")
-		b = appendGlobalSecondaryIndexList(b, v.GlobalSecondaryIndexes)
-	}
-	if v.BillingMode.Set {
-		b = wirejson.Key(b, "BillingMode")
-		b = wirejson.AppendString(b, v.BillingMode.Value)
-	}
-	if v.ProvisionedThroughput != nil {
-		b = wirejson.Key(b, "ProvisionedThroughput")
-		b = v.ProvisionedThroughput.AppendJSON(b)
-	}
-	if v.StreamSpecification != nil {
-		b = wirejson.Key(b, "StreamSpecification")
-		b = v.StreamSpecification.AppendJSON(b)
-	}
-	if v.SSESpecification != nil {
-		b = wirejson.Key(b, "SSESpecification")
-		b = v.SSESpecification.AppendJSON(b)
-	}
-	if v.Tags != nil {
-		b = wirejson.Key(b, "Tags")
-		b = appendTagList(b, v.Tags)
-	}
-	if v.TableClass.Set {
-		b = wirejson.Key(b, "TableClass")
-		b = wirejson.AppendString(b, v.TableClass.Value)
-	}
-	if v.DeletionProtectionEnabled.Set {
-		b = wirejson.Key(b, "DeletionProtectionEnabled")
-		b = strconv.AppendBool(b, v.DeletionProtectionEnabled.Value)
-	}
-	if v.WarmThroughput != nil {
-		b = wirejson.Key(b, "WarmThroughput")
-		b = v.WarmThroughput.AppendJSON(b)
-	}
-	if v.ResourcePolicy.Set {
-		b = wirejson.Key(b, "ResourcePolicy")
-		b = wirejson.AppendString(b, v.ResourcePolicy.Value)
-	}
-	if v.OnDemandThroughput != nil {
-		b = wirejson.Key(b, "OnDemandThroughput")
-		b = v.OnDemandThroughput.AppendJSON(b)
-	}
-	if v.GlobalTableSourceArn.Set {
-		b = wirejson.Key(b, "GlobalTableSourceArn")
-		b = wirejson.AppendString(b, v.GlobalTableSourceArn.Value)
-	}
-	if v.GlobalTableSettingsReplicationMode.Set {
-		b = wirejson.Key(b, "GlobalTableSettingsReplicationMode")
-		b = wirejson.AppendString(b, v.GlobalTableSettingsReplicationMode.Value)
-	}
-	if v.VectorIndexes != nil {
-		b = wirejson.Key(b, "VectorIndexes")
-		b = appendVectorIndexList(b, v.VectorIndexes)
-	}
-	return append(b, '}')
-}
-
 // CreateTableOutput is a shape of AWS's model.
 type CreateTableOutput struct {
 	TableDescription *TableDescription
-}
-
-// Read implements smithy.Shape.
-func (v *CreateTableOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.CreateTableOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableDescription":
-			if p := smithy.New[TableDescription](r); p.Read(r) {
-				v.TableDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *CreateTableOutput) Check(c *smithy.Checker) {
-	if v.TableDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("tableDescription")
-			v.TableDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -4356,36 +2552,6 @@ func (v *CreateVectorIndexAction) Check(c *smithy.Checker) {
 	if v.DistanceFunction.Set && !c.Failed() {
 		c.Enum("distanceFunction", v.DistanceFunction.Value, enumVectorDistanceFunction)
 	}
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *CreateVectorIndexAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	if v.VectorAttribute != nil {
-		b = wirejson.Key(b, "VectorAttribute")
-		b = v.VectorAttribute.AppendJSON(b)
-	}
-	if v.SearchSchema != nil {
-		b = wirejson.Key(b, "SearchSchema")
-		b = appendSearchSchema(b, v.SearchSchema)
-	}
-	if v.Projection != nil {
-		b = wirejson.Key(b, "Projection")
-		b = v.Projection.AppendJSON(b)
-	}
-	if v.Dimensions.Set {
-		b = wirejson.Key(b, "Dimensions")
-		b = strconv.AppendInt(b, v.Dimensions.Value, 10)
-	}
-	if v.DistanceFunction.Set {
-		b = wirejson.Key(b, "DistanceFunction")
-		b = wirejson.AppendString(b, v.DistanceFunction.Value)
-	}
-	return append(b, '}')
 }
 
 var patternCsvDelimiter = regexp.MustCompile("^(?:[,;:|\\t ])$")
@@ -4611,52 +2777,9 @@ func (v *DeleteBackupInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteBackupInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.BackupArn.Set {
-		b = wirejson.Key(b, "BackupArn")
-		b = wirejson.AppendString(b, v.BackupArn.Value)
-	}
-	return append(b, '}')
-}
-
 // DeleteBackupOutput is a shape of AWS's model.
 type DeleteBackupOutput struct {
 	BackupDescription *BackupDescription
-}
-
-// Read implements smithy.Shape.
-func (v *DeleteBackupOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DeleteBackupOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BackupDescription":
-			if p := smithy.New[BackupDescription](r); p.Read(r) {
-				v.BackupDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DeleteBackupOutput) Check(c *smithy.Checker) {
-	if v.BackupDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("backupDescription")
-			v.BackupDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -4704,16 +2827,6 @@ func (v *DeleteGlobalSecondaryIndexAction) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteGlobalSecondaryIndexAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	return append(b, '}')
-}
-
 // DeleteGlobalTableWitnessGroupMemberAction is a shape of AWS's model.
 type DeleteGlobalTableWitnessGroupMemberAction struct {
 	RegionName smithy.Opt[string]
@@ -4742,16 +2855,6 @@ func (v *DeleteGlobalTableWitnessGroupMemberAction) Read(r *wirejson.Reader) boo
 // Check implements smithy.Shape.
 func (v *DeleteGlobalTableWitnessGroupMemberAction) Check(c *smithy.Checker) {
 	c.Required("regionName", v.RegionName.Set)
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteGlobalTableWitnessGroupMemberAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.RegionName.Set {
-		b = wirejson.Key(b, "RegionName")
-		b = wirejson.AppendString(b, v.RegionName.Value)
-	}
-	return append(b, '}')
 }
 
 // DeleteItemInput is a shape of AWS's model.
@@ -4856,100 +2959,11 @@ func (v *DeleteItemInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteItemInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.Key != nil {
-		b = wirejson.Key(b, "Key")
-		b = v.Key.AppendJSON(b)
-	}
-	if v.Expected != nil {
-		b = wirejson.Key(b, "Expected")
-		b = appendExpectedAttributeMap(b, v.Expected)
-	}
-	if v.ConditionalOperator.Set {
-		b = wirejson.Key(b, "ConditionalOperator")
-		b = wirejson.AppendString(b, v.ConditionalOperator.Value)
-	}
-	if v.ReturnValues.Set {
-		b = wirejson.Key(b, "ReturnValues")
-		b = wirejson.AppendString(b, v.ReturnValues.Value)
-	}
-	if v.ReturnConsumedCapacity.Set {
-		b = wirejson.Key(b, "ReturnConsumedCapacity")
-		b = wirejson.AppendString(b, v.ReturnConsumedCapacity.Value)
-	}
-	if v.ReturnItemCollectionMetrics.Set {
-		b = wirejson.Key(b, "ReturnItemCollectionMetrics")
-		b = wirejson.AppendString(b, v.ReturnItemCollectionMetrics.Value)
-	}
-	if v.ConditionExpression.Set {
-		b = wirejson.Key(b, "ConditionExpression")
-		b = wirejson.AppendString(b, v.ConditionExpression.Value)
-	}
-	if v.ExpressionAttributeNames != nil {
-		b = wirejson.Key(b, "ExpressionAttributeNames")
-		b = appendExpressionAttributeNameMap(b, v.ExpressionAttributeNames)
-	}
-	if v.ExpressionAttributeValues != nil {
-		b = wirejson.Key(b, "ExpressionAttributeValues")
-		b = v.ExpressionAttributeValues.AppendJSON(b)
-	}
-	if v.ReturnValuesOnConditionCheckFailure.Set {
-		b = wirejson.Key(b, "ReturnValuesOnConditionCheckFailure")
-		b = wirejson.AppendString(b, v.ReturnValuesOnConditionCheckFailure.Value)
-	}
-	return append(b, '}')
-}
-
 // DeleteItemOutput is a shape of AWS's model.
 type DeleteItemOutput struct {
 	Attributes            attribute.Item
 	ConsumedCapacity      *ConsumedCapacity
 	ItemCollectionMetrics *ItemCollectionMetrics
-}
-
-// Read implements smithy.Shape.
-func (v *DeleteItemOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DeleteItemOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Attributes":
-			v.Attributes = attribute.ReadItem(r)
-		case "ConsumedCapacity":
-			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
-				v.ConsumedCapacity = p
-			}
-		case "ItemCollectionMetrics":
-			if p := smithy.New[ItemCollectionMetrics](r); p.Read(r) {
-				v.ItemCollectionMetrics = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DeleteItemOutput) Check(c *smithy.Checker) {
-	if v.ConsumedCapacity != nil && !c.Failed() {
-		{
-			mark := c.Enter("consumedCapacity")
-			v.ConsumedCapacity.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -5000,16 +3014,6 @@ func (v *DeleteReplicaAction) Check(c *smithy.Checker) {
 	c.Required("regionName", v.RegionName.Set)
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteReplicaAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.RegionName.Set {
-		b = wirejson.Key(b, "RegionName")
-		b = wirejson.AppendString(b, v.RegionName.Value)
-	}
-	return append(b, '}')
-}
-
 // DeleteReplicationGroupMemberAction is a shape of AWS's model.
 type DeleteReplicationGroupMemberAction struct {
 	RegionName smithy.Opt[string]
@@ -5038,16 +3042,6 @@ func (v *DeleteReplicationGroupMemberAction) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DeleteReplicationGroupMemberAction) Check(c *smithy.Checker) {
 	c.Required("regionName", v.RegionName.Set)
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteReplicationGroupMemberAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.RegionName.Set {
-		b = wirejson.Key(b, "RegionName")
-		b = wirejson.AppendString(b, v.RegionName.Value)
-	}
-	return append(b, '}')
 }
 
 // DeleteRequest is a shape of AWS's model.
@@ -5131,51 +3125,9 @@ func (v *DeleteResourcePolicyInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteResourcePolicyInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceArn.Set {
-		b = wirejson.Key(b, "ResourceArn")
-		b = wirejson.AppendString(b, v.ResourceArn.Value)
-	}
-	if v.ExpectedRevisionId.Set {
-		b = wirejson.Key(b, "ExpectedRevisionId")
-		b = wirejson.AppendString(b, v.ExpectedRevisionId.Value)
-	}
-	return append(b, '}')
-}
-
 // DeleteResourcePolicyOutput is a shape of AWS's model.
 type DeleteResourcePolicyOutput struct {
 	RevisionId smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *DeleteResourcePolicyOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DeleteResourcePolicyOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "RevisionId":
-			v.RevisionId.Value, v.RevisionId.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DeleteResourcePolicyOutput) Check(c *smithy.Checker) {
-	if v.RevisionId.Set && !c.Failed() {
-		c.MinLen("revisionId", v.RevisionId.Value, 1)
-		c.MaxLen("revisionId", v.RevisionId.Value, 255)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -5222,52 +3174,9 @@ func (v *DeleteTableInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteTableInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	return append(b, '}')
-}
-
 // DeleteTableOutput is a shape of AWS's model.
 type DeleteTableOutput struct {
 	TableDescription *TableDescription
-}
-
-// Read implements smithy.Shape.
-func (v *DeleteTableOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DeleteTableOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableDescription":
-			if p := smithy.New[TableDescription](r); p.Read(r) {
-				v.TableDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DeleteTableOutput) Check(c *smithy.Checker) {
-	if v.TableDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("tableDescription")
-			v.TableDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -5315,16 +3224,6 @@ func (v *DeleteVectorIndexAction) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteVectorIndexAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeBackupInput is a shape of AWS's model.
 type DescribeBackupInput struct {
 	BackupArn smithy.Opt[string]
@@ -5359,52 +3258,9 @@ func (v *DescribeBackupInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeBackupInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.BackupArn.Set {
-		b = wirejson.Key(b, "BackupArn")
-		b = wirejson.AppendString(b, v.BackupArn.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeBackupOutput is a shape of AWS's model.
 type DescribeBackupOutput struct {
 	BackupDescription *BackupDescription
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeBackupOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeBackupOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BackupDescription":
-			if p := smithy.New[BackupDescription](r); p.Read(r) {
-				v.BackupDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeBackupOutput) Check(c *smithy.Checker) {
-	if v.BackupDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("backupDescription")
-			v.BackupDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -5451,53 +3307,9 @@ func (v *DescribeBulkOperationInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeBulkOperationInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.BulkOperationArn.Set {
-		b = wirejson.Key(b, "BulkOperationArn")
-		b = wirejson.AppendString(b, v.BulkOperationArn.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeBulkOperationOutput is a shape of AWS's model.
 type DescribeBulkOperationOutput struct {
 	BulkOperationDescription *BulkOperationDescription
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeBulkOperationOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeBulkOperationOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BulkOperationDescription":
-			if p := smithy.New[BulkOperationDescription](r); p.Read(r) {
-				v.BulkOperationDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeBulkOperationOutput) Check(c *smithy.Checker) {
-	c.Required("bulkOperationDescription", v.BulkOperationDescription != nil)
-	if v.BulkOperationDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("bulkOperationDescription")
-			v.BulkOperationDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -5544,52 +3356,9 @@ func (v *DescribeContinuousBackupsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeContinuousBackupsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeContinuousBackupsOutput is a shape of AWS's model.
 type DescribeContinuousBackupsOutput struct {
 	ContinuousBackupsDescription *ContinuousBackupsDescription
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeContinuousBackupsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeContinuousBackupsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ContinuousBackupsDescription":
-			if p := smithy.New[ContinuousBackupsDescription](r); p.Read(r) {
-				v.ContinuousBackupsDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeContinuousBackupsOutput) Check(c *smithy.Checker) {
-	if v.ContinuousBackupsDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("continuousBackupsDescription")
-			v.ContinuousBackupsDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -5644,20 +3413,6 @@ func (v *DescribeContributorInsightsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeContributorInsightsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeContributorInsightsOutput is a shape of AWS's model.
 type DescribeContributorInsightsOutput struct {
 	TableName                   smithy.Opt[string]
@@ -5667,70 +3422,6 @@ type DescribeContributorInsightsOutput struct {
 	LastUpdateDateTime          smithy.Opt[float64]
 	FailureException            *FailureException
 	ContributorInsightsMode     smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeContributorInsightsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeContributorInsightsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "IndexName":
-			v.IndexName.Value, v.IndexName.Set = r.String()
-		case "ContributorInsightsRuleList":
-			v.ContributorInsightsRuleList = readContributorInsightsRuleList(r)
-		case "ContributorInsightsStatus":
-			v.ContributorInsightsStatus.Value, v.ContributorInsightsStatus.Set = r.String()
-		case "LastUpdateDateTime":
-			v.LastUpdateDateTime.Value, v.LastUpdateDateTime.Set = r.Float()
-		case "FailureException":
-			if p := smithy.New[FailureException](r); p.Read(r) {
-				v.FailureException = p
-			}
-		case "ContributorInsightsMode":
-			v.ContributorInsightsMode.Value, v.ContributorInsightsMode.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeContributorInsightsOutput) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.ContributorInsightsRuleList != nil && !c.Failed() {
-		for i0 := range v.ContributorInsightsRuleList {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("contributorInsightsRuleList", i0)
-			c.Pattern("", v.ContributorInsightsRuleList[i0], "[A-Za-z0-9][A-Za-z0-9\\-\\_\\.]{0,126}[A-Za-z0-9]", c.Failed() || patternContributorInsightsRule.MatchString(v.ContributorInsightsRuleList[i0]))
-			c.Leave(mark0)
-		}
-	}
-	if v.ContributorInsightsStatus.Set && !c.Failed() {
-		c.Enum("contributorInsightsStatus", v.ContributorInsightsStatus.Value, enumContributorInsightsStatus)
-	}
-	if v.ContributorInsightsMode.Set && !c.Failed() {
-		c.Enum("contributorInsightsMode", v.ContributorInsightsMode.Value, enumContributorInsightsMode)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -5790,50 +3481,9 @@ func (v *DescribeEndpointsRequest) Read(r *wirejson.Reader) bool {
 func (v *DescribeEndpointsRequest) Check(c *smithy.Checker) {
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeEndpointsRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	return append(b, '}')
-}
-
 // DescribeEndpointsResponse is a shape of AWS's model.
 type DescribeEndpointsResponse struct {
 	Endpoints []Endpoint
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeEndpointsResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeEndpointsResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Endpoints":
-			v.Endpoints = readEndpoints(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeEndpointsResponse) Check(c *smithy.Checker) {
-	c.Required("endpoints", v.Endpoints != nil)
-	if v.Endpoints != nil && !c.Failed() {
-		for i0 := range v.Endpoints {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("endpoints", i0)
-			v.Endpoints[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -5880,52 +3530,9 @@ func (v *DescribeExportInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeExportInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ExportArn.Set {
-		b = wirejson.Key(b, "ExportArn")
-		b = wirejson.AppendString(b, v.ExportArn.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeExportOutput is a shape of AWS's model.
 type DescribeExportOutput struct {
 	ExportDescription *ExportDescription
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeExportOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeExportOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ExportDescription":
-			if p := smithy.New[ExportDescription](r); p.Read(r) {
-				v.ExportDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeExportOutput) Check(c *smithy.Checker) {
-	if v.ExportDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("exportDescription")
-			v.ExportDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -5973,52 +3580,9 @@ func (v *DescribeGlobalTableInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeGlobalTableInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.GlobalTableName.Set {
-		b = wirejson.Key(b, "GlobalTableName")
-		b = wirejson.AppendString(b, v.GlobalTableName.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeGlobalTableOutput is a shape of AWS's model.
 type DescribeGlobalTableOutput struct {
 	GlobalTableDescription *GlobalTableDescription
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeGlobalTableOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeGlobalTableOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "GlobalTableDescription":
-			if p := smithy.New[GlobalTableDescription](r); p.Read(r) {
-				v.GlobalTableDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeGlobalTableOutput) Check(c *smithy.Checker) {
-	if v.GlobalTableDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("globalTableDescription")
-			v.GlobalTableDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -6066,61 +3630,10 @@ func (v *DescribeGlobalTableSettingsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeGlobalTableSettingsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.GlobalTableName.Set {
-		b = wirejson.Key(b, "GlobalTableName")
-		b = wirejson.AppendString(b, v.GlobalTableName.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeGlobalTableSettingsOutput is a shape of AWS's model.
 type DescribeGlobalTableSettingsOutput struct {
 	GlobalTableName smithy.Opt[string]
 	ReplicaSettings []ReplicaSettingsDescription
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeGlobalTableSettingsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeGlobalTableSettingsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "GlobalTableName":
-			v.GlobalTableName.Value, v.GlobalTableName.Set = r.String()
-		case "ReplicaSettings":
-			v.ReplicaSettings = readReplicaSettingsDescriptionList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeGlobalTableSettingsOutput) Check(c *smithy.Checker) {
-	if v.GlobalTableName.Set && !c.Failed() {
-		c.MinLen("globalTableName", v.GlobalTableName.Value, 3)
-		c.MaxLen("globalTableName", v.GlobalTableName.Value, 255)
-		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
-	}
-	if v.ReplicaSettings != nil && !c.Failed() {
-		for i0 := range v.ReplicaSettings {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("replicaSettings", i0)
-			v.ReplicaSettings[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -6171,53 +3684,9 @@ func (v *DescribeImportInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeImportInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ImportArn.Set {
-		b = wirejson.Key(b, "ImportArn")
-		b = wirejson.AppendString(b, v.ImportArn.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeImportOutput is a shape of AWS's model.
 type DescribeImportOutput struct {
 	ImportTableDescription *ImportTableDescription
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeImportOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeImportOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ImportTableDescription":
-			if p := smithy.New[ImportTableDescription](r); p.Read(r) {
-				v.ImportTableDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeImportOutput) Check(c *smithy.Checker) {
-	c.Required("importTableDescription", v.ImportTableDescription != nil)
-	if v.ImportTableDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("importTableDescription")
-			v.ImportTableDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -6264,61 +3733,10 @@ func (v *DescribeKinesisStreamingDestinationInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeKinesisStreamingDestinationInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeKinesisStreamingDestinationOutput is a shape of AWS's model.
 type DescribeKinesisStreamingDestinationOutput struct {
 	TableName                     smithy.Opt[string]
 	KinesisDataStreamDestinations []KinesisDataStreamDestination
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeKinesisStreamingDestinationOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeKinesisStreamingDestinationOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "KinesisDataStreamDestinations":
-			v.KinesisDataStreamDestinations = readKinesisDataStreamDestinations(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeKinesisStreamingDestinationOutput) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
-	if v.KinesisDataStreamDestinations != nil && !c.Failed() {
-		for i0 := range v.KinesisDataStreamDestinations {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("kinesisDataStreamDestinations", i0)
-			v.KinesisDataStreamDestinations[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -6358,60 +3776,12 @@ func (v *DescribeLimitsInput) Read(r *wirejson.Reader) bool {
 func (v *DescribeLimitsInput) Check(c *smithy.Checker) {
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeLimitsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	return append(b, '}')
-}
-
 // DescribeLimitsOutput is a shape of AWS's model.
 type DescribeLimitsOutput struct {
 	AccountMaxReadCapacityUnits  smithy.Opt[int64]
 	AccountMaxWriteCapacityUnits smithy.Opt[int64]
 	TableMaxReadCapacityUnits    smithy.Opt[int64]
 	TableMaxWriteCapacityUnits   smithy.Opt[int64]
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeLimitsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeLimitsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "AccountMaxReadCapacityUnits":
-			v.AccountMaxReadCapacityUnits.Value, v.AccountMaxReadCapacityUnits.Set = r.Int("Long")
-		case "AccountMaxWriteCapacityUnits":
-			v.AccountMaxWriteCapacityUnits.Value, v.AccountMaxWriteCapacityUnits.Set = r.Int("Long")
-		case "TableMaxReadCapacityUnits":
-			v.TableMaxReadCapacityUnits.Value, v.TableMaxReadCapacityUnits.Set = r.Int("Long")
-		case "TableMaxWriteCapacityUnits":
-			v.TableMaxWriteCapacityUnits.Value, v.TableMaxWriteCapacityUnits.Set = r.Int("Long")
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeLimitsOutput) Check(c *smithy.Checker) {
-	if v.AccountMaxReadCapacityUnits.Set && !c.Failed() {
-		c.Min("accountMaxReadCapacityUnits", v.AccountMaxReadCapacityUnits.Value, 1)
-	}
-	if v.AccountMaxWriteCapacityUnits.Set && !c.Failed() {
-		c.Min("accountMaxWriteCapacityUnits", v.AccountMaxWriteCapacityUnits.Value, 1)
-	}
-	if v.TableMaxReadCapacityUnits.Set && !c.Failed() {
-		c.Min("tableMaxReadCapacityUnits", v.TableMaxReadCapacityUnits.Value, 1)
-	}
-	if v.TableMaxWriteCapacityUnits.Set && !c.Failed() {
-		c.Min("tableMaxWriteCapacityUnits", v.TableMaxWriteCapacityUnits.Value, 1)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -6470,52 +3840,9 @@ func (v *DescribeTableInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeTableInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeTableOutput is a shape of AWS's model.
 type DescribeTableOutput struct {
 	Table *TableDescription
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeTableOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeTableOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Table":
-			if p := smithy.New[TableDescription](r); p.Read(r) {
-				v.Table = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeTableOutput) Check(c *smithy.Checker) {
-	if v.Table != nil && !c.Failed() {
-		{
-			mark := c.Enter("table")
-			v.Table.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -6562,52 +3889,9 @@ func (v *DescribeTableReplicaAutoScalingInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeTableReplicaAutoScalingInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeTableReplicaAutoScalingOutput is a shape of AWS's model.
 type DescribeTableReplicaAutoScalingOutput struct {
 	TableAutoScalingDescription *TableAutoScalingDescription
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeTableReplicaAutoScalingOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeTableReplicaAutoScalingOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableAutoScalingDescription":
-			if p := smithy.New[TableAutoScalingDescription](r); p.Read(r) {
-				v.TableAutoScalingDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeTableReplicaAutoScalingOutput) Check(c *smithy.Checker) {
-	if v.TableAutoScalingDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("tableAutoScalingDescription")
-			v.TableAutoScalingDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -6654,52 +3938,9 @@ func (v *DescribeTimeToLiveInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeTimeToLiveInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeTimeToLiveOutput is a shape of AWS's model.
 type DescribeTimeToLiveOutput struct {
 	TimeToLiveDescription *TimeToLiveDescription
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeTimeToLiveOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeTimeToLiveOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TimeToLiveDescription":
-			if p := smithy.New[TimeToLiveDescription](r); p.Read(r) {
-				v.TimeToLiveDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeTimeToLiveOutput) Check(c *smithy.Checker) {
-	if v.TimeToLiveDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("timeToLiveDescription")
-			v.TimeToLiveDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -6711,8 +3952,6 @@ func (v *DescribeTimeToLiveOutput) AppendJSON(b []byte) []byte {
 	}
 	return append(b, '}')
 }
-
-var enumDestinationStatus = []string{"ENABLING", "ACTIVE", "DISABLING", "DISABLED", "ENABLE_FAILED", "UPDATING"}
 
 // The values of DestinationStatus.
 const (
@@ -6759,20 +3998,6 @@ func (v *DisassociateReplicationGroupMemberAction) Check(c *smithy.Checker) {
 	if v.DisassociationMode.Set && !c.Failed() {
 		c.Enum("disassociationMode", v.DisassociationMode.Value, enumDisassociationMode)
 	}
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *DisassociateReplicationGroupMemberAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.RegionName.Set {
-		b = wirejson.Key(b, "RegionName")
-		b = wirejson.AppendString(b, v.RegionName.Value)
-	}
-	if v.DisassociationMode.Set {
-		b = wirejson.Key(b, "DisassociationMode")
-		b = wirejson.AppendString(b, v.DisassociationMode.Value)
-	}
-	return append(b, '}')
 }
 
 var enumDisassociationMode = []string{"WAIT_FOR_REPLICATION"}
@@ -6830,34 +4055,6 @@ type Endpoint struct {
 	CachePeriodInMinutes smithy.Opt[int64]
 }
 
-// Read implements smithy.Shape.
-func (v *Endpoint) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.Endpoint") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Address":
-			v.Address.Value, v.Address.Set = r.String()
-		case "CachePeriodInMinutes":
-			v.CachePeriodInMinutes.Value, v.CachePeriodInMinutes.Set = r.Int("Long")
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Endpoint) Check(c *smithy.Checker) {
-	c.Required("address", v.Address.Set)
-	c.Required("cachePeriodInMinutes", v.CachePeriodInMinutes.Set)
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *Endpoint) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -6870,19 +4067,6 @@ func (v *Endpoint) AppendJSON(b []byte) []byte {
 		b = strconv.AppendInt(b, v.CachePeriodInMinutes.Value, 10)
 	}
 	return append(b, '}')
-}
-
-func readEndpoints(r *wirejson.Reader) []Endpoint {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []Endpoint{}
-	for r.NextElem() {
-		var e Endpoint
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendEndpoints(b []byte, list []Endpoint) []byte {
@@ -6963,89 +4147,12 @@ func (v *ExecuteStatementInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ExecuteStatementInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Statement.Set {
-		b = wirejson.Key(b, "Statement")
-		b = wirejson.AppendString(b, v.Statement.Value)
-	}
-	if v.Parameters != nil {
-		b = wirejson.Key(b, "Parameters")
-		b = appendPreparedStatementParameters(b, v.Parameters)
-	}
-	if v.ConsistentRead.Set {
-		b = wirejson.Key(b, "ConsistentRead")
-		b = strconv.AppendBool(b, v.ConsistentRead.Value)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	if v.ReturnConsumedCapacity.Set {
-		b = wirejson.Key(b, "ReturnConsumedCapacity")
-		b = wirejson.AppendString(b, v.ReturnConsumedCapacity.Value)
-	}
-	if v.Limit.Set {
-		b = wirejson.Key(b, "Limit")
-		b = strconv.AppendInt(b, v.Limit.Value, 10)
-	}
-	if v.ReturnValuesOnConditionCheckFailure.Set {
-		b = wirejson.Key(b, "ReturnValuesOnConditionCheckFailure")
-		b = wirejson.AppendString(b, v.ReturnValuesOnConditionCheckFailure.Value)
-	}
-	return append(b, '}')
-}
-
 // ExecuteStatementOutput is a shape of AWS's model.
 type ExecuteStatementOutput struct {
 	Items            []attribute.Item
 	NextToken        smithy.Opt[string]
 	ConsumedCapacity *ConsumedCapacity
 	LastEvaluatedKey attribute.Item
-}
-
-// Read implements smithy.Shape.
-func (v *ExecuteStatementOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ExecuteStatementOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Items":
-			v.Items = readItemList(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		case "ConsumedCapacity":
-			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
-				v.ConsumedCapacity = p
-			}
-		case "LastEvaluatedKey":
-			v.LastEvaluatedKey = attribute.ReadItem(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ExecuteStatementOutput) Check(c *smithy.Checker) {
-	if v.NextToken.Set && !c.Failed() {
-		c.MinLen("nextToken", v.NextToken.Value, 1)
-		c.MaxLen("nextToken", v.NextToken.Value, 32768)
-	}
-	if v.ConsumedCapacity != nil && !c.Failed() {
-		{
-			mark := c.Enter("consumedCapacity")
-			v.ConsumedCapacity.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -7149,46 +4256,6 @@ type ExecuteTransactionOutput struct {
 	ConsumedCapacity []ConsumedCapacity
 }
 
-// Read implements smithy.Shape.
-func (v *ExecuteTransactionOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ExecuteTransactionOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Responses":
-			v.Responses = readItemResponseList(r)
-		case "ConsumedCapacity":
-			v.ConsumedCapacity = readConsumedCapacityMultiple(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ExecuteTransactionOutput) Check(c *smithy.Checker) {
-	if v.Responses != nil && !c.Failed() {
-		c.MinSize("responses", len(v.Responses), 1)
-		c.MaxSize("responses", len(v.Responses), 100)
-	}
-	if v.ConsumedCapacity != nil && !c.Failed() {
-		for i0 := range v.ConsumedCapacity {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("consumedCapacity", i0)
-			v.ConsumedCapacity[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *ExecuteTransactionOutput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -7222,19 +4289,6 @@ func readExpectedAttributeMap(r *wirejson.Reader) smithy.Map[ExpectedAttributeVa
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
-}
-
-func appendExpectedAttributeMap(b []byte, m smithy.Map[ExpectedAttributeValue]) []byte {
-	b = append(b, '{')
-	for i := range m {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = wirejson.AppendString(b, m[i].Key)
-		b = append(b, ':')
-		b = m[i].Value.AppendJSON(b)
-	}
-	return append(b, '}')
 }
 
 // ExpectedAttributeValue is a shape of AWS's model.
@@ -7281,28 +4335,6 @@ func (v *ExpectedAttributeValue) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ExpectedAttributeValue) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Value != nil {
-		b = wirejson.Key(b, "Value")
-		b = v.Value.AppendJSON(b)
-	}
-	if v.Exists.Set {
-		b = wirejson.Key(b, "Exists")
-		b = strconv.AppendBool(b, v.Exists.Value)
-	}
-	if v.ComparisonOperator.Set {
-		b = wirejson.Key(b, "ComparisonOperator")
-		b = wirejson.AppendString(b, v.ComparisonOperator.Value)
-	}
-	if v.AttributeValueList != nil {
-		b = wirejson.Key(b, "AttributeValueList")
-		b = appendAttributeValueList(b, v.AttributeValueList)
-	}
-	return append(b, '}')
-}
-
 // ExportDescription is a shape of AWS's model.
 type ExportDescription struct {
 	ExportArn                      smithy.Opt[string]
@@ -7327,136 +4359,6 @@ type ExportDescription struct {
 	ExportType                     smithy.Opt[string]
 	IncrementalExportSpecification *IncrementalExportSpecification
 	FilterSpecification            *FilterSpecification
-}
-
-// Read implements smithy.Shape.
-func (v *ExportDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ExportDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ExportArn":
-			v.ExportArn.Value, v.ExportArn.Set = r.String()
-		case "ExportStatus":
-			v.ExportStatus.Value, v.ExportStatus.Set = r.String()
-		case "StartTime":
-			v.StartTime.Value, v.StartTime.Set = r.Float()
-		case "EndTime":
-			v.EndTime.Value, v.EndTime.Set = r.Float()
-		case "ExportManifest":
-			v.ExportManifest.Value, v.ExportManifest.Set = r.String()
-		case "TableArn":
-			v.TableArn.Value, v.TableArn.Set = r.String()
-		case "TableId":
-			v.TableId.Value, v.TableId.Set = r.String()
-		case "ExportTime":
-			v.ExportTime.Value, v.ExportTime.Set = r.Float()
-		case "ClientToken":
-			v.ClientToken.Value, v.ClientToken.Set = r.String()
-		case "S3Bucket":
-			v.S3Bucket.Value, v.S3Bucket.Set = r.String()
-		case "S3BucketOwner":
-			v.S3BucketOwner.Value, v.S3BucketOwner.Set = r.String()
-		case "S3Prefix":
-			v.S3Prefix.Value, v.S3Prefix.Set = r.String()
-		case "S3SseAlgorithm":
-			v.S3SseAlgorithm.Value, v.S3SseAlgorithm.Set = r.String()
-		case "S3SseKmsKeyId":
-			v.S3SseKmsKeyId.Value, v.S3SseKmsKeyId.Set = r.String()
-		case "FailureCode":
-			v.FailureCode.Value, v.FailureCode.Set = r.String()
-		case "FailureMessage":
-			v.FailureMessage.Value, v.FailureMessage.Set = r.String()
-		case "ExportFormat":
-			v.ExportFormat.Value, v.ExportFormat.Set = r.String()
-		case "BilledSizeBytes":
-			v.BilledSizeBytes.Value, v.BilledSizeBytes.Set = r.Int("Long")
-		case "ItemCount":
-			v.ItemCount.Value, v.ItemCount.Set = r.Int("Long")
-		case "ExportType":
-			v.ExportType.Value, v.ExportType.Set = r.String()
-		case "IncrementalExportSpecification":
-			if p := smithy.New[IncrementalExportSpecification](r); p.Read(r) {
-				v.IncrementalExportSpecification = p
-			}
-		case "FilterSpecification":
-			if p := smithy.New[FilterSpecification](r); p.Read(r) {
-				v.FilterSpecification = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ExportDescription) Check(c *smithy.Checker) {
-	if v.ExportArn.Set && !c.Failed() {
-		c.MinLen("exportArn", v.ExportArn.Value, 37)
-		c.MaxLen("exportArn", v.ExportArn.Value, 1024)
-	}
-	if v.ExportStatus.Set && !c.Failed() {
-		c.Enum("exportStatus", v.ExportStatus.Value, enumExportStatus)
-	}
-	if v.TableArn.Set && !c.Failed() {
-		c.MinLen("tableArn", v.TableArn.Value, 1)
-		c.MaxLen("tableArn", v.TableArn.Value, 1024)
-	}
-	if v.TableId.Set && !c.Failed() {
-		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", c.Failed() || patternTableId.MatchString(v.TableId.Value))
-	}
-	if v.ClientToken.Set && !c.Failed() {
-		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", c.Failed() || patternClientToken.MatchString(v.ClientToken.Value))
-	}
-	if v.S3Bucket.Set && !c.Failed() {
-		c.MaxLen("s3Bucket", v.S3Bucket.Value, 255)
-		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", c.Failed() || patternS3Bucket.MatchString(v.S3Bucket.Value))
-	}
-	if v.S3BucketOwner.Set && !c.Failed() {
-		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", c.Failed() || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
-	}
-	if v.S3Prefix.Set && !c.Failed() {
-		c.MaxLen("s3Prefix", v.S3Prefix.Value, 1024)
-	}
-	if v.S3SseAlgorithm.Set && !c.Failed() {
-		c.Enum("s3SseAlgorithm", v.S3SseAlgorithm.Value, enumS3SseAlgorithm)
-	}
-	if v.S3SseKmsKeyId.Set && !c.Failed() {
-		c.MinLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 1)
-		c.MaxLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 2048)
-	}
-	if v.ExportFormat.Set && !c.Failed() {
-		c.Enum("exportFormat", v.ExportFormat.Value, enumExportFormat)
-	}
-	if v.BilledSizeBytes.Set && !c.Failed() {
-		c.Min("billedSizeBytes", v.BilledSizeBytes.Value, 0)
-	}
-	if v.ItemCount.Set && !c.Failed() {
-		c.Min("itemCount", v.ItemCount.Value, 0)
-	}
-	if v.ExportType.Set && !c.Failed() {
-		c.Enum("exportType", v.ExportType.Value, enumExportType)
-	}
-	if v.IncrementalExportSpecification != nil && !c.Failed() {
-		{
-			mark := c.Enter("incrementalExportSpecification")
-			v.IncrementalExportSpecification.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.FilterSpecification != nil && !c.Failed() {
-		{
-			mark := c.Enter("filterSpecification")
-			v.FilterSpecification.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -7561,27 +4463,12 @@ const (
 	ExportFormatIon          = "ION"
 )
 
-var enumExportStatus = []string{"IN_PROGRESS", "COMPLETED", "FAILED"}
-
 // The values of ExportStatus.
 const (
 	ExportStatusInProgress = "IN_PROGRESS"
 	ExportStatusCompleted  = "COMPLETED"
 	ExportStatusFailed     = "FAILED"
 )
-
-func readExportSummaries(r *wirejson.Reader) []ExportSummary {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ExportSummary{}
-	for r.NextElem() {
-		var e ExportSummary
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
 
 func appendExportSummaries(b []byte, list []ExportSummary) []byte {
 	b = append(b, '[')
@@ -7597,44 +4484,6 @@ type ExportSummary struct {
 	ExportArn    smithy.Opt[string]
 	ExportStatus smithy.Opt[string]
 	ExportType   smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ExportSummary) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ExportSummary") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ExportArn":
-			v.ExportArn.Value, v.ExportArn.Set = r.String()
-		case "ExportStatus":
-			v.ExportStatus.Value, v.ExportStatus.Set = r.String()
-		case "ExportType":
-			v.ExportType.Value, v.ExportType.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ExportSummary) Check(c *smithy.Checker) {
-	if v.ExportArn.Set && !c.Failed() {
-		c.MinLen("exportArn", v.ExportArn.Value, 37)
-		c.MaxLen("exportArn", v.ExportArn.Value, 1024)
-	}
-	if v.ExportStatus.Set && !c.Failed() {
-		c.Enum("exportStatus", v.ExportStatus.Value, enumExportStatus)
-	}
-	if v.ExportType.Set && !c.Failed() {
-		c.Enum("exportType", v.ExportType.Value, enumExportType)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -7767,96 +4616,9 @@ func (v *ExportTableToPointInTimeInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ExportTableToPointInTimeInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableArn.Set {
-		b = wirejson.Key(b, "TableArn")
-		b = wirejson.AppendString(b, v.TableArn.Value)
-	}
-	if v.ExportTime.Set {
-		b = wirejson.Key(b, "ExportTime")
-		b = strconv.AppendFloat(b, v.ExportTime.Value, 'f', 3, 64)
-	}
-	if v.ClientToken.Set {
-		b = wirejson.Key(b, "ClientToken")
-		b = wirejson.AppendString(b, v.ClientToken.Value)
-	}
-	if v.S3Bucket.Set {
-		b = wirejson.Key(b, "S3Bucket")
-		b = wirejson.AppendString(b, v.S3Bucket.Value)
-	}
-	if v.S3BucketOwner.Set {
-		b = wirejson.Key(b, "S3BucketOwner")
-		b = wirejson.AppendString(b, v.S3BucketOwner.Value)
-	}
-	if v.S3Prefix.Set {
-		b = wirejson.Key(b, "S3Prefix")
-		b = wirejson.AppendString(b, v.S3Prefix.Value)
-	}
-	if v.S3SseAlgorithm.Set {
-		b = wirejson.Key(b, "S3SseAlgorithm")
-		b = wirejson.AppendString(b, v.S3SseAlgorithm.Value)
-	}
-	if v.S3SseKmsKeyId.Set {
-		b = wirejson.Key(b, "S3SseKmsKeyId")
-		b = wirejson.AppendString(b, v.S3SseKmsKeyId.Value)
-	}
-	if v.ExportFormat.Set {
-		b = wirejson.Key(b, "ExportFormat")
-		b = wirejson.AppendString(b, v.ExportFormat.Value)
-	}
-	if v.ExportType.Set {
-		b = wirejson.Key(b, "ExportType")
-		b = wirejson.AppendString(b, v.ExportType.Value)
-	}
-	if v.IncrementalExportSpecification != nil {
-		b = wirejson.Key(b, "IncrementalExportSpecification")
-		b = v.IncrementalExportSpecification.AppendJSON(b)
-	}
-	if v.FilterSpecification != nil {
-		b = wirejson.Key(b, "FilterSpecification")
-		b = v.FilterSpecification.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // ExportTableToPointInTimeOutput is a shape of AWS's model.
 type ExportTableToPointInTimeOutput struct {
 	ExportDescription *ExportDescription
-}
-
-// Read implements smithy.Shape.
-func (v *ExportTableToPointInTimeOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ExportTableToPointInTimeOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ExportDescription":
-			if p := smithy.New[ExportDescription](r); p.Read(r) {
-				v.ExportDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ExportTableToPointInTimeOutput) Check(c *smithy.Checker) {
-	if v.ExportDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("exportDescription")
-			v.ExportDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -7925,32 +4687,6 @@ type FailureException struct {
 	ExceptionDescription smithy.Opt[string]
 }
 
-// Read implements smithy.Shape.
-func (v *FailureException) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.FailureException") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ExceptionName":
-			v.ExceptionName.Value, v.ExceptionName.Set = r.String()
-		case "ExceptionDescription":
-			v.ExceptionDescription.Value, v.ExceptionDescription.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *FailureException) Check(c *smithy.Checker) {
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *FailureException) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -7984,19 +4720,6 @@ func readFilterConditionMap(r *wirejson.Reader) smithy.Map[Condition] {
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
-}
-
-func appendFilterConditionMap(b []byte, m smithy.Map[Condition]) []byte {
-	b = append(b, '{')
-	for i := range m {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = wirejson.AppendString(b, m[i].Key)
-		b = append(b, ':')
-		b = m[i].Value.AppendJSON(b)
-	}
-	return append(b, '}')
 }
 
 // FilterSpecification is a shape of AWS's model.
@@ -8132,28 +4855,6 @@ func (v *Get) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *Get) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Key != nil {
-		b = wirejson.Key(b, "Key")
-		b = v.Key.AppendJSON(b)
-	}
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.ProjectionExpression.Set {
-		b = wirejson.Key(b, "ProjectionExpression")
-		b = wirejson.AppendString(b, v.ProjectionExpression.Value)
-	}
-	if v.ExpressionAttributeNames != nil {
-		b = wirejson.Key(b, "ExpressionAttributeNames")
-		b = appendExpressionAttributeNameMap(b, v.ExpressionAttributeNames)
-	}
-	return append(b, '}')
-}
-
 // GetItemInput is a shape of AWS's model.
 type GetItemInput struct {
 	TableName                smithy.Opt[string]
@@ -8233,79 +4934,10 @@ func (v *GetItemInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *GetItemInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.Key != nil {
-		b = wirejson.Key(b, "Key")
-		b = v.Key.AppendJSON(b)
-	}
-	if v.AttributesToGet != nil {
-		b = wirejson.Key(b, "AttributesToGet")
-		b = appendAttributeNameList(b, v.AttributesToGet)
-	}
-	if v.ConsistentRead.Set {
-		b = wirejson.Key(b, "ConsistentRead")
-		b = strconv.AppendBool(b, v.ConsistentRead.Value)
-	}
-	if v.ReturnConsumedCapacity.Set {
-		b = wirejson.Key(b, "ReturnConsumedCapacity")
-		b = wirejson.AppendString(b, v.ReturnConsumedCapacity.Value)
-	}
-	if v.ProjectionExpression.Set {
-		b = wirejson.Key(b, "ProjectionExpression")
-		b = wirejson.AppendString(b, v.ProjectionExpression.Value)
-	}
-	if v.ExpressionAttributeNames != nil {
-		b = wirejson.Key(b, "ExpressionAttributeNames")
-		b = appendExpressionAttributeNameMap(b, v.ExpressionAttributeNames)
-	}
-	return append(b, '}')
-}
-
 // GetItemOutput is a shape of AWS's model.
 type GetItemOutput struct {
 	Item             attribute.Item
 	ConsumedCapacity *ConsumedCapacity
-}
-
-// Read implements smithy.Shape.
-func (v *GetItemOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.GetItemOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Item":
-			v.Item = attribute.ReadItem(r)
-		case "ConsumedCapacity":
-			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
-				v.ConsumedCapacity = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GetItemOutput) Check(c *smithy.Checker) {
-	if v.ConsumedCapacity != nil && !c.Failed() {
-		{
-			mark := c.Enter("consumedCapacity")
-			v.ConsumedCapacity.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -8356,50 +4988,10 @@ func (v *GetResourcePolicyInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *GetResourcePolicyInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceArn.Set {
-		b = wirejson.Key(b, "ResourceArn")
-		b = wirejson.AppendString(b, v.ResourceArn.Value)
-	}
-	return append(b, '}')
-}
-
 // GetResourcePolicyOutput is a shape of AWS's model.
 type GetResourcePolicyOutput struct {
 	Policy     smithy.Opt[string]
 	RevisionId smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *GetResourcePolicyOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.GetResourcePolicyOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Policy":
-			v.Policy.Value, v.Policy.Set = r.String()
-		case "RevisionId":
-			v.RevisionId.Value, v.RevisionId.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GetResourcePolicyOutput) Check(c *smithy.Checker) {
-	if v.RevisionId.Set && !c.Failed() {
-		c.MinLen("revisionId", v.RevisionId.Value, 1)
-		c.MaxLen("revisionId", v.RevisionId.Value, 255)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -8578,20 +5170,6 @@ func (v *GlobalSecondaryIndexAutoScalingUpdate) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *GlobalSecondaryIndexAutoScalingUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	if v.ProvisionedWriteCapacityAutoScalingUpdate != nil {
-		b = wirejson.Key(b, "ProvisionedWriteCapacityAutoScalingUpdate")
-		b = v.ProvisionedWriteCapacityAutoScalingUpdate.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 func readGlobalSecondaryIndexAutoScalingUpdateList(r *wirejson.Reader) []GlobalSecondaryIndexAutoScalingUpdate {
 	if !r.BeginArray() {
 		return nil
@@ -8609,15 +5187,6 @@ func readGlobalSecondaryIndexAutoScalingUpdateList(r *wirejson.Reader) []GlobalS
 	return out
 }
 
-func appendGlobalSecondaryIndexAutoScalingUpdateList(b []byte, list []GlobalSecondaryIndexAutoScalingUpdate) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
 // GlobalSecondaryIndexDescription is a shape of AWS's model.
 type GlobalSecondaryIndexDescription struct {
 	IndexName             smithy.Opt[string]
@@ -8631,99 +5200,6 @@ type GlobalSecondaryIndexDescription struct {
 	IndexArn              smithy.Opt[string]
 	OnDemandThroughput    *OnDemandThroughput
 	WarmThroughput        *GlobalSecondaryIndexWarmThroughputDescription
-}
-
-// Read implements smithy.Shape.
-func (v *GlobalSecondaryIndexDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.GlobalSecondaryIndexDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "IndexName":
-			v.IndexName.Value, v.IndexName.Set = r.String()
-		case "KeySchema":
-			v.KeySchema = readKeySchema(r)
-		case "Projection":
-			if p := smithy.New[Projection](r); p.Read(r) {
-				v.Projection = p
-			}
-		case "IndexStatus":
-			v.IndexStatus.Value, v.IndexStatus.Set = r.String()
-		case "Backfilling":
-			v.Backfilling.Value, v.Backfilling.Set = r.Bool()
-		case "ProvisionedThroughput":
-			if p := smithy.New[ProvisionedThroughputDescription](r); p.Read(r) {
-				v.ProvisionedThroughput = p
-			}
-		case "IndexSizeBytes":
-			v.IndexSizeBytes.Value, v.IndexSizeBytes.Set = r.Int("Long")
-		case "ItemCount":
-			v.ItemCount.Value, v.ItemCount.Set = r.Int("Long")
-		case "IndexArn":
-			v.IndexArn.Value, v.IndexArn.Set = r.String()
-		case "OnDemandThroughput":
-			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
-				v.OnDemandThroughput = p
-			}
-		case "WarmThroughput":
-			if p := smithy.New[GlobalSecondaryIndexWarmThroughputDescription](r); p.Read(r) {
-				v.WarmThroughput = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GlobalSecondaryIndexDescription) Check(c *smithy.Checker) {
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.KeySchema != nil && !c.Failed() {
-		c.MinSize("keySchema", len(v.KeySchema), 1)
-		c.MaxSize("keySchema", len(v.KeySchema), 1000)
-		for i0 := range v.KeySchema {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("keySchema", i0)
-			v.KeySchema[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.Projection != nil && !c.Failed() {
-		{
-			mark := c.Enter("projection")
-			v.Projection.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.IndexStatus.Set && !c.Failed() {
-		c.Enum("indexStatus", v.IndexStatus.Value, enumIndexStatus)
-	}
-	if v.ProvisionedThroughput != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedThroughput")
-			v.ProvisionedThroughput.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.WarmThroughput != nil && !c.Failed() {
-		{
-			mark := c.Enter("warmThroughput")
-			v.WarmThroughput.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -8776,19 +5252,6 @@ func (v *GlobalSecondaryIndexDescription) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readGlobalSecondaryIndexDescriptionList(r *wirejson.Reader) []GlobalSecondaryIndexDescription {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []GlobalSecondaryIndexDescription{}
-	for r.NextElem() {
-		var e GlobalSecondaryIndexDescription
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendGlobalSecondaryIndexDescriptionList(b []byte, list []GlobalSecondaryIndexDescription) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -8805,75 +5268,6 @@ type GlobalSecondaryIndexInfo struct {
 	Projection            *Projection
 	ProvisionedThroughput *ProvisionedThroughput
 	OnDemandThroughput    *OnDemandThroughput
-}
-
-// Read implements smithy.Shape.
-func (v *GlobalSecondaryIndexInfo) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.GlobalSecondaryIndexInfo") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "IndexName":
-			v.IndexName.Value, v.IndexName.Set = r.String()
-		case "KeySchema":
-			v.KeySchema = readKeySchema(r)
-		case "Projection":
-			if p := smithy.New[Projection](r); p.Read(r) {
-				v.Projection = p
-			}
-		case "ProvisionedThroughput":
-			if p := smithy.New[ProvisionedThroughput](r); p.Read(r) {
-				v.ProvisionedThroughput = p
-			}
-		case "OnDemandThroughput":
-			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
-				v.OnDemandThroughput = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GlobalSecondaryIndexInfo) Check(c *smithy.Checker) {
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.KeySchema != nil && !c.Failed() {
-		c.MinSize("keySchema", len(v.KeySchema), 1)
-		c.MaxSize("keySchema", len(v.KeySchema), 1000)
-		for i0 := range v.KeySchema {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("keySchema", i0)
-			v.KeySchema[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.Projection != nil && !c.Failed() {
-		{
-			mark := c.Enter("projection")
-			v.Projection.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ProvisionedThroughput != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedThroughput")
-			v.ProvisionedThroughput.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -8990,24 +5384,6 @@ func (v *GlobalSecondaryIndexUpdate) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *GlobalSecondaryIndexUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Update != nil {
-		b = wirejson.Key(b, "Update")
-		b = v.Update.AppendJSON(b)
-	}
-	if v.Create != nil {
-		b = wirejson.Key(b, "Create")
-		b = v.Create.AppendJSON(b)
-	}
-	if v.Delete != nil {
-		b = wirejson.Key(b, "Delete")
-		b = v.Delete.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 func readGlobalSecondaryIndexUpdateList(r *wirejson.Reader) []GlobalSecondaryIndexUpdate {
 	if !r.BeginArray() {
 		return nil
@@ -9025,57 +5401,11 @@ func readGlobalSecondaryIndexUpdateList(r *wirejson.Reader) []GlobalSecondaryInd
 	return out
 }
 
-func appendGlobalSecondaryIndexUpdateList(b []byte, list []GlobalSecondaryIndexUpdate) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
 // GlobalSecondaryIndexWarmThroughputDescription is a shape of AWS's model.
 type GlobalSecondaryIndexWarmThroughputDescription struct {
 	ReadUnitsPerSecond  smithy.Opt[int64]
 	WriteUnitsPerSecond smithy.Opt[int64]
 	Status              smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *GlobalSecondaryIndexWarmThroughputDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.GlobalSecondaryIndexWarmThroughputDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ReadUnitsPerSecond":
-			v.ReadUnitsPerSecond.Value, v.ReadUnitsPerSecond.Set = r.Int("Long")
-		case "WriteUnitsPerSecond":
-			v.WriteUnitsPerSecond.Value, v.WriteUnitsPerSecond.Set = r.Int("Long")
-		case "Status":
-			v.Status.Value, v.Status.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GlobalSecondaryIndexWarmThroughputDescription) Check(c *smithy.Checker) {
-	if v.ReadUnitsPerSecond.Set && !c.Failed() {
-		c.Min("readUnitsPerSecond", v.ReadUnitsPerSecond.Value, 1)
-	}
-	if v.WriteUnitsPerSecond.Set && !c.Failed() {
-		c.Min("writeUnitsPerSecond", v.WriteUnitsPerSecond.Value, 1)
-	}
-	if v.Status.Set && !c.Failed() {
-		c.Enum("status", v.Status.Value, enumIndexStatus)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -9096,19 +5426,6 @@ func (v *GlobalSecondaryIndexWarmThroughputDescription) AppendJSON(b []byte) []b
 	return append(b, '}')
 }
 
-func readGlobalSecondaryIndexes(r *wirejson.Reader) []GlobalSecondaryIndexInfo {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []GlobalSecondaryIndexInfo{}
-	for r.NextElem() {
-		var e GlobalSecondaryIndexInfo
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendGlobalSecondaryIndexes(b []byte, list []GlobalSecondaryIndexInfo) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -9122,40 +5439,6 @@ func appendGlobalSecondaryIndexes(b []byte, list []GlobalSecondaryIndexInfo) []b
 type GlobalTable struct {
 	GlobalTableName  smithy.Opt[string]
 	ReplicationGroup []Replica
-}
-
-// Read implements smithy.Shape.
-func (v *GlobalTable) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.GlobalTable") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "GlobalTableName":
-			v.GlobalTableName.Value, v.GlobalTableName.Set = r.String()
-		case "ReplicationGroup":
-			v.ReplicationGroup = readReplicaList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GlobalTable) Check(c *smithy.Checker) {
-	if v.GlobalTableName.Set && !c.Failed() {
-		c.MinLen("globalTableName", v.GlobalTableName.Value, 3)
-		c.MaxLen("globalTableName", v.GlobalTableName.Value, 255)
-		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
-	}
-	if v.ReplicationGroup != nil && !c.Failed() {
-		c.MaxSize("replicationGroup", len(v.ReplicationGroup), 1000)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -9179,56 +5462,6 @@ type GlobalTableDescription struct {
 	CreationDateTime  smithy.Opt[float64]
 	GlobalTableStatus smithy.Opt[string]
 	GlobalTableName   smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *GlobalTableDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.GlobalTableDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ReplicationGroup":
-			v.ReplicationGroup = readReplicaDescriptionList(r)
-		case "GlobalTableArn":
-			v.GlobalTableArn.Value, v.GlobalTableArn.Set = r.String()
-		case "CreationDateTime":
-			v.CreationDateTime.Value, v.CreationDateTime.Set = r.Float()
-		case "GlobalTableStatus":
-			v.GlobalTableStatus.Value, v.GlobalTableStatus.Set = r.String()
-		case "GlobalTableName":
-			v.GlobalTableName.Value, v.GlobalTableName.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GlobalTableDescription) Check(c *smithy.Checker) {
-	if v.ReplicationGroup != nil && !c.Failed() {
-		for i0 := range v.ReplicationGroup {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("replicationGroup", i0)
-			v.ReplicationGroup[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.GlobalTableStatus.Set && !c.Failed() {
-		c.Enum("globalTableStatus", v.GlobalTableStatus.Value, enumGlobalTableStatus)
-	}
-	if v.GlobalTableName.Set && !c.Failed() {
-		c.MinLen("globalTableName", v.GlobalTableName.Value, 3)
-		c.MaxLen("globalTableName", v.GlobalTableName.Value, 255)
-		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -9310,24 +5543,6 @@ func (v *GlobalTableGlobalSecondaryIndexSettingsUpdate) Check(c *smithy.Checker)
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *GlobalTableGlobalSecondaryIndexSettingsUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	if v.ProvisionedWriteCapacityUnits.Set {
-		b = wirejson.Key(b, "ProvisionedWriteCapacityUnits")
-		b = strconv.AppendInt(b, v.ProvisionedWriteCapacityUnits.Value, 10)
-	}
-	if v.ProvisionedWriteCapacityAutoScalingSettingsUpdate != nil {
-		b = wirejson.Key(b, "ProvisionedWriteCapacityAutoScalingSettingsUpdate")
-		b = v.ProvisionedWriteCapacityAutoScalingSettingsUpdate.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 func readGlobalTableGlobalSecondaryIndexSettingsUpdateList(r *wirejson.Reader) []GlobalTableGlobalSecondaryIndexSettingsUpdate {
 	if !r.BeginArray() {
 		return nil
@@ -9339,28 +5554,6 @@ func readGlobalTableGlobalSecondaryIndexSettingsUpdateList(r *wirejson.Reader) [
 			continue
 		}
 		var e GlobalTableGlobalSecondaryIndexSettingsUpdate
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
-func appendGlobalTableGlobalSecondaryIndexSettingsUpdateList(b []byte, list []GlobalTableGlobalSecondaryIndexSettingsUpdate) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
-func readGlobalTableList(r *wirejson.Reader) []GlobalTable {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []GlobalTable{}
-	for r.NextElem() {
-		var e GlobalTable
 		e.Read(r)
 		out = smithy.Append(r, out, e)
 	}
@@ -9385,8 +5578,6 @@ const (
 	GlobalTableSettingsReplicationModeEnabledWithOverrides = "ENABLED_WITH_OVERRIDES"
 )
 
-var enumGlobalTableStatus = []string{"CREATING", "ACTIVE", "DELETING", "UPDATING"}
-
 // The values of GlobalTableStatus.
 const (
 	GlobalTableStatusCreating = "CREATING"
@@ -9401,35 +5592,6 @@ type GlobalTableWitnessDescription struct {
 	WitnessStatus smithy.Opt[string]
 }
 
-// Read implements smithy.Shape.
-func (v *GlobalTableWitnessDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.GlobalTableWitnessDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "RegionName":
-			v.RegionName.Value, v.RegionName.Set = r.String()
-		case "WitnessStatus":
-			v.WitnessStatus.Value, v.WitnessStatus.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GlobalTableWitnessDescription) Check(c *smithy.Checker) {
-	if v.WitnessStatus.Set && !c.Failed() {
-		c.Enum("witnessStatus", v.WitnessStatus.Value, enumWitnessStatus)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *GlobalTableWitnessDescription) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -9442,19 +5604,6 @@ func (v *GlobalTableWitnessDescription) AppendJSON(b []byte) []byte {
 		b = wirejson.AppendString(b, v.WitnessStatus.Value)
 	}
 	return append(b, '}')
-}
-
-func readGlobalTableWitnessDescriptionList(r *wirejson.Reader) []GlobalTableWitnessDescription {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []GlobalTableWitnessDescription{}
-	for r.NextElem() {
-		var e GlobalTableWitnessDescription
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendGlobalTableWitnessDescriptionList(b []byte, list []GlobalTableWitnessDescription) []byte {
@@ -9516,20 +5665,6 @@ func (v *GlobalTableWitnessGroupUpdate) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *GlobalTableWitnessGroupUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Create != nil {
-		b = wirejson.Key(b, "Create")
-		b = v.Create.AppendJSON(b)
-	}
-	if v.Delete != nil {
-		b = wirejson.Key(b, "Delete")
-		b = v.Delete.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 func readGlobalTableWitnessGroupUpdateList(r *wirejson.Reader) []GlobalTableWitnessGroupUpdate {
 	if !r.BeginArray() {
 		return nil
@@ -9547,18 +5682,7 @@ func readGlobalTableWitnessGroupUpdateList(r *wirejson.Reader) []GlobalTableWitn
 	return out
 }
 
-func appendGlobalTableWitnessGroupUpdateList(b []byte, list []GlobalTableWitnessGroupUpdate) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
 var patternImportNextToken = regexp.MustCompile("^(?:([0-9a-f]{16})+)$")
-
-var enumImportStatus = []string{"IN_PROGRESS", "COMPLETED", "CANCELLING", "CANCELLED", "FAILED"}
 
 // The values of ImportStatus.
 const (
@@ -9579,71 +5703,6 @@ type ImportSummary struct {
 	InputFormat           smithy.Opt[string]
 	StartTime             smithy.Opt[float64]
 	EndTime               smithy.Opt[float64]
-}
-
-// Read implements smithy.Shape.
-func (v *ImportSummary) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ImportSummary") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ImportArn":
-			v.ImportArn.Value, v.ImportArn.Set = r.String()
-		case "ImportStatus":
-			v.ImportStatus.Value, v.ImportStatus.Set = r.String()
-		case "TableArn":
-			v.TableArn.Value, v.TableArn.Set = r.String()
-		case "S3BucketSource":
-			if p := smithy.New[S3BucketSource](r); p.Read(r) {
-				v.S3BucketSource = p
-			}
-		case "CloudWatchLogGroupArn":
-			v.CloudWatchLogGroupArn.Value, v.CloudWatchLogGroupArn.Set = r.String()
-		case "InputFormat":
-			v.InputFormat.Value, v.InputFormat.Set = r.String()
-		case "StartTime":
-			v.StartTime.Value, v.StartTime.Set = r.Float()
-		case "EndTime":
-			v.EndTime.Value, v.EndTime.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ImportSummary) Check(c *smithy.Checker) {
-	if v.ImportArn.Set && !c.Failed() {
-		c.MinLen("importArn", v.ImportArn.Value, 37)
-		c.MaxLen("importArn", v.ImportArn.Value, 1024)
-	}
-	if v.ImportStatus.Set && !c.Failed() {
-		c.Enum("importStatus", v.ImportStatus.Value, enumImportStatus)
-	}
-	if v.TableArn.Set && !c.Failed() {
-		c.MinLen("tableArn", v.TableArn.Value, 1)
-		c.MaxLen("tableArn", v.TableArn.Value, 1024)
-	}
-	if v.S3BucketSource != nil && !c.Failed() {
-		{
-			mark := c.Enter("s3BucketSource")
-			v.S3BucketSource.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.CloudWatchLogGroupArn.Set && !c.Failed() {
-		c.MinLen("cloudWatchLogGroupArn", v.CloudWatchLogGroupArn.Value, 1)
-		c.MaxLen("cloudWatchLogGroupArn", v.CloudWatchLogGroupArn.Value, 1024)
-	}
-	if v.InputFormat.Set && !c.Failed() {
-		c.Enum("inputFormat", v.InputFormat.Value, enumInputFormat)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -9684,19 +5743,6 @@ func (v *ImportSummary) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readImportSummaryList(r *wirejson.Reader) []ImportSummary {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ImportSummary{}
-	for r.NextElem() {
-		var e ImportSummary
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendImportSummaryList(b []byte, list []ImportSummary) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -9727,129 +5773,6 @@ type ImportTableDescription struct {
 	ImportedItemCount       smithy.Opt[int64]
 	FailureCode             smithy.Opt[string]
 	FailureMessage          smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ImportTableDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ImportTableDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ImportArn":
-			v.ImportArn.Value, v.ImportArn.Set = r.String()
-		case "ImportStatus":
-			v.ImportStatus.Value, v.ImportStatus.Set = r.String()
-		case "TableArn":
-			v.TableArn.Value, v.TableArn.Set = r.String()
-		case "TableId":
-			v.TableId.Value, v.TableId.Set = r.String()
-		case "ClientToken":
-			v.ClientToken.Value, v.ClientToken.Set = r.String()
-		case "S3BucketSource":
-			if p := smithy.New[S3BucketSource](r); p.Read(r) {
-				v.S3BucketSource = p
-			}
-		case "ErrorCount":
-			v.ErrorCount.Value, v.ErrorCount.Set = r.Int("Long")
-		case "CloudWatchLogGroupArn":
-			v.CloudWatchLogGroupArn.Value, v.CloudWatchLogGroupArn.Set = r.String()
-		case "InputFormat":
-			v.InputFormat.Value, v.InputFormat.Set = r.String()
-		case "InputFormatOptions":
-			if p := smithy.New[InputFormatOptions](r); p.Read(r) {
-				v.InputFormatOptions = p
-			}
-		case "InputCompressionType":
-			v.InputCompressionType.Value, v.InputCompressionType.Set = r.String()
-		case "TableCreationParameters":
-			if p := smithy.New[TableCreationParameters](r); p.Read(r) {
-				v.TableCreationParameters = p
-			}
-		case "StartTime":
-			v.StartTime.Value, v.StartTime.Set = r.Float()
-		case "EndTime":
-			v.EndTime.Value, v.EndTime.Set = r.Float()
-		case "ProcessedSizeBytes":
-			v.ProcessedSizeBytes.Value, v.ProcessedSizeBytes.Set = r.Int("Long")
-		case "ProcessedItemCount":
-			v.ProcessedItemCount.Value, v.ProcessedItemCount.Set = r.Int("Long")
-		case "ImportedItemCount":
-			v.ImportedItemCount.Value, v.ImportedItemCount.Set = r.Int("Long")
-		case "FailureCode":
-			v.FailureCode.Value, v.FailureCode.Set = r.String()
-		case "FailureMessage":
-			v.FailureMessage.Value, v.FailureMessage.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ImportTableDescription) Check(c *smithy.Checker) {
-	if v.ImportArn.Set && !c.Failed() {
-		c.MinLen("importArn", v.ImportArn.Value, 37)
-		c.MaxLen("importArn", v.ImportArn.Value, 1024)
-	}
-	if v.ImportStatus.Set && !c.Failed() {
-		c.Enum("importStatus", v.ImportStatus.Value, enumImportStatus)
-	}
-	if v.TableArn.Set && !c.Failed() {
-		c.MinLen("tableArn", v.TableArn.Value, 1)
-		c.MaxLen("tableArn", v.TableArn.Value, 1024)
-	}
-	if v.TableId.Set && !c.Failed() {
-		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", c.Failed() || patternTableId.MatchString(v.TableId.Value))
-	}
-	if v.ClientToken.Set && !c.Failed() {
-		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", c.Failed() || patternClientToken.MatchString(v.ClientToken.Value))
-	}
-	if v.S3BucketSource != nil && !c.Failed() {
-		{
-			mark := c.Enter("s3BucketSource")
-			v.S3BucketSource.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ErrorCount.Set && !c.Failed() {
-		c.Min("errorCount", v.ErrorCount.Value, 0)
-	}
-	if v.CloudWatchLogGroupArn.Set && !c.Failed() {
-		c.MinLen("cloudWatchLogGroupArn", v.CloudWatchLogGroupArn.Value, 1)
-		c.MaxLen("cloudWatchLogGroupArn", v.CloudWatchLogGroupArn.Value, 1024)
-	}
-	if v.InputFormat.Set && !c.Failed() {
-		c.Enum("inputFormat", v.InputFormat.Value, enumInputFormat)
-	}
-	if v.InputFormatOptions != nil && !c.Failed() {
-		{
-			mark := c.Enter("inputFormatOptions")
-			v.InputFormatOptions.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.InputCompressionType.Set && !c.Failed() {
-		c.Enum("inputCompressionType", v.InputCompressionType.Value, enumInputCompressionType)
-	}
-	if v.TableCreationParameters != nil && !c.Failed() {
-		{
-			mark := c.Enter("tableCreationParameters")
-			v.TableCreationParameters.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ProcessedItemCount.Set && !c.Failed() {
-		c.Min("processedItemCount", v.ProcessedItemCount.Value, 0)
-	}
-	if v.ImportedItemCount.Set && !c.Failed() {
-		c.Min("importedItemCount", v.ImportedItemCount.Value, 0)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -10017,73 +5940,9 @@ func (v *ImportTableInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ImportTableInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ClientToken.Set {
-		b = wirejson.Key(b, "ClientToken")
-		b = wirejson.AppendString(b, v.ClientToken.Value)
-	}
-	if v.S3BucketSource != nil {
-		b = wirejson.Key(b, "S3BucketSource")
-		b = v.S3BucketSource.AppendJSON(b)
-	}
-	if v.InputFormat.Set {
-		b = wirejson.Key(b, "InputFormat")
-		b = wirejson.AppendString(b, v.InputFormat.Value)
-	}
-	if v.InputFormatOptions != nil {
-		b = wirejson.Key(b, "InputFormatOptions")
-		b = v.InputFormatOptions.AppendJSON(b)
-	}
-	if v.InputCompressionType.Set {
-		b = wirejson.Key(b, "InputCompressionType")
-		b = wirejson.AppendString(b, v.InputCompressionType.Value)
-	}
-	if v.TableCreationParameters != nil {
-		b = wirejson.Key(b, "TableCreationParameters")
-		b = v.TableCreationParameters.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // ImportTableOutput is a shape of AWS's model.
 type ImportTableOutput struct {
 	ImportTableDescription *ImportTableDescription
-}
-
-// Read implements smithy.Shape.
-func (v *ImportTableOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ImportTableOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ImportTableDescription":
-			if p := smithy.New[ImportTableDescription](r); p.Read(r) {
-				v.ImportTableDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ImportTableOutput) Check(c *smithy.Checker) {
-	c.Required("importTableDescription", v.ImportTableDescription != nil)
-	if v.ImportTableDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("importTableDescription")
-			v.ImportTableDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -10151,8 +6010,6 @@ func (v *IncrementalExportSpecification) AppendJSON(b []byte) []byte {
 	}
 	return append(b, '}')
 }
-
-var enumIndexStatus = []string{"CREATING", "UPDATING", "DELETING", "ACTIVE"}
 
 // The values of IndexStatus.
 const (
@@ -10319,32 +6176,6 @@ type ItemCollectionMetrics struct {
 	SizeEstimateRangeGB []float64
 }
 
-// Read implements smithy.Shape.
-func (v *ItemCollectionMetrics) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ItemCollectionMetrics") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ItemCollectionKey":
-			v.ItemCollectionKey = attribute.ReadItem(r)
-		case "SizeEstimateRangeGB":
-			v.SizeEstimateRangeGB = readItemCollectionSizeEstimateRange(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ItemCollectionMetrics) Check(c *smithy.Checker) {
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *ItemCollectionMetrics) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -10359,19 +6190,6 @@ func (v *ItemCollectionMetrics) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readItemCollectionMetricsMultiple(r *wirejson.Reader) []ItemCollectionMetrics {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ItemCollectionMetrics{}
-	for r.NextElem() {
-		var e ItemCollectionMetrics
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendItemCollectionMetricsMultiple(b []byte, list []ItemCollectionMetrics) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -10379,23 +6197,6 @@ func appendItemCollectionMetricsMultiple(b []byte, list []ItemCollectionMetrics)
 		b = list[i].AppendJSON(b)
 	}
 	return append(b, ']')
-}
-
-func readItemCollectionMetricsPerTable(r *wirejson.Reader) smithy.Map[[]ItemCollectionMetrics] {
-	if !r.BeginObject("java.util.Map<java.lang.String, java.util.List<com.amazonaws.dynamodb.v20120810.ItemCollectionMetrics>>") {
-		return nil
-	}
-	var out smithy.Builder[[]ItemCollectionMetrics]
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		var e []ItemCollectionMetrics
-		e = readItemCollectionMetricsMultiple(r)
-		out.Put(r, wirejson.View(name), e)
-	}
-	return out.Map()
 }
 
 func appendItemCollectionMetricsPerTable(b []byte, m smithy.Map[[]ItemCollectionMetrics]) []byte {
@@ -10411,19 +6212,6 @@ func appendItemCollectionMetricsPerTable(b []byte, m smithy.Map[[]ItemCollection
 	return append(b, '}')
 }
 
-func readItemCollectionSizeEstimateRange(r *wirejson.Reader) []float64 {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []float64{}
-	for r.NextElem() {
-		var e float64
-		e, _ = r.Float()
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendItemCollectionSizeEstimateRange(b []byte, list []float64) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -10431,19 +6219,6 @@ func appendItemCollectionSizeEstimateRange(b []byte, list []float64) []byte {
 		b = wirejson.AppendFloat(b, list[i])
 	}
 	return append(b, ']')
-}
-
-func readItemList(r *wirejson.Reader) []attribute.Item {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []attribute.Item{}
-	for r.NextElem() {
-		var e attribute.Item
-		e = attribute.ReadItem(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendItemList(b []byte, list []attribute.Item) []byte {
@@ -10460,30 +6235,6 @@ type ItemResponse struct {
 	Item attribute.Item
 }
 
-// Read implements smithy.Shape.
-func (v *ItemResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ItemResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Item":
-			v.Item = attribute.ReadItem(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ItemResponse) Check(c *smithy.Checker) {
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *ItemResponse) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -10492,23 +6243,6 @@ func (v *ItemResponse) AppendJSON(b []byte) []byte {
 		b = v.Item.AppendJSON(b)
 	}
 	return append(b, '}')
-}
-
-func readItemResponseList(r *wirejson.Reader) []ItemResponse {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ItemResponse{}
-	for r.NextElem() {
-		if len(out) > 100 {
-			r.Skip() // Check refuses it
-			continue
-		}
-		var e ItemResponse
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendItemResponseList(b []byte, list []ItemResponse) []byte {
@@ -10539,19 +6273,6 @@ func readKeyConditions(r *wirejson.Reader) smithy.Map[Condition] {
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
-}
-
-func appendKeyConditions(b []byte, m smithy.Map[Condition]) []byte {
-	b = append(b, '{')
-	for i := range m {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = wirejson.AppendString(b, m[i].Key)
-		b = append(b, ':')
-		b = m[i].Value.AppendJSON(b)
-	}
-	return append(b, '}')
 }
 
 func readKeyList(r *wirejson.Reader) []attribute.Item {
@@ -10772,46 +6493,6 @@ type KinesisDataStreamDestination struct {
 	ApproximateCreationDateTimePrecision smithy.Opt[string]
 }
 
-// Read implements smithy.Shape.
-func (v *KinesisDataStreamDestination) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.KinesisDataStreamDestination") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "StreamArn":
-			v.StreamArn.Value, v.StreamArn.Set = r.String()
-		case "DestinationStatus":
-			v.DestinationStatus.Value, v.DestinationStatus.Set = r.String()
-		case "DestinationStatusDescription":
-			v.DestinationStatusDescription.Value, v.DestinationStatusDescription.Set = r.String()
-		case "ApproximateCreationDateTimePrecision":
-			v.ApproximateCreationDateTimePrecision.Value, v.ApproximateCreationDateTimePrecision.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *KinesisDataStreamDestination) Check(c *smithy.Checker) {
-	if v.StreamArn.Set && !c.Failed() {
-		c.MinLen("streamArn", v.StreamArn.Value, 37)
-		c.MaxLen("streamArn", v.StreamArn.Value, 1024)
-	}
-	if v.DestinationStatus.Set && !c.Failed() {
-		c.Enum("destinationStatus", v.DestinationStatus.Value, enumDestinationStatus)
-	}
-	if v.ApproximateCreationDateTimePrecision.Set && !c.Failed() {
-		c.Enum("approximateCreationDateTimePrecision", v.ApproximateCreationDateTimePrecision.Value, enumApproximateCreationDateTimePrecision)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *KinesisDataStreamDestination) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -10832,19 +6513,6 @@ func (v *KinesisDataStreamDestination) AppendJSON(b []byte) []byte {
 		b = wirejson.AppendString(b, v.ApproximateCreationDateTimePrecision.Value)
 	}
 	return append(b, '}')
-}
-
-func readKinesisDataStreamDestinations(r *wirejson.Reader) []KinesisDataStreamDestination {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []KinesisDataStreamDestination{}
-	for r.NextElem() {
-		var e KinesisDataStreamDestination
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendKinesisDataStreamDestinations(b []byte, list []KinesisDataStreamDestination) []byte {
@@ -10910,81 +6578,12 @@ func (v *KinesisStreamingDestinationInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *KinesisStreamingDestinationInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.StreamArn.Set {
-		b = wirejson.Key(b, "StreamArn")
-		b = wirejson.AppendString(b, v.StreamArn.Value)
-	}
-	if v.EnableKinesisStreamingConfiguration != nil {
-		b = wirejson.Key(b, "EnableKinesisStreamingConfiguration")
-		b = v.EnableKinesisStreamingConfiguration.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // KinesisStreamingDestinationOutput is a shape of AWS's model.
 type KinesisStreamingDestinationOutput struct {
 	TableName                           smithy.Opt[string]
 	StreamArn                           smithy.Opt[string]
 	DestinationStatus                   smithy.Opt[string]
 	EnableKinesisStreamingConfiguration *EnableKinesisStreamingConfiguration
-}
-
-// Read implements smithy.Shape.
-func (v *KinesisStreamingDestinationOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.KinesisStreamingDestinationOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "StreamArn":
-			v.StreamArn.Value, v.StreamArn.Set = r.String()
-		case "DestinationStatus":
-			v.DestinationStatus.Value, v.DestinationStatus.Set = r.String()
-		case "EnableKinesisStreamingConfiguration":
-			if p := smithy.New[EnableKinesisStreamingConfiguration](r); p.Read(r) {
-				v.EnableKinesisStreamingConfiguration = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *KinesisStreamingDestinationOutput) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
-	if v.StreamArn.Set && !c.Failed() {
-		c.MinLen("streamArn", v.StreamArn.Value, 37)
-		c.MaxLen("streamArn", v.StreamArn.Value, 1024)
-	}
-	if v.DestinationStatus.Set && !c.Failed() {
-		c.Enum("destinationStatus", v.DestinationStatus.Value, enumDestinationStatus)
-	}
-	if v.EnableKinesisStreamingConfiguration != nil && !c.Failed() {
-		{
-			mark := c.Enter("enableKinesisStreamingConfiguration")
-			v.EnableKinesisStreamingConfiguration.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -11094,80 +6693,10 @@ func (v *ListBackupsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ListBackupsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.Limit.Set {
-		b = wirejson.Key(b, "Limit")
-		b = strconv.AppendInt(b, v.Limit.Value, 10)
-	}
-	if v.TimeRangeLowerBound.Set {
-		b = wirejson.Key(b, "TimeRangeLowerBound")
-		b = strconv.AppendFloat(b, v.TimeRangeLowerBound.Value, 'f', 3, 64)
-	}
-	if v.TimeRangeUpperBound.Set {
-		b = wirejson.Key(b, "TimeRangeUpperBound")
-		b = strconv.AppendFloat(b, v.TimeRangeUpperBound.Value, 'f', 3, 64)
-	}
-	if v.ExclusiveStartBackupArn.Set {
-		b = wirejson.Key(b, "ExclusiveStartBackupArn")
-		b = wirejson.AppendString(b, v.ExclusiveStartBackupArn.Value)
-	}
-	if v.BackupType.Set {
-		b = wirejson.Key(b, "BackupType")
-		b = wirejson.AppendString(b, v.BackupType.Value)
-	}
-	return append(b, '}')
-}
-
 // ListBackupsOutput is a shape of AWS's model.
 type ListBackupsOutput struct {
 	BackupSummaries        []BackupSummary
 	LastEvaluatedBackupArn smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ListBackupsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ListBackupsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BackupSummaries":
-			v.BackupSummaries = readBackupSummaries(r)
-		case "LastEvaluatedBackupArn":
-			v.LastEvaluatedBackupArn.Value, v.LastEvaluatedBackupArn.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ListBackupsOutput) Check(c *smithy.Checker) {
-	if v.BackupSummaries != nil && !c.Failed() {
-		for i0 := range v.BackupSummaries {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("backupSummaries", i0)
-			v.BackupSummaries[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.LastEvaluatedBackupArn.Set && !c.Failed() {
-		c.MinLen("lastEvaluatedBackupArn", v.LastEvaluatedBackupArn.Value, 37)
-		c.MaxLen("lastEvaluatedBackupArn", v.LastEvaluatedBackupArn.Value, 1024)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -11225,65 +6754,10 @@ func (v *ListBulkOperationsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ListBulkOperationsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // ListBulkOperationsOutput is a shape of AWS's model.
 type ListBulkOperationsOutput struct {
 	BulkOperationsSummaryList []BulkOperationSummary
 	NextToken                 smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ListBulkOperationsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ListBulkOperationsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BulkOperationsSummaryList":
-			v.BulkOperationsSummaryList = readBulkOperationsSummaryList(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ListBulkOperationsOutput) Check(c *smithy.Checker) {
-	if v.BulkOperationsSummaryList != nil && !c.Failed() {
-		for i0 := range v.BulkOperationsSummaryList {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("bulkOperationsSummaryList", i0)
-			v.BulkOperationsSummaryList[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.NextToken.Set && !c.Failed() {
-		c.MinLen("nextToken", v.NextToken.Value, 1)
-		c.MaxLen("nextToken", v.NextToken.Value, 1024)
-		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", c.Failed() || patternBulkOperationNextToken.MatchString(v.NextToken.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -11342,64 +6816,10 @@ func (v *ListContributorInsightsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ListContributorInsightsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	return append(b, '}')
-}
-
 // ListContributorInsightsOutput is a shape of AWS's model.
 type ListContributorInsightsOutput struct {
 	ContributorInsightsSummaries []ContributorInsightsSummary
 	NextToken                    smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ListContributorInsightsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ListContributorInsightsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ContributorInsightsSummaries":
-			v.ContributorInsightsSummaries = readContributorInsightsSummaries(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ListContributorInsightsOutput) Check(c *smithy.Checker) {
-	if v.ContributorInsightsSummaries != nil && !c.Failed() {
-		for i0 := range v.ContributorInsightsSummaries {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("contributorInsightsSummaries", i0)
-			v.ContributorInsightsSummaries[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -11459,64 +6879,10 @@ func (v *ListExportsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ListExportsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableArn.Set {
-		b = wirejson.Key(b, "TableArn")
-		b = wirejson.AppendString(b, v.TableArn.Value)
-	}
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // ListExportsOutput is a shape of AWS's model.
 type ListExportsOutput struct {
 	ExportSummaries []ExportSummary
 	NextToken       smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ListExportsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ListExportsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ExportSummaries":
-			v.ExportSummaries = readExportSummaries(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ListExportsOutput) Check(c *smithy.Checker) {
-	if v.ExportSummaries != nil && !c.Failed() {
-		for i0 := range v.ExportSummaries {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("exportSummaries", i0)
-			v.ExportSummaries[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -11576,69 +6942,10 @@ func (v *ListGlobalTablesInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ListGlobalTablesInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ExclusiveStartGlobalTableName.Set {
-		b = wirejson.Key(b, "ExclusiveStartGlobalTableName")
-		b = wirejson.AppendString(b, v.ExclusiveStartGlobalTableName.Value)
-	}
-	if v.Limit.Set {
-		b = wirejson.Key(b, "Limit")
-		b = strconv.AppendInt(b, v.Limit.Value, 10)
-	}
-	if v.RegionName.Set {
-		b = wirejson.Key(b, "RegionName")
-		b = wirejson.AppendString(b, v.RegionName.Value)
-	}
-	return append(b, '}')
-}
-
 // ListGlobalTablesOutput is a shape of AWS's model.
 type ListGlobalTablesOutput struct {
 	GlobalTables                 []GlobalTable
 	LastEvaluatedGlobalTableName smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ListGlobalTablesOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ListGlobalTablesOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "GlobalTables":
-			v.GlobalTables = readGlobalTableList(r)
-		case "LastEvaluatedGlobalTableName":
-			v.LastEvaluatedGlobalTableName.Value, v.LastEvaluatedGlobalTableName.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ListGlobalTablesOutput) Check(c *smithy.Checker) {
-	if v.GlobalTables != nil && !c.Failed() {
-		for i0 := range v.GlobalTables {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("globalTables", i0)
-			v.GlobalTables[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.LastEvaluatedGlobalTableName.Set && !c.Failed() {
-		c.MinLen("lastEvaluatedGlobalTableName", v.LastEvaluatedGlobalTableName.Value, 3)
-		c.MaxLen("lastEvaluatedGlobalTableName", v.LastEvaluatedGlobalTableName.Value, 255)
-		c.Pattern("lastEvaluatedGlobalTableName", v.LastEvaluatedGlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.LastEvaluatedGlobalTableName.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -11703,69 +7010,10 @@ func (v *ListImportsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ListImportsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableArn.Set {
-		b = wirejson.Key(b, "TableArn")
-		b = wirejson.AppendString(b, v.TableArn.Value)
-	}
-	if v.PageSize.Set {
-		b = wirejson.Key(b, "PageSize")
-		b = strconv.AppendInt(b, v.PageSize.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // ListImportsOutput is a shape of AWS's model.
 type ListImportsOutput struct {
 	ImportSummaryList []ImportSummary
 	NextToken         smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ListImportsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ListImportsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ImportSummaryList":
-			v.ImportSummaryList = readImportSummaryList(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ListImportsOutput) Check(c *smithy.Checker) {
-	if v.ImportSummaryList != nil && !c.Failed() {
-		for i0 := range v.ImportSummaryList {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("importSummaryList", i0)
-			v.ImportSummaryList[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.NextToken.Set && !c.Failed() {
-		c.MinLen("nextToken", v.NextToken.Value, 112)
-		c.MaxLen("nextToken", v.NextToken.Value, 1024)
-		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", c.Failed() || patternImportNextToken.MatchString(v.NextToken.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -11823,67 +7071,10 @@ func (v *ListTablesInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ListTablesInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ExclusiveStartTableName.Set {
-		b = wirejson.Key(b, "ExclusiveStartTableName")
-		b = wirejson.AppendString(b, v.ExclusiveStartTableName.Value)
-	}
-	if v.Limit.Set {
-		b = wirejson.Key(b, "Limit")
-		b = strconv.AppendInt(b, v.Limit.Value, 10)
-	}
-	return append(b, '}')
-}
-
 // ListTablesOutput is a shape of AWS's model.
 type ListTablesOutput struct {
 	TableNames             []string
 	LastEvaluatedTableName smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ListTablesOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ListTablesOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableNames":
-			v.TableNames = readTableNameList(r)
-		case "LastEvaluatedTableName":
-			v.LastEvaluatedTableName.Value, v.LastEvaluatedTableName.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ListTablesOutput) Check(c *smithy.Checker) {
-	if v.TableNames != nil && !c.Failed() {
-		for i0 := range v.TableNames {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("tableNames", i0)
-			c.MinLen("", v.TableNames[i0], 3)
-			c.MaxLen("", v.TableNames[i0], 255)
-			c.Pattern("", v.TableNames[i0], "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableNames[i0]))
-			c.Leave(mark0)
-		}
-	}
-	if v.LastEvaluatedTableName.Set && !c.Failed() {
-		c.MinLen("lastEvaluatedTableName", v.LastEvaluatedTableName.Value, 3)
-		c.MaxLen("lastEvaluatedTableName", v.LastEvaluatedTableName.Value, 255)
-		c.Pattern("lastEvaluatedTableName", v.LastEvaluatedTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.LastEvaluatedTableName.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -11937,61 +7128,10 @@ func (v *ListTagsOfResourceInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ListTagsOfResourceInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceArn.Set {
-		b = wirejson.Key(b, "ResourceArn")
-		b = wirejson.AppendString(b, v.ResourceArn.Value)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // ListTagsOfResourceOutput is a shape of AWS's model.
 type ListTagsOfResourceOutput struct {
 	Tags      []Tag
 	NextToken smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ListTagsOfResourceOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ListTagsOfResourceOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Tags":
-			v.Tags = readTagList(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ListTagsOfResourceOutput) Check(c *smithy.Checker) {
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 1000)
-		for i0 := range v.Tags {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("tags", i0)
-			v.Tags[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -12072,24 +7212,6 @@ func (v *LocalSecondaryIndex) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *LocalSecondaryIndex) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	if v.KeySchema != nil {
-		b = wirejson.Key(b, "KeySchema")
-		b = appendKeySchema(b, v.KeySchema)
-	}
-	if v.Projection != nil {
-		b = wirejson.Key(b, "Projection")
-		b = v.Projection.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // LocalSecondaryIndexDescription is a shape of AWS's model.
 type LocalSecondaryIndexDescription struct {
 	IndexName      smithy.Opt[string]
@@ -12098,66 +7220,6 @@ type LocalSecondaryIndexDescription struct {
 	IndexSizeBytes smithy.Opt[int64]
 	ItemCount      smithy.Opt[int64]
 	IndexArn       smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *LocalSecondaryIndexDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.LocalSecondaryIndexDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "IndexName":
-			v.IndexName.Value, v.IndexName.Set = r.String()
-		case "KeySchema":
-			v.KeySchema = readKeySchema(r)
-		case "Projection":
-			if p := smithy.New[Projection](r); p.Read(r) {
-				v.Projection = p
-			}
-		case "IndexSizeBytes":
-			v.IndexSizeBytes.Value, v.IndexSizeBytes.Set = r.Int("Long")
-		case "ItemCount":
-			v.ItemCount.Value, v.ItemCount.Set = r.Int("Long")
-		case "IndexArn":
-			v.IndexArn.Value, v.IndexArn.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *LocalSecondaryIndexDescription) Check(c *smithy.Checker) {
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.KeySchema != nil && !c.Failed() {
-		c.MinSize("keySchema", len(v.KeySchema), 1)
-		c.MaxSize("keySchema", len(v.KeySchema), 1000)
-		for i0 := range v.KeySchema {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("keySchema", i0)
-			v.KeySchema[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.Projection != nil && !c.Failed() {
-		{
-			mark := c.Enter("projection")
-			v.Projection.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -12190,19 +7252,6 @@ func (v *LocalSecondaryIndexDescription) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readLocalSecondaryIndexDescriptionList(r *wirejson.Reader) []LocalSecondaryIndexDescription {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []LocalSecondaryIndexDescription{}
-	for r.NextElem() {
-		var e LocalSecondaryIndexDescription
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendLocalSecondaryIndexDescriptionList(b []byte, list []LocalSecondaryIndexDescription) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -12217,60 +7266,6 @@ type LocalSecondaryIndexInfo struct {
 	IndexName  smithy.Opt[string]
 	KeySchema  []KeySchemaElement
 	Projection *Projection
-}
-
-// Read implements smithy.Shape.
-func (v *LocalSecondaryIndexInfo) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.LocalSecondaryIndexInfo") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "IndexName":
-			v.IndexName.Value, v.IndexName.Set = r.String()
-		case "KeySchema":
-			v.KeySchema = readKeySchema(r)
-		case "Projection":
-			if p := smithy.New[Projection](r); p.Read(r) {
-				v.Projection = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *LocalSecondaryIndexInfo) Check(c *smithy.Checker) {
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.KeySchema != nil && !c.Failed() {
-		c.MinSize("keySchema", len(v.KeySchema), 1)
-		c.MaxSize("keySchema", len(v.KeySchema), 1000)
-		for i0 := range v.KeySchema {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("keySchema", i0)
-			v.KeySchema[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.Projection != nil && !c.Failed() {
-		{
-			mark := c.Enter("projection")
-			v.Projection.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -12302,28 +7297,6 @@ func readLocalSecondaryIndexList(r *wirejson.Reader) []LocalSecondaryIndex {
 			continue
 		}
 		var e LocalSecondaryIndex
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
-func appendLocalSecondaryIndexList(b []byte, list []LocalSecondaryIndex) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
-func readLocalSecondaryIndexes(r *wirejson.Reader) []LocalSecondaryIndexInfo {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []LocalSecondaryIndexInfo{}
-	for r.NextElem() {
-		var e LocalSecondaryIndexInfo
 		e.Read(r)
 		out = smithy.Append(r, out, e)
 	}
@@ -12729,28 +7702,6 @@ func readPartiQLBatchRequest(r *wirejson.Reader) []BatchStatementRequest {
 	return out
 }
 
-func appendPartiQLBatchRequest(b []byte, list []BatchStatementRequest) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
-func readPartiQLBatchResponse(r *wirejson.Reader) []BatchStatementResponse {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []BatchStatementResponse{}
-	for r.NextElem() {
-		var e BatchStatementResponse
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendPartiQLBatchResponse(b []byte, list []BatchStatementResponse) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -12766,43 +7717,6 @@ type PointInTimeRecoveryDescription struct {
 	RecoveryPeriodInDays       smithy.Opt[int64]
 	EarliestRestorableDateTime smithy.Opt[float64]
 	LatestRestorableDateTime   smithy.Opt[float64]
-}
-
-// Read implements smithy.Shape.
-func (v *PointInTimeRecoveryDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.PointInTimeRecoveryDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "PointInTimeRecoveryStatus":
-			v.PointInTimeRecoveryStatus.Value, v.PointInTimeRecoveryStatus.Set = r.String()
-		case "RecoveryPeriodInDays":
-			v.RecoveryPeriodInDays.Value, v.RecoveryPeriodInDays.Set = r.Int("Integer")
-		case "EarliestRestorableDateTime":
-			v.EarliestRestorableDateTime.Value, v.EarliestRestorableDateTime.Set = r.Float()
-		case "LatestRestorableDateTime":
-			v.LatestRestorableDateTime.Value, v.LatestRestorableDateTime.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *PointInTimeRecoveryDescription) Check(c *smithy.Checker) {
-	if v.PointInTimeRecoveryStatus.Set && !c.Failed() {
-		c.Enum("pointInTimeRecoveryStatus", v.PointInTimeRecoveryStatus.Value, enumPointInTimeRecoveryStatus)
-	}
-	if v.RecoveryPeriodInDays.Set && !c.Failed() {
-		c.Min("recoveryPeriodInDays", v.RecoveryPeriodInDays.Value, 1)
-		c.Max("recoveryPeriodInDays", v.RecoveryPeriodInDays.Value, 35)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -12863,22 +7777,6 @@ func (v *PointInTimeRecoverySpecification) Check(c *smithy.Checker) {
 		c.Max("recoveryPeriodInDays", v.RecoveryPeriodInDays.Value, 35)
 	}
 }
-
-// AppendJSON implements smithy.Renderer.
-func (v *PointInTimeRecoverySpecification) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.PointInTimeRecoveryEnabled.Set {
-		b = wirejson.Key(b, "PointInTimeRecoveryEnabled")
-		b = strconv.AppendBool(b, v.PointInTimeRecoveryEnabled.Value)
-	}
-	if v.RecoveryPeriodInDays.Set {
-		b = wirejson.Key(b, "RecoveryPeriodInDays")
-		b = strconv.AppendInt(b, v.RecoveryPeriodInDays.Value, 10)
-	}
-	return append(b, '}')
-}
-
-var enumPointInTimeRecoveryStatus = []string{"ENABLED", "DISABLED"}
 
 // The values of PointInTimeRecoveryStatus.
 const (
@@ -13044,47 +7942,6 @@ type ProvisionedThroughputDescription struct {
 	NumberOfDecreasesToday smithy.Opt[int64]
 	ReadCapacityUnits      smithy.Opt[int64]
 	WriteCapacityUnits     smithy.Opt[int64]
-}
-
-// Read implements smithy.Shape.
-func (v *ProvisionedThroughputDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ProvisionedThroughputDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "LastIncreaseDateTime":
-			v.LastIncreaseDateTime.Value, v.LastIncreaseDateTime.Set = r.Float()
-		case "LastDecreaseDateTime":
-			v.LastDecreaseDateTime.Value, v.LastDecreaseDateTime.Set = r.Float()
-		case "NumberOfDecreasesToday":
-			v.NumberOfDecreasesToday.Value, v.NumberOfDecreasesToday.Set = r.Int("Long")
-		case "ReadCapacityUnits":
-			v.ReadCapacityUnits.Value, v.ReadCapacityUnits.Set = r.Int("Long")
-		case "WriteCapacityUnits":
-			v.WriteCapacityUnits.Value, v.WriteCapacityUnits.Set = r.Int("Long")
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ProvisionedThroughputDescription) Check(c *smithy.Checker) {
-	if v.NumberOfDecreasesToday.Set && !c.Failed() {
-		c.Min("numberOfDecreasesToday", v.NumberOfDecreasesToday.Value, 1)
-	}
-	if v.ReadCapacityUnits.Set && !c.Failed() {
-		c.Min("readCapacityUnits", v.ReadCapacityUnits.Value, 0)
-	}
-	if v.WriteCapacityUnits.Set && !c.Failed() {
-		c.Min("writeCapacityUnits", v.WriteCapacityUnits.Value, 0)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -13351,100 +8208,11 @@ func (v *PutItemInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *PutItemInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.Item != nil {
-		b = wirejson.Key(b, "Item")
-		b = v.Item.AppendJSON(b)
-	}
-	if v.Expected != nil {
-		b = wirejson.Key(b, "Expected")
-		b = appendExpectedAttributeMap(b, v.Expected)
-	}
-	if v.ReturnValues.Set {
-		b = wirejson.Key(b, "ReturnValues")
-		b = wirejson.AppendString(b, v.ReturnValues.Value)
-	}
-	if v.ReturnConsumedCapacity.Set {
-		b = wirejson.Key(b, "ReturnConsumedCapacity")
-		b = wirejson.AppendString(b, v.ReturnConsumedCapacity.Value)
-	}
-	if v.ReturnItemCollectionMetrics.Set {
-		b = wirejson.Key(b, "ReturnItemCollectionMetrics")
-		b = wirejson.AppendString(b, v.ReturnItemCollectionMetrics.Value)
-	}
-	if v.ConditionalOperator.Set {
-		b = wirejson.Key(b, "ConditionalOperator")
-		b = wirejson.AppendString(b, v.ConditionalOperator.Value)
-	}
-	if v.ConditionExpression.Set {
-		b = wirejson.Key(b, "ConditionExpression")
-		b = wirejson.AppendString(b, v.ConditionExpression.Value)
-	}
-	if v.ExpressionAttributeNames != nil {
-		b = wirejson.Key(b, "ExpressionAttributeNames")
-		b = appendExpressionAttributeNameMap(b, v.ExpressionAttributeNames)
-	}
-	if v.ExpressionAttributeValues != nil {
-		b = wirejson.Key(b, "ExpressionAttributeValues")
-		b = v.ExpressionAttributeValues.AppendJSON(b)
-	}
-	if v.ReturnValuesOnConditionCheckFailure.Set {
-		b = wirejson.Key(b, "ReturnValuesOnConditionCheckFailure")
-		b = wirejson.AppendString(b, v.ReturnValuesOnConditionCheckFailure.Value)
-	}
-	return append(b, '}')
-}
-
 // PutItemOutput is a shape of AWS's model.
 type PutItemOutput struct {
 	Attributes            attribute.Item
 	ConsumedCapacity      *ConsumedCapacity
 	ItemCollectionMetrics *ItemCollectionMetrics
-}
-
-// Read implements smithy.Shape.
-func (v *PutItemOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.PutItemOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Attributes":
-			v.Attributes = attribute.ReadItem(r)
-		case "ConsumedCapacity":
-			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
-				v.ConsumedCapacity = p
-			}
-		case "ItemCollectionMetrics":
-			if p := smithy.New[ItemCollectionMetrics](r); p.Read(r) {
-				v.ItemCollectionMetrics = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *PutItemOutput) Check(c *smithy.Checker) {
-	if v.ConsumedCapacity != nil && !c.Failed() {
-		{
-			mark := c.Enter("consumedCapacity")
-			v.ConsumedCapacity.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -13553,59 +8321,9 @@ func (v *PutResourcePolicyInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *PutResourcePolicyInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceArn.Set {
-		b = wirejson.Key(b, "ResourceArn")
-		b = wirejson.AppendString(b, v.ResourceArn.Value)
-	}
-	if v.Policy.Set {
-		b = wirejson.Key(b, "Policy")
-		b = wirejson.AppendString(b, v.Policy.Value)
-	}
-	if v.ExpectedRevisionId.Set {
-		b = wirejson.Key(b, "ExpectedRevisionId")
-		b = wirejson.AppendString(b, v.ExpectedRevisionId.Value)
-	}
-	if v.ConfirmRemoveSelfResourceAccess.Set {
-		b = wirejson.Key(b, "ConfirmRemoveSelfResourceAccess")
-		b = strconv.AppendBool(b, v.ConfirmRemoveSelfResourceAccess.Value)
-	}
-	return append(b, '}')
-}
-
 // PutResourcePolicyOutput is a shape of AWS's model.
 type PutResourcePolicyOutput struct {
 	RevisionId smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *PutResourcePolicyOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.PutResourcePolicyOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "RevisionId":
-			v.RevisionId.Value, v.RevisionId.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *PutResourcePolicyOutput) Check(c *smithy.Checker) {
-	if v.RevisionId.Set && !c.Failed() {
-		c.MinLen("revisionId", v.RevisionId.Value, 1)
-		c.MaxLen("revisionId", v.RevisionId.Value, 255)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -13762,80 +8480,6 @@ func (v *QueryInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *QueryInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	if v.Select.Set {
-		b = wirejson.Key(b, "Select")
-		b = wirejson.AppendString(b, v.Select.Value)
-	}
-	if v.AttributesToGet != nil {
-		b = wirejson.Key(b, "AttributesToGet")
-		b = appendAttributeNameList(b, v.AttributesToGet)
-	}
-	if v.Limit.Set {
-		b = wirejson.Key(b, "Limit")
-		b = strconv.AppendInt(b, v.Limit.Value, 10)
-	}
-	if v.ConsistentRead.Set {
-		b = wirejson.Key(b, "ConsistentRead")
-		b = strconv.AppendBool(b, v.ConsistentRead.Value)
-	}
-	if v.KeyConditions != nil {
-		b = wirejson.Key(b, "KeyConditions")
-		b = appendKeyConditions(b, v.KeyConditions)
-	}
-	if v.QueryFilter != nil {
-		b = wirejson.Key(b, "QueryFilter")
-		b = appendFilterConditionMap(b, v.QueryFilter)
-	}
-	if v.ConditionalOperator.Set {
-		b = wirejson.Key(b, "ConditionalOperator")
-		b = wirejson.AppendString(b, v.ConditionalOperator.Value)
-	}
-	if v.ScanIndexForward.Set {
-		b = wirejson.Key(b, "ScanIndexForward")
-		b = strconv.AppendBool(b, v.ScanIndexForward.Value)
-	}
-	if v.ExclusiveStartKey != nil {
-		b = wirejson.Key(b, "ExclusiveStartKey")
-		b = v.ExclusiveStartKey.AppendJSON(b)
-	}
-	if v.ReturnConsumedCapacity.Set {
-		b = wirejson.Key(b, "ReturnConsumedCapacity")
-		b = wirejson.AppendString(b, v.ReturnConsumedCapacity.Value)
-	}
-	if v.ProjectionExpression.Set {
-		b = wirejson.Key(b, "ProjectionExpression")
-		b = wirejson.AppendString(b, v.ProjectionExpression.Value)
-	}
-	if v.FilterExpression.Set {
-		b = wirejson.Key(b, "FilterExpression")
-		b = wirejson.AppendString(b, v.FilterExpression.Value)
-	}
-	if v.KeyConditionExpression.Set {
-		b = wirejson.Key(b, "KeyConditionExpression")
-		b = wirejson.AppendString(b, v.KeyConditionExpression.Value)
-	}
-	if v.ExpressionAttributeNames != nil {
-		b = wirejson.Key(b, "ExpressionAttributeNames")
-		b = appendExpressionAttributeNameMap(b, v.ExpressionAttributeNames)
-	}
-	if v.ExpressionAttributeValues != nil {
-		b = wirejson.Key(b, "ExpressionAttributeValues")
-		b = v.ExpressionAttributeValues.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // QueryOutput is a shape of AWS's model.
 type QueryOutput struct {
 	Items            []attribute.Item
@@ -13843,47 +8487,6 @@ type QueryOutput struct {
 	ScannedCount     smithy.Opt[int64]
 	LastEvaluatedKey attribute.Item
 	ConsumedCapacity *ConsumedCapacity
-}
-
-// Read implements smithy.Shape.
-func (v *QueryOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.QueryOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Items":
-			v.Items = readItemList(r)
-		case "Count":
-			v.Count.Value, v.Count.Set = r.Int("Integer")
-		case "ScannedCount":
-			v.ScannedCount.Value, v.ScannedCount.Set = r.Int("Integer")
-		case "LastEvaluatedKey":
-			v.LastEvaluatedKey = attribute.ReadItem(r)
-		case "ConsumedCapacity":
-			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
-				v.ConsumedCapacity = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *QueryOutput) Check(c *smithy.Checker) {
-	if v.ConsumedCapacity != nil && !c.Failed() {
-		{
-			mark := c.Enter("consumedCapacity")
-			v.ConsumedCapacity.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -13960,69 +8563,6 @@ type ReplicaAutoScalingDescription struct {
 	ReplicaStatus                                      smithy.Opt[string]
 }
 
-// Read implements smithy.Shape.
-func (v *ReplicaAutoScalingDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ReplicaAutoScalingDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "RegionName":
-			v.RegionName.Value, v.RegionName.Set = r.String()
-		case "GlobalSecondaryIndexes":
-			v.GlobalSecondaryIndexes = readReplicaGlobalSecondaryIndexAutoScalingDescriptionList(r)
-		case "ReplicaProvisionedReadCapacityAutoScalingSettings":
-			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
-				v.ReplicaProvisionedReadCapacityAutoScalingSettings = p
-			}
-		case "ReplicaProvisionedWriteCapacityAutoScalingSettings":
-			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
-				v.ReplicaProvisionedWriteCapacityAutoScalingSettings = p
-			}
-		case "ReplicaStatus":
-			v.ReplicaStatus.Value, v.ReplicaStatus.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ReplicaAutoScalingDescription) Check(c *smithy.Checker) {
-	if v.GlobalSecondaryIndexes != nil && !c.Failed() {
-		for i0 := range v.GlobalSecondaryIndexes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("globalSecondaryIndexes", i0)
-			v.GlobalSecondaryIndexes[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.ReplicaProvisionedReadCapacityAutoScalingSettings != nil && !c.Failed() {
-		{
-			mark := c.Enter("replicaProvisionedReadCapacityAutoScalingSettings")
-			v.ReplicaProvisionedReadCapacityAutoScalingSettings.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ReplicaProvisionedWriteCapacityAutoScalingSettings != nil && !c.Failed() {
-		{
-			mark := c.Enter("replicaProvisionedWriteCapacityAutoScalingSettings")
-			v.ReplicaProvisionedWriteCapacityAutoScalingSettings.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ReplicaStatus.Set && !c.Failed() {
-		c.Enum("replicaStatus", v.ReplicaStatus.Value, enumReplicaStatus)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *ReplicaAutoScalingDescription) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -14047,19 +8587,6 @@ func (v *ReplicaAutoScalingDescription) AppendJSON(b []byte) []byte {
 		b = wirejson.AppendString(b, v.ReplicaStatus.Value)
 	}
 	return append(b, '}')
-}
-
-func readReplicaAutoScalingDescriptionList(r *wirejson.Reader) []ReplicaAutoScalingDescription {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ReplicaAutoScalingDescription{}
-	for r.NextElem() {
-		var e ReplicaAutoScalingDescription
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendReplicaAutoScalingDescriptionList(b []byte, list []ReplicaAutoScalingDescription) []byte {
@@ -14127,24 +8654,6 @@ func (v *ReplicaAutoScalingUpdate) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ReplicaAutoScalingUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.RegionName.Set {
-		b = wirejson.Key(b, "RegionName")
-		b = wirejson.AppendString(b, v.RegionName.Value)
-	}
-	if v.ReplicaGlobalSecondaryIndexUpdates != nil {
-		b = wirejson.Key(b, "ReplicaGlobalSecondaryIndexUpdates")
-		b = appendReplicaGlobalSecondaryIndexAutoScalingUpdateList(b, v.ReplicaGlobalSecondaryIndexUpdates)
-	}
-	if v.ReplicaProvisionedReadCapacityAutoScalingUpdate != nil {
-		b = wirejson.Key(b, "ReplicaProvisionedReadCapacityAutoScalingUpdate")
-		b = v.ReplicaProvisionedReadCapacityAutoScalingUpdate.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 func readReplicaAutoScalingUpdateList(r *wirejson.Reader) []ReplicaAutoScalingUpdate {
 	if !r.BeginArray() {
 		return nil
@@ -14162,15 +8671,6 @@ func readReplicaAutoScalingUpdateList(r *wirejson.Reader) []ReplicaAutoScalingUp
 	return out
 }
 
-func appendReplicaAutoScalingUpdateList(b []byte, list []ReplicaAutoScalingUpdate) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
 // ReplicaDescription is a shape of AWS's model.
 type ReplicaDescription struct {
 	RegionName                         smithy.Opt[string]
@@ -14186,99 +8686,6 @@ type ReplicaDescription struct {
 	ReplicaInaccessibleDateTime        smithy.Opt[float64]
 	ReplicaTableClassSummary           *TableClassSummary
 	GlobalTableSettingsReplicationMode smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ReplicaDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ReplicaDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "RegionName":
-			v.RegionName.Value, v.RegionName.Set = r.String()
-		case "ReplicaStatus":
-			v.ReplicaStatus.Value, v.ReplicaStatus.Set = r.String()
-		case "ReplicaArn":
-			v.ReplicaArn.Value, v.ReplicaArn.Set = r.String()
-		case "ReplicaStatusDescription":
-			v.ReplicaStatusDescription.Value, v.ReplicaStatusDescription.Set = r.String()
-		case "ReplicaStatusPercentProgress":
-			v.ReplicaStatusPercentProgress.Value, v.ReplicaStatusPercentProgress.Set = r.String()
-		case "KMSMasterKeyId":
-			v.KMSMasterKeyId.Value, v.KMSMasterKeyId.Set = r.String()
-		case "ProvisionedThroughputOverride":
-			if p := smithy.New[ProvisionedThroughputOverride](r); p.Read(r) {
-				v.ProvisionedThroughputOverride = p
-			}
-		case "OnDemandThroughputOverride":
-			if p := smithy.New[OnDemandThroughputOverride](r); p.Read(r) {
-				v.OnDemandThroughputOverride = p
-			}
-		case "WarmThroughput":
-			if p := smithy.New[TableWarmThroughputDescription](r); p.Read(r) {
-				v.WarmThroughput = p
-			}
-		case "GlobalSecondaryIndexes":
-			v.GlobalSecondaryIndexes = readReplicaGlobalSecondaryIndexDescriptionList(r)
-		case "ReplicaInaccessibleDateTime":
-			v.ReplicaInaccessibleDateTime.Value, v.ReplicaInaccessibleDateTime.Set = r.Float()
-		case "ReplicaTableClassSummary":
-			if p := smithy.New[TableClassSummary](r); p.Read(r) {
-				v.ReplicaTableClassSummary = p
-			}
-		case "GlobalTableSettingsReplicationMode":
-			v.GlobalTableSettingsReplicationMode.Value, v.GlobalTableSettingsReplicationMode.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ReplicaDescription) Check(c *smithy.Checker) {
-	if v.ReplicaStatus.Set && !c.Failed() {
-		c.Enum("replicaStatus", v.ReplicaStatus.Value, enumReplicaStatus)
-	}
-	if v.ProvisionedThroughputOverride != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedThroughputOverride")
-			v.ProvisionedThroughputOverride.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.WarmThroughput != nil && !c.Failed() {
-		{
-			mark := c.Enter("warmThroughput")
-			v.WarmThroughput.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.GlobalSecondaryIndexes != nil && !c.Failed() {
-		for i0 := range v.GlobalSecondaryIndexes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("globalSecondaryIndexes", i0)
-			v.GlobalSecondaryIndexes[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.ReplicaTableClassSummary != nil && !c.Failed() {
-		{
-			mark := c.Enter("replicaTableClassSummary")
-			v.ReplicaTableClassSummary.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.GlobalTableSettingsReplicationMode.Set && !c.Failed() {
-		c.Enum("globalTableSettingsReplicationMode", v.GlobalTableSettingsReplicationMode.Value, enumGlobalTableSettingsReplicationMode)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -14337,19 +8744,6 @@ func (v *ReplicaDescription) AppendJSON(b []byte) []byte {
 		b = wirejson.AppendString(b, v.GlobalTableSettingsReplicationMode.Value)
 	}
 	return append(b, '}')
-}
-
-func readReplicaDescriptionList(r *wirejson.Reader) []ReplicaDescription {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ReplicaDescription{}
-	for r.NextElem() {
-		var e ReplicaDescription
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendReplicaDescriptionList(b []byte, list []ReplicaDescription) []byte {
@@ -14413,86 +8807,12 @@ func (v *ReplicaGlobalSecondaryIndex) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ReplicaGlobalSecondaryIndex) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	if v.ProvisionedThroughputOverride != nil {
-		b = wirejson.Key(b, "ProvisionedThroughputOverride")
-		b = v.ProvisionedThroughputOverride.AppendJSON(b)
-	}
-	if v.OnDemandThroughputOverride != nil {
-		b = wirejson.Key(b, "OnDemandThroughputOverride")
-		b = v.OnDemandThroughputOverride.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // ReplicaGlobalSecondaryIndexAutoScalingDescription is a shape of AWS's model.
 type ReplicaGlobalSecondaryIndexAutoScalingDescription struct {
 	IndexName                                   smithy.Opt[string]
 	IndexStatus                                 smithy.Opt[string]
 	ProvisionedReadCapacityAutoScalingSettings  *AutoScalingSettingsDescription
 	ProvisionedWriteCapacityAutoScalingSettings *AutoScalingSettingsDescription
-}
-
-// Read implements smithy.Shape.
-func (v *ReplicaGlobalSecondaryIndexAutoScalingDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ReplicaGlobalSecondaryIndexAutoScalingDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "IndexName":
-			v.IndexName.Value, v.IndexName.Set = r.String()
-		case "IndexStatus":
-			v.IndexStatus.Value, v.IndexStatus.Set = r.String()
-		case "ProvisionedReadCapacityAutoScalingSettings":
-			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
-				v.ProvisionedReadCapacityAutoScalingSettings = p
-			}
-		case "ProvisionedWriteCapacityAutoScalingSettings":
-			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
-				v.ProvisionedWriteCapacityAutoScalingSettings = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ReplicaGlobalSecondaryIndexAutoScalingDescription) Check(c *smithy.Checker) {
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.IndexStatus.Set && !c.Failed() {
-		c.Enum("indexStatus", v.IndexStatus.Value, enumIndexStatus)
-	}
-	if v.ProvisionedReadCapacityAutoScalingSettings != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedReadCapacityAutoScalingSettings")
-			v.ProvisionedReadCapacityAutoScalingSettings.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ProvisionedWriteCapacityAutoScalingSettings != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedWriteCapacityAutoScalingSettings")
-			v.ProvisionedWriteCapacityAutoScalingSettings.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -14515,19 +8835,6 @@ func (v *ReplicaGlobalSecondaryIndexAutoScalingDescription) AppendJSON(b []byte)
 		b = v.ProvisionedWriteCapacityAutoScalingSettings.AppendJSON(b)
 	}
 	return append(b, '}')
-}
-
-func readReplicaGlobalSecondaryIndexAutoScalingDescriptionList(r *wirejson.Reader) []ReplicaGlobalSecondaryIndexAutoScalingDescription {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ReplicaGlobalSecondaryIndexAutoScalingDescription{}
-	for r.NextElem() {
-		var e ReplicaGlobalSecondaryIndexAutoScalingDescription
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendReplicaGlobalSecondaryIndexAutoScalingDescriptionList(b []byte, list []ReplicaGlobalSecondaryIndexAutoScalingDescription) []byte {
@@ -14585,20 +8892,6 @@ func (v *ReplicaGlobalSecondaryIndexAutoScalingUpdate) Check(c *smithy.Checker) 
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ReplicaGlobalSecondaryIndexAutoScalingUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	if v.ProvisionedReadCapacityAutoScalingUpdate != nil {
-		b = wirejson.Key(b, "ProvisionedReadCapacityAutoScalingUpdate")
-		b = v.ProvisionedReadCapacityAutoScalingUpdate.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 func readReplicaGlobalSecondaryIndexAutoScalingUpdateList(r *wirejson.Reader) []ReplicaGlobalSecondaryIndexAutoScalingUpdate {
 	if !r.BeginArray() {
 		return nil
@@ -14616,76 +8909,12 @@ func readReplicaGlobalSecondaryIndexAutoScalingUpdateList(r *wirejson.Reader) []
 	return out
 }
 
-func appendReplicaGlobalSecondaryIndexAutoScalingUpdateList(b []byte, list []ReplicaGlobalSecondaryIndexAutoScalingUpdate) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
 // ReplicaGlobalSecondaryIndexDescription is a shape of AWS's model.
 type ReplicaGlobalSecondaryIndexDescription struct {
 	IndexName                     smithy.Opt[string]
 	ProvisionedThroughputOverride *ProvisionedThroughputOverride
 	OnDemandThroughputOverride    *OnDemandThroughputOverride
 	WarmThroughput                *GlobalSecondaryIndexWarmThroughputDescription
-}
-
-// Read implements smithy.Shape.
-func (v *ReplicaGlobalSecondaryIndexDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ReplicaGlobalSecondaryIndexDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "IndexName":
-			v.IndexName.Value, v.IndexName.Set = r.String()
-		case "ProvisionedThroughputOverride":
-			if p := smithy.New[ProvisionedThroughputOverride](r); p.Read(r) {
-				v.ProvisionedThroughputOverride = p
-			}
-		case "OnDemandThroughputOverride":
-			if p := smithy.New[OnDemandThroughputOverride](r); p.Read(r) {
-				v.OnDemandThroughputOverride = p
-			}
-		case "WarmThroughput":
-			if p := smithy.New[GlobalSecondaryIndexWarmThroughputDescription](r); p.Read(r) {
-				v.WarmThroughput = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ReplicaGlobalSecondaryIndexDescription) Check(c *smithy.Checker) {
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.ProvisionedThroughputOverride != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedThroughputOverride")
-			v.ProvisionedThroughputOverride.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.WarmThroughput != nil && !c.Failed() {
-		{
-			mark := c.Enter("warmThroughput")
-			v.WarmThroughput.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -14708,19 +8937,6 @@ func (v *ReplicaGlobalSecondaryIndexDescription) AppendJSON(b []byte) []byte {
 		b = v.WarmThroughput.AppendJSON(b)
 	}
 	return append(b, '}')
-}
-
-func readReplicaGlobalSecondaryIndexDescriptionList(r *wirejson.Reader) []ReplicaGlobalSecondaryIndexDescription {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ReplicaGlobalSecondaryIndexDescription{}
-	for r.NextElem() {
-		var e ReplicaGlobalSecondaryIndexDescription
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendReplicaGlobalSecondaryIndexDescriptionList(b []byte, list []ReplicaGlobalSecondaryIndexDescription) []byte {
@@ -14749,15 +8965,6 @@ func readReplicaGlobalSecondaryIndexList(r *wirejson.Reader) []ReplicaGlobalSeco
 	return out
 }
 
-func appendReplicaGlobalSecondaryIndexList(b []byte, list []ReplicaGlobalSecondaryIndex) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
 // ReplicaGlobalSecondaryIndexSettingsDescription is a shape of AWS's model.
 type ReplicaGlobalSecondaryIndexSettingsDescription struct {
 	IndexName                                   smithy.Opt[string]
@@ -14766,73 +8973,6 @@ type ReplicaGlobalSecondaryIndexSettingsDescription struct {
 	ProvisionedReadCapacityAutoScalingSettings  *AutoScalingSettingsDescription
 	ProvisionedWriteCapacityUnits               smithy.Opt[int64]
 	ProvisionedWriteCapacityAutoScalingSettings *AutoScalingSettingsDescription
-}
-
-// Read implements smithy.Shape.
-func (v *ReplicaGlobalSecondaryIndexSettingsDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ReplicaGlobalSecondaryIndexSettingsDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "IndexName":
-			v.IndexName.Value, v.IndexName.Set = r.String()
-		case "IndexStatus":
-			v.IndexStatus.Value, v.IndexStatus.Set = r.String()
-		case "ProvisionedReadCapacityUnits":
-			v.ProvisionedReadCapacityUnits.Value, v.ProvisionedReadCapacityUnits.Set = r.Int("Long")
-		case "ProvisionedReadCapacityAutoScalingSettings":
-			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
-				v.ProvisionedReadCapacityAutoScalingSettings = p
-			}
-		case "ProvisionedWriteCapacityUnits":
-			v.ProvisionedWriteCapacityUnits.Value, v.ProvisionedWriteCapacityUnits.Set = r.Int("Long")
-		case "ProvisionedWriteCapacityAutoScalingSettings":
-			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
-				v.ProvisionedWriteCapacityAutoScalingSettings = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ReplicaGlobalSecondaryIndexSettingsDescription) Check(c *smithy.Checker) {
-	c.Required("indexName", v.IndexName.Set)
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.IndexStatus.Set && !c.Failed() {
-		c.Enum("indexStatus", v.IndexStatus.Value, enumIndexStatus)
-	}
-	if v.ProvisionedReadCapacityUnits.Set && !c.Failed() {
-		c.Min("provisionedReadCapacityUnits", v.ProvisionedReadCapacityUnits.Value, 1)
-	}
-	if v.ProvisionedReadCapacityAutoScalingSettings != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedReadCapacityAutoScalingSettings")
-			v.ProvisionedReadCapacityAutoScalingSettings.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ProvisionedWriteCapacityUnits.Set && !c.Failed() {
-		c.Min("provisionedWriteCapacityUnits", v.ProvisionedWriteCapacityUnits.Value, 1)
-	}
-	if v.ProvisionedWriteCapacityAutoScalingSettings != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedWriteCapacityAutoScalingSettings")
-			v.ProvisionedWriteCapacityAutoScalingSettings.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -14863,19 +9003,6 @@ func (v *ReplicaGlobalSecondaryIndexSettingsDescription) AppendJSON(b []byte) []
 		b = v.ProvisionedWriteCapacityAutoScalingSettings.AppendJSON(b)
 	}
 	return append(b, '}')
-}
-
-func readReplicaGlobalSecondaryIndexSettingsDescriptionList(r *wirejson.Reader) []ReplicaGlobalSecondaryIndexSettingsDescription {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ReplicaGlobalSecondaryIndexSettingsDescription{}
-	for r.NextElem() {
-		var e ReplicaGlobalSecondaryIndexSettingsDescription
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendReplicaGlobalSecondaryIndexSettingsDescriptionList(b []byte, list []ReplicaGlobalSecondaryIndexSettingsDescription) []byte {
@@ -14940,24 +9067,6 @@ func (v *ReplicaGlobalSecondaryIndexSettingsUpdate) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ReplicaGlobalSecondaryIndexSettingsUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	if v.ProvisionedReadCapacityUnits.Set {
-		b = wirejson.Key(b, "ProvisionedReadCapacityUnits")
-		b = strconv.AppendInt(b, v.ProvisionedReadCapacityUnits.Value, 10)
-	}
-	if v.ProvisionedReadCapacityAutoScalingSettingsUpdate != nil {
-		b = wirejson.Key(b, "ProvisionedReadCapacityAutoScalingSettingsUpdate")
-		b = v.ProvisionedReadCapacityAutoScalingSettingsUpdate.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 func readReplicaGlobalSecondaryIndexSettingsUpdateList(r *wirejson.Reader) []ReplicaGlobalSecondaryIndexSettingsUpdate {
 	if !r.BeginArray() {
 		return nil
@@ -14973,15 +9082,6 @@ func readReplicaGlobalSecondaryIndexSettingsUpdateList(r *wirejson.Reader) []Rep
 		out = smithy.Append(r, out, e)
 	}
 	return out
-}
-
-func appendReplicaGlobalSecondaryIndexSettingsUpdateList(b []byte, list []ReplicaGlobalSecondaryIndexSettingsUpdate) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
 }
 
 func readReplicaList(r *wirejson.Reader) []Replica {
@@ -15021,102 +9121,6 @@ type ReplicaSettingsDescription struct {
 	ReplicaProvisionedWriteCapacityAutoScalingSettings *AutoScalingSettingsDescription
 	ReplicaGlobalSecondaryIndexSettings                []ReplicaGlobalSecondaryIndexSettingsDescription
 	ReplicaTableClassSummary                           *TableClassSummary
-}
-
-// Read implements smithy.Shape.
-func (v *ReplicaSettingsDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ReplicaSettingsDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "RegionName":
-			v.RegionName.Value, v.RegionName.Set = r.String()
-		case "ReplicaStatus":
-			v.ReplicaStatus.Value, v.ReplicaStatus.Set = r.String()
-		case "ReplicaBillingModeSummary":
-			if p := smithy.New[BillingModeSummary](r); p.Read(r) {
-				v.ReplicaBillingModeSummary = p
-			}
-		case "ReplicaProvisionedReadCapacityUnits":
-			v.ReplicaProvisionedReadCapacityUnits.Value, v.ReplicaProvisionedReadCapacityUnits.Set = r.Int("Long")
-		case "ReplicaProvisionedReadCapacityAutoScalingSettings":
-			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
-				v.ReplicaProvisionedReadCapacityAutoScalingSettings = p
-			}
-		case "ReplicaProvisionedWriteCapacityUnits":
-			v.ReplicaProvisionedWriteCapacityUnits.Value, v.ReplicaProvisionedWriteCapacityUnits.Set = r.Int("Long")
-		case "ReplicaProvisionedWriteCapacityAutoScalingSettings":
-			if p := smithy.New[AutoScalingSettingsDescription](r); p.Read(r) {
-				v.ReplicaProvisionedWriteCapacityAutoScalingSettings = p
-			}
-		case "ReplicaGlobalSecondaryIndexSettings":
-			v.ReplicaGlobalSecondaryIndexSettings = readReplicaGlobalSecondaryIndexSettingsDescriptionList(r)
-		case "ReplicaTableClassSummary":
-			if p := smithy.New[TableClassSummary](r); p.Read(r) {
-				v.ReplicaTableClassSummary = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ReplicaSettingsDescription) Check(c *smithy.Checker) {
-	c.Required("regionName", v.RegionName.Set)
-	if v.ReplicaStatus.Set && !c.Failed() {
-		c.Enum("replicaStatus", v.ReplicaStatus.Value, enumReplicaStatus)
-	}
-	if v.ReplicaBillingModeSummary != nil && !c.Failed() {
-		{
-			mark := c.Enter("replicaBillingModeSummary")
-			v.ReplicaBillingModeSummary.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ReplicaProvisionedReadCapacityUnits.Set && !c.Failed() {
-		c.Min("replicaProvisionedReadCapacityUnits", v.ReplicaProvisionedReadCapacityUnits.Value, 0)
-	}
-	if v.ReplicaProvisionedReadCapacityAutoScalingSettings != nil && !c.Failed() {
-		{
-			mark := c.Enter("replicaProvisionedReadCapacityAutoScalingSettings")
-			v.ReplicaProvisionedReadCapacityAutoScalingSettings.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ReplicaProvisionedWriteCapacityUnits.Set && !c.Failed() {
-		c.Min("replicaProvisionedWriteCapacityUnits", v.ReplicaProvisionedWriteCapacityUnits.Value, 0)
-	}
-	if v.ReplicaProvisionedWriteCapacityAutoScalingSettings != nil && !c.Failed() {
-		{
-			mark := c.Enter("replicaProvisionedWriteCapacityAutoScalingSettings")
-			v.ReplicaProvisionedWriteCapacityAutoScalingSettings.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ReplicaGlobalSecondaryIndexSettings != nil && !c.Failed() {
-		for i0 := range v.ReplicaGlobalSecondaryIndexSettings {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("replicaGlobalSecondaryIndexSettings", i0)
-			v.ReplicaGlobalSecondaryIndexSettings[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.ReplicaTableClassSummary != nil && !c.Failed() {
-		{
-			mark := c.Enter("replicaTableClassSummary")
-			v.ReplicaTableClassSummary.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -15159,19 +9163,6 @@ func (v *ReplicaSettingsDescription) AppendJSON(b []byte) []byte {
 		b = v.ReplicaTableClassSummary.AppendJSON(b)
 	}
 	return append(b, '}')
-}
-
-func readReplicaSettingsDescriptionList(r *wirejson.Reader) []ReplicaSettingsDescription {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ReplicaSettingsDescription{}
-	for r.NextElem() {
-		var e ReplicaSettingsDescription
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendReplicaSettingsDescriptionList(b []byte, list []ReplicaSettingsDescription) []byte {
@@ -15252,32 +9243,6 @@ func (v *ReplicaSettingsUpdate) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ReplicaSettingsUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.RegionName.Set {
-		b = wirejson.Key(b, "RegionName")
-		b = wirejson.AppendString(b, v.RegionName.Value)
-	}
-	if v.ReplicaProvisionedReadCapacityUnits.Set {
-		b = wirejson.Key(b, "ReplicaProvisionedReadCapacityUnits")
-		b = strconv.AppendInt(b, v.ReplicaProvisionedReadCapacityUnits.Value, 10)
-	}
-	if v.ReplicaProvisionedReadCapacityAutoScalingSettingsUpdate != nil {
-		b = wirejson.Key(b, "ReplicaProvisionedReadCapacityAutoScalingSettingsUpdate")
-		b = v.ReplicaProvisionedReadCapacityAutoScalingSettingsUpdate.AppendJSON(b)
-	}
-	if v.ReplicaGlobalSecondaryIndexSettingsUpdate != nil {
-		b = wirejson.Key(b, "ReplicaGlobalSecondaryIndexSettingsUpdate")
-		b = appendReplicaGlobalSecondaryIndexSettingsUpdateList(b, v.ReplicaGlobalSecondaryIndexSettingsUpdate)
-	}
-	if v.ReplicaTableClass.Set {
-		b = wirejson.Key(b, "ReplicaTableClass")
-		b = wirejson.AppendString(b, v.ReplicaTableClass.Value)
-	}
-	return append(b, '}')
-}
-
 func readReplicaSettingsUpdateList(r *wirejson.Reader) []ReplicaSettingsUpdate {
 	if !r.BeginArray() {
 		return nil
@@ -15294,17 +9259,6 @@ func readReplicaSettingsUpdateList(r *wirejson.Reader) []ReplicaSettingsUpdate {
 	}
 	return out
 }
-
-func appendReplicaSettingsUpdateList(b []byte, list []ReplicaSettingsUpdate) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
-var enumReplicaStatus = []string{"CREATING", "CREATION_FAILED", "UPDATING", "DELETING", "ACTIVE", "REGION_DISABLED", "INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED", "REPLICATION_NOT_AUTHORIZED"}
 
 // The values of ReplicaStatus.
 const (
@@ -15370,20 +9324,6 @@ func (v *ReplicaUpdate) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ReplicaUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Create != nil {
-		b = wirejson.Key(b, "Create")
-		b = v.Create.AppendJSON(b)
-	}
-	if v.Delete != nil {
-		b = wirejson.Key(b, "Delete")
-		b = v.Delete.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 func readReplicaUpdateList(r *wirejson.Reader) []ReplicaUpdate {
 	if !r.BeginArray() {
 		return nil
@@ -15399,15 +9339,6 @@ func readReplicaUpdateList(r *wirejson.Reader) []ReplicaUpdate {
 		out = smithy.Append(r, out, e)
 	}
 	return out
-}
-
-func appendReplicaUpdateList(b []byte, list []ReplicaUpdate) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
 }
 
 // ReplicationGroupUpdate is a shape of AWS's model.
@@ -15484,28 +9415,6 @@ func (v *ReplicationGroupUpdate) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ReplicationGroupUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Create != nil {
-		b = wirejson.Key(b, "Create")
-		b = v.Create.AppendJSON(b)
-	}
-	if v.Update != nil {
-		b = wirejson.Key(b, "Update")
-		b = v.Update.AppendJSON(b)
-	}
-	if v.Delete != nil {
-		b = wirejson.Key(b, "Delete")
-		b = v.Delete.AppendJSON(b)
-	}
-	if v.Disassociate != nil {
-		b = wirejson.Key(b, "Disassociate")
-		b = v.Disassociate.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 func readReplicationGroupUpdateList(r *wirejson.Reader) []ReplicationGroupUpdate {
 	if !r.BeginArray() {
 		return nil
@@ -15523,61 +9432,12 @@ func readReplicationGroupUpdateList(r *wirejson.Reader) []ReplicationGroupUpdate
 	return out
 }
 
-func appendReplicationGroupUpdateList(b []byte, list []ReplicationGroupUpdate) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
 // RestoreSummary is a shape of AWS's model.
 type RestoreSummary struct {
 	SourceBackupArn   smithy.Opt[string]
 	SourceTableArn    smithy.Opt[string]
 	RestoreDateTime   smithy.Opt[float64]
 	RestoreInProgress smithy.Opt[bool]
-}
-
-// Read implements smithy.Shape.
-func (v *RestoreSummary) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.RestoreSummary") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "SourceBackupArn":
-			v.SourceBackupArn.Value, v.SourceBackupArn.Set = r.String()
-		case "SourceTableArn":
-			v.SourceTableArn.Value, v.SourceTableArn.Set = r.String()
-		case "RestoreDateTime":
-			v.RestoreDateTime.Value, v.RestoreDateTime.Set = r.Float()
-		case "RestoreInProgress":
-			v.RestoreInProgress.Value, v.RestoreInProgress.Set = r.Bool()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *RestoreSummary) Check(c *smithy.Checker) {
-	if v.SourceBackupArn.Set && !c.Failed() {
-		c.MinLen("sourceBackupArn", v.SourceBackupArn.Value, 37)
-		c.MaxLen("sourceBackupArn", v.SourceBackupArn.Value, 1024)
-	}
-	if v.SourceTableArn.Set && !c.Failed() {
-		c.MinLen("sourceTableArn", v.SourceTableArn.Value, 1)
-		c.MaxLen("sourceTableArn", v.SourceTableArn.Value, 1024)
-	}
-	c.Required("restoreDateTime", v.RestoreDateTime.Set)
-	c.Required("restoreInProgress", v.RestoreInProgress.Set)
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -15722,84 +9582,9 @@ func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *RestoreTableFromBackupInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TargetTableName.Set {
-		b = wirejson.Key(b, "TargetTableName")
-		b = wirejson.AppendString(b, v.TargetTableName.Value)
-	}
-	if v.BackupArn.Set {
-		b = wirejson.Key(b, "BackupArn")
-		b = wirejson.AppendString(b, v.BackupArn.Value)
-	}
-	if v.BillingModeOverride.Set {
-		b = wirejson.Key(b, "BillingModeOverride")
-		b = wirejson.AppendString(b, v.BillingModeOverride.Value)
-	}
-	if v.GlobalSecondaryIndexOverride != nil {
-		b = wirejson.Key(b, "GlobalSecondaryIndexOverride")
-		b = appendGlobalSecondaryIndexList(b, v.GlobalSecondaryIndexOverride)
-	}
-	if v.LocalSecondaryIndexOverride != nil {
-		b = wirejson.Key(b, "LocalSecondaryIndexOverride")
-		b = appendLocalSecondaryIndexList(b, v.LocalSecondaryIndexOverride)
-	}
-	if v.ProvisionedThroughputOverride != nil {
-		b = wirejson.Key(b, "ProvisionedThroughputOverride")
-		b = v.ProvisionedThroughputOverride.AppendJSON(b)
-	}
-	if v.OnDemandThroughputOverride != nil {
-		b = wirejson.Key(b, "OnDemandThroughputOverride")
-		b = v.OnDemandThroughputOverride.AppendJSON(b)
-	}
-	if v.SSESpecificationOverride != nil {
-		b = wirejson.Key(b, "SSESpecificationOverride")
-		b = v.SSESpecificationOverride.AppendJSON(b)
-	}
-	if v.VectorIndexOverride != nil {
-		b = wirejson.Key(b, "VectorIndexOverride")
-		b = appendVectorIndexList(b, v.VectorIndexOverride)
-	}
-	return append(b, '}')
-}
-
 // RestoreTableFromBackupOutput is a shape of AWS's model.
 type RestoreTableFromBackupOutput struct {
 	TableDescription *TableDescription
-}
-
-// Read implements smithy.Shape.
-func (v *RestoreTableFromBackupOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.RestoreTableFromBackupOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableDescription":
-			if p := smithy.New[TableDescription](r); p.Read(r) {
-				v.TableDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *RestoreTableFromBackupOutput) Check(c *smithy.Checker) {
-	if v.TableDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("tableDescription")
-			v.TableDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -15945,96 +9730,9 @@ func (v *RestoreTableToPointInTimeInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *RestoreTableToPointInTimeInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.SourceTableArn.Set {
-		b = wirejson.Key(b, "SourceTableArn")
-		b = wirejson.AppendString(b, v.SourceTableArn.Value)
-	}
-	if v.SourceTableName.Set {
-		b = wirejson.Key(b, "SourceTableName")
-		b = wirejson.AppendString(b, v.SourceTableName.Value)
-	}
-	if v.TargetTableName.Set {
-		b = wirejson.Key(b, "TargetTableName")
-		b = wirejson.AppendString(b, v.TargetTableName.Value)
-	}
-	if v.UseLatestRestorableTime.Set {
-		b = wirejson.Key(b, "UseLatestRestorableTime")
-		b = strconv.AppendBool(b, v.UseLatestRestorableTime.Value)
-	}
-	if v.RestoreDateTime.Set {
-		b = wirejson.Key(b, "RestoreDateTime")
-		b = strconv.AppendFloat(b, v.RestoreDateTime.Value, 'f', 3, 64)
-	}
-	if v.BillingModeOverride.Set {
-		b = wirejson.Key(b, "BillingModeOverride")
-		b = wirejson.AppendString(b, v.BillingModeOverride.Value)
-	}
-	if v.GlobalSecondaryIndexOverride != nil {
-		b = wirejson.Key(b, "GlobalSecondaryIndexOverride")
-		b = appendGlobalSecondaryIndexList(b, v.GlobalSecondaryIndexOverride)
-	}
-	if v.LocalSecondaryIndexOverride != nil {
-		b = wirejson.Key(b, "LocalSecondaryIndexOverride")
-		b = appendLocalSecondaryIndexList(b, v.LocalSecondaryIndexOverride)
-	}
-	if v.ProvisionedThroughputOverride != nil {
-		b = wirejson.Key(b, "ProvisionedThroughputOverride")
-		b = v.ProvisionedThroughputOverride.AppendJSON(b)
-	}
-	if v.OnDemandThroughputOverride != nil {
-		b = wirejson.Key(b, "OnDemandThroughputOverride")
-		b = v.OnDemandThroughputOverride.AppendJSON(b)
-	}
-	if v.SSESpecificationOverride != nil {
-		b = wirejson.Key(b, "SSESpecificationOverride")
-		b = v.SSESpecificationOverride.AppendJSON(b)
-	}
-	if v.VectorIndexOverride != nil {
-		b = wirejson.Key(b, "VectorIndexOverride")
-		b = appendVectorIndexList(b, v.VectorIndexOverride)
-	}
-	return append(b, '}')
-}
-
 // RestoreTableToPointInTimeOutput is a shape of AWS's model.
 type RestoreTableToPointInTimeOutput struct {
 	TableDescription *TableDescription
-}
-
-// Read implements smithy.Shape.
-func (v *RestoreTableToPointInTimeOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.RestoreTableToPointInTimeOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableDescription":
-			if p := smithy.New[TableDescription](r); p.Read(r) {
-				v.TableDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *RestoreTableToPointInTimeOutput) Check(c *smithy.Checker) {
-	if v.TableDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("tableDescription")
-			v.TableDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -16167,42 +9865,6 @@ type SSEDescription struct {
 	InaccessibleEncryptionDateTime smithy.Opt[float64]
 }
 
-// Read implements smithy.Shape.
-func (v *SSEDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.SSEDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Status":
-			v.Status.Value, v.Status.Set = r.String()
-		case "SSEType":
-			v.SSEType.Value, v.SSEType.Set = r.String()
-		case "KMSMasterKeyArn":
-			v.KMSMasterKeyArn.Value, v.KMSMasterKeyArn.Set = r.String()
-		case "InaccessibleEncryptionDateTime":
-			v.InaccessibleEncryptionDateTime.Value, v.InaccessibleEncryptionDateTime.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *SSEDescription) Check(c *smithy.Checker) {
-	if v.Status.Set && !c.Failed() {
-		c.Enum("status", v.Status.Value, enumSSEStatus)
-	}
-	if v.SSEType.Set && !c.Failed() {
-		c.Enum("sSEType", v.SSEType.Value, enumSSEType)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *SSEDescription) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -16280,8 +9942,6 @@ func (v *SSESpecification) AppendJSON(b []byte) []byte {
 	}
 	return append(b, '}')
 }
-
-var enumSSEStatus = []string{"ENABLING", "ENABLED", "DISABLING", "DISABLED", "UPDATING"}
 
 // The values of SSEStatus.
 const (
@@ -16447,76 +10107,6 @@ func (v *ScanInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ScanInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	if v.AttributesToGet != nil {
-		b = wirejson.Key(b, "AttributesToGet")
-		b = appendAttributeNameList(b, v.AttributesToGet)
-	}
-	if v.Limit.Set {
-		b = wirejson.Key(b, "Limit")
-		b = strconv.AppendInt(b, v.Limit.Value, 10)
-	}
-	if v.Select.Set {
-		b = wirejson.Key(b, "Select")
-		b = wirejson.AppendString(b, v.Select.Value)
-	}
-	if v.ScanFilter != nil {
-		b = wirejson.Key(b, "ScanFilter")
-		b = appendFilterConditionMap(b, v.ScanFilter)
-	}
-	if v.ConditionalOperator.Set {
-		b = wirejson.Key(b, "ConditionalOperator")
-		b = wirejson.AppendString(b, v.ConditionalOperator.Value)
-	}
-	if v.ExclusiveStartKey != nil {
-		b = wirejson.Key(b, "ExclusiveStartKey")
-		b = v.ExclusiveStartKey.AppendJSON(b)
-	}
-	if v.ReturnConsumedCapacity.Set {
-		b = wirejson.Key(b, "ReturnConsumedCapacity")
-		b = wirejson.AppendString(b, v.ReturnConsumedCapacity.Value)
-	}
-	if v.TotalSegments.Set {
-		b = wirejson.Key(b, "TotalSegments")
-		b = strconv.AppendInt(b, v.TotalSegments.Value, 10)
-	}
-	if v.Segment.Set {
-		b = wirejson.Key(b, "Segment")
-		b = strconv.AppendInt(b, v.Segment.Value, 10)
-	}
-	if v.ProjectionExpression.Set {
-		b = wirejson.Key(b, "ProjectionExpression")
-		b = wirejson.AppendString(b, v.ProjectionExpression.Value)
-	}
-	if v.FilterExpression.Set {
-		b = wirejson.Key(b, "FilterExpression")
-		b = wirejson.AppendString(b, v.FilterExpression.Value)
-	}
-	if v.ExpressionAttributeNames != nil {
-		b = wirejson.Key(b, "ExpressionAttributeNames")
-		b = appendExpressionAttributeNameMap(b, v.ExpressionAttributeNames)
-	}
-	if v.ExpressionAttributeValues != nil {
-		b = wirejson.Key(b, "ExpressionAttributeValues")
-		b = v.ExpressionAttributeValues.AppendJSON(b)
-	}
-	if v.ConsistentRead.Set {
-		b = wirejson.Key(b, "ConsistentRead")
-		b = strconv.AppendBool(b, v.ConsistentRead.Value)
-	}
-	return append(b, '}')
-}
-
 // ScanOutput is a shape of AWS's model.
 type ScanOutput struct {
 	Items            []attribute.Item
@@ -16524,47 +10114,6 @@ type ScanOutput struct {
 	ScannedCount     smithy.Opt[int64]
 	LastEvaluatedKey attribute.Item
 	ConsumedCapacity *ConsumedCapacity
-}
-
-// Read implements smithy.Shape.
-func (v *ScanOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ScanOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Items":
-			v.Items = readItemList(r)
-		case "Count":
-			v.Count.Value, v.Count.Set = r.Int("Integer")
-		case "ScannedCount":
-			v.ScannedCount.Value, v.ScannedCount.Set = r.Int("Integer")
-		case "LastEvaluatedKey":
-			v.LastEvaluatedKey = attribute.ReadItem(r)
-		case "ConsumedCapacity":
-			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
-				v.ConsumedCapacity = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ScanOutput) Check(c *smithy.Checker) {
-	if v.ConsumedCapacity != nil && !c.Failed() {
-		{
-			mark := c.Enter("consumedCapacity")
-			v.ConsumedCapacity.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -16599,32 +10148,6 @@ type SearchResultItem struct {
 	Score smithy.Opt[float64]
 }
 
-// Read implements smithy.Shape.
-func (v *SearchResultItem) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.SearchResultItem") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Item":
-			v.Item = attribute.ReadItem(r)
-		case "Score":
-			v.Score.Value, v.Score.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *SearchResultItem) Check(c *smithy.Checker) {
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *SearchResultItem) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -16637,19 +10160,6 @@ func (v *SearchResultItem) AppendJSON(b []byte) []byte {
 		b = wirejson.AppendFloat(b, v.Score.Value)
 	}
 	return append(b, '}')
-}
-
-func readSearchResultList(r *wirejson.Reader) []SearchResultItem {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []SearchResultItem{}
-	for r.NextElem() {
-		var e SearchResultItem
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendSearchResultList(b []byte, list []SearchResultItem) []byte {
@@ -16766,15 +10276,6 @@ func readSearchVectorList(r *wirejson.Reader) []attribute.Value {
 	return out
 }
 
-func appendSearchVectorList(b []byte, list []attribute.Value) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
 // SearchVectorsInput is a shape of AWS's model.
 type SearchVectorsInput struct {
 	TableName                 smithy.Opt[string]
@@ -16862,80 +10363,10 @@ func (v *SearchVectorsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *SearchVectorsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	if v.ReturnConsumedCapacity.Set {
-		b = wirejson.Key(b, "ReturnConsumedCapacity")
-		b = wirejson.AppendString(b, v.ReturnConsumedCapacity.Value)
-	}
-	if v.ExpressionAttributeNames != nil {
-		b = wirejson.Key(b, "ExpressionAttributeNames")
-		b = appendExpressionAttributeNameMap(b, v.ExpressionAttributeNames)
-	}
-	if v.ExpressionAttributeValues != nil {
-		b = wirejson.Key(b, "ExpressionAttributeValues")
-		b = v.ExpressionAttributeValues.AppendJSON(b)
-	}
-	if v.ProjectionExpression.Set {
-		b = wirejson.Key(b, "ProjectionExpression")
-		b = wirejson.AppendString(b, v.ProjectionExpression.Value)
-	}
-	if v.SearchVector != nil {
-		b = wirejson.Key(b, "SearchVector")
-		b = appendSearchVectorList(b, v.SearchVector)
-	}
-	if v.SearchConditionExpression.Set {
-		b = wirejson.Key(b, "SearchConditionExpression")
-		b = wirejson.AppendString(b, v.SearchConditionExpression.Value)
-	}
-	if v.TopK.Set {
-		b = wirejson.Key(b, "TopK")
-		b = strconv.AppendInt(b, v.TopK.Value, 10)
-	}
-	return append(b, '}')
-}
-
 // SearchVectorsOutput is a shape of AWS's model.
 type SearchVectorsOutput struct {
 	ConsumedCapacity *VectorCapacity
 	SearchResults    []SearchResultItem
-}
-
-// Read implements smithy.Shape.
-func (v *SearchVectorsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.SearchVectorsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ConsumedCapacity":
-			if p := smithy.New[VectorCapacity](r); p.Read(r) {
-				v.ConsumedCapacity = p
-			}
-		case "SearchResults":
-			v.SearchResults = readSearchResultList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *SearchVectorsOutput) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -16952,23 +10383,6 @@ func (v *SearchVectorsOutput) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readSecondaryIndexesBulkBytesMap(r *wirejson.Reader) smithy.Map[BulkOperationBytes] {
-	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.BulkOperationBytes>") {
-		return nil
-	}
-	var out smithy.Builder[BulkOperationBytes]
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		var e BulkOperationBytes
-		e.Read(r)
-		out.Put(r, wirejson.View(name), e)
-	}
-	return out.Map()
-}
-
 func appendSecondaryIndexesBulkBytesMap(b []byte, m smithy.Map[BulkOperationBytes]) []byte {
 	b = append(b, '{')
 	for i := range m {
@@ -16980,23 +10394,6 @@ func appendSecondaryIndexesBulkBytesMap(b []byte, m smithy.Map[BulkOperationByte
 		b = m[i].Value.AppendJSON(b)
 	}
 	return append(b, '}')
-}
-
-func readSecondaryIndexesCapacityMap(r *wirejson.Reader) smithy.Map[Capacity] {
-	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.Capacity>") {
-		return nil
-	}
-	var out smithy.Builder[Capacity]
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		var e Capacity
-		e.Read(r)
-		out.Put(r, wirejson.View(name), e)
-	}
-	return out.Map()
 }
 
 func appendSecondaryIndexesCapacityMap(b []byte, m smithy.Map[Capacity]) []byte {
@@ -17034,94 +10431,6 @@ type SourceTableDetails struct {
 	OnDemandThroughput    *OnDemandThroughput
 	ItemCount             smithy.Opt[int64]
 	BillingMode           smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *SourceTableDetails) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.SourceTableDetails") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "TableId":
-			v.TableId.Value, v.TableId.Set = r.String()
-		case "TableArn":
-			v.TableArn.Value, v.TableArn.Set = r.String()
-		case "TableSizeBytes":
-			v.TableSizeBytes.Value, v.TableSizeBytes.Set = r.Int("Long")
-		case "KeySchema":
-			v.KeySchema = readKeySchema(r)
-		case "TableCreationDateTime":
-			v.TableCreationDateTime.Value, v.TableCreationDateTime.Set = r.Float()
-		case "ProvisionedThroughput":
-			if p := smithy.New[ProvisionedThroughput](r); p.Read(r) {
-				v.ProvisionedThroughput = p
-			}
-		case "OnDemandThroughput":
-			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
-				v.OnDemandThroughput = p
-			}
-		case "ItemCount":
-			v.ItemCount.Value, v.ItemCount.Set = r.Int("Long")
-		case "BillingMode":
-			v.BillingMode.Value, v.BillingMode.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *SourceTableDetails) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
-	c.Required("tableId", v.TableId.Set)
-	if v.TableId.Set && !c.Failed() {
-		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", c.Failed() || patternTableId.MatchString(v.TableId.Value))
-	}
-	if v.TableArn.Set && !c.Failed() {
-		c.MinLen("tableArn", v.TableArn.Value, 1)
-		c.MaxLen("tableArn", v.TableArn.Value, 1024)
-	}
-	c.Required("keySchema", v.KeySchema != nil)
-	if v.KeySchema != nil && !c.Failed() {
-		c.MinSize("keySchema", len(v.KeySchema), 1)
-		c.MaxSize("keySchema", len(v.KeySchema), 1000)
-		for i0 := range v.KeySchema {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("keySchema", i0)
-			v.KeySchema[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	c.Required("tableCreationDateTime", v.TableCreationDateTime.Set)
-	c.Required("provisionedThroughput", v.ProvisionedThroughput != nil)
-	if v.ProvisionedThroughput != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedThroughput")
-			v.ProvisionedThroughput.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ItemCount.Set && !c.Failed() {
-		c.Min("itemCount", v.ItemCount.Value, 0)
-	}
-	if v.BillingMode.Set && !c.Failed() {
-		c.Enum("billingMode", v.BillingMode.Value, enumBillingMode)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -17178,97 +10487,6 @@ type SourceTableFeatureDetails struct {
 	TimeToLiveDescription  *TimeToLiveDescription
 	SSEDescription         *SSEDescription
 	VectorIndexes          []VectorIndexInfo
-}
-
-// Read implements smithy.Shape.
-func (v *SourceTableFeatureDetails) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.SourceTableFeatureDetails") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "LocalSecondaryIndexes":
-			v.LocalSecondaryIndexes = readLocalSecondaryIndexes(r)
-		case "GlobalSecondaryIndexes":
-			v.GlobalSecondaryIndexes = readGlobalSecondaryIndexes(r)
-		case "StreamDescription":
-			if p := smithy.New[StreamSpecification](r); p.Read(r) {
-				v.StreamDescription = p
-			}
-		case "TimeToLiveDescription":
-			if p := smithy.New[TimeToLiveDescription](r); p.Read(r) {
-				v.TimeToLiveDescription = p
-			}
-		case "SSEDescription":
-			if p := smithy.New[SSEDescription](r); p.Read(r) {
-				v.SSEDescription = p
-			}
-		case "VectorIndexes":
-			v.VectorIndexes = readVectorIndexes(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *SourceTableFeatureDetails) Check(c *smithy.Checker) {
-	if v.LocalSecondaryIndexes != nil && !c.Failed() {
-		for i0 := range v.LocalSecondaryIndexes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("localSecondaryIndexes", i0)
-			v.LocalSecondaryIndexes[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.GlobalSecondaryIndexes != nil && !c.Failed() {
-		for i0 := range v.GlobalSecondaryIndexes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("globalSecondaryIndexes", i0)
-			v.GlobalSecondaryIndexes[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.StreamDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("streamDescription")
-			v.StreamDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.TimeToLiveDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("timeToLiveDescription")
-			v.TimeToLiveDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.SSEDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("sSEDescription")
-			v.SSEDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.VectorIndexes != nil && !c.Failed() {
-		for i0 := range v.VectorIndexes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("vectorIndexes", i0)
-			v.VectorIndexes[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -17379,73 +10597,9 @@ func (v *StartBulkPutItemsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *StartBulkPutItemsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ClientToken.Set {
-		b = wirejson.Key(b, "ClientToken")
-		b = wirejson.AppendString(b, v.ClientToken.Value)
-	}
-	if v.InputS3Configuration != nil {
-		b = wirejson.Key(b, "InputS3Configuration")
-		b = v.InputS3Configuration.AppendJSON(b)
-	}
-	if v.OutputS3Configuration != nil {
-		b = wirejson.Key(b, "OutputS3Configuration")
-		b = v.OutputS3Configuration.AppendJSON(b)
-	}
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.MaxWriteRequestUnits.Set {
-		b = wirejson.Key(b, "MaxWriteRequestUnits")
-		b = strconv.AppendInt(b, v.MaxWriteRequestUnits.Value, 10)
-	}
-	if v.PerformanceTier.Set {
-		b = wirejson.Key(b, "PerformanceTier")
-		b = wirejson.AppendString(b, v.PerformanceTier.Value)
-	}
-	return append(b, '}')
-}
-
 // StartBulkPutItemsOutput is a shape of AWS's model.
 type StartBulkPutItemsOutput struct {
 	BulkOperationDescription *BulkOperationDescription
-}
-
-// Read implements smithy.Shape.
-func (v *StartBulkPutItemsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.StartBulkPutItemsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "BulkOperationDescription":
-			if p := smithy.New[BulkOperationDescription](r); p.Read(r) {
-				v.BulkOperationDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *StartBulkPutItemsOutput) Check(c *smithy.Checker) {
-	c.Required("bulkOperationDescription", v.BulkOperationDescription != nil)
-	if v.BulkOperationDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("bulkOperationDescription")
-			v.BulkOperationDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -17551,52 +10705,6 @@ type TableAutoScalingDescription struct {
 	Replicas    []ReplicaAutoScalingDescription
 }
 
-// Read implements smithy.Shape.
-func (v *TableAutoScalingDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.TableAutoScalingDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "TableStatus":
-			v.TableStatus.Value, v.TableStatus.Set = r.String()
-		case "Replicas":
-			v.Replicas = readReplicaAutoScalingDescriptionList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *TableAutoScalingDescription) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
-	if v.TableStatus.Set && !c.Failed() {
-		c.Enum("tableStatus", v.TableStatus.Value, enumTableStatus)
-	}
-	if v.Replicas != nil && !c.Failed() {
-		for i0 := range v.Replicas {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("replicas", i0)
-			v.Replicas[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *TableAutoScalingDescription) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -17627,35 +10735,6 @@ const (
 type TableClassSummary struct {
 	TableClass         smithy.Opt[string]
 	LastUpdateDateTime smithy.Opt[float64]
-}
-
-// Read implements smithy.Shape.
-func (v *TableClassSummary) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.TableClassSummary") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableClass":
-			v.TableClass.Value, v.TableClass.Set = r.String()
-		case "LastUpdateDateTime":
-			v.LastUpdateDateTime.Value, v.LastUpdateDateTime.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *TableClassSummary) Check(c *smithy.Checker) {
-	if v.TableClass.Set && !c.Failed() {
-		c.Enum("tableClass", v.TableClass.Value, enumTableClass)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -17877,256 +10956,6 @@ type TableDescription struct {
 	VectorIndexes                      []VectorIndexDescription
 }
 
-// Read implements smithy.Shape.
-func (v *TableDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.TableDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "AttributeDefinitions":
-			v.AttributeDefinitions = readAttributeDefinitions(r)
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "KeySchema":
-			v.KeySchema = readKeySchema(r)
-		case "TableStatus":
-			v.TableStatus.Value, v.TableStatus.Set = r.String()
-		case "CreationDateTime":
-			v.CreationDateTime.Value, v.CreationDateTime.Set = r.Float()
-		case "ProvisionedThroughput":
-			if p := smithy.New[ProvisionedThroughputDescription](r); p.Read(r) {
-				v.ProvisionedThroughput = p
-			}
-		case "TableSizeBytes":
-			v.TableSizeBytes.Value, v.TableSizeBytes.Set = r.Int("Long")
-		case "ItemCount":
-			v.ItemCount.Value, v.ItemCount.Set = r.Int("Long")
-		case "TableArn":
-			v.TableArn.Value, v.TableArn.Set = r.String()
-		case "TableId":
-			v.TableId.Value, v.TableId.Set = r.String()
-		case "BillingModeSummary":
-			if p := smithy.New[BillingModeSummary](r); p.Read(r) {
-				v.BillingModeSummary = p
-			}
-		case "LocalSecondaryIndexes":
-			v.LocalSecondaryIndexes = readLocalSecondaryIndexDescriptionList(r)
-		case "GlobalSecondaryIndexes":
-			v.GlobalSecondaryIndexes = readGlobalSecondaryIndexDescriptionList(r)
-		case "StreamSpecification":
-			if p := smithy.New[StreamSpecification](r); p.Read(r) {
-				v.StreamSpecification = p
-			}
-		case "LatestStreamLabel":
-			v.LatestStreamLabel.Value, v.LatestStreamLabel.Set = r.String()
-		case "LatestStreamArn":
-			v.LatestStreamArn.Value, v.LatestStreamArn.Set = r.String()
-		case "GlobalTableVersion":
-			v.GlobalTableVersion.Value, v.GlobalTableVersion.Set = r.String()
-		case "Replicas":
-			v.Replicas = readReplicaDescriptionList(r)
-		case "GlobalTableWitnesses":
-			v.GlobalTableWitnesses = readGlobalTableWitnessDescriptionList(r)
-		case "GlobalTableSettingsReplicationMode":
-			v.GlobalTableSettingsReplicationMode.Value, v.GlobalTableSettingsReplicationMode.Set = r.String()
-		case "RestoreSummary":
-			if p := smithy.New[RestoreSummary](r); p.Read(r) {
-				v.RestoreSummary = p
-			}
-		case "SSEDescription":
-			if p := smithy.New[SSEDescription](r); p.Read(r) {
-				v.SSEDescription = p
-			}
-		case "ArchivalSummary":
-			if p := smithy.New[ArchivalSummary](r); p.Read(r) {
-				v.ArchivalSummary = p
-			}
-		case "TableClassSummary":
-			if p := smithy.New[TableClassSummary](r); p.Read(r) {
-				v.TableClassSummary = p
-			}
-		case "DeletionProtectionEnabled":
-			v.DeletionProtectionEnabled.Value, v.DeletionProtectionEnabled.Set = r.Bool()
-		case "DisassociationProtectionEnabled":
-			v.DisassociationProtectionEnabled.Value, v.DisassociationProtectionEnabled.Set = r.Bool()
-		case "OnDemandThroughput":
-			if p := smithy.New[OnDemandThroughput](r); p.Read(r) {
-				v.OnDemandThroughput = p
-			}
-		case "WarmThroughput":
-			if p := smithy.New[TableWarmThroughputDescription](r); p.Read(r) {
-				v.WarmThroughput = p
-			}
-		case "MultiRegionConsistency":
-			v.MultiRegionConsistency.Value, v.MultiRegionConsistency.Set = r.String()
-		case "VectorIndexes":
-			v.VectorIndexes = readVectorIndexDescriptionList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *TableDescription) Check(c *smithy.Checker) {
-	if v.AttributeDefinitions != nil && !c.Failed() {
-		c.MaxSize("attributeDefinitions", len(v.AttributeDefinitions), 1000)
-		for i0 := range v.AttributeDefinitions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("attributeDefinitions", i0)
-			v.AttributeDefinitions[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
-	if v.KeySchema != nil && !c.Failed() {
-		c.MinSize("keySchema", len(v.KeySchema), 1)
-		c.MaxSize("keySchema", len(v.KeySchema), 1000)
-		for i0 := range v.KeySchema {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("keySchema", i0)
-			v.KeySchema[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.TableStatus.Set && !c.Failed() {
-		c.Enum("tableStatus", v.TableStatus.Value, enumTableStatus)
-	}
-	if v.ProvisionedThroughput != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedThroughput")
-			v.ProvisionedThroughput.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.TableId.Set && !c.Failed() {
-		c.Pattern("tableId", v.TableId.Value, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", c.Failed() || patternTableId.MatchString(v.TableId.Value))
-	}
-	if v.BillingModeSummary != nil && !c.Failed() {
-		{
-			mark := c.Enter("billingModeSummary")
-			v.BillingModeSummary.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.LocalSecondaryIndexes != nil && !c.Failed() {
-		for i0 := range v.LocalSecondaryIndexes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("localSecondaryIndexes", i0)
-			v.LocalSecondaryIndexes[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.GlobalSecondaryIndexes != nil && !c.Failed() {
-		for i0 := range v.GlobalSecondaryIndexes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("globalSecondaryIndexes", i0)
-			v.GlobalSecondaryIndexes[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.StreamSpecification != nil && !c.Failed() {
-		{
-			mark := c.Enter("streamSpecification")
-			v.StreamSpecification.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.LatestStreamArn.Set && !c.Failed() {
-		c.MinLen("latestStreamArn", v.LatestStreamArn.Value, 37)
-		c.MaxLen("latestStreamArn", v.LatestStreamArn.Value, 1024)
-	}
-	if v.Replicas != nil && !c.Failed() {
-		for i0 := range v.Replicas {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("replicas", i0)
-			v.Replicas[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.GlobalTableWitnesses != nil && !c.Failed() {
-		for i0 := range v.GlobalTableWitnesses {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("globalTableWitnesses", i0)
-			v.GlobalTableWitnesses[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.GlobalTableSettingsReplicationMode.Set && !c.Failed() {
-		c.Enum("globalTableSettingsReplicationMode", v.GlobalTableSettingsReplicationMode.Value, enumGlobalTableSettingsReplicationMode)
-	}
-	if v.RestoreSummary != nil && !c.Failed() {
-		{
-			mark := c.Enter("restoreSummary")
-			v.RestoreSummary.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.SSEDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("sSEDescription")
-			v.SSEDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ArchivalSummary != nil && !c.Failed() {
-		{
-			mark := c.Enter("archivalSummary")
-			v.ArchivalSummary.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.TableClassSummary != nil && !c.Failed() {
-		{
-			mark := c.Enter("tableClassSummary")
-			v.TableClassSummary.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.WarmThroughput != nil && !c.Failed() {
-		{
-			mark := c.Enter("warmThroughput")
-			v.WarmThroughput.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.MultiRegionConsistency.Set && !c.Failed() {
-		c.Enum("multiRegionConsistency", v.MultiRegionConsistency.Value, enumMultiRegionConsistency)
-	}
-	if v.VectorIndexes != nil && !c.Failed() {
-		for i0 := range v.VectorIndexes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("vectorIndexes", i0)
-			v.VectorIndexes[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *TableDescription) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -18253,21 +11082,6 @@ func (v *TableDescription) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-var patternTableId = regexp.MustCompile("^(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$")
-
-func readTableNameList(r *wirejson.Reader) []string {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []string{}
-	for r.NextElem() {
-		var e string
-		e, _ = r.String()
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendTableNameList(b []byte, list []string) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -18276,8 +11090,6 @@ func appendTableNameList(b []byte, list []string) []byte {
 	}
 	return append(b, ']')
 }
-
-var enumTableStatus = []string{"CREATING", "UPDATING", "DELETING", "ACTIVE", "INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED", "REPLICATION_NOT_AUTHORIZED"}
 
 // The values of TableStatus.
 const (
@@ -18296,43 +11108,6 @@ type TableWarmThroughputDescription struct {
 	ReadUnitsPerSecond  smithy.Opt[int64]
 	WriteUnitsPerSecond smithy.Opt[int64]
 	Status              smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *TableWarmThroughputDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.TableWarmThroughputDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ReadUnitsPerSecond":
-			v.ReadUnitsPerSecond.Value, v.ReadUnitsPerSecond.Set = r.Int("Long")
-		case "WriteUnitsPerSecond":
-			v.WriteUnitsPerSecond.Value, v.WriteUnitsPerSecond.Set = r.Int("Long")
-		case "Status":
-			v.Status.Value, v.Status.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *TableWarmThroughputDescription) Check(c *smithy.Checker) {
-	if v.ReadUnitsPerSecond.Set && !c.Failed() {
-		c.Min("readUnitsPerSecond", v.ReadUnitsPerSecond.Value, 1)
-	}
-	if v.WriteUnitsPerSecond.Set && !c.Failed() {
-		c.Min("writeUnitsPerSecond", v.WriteUnitsPerSecond.Value, 1)
-	}
-	if v.Status.Set && !c.Failed() {
-		c.Enum("status", v.Status.Value, enumTableStatus)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -18425,15 +11200,6 @@ func readTagKeyList(r *wirejson.Reader) []string {
 	return out
 }
 
-func appendTagKeyList(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
-
 func readTagList(r *wirejson.Reader) []Tag {
 	if !r.BeginArray() {
 		return nil
@@ -18509,125 +11275,10 @@ func (v *TagResourceInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *TagResourceInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceArn.Set {
-		b = wirejson.Key(b, "ResourceArn")
-		b = wirejson.AppendString(b, v.ResourceArn.Value)
-	}
-	if v.Tags != nil {
-		b = wirejson.Key(b, "Tags")
-		b = appendTagList(b, v.Tags)
-	}
-	return append(b, '}')
-}
-
-// ThrottlingReason is a shape of AWS's model.
-type ThrottlingReason struct {
-	Reason   smithy.Opt[string]
-	Resource smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ThrottlingReason) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ThrottlingReason") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "reason":
-			v.Reason.Value, v.Reason.Set = r.String()
-		case "resource":
-			v.Resource.Value, v.Resource.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ThrottlingReason) Check(c *smithy.Checker) {
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *ThrottlingReason) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Reason.Set {
-		b = wirejson.Key(b, "reason")
-		b = wirejson.AppendString(b, v.Reason.Value)
-	}
-	if v.Resource.Set {
-		b = wirejson.Key(b, "resource")
-		b = wirejson.AppendString(b, v.Resource.Value)
-	}
-	return append(b, '}')
-}
-
-func readThrottlingReasonList(r *wirejson.Reader) []ThrottlingReason {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ThrottlingReason{}
-	for r.NextElem() {
-		var e ThrottlingReason
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
-func appendThrottlingReasonList(b []byte, list []ThrottlingReason) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
 // TimeToLiveDescription is a shape of AWS's model.
 type TimeToLiveDescription struct {
 	TimeToLiveStatus smithy.Opt[string]
 	AttributeName    smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *TimeToLiveDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.TimeToLiveDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TimeToLiveStatus":
-			v.TimeToLiveStatus.Value, v.TimeToLiveStatus.Set = r.String()
-		case "AttributeName":
-			v.AttributeName.Value, v.AttributeName.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *TimeToLiveDescription) Check(c *smithy.Checker) {
-	if v.TimeToLiveStatus.Set && !c.Failed() {
-		c.Enum("timeToLiveStatus", v.TimeToLiveStatus.Value, enumTimeToLiveStatus)
-	}
-	if v.AttributeName.Set && !c.Failed() {
-		c.MinLen("attributeName", v.AttributeName.Value, 1)
-		c.MaxLen("attributeName", v.AttributeName.Value, 255)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -18696,8 +11347,6 @@ func (v *TimeToLiveSpecification) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-var enumTimeToLiveStatus = []string{"ENABLING", "DISABLING", "ENABLED", "DISABLED"}
-
 // The values of TimeToLiveStatus.
 const (
 	TimeToLiveStatusEnabling  = "ENABLING"
@@ -18745,16 +11394,6 @@ func (v *TransactGetItem) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *TransactGetItem) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Get != nil {
-		b = wirejson.Key(b, "Get")
-		b = v.Get.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 func readTransactGetItemList(r *wirejson.Reader) []TransactGetItem {
 	if !r.BeginArray() {
 		return nil
@@ -18770,15 +11409,6 @@ func readTransactGetItemList(r *wirejson.Reader) []TransactGetItem {
 		out = smithy.Append(r, out, e)
 	}
 	return out
-}
-
-func appendTransactGetItemList(b []byte, list []TransactGetItem) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
 }
 
 // TransactGetItemsInput is a shape of AWS's model.
@@ -18829,64 +11459,10 @@ func (v *TransactGetItemsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *TransactGetItemsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TransactItems != nil {
-		b = wirejson.Key(b, "TransactItems")
-		b = appendTransactGetItemList(b, v.TransactItems)
-	}
-	if v.ReturnConsumedCapacity.Set {
-		b = wirejson.Key(b, "ReturnConsumedCapacity")
-		b = wirejson.AppendString(b, v.ReturnConsumedCapacity.Value)
-	}
-	return append(b, '}')
-}
-
 // TransactGetItemsOutput is a shape of AWS's model.
 type TransactGetItemsOutput struct {
 	ConsumedCapacity []ConsumedCapacity
 	Responses        []ItemResponse
-}
-
-// Read implements smithy.Shape.
-func (v *TransactGetItemsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.TransactGetItemsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ConsumedCapacity":
-			v.ConsumedCapacity = readConsumedCapacityMultiple(r)
-		case "Responses":
-			v.Responses = readItemResponseList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *TransactGetItemsOutput) Check(c *smithy.Checker) {
-	if v.ConsumedCapacity != nil && !c.Failed() {
-		for i0 := range v.ConsumedCapacity {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("consumedCapacity", i0)
-			v.ConsumedCapacity[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.Responses != nil && !c.Failed() {
-		c.MinSize("responses", len(v.Responses), 1)
-		c.MaxSize("responses", len(v.Responses), 100)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -19114,42 +11690,6 @@ type TransactWriteItemsOutput struct {
 	ItemCollectionMetrics smithy.Map[[]ItemCollectionMetrics]
 }
 
-// Read implements smithy.Shape.
-func (v *TransactWriteItemsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.TransactWriteItemsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ConsumedCapacity":
-			v.ConsumedCapacity = readConsumedCapacityMultiple(r)
-		case "ItemCollectionMetrics":
-			v.ItemCollectionMetrics = readItemCollectionMetricsPerTable(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *TransactWriteItemsOutput) Check(c *smithy.Checker) {
-	if v.ConsumedCapacity != nil && !c.Failed() {
-		for i0 := range v.ConsumedCapacity {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("consumedCapacity", i0)
-			v.ConsumedCapacity[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *TransactWriteItemsOutput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -19212,20 +11752,6 @@ func (v *UntagResourceInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *UntagResourceInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceArn.Set {
-		b = wirejson.Key(b, "ResourceArn")
-		b = wirejson.AppendString(b, v.ResourceArn.Value)
-	}
-	if v.TagKeys != nil {
-		b = wirejson.Key(b, "TagKeys")
-		b = appendTagKeyList(b, v.TagKeys)
-	}
-	return append(b, '}')
 }
 
 // Update is a shape of AWS's model.
@@ -19377,56 +11903,9 @@ func (v *UpdateContinuousBackupsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateContinuousBackupsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.PointInTimeRecoverySpecification != nil {
-		b = wirejson.Key(b, "PointInTimeRecoverySpecification")
-		b = v.PointInTimeRecoverySpecification.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // UpdateContinuousBackupsOutput is a shape of AWS's model.
 type UpdateContinuousBackupsOutput struct {
 	ContinuousBackupsDescription *ContinuousBackupsDescription
-}
-
-// Read implements smithy.Shape.
-func (v *UpdateContinuousBackupsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.UpdateContinuousBackupsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ContinuousBackupsDescription":
-			if p := smithy.New[ContinuousBackupsDescription](r); p.Read(r) {
-				v.ContinuousBackupsDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UpdateContinuousBackupsOutput) Check(c *smithy.Checker) {
-	if v.ContinuousBackupsDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("continuousBackupsDescription")
-			v.ContinuousBackupsDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -19494,80 +11973,12 @@ func (v *UpdateContributorInsightsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateContributorInsightsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	if v.ContributorInsightsAction.Set {
-		b = wirejson.Key(b, "ContributorInsightsAction")
-		b = wirejson.AppendString(b, v.ContributorInsightsAction.Value)
-	}
-	if v.ContributorInsightsMode.Set {
-		b = wirejson.Key(b, "ContributorInsightsMode")
-		b = wirejson.AppendString(b, v.ContributorInsightsMode.Value)
-	}
-	return append(b, '}')
-}
-
 // UpdateContributorInsightsOutput is a shape of AWS's model.
 type UpdateContributorInsightsOutput struct {
 	TableName                 smithy.Opt[string]
 	IndexName                 smithy.Opt[string]
 	ContributorInsightsStatus smithy.Opt[string]
 	ContributorInsightsMode   smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *UpdateContributorInsightsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.UpdateContributorInsightsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "IndexName":
-			v.IndexName.Value, v.IndexName.Set = r.String()
-		case "ContributorInsightsStatus":
-			v.ContributorInsightsStatus.Value, v.ContributorInsightsStatus.Set = r.String()
-		case "ContributorInsightsMode":
-			v.ContributorInsightsMode.Value, v.ContributorInsightsMode.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UpdateContributorInsightsOutput) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.ContributorInsightsStatus.Set && !c.Failed() {
-		c.Enum("contributorInsightsStatus", v.ContributorInsightsStatus.Value, enumContributorInsightsStatus)
-	}
-	if v.ContributorInsightsMode.Set && !c.Failed() {
-		c.Enum("contributorInsightsMode", v.ContributorInsightsMode.Value, enumContributorInsightsMode)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -19649,28 +12060,6 @@ func (v *UpdateGlobalSecondaryIndexAction) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateGlobalSecondaryIndexAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.IndexName.Set {
-		b = wirejson.Key(b, "IndexName")
-		b = wirejson.AppendString(b, v.IndexName.Value)
-	}
-	if v.ProvisionedThroughput != nil {
-		b = wirejson.Key(b, "ProvisionedThroughput")
-		b = v.ProvisionedThroughput.AppendJSON(b)
-	}
-	if v.OnDemandThroughput != nil {
-		b = wirejson.Key(b, "OnDemandThroughput")
-		b = v.OnDemandThroughput.AppendJSON(b)
-	}
-	if v.WarmThroughput != nil {
-		b = wirejson.Key(b, "WarmThroughput")
-		b = v.WarmThroughput.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // UpdateGlobalTableInput is a shape of AWS's model.
 type UpdateGlobalTableInput struct {
 	GlobalTableName smithy.Opt[string]
@@ -19721,56 +12110,9 @@ func (v *UpdateGlobalTableInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateGlobalTableInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.GlobalTableName.Set {
-		b = wirejson.Key(b, "GlobalTableName")
-		b = wirejson.AppendString(b, v.GlobalTableName.Value)
-	}
-	if v.ReplicaUpdates != nil {
-		b = wirejson.Key(b, "ReplicaUpdates")
-		b = appendReplicaUpdateList(b, v.ReplicaUpdates)
-	}
-	return append(b, '}')
-}
-
 // UpdateGlobalTableOutput is a shape of AWS's model.
 type UpdateGlobalTableOutput struct {
 	GlobalTableDescription *GlobalTableDescription
-}
-
-// Read implements smithy.Shape.
-func (v *UpdateGlobalTableOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.UpdateGlobalTableOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "GlobalTableDescription":
-			if p := smithy.New[GlobalTableDescription](r); p.Read(r) {
-				v.GlobalTableDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UpdateGlobalTableOutput) Check(c *smithy.Checker) {
-	if v.GlobalTableDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("globalTableDescription")
-			v.GlobalTableDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -19872,81 +12214,10 @@ func (v *UpdateGlobalTableSettingsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateGlobalTableSettingsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.GlobalTableName.Set {
-		b = wirejson.Key(b, "GlobalTableName")
-		b = wirejson.AppendString(b, v.GlobalTableName.Value)
-	}
-	if v.GlobalTableBillingMode.Set {
-		b = wirejson.Key(b, "GlobalTableBillingMode")
-		b = wirejson.AppendString(b, v.GlobalTableBillingMode.Value)
-	}
-	if v.GlobalTableProvisionedWriteCapacityUnits.Set {
-		b = wirejson.Key(b, "GlobalTableProvisionedWriteCapacityUnits")
-		b = strconv.AppendInt(b, v.GlobalTableProvisionedWriteCapacityUnits.Value, 10)
-	}
-	if v.GlobalTableProvisionedWriteCapacityAutoScalingSettingsUpdate != nil {
-		b = wirejson.Key(b, "GlobalTableProvisionedWriteCapacityAutoScalingSettingsUpdate")
-		b = v.GlobalTableProvisionedWriteCapacityAutoScalingSettingsUpdate.AppendJSON(b)
-	}
-	if v.GlobalTableGlobalSecondaryIndexSettingsUpdate != nil {
-		b = wirejson.Key(b, "GlobalTableGlobalSecondaryIndexSettingsUpdate")
-		b = appendGlobalTableGlobalSecondaryIndexSettingsUpdateList(b, v.GlobalTableGlobalSecondaryIndexSettingsUpdate)
-	}
-	if v.ReplicaSettingsUpdate != nil {
-		b = wirejson.Key(b, "ReplicaSettingsUpdate")
-		b = appendReplicaSettingsUpdateList(b, v.ReplicaSettingsUpdate)
-	}
-	return append(b, '}')
-}
-
 // UpdateGlobalTableSettingsOutput is a shape of AWS's model.
 type UpdateGlobalTableSettingsOutput struct {
 	GlobalTableName smithy.Opt[string]
 	ReplicaSettings []ReplicaSettingsDescription
-}
-
-// Read implements smithy.Shape.
-func (v *UpdateGlobalTableSettingsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.UpdateGlobalTableSettingsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "GlobalTableName":
-			v.GlobalTableName.Value, v.GlobalTableName.Set = r.String()
-		case "ReplicaSettings":
-			v.ReplicaSettings = readReplicaSettingsDescriptionList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UpdateGlobalTableSettingsOutput) Check(c *smithy.Checker) {
-	if v.GlobalTableName.Set && !c.Failed() {
-		c.MinLen("globalTableName", v.GlobalTableName.Value, 3)
-		c.MaxLen("globalTableName", v.GlobalTableName.Value, 255)
-		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
-	}
-	if v.ReplicaSettings != nil && !c.Failed() {
-		for i0 := range v.ReplicaSettings {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("replicaSettings", i0)
-			v.ReplicaSettings[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -20082,108 +12353,11 @@ func (v *UpdateItemInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateItemInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.Key != nil {
-		b = wirejson.Key(b, "Key")
-		b = v.Key.AppendJSON(b)
-	}
-	if v.AttributeUpdates != nil {
-		b = wirejson.Key(b, "AttributeUpdates")
-		b = appendAttributeUpdates(b, v.AttributeUpdates)
-	}
-	if v.Expected != nil {
-		b = wirejson.Key(b, "Expected")
-		b = appendExpectedAttributeMap(b, v.Expected)
-	}
-	if v.ConditionalOperator.Set {
-		b = wirejson.Key(b, "ConditionalOperator")
-		b = wirejson.AppendString(b, v.ConditionalOperator.Value)
-	}
-	if v.ReturnValues.Set {
-		b = wirejson.Key(b, "ReturnValues")
-		b = wirejson.AppendString(b, v.ReturnValues.Value)
-	}
-	if v.ReturnConsumedCapacity.Set {
-		b = wirejson.Key(b, "ReturnConsumedCapacity")
-		b = wirejson.AppendString(b, v.ReturnConsumedCapacity.Value)
-	}
-	if v.ReturnItemCollectionMetrics.Set {
-		b = wirejson.Key(b, "ReturnItemCollectionMetrics")
-		b = wirejson.AppendString(b, v.ReturnItemCollectionMetrics.Value)
-	}
-	if v.UpdateExpression.Set {
-		b = wirejson.Key(b, "UpdateExpression")
-		b = wirejson.AppendString(b, v.UpdateExpression.Value)
-	}
-	if v.ConditionExpression.Set {
-		b = wirejson.Key(b, "ConditionExpression")
-		b = wirejson.AppendString(b, v.ConditionExpression.Value)
-	}
-	if v.ExpressionAttributeNames != nil {
-		b = wirejson.Key(b, "ExpressionAttributeNames")
-		b = appendExpressionAttributeNameMap(b, v.ExpressionAttributeNames)
-	}
-	if v.ExpressionAttributeValues != nil {
-		b = wirejson.Key(b, "ExpressionAttributeValues")
-		b = v.ExpressionAttributeValues.AppendJSON(b)
-	}
-	if v.ReturnValuesOnConditionCheckFailure.Set {
-		b = wirejson.Key(b, "ReturnValuesOnConditionCheckFailure")
-		b = wirejson.AppendString(b, v.ReturnValuesOnConditionCheckFailure.Value)
-	}
-	return append(b, '}')
-}
-
 // UpdateItemOutput is a shape of AWS's model.
 type UpdateItemOutput struct {
 	Attributes            attribute.Item
 	ConsumedCapacity      *ConsumedCapacity
 	ItemCollectionMetrics *ItemCollectionMetrics
-}
-
-// Read implements smithy.Shape.
-func (v *UpdateItemOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.UpdateItemOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Attributes":
-			v.Attributes = attribute.ReadItem(r)
-		case "ConsumedCapacity":
-			if p := smithy.New[ConsumedCapacity](r); p.Read(r) {
-				v.ConsumedCapacity = p
-			}
-		case "ItemCollectionMetrics":
-			if p := smithy.New[ItemCollectionMetrics](r); p.Read(r) {
-				v.ItemCollectionMetrics = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UpdateItemOutput) Check(c *smithy.Checker) {
-	if v.ConsumedCapacity != nil && !c.Failed() {
-		{
-			mark := c.Enter("consumedCapacity")
-			v.ConsumedCapacity.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -20300,81 +12474,12 @@ func (v *UpdateKinesisStreamingDestinationInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateKinesisStreamingDestinationInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.StreamArn.Set {
-		b = wirejson.Key(b, "StreamArn")
-		b = wirejson.AppendString(b, v.StreamArn.Value)
-	}
-	if v.UpdateKinesisStreamingConfiguration != nil {
-		b = wirejson.Key(b, "UpdateKinesisStreamingConfiguration")
-		b = v.UpdateKinesisStreamingConfiguration.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // UpdateKinesisStreamingDestinationOutput is a shape of AWS's model.
 type UpdateKinesisStreamingDestinationOutput struct {
 	TableName                           smithy.Opt[string]
 	StreamArn                           smithy.Opt[string]
 	DestinationStatus                   smithy.Opt[string]
 	UpdateKinesisStreamingConfiguration *UpdateKinesisStreamingConfiguration
-}
-
-// Read implements smithy.Shape.
-func (v *UpdateKinesisStreamingDestinationOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.UpdateKinesisStreamingDestinationOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "StreamArn":
-			v.StreamArn.Value, v.StreamArn.Set = r.String()
-		case "DestinationStatus":
-			v.DestinationStatus.Value, v.DestinationStatus.Set = r.String()
-		case "UpdateKinesisStreamingConfiguration":
-			if p := smithy.New[UpdateKinesisStreamingConfiguration](r); p.Read(r) {
-				v.UpdateKinesisStreamingConfiguration = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UpdateKinesisStreamingDestinationOutput) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
-	if v.StreamArn.Set && !c.Failed() {
-		c.MinLen("streamArn", v.StreamArn.Value, 37)
-		c.MaxLen("streamArn", v.StreamArn.Value, 1024)
-	}
-	if v.DestinationStatus.Set && !c.Failed() {
-		c.Enum("destinationStatus", v.DestinationStatus.Value, enumDestinationStatus)
-	}
-	if v.UpdateKinesisStreamingConfiguration != nil && !c.Failed() {
-		{
-			mark := c.Enter("updateKinesisStreamingConfiguration")
-			v.UpdateKinesisStreamingConfiguration.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -20468,36 +12573,6 @@ func (v *UpdateReplicationGroupMemberAction) Check(c *smithy.Checker) {
 	if v.TableClassOverride.Set && !c.Failed() {
 		c.Enum("tableClassOverride", v.TableClassOverride.Value, enumTableClass)
 	}
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateReplicationGroupMemberAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.RegionName.Set {
-		b = wirejson.Key(b, "RegionName")
-		b = wirejson.AppendString(b, v.RegionName.Value)
-	}
-	if v.KMSMasterKeyId.Set {
-		b = wirejson.Key(b, "KMSMasterKeyId")
-		b = wirejson.AppendString(b, v.KMSMasterKeyId.Value)
-	}
-	if v.ProvisionedThroughputOverride != nil {
-		b = wirejson.Key(b, "ProvisionedThroughputOverride")
-		b = v.ProvisionedThroughputOverride.AppendJSON(b)
-	}
-	if v.OnDemandThroughputOverride != nil {
-		b = wirejson.Key(b, "OnDemandThroughputOverride")
-		b = v.OnDemandThroughputOverride.AppendJSON(b)
-	}
-	if v.GlobalSecondaryIndexes != nil {
-		b = wirejson.Key(b, "GlobalSecondaryIndexes")
-		b = appendReplicaGlobalSecondaryIndexList(b, v.GlobalSecondaryIndexes)
-	}
-	if v.TableClassOverride.Set {
-		b = wirejson.Key(b, "TableClassOverride")
-		b = wirejson.AppendString(b, v.TableClassOverride.Value)
-	}
-	return append(b, '}')
 }
 
 // UpdateTableInput is a shape of AWS's model.
@@ -20682,116 +12757,9 @@ func (v *UpdateTableInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateTableInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.AttributeDefinitions != nil {
-		b = wirejson.Key(b, "AttributeDefinitions")
-		b = appendAttributeDefinitions(b, v.AttributeDefinitions)
-	}
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.BillingMode.Set {
-		b = wirejson.Key(b, "BillingMode")
-		b = wirejson.AppendString(b, v.BillingMode.Value)
-	}
-	if v.ProvisionedThroughput != nil {
-		b = wirejson.Key(b, "ProvisionedThroughput")
-		b = v.ProvisionedThroughput.AppendJSON(b)
-	}
-	if v.GlobalSecondaryIndexUpdates != nil {
-		b = wirejson.Key(b, "GlobalSecondaryIndexUpdates")
-		b = appendGlobalSecondaryIndexUpdateList(b, v.GlobalSecondaryIndexUpdates)
-	}
-	if v.StreamSpecification != nil {
-		b = wirejson.Key(b, "StreamSpecification")
-		b = v.StreamSpecification.AppendJSON(b)
-	}
-	if v.SSESpecification != nil {
-		b = wirejson.Key(b, "SSESpecification")
-		b = v.SSESpecification.AppendJSON(b)
-	}
-	if v.ReplicaUpdates != nil {
-		b = wirejson.Key(b, "ReplicaUpdates")
-		b = appendReplicationGroupUpdateList(b, v.ReplicaUpdates)
-	}
-	if v.TableClass.Set {
-		b = wirejson.Key(b, "TableClass")
-		b = wirejson.AppendString(b, v.TableClass.Value)
-	}
-	if v.DeletionProtectionEnabled.Set {
-		b = wirejson.Key(b, "DeletionProtectionEnabled")
-		b = strconv.AppendBool(b, v.DeletionProtectionEnabled.Value)
-	}
-	if v.MultiRegionConsistency.Set {
-		b = wirejson.Key(b, "MultiRegionConsistency")
-		b = wirejson.AppendString(b, v.MultiRegionConsistency.Value)
-	}
-	if v.GlobalTableWitnessUpdates != nil {
-		b = wirejson.Key(b, "GlobalTableWitnessUpdates")
-		b = appendGlobalTableWitnessGroupUpdateList(b, v.GlobalTableWitnessUpdates)
-	}
-	if v.OnDemandThroughput != nil {
-		b = wirejson.Key(b, "OnDemandThroughput")
-		b = v.OnDemandThroughput.AppendJSON(b)
-	}
-	if v.WarmThroughput != nil {
-		b = wirejson.Key(b, "WarmThroughput")
-		b = v.WarmThroughput.AppendJSON(b)
-	}
-	if v.GlobalTableSettingsReplicationMode.Set {
-		b = wirejson.Key(b, "GlobalTableSettingsReplicationMode")
-		b = wirejson.AppendString(b, v.GlobalTableSettingsReplicationMode.Value)
-	}
-	if v.DisassociationProtectionEnabled.Set {
-		b = wirejson.Key(b, "DisassociationProtectionEnabled")
-		b = strconv.AppendBool(b, v.DisassociationProtectionEnabled.Value)
-	}
-	if v.VectorIndexUpdates != nil {
-		b = wirejson.Key(b, "VectorIndexUpdates")
-		b = appendVectorIndexUpdateList(b, v.VectorIndexUpdates)
-	}
-	return append(b, '}')
-}
-
 // UpdateTableOutput is a shape of AWS's model.
 type UpdateTableOutput struct {
 	TableDescription *TableDescription
-}
-
-// Read implements smithy.Shape.
-func (v *UpdateTableOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.UpdateTableOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableDescription":
-			if p := smithy.New[TableDescription](r); p.Read(r) {
-				v.TableDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UpdateTableOutput) Check(c *smithy.Checker) {
-	if v.TableDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("tableDescription")
-			v.TableDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -20880,64 +12848,9 @@ func (v *UpdateTableReplicaAutoScalingInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateTableReplicaAutoScalingInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.GlobalSecondaryIndexUpdates != nil {
-		b = wirejson.Key(b, "GlobalSecondaryIndexUpdates")
-		b = appendGlobalSecondaryIndexAutoScalingUpdateList(b, v.GlobalSecondaryIndexUpdates)
-	}
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.ProvisionedWriteCapacityAutoScalingUpdate != nil {
-		b = wirejson.Key(b, "ProvisionedWriteCapacityAutoScalingUpdate")
-		b = v.ProvisionedWriteCapacityAutoScalingUpdate.AppendJSON(b)
-	}
-	if v.ReplicaUpdates != nil {
-		b = wirejson.Key(b, "ReplicaUpdates")
-		b = appendReplicaAutoScalingUpdateList(b, v.ReplicaUpdates)
-	}
-	return append(b, '}')
-}
-
 // UpdateTableReplicaAutoScalingOutput is a shape of AWS's model.
 type UpdateTableReplicaAutoScalingOutput struct {
 	TableAutoScalingDescription *TableAutoScalingDescription
-}
-
-// Read implements smithy.Shape.
-func (v *UpdateTableReplicaAutoScalingOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.UpdateTableReplicaAutoScalingOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TableAutoScalingDescription":
-			if p := smithy.New[TableAutoScalingDescription](r); p.Read(r) {
-				v.TableAutoScalingDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UpdateTableReplicaAutoScalingOutput) Check(c *smithy.Checker) {
-	if v.TableAutoScalingDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("tableAutoScalingDescription")
-			v.TableAutoScalingDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -20997,56 +12910,9 @@ func (v *UpdateTimeToLiveInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateTimeToLiveInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.TimeToLiveSpecification != nil {
-		b = wirejson.Key(b, "TimeToLiveSpecification")
-		b = v.TimeToLiveSpecification.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // UpdateTimeToLiveOutput is a shape of AWS's model.
 type UpdateTimeToLiveOutput struct {
 	TimeToLiveSpecification *TimeToLiveSpecification
-}
-
-// Read implements smithy.Shape.
-func (v *UpdateTimeToLiveOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.UpdateTimeToLiveOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TimeToLiveSpecification":
-			if p := smithy.New[TimeToLiveSpecification](r); p.Read(r) {
-				v.TimeToLiveSpecification = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UpdateTimeToLiveOutput) Check(c *smithy.Checker) {
-	if v.TimeToLiveSpecification != nil && !c.Failed() {
-		{
-			mark := c.Enter("timeToLiveSpecification")
-			v.TimeToLiveSpecification.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -21107,32 +12973,6 @@ func (v *VectorAttributeDefinition) AppendJSON(b []byte) []byte {
 type VectorCapacity struct {
 	VectorSearchRequestBytes smithy.Opt[float64]
 	VectorWriteRequestBytes  smithy.Opt[float64]
-}
-
-// Read implements smithy.Shape.
-func (v *VectorCapacity) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.VectorCapacity") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "VectorSearchRequestBytes":
-			v.VectorSearchRequestBytes.Value, v.VectorSearchRequestBytes.Set = r.Float()
-		case "VectorWriteRequestBytes":
-			v.VectorWriteRequestBytes.Value, v.VectorWriteRequestBytes.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *VectorCapacity) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -21293,94 +13133,6 @@ type VectorIndexDescription struct {
 	IndexArn         smithy.Opt[string]
 }
 
-// Read implements smithy.Shape.
-func (v *VectorIndexDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.VectorIndexDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "IndexName":
-			v.IndexName.Value, v.IndexName.Set = r.String()
-		case "SearchSchema":
-			v.SearchSchema = readSearchSchema(r)
-		case "Projection":
-			if p := smithy.New[Projection](r); p.Read(r) {
-				v.Projection = p
-			}
-		case "VectorAttribute":
-			if p := smithy.New[VectorAttributeDefinition](r); p.Read(r) {
-				v.VectorAttribute = p
-			}
-		case "Dimensions":
-			v.Dimensions.Value, v.Dimensions.Set = r.Int("Long")
-		case "DistanceFunction":
-			v.DistanceFunction.Value, v.DistanceFunction.Set = r.String()
-		case "IndexStatus":
-			v.IndexStatus.Value, v.IndexStatus.Set = r.String()
-		case "Backfilling":
-			v.Backfilling.Value, v.Backfilling.Set = r.Bool()
-		case "IndexSizeBytes":
-			v.IndexSizeBytes.Value, v.IndexSizeBytes.Set = r.Int("Long")
-		case "ItemCount":
-			v.ItemCount.Value, v.ItemCount.Set = r.Int("Long")
-		case "IndexArn":
-			v.IndexArn.Value, v.IndexArn.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *VectorIndexDescription) Check(c *smithy.Checker) {
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.SearchSchema != nil && !c.Failed() {
-		c.MinSize("searchSchema", len(v.SearchSchema), 1)
-		c.MaxSize("searchSchema", len(v.SearchSchema), 1000)
-		for i0 := range v.SearchSchema {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("searchSchema", i0)
-			v.SearchSchema[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.Projection != nil && !c.Failed() {
-		{
-			mark := c.Enter("projection")
-			v.Projection.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.VectorAttribute != nil && !c.Failed() {
-		{
-			mark := c.Enter("vectorAttribute")
-			v.VectorAttribute.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.Dimensions.Set && !c.Failed() {
-		c.Min("dimensions", v.Dimensions.Value, 1)
-	}
-	if v.DistanceFunction.Set && !c.Failed() {
-		c.Enum("distanceFunction", v.DistanceFunction.Value, enumVectorDistanceFunction)
-	}
-	if v.IndexStatus.Set && !c.Failed() {
-		c.Enum("indexStatus", v.IndexStatus.Value, enumIndexStatus)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *VectorIndexDescription) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -21431,19 +13183,6 @@ func (v *VectorIndexDescription) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readVectorIndexDescriptionList(r *wirejson.Reader) []VectorIndexDescription {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []VectorIndexDescription{}
-	for r.NextElem() {
-		var e VectorIndexDescription
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendVectorIndexDescriptionList(b []byte, list []VectorIndexDescription) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -21461,81 +13200,6 @@ type VectorIndexInfo struct {
 	Projection       *Projection
 	Dimensions       smithy.Opt[int64]
 	DistanceFunction smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *VectorIndexInfo) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.VectorIndexInfo") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "IndexName":
-			v.IndexName.Value, v.IndexName.Set = r.String()
-		case "VectorAttribute":
-			if p := smithy.New[VectorAttributeDefinition](r); p.Read(r) {
-				v.VectorAttribute = p
-			}
-		case "SearchSchema":
-			v.SearchSchema = readSearchSchema(r)
-		case "Projection":
-			if p := smithy.New[Projection](r); p.Read(r) {
-				v.Projection = p
-			}
-		case "Dimensions":
-			v.Dimensions.Value, v.Dimensions.Set = r.Int("Long")
-		case "DistanceFunction":
-			v.DistanceFunction.Value, v.DistanceFunction.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *VectorIndexInfo) Check(c *smithy.Checker) {
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.VectorAttribute != nil && !c.Failed() {
-		{
-			mark := c.Enter("vectorAttribute")
-			v.VectorAttribute.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.SearchSchema != nil && !c.Failed() {
-		c.MinSize("searchSchema", len(v.SearchSchema), 1)
-		c.MaxSize("searchSchema", len(v.SearchSchema), 1000)
-		for i0 := range v.SearchSchema {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("searchSchema", i0)
-			v.SearchSchema[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.Projection != nil && !c.Failed() {
-		{
-			mark := c.Enter("projection")
-			v.Projection.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.Dimensions.Set && !c.Failed() {
-		c.Min("dimensions", v.Dimensions.Value, 1)
-	}
-	if v.DistanceFunction.Set && !c.Failed() {
-		c.Enum("distanceFunction", v.DistanceFunction.Value, enumVectorDistanceFunction)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -21644,20 +13308,6 @@ func (v *VectorIndexUpdate) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *VectorIndexUpdate) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Create != nil {
-		b = wirejson.Key(b, "Create")
-		b = v.Create.AppendJSON(b)
-	}
-	if v.Delete != nil {
-		b = wirejson.Key(b, "Delete")
-		b = v.Delete.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 func readVectorIndexUpdateList(r *wirejson.Reader) []VectorIndexUpdate {
 	if !r.BeginArray() {
 		return nil
@@ -21675,28 +13325,6 @@ func readVectorIndexUpdateList(r *wirejson.Reader) []VectorIndexUpdate {
 	return out
 }
 
-func appendVectorIndexUpdateList(b []byte, list []VectorIndexUpdate) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
-func readVectorIndexes(r *wirejson.Reader) []VectorIndexInfo {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []VectorIndexInfo{}
-	for r.NextElem() {
-		var e VectorIndexInfo
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendVectorIndexes(b []byte, list []VectorIndexInfo) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -21704,23 +13332,6 @@ func appendVectorIndexes(b []byte, list []VectorIndexInfo) []byte {
 		b = list[i].AppendJSON(b)
 	}
 	return append(b, ']')
-}
-
-func readVectorIndexesBulkVectorBytesMap(r *wirejson.Reader) smithy.Map[BulkOperationVectorBytes] {
-	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.BulkOperationVectorBytes>") {
-		return nil
-	}
-	var out smithy.Builder[BulkOperationVectorBytes]
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		var e BulkOperationVectorBytes
-		e.Read(r)
-		out.Put(r, wirejson.View(name), e)
-	}
-	return out.Map()
 }
 
 func appendVectorIndexesBulkVectorBytesMap(b []byte, m smithy.Map[BulkOperationVectorBytes]) []byte {
@@ -21734,23 +13345,6 @@ func appendVectorIndexesBulkVectorBytesMap(b []byte, m smithy.Map[BulkOperationV
 		b = m[i].Value.AppendJSON(b)
 	}
 	return append(b, '}')
-}
-
-func readVectorIndexesCapacityMap(r *wirejson.Reader) smithy.Map[VectorCapacity] {
-	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.VectorCapacity>") {
-		return nil
-	}
-	var out smithy.Builder[VectorCapacity]
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		var e VectorCapacity
-		e.Read(r)
-		out.Put(r, wirejson.View(name), e)
-	}
-	return out.Map()
 }
 
 func appendVectorIndexesCapacityMap(b []byte, m smithy.Map[VectorCapacity]) []byte {
@@ -21811,8 +13405,6 @@ func (v *WarmThroughput) AppendJSON(b []byte) []byte {
 	}
 	return append(b, '}')
 }
-
-var enumWitnessStatus = []string{"CREATING", "DELETING", "ACTIVE"}
 
 // The values of WitnessStatus.
 const (

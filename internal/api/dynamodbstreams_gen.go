@@ -84,64 +84,9 @@ func (v *DescribeStreamInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeStreamInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.StreamArn.Set {
-		b = wirejson.Key(b, "StreamArn")
-		b = wirejson.AppendString(b, v.StreamArn.Value)
-	}
-	if v.Limit.Set {
-		b = wirejson.Key(b, "Limit")
-		b = strconv.AppendInt(b, v.Limit.Value, 10)
-	}
-	if v.ExclusiveStartShardId.Set {
-		b = wirejson.Key(b, "ExclusiveStartShardId")
-		b = wirejson.AppendString(b, v.ExclusiveStartShardId.Value)
-	}
-	if v.ShardFilter != nil {
-		b = wirejson.Key(b, "ShardFilter")
-		b = v.ShardFilter.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // DescribeStreamOutput is a shape of AWS's model.
 type DescribeStreamOutput struct {
 	StreamDescription *StreamDescription
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeStreamOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.DescribeStreamOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "StreamDescription":
-			if p := smithy.New[StreamDescription](r); p.Read(r) {
-				v.StreamDescription = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeStreamOutput) Check(c *smithy.Checker) {
-	if v.StreamDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("streamDescription")
-			v.StreamDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -194,64 +139,10 @@ func (v *GetRecordsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *GetRecordsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ShardIterator.Set {
-		b = wirejson.Key(b, "ShardIterator")
-		b = wirejson.AppendString(b, v.ShardIterator.Value)
-	}
-	if v.Limit.Set {
-		b = wirejson.Key(b, "Limit")
-		b = strconv.AppendInt(b, v.Limit.Value, 10)
-	}
-	return append(b, '}')
-}
-
 // GetRecordsOutput is a shape of AWS's model.
 type GetRecordsOutput struct {
 	Records           []Record
 	NextShardIterator smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *GetRecordsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.GetRecordsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Records":
-			v.Records = readRecordList(r)
-		case "NextShardIterator":
-			v.NextShardIterator.Value, v.NextShardIterator.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GetRecordsOutput) Check(c *smithy.Checker) {
-	if v.Records != nil && !c.Failed() {
-		for i0 := range v.Records {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("records", i0)
-			v.Records[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.NextShardIterator.Set && !c.Failed() {
-		c.MinLen("nextShardIterator", v.NextShardIterator.Value, 1)
-		c.MaxLen("nextShardIterator", v.NextShardIterator.Value, 2048)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -327,63 +218,9 @@ func (v *GetShardIteratorInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *GetShardIteratorInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.StreamArn.Set {
-		b = wirejson.Key(b, "StreamArn")
-		b = wirejson.AppendString(b, v.StreamArn.Value)
-	}
-	if v.ShardId.Set {
-		b = wirejson.Key(b, "ShardId")
-		b = wirejson.AppendString(b, v.ShardId.Value)
-	}
-	if v.ShardIteratorType.Set {
-		b = wirejson.Key(b, "ShardIteratorType")
-		b = wirejson.AppendString(b, v.ShardIteratorType.Value)
-	}
-	if v.SequenceNumber.Set {
-		b = wirejson.Key(b, "SequenceNumber")
-		b = wirejson.AppendString(b, v.SequenceNumber.Value)
-	}
-	if v.Timestamp.Set {
-		b = wirejson.Key(b, "Timestamp")
-		b = strconv.AppendFloat(b, v.Timestamp.Value, 'f', 3, 64)
-	}
-	return append(b, '}')
-}
-
 // GetShardIteratorOutput is a shape of AWS's model.
 type GetShardIteratorOutput struct {
 	ShardIterator smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *GetShardIteratorOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.GetShardIteratorOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ShardIterator":
-			v.ShardIterator.Value, v.ShardIterator.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GetShardIteratorOutput) Check(c *smithy.Checker) {
-	if v.ShardIterator.Set && !c.Failed() {
-		c.MinLen("shardIterator", v.ShardIterator.Value, 1)
-		c.MaxLen("shardIterator", v.ShardIterator.Value, 2048)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -400,32 +237,6 @@ func (v *GetShardIteratorOutput) AppendJSON(b []byte) []byte {
 type Identity struct {
 	PrincipalId smithy.Opt[string]
 	Type        smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *Identity) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.Identity") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "PrincipalId":
-			v.PrincipalId.Value, v.PrincipalId.Set = r.String()
-		case "Type":
-			v.Type.Value, v.Type.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Identity) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -489,68 +300,10 @@ func (v *ListStreamsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ListStreamsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.TableName.Set {
-		b = wirejson.Key(b, "TableName")
-		b = wirejson.AppendString(b, v.TableName.Value)
-	}
-	if v.Limit.Set {
-		b = wirejson.Key(b, "Limit")
-		b = strconv.AppendInt(b, v.Limit.Value, 10)
-	}
-	if v.ExclusiveStartStreamArn.Set {
-		b = wirejson.Key(b, "ExclusiveStartStreamArn")
-		b = wirejson.AppendString(b, v.ExclusiveStartStreamArn.Value)
-	}
-	return append(b, '}')
-}
-
 // ListStreamsOutput is a shape of AWS's model.
 type ListStreamsOutput struct {
 	Streams                []Stream
 	LastEvaluatedStreamArn smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ListStreamsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.ListStreamsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Streams":
-			v.Streams = readStreamList(r)
-		case "LastEvaluatedStreamArn":
-			v.LastEvaluatedStreamArn.Value, v.LastEvaluatedStreamArn.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ListStreamsOutput) Check(c *smithy.Checker) {
-	if v.Streams != nil && !c.Failed() {
-		for i0 := range v.Streams {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("streams", i0)
-			v.Streams[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.LastEvaluatedStreamArn.Set && !c.Failed() {
-		c.MinLen("lastEvaluatedStreamArn", v.LastEvaluatedStreamArn.Value, 37)
-		c.MaxLen("lastEvaluatedStreamArn", v.LastEvaluatedStreamArn.Value, 1024)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -566,8 +319,6 @@ func (v *ListStreamsOutput) AppendJSON(b []byte) []byte {
 	}
 	return append(b, '}')
 }
-
-var enumOperationType = []string{"INSERT", "MODIFY", "REMOVE"}
 
 // The values of OperationType.
 const (
@@ -585,56 +336,6 @@ type Record struct {
 	AwsRegion    smithy.Opt[string]
 	Dynamodb     *StreamRecord
 	UserIdentity *Identity
-}
-
-// Read implements smithy.Shape.
-func (v *Record) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.Record") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "eventID":
-			v.EventID.Value, v.EventID.Set = r.String()
-		case "eventName":
-			v.EventName.Value, v.EventName.Set = r.String()
-		case "eventVersion":
-			v.EventVersion.Value, v.EventVersion.Set = r.String()
-		case "eventSource":
-			v.EventSource.Value, v.EventSource.Set = r.String()
-		case "awsRegion":
-			v.AwsRegion.Value, v.AwsRegion.Set = r.String()
-		case "dynamodb":
-			if p := smithy.New[StreamRecord](r); p.Read(r) {
-				v.Dynamodb = p
-			}
-		case "userIdentity":
-			if p := smithy.New[Identity](r); p.Read(r) {
-				v.UserIdentity = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Record) Check(c *smithy.Checker) {
-	if v.EventName.Set && !c.Failed() {
-		c.Enum("eventName", v.EventName.Value, enumOperationType)
-	}
-	if v.Dynamodb != nil && !c.Failed() {
-		{
-			mark := c.Enter("dynamodb")
-			v.Dynamodb.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -671,19 +372,6 @@ func (v *Record) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readRecordList(r *wirejson.Reader) []Record {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []Record{}
-	for r.NextElem() {
-		var e Record
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendRecordList(b []byte, list []Record) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -697,40 +385,6 @@ func appendRecordList(b []byte, list []Record) []byte {
 type SequenceNumberRange struct {
 	StartingSequenceNumber smithy.Opt[string]
 	EndingSequenceNumber   smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *SequenceNumberRange) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.SequenceNumberRange") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "StartingSequenceNumber":
-			v.StartingSequenceNumber.Value, v.StartingSequenceNumber.Set = r.String()
-		case "EndingSequenceNumber":
-			v.EndingSequenceNumber.Value, v.EndingSequenceNumber.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *SequenceNumberRange) Check(c *smithy.Checker) {
-	if v.StartingSequenceNumber.Set && !c.Failed() {
-		c.MinLen("startingSequenceNumber", v.StartingSequenceNumber.Value, 21)
-		c.MaxLen("startingSequenceNumber", v.StartingSequenceNumber.Value, 40)
-	}
-	if v.EndingSequenceNumber.Set && !c.Failed() {
-		c.MinLen("endingSequenceNumber", v.EndingSequenceNumber.Value, 21)
-		c.MaxLen("endingSequenceNumber", v.EndingSequenceNumber.Value, 40)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -754,51 +408,6 @@ type Shard struct {
 	ParentShardId       smithy.Opt[string]
 }
 
-// Read implements smithy.Shape.
-func (v *Shard) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.Shard") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ShardId":
-			v.ShardId.Value, v.ShardId.Set = r.String()
-		case "SequenceNumberRange":
-			if p := smithy.New[SequenceNumberRange](r); p.Read(r) {
-				v.SequenceNumberRange = p
-			}
-		case "ParentShardId":
-			v.ParentShardId.Value, v.ParentShardId.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Shard) Check(c *smithy.Checker) {
-	if v.ShardId.Set && !c.Failed() {
-		c.MinLen("shardId", v.ShardId.Value, 28)
-		c.MaxLen("shardId", v.ShardId.Value, 65)
-	}
-	if v.SequenceNumberRange != nil && !c.Failed() {
-		{
-			mark := c.Enter("sequenceNumberRange")
-			v.SequenceNumberRange.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ParentShardId.Set && !c.Failed() {
-		c.MinLen("parentShardId", v.ParentShardId.Value, 28)
-		c.MaxLen("parentShardId", v.ParentShardId.Value, 65)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *Shard) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -815,19 +424,6 @@ func (v *Shard) AppendJSON(b []byte) []byte {
 		b = wirejson.AppendString(b, v.ParentShardId.Value)
 	}
 	return append(b, '}')
-}
-
-func readShardDescriptionList(r *wirejson.Reader) []Shard {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []Shard{}
-	for r.NextElem() {
-		var e Shard
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendShardDescriptionList(b []byte, list []Shard) []byte {
@@ -878,20 +474,6 @@ func (v *ShardFilter) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ShardFilter) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Type.Set {
-		b = wirejson.Key(b, "Type")
-		b = wirejson.AppendString(b, v.Type.Value)
-	}
-	if v.ShardId.Set {
-		b = wirejson.Key(b, "ShardId")
-		b = wirejson.AppendString(b, v.ShardId.Value)
-	}
-	return append(b, '}')
-}
-
 var enumShardFilterType = []string{"CHILD_SHARDS"}
 
 // The values of ShardFilterType.
@@ -915,43 +497,6 @@ type Stream struct {
 	StreamArn   smithy.Opt[string]
 	TableName   smithy.Opt[string]
 	StreamLabel smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *Stream) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.Stream") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "StreamArn":
-			v.StreamArn.Value, v.StreamArn.Set = r.String()
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "StreamLabel":
-			v.StreamLabel.Value, v.StreamLabel.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Stream) Check(c *smithy.Checker) {
-	if v.StreamArn.Set && !c.Failed() {
-		c.MinLen("streamArn", v.StreamArn.Value, 37)
-		c.MaxLen("streamArn", v.StreamArn.Value, 1024)
-	}
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -983,86 +528,6 @@ type StreamDescription struct {
 	KeySchema               []KeySchemaElement
 	Shards                  []Shard
 	LastEvaluatedShardId    smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *StreamDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.StreamDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "StreamArn":
-			v.StreamArn.Value, v.StreamArn.Set = r.String()
-		case "StreamLabel":
-			v.StreamLabel.Value, v.StreamLabel.Set = r.String()
-		case "StreamStatus":
-			v.StreamStatus.Value, v.StreamStatus.Set = r.String()
-		case "StreamViewType":
-			v.StreamViewType.Value, v.StreamViewType.Set = r.String()
-		case "CreationRequestDateTime":
-			v.CreationRequestDateTime.Value, v.CreationRequestDateTime.Set = r.Float()
-		case "TableName":
-			v.TableName.Value, v.TableName.Set = r.String()
-		case "KeySchema":
-			v.KeySchema = readKeySchema(r)
-		case "Shards":
-			v.Shards = readShardDescriptionList(r)
-		case "LastEvaluatedShardId":
-			v.LastEvaluatedShardId.Value, v.LastEvaluatedShardId.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *StreamDescription) Check(c *smithy.Checker) {
-	if v.StreamArn.Set && !c.Failed() {
-		c.MinLen("streamArn", v.StreamArn.Value, 37)
-		c.MaxLen("streamArn", v.StreamArn.Value, 1024)
-	}
-	if v.StreamStatus.Set && !c.Failed() {
-		c.Enum("streamStatus", v.StreamStatus.Value, enumStreamStatus)
-	}
-	if v.StreamViewType.Set && !c.Failed() {
-		c.Enum("streamViewType", v.StreamViewType.Value, enumStreamViewType)
-	}
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
-	if v.KeySchema != nil && !c.Failed() {
-		c.MinSize("keySchema", len(v.KeySchema), 1)
-		for i0 := range v.KeySchema {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("keySchema", i0)
-			v.KeySchema[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.Shards != nil && !c.Failed() {
-		for i0 := range v.Shards {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("shards", i0)
-			v.Shards[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.LastEvaluatedShardId.Set && !c.Failed() {
-		c.MinLen("lastEvaluatedShardId", v.LastEvaluatedShardId.Value, 28)
-		c.MaxLen("lastEvaluatedShardId", v.LastEvaluatedShardId.Value, 65)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1107,19 +572,6 @@ func (v *StreamDescription) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readStreamList(r *wirejson.Reader) []Stream {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []Stream{}
-	for r.NextElem() {
-		var e Stream
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendStreamList(b []byte, list []Stream) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -1138,52 +590,6 @@ type StreamRecord struct {
 	SequenceNumber              smithy.Opt[string]
 	SizeBytes                   smithy.Opt[int64]
 	StreamViewType              smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *StreamRecord) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dynamodb.v20120810.StreamRecord") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ApproximateCreationDateTime":
-			v.ApproximateCreationDateTime.Value, v.ApproximateCreationDateTime.Set = r.Float()
-		case "Keys":
-			v.Keys = attribute.ReadItem(r)
-		case "NewImage":
-			v.NewImage = attribute.ReadItem(r)
-		case "OldImage":
-			v.OldImage = attribute.ReadItem(r)
-		case "SequenceNumber":
-			v.SequenceNumber.Value, v.SequenceNumber.Set = r.String()
-		case "SizeBytes":
-			v.SizeBytes.Value, v.SizeBytes.Set = r.Int("Long")
-		case "StreamViewType":
-			v.StreamViewType.Value, v.StreamViewType.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *StreamRecord) Check(c *smithy.Checker) {
-	if v.SequenceNumber.Set && !c.Failed() {
-		c.MinLen("sequenceNumber", v.SequenceNumber.Value, 21)
-		c.MaxLen("sequenceNumber", v.SequenceNumber.Value, 40)
-	}
-	if v.SizeBytes.Set && !c.Failed() {
-		c.Min("sizeBytes", v.SizeBytes.Value, 1)
-	}
-	if v.StreamViewType.Set && !c.Failed() {
-		c.Enum("streamViewType", v.StreamViewType.Value, enumStreamViewType)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1219,8 +625,6 @@ func (v *StreamRecord) AppendJSON(b []byte) []byte {
 	}
 	return append(b, '}')
 }
-
-var enumStreamStatus = []string{"ENABLING", "ENABLED", "DISABLING", "DISABLED"}
 
 // The values of StreamStatus.
 const (

@@ -20,9 +20,9 @@ import (
 
 // s3Login holds the flags that access to an S3-compatible store needs besides its endpoint.
 type s3Login struct {
-	S3Region    string `name:"s3-region" env:"STATOR_S3_REGION" help:"Region of the S3-compatible store." placeholder:"REGION"`
-	S3AccessKey string `name:"s3-access-key" env:"STATOR_S3_ACCESS_KEY" help:"Access key of that store; the default is the AWS SDKs' own chain of environment and files." placeholder:"ID"`
-	S3SecretKey string `name:"s3-secret-key" env:"STATOR_S3_SECRET_KEY" help:"Secret key of that store; better given as STATOR_S3_SECRET_KEY." placeholder:"KEY"`
+	S3Region    string `name:"s3-region" help:"Region of the S3-compatible store." placeholder:"REGION"`
+	S3AccessKey string `name:"s3-access-key" help:"Access key of that store; the default is the AWS SDKs' own chain of environment and files." placeholder:"ID"`
+	S3SecretKey string `name:"s3-secret-key" help:"Secret key of that store; better given as STATOR_S3_SECRET_KEY." placeholder:"KEY"`
 }
 
 // at returns the options for a store at the endpoint.
@@ -32,7 +32,7 @@ func (l *s3Login) at(endpoint string) stator.S3Options {
 
 // buckets holds the flags of commands that read or write s3:// URLs.
 type buckets struct {
-	S3Endpoint string `name:"s3-endpoint" env:"STATOR_S3_ENDPOINT" help:"S3-compatible store for s3:// URLs; the default is AWS." placeholder:"URL"`
+	S3Endpoint string `name:"s3-endpoint" help:"S3-compatible store for s3:// URLs; the default is AWS." placeholder:"URL"`
 	s3Login
 }
 

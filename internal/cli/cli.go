@@ -18,25 +18,24 @@ import (
 	"time"
 	_ "time/tzdata" // scheduled actions name time zones
 
-	"github.com/alecthomas/kong"
-
 	"github.com/statordb/stator"
+	"github.com/statordb/stator/internal/cli/flags"
 	"github.com/statordb/stator/internal/httpd"
 )
 
-// commands lists the commands. Kong derives flags, help and environment variables (STATOR_*) from the fields; docs/flags.md is
-// generated from them too.
+// commands lists the commands. Package flags derives flags, help and environment variables (STATOR_*) from the fields; docs/flags.md
+// is generated from them too.
 type commands struct {
-	Serve   serveCmd   `cmd:"" help:"Run the database."`
-	Tail    tailCmd    `cmd:"" help:"Print a table's changes as they happen."`
-	Hot     hotCmd     `cmd:"" help:"Show a table's busiest partitions and keys."`
-	Backup  backupCmd  `cmd:"" help:"Back up a whole server, running or not, to a folder or S3."`
-	Restore restoreCmd `cmd:"" help:"Restore a backup into a new data directory."`
-	Import  importCmd  `cmd:"" help:"Import exports made by AWS or Stator, or a data file of DynamoDB Local, into a running server."`
-	Verify  verifyCmd  `cmd:"" help:"Check the data directory of a stopped server, or a shared database."`
-	Cluster clusterCmd `cmd:"" help:"Show the servers of a shared database and the work each one does."`
-	Copy    copyCmd    `cmd:"" help:"Copy all data to another data directory or shared database."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve   serveCmd   `help:"Run the database."`
+	Tail    tailCmd    `help:"Print a table's changes as they happen."`
+	Hot     hotCmd     `help:"Show a table's busiest partitions and keys."`
+	Backup  backupCmd  `help:"Back up a whole server, running or not, to a folder or S3."`
+	Restore restoreCmd `help:"Restore a backup into a new data directory."`
+	Import  importCmd  `help:"Import exports made by AWS or Stator, or a data file of DynamoDB Local, into a running server."`
+	Verify  verifyCmd  `help:"Check the data directory of a stopped server, or a shared database."`
+	Cluster clusterCmd `help:"Show the servers of a shared database and the work each one does."`
+	Copy    copyCmd    `help:"Copy all data to another data directory or shared database."`
+	Version versionCmd `help:"Print the version."`
 }
 
 // serveCmd is `stator serve`.
@@ -53,8 +52,8 @@ type serveCmd struct {
 	Credentials     string        `help:"JSON file with the access keys that may sign requests; without it any key is accepted. The server reloads it when it changes, and on SIGHUP." type:"existingfile" placeholder:"FILE"`
 	MetricsListen   string        `name:"metrics-listen" help:"Second address that serves only /metrics, /healthz and /readyz, without a signature. With --credentials, /metrics at --listen needs the signature of an operator's key." placeholder:"HOST:PORT"`
 	Insecure        bool          `help:"Allow listening beyond loopback without --credentials. Any client that reaches the port can read and delete everything."`
-	CORSOrigin      []string      `name:"cors-origin" env:"STATOR_CORS_ORIGIN" help:"Without --credentials: an origin whose web pages may use this server, besides loopback, e.g. https://app.example:8443; * is any origin. Repeatable." placeholder:"ORIGIN"`
-	AllowHost       []string      `name:"allow-host" env:"STATOR_ALLOW_HOST" help:"Without --credentials: a host name that requests may use, or a suffix that begins with a dot, besides IP addresses, names without a dot, *.localhost, *.svc, *.svc.cluster.local and host.docker.internal. Repeatable." placeholder:"HOST"`
+	CORSOrigin      []string      `name:"cors-origin" help:"Without --credentials: an origin whose web pages may use this server, besides loopback, e.g. https://app.example:8443; * is any origin. Repeatable." placeholder:"ORIGIN"`
+	AllowHost       []string      `name:"allow-host" help:"Without --credentials: a host name that requests may use, or a suffix that begins with a dot, besides IP addresses, names without a dot, *.localhost, *.svc, *.svc.cluster.local and host.docker.internal. Repeatable." placeholder:"HOST"`
 	TransientStatus time.Duration `help:"How long tables stay in CREATING, UPDATING and DELETING (${default})." default:"0s" placeholder:"DURATION"`
 	TTLInterval     time.Duration `name:"ttl-interval" help:"How often expired items are deleted (${default})." default:"1s" placeholder:"DURATION"`
 	NoChangeLimits  bool          `help:"Drop AWS's limits on how often settings may change (TTL, throughput, billing mode), and its quotas of tables and throughput."`
@@ -62,17 +61,17 @@ type serveCmd struct {
 	OnDemandLimits  string        `help:"Limits of on-demand tables without a maximum: none, or as AWS sets them (aws: 4000 writes and 12000 reads per second at first, then twice the earlier peak) (${default})." enum:"none,aws" default:"none" placeholder:"MODE"`
 	Inject          []string      `help:"For tests of clients: random faults, as [OPERATION[/TABLE]:]EFFECT=RATE,…: throttle, unprocessed, conflict, error=RATE, latency=TIME@RATE, stale=TIME@RATE; e.g. throttle=0.05 or PutItem/Users:error=0.01. Repeatable." sep:"none" placeholder:"RULE"`
 	InjectSeed      uint64        `help:"Seed of --inject's random numbers (${default})." default:"1" placeholder:"N"`
-	S3Dir           string        `name:"s3-dir" env:"STATOR_S3_DIR" help:"Directory whose folders are the buckets for exports and imports (DATA-DIR/s3)." placeholder:"DIR"`
-	S3Endpoint      string        `name:"s3-endpoint" env:"STATOR_S3_ENDPOINT" help:"S3-compatible store for the buckets, instead of a directory, e.g. https://s3.eu-central-1.amazonaws.com." placeholder:"URL"`
+	S3Dir           string        `name:"s3-dir" help:"Directory whose folders are the buckets for exports and imports (DATA-DIR/s3)." placeholder:"DIR"`
+	S3Endpoint      string        `name:"s3-endpoint" help:"S3-compatible store for the buckets, instead of a directory, e.g. https://s3.eu-central-1.amazonaws.com." placeholder:"URL"`
 	s3Login
-	DAXListen    string        `name:"dax-listen" env:"STATOR_DAX_LISTEN" help:"Address for clients of DynamoDB Accelerator (dax://), e.g. 127.0.0.1:8111; none by default." placeholder:"HOST:PORT"`
-	DAXTLSListen string        `name:"dax-tls-listen" env:"STATOR_DAX_TLS_LISTEN" help:"Address for DAX clients over TLS (daxs://), e.g. 127.0.0.1:9111." placeholder:"HOST:PORT" and:"tls"`
-	DAXTLSCert   string        `name:"dax-tls-cert" env:"STATOR_DAX_TLS_CERT" help:"PEM file with its certificate and the chain of issuers." type:"existingfile" placeholder:"FILE" and:"tls"`
-	DAXTLSKey    string        `name:"dax-tls-key" env:"STATOR_DAX_TLS_KEY" help:"PEM file with the certificate's private key." type:"existingfile" placeholder:"FILE" and:"tls"`
-	DAXItemTTL   time.Duration `name:"dax-item-ttl" env:"STATOR_DAX_ITEM_TTL" help:"How long items stay in DAX's item cache; 0 keeps them until they are evicted (${default})." default:"5m" placeholder:"DURATION"`
-	DAXQueryTTL  time.Duration `name:"dax-query-ttl" env:"STATOR_DAX_QUERY_TTL" help:"How long results stay in DAX's query cache; 0 keeps none (${default})." default:"5m" placeholder:"DURATION"`
-	DAXCacheMB   int64         `name:"dax-cache-mb" env:"STATOR_DAX_CACHE_MB" help:"Memory in MiB for DAX's caches (${default})." default:"256" placeholder:"N"`
-	DAXAdvertise string        `name:"dax-advertise" env:"STATOR_DAX_ADVERTISE" help:"Host, or host and port, that the server announces to DAX clients, where it differs from the address they used: behind NAT or a mapped port." placeholder:"HOST[:PORT]"`
+	DAXListen    string        `name:"dax-listen" help:"Address for clients of DynamoDB Accelerator (dax://), e.g. 127.0.0.1:8111; none by default." placeholder:"HOST:PORT"`
+	DAXTLSListen string        `name:"dax-tls-listen" help:"Address for DAX clients over TLS (daxs://), e.g. 127.0.0.1:9111." placeholder:"HOST:PORT" and:"tls"`
+	DAXTLSCert   string        `name:"dax-tls-cert" help:"PEM file with its certificate and the chain of issuers." type:"existingfile" placeholder:"FILE" and:"tls"`
+	DAXTLSKey    string        `name:"dax-tls-key" help:"PEM file with the certificate's private key." type:"existingfile" placeholder:"FILE" and:"tls"`
+	DAXItemTTL   time.Duration `name:"dax-item-ttl" help:"How long items stay in DAX's item cache; 0 keeps them until they are evicted (${default})." default:"5m" placeholder:"DURATION"`
+	DAXQueryTTL  time.Duration `name:"dax-query-ttl" help:"How long results stay in DAX's query cache; 0 keeps none (${default})." default:"5m" placeholder:"DURATION"`
+	DAXCacheMB   int64         `name:"dax-cache-mb" help:"Memory in MiB for DAX's caches (${default})." default:"256" placeholder:"N"`
+	DAXAdvertise string        `name:"dax-advertise" help:"Host, or host and port, that the server announces to DAX clients, where it differs from the address they used: behind NAT or a mapped port." placeholder:"HOST[:PORT]"`
 
 	TestClock bool   `help:"For tests: a clock that moves on request, e.g. curl -d '{\"advance\":\"25h\"}' URL/_stator/clock. Any client that reaches the port can move it."`
 	Pprof     string `help:"Address for Go's profiles (/debug/pprof); loopback only." placeholder:"HOST:PORT"`
@@ -122,6 +121,12 @@ func (c *serveCmd) dax() stator.DAXOptions {
 // versionCmd is `stator version`.
 type versionCmd struct{}
 
+// runner is implemented by every command.
+type runner interface {
+	// Run executes the command until it is done or ctx ends.
+	Run(ctx context.Context, std streams) error
+}
+
 // streams are the program's standard output and error, which tests replace.
 type streams struct{ out, err io.Writer }
 
@@ -135,40 +140,26 @@ func Main() {
 	}
 }
 
-// errExit unwinds the program where kong would call os.Exit, that is after printing help. Tests can then call run.
-var errExit = errors.New("exit")
+// commandLine returns the program's commands and their flags, whose values are in the struct behind c.
+func commandLine(c *commands) *flags.App {
+	return flags.New(c, "stator", "A DynamoDB-compatible database. Point any AWS SDK or the AWS CLI at its endpoint URL.\n\n"+
+		"Every flag can also be given as an environment variable, e.g. STATOR_DATA_DIR for --data-dir.", "STATOR")
+}
 
 // run executes a command line. It returns nil after help was printed.
-func run(ctx context.Context, args []string, std streams) (err error) {
-	defer func() {
-		if p := recover(); p == errExit {
-			err = nil
-		} else if p != nil {
-			panic(p)
-		}
-	}()
-	parser, err := kong.New(&commands{},
-		kong.Name("stator"),
-		kong.Description("A DynamoDB-compatible database. Point any AWS SDK or the AWS CLI at its endpoint URL.\n\nEvery flag can also be given as an environment variable, e.g. STATOR_DATA_DIR for --data-dir."),
-		kong.DefaultEnvars("STATOR"),
-		kong.Writers(std.out, std.err),
-		kong.Exit(func(int) { panic(errExit) }),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(std),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	)
-	if err != nil {
-		return err
-	}
-	command, err := parser.Parse(args)
+func run(ctx context.Context, args []string, std streams) error {
+	command, err := commandLine(&commands{}).Parse(args, std.out)
 	if err != nil {
 		return fmt.Errorf("%w (see stator --help)", err)
 	}
-	return command.Run()
+	if command == nil {
+		return nil
+	}
+	return command.Target.(runner).Run(ctx, std)
 }
 
 // Run prints the version.
-func (versionCmd) Run(std streams) error {
+func (versionCmd) Run(_ context.Context, std streams) error {
 	_, err := fmt.Fprintln(std.out, "stator", stator.Version)
 	return err
 }

@@ -6,6 +6,9 @@
 // Each model becomes a file NAME_gen.go. A shape that an earlier model has too must be the same there, and is written once. -only restricts
 // the shapes to those of the named operations (the names of all operations are always written). -schema writes the schema for protocols
 // other than JSON. `make generate` runs it; the output is committed, the models are not.
+//
+// Only the shapes of requests get code that reads and checks them, and only those of answers get code that renders them: the linker keeps
+// methods of types that reach an interface, used or not.
 package main
 
 import (
@@ -70,12 +73,14 @@ type member struct {
 // generator generates the file of one model.
 type generator struct {
 	model
-	inputs map[string]bool // shapes that occur in requests
-	only   []string        // operations whose shapes are written; nil for all
-	schema bool
-	java   string            // Java package of the shapes, which AWS's deserializer prints
-	done   map[string]*shape // shapes already written, by any model
-	out    bytes.Buffer
+	operations []string        // operations whose shapes are written, sorted
+	inputs     map[string]bool // shapes of their requests, which are read and checked
+	outputs    map[string]bool // shapes of their answers, and others that the server renders
+	only       []string        // names the operations whose shapes are written; nil for all
+	schema     bool
+	java       string            // Java package of the shapes, which AWS's deserializer prints
+	done       map[string]*shape // shapes already written, by any model
+	out        bytes.Buffer
 }
 
 // reach adds a shape, and all shapes that it refers to, to the set.
@@ -95,21 +100,27 @@ func (g *generator) reach(name string, set map[string]bool) {
 	}
 }
 
-// wanted returns the operations whose shapes are written, and those shapes.
-func (g *generator) wanted() (operations []string, shapes map[string]bool) {
-	shapes = map[string]bool{}
+// rendered lists the inputs that the server also renders: a transaction's token is stored with a digest of the request's JSON.
+var rendered = []string{"ExecuteTransactionInput", "TransactWriteItemsInput"}
+
+// choose determines the operations whose shapes are written, and those shapes.
+func (g *generator) choose() {
+	g.inputs, g.outputs = map[string]bool{}, map[string]bool{}
 	for _, n := range sortedKeys(g.Operations) {
 		if g.only != nil && !slices.Contains(g.only, n) {
 			continue
 		}
-		operations = append(operations, n)
-		for _, r := range []*ref{g.Operations[n].Input, g.Operations[n].Output} {
-			if r != nil {
-				g.reach(r.Shape, shapes)
+		g.operations = append(g.operations, n)
+		if in := g.Operations[n].Input; in != nil {
+			g.reach(in.Shape, g.inputs)
+			if slices.Contains(rendered, in.Shape) {
+				g.reach(in.Shape, g.outputs)
 			}
 		}
+		if out := g.Operations[n].Output; out != nil {
+			g.reach(out.Shape, g.outputs)
+		}
 	}
-	return operations, shapes
 }
 
 // head returns the beginning of a file: the package clause, and the imports that the body needs.
@@ -163,12 +174,7 @@ func (g *generator) generate(modelPath, outPath, name string) error {
 			}
 		}
 	}
-	g.inputs = map[string]bool{}
-	for _, op := range g.Operations {
-		if op.Input != nil {
-			g.reach(op.Input.Shape, g.inputs)
-		}
-	}
+	g.choose()
 	body := g.file(name)
 	src, err := format.Source(append(g.head(name, body), body...))
 	if err != nil {
@@ -212,10 +218,9 @@ func (g *generator) p(format string, args ...any) { fmt.Fprintf(&g.out, format+"
 // file returns the body of the generated file.
 func (g *generator) file(name string) []byte {
 	names := sortedKeys(g.Operations)
-	operations, shapes := g.wanted()
 	g.p("// The operations of the model.")
 	g.p("var (")
-	for _, n := range operations {
+	for _, n := range g.operations {
 		op := g.Operations[n]
 		g.p("%s = smithy.Operation[%s, %s]{Target: %q}", n, g.shapeOf(op.Input), g.shapeOf(op.Output), g.Metadata["targetPrefix"].(string)+"."+n)
 	}
@@ -228,11 +233,11 @@ func (g *generator) file(name string) []byte {
 	}
 	g.p("}\n")
 	if g.schema {
-		g.describe(operations, shapes)
+		g.describe()
 	}
 	for _, n := range sortedKeys(g.Shapes) {
 		s := g.Shapes[n]
-		if g.only != nil && !shapes[n] {
+		if !g.inputs[n] && !g.outputs[n] {
 			continue
 		}
 		if old := g.done[n]; old != nil {
@@ -253,14 +258,16 @@ func (g *generator) file(name string) []byte {
 		case s.Type == "list":
 			g.list(n, s)
 		case len(s.Enum) > 0:
-			g.p("var enum%s = []string{%s}\n", n, quoteAll(s.Enum))
+			if g.inputs[n] {
+				g.p("var enum%s = []string{%s}\n", n, quoteAll(s.Enum))
+			}
 			g.p("// The values of %s.", n)
 			g.p("const (")
 			for _, e := range s.Enum {
 				g.p("%s%s = %q", n, camel(e), e)
 			}
 			g.p(")\n")
-		case s.Type == "string" && s.Pattern != "" && s.Pattern != namePattern:
+		case g.inputs[n] && s.Type == "string" && s.Pattern != "" && s.Pattern != namePattern:
 			g.p("var pattern%s = regexp.MustCompile(%s)\n", n, strconv.Quote("^(?:"+goPattern(s.Pattern)+")$"))
 		}
 	}
@@ -279,17 +286,17 @@ var javaPackage = map[string]string{
 }
 
 // describe writes the schema: what protocols other than JSON need to know of each operation and shape.
-func (g *generator) describe(operations []string, shapes map[string]bool) {
+func (g *generator) describe() {
 	g.p("// Schema describes the shapes of the operations.")
 	g.p("var Schema = smithy.Schema{")
 	g.p("Inputs: map[string]string{")
-	for _, n := range operations {
+	for _, n := range g.operations {
 		if in := g.Operations[n].Input; in != nil {
 			g.p("%q: %q,", n, in.Shape)
 		}
 	}
 	g.p("},\nOutputs: map[string]string{")
-	for _, n := range operations {
+	for _, n := range g.operations {
 		if out := g.Operations[n].Output; out != nil {
 			g.p("%q: %q,", n, out.Shape)
 		}
@@ -297,7 +304,7 @@ func (g *generator) describe(operations []string, shapes map[string]bool) {
 	g.p("},\nShapes: map[string]smithy.ShapeInfo{")
 	for _, n := range sortedKeys(g.Shapes) {
 		s := g.Shapes[n]
-		if !shapes[n] {
+		if !g.inputs[n] && !g.outputs[n] {
 			continue
 		}
 		g.out.WriteString(fmt.Sprintf("%q: {Kind: %q", n, s.Type))
@@ -446,7 +453,7 @@ func (g *generator) javaType(name string) string {
 	return g.java + name
 }
 
-// structure writes the type of a structure, with its methods Read, Check and AppendJSON.
+// structure writes the type of a structure, with the methods Read and Check for requests and AppendJSON for answers.
 func (g *generator) structure(name string, s *shape) {
 	g.p("// %s is a shape of AWS's model.", name)
 	g.p("type %s struct {", name)
@@ -454,7 +461,17 @@ func (g *generator) structure(name string, s *shape) {
 		g.p("%s %s", export(m.name), g.goType(m.shape, true))
 	}
 	g.p("}\n")
+	if g.inputs[name] {
+		g.reader(name, s)
+		g.checker(name, s)
+	}
+	if g.outputs[name] {
+		g.renderer(name, s)
+	}
+}
 
+// reader writes the method Read of a structure.
+func (g *generator) reader(name string, s *shape) {
 	g.p("// Read implements smithy.Shape.")
 	g.p("func (v *%s) Read(r *wirejson.Reader) bool {", name)
 	g.p("if !r.BeginObject(%q) { return false }", "class "+g.java+name)
@@ -473,7 +490,10 @@ func (g *generator) structure(name string, s *shape) {
 	}
 	g.p("}")
 	g.p("return r.Err() == nil\n}\n")
+}
 
+// checker writes the method Check of a structure.
+func (g *generator) checker(name string, s *shape) {
 	g.p("// Check implements smithy.Shape.")
 	g.p("func (v *%s) Check(c *smithy.Checker) {", name)
 	// Only the first violation is reported, so the order of the members matters.
@@ -485,7 +505,10 @@ func (g *generator) structure(name string, s *shape) {
 		g.check(m, required[m.name])
 	}
 	g.p("}\n")
+}
 
+// renderer writes the method AppendJSON of a structure.
+func (g *generator) renderer(name string, s *shape) {
 	g.p("// AppendJSON implements smithy.Renderer.")
 	g.p("func (v *%s) AppendJSON(b []byte) []byte {", name)
 	g.p("b = append(b, '{')")
@@ -499,9 +522,24 @@ func (g *generator) structure(name string, s *shape) {
 	g.p("return append(b, '}')\n}\n")
 }
 
-// list writes functions that read and append a list.
+// list writes the functions that read and append a list.
 func (g *generator) list(name string, s *shape) {
 	t := g.goType(name, false)
+	if g.inputs[name] {
+		g.listReader(name, t, s)
+	}
+	if g.outputs[name] {
+		g.p("func append%s(b []byte, list %s) []byte {", name, t)
+		g.p("b = append(b, '[')")
+		g.p("for i := range list {")
+		g.p("b = wirejson.Sep(b)")
+		g.write("list[i]", s.Member.Shape, false)
+		g.p("}\nreturn append(b, ']')\n}\n")
+	}
+}
+
+// listReader writes the function that reads a list of the Go type t.
+func (g *generator) listReader(name, t string, s *shape) {
 	g.p("func read%s(r *wirejson.Reader) %s {", name, t)
 	g.p("if !r.BeginArray() { return nil }")
 	g.p("out := %s{}", t)
@@ -513,17 +551,28 @@ func (g *generator) list(name string, s *shape) {
 	g.read("e", s.Member.Shape, false)
 	g.p("out = smithy.Append(r, out, e)")
 	g.p("}\nreturn out\n}\n")
-	g.p("func append%s(b []byte, list %s) []byte {", name, t)
-	g.p("b = append(b, '[')")
-	g.p("for i := range list {")
-	g.p("b = wirejson.Sep(b)")
-	g.write("list[i]", s.Member.Shape, false)
-	g.p("}\nreturn append(b, ']')\n}\n")
 }
 
-// mapping writes functions that read and append a map.
+// mapping writes the functions that read and append a map.
 func (g *generator) mapping(name string, s *shape) {
 	t := g.goType(name, false)
+	if g.inputs[name] {
+		g.mapReader(name, t, s)
+	}
+	if g.outputs[name] {
+		g.p("func append%s(b []byte, m %s) []byte {", name, t)
+		g.p("b = append(b, '{')")
+		g.p("for i := range m {")
+		g.p("if i > 0 { b = append(b, ',') }")
+		g.p("b = wirejson.AppendString(b, m[i].Key)")
+		g.p("b = append(b, ':')")
+		g.write("m[i].Value", s.Value.Shape, false)
+		g.p("}\nreturn append(b, '}')\n}\n")
+	}
+}
+
+// mapReader writes the function that reads a map of the Go type t.
+func (g *generator) mapReader(name, t string, s *shape) {
 	g.p("func read%s(r *wirejson.Reader) %s {", name, t)
 	g.p("if !r.BeginObject(%q) { return nil }", g.javaType(name))
 	g.p("var out smithy.Builder[%s]", g.goType(s.Value.Shape, false))
@@ -537,14 +586,6 @@ func (g *generator) mapping(name string, s *shape) {
 	g.read("e", s.Value.Shape, false)
 	g.p("out.Put(r, wirejson.View(name), e)")
 	g.p("}\nreturn out.Map()\n}\n")
-	g.p("func append%s(b []byte, m %s) []byte {", name, t)
-	g.p("b = append(b, '{')")
-	g.p("for i := range m {")
-	g.p("if i > 0 { b = append(b, ',') }")
-	g.p("b = wirejson.AppendString(b, m[i].Key)")
-	g.p("b = append(b, ':')")
-	g.write("m[i].Value", s.Value.Shape, false)
-	g.p("}\nreturn append(b, '}')\n}\n")
 }
 
 // read writes code that decodes a value of a shape into dst.

@@ -60,40 +60,6 @@ type Alarm struct {
 	AlarmARN  smithy.Opt[string]
 }
 
-// Read implements smithy.Shape.
-func (v *Alarm) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.Alarm") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "AlarmName":
-			v.AlarmName.Value, v.AlarmName.Set = r.String()
-		case "AlarmARN":
-			v.AlarmARN.Value, v.AlarmARN.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Alarm) Check(c *smithy.Checker) {
-	c.Required("alarmName", v.AlarmName.Set)
-	if v.AlarmName.Set && !c.Failed() {
-		c.Pattern("alarmName", v.AlarmName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceId.MatchString(v.AlarmName.Value))
-	}
-	c.Required("alarmARN", v.AlarmARN.Set)
-	if v.AlarmARN.Set && !c.Failed() {
-		c.Pattern("alarmARN", v.AlarmARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceId.MatchString(v.AlarmARN.Value))
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *Alarm) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -106,19 +72,6 @@ func (v *Alarm) AppendJSON(b []byte) []byte {
 		b = wirejson.AppendString(b, v.AlarmARN.Value)
 	}
 	return append(b, '}')
-}
-
-func readAlarms(r *wirejson.Reader) []Alarm {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []Alarm{}
-	for r.NextElem() {
-		var e Alarm
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendAlarms(b []byte, list []Alarm) []byte {
@@ -136,34 +89,6 @@ var patternAmazonResourceName = regexp.MustCompile("^(?:arn:.+:application-autos
 type CapacityForecast struct {
 	Timestamps []float64
 	Values     []float64
-}
-
-// Read implements smithy.Shape.
-func (v *CapacityForecast) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.CapacityForecast") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Timestamps":
-			v.Timestamps = readPredictiveScalingForecastTimestamps(r)
-		case "Values":
-			v.Values = readPredictiveScalingForecastValues(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *CapacityForecast) Check(c *smithy.Checker) {
-	c.Required("timestamps", v.Timestamps != nil)
-	c.Required("values", v.Values != nil)
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -337,49 +262,8 @@ func (v *DeleteScalingPolicyRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteScalingPolicyRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.PolicyName.Set {
-		b = wirejson.Key(b, "PolicyName")
-		b = wirejson.AppendString(b, v.PolicyName.Value)
-	}
-	if v.ServiceNamespace.Set {
-		b = wirejson.Key(b, "ServiceNamespace")
-		b = wirejson.AppendString(b, v.ServiceNamespace.Value)
-	}
-	if v.ResourceId.Set {
-		b = wirejson.Key(b, "ResourceId")
-		b = wirejson.AppendString(b, v.ResourceId.Value)
-	}
-	if v.ScalableDimension.Set {
-		b = wirejson.Key(b, "ScalableDimension")
-		b = wirejson.AppendString(b, v.ScalableDimension.Value)
-	}
-	return append(b, '}')
-}
-
 // DeleteScalingPolicyResponse is a shape of AWS's model.
 type DeleteScalingPolicyResponse struct {
-}
-
-// Read implements smithy.Shape.
-func (v *DeleteScalingPolicyResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.DeleteScalingPolicyResponse") {
-		return false
-	}
-	for {
-		_, ok := r.NextField()
-		if !ok {
-			break
-		}
-		r.Skip()
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DeleteScalingPolicyResponse) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -446,49 +330,8 @@ func (v *DeleteScheduledActionRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteScheduledActionRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ServiceNamespace.Set {
-		b = wirejson.Key(b, "ServiceNamespace")
-		b = wirejson.AppendString(b, v.ServiceNamespace.Value)
-	}
-	if v.ScheduledActionName.Set {
-		b = wirejson.Key(b, "ScheduledActionName")
-		b = wirejson.AppendString(b, v.ScheduledActionName.Value)
-	}
-	if v.ResourceId.Set {
-		b = wirejson.Key(b, "ResourceId")
-		b = wirejson.AppendString(b, v.ResourceId.Value)
-	}
-	if v.ScalableDimension.Set {
-		b = wirejson.Key(b, "ScalableDimension")
-		b = wirejson.AppendString(b, v.ScalableDimension.Value)
-	}
-	return append(b, '}')
-}
-
 // DeleteScheduledActionResponse is a shape of AWS's model.
 type DeleteScheduledActionResponse struct {
-}
-
-// Read implements smithy.Shape.
-func (v *DeleteScheduledActionResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.DeleteScheduledActionResponse") {
-		return false
-	}
-	for {
-		_, ok := r.NextField()
-		if !ok {
-			break
-		}
-		r.Skip()
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DeleteScheduledActionResponse) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -546,45 +389,8 @@ func (v *DeregisterScalableTargetRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DeregisterScalableTargetRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ServiceNamespace.Set {
-		b = wirejson.Key(b, "ServiceNamespace")
-		b = wirejson.AppendString(b, v.ServiceNamespace.Value)
-	}
-	if v.ResourceId.Set {
-		b = wirejson.Key(b, "ResourceId")
-		b = wirejson.AppendString(b, v.ResourceId.Value)
-	}
-	if v.ScalableDimension.Set {
-		b = wirejson.Key(b, "ScalableDimension")
-		b = wirejson.AppendString(b, v.ScalableDimension.Value)
-	}
-	return append(b, '}')
-}
-
 // DeregisterScalableTargetResponse is a shape of AWS's model.
 type DeregisterScalableTargetResponse struct {
-}
-
-// Read implements smithy.Shape.
-func (v *DeregisterScalableTargetResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.DeregisterScalableTargetResponse") {
-		return false
-	}
-	for {
-		_, ok := r.NextField()
-		if !ok {
-			break
-		}
-		r.Skip()
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DeregisterScalableTargetResponse) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -657,75 +463,10 @@ func (v *DescribeScalableTargetsRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeScalableTargetsRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ServiceNamespace.Set {
-		b = wirejson.Key(b, "ServiceNamespace")
-		b = wirejson.AppendString(b, v.ServiceNamespace.Value)
-	}
-	if v.ResourceIds != nil {
-		b = wirejson.Key(b, "ResourceIds")
-		b = appendResourceIdsMaxLen1600(b, v.ResourceIds)
-	}
-	if v.ScalableDimension.Set {
-		b = wirejson.Key(b, "ScalableDimension")
-		b = wirejson.AppendString(b, v.ScalableDimension.Value)
-	}
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeScalableTargetsResponse is a shape of AWS's model.
 type DescribeScalableTargetsResponse struct {
 	ScalableTargets []ScalableTarget
 	NextToken       smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeScalableTargetsResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.DescribeScalableTargetsResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ScalableTargets":
-			v.ScalableTargets = readScalableTargets(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeScalableTargetsResponse) Check(c *smithy.Checker) {
-	if v.ScalableTargets != nil && !c.Failed() {
-		for i0 := range v.ScalableTargets {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("scalableTargets", i0)
-			v.ScalableTargets[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -801,79 +542,10 @@ func (v *DescribeScalingActivitiesRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeScalingActivitiesRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ServiceNamespace.Set {
-		b = wirejson.Key(b, "ServiceNamespace")
-		b = wirejson.AppendString(b, v.ServiceNamespace.Value)
-	}
-	if v.ResourceId.Set {
-		b = wirejson.Key(b, "ResourceId")
-		b = wirejson.AppendString(b, v.ResourceId.Value)
-	}
-	if v.ScalableDimension.Set {
-		b = wirejson.Key(b, "ScalableDimension")
-		b = wirejson.AppendString(b, v.ScalableDimension.Value)
-	}
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	if v.IncludeNotScaledActivities.Set {
-		b = wirejson.Key(b, "IncludeNotScaledActivities")
-		b = strconv.AppendBool(b, v.IncludeNotScaledActivities.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeScalingActivitiesResponse is a shape of AWS's model.
 type DescribeScalingActivitiesResponse struct {
 	ScalingActivities []ScalingActivity
 	NextToken         smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeScalingActivitiesResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.DescribeScalingActivitiesResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ScalingActivities":
-			v.ScalingActivities = readScalingActivities(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeScalingActivitiesResponse) Check(c *smithy.Checker) {
-	if v.ScalingActivities != nil && !c.Failed() {
-		for i0 := range v.ScalingActivities {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("scalingActivities", i0)
-			v.ScalingActivities[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -962,79 +634,10 @@ func (v *DescribeScalingPoliciesRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeScalingPoliciesRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.PolicyNames != nil {
-		b = wirejson.Key(b, "PolicyNames")
-		b = appendResourceIdsMaxLen1600(b, v.PolicyNames)
-	}
-	if v.ServiceNamespace.Set {
-		b = wirejson.Key(b, "ServiceNamespace")
-		b = wirejson.AppendString(b, v.ServiceNamespace.Value)
-	}
-	if v.ResourceId.Set {
-		b = wirejson.Key(b, "ResourceId")
-		b = wirejson.AppendString(b, v.ResourceId.Value)
-	}
-	if v.ScalableDimension.Set {
-		b = wirejson.Key(b, "ScalableDimension")
-		b = wirejson.AppendString(b, v.ScalableDimension.Value)
-	}
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeScalingPoliciesResponse is a shape of AWS's model.
 type DescribeScalingPoliciesResponse struct {
 	ScalingPolicies []ScalingPolicy
 	NextToken       smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeScalingPoliciesResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.DescribeScalingPoliciesResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ScalingPolicies":
-			v.ScalingPolicies = readScalingPolicies(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeScalingPoliciesResponse) Check(c *smithy.Checker) {
-	if v.ScalingPolicies != nil && !c.Failed() {
-		for i0 := range v.ScalingPolicies {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("scalingPolicies", i0)
-			v.ScalingPolicies[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1123,79 +726,10 @@ func (v *DescribeScheduledActionsRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeScheduledActionsRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ScheduledActionNames != nil {
-		b = wirejson.Key(b, "ScheduledActionNames")
-		b = appendResourceIdsMaxLen1600(b, v.ScheduledActionNames)
-	}
-	if v.ServiceNamespace.Set {
-		b = wirejson.Key(b, "ServiceNamespace")
-		b = wirejson.AppendString(b, v.ServiceNamespace.Value)
-	}
-	if v.ResourceId.Set {
-		b = wirejson.Key(b, "ResourceId")
-		b = wirejson.AppendString(b, v.ResourceId.Value)
-	}
-	if v.ScalableDimension.Set {
-		b = wirejson.Key(b, "ScalableDimension")
-		b = wirejson.AppendString(b, v.ScalableDimension.Value)
-	}
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeScheduledActionsResponse is a shape of AWS's model.
 type DescribeScheduledActionsResponse struct {
 	ScheduledActions []ScheduledAction
 	NextToken        smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeScheduledActionsResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.DescribeScheduledActionsResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ScheduledActions":
-			v.ScheduledActions = readScheduledActions(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeScheduledActionsResponse) Check(c *smithy.Checker) {
-	if v.ScheduledActions != nil && !c.Failed() {
-		for i0 := range v.ScheduledActions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("scheduledActions", i0)
-			v.ScheduledActions[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1280,88 +814,11 @@ func (v *GetPredictiveScalingForecastRequest) Check(c *smithy.Checker) {
 	c.Required("endTime", v.EndTime.Set)
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *GetPredictiveScalingForecastRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ServiceNamespace.Set {
-		b = wirejson.Key(b, "ServiceNamespace")
-		b = wirejson.AppendString(b, v.ServiceNamespace.Value)
-	}
-	if v.ResourceId.Set {
-		b = wirejson.Key(b, "ResourceId")
-		b = wirejson.AppendString(b, v.ResourceId.Value)
-	}
-	if v.ScalableDimension.Set {
-		b = wirejson.Key(b, "ScalableDimension")
-		b = wirejson.AppendString(b, v.ScalableDimension.Value)
-	}
-	if v.PolicyName.Set {
-		b = wirejson.Key(b, "PolicyName")
-		b = wirejson.AppendString(b, v.PolicyName.Value)
-	}
-	if v.StartTime.Set {
-		b = wirejson.Key(b, "StartTime")
-		b = strconv.AppendFloat(b, v.StartTime.Value, 'f', 3, 64)
-	}
-	if v.EndTime.Set {
-		b = wirejson.Key(b, "EndTime")
-		b = strconv.AppendFloat(b, v.EndTime.Value, 'f', 3, 64)
-	}
-	return append(b, '}')
-}
-
 // GetPredictiveScalingForecastResponse is a shape of AWS's model.
 type GetPredictiveScalingForecastResponse struct {
 	LoadForecast     []LoadForecast
 	CapacityForecast *CapacityForecast
 	UpdateTime       smithy.Opt[float64]
-}
-
-// Read implements smithy.Shape.
-func (v *GetPredictiveScalingForecastResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.GetPredictiveScalingForecastResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "LoadForecast":
-			v.LoadForecast = readLoadForecasts(r)
-		case "CapacityForecast":
-			if p := smithy.New[CapacityForecast](r); p.Read(r) {
-				v.CapacityForecast = p
-			}
-		case "UpdateTime":
-			v.UpdateTime.Value, v.UpdateTime.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GetPredictiveScalingForecastResponse) Check(c *smithy.Checker) {
-	if v.LoadForecast != nil && !c.Failed() {
-		for i0 := range v.LoadForecast {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("loadForecast", i0)
-			v.LoadForecast[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.CapacityForecast != nil && !c.Failed() {
-		{
-			mark := c.Enter("capacityForecast")
-			v.CapacityForecast.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1419,54 +876,9 @@ func (v *ListTagsForResourceRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ListTagsForResourceRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceARN.Set {
-		b = wirejson.Key(b, "ResourceARN")
-		b = wirejson.AppendString(b, v.ResourceARN.Value)
-	}
-	return append(b, '}')
-}
-
 // ListTagsForResourceResponse is a shape of AWS's model.
 type ListTagsForResourceResponse struct {
 	Tags smithy.Map[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ListTagsForResourceResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.ListTagsForResourceResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Tags":
-			v.Tags = readTagMap(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ListTagsForResourceResponse) Check(c *smithy.Checker) {
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 10000)
-		for i0 := range v.Tags {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterValue("tags", v.Tags[i0].Key)
-			c.MaxLen("", v.Tags[i0].Value, 256)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1486,46 +898,6 @@ type LoadForecast struct {
 	MetricSpecification *PredictiveScalingMetricSpecification
 }
 
-// Read implements smithy.Shape.
-func (v *LoadForecast) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.LoadForecast") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Timestamps":
-			v.Timestamps = readPredictiveScalingForecastTimestamps(r)
-		case "Values":
-			v.Values = readPredictiveScalingForecastValues(r)
-		case "MetricSpecification":
-			if p := smithy.New[PredictiveScalingMetricSpecification](r); p.Read(r) {
-				v.MetricSpecification = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *LoadForecast) Check(c *smithy.Checker) {
-	c.Required("timestamps", v.Timestamps != nil)
-	c.Required("values", v.Values != nil)
-	c.Required("metricSpecification", v.MetricSpecification != nil)
-	if v.MetricSpecification != nil && !c.Failed() {
-		{
-			mark := c.Enter("metricSpecification")
-			v.MetricSpecification.Check(c)
-			c.Leave(mark)
-		}
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *LoadForecast) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -1542,19 +914,6 @@ func (v *LoadForecast) AppendJSON(b []byte) []byte {
 		b = v.MetricSpecification.AppendJSON(b)
 	}
 	return append(b, '}')
-}
-
-func readLoadForecasts(r *wirejson.Reader) []LoadForecast {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []LoadForecast{}
-	for r.NextElem() {
-		var e LoadForecast
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendLoadForecasts(b []byte, list []LoadForecast) []byte {
@@ -1705,40 +1064,6 @@ type NotScaledReason struct {
 	CurrentCapacity smithy.Opt[int64]
 }
 
-// Read implements smithy.Shape.
-func (v *NotScaledReason) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.NotScaledReason") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Code":
-			v.Code.Value, v.Code.Set = r.String()
-		case "MaxCapacity":
-			v.MaxCapacity.Value, v.MaxCapacity.Set = r.Int("Integer")
-		case "MinCapacity":
-			v.MinCapacity.Value, v.MinCapacity.Set = r.Int("Integer")
-		case "CurrentCapacity":
-			v.CurrentCapacity.Value, v.CurrentCapacity.Set = r.Int("Integer")
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *NotScaledReason) Check(c *smithy.Checker) {
-	c.Required("code", v.Code.Set)
-	if v.Code.Set && !c.Failed() {
-		c.Pattern("code", v.Code.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Code.Value))
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *NotScaledReason) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -1759,19 +1084,6 @@ func (v *NotScaledReason) AppendJSON(b []byte) []byte {
 		b = strconv.AppendInt(b, v.CurrentCapacity.Value, 10)
 	}
 	return append(b, '}')
-}
-
-func readNotScaledReasons(r *wirejson.Reader) []NotScaledReason {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []NotScaledReason{}
-	for r.NextElem() {
-		var e NotScaledReason
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendNotScaledReasons(b []byte, list []NotScaledReason) []byte {
@@ -1899,19 +1211,6 @@ func (v *PredictiveScalingCustomizedMetricSpecification) AppendJSON(b []byte) []
 	return append(b, '}')
 }
 
-func readPredictiveScalingForecastTimestamps(r *wirejson.Reader) []float64 {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []float64{}
-	for r.NextElem() {
-		var e float64
-		e, _ = r.Float()
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendPredictiveScalingForecastTimestamps(b []byte, list []float64) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -1919,19 +1218,6 @@ func appendPredictiveScalingForecastTimestamps(b []byte, list []float64) []byte 
 		b = strconv.AppendFloat(b, list[i], 'f', 3, 64)
 	}
 	return append(b, ']')
-}
-
-func readPredictiveScalingForecastValues(r *wirejson.Reader) []float64 {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []float64{}
-	for r.NextElem() {
-		var e float64
-		e, _ = r.Float()
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendPredictiveScalingForecastValues(b []byte, list []float64) []byte {
@@ -2835,90 +2121,10 @@ func (v *PutScalingPolicyRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *PutScalingPolicyRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.PolicyName.Set {
-		b = wirejson.Key(b, "PolicyName")
-		b = wirejson.AppendString(b, v.PolicyName.Value)
-	}
-	if v.ServiceNamespace.Set {
-		b = wirejson.Key(b, "ServiceNamespace")
-		b = wirejson.AppendString(b, v.ServiceNamespace.Value)
-	}
-	if v.ResourceId.Set {
-		b = wirejson.Key(b, "ResourceId")
-		b = wirejson.AppendString(b, v.ResourceId.Value)
-	}
-	if v.ScalableDimension.Set {
-		b = wirejson.Key(b, "ScalableDimension")
-		b = wirejson.AppendString(b, v.ScalableDimension.Value)
-	}
-	if v.PolicyType.Set {
-		b = wirejson.Key(b, "PolicyType")
-		b = wirejson.AppendString(b, v.PolicyType.Value)
-	}
-	if v.StepScalingPolicyConfiguration != nil {
-		b = wirejson.Key(b, "StepScalingPolicyConfiguration")
-		b = v.StepScalingPolicyConfiguration.AppendJSON(b)
-	}
-	if v.TargetTrackingScalingPolicyConfiguration != nil {
-		b = wirejson.Key(b, "TargetTrackingScalingPolicyConfiguration")
-		b = v.TargetTrackingScalingPolicyConfiguration.AppendJSON(b)
-	}
-	if v.PredictiveScalingPolicyConfiguration != nil {
-		b = wirejson.Key(b, "PredictiveScalingPolicyConfiguration")
-		b = v.PredictiveScalingPolicyConfiguration.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // PutScalingPolicyResponse is a shape of AWS's model.
 type PutScalingPolicyResponse struct {
 	PolicyARN smithy.Opt[string]
 	Alarms    []Alarm
-}
-
-// Read implements smithy.Shape.
-func (v *PutScalingPolicyResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.PutScalingPolicyResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "PolicyARN":
-			v.PolicyARN.Value, v.PolicyARN.Set = r.String()
-		case "Alarms":
-			v.Alarms = readAlarms(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *PutScalingPolicyResponse) Check(c *smithy.Checker) {
-	c.Required("policyARN", v.PolicyARN.Set)
-	if v.PolicyARN.Set && !c.Failed() {
-		c.MinLen("policyARN", v.PolicyARN.Value, 1)
-		c.MaxLen("policyARN", v.PolicyARN.Value, 1600)
-		c.Pattern("policyARN", v.PolicyARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.PolicyARN.Value))
-	}
-	if v.Alarms != nil && !c.Failed() {
-		for i0 := range v.Alarms {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("alarms", i0)
-			v.Alarms[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3020,69 +2226,8 @@ func (v *PutScheduledActionRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *PutScheduledActionRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ServiceNamespace.Set {
-		b = wirejson.Key(b, "ServiceNamespace")
-		b = wirejson.AppendString(b, v.ServiceNamespace.Value)
-	}
-	if v.Schedule.Set {
-		b = wirejson.Key(b, "Schedule")
-		b = wirejson.AppendString(b, v.Schedule.Value)
-	}
-	if v.Timezone.Set {
-		b = wirejson.Key(b, "Timezone")
-		b = wirejson.AppendString(b, v.Timezone.Value)
-	}
-	if v.ScheduledActionName.Set {
-		b = wirejson.Key(b, "ScheduledActionName")
-		b = wirejson.AppendString(b, v.ScheduledActionName.Value)
-	}
-	if v.ResourceId.Set {
-		b = wirejson.Key(b, "ResourceId")
-		b = wirejson.AppendString(b, v.ResourceId.Value)
-	}
-	if v.ScalableDimension.Set {
-		b = wirejson.Key(b, "ScalableDimension")
-		b = wirejson.AppendString(b, v.ScalableDimension.Value)
-	}
-	if v.StartTime.Set {
-		b = wirejson.Key(b, "StartTime")
-		b = strconv.AppendFloat(b, v.StartTime.Value, 'f', 3, 64)
-	}
-	if v.EndTime.Set {
-		b = wirejson.Key(b, "EndTime")
-		b = strconv.AppendFloat(b, v.EndTime.Value, 'f', 3, 64)
-	}
-	if v.ScalableTargetAction != nil {
-		b = wirejson.Key(b, "ScalableTargetAction")
-		b = v.ScalableTargetAction.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // PutScheduledActionResponse is a shape of AWS's model.
 type PutScheduledActionResponse struct {
-}
-
-// Read implements smithy.Shape.
-func (v *PutScheduledActionResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.PutScheduledActionResponse") {
-		return false
-	}
-	for {
-		_, ok := r.NextField()
-		if !ok {
-			break
-		}
-		r.Skip()
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *PutScheduledActionResponse) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3173,74 +2318,9 @@ func (v *RegisterScalableTargetRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *RegisterScalableTargetRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ServiceNamespace.Set {
-		b = wirejson.Key(b, "ServiceNamespace")
-		b = wirejson.AppendString(b, v.ServiceNamespace.Value)
-	}
-	if v.ResourceId.Set {
-		b = wirejson.Key(b, "ResourceId")
-		b = wirejson.AppendString(b, v.ResourceId.Value)
-	}
-	if v.ScalableDimension.Set {
-		b = wirejson.Key(b, "ScalableDimension")
-		b = wirejson.AppendString(b, v.ScalableDimension.Value)
-	}
-	if v.MinCapacity.Set {
-		b = wirejson.Key(b, "MinCapacity")
-		b = strconv.AppendInt(b, v.MinCapacity.Value, 10)
-	}
-	if v.MaxCapacity.Set {
-		b = wirejson.Key(b, "MaxCapacity")
-		b = strconv.AppendInt(b, v.MaxCapacity.Value, 10)
-	}
-	if v.RoleARN.Set {
-		b = wirejson.Key(b, "RoleARN")
-		b = wirejson.AppendString(b, v.RoleARN.Value)
-	}
-	if v.SuspendedState != nil {
-		b = wirejson.Key(b, "SuspendedState")
-		b = v.SuspendedState.AppendJSON(b)
-	}
-	if v.Tags != nil {
-		b = wirejson.Key(b, "Tags")
-		b = appendTagMap(b, v.Tags)
-	}
-	return append(b, '}')
-}
-
 // RegisterScalableTargetResponse is a shape of AWS's model.
 type RegisterScalableTargetResponse struct {
 	ScalableTargetARN smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *RegisterScalableTargetResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.RegisterScalableTargetResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ScalableTargetARN":
-			v.ScalableTargetARN.Value, v.ScalableTargetARN.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *RegisterScalableTargetResponse) Check(c *smithy.Checker) {
-	if v.ScalableTargetARN.Set && !c.Failed() {
-		c.Pattern("scalableTargetARN", v.ScalableTargetARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.ScalableTargetARN.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3252,8 +2332,6 @@ func (v *RegisterScalableTargetResponse) AppendJSON(b []byte) []byte {
 	}
 	return append(b, '}')
 }
-
-var patternResourceId = regexp.MustCompile("^(?:[\\x{0020}-\\x{D7FF}\\x{E000}-\\x{FFFD}\\x{10000}-\\x{10FFFF}\\r\\n\\t]*)$")
 
 var patternResourceIdMaxLen1600 = regexp.MustCompile("^(?:[\\x{0020}-\\x{D7FF}\\x{E000}-\\x{FFFD}\\x{10000}-\\x{10FFFF}\\r\\n\\t]*)$")
 
@@ -3272,15 +2350,6 @@ func readResourceIdsMaxLen1600(r *wirejson.Reader) []string {
 		out = smithy.Append(r, out, e)
 	}
 	return out
-}
-
-func appendResourceIdsMaxLen1600(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
 }
 
 var enumScalableDimension = []string{"ecs:service:DesiredCount", "ec2:spot-fleet-request:TargetCapacity", "elasticmapreduce:instancegroup:InstanceCount", "appstream:fleet:DesiredCapacity", "dynamodb:table:ReadCapacityUnits", "dynamodb:table:WriteCapacityUnits", "dynamodb:index:ReadCapacityUnits", "dynamodb:index:WriteCapacityUnits", "rds:cluster:ReadReplicaCount", "sagemaker:variant:DesiredInstanceCount", "custom-resource:ResourceType:Property", "comprehend:document-classifier-endpoint:DesiredInferenceUnits", "comprehend:entity-recognizer-endpoint:DesiredInferenceUnits", "lambda:function:ProvisionedConcurrency", "cassandra:table:ReadCapacityUnits", "cassandra:table:WriteCapacityUnits", "kafka:broker-storage:VolumeSize", "elasticache:cache-cluster:Nodes", "elasticache:replication-group:NodeGroups", "elasticache:replication-group:Replicas", "neptune:cluster:ReadReplicaCount", "sagemaker:variant:DesiredProvisionedConcurrency", "sagemaker:inference-component:DesiredCopyCount", "workspaces:workspacespool:DesiredUserSessions"}
@@ -3325,76 +2394,6 @@ type ScalableTarget struct {
 	CreationTime      smithy.Opt[float64]
 	SuspendedState    *SuspendedState
 	ScalableTargetARN smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ScalableTarget) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.ScalableTarget") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ServiceNamespace":
-			v.ServiceNamespace.Value, v.ServiceNamespace.Set = r.String()
-		case "ResourceId":
-			v.ResourceId.Value, v.ResourceId.Set = r.String()
-		case "ScalableDimension":
-			v.ScalableDimension.Value, v.ScalableDimension.Set = r.String()
-		case "MinCapacity":
-			v.MinCapacity.Value, v.MinCapacity.Set = r.Int("Integer")
-		case "MaxCapacity":
-			v.MaxCapacity.Value, v.MaxCapacity.Set = r.Int("Integer")
-		case "PredictedCapacity":
-			v.PredictedCapacity.Value, v.PredictedCapacity.Set = r.Int("Integer")
-		case "RoleARN":
-			v.RoleARN.Value, v.RoleARN.Set = r.String()
-		case "CreationTime":
-			v.CreationTime.Value, v.CreationTime.Set = r.Float()
-		case "SuspendedState":
-			if p := smithy.New[SuspendedState](r); p.Read(r) {
-				v.SuspendedState = p
-			}
-		case "ScalableTargetARN":
-			v.ScalableTargetARN.Value, v.ScalableTargetARN.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ScalableTarget) Check(c *smithy.Checker) {
-	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
-		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
-	}
-	c.Required("resourceId", v.ResourceId.Set)
-	if v.ResourceId.Set && !c.Failed() {
-		c.MinLen("resourceId", v.ResourceId.Value, 1)
-		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
-	}
-	c.Required("scalableDimension", v.ScalableDimension.Set)
-	if v.ScalableDimension.Set && !c.Failed() {
-		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
-	}
-	c.Required("minCapacity", v.MinCapacity.Set)
-	c.Required("maxCapacity", v.MaxCapacity.Set)
-	c.Required("roleARN", v.RoleARN.Set)
-	if v.RoleARN.Set && !c.Failed() {
-		c.MinLen("roleARN", v.RoleARN.Value, 1)
-		c.MaxLen("roleARN", v.RoleARN.Value, 1600)
-		c.Pattern("roleARN", v.RoleARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.RoleARN.Value))
-	}
-	c.Required("creationTime", v.CreationTime.Set)
-	if v.ScalableTargetARN.Set && !c.Failed() {
-		c.Pattern("scalableTargetARN", v.ScalableTargetARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.ScalableTargetARN.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3489,19 +2488,6 @@ func (v *ScalableTargetAction) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readScalableTargets(r *wirejson.Reader) []ScalableTarget {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ScalableTarget{}
-	for r.NextElem() {
-		var e ScalableTarget
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendScalableTargets(b []byte, list []ScalableTarget) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -3509,19 +2495,6 @@ func appendScalableTargets(b []byte, list []ScalableTarget) []byte {
 		b = list[i].AppendJSON(b)
 	}
 	return append(b, ']')
-}
-
-func readScalingActivities(r *wirejson.Reader) []ScalingActivity {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ScalingActivity{}
-	for r.NextElem() {
-		var e ScalingActivity
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendScalingActivities(b []byte, list []ScalingActivity) []byte {
@@ -3547,99 +2520,6 @@ type ScalingActivity struct {
 	StatusMessage     smithy.Opt[string]
 	Details           smithy.Opt[string]
 	NotScaledReasons  []NotScaledReason
-}
-
-// Read implements smithy.Shape.
-func (v *ScalingActivity) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.ScalingActivity") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ActivityId":
-			v.ActivityId.Value, v.ActivityId.Set = r.String()
-		case "ServiceNamespace":
-			v.ServiceNamespace.Value, v.ServiceNamespace.Set = r.String()
-		case "ResourceId":
-			v.ResourceId.Value, v.ResourceId.Set = r.String()
-		case "ScalableDimension":
-			v.ScalableDimension.Value, v.ScalableDimension.Set = r.String()
-		case "Description":
-			v.Description.Value, v.Description.Set = r.String()
-		case "Cause":
-			v.Cause.Value, v.Cause.Set = r.String()
-		case "StartTime":
-			v.StartTime.Value, v.StartTime.Set = r.Float()
-		case "EndTime":
-			v.EndTime.Value, v.EndTime.Set = r.Float()
-		case "StatusCode":
-			v.StatusCode.Value, v.StatusCode.Set = r.String()
-		case "StatusMessage":
-			v.StatusMessage.Value, v.StatusMessage.Set = r.String()
-		case "Details":
-			v.Details.Value, v.Details.Set = r.String()
-		case "NotScaledReasons":
-			v.NotScaledReasons = readNotScaledReasons(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ScalingActivity) Check(c *smithy.Checker) {
-	c.Required("activityId", v.ActivityId.Set)
-	if v.ActivityId.Set && !c.Failed() {
-		c.Pattern("activityId", v.ActivityId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceId.MatchString(v.ActivityId.Value))
-	}
-	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
-		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
-	}
-	c.Required("resourceId", v.ResourceId.Set)
-	if v.ResourceId.Set && !c.Failed() {
-		c.MinLen("resourceId", v.ResourceId.Value, 1)
-		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
-	}
-	c.Required("scalableDimension", v.ScalableDimension.Set)
-	if v.ScalableDimension.Set && !c.Failed() {
-		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
-	}
-	c.Required("description", v.Description.Set)
-	if v.Description.Set && !c.Failed() {
-		c.Pattern("description", v.Description.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Description.Value))
-	}
-	c.Required("cause", v.Cause.Set)
-	if v.Cause.Set && !c.Failed() {
-		c.Pattern("cause", v.Cause.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Cause.Value))
-	}
-	c.Required("startTime", v.StartTime.Set)
-	c.Required("statusCode", v.StatusCode.Set)
-	if v.StatusCode.Set && !c.Failed() {
-		c.Enum("statusCode", v.StatusCode.Value, enumScalingActivityStatusCode)
-	}
-	if v.StatusMessage.Set && !c.Failed() {
-		c.Pattern("statusMessage", v.StatusMessage.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.StatusMessage.Value))
-	}
-	if v.Details.Set && !c.Failed() {
-		c.Pattern("details", v.Details.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Details.Value))
-	}
-	if v.NotScaledReasons != nil && !c.Failed() {
-		for i0 := range v.NotScaledReasons {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("notScaledReasons", i0)
-			v.NotScaledReasons[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3696,8 +2576,6 @@ func (v *ScalingActivity) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-var enumScalingActivityStatusCode = []string{"Pending", "InProgress", "Successful", "Overridden", "Unfulfilled", "Failed"}
-
 // The values of ScalingActivityStatusCode.
 const (
 	ScalingActivityStatusCodePending     = "Pending"
@@ -3707,19 +2585,6 @@ const (
 	ScalingActivityStatusCodeUnfulfilled = "Unfulfilled"
 	ScalingActivityStatusCodeFailed      = "Failed"
 )
-
-func readScalingPolicies(r *wirejson.Reader) []ScalingPolicy {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ScalingPolicy{}
-	for r.NextElem() {
-		var e ScalingPolicy
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
 
 func appendScalingPolicies(b []byte, list []ScalingPolicy) []byte {
 	b = append(b, '[')
@@ -3743,118 +2608,6 @@ type ScalingPolicy struct {
 	PredictiveScalingPolicyConfiguration     *PredictiveScalingPolicyConfiguration
 	Alarms                                   []Alarm
 	CreationTime                             smithy.Opt[float64]
-}
-
-// Read implements smithy.Shape.
-func (v *ScalingPolicy) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.ScalingPolicy") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "PolicyARN":
-			v.PolicyARN.Value, v.PolicyARN.Set = r.String()
-		case "PolicyName":
-			v.PolicyName.Value, v.PolicyName.Set = r.String()
-		case "ServiceNamespace":
-			v.ServiceNamespace.Value, v.ServiceNamespace.Set = r.String()
-		case "ResourceId":
-			v.ResourceId.Value, v.ResourceId.Set = r.String()
-		case "ScalableDimension":
-			v.ScalableDimension.Value, v.ScalableDimension.Set = r.String()
-		case "PolicyType":
-			v.PolicyType.Value, v.PolicyType.Set = r.String()
-		case "StepScalingPolicyConfiguration":
-			if p := smithy.New[StepScalingPolicyConfiguration](r); p.Read(r) {
-				v.StepScalingPolicyConfiguration = p
-			}
-		case "TargetTrackingScalingPolicyConfiguration":
-			if p := smithy.New[TargetTrackingScalingPolicyConfiguration](r); p.Read(r) {
-				v.TargetTrackingScalingPolicyConfiguration = p
-			}
-		case "PredictiveScalingPolicyConfiguration":
-			if p := smithy.New[PredictiveScalingPolicyConfiguration](r); p.Read(r) {
-				v.PredictiveScalingPolicyConfiguration = p
-			}
-		case "Alarms":
-			v.Alarms = readAlarms(r)
-		case "CreationTime":
-			v.CreationTime.Value, v.CreationTime.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ScalingPolicy) Check(c *smithy.Checker) {
-	c.Required("policyARN", v.PolicyARN.Set)
-	if v.PolicyARN.Set && !c.Failed() {
-		c.MinLen("policyARN", v.PolicyARN.Value, 1)
-		c.MaxLen("policyARN", v.PolicyARN.Value, 1600)
-		c.Pattern("policyARN", v.PolicyARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.PolicyARN.Value))
-	}
-	c.Required("policyName", v.PolicyName.Set)
-	if v.PolicyName.Set && !c.Failed() {
-		c.MinLen("policyName", v.PolicyName.Value, 1)
-		c.MaxLen("policyName", v.PolicyName.Value, 256)
-		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", c.Failed() || patternPolicyName.MatchString(v.PolicyName.Value))
-	}
-	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
-		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
-	}
-	c.Required("resourceId", v.ResourceId.Set)
-	if v.ResourceId.Set && !c.Failed() {
-		c.MinLen("resourceId", v.ResourceId.Value, 1)
-		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
-	}
-	c.Required("scalableDimension", v.ScalableDimension.Set)
-	if v.ScalableDimension.Set && !c.Failed() {
-		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
-	}
-	c.Required("policyType", v.PolicyType.Set)
-	if v.PolicyType.Set && !c.Failed() {
-		c.Enum("policyType", v.PolicyType.Value, enumPolicyType)
-	}
-	if v.StepScalingPolicyConfiguration != nil && !c.Failed() {
-		{
-			mark := c.Enter("stepScalingPolicyConfiguration")
-			v.StepScalingPolicyConfiguration.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.TargetTrackingScalingPolicyConfiguration != nil && !c.Failed() {
-		{
-			mark := c.Enter("targetTrackingScalingPolicyConfiguration")
-			v.TargetTrackingScalingPolicyConfiguration.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.PredictiveScalingPolicyConfiguration != nil && !c.Failed() {
-		{
-			mark := c.Enter("predictiveScalingPolicyConfiguration")
-			v.PredictiveScalingPolicyConfiguration.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.Alarms != nil && !c.Failed() {
-		for i0 := range v.Alarms {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("alarms", i0)
-			v.Alarms[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	c.Required("creationTime", v.CreationTime.Set)
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3922,89 +2675,6 @@ type ScheduledAction struct {
 	CreationTime         smithy.Opt[float64]
 }
 
-// Read implements smithy.Shape.
-func (v *ScheduledAction) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.ScheduledAction") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ScheduledActionName":
-			v.ScheduledActionName.Value, v.ScheduledActionName.Set = r.String()
-		case "ScheduledActionARN":
-			v.ScheduledActionARN.Value, v.ScheduledActionARN.Set = r.String()
-		case "ServiceNamespace":
-			v.ServiceNamespace.Value, v.ServiceNamespace.Set = r.String()
-		case "Schedule":
-			v.Schedule.Value, v.Schedule.Set = r.String()
-		case "Timezone":
-			v.Timezone.Value, v.Timezone.Set = r.String()
-		case "ResourceId":
-			v.ResourceId.Value, v.ResourceId.Set = r.String()
-		case "ScalableDimension":
-			v.ScalableDimension.Value, v.ScalableDimension.Set = r.String()
-		case "StartTime":
-			v.StartTime.Value, v.StartTime.Set = r.Float()
-		case "EndTime":
-			v.EndTime.Value, v.EndTime.Set = r.Float()
-		case "ScalableTargetAction":
-			if p := smithy.New[ScalableTargetAction](r); p.Read(r) {
-				v.ScalableTargetAction = p
-			}
-		case "CreationTime":
-			v.CreationTime.Value, v.CreationTime.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ScheduledAction) Check(c *smithy.Checker) {
-	c.Required("scheduledActionName", v.ScheduledActionName.Set)
-	if v.ScheduledActionName.Set && !c.Failed() {
-		c.MinLen("scheduledActionName", v.ScheduledActionName.Value, 1)
-		c.MaxLen("scheduledActionName", v.ScheduledActionName.Value, 256)
-		c.Pattern("scheduledActionName", v.ScheduledActionName.Value, "(?!((^[ ]+.*)|(.*([\\u0000-\\u001f]|[\\u007f-\\u009f]|[:/|])+.*)|(.*[ ]+$))).+", c.Failed() || patternScheduledActionName.MatchString(v.ScheduledActionName.Value))
-	}
-	c.Required("scheduledActionARN", v.ScheduledActionARN.Set)
-	if v.ScheduledActionARN.Set && !c.Failed() {
-		c.MinLen("scheduledActionARN", v.ScheduledActionARN.Value, 1)
-		c.MaxLen("scheduledActionARN", v.ScheduledActionARN.Value, 1600)
-		c.Pattern("scheduledActionARN", v.ScheduledActionARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ScheduledActionARN.Value))
-	}
-	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
-		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
-	}
-	c.Required("schedule", v.Schedule.Set)
-	if v.Schedule.Set && !c.Failed() {
-		c.MinLen("schedule", v.Schedule.Value, 1)
-		c.MaxLen("schedule", v.Schedule.Value, 1600)
-		c.Pattern("schedule", v.Schedule.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.Schedule.Value))
-	}
-	if v.Timezone.Set && !c.Failed() {
-		c.MinLen("timezone", v.Timezone.Value, 1)
-		c.MaxLen("timezone", v.Timezone.Value, 1600)
-		c.Pattern("timezone", v.Timezone.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.Timezone.Value))
-	}
-	c.Required("resourceId", v.ResourceId.Set)
-	if v.ResourceId.Set && !c.Failed() {
-		c.MinLen("resourceId", v.ResourceId.Value, 1)
-		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
-	}
-	if v.ScalableDimension.Set && !c.Failed() {
-		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
-	}
-	c.Required("creationTime", v.CreationTime.Set)
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *ScheduledAction) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -4056,19 +2726,6 @@ func (v *ScheduledAction) AppendJSON(b []byte) []byte {
 }
 
 var patternScheduledActionName = regexp.MustCompile("^(?:[^\\x00-\\x1f\\x7f-\\x{9f}:/| ]([^\\x00-\\x1f\\x7f-\\x{9f}:/|]*[^\\x00-\\x1f\\x7f-\\x{9f}:/| ])?)$")
-
-func readScheduledActions(r *wirejson.Reader) []ScheduledAction {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ScheduledAction{}
-	for r.NextElem() {
-		var e ScheduledAction
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
 
 func appendScheduledActions(b []byte, list []ScheduledAction) []byte {
 	b = append(b, '[')
@@ -4334,15 +2991,6 @@ func readTagKeyList(r *wirejson.Reader) []string {
 	return out
 }
 
-func appendTagKeyList(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
-
 func readTagMap(r *wirejson.Reader) smithy.Map[string] {
 	if !r.BeginObject("java.util.Map<java.lang.String, java.lang.String>") {
 		return nil
@@ -4427,41 +3075,8 @@ func (v *TagResourceRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *TagResourceRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceARN.Set {
-		b = wirejson.Key(b, "ResourceARN")
-		b = wirejson.AppendString(b, v.ResourceARN.Value)
-	}
-	if v.Tags != nil {
-		b = wirejson.Key(b, "Tags")
-		b = appendTagMap(b, v.Tags)
-	}
-	return append(b, '}')
-}
-
 // TagResourceResponse is a shape of AWS's model.
 type TagResourceResponse struct {
-}
-
-// Read implements smithy.Shape.
-func (v *TagResourceResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.TagResourceResponse") {
-		return false
-	}
-	for {
-		_, ok := r.NextField()
-		if !ok {
-			break
-		}
-		r.Skip()
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *TagResourceResponse) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -4970,41 +3585,8 @@ func (v *UntagResourceRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UntagResourceRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceARN.Set {
-		b = wirejson.Key(b, "ResourceARN")
-		b = wirejson.AppendString(b, v.ResourceARN.Value)
-	}
-	if v.TagKeys != nil {
-		b = wirejson.Key(b, "TagKeys")
-		b = appendTagKeyList(b, v.TagKeys)
-	}
-	return append(b, '}')
-}
-
 // UntagResourceResponse is a shape of AWS's model.
 type UntagResourceResponse struct {
-}
-
-// Read implements smithy.Shape.
-func (v *UntagResourceResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.autoscaling.UntagResourceResponse") {
-		return false
-	}
-	for {
-		_, ok := r.NextField()
-		if !ok {
-			break
-		}
-		r.Skip()
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UntagResourceResponse) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.

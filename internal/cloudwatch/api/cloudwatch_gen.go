@@ -373,8 +373,6 @@ func (v *ActionConfiguration) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-var enumActionsSuppressedBy = []string{"WaitPeriod", "ExtensionPeriod", "Alarm"}
-
 // The values of ActionsSuppressedBy.
 const (
 	ActionsSuppressedByWaitperiod      = "WaitPeriod"
@@ -392,78 +390,6 @@ type AlarmHistoryItem struct {
 	HistorySummary             smithy.Opt[string]
 	HistoryData                smithy.Opt[string]
 	AlarmContributorAttributes smithy.Map[string]
-}
-
-// Read implements smithy.Shape.
-func (v *AlarmHistoryItem) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.AlarmHistoryItem") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "AlarmName":
-			v.AlarmName.Value, v.AlarmName.Set = r.String()
-		case "AlarmContributorId":
-			v.AlarmContributorId.Value, v.AlarmContributorId.Set = r.String()
-		case "AlarmType":
-			v.AlarmType.Value, v.AlarmType.Set = r.String()
-		case "Timestamp":
-			v.Timestamp.Value, v.Timestamp.Set = r.Float()
-		case "HistoryItemType":
-			v.HistoryItemType.Value, v.HistoryItemType.Set = r.String()
-		case "HistorySummary":
-			v.HistorySummary.Value, v.HistorySummary.Set = r.String()
-		case "HistoryData":
-			v.HistoryData.Value, v.HistoryData.Set = r.String()
-		case "AlarmContributorAttributes":
-			v.AlarmContributorAttributes = readContributorAttributes(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *AlarmHistoryItem) Check(c *smithy.Checker) {
-	if v.AlarmName.Set && !c.Failed() {
-		c.MinLen("alarmName", v.AlarmName.Value, 1)
-		c.MaxLen("alarmName", v.AlarmName.Value, 255)
-	}
-	if v.AlarmContributorId.Set && !c.Failed() {
-		c.MinLen("alarmContributorId", v.AlarmContributorId.Value, 1)
-		c.MaxLen("alarmContributorId", v.AlarmContributorId.Value, 16)
-	}
-	if v.AlarmType.Set && !c.Failed() {
-		c.Enum("alarmType", v.AlarmType.Value, enumAlarmType)
-	}
-	if v.HistoryItemType.Set && !c.Failed() {
-		c.Enum("historyItemType", v.HistoryItemType.Value, enumHistoryItemType)
-	}
-	if v.HistorySummary.Set && !c.Failed() {
-		c.MinLen("historySummary", v.HistorySummary.Value, 1)
-		c.MaxLen("historySummary", v.HistorySummary.Value, 255)
-	}
-	if v.HistoryData.Set && !c.Failed() {
-		c.MinLen("historyData", v.HistoryData.Value, 1)
-		c.MaxLen("historyData", v.HistoryData.Value, 4095)
-	}
-	if v.AlarmContributorAttributes != nil && !c.Failed() {
-		c.MaxSize("alarmContributorAttributes", len(v.AlarmContributorAttributes), 150)
-		for i0 := range v.AlarmContributorAttributes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterValue("alarmContributorAttributes", v.AlarmContributorAttributes[i0].Key)
-			c.MinLen("", v.AlarmContributorAttributes[i0].Value, 1)
-			c.MaxLen("", v.AlarmContributorAttributes[i0].Value, 1024)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -504,19 +430,6 @@ func (v *AlarmHistoryItem) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readAlarmHistoryItems(r *wirejson.Reader) []AlarmHistoryItem {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []AlarmHistoryItem{}
-	for r.NextElem() {
-		var e AlarmHistoryItem
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendAlarmHistoryItems(b []byte, list []AlarmHistoryItem) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -541,15 +454,6 @@ func readAlarmNames(r *wirejson.Reader) []string {
 		out = smithy.Append(r, out, e)
 	}
 	return out
-}
-
-func appendAlarmNames(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
 }
 
 // AlarmPromQLCriteria is a shape of AWS's model.
@@ -750,15 +654,6 @@ func readAlarmTypes(r *wirejson.Reader) []string {
 	return out
 }
 
-func appendAlarmTypes(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
-
 var enumComparisonOperator = []string{"GreaterThanOrEqualToThreshold", "GreaterThanThreshold", "LessThanThreshold", "LessThanOrEqualToThreshold", "LessThanLowerOrGreaterThanUpperThreshold", "LessThanLowerThreshold", "GreaterThanUpperThreshold"}
 
 // The values of ComparisonOperator.
@@ -794,147 +689,6 @@ type CompositeAlarm struct {
 	ActionsSuppressorWaitPeriod        smithy.Opt[int64]
 	ActionsSuppressorExtensionPeriod   smithy.Opt[int64]
 	ActionConfiguration                *ActionConfiguration
-}
-
-// Read implements smithy.Shape.
-func (v *CompositeAlarm) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.CompositeAlarm") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ActionsEnabled":
-			v.ActionsEnabled.Value, v.ActionsEnabled.Set = r.Bool()
-		case "AlarmActions":
-			v.AlarmActions = readResourceList(r)
-		case "AlarmArn":
-			v.AlarmArn.Value, v.AlarmArn.Set = r.String()
-		case "AlarmConfigurationUpdatedTimestamp":
-			v.AlarmConfigurationUpdatedTimestamp.Value, v.AlarmConfigurationUpdatedTimestamp.Set = r.Float()
-		case "AlarmDescription":
-			v.AlarmDescription.Value, v.AlarmDescription.Set = r.String()
-		case "AlarmName":
-			v.AlarmName.Value, v.AlarmName.Set = r.String()
-		case "AlarmRule":
-			v.AlarmRule.Value, v.AlarmRule.Set = r.String()
-		case "InsufficientDataActions":
-			v.InsufficientDataActions = readResourceList(r)
-		case "OKActions":
-			v.OKActions = readResourceList(r)
-		case "StateReason":
-			v.StateReason.Value, v.StateReason.Set = r.String()
-		case "StateReasonData":
-			v.StateReasonData.Value, v.StateReasonData.Set = r.String()
-		case "StateUpdatedTimestamp":
-			v.StateUpdatedTimestamp.Value, v.StateUpdatedTimestamp.Set = r.Float()
-		case "StateValue":
-			v.StateValue.Value, v.StateValue.Set = r.String()
-		case "StateTransitionedTimestamp":
-			v.StateTransitionedTimestamp.Value, v.StateTransitionedTimestamp.Set = r.Float()
-		case "ActionsSuppressedBy":
-			v.ActionsSuppressedBy.Value, v.ActionsSuppressedBy.Set = r.String()
-		case "ActionsSuppressedReason":
-			v.ActionsSuppressedReason.Value, v.ActionsSuppressedReason.Set = r.String()
-		case "ActionsSuppressor":
-			v.ActionsSuppressor.Value, v.ActionsSuppressor.Set = r.String()
-		case "ActionsSuppressorWaitPeriod":
-			v.ActionsSuppressorWaitPeriod.Value, v.ActionsSuppressorWaitPeriod.Set = r.Int("Integer")
-		case "ActionsSuppressorExtensionPeriod":
-			v.ActionsSuppressorExtensionPeriod.Value, v.ActionsSuppressorExtensionPeriod.Set = r.Int("Integer")
-		case "ActionConfiguration":
-			if p := smithy.New[ActionConfiguration](r); p.Read(r) {
-				v.ActionConfiguration = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *CompositeAlarm) Check(c *smithy.Checker) {
-	if v.AlarmActions != nil && !c.Failed() {
-		c.MaxSize("alarmActions", len(v.AlarmActions), 5)
-		for i0 := range v.AlarmActions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("alarmActions", i0)
-			c.MinLen("", v.AlarmActions[i0], 1)
-			c.MaxLen("", v.AlarmActions[i0], 1024)
-			c.Leave(mark0)
-		}
-	}
-	if v.AlarmArn.Set && !c.Failed() {
-		c.MinLen("alarmArn", v.AlarmArn.Value, 1)
-		c.MaxLen("alarmArn", v.AlarmArn.Value, 1600)
-	}
-	if v.AlarmDescription.Set && !c.Failed() {
-		c.MaxLen("alarmDescription", v.AlarmDescription.Value, 1024)
-	}
-	if v.AlarmName.Set && !c.Failed() {
-		c.MinLen("alarmName", v.AlarmName.Value, 1)
-		c.MaxLen("alarmName", v.AlarmName.Value, 255)
-	}
-	if v.AlarmRule.Set && !c.Failed() {
-		c.MinLen("alarmRule", v.AlarmRule.Value, 1)
-		c.MaxLen("alarmRule", v.AlarmRule.Value, 10240)
-	}
-	if v.InsufficientDataActions != nil && !c.Failed() {
-		c.MaxSize("insufficientDataActions", len(v.InsufficientDataActions), 5)
-		for i0 := range v.InsufficientDataActions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("insufficientDataActions", i0)
-			c.MinLen("", v.InsufficientDataActions[i0], 1)
-			c.MaxLen("", v.InsufficientDataActions[i0], 1024)
-			c.Leave(mark0)
-		}
-	}
-	if v.OKActions != nil && !c.Failed() {
-		c.MaxSize("oKActions", len(v.OKActions), 5)
-		for i0 := range v.OKActions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("oKActions", i0)
-			c.MinLen("", v.OKActions[i0], 1)
-			c.MaxLen("", v.OKActions[i0], 1024)
-			c.Leave(mark0)
-		}
-	}
-	if v.StateReason.Set && !c.Failed() {
-		c.MaxLen("stateReason", v.StateReason.Value, 1023)
-	}
-	if v.StateReasonData.Set && !c.Failed() {
-		c.MaxLen("stateReasonData", v.StateReasonData.Value, 4000)
-	}
-	if v.StateValue.Set && !c.Failed() {
-		c.Enum("stateValue", v.StateValue.Value, enumStateValue)
-	}
-	if v.ActionsSuppressedBy.Set && !c.Failed() {
-		c.Enum("actionsSuppressedBy", v.ActionsSuppressedBy.Value, enumActionsSuppressedBy)
-	}
-	if v.ActionsSuppressedReason.Set && !c.Failed() {
-		c.MaxLen("actionsSuppressedReason", v.ActionsSuppressedReason.Value, 1024)
-	}
-	if v.ActionsSuppressor.Set && !c.Failed() {
-		c.MinLen("actionsSuppressor", v.ActionsSuppressor.Value, 1)
-		c.MaxLen("actionsSuppressor", v.ActionsSuppressor.Value, 1600)
-	}
-	if v.ActionConfiguration != nil && !c.Failed() {
-		{
-			mark := c.Enter("actionConfiguration")
-			v.ActionConfiguration.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1023,19 +777,6 @@ func (v *CompositeAlarm) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readCompositeAlarms(r *wirejson.Reader) []CompositeAlarm {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []CompositeAlarm{}
-	for r.NextElem() {
-		var e CompositeAlarm
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendCompositeAlarms(b []byte, list []CompositeAlarm) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -1043,27 +784,6 @@ func appendCompositeAlarms(b []byte, list []CompositeAlarm) []byte {
 		b = list[i].AppendJSON(b)
 	}
 	return append(b, ']')
-}
-
-func readContributorAttributes(r *wirejson.Reader) smithy.Map[string] {
-	if !r.BeginObject("java.util.Map<java.lang.String, java.lang.String>") {
-		return nil
-	}
-	var out smithy.Builder[string]
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		if out.Len() > 150 {
-			r.Skip() // Check refuses it
-			continue
-		}
-		var e string
-		e, _ = r.String()
-		out.Put(r, wirejson.View(name), e)
-	}
-	return out.Map()
 }
 
 func appendContributorAttributes(b []byte, m smithy.Map[string]) []byte {
@@ -1096,15 +816,6 @@ func readCounts(r *wirejson.Reader) []float64 {
 	return out
 }
 
-func appendCounts(b []byte, list []float64) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendFloat(b, list[i])
-	}
-	return append(b, ']')
-}
-
 // Datapoint is a shape of AWS's model.
 type Datapoint struct {
 	Timestamp          smithy.Opt[float64]
@@ -1115,47 +826,6 @@ type Datapoint struct {
 	Maximum            smithy.Opt[float64]
 	Unit               smithy.Opt[string]
 	ExtendedStatistics smithy.Map[float64]
-}
-
-// Read implements smithy.Shape.
-func (v *Datapoint) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.Datapoint") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Timestamp":
-			v.Timestamp.Value, v.Timestamp.Set = r.Float()
-		case "SampleCount":
-			v.SampleCount.Value, v.SampleCount.Set = r.Float()
-		case "Average":
-			v.Average.Value, v.Average.Set = r.Float()
-		case "Sum":
-			v.Sum.Value, v.Sum.Set = r.Float()
-		case "Minimum":
-			v.Minimum.Value, v.Minimum.Set = r.Float()
-		case "Maximum":
-			v.Maximum.Value, v.Maximum.Set = r.Float()
-		case "Unit":
-			v.Unit.Value, v.Unit.Set = r.String()
-		case "ExtendedStatistics":
-			v.ExtendedStatistics = readDatapointValueMap(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Datapoint) Check(c *smithy.Checker) {
-	if v.Unit.Set && !c.Failed() {
-		c.Enum("unit", v.Unit.Value, enumStandardUnit)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1196,23 +866,6 @@ func (v *Datapoint) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readDatapointValueMap(r *wirejson.Reader) smithy.Map[float64] {
-	if !r.BeginObject("java.util.Map<java.lang.String, com.amazonaws.cloudwatch.v2010_08_01.DatapointValue>") {
-		return nil
-	}
-	var out smithy.Builder[float64]
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		var e float64
-		e, _ = r.Float()
-		out.Put(r, wirejson.View(name), e)
-	}
-	return out.Map()
-}
-
 func appendDatapointValueMap(b []byte, m smithy.Map[float64]) []byte {
 	b = append(b, '{')
 	for i := range m {
@@ -1226,19 +879,6 @@ func appendDatapointValueMap(b []byte, m smithy.Map[float64]) []byte {
 	return append(b, '}')
 }
 
-func readDatapointValues(r *wirejson.Reader) []float64 {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []float64{}
-	for r.NextElem() {
-		var e float64
-		e, _ = r.Float()
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendDatapointValues(b []byte, list []float64) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -1246,19 +886,6 @@ func appendDatapointValues(b []byte, list []float64) []byte {
 		b = wirejson.AppendFloat(b, list[i])
 	}
 	return append(b, ']')
-}
-
-func readDatapoints(r *wirejson.Reader) []Datapoint {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []Datapoint{}
-	for r.NextElem() {
-		var e Datapoint
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendDatapoints(b []byte, list []Datapoint) []byte {
@@ -1310,16 +937,6 @@ func (v *DeleteAlarmsInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteAlarmsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.AlarmNames != nil {
-		b = wirejson.Key(b, "AlarmNames")
-		b = appendAlarmNames(b, v.AlarmNames)
-	}
-	return append(b, '}')
 }
 
 // DescribeAlarmHistoryInput is a shape of AWS's model.
@@ -1404,88 +1021,10 @@ func (v *DescribeAlarmHistoryInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeAlarmHistoryInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.AlarmName.Set {
-		b = wirejson.Key(b, "AlarmName")
-		b = wirejson.AppendString(b, v.AlarmName.Value)
-	}
-	if v.AlarmContributorId.Set {
-		b = wirejson.Key(b, "AlarmContributorId")
-		b = wirejson.AppendString(b, v.AlarmContributorId.Value)
-	}
-	if v.AlarmTypes != nil {
-		b = wirejson.Key(b, "AlarmTypes")
-		b = appendAlarmTypes(b, v.AlarmTypes)
-	}
-	if v.HistoryItemType.Set {
-		b = wirejson.Key(b, "HistoryItemType")
-		b = wirejson.AppendString(b, v.HistoryItemType.Value)
-	}
-	if v.StartDate.Set {
-		b = wirejson.Key(b, "StartDate")
-		b = strconv.AppendFloat(b, v.StartDate.Value, 'f', 3, 64)
-	}
-	if v.EndDate.Set {
-		b = wirejson.Key(b, "EndDate")
-		b = strconv.AppendFloat(b, v.EndDate.Value, 'f', 3, 64)
-	}
-	if v.MaxRecords.Set {
-		b = wirejson.Key(b, "MaxRecords")
-		b = strconv.AppendInt(b, v.MaxRecords.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	if v.ScanBy.Set {
-		b = wirejson.Key(b, "ScanBy")
-		b = wirejson.AppendString(b, v.ScanBy.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeAlarmHistoryOutput is a shape of AWS's model.
 type DescribeAlarmHistoryOutput struct {
 	AlarmHistoryItems []AlarmHistoryItem
 	NextToken         smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeAlarmHistoryOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.DescribeAlarmHistoryOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "AlarmHistoryItems":
-			v.AlarmHistoryItems = readAlarmHistoryItems(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeAlarmHistoryOutput) Check(c *smithy.Checker) {
-	if v.AlarmHistoryItems != nil && !c.Failed() {
-		for i0 := range v.AlarmHistoryItems {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("alarmHistoryItems", i0)
-			v.AlarmHistoryItems[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1580,77 +1119,9 @@ func (v *DescribeAlarmsForMetricInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeAlarmsForMetricInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.MetricName.Set {
-		b = wirejson.Key(b, "MetricName")
-		b = wirejson.AppendString(b, v.MetricName.Value)
-	}
-	if v.Namespace.Set {
-		b = wirejson.Key(b, "Namespace")
-		b = wirejson.AppendString(b, v.Namespace.Value)
-	}
-	if v.Statistic.Set {
-		b = wirejson.Key(b, "Statistic")
-		b = wirejson.AppendString(b, v.Statistic.Value)
-	}
-	if v.ExtendedStatistic.Set {
-		b = wirejson.Key(b, "ExtendedStatistic")
-		b = wirejson.AppendString(b, v.ExtendedStatistic.Value)
-	}
-	if v.Dimensions != nil {
-		b = wirejson.Key(b, "Dimensions")
-		b = appendDimensions(b, v.Dimensions)
-	}
-	if v.Period.Set {
-		b = wirejson.Key(b, "Period")
-		b = strconv.AppendInt(b, v.Period.Value, 10)
-	}
-	if v.Unit.Set {
-		b = wirejson.Key(b, "Unit")
-		b = wirejson.AppendString(b, v.Unit.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeAlarmsForMetricOutput is a shape of AWS's model.
 type DescribeAlarmsForMetricOutput struct {
 	MetricAlarms []MetricAlarm
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeAlarmsForMetricOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.DescribeAlarmsForMetricOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "MetricAlarms":
-			v.MetricAlarms = readMetricAlarms(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeAlarmsForMetricOutput) Check(c *smithy.Checker) {
-	if v.MetricAlarms != nil && !c.Failed() {
-		for i0 := range v.MetricAlarms {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("metricAlarms", i0)
-			v.MetricAlarms[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1762,114 +1233,12 @@ func (v *DescribeAlarmsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeAlarmsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.AlarmNames != nil {
-		b = wirejson.Key(b, "AlarmNames")
-		b = appendAlarmNames(b, v.AlarmNames)
-	}
-	if v.AlarmNamePrefix.Set {
-		b = wirejson.Key(b, "AlarmNamePrefix")
-		b = wirejson.AppendString(b, v.AlarmNamePrefix.Value)
-	}
-	if v.AlarmTypes != nil {
-		b = wirejson.Key(b, "AlarmTypes")
-		b = appendAlarmTypes(b, v.AlarmTypes)
-	}
-	if v.ChildrenOfAlarmName.Set {
-		b = wirejson.Key(b, "ChildrenOfAlarmName")
-		b = wirejson.AppendString(b, v.ChildrenOfAlarmName.Value)
-	}
-	if v.ParentsOfAlarmName.Set {
-		b = wirejson.Key(b, "ParentsOfAlarmName")
-		b = wirejson.AppendString(b, v.ParentsOfAlarmName.Value)
-	}
-	if v.StateValue.Set {
-		b = wirejson.Key(b, "StateValue")
-		b = wirejson.AppendString(b, v.StateValue.Value)
-	}
-	if v.ActionPrefix.Set {
-		b = wirejson.Key(b, "ActionPrefix")
-		b = wirejson.AppendString(b, v.ActionPrefix.Value)
-	}
-	if v.MaxRecords.Set {
-		b = wirejson.Key(b, "MaxRecords")
-		b = strconv.AppendInt(b, v.MaxRecords.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeAlarmsOutput is a shape of AWS's model.
 type DescribeAlarmsOutput struct {
 	CompositeAlarms []CompositeAlarm
 	MetricAlarms    []MetricAlarm
 	LogAlarms       []LogAlarm
 	NextToken       smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeAlarmsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.DescribeAlarmsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "CompositeAlarms":
-			v.CompositeAlarms = readCompositeAlarms(r)
-		case "MetricAlarms":
-			v.MetricAlarms = readMetricAlarms(r)
-		case "LogAlarms":
-			v.LogAlarms = readLogAlarms(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeAlarmsOutput) Check(c *smithy.Checker) {
-	if v.CompositeAlarms != nil && !c.Failed() {
-		for i0 := range v.CompositeAlarms {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("compositeAlarms", i0)
-			v.CompositeAlarms[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.MetricAlarms != nil && !c.Failed() {
-		for i0 := range v.MetricAlarms {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("metricAlarms", i0)
-			v.MetricAlarms[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.LogAlarms != nil && !c.Failed() {
-		for i0 := range v.LogAlarms {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("logAlarms", i0)
-			v.LogAlarms[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1930,60 +1299,10 @@ func (v *DescribeInsightRulesInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeInsightRulesInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	return append(b, '}')
-}
-
 // DescribeInsightRulesOutput is a shape of AWS's model.
 type DescribeInsightRulesOutput struct {
 	NextToken    smithy.Opt[string]
 	InsightRules []InsightRule
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeInsightRulesOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.DescribeInsightRulesOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		case "InsightRules":
-			v.InsightRules = readInsightRules(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeInsightRulesOutput) Check(c *smithy.Checker) {
-	if v.InsightRules != nil && !c.Failed() {
-		for i0 := range v.InsightRules {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("insightRules", i0)
-			v.InsightRules[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2097,20 +1416,6 @@ func (v *DimensionFilter) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DimensionFilter) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Name.Set {
-		b = wirejson.Key(b, "Name")
-		b = wirejson.AppendString(b, v.Name.Value)
-	}
-	if v.Value.Set {
-		b = wirejson.Key(b, "Value")
-		b = wirejson.AppendString(b, v.Value.Value)
-	}
-	return append(b, '}')
-}
-
 func readDimensionFilters(r *wirejson.Reader) []DimensionFilter {
 	if !r.BeginArray() {
 		return nil
@@ -2126,15 +1431,6 @@ func readDimensionFilters(r *wirejson.Reader) []DimensionFilter {
 		out = smithy.Append(r, out, e)
 	}
 	return out
-}
-
-func appendDimensionFilters(b []byte, list []DimensionFilter) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
 }
 
 func readDimensions(r *wirejson.Reader) []Dimension {
@@ -2205,16 +1501,6 @@ func (v *DisableAlarmActionsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DisableAlarmActionsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.AlarmNames != nil {
-		b = wirejson.Key(b, "AlarmNames")
-		b = appendAlarmNames(b, v.AlarmNames)
-	}
-	return append(b, '}')
-}
-
 // EnableAlarmActionsInput is a shape of AWS's model.
 type EnableAlarmActionsInput struct {
 	AlarmNames []string
@@ -2255,16 +1541,6 @@ func (v *EnableAlarmActionsInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *EnableAlarmActionsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.AlarmNames != nil {
-		b = wirejson.Key(b, "AlarmNames")
-		b = appendAlarmNames(b, v.AlarmNames)
-	}
-	return append(b, '}')
 }
 
 // Entity is a shape of AWS's model.
@@ -2324,20 +1600,6 @@ func (v *Entity) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *Entity) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.KeyAttributes != nil {
-		b = wirejson.Key(b, "KeyAttributes")
-		b = appendEntityKeyAttributesMap(b, v.KeyAttributes)
-	}
-	if v.Attributes != nil {
-		b = wirejson.Key(b, "Attributes")
-		b = appendEntityAttributesMap(b, v.Attributes)
-	}
-	return append(b, '}')
-}
-
 func readEntityAttributesMap(r *wirejson.Reader) smithy.Map[string] {
 	if !r.BeginObject("java.util.Map<java.lang.String, java.lang.String>") {
 		return nil
@@ -2359,19 +1621,6 @@ func readEntityAttributesMap(r *wirejson.Reader) smithy.Map[string] {
 	return out.Map()
 }
 
-func appendEntityAttributesMap(b []byte, m smithy.Map[string]) []byte {
-	b = append(b, '{')
-	for i := range m {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = wirejson.AppendString(b, m[i].Key)
-		b = append(b, ':')
-		b = wirejson.AppendString(b, m[i].Value)
-	}
-	return append(b, '}')
-}
-
 func readEntityKeyAttributesMap(r *wirejson.Reader) smithy.Map[string] {
 	if !r.BeginObject("java.util.Map<java.lang.String, java.lang.String>") {
 		return nil
@@ -2391,19 +1640,6 @@ func readEntityKeyAttributesMap(r *wirejson.Reader) smithy.Map[string] {
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
-}
-
-func appendEntityKeyAttributesMap(b []byte, m smithy.Map[string]) []byte {
-	b = append(b, '{')
-	for i := range m {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = wirejson.AppendString(b, m[i].Key)
-		b = append(b, ':')
-		b = wirejson.AppendString(b, m[i].Value)
-	}
-	return append(b, '}')
 }
 
 // EntityMetricData is a shape of AWS's model.
@@ -2458,20 +1694,6 @@ func (v *EntityMetricData) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *EntityMetricData) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Entity != nil {
-		b = wirejson.Key(b, "Entity")
-		b = v.Entity.AppendJSON(b)
-	}
-	if v.MetricData != nil {
-		b = wirejson.Key(b, "MetricData")
-		b = appendMetricData(b, v.MetricData)
-	}
-	return append(b, '}')
-}
-
 func readEntityMetricDataList(r *wirejson.Reader) []EntityMetricData {
 	if !r.BeginArray() {
 		return nil
@@ -2487,15 +1709,6 @@ func readEntityMetricDataList(r *wirejson.Reader) []EntityMetricData {
 		out = smithy.Append(r, out, e)
 	}
 	return out
-}
-
-func appendEntityMetricDataList(b []byte, list []EntityMetricData) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
 }
 
 // EvaluationCriteria is a shape of AWS's model.
@@ -2545,8 +1758,6 @@ func (v *EvaluationCriteria) AppendJSON(b []byte) []byte {
 	}
 	return append(b, '}')
 }
-
-var enumEvaluationState = []string{"PARTIAL_DATA", "EVALUATION_FAILURE", "EVALUATION_ERROR"}
 
 // The values of EvaluationState.
 const (
@@ -2629,15 +1840,6 @@ func readExtendedStatistics(r *wirejson.Reader) []string {
 	return out
 }
 
-func appendExtendedStatistics(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
-
 // GetInsightRuleReportInput is a shape of AWS's model.
 type GetInsightRuleReportInput struct {
 	RuleName            smithy.Opt[string]
@@ -2715,40 +1917,6 @@ func (v *GetInsightRuleReportInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *GetInsightRuleReportInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.RuleName.Set {
-		b = wirejson.Key(b, "RuleName")
-		b = wirejson.AppendString(b, v.RuleName.Value)
-	}
-	if v.StartTime.Set {
-		b = wirejson.Key(b, "StartTime")
-		b = strconv.AppendFloat(b, v.StartTime.Value, 'f', 3, 64)
-	}
-	if v.EndTime.Set {
-		b = wirejson.Key(b, "EndTime")
-		b = strconv.AppendFloat(b, v.EndTime.Value, 'f', 3, 64)
-	}
-	if v.Period.Set {
-		b = wirejson.Key(b, "Period")
-		b = strconv.AppendInt(b, v.Period.Value, 10)
-	}
-	if v.MaxContributorCount.Set {
-		b = wirejson.Key(b, "MaxContributorCount")
-		b = strconv.AppendInt(b, v.MaxContributorCount.Value, 10)
-	}
-	if v.Metrics != nil {
-		b = wirejson.Key(b, "Metrics")
-		b = appendInsightRuleMetricList(b, v.Metrics)
-	}
-	if v.OrderBy.Set {
-		b = wirejson.Key(b, "OrderBy")
-		b = wirejson.AppendString(b, v.OrderBy.Value)
-	}
-	return append(b, '}')
-}
-
 // GetInsightRuleReportOutput is a shape of AWS's model.
 type GetInsightRuleReportOutput struct {
 	KeyLabels              []string
@@ -2757,60 +1925,6 @@ type GetInsightRuleReportOutput struct {
 	ApproximateUniqueCount smithy.Opt[int64]
 	Contributors           []InsightRuleContributor
 	MetricDatapoints       []InsightRuleMetricDatapoint
-}
-
-// Read implements smithy.Shape.
-func (v *GetInsightRuleReportOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.GetInsightRuleReportOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "KeyLabels":
-			v.KeyLabels = readInsightRuleContributorKeyLabels(r)
-		case "AggregationStatistic":
-			v.AggregationStatistic.Value, v.AggregationStatistic.Set = r.String()
-		case "AggregateValue":
-			v.AggregateValue.Value, v.AggregateValue.Set = r.Float()
-		case "ApproximateUniqueCount":
-			v.ApproximateUniqueCount.Value, v.ApproximateUniqueCount.Set = r.Int("Long")
-		case "Contributors":
-			v.Contributors = readInsightRuleContributors(r)
-		case "MetricDatapoints":
-			v.MetricDatapoints = readInsightRuleMetricDatapoints(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GetInsightRuleReportOutput) Check(c *smithy.Checker) {
-	if v.Contributors != nil && !c.Failed() {
-		for i0 := range v.Contributors {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("contributors", i0)
-			v.Contributors[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.MetricDatapoints != nil && !c.Failed() {
-		for i0 := range v.MetricDatapoints {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("metricDatapoints", i0)
-			v.MetricDatapoints[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2909,83 +2023,11 @@ func (v *GetMetricDataInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *GetMetricDataInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.MetricDataQueries != nil {
-		b = wirejson.Key(b, "MetricDataQueries")
-		b = appendMetricDataQueries(b, v.MetricDataQueries)
-	}
-	if v.StartTime.Set {
-		b = wirejson.Key(b, "StartTime")
-		b = strconv.AppendFloat(b, v.StartTime.Value, 'f', 3, 64)
-	}
-	if v.EndTime.Set {
-		b = wirejson.Key(b, "EndTime")
-		b = strconv.AppendFloat(b, v.EndTime.Value, 'f', 3, 64)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	if v.ScanBy.Set {
-		b = wirejson.Key(b, "ScanBy")
-		b = wirejson.AppendString(b, v.ScanBy.Value)
-	}
-	if v.MaxDatapoints.Set {
-		b = wirejson.Key(b, "MaxDatapoints")
-		b = strconv.AppendInt(b, v.MaxDatapoints.Value, 10)
-	}
-	if v.LabelOptions != nil {
-		b = wirejson.Key(b, "LabelOptions")
-		b = v.LabelOptions.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // GetMetricDataOutput is a shape of AWS's model.
 type GetMetricDataOutput struct {
 	MetricDataResults []MetricDataResult
 	NextToken         smithy.Opt[string]
 	Messages          []MessageData
-}
-
-// Read implements smithy.Shape.
-func (v *GetMetricDataOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.GetMetricDataOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "MetricDataResults":
-			v.MetricDataResults = readMetricDataResults(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		case "Messages":
-			v.Messages = readMetricDataResultMessages(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GetMetricDataOutput) Check(c *smithy.Checker) {
-	if v.MetricDataResults != nil && !c.Failed() {
-		for i0 := range v.MetricDataResults {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("metricDataResults", i0)
-			v.MetricDataResults[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3106,88 +2148,10 @@ func (v *GetMetricStatisticsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *GetMetricStatisticsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Namespace.Set {
-		b = wirejson.Key(b, "Namespace")
-		b = wirejson.AppendString(b, v.Namespace.Value)
-	}
-	if v.MetricName.Set {
-		b = wirejson.Key(b, "MetricName")
-		b = wirejson.AppendString(b, v.MetricName.Value)
-	}
-	if v.Dimensions != nil {
-		b = wirejson.Key(b, "Dimensions")
-		b = appendDimensions(b, v.Dimensions)
-	}
-	if v.StartTime.Set {
-		b = wirejson.Key(b, "StartTime")
-		b = strconv.AppendFloat(b, v.StartTime.Value, 'f', 3, 64)
-	}
-	if v.EndTime.Set {
-		b = wirejson.Key(b, "EndTime")
-		b = strconv.AppendFloat(b, v.EndTime.Value, 'f', 3, 64)
-	}
-	if v.Period.Set {
-		b = wirejson.Key(b, "Period")
-		b = strconv.AppendInt(b, v.Period.Value, 10)
-	}
-	if v.Statistics != nil {
-		b = wirejson.Key(b, "Statistics")
-		b = appendStatistics(b, v.Statistics)
-	}
-	if v.ExtendedStatistics != nil {
-		b = wirejson.Key(b, "ExtendedStatistics")
-		b = appendExtendedStatistics(b, v.ExtendedStatistics)
-	}
-	if v.Unit.Set {
-		b = wirejson.Key(b, "Unit")
-		b = wirejson.AppendString(b, v.Unit.Value)
-	}
-	return append(b, '}')
-}
-
 // GetMetricStatisticsOutput is a shape of AWS's model.
 type GetMetricStatisticsOutput struct {
 	Label      smithy.Opt[string]
 	Datapoints []Datapoint
-}
-
-// Read implements smithy.Shape.
-func (v *GetMetricStatisticsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.GetMetricStatisticsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Label":
-			v.Label.Value, v.Label.Set = r.String()
-		case "Datapoints":
-			v.Datapoints = readDatapoints(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *GetMetricStatisticsOutput) Check(c *smithy.Checker) {
-	if v.Datapoints != nil && !c.Failed() {
-		for i0 := range v.Datapoints {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("datapoints", i0)
-			v.Datapoints[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3223,59 +2187,6 @@ type InsightRule struct {
 	Definition             smithy.Opt[string]
 	ManagedRule            smithy.Opt[bool]
 	ApplyOnTransformedLogs smithy.Opt[bool]
-}
-
-// Read implements smithy.Shape.
-func (v *InsightRule) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.InsightRule") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Name":
-			v.Name.Value, v.Name.Set = r.String()
-		case "State":
-			v.State.Value, v.State.Set = r.String()
-		case "Schema":
-			v.Schema.Value, v.Schema.Set = r.String()
-		case "Definition":
-			v.Definition.Value, v.Definition.Set = r.String()
-		case "ManagedRule":
-			v.ManagedRule.Value, v.ManagedRule.Set = r.Bool()
-		case "ApplyOnTransformedLogs":
-			v.ApplyOnTransformedLogs.Value, v.ApplyOnTransformedLogs.Set = r.Bool()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *InsightRule) Check(c *smithy.Checker) {
-	c.Required("name", v.Name.Set)
-	if v.Name.Set && !c.Failed() {
-		c.MinLen("name", v.Name.Value, 1)
-		c.MaxLen("name", v.Name.Value, 128)
-		c.Pattern("name", v.Name.Value, "[\\x20-\\x7E]+", c.Failed() || patternInsightRuleName.MatchString(v.Name.Value))
-	}
-	c.Required("state", v.State.Set)
-	if v.State.Set && !c.Failed() {
-		c.MinLen("state", v.State.Value, 1)
-		c.MaxLen("state", v.State.Value, 32)
-		c.Pattern("state", v.State.Value, "[\\x20-\\x7E]+", c.Failed() || patternInsightRuleState.MatchString(v.State.Value))
-	}
-	c.Required("schema", v.Schema.Set)
-	c.Required("definition", v.Definition.Set)
-	if v.Definition.Set && !c.Failed() {
-		c.MinLen("definition", v.Definition.Value, 1)
-		c.MaxLen("definition", v.Definition.Value, 8192)
-		c.Pattern("definition", v.Definition.Value, "[\\x00-\\x7F]+", c.Failed() || patternInsightRuleDefinition.MatchString(v.Definition.Value))
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3315,47 +2226,6 @@ type InsightRuleContributor struct {
 	Datapoints                []InsightRuleContributorDatapoint
 }
 
-// Read implements smithy.Shape.
-func (v *InsightRuleContributor) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.InsightRuleContributor") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Keys":
-			v.Keys = readInsightRuleContributorKeys(r)
-		case "ApproximateAggregateValue":
-			v.ApproximateAggregateValue.Value, v.ApproximateAggregateValue.Set = r.Float()
-		case "Datapoints":
-			v.Datapoints = readInsightRuleContributorDatapoints(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *InsightRuleContributor) Check(c *smithy.Checker) {
-	c.Required("keys", v.Keys != nil)
-	c.Required("approximateAggregateValue", v.ApproximateAggregateValue.Set)
-	c.Required("datapoints", v.Datapoints != nil)
-	if v.Datapoints != nil && !c.Failed() {
-		for i0 := range v.Datapoints {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("datapoints", i0)
-			v.Datapoints[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *InsightRuleContributor) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -3380,34 +2250,6 @@ type InsightRuleContributorDatapoint struct {
 	ApproximateValue smithy.Opt[float64]
 }
 
-// Read implements smithy.Shape.
-func (v *InsightRuleContributorDatapoint) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.InsightRuleContributorDatapoint") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Timestamp":
-			v.Timestamp.Value, v.Timestamp.Set = r.Float()
-		case "ApproximateValue":
-			v.ApproximateValue.Value, v.ApproximateValue.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *InsightRuleContributorDatapoint) Check(c *smithy.Checker) {
-	c.Required("timestamp", v.Timestamp.Set)
-	c.Required("approximateValue", v.ApproximateValue.Set)
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *InsightRuleContributorDatapoint) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -3422,19 +2264,6 @@ func (v *InsightRuleContributorDatapoint) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readInsightRuleContributorDatapoints(r *wirejson.Reader) []InsightRuleContributorDatapoint {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []InsightRuleContributorDatapoint{}
-	for r.NextElem() {
-		var e InsightRuleContributorDatapoint
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendInsightRuleContributorDatapoints(b []byte, list []InsightRuleContributorDatapoint) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -3442,19 +2271,6 @@ func appendInsightRuleContributorDatapoints(b []byte, list []InsightRuleContribu
 		b = list[i].AppendJSON(b)
 	}
 	return append(b, ']')
-}
-
-func readInsightRuleContributorKeyLabels(r *wirejson.Reader) []string {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []string{}
-	for r.NextElem() {
-		var e string
-		e, _ = r.String()
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendInsightRuleContributorKeyLabels(b []byte, list []string) []byte {
@@ -3466,19 +2282,6 @@ func appendInsightRuleContributorKeyLabels(b []byte, list []string) []byte {
 	return append(b, ']')
 }
 
-func readInsightRuleContributorKeys(r *wirejson.Reader) []string {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []string{}
-	for r.NextElem() {
-		var e string
-		e, _ = r.String()
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendInsightRuleContributorKeys(b []byte, list []string) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -3486,19 +2289,6 @@ func appendInsightRuleContributorKeys(b []byte, list []string) []byte {
 		b = wirejson.AppendString(b, list[i])
 	}
 	return append(b, ']')
-}
-
-func readInsightRuleContributors(r *wirejson.Reader) []InsightRuleContributor {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []InsightRuleContributor{}
-	for r.NextElem() {
-		var e InsightRuleContributor
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendInsightRuleContributors(b []byte, list []InsightRuleContributor) []byte {
@@ -3510,8 +2300,6 @@ func appendInsightRuleContributors(b []byte, list []InsightRuleContributor) []by
 	return append(b, ']')
 }
 
-var patternInsightRuleDefinition = regexp.MustCompile("^(?:[\\x00-\\x7F]+)$")
-
 // InsightRuleMetricDatapoint is a shape of AWS's model.
 type InsightRuleMetricDatapoint struct {
 	Timestamp           smithy.Opt[float64]
@@ -3522,45 +2310,6 @@ type InsightRuleMetricDatapoint struct {
 	Sum                 smithy.Opt[float64]
 	Minimum             smithy.Opt[float64]
 	Maximum             smithy.Opt[float64]
-}
-
-// Read implements smithy.Shape.
-func (v *InsightRuleMetricDatapoint) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.InsightRuleMetricDatapoint") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Timestamp":
-			v.Timestamp.Value, v.Timestamp.Set = r.Float()
-		case "UniqueContributors":
-			v.UniqueContributors.Value, v.UniqueContributors.Set = r.Float()
-		case "MaxContributorValue":
-			v.MaxContributorValue.Value, v.MaxContributorValue.Set = r.Float()
-		case "SampleCount":
-			v.SampleCount.Value, v.SampleCount.Set = r.Float()
-		case "Average":
-			v.Average.Value, v.Average.Set = r.Float()
-		case "Sum":
-			v.Sum.Value, v.Sum.Set = r.Float()
-		case "Minimum":
-			v.Minimum.Value, v.Minimum.Set = r.Float()
-		case "Maximum":
-			v.Maximum.Value, v.Maximum.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *InsightRuleMetricDatapoint) Check(c *smithy.Checker) {
-	c.Required("timestamp", v.Timestamp.Set)
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3601,19 +2350,6 @@ func (v *InsightRuleMetricDatapoint) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readInsightRuleMetricDatapoints(r *wirejson.Reader) []InsightRuleMetricDatapoint {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []InsightRuleMetricDatapoint{}
-	for r.NextElem() {
-		var e InsightRuleMetricDatapoint
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendInsightRuleMetricDatapoints(b []byte, list []InsightRuleMetricDatapoint) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -3640,35 +2376,11 @@ func readInsightRuleMetricList(r *wirejson.Reader) []string {
 	return out
 }
 
-func appendInsightRuleMetricList(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
-
 var patternInsightRuleMetricName = regexp.MustCompile("^(?:[\\x20-\\x7E]+)$")
 
 var patternInsightRuleName = regexp.MustCompile("^(?:[\\x20-\\x7E]+)$")
 
 var patternInsightRuleOrderBy = regexp.MustCompile("^(?:[\\x20-\\x7E]+)$")
-
-var patternInsightRuleState = regexp.MustCompile("^(?:[\\x20-\\x7E]+)$")
-
-func readInsightRules(r *wirejson.Reader) []InsightRule {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []InsightRule{}
-	for r.NextElem() {
-		var e InsightRule
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
 
 func appendInsightRules(b []byte, list []InsightRule) []byte {
 	b = append(b, '[')
@@ -3706,16 +2418,6 @@ func (v *LabelOptions) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *LabelOptions) Check(c *smithy.Checker) {
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *LabelOptions) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Timezone.Set {
-		b = wirejson.Key(b, "Timezone")
-		b = wirejson.AppendString(b, v.Timezone.Value)
-	}
-	return append(b, '}')
 }
 
 // ListMetricsInput is a shape of AWS's model.
@@ -3792,94 +2494,11 @@ func (v *ListMetricsInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ListMetricsInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Namespace.Set {
-		b = wirejson.Key(b, "Namespace")
-		b = wirejson.AppendString(b, v.Namespace.Value)
-	}
-	if v.MetricName.Set {
-		b = wirejson.Key(b, "MetricName")
-		b = wirejson.AppendString(b, v.MetricName.Value)
-	}
-	if v.Dimensions != nil {
-		b = wirejson.Key(b, "Dimensions")
-		b = appendDimensionFilters(b, v.Dimensions)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	if v.RecentlyActive.Set {
-		b = wirejson.Key(b, "RecentlyActive")
-		b = wirejson.AppendString(b, v.RecentlyActive.Value)
-	}
-	if v.IncludeLinkedAccounts.Set {
-		b = wirejson.Key(b, "IncludeLinkedAccounts")
-		b = strconv.AppendBool(b, v.IncludeLinkedAccounts.Value)
-	}
-	if v.OwningAccount.Set {
-		b = wirejson.Key(b, "OwningAccount")
-		b = wirejson.AppendString(b, v.OwningAccount.Value)
-	}
-	return append(b, '}')
-}
-
 // ListMetricsOutput is a shape of AWS's model.
 type ListMetricsOutput struct {
 	Metrics        []Metric
 	NextToken      smithy.Opt[string]
 	OwningAccounts []string
-}
-
-// Read implements smithy.Shape.
-func (v *ListMetricsOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.ListMetricsOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Metrics":
-			v.Metrics = readMetrics(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		case "OwningAccounts":
-			v.OwningAccounts = readOwningAccounts(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ListMetricsOutput) Check(c *smithy.Checker) {
-	if v.Metrics != nil && !c.Failed() {
-		for i0 := range v.Metrics {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("metrics", i0)
-			v.Metrics[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.OwningAccounts != nil && !c.Failed() {
-		for i0 := range v.OwningAccounts {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("owningAccounts", i0)
-			c.MinLen("", v.OwningAccounts[i0], 1)
-			c.MaxLen("", v.OwningAccounts[i0], 255)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3934,54 +2553,9 @@ func (v *ListTagsForResourceInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ListTagsForResourceInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceARN.Set {
-		b = wirejson.Key(b, "ResourceARN")
-		b = wirejson.AppendString(b, v.ResourceARN.Value)
-	}
-	return append(b, '}')
-}
-
 // ListTagsForResourceOutput is a shape of AWS's model.
 type ListTagsForResourceOutput struct {
 	Tags []Tag
-}
-
-// Read implements smithy.Shape.
-func (v *ListTagsForResourceOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.ListTagsForResourceOutput") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Tags":
-			v.Tags = readTagList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ListTagsForResourceOutput) Check(c *smithy.Checker) {
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 1000)
-		for i0 := range v.Tags {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("tags", i0)
-			v.Tags[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -4020,175 +2594,6 @@ type LogAlarm struct {
 	ActionLogLineRoleArn               smithy.Opt[string]
 	WarmUpConfiguration                *WarmUpConfiguration
 	ActionConfiguration                *ActionConfiguration
-}
-
-// Read implements smithy.Shape.
-func (v *LogAlarm) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.LogAlarm") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "AlarmName":
-			v.AlarmName.Value, v.AlarmName.Set = r.String()
-		case "AlarmArn":
-			v.AlarmArn.Value, v.AlarmArn.Set = r.String()
-		case "AlarmDescription":
-			v.AlarmDescription.Value, v.AlarmDescription.Set = r.String()
-		case "AlarmConfigurationUpdatedTimestamp":
-			v.AlarmConfigurationUpdatedTimestamp.Value, v.AlarmConfigurationUpdatedTimestamp.Set = r.Float()
-		case "ActionsEnabled":
-			v.ActionsEnabled.Value, v.ActionsEnabled.Set = r.Bool()
-		case "OKActions":
-			v.OKActions = readResourceList(r)
-		case "AlarmActions":
-			v.AlarmActions = readResourceList(r)
-		case "InsufficientDataActions":
-			v.InsufficientDataActions = readResourceList(r)
-		case "StateValue":
-			v.StateValue.Value, v.StateValue.Set = r.String()
-		case "StateReason":
-			v.StateReason.Value, v.StateReason.Set = r.String()
-		case "StateReasonData":
-			v.StateReasonData.Value, v.StateReasonData.Set = r.String()
-		case "StateUpdatedTimestamp":
-			v.StateUpdatedTimestamp.Value, v.StateUpdatedTimestamp.Set = r.Float()
-		case "ScheduledQueryConfiguration":
-			if p := smithy.New[ScheduledQueryConfiguration](r); p.Read(r) {
-				v.ScheduledQueryConfiguration = p
-			}
-		case "QueryResultsToEvaluate":
-			v.QueryResultsToEvaluate.Value, v.QueryResultsToEvaluate.Set = r.Int("Integer")
-		case "QueryResultsToAlarm":
-			v.QueryResultsToAlarm.Value, v.QueryResultsToAlarm.Set = r.Int("Integer")
-		case "Threshold":
-			v.Threshold.Value, v.Threshold.Set = r.Float()
-		case "ComparisonOperator":
-			v.ComparisonOperator.Value, v.ComparisonOperator.Set = r.String()
-		case "TreatMissingData":
-			v.TreatMissingData.Value, v.TreatMissingData.Set = r.String()
-		case "StateTransitionedTimestamp":
-			v.StateTransitionedTimestamp.Value, v.StateTransitionedTimestamp.Set = r.Float()
-		case "EvaluationState":
-			v.EvaluationState.Value, v.EvaluationState.Set = r.String()
-		case "ActionLogLineCount":
-			v.ActionLogLineCount.Value, v.ActionLogLineCount.Set = r.Int("Integer")
-		case "ActionLogLineRoleArn":
-			v.ActionLogLineRoleArn.Value, v.ActionLogLineRoleArn.Set = r.String()
-		case "WarmUpConfiguration":
-			if p := smithy.New[WarmUpConfiguration](r); p.Read(r) {
-				v.WarmUpConfiguration = p
-			}
-		case "ActionConfiguration":
-			if p := smithy.New[ActionConfiguration](r); p.Read(r) {
-				v.ActionConfiguration = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *LogAlarm) Check(c *smithy.Checker) {
-	if v.AlarmName.Set && !c.Failed() {
-		c.MinLen("alarmName", v.AlarmName.Value, 1)
-		c.MaxLen("alarmName", v.AlarmName.Value, 255)
-	}
-	if v.AlarmArn.Set && !c.Failed() {
-		c.MinLen("alarmArn", v.AlarmArn.Value, 1)
-		c.MaxLen("alarmArn", v.AlarmArn.Value, 1600)
-	}
-	if v.AlarmDescription.Set && !c.Failed() {
-		c.MaxLen("alarmDescription", v.AlarmDescription.Value, 1024)
-	}
-	if v.OKActions != nil && !c.Failed() {
-		c.MaxSize("oKActions", len(v.OKActions), 5)
-		for i0 := range v.OKActions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("oKActions", i0)
-			c.MinLen("", v.OKActions[i0], 1)
-			c.MaxLen("", v.OKActions[i0], 1024)
-			c.Leave(mark0)
-		}
-	}
-	if v.AlarmActions != nil && !c.Failed() {
-		c.MaxSize("alarmActions", len(v.AlarmActions), 5)
-		for i0 := range v.AlarmActions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("alarmActions", i0)
-			c.MinLen("", v.AlarmActions[i0], 1)
-			c.MaxLen("", v.AlarmActions[i0], 1024)
-			c.Leave(mark0)
-		}
-	}
-	if v.InsufficientDataActions != nil && !c.Failed() {
-		c.MaxSize("insufficientDataActions", len(v.InsufficientDataActions), 5)
-		for i0 := range v.InsufficientDataActions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("insufficientDataActions", i0)
-			c.MinLen("", v.InsufficientDataActions[i0], 1)
-			c.MaxLen("", v.InsufficientDataActions[i0], 1024)
-			c.Leave(mark0)
-		}
-	}
-	if v.StateValue.Set && !c.Failed() {
-		c.Enum("stateValue", v.StateValue.Value, enumStateValue)
-	}
-	if v.StateReason.Set && !c.Failed() {
-		c.MaxLen("stateReason", v.StateReason.Value, 1023)
-	}
-	if v.StateReasonData.Set && !c.Failed() {
-		c.MaxLen("stateReasonData", v.StateReasonData.Value, 4000)
-	}
-	if v.ScheduledQueryConfiguration != nil && !c.Failed() {
-		{
-			mark := c.Enter("scheduledQueryConfiguration")
-			v.ScheduledQueryConfiguration.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.QueryResultsToEvaluate.Set && !c.Failed() {
-		c.Min("queryResultsToEvaluate", v.QueryResultsToEvaluate.Value, 1)
-	}
-	if v.QueryResultsToAlarm.Set && !c.Failed() {
-		c.Min("queryResultsToAlarm", v.QueryResultsToAlarm.Value, 1)
-	}
-	if v.ComparisonOperator.Set && !c.Failed() {
-		c.Enum("comparisonOperator", v.ComparisonOperator.Value, enumComparisonOperator)
-	}
-	if v.TreatMissingData.Set && !c.Failed() {
-		c.MinLen("treatMissingData", v.TreatMissingData.Value, 1)
-		c.MaxLen("treatMissingData", v.TreatMissingData.Value, 255)
-	}
-	if v.EvaluationState.Set && !c.Failed() {
-		c.Enum("evaluationState", v.EvaluationState.Value, enumEvaluationState)
-	}
-	if v.WarmUpConfiguration != nil && !c.Failed() {
-		{
-			mark := c.Enter("warmUpConfiguration")
-			v.WarmUpConfiguration.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ActionConfiguration != nil && !c.Failed() {
-		{
-			mark := c.Enter("actionConfiguration")
-			v.ActionConfiguration.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -4293,19 +2698,6 @@ func (v *LogAlarm) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readLogAlarms(r *wirejson.Reader) []LogAlarm {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []LogAlarm{}
-	for r.NextElem() {
-		var e LogAlarm
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendLogAlarms(b []byte, list []LogAlarm) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -4313,23 +2705,6 @@ func appendLogAlarms(b []byte, list []LogAlarm) []byte {
 		b = list[i].AppendJSON(b)
 	}
 	return append(b, ']')
-}
-
-func readLogGroupIdentifiers(r *wirejson.Reader) []string {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []string{}
-	for r.NextElem() {
-		if len(out) > 50 {
-			r.Skip() // Check refuses it
-			continue
-		}
-		var e string
-		e, _ = r.String()
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendLogGroupIdentifiers(b []byte, list []string) []byte {
@@ -4345,32 +2720,6 @@ func appendLogGroupIdentifiers(b []byte, list []string) []byte {
 type MessageData struct {
 	Code  smithy.Opt[string]
 	Value smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *MessageData) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.MessageData") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Code":
-			v.Code.Value, v.Code.Set = r.String()
-		case "Value":
-			v.Value.Value, v.Value.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *MessageData) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -4496,256 +2845,6 @@ type MetricAlarm struct {
 	EvaluationCriteria                 *EvaluationCriteria
 	EvaluationInterval                 smithy.Opt[int64]
 	ActionConfiguration                *ActionConfiguration
-}
-
-// Read implements smithy.Shape.
-func (v *MetricAlarm) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.MetricAlarm") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "AlarmName":
-			v.AlarmName.Value, v.AlarmName.Set = r.String()
-		case "AlarmArn":
-			v.AlarmArn.Value, v.AlarmArn.Set = r.String()
-		case "AlarmDescription":
-			v.AlarmDescription.Value, v.AlarmDescription.Set = r.String()
-		case "AlarmConfigurationUpdatedTimestamp":
-			v.AlarmConfigurationUpdatedTimestamp.Value, v.AlarmConfigurationUpdatedTimestamp.Set = r.Float()
-		case "ActionsEnabled":
-			v.ActionsEnabled.Value, v.ActionsEnabled.Set = r.Bool()
-		case "OKActions":
-			v.OKActions = readResourceList(r)
-		case "AlarmActions":
-			v.AlarmActions = readResourceList(r)
-		case "InsufficientDataActions":
-			v.InsufficientDataActions = readResourceList(r)
-		case "StateValue":
-			v.StateValue.Value, v.StateValue.Set = r.String()
-		case "StateReason":
-			v.StateReason.Value, v.StateReason.Set = r.String()
-		case "StateReasonData":
-			v.StateReasonData.Value, v.StateReasonData.Set = r.String()
-		case "StateUpdatedTimestamp":
-			v.StateUpdatedTimestamp.Value, v.StateUpdatedTimestamp.Set = r.Float()
-		case "MetricName":
-			v.MetricName.Value, v.MetricName.Set = r.String()
-		case "Namespace":
-			v.Namespace.Value, v.Namespace.Set = r.String()
-		case "Statistic":
-			v.Statistic.Value, v.Statistic.Set = r.String()
-		case "ExtendedStatistic":
-			v.ExtendedStatistic.Value, v.ExtendedStatistic.Set = r.String()
-		case "Dimensions":
-			v.Dimensions = readDimensions(r)
-		case "Period":
-			v.Period.Value, v.Period.Set = r.Int("Integer")
-		case "Unit":
-			v.Unit.Value, v.Unit.Set = r.String()
-		case "EvaluationPeriods":
-			v.EvaluationPeriods.Value, v.EvaluationPeriods.Set = r.Int("Integer")
-		case "DatapointsToAlarm":
-			v.DatapointsToAlarm.Value, v.DatapointsToAlarm.Set = r.Int("Integer")
-		case "Threshold":
-			v.Threshold.Value, v.Threshold.Set = r.Float()
-		case "ComparisonOperator":
-			v.ComparisonOperator.Value, v.ComparisonOperator.Set = r.String()
-		case "TreatMissingData":
-			v.TreatMissingData.Value, v.TreatMissingData.Set = r.String()
-		case "EvaluateLowSampleCountPercentile":
-			v.EvaluateLowSampleCountPercentile.Value, v.EvaluateLowSampleCountPercentile.Set = r.String()
-		case "Metrics":
-			v.Metrics = readMetricDataQueries(r)
-		case "ThresholdMetricId":
-			v.ThresholdMetricId.Value, v.ThresholdMetricId.Set = r.String()
-		case "EvaluationState":
-			v.EvaluationState.Value, v.EvaluationState.Set = r.String()
-		case "StateTransitionedTimestamp":
-			v.StateTransitionedTimestamp.Value, v.StateTransitionedTimestamp.Set = r.Float()
-		case "EvaluationWindow":
-			if p := smithy.New[EvaluationWindow](r); p.Read(r) {
-				v.EvaluationWindow = p
-			}
-		case "WarmUpConfiguration":
-			if p := smithy.New[WarmUpConfiguration](r); p.Read(r) {
-				v.WarmUpConfiguration = p
-			}
-		case "EvaluationCriteria":
-			if p := smithy.New[EvaluationCriteria](r); p.Read(r) {
-				v.EvaluationCriteria = p
-			}
-		case "EvaluationInterval":
-			v.EvaluationInterval.Value, v.EvaluationInterval.Set = r.Int("Integer")
-		case "ActionConfiguration":
-			if p := smithy.New[ActionConfiguration](r); p.Read(r) {
-				v.ActionConfiguration = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *MetricAlarm) Check(c *smithy.Checker) {
-	if v.AlarmName.Set && !c.Failed() {
-		c.MinLen("alarmName", v.AlarmName.Value, 1)
-		c.MaxLen("alarmName", v.AlarmName.Value, 255)
-	}
-	if v.AlarmArn.Set && !c.Failed() {
-		c.MinLen("alarmArn", v.AlarmArn.Value, 1)
-		c.MaxLen("alarmArn", v.AlarmArn.Value, 1600)
-	}
-	if v.AlarmDescription.Set && !c.Failed() {
-		c.MaxLen("alarmDescription", v.AlarmDescription.Value, 1024)
-	}
-	if v.OKActions != nil && !c.Failed() {
-		c.MaxSize("oKActions", len(v.OKActions), 5)
-		for i0 := range v.OKActions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("oKActions", i0)
-			c.MinLen("", v.OKActions[i0], 1)
-			c.MaxLen("", v.OKActions[i0], 1024)
-			c.Leave(mark0)
-		}
-	}
-	if v.AlarmActions != nil && !c.Failed() {
-		c.MaxSize("alarmActions", len(v.AlarmActions), 5)
-		for i0 := range v.AlarmActions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("alarmActions", i0)
-			c.MinLen("", v.AlarmActions[i0], 1)
-			c.MaxLen("", v.AlarmActions[i0], 1024)
-			c.Leave(mark0)
-		}
-	}
-	if v.InsufficientDataActions != nil && !c.Failed() {
-		c.MaxSize("insufficientDataActions", len(v.InsufficientDataActions), 5)
-		for i0 := range v.InsufficientDataActions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("insufficientDataActions", i0)
-			c.MinLen("", v.InsufficientDataActions[i0], 1)
-			c.MaxLen("", v.InsufficientDataActions[i0], 1024)
-			c.Leave(mark0)
-		}
-	}
-	if v.StateValue.Set && !c.Failed() {
-		c.Enum("stateValue", v.StateValue.Value, enumStateValue)
-	}
-	if v.StateReason.Set && !c.Failed() {
-		c.MaxLen("stateReason", v.StateReason.Value, 1023)
-	}
-	if v.StateReasonData.Set && !c.Failed() {
-		c.MaxLen("stateReasonData", v.StateReasonData.Value, 4000)
-	}
-	if v.MetricName.Set && !c.Failed() {
-		c.MinLen("metricName", v.MetricName.Value, 1)
-		c.MaxLen("metricName", v.MetricName.Value, 255)
-	}
-	if v.Namespace.Set && !c.Failed() {
-		c.MinLen("namespace", v.Namespace.Value, 1)
-		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
-	}
-	if v.Statistic.Set && !c.Failed() {
-		c.Enum("statistic", v.Statistic.Value, enumStatistic)
-	}
-	if v.Dimensions != nil && !c.Failed() {
-		c.MaxSize("dimensions", len(v.Dimensions), 30)
-		for i0 := range v.Dimensions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("dimensions", i0)
-			v.Dimensions[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.Period.Set && !c.Failed() {
-		c.Min("period", v.Period.Value, 1)
-	}
-	if v.Unit.Set && !c.Failed() {
-		c.Enum("unit", v.Unit.Value, enumStandardUnit)
-	}
-	if v.EvaluationPeriods.Set && !c.Failed() {
-		c.Min("evaluationPeriods", v.EvaluationPeriods.Value, 1)
-	}
-	if v.DatapointsToAlarm.Set && !c.Failed() {
-		c.Min("datapointsToAlarm", v.DatapointsToAlarm.Value, 1)
-	}
-	if v.ComparisonOperator.Set && !c.Failed() {
-		c.Enum("comparisonOperator", v.ComparisonOperator.Value, enumComparisonOperator)
-	}
-	if v.TreatMissingData.Set && !c.Failed() {
-		c.MinLen("treatMissingData", v.TreatMissingData.Value, 1)
-		c.MaxLen("treatMissingData", v.TreatMissingData.Value, 255)
-	}
-	if v.EvaluateLowSampleCountPercentile.Set && !c.Failed() {
-		c.MinLen("evaluateLowSampleCountPercentile", v.EvaluateLowSampleCountPercentile.Value, 1)
-		c.MaxLen("evaluateLowSampleCountPercentile", v.EvaluateLowSampleCountPercentile.Value, 255)
-	}
-	if v.Metrics != nil && !c.Failed() {
-		c.MaxSize("metrics", len(v.Metrics), 1000)
-		for i0 := range v.Metrics {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("metrics", i0)
-			v.Metrics[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.ThresholdMetricId.Set && !c.Failed() {
-		c.MinLen("thresholdMetricId", v.ThresholdMetricId.Value, 1)
-		c.MaxLen("thresholdMetricId", v.ThresholdMetricId.Value, 255)
-	}
-	if v.EvaluationState.Set && !c.Failed() {
-		c.Enum("evaluationState", v.EvaluationState.Value, enumEvaluationState)
-	}
-	if v.EvaluationWindow != nil && !c.Failed() {
-		{
-			mark := c.Enter("evaluationWindow")
-			v.EvaluationWindow.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.WarmUpConfiguration != nil && !c.Failed() {
-		{
-			mark := c.Enter("warmUpConfiguration")
-			v.WarmUpConfiguration.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.EvaluationCriteria != nil && !c.Failed() {
-		{
-			mark := c.Enter("evaluationCriteria")
-			v.EvaluationCriteria.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.EvaluationInterval.Set && !c.Failed() {
-		c.Min("evaluationInterval", v.EvaluationInterval.Value, 10)
-		c.Max("evaluationInterval", v.EvaluationInterval.Value, 3600)
-	}
-	if v.ActionConfiguration != nil && !c.Failed() {
-		{
-			mark := c.Enter("actionConfiguration")
-			v.ActionConfiguration.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -4890,19 +2989,6 @@ func (v *MetricAlarm) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readMetricAlarms(r *wirejson.Reader) []MetricAlarm {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []MetricAlarm{}
-	for r.NextElem() {
-		var e MetricAlarm
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendMetricAlarms(b []byte, list []MetricAlarm) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -4927,15 +3013,6 @@ func readMetricData(r *wirejson.Reader) []MetricDatum {
 		out = smithy.Append(r, out, e)
 	}
 	return out
-}
-
-func appendMetricData(b []byte, list []MetricDatum) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
 }
 
 func readMetricDataQueries(r *wirejson.Reader) []MetricDataQuery {
@@ -5080,47 +3157,6 @@ type MetricDataResult struct {
 	Messages   []MessageData
 }
 
-// Read implements smithy.Shape.
-func (v *MetricDataResult) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.MetricDataResult") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Id":
-			v.Id.Value, v.Id.Set = r.String()
-		case "Label":
-			v.Label.Value, v.Label.Set = r.String()
-		case "Timestamps":
-			v.Timestamps = readTimestamps(r)
-		case "Values":
-			v.Values = readDatapointValues(r)
-		case "StatusCode":
-			v.StatusCode.Value, v.StatusCode.Set = r.String()
-		case "Messages":
-			v.Messages = readMetricDataResultMessages(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *MetricDataResult) Check(c *smithy.Checker) {
-	if v.Id.Set && !c.Failed() {
-		c.MinLen("id", v.Id.Value, 1)
-		c.MaxLen("id", v.Id.Value, 255)
-	}
-	if v.StatusCode.Set && !c.Failed() {
-		c.Enum("statusCode", v.StatusCode.Value, enumStatusCode)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *MetricDataResult) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -5151,19 +3187,6 @@ func (v *MetricDataResult) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readMetricDataResultMessages(r *wirejson.Reader) []MessageData {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []MessageData{}
-	for r.NextElem() {
-		var e MessageData
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendMetricDataResultMessages(b []byte, list []MessageData) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -5171,19 +3194,6 @@ func appendMetricDataResultMessages(b []byte, list []MessageData) []byte {
 		b = list[i].AppendJSON(b)
 	}
 	return append(b, ']')
-}
-
-func readMetricDataResults(r *wirejson.Reader) []MetricDataResult {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []MetricDataResult{}
-	for r.NextElem() {
-		var e MetricDataResult
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendMetricDataResults(b []byte, list []MetricDataResult) []byte {
@@ -5285,48 +3295,6 @@ func (v *MetricDatum) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *MetricDatum) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.MetricName.Set {
-		b = wirejson.Key(b, "MetricName")
-		b = wirejson.AppendString(b, v.MetricName.Value)
-	}
-	if v.Dimensions != nil {
-		b = wirejson.Key(b, "Dimensions")
-		b = appendDimensions(b, v.Dimensions)
-	}
-	if v.Timestamp.Set {
-		b = wirejson.Key(b, "Timestamp")
-		b = strconv.AppendFloat(b, v.Timestamp.Value, 'f', 3, 64)
-	}
-	if v.Value.Set {
-		b = wirejson.Key(b, "Value")
-		b = wirejson.AppendFloat(b, v.Value.Value)
-	}
-	if v.StatisticValues != nil {
-		b = wirejson.Key(b, "StatisticValues")
-		b = v.StatisticValues.AppendJSON(b)
-	}
-	if v.Values != nil {
-		b = wirejson.Key(b, "Values")
-		b = appendValues(b, v.Values)
-	}
-	if v.Counts != nil {
-		b = wirejson.Key(b, "Counts")
-		b = appendCounts(b, v.Counts)
-	}
-	if v.Unit.Set {
-		b = wirejson.Key(b, "Unit")
-		b = wirejson.AppendString(b, v.Unit.Value)
-	}
-	if v.StorageResolution.Set {
-		b = wirejson.Key(b, "StorageResolution")
-		b = strconv.AppendInt(b, v.StorageResolution.Value, 10)
-	}
-	return append(b, '}')
-}
-
 // MetricStat is a shape of AWS's model.
 type MetricStat struct {
 	Metric *Metric
@@ -5405,19 +3373,6 @@ func (v *MetricStat) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readMetrics(r *wirejson.Reader) []Metric {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []Metric{}
-	for r.NextElem() {
-		var e Metric
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendMetrics(b []byte, list []Metric) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -5428,19 +3383,6 @@ func appendMetrics(b []byte, list []Metric) []byte {
 }
 
 var patternNamespace = regexp.MustCompile("^(?:[^:].*)$")
-
-func readOwningAccounts(r *wirejson.Reader) []string {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []string{}
-	for r.NextElem() {
-		var e string
-		e, _ = r.String()
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
 
 func appendOwningAccounts(b []byte, list []string) []byte {
 	b = append(b, '[')
@@ -5714,120 +3656,6 @@ func (v *PutMetricAlarmInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *PutMetricAlarmInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.AlarmName.Set {
-		b = wirejson.Key(b, "AlarmName")
-		b = wirejson.AppendString(b, v.AlarmName.Value)
-	}
-	if v.AlarmDescription.Set {
-		b = wirejson.Key(b, "AlarmDescription")
-		b = wirejson.AppendString(b, v.AlarmDescription.Value)
-	}
-	if v.ActionsEnabled.Set {
-		b = wirejson.Key(b, "ActionsEnabled")
-		b = strconv.AppendBool(b, v.ActionsEnabled.Value)
-	}
-	if v.OKActions != nil {
-		b = wirejson.Key(b, "OKActions")
-		b = appendResourceList(b, v.OKActions)
-	}
-	if v.AlarmActions != nil {
-		b = wirejson.Key(b, "AlarmActions")
-		b = appendResourceList(b, v.AlarmActions)
-	}
-	if v.InsufficientDataActions != nil {
-		b = wirejson.Key(b, "InsufficientDataActions")
-		b = appendResourceList(b, v.InsufficientDataActions)
-	}
-	if v.MetricName.Set {
-		b = wirejson.Key(b, "MetricName")
-		b = wirejson.AppendString(b, v.MetricName.Value)
-	}
-	if v.Namespace.Set {
-		b = wirejson.Key(b, "Namespace")
-		b = wirejson.AppendString(b, v.Namespace.Value)
-	}
-	if v.Statistic.Set {
-		b = wirejson.Key(b, "Statistic")
-		b = wirejson.AppendString(b, v.Statistic.Value)
-	}
-	if v.ExtendedStatistic.Set {
-		b = wirejson.Key(b, "ExtendedStatistic")
-		b = wirejson.AppendString(b, v.ExtendedStatistic.Value)
-	}
-	if v.Dimensions != nil {
-		b = wirejson.Key(b, "Dimensions")
-		b = appendDimensions(b, v.Dimensions)
-	}
-	if v.Period.Set {
-		b = wirejson.Key(b, "Period")
-		b = strconv.AppendInt(b, v.Period.Value, 10)
-	}
-	if v.Unit.Set {
-		b = wirejson.Key(b, "Unit")
-		b = wirejson.AppendString(b, v.Unit.Value)
-	}
-	if v.EvaluationPeriods.Set {
-		b = wirejson.Key(b, "EvaluationPeriods")
-		b = strconv.AppendInt(b, v.EvaluationPeriods.Value, 10)
-	}
-	if v.DatapointsToAlarm.Set {
-		b = wirejson.Key(b, "DatapointsToAlarm")
-		b = strconv.AppendInt(b, v.DatapointsToAlarm.Value, 10)
-	}
-	if v.Threshold.Set {
-		b = wirejson.Key(b, "Threshold")
-		b = wirejson.AppendFloat(b, v.Threshold.Value)
-	}
-	if v.ComparisonOperator.Set {
-		b = wirejson.Key(b, "ComparisonOperator")
-		b = wirejson.AppendString(b, v.ComparisonOperator.Value)
-	}
-	if v.TreatMissingData.Set {
-		b = wirejson.Key(b, "TreatMissingData")
-		b = wirejson.AppendString(b, v.TreatMissingData.Value)
-	}
-	if v.EvaluateLowSampleCountPercentile.Set {
-		b = wirejson.Key(b, "EvaluateLowSampleCountPercentile")
-		b = wirejson.AppendString(b, v.EvaluateLowSampleCountPercentile.Value)
-	}
-	if v.Metrics != nil {
-		b = wirejson.Key(b, "Metrics")
-		b = appendMetricDataQueries(b, v.Metrics)
-	}
-	if v.Tags != nil {
-		b = wirejson.Key(b, "Tags")
-		b = appendTagList(b, v.Tags)
-	}
-	if v.ThresholdMetricId.Set {
-		b = wirejson.Key(b, "ThresholdMetricId")
-		b = wirejson.AppendString(b, v.ThresholdMetricId.Value)
-	}
-	if v.EvaluationWindow != nil {
-		b = wirejson.Key(b, "EvaluationWindow")
-		b = v.EvaluationWindow.AppendJSON(b)
-	}
-	if v.WarmUpConfiguration != nil {
-		b = wirejson.Key(b, "WarmUpConfiguration")
-		b = v.WarmUpConfiguration.AppendJSON(b)
-	}
-	if v.EvaluationCriteria != nil {
-		b = wirejson.Key(b, "EvaluationCriteria")
-		b = v.EvaluationCriteria.AppendJSON(b)
-	}
-	if v.EvaluationInterval.Set {
-		b = wirejson.Key(b, "EvaluationInterval")
-		b = strconv.AppendInt(b, v.EvaluationInterval.Value, 10)
-	}
-	if v.ActionConfiguration != nil {
-		b = wirejson.Key(b, "ActionConfiguration")
-		b = v.ActionConfiguration.AppendJSON(b)
-	}
-	return append(b, '}')
-}
-
 // PutMetricDataInput is a shape of AWS's model.
 type PutMetricDataInput struct {
 	Namespace              smithy.Opt[string]
@@ -5894,28 +3722,6 @@ func (v *PutMetricDataInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *PutMetricDataInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Namespace.Set {
-		b = wirejson.Key(b, "Namespace")
-		b = wirejson.AppendString(b, v.Namespace.Value)
-	}
-	if v.MetricData != nil {
-		b = wirejson.Key(b, "MetricData")
-		b = appendMetricData(b, v.MetricData)
-	}
-	if v.EntityMetricData != nil {
-		b = wirejson.Key(b, "EntityMetricData")
-		b = appendEntityMetricDataList(b, v.EntityMetricData)
-	}
-	if v.StrictEntityValidation.Set {
-		b = wirejson.Key(b, "StrictEntityValidation")
-		b = strconv.AppendBool(b, v.StrictEntityValidation.Value)
-	}
-	return append(b, '}')
-}
-
 var enumRecentlyActive = []string{"PT3H"}
 
 // The values of RecentlyActive.
@@ -5964,48 +3770,6 @@ type ScheduleConfiguration struct {
 	EndTimeOffset      smithy.Opt[int64]
 }
 
-// Read implements smithy.Shape.
-func (v *ScheduleConfiguration) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.ScheduleConfiguration") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ScheduleExpression":
-			v.ScheduleExpression.Value, v.ScheduleExpression.Set = r.String()
-		case "StartTimeOffset":
-			v.StartTimeOffset.Value, v.StartTimeOffset.Set = r.Int("Long")
-		case "EndTimeOffset":
-			v.EndTimeOffset.Value, v.EndTimeOffset.Set = r.Int("Long")
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ScheduleConfiguration) Check(c *smithy.Checker) {
-	c.Required("scheduleExpression", v.ScheduleExpression.Set)
-	if v.ScheduleExpression.Set && !c.Failed() {
-		c.MinLen("scheduleExpression", v.ScheduleExpression.Value, 1)
-		c.MaxLen("scheduleExpression", v.ScheduleExpression.Value, 256)
-	}
-	c.Required("startTimeOffset", v.StartTimeOffset.Set)
-	if v.StartTimeOffset.Set && !c.Failed() {
-		c.Min("startTimeOffset", v.StartTimeOffset.Value, 1)
-		c.Max("startTimeOffset", v.StartTimeOffset.Value, 2592000)
-	}
-	if v.EndTimeOffset.Set && !c.Failed() {
-		c.Min("endTimeOffset", v.EndTimeOffset.Value, 0)
-		c.Max("endTimeOffset", v.EndTimeOffset.Value, 2592000)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *ScheduleConfiguration) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -6033,94 +3797,6 @@ type ScheduledQueryConfiguration struct {
 	ScheduleConfiguration *ScheduleConfiguration
 	AggregationExpression smithy.Opt[string]
 	Tags                  []Tag
-}
-
-// Read implements smithy.Shape.
-func (v *ScheduledQueryConfiguration) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.ScheduledQueryConfiguration") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "QueryString":
-			v.QueryString.Value, v.QueryString.Set = r.String()
-		case "LogGroupIdentifiers":
-			v.LogGroupIdentifiers = readLogGroupIdentifiers(r)
-		case "QueryARN":
-			v.QueryARN.Value, v.QueryARN.Set = r.String()
-		case "ScheduledQueryRoleARN":
-			v.ScheduledQueryRoleARN.Value, v.ScheduledQueryRoleARN.Set = r.String()
-		case "ScheduleConfiguration":
-			if p := smithy.New[ScheduleConfiguration](r); p.Read(r) {
-				v.ScheduleConfiguration = p
-			}
-		case "AggregationExpression":
-			v.AggregationExpression.Value, v.AggregationExpression.Set = r.String()
-		case "Tags":
-			v.Tags = readTagList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ScheduledQueryConfiguration) Check(c *smithy.Checker) {
-	c.Required("queryString", v.QueryString.Set)
-	if v.QueryString.Set && !c.Failed() {
-		c.MaxLen("queryString", v.QueryString.Value, 10000)
-	}
-	if v.LogGroupIdentifiers != nil && !c.Failed() {
-		c.MinSize("logGroupIdentifiers", len(v.LogGroupIdentifiers), 1)
-		c.MaxSize("logGroupIdentifiers", len(v.LogGroupIdentifiers), 50)
-		for i0 := range v.LogGroupIdentifiers {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("logGroupIdentifiers", i0)
-			c.MinLen("", v.LogGroupIdentifiers[i0], 1)
-			c.MaxLen("", v.LogGroupIdentifiers[i0], 1024)
-			c.Leave(mark0)
-		}
-	}
-	if v.QueryARN.Set && !c.Failed() {
-		c.MinLen("queryARN", v.QueryARN.Value, 1)
-		c.MaxLen("queryARN", v.QueryARN.Value, 1024)
-	}
-	c.Required("scheduledQueryRoleARN", v.ScheduledQueryRoleARN.Set)
-	if v.ScheduledQueryRoleARN.Set && !c.Failed() {
-		c.MinLen("scheduledQueryRoleARN", v.ScheduledQueryRoleARN.Value, 1)
-		c.MaxLen("scheduledQueryRoleARN", v.ScheduledQueryRoleARN.Value, 1024)
-	}
-	c.Required("scheduleConfiguration", v.ScheduleConfiguration != nil)
-	if v.ScheduleConfiguration != nil && !c.Failed() {
-		{
-			mark := c.Enter("scheduleConfiguration")
-			v.ScheduleConfiguration.Check(c)
-			c.Leave(mark)
-		}
-	}
-	c.Required("aggregationExpression", v.AggregationExpression.Set)
-	if v.AggregationExpression.Set && !c.Failed() {
-		c.MinLen("aggregationExpression", v.AggregationExpression.Value, 1)
-		c.MaxLen("aggregationExpression", v.AggregationExpression.Value, 2048)
-	}
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 1000)
-		for i0 := range v.Tags {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("tags", i0)
-			v.Tags[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -6209,28 +3885,6 @@ func (v *SetAlarmStateInput) Check(c *smithy.Checker) {
 	if v.StateReasonData.Set && !c.Failed() {
 		c.MaxLen("stateReasonData", v.StateReasonData.Value, 4000)
 	}
-}
-
-// AppendJSON implements smithy.Renderer.
-func (v *SetAlarmStateInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.AlarmName.Set {
-		b = wirejson.Key(b, "AlarmName")
-		b = wirejson.AppendString(b, v.AlarmName.Value)
-	}
-	if v.StateValue.Set {
-		b = wirejson.Key(b, "StateValue")
-		b = wirejson.AppendString(b, v.StateValue.Value)
-	}
-	if v.StateReason.Set {
-		b = wirejson.Key(b, "StateReason")
-		b = wirejson.AppendString(b, v.StateReason.Value)
-	}
-	if v.StateReasonData.Set {
-		b = wirejson.Key(b, "StateReasonData")
-		b = wirejson.AppendString(b, v.StateReasonData.Value)
-	}
-	return append(b, '}')
 }
 
 // SlidingWindow is a shape of AWS's model.
@@ -6357,28 +4011,6 @@ func (v *StatisticSet) Check(c *smithy.Checker) {
 	c.Required("maximum", v.Maximum.Set)
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *StatisticSet) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.SampleCount.Set {
-		b = wirejson.Key(b, "SampleCount")
-		b = wirejson.AppendFloat(b, v.SampleCount.Value)
-	}
-	if v.Sum.Set {
-		b = wirejson.Key(b, "Sum")
-		b = wirejson.AppendFloat(b, v.Sum.Value)
-	}
-	if v.Minimum.Set {
-		b = wirejson.Key(b, "Minimum")
-		b = wirejson.AppendFloat(b, v.Minimum.Value)
-	}
-	if v.Maximum.Set {
-		b = wirejson.Key(b, "Maximum")
-		b = wirejson.AppendFloat(b, v.Maximum.Value)
-	}
-	return append(b, '}')
-}
-
 func readStatistics(r *wirejson.Reader) []string {
 	if !r.BeginArray() {
 		return nil
@@ -6395,17 +4027,6 @@ func readStatistics(r *wirejson.Reader) []string {
 	}
 	return out
 }
-
-func appendStatistics(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
-
-var enumStatusCode = []string{"Complete", "InternalError", "PartialData", "Forbidden"}
 
 // The values of StatusCode.
 const (
@@ -6487,15 +4108,6 @@ func readTagKeyList(r *wirejson.Reader) []string {
 	return out
 }
 
-func appendTagKeyList(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
-
 func readTagList(r *wirejson.Reader) []Tag {
 	if !r.BeginArray() {
 		return nil
@@ -6571,60 +4183,14 @@ func (v *TagResourceInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *TagResourceInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceARN.Set {
-		b = wirejson.Key(b, "ResourceARN")
-		b = wirejson.AppendString(b, v.ResourceARN.Value)
-	}
-	if v.Tags != nil {
-		b = wirejson.Key(b, "Tags")
-		b = appendTagList(b, v.Tags)
-	}
-	return append(b, '}')
-}
-
 // TagResourceOutput is a shape of AWS's model.
 type TagResourceOutput struct {
-}
-
-// Read implements smithy.Shape.
-func (v *TagResourceOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.TagResourceOutput") {
-		return false
-	}
-	for {
-		_, ok := r.NextField()
-		if !ok {
-			break
-		}
-		r.Skip()
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *TagResourceOutput) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
 func (v *TagResourceOutput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
 	return append(b, '}')
-}
-
-func readTimestamps(r *wirejson.Reader) []float64 {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []float64{}
-	for r.NextElem() {
-		var e float64
-		e, _ = r.Float()
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendTimestamps(b []byte, list []float64) []byte {
@@ -6686,41 +4252,8 @@ func (v *UntagResourceInput) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UntagResourceInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceARN.Set {
-		b = wirejson.Key(b, "ResourceARN")
-		b = wirejson.AppendString(b, v.ResourceARN.Value)
-	}
-	if v.TagKeys != nil {
-		b = wirejson.Key(b, "TagKeys")
-		b = appendTagKeyList(b, v.TagKeys)
-	}
-	return append(b, '}')
-}
-
 // UntagResourceOutput is a shape of AWS's model.
 type UntagResourceOutput struct {
-}
-
-// Read implements smithy.Shape.
-func (v *UntagResourceOutput) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.cloudwatch.v2010_08_01.UntagResourceOutput") {
-		return false
-	}
-	for {
-		_, ok := r.NextField()
-		if !ok {
-			break
-		}
-		r.Skip()
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UntagResourceOutput) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -6744,15 +4277,6 @@ func readValues(r *wirejson.Reader) []float64 {
 		out = smithy.Append(r, out, e)
 	}
 	return out
-}
-
-func appendValues(b []byte, list []float64) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendFloat(b, list[i])
-	}
-	return append(b, ']')
 }
 
 // WallClockWindow is a shape of AWS's model.

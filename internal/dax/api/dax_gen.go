@@ -75,17 +75,6 @@ func readAvailabilityZoneList(r *wirejson.Reader) []string {
 	return out
 }
 
-func appendAvailabilityZoneList(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
-
-var enumChangeType = []string{"IMMEDIATE", "REQUIRES_REBOOT"}
-
 // The values of ChangeType.
 const (
 	ChangeTypeImmediate      = "IMMEDIATE"
@@ -113,97 +102,6 @@ type Cluster struct {
 	SSEDescription                *SSEDescription
 	ClusterEndpointEncryptionType smithy.Opt[string]
 	NetworkType                   smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *Cluster) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.Cluster") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ClusterName":
-			v.ClusterName.Value, v.ClusterName.Set = r.String()
-		case "Description":
-			v.Description.Value, v.Description.Set = r.String()
-		case "ClusterArn":
-			v.ClusterArn.Value, v.ClusterArn.Set = r.String()
-		case "TotalNodes":
-			v.TotalNodes.Value, v.TotalNodes.Set = r.Int("Integer")
-		case "ActiveNodes":
-			v.ActiveNodes.Value, v.ActiveNodes.Set = r.Int("Integer")
-		case "NodeType":
-			v.NodeType.Value, v.NodeType.Set = r.String()
-		case "Status":
-			v.Status.Value, v.Status.Set = r.String()
-		case "ClusterDiscoveryEndpoint":
-			if p := smithy.New[Endpoint](r); p.Read(r) {
-				v.ClusterDiscoveryEndpoint = p
-			}
-		case "NodeIdsToRemove":
-			v.NodeIdsToRemove = readNodeIdentifierList(r)
-		case "Nodes":
-			v.Nodes = readNodeList(r)
-		case "PreferredMaintenanceWindow":
-			v.PreferredMaintenanceWindow.Value, v.PreferredMaintenanceWindow.Set = r.String()
-		case "NotificationConfiguration":
-			if p := smithy.New[NotificationConfiguration](r); p.Read(r) {
-				v.NotificationConfiguration = p
-			}
-		case "SubnetGroup":
-			v.SubnetGroup.Value, v.SubnetGroup.Set = r.String()
-		case "SecurityGroups":
-			v.SecurityGroups = readSecurityGroupMembershipList(r)
-		case "IamRoleArn":
-			v.IamRoleArn.Value, v.IamRoleArn.Set = r.String()
-		case "ParameterGroup":
-			if p := smithy.New[ParameterGroupStatus](r); p.Read(r) {
-				v.ParameterGroup = p
-			}
-		case "SSEDescription":
-			if p := smithy.New[SSEDescription](r); p.Read(r) {
-				v.SSEDescription = p
-			}
-		case "ClusterEndpointEncryptionType":
-			v.ClusterEndpointEncryptionType.Value, v.ClusterEndpointEncryptionType.Set = r.String()
-		case "NetworkType":
-			v.NetworkType.Value, v.NetworkType.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Cluster) Check(c *smithy.Checker) {
-	if v.NodeIdsToRemove != nil && !c.Failed() {
-		c.MaxSize("nodeIdsToRemove", len(v.NodeIdsToRemove), 10000)
-	}
-	if v.ParameterGroup != nil && !c.Failed() {
-		{
-			mark := c.Enter("parameterGroup")
-			v.ParameterGroup.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.SSEDescription != nil && !c.Failed() {
-		{
-			mark := c.Enter("sSEDescription")
-			v.SSEDescription.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ClusterEndpointEncryptionType.Set && !c.Failed() {
-		c.Enum("clusterEndpointEncryptionType", v.ClusterEndpointEncryptionType.Value, enumClusterEndpointEncryptionType)
-	}
-	if v.NetworkType.Set && !c.Failed() {
-		c.Enum("networkType", v.NetworkType.Value, enumNetworkType)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -296,19 +194,6 @@ const (
 	ClusterEndpointEncryptionTypeTls  = "TLS"
 )
 
-func readClusterList(r *wirejson.Reader) []Cluster {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []Cluster{}
-	for r.NextElem() {
-		var e Cluster
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendClusterList(b []byte, list []Cluster) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -333,15 +218,6 @@ func readClusterNameList(r *wirejson.Reader) []string {
 		out = smithy.Append(r, out, e)
 	}
 	return out
-}
-
-func appendClusterNameList(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
 }
 
 // CreateClusterRequest is a shape of AWS's model.
@@ -443,108 +319,9 @@ func (v *CreateClusterRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *CreateClusterRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ClusterName.Set {
-		b = wirejson.Key(b, "ClusterName")
-		b = wirejson.AppendString(b, v.ClusterName.Value)
-	}
-	if v.NodeType.Set {
-		b = wirejson.Key(b, "NodeType")
-		b = wirejson.AppendString(b, v.NodeType.Value)
-	}
-	if v.Description.Set {
-		b = wirejson.Key(b, "Description")
-		b = wirejson.AppendString(b, v.Description.Value)
-	}
-	if v.ReplicationFactor.Set {
-		b = wirejson.Key(b, "ReplicationFactor")
-		b = strconv.AppendInt(b, v.ReplicationFactor.Value, 10)
-	}
-	if v.AvailabilityZones != nil {
-		b = wirejson.Key(b, "AvailabilityZones")
-		b = appendAvailabilityZoneList(b, v.AvailabilityZones)
-	}
-	if v.SubnetGroupName.Set {
-		b = wirejson.Key(b, "SubnetGroupName")
-		b = wirejson.AppendString(b, v.SubnetGroupName.Value)
-	}
-	if v.SecurityGroupIds != nil {
-		b = wirejson.Key(b, "SecurityGroupIds")
-		b = appendSecurityGroupIdentifierList(b, v.SecurityGroupIds)
-	}
-	if v.PreferredMaintenanceWindow.Set {
-		b = wirejson.Key(b, "PreferredMaintenanceWindow")
-		b = wirejson.AppendString(b, v.PreferredMaintenanceWindow.Value)
-	}
-	if v.NotificationTopicArn.Set {
-		b = wirejson.Key(b, "NotificationTopicArn")
-		b = wirejson.AppendString(b, v.NotificationTopicArn.Value)
-	}
-	if v.IamRoleArn.Set {
-		b = wirejson.Key(b, "IamRoleArn")
-		b = wirejson.AppendString(b, v.IamRoleArn.Value)
-	}
-	if v.ParameterGroupName.Set {
-		b = wirejson.Key(b, "ParameterGroupName")
-		b = wirejson.AppendString(b, v.ParameterGroupName.Value)
-	}
-	if v.Tags != nil {
-		b = wirejson.Key(b, "Tags")
-		b = appendTagList(b, v.Tags)
-	}
-	if v.SSESpecification != nil {
-		b = wirejson.Key(b, "SSESpecification")
-		b = v.SSESpecification.AppendJSON(b)
-	}
-	if v.ClusterEndpointEncryptionType.Set {
-		b = wirejson.Key(b, "ClusterEndpointEncryptionType")
-		b = wirejson.AppendString(b, v.ClusterEndpointEncryptionType.Value)
-	}
-	if v.NetworkType.Set {
-		b = wirejson.Key(b, "NetworkType")
-		b = wirejson.AppendString(b, v.NetworkType.Value)
-	}
-	return append(b, '}')
-}
-
 // CreateClusterResponse is a shape of AWS's model.
 type CreateClusterResponse struct {
 	Cluster *Cluster
-}
-
-// Read implements smithy.Shape.
-func (v *CreateClusterResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.CreateClusterResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Cluster":
-			if p := smithy.New[Cluster](r); p.Read(r) {
-				v.Cluster = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *CreateClusterResponse) Check(c *smithy.Checker) {
-	if v.Cluster != nil && !c.Failed() {
-		{
-			mark := c.Enter("cluster")
-			v.Cluster.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -590,49 +367,9 @@ func (v *CreateParameterGroupRequest) Check(c *smithy.Checker) {
 	c.Required("parameterGroupName", v.ParameterGroupName.Set)
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *CreateParameterGroupRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ParameterGroupName.Set {
-		b = wirejson.Key(b, "ParameterGroupName")
-		b = wirejson.AppendString(b, v.ParameterGroupName.Value)
-	}
-	if v.Description.Set {
-		b = wirejson.Key(b, "Description")
-		b = wirejson.AppendString(b, v.Description.Value)
-	}
-	return append(b, '}')
-}
-
 // CreateParameterGroupResponse is a shape of AWS's model.
 type CreateParameterGroupResponse struct {
 	ParameterGroup *ParameterGroup
-}
-
-// Read implements smithy.Shape.
-func (v *CreateParameterGroupResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.CreateParameterGroupResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ParameterGroup":
-			if p := smithy.New[ParameterGroup](r); p.Read(r) {
-				v.ParameterGroup = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *CreateParameterGroupResponse) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -685,60 +422,9 @@ func (v *CreateSubnetGroupRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *CreateSubnetGroupRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.SubnetGroupName.Set {
-		b = wirejson.Key(b, "SubnetGroupName")
-		b = wirejson.AppendString(b, v.SubnetGroupName.Value)
-	}
-	if v.Description.Set {
-		b = wirejson.Key(b, "Description")
-		b = wirejson.AppendString(b, v.Description.Value)
-	}
-	if v.SubnetIds != nil {
-		b = wirejson.Key(b, "SubnetIds")
-		b = appendSubnetIdentifierList(b, v.SubnetIds)
-	}
-	return append(b, '}')
-}
-
 // CreateSubnetGroupResponse is a shape of AWS's model.
 type CreateSubnetGroupResponse struct {
 	SubnetGroup *SubnetGroup
-}
-
-// Read implements smithy.Shape.
-func (v *CreateSubnetGroupResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.CreateSubnetGroupResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "SubnetGroup":
-			if p := smithy.New[SubnetGroup](r); p.Read(r) {
-				v.SubnetGroup = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *CreateSubnetGroupResponse) Check(c *smithy.Checker) {
-	if v.SubnetGroup != nil && !c.Failed() {
-		{
-			mark := c.Enter("subnetGroup")
-			v.SubnetGroup.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -797,64 +483,9 @@ func (v *DecreaseReplicationFactorRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DecreaseReplicationFactorRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ClusterName.Set {
-		b = wirejson.Key(b, "ClusterName")
-		b = wirejson.AppendString(b, v.ClusterName.Value)
-	}
-	if v.NewReplicationFactor.Set {
-		b = wirejson.Key(b, "NewReplicationFactor")
-		b = strconv.AppendInt(b, v.NewReplicationFactor.Value, 10)
-	}
-	if v.AvailabilityZones != nil {
-		b = wirejson.Key(b, "AvailabilityZones")
-		b = appendAvailabilityZoneList(b, v.AvailabilityZones)
-	}
-	if v.NodeIdsToRemove != nil {
-		b = wirejson.Key(b, "NodeIdsToRemove")
-		b = appendNodeIdentifierList(b, v.NodeIdsToRemove)
-	}
-	return append(b, '}')
-}
-
 // DecreaseReplicationFactorResponse is a shape of AWS's model.
 type DecreaseReplicationFactorResponse struct {
 	Cluster *Cluster
-}
-
-// Read implements smithy.Shape.
-func (v *DecreaseReplicationFactorResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.DecreaseReplicationFactorResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Cluster":
-			if p := smithy.New[Cluster](r); p.Read(r) {
-				v.Cluster = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DecreaseReplicationFactorResponse) Check(c *smithy.Checker) {
-	if v.Cluster != nil && !c.Failed() {
-		{
-			mark := c.Enter("cluster")
-			v.Cluster.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -897,52 +528,9 @@ func (v *DeleteClusterRequest) Check(c *smithy.Checker) {
 	c.Required("clusterName", v.ClusterName.Set)
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteClusterRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ClusterName.Set {
-		b = wirejson.Key(b, "ClusterName")
-		b = wirejson.AppendString(b, v.ClusterName.Value)
-	}
-	return append(b, '}')
-}
-
 // DeleteClusterResponse is a shape of AWS's model.
 type DeleteClusterResponse struct {
 	Cluster *Cluster
-}
-
-// Read implements smithy.Shape.
-func (v *DeleteClusterResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.DeleteClusterResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Cluster":
-			if p := smithy.New[Cluster](r); p.Read(r) {
-				v.Cluster = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DeleteClusterResponse) Check(c *smithy.Checker) {
-	if v.Cluster != nil && !c.Failed() {
-		{
-			mark := c.Enter("cluster")
-			v.Cluster.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -985,43 +573,9 @@ func (v *DeleteParameterGroupRequest) Check(c *smithy.Checker) {
 	c.Required("parameterGroupName", v.ParameterGroupName.Set)
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteParameterGroupRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ParameterGroupName.Set {
-		b = wirejson.Key(b, "ParameterGroupName")
-		b = wirejson.AppendString(b, v.ParameterGroupName.Value)
-	}
-	return append(b, '}')
-}
-
 // DeleteParameterGroupResponse is a shape of AWS's model.
 type DeleteParameterGroupResponse struct {
 	DeletionMessage smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *DeleteParameterGroupResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.DeleteParameterGroupResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "DeletionMessage":
-			v.DeletionMessage.Value, v.DeletionMessage.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DeleteParameterGroupResponse) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1064,43 +618,9 @@ func (v *DeleteSubnetGroupRequest) Check(c *smithy.Checker) {
 	c.Required("subnetGroupName", v.SubnetGroupName.Set)
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DeleteSubnetGroupRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.SubnetGroupName.Set {
-		b = wirejson.Key(b, "SubnetGroupName")
-		b = wirejson.AppendString(b, v.SubnetGroupName.Value)
-	}
-	return append(b, '}')
-}
-
 // DeleteSubnetGroupResponse is a shape of AWS's model.
 type DeleteSubnetGroupResponse struct {
 	DeletionMessage smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *DeleteSubnetGroupResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.DeleteSubnetGroupResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "DeletionMessage":
-			v.DeletionMessage.Value, v.DeletionMessage.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DeleteSubnetGroupResponse) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1151,64 +671,10 @@ func (v *DescribeClustersRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeClustersRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ClusterNames != nil {
-		b = wirejson.Key(b, "ClusterNames")
-		b = appendClusterNameList(b, v.ClusterNames)
-	}
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeClustersResponse is a shape of AWS's model.
 type DescribeClustersResponse struct {
 	NextToken smithy.Opt[string]
 	Clusters  []Cluster
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeClustersResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.DescribeClustersResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		case "Clusters":
-			v.Clusters = readClusterList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeClustersResponse) Check(c *smithy.Checker) {
-	if v.Clusters != nil && !c.Failed() {
-		for i0 := range v.Clusters {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("clusters", i0)
-			v.Clusters[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1257,60 +723,10 @@ func (v *DescribeDefaultParametersRequest) Read(r *wirejson.Reader) bool {
 func (v *DescribeDefaultParametersRequest) Check(c *smithy.Checker) {
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeDefaultParametersRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeDefaultParametersResponse is a shape of AWS's model.
 type DescribeDefaultParametersResponse struct {
 	NextToken  smithy.Opt[string]
 	Parameters []Parameter
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeDefaultParametersResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.DescribeDefaultParametersResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		case "Parameters":
-			v.Parameters = readParameterList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeDefaultParametersResponse) Check(c *smithy.Checker) {
-	if v.Parameters != nil && !c.Failed() {
-		for i0 := range v.Parameters {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("parameters", i0)
-			v.Parameters[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1377,80 +793,10 @@ func (v *DescribeEventsRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeEventsRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.SourceName.Set {
-		b = wirejson.Key(b, "SourceName")
-		b = wirejson.AppendString(b, v.SourceName.Value)
-	}
-	if v.SourceType.Set {
-		b = wirejson.Key(b, "SourceType")
-		b = wirejson.AppendString(b, v.SourceType.Value)
-	}
-	if v.StartTime.Set {
-		b = wirejson.Key(b, "StartTime")
-		b = strconv.AppendFloat(b, v.StartTime.Value, 'f', 3, 64)
-	}
-	if v.EndTime.Set {
-		b = wirejson.Key(b, "EndTime")
-		b = strconv.AppendFloat(b, v.EndTime.Value, 'f', 3, 64)
-	}
-	if v.Duration.Set {
-		b = wirejson.Key(b, "Duration")
-		b = strconv.AppendInt(b, v.Duration.Value, 10)
-	}
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeEventsResponse is a shape of AWS's model.
 type DescribeEventsResponse struct {
 	NextToken smithy.Opt[string]
 	Events    []Event
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeEventsResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.DescribeEventsResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		case "Events":
-			v.Events = readEventList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeEventsResponse) Check(c *smithy.Checker) {
-	if v.Events != nil && !c.Failed() {
-		for i0 := range v.Events {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("events", i0)
-			v.Events[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1505,54 +851,10 @@ func (v *DescribeParameterGroupsRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeParameterGroupsRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ParameterGroupNames != nil {
-		b = wirejson.Key(b, "ParameterGroupNames")
-		b = appendParameterGroupNameList(b, v.ParameterGroupNames)
-	}
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeParameterGroupsResponse is a shape of AWS's model.
 type DescribeParameterGroupsResponse struct {
 	NextToken       smithy.Opt[string]
 	ParameterGroups []ParameterGroup
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeParameterGroupsResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.DescribeParameterGroupsResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		case "ParameterGroups":
-			v.ParameterGroups = readParameterGroupList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeParameterGroupsResponse) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1608,68 +910,10 @@ func (v *DescribeParametersRequest) Check(c *smithy.Checker) {
 	c.Required("parameterGroupName", v.ParameterGroupName.Set)
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeParametersRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ParameterGroupName.Set {
-		b = wirejson.Key(b, "ParameterGroupName")
-		b = wirejson.AppendString(b, v.ParameterGroupName.Value)
-	}
-	if v.Source.Set {
-		b = wirejson.Key(b, "Source")
-		b = wirejson.AppendString(b, v.Source.Value)
-	}
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeParametersResponse is a shape of AWS's model.
 type DescribeParametersResponse struct {
 	NextToken  smithy.Opt[string]
 	Parameters []Parameter
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeParametersResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.DescribeParametersResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		case "Parameters":
-			v.Parameters = readParameterList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeParametersResponse) Check(c *smithy.Checker) {
-	if v.Parameters != nil && !c.Failed() {
-		for i0 := range v.Parameters {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("parameters", i0)
-			v.Parameters[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1724,64 +968,10 @@ func (v *DescribeSubnetGroupsRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *DescribeSubnetGroupsRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.SubnetGroupNames != nil {
-		b = wirejson.Key(b, "SubnetGroupNames")
-		b = appendSubnetGroupNameList(b, v.SubnetGroupNames)
-	}
-	if v.MaxResults.Set {
-		b = wirejson.Key(b, "MaxResults")
-		b = strconv.AppendInt(b, v.MaxResults.Value, 10)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // DescribeSubnetGroupsResponse is a shape of AWS's model.
 type DescribeSubnetGroupsResponse struct {
 	NextToken    smithy.Opt[string]
 	SubnetGroups []SubnetGroup
-}
-
-// Read implements smithy.Shape.
-func (v *DescribeSubnetGroupsResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.DescribeSubnetGroupsResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		case "SubnetGroups":
-			v.SubnetGroups = readSubnetGroupList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *DescribeSubnetGroupsResponse) Check(c *smithy.Checker) {
-	if v.SubnetGroups != nil && !c.Failed() {
-		for i0 := range v.SubnetGroups {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("subnetGroups", i0)
-			v.SubnetGroups[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1803,34 +993,6 @@ type Endpoint struct {
 	Address smithy.Opt[string]
 	Port    smithy.Opt[int64]
 	URL     smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *Endpoint) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.Endpoint") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Address":
-			v.Address.Value, v.Address.Set = r.String()
-		case "Port":
-			v.Port.Value, v.Port.Set = r.Int("Integer")
-		case "URL":
-			v.URL.Value, v.URL.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Endpoint) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -1859,39 +1021,6 @@ type Event struct {
 	Date       smithy.Opt[float64]
 }
 
-// Read implements smithy.Shape.
-func (v *Event) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.Event") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "SourceName":
-			v.SourceName.Value, v.SourceName.Set = r.String()
-		case "SourceType":
-			v.SourceType.Value, v.SourceType.Set = r.String()
-		case "Message":
-			v.Message.Value, v.Message.Set = r.String()
-		case "Date":
-			v.Date.Value, v.Date.Set = r.Float()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Event) Check(c *smithy.Checker) {
-	if v.SourceType.Set && !c.Failed() {
-		c.Enum("sourceType", v.SourceType.Value, enumSourceType)
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *Event) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -1912,19 +1041,6 @@ func (v *Event) AppendJSON(b []byte) []byte {
 		b = strconv.AppendFloat(b, v.Date.Value, 'f', 3, 64)
 	}
 	return append(b, '}')
-}
-
-func readEventList(r *wirejson.Reader) []Event {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []Event{}
-	for r.NextElem() {
-		var e Event
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendEventList(b []byte, list []Event) []byte {
@@ -1976,60 +1092,9 @@ func (v *IncreaseReplicationFactorRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *IncreaseReplicationFactorRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ClusterName.Set {
-		b = wirejson.Key(b, "ClusterName")
-		b = wirejson.AppendString(b, v.ClusterName.Value)
-	}
-	if v.NewReplicationFactor.Set {
-		b = wirejson.Key(b, "NewReplicationFactor")
-		b = strconv.AppendInt(b, v.NewReplicationFactor.Value, 10)
-	}
-	if v.AvailabilityZones != nil {
-		b = wirejson.Key(b, "AvailabilityZones")
-		b = appendAvailabilityZoneList(b, v.AvailabilityZones)
-	}
-	return append(b, '}')
-}
-
 // IncreaseReplicationFactorResponse is a shape of AWS's model.
 type IncreaseReplicationFactorResponse struct {
 	Cluster *Cluster
-}
-
-// Read implements smithy.Shape.
-func (v *IncreaseReplicationFactorResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.IncreaseReplicationFactorResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Cluster":
-			if p := smithy.New[Cluster](r); p.Read(r) {
-				v.Cluster = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *IncreaseReplicationFactorResponse) Check(c *smithy.Checker) {
-	if v.Cluster != nil && !c.Failed() {
-		{
-			mark := c.Enter("cluster")
-			v.Cluster.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2041,8 +1106,6 @@ func (v *IncreaseReplicationFactorResponse) AppendJSON(b []byte) []byte {
 	}
 	return append(b, '}')
 }
-
-var enumIsModifiable = []string{"TRUE", "FALSE", "CONDITIONAL"}
 
 // The values of IsModifiable.
 const (
@@ -2066,15 +1129,6 @@ func readKeyList(r *wirejson.Reader) []string {
 		out = smithy.Append(r, out, e)
 	}
 	return out
-}
-
-func appendKeyList(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
 }
 
 // ListTagsRequest is a shape of AWS's model.
@@ -2110,53 +1164,10 @@ func (v *ListTagsRequest) Check(c *smithy.Checker) {
 	c.Required("resourceName", v.ResourceName.Set)
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ListTagsRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceName.Set {
-		b = wirejson.Key(b, "ResourceName")
-		b = wirejson.AppendString(b, v.ResourceName.Value)
-	}
-	if v.NextToken.Set {
-		b = wirejson.Key(b, "NextToken")
-		b = wirejson.AppendString(b, v.NextToken.Value)
-	}
-	return append(b, '}')
-}
-
 // ListTagsResponse is a shape of AWS's model.
 type ListTagsResponse struct {
 	Tags      []Tag
 	NextToken smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *ListTagsResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.ListTagsResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Tags":
-			v.Tags = readTagList(r)
-		case "NextToken":
-			v.NextToken.Value, v.NextToken.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ListTagsResponse) Check(c *smithy.Checker) {
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 1000)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2182,19 +1193,6 @@ const (
 	NetworkTypeDualStack = "dual_stack"
 )
 
-func readNetworkTypeList(r *wirejson.Reader) []string {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []string{}
-	for r.NextElem() {
-		var e string
-		e, _ = r.String()
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendNetworkTypeList(b []byte, list []string) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -2212,42 +1210,6 @@ type Node struct {
 	AvailabilityZone     smithy.Opt[string]
 	NodeStatus           smithy.Opt[string]
 	ParameterGroupStatus smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *Node) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.Node") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "NodeId":
-			v.NodeId.Value, v.NodeId.Set = r.String()
-		case "Endpoint":
-			if p := smithy.New[Endpoint](r); p.Read(r) {
-				v.Endpoint = p
-			}
-		case "NodeCreateTime":
-			v.NodeCreateTime.Value, v.NodeCreateTime.Set = r.Float()
-		case "AvailabilityZone":
-			v.AvailabilityZone.Value, v.AvailabilityZone.Set = r.String()
-		case "NodeStatus":
-			v.NodeStatus.Value, v.NodeStatus.Set = r.String()
-		case "ParameterGroupStatus":
-			v.ParameterGroupStatus.Value, v.ParameterGroupStatus.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Node) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2306,19 +1268,6 @@ func appendNodeIdentifierList(b []byte, list []string) []byte {
 	return append(b, ']')
 }
 
-func readNodeList(r *wirejson.Reader) []Node {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []Node{}
-	for r.NextElem() {
-		var e Node
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendNodeList(b []byte, list []Node) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -2332,32 +1281,6 @@ func appendNodeList(b []byte, list []Node) []byte {
 type NodeTypeSpecificValue struct {
 	NodeType smithy.Opt[string]
 	Value    smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *NodeTypeSpecificValue) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.NodeTypeSpecificValue") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "NodeType":
-			v.NodeType.Value, v.NodeType.Set = r.String()
-		case "Value":
-			v.Value.Value, v.Value.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *NodeTypeSpecificValue) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2374,19 +1297,6 @@ func (v *NodeTypeSpecificValue) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func readNodeTypeSpecificValueList(r *wirejson.Reader) []NodeTypeSpecificValue {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []NodeTypeSpecificValue{}
-	for r.NextElem() {
-		var e NodeTypeSpecificValue
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
 func appendNodeTypeSpecificValueList(b []byte, list []NodeTypeSpecificValue) []byte {
 	b = append(b, '[')
 	for i := range list {
@@ -2400,32 +1310,6 @@ func appendNodeTypeSpecificValueList(b []byte, list []NodeTypeSpecificValue) []b
 type NotificationConfiguration struct {
 	TopicArn    smithy.Opt[string]
 	TopicStatus smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *NotificationConfiguration) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.NotificationConfiguration") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "TopicArn":
-			v.TopicArn.Value, v.TopicArn.Set = r.String()
-		case "TopicStatus":
-			v.TopicStatus.Value, v.TopicStatus.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *NotificationConfiguration) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2454,57 +1338,6 @@ type Parameter struct {
 	AllowedValues          smithy.Opt[string]
 	IsModifiable           smithy.Opt[string]
 	ChangeType             smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *Parameter) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.Parameter") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ParameterName":
-			v.ParameterName.Value, v.ParameterName.Set = r.String()
-		case "ParameterType":
-			v.ParameterType.Value, v.ParameterType.Set = r.String()
-		case "ParameterValue":
-			v.ParameterValue.Value, v.ParameterValue.Set = r.String()
-		case "NodeTypeSpecificValues":
-			v.NodeTypeSpecificValues = readNodeTypeSpecificValueList(r)
-		case "Description":
-			v.Description.Value, v.Description.Set = r.String()
-		case "Source":
-			v.Source.Value, v.Source.Set = r.String()
-		case "DataType":
-			v.DataType.Value, v.DataType.Set = r.String()
-		case "AllowedValues":
-			v.AllowedValues.Value, v.AllowedValues.Set = r.String()
-		case "IsModifiable":
-			v.IsModifiable.Value, v.IsModifiable.Set = r.String()
-		case "ChangeType":
-			v.ChangeType.Value, v.ChangeType.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Parameter) Check(c *smithy.Checker) {
-	if v.ParameterType.Set && !c.Failed() {
-		c.Enum("parameterType", v.ParameterType.Value, enumParameterType)
-	}
-	if v.IsModifiable.Set && !c.Failed() {
-		c.Enum("isModifiable", v.IsModifiable.Value, enumIsModifiable)
-	}
-	if v.ChangeType.Set && !c.Failed() {
-		c.Enum("changeType", v.ChangeType.Value, enumChangeType)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2559,32 +1392,6 @@ type ParameterGroup struct {
 	Description        smithy.Opt[string]
 }
 
-// Read implements smithy.Shape.
-func (v *ParameterGroup) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.ParameterGroup") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ParameterGroupName":
-			v.ParameterGroupName.Value, v.ParameterGroupName.Set = r.String()
-		case "Description":
-			v.Description.Value, v.Description.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ParameterGroup) Check(c *smithy.Checker) {
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *ParameterGroup) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -2597,19 +1404,6 @@ func (v *ParameterGroup) AppendJSON(b []byte) []byte {
 		b = wirejson.AppendString(b, v.Description.Value)
 	}
 	return append(b, '}')
-}
-
-func readParameterGroupList(r *wirejson.Reader) []ParameterGroup {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []ParameterGroup{}
-	for r.NextElem() {
-		var e ParameterGroup
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendParameterGroupList(b []byte, list []ParameterGroup) []byte {
@@ -2638,51 +1432,11 @@ func readParameterGroupNameList(r *wirejson.Reader) []string {
 	return out
 }
 
-func appendParameterGroupNameList(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
-
 // ParameterGroupStatus is a shape of AWS's model.
 type ParameterGroupStatus struct {
 	ParameterGroupName   smithy.Opt[string]
 	ParameterApplyStatus smithy.Opt[string]
 	NodeIdsToReboot      []string
-}
-
-// Read implements smithy.Shape.
-func (v *ParameterGroupStatus) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.ParameterGroupStatus") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ParameterGroupName":
-			v.ParameterGroupName.Value, v.ParameterGroupName.Set = r.String()
-		case "ParameterApplyStatus":
-			v.ParameterApplyStatus.Value, v.ParameterApplyStatus.Set = r.String()
-		case "NodeIdsToReboot":
-			v.NodeIdsToReboot = readNodeIdentifierList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *ParameterGroupStatus) Check(c *smithy.Checker) {
-	if v.NodeIdsToReboot != nil && !c.Failed() {
-		c.MaxSize("nodeIdsToReboot", len(v.NodeIdsToReboot), 10000)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2701,19 +1455,6 @@ func (v *ParameterGroupStatus) AppendJSON(b []byte) []byte {
 		b = appendNodeIdentifierList(b, v.NodeIdsToReboot)
 	}
 	return append(b, '}')
-}
-
-func readParameterList(r *wirejson.Reader) []Parameter {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []Parameter{}
-	for r.NextElem() {
-		var e Parameter
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendParameterList(b []byte, list []Parameter) []byte {
@@ -2757,20 +1498,6 @@ func (v *ParameterNameValue) Read(r *wirejson.Reader) bool {
 func (v *ParameterNameValue) Check(c *smithy.Checker) {
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *ParameterNameValue) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ParameterName.Set {
-		b = wirejson.Key(b, "ParameterName")
-		b = wirejson.AppendString(b, v.ParameterName.Value)
-	}
-	if v.ParameterValue.Set {
-		b = wirejson.Key(b, "ParameterValue")
-		b = wirejson.AppendString(b, v.ParameterValue.Value)
-	}
-	return append(b, '}')
-}
-
 func readParameterNameValueList(r *wirejson.Reader) []ParameterNameValue {
 	if !r.BeginArray() {
 		return nil
@@ -2787,17 +1514,6 @@ func readParameterNameValueList(r *wirejson.Reader) []ParameterNameValue {
 	}
 	return out
 }
-
-func appendParameterNameValueList(b []byte, list []ParameterNameValue) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
-}
-
-var enumParameterType = []string{"DEFAULT", "NODE_TYPE_SPECIFIC"}
 
 // The values of ParameterType.
 const (
@@ -2839,56 +1555,9 @@ func (v *RebootNodeRequest) Check(c *smithy.Checker) {
 	c.Required("nodeId", v.NodeId.Set)
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *RebootNodeRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ClusterName.Set {
-		b = wirejson.Key(b, "ClusterName")
-		b = wirejson.AppendString(b, v.ClusterName.Value)
-	}
-	if v.NodeId.Set {
-		b = wirejson.Key(b, "NodeId")
-		b = wirejson.AppendString(b, v.NodeId.Value)
-	}
-	return append(b, '}')
-}
-
 // RebootNodeResponse is a shape of AWS's model.
 type RebootNodeResponse struct {
 	Cluster *Cluster
-}
-
-// Read implements smithy.Shape.
-func (v *RebootNodeResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.RebootNodeResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Cluster":
-			if p := smithy.New[Cluster](r); p.Read(r) {
-				v.Cluster = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *RebootNodeResponse) Check(c *smithy.Checker) {
-	if v.Cluster != nil && !c.Failed() {
-		{
-			mark := c.Enter("cluster")
-			v.Cluster.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2904,33 +1573,6 @@ func (v *RebootNodeResponse) AppendJSON(b []byte) []byte {
 // SSEDescription is a shape of AWS's model.
 type SSEDescription struct {
 	Status smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *SSEDescription) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.SSEDescription") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Status":
-			v.Status.Value, v.Status.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *SSEDescription) Check(c *smithy.Checker) {
-	if v.Status.Set && !c.Failed() {
-		c.Enum("status", v.Status.Value, enumSSEStatus)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -2973,18 +1615,6 @@ func (v *SSESpecification) Check(c *smithy.Checker) {
 	c.Required("enabled", v.Enabled.Set)
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *SSESpecification) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Enabled.Set {
-		b = wirejson.Key(b, "Enabled")
-		b = strconv.AppendBool(b, v.Enabled.Value)
-	}
-	return append(b, '}')
-}
-
-var enumSSEStatus = []string{"ENABLING", "ENABLED", "DISABLING", "DISABLED"}
-
 // The values of SSEStatus.
 const (
 	SSEStatusEnabling  = "ENABLING"
@@ -3010,45 +1640,10 @@ func readSecurityGroupIdentifierList(r *wirejson.Reader) []string {
 	return out
 }
 
-func appendSecurityGroupIdentifierList(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
-
 // SecurityGroupMembership is a shape of AWS's model.
 type SecurityGroupMembership struct {
 	SecurityGroupIdentifier smithy.Opt[string]
 	Status                  smithy.Opt[string]
-}
-
-// Read implements smithy.Shape.
-func (v *SecurityGroupMembership) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.SecurityGroupMembership") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "SecurityGroupIdentifier":
-			v.SecurityGroupIdentifier.Value, v.SecurityGroupIdentifier.Set = r.String()
-		case "Status":
-			v.Status.Value, v.Status.Set = r.String()
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *SecurityGroupMembership) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3063,19 +1658,6 @@ func (v *SecurityGroupMembership) AppendJSON(b []byte) []byte {
 		b = wirejson.AppendString(b, v.Status.Value)
 	}
 	return append(b, '}')
-}
-
-func readSecurityGroupMembershipList(r *wirejson.Reader) []SecurityGroupMembership {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []SecurityGroupMembership{}
-	for r.NextElem() {
-		var e SecurityGroupMembership
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendSecurityGroupMembershipList(b []byte, list []SecurityGroupMembership) []byte {
@@ -3101,44 +1683,6 @@ type Subnet struct {
 	SubnetIdentifier       smithy.Opt[string]
 	SubnetAvailabilityZone smithy.Opt[string]
 	SupportedNetworkTypes  []string
-}
-
-// Read implements smithy.Shape.
-func (v *Subnet) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.Subnet") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "SubnetIdentifier":
-			v.SubnetIdentifier.Value, v.SubnetIdentifier.Set = r.String()
-		case "SubnetAvailabilityZone":
-			v.SubnetAvailabilityZone.Value, v.SubnetAvailabilityZone.Set = r.String()
-		case "SupportedNetworkTypes":
-			v.SupportedNetworkTypes = readNetworkTypeList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *Subnet) Check(c *smithy.Checker) {
-	if v.SupportedNetworkTypes != nil && !c.Failed() {
-		for i0 := range v.SupportedNetworkTypes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("supportedNetworkTypes", i0)
-			c.Enum("", v.SupportedNetworkTypes[i0], enumNetworkType)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3168,58 +1712,6 @@ type SubnetGroup struct {
 	SupportedNetworkTypes []string
 }
 
-// Read implements smithy.Shape.
-func (v *SubnetGroup) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.SubnetGroup") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "SubnetGroupName":
-			v.SubnetGroupName.Value, v.SubnetGroupName.Set = r.String()
-		case "Description":
-			v.Description.Value, v.Description.Set = r.String()
-		case "VpcId":
-			v.VpcId.Value, v.VpcId.Set = r.String()
-		case "Subnets":
-			v.Subnets = readSubnetList(r)
-		case "SupportedNetworkTypes":
-			v.SupportedNetworkTypes = readNetworkTypeList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *SubnetGroup) Check(c *smithy.Checker) {
-	if v.Subnets != nil && !c.Failed() {
-		for i0 := range v.Subnets {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("subnets", i0)
-			v.Subnets[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.SupportedNetworkTypes != nil && !c.Failed() {
-		for i0 := range v.SupportedNetworkTypes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("supportedNetworkTypes", i0)
-			c.Enum("", v.SupportedNetworkTypes[i0], enumNetworkType)
-			c.Leave(mark0)
-		}
-	}
-}
-
 // AppendJSON implements smithy.Renderer.
 func (v *SubnetGroup) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
@@ -3244,19 +1736,6 @@ func (v *SubnetGroup) AppendJSON(b []byte) []byte {
 		b = appendNetworkTypeList(b, v.SupportedNetworkTypes)
 	}
 	return append(b, '}')
-}
-
-func readSubnetGroupList(r *wirejson.Reader) []SubnetGroup {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []SubnetGroup{}
-	for r.NextElem() {
-		var e SubnetGroup
-		e.Read(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
 }
 
 func appendSubnetGroupList(b []byte, list []SubnetGroup) []byte {
@@ -3285,15 +1764,6 @@ func readSubnetGroupNameList(r *wirejson.Reader) []string {
 	return out
 }
 
-func appendSubnetGroupNameList(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
-
 func readSubnetIdentifierList(r *wirejson.Reader) []string {
 	if !r.BeginArray() {
 		return nil
@@ -3306,28 +1776,6 @@ func readSubnetIdentifierList(r *wirejson.Reader) []string {
 		}
 		var e string
 		e, _ = r.String()
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
-func appendSubnetIdentifierList(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
-
-func readSubnetList(r *wirejson.Reader) []Subnet {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []Subnet{}
-	for r.NextElem() {
-		var e Subnet
-		e.Read(r)
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -3451,50 +1899,9 @@ func (v *TagResourceRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *TagResourceRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceName.Set {
-		b = wirejson.Key(b, "ResourceName")
-		b = wirejson.AppendString(b, v.ResourceName.Value)
-	}
-	if v.Tags != nil {
-		b = wirejson.Key(b, "Tags")
-		b = appendTagList(b, v.Tags)
-	}
-	return append(b, '}')
-}
-
 // TagResourceResponse is a shape of AWS's model.
 type TagResourceResponse struct {
 	Tags []Tag
-}
-
-// Read implements smithy.Shape.
-func (v *TagResourceResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.TagResourceResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Tags":
-			v.Tags = readTagList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *TagResourceResponse) Check(c *smithy.Checker) {
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 1000)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3544,50 +1951,9 @@ func (v *UntagResourceRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UntagResourceRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ResourceName.Set {
-		b = wirejson.Key(b, "ResourceName")
-		b = wirejson.AppendString(b, v.ResourceName.Value)
-	}
-	if v.TagKeys != nil {
-		b = wirejson.Key(b, "TagKeys")
-		b = appendKeyList(b, v.TagKeys)
-	}
-	return append(b, '}')
-}
-
 // UntagResourceResponse is a shape of AWS's model.
 type UntagResourceResponse struct {
 	Tags []Tag
-}
-
-// Read implements smithy.Shape.
-func (v *UntagResourceResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.UntagResourceResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Tags":
-			v.Tags = readTagList(r)
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UntagResourceResponse) Check(c *smithy.Checker) {
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 1000)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3651,76 +2017,9 @@ func (v *UpdateClusterRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateClusterRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ClusterName.Set {
-		b = wirejson.Key(b, "ClusterName")
-		b = wirejson.AppendString(b, v.ClusterName.Value)
-	}
-	if v.Description.Set {
-		b = wirejson.Key(b, "Description")
-		b = wirejson.AppendString(b, v.Description.Value)
-	}
-	if v.PreferredMaintenanceWindow.Set {
-		b = wirejson.Key(b, "PreferredMaintenanceWindow")
-		b = wirejson.AppendString(b, v.PreferredMaintenanceWindow.Value)
-	}
-	if v.NotificationTopicArn.Set {
-		b = wirejson.Key(b, "NotificationTopicArn")
-		b = wirejson.AppendString(b, v.NotificationTopicArn.Value)
-	}
-	if v.NotificationTopicStatus.Set {
-		b = wirejson.Key(b, "NotificationTopicStatus")
-		b = wirejson.AppendString(b, v.NotificationTopicStatus.Value)
-	}
-	if v.ParameterGroupName.Set {
-		b = wirejson.Key(b, "ParameterGroupName")
-		b = wirejson.AppendString(b, v.ParameterGroupName.Value)
-	}
-	if v.SecurityGroupIds != nil {
-		b = wirejson.Key(b, "SecurityGroupIds")
-		b = appendSecurityGroupIdentifierList(b, v.SecurityGroupIds)
-	}
-	return append(b, '}')
-}
-
 // UpdateClusterResponse is a shape of AWS's model.
 type UpdateClusterResponse struct {
 	Cluster *Cluster
-}
-
-// Read implements smithy.Shape.
-func (v *UpdateClusterResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.UpdateClusterResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "Cluster":
-			if p := smithy.New[Cluster](r); p.Read(r) {
-				v.Cluster = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UpdateClusterResponse) Check(c *smithy.Checker) {
-	if v.Cluster != nil && !c.Failed() {
-		{
-			mark := c.Enter("cluster")
-			v.Cluster.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3770,49 +2069,9 @@ func (v *UpdateParameterGroupRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateParameterGroupRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.ParameterGroupName.Set {
-		b = wirejson.Key(b, "ParameterGroupName")
-		b = wirejson.AppendString(b, v.ParameterGroupName.Value)
-	}
-	if v.ParameterNameValues != nil {
-		b = wirejson.Key(b, "ParameterNameValues")
-		b = appendParameterNameValueList(b, v.ParameterNameValues)
-	}
-	return append(b, '}')
-}
-
 // UpdateParameterGroupResponse is a shape of AWS's model.
 type UpdateParameterGroupResponse struct {
 	ParameterGroup *ParameterGroup
-}
-
-// Read implements smithy.Shape.
-func (v *UpdateParameterGroupResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.UpdateParameterGroupResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "ParameterGroup":
-			if p := smithy.New[ParameterGroup](r); p.Read(r) {
-				v.ParameterGroup = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UpdateParameterGroupResponse) Check(c *smithy.Checker) {
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -3864,60 +2123,9 @@ func (v *UpdateSubnetGroupRequest) Check(c *smithy.Checker) {
 	}
 }
 
-// AppendJSON implements smithy.Renderer.
-func (v *UpdateSubnetGroupRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.SubnetGroupName.Set {
-		b = wirejson.Key(b, "SubnetGroupName")
-		b = wirejson.AppendString(b, v.SubnetGroupName.Value)
-	}
-	if v.Description.Set {
-		b = wirejson.Key(b, "Description")
-		b = wirejson.AppendString(b, v.Description.Value)
-	}
-	if v.SubnetIds != nil {
-		b = wirejson.Key(b, "SubnetIds")
-		b = appendSubnetIdentifierList(b, v.SubnetIds)
-	}
-	return append(b, '}')
-}
-
 // UpdateSubnetGroupResponse is a shape of AWS's model.
 type UpdateSubnetGroupResponse struct {
 	SubnetGroup *SubnetGroup
-}
-
-// Read implements smithy.Shape.
-func (v *UpdateSubnetGroupResponse) Read(r *wirejson.Reader) bool {
-	if !r.BeginObject("class com.amazonaws.dax.UpdateSubnetGroupResponse") {
-		return false
-	}
-	for {
-		name, ok := r.NextField()
-		if !ok {
-			break
-		}
-		switch string(name) {
-		case "SubnetGroup":
-			if p := smithy.New[SubnetGroup](r); p.Read(r) {
-				v.SubnetGroup = p
-			}
-		default:
-			r.Skip()
-		}
-	}
-	return r.Err() == nil
-}
-
-// Check implements smithy.Shape.
-func (v *UpdateSubnetGroupResponse) Check(c *smithy.Checker) {
-	if v.SubnetGroup != nil && !c.Failed() {
-		{
-			mark := c.Enter("subnetGroup")
-			v.SubnetGroup.Check(c)
-			c.Leave(mark)
-		}
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
