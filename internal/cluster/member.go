@@ -449,74 +449,81 @@ func (m *Member) advance() {
 	}
 }
 
-// freeze starts to take part in a freeze. Waiting for users happens in a goroutine, so that this server keeps following
+// freeze starts to take part in a freeze. A goroutine waits for the users of the old value, so that this server keeps following
 // the log: these users may themselves wait for other entries.
 func (m *Member) freeze(key []byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	f := &frozen{key: key}
+	m.mu.Lock()
 	m.frozen = append(m.frozen, f)
 	m.step()
+	m.mu.Unlock()
 	m.done.Add(1)
 	guard.Go(m.opt.Logger, "freezing", func() {
 		defer m.done.Done()
 		m.watchers.of(key).Freeze(key)
-		m.mu.Lock()
-		f.done = !f.thawed
-		m.advance()
-		m.mu.Unlock()
-		for f.thawed && m.ctx.Err() == nil { // f.thawed is final once f.done was set under m.mu
-			err := m.thawed(m.ctx, f)
-			if err == nil {
-				break
-			}
-			m.opt.Logger.Warn("cannot follow the other servers", "error", err.Error())
-			time.Sleep(thawPause)
+		if !m.drained(f) {
+			m.reloadLate(f)
 		}
-		m.poke()
+		m.poke() // publishes that this server is done with the freeze
 	})
 }
 
-// thawed reloads what was frozen and forgets the freeze.
-func (m *Member) thawed(ctx context.Context, f *frozen) error {
-	if err := m.watchers.of(f.key).Reload(ctx, f.key); err != nil {
-		return err
-	}
+// drained records that the cached value has no users left. It returns false if the freeze has ended meanwhile: the caller must then
+// reload the value.
+func (m *Member) drained(f *frozen) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if f.thawed {
+		return false
+	}
+	f.done = true
+	m.advance()
+	return true
+}
+
+// reloadLate reloads the value of a freeze that has ended before the value was drained, until that succeeds or the server leaves.
+func (m *Member) reloadLate(f *frozen) {
+	for m.ctx.Err() == nil {
+		err := m.watchers.of(f.key).Reload(m.ctx, f.key)
+		if err == nil {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.forget(f)
+			return
+		}
+		m.opt.Logger.Warn("cannot follow the other servers", "error", err.Error())
+		time.Sleep(thawPause)
+	}
+}
+
+// forget ends this server's part in a freeze. The caller holds m.mu. nil means none.
+func (m *Member) forget(f *frozen) {
 	m.frozen = slices.DeleteFunc(m.frozen, func(other *frozen) bool { return other == f })
 	m.advance()
-	return nil
 }
 
 // reload processes a change: it reloads the key and ends the freeze of it, if there is one.
 func (m *Member) reload(ctx context.Context, key []byte) error {
 	m.mu.Lock()
-	at := slices.IndexFunc(m.frozen, func(f *frozen) bool { return bytes.Equal(f.key, key) && !f.thawed })
-	var f *frozen
-	if at >= 0 {
+	var f *frozen // nil if the key is not frozen
+	if at := slices.IndexFunc(m.frozen, func(f *frozen) bool { return bytes.Equal(f.key, key) && !f.thawed }); at >= 0 {
 		f = m.frozen[at]
-		if !f.done {
-			// The freezing server did not wait for this one, or gave up. The old value still has users here, so leave
-			// the reload to the goroutine that waits for them.
-			f.thawed = true
-			m.step()
-			m.mu.Unlock()
-			return nil
-		}
+	}
+	if f != nil && !f.done {
+		// The freezing server did not wait for this one, or gave up. The old value still has users here, so leave the reload to
+		// the goroutine that waits for them.
+		f.thawed = true
+		m.step()
+		m.mu.Unlock()
+		return nil
 	}
 	m.mu.Unlock()
-	var err error
-	if f != nil {
-		err = m.thawed(ctx, f)
-	} else {
-		err = m.watchers.of(key).Reload(ctx, key)
-	}
-	if err != nil {
+	if err := m.watchers.of(key).Reload(ctx, key); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.forget(f)
 	m.step()
 	return nil
 }
