@@ -17,6 +17,7 @@ import (
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/itemfile"
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/table"
@@ -114,7 +115,7 @@ func (m *Manager) startBulk(b *Bulk) {
 		_, err := m.Bulk.Change(ctx, b.Key(), func(now *Bulk) error { return change(&now.Runs) })
 		return err
 	}}
-	m.Jobs.Start(b.job(), func(ctx context.Context) error {
+	m.Jobs.Start(b.job(), jobs.Job{Run: func(ctx context.Context) error {
 		x := &bulkPut{Manager: m, Bulk: *m.Bulk.Get(b.Key()), saved: m.Now(), runs: run}
 		var err error
 		if x.Status == InProgress {
@@ -131,7 +132,7 @@ func (m *Manager) startBulk(b *Bulk) {
 			return err
 		}
 		return x.end(ctx, err)
-	}, nil)
+	}})
 }
 
 // end records the outcome of a bulk operation; err says why it failed or was cancelled.

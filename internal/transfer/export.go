@@ -27,6 +27,7 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/itemfile"
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/pitr"
@@ -115,26 +116,29 @@ func (m *Manager) startExport(e *Export, snap kv.Snapshot) {
 		_, err := m.Exports.Change(ctx, e.Key(), func(now *Export) error { return change(&now.Runs) })
 		return err
 	}}
-	m.Jobs.Start("export "+e.ARN(), func(ctx context.Context) error {
-		if snap == nil {
-			var err error
-			if snap, err = m.Tables.KV.Snapshot(ctx); err != nil {
+	m.Jobs.Start("export "+e.ARN(), jobs.Job{
+		Run: func(ctx context.Context) error {
+			if snap == nil {
+				var err error
+				if snap, err = m.Tables.KV.Snapshot(ctx); err != nil {
+					return err
+				}
+			}
+			x := &exporter{Manager: m, Export: e, runs: run}
+			err := run.Begin(ctx, 0)
+			if err == nil {
+				err = guard.Run(m.Logger, "an export", func() error { return x.run(ctx, snap) })
+			}
+			if err := run.End(ctx); err != nil {
 				return err
 			}
-		}
-		x := &exporter{Manager: m, Export: e, runs: run}
-		err := run.Begin(ctx, 0)
-		if err == nil {
-			err = guard.Run(m.Logger, "an export", func() error { return x.run(ctx, snap) })
-		}
-		if err := run.End(ctx); err != nil {
-			return err
-		}
-		return m.endExport(ctx, x, err)
-	}, func() {
-		if snap != nil {
-			snap.Close()
-		}
+			return m.endExport(ctx, x, err)
+		},
+		Done: func() {
+			if snap != nil {
+				snap.Close()
+			}
+		},
 	})
 }
 

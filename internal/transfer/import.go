@@ -11,6 +11,7 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/itemfile"
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/registry"
@@ -78,7 +79,7 @@ func (m *Manager) startImport(i *Import) {
 		_, err := m.Imports.Change(ctx, i.Key(), func(now *Import) error { return change(&now.Runs) })
 		return err
 	}}
-	m.Jobs.Start("import "+i.ARN(), func(ctx context.Context) error {
+	m.Jobs.Start("import "+i.ARN(), jobs.Job{Run: func(ctx context.Context) error {
 		select {
 		// Wait for a slot before reading anything.
 		case m.filling <- struct{}{}:
@@ -101,7 +102,7 @@ func (m *Manager) startImport(i *Import) {
 			return err
 		}
 		return m.endImport(ctx, x.Import, err)
-	}, nil)
+	}})
 }
 
 // endImport records the outcome of an import; err says why it failed. A table that could not be filled is deleted.
