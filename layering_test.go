@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"internal/api":                {"attribute", "smithy", "wirejson"},
 	"internal/auth":               {"awserr"},
 	"internal/access":             {"awserr", "smithy"},
-	"internal/keyspace":           {"attribute"},
+	"internal/keyspace":           {"attribute", "kv"},
 	"internal/expr":               {"attribute", "smithy"},
 	"internal/capacity":           {},
 	"internal/throttle":           {},

@@ -223,7 +223,7 @@ func (c *Catalog) signal() {
 
 // ReadEndedStreams returns the streams that have ended but can still be read.
 func ReadEndedStreams(ctx context.Context, r kv.Reader) (list []*StreamRef, err error) {
-	err = kv.Each(ctx, r, under(keyspace.EndedStreams()), func(key, val []byte) error {
+	err = kv.Each(ctx, r, kv.Prefix(keyspace.EndedStreams()), func(key, val []byte) error {
 		ref := new(StreamRef)
 		if err := json.Unmarshal(val, ref); err != nil {
 			return fmt.Errorf("description of stream %q: %w", key, err)
@@ -308,7 +308,7 @@ type Dropped struct {
 
 // Read returns all tables, and everything dropped whose data has not been removed yet.
 func Read(ctx context.Context, r kv.Reader) (tables []*Table, dropped []Dropped, err error) {
-	err = kv.Each(ctx, r, under(keyspace.TableRecords()), func(key, val []byte) error {
+	err = kv.Each(ctx, r, kv.Prefix(keyspace.TableRecords()), func(key, val []byte) error {
 		t, err := decode(val)
 		if err != nil {
 			return fmt.Errorf("description of table %q: %w", key, err)
@@ -319,15 +319,12 @@ func Read(ctx context.Context, r kv.Reader) (tables []*Table, dropped []Dropped,
 	if err != nil {
 		return nil, nil, err
 	}
-	err = kv.Each(ctx, r, under(keyspace.DroppedTables()), func(key, val []byte) error {
+	err = kv.Each(ctx, r, kv.Prefix(keyspace.DroppedTables()), func(key, val []byte) error {
 		dropped = append(dropped, Dropped{keyspace.DroppedTableID(key), len(val) > 0})
 		return nil
 	})
 	return tables, dropped, err
 }
-
-// under returns the range of all keys with a prefix.
-func under(prefix []byte) kv.Range { return kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)} }
 
 func decode(raw []byte) (*Table, error) {
 	t := new(Table)
@@ -605,7 +602,7 @@ func putDropped(txn kv.Txn, d Dropped) error {
 
 // purge removes the data of what was dropped. It may be repeated.
 func (c *Catalog) purge(ctx context.Context, d Dropped) error {
-	ranges := []kv.Range{under(keyspace.TablePrefix(d.ID)), under(keyspace.Expiries(d.ID)), under(keyspace.Backfills(d.ID)), under(keyspace.Past(d.ID))}
+	ranges := []kv.Range{kv.Prefix(keyspace.TablePrefix(d.ID)), kv.Prefix(keyspace.Expiries(d.ID)), kv.Prefix(keyspace.Backfills(d.ID)), kv.Prefix(keyspace.Past(d.ID))}
 	if d.KeepItems {
 		ranges[0].Start, ranges[0].End = keyspace.TableIndexes(d.ID)
 	}

@@ -222,7 +222,7 @@ func (s *session) left(t *testing.T, id uint32) string {
 	var names []string
 	for _, p := range places(id) {
 		some := false
-		if err := kv.Each(t.Context(), snap, under(p.prefix), func(key, val []byte) error { some = true; return nil }); err != nil {
+		if err := kv.Each(t.Context(), snap, kv.Prefix(p.prefix), func(key, val []byte) error { some = true; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if some {

@@ -77,7 +77,7 @@ func (b *Mail) Receive(ctx context.Context, visit func(data []byte), missed func
 		return err
 	}
 	for id := range others {
-		from := kv.Range{Start: keyspace.FleetMail(id, b.read[id]+1), End: keyspace.PrefixEnd(keyspace.FleetMails(id))}
+		from := kv.Range{Start: keyspace.FleetMail(id, b.read[id]+1), End: kv.PrefixEnd(keyspace.FleetMails(id))}
 		err = errors.Join(err, kv.Each(ctx, r, from, func(key, val []byte) error {
 			n := binary.BigEndian.Uint64(key[len(key)-8:])
 			if n != b.read[id]+1 {

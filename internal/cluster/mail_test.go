@@ -63,7 +63,7 @@ func TestMail(t *testing.T) {
 	}
 	defer r.Close()
 	prefix := keyspace.FleetMails("a")
-	err = kv.Each(ctx, r, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, _ []byte) error {
+	err = kv.Each(ctx, r, kv.Prefix(prefix), func(key, _ []byte) error {
 		t.Errorf("%q was not deleted", key)
 		return nil
 	})

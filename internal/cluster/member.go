@@ -375,8 +375,7 @@ func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 	if err != nil {
 		return err
 	}
-	mail := keyspace.FleetMails(id)
-	return m.kv.DeleteRange(ctx, kv.Range{Start: mail, End: keyspace.PrefixEnd(mail)})
+	return m.kv.DeleteRange(ctx, kv.Prefix(keyspace.FleetMails(id)))
 }
 
 // follow follows the log until the server leaves, and retries after errors.
@@ -871,7 +870,7 @@ func (m *Member) Published(ctx context.Context) (map[string][]byte, error) {
 	}
 	out := map[string][]byte{}
 	prefix := keyspace.FleetNews("")
-	err = each(ctx, r, prefix, func(key, val []byte) error {
+	err = kv.Each(ctx, r, kv.Prefix(prefix), func(key, val []byte) error {
 		if id := string(key[len(prefix):]); id != m.info.ID {
 			out[id] = bytes.Clone(val)
 		}

@@ -88,7 +88,7 @@ func log(txn kv.Txn, list ...entry) (uint64, error) {
 
 // Servers returns the records of all servers of a store.
 func Servers(ctx context.Context, r kv.Reader) (list []Server, err error) {
-	err = each(ctx, r, keyspace.FleetServers(), func(_, val []byte) error {
+	err = kv.Each(ctx, r, kv.Prefix(keyspace.FleetServers()), func(_, val []byte) error {
 		var s Server
 		if err := json.Unmarshal(val, &s); err != nil {
 			return err
@@ -105,7 +105,7 @@ type Lease struct{ Job, Holder string }
 // Leases returns all leases.
 func Leases(ctx context.Context, r kv.Reader) (list []Lease, err error) {
 	prefix := keyspace.FleetLeases()
-	err = each(ctx, r, prefix, func(key, val []byte) error {
+	err = kv.Each(ctx, r, kv.Prefix(prefix), func(key, val []byte) error {
 		list = append(list, Lease{string(key[len(prefix):]), string(val)})
 		return nil
 	})
@@ -138,8 +138,4 @@ func Read(ctx context.Context, r kv.Reader) (s State, err error) {
 		s.Frozen, s.Holder = f.Key, f.Holder
 	}
 	return s, err
-}
-
-func each(ctx context.Context, r kv.Reader, prefix []byte, visit func(key, val []byte) error) error {
-	return kv.Each(ctx, r, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, visit)
 }

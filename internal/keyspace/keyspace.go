@@ -71,6 +71,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/kv"
 )
 
 // FormatVersion is the version of the layout. A data directory or store of a newer version is refused.
@@ -185,7 +186,7 @@ func AppendIndexPrefix(dst []byte, table uint32, index uint8) []byte {
 // AppendHashBound appends the lower bound of the keys with at least that hash. hash may be HashSpace, for the end of the index.
 func AppendHashBound(dst []byte, table uint32, index uint8, hash uint64) []byte {
 	if hash >= HashSpace {
-		return append(dst, PrefixEnd(AppendIndexPrefix(nil, table, index))...)
+		return append(dst, kv.PrefixEnd(AppendIndexPrefix(nil, table, index))...)
 	}
 	dst = AppendIndexPrefix(dst, table, index)
 	return binary.BigEndian.AppendUint32(dst, uint32(hash))
@@ -231,17 +232,8 @@ func AppendValuePrefix(dst, b []byte) []byte {
 	}
 }
 
-// PrefixEnd returns the first key after all keys with the prefix; nil if there is none.
-func PrefixEnd(prefix []byte) []byte {
-	end := bytes.Clone(prefix)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i] != 0xFF {
-			end[i]++
-			return end[:i+1]
-		}
-	}
-	return nil
-}
+// PrefixEnd is kv.PrefixEnd.
+func PrefixEnd(prefix []byte) []byte { return kv.PrefixEnd(prefix) }
 
 // TableRecords returns the prefix of all table descriptions.
 func TableRecords() []byte { return []byte{prefixMeta, metaTable} }
@@ -282,7 +274,7 @@ func Suffix(key []byte) []byte { return key[indexPrefixLen:] }
 
 // TableIndexes returns the range of all index entries of a table.
 func TableIndexes(table uint32) (start, end []byte) {
-	return AppendIndexPrefix(nil, table, 1), PrefixEnd(TablePrefix(table))
+	return AppendIndexPrefix(nil, table, 1), kv.PrefixEnd(TablePrefix(table))
 }
 
 // dayMillis is the length of a day of the history, in milliseconds.

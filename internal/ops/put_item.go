@@ -8,7 +8,6 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
@@ -76,8 +75,7 @@ func (s *Service) collectionMetrics(ctx context.Context, mode smithy.Opt[string]
 	partition := catalog.AppendKeyValues(nil, t.Key.Partition, key)
 	var bytes int64
 	add := func(indexID uint8) error {
-		prefix := t.AppendPartition(nil, indexID, partition)
-		n, err := s.Tables.KV.Size(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)})
+		n, err := s.Tables.KV.Size(ctx, kv.Prefix(t.AppendPartition(nil, indexID, partition)))
 		bytes += n
 		return err
 	}

@@ -330,8 +330,7 @@ func (s *Service) SweepTokens(ctx context.Context) error {
 		return err
 	}
 	defer snap.Close()
-	prefix := keyspace.Tokens()
-	it, err := snap.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	it, err := snap.Scan(kv.Prefix(keyspace.Tokens()), kv.ScanOpt{})
 	if err != nil {
 		return err
 	}

@@ -118,8 +118,7 @@ type merged struct {
 
 // days returns the days from first on for which a table has records.
 func days(r kv.Reader, table, first uint32) (out []uint32, err error) {
-	prefix := keyspace.Past(table)
-	it, err := r.Scan(kv.Range{Start: keyspace.PastDay(table, first), End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	it, err := r.Scan(kv.Range{Start: keyspace.PastDay(table, first), End: kv.PrefixEnd(keyspace.Past(table))}, kv.ScanOpt{})
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +138,8 @@ type Part struct{ Start, End []byte }
 
 // in returns the range of the part's keys below a prefix.
 func (p Part) in(prefix []byte) kv.Range {
-	r := kv.Range{Start: append(bytes.Clone(prefix), p.Start...), End: keyspace.PrefixEnd(prefix)}
+	r := kv.Prefix(prefix)
+	r.Start = append(bytes.Clone(prefix), p.Start...)
 	if p.End != nil {
 		r.End = append(bytes.Clone(prefix), p.End...)
 	}
@@ -306,9 +306,8 @@ func Changes(ctx context.Context, r kv.Reader, table uint32, from, to kv.TS, vis
 	if err != nil {
 		return err
 	}
-	prefix := keyspace.AppendIndexPrefix(nil, table, 0)
 	// Changed items are usually few, so this iterator seeks from one to the next.
-	items, err := r.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	items, err := r.Scan(kv.Prefix(keyspace.AppendIndexPrefix(nil, table, 0)), kv.ScanOpt{})
 	if err != nil {
 		return errors.Join(err, past.close())
 	}
@@ -380,7 +379,7 @@ func itemChange(past *merged, from, to kv.TS) (c *Change, later bool, err error)
 func Trim(ctx context.Context, store kv.Store, table uint32, before kv.TS) error {
 	end := keyspace.PastDay(table, keyspace.HistoryDay(before.Millis()))
 	if before == Latest {
-		end = keyspace.PrefixEnd(keyspace.Past(table))
+		end = kv.PrefixEnd(keyspace.Past(table))
 	}
 	snap, err := store.Latest(ctx)
 	if err != nil {

@@ -758,7 +758,7 @@ func TestDeletedTablesGo(t *testing.T) {
 		}
 		defer r.Close()
 		prefix := keyspace.TablePrefix(1)
-		it, err := r.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+		it, err := r.Scan(kv.Prefix(prefix), kv.ScanOpt{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -402,7 +402,7 @@ func (b *Builder) clear(ctx context.Context, t *catalog.Table, id uint8) error {
 	if id != ttlIndex {
 		prefix = keyspace.AppendIndexPrefix(nil, t.ID, id)
 	}
-	if err := b.Store.KV.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
+	if err := b.Store.KV.DeleteRange(ctx, kv.Prefix(prefix)); err != nil {
 		return err
 	}
 	// The entries are gone. Now reset the counters and the progress, in one transaction.

@@ -80,8 +80,7 @@ type Filled struct{ Items, Bytes int64 }
 //
 // Nothing goes through the write-ahead log: the store ingests the items, and then the index entries, as sorted files.
 func (s *Store) Fill(ctx context.Context, t *catalog.Table, items func(part int, put PutItem) error) (f Filled, err error) {
-	prefix := keyspace.TablePrefix(t.ID)
-	if err := s.KV.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
+	if err := s.KV.DeleteRange(ctx, kv.Prefix(keyspace.TablePrefix(t.ID))); err != nil {
 		return f, err
 	}
 	// Items arrive sorted; their index entries do not.

@@ -123,8 +123,7 @@ func (r *Report) backup(ctx context.Context, snap kv.Reader, b *catalog.Backup) 
 
 // past checks that the history can be read, and belongs to tables with point-in-time recovery.
 func (r *Report) past(ctx context.Context, snap kv.Reader, recovered map[uint32]bool) error {
-	prefix := keyspace.AllPasts()
-	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+	return kv.Each(ctx, snap, kv.Prefix(keyspace.AllPasts()), func(key, val []byte) error {
 		if err := pitr.Check(key, val); err != nil {
 			r.problem("history at %x: %v", key, err)
 		} else if !recovered[keyspace.TableID(key)] {
@@ -136,8 +135,7 @@ func (r *Report) past(ctx context.Context, snap kv.Reader, recovered map[uint32]
 
 // changes checks that all change records can be read, and belong to streams.
 func (r *Report) changes(ctx context.Context, snap kv.Reader, streams map[uint32]bool) error {
-	prefix := keyspace.AllChanges()
-	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+	return kv.Each(ctx, snap, kv.Prefix(keyspace.AllChanges()), func(key, val []byte) error {
 		_, _, ok := keyspace.ChangePosition(key)
 		_, err := stream.DecodeRecord(val, func([]byte) bool { return true })
 		switch {
@@ -153,8 +151,7 @@ func (r *Report) changes(ctx context.Context, snap kv.Reader, streams map[uint32
 // expiries checks the size of a table's TTL index; want is the number of items that expire.
 func (r *Report) expiries(ctx context.Context, snap kv.Reader, t *catalog.Table, want int64) error {
 	var got int64
-	prefix := keyspace.Expiries(t.ID)
-	err := kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, _ []byte) error {
+	err := kv.Each(ctx, snap, kv.Prefix(keyspace.Expiries(t.ID)), func(key, _ []byte) error {
 		got++
 		return nil
 	})
@@ -167,8 +164,7 @@ func (r *Report) expiries(ctx context.Context, snap kv.Reader, t *catalog.Table,
 
 // each calls visit for everything in an index of the table; index 0 is the table itself.
 func each(ctx context.Context, snap kv.Reader, t *catalog.Table, id uint8, visit func(key []byte, it attribute.Item) error) error {
-	prefix := keyspace.AppendIndexPrefix(nil, t.ID, id)
-	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+	return kv.Each(ctx, snap, kv.Prefix(keyspace.AppendIndexPrefix(nil, t.ID, id)), func(key, val []byte) error {
 		return visit(key, attribute.Item(val))
 	})
 }
@@ -327,8 +323,7 @@ func (r *Report) compareCounters(snap kv.Reader, t *catalog.Table, want []int64)
 // strays finds items of tables, and entries of indexes, that don't exist. known has those that do exist; a nil entry
 // may have any index.
 func (r *Report) strays(snap kv.Reader, known map[uint32]map[uint8]bool) error {
-	all := keyspace.Tables()
-	it, err := snap.Scan(kv.Range{Start: all, End: keyspace.PrefixEnd(all)}, kv.ScanOpt{})
+	it, err := snap.Scan(kv.Prefix(keyspace.Tables()), kv.ScanOpt{})
 	if err != nil {
 		return err
 	}
@@ -341,7 +336,7 @@ func (r *Report) strays(snap kv.Reader, known map[uint32]map[uint8]bool) error {
 		case indexes != nil && !indexes[x]:
 			r.problem("entries of index id %d of table id %d, which does not exist", x, id)
 		}
-		it.Seek(keyspace.PrefixEnd(keyspace.AppendIndexPrefix(nil, id, x)))
+		it.Seek(kv.PrefixEnd(keyspace.AppendIndexPrefix(nil, id, x)))
 	}
 	return it.Close()
 }
