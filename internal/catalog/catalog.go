@@ -345,18 +345,15 @@ func (c *Catalog) Get(ns Namespace, name string) *Table {
 	return nil
 }
 
-// List returns up to limit names of tables of the namespace that sort after a name, and whether there are more.
-func (c *Catalog) List(ns Namespace, after string, limit int) (names []string, more bool) {
+// Names returns the names of the namespace's tables that sort after a name, sorted.
+func (c *Catalog) Names(ns Namespace, after string) (names []string) {
 	for key, t := range *c.tables.Load() {
 		if key.Namespace == ns && key.name > after && c.Get(ns, t.Name) != nil {
 			names = append(names, t.Name)
 		}
 	}
 	sort.Strings(names)
-	if len(names) > limit {
-		return names[:limit], true
-	}
-	return names, false
+	return names
 }
 
 // Create adds a table and sets its ID. The form of its keys is that of the store's format, unless the table will be

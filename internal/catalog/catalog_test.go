@@ -83,12 +83,9 @@ func TestCatalog(t *testing.T) {
 				return s.show(t, d)
 			case "list":
 				var after string
-				limit := 100
 				d.MaybeScanArgs(t, "after", &after)
-				d.MaybeScanArgs(t, "limit", &limit)
 				ns, _ := parseName(d.CmdArgs[0].Key)
-				names, more := s.List(ns, after, limit)
-				return fmt.Sprintf("%v, more %v\n", names, more)
+				return fmt.Sprintln(s.Names(ns, after))
 			case "streams":
 				return s.streams(t, d)
 			case "backups":
