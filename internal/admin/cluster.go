@@ -15,6 +15,7 @@ import (
 	"github.com/statordb/stator/internal/engine"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/wait"
 )
 
 // Cluster is the state of the servers that share a storage, as the storage records it.
@@ -60,10 +61,8 @@ func ReadCluster(ctx context.Context, storage string) (_ *Cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-time.After(watchFor):
+	if err := wait.Pause(ctx, watchFor); err != nil {
+		return nil, err
 	}
 	now, format, err := readFleet(ctx, store)
 	if err != nil {

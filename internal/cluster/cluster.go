@@ -19,10 +19,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/wait"
 )
 
 // Watcher caches what is stored at keys with some prefix.
@@ -79,12 +79,7 @@ func (s *Solo) Exclusive(ctx context.Context, key []byte, change func(check func
 
 // thaw retries to end a freeze until it succeeds.
 func (s *Solo) thaw(w Watcher, key []byte) {
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-time.After(thawPause):
-		}
+	for wait.Pause(s.ctx, thawPause) == nil {
 		if w.Reload(s.ctx, key) == nil {
 			return
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/wait"
 )
 
 const (
@@ -391,10 +392,7 @@ func (m *Member) follow() {
 		}
 		if err := m.catchUp(m.ctx); err != nil && m.ctx.Err() == nil {
 			m.opt.Logger.Warn("cannot follow the other servers", "error", err.Error())
-			select {
-			case <-m.ctx.Done():
-			case <-time.After(beatInterval):
-			}
+			_ = wait.Pause(m.ctx, beatInterval) // the loop ends with m.ctx
 		}
 	}
 }
@@ -491,7 +489,7 @@ func (m *Member) reloadLate(f *frozen) {
 			return
 		}
 		m.opt.Logger.Warn("cannot follow the other servers", "error", err.Error())
-		time.Sleep(thawPause)
+		_ = wait.Pause(m.ctx, thawPause) // the loop ends with m.ctx
 	}
 }
 
@@ -541,19 +539,10 @@ func (m *Member) publishSeen(ctx context.Context) error {
 // wait returns once all servers have seen the log up to entry n. It removes dead servers meanwhile, so it does not wait
 // for them.
 func (m *Member) wait(ctx context.Context, n uint64) error {
-	for {
-		if err := m.look(ctx); err != nil {
-			return err
-		}
-		if m.allSeen(n) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(waitInterval):
-		}
-	}
+	return wait.Until(ctx, waitInterval, func() (bool, error) {
+		err := m.look(ctx)
+		return err == nil && m.allSeen(n), err
+	})
 }
 
 // allSeen reports whether all servers, as last observed, have seen entry n.
@@ -602,17 +591,14 @@ func (m *Member) CatchUp(ctx context.Context) error {
 	if err = errors.Join(err, r.Close()); err != nil {
 		return err
 	}
-	for m.Heard() < last {
-		m.poke()
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-m.ctx.Done():
-			return m.ctx.Err()
-		case <-time.After(waitInterval):
+	defer context.AfterFunc(m.ctx, cancel)()
+	return wait.Until(ctx, waitInterval, func() (bool, error) {
+		if m.Heard() >= last {
+			return true, nil
 		}
-	}
-	return nil
+		m.poke()
+		return false, nil
+	})
 }
 
 // Exclusive implements Fleet. Its steps: log a freeze, wait until all servers acknowledge it, run change, log the end of the
@@ -656,10 +642,8 @@ func (m *Member) thaw(key []byte, token uint64) error {
 			return m.wait(m.ctx, n)
 		}
 		m.opt.Logger.Warn("cannot end a freeze; retrying", "error", err.Error())
-		select {
-		case <-m.ctx.Done():
+		if wait.Pause(m.ctx, thawPause) != nil {
 			return err // Close releases the freeze
-		case <-time.After(thawPause):
 		}
 	}
 }
@@ -667,32 +651,25 @@ func (m *Member) thaw(key []byte, token uint64) error {
 // beginFreeze waits until nothing is frozen, and asks all servers to freeze the key. It returns the number of the log entry.
 func (m *Member) beginFreeze(ctx context.Context, key []byte, token uint64) (n uint64, err error) {
 	at := keyspace.FleetFreeze()
-	for {
-		busy := false
+	err = wait.Until(ctx, waitInterval, func() (free bool, err error) {
 		err = kv.Update(ctx, m.kv, kv.TxnOpt{Hint: [][]byte{at}, Fence: m.fence}, func(txn kv.Txn) error {
 			raw, err := txn.Get(at)
-			if busy = raw != nil; err != nil || busy {
+			if free = raw == nil; err != nil || !free {
 				return err
 			}
-			if err := put(txn, at, freeze{m.info.ID, token, key}); err != nil {
+			if err := put(txn, at, freeze{Holder: m.info.ID, Token: token, Key: key}); err != nil {
 				return err
 			}
 			n, err = log(txn, entry{Key: key, Freeze: token})
 			return err
 		})
-		if err != nil {
-			return 0, err
-		}
-		if !busy {
-			m.changed(n)
-			return n, nil
-		}
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-time.After(waitInterval):
-		}
+		return free, err
+	})
+	if err != nil {
+		return 0, err
 	}
+	m.changed(n)
+	return n, nil
 }
 
 // holds makes a transaction commit only while this server holds the freeze.

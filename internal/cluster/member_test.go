@@ -65,7 +65,7 @@ func newStore(t *testing.T) kv.Store {
 	return store
 }
 
-func wait(t *testing.T, what string, f func() bool) {
+func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	for range 2000 {
 		if f() {
@@ -104,7 +104,7 @@ func TestExclusive(t *testing.T) {
 			})
 		})
 	}()
-	wait(t, "others to be frozen", func() bool { return all[0].frozen.Load() == 1 && all[2].frozen.Load() == 1 })
+	eventually(t, "others to be frozen", func() bool { return all[0].frozen.Load() == 1 && all[2].frozen.Load() == 1 })
 	if changed.Load() {
 		t.Error("the change does not wait for all servers")
 	}
@@ -138,7 +138,7 @@ func TestAway(t *testing.T) {
 	if err := a.renew(ctx); err != nil {
 		t.Fatal(err)
 	}
-	wait(t, "the server to read on", func() bool {
+	eventually(t, "the server to read on", func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return a.read >= a.rejoin
@@ -150,7 +150,7 @@ func TestAway(t *testing.T) {
 		t.Error("the server may write by its stale cache")
 	}
 	close(away.busy)
-	wait(t, "the server to be back", func() bool { return a.fence() == nil })
+	eventually(t, "the server to be back", func() bool { return a.fence() == nil })
 	if away.reloads.Load() == 0 {
 		t.Error("the table was not reloaded")
 	}
@@ -169,7 +169,7 @@ func TestLeads(t *testing.T) {
 			doing.Add(-1)
 		})
 	}
-	wait(t, "the job to be done", func() bool { return started.Load() == 1 })
+	eventually(t, "the job to be done", func() bool { return started.Load() == 1 })
 	leader := a
 	if mine, err := b.Claim(ctx, "job"); err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestLeads(t *testing.T) {
 	if err := leader.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wait(t, "the job to be done again", func() bool { return started.Load() == 2 })
+	eventually(t, "the job to be done again", func() bool { return started.Load() == 2 })
 	if most.Load() != 1 {
 		t.Errorf("%d servers ran the job concurrently", most.Load())
 	}
@@ -198,7 +198,7 @@ func TestTrim(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range []*Member{a, b} {
-		wait(t, "the log to be followed", func() bool {
+		eventually(t, "the log to be followed", func() bool {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			return m.seen == keepEntries+more
@@ -207,7 +207,7 @@ func TestTrim(t *testing.T) {
 	if err := a.look(ctx); err != nil { // read b's record
 		t.Fatal(err)
 	}
-	wait(t, "the first entries to go", func() bool {
+	eventually(t, "the first entries to go", func() bool {
 		if err := a.Trim(ctx); err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,8 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/statordb/stator/internal/wait"
 )
 
 // PanicError is a recovered panic.
@@ -93,10 +95,8 @@ func Loop(ctx context.Context, log *slog.Logger, work string, f func()) {
 		if err == nil {
 			return
 		}
-		select {
-		case <-ctx.Done():
+		if wait.Pause(ctx, restartPause) != nil {
 			return
-		case <-time.After(restartPause):
 		}
 	}
 }

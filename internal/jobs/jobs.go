@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/guard"
+	"github.com/statordb/stator/internal/wait"
 )
 
 // PanicError is the error of a job that has panicked.
@@ -140,10 +141,8 @@ func (r *Runner) run(ctx context.Context, name string, job *Job) {
 			return
 		}
 		r.Report(err)
-		select {
-		case <-ctx.Done():
+		if wait.Pause(ctx, retryPause) != nil {
 			return
-		case <-time.After(retryPause):
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/wait"
 )
 
 const (
@@ -108,7 +109,9 @@ func (b *Builder) workOn(ctx context.Context, t *catalog.Table) {
 			step, givingUp = b.giveUp, true
 			continue
 		}
-		pause(ctx, retryPause)
+		if wait.Pause(ctx, retryPause) != nil {
+			break
+		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -142,16 +145,6 @@ func (b *Builder) giveUp(ctx context.Context, ns catalog.Namespace, name string,
 	return err
 }
 
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
-
 // finish does all work on a table, unless it has been replaced by another of the same name.
 func (b *Builder) finish(ctx context.Context, ns catalog.Namespace, name string, id uint32) error {
 	for {
@@ -159,7 +152,9 @@ func (b *Builder) finish(ctx context.Context, ns catalog.Namespace, name string,
 		if t == nil || t.ID != id || !t.Unfinished() || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		pause(ctx, b.Linger)
+		if err := wait.Pause(ctx, b.Linger); err != nil {
+			return err
+		}
 		if err := b.step(ctx, t); err != nil {
 			return err
 		}
@@ -224,7 +219,9 @@ func (b *Builder) fillPart(ctx context.Context, t *catalog.Table, id uint8, part
 		}
 		if now := b.Store.requests(); now != requests {
 			requests = now
-			pause(ctx, fillShare*time.Since(began))
+			if err := wait.Pause(ctx, fillShare*time.Since(began)); err != nil {
+				return err
+			}
 		}
 	}
 }

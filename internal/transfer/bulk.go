@@ -21,6 +21,7 @@ import (
 	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/wait"
 )
 
 // Bulk is a bulk operation: items from objects are put into a table that is in use.
@@ -376,15 +377,9 @@ func (x *bulkPut) slow(ctx context.Context, units float64) error {
 	if x.pause < 10*time.Millisecond {
 		return ctx.Err()
 	}
-	timer := time.NewTimer(x.pause)
-	defer timer.Stop()
+	due := x.pause
 	x.pause = 0
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return wait.Pause(ctx, due)
 }
 
 // refuse counts a record that was not put, and adds it to the report if that was requested.

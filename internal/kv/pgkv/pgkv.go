@@ -33,6 +33,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/locks"
 	"github.com/statordb/stator/internal/kv/paging"
+	"github.com/statordb/stator/internal/wait"
 )
 
 // Options configure the engine.
@@ -190,21 +191,14 @@ func (s *Store) Evict(ctx context.Context, name string) error {
 	if !s.dialect.snapshots {
 		return nil // Without snapshots Stable lags far enough anyway, and these databases can't be asked: see dialect
 	}
-	for {
+	return wait.Until(ctx, evictPause, func() (bool, error) {
 		var left int
 		err := s.retryRead(ctx, func() error {
 			tripTaken(ctx)
 			return s.pool.QueryRow(ctx, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1", name).Scan(&left)
 		})
-		if err != nil || left == 0 {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(evictPause):
-		}
-	}
+		return left == 0, err
+	})
 }
 
 // evictPause is how long connections get to end before the next check.
