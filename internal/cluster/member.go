@@ -74,7 +74,7 @@ type Member struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	done   sync.WaitGroup
+	done   guard.Group
 	kick   chan struct{} // makes follow read the log at once
 }
 
@@ -130,9 +130,7 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 		return nil, err
 	}
 	m.valid = began.Add(validFor)
-	m.done.Add(1)
-	guard.Go(m.opt.Logger, "renewing this server's lease", func() {
-		defer m.done.Done()
+	m.done.Start(m.opt.Logger, "renewing this server's lease", func() {
 		m.beatLoop()
 	})
 	return m, nil
@@ -147,9 +145,7 @@ func (m *Member) Start(ctx context.Context) error {
 	if err := m.look(ctx); err != nil {
 		return err
 	}
-	m.done.Add(1)
-	guard.Go(m.opt.Logger, "following the other servers", func() {
-		defer m.done.Done()
+	m.done.Start(m.opt.Logger, "following the other servers", func() {
 		guard.Loop(m.ctx, m.opt.Logger, "following the other servers", m.follow)
 	})
 	return nil
@@ -319,9 +315,7 @@ func (m *Member) observe(list []Server) (dead []Server) {
 	maps.DeleteFunc(m.others, func(id string, _ *observed) bool { return !there[id] })
 	// A server has left, whoever removed its record: take over what it was doing.
 	if len(m.others) < before && m.opt.Left != nil && m.ctx.Err() == nil {
-		m.done.Add(1)
-		guard.Go(m.opt.Logger, "taking over from another server", func() {
-			defer m.done.Done()
+		m.done.Start(m.opt.Logger, "taking over from another server", func() {
 			m.opt.Left()
 		})
 	}
@@ -454,9 +448,7 @@ func (m *Member) freeze(key []byte) {
 	m.frozen = append(m.frozen, f)
 	m.step()
 	m.mu.Unlock()
-	m.done.Add(1)
-	guard.Go(m.opt.Logger, "freezing", func() {
-		defer m.done.Done()
+	m.done.Start(m.opt.Logger, "freezing", func() {
 		m.watchers.of(key).Freeze(key)
 		if !m.drained(f) {
 			m.reloadLate(f)
@@ -616,9 +608,7 @@ func (m *Member) Exclusive(ctx context.Context, key []byte, change func(check fu
 	}
 	// End the freeze even if the caller gives up, and however long the store is unavailable.
 	ended := make(chan error, 1)
-	m.done.Add(1)
-	guard.Go(m.opt.Logger, "ending a freeze", func() {
-		defer m.done.Done()
+	m.done.Start(m.opt.Logger, "ending a freeze", func() {
 		ended <- guard.Run(m.opt.Logger, "ending a freeze", func() error { return m.thaw(key, token) })
 	})
 	select {
@@ -789,9 +779,7 @@ func (m *Member) lead(job string) {
 	l := m.leads[job]
 	ctx, cancel := context.WithCancel(m.ctx)
 	l.cancel, l.ended = cancel, make(chan struct{})
-	m.done.Add(1)
-	guard.Go(m.opt.Logger, job, func() {
-		defer m.done.Done()
+	m.done.Start(m.opt.Logger, job, func() {
 		defer close(l.ended)
 		guard.Loop(ctx, m.opt.Logger, job, func() { l.run(ctx) })
 	})

@@ -55,7 +55,7 @@ type Server struct {
 	timeout     time.Duration  // closeTimeout; Close grants it once to requests and once to background work
 	memory      *memoryLimit
 
-	running  sync.WaitGroup
+	running  guard.Group
 	serveErr chan error
 	close    sync.Once
 	closeErr error

@@ -101,11 +101,9 @@ func (s *servers) close() error {
 
 // lead runs a job on exactly one of the servers until ctx ends. If the leader goes, another server takes over, so run may be
 // called again and must tolerate work done by others.
-func (s *servers) lead(ctx context.Context, log *slog.Logger, running *sync.WaitGroup, job string, run func(ctx context.Context)) {
+func (s *servers) lead(ctx context.Context, log *slog.Logger, running *guard.Group, job string, run func(ctx context.Context)) {
 	if s.member == nil {
-		running.Add(1)
-		guard.Go(log, job, func() {
-			defer running.Done()
+		running.Start(log, job, func() {
 			guard.Loop(ctx, log, job, func() { run(ctx) })
 		})
 		return
@@ -119,13 +117,11 @@ func (s *servers) lead(ctx context.Context, log *slog.Logger, running *sync.Wait
 }
 
 // each runs job once per interval on this server, as every other server does too. It does nothing if this server is alone.
-func (s *servers) each(ctx context.Context, log *slog.Logger, running *sync.WaitGroup, name string, interval time.Duration, job func(context.Context)) {
+func (s *servers) each(ctx context.Context, log *slog.Logger, running *guard.Group, name string, interval time.Duration, job func(context.Context)) {
 	if s.member == nil {
 		return
 	}
-	running.Add(1)
-	guard.Go(log, name, func() {
-		defer running.Done()
+	running.Start(log, name, func() {
 		jobs.Every(ctx, log, name, interval, func() { job(ctx) })
 	})
 }

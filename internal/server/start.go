@@ -90,9 +90,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 
 // goOn runs background work that Close waits for. The work must return soon after the server's context is cancelled.
 func (s *Server) goOn(what string, work func()) {
-	s.running.Add(1)
-	guard.Go(s.log, what, func() {
-		defer s.running.Done()
+	s.running.Start(s.log, what, func() {
 		work()
 	})
 }

@@ -46,7 +46,7 @@ type Builder struct {
 	running map[uint32]bool // ids of tables being worked on
 	gaveUp  map[uint32]bool // ids of tables whose indexes were given up; their removal has not finished since
 	aside   map[uint32]bool // ids of tables whose work panicked again after giving up; only a restart retries them
-	work    sync.WaitGroup
+	work    guard.Group
 }
 
 // retryPause is the pause before failed work is retried.
@@ -78,9 +78,7 @@ func (b *Builder) start(ctx context.Context, t *catalog.Table) {
 		return
 	}
 	b.running[t.ID] = true
-	b.work.Add(1)
-	guard.Go(nil, "building indexes", func() { // workOn reports panics
-		defer b.work.Done()
+	b.work.Start(nil, "building indexes", func() { // workOn reports panics
 		b.workOn(ctx, t)
 		// Look again: a change made after workOn last looked, while this table was marked as running, would be missed.
 		if t := b.Store.Catalog.Get(t.Namespace, t.Name); t != nil && t.Unfinished() && ctx.Err() == nil {

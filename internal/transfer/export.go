@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attempts"
@@ -278,18 +279,14 @@ const batchSize = 512 << 10
 // write writes the lines that produce makes, to as many files concurrently as there are processors. Batches are reused
 // through free.
 func (x *exporter) write(ctx context.Context, produce func(line func(add func([]byte) []byte) error) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the writers if produce panics
+	writers, ctx := errgroup.WithContext(ctx)
 	// Making lines is one pass over the table; compressing them, which costs more, is spread over the processors.
 	batches, free := make(chan *batch), make(chan *batch, 2*runtime.GOMAXPROCS(0))
-	var writers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
-		writers.Add(1)
-		guard.Go(nil, "writing an export", func() {
-			defer writers.Done()
-			if err := guard.Run(nil, "writing an export", func() error { return x.writeFiles(ctx, batches, free) }); err != nil {
-				cancel(err)
-			}
+		writers.Go(func() error {
+			return guard.Run(nil, "writing an export", func() error { return x.writeFiles(ctx, batches, free) })
 		})
 	}
 	now := &batch{}
@@ -323,9 +320,8 @@ func (x *exporter) write(ctx context.Context, produce func(line func(add func([]
 		err = send()
 	}
 	close(batches)
-	writers.Wait()
-	if cause := context.Cause(ctx); err == nil {
-		err = cause
+	if failed := writers.Wait(); err == nil {
+		err = failed
 	}
 	return err
 }
@@ -355,7 +351,7 @@ func (x *exporter) writeFiles(ctx context.Context, batches <-chan *batch, free c
 				return err
 			}
 		case <-ctx.Done():
-			return nil
+			return context.Cause(ctx)
 		}
 	}
 }

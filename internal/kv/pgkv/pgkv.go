@@ -21,7 +21,6 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -78,7 +77,7 @@ type Store struct {
 	contended          contended
 
 	stop context.CancelFunc
-	done sync.WaitGroup
+	done guard.Group
 }
 
 // Open connects to the database and creates its tables if they are missing.
@@ -124,9 +123,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	}
 	var background context.Context
 	background, s.stop = context.WithCancel(context.Background())
-	s.done.Add(1)
-	guard.Go(opt.Logger, "summing counters", func() {
-		defer s.done.Done()
+	s.done.Start(opt.Logger, "summing counters", func() {
 		s.sumLoop(background)
 	})
 	return s, nil
