@@ -20,7 +20,8 @@ func (s *Service) putItem(ctx context.Context, req *Request, in *api.PutItemInpu
 		return nil, err
 	}
 	e, err := s.parseConditional(conditional{
-		in.Expected, in.ConditionalOperator, in.ConditionExpression, in.ExpressionAttributeNames, in.ExpressionAttributeValues,
+		expected: in.Expected, operator: in.ConditionalOperator, expression: in.ConditionExpression,
+		names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
 	}, in.Item)
 	if err != nil {
 		return nil, err
@@ -37,7 +38,8 @@ func (s *Service) putItem(ctx context.Context, req *Request, in *api.PutItemInpu
 		return nil, err
 	}
 	w, err := s.writeOne(ctx, m, e, writeModes{
-		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics, returnOld, req.Time,
+		onFailure: in.ReturnValuesOnConditionCheckFailure, consumed: in.ReturnConsumedCapacity, metrics: in.ReturnItemCollectionMetrics,
+		keepOld: returnOld, now: req.Time,
 	})
 	if err != nil {
 		return nil, err
