@@ -99,9 +99,9 @@ type Watch interface {
 
 // Options configure a Service.
 type Options struct {
-	KV    kv.Store
-	Fleet cluster.Fleet
-	Now   func() time.Time
+	KV          kv.Store
+	Coordinator cluster.Coordinator
+	Now         func() time.Time
 	// Namespace returns the account and region whose targets a caller manages.
 	Namespace func(smithy.Caller) (account, region string)
 	Tables    Tables
@@ -137,7 +137,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 		Options: opt, targets: map[Resource]*target{}, policies: map[policyID]*policy{}, actions: map[policyID]*scheduled{},
 		activities: map[Resource][]*activity{},
 	}
-	opt.Fleet.Watch(keyspace.AllScalingRecords(), &s.stale)
+	opt.Coordinator.Watch(keyspace.AllScalingRecords(), &s.stale)
 	snap, err := opt.KV.Snapshot(ctx)
 	if err != nil {
 		return nil, err

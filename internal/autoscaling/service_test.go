@@ -68,7 +68,7 @@ func newService(t *testing.T) *testService {
 		}
 	})
 	s.Service, err = New(t.Context(), Options{
-		KV: db, Fleet: cluster.NewSolo(t.Context(), nil), Now: now, Tables: s.tables, Watch: fakeWatch{s.tables}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		KV: db, Coordinator: cluster.NewSolo(t.Context(), nil), Now: now, Tables: s.tables, Watch: fakeWatch{s.tables}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Namespace: func(c smithy.Caller) (string, string) { return c.Account, "us-east-1" },
 	})
 	if err != nil {

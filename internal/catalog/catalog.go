@@ -50,10 +50,10 @@ func (c *Catalog) Changed() <-chan struct{} { return c.changed }
 
 // Options configure a Catalog.
 type Options struct {
-	Now        func() time.Time
-	Fleet      cluster.Fleet
-	Meters     *metering.Registry
-	Throttling Throttling
+	Now         func() time.Time
+	Coordinator cluster.Coordinator
+	Meters      *metering.Registry
+	Throttling  Throttling
 	// MaxTables is the largest number of tables of an account in a region; 0 for no limit. See accountRegions.
 	MaxTables int
 }
@@ -100,8 +100,8 @@ func (c *Catalog) room(ns Namespace) error {
 func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 	c := &Catalog{opt: opt, store: store, now: opt.Now, changed: make(chan struct{}, 1), frozen: map[string]*Table{}}
 	// Watch before reading: a change after the snapshot is then in the log that this server will follow.
-	opt.Fleet.Watch(keyspace.TableRecords(), tableWatcher{c})
-	opt.Fleet.Watch(keyspace.EndedStreams(), streamWatcher{c})
+	opt.Coordinator.Watch(keyspace.TableRecords(), tableWatcher{c})
+	opt.Coordinator.Watch(keyspace.EndedStreams(), streamWatcher{c})
 	snap, err := store.Snapshot(ctx)
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 		c.advance(&r.Stream)
 	}
 	c.ended.Store(&ended)
-	if c.Backups, err = registry.Open(ctx, opt.Fleet, store, kindBackup, (*Backup).Key); err != nil {
+	if c.Backups, err = registry.Open(ctx, opt.Coordinator, store, kindBackup, (*Backup).Key); err != nil {
 		return nil, err
 	}
 	tables := map[tableName]*Table{}
@@ -450,7 +450,7 @@ func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change 
 	if c.Get(ns, name) == nil {
 		return nil, nil
 	}
-	err := c.opt.Fleet.Exclusive(ctx, keyspace.TableRecord(ns.Account, ns.Region, name), func(check func(kv.Txn) error) error {
+	err := c.opt.Coordinator.Exclusive(ctx, keyspace.TableRecord(ns.Account, ns.Region, name), func(check func(kv.Txn) error) error {
 		old := c.Get(ns, name)
 		if old == nil {
 			return nil
@@ -542,7 +542,7 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 	var dropped Dropped
 	publish := func() error { return nil }
 	gone := false
-	err := c.opt.Fleet.Exclusive(ctx, keyspace.TableRecord(ns.Account, ns.Region, name), func(check func(kv.Txn) error) error {
+	err := c.opt.Coordinator.Exclusive(ctx, keyspace.TableRecord(ns.Account, ns.Region, name), func(check func(kv.Txn) error) error {
 		if now := (*c.tables.Load())[tableName{ns, name}]; now == nil || now.ID != t.ID {
 			return nil // another server has removed it
 		}

@@ -134,7 +134,7 @@ func (s *session) now() time.Time { return s.clock }
 func (s *session) open(t *testing.T, maximum int) {
 	var err error
 	s.Catalog, err = Open(t.Context(), s.kv, Options{
-		Fleet: cluster.NewSolo(t.Context(), nil), Now: s.now, Meters: metering.NewRegistry(s.now), MaxTables: maximum,
+		Coordinator: cluster.NewSolo(t.Context(), nil), Now: s.now, Meters: metering.NewRegistry(s.now), MaxTables: maximum,
 	})
 	if err != nil {
 		t.Fatal(err)

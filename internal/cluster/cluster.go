@@ -33,9 +33,8 @@ type Watcher interface {
 	Reload(ctx context.Context, key []byte) error
 }
 
-// Fleet is the group of servers that share one store, as one of them sees it. Member implements it for several servers,
-// Solo for a single one.
-type Fleet interface {
+// Coordinator coordinates the servers that share a store. Member implements it for several servers, Solo for a single one.
+type Coordinator interface {
 	// Watch registers the cache of keys with a prefix. It must be called before the log is followed (Member.Start).
 	Watch(prefix []byte, w Watcher)
 	// Exclusive runs change while the key is frozen on all servers. change must call check in the transaction that changes the
@@ -51,7 +50,7 @@ type Fleet interface {
 	Servers() int
 }
 
-// Solo is the fleet of a server that has its store to itself. Nothing is logged, and nothing needs a lease.
+// Solo is the Coordinator of a server that has its store to itself. Nothing is logged, and nothing needs a lease.
 type Solo struct {
 	ctx      context.Context
 	log      *slog.Logger
@@ -61,10 +60,10 @@ type Solo struct {
 // NewSolo returns a Solo whose background work ends with ctx. Panics of that work go to log, which may be nil.
 func NewSolo(ctx context.Context, log *slog.Logger) *Solo { return &Solo{ctx: ctx, log: log} }
 
-// Watch implements Fleet.
+// Watch implements Coordinator.
 func (s *Solo) Watch(prefix []byte, w Watcher) { s.watchers.add(prefix, w) }
 
-// Exclusive implements Fleet.
+// Exclusive implements Coordinator.
 func (s *Solo) Exclusive(ctx context.Context, key []byte, change func(check func(kv.Txn) error) error) error {
 	w := s.watchers.of(key)
 	w.Freeze(key)
@@ -86,16 +85,16 @@ func (s *Solo) thaw(w Watcher, key []byte) {
 	}
 }
 
-// Settle implements Fleet.
+// Settle implements Coordinator.
 func (s *Solo) Settle(context.Context) error { return nil }
 
-// Claim implements Fleet.
+// Claim implements Coordinator.
 func (s *Solo) Claim(context.Context, string) (bool, error) { return true, nil }
 
-// Release implements Fleet.
+// Release implements Coordinator.
 func (s *Solo) Release(string) {}
 
-// Servers implements Fleet.
+// Servers implements Coordinator.
 func (s *Solo) Servers() int { return 1 }
 
 // watchers are caches, found by the prefixes of their keys.

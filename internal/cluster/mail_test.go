@@ -62,7 +62,7 @@ func TestMail(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	prefix := keyspace.FleetMails("a")
+	prefix := keyspace.ClusterMails("a")
 	err = kv.Each(ctx, r, kv.Prefix(prefix), func(key, _ []byte) error {
 		t.Errorf("%q was not deleted", key)
 		return nil

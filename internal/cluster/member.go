@@ -112,7 +112,7 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 		}
 		m.read, m.seen, m.published = n, n, n
 		var f freeze
-		found, err := get(txn, keyspace.FleetFreeze(), &f)
+		found, err := get(txn, keyspace.ClusterFreeze(), &f)
 		if err != nil {
 			return err
 		}
@@ -121,10 +121,10 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 		}
 		// Guard the log, so that no entry can appear between reading its end and registering: others wait only for
 		// registered servers.
-		if err := txn.Guard(keyspace.FleetLog()); err != nil {
+		if err := txn.Guard(keyspace.ClusterLog()); err != nil {
 			return err
 		}
-		return put(txn, keyspace.FleetServer(m.info.ID), Server{Info: m.info, Seen: n})
+		return put(txn, keyspace.ClusterServer(m.info.ID), Server{Info: m.info, Seen: n})
 	})
 	if err != nil {
 		return nil, err
@@ -151,7 +151,7 @@ func (m *Member) Start(ctx context.Context) error {
 	return nil
 }
 
-// Close leaves the fleet and releases leases and freeze at once, without waiting for deadAfter.
+// Close leaves the cluster and releases leases and freeze at once, without waiting for deadAfter.
 func (m *Member) Close() error {
 	m.cancel()
 	m.mu.Lock()
@@ -167,14 +167,14 @@ func (m *Member) Close() error {
 	return m.remove(ctx, m.info.ID, nil)
 }
 
-// Watch implements Fleet.
+// Watch implements Coordinator.
 func (m *Member) Watch(prefix []byte, w Watcher) { m.watchers.add(prefix, w) }
 
 // ID returns this server's id.
 func (m *Member) ID() string { return m.info.ID }
 
-// Tell changes what others learn about this server, with its next renewal.
-func (m *Member) Tell(change func(*Info)) {
+// UpdateInfo changes what this server publishes about itself, from its next renewal on.
+func (m *Member) UpdateInfo(change func(*Info)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(&m.info)
@@ -237,7 +237,7 @@ func (m *Member) renew(ctx context.Context) error {
 	m.mu.Unlock()
 	// The lease counts from before the write: others count from when they see it, which is later.
 	began := time.Now()
-	key := keyspace.FleetServer(s.ID)
+	key := keyspace.ClusterServer(s.ID)
 	back, last := false, uint64(0)
 	err := kv.Update(ctx, m.kv, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error {
 		raw, err := txn.Get(key)
@@ -252,7 +252,7 @@ func (m *Member) renew(ctx context.Context) error {
 			if last > s.Seen+keepEntries {
 				return fmt.Errorf("this server was away for too long: %d changes", last-s.Seen)
 			}
-			if err := txn.Guard(keyspace.FleetLog()); err != nil { // once registered again, others wait for this server
+			if err := txn.Guard(keyspace.ClusterLog()); err != nil { // once registered again, others wait for this server
 				return err
 			}
 		}
@@ -329,7 +329,7 @@ func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 	err := kv.Update(ctx, m.kv, kv.TxnOpt{}, func(txn kv.Txn) error {
 		n = 0
 		var s Server
-		found, err := get(txn, keyspace.FleetServer(id), &s)
+		found, err := get(txn, keyspace.ClusterServer(id), &s)
 		if err != nil || !found || beat != nil && s.Beat != *beat {
 			return err
 		}
@@ -339,26 +339,26 @@ func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(txn.Delete(keyspace.FleetServer(id), 0), txn.Delete(keyspace.FleetNews(id), 0)); err != nil {
+		if err := errors.Join(txn.Delete(keyspace.ClusterServer(id), 0), txn.Delete(keyspace.ClusterMessage(id), 0)); err != nil {
 			return err
 		}
 		for _, l := range leases {
 			if l.Holder != id {
 				continue
 			}
-			if holder, err := txn.Get(keyspace.FleetLease(l.Job)); err != nil || string(holder) != id {
+			if holder, err := txn.Get(keyspace.ClusterLease(l.Job)); err != nil || string(holder) != id {
 				// The lease has changed hands since Leases read it.
 				return errors.Join(err, kv.ErrConflict)
 			}
-			if err := txn.Delete(keyspace.FleetLease(l.Job), 0); err != nil {
+			if err := txn.Delete(keyspace.ClusterLease(l.Job), 0); err != nil {
 				return err
 			}
 		}
 		var f freeze
-		if found, err := get(txn, keyspace.FleetFreeze(), &f); err != nil || !found || f.Holder != id {
+		if found, err := get(txn, keyspace.ClusterFreeze(), &f); err != nil || !found || f.Holder != id {
 			return err
 		}
-		if err := txn.Delete(keyspace.FleetFreeze(), 0); err != nil {
+		if err := txn.Delete(keyspace.ClusterFreeze(), 0); err != nil {
 			return err
 		}
 		n, err = log(txn, entry{Key: f.Key})
@@ -370,7 +370,7 @@ func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 	if err != nil {
 		return err
 	}
-	return m.kv.DeleteRange(ctx, kv.Prefix(keyspace.FleetMails(id)))
+	return m.kv.DeleteRange(ctx, kv.Prefix(keyspace.ClusterMails(id)))
 }
 
 // follow follows the log until the server leaves, and retries after errors.
@@ -402,7 +402,7 @@ func (m *Member) catchUp(ctx context.Context) error {
 		return errors.Join(err, r.Close(), m.publishSeen(ctx))
 	}
 	var list []entry
-	rng := kv.Range{Start: keyspace.FleetEntry(m.read + 1), End: keyspace.FleetEntry(last + 1)}
+	rng := kv.Range{Start: keyspace.ClusterEntry(m.read + 1), End: keyspace.ClusterEntry(last + 1)}
 	err = kv.Each(ctx, r, rng, func(_, val []byte) error {
 		var e entry
 		err := json.Unmarshal(val, &e)
@@ -553,7 +553,7 @@ func (m *Member) allSeen(n uint64) bool {
 	return true
 }
 
-// Settle implements Fleet.
+// Settle implements Coordinator.
 func (m *Member) Settle(ctx context.Context) error {
 	m.mu.Lock()
 	own, settled := m.own, m.settled
@@ -564,8 +564,8 @@ func (m *Member) Settle(ctx context.Context) error {
 	return m.wait(ctx, own)
 }
 
-// Heard returns the number of the last log entry that this server has processed.
-func (m *Member) Heard() uint64 {
+// Applied returns the number of the last log entry that this server has processed.
+func (m *Member) Applied() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.read
@@ -585,7 +585,7 @@ func (m *Member) CatchUp(ctx context.Context) error {
 	}
 	defer context.AfterFunc(m.ctx, cancel)()
 	return wait.Until(ctx, waitInterval, func() (bool, error) {
-		if m.Heard() >= last {
+		if m.Applied() >= last {
 			return true, nil
 		}
 		m.poke()
@@ -593,7 +593,7 @@ func (m *Member) CatchUp(ctx context.Context) error {
 	})
 }
 
-// Exclusive implements Fleet. Its steps: log a freeze, wait until all servers acknowledge it, run change, log the end of the
+// Exclusive implements Coordinator. Its steps: log a freeze, wait until all servers acknowledge it, run change, log the end of the
 // freeze, and wait until all servers have seen that.
 func (m *Member) Exclusive(ctx context.Context, key []byte, change func(check func(kv.Txn) error) error) error {
 	// Never 0, which in an entry means a change.
@@ -640,7 +640,7 @@ func (m *Member) thaw(key []byte, token uint64) error {
 
 // beginFreeze waits until nothing is frozen, and asks all servers to freeze the key. It returns the number of the log entry.
 func (m *Member) beginFreeze(ctx context.Context, key []byte, token uint64) (n uint64, err error) {
-	at := keyspace.FleetFreeze()
+	at := keyspace.ClusterFreeze()
 	err = wait.Until(ctx, waitInterval, func() (free bool, err error) {
 		err = kv.Update(ctx, m.kv, kv.TxnOpt{Hint: [][]byte{at}, Fence: m.fence}, func(txn kv.Txn) error {
 			raw, err := txn.Get(at)
@@ -665,19 +665,19 @@ func (m *Member) beginFreeze(ctx context.Context, key []byte, token uint64) (n u
 // holds makes a transaction commit only while this server holds the freeze.
 func (m *Member) holds(txn kv.Txn, token uint64) error {
 	var f freeze
-	found, err := get(txn, keyspace.FleetFreeze(), &f)
+	found, err := get(txn, keyspace.ClusterFreeze(), &f)
 	if err != nil {
 		return err
 	}
 	if !found || f.Token != token {
 		return fmt.Errorf("%w: %w", kv.ErrFenced, errLost)
 	}
-	return txn.Guard(keyspace.FleetFreeze())
+	return txn.Guard(keyspace.ClusterFreeze())
 }
 
 // endFreeze logs the end of a freeze, unless others have ended it already; n is 0 then.
 func (m *Member) endFreeze(ctx context.Context, key []byte, token uint64) (n uint64, err error) {
-	at := keyspace.FleetFreeze()
+	at := keyspace.ClusterFreeze()
 	err = kv.Update(ctx, m.kv, kv.TxnOpt{Hint: [][]byte{at}}, func(txn kv.Txn) error {
 		n = 0
 		var f freeze
@@ -697,9 +697,9 @@ func (m *Member) endFreeze(ctx context.Context, key []byte, token uint64) (n uin
 	return n, err
 }
 
-// Claim implements Fleet.
+// Claim implements Coordinator.
 func (m *Member) Claim(ctx context.Context, job string) (bool, error) {
-	key := keyspace.FleetLease(job)
+	key := keyspace.ClusterLease(job)
 	mine := false
 	err := kv.Update(ctx, m.kv, kv.TxnOpt{Hint: [][]byte{key}, Fence: m.fence}, func(txn kv.Txn) error {
 		holder, err := txn.Get(key)
@@ -712,11 +712,11 @@ func (m *Member) Claim(ctx context.Context, job string) (bool, error) {
 	return mine && err == nil, err
 }
 
-// Release implements Fleet.
+// Release implements Coordinator.
 func (m *Member) Release(job string) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadAfter)
 	defer cancel()
-	key := keyspace.FleetLease(job)
+	key := keyspace.ClusterLease(job)
 	err := kv.Update(ctx, m.kv, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error {
 		holder, err := txn.Get(key)
 		if err != nil || string(holder) != m.info.ID {
@@ -797,7 +797,7 @@ func (m *Member) stopLeading() {
 	}
 }
 
-// Servers implements Fleet.
+// Servers implements Coordinator.
 func (m *Member) Servers() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -823,7 +823,7 @@ func (m *Member) DAX(encrypted bool) (list []string) {
 
 // Publish replaces this server's message to the others. It is state, not a queue: readers see only the latest.
 func (m *Member) Publish(ctx context.Context, what []byte) error {
-	key := keyspace.FleetNews(m.info.ID)
+	key := keyspace.ClusterMessage(m.info.ID)
 	return kv.Update(ctx, m.kv, kv.TxnOpt{NoSync: true}, func(txn kv.Txn) error { return txn.Put(key, what) })
 }
 
@@ -834,7 +834,7 @@ func (m *Member) Published(ctx context.Context) (map[string][]byte, error) {
 		return nil, err
 	}
 	out := map[string][]byte{}
-	prefix := keyspace.FleetNews("")
+	prefix := keyspace.ClusterMessage("")
 	err = kv.Each(ctx, r, kv.Prefix(prefix), func(key, val []byte) error {
 		if id := string(key[len(prefix):]); id != m.info.ID {
 			out[id] = bytes.Clone(val)
@@ -855,5 +855,5 @@ func (m *Member) Trim(ctx context.Context) error {
 	if n <= keepEntries {
 		return nil
 	}
-	return m.kv.DeleteRange(ctx, kv.Range{Start: keyspace.FleetEntry(0), End: keyspace.FleetEntry(n - keepEntries)})
+	return m.kv.DeleteRange(ctx, kv.Range{Start: keyspace.ClusterEntry(0), End: keyspace.ClusterEntry(n - keepEntries)})
 }

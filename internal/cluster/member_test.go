@@ -214,13 +214,13 @@ func TestTrim(t *testing.T) {
 		if err := a.look(ctx); err != nil {
 			t.Fatal(err)
 		}
-		first, err := kv.ReadLatest(ctx, store, keyspace.FleetEntry(more-1))
+		first, err := kv.ReadLatest(ctx, store, keyspace.ClusterEntry(more-1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return first == nil
 	})
-	if kept, err := kv.ReadLatest(ctx, store, keyspace.FleetEntry(more)); err != nil || kept == nil {
+	if kept, err := kv.ReadLatest(ctx, store, keyspace.ClusterEntry(more)); err != nil || kept == nil {
 		t.Errorf("entry %d was deleted too: %v", more, err)
 	}
 }

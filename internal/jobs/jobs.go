@@ -33,7 +33,7 @@ type Runner struct {
 	work    sync.WaitGroup
 }
 
-// Claims are leases on jobs, by their names; cluster.Fleet implements it.
+// Claims are leases on jobs, by their names; cluster.Coordinator implements it.
 type Claims interface {
 	// Claim takes the lease of a job for this server, until Release; it returns false if another server holds it.
 	Claim(ctx context.Context, job string) (bool, error)

@@ -114,17 +114,17 @@ func (f KeyForm) bound(encoded []byte) []byte {
 }
 
 const (
-	prefixTable  = 't'
-	prefixMeta   = 'm'
-	prefixToken  = 'k'
-	prefixChange = 's'
-	prefixExpiry = 'x'
-	prefixWatch  = 'w'
-	prefixScale  = 'a'
-	prefixPast   = 'h'
-	prefixJob    = 'j'
-	prefixDAX    = 'd'
-	prefixFleet  = 'L'
+	prefixTable   = 't'
+	prefixMeta    = 'm'
+	prefixToken   = 'k'
+	prefixChange  = 's'
+	prefixExpiry  = 'x'
+	prefixWatch   = 'w'
+	prefixScale   = 'a'
+	prefixPast    = 'h'
+	prefixJob     = 'j'
+	prefixDAX     = 'd'
+	prefixCluster = 'L'
 
 	metaTable    = 't'
 	metaTableID  = 'n'
@@ -137,13 +137,13 @@ const (
 
 	daxList = 'l'
 
-	fleetServer = 's'
-	fleetLease  = 'l'
-	fleetLog    = 'n'
-	fleetEntry  = 'e'
-	fleetFreeze = 'f'
-	fleetNews   = 'u'
-	fleetMail   = 'm'
+	clusterServer  = 's'
+	clusterLease   = 'l'
+	clusterLog     = 'n'
+	clusterEntry   = 'e'
+	clusterFreeze  = 'f'
+	clusterMessage = 'u'
+	clusterMail    = 'm'
 
 	watchMetric  = 'm'
 	watchPoint   = 'p'
@@ -557,37 +557,41 @@ func ScalingRecord(kind byte, account, region, name string) []byte {
 	return named([]byte{prefixScale, kind}, account, region, name)
 }
 
-// FleetServers returns the prefix of the servers that share the store.
-func FleetServers() []byte { return []byte{prefixFleet, fleetServer} }
+// ClusterServers returns the prefix of the servers that share the store.
+func ClusterServers() []byte { return []byte{prefixCluster, clusterServer} }
 
-// FleetServer returns the key of a server's record.
-func FleetServer(id string) []byte { return append(FleetServers(), id...) }
+// ClusterServer returns the key of a server's record.
+func ClusterServer(id string) []byte { return append(ClusterServers(), id...) }
 
-// FleetLeases returns the prefix of the leases of jobs.
-func FleetLeases() []byte { return []byte{prefixFleet, fleetLease} }
+// ClusterLeases returns the prefix of the leases of jobs.
+func ClusterLeases() []byte { return []byte{prefixCluster, clusterLease} }
 
-// FleetLease returns the key of a job's lease.
-func FleetLease(job string) []byte { return append(FleetLeases(), job...) }
+// ClusterLease returns the key of a job's lease.
+func ClusterLease(job string) []byte { return append(ClusterLeases(), job...) }
 
-// FleetLog returns the key of the number of the last log entry.
-func FleetLog() []byte { return []byte{prefixFleet, fleetLog} }
+// ClusterLog returns the key of the number of the last log entry.
+func ClusterLog() []byte { return []byte{prefixCluster, clusterLog} }
 
-// FleetEntry returns the key of log entry n.
-func FleetEntry(n uint64) []byte {
-	return binary.BigEndian.AppendUint64([]byte{prefixFleet, fleetEntry}, n)
+// ClusterEntry returns the key of log entry n.
+func ClusterEntry(n uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefixCluster, clusterEntry}, n)
 }
 
-// FleetNews returns the key of what a server publishes to the others.
-func FleetNews(id string) []byte { return append([]byte{prefixFleet, fleetNews}, id...) }
+// ClusterMessage returns the key of what a server publishes to the others.
+func ClusterMessage(id string) []byte { return append([]byte{prefixCluster, clusterMessage}, id...) }
 
-// FleetMails returns the prefix of a server's mail.
-func FleetMails(id string) []byte { return append(append([]byte{prefixFleet, fleetMail}, id...), 0) }
+// ClusterMails returns the prefix of a server's mail.
+func ClusterMails(id string) []byte {
+	return append(append([]byte{prefixCluster, clusterMail}, id...), 0)
+}
 
-// FleetMail returns the key of entry n of a server's mail.
-func FleetMail(id string, n uint64) []byte { return binary.BigEndian.AppendUint64(FleetMails(id), n) }
+// ClusterMail returns the key of entry n of a server's mail.
+func ClusterMail(id string, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(ClusterMails(id), n)
+}
 
-// FleetFreeze returns the key of the freeze in progress.
-func FleetFreeze() []byte { return []byte{prefixFleet, fleetFreeze} }
+// ClusterFreeze returns the key of the freeze in progress.
+func ClusterFreeze() []byte { return []byte{prefixCluster, clusterFreeze} }
 
 // Remembered reports whether servers cache what is at the key, so that changes of it must go through the log of package
 // cluster.
@@ -611,5 +615,5 @@ func Local(key []byte) bool {
 	if len(key) < 2 {
 		return false
 	}
-	return key[0] == prefixFleet || key[0] == prefixMeta && (key[1] == metaFormat || key[1] == metaClock || key[1] == metaCounters)
+	return key[0] == prefixCluster || key[0] == prefixMeta && (key[1] == metaFormat || key[1] == metaClock || key[1] == metaCounters)
 }

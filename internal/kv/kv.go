@@ -96,8 +96,8 @@ func (r Range) From(key []byte, reverse bool) Range {
 	return r
 }
 
-// Behind returns the part of the range after key, in a scan's direction. The key itself is excluded, and must be in the range.
-func (r Range) Behind(key []byte, reverse bool) Range {
+// After returns the part of the range after key, in a scan's direction. The key itself is excluded, and must be in the range.
+func (r Range) After(key []byte, reverse bool) Range {
 	if reverse {
 		r.End = bytes.Clone(key)
 	} else {

@@ -35,7 +35,7 @@ type Set[T any] struct {
 }
 
 // Open reads the records of a kind. id returns the ID of a record.
-func Open[T any](ctx context.Context, f cluster.Fleet, store kv.Store, kind byte, id func(*T) ID) (*Set[T], error) {
+func Open[T any](ctx context.Context, f cluster.Coordinator, store kv.Store, kind byte, id func(*T) ID) (*Set[T], error) {
 	s := &Set[T]{kv: store, kind: kind}
 	// Watch before reading, so that no change is missed in between.
 	f.Watch(keyspace.Jobs(kind), s)

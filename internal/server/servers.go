@@ -21,7 +21,7 @@ import (
 
 // servers represents the servers that share the store: this one alone (member is nil), or several.
 type servers struct {
-	cluster.Fleet
+	cluster.Coordinator
 	store  kv.Store        // wrapped by member, if there is one; everything above uses this store
 	member *cluster.Member // nil for a server with a data directory of its own
 
@@ -35,10 +35,10 @@ type servers struct {
 	firstShare   bool
 }
 
-// join registers this server with the store. With a data directory it is the only server, and Fleet is a local stand-in.
+// join registers this server with the store. With a data directory it is the only server, and its Coordinator is a local stand-in.
 func join(ctx context.Context, opt *Options, store kv.Store) (*servers, error) {
 	if opt.Storage == "" {
-		return &servers{Fleet: cluster.NewSolo(ctx, opt.Logger), store: store}, nil
+		return &servers{Coordinator: cluster.NewSolo(ctx, opt.Logger), store: store}, nil
 	}
 	s := &servers{firstShare: true, toldSpending: "null"}
 	m, err := cluster.Join(ctx, cluster.Options{
@@ -60,7 +60,7 @@ func join(ctx context.Context, opt *Options, store kv.Store) (*servers, error) {
 	if err := engine.CheckFormat(ctx, store); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	s.Fleet, s.member, s.store = m, m, m.Store()
+	s.Coordinator, s.member, s.store = m, m, m.Store()
 	return s, nil
 }
 
@@ -77,7 +77,7 @@ func (s *servers) start(ctx context.Context, server *Server, resume func(context
 		}
 	}
 	s.mu.Unlock()
-	s.member.Tell(func(i *cluster.Info) {
+	s.member.UpdateInfo(func(i *cluster.Info) {
 		i.URL, i.DAX, i.DAXTLS = server.URL(), server.dax.reachable(false), server.dax.reachable(true)
 	})
 	return s.member.Start(ctx)
@@ -177,9 +177,9 @@ func (s *servers) settled(list []smithy.Handler) []smithy.Handler {
 		}
 		run := h.Run
 		h.Run = func(ctx context.Context, call *smithy.Call, in any) (smithy.Renderer, error) {
-			heard := s.member.Heard()
+			before := s.member.Applied()
 			out, err := run(ctx, call, in)
-			if refusal, ok := errors.AsType[*awserr.Error](err); ok && refusal.Status() < 500 && s.member.CatchUp(ctx) == nil && s.member.Heard() > heard {
+			if refusal, ok := errors.AsType[*awserr.Error](err); ok && refusal.Status() < 500 && s.member.CatchUp(ctx) == nil && s.member.Applied() > before {
 				out, err = run(ctx, call, in)
 			}
 			if err == nil {

@@ -120,7 +120,7 @@ func (s *starter) openTables() (err error) {
 	opt := s.opt
 	s.meters = metering.NewRegistry(opt.Now, ops.Metered()...)
 	s.tables, err = catalog.Open(s.ctx, s.store, catalog.Options{
-		Now: opt.Now, Fleet: s.servers.Fleet, Meters: s.meters,
+		Now: opt.Now, Coordinator: s.servers.Coordinator, Meters: s.meters,
 		MaxTables:  opt.maxTables(),
 		Throttling: catalog.Throttling{Off: opt.Throttling == ThrottlingOff, OnDemandAWS: opt.OnDemandLimits == OnDemandAWS},
 	})
@@ -128,7 +128,7 @@ func (s *starter) openTables() (err error) {
 		return err
 	}
 	s.items = &table.Store{KV: s.store, Catalog: s.tables, Now: opt.Now}
-	s.jobs = jobs.New(s.ctx, s.servers.Fleet, func(err error) { guard.Log(s.log, "a background job failed", err) })
+	s.jobs = jobs.New(s.ctx, s.servers.Coordinator, func(err error) { guard.Log(s.log, "a background job failed", err) })
 	s.jobs.Busy = func(busy bool) {
 		if busy {
 			s.memory.add(jobMemory)
@@ -170,7 +170,7 @@ func (s *starter) openOperations() (err error) {
 	suspects := attempts.NewSuspects()
 	s.backups = &backup.Manager{Tables: s.items, Jobs: s.jobs, Now: opt.Now, Suspects: suspects}
 	s.transfers, err = transfer.Open(s.ctx, transfer.Options{
-		Tables: s.items, Jobs: s.jobs, Fleet: s.servers.Fleet, Objects: s.buckets, Access: bucketAccess(s.auth), Suspects: suspects,
+		Tables: s.items, Jobs: s.jobs, Coordinator: s.servers.Coordinator, Objects: s.buckets, Access: bucketAccess(s.auth), Suspects: suspects,
 		Now: opt.Now, Logger: s.log,
 	})
 	if err != nil {
@@ -200,7 +200,7 @@ func (s *starter) openDAX() (err error) {
 	s.undo = append(s.undo, func() error { s.dax.close(s.ctx); return nil })
 	itemTTL, queryTTL := s.opt.DAX.ttls()
 	s.clusters, err = control.New(s.ctx, control.Options{
-		Fleet: s.servers.Fleet, KV: s.store, Now: s.opt.Now, Namespace: s.service.Namespace, Nodes: s.dax,
+		Coordinator: s.servers.Coordinator, KV: s.store, Now: s.opt.Now, Namespace: s.service.Namespace, Nodes: s.dax,
 		TransientStatus: s.opt.TransientStatus, ItemTTL: itemTTL, QueryTTL: queryTTL,
 	})
 	return err
@@ -210,7 +210,7 @@ func (s *starter) openDAX() (err error) {
 func (s *starter) openServices() (err error) {
 	opt := s.opt
 	s.metrics, s.scaling, err = openServices(s.ctx, cloudwatch.Options{
-		Fleet: s.servers.Fleet, KV: s.store, Now: opt.Now, Namespace: s.service.Namespace, Rules: s.service.InsightRules, MaxMetrics: opt.MaxMetrics, Logger: s.log,
+		Coordinator: s.servers.Coordinator, KV: s.store, Now: opt.Now, Namespace: s.service.Namespace, Rules: s.service.InsightRules, MaxMetrics: opt.MaxMetrics, Logger: s.log,
 		Source: func(emit func(metric.Datum), report func(metric.Report)) {
 			s.meters.Collect(emit, report)
 			s.dax.collect(emit)

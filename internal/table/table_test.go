@@ -128,7 +128,7 @@ func newSession(t *testing.T) *session {
 	})
 	s.KV = kv.Checked(store)
 	s.Catalog, err = catalog.Open(t.Context(), s.KV, catalog.Options{
-		Fleet: cluster.NewSolo(t.Context(), nil), Now: s.Now, Meters: metering.NewRegistry(s.Now),
+		Coordinator: cluster.NewSolo(t.Context(), nil), Now: s.Now, Meters: metering.NewRegistry(s.Now),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -54,10 +54,10 @@ const Retention = 90 * 24 * time.Hour
 
 // Options configure a Manager.
 type Options struct {
-	Tables  *table.Store
-	Jobs    *jobs.Runner
-	Fleet   cluster.Fleet
-	Objects objectstore.Store
+	Tables      *table.Store
+	Jobs        *jobs.Runner
+	Coordinator cluster.Coordinator
+	Objects     objectstore.Store
 	// Access says which buckets accounts may use besides their own; nil lets all accounts use all buckets.
 	Access objectstore.Access
 	// Suspects are shared by all jobs of the server.
@@ -90,9 +90,9 @@ type Manager struct {
 func Open(ctx context.Context, opt Options) (*Manager, error) {
 	m := &Manager{Options: opt, filling: make(chan struct{}, maxFilling)}
 	var err1, err2, err3 error
-	m.Exports, err1 = registry.Open(ctx, opt.Fleet, opt.Tables.KV, kindExport, (*Export).Key)
-	m.Imports, err2 = registry.Open(ctx, opt.Fleet, opt.Tables.KV, kindImport, (*Import).Key)
-	m.Bulk, err3 = registry.Open(ctx, opt.Fleet, opt.Tables.KV, kindBulk, (*Bulk).Key)
+	m.Exports, err1 = registry.Open(ctx, opt.Coordinator, opt.Tables.KV, kindExport, (*Export).Key)
+	m.Imports, err2 = registry.Open(ctx, opt.Coordinator, opt.Tables.KV, kindImport, (*Import).Key)
+	m.Bulk, err3 = registry.Open(ctx, opt.Coordinator, opt.Tables.KV, kindBulk, (*Bulk).Key)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}

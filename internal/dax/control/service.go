@@ -79,9 +79,9 @@ type Nodes interface {
 
 // Options configure a Service.
 type Options struct {
-	Fleet cluster.Fleet
-	KV    kv.Store
-	Now   func() time.Time
+	Coordinator cluster.Coordinator
+	KV          kv.Store
+	Now         func() time.Time
 	// Namespace returns the account and region whose clusters a caller manages.
 	Namespace func(smithy.Caller) (account, region string)
 	Nodes     Nodes
@@ -115,10 +115,10 @@ type Service struct {
 func New(ctx context.Context, opt Options) (*Service, error) {
 	s := &Service{Options: opt}
 	var errs [4]error
-	s.clusters, errs[0] = registry.Open(ctx, opt.Fleet, opt.KV, kindCluster, func(c *daxCluster) ID { return c.ID })
-	s.parameters, errs[1] = registry.Open(ctx, opt.Fleet, opt.KV, kindParameters, func(g *parameterGroup) ID { return g.ID })
-	s.subnets, errs[2] = registry.Open(ctx, opt.Fleet, opt.KV, kindSubnets, func(g *subnetGroup) ID { return g.ID })
-	s.events, errs[3] = registry.Open(ctx, opt.Fleet, opt.KV, kindEvent, func(e *event) ID { return e.ID })
+	s.clusters, errs[0] = registry.Open(ctx, opt.Coordinator, opt.KV, kindCluster, func(c *daxCluster) ID { return c.ID })
+	s.parameters, errs[1] = registry.Open(ctx, opt.Coordinator, opt.KV, kindParameters, func(g *parameterGroup) ID { return g.ID })
+	s.subnets, errs[2] = registry.Open(ctx, opt.Coordinator, opt.KV, kindSubnets, func(g *subnetGroup) ID { return g.ID })
+	s.events, errs[3] = registry.Open(ctx, opt.Coordinator, opt.KV, kindEvent, func(e *event) ID { return e.ID })
 	return s, errors.Join(errs[:]...)
 }
 
