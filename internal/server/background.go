@@ -15,7 +15,7 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 	report := func(what string) func(error) {
 		return func(err error) {
 			if err != nil && ctx.Err() == nil {
-				guard.Log(opt.Logger, what+" failed", err)
+				guard.Log(opt.Logger, "cannot "+what, err)
 			}
 		}
 	}
@@ -24,24 +24,24 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 		jobs.Every(ctx, opt.Logger, "sweep", sweepInterval, func() {
 			for _, sweep := range sweepers {
 				// A panic in one sweeper must not stop the others.
-				report("removing what has expired")(guard.Run(nil, "sweep", func() error { return sweep(ctx) }))
+				report("remove expired data")(guard.Run(nil, "sweep", func() error { return sweep(ctx) }))
 			}
 		})
 	})
 	lead("metrics", func(ctx context.Context) {
 		if s.servers.member != nil { // continue after the last minute that the previous leader evaluated
-			report("keeping metrics and scaling")(s.metrics.Begin(ctx))
+			report("evaluate metrics and scale tables")(s.metrics.Begin(ctx))
 		}
-		jobs.Every(ctx, opt.Logger, "metrics", tickInterval, func() { report("keeping metrics and scaling")(s.tick(ctx)) })
+		jobs.Every(ctx, opt.Logger, "metrics", tickInterval, func() { report("evaluate metrics and scale tables")(s.tick(ctx)) })
 	})
 	lead("indexes", func(ctx context.Context) {
-		builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: report("building an index")}
+		builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: report("build an index")}
 		builder.Run(ctx)
 	})
 	lead("ttl", func(ctx context.Context) {
 		jobs.Every(ctx, opt.Logger, "ttl", cmp.Or(opt.TTLInterval, DefaultTTLInterval), func() {
 			_, err := items.Expire(ctx)
-			report("deleting expired items")(err)
+			report("delete expired items")(err)
 		})
 	})
 	s.goOn("following clients' memory", func() {
@@ -50,20 +50,20 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 	})
 	if s.auth.Verifies() {
 		s.goOn("reading credentials", func() {
-			jobs.Every(ctx, opt.Logger, "reading credentials", credentialsInterval, func() { s.tellCredentials(s.auth.Refresh()) })
+			jobs.Every(ctx, opt.Logger, "reading credentials", credentialsInterval, func() { s.logCredentials(s.auth.Refresh()) })
 		})
 	}
 	// A server without others collects its metrics in tick; members also collect while another server leads.
-	s.servers.each(ctx, opt.Logger, &s.running, "metrics", tickInterval, func(ctx context.Context) { report("keeping metrics")(s.metrics.Collect(ctx)) })
+	s.servers.each(ctx, opt.Logger, &s.running, "metrics", tickInterval, func(ctx context.Context) { report("store metrics")(s.metrics.Collect(ctx)) })
 	if s.dax.base != nil && s.servers.member != nil {
 		mail := s.servers.member.Mail()
 		s.servers.each(ctx, opt.Logger, &s.running, "dax", exchangeInterval, func(ctx context.Context) {
-			report("telling of what DAX clients have written")(s.dax.exchange(ctx, mail))
+			report("exchange DAX invalidations with other servers")(s.dax.exchange(ctx, mail))
 		})
 	}
 	if !opt.sharesByHand {
 		s.servers.each(ctx, opt.Logger, &s.running, "throughput", settleInterval, func(ctx context.Context) {
-			report("sharing throughput")(s.servers.share(ctx, s.meters, opt.Now))
+			report("share throughput with other servers")(s.servers.share(ctx, s.meters, opt.Now))
 		})
 	}
 }

@@ -66,7 +66,7 @@ var ErrInsecure = errors.New("refusing to listen on an address that other machin
 
 // ErrTestClock rejects TestClock together with credentials: any client can move the test clock, and the clock decides which
 // signatures are still valid.
-var ErrTestClock = errors.New("the test clock can't be used with credentials: whoever moves it decides which signatures have expired")
+var ErrTestClock = errors.New("the test clock can't be used with credentials: any client can move it, and so decide which signatures have expired")
 
 // credentialsInterval is how often the server checks the credentials file for changes.
 const credentialsInterval = 2 * time.Second
@@ -155,17 +155,17 @@ func (s *Server) ReloadCredentials() error {
 		return errors.New("the server has no credentials")
 	}
 	err := s.auth.Reload()
-	s.tellCredentials(true, err)
+	s.logCredentials(true, err)
 	return err
 }
 
-// tellCredentials logs the outcome of rereading the credentials file.
-func (s *Server) tellCredentials(changed bool, err error) {
+// logCredentials logs the outcome of rereading the credentials file.
+func (s *Server) logCredentials(changed bool, err error) {
 	switch warning := s.auth.Readers(); {
 	case err != nil:
-		s.log.Error("the access keys stay as they were", "error", err)
+		s.log.Error("cannot reload the credentials file; the current access keys stay in force", "error", err)
 	case changed:
-		s.log.Info("the credentials file was read again")
+		s.log.Info("reloaded the credentials file")
 		if warning != "" {
 			s.log.Warn(warning)
 		}
@@ -225,7 +225,7 @@ func (s *Server) stop() error {
 	return err
 }
 
-var errStillRunning = errors.New("work in the background does not end")
+var errStillRunning = errors.New("background work has not ended in time")
 
 // waitRunning waits for background work, whose context is already cancelled. It returns errStillRunning after timeout.
 func (s *Server) waitRunning(timeout time.Duration) error {

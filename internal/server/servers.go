@@ -73,7 +73,7 @@ func (s *servers) start(ctx context.Context, server *Server, resume func(context
 	s.mu.Lock()
 	s.left = func() {
 		if err := resume(ctx); err != nil && ctx.Err() == nil {
-			server.log.Error("going on with what another server has left failed", "error", err)
+			server.log.Error("cannot resume the jobs of a server that has gone", "error", err)
 		}
 	}
 	s.mu.Unlock()

@@ -300,13 +300,13 @@ func (s *starter) resume() error {
 		}
 	}
 	if err := s.clusters.Resume(s.ctx); err != nil { // DAX is optional: a port that is taken must not keep the tables offline
-		s.log.Error("clusters of DAX can't be reached", "error", err)
+		s.log.Error("cannot open the nodes of DAX clusters", "error", err)
 	}
 	if s.faults != nil {
 		s.items.Inject = s.service.InjectItem
-		s.goOn("keeping the past for stale reads", func() {
+		s.goOn("keeping snapshots for stale reads", func() {
 			if err := s.service.KeepPast(s.ctx); err != nil && s.ctx.Err() == nil {
-				s.log.Error("keeping the past for stale reads failed", "error", err)
+				s.log.Error("cannot keep snapshots for stale reads", "error", err)
 			}
 		})
 	}
