@@ -17,12 +17,8 @@ package cluster
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 
-	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/kv"
-	"github.com/statordb/stator/internal/wait"
 )
 
 // Watcher caches what is stored at keys with some prefix.
@@ -49,53 +45,6 @@ type Coordinator interface {
 	// Servers returns the number of servers, this one included.
 	Servers() int
 }
-
-// Solo is the Coordinator of a server that has its store to itself. Nothing is logged, and nothing needs a lease.
-type Solo struct {
-	ctx      context.Context
-	log      *slog.Logger
-	watchers watchers
-}
-
-// NewSolo returns a Solo whose background work ends with ctx. Panics of that work go to log, which may be nil.
-func NewSolo(ctx context.Context, log *slog.Logger) *Solo { return &Solo{ctx: ctx, log: log} }
-
-// Watch implements Coordinator.
-func (s *Solo) Watch(prefix []byte, w Watcher) { s.watchers.add(prefix, w) }
-
-// Exclusive implements Coordinator.
-func (s *Solo) Exclusive(ctx context.Context, key []byte, change func(check func(kv.Txn) error) error) error {
-	w := s.watchers.of(key)
-	w.Freeze(key)
-	err := change(func(kv.Txn) error { return nil })
-	if reloadErr := w.Reload(context.WithoutCancel(ctx), key); reloadErr != nil {
-		err = errors.Join(err, reloadErr)
-		// Keep trying: requests that wait for the thaw would otherwise wait forever.
-		guard.Go(s.log, "ending a freeze", func() { guard.Loop(s.ctx, s.log, "ending a freeze", func() { s.thaw(w, key) }) })
-	}
-	return err
-}
-
-// thaw retries to end a freeze until it succeeds.
-func (s *Solo) thaw(w Watcher, key []byte) {
-	for wait.Pause(s.ctx, thawPause) == nil {
-		if w.Reload(s.ctx, key) == nil {
-			return
-		}
-	}
-}
-
-// Settle implements Coordinator.
-func (s *Solo) Settle(context.Context) error { return nil }
-
-// Claim implements Coordinator.
-func (s *Solo) Claim(context.Context, string) (bool, error) { return true, nil }
-
-// Release implements Coordinator.
-func (s *Solo) Release(string) {}
-
-// Servers implements Coordinator.
-func (s *Solo) Servers() int { return 1 }
 
 // watchers are caches, found by the prefixes of their keys.
 type watchers []watcher

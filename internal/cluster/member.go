@@ -42,8 +42,6 @@ type Options struct {
 	KV     kv.Store
 	Info   Info
 	Logger *slog.Logger
-	// Left is called in its own goroutine after a server has gone and its leases and freeze were released; nil for nothing.
-	Left func()
 	// Evict ends all transactions of a server that was replaced, and returns once none of them can commit any more. It is nil
 	// if the store bounds the time of a commit by itself.
 	Evict func(ctx context.Context, id string) error
@@ -70,11 +68,13 @@ type Member struct {
 	others    map[string]*observed
 	// others includes this server.
 	leads   map[string]*leadJob
+	left    func() // see Start
 	settled uint64 // highest entry that all servers are known to have seen
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   guard.Group
+	work   guard.Group   // of Lead and Exchange
 	kick   chan struct{} // makes follow read the log at once
 }
 
@@ -93,9 +93,10 @@ type frozen struct {
 
 // leadJob is a job that exactly one of the servers runs.
 type leadJob struct {
-	run    func(ctx context.Context)
-	cancel context.CancelFunc // nil if this server does not run it
-	ended  chan struct{}      // closed when run has returned
+	ctx           context.Context // the job ends with it
+	takeOver, run func(ctx context.Context)
+	cancel        context.CancelFunc // nil if this server does not run it
+	ended         chan struct{}      // closed when run has returned
 }
 
 var errLost = errors.New("this server could not renew its lease: another may have taken its place")
@@ -136,8 +137,12 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 	return m, nil
 }
 
-// Start begins to follow the log. Everything registered by Watch must have been read from the store after Join.
-func (m *Member) Start(ctx context.Context) error {
+// Start begins to follow the log. Everything registered by Watch must have been read from the store after Join. left is called in its
+// own goroutine after another server has gone and its leases and freeze were released.
+func (m *Member) Start(ctx context.Context, left func()) error {
+	m.mu.Lock()
+	m.left = left
+	m.mu.Unlock()
 	for _, f := range m.frozen { // m.mu is not needed: nothing follows the log yet
 		m.watchers.of(f.key).Freeze(f.key)
 		f.done = true
@@ -162,6 +167,7 @@ func (m *Member) Close() error {
 	}
 	m.mu.Unlock()
 	m.done.Wait()
+	m.work.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), deadAfter)
 	defer cancel()
 	return m.remove(ctx, m.info.ID, nil)
@@ -314,10 +320,8 @@ func (m *Member) observe(list []Server) (dead []Server) {
 	before := len(m.others)
 	maps.DeleteFunc(m.others, func(id string, _ *observed) bool { return !there[id] })
 	// A server has left, whoever removed its record: take over what it was doing.
-	if len(m.others) < before && m.opt.Left != nil && m.ctx.Err() == nil {
-		m.done.Start(m.opt.Logger, "taking over from another server", func() {
-			m.opt.Left()
-		})
+	if len(m.others) < before && m.left != nil && m.ctx.Err() == nil {
+		m.done.Start(m.opt.Logger, "taking over from another server", m.left)
 	}
 	return dead
 }
@@ -730,12 +734,36 @@ func (m *Member) Release(job string) {
 	}
 }
 
-// Lead registers a job that exactly one of the servers runs. run's ctx ends when this server loses the job; it must
-// then return.
-func (m *Member) Lead(job string, run func(ctx context.Context)) {
+// Lead registers a job that exactly one of the servers runs until ctx ends. takeOver, if not nil, is called before run: another server
+// may have run the job until then. run's ctx ends when this server loses the job or ctx ends; run must then return. It must tolerate work
+// done by others.
+func (m *Member) Lead(ctx context.Context, job string, takeOver, run func(ctx context.Context)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.leads[job] = &leadJob{run: run}
+	m.leads[job] = &leadJob{ctx: ctx, takeOver: takeOver, run: run}
+}
+
+// Leads reports whether this server runs a job.
+func (m *Member) Leads(job string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.leads[job]
+	return l != nil && l.cancel != nil
+}
+
+// Exchange runs a job once per interval until ctx ends, as every other server does too, to exchange data with them.
+func (m *Member) Exchange(ctx context.Context, name string, interval time.Duration, job func(context.Context, *Member)) {
+	m.work.Start(m.opt.Logger, name, func() {
+		jobs.Every(ctx, m.opt.Logger, name, interval, func() { job(ctx, m) })
+	})
+}
+
+// Wait returns once the work of Lead and Exchange has ended. The contexts given to them must have ended.
+func (m *Member) Wait() {
+	m.mu.Lock()
+	clear(m.leads) // a job whose lease is taken just now doesn't begin
+	m.mu.Unlock()
+	m.work.Wait()
 }
 
 // take takes over at most one job that no server runs: one per beat, so that servers that start together share the jobs.
@@ -777,11 +805,20 @@ func (m *Member) lead(job string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.leads[job]
-	ctx, cancel := context.WithCancel(m.ctx)
+	if l == nil {
+		return // Wait was called; Close releases the lease
+	}
+	ctx, cancel := context.WithCancel(l.ctx)
 	l.cancel, l.ended = cancel, make(chan struct{})
-	m.done.Start(m.opt.Logger, job, func() {
+	m.work.Start(m.opt.Logger, job, func() {
 		defer close(l.ended)
-		guard.Loop(ctx, m.opt.Logger, job, func() { l.run(ctx) })
+		defer context.AfterFunc(m.ctx, cancel)()
+		guard.Loop(ctx, m.opt.Logger, job, func() {
+			if l.takeOver != nil {
+				l.takeOver(ctx)
+			}
+			l.run(ctx)
+		})
 	})
 }
 
@@ -804,8 +841,10 @@ func (m *Member) Servers() int {
 	return max(1, len(m.others))
 }
 
-// DAX returns the addresses of the DAX nodes of the other servers, with or without TLS, sorted.
-func (m *Member) DAX(encrypted bool) (list []string) {
+// DAX returns the function that lists the addresses of the other servers' DAX nodes, with or without TLS, sorted.
+func (m *Member) DAX() func(encrypted bool) []string { return m.daxNodes }
+
+func (m *Member) daxNodes(encrypted bool) (list []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for id, o := range m.others {

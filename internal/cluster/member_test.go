@@ -40,7 +40,7 @@ func join(t *testing.T, store kv.Store, id string, u *users) *Member {
 		t.Fatal(err)
 	}
 	m.Watch(keyspace.TableRecords(), u)
-	if err := m.Start(ctx); err != nil {
+	if err := m.Start(ctx, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -162,7 +162,7 @@ func TestLeads(t *testing.T) {
 	a, b := join(t, store, "a", &users{}), join(t, store, "b", &users{})
 	var doing, most, started atomic.Int64
 	for _, m := range []*Member{a, b} {
-		m.Lead("job", func(ctx context.Context) {
+		m.Lead(ctx, "job", nil, func(ctx context.Context) {
 			started.Add(1)
 			most.Store(max(most.Load(), doing.Add(1)))
 			<-ctx.Done()

@@ -34,7 +34,8 @@ import (
 type Server struct {
 	listener  net.Listener
 	http      *httpd.Server
-	servers   *servers
+	servers   membership
+	sharing   *sharing // of throughput, with the other servers
 	meters    *metering.Registry
 	handlers  []smithy.Handler // for tests
 	store     kv.Store
@@ -56,7 +57,8 @@ type Server struct {
 	memory      *memoryLimit
 
 	running  guard.Group
-	serveErr chan error
+	served   chan struct{} // closed when the HTTP server has ended
+	serveErr error         // why, once served is closed; nil after Close
 	close    sync.Once
 	closeErr error
 }
@@ -184,9 +186,11 @@ func (s *Server) MetricsURL() string {
 // URL returns the endpoint, e.g. http://127.0.0.1:8000.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 
-// Wait blocks until the server stops serving. It returns nil after Close, otherwise the error that stopped it. Only one caller
-// may wait.
-func (s *Server) Wait() error { return <-s.serveErr }
+// Wait blocks until the server stops serving. It returns nil after Close, otherwise the error that stopped it.
+func (s *Server) Wait() error {
+	<-s.served
+	return s.serveErr
+}
 
 // closeTimeout limits each of the two phases of Close: draining requests, then stopping background work.
 const closeTimeout = 15 * time.Second
@@ -218,7 +222,7 @@ func (s *Server) stop() error {
 		return errors.Join(err, fmt.Errorf("stopped without closing the storage: %w", ended))
 	}
 	last := context.WithoutCancel(ctx)
-	err = errors.Join(err, s.items.Catalog.KeepClock(last), s.metrics.Collect(last), s.servers.close(), s.store.Close())
+	err = errors.Join(err, s.items.Catalog.KeepClock(last), s.metrics.Collect(last), s.servers.Close(), s.store.Close())
 	for _, remove := range s.remove {
 		err = errors.Join(err, remove())
 	}
@@ -232,6 +236,7 @@ func (s *Server) waitRunning(timeout time.Duration) error {
 	ended := make(chan struct{})
 	guard.Go(s.log, "waiting for background work", func() {
 		s.running.Wait()
+		s.servers.Wait()
 		close(ended)
 	})
 	select {
