@@ -378,11 +378,7 @@ func arns(d *datadriven.TestData) string {
 			out.WriteString("no table\n")
 			continue
 		}
-		fmt.Fprintf(&out, "account %s, region %s, table %s", ns.Account, ns.Region, table)
-		if key, ok := BackupFromARN(arn); ok {
-			fmt.Fprintf(&out, ", backup %s of account %s, region %s", key.Name, key.Account, key.Region)
-		}
-		out.WriteByte('\n')
+		fmt.Fprintf(&out, "account %s, region %s, table %s\n", ns.Account, ns.Region, table)
 	}
 	return out.String()
 }
