@@ -52,8 +52,7 @@ func (s *Server) MetricsURL() string { return s.server.MetricsURL() }
 // current keys stay in force; the error is logged and returned.
 func (s *Server) ReloadCredentials() error { return s.server.ReloadCredentials() }
 
-// Wait blocks until the server stops serving. It returns nil after Close, otherwise the error that stopped it. Only one caller
-// may wait.
+// Wait blocks until the server stops serving. It returns nil after Close, otherwise the error that stopped it.
 func (s *Server) Wait() error { return s.server.Wait() }
 
 // Close stops listening, drains requests, stops background work and closes the store. After a nil error, every acknowledged

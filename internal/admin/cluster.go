@@ -15,6 +15,7 @@ import (
 	"github.com/statordb/stator/internal/engine"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/wait"
 )
 
 // Cluster is the state of the servers that share a storage, as the storage records it.
@@ -56,16 +57,14 @@ func ReadCluster(ctx context.Context, storage string) (_ *Cluster, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	before, _, err := readFleet(ctx, store)
+	before, _, err := readCluster(ctx, store)
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-time.After(watchFor):
+	if err := wait.Pause(ctx, watchFor); err != nil {
+		return nil, err
 	}
-	now, format, err := readFleet(ctx, store)
+	now, format, err := readCluster(ctx, store)
 	if err != nil {
 		return nil, err
 	}
@@ -118,8 +117,8 @@ func UpgradeStorage(ctx context.Context, storage string) (from int, err error) {
 	return c.Format, errors.Join(err, store.Close())
 }
 
-// readFleet reads the servers' state and the storage's format from one snapshot.
-func readFleet(ctx context.Context, store kv.Store) (s cluster.State, format int, err error) {
+// readCluster reads the servers' state and the storage's format from one snapshot.
+func readCluster(ctx context.Context, store kv.Store) (s cluster.State, format int, err error) {
 	r, err := store.Snapshot(ctx)
 	if err != nil {
 		return s, 0, err

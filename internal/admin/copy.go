@@ -45,7 +45,7 @@ func Copy(ctx context.Context, from, to string, progress func(bytes int64)) (_ *
 	if err := checkEmpty(ctx, target); err != nil {
 		return nil, fmt.Errorf("the target of the copy: %w", err)
 	}
-	if _, format, err := readFleet(ctx, target); err != nil {
+	if _, format, err := readCluster(ctx, target); err != nil {
 		return nil, err
 	} else if format < keyspace.FormatVersion { // the target is empty, so nothing keeps it at an old format
 		if _, err := UpgradeStorage(ctx, to); err != nil {

@@ -47,7 +47,7 @@ type keyScope struct{ accessKey, date, region, service string }
 func (k *signingKeys) get(sig *signature) ([]byte, bool) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	key, ok := k.keys[keyScope{sig.accessKey, sig.date, sig.region, sig.service}]
+	key, ok := k.keys[keyScope{accessKey: sig.accessKey, date: sig.date, region: sig.region, service: sig.service}]
 	return key, ok
 }
 
@@ -68,5 +68,10 @@ func (k *signingKeys) put(sig *signature, key []byte) {
 	if len(k.keys) >= maxSigningKeys {
 		clear(k.keys)
 	}
-	k.keys[keyScope{strings.Clone(sig.accessKey), strings.Clone(sig.date), strings.Clone(sig.region), strings.Clone(sig.service)}] = key
+	// sig is made of views of the request.
+	scope := keyScope{
+		accessKey: strings.Clone(sig.accessKey), date: strings.Clone(sig.date),
+		region: strings.Clone(sig.region), service: strings.Clone(sig.service),
+	}
+	k.keys[scope] = key
 }

@@ -98,9 +98,9 @@ type Watch interface {
 
 // Options configure a Service.
 type Options struct {
-	KV    kv.Store
-	Fleet cluster.Fleet
-	Now   func() time.Time
+	KV          kv.Store
+	Coordinator cluster.Coordinator
+	Now         func() time.Time
 	// Namespace returns the account and region whose targets a caller manages.
 	Namespace func(smithy.Caller) (account, region string)
 	Tables    Tables
@@ -134,10 +134,10 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	}
 	s := &Service{Options: opt}
 	var errs [4]error
-	s.targets, errs[0] = registry.Open[target](ctx, opt.Fleet, opt.KV, keyspace.ScalingRecords(kindTarget))
-	s.policies, errs[1] = registry.Open[policy](ctx, opt.Fleet, opt.KV, keyspace.ScalingRecords(kindPolicy))
-	s.actions, errs[2] = registry.Open[scheduled](ctx, opt.Fleet, opt.KV, keyspace.ScalingRecords(kindAction))
-	s.activities, errs[3] = registry.Open[activity](ctx, opt.Fleet, opt.KV, keyspace.ScalingRecords(kindActivity))
+	s.targets, errs[0] = registry.Open[target](ctx, opt.Coordinator, opt.KV, keyspace.ScalingRecords(kindTarget))
+	s.policies, errs[1] = registry.Open[policy](ctx, opt.Coordinator, opt.KV, keyspace.ScalingRecords(kindPolicy))
+	s.actions, errs[2] = registry.Open[scheduled](ctx, opt.Coordinator, opt.KV, keyspace.ScalingRecords(kindAction))
+	s.activities, errs[3] = registry.Open[activity](ctx, opt.Coordinator, opt.KV, keyspace.ScalingRecords(kindActivity))
 	return s, errors.Join(errs[:]...)
 }
 

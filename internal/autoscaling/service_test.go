@@ -169,7 +169,7 @@ func (s *session) open(t *testing.T) {
 	t.Helper()
 	var err error
 	s.Service, err = New(t.Context(), Options{
-		KV: s.db, Fleet: cluster.NewSolo(t.Context(), nil), Now: func() time.Time { return s.clock }, Tables: s, Watch: watch{s}, Logger: s.logs,
+		KV: s.db, Coordinator: cluster.NewSolo(t.Context(), nil), Now: func() time.Time { return s.clock }, Tables: s, Watch: watch{s}, Logger: s.logs,
 		Namespace: func(c smithy.Caller) (string, string) { return c.Account, "us-east-1" },
 	})
 	if err != nil {

@@ -125,7 +125,7 @@ func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 		_, err := m.Tables.Catalog.Backups.Change(ctx, b.Key(), func(now *catalog.Backup) error { return change(&now.Runs) })
 		return err
 	}}
-	m.Jobs.StartWith("backup "+b.ARN(), jobs.Job{Run: func(ctx context.Context) error {
+	m.Jobs.Start("backup "+b.ARN(), jobs.Job{Run: func(ctx context.Context) error {
 		var filled table.Filled
 		err := run.Begin(ctx, 0)
 		if err == nil {
@@ -262,7 +262,7 @@ func (m *Manager) restore(t *catalog.Table, snap kv.Snapshot) {
 		})
 		return err
 	}}
-	m.Jobs.StartWith("restore "+t.ARN(), jobs.Job{Run: func(ctx context.Context) error {
+	m.Jobs.Start("restore "+t.ARN(), jobs.Job{Run: func(ctx context.Context) error {
 		err := run.Begin(ctx, 0)
 		if err == nil {
 			err = guard.Run(nil, "a restore", func() error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/statordb/stator/internal/attempts"
@@ -57,16 +56,6 @@ func (b *Backup) ARN() string { return b.Table.ARN() + "/backup/" + b.ID }
 // JobID returns a new id in the form that AWS gives to backups, exports and imports. ms is the start in milliseconds
 // since 1970.
 func JobID(ms int64) string { return fmt.Sprintf("%014d-%08x", ms, rand.Uint32()) }
-
-// BackupFromARN returns the key of the backup that arn names; ok is false if it names none.
-func BackupFromARN(arn string) (key registry.ID, ok bool) {
-	ns, _, ok := TableFromARN(arn)
-	if !ok {
-		return key, false
-	}
-	_, id, ok := strings.Cut(arn, "/backup/")
-	return registry.ID{Account: ns.Account, Region: ns.Region, Name: id}, ok
-}
 
 // NewBackup stores a backup, and sets its Data to a new table id for its items.
 func (c *Catalog) NewBackup(ctx context.Context, b *Backup) error {

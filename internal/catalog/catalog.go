@@ -50,10 +50,10 @@ func (c *Catalog) Changed() <-chan struct{} { return c.changed }
 
 // Options configure a Catalog.
 type Options struct {
-	Now        func() time.Time
-	Fleet      cluster.Fleet
-	Meters     *metering.Registry
-	Throttling Throttling
+	Now         func() time.Time
+	Coordinator cluster.Coordinator
+	Meters      *metering.Registry
+	Throttling  Throttling
 	// MaxTables is the largest number of tables of an account in a region; 0 for no limit. See accountRegions.
 	MaxTables int
 }
@@ -100,8 +100,8 @@ func (c *Catalog) room(ns Namespace) error {
 func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 	c := &Catalog{opt: opt, store: store, now: opt.Now, changed: make(chan struct{}, 1), frozen: map[string]*Table{}}
 	// Watch before reading: a change after the snapshot is then in the log that this server will follow.
-	opt.Fleet.Watch(keyspace.TableRecords(), tableWatcher{c})
-	opt.Fleet.Watch(keyspace.EndedStreams(), streamWatcher{c})
+	opt.Coordinator.Watch(keyspace.TableRecords(), tableWatcher{c})
+	opt.Coordinator.Watch(keyspace.EndedStreams(), streamWatcher{c})
 	snap, err := store.Snapshot(ctx)
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 		c.advance(&r.Stream)
 	}
 	c.ended.Store(&ended)
-	if c.Backups, err = registry.Open[Backup](ctx, opt.Fleet, store, keyspace.Jobs(kindBackup)); err != nil {
+	if c.Backups, err = registry.Open[Backup](ctx, opt.Coordinator, store, keyspace.Jobs(kindBackup)); err != nil {
 		return nil, err
 	}
 	tables := map[tableName]*Table{}
@@ -223,7 +223,7 @@ func (c *Catalog) signal() {
 
 // ReadEndedStreams returns the streams that have ended but can still be read.
 func ReadEndedStreams(ctx context.Context, r kv.Reader) (list []*StreamRef, err error) {
-	err = kv.Each(ctx, r, under(keyspace.EndedStreams()), func(key, val []byte) error {
+	err = kv.Each(ctx, r, kv.Prefix(keyspace.EndedStreams()), func(key, val []byte) error {
 		ref := new(StreamRef)
 		if err := json.Unmarshal(val, ref); err != nil {
 			return fmt.Errorf("description of stream %q: %w", key, err)
@@ -308,7 +308,7 @@ type Dropped struct {
 
 // Read returns all tables, and everything dropped whose data has not been removed yet.
 func Read(ctx context.Context, r kv.Reader) (tables []*Table, dropped []Dropped, err error) {
-	err = kv.Each(ctx, r, under(keyspace.TableRecords()), func(key, val []byte) error {
+	err = kv.Each(ctx, r, kv.Prefix(keyspace.TableRecords()), func(key, val []byte) error {
 		t, err := decode(val)
 		if err != nil {
 			return fmt.Errorf("description of table %q: %w", key, err)
@@ -319,15 +319,12 @@ func Read(ctx context.Context, r kv.Reader) (tables []*Table, dropped []Dropped,
 	if err != nil {
 		return nil, nil, err
 	}
-	err = kv.Each(ctx, r, under(keyspace.DroppedTables()), func(key, val []byte) error {
+	err = kv.Each(ctx, r, kv.Prefix(keyspace.DroppedTables()), func(key, val []byte) error {
 		dropped = append(dropped, Dropped{keyspace.DroppedTableID(key), len(val) > 0})
 		return nil
 	})
 	return tables, dropped, err
 }
-
-// under returns the range of all keys with a prefix.
-func under(prefix []byte) kv.Range { return kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)} }
 
 func decode(raw []byte) (*Table, error) {
 	t := new(Table)
@@ -348,18 +345,15 @@ func (c *Catalog) Get(ns Namespace, name string) *Table {
 	return nil
 }
 
-// List returns up to limit names of tables of the namespace that sort after a name, and whether there are more.
-func (c *Catalog) List(ns Namespace, after string, limit int) (names []string, more bool) {
+// Names returns the names of the namespace's tables that sort after a name, sorted.
+func (c *Catalog) Names(ns Namespace, after string) (names []string) {
 	for key, t := range *c.tables.Load() {
 		if key.Namespace == ns && key.name > after && c.Get(ns, t.Name) != nil {
 			names = append(names, t.Name)
 		}
 	}
 	sort.Strings(names)
-	if len(names) > limit {
-		return names[:limit], true
-	}
-	return names, false
+	return names
 }
 
 // Create adds a table and sets its ID. The form of its keys is that of the store's format, unless the table will be
@@ -456,7 +450,7 @@ func (c *Catalog) Change(ctx context.Context, ns Namespace, name string, change 
 	if c.Get(ns, name) == nil {
 		return nil, nil
 	}
-	err := c.opt.Fleet.Exclusive(ctx, keyspace.TableRecord(ns.Account, ns.Region, name), func(check func(kv.Txn) error) error {
+	err := c.opt.Coordinator.Exclusive(ctx, keyspace.TableRecord(ns.Account, ns.Region, name), func(check func(kv.Txn) error) error {
 		old := c.Get(ns, name)
 		if old == nil {
 			return nil
@@ -547,7 +541,7 @@ func (c *Catalog) finishDelete(ctx context.Context, ns Namespace, name string) e
 	}
 	var dropped Dropped
 	gone := false
-	err := c.opt.Fleet.Exclusive(ctx, keyspace.TableRecord(ns.Account, ns.Region, name), func(check func(kv.Txn) error) error {
+	err := c.opt.Coordinator.Exclusive(ctx, keyspace.TableRecord(ns.Account, ns.Region, name), func(check func(kv.Txn) error) error {
 		if now := (*c.tables.Load())[tableName{ns, name}]; now == nil || now.ID != t.ID {
 			return nil // another server has removed it
 		}
@@ -604,7 +598,7 @@ func putDropped(txn kv.Txn, d Dropped) error {
 
 // purge removes the data of what was dropped. It may be repeated.
 func (c *Catalog) purge(ctx context.Context, d Dropped) error {
-	ranges := []kv.Range{under(keyspace.TablePrefix(d.ID)), under(keyspace.Expiries(d.ID)), under(keyspace.Backfills(d.ID)), under(keyspace.Past(d.ID))}
+	ranges := []kv.Range{kv.Prefix(keyspace.TablePrefix(d.ID)), kv.Prefix(keyspace.Expiries(d.ID)), kv.Prefix(keyspace.Backfills(d.ID)), kv.Prefix(keyspace.Past(d.ID))}
 	if d.KeepItems {
 		ranges[0].Start, ranges[0].End = keyspace.TableIndexes(d.ID)
 	}

@@ -83,12 +83,9 @@ func TestCatalog(t *testing.T) {
 				return s.show(t, d)
 			case "list":
 				var after string
-				limit := 100
 				d.MaybeScanArgs(t, "after", &after)
-				d.MaybeScanArgs(t, "limit", &limit)
 				ns, _ := parseName(d.CmdArgs[0].Key)
-				names, more := s.List(ns, after, limit)
-				return fmt.Sprintf("%v, more %v\n", names, more)
+				return fmt.Sprintln(s.Names(ns, after))
 			case "streams":
 				return s.streams(t, d)
 			case "backups":
@@ -137,7 +134,7 @@ func (s *session) now() time.Time { return s.clock }
 func (s *session) open(t *testing.T, maximum int) {
 	var err error
 	s.Catalog, err = Open(t.Context(), s.kv, Options{
-		Fleet: cluster.NewSolo(t.Context(), nil), Now: s.now, Meters: metering.NewRegistry(s.now), MaxTables: maximum,
+		Coordinator: cluster.NewSolo(t.Context(), nil), Now: s.now, Meters: metering.NewRegistry(s.now), MaxTables: maximum,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -222,7 +219,7 @@ func (s *session) left(t *testing.T, id uint32) string {
 	var names []string
 	for _, p := range places(id) {
 		some := false
-		if err := kv.Each(t.Context(), snap, under(p.prefix), func(key, val []byte) error { some = true; return nil }); err != nil {
+		if err := kv.Each(t.Context(), snap, kv.Prefix(p.prefix), func(key, val []byte) error { some = true; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if some {
@@ -381,11 +378,7 @@ func arns(d *datadriven.TestData) string {
 			out.WriteString("no table\n")
 			continue
 		}
-		fmt.Fprintf(&out, "account %s, region %s, table %s", ns.Account, ns.Region, table)
-		if key, ok := BackupFromARN(arn); ok {
-			fmt.Fprintf(&out, ", backup %s of account %s, region %s", key.Name, key.Account, key.Region)
-		}
-		out.WriteByte('\n')
+		fmt.Fprintf(&out, "account %s, region %s, table %s\n", ns.Account, ns.Region, table)
 	}
 	return out.String()
 }

@@ -328,16 +328,7 @@ const maxFrozen = 5 * time.Second
 func (t *Table) Use(ctx context.Context) (done func(), err error) {
 	for {
 		if frozen := t.frozen.Load(); frozen != nil {
-			patience := time.NewTimer(maxFrozen)
-			defer patience.Stop()
-			select {
-			case <-*frozen:
-				return nil, nil
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			case <-patience.C:
-				return nil, fmt.Errorf("%w: table %s is being changed", kv.ErrUnavailable, t.Name)
-			}
+			return nil, t.waitThawed(ctx, *frozen)
 		}
 		t.use.RLock()
 		switch {
@@ -353,11 +344,25 @@ func (t *Table) Use(ctx context.Context) (done func(), err error) {
 	}
 }
 
+// waitThawed waits until the change of the table is over.
+func (t *Table) waitThawed(ctx context.Context, thawed <-chan struct{}) error {
+	patience := time.NewTimer(maxFrozen)
+	defer patience.Stop()
+	select {
+	case <-thawed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-patience.C:
+		return fmt.Errorf("%w: table %s is being changed", kv.ErrUnavailable, t.Name)
+	}
+}
+
 // freeze blocks new uses of the table, and returns once there are none left.
 func (t *Table) freeze() {
 	thawed := make(chan struct{})
 	t.frozen.CompareAndSwap(nil, &thawed) // a server that was away may meet several freezes of one table
-	t.use.Lock()
+	t.use.Lock()                          // waits for the uses; new ones see frozen and let go of the lock
 	defer t.use.Unlock()
 }
 

@@ -21,13 +21,13 @@ func (w tableWatcher) Freeze(key []byte) {
 	}
 	w.publishing.Lock()
 	t := (*w.tables.Load())[tableName{Namespace{account, region}, name}]
-	if t != nil {
-		w.frozen[string(key)] = t // stays the current description until the thaw
+	if t == nil {
+		w.publishing.Unlock()
+		return
 	}
+	w.frozen[string(key)] = t // stays the current description until the thaw
 	w.publishing.Unlock()
-	if t != nil {
-		t.freeze()
-	}
+	t.freeze()
 }
 
 // Reload implements cluster.Watcher.
@@ -51,6 +51,17 @@ func (c *Catalog) reloadTable(ctx context.Context, key []byte, thaw bool) error 
 	if err != nil {
 		return err
 	}
+	c.publish(at, fresh)
+	if t := c.frozen[string(key)]; t != nil {
+		delete(c.frozen, string(key))
+		t.thaw()
+	}
+	c.signal()
+	return nil
+}
+
+// publish replaces the description that lookups find; nil removes the table. The caller holds c.publishing.
+func (c *Catalog) publish(at tableName, fresh *Table) {
 	tables := maps.Clone(*c.tables.Load())
 	old := tables[at]
 	if fresh != nil {
@@ -59,19 +70,14 @@ func (c *Catalog) reloadTable(ctx context.Context, key []byte, thaw bool) error 
 		delete(tables, at)
 	}
 	c.tables.Store(&tables)
-	if old != nil {
-		// Writers that still hold the old description look the table up again: see Table.Use.
-		old.retire()
-		if fresh == nil || fresh.ID != old.ID {
-			c.opt.Meters.Forget(old.ID)
-		}
+	if old == nil {
+		return
 	}
-	if t := c.frozen[string(key)]; t != nil {
-		delete(c.frozen, string(key))
-		t.thaw()
+	// Writers that still hold the old description look the table up again: see Table.Use.
+	old.retire()
+	if fresh == nil || fresh.ID != old.ID {
+		c.opt.Meters.Forget(old.ID)
 	}
-	c.signal()
-	return nil
 }
 
 // read returns the stored description of a table; nil if the table does not exist.

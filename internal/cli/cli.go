@@ -167,24 +167,11 @@ func (versionCmd) Run(_ context.Context, std streams) error {
 // Run serves until ctx ends or the server fails. It prints the endpoint to standard output once the server is ready; the log
 // goes to standard error.
 func (c *serveCmd) Run(ctx context.Context, std streams) error {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+	log, err := c.logger(std.err)
+	if err != nil {
 		return err
 	}
-	var handler slog.Handler = slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: level})
-	if c.LogFormat == "json" {
-		handler = slog.NewJSONHandler(std.err, &slog.HandlerOptions{Level: level})
-	}
-	log := slog.New(handler)
-	if c.Insecure && c.Credentials == "" {
-		log.Warn("INSECURE: any access key is accepted; whoever reaches this address can read, change and delete every table", "listen", c.Listen)
-	}
-	if slices.Contains(c.CORSOrigin, "*") && c.Credentials == "" {
-		log.Warn("INSECURE: any access key is accepted and pages of every origin may use this server; every web page that a browser near it opens can read, change and delete every table")
-	}
-	if c.Credentials != "" && len(c.CORSOrigin)+len(c.AllowHost) > 0 {
-		log.Warn("--cors-origin and --allow-host say nothing where --credentials are given: requests need a signature, and pages of every origin may send them")
-	}
+	c.warn(log)
 	if c.Pprof != "" {
 		web, err := httpd.ParseWeb(c.CORSOrigin, c.AllowHost)
 		if err != nil {
@@ -196,7 +183,69 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		}
 		defer stop()
 	}
-	server, err := stator.Open(stator.Options{
+	server, err := stator.Open(c.options(log))
+	if errors.Is(err, stator.ErrInsecure) {
+		return fmt.Errorf("%w (give --credentials, or --insecure if you mean it)", err)
+	}
+	if err != nil {
+		return err
+	}
+	c.tuneRuntime()
+	forgetStart()
+	fmt.Fprintf(std.out, "Stator %s is ready at %s (data: %s). Try: aws dynamodb list-tables --endpoint-url %s --region us-east-1\n",
+		stator.Version, server.URL(), c.describe(server), server.URL())
+	if c.Credentials != "" {
+		defer reloadOnHangup(server)()
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Wait() }()
+	select {
+	case err := <-stopped:
+		return errors.Join(err, server.Close())
+	case <-ctx.Done():
+	}
+	log.Info("stopping: waiting for requests in progress")
+	if err := server.Close(); err != nil {
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// logger returns the log that the flags ask for.
+func (c *serveCmd) logger(out io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return nil, err
+	}
+	opt := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(out, opt)), nil
+	}
+	return slog.New(slog.NewTextHandler(out, opt)), nil
+}
+
+// warn logs warnings about flags that open the server to others, or have no effect.
+func (c *serveCmd) warn(log *slog.Logger) {
+	if c.Insecure && c.Credentials == "" {
+		log.Warn("INSECURE: any access key is accepted; every client that can connect to this address can read, change and delete all tables",
+			"listen", c.Listen)
+	}
+	if slices.Contains(c.CORSOrigin, "*") && c.Credentials == "" {
+		log.Warn("INSECURE: any access key is accepted, from web pages of every origin; " +
+			"a page in any browser that can connect to this server can read, change and delete all tables")
+	}
+	if c.Credentials != "" && len(c.CORSOrigin)+len(c.AllowHost) > 0 {
+		log.Warn("--cors-origin and --allow-host have no effect with --credentials: requests must be signed, and pages of every origin may send them")
+	}
+	if c.TestClock {
+		log.Warn("clients can move this server's clock by requests to /_stator/clock: for tests only")
+	}
+}
+
+// options returns the server's options.
+func (c *serveCmd) options(log *slog.Logger) stator.Options {
+	return stator.Options{
 		Listen:          c.Listen,
 		DataDir:         c.DataDir,
 		InMemory:        c.InMemory,
@@ -224,18 +273,11 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		DAX:             c.dax(),
 		TestClock:       c.TestClock,
 		Logger:          log,
-	})
-	if err != nil {
-		if errors.Is(err, stator.ErrInsecure) {
-			return fmt.Errorf("%w (give --credentials, or --insecure if you mean it)", err)
-		}
-		return err
 	}
-	c.tuneRuntime()
-	forgetStart()
-	if c.TestClock {
-		log.Warn("the clock of this server can be moved by requests to /_stator/clock: for tests only")
-	}
+}
+
+// describe returns where the server's data is, which faults it injects, and its endpoints for DAX.
+func (c *serveCmd) describe(server *stator.Server) string {
 	data := c.DataDir
 	switch {
 	case c.Storage != "":
@@ -249,24 +291,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	if urls := server.DAXURLs(); urls != nil {
 		data += "; DAX: " + strings.Join(urls, ", ")
 	}
-	fmt.Fprintf(std.out, "Stator %s is ready at %s (data: %s). Try: aws dynamodb list-tables --endpoint-url %s --region us-east-1\n",
-		stator.Version, server.URL(), data, server.URL())
-	if c.Credentials != "" {
-		defer reloadOnHangup(server)()
-	}
-	stopped := make(chan error, 1)
-	go func() { stopped <- server.Wait() }()
-	select {
-	case err := <-stopped:
-		return errors.Join(err, server.Close())
-	case <-ctx.Done():
-	}
-	log.Info("stopping: waiting for requests under way")
-	if err := server.Close(); err != nil {
-		return err
-	}
-	log.Info("stopped")
-	return nil
+	return data
 }
 
 // reloadOnHangup reloads the credentials file on SIGHUP until stop is called.

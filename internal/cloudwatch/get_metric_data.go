@@ -359,11 +359,7 @@ func (s *Service) getMetricData(ctx context.Context, call *smithy.Call, in *api.
 	if !from.Before(to) {
 		return nil, awserr.ValidationError("The parameter StartTime must be less than the parameter EndTime.")
 	}
-	left := in.MaxDatapoints.Or(maxReturnedData)
-	if left < 1 || left > maxReturnedData {
-		return nil, awserr.ValidationError(fmt.Sprintf("The parameter MaxDatapoints must be between 1 and %d.", maxReturnedData))
-	}
-	at, err := readPlace(in.NextToken)
+	page, err := newDataPage(in)
 	if err != nil {
 		return nil, err
 	}
@@ -371,14 +367,7 @@ func (s *Service) getMetricData(ctx context.Context, call *smithy.Call, in *api.
 	if err != nil {
 		return nil, clientError(err)
 	}
-	// One window serves all queries, so the finest period decides how its start is rounded.
-	finest := int64(60)
-	for _, q := range queries {
-		if q.Metric != nil {
-			finest = min(finest, q.Period)
-		}
-	}
-	start, end := window(s.Now(), from, to, finest)
+	start, end := window(s.Now(), from, to, finestPeriod(queries))
 	// Refuse before the expensive parts: Collect and the evaluation.
 	if err := s.checkRate(queries, start, end); err != nil {
 		return nil, err
@@ -386,29 +375,23 @@ func (s *Service) getMetricData(ctx context.Context, call *smithy.Call, in *api.
 	if err := s.Collect(ctx); err != nil {
 		return nil, err
 	}
-	page := &dataPage{at: at, left: int(left), ascending: in.ScanBy.Value == api.ScanByTimestampascending}
-	page.out = &api.GetMetricDataOutput{MetricDataResults: []api.MetricDataResult{}, Messages: []api.MessageData{}}
 	e := s.evaluation(ctx, call.Turn, p, start, end)
 	defer call.Turn.Leave()
-	for page.at.query < len(queries) {
-		if !queries[page.at.query].Hidden {
-			if page.left == 0 {
-				break
-			}
-			ended, err := page.add(e)
-			if err != nil {
-				return nil, clientError(err)
-			}
-			if !ended {
-				break
-			}
-		}
-		page.at = place{query: page.at.query + 1}
-	}
-	if page.at.query < len(queries) {
-		page.out.NextToken = smithy.Some(page.at.token())
+	if err := page.fill(e); err != nil {
+		return nil, clientError(err)
 	}
 	return page.out, nil
+}
+
+// finestPeriod returns the period by which the start of a time range is rounded: one range serves all queries.
+func finestPeriod(queries []Query) int64 {
+	finest := int64(60)
+	for _, q := range queries {
+		if q.Metric != nil {
+			finest = min(finest, q.Period)
+		}
+	}
+	return finest
 }
 
 // checkRate refuses a call for more datapoints than an account may request per second.
@@ -436,50 +419,96 @@ type dataPage struct {
 	ascending bool
 }
 
+// newDataPage begins the page that a request asks for.
+func newDataPage(in *api.GetMetricDataInput) (*dataPage, error) {
+	left := in.MaxDatapoints.Or(maxReturnedData)
+	if left < 1 || left > maxReturnedData {
+		return nil, awserr.ValidationError(fmt.Sprintf("The parameter MaxDatapoints must be between 1 and %d.", maxReturnedData))
+	}
+	at, err := readPlace(in.NextToken)
+	if err != nil {
+		return nil, err
+	}
+	return &dataPage{
+		out: &api.GetMetricDataOutput{MetricDataResults: []api.MetricDataResult{}, Messages: []api.MessageData{}},
+		at:  at, left: int(left), ascending: in.ScanBy.Value == api.ScanByTimestampascending,
+	}, nil
+}
+
+// fill adds queries from the page's place on until the page is full, and the token if queries are left.
+func (p *dataPage) fill(e *evaluation) error {
+	for ; p.at.query < len(e.queries); p.at = (place{query: p.at.query + 1}) {
+		if e.queries[p.at.query].Hidden {
+			continue
+		}
+		ended := false
+		if p.left > 0 {
+			var err error
+			if ended, err = p.add(e); err != nil {
+				return err
+			}
+		}
+		if !ended {
+			p.out.NextToken = smithy.Some(p.at.token())
+			return nil
+		}
+	}
+	return nil
+}
+
 // add adds values of the query at the page's place, and advances the place. ended says that the query has no more values.
 func (p *dataPage) add(e *evaluation) (ended bool, err error) {
-	q := &e.queries[p.at.query]
-	v, err := e.result(p.at.query)
+	i := p.at.query
+	v, err := e.result(i)
 	if err != nil {
 		return false, err
 	}
-	list, err := e.list(p.at.query, v)
+	list, err := e.list(i, v)
 	if err != nil {
 		return false, err
 	}
 	// Continue in the series, and at the value, where the previous page ended.
 	for ; p.at.series < len(list) && p.left > 0; p.at.series, p.at.value = p.at.series+1, 0 {
 		t := list[p.at.series]
-		label := t.label
-		switch {
-		case q.Label != "":
-			label = q.Label
-		case q.Metric == nil && v.kind != aList:
-			label = q.ID
-		case label == "":
-			label = fmt.Sprint(q.ID, " ", p.at.series)
-		}
-		r := api.MetricDataResult{
-			Id: smithy.Some(q.ID), Label: smithy.Some(label), Timestamps: []float64{}, Values: []float64{}, StatusCode: smithy.Some("Complete"),
-		}
-		n := min(max(len(t.points)-p.at.value, 0), p.left)
-		for i := p.at.value; i < p.at.value+n; i++ {
-			point := t.points[i]
-			if !p.ascending {
-				point = t.points[len(t.points)-1-i]
-			}
-			r.Timestamps, r.Values = append(r.Timestamps, float64(point.at)), append(r.Values, point.v)
-		}
-		p.left -= n
-		p.at.value += n
-		full := p.at.value < len(t.points)
-		if full {
+		r := p.values(t)
+		r.Id, r.Label = smithy.Some(e.queries[i].ID), smithy.Some(e.queries[i].label(v, t, p.at.series))
+		more := p.at.value < len(t.points)
+		if more {
 			r.StatusCode = smithy.Some("PartialData")
 		}
 		p.out.MetricDataResults = append(p.out.MetricDataResults, r)
-		if full {
+		if more {
 			return false, nil
 		}
 	}
 	return p.at.series >= len(list), nil
+}
+
+// values returns as many of a series' values, from the page's place on, as fit into the page, and advances the place.
+func (p *dataPage) values(t *timeSeries) api.MetricDataResult {
+	r := api.MetricDataResult{Timestamps: []float64{}, Values: []float64{}, StatusCode: smithy.Some("Complete")}
+	n := min(max(len(t.points)-p.at.value, 0), p.left)
+	for i := p.at.value; i < p.at.value+n; i++ {
+		point := t.points[i]
+		if !p.ascending {
+			point = t.points[len(t.points)-1-i]
+		}
+		r.Timestamps, r.Values = append(r.Timestamps, float64(point.at)), append(r.Values, point.v)
+	}
+	p.left -= n
+	p.at.value += n
+	return r
+}
+
+// label returns the label of the query's result t, which is number i of the series of v.
+func (q *Query) label(v value, t *timeSeries, i int) string {
+	switch {
+	case q.Label != "":
+		return q.Label
+	case q.Metric == nil && v.kind != aList:
+		return q.ID
+	case t.label == "":
+		return fmt.Sprint(q.ID, " ", i)
+	}
+	return t.label
 }

@@ -35,6 +35,14 @@ func first(args []kind) kind { return args[0] }
 // always is the result kind of functions that return a fixed kind.
 func always(k kind) func([]kind) kind { return func([]kind) kind { return k } }
 
+// reduced is the result kind of functions that make a number of a series, and a series of a list.
+func reduced(args []kind) kind {
+	if args[0] == aSeries {
+		return aNumber
+	}
+	return aSeries
+}
+
 // functions are the supported functions ("Metric math syntax and functions").
 var functions = map[string]function{
 	"ABS":   onValues(math.Abs),
@@ -50,29 +58,28 @@ var functions = map[string]function{
 	"STDDEV":          aggregate(deviationOf),
 	"DATAPOINT_COUNT": aggregate(func(v []float64) float64 { return float64(len(v)) }),
 
-	"METRIC_COUNT": {1, []kind{aList}, nil, always(aNumber), func(_ *scope, a []value) (value, error) { return scalar(float64(len(a[0].list))), nil }},
-	"METRICS":      {0, []kind{aText}, nil, always(aList), metricsNamed},
-	"REMOVE_EMPTY": {1, []kind{aList}, nil, always(aList), func(_ *scope, a []value) (value, error) {
-		return value{kind: aList, list: slices.DeleteFunc(slices.Clone(a[0].list), func(t *timeSeries) bool { return len(t.points) == 0 })}, nil
-	}},
-	"FIRST": endOf(func(n int) int { return 0 }),
-	"LAST":  endOf(func(n int) int { return n - 1 }),
+	"METRIC_COUNT": {min: 1, args: []kind{aList}, result: always(aNumber), run: metricCount},
+	"METRICS":      {args: []kind{aText}, result: always(aList), run: metricsNamed},
+	"REMOVE_EMPTY": {min: 1, args: []kind{aList}, result: always(aList), run: removeEmpty},
+	"FIRST":        endOf(func(n int) int { return 0 }),
+	"LAST":         endOf(func(n int) int { return n - 1 }),
+	"SLICE":        {min: 2, args: []kind{aList, aNumber, aNumber}, result: kindOfSlice, run: sliceOf},
+	"SORT": {
+		min: 3, args: []kind{aList, aText, aText, aNumber}, words: map[int][]string{1: {"AVG", "MIN", "MAX", "SUM"}, 2: {"ASC", "DESC"}},
+		result: always(aList), run: sortBy,
+	},
 
 	"DIFF":        steps(func(was, is seriesPoint) float64 { return is.v - was.v }),
 	"DIFF_TIME":   steps(func(was, is seriesPoint) float64 { return float64(is.at - was.at) }),
 	"RATE":        steps(func(was, is seriesPoint) float64 { return (is.v - was.v) / float64(is.at-was.at) }),
 	"RUNNING_SUM": perSeries(runningSum),
-	"PERIOD":      {1, []kind{aSeries}, nil, always(aNumber), func(_ *scope, a []value) (value, error) { return scalar(float64(a[0].series.period)), nil }},
-	"TIME_SERIES": {1, []kind{aNumber}, nil, always(aSeries), func(sc *scope, a []value) (value, error) { return sc.constant(a[0].number) }},
-	"FILL":        {2, []kind{aSeries | aList, aNumber | aSeries | aText}, map[int][]string{1: {"REPEAT", "LINEAR"}}, first, fill},
-	"IF":          {2, []kind{aNumber | aSeries, aNumber | aSeries, aNumber | aSeries}, nil, kindOfIf, ifThenElse},
-	"SLICE": {2, []kind{aList, aNumber, aNumber}, nil, func(args []kind) kind {
-		if len(args) == 2 {
-			return aSeries
-		}
-		return aList
-	}, sliceOf},
-	"SORT": {3, []kind{aList, aText, aText, aNumber}, map[int][]string{1: {"AVG", "MIN", "MAX", "SUM"}, 2: {"ASC", "DESC"}}, always(aList), sortBy},
+	"PERIOD":      {min: 1, args: []kind{aSeries}, result: always(aNumber), run: periodOf},
+	"TIME_SERIES": {min: 1, args: []kind{aNumber}, result: always(aSeries), run: timeSeriesOf},
+	"FILL": {
+		min: 2, args: []kind{aSeries | aList, aNumber | aSeries | aText}, words: map[int][]string{1: {"REPEAT", "LINEAR"}},
+		result: first, run: fill,
+	},
+	"IF": {min: 2, args: []kind{aNumber | aSeries, aNumber | aSeries, aNumber | aSeries}, result: kindOfIf, run: ifThenElse},
 
 	"EPOCH":  clock(func(t time.Time) float64 { return float64(t.Unix()) }),
 	"MINUTE": clock(func(t time.Time) float64 { return float64(t.Minute()) }),
@@ -107,7 +114,7 @@ func onValues(f func(float64) float64) function {
 	series := perSeries(func(sc *scope, t *timeSeries) (*timeSeries, error) {
 		return sc.mapped(t, func(p seriesPoint) float64 { return f(p.v) })
 	})
-	return function{1, []kind{aNumber | aSeries | aList}, nil, first, func(sc *scope, a []value) (value, error) {
+	return function{min: 1, args: []kind{aNumber | aSeries | aList}, result: first, run: func(sc *scope, a []value) (value, error) {
 		if a[0].kind == aNumber {
 			return scalar(f(a[0].number)), nil
 		}
@@ -117,20 +124,14 @@ func onValues(f func(float64) float64) function {
 
 // perSeries makes a function that applies f to a series, or to each of an array.
 func perSeries(f func(*scope, *timeSeries) (*timeSeries, error)) function {
-	return function{1, []kind{aSeries | aList}, nil, first, func(sc *scope, a []value) (value, error) {
+	return function{min: 1, args: []kind{aSeries | aList}, result: first, run: func(sc *scope, a []value) (value, error) {
 		return sc.each(a[0], func(t *timeSeries) (*timeSeries, error) { return f(sc, t) })
 	}}
 }
 
 // aggregate makes a function that reduces a series to a number, and an array to a series, by reducing the values at each time.
 func aggregate(f func([]float64) float64) function {
-	result := func(args []kind) kind {
-		if args[0] == aSeries {
-			return aNumber
-		}
-		return aSeries
-	}
-	return function{1, []kind{aSeries | aList}, nil, result, func(sc *scope, a []value) (value, error) {
+	return function{min: 1, args: []kind{aSeries | aList}, result: reduced, run: func(sc *scope, a []value) (value, error) {
 		if a[0].kind == aSeries {
 			return sc.aggregateOne(a[0].series, f)
 		}
@@ -257,6 +258,21 @@ func compareTimes(a, b int64) int {
 	return 0
 }
 
+// metricCount is METRIC_COUNT(list): the number of its series.
+func metricCount(_ *scope, a []value) (value, error) { return scalar(float64(len(a[0].list))), nil }
+
+// removeEmpty is REMOVE_EMPTY(list): the series that have values.
+func removeEmpty(_ *scope, a []value) (value, error) {
+	list := slices.DeleteFunc(slices.Clone(a[0].list), func(t *timeSeries) bool { return len(t.points) == 0 })
+	return value{kind: aList, list: list}, nil
+}
+
+// periodOf is PERIOD(series), in seconds.
+func periodOf(_ *scope, a []value) (value, error) { return scalar(float64(a[0].series.period)), nil }
+
+// timeSeriesOf is TIME_SERIES(number): a series with that value in every period.
+func timeSeriesOf(sc *scope, a []value) (value, error) { return sc.constant(a[0].number) }
+
 // metricsNamed is METRICS([text]): the metrics whose ids contain the text.
 func metricsNamed(sc *scope, a []value) (value, error) {
 	out := value{kind: aList}
@@ -271,13 +287,7 @@ func metricsNamed(sc *scope, a []value) (value, error) {
 
 // endOf makes a function that picks the first or last series of an array, or value of a series. Empty ones have no value.
 func endOf(pick func(n int) int) function {
-	result := func(args []kind) kind {
-		if args[0] == aSeries {
-			return aNumber
-		}
-		return aSeries
-	}
-	return function{1, []kind{aSeries | aList}, nil, result, func(_ *scope, a []value) (value, error) {
+	return function{min: 1, args: []kind{aSeries | aList}, result: reduced, run: func(_ *scope, a []value) (value, error) {
 		switch {
 		case a[0].kind == aSeries && len(a[0].series.points) == 0:
 			return scalar(math.NaN()), nil
@@ -365,6 +375,14 @@ func clamp(v float64, n int) int {
 		return 0
 	}
 	return int(math.Min(v, float64(n)))
+}
+
+// kindOfSlice returns the kind of SLICE: one series without an end, otherwise a list.
+func kindOfSlice(args []kind) kind {
+	if len(args) == 2 {
+		return aSeries
+	}
+	return aList
 }
 
 // sliceOf is SLICE(list, start[, end]). Without end it is the single series at start, which is empty beyond the end of the list.

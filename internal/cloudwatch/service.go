@@ -37,9 +37,9 @@ import (
 
 // Options configure a Service.
 type Options struct {
-	Fleet cluster.Fleet
-	KV    kv.Store
-	Now   func() time.Time
+	Coordinator cluster.Coordinator
+	KV          kv.Store
+	Now         func() time.Time
 	// Namespace returns the account and region whose metrics a caller uses.
 	Namespace func(smithy.Caller) (account, region string)
 	// Source passes everything measured since its last call to emit and report; nil if nothing is measured.
@@ -90,9 +90,9 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	metrics := openStore(opt.KV, cmp.Or(opt.MaxMetrics, DefaultMaxMetrics))
 	s := &Service{Options: opt, metrics: metrics, totals: map[string]*Total{}, written: map[[2]string]int{}}
 	s.began, s.earlier = opt.Now().Unix()/60, map[string]metric.Report{}
-	opt.Fleet.Watch(keyspace.Metrics(), seriesWatcher{metrics})
+	opt.Coordinator.Watch(keyspace.Metrics(), seriesWatcher{metrics})
 	var err error
-	s.alarms, err = registry.Open[Alarm](ctx, opt.Fleet, opt.KV, keyspace.Alarms())
+	s.alarms, err = registry.Open[Alarm](ctx, opt.Coordinator, opt.KV, keyspace.Alarms())
 	return s, errors.Join(err, s.Begin(ctx))
 }
 

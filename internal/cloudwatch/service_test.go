@@ -113,7 +113,7 @@ func (s *testService) reopen(limit int) {
 	s.t.Helper()
 	var err error
 	if s.Service, err = New(s.t.Context(), Options{
-		KV: s.db, Fleet: cluster.NewSolo(s.t.Context(), nil), Now: func() time.Time { return s.now }, MaxMetrics: limit,
+		KV: s.db, Coordinator: cluster.NewSolo(s.t.Context(), nil), Now: func() time.Time { return s.now }, MaxMetrics: limit,
 		Namespace: func(c smithy.Caller) (string, string) { return c.Account, "us-east-1" }, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil)),
 	}); err != nil {
 		s.t.Fatal(err)
@@ -601,7 +601,7 @@ func TestReportsArePending(t *testing.T) {
 	defer store.Close()
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	measured := []metric.Report{{Account: "a", Region: "r", Table: "tbl", Time: now, Contributors: []metric.Contributor{{Key: "k", Count: 7}}, Total: 7, Distinct: 1}}
-	s, err := New(t.Context(), Options{KV: interrupted{store}, Fleet: cluster.NewSolo(t.Context(), nil), Now: func() time.Time { return now },
+	s, err := New(t.Context(), Options{KV: interrupted{store}, Coordinator: cluster.NewSolo(t.Context(), nil), Now: func() time.Time { return now },
 		Source: func(_ func(metric.Datum), report func(metric.Report)) {
 			for _, r := range measured {
 				report(r)

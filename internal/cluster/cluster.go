@@ -17,11 +17,7 @@ package cluster
 
 import (
 	"context"
-	"errors"
-	"log/slog"
-	"time"
 
-	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/kv"
 )
 
@@ -34,9 +30,8 @@ type Watcher interface {
 	Reload(ctx context.Context, key []byte) error
 }
 
-// Fleet is the group of servers that share one store, as one of them sees it. Member implements it for several servers,
-// Solo for a single one.
-type Fleet interface {
+// Coordinator coordinates the servers that share a store. Member implements it for several servers, Solo for a single one.
+type Coordinator interface {
 	// Watch registers the cache of keys with a prefix. It must be called before the log is followed (Member.Start).
 	Watch(prefix []byte, w Watcher)
 	// Exclusive runs change while the key is frozen on all servers. change must call check in the transaction that changes the
@@ -51,58 +46,6 @@ type Fleet interface {
 	// Servers returns the number of servers, this one included.
 	Servers() int
 }
-
-// Solo is the fleet of a server that has its store to itself. Nothing is logged, and nothing needs a lease.
-type Solo struct {
-	ctx      context.Context
-	log      *slog.Logger
-	watchers watchers
-}
-
-// NewSolo returns a Solo whose background work ends with ctx. Panics of that work go to log, which may be nil.
-func NewSolo(ctx context.Context, log *slog.Logger) *Solo { return &Solo{ctx: ctx, log: log} }
-
-// Watch implements Fleet.
-func (s *Solo) Watch(prefix []byte, w Watcher) { s.watchers.add(prefix, w) }
-
-// Exclusive implements Fleet.
-func (s *Solo) Exclusive(ctx context.Context, key []byte, change func(check func(kv.Txn) error) error) error {
-	w := s.watchers.of(key)
-	w.Freeze(key)
-	err := change(func(kv.Txn) error { return nil })
-	if reloadErr := w.Reload(context.WithoutCancel(ctx), key); reloadErr != nil {
-		err = errors.Join(err, reloadErr)
-		// Keep trying: requests that wait for the thaw would otherwise wait forever.
-		guard.Go(s.log, "ending a freeze", func() { guard.Loop(s.ctx, s.log, "ending a freeze", func() { s.thaw(w, key) }) })
-	}
-	return err
-}
-
-// thaw retries to end a freeze until it succeeds.
-func (s *Solo) thaw(w Watcher, key []byte) {
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-time.After(thawPause):
-		}
-		if w.Reload(s.ctx, key) == nil {
-			return
-		}
-	}
-}
-
-// Settle implements Fleet.
-func (s *Solo) Settle(context.Context) error { return nil }
-
-// Claim implements Fleet.
-func (s *Solo) Claim(context.Context, string) (bool, error) { return true, nil }
-
-// Release implements Fleet.
-func (s *Solo) Release(string) {}
-
-// Servers implements Fleet.
-func (s *Solo) Servers() int { return 1 }
 
 // watchers are caches, found by the prefixes of their keys.
 type watchers []watcher

@@ -45,11 +45,11 @@ func (b *Mail) Send(ctx context.Context, data []byte) error {
 	}
 	err := kv.Update(ctx, b.m.kv, kv.TxnOpt{NoSync: true, Background: true}, func(txn kv.Txn) error {
 		for _, s := range b.kept[:old] {
-			if err := txn.Delete(keyspace.FleetMail(id, s.number), 0); err != nil {
+			if err := txn.Delete(keyspace.ClusterMail(id, s.number), 0); err != nil {
 				return err
 			}
 		}
-		return txn.Put(keyspace.FleetMail(id, b.sent), data)
+		return txn.Put(keyspace.ClusterMail(id, b.sent), data)
 	})
 	if err == nil {
 		b.kept = b.kept[old:]
@@ -77,7 +77,7 @@ func (b *Mail) Receive(ctx context.Context, visit func(data []byte), missed func
 		return err
 	}
 	for id := range others {
-		from := kv.Range{Start: keyspace.FleetMail(id, b.read[id]+1), End: keyspace.PrefixEnd(keyspace.FleetMails(id))}
+		from := kv.Range{Start: keyspace.ClusterMail(id, b.read[id]+1), End: kv.PrefixEnd(keyspace.ClusterMails(id))}
 		err = errors.Join(err, kv.Each(ctx, r, from, func(key, val []byte) error {
 			n := binary.BigEndian.Uint64(key[len(key)-8:])
 			if n != b.read[id]+1 {

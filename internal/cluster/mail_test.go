@@ -12,7 +12,7 @@ import (
 func TestMail(t *testing.T) {
 	store := newStore(t)
 	a, b := join(t, store, "a", &users{}), join(t, store, "b", &users{})
-	wait(t, "the servers to know each other", func() bool { return b.otherIDs()["a"] && a.otherIDs()["b"] })
+	eventually(t, "the servers to know each other", func() bool { return b.otherIDs()["a"] && a.otherIDs()["b"] })
 	out, in := a.Mail(), b.Mail()
 	receive := func(in *Mail) (got string) {
 		t.Helper()
@@ -54,7 +54,7 @@ func TestMail(t *testing.T) {
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wait(t, "the server to have gone", func() bool { return !b.otherIDs()["a"] })
+	eventually(t, "the server to have gone", func() bool { return !b.otherIDs()["a"] })
 	expect(in, "missed")
 	expect(in, "")
 	r, err := store.Snapshot(ctx)
@@ -62,8 +62,8 @@ func TestMail(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	prefix := keyspace.FleetMails("a")
-	err = kv.Each(ctx, r, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, _ []byte) error {
+	prefix := keyspace.ClusterMails("a")
+	err = kv.Each(ctx, r, kv.Prefix(prefix), func(key, _ []byte) error {
 		t.Errorf("%q was not deleted", key)
 		return nil
 	})

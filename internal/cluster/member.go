@@ -17,6 +17,7 @@ import (
 	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/wait"
 )
 
 const (
@@ -41,8 +42,6 @@ type Options struct {
 	KV     kv.Store
 	Info   Info
 	Logger *slog.Logger
-	// Left is called in its own goroutine after a server has gone and its leases and freeze were released; nil for nothing.
-	Left func()
 	// Evict ends all transactions of a server that was replaced, and returns once none of them can commit any more. It is nil
 	// if the store bounds the time of a commit by itself.
 	Evict func(ctx context.Context, id string) error
@@ -69,11 +68,13 @@ type Member struct {
 	others    map[string]*observed
 	// others includes this server.
 	leads   map[string]*leadJob
+	left    func() // see Start
 	settled uint64 // highest entry that all servers are known to have seen
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	done   sync.WaitGroup
+	done   guard.Group
+	work   guard.Group   // of Lead and Exchange
 	kick   chan struct{} // makes follow read the log at once
 }
 
@@ -92,9 +93,10 @@ type frozen struct {
 
 // leadJob is a job that exactly one of the servers runs.
 type leadJob struct {
-	run    func(ctx context.Context)
-	cancel context.CancelFunc // nil if this server does not run it
-	ended  chan struct{}      // closed when run has returned
+	ctx           context.Context // the job ends with it
+	takeOver, run func(ctx context.Context)
+	cancel        context.CancelFunc // nil if this server does not run it
+	ended         chan struct{}      // closed when run has returned
 }
 
 var errLost = errors.New("this server could not renew its lease: another may have taken its place")
@@ -111,7 +113,7 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 		}
 		m.read, m.seen, m.published = n, n, n
 		var f freeze
-		found, err := get(txn, keyspace.FleetFreeze(), &f)
+		found, err := get(txn, keyspace.ClusterFreeze(), &f)
 		if err != nil {
 			return err
 		}
@@ -120,25 +122,27 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 		}
 		// Guard the log, so that no entry can appear between reading its end and registering: others wait only for
 		// registered servers.
-		if err := txn.Guard(keyspace.FleetLog()); err != nil {
+		if err := txn.Guard(keyspace.ClusterLog()); err != nil {
 			return err
 		}
-		return put(txn, keyspace.FleetServer(m.info.ID), Server{Info: m.info, Seen: n})
+		return put(txn, keyspace.ClusterServer(m.info.ID), Server{Info: m.info, Seen: n})
 	})
 	if err != nil {
 		return nil, err
 	}
 	m.valid = began.Add(validFor)
-	m.done.Add(1)
-	guard.Go(m.opt.Logger, "renewing this server's lease", func() {
-		defer m.done.Done()
+	m.done.Start(m.opt.Logger, "renewing this server's lease", func() {
 		m.beatLoop()
 	})
 	return m, nil
 }
 
-// Start begins to follow the log. Everything registered by Watch must have been read from the store after Join.
-func (m *Member) Start(ctx context.Context) error {
+// Start begins to follow the log. Everything registered by Watch must have been read from the store after Join. left is called in its
+// own goroutine after another server has gone and its leases and freeze were released.
+func (m *Member) Start(ctx context.Context, left func()) error {
+	m.mu.Lock()
+	m.left = left
+	m.mu.Unlock()
 	for _, f := range m.frozen { // m.mu is not needed: nothing follows the log yet
 		m.watchers.of(f.key).Freeze(f.key)
 		f.done = true
@@ -146,15 +150,13 @@ func (m *Member) Start(ctx context.Context) error {
 	if err := m.look(ctx); err != nil {
 		return err
 	}
-	m.done.Add(1)
-	guard.Go(m.opt.Logger, "following the other servers", func() {
-		defer m.done.Done()
+	m.done.Start(m.opt.Logger, "following the other servers", func() {
 		guard.Loop(m.ctx, m.opt.Logger, "following the other servers", m.follow)
 	})
 	return nil
 }
 
-// Close leaves the fleet and releases leases and freeze at once, without waiting for deadAfter.
+// Close leaves the cluster and releases leases and freeze at once, without waiting for deadAfter.
 func (m *Member) Close() error {
 	m.cancel()
 	m.mu.Lock()
@@ -165,19 +167,20 @@ func (m *Member) Close() error {
 	}
 	m.mu.Unlock()
 	m.done.Wait()
+	m.work.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), deadAfter)
 	defer cancel()
 	return m.remove(ctx, m.info.ID, nil)
 }
 
-// Watch implements Fleet.
+// Watch implements Coordinator.
 func (m *Member) Watch(prefix []byte, w Watcher) { m.watchers.add(prefix, w) }
 
 // ID returns this server's id.
 func (m *Member) ID() string { return m.info.ID }
 
-// Tell changes what others learn about this server, with its next renewal.
-func (m *Member) Tell(change func(*Info)) {
+// UpdateInfo changes what this server publishes about itself, from its next renewal on.
+func (m *Member) UpdateInfo(change func(*Info)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(&m.info)
@@ -240,7 +243,7 @@ func (m *Member) renew(ctx context.Context) error {
 	m.mu.Unlock()
 	// The lease counts from before the write: others count from when they see it, which is later.
 	began := time.Now()
-	key := keyspace.FleetServer(s.ID)
+	key := keyspace.ClusterServer(s.ID)
 	back, last := false, uint64(0)
 	err := kv.Update(ctx, m.kv, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error {
 		raw, err := txn.Get(key)
@@ -255,7 +258,7 @@ func (m *Member) renew(ctx context.Context) error {
 			if last > s.Seen+keepEntries {
 				return fmt.Errorf("this server was away for too long: %d changes", last-s.Seen)
 			}
-			if err := txn.Guard(keyspace.FleetLog()); err != nil { // once registered again, others wait for this server
+			if err := txn.Guard(keyspace.ClusterLog()); err != nil { // once registered again, others wait for this server
 				return err
 			}
 		}
@@ -317,12 +320,8 @@ func (m *Member) observe(list []Server) (dead []Server) {
 	before := len(m.others)
 	maps.DeleteFunc(m.others, func(id string, _ *observed) bool { return !there[id] })
 	// A server has left, whoever removed its record: take over what it was doing.
-	if len(m.others) < before && m.opt.Left != nil && m.ctx.Err() == nil {
-		m.done.Add(1)
-		guard.Go(m.opt.Logger, "taking over from another server", func() {
-			defer m.done.Done()
-			m.opt.Left()
-		})
+	if len(m.others) < before && m.left != nil && m.ctx.Err() == nil {
+		m.done.Start(m.opt.Logger, "taking over from another server", m.left)
 	}
 	return dead
 }
@@ -334,7 +333,7 @@ func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 	err := kv.Update(ctx, m.kv, kv.TxnOpt{}, func(txn kv.Txn) error {
 		n = 0
 		var s Server
-		found, err := get(txn, keyspace.FleetServer(id), &s)
+		found, err := get(txn, keyspace.ClusterServer(id), &s)
 		if err != nil || !found || beat != nil && s.Beat != *beat {
 			return err
 		}
@@ -344,26 +343,26 @@ func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(txn.Delete(keyspace.FleetServer(id), 0), txn.Delete(keyspace.FleetNews(id), 0)); err != nil {
+		if err := errors.Join(txn.Delete(keyspace.ClusterServer(id), 0), txn.Delete(keyspace.ClusterMessage(id), 0)); err != nil {
 			return err
 		}
 		for _, l := range leases {
 			if l.Holder != id {
 				continue
 			}
-			if holder, err := txn.Get(keyspace.FleetLease(l.Job)); err != nil || string(holder) != id {
+			if holder, err := txn.Get(keyspace.ClusterLease(l.Job)); err != nil || string(holder) != id {
 				// The lease has changed hands since Leases read it.
 				return errors.Join(err, kv.ErrConflict)
 			}
-			if err := txn.Delete(keyspace.FleetLease(l.Job), 0); err != nil {
+			if err := txn.Delete(keyspace.ClusterLease(l.Job), 0); err != nil {
 				return err
 			}
 		}
 		var f freeze
-		if found, err := get(txn, keyspace.FleetFreeze(), &f); err != nil || !found || f.Holder != id {
+		if found, err := get(txn, keyspace.ClusterFreeze(), &f); err != nil || !found || f.Holder != id {
 			return err
 		}
-		if err := txn.Delete(keyspace.FleetFreeze(), 0); err != nil {
+		if err := txn.Delete(keyspace.ClusterFreeze(), 0); err != nil {
 			return err
 		}
 		n, err = log(txn, entry{Key: f.Key})
@@ -375,8 +374,7 @@ func (m *Member) remove(ctx context.Context, id string, beat *uint64) error {
 	if err != nil {
 		return err
 	}
-	mail := keyspace.FleetMails(id)
-	return m.kv.DeleteRange(ctx, kv.Range{Start: mail, End: keyspace.PrefixEnd(mail)})
+	return m.kv.DeleteRange(ctx, kv.Prefix(keyspace.ClusterMails(id)))
 }
 
 // follow follows the log until the server leaves, and retries after errors.
@@ -392,10 +390,7 @@ func (m *Member) follow() {
 		}
 		if err := m.catchUp(m.ctx); err != nil && m.ctx.Err() == nil {
 			m.opt.Logger.Warn("cannot follow the other servers", "error", err.Error())
-			select {
-			case <-m.ctx.Done():
-			case <-time.After(beatInterval):
-			}
+			_ = wait.Pause(m.ctx, beatInterval) // the loop ends with m.ctx
 		}
 	}
 }
@@ -411,7 +406,7 @@ func (m *Member) catchUp(ctx context.Context) error {
 		return errors.Join(err, r.Close(), m.publishSeen(ctx))
 	}
 	var list []entry
-	rng := kv.Range{Start: keyspace.FleetEntry(m.read + 1), End: keyspace.FleetEntry(last + 1)}
+	rng := kv.Range{Start: keyspace.ClusterEntry(m.read + 1), End: keyspace.ClusterEntry(last + 1)}
 	err = kv.Each(ctx, r, rng, func(_, val []byte) error {
 		var e entry
 		err := json.Unmarshal(val, &e)
@@ -449,74 +444,79 @@ func (m *Member) advance() {
 	}
 }
 
-// freeze starts to take part in a freeze. Waiting for users happens in a goroutine, so that this server keeps following
+// freeze starts to take part in a freeze. A goroutine waits for the users of the old value, so that this server keeps following
 // the log: these users may themselves wait for other entries.
 func (m *Member) freeze(key []byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	f := &frozen{key: key}
+	m.mu.Lock()
 	m.frozen = append(m.frozen, f)
 	m.step()
-	m.done.Add(1)
-	guard.Go(m.opt.Logger, "freezing", func() {
-		defer m.done.Done()
+	m.mu.Unlock()
+	m.done.Start(m.opt.Logger, "freezing", func() {
 		m.watchers.of(key).Freeze(key)
-		m.mu.Lock()
-		f.done = !f.thawed
-		m.advance()
-		m.mu.Unlock()
-		for f.thawed && m.ctx.Err() == nil { // f.thawed is final once f.done was set under m.mu
-			err := m.thawed(m.ctx, f)
-			if err == nil {
-				break
-			}
-			m.opt.Logger.Warn("cannot follow the other servers", "error", err.Error())
-			time.Sleep(thawPause)
+		if !m.drained(f) {
+			m.reloadLate(f)
 		}
-		m.poke()
+		m.poke() // publishes that this server is done with the freeze
 	})
 }
 
-// thawed reloads what was frozen and forgets the freeze.
-func (m *Member) thawed(ctx context.Context, f *frozen) error {
-	if err := m.watchers.of(f.key).Reload(ctx, f.key); err != nil {
-		return err
-	}
+// drained records that the cached value has no users left. It returns false if the freeze has ended meanwhile: the caller must then
+// reload the value.
+func (m *Member) drained(f *frozen) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if f.thawed {
+		return false
+	}
+	f.done = true
+	m.advance()
+	return true
+}
+
+// reloadLate reloads the value of a freeze that has ended before the value was drained, until that succeeds or the server leaves.
+func (m *Member) reloadLate(f *frozen) {
+	for m.ctx.Err() == nil {
+		err := m.watchers.of(f.key).Reload(m.ctx, f.key)
+		if err == nil {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.forget(f)
+			return
+		}
+		m.opt.Logger.Warn("cannot follow the other servers", "error", err.Error())
+		_ = wait.Pause(m.ctx, thawPause) // the loop ends with m.ctx
+	}
+}
+
+// forget ends this server's part in a freeze. The caller holds m.mu. nil means none.
+func (m *Member) forget(f *frozen) {
 	m.frozen = slices.DeleteFunc(m.frozen, func(other *frozen) bool { return other == f })
 	m.advance()
-	return nil
 }
 
 // reload processes a change: it reloads the key and ends the freeze of it, if there is one.
 func (m *Member) reload(ctx context.Context, key []byte) error {
 	m.mu.Lock()
-	at := slices.IndexFunc(m.frozen, func(f *frozen) bool { return bytes.Equal(f.key, key) && !f.thawed })
-	var f *frozen
-	if at >= 0 {
+	var f *frozen // nil if the key is not frozen
+	if at := slices.IndexFunc(m.frozen, func(f *frozen) bool { return bytes.Equal(f.key, key) && !f.thawed }); at >= 0 {
 		f = m.frozen[at]
-		if !f.done {
-			// The freezing server did not wait for this one, or gave up. The old value still has users here, so leave
-			// the reload to the goroutine that waits for them.
-			f.thawed = true
-			m.step()
-			m.mu.Unlock()
-			return nil
-		}
+	}
+	if f != nil && !f.done {
+		// The freezing server did not wait for this one, or gave up. The old value still has users here, so leave the reload to
+		// the goroutine that waits for them.
+		f.thawed = true
+		m.step()
+		m.mu.Unlock()
+		return nil
 	}
 	m.mu.Unlock()
-	var err error
-	if f != nil {
-		err = m.thawed(ctx, f)
-	} else {
-		err = m.watchers.of(key).Reload(ctx, key)
-	}
-	if err != nil {
+	if err := m.watchers.of(key).Reload(ctx, key); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.forget(f)
 	m.step()
 	return nil
 }
@@ -535,19 +535,10 @@ func (m *Member) publishSeen(ctx context.Context) error {
 // wait returns once all servers have seen the log up to entry n. It removes dead servers meanwhile, so it does not wait
 // for them.
 func (m *Member) wait(ctx context.Context, n uint64) error {
-	for {
-		if err := m.look(ctx); err != nil {
-			return err
-		}
-		if m.allSeen(n) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(waitInterval):
-		}
-	}
+	return wait.Until(ctx, waitInterval, func() (bool, error) {
+		err := m.look(ctx)
+		return err == nil && m.allSeen(n), err
+	})
 }
 
 // allSeen reports whether all servers, as last observed, have seen entry n.
@@ -566,7 +557,7 @@ func (m *Member) allSeen(n uint64) bool {
 	return true
 }
 
-// Settle implements Fleet.
+// Settle implements Coordinator.
 func (m *Member) Settle(ctx context.Context) error {
 	m.mu.Lock()
 	own, settled := m.own, m.settled
@@ -577,8 +568,8 @@ func (m *Member) Settle(ctx context.Context) error {
 	return m.wait(ctx, own)
 }
 
-// Heard returns the number of the last log entry that this server has processed.
-func (m *Member) Heard() uint64 {
+// Applied returns the number of the last log entry that this server has processed.
+func (m *Member) Applied() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.read
@@ -596,20 +587,17 @@ func (m *Member) CatchUp(ctx context.Context) error {
 	if err = errors.Join(err, r.Close()); err != nil {
 		return err
 	}
-	for m.Heard() < last {
-		m.poke()
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-m.ctx.Done():
-			return m.ctx.Err()
-		case <-time.After(waitInterval):
+	defer context.AfterFunc(m.ctx, cancel)()
+	return wait.Until(ctx, waitInterval, func() (bool, error) {
+		if m.Applied() >= last {
+			return true, nil
 		}
-	}
-	return nil
+		m.poke()
+		return false, nil
+	})
 }
 
-// Exclusive implements Fleet. Its steps: log a freeze, wait until all servers acknowledge it, run change, log the end of the
+// Exclusive implements Coordinator. Its steps: log a freeze, wait until all servers acknowledge it, run change, log the end of the
 // freeze, and wait until all servers have seen that.
 func (m *Member) Exclusive(ctx context.Context, key []byte, change func(check func(kv.Txn) error) error) error {
 	// Never 0, which in an entry means a change.
@@ -624,9 +612,7 @@ func (m *Member) Exclusive(ctx context.Context, key []byte, change func(check fu
 	}
 	// End the freeze even if the caller gives up, and however long the store is unavailable.
 	ended := make(chan error, 1)
-	m.done.Add(1)
-	guard.Go(m.opt.Logger, "ending a freeze", func() {
-		defer m.done.Done()
+	m.done.Start(m.opt.Logger, "ending a freeze", func() {
 		ended <- guard.Run(m.opt.Logger, "ending a freeze", func() error { return m.thaw(key, token) })
 	})
 	select {
@@ -650,61 +636,52 @@ func (m *Member) thaw(key []byte, token uint64) error {
 			return m.wait(m.ctx, n)
 		}
 		m.opt.Logger.Warn("cannot end a freeze; retrying", "error", err.Error())
-		select {
-		case <-m.ctx.Done():
+		if wait.Pause(m.ctx, thawPause) != nil {
 			return err // Close releases the freeze
-		case <-time.After(thawPause):
 		}
 	}
 }
 
 // beginFreeze waits until nothing is frozen, and asks all servers to freeze the key. It returns the number of the log entry.
 func (m *Member) beginFreeze(ctx context.Context, key []byte, token uint64) (n uint64, err error) {
-	at := keyspace.FleetFreeze()
-	for {
-		busy := false
+	at := keyspace.ClusterFreeze()
+	err = wait.Until(ctx, waitInterval, func() (free bool, err error) {
 		err = kv.Update(ctx, m.kv, kv.TxnOpt{Hint: [][]byte{at}, Fence: m.fence}, func(txn kv.Txn) error {
 			raw, err := txn.Get(at)
-			if busy = raw != nil; err != nil || busy {
+			if free = raw == nil; err != nil || !free {
 				return err
 			}
-			if err := put(txn, at, freeze{m.info.ID, token, key}); err != nil {
+			if err := put(txn, at, freeze{Holder: m.info.ID, Token: token, Key: key}); err != nil {
 				return err
 			}
 			n, err = log(txn, entry{Key: key, Freeze: token})
 			return err
 		})
-		if err != nil {
-			return 0, err
-		}
-		if !busy {
-			m.changed(n)
-			return n, nil
-		}
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-time.After(waitInterval):
-		}
+		return free, err
+	})
+	if err != nil {
+		return 0, err
 	}
+	m.changed(n)
+	return n, nil
 }
 
 // holds makes a transaction commit only while this server holds the freeze.
 func (m *Member) holds(txn kv.Txn, token uint64) error {
 	var f freeze
-	found, err := get(txn, keyspace.FleetFreeze(), &f)
+	found, err := get(txn, keyspace.ClusterFreeze(), &f)
 	if err != nil {
 		return err
 	}
 	if !found || f.Token != token {
 		return fmt.Errorf("%w: %w", kv.ErrFenced, errLost)
 	}
-	return txn.Guard(keyspace.FleetFreeze())
+	return txn.Guard(keyspace.ClusterFreeze())
 }
 
 // endFreeze logs the end of a freeze, unless others have ended it already; n is 0 then.
 func (m *Member) endFreeze(ctx context.Context, key []byte, token uint64) (n uint64, err error) {
-	at := keyspace.FleetFreeze()
+	at := keyspace.ClusterFreeze()
 	err = kv.Update(ctx, m.kv, kv.TxnOpt{Hint: [][]byte{at}}, func(txn kv.Txn) error {
 		n = 0
 		var f freeze
@@ -724,9 +701,9 @@ func (m *Member) endFreeze(ctx context.Context, key []byte, token uint64) (n uin
 	return n, err
 }
 
-// Claim implements Fleet.
+// Claim implements Coordinator.
 func (m *Member) Claim(ctx context.Context, job string) (bool, error) {
-	key := keyspace.FleetLease(job)
+	key := keyspace.ClusterLease(job)
 	mine := false
 	err := kv.Update(ctx, m.kv, kv.TxnOpt{Hint: [][]byte{key}, Fence: m.fence}, func(txn kv.Txn) error {
 		holder, err := txn.Get(key)
@@ -739,11 +716,11 @@ func (m *Member) Claim(ctx context.Context, job string) (bool, error) {
 	return mine && err == nil, err
 }
 
-// Release implements Fleet.
+// Release implements Coordinator.
 func (m *Member) Release(job string) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadAfter)
 	defer cancel()
-	key := keyspace.FleetLease(job)
+	key := keyspace.ClusterLease(job)
 	err := kv.Update(ctx, m.kv, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error {
 		holder, err := txn.Get(key)
 		if err != nil || string(holder) != m.info.ID {
@@ -757,12 +734,36 @@ func (m *Member) Release(job string) {
 	}
 }
 
-// Lead registers a job that exactly one of the servers runs. run's ctx ends when this server loses the job; it must
-// then return.
-func (m *Member) Lead(job string, run func(ctx context.Context)) {
+// Lead registers a job that exactly one of the servers runs until ctx ends. takeOver, if not nil, is called before run: another server
+// may have run the job until then. run's ctx ends when this server loses the job or ctx ends; run must then return. It must tolerate work
+// done by others.
+func (m *Member) Lead(ctx context.Context, job string, takeOver, run func(ctx context.Context)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.leads[job] = &leadJob{run: run}
+	m.leads[job] = &leadJob{ctx: ctx, takeOver: takeOver, run: run}
+}
+
+// Leads reports whether this server runs a job.
+func (m *Member) Leads(job string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.leads[job]
+	return l != nil && l.cancel != nil
+}
+
+// Exchange runs a job once per interval until ctx ends, as every other server does too, to exchange data with them.
+func (m *Member) Exchange(ctx context.Context, name string, interval time.Duration, job func(context.Context, *Member)) {
+	m.work.Start(m.opt.Logger, name, func() {
+		jobs.Every(ctx, m.opt.Logger, name, interval, func() { job(ctx, m) })
+	})
+}
+
+// Wait returns once the work of Lead and Exchange has ended. The contexts given to them must have ended.
+func (m *Member) Wait() {
+	m.mu.Lock()
+	clear(m.leads) // a job whose lease is taken just now doesn't begin
+	m.mu.Unlock()
+	m.work.Wait()
 }
 
 // take takes over at most one job that no server runs: one per beat, so that servers that start together share the jobs.
@@ -804,13 +805,20 @@ func (m *Member) lead(job string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.leads[job]
-	ctx, cancel := context.WithCancel(m.ctx)
+	if l == nil {
+		return // Wait was called; Close releases the lease
+	}
+	ctx, cancel := context.WithCancel(l.ctx)
 	l.cancel, l.ended = cancel, make(chan struct{})
-	m.done.Add(1)
-	guard.Go(m.opt.Logger, job, func() {
-		defer m.done.Done()
+	m.work.Start(m.opt.Logger, job, func() {
 		defer close(l.ended)
-		guard.Loop(ctx, m.opt.Logger, job, func() { l.run(ctx) })
+		defer context.AfterFunc(m.ctx, cancel)()
+		guard.Loop(ctx, m.opt.Logger, job, func() {
+			if l.takeOver != nil {
+				l.takeOver(ctx)
+			}
+			l.run(ctx)
+		})
 	})
 }
 
@@ -826,15 +834,17 @@ func (m *Member) stopLeading() {
 	}
 }
 
-// Servers implements Fleet.
+// Servers implements Coordinator.
 func (m *Member) Servers() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return max(1, len(m.others))
 }
 
-// DAX returns the addresses of the DAX nodes of the other servers, with or without TLS, sorted.
-func (m *Member) DAX(encrypted bool) (list []string) {
+// DAX returns the function that lists the addresses of the other servers' DAX nodes, with or without TLS, sorted.
+func (m *Member) DAX() func(encrypted bool) []string { return m.daxNodes }
+
+func (m *Member) daxNodes(encrypted bool) (list []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for id, o := range m.others {
@@ -852,7 +862,7 @@ func (m *Member) DAX(encrypted bool) (list []string) {
 
 // Publish replaces this server's message to the others. It is state, not a queue: readers see only the latest.
 func (m *Member) Publish(ctx context.Context, what []byte) error {
-	key := keyspace.FleetNews(m.info.ID)
+	key := keyspace.ClusterMessage(m.info.ID)
 	return kv.Update(ctx, m.kv, kv.TxnOpt{NoSync: true}, func(txn kv.Txn) error { return txn.Put(key, what) })
 }
 
@@ -863,8 +873,8 @@ func (m *Member) Published(ctx context.Context) (map[string][]byte, error) {
 		return nil, err
 	}
 	out := map[string][]byte{}
-	prefix := keyspace.FleetNews("")
-	err = each(ctx, r, prefix, func(key, val []byte) error {
+	prefix := keyspace.ClusterMessage("")
+	err = kv.Each(ctx, r, kv.Prefix(prefix), func(key, val []byte) error {
 		if id := string(key[len(prefix):]); id != m.info.ID {
 			out[id] = bytes.Clone(val)
 		}
@@ -884,5 +894,5 @@ func (m *Member) Trim(ctx context.Context) error {
 	if n <= keepEntries {
 		return nil
 	}
-	return m.kv.DeleteRange(ctx, kv.Range{Start: keyspace.FleetEntry(0), End: keyspace.FleetEntry(n - keepEntries)})
+	return m.kv.DeleteRange(ctx, kv.Range{Start: keyspace.ClusterEntry(0), End: keyspace.ClusterEntry(n - keepEntries)})
 }

@@ -40,7 +40,7 @@ func join(t *testing.T, store kv.Store, id string, u *users) *Member {
 		t.Fatal(err)
 	}
 	m.Watch(keyspace.TableRecords(), u)
-	if err := m.Start(ctx); err != nil {
+	if err := m.Start(ctx, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -65,7 +65,7 @@ func newStore(t *testing.T) kv.Store {
 	return store
 }
 
-func wait(t *testing.T, what string, f func() bool) {
+func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	for range 2000 {
 		if f() {
@@ -104,7 +104,7 @@ func TestExclusive(t *testing.T) {
 			})
 		})
 	}()
-	wait(t, "others to be frozen", func() bool { return all[0].frozen.Load() == 1 && all[2].frozen.Load() == 1 })
+	eventually(t, "others to be frozen", func() bool { return all[0].frozen.Load() == 1 && all[2].frozen.Load() == 1 })
 	if changed.Load() {
 		t.Error("the change does not wait for all servers")
 	}
@@ -138,7 +138,7 @@ func TestAway(t *testing.T) {
 	if err := a.renew(ctx); err != nil {
 		t.Fatal(err)
 	}
-	wait(t, "the server to read on", func() bool {
+	eventually(t, "the server to read on", func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return a.read >= a.rejoin
@@ -150,7 +150,7 @@ func TestAway(t *testing.T) {
 		t.Error("the server may write by its stale cache")
 	}
 	close(away.busy)
-	wait(t, "the server to be back", func() bool { return a.fence() == nil })
+	eventually(t, "the server to be back", func() bool { return a.fence() == nil })
 	if away.reloads.Load() == 0 {
 		t.Error("the table was not reloaded")
 	}
@@ -162,14 +162,14 @@ func TestLeads(t *testing.T) {
 	a, b := join(t, store, "a", &users{}), join(t, store, "b", &users{})
 	var doing, most, started atomic.Int64
 	for _, m := range []*Member{a, b} {
-		m.Lead("job", func(ctx context.Context) {
+		m.Lead(ctx, "job", nil, func(ctx context.Context) {
 			started.Add(1)
 			most.Store(max(most.Load(), doing.Add(1)))
 			<-ctx.Done()
 			doing.Add(-1)
 		})
 	}
-	wait(t, "the job to be done", func() bool { return started.Load() == 1 })
+	eventually(t, "the job to be done", func() bool { return started.Load() == 1 })
 	leader := a
 	if mine, err := b.Claim(ctx, "job"); err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestLeads(t *testing.T) {
 	if err := leader.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wait(t, "the job to be done again", func() bool { return started.Load() == 2 })
+	eventually(t, "the job to be done again", func() bool { return started.Load() == 2 })
 	if most.Load() != 1 {
 		t.Errorf("%d servers ran the job concurrently", most.Load())
 	}
@@ -198,7 +198,7 @@ func TestTrim(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range []*Member{a, b} {
-		wait(t, "the log to be followed", func() bool {
+		eventually(t, "the log to be followed", func() bool {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			return m.seen == keepEntries+more
@@ -207,20 +207,20 @@ func TestTrim(t *testing.T) {
 	if err := a.look(ctx); err != nil { // read b's record
 		t.Fatal(err)
 	}
-	wait(t, "the first entries to go", func() bool {
+	eventually(t, "the first entries to go", func() bool {
 		if err := a.Trim(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if err := a.look(ctx); err != nil {
 			t.Fatal(err)
 		}
-		first, err := kv.ReadLatest(ctx, store, keyspace.FleetEntry(more-1))
+		first, err := kv.ReadLatest(ctx, store, keyspace.ClusterEntry(more-1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return first == nil
 	})
-	if kept, err := kv.ReadLatest(ctx, store, keyspace.FleetEntry(more)); err != nil || kept == nil {
+	if kept, err := kv.ReadLatest(ctx, store, keyspace.ClusterEntry(more)); err != nil || kept == nil {
 		t.Errorf("entry %d was deleted too: %v", more, err)
 	}
 }

@@ -63,7 +63,7 @@ func put(txn kv.Txn, key []byte, v any) error {
 
 // lastEntry returns the number of the log's last entry; 0 if it is empty.
 func lastEntry(r kv.Reader) (uint64, error) {
-	raw, err := r.Get(keyspace.FleetLog())
+	raw, err := r.Get(keyspace.ClusterLog())
 	if err != nil || raw == nil {
 		return 0, err
 	}
@@ -79,16 +79,16 @@ func log(txn kv.Txn, list ...entry) (uint64, error) {
 	}
 	for _, e := range list {
 		n++
-		if err := put(txn, keyspace.FleetEntry(n), e); err != nil {
+		if err := put(txn, keyspace.ClusterEntry(n), e); err != nil {
 			return 0, err
 		}
 	}
-	return n, txn.Put(keyspace.FleetLog(), binary.BigEndian.AppendUint64(nil, n))
+	return n, txn.Put(keyspace.ClusterLog(), binary.BigEndian.AppendUint64(nil, n))
 }
 
 // Servers returns the records of all servers of a store.
 func Servers(ctx context.Context, r kv.Reader) (list []Server, err error) {
-	err = each(ctx, r, keyspace.FleetServers(), func(_, val []byte) error {
+	err = kv.Each(ctx, r, kv.Prefix(keyspace.ClusterServers()), func(_, val []byte) error {
 		var s Server
 		if err := json.Unmarshal(val, &s); err != nil {
 			return err
@@ -104,15 +104,15 @@ type Lease struct{ Job, Holder string }
 
 // Leases returns all leases.
 func Leases(ctx context.Context, r kv.Reader) (list []Lease, err error) {
-	prefix := keyspace.FleetLeases()
-	err = each(ctx, r, prefix, func(key, val []byte) error {
+	prefix := keyspace.ClusterLeases()
+	err = kv.Each(ctx, r, kv.Prefix(prefix), func(key, val []byte) error {
 		list = append(list, Lease{string(key[len(prefix):]), string(val)})
 		return nil
 	})
 	return list, err
 }
 
-// State is the state of a fleet, for operators.
+// State is the state of the servers that share a store, for operators.
 type State struct {
 	Servers []Server
 	Leases  []Lease
@@ -133,13 +133,9 @@ func Read(ctx context.Context, r kv.Reader) (s State, err error) {
 		return s, err
 	}
 	var f freeze
-	found, err := get(r, keyspace.FleetFreeze(), &f)
+	found, err := get(r, keyspace.ClusterFreeze(), &f)
 	if found {
 		s.Frozen, s.Holder = f.Key, f.Holder
 	}
 	return s, err
-}
-
-func each(ctx context.Context, r kv.Reader, prefix []byte, visit func(key, val []byte) error) error {
-	return kv.Each(ctx, r, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, visit)
 }

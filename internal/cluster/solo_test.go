@@ -31,5 +31,5 @@ func TestSolo(t *testing.T) {
 	if err := s.Exclusive(ctx, tableKey, func(func(kv.Txn) error) error { return nil }); err == nil {
 		t.Error("the failure was not reported")
 	}
-	wait(t, "the end of the freeze", func() bool { return b.reloads.Load() == 3 })
+	eventually(t, "the end of the freeze", func() bool { return b.reloads.Load() == 3 })
 }

@@ -66,7 +66,7 @@ func lex(text string) []token {
 				i++
 			}
 		}
-		out = append(out, token{k, text[start:i], start, i})
+		out = append(out, token{kind: k, text: text[start:i], start: start, end: i})
 	}
 	return append(out, token{kind: tokEOF, text: "<EOF>", start: len(text), end: len(text)})
 }

@@ -1,6 +1,6 @@
 // Package guard keeps a panic in background work from ending the process.
 //
-// Package httpd recovers panics of requests. Work that no request waits for must run under [Run], [Go] or [Loop]: these
+// Package httpd recovers panics of requests. Work that no request waits for must run under [Run], [Go], [Group] or [Loop]: these
 // log a panic with its stack, count it (the metric stator_background_panics_total), and return it as a *[PanicError] if
 // there is a caller, which then puts aside whatever caused it. TestGoroutines in the root package finds go statements
 // that bypass this package.
@@ -12,8 +12,11 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/statordb/stator/internal/wait"
 )
 
 // PanicError is a recovered panic.
@@ -76,6 +79,21 @@ func Go(log *slog.Logger, work string, f func()) {
 	}()
 }
 
+// Group is a set of goroutines that run under guard and can be waited for. The zero value is an empty group.
+type Group struct{ running sync.WaitGroup }
+
+// Start is Go for a goroutine of the group.
+func (g *Group) Start(log *slog.Logger, work string, f func()) {
+	g.running.Add(1)
+	Go(log, work, func() {
+		defer g.running.Done()
+		f()
+	})
+}
+
+// Wait returns once all goroutines of the group have ended. Unless some still run, Start must not be called concurrently.
+func (g *Group) Wait() { g.running.Wait() }
+
 // restartPause is the pause between a panic and the next run of a Loop, so that a permanent fault does not spin.
 const restartPause = time.Second
 
@@ -93,10 +111,8 @@ func Loop(ctx context.Context, log *slog.Logger, work string, f func()) {
 		if err == nil {
 			return
 		}
-		select {
-		case <-ctx.Done():
+		if wait.Pause(ctx, restartPause) != nil {
 			return
-		case <-time.After(restartPause):
 		}
 	}
 }

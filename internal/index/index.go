@@ -71,7 +71,7 @@ func Plan(dst []Change, t *catalog.Table, old, new attribute.Item) []Change {
 		case had && has && bytes.Equal(oldKey, newKey):
 			before, after := Entry(x, old), Entry(x, new)
 			if !bytes.Equal(before, after) {
-				dst = append(dst, Change{x, newKey, before, after, capacity.Write(before.Size(), after.Size())})
+				dst = append(dst, Change{Index: x, Key: newKey, Old: before, New: after, Units: capacity.Write(before.Size(), after.Size())})
 			}
 			continue
 		case !had && !has:

@@ -106,7 +106,7 @@ func newTable(t *testing.T, d *datadriven.TestData) *catalog.Table {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	now := func() time.Time { return time.UnixMilli(1_000_000_000_000) }
-	tables, err := catalog.Open(ctx, store, catalog.Options{Fleet: cluster.NewSolo(ctx, nil), Now: now, Meters: metering.NewRegistry(now)})
+	tables, err := catalog.Open(ctx, store, catalog.Options{Coordinator: cluster.NewSolo(ctx, nil), Now: now, Meters: metering.NewRegistry(now)})
 	if err != nil {
 		t.Fatal(err)
 	}

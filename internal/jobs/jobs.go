@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/guard"
+	"github.com/statordb/stator/internal/wait"
 )
 
 // PanicError is the error of a job that has panicked.
@@ -32,14 +33,14 @@ type Runner struct {
 	work    sync.WaitGroup
 }
 
-// Claims are leases on jobs, by their names; cluster.Fleet implements it.
+// Claims are leases on jobs, by their names; cluster.Coordinator implements it.
 type Claims interface {
 	// Claim takes the lease of a job for this server, until Release; it returns false if another server holds it.
 	Claim(ctx context.Context, job string) (bool, error)
 	Release(job string)
 }
 
-// Claim takes the lease of a job; it returns false if another server holds it. StartWith does so itself: this is for
+// Claim takes the lease of a job; it returns false if another server holds it. Start does so itself: this is for
 // callers that must prepare a job that they alone run.
 func (r *Runner) Claim(ctx context.Context, name string) (bool, error) {
 	return r.claims.Claim(ctx, name)
@@ -48,11 +49,6 @@ func (r *Runner) Claim(ctx context.Context, name string) (bool, error) {
 // New returns a Runner whose jobs end with ctx. claims decide which server runs a job; report receives errors.
 func New(ctx context.Context, claims Claims, report func(error)) *Runner {
 	return &Runner{Report: report, claims: claims, ctx: ctx, running: map[string]context.CancelFunc{}}
-}
-
-// Start is StartWith for a job without a record that must be marked as FAILED after a panic.
-func (r *Runner) Start(name string, job func(context.Context) error, done func()) {
-	r.StartWith(name, Job{Run: job, Done: done})
 }
 
 // Job is what a Runner runs.
@@ -66,39 +62,49 @@ type Job struct {
 	Done func()
 }
 
-// StartWith runs a job in the background, unless one with that name is running, here or on another server. After an
-// error, which is reported, the job runs again, except after context.Canceled or a panic.
-func (r *Runner) StartWith(name string, job Job) {
-	done := job.Done
-	if done == nil {
-		done = func() {}
+// Start runs a job in the background, unless one with that name is running, here or on another server. After an error, which
+// is reported, the job runs again, except after context.Canceled or a panic.
+func (r *Runner) Start(name string, job Job) {
+	if job.Done == nil {
+		job.Done = func() {}
 	}
-	r.mu.Lock()
-	if r.ended || r.ctx.Err() != nil || r.running[name] != nil {
-		r.mu.Unlock()
-		done()
+	ctx, ok := r.begin(name)
+	if !ok {
+		job.Done()
 		return
 	}
-	ctx, cancel := context.WithCancel(r.ctx)
+	guard.Go(nil, name, func() { // run reports panics
+		defer r.work.Done()
+		defer job.Done()
+		defer r.end(name)
+		r.run(ctx, name, &job)
+	})
+}
+
+// begin notes that a job runs here, unless it does already or no more jobs may start. ctx is the job's.
+func (r *Runner) begin(name string) (ctx context.Context, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended || r.ctx.Err() != nil || r.running[name] != nil {
+		return nil, false
+	}
 	if len(r.running) == 0 && r.Busy != nil {
 		r.Busy(true)
 	}
-	r.running[name] = cancel
+	ctx, r.running[name] = context.WithCancel(r.ctx)
 	r.work.Add(1)
-	r.mu.Unlock()
-	guard.Go(nil, name, func() { // run reports panics
-		defer r.work.Done()
-		defer func() {
-			cancel()
-			r.mu.Lock()
-			if delete(r.running, name); len(r.running) == 0 && r.Busy != nil {
-				r.Busy(false)
-			}
-			r.mu.Unlock()
-			done()
-		}()
-		r.run(ctx, name, &job)
-	})
+	return ctx, true
+}
+
+// end notes that a job has ended.
+func (r *Runner) end(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running[name]()
+	delete(r.running, name)
+	if len(r.running) == 0 && r.Busy != nil {
+		r.Busy(false)
+	}
 }
 
 // run runs a job until it succeeds, panics or is cancelled.
@@ -135,10 +141,8 @@ func (r *Runner) run(ctx context.Context, name string, job *Job) {
 			return
 		}
 		r.Report(err)
-		select {
-		case <-ctx.Done():
+		if wait.Pause(ctx, retryPause) != nil {
 			return
-		case <-time.After(retryPause):
 		}
 	}
 }

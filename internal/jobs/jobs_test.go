@@ -23,7 +23,7 @@ func TestPanic(t *testing.T) {
 		claims := new(alone)
 		r := New(ctx, claims, func(err error) { reported = append(reported, err) })
 		runs, notes, ended := 0, 0, 0
-		r.StartWith("bad", Job{
+		r.Start("bad", Job{
 			Run: func(context.Context) error { runs++; panic("broken record") },
 			Panicked: func(_ context.Context, p *PanicError) error {
 				if p.Value != "broken record" || len(p.Stack) == 0 {
@@ -45,21 +45,24 @@ func TestPanic(t *testing.T) {
 			t.Errorf("the first report is %v", reported[0])
 		}
 		// A job whose note panics too, and a job without a note.
-		r.StartWith("worse", Job{
+		r.Start("worse", Job{
 			Run:      func(context.Context) error { panic(1) },
 			Panicked: func(context.Context, *PanicError) error { notes++; panic(2) },
 			Done:     func() { ended++ },
 		})
 		synctest.Wait()
-		r.Start("silent", func(context.Context) error { runs++; panic(3) }, func() { ended++ })
+		r.Start("silent", Job{Run: func(context.Context) error { runs++; panic(3) }, Done: func() { ended++ }})
 		synctest.Wait()
 		failed := 0
-		r.Start("good", func(context.Context) error {
-			if failed++; failed < 2 {
-				return errors.New("once")
-			}
-			return nil
-		}, func() { ended++ })
+		r.Start("good", Job{
+			Run: func(context.Context) error {
+				if failed++; failed < 2 {
+					return errors.New("once")
+				}
+				return nil
+			},
+			Done: func() { ended++ },
+		})
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if runs != 2 || notes != 4 || ended != 4 || failed != 2 {

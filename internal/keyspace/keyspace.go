@@ -71,6 +71,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/kv"
 )
 
 // FormatVersion is the version of the layout. A data directory or store of a newer version is refused.
@@ -113,17 +114,17 @@ func (f KeyForm) bound(encoded []byte) []byte {
 }
 
 const (
-	prefixTable  = 't'
-	prefixMeta   = 'm'
-	prefixToken  = 'k'
-	prefixChange = 's'
-	prefixExpiry = 'x'
-	prefixWatch  = 'w'
-	prefixScale  = 'a'
-	prefixPast   = 'h'
-	prefixJob    = 'j'
-	prefixDAX    = 'd'
-	prefixFleet  = 'L'
+	prefixTable   = 't'
+	prefixMeta    = 'm'
+	prefixToken   = 'k'
+	prefixChange  = 's'
+	prefixExpiry  = 'x'
+	prefixWatch   = 'w'
+	prefixScale   = 'a'
+	prefixPast    = 'h'
+	prefixJob     = 'j'
+	prefixDAX     = 'd'
+	prefixCluster = 'L'
 
 	metaTable    = 't'
 	metaTableID  = 'n'
@@ -136,13 +137,13 @@ const (
 
 	daxList = 'l'
 
-	fleetServer = 's'
-	fleetLease  = 'l'
-	fleetLog    = 'n'
-	fleetEntry  = 'e'
-	fleetFreeze = 'f'
-	fleetNews   = 'u'
-	fleetMail   = 'm'
+	clusterServer  = 's'
+	clusterLease   = 'l'
+	clusterLog     = 'n'
+	clusterEntry   = 'e'
+	clusterFreeze  = 'f'
+	clusterMessage = 'u'
+	clusterMail    = 'm'
 
 	watchMetric  = 'm'
 	watchPoint   = 'p'
@@ -185,7 +186,7 @@ func AppendIndexPrefix(dst []byte, table uint32, index uint8) []byte {
 // AppendHashBound appends the lower bound of the keys with at least that hash. hash may be HashSpace, for the end of the index.
 func AppendHashBound(dst []byte, table uint32, index uint8, hash uint64) []byte {
 	if hash >= HashSpace {
-		return append(dst, PrefixEnd(AppendIndexPrefix(nil, table, index))...)
+		return append(dst, kv.PrefixEnd(AppendIndexPrefix(nil, table, index))...)
 	}
 	dst = AppendIndexPrefix(dst, table, index)
 	return binary.BigEndian.AppendUint32(dst, uint32(hash))
@@ -231,17 +232,8 @@ func AppendValuePrefix(dst, b []byte) []byte {
 	}
 }
 
-// PrefixEnd returns the first key after all keys with the prefix; nil if there is none.
-func PrefixEnd(prefix []byte) []byte {
-	end := bytes.Clone(prefix)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i] != 0xFF {
-			end[i]++
-			return end[:i+1]
-		}
-	}
-	return nil
-}
+// PrefixEnd is kv.PrefixEnd.
+func PrefixEnd(prefix []byte) []byte { return kv.PrefixEnd(prefix) }
 
 // TableRecords returns the prefix of all table descriptions.
 func TableRecords() []byte { return []byte{prefixMeta, metaTable} }
@@ -282,7 +274,7 @@ func Suffix(key []byte) []byte { return key[indexPrefixLen:] }
 
 // TableIndexes returns the range of all index entries of a table.
 func TableIndexes(table uint32) (start, end []byte) {
-	return AppendIndexPrefix(nil, table, 1), PrefixEnd(TablePrefix(table))
+	return AppendIndexPrefix(nil, table, 1), kv.PrefixEnd(TablePrefix(table))
 }
 
 // dayMillis is the length of a day of the history, in milliseconds.
@@ -553,37 +545,41 @@ func ContributorReport(rule string, at int64) []byte {
 // ScalingRecords returns the prefix of all records of a kind of Application Auto Scaling.
 func ScalingRecords(kind byte) []byte { return []byte{prefixScale, kind} }
 
-// FleetServers returns the prefix of the servers that share the store.
-func FleetServers() []byte { return []byte{prefixFleet, fleetServer} }
+// ClusterServers returns the prefix of the servers that share the store.
+func ClusterServers() []byte { return []byte{prefixCluster, clusterServer} }
 
-// FleetServer returns the key of a server's record.
-func FleetServer(id string) []byte { return append(FleetServers(), id...) }
+// ClusterServer returns the key of a server's record.
+func ClusterServer(id string) []byte { return append(ClusterServers(), id...) }
 
-// FleetLeases returns the prefix of the leases of jobs.
-func FleetLeases() []byte { return []byte{prefixFleet, fleetLease} }
+// ClusterLeases returns the prefix of the leases of jobs.
+func ClusterLeases() []byte { return []byte{prefixCluster, clusterLease} }
 
-// FleetLease returns the key of a job's lease.
-func FleetLease(job string) []byte { return append(FleetLeases(), job...) }
+// ClusterLease returns the key of a job's lease.
+func ClusterLease(job string) []byte { return append(ClusterLeases(), job...) }
 
-// FleetLog returns the key of the number of the last log entry.
-func FleetLog() []byte { return []byte{prefixFleet, fleetLog} }
+// ClusterLog returns the key of the number of the last log entry.
+func ClusterLog() []byte { return []byte{prefixCluster, clusterLog} }
 
-// FleetEntry returns the key of log entry n.
-func FleetEntry(n uint64) []byte {
-	return binary.BigEndian.AppendUint64([]byte{prefixFleet, fleetEntry}, n)
+// ClusterEntry returns the key of log entry n.
+func ClusterEntry(n uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefixCluster, clusterEntry}, n)
 }
 
-// FleetNews returns the key of what a server publishes to the others.
-func FleetNews(id string) []byte { return append([]byte{prefixFleet, fleetNews}, id...) }
+// ClusterMessage returns the key of what a server publishes to the others.
+func ClusterMessage(id string) []byte { return append([]byte{prefixCluster, clusterMessage}, id...) }
 
-// FleetMails returns the prefix of a server's mail.
-func FleetMails(id string) []byte { return append(append([]byte{prefixFleet, fleetMail}, id...), 0) }
+// ClusterMails returns the prefix of a server's mail.
+func ClusterMails(id string) []byte {
+	return append(append([]byte{prefixCluster, clusterMail}, id...), 0)
+}
 
-// FleetMail returns the key of entry n of a server's mail.
-func FleetMail(id string, n uint64) []byte { return binary.BigEndian.AppendUint64(FleetMails(id), n) }
+// ClusterMail returns the key of entry n of a server's mail.
+func ClusterMail(id string, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(ClusterMails(id), n)
+}
 
-// FleetFreeze returns the key of the freeze in progress.
-func FleetFreeze() []byte { return []byte{prefixFleet, fleetFreeze} }
+// ClusterFreeze returns the key of the freeze in progress.
+func ClusterFreeze() []byte { return []byte{prefixCluster, clusterFreeze} }
 
 // Remembered reports whether servers cache what is at the key, so that changes of it must go through the log of package
 // cluster.
@@ -607,5 +603,5 @@ func Local(key []byte) bool {
 	if len(key) < 2 {
 		return false
 	}
-	return key[0] == prefixFleet || key[0] == prefixMeta && (key[1] == metaFormat || key[1] == metaClock || key[1] == metaCounters)
+	return key[0] == prefixCluster || key[0] == prefixMeta && (key[1] == metaFormat || key[1] == metaClock || key[1] == metaCounters)
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/kv"
 )
 
 // TestValueOrder checks that encoded strings sort by their bytes, and that begins_with is a range.
@@ -25,7 +26,7 @@ func TestValueOrder(t *testing.T) {
 			t.Fatalf("%x and %x: keys %x and %x", a, b, ka, kb)
 		}
 		prefix := AppendValuePrefix(nil, a)
-		end := PrefixEnd(prefix)
+		end := kv.PrefixEnd(prefix)
 		inRange := bytes.Compare(kb, prefix) >= 0 && (end == nil || bytes.Compare(kb, end) < 0)
 		if inRange != bytes.HasPrefix(b, a) {
 			t.Fatalf("%x begins with %x: range says %v", b, a, inRange)

@@ -68,6 +68,21 @@ func AtMillis(ms int64) TS { return TS(max(ms, 0)) << 18 }
 // Range is the keys k with Start <= k < End. A nil End is unbounded.
 type Range struct{ Start, End []byte }
 
+// Prefix returns the range of all keys that begin with prefix.
+func Prefix(prefix []byte) Range { return Range{Start: prefix, End: PrefixEnd(prefix)} }
+
+// PrefixEnd returns the first key after all keys that begin with prefix; nil if there is none.
+func PrefixEnd(prefix []byte) []byte {
+	end := bytes.Clone(prefix)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i] != 0xFF {
+			end[i]++
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
 // From returns the part of the range that starts at key, in a scan's direction. The key is included, and need not be in
 // the range.
 func (r Range) From(key []byte, reverse bool) Range {
@@ -81,8 +96,8 @@ func (r Range) From(key []byte, reverse bool) Range {
 	return r
 }
 
-// Behind returns the part of the range after key, in a scan's direction. The key itself is excluded, and must be in the range.
-func (r Range) Behind(key []byte, reverse bool) Range {
+// After returns the part of the range after key, in a scan's direction. The key itself is excluded, and must be in the range.
+func (r Range) After(key []byte, reverse bool) Range {
 	if reverse {
 		r.End = bytes.Clone(key)
 	} else {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestRanges: the parts of a range at and behind a key, in both directions.
+// TestRanges: the parts of a range at and after a key, in both directions.
 func TestRanges(t *testing.T) {
 	r := Range{Start: []byte("b"), End: []byte("y")}
 	for _, c := range []struct {
@@ -18,8 +18,8 @@ func TestRanges(t *testing.T) {
 		{r.From([]byte("m"), true), `["b" "m\x00"]`},
 		{r.From([]byte("z"), true), `["b" "y"]`},
 		{Range{Start: []byte("b")}.From([]byte("m"), true), `["b" "m\x00"]`},
-		{r.Behind([]byte("m"), false), `["m\x00" "y"]`},
-		{r.Behind([]byte("m"), true), `["b" "m"]`},
+		{r.After([]byte("m"), false), `["m\x00" "y"]`},
+		{r.After([]byte("m"), true), `["b" "m"]`},
 	} {
 		if got := fmt.Sprintf("%q", [][]byte{c.got.Start, c.got.End}); got != c.want {
 			t.Errorf("got %s, want %s", got, c.want)

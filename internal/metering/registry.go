@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/statordb/stator/internal/metric"
@@ -171,122 +172,135 @@ func index(name string) metric.Dimension {
 
 // collectSlot emits a slot's counters and resets them.
 func (m *Meter) collectSlot(s *slot, emit func(metric.Datum)) {
-	t, at := m.table.Load(), time.Unix(s.minute*60, 0)
-	put := func(id metric.ID, unit string, set metric.Set) {
-		emit(metric.Datum{ID: id, Time: at, Unit: unit, Set: set})
-	}
-	count := func(id metric.ID, n int64) {
-		if n > 0 {
-			put(id, "Count", metric.Set{Count: float64(n), Sum: float64(n), Min: 1, Max: 1})
-		}
-	}
+	c := collector{t: m.table.Load(), at: time.Unix(s.minute*60, 0), emit: emit}
 	for i := range s.resources {
-		c := &s.resources[i]
-		r := c.Resource
-		if r == nil {
-			continue
-		}
-		for d, name := range directionNames {
-			if set, ok := c.consumed[d].take(2); ok { // stored in half units
-				put(t.id("Consumed"+name+"CapacityUnits", index(r.Name)), "Count", set)
-			}
-			count(t.id(name+"ThrottleEvents", index(r.Name)), c.throttled[d].Swap(0))
-			for bit, reason := range limitNames {
-				count(t.id(name+reason+"ThrottleEvents", index(r.Name)), c.reasons[d][bit].Swap(0))
-			}
-		}
-		if set, ok := c.builtUnits.take(2); ok {
-			put(t.id("OnlineIndexConsumedWriteCapacity", index(r.Name)), "Count", set)
-		}
-		if set, ok := c.progress.take(1); ok {
-			put(t.id("OnlineIndexPercentageProgress", index(r.Name)), "Count", set)
+		if r := &s.resources[i]; r.Resource != nil {
+			c.resource(r)
 		}
 	}
-	for name, c := range map[string]*stat{
-		"ConditionalCheckFailedRequests": &s.table.conditionFailed,
-		"TransactionConflict":            &s.table.conflicts,
-		"TimeToLiveDeletedItemCount":     &s.table.expired,
-	} {
-		if set, ok := c.take(1); ok {
-			put(t.id(name), "Count", set)
-		}
-	}
+	c.stat("ConditionalCheckFailedRequests", "Count", &s.table.conditionFailed, 1)
+	c.stat("TransactionConflict", "Count", &s.table.conflicts, 1)
+	c.stat("TimeToLiveDeletedItemCount", "Count", &s.table.expired, 1)
 	for i, name := range m.registry.operations {
-		o := s.ops[i].Load()
-		if o == nil { // no request of this operation so far
-			continue
-		}
-		operation := metric.Dimension{Name: "Operation", Value: name}
-		var label metric.Dimension
-		if name == "GetRecords" {
-			label = metric.Dimension{Name: "StreamLabel", Value: t.Stream}
-		}
-		if set, ok := o.latency.take(); ok {
-			put(t.id("SuccessfulRequestLatency", operation, label), "Milliseconds", set)
-		}
-		for _, c := range []struct {
-			name, unit string
-			stat       *stat
-		}{
-			{"ReturnedItemCount", "Count", &o.items},
-			{"ReturnedBytes", "Bytes", &o.bytes},
-			{"ReturnedRecordsCount", "Count", &o.records},
-			{"ThrottledRequests", "Count", &o.throttled},
-			{"SystemErrors", "Count", &o.fault},
-		} {
-			if set, ok := c.stat.take(1); ok {
-				put(t.id(c.name, operation, label), c.unit, set)
-			}
+		if o := s.ops[i].Load(); o != nil { // nil: no request of this operation so far
+			c.operation(name, o)
 		}
 	}
 }
 
-// keyReport identifies a Report of collectKeys.
+// collector emits what a table counted in a minute.
+type collector struct {
+	t    *Table
+	at   time.Time
+	emit func(metric.Datum)
+}
+
+// put emits a metric.
+func (c *collector) put(name, unit string, set metric.Set, dimensions ...metric.Dimension) {
+	c.emit(metric.Datum{ID: c.t.id(name, dimensions...), Time: c.at, Unit: unit, Set: set})
+}
+
+// stat empties a stat in units of 1/scale, and emits it unless it was empty.
+func (c *collector) stat(name, unit string, s *stat, scale float64, dimensions ...metric.Dimension) {
+	if set, ok := s.take(scale); ok {
+		c.put(name, unit, set, dimensions...)
+	}
+}
+
+// events resets a number of events, and emits it unless there were none.
+func (c *collector) events(name string, n *atomic.Int64, dimensions ...metric.Dimension) {
+	if n := float64(n.Swap(0)); n > 0 {
+		c.put(name, "Count", metric.Set{Count: n, Sum: n, Min: 1, Max: 1}, dimensions...)
+	}
+}
+
+// resource emits the counters of the table itself or of an index.
+func (c *collector) resource(r *resourceSlot) {
+	x := index(r.Name)
+	for d, name := range directionNames {
+		c.stat("Consumed"+name+"CapacityUnits", "Count", &r.consumed[d], 2, x) // stored in half units
+		c.events(name+"ThrottleEvents", &r.throttled[d], x)
+		for bit, reason := range limitNames {
+			c.events(name+reason+"ThrottleEvents", &r.reasons[d][bit], x)
+		}
+	}
+	c.stat("OnlineIndexConsumedWriteCapacity", "Count", &r.builtUnits, 2, x)
+	c.stat("OnlineIndexPercentageProgress", "Count", &r.progress, 1, x)
+}
+
+// operation emits the counters of an operation.
+func (c *collector) operation(name string, o *opSlot) {
+	operation := metric.Dimension{Name: "Operation", Value: name}
+	var label metric.Dimension
+	if name == "GetRecords" {
+		label = metric.Dimension{Name: "StreamLabel", Value: c.t.Stream}
+	}
+	if set, ok := o.latency.take(); ok {
+		c.put("SuccessfulRequestLatency", "Milliseconds", set, operation, label)
+	}
+	c.stat("ReturnedItemCount", "Count", &o.items, 1, operation, label)
+	c.stat("ReturnedBytes", "Bytes", &o.bytes, 1, operation, label)
+	c.stat("ReturnedRecordsCount", "Count", &o.records, 1, operation, label)
+	c.stat("ThrottledRequests", "Count", &o.throttled, 1, operation, label)
+	c.stat("SystemErrors", "Count", &o.fault, 1, operation, label)
+}
+
+// collectKeys reports the keys of each minute so far, for the tables and GSIs with Contributor Insights.
+func (m *Meter) collectKeys(slots []*slot, report func(metric.Report)) {
+	c := keyCollector{t: m.table.Load(), reports: map[keyReport]*metric.Report{}}
+	for _, s := range slots {
+		for i := range s.resources {
+			if r := &s.resources[i]; r.Resource != nil {
+				c.add(s.minute, r)
+			}
+		}
+	}
+	for _, out := range c.reports {
+		slices.SortFunc(out.Contributors, byCount)
+		// Cut only after adding up: a key that is rare in one slot may be frequent in total.
+		out.Contributors = out.Contributors[:min(reported, len(out.Contributors))]
+		report(*out)
+	}
+}
+
+// keyCollector adds up the keys that the slots of each minute have counted.
+type keyCollector struct {
+	t       *Table
+	reports map[keyReport]*metric.Report
+}
+
+// keyReport identifies a Report of a keyCollector.
 type keyReport struct {
 	minute   int64
 	resource uint8
 	what, by int
 }
 
-// collectKeys reports the keys of each minute so far, for the tables and GSIs with Contributor Insights. It adds up the slots of a minute.
-func (m *Meter) collectKeys(slots []*slot, report func(metric.Report)) {
-	t := m.table.Load()
-	found := map[keyReport]*metric.Report{}
-	for _, s := range slots {
-		for id := range s.resources {
-			r := s.resources[id].Resource
-			if r == nil || r.Insights == NoInsights {
-				continue
-			}
-			for what := range s.resources[id].keys {
-				if what == accessed && r.Insights != AllKeys { // only throttled keys are asked for
-					continue
-				}
-				for by := range s.resources[id].keys[what] {
-					sketch := s.resources[id].keys[what][by].Load()
-					if sketch == nil {
-						continue
-					}
-					at := keyReport{s.minute, r.ID, what, by}
-					out := found[at]
-					if out == nil {
-						out = &metric.Report{
-							Account: t.Account, Region: t.Region, Table: t.Name, Index: r.Name,
-							Throttled: what == throttled, WholeKey: by == byItem, Time: time.Unix(s.minute*60, 0),
-						}
-						found[at] = out
-					}
-					out.Add(sketch.top(sketchSize))
-				}
+// add adds the keys that Contributor Insights asks for.
+func (c *keyCollector) add(minute int64, r *resourceSlot) {
+	for what := range r.keys {
+		if r.Insights == NoInsights || what == accessed && r.Insights != AllKeys {
+			continue
+		}
+		for by := range r.keys[what] {
+			if sketch := r.keys[what][by].Load(); sketch != nil {
+				c.report(keyReport{minute: minute, resource: r.ID, what: what, by: by}, r.Name).Add(sketch.top(sketchSize))
 			}
 		}
 	}
-	for _, out := range found {
-		slices.SortFunc(out.Contributors, byCount)
-		// Cut only after adding up: a key that is rare in one slot may be frequent in total.
-		out.Contributors = out.Contributors[:min(reported, len(out.Contributors))]
-		report(*out)
+}
+
+// report returns the report of that kind, of the table (for "") or a GSI, and creates it if need be.
+func (c *keyCollector) report(at keyReport, index string) *metric.Report {
+	out := c.reports[at]
+	if out == nil {
+		out = &metric.Report{
+			Account: c.t.Account, Region: c.t.Region, Table: c.t.Name, Index: index,
+			Throttled: at.what == throttled, WholeKey: at.by == byItem, Time: time.Unix(at.minute*60, 0),
+		}
+		c.reports[at] = out
 	}
+	return out
 }
 
 // collectGauges emits the table's provisioned throughput.

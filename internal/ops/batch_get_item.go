@@ -9,6 +9,7 @@ import (
 	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/wirejson"
 )
@@ -39,114 +40,143 @@ func (s *Service) batchGetItem(ctx context.Context, req *Request, in *api.BatchG
 		return nil, awserr.ValidationError("Too many items requested for the BatchGetItem call")
 	}
 	gets := make([]batchGet, len(in.RequestItems))
-	for i := range in.RequestItems {
-		g := &gets[i]
-		g.given, g.in = in.RequestItems[i].Key, &in.RequestItems[i].Value
-		g.consistent = g.in.ConsistentRead.Value
-		if err := checkMixed([]param{{"AttributesToGet", g.in.AttributesToGet != nil}}, []param{{"ProjectionExpression", g.in.ProjectionExpression.Set}}); err != nil {
-			return nil, err
-		}
-		for _, key := range g.in.Keys {
-			if err := checkItem(key); err != nil {
-				return nil, err
-			}
-		}
-		var err error
-		if g.e, err = s.parseExpressions(expressionTexts{projection: g.in.ProjectionExpression, names: g.in.ExpressionAttributeNames}); err != nil {
-			return nil, err
-		}
-		if err := g.e.lowerProjection(g.in.AttributesToGet); err != nil {
+	for i := range gets {
+		entry := &in.RequestItems[i]
+		gets[i] = batchGet{given: entry.Key, in: &entry.Value, consistent: entry.Value.ConsistentRead.Value}
+		if err := s.parseBatchGet(&gets[i]); err != nil {
 			return nil, err
 		}
 	}
+	if err := s.resolveBatchGets(ctx, req, gets, total); err != nil {
+		return nil, err
+	}
+	a := batchGetAnswer{out: &api.BatchGetItemOutput{
+		Responses:       smithy.Map[[]attribute.Item]{},
+		UnprocessedKeys: smithy.Map[api.KeysAndAttributes]{},
+	}}
+	for i := range gets {
+		if err := s.readBatchGet(ctx, req, &gets[i], &a); err != nil {
+			return nil, err
+		}
+	}
+	if a.refused != nil && a.read == 0 {
+		return nil, clientError(a.refused)
+	}
+	a.out.ConsumedCapacity = a.used.render(in.ReturnConsumedCapacity, plainUnits)
+	return a.out, nil
+}
+
+// parseBatchGet checks what can be checked without the table, and parses the projection.
+func (s *Service) parseBatchGet(g *batchGet) (err error) {
+	err = checkMixed([]param{{"AttributesToGet", g.in.AttributesToGet != nil}}, []param{{"ProjectionExpression", g.in.ProjectionExpression.Set}})
+	if err != nil {
+		return err
+	}
+	for _, key := range g.in.Keys {
+		if err := checkItem(key); err != nil {
+			return err
+		}
+	}
+	g.e, err = s.parseExpressions(expressionTexts{projection: g.in.ProjectionExpression, names: g.in.ExpressionAttributeNames})
+	if err != nil {
+		return err
+	}
+	return g.e.lowerProjection(g.in.AttributesToGet)
+}
+
+// resolveBatchGets finds the tables, and turns their total keys into storage keys, all of which must differ.
+func (s *Service) resolveBatchGets(ctx context.Context, req *Request, gets []batchGet, total int) (err error) {
 	seen := make(map[string]struct{}, total)
 	buf := make([]byte, 0, 64*total)
 	for i := range gets {
 		g := &gets[i]
-		var err error
 		if g.table, err = s.serving(ctx, req, req.table(g.given)); err != nil {
-			return nil, err
+			return err
 		}
 		for _, key := range g.in.Keys {
 			if err := checkKey(g.table, key); err != nil {
-				return nil, err
+				return err
 			}
 			// storage is a view of buf. If append moves buf, earlier views keep the old array alive.
 			start := len(buf)
 			buf = g.table.AppendItemKey(buf, key)
 			storage := buf[start:len(buf):len(buf)]
 			if _, twice := seen[wirejson.View(storage)]; twice {
-				return nil, awserr.DuplicateKeys()
+				return awserr.DuplicateKeys()
 			}
 			seen[wirejson.View(storage)] = struct{}{}
 			g.storage = append(g.storage, storage)
 		}
 	}
-	out := &api.BatchGetItemOutput{
-		Responses:       smithy.Map[[]attribute.Item]{},
-		UnprocessedKeys: smithy.Map[api.KeysAndAttributes]{},
+	return nil
+}
+
+// batchGetAnswer is the answer of a BatchGetItem under construction.
+type batchGetAnswer struct {
+	out     *api.BatchGetItemOutput
+	used    ledger
+	size    int   // bytes of the items read
+	read    int   // keys read, also of missing items
+	refused error // the last error of a key that was throttled
+}
+
+// readBatchGet reads the keys of one table, and adds its items and unprocessed keys to the answer.
+func (s *Service) readBatchGet(ctx context.Context, req *Request, g *batchGet, a *batchGetAnswer) error {
+	r, err := s.reader(ctx, g.table, g.consistent)
+	if err != nil {
+		return clientError(err)
 	}
-	var used ledger
-	var refused error
-	size, read, now := 0, 0, req.Time
-	for i := range gets {
-		g := &gets[i]
-		r, err := s.reader(ctx, g.table, g.consistent)
+	req.OnRelease(r)
+	if err := kv.Fetch(r, g.storage); err != nil {
+		return clientError(err)
+	}
+	rest := *g.in // the part that stays unprocessed
+	rest.Keys = nil
+	tally := g.table.Meter.Tally(req.Time)
+	found := make([]attribute.Item, 0, len(g.in.Keys))
+	for k, storage := range g.storage {
+		use := itemRead(storage, g.in.Keys[k])
+		if err := s.admitInBatch(ctx, g.table, &tally, &use); err != nil {
+			rest.Keys = append(rest.Keys, g.in.Keys[k])
+			a.refused = err
+			continue
+		}
+		raw, err := r.Get(storage)
 		if err != nil {
-			return nil, clientError(err)
+			return clientError(err)
 		}
-		req.OnRelease(r)
-		if err := kv.Fetch(r, g.storage); err != nil {
-			return nil, clientError(err)
+		item := attribute.Item(raw)
+		if a.size += item.Size(); a.size > maxBatchResponse {
+			rest.Keys = append(rest.Keys, g.in.Keys[k:]...)
+			break
 		}
-		rest := *g.in // the part that stays unprocessed
-		rest.Keys = nil
-		tally := g.table.Meter.Tally(now)
-		found := make([]attribute.Item, 0, len(g.in.Keys))
-		for k, storage := range g.storage {
-			use := itemRead(storage, g.in.Keys[k])
-			err := tally.Admit(&use)
-			if err == nil && s.Faults != nil {
-				err = s.InjectItem(ctx, g.table, use, false)
-			}
-			if err != nil {
-				rest.Keys = append(rest.Keys, g.in.Keys[k])
-				refused = err
-				continue
-			}
-			raw, err := r.Get(storage)
-			if err != nil {
-				return nil, clientError(err)
-			}
-			item := attribute.Item(raw)
-			if size += item.Size(); size > maxBatchResponse {
-				rest.Keys = append(rest.Keys, g.in.Keys[k:]...)
-				break
-			}
-			if err := holds(req, len(raw)); err != nil {
-				return nil, err
-			}
-			read++
-			units := capacity.Consumed{Table: capacity.Read(item.Size(), g.consistent)}
-			tally.Charge(&use, units.Table)
-			used.add(g.table.Name, &units, 1)
-			if item == nil {
-				continue
-			}
-			if g.e.projector != nil && !req.Unprojected {
-				item = g.e.projector.Project(item)
-			}
-			found = append(found, item)
+		if err := holds(req, len(raw)); err != nil {
+			return err
 		}
-		tally.Done()
-		out.Responses.Put(g.given, found)
-		if rest.Keys != nil {
-			out.UnprocessedKeys.Put(g.given, rest)
+		a.read++
+		units := capacity.Consumed{Table: capacity.Read(item.Size(), g.consistent)}
+		tally.Charge(&use, units.Table)
+		a.used.add(g.table.Name, &units, 1)
+		if item == nil {
+			continue
 		}
+		if g.e.projector != nil && !req.Unprojected {
+			item = g.e.projector.Project(item)
+		}
+		found = append(found, item)
 	}
-	if refused != nil && read == 0 {
-		return nil, clientError(refused)
+	tally.Done()
+	a.out.Responses.Put(g.given, found)
+	if rest.Keys != nil {
+		a.out.UnprocessedKeys.Put(g.given, rest)
 	}
-	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, plainUnits)
-	return out, nil
+	return nil
+}
+
+// admitInBatch returns an error if the read of one item must stay unprocessed, for lack of capacity or by an injected fault.
+func (s *Service) admitInBatch(ctx context.Context, t *catalog.Table, tally *metering.Tally, use *metering.Use) error {
+	if err := tally.Admit(use); err != nil || s.Faults == nil {
+		return err
+	}
+	return s.InjectItem(ctx, t, *use, false)
 }

@@ -27,26 +27,58 @@ func (s *Service) batchWriteItem(ctx context.Context, req *Request, in *api.Batc
 	}
 	for i := range in.RequestItems {
 		for j := range in.RequestItems[i].Value {
-			w := &in.RequestItems[i].Value[j]
-			switch {
-			case w.PutRequest != nil && w.DeleteRequest != nil:
-				return nil, awserr.ValidationError("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes")
-			case w.PutRequest != nil:
-				if err := checkItem(w.PutRequest.Item); err != nil {
-					return nil, err
-				}
-				if w.PutRequest.Item.Size() > attribute.MaxItemSize {
-					return nil, awserr.ItemTooLarge()
-				}
-			case w.DeleteRequest != nil:
-				if err := checkItem(w.DeleteRequest.Key); err != nil {
-					return nil, err
-				}
-			default:
-				return nil, awserr.ValidationError("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes")
+			if err := checkWriteRequest(&in.RequestItems[i].Value[j]); err != nil {
+				return nil, err
 			}
 		}
 	}
+	muts, err := s.batchMutations(ctx, req, in, total)
+	if err != nil {
+		return nil, err
+	}
+	results, unprocessed, err := s.writeBatch(ctx, muts)
+	if err != nil {
+		return nil, clientError(firstError(err))
+	}
+	out := &api.BatchWriteItemOutput{UnprocessedItems: smithy.Map[[]api.WriteRequest]{}}
+	var used ledger
+	next := 0
+	for i := range in.RequestItems {
+		name := in.RequestItems[i].Key
+		for _, w := range in.RequestItems[i].Value {
+			if unprocessed[next] {
+				list, _ := out.UnprocessedItems.Get(name)
+				out.UnprocessedItems.Put(name, append(list, w))
+			} else {
+				used.add(muts[next].Table.Name, &results[next].Units, 1)
+			}
+			next++
+		}
+	}
+	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, plainUnits)
+	out.ItemCollectionMetrics, err = s.batchMetrics(ctx, in.ReturnItemCollectionMetrics, muts)
+	return out, err
+}
+
+// checkWriteRequest checks what can be checked without the table.
+func checkWriteRequest(w *api.WriteRequest) error {
+	if (w.PutRequest != nil) == (w.DeleteRequest != nil) {
+		return awserr.ValidationError("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes")
+	}
+	if w.DeleteRequest != nil {
+		return checkItem(w.DeleteRequest.Key)
+	}
+	if err := checkItem(w.PutRequest.Item); err != nil {
+		return err
+	}
+	if w.PutRequest.Item.Size() > attribute.MaxItemSize {
+		return awserr.ItemTooLarge()
+	}
+	return nil
+}
+
+// batchMutations returns the mutations for a batch's total requests, in their order. All keys must differ.
+func (s *Service) batchMutations(ctx context.Context, req *Request, in *api.BatchWriteItemInput, total int) ([]table.Mutation, error) {
 	muts := make([]table.Mutation, 0, total)
 	seen := make(map[string]struct{}, total)
 	for i := range in.RequestItems {
@@ -67,28 +99,7 @@ func (s *Service) batchWriteItem(ctx context.Context, req *Request, in *api.Batc
 			muts = append(muts, m)
 		}
 	}
-	out := &api.BatchWriteItemOutput{UnprocessedItems: smithy.Map[[]api.WriteRequest]{}}
-	results, unprocessed, err := s.writeBatch(ctx, muts)
-	if err != nil {
-		return nil, clientError(firstError(err))
-	}
-	var used ledger
-	next := 0
-	for i := range in.RequestItems {
-		name := in.RequestItems[i].Key
-		for _, w := range in.RequestItems[i].Value {
-			if unprocessed[next] {
-				list, _ := out.UnprocessedItems.Get(name)
-				out.UnprocessedItems.Put(name, append(list, w))
-			} else {
-				used.add(muts[next].Table.Name, &results[next].Units, 1)
-			}
-			next++
-		}
-	}
-	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, plainUnits)
-	out.ItemCollectionMetrics, err = s.batchMetrics(ctx, in.ReturnItemCollectionMetrics, muts)
-	return out, err
+	return muts, nil
 }
 
 // writeBatch writes all mutations for which there is capacity in one transaction. If it conflicts with a client's transaction,
@@ -103,39 +114,44 @@ func (s *Service) writeBatch(ctx context.Context, muts []table.Mutation) (result
 	var refused error
 	opt := table.WriteOpt{}
 	for alone := false; len(left) > 0; opt.Admitted = true {
-		batch := make([]table.Mutation, 0, len(left))
-		for _, i := range left {
-			batch = append(batch, muts[i])
-			if alone {
-				break
-			}
+		now := left
+		if alone {
+			now = left[:1]
+		}
+		batch := make([]table.Mutation, len(now))
+		for n, i := range now {
+			batch[n] = muts[i]
 		}
 		done, err := s.Tables.Write(ctx, batch, opt)
-		var failed *table.FailedError
-		var full *metering.ThrottledError
-		switch first := firstError(err); {
-		case err == nil:
-			for n, i := range left[:len(batch)] {
+		if err == nil {
+			for n, i := range now {
 				results[i] = done[n]
 			}
-			left = left[len(batch):]
-		case !errors.As(err, &failed):
-			return nil, nil, err
-		case errors.Is(first, table.ErrConflict) && !alone:
-			alone = true
-		case errors.Is(first, table.ErrConflict) || errors.As(first, &full):
-			var rest []int
-			for n, i := range left {
-				if n < len(batch) && failed.Errors[n] != nil {
-					unprocessed[i], refused = true, failed.Errors[n]
-				} else {
-					rest = append(rest, i)
-				}
-			}
-			left = rest
-		default:
+			left = left[len(now):]
+			continue
+		}
+		failed, ok := errors.AsType[*table.FailedError](err)
+		if !ok {
 			return nil, nil, err
 		}
+		first := firstError(err)
+		conflict := errors.Is(first, table.ErrConflict)
+		if conflict && !alone {
+			alone = true
+			continue
+		}
+		if !conflict && !errors.As(first, new(*metering.ThrottledError)) {
+			return nil, nil, err
+		}
+		var rest []int
+		for n, i := range now {
+			if failed.Errors[n] != nil {
+				unprocessed[i], refused = true, failed.Errors[n]
+			} else {
+				rest = append(rest, i)
+			}
+		}
+		left = append(rest, left[len(now):]...)
 	}
 	if errors.As(refused, new(*metering.ThrottledError)) && !slices.Contains(unprocessed, false) {
 		return nil, nil, refused

@@ -15,7 +15,8 @@ func (s *Service) deleteItem(ctx context.Context, req *Request, in *api.DeleteIt
 		return nil, err
 	}
 	e, err := s.parseConditional(conditional{
-		in.Expected, in.ConditionalOperator, in.ConditionExpression, in.ExpressionAttributeNames, in.ExpressionAttributeValues,
+		expected: in.Expected, operator: in.ConditionalOperator, expression: in.ConditionExpression,
+		names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
 	}, in.Key)
 	if err != nil {
 		return nil, err
@@ -29,7 +30,8 @@ func (s *Service) deleteItem(ctx context.Context, req *Request, in *api.DeleteIt
 		return nil, err
 	}
 	w, err := s.writeOne(ctx, m, e, writeModes{
-		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics, returnOld, req.Time,
+		onFailure: in.ReturnValuesOnConditionCheckFailure, consumed: in.ReturnConsumedCapacity, metrics: in.ReturnItemCollectionMetrics,
+		keepOld: returnOld, now: req.Time,
 	})
 	if err != nil {
 		return nil, err

@@ -36,22 +36,21 @@ func (s *Service) describeStream(_ context.Context, req *Request, in *api.Descri
 		KeySchema:               describeKey(&r.Key),
 		Shards:                  []api.Shard{},
 	}
-	limit := int(in.Limit.Or(maxStreamPage))
 	started := !in.ExclusiveStartShardId.Set
 	horizon := s.streams().Horizon().Stamp
+	var shards []*catalog.Shard
 	for i := range r.Shards {
 		shard := &r.Shards[i]
 		switch {
 		case !started:
 			started = shard.ID == in.ExclusiveStartShardId.Value
-			continue
 		case shard.End != 0 && shard.End <= horizon, parent.Set && shard.Parent != parent.Value:
-			continue
+		default:
+			shards = append(shards, shard)
 		}
-		if len(d.Shards) == limit {
-			d.LastEvaluatedShardId = d.Shards[limit-1].ShardId
-			break
-		}
+	}
+	shards, d.LastEvaluatedShardId = smithy.Page(shards, in.Limit.Or(maxStreamPage), func(s *catalog.Shard) string { return s.ID })
+	for _, shard := range shards {
 		d.Shards = append(d.Shards, describeShard(shard))
 	}
 	return &api.DescribeStreamOutput{StreamDescription: d}, nil

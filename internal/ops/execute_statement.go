@@ -2,7 +2,6 @@ package ops
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"slices"
 
@@ -273,7 +272,7 @@ func token(in *api.ExecuteStatementInput, i int, last attribute.Item) string {
 	if err != nil {
 		panic(err) // can't happen: an item's JSON is valid
 	}
-	return base64.StdEncoding.EncodeToString(raw)
+	return smithy.EncodeToken(string(raw))
 }
 
 // readToken returns where a request continues: the index of the range, and the storage key of the last item read in it.
@@ -282,12 +281,12 @@ func readToken(in *api.ExecuteStatementInput, r *reading, ranges []kv.Range) (at
 		return 0, nil, nil
 	}
 	invalid := awserr.ValidationError("Invalid NextToken")
-	raw, err := base64.StdEncoding.DecodeString(in.NextToken.Value)
+	text, err := smithy.DecodeToken(in.NextToken.Value)
 	if err != nil {
 		return 0, nil, invalid
 	}
 	var t nextToken
-	if err := json.Unmarshal(raw, &t); err != nil || t.Statement != xxhash.Sum64String(in.Statement.Value) || t.Range < 0 || t.Range >= len(ranges) {
+	if err := json.Unmarshal([]byte(text), &t); err != nil || t.Statement != xxhash.Sum64String(in.Statement.Value) || t.Range < 0 || t.Range >= len(ranges) {
 		return 0, nil, invalid
 	}
 	if t.Key == nil {

@@ -142,7 +142,7 @@ func resolveKeyConditions(t *catalog.Table, x *catalog.Index, conditions []keyCo
 		partition = keyspace.AppendValue(partition, c.args[0])
 	}
 	prefix := t.AppendPartition(nil, id, partition)
-	out := keyRange{partition: prefixRange(prefix)}
+	out := keyRange{partition: kv.Prefix(prefix)}
 	out.Range = out.partition
 	used := len(schema.Partition)
 	open := true // whether the next sort key attribute may have a condition
@@ -199,11 +199,6 @@ func checkConditionValues(c *keyCondition, a catalog.KeyAttribute, limit int) er
 	return nil
 }
 
-// prefixRange returns the range of all keys that begin with prefix.
-func prefixRange(prefix []byte) kv.Range {
-	return kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}
-}
-
 // sortRange narrows the range of a prefix to a condition on the key attribute that follows the prefix.
 func sortRange(prefix []byte, all kv.Range, c *keyCondition) kv.Range {
 	at := func(v attribute.Value) []byte {
@@ -211,18 +206,18 @@ func sortRange(prefix []byte, all kv.Range, c *keyCondition) kv.Range {
 	}
 	switch c.op {
 	case expr.OpEQ:
-		return prefixRange(at(c.args[0]))
+		return kv.Prefix(at(c.args[0]))
 	case expr.OpLT:
 		return kv.Range{Start: all.Start, End: at(c.args[0])}
 	case expr.OpLE:
-		return kv.Range{Start: all.Start, End: keyspace.PrefixEnd(at(c.args[0]))}
+		return kv.Range{Start: all.Start, End: kv.PrefixEnd(at(c.args[0]))}
 	case expr.OpGT:
-		return kv.Range{Start: keyspace.PrefixEnd(at(c.args[0])), End: all.End}
+		return kv.Range{Start: kv.PrefixEnd(at(c.args[0])), End: all.End}
 	case expr.OpGE:
 		return kv.Range{Start: at(c.args[0]), End: all.End}
 	case expr.OpBetween:
-		return kv.Range{Start: at(c.args[0]), End: keyspace.PrefixEnd(at(c.args[1]))}
+		return kv.Range{Start: at(c.args[0]), End: kv.PrefixEnd(at(c.args[1]))}
 	default: // begins_with
-		return prefixRange(keyspace.AppendValuePrefix(append([]byte(nil), prefix...), c.args[0].Bytes()))
+		return kv.Prefix(keyspace.AppendValuePrefix(append([]byte(nil), prefix...), c.args[0].Bytes()))
 	}
 }

@@ -44,12 +44,9 @@ func (s *Service) listBackups(_ context.Context, req *Request, in *api.ListBacku
 			in.TimeRangeLowerBound.Set && b.Created < millis(in.TimeRangeLowerBound.Value) ||
 			in.TimeRangeUpperBound.Set && b.Created >= millis(in.TimeRangeUpperBound.Value)
 	})
-	out := &api.ListBackupsOutput{BackupSummaries: []api.BackupSummary{}}
-	for _, b := range list {
-		if len(out.BackupSummaries) == int(in.Limit.Or(maxBackupsPerPage)) {
-			out.LastEvaluatedBackupArn = out.BackupSummaries[len(out.BackupSummaries)-1].BackupArn
-			break
-		}
+	page, last := smithy.Page(list, in.Limit.Or(maxBackupsPerPage), (*catalog.Backup).ARN)
+	out := &api.ListBackupsOutput{BackupSummaries: []api.BackupSummary{}, LastEvaluatedBackupArn: last}
+	for _, b := range page {
 		d := describeBackup(b).BackupDetails
 		out.BackupSummaries = append(out.BackupSummaries, api.BackupSummary{
 			TableName: smithy.Some(b.Table.Name), TableId: smithy.Some(b.Table.UUID), TableArn: smithy.Some(b.Table.ARN()),

@@ -2,7 +2,6 @@ package ops
 
 import (
 	"context"
-	"encoding/base64"
 	"slices"
 	"strings"
 
@@ -30,7 +29,6 @@ func (s *Service) listContributorInsights(_ context.Context, req *Request, in *a
 			}
 		}
 	}
-	slices.SortFunc(tables, func(a, b *catalog.Table) int { return strings.Compare(a.Name, b.Name) })
 	var all []api.ContributorInsightsSummary
 	add := func(t *catalog.Table, index smithy.Opt[string], i *catalog.Insights) {
 		if i == nil {
@@ -46,22 +44,19 @@ func (s *Service) listContributorInsights(_ context.Context, req *Request, in *a
 			add(t, smithy.Some(x.Name), x.Insights)
 		}
 	}
-	name := func(c *api.ContributorInsightsSummary) string { return c.TableName.Value + "/" + c.IndexName.Value }
-	after, err := base64.StdEncoding.DecodeString(in.NextToken.Value)
-	if err != nil {
-		return nil, awserr.ValidationError("Invalid NextToken")
+	name := func(c api.ContributorInsightsSummary) string { return c.TableName.Value + "/" + c.IndexName.Value }
+	slices.SortFunc(all, func(a, b api.ContributorInsightsSummary) int { return strings.Compare(name(a), name(b)) })
+	if in.NextToken.Set {
+		after, err := smithy.DecodeToken(in.NextToken.Value)
+		if err != nil {
+			return nil, awserr.ValidationError("Invalid NextToken")
+		}
+		all = smithy.After(all, smithy.Some(after), name)
 	}
-	out := &api.ListContributorInsightsOutput{ContributorInsightsSummaries: []api.ContributorInsightsSummary{}}
-	limit := int(in.MaxResults.Or(maxInsights))
-	for i := range all {
-		if name(&all[i]) <= string(after) {
-			continue
-		}
-		if n := len(out.ContributorInsightsSummaries); n > 0 && n >= limit {
-			out.NextToken = smithy.Some(base64.StdEncoding.EncodeToString([]byte(name(&out.ContributorInsightsSummaries[n-1]))))
-			break
-		}
-		out.ContributorInsightsSummaries = append(out.ContributorInsightsSummaries, all[i])
+	page, last := smithy.Page(all, in.MaxResults.Or(maxInsights), name)
+	out := &api.ListContributorInsightsOutput{ContributorInsightsSummaries: append([]api.ContributorInsightsSummary{}, page...)}
+	if last.Set {
+		out.NextToken = smithy.Some(smithy.EncodeToken(last.Value))
 	}
 	return out, nil
 }

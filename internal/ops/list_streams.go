@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -18,25 +19,21 @@ func (s *Service) listStreams(_ context.Context, req *Request, in *api.ListStrea
 			return nil, err
 		}
 	}
-	after := in.ExclusiveStartStreamArn.Value
-	if r, err := s.resolve(req.Caller, req.resource(anyKind, after)); err != nil {
+	after := in.ExclusiveStartStreamArn
+	r, err := s.resolve(req.Caller, req.resource(anyKind, after.Value))
+	if err != nil {
 		return nil, err
-	} else if r.kind == kindStream {
-		after = r.ARN()
 	}
+	if r.kind == kindStream {
+		after = smithy.Some(r.ARN())
+	}
+	arn := (*catalog.StreamRef).ARN
 	out := &api.ListStreamsOutput{Streams: []api.Stream{}}
-	limit := int(in.Limit.Or(maxStreamPage))
-	for _, r := range s.Tables.Catalog.Streams(of.Namespace, of.table) {
-		arn := r.ARN()
-		if in.ExclusiveStartStreamArn.Set && arn <= after {
-			continue
-		}
-		if len(out.Streams) == limit {
-			out.LastEvaluatedStreamArn = out.Streams[limit-1].StreamArn
-			break
-		}
+	page, last := smithy.Page(smithy.After(s.Tables.Catalog.Streams(of.Namespace, of.table), after, arn), in.Limit.Or(maxStreamPage), arn)
+	out.LastEvaluatedStreamArn = last
+	for _, r := range page {
 		out.Streams = append(out.Streams, api.Stream{
-			StreamArn: smithy.Some(arn), TableName: smithy.Some(r.Table), StreamLabel: smithy.Some(r.Label),
+			StreamArn: smithy.Some(r.ARN()), TableName: smithy.Some(r.Table), StreamLabel: smithy.Some(r.Label),
 		})
 	}
 	return out, nil

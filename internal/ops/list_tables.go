@@ -10,13 +10,11 @@ import (
 const maxTablesPerPage = 100
 
 func (s *Service) listTables(_ context.Context, req *Request, in *api.ListTablesInput) (*api.ListTablesOutput, error) {
-	names, more := s.Tables.Catalog.List(s.namespace(req.Caller), in.ExclusiveStartTableName.Value, int(in.Limit.Or(maxTablesPerPage)))
-	out := &api.ListTablesOutput{TableNames: names}
-	if names == nil {
+	names := s.Tables.Catalog.Names(s.namespace(req.Caller), in.ExclusiveStartTableName.Value)
+	page, last := smithy.Page(names, in.Limit.Or(maxTablesPerPage), func(name string) string { return name })
+	out := &api.ListTablesOutput{TableNames: page, LastEvaluatedTableName: last}
+	if page == nil {
 		out.TableNames = []string{}
-	}
-	if more {
-		out.LastEvaluatedTableName = smithy.Some(names[len(names)-1])
 	}
 	return out, nil
 }

@@ -32,12 +32,9 @@ func (s *Service) listTagsOfResource(_ context.Context, req *Request, in *api.Li
 		}
 		tags = tags[i+1:]
 	}
-	out := &api.ListTagsOfResourceOutput{Tags: []api.Tag{}}
-	for i, tag := range tags {
-		if i == tagsPerPage {
-			out.NextToken = out.Tags[i-1].Key
-			break
-		}
+	page, last := smithy.Page(tags, tagsPerPage, func(t catalog.Tag) string { return t.Key })
+	out := &api.ListTagsOfResourceOutput{Tags: []api.Tag{}, NextToken: last}
+	for _, tag := range page {
 		out.Tags = append(out.Tags, api.Tag{Key: smithy.Some(tag.Key), Value: smithy.Some(tag.Value)})
 	}
 	return out, nil

@@ -14,7 +14,8 @@ type operation struct {
 	// handler is the method that executes the operation, bound to its input and output types.
 	handler binding
 	// actions are the IAM actions that the caller needs on the resources of a request ("Actions, resources, and condition keys
-	// for Amazon DynamoDB"). If there are several, each statement or transaction item needs the one that matches it.
+	// for Amazon DynamoDB"); nil for dynamodb:NAME. If there are several, each statement or transaction item needs the one that
+	// matches it.
 	actions []string
 	// metered means that requests are counted for every table that they use.
 	metered bool
@@ -28,6 +29,14 @@ type operation struct {
 	settles bool
 }
 
+// action returns the IAM action of a request that needs only one.
+func (o *operation) action() string {
+	if o.actions != nil {
+		return o.actions[0]
+	}
+	return o.handler.action
+}
+
 // partiqlActions are the actions of PartiQL's four kinds of statement. Each statement needs one of them (statement.action).
 var partiqlActions = []string{"dynamodb:PartiQLDelete", "dynamodb:PartiQLInsert", "dynamodb:PartiQLSelect", "dynamodb:PartiQLUpdate"}
 
@@ -35,66 +44,73 @@ var partiqlActions = []string{"dynamodb:PartiQLDelete", "dynamodb:PartiQLInsert"
 // from it.
 var operations = []operation{
 	{handler: bind(api.BatchExecuteStatement, (*Service).batchExecuteStatement), actions: partiqlActions, metered: true, batch: true},
-	{handler: bind(api.BatchGetItem, (*Service).batchGetItem), actions: []string{"dynamodb:BatchGetItem"}, metered: true, batch: true},
-	{handler: bind(api.BatchWriteItem, (*Service).batchWriteItem), actions: []string{"dynamodb:BatchWriteItem"}, metered: true, batch: true},
-	{handler: bind(api.CancelBulkOperation, (*Service).cancelBulkOperation), actions: []string{"dynamodb:CancelBulkOperation"}, multiStep: true, settles: true},
-	{handler: bind(api.CreateBackup, (*Service).createBackup), actions: []string{"dynamodb:CreateBackup"}, multiStep: true, settles: true},
-	{handler: bind(createCheckpointOperation, (*Service).createCheckpoint), actions: []string{"stator:CreateCheckpoint"}, multiStep: true, settles: true},
-	{handler: bind(api.CreateTable, (*Service).createTable), actions: []string{"dynamodb:CreateTable"}, multiStep: true, settles: true},
-	{handler: bind(api.DeleteBackup, (*Service).deleteBackup), actions: []string{"dynamodb:DeleteBackup"}, multiStep: true, settles: true},
-	{handler: bind(api.DeleteItem, (*Service).deleteItem), actions: []string{"dynamodb:DeleteItem"}, metered: true},
-	{handler: bind(api.DeleteResourcePolicy, (*Service).deleteResourcePolicy), actions: []string{"dynamodb:DeleteResourcePolicy"}, multiStep: true, settles: true},
-	{handler: bind(api.DeleteTable, (*Service).deleteTable), actions: []string{"dynamodb:DeleteTable"}, multiStep: true, settles: true},
-	{handler: bind(api.DescribeBackup, (*Service).describeBackup), actions: []string{"dynamodb:DescribeBackup"}, settles: true},
-	{handler: bind(api.DescribeBulkOperation, (*Service).describeBulkOperation), actions: []string{"dynamodb:DescribeBulkOperation"}, settles: true},
-	{handler: bind(api.DescribeContinuousBackups, (*Service).describeContinuousBackups), actions: []string{"dynamodb:DescribeContinuousBackups"}, settles: true},
-	{handler: bind(api.DescribeContributorInsights, (*Service).describeContributorInsights), actions: []string{"dynamodb:DescribeContributorInsights"}, settles: true},
-	{handler: bind(api.DescribeEndpoints, (*Service).describeEndpoints), actions: []string{"dynamodb:DescribeEndpoints"}, settles: true},
-	{handler: bind(api.DescribeExport, (*Service).describeExport), actions: []string{"dynamodb:DescribeExport"}, settles: true},
-	{handler: bind(describeHotKeysOperation, (*Service).describeHotKeys), actions: []string{"dynamodb:DescribeHotKeys"}, settles: true},
-	{handler: bind(api.DescribeImport, (*Service).describeImport), actions: []string{"dynamodb:DescribeImport"}, settles: true},
-	{handler: bind(api.DescribeLimits, (*Service).describeLimits), actions: []string{"dynamodb:DescribeLimits"}, settles: true},
-	{handler: bind(api.DescribeStream, (*Service).describeStream), actions: []string{"dynamodb:DescribeStream"}, settles: true},
-	{handler: bind(api.DescribeTable, (*Service).describeTable), actions: []string{"dynamodb:DescribeTable"}, settles: true},
-	{handler: bind(api.DescribeTimeToLive, (*Service).describeTimeToLive), actions: []string{"dynamodb:DescribeTimeToLive"}, settles: true},
+	{handler: bind(api.BatchGetItem, (*Service).batchGetItem), metered: true, batch: true},
+	{handler: bind(api.BatchWriteItem, (*Service).batchWriteItem), metered: true, batch: true},
+	{handler: bind(api.CancelBulkOperation, (*Service).cancelBulkOperation), multiStep: true, settles: true},
+	{handler: bind(api.CreateBackup, (*Service).createBackup), multiStep: true, settles: true},
+	{
+		handler: bind(createCheckpointOperation, (*Service).createCheckpoint), multiStep: true, settles: true,
+		actions: []string{"stator:CreateCheckpoint"},
+	},
+	{handler: bind(api.CreateTable, (*Service).createTable), multiStep: true, settles: true},
+	{handler: bind(api.DeleteBackup, (*Service).deleteBackup), multiStep: true, settles: true},
+	{handler: bind(api.DeleteItem, (*Service).deleteItem), metered: true},
+	{handler: bind(api.DeleteResourcePolicy, (*Service).deleteResourcePolicy), multiStep: true, settles: true},
+	{handler: bind(api.DeleteTable, (*Service).deleteTable), multiStep: true, settles: true},
+	{handler: bind(api.DescribeBackup, (*Service).describeBackup), settles: true},
+	{handler: bind(api.DescribeBulkOperation, (*Service).describeBulkOperation), settles: true},
+	{handler: bind(api.DescribeContinuousBackups, (*Service).describeContinuousBackups), settles: true},
+	{handler: bind(api.DescribeContributorInsights, (*Service).describeContributorInsights), settles: true},
+	{handler: bind(api.DescribeEndpoints, (*Service).describeEndpoints), settles: true},
+	{handler: bind(api.DescribeExport, (*Service).describeExport), settles: true},
+	{handler: bind(describeHotKeysOperation, (*Service).describeHotKeys), settles: true},
+	{handler: bind(api.DescribeImport, (*Service).describeImport), settles: true},
+	{handler: bind(api.DescribeLimits, (*Service).describeLimits), settles: true},
+	{handler: bind(api.DescribeStream, (*Service).describeStream), settles: true},
+	{handler: bind(api.DescribeTable, (*Service).describeTable), settles: true},
+	{handler: bind(api.DescribeTimeToLive, (*Service).describeTimeToLive), settles: true},
 	{handler: bind(api.ExecuteStatement, (*Service).executeStatement), actions: partiqlActions, metered: true},
 	{handler: bind(api.ExecuteTransaction, (*Service).executeTransaction), actions: partiqlActions, metered: true},
-	{handler: bind(api.ExportTableToPointInTime, (*Service).exportTableToPointInTime), actions: []string{"dynamodb:ExportTableToPointInTime"}, multiStep: true, settles: true},
-	{handler: bind(api.GetItem, (*Service).getItem), actions: []string{"dynamodb:GetItem"}, metered: true},
-	{handler: bind(api.GetRecords, (*Service).getRecords), actions: []string{"dynamodb:GetRecords"}, metered: true},
-	{handler: bind(api.GetResourcePolicy, (*Service).getResourcePolicy), actions: []string{"dynamodb:GetResourcePolicy"}, settles: true},
-	{handler: bind(api.GetShardIterator, (*Service).getShardIterator), actions: []string{"dynamodb:GetShardIterator"}, settles: true},
-	{handler: bind(api.ImportTable, (*Service).importTable), actions: []string{"dynamodb:ImportTable"}, multiStep: true, settles: true},
-	{handler: bind(api.ListBackups, (*Service).listBackups), actions: []string{"dynamodb:ListBackups"}, settles: true},
-	{handler: bind(api.ListBulkOperations, (*Service).listBulkOperations), actions: []string{"dynamodb:ListBulkOperations"}, settles: true},
-	{handler: bind(api.ListContributorInsights, (*Service).listContributorInsights), actions: []string{"dynamodb:ListContributorInsights"}, settles: true},
-	{handler: bind(api.ListExports, (*Service).listExports), actions: []string{"dynamodb:ListExports"}, settles: true},
-	{handler: bind(api.ListImports, (*Service).listImports), actions: []string{"dynamodb:ListImports"}, settles: true},
-	{handler: bind(api.ListStreams, (*Service).listStreams), actions: []string{"dynamodb:ListStreams"}, settles: true},
-	{handler: bind(api.ListTables, (*Service).listTables), actions: []string{"dynamodb:ListTables"}, settles: true},
-	{handler: bind(api.ListTagsOfResource, (*Service).listTagsOfResource), actions: []string{"dynamodb:ListTagsOfResource"}, settles: true},
-	{handler: bind(api.PutItem, (*Service).putItem), actions: []string{"dynamodb:PutItem"}, metered: true},
-	{handler: bind(api.PutResourcePolicy, (*Service).putResourcePolicy), actions: []string{"dynamodb:PutResourcePolicy"}, multiStep: true, settles: true},
-	{handler: bind(api.Query, (*Service).query), actions: []string{"dynamodb:Query"}, metered: true},
-	{handler: bind(api.RestoreTableFromBackup, (*Service).restoreTableFromBackup), actions: []string{"dynamodb:RestoreTableFromBackup"}, multiStep: true, settles: true},
-	{handler: bind(api.RestoreTableToPointInTime, (*Service).restoreTableToPointInTime), actions: []string{"dynamodb:RestoreTableToPointInTime"}, multiStep: true, settles: true},
-	{handler: bind(api.Scan, (*Service).scan), actions: []string{"dynamodb:Scan"}, metered: true},
-	{handler: bind(api.StartBulkPutItems, (*Service).startBulkPutItems), actions: []string{"dynamodb:StartBulkPutItems"}, multiStep: true, settles: true},
-	{handler: bind(api.TagResource, (*Service).tagResource), actions: []string{"dynamodb:TagResource"}, multiStep: true, settles: true},
+	{handler: bind(api.ExportTableToPointInTime, (*Service).exportTableToPointInTime), multiStep: true, settles: true},
+	{handler: bind(api.GetItem, (*Service).getItem), metered: true},
+	{handler: bind(api.GetRecords, (*Service).getRecords), metered: true},
+	{handler: bind(api.GetResourcePolicy, (*Service).getResourcePolicy), settles: true},
+	{handler: bind(api.GetShardIterator, (*Service).getShardIterator), settles: true},
+	{handler: bind(api.ImportTable, (*Service).importTable), multiStep: true, settles: true},
+	{handler: bind(api.ListBackups, (*Service).listBackups), settles: true},
+	{handler: bind(api.ListBulkOperations, (*Service).listBulkOperations), settles: true},
+	{handler: bind(api.ListContributorInsights, (*Service).listContributorInsights), settles: true},
+	{handler: bind(api.ListExports, (*Service).listExports), settles: true},
+	{handler: bind(api.ListImports, (*Service).listImports), settles: true},
+	{handler: bind(api.ListStreams, (*Service).listStreams), settles: true},
+	{handler: bind(api.ListTables, (*Service).listTables), settles: true},
+	{handler: bind(api.ListTagsOfResource, (*Service).listTagsOfResource), settles: true},
+	{handler: bind(api.PutItem, (*Service).putItem), metered: true},
+	{handler: bind(api.PutResourcePolicy, (*Service).putResourcePolicy), multiStep: true, settles: true},
+	{handler: bind(api.Query, (*Service).query), metered: true},
+	{handler: bind(api.RestoreTableFromBackup, (*Service).restoreTableFromBackup), multiStep: true, settles: true},
+	{handler: bind(api.RestoreTableToPointInTime, (*Service).restoreTableToPointInTime), multiStep: true, settles: true},
+	{handler: bind(api.Scan, (*Service).scan), metered: true},
+	{handler: bind(api.StartBulkPutItems, (*Service).startBulkPutItems), multiStep: true, settles: true},
+	{handler: bind(api.TagResource, (*Service).tagResource), multiStep: true, settles: true},
 	{handler: bind(api.TransactGetItems, (*Service).transactGetItems), actions: []string{"dynamodb:GetItem"}, metered: true},
-	{handler: bind(api.TransactWriteItems, (*Service).transactWriteItems), actions: []string{"dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}, metered: true},
-	{handler: bind(api.UntagResource, (*Service).untagResource), actions: []string{"dynamodb:UntagResource"}, multiStep: true, settles: true},
-	{handler: bind(api.UpdateContinuousBackups, (*Service).updateContinuousBackups), actions: []string{"dynamodb:UpdateContinuousBackups"}, multiStep: true, settles: true},
-	{handler: bind(api.UpdateContributorInsights, (*Service).updateContributorInsights), actions: []string{"dynamodb:UpdateContributorInsights"}, multiStep: true, settles: true},
-	{handler: bind(api.UpdateItem, (*Service).updateItem), actions: []string{"dynamodb:UpdateItem"}, metered: true},
-	{handler: bind(api.UpdateTable, (*Service).updateTable), actions: []string{"dynamodb:UpdateTable"}, multiStep: true, settles: true},
-	{handler: bind(api.UpdateTimeToLive, (*Service).updateTimeToLive), actions: []string{"dynamodb:UpdateTimeToLive"}, multiStep: true, settles: true},
+	{
+		handler: bind(api.TransactWriteItems, (*Service).transactWriteItems), metered: true,
+		actions: []string{"dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+	},
+	{handler: bind(api.UntagResource, (*Service).untagResource), multiStep: true, settles: true},
+	{handler: bind(api.UpdateContinuousBackups, (*Service).updateContinuousBackups), multiStep: true, settles: true},
+	{handler: bind(api.UpdateContributorInsights, (*Service).updateContributorInsights), multiStep: true, settles: true},
+	{handler: bind(api.UpdateItem, (*Service).updateItem), metered: true},
+	{handler: bind(api.UpdateTable, (*Service).updateTable), multiStep: true, settles: true},
+	{handler: bind(api.UpdateTimeToLive, (*Service).updateTimeToLive), multiStep: true, settles: true},
 }
 
 // binding connects an operation's name with the method that executes it.
 type binding struct {
-	name string // without its API's prefix, e.g. PutItem
-	to   func(*Service) smithy.Handler
+	name   string // without its API's prefix, e.g. PutItem
+	action string // the IAM action of that name
+	to     func(*Service) smithy.Handler
 }
 
 // bind ties a method to the input and output types of its operation. A wrong type does not compile.
@@ -106,7 +122,7 @@ func bind[In, Out any, PI interface {
 	smithy.Renderer
 }](op smithy.Operation[In, Out], run func(s *Service, ctx context.Context, req *Request, in *In) (*Out, error)) binding {
 	_, name, _ := strings.Cut(op.Target, ".")
-	return binding{name: name, to: func(s *Service) smithy.Handler {
+	return binding{name: name, action: "dynamodb:" + name, to: func(s *Service) smithy.Handler {
 		return smithy.Bind[In, Out, PI, PO](op, func(ctx context.Context, call *smithy.Call, in *In) (*Out, error) {
 			return run(s, ctx, RequestOf(call), in)
 		})

@@ -44,7 +44,7 @@ func TestOperations(t *testing.T) {
 				t.Errorf("it comes after %s", before)
 			}
 			before = name
-			if len(op.actions) == 0 {
+			if op.actions != nil && len(op.actions) == 0 {
 				t.Error("it has no action")
 			}
 			if op.metered == op.settles {

@@ -8,7 +8,6 @@ import (
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
@@ -21,7 +20,8 @@ func (s *Service) putItem(ctx context.Context, req *Request, in *api.PutItemInpu
 		return nil, err
 	}
 	e, err := s.parseConditional(conditional{
-		in.Expected, in.ConditionalOperator, in.ConditionExpression, in.ExpressionAttributeNames, in.ExpressionAttributeValues,
+		expected: in.Expected, operator: in.ConditionalOperator, expression: in.ConditionExpression,
+		names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
 	}, in.Item)
 	if err != nil {
 		return nil, err
@@ -38,7 +38,8 @@ func (s *Service) putItem(ctx context.Context, req *Request, in *api.PutItemInpu
 		return nil, err
 	}
 	w, err := s.writeOne(ctx, m, e, writeModes{
-		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics, returnOld, req.Time,
+		onFailure: in.ReturnValuesOnConditionCheckFailure, consumed: in.ReturnConsumedCapacity, metrics: in.ReturnItemCollectionMetrics,
+		keepOld: returnOld, now: req.Time,
 	})
 	if err != nil {
 		return nil, err
@@ -76,8 +77,7 @@ func (s *Service) collectionMetrics(ctx context.Context, mode smithy.Opt[string]
 	partition := catalog.AppendKeyValues(nil, t.Key.Partition, key)
 	var bytes int64
 	add := func(indexID uint8) error {
-		prefix := t.AppendPartition(nil, indexID, partition)
-		n, err := s.Tables.KV.Size(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)})
+		n, err := s.Tables.KV.Size(ctx, kv.Prefix(t.AppendPartition(nil, indexID, partition)))
 		bytes += n
 		return err
 	}

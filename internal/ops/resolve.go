@@ -109,17 +109,17 @@ type reference struct {
 
 // table refers to a table for the action of the request's operation. The operation must have a single action.
 func (r *Request) table(given string) reference {
-	return reference{action: r.op.actions[0], kind: kindTable, given: given}
+	return reference{action: r.op.action(), kind: kindTable, given: given}
 }
 
 // index refers to a table's index for the action of the request's operation. An empty index means the table.
 func (r *Request) index(table, index string) reference {
-	return reference{action: r.op.actions[0], kind: kindTable, given: table, index: index}
+	return reference{action: r.op.action(), kind: kindTable, given: table, index: index}
 }
 
 // resource refers to a resource by ARN for the action of the request's operation.
 func (r *Request) resource(want kind, arn string) reference {
-	return reference{action: r.op.actions[0], kind: want, given: arn}
+	return reference{action: r.op.action(), kind: want, given: arn}
 }
 
 // resolve returns the resource that a request names if the caller may take the action on it. It is the only way from a request

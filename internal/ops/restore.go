@@ -82,34 +82,12 @@ func restoreIndexes(t, source *catalog.Table, o overrides) error {
 		if x.State == catalog.Deleting {
 			continue
 		}
-		keep := true
-		copied := &catalog.Index{
-			ID: x.ID, Name: x.Name, Global: x.Global, Key: x.Key, Projection: x.Projection, OnDemand: x.OnDemand, Warm: x.Warm,
-			Throughput: catalog.Throughput{Read: x.Throughput.Read, Write: x.Throughput.Write},
+		restored, err := restoreIndex(t, x, o)
+		if err != nil {
+			return err
 		}
-		switch {
-		case x.Global && o.global != nil:
-			i := slices.IndexFunc(o.global, func(g api.GlobalSecondaryIndex) bool { return g.IndexName.Value == x.Name })
-			if keep = i >= 0; keep {
-				g := &o.global[i]
-				if !sameIndex(t, x, g.KeySchema, g.Projection) {
-					return indexDiffers(x.Name)
-				}
-				if p := g.ProvisionedThroughput; p != nil {
-					copied.Throughput = catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
-				}
-				if g.OnDemandThroughput != nil {
-					copied.OnDemand = newOnDemand(g.OnDemandThroughput)
-				}
-			}
-		case !x.Global && o.local != nil:
-			i := slices.IndexFunc(o.local, func(l api.LocalSecondaryIndex) bool { return l.IndexName.Value == x.Name })
-			if keep = i >= 0; keep && !sameIndex(t, x, o.local[i].KeySchema, o.local[i].Projection) {
-				return indexDiffers(x.Name)
-			}
-		}
-		if keep {
-			t.Indexes = append(t.Indexes, copied)
+		if restored != nil {
+			t.Indexes = append(t.Indexes, restored)
 		}
 	}
 	for _, g := range o.global {
@@ -124,6 +102,40 @@ func restoreIndexes(t, source *catalog.Table, o overrides) error {
 	}
 	t.RemoveUnusedAttributes()
 	return nil
+}
+
+// restoreIndex returns a copy of an index of the source, changed as the overrides say; nil if they leave it out.
+func restoreIndex(t *catalog.Table, x *catalog.Index, o overrides) (*catalog.Index, error) {
+	restored := &catalog.Index{
+		ID: x.ID, Name: x.Name, Global: x.Global, Key: x.Key, Projection: x.Projection, OnDemand: x.OnDemand, Warm: x.Warm,
+		Throughput: catalog.Throughput{Read: x.Throughput.Read, Write: x.Throughput.Write},
+	}
+	switch {
+	case x.Global && o.global != nil:
+		i := slices.IndexFunc(o.global, func(g api.GlobalSecondaryIndex) bool { return g.IndexName.Value == x.Name })
+		if i < 0 {
+			return nil, nil
+		}
+		g := &o.global[i]
+		if !sameIndex(t, x, g.KeySchema, g.Projection) {
+			return nil, indexDiffers(x.Name)
+		}
+		if p := g.ProvisionedThroughput; p != nil {
+			restored.Throughput = catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
+		}
+		if g.OnDemandThroughput != nil {
+			restored.OnDemand = newOnDemand(g.OnDemandThroughput)
+		}
+	case !x.Global && o.local != nil:
+		i := slices.IndexFunc(o.local, func(l api.LocalSecondaryIndex) bool { return l.IndexName.Value == x.Name })
+		if i < 0 {
+			return nil, nil
+		}
+		if !sameIndex(t, x, o.local[i].KeySchema, o.local[i].Projection) {
+			return nil, indexDiffers(x.Name)
+		}
+	}
+	return restored, nil
 }
 
 func indexDiffers(name string) error {

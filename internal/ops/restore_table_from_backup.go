@@ -20,8 +20,8 @@ func (s *Service) restoreTableFromBackup(ctx context.Context, req *Request, in *
 	d, err := s.restore(ctx, req, in.TargetTableName.Value, &b.Table, &catalog.Loading{From: b.Data, At: pitr.Latest},
 		&catalog.Restored{BackupARN: b.ARN(), SourceARN: b.Table.ARN(), At: b.Created},
 		overrides{
-			in.BillingModeOverride, in.ProvisionedThroughputOverride, in.OnDemandThroughputOverride, in.SSESpecificationOverride,
-			in.GlobalSecondaryIndexOverride, in.LocalSecondaryIndexOverride, in.VectorIndexOverride,
+			billing: in.BillingModeOverride, throughput: in.ProvisionedThroughputOverride, onDemand: in.OnDemandThroughputOverride,
+			sse: in.SSESpecificationOverride, global: in.GlobalSecondaryIndexOverride, local: in.LocalSecondaryIndexOverride, vector: in.VectorIndexOverride,
 		})
 	return &api.RestoreTableFromBackupOutput{TableDescription: d}, err
 }

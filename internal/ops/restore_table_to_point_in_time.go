@@ -29,8 +29,8 @@ func (s *Service) restoreTableToPointInTime(ctx context.Context, req *Request, i
 	d, err := s.restore(ctx, req, in.TargetTableName.Value, t, &catalog.Loading{From: t.ID, At: at},
 		&catalog.Restored{SourceARN: t.ARN(), At: at.Millis()},
 		overrides{
-			in.BillingModeOverride, in.ProvisionedThroughputOverride, in.OnDemandThroughputOverride, in.SSESpecificationOverride,
-			in.GlobalSecondaryIndexOverride, in.LocalSecondaryIndexOverride, in.VectorIndexOverride,
+			billing: in.BillingModeOverride, throughput: in.ProvisionedThroughputOverride, onDemand: in.OnDemandThroughputOverride,
+			sse: in.SSESpecificationOverride, global: in.GlobalSecondaryIndexOverride, local: in.LocalSecondaryIndexOverride, vector: in.VectorIndexOverride,
 		})
 	return &api.RestoreTableToPointInTimeOutput{TableDescription: d}, err
 }

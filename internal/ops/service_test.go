@@ -39,18 +39,18 @@ func open(t *testing.T, opt Options) *service {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	fleet := cluster.NewSolo(ctx, logger)
+	coordinator := cluster.NewSolo(ctx, logger)
 	opt.Meters = metering.NewRegistry(opt.Now, Metered()...)
-	tables, err := catalog.Open(ctx, store, catalog.Options{Fleet: fleet, Now: opt.Now, Meters: opt.Meters})
+	tables, err := catalog.Open(ctx, store, catalog.Options{Coordinator: coordinator, Now: opt.Now, Meters: opt.Meters})
 	if err != nil {
 		t.Fatal(err)
 	}
-	runner := jobs.New(ctx, fleet, func(err error) { t.Error(err) })
+	runner := jobs.New(ctx, coordinator, func(err error) { t.Error(err) })
 	suspects := attempts.NewSuspects()
 	opt.Tables = &table.Store{KV: store, Catalog: tables, Now: opt.Now}
 	opt.Backups = &backup.Manager{Tables: opt.Tables, Jobs: runner, Now: opt.Now, Suspects: suspects}
 	if opt.Transfers, err = transfer.Open(ctx, transfer.Options{
-		Tables: opt.Tables, Jobs: runner, Fleet: fleet, Suspects: suspects, Now: opt.Now, Logger: logger,
+		Tables: opt.Tables, Jobs: runner, Coordinator: coordinator, Suspects: suspects, Now: opt.Now, Logger: logger,
 	}); err != nil {
 		t.Fatal(err)
 	}

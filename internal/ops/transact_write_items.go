@@ -51,24 +51,44 @@ func readPart(in *api.TransactWriteItem) (*transactPart, error) {
 		return mode.Value == api.ReturnValuesOnConditionCheckFailureAllOld
 	}
 	if c := in.ConditionCheck; c != nil {
-		parts = append(parts, &transactPart{"dynamodb:ConditionCheckItem", c.TableName.Value, c.Key, nil, expressionTexts{condition: c.ConditionExpression,
-			names: c.ExpressionAttributeNames, values: c.ExpressionAttributeValues, valuesFor: []string{"ConditionExpression"}},
-			allOld(c.ReturnValuesOnConditionCheckFailure), nil})
+		parts = append(parts, &transactPart{
+			action: "dynamodb:ConditionCheckItem", table: c.TableName.Value, key: c.Key,
+			texts: expressionTexts{
+				condition: c.ConditionExpression, names: c.ExpressionAttributeNames, values: c.ExpressionAttributeValues,
+				valuesFor: []string{"ConditionExpression"},
+			},
+			returnOld: allOld(c.ReturnValuesOnConditionCheckFailure),
+		})
 	}
 	if p := in.Put; p != nil {
-		parts = append(parts, &transactPart{"dynamodb:PutItem", p.TableName.Value, nil, p.Item, expressionTexts{condition: p.ConditionExpression,
-			names: p.ExpressionAttributeNames, values: p.ExpressionAttributeValues, valuesFor: []string{"ConditionExpression"}},
-			allOld(p.ReturnValuesOnConditionCheckFailure), nil})
+		parts = append(parts, &transactPart{
+			action: "dynamodb:PutItem", table: p.TableName.Value, item: p.Item,
+			texts: expressionTexts{
+				condition: p.ConditionExpression, names: p.ExpressionAttributeNames, values: p.ExpressionAttributeValues,
+				valuesFor: []string{"ConditionExpression"},
+			},
+			returnOld: allOld(p.ReturnValuesOnConditionCheckFailure),
+		})
 	}
 	if d := in.Delete; d != nil {
-		parts = append(parts, &transactPart{"dynamodb:DeleteItem", d.TableName.Value, d.Key, nil, expressionTexts{condition: d.ConditionExpression,
-			names: d.ExpressionAttributeNames, values: d.ExpressionAttributeValues, valuesFor: []string{"ConditionExpression"}},
-			allOld(d.ReturnValuesOnConditionCheckFailure), nil})
+		parts = append(parts, &transactPart{
+			action: "dynamodb:DeleteItem", table: d.TableName.Value, key: d.Key,
+			texts: expressionTexts{
+				condition: d.ConditionExpression, names: d.ExpressionAttributeNames, values: d.ExpressionAttributeValues,
+				valuesFor: []string{"ConditionExpression"},
+			},
+			returnOld: allOld(d.ReturnValuesOnConditionCheckFailure),
+		})
 	}
 	if u := in.Update; u != nil {
-		parts = append(parts, &transactPart{"dynamodb:UpdateItem", u.TableName.Value, u.Key, nil, expressionTexts{update: u.UpdateExpression, condition: u.ConditionExpression,
-			names: u.ExpressionAttributeNames, values: u.ExpressionAttributeValues, valuesFor: []string{"UpdateExpression", "ConditionExpression"}},
-			allOld(u.ReturnValuesOnConditionCheckFailure), nil})
+		parts = append(parts, &transactPart{
+			action: "dynamodb:UpdateItem", table: u.TableName.Value, key: u.Key,
+			texts: expressionTexts{
+				update: u.UpdateExpression, condition: u.ConditionExpression, names: u.ExpressionAttributeNames, values: u.ExpressionAttributeValues,
+				valuesFor: []string{"UpdateExpression", "ConditionExpression"},
+			},
+			returnOld: allOld(u.ReturnValuesOnConditionCheckFailure),
+		})
 	}
 	switch len(parts) {
 	case 0:
@@ -330,8 +350,7 @@ func (s *Service) SweepTokens(ctx context.Context) error {
 		return err
 	}
 	defer snap.Close()
-	prefix := keyspace.Tokens()
-	it, err := snap.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	it, err := snap.Scan(kv.Prefix(keyspace.Tokens()), kv.ScanOpt{})
 	if err != nil {
 		return err
 	}

@@ -70,11 +70,11 @@ func pageOf[T any](list []*T, id func(*T) string, token smithy.Opt[string], limi
 		}
 		list = list[i:]
 	}
-	if int64(len(list)) <= limit {
+	list, last := smithy.Page(list, limit, id)
+	if !last.Set {
 		return list, next, nil
 	}
-	list = list[:limit]
-	raw := []byte(id(list[limit-1]))
+	raw := []byte(last.Value)
 	for len(raw)%8 != 0 || 2*len(raw) < tokenChars {
 		raw = append(raw, 0)
 	}

@@ -54,8 +54,8 @@ func (s *Service) updateItem(ctx context.Context, req *Request, in *api.UpdateIt
 	}
 	mode := in.ReturnValues.Or(api.ReturnValueNone)
 	w, err := s.writeOne(ctx, m, e, writeModes{
-		in.ReturnValuesOnConditionCheckFailure, in.ReturnConsumedCapacity, in.ReturnItemCollectionMetrics,
-		mode == api.ReturnValueAllOld || mode == api.ReturnValueUpdatedOld, req.Time,
+		onFailure: in.ReturnValuesOnConditionCheckFailure, consumed: in.ReturnConsumedCapacity, metrics: in.ReturnItemCollectionMetrics,
+		keepOld: mode == api.ReturnValueAllOld || mode == api.ReturnValueUpdatedOld, now: req.Time,
 	})
 	if err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ func lex(text string) []token {
 		case strings.HasPrefix(text[i:], "/*"):
 			n := strings.Index(text[i+2:], "*/")
 			if n < 0 {
-				return append(out, token{tokInvalid, text[i:], i, len(text)})
+				return append(out, token{kind: tokInvalid, text: text[i:], start: i, end: len(text)})
 			}
 			i += n + 4
 			continue
@@ -63,17 +63,17 @@ func lex(text string) []token {
 			if !ok {
 				k = tokInvalid
 			}
-			out = append(out, token{k, content, start, i})
+			out = append(out, token{kind: k, text: content, start: start, end: i})
 			continue
 		case isLetter(c) || c >= utf8.RuneSelf:
 			for i < len(text) && (isLetter(text[i]) || isDigit(text[i]) || text[i] >= utf8.RuneSelf) {
 				i++
 			}
-			out = append(out, token{tokWord, text[start:i], start, i})
+			out = append(out, token{kind: tokWord, text: text[start:i], start: start, end: i})
 			continue
 		case isDigit(c) || c == '.' && i+1 < len(text) && isDigit(text[i+1]):
 			i = number(text, i)
-			out = append(out, token{tokNumber, text[start:i], start, i})
+			out = append(out, token{kind: tokNumber, text: text[start:i], start: start, end: i})
 			continue
 		}
 		k := tokInvalid
@@ -87,9 +87,9 @@ func lex(text string) []token {
 		if k == tokInvalid { // skip the byte, so that the loop always advances
 			i++
 		}
-		out = append(out, token{k, text[start:i], start, i})
+		out = append(out, token{kind: k, text: text[start:i], start: start, end: i})
 	}
-	return append(out, token{tokEnd, "", len(text), len(text)})
+	return append(out, token{kind: tokEnd, start: len(text), end: len(text)})
 }
 
 // quoted reads a quoted text, in which a doubled quote stands for a single one. n is its length with quotes.

@@ -18,6 +18,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"iter"
 	"math"
 	"slices"
 
@@ -117,8 +118,7 @@ type merged struct {
 
 // days returns the days from first on for which a table has records.
 func days(r kv.Reader, table, first uint32) (out []uint32, err error) {
-	prefix := keyspace.Past(table)
-	it, err := r.Scan(kv.Range{Start: keyspace.PastDay(table, first), End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	it, err := r.Scan(kv.Range{Start: keyspace.PastDay(table, first), End: kv.PrefixEnd(keyspace.Past(table))}, kv.ScanOpt{})
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,8 @@ type Part struct{ Start, End []byte }
 
 // in returns the range of the part's keys below a prefix.
 func (p Part) in(prefix []byte) kv.Range {
-	r := kv.Range{Start: append(bytes.Clone(prefix), p.Start...), End: keyspace.PrefixEnd(prefix)}
+	r := kv.Prefix(prefix)
+	r.Start = append(bytes.Clone(prefix), p.Start...)
 	if p.End != nil {
 		r.End = append(bytes.Clone(prefix), p.End...)
 	}
@@ -198,6 +199,18 @@ func (m *merged) next() {
 	heap.Pop(&m.days)
 }
 
+// item consumes the records of an item, which are next if it has any.
+func (m *merged) item(suffix []byte) iter.Seq[*record] {
+	return func(yield func(*record) bool) {
+		for h := m.head(); h != nil && bytes.Equal(h.suffix, suffix); h = m.head() {
+			if !yield(h) {
+				return
+			}
+			m.next()
+		}
+	}
+}
+
 // Latest is a time after all changes: the state then is the present one, and all history is before it.
 const Latest kv.TS = math.MaxUint64
 
@@ -209,68 +222,73 @@ func State(ctx context.Context, r kv.Reader, table uint32, part Part, at kv.TS, 
 	if err != nil {
 		return err
 	}
-	err = state(ctx, r, part.in(keyspace.AppendIndexPrefix(nil, table, 0)), at, past, visit)
+	w := &rewinder{past: past, at: at, visit: visit}
+	err = kv.Each(ctx, r, part.in(keyspace.AppendIndexPrefix(nil, table, 0)), func(key, val []byte) error {
+		return w.present(keyspace.Suffix(key), attribute.Item(val))
+	})
+	if err == nil {
+		err = w.gone(nil)
+	}
 	return errors.Join(err, past.close())
 }
 
-// state merges the present items with the history: an item is as it was before the first change at or after the time.
-func state(ctx context.Context, r kv.Reader, items kv.Range, at kv.TS, past *merged, visit func(suffix []byte, it attribute.Item) error) error {
-	// earlier consumes the records of the head's item, and returns what that item was at the time if it has changed since.
-	var kept []byte
-	earlier := func() (changed bool, it attribute.Item, err error) {
-		suffix := bytes.Clone(past.head().suffix)
-		for h := past.head(); h != nil && bytes.Equal(h.suffix, suffix); h = past.head() {
-			if !changed && h.stamp >= at {
-				changed = true
-				kept = append(kept[:0], h.val...)
-				if it, err = decode(kept); err != nil {
-					return false, nil, err
-				}
-			}
-			past.next()
-		}
-		return changed, it, past.err
+// rewinder merges the present items with the history: an item is as it was before its first change at or after the time.
+type rewinder struct {
+	past  *merged
+	at    kv.TS
+	visit func(suffix []byte, it attribute.Item) error
+	kept  []byte // memory of the last image that undo returned
+}
+
+// present visits an item that exists now, as it was, after the items before it that are gone.
+func (w *rewinder) present(suffix []byte, it attribute.Item) error {
+	if err := w.gone(suffix); err != nil {
+		return err
 	}
-	// gone visits items that existed then but not now, if they sort before a suffix; nil visits all that are left.
-	gone := func(before []byte) error {
-		for h := past.head(); h != nil && (before == nil || bytes.Compare(h.suffix, before) < 0); h = past.head() {
-			suffix := bytes.Clone(h.suffix)
-			changed, was, err := earlier()
-			if err != nil {
-				return err
-			}
-			if changed && was != nil {
-				if err := visit(suffix, was); err != nil {
-					return err
-				}
-			}
-		}
-		return past.err
-	}
-	err := kv.Each(ctx, r, items, func(key, val []byte) error {
-		suffix := keyspace.Suffix(key)
-		if err := gone(suffix); err != nil {
-			return err
-		}
-		now := attribute.Item(val)
-		if h := past.head(); h != nil && bytes.Equal(h.suffix, suffix) {
-			changed, was, err := earlier()
-			if err != nil {
-				return err
-			}
-			if changed {
-				now = was
-			}
-		}
-		if now == nil {
-			return nil
-		}
-		return visit(suffix, now)
-	})
+	was, changed, err := w.undo(suffix)
 	if err != nil {
 		return err
 	}
-	return gone(nil)
+	if changed {
+		it = was
+	}
+	if it == nil {
+		return nil
+	}
+	return w.visit(suffix, it)
+}
+
+// gone visits the items that existed then but not now, if they sort before a suffix; nil visits all that are left.
+func (w *rewinder) gone(before []byte) error {
+	for h := w.past.head(); h != nil && (before == nil || bytes.Compare(h.suffix, before) < 0); h = w.past.head() {
+		suffix := bytes.Clone(h.suffix)
+		was, _, err := w.undo(suffix)
+		if err != nil {
+			return err
+		}
+		if was == nil {
+			continue
+		}
+		if err := w.visit(suffix, was); err != nil {
+			return err
+		}
+	}
+	return w.past.err
+}
+
+// undo consumes an item's records, which are next if it has any, and returns what it was at the time if it has changed since.
+func (w *rewinder) undo(suffix []byte) (was attribute.Item, changed bool, err error) {
+	for h := range w.past.item(suffix) {
+		if changed || h.stamp < w.at {
+			continue
+		}
+		changed = true
+		w.kept = append(w.kept[:0], h.val...)
+		if was, err = decode(w.kept); err != nil {
+			return nil, false, err
+		}
+	}
+	return was, changed, w.past.err
 }
 
 // Change is how an item has changed between two times.
@@ -288,9 +306,8 @@ func Changes(ctx context.Context, r kv.Reader, table uint32, from, to kv.TS, vis
 	if err != nil {
 		return err
 	}
-	prefix := keyspace.AppendIndexPrefix(nil, table, 0)
 	// Changed items are usually few, so this iterator seeks from one to the next.
-	items, err := r.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+	items, err := r.Scan(kv.Prefix(keyspace.AppendIndexPrefix(nil, table, 0)), kv.ScanOpt{})
 	if err != nil {
 		return errors.Join(err, past.close())
 	}
@@ -298,43 +315,19 @@ func Changes(ctx context.Context, r kv.Reader, table uint32, from, to kv.TS, vis
 	return errors.Join(err, past.close(), items.Close())
 }
 
-// changes walks through the history item by item. The first record at or after from has the old state; the first at or
-// after to, or else the present item, has the new one.
+// changes walks through the history item by item.
 func changes(ctx context.Context, items kv.Iterator, table uint32, from, to kv.TS, past *merged, visit func(*Change) error) error {
 	var key []byte
 	for n := 0; past.head() != nil; n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		c := Change{Suffix: bytes.Clone(past.head().suffix)}
-		first, later := true, false
-		for h := past.head(); h != nil && bytes.Equal(h.suffix, c.Suffix); h = past.head() {
-			switch {
-			case h.stamp < from:
-			case h.stamp < to || !later:
-				was, err := decode(bytes.Clone(h.val))
-				if err != nil {
-					return err
-				}
-				if h.stamp >= to {
-					c.New, later = was, true
-					break
-				}
-				if first {
-					c.Old, first = was, false
-				}
-				if was != nil {
-					c.Some = was
-				}
-				c.Last = h.stamp
-			}
-			past.next()
+		c, later, err := itemChange(past, from, to)
+		if err != nil {
+			return err
 		}
-		if past.err != nil {
-			return past.err
-		}
-		if first {
-			continue // changed only at other times
+		if c == nil {
+			continue
 		}
 		if !later {
 			key = append(keyspace.AppendIndexPrefix(key[:0], table, 0), c.Suffix...)
@@ -343,18 +336,50 @@ func changes(ctx context.Context, items kv.Iterator, table uint32, from, to kv.T
 				c.New = attribute.Item(items.Value())
 			}
 		}
-		if err := visit(&c); err != nil {
+		if err := visit(c); err != nil {
 			return err
 		}
 	}
 	return past.err
 }
 
+// itemChange consumes the records of the next item, and returns its change; nil if it did not change between the times. The first
+// record at or after from has the old state, the first at or after to the new one. Without the latter, later is false, and the new
+// state is the present item, which the caller must add.
+func itemChange(past *merged, from, to kv.TS) (c *Change, later bool, err error) {
+	c = &Change{Suffix: bytes.Clone(past.head().suffix)}
+	changed := false
+	for h := range past.item(c.Suffix) {
+		if h.stamp < from || later {
+			continue
+		}
+		was, err := decode(bytes.Clone(h.val))
+		if err != nil {
+			return nil, false, err
+		}
+		if h.stamp >= to {
+			c.New, later = was, true
+			continue
+		}
+		if !changed {
+			c.Old, changed = was, true
+		}
+		if was != nil {
+			c.Some = was
+		}
+		c.Last = h.stamp
+	}
+	if !changed {
+		c = nil
+	}
+	return c, later, past.err
+}
+
 // Trim deletes whole days of a table's history before a time; all of it for Latest.
 func Trim(ctx context.Context, store kv.Store, table uint32, before kv.TS) error {
 	end := keyspace.PastDay(table, keyspace.HistoryDay(before.Millis()))
 	if before == Latest {
-		end = keyspace.PrefixEnd(keyspace.Past(table))
+		end = kv.PrefixEnd(keyspace.Past(table))
 	}
 	snap, err := store.Latest(ctx)
 	if err != nil {

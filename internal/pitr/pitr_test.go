@@ -272,7 +272,7 @@ func (s *session) records(t *testing.T, table uint32) string {
 	count := map[string]int{}
 	s.read(t, func(ctx context.Context, r kv.Reader) error {
 		prefix := keyspace.Past(table)
-		return kv.Each(ctx, r, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+		return kv.Each(ctx, r, kv.Prefix(prefix), func(key, val []byte) error {
 			day, _, _, _ := keyspace.SplitPast(key)
 			count[time.Unix(int64(day)*24*3600, 0).UTC().Format(time.DateOnly)]++
 			return Check(key, val)

@@ -43,7 +43,7 @@ type entry[T any] struct {
 }
 
 // Open reads the records whose keys have a prefix of package keyspace, and follows their changes.
-func Open[T any](ctx context.Context, f cluster.Fleet, store kv.Store, prefix []byte) (*Set[T], error) {
+func Open[T any](ctx context.Context, f cluster.Coordinator, store kv.Store, prefix []byte) (*Set[T], error) {
 	s := &Set[T]{kv: store, prefix: slices.Clip(prefix)}
 	// Watch before reading, so that no change is missed in between.
 	f.Watch(prefix, s)

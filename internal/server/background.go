@@ -4,66 +4,88 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/table"
 )
 
-// background starts the periodic work. Work that must run once per store is led: the holder of the job's lease does it. The
-// rest runs on every server.
+// Jobs that one server at a time does for all: the holder of the job's lease.
+const (
+	jobSweep   = "sweep"
+	jobMetrics = "metrics"
+	jobIndexes = "indexes"
+	jobTTL     = "ttl"
+)
+
+// background starts the periodic work.
 func (s *Server) background(ctx context.Context, opt *Options, items *table.Store, sweepers []func(context.Context) error) {
 	report := func(what string) func(error) {
 		return func(err error) {
 			if err != nil && ctx.Err() == nil {
-				guard.Log(opt.Logger, what+" failed", err)
+				guard.Log(opt.Logger, "cannot "+what, err)
 			}
 		}
 	}
-	lead := func(job string, run func(ctx context.Context)) { s.servers.lead(ctx, opt.Logger, &s.running, job, run) }
-	lead("sweep", func(ctx context.Context) {
-		jobs.Every(ctx, opt.Logger, "sweep", sweepInterval, func() {
-			for _, sweep := range sweepers {
-				// A panic in one sweeper must not stop the others.
-				report("removing what has expired")(guard.Run(nil, "sweep", func() error { return sweep(ctx) }))
-			}
-		})
-	})
-	lead("metrics", func(ctx context.Context) {
-		if s.servers.member != nil { // continue after the last minute that the previous leader evaluated
-			report("keeping metrics and scaling")(s.metrics.Begin(ctx))
-		}
-		jobs.Every(ctx, opt.Logger, "metrics", tickInterval, func() { report("keeping metrics and scaling")(s.tick(ctx)) })
-	})
-	lead("indexes", func(ctx context.Context) {
-		builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: report("building an index")}
-		builder.Run(ctx)
-	})
-	lead("ttl", func(ctx context.Context) {
-		jobs.Every(ctx, opt.Logger, "ttl", cmp.Or(opt.TTLInterval, DefaultTTLInterval), func() {
-			_, err := items.Expire(ctx)
-			report("deleting expired items")(err)
-		})
-	})
+	s.lead(ctx, opt, items, sweepers, report)
+	s.exchange(ctx, opt, report)
 	s.goOn("following clients' memory", func() {
 		held := int64(0)
 		jobs.Every(ctx, opt.Logger, "following clients' memory", clientInterval, func() { held = s.memory.follow(s.http.Held(), held) })
 	})
 	if s.auth.Verifies() {
 		s.goOn("reading credentials", func() {
-			jobs.Every(ctx, opt.Logger, "reading credentials", credentialsInterval, func() { s.tellCredentials(s.auth.Refresh()) })
+			jobs.Every(ctx, opt.Logger, "reading credentials", credentialsInterval, func() { s.logCredentials(s.auth.Refresh()) })
 		})
 	}
-	// A server without others collects its metrics in tick; members also collect while another server leads.
-	s.servers.each(ctx, opt.Logger, &s.running, "metrics", tickInterval, func(ctx context.Context) { report("keeping metrics")(s.metrics.Collect(ctx)) })
-	if s.dax.base != nil && s.servers.member != nil {
-		mail := s.servers.member.Mail()
-		s.servers.each(ctx, opt.Logger, &s.running, "dax", exchangeInterval, func(ctx context.Context) {
-			report("telling of what DAX clients have written")(s.dax.exchange(ctx, mail))
+}
+
+// lead starts the work that one server does for all that share the store.
+func (s *Server) lead(ctx context.Context, opt *Options, items *table.Store, sweepers []func(context.Context) error, report func(string) func(error)) {
+	s.servers.Lead(ctx, jobSweep, nil, func(ctx context.Context) {
+		jobs.Every(ctx, opt.Logger, jobSweep, sweepInterval, func() {
+			for _, sweep := range sweepers {
+				// A panic in one sweeper must not stop the others.
+				report("remove expired data")(guard.Run(nil, jobSweep, func() error { return sweep(ctx) }))
+			}
+		})
+	})
+	tick := report("evaluate metrics and scale tables")
+	s.servers.Lead(ctx, jobMetrics,
+		func(ctx context.Context) { tick(s.metrics.Begin(ctx)) }, // continue after the last minute that another server evaluated
+		func(ctx context.Context) {
+			jobs.Every(ctx, opt.Logger, jobMetrics, tickInterval, func() { tick(s.tick(ctx)) })
+		})
+	s.servers.Lead(ctx, jobIndexes, nil, func(ctx context.Context) {
+		builder := &table.Builder{Store: items, Linger: opt.TransientStatus, Report: report("build an index")}
+		builder.Run(ctx)
+	})
+	s.servers.Lead(ctx, jobTTL, nil, func(ctx context.Context) {
+		jobs.Every(ctx, opt.Logger, jobTTL, cmp.Or(opt.TTLInterval, DefaultTTLInterval), func() {
+			_, err := items.Expire(ctx)
+			report("delete expired items")(err)
+		})
+	})
+}
+
+// exchange starts the work that every server does if several share the store.
+func (s *Server) exchange(ctx context.Context, opt *Options, report func(string) func(error)) {
+	// The leader reads what the others have measured from the store.
+	s.servers.Exchange(ctx, "metrics", tickInterval, func(ctx context.Context, _ *cluster.Member) {
+		report("store metrics")(s.metrics.Collect(ctx))
+	})
+	if s.dax.base != nil {
+		var mail *cluster.Mail
+		s.servers.Exchange(ctx, "dax", exchangeInterval, func(ctx context.Context, m *cluster.Member) {
+			if mail == nil {
+				mail = m.Mail()
+			}
+			report("exchange DAX invalidations with other servers")(s.dax.exchange(ctx, mail))
 		})
 	}
 	if !opt.sharesByHand {
-		s.servers.each(ctx, opt.Logger, &s.running, "throughput", settleInterval, func(ctx context.Context) {
-			report("sharing throughput")(s.servers.share(ctx, s.meters, opt.Now))
+		s.servers.Exchange(ctx, "throughput", shareInterval, func(ctx context.Context, m *cluster.Member) {
+			report("share throughput with other servers")(s.sharing.share(ctx, m, s.meters, opt.Now))
 		})
 	}
 }

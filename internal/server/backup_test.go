@@ -219,8 +219,8 @@ func TestBackupInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := d.backUp("source", "whole")
-	key, _ := catalog.BackupFromARN(whole)
-	data := d.items.Catalog.Backups.Get(key).Data
+	all := d.items.Catalog.Backups.All()
+	data := all[slices.IndexFunc(all, func(b *catalog.Backup) bool { return b.ARN() == whole })].Data
 	for name, loading := range map[string]*catalog.Loading{"half": {From: data, At: pitr.Latest}, "lost": {From: 99, At: pitr.Latest}, "past": {From: t0.ID, At: 1}} {
 		half := *t0
 		half.Name, half.Loading, half.CreatingUntil = name, loading, 0

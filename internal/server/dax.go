@@ -66,7 +66,7 @@ type daxFront struct {
 	memory        *memoryLimit
 	others        func(encrypted bool) []string // addresses of other servers' base nodes; nil if this server is alone
 	written       written                       // by clients of the base node, not yet broadcast; used only if others is set
-	running       sync.WaitGroup
+	running       guard.Group
 
 	mu    sync.Mutex
 	base  *daxNode // nil if the options name no address
@@ -161,9 +161,7 @@ func (f *daxFront) serve(n *daxNode, spec control.Spec, advertisePort int, other
 		Cache: cache.Options{Memory: f.cache(), ItemTTL: spec.ItemTTL, QueryTTL: spec.QueryTTL, Now: f.opt.Now, Wrote: wrote},
 	})
 	for _, l := range n.listeners {
-		f.running.Add(1)
-		guard.Go(f.opt.Logger, "a DAX listener", func() {
-			defer f.running.Done()
+		f.running.Start(f.opt.Logger, "a DAX listener", func() {
 			n.Serve(l)
 		})
 	}
@@ -419,9 +417,7 @@ func (f *daxFront) Close(id control.ID) {
 	f.mu.Unlock()
 	if n != nil {
 		n.stop()
-		f.running.Add(1)
-		guard.Go(f.opt.Logger, "closing a DAX node", func() { // drain in the background: a slow client must not delay DeleteCluster
-			defer f.running.Done()
+		f.running.Start(f.opt.Logger, "closing a DAX node", func() { // drain in the background: a slow client must not delay DeleteCluster
 			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 			defer cancel()
 			n.close(ctx)
@@ -459,9 +455,7 @@ func (f *daxFront) all() []*daxNode {
 // close closes all nodes and waits for their requests until ctx ends.
 func (f *daxFront) close(ctx context.Context) {
 	for _, n := range f.all() {
-		f.running.Add(1)
-		guard.Go(f.opt.Logger, "closing a DAX node", func() {
-			defer f.running.Done()
+		f.running.Start(f.opt.Logger, "closing a DAX node", func() {
 			n.close(ctx)
 		})
 	}

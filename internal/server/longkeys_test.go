@@ -139,7 +139,7 @@ func TestUpgradeStorage(t *testing.T) {
 	d := open(t, Options{Storage: url, DataDir: t.TempDir()})
 	old, err := cluster.Join(ctx, cluster.Options{KV: store, Info: cluster.Info{ID: "older", Version: "old"}})
 	if err == nil {
-		err = old.Start(ctx)
+		err = old.Start(ctx, func() {})
 	}
 	if err != nil {
 		t.Fatal(err)

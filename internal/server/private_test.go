@@ -206,7 +206,7 @@ func TestLogTellsNoSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := out.String()
-	for _, want := range []string{"component=http", "component=pebble", "the access keys stay as they were"} {
+	for _, want := range []string{"component=http", "component=pebble", "the current access keys stay in force"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log has no %q", want)
 		}

@@ -34,7 +34,8 @@ import (
 type Server struct {
 	listener  net.Listener
 	http      *httpd.Server
-	servers   *servers
+	servers   membership
+	sharing   *sharing // of throughput, with the other servers
 	meters    *metering.Registry
 	handlers  []smithy.Handler // for tests
 	store     kv.Store
@@ -55,8 +56,9 @@ type Server struct {
 	timeout     time.Duration  // closeTimeout; Close grants it once to requests and once to background work
 	memory      *memoryLimit
 
-	running  sync.WaitGroup
-	serveErr chan error
+	running  guard.Group
+	served   chan struct{} // closed when the HTTP server has ended
+	serveErr error         // why, once served is closed; nil after Close
 	close    sync.Once
 	closeErr error
 }
@@ -66,7 +68,7 @@ var ErrInsecure = errors.New("refusing to listen on an address that other machin
 
 // ErrTestClock rejects TestClock together with credentials: any client can move the test clock, and the clock decides which
 // signatures are still valid.
-var ErrTestClock = errors.New("the test clock can't be used with credentials: whoever moves it decides which signatures have expired")
+var ErrTestClock = errors.New("the test clock can't be used with credentials: any client can move it, and so decide which signatures have expired")
 
 // credentialsInterval is how often the server checks the credentials file for changes.
 const credentialsInterval = 2 * time.Second
@@ -155,17 +157,17 @@ func (s *Server) ReloadCredentials() error {
 		return errors.New("the server has no credentials")
 	}
 	err := s.auth.Reload()
-	s.tellCredentials(true, err)
+	s.logCredentials(true, err)
 	return err
 }
 
-// tellCredentials logs the outcome of rereading the credentials file.
-func (s *Server) tellCredentials(changed bool, err error) {
+// logCredentials logs the outcome of rereading the credentials file.
+func (s *Server) logCredentials(changed bool, err error) {
 	switch warning := s.auth.Readers(); {
 	case err != nil:
-		s.log.Error("the access keys stay as they were", "error", err)
+		s.log.Error("cannot reload the credentials file; the current access keys stay in force", "error", err)
 	case changed:
-		s.log.Info("the credentials file was read again")
+		s.log.Info("reloaded the credentials file")
 		if warning != "" {
 			s.log.Warn(warning)
 		}
@@ -184,9 +186,11 @@ func (s *Server) MetricsURL() string {
 // URL returns the endpoint, e.g. http://127.0.0.1:8000.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 
-// Wait blocks until the server stops serving. It returns nil after Close, otherwise the error that stopped it. Only one caller
-// may wait.
-func (s *Server) Wait() error { return <-s.serveErr }
+// Wait blocks until the server stops serving. It returns nil after Close, otherwise the error that stopped it.
+func (s *Server) Wait() error {
+	<-s.served
+	return s.serveErr
+}
 
 // closeTimeout limits each of the two phases of Close: draining requests, then stopping background work.
 const closeTimeout = 15 * time.Second
@@ -218,20 +222,21 @@ func (s *Server) stop() error {
 		return errors.Join(err, fmt.Errorf("stopped without closing the storage: %w", ended))
 	}
 	last := context.WithoutCancel(ctx)
-	err = errors.Join(err, s.items.Catalog.KeepClock(last), s.metrics.Collect(last), s.servers.close(), s.store.Close())
+	err = errors.Join(err, s.items.Catalog.KeepClock(last), s.metrics.Collect(last), s.servers.Close(), s.store.Close())
 	for _, remove := range s.remove {
 		err = errors.Join(err, remove())
 	}
 	return err
 }
 
-var errStillRunning = errors.New("work in the background does not end")
+var errStillRunning = errors.New("background work has not ended in time")
 
 // waitRunning waits for background work, whose context is already cancelled. It returns errStillRunning after timeout.
 func (s *Server) waitRunning(timeout time.Duration) error {
 	ended := make(chan struct{})
 	guard.Go(s.log, "waiting for background work", func() {
 		s.running.Wait()
+		s.servers.Wait()
 		close(ended)
 	})
 	select {

@@ -743,6 +743,26 @@ func TestCloseDrains(t *testing.T) {
 	}
 }
 
+// TestWait checks that every caller of Wait learns the end of the server, also those that come later.
+func TestWait(t *testing.T) {
+	d := open(t, Options{})
+	ended := make(chan error)
+	for range 2 {
+		go func() { ended <- d.Wait() }()
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := d.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDeletedTablesGo checks that a deleted table's items are removed, even if the server stops while the table is DELETING.
 func TestDeletedTablesGo(t *testing.T) {
 	clock := newMovedClock()
@@ -758,7 +778,7 @@ func TestDeletedTablesGo(t *testing.T) {
 		}
 		defer r.Close()
 		prefix := keyspace.TablePrefix(1)
-		it, err := r.Scan(kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, kv.ScanOpt{})
+		it, err := r.Scan(kv.Prefix(prefix), kv.ScanOpt{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,176 +4,116 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/engine"
-	"github.com/statordb/stator/internal/guard"
-	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// servers represents the servers that share the store: this one alone (member is nil), or several.
-type servers struct {
-	cluster.Fleet
-	store  kv.Store        // wrapped by member, if there is one; everything above uses this store
-	member *cluster.Member // nil for a server with a data directory of its own
-
-	mu   sync.Mutex
-	left func() // called after another server has gone; set by start
-
-	// State of share: what this server last published, and the last list heard from each server. Only share uses it, in one
-	// goroutine.
-	toldSpending string
-	spending     map[string][]metering.Spending
-	firstShare   bool
+// membership is this server's part among the servers that share its store. cluster.Member implements it, and cluster.Solo for a server
+// with a data directory of its own.
+type membership interface {
+	cluster.Coordinator
+	Start(ctx context.Context, left func()) error
+	Close() error
+	UpdateInfo(change func(*cluster.Info))
+	Applied() uint64
+	CatchUp(ctx context.Context) error
+	DAX() func(encrypted bool) []string
+	Lead(ctx context.Context, job string, takeOver, run func(ctx context.Context))
+	Leads(job string) bool
+	Exchange(ctx context.Context, name string, interval time.Duration, job func(context.Context, *cluster.Member))
+	Wait()
+	Trim(ctx context.Context) error
 }
 
-// join registers this server with the store. With a data directory it is the only server, and Fleet is a local stand-in.
-func join(ctx context.Context, opt *Options, store kv.Store) (*servers, error) {
+// join registers this server with the store, and returns the store for its use.
+func join(ctx context.Context, opt *Options, store kv.Store) (membership, kv.Store, error) {
 	if opt.Storage == "" {
-		return &servers{Fleet: cluster.NewSolo(ctx, opt.Logger), store: store}, nil
+		return cluster.NewSolo(ctx, opt.Logger), store, nil
 	}
-	s := &servers{firstShare: true, toldSpending: "null"}
 	m, err := cluster.Join(ctx, cluster.Options{
-		KV: store, Info: cluster.Info{ID: opt.id, Version: opt.Version, Format: keyspace.FormatVersion, Started: time.Now().UnixMilli()}, Logger: opt.Logger, Evict: opt.evict,
-		Left: func() {
-			s.mu.Lock()
-			left := s.left
-			s.mu.Unlock()
-			if left != nil {
-				left()
-			}
-		},
+		KV: store, Logger: opt.Logger, Evict: opt.evict,
+		Info: cluster.Info{ID: opt.id, Version: opt.Version, Format: keyspace.FormatVersion, Started: time.Now().UnixMilli()},
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// Check the format again now that we are registered: an upgrade looks at registered servers only, so one could have slipped
 	// in between engine.Open and Join.
 	if err := engine.CheckFormat(ctx, store); err != nil {
-		return nil, errors.Join(err, m.Close())
+		return nil, nil, errors.Join(err, m.Close())
 	}
-	s.Fleet, s.member, s.store = m, m, m.Store()
-	return s, nil
+	return m, m.Store(), nil
 }
 
-// start announces this server's addresses and begins to follow the changes of others. When another server goes, resume takes
+// follow announces this server's addresses and begins to follow the changes of others. When another server goes, resume takes
 // over its unfinished jobs.
-func (s *servers) start(ctx context.Context, server *Server, resume func(context.Context) error) error {
-	if s.member == nil {
-		return nil
-	}
-	s.mu.Lock()
-	s.left = func() {
+func (s *Server) follow(ctx context.Context, resume func(context.Context) error) error {
+	s.servers.UpdateInfo(func(i *cluster.Info) {
+		i.URL, i.DAX, i.DAXTLS = s.URL(), s.dax.reachable(false), s.dax.reachable(true)
+	})
+	return s.servers.Start(ctx, func() {
 		if err := resume(ctx); err != nil && ctx.Err() == nil {
-			server.log.Error("going on with what another server has left failed", "error", err)
+			s.log.Error("cannot resume the jobs of a server that has gone", "error", err)
 		}
-	}
-	s.mu.Unlock()
-	s.member.Tell(func(i *cluster.Info) {
-		i.URL, i.DAX, i.DAXTLS = server.URL(), server.dax.reachable(false), server.dax.reachable(true)
-	})
-	return s.member.Start(ctx)
-}
-
-// nodes returns a function that lists the addresses of other servers' DAX nodes, or nil if there are no other servers.
-func (s *servers) nodes() func(encrypted bool) []string {
-	if s.member == nil {
-		return nil
-	}
-	return s.member.DAX
-}
-
-// close deregisters this server.
-func (s *servers) close() error {
-	if s.member == nil {
-		return nil
-	}
-	return s.member.Close()
-}
-
-// lead runs a job on exactly one of the servers until ctx ends. If the leader goes, another server takes over, so run may be
-// called again and must tolerate work done by others.
-func (s *servers) lead(ctx context.Context, log *slog.Logger, running *sync.WaitGroup, job string, run func(ctx context.Context)) {
-	if s.member == nil {
-		running.Add(1)
-		guard.Go(log, job, func() {
-			defer running.Done()
-			guard.Loop(ctx, log, job, func() { run(ctx) })
-		})
-		return
-	}
-	s.member.Lead(job, func(mine context.Context) {
-		mine, cancel := context.WithCancel(mine)
-		defer cancel()
-		defer context.AfterFunc(ctx, cancel)()
-		run(mine)
 	})
 }
 
-// each runs job once per interval on this server, as every other server does too. It does nothing if this server is alone.
-func (s *servers) each(ctx context.Context, log *slog.Logger, running *sync.WaitGroup, name string, interval time.Duration, job func(context.Context)) {
-	if s.member == nil {
-		return
-	}
-	running.Add(1)
-	guard.Go(log, name, func() {
-		defer running.Done()
-		jobs.Every(ctx, log, name, interval, func() { job(ctx) })
-	})
+// shareInterval is how often servers exchange what they have spent on tables with limited throughput.
+const shareInterval = time.Second
+
+// sharing makes all servers draw on the same throughput.
+type sharing struct {
+	published string                         // what this server last published, as JSON
+	spending  map[string][]metering.Spending // the last list of each other server, by its id; nil before the first one
 }
 
-// settleInterval is how often servers exchange what they have spent on tables with limited throughput.
-const settleInterval = time.Second
+// newSharing returns a sharing for a server that has spent nothing, and so need not publish anything.
+func newSharing() *sharing { return &sharing{published: "null"} }
 
-// share makes all servers draw on the same throughput: each publishes what its requests consumed, and deducts what the others'
-// requests consumed from its own budget.
-func (s *servers) share(ctx context.Context, meters *metering.Registry, now func() time.Time) error {
+// share publishes what this server's requests have consumed, and deducts what the others' requests have consumed from its own budget.
+func (s *sharing) share(ctx context.Context, m *cluster.Member, meters *metering.Registry, now func() time.Time) error {
 	own, err := json.Marshal(meters.Spending())
 	if err != nil {
 		return err
 	}
-	if string(own) != s.toldSpending {
-		if err := s.member.Publish(ctx, own); err != nil {
+	if string(own) != s.published {
+		if err := m.Publish(ctx, own); err != nil {
 			return err
 		}
-		s.toldSpending = string(own)
+		s.published = string(own)
 	}
-	all, err := s.member.Published(ctx)
+	all, err := m.Published(ctx)
 	if err != nil {
 		return err
 	}
-	heard := map[string][]metering.Spending{}
+	spending := map[string][]metering.Spending{}
 	for id, raw := range all {
 		var list []metering.Spending
 		if err := json.Unmarshal(raw, &list); err != nil {
 			return err
 		}
 		before, known := s.spending[id]
-		if known || !s.firstShare {
+		if known || s.spending != nil {
 			meters.Pay(list, before, now()) // consumption from before this server joined doesn't count against its budget
 		}
-		heard[id] = list
+		spending[id] = list
 	}
-	s.spending, s.firstShare = heard, false
-	meters.Settle(s.Servers(), now())
+	s.spending = spending
+	meters.Settle(m.Servers(), now())
 	return nil
 }
 
-// settled wraps operations that change cached data (Settles): they answer only when all servers have heard of the change. Item
+// settled wraps operations that change cached data (Settles): they answer only when all servers have seen the change. Item
 // requests are not wrapped and never wait. If such an operation is refused and this server turns out to have been stale, it is
 // retried once that server has caught up: another server may already have shown its client the newer state.
-func (s *servers) settled(list []smithy.Handler) []smithy.Handler {
-	if s.member == nil {
-		return list
-	}
+func settled(list []smithy.Handler, servers membership) []smithy.Handler {
 	for i := range list {
 		h := &list[i]
 		if !h.Settles {
@@ -181,16 +121,22 @@ func (s *servers) settled(list []smithy.Handler) []smithy.Handler {
 		}
 		run := h.Run
 		h.Run = func(ctx context.Context, call *smithy.Call, in any) (smithy.Renderer, error) {
-			heard := s.member.Heard()
+			applied := servers.Applied()
 			out, err := run(ctx, call, in)
-			if refusal, ok := errors.AsType[*awserr.Error](err); ok && refusal.Status() < 500 && s.member.CatchUp(ctx) == nil && s.member.Heard() > heard {
+			if refused(err) && servers.CatchUp(ctx) == nil && servers.Applied() > applied {
 				out, err = run(ctx, call, in)
 			}
 			if err == nil {
-				err = s.Settle(ctx)
+				err = servers.Settle(ctx)
 			}
 			return out, err
 		}
 	}
 	return list
+}
+
+// refused reports whether an error refuses a request by what this server remembers, and is not its own failure.
+func refused(err error) bool {
+	refusal, ok := errors.AsType[*awserr.Error](err)
+	return ok && refusal.Status() < 500
 }

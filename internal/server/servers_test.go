@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/admin"
+	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/kv"
 )
 
@@ -114,7 +115,7 @@ func spendThroughput(t *testing.T, mode obj, refused string, units float64) {
 		t.Helper()
 		for range 2 {
 			for _, d := range servers {
-				if err := d.servers.share(context.Background(), d.meters, clock.Now); err != nil {
+				if err := d.sharing.share(context.Background(), d.servers.(*cluster.Member), d.meters, clock.Now); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -101,7 +101,8 @@ func openServices(ctx context.Context, opt cloudwatch.Options, tables *ops.Servi
 		return nil, nil, err
 	}
 	scaling, err := autoscaling.New(ctx, autoscaling.Options{
-		Fleet: opt.Fleet, KV: opt.KV, Now: opt.Now, Namespace: opt.Namespace, Tables: scaledTables{tables}, Watch: watch{metrics}, Logger: opt.Logger,
+		Coordinator: opt.Coordinator, KV: opt.KV, Now: opt.Now, Namespace: opt.Namespace,
+		Tables: scaledTables{tables}, Watch: watch{metrics}, Logger: opt.Logger,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -64,7 +64,8 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		cancel:   cancel,
 		timeout:  cmp.Or(opt.closeTimeout, closeTimeout),
 		memory:   newMemoryLimit(opt.MemoryLimit),
-		serveErr: make(chan error, 1),
+		served:   make(chan struct{}),
+		sharing:  newSharing(),
 	}}
 	stages := []func() error{s.parse, s.joinServers, s.openTables, s.openDirectories, s.openOperations, s.openDAX, s.openServices, s.openHTTP, s.resume}
 	for _, stage := range stages {
@@ -80,19 +81,17 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 	s.background(ctx, opt, s.items, s.sweepers)
 	s.goOn("the HTTP server", func() {
 		err := guard.Run(opt.Logger, "the HTTP server", func() error { return s.http.Serve(listener) })
-		if errors.Is(err, net.ErrClosed) {
-			err = nil
+		if !errors.Is(err, net.ErrClosed) {
+			s.serveErr = err
 		}
-		s.serveErr <- err
+		close(s.served)
 	})
 	return s.Server, nil
 }
 
 // goOn runs background work that Close waits for. The work must return soon after the server's context is cancelled.
 func (s *Server) goOn(what string, work func()) {
-	s.running.Add(1)
-	guard.Go(s.log, what, func() {
-		defer s.running.Done()
+	s.running.Start(s.log, what, func() {
 		work()
 	})
 }
@@ -109,11 +108,10 @@ func (s *starter) parse() (err error) {
 // joinServers registers this server with the others that share the store. Later stages use the wrapped store, which announces
 // changes to cached data and rejects commits of a replaced server.
 func (s *starter) joinServers() (err error) {
-	if s.servers, err = join(s.ctx, s.opt, s.store); err != nil {
+	if s.servers, s.store, err = join(s.ctx, s.opt, s.store); err != nil {
 		return err
 	}
-	s.undo = append(s.undo, s.servers.close)
-	s.store = s.servers.store
+	s.undo = append(s.undo, s.servers.Close)
 	return nil
 }
 
@@ -122,7 +120,7 @@ func (s *starter) openTables() (err error) {
 	opt := s.opt
 	s.meters = metering.NewRegistry(opt.Now, ops.Metered()...)
 	s.tables, err = catalog.Open(s.ctx, s.store, catalog.Options{
-		Now: opt.Now, Fleet: s.servers.Fleet, Meters: s.meters,
+		Now: opt.Now, Coordinator: s.servers, Meters: s.meters,
 		MaxTables:  opt.maxTables(),
 		Throttling: catalog.Throttling{Off: opt.Throttling == ThrottlingOff, OnDemandAWS: opt.OnDemandLimits == OnDemandAWS},
 	})
@@ -130,7 +128,7 @@ func (s *starter) openTables() (err error) {
 		return err
 	}
 	s.items = &table.Store{KV: s.store, Catalog: s.tables, Now: opt.Now}
-	s.jobs = jobs.New(s.ctx, s.servers.Fleet, func(err error) { guard.Log(s.log, "a background job failed", err) })
+	s.jobs = jobs.New(s.ctx, s.servers, func(err error) { guard.Log(s.log, "a background job failed", err) })
 	s.jobs.Busy = func(busy bool) {
 		if busy {
 			s.memory.add(jobMemory)
@@ -172,7 +170,7 @@ func (s *starter) openOperations() (err error) {
 	suspects := attempts.NewSuspects()
 	s.backups = &backup.Manager{Tables: s.items, Jobs: s.jobs, Now: opt.Now, Suspects: suspects}
 	s.transfers, err = transfer.Open(s.ctx, transfer.Options{
-		Tables: s.items, Jobs: s.jobs, Fleet: s.servers.Fleet, Objects: s.buckets, Access: bucketAccess(s.auth), Suspects: suspects,
+		Tables: s.items, Jobs: s.jobs, Coordinator: s.servers, Objects: s.buckets, Access: bucketAccess(s.auth), Suspects: suspects,
 		Now: opt.Now, Logger: s.log,
 	})
 	if err != nil {
@@ -196,13 +194,13 @@ func (s *starter) openOperations() (err error) {
 
 // openDAX opens the DAX nodes and their control plane.
 func (s *starter) openDAX() (err error) {
-	if s.dax, err = openDAX(s.opt, s.auth, s.service, s.turns, s.memory, s.servers.nodes()); err != nil {
+	if s.dax, err = openDAX(s.opt, s.auth, s.service, s.turns, s.memory, s.servers.DAX()); err != nil {
 		return err
 	}
 	s.undo = append(s.undo, func() error { s.dax.close(s.ctx); return nil })
 	itemTTL, queryTTL := s.opt.DAX.ttls()
 	s.clusters, err = control.New(s.ctx, control.Options{
-		Fleet: s.servers.Fleet, KV: s.store, Now: s.opt.Now, Namespace: s.service.Namespace, Nodes: s.dax,
+		Coordinator: s.servers, KV: s.store, Now: s.opt.Now, Namespace: s.service.Namespace, Nodes: s.dax,
 		TransientStatus: s.opt.TransientStatus, ItemTTL: itemTTL, QueryTTL: queryTTL,
 	})
 	return err
@@ -212,7 +210,8 @@ func (s *starter) openDAX() (err error) {
 func (s *starter) openServices() (err error) {
 	opt := s.opt
 	s.metrics, s.scaling, err = openServices(s.ctx, cloudwatch.Options{
-		Fleet: s.servers.Fleet, KV: s.store, Now: opt.Now, Namespace: s.service.Namespace, Rules: s.service.InsightRules, MaxMetrics: opt.MaxMetrics, Logger: s.log,
+		Coordinator: s.servers, KV: s.store, Now: opt.Now, Namespace: s.service.Namespace, Rules: s.service.InsightRules,
+		MaxMetrics: opt.MaxMetrics, Logger: s.log,
 		Source: func(emit func(metric.Datum), report func(metric.Report)) {
 			s.meters.Collect(emit, report)
 			s.dax.collect(emit)
@@ -227,10 +226,7 @@ func (s *starter) openServices() (err error) {
 	streams := &stream.Maintainer{KV: s.store, Catalog: s.tables, Now: opt.Now}
 	s.sweepers = []func(context.Context) error{
 		s.service.SweepTokens, s.tables.FinishDeletes, streams.Maintain, s.tables.KeepPartitions, s.backups.Expire, s.backups.Trim,
-		s.transfers.Sweep, s.clusters.Finish, s.clusters.Sweep, s.stored.sweep,
-	}
-	if s.servers.member != nil {
-		s.sweepers = append(s.sweepers, s.servers.member.Trim)
+		s.transfers.Sweep, s.clusters.Finish, s.clusters.Sweep, s.stored.sweep, s.servers.Trim,
 	}
 	return nil
 }
@@ -239,7 +235,7 @@ func (s *starter) openServices() (err error) {
 func (s *starter) openHTTP() error {
 	s.handlers = slices.Concat(s.service.Operations(), s.metrics.Operations(), smithy.ToEnd(s.scaling.Operations()), smithy.ToEnd(s.clusters.Operations()))
 	s.http = httpd.New(httpd.Options{
-		Operations: s.servers.settled(s.handlers),
+		Operations: settled(s.handlers, s.servers),
 		Services:   []*protocol.Service{cloudwatch.API, autoscaling.API, control.API},
 		Missing:    slices.Concat(s.service.Missing(), s.metrics.Missing(), s.scaling.Missing(), s.clusters.Missing()),
 		Auth:       s.auth,
@@ -259,18 +255,22 @@ func (s *starter) openHTTP() error {
 }
 
 // testControl returns the handler that moves the test clock, or nil without TestClock. The request answers once everything due
-// at the new time is done, so that a test needs no sleeps.
+// at the new time is done, so that a test needs no sleeps; except what another server leads.
 func (s *starter) testControl() map[string]func([]byte) ([]byte, error) {
 	if !s.opt.TestClock {
 		return nil
 	}
-	settle := func() error {
-		if s.servers.member != nil {
-			return nil // each job runs on the server that holds its lease, which may be another one
+	settle := func() (err error) {
+		if s.servers.Leads(jobTTL) {
+			_, err = s.items.Expire(s.ctx)
 		}
-		_, err := s.items.Expire(s.ctx)
-		for _, sweep := range append(s.sweepers, s.tick) {
-			err = errors.Join(err, sweep(s.ctx))
+		if s.servers.Leads(jobSweep) {
+			for _, sweep := range s.sweepers {
+				err = errors.Join(err, sweep(s.ctx))
+			}
+		}
+		if s.servers.Leads(jobMetrics) {
+			err = errors.Join(err, s.tick(s.ctx))
 		}
 		return err
 	}
@@ -295,20 +295,20 @@ func (s *starter) resume() error {
 		return errors.Join(s.backups.Resume(ctx), s.transfers.Resume(ctx, s.service.TransferRules()))
 	}
 	for _, step := range []func(context.Context) error{
-		func(ctx context.Context) error { return s.servers.start(ctx, s.Server, resumeJobs) }, s.tables.Recover, resumeJobs,
+		func(ctx context.Context) error { return s.follow(ctx, resumeJobs) }, s.tables.Recover, resumeJobs,
 	} {
 		if err := step(s.ctx); err != nil {
 			return err
 		}
 	}
 	if err := s.clusters.Resume(s.ctx); err != nil { // DAX is optional: a port that is taken must not keep the tables offline
-		s.log.Error("clusters of DAX can't be reached", "error", err)
+		s.log.Error("cannot open the nodes of DAX clusters", "error", err)
 	}
 	if s.faults != nil {
 		s.items.Inject = s.service.InjectItem
-		s.goOn("keeping the past for stale reads", func() {
+		s.goOn("keeping snapshots for stale reads", func() {
 			if err := s.service.KeepPast(s.ctx); err != nil && s.ctx.Err() == nil {
-				s.log.Error("keeping the past for stale reads failed", "error", err)
+				s.log.Error("cannot keep snapshots for stale reads", "error", err)
 			}
 		})
 	}

@@ -601,7 +601,7 @@ func TestCredentialsAgain(t *testing.T) {
 	// This time no client triggers the reload.
 	write(`[{"accessKeyId":"A","secretAccessKey":"` + secretA + `","account":"` + accountA + `"}]`)
 	eventually(t, "the file to be read", func() bool { return status(a) == "" && status(added) != "" })
-	if log := out.String(); !strings.Contains(log, "the access keys stay as they were") || !strings.Contains(log, "the credentials file was read again") {
+	if log := out.String(); !strings.Contains(log, "the current access keys stay in force") || !strings.Contains(log, "reloaded the credentials file") {
 		t.Errorf("the log: %s", log)
 	}
 }

@@ -188,5 +188,5 @@ func ParseIterator(text string) (*Iterator, bool) {
 	}
 	p, ok := ParseSequenceNumber(parts[2])
 	created, err := strconv.ParseInt(parts[3], 10, 64)
-	return &Iterator{strings.Clone(parts[0]), strings.Clone(parts[1]), p, time.UnixMilli(created)}, ok && err == nil
+	return &Iterator{StreamARN: strings.Clone(parts[0]), Shard: strings.Clone(parts[1]), Position: p, Created: time.UnixMilli(created)}, ok && err == nil
 }

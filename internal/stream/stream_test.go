@@ -76,7 +76,7 @@ func TestDue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	tables, err := catalog.Open(ctx, store, catalog.Options{Fleet: cluster.NewSolo(ctx, nil), Now: time.Now, Meters: metering.NewRegistry(time.Now)})
+	tables, err := catalog.Open(ctx, store, catalog.Options{Coordinator: cluster.NewSolo(ctx, nil), Now: time.Now, Meters: metering.NewRegistry(time.Now)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/wait"
 )
 
 const (
@@ -45,7 +46,7 @@ type Builder struct {
 	running map[uint32]bool // ids of tables being worked on
 	gaveUp  map[uint32]bool // ids of tables whose indexes were given up; their removal has not finished since
 	aside   map[uint32]bool // ids of tables whose work panicked again after giving up; only a restart retries them
-	work    sync.WaitGroup
+	work    guard.Group
 }
 
 // retryPause is the pause before failed work is retried.
@@ -77,9 +78,7 @@ func (b *Builder) start(ctx context.Context, t *catalog.Table) {
 		return
 	}
 	b.running[t.ID] = true
-	b.work.Add(1)
-	guard.Go(nil, "building indexes", func() { // workOn reports panics
-		defer b.work.Done()
+	b.work.Start(nil, "building indexes", func() { // workOn reports panics
 		b.workOn(ctx, t)
 		// Look again: a change made after workOn last looked, while this table was marked as running, would be missed.
 		if t := b.Store.Catalog.Get(t.Namespace, t.Name); t != nil && t.Unfinished() && ctx.Err() == nil {
@@ -108,7 +107,9 @@ func (b *Builder) workOn(ctx context.Context, t *catalog.Table) {
 			step, givingUp = b.giveUp, true
 			continue
 		}
-		pause(ctx, retryPause)
+		if wait.Pause(ctx, retryPause) != nil {
+			break
+		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -142,16 +143,6 @@ func (b *Builder) giveUp(ctx context.Context, ns catalog.Namespace, name string,
 	return err
 }
 
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
-
 // finish does all work on a table, unless it has been replaced by another of the same name.
 func (b *Builder) finish(ctx context.Context, ns catalog.Namespace, name string, id uint32) error {
 	for {
@@ -159,7 +150,9 @@ func (b *Builder) finish(ctx context.Context, ns catalog.Namespace, name string,
 		if t == nil || t.ID != id || !t.Unfinished() || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		pause(ctx, b.Linger)
+		if err := wait.Pause(ctx, b.Linger); err != nil {
+			return err
+		}
 		if err := b.step(ctx, t); err != nil {
 			return err
 		}
@@ -224,7 +217,9 @@ func (b *Builder) fillPart(ctx context.Context, t *catalog.Table, id uint8, part
 		}
 		if now := b.Store.requests(); now != requests {
 			requests = now
-			pause(ctx, fillShare*time.Since(began))
+			if err := wait.Pause(ctx, fillShare*time.Since(began)); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -402,7 +397,7 @@ func (b *Builder) clear(ctx context.Context, t *catalog.Table, id uint8) error {
 	if id != ttlIndex {
 		prefix = keyspace.AppendIndexPrefix(nil, t.ID, id)
 	}
-	if err := b.Store.KV.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
+	if err := b.Store.KV.DeleteRange(ctx, kv.Prefix(prefix)); err != nil {
 		return err
 	}
 	// The entries are gone. Now reset the counters and the progress, in one transaction.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/guard"
@@ -80,8 +82,7 @@ type Filled struct{ Items, Bytes int64 }
 //
 // Nothing goes through the write-ahead log: the store ingests the items, and then the index entries, as sorted files.
 func (s *Store) Fill(ctx context.Context, t *catalog.Table, items func(part int, put PutItem) error) (f Filled, err error) {
-	prefix := keyspace.TablePrefix(t.ID)
-	if err := s.KV.DeleteRange(ctx, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}); err != nil {
+	if err := s.KV.DeleteRange(ctx, kv.Prefix(keyspace.TablePrefix(t.ID))); err != nil {
 		return f, err
 	}
 	// Items arrive sorted; their index entries do not.
@@ -116,20 +117,16 @@ func (s *Store) Fill(ctx context.Context, t *catalog.Table, items func(part int,
 
 // eachPart runs a job for all parts concurrently. The first error cancels the others.
 func eachPart(ctx context.Context, job func(ctx context.Context, part int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var all sync.WaitGroup
+	all, allCtx := errgroup.WithContext(ctx)
 	for part := range Parts {
-		all.Add(1)
-		guard.Go(nil, "filling a table", func() {
-			defer all.Done()
-			if err := guard.Run(nil, "filling a table", func() error { return job(ctx, part) }); err != nil {
-				cancel(err)
-			}
+		all.Go(func() error {
+			return guard.Run(nil, "filling a table", func() error { return job(allCtx, part) })
 		})
 	}
-	all.Wait()
-	return context.Cause(ctx)
+	if err := all.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err() // a job may end early, without an error, when ctx ends
 }
 
 // filling returns a PutItem that loads items through put, collects their index entries, and counts both.

@@ -128,7 +128,7 @@ func newSession(t *testing.T) *session {
 	})
 	s.KV = kv.Checked(store)
 	s.Catalog, err = catalog.Open(t.Context(), s.KV, catalog.Options{
-		Fleet: cluster.NewSolo(t.Context(), nil), Now: s.Now, Meters: metering.NewRegistry(s.Now),
+		Coordinator: cluster.NewSolo(t.Context(), nil), Now: s.Now, Meters: metering.NewRegistry(s.Now),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -335,7 +335,7 @@ func (s *session) read(t *testing.T, d *datadriven.TestData) string {
 		case "partition":
 			ordered = true
 			prefix := s.table.AppendPartition(nil, id, catalog.AppendKeyValues(nil, key.Partition, it))
-			q.Range = kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}
+			q.Range = kv.Prefix(prefix)
 		case "start":
 			var ok bool
 			if q.Start, ok = StorageKey(s.table, q.Index, it); !ok {
@@ -409,7 +409,7 @@ func (s *session) each(t *testing.T, prefix []byte, visit func(key, val []byte) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = kv.Each(t.Context(), snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, visit)
+	err = kv.Each(t.Context(), snap, kv.Prefix(prefix), visit)
 	if err := errors.Join(err, snap.Close()); err != nil {
 		t.Fatal(err)
 	}

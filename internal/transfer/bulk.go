@@ -17,9 +17,11 @@ import (
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/itemfile"
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/wait"
 )
 
 // Bulk is a bulk operation: items from objects are put into a table that is in use.
@@ -114,7 +116,7 @@ func (m *Manager) startBulk(b *Bulk) {
 		_, err := m.Bulk.Change(ctx, b.Key(), func(now *Bulk) error { return change(&now.Runs) })
 		return err
 	}}
-	m.Jobs.Start(b.job(), func(ctx context.Context) error {
+	m.Jobs.Start(b.job(), jobs.Job{Run: func(ctx context.Context) error {
 		x := &bulkPut{Manager: m, Bulk: *m.Bulk.Get(b.Key()), saved: m.Now(), runs: run}
 		var err error
 		if x.Status == InProgress {
@@ -131,7 +133,7 @@ func (m *Manager) startBulk(b *Bulk) {
 			return err
 		}
 		return x.end(ctx, err)
-	}, nil)
+	}})
 }
 
 // end records the outcome of a bulk operation; err says why it failed or was cancelled.
@@ -375,15 +377,9 @@ func (x *bulkPut) slow(ctx context.Context, units float64) error {
 	if x.pause < 10*time.Millisecond {
 		return ctx.Err()
 	}
-	timer := time.NewTimer(x.pause)
-	defer timer.Stop()
+	due := x.pause
 	x.pause = 0
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return wait.Pause(ctx, due)
 }
 
 // refuse counts a record that was not put, and adds it to the report if that was requested.

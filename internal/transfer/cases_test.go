@@ -88,12 +88,12 @@ func newSession(t *testing.T) *session {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	fleet := cluster.NewSolo(ctx, nil)
-	tables, err := catalog.Open(ctx, store, catalog.Options{Fleet: fleet, Now: now, Meters: metering.NewRegistry(now)})
+	coordinator := cluster.NewSolo(ctx, nil)
+	tables, err := catalog.Open(ctx, store, catalog.Options{Coordinator: coordinator, Now: now, Meters: metering.NewRegistry(now)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	runner := jobs.New(ctx, fleet, func(err error) { t.Error(err) })
+	runner := jobs.New(ctx, coordinator, func(err error) { t.Error(err) })
 	runner.Busy = func(busy bool) {
 		if !busy {
 			select {
@@ -116,7 +116,7 @@ func newSession(t *testing.T) *session {
 		return a
 	}}))
 	s.Manager, err = Open(ctx, Options{
-		Tables: &table.Store{KV: kv.Checked(store), Catalog: tables, Now: now}, Jobs: runner, Fleet: fleet,
+		Tables: &table.Store{KV: kv.Checked(store), Catalog: tables, Now: now}, Jobs: runner, Coordinator: coordinator,
 		Objects: objectstore.NewFolder(t.TempDir()), Suspects: attempts.NewSuspects(), Now: now, Logger: logger,
 	})
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attempts"
@@ -27,6 +28,7 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/itemfile"
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/pitr"
@@ -115,26 +117,29 @@ func (m *Manager) startExport(e *Export, snap kv.Snapshot) {
 		_, err := m.Exports.Change(ctx, e.Key(), func(now *Export) error { return change(&now.Runs) })
 		return err
 	}}
-	m.Jobs.Start("export "+e.ARN(), func(ctx context.Context) error {
-		if snap == nil {
-			var err error
-			if snap, err = m.Tables.KV.Snapshot(ctx); err != nil {
+	m.Jobs.Start("export "+e.ARN(), jobs.Job{
+		Run: func(ctx context.Context) error {
+			if snap == nil {
+				var err error
+				if snap, err = m.Tables.KV.Snapshot(ctx); err != nil {
+					return err
+				}
+			}
+			x := &exporter{Manager: m, Export: e, runs: run}
+			err := run.Begin(ctx, 0)
+			if err == nil {
+				err = guard.Run(m.Logger, "an export", func() error { return x.run(ctx, snap) })
+			}
+			if err := run.End(ctx); err != nil {
 				return err
 			}
-		}
-		x := &exporter{Manager: m, Export: e, runs: run}
-		err := run.Begin(ctx, 0)
-		if err == nil {
-			err = guard.Run(m.Logger, "an export", func() error { return x.run(ctx, snap) })
-		}
-		if err := run.End(ctx); err != nil {
-			return err
-		}
-		return m.endExport(ctx, x, err)
-	}, func() {
-		if snap != nil {
-			snap.Close()
-		}
+			return m.endExport(ctx, x, err)
+		},
+		Done: func() {
+			if snap != nil {
+				snap.Close()
+			}
+		},
 	})
 }
 
@@ -274,18 +279,14 @@ const batchSize = 512 << 10
 // write writes the lines that produce makes, to as many files concurrently as there are processors. Batches are reused
 // through free.
 func (x *exporter) write(ctx context.Context, produce func(line func(add func([]byte) []byte) error) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the writers if produce panics
+	writers, ctx := errgroup.WithContext(ctx)
 	// Making lines is one pass over the table; compressing them, which costs more, is spread over the processors.
 	batches, free := make(chan *batch), make(chan *batch, 2*runtime.GOMAXPROCS(0))
-	var writers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
-		writers.Add(1)
-		guard.Go(nil, "writing an export", func() {
-			defer writers.Done()
-			if err := guard.Run(nil, "writing an export", func() error { return x.writeFiles(ctx, batches, free) }); err != nil {
-				cancel(err)
-			}
+		writers.Go(func() error {
+			return guard.Run(nil, "writing an export", func() error { return x.writeFiles(ctx, batches, free) })
 		})
 	}
 	now := &batch{}
@@ -319,9 +320,8 @@ func (x *exporter) write(ctx context.Context, produce func(line func(add func([]
 		err = send()
 	}
 	close(batches)
-	writers.Wait()
-	if cause := context.Cause(ctx); err == nil {
-		err = cause
+	if failed := writers.Wait(); err == nil {
+		err = failed
 	}
 	return err
 }
@@ -351,7 +351,7 @@ func (x *exporter) writeFiles(ctx context.Context, batches <-chan *batch, free c
 				return err
 			}
 		case <-ctx.Done():
-			return nil
+			return context.Cause(ctx)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/itemfile"
+	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/registry"
@@ -78,7 +79,7 @@ func (m *Manager) startImport(i *Import) {
 		_, err := m.Imports.Change(ctx, i.Key(), func(now *Import) error { return change(&now.Runs) })
 		return err
 	}}
-	m.Jobs.Start("import "+i.ARN(), func(ctx context.Context) error {
+	m.Jobs.Start("import "+i.ARN(), jobs.Job{Run: func(ctx context.Context) error {
 		select {
 		// Wait for a slot before reading anything.
 		case m.filling <- struct{}{}:
@@ -101,7 +102,7 @@ func (m *Manager) startImport(i *Import) {
 			return err
 		}
 		return m.endImport(ctx, x.Import, err)
-	}, nil)
+	}})
 }
 
 // endImport records the outcome of an import; err says why it failed. A table that could not be filled is deleted.
@@ -198,34 +199,12 @@ func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list
 			rec.Err = x.rules.CheckItem(t, rec.Item)
 		}
 	}
-	var key []byte
 	for _, o := range list {
-		n := 0
-		err := src.read(ctx, o.Key, func(p parsed) error {
-			for i := range p.records {
-				rec := &p.records[i]
-				if err := x.step(ctx); err != nil {
-					return err
-				}
-				x.Processed++
-				if rec.Err != nil {
-					x.refuse(o.Key, n, rec.Err)
-				} else {
-					x.Imported++
-					key = t.AppendItemKey(key[:0], rec.Item)
-					if err := items.Add(key, rec.Item); err != nil {
-						return err
-					}
-				}
-				n++
-			}
-			return nil
-		})
-		if err != nil {
+		if err := x.sortObject(ctx, t, src, o.Key, items); err != nil {
 			return err
 		}
 		x.Bytes += o.Size
-		_, err = x.Imports.Change(ctx, x.Key(), func(now *Import) error {
+		_, err := x.Imports.Change(ctx, x.Key(), func(now *Import) error {
 			now.Bytes, now.Processed, now.Imported, now.Errors = x.Bytes, x.Processed, x.Imported, x.Errors
 			return nil
 		})
@@ -234,6 +213,31 @@ func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list
 		}
 	}
 	return nil
+}
+
+// sortObject adds the items of an object.
+func (x *importer) sortObject(ctx context.Context, t *catalog.Table, src *source, object string, items *table.Sorted) error {
+	var key []byte
+	n := 0
+	return src.read(ctx, object, func(p parsed) error {
+		for i := range p.records {
+			if err := x.step(ctx); err != nil {
+				return err
+			}
+			x.Processed++
+			if rec := &p.records[i]; rec.Err != nil {
+				x.refuse(object, n, rec.Err)
+			} else {
+				x.Imported++
+				key = t.AppendItemKey(key[:0], rec.Item)
+				if err := items.Add(key, rec.Item); err != nil {
+					return err
+				}
+			}
+			n++
+		}
+		return nil
+	})
 }
 
 // refuse counts an item that can't be imported, and logs it in AWS's format.

@@ -55,10 +55,10 @@ const Retention = 90 * 24 * time.Hour
 
 // Options configure a Manager.
 type Options struct {
-	Tables  *table.Store
-	Jobs    *jobs.Runner
-	Fleet   cluster.Fleet
-	Objects objectstore.Store
+	Tables      *table.Store
+	Jobs        *jobs.Runner
+	Coordinator cluster.Coordinator
+	Objects     objectstore.Store
 	// Access says which buckets accounts may use besides their own; nil lets all accounts use all buckets.
 	Access objectstore.Access
 	// Suspects are shared by all jobs of the server.
@@ -91,9 +91,9 @@ type Manager struct {
 func Open(ctx context.Context, opt Options) (*Manager, error) {
 	m := &Manager{Options: opt, filling: make(chan struct{}, maxFilling)}
 	var err1, err2, err3 error
-	m.Exports, err1 = registry.Open[Export](ctx, opt.Fleet, opt.Tables.KV, keyspace.Jobs(kindExport))
-	m.Imports, err2 = registry.Open[Import](ctx, opt.Fleet, opt.Tables.KV, keyspace.Jobs(kindImport))
-	m.Bulk, err3 = registry.Open[Bulk](ctx, opt.Fleet, opt.Tables.KV, keyspace.Jobs(kindBulk))
+	m.Exports, err1 = registry.Open[Export](ctx, opt.Coordinator, opt.Tables.KV, keyspace.Jobs(kindExport))
+	m.Imports, err2 = registry.Open[Import](ctx, opt.Coordinator, opt.Tables.KV, keyspace.Jobs(kindImport))
+	m.Bulk, err3 = registry.Open[Bulk](ctx, opt.Coordinator, opt.Tables.KV, keyspace.Jobs(kindBulk))
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}
@@ -272,7 +272,8 @@ type parsed struct {
 // inFlight bounds the bytes of chunks that are being parsed or wait to be visited. A larger chunk is processed alone.
 const inFlight = 32 << 20
 
-// read reads an object and calls visit with its records, in order. Several goroutines parse concurrently.
+// read reads an object and calls visit with its records, in order. One goroutine reads chunks, one per chunk parses, and the caller
+// visits.
 func (s *source) read(ctx context.Context, key string, visit func(parsed) error) error {
 	raw, err := s.store.Open(ctx, s.bucket, key)
 	if err != nil {
@@ -281,82 +282,102 @@ func (s *source) read(ctx context.Context, key string, visit func(parsed) error)
 	defer raw.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// Progress is measured in bytes of the object as it is stored, before decompression.
 	counted := &counter{ctx: ctx, Reader: raw}
 	in, err := itemfile.NewReader(counted, s.file)
 	if err != nil {
 		return unreadable(key, err)
 	}
 	defer in.Close()
-	type job struct {
-		done chan parsed
-		size int64
-		err  error
+	p := &pipeline{
+		in: in, key: key, counted: counted, check: s.check,
+		memory: semaphore.NewWeighted(inFlight), queue: make(chan pending, runtime.GOMAXPROCS(0)),
 	}
-	// A pipeline: one goroutine reads chunks, one per chunk parses, and the caller visits them in order. The queue
-	// keeps the order, the semaphore bounds the memory.
-	memory := semaphore.NewWeighted(inFlight)
-	queue := make(chan job, runtime.GOMAXPROCS(0))
-	guard.Go(nil, "reading an object", func() {
-		defer close(queue)
-		for {
-			var chunk itemfile.Chunk
-			err := guard.Run(nil, "reading an object", func() (err error) {
-				chunk, err = in.Next()
-				return err
-			})
-			j := job{done: make(chan parsed, 1), size: int64(min(chunk.Bytes, inFlight)), err: err}
-			if memory.Acquire(ctx, j.size) != nil {
-				return // ctx has ended
-			}
-			if read := counted.n; err == nil {
-				guard.Go(nil, "parsing an object", func() {
-					p := parsed{read: read}
-					p.err = guard.Run(nil, "parsing an object", func() error {
-						p.records = chunk.Records()
-						for i := range p.records {
-							if s.check != nil {
-								s.check(&p.records[i])
-							}
-						}
-						return nil
-					})
-					j.done <- p
-				})
-			}
-			select {
-			case queue <- j:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
+	guard.Go(nil, "reading an object", func() { // run reports panics
+		defer close(p.queue)
+		p.run(ctx)
 	})
 	// The goroutine reads from raw until the queue is closed, so wait for that before raw is closed.
 	defer func() {
 		cancel()
-		for range queue {
+		for range p.queue {
 		}
 	}()
-	for j := range queue {
-		if errors.Is(j.err, io.EOF) {
-			return nil
+	for next := range p.queue {
+		chunk := <-next.chunk
+		if chunk.err != nil {
+			return chunk.err
 		}
-		if j.err != nil {
-			return unreadable(key, j.err)
-		}
-		p := <-j.done
-		if p.err != nil {
-			return p.err
-		}
-		if err := visit(p); err != nil {
+		if err := visit(chunk); err != nil {
 			return err
 		}
-		memory.Release(j.size)
+		p.memory.Release(next.size)
 	}
 	return ctx.Err()
+}
+
+// pipeline reads and parses the chunks of an object.
+type pipeline struct {
+	in      *itemfile.Reader
+	key     string   // of the object
+	counted *counter // counts bytes of the object as it is stored, before decompression
+	check   func(*itemfile.Record)
+	memory  *semaphore.Weighted // bounds the bytes of chunks in flight
+	queue   chan pending        // keeps the order
+}
+
+// pending is a chunk that is being parsed.
+type pending struct {
+	chunk chan parsed // receives the chunk
+	size  int64       // what it holds of pipeline.memory
+}
+
+// run queues chunks until the object's end, an error, or the end of ctx.
+func (p *pipeline) run(ctx context.Context) {
+	for {
+		var chunk itemfile.Chunk
+		err := guard.Run(nil, "reading an object", func() (err error) {
+			chunk, err = p.in.Next()
+			return err
+		})
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		next := pending{chunk: make(chan parsed, 1), size: int64(min(chunk.Bytes, inFlight))}
+		if p.memory.Acquire(ctx, next.size) != nil {
+			return // ctx has ended
+		}
+		if err != nil {
+			next.chunk <- parsed{err: unreadable(p.key, err)}
+		} else {
+			p.parse(chunk, next.chunk)
+		}
+		select {
+		case p.queue <- next:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// parse parses and checks a chunk in a goroutine, and sends it to done.
+func (p *pipeline) parse(chunk itemfile.Chunk, done chan<- parsed) {
+	out := parsed{read: p.counted.n}
+	guard.Go(nil, "parsing an object", func() {
+		out.err = guard.Run(nil, "parsing an object", func() error {
+			out.records = chunk.Records()
+			if p.check == nil {
+				return nil
+			}
+			for i := range out.records {
+				p.check(&out.records[i])
+			}
+			return nil
+		})
+		done <- out
+	})
 }
 
 // Codes of failures: an object is malformed, or there are too many or too large objects.

@@ -302,8 +302,11 @@ func ycsbWorkloads() []workload {
 			return func(c *conn, k int) (int, error) {
 				for _, req := range pool[k%len(pool)] {
 					status, answer, err := c.do(req)
-					if err != nil || status != 200 {
-						return 0, fmt.Errorf("status %d: %.300s %w", status, answer, err)
+					if err != nil {
+						return 0, err
+					}
+					if status != 200 {
+						return 0, fmt.Errorf("status %d: %.300s", status, answer)
 					}
 				}
 				return 1, nil

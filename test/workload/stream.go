@@ -31,8 +31,8 @@ func streams(call Call, operation string, in, out any) error {
 		return err
 	}
 	status, answer, err := call("DynamoDBStreams_20120810."+operation, string(body))
-	if err != nil || status != 200 {
-		return fmt.Errorf("%s: %d %s %w", operation, status, answer, err)
+	if err := answered(operation, status, answer, err); err != nil {
+		return err
 	}
 	return json.Unmarshal(answer, out)
 }

@@ -63,8 +63,8 @@ func New(n int) *Load {
 func (l *Load) Setup(call Call) error {
 	for _, r := range [][2]string{{"CreateTable", createTable}, {"UpdateTimeToLive", enableTTL}} {
 		status, answer, err := call(r[0], r[1])
-		if err != nil || status != 200 {
-			return fmt.Errorf("%s: %d %s %w", r[0], status, answer, err)
+		if err := answered(r[0], status, answer, err); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -202,6 +202,17 @@ func (w *writer) count(call Call) (known bool, err error) {
 	return true, nil
 }
 
+// answered returns an error unless a call was answered with status 200.
+func answered(operation string, status int, answer []byte, err error) error {
+	if err == nil && status != 200 {
+		err = fmt.Errorf("status %d: %s", status, answer)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	return nil
+}
+
 // Check compares the server's data, and its stream, with what they must be. The data become the new expected state.
 func (l *Load) Check(call Call) error {
 	have := map[string]map[string]struct{ S, N string }{}
@@ -209,8 +220,8 @@ func (l *Load) Check(call Call) error {
 	start := ""
 	for {
 		status, answer, err := call("Scan", `{"TableName":"`+table+`","ConsistentRead":true`+start+`}`)
-		if err != nil || status != 200 {
-			return fmt.Errorf("scanning: %d %s %w", status, answer, err)
+		if err := answered("Scan", status, answer, err); err != nil {
+			return err
 		}
 		var page struct {
 			Items            []json.RawMessage

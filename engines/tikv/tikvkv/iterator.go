@@ -57,7 +57,7 @@ func (i *iterator) Next() bool {
 		return false
 	}
 	if i.it != nil && i.rows == i.size {
-		i.rest = i.rest.Behind(i.it.Key(), i.opt.Reverse)
+		i.rest = i.rest.After(i.it.Key(), i.opt.Reverse)
 		i.close()
 	}
 	if i.it == nil {

@@ -17,7 +17,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -66,7 +65,7 @@ type Store struct {
 	tally  tally
 	oldest snapshots // open snapshots, which garbage collection must respect
 	stop   context.CancelFunc
-	done   sync.WaitGroup
+	done   guard.Group
 }
 
 // Open connects to a cluster by a URL such as tikv://pd1:2379,pd2:2379?ca=FILE&cert=FILE&key=FILE.
@@ -109,17 +108,12 @@ func New(db *tikv.KVStore, collect bool, opt Options) *Store {
 	s := &Store{db: db, opt: opt}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
-	s.done.Add(2)
-	guard.Go(opt.Logger, "storing counters", func() {
-		defer s.done.Done()
-		s.tallyLoop(ctx)
-	})
-	guard.Go(opt.Logger, "collecting old versions", func() {
-		defer s.done.Done()
-		if collect {
+	s.done.Start(opt.Logger, "storing counters", func() { s.tallyLoop(ctx) })
+	if collect {
+		s.done.Start(opt.Logger, "collecting old versions", func() {
 			guard.Loop(ctx, opt.Logger, "collecting old versions", func() { s.collectLoop(ctx) })
-		}
-	})
+		})
+	}
 	return s
 }
 

@@ -123,8 +123,7 @@ func (r *Report) backup(ctx context.Context, snap kv.Reader, b *catalog.Backup) 
 
 // past checks that the history can be read, and belongs to tables with point-in-time recovery.
 func (r *Report) past(ctx context.Context, snap kv.Reader, recovered map[uint32]bool) error {
-	prefix := keyspace.AllPasts()
-	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+	return kv.Each(ctx, snap, kv.Prefix(keyspace.AllPasts()), func(key, val []byte) error {
 		if err := pitr.Check(key, val); err != nil {
 			r.problem("history at %x: %v", key, err)
 		} else if !recovered[keyspace.TableID(key)] {
@@ -136,8 +135,7 @@ func (r *Report) past(ctx context.Context, snap kv.Reader, recovered map[uint32]
 
 // changes checks that all change records can be read, and belong to streams.
 func (r *Report) changes(ctx context.Context, snap kv.Reader, streams map[uint32]bool) error {
-	prefix := keyspace.AllChanges()
-	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+	return kv.Each(ctx, snap, kv.Prefix(keyspace.AllChanges()), func(key, val []byte) error {
 		_, _, ok := keyspace.ChangePosition(key)
 		_, err := stream.DecodeRecord(val, func([]byte) bool { return true })
 		switch {
@@ -153,8 +151,7 @@ func (r *Report) changes(ctx context.Context, snap kv.Reader, streams map[uint32
 // expiries checks the size of a table's TTL index; want is the number of items that expire.
 func (r *Report) expiries(ctx context.Context, snap kv.Reader, t *catalog.Table, want int64) error {
 	var got int64
-	prefix := keyspace.Expiries(t.ID)
-	err := kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, _ []byte) error {
+	err := kv.Each(ctx, snap, kv.Prefix(keyspace.Expiries(t.ID)), func(key, _ []byte) error {
 		got++
 		return nil
 	})
@@ -167,8 +164,7 @@ func (r *Report) expiries(ctx context.Context, snap kv.Reader, t *catalog.Table,
 
 // each calls visit for everything in an index of the table; index 0 is the table itself.
 func each(ctx context.Context, snap kv.Reader, t *catalog.Table, id uint8, visit func(key []byte, it attribute.Item) error) error {
-	prefix := keyspace.AppendIndexPrefix(nil, t.ID, id)
-	return kv.Each(ctx, snap, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+	return kv.Each(ctx, snap, kv.Prefix(keyspace.AppendIndexPrefix(nil, t.ID, id)), func(key, val []byte) error {
 		return visit(key, attribute.Item(val))
 	})
 }
@@ -187,88 +183,121 @@ func (r *Report) inPlace(t *catalog.Table, what string, key []byte, it attribute
 	return true
 }
 
+// tableCheck is the check of one table, and what it has computed from the items so far.
+type tableCheck struct {
+	*Report
+	snap     kv.Reader
+	t        *catalog.Table
+	counters []int64         // items and bytes of the table, then of each index, by its ID: as they should be stored
+	entries  map[uint8]int64 // entries that each index should have, by its ID
+	expiring int64           // items that the TTL index should have
+}
+
 // table checks the items, indexes and counters of a table.
 func (r *Report) table(ctx context.Context, snap kv.Reader, t *catalog.Table) error {
-	counters := make([]int64, 2)
-	expected := make(map[uint8]int64) // entries of each index
-	expiring := int64(0)
-	err := each(ctx, snap, t, 0, func(key []byte, it attribute.Item) error {
-		r.Items++
-		counters[0]++
-		counters[1] += int64(it.Size())
-		if err := it.WellFormed(); err != nil {
-			r.problem("table %s, item at %x: %v", t.Name, key, err)
-			return nil
-		}
-		if !r.inPlace(t, "table "+t.Name, key, it) {
-			return nil
-		}
-		if it.Size() > attribute.MaxItemSize {
-			r.problem("table %s, item at %x: %d bytes", t.Name, key, it.Size())
-		}
-		if t.TTL != nil && t.TTL.State == catalog.Enabled {
-			if at := table.Expiry(t.TTL, it); at != 0 {
-				expiring++
-				if got, err := snap.Get(keyspace.AppendExpiry(nil, key, at)); err != nil {
-					return err
-				} else if got == nil {
-					r.problem("table %s, item at %x: missing from the TTL index", t.Name, key)
-				}
-			}
-		}
-		for _, x := range t.Indexes {
-			if x.State == catalog.Deleting {
-				continue
-			}
-			entry, ok := index.AppendKey(nil, t, x, it)
-			if !ok {
-				continue
-			}
-			got, err := snap.Get(entry)
-			if err != nil {
-				return err
-			}
-			if got == nil && x.State == catalog.Creating {
-				continue // the backfill has not reached it
-			}
-			expected[x.ID]++
-			if got == nil {
-				r.problem("table %s, item at %x: index %s has no entry for it", t.Name, key, x.Name)
-			} else if !bytes.Equal(got, index.Entry(x, it)) {
-				r.problem("table %s, item at %x: its entry in index %s differs", t.Name, key, x.Name)
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	c := &tableCheck{Report: r, snap: snap, t: t, counters: make([]int64, 2), entries: map[uint8]int64{}}
+	if err := each(ctx, snap, t, 0, c.item); err != nil {
 		return err
 	}
 	for _, x := range t.Indexes {
-		for len(counters) < 2*int(x.ID)+2 {
-			counters = append(counters, 0)
-		}
-		err := each(ctx, snap, t, x.ID, func(key []byte, it attribute.Item) error {
-			r.Entries++
-			counters[2*int(x.ID)]++
-			counters[2*int(x.ID)+1] += int64(it.Size())
-			return nil
-		})
-		if err != nil {
+		if err := c.index(ctx, x); err != nil {
 			return err
 		}
-		// The entries of all items were found, so if the number is right there are no others.
-		if got := counters[2*int(x.ID)]; got != expected[x.ID] && x.State != catalog.Deleting {
-			r.problem("table %s: index %s has %d entries for %d items", t.Name, x.Name, got, expected[x.ID])
-		}
 	}
-	if err := r.expiries(ctx, snap, t, expiring); err != nil {
+	if err := r.expiries(ctx, snap, t, c.expiring); err != nil {
 		return err
 	}
-	return r.counters(snap, t, counters)
+	return r.compareCounters(snap, t, c.counters)
 }
 
-// counters compares the stored counters of a table with those computed.
-func (r *Report) counters(snap kv.Reader, t *catalog.Table, want []int64) error {
+// item checks an item, and that the indexes and the TTL index have its entries.
+func (c *tableCheck) item(key []byte, it attribute.Item) error {
+	c.Items++
+	c.counters[0]++
+	c.counters[1] += int64(it.Size())
+	if err := it.WellFormed(); err != nil {
+		c.problem("table %s, item at %x: %v", c.t.Name, key, err)
+		return nil
+	}
+	if !c.inPlace(c.t, "table "+c.t.Name, key, it) {
+		return nil
+	}
+	if it.Size() > attribute.MaxItemSize {
+		c.problem("table %s, item at %x: %d bytes", c.t.Name, key, it.Size())
+	}
+	if err := c.expiry(key, it); err != nil {
+		return err
+	}
+	for _, x := range c.t.Indexes {
+		if x.State == catalog.Deleting {
+			continue
+		}
+		if err := c.entry(x, key, it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expiry checks that the TTL index has an item, if the item expires.
+func (c *tableCheck) expiry(key []byte, it attribute.Item) error {
+	if c.t.TTL == nil || c.t.TTL.State != catalog.Enabled {
+		return nil
+	}
+	at := table.Expiry(c.t.TTL, it)
+	if at == 0 {
+		return nil
+	}
+	c.expiring++
+	got, err := c.snap.Get(keyspace.AppendExpiry(nil, key, at))
+	if err == nil && got == nil {
+		c.problem("table %s, item at %x: missing from the TTL index", c.t.Name, key)
+	}
+	return err
+}
+
+// entry checks that an index has an item's entry, if the item belongs to the index.
+func (c *tableCheck) entry(x *catalog.Index, key []byte, it attribute.Item) error {
+	entry, ok := index.AppendKey(nil, c.t, x, it)
+	if !ok {
+		return nil
+	}
+	got, err := c.snap.Get(entry)
+	if err != nil {
+		return err
+	}
+	if got == nil && x.State == catalog.Creating {
+		return nil // the backfill has not reached it
+	}
+	c.entries[x.ID]++
+	if got == nil {
+		c.problem("table %s, item at %x: index %s has no entry for it", c.t.Name, key, x.Name)
+	} else if !bytes.Equal(got, index.Entry(x, it)) {
+		c.problem("table %s, item at %x: its entry in index %s differs", c.t.Name, key, x.Name)
+	}
+	return nil
+}
+
+// index counts an index's entries. The entries of all items were found, so if the number is right there are no others.
+func (c *tableCheck) index(ctx context.Context, x *catalog.Index) error {
+	at := 2 * int(x.ID) // where the counters have the number of entries, and then their bytes
+	for len(c.counters) < at+2 {
+		c.counters = append(c.counters, 0)
+	}
+	err := each(ctx, c.snap, c.t, x.ID, func(_ []byte, it attribute.Item) error {
+		c.Entries++
+		c.counters[at]++
+		c.counters[at+1] += int64(it.Size())
+		return nil
+	})
+	if got := c.counters[at]; err == nil && got != c.entries[x.ID] && x.State != catalog.Deleting {
+		c.problem("table %s: index %s has %d entries for %d items", c.t.Name, x.Name, got, c.entries[x.ID])
+	}
+	return err
+}
+
+// compareCounters compares the stored counters of a table with those computed.
+func (r *Report) compareCounters(snap kv.Reader, t *catalog.Table, want []int64) error {
 	got, err := snap.Counters(keyspace.Counters(t.ID))
 	if err != nil {
 		return err
@@ -294,8 +323,7 @@ func (r *Report) counters(snap kv.Reader, t *catalog.Table, want []int64) error 
 // strays finds items of tables, and entries of indexes, that don't exist. known has those that do exist; a nil entry
 // may have any index.
 func (r *Report) strays(snap kv.Reader, known map[uint32]map[uint8]bool) error {
-	all := keyspace.Tables()
-	it, err := snap.Scan(kv.Range{Start: all, End: keyspace.PrefixEnd(all)}, kv.ScanOpt{})
+	it, err := snap.Scan(kv.Prefix(keyspace.Tables()), kv.ScanOpt{})
 	if err != nil {
 		return err
 	}
@@ -308,7 +336,7 @@ func (r *Report) strays(snap kv.Reader, known map[uint32]map[uint8]bool) error {
 		case indexes != nil && !indexes[x]:
 			r.problem("entries of index id %d of table id %d, which does not exist", x, id)
 		}
-		it.Seek(keyspace.PrefixEnd(keyspace.AppendIndexPrefix(nil, id, x)))
+		it.Seek(kv.PrefixEnd(keyspace.AppendIndexPrefix(nil, id, x)))
 	}
 	return it.Close()
 }

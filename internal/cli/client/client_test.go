@@ -13,8 +13,11 @@ import (
 // TestCall checks what a request has, and how answers are read.
 func TestCall(t *testing.T) {
 	answers := map[string]func(w http.ResponseWriter){
-		"ok":       func(w http.ResponseWriter) { fmt.Fprint(w, `{"TableNames":["a"]}`) },
-		"error":    func(w http.ResponseWriter) { w.WriteHeader(400); fmt.Fprint(w, `{"__type":"com.amazon#NotFound","message":"gone"}`) },
+		"ok": func(w http.ResponseWriter) { fmt.Fprint(w, `{"TableNames":["a"]}`) },
+		"error": func(w http.ResponseWriter) {
+			w.WriteHeader(400)
+			fmt.Fprint(w, `{"__type":"com.amazon#NotFound","message":"gone"}`)
+		},
 		"bare":     func(w http.ResponseWriter) { w.WriteHeader(500); fmt.Fprint(w, `{"__type":"Internal"}`) },
 		"proxy":    func(w http.ResponseWriter) { w.WriteHeader(502); fmt.Fprint(w, `<html>`) },
 		"not JSON": func(w http.ResponseWriter) { fmt.Fprint(w, `<html>`) },

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/cli/client"
+	"github.com/statordb/stator/internal/wait"
 )
 
 // Options configure Run.
@@ -57,10 +58,8 @@ func Run(ctx context.Context, opt Options) error {
 		if err := opt.print(raw); err != nil || opt.Once {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if wait.Pause(ctx, opt.Interval) != nil {
 			return nil
-		case <-time.After(opt.Interval):
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/statordb/stator/internal/cli/client"
+	"github.com/statordb/stator/internal/wait"
 )
 
 // target is the prefix of the operations used.
@@ -106,36 +107,25 @@ func (o *Options) put(ctx context.Context, table string, batch []write) error {
 				return nil
 			}
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
+		if err := wait.Pause(ctx, pause); err != nil {
+			return err
 		}
 	}
 }
 
 // exists reports whether a table exists. It waits for one that is being created.
-func (o *Options) exists(ctx context.Context, table string) (bool, error) {
-	for {
+func (o *Options) exists(ctx context.Context, table string) (exists bool, err error) {
+	err = wait.Until(ctx, 100*time.Millisecond, func() (bool, error) {
 		var d struct{ Table struct{ TableStatus string } }
 		err := o.Server.Call(ctx, target+"DescribeTable", map[string]any{"TableName": table}, &d)
 		var refused *client.Error
 		if errors.As(err, &refused) && refused.Kind == "ResourceNotFoundException" {
-			return false, nil
+			return true, nil
 		}
-		if err != nil || d.Table.TableStatus == "ACTIVE" {
-			return err == nil, err
-		}
-		timer := time.NewTimer(100 * time.Millisecond)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return false, ctx.Err()
-		}
-	}
+		exists = d.Table.TableStatus == "ACTIVE"
+		return exists, err
+	})
+	return exists, err
 }
 
 // create creates a table and returns once it is usable.

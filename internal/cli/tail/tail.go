@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/cli/client"
+	"github.com/statordb/stator/internal/wait"
 )
 
 // Options configure Run.
@@ -84,20 +85,10 @@ func (f *follower) follow(ctx context.Context) error {
 			continue
 		}
 		if !found {
-			if err := pause(ctx, f.Interval); err != nil {
+			if err := wait.Pause(ctx, f.Interval); err != nil {
 				return err
 			}
 		}
-	}
-}
-
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
 	}
 }
 
@@ -235,7 +226,7 @@ func (f *follower) retried(ctx context.Context, target string, in, out any) erro
 		if err == nil || errors.As(err, &refused) && refused.Status < 500 {
 			return err
 		}
-		if err := pause(ctx, retryPause); err != nil {
+		if err := wait.Pause(ctx, retryPause); err != nil {
 			return err
 		}
 	}

@@ -80,9 +80,9 @@ type Nodes interface {
 
 // Options configure a Service.
 type Options struct {
-	Fleet cluster.Fleet
-	KV    kv.Store
-	Now   func() time.Time
+	Coordinator cluster.Coordinator
+	KV          kv.Store
+	Now         func() time.Time
 	// Namespace returns the account and region whose clusters a caller manages.
 	Namespace func(smithy.Caller) (account, region string)
 	Nodes     Nodes
@@ -116,10 +116,10 @@ type Service struct {
 func New(ctx context.Context, opt Options) (*Service, error) {
 	s := &Service{Options: opt}
 	var errs [4]error
-	s.clusters, errs[0] = registry.Open[daxCluster](ctx, opt.Fleet, opt.KV, keyspace.Jobs(kindCluster))
-	s.parameters, errs[1] = registry.Open[parameterGroup](ctx, opt.Fleet, opt.KV, keyspace.Jobs(kindParameters))
-	s.subnets, errs[2] = registry.Open[subnetGroup](ctx, opt.Fleet, opt.KV, keyspace.Jobs(kindSubnets))
-	s.events, errs[3] = registry.Open[event](ctx, opt.Fleet, opt.KV, keyspace.Jobs(kindEvent))
+	s.clusters, errs[0] = registry.Open[daxCluster](ctx, opt.Coordinator, opt.KV, keyspace.Jobs(kindCluster))
+	s.parameters, errs[1] = registry.Open[parameterGroup](ctx, opt.Coordinator, opt.KV, keyspace.Jobs(kindParameters))
+	s.subnets, errs[2] = registry.Open[subnetGroup](ctx, opt.Coordinator, opt.KV, keyspace.Jobs(kindSubnets))
+	s.events, errs[3] = registry.Open[event](ctx, opt.Coordinator, opt.KV, keyspace.Jobs(kindEvent))
 	return s, errors.Join(errs[:]...)
 }
 

@@ -27,7 +27,7 @@ func openService(t *testing.T) *Service {
 		}
 	})
 	s, err := New(context.Background(), Options{
-		Fleet: &cluster.Solo{}, KV: store, Now: time.Now,
+		Coordinator: &cluster.Solo{}, KV: store, Now: time.Now,
 		Namespace: func(c smithy.Caller) (account, region string) { return c.Account, c.Region },
 	})
 	if err != nil {

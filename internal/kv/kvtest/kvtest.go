@@ -212,9 +212,7 @@ func hintedNeverConflict(t *testing.T, s kv.Store) {
 	var wg sync.WaitGroup
 	errs := make(chan error, workers)
 	for range workers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for range each {
 				err := kv.Update(ctx, s, kv.TxnOpt{Hint: [][]byte{key}}, func(txn kv.Txn) error {
 					v, err := txn.Get(key)
@@ -234,7 +232,7 @@ func hintedNeverConflict(t *testing.T, s kv.Store) {
 					return
 				}
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	close(errs)
@@ -352,15 +350,13 @@ func counters(t *testing.T, s kv.Store) {
 	key := []byte("c")
 	var wg sync.WaitGroup
 	for range 4 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for range 50 {
 				if err := kv.Update(ctx, s, kv.TxnOpt{}, func(txn kv.Txn) error { return txn.Add(key, []int64{1, -2, 300}) }); err != nil {
 					t.Error(err)
 				}
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	r := latest(t, s)
@@ -506,32 +502,33 @@ func pages(t *testing.T, s kv.Store) {
 				t.Errorf("%s, %d rows wanted, reverse: %d keys, want %d", name, rows, len(got), len(back))
 			}
 			for _, seek := range []int{0, 5, 200, 399} {
-				for _, reverse := range []bool{false, true} {
-					list := want[seek:]
-					if reverse {
-						list = back[len(back)-1-seek:]
-					}
-					it, err := r.Scan(rng, kv.ScanOpt{Rows: rows, Reverse: reverse})
-					if err != nil {
-						t.Fatal(err)
-					}
-					for range 10 { // move away from the start
-						it.Next()
-					}
-					it.Seek([]byte(want[seek]))
-					for _, key := range list[:min(len(list), 70)] {
-						if !it.Next() || string(it.Key()) != key {
-							t.Fatalf("%s, %d rows wanted, reverse=%v, from %s: got %q, want %q", name, rows, reverse, want[seek], it.Key(), key)
-						}
-					}
-					if err := it.Close(); err != nil {
-						t.Fatal(err)
-					}
-				}
+				seekPage(t, r, rng, kv.ScanOpt{Rows: rows}, want[seek], want[seek:])
+				seekPage(t, r, rng, kv.ScanOpt{Rows: rows, Reverse: true}, want[seek], back[len(back)-1-seek:])
 			}
 		}
 	}
 	if err := errors.Join(txn.Rollback(), last.Close(), snap.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// seekPage moves a scan to a key, and checks the keys that follow.
+func seekPage(t *testing.T, r kv.Reader, rng kv.Range, opt kv.ScanOpt, key string, want []string) {
+	t.Helper()
+	it, err := r.Scan(rng, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 { // move away from the start
+		it.Next()
+	}
+	it.Seek([]byte(key))
+	for _, key := range want[:min(len(want), 70)] {
+		if !it.Next() || string(it.Key()) != key {
+			t.Fatalf("%T, %d rows wanted, reverse=%v, from %s: got %q, want %q", r, opt.Rows, opt.Reverse, want[0], it.Key(), key)
+		}
+	}
+	if err := it.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -637,9 +634,7 @@ func shared(t *testing.T, s kv.Store) {
 	defer snap.Close()
 	var wg sync.WaitGroup
 	for range 8 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			n := 0
 			err := kv.Each(ctx, snap, kv.Range{}, func(key, val []byte) error {
 				if want := fmt.Sprintf("%04d", n); string(key) != want || string(val) != fmt.Sprint(n) {
@@ -651,7 +646,7 @@ func shared(t *testing.T, s kv.Store) {
 			if err != nil || n != 300 {
 				t.Errorf("%d keys, %v", n, err)
 			}
-		}()
+		})
 	}
 	wg.Wait()
 }

@@ -88,38 +88,18 @@ func stampedBy(t *testing.T, stores []kv.Store) {
 	before := now(t, s)
 	var wg sync.WaitGroup
 	for w := range workers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for i := range each {
 				key := fmt.Appendf(nil, "k%d", (w+i)%shared)
 				if len(stores) > 1 {
 					key = fmt.Appendf(nil, "k%d.%d", (w+i)%shared, w) // few transactions share a key, so that many are stamped concurrently
 				}
-				err := kv.Update(ctx, stores[w%len(stores)], kv.TxnOpt{Hint: [][]byte{key}, Stamped: true}, func(txn kv.Txn) error {
-					old, err := txn.Get(key)
-					if err != nil {
-						return err
-					}
-					n := uint64(1)
-					if old != nil {
-						n = binary.BigEndian.Uint64(old) + 1
-					}
-					stamp := txn.Stamp()
-					if again := txn.Stamp(); again != stamp || stamp <= before {
-						return fmt.Errorf("stamps %d and %d, begun after %d", stamp, again, before)
-					}
-					val := binary.BigEndian.AppendUint64(nil, n)
-					if err := txn.PutNew(binary.BigEndian.AppendUint64([]byte("r"), uint64(stamp)), append(val, key...)); err != nil {
-						return err
-					}
-					return txn.Put(key, val)
-				})
+				err := writeStamped(stores[w%len(stores)], key, before)
 				if err != nil {
 					t.Error(err)
 				}
 			}
-		}()
+		})
 	}
 	done := make(chan struct{})
 	go func() {
@@ -174,4 +154,27 @@ func now(t *testing.T, s kv.Store) kv.TS {
 		t.Fatal(err)
 	}
 	return at
+}
+
+// writeStamped puts a record under the transaction's stamp, which must be greater than before: the number of the key's records, and the key.
+func writeStamped(s kv.Store, key []byte, before kv.TS) error {
+	return kv.Update(ctx, s, kv.TxnOpt{Hint: [][]byte{key}, Stamped: true}, func(txn kv.Txn) error {
+		old, err := txn.Get(key)
+		if err != nil {
+			return err
+		}
+		n := uint64(1)
+		if old != nil {
+			n = binary.BigEndian.Uint64(old) + 1
+		}
+		stamp := txn.Stamp()
+		if again := txn.Stamp(); again != stamp || stamp <= before {
+			return fmt.Errorf("stamps %d and %d, begun after %d", stamp, again, before)
+		}
+		val := binary.BigEndian.AppendUint64(nil, n)
+		if err := txn.PutNew(binary.BigEndian.AppendUint64([]byte("r"), uint64(stamp)), append(val, key...)); err != nil {
+			return err
+		}
+		return txn.Put(key, val)
+	})
 }

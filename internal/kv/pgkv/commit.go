@@ -3,7 +3,6 @@ package pgkv
 import (
 	"bytes"
 	"context"
-	"slices"
 	"sort"
 	"sync/atomic"
 
@@ -83,36 +82,13 @@ func (w *writes) all() [6]*pairs {
 	return [...]*pairs{&w.same, &w.missing, &w.insert, &w.update, &w.put, &w.remove}
 }
 
-// writes returns what the transaction writes and verifies. Each row falls into exactly one kind of write, by what the
-// transaction knows of it: a row that was read without a lock is verified too, unless an insert does so by failing on a
-// duplicate.
+// writes returns what the transaction writes and verifies.
 func (t *txn) writes() *writes {
 	w := new(writes)
-	wrote := slices.ContainsFunc(t.rows, func(r row) bool { return r.wrote })
+	// A lone read of a missing key needs no check: its outcome could have been read a moment earlier.
+	alone := len(t.rows) == 1
 	for i := range t.rows {
-		r := &t.rows[i]
-		if r.read && !r.locked && (r.wrote || r.guard) {
-			switch {
-			case r.val != nil:
-				w.same.add(r.key, r.val)
-			case r.next != nil:
-				w.insert.add(r.key, r.next)
-				continue
-			// A lone read of a missing key needs no check: its outcome could have been read a moment earlier.
-			case wrote || len(t.rows) > 1:
-				w.missing.add(r.key, []byte{})
-				continue
-			}
-		}
-		switch {
-		case !r.wrote:
-		case r.next == nil:
-			w.remove.add(r.key, nil)
-		case r.read:
-			w.update.add(r.key, r.next)
-		default:
-			w.put.add(r.key, r.next)
-		}
+		w.row(&t.rows[i], alone)
 	}
 	for _, a := range t.adds {
 		if a.val == nil {
@@ -122,6 +98,30 @@ func (t *txn) writes() *writes {
 		}
 	}
 	return w
+}
+
+// row adds a row to exactly one kind of write, and to same if its value must be verified too. alone says that the transaction knows
+// of no other row.
+func (w *writes) row(r *row, alone bool) {
+	// A locked row can't have changed since it was read.
+	verify := r.read && !r.locked && (r.wrote || r.guard)
+	if verify && r.val != nil {
+		w.same.add(r.key, r.val)
+	}
+	missing := verify && r.val == nil
+	switch {
+	case missing && r.next != nil:
+		w.insert.add(r.key, r.next) // fails if the row has appeared
+	case missing && (r.wrote || !alone):
+		w.missing.add(r.key, []byte{})
+	case !r.wrote:
+	case r.next == nil:
+		w.remove.add(r.key, nil)
+	case r.read:
+		w.update.add(r.key, r.next)
+	default:
+		w.put.add(r.key, r.next)
+	}
 }
 
 func (w *writes) empty() bool {
@@ -210,37 +210,7 @@ func (s *Store) commitCombined(ctx context.Context, t *txn, w *writes) error {
 func (s *Store) commitAll(list []*commit) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	var together []*commit
-	var all writes
-	written := map[string]struct{}{}
-	counters := map[string]int{} // index in all.add
-	for _, c := range list {
-		if c.err = c.txn.fence(); c.err != nil {
-			close(c.done)
-			continue
-		}
-		// One statement can't write a row twice, so transactions that share a row don't share a batch.
-		if c.alone = !c.writes.disjoint(written); c.alone {
-			close(c.done)
-			continue
-		}
-		together = append(together, c)
-		from := c.writes.all()
-		for i, p := range all.all() {
-			p.append(from[i])
-		}
-		for i, key := range c.writes.add.keys {
-			// Counters never conflict, so a batch adds the changes of all its transactions to one row.
-			at, known := counters[string(key)]
-			if !known {
-				counters[string(key)] = all.add.Len()
-				all.add.add(key, c.writes.add.vals[i])
-				continue
-			}
-			sum := kv.SumCounters(kv.DecodeCounters(all.add.vals[at]), kv.DecodeCounters(c.writes.add.vals[i]))
-			all.add.vals[at] = kv.AppendCounters(nil, sum)
-		}
-	}
+	together, all := combine(list)
 	if len(together) == 0 {
 		return
 	}
@@ -257,6 +227,46 @@ func (s *Store) commitAll(list []*commit) {
 		// Retry each commit alone, to isolate the failing one and to let it wait for locks.
 		c.alone = refused(err) && len(together) > 1
 		close(c.done)
+	}
+}
+
+// combine returns the transactions that can commit together, and all that they write. It answers the others: they have failed, or
+// must commit alone.
+func combine(list []*commit) (together []*commit, all *writes) {
+	all = new(writes)
+	rows, counters := map[string]struct{}{}, map[string]int{}
+	for _, c := range list {
+		if c.err = c.txn.fence(); c.err != nil {
+			close(c.done)
+			continue
+		}
+		// One statement can't write a row twice, so transactions that share a row don't share a batch.
+		if c.alone = !c.writes.disjoint(rows); c.alone {
+			close(c.done)
+			continue
+		}
+		together = append(together, c)
+		all.merge(c.writes, counters)
+	}
+	return together, all
+}
+
+// merge adds the writes of another transaction, which has no rows in common with w. counters has the index in w.add of each key.
+func (w *writes) merge(other *writes, counters map[string]int) {
+	from := other.all()
+	for i, p := range w.all() {
+		p.append(from[i])
+	}
+	// Counters never conflict: the changes of all transactions are added up in one row.
+	for i, key := range other.add.keys {
+		at, known := counters[string(key)]
+		if !known {
+			counters[string(key)] = w.add.Len()
+			w.add.add(key, other.add.vals[i])
+			continue
+		}
+		sum := kv.SumCounters(kv.DecodeCounters(w.add.vals[at]), kv.DecodeCounters(other.add.vals[i]))
+		w.add.vals[at] = kv.AppendCounters(nil, sum)
 	}
 }
 

@@ -21,7 +21,6 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +32,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/locks"
 	"github.com/statordb/stator/internal/kv/paging"
+	"github.com/statordb/stator/internal/wait"
 )
 
 // Options configure the engine.
@@ -77,7 +77,7 @@ type Store struct {
 	contended          contended
 
 	stop context.CancelFunc
-	done sync.WaitGroup
+	done guard.Group
 }
 
 // Open connects to the database and creates its tables if they are missing.
@@ -123,9 +123,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	}
 	var background context.Context
 	background, s.stop = context.WithCancel(context.Background())
-	s.done.Add(1)
-	guard.Go(opt.Logger, "summing counters", func() {
-		defer s.done.Done()
+	s.done.Start(opt.Logger, "summing counters", func() {
 		s.sumLoop(background)
 	})
 	return s, nil
@@ -190,21 +188,14 @@ func (s *Store) Evict(ctx context.Context, name string) error {
 	if !s.dialect.snapshots {
 		return nil // Without snapshots Stable lags far enough anyway, and these databases can't be asked: see dialect
 	}
-	for {
+	return wait.Until(ctx, evictPause, func() (bool, error) {
 		var left int
 		err := s.retryRead(ctx, func() error {
 			tripTaken(ctx)
 			return s.pool.QueryRow(ctx, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1", name).Scan(&left)
 		})
-		if err != nil || left == 0 {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(evictPause):
-		}
-	}
+		return left == 0, err
+	})
 }
 
 // evictPause is how long connections get to end before the next check.

@@ -282,7 +282,7 @@ func (i *iterator) Next() bool {
 	}
 	// The next page begins after the last row of this one.
 	if n := len(i.page.keys); n > 0 {
-		i.rest = i.rest.Behind(i.page.keys[n-1], i.opt.Reverse)
+		i.rest = i.rest.After(i.page.keys[n-1], i.opt.Reverse)
 	}
 	i.opt.Wait()
 	// On a connection, a retry would continue in another transaction, with another state.

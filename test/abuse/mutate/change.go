@@ -30,7 +30,7 @@ func places(s *shape, v any, out []place) []place {
 			if member == nil {
 				continue
 			}
-			out = append(out, place{member, name, v[name], func(n any) { v[name] = n }, func() { delete(v, name) }})
+			out = append(out, place{shape: member, name: name, value: v[name], set: func(n any) { v[name] = n }, drop: func() { delete(v, name) }})
 			out = places(member, v[name], out)
 		}
 	case []any:
@@ -38,7 +38,7 @@ func places(s *shape, v any, out []place) []place {
 			if s.element == nil {
 				continue
 			}
-			out = append(out, place{s.element, "", v[i], func(n any) { v[i] = n }, nil})
+			out = append(out, place{shape: s.element, value: v[i], set: func(n any) { v[i] = n }})
 			out = places(s.element, v[i], out)
 		}
 	}
