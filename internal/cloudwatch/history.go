@@ -52,7 +52,7 @@ func (s *Service) putHistory(txn kv.Txn, items ...historyItem) error {
 
 // describeAlarmHistory scans an account's entries in order of time. The token is the key of the last entry returned; it must belong to the
 // caller's account, or a client could read another account's history.
-func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, in *api.DescribeAlarmHistoryInput) (*api.DescribeAlarmHistoryOutput, error) {
+func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, in *api.DescribeAlarmHistoryInput) (_ *api.DescribeAlarmHistoryOutput, err error) {
 	after, err := readToken(in.NextToken)
 	if err != nil {
 		return nil, err
@@ -77,6 +77,7 @@ func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, i
 	if err != nil {
 		return nil, err
 	}
+	defer kv.CloseInto(it, &err)
 	limit := int(in.MaxRecords.Or(100))
 	if after != "" {
 		it.Seek([]byte(after))
@@ -109,7 +110,7 @@ func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, i
 			HistoryItemType: smithy.Some(item.Type), HistorySummary: smithy.Some(item.Summary), HistoryData: smithy.Some(string(item.Data)),
 		})
 	}
-	return out, errors.Join(err, it.Close())
+	return out, err
 }
 
 const (

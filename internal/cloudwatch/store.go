@@ -145,17 +145,18 @@ func (s *store) page(ctx context.Context, at []byte, n int) (list []*series, nex
 	if err != nil {
 		return nil, nil, err
 	}
+	defer kv.CloseInto(it, &err)
 	for it.Next() {
-		m, decodeErr := decodeSeries(it.Key(), it.Value())
-		if decodeErr != nil {
-			return nil, nil, errors.Join(decodeErr, it.Close())
+		m, err := decodeSeries(it.Key(), it.Value())
+		if err != nil {
+			return nil, nil, err
 		}
 		if list = append(list, m); len(list) == n {
 			next = append(bytes.Clone(it.Key()), 0)
 			break
 		}
 	}
-	return list, next, it.Close()
+	return list, next, nil
 }
 
 // decodeSeries decodes a stored description.
@@ -484,6 +485,7 @@ func (s *store) list(ctx context.Context, prefix, last []byte, n int, since int6
 	if err != nil {
 		return nil, nil, err
 	}
+	defer kv.CloseInto(it, &err)
 	listed := false // the last metric is in out
 	for looked := 0; err == nil && it.Next(); looked++ {
 		entry := keyspace.WithoutUnit(it.Key())
@@ -492,7 +494,7 @@ func (s *store) list(ctx context.Context, prefix, last []byte, n int, since int6
 			continue
 		}
 		if !same && (looked >= maxListed || len(out) == n) {
-			return out, last, errors.Join(ctx.Err(), it.Close())
+			return out, last, ctx.Err()
 		}
 		last = bytes.Clone(entry)
 		var m *series
@@ -501,7 +503,7 @@ func (s *store) list(ctx context.Context, prefix, last []byte, n int, since int6
 		}
 		listed = m != nil
 	}
-	return out, nil, errors.Join(err, it.Close())
+	return out, nil, err
 }
 
 // listed returns the metric of an index entry; nil if keep refuses it, or if it has no points since a time.

@@ -27,6 +27,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 )
 
 // Engines return these errors, besides those of failing hardware.
@@ -181,14 +182,17 @@ type Iterator interface {
 	Close() error
 }
 
+// CloseInto closes what a function has opened, and joins the error to the function's result. It is deferred, so that it runs after a panic
+// too: an iterator or a snapshot left open would keep the store from closing.
+func CloseInto(c io.Closer, err *error) { *err = errors.Join(*err, c.Close()) }
+
 // Each calls visit for every key of a range in order, until visit returns an error or ctx is done.
 func Each(ctx context.Context, r Reader, rng Range, visit func(key, val []byte) error) (err error) {
 	it, err := r.Scan(rng, ScanOpt{})
 	if err != nil {
 		return err
 	}
-	// Close also if visit panics: an iterator left open would keep the store from closing.
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer CloseInto(it, &err)
 	for n := 0; err == nil && it.Next(); n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
 			err = ctx.Err()

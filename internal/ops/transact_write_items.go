@@ -344,7 +344,7 @@ func (s *Service) idempotent(req *Request, given string, payload smithy.Renderer
 }
 
 // SweepTokens removes expired idempotency tokens.
-func (s *Service) SweepTokens(ctx context.Context) error {
+func (s *Service) SweepTokens(ctx context.Context) (err error) {
 	snap, err := s.Tables.KV.Snapshot(ctx)
 	if err != nil {
 		return err
@@ -354,6 +354,7 @@ func (s *Service) SweepTokens(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer kv.CloseInto(it, &err)
 	now := s.Now().UnixMilli()
 	for it.Next() {
 		key, expired := it.Key(), len(it.Value()) < 8 || int64(binary.BigEndian.Uint64(it.Value())) <= now
@@ -372,5 +373,5 @@ func (s *Service) SweepTokens(ctx context.Context) error {
 			break
 		}
 	}
-	return errors.Join(err, it.Close())
+	return err
 }

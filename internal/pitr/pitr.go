@@ -156,13 +156,13 @@ func open(r kv.Reader, table uint32, part Part, from kv.TS) (*merged, error) {
 	for _, d := range list {
 		it, err := r.Scan(part.in(keyspace.PastDay(table, d)), kv.ScanOpt{})
 		if err != nil {
-			return nil, errors.Join(err, m.close())
+			return nil, errors.Join(err, m.Close())
 		}
 		m.all = append(m.all, it)
 		one := &day{it: it}
 		some, err := one.next()
 		if err != nil {
-			return nil, errors.Join(err, m.close())
+			return nil, errors.Join(err, m.Close())
 		}
 		if some {
 			m.days = append(m.days, one)
@@ -172,7 +172,8 @@ func open(r kv.Reader, table uint32, part Part, from kv.TS) (*merged, error) {
 	return m, nil
 }
 
-func (m *merged) close() error {
+// Close closes all iterators, and returns the first error of any.
+func (m *merged) Close() error {
 	for _, it := range m.all {
 		m.err = errors.Join(m.err, it.Close())
 	}
@@ -217,11 +218,12 @@ const Latest kv.TS = math.MaxUint64
 // State calls visit for every item that a part of a table had at a time, in key order, until visit returns an error or
 // ctx ends. suffix (see keyspace.Suffix) and item are valid until visit returns. The snapshot must be taken when the
 // time is not above kv.Store.Stable (H3).
-func State(ctx context.Context, r kv.Reader, table uint32, part Part, at kv.TS, visit func(suffix []byte, it attribute.Item) error) error {
+func State(ctx context.Context, r kv.Reader, table uint32, part Part, at kv.TS, visit func(suffix []byte, it attribute.Item) error) (err error) {
 	past, err := open(r, table, part, at)
 	if err != nil {
 		return err
 	}
+	defer kv.CloseInto(past, &err)
 	w := &rewinder{past: past, at: at, visit: visit}
 	err = kv.Each(ctx, r, part.in(keyspace.AppendIndexPrefix(nil, table, 0)), func(key, val []byte) error {
 		return w.present(keyspace.Suffix(key), attribute.Item(val))
@@ -229,7 +231,7 @@ func State(ctx context.Context, r kv.Reader, table uint32, part Part, at kv.TS, 
 	if err == nil {
 		err = w.gone(nil)
 	}
-	return errors.Join(err, past.close())
+	return err
 }
 
 // rewinder merges the present items with the history: an item is as it was before its first change at or after the time.
@@ -301,18 +303,19 @@ type Change struct {
 
 // Changes calls visit for every item that was changed at a time in [from, to), in key order, until visit returns an
 // error or ctx ends. The Change is valid until visit returns.
-func Changes(ctx context.Context, r kv.Reader, table uint32, from, to kv.TS, visit func(*Change) error) error {
+func Changes(ctx context.Context, r kv.Reader, table uint32, from, to kv.TS, visit func(*Change) error) (err error) {
 	past, err := open(r, table, Part{}, from)
 	if err != nil {
 		return err
 	}
+	defer kv.CloseInto(past, &err)
 	// Changed items are usually few, so this iterator seeks from one to the next.
 	items, err := r.Scan(kv.Prefix(keyspace.AppendIndexPrefix(nil, table, 0)), kv.ScanOpt{})
 	if err != nil {
-		return errors.Join(err, past.close())
+		return err
 	}
-	err = changes(ctx, items, table, from, to, past, visit)
-	return errors.Join(err, past.close(), items.Close())
+	defer kv.CloseInto(items, &err)
+	return changes(ctx, items, table, from, to, past, visit)
 }
 
 // changes walks through the history item by item.

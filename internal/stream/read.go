@@ -117,7 +117,7 @@ func (r *Reader) Read(ctx context.Context, ref *catalog.StreamRef, shard *catalo
 }
 
 // read adds the records between p.Next and end to the page, until it is full.
-func (r *Reader) read(ctx context.Context, ref *catalog.StreamRef, shard *catalog.Shard, end Position, limit int, p *Page) error {
+func (r *Reader) read(ctx context.Context, ref *catalog.StreamRef, shard *catalog.Shard, end Position, limit int, p *Page) (err error) {
 	snap, err := r.KV.Latest(ctx)
 	if err != nil {
 		return err
@@ -127,27 +127,27 @@ func (r *Reader) read(ctx context.Context, ref *catalog.StreamRef, shard *catalo
 	if err != nil {
 		return err
 	}
+	defer kv.CloseInto(it, &err)
 	size := 0
-	for err == nil && it.Next() {
+	for it.Next() {
 		if len(p.Entries) == limit || size >= MaxPage {
-			return it.Close()
+			return nil
 		}
-		var e Entry
-		if e, err = decodeEntry(it.Key(), slices.Clone(it.Value()), ref); err != nil {
-			break
+		e, err := decodeEntry(it.Key(), slices.Clone(it.Value()), ref)
+		if err != nil {
+			return err
 		}
 		// A record larger than a page gets a page of its own.
 		if size += len(it.Value()); size > MaxPage && len(p.Entries) > 0 {
-			return it.Close()
+			return nil
 		}
 		p.Entries = append(p.Entries, e)
 		p.Next = e.Position.Next()
 	}
-	// The range is exhausted, so the next page starts at its end rather than after the last record.
-	if err = errors.Join(err, it.Close()); err == nil {
-		p.Next = end
-	}
-	return err
+	// The range is exhausted, so the next page starts at its end rather than after the last record. If the iterator has failed, the caller
+	// drops the page.
+	p.Next = end
+	return nil
 }
 
 // key returns the storage key of a position.

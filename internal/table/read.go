@@ -121,7 +121,7 @@ func (p *Page) room(n int, used *int) []byte {
 }
 
 // ReadPage reads one page. The caller must close it.
-func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
+func (s *Store) ReadPage(ctx context.Context, q PageQuery) (p *Page, err error) {
 	from := q.From
 	if from == nil {
 		from = s.KV.Latest
@@ -139,12 +139,9 @@ func (s *Store) ReadPage(ctx context.Context, q PageQuery) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.readPage(ctx, r, it, &q)
-	q.Turn.Leave()
-	if err = errors.Join(err, it.Close()); err != nil {
-		return nil, err
-	}
-	return p, nil
+	defer kv.CloseInto(it, &err)
+	defer q.Turn.Leave()
+	return s.readPage(ctx, r, it, &q)
 }
 
 // yieldEvery is the number of items between two checks whether the page's turn is over; yieldFiltered is the same for

@@ -111,6 +111,7 @@ func (s *Store) expired(ctx context.Context, t *catalog.Table, r kv.Range, now i
 	if err != nil {
 		return nil, nil, err
 	}
+	defer kv.CloseInto(it, &err)
 	for it.Next() {
 		if len(muts) == expireBatch {
 			next = append([]byte(nil), it.Key()...)
@@ -123,7 +124,7 @@ func (s *Store) expired(ctx context.Context, t *catalog.Table, r kv.Range, now i
 		// The index has only the key, which may be a digest: the item has the attributes.
 		raw, err := snap.Get(itemKey)
 		if err != nil {
-			return nil, nil, errors.Join(err, it.Close())
+			return nil, nil, err
 		}
 		if raw == nil {
 			continue // already deleted
@@ -139,7 +140,7 @@ func (s *Store) expired(ctx context.Context, t *catalog.Table, r kv.Range, now i
 			Next: func(attribute.Item) (attribute.Item, error) { return nil, nil },
 		})
 	}
-	return muts, next, it.Close()
+	return muts, next, nil
 }
 
 // deleteExpired applies the mutations in one transaction, leaving out those that it refuses.

@@ -322,11 +322,12 @@ func (r *Report) compareCounters(snap kv.Reader, t *catalog.Table, want []int64)
 
 // strays finds items of tables, and entries of indexes, that don't exist. known has those that do exist; a nil entry
 // may have any index.
-func (r *Report) strays(snap kv.Reader, known map[uint32]map[uint8]bool) error {
+func (r *Report) strays(snap kv.Reader, known map[uint32]map[uint8]bool) (err error) {
 	it, err := snap.Scan(kv.Prefix(keyspace.Tables()), kv.ScanOpt{})
 	if err != nil {
 		return err
 	}
+	defer kv.CloseInto(it, &err)
 	for it.Next() {
 		id, x := keyspace.TableID(it.Key()), keyspace.IndexID(it.Key())
 		indexes, ok := known[id]
@@ -338,5 +339,5 @@ func (r *Report) strays(snap kv.Reader, known map[uint32]map[uint8]bool) error {
 		}
 		it.Seek(kv.PrefixEnd(keyspace.AppendIndexPrefix(nil, id, x)))
 	}
-	return it.Close()
+	return nil
 }
