@@ -598,7 +598,10 @@ func putDropped(txn kv.Txn, d Dropped) error {
 
 // purge removes the data of what was dropped. It may be repeated.
 func (c *Catalog) purge(ctx context.Context, d Dropped) error {
-	ranges := []kv.Range{kv.Prefix(keyspace.TablePrefix(d.ID)), kv.Prefix(keyspace.Expiries(d.ID)), kv.Prefix(keyspace.Backfills(d.ID)), kv.Prefix(keyspace.Past(d.ID))}
+	ranges := []kv.Range{
+		kv.Prefix(keyspace.TablePrefix(d.ID)), kv.Prefix(keyspace.Expiries(d.ID)),
+		kv.Prefix(keyspace.Backfills(d.ID)), kv.Prefix(keyspace.Past(d.ID)),
+	}
 	if d.KeepItems {
 		ranges[0].Start, ranges[0].End = keyspace.TableIndexes(d.ID)
 	}

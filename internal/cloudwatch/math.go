@@ -138,50 +138,65 @@ func (p *mathParser) unary(depth int) (*node, error) {
 		args, err := p.list(']', depth)
 		return &node{op: "[", args: args}, err
 	case c == '"' || c == '\'':
-		end := strings.IndexByte(p.text[p.at+1:], c)
-		if end < 0 {
-			return nil, wrong("Unterminated string at position %d", p.at)
-		}
-		text := p.text[p.at+1 : p.at+1+end]
-		p.at += end + 2
-		return &node{op: "text", text: text}, nil
+		return p.quoted(c)
 	case c >= '0' && c <= '9' || c == '.':
-		start := p.at
-		// Take everything that looks like part of the number; ParseFloat refuses the rest. A sign belongs to it only after an e.
-		for p.at < len(p.text) && (isNameByte(p.text[p.at]) || p.text[p.at] == '.' ||
-			(p.text[p.at] == '-' || p.text[p.at] == '+') && strings.IndexByte("eE", p.text[p.at-1]) >= 0) {
-			p.at++
-		}
-		v, err := strconv.ParseFloat(p.text[start:p.at], 64)
-		if err != nil {
-			return nil, wrong("%q is not a number", p.text[start:p.at])
-		}
-		return &node{op: "number", number: v}, nil
+		return p.number()
 	case isNameByte(c):
-		start := p.at
-		for p.at < len(p.text) && isNameByte(p.text[p.at]) {
-			p.at++
-		}
-		name := p.text[start:p.at]
-		if p.skip(); p.at < len(p.text) && p.text[p.at] == '(' {
-			function := strings.ToUpper(name)
-			if _, ok := functions[function]; !ok {
-				return nil, wrong("The function %s is not supported", function)
-			}
-			p.at++
-			args, err := p.list(')', depth)
-			return &node{op: "call", text: function, args: args}, err
-		}
-		// Truth values are numbers: comparisons return 1 and 0, too.
-		switch strings.ToUpper(name) {
-		case "TRUE":
-			return &node{op: "number", number: 1}, nil
-		case "FALSE":
-			return &node{op: "number", number: 0}, nil
-		}
-		return &node{op: "name", text: name}, nil
+		return p.name(depth)
 	}
 	return nil, wrong("Unexpected %q at position %d", p.text[p.at:p.at+1], p.at)
+}
+
+// quoted parses a text in quotes.
+func (p *mathParser) quoted(quote byte) (*node, error) {
+	end := strings.IndexByte(p.text[p.at+1:], quote)
+	if end < 0 {
+		return nil, wrong("Unterminated string at position %d", p.at)
+	}
+	text := p.text[p.at+1 : p.at+1+end]
+	p.at += end + 2
+	return &node{op: "text", text: text}, nil
+}
+
+// number parses a number.
+func (p *mathParser) number() (*node, error) {
+	start := p.at
+	// Take everything that looks like part of the number; ParseFloat refuses the rest. A sign belongs to it only after an e.
+	for p.at < len(p.text) && (isNameByte(p.text[p.at]) || p.text[p.at] == '.' ||
+		(p.text[p.at] == '-' || p.text[p.at] == '+') && strings.IndexByte("eE", p.text[p.at-1]) >= 0) {
+		p.at++
+	}
+	v, err := strconv.ParseFloat(p.text[start:p.at], 64)
+	if err != nil {
+		return nil, wrong("%q is not a number", p.text[start:p.at])
+	}
+	return &node{op: "number", number: v}, nil
+}
+
+// name parses a name: of a query, of a function with its arguments, or of a truth value.
+func (p *mathParser) name(depth int) (*node, error) {
+	start := p.at
+	for p.at < len(p.text) && isNameByte(p.text[p.at]) {
+		p.at++
+	}
+	name := p.text[start:p.at]
+	if p.skip(); p.at < len(p.text) && p.text[p.at] == '(' {
+		function := strings.ToUpper(name)
+		if _, ok := functions[function]; !ok {
+			return nil, wrong("The function %s is not supported", function)
+		}
+		p.at++
+		args, err := p.list(')', depth)
+		return &node{op: "call", text: function, args: args}, err
+	}
+	// Truth values are numbers: comparisons return 1 and 0, too.
+	switch strings.ToUpper(name) {
+	case "TRUE":
+		return &node{op: "number", number: 1}, nil
+	case "FALSE":
+		return &node{op: "number", number: 0}, nil
+	}
+	return &node{op: "name", text: name}, nil
 }
 
 // expect takes a character.

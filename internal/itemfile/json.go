@@ -136,53 +136,14 @@ func (p *parser) parse(line []byte) (rec Record) {
 	r := &p.r
 	r.Arena = r.Arena[len(r.Arena):] // Reset would reuse the memory of earlier items
 	r.Reset(line)
-	item := func() attribute.Item {
-		it := attribute.ReadItem(r)
-		if name, problem, invalid := it.Invalid(); invalid && rec.Err == nil {
-			rec.Err = fmt.Errorf("%s: attribute %s", problem, name)
-		}
-		return it
-	}
 	for r.BeginObject(""); r.Err() == nil; {
 		name, more := r.NextField()
 		if !more {
 			break
 		}
-		switch string(name) {
-		case "Item":
-			rec.Item = item()
-		case "Keys":
-			rec.Keys = item()
-		case "OldImage":
-			rec.Old = item()
-		case "NewImage":
-			rec.New = item()
-		case "ConditionExpression":
-			s, _ := r.Bytes()
-			rec.Condition = string(s)
-		case "ExpressionAttributeNames":
-			rec.Names = map[string]string{}
-			for r.BeginObject(""); r.Err() == nil; {
-				name, more := r.NextField()
-				if !more {
-					break
-				}
-				key := string(name)
-				s, _ := r.Bytes()
-				if rec.Names[key] = string(s); len(rec.Names) > maxPlaceholders {
-					return Record{Err: errPlaceholders}
-				}
-			}
-		case "ExpressionAttributeValues":
-			values := item()
-			rec.Values = map[string]attribute.Value{}
-			for name, v := range values.Fields {
-				if rec.Values[string(name)] = v; len(rec.Values) > maxPlaceholders {
-					return Record{Err: errPlaceholders}
-				}
-			}
-		default:
-			r.Skip()
+		p.field(&rec, name)
+		if len(rec.Names) > maxPlaceholders || len(rec.Values) > maxPlaceholders {
+			return Record{Err: errPlaceholders}
 		}
 	}
 	if r.Err() == nil {
@@ -198,6 +159,54 @@ func (p *parser) parse(line []byte) (rec Record) {
 		return Record{Err: rec.Err}
 	}
 	return rec
+}
+
+// field parses a field of a line. Of more placeholders than maxPlaceholders it keeps one more than that.
+func (p *parser) field(rec *Record, name []byte) {
+	r := &p.r
+	switch string(name) {
+	case "Item":
+		rec.Item = p.item(rec)
+	case "Keys":
+		rec.Keys = p.item(rec)
+	case "OldImage":
+		rec.Old = p.item(rec)
+	case "NewImage":
+		rec.New = p.item(rec)
+	case "ConditionExpression":
+		s, _ := r.Bytes()
+		rec.Condition = string(s)
+	case "ExpressionAttributeNames":
+		rec.Names = map[string]string{}
+		for r.BeginObject(""); r.Err() == nil && len(rec.Names) <= maxPlaceholders; {
+			name, more := r.NextField()
+			if !more {
+				break
+			}
+			key := string(name)
+			s, _ := r.Bytes()
+			rec.Names[key] = string(s)
+		}
+	case "ExpressionAttributeValues":
+		values := p.item(rec)
+		rec.Values = map[string]attribute.Value{}
+		for name, v := range values.Fields {
+			if rec.Values[string(name)] = v; len(rec.Values) > maxPlaceholders {
+				break
+			}
+		}
+	default:
+		r.Skip()
+	}
+}
+
+// item parses an item. The record's error says what is wrong with it.
+func (p *parser) item(rec *Record) attribute.Item {
+	it := attribute.ReadItem(&p.r)
+	if name, problem, invalid := it.Invalid(); invalid && rec.Err == nil {
+		rec.Err = fmt.Errorf("%s: attribute %s", problem, name)
+	}
+	return it
 }
 
 // AppendItem appends a line of a full export.

@@ -13,50 +13,94 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
+// statementBatch is a BatchExecuteStatement in progress.
+type statementBatch struct {
+	in  *api.BatchExecuteStatementInput
+	out *api.BatchExecuteStatementOutput
+	all []*statement // nil for statements that failed
+}
+
 // batchExecuteStatement runs in three passes: parse, resolve all keys, execute. A statement that fails in any pass gets an
 // error of its own and does not affect the others.
 func (s *Service) batchExecuteStatement(ctx context.Context, req *Request, in *api.BatchExecuteStatementInput) (*api.BatchExecuteStatementOutput, error) {
-	out := &api.BatchExecuteStatementOutput{Responses: make([]api.BatchStatementResponse, len(in.Statements))}
-	all := make([]*statement, len(in.Statements)) // nil for statements that failed
-	fail := func(i int, err error) error {
-		e, err := batchError(err)
-		if err != nil {
-			return err
-		}
-		if all[i] != nil {
-			e.Item = all[i].refused
-		}
-		out.Responses[i].Error = e
-		all[i] = nil
-		return nil
+	b := &statementBatch{
+		in: in, all: make([]*statement, len(in.Statements)),
+		out: &api.BatchExecuteStatementOutput{Responses: make([]api.BatchStatementResponse, len(in.Statements))},
 	}
-	reads, writes := 0, 0
-	for i := range in.Statements {
-		b := &in.Statements[i]
-		st, err := parseStatement(b.Statement.Value, b.Parameters, b.ReturnValuesOnConditionCheckFailure)
-		if err == nil && st.Kind == partiql.Exists {
-			err = awserr.ValidationError("EXISTS can only be used in ExecuteTransaction write requests.")
+	if err := b.parse(); err != nil {
+		return nil, err
+	}
+	muts, err := s.resolveStatements(ctx, req, b)
+	if err != nil {
+		return nil, err
+	}
+	var used ledger
+	for i, st := range b.all {
+		if st == nil {
+			continue
 		}
-		switch {
-		case err != nil:
-			if err := fail(i, err); err != nil {
+		b.out.Responses[i].TableName = smithy.Some(st.table.Name)
+		item, units, err := s.runBatched(ctx, req, st, muts[i], in.Statements[i].ConsistentRead.Value)
+		if err != nil {
+			if err := b.fail(i, err); err != nil {
 				return nil, err
 			}
 			continue
-		case st.writes():
+		}
+		b.out.Responses[i].Item = item
+		used.add(st.table.Name, &units, 1)
+	}
+	b.out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, plainUnits)
+	return b.out, nil
+}
+
+// fail records the error of a statement. It returns errors that are not the statement's fault.
+func (b *statementBatch) fail(i int, err error) error {
+	e, err := batchError(err)
+	if err != nil {
+		return err
+	}
+	if b.all[i] != nil {
+		e.Item = b.all[i].refused
+	}
+	b.out.Responses[i].Error = e
+	b.all[i] = nil
+	return nil
+}
+
+// parse parses all statements. A batch either reads or writes.
+func (b *statementBatch) parse() error {
+	reads, writes := 0, 0
+	for i := range b.in.Statements {
+		in := &b.in.Statements[i]
+		st, err := parseStatement(in.Statement.Value, in.Parameters, in.ReturnValuesOnConditionCheckFailure)
+		if err == nil && st.Kind == partiql.Exists {
+			err = awserr.ValidationError("EXISTS can only be used in ExecuteTransaction write requests.")
+		}
+		if err != nil {
+			if err := b.fail(i, err); err != nil {
+				return err
+			}
+			continue
+		}
+		if st.writes() {
 			writes++
-		default:
+		} else {
 			reads++
 		}
-		all[i] = st
+		b.all[i] = st
 	}
 	if reads > 0 && writes > 0 {
-		return nil, awserr.ValidationError("Read and write requests together in the same batch is not supported.")
+		return awserr.ValidationError("Read and write requests together in the same batch is not supported.")
 	}
-	// Resolve all keys first: AWS rejects the whole batch if two statements are about one item.
-	muts := make([]table.Mutation, len(all))
+	return nil
+}
+
+// resolveStatements finds the tables and items of all statements. AWS rejects the whole batch if two are about one item.
+func (s *Service) resolveStatements(ctx context.Context, req *Request, b *statementBatch) ([]table.Mutation, error) {
+	muts := make([]table.Mutation, len(b.all))
 	seen := map[string]bool{}
-	for i, st := range all {
+	for i, st := range b.all {
 		if st == nil {
 			continue
 		}
@@ -65,7 +109,7 @@ func (s *Service) batchExecuteStatement(ctx context.Context, req *Request, in *a
 			muts[i], err = st.batched()
 		}
 		if err != nil {
-			if err := fail(i, err); err != nil {
+			if err := b.fail(i, err); err != nil {
 				return nil, err
 			}
 			continue
@@ -76,24 +120,7 @@ func (s *Service) batchExecuteStatement(ctx context.Context, req *Request, in *a
 		}
 		seen[storage] = true
 	}
-	var used ledger
-	for i, st := range all {
-		if st == nil {
-			continue
-		}
-		out.Responses[i].TableName = smithy.Some(st.table.Name)
-		item, units, err := s.runBatched(ctx, req, st, muts[i], in.Statements[i].ConsistentRead.Value)
-		if err != nil {
-			if err := fail(i, err); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		out.Responses[i].Item = item
-		used.add(st.table.Name, &units, 1)
-	}
-	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, plainUnits)
-	return out, nil
+	return muts, nil
 }
 
 // batched returns the mutation of a statement in a batch. For a SELECT it only holds the key.

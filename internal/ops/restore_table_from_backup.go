@@ -21,7 +21,8 @@ func (s *Service) restoreTableFromBackup(ctx context.Context, req *Request, in *
 		&catalog.Restored{BackupARN: b.ARN(), SourceARN: b.Table.ARN(), At: b.Created},
 		overrides{
 			billing: in.BillingModeOverride, throughput: in.ProvisionedThroughputOverride, onDemand: in.OnDemandThroughputOverride,
-			sse: in.SSESpecificationOverride, global: in.GlobalSecondaryIndexOverride, local: in.LocalSecondaryIndexOverride, vector: in.VectorIndexOverride,
+			sse: in.SSESpecificationOverride, global: in.GlobalSecondaryIndexOverride, local: in.LocalSecondaryIndexOverride,
+			vector: in.VectorIndexOverride,
 		})
 	return &api.RestoreTableFromBackupOutput{TableDescription: d}, err
 }

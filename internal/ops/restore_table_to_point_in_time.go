@@ -30,7 +30,8 @@ func (s *Service) restoreTableToPointInTime(ctx context.Context, req *Request, i
 		&catalog.Restored{SourceARN: t.ARN(), At: at.Millis()},
 		overrides{
 			billing: in.BillingModeOverride, throughput: in.ProvisionedThroughputOverride, onDemand: in.OnDemandThroughputOverride,
-			sse: in.SSESpecificationOverride, global: in.GlobalSecondaryIndexOverride, local: in.LocalSecondaryIndexOverride, vector: in.VectorIndexOverride,
+			sse: in.SSESpecificationOverride, global: in.GlobalSecondaryIndexOverride, local: in.LocalSecondaryIndexOverride,
+			vector: in.VectorIndexOverride,
 		})
 	return &api.RestoreTableToPointInTimeOutput{TableDescription: d}, err
 }

@@ -18,9 +18,12 @@ const (
 	jobTTL     = "ttl"
 )
 
+// reporter returns a function that logs errors of doing what the text says.
+type reporter func(what string) func(error)
+
 // background starts the periodic work.
 func (s *Server) background(ctx context.Context, opt *Options, items *table.Store, sweepers []func(context.Context) error) {
-	report := func(what string) func(error) {
+	var report reporter = func(what string) func(error) {
 		return func(err error) {
 			if err != nil && ctx.Err() == nil {
 				guard.Log(opt.Logger, "cannot "+what, err)
@@ -41,7 +44,7 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 }
 
 // lead starts the work that one server does for all that share the store.
-func (s *Server) lead(ctx context.Context, opt *Options, items *table.Store, sweepers []func(context.Context) error, report func(string) func(error)) {
+func (s *Server) lead(ctx context.Context, opt *Options, items *table.Store, sweepers []func(context.Context) error, report reporter) {
 	s.servers.Lead(ctx, jobSweep, nil, func(ctx context.Context) {
 		jobs.Every(ctx, opt.Logger, jobSweep, sweepInterval, func() {
 			for _, sweep := range sweepers {
@@ -69,7 +72,7 @@ func (s *Server) lead(ctx context.Context, opt *Options, items *table.Store, swe
 }
 
 // exchange starts the work that every server does if several share the store.
-func (s *Server) exchange(ctx context.Context, opt *Options, report func(string) func(error)) {
+func (s *Server) exchange(ctx context.Context, opt *Options, report reporter) {
 	// The leader reads what the others have measured from the store.
 	s.servers.Exchange(ctx, "metrics", tickInterval, func(ctx context.Context, _ *cluster.Member) {
 		report("store metrics")(s.metrics.Collect(ctx))
