@@ -73,7 +73,7 @@ func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, i
 		return nil, errToken
 	}
 	reverse := in.ScanBy.Value != api.ScanByTimestampascending
-	it, err := snap.Scan(under(prefix), kv.ScanOpt{Reverse: reverse})
+	it, err := snap.Scan(kv.Prefix(prefix), kv.ScanOpt{Reverse: reverse})
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (s *Service) trimHistory(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	for _, account := range many {
-		if err := s.trimHistoryOf(ctx, under(keyspace.AlarmHistory(account[0], account[1]))); err != nil {
+		if err := s.trimHistoryOf(ctx, kv.Prefix(keyspace.AlarmHistory(account[0], account[1]))); err != nil {
 			return err
 		}
 	}
@@ -165,5 +165,5 @@ func (s *Service) trimHistoryOf(ctx context.Context, rng kv.Range) error {
 func (s *Service) cleanHistory(ctx context.Context, before time.Time) error {
 	// A key ends with the time, in 8 bytes, and a sequence number of 4.
 	timeOf := func(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[len(key)-12:])) }
-	return removeBefore(ctx, s.KV, under(keyspace.AllAlarmHistory()), timeOf, before.UnixMilli())
+	return removeBefore(ctx, s.KV, kv.Prefix(keyspace.AllAlarmHistory()), timeOf, before.UnixMilli())
 }

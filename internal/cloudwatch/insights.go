@@ -74,7 +74,7 @@ func (s *Service) before(r kv.Reader, key []byte) (metric.Report, error) {
 
 // cleanReports removes reports from before a time.
 func (s *Service) cleanReports(ctx context.Context, before time.Time) error {
-	return removeBefore(ctx, s.KV, under(keyspace.AllContributorReports()), keyspace.Time, before.Unix())
+	return removeBefore(ctx, s.KV, kv.Prefix(keyspace.AllContributorReports()), keyspace.Time, before.Unix())
 }
 
 // rules returns the caller's rules, sorted by name.

@@ -252,7 +252,7 @@ func TestIndexOfOldStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, prefix := range [][]byte{keyspace.MetricIndex(), keyspace.MetricCount(""), keyspace.MetricsIndexed()} {
-		if err := s.db.DeleteRange(t.Context(), under(prefix)); err != nil {
+		if err := s.db.DeleteRange(t.Context(), kv.Prefix(prefix)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -275,7 +275,7 @@ func TestIndexOfOldStore(t *testing.T) {
 	if err != nil || len(before) != 1 {
 		t.Fatalf("found %v, %v", before, err)
 	}
-	if err := s.db.DeleteRange(t.Context(), under(entryKey(&id, ""))); err != nil {
+	if err := s.db.DeleteRange(t.Context(), kv.Prefix(entryKey(&id, ""))); err != nil {
 		t.Fatal(err)
 	}
 	s.reopen(2 * metrics)
@@ -561,7 +561,7 @@ func TestAlarmLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.Close()
-		if err := kv.Each(t.Context(), r, under(keyspace.AlarmHistory(account, "us-east-1")), func(_, _ []byte) error { n++; return nil }); err != nil {
+		if err := kv.Each(t.Context(), r, kv.Prefix(keyspace.AlarmHistory(account, "us-east-1")), func(_, _ []byte) error { n++; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		return n
@@ -625,7 +625,7 @@ func TestReportsArePending(t *testing.T) {
 	}
 	defer r.Close()
 	n := 0
-	if err := kv.Each(t.Context(), r, under(keyspace.AllContributorReports()), func(_, _ []byte) error { n++; return nil }); err != nil || n != 1 {
+	if err := kv.Each(t.Context(), r, kv.Prefix(keyspace.AllContributorReports()), func(_, _ []byte) error { n++; return nil }); err != nil || n != 1 {
 		t.Errorf("%d reports are stored: %v", n, err)
 	}
 }

@@ -81,9 +81,6 @@ func openStore(db kv.Store, limit int) *store {
 	return &store{kv: db, limit: limit, known: map[digest]uint32{}}
 }
 
-// under returns the range of all keys with a prefix.
-func under(prefix []byte) kv.Range { return kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)} }
-
 // addBatch is the number of points per transaction.
 const addBatch = 256
 
@@ -141,7 +138,7 @@ func (s *store) page(ctx context.Context, at []byte, n int) (list []*series, nex
 		return nil, nil, err
 	}
 	defer r.Close()
-	it, err := r.Scan(kv.Range{Start: at, End: keyspace.PrefixEnd(keyspace.Metrics())}, kv.ScanOpt{Rows: n})
+	it, err := r.Scan(kv.Range{Start: at, End: kv.PrefixEnd(keyspace.Metrics())}, kv.ScanOpt{Rows: n})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -444,7 +441,7 @@ func (s *store) units(ctx context.Context, id *metric.ID, unit string) ([]*serie
 	defer r.Close()
 	prefix := entryKey(id, "")
 	var out []*series
-	err = kv.Each(ctx, r, under(prefix), func(key, val []byte) error {
+	err = kv.Each(ctx, r, kv.Prefix(prefix), func(key, val []byte) error {
 		m := &series{ID: *id, Unit: string(key[len(prefix):])}
 		if len(val) == 4 && (unit == "" || m.Unit == unit) {
 			m.id = binary.BigEndian.Uint32(val)
@@ -477,9 +474,9 @@ func (s *store) list(ctx context.Context, prefix, last []byte, n int, since int6
 		return nil, nil, err
 	}
 	defer r.Close()
-	rng := under(prefix)
+	rng := kv.Prefix(prefix)
 	if bytes.Compare(last, rng.Start) > 0 {
-		rng.Start = keyspace.PrefixEnd(last)
+		rng.Start = kv.PrefixEnd(last)
 	}
 	it, err := r.Scan(rng, kv.ScanOpt{Rows: n})
 	if err != nil {
@@ -521,7 +518,7 @@ func (s *store) listed(r kv.Reader, id []byte, since int64, keep func(*series) b
 		return nil, err
 	}
 	for _, seconds := range []uint32{60, 1, 300, 3600} { // the resolutions most likely to have recent points come first
-		there, err := anyIn(r, kv.Range{Start: keyspace.MetricPoint(m.id, seconds, since), End: keyspace.PrefixEnd(keyspace.MetricPoints(m.id, seconds))})
+		there, err := anyIn(r, kv.Range{Start: keyspace.MetricPoint(m.id, seconds, since), End: kv.PrefixEnd(keyspace.MetricPoints(m.id, seconds))})
 		if err != nil || there {
 			return m, err
 		}
@@ -624,7 +621,7 @@ func (s *store) rollOne(ctx context.Context, m *series, now time.Time) error {
 			return err
 		}
 	}
-	if there, err := s.any(ctx, under(keyspace.AllMetricPoints(m.id))); err != nil || there {
+	if there, err := s.any(ctx, kv.Prefix(keyspace.AllMetricPoints(m.id))); err != nil || there {
 		return err
 	}
 	return s.forget(ctx, m)
@@ -705,7 +702,7 @@ func (s *store) forget(ctx context.Context, m *series) error {
 			return err
 		}
 		// A point may have arrived meanwhile.
-		if there, err := anyIn(txn, under(keyspace.AllMetricPoints(m.id))); err != nil || there {
+		if there, err := anyIn(txn, kv.Prefix(keyspace.AllMetricPoints(m.id))); err != nil || there {
 			return err
 		}
 		if !strings.HasPrefix(m.Namespace, ownNamespace) {

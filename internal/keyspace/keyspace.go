@@ -232,9 +232,6 @@ func AppendValuePrefix(dst, b []byte) []byte {
 	}
 }
 
-// PrefixEnd is kv.PrefixEnd.
-func PrefixEnd(prefix []byte) []byte { return kv.PrefixEnd(prefix) }
-
 // TableRecords returns the prefix of all table descriptions.
 func TableRecords() []byte { return []byte{prefixMeta, metaTable} }
 

@@ -63,7 +63,7 @@ func Read[T any](ctx context.Context, r kv.Reader, prefix []byte) (list []*T, er
 
 // each visits the records whose keys have a prefix, in order.
 func each[T any](ctx context.Context, r kv.Reader, prefix []byte, visit func(key []byte, v *T)) error {
-	return kv.Each(ctx, r, kv.Range{Start: prefix, End: keyspace.PrefixEnd(prefix)}, func(key, val []byte) error {
+	return kv.Each(ctx, r, kv.Prefix(prefix), func(key, val []byte) error {
 		v, err := decode[T](key, val)
 		if err == nil {
 			visit(key, v)
