@@ -278,15 +278,15 @@ func page[T any](all []*T, keep func(*T) bool, name func(*T) string, given smith
 	}
 	all = slices.DeleteFunc(all, func(v *T) bool { return !keep(v) })
 	if given.Set {
-		i := slices.IndexFunc(all, func(v *T) bool { return token(name(v)) == given.Value })
+		i := slices.IndexFunc(all, func(v *T) bool { return smithy.EncodeToken(name(v)) == given.Value })
 		if i < 0 {
 			return nil, next, awserr.New(invalidToken, "The next token is not valid.")
 		}
 		all = all[i+1:]
 	}
-	if int64(len(all)) > limit {
-		all = all[:limit]
-		next = smithy.Some(token(name(all[limit-1])))
+	out, last := smithy.Page(all, limit, name)
+	if last.Set {
+		next = smithy.Some(smithy.EncodeToken(last.Value))
 	}
-	return all, next, nil
+	return out, next, nil
 }

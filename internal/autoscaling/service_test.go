@@ -324,7 +324,7 @@ func (s *session) call(t *testing.T, as, operation, input, show string) string {
 		as = account
 	}
 	if given, ok := in["NextToken"].(string); ok && strings.HasPrefix(given, "after ") {
-		in["NextToken"] = token(strings.TrimPrefix(given, "after "))
+		in["NextToken"] = smithy.EncodeToken(strings.TrimPrefix(given, "after "))
 	}
 	var answer map[string]any
 	if err := s.do(t, as, operation, in, &answer); err != nil {

@@ -3,7 +3,6 @@ package autoscaling
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"maps"
@@ -17,9 +16,6 @@ import (
 	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 )
-
-// token encodes a name as a NextToken.
-func token(name string) string { return base64.StdEncoding.EncodeToString([]byte(name)) }
 
 // target is a scalable target. Targets are immutable: a change replaces the whole value. The JSON form is the stored one.
 type target struct {

@@ -352,7 +352,7 @@ func (s *Service) describeAlarms(_ context.Context, call *smithy.Call, in *api.D
 	limit := int(in.MaxRecords.Or(50))
 	for i, a := range found {
 		if i == limit {
-			out.NextToken = smithy.Some(token(found[i-1].Name))
+			out.NextToken = smithy.Some(smithy.EncodeToken(found[i-1].Name))
 			break
 		}
 		out.MetricAlarms = append(out.MetricAlarms, a.render())

@@ -325,7 +325,9 @@ func (e *evaluation) list(i int, v value) ([]*timeSeries, error) {
 // place is where an answer of GetMetricData ended: the query, which of its series, and how many of the series' values were returned.
 type place struct{ query, series, value int }
 
-func (p place) token() string { return token(fmt.Sprintf("%d.%d.%d", p.query, p.series, p.value)) }
+func (p place) token() string {
+	return smithy.EncodeToken(fmt.Sprintf("%d.%d.%d", p.query, p.series, p.value))
+}
 
 // readPlace decodes a NextToken.
 func readPlace(given smithy.Opt[string]) (p place, err error) {

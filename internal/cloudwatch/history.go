@@ -101,7 +101,7 @@ func (s *Service) describeAlarmHistory(ctx context.Context, call *smithy.Call, i
 			continue
 		}
 		if len(out.AlarmHistoryItems) == limit { // only an entry that matches justifies another page
-			out.NextToken = smithy.Some(token(last))
+			out.NextToken = smithy.Some(smithy.EncodeToken(last))
 			break
 		}
 		last = string(it.Key())

@@ -103,7 +103,7 @@ func (s *Service) describeInsightRules(_ context.Context, call *smithy.Call, in 
 			continue
 		}
 		if len(out.InsightRules) == limit {
-			out.NextToken = smithy.Some(token(out.InsightRules[limit-1].Name.Value))
+			out.NextToken = smithy.Some(smithy.EncodeToken(out.InsightRules[limit-1].Name.Value))
 			break
 		}
 		out.InsightRules = append(out.InsightRules, api.InsightRule{

@@ -3,7 +3,6 @@ package cloudwatch
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"fmt"
 	"math"
 	"slices"
@@ -203,21 +202,18 @@ func (s *Service) listMetrics(ctx context.Context, call *smithy.Call, in *api.Li
 		})
 	}
 	if last != nil {
-		out.NextToken = smithy.Some(token(string(last)))
+		out.NextToken = smithy.Some(smithy.EncodeToken(string(last)))
 	}
 	return out, nil
 }
 
-// token encodes a place in a list as a NextToken.
-func token(after string) string { return base64.StdEncoding.EncodeToString([]byte(after)) }
-
 // readToken decodes a NextToken; "" if the request has no token.
 func readToken(given smithy.Opt[string]) (string, error) {
-	raw, err := base64.StdEncoding.DecodeString(given.Value)
+	after, err := smithy.DecodeToken(given.Value)
 	if err != nil {
 		return "", errToken
 	}
-	return string(raw), nil
+	return after, nil
 }
 
 // window rounds a request's times as CloudWatch does: the start down to the resolution in which points of that age are kept, or to a

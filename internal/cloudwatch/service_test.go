@@ -238,7 +238,7 @@ func TestCostOfManyMetrics(t *testing.T) {
 			t.Errorf("/metrics has metrics of clients, or fails: %v", err)
 		}
 	})
-	s.refused(invalidToken, "NextToken", "ListMetrics", obj{"NextToken": token("x")})
+	s.refused(invalidToken, "NextToken", "ListMetrics", obj{"NextToken": smithy.EncodeToken("x")})
 	if err := s.do("b", "ListMetrics", obj{"NextToken": foreign}, nil); err == nil {
 		t.Error("another account's token is accepted")
 	}
@@ -468,11 +468,11 @@ func TestGetMetricDataPages(t *testing.T) {
 	if got := strings.Join(pages, " "); got != "a2P a2P a1Cc0Cd1P d2P d2C d2P d2P d1C" {
 		t.Errorf("pages: %s", got)
 	}
-	for _, bad := range []any{"x", token("1.2"), token("-1.0.0"), token("0.0.99999999999999999999")} {
+	for _, bad := range []any{"x", smithy.EncodeToken("1.2"), smithy.EncodeToken("-1.0.0"), smithy.EncodeToken("0.0.99999999999999999999")} {
 		s.refused(invalidToken, "", "GetMetricData", with(small, obj{"NextToken": bad}))
 	}
-	s.must("GetMetricData", with(small, obj{"NextToken": token("900.0.0")}), nil)
-	s.must("GetMetricData", with(small, obj{"NextToken": token("0.5.7")}), nil)
+	s.must("GetMetricData", with(small, obj{"NextToken": smithy.EncodeToken("900.0.0")}), nil)
+	s.must("GetMetricData", with(small, obj{"NextToken": smithy.EncodeToken("0.5.7")}), nil)
 	for _, most := range []int{0, -1, maxReturnedData + 1} {
 		s.refused(awserr.Validation, "MaxDatapoints", "GetMetricData", with(small, obj{"MaxDatapoints": most, "NextToken": nil}))
 	}

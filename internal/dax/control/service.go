@@ -293,13 +293,8 @@ func page[T any](all []T, name func(T) string, limit smithy.Opt[int64], token sm
 		}
 	}
 	slices.SortFunc(all, func(a, b T) int { return strings.Compare(name(a), name(b)) })
-	if token.Set {
-		all = slices.DeleteFunc(all, func(v T) bool { return name(v) <= token.Value })
-	}
-	if int64(len(all)) > most {
-		return all[:most], smithy.Some(name(all[most-1])), nil
-	}
-	return all, next, nil
+	out, next = smithy.Page(smithy.After(all, token, name), most, name)
+	return out, next, nil
 }
 
 // event is something that happened to a cluster or group.
