@@ -21,7 +21,7 @@ var unguarded = map[string]string{
 	"internal/kv/pgkv/pgtest/pgtest.go ":     "for tests",
 	"internal/kv/kvtest/":                    "for tests",
 	"internal/cli/backup.go ":                "of the command: it keeps the server's checkpoint alive",
-	"internal/cli/cli.go ":                   "of the command: waiting for the server's end, and for signals",
+	"internal/cli/serve.go ":                 "of the command: waiting for the server's end, and for signals",
 	"internal/cli/pprof.go ":                 "of the command: profiles for its operator",
 }
 

@@ -10,6 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/statordb/stator"
 	"github.com/statordb/stator/internal/admin/serverbackup"
 	"github.com/statordb/stator/internal/cli/client"
@@ -20,9 +23,17 @@ import (
 
 // s3Login holds the flags that access to an S3-compatible store needs besides its endpoint.
 type s3Login struct {
-	S3Region    string `name:"s3-region" help:"Region of the S3-compatible store." placeholder:"REGION"`
-	S3AccessKey string `name:"s3-access-key" help:"Access key of that store; the default is the AWS SDKs' own chain of environment and files." placeholder:"ID"`
-	S3SecretKey string `name:"s3-secret-key" help:"Secret key of that store; better given as STATOR_S3_SECRET_KEY." placeholder:"KEY"`
+	S3Region    string
+	S3AccessKey string
+	S3SecretKey string
+}
+
+// addFlags adds the flags to a command's.
+func (l *s3Login) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&l.S3Region, "s3-region", "", "`REGION` Region of the S3-compatible store.")
+	f.StringVar(&l.S3AccessKey, "s3-access-key", "",
+		"`ID` Access key of that store; the default is the AWS SDKs' own chain of environment and files.")
+	f.StringVar(&l.S3SecretKey, "s3-secret-key", "", "`KEY` Secret key of that store; better given as STATOR_S3_SECRET_KEY.")
 }
 
 // at returns the options for a store at the endpoint.
@@ -32,8 +43,14 @@ func (l *s3Login) at(endpoint string) stator.S3Options {
 
 // buckets holds the flags of commands that read or write s3:// URLs.
 type buckets struct {
-	S3Endpoint string `name:"s3-endpoint" help:"S3-compatible store for s3:// URLs; the default is AWS." placeholder:"URL"`
+	S3Endpoint string
 	s3Login
+}
+
+// addFlags adds the flags to a command's.
+func (b *buckets) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&b.S3Endpoint, "s3-endpoint", "", "`URL` S3-compatible store for s3:// URLs; the default is AWS.")
+	b.s3Login.addFlags(f)
 }
 
 // locate resolves a folder or s3:// URL.
@@ -43,15 +60,35 @@ func (b *buckets) locate(ctx context.Context, where string) (objectstore.Place, 
 
 // backupCmd is `stator backup`.
 type backupCmd struct {
-	Target  string `arg:"" help:"Folder, or s3://BUCKET/PREFIX, for all backups of this server: a backup adds only what the earlier ones lack."`
-	DataDir string `help:"Data directory (${default}). If a server is running on it, the command asks that server, at --endpoint-url, for a checkpoint." default:"./stator-data" placeholder:"DIR"`
-	Keep    int    `help:"Keep only the newest N backups; 0 keeps all (${default})." default:"0" placeholder:"N"`
+	Target  string
+	DataDir string
+	Keep    int
 	connection
 	buckets
 }
 
-// Run backs up a whole server: it makes a checkpoint, copies what earlier backups lack, and removes the checkpoint.
-func (c *backupCmd) Run(ctx context.Context, std streams) error {
+// command returns the command, whose flags are stored in c.
+func (c *backupCmd) command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "backup <target>",
+		Short: "Back up a whole server, running or not, to a folder or S3.",
+		Args:  cobra.ExactArgs(1),
+		RunE:  action(c.run, &c.Target),
+		Annotations: map[string]string{
+			argumentHelp: "Folder, or s3://BUCKET/PREFIX, for all backups of this server: a backup adds only what the earlier ones lack.",
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.DataDir, "data-dir", "./stator-data",
+		"`DIR` Data directory. If a server is running on it, the command asks that server, at --endpoint-url, for a checkpoint.")
+	f.IntVar(&c.Keep, "keep", 0, "`N` Keep only the newest N backups; 0 keeps all.")
+	c.connection.addFlags(f)
+	c.buckets.addFlags(f)
+	return cmd
+}
+
+// run backs up a whole server: it makes a checkpoint, copies what earlier backups lack, and removes the checkpoint.
+func (c *backupCmd) run(ctx context.Context, std streams) error {
 	at, err := c.locate(ctx, c.Target)
 	if err != nil {
 		return err
@@ -121,15 +158,32 @@ func keepCheckpoint(ctx context.Context, dir string) (stop func()) {
 
 // restoreCmd is `stator restore`.
 type restoreCmd struct {
-	Source  string `arg:"" help:"Folder, or s3://BUCKET/PREFIX, with backups."`
-	DataDir string `help:"Directory to create; it must be missing or empty (${default})." default:"./stator-data" placeholder:"DIR"`
-	Backup  string `help:"Backup to restore; the default is the newest." placeholder:"ID"`
-	List    bool   `help:"Only list the backups."`
+	Source  string
+	DataDir string
+	Backup  string
+	List    bool
 	buckets
 }
 
-// Run restores a backup into a new data directory and verifies the result.
-func (c *restoreCmd) Run(ctx context.Context, std streams) error {
+// command returns the command, whose flags are stored in c.
+func (c *restoreCmd) command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:         "restore <source>",
+		Short:       "Restore a backup into a new data directory.",
+		Args:        cobra.ExactArgs(1),
+		RunE:        action(c.run, &c.Source),
+		Annotations: map[string]string{argumentHelp: "Folder, or s3://BUCKET/PREFIX, with backups."},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.DataDir, "data-dir", "./stator-data", "`DIR` Directory to create; it must be missing or empty.")
+	f.StringVar(&c.Backup, "backup", "", "`ID` Backup to restore; the default is the newest.")
+	f.BoolVar(&c.List, "list", false, "Only list the backups.")
+	c.buckets.addFlags(f)
+	return cmd
+}
+
+// run restores a backup into a new data directory and verifies the result.
+func (c *restoreCmd) run(ctx context.Context, std streams) error {
 	at, err := c.locate(ctx, c.Source)
 	if err != nil {
 		return err
@@ -150,5 +204,5 @@ func (c *restoreCmd) Run(ctx context.Context, std streams) error {
 		return fmt.Errorf("%s: %w", c.Source, err)
 	}
 	fmt.Fprintf(std.out, "backup %s is restored to %s: %d files, %.1f MB\n", b.ID, c.DataDir, len(b.Files), float64(b.Size())/1e6)
-	return (&verifyCmd{DataDir: c.DataDir}).Run(ctx, std)
+	return (&verifyCmd{DataDir: c.DataDir}).run(ctx, std)
 }

@@ -10,18 +10,37 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/statordb/stator/internal/admin"
 )
 
 // clusterCmd is `stator cluster`.
 type clusterCmd struct {
-	Storage string `help:"The shared database." required:"" placeholder:"URL"`
-	JSON    bool   `name:"json" help:"Print JSON."`
-	Upgrade bool   `help:"Raise the database to the newest format. All servers must run this version; older ones no longer start."`
+	Storage string
+	JSON    bool
+	Upgrade bool
 }
 
-// Run prints the servers, the jobs each one leads, and how far each one is behind. It upgrades the format first if asked to.
-func (c *clusterCmd) Run(ctx context.Context, std streams) error {
+// command returns the command, whose flags are stored in c.
+func (c *clusterCmd) command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cluster --storage URL",
+		Short: "Show the servers of a shared database and the work each one does.",
+		Args:  cobra.NoArgs,
+		RunE:  action(c.run),
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.Storage, "storage", "", "`URL` The shared database.")
+	f.BoolVar(&c.JSON, "json", false, "Print JSON.")
+	f.BoolVar(&c.Upgrade, "upgrade", false,
+		"Raise the database to the newest format. All servers must run this version; older ones no longer start.")
+	_ = cmd.MarkFlagRequired("storage")
+	return cmd
+}
+
+// run prints the servers, the jobs each one leads, and how far each one is behind. It upgrades the format first if asked to.
+func (c *clusterCmd) run(ctx context.Context, std streams) error {
 	if c.Upgrade {
 		if _, err := admin.UpgradeStorage(ctx, c.Storage); err != nil {
 			return err

@@ -6,6 +6,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 var update = flag.Bool("update", false, "write docs/flags.md anew")
@@ -31,37 +34,26 @@ func flagsPage() string {
 	b.WriteString("# Commands and flags\n\n" +
 		"<!-- Written by `make generate` from internal/cli; do not edit. -->\n\n" +
 		"Each flag can also be given as the environment variable in the last column; the command line wins. `stator COMMAND --help` prints the same.\n")
-	for _, command := range commandLine(&commands{}).Commands {
-		fmt.Fprintf(&b, "\n## stator %s\n\n%s\n", command.Name, cell(command.Help))
-		for i, argument := range command.Args {
-			if i == 0 {
-				b.WriteString("\n| argument | |\n|---|---|\n")
-			}
-			fmt.Fprintf(&b, "| `%s` | %s |\n", argument.Summary(), cell(argument.Help))
+	for _, command := range commandLine(commands()...).Commands() {
+		fmt.Fprintf(&b, "\n## stator %s\n\n%s\n", command.Name(), cell(command.Short))
+		if help, ok := command.Annotations[argumentHelp]; ok {
+			fmt.Fprintf(&b, "\n| argument | |\n|---|---|\n| `%s` | %s |\n", argumentName(command), cell(help))
 		}
-		for i, f := range command.Flags {
-			if i == 0 {
-				b.WriteString("\n| flag | | default | environment |\n|---|---|---|---|\n")
-			}
-			name := "`--" + f.Name
-			if !f.IsBool() {
-				name += " " + strings.ReplaceAll(f.Placeholder(), "|", `\|`)
-			}
-			name += "`"
-			if f.Required {
+		header := "\n| flag | | default | environment |\n|---|---|---|---|\n"
+		command.Flags().VisitAll(func(f *pflag.Flag) {
+			placeholder, help := pflag.UnquoteUsage(f)
+			name := "`" + strings.TrimSpace("--"+f.Name+" "+strings.ReplaceAll(placeholder, "|", `\|`)) + "`"
+			if f.Annotations[cobra.BashCompOneRequiredFlag] != nil {
 				name += " (required)"
 			}
-			help, fallback := f.Help, ""
-			if f.Default != "" {
-				// Help texts end with their default in parentheses. Here it gets a column of its own.
-				help, fallback = strings.Replace(help, " ("+f.Default+").", ".", 1), "`"+f.Default+"`"
+			fallback := ""
+			if placeholder != "" && f.DefValue != "" {
+				fallback = "`" + f.DefValue + "`"
 			}
-			var envs []string
-			for _, env := range f.Envs {
-				envs = append(envs, "`"+env+"`")
-			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, cell(help), fallback, strings.Join(envs, ", "))
-		}
+			fmt.Fprintf(&b, "%s| %s | %s | %s | `%s` |\n", header, name, cell(strings.TrimSuffix(help, environmentHelp(f))), fallback,
+				strings.Join(f.Annotations[environment], "`, `"))
+			header = ""
+		})
 	}
 	return b.String()
 }

@@ -4,16 +4,31 @@ import (
 	"context"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/statordb/stator/internal/cli/client"
 	"github.com/statordb/stator/internal/cli/tail"
 )
 
 // connection holds the flags of commands that talk to a server.
 type connection struct {
-	EndpointURL string `name:"endpoint-url" help:"Endpoint of the server (${default})." default:"http://127.0.0.1:8000" env:"STATOR_ENDPOINT_URL,AWS_ENDPOINT_URL" placeholder:"URL"`
-	Region      string `help:"Region of the table (${default})." default:"us-east-1" env:"STATOR_REGION,AWS_REGION,AWS_DEFAULT_REGION" placeholder:"NAME"`
-	AccessKey   string `help:"Access key; any will do without --credentials on the server." default:"any" env:"AWS_ACCESS_KEY_ID" placeholder:"KEY"`
-	SecretKey   string `help:"Its secret; best given in the environment." default:"any" env:"AWS_SECRET_ACCESS_KEY" placeholder:"SECRET"`
+	EndpointURL string
+	Region      string
+	AccessKey   string
+	SecretKey   string
+}
+
+// addFlags adds the flags to a command's.
+func (c *connection) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&c.EndpointURL, "endpoint-url", "http://127.0.0.1:8000", "`URL` Endpoint of the server.")
+	f.StringVar(&c.Region, "region", "us-east-1", "`NAME` Region of the table.")
+	f.StringVar(&c.AccessKey, "access-key", "any", "`KEY` Access key; any will do without --credentials on the server.")
+	f.StringVar(&c.SecretKey, "secret-key", "any", "`SECRET` Its secret; best given in the environment.")
+	setEnvironment(f, "endpoint-url", "STATOR_ENDPOINT_URL", "AWS_ENDPOINT_URL")
+	setEnvironment(f, "region", "STATOR_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
+	setEnvironment(f, "access-key", "AWS_ACCESS_KEY_ID")
+	setEnvironment(f, "secret-key", "AWS_SECRET_ACCESS_KEY")
 }
 
 // server returns the client of the server that the flags name.
@@ -23,14 +38,31 @@ func (c *connection) server() client.Server {
 
 // tailCmd is `stator tail`.
 type tailCmd struct {
-	Table string `arg:"" help:"Table to follow; it needs a stream."`
+	Table string
 	connection
-	FromStart bool          `help:"Begin with the oldest record that is still there (24 hours), not with the next one."`
-	JSON      bool          `name:"json" help:"Print each record as DynamoDB Streams returns it, one per line."`
-	Interval  time.Duration `help:"How long to wait after finding no new records (${default})." default:"20ms" placeholder:"DURATION"`
+	FromStart bool
+	JSON      bool
+	Interval  time.Duration
 }
 
-// Run prints changes until it is interrupted.
-func (c *tailCmd) Run(ctx context.Context, std streams) error {
+// command returns the command, whose flags are stored in c.
+func (c *tailCmd) command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:         "tail <table>",
+		Short:       "Print a table's changes as they happen.",
+		Args:        cobra.ExactArgs(1),
+		RunE:        action(c.run, &c.Table),
+		Annotations: map[string]string{argumentHelp: "Table to follow; it needs a stream."},
+	}
+	f := cmd.Flags()
+	c.connection.addFlags(f)
+	f.BoolVar(&c.FromStart, "from-start", false, "Begin with the oldest record that is still there (24 hours), not with the next one.")
+	f.BoolVar(&c.JSON, "json", false, "Print each record as DynamoDB Streams returns it, one per line.")
+	f.DurationVar(&c.Interval, "interval", 20*time.Millisecond, "`DURATION` How long to wait after finding no new records.")
+	return cmd
+}
+
+// run prints changes until it is interrupted.
+func (c *tailCmd) run(ctx context.Context, std streams) error {
 	return tail.Run(ctx, tail.Options{Server: c.server(), Table: c.Table, FromStart: c.FromStart, JSON: c.JSON, Interval: c.Interval, Out: std.out})
 }

@@ -4,17 +4,33 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/spf13/cobra"
+
 	"github.com/statordb/stator/internal/admin"
 )
 
 // verifyCmd is `stator verify`.
 type verifyCmd struct {
-	DataDir string `help:"Data directory (${default})." default:"./stator-data" placeholder:"DIR"`
-	Storage string `help:"Shared database to check instead of a directory; its servers may run." placeholder:"URL"`
+	DataDir string
+	Storage string
 }
 
-// Run prints the problems that it finds, and fails if there are any.
-func (c *verifyCmd) Run(ctx context.Context, std streams) error {
+// command returns the command, whose flags are stored in c.
+func (c *verifyCmd) command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Check the data directory of a stopped server, or a shared database.",
+		Args:  cobra.NoArgs,
+		RunE:  action(c.run),
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.DataDir, "data-dir", "./stator-data", "`DIR` Data directory.")
+	f.StringVar(&c.Storage, "storage", "", "`URL` Shared database to check instead of a directory; its servers may run.")
+	return cmd
+}
+
+// run prints the problems that it finds, and fails if there are any.
+func (c *verifyCmd) run(ctx context.Context, std streams) error {
 	from := c.DataDir
 	if c.Storage != "" {
 		from = c.Storage
