@@ -54,7 +54,7 @@ tikv: ## The engine over TiKV, a module of its own (Linux only), over a mock of 
 $(S3SERVER):
 	cd /tmp && GOBIN=$(dir $(S3SERVER)) go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
-# PostgreSQL's server, of which the tests start one of their own.
+# PostgreSQL's server: the tests start their own instance.
 $(POSTGRES):
 	mkdir -p $(dir $@)
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; }
@@ -191,7 +191,7 @@ fuzz-save: ## Keep the small inputs that fuzzing found in testdata, where `make 
 		if [ -d $$found ]; then mkdir -p $$to && find $$found -type f -size -2 | sort | head -150 | xargs -r cp -t $$to; fi; \
 	done
 
-# engines/tikv requires the root module, of which no version is published yet: tidy it with a replace directive, which must not stay.
+# engines/tikv requires the root module, which has no published version yet: tidy it with a replace directive, and remove that again.
 tidy: ## go mod tidy for both modules.
 	go mod tidy
 	@mkdir -p $(BUILD) && cp $(TIKV)/go.mod $(BUILD)/tikv.mod && cp $(TIKV)/go.sum $(BUILD)/tikv.sum

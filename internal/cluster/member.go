@@ -319,7 +319,7 @@ func (m *Member) observe(list []Server) (dead []Server) {
 	}
 	before := len(m.others)
 	maps.DeleteFunc(m.others, func(id string, _ *observed) bool { return !there[id] })
-	// A server has left, whoever removed its record: take over what it was doing.
+	// A server has left: take over its work.
 	if len(m.others) < before && m.left != nil && m.ctx.Err() == nil {
 		m.done.Start(m.opt.Logger, "taking over from another server", m.left)
 	}

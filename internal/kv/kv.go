@@ -214,7 +214,7 @@ type Txn interface {
 	Delete(key []byte, oldSize int) error
 	// Add adds deltas to the list of counters at key, element by element.
 	Add(key []byte, deltas []int64) error
-	// SetCounters replaces the counters at a key, to which nobody else may add meanwhile; an empty list removes them.
+	// SetCounters replaces the counters at a key, to which no other transaction may add meanwhile; an empty list removes them.
 	SetCounters(key []byte, counters []int64) error
 	// Stamp returns a timestamp for the keys of records that are read in order (K8), the same one at every call. The
 	// transaction must have been begun with TxnOpt.Stamped.
@@ -265,7 +265,7 @@ type Store interface {
 	Stable(ctx context.Context) (TS, error)
 	// Advance makes all later timestamps larger than ts. Engines whose clock restarts with each process need this.
 	Advance(ts TS)
-	// Load writes the pairs that source puts, whose keys must ascend. It is for bulk data that nobody else reads or writes
+	// Load writes the pairs that source puts, whose keys must ascend. It is for bulk data that no other code reads or writes
 	// meanwhile. The data is durable when Load returns nil; after an error, source's own included, any part of it may be there.
 	Load(ctx context.Context, source func(put func(key, val []byte) error) error) error
 	// DeleteRange removes all keys of a range, not atomically.

@@ -76,7 +76,7 @@ func (s *Sorted) Close() error {
 // Filled counts what Fill has put into a table.
 type Filled struct{ Items, Bytes int64 }
 
-// Fill replaces the content of a table or backup that nobody uses, because it is being restored or imported. items must
+// Fill replaces the content of a table or backup that is not in use yet, because it is being restored or imported. items must
 // call put for each item of a part in key order; it is called concurrently for all parts. Fill first removes what an
 // earlier attempt left, so it can be repeated.
 //
