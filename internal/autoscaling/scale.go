@@ -108,12 +108,19 @@ func (s *Service) Step(ctx context.Context, at time.Time) error {
 			return err
 		}))
 	}
+	measured := map[Resource]int64{} // the capacity under which the metrics were measured, before any policy changes it
 	for _, p := range s.policies.All() {
 		// An earlier policy of the resource may have changed this one.
 		if p = s.policies.Get(p.record(p.Name)); p == nil || p.Broken != "" {
 			continue
 		}
-		failed = errors.Join(failed, s.step(ctx, &p.Resource, "policy "+p.Name, at, func() error { return s.follow(ctx, p, at) }, func(why string) error {
+		follow := func() error {
+			if _, known := measured[p.Resource]; !known {
+				measured[p.Resource], _ = s.Tables.Capacity(&p.Resource)
+			}
+			return s.follow(ctx, p, measured[p.Resource], at)
+		}
+		failed = errors.Join(failed, s.step(ctx, &p.Resource, "policy "+p.Name, at, follow, func(why string) error {
 			_, err := s.policies.Change(ctx, p.record(p.Name), func(p *policy) error { p.Broken = why; return nil })
 			return err
 		}))
@@ -136,9 +143,8 @@ func (s *Service) step(ctx context.Context, r *Resource, what string, at time.Ti
 	return errors.Join(aside(p.Error()), s.note(ctx, a))
 }
 
-// follow does what a policy's alarms ask for. s.mu is held.
-func (s *Service) follow(ctx context.Context, p *policy, at time.Time) error {
-	units, _ := s.Tables.Capacity(&p.Resource)
+// follow does what a policy's alarms ask for. units is the capacity under which the metrics were measured. s.mu is held.
+func (s *Service) follow(ctx context.Context, p *policy, units int64, at time.Time) error {
 	switch {
 	case units == 0:
 		return nil // an on-demand table
@@ -150,7 +156,7 @@ func (s *Service) follow(ctx context.Context, p *policy, at time.Time) error {
 
 // track does what a target tracking policy's alarms ask for.
 func (s *Service) track(ctx context.Context, p *policy, units int64, at time.Time) error {
-	if p.Tracking.Units != units { // a user or another policy has changed the capacity
+	if now, _ := s.Tables.Capacity(&p.Resource); p.Tracking.Units != now { // a user or another policy has changed the capacity
 		if err := s.renewAlarms(ctx, p); err != nil {
 			return err
 		}
@@ -165,14 +171,33 @@ func (s *Service) track(ctx context.Context, p *policy, units int64, at time.Tim
 		}
 		return s.scaleOut(ctx, p, max(wanted, units), at, high.Name, p.Tracking.OutCooldown)
 	case low != nil && low.Ringing && !p.Tracking.DisableScaleIn:
-		// Keep enough for the busiest minute of the whole period.
-		wanted, ok, err := s.wanted(ctx, p, units, at, lowPeriods)
+		wanted, ok, err := s.agreed(ctx, &p.Resource, units, at)
 		if err != nil || !ok {
 			return err
 		}
 		return s.scaleIn(ctx, p, min(wanted, units), at, low.Name, p.Tracking.InCooldown)
 	}
 	return nil
+}
+
+// agreed returns the lowest capacity that suits all target tracking policies of a resource that may scale it in. It returns false unless
+// the low alarms of all of them have gone off: several policies scale in only together ("Target tracking scaling policies").
+func (s *Service) agreed(ctx context.Context, r *Resource, units int64, at time.Time) (wanted int64, ok bool, err error) {
+	for _, p := range s.policies.All() {
+		if p.Resource != *r || p.Tracking == nil || p.Tracking.DisableScaleIn || p.Broken != "" {
+			continue
+		}
+		if low := s.Watch.Alarm(p.Account, p.Region, p.alarmName(alarmLow)); low == nil || !low.Ringing {
+			return 0, false, nil
+		}
+		// Keep enough for the busiest minute of the whole period.
+		n, found, err := s.wanted(ctx, p, units, at, lowPeriods)
+		if err != nil || !found {
+			return 0, false, err
+		}
+		wanted = max(wanted, n)
+	}
+	return wanted, true, nil
 }
 
 // wanted returns the capacity at which the metric would have been at its target throughout the last minutes. It returns false if there are

@@ -56,11 +56,11 @@ import (
 //	alarms
 //		prints all alarms
 //
-//	minutes [metric=NAME]
+//	minutes [metric=NAME] [also=NAME:VALUE]
 //	VALUE [xN]
 //	…
-//		sets a metric, by default the read units that the table music consumes per second, for one or N minutes; - is no data. It steps
-//		through these minutes, and prints what changes, and the table's read units in the end.
+//		sets a metric, by default the read units that the table music consumes per second, for one or N minutes; - is no data. also sets
+//		another metric, to the same value all the time. It steps through these minutes, and prints what changes, and the table's read units in the end.
 //
 //	clock at=TIME
 //		sets the clock, and steps
@@ -495,6 +495,18 @@ func (s *session) minutes(t *testing.T, d *datadriven.TestData) string {
 		values = map[int64]float64{}
 		s.values[id.Key()] = values
 	}
+	also, steady := map[int64]float64{}, 0.0
+	if arg := ""; d.MaybeScanArgs(t, "also", &arg) {
+		name, value, _ := strings.Cut(arg, ":")
+		id := own(name)
+		if s.values[id.Key()] == nil {
+			s.values[id.Key()] = also
+		}
+		also = s.values[id.Key()]
+		if _, err := fmt.Sscan(value, &steady); err != nil {
+			d.Fatalf(t, "%s: %v", arg, err)
+		}
+	}
 	for _, line := range strings.Split(d.Input, "\n") {
 		word, times, _ := strings.Cut(line, " x")
 		n := 1
@@ -511,6 +523,7 @@ func (s *session) minutes(t *testing.T, d *datadriven.TestData) string {
 				}
 				values[s.clock.Unix()/60] = v * scale
 			}
+			also[s.clock.Unix()/60] = steady
 			s.clock = s.clock.Add(time.Minute)
 			s.step()
 		}
