@@ -45,6 +45,12 @@ func (s *servers) start(i int) {
 	s.made++
 	s.name[i] = fmt.Sprintf("server%d", s.made)
 	s.list[i] = start(s.t, append([]string{"--storage", s.url, "--name", s.name[i], "--data-dir", s.t.TempDir()}, s.args...)...)
+	name, started := s.name[i], s.list[i]
+	s.t.Cleanup(func() {
+		if s.t.Failed() {
+			s.t.Logf("%s (%d):\n%s", name, i, started.Output)
+		}
+	})
 }
 
 // kill kills a server like a crash, and waits until the database has ended the server's transactions.
@@ -86,7 +92,7 @@ func (s *servers) must(i int, operation, body string) map[string]any {
 			return out
 		}
 		if err == nil && status < 500 || attempt == 200 {
-			s.t.Fatalf("%s: %d %s %v", operation, status, answer, err)
+			s.t.Fatalf("%s on server %d: %d %s %v", operation, i, status, answer, err)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
