@@ -96,8 +96,25 @@ func (m *Manager) snapshot(ctx context.Context, b *catalog.Backup) (kv.Snapshot,
 	return snap, nil
 }
 
+// errEnded means that another server has ended the work in the meantime. This server's cache may not show it yet when the claim succeeds,
+// so the transaction that takes the work over checks it.
+var errEnded = errors.New("backup: another server has ended this work")
+
 // retake starts a backup again, or removes it if its table is gone.
 func (m *Manager) retake(ctx context.Context, b *catalog.Backup) error {
+	current, err := m.Tables.Catalog.Backups.Change(ctx, b.Key(), func(now *catalog.Backup) error {
+		if now.Status != catalog.BackupCreating {
+			return errEnded
+		}
+		return nil
+	})
+	if errors.Is(err, errEnded) || err == nil && current == nil {
+		m.Jobs.Release("backup " + b.ARN())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	if t := m.Tables.Catalog.Get(b.Table.Namespace, b.Table.Name); t == nil || t.ID != b.Table.ID {
 		m.Jobs.Report(fmt.Errorf("backup %s was not finished and its table has been deleted: removing the backup", b.ARN()))
 		return m.Tables.Catalog.RemoveBackup(ctx, b)
@@ -239,6 +256,19 @@ func (m *Manager) sourceExists(l *catalog.Loading) bool {
 
 // resume starts a restore again. If its source is gone, it deletes the table.
 func (m *Manager) resume(ctx context.Context, t *catalog.Table) error {
+	current, err := m.Tables.Catalog.Change(ctx, t.Namespace, t.Name, func(now *catalog.Table) error {
+		if now.ID != t.ID || now.Loading == nil || now.DeletingUntil != 0 {
+			return errEnded
+		}
+		return nil
+	})
+	if errors.Is(err, errEnded) || err == nil && current == nil {
+		m.Jobs.Release("restore " + t.ARN())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	if !m.sourceExists(t.Loading) {
 		m.Jobs.Report(fmt.Errorf("table %s was not fully restored and its source is gone: removing the table", t.ARN()))
 		return m.Tables.AbandonLoading(ctx, t)

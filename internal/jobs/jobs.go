@@ -46,6 +46,9 @@ func (r *Runner) Claim(ctx context.Context, name string) (bool, error) {
 	return r.claims.Claim(ctx, name)
 }
 
+// Release returns the lease of a job that was claimed by Claim, and not started.
+func (r *Runner) Release(name string) { r.claims.Release(name) }
+
 // New returns a Runner whose jobs end with ctx. claims decide which server runs a job; report receives errors.
 func New(ctx context.Context, claims Claims, report func(error)) *Runner {
 	return &Runner{Report: report, claims: claims, ctx: ctx, running: map[string]context.CancelFunc{}}
