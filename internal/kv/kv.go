@@ -72,7 +72,7 @@ type Range struct{ Start, End []byte }
 // Prefix returns the range of all keys that begin with prefix.
 func Prefix(prefix []byte) Range { return Range{Start: prefix, End: PrefixEnd(prefix)} }
 
-// PrefixEnd returns the first key after all keys that begin with prefix; nil if there is none.
+// PrefixEnd returns the first key after all keys that begin with prefix, or nil if prefix is empty or consists of 0xFF bytes.
 func PrefixEnd(prefix []byte) []byte {
 	end := bytes.Clone(prefix)
 	for i := len(end) - 1; i >= 0; i-- {

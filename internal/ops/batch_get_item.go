@@ -84,7 +84,7 @@ func (s *Service) parseBatchGet(g *batchGet) (err error) {
 	return g.e.lowerProjection(g.in.AttributesToGet)
 }
 
-// resolveBatchGets finds the tables, and turns their total keys into storage keys, all of which must differ.
+// resolveBatchGets finds the tables and makes the storage keys of all requested keys. total is the number of keys; two equal ones are an error.
 func (s *Service) resolveBatchGets(ctx context.Context, req *Request, gets []batchGet, total int) (err error) {
 	seen := make(map[string]struct{}, total)
 	buf := make([]byte, 0, 64*total)

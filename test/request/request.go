@@ -22,7 +22,7 @@ func Sign(req *http.Request, body []byte, accessKey, secret, service string) err
 }
 
 // Send sends a request with additional headers to an endpoint, and returns the answer. Only a server without credentials accepts its
-// signature. The error means that there is none. operation is one
+// signature. An error means that the server sent no answer. operation is one
 // of DynamoDB's, or another service's with its target, e.g. DynamoDBStreams_20120810.GetRecords.
 func Send(endpoint, operation string, body []byte, header map[string]string) (status int, answer []byte, err error) {
 	req, err := http.NewRequest("POST", endpoint, bytes.NewReader(body))

@@ -20,7 +20,7 @@ type batchGet struct {
 	paths      []wire.Path
 	keys       []attribute.Item
 	cacheKeys  [][]byte
-	items      [][]byte // in the encoding of the cache; nil if there is none
+	items      [][]byte // in the encoding of the cache; nil for items that do not exist
 	unread     []bool   // not read because capacity ran out
 	flights    []*cache.Flight
 	led        []bool // which of the flights this request leads

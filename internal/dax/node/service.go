@@ -27,7 +27,7 @@ type Database interface {
 	Namespace(caller smithy.Caller) (account, region string)
 	// AttributeListID returns the id of an account's attribute list, from 2 on, and stores the list if it is new.
 	AttributeListID(ctx context.Context, account string, list []byte) (int64, error)
-	// AttributeList returns the account's attribute list with an id; nil if there is none.
+	// AttributeList returns the account's attribute list with an id, or nil if no list has that id.
 	AttributeList(ctx context.Context, account string, id int64) ([]byte, error)
 }
 
