@@ -250,7 +250,9 @@ func readAttributeDefinitions(r *wirejson.Reader) []AttributeDefinition {
 			continue
 		}
 		var e AttributeDefinition
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -306,7 +308,9 @@ func readAttributeUpdates(r *wirejson.Reader) smithy.Map[AttributeValueUpdate] {
 			continue
 		}
 		var e AttributeValueUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
@@ -347,7 +351,7 @@ func (v *AttributeValueUpdate) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Value":
-			v.Value = attribute.ReadValue(r)
+			v.Value = attribute.ReadMember(r)
 		case "Action":
 			v.Action.Value, v.Action.Set = r.String()
 		default:
@@ -928,7 +932,9 @@ func readBatchGetRequestMap(r *wirejson.Reader) smithy.Map[KeysAndAttributes] {
 			continue
 		}
 		var e KeysAndAttributes
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
@@ -1178,7 +1184,9 @@ func readBatchWriteItemRequestMap(r *wirejson.Reader) smithy.Map[[]WriteRequest]
 			continue
 		}
 		var e []WriteRequest
-		e = readWriteRequests(r)
+		if r.Collection() {
+			e = readWriteRequests(r)
+		}
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
@@ -4285,7 +4293,9 @@ func readExpectedAttributeMap(r *wirejson.Reader) smithy.Map[ExpectedAttributeVa
 			continue
 		}
 		var e ExpectedAttributeValue
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
@@ -4311,7 +4321,7 @@ func (v *ExpectedAttributeValue) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Value":
-			v.Value = attribute.ReadValue(r)
+			v.Value = attribute.ReadMember(r)
 		case "Exists":
 			v.Exists.Value, v.Exists.Set = r.Bool()
 		case "ComparisonOperator":
@@ -4716,7 +4726,9 @@ func readFilterConditionMap(r *wirejson.Reader) smithy.Map[Condition] {
 			continue
 		}
 		var e Condition
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
@@ -5181,7 +5193,9 @@ func readGlobalSecondaryIndexAutoScalingUpdateList(r *wirejson.Reader) []GlobalS
 			continue
 		}
 		var e GlobalSecondaryIndexAutoScalingUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -5307,7 +5321,9 @@ func readGlobalSecondaryIndexList(r *wirejson.Reader) []GlobalSecondaryIndex {
 			continue
 		}
 		var e GlobalSecondaryIndex
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -5395,7 +5411,9 @@ func readGlobalSecondaryIndexUpdateList(r *wirejson.Reader) []GlobalSecondaryInd
 			continue
 		}
 		var e GlobalSecondaryIndexUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -5554,7 +5572,9 @@ func readGlobalTableGlobalSecondaryIndexSettingsUpdateList(r *wirejson.Reader) [
 			continue
 		}
 		var e GlobalTableGlobalSecondaryIndexSettingsUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -5676,7 +5696,9 @@ func readGlobalTableWitnessGroupUpdateList(r *wirejson.Reader) []GlobalTableWitn
 			continue
 		}
 		var e GlobalTableWitnessGroupUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -6269,7 +6291,9 @@ func readKeyConditions(r *wirejson.Reader) smithy.Map[Condition] {
 			continue
 		}
 		var e Condition
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
@@ -6286,7 +6310,9 @@ func readKeyList(r *wirejson.Reader) []attribute.Item {
 			continue
 		}
 		var e attribute.Item
-		e = attribute.ReadItem(r)
+		if r.Collection() {
+			e = attribute.ReadItem(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -6312,7 +6338,9 @@ func readKeySchema(r *wirejson.Reader) []KeySchemaElement {
 			continue
 		}
 		var e KeySchemaElement
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -7297,7 +7325,9 @@ func readLocalSecondaryIndexList(r *wirejson.Reader) []LocalSecondaryIndex {
 			continue
 		}
 		var e LocalSecondaryIndex
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -7670,7 +7700,9 @@ func readParameterizedStatements(r *wirejson.Reader) []ParameterizedStatement {
 			continue
 		}
 		var e ParameterizedStatement
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -7696,7 +7728,9 @@ func readPartiQLBatchRequest(r *wirejson.Reader) []BatchStatementRequest {
 			continue
 		}
 		var e BatchStatementRequest
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -8665,7 +8699,9 @@ func readReplicaAutoScalingUpdateList(r *wirejson.Reader) []ReplicaAutoScalingUp
 			continue
 		}
 		var e ReplicaAutoScalingUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -8903,7 +8939,9 @@ func readReplicaGlobalSecondaryIndexAutoScalingUpdateList(r *wirejson.Reader) []
 			continue
 		}
 		var e ReplicaGlobalSecondaryIndexAutoScalingUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -8959,7 +8997,9 @@ func readReplicaGlobalSecondaryIndexList(r *wirejson.Reader) []ReplicaGlobalSeco
 			continue
 		}
 		var e ReplicaGlobalSecondaryIndex
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -9078,7 +9118,9 @@ func readReplicaGlobalSecondaryIndexSettingsUpdateList(r *wirejson.Reader) []Rep
 			continue
 		}
 		var e ReplicaGlobalSecondaryIndexSettingsUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -9095,7 +9137,9 @@ func readReplicaList(r *wirejson.Reader) []Replica {
 			continue
 		}
 		var e Replica
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -9254,7 +9298,9 @@ func readReplicaSettingsUpdateList(r *wirejson.Reader) []ReplicaSettingsUpdate {
 			continue
 		}
 		var e ReplicaSettingsUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -9335,7 +9381,9 @@ func readReplicaUpdateList(r *wirejson.Reader) []ReplicaUpdate {
 			continue
 		}
 		var e ReplicaUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -9426,7 +9474,9 @@ func readReplicationGroupUpdateList(r *wirejson.Reader) []ReplicationGroupUpdate
 			continue
 		}
 		var e ReplicationGroupUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -10182,7 +10232,9 @@ func readSearchSchema(r *wirejson.Reader) []SearchSchemaElement {
 			continue
 		}
 		var e SearchSchemaElement
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -11211,7 +11263,9 @@ func readTagList(r *wirejson.Reader) []Tag {
 			continue
 		}
 		var e Tag
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -11405,7 +11459,9 @@ func readTransactGetItemList(r *wirejson.Reader) []TransactGetItem {
 			continue
 		}
 		var e TransactGetItem
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -11586,7 +11642,9 @@ func readTransactWriteItemList(r *wirejson.Reader) []TransactWriteItem {
 			continue
 		}
 		var e TransactWriteItem
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -13243,7 +13301,9 @@ func readVectorIndexList(r *wirejson.Reader) []VectorIndex {
 			continue
 		}
 		var e VectorIndex
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -13319,7 +13379,9 @@ func readVectorIndexUpdateList(r *wirejson.Reader) []VectorIndexUpdate {
 			continue
 		}
 		var e VectorIndexUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -13488,7 +13550,9 @@ func readWriteRequests(r *wirejson.Reader) []WriteRequest {
 			continue
 		}
 		var e WriteRequest
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out

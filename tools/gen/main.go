@@ -599,6 +599,8 @@ func (g *generator) read(dst, name string, optional bool) {
 		}
 	}
 	switch {
+	case g.isAttributeValue(name) && optional:
+		g.p("%s = attribute.ReadMember(r)", dst)
 	case g.isAttributeValue(name):
 		g.p("%s = attribute.ReadValue(r)", dst)
 	case s.Type == "string":
@@ -616,11 +618,17 @@ func (g *generator) read(dst, name string, optional bool) {
 	case s.Type == "structure" && optional:
 		g.p("if p := smithy.New[%s](r); p.Read(r) { %s = p }", name, dst)
 	case s.Type == "structure":
-		g.p("%s.Read(r)", dst)
-	case s.Type == "map" && g.isAttributeValue(s.Value.Shape):
-		g.p("%s = attribute.ReadItem(r)", dst)
+		g.p("if r.Structure() { %s.Read(r) }", dst)
 	default:
-		g.p("%s = read%s(r)", dst, name)
+		call := "read" + name
+		if s.Type == "map" && g.isAttributeValue(s.Value.Shape) {
+			call = "attribute.ReadItem"
+		}
+		if optional {
+			g.p("%s = %s(r)", dst, call)
+		} else {
+			g.p("if r.Collection() { %s = %s(r) }", dst, call)
+		}
 	}
 }
 
