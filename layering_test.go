@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"internal/wait":               {},
 	"internal/smithy":             {"awserr", "turns", "wirejson"},
 	"internal/smithy/smithytest":  {"smithy"},
-	"internal/api":                {"attribute", "smithy", "wirejson"},
+	"internal/api":                {"attribute", "awserr", "smithy", "wirejson"},
 	"internal/auth":               {"awserr"},
 	"internal/access":             {"awserr", "smithy"},
 	"internal/keyspace":           {"attribute", "kv"},
