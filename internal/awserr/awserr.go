@@ -29,6 +29,7 @@ const (
 	ImportConflict              Code = "ImportConflictException"
 	ImportNotFound              Code = "ImportNotFoundException"
 	IncompleteSignature         Code = "IncompleteSignatureException"
+	InternalFailure             Code = "InternalFailure"
 	InternalServerError         Code = "InternalServerError"
 	InvalidExportTime           Code = "InvalidExportTimeException"
 	InvalidRestoreTime          Code = "InvalidRestoreTimeException"
@@ -87,6 +88,7 @@ var codes = map[Code]wire{
 	TransactionCanceled:         {field: "Message"},
 	TransactionInProgress:       {field: "Message"},
 	IdempotentParameterMismatch: {field: "Message"},
+	InternalFailure:             {namespace: namespaceService, status: 500},
 	InternalServerError:         {status: 500},
 	ServiceUnavailable:          {status: 503},
 }
