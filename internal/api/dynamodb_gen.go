@@ -4,6 +4,7 @@ package api
 
 import (
 	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/wirejson"
 	"regexp"
@@ -20,7 +21,7 @@ var (
 	CreateGlobalTable                   = smithy.Operation[CreateGlobalTableInput, CreateGlobalTableOutput]{Target: "DynamoDB_20120810.CreateGlobalTable"}
 	CreateTable                         = smithy.Operation[CreateTableInput, CreateTableOutput]{Target: "DynamoDB_20120810.CreateTable"}
 	DeleteBackup                        = smithy.Operation[DeleteBackupInput, DeleteBackupOutput]{Target: "DynamoDB_20120810.DeleteBackup"}
-	DeleteItem                          = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Target: "DynamoDB_20120810.DeleteItem"}
+	DeleteItem                          = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Target: "DynamoDB_20120810.DeleteItem", Detects: awserr.Request}
 	DeleteResourcePolicy                = smithy.Operation[DeleteResourcePolicyInput, DeleteResourcePolicyOutput]{Target: "DynamoDB_20120810.DeleteResourcePolicy"}
 	DeleteTable                         = smithy.Operation[DeleteTableInput, DeleteTableOutput]{Target: "DynamoDB_20120810.DeleteTable"}
 	DescribeBackup                      = smithy.Operation[DescribeBackupInput, DescribeBackupOutput]{Target: "DynamoDB_20120810.DescribeBackup"}
@@ -53,9 +54,9 @@ var (
 	ListImports                         = smithy.Operation[ListImportsInput, ListImportsOutput]{Target: "DynamoDB_20120810.ListImports"}
 	ListTables                          = smithy.Operation[ListTablesInput, ListTablesOutput]{Target: "DynamoDB_20120810.ListTables"}
 	ListTagsOfResource                  = smithy.Operation[ListTagsOfResourceInput, ListTagsOfResourceOutput]{Target: "DynamoDB_20120810.ListTagsOfResource"}
-	PutItem                             = smithy.Operation[PutItemInput, PutItemOutput]{Target: "DynamoDB_20120810.PutItem"}
+	PutItem                             = smithy.Operation[PutItemInput, PutItemOutput]{Target: "DynamoDB_20120810.PutItem", Detects: awserr.Request}
 	PutResourcePolicy                   = smithy.Operation[PutResourcePolicyInput, PutResourcePolicyOutput]{Target: "DynamoDB_20120810.PutResourcePolicy"}
-	Query                               = smithy.Operation[QueryInput, QueryOutput]{Target: "DynamoDB_20120810.Query"}
+	Query                               = smithy.Operation[QueryInput, QueryOutput]{Target: "DynamoDB_20120810.Query", Detects: awserr.Selection}
 	RestoreTableFromBackup              = smithy.Operation[RestoreTableFromBackupInput, RestoreTableFromBackupOutput]{Target: "DynamoDB_20120810.RestoreTableFromBackup"}
 	RestoreTableToPointInTime           = smithy.Operation[RestoreTableToPointInTimeInput, RestoreTableToPointInTimeOutput]{Target: "DynamoDB_20120810.RestoreTableToPointInTime"}
 	Scan                                = smithy.Operation[ScanInput, ScanOutput]{Target: "DynamoDB_20120810.Scan"}
@@ -69,7 +70,7 @@ var (
 	UpdateContributorInsights           = smithy.Operation[UpdateContributorInsightsInput, UpdateContributorInsightsOutput]{Target: "DynamoDB_20120810.UpdateContributorInsights"}
 	UpdateGlobalTable                   = smithy.Operation[UpdateGlobalTableInput, UpdateGlobalTableOutput]{Target: "DynamoDB_20120810.UpdateGlobalTable"}
 	UpdateGlobalTableSettings           = smithy.Operation[UpdateGlobalTableSettingsInput, UpdateGlobalTableSettingsOutput]{Target: "DynamoDB_20120810.UpdateGlobalTableSettings"}
-	UpdateItem                          = smithy.Operation[UpdateItemInput, UpdateItemOutput]{Target: "DynamoDB_20120810.UpdateItem"}
+	UpdateItem                          = smithy.Operation[UpdateItemInput, UpdateItemOutput]{Target: "DynamoDB_20120810.UpdateItem", Detects: awserr.Request}
 	UpdateKinesisStreamingDestination   = smithy.Operation[UpdateKinesisStreamingDestinationInput, UpdateKinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.UpdateKinesisStreamingDestination"}
 	UpdateTable                         = smithy.Operation[UpdateTableInput, UpdateTableOutput]{Target: "DynamoDB_20120810.UpdateTable"}
 	UpdateTableReplicaAutoScaling       = smithy.Operation[UpdateTableReplicaAutoScalingInput, UpdateTableReplicaAutoScalingOutput]{Target: "DynamoDB_20120810.UpdateTableReplicaAutoScaling"}

@@ -67,6 +67,9 @@ func ReadValue(r *wirejson.Reader) Value {
 	return Value(r.Arena[start:len(r.Arena):len(r.Arena)])
 }
 
+// Untyped reports whether an invalid value's sentence says that it has no type, or several.
+func Untyped(problem string) bool { return problem == msgEmptyValue || problem == msgManyTypes }
+
 // constantProblems are the invalid values whose sentences don't depend on the value.
 var constantProblems = func() map[string]Value {
 	out := map[string]Value{}
