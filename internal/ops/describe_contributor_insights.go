@@ -19,7 +19,6 @@ func (s *Service) describeContributorInsights(_ context.Context, req *Request, i
 	i := *at
 	out := &api.DescribeContributorInsightsOutput{
 		TableName: smithy.Some(t.Name), IndexName: in.IndexName, ContributorInsightsStatus: smithy.Some(s.insightsStatus(i)),
-		ContributorInsightsRuleList: []string{},
 	}
 	if i != nil {
 		out.LastUpdateDateTime = seconds(i.Changed)

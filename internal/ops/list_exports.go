@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/transfer"
 )
 
@@ -19,14 +20,14 @@ func (s *Service) listExports(_ context.Context, req *Request, in *api.ListExpor
 			list = append(list, e)
 		}
 	}
-	page, next, err := pageOf(list, func(e *transfer.Export) string { return e.ID }, in.NextToken, in.MaxResults.Or(transfersPerPage), 0)
+	page, next, err := pageOf(list, func(e *transfer.Export) string { return e.ID }, in.NextToken, in.MaxResults.Or(exportsPerPage), 0)
 	if err != nil {
 		return nil, err
 	}
 	out := &api.ListExportsOutput{ExportSummaries: []api.ExportSummary{}, NextToken: next}
 	for _, e := range page {
 		d := describeExport(e)
-		out.ExportSummaries = append(out.ExportSummaries, api.ExportSummary{ExportArn: d.ExportArn, ExportStatus: d.ExportStatus, ExportType: d.ExportType})
+		out.ExportSummaries = append(out.ExportSummaries, api.ExportSummary{ExportArn: d.ExportArn, ExportStatus: d.ExportStatus, ExportType: smithy.Some(d.ExportType.Or(api.ExportTypeFullExport))})
 	}
 	return out, nil
 }
