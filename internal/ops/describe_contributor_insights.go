@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -11,6 +12,9 @@ func (s *Service) describeContributorInsights(_ context.Context, req *Request, i
 	t, err := s.existing(req, req.index(in.TableName.Value, in.IndexName.Value))
 	if err != nil {
 		return nil, err
+	}
+	if restoring(t) {
+		return nil, awserr.TableNotFound(t.Name)
 	}
 	at, _, err := insightsOf(t, in.IndexName)
 	if err != nil {

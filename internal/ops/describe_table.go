@@ -111,7 +111,7 @@ func describeIndex(d *api.TableDescription, t *catalog.Table, x *catalog.Index, 
 		backfilling = smithy.Some(now.UnixMilli() >= x.AllocatingUntil)
 	case x.State != "":
 		status = x.State
-	case shown(x.Update, now, fresh):
+	case shown(x.Update, now, fresh) && x.Update.Warm == nil:
 		status = catalog.Updating
 	case status == catalog.Updating:
 		status = catalog.Active

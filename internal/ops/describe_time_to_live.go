@@ -14,6 +14,9 @@ func (s *Service) describeTimeToLive(_ context.Context, req *Request, in *api.De
 	if err != nil {
 		return nil, err
 	}
+	if restoring(t) {
+		return nil, awserr.TableNotFound(t.Name)
+	}
 	if status := t.Status(s.Now()); status == catalog.Creating || status == catalog.Deleting {
 		return nil, awserr.ValidationError("Cannot describe time to live while table is in " + status + " state: Current table state is " + status)
 	}

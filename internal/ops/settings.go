@@ -99,7 +99,7 @@ func (s *Service) changeSSE(t *catalog.Table, in *api.SSESpecification, now time
 		return awserr.Invalid("Table is already encrypted by default")
 	case key == old && strings.HasPrefix(in.KMSMasterKeyId.Value, "arn:") && in.KMSMasterKeyId.Value == old:
 		return awserr.Invalid("Table is already encrypted with given KMSMasterKeyId. Use KMSMasterKeyId parameter if you want to change Master Key")
-	case key != old:
+	default: // also with the same key, unless it is given by its ARN: AWS encrypts the table again
 		t.SSEUpdate = &catalog.Update{Until: until, SSEKey: &old}
 		t.SSEKey = key
 		t.SSEChanges = append(t.SSEChanges, now.UnixMilli())

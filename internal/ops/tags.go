@@ -136,7 +136,7 @@ func (s *Service) changeTags(ctx context.Context, req *Request, arn string, chan
 		now := s.Now()
 		at := tagsOf(t, r)
 		switch {
-		case at == nil || t.Status(now) == catalog.Creating && s.phaseOf(t) == phaseUnknown:
+		case at == nil || t.Status(now) == catalog.Creating && (t.Loading != nil || s.phaseOf(t) == phaseUnknown):
 			return resourceNotFound(arn)
 		case t.Status(now) == catalog.Creating:
 			return awserr.TableBusy("created", t.Name)
