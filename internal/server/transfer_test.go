@@ -488,9 +488,9 @@ func TestImport(t *testing.T) {
 			in   obj
 			code string
 		}{
-			"damaged":    {importInto("failed", "damaged/", "DYNAMODB_JSON", "GZIP"), "InvalidInput"},
-			"not-gzip":   {importInto("failed", "mixed/", "DYNAMODB_JSON", "GZIP"), "InvalidInput"},
-			"no-bucket":  {with(importInto("failed", "x", "CSV", "NONE"), obj{"S3BucketSource": obj{"S3Bucket": "no-bucket"}}), "S3NoSuchBucket"},
+			"damaged":   {importInto("failed", "damaged/", "DYNAMODB_JSON", "GZIP"), "InvalidInput"},
+			"not-gzip":  {importInto("failed", "mixed/", "DYNAMODB_JSON", "GZIP"), "InvalidInput"},
+			"no-bucket": {with(importInto("failed", "x", "CSV", "NONE"), obj{"S3BucketSource": obj{"S3Bucket": "no-bucket"}}), "S3NoSuchBucket"},
 		} {
 			i := d.imported(c.in)
 			if i["ImportStatus"] != "FAILED" || i["FailureCode"] != c.code || i["EndTime"] == nil {
