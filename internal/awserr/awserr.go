@@ -17,45 +17,46 @@ type Code string
 
 // The codes that Stator uses.
 const (
-	AccessDenied                 Code = "AccessDeniedException"
-	BackupInUse                  Code = "BackupInUseException"
-	BackupNotFound               Code = "BackupNotFoundException"
-	ContinuousBackupsUnavailable Code = "ContinuousBackupsUnavailableException"
-	ConditionalCheckFailed       Code = "ConditionalCheckFailedException"
-	DuplicateItem                Code = "DuplicateItemException"
-	ExpiredIterator              Code = "ExpiredIteratorException"
-	ExportConflict               Code = "ExportConflictException"
-	ExportNotFound               Code = "ExportNotFoundException"
-	IdempotentParameterMismatch  Code = "IdempotentParameterMismatchException"
-	ImportConflict               Code = "ImportConflictException"
-	ImportNotFound               Code = "ImportNotFoundException"
-	IncompleteSignature          Code = "IncompleteSignatureException"
-	InternalServerError          Code = "InternalServerError"
-	InvalidExportTime            Code = "InvalidExportTimeException"
-	InvalidRestoreTime           Code = "InvalidRestoreTimeException"
-	InvalidSignature             Code = "InvalidSignatureException"
-	LimitExceeded                Code = "LimitExceededException"
-	MissingAuthenticationToken   Code = "MissingAuthenticationTokenException"
-	ThroughputExceededCode       Code = "ProvisionedThroughputExceededException"
-	PointInTimeUnavailable       Code = "PointInTimeRecoveryUnavailableException"
-	PolicyNotFound               Code = "PolicyNotFoundException"
-	RequestLimitExceeded         Code = "RequestLimitExceeded"
-	ResourceInUse                Code = "ResourceInUseException"
-	ResourceNotFound             Code = "ResourceNotFoundException"
-	RequestEntityTooLarge        Code = "RequestEntityTooLargeException"
-	Serialization                Code = "SerializationException"
-	TableAlreadyExists           Code = "TableAlreadyExistsException"
-	TableInUse                   Code = "TableInUseException"
-	TableNotFoundCode            Code = "TableNotFoundException"
-	Throttling                   Code = "ThrottlingException"
-	TransactionCanceled          Code = "TransactionCanceledException"
-	TransactionConflict          Code = "TransactionConflictException"
-	TransactionInProgress        Code = "TransactionInProgressException"
-	TrimmedDataAccess            Code = "TrimmedDataAccessException"
-	UnknownOperation             Code = "UnknownOperationException"
-	UnrecognizedClient           Code = "UnrecognizedClientException"
-	Validation                   Code = "ValidationException"
-	ServiceUnavailable           Code = "ServiceUnavailable"
+	AccessDenied                Code = "AccessDeniedException"
+	BackupInUse                 Code = "BackupInUseException"
+	BackupNotFound              Code = "BackupNotFoundException"
+	BackupsUnavailable          Code = "ContinuousBackupsUnavailableException"
+	ConditionalCheckFailed      Code = "ConditionalCheckFailedException"
+	DuplicateItem               Code = "DuplicateItemException"
+	ExpiredIterator             Code = "ExpiredIteratorException"
+	ExportConflict              Code = "ExportConflictException"
+	ExportNotFound              Code = "ExportNotFoundException"
+	IdempotentParameterMismatch Code = "IdempotentParameterMismatchException"
+	ImportConflict              Code = "ImportConflictException"
+	ImportNotFound              Code = "ImportNotFoundException"
+	IncompleteSignature         Code = "IncompleteSignatureException"
+	InternalFailure             Code = "InternalFailure"
+	InternalServerError         Code = "InternalServerError"
+	InvalidExportTime           Code = "InvalidExportTimeException"
+	InvalidRestoreTime          Code = "InvalidRestoreTimeException"
+	InvalidSignature            Code = "InvalidSignatureException"
+	LimitExceeded               Code = "LimitExceededException"
+	MissingAuthenticationToken  Code = "MissingAuthenticationTokenException"
+	ThroughputExceededCode      Code = "ProvisionedThroughputExceededException"
+	PointInTimeUnavailable      Code = "PointInTimeRecoveryUnavailableException"
+	PolicyNotFound              Code = "PolicyNotFoundException"
+	RequestLimitExceeded        Code = "RequestLimitExceeded"
+	ResourceInUse               Code = "ResourceInUseException"
+	ResourceNotFound            Code = "ResourceNotFoundException"
+	RequestEntityTooLarge       Code = "RequestEntityTooLargeException"
+	Serialization               Code = "SerializationException"
+	TableAlreadyExists          Code = "TableAlreadyExistsException"
+	TableInUse                  Code = "TableInUseException"
+	TableNotFoundCode           Code = "TableNotFoundException"
+	Throttling                  Code = "ThrottlingException"
+	TransactionCanceled         Code = "TransactionCanceledException"
+	TransactionConflict         Code = "TransactionConflictException"
+	TransactionInProgress       Code = "TransactionInProgressException"
+	TrimmedDataAccess           Code = "TrimmedDataAccessException"
+	UnknownOperation            Code = "UnknownOperationException"
+	UnrecognizedClient          Code = "UnrecognizedClientException"
+	Validation                  Code = "ValidationException"
+	ServiceUnavailable          Code = "ServiceUnavailable"
 )
 
 const (
@@ -88,6 +89,7 @@ var codes = map[Code]wire{
 	TransactionCanceled:         {field: "Message"},
 	TransactionInProgress:       {field: "Message"},
 	IdempotentParameterMismatch: {field: "Message"},
+	InternalFailure:             {namespace: namespaceService, status: 500},
 	InternalServerError:         {status: 500},
 	ServiceUnavailable:          {status: 503},
 }
@@ -99,7 +101,35 @@ type Error struct {
 	Fields  []byte // further members of the answer as JSON, e.g. `"Item":{…}`; may be empty
 	// Reasons are a canceled transaction's. Fields has them too, as JSON.
 	Reasons []Reason
+	class   Class
 	cause   error // logged, never sent
+}
+
+// Class says where AWS finds an error, as far as its wording depends on that. It is a set of bits.
+type Class uint8
+
+const (
+	// Request is of errors that AWS's request validator finds in the request alone: in expressions, legacy conditions, values and
+	// ReturnValues.
+	Request Class = 1 << iota
+	// Selection is of errors in the choice of attributes by Select.
+	Selection
+)
+
+// In returns the error, which is new, with a class.
+func (e *Error) In(c Class) *Error {
+	e.class = c
+	return e
+}
+
+// Of reports whether the error is of one of the classes.
+func (e *Error) Of(classes Class) bool { return e.class&classes != 0 }
+
+// Worded returns a copy of the error with another message, and without a class.
+func (e *Error) Worded(message string) *Error {
+	out := *e
+	out.class, out.Message = 0, message
+	return &out
 }
 
 // New returns an error with AWS's message.

@@ -172,7 +172,7 @@ func (s *Service) settled(t *catalog.Table) error {
 func (s *Service) settledForBackup(t *catalog.Table) error {
 	switch s.phaseOf(t) {
 	case phaseCreating:
-		return awserr.New(awserr.ContinuousBackupsUnavailable, "Backups are being enabled for the table: "+t.Name+". Please retry later")
+		return awserr.New(awserr.BackupsUnavailable, "Backups are being enabled for the table: "+t.Name+". Please retry later")
 	case phaseUnknown:
 		return awserr.TableNotFoundForBackup(t.Name)
 	}
