@@ -132,6 +132,7 @@ func TestProblems(t *testing.T) {
 		{`{"SS":["b","a","b"]}`, msgInvalidPrefix + `Input collection ["a", "b", "b"] contains duplicates.`, msgInvalidPrefix + "Input collection [b, a, b] contains duplicates."},
 		{`{"SS":["c","a","c","b","b"]}`, msgInvalidPrefix + `Input collection ["a", "c", "c", "b", "b"] contains duplicates.`, msgInvalidPrefix + "Input collection [c, a, c, b, b] contains duplicates."},
 		{`{"BS":["/w==","AA==","AA=="]}`, msgInvalidPrefix + `Input collection ["AA==","/w==","AA=="]of type BS contains duplicates.`, msgInvalidPrefix + "Input collection [/w==, AA==, AA==]of type BS contains duplicates."},
+		{`{"SS":["",""]}`, msgInvalidPrefix + `Input collection ["", ""] contains duplicates.`, msgInvalidPrefix + "Input collection [, ] contains duplicates."},
 		{`{"NS":["2","1","2"]}`, msgInvalidPrefix + "Input collection contains duplicates.", "Input collection contains duplicates"},
 		{`{"M":{"":{"S":"x"}}}`, "Empty attribute name", "Empty attribute name"},
 		{`{"L":[{"M":{"a":{"M":{"":{"S":"x"}}}}}]}`, "Empty attribute name", "Empty attribute name"},

@@ -110,6 +110,14 @@ func ReadValue(r *wirejson.Reader) Value {
 	return Value(r.Arena[start:len(r.Arena):len(r.Arena)])
 }
 
+// Untyped reports whether an invalid value's sentence says that it has no type, or several.
+func Untyped(problem string) bool { return problem == msgEmptyValue || problem == msgManyTypes }
+
+// Misshapen reports whether an invalid value's sentence is about its nesting or its names: AWS's older layer reports those later than others.
+func Misshapen(problem string) bool {
+	return problem == msgDepth || problem == msgEmptyName || problem == msgLongName
+}
+
 // constantProblems are the invalid values whose sentences don't depend on the value.
 var constantProblems = func() map[problem]Value {
 	out := map[problem]Value{}
@@ -515,7 +523,7 @@ func SetOf(t Type, elems [][]byte) (v Value, problem string) {
 		given = append([][]byte(nil), elems...)
 	}
 	if v = NewSet(t, elems); v.Len() < len(given) {
-		problem = duplicates(t, given).text
+		problem = duplicateSentence(t, given)
 	}
 	return v, problem
 }
@@ -542,47 +550,78 @@ func setName(t Type) string {
 	return "binary set"
 }
 
-// duplicates is the problem of a set of type t with duplicates; elems are its elements as given. Of a set of strings or binaries, the sentence
-// shows the elements up to the first repeated one in order, then that one, then the others as given; the older layer's shows them as given.
+// duplicates is the problem of a set of type t with duplicates; elems are its elements as given.
 func duplicates(t Type, elems [][]byte) problem {
 	if t == TypeNS {
 		return problem{msgNumberTwice, msgNumberTwiceOld}
 	}
-	seen := make(map[string]struct{}, len(elems))
-	repeated := 0
-	for i, e := range elems {
-		if _, twice := seen[string(e)]; twice {
-			repeated = i
-			break
-		}
-		seen[string(e)] = struct{}{}
-	}
-	shown := slices.Clone(elems)
-	sortElements(t, shown[:repeated])
-	sep, after := ", ", "] contains duplicates."
+	after := "] contains duplicates."
 	if t == TypeBS {
-		sep, after = ",", "]of type BS contains duplicates."
+		after = "]of type BS contains duplicates."
 	}
-	text := appendElements([]byte(msgInvalidPrefix+"Input collection ["), t, shown, sep, `"`)
-	older := appendElements([]byte(msgInvalidPrefix+"Input collection ["), t, elems, ", ", "")
-	return problem{string(text) + after, string(older) + after}
+	return problem{duplicateSentence(t, elems), msgInvalidPrefix + "Input collection [" + showElements(t, ", ", "", elems) + after}
 }
 
-// appendElements appends the elements of a set as AWS's sentences show them.
-func appendElements(dst []byte, t Type, elems [][]byte, sep, quote string) []byte {
-	for i, e := range elems {
-		if i > 0 {
-			dst = append(dst, sep...)
-		}
-		dst = append(dst, quote...)
-		if t == TypeBS {
-			dst = base64.StdEncoding.AppendEncode(dst, e)
-		} else {
-			dst = append(dst, e...)
-		}
-		dst = append(dst, quote...)
+// duplicateSentence is AWS's sentence for a set with duplicates. It shows the elements before the first repeated one in order, then the others as
+// given.
+func duplicateSentence(t Type, elems [][]byte) string {
+	if t == TypeNS {
+		return msgNumberTwice
 	}
-	return dst
+	n := firstRepeated(elems)
+	ordered := slices.Clone(elems[:n])
+	sortElements(t, ordered)
+	if t == TypeBS {
+		return msgInvalidPrefix + "Input collection [" + showElements(t, ",", `"`, ordered, elems[n:]) + "]of type BS contains duplicates."
+	}
+	return msgInvalidPrefix + "Input collection [" + showElements(t, ", ", `"`, ordered, elems[n:]) + "] contains duplicates."
+}
+
+// firstRepeated returns the index of the first element that equals an earlier one; there must be one.
+func firstRepeated(elems [][]byte) int {
+	order := make([]int32, len(elems))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(i, j int32) int { return cmp.Or(bytes.Compare(elems[i], elems[j]), cmp.Compare(i, j)) })
+	first := len(elems)
+	for n, i := range order[1:] {
+		if bytes.Equal(elems[i], elems[order[n]]) {
+			first = min(first, int(i))
+		}
+	}
+	return first
+}
+
+// showElements returns elements of a set as AWS's sentences show them.
+func showElements(t Type, sep, quote string, lists ...[][]byte) string {
+	size := 0
+	for _, elems := range lists {
+		for _, e := range elems {
+			size += len(sep) + 2*len(quote) + len(e)
+			if t == TypeBS {
+				size += base64.StdEncoding.EncodedLen(len(e)) - len(e)
+			}
+		}
+	}
+	dst := make([]byte, 0, size)
+	first := true
+	for _, elems := range lists {
+		for _, e := range elems {
+			if !first {
+				dst = append(dst, sep...)
+			}
+			first = false
+			dst = append(dst, quote...)
+			if t == TypeBS {
+				dst = base64.StdEncoding.AppendEncode(dst, e)
+			} else {
+				dst = append(dst, e...)
+			}
+			dst = append(dst, quote...)
+		}
+	}
+	return string(dst)
 }
 
 // list decodes a JSON array and appends it as a list. A list costs 3 bytes, and one more per element.

@@ -98,7 +98,9 @@ type Error struct {
 	Fields  []byte // further members of the answer as JSON, e.g. `"Item":{…}`; may be empty
 	// Reasons are a canceled transaction's. Fields has them too, as JSON.
 	Reasons []Reason
-	cause   error // logged, never sent
+	// Whole errors of one of a transaction's actions are the transaction's own, instead of reasons of its cancellation.
+	Whole bool
+	cause error // logged, never sent
 }
 
 // New returns an error with AWS's message.

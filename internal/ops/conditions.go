@@ -64,6 +64,7 @@ type expressions struct {
 	filter    *expr.Condition
 	project   *expr.Projection
 	projector *expr.Projector
+	scan      bool // for a read that is not limited to one partition key
 }
 
 // expressionTexts are a request's expressions in text form, with the values of their placeholders.
@@ -73,6 +74,37 @@ type expressionTexts struct {
 	values                                     attribute.Item
 	// valuesFor are the parameters whose expressions may use values; errors name them.
 	valuesFor []string
+	// older is set for operations that go through AWS's older layer of validation.
+	older bool
+}
+
+// fail converts an expression's error to AWS's in the words of the operation's layer of validation.
+func (in *expressionTexts) fail(parameter string, err error) error {
+	if e, ok := errors.AsType[*expr.Error](err); ok && in.older && e.Older != "" {
+		worded := *e
+		worded.Reason = e.Older
+		err = &worded
+	}
+	return exprError(parameter, err)
+}
+
+// checkValues rejects ExpressionAttributeValues that were decoded from invalid JSON. AWS's older layer names the placeholder; of values without a
+// type, or with several, so does the other.
+func (in *expressionTexts) checkValues() error {
+	name, problem, invalid := in.values.Invalid()
+	if !invalid {
+		return nil
+	}
+	if err := expr.CheckValueKey(name); err != nil {
+		return exprError("", err)
+	}
+	switch {
+	case in.older:
+		_, problem, _ = in.values.InvalidOlder()
+	case !attribute.Untyped(problem):
+		return awserr.ValidationError(problem)
+	}
+	return awserr.ValidationError("ExpressionAttributeValues contains invalid value: " + problem + " for key " + name)
 }
 
 // parseExpressions parses all expressions, then resolves placeholders, then rejects unused ones. AWS reports errors in this
@@ -89,13 +121,16 @@ func (s *Service) parseExpressions(in expressionTexts) (*expressions, error) {
 	if !any && !in.projection.Set {
 		return e, nil
 	}
+	if err := in.checkValues(); err != nil {
+		return nil, err
+	}
 	var err error
 	if e.scope, err = expr.NewScope(in.names, in.values); err != nil {
 		return nil, exprError("", err)
 	}
 	if in.update.Set {
 		if e.update, err = s.cache.Update(in.update.Value); err != nil {
-			return nil, exprError("UpdateExpression", err)
+			return nil, in.fail("UpdateExpression", err)
 		}
 		if err = e.scope.BindUpdate(e.update); err != nil {
 			return nil, exprError("UpdateExpression", err)
@@ -114,9 +149,14 @@ func (s *Service) parseExpressions(in expressionTexts) (*expressions, error) {
 			continue
 		}
 		if *c.dst, err = s.cache.Condition(c.text.Value); err != nil {
-			return nil, exprError(c.name, err)
+			return nil, in.fail(c.name, err)
 		}
-		if err = e.scope.BindCondition(*c.dst); err != nil {
+		if c.dst == &e.key {
+			err = e.scope.BindKeyCondition(*c.dst)
+		} else {
+			err = e.scope.BindCondition(*c.dst)
+		}
+		if err != nil {
 			return nil, exprError(c.name, err)
 		}
 	}

@@ -121,6 +121,9 @@ func (e *expressions) lowerExpected(expected smithy.Map[api.ExpectedAttributeVal
 	for i := range expected {
 		name, x := expected[i].Key, &expected[i].Value
 		where := " for Attribute: " + name
+		if name == "" {
+			return awserr.EmptyName()
+		}
 		if x.ComparisonOperator.Set {
 			args := x.AttributeValueList
 			switch {
@@ -180,6 +183,9 @@ func (e *expressions) lowerFilter(filter smithy.Map[api.Condition], operator smi
 	var conditions []*expr.Node
 	for i := range filter {
 		c := &filter[i].Value
+		if filter[i].Key == "" {
+			return awserr.EmptyName()
+		}
 		if err := checkComparison(c.ComparisonOperator.Value, c.AttributeValueList); err != nil {
 			return err
 		}
@@ -200,6 +206,9 @@ func (e *expressions) lowerProjection(names []string) error {
 	e.project = &expr.Projection{}
 	seen := make(map[string]struct{}, len(names))
 	for _, name := range names {
+		if name == "" {
+			return awserr.EmptyName()
+		}
 		if _, twice := seen[name]; twice {
 			return awserr.Invalid("Duplicate value in attribute name: " + name)
 		}
@@ -218,6 +227,9 @@ func (e *expressions) lowerUpdates(updates smithy.Map[api.AttributeValueUpdate])
 	e.update = &expr.Update{}
 	for i := range updates {
 		u := &updates[i].Value
+		if updates[i].Key == "" {
+			return awserr.EmptyName()
+		}
 		if problem, invalid := u.Value.Invalid(); invalid {
 			return awserr.ValidationError(problem)
 		}

@@ -88,6 +88,14 @@ func checkItem(it attribute.Item) error {
 	return nil
 }
 
+// checkOlderItem is checkItem for operations that go through AWS's older layer of validation: BatchWriteItem and transactions.
+func checkOlderItem(it attribute.Item) error {
+	if _, problem, invalid := it.InvalidOlder(); invalid {
+		return awserr.ValidationError(problem)
+	}
+	return nil
+}
+
 // emptyKind returns the word for an empty value in AWS's sentences.
 func emptyKind(t attribute.Type) string {
 	if t == attribute.TypeB {
@@ -144,7 +152,7 @@ func checkKeyValues(t *catalog.Table, it attribute.Item) error {
 }
 
 // checkIndexKeys checks the attributes of it that are keys of the table's indexes; old is the item that it replaces. AWS words
-// the errors of updates differently.
+// the error of an update that empties one differently.
 func checkIndexKeys(t *catalog.Table, old, it attribute.Item, update bool) error {
 	if len(t.Indexes) == 0 {
 		return nil
@@ -161,8 +169,6 @@ func checkIndexKeys(t *catalog.Table, old, it attribute.Item, update bool) error
 		return awserr.SortKeyTooLarge()
 	case p.TooLarge:
 		return awserr.PartitionKeyTooLarge()
-	case update:
-		return awserr.UpdateIndexKeyType()
 	}
 	return awserr.IndexKeyType(p.Attribute.Name, p.Attribute.Type.String(), p.Actual.String(), p.Index.Name)
 }
