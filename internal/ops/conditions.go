@@ -14,14 +14,14 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-// exprError converts an expression's error to AWS's, which names the parameter.
+// exprError converts an error in an expression to AWS's, which names the parameter.
 func exprError(parameter string, err error) error {
 	e, ok := errors.AsType[*expr.Error](err)
 	switch {
 	case !ok:
 		return err
 	case e.Bare:
-		return awserr.ValidationError(e.Reason)
+		return awserr.RequestError(e.Reason)
 	}
 	return awserr.InvalidExpression(parameter, e.Reason)
 }
@@ -72,10 +72,13 @@ type expressionTexts struct {
 	update, condition, key, filter, projection smithy.Opt[string]
 	names                                      smithy.Map[string]
 	values                                     attribute.Item
-	// valuesFor are the parameters whose expressions may use values; errors name them.
+	// valuesFor are the parameters that AWS names if there are values and no expressions. Only its older request reader names them:
+	// that of transactions and Scan.
 	valuesFor []string
 	// older is set for operations that go through AWS's older layer of validation.
 	older bool
+	// untyped are the problems of values without a type, or with several, with which the operation names the placeholder.
+	untyped attribute.Typing
 }
 
 // fail converts an expression's error to AWS's in the words of the operation's layer of validation.
@@ -88,8 +91,7 @@ func (in *expressionTexts) fail(parameter string, err error) error {
 	return exprError(parameter, err)
 }
 
-// checkValues rejects ExpressionAttributeValues that were decoded from invalid JSON. AWS's older layer names the placeholder; of values without a
-// type, or with several, so does the other.
+// checkValues rejects ExpressionAttributeValues that were decoded from invalid JSON. AWS's older layer names the placeholder.
 func (in *expressionTexts) checkValues() error {
 	name, problem, invalid := in.values.Invalid()
 	if !invalid {
@@ -98,11 +100,14 @@ func (in *expressionTexts) checkValues() error {
 	if err := expr.CheckValueKey(name); err != nil {
 		return exprError("", err)
 	}
+	typing := attribute.TypingOf(problem)
 	switch {
-	case in.older:
-		_, problem, _ = in.values.InvalidOlder()
-	case !attribute.Untyped(problem):
+	case typing != 0 && in.untyped&typing == 0:
 		return awserr.ValidationError(problem)
+	case typing == 0 && !in.older:
+		return awserr.RequestError(problem)
+	case typing == 0:
+		_, problem, _ = in.values.InvalidOlder()
 	}
 	return awserr.ValidationError("ExpressionAttributeValues contains invalid value: " + problem + " for key " + name)
 }
@@ -206,6 +211,7 @@ type conditional struct {
 	operator, expression smithy.Opt[string]
 	names                smithy.Map[string]
 	values               attribute.Item
+	untyped              attribute.Typing
 }
 
 // parseConditional validates and parses the parameters. subject is the request's item or key, which AWS checks after the mix of
@@ -221,7 +227,7 @@ func (s *Service) parseConditional(c conditional, subject attribute.Item) (*expr
 		return nil, err
 	}
 	e, err := s.parseExpressions(expressionTexts{
-		condition: c.expression, names: c.names, values: c.values, valuesFor: []string{"ConditionExpression"},
+		condition: c.expression, names: c.names, values: c.values, untyped: c.untyped,
 	})
 	if err != nil {
 		return nil, err

@@ -45,7 +45,7 @@ func (s *Service) query(ctx context.Context, req *Request, in *api.QueryInput) (
 	e, err := s.parseExpressions(expressionTexts{
 		key: in.KeyConditionExpression, filter: in.FilterExpression, projection: in.ProjectionExpression,
 		names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
-		valuesFor: []string{"FilterExpression", "KeyConditionExpression"},
+		valuesFor: []string{"FilterExpression", "KeyConditionExpression"}, untyped: attribute.NoType,
 	})
 	if err != nil {
 		return nil, err
@@ -175,22 +175,22 @@ func checkSelect(sel smithy.Opt[string], hasIndex, hasProjection, hasAttributes 
 	switch sel.Value {
 	case api.SelectAllProjectedAttributes:
 		if !hasIndex {
-			return awserr.Invalid("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
+			return awserr.Invalid("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName").In(awserr.Selection)
 		}
 		if named {
-			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get ALL_PROJECTED_ATTRIBUTES")
+			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get ALL_PROJECTED_ATTRIBUTES").In(awserr.Selection)
 		}
 	case api.SelectAllAttributes:
 		if named {
-			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get ALL_ATTRIBUTES")
+			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get ALL_ATTRIBUTES").In(awserr.Selection)
 		}
 	case api.SelectCount:
 		if named {
-			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get only the Count")
+			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get only the Count").In(awserr.Selection)
 		}
 	case api.SelectSpecificAttributes:
 		if !named {
-			return awserr.ValidationError("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
+			return awserr.ValidationError("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES").In(awserr.Selection)
 		}
 	}
 	return nil
