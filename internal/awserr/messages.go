@@ -187,7 +187,7 @@ func TooDeep() *Error {
 func UpdatedTooDeep() *Error { return validation("Nesting Levels have exceeded supported limits") }
 
 // EmptyName is for empty names of attributes in legacy parameters.
-func EmptyName() *Error { return validation("Empty attribute name") }
+func EmptyName() *Error { return RequestError("Empty attribute name") }
 
 // KeyUpdate is for updates of a key attribute.
 func KeyUpdate(name string) *Error {

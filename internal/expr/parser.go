@@ -450,8 +450,12 @@ func checkFunction(n *Node) {
 	}
 	for i, a := range n.Args {
 		switch a.Op {
-		case OpExists, OpNotExists, OpType, OpBeginsWith, OpContains, OpListAppend:
+		case OpExists, OpNotExists, OpType, OpBeginsWith, OpContains:
 			panic(errorf("The function is not allowed to be used this way in an expression; function: ", a.Op.String()))
+		case OpListAppend:
+			if n.Op == OpListAppend {
+				panic(errorf("The function is not allowed to be used this way in an expression; function: ", a.Op.String()))
+			}
 		case OpSize:
 			if n.Op == OpType || n.Op == OpBeginsWith && i == 0 || n.Op == OpSize {
 				panic(wrongType(n.Op, "N"))

@@ -6,7 +6,6 @@ import (
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/smithy"
-	"github.com/statordb/stator/internal/wirejson"
 )
 
 // Scope is the meaning of placeholders in a request's expressions. It records which of them are used.
@@ -134,7 +133,7 @@ func checkValues(values attribute.Item) *Error {
 		return bare(where, " must not be empty")
 	}
 	for key := range values.Fields {
-		if err := checkValueKey(wirejson.View(key)); err != nil {
+		if err := checkValueKey(key); err != nil {
 			return err
 		}
 	}
@@ -145,10 +144,10 @@ func checkValues(values attribute.Item) *Error {
 }
 
 // checkValueKey checks a placeholder among ExpressionAttributeValues.
-func checkValueKey(key string) *Error {
+func checkValueKey(key []byte) *Error {
 	switch {
-	case !validPlaceholder(key, ':'):
-		return bare("ExpressionAttributeValues contains invalid key: Syntax error; key: \"", key, "\"")
+	case !validPlaceholder(string(key), ':'):
+		return bare("ExpressionAttributeValues contains invalid key: Syntax error; key: \"", string(key), "\"")
 	case len(key) > MaxPlaceholder:
 		return bare("ExpressionAttributeValues contains invalid key: The expression attribute map contains a key that is too long; size of key: ", strconv.Itoa(len(key)))
 	}
@@ -157,7 +156,7 @@ func checkValueKey(key string) *Error {
 
 // CheckValueKey is the part of NewScope that checks a placeholder among ExpressionAttributeValues.
 func CheckValueKey(key string) error {
-	if err := checkValueKey(key); err != nil {
+	if err := checkValueKey([]byte(key)); err != nil {
 		return err
 	}
 	return nil
