@@ -96,6 +96,7 @@ func readPart(in *api.TransactWriteItem) (*transactPart, error) {
 	case 0:
 		return nil, awserr.TransactItemEmpty()
 	case 1:
+		parts[0].texts.older = true
 		return parts[0], nil
 	}
 	return nil, awserr.TransactItemAmbiguous()
@@ -116,7 +117,6 @@ func (p *transactPart) checkValues() error {
 
 // parse parses the expressions, and checks what else needs no table.
 func (s *Service) parsePart(p *transactPart) (err error) {
-	p.texts.older = true
 	if p.e, err = s.parseExpressions(p.texts); err != nil {
 		return err
 	}
