@@ -21,12 +21,20 @@ var legacyOps = map[string]expr.Op{
 	api.ComparisonOperatorBetween: expr.OpBetween,
 }
 
-// checkComparison validates the number and types of a legacy comparison's arguments.
-func checkComparison(operator string, args []attribute.Value) error {
-	for _, v := range args {
+// checkValues rejects values that were decoded from invalid JSON.
+func checkValues(values []attribute.Value) error {
+	for _, v := range values {
 		if problem, invalid := v.Invalid(); invalid {
 			return valueError(problem)
 		}
+	}
+	return nil
+}
+
+// checkComparison validates the number and types of a legacy comparison's arguments.
+func checkComparison(operator string, args []attribute.Value) error {
+	if err := checkValues(args); err != nil {
+		return err
 	}
 	count := len(args) == 1
 	switch operator {

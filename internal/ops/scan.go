@@ -38,6 +38,12 @@ func (s *Service) scan(ctx context.Context, req *Request, in *api.ScanInput) (*a
 	if err != nil {
 		return nil, err
 	}
+	// Only here, values come before ConditionalOperator.
+	for i := range in.ScanFilter {
+		if err := checkValues(in.ScanFilter[i].Value.AttributeValueList); err != nil {
+			return nil, err
+		}
+	}
 	if err := e.lowerFilter(in.ScanFilter, in.ConditionalOperator); err != nil {
 		return nil, err
 	}
