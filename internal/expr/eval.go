@@ -119,8 +119,9 @@ func (s *Scope) operand(n *Node, it attribute.Item) attribute.Value {
 		if size, ok := sizeOf(v); ok {
 			return attribute.AppendScalar(nil, attribute.TypeN, strconv.AppendInt(nil, int64(size), 10))
 		}
+		return nil
 	}
-	return nil
+	return attribute.Bool(s.Matches(n, it)) // PartiQL compares conditions
 }
 
 // sizeOf is the function size: the length in bytes of strings (UTF-8) and binaries, or else the number of elements.
