@@ -201,7 +201,7 @@ tidy: ## go mod tidy for both modules.
 
 generate: $(BUILD)/python/ok ## Write internal/api from botocore's model, docs/flags.md, and docs/compatibility.md's operation list.
 	$(BUILD)/python/bin/python -c "import botocore,gzip,pathlib; [pathlib.Path('$(BUILD)/'+s.replace('-','')+'.json').write_bytes(gzip.decompress((pathlib.Path(botocore.__file__).parent/('data/'+s+'/'+v+'/service-2.json.gz')).read_bytes())) for s,v in (('dynamodb','2012-08-10'),('dynamodbstreams','2012-08-10'),('cloudwatch','2010-08-01'),('application-autoscaling','2016-02-06'),('dax','2017-04-19'))]"
-	go run ./tools/gen -out internal/api $(BUILD)/dynamodb.json $(BUILD)/dynamodbstreams.json
+	go run ./tools/gen -out internal/api -rules internal/api/validation.txt $(BUILD)/dynamodb.json $(BUILD)/dynamodbstreams.json
 	go run ./tools/gen -out internal/cloudwatch/api -schema -only DeleteAlarms,DescribeAlarmHistory,DescribeAlarms,DescribeAlarmsForMetric,DescribeInsightRules,DisableAlarmActions,EnableAlarmActions,GetInsightRuleReport,GetMetricData,GetMetricStatistics,ListMetrics,ListTagsForResource,PutMetricAlarm,PutMetricData,SetAlarmState,TagResource,UntagResource $(BUILD)/cloudwatch.json
 	go run ./tools/gen -out internal/autoscaling/api $(BUILD)/applicationautoscaling.json
 	go run ./tools/gen -out internal/dax/api $(BUILD)/dax.json

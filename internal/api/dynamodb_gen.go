@@ -4,6 +4,7 @@ package api
 
 import (
 	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/wirejson"
 	"regexp"
@@ -20,7 +21,7 @@ var (
 	CreateGlobalTable                   = smithy.Operation[CreateGlobalTableInput, CreateGlobalTableOutput]{Target: "DynamoDB_20120810.CreateGlobalTable"}
 	CreateTable                         = smithy.Operation[CreateTableInput, CreateTableOutput]{Target: "DynamoDB_20120810.CreateTable"}
 	DeleteBackup                        = smithy.Operation[DeleteBackupInput, DeleteBackupOutput]{Target: "DynamoDB_20120810.DeleteBackup"}
-	DeleteItem                          = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Target: "DynamoDB_20120810.DeleteItem"}
+	DeleteItem                          = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Target: "DynamoDB_20120810.DeleteItem", Detects: awserr.Request}
 	DeleteResourcePolicy                = smithy.Operation[DeleteResourcePolicyInput, DeleteResourcePolicyOutput]{Target: "DynamoDB_20120810.DeleteResourcePolicy"}
 	DeleteTable                         = smithy.Operation[DeleteTableInput, DeleteTableOutput]{Target: "DynamoDB_20120810.DeleteTable"}
 	DescribeBackup                      = smithy.Operation[DescribeBackupInput, DescribeBackupOutput]{Target: "DynamoDB_20120810.DescribeBackup"}
@@ -53,9 +54,9 @@ var (
 	ListImports                         = smithy.Operation[ListImportsInput, ListImportsOutput]{Target: "DynamoDB_20120810.ListImports"}
 	ListTables                          = smithy.Operation[ListTablesInput, ListTablesOutput]{Target: "DynamoDB_20120810.ListTables"}
 	ListTagsOfResource                  = smithy.Operation[ListTagsOfResourceInput, ListTagsOfResourceOutput]{Target: "DynamoDB_20120810.ListTagsOfResource"}
-	PutItem                             = smithy.Operation[PutItemInput, PutItemOutput]{Target: "DynamoDB_20120810.PutItem"}
+	PutItem                             = smithy.Operation[PutItemInput, PutItemOutput]{Target: "DynamoDB_20120810.PutItem", Detects: awserr.Request}
 	PutResourcePolicy                   = smithy.Operation[PutResourcePolicyInput, PutResourcePolicyOutput]{Target: "DynamoDB_20120810.PutResourcePolicy"}
-	Query                               = smithy.Operation[QueryInput, QueryOutput]{Target: "DynamoDB_20120810.Query"}
+	Query                               = smithy.Operation[QueryInput, QueryOutput]{Target: "DynamoDB_20120810.Query", Detects: awserr.Selection}
 	RestoreTableFromBackup              = smithy.Operation[RestoreTableFromBackupInput, RestoreTableFromBackupOutput]{Target: "DynamoDB_20120810.RestoreTableFromBackup"}
 	RestoreTableToPointInTime           = smithy.Operation[RestoreTableToPointInTimeInput, RestoreTableToPointInTimeOutput]{Target: "DynamoDB_20120810.RestoreTableToPointInTime"}
 	Scan                                = smithy.Operation[ScanInput, ScanOutput]{Target: "DynamoDB_20120810.Scan"}
@@ -69,7 +70,7 @@ var (
 	UpdateContributorInsights           = smithy.Operation[UpdateContributorInsightsInput, UpdateContributorInsightsOutput]{Target: "DynamoDB_20120810.UpdateContributorInsights"}
 	UpdateGlobalTable                   = smithy.Operation[UpdateGlobalTableInput, UpdateGlobalTableOutput]{Target: "DynamoDB_20120810.UpdateGlobalTable"}
 	UpdateGlobalTableSettings           = smithy.Operation[UpdateGlobalTableSettingsInput, UpdateGlobalTableSettingsOutput]{Target: "DynamoDB_20120810.UpdateGlobalTableSettings"}
-	UpdateItem                          = smithy.Operation[UpdateItemInput, UpdateItemOutput]{Target: "DynamoDB_20120810.UpdateItem"}
+	UpdateItem                          = smithy.Operation[UpdateItemInput, UpdateItemOutput]{Target: "DynamoDB_20120810.UpdateItem", Detects: awserr.Request}
 	UpdateKinesisStreamingDestination   = smithy.Operation[UpdateKinesisStreamingDestinationInput, UpdateKinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.UpdateKinesisStreamingDestination"}
 	UpdateTable                         = smithy.Operation[UpdateTableInput, UpdateTableOutput]{Target: "DynamoDB_20120810.UpdateTable"}
 	UpdateTableReplicaAutoScaling       = smithy.Operation[UpdateTableReplicaAutoScalingInput, UpdateTableReplicaAutoScalingOutput]{Target: "DynamoDB_20120810.UpdateTableReplicaAutoScaling"}
@@ -250,7 +251,9 @@ func readAttributeDefinitions(r *wirejson.Reader) []AttributeDefinition {
 			continue
 		}
 		var e AttributeDefinition
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -306,7 +309,9 @@ func readAttributeUpdates(r *wirejson.Reader) smithy.Map[AttributeValueUpdate] {
 			continue
 		}
 		var e AttributeValueUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
@@ -347,7 +352,7 @@ func (v *AttributeValueUpdate) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Value":
-			v.Value = attribute.ReadValue(r)
+			v.Value = attribute.ReadMember(r)
 		case "Action":
 			v.Action.Value, v.Action.Set = r.String()
 		default:
@@ -928,7 +933,9 @@ func readBatchGetRequestMap(r *wirejson.Reader) smithy.Map[KeysAndAttributes] {
 			continue
 		}
 		var e KeysAndAttributes
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
@@ -1178,7 +1185,9 @@ func readBatchWriteItemRequestMap(r *wirejson.Reader) smithy.Map[[]WriteRequest]
 			continue
 		}
 		var e []WriteRequest
-		e = readWriteRequests(r)
+		if r.Collection() {
+			e = readWriteRequests(r)
+		}
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
@@ -4285,7 +4294,9 @@ func readExpectedAttributeMap(r *wirejson.Reader) smithy.Map[ExpectedAttributeVa
 			continue
 		}
 		var e ExpectedAttributeValue
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
@@ -4311,7 +4322,7 @@ func (v *ExpectedAttributeValue) Read(r *wirejson.Reader) bool {
 		}
 		switch string(name) {
 		case "Value":
-			v.Value = attribute.ReadValue(r)
+			v.Value = attribute.ReadMember(r)
 		case "Exists":
 			v.Exists.Value, v.Exists.Set = r.Bool()
 		case "ComparisonOperator":
@@ -4716,7 +4727,9 @@ func readFilterConditionMap(r *wirejson.Reader) smithy.Map[Condition] {
 			continue
 		}
 		var e Condition
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
@@ -5181,7 +5194,9 @@ func readGlobalSecondaryIndexAutoScalingUpdateList(r *wirejson.Reader) []GlobalS
 			continue
 		}
 		var e GlobalSecondaryIndexAutoScalingUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -5307,7 +5322,9 @@ func readGlobalSecondaryIndexList(r *wirejson.Reader) []GlobalSecondaryIndex {
 			continue
 		}
 		var e GlobalSecondaryIndex
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -5395,7 +5412,9 @@ func readGlobalSecondaryIndexUpdateList(r *wirejson.Reader) []GlobalSecondaryInd
 			continue
 		}
 		var e GlobalSecondaryIndexUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -5554,7 +5573,9 @@ func readGlobalTableGlobalSecondaryIndexSettingsUpdateList(r *wirejson.Reader) [
 			continue
 		}
 		var e GlobalTableGlobalSecondaryIndexSettingsUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -5676,7 +5697,9 @@ func readGlobalTableWitnessGroupUpdateList(r *wirejson.Reader) []GlobalTableWitn
 			continue
 		}
 		var e GlobalTableWitnessGroupUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -6269,7 +6292,9 @@ func readKeyConditions(r *wirejson.Reader) smithy.Map[Condition] {
 			continue
 		}
 		var e Condition
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out.Put(r, wirejson.View(name), e)
 	}
 	return out.Map()
@@ -6286,7 +6311,9 @@ func readKeyList(r *wirejson.Reader) []attribute.Item {
 			continue
 		}
 		var e attribute.Item
-		e = attribute.ReadItem(r)
+		if r.Collection() {
+			e = attribute.ReadItem(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -6312,7 +6339,9 @@ func readKeySchema(r *wirejson.Reader) []KeySchemaElement {
 			continue
 		}
 		var e KeySchemaElement
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -7297,7 +7326,9 @@ func readLocalSecondaryIndexList(r *wirejson.Reader) []LocalSecondaryIndex {
 			continue
 		}
 		var e LocalSecondaryIndex
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -7670,7 +7701,9 @@ func readParameterizedStatements(r *wirejson.Reader) []ParameterizedStatement {
 			continue
 		}
 		var e ParameterizedStatement
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -7696,7 +7729,9 @@ func readPartiQLBatchRequest(r *wirejson.Reader) []BatchStatementRequest {
 			continue
 		}
 		var e BatchStatementRequest
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -8665,7 +8700,9 @@ func readReplicaAutoScalingUpdateList(r *wirejson.Reader) []ReplicaAutoScalingUp
 			continue
 		}
 		var e ReplicaAutoScalingUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -8903,7 +8940,9 @@ func readReplicaGlobalSecondaryIndexAutoScalingUpdateList(r *wirejson.Reader) []
 			continue
 		}
 		var e ReplicaGlobalSecondaryIndexAutoScalingUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -8959,7 +8998,9 @@ func readReplicaGlobalSecondaryIndexList(r *wirejson.Reader) []ReplicaGlobalSeco
 			continue
 		}
 		var e ReplicaGlobalSecondaryIndex
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -9078,7 +9119,9 @@ func readReplicaGlobalSecondaryIndexSettingsUpdateList(r *wirejson.Reader) []Rep
 			continue
 		}
 		var e ReplicaGlobalSecondaryIndexSettingsUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -9095,7 +9138,9 @@ func readReplicaList(r *wirejson.Reader) []Replica {
 			continue
 		}
 		var e Replica
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -9254,7 +9299,9 @@ func readReplicaSettingsUpdateList(r *wirejson.Reader) []ReplicaSettingsUpdate {
 			continue
 		}
 		var e ReplicaSettingsUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -9335,7 +9382,9 @@ func readReplicaUpdateList(r *wirejson.Reader) []ReplicaUpdate {
 			continue
 		}
 		var e ReplicaUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -9426,7 +9475,9 @@ func readReplicationGroupUpdateList(r *wirejson.Reader) []ReplicationGroupUpdate
 			continue
 		}
 		var e ReplicationGroupUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -10182,7 +10233,9 @@ func readSearchSchema(r *wirejson.Reader) []SearchSchemaElement {
 			continue
 		}
 		var e SearchSchemaElement
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -11211,7 +11264,9 @@ func readTagList(r *wirejson.Reader) []Tag {
 			continue
 		}
 		var e Tag
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -11405,7 +11460,9 @@ func readTransactGetItemList(r *wirejson.Reader) []TransactGetItem {
 			continue
 		}
 		var e TransactGetItem
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -11586,7 +11643,9 @@ func readTransactWriteItemList(r *wirejson.Reader) []TransactWriteItem {
 			continue
 		}
 		var e TransactWriteItem
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -13243,7 +13302,9 @@ func readVectorIndexList(r *wirejson.Reader) []VectorIndex {
 			continue
 		}
 		var e VectorIndex
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -13319,7 +13380,9 @@ func readVectorIndexUpdateList(r *wirejson.Reader) []VectorIndexUpdate {
 			continue
 		}
 		var e VectorIndexUpdate
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -13488,7 +13551,9 @@ func readWriteRequests(r *wirejson.Reader) []WriteRequest {
 			continue
 		}
 		var e WriteRequest
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out

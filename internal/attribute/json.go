@@ -39,6 +39,14 @@ type decoder struct {
 	name    string // the top-level attribute with the problem
 }
 
+// ReadMember is ReadValue for a value that is a structure's member, not a list's element or a map's value.
+func ReadMember(r *wirejson.Reader) Value {
+	if !r.Member() {
+		return nil
+	}
+	return ReadValue(r)
+}
+
 // ReadValue decodes an attribute value, or returns nil for JSON null. The value lives in the reader's Arena.
 func ReadValue(r *wirejson.Reader) Value {
 	d := decoder{r: r}
@@ -58,6 +66,9 @@ func ReadValue(r *wirejson.Reader) Value {
 	}
 	return Value(r.Arena[start:len(r.Arena):len(r.Arena)])
 }
+
+// Untyped reports whether an invalid value's sentence says that it has no type, or several.
+func Untyped(problem string) bool { return problem == msgEmptyValue || problem == msgManyTypes }
 
 // constantProblems are the invalid values whose sentences don't depend on the value.
 var constantProblems = func() map[string]Value {
@@ -219,7 +230,7 @@ func (d *decoder) value(depth int) (size int, found bool) {
 		r.Arena = append(r.Arena, byte(TypeNull))
 		return 0, r.Err() == nil
 	}
-	if !r.BeginObject(javaValue) {
+	if !r.BeginStructure(javaValue) {
 		return 0, false
 	}
 	start := len(r.Arena)
@@ -266,7 +277,7 @@ func (d *decoder) typed(name []byte, depth int) (size int, ok bool) {
 		}
 		return d.number(s), true
 	case "B":
-		s, ok := r.Bytes()
+		s, ok := r.Base64()
 		if !ok {
 			return 0, false
 		}
@@ -354,7 +365,7 @@ func (d *decoder) set(t Type) (size int, ok bool) {
 	r.Arena, start = beginContainer(r.Arena, t)
 	base := len(r.Offsets)
 	for r.NextElem() {
-		s, ok := r.Bytes()
+		s, ok := d.text(t)
 		if !ok {
 			if r.Err() == nil && d.problem == "" {
 				d.fail(nullMember(t))
@@ -376,6 +387,14 @@ func (d *decoder) set(t Type) (size int, ok bool) {
 	r.Arena = endContainer(r.Arena, start, len(offsets))
 	r.Offsets = r.Offsets[:base]
 	return size, true
+}
+
+// text reads the text of a set's element. ok is false for null and on error.
+func (d *decoder) text(t Type) (s []byte, ok bool) {
+	if t == TypeBS {
+		return d.r.Base64()
+	}
+	return d.r.Bytes()
 }
 
 // element appends an element of a set of type t. ok is false if a set can't contain it.

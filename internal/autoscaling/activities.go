@@ -59,7 +59,7 @@ func (s *Service) note(ctx context.Context, a *activity) error {
 // forgetActivities removes activities. s.mu is held.
 func (s *Service) forgetActivities(ctx context.Context, list []*activity) error {
 	for some := range slices.Chunk(list, maxActivities) {
-		err := registry.Update(ctx, s.KV, kv.TxnOpt{}, func(txn *registry.Txn) (err error) {
+		err := registry.Update(ctx, s.Records.KV, kv.TxnOpt{}, func(txn *registry.Txn) (err error) {
 			for _, a := range some {
 				err = errors.Join(err, s.activities.RemoveIn(txn, a.record(a.ActivityID)))
 			}

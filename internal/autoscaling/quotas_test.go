@@ -24,7 +24,7 @@ func (s *session) put(t *testing.T, operation, table string, in obj) error {
 // update stores n records in one transaction.
 func (s *session) update(t *testing.T, n int, put func(txn *registry.Txn, i int) error) {
 	t.Helper()
-	err := registry.Update(t.Context(), s.KV, kv.TxnOpt{}, func(txn *registry.Txn) (err error) {
+	err := registry.Update(t.Context(), s.Records.KV, kv.TxnOpt{}, func(txn *registry.Txn) (err error) {
 		for i := range n {
 			err = errors.Join(err, put(txn, i))
 		}

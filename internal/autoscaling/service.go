@@ -24,9 +24,6 @@ import (
 
 	"github.com/statordb/stator/internal/autoscaling/api"
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/cluster"
-	"github.com/statordb/stator/internal/keyspace"
-	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/registry"
@@ -98,9 +95,8 @@ type Watch interface {
 
 // Options configure a Service.
 type Options struct {
-	KV          kv.Store
-	Coordinator cluster.Coordinator
-	Now         func() time.Time
+	Records registry.Storage
+	Now     func() time.Time
 	// Namespace returns the account and region whose targets a caller manages.
 	Namespace func(smithy.Caller) (account, region string)
 	Tables    Tables
@@ -119,14 +115,6 @@ type Service struct {
 	activities *registry.Set[activity]
 }
 
-// Kinds of records. They are part of the storage format.
-const (
-	kindTarget   = 't'
-	kindPolicy   = 'p'
-	kindAction   = 's'
-	kindActivity = 'y'
-)
-
 // New returns a Service with the records that the store has.
 func New(ctx context.Context, opt Options) (*Service, error) {
 	if opt.Logger == nil {
@@ -134,10 +122,10 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	}
 	s := &Service{Options: opt}
 	var errs [4]error
-	s.targets, errs[0] = registry.Open[target](ctx, opt.Coordinator, opt.KV, keyspace.ScalingRecords(kindTarget))
-	s.policies, errs[1] = registry.Open[policy](ctx, opt.Coordinator, opt.KV, keyspace.ScalingRecords(kindPolicy))
-	s.actions, errs[2] = registry.Open[scheduled](ctx, opt.Coordinator, opt.KV, keyspace.ScalingRecords(kindAction))
-	s.activities, errs[3] = registry.Open[activity](ctx, opt.Coordinator, opt.KV, keyspace.ScalingRecords(kindActivity))
+	s.targets, errs[0] = registry.Open[target](ctx, opt.Records, registry.ScalableTargets)
+	s.policies, errs[1] = registry.Open[policy](ctx, opt.Records, registry.ScalingPolicies)
+	s.actions, errs[2] = registry.Open[scheduled](ctx, opt.Records, registry.ScheduledActions)
+	s.activities, errs[3] = registry.Open[activity](ctx, opt.Records, registry.ScalingActivities)
 	return s, errors.Join(errs[:]...)
 }
 

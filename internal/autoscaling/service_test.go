@@ -21,6 +21,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/pebblekv"
 	"github.com/statordb/stator/internal/metric"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/smithy/smithytest"
 )
@@ -169,7 +170,7 @@ func (s *session) open(t *testing.T) {
 	t.Helper()
 	var err error
 	s.Service, err = New(t.Context(), Options{
-		KV: s.db, Coordinator: cluster.NewSolo(t.Context(), nil), Now: func() time.Time { return s.clock }, Tables: s, Watch: watch{s}, Logger: s.logs,
+		Records: registry.Storage{KV: s.db, Coordinator: cluster.NewSolo(t.Context(), nil)}, Now: func() time.Time { return s.clock }, Tables: s, Watch: watch{s}, Logger: s.logs,
 		Namespace: func(c smithy.Caller) (string, string) { return c.Account, "us-east-1" },
 	})
 	if err != nil {

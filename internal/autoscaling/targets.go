@@ -122,7 +122,7 @@ func (s *Service) forget(ctx context.Context, r Resource) error {
 			return err
 		}
 	}
-	return registry.Update(ctx, s.KV, kv.TxnOpt{}, func(txn *registry.Txn) error {
+	return registry.Update(ctx, s.Records.KV, kv.TxnOpt{}, func(txn *registry.Txn) error {
 		err := s.targets.RemoveIn(txn, r.record(""))
 		for _, p := range policies {
 			err = errors.Join(err, s.policies.RemoveIn(txn, p.record(p.Name)))

@@ -29,6 +29,7 @@ const (
 	ImportConflict              Code = "ImportConflictException"
 	ImportNotFound              Code = "ImportNotFoundException"
 	IncompleteSignature         Code = "IncompleteSignatureException"
+	InternalFailure             Code = "InternalFailure"
 	InternalServerError         Code = "InternalServerError"
 	InvalidExportTime           Code = "InvalidExportTimeException"
 	InvalidRestoreTime          Code = "InvalidRestoreTimeException"
@@ -87,6 +88,7 @@ var codes = map[Code]wire{
 	TransactionCanceled:         {field: "Message"},
 	TransactionInProgress:       {field: "Message"},
 	IdempotentParameterMismatch: {field: "Message"},
+	InternalFailure:             {namespace: namespaceService, status: 500},
 	InternalServerError:         {status: 500},
 	ServiceUnavailable:          {status: 503},
 }
@@ -98,7 +100,35 @@ type Error struct {
 	Fields  []byte // further members of the answer as JSON, e.g. `"Item":{…}`; may be empty
 	// Reasons are a canceled transaction's. Fields has them too, as JSON.
 	Reasons []Reason
+	class   Class
 	cause   error // logged, never sent
+}
+
+// Class says where AWS finds an error, as far as its wording depends on that. It is a set of bits.
+type Class uint8
+
+const (
+	// Request is of errors that AWS's request validator finds in the request alone: in expressions, legacy conditions, values and
+	// ReturnValues.
+	Request Class = 1 << iota
+	// Selection is of errors in the choice of attributes by Select.
+	Selection
+)
+
+// In returns the error, which is new, with a class.
+func (e *Error) In(c Class) *Error {
+	e.class = c
+	return e
+}
+
+// Of reports whether the error is of one of the classes.
+func (e *Error) Of(classes Class) bool { return e.class&classes != 0 }
+
+// Worded returns a copy of the error with another message, and without a class.
+func (e *Error) Worded(message string) *Error {
+	out := *e
+	out.class, out.Message = 0, message
+	return &out
 }
 
 // New returns an error with AWS's message.

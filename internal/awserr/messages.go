@@ -22,6 +22,9 @@ func invalidValue(parts ...string) *Error {
 // expression, or a number.
 func ValidationError(sentence string) *Error { return validation(sentence) }
 
+// RequestError is ValidationError for what AWS's request validator finds.
+func RequestError(sentence string) *Error { return validation(sentence).In(Request) }
+
 // Tables.
 
 // TableNotFound is for operations on a table itself.
@@ -111,6 +114,9 @@ func MissingParameter(name string) *Error {
 // Invalid is for sentences that begin with "One or more parameter values were invalid: ".
 func Invalid(sentence string) *Error { return invalidValue(sentence) }
 
+// InvalidRequest is Invalid for what AWS's request validator finds.
+func InvalidRequest(sentence string) *Error { return invalidValue(sentence).In(Request) }
+
 // Keys and items.
 
 // KeyMismatch is for keys that don't match the table's key schema.
@@ -190,33 +196,36 @@ func ConditionFailed(item []byte) *Error {
 }
 
 // InvalidReturnValues is for PutItem and DeleteItem.
-func InvalidReturnValues() *Error { return validation("Return values set to invalid value") }
+func InvalidReturnValues() *Error { return RequestError("ReturnValues can only be ALL_OLD or NONE") }
 
 // Parameters.
 
 // MixedParameters is for requests with both expressions and legacy parameters.
 func MixedParameters(legacy, expressions []string) *Error {
 	return validation("Can not use both expression and non-expression parameters in the same request: Non-expression parameters: {",
-		strings.Join(legacy, ", "), "} Expression parameters: {", strings.Join(expressions, ", "), "}")
+		strings.Join(legacy, ", "), "} Expression parameters: {", strings.Join(expressions, ", "), "}").In(Request)
 }
 
 // NamesWithoutExpression is for ExpressionAttributeNames without an expression.
 func NamesWithoutExpression() *Error {
-	return validation("ExpressionAttributeNames can only be specified when using expressions")
+	return RequestError("ExpressionAttributeNames can only be specified when using expressions")
 }
 
-// ValuesWithoutExpression is for ExpressionAttributeValues without an expression.
+// ValuesWithoutExpression is for ExpressionAttributeValues without an expression. missing are the parameters that AWS names, if any.
 func ValuesWithoutExpression(missing ...string) *Error {
-	verb := " is null"
-	if len(missing) > 1 {
-		verb = " are null"
+	const sentence = "ExpressionAttributeValues can only be specified when using expressions"
+	switch len(missing) {
+	case 0:
+		return RequestError(sentence)
+	case 1:
+		return RequestError(sentence + ": " + missing[0] + " is null")
 	}
-	return validation("ExpressionAttributeValues can only be specified when using expressions: ", strings.Join(missing, " and "), verb)
+	return RequestError(sentence + ": " + strings.Join(missing, " and ") + " are null")
 }
 
 // InvalidExpression is for an invalid expression in a parameter.
 func InvalidExpression(parameter, reason string) *Error {
-	return validation("Invalid ", parameter, ": ", reason)
+	return validation("Invalid ", parameter, ": ", reason).In(Request)
 }
 
 // Query and Scan.

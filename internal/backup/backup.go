@@ -43,26 +43,42 @@ var ErrGone = errors.New("backup: the source is gone")
 func (m *Manager) Resume(ctx context.Context) error {
 	var errs []error
 	for _, b := range m.Tables.Catalog.Backups.All() {
-		if b.Status == catalog.BackupCreating && m.claim(ctx, "backup "+b.ARN(), &errs) {
-			errs = append(errs, m.retake(ctx, b))
+		if b.Status == catalog.BackupCreating {
+			mine, err := m.Jobs.Claim(ctx, "backup "+b.ARN(), func() bool { return m.creating(b) })
+			if errs = append(errs, err); mine {
+				errs = append(errs, m.retake(ctx, b))
+			}
 		}
 	}
 	for _, t := range m.Tables.Catalog.Tables() {
 		if t.Recovery == nil { // the process ended between turning recovery off and deleting the history
 			errs = append(errs, pitr.Trim(ctx, m.Tables.KV, t.ID, pitr.Latest))
 		}
-		if t.Loading != nil && t.Loading.Import == "" && t.DeletingUntil == 0 && m.claim(ctx, "restore "+t.ARN(), &errs) {
-			errs = append(errs, m.resume(ctx, t))
+		if restoring(t) {
+			mine, err := m.Jobs.Claim(ctx, "restore "+t.ARN(), func() bool { return m.restoring(t) })
+			if errs = append(errs, err); mine {
+				errs = append(errs, m.resume(ctx, t))
+			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// claim reports whether this server runs a job, so that one server alone resumes it.
-func (m *Manager) claim(ctx context.Context, job string, errs *[]error) bool {
-	mine, err := m.Jobs.Claim(ctx, job)
-	*errs = append(*errs, err)
-	return mine
+// creating reports whether a backup is still being made.
+func (m *Manager) creating(b *catalog.Backup) bool {
+	now := m.Tables.Catalog.Backups.Get(b.Key())
+	return now != nil && now.Status == catalog.BackupCreating
+}
+
+// restoring reports whether a table is being restored.
+func restoring(t *catalog.Table) bool {
+	return t.Loading != nil && t.Loading.Import == "" && t.DeletingUntil == 0
+}
+
+// restoring reports whether a table is still being restored.
+func (m *Manager) restoring(t *catalog.Table) bool {
+	now := m.Tables.Catalog.Get(t.Namespace, t.Name)
+	return now != nil && now.ID == t.ID && restoring(now)
 }
 
 // Create starts a backup of a table. It returns once the backup is recorded; the copy continues in the background.
@@ -96,25 +112,8 @@ func (m *Manager) snapshot(ctx context.Context, b *catalog.Backup) (kv.Snapshot,
 	return snap, nil
 }
 
-// errEnded means that another server has ended the work in the meantime. This server's cache may not show it yet when the claim succeeds,
-// so the transaction that takes the work over checks it.
-var errEnded = errors.New("backup: another server has ended this work")
-
 // retake starts a backup again, or removes it if its table is gone.
 func (m *Manager) retake(ctx context.Context, b *catalog.Backup) error {
-	current, err := m.Tables.Catalog.Backups.Change(ctx, b.Key(), func(now *catalog.Backup) error {
-		if now.Status != catalog.BackupCreating {
-			return errEnded
-		}
-		return nil
-	})
-	if errors.Is(err, errEnded) || err == nil && current == nil {
-		m.Jobs.Release("backup " + b.ARN())
-		return nil
-	}
-	if err != nil {
-		return err
-	}
 	if t := m.Tables.Catalog.Get(b.Table.Namespace, b.Table.Name); t == nil || t.ID != b.Table.ID {
 		m.Jobs.Report(fmt.Errorf("backup %s was not finished and its table has been deleted: removing the backup", b.ARN()))
 		return m.Tables.Catalog.RemoveBackup(ctx, b)
@@ -142,7 +141,7 @@ func (m *Manager) copy(b *catalog.Backup, snap kv.Snapshot) {
 		_, err := m.Tables.Catalog.Backups.Change(ctx, b.Key(), func(now *catalog.Backup) error { return change(&now.Runs) })
 		return err
 	}}
-	m.Jobs.Start("backup "+b.ARN(), jobs.Job{Run: func(ctx context.Context) error {
+	m.Jobs.Start("backup "+b.ARN(), jobs.Job{Due: func() bool { return m.creating(b) }, Run: func(ctx context.Context) error {
 		var filled table.Filled
 		err := run.Begin(ctx, 0)
 		if err == nil {
@@ -256,19 +255,6 @@ func (m *Manager) sourceExists(l *catalog.Loading) bool {
 
 // resume starts a restore again. If its source is gone, it deletes the table.
 func (m *Manager) resume(ctx context.Context, t *catalog.Table) error {
-	current, err := m.Tables.Catalog.Change(ctx, t.Namespace, t.Name, func(now *catalog.Table) error {
-		if now.ID != t.ID || now.Loading == nil || now.DeletingUntil != 0 {
-			return errEnded
-		}
-		return nil
-	})
-	if errors.Is(err, errEnded) || err == nil && current == nil {
-		m.Jobs.Release("restore " + t.ARN())
-		return nil
-	}
-	if err != nil {
-		return err
-	}
 	if !m.sourceExists(t.Loading) {
 		m.Jobs.Report(fmt.Errorf("table %s was not fully restored and its source is gone: removing the table", t.ARN()))
 		return m.Tables.AbandonLoading(ctx, t)
@@ -292,7 +278,7 @@ func (m *Manager) restore(t *catalog.Table, snap kv.Snapshot) {
 		})
 		return err
 	}}
-	m.Jobs.Start("restore "+t.ARN(), jobs.Job{Run: func(ctx context.Context) error {
+	m.Jobs.Start("restore "+t.ARN(), jobs.Job{Due: func() bool { return m.restoring(t) }, Run: func(ctx context.Context) error {
 		err := run.Begin(ctx, 0)
 		if err == nil {
 			err = guard.Run(nil, "a restore", func() error {

@@ -13,9 +13,6 @@ import (
 	"github.com/statordb/stator/internal/registry"
 )
 
-// kindBackup is the registry's kind of a Backup.
-const kindBackup = 'b'
-
 // Types and statuses of backups.
 const (
 	UserBackup   = "USER"
@@ -81,7 +78,7 @@ func (c *Catalog) RemoveBackup(ctx context.Context, b *Backup) error {
 
 // ReadBackups returns all backups in a snapshot.
 func ReadBackups(ctx context.Context, r kv.Reader) ([]*Backup, error) {
-	return registry.Read[Backup](ctx, r, keyspace.Jobs(kindBackup))
+	return registry.Read[Backup](ctx, r, registry.Backups)
 }
 
 // lastBackup returns the system backup that remains of a table being deleted; nil if recovery is off.

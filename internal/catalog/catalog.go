@@ -129,7 +129,7 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 		c.advance(&r.Stream)
 	}
 	c.ended.Store(&ended)
-	if c.Backups, err = registry.Open[Backup](ctx, opt.Coordinator, store, keyspace.Jobs(kindBackup)); err != nil {
+	if c.Backups, err = registry.Open[Backup](ctx, registry.Storage{Coordinator: opt.Coordinator, KV: store}, registry.Backups); err != nil {
 		return nil, err
 	}
 	tables := map[tableName]*Table{}

@@ -92,7 +92,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	s.began, s.earlier = opt.Now().Unix()/60, map[string]metric.Report{}
 	opt.Coordinator.Watch(keyspace.Metrics(), seriesWatcher{metrics})
 	var err error
-	s.alarms, err = registry.Open[Alarm](ctx, opt.Coordinator, opt.KV, keyspace.Alarms())
+	s.alarms, err = registry.Open[Alarm](ctx, registry.Storage{Coordinator: opt.Coordinator, KV: opt.KV}, registry.Alarms)
 	return s, errors.Join(err, s.Begin(ctx))
 }
 

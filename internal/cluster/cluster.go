@@ -43,6 +43,8 @@ type Coordinator interface {
 	Claim(ctx context.Context, job string) (bool, error)
 	// Release gives up the lease of a job.
 	Release(job string)
+	// CatchUp returns once this server has processed the log up to its current end. It needs a Member that has been started.
+	CatchUp(ctx context.Context) error
 	// Servers returns the number of servers, this one included.
 	Servers() int
 }

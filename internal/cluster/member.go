@@ -575,7 +575,7 @@ func (m *Member) Applied() uint64 {
 	return m.read
 }
 
-// CatchUp returns once this server has processed the log up to its current end.
+// CatchUp implements Coordinator.
 func (m *Member) CatchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, deadAfter)
 	defer cancel()

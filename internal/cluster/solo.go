@@ -56,6 +56,9 @@ func (s *Solo) Claim(context.Context, string) (bool, error) { return true, nil }
 // Release implements Coordinator.
 func (s *Solo) Release(string) {}
 
+// CatchUp implements Coordinator.
+func (s *Solo) CatchUp(context.Context) error { return nil }
+
 // Servers implements Coordinator.
 func (s *Solo) Servers() int { return 1 }
 
@@ -70,9 +73,6 @@ func (s *Solo) UpdateInfo(func(*Info)) {}
 
 // Applied is Member.Applied: there is no log.
 func (s *Solo) Applied() uint64 { return 0 }
-
-// CatchUp is Member.CatchUp.
-func (s *Solo) CatchUp(context.Context) error { return nil }
 
 // DAX is Member.DAX: it returns nil, since no other server has nodes.
 func (s *Solo) DAX() func(encrypted bool) []string { return nil }

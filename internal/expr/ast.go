@@ -40,6 +40,8 @@ type Error struct {
 	Reason string
 	// Bare means that AWS prints the reason without the prefix "Invalid …Expression: ".
 	Bare bool
+	// Untyped means that a value has no type, or several.
+	Untyped bool
 	// WrongType means that an update met an attribute of a type that it can't change.
 	WrongType bool
 }

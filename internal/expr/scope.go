@@ -129,7 +129,9 @@ func checkNames(names smithy.Map[string]) *Error {
 func checkValues(values attribute.Item) *Error {
 	const where = "ExpressionAttributeValues"
 	if name, problem, invalid := values.Invalid(); invalid {
-		return bare(where, " contains invalid value: ", problem, " for key ", name)
+		e := bare(where, " contains invalid value: ", problem, " for key ", name)
+		e.Untyped = attribute.Untyped(problem)
+		return e
 	}
 	if values.Len() == 0 {
 		return bare(where, " must not be empty")

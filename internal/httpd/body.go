@@ -188,11 +188,11 @@ func (s *Server) inflate(ctx context.Context, c *fasthttp.RequestCtx, w *work, l
 	in := pausing{bytes.NewReader(w.sent.bytes), ctx, &w.turn}
 	switch encoding {
 	case "gzip":
-		r, err = gzip.NewReader(in)
+		r, err = newMembers(in)
 	case "deflate":
 		r, err = zlib.NewReader(in)
 	default:
-		return nil, awserr.New(awserr.Serialization, "")
+		return nil, undecodable()
 	}
 	if err == nil {
 		err = w.inflated.readFrom(r, 0, limit)
@@ -207,5 +207,45 @@ func (s *Server) inflate(ctx context.Context, c *fasthttp.RequestCtx, w *work, l
 	case errors.Is(err, errNoBudget), ctx.Err() != nil:
 		return nil, overloaded()
 	}
-	return nil, awserr.New(awserr.Serialization, "")
+	return nil, undecodable()
+}
+
+// undecodable is AWS's error for a body that isn't in the encoding that Content-Encoding names, and for unknown encodings. SDKs retry
+// it, because AWS takes the fault for its own.
+func undecodable() *awserr.Error { return awserr.New(awserr.InternalFailure, "") }
+
+// members reads gzip members one after the other. Like AWS, and unlike gzip.Reader, it ignores what follows the last one.
+type members struct {
+	*gzip.Reader
+	in pausing
+}
+
+// newMembers returns a reader of one or more gzip members.
+func newMembers(in pausing) (*members, error) {
+	r, err := gzip.NewReader(in)
+	if err != nil {
+		return nil, err
+	}
+	r.Multistream(false)
+	return &members{r, in}, nil
+}
+
+// Read implements io.Reader.
+func (m *members) Read(b []byte) (int, error) {
+	for {
+		n, err := m.Reader.Read(b)
+		if err != io.EOF {
+			return n, err
+		}
+		if n > 0 {
+			return n, nil // the next call finds the end again
+		}
+		if err := m.Reader.Reset(m.in); err != nil {
+			if m.in.ctx.Err() != nil {
+				return 0, err
+			}
+			return 0, io.EOF
+		}
+		m.Reader.Multistream(false)
+	}
 }

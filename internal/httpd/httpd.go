@@ -55,8 +55,6 @@ const (
 	readPast = 8 << 20
 	// endTimeout is the time that Shutdown leaves to canceled requests before its context ends.
 	endTimeout = 3 * time.Second
-	// minCompress is the smallest answer, in bytes, worth compressing.
-	minCompress = 1024
 )
 
 // Options configure a Server.
@@ -213,7 +211,7 @@ func (s *Server) handle(c *fasthttp.RequestCtx) {
 	case c.IsOptions():
 		s.options(c)
 	default:
-		s.fail(c, awserr.New(awserr.UnknownOperation, ""), 404)
+		s.notFound(c)
 	}
 }
 
@@ -273,6 +271,7 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 	switch string(c.Path()) {
 	case "/":
 		c.Response.Header.SetCanonical(headerRequestID, smithy.AppendRequestID(nil))
+		s.web.answer(c)
 		c.SetBodyString("healthy: " + string(c.Host()) + " ")
 	case "/healthz":
 		c.SetBodyString("ok\n")
@@ -294,8 +293,13 @@ func (s *Server) get(c *fasthttp.RequestCtx) {
 		s.unready.Store(false)
 		c.SetBodyString("ready\n")
 	default:
-		s.fail(c, awserr.New(awserr.UnknownOperation, ""), 404)
+		s.notFound(c)
 	}
+}
+
+// notFound answers a request for which AWS's endpoint has no protocol: an unknown path or method.
+func (s *Server) notFound(c *fasthttp.RequestCtx) {
+	s.send(c, []byte("<UnknownOperationException/>\n"), 404)
 }
 
 // mayMeasure returns why the caller may not read /metrics. The metrics cover all accounts, so with credentials they take an operator's
@@ -325,6 +329,10 @@ func (s *Server) metrics(c *fasthttp.RequestCtx, ctx context.Context) {
 
 // options answers a browser's CORS preflight.
 func (s *Server) options(c *fasthttp.RequestCtx) {
+	if len(c.Request.Header.Peek("Origin")) == 0 {
+		s.notFound(c)
+		return
+	}
 	c.Response.Header.SetCanonical(headerRequestID, smithy.AppendRequestID(nil))
 	s.web.preflight(c)
 }
@@ -334,6 +342,10 @@ func (s *Server) post(c *fasthttp.RequestCtx) {
 	w := s.work()
 	defer s.free(w)
 	w.to = s.route(c)
+	if w.to.nowhere {
+		s.notFound(c)
+		return
+	}
 	out, err := s.run(c, w)
 	if w.to.codec != nil {
 		s.encode(c, &w.to, out, err)
@@ -619,26 +631,24 @@ func (s *Server) fail(c *fasthttp.RequestCtx, e *awserr.Error, status int) {
 
 // answer answers in DynamoDB's JSON protocol. It reports whether the connection now owns the body's memory.
 func (s *Server) answer(c *fasthttp.RequestCtx, body []byte, status int) (handed bool) {
+	c.Response.Header.SetContentType(contentType)
+	return s.send(c, body, status)
+}
+
+// send answers with a body of the content type that is set. It reports whether the connection now owns the body's memory.
+func (s *Server) send(c *fasthttp.RequestCtx, body []byte, status int) (handed bool) {
 	h := &c.Response.Header
 	c.SetStatusCode(status)
-	h.SetContentType(contentType)
 	var id [52]byte
 	h.SetCanonical(headerRequestID, smithy.AppendRequestID(id[:0]))
-	if len(body) >= minCompress {
-		body = compress(c, body)
-	}
+	body = compress(c, body, status)
 	var sum [10]byte
 	h.SetCanonical(headerCRC32, strconv.AppendUint(sum[:0], uint64(crc32.ChecksumIEEE(body)), 10))
 	s.web.answer(c)
 	return s.setBody(c, body)
 }
 
-// handleError answers a request whose headers fasthttp could not parse.
-func (s *Server) handleError(c *fasthttp.RequestCtx, err error) {
-	var small *fasthttp.ErrSmallBuffer
-	if errors.As(err, &small) {
-		s.fail(c, awserr.New(awserr.Serialization, ""), 431)
-		return
-	}
+// handleError answers a request whose headers fasthttp could not parse, or that are too large.
+func (s *Server) handleError(c *fasthttp.RequestCtx, _ error) {
 	s.fail(c, awserr.New(awserr.Serialization, ""), 400)
 }

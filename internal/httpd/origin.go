@@ -315,6 +315,9 @@ func isName(s string) bool {
 	return label > 0
 }
 
+// exposed are the headers that AWS exposes to pages. x-amz-crc32 is not among them.
+const exposed = "x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,Date"
+
 // preflight answers a browser's CORS preflight. It allows any method and header: check has already admitted the origin.
 func (g *webGuard) preflight(c *fasthttp.RequestCtx) {
 	h := &c.Response.Header
@@ -328,6 +331,7 @@ func (g *webGuard) preflight(c *fasthttp.RequestCtx) {
 	} else {
 		h.Set("Access-Control-Allow-Origin", "*")
 	}
+	h.Set("Access-Control-Expose-Headers", exposed)
 	if v := c.Request.Header.Peek("Access-Control-Request-Headers"); len(v) > 0 {
 		h.SetBytesV("Access-Control-Allow-Headers", v)
 	}
@@ -340,7 +344,7 @@ func (g *webGuard) preflight(c *fasthttp.RequestCtx) {
 // answer exposes the response to a page of another origin, if that origin is allowed.
 func (g *webGuard) answer(c *fasthttp.RequestCtx) {
 	if g.allowOrigin(c) {
-		c.Response.Header.Set("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amz-crc32,x-amzn-errortype")
+		c.Response.Header.Set("Access-Control-Expose-Headers", exposed)
 	}
 }
 

@@ -327,8 +327,9 @@ func TestCORS(t *testing.T) {
 		preflight := c.send("OPTIONS / HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nOrigin: " + c.origin + "\r\nAccess-Control-Request-Method: POST\r\n" +
 			"Access-Control-Request-Headers: amz-sdk-invocation-id,authorization,x-amz-target\r\nAccess-Control-Request-Private-Network: true\r\n\r\n").Header
 		answer := c.send(call("Origin: " + c.origin + "\r\n")).Header
+		health := c.send("GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: " + c.origin + "\r\n\r\n").Header
 		malformed := c.send("POST / HTTP/1.1\r\nHost: localhost\r\nOrigin: " + c.origin + "\r\nContent-Length: x\r\n\r\n").Header
-		for _, h := range []http.Header{preflight, answer, malformed} {
+		for _, h := range []http.Header{preflight, answer, health, malformed} {
 			if got := h.Get("Access-Control-Allow-Origin"); got != c.allow && (got != "" || len(h["X-Amzn-Requestid"]) == 0) {
 				t.Errorf("%s: Access-Control-Allow-Origin %q, want %q", c.name, got, c.allow)
 			}
@@ -345,15 +346,24 @@ func TestCORS(t *testing.T) {
 				t.Errorf("%s: Access-Control-Allow-%s %q, want %q", c.name, name, got, want[name])
 			}
 		}
-		if got := answer.Get("Access-Control-Expose-Headers"); (got != "") != (c.allow != "") {
-			t.Errorf("%s: Access-Control-Expose-Headers %q", c.name, got)
+		for _, h := range []http.Header{preflight, answer, health} {
+			if got := h.Get("Access-Control-Expose-Headers"); (got != "") != (c.allow != "") {
+				t.Errorf("%s: Access-Control-Expose-Headers %q", c.name, got)
+			}
 		}
 		if got := answer.Get("Vary"); got != c.vary {
 			t.Errorf("%s: Vary %q", c.name, got)
 		}
 	}
-	if r := guarded(t, web, false)("OPTIONS / HTTP/1.1\r\nHost: localhost\r\nAccess-Control-Request-Method: POST\r\n\r\n"); r.StatusCode != 200 || r.Header.Get("Access-Control-Allow-Origin") != "" {
-		t.Errorf("OPTIONS without an origin: %d %v", r.StatusCode, r.Header)
+	for _, credentials := range []bool{false, true} {
+		for _, method := range []string{"OPTIONS", "GET"} {
+			r := guarded(t, web, credentials)(method + " / HTTP/1.1\r\nHost: localhost\r\nAccess-Control-Request-Method: POST\r\n\r\n")
+			for name := range r.Header {
+				if strings.HasPrefix(name, "Access-Control-") {
+					t.Errorf("%s without an origin: %s", method, name)
+				}
+			}
+		}
 	}
 }
 

@@ -16,12 +16,19 @@ type route struct {
 	operation *smithy.Handler // nil if no operation has that target
 	codec     protocol.Codec  // nil for DynamoDB's own JSON
 	form      bool            // the body names the operation, in AWS's Query protocol
+	nowhere   bool            // no API has anything at the path
 	service   string          // the service name that the signature must be scoped to
 }
 
 // route finds the operation and the protocol of a request.
 func (s *Server) route(c *fasthttp.RequestCtx) route {
 	h := &c.Request.Header
+	if string(c.Path()) != "/" {
+		if string(h.Peek("smithy-protocol")) == "rpc-v2-cbor" && len(h.Peek("X-Amz-Target")) == 0 {
+			return s.routeCBOR(string(c.Path()))
+		}
+		return route{nowhere: true}
+	}
 	if target := wirejson.View(h.Peek("X-Amz-Target")); target != "" {
 		to := route{target: target, operation: s.operations[target]}
 		if to.operation != nil && to.operation.Service == "" {
@@ -35,12 +42,9 @@ func (s *Server) route(c *fasthttp.RequestCtx) route {
 		}
 		return to
 	}
-	switch {
-	case string(h.Peek("smithy-protocol")) == "rpc-v2-cbor":
-		return s.routeCBOR(string(c.Path()))
 	// Forms are accepted at the root only. The signature covers the path but need not cover the two headers that tell CBOR from a
 	// form, so a path must not be valid in both protocols.
-	case s.query != nil && string(c.Path()) == "/" && strings.HasPrefix(string(h.ContentType()), "application/x-www-form-urlencoded"):
+	if s.query != nil && strings.HasPrefix(string(h.ContentType()), "application/x-www-form-urlencoded") {
 		return route{form: true, codec: protocol.Query{Service: s.query}, service: s.query.SigningName}
 	}
 	return route{}

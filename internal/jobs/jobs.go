@@ -38,16 +38,25 @@ type Claims interface {
 	// Claim takes the lease of a job for this server, until Release; it returns false if another server holds it.
 	Claim(ctx context.Context, job string) (bool, error)
 	Release(job string)
+	// CatchUp returns once this server's caches hold everything that was changed before.
+	CatchUp(ctx context.Context) error
 }
 
-// Claim takes the lease of a job; it returns false if another server holds it. Start does so itself: this is for
-// callers that must prepare a job that they alone run.
-func (r *Runner) Claim(ctx context.Context, name string) (bool, error) {
-	return r.claims.Claim(ctx, name)
+// Claim takes the lease of a job that is due; it returns false if another server holds it or the job is not due. due reads the job's
+// record. It is asked once this server has the lease and its caches hold what earlier holders have done: a server that finishes a job
+// releases the lease before other servers' caches show the end. Start does all of this itself: Claim is for callers that must prepare a
+// job that they alone run.
+func (r *Runner) Claim(ctx context.Context, name string, due func() bool) (bool, error) {
+	mine, err := r.claims.Claim(ctx, name)
+	if err != nil || !mine {
+		return false, err
+	}
+	if err = r.claims.CatchUp(ctx); err == nil && due() {
+		return true, nil
+	}
+	r.claims.Release(name)
+	return false, err
 }
-
-// Release returns the lease of a job that was claimed by Claim, and not started.
-func (r *Runner) Release(name string) { r.claims.Release(name) }
 
 // New returns a Runner whose jobs end with ctx. claims decide which server runs a job; report receives errors.
 func New(ctx context.Context, claims Claims, report func(error)) *Runner {
@@ -57,6 +66,8 @@ func New(ctx context.Context, claims Claims, report func(error)) *Runner {
 // Job is what a Runner runs.
 type Job struct {
 	Run func(context.Context) error
+	// Due reports whether the job's record still asks for the job; see [Runner.Claim].
+	Due func() bool
 	// Panicked, if not nil, is called once Run, or a goroutine that it waits for, has panicked. It should mark the
 	// job's record as FAILED, with the panic as the reason, so that no restart runs the job again. If it returns an
 	// error, the error is reported and it is called again; if it panics, the job ends.
@@ -122,8 +133,9 @@ func (r *Runner) run(ctx context.Context, name string, job *Job) {
 	for {
 		var err error
 		if !mine {
-			if mine, err = r.Claim(ctx, name); err == nil && !mine {
-				return // another server runs the job
+			// Cancel does not interrupt this: a job that is cancelled early still runs, and records that it was cancelled.
+			if mine, err = r.Claim(r.ctx, name, job.Due); err == nil && !mine {
+				return // another server runs the job, or has ended it
 			}
 		}
 		if err == nil {

@@ -14,14 +14,16 @@ import (
 	"github.com/statordb/stator/internal/table"
 )
 
-// exprError converts an expression's error to AWS's, which names the parameter.
+// exprError converts an error in an expression to AWS's, which names the parameter.
 func exprError(parameter string, err error) error {
 	e, ok := errors.AsType[*expr.Error](err)
 	switch {
 	case !ok:
 		return err
-	case e.Bare:
+	case e.Untyped:
 		return awserr.ValidationError(e.Reason)
+	case e.Bare:
+		return awserr.RequestError(e.Reason)
 	}
 	return awserr.InvalidExpression(parameter, e.Reason)
 }
@@ -71,7 +73,8 @@ type expressionTexts struct {
 	update, condition, key, filter, projection smithy.Opt[string]
 	names                                      smithy.Map[string]
 	values                                     attribute.Item
-	// valuesFor are the parameters whose expressions may use values; errors name them.
+	// valuesFor are the parameters that AWS names if there are values and no expressions. Only its older request reader names them:
+	// that of transactions and Scan.
 	valuesFor []string
 }
 
@@ -181,7 +184,7 @@ func (s *Service) parseConditional(c conditional, subject attribute.Item) (*expr
 		return nil, err
 	}
 	e, err := s.parseExpressions(expressionTexts{
-		condition: c.expression, names: c.names, values: c.values, valuesFor: []string{"ConditionExpression"},
+		condition: c.expression, names: c.names, values: c.values,
 	})
 	if err != nil {
 		return nil, err

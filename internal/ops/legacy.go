@@ -25,7 +25,7 @@ var legacyOps = map[string]expr.Op{
 func checkComparison(operator string, args []attribute.Value) error {
 	for _, v := range args {
 		if problem, invalid := v.Invalid(); invalid {
-			return awserr.ValidationError(problem)
+			return valueError(problem)
 		}
 	}
 	count := len(args) == 1
@@ -38,7 +38,7 @@ func checkComparison(operator string, args []attribute.Value) error {
 		count = len(args) > 0
 	}
 	if !count {
-		return awserr.Invalid("Invalid number of argument(s) for the " + operator + " ComparisonOperator")
+		return awserr.InvalidRequest("Invalid number of argument(s) for the " + operator + " ComparisonOperator")
 	}
 	for _, v := range args {
 		ok := true
@@ -50,15 +50,15 @@ func checkComparison(operator string, args []attribute.Value) error {
 			ok = t == attribute.TypeS || t == attribute.TypeB
 		}
 		if !ok {
-			return awserr.Invalid("ComparisonOperator " + operator + " is not valid for " + v.Type().String() + " AttributeValue type")
+			return awserr.InvalidRequest("ComparisonOperator " + operator + " is not valid for " + v.Type().String() + " AttributeValue type")
 		}
 		if (operator == api.ComparisonOperatorBetween || operator == api.ComparisonOperatorIn) && v.Type() != args[0].Type() {
-			return awserr.Invalid("AttributeValues inside AttributeValueList must be of same type")
+			return awserr.InvalidRequest("AttributeValues inside AttributeValueList must be of same type")
 		}
 	}
 	if operator == api.ComparisonOperatorBetween {
 		if c, ok := attribute.Compare(args[0], args[1]); ok && c > 0 {
-			return awserr.ValidationError("The BETWEEN condition was provided a range where the lower bound is greater than the upper bound")
+			return awserr.RequestError("The BETWEEN condition was provided a range where the lower bound is greater than the upper bound")
 		}
 	}
 	return nil
@@ -104,10 +104,10 @@ func balanced(op expr.Op, conditions []*expr.Node) *expr.Node {
 // checkConditionalOperator rejects an operator unless there are at least two conditions to combine.
 func checkConditionalOperator(operator smithy.Opt[string], conditions int) error {
 	if operator.Set && conditions == 0 {
-		return awserr.ValidationError("ConditionalOperator cannot be used without Filter or Expected")
+		return awserr.RequestError("ConditionalOperator cannot be used without Filter or Expected")
 	}
 	if operator.Set && conditions == 1 {
-		return awserr.ValidationError("ConditionalOperator can only be used when Filter or Expected has two or more elements")
+		return awserr.RequestError("ConditionalOperator can only be used when Filter or Expected has two or more elements")
 	}
 	return nil
 }
@@ -125,13 +125,13 @@ func (e *expressions) lowerExpected(expected smithy.Map[api.ExpectedAttributeVal
 			args := x.AttributeValueList
 			switch {
 			case x.Exists.Set:
-				return awserr.Invalid("Exists and ComparisonOperator cannot be used together" + where)
+				return awserr.InvalidRequest("Exists and ComparisonOperator cannot be used together" + where)
 			case x.Value != nil && args != nil:
-				return awserr.Invalid("Value and AttributeValueList cannot be used together" + where)
+				return awserr.InvalidRequest("Value and AttributeValueList cannot be used together" + where)
 			case x.Value != nil:
 				args = []attribute.Value{x.Value}
 			case args == nil && legacyOps[x.ComparisonOperator.Value] != expr.OpExists && legacyOps[x.ComparisonOperator.Value] != expr.OpNotExists:
-				return awserr.Invalid("Value or AttributeValueList must be used with ComparisonOperator: " + x.ComparisonOperator.Value + where)
+				return awserr.InvalidRequest("Value or AttributeValueList must be used with ComparisonOperator: " + x.ComparisonOperator.Value + where)
 			}
 			if err := checkComparison(x.ComparisonOperator.Value, args); err != nil {
 				return err
@@ -140,17 +140,17 @@ func (e *expressions) lowerExpected(expected smithy.Map[api.ExpectedAttributeVal
 			continue
 		}
 		if problem, invalid := x.Value.Invalid(); invalid {
-			return awserr.ValidationError(problem)
+			return valueError(problem)
 		}
 		switch {
 		case x.AttributeValueList != nil:
-			return awserr.Invalid("AttributeValueList can only be used with a ComparisonOperator" + where)
+			return awserr.InvalidRequest("AttributeValueList can only be used with a ComparisonOperator" + where)
 		case x.Value == nil && !x.Exists.Set:
-			return awserr.Invalid("Value must be provided when Exists is null" + where)
+			return awserr.InvalidRequest("Value must be provided when Exists is null" + where)
 		case x.Value == nil && x.Exists.Value:
-			return awserr.Invalid("Value must be provided when Exists is true" + where)
+			return awserr.InvalidRequest("Value must be provided when Exists is true" + where)
 		case x.Value != nil && x.Exists.Set && !x.Exists.Value:
-			return awserr.Invalid("Value cannot be used when Exists is false" + where)
+			return awserr.InvalidRequest("Value cannot be used when Exists is false" + where)
 		case x.Value == nil:
 			conditions = append(conditions, &expr.Node{Op: expr.OpNotExists, Args: []*expr.Node{attributePath(name)}})
 		default:
@@ -201,7 +201,7 @@ func (e *expressions) lowerProjection(names []string) error {
 	seen := make(map[string]struct{}, len(names))
 	for _, name := range names {
 		if _, twice := seen[name]; twice {
-			return awserr.Invalid("Duplicate value in attribute name: " + name)
+			return awserr.InvalidRequest("Duplicate value in attribute name: " + name)
 		}
 		seen[name] = struct{}{}
 		e.project.Paths = append(e.project.Paths, expr.Path{{Name: name}})
@@ -219,14 +219,14 @@ func (e *expressions) lowerUpdates(updates smithy.Map[api.AttributeValueUpdate])
 	for i := range updates {
 		u := &updates[i].Value
 		if problem, invalid := u.Value.Invalid(); invalid {
-			return awserr.ValidationError(problem)
+			return valueError(problem)
 		}
 		a := expr.Action{Path: expr.Path{{Name: updates[i].Key}}}
 		action := u.Action.Or(api.AttributeActionPut)
 		t := u.Value.Type()
 		switch {
 		case u.Value == nil && action != api.AttributeActionDelete:
-			return awserr.Invalid("Only DELETE action is allowed when no attribute value is specified")
+			return awserr.InvalidRequest("Only DELETE action is allowed when no attribute value is specified")
 		case u.Value == nil:
 			a.Section = expr.SectionRemove
 		case action == api.AttributeActionPut:
@@ -235,7 +235,7 @@ func (e *expressions) lowerUpdates(updates smithy.Map[api.AttributeValueUpdate])
 			switch t {
 			case attribute.TypeSS, attribute.TypeNS, attribute.TypeBS:
 			default:
-				return awserr.Invalid("DELETE action with value is not supported for the type " + expr.JavaTypeName(t))
+				return awserr.InvalidRequest("DELETE action with value is not supported for the type " + expr.JavaTypeName(t))
 			}
 			a.Section, a.Operand = expr.SectionDelete, literal(u.Value)
 		default:
@@ -246,7 +246,7 @@ func (e *expressions) lowerUpdates(updates smithy.Map[api.AttributeValueUpdate])
 			case attribute.TypeN, attribute.TypeSS, attribute.TypeNS, attribute.TypeBS:
 				a.Section, a.Operand = expr.SectionAdd, literal(u.Value)
 			default:
-				return awserr.Invalid("ADD action is not supported for the type " + expr.JavaTypeName(t))
+				return awserr.InvalidRequest("ADD action is not supported for the type " + expr.JavaTypeName(t))
 			}
 		}
 		e.update.Actions = append(e.update.Actions, a)

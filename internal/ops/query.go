@@ -169,22 +169,22 @@ func checkSelect(sel smithy.Opt[string], hasIndex, hasProjection, hasAttributes 
 	switch sel.Value {
 	case api.SelectAllProjectedAttributes:
 		if !hasIndex {
-			return awserr.Invalid("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
+			return awserr.Invalid("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName").In(awserr.Selection)
 		}
 		if named {
-			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get ALL_PROJECTED_ATTRIBUTES")
+			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get ALL_PROJECTED_ATTRIBUTES").In(awserr.Selection)
 		}
 	case api.SelectAllAttributes:
 		if named {
-			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get ALL_ATTRIBUTES")
+			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get ALL_ATTRIBUTES").In(awserr.Selection)
 		}
 	case api.SelectCount:
 		if named {
-			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get only the Count")
+			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get only the Count").In(awserr.Selection)
 		}
 	case api.SelectSpecificAttributes:
 		if !named {
-			return awserr.ValidationError("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
+			return awserr.ValidationError("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES").In(awserr.Selection)
 		}
 	}
 	return nil

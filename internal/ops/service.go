@@ -83,9 +83,17 @@ func holds(req *Request, bytes int) error {
 // failing, because other checks come first.
 func checkItem(it attribute.Item) error {
 	if _, problem, invalid := it.Invalid(); invalid {
-		return awserr.ValidationError(problem)
+		return valueError(problem)
 	}
 	return nil
+}
+
+// valueError returns AWS's error for an invalid value. AWS's validator does not see values without a type, or with several.
+func valueError(problem string) *awserr.Error {
+	if attribute.Untyped(problem) {
+		return awserr.ValidationError(problem)
+	}
+	return awserr.RequestError(problem)
 }
 
 // emptyKind returns the word for an empty value in AWS's sentences.

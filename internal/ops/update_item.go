@@ -30,7 +30,6 @@ func (s *Service) updateItem(ctx context.Context, req *Request, in *api.UpdateIt
 	e, err := s.parseExpressions(expressionTexts{
 		update: in.UpdateExpression, condition: in.ConditionExpression,
 		names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
-		valuesFor: []string{"UpdateExpression", "ConditionExpression"},
 	})
 	if err != nil {
 		return nil, err
@@ -111,10 +110,14 @@ func tooDeep(it attribute.Item) bool { return it.AsMap().Depth()-1 >= attribute.
 
 // updateError converts an error of applying an update. AWS words type errors of legacy parameters differently.
 func updateError(err error, legacy bool) error {
-	if e, ok := errors.AsType[*expr.Error](err); legacy && ok && e.WrongType {
+	e, ok := errors.AsType[*expr.Error](err)
+	if legacy && ok && e.WrongType {
 		return awserr.ValidationError("Type mismatch for attribute to update")
 	}
-	return exprError("UpdateExpression", err)
+	if ok {
+		return awserr.ValidationError(e.Reason)
+	}
+	return err
 }
 
 // returnedAttributes returns the attributes that ReturnValues asks for, or nil.

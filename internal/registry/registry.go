@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 )
@@ -42,28 +41,28 @@ type entry[T any] struct {
 	record *T
 }
 
-// Open reads the records whose keys have a prefix of package keyspace, and follows their changes.
-func Open[T any](ctx context.Context, f cluster.Coordinator, store kv.Store, prefix []byte) (*Set[T], error) {
-	s := &Set[T]{kv: store, prefix: slices.Clip(prefix)}
+// Open reads the records of a kind, and follows their changes.
+func Open[T any](ctx context.Context, from Storage, kind Kind) (*Set[T], error) {
+	s := &Set[T]{kv: from.KV, prefix: slices.Clip(kind.prefix)}
 	// Watch before reading, so that no change is missed in between.
-	f.Watch(prefix, s)
-	snap, err := store.Snapshot(ctx)
+	from.Coordinator.Watch(kind.prefix, s)
+	snap, err := from.KV.Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer snap.Close()
-	return s, each(ctx, snap, prefix, func(key []byte, v *T) { s.list = append(s.list, entry[T]{string(key), v}) })
+	return s, each(ctx, snap, kind, func(key []byte, v *T) { s.list = append(s.list, entry[T]{string(key), v}) })
 }
 
-// Read returns the records in a snapshot whose keys have a prefix.
-func Read[T any](ctx context.Context, r kv.Reader, prefix []byte) (list []*T, err error) {
-	err = each(ctx, r, prefix, func(_ []byte, v *T) { list = append(list, v) })
+// Read returns the records of a kind in a snapshot.
+func Read[T any](ctx context.Context, r kv.Reader, kind Kind) (list []*T, err error) {
+	err = each(ctx, r, kind, func(_ []byte, v *T) { list = append(list, v) })
 	return list, err
 }
 
-// each visits the records whose keys have a prefix, in order.
-func each[T any](ctx context.Context, r kv.Reader, prefix []byte, visit func(key []byte, v *T)) error {
-	return kv.Each(ctx, r, kv.Prefix(prefix), func(key, val []byte) error {
+// each visits the records of a kind, in order.
+func each[T any](ctx context.Context, r kv.Reader, kind Kind, visit func(key []byte, v *T)) error {
+	return kv.Each(ctx, r, kv.Prefix(kind.prefix), func(key, val []byte) error {
 		v, err := decode[T](key, val)
 		if err == nil {
 			visit(key, v)

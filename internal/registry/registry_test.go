@@ -44,7 +44,7 @@ func TestSet(t *testing.T) {
 	}
 	defer store.Close()
 	id := ID{"account", "region", "name"}
-	s, err := Open[counted](ctx, cluster.NewSolo(ctx, nil), lateStore{store}, keyspace.Jobs('t'))
+	s, err := Open[counted](ctx, Storage{cluster.NewSolo(ctx, nil), lateStore{store}}, Kind{keyspace.Jobs('t')})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestSet(t *testing.T) {
 		}()
 	}
 	all.Wait()
-	again, err := Open[counted](ctx, cluster.NewSolo(ctx, nil), store, keyspace.Jobs('t'))
+	again, err := Open[counted](ctx, Storage{cluster.NewSolo(ctx, nil), store}, Kind{keyspace.Jobs('t')})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestUpdate(t *testing.T) {
 	}
 	defer store.Close()
 	open := func(kind byte) *Set[counted] {
-		s, err := Open[counted](context.Background(), cluster.NewSolo(context.Background(), nil), store, keyspace.Jobs(kind))
+		s, err := Open[counted](context.Background(), Storage{cluster.NewSolo(context.Background(), nil), store}, Kind{keyspace.Jobs(kind)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -93,6 +93,9 @@ func (d *db) raw(operation string, body []byte, header map[string]string) (map[s
 		return nil, err
 	}
 	var out map[string]any
+	if status == 200 && len(raw) == 0 { // TagResource
+		return out, nil
+	}
 	if err := json.Unmarshal(raw, &out); err != nil {
 		return nil, fmt.Errorf("%d %q: %w", status, raw, err)
 	}

@@ -23,7 +23,6 @@ type membership interface {
 	Close() error
 	UpdateInfo(change func(*cluster.Info))
 	Applied() uint64
-	CatchUp(ctx context.Context) error
 	DAX() func(encrypted bool) []string
 	Lead(ctx context.Context, job string, takeOver, run func(ctx context.Context))
 	Leads(job string) bool

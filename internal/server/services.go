@@ -11,6 +11,7 @@ import (
 	"github.com/statordb/stator/internal/cloudwatch"
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/ops"
+	"github.com/statordb/stator/internal/registry"
 )
 
 // scaledTables implements autoscaling.Tables by DynamoDB's operations, so that scaling follows the same rules as UpdateTable.
@@ -101,7 +102,7 @@ func openServices(ctx context.Context, opt cloudwatch.Options, tables *ops.Servi
 		return nil, nil, err
 	}
 	scaling, err := autoscaling.New(ctx, autoscaling.Options{
-		Coordinator: opt.Coordinator, KV: opt.KV, Now: opt.Now, Namespace: opt.Namespace,
+		Records: registry.Storage{Coordinator: opt.Coordinator, KV: opt.KV}, Now: opt.Now, Namespace: opt.Namespace,
 		Tables: scaledTables{tables}, Watch: watch{metrics}, Logger: opt.Logger,
 	})
 	if err != nil {

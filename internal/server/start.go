@@ -25,6 +25,7 @@ import (
 	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/protocol"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/stream"
 	"github.com/statordb/stator/internal/table"
@@ -200,7 +201,7 @@ func (s *starter) openDAX() (err error) {
 	s.undo = append(s.undo, func() error { s.dax.close(s.ctx); return nil })
 	itemTTL, queryTTL := s.opt.DAX.ttls()
 	s.clusters, err = control.New(s.ctx, control.Options{
-		Coordinator: s.servers, KV: s.store, Now: s.opt.Now, Namespace: s.service.Namespace, Nodes: s.dax,
+		Records: registry.Storage{Coordinator: s.servers, KV: s.store}, Now: s.opt.Now, Namespace: s.service.Namespace, Nodes: s.dax,
 		TransientStatus: s.opt.TransientStatus, ItemTTL: itemTTL, QueryTTL: queryTTL,
 	})
 	return err

@@ -1,6 +1,7 @@
 package smithy
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -24,6 +25,17 @@ func (c *Checker) Err() *awserr.Error {
 		return nil
 	}
 	return awserr.New(awserr.Validation, c.problem)
+}
+
+// oneDetected precedes a single violation.
+const oneDetected = "1 validation error detected: "
+
+// detected words an operation's error like a violation if AWS's validator finds errors of its class in the operation's requests.
+func detected(err error, classes awserr.Class) error {
+	if e, ok := errors.AsType[*awserr.Error](err); ok && e.Of(classes) {
+		return e.Worded(oneDetected + e.Message)
+	}
+	return err
 }
 
 // Enter descends into a member and returns the mark for Leave.
@@ -67,7 +79,7 @@ func (c *Checker) fail(member, constraint string, shown ...string) {
 		shown = append(shown, " ")
 	}
 	where := strings.TrimSuffix(string(c.path)+member, ".")
-	c.problem = "1 validation error detected: Value " + strings.Join(shown, "") + "at '" + where + "' failed to satisfy constraint: " + constraint
+	c.problem = oneDetected + "Value " + strings.Join(shown, "") + "at '" + where + "' failed to satisfy constraint: " + constraint
 }
 
 // Required fails if the member is not present.

@@ -35,6 +35,8 @@ type Renderer interface {
 // Operation names an operation and ties its input and output types together. It has no behavior.
 type Operation[In, Out any] struct {
 	Target string // as in X-Amz-Target, e.g. DynamoDB_20120810.PutItem
+	// Detects are the classes of errors that AWS words like violated constraints.
+	Detects awserr.Class
 }
 
 // Caller is the sender of a request, as far as the request claims or the signature proves.
@@ -172,7 +174,7 @@ func Bind[In, Out any, PI interface {
 			}
 			out, err := run(ctx, call, input)
 			if err != nil {
-				return nil, err
+				return nil, detected(err, op.Detects)
 			}
 			return PO(out), nil
 		},

@@ -116,7 +116,11 @@ func (m *Manager) startBulk(b *Bulk) {
 		_, err := m.Bulk.Change(ctx, b.Key(), func(now *Bulk) error { return change(&now.Runs) })
 		return err
 	}}
-	m.Jobs.Start(b.job(), jobs.Job{Run: func(ctx context.Context) error {
+	due := func() bool {
+		now := m.Bulk.Get(b.Key())
+		return now != nil && (now.Status == InProgress || now.Status == Cancelling)
+	}
+	m.Jobs.Start(b.job(), jobs.Job{Due: due, Run: func(ctx context.Context) error {
 		x := &bulkPut{Manager: m, Bulk: *m.Bulk.Get(b.Key()), saved: m.Now(), runs: run}
 		var err error
 		if x.Status == InProgress {

@@ -78,6 +78,22 @@ type session struct {
 	t    *testing.T
 	log  bytes.Buffer
 	idle chan struct{}
+	stop func() // ends the jobs
+	// caughtUp, if not nil, is called when this server catches up with other servers.
+	caughtUp func()
+}
+
+// following is a coordinator that calls session.caughtUp.
+type following struct {
+	*cluster.Solo
+	s *session
+}
+
+func (f following) CatchUp(context.Context) error {
+	if f.s.caughtUp != nil {
+		f.s.caughtUp()
+	}
+	return nil
 }
 
 func newSession(t *testing.T) *session {
@@ -88,7 +104,7 @@ func newSession(t *testing.T) *session {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	coordinator := cluster.NewSolo(ctx, nil)
+	coordinator := following{cluster.NewSolo(ctx, nil), s}
 	tables, err := catalog.Open(ctx, store, catalog.Options{Coordinator: coordinator, Now: now, Meters: metering.NewRegistry(now)})
 	if err != nil {
 		t.Fatal(err)
@@ -102,9 +118,12 @@ func newSession(t *testing.T) *session {
 			}
 		}
 	}
-	t.Cleanup(func() {
+	s.stop = func() {
 		cancel()
 		runner.Wait()
+	}
+	t.Cleanup(func() {
+		s.stop()
 		if err := store.Close(); err != nil {
 			t.Error(err)
 		}

@@ -118,6 +118,10 @@ func (m *Manager) startExport(e *Export, snap kv.Snapshot) {
 		return err
 	}}
 	m.Jobs.Start("export "+e.ARN(), jobs.Job{
+		Due: func() bool {
+			now := m.Exports.Get(e.Key())
+			return now != nil && now.Status == InProgress
+		},
 		Run: func(ctx context.Context) error {
 			if snap == nil {
 				var err error

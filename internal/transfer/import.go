@@ -79,7 +79,11 @@ func (m *Manager) startImport(i *Import) {
 		_, err := m.Imports.Change(ctx, i.Key(), func(now *Import) error { return change(&now.Runs) })
 		return err
 	}}
-	m.Jobs.Start("import "+i.ARN(), jobs.Job{Run: func(ctx context.Context) error {
+	due := func() bool {
+		now := m.Imports.Get(i.Key())
+		return now != nil && now.Status == InProgress
+	}
+	m.Jobs.Start("import "+i.ARN(), jobs.Job{Due: due, Run: func(ctx context.Context) error {
 		select {
 		// Wait for a slot before reading anything.
 		case m.filling <- struct{}{}:

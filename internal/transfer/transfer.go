@@ -24,17 +24,9 @@ import (
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/itemfile"
 	"github.com/statordb/stator/internal/jobs"
-	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/table"
-)
-
-// Kinds of records in the registry.
-const (
-	kindExport = 'e'
-	kindImport = 'i'
-	kindBulk   = 'p'
 )
 
 // maxFilling bounds the imports of a server that fill tables concurrently, each with some 200 MB of memory. Others wait.
@@ -91,9 +83,10 @@ type Manager struct {
 func Open(ctx context.Context, opt Options) (*Manager, error) {
 	m := &Manager{Options: opt, filling: make(chan struct{}, maxFilling)}
 	var err1, err2, err3 error
-	m.Exports, err1 = registry.Open[Export](ctx, opt.Coordinator, opt.Tables.KV, keyspace.Jobs(kindExport))
-	m.Imports, err2 = registry.Open[Import](ctx, opt.Coordinator, opt.Tables.KV, keyspace.Jobs(kindImport))
-	m.Bulk, err3 = registry.Open[Bulk](ctx, opt.Coordinator, opt.Tables.KV, keyspace.Jobs(kindBulk))
+	records := registry.Storage{Coordinator: opt.Coordinator, KV: opt.Tables.KV}
+	m.Exports, err1 = registry.Open[Export](ctx, records, registry.Exports)
+	m.Imports, err2 = registry.Open[Import](ctx, records, registry.Imports)
+	m.Bulk, err3 = registry.Open[Bulk](ctx, records, registry.BulkOperations)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/objectstore"
 )
 
@@ -43,5 +45,37 @@ func TestMessage(t *testing.T) {
 	}
 	if got := message(errors.New("short")); got != "short" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestEnded resumes jobs of a server that has gone after it had ended them, as this server learns only once it has claimed them.
+func TestEnded(t *testing.T) {
+	s := newSession(t)
+	ctx := t.Context()
+	space := catalog.Namespace{Account: "000000000000", Region: "us-east-1"}
+	imported := &Import{Namespace: space, ID: "i", Table: "music", Version: recordVersion, Status: InProgress}
+	exported := &Export{Namespace: space, ID: "e", Table: "music", Version: recordVersion, Status: InProgress}
+	bulk := &Bulk{Namespace: space, ID: "b", Version: recordVersion, Status: InProgress}
+	err := errors.Join(s.Imports.Put(ctx, imported.Key(), imported), s.Exports.Put(ctx, exported.Key(), exported), s.Bulk.Put(ctx, bulk.Key(), bulk))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	s.caughtUp = func() {
+		once.Do(func() {
+			_, err1 := s.Imports.Change(ctx, imported.Key(), func(i *Import) error { i.Status = Completed; return nil })
+			_, err2 := s.Exports.Change(ctx, exported.Key(), func(e *Export) error { e.Status = Completed; return nil })
+			if err := errors.Join(err1, err2, s.Bulk.Remove(ctx, bulk.Key())); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := s.Resume(ctx, s.rules); err != nil {
+		t.Fatal(err)
+	}
+	<-s.idle
+	s.stop()
+	if i, e, b := s.Imports.Get(imported.Key()), s.Exports.Get(exported.Key()), s.Bulk.Get(bulk.Key()); i.Status != Completed || e.Status != Completed || b != nil {
+		t.Errorf("import %s, export %s, bulk operation %v; log: %s", i.Status, e.Status, b, &s.log)
 	}
 }

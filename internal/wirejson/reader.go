@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 	"unsafe"
@@ -214,6 +215,38 @@ func (r *Reader) literal(s string) bool {
 	return false
 }
 
+// AWS's sentences for values that don't fit their place. The last one is a fault of AWS's deserializer that clients see.
+const (
+	msgStructure = "Start of structure or map found where not expected"
+	msgField     = "Unexpected field type"
+	msgElement   = "Unexpected value type in payload"
+	msgBinary    = "only base-64-encoded strings are convertible to bytes"
+	msgBoolean   = "Unexpected token received from parser"
+	msgGeneric   = "class sun.reflect.generics.reflectiveObjects.ParameterizedTypeImpl cannot be cast to class java.lang.Class (sun.reflect.generics.reflectiveObjects.ParameterizedTypeImpl and java.lang.Class are in module java.base of loader 'bootstrap')"
+)
+
+// Structure reports whether the next value may be a structure that is a list's element or a map's value. If it can't be one, it records
+// AWS's sentence, which differs from that for a member.
+func (r *Reader) Structure() bool { return r.container(msgElement) }
+
+// Collection is like Structure, for lists and maps.
+func (r *Reader) Collection() bool { return r.container(msgGeneric) }
+
+// Member is like Structure, for a structure that is a member of another one.
+func (r *Reader) Member() bool { return r.container(msgField) }
+
+// container reports whether the next value is an object, an array or null, and otherwise records the sentence.
+func (r *Reader) container(sentence string) bool {
+	switch r.Peek() {
+	case KindObject, KindArray, KindNull:
+		return true
+	case KindNone:
+	default:
+		r.Mismatch(sentence)
+	}
+	return false
+}
+
 // wrongType records AWS's sentence for a value of kind k in the place of a scalar of a Java type.
 func (r *Reader) wrongType(k Kind, scalar string) {
 	switch k {
@@ -234,7 +267,7 @@ func (r *Reader) wrongType(k Kind, scalar string) {
 	case KindFalse:
 		r.Mismatch("FALSE_VALUE cannot be converted to " + scalar)
 	case KindObject:
-		r.Mismatch("Start of structure or map found where not expected.")
+		r.Mismatch(msgStructure)
 	case KindArray:
 		r.Mismatch("Unrecognized collection type class java.lang." + scalar)
 	}
@@ -242,7 +275,13 @@ func (r *Reader) wrongType(k Kind, scalar string) {
 
 // BeginObject enters an object. It returns false for null and on error. javaType is the type that AWS's sentence names if there is an array
 // instead.
-func (r *Reader) BeginObject(javaType string) bool {
+func (r *Reader) BeginObject(javaType string) bool { return r.beginObject(javaType, msgField) }
+
+// BeginStructure is BeginObject for a structure that is a list's element or a map's value, where AWS has another sentence for scalars.
+func (r *Reader) BeginStructure(javaType string) bool { return r.beginObject(javaType, msgElement) }
+
+// beginObject enters an object. scalar is the sentence for values that are no containers.
+func (r *Reader) beginObject(javaType, scalar string) bool {
 	switch k := r.Peek(); k {
 	case KindObject:
 		return r.enter()
@@ -252,7 +291,7 @@ func (r *Reader) BeginObject(javaType string) bool {
 		r.Mismatch("Unrecognized collection type " + javaType)
 	case KindNone:
 	default:
-		r.Mismatch("Unexpected field type")
+		r.Mismatch(scalar)
 	}
 	return false
 }
@@ -265,10 +304,10 @@ func (r *Reader) BeginArray() bool {
 	case KindNull:
 		r.literal("null")
 	case KindObject:
-		r.Mismatch("Start of structure or map found where not expected.")
+		r.Mismatch(msgStructure)
 	case KindNone:
 	default:
-		r.Mismatch("Unexpected field type")
+		r.Mismatch(msgField)
 	}
 	return false
 }
@@ -612,8 +651,24 @@ func (r *Reader) Bool() (v, ok bool) {
 		return false, r.literal("false")
 	case KindNull:
 		r.literal("null")
+	case KindString:
+		return r.boolText()
 	default:
 		r.wrongType(k, "Boolean")
+	}
+	return false, false
+}
+
+// boolText reads a boolean written as a string, in any case.
+func (r *Reader) boolText() (v, ok bool) {
+	switch text := r.rawString(); {
+	case r.err != nil:
+	case strings.EqualFold(View(text), "true"):
+		return true, true
+	case strings.EqualFold(View(text), "false"):
+		return false, true
+	default:
+		r.Mismatch(msgBoolean)
 	}
 	return false, false
 }
@@ -663,9 +718,22 @@ func (r *Reader) Float() (float64, bool) {
 	return 0, false
 }
 
+// Base64 reads a string that should be base64, without decoding it. ok is false for null and on error.
+func (r *Reader) Base64() (s []byte, ok bool) {
+	switch r.Peek() {
+	case KindArray:
+		r.Mismatch("Unrecognized collection type class java.nio.ByteBuffer")
+	case KindNumber, KindTrue, KindFalse:
+		r.Mismatch(msgBinary)
+	default:
+		return r.Bytes()
+	}
+	return nil, false
+}
+
 // Blob decodes a base64 string into the Arena. ok is false for null and on error.
 func (r *Reader) Blob() ([]byte, bool) {
-	s, ok := r.Bytes()
+	s, ok := r.Base64()
 	if !ok {
 		return nil, false
 	}

@@ -34,6 +34,7 @@ func Send(endpoint, operation string, body []byte, header map[string]string) (st
 		operation = "DynamoDB_20120810." + operation
 	}
 	req.Header.Set("X-Amz-Target", operation)
+	req.Header.Set("Accept-Encoding", "identity")
 	req.Header.Set("X-Amz-Date", "20260101T000000Z")
 	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=00")
 	for k, v := range header {

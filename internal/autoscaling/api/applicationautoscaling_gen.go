@@ -993,7 +993,9 @@ func readMetricDimensions(r *wirejson.Reader) []MetricDimension {
 			continue
 		}
 		var e MetricDimension
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -1322,7 +1324,9 @@ func readPredictiveScalingMetricDataQueries(r *wirejson.Reader) []PredictiveScal
 			continue
 		}
 		var e PredictiveScalingMetricDataQuery
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -1500,7 +1504,9 @@ func readPredictiveScalingMetricDimensions(r *wirejson.Reader) []PredictiveScali
 			continue
 		}
 		var e PredictiveScalingMetricDimension
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -1666,7 +1672,9 @@ func readPredictiveScalingMetricSpecifications(r *wirejson.Reader) []PredictiveS
 			continue
 		}
 		var e PredictiveScalingMetricSpecification
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -2822,7 +2830,9 @@ func readStepAdjustments(r *wirejson.Reader) []StepAdjustment {
 			continue
 		}
 		var e StepAdjustment
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -3170,7 +3180,9 @@ func readTargetTrackingMetricDataQueries(r *wirejson.Reader) []TargetTrackingMet
 			continue
 		}
 		var e TargetTrackingMetricDataQuery
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -3348,7 +3360,9 @@ func readTargetTrackingMetricDimensions(r *wirejson.Reader) []TargetTrackingMetr
 			continue
 		}
 		var e TargetTrackingMetricDimension
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out

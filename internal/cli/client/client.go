@@ -49,6 +49,7 @@ func (s *Server) Call(ctx context.Context, target string, in, out any) error {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.0")
+	req.Header.Set("Accept-Encoding", "identity") // large errors can't be read otherwise: httpd announces an encoding, as AWS does
 	req.Header.Set("X-Amz-Target", target)
 	hash := sha256.Sum256(body)
 	key := aws.Credentials{AccessKeyID: s.AccessKey, SecretAccessKey: s.SecretKey}

@@ -1427,7 +1427,9 @@ func readDimensionFilters(r *wirejson.Reader) []DimensionFilter {
 			continue
 		}
 		var e DimensionFilter
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -1444,7 +1446,9 @@ func readDimensions(r *wirejson.Reader) []Dimension {
 			continue
 		}
 		var e Dimension
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -1705,7 +1709,9 @@ func readEntityMetricDataList(r *wirejson.Reader) []EntityMetricData {
 			continue
 		}
 		var e EntityMetricData
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -3009,7 +3015,9 @@ func readMetricData(r *wirejson.Reader) []MetricDatum {
 			continue
 		}
 		var e MetricDatum
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -3026,7 +3034,9 @@ func readMetricDataQueries(r *wirejson.Reader) []MetricDataQuery {
 			continue
 		}
 		var e MetricDataQuery
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -4119,7 +4129,9 @@ func readTagList(r *wirejson.Reader) []Tag {
 			continue
 		}
 		var e Tag
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out

@@ -1509,7 +1509,9 @@ func readParameterNameValueList(r *wirejson.Reader) []ParameterNameValue {
 			continue
 		}
 		var e ParameterNameValue
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out
@@ -1847,7 +1849,9 @@ func readTagList(r *wirejson.Reader) []Tag {
 			continue
 		}
 		var e Tag
-		e.Read(r)
+		if r.Structure() {
+			e.Read(r)
+		}
 		out = smithy.Append(r, out, e)
 	}
 	return out

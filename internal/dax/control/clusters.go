@@ -129,7 +129,7 @@ func (s *Service) shape(call *smithy.Call, c *daxCluster, status string) *api.Cl
 		out.SecurityGroups = append(out.SecurityGroups, api.SecurityGroupMembership{SecurityGroupIdentifier: smithy.Some(g), Status: smithy.Some("active")})
 	}
 	at, listens := s.Nodes.Address(c.ID)
-	if s.Coordinator.Servers() > 1 && !listens && c.Host != "" {
+	if s.Records.Coordinator.Servers() > 1 && !listens && c.Host != "" {
 		at, listens = Address{Scheme: c.scheme(), Host: c.Host, Port: c.Port}, true // another server has the node
 	}
 	// A node that listens on all interfaces has no single address. The host by which the caller has reached the server works too.

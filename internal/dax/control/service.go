@@ -24,10 +24,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/awserr"
-	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/dax/api"
-	"github.com/statordb/stator/internal/keyspace"
-	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
@@ -80,9 +77,8 @@ type Nodes interface {
 
 // Options configure a Service.
 type Options struct {
-	Coordinator cluster.Coordinator
-	KV          kv.Store
-	Now         func() time.Time
+	Records registry.Storage
+	Now     func() time.Time
 	// Namespace returns the account and region whose clusters a caller manages.
 	Namespace func(smithy.Caller) (account, region string)
 	Nodes     Nodes
@@ -91,14 +87,6 @@ type Options struct {
 	// ItemTTL and QueryTTL are the values of the default parameter group.
 	ItemTTL, QueryTTL time.Duration
 }
-
-// Kinds of registry records. They are part of the storage format.
-const (
-	kindCluster    = 'C'
-	kindParameters = 'P'
-	kindSubnets    = 'S'
-	kindEvent      = 'E'
-)
 
 // Service executes the operations of DAX's control plane.
 type Service struct {
@@ -116,10 +104,10 @@ type Service struct {
 func New(ctx context.Context, opt Options) (*Service, error) {
 	s := &Service{Options: opt}
 	var errs [4]error
-	s.clusters, errs[0] = registry.Open[daxCluster](ctx, opt.Coordinator, opt.KV, keyspace.Jobs(kindCluster))
-	s.parameters, errs[1] = registry.Open[parameterGroup](ctx, opt.Coordinator, opt.KV, keyspace.Jobs(kindParameters))
-	s.subnets, errs[2] = registry.Open[subnetGroup](ctx, opt.Coordinator, opt.KV, keyspace.Jobs(kindSubnets))
-	s.events, errs[3] = registry.Open[event](ctx, opt.Coordinator, opt.KV, keyspace.Jobs(kindEvent))
+	s.clusters, errs[0] = registry.Open[daxCluster](ctx, opt.Records, registry.DAXClusters)
+	s.parameters, errs[1] = registry.Open[parameterGroup](ctx, opt.Records, registry.DAXParameterGroups)
+	s.subnets, errs[2] = registry.Open[subnetGroup](ctx, opt.Records, registry.DAXSubnetGroups)
+	s.events, errs[3] = registry.Open[event](ctx, opt.Records, registry.DAXEvents)
 	return s, errors.Join(errs[:]...)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/dax/api"
 	"github.com/statordb/stator/internal/kv/pebblekv"
+	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -27,7 +28,7 @@ func openService(t *testing.T) *Service {
 		}
 	})
 	s, err := New(context.Background(), Options{
-		Coordinator: &cluster.Solo{}, KV: store, Now: time.Now,
+		Records: registry.Storage{Coordinator: &cluster.Solo{}, KV: store}, Now: time.Now,
 		Namespace: func(c smithy.Caller) (account, region string) { return c.Account, c.Region },
 	})
 	if err != nil {

@@ -45,7 +45,7 @@ const (
 
 // Run sends requests to the server at the endpoint, which runs in this process, until the source is exhausted. It creates a world first.
 func Run(endpoint string, src *Source, report *Report) {
-	r := &run{gen: gen{Source: src, w: newWorld()}, endpoint: endpoint, report: report, client: &http.Client{Timeout: hangs, Transport: &http.Transport{}}}
+	r := &run{gen: gen{Source: src, w: newWorld()}, endpoint: endpoint, report: report, client: &http.Client{Timeout: hangs, Transport: &http.Transport{DisableCompression: true}}}
 	defer r.client.CloseIdleConnections()
 	for _, q := range beginnings() {
 		if status := r.send(find(q.target), q); status != http.StatusOK && status != 0 {
