@@ -65,10 +65,14 @@ func checkParameters(params []attribute.Value) error {
 // statementProblem converts a problem of a statement to the error of an operation. prefix says in which statement it is.
 func statementProblem(err error, prefix string) error {
 	var problem *partiql.Error
-	if errors.As(err, &problem) {
-		return awserr.ValidationError(prefix + problem.Message)
+	if !errors.As(err, &problem) {
+		return err
 	}
-	return err
+	message := problem.Message
+	if problem.Value {
+		message = awserr.Invalid(message).Message
+	}
+	return awserr.ValidationError(prefix + message)
 }
 
 // misplacedExists is AWS's sentence for EXISTS, other function calls and operations where a statement belongs.

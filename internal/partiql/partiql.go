@@ -66,7 +66,11 @@ type Order struct {
 }
 
 // Error is an invalid statement, with AWS's sentence.
-type Error struct{ Message string }
+type Error struct {
+	Message string
+	// Value means that AWS's sentence about invalid parameter values begins the message.
+	Value bool
+}
 
 // Error implements error.
 func (e *Error) Error() string { return e.Message }

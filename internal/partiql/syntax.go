@@ -81,7 +81,7 @@ type parser struct {
 const notWellFormed = "Statement wasn't well formed, can't be processed: "
 
 // fail ends parsing with an error.
-func fail(parts ...string) { panic(&Error{strings.Join(parts, "")}) }
+func fail(parts ...string) { panic(&Error{Message: strings.Join(parts, "")}) }
 
 // malformed fails for what the grammar doesn't allow. The reasons are those of the PartiQL library.
 func malformed(parts ...string) { fail(notWellFormed + strings.Join(parts, "")) }

@@ -225,7 +225,7 @@ func (m *meaning) bag(n *node, where string) attribute.Value {
 			if kind == attribute.TypeNS {
 				after = "] contains duplicates! under " + where
 			}
-			fail("One or more parameter values were invalid: Input collection [", strings.Join(shown, ", "), after)
+			panic(&Error{Message: "Input collection [" + strings.Join(shown, ", ") + after, Value: true})
 		}
 		seen[string(e)] = true
 	}
