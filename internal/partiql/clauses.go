@@ -125,6 +125,9 @@ func (p *parser) clauses(st *statement) {
 				p.word("asc")
 			}
 			st.descending = append(st.descending, descending)
+			if p.word("nulls") && !p.word("first") && !p.word("last") {
+				malformed("Expected FIRST OR LAST after NULLS")
+			}
 			if !p.word(",") {
 				break
 			}

@@ -30,6 +30,9 @@ var keywords = words(`absolute action add all allocate alter and any are as asc 
 // wordOperators are the keywords that are operators.
 var wordOperators = words("and or not is in like between union except intersect")
 
+// particles are the keywords that stand only within clauses.
+var particles = words("as at by for asc desc nulls first last")
+
 // classify returns a bare word's kind, and its lower case if it is a keyword.
 func classify(text string) (kind, string) {
 	switch word := strings.ToLower(text); {
@@ -41,8 +44,8 @@ func classify(text string) (kind, string) {
 		return tokNull, word
 	case word == "missing":
 		return tokMissing, word
-	case word == "both", word == "leading", word == "trailing":
-		return tokTrim, ""
+	case particles[word]:
+		return tokParticle, word
 	case keywords[word]:
 		if alias := typeAliases[word]; alias != "" {
 			word = alias

@@ -13,13 +13,13 @@ const (
 	tokIdentifier      // a bare name
 	tokQuoted          // "name"
 	tokKeyword
+	tokParticle // a keyword that begins nothing, such as AS
 	tokOperator // by symbol or word
 	tokString   // 'text'
 	tokNumber   // without sign
 	tokBool
 	tokNull
 	tokMissing
-	tokTrim   // BOTH, LEADING and TRAILING, which the grammar takes for values
 	tokIon    // `literal`
 	tokStar   // a multiplication sign or a wildcard
 	tokSymbol // punctuation

@@ -2,6 +2,7 @@ package partiql
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -16,6 +17,32 @@ func parseAll(text string, params []attribute.Value) (*Statement, error) {
 		return nil, err
 	}
 	return s.Statement(params)
+}
+
+// TestSyntax: testdata/syntax.txt has statements and the reasons of their refusals.
+func TestSyntax(t *testing.T) {
+	text, err := os.ReadFile("testdata/syntax.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		if reason, ok := strings.CutPrefix(line, "= "); ok {
+			want = notWellFormed + strings.TrimPrefix(reason, "-")
+			continue
+		}
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		got := notWellFormed + "OK"
+		if _, err := Read(line); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", line, got, want)
+		}
+	}
 }
 
 // TestAlternatives: the values that a condition allows for a key.

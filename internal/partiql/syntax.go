@@ -125,7 +125,7 @@ func (p *parser) word(w string) bool {
 
 // symbolNames are the names of symbols in messages.
 var symbolNames = map[string]string{
-	")": "RIGHT_PAREN", "]": "RIGHT_BRACKET", ">>": "RIGHT_DOUBLE_ANGLE_BRACKET", "}": "RIGHT_CURLY", ":": "COLON", "as": "AS", "by": "BY", ",": "COMMA",
+	")": "RIGHT_PAREN", "]": "RIGHT_BRACKET", ">>": "RIGHT_DOUBLE_ANGLE_BRACKET", "}": "RIGHT_CURLY", ":": "COLON", "as": "AS", "at": "AT", "by": "BY", ",": "COMMA",
 }
 
 // mustSymbol takes a symbol, and fails if another token comes next.
@@ -174,7 +174,11 @@ func topOnly(n *node, top bool) {
 	switch n.form {
 	case formInsert, formInsertValue, formSet, formRemove, formDelete, formChange, formSchema:
 		if !top {
-			malformed("Keyword ", n.tok.word, " only expected at the top level in the query")
+			word := n.tok.word
+			if n.form == formChange && n.statement.actions[0].form != formDelete {
+				word = "null"
+			}
+			malformed("Keyword ", word, " only expected at the top level in the query")
 		}
 	}
 	for _, o := range n.operands {
@@ -405,7 +409,7 @@ func (p *parser) term() *node {
 	case tokParameter:
 		p.next()
 		return &node{form: formParameter, tok: t, at: true}
-	case tokString, tokNumber, tokBool, tokNull, tokMissing, tokTrim, tokIon:
+	case tokString, tokNumber, tokBool, tokNull, tokMissing, tokIon:
 		p.next()
 		return &node{form: formLiteral, tok: t, at: true}
 	}
@@ -518,6 +522,9 @@ func (p *parser) call(name token) *node {
 	default:
 		for {
 			n.operands = append(n.operands, p.expression(-1))
+			if next := p.peek().word; function == "substring" && len(n.operands) == 1 && next != "," && next != "from" {
+				malformed("Expected KEYWORD 'from' OR COMMA")
+			}
 			// SUBSTRING, TRIM and EXTRACT have words between their operands
 			if !p.word(",") && !(functionWords[function] && (p.word("from") || p.word("for"))) {
 				break
@@ -525,7 +532,7 @@ func (p *parser) call(name token) *node {
 		}
 		p.mustSymbol(")")
 	}
-	if n.form == formAggregate && len(n.operands) != 1 {
+	if n.form == formAggregate && len(n.operands) != 1 && (function != "count" || len(n.operands) == 0) {
 		malformed("Aggregate functions are always unary")
 	}
 	return n
@@ -647,6 +654,11 @@ func (p *parser) exec(t token) *node {
 	n := &node{form: formSchema, tok: t, at: true, kind: "Exec"}
 	if p.next().kind == tokEnd {
 		malformed("No stored procedure provided")
+	}
+	for _, later := range p.tokens[p.at-1:] {
+		if later.word == "exec" {
+			malformed("EXEC call found at unexpected location")
+		}
 	}
 	if p.peek().word == "(" {
 		malformed("Unexpected LEFT_PAREN found following stored procedure call")

@@ -87,8 +87,6 @@ func (m *meaning) literal(n *node, where string) attribute.Value {
 		return attribute.Null
 	case tokIon:
 		fail("Ion Literals are not supported: ", ionType(n.tok.text), " under key ", where, m.place(n))
-	case tokTrim:
-		return attribute.String(strings.ToLower(n.tok.text))
 	}
 	m.unsupported(n, where)
 	return nil
