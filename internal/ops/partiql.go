@@ -122,7 +122,10 @@ func statementError(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	message := strings.Replace(e.Reason, "operator or function; operator: ", "operator or function; operator or function: ", 1)
+	message := e.Reason
+	if !strings.HasPrefix(message, "The first operand must be distinct") {
+		message = strings.Replace(message, "operator or function; operator: ", "operator or function; operator or function: ", 1)
+	}
 	if before, _, ok := strings.Cut(message, ", valid types: "); ok {
 		message = before + ", valid types: {N,BS,L,B,NULL,M,S,SS,NS,BOOL}"
 	}
