@@ -9,7 +9,10 @@ import (
 type obj = map[string]any
 
 // generator generates random requests on the table "diff".
-type generator struct{ *rand.Rand }
+type generator struct {
+	*rand.Rand
+	valid bool // only requests that are well-formed; they may be refused for what is in the table
+}
 
 func (g generator) one(list ...string) string { return list[g.IntN(len(list))] }
 
@@ -195,14 +198,18 @@ func (e *expression) update() string {
 	return strings.Join(parts, " ")
 }
 
-// keyCondition returns a key condition, which is malformed about once in three times.
+// keyCondition returns a key condition. Unless e is valid, every third one is malformed.
 func (e *expression) keyCondition() string {
 	e.values[":pk"] = obj{"S": e.one("a", "b", "c")}
 	number := func(name string) string {
 		e.values[name] = obj{"N": e.one("-5", "-2", "1", "2", "10")}
 		return name
 	}
-	switch e.IntN(18) {
+	n := 18
+	if e.valid {
+		n = 11
+	}
+	switch e.IntN(n) {
 	case 0, 1, 2, 3:
 		return "pk = :pk"
 	case 4, 5, 6:

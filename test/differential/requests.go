@@ -9,9 +9,12 @@ import (
 // request returns an operation and its input. Few requests have more than one fault, because the order in which faults are found says
 // less than what is said of each.
 func (g generator) request() (string, obj) {
-	op := g.one("PutItem", "PutItem", "UpdateItem", "UpdateItem", "UpdateItem", "DeleteItem", "GetItem", "Query", "Query", "Scan",
-		"BatchGetItem", "BatchWriteItem", "TransactWriteItems", "TransactGetItems",
-		"ExecuteStatement", "ExecuteStatement", "ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction")
+	operations := []string{"PutItem", "PutItem", "UpdateItem", "UpdateItem", "UpdateItem", "DeleteItem", "GetItem", "Query", "Query", "Scan",
+		"BatchGetItem", "BatchWriteItem", "TransactWriteItems", "TransactGetItems"}
+	if !g.valid {
+		operations = append(operations, "ExecuteStatement", "ExecuteStatement", "ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction")
+	}
+	op := g.one(operations...)
 	var in obj
 	switch op {
 	case "PutItem", "DeleteItem", "UpdateItem", "GetItem":
@@ -23,7 +26,7 @@ func (g generator) request() (string, obj) {
 	default:
 		in = g.statements(op)
 	}
-	if g.chance(6) {
+	if !g.valid && g.chance(6) {
 		g.spoil(op, in)
 	}
 	return op, in
@@ -80,7 +83,7 @@ func (g generator) search(op string) obj {
 	if g.chance(3) {
 		in["FilterExpression"] = e.condition(0)
 	}
-	if g.chance(4) {
+	if !g.valid && g.chance(4) {
 		in["Select"] = g.one("COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES", "SPECIFIC_ATTRIBUTES")
 	}
 	if g.chance(6) {
@@ -95,7 +98,7 @@ func (g generator) several(op string) obj {
 	switch op {
 	case "BatchGetItem":
 		keys := []any{}
-		for range g.IntN(4) {
+		for range g.count() {
 			keys = append(keys, g.key())
 		}
 		get := obj{"Keys": keys}
@@ -105,7 +108,7 @@ func (g generator) several(op string) obj {
 		return obj{"RequestItems": obj{"diff": get}}
 	case "BatchWriteItem":
 		writes := []any{}
-		for range g.IntN(4) {
+		for range g.count() {
 			if g.chance(2) {
 				writes = append(writes, obj{"PutRequest": obj{"Item": g.item()}})
 			} else {
@@ -115,7 +118,7 @@ func (g generator) several(op string) obj {
 		return obj{"RequestItems": obj{"diff": writes}}
 	case "TransactGetItems":
 		gets := []any{}
-		for range g.IntN(4) {
+		for range g.count() {
 			e := &expression{g, obj{}, obj{}}
 			get := obj{"TableName": "diff", "Key": g.key()}
 			if g.chance(3) {
@@ -131,6 +134,14 @@ func (g generator) several(op string) obj {
 		actions = append(actions, g.action())
 	}
 	return obj{"TransactItems": actions}
+}
+
+// count returns a number of members for a batch, which may be 0 unless g is valid.
+func (g generator) count() int {
+	if g.valid {
+		return 1 + g.IntN(3)
+	}
+	return g.IntN(4)
 }
 
 // action returns an action of TransactWriteItems.
