@@ -50,11 +50,6 @@ func InvalidTableName() *Error {
 	return validation("Invalid table/index name.  Table/index names must be between 3 and 255 characters long, and may contain only the characters a-z, A-Z, 0-9, '_', '-', and '.'")
 }
 
-// TableNameLength is CreateTable's sentence for table names of the wrong length.
-func TableNameLength() *Error {
-	return validation("TableName must be at least 3 characters long and at most 255 characters long")
-}
-
 // TableExists is for CreateTable.
 func TableExists(name string) *Error { return New(ResourceInUse, "Table already exists: "+name) }
 
@@ -104,11 +99,6 @@ func ThroughputUnchanged(read, write int64) *Error {
 // NothingToUpdate is for UpdateTable.
 func NothingToUpdate() *Error {
 	return validation("At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required")
-}
-
-// MissingParameter is for parameters required by an operation's own rules rather than by the model.
-func MissingParameter(name string) *Error {
-	return validation("The parameter '", name, "' is required but was not present in the request")
 }
 
 // Invalid is for sentences that begin with "One or more parameter values were invalid: ".
