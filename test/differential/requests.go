@@ -171,8 +171,18 @@ func (g generator) action() obj {
 func (g generator) spoil(op string, in obj) {
 	at := in // where members of items and keys are
 	switch op {
-	case "ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction":
-		in[g.one("Limit", "Limit", "ReturnConsumedCapacity", "NextToken")] = []any{0, "INVALID", -1, "x"}[g.IntN(4)]
+	case "ExecuteStatement":
+		switch g.IntN(3) {
+		case 0:
+			in["Limit"] = -g.IntN(2)
+		case 1:
+			in["NextToken"] = "x"
+		case 2:
+			in["ReturnConsumedCapacity"] = "INVALID"
+		}
+		return
+	case "BatchExecuteStatement", "ExecuteTransaction":
+		in["ReturnConsumedCapacity"] = "INVALID"
 		return
 	case "TransactWriteItems", "TransactGetItems":
 		list := in["TransactItems"].([]any)
@@ -189,7 +199,7 @@ func (g generator) spoil(op string, in obj) {
 	}
 	switch g.IntN(8) {
 	case 0, 1:
-		g.spoilValue(at)
+		g.spoilValue(op, at)
 	case 2:
 		at["TableName"] = g.one("", "ab", "bad name!", "none", strings.Repeat("a", 256))
 	case 3:
@@ -199,14 +209,14 @@ func (g generator) spoil(op string, in obj) {
 	case 5:
 		at[g.one("ConditionExpression", "FilterExpression", "ProjectionExpression", "UpdateExpression")] = g.one("", "v", "v = ", "((v = :x))", "SET", "v, v", "nope(v)", "v = :nope", "#nope", "size(v)", "abort = :v0", "v.[0]")
 	case 6:
-		at[g.one("ExpressionAttributeNames", "ExpressionAttributeValues")] = []any{obj{}, obj{"#unused": "v"}, obj{":unused": obj{"S": "x"}}, obj{"bad": "v"}, obj{"#x": ""}}[g.IntN(5)]
+		at[g.one("ExpressionAttributeNames", "ExpressionAttributeValues")] = []any{obj{}, obj{"#unused": "v"}, obj{":unused": obj{"S": "x"}}, obj{"bad": "v"}, obj{"#x": ""}}[g.IntN(5)] // also of the wrong member's type
 	case 7:
 		at[g.one("Limit", "Segment", "TotalSegments")] = []any{0, -1, 1, 5, 1000001}[g.IntN(5)]
 	}
 }
 
 // spoilValue makes a fault in an attribute value or a key.
-func (g generator) spoilValue(in obj) {
+func (g generator) spoilValue(op string, in obj) {
 	for _, member := range []string{"Item", "Key", "ExpressionAttributeValues", "ExclusiveStartKey"} {
 		values, ok := in[member].(obj)
 		switch {
@@ -227,7 +237,9 @@ func (g generator) spoilValue(in obj) {
 			return
 		}
 	}
-	in["ExclusiveStartKey"] = g.badKey()
+	if op == "Query" || op == "Scan" {
+		in["ExclusiveStartKey"] = g.badKey()
+	}
 }
 
 // spoilBatch makes a fault in a batch.
