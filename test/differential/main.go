@@ -262,7 +262,7 @@ func (c *comparison) compare(op string, in obj) (same bool, err error) {
 	}
 	ourStatus, ourBody, err := call(c.ours, op, []byte(body))
 	if err != nil {
-		return false, fmt.Errorf("Stator %s: %w", body, err)
+		return false, fmt.Errorf("our server, %s: %w", body, err)
 	}
 	theirs, ours := answer(op, theirStatus, theirBody), answer(op, ourStatus, ourBody)
 	if ourStatus != 200 { // reported, because a generator whose requests are mostly refused tests little
