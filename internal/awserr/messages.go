@@ -18,6 +18,13 @@ func invalidValue(parts ...string) *Error {
 	return validation("One or more parameter values were invalid: ", strings.Join(parts, ""))
 }
 
+// whole is validation for errors that fail a whole transaction.
+func whole(parts ...string) *Error {
+	e := validation(parts...)
+	e.Whole = true
+	return e
+}
+
 // ValidationError is a ValidationException with a sentence that has a single user, and therefore lives there: in an operation, an
 // expression, or a number.
 func ValidationError(sentence string) *Error { return validation(sentence) }
@@ -129,7 +136,7 @@ func KeyType(name, expected, actual string) *Error {
 
 // EmptyKey is for empty key attributes; kind is string or binary.
 func EmptyKey(name, kind string) *Error {
-	return validation("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty ", kind, " value. Key: ", name)
+	return whole("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty ", kind, " value. Key: ", name)
 }
 
 // PartitionKeyTooLarge is for partition keys above 2,048 bytes.
@@ -149,18 +156,13 @@ func IndexKeyType(name, expected, actual, index string) *Error {
 
 // IndexKeyEmpty is for items with an empty key attribute of an index; kind is string or binary.
 func IndexKeyEmpty(name, kind, index string) *Error {
-	return validation("One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty ",
+	return whole("One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty ",
 		kind, " value. IndexName: ", index, ", IndexKey: ", name)
 }
 
 // UpdateIndexKeyEmpty is IndexKeyEmpty for updates.
 func UpdateIndexKeyEmpty(kind string) *Error {
-	return validation("One or more parameter values are not valid. The update expression attempted to update a secondary index key to a value that is not supported. The AttributeValue for a key attribute cannot contain an empty ", kind, " value.")
-}
-
-// UpdateIndexKeyType is IndexKeyType for updates.
-func UpdateIndexKeyType() *Error {
-	return validation("The update expression attempted to update the secondary index key to unsupported type")
+	return whole("One or more parameter values are not valid. The update expression attempted to update a secondary index key to a value that is not supported. The AttributeValue for a key attribute cannot contain an empty ", kind, " value.")
 }
 
 // ItemTooLarge is for items above 400 KB.
@@ -175,6 +177,12 @@ func UpdatedItemTooLarge() *Error {
 func TooDeep() *Error {
 	return validation("Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit")
 }
+
+// UpdatedTooDeep is TooDeep for updates.
+func UpdatedTooDeep() *Error { return validation("Nesting Levels have exceeded supported limits") }
+
+// EmptyName is for empty names of attributes in legacy parameters.
+func EmptyName() *Error { return RequestError("Empty attribute name") }
 
 // KeyUpdate is for updates of a key attribute.
 func KeyUpdate(name string) *Error {
@@ -235,11 +243,6 @@ func InvalidStartKey() *Error {
 	return validation("The provided starting key is invalid")
 }
 
-// StartKeyMismatch is for an ExclusiveStartKey that doesn't match the table's key schema.
-func StartKeyMismatch() *Error {
-	return validation("The provided starting key is invalid: The provided key element does not match the schema")
-}
-
 // StartKeyOutside is for an ExclusiveStartKey with another partition key than the query's.
 func StartKeyOutside() *Error {
 	return validation("The provided starting key is outside query boundaries based on provided conditions")
@@ -280,6 +283,18 @@ func ConsistentIndexRead() *Error {
 // QueryMissesKey is for key conditions without one on a key attribute.
 func QueryMissesKey(name string) *Error {
 	return validation("Query condition missed key schema element: ", name)
+}
+
+// QueryConditions is for more key conditions than the table or index has key attributes.
+func QueryConditions(conditions, attributes int) *Error {
+	return validation("The number of query conditions (", strconv.Itoa(conditions), ") exceeds the number of key attributes defined in the schema (",
+		strconv.Itoa(attributes), ")")
+}
+
+// QueryGap is for a condition on a sort key attribute if earlier ones, the missing, have no equality.
+func QueryGap(missing []string, name string) *Error {
+	return validation("RANGE key attributes ", strings.Join(missing, ", "),
+		" must have equality conditions specified in the query because a condition is present on key attribute ", name)
 }
 
 // QueryUnsupported is for key conditions with an operator that keys don't allow.

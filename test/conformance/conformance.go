@@ -1,23 +1,30 @@
 // Package conformance runs the request and response pairs in testdata against a server, over HTTP.
 //
-// Each case says in a comment where its expectation comes from (see CONTRIBUTING.md). A file is a session: its cases run in order against a
-// new, empty database.
+// Each case says in a comment where its expectation comes from (package oracle). A file is a session: its cases run in order against a
+// new, empty database. The expectation "200" is met by any answer that is no error: such a case is there for those that follow. A comment
+// "# differs: reason" means that this server answers otherwise, on purpose.
 package conformance
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/statordb/stator/internal/smithy/smithytest"
+	"github.com/statordb/stator/test/conformance/oracle"
 	"github.com/statordb/stator/test/request"
 )
+
+// succeeded is the expectation of a case whose answer does not matter.
+const succeeded = "200\n"
 
 // Run runs the cases of a directory. open starts the servers of one database and returns their URLs; requests go to them round-robin.
 func Run(t *testing.T, dir string, open func(t *testing.T) []string) {
@@ -25,23 +32,63 @@ func Run(t *testing.T, dir string, open func(t *testing.T) []string) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no cases: %v", err)
 	}
+	var all report
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			urls := open(t)
-			n := 0
-			seen := map[string]string{}
-			datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
-				n++
-				got := call(t, urls[n%len(urls)], d.Cmd, smithytest.Expand(d.Input), seen)
-				if d.Rewrite || got == d.Expected {
-					return got
-				}
-				// Report it here: datadriven would skip the rest of the session.
-				t.Errorf("%s: %s\n%s\nexpected:\n%s\ngot:\n%s", d.Pos, d.Cmd, d.Input, d.Expected, got)
-				return d.Expected
-			})
+		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		t.Run(name, func(t *testing.T) {
+			cases, err := oracle.Read(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := newResult(name)
+			all = append(all, r)
+			run(t, file, cases, open(t), r)
 		})
 	}
+	if *reportFile != "" {
+		if err := os.WriteFile(*reportFile, []byte(all.String()), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// run runs the cases of a file, and adds what comes of them to r. A failure ends the caller too.
+func run(t *testing.T, file string, cases map[int]oracle.Case, urls []string, r *result) {
+	n := 0
+	seen := map[string]string{}
+	datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
+		n++
+		got := call(t, urls[n%len(urls)], d.Cmd, smithytest.Expand(d.Input), seen)
+		if d.Expected == succeeded && strings.HasPrefix(got, "200 ") {
+			got = succeeded
+		}
+		if d.Rewrite {
+			return got
+		}
+		c, ok := cases[line(t, d.Pos)]
+		if !ok {
+			t.Errorf("%s: test/conformance/oracle doesn't find this case", d.Pos)
+		}
+		same := got == d.Expected
+		r.add(d, c, same)
+		// Report errors here: datadriven would skip the rest of the session.
+		switch {
+		case !same && c.Differs == "":
+			t.Errorf("%s: %s\n%s\nexpected:\n%s\ngot:\n%s", d.Pos, d.Cmd, d.Input, d.Expected, got)
+		case same && c.Differs != "":
+			t.Errorf("%s: the answer is as expected, so nothing differs by %q", d.Pos, c.Differs)
+		}
+		return d.Expected
+	})
+}
+
+// line returns the number of the line in a position, "file:line".
+func line(t *testing.T, pos string) int {
+	n, err := strconv.Atoi(pos[strings.LastIndexByte(pos, ':')+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // call sends a request and renders the answer: the status, and then an error's type and message, or the body without what changes between
