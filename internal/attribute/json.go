@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -697,9 +696,9 @@ func (d *decoder) mapValue(depth int) (size int, ok bool) {
 	return size + 3, true
 }
 
-// AppendJSON appends the item as JSON. A nil item becomes an empty object.
+// AppendJSON appends the item as JSON. A nil item becomes an empty object, and so does one that was decoded from invalid JSON.
 func (it Item) AppendJSON(dst []byte) []byte {
-	if len(it) <= itemHeader {
+	if len(it) <= itemHeader || it[0] == itemInvalid {
 		return append(dst, '{', '}')
 	}
 	return appendFields(dst, it[itemHeader:])
@@ -781,9 +780,7 @@ func (v Value) String() string {
 	case TypeS, TypeN:
 		b.Write(v.Bytes())
 	case TypeB:
-		// Java prints a buffer this way. The bytes themselves may not be text.
-		n := strconv.Itoa(len(v.Bytes()))
-		b.WriteString("java.nio.HeapByteBuffer[pos=0 lim=" + n + " cap=" + n + "]")
+		b.Write(appendJavaBuffer(nil, v.Bytes())) // the bytes themselves may not be text
 	case TypeTrue, TypeNull:
 		b.WriteString("true")
 	case TypeFalse:
