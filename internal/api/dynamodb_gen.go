@@ -45,6 +45,7 @@ var (
 	DescribeContinuousBackups   = smithy.Operation[DescribeContinuousBackupsInput, DescribeContinuousBackupsOutput]{Target: "DynamoDB_20120810.DescribeContinuousBackups", Rules: &smithy.Rules{}}
 	DescribeContributorInsights = smithy.Operation[DescribeContributorInsightsInput, DescribeContributorInsightsOutput]{Target: "DynamoDB_20120810.DescribeContributorInsights", Rules: &smithy.Rules{Members: []smithy.Rule{
 		{Member: "indexName", Constraint: smithy.Min, Stage: smithy.Late},
+		{Member: "indexName", Constraint: smithy.Pattern, Stage: smithy.Late},
 	}}}
 	DescribeEndpoints                   = smithy.Operation[DescribeEndpointsRequest, DescribeEndpointsResponse]{Target: "DynamoDB_20120810.DescribeEndpoints", Rules: &smithy.Rules{}}
 	DescribeExport                      = smithy.Operation[DescribeExportInput, DescribeExportOutput]{Target: "DynamoDB_20120810.DescribeExport", Rules: &smithy.Rules{}}
@@ -107,6 +108,7 @@ var (
 	UpdateContinuousBackups   = smithy.Operation[UpdateContinuousBackupsInput, UpdateContinuousBackupsOutput]{Target: "DynamoDB_20120810.UpdateContinuousBackups", Rules: &smithy.Rules{}}
 	UpdateContributorInsights = smithy.Operation[UpdateContributorInsightsInput, UpdateContributorInsightsOutput]{Target: "DynamoDB_20120810.UpdateContributorInsights", Rules: &smithy.Rules{Members: []smithy.Rule{
 		{Member: "indexName", Constraint: smithy.Min, Stage: smithy.Late},
+		{Member: "indexName", Constraint: smithy.Pattern, Stage: smithy.Late},
 	}}}
 	UpdateGlobalTable         = smithy.Operation[UpdateGlobalTableInput, UpdateGlobalTableOutput]{Target: "DynamoDB_20120810.UpdateGlobalTable", Rules: &smithy.Rules{}}
 	UpdateGlobalTableSettings = smithy.Operation[UpdateGlobalTableSettingsInput, UpdateGlobalTableSettingsOutput]{Target: "DynamoDB_20120810.UpdateGlobalTableSettings", Rules: &smithy.Rules{}}

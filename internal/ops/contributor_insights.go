@@ -28,6 +28,9 @@ func checkIndexName(name smithy.Opt[string]) error {
 	if n := len(name.Value); name.Set && (n < 3 || n > 255) {
 		return awserr.ValidationError("IndexName must be at least 3 characters long and at most 255 characters long")
 	}
+	if name.Set && !smithy.NameChars(name.Value) {
+		return smithy.BadName("indexName", name.Value)
+	}
 	return nil
 }
 
