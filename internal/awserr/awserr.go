@@ -20,6 +20,7 @@ const (
 	AccessDenied                Code = "AccessDeniedException"
 	BackupInUse                 Code = "BackupInUseException"
 	BackupNotFound              Code = "BackupNotFoundException"
+	BackupsUnavailable          Code = "ContinuousBackupsUnavailableException"
 	ConditionalCheckFailed      Code = "ConditionalCheckFailedException"
 	DuplicateItem               Code = "DuplicateItemException"
 	ExpiredIterator             Code = "ExpiredIteratorException"

@@ -65,10 +65,13 @@ func TableNameLength() *Error {
 // TableExists is for CreateTable.
 func TableExists(name string) *Error { return New(ResourceInUse, "Table already exists: "+name) }
 
-// TableBusy is for changes of a table that is being created, updated or deleted; what is that word.
-func TableBusy(what, name string) *Error {
-	return New(ResourceInUse, "Attempt to change a resource which is still in use: Table is being "+what+": "+name)
+// StillInUse is for changes of a resource that another change still uses; what says what that is.
+func StillInUse(what string) *Error {
+	return New(ResourceInUse, "Attempt to change a resource which is still in use: "+what)
 }
+
+// TableBusy is for changes of a table that is being created or deleted; what is that word.
+func TableBusy(what, name string) *Error { return StillInUse("Table is being " + what + ": " + name) }
 
 // DeletionProtected is for DeleteTable.
 func DeletionProtected() *Error {
@@ -80,38 +83,30 @@ func IndexNotFound(name string) *Error {
 	return validation("The table does not have the specified index: ", name)
 }
 
-// ThroughputRequired is for provisioned tables.
-func ThroughputRequired() *Error {
-	return invalidValue("ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED")
-}
-
 // ThroughputForbidden is for on-demand tables.
 func ThroughputForbidden() *Error {
 	return invalidValue("Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST")
 }
 
-// IndexThroughputRequired is for GSIs of provisioned tables.
-func IndexThroughputRequired(index string) *Error {
-	return invalidValue("ProvisionedThroughput must be specified for index: ", index)
-}
-
-// IndexThroughputForbidden is for GSIs of on-demand tables.
-func IndexThroughputForbidden(index string) *Error {
-	return invalidValue("ProvisionedThroughput should not be specified for index: ", index, " when BillingMode is PAY_PER_REQUEST")
-}
-
-// ThroughputUnchanged is for UpdateTable.
-func ThroughputUnchanged(read, write int64) *Error {
+// ThroughputUnchanged is for UpdateTable. of is "the table" or "index" and an index's name.
+func ThroughputUnchanged(of string, read, write int64) *Error {
 	r, w := strconv.FormatInt(read, 10), strconv.FormatInt(write, 10)
-	return validation("The provisioned throughput for the table will not change. The requested value equals the current value. Current ReadCapacityUnits provisioned for the table: ",
-		r, ". Requested ReadCapacityUnits: ", r, ". Current WriteCapacityUnits provisioned for the table: ", w, ". Requested WriteCapacityUnits: ", w,
+	what := of
+	if what != "the table" {
+		what = "the " + of
+	}
+	return validation("The provisioned throughput for ", what, " will not change. The requested value equals the current value. Current ReadCapacityUnits provisioned for ", of, ": ",
+		r, ". Requested ReadCapacityUnits: ", r, ". Current WriteCapacityUnits provisioned for ", of, ": ", w, ". Requested WriteCapacityUnits: ", w,
 		". Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits.")
 }
 
 // NothingToUpdate is for UpdateTable.
 func NothingToUpdate() *Error {
-	return validation("At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required")
+	return validation("At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, SSESpecification, ReplicaUpdates, MultiAccountReplicaReady, ReplicaTransitRoleArn, MultiRegionConsistency, DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput or TableClass is required")
 }
+
+// Denied is for requests on resources of other accounts that AWS refuses without saying more.
+func Denied() *Error { return New(AccessDenied, "Access is denied") }
 
 // MissingParameter is for parameters required by an operation's own rules rather than by the model.
 func MissingParameter(name string) *Error {

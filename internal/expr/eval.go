@@ -120,8 +120,9 @@ func (s *Scope) operand(n *Node, it attribute.Item) attribute.Value {
 		if size, ok := sizeOf(v); ok {
 			return attribute.AppendScalar(nil, attribute.TypeN, strconv.AppendInt(nil, int64(size), 10))
 		}
+		return nil
 	}
-	return nil
+	return attribute.Bool(s.Matches(n, it)) // PartiQL compares conditions
 }
 
 // sizeOf is the function size: the length of strings in UTF-16 code units, as Java counts it, that of binaries in bytes, or else the number of

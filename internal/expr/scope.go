@@ -357,15 +357,17 @@ func (s *Scope) distinct(n *Node) {
 	}
 }
 
-// static returns an operand's type if it is known without an item, and TypeNone otherwise.
+// static returns an operand's type if it is known without an item, and TypeNone otherwise. A condition's type is that of true.
 func (s *Scope) static(n *Node) attribute.Type {
 	switch n.Op {
+	case OpPath:
+		return attribute.TypeNone
 	case OpValue:
 		return s.Value(n).Type()
 	case OpSize:
 		return attribute.TypeN
 	}
-	return attribute.TypeNone
+	return attribute.TypeTrue
 }
 
 // ordered panics if an operand has a type without an order.

@@ -186,6 +186,13 @@ func TooLong(member string, bound int) *awserr.Error {
 	return c.Err()
 }
 
+// Absent returns the violation of a member that AWS requires and its model does not.
+func Absent(member string) *awserr.Error {
+	var c Checker
+	c.Required(member, false)
+	return c.Err()
+}
+
 // TooLarge returns the violation of a number's upper bound that AWS has and its model lacks.
 func TooLarge(member string, v, bound int64) *awserr.Error {
 	var c Checker
