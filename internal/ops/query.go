@@ -56,6 +56,9 @@ func (s *Service) query(ctx context.Context, req *Request, in *api.QueryInput) (
 	if err := e.lowerProjection(in.AttributesToGet); err != nil {
 		return nil, err
 	}
+	if err := req.Late("select"); err != nil {
+		return nil, err
+	}
 	if err := checkSelect(in.Select, in.IndexName.Set, in.ProjectionExpression.Set, in.AttributesToGet != nil); err != nil {
 		return nil, err
 	}
