@@ -46,10 +46,23 @@ func parseStatement(text string, params []attribute.Value, onFailure smithy.Opt[
 	if parsed.Where != nil {
 		err = st.scope.BindCondition(&expr.Condition{Root: parsed.Where})
 	}
+	st.scope.LaterFirst = true
 	if err == nil && parsed.Update != nil {
 		err = st.scope.BindUpdate(parsed.Update)
 	}
+	if err == nil && parsed.Columns != nil {
+		err = st.scope.BindProjection(st.columns())
+	}
 	return st, statementError(err)
+}
+
+// columns returns the paths that the statement selects.
+func (st *statement) columns() *expr.Projection {
+	p := &expr.Projection{}
+	for _, c := range st.Columns {
+		p.Paths = append(p.Paths, c.Path)
+	}
+	return p
 }
 
 // checkParameters returns the error for an invalid parameter.

@@ -53,6 +53,8 @@ func (m *meaning) unsupported(n *node, where string) {
 	switch {
 	case where == rootPath && n.form == formPath:
 		what = "PATH"
+	case where == rootPath && n.form == formLiteral:
+		what = "MISSING"
 	case where == rootPath:
 	case n.form == formPath:
 		what = "Path"
