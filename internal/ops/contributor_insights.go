@@ -18,7 +18,7 @@ func insightsOf(t *catalog.Table, index smithy.Opt[string]) (**catalog.Insights,
 	}
 	x := t.Index(index.Value)
 	if x == nil || !x.Global {
-		return nil, nil, awserr.New(awserr.ResourceNotFound, "Requested resource not found: Index: "+index.Value+" not found on table: "+t.Name)
+		return nil, nil, awserr.New(awserr.ResourceNotFound, "Requested resource not found: Index: "+index.Value+" not found for table: "+t.Name)
 	}
 	return &x.Insights, &x.Key, nil
 }

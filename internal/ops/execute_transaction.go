@@ -140,19 +140,8 @@ func (s *Service) transactExecute(ctx context.Context, req *Request, in *api.Exe
 	if err != nil {
 		return nil, err
 	}
-	out := &api.ExecuteTransactionOutput{Responses: []api.ItemResponse{}}
-	var used ledger
-	kind := transactWrites
-	for i := range results {
-		if replayed {
-			kind = transactReads
-			results[i].Units.Table = capacity.Read(muts[i].Key.Size(), true)
-		}
-		used.add(muts[i].Table.Name, &results[i].Units, 2)
-	}
-	if replayed {
-		s.chargeReplay(muts, results)
-	}
-	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, kind)
-	return out, nil
+	return &api.ExecuteTransactionOutput{
+		Responses:        []api.ItemResponse{},
+		ConsumedCapacity: s.transactionUnits(in.ReturnConsumedCapacity, muts, results, replayed),
+	}, nil
 }

@@ -21,12 +21,20 @@ var legacyOps = map[string]expr.Op{
 	api.ComparisonOperatorBetween: expr.OpBetween,
 }
 
-// checkComparison validates the number and types of a legacy comparison's arguments.
-func checkComparison(operator string, args []attribute.Value) error {
-	for _, v := range args {
+// checkValues rejects values that were decoded from invalid JSON.
+func checkValues(values []attribute.Value) error {
+	for _, v := range values {
 		if problem, invalid := v.Invalid(); invalid {
 			return valueError(problem)
 		}
+	}
+	return nil
+}
+
+// checkComparison validates the number and types of a legacy comparison's arguments.
+func checkComparison(operator string, args []attribute.Value) error {
+	if err := checkValues(args); err != nil {
+		return err
 	}
 	count := len(args) == 1
 	switch operator {
@@ -121,6 +129,9 @@ func (e *expressions) lowerExpected(expected smithy.Map[api.ExpectedAttributeVal
 	for i := range expected {
 		name, x := expected[i].Key, &expected[i].Value
 		where := " for Attribute: " + name
+		if name == "" {
+			return awserr.EmptyName()
+		}
 		if x.ComparisonOperator.Set {
 			args := x.AttributeValueList
 			switch {
@@ -180,6 +191,9 @@ func (e *expressions) lowerFilter(filter smithy.Map[api.Condition], operator smi
 	var conditions []*expr.Node
 	for i := range filter {
 		c := &filter[i].Value
+		if filter[i].Key == "" {
+			return awserr.EmptyName()
+		}
 		if err := checkComparison(c.ComparisonOperator.Value, c.AttributeValueList); err != nil {
 			return err
 		}
@@ -200,6 +214,9 @@ func (e *expressions) lowerProjection(names []string) error {
 	e.project = &expr.Projection{}
 	seen := make(map[string]struct{}, len(names))
 	for _, name := range names {
+		if name == "" {
+			return awserr.EmptyName()
+		}
 		if _, twice := seen[name]; twice {
 			return awserr.InvalidRequest("Duplicate value in attribute name: " + name)
 		}
@@ -218,6 +235,9 @@ func (e *expressions) lowerUpdates(updates smithy.Map[api.AttributeValueUpdate])
 	e.update = &expr.Update{}
 	for i := range updates {
 		u := &updates[i].Value
+		if updates[i].Key == "" {
+			return awserr.EmptyName()
+		}
 		if problem, invalid := u.Value.Invalid(); invalid {
 			return valueError(problem)
 		}
