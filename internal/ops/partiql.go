@@ -68,7 +68,7 @@ func (st *statement) columns() *expr.Projection {
 // checkParameters returns the error for an invalid parameter.
 func checkParameters(params []attribute.Value) error {
 	for _, v := range params {
-		if problem, invalid := v.Invalid(); invalid {
+		if problem, invalid := v.InvalidOlder(); invalid {
 			return awserr.ValidationError(problem)
 		}
 	}
