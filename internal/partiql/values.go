@@ -78,7 +78,7 @@ func (m *meaning) literal(n *node, where string) attribute.Value {
 		if n.negative {
 			text = "-" + text
 		}
-		number, problem := attribute.AppendNumber(nil, []byte(text))
+		number, problem := attribute.AppendNumberOlder(nil, []byte(text))
 		if problem != "" {
 			fail(problem, " under ", where)
 		}
