@@ -21,8 +21,11 @@ type statement struct {
 	table *catalog.Table
 	scope *expr.Scope
 	// refused is the item that failed a condition, kept only if returnOld is set.
-	refused   attribute.Item
-	returnOld bool
+	refused       attribute.Item
+	returnOld     bool
+	inTransaction bool
+	// absent reports that a DELETE with a condition found no item.
+	absent bool
 }
 
 // parseStatement parses a statement and runs all checks that do not need the table. Problems of the statement are *partiql.Error, those of
@@ -284,6 +287,7 @@ func (st *statement) mutation() (table.Mutation, error) {
 		m = table.Mutation{Table: st.table, Key: key}
 	}
 	m.Check = func(old attribute.Item) error {
+		st.absent = old == nil && st.Kind == partiql.Delete && condition != nil
 		if old == nil && mustExist || old != nil && !st.matches(condition, old) {
 			return st.refuse(old)
 		}
@@ -298,10 +302,12 @@ type updatedKeyError struct{ error }
 // Unwrap returns the error itself.
 func (e *updatedKeyError) Unwrap() error { return e.error }
 
-// insertion returns the mutation of an INSERT, which fails if the item exists already.
+// insertion returns the mutation of an INSERT, which fails if the item exists already. AWS words a wrong key of its own, but in transactions
+// as PutItem does.
 func (st *statement) insertion() (table.Mutation, error) {
 	for a := range st.table.Key.Attributes {
 		switch v := st.Item.Get(a.Name); {
+		case st.inTransaction:
 		case v == nil:
 			return table.Mutation{}, awserr.ValidationError("Key attribute should be present in the item: Key " + a.Name)
 		case v.Type() != a.Type:
