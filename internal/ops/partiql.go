@@ -8,6 +8,7 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/expr"
 	"github.com/statordb/stator/internal/partiql"
@@ -24,6 +25,8 @@ type statement struct {
 	refused       attribute.Item
 	returnOld     bool
 	inTransaction bool
+	// attempted is what the write consumes even if it is refused.
+	attempted float64
 	// absent reports that a DELETE with a condition found no item.
 	absent bool
 }
@@ -287,6 +290,7 @@ func (st *statement) mutation() (table.Mutation, error) {
 		m = table.Mutation{Table: st.table, Key: key}
 	}
 	m.Check = func(old attribute.Item) error {
+		st.attempted = capacity.Write(old.Size(), 0)
 		st.absent = old == nil && st.Kind == partiql.Delete && condition != nil
 		if old == nil && mustExist || old != nil && !st.matches(condition, old) {
 			return st.refuse(old)
@@ -322,6 +326,7 @@ func (st *statement) insertion() (table.Mutation, error) {
 	}
 	m, err := putMutation(st.table, st.Item)
 	m.Check = func(old attribute.Item) error {
+		st.attempted = capacity.Write(old.Size(), st.Item.Size())
 		if old == nil {
 			return nil
 		}
