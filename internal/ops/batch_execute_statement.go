@@ -127,7 +127,7 @@ func (s *Service) resolveStatements(ctx context.Context, req *Request, b *statem
 		}
 		var err error
 		if muts[i], err = s.batched(ctx, req, st); err != nil {
-			if _, ok := errors.AsType[*updatedKeyError](err); ok {
+			if _, ok := errors.AsType[*updatedKeyError](err); ok || tooLarge(err) {
 				b.out.Responses[i].TableName = smithy.Some(st.table.Name)
 			}
 			if err := b.fail(i, statementProblem(keyTypeProblem(err), "")); err != nil {

@@ -84,7 +84,7 @@ func (s *Service) transactSelect(ctx context.Context, req *Request, in *api.Exec
 		if _, ok := errors.AsType[*keyTypeError](err); ok {
 			return nil, wrongKey(i, len(all))
 		}
-		if known, ok := errors.AsType[*awserr.Error](err); ok && known.Code == awserr.ResourceNotFound {
+		if isNotFound(err) || tooLarge(err) {
 			failed[i] = err
 			continue
 		}

@@ -300,7 +300,8 @@ func (st *statement) mutation() (table.Mutation, error) {
 	return m, err
 }
 
-// updatedKeyError is the error for an update of a key attribute. In a batch, AWS names the table with it.
+// updatedKeyError is the error for an update of a key attribute. In a batch, AWS names the table with it, as with a key
+// that is too large.
 type updatedKeyError struct{ error }
 
 // Unwrap returns the error itself.
