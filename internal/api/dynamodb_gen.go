@@ -28,7 +28,7 @@ var (
 	CreateGlobalTable   = smithy.Operation[CreateGlobalTableInput, CreateGlobalTableOutput]{Target: "DynamoDB_20120810.CreateGlobalTable", Rules: &smithy.Rules{}}
 	CreateTable         = smithy.Operation[CreateTableInput, CreateTableOutput]{Target: "DynamoDB_20120810.CreateTable", Rules: &smithy.Rules{}}
 	DeleteBackup        = smithy.Operation[DeleteBackupInput, DeleteBackupOutput]{Target: "DynamoDB_20120810.DeleteBackup", Rules: &smithy.Rules{}}
-	DeleteItem          = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Target: "DynamoDB_20120810.DeleteItem", Rules: &smithy.Rules{Detects: awserr.Request, Members: []smithy.Rule{
+	DeleteItem          = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Target: "DynamoDB_20120810.DeleteItem", Rules: &smithy.Rules{Deep: true, Detects: awserr.Request, Members: []smithy.Rule{
 		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
 		{Member: "returnValues", Constraint: smithy.Enum, Stage: smithy.Listed, Newer: true, Set: "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"},
 		{Member: "conditionalOperator", Constraint: smithy.Enum, Stage: smithy.Late},
@@ -68,7 +68,7 @@ var (
 	ListImports             = smithy.Operation[ListImportsInput, ListImportsOutput]{Target: "DynamoDB_20120810.ListImports", Rules: &smithy.Rules{}}
 	ListTables              = smithy.Operation[ListTablesInput, ListTablesOutput]{Target: "DynamoDB_20120810.ListTables", Rules: &smithy.Rules{}}
 	ListTagsOfResource      = smithy.Operation[ListTagsOfResourceInput, ListTagsOfResourceOutput]{Target: "DynamoDB_20120810.ListTagsOfResource", Rules: &smithy.Rules{}}
-	PutItem                 = smithy.Operation[PutItemInput, PutItemOutput]{Target: "DynamoDB_20120810.PutItem", Rules: &smithy.Rules{Detects: awserr.Request, Members: []smithy.Rule{
+	PutItem                 = smithy.Operation[PutItemInput, PutItemOutput]{Target: "DynamoDB_20120810.PutItem", Rules: &smithy.Rules{Deep: true, Detects: awserr.Request, Members: []smithy.Rule{
 		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
 		{Member: "returnValues", Constraint: smithy.Enum, Stage: smithy.Listed, Newer: true, Set: "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"},
 		{Member: "conditionalOperator", Constraint: smithy.Enum, Stage: smithy.Late},
@@ -97,7 +97,7 @@ var (
 	UpdateContributorInsights = smithy.Operation[UpdateContributorInsightsInput, UpdateContributorInsightsOutput]{Target: "DynamoDB_20120810.UpdateContributorInsights", Rules: &smithy.Rules{}}
 	UpdateGlobalTable         = smithy.Operation[UpdateGlobalTableInput, UpdateGlobalTableOutput]{Target: "DynamoDB_20120810.UpdateGlobalTable", Rules: &smithy.Rules{}}
 	UpdateGlobalTableSettings = smithy.Operation[UpdateGlobalTableSettingsInput, UpdateGlobalTableSettingsOutput]{Target: "DynamoDB_20120810.UpdateGlobalTableSettings", Rules: &smithy.Rules{}}
-	UpdateItem                = smithy.Operation[UpdateItemInput, UpdateItemOutput]{Target: "DynamoDB_20120810.UpdateItem", Rules: &smithy.Rules{Detects: awserr.Request, Members: []smithy.Rule{
+	UpdateItem                = smithy.Operation[UpdateItemInput, UpdateItemOutput]{Target: "DynamoDB_20120810.UpdateItem", Rules: &smithy.Rules{Deep: true, Detects: awserr.Request, Members: []smithy.Rule{
 		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
 		{Member: "tableName", Constraint: smithy.Name, Stage: smithy.Alone},
 		{Member: "returnValues", Constraint: smithy.Enum, Stage: smithy.Alone, Newer: true, Set: "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"},

@@ -107,11 +107,12 @@ func (s *Service) transactWriteItems(ctx context.Context, req *Request, in *api.
 		if err != nil {
 			return nil, err
 		}
-		if err := errors.Join(checkItem(p.key), checkItem(p.item)); err != nil {
-			return nil, firstJoined(err)
-		}
+		// In a part, too, an error in an expression comes first.
 		if p.e, err = s.parseExpressions(p.texts); err != nil {
 			return nil, err
+		}
+		if err := errors.Join(checkItem(p.key), checkItem(p.item)); err != nil {
+			return nil, firstJoined(err)
 		}
 		parts[i] = p
 	}

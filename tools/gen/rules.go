@@ -77,6 +77,8 @@ func (g *generator) operationRules(name string) string {
 			head = append(head, "Detects: "+strings.Join(classes, " | "))
 		case "first":
 			head = append(head, "First: true")
+		case "deep":
+			head = append(head, "Deep: true")
 		case "listed", "alone", "last", "late":
 			members = append(members, memberRule(r))
 		case "buckets", "require", "drop", "items", "max":
