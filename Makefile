@@ -10,7 +10,7 @@ S3SERVER := $(BUILD)/bin/versitygw
 POSTGRES := $(BUILD)/postgres.ok
 CHROMIUM := $(BUILD)/chromium.ok
 
-.PHONY: help build test packages size lint unit race tikv abuse clients clients-many commands browser deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save tidy differential reliability fuzz fuzz-save generate plots clean
+.PHONY: help build test packages size lint unit race tikv abuse clients clients-many commands browser deploy cross bench bench-quick bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save tidy conformance differential reliability fuzz fuzz-save generate plots clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -108,6 +108,14 @@ size: bin/stator ## The size of bin/stator in bytes, which must be at most MAXSI
 $(LOCAL)/ok: test/differential/pom.xml
 	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(LOCAL)/lib
 	touch $@
+
+# NUBO is the path of a checkout of nubo-db/dynamodb-conformance (CONTRIBUTING.md).
+NUBO ?=
+conformance: bin/stator ## Recorded answers: how many are as recorded, by file and source. NUBO=path adds a suite.
+	@mkdir -p $(BUILD) && rm -f $(BUILD)/conformance.txt
+	@go test -count=1 ./internal/server -run '^TestConformance$$/^Pebble$$' -args -report $(BUILD)/conformance.txt > $(BUILD)/conformance.log && ok=1 || ok=; \
+		cat $(BUILD)/conformance.txt; [ -n "$$ok" ] || { cat $(BUILD)/conformance.log; exit 1; }
+	@if [ -n "$(NUBO)" ]; then go run ./test/conformance/nubo -stator bin/stator -suite $(NUBO); fi
 
 differential: bin/stator $(LOCAL)/ok ## Random requests against Stator and DynamoDB Local, answers compared.
 	go run ./test/differential -stator bin/stator -local-classpath '$(LOCAL)/lib/*'

@@ -3030,10 +3030,6 @@ func (v *DeleteBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DeleteBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
-	if v.BackupArn.Set {
-		c.MinLen("backupArn", v.BackupArn.Value, 37)
-		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
-	}
 }
 
 // DeleteBackupOutput is a shape of AWS's model.
@@ -3534,10 +3530,6 @@ func (v *DescribeBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
-	if v.BackupArn.Set {
-		c.MinLen("backupArn", v.BackupArn.Value, 37)
-		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
-	}
 }
 
 // DescribeBackupOutput is a shape of AWS's model.
@@ -3682,11 +3674,6 @@ func (v *DescribeContributorInsightsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeContributorInsightsInput) Check(c *smithy.Checker) {
-	if v.IndexName.Set {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
 	c.Required("tableName", v.TableName.Set)
 	if v.TableName.Set {
 		c.TableName("tableName", v.TableName.Value)
@@ -4888,10 +4875,6 @@ func (v *ExportTableToPointInTimeInput) Check(c *smithy.Checker) {
 		c.MaxLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 2048)
 	}
 	c.Required("tableArn", v.TableArn.Set)
-	if v.TableArn.Set {
-		c.MinLen("tableArn", v.TableArn.Value, 1)
-		c.MaxLen("tableArn", v.TableArn.Value, 1024)
-	}
 }
 
 // ExportTableToPointInTimeOutput is a shape of AWS's model.
@@ -10166,10 +10149,6 @@ func (v *RestoreTableFromBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
-	if v.BackupArn.Set {
-		c.MinLen("backupArn", v.BackupArn.Value, 37)
-		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
-	}
 	if v.BillingModeOverride.Set {
 		c.Enum("billingModeOverride", v.BillingModeOverride.Value, enumBillingMode)
 	}
@@ -10199,11 +10178,6 @@ func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("targetTableName", v.TargetTableName.Set)
-	if v.TargetTableName.Set {
-		c.Pattern("targetTableName", v.TargetTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TargetTableName.Value))
-		c.MinLen("targetTableName", v.TargetTableName.Value, 3)
-		c.MaxLen("targetTableName", v.TargetTableName.Value, 255)
-	}
 	if v.LocalSecondaryIndexOverride != nil {
 		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000, nil)
 		for i0 := range v.LocalSecondaryIndexOverride {
@@ -10347,11 +10321,6 @@ func (v *RestoreTableToPointInTimeInput) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("targetTableName", v.TargetTableName.Set)
-	if v.TargetTableName.Set {
-		c.Pattern("targetTableName", v.TargetTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TargetTableName.Value))
-		c.MinLen("targetTableName", v.TargetTableName.Value, 3)
-		c.MaxLen("targetTableName", v.TargetTableName.Value, 255)
-	}
 	if v.LocalSecondaryIndexOverride != nil {
 		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000, nil)
 		for i0 := range v.LocalSecondaryIndexOverride {
@@ -11792,15 +11761,6 @@ func (v *Tag) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *Tag) Check(c *smithy.Checker) {
-	c.Required("value", v.Value.Set)
-	if v.Value.Set {
-		c.MaxLen("value", v.Value.Value, 256)
-	}
-	c.Required("key", v.Key.Set)
-	if v.Key.Set {
-		c.MinLen("key", v.Key.Value, 1)
-		c.MaxLen("key", v.Key.Value, 128)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -12445,18 +12405,6 @@ func (v *UntagResourceInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *UntagResourceInput) Check(c *smithy.Checker) {
 	c.Required("tagKeys", v.TagKeys != nil)
-	if v.TagKeys != nil {
-		c.MaxSize("tagKeys", len(v.TagKeys), 10000, nil)
-		for i0 := range v.TagKeys {
-			if c.Full() {
-				return
-			}
-			mark0 := c.EnterElem("tagKeys", i0)
-			c.MinLen("", v.TagKeys[i0], 1)
-			c.MaxLen("", v.TagKeys[i0], 128)
-			c.Leave(mark0)
-		}
-	}
 	c.Required("resourceArn", v.ResourceArn.Set)
 	if v.ResourceArn.Set {
 		c.MinLen("resourceArn", v.ResourceArn.Value, 1)
@@ -12713,11 +12661,6 @@ func (v *UpdateContributorInsightsInput) Check(c *smithy.Checker) {
 	c.Required("contributorInsightsAction", v.ContributorInsightsAction.Set)
 	if v.ContributorInsightsAction.Set {
 		c.Enum("contributorInsightsAction", v.ContributorInsightsAction.Value, enumContributorInsightsAction)
-	}
-	if v.IndexName.Set {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
 	if v.ContributorInsightsMode.Set {
 		c.Enum("contributorInsightsMode", v.ContributorInsightsMode.Value, enumContributorInsightsMode)

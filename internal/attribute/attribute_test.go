@@ -30,8 +30,16 @@ func TestAppendNumber(t *testing.T) {
 		{"0" + strings.Repeat("9", 38) + "000", strings.Repeat("9", 38) + "000", ""},
 		{strings.Repeat("9", 39), "", msgPrecision},
 		{"1E126", "", msgOverflow}, {"-1E126", "", msgOverflow}, {"1E-131", "", msgUnderflow},
-		{"1E999999999999", "", msgOverflow}, {"0E999999999999", "0", ""},
-		{"", "", msgNotANumber}, {"abc", "", msgNotANumber + ": abc"}, {"1e", "", msgNotANumber + ": 1e"}, {"-", "", msgNotANumber + ": -"},
+		{"1E999999999999", "", msgOverflow},
+		{"0E125", "0", ""}, {"0E126", "", msgOverflow}, {"-0E126", "", msgOverflow}, {"0E-130", "0", ""}, {"0E-131", "", msgUnderflow},
+		{"0.0E126", "0", ""}, {"0.0E-130", "", msgUnderflow}, {"000E125", "0", ""}, {"0E999999999999", "", msgOverflow},
+		{"1E9223372036854775807", "", msgOverflow}, {"1E9223372036854775808", "", msgNotANumber + ": 1E9223372036854775808"},
+		{"1E-9223372036854775808", "", msgUnderflow}, {"1E-9223372036854775809", "", msgNotANumber + ": 1E-9223372036854775809"},
+		{"0E9223372036854775808", "", msgNotANumber + ": 0E9223372036854775808"}, {"1E00000000000000000000000000005", "100000", ""},
+		{"1E+", "", msgNotANumber + ": 1E+"}, {"1E--5", "", msgNotANumber + ": 1E--5"}, {"1_0", "", msgNotANumber + ": 1_0"},
+		{"1E1_0", "", msgNotANumber + ": 1E1_0"}, {"0." + strings.Repeat("0", 129) + "1", "0." + strings.Repeat("0", 129) + "1", ""},
+		{strings.Repeat("0", 200) + "1E-130", "0." + strings.Repeat("0", 129) + "1", ""},
+		{"", "", msgNotANumber + ": "}, {"abc", "", msgNotANumber + ": abc"}, {"1e", "", msgNotANumber + ": 1e"}, {"-", "", msgNotANumber + ": -"},
 		{"1 ", "", msgNotANumber + ": 1 "}, {"NaN", "", msgNotANumber + ": NaN"}, {"1.2.3", "", msgNotANumber + ": 1.2.3"}, {"0x1", "", msgNotANumber + ": 0x1"},
 	} {
 		got, problem := AppendNumber(nil, []byte(c.in))
@@ -92,7 +100,8 @@ func TestAddNumbers(t *testing.T) {
 		want     string
 		problem  string
 	}{
-		{"1", "2", false, "3", ""}, {"0.1", "0.2", false, "0.3", ""}, {"1", "3", true, "-2", ""}, {"1E125", "1", false, "", msgPrecision},
+		{"1", "2", false, "3", ""}, {"0.1", "0.2", false, "0.3", ""}, {"1", "3", true, "-2", ""}, {"1E125", "1", false, "", msgOverflow},
+		{"1.5E-130", "1.5E-130", true, "0", ""}, {"12345678901234567890123456789012345678", "0.1", true, "", msgOverflow},
 		{"9E125", "9E125", false, "", msgOverflow}, {"1E-130", "1E-130", true, "0", ""},
 		{"99999999999999999999999999999999999999", "1", false, "100000000000000000000000000000000000000", ""},
 	} {
@@ -100,6 +109,67 @@ func TestAddNumbers(t *testing.T) {
 		if string(got) != c.want || problem != c.problem {
 			t.Errorf("%v: got %q, %q", c, got, problem)
 		}
+	}
+}
+
+// TestProblems: AWS's two layers word the problems of values differently.
+func TestProblems(t *testing.T) {
+	const notNumeric = "The parameter cannot be converted to a numeric value"
+	long := strings.Repeat("n", MaxName+1)
+	deep := strings.Repeat(`{"M":{"n":`, 32) + `{"S":"leaf"}` + strings.Repeat(`}}`, 32)
+	for _, c := range []struct{ value, want, older string }{
+		{`{"N":"abc"}`, notNumeric + ": abc", notNumeric + ": abc"},
+		{`{"N":""}`, notNumeric + ": ", notNumeric},
+		{`{"N":"1e126"}`, msgOverflow, msgOverflow},
+		{`{"N":"1e2147483646"}`, msgOverflow, msgOverflow},
+		{`{"N":"1e2147483647"}`, msgOverflow, msgUnderflow},
+		{`{"N":"1e2147483648"}`, msgOverflow, notNumeric + ": 1e2147483648"},
+		{`{"N":"1e-131"}`, msgUnderflow, msgUnderflow},
+		{`{"N":"1e-2147483648"}`, msgUnderflow, notNumeric + ": 1e-2147483648"},
+		{`{"N":"0.1e-2147483647"}`, msgUnderflow, notNumeric + ": 0.1e-2147483647"},
+		{`{"N":"0e126"}`, msgOverflow, msgOverflow},
+		{`{"NS":["1","0e-131"]}`, msgUnderflow, msgUnderflow},
+		{`{"SS":["b","a","b"]}`, msgInvalidPrefix + `Input collection ["a", "b", "b"] contains duplicates.`, msgInvalidPrefix + "Input collection [b, a, b] contains duplicates."},
+		{`{"SS":["c","a","c","b","b"]}`, msgInvalidPrefix + `Input collection ["a", "c", "c", "b", "b"] contains duplicates.`, msgInvalidPrefix + "Input collection [c, a, c, b, b] contains duplicates."},
+		{`{"BS":["/w==","AA==","AA=="]}`, msgInvalidPrefix + `Input collection ["AA==","/w==","AA=="]of type BS contains duplicates.`, msgInvalidPrefix + "Input collection [/w==, AA==, AA==]of type BS contains duplicates."},
+		{`{"SS":["",""]}`, msgInvalidPrefix + `Input collection ["", ""] contains duplicates.`, msgInvalidPrefix + "Input collection [, ] contains duplicates."},
+		{`{"NS":["2","1","2"]}`, msgInvalidPrefix + "Input collection contains duplicates.", "Input collection contains duplicates"},
+		{`{"M":{"":{"S":"x"}}}`, "Empty attribute name", "Empty attribute name"},
+		{`{"L":[{"M":{"a":{"M":{"":{"S":"x"}}}}}]}`, "Empty attribute name", "Empty attribute name"},
+		{`{"M":{"` + long + `":{"S":"x"}}}`, msgLongName, msgLongName},
+		{`{"L":[{"M":{"":{"S":"x"}}},` + deep + `]}`, msgDepth, msgDepth},
+	} {
+		it, err := read(`{"a":{"S":"x"},"v":` + c.value + `}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, got, _ := it.Invalid()
+		_, older, _ := it.InvalidOlder()
+		if name != "v" || got != c.want || older != c.older {
+			t.Errorf("%.80s: attribute %q: %q, older %q; want %q, older %q", c.value, name, got, older, c.want, c.older)
+		}
+		var r wirejson.Reader
+		r.Reset([]byte(c.value))
+		v := ReadValue(&r)
+		got, _ = v.Invalid()
+		older, _ = v.InvalidOlder()
+		if got != c.want || older != c.older {
+			t.Errorf("%.80s: %q, older %q; want %q, older %q", c.value, got, older, c.want, c.older)
+		}
+	}
+	// The names of an item's attributes come before its values.
+	for _, text := range []string{`{"":{"S":"x"},"d":` + deep + `}`, `{"d":` + deep + `,"":{"S":"x"}}`} {
+		it, err := read(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name, got, _ := it.Invalid(); name != "" || got != "Empty attribute name" {
+			t.Errorf("%.80s: attribute %q: %q", text, name, got)
+		}
+	}
+	it, err := read(`{"` + long[:MaxName] + `":{"M":{"` + long[:MaxName] + `":{"S":"x"}}}}`)
+	if _, problem, invalid := it.Invalid(); err != nil || invalid {
+		t.Errorf("names of 65,535 bytes: %v, %q", err, problem)
 	}
 }
 

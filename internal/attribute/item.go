@@ -27,7 +27,18 @@ func (it Item) Invalid() (name, problem string, invalid bool) {
 		return "", "", false
 	}
 	n, w := uvarint(it[1:])
-	return string(it[1+w : 1+w+n]), string(it[1+w+n:]), true
+	problem, _ = readProblem(it[1+w+n:])
+	return string(it[1+w : 1+w+n]), problem, true
+}
+
+// InvalidOlder is Invalid with the sentence of AWS's older layer of validation (see [Value.InvalidOlder]).
+func (it Item) InvalidOlder() (name, problem string, invalid bool) {
+	if len(it) == 0 || it[0] != itemInvalid {
+		return "", "", false
+	}
+	n, w := uvarint(it[1:])
+	_, problem = readProblem(it[1+w+n:])
+	return string(it[1+w : 1+w+n]), problem, true
 }
 
 // Size returns the item's size in bytes as AWS counts it: the UTF-8 lengths of the names and the sizes of the values.

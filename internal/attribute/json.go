@@ -3,6 +3,7 @@ package attribute
 import (
 	"bytes"
 	"cmp"
+	"encoding/base64"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -12,6 +13,8 @@ import (
 )
 
 // AWS's sentences for JSON that is no valid attribute value. Their spelling and spacing is AWS's.
+//
+// AWS validates values in one of two layers, by operation. They word some problems differently; see [Value.Invalid] and [Value.InvalidOlder].
 const (
 	msgEmptyValue     = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
 	msgManyTypes      = "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"
@@ -20,8 +23,10 @@ const (
 	msgEmptyStringSet = msgInvalidPrefix + "An string set  may not be empty"
 	msgEmptyNumberSet = msgInvalidPrefix + "An number set  may not be empty"
 	msgEmptyBinarySet = msgInvalidPrefix + "Binary sets should not be empty"
-	msgNumberTwice    = "Input collection contains duplicates"
-	msgBinaryTwice    = msgInvalidPrefix + "Input collection of type BS contains duplicates."
+	msgNumberTwice    = msgInvalidPrefix + "Input collection contains duplicates."
+	msgNumberTwiceOld = "Input collection contains duplicates"
+	msgEmptyName      = "Empty attribute name"
+	msgLongName       = "Attribute name is too large, must be less than 65536 bytes"
 	msgDepth          = "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"
 )
 
@@ -31,11 +36,57 @@ const (
 	javaValueMap = "java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.AttributeValue>"
 )
 
-// decoder builds binary values in the reader's arena, and keeps the sentence about the first invalid value.
+// MaxName is the longest name of an attribute, in bytes, at any depth.
+const MaxName = 65535
+
+// decoder builds binary values in the reader's arena, and keeps the sentences about the first invalid value.
 type decoder struct {
-	r       *wirejson.Reader
-	problem string
-	name    string // the top-level attribute with the problem
+	r *wirejson.Reader
+	// AWS checks the names of an item's attributes first, then the values, then the names within them.
+	names, problem, inner problem
+	name                  string // the top-level attribute with the problem
+}
+
+// problem is AWS's sentence about an invalid value; the zero value means that there is none.
+type problem struct {
+	text  string
+	older string // the older layer's sentence, if it differs
+}
+
+// worst returns the rank of the problem that AWS reports; 0 if there is none.
+func (d *decoder) worst() int {
+	switch {
+	case d.names.text != "":
+		return 3
+	case d.problem.text != "":
+		return 2
+	case d.inner.text != "":
+		return 1
+	}
+	return 0
+}
+
+// found returns the problem that AWS reports.
+func (d *decoder) found() problem { return [...]problem{{}, d.inner, d.problem, d.names}[d.worst()] }
+
+// append appends the problem's binary form, which read undoes.
+func (p problem) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(p.text)))
+	dst = append(dst, p.text...)
+	return append(dst, p.older...)
+}
+
+// room is the length of append's form, at most.
+func (p problem) room() int { return binary.MaxVarintLen64 + len(p.text) + len(p.older) }
+
+// readProblem returns the two layers' sentences.
+func readProblem(b []byte) (text, older string) {
+	n, w := uvarint(b)
+	text, older = string(b[w:w+n]), string(b[w+n:])
+	if older == "" {
+		older = text
+	}
+	return text, older
 }
 
 // ReadMember is ReadValue for a value that is a structure's member, not a list's element or a map's value.
@@ -53,31 +104,57 @@ func ReadValue(r *wirejson.Reader) Value {
 	if _, ok := d.value(0); !ok {
 		return nil
 	}
-	if d.problem != "" {
+	if d.worst() > 0 {
+		p := d.found()
 		r.Arena = r.Arena[:start]
 		// Constant sentences are shared: {} takes two bytes in a request, and its sentence eighty.
-		if v := constantProblems[d.problem]; v != nil {
+		if v := constantProblems[p]; v != nil {
 			return v
 		}
-		r.Room(1 + len(d.problem))
-		r.Arena = append(r.Arena, byte(typeInvalid))
-		r.Arena = append(r.Arena, d.problem...)
+		r.Room(1 + p.room())
+		r.Arena = p.append(append(r.Arena, byte(typeInvalid)))
 	}
 	return Value(r.Arena[start:len(r.Arena):len(r.Arena)])
 }
 
-// Untyped reports whether an invalid value's sentence says that it has no type, or several.
-func Untyped(problem string) bool { return problem == msgEmptyValue || problem == msgManyTypes }
+// Typing is a set of problems with the types of a value.
+type Typing uint8
+
+const (
+	// NoType is the problem of a value without a type.
+	NoType Typing = 1 << iota
+	// ManyTypes is the problem of a value with several types.
+	ManyTypes
+)
+
+// TypingOf returns the problem with a value's types that an invalid value's sentence is about; 0 if it is about something else.
+func TypingOf(problem string) Typing {
+	switch problem {
+	case msgEmptyValue:
+		return NoType
+	case msgManyTypes:
+		return ManyTypes
+	}
+	return 0
+}
+
+// Misshapen reports whether an invalid value's sentence is about its nesting or its names: AWS's older layer reports those later than others.
+func Misshapen(problem string) bool {
+	return problem == msgDepth || problem == msgEmptyName || problem == msgLongName
+}
 
 // constantProblems are the invalid values whose sentences don't depend on the value.
-var constantProblems = func() map[string]Value {
-	out := map[string]Value{}
-	for _, problem := range []string{
-		msgEmptyValue, msgManyTypes, msgNullNotTrue, msgEmptyStringSet, msgEmptyNumberSet, msgEmptyBinarySet, msgNumberTwice, msgBinaryTwice,
-		msgDepth, msgNotANumber, msgPrecision, msgOverflow, msgUnderflow, nullMember(TypeSS), nullMember(TypeNS), nullMember(TypeBS),
+var constantProblems = func() map[problem]Value {
+	out := map[problem]Value{}
+	add := func(p problem) { out[p] = slices.Clip(p.append(Value{byte(typeInvalid)})) }
+	for _, text := range []string{
+		msgEmptyValue, msgManyTypes, msgNullNotTrue, msgEmptyStringSet, msgEmptyNumberSet, msgEmptyBinarySet, msgDepth, msgPrecision,
+		msgOverflow, msgUnderflow, msgEmptyName, msgLongName, nullMember(TypeSS), nullMember(TypeNS), nullMember(TypeBS),
 	} {
-		out[problem] = slices.Clip(append(Value{byte(typeInvalid)}, problem...))
+		add(problem{text: text})
 	}
+	add(problem{msgNumberTwice, msgNumberTwiceOld})
+	add(numberProblem(nil, notANumber(nil)))
 	return out
 }()
 
@@ -91,13 +168,14 @@ func ReadItem(r *wirejson.Reader) Item {
 	if !ok {
 		return nil
 	}
-	if d.problem != "" {
+	if d.worst() > 0 {
+		p := d.found()
 		r.Arena = r.Arena[:start]
-		r.Room(1 + binary.MaxVarintLen64 + len(d.name) + len(d.problem))
+		r.Room(1 + binary.MaxVarintLen64 + len(d.name) + p.room())
 		r.Arena = append(r.Arena, itemInvalid)
 		r.Arena = binary.AppendUvarint(r.Arena, uint64(len(d.name)))
 		r.Arena = append(r.Arena, d.name...)
-		r.Arena = append(r.Arena, d.problem...)
+		r.Arena = p.append(r.Arena)
 	} else {
 		binary.LittleEndian.PutUint32(r.Arena[start+1:], uint32(size))
 		binary.LittleEndian.PutUint32(r.Arena[start+5:], uint32(count))
@@ -106,9 +184,26 @@ func ReadItem(r *wirejson.Reader) Item {
 }
 
 // fail keeps the sentence of the first problem.
-func (d *decoder) fail(problem string) {
-	if d.problem == "" {
-		d.problem = problem
+func (d *decoder) fail(text string) { d.failed(problem{text: text}) }
+
+// failed keeps the first problem.
+func (d *decoder) failed(p problem) {
+	if d.problem.text == "" {
+		d.problem = p
+	}
+}
+
+// badName keeps the problem of an attribute's name, which is empty or too long.
+func (d *decoder) badName(name []byte, depth int) {
+	p := problem{text: msgLongName}
+	if len(name) == 0 {
+		p.text = msgEmptyName
+	}
+	switch {
+	case depth > 0 && d.inner.text == "":
+		d.inner = p
+	case depth == 0 && d.names.text == "":
+		d.names, d.name = p, string(name)
 	}
 }
 
@@ -131,13 +226,16 @@ func (d *decoder) fields(depth int) (size, count int, ok bool) {
 		r.Room(binary.MaxVarintLen64 + len(name))
 		r.Arena = binary.AppendUvarint(r.Arena, uint64(len(name)))
 		r.Arena = append(r.Arena, name...)
+		if len(name) == 0 || len(name) > MaxName {
+			d.badName(name, depth)
+		}
 		// Record at the top level in which attribute the first problem is.
-		ok := d.problem == ""
+		before := d.worst()
 		n, found := d.value(depth)
 		if !found && r.Err() == nil {
 			d.fail(msgEmptyValue)
 		}
-		if ok && d.problem != "" && depth == 0 {
+		if depth == 0 && d.worst() > before {
 			d.name = string(name)
 		}
 		size += len(name) + n
@@ -153,7 +251,7 @@ func (d *decoder) fields(depth int) (size, count int, ok bool) {
 	if r.Err() != nil {
 		return 0, 0, false
 	}
-	if !sorted && d.problem == "" {
+	if !sorted && d.problem.text == "" {
 		var dropped int
 		dropped, count = d.sortFields(r.Offsets[base:], depth > 0)
 		size -= dropped
@@ -317,7 +415,7 @@ func (d *decoder) number(text []byte) int {
 	var room [maxText]byte
 	n, problem := AppendNumber(room[:0], text)
 	if problem != "" {
-		d.fail(problem)
+		d.failed(numberProblem(text, problem))
 		return 0
 	}
 	r := d.r
@@ -366,7 +464,7 @@ func (d *decoder) set(t Type) (size int, ok bool) {
 	for r.NextElem() {
 		s, ok := d.text(t)
 		if !ok {
-			if r.Err() == nil && d.problem == "" {
+			if r.Err() == nil && d.problem.text == "" {
 				d.fail(nullMember(t))
 			}
 			continue
@@ -408,7 +506,7 @@ func (d *decoder) element(t Type, s []byte) (size int, ok bool) {
 		var room [maxText]byte
 		n, problem := AppendNumber(room[:0], s)
 		if problem != "" {
-			d.fail(problem)
+			d.failed(numberProblem(s, problem))
 			return 0, false
 		}
 		s, size = n, NumberSize(n)
@@ -432,13 +530,13 @@ func (d *decoder) sortSet(t Type, start int, offsets []int) {
 		slices.SortFunc(offsets, order)
 	}
 	for i := range offsets[1:] {
-		if d.problem == "" && bytes.Equal(textAt(arena, offsets[i]), textAt(arena, offsets[i+1])) {
+		if d.problem.text == "" && bytes.Equal(textAt(arena, offsets[i]), textAt(arena, offsets[i+1])) {
 			slices.Sort(offsets) // back in the order in which they were given, for the sentence
 			given := make([][]byte, len(offsets))
 			for i, at := range offsets {
 				given[i] = textAt(arena, at)
 			}
-			d.fail(duplicateSentence(t, given))
+			d.failed(duplicates(t, given))
 			return
 		}
 	}
@@ -485,15 +583,78 @@ func setName(t Type) string {
 	return "binary set"
 }
 
-// duplicateSentence is AWS's sentence for a set with duplicates.
-func duplicateSentence(t Type, elems [][]byte) string {
-	switch t {
-	case TypeNS:
-		return msgNumberTwice
-	case TypeBS:
-		return msgBinaryTwice
+// duplicates is the problem of a set of type t with duplicates; elems are its elements as given.
+func duplicates(t Type, elems [][]byte) problem {
+	if t == TypeNS {
+		return problem{msgNumberTwice, msgNumberTwiceOld}
 	}
-	return msgInvalidPrefix + "Input collection [" + string(bytes.Join(elems, []byte(", "))) + "] contains duplicates."
+	after := "] contains duplicates."
+	if t == TypeBS {
+		after = "]of type BS contains duplicates."
+	}
+	return problem{duplicateSentence(t, elems), msgInvalidPrefix + "Input collection [" + showElements(t, ", ", "", elems) + after}
+}
+
+// duplicateSentence is AWS's sentence for a set with duplicates. It shows the elements before the first repeated one in order, then the others as
+// given.
+func duplicateSentence(t Type, elems [][]byte) string {
+	if t == TypeNS {
+		return msgNumberTwice
+	}
+	n := firstRepeated(elems)
+	ordered := slices.Clone(elems[:n])
+	sortElements(t, ordered)
+	if t == TypeBS {
+		return msgInvalidPrefix + "Input collection [" + showElements(t, ",", `"`, ordered, elems[n:]) + "]of type BS contains duplicates."
+	}
+	return msgInvalidPrefix + "Input collection [" + showElements(t, ", ", `"`, ordered, elems[n:]) + "] contains duplicates."
+}
+
+// firstRepeated returns the index of the first element that equals an earlier one; there must be one.
+func firstRepeated(elems [][]byte) int {
+	order := make([]int32, len(elems))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(i, j int32) int { return cmp.Or(bytes.Compare(elems[i], elems[j]), cmp.Compare(i, j)) })
+	first := len(elems)
+	for n, i := range order[1:] {
+		if bytes.Equal(elems[i], elems[order[n]]) {
+			first = min(first, int(i))
+		}
+	}
+	return first
+}
+
+// showElements returns elements of a set as AWS's sentences show them.
+func showElements(t Type, sep, quote string, lists ...[][]byte) string {
+	size := 0
+	for _, elems := range lists {
+		for _, e := range elems {
+			size += len(sep) + 2*len(quote) + len(e)
+			if t == TypeBS {
+				size += base64.StdEncoding.EncodedLen(len(e)) - len(e)
+			}
+		}
+	}
+	dst := make([]byte, 0, size)
+	first := true
+	for _, elems := range lists {
+		for _, e := range elems {
+			if !first {
+				dst = append(dst, sep...)
+			}
+			first = false
+			dst = append(dst, quote...)
+			if t == TypeBS {
+				dst = base64.StdEncoding.AppendEncode(dst, e)
+			} else {
+				dst = append(dst, e...)
+			}
+			dst = append(dst, quote...)
+		}
+	}
+	return string(dst)
 }
 
 // list decodes a JSON array and appends it as a list. A list costs 3 bytes, and one more per element.

@@ -2,6 +2,7 @@ package attribute
 
 import (
 	"bytes"
+	"math"
 	"math/big"
 
 	"github.com/cockroachdb/apd/v3"
@@ -65,14 +66,11 @@ func isPlainInteger(t []byte) bool {
 	return true
 }
 
+// notANumber is AWS's sentence for a text that is no number.
+func notANumber(text []byte) string { return msgNotANumber + ": " + string(text) }
+
 // parseDecimal parses a number without allocating: the digits go to buf, whose capacity must exceed MaxDigits.
 func parseDecimal(buf, text []byte) (d decimal, problem string) {
-	notANumber := func() (decimal, string) {
-		if len(text) == 0 {
-			return d, msgNotANumber
-		}
-		return d, msgNotANumber + ": " + string(text)
-	}
 	i := 0
 	if i < len(text) && (text[i] == '-' || text[i] == '+') {
 		d.neg = text[i] == '-'
@@ -80,7 +78,8 @@ func parseDecimal(buf, text []byte) (d decimal, problem string) {
 	}
 	d.digits = buf
 	seenDigit, seenPoint := false, false
-	point := 0 // number of digits before the point, without leading zeros; negative for zeros behind the point
+	point := 0    // number of digits before the point, without leading zeros; negative for zeros behind the point
+	fraction := 0 // number of digits behind the point
 	tooLong := false
 	for ; i < len(text); i++ {
 		c := text[i]
@@ -92,6 +91,9 @@ func parseDecimal(buf, text []byte) (d decimal, problem string) {
 			break
 		}
 		seenDigit = true
+		if seenPoint {
+			fraction++
+		}
 		if len(d.digits) == 0 && c == '0' { // a leading zero at most moves the point
 			if seenPoint {
 				point--
@@ -109,36 +111,23 @@ func parseDecimal(buf, text []byte) (d decimal, problem string) {
 		}
 	}
 	if !seenDigit {
-		return notANumber()
+		return d, notANumber(text)
 	}
-	exp := 0
-	if i < len(text) && (text[i] == 'e' || text[i] == 'E') {
-		i++
-		neg := false
-		if i < len(text) && (text[i] == '-' || text[i] == '+') {
-			neg = text[i] == '-'
-			i++
-		}
-		start := i
-		for ; i < len(text) && text[i] >= '0' && text[i] <= '9'; i++ {
-			if exp < 1<<24 { // far beyond MaxExponent, and exp can't overflow
-				exp = exp*10 + int(text[i]-'0')
-			}
-		}
-		if i == start {
-			return notANumber()
-		}
-		if neg {
-			exp = -exp
-		}
-	}
-	if i != len(text) {
-		return notANumber()
+	exp, ok := parseExponent(text[i:])
+	if !ok {
+		return d, notANumber(text)
 	}
 	for len(d.digits) > 0 && d.digits[len(d.digits)-1] == '0' {
 		d.digits = d.digits[:len(d.digits)-1]
 	}
 	if len(d.digits) == 0 {
+		// Zero must be in range too: its exponent is that of its last digit.
+		switch e := exp - fraction; {
+		case e > MaxExponent:
+			return d, msgOverflow
+		case e < MinExponent:
+			return d, msgUnderflow
+		}
 		return decimal{}, ""
 	}
 	// The value is 0.digits * 10^d.exp, so its scientific exponent is d.exp-1.
@@ -152,6 +141,73 @@ func parseDecimal(buf, text []byte) (d decimal, problem string) {
 		return d, msgPrecision
 	}
 	return d, ""
+}
+
+// parseExponent parses what follows a number's digits: nothing, or an exponent of 64 bits.
+func parseExponent(text []byte) (exp int, ok bool) {
+	if len(text) == 0 {
+		return 0, true
+	}
+	if text[0] != 'e' && text[0] != 'E' {
+		return 0, false
+	}
+	text = text[1:]
+	neg := len(text) > 0 && text[0] == '-'
+	if neg || len(text) > 0 && text[0] == '+' {
+		text = text[1:]
+	}
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		if exp < math.MinInt64/10 || exp*10 < math.MinInt64+int(c-'0') {
+			return 0, false
+		}
+		exp = exp*10 - int(c-'0') // negative, because there is one negative number more
+	}
+	if !neg && exp == math.MinInt64 {
+		return 0, false
+	}
+	exp = max(exp, -farExponent)
+	if !neg {
+		exp = -exp
+	}
+	return exp, len(text) > 0
+}
+
+// farExponent is beyond what any digits can bring back into the bounds, and far from overflow.
+const farExponent = 1 << 40
+
+// numberProblem returns the problem of a text that AppendNumber refuses with a sentence. AWS's older layer reads numbers like Java's
+// BigDecimal: an exponent or scale of more than 32 bits makes it no number, and the magnitude may overflow.
+func numberProblem(text []byte, sentence string) problem {
+	if len(text) == 0 {
+		return problem{sentence, msgNotANumber}
+	}
+	p := problem{text: sentence}
+	if sentence != msgOverflow && sentence != msgUnderflow {
+		return p
+	}
+	mantissa, exponent := text, []byte(nil)
+	if i := bytes.IndexAny(text, "eE"); i >= 0 {
+		mantissa, exponent = text[:i], text[i:]
+	}
+	exp, _ := parseExponent(exponent)
+	digits := bytes.TrimLeft(mantissa, "+-")
+	scale := -exp
+	if i := bytes.IndexByte(digits, '.'); i >= 0 {
+		scale += len(digits) - i - 1
+	}
+	precision := max(1, len(bytes.TrimLeft(bytes.ReplaceAll(digits, []byte("."), nil), "0")))
+	switch {
+	case exp != int(int32(exp)) || scale != int(int32(scale)):
+		p.older = notANumber(text)
+	case int32(precision)-int32(scale) > 0: // wraps as in Java
+		p.older = msgOverflow
+	default:
+		p.older = msgUnderflow
+	}
+	return p
 }
 
 // append appends the canonical text: no exponent, no superfluous zeros.
@@ -310,7 +366,8 @@ var arithmetic = func() *apd.Context {
 	return c
 }()
 
-// AddNumbers appends the canonical text of a+b, or of a-b if subtract is true. problem is AWS's sentence if the result can't be stored.
+// AddNumbers appends the canonical text of a+b, or of a-b if subtract is true. problem is AWS's sentence if the result can't be stored: it
+// calls a result of too many digits an overflow.
 func AddNumbers(dst, a, b []byte, subtract bool) (out []byte, problem string) {
 	if len(a) < 18 && len(b) < 18 {
 		x, okx := smallInt(a)
@@ -336,7 +393,14 @@ func AddNumbers(dst, a, b []byte, subtract bool) (out []byte, problem string) {
 	if _, err := op(&z, &x, &y); err != nil {
 		return dst, msgOverflow
 	}
-	return AppendNumber(dst, []byte(z.Text('E')))
+	if z.IsZero() {
+		return append(dst, '0'), ""
+	}
+	out, problem = AppendNumber(dst, []byte(z.Text('E')))
+	if problem == msgPrecision {
+		problem = msgOverflow
+	}
+	return out, problem
 }
 
 // smallInt parses an integer of at most 17 characters. ok is false for fractions.

@@ -63,7 +63,17 @@ func (v Value) Invalid() (problem string, invalid bool) {
 	if v.Type() != typeInvalid {
 		return "", false
 	}
-	return string(v[1:]), true
+	problem, _ = readProblem(v[1:])
+	return problem, true
+}
+
+// InvalidOlder is Invalid with the sentence of AWS's older layer of validation, through which BatchWriteItem, transactions and PartiQL go.
+func (v Value) InvalidOlder() (problem string, invalid bool) {
+	if v.Type() != typeInvalid {
+		return "", false
+	}
+	_, problem = readProblem(v[1:])
+	return problem, true
 }
 
 // Bytes returns the payload of a string, number (canonical text) or binary value.

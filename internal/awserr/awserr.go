@@ -20,6 +20,7 @@ const (
 	AccessDenied                Code = "AccessDeniedException"
 	BackupInUse                 Code = "BackupInUseException"
 	BackupNotFound              Code = "BackupNotFoundException"
+	BackupsUnavailable          Code = "ContinuousBackupsUnavailableException"
 	ConditionalCheckFailed      Code = "ConditionalCheckFailedException"
 	DuplicateItem               Code = "DuplicateItemException"
 	ExpiredIterator             Code = "ExpiredIteratorException"
@@ -100,8 +101,10 @@ type Error struct {
 	Fields  []byte // further members of the answer as JSON, e.g. `"Item":{…}`; may be empty
 	// Reasons are a canceled transaction's. Fields has them too, as JSON.
 	Reasons []Reason
-	class   Class
-	cause   error // logged, never sent
+	// Whole errors of one of a transaction's actions are the transaction's own, instead of reasons of its cancellation.
+	Whole bool
+	class Class
+	cause error // logged, never sent
 }
 
 // Class says where AWS finds an error, as far as its wording depends on that. It is a set of bits.

@@ -18,6 +18,13 @@ func invalidValue(parts ...string) *Error {
 	return validation("One or more parameter values were invalid: ", strings.Join(parts, ""))
 }
 
+// whole is validation for errors that fail a whole transaction.
+func whole(parts ...string) *Error {
+	e := validation(parts...)
+	e.Whole = true
+	return e
+}
+
 // ValidationError is a ValidationException with a sentence that has a single user, and therefore lives there: in an operation, an
 // expression, or a number.
 func ValidationError(sentence string) *Error { return validation(sentence) }
@@ -50,13 +57,21 @@ func InvalidTableName() *Error {
 	return validation("Invalid table/index name.  Table/index names must be between 3 and 255 characters long, and may contain only the characters a-z, A-Z, 0-9, '_', '-', and '.'")
 }
 
+// TableNameLength is for restores to a table whose name has the wrong length.
+func TableNameLength() *Error {
+	return validation("TableName must be at least 3 characters long and at most 255 characters long")
+}
+
 // TableExists is for CreateTable.
 func TableExists(name string) *Error { return New(ResourceInUse, "Table already exists: "+name) }
 
-// TableBusy is for changes of a table that is being created, updated or deleted; what is that word.
-func TableBusy(what, name string) *Error {
-	return New(ResourceInUse, "Attempt to change a resource which is still in use: Table is being "+what+": "+name)
+// StillInUse is for changes of a resource that another change still uses; what says what that is.
+func StillInUse(what string) *Error {
+	return New(ResourceInUse, "Attempt to change a resource which is still in use: "+what)
 }
+
+// TableBusy is for changes of a table that is being created or deleted; what is that word.
+func TableBusy(what, name string) *Error { return StillInUse("Table is being " + what + ": " + name) }
 
 // DeletionProtected is for DeleteTable.
 func DeletionProtected() *Error {
@@ -68,37 +83,34 @@ func IndexNotFound(name string) *Error {
 	return validation("The table does not have the specified index: ", name)
 }
 
-// ThroughputRequired is for provisioned tables.
-func ThroughputRequired() *Error {
-	return invalidValue("ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED")
-}
-
 // ThroughputForbidden is for on-demand tables.
 func ThroughputForbidden() *Error {
 	return invalidValue("Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST")
 }
 
-// IndexThroughputRequired is for GSIs of provisioned tables.
-func IndexThroughputRequired(index string) *Error {
-	return invalidValue("ProvisionedThroughput must be specified for index: ", index)
-}
-
-// IndexThroughputForbidden is for GSIs of on-demand tables.
-func IndexThroughputForbidden(index string) *Error {
-	return invalidValue("ProvisionedThroughput should not be specified for index: ", index, " when BillingMode is PAY_PER_REQUEST")
-}
-
-// ThroughputUnchanged is for UpdateTable.
-func ThroughputUnchanged(read, write int64) *Error {
+// ThroughputUnchanged is for UpdateTable. of is "the table" or "index" and an index's name.
+func ThroughputUnchanged(of string, read, write int64) *Error {
 	r, w := strconv.FormatInt(read, 10), strconv.FormatInt(write, 10)
-	return validation("The provisioned throughput for the table will not change. The requested value equals the current value. Current ReadCapacityUnits provisioned for the table: ",
-		r, ". Requested ReadCapacityUnits: ", r, ". Current WriteCapacityUnits provisioned for the table: ", w, ". Requested WriteCapacityUnits: ", w,
+	what := of
+	if what != "the table" {
+		what = "the " + of
+	}
+	return validation("The provisioned throughput for ", what, " will not change. The requested value equals the current value. Current ReadCapacityUnits provisioned for ", of, ": ",
+		r, ". Requested ReadCapacityUnits: ", r, ". Current WriteCapacityUnits provisioned for ", of, ": ", w, ". Requested WriteCapacityUnits: ", w,
 		". Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits.")
 }
 
 // NothingToUpdate is for UpdateTable.
 func NothingToUpdate() *Error {
-	return validation("At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required")
+	return validation("At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, SSESpecification, ReplicaUpdates, MultiAccountReplicaReady, ReplicaTransitRoleArn, MultiRegionConsistency, DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput or TableClass is required")
+}
+
+// Denied is for requests on resources of other accounts that AWS refuses without saying more.
+func Denied() *Error { return New(AccessDenied, "Access is denied") }
+
+// MissingParameter is for parameters required by an operation's own rules rather than by the model.
+func MissingParameter(name string) *Error {
+	return validation("The parameter '", name, "' is required but was not present in the request")
 }
 
 // Invalid is for sentences that begin with "One or more parameter values were invalid: ".
@@ -124,7 +136,7 @@ func KeyType(name, expected, actual string) *Error {
 
 // EmptyKey is for empty key attributes; kind is string or binary.
 func EmptyKey(name, kind string) *Error {
-	return validation("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty ", kind, " value. Key: ", name)
+	return whole("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty ", kind, " value. Key: ", name)
 }
 
 // PartitionKeyTooLarge is for partition keys above 2,048 bytes.
@@ -144,18 +156,13 @@ func IndexKeyType(name, expected, actual, index string) *Error {
 
 // IndexKeyEmpty is for items with an empty key attribute of an index; kind is string or binary.
 func IndexKeyEmpty(name, kind, index string) *Error {
-	return validation("One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty ",
+	return whole("One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty ",
 		kind, " value. IndexName: ", index, ", IndexKey: ", name)
 }
 
 // UpdateIndexKeyEmpty is IndexKeyEmpty for updates.
 func UpdateIndexKeyEmpty(kind string) *Error {
-	return validation("One or more parameter values are not valid. The update expression attempted to update a secondary index key to a value that is not supported. The AttributeValue for a key attribute cannot contain an empty ", kind, " value.")
-}
-
-// UpdateIndexKeyType is IndexKeyType for updates.
-func UpdateIndexKeyType() *Error {
-	return validation("The update expression attempted to update the secondary index key to unsupported type")
+	return whole("One or more parameter values are not valid. The update expression attempted to update a secondary index key to a value that is not supported. The AttributeValue for a key attribute cannot contain an empty ", kind, " value.")
 }
 
 // ItemTooLarge is for items above 400 KB.
@@ -170,6 +177,12 @@ func UpdatedItemTooLarge() *Error {
 func TooDeep() *Error {
 	return validation("Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit")
 }
+
+// UpdatedTooDeep is TooDeep for updates.
+func UpdatedTooDeep() *Error { return validation("Nesting Levels have exceeded supported limits") }
+
+// EmptyName is for empty names of attributes in legacy parameters.
+func EmptyName() *Error { return RequestError("Empty attribute name") }
 
 // KeyUpdate is for updates of a key attribute.
 func KeyUpdate(name string) *Error {
@@ -230,11 +243,6 @@ func InvalidStartKey() *Error {
 	return validation("The provided starting key is invalid")
 }
 
-// StartKeyMismatch is for an ExclusiveStartKey that doesn't match the table's key schema.
-func StartKeyMismatch() *Error {
-	return validation("The provided starting key is invalid: The provided key element does not match the schema")
-}
-
 // StartKeyOutside is for an ExclusiveStartKey with another partition key than the query's.
 func StartKeyOutside() *Error {
 	return validation("The provided starting key is outside query boundaries based on provided conditions")
@@ -275,6 +283,18 @@ func ConsistentIndexRead() *Error {
 // QueryMissesKey is for key conditions without one on a key attribute.
 func QueryMissesKey(name string) *Error {
 	return validation("Query condition missed key schema element: ", name)
+}
+
+// QueryConditions is for more key conditions than the table or index has key attributes.
+func QueryConditions(conditions, attributes int) *Error {
+	return validation("The number of query conditions (", strconv.Itoa(conditions), ") exceeds the number of key attributes defined in the schema (",
+		strconv.Itoa(attributes), ")")
+}
+
+// QueryGap is for a condition on a sort key attribute if earlier ones, the missing, have no equality.
+func QueryGap(missing []string, name string) *Error {
+	return validation("RANGE key attributes ", strings.Join(missing, ", "),
+		" must have equality conditions specified in the query because a condition is present on key attribute ", name)
 }
 
 // QueryUnsupported is for key conditions with an operator that keys don't allow.

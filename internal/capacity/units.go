@@ -24,8 +24,15 @@ func Read(size int, consistent bool) float64 {
 // as the smallest read.
 func Page(size int, consistent bool) float64 { return Read(size, consistent) }
 
+// Transactional is how many times as much a transaction consumes of tables. Of indexes it consumes as much as other requests.
+const Transactional = 2
+
 // TransactionalRead returns the read capacity units for size bytes in TransactGetItems.
-func TransactionalRead(size int) float64 { return 2 * Read(size, true) }
+func TransactionalRead(size int) float64 { return Transactional * Read(size, true) }
+
+// ReplayedRead returns the read capacity units of a transaction whose token was used before, for an item whose write consumed units outside a
+// transaction: those of reading the larger one of the item's images.
+func ReplayedRead(units float64) float64 { return Transactional * math.Ceil(units*writeUnit/readUnit) }
 
 // Write returns the write capacity units for an item that had oldSize bytes and now has newSize; 0 means no item.
 func Write(oldSize, newSize int) float64 {
@@ -65,10 +72,10 @@ func (c *Consumed) AddIndex(name string, global bool, units float64) {
 	c.Indexes = append(c.Indexes, IndexUnits{name, global, units})
 }
 
-// Add adds the consumption of another request on the same table, multiplied by factor.
+// Add adds the consumption of another request on the same table. factor multiplies what the request consumes of the table itself.
 func (c *Consumed) Add(other *Consumed, factor float64) {
 	c.Table += factor * other.Table
 	for _, x := range other.Indexes {
-		c.AddIndex(x.Name, x.Global, factor*x.Units)
+		c.AddIndex(x.Name, x.Global, x.Units)
 	}
 }

@@ -28,6 +28,9 @@ func TestUnits(t *testing.T) {
 		{"an update that lets an item grow to 3 KB", Write(100, 3072), 3},
 		{"deleting an item of 2 KB", Write(2048, 0), 2},
 		{"deleting an item that doesn't exist", Write(0, 0), 1},
+		{"a replayed transactional write of 1.5 KB", ReplayedRead(Write(0, 1500)), 2},
+		{"a replayed transactional write of 4 KB", ReplayedRead(Write(0, 4096)), 2},
+		{"a replayed transactional delete of 9 KB", ReplayedRead(Write(9000, 0)), 6},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s costs %v units, want %v", c.what, c.got, c.want)
@@ -43,9 +46,9 @@ func TestConsumed(t *testing.T) {
 	write.AddIndex("l", false, 3)
 	write.AddIndex("g", true, 1)
 	sum.Add(&write, 1)
-	sum.Add(&write, 2) // a transaction costs twice as much
+	sum.Add(&write, Transactional)
 	sum.Add(&Consumed{Table: 0.5}, 1)
-	if got := fmt.Sprint(sum); got != "{6.5 [{g true 6} {l false 9}]}" || sum.Total() != 21.5 {
+	if got := fmt.Sprint(sum); got != "{6.5 [{g true 4} {l false 6}]}" || sum.Total() != 16.5 {
 		t.Errorf("%s, total %v", got, sum.Total())
 	}
 	if got := fmt.Sprint(write); got != "{2 [{g true 2} {l false 3}]}" {

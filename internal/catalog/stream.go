@@ -20,6 +20,7 @@ type Stream struct {
 	Ended    int64   `json:",omitempty"` // milliseconds since 1970
 	Shards   []Shard `json:",omitempty"` // oldest first
 	Policy   *Policy `json:",omitempty"`
+	Tags     []Tag   `json:",omitempty"`
 
 	open []*openShard
 }

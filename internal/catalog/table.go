@@ -108,6 +108,9 @@ type Index struct {
 	// Splits are the bounds, as hashes, of partitions made by splits for heat.
 	Splits   []uint32  `json:",omitempty"`
 	Insights *Insights `json:",omitempty"`
+	// AllocatingUntil is when the filling of a new index appears to begin; milliseconds since 1970.
+	AllocatingUntil int64   `json:",omitempty"`
+	Update          *Update `json:",omitempty"` // the latest change of its throughput
 
 	projected map[string]struct{} // attributes that it holds; nil for all
 }
@@ -157,8 +160,36 @@ type Loading struct {
 	Runs   attempts.Count `json:",omitzero"`  // starts of the restore
 }
 
-// Policy is a resource-based policy and its revision.
+// Policy is a resource-based policy and its revision. A policy without a document was deleted; its revision is that of the
+// deletion.
 type Policy struct{ Document, Revision string }
+
+// Exists reports whether there is a policy that was not deleted.
+func (p *Policy) Exists() bool { return p != nil && p.Document != "" }
+
+// Update is a change of settings that takes time. Until it takes effect, descriptions show the fields that are set here in place
+// of the new values.
+type Update struct {
+	Until      int64       // milliseconds since 1970
+	Throughput *Throughput `json:",omitempty"`
+	Warm       *Warm       `json:",omitempty"`
+	SSEKey     *string     `json:",omitempty"`
+	// TableClass is the old class, which may be empty, and TableClassUpdated when that was set.
+	TableClass        *string `json:",omitempty"`
+	TableClassUpdated int64   `json:",omitempty"`
+}
+
+// Pending reports whether the change has not yet taken effect at a time.
+func (u *Update) Pending(now time.Time) bool { return u != nil && now.UnixMilli() < u.Until }
+
+// Jobs are what an UPDATING table is busy with.
+const (
+	JobThroughput  = "throughput" // provisioned throughput or billing mode
+	JobStream      = "stream"
+	JobTableClass  = "table class"
+	JobIndexCreate = "index creation"
+	JobIndexDelete = "index deletion"
+)
 
 // Tag is a tag of a resource.
 type Tag struct{ Key, Value string }
@@ -182,10 +213,13 @@ type Table struct {
 	OnDemand           *OnDemand `json:",omitempty"`
 	Warm               *Warm     `json:",omitempty"`
 
-	TableClass         string `json:",omitempty"` // empty if never set
-	TableClassUpdated  int64  `json:",omitempty"` // milliseconds since 1970
-	DeletionProtection bool   `json:",omitempty"`
-	SSEKey             string `json:",omitempty"` // ARN of the KMS key; empty for the key owned by AWS
+	TableClass         string  `json:",omitempty"` // empty if never set
+	TableClassUpdated  int64   `json:",omitempty"` // milliseconds since 1970
+	TableClassChanges  []int64 `json:",omitempty"` // when it was changed lately; milliseconds since 1970
+	DeletionProtection bool    `json:",omitempty"`
+	ProtectionChanged  int64   `json:",omitempty"` // when deletion protection was changed last; milliseconds since 1970
+	SSEKey             string  `json:",omitempty"` // ARN of the KMS key; empty for the key owned by AWS
+	SSEChanges         []int64 `json:",omitempty"` // when SSEKey was changed lately; milliseconds since 1970
 	Stream             *Stream
 	LastShard          uint32    `json:",omitempty"` // last number given to a shard
 	TTL                *TTL      `json:",omitempty"`
@@ -199,9 +233,17 @@ type Table struct {
 	Loading  *Loading  `json:",omitempty"` // what fills the table, which is CREATING until that is done; nil for nothing
 
 	// The status is ACTIVE except until a change takes effect. All times are in milliseconds since 1970.
-	CreatingUntil int64 `json:",omitempty"`
-	UpdatingUntil int64 `json:",omitempty"`
-	DeletingUntil int64 `json:",omitempty"` // 0 unless deletion was requested
+	CreatingUntil int64  `json:",omitempty"`
+	UpdatingUntil int64  `json:",omitempty"`
+	Job           string `json:",omitempty"` // what it is busy with until UpdatingUntil
+	DeletingUntil int64  `json:",omitempty"` // 0 unless deletion was requested
+
+	// The latest change of each of these settings. Only the first is a job that makes the table UPDATING.
+	Update          *Update `json:",omitempty"` // throughput or table class
+	SSEUpdate       *Update `json:",omitempty"`
+	WarmUpdate      *Update `json:",omitempty"`
+	TagsBusyUntil   int64   `json:",omitempty"` // milliseconds since 1970
+	PolicyBusyUntil int64   `json:",omitempty"` // milliseconds since 1970
 
 	// Meter counts and throttles requests. Published tables always have one.
 	Meter *metering.Meter `json:"-"`

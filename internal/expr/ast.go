@@ -38,10 +38,10 @@ const (
 // Error is the reason why an expression is invalid.
 type Error struct {
 	Reason string
+	// Older is the reason in the words of AWS's older layer of validation, if they differ (see [attribute.Value.InvalidOlder]).
+	Older string
 	// Bare means that AWS prints the reason without the prefix "Invalid …Expression: ".
 	Bare bool
-	// Untyped means that a value has no type, or several.
-	Untyped bool
 	// WrongType means that an update met an attribute of a type that it can't change.
 	WrongType bool
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/smithy"
 )
 
 // Resolve returns the item's value at a path, or nil.
@@ -119,14 +120,18 @@ func (s *Scope) operand(n *Node, it attribute.Item) attribute.Value {
 		if size, ok := sizeOf(v); ok {
 			return attribute.AppendScalar(nil, attribute.TypeN, strconv.AppendInt(nil, int64(size), 10))
 		}
+		return nil
 	}
-	return nil
+	return attribute.Bool(s.Matches(n, it)) // PartiQL compares conditions
 }
 
-// sizeOf is the function size: the length in bytes of strings (UTF-8) and binaries, or else the number of elements.
+// sizeOf is the function size: the length of strings in UTF-16 code units, as Java counts it, that of binaries in bytes, or else the number of
+// elements.
 func sizeOf(v attribute.Value) (int, bool) {
 	switch v.Type() {
-	case attribute.TypeS, attribute.TypeB:
+	case attribute.TypeS:
+		return smithy.Length(v.Text()), true
+	case attribute.TypeB:
 		return len(v.Bytes()), true
 	case attribute.TypeSS, attribute.TypeNS, attribute.TypeBS, attribute.TypeL, attribute.TypeM:
 		return v.Len(), true

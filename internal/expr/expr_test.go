@@ -119,3 +119,47 @@ func FuzzExpressions(f *testing.F) {
 		}
 	})
 }
+
+// TestCharge: UpdateItem is charged for its statement (paritysuite, tests/tier3/limits/itemSizeBySurface.test.ts).
+func TestCharge(t *testing.T) {
+	scope, err := NewScope(smithy.Map[string]{{Key: "#twelvechars", Value: "b"}}, values(
+		":s", attribute.String("y"), ":ten", attribute.String(strings.Repeat("y", 10)), ":one", attribute.Number("1"),
+		":list", attribute.NewList([]attribute.Value{attribute.String(strings.Repeat("y", 10))}),
+		":map", attribute.NewMap([]attribute.Field{{Name: "a", Value: attribute.String(strings.Repeat("y", 100))}}),
+		":set", attribute.NewSet(attribute.TypeSS, [][]byte{[]byte(strings.Repeat("s", 500))}),
+	))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const set = 3 + 19
+	for text, want := range map[string]int{
+		"SET b = :s":                           set + 1 + 1,
+		"SET #twelvechars = :s":                set + 1 + 1,
+		"SET b = :s, c = :ten":                 set + 1 + 1 + 19 + 1 + 10,
+		"SET b = :s REMOVE r":                  set + 1 + 1 + 2,
+		"SET d.leaf = :s":                      set + 1 + 4 + 4 + 1,
+		"SET d[0] = :s":                        set + 1 + 4 + 1 + 1,
+		"SET c = abcdefghij":                   set + 1 + 1 + 14 + 10,
+		"SET c = m.a.z":                        set + 1 + 1 + 3*(14+1),
+		"SET c = l[10]":                        set + 1 + 1 + 14 + 1 + 14 + 2,
+		"SET l = list_append(l, :list)":        set + 1 + 37 + 15 + 1 + 3 + 1 + 10,
+		"SET c = if_not_exists(c, :map)":       set + 1 + 39 + 15 + 1 + 3 + 1 + 1 + 100,
+		"SET n = n + :one":                     set + 1 + 34 + 15 + 1 + 2,
+		"SET n = (n - :one)":                   set + 1 + 37 + 15 + 1 + 2,
+		"ADD abcdefghij :one":                  set + 10 + 2,
+		"ADD ss :set":                          set + 2 + 500,
+		"REMOVE abcdefghij":                    3 + 1 + 10,
+		"REMOVE m.yyyyyyyyyy":                  3 + 1 + 1 + 4 + 10,
+		"REMOVE abcdefghij[1], l[10]":          3 + 1 + 10 + 4 + 1 + 1 + 1 + 4 + 2,
+		"DELETE ss :set":                       3 + 1 + 2,
+		"SET c = if_not_exists(c, :s), d = :s": set + 1 + 39 + 15 + 1 + 1 + 19 + 1 + 1,
+	} {
+		u, err := ParseUpdate(text)
+		if err != nil {
+			t.Fatal(text, err)
+		}
+		if got := scope.Charge(u); got != want {
+			t.Errorf("%s: %d bytes, want %d", text, got, want)
+		}
+	}
+}

@@ -45,6 +45,9 @@ func lex(text string) []token {
 			continue
 		case isLetter(c):
 			k, i = tokIdent, word(i)
+		case c == '0': // a number has no leading zero: 01 is two numbers
+			k = tokNumber
+			i++
 		case isDigit(c):
 			k = tokNumber
 			for i < len(text) && isDigit(text[i]) {

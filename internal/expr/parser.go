@@ -39,10 +39,12 @@ func newParser(text string) *parser {
 		panic(errorf("The expression can not be empty;"))
 	}
 	if len(text) > MaxSize {
-		panic(errorf("Expression size has exceeded the maximum allowed size; expression size: ", strconv.Itoa(len(text))))
+		panic(tooLong())
 	}
 	return &parser{text: text, tokens: lex(text)}
 }
+
+func tooLong() *Error { return errorf("Expression size has exceeded the maximum allowed size;") }
 
 // catch turns a panic with *Error into an error.
 func catch(err *error) {
@@ -58,6 +60,11 @@ func catch(err *error) {
 // ParseCondition parses a condition or filter expression.
 func ParseCondition(text string) (c *Condition, err error) {
 	defer catch(&err)
+	if len(text) > MaxSize {
+		e := tooLong()
+		e.Older = e.Reason + " expression size: " + strconv.Itoa(len(text))
+		return nil, e
+	}
 	p := newParser(text)
 	root := p.or()
 	p.finish()
@@ -445,6 +452,10 @@ func checkFunction(n *Node) {
 		switch a.Op {
 		case OpExists, OpNotExists, OpType, OpBeginsWith, OpContains:
 			panic(errorf("The function is not allowed to be used this way in an expression; function: ", a.Op.String()))
+		case OpListAppend:
+			if n.Op == OpListAppend {
+				panic(errorf("The function is not allowed to be used this way in an expression; function: ", a.Op.String()))
+			}
 		case OpSize:
 			if n.Op == OpType || n.Op == OpBeginsWith && i == 0 || n.Op == OpSize {
 				panic(wrongType(n.Op, "N"))

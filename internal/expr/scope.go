@@ -43,7 +43,8 @@ type placed struct {
 // scanned is the number of names or values, and of a node's kids, up to which a linear search is used.
 const scanned = 16
 
-// NewScope checks ExpressionAttributeNames and ExpressionAttributeValues. Pass nil for what the request doesn't have.
+// NewScope checks ExpressionAttributeNames and ExpressionAttributeValues, whose values must be valid. Pass nil for what the request doesn't
+// have.
 func NewScope(names smithy.Map[string], values attribute.Item) (*Scope, error) {
 	if names != nil {
 		if err := checkNames(names); err != nil {
@@ -128,24 +129,35 @@ func checkNames(names smithy.Map[string]) *Error {
 // checkValues checks ExpressionAttributeValues.
 func checkValues(values attribute.Item) *Error {
 	const where = "ExpressionAttributeValues"
-	if name, problem, invalid := values.Invalid(); invalid {
-		e := bare(where, " contains invalid value: ", problem, " for key ", name)
-		e.Untyped = attribute.Untyped(problem)
-		return e
-	}
 	if values.Len() == 0 {
 		return bare(where, " must not be empty")
 	}
 	for key := range values.Fields {
-		if !validPlaceholder(string(key), ':') {
-			return bare(where, " contains invalid key: Syntax error; key: \"", string(key), "\"")
-		}
-		if len(key) > MaxPlaceholder {
-			return bare(where, " contains invalid key: The expression attribute map contains a key that is too long; size of key: ", strconv.Itoa(len(key)))
+		if err := checkValueKey(key); err != nil {
+			return err
 		}
 	}
 	if values.Size() > MaxValuesSize {
 		return bare(where, " exceeds max size")
+	}
+	return nil
+}
+
+// checkValueKey checks a placeholder among ExpressionAttributeValues.
+func checkValueKey(key []byte) *Error {
+	switch {
+	case !validPlaceholder(string(key), ':'):
+		return bare("ExpressionAttributeValues contains invalid key: Syntax error; key: \"", string(key), "\"")
+	case len(key) > MaxPlaceholder:
+		return bare("ExpressionAttributeValues contains invalid key: The expression attribute map contains a key that is too long; size of key: ", strconv.Itoa(len(key)))
+	}
+	return nil
+}
+
+// CheckValueKey is the part of NewScope that checks a placeholder among ExpressionAttributeValues.
+func CheckValueKey(key string) error {
+	if err := checkValueKey([]byte(key)); err != nil {
+		return err
 	}
 	return nil
 }
@@ -266,6 +278,24 @@ func (s *Scope) BindCondition(c *Condition) (err error) {
 	return nil
 }
 
+// BindKeyCondition is BindCondition for key conditions. AWS reports the first problem in the order in which the conditions are written.
+func (s *Scope) BindKeyCondition(c *Condition) (err error) {
+	defer catch(&err)
+	s.bindKeyNode(c.Root)
+	return nil
+}
+
+// bindKeyNode binds and checks each of the conditions that AND joins.
+func (s *Scope) bindKeyNode(n *Node) {
+	if n.Op == OpAnd {
+		s.bindKeyNode(n.Args[0])
+		s.bindKeyNode(n.Args[1])
+		return
+	}
+	s.bindNode(n)
+	s.typeCheck(n)
+}
+
 // samePath reports whether two paths name the same attribute.
 func (s *Scope) samePath(a, b Path) bool {
 	if len(a) != len(b) {
@@ -327,15 +357,17 @@ func (s *Scope) distinct(n *Node) {
 	}
 }
 
-// static returns an operand's type if it is known without an item, and TypeNone otherwise.
+// static returns an operand's type if it is known without an item, and TypeNone otherwise. A condition's type is that of true.
 func (s *Scope) static(n *Node) attribute.Type {
 	switch n.Op {
+	case OpPath:
+		return attribute.TypeNone
 	case OpValue:
 		return s.Value(n).Type()
 	case OpSize:
 		return attribute.TypeN
 	}
-	return attribute.TypeNone
+	return attribute.TypeTrue
 }
 
 // ordered panics if an operand has a type without an order.

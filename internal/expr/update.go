@@ -212,6 +212,8 @@ func (s *Scope) updateOperand(n *Node, it attribute.Item) attribute.Value {
 			return v
 		}
 		return s.updateOperand(n.Args[1], it) // not evaluated otherwise, so it may then refer to a missing path
+	case OpEQ, OpNE, OpLT, OpLE, OpGT, OpGE: // PartiQL assigns comparisons
+		return attribute.Bool(s.Matches(n, it))
 	}
 	a, b := s.updateOperand(n.Args[0], it), s.updateOperand(n.Args[1], it)
 	if a == nil || b == nil {

@@ -116,11 +116,19 @@ func problem(a catalog.KeyAttribute, v attribute.Value, sort bool) *Problem {
 	return nil
 }
 
-// Check returns the first problem of next's key attributes for the table's indexes; nil if there is none. It ignores
+// Check returns the first problem of next's key attributes for the table's indexes, or nil. Like AWS, it reports GSIs before LSIs. It ignores
 // attributes that are unchanged, since they may be older than the index.
 func Check(t *catalog.Table, old, next attribute.Item) *Problem {
+	if p := checkKind(t, old, next, true); p != nil {
+		return p
+	}
+	return checkKind(t, old, next, false)
+}
+
+// checkKind is Check for the table's GSIs or LSIs.
+func checkKind(t *catalog.Table, old, next attribute.Item, global bool) *Problem {
 	for _, x := range t.Indexes {
-		if x.State == catalog.Deleting {
+		if x.State == catalog.Deleting || x.Global != global {
 			continue
 		}
 		for i, attrs := range [...][]catalog.KeyAttribute{x.Key.Partition, x.Key.Sort} {

@@ -51,7 +51,9 @@ type Record struct {
 	Names     map[string]string
 	Values    map[string]attribute.Value
 
-	Err error // why the record is invalid; all other fields are empty then
+	Err error // why the record is invalid; all other fields are empty then, except the next
+	// Unreadable means that the record is no JSON, so that what follows it can't be trusted.
+	Unreadable bool
 }
 
 // Chunk is a group of records that have been read but not parsed.

@@ -128,11 +128,15 @@ func TestLines(t *testing.T) {
 // TestBadRecords puts invalid records between valid ones, and reads files that can't be read to their end.
 func TestBadRecords(t *testing.T) {
 	good := `{"Item":{"id":{"S":"good"}}}`
-	for _, bad := range []string{`{`, `{"Item":{"id":{"X":"1"}}}`, `{"Item":{"id":{"N":"one"}}}`, `{"Item":{"id":{"SS":[]}}}`, `{"item":{}}`, `[]`, `{"Item":[]}`, `"text"`, good + `x`, `{"Item":{"id":{"S":1}}}`} {
+	for _, bad := range []string{`{`, `{"Item":{"id":{"X":"1"}}}`, `{"Item":{"id":{"N":"one"}}}`, `{"Item":{"id":{"SS":[]}}}`, `{"item":{}}`, `[]`, `{"Item":[]}`, `"text"`, `{"Item":{"id":{"S":1}}}`} {
 		got, err := read([]byte(good+"\n"+bad+"\n\r\n"+good), Options{Format: JSON})
 		if err != nil || len(got) != 3 || got[0].Err != nil || got[1].Err == nil || got[2].Err != nil {
 			t.Errorf("%s: %v, %v", bad, got, err)
 		}
+	}
+	if got, err := read([]byte(good+good+` x `+good+"\n"+good), Options{Format: JSON}); err != nil || len(got) != 4 || got[0].Err != nil || got[1].Err != nil ||
+		!got[2].Unreadable || got[3].Err != nil {
+		t.Errorf("two items and a word on a line: %v, %v", got, err)
 	}
 	for _, bad := range []string{`{Item:{id:2020-01-01T}}`, `{Item:{id:$dynamodb_SS::["a",1]}}`, `{Item:{id:$dynamodb_SS::[]}}`, `{item:{}}`, `[]`, `{Item:[]}`, `{Item:{id:1d200}}`, `{Item:{id:"a",id:"b"}}`, `7`} {
 		got, err := read([]byte(`{Item:{id:"good"}}`+"\n"+bad+"\n"+`{Item:{id:"good"}}`), Options{Format: Ion})

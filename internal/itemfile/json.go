@@ -2,6 +2,7 @@ package itemfile
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -67,7 +68,10 @@ func (l *lineReader) next() ([]byte, error) {
 		n += m
 		if err != nil { // the end, or damage: what came before still counts
 			l.err = err
-			if len(bytes.TrimSpace(buf[:n])) == 0 || !errors.Is(err, io.EOF) && !bytes.Contains(buf[:n], []byte{'\n'}) {
+			if !errors.Is(err, io.EOF) {
+				n = bytes.LastIndexByte(buf[:n], '\n') + 1 // the last line is not whole
+			}
+			if len(bytes.TrimSpace(buf[:n])) == 0 {
 				return nil, err
 			}
 			return buf[:n], nil
@@ -118,8 +122,14 @@ func parseLines(lines []byte) Chunk {
 		for len(lines) > 0 {
 			var line []byte
 			line, lines, _ = bytes.Cut(lines, []byte{'\n'})
-			if line = bytes.TrimSpace(line); len(line) > 0 {
-				out = append(out, p.parse(line))
+			for n := 0; len(bytes.TrimSpace(line)) > 0; n++ {
+				if n == maxLines {
+					out = append(out, Record{Err: errTooMany, Unreadable: true})
+					break
+				}
+				var rec Record
+				rec, line = p.parse(line)
+				out = append(out, rec)
 			}
 		}
 		return out
@@ -131,8 +141,11 @@ var parsers = sync.Pool{New: func() any { return new(parser) }}
 // parser parses lines. Parsers are pooled to save allocations.
 type parser struct{ r wirejson.Reader }
 
-// parse parses a line. The record stays valid.
-func (p *parser) parse(line []byte) (rec Record) {
+// errTooMany means that a line has more than maxLines records.
+var errTooMany = errors.New("too many records on a line")
+
+// parse parses the first record of a line, and returns what follows it. The record stays valid. Nothing follows an unreadable record.
+func (p *parser) parse(line []byte) (rec Record, rest []byte) {
 	r := &p.r
 	r.Arena = r.Arena[len(r.Arena):] // Reset would reuse the memory of earlier items
 	r.Reset(line)
@@ -143,22 +156,23 @@ func (p *parser) parse(line []byte) (rec Record) {
 		}
 		p.field(&rec, name)
 		if len(rec.Names) > maxPlaceholders || len(rec.Values) > maxPlaceholders {
-			return Record{Err: errPlaceholders}
+			return Record{Err: errPlaceholders}, nil
 		}
 	}
-	if r.Err() == nil {
-		r.Done() // nothing may follow
-	}
-	if err := r.Err(); err != nil && rec.Err == nil {
-		rec.Err = err
+	unreadable := false
+	if err := r.Err(); err != nil {
+		rec.Err = cmp.Or(rec.Err, error(err))
+		unreadable = !r.Valid()
+	} else {
+		rest = r.Rest()
 	}
 	if rec.Err == nil && rec.Item == nil && rec.Keys == nil {
 		rec.Err = ErrEmptyRecord
 	}
 	if rec.Err != nil {
-		return Record{Err: rec.Err}
+		return Record{Err: rec.Err, Unreadable: unreadable}, rest
 	}
-	return rec
+	return rec, rest
 }
 
 // field parses a field of a line. Of more placeholders than maxPlaceholders it keeps one more than that.

@@ -24,6 +24,7 @@
 //	m k                               a timestamp that the store's clock has reached
 //	m f                               the version of this layout, in a store without a data directory
 //	k | account 0 token               a transaction's idempotency token
+//	k | account 1 token               what that transaction consumed
 //
 // CloudWatch (package cloudwatch):
 //
@@ -338,6 +339,13 @@ func Tokens() []byte { return []byte{prefixToken} }
 func Token(account, token string) []byte {
 	k := append(Tokens(), account...)
 	k = append(k, 0)
+	return append(k, token...)
+}
+
+// TokenUnits returns the key of what the transaction with an idempotency token consumed.
+func TokenUnits(account, token string) []byte {
+	k := append(Tokens(), account...)
+	k = append(k, 1)
 	return append(k, token...)
 }
 

@@ -11,6 +11,9 @@ import (
 
 // backup returns the backup that a request names by ARN.
 func (s *Service) backup(req *Request, arn string) (*catalog.Backup, error) {
+	if r, ok := parseARN(arn); !ok || r.kind != kindBackup {
+		return nil, awserr.ValidationError("Invalid Backup ARN")
+	}
 	r, err := s.resolve(req.Caller, req.resource(kindBackup, arn))
 	if err != nil {
 		return nil, err
@@ -46,7 +49,7 @@ func describeBackup(b *catalog.Backup) *api.BackupDescription {
 		if x.Global {
 			f.GlobalSecondaryIndexes = append(f.GlobalSecondaryIndexes, api.GlobalSecondaryIndexInfo{
 				IndexName: smithy.Some(x.Name), KeySchema: describeKey(&x.Key), Projection: projection,
-				ProvisionedThroughput: throughputOf(&x.Throughput), OnDemandThroughput: describeOnDemand(x.OnDemand),
+				ProvisionedThroughput: throughputOf(&x.Throughput),
 			})
 		} else {
 			f.LocalSecondaryIndexes = append(f.LocalSecondaryIndexes, api.LocalSecondaryIndexInfo{
@@ -60,9 +63,7 @@ func describeBackup(b *catalog.Backup) *api.BackupDescription {
 	if t.TTL != nil && t.TTL.State != catalog.Disabled {
 		f.TimeToLiveDescription = &api.TimeToLiveDescription{TimeToLiveStatus: smithy.Some(t.TTL.State), AttributeName: smithy.Some(t.TTL.Attribute)}
 	}
-	if t.SSEKey != "" {
-		f.SSEDescription = describeSSE(t)
-	}
+	f.SSEDescription = sseDescription(api.SSEStatusEnabled, t.SSEKey)
 	d.SourceTableFeatureDetails = f
 	return d
 }

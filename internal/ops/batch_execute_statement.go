@@ -42,6 +42,9 @@ func (s *Service) batchExecuteStatement(ctx context.Context, req *Request, in *a
 		b.out.Responses[i].TableName = smithy.Some(st.table.Name)
 		item, units, err := s.runBatched(ctx, req, st, muts[i], in.Statements[i].ConsistentRead.Value)
 		if err != nil {
+			if known, ok := errors.AsType[*awserr.Error](err); ok && known.Code == awserr.Validation {
+				b.out.Responses[i].TableName = smithy.Opt[string]{}
+			}
 			if err := b.fail(i, err); err != nil {
 				return nil, err
 			}
@@ -74,11 +77,11 @@ func (b *statementBatch) parse() error {
 	for i := range b.in.Statements {
 		in := &b.in.Statements[i]
 		st, err := parseStatement(in.Statement.Value, in.Parameters, in.ReturnValuesOnConditionCheckFailure)
-		if err == nil && st.Kind == partiql.Exists {
-			err = awserr.ValidationError("EXISTS can only be used in ExecuteTransaction write requests.")
+		if err == nil && (st.Kind == partiql.Exists || st.Kind == partiql.Unsupported) {
+			err = awserr.ValidationError(misplacedExists)
 		}
 		if err != nil {
-			if err := b.fail(i, err); err != nil {
+			if err := b.fail(i, statementProblem(err, "")); err != nil {
 				return err
 			}
 			continue
@@ -105,11 +108,11 @@ func (s *Service) resolveStatements(ctx context.Context, req *Request, b *statem
 			continue
 		}
 		var err error
-		if st.table, err = s.serving(ctx, req, st.reference()); err == nil {
-			muts[i], err = st.batched()
-		}
-		if err != nil {
-			if err := b.fail(i, err); err != nil {
+		if muts[i], err = s.batched(ctx, req, st); err != nil {
+			if _, ok := errors.AsType[*updatedKeyError](err); ok {
+				b.out.Responses[i].TableName = smithy.Some(st.table.Name)
+			}
+			if err := b.fail(i, statementProblem(keyTypeProblem(err), "")); err != nil {
 				return nil, err
 			}
 			continue
@@ -124,19 +127,38 @@ func (s *Service) resolveStatements(ctx context.Context, req *Request, b *statem
 }
 
 // batched returns the mutation of a statement in a batch. For a SELECT it only holds the key.
-func (st *statement) batched() (table.Mutation, error) {
-	if st.writes() {
-		return st.mutation()
+func (s *Service) batched(ctx context.Context, req *Request, st *statement) (table.Mutation, error) {
+	if !st.writes() {
+		key, err := s.singleItem(ctx, req, st, "Select statements within BatchExecuteStatement must specify the primary key in the where clause.")
+		return table.Mutation{Table: st.table, Key: key}, err
 	}
-	key, err := st.singleItem("Only single item select is supported")
-	return table.Mutation{Table: st.table, Key: key}, err
+	var err error
+	if st.table, err = s.serving(ctx, req, st.reference()); err != nil {
+		return table.Mutation{}, err
+	}
+	return st.mutation()
 }
 
 // singleItem returns the key of the one item that a SELECT reads. sentence is AWS's error for a SELECT that could read others.
-func (st *statement) singleItem(sentence string) (attribute.Item, error) {
-	key, rest, ok, err := st.wholeKey()
-	if err == nil && (!ok || rest != nil || st.Index != "" || st.Order != nil) {
-		err = awserr.ValidationError(sentence)
+func (s *Service) singleItem(ctx context.Context, req *Request, st *statement, sentence string) (attribute.Item, error) {
+	refused := &partiql.Error{Message: sentence}
+	_, err := s.selected(ctx, req, st)
+	switch {
+	case err != nil && err != error(errUnknownIndex):
+		return nil, err
+	case st.Index != "":
+		return nil, refused
+	}
+	where := readWhere(st, nil)
+	if err := where.resolve(); err != nil {
+		return nil, err
+	}
+	if overlap, _ := where.overlaps(); overlap {
+		return nil, &partiql.Error{Message: overlapping}
+	}
+	key, rest, twice, ok, err := st.wholeKey(true)
+	if err == nil && (!ok || rest != nil || twice != "") {
+		err = refused
 	}
 	return key, err
 }

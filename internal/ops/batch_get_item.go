@@ -39,6 +39,9 @@ func (s *Service) batchGetItem(ctx context.Context, req *Request, in *api.BatchG
 	if total > maxBatchGet {
 		return nil, awserr.ValidationError("Too many items requested for the BatchGetItem call")
 	}
+	if err := checkMixedBatch(in.RequestItems); err != nil {
+		return nil, err
+	}
 	gets := make([]batchGet, len(in.RequestItems))
 	for i := range gets {
 		entry := &in.RequestItems[i]
@@ -66,12 +69,18 @@ func (s *Service) batchGetItem(ctx context.Context, req *Request, in *api.BatchG
 	return a.out, nil
 }
 
+// checkMixedBatch rejects a batch that has a legacy parameter for one table and an expression for the same or another.
+func checkMixedBatch(items smithy.Map[api.KeysAndAttributes]) error {
+	legacy, expression := false, false
+	for i := range items {
+		legacy = legacy || items[i].Value.AttributesToGet != nil
+		expression = expression || items[i].Value.ProjectionExpression.Set
+	}
+	return checkMixed([]param{{"AttributesToGet", legacy}}, []param{{"ProjectionExpression", expression}})
+}
+
 // parseBatchGet checks what can be checked without the table, and parses the projection.
 func (s *Service) parseBatchGet(g *batchGet) (err error) {
-	err = checkMixed([]param{{"AttributesToGet", g.in.AttributesToGet != nil}}, []param{{"ProjectionExpression", g.in.ProjectionExpression.Set}})
-	if err != nil {
-		return err
-	}
 	for _, key := range g.in.Keys {
 		if err := checkItem(key); err != nil {
 			return err

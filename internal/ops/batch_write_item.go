@@ -69,9 +69,9 @@ func checkWriteRequest(w *api.WriteRequest) error {
 		return awserr.ValidationError("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes")
 	}
 	if w.DeleteRequest != nil {
-		return checkItem(w.DeleteRequest.Key)
+		return checkOlderItem(w.DeleteRequest.Key)
 	}
-	if err := checkItem(w.PutRequest.Item); err != nil {
+	if err := checkOlderItem(w.PutRequest.Item); err != nil {
 		return err
 	}
 	if w.PutRequest.Item.Size() > attribute.MaxItemSize {
@@ -162,9 +162,14 @@ func (s *Service) writeBatch(ctx context.Context, muts []table.Mutation) (result
 	return results, unprocessed, nil
 }
 
-// writeMutation returns the mutation for one request of a batch.
+// writeMutation returns the mutation for one request of a batch. AWS words the errors of an item's key like those of a Key.
 func writeMutation(t *catalog.Table, w *api.WriteRequest) (table.Mutation, error) {
 	if w.PutRequest != nil {
+		for a := range t.Key.Attributes {
+			if w.PutRequest.Item.Get(a.Name).Type() != a.Type {
+				return table.Mutation{}, awserr.KeyMismatch()
+			}
+		}
 		return putMutation(t, w.PutRequest.Item)
 	}
 	return deleteMutation(t, w.DeleteRequest.Key)

@@ -20,8 +20,6 @@ func exprError(parameter string, err error) error {
 	switch {
 	case !ok:
 		return err
-	case e.Untyped:
-		return awserr.ValidationError(e.Reason)
 	case e.Bare:
 		return awserr.RequestError(e.Reason)
 	}
@@ -66,6 +64,7 @@ type expressions struct {
 	filter    *expr.Condition
 	project   *expr.Projection
 	projector *expr.Projector
+	scan      bool // for a read that is not limited to one partition key
 }
 
 // expressionTexts are a request's expressions in text form, with the values of their placeholders.
@@ -76,6 +75,41 @@ type expressionTexts struct {
 	// valuesFor are the parameters that AWS names if there are values and no expressions. Only its older request reader names them:
 	// that of transactions and Scan.
 	valuesFor []string
+	// older is set for operations that go through AWS's older layer of validation.
+	older bool
+	// untyped are the problems of values without a type, or with several, with which the operation names the placeholder.
+	untyped attribute.Typing
+}
+
+// fail converts an expression's error to AWS's in the words of the operation's layer of validation.
+func (in *expressionTexts) fail(parameter string, err error) error {
+	if e, ok := errors.AsType[*expr.Error](err); ok && in.older && e.Older != "" {
+		worded := *e
+		worded.Reason = e.Older
+		err = &worded
+	}
+	return exprError(parameter, err)
+}
+
+// checkValues rejects ExpressionAttributeValues that were decoded from invalid JSON. AWS's older layer names the placeholder.
+func (in *expressionTexts) checkValues() error {
+	name, problem, invalid := in.values.Invalid()
+	if !invalid {
+		return nil
+	}
+	if err := expr.CheckValueKey(name); err != nil {
+		return exprError("", err)
+	}
+	typing := attribute.TypingOf(problem)
+	switch {
+	case typing != 0 && in.untyped&typing == 0:
+		return awserr.ValidationError(problem)
+	case typing == 0 && !in.older:
+		return awserr.RequestError(problem)
+	case typing == 0:
+		_, problem, _ = in.values.InvalidOlder()
+	}
+	return awserr.ValidationError("ExpressionAttributeValues contains invalid value: " + problem + " for key " + name)
 }
 
 // parseExpressions parses all expressions, then resolves placeholders, then rejects unused ones. AWS reports errors in this
@@ -92,13 +126,16 @@ func (s *Service) parseExpressions(in expressionTexts) (*expressions, error) {
 	if !any && !in.projection.Set {
 		return e, nil
 	}
+	if err := in.checkValues(); err != nil {
+		return nil, err
+	}
 	var err error
 	if e.scope, err = expr.NewScope(in.names, in.values); err != nil {
 		return nil, exprError("", err)
 	}
 	if in.update.Set {
 		if e.update, err = s.cache.Update(in.update.Value); err != nil {
-			return nil, exprError("UpdateExpression", err)
+			return nil, in.fail("UpdateExpression", err)
 		}
 		if err = e.scope.BindUpdate(e.update); err != nil {
 			return nil, exprError("UpdateExpression", err)
@@ -117,9 +154,14 @@ func (s *Service) parseExpressions(in expressionTexts) (*expressions, error) {
 			continue
 		}
 		if *c.dst, err = s.cache.Condition(c.text.Value); err != nil {
-			return nil, exprError(c.name, err)
+			return nil, in.fail(c.name, err)
 		}
-		if err = e.scope.BindCondition(*c.dst); err != nil {
+		if c.dst == &e.key {
+			err = e.scope.BindKeyCondition(*c.dst)
+		} else {
+			err = e.scope.BindCondition(*c.dst)
+		}
+		if err != nil {
 			return nil, exprError(c.name, err)
 		}
 	}
@@ -169,6 +211,7 @@ type conditional struct {
 	operator, expression smithy.Opt[string]
 	names                smithy.Map[string]
 	values               attribute.Item
+	untyped              attribute.Typing
 }
 
 // parseConditional validates and parses the parameters. subject is the request's item or key, which AWS checks after the mix of
@@ -184,7 +227,7 @@ func (s *Service) parseConditional(c conditional, subject attribute.Item) (*expr
 		return nil, err
 	}
 	e, err := s.parseExpressions(expressionTexts{
-		condition: c.expression, names: c.names, values: c.values,
+		condition: c.expression, names: c.names, values: c.values, untyped: c.untyped,
 	})
 	if err != nil {
 		return nil, err

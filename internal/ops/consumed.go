@@ -60,7 +60,7 @@ type ledger struct {
 	units  []capacity.Consumed
 }
 
-// add adds factor times c to a table's consumption.
+// add adds c to a table's consumption; factor multiplies what it consumes of the table itself.
 func (l *ledger) add(table string, c *capacity.Consumed, factor float64) {
 	for i, t := range l.tables {
 		if t == table {

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
-	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -14,8 +13,8 @@ func (s *Service) createBackup(ctx context.Context, req *Request, in *api.Create
 	if err != nil {
 		return nil, err
 	}
-	if !t.Serves(s.Now()) {
-		return nil, awserr.TableBusyForBackup(t.Name)
+	if err := s.settledForBackup(t); err != nil {
+		return nil, err
 	}
 	b, err := s.Backups.Create(ctx, t, in.BackupName.Value)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,18 +41,48 @@ func (s *Service) createTable(ctx context.Context, req *Request, in *api.CreateT
 		return nil, clientError(err)
 	}
 	if taken != nil {
-		return nil, awserr.TableExists(name)
+		return nil, s.tableTaken(taken)
 	}
-	d, err := s.describe(ctx, t)
+	d, err := s.describe(ctx, t, false)
 	if err != nil {
 		return nil, err
 	}
-	// The catalog may have made the table active already, but AWS's answer always says CREATING.
-	d.TableStatus = smithy.Some(catalog.Creating)
-	for i := range d.GlobalSecondaryIndexes {
-		d.GlobalSecondaryIndexes[i].IndexStatus = smithy.Some(catalog.Creating)
-	}
+	asCreated(d, in)
 	return &api.CreateTableOutput{TableDescription: d}, nil
+}
+
+// tableTaken is the error for the creation of a table whose name another table has.
+func (s *Service) tableTaken(by *catalog.Table) error {
+	switch {
+	case by.Restored != nil && by.Loading != nil:
+		return awserr.StillInUse("Table is being used: " + by.Name)
+	case by.Status(s.Now()) == catalog.Creating:
+		return awserr.TableBusy("created", by.Name)
+	}
+	return awserr.TableExists(by.Name)
+}
+
+// asCreated makes a description that of AWS's answer to the creation of a table, which does not know yet what AWS sets by itself. The
+// catalog may have made the table active already, but the answer always says CREATING.
+func asCreated(d *api.TableDescription, in *api.CreateTableInput) {
+	d.TableStatus = smithy.Some(catalog.Creating)
+	if d.BillingModeSummary != nil {
+		d.BillingModeSummary.LastUpdateToPayPerRequestDateTime = smithy.Opt[float64]{}
+	}
+	if in.WarmThroughput == nil {
+		d.WarmThroughput = nil
+	} else {
+		d.WarmThroughput.Status = smithy.Some(catalog.Updating)
+	}
+	for i := range d.GlobalSecondaryIndexes {
+		x := &d.GlobalSecondaryIndexes[i]
+		x.IndexStatus = smithy.Some(catalog.Creating)
+		if in.GlobalSecondaryIndexes[i].WarmThroughput == nil {
+			x.WarmThroughput = nil
+		} else {
+			x.WarmThroughput.Status = smithy.Some(catalog.Updating)
+		}
+	}
 }
 
 // newTable returns the table that a request describes.
@@ -67,30 +98,40 @@ func (s *Service) newTable(ctx context.Context, ns catalog.Namespace, name strin
 	if err := newSchema(t, in); err != nil {
 		return nil, err
 	}
-	if err := newBilling(t, in); err != nil {
+	if err := s.newBilling(t, in); err != nil {
 		return nil, err
 	}
 	if err := s.checkQuotas(nil, t); err != nil {
 		return nil, err
 	}
+	if sp := in.StreamSpecification; sp != nil {
+		switch {
+		case sp.StreamEnabled.Value && !sp.StreamViewType.Set:
+			return nil, awserr.Invalid("Table is being created with a stream enabled, UpdateViewType is required")
+		case !sp.StreamEnabled.Value && sp.StreamViewType.Set:
+			return nil, awserr.Invalid("Table is being created with a stream disabled, UpdateViewType should not be specified")
+		}
+	}
 	if err := s.setStream(ctx, t, in.StreamSpecification); err != nil {
 		return nil, err
 	}
-	if err := setSSE(t, in.SSESpecification); err != nil {
+	var err error
+	if t.SSEKey, err = newSSEKey(t, in.SSESpecification); err != nil {
 		return nil, err
 	}
 	if in.TableClass.Set {
 		t.TableClass = in.TableClass.Value
 	}
 	t.DeletionProtection = in.DeletionProtectionEnabled.Value
-	var err error
 	if t.Tags, err = mergeTags(nil, in.Tags); err != nil {
 		return nil, err
 	}
 	if in.ResourcePolicy.Set {
-		if t.Policy, err = newPolicy(in.ResourcePolicy.Value, t.ARN()); err != nil {
+		document, err := parsePolicy(in.ResourcePolicy.Value, resource{Namespace: ns, table: name})
+		if err != nil {
 			return nil, err
 		}
+		t.Policy = &catalog.Policy{Document: document, Revision: strconv.FormatInt(t.Created, 10)}
 	}
 	t.CreatingUntil = now.Add(s.TransientStatus).UnixMilli()
 	return t, nil
@@ -103,17 +144,18 @@ func unsupported(parameter string) error {
 
 var scalarTypes = map[string]attribute.Type{"S": attribute.TypeS, "N": attribute.TypeN, "B": attribute.TypeB}
 
-// newSchema reads the attribute definitions and the key schemas of the table and its indexes.
+// newSchema reads the attribute definitions and the key schemas of the table and its indexes. AWS looks at the attributes of all keys
+// before it looks at what else an index has.
 func newSchema(t *catalog.Table, in *api.CreateTableInput) error {
 	for _, a := range in.AttributeDefinitions {
 		if slices.ContainsFunc(t.Attributes, func(old catalog.KeyAttribute) bool { return old.Name == a.AttributeName.Value }) {
-			return awserr.Invalid("Duplicate AttributeName in AttributeDefinitions: " + a.AttributeName.Value)
+			return awserr.ValidationError("Attribute Name is duplicated: " + a.AttributeName.Value)
 		}
 		t.Attributes = append(t.Attributes, catalog.KeyAttribute{Name: a.AttributeName.Value, Type: scalarTypes[a.AttributeType.Value]})
 	}
 	hasIndexes := in.LocalSecondaryIndexes != nil || in.GlobalSecondaryIndexes != nil
 	var err error
-	if t.Key, err = newKey(t, in.KeySchema, 1); err != nil {
+	if t.Key, err = newKey(t, in.KeySchema); err != nil {
 		return err
 	}
 	if !hasIndexes && len(t.Attributes) != t.Key.Len() {
@@ -125,63 +167,105 @@ func newSchema(t *catalog.Table, in *api.CreateTableInput) error {
 	if err := newGlobalIndexes(t, in.GlobalSecondaryIndexes); err != nil {
 		return err
 	}
-	return checkAttributesUsed(t)
+	if err := checkAttributesUsed(t); err != nil {
+		return err
+	}
+	for _, x := range in.GlobalSecondaryIndexes {
+		if err := checkProjection(x.IndexName.Value, x.Projection); err != nil {
+			return err
+		}
+	}
+	for _, x := range in.LocalSecondaryIndexes {
+		if err := checkProjection(x.IndexName.Value, x.Projection); err != nil {
+			return err
+		}
+	}
+	for i, x := range t.Indexes {
+		if slices.ContainsFunc(t.Indexes[:i], func(other *catalog.Index) bool { return other.Name == x.Name }) {
+			return awserr.Invalid("Duplicate index name: " + x.Name)
+		}
+	}
+	return checkProjected(t)
 }
 
-// newKey reads a key schema with at most parts partition key attributes and as many sort key attributes.
-func newKey(t *catalog.Table, schema []api.KeySchemaElement, parts int) (catalog.KeySchema, error) {
-	var key catalog.KeySchema
+// newKey reads the key schema of a table or LSI.
+func newKey(t *catalog.Table, schema []api.KeySchemaElement) (key catalog.KeySchema, err error) {
+	switch {
+	case schema[0].KeyType.Value != api.KeyTypeHash:
+		return key, awserr.ValidationError("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
+	case len(schema) > 1 && schema[1].KeyType.Value != api.KeyTypeRange:
+		return key, awserr.ValidationError("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
+	case len(t.Attributes) < len(schema):
+		return key, awserr.ValidationError("Invalid KeySchema: Some index key attribute have no definition")
+	case len(schema) == 2 && schema[0].AttributeName.Value == schema[1].AttributeName.Value:
+		return key, awserr.ValidationError("Both the Hash Key and the Range Key element in the KeySchema have the same name")
+	}
+	return keyOf(t, schema)
+}
+
+// newGlobalKey reads the key schema of a GSI, which may have several attributes of each kind.
+func newGlobalKey(t *catalog.Table, schema []api.KeySchemaElement) (key catalog.KeySchema, err error) {
 	if schema[0].KeyType.Value != api.KeyTypeHash {
 		return key, awserr.ValidationError("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
 	}
-	if parts == 1 {
-		if len(schema) > 1 && schema[1].KeyType.Value != api.KeyTypeRange {
-			return key, awserr.ValidationError("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
-		}
-	}
+	count := map[string]int{}
 	seen := map[string]bool{}
-	var undefined []string
 	for _, e := range schema {
-		name := e.AttributeName.Value
-		if seen[name] {
-			return key, awserr.ValidationError("Both the Hash Key and the Range Key element in the KeySchema have the same name")
+		kind := e.KeyType.Value
+		switch count[kind]++; {
+		case count[kind] > maxIndexKeyParts:
+			return key, awserr.Invalid("The KeySchema exceeds the maximum allowed number of " + kind + " key attributes")
+		case kind == api.KeyTypeHash && count[api.KeyTypeRange] > 0:
+			return key, awserr.Invalid("All HASH key attributes must precede RANGE key attributes in the KeySchema")
+		case seen[e.AttributeName.Value]:
+			return key, awserr.Invalid("The KeySchema contains multiple key attributes with the same name")
 		}
-		seen[name] = true
-		i := slices.IndexFunc(t.Attributes, func(a catalog.KeyAttribute) bool { return a.Name == name })
-		if i < 0 {
-			undefined = append(undefined, name)
-			continue
-		}
+		seen[e.AttributeName.Value] = true
+	}
+	return keyOf(t, schema)
+}
+
+// keyOf looks the attributes of a key schema up in the table's definitions.
+func keyOf(t *catalog.Table, schema []api.KeySchemaElement) (key catalog.KeySchema, err error) {
+	for _, e := range schema {
+		i := slices.IndexFunc(t.Attributes, func(a catalog.KeyAttribute) bool { return a.Name == e.AttributeName.Value })
 		switch {
+		case i < 0:
+			names := make([]string, len(schema))
+			for i, e := range schema {
+				names[i] = e.AttributeName.Value
+			}
+			return key, awserr.Invalid("Some index key attributes are not defined in AttributeDefinitions. Keys: [" + strings.Join(names, ", ") +
+				"], AttributeDefinitions: [" + strings.Join(hashOrder(attributeNames(t.Attributes), len(t.Attributes)), ", ") + "]")
 		case e.KeyType.Value == api.KeyTypeRange:
 			key.Sort = append(key.Sort, t.Attributes[i])
-		case len(key.Sort) > 0:
-			return key, awserr.ValidationError("Invalid KeySchema: All HASH key elements must come before the RANGE key elements")
 		default:
 			key.Partition = append(key.Partition, t.Attributes[i])
 		}
 	}
-	if undefined != nil {
-		names := make([]string, len(schema))
-		for i, e := range schema {
-			names[i] = e.AttributeName.Value
-		}
-		return key, awserr.Invalid("Some index key attributes are not defined in AttributeDefinitions. Keys: [" + strings.Join(names, ", ") +
-			"], AttributeDefinitions: [" + attributeNames(t.Attributes) + "]")
-	}
-	if len(key.Partition) > parts || len(key.Sort) > parts {
-		return key, awserr.Invalid(fmt.Sprintf("The key schema of an index can have at most %d HASH and %d RANGE key elements", parts, parts))
-	}
 	return key, nil
 }
 
-// attributeNames joins the names of attributes for an error message.
-func attributeNames(attrs []catalog.KeyAttribute) string {
+// attributeNames returns the names of attributes.
+func attributeNames(attrs []catalog.KeyAttribute) []string {
 	names := make([]string, len(attrs))
 	for i, a := range attrs {
 		names[i] = a.Name
 	}
-	return strings.Join(names, ", ")
+	return names
+}
+
+// hashOrder returns names in the order in which AWS prints them: that of a Java hash table made for a number of entries.
+func hashOrder(names []string, entries int) []string {
+	buckets := 1
+	for buckets < entries*4/3+1 {
+		buckets *= 2
+	}
+	out := make([]string, len(names))
+	for i, at := range attribute.HashOrder(len(names), buckets, func(i int) string { return names[i] }) {
+		out[i] = names[at]
+	}
+	return out
 }
 
 // newLocalIndexes validates LSIs and adds them to the table. They share the table's partition key.
@@ -197,7 +281,7 @@ func newLocalIndexes(t *catalog.Table, in []api.LocalSecondaryIndex) error {
 		return awserr.Invalid(fmt.Sprintf("Number of LocalSecondaryIndexes exceeds per-table limit of %d", maxLocalIndexes))
 	}
 	for _, x := range in {
-		key, err := newKey(t, x.KeySchema, 1)
+		key, err := newKey(t, x.KeySchema)
 		if err != nil {
 			return err
 		}
@@ -223,7 +307,7 @@ func newGlobalIndexes(t *catalog.Table, in []api.GlobalSecondaryIndex) error {
 	case len(in) == 0:
 		return awserr.Invalid("List of GlobalSecondaryIndexes is empty")
 	case len(in) > maxGlobalIndexes:
-		return tooManyGlobalIndexes()
+		return awserr.Invalid(fmt.Sprintf("GlobalSecondaryIndex count exceeds the per-table limit of %d", maxGlobalIndexes))
 	}
 	for _, x := range in {
 		if _, err := newGlobalIndex(t, &x); err != nil {
@@ -233,31 +317,32 @@ func newGlobalIndexes(t *catalog.Table, in []api.GlobalSecondaryIndex) error {
 	return nil
 }
 
-func tooManyGlobalIndexes() error {
-	return awserr.Invalid(fmt.Sprintf("GlobalSecondaryIndex count exceeds the per-table limit of %d", maxGlobalIndexes))
-}
-
 // newGlobalIndex reads a GSI and adds it to the table.
 func newGlobalIndex(t *catalog.Table, in *api.GlobalSecondaryIndex) (*catalog.Index, error) {
-	key, err := newKey(t, in.KeySchema, maxIndexKeyParts)
+	key, err := newGlobalKey(t, in.KeySchema)
 	if err != nil {
 		return nil, err
 	}
-	x := &catalog.Index{Name: in.IndexName.Value, Global: true, Key: key, OnDemand: newOnDemand(in.OnDemandThroughput)}
+	x := &catalog.Index{Name: in.IndexName.Value, Global: true, Key: key}
 	if p := in.ProvisionedThroughput; p != nil {
 		x.Throughput = catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
-	}
-	if w := in.WarmThroughput; w != nil {
-		x.Warm = newWarm(w, nil)
 	}
 	return x, addIndex(t, x, in.Projection)
 }
 
-// addIndex validates an index's name and projection, gives it an ID and adds it to the table.
+// addIndex gives an index an ID and adds it to the table. Name and projection are checked later.
 func addIndex(t *catalog.Table, x *catalog.Index, p *api.Projection) error {
-	if t.Index(x.Name) != nil {
-		return awserr.Invalid("Duplicate index name: " + x.Name)
+	var ok bool
+	if x.ID, ok = t.FreeIndexID(); !ok {
+		return awserr.New(awserr.LimitExceeded, "Too many indexes are being deleted")
 	}
+	x.Projection = catalog.Projection{Type: p.ProjectionType.Value, Attributes: p.NonKeyAttributes}
+	t.Indexes = append(t.Indexes, x)
+	return nil
+}
+
+// checkProjection checks an index's projection.
+func checkProjection(index string, p *api.Projection) error {
 	kind := p.ProjectionType.Value
 	switch {
 	case kind == "":
@@ -267,21 +352,20 @@ func addIndex(t *catalog.Table, x *catalog.Index, p *api.Projection) error {
 	case kind != api.ProjectionTypeInclude && p.NonKeyAttributes != nil:
 		return awserr.Invalid("ProjectionType is " + kind + ", but NonKeyAttributes is specified")
 	case len(p.NonKeyAttributes) > maxProjectedNonKeys:
-		return awserr.Invalid(fmt.Sprintf("Number of NonKeyAttributes exceeds the limit of %d for index: %s", maxProjectedNonKeys, x.Name))
+		return awserr.Invalid(fmt.Sprintf("Number of NonKeyAttributes exceeds the limit of %d for index: %s", maxProjectedNonKeys, index))
 	}
 	seen := map[string]bool{}
 	for _, n := range p.NonKeyAttributes {
 		if seen[n] {
-			return awserr.Invalid("Duplicate attribute in NonKeyAttributes: " + n)
+			return awserr.Invalid("Duplicate element in NonKeyAttributes: " + n)
 		}
 		seen[n] = true
 	}
-	var ok bool
-	if x.ID, ok = t.FreeIndexID(); !ok {
-		return awserr.New(awserr.LimitExceeded, "Too many indexes are being deleted")
-	}
-	x.Projection = catalog.Projection{Type: kind, Attributes: p.NonKeyAttributes}
-	t.Indexes = append(t.Indexes, x)
+	return nil
+}
+
+// checkProjected rejects too many projected attributes of all indexes together.
+func checkProjected(t *catalog.Table) error {
 	total := 0
 	for _, x := range t.Indexes {
 		total += len(x.Projection.Attributes)
@@ -294,11 +378,11 @@ func addIndex(t *catalog.Table, x *catalog.Index, p *api.Projection) error {
 
 // checkAttributesUsed rejects attribute definitions that no key uses.
 func checkAttributesUsed(t *catalog.Table) error {
-	var used []catalog.KeyAttribute
+	var used []string
 	note := func(k *catalog.KeySchema) {
 		for a := range k.Attributes {
-			if !slices.Contains(used, a) {
-				used = append(used, a)
+			if !slices.Contains(used, a.Name) {
+				used = append(used, a.Name)
 			}
 		}
 	}
@@ -309,37 +393,19 @@ func checkAttributesUsed(t *catalog.Table) error {
 	if len(used) == len(t.Attributes) {
 		return nil
 	}
-	return awserr.Invalid("Some AttributeDefinitions are not used. AttributeDefinitions: [" + attributeNames(t.Attributes) +
-		"], keys used: [" + attributeNames(used) + "]")
-}
-
-// newOnDemand reads an on-demand maximum in request units per second; -1 means no maximum.
-func newOnDemand(o *api.OnDemandThroughput) *catalog.OnDemand {
-	if o == nil {
-		return nil
-	}
-	return &catalog.OnDemand{MaxRead: o.MaxReadRequestUnits.Or(-1), MaxWrite: o.MaxWriteRequestUnits.Or(-1)}
-}
-
-// newWarm reads a warm throughput in units per second. Missing values keep the old ones, or get those of a new on-demand table.
-func newWarm(w *api.WarmThroughput, old *catalog.Warm) *catalog.Warm {
-	out := catalog.Warm{Read: initialWarmRead, Write: initialWarmWrite}
-	if old != nil {
-		out = *old
-	}
-	out.Read, out.Write = w.ReadUnitsPerSecond.Or(out.Read), w.WriteUnitsPerSecond.Or(out.Write)
-	return &out
+	return awserr.Invalid("Some AttributeDefinitions are not used. AttributeDefinitions: [" +
+		strings.Join(hashOrder(attributeNames(t.Attributes), len(t.Attributes)), ", ") + "], keys used: [" + strings.Join(hashOrder(used, max(11, len(used)-1)), ", ") + "]")
 }
 
 // newBilling reads the billing mode and the throughput of the table and its GSIs.
-func newBilling(t *catalog.Table, in *api.CreateTableInput) error {
+func (s *Service) newBilling(t *catalog.Table, in *api.CreateTableInput) error {
 	t.OnDemandBilling = in.BillingMode.Value == api.BillingModePayPerRequest
 	p := in.ProvisionedThroughput
 	switch {
 	case t.OnDemandBilling && p != nil:
 		return awserr.ThroughputForbidden()
 	case !t.OnDemandBilling && p == nil:
-		return awserr.ThroughputRequired()
+		return awserr.Invalid("ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED")
 	case p != nil:
 		t.Throughput = catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
 	default:
@@ -352,9 +418,9 @@ func newBilling(t *catalog.Table, in *api.CreateTableInput) error {
 		x := &in.GlobalSecondaryIndexes[i]
 		switch {
 		case t.OnDemandBilling && x.ProvisionedThroughput != nil:
-			return awserr.IndexThroughputForbidden(x.IndexName.Value)
+			return awserr.Invalid("ProvisionedThroughput should not be specified for index: " + x.IndexName.Value + " when BillingMode is PAY_PER_REQUEST")
 		case !t.OnDemandBilling && x.ProvisionedThroughput == nil:
-			return awserr.IndexThroughputRequired(x.IndexName.Value)
+			return awserr.Invalid("ProvisionedThroughput is not specified for index: " + x.IndexName.Value)
 		}
 	}
 	for _, x := range t.Indexes {
@@ -362,14 +428,7 @@ func newBilling(t *catalog.Table, in *api.CreateTableInput) error {
 			return err
 		}
 	}
-	if in.OnDemandThroughput != nil && !t.OnDemandBilling {
-		return awserr.Invalid("OnDemandThroughput can only be specified when BillingMode is PAY_PER_REQUEST")
-	}
-	t.OnDemand = newOnDemand(in.OnDemandThroughput)
-	if in.WarmThroughput != nil {
-		t.Warm = newWarm(in.WarmThroughput, nil)
-	}
-	return nil
+	return s.newRates(t, in)
 }
 
 // checkThroughput rejects a provisioned throughput above the bound that AWS checks before any quota.
@@ -384,18 +443,12 @@ func checkThroughput(p catalog.Throughput) error {
 	return nil
 }
 
-// setStream enables or disables the stream as a specification says; nil changes nothing.
+// setStream enables or disables the stream as a specification says that was checked; nil changes nothing.
 func (s *Service) setStream(ctx context.Context, t *catalog.Table, in *api.StreamSpecification) error {
 	if in == nil {
 		return nil
 	}
 	enabled := in.StreamEnabled.Value
-	switch {
-	case enabled && !in.StreamViewType.Set:
-		return awserr.Invalid("StreamViewType is required when StreamEnabled is true")
-	case !enabled && in.StreamViewType.Set:
-		return awserr.Invalid("StreamViewType must not be specified when StreamEnabled is false")
-	}
 	at, err := s.Tables.KV.Now(ctx)
 	if err != nil {
 		return clientError(err)
@@ -427,29 +480,41 @@ func nextLabel(label string) string {
 	return streamLabel(at.Add(time.Millisecond))
 }
 
-// setSSE records a server-side encryption specification. If it names no key, the table shows the AWS-managed one.
-func setSSE(t *catalog.Table, in *api.SSESpecification) error {
+// newSSEKey returns the ARN of the key that a server-side encryption specification asks for, or "" for the key that AWS owns. If it names
+// no key, that is the AWS-managed one.
+func newSSEKey(t *catalog.Table, in *api.SSESpecification) (string, error) {
 	if in == nil {
-		return nil
+		return "", nil
 	}
-	if !in.Enabled.Value {
-		if in.KMSMasterKeyId.Set || in.SSEType.Set {
-			return awserr.Invalid("SSEType and KMSMasterKeyId can only be specified when SSE is enabled")
-		}
-		t.SSEKey = ""
-		return nil
+	kind, key := in.SSEType, in.KMSMasterKeyId
+	switch off := in.Enabled.Set && !in.Enabled.Value; {
+	case off && kind.Set:
+		return "", awserr.Invalid("SSEType can not be specified if Enabled is false")
+	case off && key.Set:
+		return "", awserr.Invalid("KMSMasterKeyId can not be specified if Enabled is false")
+	case kind.Value == api.SSETypeAes256:
+		return "", awserr.Invalid("SSEType AES256 is not supported")
+	case key.Set && !kind.Set:
+		return "", awserr.Invalid("SSEType KMS is required if KMSMasterKeyId is specified")
+	case !in.Enabled.Value && !kind.Set:
+		return "", nil
 	}
-	if in.SSEType.Value == api.SSETypeAes256 {
-		return awserr.Invalid("SSEType AES256 is not supported")
+	return keyARN(t.Namespace, key.Or(managedKey)), nil
+}
+
+// managedKey is the alias of the key that AWS manages for an account's tables.
+const managedKey = "alias/aws/dynamodb"
+
+// keyARN returns the ARN of the key with an ID, ARN, alias, or alias's ARN. AWS shows aliases as the keys for which they stand; here
+// each alias stands for a key of its own.
+func keyARN(ns catalog.Namespace, key string) string {
+	prefix := "arn:aws:kms:" + ns.Region + ":" + ns.Account + ":"
+	if i := strings.LastIndex(key, ":"); strings.HasPrefix(key, "arn:") && i > 0 {
+		prefix, key = key[:i+1], key[i+1:]
 	}
-	key := in.KMSMasterKeyId.Or("alias/aws/dynamodb")
-	if !strings.HasPrefix(key, "arn:") {
-		kind := "key/"
-		if strings.HasPrefix(key, "alias/") {
-			kind = ""
-		}
-		key = "arn:aws:kms:" + t.Region + ":" + t.Account + ":" + kind + key
+	id, isID := strings.CutPrefix(key, "key/")
+	if alias := strings.HasPrefix(key, "alias/"); alias && !isID {
+		id = uuid.NewSHA1(uuid.NameSpaceURL, []byte(prefix+key)).String()
 	}
-	t.SSEKey = key
-	return nil
+	return prefix + "key/" + id
 }

@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
@@ -16,9 +17,12 @@ func (s *Service) deleteBackup(ctx context.Context, req *Request, in *api.Delete
 	if err != nil {
 		return nil, err
 	}
+	if b.Type == api.BackupTypeSystem {
+		return nil, awserr.ValidationError("Invalid Request: User is not allowed to delete the system backup with arn " + b.ARN() + ". It will automatically expire on " + instant(time.UnixMilli(b.Expires)))
+	}
 	if err := s.Backups.Delete(ctx, b); err != nil {
 		if errors.Is(err, backup.ErrInUse) {
-			return nil, awserr.New(awserr.BackupInUse, "Backup is being created or restored: "+b.ARN())
+			return nil, awserr.New(awserr.BackupInUse, "Backup is being used to restore table: "+b.ARN())
 		}
 		return nil, clientError(err)
 	}

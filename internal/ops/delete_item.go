@@ -16,7 +16,7 @@ func (s *Service) deleteItem(ctx context.Context, req *Request, in *api.DeleteIt
 	}
 	e, err := s.parseConditional(conditional{
 		expected: in.Expected, operator: in.ConditionalOperator, expression: in.ConditionExpression,
-		names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
+		names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues, untyped: attribute.NoType | attribute.ManyTypes,
 	}, in.Key)
 	if err != nil {
 		return nil, err

@@ -4,22 +4,15 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
-	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
 )
 
+// deleteResourcePolicy returns the revision of the policy that it deletes or, if the policy was deleted before, that of the deletion.
 func (s *Service) deleteResourcePolicy(ctx context.Context, req *Request, in *api.DeleteResourcePolicyInput) (*api.DeleteResourcePolicyOutput, error) {
-	arn := in.ResourceArn.Value
 	out := &api.DeleteResourcePolicyOutput{}
-	err := s.changePolicy(ctx, req, arn, func(at **catalog.Policy) error {
-		if *at == nil && in.ExpectedRevisionId.Set || !expectedRevision(*at, in.ExpectedRevisionId) {
-			return policyNotFound(arn)
-		}
-		if *at != nil {
-			out.RevisionId = smithy.Some((*at).Revision)
-			*at = nil
-		}
-		return nil
-	})
+	before, _, err := s.changePolicy(ctx, req, in.ResourceArn.Value, "", in.ExpectedRevisionId)
+	if err == nil && before != nil {
+		out.RevisionId = smithy.Some(before.Revision)
+	}
 	return out, err
 }

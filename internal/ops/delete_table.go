@@ -20,11 +20,11 @@ func (s *Service) deleteTable(ctx context.Context, req *Request, in *api.DeleteT
 		if t.DeletionProtection {
 			return awserr.DeletionProtected()
 		}
-		if err := s.checkIdle(t); err != nil {
+		if err := s.admitDelete(t, s.Now()); err != nil {
 			return err
 		}
 		var err error
-		d, err = s.describe(ctx, t)
+		d, err = s.describe(ctx, t, false)
 		return err
 	})
 	if err != nil {
@@ -38,17 +38,4 @@ func (s *Service) deleteTable(ctx context.Context, req *Request, in *api.DeleteT
 	d.KeySchema, d.AttributeDefinitions, d.CreationDateTime = nil, nil, smithy.Opt[float64]{}
 	d.LocalSecondaryIndexes, d.GlobalSecondaryIndexes, d.WarmThroughput = nil, nil, nil
 	return &api.DeleteTableOutput{TableDescription: d}, nil
-}
-
-// checkIdle fails with ResourceInUse while an earlier change of the table is under way.
-func (s *Service) checkIdle(t *catalog.Table) error {
-	switch t.Status(s.Now()) {
-	case catalog.Creating:
-		return awserr.TableBusy("created", t.Name)
-	case catalog.Updating:
-		return awserr.TableBusy("updated", t.Name)
-	case catalog.Deleting:
-		return awserr.TableBusy("deleted", t.Name)
-	}
-	return nil
 }

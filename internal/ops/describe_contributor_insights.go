@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/smithy"
 )
 
@@ -12,6 +13,9 @@ func (s *Service) describeContributorInsights(_ context.Context, req *Request, i
 	if err != nil {
 		return nil, err
 	}
+	if restoring(t) {
+		return nil, awserr.TableNotFound(t.Name)
+	}
 	at, _, err := insightsOf(t, in.IndexName)
 	if err != nil {
 		return nil, err
@@ -19,7 +23,6 @@ func (s *Service) describeContributorInsights(_ context.Context, req *Request, i
 	i := *at
 	out := &api.DescribeContributorInsightsOutput{
 		TableName: smithy.Some(t.Name), IndexName: in.IndexName, ContributorInsightsStatus: smithy.Some(s.insightsStatus(i)),
-		ContributorInsightsRuleList: []string{},
 	}
 	if i != nil {
 		out.LastUpdateDateTime = seconds(i.Changed)

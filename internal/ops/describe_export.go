@@ -14,7 +14,7 @@ func (s *Service) describeExport(_ context.Context, req *Request, in *api.Descri
 	}
 	e := s.Transfers.Exports.Get(r.id())
 	if e == nil || e.ARN() != r.ARN() {
-		return nil, awserr.New(awserr.ExportNotFound, "Export not found: "+in.ExportArn.Value)
+		return nil, awserr.New(awserr.ExportNotFound, "Export not found: Export not found: "+in.ExportArn.Value)
 	}
 	return &api.DescribeExportOutput{ExportDescription: describeExport(e)}, nil
 }

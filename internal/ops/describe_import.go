@@ -14,7 +14,7 @@ func (s *Service) describeImport(_ context.Context, req *Request, in *api.Descri
 	}
 	i := s.Transfers.Imports.Get(r.id())
 	if i == nil || i.ARN() != r.ARN() {
-		return nil, awserr.New(awserr.ImportNotFound, "Import not found: "+in.ImportArn.Value)
+		return nil, awserr.New(awserr.ImportNotFound, "Import not found: Import not found: "+in.ImportArn.Value)
 	}
 	return &api.DescribeImportOutput{ImportTableDescription: describeImport(s.Transfers.Current(i))}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -12,6 +13,12 @@ func (s *Service) describeTimeToLive(_ context.Context, req *Request, in *api.De
 	t, err := s.existing(req, req.table(in.TableName.Value))
 	if err != nil {
 		return nil, err
+	}
+	if restoring(t) {
+		return nil, awserr.TableNotFound(t.Name)
+	}
+	if status := t.Status(s.Now()); status == catalog.Creating || status == catalog.Deleting {
+		return nil, awserr.ValidationError("Cannot describe time to live while table is in " + status + " state: Current table state is " + status)
 	}
 	d := &api.TimeToLiveDescription{TimeToLiveStatus: smithy.Some(api.TimeToLiveStatusDisabled)}
 	if t.TTL != nil {

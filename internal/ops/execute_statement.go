@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
@@ -24,11 +25,11 @@ import (
 func (s *Service) executeStatement(ctx context.Context, req *Request, in *api.ExecuteStatementInput) (*api.ExecuteStatementOutput, error) {
 	st, err := parseStatement(in.Statement.Value, in.Parameters, in.ReturnValuesOnConditionCheckFailure)
 	if err != nil {
-		return nil, err
+		return nil, statementProblem(err, "")
 	}
 	switch st.Kind {
-	case partiql.Exists:
-		return nil, awserr.ValidationError("EXISTS can only be used in ExecuteTransaction write requests.")
+	case partiql.Exists, partiql.Unsupported:
+		return nil, awserr.ValidationError(misplacedExists)
 	case partiql.Select:
 		return s.executeSelect(ctx, req, st, in)
 	}
@@ -53,7 +54,7 @@ func (s *Service) executeWrite(ctx context.Context, req *Request, st *statement)
 	}
 	m, err := st.mutation()
 	if err != nil {
-		return table.Result{}, err
+		return table.Result{}, keyTypeProblem(err)
 	}
 	res, err := s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: st.keepOld()})
 	return res, clientError(err)
@@ -63,7 +64,7 @@ func (s *Service) executeWrite(ctx context.Context, req *Request, st *statement)
 func (s *Service) executeSelect(ctx context.Context, req *Request, st *statement, in *api.ExecuteStatementInput) (*api.ExecuteStatementOutput, error) {
 	r, ranges, err := s.selection(ctx, req, st, in.ConsistentRead.Value)
 	if err != nil {
-		return nil, err
+		return nil, statementProblem(err, "")
 	}
 	at, start, err := readToken(in, r, ranges)
 	if err != nil {
@@ -100,171 +101,100 @@ func (s *Service) executeSelect(ctx context.Context, req *Request, st *statement
 	return out, nil
 }
 
-// selection returns what a SELECT reads: the table or index, and the ranges of partition keys that WHERE names.
+// selection returns what a SELECT reads: the table or index, and the ranges of keys that WHERE names.
 func (s *Service) selection(ctx context.Context, req *Request, st *statement, consistent bool) (*reading, []kv.Range, error) {
-	if len(st.Order) > 0 && st.Where == nil {
-		return nil, nil, awserr.ValidationError("Must have WHERE clause in the statement when using ORDER BY clause.")
-	}
-	t, err := s.serving(ctx, req, st.reference())
+	x, err := s.selected(ctx, req, st)
 	if err != nil {
 		return nil, nil, err
 	}
-	st.table = t
-	var x *catalog.Index
-	schema, id := &t.Key, uint8(0)
-	indexName := smithy.Opt[string]{Value: st.Index, Set: st.Index != ""}
-	if indexName.Set {
-		if x = t.Index(st.Index); x == nil {
-			return nil, nil, awserr.IndexNotFound(st.Index)
-		}
-		schema, id = &x.Key, x.ID
+	if x != nil && x.Global && consistent {
+		return nil, nil, awserr.ValidationError("Strongly consistent read is not supported on Global Secondary Indexes")
 	}
-	ranges, rest, err := keyRanges(t, x, schema, partiql.Conjuncts(st.Where), st.scope)
+	where := readWhere(st, x)
+	ranges, err := where.read()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, keyTypeProblem(err)
 	}
 	e := &expressions{scope: st.scope}
-	if filter := partiql.Join(rest); filter != nil {
-		e.filter = &expr.Condition{Root: filter}
-	}
 	if st.Columns != nil {
 		e.project = &expr.Projection{}
 		for _, c := range st.Columns {
 			e.project.Paths = append(e.project.Paths, c.Path)
 		}
 	}
-	r, err := s.reading(ctx, req, st.reference(), indexName, consistent, "", e)
+	r, err := s.reading(ctx, req, st.reference(), smithy.Opt[string]{Value: st.Index, Set: st.Index != ""}, consistent, "", e)
 	if err != nil {
 		return nil, nil, err
 	}
-	r.page.Project = st.project()
-	if err := r.order(st.Order, schema, ranges != nil); err != nil {
+	if r.page.Filter, err = where.filter(); err != nil {
 		return nil, nil, err
 	}
+	r.page.Project = st.project()
+	r.page.Reverse = where.reverse
 	if ranges == nil {
 		r.scan = true
-		ranges = []kv.Range{table.SegmentRange(t, id, 0, 1)}
+		ranges = []kv.Range{table.SegmentRange(st.table, where.id, 0, 1)}
 	}
 	return r, ranges, nil
 }
 
-// order applies ORDER BY, which must name key attributes.
-func (r *reading) order(by []partiql.Order, schema *catalog.KeySchema, hasKey bool) error {
-	if len(by) == 0 {
-		return nil
-	}
-	if !hasKey {
-		return awserr.ValidationError("Must have at least one non-optional hash key condition in WHERE clause when using ORDER BY clause.")
-	}
-	for _, o := range by {
-		if !schema.Has(o.Name) {
-			return awserr.ValidationError("Variable reference " + o.Name + " in ORDER BY clause must be part of the primary key")
-		}
-		if slices.ContainsFunc(schema.Sort, func(a catalog.KeyAttribute) bool { return a.Name == o.Name }) {
-			r.page.Reverse = o.Descending
+// errUnknownIndex is AWS's error for an index that a SELECT names wrongly.
+var errUnknownIndex = awserr.ValidationError("The table does not have the specified index")
+
+// selected looks up the table and the index of a SELECT; x is nil for the table itself.
+func (s *Service) selected(ctx context.Context, req *Request, st *statement) (x *catalog.Index, err error) {
+	t, err := s.serving(ctx, req, st.reference())
+	if err == nil && st.Index != "" && !t.Index(st.Index).Readable() {
+		// Another server may already have shown that the index is active: wait for pending changes before refusing.
+		if t, err = s.Tables.Catalog.Settled(ctx, t); err == nil && t == nil {
+			err = awserr.NotFound()
 		}
 	}
-	return nil
+	if err == nil && st.Index != "" {
+		x = t.Index(st.Index)
+	}
+	if x != nil && (len(x.Key.Partition) > 1 || len(x.Key.Sort) > 1) {
+		return nil, awserr.ValidationError("PartiQL statements cannot be executed on tables with multi-attribute HASH keys or multi-attribute RANGE keys.")
+	}
+	switch {
+	case st.BadColumns != nil && (err == nil || isNotFound(err)):
+		return nil, st.BadColumns
+	case err != nil:
+		return nil, clientError(err)
+	case st.Index != "" && (x == nil || x.State == catalog.Deleting):
+		st.table = t
+		return nil, errUnknownIndex
+	}
+	st.table = t
+	return x, nil
 }
 
-// keyRanges extracts the conditions that limit the part of a table or index to read: the possible values of each partition key
-// attribute, and conditions on sort key attributes that a Query supports. ranges has one entry per partition key; nil means
-// that WHERE does not limit the partition key, so everything must be read. rest are the conditions that remain as a filter.
-func keyRanges(t *catalog.Table, x *catalog.Index, schema *catalog.KeySchema, conditions []*expr.Node, scope *expr.Scope) (ranges []kv.Range, rest []*expr.Node, err error) {
-	rest = slices.Clone(conditions)
-	keys := [][]keyCondition{nil} // the Cartesian product of the values
-	for _, a := range schema.Partition {
-		i := slices.IndexFunc(rest, func(n *expr.Node) bool {
-			name, _, ok := partiql.Alternatives(n)
-			return ok && name == a.Name
-		})
-		if i < 0 {
-			return nil, conditions, nil
-		}
-		_, values, _ := partiql.Alternatives(rest[i])
-		rest = slices.Delete(rest, i, i+1)
-		var more [][]keyCondition
-		seen := map[string]bool{}
-		for _, v := range values {
-			if v.Type() != a.Type {
-				return nil, nil, errKeyType(a.Name)
-			}
-			if seen[string(v)] || len(more) > maxSelectKeys {
-				continue
-			}
-			seen[string(v)] = true
-			for _, k := range keys {
-				more = append(more, append(slices.Clone(k), keyCondition{a.Name, expr.OpEQ, []attribute.Value{v}}))
-			}
-		}
-		if keys = more; len(keys) > maxSelectKeys {
-			return nil, nil, awserr.ValidationError("Too many key values in WHERE clause")
-		}
-	}
-	var sort []keyCondition
-	for _, a := range schema.Sort {
-		i := slices.IndexFunc(rest, func(n *expr.Node) bool { return onKey(n, a.Name) })
-		if i < 0 {
-			break
-		}
-		c, err := readKeyExpression(scope, rest[i])
-		if err != nil {
-			break // not a condition that a Query supports
-		}
-		for _, v := range c[0].args {
-			if v.Type() != a.Type {
-				return nil, nil, errKeyType(a.Name)
-			}
-		}
-		rest = slices.Delete(rest, i, i+1)
-		sort = append(sort, c...)
-		if c[0].op != expr.OpEQ {
-			break
-		}
-	}
-	for _, k := range keys {
-		selected, err := resolveKeyConditions(t, x, append(k, sort...))
-		if err != nil {
-			return nil, nil, err
-		}
-		ranges = append(ranges, selected.Range)
-	}
-	return ranges, rest, nil
-}
-
-// maxSelectKeys is the maximum of partition keys in a SELECT ("PartiQL select statements for DynamoDB").
-const maxSelectKeys = 50
-
-// onKey reports whether n is a condition on the attribute name that a Query supports.
-func onKey(n *expr.Node, name string) bool {
-	switch n.Op {
-	case expr.OpEQ, expr.OpLT, expr.OpLE, expr.OpGT, expr.OpGE, expr.OpBetween, expr.OpBeginsWith:
-	default:
-		return false
-	}
-	on, ok := partiql.KeyName(n)
-	if !ok || on != name {
-		return false
-	}
-	values := 0
-	for _, a := range n.Args {
-		if a.Op == expr.OpValue {
-			values++
-		}
-	}
-	return values == len(n.Args)-1
+// isNotFound reports whether an error is that a table does not exist.
+func isNotFound(err error) bool {
+	e, ok := errors.AsType[*awserr.Error](err)
+	return ok && e.Code == awserr.ResourceNotFound
 }
 
 // nextToken is the position at which a SELECT continues. Clients receive it as base64 of its JSON.
 type nextToken struct {
-	Statement uint64          // hash of the statement, which must not change between pages
+	Statement uint64          // hash of the statement and its parameters, which must not change between pages
 	Range     int             // index into the ranges that the statement reads
 	Key       json.RawMessage `json:",omitempty"` // key of the last item read in that range
 }
 
+// requestHash returns a hash of a statement and its parameters.
+func requestHash(in *api.ExecuteStatementInput) uint64 {
+	h := xxhash.New()
+	h.WriteString(in.Statement.Value)
+	for _, v := range in.Parameters {
+		h.Write(v)
+	}
+	return h.Sum64()
+}
+
 // token returns the NextToken for the range with index i, after the key last, or at the range's beginning if last is nil.
 func token(in *api.ExecuteStatementInput, i int, last attribute.Item) string {
-	t := nextToken{Statement: xxhash.Sum64String(in.Statement.Value), Range: i}
+	t := nextToken{Statement: requestHash(in), Range: i}
 	if last != nil {
 		t.Key = last.AppendJSON(nil)
 	}
@@ -286,7 +216,15 @@ func readToken(in *api.ExecuteStatementInput, r *reading, ranges []kv.Range) (at
 		return 0, nil, invalid
 	}
 	var t nextToken
-	if err := json.Unmarshal([]byte(text), &t); err != nil || t.Statement != xxhash.Sum64String(in.Statement.Value) || t.Range < 0 || t.Range >= len(ranges) {
+	if err := json.Unmarshal([]byte(text), &t); err != nil || t.Range < 0 {
+		return 0, nil, invalid
+	}
+	if t.Statement != requestHash(in) || slices.ContainsFunc(in.Parameters, func(v attribute.Value) bool {
+		return v.Type() == attribute.TypeL || v.Type() == attribute.TypeM // AWS never recognises these
+	}) {
+		return 0, nil, awserr.ValidationError("NextToken does not match request")
+	}
+	if t.Range >= len(ranges) {
 		return 0, nil, invalid
 	}
 	if t.Key == nil {

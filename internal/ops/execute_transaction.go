@@ -16,16 +16,28 @@ import (
 
 // executeTransaction runs either only reads or only writes. EXISTS counts as a write, because it is a condition of one.
 func (s *Service) executeTransaction(ctx context.Context, req *Request, in *api.ExecuteTransactionInput) (*api.ExecuteTransactionOutput, error) {
+	for i := range in.TransactStatements {
+		if err := checkParameters(in.TransactStatements[i].Parameters); err != nil {
+			return nil, err
+		}
+	}
 	all := make([]*statement, len(in.TransactStatements))
 	writes := 0
 	for i := range in.TransactStatements {
 		p := &in.TransactStatements[i]
 		var err error
 		if all[i], err = parseStatement(p.Statement.Value, p.Parameters, p.ReturnValuesOnConditionCheckFailure); err != nil {
-			return nil, err
+			return nil, statementProblem(err, statementPrefix(i))
 		}
-		if all[i].Returning != "" {
+		switch st := all[i]; {
+		case st.Kind == partiql.Unsupported:
+			return nil, inStatement(i, "Unsupported operation in transaction.")
+		case st.Returning != "":
 			return nil, inStatement(i, "RETURNING clause is not supported in ExecuteTransaction.")
+		case st.Kind == partiql.Exists && st.Index != "":
+			return nil, inStatement(i, "Operations on indices are not supported in transactions")
+		case st.Kind == partiql.Select && st.Index != "":
+			return nil, inStatement(i, "Reads on indices are not supported within transactions.")
 		}
 		if all[i].writes() {
 			writes++
@@ -40,9 +52,21 @@ func (s *Service) executeTransaction(ctx context.Context, req *Request, in *api.
 	return nil, awserr.ValidationError("ExecuteTransaction API does not support both read and write operations in the same request.")
 }
 
+// statementPrefix begins the sentences about the statement with index i.
+func statementPrefix(i int) string {
+	return "Validation failed in TransactStatements[" + strconv.Itoa(i) + "]: "
+}
+
 // inStatement words an error about the statement with index i.
 func inStatement(i int, sentence string) error {
-	return awserr.ValidationError("Validation failed in TransactStatements[" + strconv.Itoa(i) + "]: " + sentence)
+	return awserr.ValidationError(statementPrefix(i) + sentence)
+}
+
+// wrongKey returns the error for a key of the wrong type in the statement with index i of n. It cancels the transaction alone.
+func wrongKey(i, n int) error {
+	reasons := make([]awserr.Reason, n)
+	reasons[i] = awserr.Reason{Code: "ValidationError", Message: awserr.KeyMismatch().Message}
+	return canceled(reasons)
 }
 
 // transactSelect reads one item per statement, all from one snapshot.
@@ -50,17 +74,12 @@ func (s *Service) transactSelect(ctx context.Context, req *Request, in *api.Exec
 	muts := make([]table.Mutation, len(all))
 	seen := map[string]bool{}
 	for i, st := range all {
-		var err error
-		if st.table, err = s.serving(ctx, req, st.reference()); err != nil {
-			return nil, err
+		key, err := s.singleItem(ctx, req, st, "Select statements within ExecuteTransaction must specify the primary key in the where clause.")
+		if _, ok := errors.AsType[*keyTypeError](err); ok {
+			return nil, wrongKey(i, len(all))
 		}
-		key, err := st.singleItem("Select statements within ExecuteTransaction must specify the primary key in the where clause.")
 		if err != nil {
-			var known *awserr.Error
-			if errors.As(err, &known) {
-				return nil, inStatement(i, known.Message)
-			}
-			return nil, err
+			return nil, statementProblem(err, statementPrefix(i))
 		}
 		muts[i] = table.Mutation{Table: st.table, Key: key}
 		storage := string(st.table.AppendItemKey(nil, key))
@@ -96,11 +115,16 @@ func (s *Service) transactExecute(ctx context.Context, req *Request, in *api.Exe
 			return nil, err
 		}
 		if st.Kind == partiql.Exists {
-			if _, rest, ok, err := st.wholeKey(); err != nil || !ok || rest == nil || st.Index != "" {
+			if _, rest, twice, ok, err := st.wholeKey(false); err != nil || !ok || rest == nil || twice != "" {
 				return nil, inStatement(i, "EXISTS() must contain a single item read with additional condition")
 			}
 		}
 		m, err := st.mutation()
+		if e, ok := errors.AsType[*keyTypeError](err); ok && e.never() {
+			return nil, inStatement(i, e.Error())
+		} else if ok {
+			return nil, wrongKey(i, len(all))
+		}
 		if err := g.add(i, m, err); err != nil {
 			return nil, err
 		}
@@ -116,19 +140,8 @@ func (s *Service) transactExecute(ctx context.Context, req *Request, in *api.Exe
 	if err != nil {
 		return nil, err
 	}
-	out := &api.ExecuteTransactionOutput{Responses: []api.ItemResponse{}}
-	var used ledger
-	kind := transactWrites
-	for i := range results {
-		if replayed {
-			kind = transactReads
-			results[i].Units.Table = capacity.Read(muts[i].Key.Size(), true)
-		}
-		used.add(muts[i].Table.Name, &results[i].Units, 2)
-	}
-	if replayed {
-		s.chargeReplay(muts, results)
-	}
-	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, kind)
-	return out, nil
+	return &api.ExecuteTransactionOutput{
+		Responses:        []api.ItemResponse{},
+		ConsumedCapacity: s.transactionUnits(in.ReturnConsumedCapacity, muts, results, replayed),
+	}, nil
 }

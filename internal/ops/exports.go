@@ -14,7 +14,7 @@ func describeExport(e *transfer.Export) *api.ExportDescription {
 		TableArn: smithy.Some(e.TableARN()), TableId: smithy.Some(e.TableUUID), ClientToken: in.ClientToken,
 		S3Bucket: in.S3Bucket, S3BucketOwner: in.S3BucketOwner, S3Prefix: in.S3Prefix,
 		S3SseAlgorithm: smithy.Some(in.S3SseAlgorithm.Or(api.S3SseAlgorithmAes256)), S3SseKmsKeyId: in.S3SseKmsKeyId,
-		ExportFormat: smithy.Some(in.ExportFormat.Or(api.ExportFormatDynamodbJson)), ExportType: smithy.Some(in.ExportType.Or(api.ExportTypeFullExport)),
+		ExportFormat: smithy.Some(in.ExportFormat.Or(api.ExportFormatDynamodbJson)), ExportType: in.ExportType,
 		FilterSpecification: in.Filter(),
 	}
 	if e.Incremental() {

@@ -4,24 +4,25 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/smithy"
 )
 
 func (s *Service) getResourcePolicy(_ context.Context, req *Request, in *api.GetResourcePolicyInput) (*api.GetResourcePolicyOutput, error) {
 	arn := in.ResourceArn.Value
-	r, err := s.tagged(req, arn)
+	r, err := s.withPolicy(req, arn)
 	if err != nil {
 		return nil, err
 	}
 	t := s.Tables.Catalog.Get(r.Namespace, r.table)
-	if t == nil {
-		return nil, resourceNotFound(arn)
+	if t == nil || s.phaseOf(t) == phaseUnknown {
+		return nil, awserr.TableNotFound(r.table)
 	}
-	at := policyOf(t, r)
-	switch {
-	case at == nil:
-		return nil, resourceNotFound(arn)
-	case *at == nil:
+	at, err := policyOf(t, r)
+	if err != nil {
+		return nil, err
+	}
+	if !(*at).Exists() {
 		return nil, policyNotFound(arn)
 	}
 	return &api.GetResourcePolicyOutput{Policy: smithy.Some((*at).Document), RevisionId: smithy.Some((*at).Revision)}, nil

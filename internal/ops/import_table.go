@@ -12,7 +12,7 @@ import (
 // import.
 func (s *Service) importTable(ctx context.Context, req *Request, in *api.ImportTableInput) (*api.ImportTableOutput, error) {
 	if in.InputFormatOptions != nil && in.InputFormatOptions.Csv != nil && in.InputFormat.Value != api.InputFormatCsv {
-		return nil, awserr.Invalid("InputFormatOptions for CSV can only be specified when InputFormat is CSV")
+		return nil, awserr.ValidationError("Invalid Request: Unsupported InputFormatOptions for the given input format: " + in.InputFormat.Value + ".")
 	}
 	p := in.TableCreationParameters
 	r, err := s.resolve(req.Caller, req.table(p.TableName.Value))
@@ -36,9 +36,12 @@ func (s *Service) importTable(ctx context.Context, req *Request, in *api.ImportT
 	old, conflict := repeated(s, s.Transfers.Imports.List(r.Account, r.Region), in.ClientToken, print, func(i *transfer.Import) (string, string, int64) {
 		return i.Request.ClientToken.Value, i.Fingerprint, i.End
 	})
+	// AWS compares only the tables' names. Once the table is filled, its name is taken also for a repeated request.
 	switch {
-	case conflict:
-		return nil, awserr.New(awserr.ImportConflict, "There is an import with the same client token and different parameters")
+	case conflict && old.Table != t.Name:
+		return nil, awserr.New(awserr.ImportConflict, "Import conflict: Duplicate request detected with conflicting parameters")
+	case old != nil && old.Status != transfer.InProgress && s.Tables.Catalog.Get(r.Namespace, r.table) != nil:
+		return nil, awserr.TableExists(t.Name)
 	case old != nil:
 		return &api.ImportTableOutput{ImportTableDescription: describeImport(s.Transfers.Current(old))}, nil
 	}
@@ -48,7 +51,7 @@ func (s *Service) importTable(ctx context.Context, req *Request, in *api.ImportT
 		return nil, clientError(err)
 	}
 	if taken != nil {
-		return nil, awserr.TableExists(taken.Name)
+		return nil, s.tableTaken(taken)
 	}
 	return &api.ImportTableOutput{ImportTableDescription: describeImport(s.Transfers.Current(i))}, nil
 }

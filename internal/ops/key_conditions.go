@@ -44,7 +44,9 @@ func lowerKeyConditions(in smithy.Map[api.Condition]) ([]keyCondition, error) {
 	return out, nil
 }
 
-func keyExpressionError(sentence string) error { return awserr.ValidationError(sentence) }
+func keyExpressionError(sentence string) error {
+	return awserr.InvalidExpression("KeyConditionExpression", sentence)
+}
 
 // readKeyExpression converts a bound key condition expression, a conjunction of comparisons.
 func readKeyExpression(s *expr.Scope, n *expr.Node) ([]keyCondition, error) {
@@ -81,7 +83,7 @@ func readKeyExpression(s *expr.Scope, n *expr.Node) ([]keyCondition, error) {
 			at = i
 			c.name = s.First(a.Path)
 			if len(a.Path) > 1 {
-				return nil, keyExpressionError("Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: Key: " + c.name)
+				return nil, keyExpressionError("KeyConditionExpressions cannot have conditions on nested attributes")
 			}
 		case expr.OpValue:
 			c.args = append(c.args, s.Value(a))
@@ -127,6 +129,9 @@ func resolveKeyConditions(t *catalog.Table, x *catalog.Index, conditions []keyCo
 		}
 		return nil
 	}
+	if n := schema.Len(); len(conditions) > n {
+		return keyRange{}, awserr.QueryConditions(len(conditions), n)
+	}
 	var partition []byte
 	for _, a := range schema.Partition {
 		c := find(a.Name)
@@ -145,15 +150,15 @@ func resolveKeyConditions(t *catalog.Table, x *catalog.Index, conditions []keyCo
 	out := keyRange{partition: kv.Prefix(prefix)}
 	out.Range = out.partition
 	used := len(schema.Partition)
-	open := true // whether the next sort key attribute may have a condition
+	var gap []string // the sort key attributes so far that have no equality
 	for _, a := range schema.Sort {
 		c := find(a.Name)
 		if c == nil {
-			open = false
+			gap = append(gap, a.Name)
 			continue
 		}
-		if !open {
-			return keyRange{}, awserr.QueryUnsupported()
+		if gap != nil {
+			return keyRange{}, awserr.QueryGap(gap, a.Name)
 		}
 		used++
 		if err := checkConditionValues(c, a, index.MaxSortKey); err != nil {
@@ -163,7 +168,7 @@ func resolveKeyConditions(t *catalog.Table, x *catalog.Index, conditions []keyCo
 		if c.op == expr.OpEQ {
 			prefix = keyspace.AppendValue(prefix, c.args[0])
 		} else {
-			open = false
+			gap = append(gap, a.Name)
 		}
 	}
 	if used < len(conditions) {

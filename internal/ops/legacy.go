@@ -29,15 +29,23 @@ func checkOperator(operator string) error {
 	return nil
 }
 
+// checkValues rejects values that were decoded from invalid JSON.
+func checkValues(values []attribute.Value) error {
+	for _, v := range values {
+		if problem, invalid := v.Invalid(); invalid {
+			return valueError(problem)
+		}
+	}
+	return nil
+}
+
 // checkComparison validates the operator of a legacy comparison, and the number and types of its arguments.
 func checkComparison(operator string, args []attribute.Value) error {
 	if err := checkOperator(operator); err != nil {
 		return err
 	}
-	for _, v := range args {
-		if problem, invalid := v.Invalid(); invalid {
-			return valueError(problem)
-		}
+	if err := checkValues(args); err != nil {
+		return err
 	}
 	count := len(args) == 1
 	switch operator {
@@ -135,6 +143,9 @@ func (e *expressions) lowerExpected(expected smithy.Map[api.ExpectedAttributeVal
 	for i := range expected {
 		name, x := expected[i].Key, &expected[i].Value
 		where := " for Attribute: " + name
+		if name == "" {
+			return awserr.EmptyName()
+		}
 		if x.ComparisonOperator.Set {
 			if err := checkOperator(x.ComparisonOperator.Value); err != nil {
 				return err
@@ -197,6 +208,9 @@ func (e *expressions) lowerFilter(filter smithy.Map[api.Condition], operator smi
 	var conditions []*expr.Node
 	for i := range filter {
 		c := &filter[i].Value
+		if filter[i].Key == "" {
+			return awserr.EmptyName()
+		}
 		if err := checkComparison(c.ComparisonOperator.Value, c.AttributeValueList); err != nil {
 			return err
 		}
@@ -217,6 +231,9 @@ func (e *expressions) lowerProjection(names []string) error {
 	e.project = &expr.Projection{}
 	seen := make(map[string]struct{}, len(names))
 	for _, name := range names {
+		if name == "" {
+			return awserr.EmptyName()
+		}
 		if _, twice := seen[name]; twice {
 			return awserr.InvalidRequest("Duplicate value in attribute name: " + name)
 		}
@@ -235,6 +252,9 @@ func (e *expressions) lowerUpdates(updates smithy.Map[api.AttributeValueUpdate])
 	e.update = &expr.Update{}
 	for i := range updates {
 		u := &updates[i].Value
+		if updates[i].Key == "" {
+			return awserr.EmptyName()
+		}
 		if problem, invalid := u.Value.Invalid(); invalid {
 			return valueError(problem)
 		}

@@ -23,22 +23,28 @@ func (s *Service) listBackups(_ context.Context, req *Request, in *api.ListBacku
 			return nil, err
 		}
 	}
+	if in.TimeRangeLowerBound.Set && in.TimeRangeUpperBound.Set && in.TimeRangeLowerBound.Value > in.TimeRangeUpperBound.Value {
+		return nil, awserr.Invalid("Time range lower bound must be less than or equal to upper bound")
+	}
 	list := s.Tables.Catalog.Backups.List(of.Account, of.Region)
 	slices.SortFunc(list, func(a, b *catalog.Backup) int {
 		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID))
 	})
 	if after := in.ExclusiveStartBackupArn; after.Set {
 		r, err := s.resolve(req.Caller, req.resource(anyKind, after.Value))
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
+		case r.kind != kindBackup:
+			return nil, awserr.ValidationError("Invalid Backup ARN")
+		case r.Region != of.Region:
+			return nil, awserr.ValidationError("Invalid Request: The supplied ExclusiveStartBackupArn does not match the region")
 		}
-		i := slices.IndexFunc(list, func(b *catalog.Backup) bool { return r.kind == kindBackup && b.ARN() == r.ARN() })
-		if i < 0 {
-			return nil, awserr.Invalid("Invalid ExclusiveStartBackupArn: " + after.Value)
-		}
-		list = list[i+1:]
+		// The backup may be deleted by now. Its ID begins with the time at which it was made.
+		i, _ := slices.BinarySearchFunc(list, r.name, func(b *catalog.Backup, id string) int { return strings.Compare(b.ID, id) })
+		list = slices.DeleteFunc(list[i:], func(b *catalog.Backup) bool { return b.ID == r.name })
 	}
-	kind := in.BackupType.Or(api.BackupTypeFilterAll)
+	kind := in.BackupType.Or(api.BackupTypeFilterUser)
 	list = slices.DeleteFunc(list, func(b *catalog.Backup) bool {
 		return of.table != "" && b.Table.Name != of.table || kind != api.BackupTypeFilterAll && kind != b.Type ||
 			in.TimeRangeLowerBound.Set && b.Created < millis(in.TimeRangeLowerBound.Value) ||

@@ -31,7 +31,7 @@ func (s *Service) listContributorInsights(_ context.Context, req *Request, in *a
 	}
 	var all []api.ContributorInsightsSummary
 	add := func(t *catalog.Table, index smithy.Opt[string], i *catalog.Insights) {
-		if i == nil {
+		if s.insightsStatus(i) == api.ContributorInsightsStatusDisabled {
 			return
 		}
 		all = append(all, api.ContributorInsightsSummary{

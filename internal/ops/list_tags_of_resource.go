@@ -6,35 +6,26 @@ import (
 	"strings"
 
 	"github.com/statordb/stator/internal/api"
-	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// tagsPerPage is the page size of ListTagsOfResource.
-const tagsPerPage = 10
-
+// listTagsOfResource returns all tags in one page, and like AWS ignores NextToken.
 func (s *Service) listTagsOfResource(_ context.Context, req *Request, in *api.ListTagsOfResourceInput) (*api.ListTagsOfResourceOutput, error) {
 	r, err := s.tagged(req, in.ResourceArn.Value)
 	if err != nil {
 		return nil, err
 	}
 	t := s.Tables.Catalog.Get(r.Namespace, r.table)
-	if t == nil {
+	if t == nil || restoring(t) {
 		return nil, resourceNotFound(in.ResourceArn.Value)
 	}
-	tags := slices.Clone(t.Tags)
-	slices.SortFunc(tags, func(a, b catalog.Tag) int { return strings.Compare(a.Key, b.Key) })
-	if in.NextToken.Set {
-		i, found := slices.BinarySearchFunc(tags, in.NextToken.Value, func(t catalog.Tag, key string) int { return strings.Compare(t.Key, key) })
-		if !found {
-			return nil, awserr.Invalid("Invalid NextToken")
-		}
-		tags = tags[i+1:]
+	at := tagsOf(t, r)
+	if at == nil {
+		return nil, resourceNotFound(in.ResourceArn.Value)
 	}
-	page, last := smithy.Page(tags, tagsPerPage, func(t catalog.Tag) string { return t.Key })
-	out := &api.ListTagsOfResourceOutput{Tags: []api.Tag{}, NextToken: last}
-	for _, tag := range page {
+	out := &api.ListTagsOfResourceOutput{Tags: []api.Tag{}}
+	for _, tag := range slices.SortedFunc(slices.Values(*at), func(a, b catalog.Tag) int { return strings.Compare(a.Key, b.Key) }) {
 		out.Tags = append(out.Tags, api.Tag{Key: smithy.Some(tag.Key), Value: smithy.Some(tag.Value)})
 	}
 	return out, nil

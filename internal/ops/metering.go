@@ -138,11 +138,9 @@ func (s *Service) readItems(ctx context.Context, req *Request, muts []table.Muta
 	return nil
 }
 
-// chargeReplay charges for a transaction that a repeated token replayed: transactional reads instead of writes.
-func (s *Service) chargeReplay(muts []table.Mutation, results []table.Result) {
-	for i, m := range muts {
-		m.Table.Meter.Charge(itemRead(m.Table.AppendItemKey(nil, m.Key), m.Key), 2*results[i].Units.Table, s.Now())
-	}
+// chargeReplay charges read units for a mutation of a transaction that a repeated token replayed.
+func (s *Service) chargeReplay(m *table.Mutation, units float64) {
+	m.Table.Meter.Charge(itemRead(m.Table.AppendItemKey(nil, m.Key), m.Key), units, s.Now())
 }
 
 // throttled maps a throttling error to AWS's exception, which differs between provisioned and on-demand tables

@@ -25,18 +25,17 @@ type statement struct {
 	returnOld bool
 }
 
-// parseStatement parses a statement and runs all checks that do not need the table.
+// parseStatement parses a statement and runs all checks that do not need the table. Problems of the statement are *partiql.Error, those of
+// parameters are not: AWS looks at the parameters first.
 func parseStatement(text string, params []attribute.Value, onFailure smithy.Opt[string]) (*statement, error) {
-	for _, v := range params {
-		if problem, invalid := v.Invalid(); invalid {
-			return nil, awserr.ValidationError(problem)
-		}
+	if err := checkParameters(params); err != nil {
+		return nil, err
 	}
-	parsed, err := partiql.Parse(text, params)
-	var problem *partiql.Error
-	if errors.As(err, &problem) {
-		return nil, awserr.ValidationError(problem.Message)
+	syntax, err := partiql.Read(text)
+	if err != nil {
+		return nil, err
 	}
+	parsed, err := syntax.Statement(params)
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +51,32 @@ func parseStatement(text string, params []attribute.Value, onFailure smithy.Opt[
 	}
 	return st, statementError(err)
 }
+
+// checkParameters returns the error for an invalid parameter.
+func checkParameters(params []attribute.Value) error {
+	for _, v := range params {
+		if problem, invalid := v.Invalid(); invalid {
+			return awserr.ValidationError(problem)
+		}
+	}
+	return nil
+}
+
+// statementProblem converts a problem of a statement to the error of an operation. prefix says in which statement it is.
+func statementProblem(err error, prefix string) error {
+	var problem *partiql.Error
+	if !errors.As(err, &problem) {
+		return err
+	}
+	message := problem.Message
+	if problem.Value {
+		message = awserr.Invalid(message).Message
+	}
+	return awserr.ValidationError(prefix + message)
+}
+
+// misplacedExists is AWS's sentence for EXISTS, other function calls and operations where a statement belongs.
+const misplacedExists = "EXISTS can only be used in ExecuteTransaction write requests."
 
 // literalNames maps names that look like placeholders ("#x") to themselves, because PartiQL has no placeholders for names.
 func literalNames(st *partiql.Statement) smithy.Map[string] {
@@ -97,7 +122,14 @@ func statementError(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	return awserr.ValidationError(strings.Replace(e.Reason, "operator or function; operator: ", "operator or function; operator or function: ", 1))
+	message := e.Reason
+	if !strings.HasPrefix(message, "The first operand must be distinct") {
+		message = strings.Replace(message, "operator or function; operator: ", "operator or function; operator or function: ", 1)
+	}
+	if before, _, ok := strings.Cut(message, ", valid types: "); ok {
+		message = before + ", valid types: {N,BS,L,B,NULL,M,S,SS,NS,BOOL}"
+	}
+	return &partiql.Error{Message: message}
 }
 
 // writes reports whether the statement belongs into a batch or transaction of writes. EXISTS does.
@@ -121,40 +153,82 @@ func (st *statement) reference() reference {
 	return reference{action: st.action(), kind: kindTable, given: st.Table, index: st.Index}
 }
 
-// errKeyType is AWS's error for a key attribute whose type differs from the table's.
-func errKeyType(name string) error {
-	return awserr.ValidationError("Key attribute's data type should match its data type in table's schema: Key " + name)
+// keyTypeError is a key attribute whose value is not of the table's type.
+type keyTypeError struct {
+	name  string
+	given attribute.Type
 }
 
-// wholeKey extracts from WHERE the equalities on all attributes of the table's key. rest is the remaining condition, or nil. ok
-// is false if the key is incomplete.
-func (st *statement) wholeKey() (key attribute.Item, rest *expr.Node, ok bool, err error) {
+// Error implements error with the sentence of ExecuteStatement.
+func (e *keyTypeError) Error() string {
+	if e.never() {
+		return "Key value must be of type S, N, or B. Key name: " + e.name + ", Key type: " + e.given.String()
+	}
+	return "Key attribute's data type should match its data type in table's schema: Key " + e.name
+}
+
+// never reports whether no key can be of the type.
+func (e *keyTypeError) never() bool {
+	return e.given != attribute.TypeS && e.given != attribute.TypeN && e.given != attribute.TypeB
+}
+
+// checkKeyType returns a *keyTypeError unless a value is of the key attribute's type.
+func checkKeyType(a catalog.KeyAttribute, v attribute.Value) error {
+	if v.Type() != a.Type {
+		return &keyTypeError{a.Name, v.Type()}
+	}
+	return nil
+}
+
+// keyTypeProblem words a *keyTypeError for ExecuteStatement and batches.
+func keyTypeProblem(err error) error {
+	if e, ok := errors.AsType[*keyTypeError](err); ok {
+		return awserr.ValidationError(e.Error())
+	}
+	return err
+}
+
+// wholeKey extracts from WHERE the equalities on all attributes of the table's key; if in is true, IN with one value is one. rest is the remaining
+// condition, or nil. twice is the name of a key attribute that must equal two values. ok is false if the key is incomplete.
+func (st *statement) wholeKey(in bool) (key attribute.Item, rest *expr.Node, twice string, ok bool, err error) {
 	left := partiql.Conjuncts(st.Where)
 	var fields []attribute.Field
 	for a := range st.table.Key.Attributes {
-		i := slices.IndexFunc(left, func(n *expr.Node) bool {
+		var value attribute.Value
+		left = slices.DeleteFunc(left, func(n *expr.Node) bool {
 			name, values, ok := partiql.Alternatives(n)
-			return ok && n.Op == expr.OpEQ && name == a.Name && len(values) == 1
+			if !ok || name != a.Name || len(values) != 1 || n.Op != expr.OpEQ && !(in && n.Op == expr.OpIn) {
+				return false
+			}
+			if value != nil && !value.Equal(values[0]) {
+				twice = a.Name
+			}
+			value = values[0]
+			return true
 		})
-		if i < 0 {
-			return nil, nil, false, nil
+		if value == nil {
+			return nil, nil, "", false, nil
 		}
-		_, values, _ := partiql.Alternatives(left[i])
-		if values[0].Type() != a.Type {
-			return nil, nil, false, errKeyType(a.Name)
+		fields = append(fields, attribute.Field{Name: a.Name, Value: value})
+	}
+	for i, a := range slices.Collect(st.table.Key.Attributes) {
+		if err := checkKeyType(a, fields[i].Value); err != nil {
+			return nil, nil, "", false, err
 		}
-		fields = append(fields, attribute.Field{Name: a.Name, Value: values[0]})
-		left = slices.Delete(left, i, i+1)
 	}
 	key = attribute.NewItem(fields...)
-	return key, partiql.Join(left), true, checkKeyValues(st.table, key)
+	return key, partiql.Join(left), twice, true, checkKeyValues(st.table, key)
 }
 
 // mustWholeKey is wholeKey for statements that write: an incomplete key is an error.
 func (st *statement) mustWholeKey() (key attribute.Item, rest *expr.Node, err error) {
-	key, rest, ok, err := st.wholeKey()
-	if err == nil && !ok {
+	key, rest, twice, ok, err := st.wholeKey(false)
+	switch {
+	case err != nil:
+	case !ok:
 		err = awserr.ValidationError("Where clause does not contain a mandatory equality on all key attributes")
+	case twice != "":
+		err = awserr.ValidationError("Multiple conditions on same key " + twice + ". Only single item Update/Insert/Delete are supported")
 	}
 	return key, rest, err
 }
@@ -185,7 +259,11 @@ func (st *statement) mutation() (table.Mutation, error) {
 	mustExist := true
 	switch st.Kind {
 	case partiql.Update:
-		m, err = updateMutation(st.table, key, &expressions{scope: st.scope, update: st.Update}, false)
+		e := &expressions{scope: st.scope, update: st.Update}
+		if err := e.checkUpdatedKeys(st.table); err != nil {
+			return m, &updatedKeyError{err}
+		}
+		m, err = updateMutation(st.table, key, e, false)
 	case partiql.Delete:
 		m, err = deleteMutation(st.table, key)
 		mustExist = false
@@ -201,6 +279,12 @@ func (st *statement) mutation() (table.Mutation, error) {
 	return m, err
 }
 
+// updatedKeyError is the error for an update of a key attribute. In a batch, AWS names the table with it.
+type updatedKeyError struct{ error }
+
+// Unwrap returns the error itself.
+func (e *updatedKeyError) Unwrap() error { return e.error }
+
 // insertion returns the mutation of an INSERT, which fails if the item exists already.
 func (st *statement) insertion() (table.Mutation, error) {
 	for a := range st.table.Key.Attributes {
@@ -208,7 +292,7 @@ func (st *statement) insertion() (table.Mutation, error) {
 		case v == nil:
 			return table.Mutation{}, awserr.ValidationError("Key attribute should be present in the item: Key " + a.Name)
 		case v.Type() != a.Type:
-			return table.Mutation{}, errKeyType(a.Name)
+			return table.Mutation{}, awserr.ValidationError("Key attribute's data type should match its data type in table's schema: Key " + a.Name)
 		}
 	}
 	switch {
@@ -221,9 +305,6 @@ func (st *statement) insertion() (table.Mutation, error) {
 	m.Check = func(old attribute.Item) error {
 		if old == nil {
 			return nil
-		}
-		if st.returnOld {
-			st.refused = old.Clone()
 		}
 		return awserr.New(awserr.DuplicateItem, "Duplicate primary key exists in table")
 	}

@@ -4,22 +4,27 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
-	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
 )
 
 func (s *Service) putResourcePolicy(ctx context.Context, req *Request, in *api.PutResourcePolicyInput) (*api.PutResourcePolicyOutput, error) {
 	arn := in.ResourceArn.Value
-	p, err := newPolicy(in.Policy.Value, arn)
+	r, err := s.withPolicy(req, arn)
 	if err != nil {
 		return nil, err
 	}
-	err = s.changePolicy(ctx, req, arn, func(at **catalog.Policy) error {
-		if !expectedRevision(*at, in.ExpectedRevisionId) {
-			return policyNotFound(arn)
+	document, err := parsePolicy(in.Policy.Value, r)
+	if err != nil {
+		return nil, err
+	}
+	if !in.ConfirmRemoveSelfResourceAccess.Value {
+		if err := checkLockout(document, req.Caller); err != nil {
+			return nil, err
 		}
-		*at = p
-		return nil
-	})
-	return &api.PutResourcePolicyOutput{RevisionId: smithy.Some(p.Revision)}, err
+	}
+	_, p, err := s.changePolicy(ctx, req, arn, document, in.ExpectedRevisionId)
+	if err != nil {
+		return nil, err
+	}
+	return &api.PutResourcePolicyOutput{RevisionId: smithy.Some(p.Revision)}, nil
 }

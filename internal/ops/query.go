@@ -22,7 +22,6 @@ func (s *Service) query(ctx context.Context, req *Request, in *api.QueryInput) (
 		[]param{
 			{"AttributesToGet", in.AttributesToGet != nil},
 			{"ConditionalOperator", in.ConditionalOperator.Set},
-			{"KeyConditions", in.KeyConditions != nil},
 			{"QueryFilter", in.QueryFilter != nil},
 		},
 		[]param{
@@ -33,13 +32,20 @@ func (s *Service) query(ctx context.Context, req *Request, in *api.QueryInput) (
 	); err != nil {
 		return nil, err
 	}
+	// KeyConditions may stand beside the other expressions.
+	if err := checkMixed(
+		[]param{{"KeyConditions", in.KeyConditions != nil}},
+		[]param{{"KeyConditionExpression", in.KeyConditionExpression.Set}},
+	); err != nil {
+		return nil, err
+	}
 	if err := checkItem(in.ExclusiveStartKey); err != nil {
 		return nil, err
 	}
 	e, err := s.parseExpressions(expressionTexts{
 		key: in.KeyConditionExpression, filter: in.FilterExpression, projection: in.ProjectionExpression,
 		names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
-		valuesFor: []string{"FilterExpression", "KeyConditionExpression"},
+		valuesFor: []string{"FilterExpression", "KeyConditionExpression"}, untyped: attribute.NoType,
 	})
 	if err != nil {
 		return nil, err
@@ -217,7 +223,7 @@ func (s *Service) reading(ctx context.Context, req *Request, on reference, index
 			return nil, awserr.NotFound()
 		}
 	}
-	r := &reading{table: t, consistent: consistent, page: table.PageQuery{Table: t, Stale: !consistent, Memory: req.Memory, Turn: req.Turn}}
+	r := &reading{table: t, consistent: consistent, scan: e.scan, page: table.PageQuery{Table: t, Stale: !consistent, Memory: req.Memory, Turn: req.Turn}}
 	if indexName.Set {
 		if r.index = t.Index(indexName.Value); r.index == nil {
 			return nil, awserr.IndexNotFound(indexName.Value)
@@ -242,8 +248,8 @@ func (s *Service) reading(ctx context.Context, req *Request, on reference, index
 	return r, nil
 }
 
-// checkIndex handles requests for attributes that the index does not project. A GSI rejects them; an LSI fetches the items from
-// the table.
+// checkIndex handles requests for attributes that the index does not project. A GSI rejects them, but a Scan's filter meets no item that has
+// them; an LSI fetches the items from the table.
 func (r *reading) checkIndex(sel string, e *expressions) error {
 	x := r.index
 	if x.Global && r.consistent {
@@ -282,10 +288,11 @@ func (r *reading) checkIndex(sel string, e *expressions) error {
 			return true
 		})
 	}
-	if missing != nil {
-		if x.Global {
-			return awserr.Invalid("Secondary index " + x.Name + " does not project one or more filter attributes: [" + strings.Join(missing, ", ") + "]")
-		}
+	switch {
+	case missing == nil || x.Global && r.scan:
+	case x.Global:
+		return awserr.Invalid("Secondary index " + x.Name + " does not project one or more filter attributes: [" + strings.Join(missing, ", ") + "]")
+	default:
 		r.page.FetchItem = true
 	}
 	return nil
@@ -322,16 +329,12 @@ func (r *reading) startKey(key attribute.Item) ([]byte, error) {
 			want[a.Name] = a.Type
 		}
 	}
-	mismatch := awserr.StartKeyMismatch()
-	if r.index != nil {
-		mismatch = awserr.InvalidStartKey()
-	}
 	if key.Len() != len(want) {
-		return nil, mismatch
+		return nil, awserr.InvalidStartKey()
 	}
 	for name, t := range want {
 		if key.Get(name).Type() != t {
-			return nil, mismatch
+			return nil, awserr.InvalidStartKey()
 		}
 	}
 	if err := checkKeyValues(r.table, key); err != nil {
@@ -339,7 +342,7 @@ func (r *reading) startKey(key attribute.Item) ([]byte, error) {
 	}
 	storage, ok := table.StorageKey(r.table, r.index, key)
 	if !ok {
-		return nil, mismatch
+		return nil, awserr.InvalidStartKey()
 	}
 	return storage, nil
 }

@@ -52,8 +52,8 @@ func (w window) at(ms int64) (at kv.TS, ok bool) {
 }
 
 // pointInTime returns the timestamp for the time that a request asks for, in seconds since 1970, or the latest restorable one
-// if it asks for none. A time outside the window fails with the code outside.
-func (s *Service) pointInTime(ctx context.Context, t *catalog.Table, want smithy.Opt[float64], outside awserr.Code) (kv.TS, error) {
+// if it asks for none. A time outside the window fails with the error that outside returns for it.
+func (s *Service) pointInTime(ctx context.Context, t *catalog.Table, want smithy.Opt[float64], outside func(asked float64, w window) error) (kv.TS, error) {
 	if t.Recovery == nil {
 		return 0, awserr.New(awserr.PointInTimeUnavailable, "Point in time recovery is not enabled for table '"+t.Name+"'")
 	}
@@ -66,7 +66,7 @@ func (s *Service) pointInTime(ctx context.Context, t *catalog.Table, want smithy
 	}
 	at, ok := w.at(millis(want.Value))
 	if !ok {
-		return 0, awserr.New(outside, "The specified time is outside of the point in time recovery window of table '"+t.Name+"'")
+		return 0, outside(want.Value, w)
 	}
 	return at, nil
 }

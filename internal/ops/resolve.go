@@ -99,6 +99,12 @@ func parseARN(text string) (r resource, ok bool) {
 	return r, true
 }
 
+// isTableARN reports whether text is the ARN of a table.
+func isTableARN(text string) bool {
+	r, ok := parseARN(text)
+	return ok && r.kind == kindTable
+}
+
 // reference is a resource as a request names it, together with what the request wants to do with it.
 type reference struct {
 	action string // IAM action that the request takes on the resource, e.g. dynamodb:GetItem
@@ -180,11 +186,11 @@ func notNamed(want kind, given string) error {
 	case kindStream:
 		return streamNotFound(given)
 	case kindBackup:
-		return awserr.Invalid("Invalid BackupArn: " + given)
+		return awserr.ValidationError("Invalid Backup ARN")
 	case kindExport:
-		return awserr.Invalid("Invalid ExportArn: " + given)
+		return awserr.ValidationError("Invalid Export ARN")
 	case kindImport:
-		return awserr.Invalid("Invalid ImportArn: " + given)
+		return awserr.ValidationError("Invalid Import ARN")
 	}
 	return awserr.Invalid("Invalid BulkOperationArn: " + given)
 }

@@ -15,7 +15,7 @@ func (s *Service) restoreTableFromBackup(ctx context.Context, req *Request, in *
 		return nil, err
 	}
 	if b.Status != catalog.BackupAvailable {
-		return nil, awserr.New(awserr.BackupInUse, "Backup is being created: "+b.ARN())
+		return nil, awserr.New(awserr.BackupInUse, "Backup is being used to restore another table: "+b.ARN())
 	}
 	d, err := s.restore(ctx, req, in.TargetTableName.Value, &b.Table, &catalog.Loading{From: b.Data, At: pitr.Latest},
 		&catalog.Restored{BackupARN: b.ARN(), SourceARN: b.Table.ARN(), At: b.Created},

@@ -38,6 +38,12 @@ func (s *Service) scan(ctx context.Context, req *Request, in *api.ScanInput) (*a
 	if err != nil {
 		return nil, err
 	}
+	// Only here, values come before ConditionalOperator.
+	for i := range in.ScanFilter {
+		if err := checkValues(in.ScanFilter[i].Value.AttributeValueList); err != nil {
+			return nil, err
+		}
+	}
 	if err := e.lowerFilter(in.ScanFilter, in.ConditionalOperator); err != nil {
 		return nil, err
 	}
@@ -47,6 +53,7 @@ func (s *Service) scan(ctx context.Context, req *Request, in *api.ScanInput) (*a
 	if err := checkSelect(in.Select, in.IndexName.Set, in.ProjectionExpression.Set, in.AttributesToGet != nil); err != nil {
 		return nil, err
 	}
+	e.scan = true
 	r, err := s.reading(ctx, req, req.index(in.TableName.Value, in.IndexName.Value), in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
 	if err != nil {
 		return nil, err
@@ -55,7 +62,6 @@ func (s *Service) scan(ctx context.Context, req *Request, in *api.ScanInput) (*a
 	if r.index != nil {
 		indexID = r.index.ID
 	}
-	r.scan = true
 	q := r.page
 	q.Range = table.SegmentRange(r.table, indexID, in.Segment.Value, in.TotalSegments.Or(1))
 	q.Limit = int(in.Limit.Value)

@@ -88,9 +88,17 @@ func checkItem(it attribute.Item) error {
 	return nil
 }
 
+// checkOlderItem is checkItem for operations that go through AWS's older layer of validation: BatchWriteItem and transactions.
+func checkOlderItem(it attribute.Item) error {
+	if _, problem, invalid := it.InvalidOlder(); invalid {
+		return awserr.ValidationError(problem)
+	}
+	return nil
+}
+
 // valueError returns AWS's error for an invalid value. AWS's validator does not see values without a type, or with several.
 func valueError(problem string) *awserr.Error {
-	if attribute.Untyped(problem) {
+	if attribute.TypingOf(problem) != 0 {
 		return awserr.ValidationError(problem)
 	}
 	return awserr.RequestError(problem)
@@ -152,7 +160,7 @@ func checkKeyValues(t *catalog.Table, it attribute.Item) error {
 }
 
 // checkIndexKeys checks the attributes of it that are keys of the table's indexes; old is the item that it replaces. AWS words
-// the errors of updates differently.
+// the error of an update that empties one differently.
 func checkIndexKeys(t *catalog.Table, old, it attribute.Item, update bool) error {
 	if len(t.Indexes) == 0 {
 		return nil
@@ -169,8 +177,6 @@ func checkIndexKeys(t *catalog.Table, old, it attribute.Item, update bool) error
 		return awserr.SortKeyTooLarge()
 	case p.TooLarge:
 		return awserr.PartitionKeyTooLarge()
-	case update:
-		return awserr.UpdateIndexKeyType()
 	}
 	return awserr.IndexKeyType(p.Attribute.Name, p.Attribute.Type.String(), p.Actual.String(), p.Index.Name)
 }

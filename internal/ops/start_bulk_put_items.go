@@ -32,7 +32,7 @@ func (s *Service) startBulkPutItems(ctx context.Context, req *Request, in *api.S
 		// A repeated token gets its answer whatever the status of the table.
 		return &api.StartBulkPutItemsOutput{BulkOperationDescription: s.describeBulk(old)}, nil
 	case !t.Serves(s.Now()):
-		return nil, s.checkIdle(t)
+		return nil, s.settled(t)
 	}
 	b, err := s.Transfers.StartBulk(ctx, &transfer.Bulk{
 		Namespace: t.Namespace, Caller: req.Caller.Account, Table: t.Name, TableUUID: t.UUID, TableID: t.ID, Request: request, Fingerprint: print,

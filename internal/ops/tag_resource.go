@@ -4,12 +4,18 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 )
 
 func (s *Service) tagResource(ctx context.Context, req *Request, in *api.TagResourceInput) (*api.NoOutput, error) {
-	return s.changeTags(ctx, req, in.ResourceArn.Value, func(t *catalog.Table) (err error) {
-		t.Tags, err = mergeTags(t.Tags, in.Tags)
-		return err
+	if len(in.Tags) == 0 {
+		return nil, awserr.ValidationError("Atleast one Tag needs to be provided as Input.")
+	}
+	if _, err := mergeTags(nil, in.Tags); err != nil {
+		return nil, err
+	}
+	return s.changeTags(ctx, req, in.ResourceArn.Value, func(tags []catalog.Tag) ([]catalog.Tag, error) {
+		return mergeTags(tags, in.Tags)
 	})
 }

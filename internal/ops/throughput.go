@@ -32,9 +32,9 @@ func decreasesOn(t *catalog.Throughput, ms int64) int64 {
 	return t.DecreasesToday
 }
 
-// limitTime formats a time as AWS's sentences do.
+// limitTime formats a time as AWS's sentences about limits of changes of throughput do.
 func limitTime(ms int64) string {
-	return time.UnixMilli(ms).UTC().Format("Monday, January 2, 2006 3:04:05 PM UTC")
+	return time.UnixMilli(ms).UTC().Format("Monday, January 2, 2006 at 3:04:05 PM Coordinated Universal Time")
 }
 
 func subscriberLimit(format string, args ...any) error {
@@ -49,9 +49,10 @@ func (s *Service) changeThroughput(t *catalog.Throughput, next catalog.Throughpu
 	if next.Read < t.Read || next.Write < t.Write {
 		t.DecreasesToday = decreasesOn(t, now)
 		free := t.LastDecrease + decreaseInterval.Milliseconds()
+		tomorrow := (dayOf(now) + 1) * (24 * time.Hour).Milliseconds()
 		if !s.NoChangeLimits && t.DecreasesToday >= freeDecreases && now < free {
 			return subscriberLimit("Provisioned throughput decreases are limited within a given UTC day. After the first %d decreases, each subsequent decrease in the same UTC day can be performed at most once every %d seconds. Number of decreases today: %d. Last decrease at %s. Next decrease can be made at %s",
-				freeDecreases, int(decreaseInterval.Seconds()), t.DecreasesToday, limitTime(t.LastDecrease), limitTime(free))
+				freeDecreases, int(decreaseInterval.Seconds()), t.DecreasesToday, limitTime(t.LastDecrease), limitTime(min(free, tomorrow)))
 		}
 		t.LastDecrease = now
 		t.DecreasesToday++
@@ -69,41 +70,60 @@ func (s *Service) switchToOnDemand(t *catalog.Table, now int64) error {
 			modeSwitches, limitTime(t.SwitchedToOnDemand), limitTime(t.Switches[0]+switchWindow.Milliseconds()))
 	}
 	t.OnDemandBilling, t.SwitchedToOnDemand, t.Switches = true, now, append(t.Switches, now)
-	t.Throughput = catalog.Throughput{}
+	t.Throughput, t.OnDemand = catalog.Throughput{}, nil
 	for _, x := range t.Indexes {
-		x.Throughput = catalog.Throughput{}
+		x.Throughput, x.OnDemand = catalog.Throughput{}, nil
 	}
 	return nil
 }
 
-// checkQuotas rejects a new or changed table with more throughput than AWS's quotas of tables and accounts allow. before is the
-// table's previous state, or nil. A change that does not increase the throughput is always allowed, even if it is still above a
+// checkQuotas rejects a new or changed table with more throughput than AWS's quotas of tables, indexes and accounts allow. before is
+// the table's previous state, or nil. A change that does not increase the throughput is always allowed, even if it is still above a
 // quota.
 func (s *Service) checkQuotas(before, t *catalog.Table) error {
 	if s.NoChangeLimits || t.OnDemandBilling {
 		return nil
 	}
-	read, write := sum(t)
-	var had [2]int64
-	if before != nil {
-		had[0], had[1] = sum(before)
-	}
-	account := [2]int64{}
+	var account [2]int64
 	for _, other := range s.Tables.Catalog.Tables() {
 		if other.Namespace == t.Namespace && other.Name != t.Name && other.DeletingUntil == 0 {
-			r, w := sum(other)
-			account[0], account[1] = account[0]+r, account[1]+w
+			for i := range account {
+				account[i] += sum(other, i)
+			}
 		}
 	}
-	for i, units := range [2]int64{read, write} {
-		name := [2]string{"ReadCapacityUnits", "WriteCapacityUnits"}[i]
-		most := max(0, slices.Max(provisionedUnits(t, i)))
-		switch {
-		case units <= had[i]:
-		case most > metering.TableMaxUnits:
-			return subscriberLimit("Provisioned throughput exceeds the maximum of %d %s for each table. Requested: %d", metering.TableMaxUnits, name, most)
-		case account[i]+units > metering.AccountMaxUnits:
-			return subscriberLimit("Provisioned throughput exceeds the maximum of %d %s for all tables of the account. Requested: %d, used by other tables: %d", metering.AccountMaxUnits, name, units, account[i])
+	for i := range account {
+		had := int64(0)
+		if before != nil {
+			had = sum(before, i)
+		}
+		units := sum(t, i)
+		if units <= had {
+			continue
+		}
+		if err := checkTableQuota(t, i); err != nil {
+			return err
+		}
+		if account[i]+units > metering.AccountMaxUnits {
+			return awserr.New(awserr.LimitExceeded, fmt.Sprintf("This request would have caused the %s limit to be exceeded for the account in %s. Current %s reserved by the account: %d. Limit: %d. Requested: %d.%s",
+				capacityNames[i], t.Region, capacityNames[i], account[i]+had, metering.AccountMaxUnits, units-had, referToGuide))
+		}
+	}
+	return nil
+}
+
+const referToGuide = " Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
+
+// checkTableQuota rejects a throughput of the table or of a GSI above the quota, for reads (0) or writes (1).
+func checkTableQuota(t *catalog.Table, direction int) error {
+	name, what, scope := capacityNames[direction], "", "table"
+	for i, units := range provisionedUnits(t, direction) {
+		if i > 0 {
+			what, scope = " for index "+t.Indexes[i-1].Name, "index"
+		}
+		if units > metering.TableMaxUnits {
+			return awserr.New(awserr.LimitExceeded, fmt.Sprintf("The requested %s%s, %d, is above the per %s maximum for the account in %s. Per table maximum: %d.%s",
+				name, what, units, scope, t.Region, metering.TableMaxUnits, referToGuide))
 		}
 	}
 	return nil
@@ -118,13 +138,11 @@ func provisionedUnits(t *catalog.Table, direction int) []int64 {
 	return out
 }
 
-// sum returns the provisioned throughput of the table and all its GSIs.
-func sum(t *catalog.Table) (read, write int64) {
-	for _, n := range provisionedUnits(t, 0) {
-		read += n
+// sum returns the provisioned throughput of the table and all its GSIs, for reads (0) or writes (1).
+func sum(t *catalog.Table, direction int) int64 {
+	total := int64(0)
+	for _, n := range provisionedUnits(t, direction) {
+		total += n
 	}
-	for _, n := range provisionedUnits(t, 1) {
-		write += n
-	}
-	return read, write
+	return total
 }

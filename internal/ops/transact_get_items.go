@@ -16,11 +16,11 @@ func (s *Service) transactGetItems(ctx context.Context, req *Request, in *api.Tr
 	all := make([]*expressions, len(in.TransactItems))
 	for i := range in.TransactItems {
 		g := in.TransactItems[i].Get
-		if err := checkItem(g.Key); err != nil {
+		if err := checkOlderItem(g.Key); err != nil {
 			return nil, err
 		}
 		var err error
-		if all[i], err = s.parseExpressions(expressionTexts{projection: g.ProjectionExpression, names: g.ExpressionAttributeNames}); err != nil {
+		if all[i], err = s.parseExpressions(expressionTexts{projection: g.ProjectionExpression, names: g.ExpressionAttributeNames, older: true}); err != nil {
 			return nil, err
 		}
 	}
@@ -37,6 +37,9 @@ func (s *Service) transactGetItems(ctx context.Context, req *Request, in *api.Tr
 		muts[i] = table.Mutation{Table: t, Key: g.Key}
 		var known *awserr.Error
 		if errors.As(checkKey(t, g.Key), &known) {
+			if known.Whole {
+				return nil, known
+			}
 			reasons[i] = awserr.Reason{Code: "ValidationError", Message: known.Message}
 			refused = true
 			continue
@@ -59,7 +62,9 @@ func (s *Service) transactGetItems(ctx context.Context, req *Request, in *api.Tr
 		}
 		used.add(muts[i].Table.Name, units, 1)
 		if item != nil && all[i].projector != nil && !req.Unprojected {
-			item = all[i].projector.Project(item)
+			if item = all[i].projector.Project(item); item.Len() == 0 {
+				item = nil // unlike GetItem and BatchGetItem
+			}
 		}
 		out.Responses[i].Item = item
 		return nil

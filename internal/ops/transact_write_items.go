@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -10,6 +11,7 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/smithy"
@@ -94,9 +96,39 @@ func readPart(in *api.TransactWriteItem) (*transactPart, error) {
 	case 0:
 		return nil, awserr.TransactItemEmpty()
 	case 1:
+		parts[0].texts.older = true
 		return parts[0], nil
 	}
 	return nil, awserr.TransactItemAmbiguous()
+}
+
+// checkValues rejects values that AWS's deserializer refuses, before anything else: those that no item can hold.
+func (p *transactPart) checkValues() error {
+	for _, it := range []attribute.Item{p.key, p.item} {
+		if _, problem, invalid := it.InvalidOlder(); invalid && !attribute.Misshapen(problem) {
+			return awserr.ValidationError(problem)
+		}
+	}
+	if _, problem, invalid := p.texts.values.InvalidOlder(); invalid && !attribute.Misshapen(problem) {
+		return p.texts.checkValues()
+	}
+	return nil
+}
+
+// parse parses the expressions, and checks what else needs no table.
+func (s *Service) parsePart(p *transactPart) (err error) {
+	if p.e, err = s.parseExpressions(p.texts); err != nil {
+		return err
+	}
+	for _, it := range []attribute.Item{p.key, p.item} {
+		if err := checkOlderItem(it); err != nil {
+			return err
+		}
+	}
+	if p.item.Size() > attribute.MaxItemSize {
+		return awserr.ItemTooLarge()
+	}
+	return nil
 }
 
 // transactWriteItems parses all parts before it looks up any table, because AWS reports errors of expressions first.
@@ -107,14 +139,15 @@ func (s *Service) transactWriteItems(ctx context.Context, req *Request, in *api.
 		if err != nil {
 			return nil, err
 		}
-		// In a part, too, an error in an expression comes first.
-		if p.e, err = s.parseExpressions(p.texts); err != nil {
+		if err := p.checkValues(); err != nil {
 			return nil, err
 		}
-		if err := errors.Join(checkItem(p.key), checkItem(p.item)); err != nil {
-			return nil, firstJoined(err)
-		}
 		parts[i] = p
+	}
+	for _, p := range parts {
+		if err := s.parsePart(p); err != nil {
+			return nil, err
+		}
 	}
 	g := gather(len(parts))
 	size := 0
@@ -136,23 +169,27 @@ func (s *Service) transactWriteItems(ctx context.Context, req *Request, in *api.
 	if err != nil {
 		return nil, err
 	}
-	out := &api.TransactWriteItemsOutput{}
-	kind := transactWrites
+	out := &api.TransactWriteItemsOutput{ConsumedCapacity: s.transactionUnits(in.ReturnConsumedCapacity, muts, results, replayed)}
+	out.ItemCollectionMetrics, err = s.batchMetrics(ctx, in.ReturnItemCollectionMetrics, muts)
+	return out, err
+}
+
+// transactionUnits returns what a transaction of writes consumed. A replayed one consumed transactional reads instead, which are charged here.
+func (s *Service) transactionUnits(mode smithy.Opt[string], muts []table.Mutation, results []table.Result, replayed bool) []api.ConsumedCapacity {
 	var used ledger
 	for i := range results {
 		if replayed {
-			// AWS answers a replayed token with the capacity of reading the items that were sent, in units of 4 KB.
-			kind = transactReads
-			results[i].Units.Table = float64(max(1, (parts[i].item.Size()+4095)/4096))
+			units := capacity.Consumed{Table: capacity.ReplayedRead(results[i].Units.Table)}
+			used.add(muts[i].Table.Name, &units, 1)
+			s.chargeReplay(&muts[i], units.Table)
+			continue
 		}
-		used.add(muts[i].Table.Name, &results[i].Units, 2)
+		used.add(muts[i].Table.Name, &results[i].Units, capacity.Transactional)
 	}
 	if replayed {
-		s.chargeReplay(muts, results)
+		return used.render(mode, transactReads)
 	}
-	out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, kind)
-	out.ItemCollectionMetrics, err = s.batchMetrics(ctx, in.ReturnItemCollectionMetrics, muts)
-	return out, err
+	return used.render(mode, transactWrites)
 }
 
 func transactionTooLarge() error {
@@ -160,11 +197,13 @@ func transactionTooLarge() error {
 }
 
 // transact applies a transaction's mutations, at most once per token if one is set. replayed means that an earlier request with
-// the token already applied them. payload is the request without the fields that may differ between retries.
+// the token already applied them: results then has what they consumed of the tables. payload is the request without the fields that
+// may differ between retries.
 func (s *Service) transact(ctx context.Context, req *Request, muts []table.Mutation, token smithy.Opt[string], payload smithy.Renderer) (results []table.Result, replayed bool, err error) {
 	opt := table.WriteOpt{Exclusive: true}
+	var once idempotency
 	if token.Set {
-		done, err := s.idempotent(req, token.Value, payload, &opt, &replayed)
+		done, err := s.idempotent(req, token.Value, payload, &opt, &once)
 		if err != nil {
 			return nil, false, err
 		}
@@ -172,32 +211,33 @@ func (s *Service) transact(ctx context.Context, req *Request, muts []table.Mutat
 	}
 	results, err = s.writeTransaction(ctx, muts, opt)
 	if errors.Is(err, errReplayed) {
-		err = nil
+		for i := range results {
+			results[i].Units.Table = once.units(i)
+		}
+		return results, true, nil
 	}
-	return results, replayed, err
+	return results, false, err
 }
 
-// gathering collects a transaction's mutations, and the cancellation reasons of those that are invalid.
+// gathering collects a transaction's mutations.
 type gathering struct {
-	muts    []table.Mutation
-	reasons []awserr.Reason
-	refused bool
-	seen    map[string]struct{}
+	muts []table.Mutation
+	seen map[string]struct{}
 }
 
 func gather(n int) *gathering {
-	return &gathering{muts: make([]table.Mutation, n), reasons: make([]awserr.Reason, n), seen: make(map[string]struct{}, n)}
+	return &gathering{muts: make([]table.Mutation, n), seen: make(map[string]struct{}, n)}
 }
 
-// add records mutation i, or the validation error that takes its place. Other errors, and two mutations of one item, fail the
-// whole transaction at once.
+// add records mutation i. The first validation error cancels the transaction, as its only reason; other errors, and two mutations of one
+// item, fail it as a whole.
 func (g *gathering) add(i int, m table.Mutation, err error) error {
 	var known *awserr.Error
 	switch {
-	case errors.As(err, &known) && known.Code == awserr.Validation:
-		g.reasons[i] = awserr.Reason{Code: "ValidationError", Message: known.Message}
-		g.refused = true
-		return nil
+	case errors.As(err, &known) && known.Code == awserr.Validation && !known.Whole:
+		reasons := make([]awserr.Reason, len(g.muts))
+		reasons[i] = awserr.Reason{Code: "ValidationError", Message: known.Message}
+		return canceled(reasons)
 	case err != nil:
 		return err
 	}
@@ -210,23 +250,12 @@ func (g *gathering) add(i int, m table.Mutation, err error) error {
 	return nil
 }
 
-// done returns the mutations, or the error that cancels the transaction. size is the total of its items and keys in bytes.
+// done returns the mutations. size is the total of the transaction's items and keys in bytes.
 func (g *gathering) done(size int) ([]table.Mutation, error) {
-	switch {
-	case g.refused:
-		return nil, canceled(g.reasons)
-	case size > maxTransactionSize:
+	if size > maxTransactionSize {
 		return nil, transactionTooLarge()
 	}
 	return g.muts, nil
-}
-
-// firstJoined returns the first error of a joined error, and any other error unchanged.
-func firstJoined(err error) error {
-	if j, ok := err.(interface{ Unwrap() []error }); ok {
-		return j.Unwrap()[0]
-	}
-	return err
 }
 
 // canceled returns TransactionCanceledException; parts without a reason get "None".
@@ -248,9 +277,6 @@ func (s *Service) transactMutation(ctx context.Context, req *Request, in *api.Tr
 	var m table.Mutation
 	switch {
 	case in.Put != nil:
-		if p.item.Size() > attribute.MaxItemSize {
-			return m, awserr.ItemTooLarge()
-		}
 		m, err = putMutation(t, p.item)
 	case in.Delete != nil:
 		m, err = deleteMutation(t, p.key)
@@ -287,7 +313,7 @@ func cancel(failed []error) error {
 		case errors.Is(e, table.ErrConflict):
 			reasons[i] = awserr.Reason{Code: "TransactionConflict", Message: "Transaction is ongoing for the item"}
 			continue
-		case !errors.As(clientError(e), &known) || known.Unwrap() != nil:
+		case !errors.As(clientError(e), &known) || known.Unwrap() != nil || known.Whole:
 			return clientError(e)
 		}
 		code, ok := reasonCodes[known.Code]
@@ -314,17 +340,37 @@ var reasonCodes = map[awserr.Code]string{
 // errReplayed aborts a transaction whose token shows that it was already applied.
 var errReplayed = errors.New("transaction already done")
 
+// idempotency has what the transaction with a token consumed of tables: the units of each mutation as a varint.
+type idempotency struct{ consumed []byte }
+
+// units returns the write units of mutation i; 1 if an older version of this server stored the token, without them.
+func (o *idempotency) units(i int) float64 {
+	left := o.consumed
+	for {
+		units, n := binary.Uvarint(left)
+		if n <= 0 {
+			return 1
+		}
+		if i == 0 {
+			return float64(units)
+		}
+		i, left = i-1, left[n:]
+	}
+}
+
 // idempotent prepares opt so that the transaction is applied once per token: the token is stored in the same commit, with a
 // digest of the request and the time at which it expires. So a retry after a crash is safe too. The caller runs done when the
-// transaction has ended; meanwhile other requests with the token fail with TransactionInProgressException.
-func (s *Service) idempotent(req *Request, given string, payload smithy.Renderer, opt *table.WriteOpt, replayed *bool) (done func(), err error) {
+// transaction has ended; meanwhile other requests with the token fail with TransactionInProgressException. If the token was used before,
+// the transaction fails with errReplayed, and once has what it consumed.
+func (s *Service) idempotent(req *Request, given string, payload smithy.Renderer, opt *table.WriteOpt, once *idempotency) (done func(), err error) {
 	token := req.Caller.Account + "\x00" + req.Caller.Region + "\x00" + given
 	if _, running := s.inFlight.LoadOrStore(token, struct{}{}); running {
 		return nil, awserr.InProgress()
 	}
-	key := keyspace.Token(req.Caller.Account+req.Caller.Region, given)
+	key, unitsKey := keyspace.Token(req.Caller.Account+req.Caller.Region, given), keyspace.TokenUnits(req.Caller.Account+req.Caller.Region, given)
 	digest := sha256.Sum256(payload.AppendJSON(nil))
-	opt.Hint = [][]byte{key}
+	opt.Hint = [][]byte{key, unitsKey}
+	var expires []byte
 	opt.First = func(txn kv.Txn) error {
 		now := s.Now()
 		raw, err := txn.Get(key)
@@ -335,11 +381,21 @@ func (s *Service) idempotent(req *Request, given string, payload smithy.Renderer
 			if [sha256.Size]byte(raw[8:]) != digest {
 				return awserr.IdempotentMismatch()
 			}
-			*replayed = true
+			if raw, err = txn.Get(unitsKey); err != nil {
+				return err
+			}
+			once.consumed = bytes.Clone(raw[min(8, len(raw)):])
 			return errReplayed
 		}
-		val := binary.BigEndian.AppendUint64(nil, uint64(now.Add(tokenLifetime).UnixMilli()))
-		return txn.Put(key, append(val, digest[:]...))
+		expires = binary.BigEndian.AppendUint64(nil, uint64(now.Add(tokenLifetime).UnixMilli()))
+		return txn.Put(key, append(bytes.Clone(expires), digest[:]...))
+	}
+	opt.Last = func(txn kv.Txn, results []table.Result) error {
+		val := bytes.Clone(expires)
+		for i := range results {
+			val = binary.AppendUvarint(val, uint64(results[i].Units.Table))
+		}
+		return txn.Put(unitsKey, val)
 	}
 	return func() { s.inFlight.Delete(token) }, nil
 }

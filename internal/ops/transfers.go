@@ -21,7 +21,8 @@ import (
 
 // Default and maximum of entries per page of the lists, and the minimum length of an import's page token.
 const (
-	transfersPerPage    = 25
+	exportsPerPage      = 10
+	importsPerPage      = 25
 	bulksPerPage        = 10
 	minImportTokenChars = 112
 )
@@ -61,7 +62,7 @@ func pageOf[T any](list []*T, id func(*T) string, token smithy.Opt[string], limi
 	if token.Set {
 		raw, err := hex.DecodeString(token.Value)
 		if err != nil {
-			return nil, next, awserr.Invalid("The provided NextToken is not valid")
+			return nil, next, awserr.ValidationError("Invalid Request: Provided nextToken is invalid: " + token.Value)
 		}
 		after := strings.TrimRight(string(raw), "\x00")
 		i := slices.IndexFunc(list, func(v *T) bool { return id(v) < after })

@@ -5,12 +5,23 @@ import (
 	"slices"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 )
 
 func (s *Service) untagResource(ctx context.Context, req *Request, in *api.UntagResourceInput) (*api.NoOutput, error) {
-	return s.changeTags(ctx, req, in.ResourceArn.Value, func(t *catalog.Table) error {
-		t.Tags = slices.DeleteFunc(t.Tags, func(tag catalog.Tag) bool { return slices.Contains(in.TagKeys, tag.Key) })
-		return nil
+	switch n := len(in.TagKeys); {
+	case n == 0:
+		return nil, awserr.ValidationError("Atleast one Tag Key needs to be provided as Input.")
+	case n > maxTags:
+		return nil, tooManyTags()
+	}
+	for _, key := range in.TagKeys {
+		if err := checkTagKey(key); err != nil {
+			return nil, err
+		}
+	}
+	return s.changeTags(ctx, req, in.ResourceArn.Value, func(tags []catalog.Tag) ([]catalog.Tag, error) {
+		return slices.DeleteFunc(tags, func(tag catalog.Tag) bool { return slices.Contains(in.TagKeys, tag.Key) }), nil
 	})
 }

@@ -21,14 +21,14 @@ func (s *Service) updateContinuousBackups(ctx context.Context, req *Request, in 
 	spec := in.PointInTimeRecoverySpecification
 	enable := spec.PointInTimeRecoveryEnabled.Value
 	if !enable && spec.RecoveryPeriodInDays.Set {
-		return nil, awserr.Invalid("RecoveryPeriodInDays can only be specified when PointInTimeRecoveryEnabled is true")
+		return nil, awserr.ValidationError("Invalid Request: Cannot specify RecoveryPeriodInDays when disabling point-in-time recovery.")
 	}
 	s.recovery.Lock()
 	defer s.recovery.Unlock()
 	was := t.Recovery
 	t, err = s.Tables.Catalog.Change(ctx, t.Namespace, t.Name, func(t *catalog.Table) error {
-		if status := t.Status(s.Now()); status == catalog.Creating || status == catalog.Deleting {
-			return awserr.TableBusyForBackup(t.Name)
+		if err := s.settledForBackup(t); err != nil {
+			return err
 		}
 		now, err := s.Tables.KV.Now(ctx)
 		if err != nil {

@@ -29,7 +29,7 @@ func (s *Service) updateItem(ctx context.Context, req *Request, in *api.UpdateIt
 	}
 	e, err := s.parseExpressions(expressionTexts{
 		update: in.UpdateExpression, condition: in.ConditionExpression,
-		names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues,
+		names: in.ExpressionAttributeNames, values: in.ExpressionAttributeValues, untyped: attribute.ManyTypes,
 	})
 	if err != nil {
 		return nil, err
@@ -51,6 +51,10 @@ func (s *Service) updateItem(ctx context.Context, req *Request, in *api.UpdateIt
 	if err != nil {
 		return nil, err
 	}
+	// AWS checks what it charges for the statement before it evaluates the condition.
+	if !legacy && e.scope.Charge(e.update) > attribute.MaxItemSize {
+		return nil, awserr.UpdatedItemTooLarge()
+	}
 	mode := in.ReturnValues.Or(api.ReturnValueNone)
 	w, err := s.writeOne(ctx, m, e, writeModes{
 		onFailure: in.ReturnValuesOnConditionCheckFailure, consumed: in.ReturnConsumedCapacity, metrics: in.ReturnItemCollectionMetrics,
@@ -67,7 +71,7 @@ func (s *Service) updateItem(ctx context.Context, req *Request, in *api.UpdateIt
 }
 
 // updateMutation returns the mutation that applies the request's update to the item, or to a new item with the key if it does
-// not exist.
+// not exist. An update that only removes creates no item.
 func updateMutation(t *catalog.Table, key attribute.Item, e *expressions, legacy bool) (table.Mutation, error) {
 	if err := checkKey(t, key); err != nil {
 		return table.Mutation{}, err
@@ -77,15 +81,20 @@ func updateMutation(t *catalog.Table, key attribute.Item, e *expressions, legacy
 			return table.Mutation{}, err
 		}
 	}
-	nested := false
+	nested, creates := false, true
 	if e.update != nil {
+		creates = len(e.update.Actions) == 0
 		for _, a := range e.update.Actions {
+			creates = creates || a.Section == expr.SectionSet || a.Section == expr.SectionAdd
 			nested = nested || len(a.Path) > 1 || a.Operand != nil && (a.Operand.Op == expr.OpListAppend || a.Operand.Lit != nil)
 		}
 	}
 	return table.Mutation{Table: t, Key: key, Next: func(old attribute.Item) (attribute.Item, error) {
 		base := old
 		if base == nil {
+			if !creates {
+				return nil, nil
+			}
 			base = key
 		}
 		if e.update == nil || len(e.update.Actions) == 0 {
@@ -96,7 +105,7 @@ func updateMutation(t *catalog.Table, key attribute.Item, e *expressions, legacy
 			return nil, updateError(err, legacy)
 		}
 		if nested && tooDeep(next) {
-			return nil, awserr.TooDeep()
+			return nil, awserr.UpdatedTooDeep()
 		}
 		if next.Size() > attribute.MaxItemSize {
 			return nil, awserr.UpdatedItemTooLarge()

@@ -9,15 +9,16 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 )
 
-// ttlInterval is the minimum time between two changes of a table's TTL ("UpdateTimeToLive").
-const ttlInterval = time.Hour
+// ttlInterval is the minimum time between two changes of a table's TTL. The documentation says up to one hour ("UpdateTimeToLive"); AWS
+// was seen to refuse a change after 1811 seconds and to take one after 1872.
+const ttlInterval = 31 * time.Minute
 
 // updateTimeToLive only changes the state. Package table builds or clears the TTL index in the background.
 func (s *Service) updateTimeToLive(ctx context.Context, req *Request, in *api.UpdateTimeToLiveInput) (*api.UpdateTimeToLiveOutput, error) {
 	attribute, enable := in.TimeToLiveSpecification.AttributeName.Value, in.TimeToLiveSpecification.Enabled.Value
 	now := s.Now()
 	_, err := s.change(ctx, req, req.table(in.TableName.Value), func(t *catalog.Table) error {
-		if err := s.checkIdle(t); err != nil {
+		if err := s.settled(t); err != nil {
 			return err
 		}
 		on := t.TTL.Indexed()

@@ -8,11 +8,11 @@ import (
 	"github.com/statordb/stator/internal/expr"
 )
 
-// node returns an operation.
-func node(op expr.Op, args ...*expr.Node) *expr.Node { return &expr.Node{Op: op, Args: args} }
+// operation returns an operation.
+func operation(op expr.Op, args ...*expr.Node) *expr.Node { return &expr.Node{Op: op, Args: args} }
 
-// value returns a literal.
-func value(v attribute.Value) *expr.Node { return &expr.Node{Op: expr.OpValue, Lit: v} }
+// literalNode returns a literal.
+func literalNode(v attribute.Value) *expr.Node { return &expr.Node{Op: expr.OpValue, Lit: v} }
 
 // boolean reports whether a node is a condition rather than a value.
 func boolean(n *expr.Node) bool {
@@ -23,316 +23,288 @@ func boolean(n *expr.Node) bool {
 	return true
 }
 
-// condition parses the condition after WHERE.
-func (p *parser) condition() *expr.Node {
-	n := p.mustBe(p.or())
-	p.checkCondition(n)
-	return n
-}
-
-// mustBe fails unless n is a condition.
-func (p *parser) mustBe(n *expr.Node) *expr.Node {
-	if !boolean(n) {
-		if n.Op == expr.OpPlus || n.Op == expr.OpMinus {
-			p.checkCondition(n)
-		}
+// condition finds the meaning of the condition after WHERE.
+func (m *meaning) condition(n *node) *expr.Node {
+	out := m.operand(n, false)
+	if !boolean(out) {
 		fail("WHERE clause must contain an expression that resolves to a boolean")
 	}
-	return n
+	if n := operators(out); n > expr.MaxOperators {
+		fail("The expression contains too many operators; operator count: ", strconv.Itoa(expr.MaxOperators+1))
+	}
+	checkOperands(out)
+	return out
 }
 
-// checkCondition fails for operations that only updates have.
-func (p *parser) checkCondition(n *expr.Node) {
-	switch n.Op {
-	case expr.OpPlus, expr.OpMinus:
-		fail("Unsupported operator in Condition Expression. Operator: ", n.Op.String())
-	case expr.OpIfNotExists, expr.OpListAppend:
-		fail("The function is not allowed in a condition expression; function: ", n.Op.String())
+// operators counts the operators and functions in a tree.
+func operators(n *expr.Node) int {
+	if n.Op == expr.OpPath || n.Op == expr.OpValue {
+		return 0
 	}
+	count := 1
 	for _, a := range n.Args {
-		p.checkCondition(a)
+		count += operators(a)
+	}
+	return count
+}
+
+// functions are the supported functions, their number of operands, and where they are allowed.
+var functions = map[string]struct {
+	op     expr.Op
+	n      int
+	update bool
+}{
+	"begins_with": {expr.OpBeginsWith, 2, false}, "contains": {expr.OpContains, 2, false}, "attribute_type": {expr.OpType, 2, false},
+	"size": {expr.OpSize, 1, false}, "attribute_exists": {expr.OpExists, 1, false}, "attribute_not_exists": {expr.OpNotExists, 1, false},
+	"list_append": {expr.OpListAppend, 2, true}, "if_not_exists": {expr.OpIfNotExists, 2, true},
+}
+
+// checkOperands fails for functions with the wrong operands, which AWS finds after everything else in a condition or an update.
+func checkOperands(n *expr.Node) {
+	for _, a := range n.Args {
+		checkOperands(a)
+	}
+	switch n.Op {
+	case expr.OpIn:
+		if len(n.Args)-1 > expr.MaxInOperands && !ownMember(n) {
+			fail("The IN operator is provided with too many operands; number of operands: ", strconv.Itoa(len(n.Args)-1))
+		}
+		return
+	case expr.OpAnd, expr.OpOr, expr.OpNot:
+		for _, a := range n.Args {
+			if !boolean(a) { // a size
+				fail("Incorrect operand type for operator or function; operator or function: ", n.Op.String(), ", operand type: N")
+			}
+		}
+		return
+	}
+	f, ok := functions[n.Op.String()]
+	if !ok {
+		return
+	}
+	if len(n.Args) != f.n {
+		wrongNumber(n.Op.String(), len(n.Args))
+	}
+	switch n.Op {
+	case expr.OpExists, expr.OpNotExists, expr.OpIfNotExists:
+		if n.Args[0].Op != expr.OpPath {
+			fail("Operator or function requires a document path; operator or function: ", n.Op.String())
+		}
 	}
 }
 
-// or, and, not parse the boolean operators, the weakest first. Parentheses may turn out to contain a value, so the operators check their
-// operands with mustBe.
-func (p *parser) or() *expr.Node {
-	p.enter()
-	defer p.leave()
-	n := p.and()
-	for p.word("OR") {
-		n = node(expr.OpOr, p.mustBe(n), p.mustBe(p.and()))
+// ownMember reports whether IN looks for a path among operands that include it. Binding refuses that.
+func ownMember(n *expr.Node) bool {
+	for _, a := range n.Args[1:] {
+		if a.Op == expr.OpPath && n.Args[0].Op == expr.OpPath && samePath(a.Path, n.Args[0].Path) {
+			return true
+		}
 	}
-	return n
+	return false
 }
 
-func (p *parser) and() *expr.Node {
-	n := p.not()
-	for p.word("AND") {
-		n = node(expr.OpAnd, p.mustBe(n), p.mustBe(p.not()))
-	}
-	return n
+// wrongNumber fails for a wrong number of operands.
+func wrongNumber(name string, n int) {
+	fail("Incorrect number of operands for operator or function; operator or function: ", name, ", number of operands: ", strconv.Itoa(n))
 }
-
-func (p *parser) not() *expr.Node {
-	if p.word("NOT") {
-		p.enter()
-		defer p.leave()
-		return node(expr.OpNot, p.mustBe(p.not()))
-	}
-	return p.comparison()
-}
-
-// enter counts a level of nesting.
-func (p *parser) enter() {
-	if p.depth++; p.depth > maxDepth {
-		fail("Statement wasn't well formed, can't be processed: too many nested expressions")
-	}
-}
-
-func (p *parser) leave() { p.depth-- }
 
 var comparisons = map[string]expr.Op{
-	"=": expr.OpEQ, "<>": expr.OpNE, "!=": expr.OpNE, "<": expr.OpLT, "<=": expr.OpLE, ">": expr.OpGT, ">=": expr.OpGE,
+	"=": expr.OpEQ, "<>": expr.OpNE, "<": expr.OpLT, "<=": expr.OpLE, ">": expr.OpGT, ">=": expr.OpGE,
 }
 
-// comparison parses a comparison, BETWEEN, IN or IS, or a single operand.
-func (p *parser) comparison() *expr.Node {
-	left := p.sum()
-	if t := p.peek(); t.kind == tokSymbol {
-		op, ok := comparisons[t.text]
-		if !ok {
-			return left
+// operand finds the meaning of an expression in a condition or, if update is true, behind SET.
+func (m *meaning) operand(n *node, update bool) *expr.Node {
+	switch n.form {
+	case formName, formPath:
+		return &expr.Node{Op: expr.OpPath, Path: m.path(n)}
+	case formOperator:
+		return m.operator(n, update)
+	case formIs:
+		if update {
+			fail("IS operator is not supported in update expressions")
 		}
-		p.next()
-		return node(op, left, p.sum())
+		return m.isType(n)
+	case formCall:
+		return m.call(n, update)
+	case formAggregate, formCase:
+		fail("Unsupported token in expression: ", n.tok.text, m.place(n))
+	case formCast:
+		fail("Unsupported token in expression: ", n.kind, m.place(n))
+	case formSelect:
+		fail("Unsupported token in expression: SELECT", m.place(n))
+	case formLiteral:
+		if n.tok.kind == tokMissing {
+			fail("MISSING must be compared using IS operator")
+		}
 	}
-	if p.word("IS") {
-		negated := p.word("NOT")
-		return negate(p.is(left), negated)
+	return literalNode(m.value(n, rootPath, 0))
+}
+
+// operator finds the meaning of an operation.
+func (m *meaning) operator(n *node, update bool) *expr.Node {
+	word, negated := n.tok.word, false
+	if rest, ok := strings.CutPrefix(word, "not_"); ok {
+		word, negated = rest, true
 	}
-	negated := p.word("NOT")
+	op, comparison := comparisons[word]
+	arithmetic := word == "+" || word == "-"
 	switch {
-	case p.word("BETWEEN"):
-		low := p.sum()
-		p.mustWord("AND")
-		return negate(node(expr.OpBetween, left, low, p.sum()), negated)
-	case p.word("IN"):
-		return negate(p.in(left), negated)
-	case p.word("LIKE"):
-		fail("Unsupported operator in Condition Expression. Operator: like")
-	case negated:
-		p.malformed()
+	case update && arithmetic && len(n.operands) == 1:
+		wrongNumber(word, 1)
+	case update && !arithmetic && !comparison:
+		fail("Unsupported operator in Update Expression. Operator: ", word)
+	case update && word == "+":
+		op = expr.OpPlus
+	case update && word == "-":
+		op = expr.OpMinus
+	case comparison:
+	case word == "and", word == "or", word == "not":
+		return m.logical(n, word)
+	case word == "in":
+		return negate(m.in(n), negated)
+	case word == "between":
+		op = expr.OpBetween
+	default:
+		fail("Unsupported operator in Condition Expression. Operator: ", word)
 	}
-	return left
+	args := make([]*expr.Node, len(n.operands))
+	for i, o := range n.operands {
+		args[i] = m.operand(o, update)
+	}
+	return negate(operation(op, args...), negated)
 }
 
 // negate wraps n in NOT if negated is true.
 func negate(n *expr.Node, negated bool) *expr.Node {
 	if negated {
-		return node(expr.OpNot, n)
+		return operation(expr.OpNot, n)
 	}
 	return n
+}
+
+// logical finds the meaning of AND, OR and NOT.
+func (m *meaning) logical(n *node, word string) *expr.Node {
+	args := make([]*expr.Node, len(n.operands))
+	for i, o := range n.operands {
+		args[i] = m.operand(o, false)
+		if args[i].Op != expr.OpPath && args[i].Op != expr.OpValue {
+			continue
+		}
+		if word == "not" {
+			fail("The argument to NOT must be a Type or Expression")
+		}
+		fail("The arguments to AND/OR must be Expressions")
+	}
+	return operation(map[string]expr.Op{"and": expr.OpAnd, "or": expr.OpOr, "not": expr.OpNot}[word], args...)
+}
+
+// in finds the meaning of IN.
+func (m *meaning) in(n *node) *expr.Node {
+	out := operation(expr.OpIn, m.operand(n.operands[0], false))
+	list := n.operands[1]
+	if list.form != formList && list.form != formBag || len(list.operands) == 0 {
+		fail("IN operator must have a left hand argument of type Variable Reference and right hand argument of type Seq with at least one member")
+	}
+	for _, o := range list.operands {
+		out.Args = append(out.Args, m.operand(o, false))
+	}
+	return out
 }
 
 // isTypes maps the types that IS tests for from PartiQL's names to DynamoDB's.
-var isTypes = map[string]string{"NULL": "NULL", "STRING": "S", "BOOLEAN": "BOOL", "BOOL": "BOOL", "LIST": "L", "STRUCT": "M", "TUPLE": "M", "BLOB": "B"}
-
-// is parses the type after IS.
-func (p *parser) is(left *expr.Node) *expr.Node {
-	if left.Op != expr.OpPath {
-		p.malformed()
-	}
-	t := p.next()
-	if t.kind != tokWord {
-		p.malformed()
-	}
-	name := strings.ToUpper(t.text)
-	if name == "MISSING" {
-		return node(expr.OpNotExists, left)
-	}
-	letter, ok := isTypes[name]
-	if !ok {
-		p.malformed()
-	}
-	return node(expr.OpType, left, value(attribute.String(letter)))
+var isTypes = map[string]string{
+	"null": "NULL", "string": "S", "boolean": "BOOL", "list": "L", "struct": "M", "tuple": "M", "blob": "B", "numeric": "N",
 }
 
-// in parses the list after IN.
-func (p *parser) in(left *expr.Node) *expr.Node {
-	end := "]"
-	if !p.symbol("[") {
-		p.mustSymbol("(")
-		end = ")"
+// typeClass returns a type's name in the reference parser's syntax tree: double_precision is DoublePrecisionType.
+func typeClass(name string) string {
+	var out strings.Builder
+	for _, word := range strings.Split(name, "_") {
+		out.WriteString(strings.ToUpper(word[:1]) + word[1:])
 	}
-	n := node(expr.OpIn, left)
-	if !p.symbol(end) {
-		for {
-			n.Args = append(n.Args, p.sum())
-			if p.symbol(end) {
-				break
-			}
-			p.mustSymbol(",")
-		}
-	}
-	if len(n.Args) == 1 || left.Op != expr.OpPath {
-		fail("IN operator must have a left hand argument of type Variable Reference and right hand argument of type Seq with at least one member")
-	}
-	if len(n.Args)-1 > expr.MaxInOperands {
-		fail("Invalid IN clause: too many operands; number of operands: ", strconv.Itoa(len(n.Args)-1))
-	}
-	return n
+	return out.String() + "Type"
 }
 
-// sum parses + and - between operands.
-func (p *parser) sum() *expr.Node {
-	n := p.operand()
-	for {
-		switch {
-		case p.symbol("+"):
-			n = node(expr.OpPlus, n, p.operand())
-		case p.symbol("-"):
-			n = node(expr.OpMinus, n, p.operand())
-		default:
-			return n
-		}
+// isType finds the meaning of IS.
+func (m *meaning) isType(n *node) *expr.Node {
+	left := n.operands[0]
+	switch left.form {
+	case formName, formPath, formLiteral:
+	default:
+		fail("The left hand side argument to IS must be a Variable Reference, Literal, or Path")
 	}
-}
-
-// functions are the supported functions and their number of operands.
-var functions = map[string]struct {
-	op expr.Op
-	n  int
-}{
-	"begins_with": {expr.OpBeginsWith, 2}, "contains": {expr.OpContains, 2}, "attribute_type": {expr.OpType, 2}, "size": {expr.OpSize, 1},
-	"attribute_exists": {expr.OpExists, 1}, "attribute_not_exists": {expr.OpNotExists, 1},
-	"list_append": {expr.OpListAppend, 2}, "if_not_exists": {expr.OpIfNotExists, 2},
-}
-
-// operand parses parentheses, a function call, a path or a literal.
-func (p *parser) operand() *expr.Node {
-	t := p.peek()
+	negated := n.tok.word == "is_not"
+	letter, ok := isTypes[n.kind]
+	if n.kind != "missing" && !ok {
+		fail("Unsupported data type for IS operator: ", typeClass(n.kind),
+			". Supported data types are [MISSING, NULL, BOOLEAN, BLOB, STRING, NUMERIC, STRUCT, TUPLE, LIST]", m.place(left))
+	}
+	operand := m.operand(left, false)
 	switch {
-	case t.kind == tokSymbol && t.text == "(":
-		p.next()
-		n := p.or()
-		p.mustSymbol(")")
-		return n
-	case t.kind == tokWord && p.tokens[p.at+1].kind == tokSymbol && p.tokens[p.at+1].text == "(":
-		return p.call()
-	case t.kind == tokQuoted, t.kind == tokWord && !isLiteral(t):
-		return &expr.Node{Op: expr.OpPath, Path: p.path()}
+	case n.kind != "missing":
+		return negate(operation(expr.OpType, operand, literalNode(attribute.String(letter))), negated)
+	case operand.Op == expr.OpPath:
+		return negate(operation(expr.OpNotExists, operand), negated)
 	}
-	return value(p.literal("root"))
+	// a literal is never missing
+	return negate(operation(expr.OpNE, operand, operand), negated)
 }
 
-// isLiteral reports whether a word is a value rather than a name.
-func isLiteral(t token) bool {
-	switch strings.ToUpper(t.text) {
-	case "TRUE", "FALSE", "NULL":
-		return true
+// call finds the meaning of a function call.
+func (m *meaning) call(n *node, update bool) *expr.Node {
+	args := make([]*expr.Node, len(n.operands))
+	for i, o := range n.operands {
+		args[i] = m.operand(o, update)
 	}
-	return false
-}
-
-// call parses a function call.
-func (p *parser) call() *expr.Node {
-	p.enter()
-	defer p.leave()
-	t := p.next()
-	name := strings.ToLower(t.text)
-	if name == "exists" {
-		fail("EXISTS can only be used in ExecuteTransaction write requests.")
-	}
+	name := strings.ToLower(n.tok.text)
 	f, ok := functions[name]
-	if !ok {
-		if keywords[strings.ToUpper(name)] {
-			p.malformed()
-		}
-		fail("Unrecognized function: ", t.text)
+	switch {
+	case !ok:
+		fail("Unrecognized function: ", name, m.place(n))
+	case update && !f.update:
+		fail("The function is not allowed in an update expression; function: ", name)
+	case !update && f.update:
+		fail("The function is not allowed in a condition expression; function: ", name)
 	}
-	args := p.arguments()
-	if len(args) != f.n {
-		fail("Incorrect number of operands for operator or function; operator or function: ", name, ", number of operands: ", strconv.Itoa(len(args)))
-	}
-	if (f.op == expr.OpExists || f.op == expr.OpNotExists || f.op == expr.OpIfNotExists) && args[0].Op != expr.OpPath {
-		fail("Operator or function requires a document path; operator or function: ", name)
-	}
-	for _, a := range args {
-		if boolean(a) {
-			p.malformed()
-		}
-	}
-	return node(f.op, args...)
+	return operation(f.op, args...)
 }
 
-// arguments parses the arguments of a function, in parentheses.
-func (p *parser) arguments() []*expr.Node {
-	p.mustSymbol("(")
-	var args []*expr.Node
-	if p.symbol(")") {
-		return nil
-	}
-	for {
-		args = append(args, p.sum())
-		if p.symbol(")") {
-			return args
-		}
-		p.mustSymbol(",")
-	}
-}
+// setFunctions are the functions that change sets.
+var setFunctions = map[string]expr.Section{"set_add": expr.SectionAdd, "set_delete": expr.SectionDelete}
 
-// assignment parses path = operand, after SET.
-func (p *parser) assignment() expr.Action {
-	a := expr.Action{Section: expr.SectionSet, Path: p.path()}
-	p.mustSymbol("=")
-	if t := p.peek(); t.kind == tokWord && p.tokens[p.at+1].kind == tokSymbol && p.tokens[p.at+1].text == "(" {
-		switch strings.ToLower(t.text) {
-		case "set_add":
-			return p.setFunction(a, expr.SectionAdd)
-		case "set_delete":
-			return p.setFunction(a, expr.SectionDelete)
+// assignment finds the meaning of target = operand, after SET.
+func (m *meaning) assignment(target, value *node) expr.Action {
+	a := expr.Action{Section: expr.SectionSet, Path: m.path(target)}
+	if value.form == formCall {
+		if section, ok := setFunctions[strings.ToLower(value.tok.text)]; ok {
+			a.Section, a.Operand = section, literalNode(m.setOperand(a.Path, value))
+			return a
 		}
 	}
-	a.Operand = p.sum()
-	p.checkUpdate(a.Operand)
+	a.Operand = m.operand(value, true)
+	checkOperands(a.Operand)
 	return a
 }
 
-// checkUpdate fails for operations that only conditions have.
-func (p *parser) checkUpdate(n *expr.Node) {
-	switch n.Op {
-	case expr.OpPath, expr.OpValue, expr.OpPlus, expr.OpMinus, expr.OpListAppend, expr.OpIfNotExists:
-	case expr.OpSize, expr.OpBeginsWith, expr.OpContains, expr.OpType, expr.OpExists, expr.OpNotExists:
-		fail("The function is not allowed in an update expression; function: ", n.Op.String())
-	default:
-		p.malformed()
+// setOperand returns the set in set_add(path, set) or set_delete(path, set). The path must be the assigned one.
+func (m *meaning) setOperand(target expr.Path, n *node) attribute.Value {
+	name := strings.ToUpper(n.tok.text)
+	if len(n.operands) != 2 {
+		fail(name, " must have exactly two arguments", m.place(n))
 	}
-	for _, a := range n.Args {
-		p.checkUpdate(a)
+	first := n.operands[0]
+	if first.form != formName && first.form != formPath || !samePath(m.path(first), target) {
+		fail("The first argument to ", name, " must equal the assignment value", m.place(n))
 	}
-}
-
-// setFunction parses set_add(path, set) or set_delete(path, set). The path must be the assigned one.
-func (p *parser) setFunction(a expr.Action, section expr.Section) expr.Action {
-	t := p.next()
-	name := strings.ToUpper(t.text)
-	p.mustSymbol("(")
-	at := p.peek()
-	first := p.path()
-	if !samePath(first, a.Path) {
-		fail("The first argument to ", name, " must equal the assignment value")
+	second := m.operand(n.operands[1], true)
+	if second.Op == expr.OpValue {
+		switch second.Lit.Type() {
+		case attribute.TypeSS, attribute.TypeNS, attribute.TypeBS:
+			return second.Lit
+		}
 	}
-	p.mustSymbol(",")
-	v := p.literal("root")
-	switch v.Type() {
-	case attribute.TypeSS, attribute.TypeNS, attribute.TypeBS:
-	default:
-		fail("The second argument to ", name, " must be a value with type SET", p.place(at))
-	}
-	p.mustSymbol(")")
-	a.Section, a.Operand = section, value(v)
-	return a
+	fail("The second argument to ", name, " must be a value with type SET", m.place(first))
+	return nil
 }
 
 func samePath(a, b expr.Path) bool {
@@ -345,177 +317,4 @@ func samePath(a, b expr.Path) bool {
 		}
 	}
 	return true
-}
-
-// literal parses a value: a scalar, a parameter, a list, a tuple or a bag. key is its place, for messages.
-func (p *parser) literal(key string) attribute.Value {
-	p.nested++
-	defer func() { p.nested-- }()
-	if p.nested > attribute.MaxDepth {
-		fail("Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit")
-	}
-	t := p.next()
-	switch t.kind {
-	case tokString:
-		return attribute.String(t.text)
-	case tokNumber:
-		return p.number(t.text)
-	case tokIon:
-		fail("Ion Literals are not supported", p.place(t))
-	case tokQuoted:
-		p.unsupported(t, key)
-	case tokWord:
-		switch strings.ToUpper(t.text) {
-		case "TRUE":
-			return attribute.True
-		case "FALSE":
-			return attribute.False
-		case "NULL":
-			return attribute.Null
-		}
-		if !keywords[strings.ToUpper(t.text)] {
-			p.unsupported(t, key)
-		}
-	case tokSymbol:
-		switch t.text {
-		case "-", "+":
-			if n := p.next(); n.kind == tokNumber {
-				sign := ""
-				if t.text == "-" {
-					sign = "-"
-				}
-				return p.number(sign + n.text)
-			}
-		case "?":
-			return p.parameter()
-		case "[":
-			return p.list(key)
-		case "<<":
-			return p.bag(t)
-		case "{":
-			p.at-- // tuple takes the brace itself
-			return sized(attribute.NewMap(p.tuple(key, key+".")))
-		}
-	}
-	p.malformed()
-	return nil
-}
-
-// unsupported is the error for a token that isn't a value.
-func (p *parser) unsupported(t token, key string) {
-	fail("Unsupported data type: ", t.text, " under key ", key, p.place(t))
-}
-
-func (p *parser) number(text string) attribute.Value {
-	n, problem := attribute.AppendNumber(nil, []byte(text))
-	if problem != "" {
-		fail(problem)
-	}
-	return attribute.AppendScalar(nil, attribute.TypeN, n)
-}
-
-// parameter returns the next parameter.
-func (p *parser) parameter() attribute.Value {
-	if p.used >= len(p.params) {
-		p.wrongParameters()
-	}
-	p.used++
-	return p.params[p.used-1]
-}
-
-// list parses the rest of a list, after its bracket.
-func (p *parser) list(key string) attribute.Value {
-	var elems []attribute.Value
-	if p.symbol("]") {
-		return attribute.NewList(nil)
-	}
-	for {
-		elems = append(elems, p.literal(key+"."+strconv.Itoa(len(elems))))
-		p.noOperator(key)
-		if p.symbol("]") {
-			return sized(attribute.NewList(elems))
-		}
-		p.mustSymbol(",")
-	}
-}
-
-// sized fails for a list or map that no item can hold. Each level of a nested value copies what is below, and a parameter may be large even
-// if the statement is short.
-func sized(v attribute.Value) attribute.Value {
-	if v.Size() > attribute.MaxItemSize {
-		fail("Item size has exceeded the maximum allowed size")
-	}
-	return v
-}
-
-// noOperator fails for arithmetic within values.
-func (p *parser) noOperator(key string) {
-	if p.isSymbol("+") || p.isSymbol("-") {
-		p.unsupported(p.peek(), key)
-	}
-}
-
-// tuple parses {'name': value, …}. In messages, a value is called prefix and its name or, without a prefix, key.
-func (p *parser) tuple(key, prefix string) []attribute.Field {
-	p.mustSymbol("{")
-	fields := []attribute.Field{}
-	if p.symbol("}") {
-		return fields
-	}
-	seen := map[string]bool{}
-	for {
-		t := p.next()
-		switch {
-		case t.kind == tokQuoted || t.kind == tokWord:
-			fail("Tuple keys must be of type String. Actual type: VariableReference under ", key, p.place(t))
-		case t.kind != tokString:
-			p.malformed()
-		case seen[t.text]:
-			fail("Duplicate keys in tuple. Key: ", t.text, " under ", key, p.place(t))
-		}
-		seen[t.text] = true
-		p.mustSymbol(":")
-		where := key
-		if prefix != "" {
-			where = prefix + t.text
-		}
-		fields = append(fields, attribute.Field{Name: t.text, Value: p.literal(where)})
-		p.noOperator(key)
-		if p.symbol("}") {
-			return fields
-		}
-		p.mustSymbol(",")
-	}
-}
-
-// bag parses a set, << … >>.
-func (p *parser) bag(first token) attribute.Value {
-	if p.symbol(">>") {
-		fail("Empty bags are not supported", p.place(first))
-	}
-	var kind attribute.Type
-	var elems [][]byte
-	seen := map[string]bool{}
-	for {
-		v := p.literal("root")
-		t := setTypes[v.Type()]
-		if t == attribute.TypeNone || kind != attribute.TypeNone && t != kind {
-			fail("Unsupported data type in Bag. DynamoDB only supports either numbers or strings in bags")
-		}
-		kind = t
-		if seen[string(v.Bytes())] {
-			fail("Input collection contains duplicates")
-		}
-		seen[string(v.Bytes())] = true
-		elems = append(elems, v.Bytes())
-		if p.symbol(">>") {
-			return attribute.NewSet(kind, elems)
-		}
-		p.mustSymbol(",")
-	}
-}
-
-// setTypes are the types of sets, by the type of their elements.
-var setTypes = map[attribute.Type]attribute.Type{
-	attribute.TypeS: attribute.TypeSS, attribute.TypeN: attribute.TypeNS, attribute.TypeB: attribute.TypeBS,
 }

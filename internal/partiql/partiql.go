@@ -1,12 +1,14 @@
 // Package partiql parses PartiQL statements for DynamoDB into the trees of package expr, so that the same code executes statements and
 // API operations.
 //
-// Parsing depends on a statement and its parameters alone. Finding the conditions on keys needs the table, so callers do that, with
-// Conjuncts, KeyName and Alternatives.
+// It works in two phases, in the order in which AWS reports errors: Read finds the syntax (lexer.go, syntax.go, clauses.go), which is that of
+// the whole of PartiQL; Syntax.Statement finds its meaning, and refuses what DynamoDB doesn't support (meaning.go, expression.go, values.go).
+// Neither needs the table. Finding the conditions on keys does, so callers do that, with Conjuncts, KeyName and Alternatives.
 //
 // Sources: the pages "PartiQL select/insert/update/delete statements for DynamoDB", "Use PartiQL functions with DynamoDB", "PartiQL
-// arithmetic, comparison, and logical operators for DynamoDB". The sentences are those of DynamoDB Local 3.3.1, which seems to share AWS's
-// parser.
+// arithmetic, comparison, and logical operators for DynamoDB"; for the grammar, its words, precedences and reasons of refusal, the PartiQL
+// specification and its reference parser, partiql-lang-kotlin 0.6, whose reasons AWS prints; for the sentences about meaning, AWS's recorded
+// answers, and DynamoDB Local 3.3.1 where there is no record.
 package partiql
 
 import (
@@ -17,13 +19,15 @@ import (
 // Kind is the kind of a statement.
 type Kind uint8
 
-// The kinds of statements. Exists is EXISTS(SELECT …), a condition of a transaction.
+// The kinds of statements. Exists is EXISTS(SELECT …), a condition of a transaction. Unsupported is another operation or function
+// call, about which operations disagree.
 const (
 	Select Kind = iota
 	Insert
 	Update
 	Delete
 	Exists
+	Unsupported
 )
 
 // Values of Statement.Returning.
@@ -45,6 +49,8 @@ type Statement struct {
 	Item      attribute.Item // the item to insert
 	Update    *expr.Update
 	Returning string // "" if there is no RETURNING
+	// BadColumns, if not nil, is why the columns of SELECT are invalid. AWS reports it after problems of the table and index.
+	BadColumns *Error
 }
 
 // Column is a column of SELECT: a path, and the name of its value in the result. SELECT * has no columns.
@@ -60,7 +66,11 @@ type Order struct {
 }
 
 // Error is an invalid statement, with AWS's sentence.
-type Error struct{ Message string }
+type Error struct {
+	Message string
+	// Value means that AWS's sentence about invalid parameter values begins the message.
+	Value bool
+}
 
 // Error implements error.
 func (e *Error) Error() string { return e.Message }
@@ -70,6 +80,36 @@ const MaxSize = 8192
 
 // maxDepth bounds the nesting of a statement's expressions.
 const maxDepth = 250
+
+// Syntax is the syntax of a statement whose meaning is not yet known.
+type Syntax struct {
+	text string
+	root *node
+}
+
+// Read parses the syntax of a statement.
+func Read(text string) (s *Syntax, err error) {
+	defer caught(&err)
+	return &Syntax{text: text, root: parse(text)}, nil
+}
+
+// Statement returns the statement that a syntax means, with its parameters substituted.
+func (s *Syntax) Statement(params []attribute.Value) (st *Statement, err error) {
+	defer caught(&err)
+	m := &meaning{text: s.text, params: params}
+	return m.statement(s.root), nil
+}
+
+// caught recovers an *Error that ended a phase.
+func caught(err *error) {
+	if r := recover(); r != nil {
+		e, ok := r.(*Error)
+		if !ok {
+			panic(r)
+		}
+		*err = e
+	}
+}
 
 // Conjuncts returns the conditions joined by AND at the top of a tree; none for nil.
 func Conjuncts(n *expr.Node) []*expr.Node {

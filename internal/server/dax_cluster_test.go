@@ -447,7 +447,9 @@ func TestDAXClusterErrors(t *testing.T) {
 func TestDAXTransientStatus(t *testing.T) {
 	clock := newMovedClock()
 	d := open(t, Options{Now: clock.Now, TransientStatus: 10 * time.Second})
-	d.createCluster("c", nil)
+	d.accelerator("CreateParameterGroup", obj{"ParameterGroupName": "p"})
+	d.accelerator("CreateSubnetGroup", obj{"SubnetGroupName": "s", "SubnetIds": []string{"subnet-1"}})
+	d.createCluster("c", obj{"ParameterGroupName": "p", "SubnetGroupName": "s"})
 	if c := d.describeCluster("c"); c["Status"] != "creating" || c["ClusterDiscoveryEndpoint"] != nil {
 		t.Errorf("the cluster is %v", c)
 	}
@@ -465,6 +467,8 @@ func TestDAXTransientStatus(t *testing.T) {
 	}
 	clock.Advance(11 * time.Second)
 	d.refused("ClusterNotFoundFault", "not found", "AmazonDAXV3.DescribeClusters", obj{"ClusterNames": []string{"c"}})
+	d.accelerator("DeleteParameterGroup", obj{"ParameterGroupName": "p"}) // the cluster frees its groups as soon as it is gone
+	d.accelerator("DeleteSubnetGroup", obj{"SubnetGroupName": "s"})
 	d.sweepDAX(t)
 	d.createCluster("c", nil)
 	clock.Advance(11 * time.Second)

@@ -550,7 +550,7 @@ func TestTransientStatus(t *testing.T) {
 	if got := status(); got != "ACTIVE" {
 		t.Fatal(got)
 	}
-	d.must("UpdateTable", obj{"TableName": "slow", "DeletionProtectionEnabled": false})
+	d.must("UpdateTable", obj{"TableName": "slow", "BillingMode": "PAY_PER_REQUEST"})
 	if got := status(); got != "UPDATING" {
 		t.Fatal(got)
 	}

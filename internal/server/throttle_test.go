@@ -276,7 +276,7 @@ func TestOnDemandAWS(t *testing.T) {
 // TestWarmThroughput checks that warm throughput is available at once, up to a table's quota.
 func TestWarmThroughput(t *testing.T) {
 	clock := newMovedClock()
-	d := open(t, Options{Now: clock.Now, OnDemandLimits: OnDemandAWS})
+	d := open(t, Options{Now: clock.Now, OnDemandLimits: OnDemandAWS, NoChangeLimits: true})
 	d.must("CreateTable", obj{
 		"TableName": "Tab", "AttributeDefinitions": []obj{attr("pk", "S")}, "KeySchema": keys("pk"), "BillingMode": "PAY_PER_REQUEST",
 		"WarmThroughput": obj{"ReadUnitsPerSecond": 12000, "WriteUnitsPerSecond": 60000},

@@ -31,7 +31,7 @@ func TestDecreases(t *testing.T) {
 		d.must("UpdateTable", decrease())
 		clock.Advance(time.Minute)
 	}
-	d.refused("LimitExceededException", "Number of decreases today: 4. Last decrease at Sunday, November 1, 2026 12:03:00 PM UTC. Next decrease can be made at Sunday, November 1, 2026 1:03:00 PM UTC", "UpdateTable", decrease())
+	d.refused("LimitExceededException", "Number of decreases today: 4. Last decrease at Sunday, November 1, 2026 at 12:03:00 PM Coordinated Universal Time. Next decrease can be made at Sunday, November 1, 2026 at 1:03:00 PM Coordinated Universal Time", "UpdateTable", decrease())
 	d.must("UpdateTable", obj{"TableName": "Tab", "ProvisionedThroughput": throughput(200, 100)}) // increases are not limited
 	for hour := 0; clock.Now().UTC().Day() == 1; hour++ {
 		clock.Advance(time.Hour)
@@ -68,10 +68,10 @@ func TestModeSwitches(t *testing.T) {
 // TestQuotas checks AWS's quotas on the throughput of tables and accounts.
 func TestQuotas(t *testing.T) {
 	d := open(t, Options{})
-	d.refused("LimitExceededException", "40000 ReadCapacityUnits for each table", "CreateTable", provisioned("Tab", 40001, 1))
+	d.refused("LimitExceededException", "The requested ReadCapacityUnits, 40001, is above the per table maximum for the account in us-east-1. Per table maximum: 40000. Refer to", "CreateTable", provisioned("Tab", 40001, 1))
 	d.must("CreateTable", provisioned("One", 40000, 1))
 	d.must("CreateTable", provisioned("Two", 39000, 1))
-	d.refused("LimitExceededException", "80000 ReadCapacityUnits for all tables", "CreateTable", provisioned("Tab", 2000, 1))
+	d.refused("LimitExceededException", "This request would have caused the ReadCapacityUnits limit to be exceeded for the account in us-east-1. Current ReadCapacityUnits reserved by the account: 79000. Limit: 80000. Requested: 2000. Refer to", "CreateTable", provisioned("Tab", 2000, 1))
 	d.must("CreateTable", provisioned("Tab", 1000, 1))
-	d.refused("LimitExceededException", "80000 ReadCapacityUnits", "UpdateTable", obj{"TableName": "Tab", "ProvisionedThroughput": throughput(1001, 1)})
+	d.refused("LimitExceededException", "Current ReadCapacityUnits reserved by the account: 80000. Limit: 80000. Requested: 1.", "UpdateTable", obj{"TableName": "Tab", "ProvisionedThroughput": throughput(1001, 1)})
 }

@@ -99,20 +99,20 @@ func (c *Checker) Required(member string, present bool) {
 
 // MinLen fails if the length of a string is below bound.
 func (c *Checker) MinLen(member, value string, bound int) {
-	if len(value) < bound && utf16Len(value) < bound {
+	if len(value) < bound && Length(value) < bound {
 		c.fail(member, Min, "Member must have length greater than or equal to "+strconv.Itoa(bound), "'", value, "'")
 	}
 }
 
 // MaxLen fails if the length of a string is above bound.
 func (c *Checker) MaxLen(member, value string, bound int) {
-	if len(value) > bound && utf16Len(value) > bound {
+	if len(value) > bound && Length(value) > bound {
 		c.fail(member, Max, "Member must have length less than or equal to "+strconv.Itoa(bound), "'", value, "'")
 	}
 }
 
-// utf16Len returns the length of s in UTF-16 code units, which is how Java, and so AWS's model, counts characters.
-func utf16Len(s string) int {
+// Length returns the length of s in UTF-16 code units, which is how Java, and so AWS, counts characters.
+func Length(s string) int {
 	n := 0
 	for _, r := range s {
 		n++

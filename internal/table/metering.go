@@ -94,14 +94,14 @@ func (w *writer) refuse(i int, old attribute.Item) {
 	w.tables[i].Meter.Conditioned(w.now)
 }
 
-// charge charges a write that ended with err. A transaction consumes twice as much.
+// charge charges a write that ended with err. A transaction consumes twice as much of the tables, but not of the indexes.
 func (w *writer) charge(err error) {
 	if w.opt.Background {
 		return
 	}
-	list, factor := w.charges, 1.0
+	factor := 1.0
 	if w.opt.Exclusive {
-		factor = 2
+		factor = capacity.Transactional
 	}
 	if err != nil {
 		// Only a failed condition is charged; conflicts and faults are free.
@@ -109,19 +109,22 @@ func (w *writer) charge(err error) {
 		if !errors.As(err, &failed) {
 			return
 		}
-		list = w.refused
-	} else {
-		for i := range w.muts {
-			c := w.use(i, w.results[i].Units.Table)
-			for _, x := range w.results[i].Units.Indexes {
-				if !x.Global {
-					c.units += x.Units
-				}
-			}
+		for i := range w.refused {
+			c := &w.refused[i]
 			c.meter.Charge(c.use, factor*c.units, w.now)
 		}
+		return
 	}
-	for i := range list {
-		list[i].meter.Charge(list[i].use, factor*list[i].units, w.now)
+	for i := range w.muts {
+		c := w.use(i, factor*w.results[i].Units.Table)
+		for _, x := range w.results[i].Units.Indexes {
+			if !x.Global {
+				c.units += x.Units
+			}
+		}
+		c.meter.Charge(c.use, c.units, w.now)
+	}
+	for i := range w.charges {
+		w.charges[i].meter.Charge(w.charges[i].use, w.charges[i].units, w.now)
 	}
 }

@@ -73,12 +73,13 @@ type WriteOpt struct {
 	Admitted bool
 	// Background is for mutations that no client asked for: they wait for transactions, and transactions wait for them.
 	Background bool
-	// Hint lists further keys that First reads and writes.
+	// Hint lists further keys that First and Last read and write.
 	Hint [][]byte
 	// Now is when the request arrived; the zero value means now.
 	Now time.Time
-	// First runs first in the transaction. It must be repeatable.
+	// First runs first in the transaction, and Last after all mutations. They must be repeatable.
 	First func(kv.Txn) error
+	Last  func(kv.Txn, []Result) error
 }
 
 // FailedError says which mutations of a Write were refused. Nothing was written.
@@ -262,6 +263,9 @@ func (w *writer) run(txn kv.Txn) error {
 		if err := counts[i].put(txn); err != nil {
 			return err
 		}
+	}
+	if w.opt.Last != nil {
+		return w.opt.Last(txn, w.results)
 	}
 	return nil
 }

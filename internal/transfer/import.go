@@ -109,13 +109,12 @@ func (m *Manager) startImport(i *Import) {
 	}})
 }
 
-// endImport records the outcome of an import; err says why it failed. A table that could not be filled is deleted.
+// endImport records the outcome of an import; err says why it failed. A table that could not be filled is deleted. An import that refused
+// items has failed too, but the table keeps the others.
 func (m *Manager) endImport(ctx context.Context, i Import, err error) error {
 	i.Status, i.End = Completed, m.Now().UnixMilli()
 	if i.Errors > 0 {
-		if i.Failure = errItems; i.Imported == 0 {
-			i.Status = Failed
-		}
+		i.Status, i.Failure = Failed, errItems
 	}
 	if err != nil {
 		m.Logger.Warn("an import failed", "import", i.ARN(), "error", message(err))
@@ -169,7 +168,7 @@ func (x *importer) run(ctx context.Context, t *catalog.Table) error {
 	}
 	src := &source{store: store, bucket: from.S3Bucket.Value, prefix: from.S3KeyPrefix.Value, file: x.file(t)}
 	list, _, err := src.list(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, objectstore.ErrNoObject) { // AWS makes an empty table if there is no object
 		return err
 	}
 	items := x.Tables.NewSorted()
@@ -219,11 +218,14 @@ func (x *importer) sort(ctx context.Context, t *catalog.Table, src *source, list
 	return nil
 }
 
-// sortObject adds the items of an object.
+// errUnreadable ends an object at a record that can't be read.
+var errUnreadable = errors.New("a record can't be read")
+
+// sortObject adds the items of an object. Like AWS it reads no further than the first record that is no JSON.
 func (x *importer) sortObject(ctx context.Context, t *catalog.Table, src *source, object string, items *table.Sorted) error {
 	var key []byte
 	n := 0
-	return src.read(ctx, object, func(p parsed) error {
+	err := src.read(ctx, object, func(p parsed) error {
 		for i := range p.records {
 			if err := x.step(ctx); err != nil {
 				return err
@@ -231,6 +233,9 @@ func (x *importer) sortObject(ctx context.Context, t *catalog.Table, src *source
 			x.Processed++
 			if rec := &p.records[i]; rec.Err != nil {
 				x.refuse(object, n, rec.Err)
+				if rec.Unreadable {
+					return errUnreadable
+				}
 			} else {
 				x.Imported++
 				key = t.AppendItemKey(key[:0], rec.Item)
@@ -242,6 +247,10 @@ func (x *importer) sortObject(ctx context.Context, t *catalog.Table, src *source
 		}
 		return nil
 	})
+	if errors.Is(err, errUnreadable) {
+		return nil
+	}
+	return err
 }
 
 // refuse counts an item that can't be imported, and logs it in AWS's format.

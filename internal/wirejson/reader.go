@@ -163,6 +163,9 @@ func (r *Reader) Valid() bool {
 	return r.Done()
 }
 
+// Rest returns the text behind the current position.
+func (r *Reader) Rest() []byte { return r.buf[r.pos:] }
+
 // space skips white space.
 func (r *Reader) space() {
 	for r.pos < len(r.buf) {

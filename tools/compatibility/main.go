@@ -1,5 +1,5 @@
-// Command compatibility generates the list of operations in docs/compatibility.md from the operation tables, so that the list is always
-// true. `make generate` runs it; a test fails if the list is stale.
+// Command compatibility generates two parts of docs/compatibility.md: the list of operations, from the operation tables, and what the
+// conformance cases rest on. So both are always true. `make generate` runs it; a test fails if one is stale.
 package main
 
 import (
@@ -18,22 +18,19 @@ import (
 	daxapi "github.com/statordb/stator/internal/dax/api"
 	"github.com/statordb/stator/internal/dax/control"
 	"github.com/statordb/stator/internal/ops"
-)
-
-const (
-	begin = "<!-- operations: written by `make generate` -->\n"
-	end   = "<!-- end of operations -->\n"
+	"github.com/statordb/stator/test/conformance/oracle"
 )
 
 func main() {
 	out := flag.String("out", "docs/compatibility.md", "file to update")
+	cases := flag.String("cases", "test/conformance/testdata", "directory of the conformance cases")
 	flag.Parse()
 	log.SetFlags(0)
 	old, err := os.ReadFile(*out)
 	if err != nil {
 		log.Fatal(err)
 	}
-	text, err := update(string(old))
+	text, err := update(string(old), *cases)
 	if err != nil {
 		log.Fatalf("%s: %v", *out, err)
 	}
@@ -42,13 +39,47 @@ func main() {
 	}
 }
 
-// update replaces the text between the marks.
-func update(text string) (string, error) {
-	before, rest, ok := strings.Cut(text, begin)
+// update writes both parts of the page anew. cases is the directory of the conformance cases.
+func update(page, cases string) (string, error) {
+	page, err := replace(page, "operations", operations())
+	if err != nil {
+		return "", err
+	}
+	sources, err := sources(cases)
+	if err != nil {
+		return "", err
+	}
+	return replace(page, "sources", sources)
+}
+
+// replace replaces the text between the marks of a part.
+func replace(page, part, text string) (string, error) {
+	begin, end := "<!-- "+part+": written by `make generate` -->\n", "<!-- end of "+part+" -->\n"
+	before, rest, ok := strings.Cut(page, begin)
 	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
 		return "", fmt.Errorf("the marks %q and %q are missing", begin, end)
 	}
+	return before + begin + text + end + after, nil
+}
+
+// sources returns a table of what the conformance cases rest on.
+func sources(dir string) (string, error) {
+	count, err := oracle.Count(dir)
+	if err != nil {
+		return "", err
+	}
+	out := "| the expectation rests on | cases |\n|---|---|\n"
+	for _, class := range oracle.Classes {
+		if class != oracle.Setup {
+			out += fmt.Sprintf("| %s | %d |\n", class, count[class])
+		}
+	}
+	return out, nil
+}
+
+// operations returns the list of operations that work, and of those that don't.
+func operations() string {
 	have := map[string]bool{}
 	for _, op := range slices.Concat(ops.New(ops.Options{}).Operations(), new(cloudwatch.Service).Operations(), new(autoscaling.Service).Operations(), new(control.Service).Operations()) {
 		have[op.Target] = true
@@ -72,5 +103,5 @@ func update(text string) (string, error) {
 			list += fmt.Sprintf("The others answer UnknownOperationException: %s.\n\n", strings.Join(missing, ", "))
 		}
 	}
-	return before + begin + strings.TrimSuffix(list, "\n") + end + after, nil
+	return strings.TrimSuffix(list, "\n")
 }

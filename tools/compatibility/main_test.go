@@ -11,7 +11,7 @@ func TestUpToDate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := update(string(old))
+	text, err := update(string(old), "../../test/conformance/testdata")
 	if err != nil {
 		t.Fatal(err)
 	}

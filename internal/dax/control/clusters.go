@@ -159,11 +159,16 @@ func (s *Service) shape(call *smithy.Call, c *daxCluster, status string) *api.Cl
 	return out
 }
 
+// gone reports whether a cluster's deletion is over.
+func (s *Service) gone(c *daxCluster) bool {
+	return c.Status == statusDeleting && s.status(c) != statusDeleting
+}
+
 // cluster returns an existing cluster. One whose deletion is over doesn't exist, even if Finish hasn't removed it yet.
 func (s *Service) cluster(call *smithy.Call, name string) (*daxCluster, error) {
 	id := s.id(call, name)
 	c := s.clusters.Get(id)
-	if c == nil || c.Status == statusDeleting && s.status(c) != statusDeleting {
+	if c == nil || s.gone(c) {
 		return nil, fault(clusterNotFound, "Cluster %s not found.", id.Name)
 	}
 	return c, nil
@@ -287,7 +292,7 @@ func (s *Service) addNodes(c *daxCluster, factor int, zones []string) error {
 	}
 	total := factor - len(c.Nodes)
 	for _, other := range s.clusters.All() {
-		if other.Account == c.Account {
+		if other.Account == c.Account && !s.gone(other) {
 			total += len(other.Nodes)
 		}
 	}
@@ -337,7 +342,7 @@ func (s *Service) Finish(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.clusters.All() {
-		if c.Status == statusDeleting && s.status(c) != statusDeleting {
+		if s.gone(c) {
 			if err := s.clusters.Remove(ctx, c.ID); err != nil {
 				return err
 			}

@@ -81,7 +81,7 @@ func (s *Service) createParameterGroup(ctx context.Context, call *smithy.Call, i
 // users returns the names of the clusters that use a group, sorted.
 func (s *Service) users(id ID, groupOf func(*daxCluster) string) (names []string) {
 	for _, c := range s.clusters.List(id.Account, id.Region) {
-		if groupOf(c) == id.Name {
+		if groupOf(c) == id.Name && !s.gone(c) {
 			names = append(names, c.Name)
 		}
 	}
