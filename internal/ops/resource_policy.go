@@ -354,7 +354,7 @@ func (s *Service) nextPolicy(t *catalog.Table, r resource, before *catalog.Polic
 			if r.kind == kindStream {
 				what = "Resource-based policy for stream " + r.name
 			}
-			if last <= revision {
+			if last <= revision && s.TransientStatus > 0 { // otherwise a change has settled at once
 				if err := s.settling(what, last, now, "."); err != nil {
 					return nil, err
 				}
