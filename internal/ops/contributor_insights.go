@@ -16,11 +16,25 @@ func insightsOf(t *catalog.Table, index smithy.Opt[string]) (**catalog.Insights,
 	if !index.Set {
 		return &t.Insights, &t.Key, nil
 	}
+	if n := len(index.Value); n < 3 || n > 255 {
+		return nil, nil, awserr.ValidationError("IndexName must be at least 3 characters long and at most 255 characters long")
+	}
 	x := t.Index(index.Value)
 	if x == nil || !x.Global {
 		return nil, nil, awserr.New(awserr.ResourceNotFound, "Requested resource not found: Index: "+index.Value+" not found for table: "+t.Name)
 	}
 	return &x.Insights, &x.Key, nil
+}
+
+// checkIndexName rejects names that no index can have; AWS has its own sentence for them here.
+func checkIndexName(name smithy.Opt[string]) error {
+	if n := len(name.Value); name.Set && (n < 3 || n > 255) {
+		return awserr.ValidationError("IndexName must be at least 3 characters long and at most 255 characters long")
+	}
+	if name.Set && !smithy.NameChars(name.Value) {
+		return smithy.BadName("indexName", name.Value)
+	}
+	return nil
 }
 
 // insightsStatus returns the status as AWS shows it.

@@ -178,7 +178,7 @@ func checkSelect(sel smithy.Opt[string], hasIndex, hasProjection, hasAttributes 
 	switch sel.Value {
 	case api.SelectAllProjectedAttributes:
 		if !hasIndex {
-			return awserr.Invalid("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName").In(awserr.Selection)
+			return awserr.ValidationError("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName").In(awserr.Selection)
 		}
 		if named {
 			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get ALL_PROJECTED_ATTRIBUTES").In(awserr.Selection)

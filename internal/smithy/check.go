@@ -242,6 +242,11 @@ func NameChars(s string) bool {
 	return s != ""
 }
 
+// BadName returns the violation of a name's pattern by a name that an operation checks itself.
+func BadName(member, value string) *awserr.Error {
+	return awserr.ValidationError(oneDetected + "Value '" + value + "' at '" + member + "' failed to satisfy constraint: Member must satisfy regular expression pattern: " + tableNames)
+}
+
 // NameConstraints are the constraints on table names that are keys of a map, as AWS prints them.
 const NameConstraints = "Member must have length less than or equal to 255, Member must have length greater than or equal to 3, " +
 	"Member must satisfy regular expression pattern: " + tableNames
@@ -255,8 +260,8 @@ func IsName(s string) bool {
 const oneDetected = "1 validation error detected: "
 
 // detected words an operation's error like a violation if AWS's validator finds errors of its class in the operation's requests.
-func detected(err error, classes awserr.Class) error {
-	if e, ok := errors.AsType[*awserr.Error](err); ok && e.Of(classes) {
+func detected(err error, r *Rules) error {
+	if e, ok := errors.AsType[*awserr.Error](err); ok && r != nil && e.Of(r.Detects) {
 		return e.Worded(oneDetected + e.Message)
 	}
 	return err
