@@ -228,8 +228,8 @@ func typeClass(name string) string {
 // isType finds the meaning of IS.
 func (m *meaning) isType(n *node) *expr.Node {
 	left := n.operands[0]
-	switch left.form {
-	case formName, formPath, formLiteral:
+	switch {
+	case left.form == formName, left.form == formPath, left.form == formLiteral && left.tok.kind != tokMissing:
 	default:
 		fail("The left hand side argument to IS must be a Variable Reference, Literal, or Path")
 	}
@@ -240,14 +240,10 @@ func (m *meaning) isType(n *node) *expr.Node {
 			". Supported data types are [MISSING, NULL, BOOLEAN, BLOB, STRING, NUMERIC, STRUCT, TUPLE, LIST]", m.place(left))
 	}
 	operand := m.operand(left, false)
-	switch {
-	case n.kind != "missing":
-		return negate(operation(expr.OpType, operand, literalNode(attribute.String(letter))), negated)
-	case operand.Op == expr.OpPath:
+	if n.kind == "missing" {
 		return negate(operation(expr.OpNotExists, operand), negated)
 	}
-	// a literal is never missing
-	return negate(operation(expr.OpNE, operand, operand), negated)
+	return negate(operation(expr.OpType, operand, literalNode(attribute.String(letter))), negated)
 }
 
 // call finds the meaning of a function call.
