@@ -19,6 +19,18 @@ type Scope struct {
 	many       *many // nil while there are few placeholders
 	// LaterFirst says that the sentence about two paths that meet names the later one first, as PartiQL's does.
 	LaterFirst bool
+	// Problem returns the sentence for an operator or function that shall be refused before its operands' types are checked, or "".
+	Problem func(*Node) string
+}
+
+// refuse panics if s.Problem finds one.
+func (s *Scope) refuse(n *Node) {
+	if s.Problem == nil {
+		return
+	}
+	if problem := s.Problem(n); problem != "" {
+		panic(errorf(problem))
+	}
 }
 
 // many is the state of a scope with many placeholders.
@@ -317,6 +329,7 @@ func (s *Scope) typeCheck(n *Node) {
 	for _, a := range n.Args {
 		s.typeCheck(a)
 	}
+	s.refuse(n)
 	switch n.Op {
 	case OpEQ, OpNE, OpIn:
 		s.distinct(n)
@@ -515,6 +528,7 @@ func (s *Scope) updateTypes(n *Node) {
 	for _, a := range n.Args {
 		s.updateTypes(a)
 	}
+	s.refuse(n)
 	want := attribute.TypeNone
 	switch n.Op {
 	case OpPlus, OpMinus:
