@@ -13,68 +13,120 @@ import (
 
 // The operations of the model.
 var (
-	BatchExecuteStatement               = smithy.Operation[BatchExecuteStatementInput, BatchExecuteStatementOutput]{Target: "DynamoDB_20120810.BatchExecuteStatement"}
-	BatchGetItem                        = smithy.Operation[BatchGetItemInput, BatchGetItemOutput]{Target: "DynamoDB_20120810.BatchGetItem"}
-	BatchWriteItem                      = smithy.Operation[BatchWriteItemInput, BatchWriteItemOutput]{Target: "DynamoDB_20120810.BatchWriteItem"}
-	CancelBulkOperation                 = smithy.Operation[CancelBulkOperationInput, CancelBulkOperationOutput]{Target: "DynamoDB_20120810.CancelBulkOperation"}
-	CreateBackup                        = smithy.Operation[CreateBackupInput, CreateBackupOutput]{Target: "DynamoDB_20120810.CreateBackup"}
-	CreateGlobalTable                   = smithy.Operation[CreateGlobalTableInput, CreateGlobalTableOutput]{Target: "DynamoDB_20120810.CreateGlobalTable"}
-	CreateTable                         = smithy.Operation[CreateTableInput, CreateTableOutput]{Target: "DynamoDB_20120810.CreateTable"}
-	DeleteBackup                        = smithy.Operation[DeleteBackupInput, DeleteBackupOutput]{Target: "DynamoDB_20120810.DeleteBackup"}
-	DeleteItem                          = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Target: "DynamoDB_20120810.DeleteItem", Detects: awserr.Request}
-	DeleteResourcePolicy                = smithy.Operation[DeleteResourcePolicyInput, DeleteResourcePolicyOutput]{Target: "DynamoDB_20120810.DeleteResourcePolicy"}
-	DeleteTable                         = smithy.Operation[DeleteTableInput, DeleteTableOutput]{Target: "DynamoDB_20120810.DeleteTable"}
-	DescribeBackup                      = smithy.Operation[DescribeBackupInput, DescribeBackupOutput]{Target: "DynamoDB_20120810.DescribeBackup"}
-	DescribeBulkOperation               = smithy.Operation[DescribeBulkOperationInput, DescribeBulkOperationOutput]{Target: "DynamoDB_20120810.DescribeBulkOperation"}
-	DescribeContinuousBackups           = smithy.Operation[DescribeContinuousBackupsInput, DescribeContinuousBackupsOutput]{Target: "DynamoDB_20120810.DescribeContinuousBackups"}
-	DescribeContributorInsights         = smithy.Operation[DescribeContributorInsightsInput, DescribeContributorInsightsOutput]{Target: "DynamoDB_20120810.DescribeContributorInsights"}
-	DescribeEndpoints                   = smithy.Operation[DescribeEndpointsRequest, DescribeEndpointsResponse]{Target: "DynamoDB_20120810.DescribeEndpoints"}
-	DescribeExport                      = smithy.Operation[DescribeExportInput, DescribeExportOutput]{Target: "DynamoDB_20120810.DescribeExport"}
-	DescribeGlobalTable                 = smithy.Operation[DescribeGlobalTableInput, DescribeGlobalTableOutput]{Target: "DynamoDB_20120810.DescribeGlobalTable"}
-	DescribeGlobalTableSettings         = smithy.Operation[DescribeGlobalTableSettingsInput, DescribeGlobalTableSettingsOutput]{Target: "DynamoDB_20120810.DescribeGlobalTableSettings"}
-	DescribeImport                      = smithy.Operation[DescribeImportInput, DescribeImportOutput]{Target: "DynamoDB_20120810.DescribeImport"}
-	DescribeKinesisStreamingDestination = smithy.Operation[DescribeKinesisStreamingDestinationInput, DescribeKinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.DescribeKinesisStreamingDestination"}
-	DescribeLimits                      = smithy.Operation[DescribeLimitsInput, DescribeLimitsOutput]{Target: "DynamoDB_20120810.DescribeLimits"}
-	DescribeTable                       = smithy.Operation[DescribeTableInput, DescribeTableOutput]{Target: "DynamoDB_20120810.DescribeTable"}
-	DescribeTableReplicaAutoScaling     = smithy.Operation[DescribeTableReplicaAutoScalingInput, DescribeTableReplicaAutoScalingOutput]{Target: "DynamoDB_20120810.DescribeTableReplicaAutoScaling"}
-	DescribeTimeToLive                  = smithy.Operation[DescribeTimeToLiveInput, DescribeTimeToLiveOutput]{Target: "DynamoDB_20120810.DescribeTimeToLive"}
-	DisableKinesisStreamingDestination  = smithy.Operation[KinesisStreamingDestinationInput, KinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.DisableKinesisStreamingDestination"}
-	EnableKinesisStreamingDestination   = smithy.Operation[KinesisStreamingDestinationInput, KinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.EnableKinesisStreamingDestination"}
-	ExecuteStatement                    = smithy.Operation[ExecuteStatementInput, ExecuteStatementOutput]{Target: "DynamoDB_20120810.ExecuteStatement"}
-	ExecuteTransaction                  = smithy.Operation[ExecuteTransactionInput, ExecuteTransactionOutput]{Target: "DynamoDB_20120810.ExecuteTransaction"}
-	ExportTableToPointInTime            = smithy.Operation[ExportTableToPointInTimeInput, ExportTableToPointInTimeOutput]{Target: "DynamoDB_20120810.ExportTableToPointInTime"}
-	GetItem                             = smithy.Operation[GetItemInput, GetItemOutput]{Target: "DynamoDB_20120810.GetItem"}
-	GetResourcePolicy                   = smithy.Operation[GetResourcePolicyInput, GetResourcePolicyOutput]{Target: "DynamoDB_20120810.GetResourcePolicy"}
-	ImportTable                         = smithy.Operation[ImportTableInput, ImportTableOutput]{Target: "DynamoDB_20120810.ImportTable"}
-	ListBackups                         = smithy.Operation[ListBackupsInput, ListBackupsOutput]{Target: "DynamoDB_20120810.ListBackups"}
-	ListBulkOperations                  = smithy.Operation[ListBulkOperationsInput, ListBulkOperationsOutput]{Target: "DynamoDB_20120810.ListBulkOperations"}
-	ListContributorInsights             = smithy.Operation[ListContributorInsightsInput, ListContributorInsightsOutput]{Target: "DynamoDB_20120810.ListContributorInsights"}
-	ListExports                         = smithy.Operation[ListExportsInput, ListExportsOutput]{Target: "DynamoDB_20120810.ListExports"}
-	ListGlobalTables                    = smithy.Operation[ListGlobalTablesInput, ListGlobalTablesOutput]{Target: "DynamoDB_20120810.ListGlobalTables"}
-	ListImports                         = smithy.Operation[ListImportsInput, ListImportsOutput]{Target: "DynamoDB_20120810.ListImports"}
-	ListTables                          = smithy.Operation[ListTablesInput, ListTablesOutput]{Target: "DynamoDB_20120810.ListTables"}
-	ListTagsOfResource                  = smithy.Operation[ListTagsOfResourceInput, ListTagsOfResourceOutput]{Target: "DynamoDB_20120810.ListTagsOfResource"}
-	PutItem                             = smithy.Operation[PutItemInput, PutItemOutput]{Target: "DynamoDB_20120810.PutItem", Detects: awserr.Request}
-	PutResourcePolicy                   = smithy.Operation[PutResourcePolicyInput, PutResourcePolicyOutput]{Target: "DynamoDB_20120810.PutResourcePolicy"}
-	Query                               = smithy.Operation[QueryInput, QueryOutput]{Target: "DynamoDB_20120810.Query", Detects: awserr.Selection}
-	RestoreTableFromBackup              = smithy.Operation[RestoreTableFromBackupInput, RestoreTableFromBackupOutput]{Target: "DynamoDB_20120810.RestoreTableFromBackup"}
-	RestoreTableToPointInTime           = smithy.Operation[RestoreTableToPointInTimeInput, RestoreTableToPointInTimeOutput]{Target: "DynamoDB_20120810.RestoreTableToPointInTime"}
-	Scan                                = smithy.Operation[ScanInput, ScanOutput]{Target: "DynamoDB_20120810.Scan"}
-	SearchVectors                       = smithy.Operation[SearchVectorsInput, SearchVectorsOutput]{Target: "DynamoDB_20120810.SearchVectors"}
-	StartBulkPutItems                   = smithy.Operation[StartBulkPutItemsInput, StartBulkPutItemsOutput]{Target: "DynamoDB_20120810.StartBulkPutItems"}
-	TagResource                         = smithy.Operation[TagResourceInput, NoOutput]{Target: "DynamoDB_20120810.TagResource"}
-	TransactGetItems                    = smithy.Operation[TransactGetItemsInput, TransactGetItemsOutput]{Target: "DynamoDB_20120810.TransactGetItems"}
-	TransactWriteItems                  = smithy.Operation[TransactWriteItemsInput, TransactWriteItemsOutput]{Target: "DynamoDB_20120810.TransactWriteItems"}
-	UntagResource                       = smithy.Operation[UntagResourceInput, NoOutput]{Target: "DynamoDB_20120810.UntagResource"}
-	UpdateContinuousBackups             = smithy.Operation[UpdateContinuousBackupsInput, UpdateContinuousBackupsOutput]{Target: "DynamoDB_20120810.UpdateContinuousBackups"}
-	UpdateContributorInsights           = smithy.Operation[UpdateContributorInsightsInput, UpdateContributorInsightsOutput]{Target: "DynamoDB_20120810.UpdateContributorInsights"}
-	UpdateGlobalTable                   = smithy.Operation[UpdateGlobalTableInput, UpdateGlobalTableOutput]{Target: "DynamoDB_20120810.UpdateGlobalTable"}
-	UpdateGlobalTableSettings           = smithy.Operation[UpdateGlobalTableSettingsInput, UpdateGlobalTableSettingsOutput]{Target: "DynamoDB_20120810.UpdateGlobalTableSettings"}
-	UpdateItem                          = smithy.Operation[UpdateItemInput, UpdateItemOutput]{Target: "DynamoDB_20120810.UpdateItem", Detects: awserr.Request}
-	UpdateKinesisStreamingDestination   = smithy.Operation[UpdateKinesisStreamingDestinationInput, UpdateKinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.UpdateKinesisStreamingDestination"}
-	UpdateTable                         = smithy.Operation[UpdateTableInput, UpdateTableOutput]{Target: "DynamoDB_20120810.UpdateTable"}
-	UpdateTableReplicaAutoScaling       = smithy.Operation[UpdateTableReplicaAutoScalingInput, UpdateTableReplicaAutoScalingOutput]{Target: "DynamoDB_20120810.UpdateTableReplicaAutoScaling"}
-	UpdateTimeToLive                    = smithy.Operation[UpdateTimeToLiveInput, UpdateTimeToLiveOutput]{Target: "DynamoDB_20120810.UpdateTimeToLive"}
+	BatchExecuteStatement = smithy.Operation[BatchExecuteStatementInput, BatchExecuteStatementOutput]{Target: "DynamoDB_20120810.BatchExecuteStatement", Rules: &smithy.Rules{}}
+	BatchGetItem          = smithy.Operation[BatchGetItemInput, BatchGetItemOutput]{Target: "DynamoDB_20120810.BatchGetItem", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "requestItems", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
+		{Member: "requestItems.keys", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
+		{Member: "requestItems.keys", Constraint: smithy.Max, Stage: smithy.Alone, Newer: true},
+	}}}
+	BatchWriteItem = smithy.Operation[BatchWriteItemInput, BatchWriteItemOutput]{Target: "DynamoDB_20120810.BatchWriteItem", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "requestItems", Constraint: smithy.Min, Stage: smithy.Late},
+		{Member: "requestItems", Constraint: smithy.Keys, Stage: smithy.Last},
+	}}}
+	CancelBulkOperation = smithy.Operation[CancelBulkOperationInput, CancelBulkOperationOutput]{Target: "DynamoDB_20120810.CancelBulkOperation", Rules: &smithy.Rules{}}
+	CreateBackup        = smithy.Operation[CreateBackupInput, CreateBackupOutput]{Target: "DynamoDB_20120810.CreateBackup", Rules: &smithy.Rules{}}
+	CreateGlobalTable   = smithy.Operation[CreateGlobalTableInput, CreateGlobalTableOutput]{Target: "DynamoDB_20120810.CreateGlobalTable", Rules: &smithy.Rules{}}
+	CreateTable         = smithy.Operation[CreateTableInput, CreateTableOutput]{Target: "DynamoDB_20120810.CreateTable", Rules: &smithy.Rules{}}
+	DeleteBackup        = smithy.Operation[DeleteBackupInput, DeleteBackupOutput]{Target: "DynamoDB_20120810.DeleteBackup", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "backupArn", Constraint: smithy.Min, Stage: smithy.Late},
+	}}}
+	DeleteItem = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Target: "DynamoDB_20120810.DeleteItem", Rules: &smithy.Rules{Detects: awserr.Request, Members: []smithy.Rule{
+		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
+		{Member: "returnValues", Constraint: smithy.Enum, Stage: smithy.Listed, Newer: true, Set: "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"},
+		{Member: "conditionalOperator", Constraint: smithy.Enum, Stage: smithy.Late},
+		{Member: "expected.comparisonOperator", Constraint: smithy.Enum, Stage: smithy.Late},
+	}}}
+	DeleteResourcePolicy = smithy.Operation[DeleteResourcePolicyInput, DeleteResourcePolicyOutput]{Target: "DynamoDB_20120810.DeleteResourcePolicy", Rules: &smithy.Rules{}}
+	DeleteTable          = smithy.Operation[DeleteTableInput, DeleteTableOutput]{Target: "DynamoDB_20120810.DeleteTable", Rules: &smithy.Rules{}}
+	DescribeBackup       = smithy.Operation[DescribeBackupInput, DescribeBackupOutput]{Target: "DynamoDB_20120810.DescribeBackup", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "backupArn", Constraint: smithy.Min, Stage: smithy.Late},
+	}}}
+	DescribeBulkOperation       = smithy.Operation[DescribeBulkOperationInput, DescribeBulkOperationOutput]{Target: "DynamoDB_20120810.DescribeBulkOperation", Rules: &smithy.Rules{}}
+	DescribeContinuousBackups   = smithy.Operation[DescribeContinuousBackupsInput, DescribeContinuousBackupsOutput]{Target: "DynamoDB_20120810.DescribeContinuousBackups", Rules: &smithy.Rules{}}
+	DescribeContributorInsights = smithy.Operation[DescribeContributorInsightsInput, DescribeContributorInsightsOutput]{Target: "DynamoDB_20120810.DescribeContributorInsights", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "indexName", Constraint: smithy.Min, Stage: smithy.Late},
+		{Member: "indexName", Constraint: smithy.Pattern, Stage: smithy.Late},
+	}}}
+	DescribeEndpoints                   = smithy.Operation[DescribeEndpointsRequest, DescribeEndpointsResponse]{Target: "DynamoDB_20120810.DescribeEndpoints", Rules: &smithy.Rules{}}
+	DescribeExport                      = smithy.Operation[DescribeExportInput, DescribeExportOutput]{Target: "DynamoDB_20120810.DescribeExport", Rules: &smithy.Rules{}}
+	DescribeGlobalTable                 = smithy.Operation[DescribeGlobalTableInput, DescribeGlobalTableOutput]{Target: "DynamoDB_20120810.DescribeGlobalTable", Rules: &smithy.Rules{}}
+	DescribeGlobalTableSettings         = smithy.Operation[DescribeGlobalTableSettingsInput, DescribeGlobalTableSettingsOutput]{Target: "DynamoDB_20120810.DescribeGlobalTableSettings", Rules: &smithy.Rules{}}
+	DescribeImport                      = smithy.Operation[DescribeImportInput, DescribeImportOutput]{Target: "DynamoDB_20120810.DescribeImport", Rules: &smithy.Rules{}}
+	DescribeKinesisStreamingDestination = smithy.Operation[DescribeKinesisStreamingDestinationInput, DescribeKinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.DescribeKinesisStreamingDestination", Rules: &smithy.Rules{}}
+	DescribeLimits                      = smithy.Operation[DescribeLimitsInput, DescribeLimitsOutput]{Target: "DynamoDB_20120810.DescribeLimits", Rules: &smithy.Rules{}}
+	DescribeTable                       = smithy.Operation[DescribeTableInput, DescribeTableOutput]{Target: "DynamoDB_20120810.DescribeTable", Rules: &smithy.Rules{}}
+	DescribeTableReplicaAutoScaling     = smithy.Operation[DescribeTableReplicaAutoScalingInput, DescribeTableReplicaAutoScalingOutput]{Target: "DynamoDB_20120810.DescribeTableReplicaAutoScaling", Rules: &smithy.Rules{}}
+	DescribeTimeToLive                  = smithy.Operation[DescribeTimeToLiveInput, DescribeTimeToLiveOutput]{Target: "DynamoDB_20120810.DescribeTimeToLive", Rules: &smithy.Rules{}}
+	DisableKinesisStreamingDestination  = smithy.Operation[KinesisStreamingDestinationInput, KinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.DisableKinesisStreamingDestination", Rules: &smithy.Rules{}}
+	EnableKinesisStreamingDestination   = smithy.Operation[KinesisStreamingDestinationInput, KinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.EnableKinesisStreamingDestination", Rules: &smithy.Rules{}}
+	ExecuteStatement                    = smithy.Operation[ExecuteStatementInput, ExecuteStatementOutput]{Target: "DynamoDB_20120810.ExecuteStatement", Rules: &smithy.Rules{}}
+	ExecuteTransaction                  = smithy.Operation[ExecuteTransactionInput, ExecuteTransactionOutput]{Target: "DynamoDB_20120810.ExecuteTransaction", Rules: &smithy.Rules{}}
+	ExportTableToPointInTime            = smithy.Operation[ExportTableToPointInTimeInput, ExportTableToPointInTimeOutput]{Target: "DynamoDB_20120810.ExportTableToPointInTime", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "tableArn", Constraint: smithy.Min, Stage: smithy.Late},
+	}}}
+	GetItem = smithy.Operation[GetItemInput, GetItemOutput]{Target: "DynamoDB_20120810.GetItem", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
+	}}}
+	GetResourcePolicy       = smithy.Operation[GetResourcePolicyInput, GetResourcePolicyOutput]{Target: "DynamoDB_20120810.GetResourcePolicy", Rules: &smithy.Rules{}}
+	ImportTable             = smithy.Operation[ImportTableInput, ImportTableOutput]{Target: "DynamoDB_20120810.ImportTable", Rules: &smithy.Rules{}}
+	ListBackups             = smithy.Operation[ListBackupsInput, ListBackupsOutput]{Target: "DynamoDB_20120810.ListBackups", Rules: &smithy.Rules{}}
+	ListBulkOperations      = smithy.Operation[ListBulkOperationsInput, ListBulkOperationsOutput]{Target: "DynamoDB_20120810.ListBulkOperations", Rules: &smithy.Rules{}}
+	ListContributorInsights = smithy.Operation[ListContributorInsightsInput, ListContributorInsightsOutput]{Target: "DynamoDB_20120810.ListContributorInsights", Rules: &smithy.Rules{}}
+	ListExports             = smithy.Operation[ListExportsInput, ListExportsOutput]{Target: "DynamoDB_20120810.ListExports", Rules: &smithy.Rules{}}
+	ListGlobalTables        = smithy.Operation[ListGlobalTablesInput, ListGlobalTablesOutput]{Target: "DynamoDB_20120810.ListGlobalTables", Rules: &smithy.Rules{}}
+	ListImports             = smithy.Operation[ListImportsInput, ListImportsOutput]{Target: "DynamoDB_20120810.ListImports", Rules: &smithy.Rules{}}
+	ListTables              = smithy.Operation[ListTablesInput, ListTablesOutput]{Target: "DynamoDB_20120810.ListTables", Rules: &smithy.Rules{}}
+	ListTagsOfResource      = smithy.Operation[ListTagsOfResourceInput, ListTagsOfResourceOutput]{Target: "DynamoDB_20120810.ListTagsOfResource", Rules: &smithy.Rules{}}
+	PutItem                 = smithy.Operation[PutItemInput, PutItemOutput]{Target: "DynamoDB_20120810.PutItem", Rules: &smithy.Rules{Detects: awserr.Request, Members: []smithy.Rule{
+		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
+		{Member: "returnValues", Constraint: smithy.Enum, Stage: smithy.Listed, Newer: true, Set: "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"},
+		{Member: "conditionalOperator", Constraint: smithy.Enum, Stage: smithy.Late},
+		{Member: "expected.comparisonOperator", Constraint: smithy.Enum, Stage: smithy.Late},
+	}}}
+	PutResourcePolicy = smithy.Operation[PutResourcePolicyInput, PutResourcePolicyOutput]{Target: "DynamoDB_20120810.PutResourcePolicy", Rules: &smithy.Rules{}}
+	Query             = smithy.Operation[QueryInput, QueryOutput]{Target: "DynamoDB_20120810.Query", Rules: &smithy.Rules{Detects: awserr.Selection, First: true, Members: []smithy.Rule{
+		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
+		{Member: "limit", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
+		{Member: "returnConsumedCapacity", Constraint: smithy.Enum, Stage: smithy.Alone},
+		{Member: "conditionalOperator", Constraint: smithy.Enum, Stage: smithy.Late},
+		{Member: "keyConditions.comparisonOperator", Constraint: smithy.Enum, Stage: smithy.Late},
+		{Member: "queryFilter.comparisonOperator", Constraint: smithy.Enum, Stage: smithy.Late},
+		{Member: "select", Constraint: smithy.Enum, Stage: smithy.Late},
+	}}}
+	RestoreTableFromBackup = smithy.Operation[RestoreTableFromBackupInput, RestoreTableFromBackupOutput]{Target: "DynamoDB_20120810.RestoreTableFromBackup", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "targetTableName", Constraint: smithy.Min, Stage: smithy.Late},
+		{Member: "backupArn", Constraint: smithy.Min, Stage: smithy.Late},
+	}}}
+	RestoreTableToPointInTime = smithy.Operation[RestoreTableToPointInTimeInput, RestoreTableToPointInTimeOutput]{Target: "DynamoDB_20120810.RestoreTableToPointInTime", Rules: &smithy.Rules{}}
+	Scan                      = smithy.Operation[ScanInput, ScanOutput]{Target: "DynamoDB_20120810.Scan", Rules: &smithy.Rules{}}
+	SearchVectors             = smithy.Operation[SearchVectorsInput, SearchVectorsOutput]{Target: "DynamoDB_20120810.SearchVectors", Rules: &smithy.Rules{}}
+	StartBulkPutItems         = smithy.Operation[StartBulkPutItemsInput, StartBulkPutItemsOutput]{Target: "DynamoDB_20120810.StartBulkPutItems", Rules: &smithy.Rules{}}
+	TagResource               = smithy.Operation[TagResourceInput, NoOutput]{Target: "DynamoDB_20120810.TagResource", Rules: &smithy.Rules{}}
+	TransactGetItems          = smithy.Operation[TransactGetItemsInput, TransactGetItemsOutput]{Target: "DynamoDB_20120810.TransactGetItems", Rules: &smithy.Rules{}}
+	TransactWriteItems        = smithy.Operation[TransactWriteItemsInput, TransactWriteItemsOutput]{Target: "DynamoDB_20120810.TransactWriteItems", Rules: &smithy.Rules{}}
+	UntagResource             = smithy.Operation[UntagResourceInput, NoOutput]{Target: "DynamoDB_20120810.UntagResource", Rules: &smithy.Rules{}}
+	UpdateContinuousBackups   = smithy.Operation[UpdateContinuousBackupsInput, UpdateContinuousBackupsOutput]{Target: "DynamoDB_20120810.UpdateContinuousBackups", Rules: &smithy.Rules{}}
+	UpdateContributorInsights = smithy.Operation[UpdateContributorInsightsInput, UpdateContributorInsightsOutput]{Target: "DynamoDB_20120810.UpdateContributorInsights", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "indexName", Constraint: smithy.Min, Stage: smithy.Late},
+		{Member: "indexName", Constraint: smithy.Pattern, Stage: smithy.Late},
+	}}}
+	UpdateGlobalTable         = smithy.Operation[UpdateGlobalTableInput, UpdateGlobalTableOutput]{Target: "DynamoDB_20120810.UpdateGlobalTable", Rules: &smithy.Rules{}}
+	UpdateGlobalTableSettings = smithy.Operation[UpdateGlobalTableSettingsInput, UpdateGlobalTableSettingsOutput]{Target: "DynamoDB_20120810.UpdateGlobalTableSettings", Rules: &smithy.Rules{}}
+	UpdateItem                = smithy.Operation[UpdateItemInput, UpdateItemOutput]{Target: "DynamoDB_20120810.UpdateItem", Rules: &smithy.Rules{Detects: awserr.Request, Members: []smithy.Rule{
+		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
+		{Member: "tableName", Constraint: smithy.Name, Stage: smithy.Alone},
+		{Member: "returnValues", Constraint: smithy.Enum, Stage: smithy.Alone, Newer: true, Set: "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"},
+		{Member: "returnItemCollectionMetrics", Constraint: smithy.Enum, Stage: smithy.Alone},
+		{Member: "returnConsumedCapacity", Constraint: smithy.Enum, Stage: smithy.Alone, Bare: true},
+		{Member: "returnValuesOnConditionCheckFailure", Constraint: smithy.Enum, Stage: smithy.Alone, Bare: true},
+		{Member: "conditionalOperator", Constraint: smithy.Enum, Stage: smithy.Late},
+		{Member: "expected.comparisonOperator", Constraint: smithy.Enum, Stage: smithy.Late},
+		{Member: "attributeUpdates.action", Constraint: smithy.Enum, Stage: smithy.Late},
+	}}}
+	UpdateKinesisStreamingDestination = smithy.Operation[UpdateKinesisStreamingDestinationInput, UpdateKinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.UpdateKinesisStreamingDestination", Rules: &smithy.Rules{}}
+	UpdateTable                       = smithy.Operation[UpdateTableInput, UpdateTableOutput]{Target: "DynamoDB_20120810.UpdateTable", Rules: &smithy.Rules{}}
+	UpdateTableReplicaAutoScaling     = smithy.Operation[UpdateTableReplicaAutoScalingInput, UpdateTableReplicaAutoScalingOutput]{Target: "DynamoDB_20120810.UpdateTableReplicaAutoScaling", Rules: &smithy.Rules{}}
+	UpdateTimeToLive                  = smithy.Operation[UpdateTimeToLiveInput, UpdateTimeToLiveOutput]{Target: "DynamoDB_20120810.UpdateTimeToLive", Rules: &smithy.Rules{}}
 )
 
 // DynamoDBOperations lists the targets of the model's operations, sorted.
@@ -176,7 +228,7 @@ func (v *ArchivalSummary) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-var enumAttributeAction = []string{"ADD", "PUT", "DELETE"}
+var enumAttributeAction = []string{"ADD", "DELETE", "PUT"}
 
 // The values of AttributeAction.
 const (
@@ -215,14 +267,14 @@ func (v *AttributeDefinition) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *AttributeDefinition) Check(c *smithy.Checker) {
+	c.Required("attributeType", v.AttributeType.Set)
+	if v.AttributeType.Set {
+		c.Enum("attributeType", v.AttributeType.Value, enumScalarAttributeType)
+	}
 	c.Required("attributeName", v.AttributeName.Set)
-	if v.AttributeName.Set && !c.Failed() {
+	if v.AttributeName.Set {
 		c.MinLen("attributeName", v.AttributeName.Value, 1)
 		c.MaxLen("attributeName", v.AttributeName.Value, 255)
-	}
-	c.Required("attributeType", v.AttributeType.Set)
-	if v.AttributeType.Set && !c.Failed() {
-		c.Enum("attributeType", v.AttributeType.Value, enumScalarAttributeType)
 	}
 }
 
@@ -364,7 +416,7 @@ func (v *AttributeValueUpdate) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *AttributeValueUpdate) Check(c *smithy.Checker) {
-	if v.Action.Set && !c.Failed() {
+	if v.Action.Set {
 		c.Enum("action", v.Action.Value, enumAttributeAction)
 	}
 }
@@ -400,6 +452,24 @@ func appendAutoScalingPolicyDescriptionList(b []byte, list []AutoScalingPolicyDe
 
 var patternAutoScalingPolicyName = regexp.MustCompile("^(?:[\\x20-\\x7E]+)$")
 
+// AppendJava appends the value as Java prints it.
+func (v *AutoScalingPolicyUpdate) AppendJava(b []byte) []byte {
+	b = append(b, "AutoScalingPolicyUpdate("...)
+	b = append(b, "policyName="...)
+	if v.PolicyName.Set {
+		b = append(b, v.PolicyName.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", targetTrackingScalingPolicyConfiguration="...)
+	if v.TargetTrackingScalingPolicyConfiguration != nil {
+		b = v.TargetTrackingScalingPolicyConfiguration.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
+}
+
 // AutoScalingPolicyUpdate is a shape of AWS's model.
 type AutoScalingPolicyUpdate struct {
 	PolicyName                               smithy.Opt[string]
@@ -432,18 +502,18 @@ func (v *AutoScalingPolicyUpdate) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *AutoScalingPolicyUpdate) Check(c *smithy.Checker) {
-	if v.PolicyName.Set && !c.Failed() {
-		c.MinLen("policyName", v.PolicyName.Value, 1)
-		c.MaxLen("policyName", v.PolicyName.Value, 256)
-		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", c.Failed() || patternAutoScalingPolicyName.MatchString(v.PolicyName.Value))
-	}
 	c.Required("targetTrackingScalingPolicyConfiguration", v.TargetTrackingScalingPolicyConfiguration != nil)
-	if v.TargetTrackingScalingPolicyConfiguration != nil && !c.Failed() {
+	if v.TargetTrackingScalingPolicyConfiguration != nil {
 		{
 			mark := c.Enter("targetTrackingScalingPolicyConfiguration")
 			v.TargetTrackingScalingPolicyConfiguration.Check(c)
 			c.Leave(mark)
 		}
+	}
+	if v.PolicyName.Set {
+		c.MinLen("policyName", v.PolicyName.Value, 1)
+		c.MaxLen("policyName", v.PolicyName.Value, 256)
+		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", len(v.PolicyName.Value) > smithy.Matchable || patternAutoScalingPolicyName.MatchString(v.PolicyName.Value))
 	}
 }
 
@@ -482,6 +552,42 @@ func (v *AutoScalingSettingsDescription) AppendJSON(b []byte) []byte {
 		b = appendAutoScalingPolicyDescriptionList(b, v.ScalingPolicies)
 	}
 	return append(b, '}')
+}
+
+// AppendJava appends the value as Java prints it.
+func (v *AutoScalingSettingsUpdate) AppendJava(b []byte) []byte {
+	b = append(b, "AutoScalingSettingsUpdate("...)
+	b = append(b, "minimumUnits="...)
+	if v.MinimumUnits.Set {
+		b = strconv.AppendInt(b, v.MinimumUnits.Value, 10)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", maximumUnits="...)
+	if v.MaximumUnits.Set {
+		b = strconv.AppendInt(b, v.MaximumUnits.Value, 10)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", autoScalingDisabled="...)
+	if v.AutoScalingDisabled.Set {
+		b = strconv.AppendBool(b, v.AutoScalingDisabled.Value)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", autoScalingRoleArn="...)
+	if v.AutoScalingRoleArn.Set {
+		b = append(b, v.AutoScalingRoleArn.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", scalingPolicyUpdate="...)
+	if v.ScalingPolicyUpdate != nil {
+		b = v.ScalingPolicyUpdate.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
 }
 
 // AutoScalingSettingsUpdate is a shape of AWS's model.
@@ -525,23 +631,23 @@ func (v *AutoScalingSettingsUpdate) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *AutoScalingSettingsUpdate) Check(c *smithy.Checker) {
-	if v.MinimumUnits.Set && !c.Failed() {
-		c.Min("minimumUnits", v.MinimumUnits.Value, 1)
-	}
-	if v.MaximumUnits.Set && !c.Failed() {
-		c.Min("maximumUnits", v.MaximumUnits.Value, 1)
-	}
-	if v.AutoScalingRoleArn.Set && !c.Failed() {
-		c.MinLen("autoScalingRoleArn", v.AutoScalingRoleArn.Value, 1)
-		c.MaxLen("autoScalingRoleArn", v.AutoScalingRoleArn.Value, 1600)
-		c.Pattern("autoScalingRoleArn", v.AutoScalingRoleArn.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternAutoScalingRoleArn.MatchString(v.AutoScalingRoleArn.Value))
-	}
-	if v.ScalingPolicyUpdate != nil && !c.Failed() {
+	if v.ScalingPolicyUpdate != nil {
 		{
 			mark := c.Enter("scalingPolicyUpdate")
 			v.ScalingPolicyUpdate.Check(c)
 			c.Leave(mark)
 		}
+	}
+	if v.AutoScalingRoleArn.Set {
+		c.MinLen("autoScalingRoleArn", v.AutoScalingRoleArn.Value, 1)
+		c.MaxLen("autoScalingRoleArn", v.AutoScalingRoleArn.Value, 1600)
+		c.Pattern("autoScalingRoleArn", v.AutoScalingRoleArn.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.AutoScalingRoleArn.Value) > smithy.Matchable || patternAutoScalingRoleArn.MatchString(v.AutoScalingRoleArn.Value))
+	}
+	if v.MinimumUnits.Set {
+		c.Min("minimumUnits", v.MinimumUnits.Value, 1)
+	}
+	if v.MaximumUnits.Set {
+		c.Min("maximumUnits", v.MaximumUnits.Value, 1)
 	}
 }
 
@@ -573,6 +679,36 @@ func (v *AutoScalingTargetTrackingScalingPolicyConfigurationDescription) AppendJ
 		b = wirejson.AppendFloat(b, v.TargetValue.Value)
 	}
 	return append(b, '}')
+}
+
+// AppendJava appends the value as Java prints it.
+func (v *AutoScalingTargetTrackingScalingPolicyConfigurationUpdate) AppendJava(b []byte) []byte {
+	b = append(b, "AutoScalingTargetTrackingScalingPolicyConfigurationUpdate("...)
+	b = append(b, "disableScaleIn="...)
+	if v.DisableScaleIn.Set {
+		b = strconv.AppendBool(b, v.DisableScaleIn.Value)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", scaleInCooldown="...)
+	if v.ScaleInCooldown.Set {
+		b = strconv.AppendInt(b, v.ScaleInCooldown.Value, 10)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", scaleOutCooldown="...)
+	if v.ScaleOutCooldown.Set {
+		b = strconv.AppendInt(b, v.ScaleOutCooldown.Value, 10)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", targetValue="...)
+	if v.TargetValue.Set {
+		b = strconv.AppendFloat(b, v.TargetValue.Value, 'f', -1, 64)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
 }
 
 // AutoScalingTargetTrackingScalingPolicyConfigurationUpdate is a shape of AWS's model.
@@ -767,7 +903,7 @@ const (
 	BackupTypeAwsBackup = "AWS_BACKUP"
 )
 
-var enumBackupTypeFilter = []string{"USER", "SYSTEM", "AWS_BACKUP", "ALL"}
+var enumBackupTypeFilter = []string{"ALL", "AWS_BACKUP", "USER", "SYSTEM"}
 
 // The values of BackupTypeFilter.
 const (
@@ -807,21 +943,21 @@ func (v *BatchExecuteStatementInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *BatchExecuteStatementInput) Check(c *smithy.Checker) {
+	if v.ReturnConsumedCapacity.Set {
+		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
+	}
 	c.Required("statements", v.Statements != nil)
-	if v.Statements != nil && !c.Failed() {
+	if v.Statements != nil {
 		c.MinSize("statements", len(v.Statements), 1)
-		c.MaxSize("statements", len(v.Statements), 25)
+		c.MaxSize("statements", len(v.Statements), 25, func(b []byte) []byte { return javaOfPartiQLBatchRequest(b, v.Statements) })
 		for i0 := range v.Statements {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("statements", i0)
 			v.Statements[i0].Check(c)
 			c.Leave(mark0)
 		}
-	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
-		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
 	}
 }
 
@@ -876,11 +1012,12 @@ func (v *BatchGetItemInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *BatchGetItemInput) Check(c *smithy.Checker) {
 	c.Required("requestItems", v.RequestItems != nil)
-	if v.RequestItems != nil && !c.Failed() {
+	if v.RequestItems != nil {
 		c.MinEntries("requestItems", len(v.RequestItems), 1)
-		c.MaxSize("requestItems", len(v.RequestItems), 100)
+		c.MaxSize("requestItems", len(v.RequestItems), 100, func(b []byte) []byte { return jsonOfBatchGetRequestMap(b, v.RequestItems) })
+		c.Keys("requestItems", v.RequestItems.All(func(key string, _ KeysAndAttributes) bool { return smithy.IsName(key) }), smithy.NameConstraints, func(b []byte) []byte { return jsonOfBatchGetRequestMap(b, v.RequestItems) })
 		for i0 := range v.RequestItems {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("requestItems", v.RequestItems[i0].Key)
@@ -888,7 +1025,7 @@ func (v *BatchGetItemInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
+	if v.ReturnConsumedCapacity.Set {
 		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
 	}
 }
@@ -1007,6 +1144,36 @@ const (
 	BatchStatementErrorCodeEnumDuplicateitem                   = "DuplicateItem"
 )
 
+// AppendJava appends the value as Java prints it.
+func (v *BatchStatementRequest) AppendJava(b []byte) []byte {
+	b = append(b, "BatchStatementRequest("...)
+	b = append(b, "statement="...)
+	if v.Statement.Set {
+		b = append(b, v.Statement.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", parameters="...)
+	if v.Parameters != nil {
+		b = javaOfPreparedStatementParameters(b, v.Parameters)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", consistentRead="...)
+	if v.ConsistentRead.Set {
+		b = strconv.AppendBool(b, v.ConsistentRead.Value)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", returnValuesOnConditionCheckFailure="...)
+	if v.ReturnValuesOnConditionCheckFailure.Set {
+		b = append(b, v.ReturnValuesOnConditionCheckFailure.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
+}
+
 // BatchStatementRequest is a shape of AWS's model.
 type BatchStatementRequest struct {
 	Statement                           smithy.Opt[string]
@@ -1043,17 +1210,17 @@ func (v *BatchStatementRequest) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *BatchStatementRequest) Check(c *smithy.Checker) {
+	if v.ReturnValuesOnConditionCheckFailure.Set {
+		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
+	}
 	c.Required("statement", v.Statement.Set)
-	if v.Statement.Set && !c.Failed() {
+	if v.Statement.Set {
 		c.MinLen("statement", v.Statement.Value, 1)
 		c.MaxLen("statement", v.Statement.Value, 8192)
 	}
-	if v.Parameters != nil && !c.Failed() {
+	if v.Parameters != nil {
 		c.MinSize("parameters", len(v.Parameters), 1)
-		c.MaxSize("parameters", len(v.Parameters), 10000)
-	}
-	if v.ReturnValuesOnConditionCheckFailure.Set && !c.Failed() {
-		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
+		c.MaxSize("parameters", len(v.Parameters), 10000, nil)
 	}
 }
 
@@ -1116,18 +1283,18 @@ func (v *BatchWriteItemInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *BatchWriteItemInput) Check(c *smithy.Checker) {
 	c.Required("requestItems", v.RequestItems != nil)
-	if v.RequestItems != nil && !c.Failed() {
+	if v.RequestItems != nil {
 		c.MinEntries("requestItems", len(v.RequestItems), 1)
-		c.MaxSize("requestItems", len(v.RequestItems), 25)
+		c.MaxSize("requestItems", len(v.RequestItems), 25, func(b []byte) []byte { return javaOfBatchWriteItemRequestMap(b, v.RequestItems) })
+		c.Keys("requestItems", v.RequestItems.All(func(key string, _ []WriteRequest) bool { return smithy.IsName(key) }), smithy.NameConstraints, func(b []byte) []byte { return javaOfBatchWriteItemRequestMap(b, v.RequestItems) })
+		c.Sizes("requestItems", v.RequestItems.All(func(_ string, list []WriteRequest) bool { return len(list) >= 1 && len(list) <= 25 }), 1, 25, func(b []byte) []byte { return javaOfBatchWriteItemRequestMap(b, v.RequestItems) })
 		for i0 := range v.RequestItems {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("requestItems", v.RequestItems[i0].Key)
-			c.MinSize("", len(v.RequestItems[i0].Value), 1)
-			c.MaxSize("", len(v.RequestItems[i0].Value), 25)
 			for i1 := range v.RequestItems[i0].Value {
-				if c.Failed() {
+				if c.Full() {
 					return
 				}
 				mark1 := c.EnterElem("", i1)
@@ -1137,10 +1304,10 @@ func (v *BatchWriteItemInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
+	if v.ReturnConsumedCapacity.Set {
 		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
 	}
-	if v.ReturnItemCollectionMetrics.Set && !c.Failed() {
+	if v.ReturnItemCollectionMetrics.Set {
 		c.Enum("returnItemCollectionMetrics", v.ReturnItemCollectionMetrics.Value, enumReturnItemCollectionMetrics)
 	}
 }
@@ -1166,6 +1333,21 @@ func (v *BatchWriteItemOutput) AppendJSON(b []byte) []byte {
 	if v.ConsumedCapacity != nil {
 		b = wirejson.Key(b, "ConsumedCapacity")
 		b = appendConsumedCapacityMultiple(b, v.ConsumedCapacity)
+	}
+	return append(b, '}')
+}
+
+func javaOfBatchWriteItemRequestMap(b []byte, m smithy.Map[[]WriteRequest]) []byte {
+	b = append(b, '{')
+	for n, i := range attribute.HashOrder(len(m), 0, func(i int) string { return m[i].Key }) {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if n > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(append(b, m[i].Key...), '=')
+		b = javaOfWriteRequests(b, m[i].Value)
 	}
 	return append(b, '}')
 }
@@ -1232,32 +1414,6 @@ func (v *BillingModeSummary) AppendJSON(b []byte) []byte {
 		b = strconv.AppendFloat(b, v.LastUpdateToPayPerRequestDateTime.Value, 'f', 3, 64)
 	}
 	return append(b, '}')
-}
-
-func readBinarySetAttributeValue(r *wirejson.Reader) [][]byte {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := [][]byte{}
-	for r.NextElem() {
-		if len(out) > 10000 {
-			r.Skip() // Check refuses it
-			continue
-		}
-		var e []byte
-		e, _ = r.Blob()
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
-func appendBinarySetAttributeValue(b []byte, list [][]byte) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendBlob(b, list[i])
-	}
-	return append(b, ']')
 }
 
 // BulkOperationBytes is a shape of AWS's model.
@@ -1370,7 +1526,7 @@ func (v *BulkOperationDescription) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-var enumBulkOperationInputFormat = []string{"DYNAMODB_JSON", "ION"}
+var enumBulkOperationInputFormat = []string{"ION", "DYNAMODB_JSON"}
 
 // The values of BulkOperationInputFormat.
 const (
@@ -1380,7 +1536,7 @@ const (
 
 var patternBulkOperationNextToken = regexp.MustCompile("^(?:([0-9a-f]{16})+)$")
 
-var enumBulkOperationPerformanceTier = []string{"STANDARD", "ACCELERATED"}
+var enumBulkOperationPerformanceTier = []string{"ACCELERATED", "STANDARD"}
 
 // The values of BulkOperationPerformanceTier.
 const (
@@ -1558,7 +1714,7 @@ func (v *CancelBulkOperationInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *CancelBulkOperationInput) Check(c *smithy.Checker) {
 	c.Required("bulkOperationArn", v.BulkOperationArn.Set)
-	if v.BulkOperationArn.Set && !c.Failed() {
+	if v.BulkOperationArn.Set {
 		c.MinLen("bulkOperationArn", v.BulkOperationArn.Value, 37)
 		c.MaxLen("bulkOperationArn", v.BulkOperationArn.Value, 1024)
 	}
@@ -1611,7 +1767,7 @@ func (v *Capacity) AppendJSON(b []byte) []byte {
 
 var patternClientToken = regexp.MustCompile("^(?:[^\\$]+)$")
 
-var enumComparisonOperator = []string{"EQ", "NE", "IN", "LE", "LT", "GE", "GT", "BETWEEN", "NOT_NULL", "NULL", "CONTAINS", "NOT_CONTAINS", "BEGINS_WITH"}
+var enumComparisonOperator = []string{"IN", "NULL", "BETWEEN", "LT", "NOT_CONTAINS", "EQ", "GT", "NOT_NULL", "NE", "LE", "BEGINS_WITH", "GE", "CONTAINS"}
 
 // The values of ComparisonOperator.
 const (
@@ -1660,13 +1816,55 @@ func (v *Condition) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *Condition) Check(c *smithy.Checker) {
-	if v.AttributeValueList != nil && !c.Failed() {
-		c.MaxSize("attributeValueList", len(v.AttributeValueList), 10000)
+	if v.AttributeValueList != nil {
+		c.MaxSize("attributeValueList", len(v.AttributeValueList), 10000, nil)
 	}
 	c.Required("comparisonOperator", v.ComparisonOperator.Set)
-	if v.ComparisonOperator.Set && !c.Failed() {
+	if v.ComparisonOperator.Set {
 		c.Enum("comparisonOperator", v.ComparisonOperator.Value, enumComparisonOperator)
 	}
+}
+
+// AppendJava appends the value as Java prints it.
+func (v *ConditionCheck) AppendJava(b []byte) []byte {
+	b = append(b, "ConditionCheck("...)
+	b = append(b, "key="...)
+	if v.Key != nil {
+		b = v.Key.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", tableName="...)
+	if v.TableName.Set {
+		b = append(b, v.TableName.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", conditionExpression="...)
+	if v.ConditionExpression.Set {
+		b = append(b, v.ConditionExpression.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", expressionAttributeNames="...)
+	if v.ExpressionAttributeNames != nil {
+		b = javaOfExpressionAttributeNameMap(b, v.ExpressionAttributeNames)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", expressionAttributeValues="...)
+	if v.ExpressionAttributeValues != nil {
+		b = v.ExpressionAttributeValues.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", returnValuesOnConditionCheckFailure="...)
+	if v.ReturnValuesOnConditionCheckFailure.Set {
+		b = append(b, v.ReturnValuesOnConditionCheckFailure.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
 }
 
 // ConditionCheck is a shape of AWS's model.
@@ -1711,17 +1909,14 @@ func (v *ConditionCheck) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ConditionCheck) Check(c *smithy.Checker) {
-	c.Required("key", v.Key != nil)
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
 	c.Required("conditionExpression", v.ConditionExpression.Set)
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
+	if v.ReturnValuesOnConditionCheckFailure.Set {
+		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
+	}
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
 		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
@@ -1729,8 +1924,10 @@ func (v *ConditionCheck) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReturnValuesOnConditionCheckFailure.Set && !c.Failed() {
-		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
+	c.Required("key", v.Key != nil)
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -1764,7 +1961,7 @@ func (v *ConditionCheck) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-var enumConditionalOperator = []string{"AND", "OR"}
+var enumConditionalOperator = []string{"OR", "AND"}
 
 // The values of ConditionalOperator.
 const (
@@ -1865,7 +2062,7 @@ const (
 	ContributorInsightsActionDisable = "DISABLE"
 )
 
-var enumContributorInsightsMode = []string{"ACCESSED_AND_THROTTLED_KEYS", "THROTTLED_KEYS"}
+var enumContributorInsightsMode = []string{"THROTTLED_KEYS", "ACCESSED_AND_THROTTLED_KEYS"}
 
 // The values of ContributorInsightsMode.
 const (
@@ -1960,16 +2157,15 @@ func (v *CreateBackupInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *CreateBackupInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
 	c.Required("backupName", v.BackupName.Set)
-	if v.BackupName.Set && !c.Failed() {
+	if v.BackupName.Set {
+		c.Pattern("backupName", v.BackupName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.BackupName.Value))
 		c.MinLen("backupName", v.BackupName.Value, 3)
 		c.MaxLen("backupName", v.BackupName.Value, 255)
-		c.Pattern("backupName", v.BackupName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.BackupName.Value))
+	}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -2039,17 +2235,17 @@ func (v *CreateGlobalSecondaryIndexAction) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *CreateGlobalSecondaryIndexAction) Check(c *smithy.Checker) {
 	c.Required("indexName", v.IndexName.Set)
-	if v.IndexName.Set && !c.Failed() {
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
 	c.Required("keySchema", v.KeySchema != nil)
-	if v.KeySchema != nil && !c.Failed() {
+	if v.KeySchema != nil {
 		c.MinSize("keySchema", len(v.KeySchema), 1)
-		c.MaxSize("keySchema", len(v.KeySchema), 1000)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000, nil)
 		for i0 := range v.KeySchema {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("keySchema", i0)
@@ -2058,14 +2254,14 @@ func (v *CreateGlobalSecondaryIndexAction) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("projection", v.Projection != nil)
-	if v.Projection != nil && !c.Failed() {
+	if v.Projection != nil {
 		{
 			mark := c.Enter("projection")
 			v.Projection.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.ProvisionedThroughput != nil && !c.Failed() {
+	if v.ProvisionedThroughput != nil {
 		{
 			mark := c.Enter("provisionedThroughput")
 			v.ProvisionedThroughput.Check(c)
@@ -2105,14 +2301,14 @@ func (v *CreateGlobalTableInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *CreateGlobalTableInput) Check(c *smithy.Checker) {
 	c.Required("globalTableName", v.GlobalTableName.Set)
-	if v.GlobalTableName.Set && !c.Failed() {
+	if v.GlobalTableName.Set {
+		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
 		c.MinLen("globalTableName", v.GlobalTableName.Value, 3)
 		c.MaxLen("globalTableName", v.GlobalTableName.Value, 255)
-		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
 	}
 	c.Required("replicationGroup", v.ReplicationGroup != nil)
-	if v.ReplicationGroup != nil && !c.Failed() {
-		c.MaxSize("replicationGroup", len(v.ReplicationGroup), 1000)
+	if v.ReplicationGroup != nil {
+		c.MaxSize("replicationGroup", len(v.ReplicationGroup), 1000, nil)
 	}
 }
 
@@ -2129,6 +2325,18 @@ func (v *CreateGlobalTableOutput) AppendJSON(b []byte) []byte {
 		b = v.GlobalTableDescription.AppendJSON(b)
 	}
 	return append(b, '}')
+}
+
+// AppendJava appends the value as Java prints it.
+func (v *CreateGlobalTableWitnessGroupMemberAction) AppendJava(b []byte) []byte {
+	b = append(b, "CreateGlobalTableWitnessGroupMemberAction("...)
+	b = append(b, "regionName="...)
+	if v.RegionName.Set {
+		b = append(b, v.RegionName.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
 }
 
 // CreateGlobalTableWitnessGroupMemberAction is a shape of AWS's model.
@@ -2237,19 +2445,11 @@ func (v *CreateReplicationGroupMemberAction) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *CreateReplicationGroupMemberAction) Check(c *smithy.Checker) {
-	c.Required("regionName", v.RegionName.Set)
-	if v.ProvisionedThroughputOverride != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedThroughputOverride")
-			v.ProvisionedThroughputOverride.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.GlobalSecondaryIndexes != nil && !c.Failed() {
+	if v.GlobalSecondaryIndexes != nil {
 		c.MinSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1)
-		c.MaxSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1000)
+		c.MaxSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1000, nil)
 		for i0 := range v.GlobalSecondaryIndexes {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("globalSecondaryIndexes", i0)
@@ -2257,7 +2457,15 @@ func (v *CreateReplicationGroupMemberAction) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.TableClassOverride.Set && !c.Failed() {
+	if v.ProvisionedThroughputOverride != nil {
+		{
+			mark := c.Enter("provisionedThroughputOverride")
+			v.ProvisionedThroughputOverride.Check(c)
+			c.Leave(mark)
+		}
+	}
+	c.Required("regionName", v.RegionName.Set)
+	if v.TableClassOverride.Set {
 		c.Enum("tableClassOverride", v.TableClassOverride.Value, enumTableClass)
 	}
 }
@@ -2350,49 +2558,10 @@ func (v *CreateTableInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *CreateTableInput) Check(c *smithy.Checker) {
-	if v.AttributeDefinitions != nil && !c.Failed() {
-		c.MaxSize("attributeDefinitions", len(v.AttributeDefinitions), 1000)
-		for i0 := range v.AttributeDefinitions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("attributeDefinitions", i0)
-			v.AttributeDefinitions[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
-	if v.KeySchema != nil && !c.Failed() {
-		c.MinSize("keySchema", len(v.KeySchema), 1)
-		c.MaxSize("keySchema", len(v.KeySchema), 1000)
-		for i0 := range v.KeySchema {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("keySchema", i0)
-			v.KeySchema[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.LocalSecondaryIndexes != nil && !c.Failed() {
-		c.MaxSize("localSecondaryIndexes", len(v.LocalSecondaryIndexes), 1000)
-		for i0 := range v.LocalSecondaryIndexes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("localSecondaryIndexes", i0)
-			v.LocalSecondaryIndexes[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.GlobalSecondaryIndexes != nil && !c.Failed() {
-		c.MaxSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1000)
+	if v.GlobalSecondaryIndexes != nil {
+		c.MaxSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1000, nil)
 		for i0 := range v.GlobalSecondaryIndexes {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("globalSecondaryIndexes", i0)
@@ -2400,59 +2569,89 @@ func (v *CreateTableInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.BillingMode.Set && !c.Failed() {
+	if v.GlobalTableSettingsReplicationMode.Set {
+		c.Enum("globalTableSettingsReplicationMode", v.GlobalTableSettingsReplicationMode.Value, enumGlobalTableSettingsReplicationMode)
+	}
+	if v.BillingMode.Set {
 		c.Enum("billingMode", v.BillingMode.Value, enumBillingMode)
 	}
-	if v.ProvisionedThroughput != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedThroughput")
-			v.ProvisionedThroughput.Check(c)
-			c.Leave(mark)
-		}
+	if v.GlobalTableSourceArn.Set {
+		c.MinLen("globalTableSourceArn", v.GlobalTableSourceArn.Value, 1)
+		c.MaxLen("globalTableSourceArn", v.GlobalTableSourceArn.Value, 1024)
 	}
-	if v.StreamSpecification != nil && !c.Failed() {
-		{
-			mark := c.Enter("streamSpecification")
-			v.StreamSpecification.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.SSESpecification != nil && !c.Failed() {
+	if v.SSESpecification != nil {
 		{
 			mark := c.Enter("sSESpecification")
 			v.SSESpecification.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 1000)
-		for i0 := range v.Tags {
-			if c.Failed() {
+	c.Required("keySchema", v.KeySchema != nil)
+	if v.KeySchema != nil {
+		c.MaxSize("keySchema", len(v.KeySchema), 2, func(b []byte) []byte { return javaOfKeySchema(b, v.KeySchema) })
+		c.MinSize("keySchema", len(v.KeySchema), 1)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000, nil)
+		for i0 := range v.KeySchema {
+			if c.Full() {
 				return
 			}
-			mark0 := c.EnterElem("tags", i0)
-			v.Tags[i0].Check(c)
+			mark0 := c.EnterElem("keySchema", i0)
+			v.KeySchema[i0].Check(c)
 			c.Leave(mark0)
 		}
 	}
-	if v.TableClass.Set && !c.Failed() {
+	if v.ProvisionedThroughput != nil {
+		{
+			mark := c.Enter("provisionedThroughput")
+			v.ProvisionedThroughput.Check(c)
+			c.Leave(mark)
+		}
+	}
+	if v.TableClass.Set {
 		c.Enum("tableClass", v.TableClass.Value, enumTableClass)
 	}
-	if v.GlobalTableSourceArn.Set && !c.Failed() {
-		c.MinLen("globalTableSourceArn", v.GlobalTableSourceArn.Value, 1)
-		c.MaxLen("globalTableSourceArn", v.GlobalTableSourceArn.Value, 1024)
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
-	if v.GlobalTableSettingsReplicationMode.Set && !c.Failed() {
-		c.Enum("globalTableSettingsReplicationMode", v.GlobalTableSettingsReplicationMode.Value, enumGlobalTableSettingsReplicationMode)
-	}
-	if v.VectorIndexes != nil && !c.Failed() {
-		c.MaxSize("vectorIndexes", len(v.VectorIndexes), 1000)
+	if v.VectorIndexes != nil {
+		c.MaxSize("vectorIndexes", len(v.VectorIndexes), 1000, nil)
 		for i0 := range v.VectorIndexes {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("vectorIndexes", i0)
 			v.VectorIndexes[i0].Check(c)
+			c.Leave(mark0)
+		}
+	}
+	if v.StreamSpecification != nil {
+		{
+			mark := c.Enter("streamSpecification")
+			v.StreamSpecification.Check(c)
+			c.Leave(mark)
+		}
+	}
+	c.Required("attributeDefinitions", v.AttributeDefinitions != nil)
+	if v.AttributeDefinitions != nil {
+		c.MaxSize("attributeDefinitions", len(v.AttributeDefinitions), 1000, nil)
+		for i0 := range v.AttributeDefinitions {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterElem("attributeDefinitions", i0)
+			v.AttributeDefinitions[i0].Check(c)
+			c.Leave(mark0)
+		}
+	}
+	if v.LocalSecondaryIndexes != nil {
+		c.MaxSize("localSecondaryIndexes", len(v.LocalSecondaryIndexes), 1000, nil)
+		for i0 := range v.LocalSecondaryIndexes {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterElem("localSecondaryIndexes", i0)
+			v.LocalSecondaryIndexes[i0].Check(c)
 			c.Leave(mark0)
 		}
 	}
@@ -2519,25 +2718,37 @@ func (v *CreateVectorIndexAction) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *CreateVectorIndexAction) Check(c *smithy.Checker) {
+	c.Required("distanceFunction", v.DistanceFunction.Set)
+	if v.DistanceFunction.Set {
+		c.Enum("distanceFunction", v.DistanceFunction.Value, enumVectorDistanceFunction)
+	}
 	c.Required("indexName", v.IndexName.Set)
-	if v.IndexName.Set && !c.Failed() {
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
+	c.Required("projection", v.Projection != nil)
+	if v.Projection != nil {
+		{
+			mark := c.Enter("projection")
+			v.Projection.Check(c)
+			c.Leave(mark)
+		}
+	}
 	c.Required("vectorAttribute", v.VectorAttribute != nil)
-	if v.VectorAttribute != nil && !c.Failed() {
+	if v.VectorAttribute != nil {
 		{
 			mark := c.Enter("vectorAttribute")
 			v.VectorAttribute.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.SearchSchema != nil && !c.Failed() {
+	if v.SearchSchema != nil {
 		c.MinSize("searchSchema", len(v.SearchSchema), 1)
-		c.MaxSize("searchSchema", len(v.SearchSchema), 1000)
+		c.MaxSize("searchSchema", len(v.SearchSchema), 1000, nil)
 		for i0 := range v.SearchSchema {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("searchSchema", i0)
@@ -2545,27 +2756,29 @@ func (v *CreateVectorIndexAction) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	c.Required("projection", v.Projection != nil)
-	if v.Projection != nil && !c.Failed() {
-		{
-			mark := c.Enter("projection")
-			v.Projection.Check(c)
-			c.Leave(mark)
-		}
-	}
 	c.Required("dimensions", v.Dimensions.Set)
-	if v.Dimensions.Set && !c.Failed() {
+	if v.Dimensions.Set {
 		c.Min("dimensions", v.Dimensions.Value, 1)
-	}
-	c.Required("distanceFunction", v.DistanceFunction.Set)
-	if v.DistanceFunction.Set && !c.Failed() {
-		c.Enum("distanceFunction", v.DistanceFunction.Value, enumVectorDistanceFunction)
 	}
 }
 
 var patternCsvDelimiter = regexp.MustCompile("^(?:[,;:|\\t ])$")
 
 var patternCsvHeader = regexp.MustCompile("^(?:[\\x20-\\x21\\x23-\\x2B\\x2D-\\x7E]*)$")
+
+func javaOfCsvHeaderList(b []byte, list []string) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(b, list[i]...)
+	}
+	return append(b, ']')
+}
 
 func readCsvHeaderList(r *wirejson.Reader) []string {
 	if !r.BeginArray() {
@@ -2623,24 +2836,24 @@ func (v *CsvOptions) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *CsvOptions) Check(c *smithy.Checker) {
-	if v.Delimiter.Set && !c.Failed() {
-		c.MinLen("delimiter", v.Delimiter.Value, 1)
-		c.MaxLen("delimiter", v.Delimiter.Value, 1)
-		c.Pattern("delimiter", v.Delimiter.Value, "[,;:|\\t ]", c.Failed() || patternCsvDelimiter.MatchString(v.Delimiter.Value))
-	}
-	if v.HeaderList != nil && !c.Failed() {
+	if v.HeaderList != nil {
 		c.MinSize("headerList", len(v.HeaderList), 1)
-		c.MaxSize("headerList", len(v.HeaderList), 255)
+		c.MaxSize("headerList", len(v.HeaderList), 255, func(b []byte) []byte { return javaOfCsvHeaderList(b, v.HeaderList) })
 		for i0 := range v.HeaderList {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("headerList", i0)
 			c.MinLen("", v.HeaderList[i0], 1)
 			c.MaxLen("", v.HeaderList[i0], 65536)
-			c.Pattern("", v.HeaderList[i0], "[\\x20-\\x21\\x23-\\x2B\\x2D-\\x7E]*", c.Failed() || patternCsvHeader.MatchString(v.HeaderList[i0]))
+			c.Pattern("", v.HeaderList[i0], "[\\x20-\\x21\\x23-\\x2B\\x2D-\\x7E]*", len(v.HeaderList[i0]) > smithy.Matchable || patternCsvHeader.MatchString(v.HeaderList[i0]))
 			c.Leave(mark0)
 		}
+	}
+	if v.Delimiter.Set {
+		c.Pattern("delimiter", v.Delimiter.Value, "[,;:|\\t ]", len(v.Delimiter.Value) > smithy.Matchable || patternCsvDelimiter.MatchString(v.Delimiter.Value))
+		c.MinLen("delimiter", v.Delimiter.Value, 1)
+		c.MaxLen("delimiter", v.Delimiter.Value, 1)
 	}
 }
 
@@ -2656,6 +2869,48 @@ func (v *CsvOptions) AppendJSON(b []byte) []byte {
 		b = appendCsvHeaderList(b, v.HeaderList)
 	}
 	return append(b, '}')
+}
+
+// AppendJava appends the value as Java prints it.
+func (v *Delete) AppendJava(b []byte) []byte {
+	b = append(b, "Delete("...)
+	b = append(b, "key="...)
+	if v.Key != nil {
+		b = v.Key.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", tableName="...)
+	if v.TableName.Set {
+		b = append(b, v.TableName.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", conditionExpression="...)
+	if v.ConditionExpression.Set {
+		b = append(b, v.ConditionExpression.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", expressionAttributeNames="...)
+	if v.ExpressionAttributeNames != nil {
+		b = javaOfExpressionAttributeNameMap(b, v.ExpressionAttributeNames)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", expressionAttributeValues="...)
+	if v.ExpressionAttributeValues != nil {
+		b = v.ExpressionAttributeValues.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", returnValuesOnConditionCheckFailure="...)
+	if v.ReturnValuesOnConditionCheckFailure.Set {
+		b = append(b, v.ReturnValuesOnConditionCheckFailure.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
 }
 
 // Delete is a shape of AWS's model.
@@ -2700,16 +2955,13 @@ func (v *Delete) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *Delete) Check(c *smithy.Checker) {
-	c.Required("key", v.Key != nil)
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	if v.ReturnValuesOnConditionCheckFailure.Set {
+		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
 	}
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
 		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
@@ -2717,8 +2969,10 @@ func (v *Delete) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReturnValuesOnConditionCheckFailure.Set && !c.Failed() {
-		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
+	c.Required("key", v.Key != nil)
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -2780,7 +3034,7 @@ func (v *DeleteBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DeleteBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
-	if v.BackupArn.Set && !c.Failed() {
+	if v.BackupArn.Set {
 		c.MinLen("backupArn", v.BackupArn.Value, 37)
 		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
 	}
@@ -2829,11 +3083,23 @@ func (v *DeleteGlobalSecondaryIndexAction) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DeleteGlobalSecondaryIndexAction) Check(c *smithy.Checker) {
 	c.Required("indexName", v.IndexName.Set)
-	if v.IndexName.Set && !c.Failed() {
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
+}
+
+// AppendJava appends the value as Java prints it.
+func (v *DeleteGlobalTableWitnessGroupMemberAction) AppendJava(b []byte) []byte {
+	b = append(b, "DeleteGlobalTableWitnessGroupMemberAction("...)
+	b = append(b, "regionName="...)
+	if v.RegionName.Set {
+		b = append(b, v.RegionName.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
 }
 
 // DeleteGlobalTableWitnessGroupMemberAction is a shape of AWS's model.
@@ -2923,39 +3189,10 @@ func (v *DeleteItemInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DeleteItemInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
-	c.Required("key", v.Key != nil)
-	if v.Expected != nil && !c.Failed() {
-		c.MaxSize("expected", len(v.Expected), 10000)
-		for i0 := range v.Expected {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterValue("expected", v.Expected[i0].Key)
-			v.Expected[i0].Value.Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.ConditionalOperator.Set && !c.Failed() {
-		c.Enum("conditionalOperator", v.ConditionalOperator.Value, enumConditionalOperator)
-	}
-	if v.ReturnValues.Set && !c.Failed() {
-		c.Enum("returnValues", v.ReturnValues.Value, enumReturnValue)
-	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
-		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
-	}
-	if v.ReturnItemCollectionMetrics.Set && !c.Failed() {
-		c.Enum("returnItemCollectionMetrics", v.ReturnItemCollectionMetrics.Value, enumReturnItemCollectionMetrics)
-	}
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
 		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
@@ -2963,9 +3200,37 @@ func (v *DeleteItemInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReturnValuesOnConditionCheckFailure.Set && !c.Failed() {
+	if v.Expected != nil {
+		c.MaxSize("expected", len(v.Expected), 10000, nil)
+		for i0 := range v.Expected {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterValue("expected", v.Expected[i0].Key)
+			v.Expected[i0].Value.Check(c)
+			c.Leave(mark0)
+		}
+	}
+	if v.ReturnConsumedCapacity.Set {
+		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
+	}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.ItemTable("tableName", v.TableName.Value)
+	}
+	if v.ReturnValues.Set {
+		c.Enum("returnValues", v.ReturnValues.Value, enumReturnValue)
+	}
+	if v.ConditionalOperator.Set {
+		c.Enum("conditionalOperator", v.ConditionalOperator.Value, enumConditionalOperator)
+	}
+	if v.ReturnValuesOnConditionCheckFailure.Set {
 		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
 	}
+	if v.ReturnItemCollectionMetrics.Set {
+		c.Enum("returnItemCollectionMetrics", v.ReturnItemCollectionMetrics.Value, enumReturnItemCollectionMetrics)
+	}
+	c.Required("key", v.Key != nil)
 }
 
 // DeleteItemOutput is a shape of AWS's model.
@@ -3053,6 +3318,19 @@ func (v *DeleteReplicationGroupMemberAction) Check(c *smithy.Checker) {
 	c.Required("regionName", v.RegionName.Set)
 }
 
+// AppendJava appends the value as Java prints it.
+func (v *DeleteRequest) AppendJava(b []byte) []byte {
+	b = append(b, "DeleteRequest("...)
+	b = append(b, "key="...)
+	if v.Key != nil {
+		b = v.Key.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", workloadProfileName=null"...)
+	return append(b, ')')
+}
+
 // DeleteRequest is a shape of AWS's model.
 type DeleteRequest struct {
 	Key attribute.Item
@@ -3123,14 +3401,14 @@ func (v *DeleteResourcePolicyInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DeleteResourcePolicyInput) Check(c *smithy.Checker) {
-	c.Required("resourceArn", v.ResourceArn.Set)
-	if v.ResourceArn.Set && !c.Failed() {
-		c.MinLen("resourceArn", v.ResourceArn.Value, 1)
-		c.MaxLen("resourceArn", v.ResourceArn.Value, 1283)
-	}
-	if v.ExpectedRevisionId.Set && !c.Failed() {
+	if v.ExpectedRevisionId.Set {
 		c.MinLen("expectedRevisionId", v.ExpectedRevisionId.Value, 1)
 		c.MaxLen("expectedRevisionId", v.ExpectedRevisionId.Value, 255)
+	}
+	c.Required("resourceArn", v.ResourceArn.Set)
+	if v.ResourceArn.Set {
+		c.MinLen("resourceArn", v.ResourceArn.Value, 1)
+		c.MaxLen("resourceArn", v.ResourceArn.Value, 1283)
 	}
 }
 
@@ -3177,9 +3455,8 @@ func (v *DeleteTableInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DeleteTableInput) Check(c *smithy.Checker) {
 	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -3226,7 +3503,7 @@ func (v *DeleteVectorIndexAction) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DeleteVectorIndexAction) Check(c *smithy.Checker) {
 	c.Required("indexName", v.IndexName.Set)
-	if v.IndexName.Set && !c.Failed() {
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
@@ -3261,7 +3538,7 @@ func (v *DescribeBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
-	if v.BackupArn.Set && !c.Failed() {
+	if v.BackupArn.Set {
 		c.MinLen("backupArn", v.BackupArn.Value, 37)
 		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
 	}
@@ -3310,7 +3587,7 @@ func (v *DescribeBulkOperationInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeBulkOperationInput) Check(c *smithy.Checker) {
 	c.Required("bulkOperationArn", v.BulkOperationArn.Set)
-	if v.BulkOperationArn.Set && !c.Failed() {
+	if v.BulkOperationArn.Set {
 		c.MinLen("bulkOperationArn", v.BulkOperationArn.Value, 37)
 		c.MaxLen("bulkOperationArn", v.BulkOperationArn.Value, 1024)
 	}
@@ -3359,9 +3636,8 @@ func (v *DescribeContinuousBackupsInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeContinuousBackupsInput) Check(c *smithy.Checker) {
 	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -3410,15 +3686,14 @@ func (v *DescribeContributorInsightsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeContributorInsightsInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
-	if v.IndexName.Set && !c.Failed() {
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
+	}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -3533,7 +3808,7 @@ func (v *DescribeExportInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeExportInput) Check(c *smithy.Checker) {
 	c.Required("exportArn", v.ExportArn.Set)
-	if v.ExportArn.Set && !c.Failed() {
+	if v.ExportArn.Set {
 		c.MinLen("exportArn", v.ExportArn.Value, 37)
 		c.MaxLen("exportArn", v.ExportArn.Value, 1024)
 	}
@@ -3582,10 +3857,10 @@ func (v *DescribeGlobalTableInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeGlobalTableInput) Check(c *smithy.Checker) {
 	c.Required("globalTableName", v.GlobalTableName.Set)
-	if v.GlobalTableName.Set && !c.Failed() {
+	if v.GlobalTableName.Set {
+		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
 		c.MinLen("globalTableName", v.GlobalTableName.Value, 3)
 		c.MaxLen("globalTableName", v.GlobalTableName.Value, 255)
-		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
 	}
 }
 
@@ -3632,10 +3907,10 @@ func (v *DescribeGlobalTableSettingsInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeGlobalTableSettingsInput) Check(c *smithy.Checker) {
 	c.Required("globalTableName", v.GlobalTableName.Set)
-	if v.GlobalTableName.Set && !c.Failed() {
+	if v.GlobalTableName.Set {
+		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
 		c.MinLen("globalTableName", v.GlobalTableName.Value, 3)
 		c.MaxLen("globalTableName", v.GlobalTableName.Value, 255)
-		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
 	}
 }
 
@@ -3687,7 +3962,7 @@ func (v *DescribeImportInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeImportInput) Check(c *smithy.Checker) {
 	c.Required("importArn", v.ImportArn.Set)
-	if v.ImportArn.Set && !c.Failed() {
+	if v.ImportArn.Set {
 		c.MinLen("importArn", v.ImportArn.Value, 37)
 		c.MaxLen("importArn", v.ImportArn.Value, 1024)
 	}
@@ -3736,9 +4011,8 @@ func (v *DescribeKinesisStreamingDestinationInput) Read(r *wirejson.Reader) bool
 // Check implements smithy.Shape.
 func (v *DescribeKinesisStreamingDestinationInput) Check(c *smithy.Checker) {
 	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -3843,9 +4117,8 @@ func (v *DescribeTableInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeTableInput) Check(c *smithy.Checker) {
 	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -3892,9 +4165,8 @@ func (v *DescribeTableReplicaAutoScalingInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeTableReplicaAutoScalingInput) Check(c *smithy.Checker) {
 	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -3941,9 +4213,8 @@ func (v *DescribeTimeToLiveInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeTimeToLiveInput) Check(c *smithy.Checker) {
 	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -4004,7 +4275,7 @@ func (v *DisassociateReplicationGroupMemberAction) Read(r *wirejson.Reader) bool
 func (v *DisassociateReplicationGroupMemberAction) Check(c *smithy.Checker) {
 	c.Required("regionName", v.RegionName.Set)
 	c.Required("disassociationMode", v.DisassociationMode.Set)
-	if v.DisassociationMode.Set && !c.Failed() {
+	if v.DisassociationMode.Set {
 		c.Enum("disassociationMode", v.DisassociationMode.Value, enumDisassociationMode)
 	}
 }
@@ -4043,7 +4314,7 @@ func (v *EnableKinesisStreamingConfiguration) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *EnableKinesisStreamingConfiguration) Check(c *smithy.Checker) {
-	if v.ApproximateCreationDateTimePrecision.Set && !c.Failed() {
+	if v.ApproximateCreationDateTimePrecision.Set {
 		c.Enum("approximateCreationDateTimePrecision", v.ApproximateCreationDateTimePrecision.Value, enumApproximateCreationDateTimePrecision)
 	}
 }
@@ -4132,27 +4403,27 @@ func (v *ExecuteStatementInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ExecuteStatementInput) Check(c *smithy.Checker) {
-	c.Required("statement", v.Statement.Set)
-	if v.Statement.Set && !c.Failed() {
-		c.MinLen("statement", v.Statement.Value, 1)
-		c.MaxLen("statement", v.Statement.Value, 8192)
+	if v.ReturnValuesOnConditionCheckFailure.Set {
+		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
 	}
-	if v.Parameters != nil && !c.Failed() {
-		c.MinSize("parameters", len(v.Parameters), 1)
-		c.MaxSize("parameters", len(v.Parameters), 10000)
-	}
-	if v.NextToken.Set && !c.Failed() {
+	if v.NextToken.Set {
 		c.MinLen("nextToken", v.NextToken.Value, 1)
 		c.MaxLen("nextToken", v.NextToken.Value, 32768)
 	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
-		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
-	}
-	if v.Limit.Set && !c.Failed() {
+	if v.Limit.Set {
 		c.Min("limit", v.Limit.Value, 1)
 	}
-	if v.ReturnValuesOnConditionCheckFailure.Set && !c.Failed() {
-		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
+	c.Required("statement", v.Statement.Set)
+	if v.Statement.Set {
+		c.MinLen("statement", v.Statement.Value, 1)
+		c.MaxLen("statement", v.Statement.Value, 8192)
+	}
+	if v.ReturnConsumedCapacity.Set {
+		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
+	}
+	if v.Parameters != nil {
+		c.MinSize("parameters", len(v.Parameters), 1)
+		c.MaxSize("parameters", len(v.Parameters), 10000, nil)
 	}
 }
 
@@ -4219,12 +4490,16 @@ func (v *ExecuteTransactionInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ExecuteTransactionInput) Check(c *smithy.Checker) {
+	if v.ClientRequestToken.Set {
+		c.MinLen("clientRequestToken", v.ClientRequestToken.Value, 1)
+		c.MaxLen("clientRequestToken", v.ClientRequestToken.Value, 36)
+	}
 	c.Required("transactStatements", v.TransactStatements != nil)
-	if v.TransactStatements != nil && !c.Failed() {
+	if v.TransactStatements != nil {
 		c.MinSize("transactStatements", len(v.TransactStatements), 1)
-		c.MaxSize("transactStatements", len(v.TransactStatements), 100)
+		c.MaxSize("transactStatements", len(v.TransactStatements), 100, func(b []byte) []byte { return javaOfParameterizedStatements(b, v.TransactStatements) })
 		for i0 := range v.TransactStatements {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("transactStatements", i0)
@@ -4232,11 +4507,7 @@ func (v *ExecuteTransactionInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ClientRequestToken.Set && !c.Failed() {
-		c.MinLen("clientRequestToken", v.ClientRequestToken.Value, 1)
-		c.MaxLen("clientRequestToken", v.ClientRequestToken.Value, 36)
-	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
+	if v.ReturnConsumedCapacity.Set {
 		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
 	}
 }
@@ -4338,11 +4609,11 @@ func (v *ExpectedAttributeValue) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ExpectedAttributeValue) Check(c *smithy.Checker) {
-	if v.ComparisonOperator.Set && !c.Failed() {
-		c.Enum("comparisonOperator", v.ComparisonOperator.Value, enumComparisonOperator)
+	if v.AttributeValueList != nil {
+		c.MaxSize("attributeValueList", len(v.AttributeValueList), 10000, nil)
 	}
-	if v.AttributeValueList != nil && !c.Failed() {
-		c.MaxSize("attributeValueList", len(v.AttributeValueList), 10000)
+	if v.ComparisonOperator.Set {
+		c.Enum("comparisonOperator", v.ComparisonOperator.Value, enumComparisonOperator)
 	}
 }
 
@@ -4466,7 +4737,7 @@ func (v *ExportDescription) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-var enumExportFormat = []string{"DYNAMODB_JSON", "ION"}
+var enumExportFormat = []string{"ION", "DYNAMODB_JSON"}
 
 // The values of ExportFormat.
 const (
@@ -4579,51 +4850,51 @@ func (v *ExportTableToPointInTimeInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ExportTableToPointInTimeInput) Check(c *smithy.Checker) {
-	c.Required("tableArn", v.TableArn.Set)
-	if v.TableArn.Set && !c.Failed() {
-		c.MinLen("tableArn", v.TableArn.Value, 1)
-		c.MaxLen("tableArn", v.TableArn.Value, 1024)
+	if v.FilterSpecification != nil {
+		{
+			mark := c.Enter("filterSpecification")
+			v.FilterSpecification.Check(c)
+			c.Leave(mark)
+		}
 	}
-	if v.ClientToken.Set && !c.Failed() {
-		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", c.Failed() || patternClientToken.MatchString(v.ClientToken.Value))
+	if v.ClientToken.Set {
+		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", len(v.ClientToken.Value) > smithy.Matchable || patternClientToken.MatchString(v.ClientToken.Value))
 	}
-	c.Required("s3Bucket", v.S3Bucket.Set)
-	if v.S3Bucket.Set && !c.Failed() {
-		c.MaxLen("s3Bucket", v.S3Bucket.Value, 255)
-		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", c.Failed() || patternS3Bucket.MatchString(v.S3Bucket.Value))
-	}
-	if v.S3BucketOwner.Set && !c.Failed() {
-		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", c.Failed() || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
-	}
-	if v.S3Prefix.Set && !c.Failed() {
-		c.MaxLen("s3Prefix", v.S3Prefix.Value, 1024)
-	}
-	if v.S3SseAlgorithm.Set && !c.Failed() {
-		c.Enum("s3SseAlgorithm", v.S3SseAlgorithm.Value, enumS3SseAlgorithm)
-	}
-	if v.S3SseKmsKeyId.Set && !c.Failed() {
-		c.MinLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 1)
-		c.MaxLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 2048)
-	}
-	if v.ExportFormat.Set && !c.Failed() {
-		c.Enum("exportFormat", v.ExportFormat.Value, enumExportFormat)
-	}
-	if v.ExportType.Set && !c.Failed() {
+	if v.ExportType.Set {
 		c.Enum("exportType", v.ExportType.Value, enumExportType)
 	}
-	if v.IncrementalExportSpecification != nil && !c.Failed() {
+	if v.IncrementalExportSpecification != nil {
 		{
 			mark := c.Enter("incrementalExportSpecification")
 			v.IncrementalExportSpecification.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.FilterSpecification != nil && !c.Failed() {
-		{
-			mark := c.Enter("filterSpecification")
-			v.FilterSpecification.Check(c)
-			c.Leave(mark)
-		}
+	if v.S3SseAlgorithm.Set {
+		c.Enum("s3SseAlgorithm", v.S3SseAlgorithm.Value, enumS3SseAlgorithm)
+	}
+	if v.S3BucketOwner.Set {
+		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", len(v.S3BucketOwner.Value) > smithy.Matchable || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
+	}
+	if v.S3Prefix.Set {
+		c.MaxLen("s3Prefix", v.S3Prefix.Value, 1024)
+	}
+	if v.ExportFormat.Set {
+		c.Enum("exportFormat", v.ExportFormat.Value, enumExportFormat)
+	}
+	c.Required("s3Bucket", v.S3Bucket.Set)
+	if v.S3Bucket.Set {
+		c.MaxLen("s3Bucket", v.S3Bucket.Value, 255)
+		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", len(v.S3Bucket.Value) > smithy.Matchable || patternS3Bucket.MatchString(v.S3Bucket.Value))
+	}
+	if v.S3SseKmsKeyId.Set {
+		c.MinLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 1)
+		c.MaxLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 2048)
+	}
+	c.Required("tableArn", v.TableArn.Set)
+	if v.TableArn.Set {
+		c.MinLen("tableArn", v.TableArn.Value, 1)
+		c.MaxLen("tableArn", v.TableArn.Value, 1024)
 	}
 }
 
@@ -4650,13 +4921,28 @@ const (
 	ExportTypeIncrementalExport = "INCREMENTAL_EXPORT"
 )
 
-var enumExportViewType = []string{"NEW_IMAGE", "NEW_AND_OLD_IMAGES"}
+var enumExportViewType = []string{"NEW_AND_OLD_IMAGES", "NEW_IMAGE"}
 
 // The values of ExportViewType.
 const (
 	ExportViewTypeNewImage        = "NEW_IMAGE"
 	ExportViewTypeNewAndOldImages = "NEW_AND_OLD_IMAGES"
 )
+
+func javaOfExpressionAttributeNameMap(b []byte, m smithy.Map[string]) []byte {
+	b = append(b, '{')
+	for n, i := range attribute.HashOrder(len(m), 0, func(i int) string { return m[i].Key }) {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if n > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(append(b, m[i].Key...), '=')
+		b = append(b, m[i].Value...)
+	}
+	return append(b, '}')
+}
 
 func readExpressionAttributeNameMap(r *wirejson.Reader) smithy.Map[string] {
 	if !r.BeginObject("java.util.Map<java.lang.String, java.lang.String>") {
@@ -4774,10 +5060,10 @@ func (v *FilterSpecification) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *FilterSpecification) Check(c *smithy.Checker) {
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
 		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
@@ -4811,6 +5097,36 @@ func (v *FilterSpecification) AppendJSON(b []byte) []byte {
 		b = v.ExpressionAttributeValues.AppendJSON(b)
 	}
 	return append(b, '}')
+}
+
+// AppendJava appends the value as Java prints it.
+func (v *Get) AppendJava(b []byte) []byte {
+	b = append(b, "Get("...)
+	b = append(b, "key="...)
+	if v.Key != nil {
+		b = v.Key.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", tableName="...)
+	if v.TableName.Set {
+		b = append(b, v.TableName.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", projectionExpression="...)
+	if v.ProjectionExpression.Set {
+		b = append(b, v.ProjectionExpression.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", expressionAttributeNames="...)
+	if v.ExpressionAttributeNames != nil {
+		b = javaOfExpressionAttributeNameMap(b, v.ExpressionAttributeNames)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
 }
 
 // Get is a shape of AWS's model.
@@ -4849,22 +5165,21 @@ func (v *Get) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *Get) Check(c *smithy.Checker) {
-	c.Required("key", v.Key != nil)
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
 		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
 			c.MaxLen("", v.ExpressionAttributeNames[i0].Value, 65535)
 			c.Leave(mark0)
 		}
+	}
+	c.Required("key", v.Key != nil)
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -4913,17 +5228,22 @@ func (v *GetItemInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *GetItemInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
+		for i0 := range v.ExpressionAttributeNames {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
+			c.MaxLen("", v.ExpressionAttributeNames[i0].Value, 65535)
+			c.Leave(mark0)
+		}
 	}
-	c.Required("key", v.Key != nil)
-	if v.AttributesToGet != nil && !c.Failed() {
+	if v.AttributesToGet != nil {
 		c.MinSize("attributesToGet", len(v.AttributesToGet), 1)
-		c.MaxSize("attributesToGet", len(v.AttributesToGet), 10000)
+		c.MaxSize("attributesToGet", len(v.AttributesToGet), 10000, nil)
 		for i0 := range v.AttributesToGet {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("attributesToGet", i0)
@@ -4931,19 +5251,13 @@ func (v *GetItemInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
+	if v.ReturnConsumedCapacity.Set {
 		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
 	}
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
-		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
-			c.MaxLen("", v.ExpressionAttributeNames[i0].Value, 65535)
-			c.Leave(mark0)
-		}
+	c.Required("key", v.Key != nil)
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.ItemTable("tableName", v.TableName.Value)
 	}
 }
 
@@ -4995,7 +5309,7 @@ func (v *GetResourcePolicyInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *GetResourcePolicyInput) Check(c *smithy.Checker) {
 	c.Required("resourceArn", v.ResourceArn.Set)
-	if v.ResourceArn.Set && !c.Failed() {
+	if v.ResourceArn.Set {
 		c.MinLen("resourceArn", v.ResourceArn.Value, 1)
 		c.MaxLen("resourceArn", v.ResourceArn.Value, 1283)
 	}
@@ -5072,17 +5386,17 @@ func (v *GlobalSecondaryIndex) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *GlobalSecondaryIndex) Check(c *smithy.Checker) {
 	c.Required("indexName", v.IndexName.Set)
-	if v.IndexName.Set && !c.Failed() {
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
 	c.Required("keySchema", v.KeySchema != nil)
-	if v.KeySchema != nil && !c.Failed() {
+	if v.KeySchema != nil {
 		c.MinSize("keySchema", len(v.KeySchema), 1)
-		c.MaxSize("keySchema", len(v.KeySchema), 1000)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000, nil)
 		for i0 := range v.KeySchema {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("keySchema", i0)
@@ -5091,14 +5405,14 @@ func (v *GlobalSecondaryIndex) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("projection", v.Projection != nil)
-	if v.Projection != nil && !c.Failed() {
+	if v.Projection != nil {
 		{
 			mark := c.Enter("projection")
 			v.Projection.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.ProvisionedThroughput != nil && !c.Failed() {
+	if v.ProvisionedThroughput != nil {
 		{
 			mark := c.Enter("provisionedThroughput")
 			v.ProvisionedThroughput.Check(c)
@@ -5169,17 +5483,17 @@ func (v *GlobalSecondaryIndexAutoScalingUpdate) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *GlobalSecondaryIndexAutoScalingUpdate) Check(c *smithy.Checker) {
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.ProvisionedWriteCapacityAutoScalingUpdate != nil && !c.Failed() {
+	if v.ProvisionedWriteCapacityAutoScalingUpdate != nil {
 		{
 			mark := c.Enter("provisionedWriteCapacityAutoScalingUpdate")
 			v.ProvisionedWriteCapacityAutoScalingUpdate.Check(c)
 			c.Leave(mark)
 		}
+	}
+	if v.IndexName.Set {
+		c.MinLen("indexName", v.IndexName.Value, 3)
+		c.MaxLen("indexName", v.IndexName.Value, 255)
+		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
 }
 
@@ -5378,21 +5692,21 @@ func (v *GlobalSecondaryIndexUpdate) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *GlobalSecondaryIndexUpdate) Check(c *smithy.Checker) {
-	if v.Update != nil && !c.Failed() {
-		{
-			mark := c.Enter("update")
-			v.Update.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.Create != nil && !c.Failed() {
+	if v.Create != nil {
 		{
 			mark := c.Enter("create")
 			v.Create.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.Delete != nil && !c.Failed() {
+	if v.Update != nil {
+		{
+			mark := c.Enter("update")
+			v.Update.Check(c)
+			c.Leave(mark)
+		}
+	}
+	if v.Delete != nil {
 		{
 			mark := c.Enter("delete")
 			v.Delete.Check(c)
@@ -5509,6 +5823,30 @@ func (v *GlobalTableDescription) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
+// AppendJava appends the value as Java prints it.
+func (v *GlobalTableGlobalSecondaryIndexSettingsUpdate) AppendJava(b []byte) []byte {
+	b = append(b, "GlobalTableGlobalSecondaryIndexSettingsUpdate("...)
+	b = append(b, "indexName="...)
+	if v.IndexName.Set {
+		b = append(b, v.IndexName.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", provisionedWriteCapacityUnits="...)
+	if v.ProvisionedWriteCapacityUnits.Set {
+		b = strconv.AppendInt(b, v.ProvisionedWriteCapacityUnits.Value, 10)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", provisionedWriteCapacityAutoScalingSettingsUpdate="...)
+	if v.ProvisionedWriteCapacityAutoScalingSettingsUpdate != nil {
+		b = v.ProvisionedWriteCapacityAutoScalingSettingsUpdate.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
+}
+
 // GlobalTableGlobalSecondaryIndexSettingsUpdate is a shape of AWS's model.
 type GlobalTableGlobalSecondaryIndexSettingsUpdate struct {
 	IndexName                                         smithy.Opt[string]
@@ -5544,22 +5882,36 @@ func (v *GlobalTableGlobalSecondaryIndexSettingsUpdate) Read(r *wirejson.Reader)
 
 // Check implements smithy.Shape.
 func (v *GlobalTableGlobalSecondaryIndexSettingsUpdate) Check(c *smithy.Checker) {
+	if v.ProvisionedWriteCapacityUnits.Set {
+		c.Min("provisionedWriteCapacityUnits", v.ProvisionedWriteCapacityUnits.Value, 1)
+	}
 	c.Required("indexName", v.IndexName.Set)
-	if v.IndexName.Set && !c.Failed() {
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
-	if v.ProvisionedWriteCapacityUnits.Set && !c.Failed() {
-		c.Min("provisionedWriteCapacityUnits", v.ProvisionedWriteCapacityUnits.Value, 1)
-	}
-	if v.ProvisionedWriteCapacityAutoScalingSettingsUpdate != nil && !c.Failed() {
+	if v.ProvisionedWriteCapacityAutoScalingSettingsUpdate != nil {
 		{
 			mark := c.Enter("provisionedWriteCapacityAutoScalingSettingsUpdate")
 			v.ProvisionedWriteCapacityAutoScalingSettingsUpdate.Check(c)
 			c.Leave(mark)
 		}
 	}
+}
+
+func javaOfGlobalTableGlobalSecondaryIndexSettingsUpdateList(b []byte, list []GlobalTableGlobalSecondaryIndexSettingsUpdate) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = list[i].AppendJava(b)
+	}
+	return append(b, ']')
 }
 
 func readGlobalTableGlobalSecondaryIndexSettingsUpdateList(r *wirejson.Reader) []GlobalTableGlobalSecondaryIndexSettingsUpdate {
@@ -5590,7 +5942,7 @@ func appendGlobalTableList(b []byte, list []GlobalTable) []byte {
 	return append(b, ']')
 }
 
-var enumGlobalTableSettingsReplicationMode = []string{"ENABLED", "DISABLED", "ENABLED_WITH_OVERRIDES"}
+var enumGlobalTableSettingsReplicationMode = []string{"ENABLED", "ENABLED_WITH_OVERRIDES", "DISABLED"}
 
 // The values of GlobalTableSettingsReplicationMode.
 const (
@@ -5636,6 +5988,24 @@ func appendGlobalTableWitnessDescriptionList(b []byte, list []GlobalTableWitness
 	return append(b, ']')
 }
 
+// AppendJava appends the value as Java prints it.
+func (v *GlobalTableWitnessGroupUpdate) AppendJava(b []byte) []byte {
+	b = append(b, "GlobalTableWitnessGroupUpdate("...)
+	b = append(b, "create="...)
+	if v.Create != nil {
+		b = v.Create.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", delete="...)
+	if v.Delete != nil {
+		b = v.Delete.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
+}
+
 // GlobalTableWitnessGroupUpdate is a shape of AWS's model.
 type GlobalTableWitnessGroupUpdate struct {
 	Create *CreateGlobalTableWitnessGroupMemberAction
@@ -5670,20 +6040,34 @@ func (v *GlobalTableWitnessGroupUpdate) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *GlobalTableWitnessGroupUpdate) Check(c *smithy.Checker) {
-	if v.Create != nil && !c.Failed() {
+	if v.Create != nil {
 		{
 			mark := c.Enter("create")
 			v.Create.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.Delete != nil && !c.Failed() {
+	if v.Delete != nil {
 		{
 			mark := c.Enter("delete")
 			v.Delete.Check(c)
 			c.Leave(mark)
 		}
 	}
+}
+
+func javaOfGlobalTableWitnessGroupUpdateList(b []byte, list []GlobalTableWitnessGroupUpdate) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = list[i].AppendJava(b)
+	}
+	return append(b, ']')
 }
 
 func readGlobalTableWitnessGroupUpdateList(r *wirejson.Reader) []GlobalTableWitnessGroupUpdate {
@@ -5928,11 +6312,29 @@ func (v *ImportTableInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ImportTableInput) Check(c *smithy.Checker) {
-	if v.ClientToken.Set && !c.Failed() {
-		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", c.Failed() || patternClientToken.MatchString(v.ClientToken.Value))
+	c.Required("tableCreationParameters", v.TableCreationParameters != nil)
+	if v.TableCreationParameters != nil {
+		{
+			mark := c.Enter("tableCreationParameters")
+			v.TableCreationParameters.Check(c)
+			c.Leave(mark)
+		}
+	}
+	if v.InputCompressionType.Set {
+		c.Enum("inputCompressionType", v.InputCompressionType.Value, enumInputCompressionType)
+	}
+	if v.ClientToken.Set {
+		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", len(v.ClientToken.Value) > smithy.Matchable || patternClientToken.MatchString(v.ClientToken.Value))
+	}
+	if v.InputFormatOptions != nil {
+		{
+			mark := c.Enter("inputFormatOptions")
+			v.InputFormatOptions.Check(c)
+			c.Leave(mark)
+		}
 	}
 	c.Required("s3BucketSource", v.S3BucketSource != nil)
-	if v.S3BucketSource != nil && !c.Failed() {
+	if v.S3BucketSource != nil {
 		{
 			mark := c.Enter("s3BucketSource")
 			v.S3BucketSource.Check(c)
@@ -5940,26 +6342,8 @@ func (v *ImportTableInput) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("inputFormat", v.InputFormat.Set)
-	if v.InputFormat.Set && !c.Failed() {
+	if v.InputFormat.Set {
 		c.Enum("inputFormat", v.InputFormat.Value, enumInputFormat)
-	}
-	if v.InputFormatOptions != nil && !c.Failed() {
-		{
-			mark := c.Enter("inputFormatOptions")
-			v.InputFormatOptions.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.InputCompressionType.Set && !c.Failed() {
-		c.Enum("inputCompressionType", v.InputCompressionType.Value, enumInputCompressionType)
-	}
-	c.Required("tableCreationParameters", v.TableCreationParameters != nil)
-	if v.TableCreationParameters != nil && !c.Failed() {
-		{
-			mark := c.Enter("tableCreationParameters")
-			v.TableCreationParameters.Check(c)
-			c.Leave(mark)
-		}
 	}
 }
 
@@ -6011,7 +6395,7 @@ func (v *IncrementalExportSpecification) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *IncrementalExportSpecification) Check(c *smithy.Checker) {
-	if v.ExportViewType.Set && !c.Failed() {
+	if v.ExportViewType.Set {
 		c.Enum("exportViewType", v.ExportViewType.Value, enumExportViewType)
 	}
 }
@@ -6042,7 +6426,7 @@ const (
 	IndexStatusActive   = "ACTIVE"
 )
 
-var enumInputCompressionType = []string{"GZIP", "ZSTD", "NONE"}
+var enumInputCompressionType = []string{"ZSTD", "NONE", "GZIP"}
 
 // The values of InputCompressionType.
 const (
@@ -6051,7 +6435,7 @@ const (
 	InputCompressionTypeNone = "NONE"
 )
 
-var enumInputFormat = []string{"DYNAMODB_JSON", "ION", "CSV"}
+var enumInputFormat = []string{"CSV", "ION", "DYNAMODB_JSON"}
 
 // The values of InputFormat.
 const (
@@ -6089,7 +6473,7 @@ func (v *InputFormatOptions) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *InputFormatOptions) Check(c *smithy.Checker) {
-	if v.Csv != nil && !c.Failed() {
+	if v.Csv != nil {
 		{
 			mark := c.Enter("csv")
 			v.Csv.Check(c)
@@ -6147,23 +6531,23 @@ func (v *InputS3Configuration) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *InputS3Configuration) Check(c *smithy.Checker) {
-	if v.S3BucketOwner.Set && !c.Failed() {
-		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", c.Failed() || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
+	if v.InputCompressionType.Set {
+		c.Enum("inputCompressionType", v.InputCompressionType.Value, enumInputCompressionType)
 	}
-	c.Required("s3Bucket", v.S3Bucket.Set)
-	if v.S3Bucket.Set && !c.Failed() {
-		c.MaxLen("s3Bucket", v.S3Bucket.Value, 255)
-		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", c.Failed() || patternS3Bucket.MatchString(v.S3Bucket.Value))
-	}
-	if v.S3KeyPrefix.Set && !c.Failed() {
-		c.MaxLen("s3KeyPrefix", v.S3KeyPrefix.Value, 1024)
+	if v.S3BucketOwner.Set {
+		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", len(v.S3BucketOwner.Value) > smithy.Matchable || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
 	}
 	c.Required("inputFormat", v.InputFormat.Set)
-	if v.InputFormat.Set && !c.Failed() {
+	if v.InputFormat.Set {
 		c.Enum("inputFormat", v.InputFormat.Value, enumBulkOperationInputFormat)
 	}
-	if v.InputCompressionType.Set && !c.Failed() {
-		c.Enum("inputCompressionType", v.InputCompressionType.Value, enumInputCompressionType)
+	if v.S3KeyPrefix.Set {
+		c.MaxLen("s3KeyPrefix", v.S3KeyPrefix.Value, 1024)
+	}
+	c.Required("s3Bucket", v.S3Bucket.Set)
+	if v.S3Bucket.Set {
+		c.MaxLen("s3Bucket", v.S3Bucket.Value, 255)
+		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", len(v.S3Bucket.Value) > smithy.Matchable || patternS3Bucket.MatchString(v.S3Bucket.Value))
 	}
 }
 
@@ -6300,6 +6684,20 @@ func readKeyConditions(r *wirejson.Reader) smithy.Map[Condition] {
 	return out.Map()
 }
 
+func javaOfKeyList(b []byte, list []attribute.Item) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = list[i].AppendJava(b)
+	}
+	return append(b, ']')
+}
+
 func readKeyList(r *wirejson.Reader) []attribute.Item {
 	if !r.BeginArray() {
 		return nil
@@ -6324,6 +6722,20 @@ func appendKeyList(b []byte, list []attribute.Item) []byte {
 	for i := range list {
 		b = wirejson.Sep(b)
 		b = list[i].AppendJSON(b)
+	}
+	return append(b, ']')
+}
+
+func javaOfKeySchema(b []byte, list []KeySchemaElement) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = list[i].AppendJava(b)
 	}
 	return append(b, ']')
 }
@@ -6354,6 +6766,24 @@ func appendKeySchema(b []byte, list []KeySchemaElement) []byte {
 		b = list[i].AppendJSON(b)
 	}
 	return append(b, ']')
+}
+
+// AppendJava appends the value as Java prints it.
+func (v *KeySchemaElement) AppendJava(b []byte) []byte {
+	b = append(b, "KeySchemaElement("...)
+	b = append(b, "attributeName="...)
+	if v.AttributeName.Set {
+		b = append(b, v.AttributeName.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", keyType="...)
+	if v.KeyType.Set {
+		b = append(b, v.KeyType.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
 }
 
 // KeySchemaElement is a shape of AWS's model.
@@ -6387,12 +6817,12 @@ func (v *KeySchemaElement) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *KeySchemaElement) Check(c *smithy.Checker) {
 	c.Required("attributeName", v.AttributeName.Set)
-	if v.AttributeName.Set && !c.Failed() {
+	if v.AttributeName.Set {
 		c.MinLen("attributeName", v.AttributeName.Value, 1)
 		c.MaxLen("attributeName", v.AttributeName.Value, 255)
 	}
 	c.Required("keyType", v.KeyType.Set)
-	if v.KeyType.Set && !c.Failed() {
+	if v.KeyType.Set {
 		c.Enum("keyType", v.KeyType.Value, enumKeyType)
 	}
 }
@@ -6458,31 +6888,31 @@ func (v *KeysAndAttributes) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *KeysAndAttributes) Check(c *smithy.Checker) {
-	c.Required("keys", v.Keys != nil)
-	if v.Keys != nil && !c.Failed() {
-		c.MinSize("keys", len(v.Keys), 1)
-		c.MaxSize("keys", len(v.Keys), 100)
-	}
-	if v.AttributesToGet != nil && !c.Failed() {
-		c.MinSize("attributesToGet", len(v.AttributesToGet), 1)
-		c.MaxSize("attributesToGet", len(v.AttributesToGet), 10000)
-		for i0 := range v.AttributesToGet {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("attributesToGet", i0)
-			c.MaxLen("", v.AttributesToGet[i0], 65535)
-			c.Leave(mark0)
-		}
-	}
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
 		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
 			c.MaxLen("", v.ExpressionAttributeNames[i0].Value, 65535)
+			c.Leave(mark0)
+		}
+	}
+	c.Required("keys", v.Keys != nil)
+	if v.Keys != nil {
+		c.MinSize("keys", len(v.Keys), 1)
+		c.MaxSize("keys", len(v.Keys), 100, func(b []byte) []byte { return javaOfKeyList(b, v.Keys) })
+	}
+	if v.AttributesToGet != nil {
+		c.MinSize("attributesToGet", len(v.AttributesToGet), 1)
+		c.MaxSize("attributesToGet", len(v.AttributesToGet), 10000, nil)
+		for i0 := range v.AttributesToGet {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterElem("attributesToGet", i0)
+			c.MaxLen("", v.AttributesToGet[i0], 65535)
 			c.Leave(mark0)
 		}
 	}
@@ -6588,22 +7018,21 @@ func (v *KinesisStreamingDestinationInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *KinesisStreamingDestinationInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
 	c.Required("streamArn", v.StreamArn.Set)
-	if v.StreamArn.Set && !c.Failed() {
+	if v.StreamArn.Set {
 		c.MinLen("streamArn", v.StreamArn.Value, 37)
 		c.MaxLen("streamArn", v.StreamArn.Value, 1024)
 	}
-	if v.EnableKinesisStreamingConfiguration != nil && !c.Failed() {
+	if v.EnableKinesisStreamingConfiguration != nil {
 		{
 			mark := c.Enter("enableKinesisStreamingConfiguration")
 			v.EnableKinesisStreamingConfiguration.Check(c)
 			c.Leave(mark)
 		}
+	}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -6635,32 +7064,6 @@ func (v *KinesisStreamingDestinationOutput) AppendJSON(b []byte) []byte {
 		b = v.EnableKinesisStreamingConfiguration.AppendJSON(b)
 	}
 	return append(b, '}')
-}
-
-func readListAttributeValue(r *wirejson.Reader) []attribute.Value {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []attribute.Value{}
-	for r.NextElem() {
-		if len(out) > 10000 {
-			r.Skip() // Check refuses it
-			continue
-		}
-		var e attribute.Value
-		e = attribute.ReadValue(r)
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
-func appendListAttributeValue(b []byte, list []attribute.Value) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = list[i].AppendJSON(b)
-	}
-	return append(b, ']')
 }
 
 // ListBackupsInput is a shape of AWS's model.
@@ -6705,20 +7108,19 @@ func (v *ListBackupsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ListBackupsInput) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
-	if v.Limit.Set && !c.Failed() {
-		c.Min("limit", v.Limit.Value, 1)
-		c.Max("limit", v.Limit.Value, 100)
-	}
-	if v.ExclusiveStartBackupArn.Set && !c.Failed() {
+	if v.ExclusiveStartBackupArn.Set {
 		c.MinLen("exclusiveStartBackupArn", v.ExclusiveStartBackupArn.Value, 37)
 		c.MaxLen("exclusiveStartBackupArn", v.ExclusiveStartBackupArn.Value, 1024)
 	}
-	if v.BackupType.Set && !c.Failed() {
+	if v.Limit.Set {
+		c.Min("limit", v.Limit.Value, 1)
+		c.Max("limit", v.Limit.Value, 100)
+	}
+	if v.BackupType.Set {
 		c.Enum("backupType", v.BackupType.Value, enumBackupTypeFilter)
+	}
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -6772,14 +7174,14 @@ func (v *ListBulkOperationsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ListBulkOperationsInput) Check(c *smithy.Checker) {
-	if v.MaxResults.Set && !c.Failed() {
+	if v.MaxResults.Set {
 		c.Min("maxResults", v.MaxResults.Value, 1)
 		c.Max("maxResults", v.MaxResults.Value, 25)
 	}
-	if v.NextToken.Set && !c.Failed() {
+	if v.NextToken.Set {
 		c.MinLen("nextToken", v.NextToken.Value, 1)
 		c.MaxLen("nextToken", v.NextToken.Value, 1024)
-		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", c.Failed() || patternBulkOperationNextToken.MatchString(v.NextToken.Value))
+		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", len(v.NextToken.Value) > smithy.Matchable || patternBulkOperationNextToken.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -6836,12 +7238,11 @@ func (v *ListContributorInsightsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ListContributorInsightsInput) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
-	if v.MaxResults.Set && !c.Failed() {
+	if v.MaxResults.Set {
 		c.Max("maxResults", v.MaxResults.Value, 100)
+	}
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -6898,13 +7299,13 @@ func (v *ListExportsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ListExportsInput) Check(c *smithy.Checker) {
-	if v.TableArn.Set && !c.Failed() {
-		c.MinLen("tableArn", v.TableArn.Value, 1)
-		c.MaxLen("tableArn", v.TableArn.Value, 1024)
-	}
-	if v.MaxResults.Set && !c.Failed() {
+	if v.MaxResults.Set {
 		c.Min("maxResults", v.MaxResults.Value, 1)
 		c.Max("maxResults", v.MaxResults.Value, 25)
+	}
+	if v.TableArn.Set {
+		c.MinLen("tableArn", v.TableArn.Value, 1)
+		c.MaxLen("tableArn", v.TableArn.Value, 1024)
 	}
 }
 
@@ -6961,13 +7362,13 @@ func (v *ListGlobalTablesInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ListGlobalTablesInput) Check(c *smithy.Checker) {
-	if v.ExclusiveStartGlobalTableName.Set && !c.Failed() {
+	if v.Limit.Set {
+		c.Min("limit", v.Limit.Value, 1)
+	}
+	if v.ExclusiveStartGlobalTableName.Set {
+		c.Pattern("exclusiveStartGlobalTableName", v.ExclusiveStartGlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.ExclusiveStartGlobalTableName.Value))
 		c.MinLen("exclusiveStartGlobalTableName", v.ExclusiveStartGlobalTableName.Value, 3)
 		c.MaxLen("exclusiveStartGlobalTableName", v.ExclusiveStartGlobalTableName.Value, 255)
-		c.Pattern("exclusiveStartGlobalTableName", v.ExclusiveStartGlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.ExclusiveStartGlobalTableName.Value))
-	}
-	if v.Limit.Set && !c.Failed() {
-		c.Min("limit", v.Limit.Value, 1)
 	}
 }
 
@@ -7024,18 +7425,18 @@ func (v *ListImportsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ListImportsInput) Check(c *smithy.Checker) {
-	if v.TableArn.Set && !c.Failed() {
-		c.MinLen("tableArn", v.TableArn.Value, 1)
-		c.MaxLen("tableArn", v.TableArn.Value, 1024)
+	if v.NextToken.Set {
+		c.MinLen("nextToken", v.NextToken.Value, 112)
+		c.MaxLen("nextToken", v.NextToken.Value, 1024)
+		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", len(v.NextToken.Value) > smithy.Matchable || patternImportNextToken.MatchString(v.NextToken.Value))
 	}
-	if v.PageSize.Set && !c.Failed() {
+	if v.PageSize.Set {
 		c.Min("pageSize", v.PageSize.Value, 1)
 		c.Max("pageSize", v.PageSize.Value, 25)
 	}
-	if v.NextToken.Set && !c.Failed() {
-		c.MinLen("nextToken", v.NextToken.Value, 112)
-		c.MaxLen("nextToken", v.NextToken.Value, 1024)
-		c.Pattern("nextToken", v.NextToken.Value, "([0-9a-f]{16})+", c.Failed() || patternImportNextToken.MatchString(v.NextToken.Value))
+	if v.TableArn.Set {
+		c.MinLen("tableArn", v.TableArn.Value, 1)
+		c.MaxLen("tableArn", v.TableArn.Value, 1024)
 	}
 }
 
@@ -7089,12 +7490,12 @@ func (v *ListTablesInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ListTablesInput) Check(c *smithy.Checker) {
-	if v.ExclusiveStartTableName.Set && !c.Failed() {
+	if v.ExclusiveStartTableName.Set {
+		c.Pattern("exclusiveStartTableName", v.ExclusiveStartTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.ExclusiveStartTableName.Value))
 		c.MinLen("exclusiveStartTableName", v.ExclusiveStartTableName.Value, 3)
 		c.MaxLen("exclusiveStartTableName", v.ExclusiveStartTableName.Value, 255)
-		c.Pattern("exclusiveStartTableName", v.ExclusiveStartTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.ExclusiveStartTableName.Value))
 	}
-	if v.Limit.Set && !c.Failed() {
+	if v.Limit.Set {
 		c.Min("limit", v.Limit.Value, 1)
 		c.Max("limit", v.Limit.Value, 100)
 	}
@@ -7151,7 +7552,7 @@ func (v *ListTagsOfResourceInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *ListTagsOfResourceInput) Check(c *smithy.Checker) {
 	c.Required("resourceArn", v.ResourceArn.Set)
-	if v.ResourceArn.Set && !c.Failed() {
+	if v.ResourceArn.Set {
 		c.MinLen("resourceArn", v.ResourceArn.Value, 1)
 		c.MaxLen("resourceArn", v.ResourceArn.Value, 1283)
 	}
@@ -7213,17 +7614,18 @@ func (v *LocalSecondaryIndex) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *LocalSecondaryIndex) Check(c *smithy.Checker) {
 	c.Required("indexName", v.IndexName.Set)
-	if v.IndexName.Set && !c.Failed() {
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
 	c.Required("keySchema", v.KeySchema != nil)
-	if v.KeySchema != nil && !c.Failed() {
+	if v.KeySchema != nil {
+		c.MaxSize("keySchema", len(v.KeySchema), 2, func(b []byte) []byte { return javaOfKeySchema(b, v.KeySchema) })
 		c.MinSize("keySchema", len(v.KeySchema), 1)
-		c.MaxSize("keySchema", len(v.KeySchema), 1000)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000, nil)
 		for i0 := range v.KeySchema {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("keySchema", i0)
@@ -7232,7 +7634,7 @@ func (v *LocalSecondaryIndex) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("projection", v.Projection != nil)
-	if v.Projection != nil && !c.Failed() {
+	if v.Projection != nil {
 		{
 			mark := c.Enter("projection")
 			v.Projection.Check(c)
@@ -7351,6 +7753,20 @@ const (
 	MultiRegionConsistencyStrong   = "STRONG"
 )
 
+func javaOfNonKeyAttributeNameList(b []byte, list []string) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(b, list[i]...)
+	}
+	return append(b, ']')
+}
+
 func readNonKeyAttributeNameList(r *wirejson.Reader) []string {
 	if !r.BeginArray() {
 		return nil
@@ -7369,32 +7785,6 @@ func readNonKeyAttributeNameList(r *wirejson.Reader) []string {
 }
 
 func appendNonKeyAttributeNameList(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
-
-func readNumberSetAttributeValue(r *wirejson.Reader) []string {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []string{}
-	for r.NextElem() {
-		if len(out) > 10000 {
-			r.Skip() // Check refuses it
-			continue
-		}
-		var e string
-		e, _ = r.String()
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
-func appendNumberSetAttributeValue(b []byte, list []string) []byte {
 	b = append(b, '[')
 	for i := range list {
 		b = wirejson.Sep(b)
@@ -7530,34 +7920,34 @@ func (v *OutputS3Configuration) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *OutputS3Configuration) Check(c *smithy.Checker) {
-	if v.S3BucketOwner.Set && !c.Failed() {
-		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", c.Failed() || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
-	}
-	if v.S3Bucket.Set && !c.Failed() {
-		c.MaxLen("s3Bucket", v.S3Bucket.Value, 255)
-		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", c.Failed() || patternS3Bucket.MatchString(v.S3Bucket.Value))
-	}
-	if v.S3KeyPrefix.Set && !c.Failed() {
-		c.MaxLen("s3KeyPrefix", v.S3KeyPrefix.Value, 1024)
-	}
-	if v.S3SseAlgorithm.Set && !c.Failed() {
+	if v.S3SseAlgorithm.Set {
 		c.Enum("s3SseAlgorithm", v.S3SseAlgorithm.Value, enumS3SseAlgorithm)
 	}
-	if v.S3SseKmsKeyId.Set && !c.Failed() {
-		c.MinLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 1)
-		c.MaxLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 2048)
-	}
 	c.Required("outputType", v.OutputType != nil)
-	if v.OutputType != nil && !c.Failed() {
-		c.MaxSize("outputType", len(v.OutputType), 10000)
+	if v.OutputType != nil {
+		c.MaxSize("outputType", len(v.OutputType), 10000, nil)
 		for i0 := range v.OutputType {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("outputType", i0)
 			c.Enum("", v.OutputType[i0], enumOutputTypeEnum)
 			c.Leave(mark0)
 		}
+	}
+	if v.S3BucketOwner.Set {
+		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", len(v.S3BucketOwner.Value) > smithy.Matchable || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
+	}
+	if v.S3KeyPrefix.Set {
+		c.MaxLen("s3KeyPrefix", v.S3KeyPrefix.Value, 1024)
+	}
+	if v.S3Bucket.Set {
+		c.MaxLen("s3Bucket", v.S3Bucket.Value, 255)
+		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", len(v.S3Bucket.Value) > smithy.Matchable || patternS3Bucket.MatchString(v.S3Bucket.Value))
+	}
+	if v.S3SseKmsKeyId.Set {
+		c.MinLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 1)
+		c.MaxLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 2048)
 	}
 }
 
@@ -7625,6 +8015,30 @@ func appendOutputTypeList(b []byte, list []string) []byte {
 	return append(b, ']')
 }
 
+// AppendJava appends the value as Java prints it.
+func (v *ParameterizedStatement) AppendJava(b []byte) []byte {
+	b = append(b, "ParameterizedStatement("...)
+	b = append(b, "statement="...)
+	if v.Statement.Set {
+		b = append(b, v.Statement.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", parameters="...)
+	if v.Parameters != nil {
+		b = javaOfPreparedStatementParameters(b, v.Parameters)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", returnValuesOnConditionCheckFailure="...)
+	if v.ReturnValuesOnConditionCheckFailure.Set {
+		b = append(b, v.ReturnValuesOnConditionCheckFailure.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
+}
+
 // ParameterizedStatement is a shape of AWS's model.
 type ParameterizedStatement struct {
 	Statement                           smithy.Opt[string]
@@ -7658,17 +8072,17 @@ func (v *ParameterizedStatement) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ParameterizedStatement) Check(c *smithy.Checker) {
+	if v.ReturnValuesOnConditionCheckFailure.Set {
+		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
+	}
 	c.Required("statement", v.Statement.Set)
-	if v.Statement.Set && !c.Failed() {
+	if v.Statement.Set {
 		c.MinLen("statement", v.Statement.Value, 1)
 		c.MaxLen("statement", v.Statement.Value, 8192)
 	}
-	if v.Parameters != nil && !c.Failed() {
+	if v.Parameters != nil {
 		c.MinSize("parameters", len(v.Parameters), 1)
-		c.MaxSize("parameters", len(v.Parameters), 10000)
-	}
-	if v.ReturnValuesOnConditionCheckFailure.Set && !c.Failed() {
-		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
+		c.MaxSize("parameters", len(v.Parameters), 10000, nil)
 	}
 }
 
@@ -7688,6 +8102,20 @@ func (v *ParameterizedStatement) AppendJSON(b []byte) []byte {
 		b = wirejson.AppendString(b, v.ReturnValuesOnConditionCheckFailure.Value)
 	}
 	return append(b, '}')
+}
+
+func javaOfParameterizedStatements(b []byte, list []ParameterizedStatement) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = list[i].AppendJava(b)
+	}
+	return append(b, ']')
 }
 
 func readParameterizedStatements(r *wirejson.Reader) []ParameterizedStatement {
@@ -7714,6 +8142,20 @@ func appendParameterizedStatements(b []byte, list []ParameterizedStatement) []by
 	for i := range list {
 		b = wirejson.Sep(b)
 		b = list[i].AppendJSON(b)
+	}
+	return append(b, ']')
+}
+
+func javaOfPartiQLBatchRequest(b []byte, list []BatchStatementRequest) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = list[i].AppendJava(b)
 	}
 	return append(b, ']')
 }
@@ -7806,11 +8248,11 @@ func (v *PointInTimeRecoverySpecification) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *PointInTimeRecoverySpecification) Check(c *smithy.Checker) {
-	c.Required("pointInTimeRecoveryEnabled", v.PointInTimeRecoveryEnabled.Set)
-	if v.RecoveryPeriodInDays.Set && !c.Failed() {
+	if v.RecoveryPeriodInDays.Set {
 		c.Min("recoveryPeriodInDays", v.RecoveryPeriodInDays.Value, 1)
 		c.Max("recoveryPeriodInDays", v.RecoveryPeriodInDays.Value, 35)
 	}
+	c.Required("pointInTimeRecoveryEnabled", v.PointInTimeRecoveryEnabled.Set)
 }
 
 // The values of PointInTimeRecoveryStatus.
@@ -7818,6 +8260,20 @@ const (
 	PointInTimeRecoveryStatusEnabled  = "ENABLED"
 	PointInTimeRecoveryStatusDisabled = "DISABLED"
 )
+
+func javaOfPreparedStatementParameters(b []byte, list []attribute.Value) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = list[i].AppendJava(b)
+	}
+	return append(b, ']')
+}
 
 func readPreparedStatementParameters(r *wirejson.Reader) []attribute.Value {
 	if !r.BeginArray() {
@@ -7875,14 +8331,11 @@ func (v *Projection) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *Projection) Check(c *smithy.Checker) {
-	if v.ProjectionType.Set && !c.Failed() {
-		c.Enum("projectionType", v.ProjectionType.Value, enumProjectionType)
-	}
-	if v.NonKeyAttributes != nil && !c.Failed() {
+	if v.NonKeyAttributes != nil {
 		c.MinSize("nonKeyAttributes", len(v.NonKeyAttributes), 1)
-		c.MaxSize("nonKeyAttributes", len(v.NonKeyAttributes), 20)
+		c.MaxSize("nonKeyAttributes", len(v.NonKeyAttributes), 20, func(b []byte) []byte { return javaOfNonKeyAttributeNameList(b, v.NonKeyAttributes) })
 		for i0 := range v.NonKeyAttributes {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("nonKeyAttributes", i0)
@@ -7890,6 +8343,9 @@ func (v *Projection) Check(c *smithy.Checker) {
 			c.MaxLen("", v.NonKeyAttributes[i0], 255)
 			c.Leave(mark0)
 		}
+	}
+	if v.ProjectionType.Set {
+		c.Enum("projectionType", v.ProjectionType.Value, enumProjectionType)
 	}
 }
 
@@ -7907,7 +8363,7 @@ func (v *Projection) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-var enumProjectionType = []string{"ALL", "KEYS_ONLY", "INCLUDE"}
+var enumProjectionType = []string{"ALL", "INCLUDE", "KEYS_ONLY"}
 
 // The values of ProjectionType.
 const (
@@ -7946,13 +8402,13 @@ func (v *ProvisionedThroughput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ProvisionedThroughput) Check(c *smithy.Checker) {
-	c.Required("readCapacityUnits", v.ReadCapacityUnits.Set)
-	if v.ReadCapacityUnits.Set && !c.Failed() {
-		c.Min("readCapacityUnits", v.ReadCapacityUnits.Value, 1)
-	}
 	c.Required("writeCapacityUnits", v.WriteCapacityUnits.Set)
-	if v.WriteCapacityUnits.Set && !c.Failed() {
+	if v.WriteCapacityUnits.Set {
 		c.Min("writeCapacityUnits", v.WriteCapacityUnits.Value, 1)
+	}
+	c.Required("readCapacityUnits", v.ReadCapacityUnits.Set)
+	if v.ReadCapacityUnits.Set {
+		c.Min("readCapacityUnits", v.ReadCapacityUnits.Value, 1)
 	}
 }
 
@@ -8032,7 +8488,7 @@ func (v *ProvisionedThroughputOverride) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ProvisionedThroughputOverride) Check(c *smithy.Checker) {
-	if v.ReadCapacityUnits.Set && !c.Failed() {
+	if v.ReadCapacityUnits.Set {
 		c.Min("readCapacityUnits", v.ReadCapacityUnits.Value, 1)
 	}
 }
@@ -8045,6 +8501,49 @@ func (v *ProvisionedThroughputOverride) AppendJSON(b []byte) []byte {
 		b = strconv.AppendInt(b, v.ReadCapacityUnits.Value, 10)
 	}
 	return append(b, '}')
+}
+
+// AppendJava appends the value as Java prints it.
+func (v *Put) AppendJava(b []byte) []byte {
+	b = append(b, "Put("...)
+	b = append(b, "item="...)
+	if v.Item != nil {
+		b = v.Item.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", tableName="...)
+	if v.TableName.Set {
+		b = append(b, v.TableName.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", conditionExpression="...)
+	if v.ConditionExpression.Set {
+		b = append(b, v.ConditionExpression.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", expressionAttributeNames="...)
+	if v.ExpressionAttributeNames != nil {
+		b = javaOfExpressionAttributeNameMap(b, v.ExpressionAttributeNames)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", expressionAttributeValues="...)
+	if v.ExpressionAttributeValues != nil {
+		b = v.ExpressionAttributeValues.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", returnValuesOnConditionCheckFailure="...)
+	if v.ReturnValuesOnConditionCheckFailure.Set {
+		b = append(b, v.ReturnValuesOnConditionCheckFailure.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", workloadProfileName=null"...)
+	return append(b, ')')
 }
 
 // Put is a shape of AWS's model.
@@ -8090,15 +8589,13 @@ func (v *Put) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *Put) Check(c *smithy.Checker) {
 	c.Required("item", v.Item != nil)
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	if v.ReturnValuesOnConditionCheckFailure.Set {
+		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
 	}
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
 		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
@@ -8106,8 +8603,9 @@ func (v *Put) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReturnValuesOnConditionCheckFailure.Set && !c.Failed() {
-		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -8198,39 +8696,11 @@ func (v *PutItemInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *PutItemInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
 	c.Required("item", v.Item != nil)
-	if v.Expected != nil && !c.Failed() {
-		c.MaxSize("expected", len(v.Expected), 10000)
-		for i0 := range v.Expected {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterValue("expected", v.Expected[i0].Key)
-			v.Expected[i0].Value.Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.ReturnValues.Set && !c.Failed() {
-		c.Enum("returnValues", v.ReturnValues.Value, enumReturnValue)
-	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
-		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
-	}
-	if v.ReturnItemCollectionMetrics.Set && !c.Failed() {
-		c.Enum("returnItemCollectionMetrics", v.ReturnItemCollectionMetrics.Value, enumReturnItemCollectionMetrics)
-	}
-	if v.ConditionalOperator.Set && !c.Failed() {
-		c.Enum("conditionalOperator", v.ConditionalOperator.Value, enumConditionalOperator)
-	}
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
 		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
@@ -8238,8 +8708,35 @@ func (v *PutItemInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReturnValuesOnConditionCheckFailure.Set && !c.Failed() {
+	if v.Expected != nil {
+		c.MaxSize("expected", len(v.Expected), 10000, nil)
+		for i0 := range v.Expected {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterValue("expected", v.Expected[i0].Key)
+			v.Expected[i0].Value.Check(c)
+			c.Leave(mark0)
+		}
+	}
+	if v.ReturnConsumedCapacity.Set {
+		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
+	}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.ItemTable("tableName", v.TableName.Value)
+	}
+	if v.ReturnValues.Set {
+		c.Enum("returnValues", v.ReturnValues.Value, enumReturnValue)
+	}
+	if v.ConditionalOperator.Set {
+		c.Enum("conditionalOperator", v.ConditionalOperator.Value, enumConditionalOperator)
+	}
+	if v.ReturnValuesOnConditionCheckFailure.Set {
 		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
+	}
+	if v.ReturnItemCollectionMetrics.Set {
+		c.Enum("returnItemCollectionMetrics", v.ReturnItemCollectionMetrics.Value, enumReturnItemCollectionMetrics)
 	}
 }
 
@@ -8266,6 +8763,19 @@ func (v *PutItemOutput) AppendJSON(b []byte) []byte {
 		b = v.ItemCollectionMetrics.AppendJSON(b)
 	}
 	return append(b, '}')
+}
+
+// AppendJava appends the value as Java prints it.
+func (v *PutRequest) AppendJava(b []byte) []byte {
+	b = append(b, "PutRequest("...)
+	b = append(b, "item="...)
+	if v.Item != nil {
+		b = v.Item.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", workloadProfileName=null"...)
+	return append(b, ')')
 }
 
 // PutRequest is a shape of AWS's model.
@@ -8344,16 +8854,16 @@ func (v *PutResourcePolicyInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *PutResourcePolicyInput) Check(c *smithy.Checker) {
+	if v.ExpectedRevisionId.Set {
+		c.MinLen("expectedRevisionId", v.ExpectedRevisionId.Value, 1)
+		c.MaxLen("expectedRevisionId", v.ExpectedRevisionId.Value, 255)
+	}
 	c.Required("resourceArn", v.ResourceArn.Set)
-	if v.ResourceArn.Set && !c.Failed() {
+	if v.ResourceArn.Set {
 		c.MinLen("resourceArn", v.ResourceArn.Value, 1)
 		c.MaxLen("resourceArn", v.ResourceArn.Value, 1283)
 	}
 	c.Required("policy", v.Policy.Set)
-	if v.ExpectedRevisionId.Set && !c.Failed() {
-		c.MinLen("expectedRevisionId", v.ExpectedRevisionId.Value, 1)
-		c.MaxLen("expectedRevisionId", v.ExpectedRevisionId.Value, 255)
-	}
 }
 
 // PutResourcePolicyOutput is a shape of AWS's model.
@@ -8446,49 +8956,29 @@ func (v *QueryInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *QueryInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	if v.Select.Set {
+		c.Enum("select", v.Select.Value, enumSelect)
 	}
-	if v.IndexName.Set && !c.Failed() {
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
+		for i0 := range v.ExpressionAttributeNames {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
+			c.MaxLen("", v.ExpressionAttributeNames[i0].Value, 65535)
+			c.Leave(mark0)
+		}
+	}
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
-	if v.Select.Set && !c.Failed() {
-		c.Enum("select", v.Select.Value, enumSelect)
-	}
-	if v.AttributesToGet != nil && !c.Failed() {
-		c.MinSize("attributesToGet", len(v.AttributesToGet), 1)
-		c.MaxSize("attributesToGet", len(v.AttributesToGet), 10000)
-		for i0 := range v.AttributesToGet {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("attributesToGet", i0)
-			c.MaxLen("", v.AttributesToGet[i0], 65535)
-			c.Leave(mark0)
-		}
-	}
-	if v.Limit.Set && !c.Failed() {
-		c.Min("limit", v.Limit.Value, 1)
-	}
-	if v.KeyConditions != nil && !c.Failed() {
-		c.MaxSize("keyConditions", len(v.KeyConditions), 10000)
-		for i0 := range v.KeyConditions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterValue("keyConditions", v.KeyConditions[i0].Key)
-			v.KeyConditions[i0].Value.Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.QueryFilter != nil && !c.Failed() {
-		c.MaxSize("queryFilter", len(v.QueryFilter), 10000)
+	if v.QueryFilter != nil {
+		c.MaxSize("queryFilter", len(v.QueryFilter), 10000, nil)
 		for i0 := range v.QueryFilter {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("queryFilter", v.QueryFilter[i0].Key)
@@ -8496,20 +8986,39 @@ func (v *QueryInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ConditionalOperator.Set && !c.Failed() {
-		c.Enum("conditionalOperator", v.ConditionalOperator.Value, enumConditionalOperator)
-	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
+	if v.ReturnConsumedCapacity.Set {
 		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
 	}
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
-		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.ItemTable("tableName", v.TableName.Value)
+	}
+	if v.ConditionalOperator.Set {
+		c.Enum("conditionalOperator", v.ConditionalOperator.Value, enumConditionalOperator)
+	}
+	if v.AttributesToGet != nil {
+		c.MinSize("attributesToGet", len(v.AttributesToGet), 1)
+		c.MaxSize("attributesToGet", len(v.AttributesToGet), 10000, nil)
+		for i0 := range v.AttributesToGet {
+			if c.Full() {
 				return
 			}
-			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
-			c.MaxLen("", v.ExpressionAttributeNames[i0].Value, 65535)
+			mark0 := c.EnterElem("attributesToGet", i0)
+			c.MaxLen("", v.AttributesToGet[i0], 65535)
+			c.Leave(mark0)
+		}
+	}
+	if v.Limit.Set {
+		c.Min("limit", v.Limit.Value, 1)
+	}
+	if v.KeyConditions != nil {
+		c.MaxSize("keyConditions", len(v.KeyConditions), 10000, nil)
+		for i0 := range v.KeyConditions {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterValue("keyConditions", v.KeyConditions[i0].Key)
+			v.KeyConditions[i0].Value.Check(c)
 			c.Leave(mark0)
 		}
 	}
@@ -8668,11 +9177,10 @@ func (v *ReplicaAutoScalingUpdate) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ReplicaAutoScalingUpdate) Check(c *smithy.Checker) {
-	c.Required("regionName", v.RegionName.Set)
-	if v.ReplicaGlobalSecondaryIndexUpdates != nil && !c.Failed() {
-		c.MaxSize("replicaGlobalSecondaryIndexUpdates", len(v.ReplicaGlobalSecondaryIndexUpdates), 1000)
+	if v.ReplicaGlobalSecondaryIndexUpdates != nil {
+		c.MaxSize("replicaGlobalSecondaryIndexUpdates", len(v.ReplicaGlobalSecondaryIndexUpdates), 1000, nil)
 		for i0 := range v.ReplicaGlobalSecondaryIndexUpdates {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("replicaGlobalSecondaryIndexUpdates", i0)
@@ -8680,7 +9188,8 @@ func (v *ReplicaAutoScalingUpdate) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReplicaProvisionedReadCapacityAutoScalingUpdate != nil && !c.Failed() {
+	c.Required("regionName", v.RegionName.Set)
+	if v.ReplicaProvisionedReadCapacityAutoScalingUpdate != nil {
 		{
 			mark := c.Enter("replicaProvisionedReadCapacityAutoScalingUpdate")
 			v.ReplicaProvisionedReadCapacityAutoScalingUpdate.Check(c)
@@ -8829,18 +9338,18 @@ func (v *ReplicaGlobalSecondaryIndex) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ReplicaGlobalSecondaryIndex) Check(c *smithy.Checker) {
-	c.Required("indexName", v.IndexName.Set)
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.ProvisionedThroughputOverride != nil && !c.Failed() {
+	if v.ProvisionedThroughputOverride != nil {
 		{
 			mark := c.Enter("provisionedThroughputOverride")
 			v.ProvisionedThroughputOverride.Check(c)
 			c.Leave(mark)
 		}
+	}
+	c.Required("indexName", v.IndexName.Set)
+	if v.IndexName.Set {
+		c.MinLen("indexName", v.IndexName.Value, 3)
+		c.MaxLen("indexName", v.IndexName.Value, 255)
+		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
 }
 
@@ -8915,12 +9424,12 @@ func (v *ReplicaGlobalSecondaryIndexAutoScalingUpdate) Read(r *wirejson.Reader) 
 
 // Check implements smithy.Shape.
 func (v *ReplicaGlobalSecondaryIndexAutoScalingUpdate) Check(c *smithy.Checker) {
-	if v.IndexName.Set && !c.Failed() {
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
-	if v.ProvisionedReadCapacityAutoScalingUpdate != nil && !c.Failed() {
+	if v.ProvisionedReadCapacityAutoScalingUpdate != nil {
 		{
 			mark := c.Enter("provisionedReadCapacityAutoScalingUpdate")
 			v.ProvisionedReadCapacityAutoScalingUpdate.Check(c)
@@ -9055,6 +9564,30 @@ func appendReplicaGlobalSecondaryIndexSettingsDescriptionList(b []byte, list []R
 	return append(b, ']')
 }
 
+// AppendJava appends the value as Java prints it.
+func (v *ReplicaGlobalSecondaryIndexSettingsUpdate) AppendJava(b []byte) []byte {
+	b = append(b, "ReplicaGlobalSecondaryIndexSettingsUpdate("...)
+	b = append(b, "indexName="...)
+	if v.IndexName.Set {
+		b = append(b, v.IndexName.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", provisionedReadCapacityUnits="...)
+	if v.ProvisionedReadCapacityUnits.Set {
+		b = strconv.AppendInt(b, v.ProvisionedReadCapacityUnits.Value, 10)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", provisionedReadCapacityAutoScalingSettingsUpdate="...)
+	if v.ProvisionedReadCapacityAutoScalingSettingsUpdate != nil {
+		b = v.ProvisionedReadCapacityAutoScalingSettingsUpdate.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
+}
+
 // ReplicaGlobalSecondaryIndexSettingsUpdate is a shape of AWS's model.
 type ReplicaGlobalSecondaryIndexSettingsUpdate struct {
 	IndexName                                        smithy.Opt[string]
@@ -9090,22 +9623,36 @@ func (v *ReplicaGlobalSecondaryIndexSettingsUpdate) Read(r *wirejson.Reader) boo
 
 // Check implements smithy.Shape.
 func (v *ReplicaGlobalSecondaryIndexSettingsUpdate) Check(c *smithy.Checker) {
+	if v.ProvisionedReadCapacityUnits.Set {
+		c.Min("provisionedReadCapacityUnits", v.ProvisionedReadCapacityUnits.Value, 1)
+	}
 	c.Required("indexName", v.IndexName.Set)
-	if v.IndexName.Set && !c.Failed() {
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
-	if v.ProvisionedReadCapacityUnits.Set && !c.Failed() {
-		c.Min("provisionedReadCapacityUnits", v.ProvisionedReadCapacityUnits.Value, 1)
-	}
-	if v.ProvisionedReadCapacityAutoScalingSettingsUpdate != nil && !c.Failed() {
+	if v.ProvisionedReadCapacityAutoScalingSettingsUpdate != nil {
 		{
 			mark := c.Enter("provisionedReadCapacityAutoScalingSettingsUpdate")
 			v.ProvisionedReadCapacityAutoScalingSettingsUpdate.Check(c)
 			c.Leave(mark)
 		}
 	}
+}
+
+func javaOfReplicaGlobalSecondaryIndexSettingsUpdateList(b []byte, list []ReplicaGlobalSecondaryIndexSettingsUpdate) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = list[i].AppendJava(b)
+	}
+	return append(b, ']')
 }
 
 func readReplicaGlobalSecondaryIndexSettingsUpdateList(r *wirejson.Reader) []ReplicaGlobalSecondaryIndexSettingsUpdate {
@@ -9219,6 +9766,42 @@ func appendReplicaSettingsDescriptionList(b []byte, list []ReplicaSettingsDescri
 	return append(b, ']')
 }
 
+// AppendJava appends the value as Java prints it.
+func (v *ReplicaSettingsUpdate) AppendJava(b []byte) []byte {
+	b = append(b, "ReplicaSettingsUpdate("...)
+	b = append(b, "regionName="...)
+	if v.RegionName.Set {
+		b = append(b, v.RegionName.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", replicaProvisionedReadCapacityUnits="...)
+	if v.ReplicaProvisionedReadCapacityUnits.Set {
+		b = strconv.AppendInt(b, v.ReplicaProvisionedReadCapacityUnits.Value, 10)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", replicaProvisionedReadCapacityAutoScalingSettingsUpdate="...)
+	if v.ReplicaProvisionedReadCapacityAutoScalingSettingsUpdate != nil {
+		b = v.ReplicaProvisionedReadCapacityAutoScalingSettingsUpdate.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", replicaGlobalSecondaryIndexSettingsUpdate="...)
+	if v.ReplicaGlobalSecondaryIndexSettingsUpdate != nil {
+		b = javaOfReplicaGlobalSecondaryIndexSettingsUpdateList(b, v.ReplicaGlobalSecondaryIndexSettingsUpdate)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", replicaTableClass="...)
+	if v.ReplicaTableClass.Set {
+		b = append(b, v.ReplicaTableClass.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
+}
+
 // ReplicaSettingsUpdate is a shape of AWS's model.
 type ReplicaSettingsUpdate struct {
 	RegionName                                              smithy.Opt[string]
@@ -9260,22 +9843,23 @@ func (v *ReplicaSettingsUpdate) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ReplicaSettingsUpdate) Check(c *smithy.Checker) {
-	c.Required("regionName", v.RegionName.Set)
-	if v.ReplicaProvisionedReadCapacityUnits.Set && !c.Failed() {
-		c.Min("replicaProvisionedReadCapacityUnits", v.ReplicaProvisionedReadCapacityUnits.Value, 1)
-	}
-	if v.ReplicaProvisionedReadCapacityAutoScalingSettingsUpdate != nil && !c.Failed() {
+	if v.ReplicaProvisionedReadCapacityAutoScalingSettingsUpdate != nil {
 		{
 			mark := c.Enter("replicaProvisionedReadCapacityAutoScalingSettingsUpdate")
 			v.ReplicaProvisionedReadCapacityAutoScalingSettingsUpdate.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.ReplicaGlobalSecondaryIndexSettingsUpdate != nil && !c.Failed() {
+	if v.ReplicaTableClass.Set {
+		c.Enum("replicaTableClass", v.ReplicaTableClass.Value, enumTableClass)
+	}
+	if v.ReplicaGlobalSecondaryIndexSettingsUpdate != nil {
 		c.MinSize("replicaGlobalSecondaryIndexSettingsUpdate", len(v.ReplicaGlobalSecondaryIndexSettingsUpdate), 1)
-		c.MaxSize("replicaGlobalSecondaryIndexSettingsUpdate", len(v.ReplicaGlobalSecondaryIndexSettingsUpdate), 20)
+		c.MaxSize("replicaGlobalSecondaryIndexSettingsUpdate", len(v.ReplicaGlobalSecondaryIndexSettingsUpdate), 20, func(b []byte) []byte {
+			return javaOfReplicaGlobalSecondaryIndexSettingsUpdateList(b, v.ReplicaGlobalSecondaryIndexSettingsUpdate)
+		})
 		for i0 := range v.ReplicaGlobalSecondaryIndexSettingsUpdate {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("replicaGlobalSecondaryIndexSettingsUpdate", i0)
@@ -9283,9 +9867,24 @@ func (v *ReplicaSettingsUpdate) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReplicaTableClass.Set && !c.Failed() {
-		c.Enum("replicaTableClass", v.ReplicaTableClass.Value, enumTableClass)
+	c.Required("regionName", v.RegionName.Set)
+	if v.ReplicaProvisionedReadCapacityUnits.Set {
+		c.Min("replicaProvisionedReadCapacityUnits", v.ReplicaProvisionedReadCapacityUnits.Value, 1)
 	}
+}
+
+func javaOfReplicaSettingsUpdateList(b []byte, list []ReplicaSettingsUpdate) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = list[i].AppendJava(b)
+	}
+	return append(b, ']')
 }
 
 func readReplicaSettingsUpdateList(r *wirejson.Reader) []ReplicaSettingsUpdate {
@@ -9355,14 +9954,14 @@ func (v *ReplicaUpdate) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ReplicaUpdate) Check(c *smithy.Checker) {
-	if v.Create != nil && !c.Failed() {
+	if v.Create != nil {
 		{
 			mark := c.Enter("create")
 			v.Create.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.Delete != nil && !c.Failed() {
+	if v.Delete != nil {
 		{
 			mark := c.Enter("delete")
 			v.Delete.Check(c)
@@ -9434,28 +10033,28 @@ func (v *ReplicationGroupUpdate) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ReplicationGroupUpdate) Check(c *smithy.Checker) {
-	if v.Create != nil && !c.Failed() {
+	if v.Create != nil {
 		{
 			mark := c.Enter("create")
 			v.Create.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.Update != nil && !c.Failed() {
+	if v.Update != nil {
 		{
 			mark := c.Enter("update")
 			v.Update.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.Delete != nil && !c.Failed() {
+	if v.Delete != nil {
 		{
 			mark := c.Enter("delete")
 			v.Delete.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.Disassociate != nil && !c.Failed() {
+	if v.Disassociate != nil {
 		{
 			mark := c.Enter("disassociate")
 			v.Disassociate.Check(c)
@@ -9570,35 +10169,49 @@ func (v *RestoreTableFromBackupInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
-	c.Required("targetTableName", v.TargetTableName.Set)
-	if v.TargetTableName.Set && !c.Failed() {
-		c.MinLen("targetTableName", v.TargetTableName.Value, 3)
-		c.MaxLen("targetTableName", v.TargetTableName.Value, 255)
-		c.Pattern("targetTableName", v.TargetTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TargetTableName.Value))
-	}
 	c.Required("backupArn", v.BackupArn.Set)
-	if v.BackupArn.Set && !c.Failed() {
+	if v.BackupArn.Set {
 		c.MinLen("backupArn", v.BackupArn.Value, 37)
 		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
 	}
-	if v.BillingModeOverride.Set && !c.Failed() {
+	if v.BillingModeOverride.Set {
 		c.Enum("billingModeOverride", v.BillingModeOverride.Value, enumBillingMode)
 	}
-	if v.GlobalSecondaryIndexOverride != nil && !c.Failed() {
-		c.MaxSize("globalSecondaryIndexOverride", len(v.GlobalSecondaryIndexOverride), 1000)
-		for i0 := range v.GlobalSecondaryIndexOverride {
-			if c.Failed() {
+	if v.ProvisionedThroughputOverride != nil {
+		{
+			mark := c.Enter("provisionedThroughputOverride")
+			v.ProvisionedThroughputOverride.Check(c)
+			c.Leave(mark)
+		}
+	}
+	if v.VectorIndexOverride != nil {
+		c.MaxSize("vectorIndexOverride", len(v.VectorIndexOverride), 1000, nil)
+		for i0 := range v.VectorIndexOverride {
+			if c.Full() {
 				return
 			}
-			mark0 := c.EnterElem("globalSecondaryIndexOverride", i0)
-			v.GlobalSecondaryIndexOverride[i0].Check(c)
+			mark0 := c.EnterElem("vectorIndexOverride", i0)
+			v.VectorIndexOverride[i0].Check(c)
 			c.Leave(mark0)
 		}
 	}
-	if v.LocalSecondaryIndexOverride != nil && !c.Failed() {
-		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000)
+	if v.SSESpecificationOverride != nil {
+		{
+			mark := c.Enter("sSESpecificationOverride")
+			v.SSESpecificationOverride.Check(c)
+			c.Leave(mark)
+		}
+	}
+	c.Required("targetTableName", v.TargetTableName.Set)
+	if v.TargetTableName.Set {
+		c.Pattern("targetTableName", v.TargetTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TargetTableName.Value))
+		c.MinLen("targetTableName", v.TargetTableName.Value, 3)
+		c.MaxLen("targetTableName", v.TargetTableName.Value, 255)
+	}
+	if v.LocalSecondaryIndexOverride != nil {
+		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000, nil)
 		for i0 := range v.LocalSecondaryIndexOverride {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("localSecondaryIndexOverride", i0)
@@ -9606,28 +10219,14 @@ func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ProvisionedThroughputOverride != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedThroughputOverride")
-			v.ProvisionedThroughputOverride.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.SSESpecificationOverride != nil && !c.Failed() {
-		{
-			mark := c.Enter("sSESpecificationOverride")
-			v.SSESpecificationOverride.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.VectorIndexOverride != nil && !c.Failed() {
-		c.MaxSize("vectorIndexOverride", len(v.VectorIndexOverride), 1000)
-		for i0 := range v.VectorIndexOverride {
-			if c.Failed() {
+	if v.GlobalSecondaryIndexOverride != nil {
+		c.MaxSize("globalSecondaryIndexOverride", len(v.GlobalSecondaryIndexOverride), 1000, nil)
+		for i0 := range v.GlobalSecondaryIndexOverride {
+			if c.Full() {
 				return
 			}
-			mark0 := c.EnterElem("vectorIndexOverride", i0)
-			v.VectorIndexOverride[i0].Check(c)
+			mark0 := c.EnterElem("globalSecondaryIndexOverride", i0)
+			v.GlobalSecondaryIndexOverride[i0].Check(c)
 			c.Leave(mark0)
 		}
 	}
@@ -9714,39 +10313,53 @@ func (v *RestoreTableToPointInTimeInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *RestoreTableToPointInTimeInput) Check(c *smithy.Checker) {
-	if v.SourceTableArn.Set && !c.Failed() {
+	if v.SourceTableArn.Set {
 		c.MinLen("sourceTableArn", v.SourceTableArn.Value, 1)
 		c.MaxLen("sourceTableArn", v.SourceTableArn.Value, 1024)
 	}
-	if v.SourceTableName.Set && !c.Failed() {
+	if v.SourceTableName.Set {
+		c.Pattern("sourceTableName", v.SourceTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.SourceTableName.Value))
 		c.MinLen("sourceTableName", v.SourceTableName.Value, 3)
 		c.MaxLen("sourceTableName", v.SourceTableName.Value, 255)
-		c.Pattern("sourceTableName", v.SourceTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.SourceTableName.Value))
 	}
-	c.Required("targetTableName", v.TargetTableName.Set)
-	if v.TargetTableName.Set && !c.Failed() {
-		c.MinLen("targetTableName", v.TargetTableName.Value, 3)
-		c.MaxLen("targetTableName", v.TargetTableName.Value, 255)
-		c.Pattern("targetTableName", v.TargetTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TargetTableName.Value))
-	}
-	if v.BillingModeOverride.Set && !c.Failed() {
+	if v.BillingModeOverride.Set {
 		c.Enum("billingModeOverride", v.BillingModeOverride.Value, enumBillingMode)
 	}
-	if v.GlobalSecondaryIndexOverride != nil && !c.Failed() {
-		c.MaxSize("globalSecondaryIndexOverride", len(v.GlobalSecondaryIndexOverride), 1000)
-		for i0 := range v.GlobalSecondaryIndexOverride {
-			if c.Failed() {
+	if v.ProvisionedThroughputOverride != nil {
+		{
+			mark := c.Enter("provisionedThroughputOverride")
+			v.ProvisionedThroughputOverride.Check(c)
+			c.Leave(mark)
+		}
+	}
+	if v.VectorIndexOverride != nil {
+		c.MaxSize("vectorIndexOverride", len(v.VectorIndexOverride), 1000, nil)
+		for i0 := range v.VectorIndexOverride {
+			if c.Full() {
 				return
 			}
-			mark0 := c.EnterElem("globalSecondaryIndexOverride", i0)
-			v.GlobalSecondaryIndexOverride[i0].Check(c)
+			mark0 := c.EnterElem("vectorIndexOverride", i0)
+			v.VectorIndexOverride[i0].Check(c)
 			c.Leave(mark0)
 		}
 	}
-	if v.LocalSecondaryIndexOverride != nil && !c.Failed() {
-		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000)
+	if v.SSESpecificationOverride != nil {
+		{
+			mark := c.Enter("sSESpecificationOverride")
+			v.SSESpecificationOverride.Check(c)
+			c.Leave(mark)
+		}
+	}
+	c.Required("targetTableName", v.TargetTableName.Set)
+	if v.TargetTableName.Set {
+		c.Pattern("targetTableName", v.TargetTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TargetTableName.Value))
+		c.MinLen("targetTableName", v.TargetTableName.Value, 3)
+		c.MaxLen("targetTableName", v.TargetTableName.Value, 255)
+	}
+	if v.LocalSecondaryIndexOverride != nil {
+		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000, nil)
 		for i0 := range v.LocalSecondaryIndexOverride {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("localSecondaryIndexOverride", i0)
@@ -9754,28 +10367,14 @@ func (v *RestoreTableToPointInTimeInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ProvisionedThroughputOverride != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedThroughputOverride")
-			v.ProvisionedThroughputOverride.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.SSESpecificationOverride != nil && !c.Failed() {
-		{
-			mark := c.Enter("sSESpecificationOverride")
-			v.SSESpecificationOverride.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.VectorIndexOverride != nil && !c.Failed() {
-		c.MaxSize("vectorIndexOverride", len(v.VectorIndexOverride), 1000)
-		for i0 := range v.VectorIndexOverride {
-			if c.Failed() {
+	if v.GlobalSecondaryIndexOverride != nil {
+		c.MaxSize("globalSecondaryIndexOverride", len(v.GlobalSecondaryIndexOverride), 1000, nil)
+		for i0 := range v.GlobalSecondaryIndexOverride {
+			if c.Full() {
 				return
 			}
-			mark0 := c.EnterElem("vectorIndexOverride", i0)
-			v.VectorIndexOverride[i0].Check(c)
+			mark0 := c.EnterElem("globalSecondaryIndexOverride", i0)
+			v.GlobalSecondaryIndexOverride[i0].Check(c)
 			c.Leave(mark0)
 		}
 	}
@@ -9813,7 +10412,7 @@ const (
 	ReturnItemCollectionMetricsNone = "NONE"
 )
 
-var enumReturnValue = []string{"NONE", "ALL_OLD", "UPDATED_OLD", "ALL_NEW", "UPDATED_NEW"}
+var enumReturnValue = []string{"ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW"}
 
 // The values of ReturnValue.
 const (
@@ -9869,16 +10468,16 @@ func (v *S3BucketSource) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *S3BucketSource) Check(c *smithy.Checker) {
-	if v.S3BucketOwner.Set && !c.Failed() {
-		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", c.Failed() || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
+	if v.S3BucketOwner.Set {
+		c.Pattern("s3BucketOwner", v.S3BucketOwner.Value, "[0-9]{12}", len(v.S3BucketOwner.Value) > smithy.Matchable || patternS3BucketOwner.MatchString(v.S3BucketOwner.Value))
+	}
+	if v.S3KeyPrefix.Set {
+		c.MaxLen("s3KeyPrefix", v.S3KeyPrefix.Value, 1024)
 	}
 	c.Required("s3Bucket", v.S3Bucket.Set)
-	if v.S3Bucket.Set && !c.Failed() {
+	if v.S3Bucket.Set {
 		c.MaxLen("s3Bucket", v.S3Bucket.Value, 255)
-		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", c.Failed() || patternS3Bucket.MatchString(v.S3Bucket.Value))
-	}
-	if v.S3KeyPrefix.Set && !c.Failed() {
-		c.MaxLen("s3KeyPrefix", v.S3KeyPrefix.Value, 1024)
+		c.Pattern("s3Bucket", v.S3Bucket.Value, "^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", len(v.S3Bucket.Value) > smithy.Matchable || patternS3Bucket.MatchString(v.S3Bucket.Value))
 	}
 }
 
@@ -9971,7 +10570,7 @@ func (v *SSESpecification) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *SSESpecification) Check(c *smithy.Checker) {
-	if v.SSEType.Set && !c.Failed() {
+	if v.SSEType.Set {
 		c.Enum("sSEType", v.SSEType.Value, enumSSEType)
 	}
 }
@@ -10011,7 +10610,7 @@ const (
 	SSETypeKms    = "KMS"
 )
 
-var enumScalarAttributeType = []string{"S", "N", "B"}
+var enumScalarAttributeType = []string{"B", "N", "S"}
 
 // The values of ScalarAttributeType.
 const (
@@ -10092,38 +10691,43 @@ func (v *ScanInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ScanInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	if v.Select.Set {
+		c.Enum("select", v.Select.Value, enumSelect)
 	}
-	if v.IndexName.Set && !c.Failed() {
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
+		for i0 := range v.ExpressionAttributeNames {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
+			c.MaxLen("", v.ExpressionAttributeNames[i0].Value, 65535)
+			c.Leave(mark0)
+		}
+	}
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
-	if v.AttributesToGet != nil && !c.Failed() {
-		c.MinSize("attributesToGet", len(v.AttributesToGet), 1)
-		c.MaxSize("attributesToGet", len(v.AttributesToGet), 10000)
-		for i0 := range v.AttributesToGet {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("attributesToGet", i0)
-			c.MaxLen("", v.AttributesToGet[i0], 65535)
-			c.Leave(mark0)
-		}
+	if v.TotalSegments.Set {
+		c.Min("totalSegments", v.TotalSegments.Value, 1)
+		c.Max("totalSegments", v.TotalSegments.Value, 1000000)
 	}
-	if v.Limit.Set && !c.Failed() {
-		c.Min("limit", v.Limit.Value, 1)
+	if v.ReturnConsumedCapacity.Set {
+		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
 	}
-	if v.Select.Set && !c.Failed() {
-		c.Enum("select", v.Select.Value, enumSelect)
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.ItemTable("tableName", v.TableName.Value)
 	}
-	if v.ScanFilter != nil && !c.Failed() {
-		c.MaxSize("scanFilter", len(v.ScanFilter), 10000)
+	if v.ConditionalOperator.Set {
+		c.Enum("conditionalOperator", v.ConditionalOperator.Value, enumConditionalOperator)
+	}
+	if v.ScanFilter != nil {
+		c.MaxSize("scanFilter", len(v.ScanFilter), 10000, nil)
 		for i0 := range v.ScanFilter {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("scanFilter", v.ScanFilter[i0].Key)
@@ -10131,30 +10735,24 @@ func (v *ScanInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ConditionalOperator.Set && !c.Failed() {
-		c.Enum("conditionalOperator", v.ConditionalOperator.Value, enumConditionalOperator)
-	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
-		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
-	}
-	if v.TotalSegments.Set && !c.Failed() {
-		c.Min("totalSegments", v.TotalSegments.Value, 1)
-		c.Max("totalSegments", v.TotalSegments.Value, 1000000)
-	}
-	if v.Segment.Set && !c.Failed() {
+	if v.Segment.Set {
 		c.Min("segment", v.Segment.Value, 0)
 		c.Max("segment", v.Segment.Value, 999999)
 	}
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
-		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
+	if v.AttributesToGet != nil {
+		c.MinSize("attributesToGet", len(v.AttributesToGet), 1)
+		c.MaxSize("attributesToGet", len(v.AttributesToGet), 10000, nil)
+		for i0 := range v.AttributesToGet {
+			if c.Full() {
 				return
 			}
-			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
-			c.MaxLen("", v.ExpressionAttributeNames[i0].Value, 65535)
+			mark0 := c.EnterElem("attributesToGet", i0)
+			c.MaxLen("", v.AttributesToGet[i0], 65535)
 			c.Leave(mark0)
 		}
+	}
+	if v.Limit.Set {
+		c.Min("limit", v.Limit.Value, 1)
 	}
 }
 
@@ -10281,11 +10879,11 @@ func (v *SearchSchemaElement) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *SearchSchemaElement) Check(c *smithy.Checker) {
 	c.Required("attributeName", v.AttributeName.Set)
-	if v.AttributeName.Set && !c.Failed() {
+	if v.AttributeName.Set {
 		c.MaxLen("attributeName", v.AttributeName.Value, 65535)
 	}
 	c.Required("searchSchemaElementType", v.SearchSchemaElementType.Set)
-	if v.SearchSchemaElementType.Set && !c.Failed() {
+	if v.SearchSchemaElementType.Set {
 		c.Enum("searchSchemaElementType", v.SearchSchemaElementType.Value, enumSearchSchemaElementType)
 	}
 }
@@ -10311,6 +10909,20 @@ const (
 	SearchSchemaElementTypeHash         = "HASH"
 	SearchSchemaElementTypeInlineFilter = "INLINE_FILTER"
 )
+
+func javaOfSearchVectorList(b []byte, list []attribute.Value) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = list[i].AppendJava(b)
+	}
+	return append(b, ']')
+}
 
 func readSearchVectorList(r *wirejson.Reader) []attribute.Value {
 	if !r.BeginArray() {
@@ -10380,24 +10992,14 @@ func (v *SearchVectorsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *SearchVectorsInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	c.Required("topK", v.TopK.Set)
+	if v.TopK.Set {
+		c.Min("topK", v.TopK.Value, 1)
 	}
-	c.Required("indexName", v.IndexName.Set)
-	if v.IndexName.Set && !c.Failed() {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
-		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
-	}
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
 		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
@@ -10405,14 +11007,23 @@ func (v *SearchVectorsInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	c.Required("searchVector", v.SearchVector != nil)
-	if v.SearchVector != nil && !c.Failed() {
-		c.MinSize("searchVector", len(v.SearchVector), 1)
-		c.MaxSize("searchVector", len(v.SearchVector), 4096)
+	c.Required("indexName", v.IndexName.Set)
+	if v.IndexName.Set {
+		c.MinLen("indexName", v.IndexName.Value, 3)
+		c.MaxLen("indexName", v.IndexName.Value, 255)
+		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
-	c.Required("topK", v.TopK.Set)
-	if v.TopK.Set && !c.Failed() {
-		c.Min("topK", v.TopK.Value, 1)
+	if v.ReturnConsumedCapacity.Set {
+		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
+	}
+	c.Required("searchVector", v.SearchVector != nil)
+	if v.SearchVector != nil {
+		c.MinSize("searchVector", len(v.SearchVector), 1)
+		c.MaxSize("searchVector", len(v.SearchVector), 4096, func(b []byte) []byte { return javaOfSearchVectorList(b, v.SearchVector) })
+	}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -10462,7 +11073,7 @@ func appendSecondaryIndexesCapacityMap(b []byte, m smithy.Map[Capacity]) []byte 
 	return append(b, '}')
 }
 
-var enumSelect = []string{"ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES", "SPECIFIC_ATTRIBUTES", "COUNT"}
+var enumSelect = []string{"SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES"}
 
 // The values of Select.
 const (
@@ -10618,35 +11229,34 @@ func (v *StartBulkPutItemsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *StartBulkPutItemsInput) Check(c *smithy.Checker) {
-	if v.ClientToken.Set && !c.Failed() {
-		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", c.Failed() || patternClientToken.MatchString(v.ClientToken.Value))
-	}
-	c.Required("inputS3Configuration", v.InputS3Configuration != nil)
-	if v.InputS3Configuration != nil && !c.Failed() {
-		{
-			mark := c.Enter("inputS3Configuration")
-			v.InputS3Configuration.Check(c)
-			c.Leave(mark)
-		}
-	}
 	c.Required("outputS3Configuration", v.OutputS3Configuration != nil)
-	if v.OutputS3Configuration != nil && !c.Failed() {
+	if v.OutputS3Configuration != nil {
 		{
 			mark := c.Enter("outputS3Configuration")
 			v.OutputS3Configuration.Check(c)
 			c.Leave(mark)
 		}
 	}
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	if v.PerformanceTier.Set {
+		c.Enum("performanceTier", v.PerformanceTier.Value, enumBulkOperationPerformanceTier)
 	}
-	if v.MaxWriteRequestUnits.Set && !c.Failed() {
+	if v.ClientToken.Set {
+		c.Pattern("clientToken", v.ClientToken.Value, "^[^\\$]+$", len(v.ClientToken.Value) > smithy.Matchable || patternClientToken.MatchString(v.ClientToken.Value))
+	}
+	c.Required("inputS3Configuration", v.InputS3Configuration != nil)
+	if v.InputS3Configuration != nil {
+		{
+			mark := c.Enter("inputS3Configuration")
+			v.InputS3Configuration.Check(c)
+			c.Leave(mark)
+		}
+	}
+	if v.MaxWriteRequestUnits.Set {
 		c.Min("maxWriteRequestUnits", v.MaxWriteRequestUnits.Value, 1024)
 	}
-	if v.PerformanceTier.Set && !c.Failed() {
-		c.Enum("performanceTier", v.PerformanceTier.Value, enumBulkOperationPerformanceTier)
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -10695,10 +11305,10 @@ func (v *StreamSpecification) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *StreamSpecification) Check(c *smithy.Checker) {
-	c.Required("streamEnabled", v.StreamEnabled.Set)
-	if v.StreamViewType.Set && !c.Failed() {
+	if v.StreamViewType.Set {
 		c.Enum("streamViewType", v.StreamViewType.Value, enumStreamViewType)
 	}
+	c.Required("streamEnabled", v.StreamEnabled.Set)
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -10715,7 +11325,7 @@ func (v *StreamSpecification) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-var enumStreamViewType = []string{"NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY"}
+var enumStreamViewType = []string{"OLD_IMAGE", "KEYS_ONLY", "NEW_AND_OLD_IMAGES", "NEW_IMAGE"}
 
 // The values of StreamViewType.
 const (
@@ -10724,32 +11334,6 @@ const (
 	StreamViewTypeNewAndOldImages = "NEW_AND_OLD_IMAGES"
 	StreamViewTypeKeysOnly        = "KEYS_ONLY"
 )
-
-func readStringSetAttributeValue(r *wirejson.Reader) []string {
-	if !r.BeginArray() {
-		return nil
-	}
-	out := []string{}
-	for r.NextElem() {
-		if len(out) > 10000 {
-			r.Skip() // Check refuses it
-			continue
-		}
-		var e string
-		e, _ = r.String()
-		out = smithy.Append(r, out, e)
-	}
-	return out
-}
-
-func appendStringSetAttributeValue(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i := range list {
-		b = wirejson.Sep(b)
-		b = wirejson.AppendString(b, list[i])
-	}
-	return append(b, ']')
-}
 
 // TableAutoScalingDescription is a shape of AWS's model.
 type TableAutoScalingDescription struct {
@@ -10776,7 +11360,7 @@ func (v *TableAutoScalingDescription) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-var enumTableClass = []string{"STANDARD", "STANDARD_INFREQUENT_ACCESS"}
+var enumTableClass = []string{"STANDARD_INFREQUENT_ACCESS", "STANDARD"}
 
 // The values of TableClass.
 const (
@@ -10861,17 +11445,32 @@ func (v *TableCreationParameters) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *TableCreationParameters) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
+	if v.GlobalSecondaryIndexes != nil {
+		c.MaxSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1000, nil)
+		for i0 := range v.GlobalSecondaryIndexes {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterElem("globalSecondaryIndexes", i0)
+			v.GlobalSecondaryIndexes[i0].Check(c)
+			c.Leave(mark0)
+		}
+	}
+	if v.BillingMode.Set {
+		c.Enum("billingMode", v.BillingMode.Value, enumBillingMode)
+	}
+	if v.SSESpecification != nil {
+		{
+			mark := c.Enter("sSESpecification")
+			v.SSESpecification.Check(c)
+			c.Leave(mark)
+		}
 	}
 	c.Required("attributeDefinitions", v.AttributeDefinitions != nil)
-	if v.AttributeDefinitions != nil && !c.Failed() {
-		c.MaxSize("attributeDefinitions", len(v.AttributeDefinitions), 1000)
+	if v.AttributeDefinitions != nil {
+		c.MaxSize("attributeDefinitions", len(v.AttributeDefinitions), 1000, nil)
 		for i0 := range v.AttributeDefinitions {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("attributeDefinitions", i0)
@@ -10880,11 +11479,12 @@ func (v *TableCreationParameters) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("keySchema", v.KeySchema != nil)
-	if v.KeySchema != nil && !c.Failed() {
+	if v.KeySchema != nil {
+		c.MaxSize("keySchema", len(v.KeySchema), 2, func(b []byte) []byte { return javaOfKeySchema(b, v.KeySchema) })
 		c.MinSize("keySchema", len(v.KeySchema), 1)
-		c.MaxSize("keySchema", len(v.KeySchema), 1000)
+		c.MaxSize("keySchema", len(v.KeySchema), 1000, nil)
 		for i0 := range v.KeySchema {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("keySchema", i0)
@@ -10892,38 +11492,23 @@ func (v *TableCreationParameters) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.BillingMode.Set && !c.Failed() {
-		c.Enum("billingMode", v.BillingMode.Value, enumBillingMode)
-	}
-	if v.ProvisionedThroughput != nil && !c.Failed() {
+	if v.ProvisionedThroughput != nil {
 		{
 			mark := c.Enter("provisionedThroughput")
 			v.ProvisionedThroughput.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.SSESpecification != nil && !c.Failed() {
-		{
-			mark := c.Enter("sSESpecification")
-			v.SSESpecification.Check(c)
-			c.Leave(mark)
-		}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
+		c.MinLen("tableName", v.TableName.Value, 3)
+		c.MaxLen("tableName", v.TableName.Value, 255)
 	}
-	if v.GlobalSecondaryIndexes != nil && !c.Failed() {
-		c.MaxSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1000)
-		for i0 := range v.GlobalSecondaryIndexes {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("globalSecondaryIndexes", i0)
-			v.GlobalSecondaryIndexes[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.VectorIndexes != nil && !c.Failed() {
-		c.MaxSize("vectorIndexes", len(v.VectorIndexes), 1000)
+	if v.VectorIndexes != nil {
+		c.MaxSize("vectorIndexes", len(v.VectorIndexes), 1000, nil)
 		for i0 := range v.VectorIndexes {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("vectorIndexes", i0)
@@ -11211,14 +11796,14 @@ func (v *Tag) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *Tag) Check(c *smithy.Checker) {
+	c.Required("value", v.Value.Set)
+	if v.Value.Set {
+		c.MaxLen("value", v.Value.Value, 256)
+	}
 	c.Required("key", v.Key.Set)
-	if v.Key.Set && !c.Failed() {
+	if v.Key.Set {
 		c.MinLen("key", v.Key.Value, 1)
 		c.MaxLen("key", v.Key.Value, 128)
-	}
-	c.Required("value", v.Value.Set)
-	if v.Value.Set && !c.Failed() {
-		c.MaxLen("value", v.Value.Value, 256)
 	}
 }
 
@@ -11312,22 +11897,11 @@ func (v *TagResourceInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *TagResourceInput) Check(c *smithy.Checker) {
 	c.Required("resourceArn", v.ResourceArn.Set)
-	if v.ResourceArn.Set && !c.Failed() {
+	if v.ResourceArn.Set {
 		c.MinLen("resourceArn", v.ResourceArn.Value, 1)
 		c.MaxLen("resourceArn", v.ResourceArn.Value, 1283)
 	}
 	c.Required("tags", v.Tags != nil)
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 1000)
-		for i0 := range v.Tags {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("tags", i0)
-			v.Tags[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // TimeToLiveDescription is a shape of AWS's model.
@@ -11380,12 +11954,12 @@ func (v *TimeToLiveSpecification) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *TimeToLiveSpecification) Check(c *smithy.Checker) {
-	c.Required("enabled", v.Enabled.Set)
 	c.Required("attributeName", v.AttributeName.Set)
-	if v.AttributeName.Set && !c.Failed() {
+	if v.AttributeName.Set {
 		c.MinLen("attributeName", v.AttributeName.Value, 1)
 		c.MaxLen("attributeName", v.AttributeName.Value, 255)
 	}
+	c.Required("enabled", v.Enabled.Set)
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -11409,6 +11983,18 @@ const (
 	TimeToLiveStatusEnabled   = "ENABLED"
 	TimeToLiveStatusDisabled  = "DISABLED"
 )
+
+// AppendJava appends the value as Java prints it.
+func (v *TransactGetItem) AppendJava(b []byte) []byte {
+	b = append(b, "TransactGetItem("...)
+	b = append(b, "get="...)
+	if v.Get != nil {
+		b = v.Get.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
+}
 
 // TransactGetItem is a shape of AWS's model.
 type TransactGetItem struct {
@@ -11440,13 +12026,27 @@ func (v *TransactGetItem) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *TransactGetItem) Check(c *smithy.Checker) {
 	c.Required("get", v.Get != nil)
-	if v.Get != nil && !c.Failed() {
+	if v.Get != nil {
 		{
 			mark := c.Enter("get")
 			v.Get.Check(c)
 			c.Leave(mark)
 		}
 	}
+}
+
+func javaOfTransactGetItemList(b []byte, list []TransactGetItem) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = list[i].AppendJava(b)
+	}
+	return append(b, ']')
 }
 
 func readTransactGetItemList(r *wirejson.Reader) []TransactGetItem {
@@ -11499,11 +12099,11 @@ func (v *TransactGetItemsInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *TransactGetItemsInput) Check(c *smithy.Checker) {
 	c.Required("transactItems", v.TransactItems != nil)
-	if v.TransactItems != nil && !c.Failed() {
+	if v.TransactItems != nil {
 		c.MinSize("transactItems", len(v.TransactItems), 1)
-		c.MaxSize("transactItems", len(v.TransactItems), 100)
+		c.MaxSize("transactItems", len(v.TransactItems), 100, func(b []byte) []byte { return javaOfTransactGetItemList(b, v.TransactItems) })
 		for i0 := range v.TransactItems {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("transactItems", i0)
@@ -11511,7 +12111,7 @@ func (v *TransactGetItemsInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
+	if v.ReturnConsumedCapacity.Set {
 		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
 	}
 }
@@ -11534,6 +12134,36 @@ func (v *TransactGetItemsOutput) AppendJSON(b []byte) []byte {
 		b = appendItemResponseList(b, v.Responses)
 	}
 	return append(b, '}')
+}
+
+// AppendJava appends the value as Java prints it.
+func (v *TransactWriteItem) AppendJava(b []byte) []byte {
+	b = append(b, "TransactWriteItem("...)
+	b = append(b, "conditionCheck="...)
+	if v.ConditionCheck != nil {
+		b = v.ConditionCheck.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", put="...)
+	if v.Put != nil {
+		b = v.Put.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", delete="...)
+	if v.Delete != nil {
+		b = v.Delete.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", update="...)
+	if v.Update != nil {
+		b = v.Update.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
 }
 
 // TransactWriteItem is a shape of AWS's model.
@@ -11580,31 +12210,31 @@ func (v *TransactWriteItem) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *TransactWriteItem) Check(c *smithy.Checker) {
-	if v.ConditionCheck != nil && !c.Failed() {
+	if v.Update != nil {
+		{
+			mark := c.Enter("update")
+			v.Update.Check(c)
+			c.Leave(mark)
+		}
+	}
+	if v.ConditionCheck != nil {
 		{
 			mark := c.Enter("conditionCheck")
 			v.ConditionCheck.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.Put != nil && !c.Failed() {
-		{
-			mark := c.Enter("put")
-			v.Put.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.Delete != nil && !c.Failed() {
+	if v.Delete != nil {
 		{
 			mark := c.Enter("delete")
 			v.Delete.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.Update != nil && !c.Failed() {
+	if v.Put != nil {
 		{
-			mark := c.Enter("update")
-			v.Update.Check(c)
+			mark := c.Enter("put")
+			v.Put.Check(c)
 			c.Leave(mark)
 		}
 	}
@@ -11630,6 +12260,20 @@ func (v *TransactWriteItem) AppendJSON(b []byte) []byte {
 		b = v.Update.AppendJSON(b)
 	}
 	return append(b, '}')
+}
+
+func javaOfTransactWriteItemList(b []byte, list []TransactWriteItem) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = list[i].AppendJava(b)
+	}
+	return append(b, ']')
 }
 
 func readTransactWriteItemList(r *wirejson.Reader) []TransactWriteItem {
@@ -11697,11 +12341,11 @@ func (v *TransactWriteItemsInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *TransactWriteItemsInput) Check(c *smithy.Checker) {
 	c.Required("transactItems", v.TransactItems != nil)
-	if v.TransactItems != nil && !c.Failed() {
+	if v.TransactItems != nil {
 		c.MinSize("transactItems", len(v.TransactItems), 1)
-		c.MaxSize("transactItems", len(v.TransactItems), 100)
+		c.MaxSize("transactItems", len(v.TransactItems), 100, func(b []byte) []byte { return javaOfTransactWriteItemList(b, v.TransactItems) })
 		for i0 := range v.TransactItems {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("transactItems", i0)
@@ -11709,15 +12353,15 @@ func (v *TransactWriteItemsInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
-		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
-	}
-	if v.ReturnItemCollectionMetrics.Set && !c.Failed() {
-		c.Enum("returnItemCollectionMetrics", v.ReturnItemCollectionMetrics.Value, enumReturnItemCollectionMetrics)
-	}
-	if v.ClientRequestToken.Set && !c.Failed() {
+	if v.ClientRequestToken.Set {
 		c.MinLen("clientRequestToken", v.ClientRequestToken.Value, 1)
 		c.MaxLen("clientRequestToken", v.ClientRequestToken.Value, 36)
+	}
+	if v.ReturnConsumedCapacity.Set {
+		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
+	}
+	if v.ReturnItemCollectionMetrics.Set {
+		c.Enum("returnItemCollectionMetrics", v.ReturnItemCollectionMetrics.Value, enumReturnItemCollectionMetrics)
 	}
 }
 
@@ -11793,24 +12437,60 @@ func (v *UntagResourceInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *UntagResourceInput) Check(c *smithy.Checker) {
+	c.Required("tagKeys", v.TagKeys != nil)
 	c.Required("resourceArn", v.ResourceArn.Set)
-	if v.ResourceArn.Set && !c.Failed() {
+	if v.ResourceArn.Set {
 		c.MinLen("resourceArn", v.ResourceArn.Value, 1)
 		c.MaxLen("resourceArn", v.ResourceArn.Value, 1283)
 	}
-	c.Required("tagKeys", v.TagKeys != nil)
-	if v.TagKeys != nil && !c.Failed() {
-		c.MaxSize("tagKeys", len(v.TagKeys), 10000)
-		for i0 := range v.TagKeys {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("tagKeys", i0)
-			c.MinLen("", v.TagKeys[i0], 1)
-			c.MaxLen("", v.TagKeys[i0], 128)
-			c.Leave(mark0)
-		}
+}
+
+// AppendJava appends the value as Java prints it.
+func (v *Update) AppendJava(b []byte) []byte {
+	b = append(b, "Update("...)
+	b = append(b, "key="...)
+	if v.Key != nil {
+		b = v.Key.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
 	}
+	b = append(b, ", updateExpression="...)
+	if v.UpdateExpression.Set {
+		b = append(b, v.UpdateExpression.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", tableName="...)
+	if v.TableName.Set {
+		b = append(b, v.TableName.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", conditionExpression="...)
+	if v.ConditionExpression.Set {
+		b = append(b, v.ConditionExpression.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", expressionAttributeNames="...)
+	if v.ExpressionAttributeNames != nil {
+		b = javaOfExpressionAttributeNameMap(b, v.ExpressionAttributeNames)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", expressionAttributeValues="...)
+	if v.ExpressionAttributeValues != nil {
+		b = v.ExpressionAttributeValues.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", returnValuesOnConditionCheckFailure="...)
+	if v.ReturnValuesOnConditionCheckFailure.Set {
+		b = append(b, v.ReturnValuesOnConditionCheckFailure.Value...)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
 }
 
 // Update is a shape of AWS's model.
@@ -11858,17 +12538,13 @@ func (v *Update) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *Update) Check(c *smithy.Checker) {
-	c.Required("key", v.Key != nil)
-	c.Required("updateExpression", v.UpdateExpression.Set)
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	if v.ReturnValuesOnConditionCheckFailure.Set {
+		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
 	}
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
 		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
@@ -11876,8 +12552,11 @@ func (v *Update) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReturnValuesOnConditionCheckFailure.Set && !c.Failed() {
-		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
+	c.Required("updateExpression", v.UpdateExpression.Set)
+	c.Required("key", v.Key != nil)
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -11947,18 +12626,17 @@ func (v *UpdateContinuousBackupsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *UpdateContinuousBackupsInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
 	c.Required("pointInTimeRecoverySpecification", v.PointInTimeRecoverySpecification != nil)
-	if v.PointInTimeRecoverySpecification != nil && !c.Failed() {
+	if v.PointInTimeRecoverySpecification != nil {
 		{
 			mark := c.Enter("pointInTimeRecoverySpecification")
 			v.PointInTimeRecoverySpecification.Check(c)
 			c.Leave(mark)
 		}
+	}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -12013,22 +12691,21 @@ func (v *UpdateContributorInsightsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *UpdateContributorInsightsInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
+	c.Required("contributorInsightsAction", v.ContributorInsightsAction.Set)
+	if v.ContributorInsightsAction.Set {
+		c.Enum("contributorInsightsAction", v.ContributorInsightsAction.Value, enumContributorInsightsAction)
 	}
-	if v.IndexName.Set && !c.Failed() {
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
-	c.Required("contributorInsightsAction", v.ContributorInsightsAction.Set)
-	if v.ContributorInsightsAction.Set && !c.Failed() {
-		c.Enum("contributorInsightsAction", v.ContributorInsightsAction.Value, enumContributorInsightsAction)
-	}
-	if v.ContributorInsightsMode.Set && !c.Failed() {
+	if v.ContributorInsightsMode.Set {
 		c.Enum("contributorInsightsMode", v.ContributorInsightsMode.Value, enumContributorInsightsMode)
+	}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -12105,12 +12782,12 @@ func (v *UpdateGlobalSecondaryIndexAction) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *UpdateGlobalSecondaryIndexAction) Check(c *smithy.Checker) {
 	c.Required("indexName", v.IndexName.Set)
-	if v.IndexName.Set && !c.Failed() {
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
-	if v.ProvisionedThroughput != nil && !c.Failed() {
+	if v.ProvisionedThroughput != nil {
 		{
 			mark := c.Enter("provisionedThroughput")
 			v.ProvisionedThroughput.Check(c)
@@ -12150,16 +12827,16 @@ func (v *UpdateGlobalTableInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *UpdateGlobalTableInput) Check(c *smithy.Checker) {
 	c.Required("globalTableName", v.GlobalTableName.Set)
-	if v.GlobalTableName.Set && !c.Failed() {
+	if v.GlobalTableName.Set {
+		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
 		c.MinLen("globalTableName", v.GlobalTableName.Value, 3)
 		c.MaxLen("globalTableName", v.GlobalTableName.Value, 255)
-		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
 	}
 	c.Required("replicaUpdates", v.ReplicaUpdates != nil)
-	if v.ReplicaUpdates != nil && !c.Failed() {
-		c.MaxSize("replicaUpdates", len(v.ReplicaUpdates), 1000)
+	if v.ReplicaUpdates != nil {
+		c.MaxSize("replicaUpdates", len(v.ReplicaUpdates), 1000, nil)
 		for i0 := range v.ReplicaUpdates {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("replicaUpdates", i0)
@@ -12229,45 +12906,47 @@ func (v *UpdateGlobalTableSettingsInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *UpdateGlobalTableSettingsInput) Check(c *smithy.Checker) {
 	c.Required("globalTableName", v.GlobalTableName.Set)
-	if v.GlobalTableName.Set && !c.Failed() {
+	if v.GlobalTableName.Set {
+		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
 		c.MinLen("globalTableName", v.GlobalTableName.Value, 3)
 		c.MaxLen("globalTableName", v.GlobalTableName.Value, 255)
-		c.Pattern("globalTableName", v.GlobalTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.GlobalTableName.Value))
 	}
-	if v.GlobalTableBillingMode.Set && !c.Failed() {
-		c.Enum("globalTableBillingMode", v.GlobalTableBillingMode.Value, enumBillingMode)
-	}
-	if v.GlobalTableProvisionedWriteCapacityUnits.Set && !c.Failed() {
+	if v.GlobalTableProvisionedWriteCapacityUnits.Set {
 		c.Min("globalTableProvisionedWriteCapacityUnits", v.GlobalTableProvisionedWriteCapacityUnits.Value, 1)
 	}
-	if v.GlobalTableProvisionedWriteCapacityAutoScalingSettingsUpdate != nil && !c.Failed() {
+	if v.ReplicaSettingsUpdate != nil {
+		c.MinSize("replicaSettingsUpdate", len(v.ReplicaSettingsUpdate), 1)
+		c.MaxSize("replicaSettingsUpdate", len(v.ReplicaSettingsUpdate), 50, func(b []byte) []byte { return javaOfReplicaSettingsUpdateList(b, v.ReplicaSettingsUpdate) })
+		for i0 := range v.ReplicaSettingsUpdate {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterElem("replicaSettingsUpdate", i0)
+			v.ReplicaSettingsUpdate[i0].Check(c)
+			c.Leave(mark0)
+		}
+	}
+	if v.GlobalTableBillingMode.Set {
+		c.Enum("globalTableBillingMode", v.GlobalTableBillingMode.Value, enumBillingMode)
+	}
+	if v.GlobalTableProvisionedWriteCapacityAutoScalingSettingsUpdate != nil {
 		{
 			mark := c.Enter("globalTableProvisionedWriteCapacityAutoScalingSettingsUpdate")
 			v.GlobalTableProvisionedWriteCapacityAutoScalingSettingsUpdate.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.GlobalTableGlobalSecondaryIndexSettingsUpdate != nil && !c.Failed() {
+	if v.GlobalTableGlobalSecondaryIndexSettingsUpdate != nil {
 		c.MinSize("globalTableGlobalSecondaryIndexSettingsUpdate", len(v.GlobalTableGlobalSecondaryIndexSettingsUpdate), 1)
-		c.MaxSize("globalTableGlobalSecondaryIndexSettingsUpdate", len(v.GlobalTableGlobalSecondaryIndexSettingsUpdate), 20)
+		c.MaxSize("globalTableGlobalSecondaryIndexSettingsUpdate", len(v.GlobalTableGlobalSecondaryIndexSettingsUpdate), 20, func(b []byte) []byte {
+			return javaOfGlobalTableGlobalSecondaryIndexSettingsUpdateList(b, v.GlobalTableGlobalSecondaryIndexSettingsUpdate)
+		})
 		for i0 := range v.GlobalTableGlobalSecondaryIndexSettingsUpdate {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("globalTableGlobalSecondaryIndexSettingsUpdate", i0)
 			v.GlobalTableGlobalSecondaryIndexSettingsUpdate[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.ReplicaSettingsUpdate != nil && !c.Failed() {
-		c.MinSize("replicaSettingsUpdate", len(v.ReplicaSettingsUpdate), 1)
-		c.MaxSize("replicaSettingsUpdate", len(v.ReplicaSettingsUpdate), 50)
-		for i0 := range v.ReplicaSettingsUpdate {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("replicaSettingsUpdate", i0)
-			v.ReplicaSettingsUpdate[i0].Check(c)
 			c.Leave(mark0)
 		}
 	}
@@ -12356,50 +13035,10 @@ func (v *UpdateItemInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *UpdateItemInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
-	c.Required("key", v.Key != nil)
-	if v.AttributeUpdates != nil && !c.Failed() {
-		c.MaxSize("attributeUpdates", len(v.AttributeUpdates), 10000)
-		for i0 := range v.AttributeUpdates {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterValue("attributeUpdates", v.AttributeUpdates[i0].Key)
-			v.AttributeUpdates[i0].Value.Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.Expected != nil && !c.Failed() {
-		c.MaxSize("expected", len(v.Expected), 10000)
-		for i0 := range v.Expected {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterValue("expected", v.Expected[i0].Key)
-			v.Expected[i0].Value.Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.ConditionalOperator.Set && !c.Failed() {
-		c.Enum("conditionalOperator", v.ConditionalOperator.Value, enumConditionalOperator)
-	}
-	if v.ReturnValues.Set && !c.Failed() {
-		c.Enum("returnValues", v.ReturnValues.Value, enumReturnValue)
-	}
-	if v.ReturnConsumedCapacity.Set && !c.Failed() {
-		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
-	}
-	if v.ReturnItemCollectionMetrics.Set && !c.Failed() {
-		c.Enum("returnItemCollectionMetrics", v.ReturnItemCollectionMetrics.Value, enumReturnItemCollectionMetrics)
-	}
-	if v.ExpressionAttributeNames != nil && !c.Failed() {
-		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000)
+	if v.ExpressionAttributeNames != nil {
+		c.MaxSize("expressionAttributeNames", len(v.ExpressionAttributeNames), 10000, nil)
 		for i0 := range v.ExpressionAttributeNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("expressionAttributeNames", v.ExpressionAttributeNames[i0].Key)
@@ -12407,9 +13046,48 @@ func (v *UpdateItemInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ReturnValuesOnConditionCheckFailure.Set && !c.Failed() {
+	if v.Expected != nil {
+		c.MaxSize("expected", len(v.Expected), 10000, nil)
+		for i0 := range v.Expected {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterValue("expected", v.Expected[i0].Key)
+			v.Expected[i0].Value.Check(c)
+			c.Leave(mark0)
+		}
+	}
+	if v.ReturnConsumedCapacity.Set {
+		c.Enum("returnConsumedCapacity", v.ReturnConsumedCapacity.Value, enumReturnConsumedCapacity)
+	}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.ItemTable("tableName", v.TableName.Value)
+	}
+	if v.ReturnValues.Set {
+		c.Enum("returnValues", v.ReturnValues.Value, enumReturnValue)
+	}
+	if v.ConditionalOperator.Set {
+		c.Enum("conditionalOperator", v.ConditionalOperator.Value, enumConditionalOperator)
+	}
+	if v.ReturnValuesOnConditionCheckFailure.Set {
 		c.Enum("returnValuesOnConditionCheckFailure", v.ReturnValuesOnConditionCheckFailure.Value, enumReturnValuesOnConditionCheckFailure)
 	}
+	if v.AttributeUpdates != nil {
+		c.MaxSize("attributeUpdates", len(v.AttributeUpdates), 10000, nil)
+		for i0 := range v.AttributeUpdates {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterValue("attributeUpdates", v.AttributeUpdates[i0].Key)
+			v.AttributeUpdates[i0].Value.Check(c)
+			c.Leave(mark0)
+		}
+	}
+	if v.ReturnItemCollectionMetrics.Set {
+		c.Enum("returnItemCollectionMetrics", v.ReturnItemCollectionMetrics.Value, enumReturnItemCollectionMetrics)
+	}
+	c.Required("key", v.Key != nil)
 }
 
 // UpdateItemOutput is a shape of AWS's model.
@@ -12464,7 +13142,7 @@ func (v *UpdateKinesisStreamingConfiguration) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *UpdateKinesisStreamingConfiguration) Check(c *smithy.Checker) {
-	if v.ApproximateCreationDateTimePrecision.Set && !c.Failed() {
+	if v.ApproximateCreationDateTimePrecision.Set {
 		c.Enum("approximateCreationDateTimePrecision", v.ApproximateCreationDateTimePrecision.Value, enumApproximateCreationDateTimePrecision)
 	}
 }
@@ -12514,22 +13192,21 @@ func (v *UpdateKinesisStreamingDestinationInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *UpdateKinesisStreamingDestinationInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
 	c.Required("streamArn", v.StreamArn.Set)
-	if v.StreamArn.Set && !c.Failed() {
+	if v.StreamArn.Set {
 		c.MinLen("streamArn", v.StreamArn.Value, 37)
 		c.MaxLen("streamArn", v.StreamArn.Value, 1024)
 	}
-	if v.UpdateKinesisStreamingConfiguration != nil && !c.Failed() {
+	if v.UpdateKinesisStreamingConfiguration != nil {
 		{
 			mark := c.Enter("updateKinesisStreamingConfiguration")
 			v.UpdateKinesisStreamingConfiguration.Check(c)
 			c.Leave(mark)
 		}
+	}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -12609,19 +13286,11 @@ func (v *UpdateReplicationGroupMemberAction) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *UpdateReplicationGroupMemberAction) Check(c *smithy.Checker) {
-	c.Required("regionName", v.RegionName.Set)
-	if v.ProvisionedThroughputOverride != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedThroughputOverride")
-			v.ProvisionedThroughputOverride.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.GlobalSecondaryIndexes != nil && !c.Failed() {
+	if v.GlobalSecondaryIndexes != nil {
 		c.MinSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1)
-		c.MaxSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1000)
+		c.MaxSize("globalSecondaryIndexes", len(v.GlobalSecondaryIndexes), 1000, nil)
 		for i0 := range v.GlobalSecondaryIndexes {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("globalSecondaryIndexes", i0)
@@ -12629,7 +13298,15 @@ func (v *UpdateReplicationGroupMemberAction) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.TableClassOverride.Set && !c.Failed() {
+	if v.ProvisionedThroughputOverride != nil {
+		{
+			mark := c.Enter("provisionedThroughputOverride")
+			v.ProvisionedThroughputOverride.Check(c)
+			c.Leave(mark)
+		}
+	}
+	c.Required("regionName", v.RegionName.Set)
+	if v.TableClassOverride.Set {
 		c.Enum("tableClassOverride", v.TableClassOverride.Value, enumTableClass)
 	}
 }
@@ -12719,62 +13396,14 @@ func (v *UpdateTableInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *UpdateTableInput) Check(c *smithy.Checker) {
-	if v.AttributeDefinitions != nil && !c.Failed() {
-		c.MaxSize("attributeDefinitions", len(v.AttributeDefinitions), 1000)
-		for i0 := range v.AttributeDefinitions {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("attributeDefinitions", i0)
-			v.AttributeDefinitions[i0].Check(c)
-			c.Leave(mark0)
-		}
+	if v.GlobalTableSettingsReplicationMode.Set {
+		c.Enum("globalTableSettingsReplicationMode", v.GlobalTableSettingsReplicationMode.Value, enumGlobalTableSettingsReplicationMode)
 	}
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
-	if v.BillingMode.Set && !c.Failed() {
-		c.Enum("billingMode", v.BillingMode.Value, enumBillingMode)
-	}
-	if v.ProvisionedThroughput != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedThroughput")
-			v.ProvisionedThroughput.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.GlobalSecondaryIndexUpdates != nil && !c.Failed() {
-		c.MaxSize("globalSecondaryIndexUpdates", len(v.GlobalSecondaryIndexUpdates), 1000)
-		for i0 := range v.GlobalSecondaryIndexUpdates {
-			if c.Failed() {
-				return
-			}
-			mark0 := c.EnterElem("globalSecondaryIndexUpdates", i0)
-			v.GlobalSecondaryIndexUpdates[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
-	if v.StreamSpecification != nil && !c.Failed() {
-		{
-			mark := c.Enter("streamSpecification")
-			v.StreamSpecification.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.SSESpecification != nil && !c.Failed() {
-		{
-			mark := c.Enter("sSESpecification")
-			v.SSESpecification.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ReplicaUpdates != nil && !c.Failed() {
+	if v.ReplicaUpdates != nil {
 		c.MinSize("replicaUpdates", len(v.ReplicaUpdates), 1)
-		c.MaxSize("replicaUpdates", len(v.ReplicaUpdates), 1000)
+		c.MaxSize("replicaUpdates", len(v.ReplicaUpdates), 1000, nil)
 		for i0 := range v.ReplicaUpdates {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("replicaUpdates", i0)
@@ -12782,17 +13411,21 @@ func (v *UpdateTableInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.TableClass.Set && !c.Failed() {
-		c.Enum("tableClass", v.TableClass.Value, enumTableClass)
+	if v.BillingMode.Set {
+		c.Enum("billingMode", v.BillingMode.Value, enumBillingMode)
 	}
-	if v.MultiRegionConsistency.Set && !c.Failed() {
-		c.Enum("multiRegionConsistency", v.MultiRegionConsistency.Value, enumMultiRegionConsistency)
+	if v.SSESpecification != nil {
+		{
+			mark := c.Enter("sSESpecification")
+			v.SSESpecification.Check(c)
+			c.Leave(mark)
+		}
 	}
-	if v.GlobalTableWitnessUpdates != nil && !c.Failed() {
+	if v.GlobalTableWitnessUpdates != nil {
 		c.MinSize("globalTableWitnessUpdates", len(v.GlobalTableWitnessUpdates), 1)
-		c.MaxSize("globalTableWitnessUpdates", len(v.GlobalTableWitnessUpdates), 1)
+		c.MaxSize("globalTableWitnessUpdates", len(v.GlobalTableWitnessUpdates), 1, func(b []byte) []byte { return javaOfGlobalTableWitnessGroupUpdateList(b, v.GlobalTableWitnessUpdates) })
 		for i0 := range v.GlobalTableWitnessUpdates {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("globalTableWitnessUpdates", i0)
@@ -12800,13 +13433,56 @@ func (v *UpdateTableInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.GlobalTableSettingsReplicationMode.Set && !c.Failed() {
-		c.Enum("globalTableSettingsReplicationMode", v.GlobalTableSettingsReplicationMode.Value, enumGlobalTableSettingsReplicationMode)
+	if v.MultiRegionConsistency.Set {
+		c.Enum("multiRegionConsistency", v.MultiRegionConsistency.Value, enumMultiRegionConsistency)
 	}
-	if v.VectorIndexUpdates != nil && !c.Failed() {
-		c.MaxSize("vectorIndexUpdates", len(v.VectorIndexUpdates), 1000)
+	if v.ProvisionedThroughput != nil {
+		{
+			mark := c.Enter("provisionedThroughput")
+			v.ProvisionedThroughput.Check(c)
+			c.Leave(mark)
+		}
+	}
+	if v.TableClass.Set {
+		c.Enum("tableClass", v.TableClass.Value, enumTableClass)
+	}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
+	}
+	if v.GlobalSecondaryIndexUpdates != nil {
+		c.MaxSize("globalSecondaryIndexUpdates", len(v.GlobalSecondaryIndexUpdates), 1000, nil)
+		for i0 := range v.GlobalSecondaryIndexUpdates {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterElem("globalSecondaryIndexUpdates", i0)
+			v.GlobalSecondaryIndexUpdates[i0].Check(c)
+			c.Leave(mark0)
+		}
+	}
+	if v.StreamSpecification != nil {
+		{
+			mark := c.Enter("streamSpecification")
+			v.StreamSpecification.Check(c)
+			c.Leave(mark)
+		}
+	}
+	if v.AttributeDefinitions != nil {
+		c.MaxSize("attributeDefinitions", len(v.AttributeDefinitions), 1000, nil)
+		for i0 := range v.AttributeDefinitions {
+			if c.Full() {
+				return
+			}
+			mark0 := c.EnterElem("attributeDefinitions", i0)
+			v.AttributeDefinitions[i0].Check(c)
+			c.Leave(mark0)
+		}
+	}
+	if v.VectorIndexUpdates != nil {
+		c.MaxSize("vectorIndexUpdates", len(v.VectorIndexUpdates), 1000, nil)
 		for i0 := range v.VectorIndexUpdates {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("vectorIndexUpdates", i0)
@@ -12869,11 +13545,11 @@ func (v *UpdateTableReplicaAutoScalingInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *UpdateTableReplicaAutoScalingInput) Check(c *smithy.Checker) {
-	if v.GlobalSecondaryIndexUpdates != nil && !c.Failed() {
+	if v.GlobalSecondaryIndexUpdates != nil {
 		c.MinSize("globalSecondaryIndexUpdates", len(v.GlobalSecondaryIndexUpdates), 1)
-		c.MaxSize("globalSecondaryIndexUpdates", len(v.GlobalSecondaryIndexUpdates), 1000)
+		c.MaxSize("globalSecondaryIndexUpdates", len(v.GlobalSecondaryIndexUpdates), 1000, nil)
 		for i0 := range v.GlobalSecondaryIndexUpdates {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("globalSecondaryIndexUpdates", i0)
@@ -12881,29 +13557,28 @@ func (v *UpdateTableReplicaAutoScalingInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
-	if v.ProvisionedWriteCapacityAutoScalingUpdate != nil && !c.Failed() {
-		{
-			mark := c.Enter("provisionedWriteCapacityAutoScalingUpdate")
-			v.ProvisionedWriteCapacityAutoScalingUpdate.Check(c)
-			c.Leave(mark)
-		}
-	}
-	if v.ReplicaUpdates != nil && !c.Failed() {
+	if v.ReplicaUpdates != nil {
 		c.MinSize("replicaUpdates", len(v.ReplicaUpdates), 1)
-		c.MaxSize("replicaUpdates", len(v.ReplicaUpdates), 1000)
+		c.MaxSize("replicaUpdates", len(v.ReplicaUpdates), 1000, nil)
 		for i0 := range v.ReplicaUpdates {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("replicaUpdates", i0)
 			v.ReplicaUpdates[i0].Check(c)
 			c.Leave(mark0)
 		}
+	}
+	if v.ProvisionedWriteCapacityAutoScalingUpdate != nil {
+		{
+			mark := c.Enter("provisionedWriteCapacityAutoScalingUpdate")
+			v.ProvisionedWriteCapacityAutoScalingUpdate.Check(c)
+			c.Leave(mark)
+		}
+	}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -12954,18 +13629,17 @@ func (v *UpdateTimeToLiveInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *UpdateTimeToLiveInput) Check(c *smithy.Checker) {
-	c.Required("tableName", v.TableName.Set)
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 1)
-		c.MaxLen("tableName", v.TableName.Value, 1024)
-	}
 	c.Required("timeToLiveSpecification", v.TimeToLiveSpecification != nil)
-	if v.TimeToLiveSpecification != nil && !c.Failed() {
+	if v.TimeToLiveSpecification != nil {
 		{
 			mark := c.Enter("timeToLiveSpecification")
 			v.TimeToLiveSpecification.Check(c)
 			c.Leave(mark)
 		}
+	}
+	c.Required("tableName", v.TableName.Set)
+	if v.TableName.Set {
+		c.TableName("tableName", v.TableName.Value)
 	}
 }
 
@@ -13012,7 +13686,7 @@ func (v *VectorAttributeDefinition) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *VectorAttributeDefinition) Check(c *smithy.Checker) {
 	c.Required("attributeName", v.AttributeName.Set)
-	if v.AttributeName.Set && !c.Failed() {
+	if v.AttributeName.Set {
 		c.MinLen("attributeName", v.AttributeName.Value, 1)
 		c.MaxLen("attributeName", v.AttributeName.Value, 255)
 	}
@@ -13103,25 +13777,37 @@ func (v *VectorIndex) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *VectorIndex) Check(c *smithy.Checker) {
+	c.Required("distanceFunction", v.DistanceFunction.Set)
+	if v.DistanceFunction.Set {
+		c.Enum("distanceFunction", v.DistanceFunction.Value, enumVectorDistanceFunction)
+	}
 	c.Required("indexName", v.IndexName.Set)
-	if v.IndexName.Set && !c.Failed() {
+	if v.IndexName.Set {
 		c.MinLen("indexName", v.IndexName.Value, 3)
 		c.MaxLen("indexName", v.IndexName.Value, 255)
 		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
+	c.Required("projection", v.Projection != nil)
+	if v.Projection != nil {
+		{
+			mark := c.Enter("projection")
+			v.Projection.Check(c)
+			c.Leave(mark)
+		}
+	}
 	c.Required("vectorAttribute", v.VectorAttribute != nil)
-	if v.VectorAttribute != nil && !c.Failed() {
+	if v.VectorAttribute != nil {
 		{
 			mark := c.Enter("vectorAttribute")
 			v.VectorAttribute.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.SearchSchema != nil && !c.Failed() {
+	if v.SearchSchema != nil {
 		c.MinSize("searchSchema", len(v.SearchSchema), 1)
-		c.MaxSize("searchSchema", len(v.SearchSchema), 1000)
+		c.MaxSize("searchSchema", len(v.SearchSchema), 1000, nil)
 		for i0 := range v.SearchSchema {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("searchSchema", i0)
@@ -13129,21 +13815,9 @@ func (v *VectorIndex) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	c.Required("projection", v.Projection != nil)
-	if v.Projection != nil && !c.Failed() {
-		{
-			mark := c.Enter("projection")
-			v.Projection.Check(c)
-			c.Leave(mark)
-		}
-	}
 	c.Required("dimensions", v.Dimensions.Set)
-	if v.Dimensions.Set && !c.Failed() {
+	if v.Dimensions.Set {
 		c.Min("dimensions", v.Dimensions.Value, 1)
-	}
-	c.Required("distanceFunction", v.DistanceFunction.Set)
-	if v.DistanceFunction.Set && !c.Failed() {
-		c.Enum("distanceFunction", v.DistanceFunction.Value, enumVectorDistanceFunction)
 	}
 }
 
@@ -13353,14 +14027,14 @@ func (v *VectorIndexUpdate) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *VectorIndexUpdate) Check(c *smithy.Checker) {
-	if v.Create != nil && !c.Failed() {
+	if v.Create != nil {
 		{
 			mark := c.Enter("create")
 			v.Create.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.Delete != nil && !c.Failed() {
+	if v.Delete != nil {
 		{
 			mark := c.Enter("delete")
 			v.Delete.Check(c)
@@ -13476,6 +14150,24 @@ const (
 	WitnessStatusActive   = "ACTIVE"
 )
 
+// AppendJava appends the value as Java prints it.
+func (v *WriteRequest) AppendJava(b []byte) []byte {
+	b = append(b, "WriteRequest("...)
+	b = append(b, "putRequest="...)
+	if v.PutRequest != nil {
+		b = v.PutRequest.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, ", deleteRequest="...)
+	if v.DeleteRequest != nil {
+		b = v.DeleteRequest.AppendJava(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ')')
+}
+
 // WriteRequest is a shape of AWS's model.
 type WriteRequest struct {
 	PutRequest    *PutRequest
@@ -13510,14 +14202,14 @@ func (v *WriteRequest) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *WriteRequest) Check(c *smithy.Checker) {
-	if v.PutRequest != nil && !c.Failed() {
+	if v.PutRequest != nil {
 		{
 			mark := c.Enter("putRequest")
 			v.PutRequest.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.DeleteRequest != nil && !c.Failed() {
+	if v.DeleteRequest != nil {
 		{
 			mark := c.Enter("deleteRequest")
 			v.DeleteRequest.Check(c)
@@ -13538,6 +14230,20 @@ func (v *WriteRequest) AppendJSON(b []byte) []byte {
 		b = v.DeleteRequest.AppendJSON(b)
 	}
 	return append(b, '}')
+}
+
+func javaOfWriteRequests(b []byte, list []WriteRequest) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if len(b) > attribute.MaxJava {
+			break
+		}
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = list[i].AppendJava(b)
+	}
+	return append(b, ']')
 }
 
 func readWriteRequests(r *wirejson.Reader) []WriteRequest {

@@ -11,10 +11,10 @@ import (
 
 // The operations of the model.
 var (
-	DescribeStream   = smithy.Operation[DescribeStreamInput, DescribeStreamOutput]{Target: "DynamoDBStreams_20120810.DescribeStream"}
-	GetRecords       = smithy.Operation[GetRecordsInput, GetRecordsOutput]{Target: "DynamoDBStreams_20120810.GetRecords"}
-	GetShardIterator = smithy.Operation[GetShardIteratorInput, GetShardIteratorOutput]{Target: "DynamoDBStreams_20120810.GetShardIterator"}
-	ListStreams      = smithy.Operation[ListStreamsInput, ListStreamsOutput]{Target: "DynamoDBStreams_20120810.ListStreams"}
+	DescribeStream   = smithy.Operation[DescribeStreamInput, DescribeStreamOutput]{Target: "DynamoDBStreams_20120810.DescribeStream", Rules: &smithy.Rules{}}
+	GetRecords       = smithy.Operation[GetRecordsInput, GetRecordsOutput]{Target: "DynamoDBStreams_20120810.GetRecords", Rules: &smithy.Rules{}}
+	GetShardIterator = smithy.Operation[GetShardIteratorInput, GetShardIteratorOutput]{Target: "DynamoDBStreams_20120810.GetShardIterator", Rules: &smithy.Rules{}}
+	ListStreams      = smithy.Operation[ListStreamsInput, ListStreamsOutput]{Target: "DynamoDBStreams_20120810.ListStreams", Rules: &smithy.Rules{}}
 )
 
 // StreamsOperations lists the targets of the model's operations, sorted.
@@ -64,23 +64,23 @@ func (v *DescribeStreamInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeStreamInput) Check(c *smithy.Checker) {
 	c.Required("streamArn", v.StreamArn.Set)
-	if v.StreamArn.Set && !c.Failed() {
+	if v.StreamArn.Set {
 		c.MinLen("streamArn", v.StreamArn.Value, 37)
 		c.MaxLen("streamArn", v.StreamArn.Value, 1024)
 	}
-	if v.Limit.Set && !c.Failed() {
-		c.Min("limit", v.Limit.Value, 1)
-	}
-	if v.ExclusiveStartShardId.Set && !c.Failed() {
+	if v.ExclusiveStartShardId.Set {
 		c.MinLen("exclusiveStartShardId", v.ExclusiveStartShardId.Value, 28)
 		c.MaxLen("exclusiveStartShardId", v.ExclusiveStartShardId.Value, 65)
 	}
-	if v.ShardFilter != nil && !c.Failed() {
+	if v.ShardFilter != nil {
 		{
 			mark := c.Enter("shardFilter")
 			v.ShardFilter.Check(c)
 			c.Leave(mark)
 		}
+	}
+	if v.Limit.Set {
+		c.Min("limit", v.Limit.Value, 1)
 	}
 }
 
@@ -129,13 +129,13 @@ func (v *GetRecordsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *GetRecordsInput) Check(c *smithy.Checker) {
+	if v.Limit.Set {
+		c.Min("limit", v.Limit.Value, 1)
+	}
 	c.Required("shardIterator", v.ShardIterator.Set)
-	if v.ShardIterator.Set && !c.Failed() {
+	if v.ShardIterator.Set {
 		c.MinLen("shardIterator", v.ShardIterator.Value, 1)
 		c.MaxLen("shardIterator", v.ShardIterator.Value, 2048)
-	}
-	if v.Limit.Set && !c.Failed() {
-		c.Min("limit", v.Limit.Value, 1)
 	}
 }
 
@@ -198,23 +198,23 @@ func (v *GetShardIteratorInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *GetShardIteratorInput) Check(c *smithy.Checker) {
+	if v.SequenceNumber.Set {
+		c.MinLen("sequenceNumber", v.SequenceNumber.Value, 21)
+		c.MaxLen("sequenceNumber", v.SequenceNumber.Value, 40)
+	}
 	c.Required("streamArn", v.StreamArn.Set)
-	if v.StreamArn.Set && !c.Failed() {
+	if v.StreamArn.Set {
 		c.MinLen("streamArn", v.StreamArn.Value, 37)
 		c.MaxLen("streamArn", v.StreamArn.Value, 1024)
 	}
 	c.Required("shardId", v.ShardId.Set)
-	if v.ShardId.Set && !c.Failed() {
+	if v.ShardId.Set {
 		c.MinLen("shardId", v.ShardId.Value, 28)
 		c.MaxLen("shardId", v.ShardId.Value, 65)
 	}
 	c.Required("shardIteratorType", v.ShardIteratorType.Set)
-	if v.ShardIteratorType.Set && !c.Failed() {
+	if v.ShardIteratorType.Set {
 		c.Enum("shardIteratorType", v.ShardIteratorType.Value, enumShardIteratorType)
-	}
-	if v.SequenceNumber.Set && !c.Failed() {
-		c.MinLen("sequenceNumber", v.SequenceNumber.Value, 21)
-		c.MaxLen("sequenceNumber", v.SequenceNumber.Value, 40)
 	}
 }
 
@@ -286,17 +286,17 @@ func (v *ListStreamsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ListStreamsInput) Check(c *smithy.Checker) {
-	if v.TableName.Set && !c.Failed() {
-		c.MinLen("tableName", v.TableName.Value, 3)
-		c.MaxLen("tableName", v.TableName.Value, 255)
-		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
-	}
-	if v.Limit.Set && !c.Failed() {
+	if v.Limit.Set {
 		c.Min("limit", v.Limit.Value, 1)
 	}
-	if v.ExclusiveStartStreamArn.Set && !c.Failed() {
+	if v.ExclusiveStartStreamArn.Set {
 		c.MinLen("exclusiveStartStreamArn", v.ExclusiveStartStreamArn.Value, 37)
 		c.MaxLen("exclusiveStartStreamArn", v.ExclusiveStartStreamArn.Value, 1024)
+	}
+	if v.TableName.Set {
+		c.Pattern("tableName", v.TableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TableName.Value))
+		c.MinLen("tableName", v.TableName.Value, 3)
+		c.MaxLen("tableName", v.TableName.Value, 255)
 	}
 }
 
@@ -465,12 +465,12 @@ func (v *ShardFilter) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ShardFilter) Check(c *smithy.Checker) {
-	if v.Type.Set && !c.Failed() {
-		c.Enum("type", v.Type.Value, enumShardFilterType)
-	}
-	if v.ShardId.Set && !c.Failed() {
+	if v.ShardId.Set {
 		c.MinLen("shardId", v.ShardId.Value, 28)
 		c.MaxLen("shardId", v.ShardId.Value, 65)
+	}
+	if v.Type.Set {
+		c.Enum("type", v.Type.Value, enumShardFilterType)
 	}
 }
 
@@ -481,7 +481,7 @@ const (
 	ShardFilterTypeChildShards = "CHILD_SHARDS"
 )
 
-var enumShardIteratorType = []string{"TRIM_HORIZON", "LATEST", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "AT_TIMESTAMP"}
+var enumShardIteratorType = []string{"AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"}
 
 // The values of ShardIteratorType.
 const (

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -533,11 +532,7 @@ func (d *decoder) sortSet(t Type, start int, offsets []int) {
 	for i := range offsets[1:] {
 		if d.problem.text == "" && bytes.Equal(textAt(arena, offsets[i]), textAt(arena, offsets[i+1])) {
 			slices.Sort(offsets) // back in the order in which they were given, for the sentence
-			given := make([][]byte, len(offsets))
-			for i, at := range offsets {
-				given[i] = textAt(arena, at)
-			}
-			d.failed(duplicates(t, given))
+			d.failed(duplicates(t, len(offsets), func(i int) []byte { return textAt(arena, offsets[i]) }))
 			return
 		}
 	}
@@ -557,7 +552,7 @@ func SetOf(t Type, elems [][]byte) (v Value, problem string) {
 		given = append([][]byte(nil), elems...)
 	}
 	if v = NewSet(t, elems); v.Len() < len(given) {
-		problem = duplicateSentence(t, given)
+		problem = duplicateSentence(t, len(given), func(i int) []byte { return given[i] })
 	}
 	return v, problem
 }
@@ -584,78 +579,79 @@ func setName(t Type) string {
 	return "binary set"
 }
 
-// duplicates is the problem of a set of type t with duplicates; elems are its elements as given.
-func duplicates(t Type, elems [][]byte) problem {
+// duplicates is the problem of a set of type t with duplicates; elem returns one of its n elements as given.
+func duplicates(t Type, n int, elem func(int) []byte) problem {
 	if t == TypeNS {
 		return problem{msgNumberTwice, msgNumberTwiceOld}
 	}
-	after := "] contains duplicates."
-	if t == TypeBS {
-		after = "]of type BS contains duplicates."
+	given := make([]int32, n)
+	for i := range given {
+		given[i] = int32(i)
 	}
-	return problem{duplicateSentence(t, elems), msgInvalidPrefix + "Input collection [" + showElements(t, ", ", "", elems) + after}
+	older := shownSet(t, ", ", "", given, elem)
+	return problem{duplicateSentence(t, n, elem), older}
 }
 
 // duplicateSentence is AWS's sentence for a set with duplicates. It shows the elements before the first repeated one in order, then the others as
 // given.
-func duplicateSentence(t Type, elems [][]byte) string {
+func duplicateSentence(t Type, n int, elem func(int) []byte) string {
 	if t == TypeNS {
 		return msgNumberTwice
 	}
-	n := firstRepeated(elems)
-	ordered := slices.Clone(elems[:n])
-	sortElements(t, ordered)
-	if t == TypeBS {
-		return msgInvalidPrefix + "Input collection [" + showElements(t, ",", `"`, ordered, elems[n:]) + "]of type BS contains duplicates."
-	}
-	return msgInvalidPrefix + "Input collection [" + showElements(t, ", ", `"`, ordered, elems[n:]) + "] contains duplicates."
-}
-
-// firstRepeated returns the index of the first element that equals an earlier one; there must be one.
-func firstRepeated(elems [][]byte) int {
-	order := make([]int32, len(elems))
+	order := make([]int32, n)
 	for i := range order {
 		order[i] = int32(i)
 	}
-	slices.SortFunc(order, func(i, j int32) int { return cmp.Or(bytes.Compare(elems[i], elems[j]), cmp.Compare(i, j)) })
-	first := len(elems)
-	for n, i := range order[1:] {
-		if bytes.Equal(elems[i], elems[order[n]]) {
-			first = min(first, int(i))
+	byElement := func(i, j int32) int { return cmp.Or(bytes.Compare(elem(int(i)), elem(int(j))), cmp.Compare(i, j)) }
+	slices.SortFunc(order, byElement)
+	repeated := int32(n) // the first element that equals an earlier one
+	for k, i := range order[1:] {
+		if bytes.Equal(elem(int(i)), elem(int(order[k]))) {
+			repeated = min(repeated, i)
 		}
 	}
-	return first
+	slices.Sort(order)
+	slices.SortFunc(order[:repeated], byElement)
+	sep := ", "
+	if t == TypeBS {
+		sep = ","
+	}
+	return shownSet(t, sep, `"`, order, elem)
 }
 
-// showElements returns elements of a set as AWS's sentences show them.
-func showElements(t Type, sep, quote string, lists ...[][]byte) string {
-	size := 0
-	for _, elems := range lists {
-		for _, e := range elems {
-			size += len(sep) + 2*len(quote) + len(e)
-			if t == TypeBS {
-				size += base64.StdEncoding.EncodedLen(len(e)) - len(e)
-			}
-		}
+// shownSet returns AWS's sentence for a set with duplicates that shows its elements in an order.
+func shownSet(t Type, sep, quote string, order []int32, elem func(int) []byte) string {
+	before, after := msgInvalidPrefix+"Input collection [", "] contains duplicates."
+	if t == TypeBS {
+		after = "]of type BS contains duplicates."
 	}
-	dst := make([]byte, 0, size)
-	first := true
-	for _, elems := range lists {
-		for _, e := range elems {
-			if !first {
-				dst = append(dst, sep...)
-			}
-			first = false
-			dst = append(dst, quote...)
-			if t == TypeBS {
-				dst = base64.StdEncoding.AppendEncode(dst, e)
-			} else {
-				dst = append(dst, e...)
-			}
-			dst = append(dst, quote...)
+	size := len(before) + len(after)
+	for i := range order {
+		n := len(elem(i))
+		if t == TypeBS {
+			n = base64.StdEncoding.EncodedLen(n)
 		}
+		size += n + len(sep) + 2*len(quote)
 	}
-	return string(dst)
+	var dst strings.Builder
+	dst.Grow(size)
+	dst.WriteString(before)
+	var encoded []byte
+	for k, i := range order {
+		if k > 0 {
+			dst.WriteString(sep)
+		}
+		dst.WriteString(quote)
+		if e := elem(int(i)); t == TypeBS {
+			encoded = base64.StdEncoding.AppendEncode(encoded[:0], e)
+			dst.Write(encoded)
+		} else {
+			dst.Write(e)
+		}
+		dst.WriteString(quote)
+	}
+	dst.WriteString(after)
+	return dst.String()
 }
 
 // list decodes a JSON array and appends it as a list. A list costs 3 bytes, and one more per element.
@@ -697,9 +693,9 @@ func (d *decoder) mapValue(depth int) (size int, ok bool) {
 	return size + 3, true
 }
 
-// AppendJSON appends the item as JSON. A nil item becomes an empty object.
+// AppendJSON appends the item as JSON. A nil item becomes an empty object, and so does one that was decoded from invalid JSON.
 func (it Item) AppendJSON(dst []byte) []byte {
-	if len(it) <= itemHeader {
+	if len(it) <= itemHeader || it[0] == itemInvalid {
 		return append(dst, '{', '}')
 	}
 	return appendFields(dst, it[itemHeader:])
@@ -781,9 +777,7 @@ func (v Value) String() string {
 	case TypeS, TypeN:
 		b.Write(v.Bytes())
 	case TypeB:
-		// Java prints a buffer this way. The bytes themselves may not be text.
-		n := strconv.Itoa(len(v.Bytes()))
-		b.WriteString("java.nio.HeapByteBuffer[pos=0 lim=" + n + " cap=" + n + "]")
+		b.Write(appendJavaBuffer(nil, v.Bytes())) // the bytes themselves may not be text
 	case TypeTrue, TypeNull:
 		b.WriteString("true")
 	case TypeFalse:

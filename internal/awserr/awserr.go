@@ -5,6 +5,7 @@
 package awserr
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -72,6 +73,8 @@ type wire struct {
 	namespace string
 	status    int
 	field     string
+	// withMembers is the message's member if the answer has further members; empty for the same.
+	withMembers string
 }
 
 // codes are the codes that differ from the default.
@@ -86,6 +89,7 @@ var codes = map[Code]wire{
 	IncompleteSignature:         {namespace: namespaceService},
 	Throttling:                  {namespace: namespaceAvailability},
 	RequestEntityTooLarge:       {namespace: namespaceService, status: 413},
+	ConditionalCheckFailed:      {withMembers: "Message"}, // recorded by AWS: with an Item, it is Message
 	TransactionCanceled:         {field: "Message"},
 	TransactionInProgress:       {field: "Message"},
 	IdempotentParameterMismatch: {field: "Message"},
@@ -173,6 +177,9 @@ func (e *Error) AppendJSONOf(namespace string, dst []byte) []byte {
 	w := codes[e.Code]
 	if w.namespace == "" || namespace != namespaceDynamoDB {
 		w.namespace = namespace
+	}
+	if len(e.Fields) > 0 {
+		w.field = cmp.Or(w.withMembers, w.field)
 	}
 	if w.field == "" {
 		w.field = "message"

@@ -21,7 +21,7 @@ func TestAnswer(t *testing.T) {
 		{New(AccessDenied, "text"), 400, `{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"text"}`},
 		{New(RequestEntityTooLarge, "text"), 413, `{"__type":"com.amazon.coral.service#RequestEntityTooLargeException","message":"text"}`},
 		{New(ServiceUnavailable, "text"), 503, `{"__type":"com.amazonaws.dynamodb.v20120810#ServiceUnavailable","message":"text"}`},
-		{ConditionFailed([]byte(`{"pk":{"S":"k"}}`)), 400, `{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","message":"The conditional request failed","Item":{"pk":{"S":"k"}}}`},
+		{ConditionFailed([]byte(`{"pk":{"S":"k"}}`)), 400, `{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","Message":"The conditional request failed","Item":{"pk":{"S":"k"}}}`},
 		{Canceled([]Reason{{Code: "None"}, {Code: "ConditionalCheckFailed", Message: "The conditional request failed", Item: []byte(`{"pk":{"S":"k"}}`)}}), 400,
 			`{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"Transaction cancelled, please refer cancellation reasons for specific reasons [None, ConditionalCheckFailed]",` +
 				`"CancellationReasons":[{"Code":"None"},{"Code":"ConditionalCheckFailed","Item":{"pk":{"S":"k"}},"Message":"The conditional request failed"}]}`},

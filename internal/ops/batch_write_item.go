@@ -18,6 +18,9 @@ const maxBatchWrite = 25 // requests in a BatchWriteItem
 
 // batchWriteItem validates the whole batch before it writes anything.
 func (s *Service) batchWriteItem(ctx context.Context, req *Request, in *api.BatchWriteItemInput) (*api.BatchWriteItemOutput, error) {
+	if len(in.RequestItems) == 0 {
+		return nil, awserr.ValidationError("The requestItems parameter is required for BatchWriteItem")
+	}
 	total := 0
 	for i := range in.RequestItems {
 		total += len(in.RequestItems[i].Value)

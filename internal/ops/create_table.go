@@ -28,13 +28,9 @@ const (
 	maxProjectedAllNames = 100 // sum over all indexes of a table
 )
 
-// createTable checks the length of the name first: AWS has a sentence for it that differs from that of other operations.
 func (s *Service) createTable(ctx context.Context, req *Request, in *api.CreateTableInput) (*api.CreateTableOutput, error) {
 	r, err := s.resolve(req.Caller, req.table(in.TableName.Value))
 	name := r.table
-	if len(name) < 3 || len(name) > 255 {
-		return nil, awserr.TableNameLength()
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -82,12 +78,7 @@ func asCreated(d *api.TableDescription, in *api.CreateTableInput) {
 	}
 	for i := range d.GlobalSecondaryIndexes {
 		x := &d.GlobalSecondaryIndexes[i]
-		x.IndexStatus = smithy.Some(catalog.Creating)
-		if in.GlobalSecondaryIndexes[i].WarmThroughput == nil {
-			x.WarmThroughput = nil
-		} else {
-			x.WarmThroughput.Status = smithy.Some(catalog.Updating)
-		}
+		x.IndexStatus, x.WarmThroughput = smithy.Some(catalog.Creating), nil
 	}
 }
 
@@ -153,12 +144,6 @@ var scalarTypes = map[string]attribute.Type{"S": attribute.TypeS, "N": attribute
 // newSchema reads the attribute definitions and the key schemas of the table and its indexes. AWS looks at the attributes of all keys
 // before it looks at what else an index has.
 func newSchema(t *catalog.Table, in *api.CreateTableInput) error {
-	if in.KeySchema == nil {
-		return smithy.Absent("keySchema")
-	}
-	if in.AttributeDefinitions == nil {
-		return smithy.Absent("attributeDefinitions")
-	}
 	for _, a := range in.AttributeDefinitions {
 		if slices.ContainsFunc(t.Attributes, func(old catalog.KeyAttribute) bool { return old.Name == a.AttributeName.Value }) {
 			return awserr.ValidationError("Attribute Name is duplicated: " + a.AttributeName.Value)
@@ -207,8 +192,6 @@ func newKey(t *catalog.Table, schema []api.KeySchemaElement) (key catalog.KeySch
 		return key, awserr.ValidationError("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
 	case len(schema) > 1 && schema[1].KeyType.Value != api.KeyTypeRange:
 		return key, awserr.ValidationError("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
-	case len(schema) > 2:
-		return key, smithy.TooLong("keySchema", 2)
 	case len(t.Attributes) < len(schema):
 		return key, awserr.ValidationError("Invalid KeySchema: Some index key attribute have no definition")
 	case len(schema) == 2 && schema[0].AttributeName.Value == schema[1].AttributeName.Value:

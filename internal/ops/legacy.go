@@ -21,6 +21,14 @@ var legacyOps = map[string]expr.Op{
 	api.ComparisonOperatorBetween: expr.OpBetween,
 }
 
+// checkOperator rejects unknown comparison operators.
+func checkOperator(operator string) error {
+	if _, known := legacyOps[operator]; !known {
+		return awserr.InvalidRequest("Invalid comparison operator")
+	}
+	return nil
+}
+
 // checkValues rejects values that were decoded from invalid JSON.
 func checkValues(values []attribute.Value) error {
 	for _, v := range values {
@@ -33,6 +41,9 @@ func checkValues(values []attribute.Value) error {
 
 // checkComparison validates the number and types of a legacy comparison's arguments.
 func checkComparison(operator string, args []attribute.Value) error {
+	if err := checkOperator(operator); err != nil {
+		return err
+	}
 	if err := checkValues(args); err != nil {
 		return err
 	}
@@ -117,6 +128,9 @@ func checkConditionalOperator(operator smithy.Opt[string], conditions int) error
 	if operator.Set && conditions == 1 {
 		return awserr.RequestError("ConditionalOperator can only be used when Filter or Expected has two or more elements")
 	}
+	if operator.Set && operator.Value != api.ConditionalOperatorAnd && operator.Value != api.ConditionalOperatorOr {
+		return smithy.NotInSet("[ALL, OR]")
+	}
 	return nil
 }
 
@@ -133,6 +147,9 @@ func (e *expressions) lowerExpected(expected smithy.Map[api.ExpectedAttributeVal
 			return awserr.EmptyName()
 		}
 		if x.ComparisonOperator.Set {
+			if err := checkOperator(x.ComparisonOperator.Value); err != nil {
+				return err
+			}
 			args := x.AttributeValueList
 			switch {
 			case x.Exists.Set:
@@ -245,6 +262,8 @@ func (e *expressions) lowerUpdates(updates smithy.Map[api.AttributeValueUpdate])
 		action := u.Action.Or(api.AttributeActionPut)
 		t := u.Value.Type()
 		switch {
+		case action != api.AttributeActionPut && action != api.AttributeActionAdd && action != api.AttributeActionDelete:
+			return awserr.RequestError("Member must satisfy enum value set: [ADD, DELETE, PUT]' for Action") // as AWS prints it
 		case u.Value == nil && action != api.AttributeActionDelete:
 			return awserr.InvalidRequest("Only DELETE action is allowed when no attribute value is specified")
 		case u.Value == nil:

@@ -56,6 +56,9 @@ func (s *Service) query(ctx context.Context, req *Request, in *api.QueryInput) (
 	if err := e.lowerProjection(in.AttributesToGet); err != nil {
 		return nil, err
 	}
+	if err := req.Late("select"); err != nil {
+		return nil, err
+	}
 	if err := checkSelect(in.Select, in.IndexName.Set, in.ProjectionExpression.Set, in.AttributesToGet != nil); err != nil {
 		return nil, err
 	}
@@ -175,7 +178,7 @@ func checkSelect(sel smithy.Opt[string], hasIndex, hasProjection, hasAttributes 
 	switch sel.Value {
 	case api.SelectAllProjectedAttributes:
 		if !hasIndex {
-			return awserr.Invalid("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName").In(awserr.Selection)
+			return awserr.ValidationError("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName").In(awserr.Selection)
 		}
 		if named {
 			return awserr.ValidationError("Cannot specify the " + which + " when choosing to get ALL_PROJECTED_ATTRIBUTES").In(awserr.Selection)

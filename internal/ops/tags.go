@@ -30,11 +30,14 @@ func mergeTags(tags []catalog.Tag, more []api.Tag) ([]catalog.Tag, error) {
 	given := map[string]bool{}
 	for _, t := range more {
 		key, value := t.Key.Value, t.Value.Value
+		if !t.Key.Set {
+			return nil, invalidTagKey("null")
+		}
 		if err := checkTagKey(key); err != nil {
 			return nil, err
 		}
-		if !tagText(value, maxTagValue) {
-			return nil, awserr.ValidationError("The Tag Value provided is invalid, Value: " + value)
+		if !t.Value.Set || !tagText(value, maxTagValue) {
+			return nil, awserr.ValidationError("The Tag Value provided is invalid, Value: " + t.Value.Or("null"))
 		}
 		if given[key] {
 			return nil, awserr.ValidationError("Duplicate Tag Keys provided as input: Duplicate Tag Key found " + key)
@@ -65,9 +68,13 @@ func checkTagKey(key string) error {
 	case strings.HasPrefix(strings.ToLower(key), "aws:"):
 		return awserr.ValidationError("Tag Key cannot be prefixed with aws:, Key: " + key)
 	case key == "" || !tagText(key, maxTagKey):
-		return awserr.ValidationError("The Tag Key provided is invalid, Key: " + key)
+		return invalidTagKey(key)
 	}
 	return nil
+}
+
+func invalidTagKey(key string) error {
+	return awserr.ValidationError("The Tag Key provided is invalid, Key: " + key)
 }
 
 // tagText reports whether a key or value has at most most characters, all of them allowed.

@@ -306,7 +306,7 @@ func TestMemory(t *testing.T) {
 					}
 					var c smithy.Checker
 					in.(smithy.Shape).Check(&c)
-					if err := c.Err(); err != nil {
+					if err := c.Err(&smithy.Rules{}); err != nil {
 						err.AppendJSON(nil)
 					}
 				})
@@ -408,7 +408,7 @@ func TestProtocolMemory(t *testing.T) {
 					if in, bad = a.op.Decode(&smithy.Call{}, body); bad == nil {
 						var c smithy.Checker
 						in.(smithy.Shape).Check(&c)
-						bad = c.Err()
+						bad = c.Err(&smithy.Rules{})
 					}
 				}
 				if bad != nil {

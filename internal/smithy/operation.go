@@ -35,8 +35,8 @@ type Renderer interface {
 // Operation names an operation and ties its input and output types together. It has no behavior.
 type Operation[In, Out any] struct {
 	Target string // as in X-Amz-Target, e.g. DynamoDB_20120810.PutItem
-	// Detects are the classes of errors that AWS words like violated constraints.
-	Detects awserr.Class
+	// Rules say how AWS reports violations of the model's constraints; nil for the first one alone.
+	Rules *Rules
 }
 
 // Caller is the sender of a request, as far as the request claims or the signature proves.
@@ -152,6 +152,10 @@ func Bind[In, Out any, PI interface {
 	Renderer
 }](op Operation[In, Out], run func(ctx context.Context, call *Call, in *In) (*Out, error)) Handler {
 	_, name, _ := strings.Cut(op.Target, ".")
+	var detects awserr.Class
+	if op.Rules != nil {
+		detects = op.Rules.Detects
+	}
 	return Handler{
 		Target: op.Target,
 		Decode: func(call *Call, body []byte) (any, *awserr.Error) {
@@ -166,15 +170,14 @@ func Bind[In, Out any, PI interface {
 		Run: func(ctx context.Context, call *Call, in any) (Renderer, error) {
 			call.Operation = name
 			input := in.(*In)
-			// Reuse the memory of the path.
-			call.check = Checker{path: call.check.path[:0]}
+			call.check.begin()
 			PI(input).Check(&call.check)
-			if err := call.check.Err(); err != nil {
+			if err := call.check.Err(op.Rules); err != nil {
 				return nil, err
 			}
 			out, err := run(ctx, call, input)
 			if err != nil {
-				return nil, detected(err, op.Detects)
+				return nil, detected(err, detects)
 			}
 			return PO(out), nil
 		},

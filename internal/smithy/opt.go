@@ -36,6 +36,16 @@ func (m Map[V]) Get(key string) (v V, ok bool) {
 	return v, false
 }
 
+// All reports whether every entry satisfies a condition.
+func (m Map[V]) All(ok func(key string, v V) bool) bool {
+	for i := range m {
+		if !ok(m[i].Key, m[i].Value) {
+			return false
+		}
+	}
+	return true
+}
+
 // Put sets the value of a key. It searches linearly, so it is for small maps; see Builder for large ones.
 func (m *Map[V]) Put(key string, v V) {
 	for i := range *m {

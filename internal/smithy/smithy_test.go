@@ -88,7 +88,7 @@ func TestLongValue(t *testing.T) {
 	c.Enter("outer")
 	c.MaxLen("name", value, 10)
 	c.Enum("name", value, []string{"A"})
-	err := c.Err()
+	err := c.Err(nil)
 	answer := err.AppendJSON(nil)
 	runtime.ReadMemStats(&after)
 	if want := "1 validation error detected: Value '" + value + "' at 'outer.name' failed to satisfy constraint: Member must have length less than or equal to 10"; err.Message != want {

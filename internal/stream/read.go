@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -175,18 +176,27 @@ type Iterator struct {
 // IteratorLifetime is how long a shard iterator is valid ("GetShardIterator").
 const IteratorLifetime = 15 * time.Minute
 
+// iteratorForm follows the stream's ARN in an iterator, as in AWS's: the stream's ARN, one digit, and Base64.
+const iteratorForm = "|1|"
+
 // String returns the iterator's wire format.
 func (i *Iterator) String() string {
-	return i.StreamARN + "|" + i.Shard + "|" + i.SequenceNumber() + "|" + strconv.FormatInt(i.Created.UnixMilli(), 10)
+	at := i.Shard + "|" + i.SequenceNumber() + "|" + strconv.FormatInt(i.Created.UnixMilli(), 10)
+	return i.StreamARN + iteratorForm + base64.StdEncoding.EncodeToString([]byte(at))
 }
 
 // ParseIterator parses an iterator's wire format.
 func ParseIterator(text string) (*Iterator, bool) {
-	parts := strings.Split(text, "|")
-	if len(parts) != 4 {
+	arn, encoded, ok := strings.Cut(text, iteratorForm)
+	if !ok {
 		return nil, false
 	}
-	p, ok := ParseSequenceNumber(parts[2])
-	created, err := strconv.ParseInt(parts[3], 10, 64)
-	return &Iterator{StreamARN: strings.Clone(parts[0]), Shard: strings.Clone(parts[1]), Position: p, Created: time.UnixMilli(created)}, ok && err == nil
+	at, err := base64.StdEncoding.DecodeString(encoded)
+	parts := strings.Split(string(at), "|")
+	if err != nil || len(parts) != 3 {
+		return nil, false
+	}
+	p, ok := ParseSequenceNumber(parts[1])
+	created, err := strconv.ParseInt(parts[2], 10, 64)
+	return &Iterator{StreamARN: strings.Clone(arn), Shard: parts[0], Position: p, Created: time.UnixMilli(created)}, ok && err == nil
 }

@@ -28,7 +28,10 @@ import (
 	"github.com/statordb/stator/test/request"
 )
 
-var save = flag.Bool("save", false, "save a data directory of the current format, if there is none yet")
+var (
+	save    = flag.Bool("save", false, "save a data directory of the current format, if there is none yet")
+	rewrite = flag.Bool("rewrite", false, "rewrite the expected answers, after a change of what answers look like; check the difference")
+)
 
 // send sends a request that must succeed, and returns the answer.
 func send(t *testing.T, s *stator.Server, operation, body string) string {
@@ -96,7 +99,7 @@ func write(t *testing.T, dir string) {
 	settled("DescribeTimeToLive", `{"TableName":"everything"}`, `"ENABLED"`)
 	settled("DescribeTable", `{"TableName":"everything"}`, `"IndexName":"late","KeySchema":[{"AttributeName":"n","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"},"IndexStatus":"ACTIVE"`)
 	send(t, s, "PutItem", `{"TableName":"everything","Item":{"pk":{"S":"later"},"sk":{"N":"1"},"expires":{"N":"1900000000"},"n":{"N":"5"}}}`)
-	send(t, s, "PutResourcePolicy", `{"ResourceArn":"arn:aws:dynamodb:us-east-1:000000000000:table/everything","Policy":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"dynamodb:*\",\"Resource\":\"*\"}]}"}`)
+	send(t, s, "PutResourcePolicy", `{"ResourceArn":"arn:aws:dynamodb:us-east-1:000000000000:table/everything","Policy":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"000000000000\"},\"Action\":\"dynamodb:GetItem\",\"Resource\":\"*\"}]}"}`)
 	send(t, s, "UpdateTable", `{"TableName":"everything","StreamSpecification":{"StreamEnabled":false}}`)
 	send(t, s, "UpdateTable", `{"TableName":"everything","StreamSpecification":{"StreamEnabled":true,"StreamViewType":"KEYS_ONLY"}}`)
 	send(t, s, "PutItem", `{"TableName":"everything","Item":{"pk":{"S":"last"},"sk":{"N":"1"}}}`)
@@ -180,7 +183,7 @@ func read(t *testing.T, dir, format string) string {
 		fmt.Fprintf(&out, "%s %s\n%s\n", r[0], r[1], send(t, s, r[0], r[1]))
 	}
 	if format >= "3" {
-		for _, r := range [][2]string{{"ListBackups", `{}`}, {"DescribeContinuousBackups", `{"TableName":"kept"}`}, {"ListExports", `{}`}} {
+		for _, r := range [][2]string{{"ListBackups", `{"BackupType":"ALL"}`}, {"DescribeContinuousBackups", `{"TableName":"kept"}`}, {"ListExports", `{}`}} {
 			fmt.Fprintf(&out, "%s %s\n%s\n", r[0], r[1], send(t, s, r[0], r[1]))
 		}
 		fmt.Fprintf(&out, "Restored\n%s", restored(t, s))
@@ -196,7 +199,7 @@ func restored(t *testing.T, s *stator.Server) string {
 	var list struct {
 		BackupSummaries []struct{ BackupArn, TableName string }
 	}
-	if err := json.Unmarshal([]byte(send(t, s, "ListBackups", `{}`)), &list); err != nil {
+	if err := json.Unmarshal([]byte(send(t, s, "ListBackups", `{"BackupType":"ALL"}`)), &list); err != nil {
 		t.Fatal(err)
 	}
 	for _, b := range list.BackupSummaries {
@@ -251,7 +254,12 @@ func TestUpgrade(t *testing.T) {
 				t.Fatal(err)
 			}
 			format := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(archive), "format-"), ".tar.gz")
-			if got := read(t, dir, format); got != string(want) {
+			got := read(t, dir, format)
+			if *rewrite {
+				if err := os.WriteFile(strings.TrimSuffix(archive, ".tar.gz")+".txt", []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if got != string(want) {
 				t.Errorf("reads\n%s\nwant\n%s", got, want)
 			}
 			v, err := admin.Verify(context.Background(), dir, nil)

@@ -76,6 +76,7 @@ type generator struct {
 	operations []string        // operations whose shapes are written, sorted
 	inputs     map[string]bool // shapes of their requests, which are read and checked
 	outputs    map[string]bool // shapes of their answers, and others that the server renders
+	printed    map[string]bool // shapes that are printed as Java prints them
 	only       []string        // names the operations whose shapes are written; nil for all
 	schema     bool
 	rules      map[string][]rule // AWS's validation, by operation
@@ -90,6 +91,9 @@ func (g *generator) reach(name string, set map[string]bool) {
 		return
 	}
 	set[name] = true
+	if g.isAttributeValue(name) {
+		return
+	}
 	s := g.Shapes[name]
 	for _, m := range s.members {
 		g.reach(m.shape, set)
@@ -185,6 +189,7 @@ func (g *generator) generate(modelPath, outPath, name string) error {
 		}
 	}
 	g.choose()
+	g.echoes()
 	body := g.file(name)
 	src, err := format.Source(append(g.head(name, body), body...))
 	if err != nil {
@@ -257,6 +262,7 @@ func (g *generator) file(name string) []byte {
 			continue
 		}
 		g.done[n] = s
+		g.echoed(n, s)
 		switch {
 		case s.Exception || g.isAttributeValue(n):
 		case s.Type == "structure":
@@ -269,7 +275,7 @@ func (g *generator) file(name string) []byte {
 			g.list(n, s)
 		case len(s.Enum) > 0:
 			if g.inputs[n] {
-				g.p("var enum%s = []string{%s}\n", n, quoteAll(s.Enum))
+				g.p("var enum%s = []string{%s}\n", n, quoteAll(g.enumOrder(s.Enum)))
 			}
 			g.p("// The values of %s.", n)
 			g.p("const (")
@@ -506,13 +512,8 @@ func (g *generator) reader(name string, s *shape) {
 func (g *generator) checker(name string, s *shape) {
 	g.p("// Check implements smithy.Shape.")
 	g.p("func (v *%s) Check(c *smithy.Checker) {", name)
-	// Only the first violation is reported, so the order of the members matters.
-	required := map[string]bool{}
-	for _, r := range s.Required {
-		required[r] = true
-	}
-	for _, m := range s.members {
-		g.check(m, required[m.name])
+	for _, m := range g.ordered(name, s.members) {
+		g.check(name, m, slices.Contains(s.Required, m.name) || g.has(name, "require", m.name))
 	}
 	g.p("}\n")
 }
@@ -701,23 +702,35 @@ func (g *generator) constrained(name string, seen map[string]bool) bool {
 		s.Value != nil && g.constrained(s.Value.Shape, seen)
 }
 
-// check writes code that checks a member.
-func (g *generator) check(m member, required bool) {
-	wire := strings.ToLower(m.name[:1]) + m.name[1:]
+// check writes code that checks a member of a structure.
+func (g *generator) check(structure string, m member, required bool) {
+	wire := wireName(m.name)
 	f := "v." + export(m.name)
 	if required {
 		g.p("c.Required(%q, %s)", wire, g.present(f, m.shape))
 	}
-	if !g.constrained(m.shape, map[string]bool{}) {
+	if !g.constrained(m.shape, map[string]bool{}) || g.has(structure, "drop", m.name) {
 		return
 	}
-	g.p("if %s && !c.Failed() {", g.present(f, m.shape))
+	g.p("if %s {", g.present(f, m.shape))
 	val := f
 	switch g.Shapes[m.shape].Type {
 	case "string", "integer", "long", "double":
 		val = f + ".Value"
 	}
-	g.checkValue(fmt.Sprintf("%q", wire), val, m.shape, 0)
+	for _, args := range g.rulesOf(structure, "max") {
+		if args[0] == m.name {
+			g.p("c.MaxSize(%q, len(%s), %s, %s)", wire, val, args[1], g.echoFunc(val, m.shape))
+		}
+	}
+	switch isName := g.has(m.shape, "name", m.name); {
+	case isName && g.has(structure, "items"):
+		g.p("c.ItemTable(%q, %s)", wire, val)
+	case isName:
+		g.p("c.TableName(%q, %s)", wire, val)
+	default:
+		g.checkValue(fmt.Sprintf("%q", wire), val, m.shape, 0)
+	}
 	g.p("}")
 }
 
@@ -726,21 +739,7 @@ func (g *generator) checkValue(member, val, name string, depth int) {
 	s := g.Shapes[name]
 	switch s.Type {
 	case "string":
-		if s.Min != nil && *s.Min > 0 {
-			g.p("c.MinLen(%s, %s, %d)", member, val, *s.Min)
-		}
-		if s.Max != nil {
-			g.p("c.MaxLen(%s, %s, %d)", member, val, *s.Max)
-		}
-		if s.Pattern == namePattern {
-			g.p("c.Pattern(%s, %s, %q, smithy.NameChars(%s))", member, val, s.Pattern, val)
-		} else if s.Pattern != "" {
-			// Don't match a value that is already too long: it may be megabytes.
-			g.p("c.Pattern(%s, %s, %q, c.Failed() || pattern%s.MatchString(%s))", member, val, s.Pattern, name, val)
-		}
-		if len(s.Enum) > 0 {
-			g.p("c.Enum(%s, %s, enum%s)", member, val, name)
-		}
+		g.checkString(member, val, name)
 	case "integer", "long":
 		if s.Min != nil {
 			g.p("c.Min(%s, %s, %d)", member, val, *s.Min)
@@ -753,45 +752,99 @@ func (g *generator) checkValue(member, val, name string, depth int) {
 			g.p("{\nmark := c.Enter(%s)\n%s.Check(c)\nc.Leave(mark)\n}", member, val)
 		}
 	case "list", "map":
-		if s.Min != nil && *s.Min > 0 {
-			if s.Type == "list" || !g.isAttributeValue(s.Value.Shape) {
-				call := "MinSize"
-				if s.Type == "map" {
-					call = "MinEntries"
-				}
-				g.p("c.%s(%s, len(%s), %d)", call, member, val, *s.Min)
-			}
-		}
-		if limit, ok := g.limit(name); ok {
-			g.p("c.MaxSize(%s, len(%s), %d)", member, val, limit)
-		}
-		elem, enter := "", ""
-		i := "i" + strconv.Itoa(depth)
-		if s.Type == "list" {
-			elem = s.Member.Shape
-			enter = fmt.Sprintf("c.EnterElem(%s, %s)", member, i)
-		} else {
-			elem = s.Value.Shape
-			enter = fmt.Sprintf("c.EnterValue(%s, %s[%s].Key)", member, val, i)
-		}
-		if !g.constrained(elem, map[string]bool{}) { // don't generate a loop that checks nothing
-			return
-		}
-		g.p("for %s := range %s {", i, val)
-		// Only the first violation is reported, so stop: the list may have thousands of elements.
-		g.p("if c.Failed() { return }")
-		g.p("mark%d := %s", depth, enter)
-		e := val + "[" + i + "]"
-		if s.Type == "map" {
-			e += ".Value"
-		}
-		if g.Shapes[elem].Type == "structure" {
-			g.p("%s.Check(c)", e)
-		} else {
-			g.checkValue(`""`, e, elem, depth+1)
-		}
-		g.p("c.Leave(mark%d)\n}", depth)
+		g.checkSizes(member, val, name)
+		g.checkElements(member, val, name, depth)
 	}
+}
+
+// checkString writes code that checks a string.
+func (g *generator) checkString(member, val, name string) {
+	s := g.Shapes[name]
+	pattern := func() {
+		if s.Pattern == namePattern {
+			g.p("c.Pattern(%s, %s, %q, smithy.NameChars(%s))", member, val, s.Pattern, val)
+		} else if s.Pattern != "" {
+			g.p("c.Pattern(%s, %s, %q, len(%s) > smithy.Matchable || pattern%s.MatchString(%s))", member, val, s.Pattern, val, name, val)
+		}
+	}
+	first := g.has(name, "pattern", "first")
+	if first {
+		pattern()
+	}
+	if s.Min != nil && *s.Min > 0 {
+		g.p("c.MinLen(%s, %s, %d)", member, val, *s.Min)
+	}
+	if s.Max != nil {
+		g.p("c.MaxLen(%s, %s, %d)", member, val, *s.Max)
+	}
+	if !first {
+		pattern()
+	}
+	if len(s.Enum) > 0 {
+		g.p("c.Enum(%s, %s, enum%s)", member, val, name)
+	}
+}
+
+// checkSizes writes code that checks the size of a list or map, and the keys of a map.
+func (g *generator) checkSizes(member, val, name string) {
+	s := g.Shapes[name]
+	if s.Min != nil && *s.Min > 0 && (s.Type == "list" || !g.isAttributeValue(s.Value.Shape)) {
+		call := "MinSize"
+		if s.Type == "map" {
+			call = "MinEntries"
+		}
+		g.p("c.%s(%s, len(%s), %d)", call, member, val, *s.Min)
+	}
+	if limit, ok := g.limit(name); ok {
+		echo := "nil"
+		if s.Max != nil {
+			echo = g.echoFunc(val, name)
+		}
+		g.p("c.MaxSize(%s, len(%s), %d, %s)", member, val, limit, echo)
+	}
+	if g.has(name, "keys") {
+		g.p("c.Keys(%s, %s.All(func(key string, _ %s) bool { return smithy.IsName(key) }), smithy.NameConstraints, %s)",
+			member, val, g.goType(s.Value.Shape, false), g.echoFunc(val, name))
+	}
+	if g.has(name, "sizes") {
+		of := g.Shapes[s.Value.Shape]
+		g.p("c.Sizes(%s, %s.All(func(_ string, list %s) bool { return len(list) >= %d && len(list) <= %d }), %d, %d, %s)",
+			member, val, g.goType(s.Value.Shape, false), *of.Min, *of.Max, *of.Min, *of.Max, g.echoFunc(val, name))
+	}
+}
+
+// checkElements writes code that checks the elements of a list or map.
+func (g *generator) checkElements(member, val, name string, depth int) {
+	s := g.Shapes[name]
+	elem, enter := "", ""
+	i := "i" + strconv.Itoa(depth)
+	if s.Type == "list" {
+		elem = s.Member.Shape
+		enter = fmt.Sprintf("c.EnterElem(%s, %s)", member, i)
+	} else {
+		elem = s.Value.Shape
+		enter = fmt.Sprintf("c.EnterValue(%s, %s[%s].Key)", member, val, i)
+	}
+	if !g.constrained(elem, map[string]bool{}) { // don't generate a loop that checks nothing
+		return
+	}
+	g.p("for %s := range %s {", i, val)
+	// The list may have thousands of elements: stop when nothing more is reported.
+	g.p("if c.Full() { return }")
+	g.p("mark%d := %s", depth, enter)
+	e := val + "[" + i + "]"
+	if s.Type == "map" {
+		e += ".Value"
+	}
+	switch {
+	case g.Shapes[elem].Type == "structure":
+		g.p("%s.Check(c)", e)
+	case g.has(name, "sizes"): // Sizes has checked the lists' lengths
+		g.checkElements(`""`, e, elem, depth+1)
+	default:
+		g.checkValue(`""`, e, elem, depth+1)
+	}
+	g.p("c.Leave(mark%d)\n}", depth)
 }
 
 // export capitalizes a name.

@@ -147,10 +147,10 @@ func (v *CustomizedMetricSpecification) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *CustomizedMetricSpecification) Check(c *smithy.Checker) {
-	if v.Dimensions != nil && !c.Failed() {
-		c.MaxSize("dimensions", len(v.Dimensions), 1000)
+	if v.Dimensions != nil {
+		c.MaxSize("dimensions", len(v.Dimensions), 1000, nil)
 		for i0 := range v.Dimensions {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("dimensions", i0)
@@ -158,13 +158,13 @@ func (v *CustomizedMetricSpecification) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.Statistic.Set && !c.Failed() {
+	if v.Statistic.Set {
 		c.Enum("statistic", v.Statistic.Value, enumMetricStatistic)
 	}
-	if v.Metrics != nil && !c.Failed() {
-		c.MaxSize("metrics", len(v.Metrics), 1000)
+	if v.Metrics != nil {
+		c.MaxSize("metrics", len(v.Metrics), 1000, nil)
 		for i0 := range v.Metrics {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("metrics", i0)
@@ -241,23 +241,23 @@ func (v *DeleteScalingPolicyRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DeleteScalingPolicyRequest) Check(c *smithy.Checker) {
 	c.Required("policyName", v.PolicyName.Set)
-	if v.PolicyName.Set && !c.Failed() {
+	if v.PolicyName.Set {
 		c.MinLen("policyName", v.PolicyName.Value, 1)
 		c.MaxLen("policyName", v.PolicyName.Value, 1600)
-		c.Pattern("policyName", v.PolicyName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.PolicyName.Value))
+		c.Pattern("policyName", v.PolicyName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.PolicyName.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.PolicyName.Value))
 	}
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
+	if v.ServiceNamespace.Set {
 		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
 	}
 	c.Required("resourceId", v.ResourceId.Set)
-	if v.ResourceId.Set && !c.Failed() {
+	if v.ResourceId.Set {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.ResourceId.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
-	if v.ScalableDimension.Set && !c.Failed() {
+	if v.ScalableDimension.Set {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
 }
@@ -309,23 +309,23 @@ func (v *DeleteScheduledActionRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DeleteScheduledActionRequest) Check(c *smithy.Checker) {
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
+	if v.ServiceNamespace.Set {
 		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
 	}
 	c.Required("scheduledActionName", v.ScheduledActionName.Set)
-	if v.ScheduledActionName.Set && !c.Failed() {
+	if v.ScheduledActionName.Set {
 		c.MinLen("scheduledActionName", v.ScheduledActionName.Value, 1)
 		c.MaxLen("scheduledActionName", v.ScheduledActionName.Value, 1600)
-		c.Pattern("scheduledActionName", v.ScheduledActionName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ScheduledActionName.Value))
+		c.Pattern("scheduledActionName", v.ScheduledActionName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.ScheduledActionName.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.ScheduledActionName.Value))
 	}
 	c.Required("resourceId", v.ResourceId.Set)
-	if v.ResourceId.Set && !c.Failed() {
+	if v.ResourceId.Set {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.ResourceId.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
-	if v.ScalableDimension.Set && !c.Failed() {
+	if v.ScalableDimension.Set {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
 }
@@ -374,17 +374,17 @@ func (v *DeregisterScalableTargetRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DeregisterScalableTargetRequest) Check(c *smithy.Checker) {
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
+	if v.ServiceNamespace.Set {
 		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
 	}
 	c.Required("resourceId", v.ResourceId.Set)
-	if v.ResourceId.Set && !c.Failed() {
+	if v.ResourceId.Set {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.ResourceId.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
-	if v.ScalableDimension.Set && !c.Failed() {
+	if v.ScalableDimension.Set {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
 }
@@ -439,27 +439,27 @@ func (v *DescribeScalableTargetsRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeScalableTargetsRequest) Check(c *smithy.Checker) {
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
+	if v.ServiceNamespace.Set {
 		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
 	}
-	if v.ResourceIds != nil && !c.Failed() {
-		c.MaxSize("resourceIds", len(v.ResourceIds), 50)
+	if v.ResourceIds != nil {
+		c.MaxSize("resourceIds", len(v.ResourceIds), 50, nil)
 		for i0 := range v.ResourceIds {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("resourceIds", i0)
 			c.MinLen("", v.ResourceIds[i0], 1)
 			c.MaxLen("", v.ResourceIds[i0], 1600)
-			c.Pattern("", v.ResourceIds[i0], "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceIds[i0]))
+			c.Pattern("", v.ResourceIds[i0], "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.ResourceIds[i0]) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.ResourceIds[i0]))
 			c.Leave(mark0)
 		}
 	}
-	if v.ScalableDimension.Set && !c.Failed() {
+	if v.ScalableDimension.Set {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
-	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
+	if v.NextToken.Set {
+		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.NextToken.Value) > smithy.Matchable || patternXmlString.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -526,19 +526,19 @@ func (v *DescribeScalingActivitiesRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeScalingActivitiesRequest) Check(c *smithy.Checker) {
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
+	if v.ServiceNamespace.Set {
 		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
 	}
-	if v.ResourceId.Set && !c.Failed() {
+	if v.ResourceId.Set {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.ResourceId.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
-	if v.ScalableDimension.Set && !c.Failed() {
+	if v.ScalableDimension.Set {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
-	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
+	if v.NextToken.Set {
+		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.NextToken.Value) > smithy.Matchable || patternXmlString.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -604,33 +604,33 @@ func (v *DescribeScalingPoliciesRequest) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeScalingPoliciesRequest) Check(c *smithy.Checker) {
-	if v.PolicyNames != nil && !c.Failed() {
-		c.MaxSize("policyNames", len(v.PolicyNames), 50)
+	if v.PolicyNames != nil {
+		c.MaxSize("policyNames", len(v.PolicyNames), 50, nil)
 		for i0 := range v.PolicyNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("policyNames", i0)
 			c.MinLen("", v.PolicyNames[i0], 1)
 			c.MaxLen("", v.PolicyNames[i0], 1600)
-			c.Pattern("", v.PolicyNames[i0], "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.PolicyNames[i0]))
+			c.Pattern("", v.PolicyNames[i0], "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.PolicyNames[i0]) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.PolicyNames[i0]))
 			c.Leave(mark0)
 		}
 	}
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
+	if v.ServiceNamespace.Set {
 		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
 	}
-	if v.ResourceId.Set && !c.Failed() {
+	if v.ResourceId.Set {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.ResourceId.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
-	if v.ScalableDimension.Set && !c.Failed() {
+	if v.ScalableDimension.Set {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
-	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
+	if v.NextToken.Set {
+		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.NextToken.Value) > smithy.Matchable || patternXmlString.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -696,33 +696,33 @@ func (v *DescribeScheduledActionsRequest) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeScheduledActionsRequest) Check(c *smithy.Checker) {
-	if v.ScheduledActionNames != nil && !c.Failed() {
-		c.MaxSize("scheduledActionNames", len(v.ScheduledActionNames), 50)
+	if v.ScheduledActionNames != nil {
+		c.MaxSize("scheduledActionNames", len(v.ScheduledActionNames), 50, nil)
 		for i0 := range v.ScheduledActionNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("scheduledActionNames", i0)
 			c.MinLen("", v.ScheduledActionNames[i0], 1)
 			c.MaxLen("", v.ScheduledActionNames[i0], 1600)
-			c.Pattern("", v.ScheduledActionNames[i0], "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ScheduledActionNames[i0]))
+			c.Pattern("", v.ScheduledActionNames[i0], "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.ScheduledActionNames[i0]) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.ScheduledActionNames[i0]))
 			c.Leave(mark0)
 		}
 	}
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
+	if v.ServiceNamespace.Set {
 		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
 	}
-	if v.ResourceId.Set && !c.Failed() {
+	if v.ResourceId.Set {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.ResourceId.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
-	if v.ScalableDimension.Set && !c.Failed() {
+	if v.ScalableDimension.Set {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
-	if v.NextToken.Set && !c.Failed() {
-		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.NextToken.Value))
+	if v.NextToken.Set {
+		c.Pattern("nextToken", v.NextToken.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.NextToken.Value) > smithy.Matchable || patternXmlString.MatchString(v.NextToken.Value))
 	}
 }
 
@@ -791,24 +791,24 @@ func (v *GetPredictiveScalingForecastRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *GetPredictiveScalingForecastRequest) Check(c *smithy.Checker) {
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
+	if v.ServiceNamespace.Set {
 		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
 	}
 	c.Required("resourceId", v.ResourceId.Set)
-	if v.ResourceId.Set && !c.Failed() {
+	if v.ResourceId.Set {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.ResourceId.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
-	if v.ScalableDimension.Set && !c.Failed() {
+	if v.ScalableDimension.Set {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
 	c.Required("policyName", v.PolicyName.Set)
-	if v.PolicyName.Set && !c.Failed() {
+	if v.PolicyName.Set {
 		c.MinLen("policyName", v.PolicyName.Value, 1)
 		c.MaxLen("policyName", v.PolicyName.Value, 256)
-		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", c.Failed() || patternPolicyName.MatchString(v.PolicyName.Value))
+		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", len(v.PolicyName.Value) > smithy.Matchable || patternPolicyName.MatchString(v.PolicyName.Value))
 	}
 	c.Required("startTime", v.StartTime.Set)
 	c.Required("endTime", v.EndTime.Set)
@@ -869,10 +869,10 @@ func (v *ListTagsForResourceRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *ListTagsForResourceRequest) Check(c *smithy.Checker) {
 	c.Required("resourceARN", v.ResourceARN.Set)
-	if v.ResourceARN.Set && !c.Failed() {
+	if v.ResourceARN.Set {
 		c.MinLen("resourceARN", v.ResourceARN.Value, 1)
 		c.MaxLen("resourceARN", v.ResourceARN.Value, 1011)
-		c.Pattern("resourceARN", v.ResourceARN.Value, "^arn:.+:application-autoscaling:.+:[0-9]+:scalable-target\\/[a-zA-Z0-9-]+$", c.Failed() || patternAmazonResourceName.MatchString(v.ResourceARN.Value))
+		c.Pattern("resourceARN", v.ResourceARN.Value, "^arn:.+:application-autoscaling:.+:[0-9]+:scalable-target\\/[a-zA-Z0-9-]+$", len(v.ResourceARN.Value) > smithy.Matchable || patternAmazonResourceName.MatchString(v.ResourceARN.Value))
 	}
 }
 
@@ -1139,10 +1139,10 @@ func (v *PredefinedMetricSpecification) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *PredefinedMetricSpecification) Check(c *smithy.Checker) {
 	c.Required("predefinedMetricType", v.PredefinedMetricType.Set)
-	if v.PredefinedMetricType.Set && !c.Failed() {
+	if v.PredefinedMetricType.Set {
 		c.Enum("predefinedMetricType", v.PredefinedMetricType.Value, enumMetricType)
 	}
-	if v.ResourceLabel.Set && !c.Failed() {
+	if v.ResourceLabel.Set {
 		c.MinLen("resourceLabel", v.ResourceLabel.Value, 1)
 		c.MaxLen("resourceLabel", v.ResourceLabel.Value, 1023)
 	}
@@ -1190,10 +1190,10 @@ func (v *PredictiveScalingCustomizedMetricSpecification) Read(r *wirejson.Reader
 // Check implements smithy.Shape.
 func (v *PredictiveScalingCustomizedMetricSpecification) Check(c *smithy.Checker) {
 	c.Required("metricDataQueries", v.MetricDataQueries != nil)
-	if v.MetricDataQueries != nil && !c.Failed() {
-		c.MaxSize("metricDataQueries", len(v.MetricDataQueries), 1000)
+	if v.MetricDataQueries != nil {
+		c.MaxSize("metricDataQueries", len(v.MetricDataQueries), 1000, nil)
 		for i0 := range v.MetricDataQueries {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("metricDataQueries", i0)
@@ -1272,10 +1272,10 @@ func (v *PredictiveScalingMetric) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *PredictiveScalingMetric) Check(c *smithy.Checker) {
-	if v.Dimensions != nil && !c.Failed() {
-		c.MaxSize("dimensions", len(v.Dimensions), 1000)
+	if v.Dimensions != nil {
+		c.MaxSize("dimensions", len(v.Dimensions), 1000, nil)
 		for i0 := range v.Dimensions {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("dimensions", i0)
@@ -1283,15 +1283,15 @@ func (v *PredictiveScalingMetric) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.MetricName.Set && !c.Failed() {
+	if v.MetricName.Set {
 		c.MinLen("metricName", v.MetricName.Value, 1)
 		c.MaxLen("metricName", v.MetricName.Value, 255)
-		c.Pattern("metricName", v.MetricName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternPredictiveScalingMetricName.MatchString(v.MetricName.Value))
+		c.Pattern("metricName", v.MetricName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.MetricName.Value) > smithy.Matchable || patternPredictiveScalingMetricName.MatchString(v.MetricName.Value))
 	}
-	if v.Namespace.Set && !c.Failed() {
+	if v.Namespace.Set {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternPredictiveScalingMetricNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Namespace.Value) > smithy.Matchable || patternPredictiveScalingMetricNamespace.MatchString(v.Namespace.Value))
 	}
 }
 
@@ -1383,25 +1383,25 @@ func (v *PredictiveScalingMetricDataQuery) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *PredictiveScalingMetricDataQuery) Check(c *smithy.Checker) {
 	c.Required("id", v.Id.Set)
-	if v.Id.Set && !c.Failed() {
+	if v.Id.Set {
 		c.MinLen("id", v.Id.Value, 1)
 		c.MaxLen("id", v.Id.Value, 255)
-		c.Pattern("id", v.Id.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternId.MatchString(v.Id.Value))
+		c.Pattern("id", v.Id.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Id.Value) > smithy.Matchable || patternId.MatchString(v.Id.Value))
 	}
-	if v.Expression.Set && !c.Failed() {
+	if v.Expression.Set {
 		c.MinLen("expression", v.Expression.Value, 1)
 		c.MaxLen("expression", v.Expression.Value, 2048)
-		c.Pattern("expression", v.Expression.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternExpression.MatchString(v.Expression.Value))
+		c.Pattern("expression", v.Expression.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Expression.Value) > smithy.Matchable || patternExpression.MatchString(v.Expression.Value))
 	}
-	if v.MetricStat != nil && !c.Failed() {
+	if v.MetricStat != nil {
 		{
 			mark := c.Enter("metricStat")
 			v.MetricStat.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.Label.Set && !c.Failed() {
-		c.Pattern("label", v.Label.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Label.Value))
+	if v.Label.Set {
+		c.Pattern("label", v.Label.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Label.Value) > smithy.Matchable || patternXmlString.MatchString(v.Label.Value))
 	}
 }
 
@@ -1462,16 +1462,16 @@ func (v *PredictiveScalingMetricDimension) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *PredictiveScalingMetricDimension) Check(c *smithy.Checker) {
 	c.Required("name", v.Name.Set)
-	if v.Name.Set && !c.Failed() {
+	if v.Name.Set {
 		c.MinLen("name", v.Name.Value, 1)
 		c.MaxLen("name", v.Name.Value, 255)
-		c.Pattern("name", v.Name.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternPredictiveScalingMetricDimensionName.MatchString(v.Name.Value))
+		c.Pattern("name", v.Name.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Name.Value) > smithy.Matchable || patternPredictiveScalingMetricDimensionName.MatchString(v.Name.Value))
 	}
 	c.Required("value", v.Value.Set)
-	if v.Value.Set && !c.Failed() {
+	if v.Value.Set {
 		c.MinLen("value", v.Value.Value, 1)
 		c.MaxLen("value", v.Value.Value, 1024)
-		c.Pattern("value", v.Value.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternPredictiveScalingMetricDimensionValue.MatchString(v.Value.Value))
+		c.Pattern("value", v.Value.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Value.Value) > smithy.Matchable || patternPredictiveScalingMetricDimensionValue.MatchString(v.Value.Value))
 	}
 }
 
@@ -1583,42 +1583,42 @@ func (v *PredictiveScalingMetricSpecification) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *PredictiveScalingMetricSpecification) Check(c *smithy.Checker) {
 	c.Required("targetValue", v.TargetValue.Set)
-	if v.PredefinedMetricPairSpecification != nil && !c.Failed() {
+	if v.PredefinedMetricPairSpecification != nil {
 		{
 			mark := c.Enter("predefinedMetricPairSpecification")
 			v.PredefinedMetricPairSpecification.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.PredefinedScalingMetricSpecification != nil && !c.Failed() {
+	if v.PredefinedScalingMetricSpecification != nil {
 		{
 			mark := c.Enter("predefinedScalingMetricSpecification")
 			v.PredefinedScalingMetricSpecification.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.PredefinedLoadMetricSpecification != nil && !c.Failed() {
+	if v.PredefinedLoadMetricSpecification != nil {
 		{
 			mark := c.Enter("predefinedLoadMetricSpecification")
 			v.PredefinedLoadMetricSpecification.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.CustomizedScalingMetricSpecification != nil && !c.Failed() {
+	if v.CustomizedScalingMetricSpecification != nil {
 		{
 			mark := c.Enter("customizedScalingMetricSpecification")
 			v.CustomizedScalingMetricSpecification.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.CustomizedLoadMetricSpecification != nil && !c.Failed() {
+	if v.CustomizedLoadMetricSpecification != nil {
 		{
 			mark := c.Enter("customizedLoadMetricSpecification")
 			v.CustomizedLoadMetricSpecification.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.CustomizedCapacityMetricSpecification != nil && !c.Failed() {
+	if v.CustomizedCapacityMetricSpecification != nil {
 		{
 			mark := c.Enter("customizedCapacityMetricSpecification")
 			v.CustomizedCapacityMetricSpecification.Check(c)
@@ -1725,7 +1725,7 @@ func (v *PredictiveScalingMetricStat) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *PredictiveScalingMetricStat) Check(c *smithy.Checker) {
 	c.Required("metric", v.Metric != nil)
-	if v.Metric != nil && !c.Failed() {
+	if v.Metric != nil {
 		{
 			mark := c.Enter("metric")
 			v.Metric.Check(c)
@@ -1733,13 +1733,13 @@ func (v *PredictiveScalingMetricStat) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("stat", v.Stat.Set)
-	if v.Stat.Set && !c.Failed() {
-		c.Pattern("stat", v.Stat.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Stat.Value))
+	if v.Stat.Set {
+		c.Pattern("stat", v.Stat.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Stat.Value) > smithy.Matchable || patternXmlString.MatchString(v.Stat.Value))
 	}
-	if v.Unit.Set && !c.Failed() {
+	if v.Unit.Set {
 		c.MinLen("unit", v.Unit.Value, 1)
 		c.MaxLen("unit", v.Unit.Value, 1023)
-		c.Pattern("unit", v.Unit.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternPredictiveScalingMetricUnit.MatchString(v.Unit.Value))
+		c.Pattern("unit", v.Unit.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Unit.Value) > smithy.Matchable || patternPredictiveScalingMetricUnit.MatchString(v.Unit.Value))
 	}
 }
 
@@ -1811,10 +1811,10 @@ func (v *PredictiveScalingPolicyConfiguration) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *PredictiveScalingPolicyConfiguration) Check(c *smithy.Checker) {
 	c.Required("metricSpecifications", v.MetricSpecifications != nil)
-	if v.MetricSpecifications != nil && !c.Failed() {
-		c.MaxSize("metricSpecifications", len(v.MetricSpecifications), 1000)
+	if v.MetricSpecifications != nil {
+		c.MaxSize("metricSpecifications", len(v.MetricSpecifications), 1000, nil)
 		for i0 := range v.MetricSpecifications {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("metricSpecifications", i0)
@@ -1822,17 +1822,17 @@ func (v *PredictiveScalingPolicyConfiguration) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.Mode.Set && !c.Failed() {
+	if v.Mode.Set {
 		c.Enum("mode", v.Mode.Value, enumPredictiveScalingMode)
 	}
-	if v.SchedulingBufferTime.Set && !c.Failed() {
+	if v.SchedulingBufferTime.Set {
 		c.Min("schedulingBufferTime", v.SchedulingBufferTime.Value, 0)
 		c.Max("schedulingBufferTime", v.SchedulingBufferTime.Value, 3600)
 	}
-	if v.MaxCapacityBreachBehavior.Set && !c.Failed() {
+	if v.MaxCapacityBreachBehavior.Set {
 		c.Enum("maxCapacityBreachBehavior", v.MaxCapacityBreachBehavior.Value, enumPredictiveScalingMaxCapacityBreachBehavior)
 	}
-	if v.MaxCapacityBuffer.Set && !c.Failed() {
+	if v.MaxCapacityBuffer.Set {
 		c.Min("maxCapacityBuffer", v.MaxCapacityBuffer.Value, 0)
 		c.Max("maxCapacityBuffer", v.MaxCapacityBuffer.Value, 100)
 	}
@@ -1895,11 +1895,11 @@ func (v *PredictiveScalingPredefinedLoadMetricSpecification) Read(r *wirejson.Re
 // Check implements smithy.Shape.
 func (v *PredictiveScalingPredefinedLoadMetricSpecification) Check(c *smithy.Checker) {
 	c.Required("predefinedMetricType", v.PredefinedMetricType.Set)
-	if v.PredefinedMetricType.Set && !c.Failed() {
+	if v.PredefinedMetricType.Set {
 		c.MinLen("predefinedMetricType", v.PredefinedMetricType.Value, 1)
 		c.MaxLen("predefinedMetricType", v.PredefinedMetricType.Value, 128)
 	}
-	if v.ResourceLabel.Set && !c.Failed() {
+	if v.ResourceLabel.Set {
 		c.MinLen("resourceLabel", v.ResourceLabel.Value, 1)
 		c.MaxLen("resourceLabel", v.ResourceLabel.Value, 1023)
 	}
@@ -1950,11 +1950,11 @@ func (v *PredictiveScalingPredefinedMetricPairSpecification) Read(r *wirejson.Re
 // Check implements smithy.Shape.
 func (v *PredictiveScalingPredefinedMetricPairSpecification) Check(c *smithy.Checker) {
 	c.Required("predefinedMetricType", v.PredefinedMetricType.Set)
-	if v.PredefinedMetricType.Set && !c.Failed() {
+	if v.PredefinedMetricType.Set {
 		c.MinLen("predefinedMetricType", v.PredefinedMetricType.Value, 1)
 		c.MaxLen("predefinedMetricType", v.PredefinedMetricType.Value, 128)
 	}
-	if v.ResourceLabel.Set && !c.Failed() {
+	if v.ResourceLabel.Set {
 		c.MinLen("resourceLabel", v.ResourceLabel.Value, 1)
 		c.MaxLen("resourceLabel", v.ResourceLabel.Value, 1023)
 	}
@@ -2005,11 +2005,11 @@ func (v *PredictiveScalingPredefinedScalingMetricSpecification) Read(r *wirejson
 // Check implements smithy.Shape.
 func (v *PredictiveScalingPredefinedScalingMetricSpecification) Check(c *smithy.Checker) {
 	c.Required("predefinedMetricType", v.PredefinedMetricType.Set)
-	if v.PredefinedMetricType.Set && !c.Failed() {
+	if v.PredefinedMetricType.Set {
 		c.MinLen("predefinedMetricType", v.PredefinedMetricType.Value, 1)
 		c.MaxLen("predefinedMetricType", v.PredefinedMetricType.Value, 128)
 	}
-	if v.ResourceLabel.Set && !c.Failed() {
+	if v.ResourceLabel.Set {
 		c.MinLen("resourceLabel", v.ResourceLabel.Value, 1)
 		c.MaxLen("resourceLabel", v.ResourceLabel.Value, 1023)
 	}
@@ -2084,43 +2084,43 @@ func (v *PutScalingPolicyRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *PutScalingPolicyRequest) Check(c *smithy.Checker) {
 	c.Required("policyName", v.PolicyName.Set)
-	if v.PolicyName.Set && !c.Failed() {
+	if v.PolicyName.Set {
 		c.MinLen("policyName", v.PolicyName.Value, 1)
 		c.MaxLen("policyName", v.PolicyName.Value, 256)
-		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", c.Failed() || patternPolicyName.MatchString(v.PolicyName.Value))
+		c.Pattern("policyName", v.PolicyName.Value, "\\p{Print}+", len(v.PolicyName.Value) > smithy.Matchable || patternPolicyName.MatchString(v.PolicyName.Value))
 	}
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
+	if v.ServiceNamespace.Set {
 		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
 	}
 	c.Required("resourceId", v.ResourceId.Set)
-	if v.ResourceId.Set && !c.Failed() {
+	if v.ResourceId.Set {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.ResourceId.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
-	if v.ScalableDimension.Set && !c.Failed() {
+	if v.ScalableDimension.Set {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
-	if v.PolicyType.Set && !c.Failed() {
+	if v.PolicyType.Set {
 		c.Enum("policyType", v.PolicyType.Value, enumPolicyType)
 	}
-	if v.StepScalingPolicyConfiguration != nil && !c.Failed() {
+	if v.StepScalingPolicyConfiguration != nil {
 		{
 			mark := c.Enter("stepScalingPolicyConfiguration")
 			v.StepScalingPolicyConfiguration.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.TargetTrackingScalingPolicyConfiguration != nil && !c.Failed() {
+	if v.TargetTrackingScalingPolicyConfiguration != nil {
 		{
 			mark := c.Enter("targetTrackingScalingPolicyConfiguration")
 			v.TargetTrackingScalingPolicyConfiguration.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.PredictiveScalingPolicyConfiguration != nil && !c.Failed() {
+	if v.PredictiveScalingPolicyConfiguration != nil {
 		{
 			mark := c.Enter("predictiveScalingPolicyConfiguration")
 			v.PredictiveScalingPolicyConfiguration.Check(c)
@@ -2203,33 +2203,33 @@ func (v *PutScheduledActionRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *PutScheduledActionRequest) Check(c *smithy.Checker) {
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
+	if v.ServiceNamespace.Set {
 		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
 	}
-	if v.Schedule.Set && !c.Failed() {
+	if v.Schedule.Set {
 		c.MinLen("schedule", v.Schedule.Value, 1)
 		c.MaxLen("schedule", v.Schedule.Value, 1600)
-		c.Pattern("schedule", v.Schedule.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.Schedule.Value))
+		c.Pattern("schedule", v.Schedule.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Schedule.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.Schedule.Value))
 	}
-	if v.Timezone.Set && !c.Failed() {
+	if v.Timezone.Set {
 		c.MinLen("timezone", v.Timezone.Value, 1)
 		c.MaxLen("timezone", v.Timezone.Value, 1600)
-		c.Pattern("timezone", v.Timezone.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.Timezone.Value))
+		c.Pattern("timezone", v.Timezone.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Timezone.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.Timezone.Value))
 	}
 	c.Required("scheduledActionName", v.ScheduledActionName.Set)
-	if v.ScheduledActionName.Set && !c.Failed() {
+	if v.ScheduledActionName.Set {
 		c.MinLen("scheduledActionName", v.ScheduledActionName.Value, 1)
 		c.MaxLen("scheduledActionName", v.ScheduledActionName.Value, 256)
-		c.Pattern("scheduledActionName", v.ScheduledActionName.Value, "(?!((^[ ]+.*)|(.*([\\u0000-\\u001f]|[\\u007f-\\u009f]|[:/|])+.*)|(.*[ ]+$))).+", c.Failed() || patternScheduledActionName.MatchString(v.ScheduledActionName.Value))
+		c.Pattern("scheduledActionName", v.ScheduledActionName.Value, "(?!((^[ ]+.*)|(.*([\\u0000-\\u001f]|[\\u007f-\\u009f]|[:/|])+.*)|(.*[ ]+$))).+", len(v.ScheduledActionName.Value) > smithy.Matchable || patternScheduledActionName.MatchString(v.ScheduledActionName.Value))
 	}
 	c.Required("resourceId", v.ResourceId.Set)
-	if v.ResourceId.Set && !c.Failed() {
+	if v.ResourceId.Set {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.ResourceId.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
-	if v.ScalableDimension.Set && !c.Failed() {
+	if v.ScalableDimension.Set {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
 }
@@ -2295,28 +2295,28 @@ func (v *RegisterScalableTargetRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *RegisterScalableTargetRequest) Check(c *smithy.Checker) {
 	c.Required("serviceNamespace", v.ServiceNamespace.Set)
-	if v.ServiceNamespace.Set && !c.Failed() {
+	if v.ServiceNamespace.Set {
 		c.Enum("serviceNamespace", v.ServiceNamespace.Value, enumServiceNamespace)
 	}
 	c.Required("resourceId", v.ResourceId.Set)
-	if v.ResourceId.Set && !c.Failed() {
+	if v.ResourceId.Set {
 		c.MinLen("resourceId", v.ResourceId.Value, 1)
 		c.MaxLen("resourceId", v.ResourceId.Value, 1600)
-		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
+		c.Pattern("resourceId", v.ResourceId.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.ResourceId.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.ResourceId.Value))
 	}
 	c.Required("scalableDimension", v.ScalableDimension.Set)
-	if v.ScalableDimension.Set && !c.Failed() {
+	if v.ScalableDimension.Set {
 		c.Enum("scalableDimension", v.ScalableDimension.Value, enumScalableDimension)
 	}
-	if v.RoleARN.Set && !c.Failed() {
+	if v.RoleARN.Set {
 		c.MinLen("roleARN", v.RoleARN.Value, 1)
 		c.MaxLen("roleARN", v.RoleARN.Value, 1600)
-		c.Pattern("roleARN", v.RoleARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternResourceIdMaxLen1600.MatchString(v.RoleARN.Value))
+		c.Pattern("roleARN", v.RoleARN.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.RoleARN.Value) > smithy.Matchable || patternResourceIdMaxLen1600.MatchString(v.RoleARN.Value))
 	}
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 10000)
+	if v.Tags != nil {
+		c.MaxSize("tags", len(v.Tags), 10000, nil)
 		for i0 := range v.Tags {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("tags", v.Tags[i0].Key)
@@ -2886,13 +2886,13 @@ func (v *StepScalingPolicyConfiguration) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *StepScalingPolicyConfiguration) Check(c *smithy.Checker) {
-	if v.AdjustmentType.Set && !c.Failed() {
+	if v.AdjustmentType.Set {
 		c.Enum("adjustmentType", v.AdjustmentType.Value, enumAdjustmentType)
 	}
-	if v.StepAdjustments != nil && !c.Failed() {
-		c.MaxSize("stepAdjustments", len(v.StepAdjustments), 1000)
+	if v.StepAdjustments != nil {
+		c.MaxSize("stepAdjustments", len(v.StepAdjustments), 1000, nil)
 		for i0 := range v.StepAdjustments {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("stepAdjustments", i0)
@@ -2900,7 +2900,7 @@ func (v *StepScalingPolicyConfiguration) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.MetricAggregationType.Set && !c.Failed() {
+	if v.MetricAggregationType.Set {
 		c.Enum("metricAggregationType", v.MetricAggregationType.Value, enumMetricAggregationType)
 	}
 }
@@ -3066,16 +3066,16 @@ func (v *TagResourceRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *TagResourceRequest) Check(c *smithy.Checker) {
 	c.Required("resourceARN", v.ResourceARN.Set)
-	if v.ResourceARN.Set && !c.Failed() {
+	if v.ResourceARN.Set {
 		c.MinLen("resourceARN", v.ResourceARN.Value, 1)
 		c.MaxLen("resourceARN", v.ResourceARN.Value, 1011)
-		c.Pattern("resourceARN", v.ResourceARN.Value, "^arn:.+:application-autoscaling:.+:[0-9]+:scalable-target\\/[a-zA-Z0-9-]+$", c.Failed() || patternAmazonResourceName.MatchString(v.ResourceARN.Value))
+		c.Pattern("resourceARN", v.ResourceARN.Value, "^arn:.+:application-autoscaling:.+:[0-9]+:scalable-target\\/[a-zA-Z0-9-]+$", len(v.ResourceARN.Value) > smithy.Matchable || patternAmazonResourceName.MatchString(v.ResourceARN.Value))
 	}
 	c.Required("tags", v.Tags != nil)
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 10000)
+	if v.Tags != nil {
+		c.MaxSize("tags", len(v.Tags), 10000, nil)
 		for i0 := range v.Tags {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("tags", v.Tags[i0].Key)
@@ -3128,10 +3128,10 @@ func (v *TargetTrackingMetric) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *TargetTrackingMetric) Check(c *smithy.Checker) {
-	if v.Dimensions != nil && !c.Failed() {
-		c.MaxSize("dimensions", len(v.Dimensions), 1000)
+	if v.Dimensions != nil {
+		c.MaxSize("dimensions", len(v.Dimensions), 1000, nil)
 		for i0 := range v.Dimensions {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("dimensions", i0)
@@ -3139,15 +3139,15 @@ func (v *TargetTrackingMetric) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.MetricName.Set && !c.Failed() {
+	if v.MetricName.Set {
 		c.MinLen("metricName", v.MetricName.Value, 1)
 		c.MaxLen("metricName", v.MetricName.Value, 255)
-		c.Pattern("metricName", v.MetricName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternTargetTrackingMetricName.MatchString(v.MetricName.Value))
+		c.Pattern("metricName", v.MetricName.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.MetricName.Value) > smithy.Matchable || patternTargetTrackingMetricName.MatchString(v.MetricName.Value))
 	}
-	if v.Namespace.Set && !c.Failed() {
+	if v.Namespace.Set {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternTargetTrackingMetricNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Namespace.Value) > smithy.Matchable || patternTargetTrackingMetricNamespace.MatchString(v.Namespace.Value))
 	}
 }
 
@@ -3238,21 +3238,21 @@ func (v *TargetTrackingMetricDataQuery) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *TargetTrackingMetricDataQuery) Check(c *smithy.Checker) {
-	if v.Expression.Set && !c.Failed() {
+	if v.Expression.Set {
 		c.MinLen("expression", v.Expression.Value, 1)
 		c.MaxLen("expression", v.Expression.Value, 2048)
-		c.Pattern("expression", v.Expression.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternExpression.MatchString(v.Expression.Value))
+		c.Pattern("expression", v.Expression.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Expression.Value) > smithy.Matchable || patternExpression.MatchString(v.Expression.Value))
 	}
 	c.Required("id", v.Id.Set)
-	if v.Id.Set && !c.Failed() {
+	if v.Id.Set {
 		c.MinLen("id", v.Id.Value, 1)
 		c.MaxLen("id", v.Id.Value, 255)
-		c.Pattern("id", v.Id.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternId.MatchString(v.Id.Value))
+		c.Pattern("id", v.Id.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Id.Value) > smithy.Matchable || patternId.MatchString(v.Id.Value))
 	}
-	if v.Label.Set && !c.Failed() {
-		c.Pattern("label", v.Label.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Label.Value))
+	if v.Label.Set {
+		c.Pattern("label", v.Label.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Label.Value) > smithy.Matchable || patternXmlString.MatchString(v.Label.Value))
 	}
-	if v.MetricStat != nil && !c.Failed() {
+	if v.MetricStat != nil {
 		{
 			mark := c.Enter("metricStat")
 			v.MetricStat.Check(c)
@@ -3318,16 +3318,16 @@ func (v *TargetTrackingMetricDimension) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *TargetTrackingMetricDimension) Check(c *smithy.Checker) {
 	c.Required("name", v.Name.Set)
-	if v.Name.Set && !c.Failed() {
+	if v.Name.Set {
 		c.MinLen("name", v.Name.Value, 1)
 		c.MaxLen("name", v.Name.Value, 255)
-		c.Pattern("name", v.Name.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternTargetTrackingMetricDimensionName.MatchString(v.Name.Value))
+		c.Pattern("name", v.Name.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Name.Value) > smithy.Matchable || patternTargetTrackingMetricDimensionName.MatchString(v.Name.Value))
 	}
 	c.Required("value", v.Value.Set)
-	if v.Value.Set && !c.Failed() {
+	if v.Value.Set {
 		c.MinLen("value", v.Value.Value, 1)
 		c.MaxLen("value", v.Value.Value, 1024)
-		c.Pattern("value", v.Value.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternTargetTrackingMetricDimensionValue.MatchString(v.Value.Value))
+		c.Pattern("value", v.Value.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Value.Value) > smithy.Matchable || patternTargetTrackingMetricDimensionValue.MatchString(v.Value.Value))
 	}
 }
 
@@ -3417,7 +3417,7 @@ func (v *TargetTrackingMetricStat) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *TargetTrackingMetricStat) Check(c *smithy.Checker) {
 	c.Required("metric", v.Metric != nil)
-	if v.Metric != nil && !c.Failed() {
+	if v.Metric != nil {
 		{
 			mark := c.Enter("metric")
 			v.Metric.Check(c)
@@ -3425,13 +3425,13 @@ func (v *TargetTrackingMetricStat) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("stat", v.Stat.Set)
-	if v.Stat.Set && !c.Failed() {
-		c.Pattern("stat", v.Stat.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternXmlString.MatchString(v.Stat.Value))
+	if v.Stat.Set {
+		c.Pattern("stat", v.Stat.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Stat.Value) > smithy.Matchable || patternXmlString.MatchString(v.Stat.Value))
 	}
-	if v.Unit.Set && !c.Failed() {
+	if v.Unit.Set {
 		c.MinLen("unit", v.Unit.Value, 1)
 		c.MaxLen("unit", v.Unit.Value, 1023)
-		c.Pattern("unit", v.Unit.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", c.Failed() || patternTargetTrackingMetricUnit.MatchString(v.Unit.Value))
+		c.Pattern("unit", v.Unit.Value, "[\\u0020-\\uD7FF\\uE000-\\uFFFD\\uD800\\uDC00-\\uDBFF\\uDFFF\\r\\n\\t]*", len(v.Unit.Value) > smithy.Matchable || patternTargetTrackingMetricUnit.MatchString(v.Unit.Value))
 	}
 }
 
@@ -3502,14 +3502,14 @@ func (v *TargetTrackingScalingPolicyConfiguration) Read(r *wirejson.Reader) bool
 // Check implements smithy.Shape.
 func (v *TargetTrackingScalingPolicyConfiguration) Check(c *smithy.Checker) {
 	c.Required("targetValue", v.TargetValue.Set)
-	if v.PredefinedMetricSpecification != nil && !c.Failed() {
+	if v.PredefinedMetricSpecification != nil {
 		{
 			mark := c.Enter("predefinedMetricSpecification")
 			v.PredefinedMetricSpecification.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.CustomizedMetricSpecification != nil && !c.Failed() {
+	if v.CustomizedMetricSpecification != nil {
 		{
 			mark := c.Enter("customizedMetricSpecification")
 			v.CustomizedMetricSpecification.Check(c)
@@ -3579,16 +3579,16 @@ func (v *UntagResourceRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *UntagResourceRequest) Check(c *smithy.Checker) {
 	c.Required("resourceARN", v.ResourceARN.Set)
-	if v.ResourceARN.Set && !c.Failed() {
+	if v.ResourceARN.Set {
 		c.MinLen("resourceARN", v.ResourceARN.Value, 1)
 		c.MaxLen("resourceARN", v.ResourceARN.Value, 1011)
-		c.Pattern("resourceARN", v.ResourceARN.Value, "^arn:.+:application-autoscaling:.+:[0-9]+:scalable-target\\/[a-zA-Z0-9-]+$", c.Failed() || patternAmazonResourceName.MatchString(v.ResourceARN.Value))
+		c.Pattern("resourceARN", v.ResourceARN.Value, "^arn:.+:application-autoscaling:.+:[0-9]+:scalable-target\\/[a-zA-Z0-9-]+$", len(v.ResourceARN.Value) > smithy.Matchable || patternAmazonResourceName.MatchString(v.ResourceARN.Value))
 	}
 	c.Required("tagKeys", v.TagKeys != nil)
-	if v.TagKeys != nil && !c.Failed() {
-		c.MaxSize("tagKeys", len(v.TagKeys), 200)
+	if v.TagKeys != nil {
+		c.MaxSize("tagKeys", len(v.TagKeys), 200, nil)
 		for i0 := range v.TagKeys {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("tagKeys", i0)

@@ -354,7 +354,7 @@ func (v *ActionConfiguration) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ActionConfiguration) Check(c *smithy.Checker) {
-	if v.AlarmTagsPropagation != nil && !c.Failed() {
+	if v.AlarmTagsPropagation != nil {
 		{
 			mark := c.Enter("alarmTagsPropagation")
 			v.AlarmTagsPropagation.Check(c)
@@ -490,15 +490,15 @@ func (v *AlarmPromQLCriteria) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *AlarmPromQLCriteria) Check(c *smithy.Checker) {
 	c.Required("query", v.Query.Set)
-	if v.Query.Set && !c.Failed() {
+	if v.Query.Set {
 		c.MinLen("query", v.Query.Value, 1)
 		c.MaxLen("query", v.Query.Value, 10000)
 	}
-	if v.PendingPeriod.Set && !c.Failed() {
+	if v.PendingPeriod.Set {
 		c.Min("pendingPeriod", v.PendingPeriod.Value, 0)
 		c.Max("pendingPeriod", v.PendingPeriod.Value, 86400)
 	}
-	if v.RecoveryPeriod.Set && !c.Failed() {
+	if v.RecoveryPeriod.Set {
 		c.Min("recoveryPeriod", v.RecoveryPeriod.Value, 0)
 		c.Max("recoveryPeriod", v.RecoveryPeriod.Value, 86400)
 	}
@@ -556,11 +556,11 @@ func (v *AlarmTagsPropagation) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *AlarmTagsPropagation) Check(c *smithy.Checker) {
 	c.Required("enabled", v.Enabled.Set)
-	if v.IncludedTagKeys != nil && !c.Failed() {
+	if v.IncludedTagKeys != nil {
 		c.MinSize("includedTagKeys", len(v.IncludedTagKeys), 1)
-		c.MaxSize("includedTagKeys", len(v.IncludedTagKeys), 50)
+		c.MaxSize("includedTagKeys", len(v.IncludedTagKeys), 50, nil)
 		for i0 := range v.IncludedTagKeys {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("includedTagKeys", i0)
@@ -569,11 +569,11 @@ func (v *AlarmTagsPropagation) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ExcludedTagKeys != nil && !c.Failed() {
+	if v.ExcludedTagKeys != nil {
 		c.MinSize("excludedTagKeys", len(v.ExcludedTagKeys), 1)
-		c.MaxSize("excludedTagKeys", len(v.ExcludedTagKeys), 50)
+		c.MaxSize("excludedTagKeys", len(v.ExcludedTagKeys), 50, nil)
 		for i0 := range v.ExcludedTagKeys {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("excludedTagKeys", i0)
@@ -925,10 +925,10 @@ func (v *DeleteAlarmsInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DeleteAlarmsInput) Check(c *smithy.Checker) {
 	c.Required("alarmNames", v.AlarmNames != nil)
-	if v.AlarmNames != nil && !c.Failed() {
-		c.MaxSize("alarmNames", len(v.AlarmNames), 100)
+	if v.AlarmNames != nil {
+		c.MaxSize("alarmNames", len(v.AlarmNames), 100, nil)
 		for i0 := range v.AlarmNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("alarmNames", i0)
@@ -990,18 +990,18 @@ func (v *DescribeAlarmHistoryInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeAlarmHistoryInput) Check(c *smithy.Checker) {
-	if v.AlarmName.Set && !c.Failed() {
+	if v.AlarmName.Set {
 		c.MinLen("alarmName", v.AlarmName.Value, 1)
 		c.MaxLen("alarmName", v.AlarmName.Value, 255)
 	}
-	if v.AlarmContributorId.Set && !c.Failed() {
+	if v.AlarmContributorId.Set {
 		c.MinLen("alarmContributorId", v.AlarmContributorId.Value, 1)
 		c.MaxLen("alarmContributorId", v.AlarmContributorId.Value, 16)
 	}
-	if v.AlarmTypes != nil && !c.Failed() {
-		c.MaxSize("alarmTypes", len(v.AlarmTypes), 10000)
+	if v.AlarmTypes != nil {
+		c.MaxSize("alarmTypes", len(v.AlarmTypes), 10000, nil)
 		for i0 := range v.AlarmTypes {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("alarmTypes", i0)
@@ -1009,14 +1009,14 @@ func (v *DescribeAlarmHistoryInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.HistoryItemType.Set && !c.Failed() {
+	if v.HistoryItemType.Set {
 		c.Enum("historyItemType", v.HistoryItemType.Value, enumHistoryItemType)
 	}
-	if v.MaxRecords.Set && !c.Failed() {
+	if v.MaxRecords.Set {
 		c.Min("maxRecords", v.MaxRecords.Value, 1)
 		c.Max("maxRecords", v.MaxRecords.Value, 100)
 	}
-	if v.ScanBy.Set && !c.Failed() {
+	if v.ScanBy.Set {
 		c.Enum("scanBy", v.ScanBy.Value, enumScanBy)
 	}
 }
@@ -1087,23 +1087,23 @@ func (v *DescribeAlarmsForMetricInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeAlarmsForMetricInput) Check(c *smithy.Checker) {
 	c.Required("metricName", v.MetricName.Set)
-	if v.MetricName.Set && !c.Failed() {
+	if v.MetricName.Set {
 		c.MinLen("metricName", v.MetricName.Value, 1)
 		c.MaxLen("metricName", v.MetricName.Value, 255)
 	}
 	c.Required("namespace", v.Namespace.Set)
-	if v.Namespace.Set && !c.Failed() {
+	if v.Namespace.Set {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[^:].*", len(v.Namespace.Value) > smithy.Matchable || patternNamespace.MatchString(v.Namespace.Value))
 	}
-	if v.Statistic.Set && !c.Failed() {
+	if v.Statistic.Set {
 		c.Enum("statistic", v.Statistic.Value, enumStatistic)
 	}
-	if v.Dimensions != nil && !c.Failed() {
-		c.MaxSize("dimensions", len(v.Dimensions), 30)
+	if v.Dimensions != nil {
+		c.MaxSize("dimensions", len(v.Dimensions), 30, nil)
 		for i0 := range v.Dimensions {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("dimensions", i0)
@@ -1111,10 +1111,10 @@ func (v *DescribeAlarmsForMetricInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.Period.Set && !c.Failed() {
+	if v.Period.Set {
 		c.Min("period", v.Period.Value, 1)
 	}
-	if v.Unit.Set && !c.Failed() {
+	if v.Unit.Set {
 		c.Enum("unit", v.Unit.Value, enumStandardUnit)
 	}
 }
@@ -1185,10 +1185,10 @@ func (v *DescribeAlarmsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeAlarmsInput) Check(c *smithy.Checker) {
-	if v.AlarmNames != nil && !c.Failed() {
-		c.MaxSize("alarmNames", len(v.AlarmNames), 100)
+	if v.AlarmNames != nil {
+		c.MaxSize("alarmNames", len(v.AlarmNames), 100, nil)
 		for i0 := range v.AlarmNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("alarmNames", i0)
@@ -1197,14 +1197,14 @@ func (v *DescribeAlarmsInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.AlarmNamePrefix.Set && !c.Failed() {
+	if v.AlarmNamePrefix.Set {
 		c.MinLen("alarmNamePrefix", v.AlarmNamePrefix.Value, 1)
 		c.MaxLen("alarmNamePrefix", v.AlarmNamePrefix.Value, 255)
 	}
-	if v.AlarmTypes != nil && !c.Failed() {
-		c.MaxSize("alarmTypes", len(v.AlarmTypes), 10000)
+	if v.AlarmTypes != nil {
+		c.MaxSize("alarmTypes", len(v.AlarmTypes), 10000, nil)
 		for i0 := range v.AlarmTypes {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("alarmTypes", i0)
@@ -1212,22 +1212,22 @@ func (v *DescribeAlarmsInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ChildrenOfAlarmName.Set && !c.Failed() {
+	if v.ChildrenOfAlarmName.Set {
 		c.MinLen("childrenOfAlarmName", v.ChildrenOfAlarmName.Value, 1)
 		c.MaxLen("childrenOfAlarmName", v.ChildrenOfAlarmName.Value, 255)
 	}
-	if v.ParentsOfAlarmName.Set && !c.Failed() {
+	if v.ParentsOfAlarmName.Set {
 		c.MinLen("parentsOfAlarmName", v.ParentsOfAlarmName.Value, 1)
 		c.MaxLen("parentsOfAlarmName", v.ParentsOfAlarmName.Value, 255)
 	}
-	if v.StateValue.Set && !c.Failed() {
+	if v.StateValue.Set {
 		c.Enum("stateValue", v.StateValue.Value, enumStateValue)
 	}
-	if v.ActionPrefix.Set && !c.Failed() {
+	if v.ActionPrefix.Set {
 		c.MinLen("actionPrefix", v.ActionPrefix.Value, 1)
 		c.MaxLen("actionPrefix", v.ActionPrefix.Value, 1024)
 	}
-	if v.MaxRecords.Set && !c.Failed() {
+	if v.MaxRecords.Set {
 		c.Min("maxRecords", v.MaxRecords.Value, 1)
 		c.Max("maxRecords", v.MaxRecords.Value, 100)
 	}
@@ -1293,7 +1293,7 @@ func (v *DescribeInsightRulesInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeInsightRulesInput) Check(c *smithy.Checker) {
-	if v.MaxResults.Set && !c.Failed() {
+	if v.MaxResults.Set {
 		c.Min("maxResults", v.MaxResults.Value, 1)
 		c.Max("maxResults", v.MaxResults.Value, 500)
 	}
@@ -1350,12 +1350,12 @@ func (v *Dimension) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *Dimension) Check(c *smithy.Checker) {
 	c.Required("name", v.Name.Set)
-	if v.Name.Set && !c.Failed() {
+	if v.Name.Set {
 		c.MinLen("name", v.Name.Value, 1)
 		c.MaxLen("name", v.Name.Value, 255)
 	}
 	c.Required("value", v.Value.Set)
-	if v.Value.Set && !c.Failed() {
+	if v.Value.Set {
 		c.MinLen("value", v.Value.Value, 1)
 		c.MaxLen("value", v.Value.Value, 1024)
 	}
@@ -1406,11 +1406,11 @@ func (v *DimensionFilter) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DimensionFilter) Check(c *smithy.Checker) {
 	c.Required("name", v.Name.Set)
-	if v.Name.Set && !c.Failed() {
+	if v.Name.Set {
 		c.MinLen("name", v.Name.Value, 1)
 		c.MaxLen("name", v.Name.Value, 255)
 	}
-	if v.Value.Set && !c.Failed() {
+	if v.Value.Set {
 		c.MinLen("value", v.Value.Value, 1)
 		c.MaxLen("value", v.Value.Value, 1024)
 	}
@@ -1491,10 +1491,10 @@ func (v *DisableAlarmActionsInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DisableAlarmActionsInput) Check(c *smithy.Checker) {
 	c.Required("alarmNames", v.AlarmNames != nil)
-	if v.AlarmNames != nil && !c.Failed() {
-		c.MaxSize("alarmNames", len(v.AlarmNames), 100)
+	if v.AlarmNames != nil {
+		c.MaxSize("alarmNames", len(v.AlarmNames), 100, nil)
 		for i0 := range v.AlarmNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("alarmNames", i0)
@@ -1533,10 +1533,10 @@ func (v *EnableAlarmActionsInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *EnableAlarmActionsInput) Check(c *smithy.Checker) {
 	c.Required("alarmNames", v.AlarmNames != nil)
-	if v.AlarmNames != nil && !c.Failed() {
-		c.MaxSize("alarmNames", len(v.AlarmNames), 100)
+	if v.AlarmNames != nil {
+		c.MaxSize("alarmNames", len(v.AlarmNames), 100, nil)
 		for i0 := range v.AlarmNames {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("alarmNames", i0)
@@ -1577,11 +1577,11 @@ func (v *Entity) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *Entity) Check(c *smithy.Checker) {
-	if v.KeyAttributes != nil && !c.Failed() {
+	if v.KeyAttributes != nil {
 		c.MinEntries("keyAttributes", len(v.KeyAttributes), 2)
-		c.MaxSize("keyAttributes", len(v.KeyAttributes), 4)
+		c.MaxSize("keyAttributes", len(v.KeyAttributes), 4, nil)
 		for i0 := range v.KeyAttributes {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("keyAttributes", v.KeyAttributes[i0].Key)
@@ -1590,10 +1590,10 @@ func (v *Entity) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.Attributes != nil && !c.Failed() {
-		c.MaxSize("attributes", len(v.Attributes), 10)
+	if v.Attributes != nil {
+		c.MaxSize("attributes", len(v.Attributes), 10, nil)
 		for i0 := range v.Attributes {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterValue("attributes", v.Attributes[i0].Key)
@@ -1678,17 +1678,17 @@ func (v *EntityMetricData) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *EntityMetricData) Check(c *smithy.Checker) {
-	if v.Entity != nil && !c.Failed() {
+	if v.Entity != nil {
 		{
 			mark := c.Enter("entity")
 			v.Entity.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.MetricData != nil && !c.Failed() {
-		c.MaxSize("metricData", len(v.MetricData), 2000)
+	if v.MetricData != nil {
+		c.MaxSize("metricData", len(v.MetricData), 2000, nil)
 		for i0 := range v.MetricData {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("metricData", i0)
@@ -1746,7 +1746,7 @@ func (v *EvaluationCriteria) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *EvaluationCriteria) Check(c *smithy.Checker) {
-	if v.PromQLCriteria != nil && !c.Failed() {
+	if v.PromQLCriteria != nil {
 		{
 			mark := c.Enter("promQLCriteria")
 			v.PromQLCriteria.Check(c)
@@ -1806,7 +1806,7 @@ func (v *EvaluationWindow) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *EvaluationWindow) Check(c *smithy.Checker) {
-	if v.WallClockWindow != nil && !c.Failed() {
+	if v.WallClockWindow != nil {
 		{
 			mark := c.Enter("wallClockWindow")
 			v.WallClockWindow.Check(c)
@@ -1892,34 +1892,34 @@ func (v *GetInsightRuleReportInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *GetInsightRuleReportInput) Check(c *smithy.Checker) {
 	c.Required("ruleName", v.RuleName.Set)
-	if v.RuleName.Set && !c.Failed() {
+	if v.RuleName.Set {
 		c.MinLen("ruleName", v.RuleName.Value, 1)
 		c.MaxLen("ruleName", v.RuleName.Value, 128)
-		c.Pattern("ruleName", v.RuleName.Value, "[\\x20-\\x7E]+", c.Failed() || patternInsightRuleName.MatchString(v.RuleName.Value))
+		c.Pattern("ruleName", v.RuleName.Value, "[\\x20-\\x7E]+", len(v.RuleName.Value) > smithy.Matchable || patternInsightRuleName.MatchString(v.RuleName.Value))
 	}
 	c.Required("startTime", v.StartTime.Set)
 	c.Required("endTime", v.EndTime.Set)
 	c.Required("period", v.Period.Set)
-	if v.Period.Set && !c.Failed() {
+	if v.Period.Set {
 		c.Min("period", v.Period.Value, 1)
 	}
-	if v.Metrics != nil && !c.Failed() {
-		c.MaxSize("metrics", len(v.Metrics), 10000)
+	if v.Metrics != nil {
+		c.MaxSize("metrics", len(v.Metrics), 10000, nil)
 		for i0 := range v.Metrics {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("metrics", i0)
 			c.MinLen("", v.Metrics[i0], 1)
 			c.MaxLen("", v.Metrics[i0], 32)
-			c.Pattern("", v.Metrics[i0], "[\\x20-\\x7E]+", c.Failed() || patternInsightRuleMetricName.MatchString(v.Metrics[i0]))
+			c.Pattern("", v.Metrics[i0], "[\\x20-\\x7E]+", len(v.Metrics[i0]) > smithy.Matchable || patternInsightRuleMetricName.MatchString(v.Metrics[i0]))
 			c.Leave(mark0)
 		}
 	}
-	if v.OrderBy.Set && !c.Failed() {
+	if v.OrderBy.Set {
 		c.MinLen("orderBy", v.OrderBy.Value, 1)
 		c.MaxLen("orderBy", v.OrderBy.Value, 32)
-		c.Pattern("orderBy", v.OrderBy.Value, "[\\x20-\\x7E]+", c.Failed() || patternInsightRuleOrderBy.MatchString(v.OrderBy.Value))
+		c.Pattern("orderBy", v.OrderBy.Value, "[\\x20-\\x7E]+", len(v.OrderBy.Value) > smithy.Matchable || patternInsightRuleOrderBy.MatchString(v.OrderBy.Value))
 	}
 }
 
@@ -2011,10 +2011,10 @@ func (v *GetMetricDataInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *GetMetricDataInput) Check(c *smithy.Checker) {
 	c.Required("metricDataQueries", v.MetricDataQueries != nil)
-	if v.MetricDataQueries != nil && !c.Failed() {
-		c.MaxSize("metricDataQueries", len(v.MetricDataQueries), 1000)
+	if v.MetricDataQueries != nil {
+		c.MaxSize("metricDataQueries", len(v.MetricDataQueries), 1000, nil)
 		for i0 := range v.MetricDataQueries {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("metricDataQueries", i0)
@@ -2024,7 +2024,7 @@ func (v *GetMetricDataInput) Check(c *smithy.Checker) {
 	}
 	c.Required("startTime", v.StartTime.Set)
 	c.Required("endTime", v.EndTime.Set)
-	if v.ScanBy.Set && !c.Failed() {
+	if v.ScanBy.Set {
 		c.Enum("scanBy", v.ScanBy.Value, enumScanBy)
 	}
 }
@@ -2106,20 +2106,20 @@ func (v *GetMetricStatisticsInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *GetMetricStatisticsInput) Check(c *smithy.Checker) {
 	c.Required("namespace", v.Namespace.Set)
-	if v.Namespace.Set && !c.Failed() {
+	if v.Namespace.Set {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[^:].*", len(v.Namespace.Value) > smithy.Matchable || patternNamespace.MatchString(v.Namespace.Value))
 	}
 	c.Required("metricName", v.MetricName.Set)
-	if v.MetricName.Set && !c.Failed() {
+	if v.MetricName.Set {
 		c.MinLen("metricName", v.MetricName.Value, 1)
 		c.MaxLen("metricName", v.MetricName.Value, 255)
 	}
-	if v.Dimensions != nil && !c.Failed() {
-		c.MaxSize("dimensions", len(v.Dimensions), 30)
+	if v.Dimensions != nil {
+		c.MaxSize("dimensions", len(v.Dimensions), 30, nil)
 		for i0 := range v.Dimensions {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("dimensions", i0)
@@ -2130,14 +2130,14 @@ func (v *GetMetricStatisticsInput) Check(c *smithy.Checker) {
 	c.Required("startTime", v.StartTime.Set)
 	c.Required("endTime", v.EndTime.Set)
 	c.Required("period", v.Period.Set)
-	if v.Period.Set && !c.Failed() {
+	if v.Period.Set {
 		c.Min("period", v.Period.Value, 1)
 	}
-	if v.Statistics != nil && !c.Failed() {
+	if v.Statistics != nil {
 		c.MinSize("statistics", len(v.Statistics), 1)
-		c.MaxSize("statistics", len(v.Statistics), 5)
+		c.MaxSize("statistics", len(v.Statistics), 5, nil)
 		for i0 := range v.Statistics {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("statistics", i0)
@@ -2145,11 +2145,11 @@ func (v *GetMetricStatisticsInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ExtendedStatistics != nil && !c.Failed() {
+	if v.ExtendedStatistics != nil {
 		c.MinSize("extendedStatistics", len(v.ExtendedStatistics), 1)
-		c.MaxSize("extendedStatistics", len(v.ExtendedStatistics), 10)
+		c.MaxSize("extendedStatistics", len(v.ExtendedStatistics), 10, nil)
 	}
-	if v.Unit.Set && !c.Failed() {
+	if v.Unit.Set {
 		c.Enum("unit", v.Unit.Value, enumStandardUnit)
 	}
 }
@@ -2471,19 +2471,19 @@ func (v *ListMetricsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *ListMetricsInput) Check(c *smithy.Checker) {
-	if v.Namespace.Set && !c.Failed() {
+	if v.Namespace.Set {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[^:].*", len(v.Namespace.Value) > smithy.Matchable || patternNamespace.MatchString(v.Namespace.Value))
 	}
-	if v.MetricName.Set && !c.Failed() {
+	if v.MetricName.Set {
 		c.MinLen("metricName", v.MetricName.Value, 1)
 		c.MaxLen("metricName", v.MetricName.Value, 255)
 	}
-	if v.Dimensions != nil && !c.Failed() {
-		c.MaxSize("dimensions", len(v.Dimensions), 10)
+	if v.Dimensions != nil {
+		c.MaxSize("dimensions", len(v.Dimensions), 10, nil)
 		for i0 := range v.Dimensions {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("dimensions", i0)
@@ -2491,10 +2491,10 @@ func (v *ListMetricsInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.RecentlyActive.Set && !c.Failed() {
+	if v.RecentlyActive.Set {
 		c.Enum("recentlyActive", v.RecentlyActive.Value, enumRecentlyActive)
 	}
-	if v.OwningAccount.Set && !c.Failed() {
+	if v.OwningAccount.Set {
 		c.MinLen("owningAccount", v.OwningAccount.Value, 1)
 		c.MaxLen("owningAccount", v.OwningAccount.Value, 255)
 	}
@@ -2553,7 +2553,7 @@ func (v *ListTagsForResourceInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *ListTagsForResourceInput) Check(c *smithy.Checker) {
 	c.Required("resourceARN", v.ResourceARN.Set)
-	if v.ResourceARN.Set && !c.Failed() {
+	if v.ResourceARN.Set {
 		c.MinLen("resourceARN", v.ResourceARN.Value, 1)
 		c.MaxLen("resourceARN", v.ResourceARN.Value, 1024)
 	}
@@ -2775,19 +2775,19 @@ func (v *Metric) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *Metric) Check(c *smithy.Checker) {
-	if v.Namespace.Set && !c.Failed() {
+	if v.Namespace.Set {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[^:].*", len(v.Namespace.Value) > smithy.Matchable || patternNamespace.MatchString(v.Namespace.Value))
 	}
-	if v.MetricName.Set && !c.Failed() {
+	if v.MetricName.Set {
 		c.MinLen("metricName", v.MetricName.Value, 1)
 		c.MaxLen("metricName", v.MetricName.Value, 255)
 	}
-	if v.Dimensions != nil && !c.Failed() {
-		c.MaxSize("dimensions", len(v.Dimensions), 30)
+	if v.Dimensions != nil {
+		c.MaxSize("dimensions", len(v.Dimensions), 30, nil)
 		for i0 := range v.Dimensions {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("dimensions", i0)
@@ -3099,25 +3099,25 @@ func (v *MetricDataQuery) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *MetricDataQuery) Check(c *smithy.Checker) {
 	c.Required("id", v.Id.Set)
-	if v.Id.Set && !c.Failed() {
+	if v.Id.Set {
 		c.MinLen("id", v.Id.Value, 1)
 		c.MaxLen("id", v.Id.Value, 255)
 	}
-	if v.MetricStat != nil && !c.Failed() {
+	if v.MetricStat != nil {
 		{
 			mark := c.Enter("metricStat")
 			v.MetricStat.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.Expression.Set && !c.Failed() {
+	if v.Expression.Set {
 		c.MinLen("expression", v.Expression.Value, 1)
 		c.MaxLen("expression", v.Expression.Value, 2048)
 	}
-	if v.Period.Set && !c.Failed() {
+	if v.Period.Set {
 		c.Min("period", v.Period.Value, 1)
 	}
-	if v.AccountId.Set && !c.Failed() {
+	if v.AccountId.Set {
 		c.MinLen("accountId", v.AccountId.Value, 1)
 		c.MaxLen("accountId", v.AccountId.Value, 255)
 	}
@@ -3269,14 +3269,14 @@ func (v *MetricDatum) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *MetricDatum) Check(c *smithy.Checker) {
 	c.Required("metricName", v.MetricName.Set)
-	if v.MetricName.Set && !c.Failed() {
+	if v.MetricName.Set {
 		c.MinLen("metricName", v.MetricName.Value, 1)
 		c.MaxLen("metricName", v.MetricName.Value, 255)
 	}
-	if v.Dimensions != nil && !c.Failed() {
-		c.MaxSize("dimensions", len(v.Dimensions), 30)
+	if v.Dimensions != nil {
+		c.MaxSize("dimensions", len(v.Dimensions), 30, nil)
 		for i0 := range v.Dimensions {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("dimensions", i0)
@@ -3284,23 +3284,23 @@ func (v *MetricDatum) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.StatisticValues != nil && !c.Failed() {
+	if v.StatisticValues != nil {
 		{
 			mark := c.Enter("statisticValues")
 			v.StatisticValues.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.Values != nil && !c.Failed() {
-		c.MaxSize("values", len(v.Values), 10000)
+	if v.Values != nil {
+		c.MaxSize("values", len(v.Values), 10000, nil)
 	}
-	if v.Counts != nil && !c.Failed() {
-		c.MaxSize("counts", len(v.Counts), 10000)
+	if v.Counts != nil {
+		c.MaxSize("counts", len(v.Counts), 10000, nil)
 	}
-	if v.Unit.Set && !c.Failed() {
+	if v.Unit.Set {
 		c.Enum("unit", v.Unit.Value, enumStandardUnit)
 	}
-	if v.StorageResolution.Set && !c.Failed() {
+	if v.StorageResolution.Set {
 		c.Min("storageResolution", v.StorageResolution.Value, 1)
 	}
 }
@@ -3344,7 +3344,7 @@ func (v *MetricStat) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *MetricStat) Check(c *smithy.Checker) {
 	c.Required("metric", v.Metric != nil)
-	if v.Metric != nil && !c.Failed() {
+	if v.Metric != nil {
 		{
 			mark := c.Enter("metric")
 			v.Metric.Check(c)
@@ -3352,11 +3352,11 @@ func (v *MetricStat) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("period", v.Period.Set)
-	if v.Period.Set && !c.Failed() {
+	if v.Period.Set {
 		c.Min("period", v.Period.Value, 1)
 	}
 	c.Required("stat", v.Stat.Set)
-	if v.Unit.Set && !c.Failed() {
+	if v.Unit.Set {
 		c.Enum("unit", v.Unit.Value, enumStandardUnit)
 	}
 }
@@ -3517,17 +3517,17 @@ func (v *PutMetricAlarmInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *PutMetricAlarmInput) Check(c *smithy.Checker) {
 	c.Required("alarmName", v.AlarmName.Set)
-	if v.AlarmName.Set && !c.Failed() {
+	if v.AlarmName.Set {
 		c.MinLen("alarmName", v.AlarmName.Value, 1)
 		c.MaxLen("alarmName", v.AlarmName.Value, 255)
 	}
-	if v.AlarmDescription.Set && !c.Failed() {
+	if v.AlarmDescription.Set {
 		c.MaxLen("alarmDescription", v.AlarmDescription.Value, 1024)
 	}
-	if v.OKActions != nil && !c.Failed() {
-		c.MaxSize("oKActions", len(v.OKActions), 5)
+	if v.OKActions != nil {
+		c.MaxSize("oKActions", len(v.OKActions), 5, nil)
 		for i0 := range v.OKActions {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("oKActions", i0)
@@ -3536,10 +3536,10 @@ func (v *PutMetricAlarmInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.AlarmActions != nil && !c.Failed() {
-		c.MaxSize("alarmActions", len(v.AlarmActions), 5)
+	if v.AlarmActions != nil {
+		c.MaxSize("alarmActions", len(v.AlarmActions), 5, nil)
 		for i0 := range v.AlarmActions {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("alarmActions", i0)
@@ -3548,10 +3548,10 @@ func (v *PutMetricAlarmInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.InsufficientDataActions != nil && !c.Failed() {
-		c.MaxSize("insufficientDataActions", len(v.InsufficientDataActions), 5)
+	if v.InsufficientDataActions != nil {
+		c.MaxSize("insufficientDataActions", len(v.InsufficientDataActions), 5, nil)
 		for i0 := range v.InsufficientDataActions {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("insufficientDataActions", i0)
@@ -3560,22 +3560,22 @@ func (v *PutMetricAlarmInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.MetricName.Set && !c.Failed() {
+	if v.MetricName.Set {
 		c.MinLen("metricName", v.MetricName.Value, 1)
 		c.MaxLen("metricName", v.MetricName.Value, 255)
 	}
-	if v.Namespace.Set && !c.Failed() {
+	if v.Namespace.Set {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[^:].*", len(v.Namespace.Value) > smithy.Matchable || patternNamespace.MatchString(v.Namespace.Value))
 	}
-	if v.Statistic.Set && !c.Failed() {
+	if v.Statistic.Set {
 		c.Enum("statistic", v.Statistic.Value, enumStatistic)
 	}
-	if v.Dimensions != nil && !c.Failed() {
-		c.MaxSize("dimensions", len(v.Dimensions), 30)
+	if v.Dimensions != nil {
+		c.MaxSize("dimensions", len(v.Dimensions), 30, nil)
 		for i0 := range v.Dimensions {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("dimensions", i0)
@@ -3583,33 +3583,33 @@ func (v *PutMetricAlarmInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.Period.Set && !c.Failed() {
+	if v.Period.Set {
 		c.Min("period", v.Period.Value, 1)
 	}
-	if v.Unit.Set && !c.Failed() {
+	if v.Unit.Set {
 		c.Enum("unit", v.Unit.Value, enumStandardUnit)
 	}
-	if v.EvaluationPeriods.Set && !c.Failed() {
+	if v.EvaluationPeriods.Set {
 		c.Min("evaluationPeriods", v.EvaluationPeriods.Value, 1)
 	}
-	if v.DatapointsToAlarm.Set && !c.Failed() {
+	if v.DatapointsToAlarm.Set {
 		c.Min("datapointsToAlarm", v.DatapointsToAlarm.Value, 1)
 	}
-	if v.ComparisonOperator.Set && !c.Failed() {
+	if v.ComparisonOperator.Set {
 		c.Enum("comparisonOperator", v.ComparisonOperator.Value, enumComparisonOperator)
 	}
-	if v.TreatMissingData.Set && !c.Failed() {
+	if v.TreatMissingData.Set {
 		c.MinLen("treatMissingData", v.TreatMissingData.Value, 1)
 		c.MaxLen("treatMissingData", v.TreatMissingData.Value, 255)
 	}
-	if v.EvaluateLowSampleCountPercentile.Set && !c.Failed() {
+	if v.EvaluateLowSampleCountPercentile.Set {
 		c.MinLen("evaluateLowSampleCountPercentile", v.EvaluateLowSampleCountPercentile.Value, 1)
 		c.MaxLen("evaluateLowSampleCountPercentile", v.EvaluateLowSampleCountPercentile.Value, 255)
 	}
-	if v.Metrics != nil && !c.Failed() {
-		c.MaxSize("metrics", len(v.Metrics), 1000)
+	if v.Metrics != nil {
+		c.MaxSize("metrics", len(v.Metrics), 1000, nil)
 		for i0 := range v.Metrics {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("metrics", i0)
@@ -3617,10 +3617,10 @@ func (v *PutMetricAlarmInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 1000)
+	if v.Tags != nil {
+		c.MaxSize("tags", len(v.Tags), 1000, nil)
 		for i0 := range v.Tags {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("tags", i0)
@@ -3628,36 +3628,36 @@ func (v *PutMetricAlarmInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.ThresholdMetricId.Set && !c.Failed() {
+	if v.ThresholdMetricId.Set {
 		c.MinLen("thresholdMetricId", v.ThresholdMetricId.Value, 1)
 		c.MaxLen("thresholdMetricId", v.ThresholdMetricId.Value, 255)
 	}
-	if v.EvaluationWindow != nil && !c.Failed() {
+	if v.EvaluationWindow != nil {
 		{
 			mark := c.Enter("evaluationWindow")
 			v.EvaluationWindow.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.WarmUpConfiguration != nil && !c.Failed() {
+	if v.WarmUpConfiguration != nil {
 		{
 			mark := c.Enter("warmUpConfiguration")
 			v.WarmUpConfiguration.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.EvaluationCriteria != nil && !c.Failed() {
+	if v.EvaluationCriteria != nil {
 		{
 			mark := c.Enter("evaluationCriteria")
 			v.EvaluationCriteria.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.EvaluationInterval.Set && !c.Failed() {
+	if v.EvaluationInterval.Set {
 		c.Min("evaluationInterval", v.EvaluationInterval.Value, 10)
 		c.Max("evaluationInterval", v.EvaluationInterval.Value, 3600)
 	}
-	if v.ActionConfiguration != nil && !c.Failed() {
+	if v.ActionConfiguration != nil {
 		{
 			mark := c.Enter("actionConfiguration")
 			v.ActionConfiguration.Check(c)
@@ -3703,15 +3703,15 @@ func (v *PutMetricDataInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *PutMetricDataInput) Check(c *smithy.Checker) {
 	c.Required("namespace", v.Namespace.Set)
-	if v.Namespace.Set && !c.Failed() {
+	if v.Namespace.Set {
 		c.MinLen("namespace", v.Namespace.Value, 1)
 		c.MaxLen("namespace", v.Namespace.Value, 255)
-		c.Pattern("namespace", v.Namespace.Value, "[^:].*", c.Failed() || patternNamespace.MatchString(v.Namespace.Value))
+		c.Pattern("namespace", v.Namespace.Value, "[^:].*", len(v.Namespace.Value) > smithy.Matchable || patternNamespace.MatchString(v.Namespace.Value))
 	}
-	if v.MetricData != nil && !c.Failed() {
-		c.MaxSize("metricData", len(v.MetricData), 2000)
+	if v.MetricData != nil {
+		c.MaxSize("metricData", len(v.MetricData), 2000, nil)
 		for i0 := range v.MetricData {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("metricData", i0)
@@ -3719,10 +3719,10 @@ func (v *PutMetricDataInput) Check(c *smithy.Checker) {
 			c.Leave(mark0)
 		}
 	}
-	if v.EntityMetricData != nil && !c.Failed() {
-		c.MaxSize("entityMetricData", len(v.EntityMetricData), 100)
+	if v.EntityMetricData != nil {
+		c.MaxSize("entityMetricData", len(v.EntityMetricData), 100, nil)
 		for i0 := range v.EntityMetricData {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("entityMetricData", i0)
@@ -3880,19 +3880,19 @@ func (v *SetAlarmStateInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *SetAlarmStateInput) Check(c *smithy.Checker) {
 	c.Required("alarmName", v.AlarmName.Set)
-	if v.AlarmName.Set && !c.Failed() {
+	if v.AlarmName.Set {
 		c.MinLen("alarmName", v.AlarmName.Value, 1)
 		c.MaxLen("alarmName", v.AlarmName.Value, 255)
 	}
 	c.Required("stateValue", v.StateValue.Set)
-	if v.StateValue.Set && !c.Failed() {
+	if v.StateValue.Set {
 		c.Enum("stateValue", v.StateValue.Value, enumStateValue)
 	}
 	c.Required("stateReason", v.StateReason.Set)
-	if v.StateReason.Set && !c.Failed() {
+	if v.StateReason.Set {
 		c.MaxLen("stateReason", v.StateReason.Value, 1023)
 	}
-	if v.StateReasonData.Set && !c.Failed() {
+	if v.StateReasonData.Set {
 		c.MaxLen("stateReasonData", v.StateReasonData.Value, 4000)
 	}
 }
@@ -4077,12 +4077,12 @@ func (v *Tag) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *Tag) Check(c *smithy.Checker) {
 	c.Required("key", v.Key.Set)
-	if v.Key.Set && !c.Failed() {
+	if v.Key.Set {
 		c.MinLen("key", v.Key.Value, 1)
 		c.MaxLen("key", v.Key.Value, 128)
 	}
 	c.Required("value", v.Value.Set)
-	if v.Value.Set && !c.Failed() {
+	if v.Value.Set {
 		c.MaxLen("value", v.Value.Value, 256)
 	}
 }
@@ -4177,15 +4177,15 @@ func (v *TagResourceInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *TagResourceInput) Check(c *smithy.Checker) {
 	c.Required("resourceARN", v.ResourceARN.Set)
-	if v.ResourceARN.Set && !c.Failed() {
+	if v.ResourceARN.Set {
 		c.MinLen("resourceARN", v.ResourceARN.Value, 1)
 		c.MaxLen("resourceARN", v.ResourceARN.Value, 1024)
 	}
 	c.Required("tags", v.Tags != nil)
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 1000)
+	if v.Tags != nil {
+		c.MaxSize("tags", len(v.Tags), 1000, nil)
 		for i0 := range v.Tags {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("tags", i0)
@@ -4245,15 +4245,15 @@ func (v *UntagResourceInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *UntagResourceInput) Check(c *smithy.Checker) {
 	c.Required("resourceARN", v.ResourceARN.Set)
-	if v.ResourceARN.Set && !c.Failed() {
+	if v.ResourceARN.Set {
 		c.MinLen("resourceARN", v.ResourceARN.Value, 1)
 		c.MaxLen("resourceARN", v.ResourceARN.Value, 1024)
 	}
 	c.Required("tagKeys", v.TagKeys != nil)
-	if v.TagKeys != nil && !c.Failed() {
-		c.MaxSize("tagKeys", len(v.TagKeys), 10000)
+	if v.TagKeys != nil {
+		c.MaxSize("tagKeys", len(v.TagKeys), 10000, nil)
 		for i0 := range v.TagKeys {
-			if c.Failed() {
+			if c.Full() {
 				return
 			}
 			mark0 := c.EnterElem("tagKeys", i0)
@@ -4318,7 +4318,7 @@ func (v *WallClockWindow) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *WallClockWindow) Check(c *smithy.Checker) {
-	if v.Timezone.Set && !c.Failed() {
+	if v.Timezone.Set {
 		c.MinLen("timezone", v.Timezone.Value, 1)
 		c.MaxLen("timezone", v.Timezone.Value, 50)
 	}
@@ -4365,7 +4365,7 @@ func (v *WarmUpConfiguration) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *WarmUpConfiguration) Check(c *smithy.Checker) {
 	c.Required("warmUpPeriodDurationInMinutes", v.WarmUpPeriodDurationInMinutes.Set)
-	if v.WarmUpPeriodDurationInMinutes.Set && !c.Failed() {
+	if v.WarmUpPeriodDurationInMinutes.Set {
 		c.Min("warmUpPeriodDurationInMinutes", v.WarmUpPeriodDurationInMinutes.Value, 1)
 		c.Max("warmUpPeriodDurationInMinutes", v.WarmUpPeriodDurationInMinutes.Value, 2880)
 	}

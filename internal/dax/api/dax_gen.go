@@ -294,27 +294,27 @@ func (v *CreateClusterRequest) Check(c *smithy.Checker) {
 	c.Required("clusterName", v.ClusterName.Set)
 	c.Required("nodeType", v.NodeType.Set)
 	c.Required("replicationFactor", v.ReplicationFactor.Set)
-	if v.AvailabilityZones != nil && !c.Failed() {
-		c.MaxSize("availabilityZones", len(v.AvailabilityZones), 10000)
+	if v.AvailabilityZones != nil {
+		c.MaxSize("availabilityZones", len(v.AvailabilityZones), 10000, nil)
 	}
-	if v.SecurityGroupIds != nil && !c.Failed() {
-		c.MaxSize("securityGroupIds", len(v.SecurityGroupIds), 10000)
+	if v.SecurityGroupIds != nil {
+		c.MaxSize("securityGroupIds", len(v.SecurityGroupIds), 10000, nil)
 	}
 	c.Required("iamRoleArn", v.IamRoleArn.Set)
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 1000)
+	if v.Tags != nil {
+		c.MaxSize("tags", len(v.Tags), 1000, nil)
 	}
-	if v.SSESpecification != nil && !c.Failed() {
+	if v.SSESpecification != nil {
 		{
 			mark := c.Enter("sSESpecification")
 			v.SSESpecification.Check(c)
 			c.Leave(mark)
 		}
 	}
-	if v.ClusterEndpointEncryptionType.Set && !c.Failed() {
+	if v.ClusterEndpointEncryptionType.Set {
 		c.Enum("clusterEndpointEncryptionType", v.ClusterEndpointEncryptionType.Value, enumClusterEndpointEncryptionType)
 	}
-	if v.NetworkType.Set && !c.Failed() {
+	if v.NetworkType.Set {
 		c.Enum("networkType", v.NetworkType.Value, enumNetworkType)
 	}
 }
@@ -417,8 +417,8 @@ func (v *CreateSubnetGroupRequest) Read(r *wirejson.Reader) bool {
 func (v *CreateSubnetGroupRequest) Check(c *smithy.Checker) {
 	c.Required("subnetGroupName", v.SubnetGroupName.Set)
 	c.Required("subnetIds", v.SubnetIds != nil)
-	if v.SubnetIds != nil && !c.Failed() {
-		c.MaxSize("subnetIds", len(v.SubnetIds), 10000)
+	if v.SubnetIds != nil {
+		c.MaxSize("subnetIds", len(v.SubnetIds), 10000, nil)
 	}
 }
 
@@ -475,11 +475,11 @@ func (v *DecreaseReplicationFactorRequest) Read(r *wirejson.Reader) bool {
 func (v *DecreaseReplicationFactorRequest) Check(c *smithy.Checker) {
 	c.Required("clusterName", v.ClusterName.Set)
 	c.Required("newReplicationFactor", v.NewReplicationFactor.Set)
-	if v.AvailabilityZones != nil && !c.Failed() {
-		c.MaxSize("availabilityZones", len(v.AvailabilityZones), 10000)
+	if v.AvailabilityZones != nil {
+		c.MaxSize("availabilityZones", len(v.AvailabilityZones), 10000, nil)
 	}
-	if v.NodeIdsToRemove != nil && !c.Failed() {
-		c.MaxSize("nodeIdsToRemove", len(v.NodeIdsToRemove), 10000)
+	if v.NodeIdsToRemove != nil {
+		c.MaxSize("nodeIdsToRemove", len(v.NodeIdsToRemove), 10000, nil)
 	}
 }
 
@@ -666,8 +666,8 @@ func (v *DescribeClustersRequest) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeClustersRequest) Check(c *smithy.Checker) {
-	if v.ClusterNames != nil && !c.Failed() {
-		c.MaxSize("clusterNames", len(v.ClusterNames), 10000)
+	if v.ClusterNames != nil {
+		c.MaxSize("clusterNames", len(v.ClusterNames), 10000, nil)
 	}
 }
 
@@ -788,7 +788,7 @@ func (v *DescribeEventsRequest) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeEventsRequest) Check(c *smithy.Checker) {
-	if v.SourceType.Set && !c.Failed() {
+	if v.SourceType.Set {
 		c.Enum("sourceType", v.SourceType.Value, enumSourceType)
 	}
 }
@@ -846,8 +846,8 @@ func (v *DescribeParameterGroupsRequest) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeParameterGroupsRequest) Check(c *smithy.Checker) {
-	if v.ParameterGroupNames != nil && !c.Failed() {
-		c.MaxSize("parameterGroupNames", len(v.ParameterGroupNames), 10000)
+	if v.ParameterGroupNames != nil {
+		c.MaxSize("parameterGroupNames", len(v.ParameterGroupNames), 10000, nil)
 	}
 }
 
@@ -963,8 +963,8 @@ func (v *DescribeSubnetGroupsRequest) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeSubnetGroupsRequest) Check(c *smithy.Checker) {
-	if v.SubnetGroupNames != nil && !c.Failed() {
-		c.MaxSize("subnetGroupNames", len(v.SubnetGroupNames), 10000)
+	if v.SubnetGroupNames != nil {
+		c.MaxSize("subnetGroupNames", len(v.SubnetGroupNames), 10000, nil)
 	}
 }
 
@@ -1087,8 +1087,8 @@ func (v *IncreaseReplicationFactorRequest) Read(r *wirejson.Reader) bool {
 func (v *IncreaseReplicationFactorRequest) Check(c *smithy.Checker) {
 	c.Required("clusterName", v.ClusterName.Set)
 	c.Required("newReplicationFactor", v.NewReplicationFactor.Set)
-	if v.AvailabilityZones != nil && !c.Failed() {
-		c.MaxSize("availabilityZones", len(v.AvailabilityZones), 10000)
+	if v.AvailabilityZones != nil {
+		c.MaxSize("availabilityZones", len(v.AvailabilityZones), 10000, nil)
 	}
 }
 
@@ -1898,8 +1898,8 @@ func (v *TagResourceRequest) Read(r *wirejson.Reader) bool {
 func (v *TagResourceRequest) Check(c *smithy.Checker) {
 	c.Required("resourceName", v.ResourceName.Set)
 	c.Required("tags", v.Tags != nil)
-	if v.Tags != nil && !c.Failed() {
-		c.MaxSize("tags", len(v.Tags), 1000)
+	if v.Tags != nil {
+		c.MaxSize("tags", len(v.Tags), 1000, nil)
 	}
 }
 
@@ -1950,8 +1950,8 @@ func (v *UntagResourceRequest) Read(r *wirejson.Reader) bool {
 func (v *UntagResourceRequest) Check(c *smithy.Checker) {
 	c.Required("resourceName", v.ResourceName.Set)
 	c.Required("tagKeys", v.TagKeys != nil)
-	if v.TagKeys != nil && !c.Failed() {
-		c.MaxSize("tagKeys", len(v.TagKeys), 10000)
+	if v.TagKeys != nil {
+		c.MaxSize("tagKeys", len(v.TagKeys), 10000, nil)
 	}
 }
 
@@ -2016,8 +2016,8 @@ func (v *UpdateClusterRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *UpdateClusterRequest) Check(c *smithy.Checker) {
 	c.Required("clusterName", v.ClusterName.Set)
-	if v.SecurityGroupIds != nil && !c.Failed() {
-		c.MaxSize("securityGroupIds", len(v.SecurityGroupIds), 10000)
+	if v.SecurityGroupIds != nil {
+		c.MaxSize("securityGroupIds", len(v.SecurityGroupIds), 10000, nil)
 	}
 }
 
@@ -2068,8 +2068,8 @@ func (v *UpdateParameterGroupRequest) Read(r *wirejson.Reader) bool {
 func (v *UpdateParameterGroupRequest) Check(c *smithy.Checker) {
 	c.Required("parameterGroupName", v.ParameterGroupName.Set)
 	c.Required("parameterNameValues", v.ParameterNameValues != nil)
-	if v.ParameterNameValues != nil && !c.Failed() {
-		c.MaxSize("parameterNameValues", len(v.ParameterNameValues), 1000)
+	if v.ParameterNameValues != nil {
+		c.MaxSize("parameterNameValues", len(v.ParameterNameValues), 1000, nil)
 	}
 }
 
@@ -2122,8 +2122,8 @@ func (v *UpdateSubnetGroupRequest) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *UpdateSubnetGroupRequest) Check(c *smithy.Checker) {
 	c.Required("subnetGroupName", v.SubnetGroupName.Set)
-	if v.SubnetIds != nil && !c.Failed() {
-		c.MaxSize("subnetIds", len(v.SubnetIds), 10000)
+	if v.SubnetIds != nil {
+		c.MaxSize("subnetIds", len(v.SubnetIds), 10000, nil)
 	}
 }
 

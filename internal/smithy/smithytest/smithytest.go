@@ -31,7 +31,11 @@ func Do(ctx context.Context, handlers []smithy.Handler, caller smithy.Caller, op
 		if err != nil || out == nil {
 			return err
 		}
-		return json.Unmarshal(answer.AppendJSON(nil), out)
+		rendered := answer.AppendJSON(nil)
+		if len(rendered) == 0 { // the operation has no output
+			return nil
+		}
+		return json.Unmarshal(rendered, out)
 	}
 	return fmt.Errorf("there is no operation %s", operation)
 }
