@@ -17,8 +17,9 @@ type Scope struct {
 	usedNames  uint64 // a bit for each of the first 64; the others are in many
 	usedValues uint64
 	many       *many // nil while there are few placeholders
-	// LaterFirst says that the sentence about two paths that meet names the later one first, as PartiQL's does.
-	LaterFirst bool
+	// PartiQL is for statements, about which AWS reports other problems first: the sentence about two paths that meet names the later one
+	// first, the left operand's type comes before the right one's absence, and a wrong path before a missing operand.
+	PartiQL bool
 	// Problem returns the sentence for an operator or function that shall be refused before its operands' types are checked, or "".
 	Problem func(*Node) string
 }
@@ -442,7 +443,7 @@ func (s *Scope) BindProjection(p *Projection) (err error) {
 
 // checkOverlap panics if a path is the beginning of another, or has an index where another has a name.
 func (s *Scope) checkOverlap(paths []Path) {
-	if s.LaterFirst {
+	if s.PartiQL {
 		paths = slices.Clone(paths)
 		slices.Reverse(paths)
 	}

@@ -280,11 +280,10 @@ func (m *meaning) setOperand(target expr.Path, n *node) attribute.Value {
 	if len(n.operands) != 2 {
 		fail(name, " must have exactly two arguments", m.place(n))
 	}
-	first := n.operands[0]
+	first, second := n.operands[0], m.operand(n.operands[1], true)
 	if first.form != formName && first.form != formPath || !samePath(m.path(first), target) {
 		fail("The first argument to ", name, " must equal the assignment value", m.place(n))
 	}
-	second := m.operand(n.operands[1], true)
 	if second.Op == expr.OpValue {
 		switch second.Lit.Type() {
 		case attribute.TypeSS, attribute.TypeNS, attribute.TypeBS:
