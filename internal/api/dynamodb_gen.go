@@ -30,7 +30,7 @@ var (
 	DeleteBackup        = smithy.Operation[DeleteBackupInput, DeleteBackupOutput]{Target: "DynamoDB_20120810.DeleteBackup", Rules: &smithy.Rules{Members: []smithy.Rule{
 		{Member: "backupArn", Constraint: smithy.Min, Stage: smithy.Late},
 	}}}
-	DeleteItem = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Target: "DynamoDB_20120810.DeleteItem", Rules: &smithy.Rules{Detects: awserr.Request, Members: []smithy.Rule{
+	DeleteItem = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Target: "DynamoDB_20120810.DeleteItem", Rules: &smithy.Rules{Deep: true, Detects: awserr.Request, Members: []smithy.Rule{
 		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
 		{Member: "returnValues", Constraint: smithy.Enum, Stage: smithy.Listed, Newer: true, Set: "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"},
 		{Member: "conditionalOperator", Constraint: smithy.Enum, Stage: smithy.Late},
@@ -77,7 +77,7 @@ var (
 	ListImports             = smithy.Operation[ListImportsInput, ListImportsOutput]{Target: "DynamoDB_20120810.ListImports", Rules: &smithy.Rules{}}
 	ListTables              = smithy.Operation[ListTablesInput, ListTablesOutput]{Target: "DynamoDB_20120810.ListTables", Rules: &smithy.Rules{}}
 	ListTagsOfResource      = smithy.Operation[ListTagsOfResourceInput, ListTagsOfResourceOutput]{Target: "DynamoDB_20120810.ListTagsOfResource", Rules: &smithy.Rules{}}
-	PutItem                 = smithy.Operation[PutItemInput, PutItemOutput]{Target: "DynamoDB_20120810.PutItem", Rules: &smithy.Rules{Detects: awserr.Request, Members: []smithy.Rule{
+	PutItem                 = smithy.Operation[PutItemInput, PutItemOutput]{Target: "DynamoDB_20120810.PutItem", Rules: &smithy.Rules{Deep: true, Detects: awserr.Request, Members: []smithy.Rule{
 		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
 		{Member: "returnValues", Constraint: smithy.Enum, Stage: smithy.Listed, Newer: true, Set: "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"},
 		{Member: "conditionalOperator", Constraint: smithy.Enum, Stage: smithy.Late},
@@ -112,7 +112,7 @@ var (
 	}}}
 	UpdateGlobalTable         = smithy.Operation[UpdateGlobalTableInput, UpdateGlobalTableOutput]{Target: "DynamoDB_20120810.UpdateGlobalTable", Rules: &smithy.Rules{}}
 	UpdateGlobalTableSettings = smithy.Operation[UpdateGlobalTableSettingsInput, UpdateGlobalTableSettingsOutput]{Target: "DynamoDB_20120810.UpdateGlobalTableSettings", Rules: &smithy.Rules{}}
-	UpdateItem                = smithy.Operation[UpdateItemInput, UpdateItemOutput]{Target: "DynamoDB_20120810.UpdateItem", Rules: &smithy.Rules{Detects: awserr.Request, Members: []smithy.Rule{
+	UpdateItem                = smithy.Operation[UpdateItemInput, UpdateItemOutput]{Target: "DynamoDB_20120810.UpdateItem", Rules: &smithy.Rules{Deep: true, Detects: awserr.Request, Members: []smithy.Rule{
 		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
 		{Member: "tableName", Constraint: smithy.Name, Stage: smithy.Alone},
 		{Member: "returnValues", Constraint: smithy.Enum, Stage: smithy.Alone, Newer: true, Set: "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"},
@@ -3034,10 +3034,6 @@ func (v *DeleteBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DeleteBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
-	if v.BackupArn.Set {
-		c.MinLen("backupArn", v.BackupArn.Value, 37)
-		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
-	}
 }
 
 // DeleteBackupOutput is a shape of AWS's model.
@@ -3538,10 +3534,6 @@ func (v *DescribeBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
-	if v.BackupArn.Set {
-		c.MinLen("backupArn", v.BackupArn.Value, 37)
-		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
-	}
 }
 
 // DescribeBackupOutput is a shape of AWS's model.
@@ -3686,11 +3678,6 @@ func (v *DescribeContributorInsightsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeContributorInsightsInput) Check(c *smithy.Checker) {
-	if v.IndexName.Set {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
-	}
 	c.Required("tableName", v.TableName.Set)
 	if v.TableName.Set {
 		c.TableName("tableName", v.TableName.Value)
@@ -4892,10 +4879,6 @@ func (v *ExportTableToPointInTimeInput) Check(c *smithy.Checker) {
 		c.MaxLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 2048)
 	}
 	c.Required("tableArn", v.TableArn.Set)
-	if v.TableArn.Set {
-		c.MinLen("tableArn", v.TableArn.Value, 1)
-		c.MaxLen("tableArn", v.TableArn.Value, 1024)
-	}
 }
 
 // ExportTableToPointInTimeOutput is a shape of AWS's model.
@@ -10170,10 +10153,6 @@ func (v *RestoreTableFromBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
-	if v.BackupArn.Set {
-		c.MinLen("backupArn", v.BackupArn.Value, 37)
-		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
-	}
 	if v.BillingModeOverride.Set {
 		c.Enum("billingModeOverride", v.BillingModeOverride.Value, enumBillingMode)
 	}
@@ -10203,11 +10182,6 @@ func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("targetTableName", v.TargetTableName.Set)
-	if v.TargetTableName.Set {
-		c.Pattern("targetTableName", v.TargetTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TargetTableName.Value))
-		c.MinLen("targetTableName", v.TargetTableName.Value, 3)
-		c.MaxLen("targetTableName", v.TargetTableName.Value, 255)
-	}
 	if v.LocalSecondaryIndexOverride != nil {
 		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000, nil)
 		for i0 := range v.LocalSecondaryIndexOverride {
@@ -10351,11 +10325,6 @@ func (v *RestoreTableToPointInTimeInput) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("targetTableName", v.TargetTableName.Set)
-	if v.TargetTableName.Set {
-		c.Pattern("targetTableName", v.TargetTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TargetTableName.Value))
-		c.MinLen("targetTableName", v.TargetTableName.Value, 3)
-		c.MaxLen("targetTableName", v.TargetTableName.Value, 255)
-	}
 	if v.LocalSecondaryIndexOverride != nil {
 		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000, nil)
 		for i0 := range v.LocalSecondaryIndexOverride {
@@ -11796,15 +11765,6 @@ func (v *Tag) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *Tag) Check(c *smithy.Checker) {
-	c.Required("value", v.Value.Set)
-	if v.Value.Set {
-		c.MaxLen("value", v.Value.Value, 256)
-	}
-	c.Required("key", v.Key.Set)
-	if v.Key.Set {
-		c.MinLen("key", v.Key.Value, 1)
-		c.MaxLen("key", v.Key.Value, 128)
-	}
 }
 
 // AppendJSON implements smithy.Renderer.
@@ -12694,11 +12654,6 @@ func (v *UpdateContributorInsightsInput) Check(c *smithy.Checker) {
 	c.Required("contributorInsightsAction", v.ContributorInsightsAction.Set)
 	if v.ContributorInsightsAction.Set {
 		c.Enum("contributorInsightsAction", v.ContributorInsightsAction.Value, enumContributorInsightsAction)
-	}
-	if v.IndexName.Set {
-		c.MinLen("indexName", v.IndexName.Value, 3)
-		c.MaxLen("indexName", v.IndexName.Value, 255)
-		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
 	if v.ContributorInsightsMode.Set {
 		c.Enum("contributorInsightsMode", v.ContributorInsightsMode.Value, enumContributorInsightsMode)

@@ -57,6 +57,11 @@ func InvalidTableName() *Error {
 	return validation("Invalid table/index name.  Table/index names must be between 3 and 255 characters long, and may contain only the characters a-z, A-Z, 0-9, '_', '-', and '.'")
 }
 
+// TableNameLength is for restores to a table whose name has the wrong length.
+func TableNameLength() *Error {
+	return validation("TableName must be at least 3 characters long and at most 255 characters long")
+}
+
 // TableExists is for CreateTable.
 func TableExists(name string) *Error { return New(ResourceInUse, "Table already exists: "+name) }
 

@@ -16,6 +16,9 @@ func insightsOf(t *catalog.Table, index smithy.Opt[string]) (**catalog.Insights,
 	if !index.Set {
 		return &t.Insights, &t.Key, nil
 	}
+	if n := len(index.Value); n < 3 || n > 255 {
+		return nil, nil, awserr.ValidationError("IndexName must be at least 3 characters long and at most 255 characters long")
+	}
 	x := t.Index(index.Value)
 	if x == nil || !x.Global {
 		return nil, nil, awserr.New(awserr.ResourceNotFound, "Requested resource not found: Index: "+index.Value+" not found for table: "+t.Name)

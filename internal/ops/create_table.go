@@ -1,14 +1,12 @@
 package ops
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf16"
 
 	"github.com/google/uuid"
 
@@ -252,21 +250,16 @@ func attributeNames(attrs []catalog.KeyAttribute) []string {
 	return names
 }
 
-// hashOrder returns names in the order in which AWS prints them: that of a hash table made for a number of entries.
+// hashOrder returns names in the order in which AWS prints them: that of a Java hash table made for a number of entries.
 func hashOrder(names []string, entries int) []string {
-	buckets := uint32(1)
-	for int(buckets) < entries*4/3+1 {
+	buckets := 1
+	for buckets < entries*4/3+1 {
 		buckets *= 2
 	}
-	bucket := func(name string) uint32 {
-		var h uint32
-		for _, unit := range utf16.Encode([]rune(name)) {
-			h = 31*h + uint32(unit)
-		}
-		return (h ^ h>>16) & (buckets - 1)
+	out := make([]string, len(names))
+	for i, at := range attribute.HashOrder(len(names), buckets, func(i int) string { return names[i] }) {
+		out[i] = names[at]
 	}
-	out := slices.Clone(names)
-	slices.SortStableFunc(out, func(a, b string) int { return cmp.Compare(bucket(a), bucket(b)) })
 	return out
 }
 

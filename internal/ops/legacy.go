@@ -39,7 +39,7 @@ func checkValues(values []attribute.Value) error {
 	return nil
 }
 
-// checkComparison validates the number and types of a legacy comparison's arguments.
+// checkComparison validates the operator of a legacy comparison, and the number and types of its arguments.
 func checkComparison(operator string, args []attribute.Value) error {
 	if err := checkOperator(operator); err != nil {
 		return err

@@ -31,6 +31,9 @@ func (s *Service) restore(ctx context.Context, req *Request, name string, source
 		return nil, unsupported("VectorIndexOverride")
 	}
 	target, err := s.resolve(req.Caller, req.table(name))
+	if len(name) < 3 || len(name) > 255 {
+		return nil, awserr.TableNameLength()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,9 @@ func (s *Service) restoreTableToPointInTime(ctx context.Context, req *Request, i
 	case !in.UseLatestRestorableTime.Value && !in.RestoreDateTime.Set:
 		return nil, invalidRestore("Either one of RestoreDateTime or UseLatestRestorableTime must be specified, but not both")
 	}
+	if n := len(in.TargetTableName.Value); n < 3 || n > 255 {
+		return nil, awserr.TableNameLength()
+	}
 	t, err := s.tableForBackup(req, given)
 	if err != nil {
 		return nil, err

@@ -260,8 +260,8 @@ func IsName(s string) bool {
 const oneDetected = "1 validation error detected: "
 
 // detected words an operation's error like a violation if AWS's validator finds errors of its class in the operation's requests.
-func detected(err error, classes awserr.Class) error {
-	if e, ok := errors.AsType[*awserr.Error](err); ok && e.Of(classes) {
+func detected(err error, r *Rules) error {
+	if e, ok := errors.AsType[*awserr.Error](err); ok && r != nil && e.Of(r.Detects) {
 		return e.Worded(oneDetected + e.Message)
 	}
 	return err

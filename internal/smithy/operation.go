@@ -152,10 +152,6 @@ func Bind[In, Out any, PI interface {
 	Renderer
 }](op Operation[In, Out], run func(ctx context.Context, call *Call, in *In) (*Out, error)) Handler {
 	_, name, _ := strings.Cut(op.Target, ".")
-	var detects awserr.Class
-	if op.Rules != nil {
-		detects = op.Rules.Detects
-	}
 	return Handler{
 		Target: op.Target,
 		Decode: func(call *Call, body []byte) (any, *awserr.Error) {
@@ -170,14 +166,18 @@ func Bind[In, Out any, PI interface {
 		Run: func(ctx context.Context, call *Call, in any) (Renderer, error) {
 			call.Operation = name
 			input := in.(*In)
+			rules := op.Rules
+			if rules != nil && rules.Deep && call.Reader.Deep() {
+				rules = older
+			}
 			call.check.begin()
 			PI(input).Check(&call.check)
-			if err := call.check.Err(op.Rules); err != nil {
+			if err := call.check.Err(rules); err != nil {
 				return nil, err
 			}
 			out, err := run(ctx, call, input)
 			if err != nil {
-				return nil, detected(err, detects)
+				return nil, detected(err, rules)
 			}
 			return PO(out), nil
 		},

@@ -64,6 +64,8 @@ type Rule struct {
 type Rules struct {
 	// Detects are the classes of errors that AWS words like violations.
 	Detects awserr.Class
+	// Deep is for operations whose deeply nested requests go to AWS's older validator too (wirejson's Reader.Deep).
+	Deep bool
 	// First is for operations of which AWS reports only the first violation.
 	First bool
 	// Members are in the order in which AWS checks those that are reported alone.
@@ -107,16 +109,18 @@ func (c *Checker) incomplete() bool {
 	return false
 }
 
-// Err returns the ValidationException for the violations found, or nil.
+// older are the rules of AWS's older validator.
+var older = &Rules{}
+
+// Err returns the ValidationException for the violations found, or nil. Without rules, only the first is reported.
 func (c *Checker) Err(r *Rules) *awserr.Error {
-	if len(c.found) == 0 {
+	switch {
+	case len(c.found) == 0:
 		return nil
-	}
-	if r == nil {
+	case r == nil:
 		r = onlyFirst
-	}
-	if c.incomplete() {
-		r = &Rules{First: r == onlyFirst}
+	case c.incomplete():
+		r = older
 	}
 	var listed, last, alone []string
 	before := len(r.Members) // the rule by which alone are found

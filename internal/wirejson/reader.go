@@ -16,6 +16,10 @@ import (
 // treated as malformed.
 const MaxDepth = 500
 
+// newerDepth is the deepest nesting of JSON containers that AWS's newer reader of requests follows. Single-item operations give deeper
+// requests, those with values nested more than 62 levels, to the older one.
+const newerDepth = 128
+
 // Error is a failure to decode a body.
 type Error struct {
 	// Malformed means that the body isn't JSON. Otherwise it is JSON whose types don't fit the shape.
@@ -38,6 +42,7 @@ type Reader struct {
 	pos     int
 	depth   int
 	first   bool // no entry of the innermost container was read yet
+	deep    bool // see Deep
 	err     *Error
 	scratch []byte // decoded strings with escapes
 	budget  int    // bytes of memory that Spend may still allow
@@ -60,7 +65,7 @@ const keptBytes = 4 << 20
 
 // Reset points r at the beginning of buf and forgets everything decoded before.
 func (r *Reader) Reset(buf []byte) {
-	r.buf, r.pos, r.depth, r.first, r.err = buf, 0, 0, false, nil
+	r.buf, r.pos, r.depth, r.first, r.deep, r.err = buf, 0, 0, false, false, nil
 	r.Arena, r.Offsets, r.scratch = r.Arena[:0], r.Offsets[:0], r.scratch[:0]
 	r.budget = BaseMemory + MemoryPerByte*len(buf)
 }
@@ -320,12 +325,18 @@ func (r *Reader) enter() bool {
 	r.pos++
 	r.depth++
 	r.first = true
-	if r.depth > MaxDepth {
-		r.malformed()
-		return false
+	if r.depth > newerDepth {
+		r.deep = true
+		if r.depth > MaxDepth {
+			r.malformed()
+			return false
+		}
 	}
 	return true
 }
+
+// Deep reports whether the text read so far is nested too deeply for AWS's newer reader of requests.
+func (r *Reader) Deep() bool { return r.deep }
 
 // next advances to the next entry of the container that end closes. It returns false at its end and on error.
 func (r *Reader) next(end byte) bool {

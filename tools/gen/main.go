@@ -706,7 +706,7 @@ func (g *generator) constrained(name string, seen map[string]bool) bool {
 func (g *generator) check(structure string, m member, required bool) {
 	wire := wireName(m.name)
 	f := "v." + export(m.name)
-	if required {
+	if required && !g.has(structure, "optional", m.name) {
 		g.p("c.Required(%q, %s)", wire, g.present(f, m.shape))
 	}
 	if !g.constrained(m.shape, map[string]bool{}) || g.has(structure, "drop", m.name) {

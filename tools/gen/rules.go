@@ -77,9 +77,11 @@ func (g *generator) operationRules(name string) string {
 			head = append(head, "Detects: "+strings.Join(classes, " | "))
 		case "first":
 			head = append(head, "First: true")
+		case "deep":
+			head = append(head, "Deep: true")
 		case "listed", "alone", "last", "late":
 			members = append(members, memberRule(r))
-		case "buckets", "require", "drop", "items", "max":
+		case "buckets", "require", "optional", "drop", "items", "max":
 		default:
 			log.Fatalf("%s: unknown rule %s", name, r.verb)
 		}
