@@ -117,16 +117,19 @@ conformance: bin/stator ## Recorded answers: how many are as recorded, by file a
 		cat $(BUILD)/conformance.txt; [ -n "$$ok" ] || { cat $(BUILD)/conformance.log; exit 1; }
 	@if [ -n "$(NUBO)" ]; then go run ./test/conformance/nubo -stator bin/stator -suite $(NUBO); fi
 
-differential: bin/stator $(LOCAL)/ok ## Random requests against Stator and DynamoDB Local, answers compared.
-	go run ./test/differential -stator bin/stator -local-classpath '$(LOCAL)/lib/*'
-
-# The peers of the benchmark, from their package registries.
+# The peers of the benchmark, from their package registries. The differential's deviations are of this version of dynoxide.
 PEERS := $(BUILD)/peers
-$(PEERS)/ok:
+DYNOXIDE := $(PEERS)/dynoxide/bin/dynoxide
+$(DYNOXIDE):
+	cargo install --quiet --locked dynoxide-rs --version 1.5.0 --root $(PEERS)/dynoxide
+
+differential: bin/stator $(LOCAL)/ok $(DYNOXIDE) ## Random requests against Stator, DynamoDB Local and dynoxide, answers compared.
+	go run ./test/differential -stator bin/stator -local-classpath '$(LOCAL)/lib/*' -dynoxide $(DYNOXIDE) $(DIFFERENTIALFLAGS)
+
+$(PEERS)/ok: $(DYNOXIDE)
 	mkdir -p $(PEERS)
 	npm install --silent --no-fund --no-audit --prefix $(PEERS) dynalite@4
 	python3 -m venv $(PEERS)/moto && $(PEERS)/moto/bin/pip install -q --disable-pip-version-check 'moto[server,dynamodb]'
-	cargo install --quiet --locked dynoxide-rs --root $(PEERS)/dynoxide
 	touch $@
 
 bin/bench: $(shell find test/bench test/process -name '*.go') go.mod
@@ -139,7 +142,7 @@ BENCH := bin/bench -stator bin/stator -daxload bin/daxload
 
 bench: bin/stator bin/bench bin/daxload $(LOCAL)/ok $(PEERS)/ok $(POSTGRES) ## Speed and footprint against yardsticks and peers (about 40 minutes).
 	$(BENCH) -local-classpath '$(LOCAL)/lib/*' -dynalite $(PEERS)/node_modules/.bin/dynalite \
-		-moto $(PEERS)/moto/bin/moto_server -dynoxide $(PEERS)/dynoxide/bin/dynoxide $(BENCHFLAGS)
+		-moto $(PEERS)/moto/bin/moto_server -dynoxide $(DYNOXIDE) $(BENCHFLAGS)
 
 bench-quick: bin/stator bin/bench ## Stator alone against yardsticks (about 3 minutes).
 	$(BENCH) -sections yardsticks -connections 64 -seconds 0.7 $(BENCHFLAGS)

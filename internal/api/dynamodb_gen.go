@@ -27,19 +27,26 @@ var (
 	CreateBackup        = smithy.Operation[CreateBackupInput, CreateBackupOutput]{Target: "DynamoDB_20120810.CreateBackup", Rules: &smithy.Rules{}}
 	CreateGlobalTable   = smithy.Operation[CreateGlobalTableInput, CreateGlobalTableOutput]{Target: "DynamoDB_20120810.CreateGlobalTable", Rules: &smithy.Rules{}}
 	CreateTable         = smithy.Operation[CreateTableInput, CreateTableOutput]{Target: "DynamoDB_20120810.CreateTable", Rules: &smithy.Rules{}}
-	DeleteBackup        = smithy.Operation[DeleteBackupInput, DeleteBackupOutput]{Target: "DynamoDB_20120810.DeleteBackup", Rules: &smithy.Rules{}}
-	DeleteItem          = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Target: "DynamoDB_20120810.DeleteItem", Rules: &smithy.Rules{Deep: true, Detects: awserr.Request, Members: []smithy.Rule{
+	DeleteBackup        = smithy.Operation[DeleteBackupInput, DeleteBackupOutput]{Target: "DynamoDB_20120810.DeleteBackup", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "backupArn", Constraint: smithy.Min, Stage: smithy.Late},
+	}}}
+	DeleteItem = smithy.Operation[DeleteItemInput, DeleteItemOutput]{Target: "DynamoDB_20120810.DeleteItem", Rules: &smithy.Rules{Deep: true, Detects: awserr.Request, Members: []smithy.Rule{
 		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
 		{Member: "returnValues", Constraint: smithy.Enum, Stage: smithy.Listed, Newer: true, Set: "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"},
 		{Member: "conditionalOperator", Constraint: smithy.Enum, Stage: smithy.Late},
 		{Member: "expected.comparisonOperator", Constraint: smithy.Enum, Stage: smithy.Late},
 	}}}
-	DeleteResourcePolicy                = smithy.Operation[DeleteResourcePolicyInput, DeleteResourcePolicyOutput]{Target: "DynamoDB_20120810.DeleteResourcePolicy", Rules: &smithy.Rules{}}
-	DeleteTable                         = smithy.Operation[DeleteTableInput, DeleteTableOutput]{Target: "DynamoDB_20120810.DeleteTable", Rules: &smithy.Rules{}}
-	DescribeBackup                      = smithy.Operation[DescribeBackupInput, DescribeBackupOutput]{Target: "DynamoDB_20120810.DescribeBackup", Rules: &smithy.Rules{}}
-	DescribeBulkOperation               = smithy.Operation[DescribeBulkOperationInput, DescribeBulkOperationOutput]{Target: "DynamoDB_20120810.DescribeBulkOperation", Rules: &smithy.Rules{}}
-	DescribeContinuousBackups           = smithy.Operation[DescribeContinuousBackupsInput, DescribeContinuousBackupsOutput]{Target: "DynamoDB_20120810.DescribeContinuousBackups", Rules: &smithy.Rules{}}
-	DescribeContributorInsights         = smithy.Operation[DescribeContributorInsightsInput, DescribeContributorInsightsOutput]{Target: "DynamoDB_20120810.DescribeContributorInsights", Rules: &smithy.Rules{}}
+	DeleteResourcePolicy = smithy.Operation[DeleteResourcePolicyInput, DeleteResourcePolicyOutput]{Target: "DynamoDB_20120810.DeleteResourcePolicy", Rules: &smithy.Rules{}}
+	DeleteTable          = smithy.Operation[DeleteTableInput, DeleteTableOutput]{Target: "DynamoDB_20120810.DeleteTable", Rules: &smithy.Rules{}}
+	DescribeBackup       = smithy.Operation[DescribeBackupInput, DescribeBackupOutput]{Target: "DynamoDB_20120810.DescribeBackup", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "backupArn", Constraint: smithy.Min, Stage: smithy.Late},
+	}}}
+	DescribeBulkOperation       = smithy.Operation[DescribeBulkOperationInput, DescribeBulkOperationOutput]{Target: "DynamoDB_20120810.DescribeBulkOperation", Rules: &smithy.Rules{}}
+	DescribeContinuousBackups   = smithy.Operation[DescribeContinuousBackupsInput, DescribeContinuousBackupsOutput]{Target: "DynamoDB_20120810.DescribeContinuousBackups", Rules: &smithy.Rules{}}
+	DescribeContributorInsights = smithy.Operation[DescribeContributorInsightsInput, DescribeContributorInsightsOutput]{Target: "DynamoDB_20120810.DescribeContributorInsights", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "indexName", Constraint: smithy.Min, Stage: smithy.Late},
+		{Member: "indexName", Constraint: smithy.Pattern, Stage: smithy.Late},
+	}}}
 	DescribeEndpoints                   = smithy.Operation[DescribeEndpointsRequest, DescribeEndpointsResponse]{Target: "DynamoDB_20120810.DescribeEndpoints", Rules: &smithy.Rules{}}
 	DescribeExport                      = smithy.Operation[DescribeExportInput, DescribeExportOutput]{Target: "DynamoDB_20120810.DescribeExport", Rules: &smithy.Rules{}}
 	DescribeGlobalTable                 = smithy.Operation[DescribeGlobalTableInput, DescribeGlobalTableOutput]{Target: "DynamoDB_20120810.DescribeGlobalTable", Rules: &smithy.Rules{}}
@@ -54,8 +61,10 @@ var (
 	EnableKinesisStreamingDestination   = smithy.Operation[KinesisStreamingDestinationInput, KinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.EnableKinesisStreamingDestination", Rules: &smithy.Rules{}}
 	ExecuteStatement                    = smithy.Operation[ExecuteStatementInput, ExecuteStatementOutput]{Target: "DynamoDB_20120810.ExecuteStatement", Rules: &smithy.Rules{}}
 	ExecuteTransaction                  = smithy.Operation[ExecuteTransactionInput, ExecuteTransactionOutput]{Target: "DynamoDB_20120810.ExecuteTransaction", Rules: &smithy.Rules{}}
-	ExportTableToPointInTime            = smithy.Operation[ExportTableToPointInTimeInput, ExportTableToPointInTimeOutput]{Target: "DynamoDB_20120810.ExportTableToPointInTime", Rules: &smithy.Rules{}}
-	GetItem                             = smithy.Operation[GetItemInput, GetItemOutput]{Target: "DynamoDB_20120810.GetItem", Rules: &smithy.Rules{Members: []smithy.Rule{
+	ExportTableToPointInTime            = smithy.Operation[ExportTableToPointInTimeInput, ExportTableToPointInTimeOutput]{Target: "DynamoDB_20120810.ExportTableToPointInTime", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "tableArn", Constraint: smithy.Min, Stage: smithy.Late},
+	}}}
+	GetItem = smithy.Operation[GetItemInput, GetItemOutput]{Target: "DynamoDB_20120810.GetItem", Rules: &smithy.Rules{Members: []smithy.Rule{
 		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
 	}}}
 	GetResourcePolicy       = smithy.Operation[GetResourcePolicyInput, GetResourcePolicyOutput]{Target: "DynamoDB_20120810.GetResourcePolicy", Rules: &smithy.Rules{}}
@@ -84,8 +93,13 @@ var (
 		{Member: "queryFilter.comparisonOperator", Constraint: smithy.Enum, Stage: smithy.Late},
 		{Member: "select", Constraint: smithy.Enum, Stage: smithy.Late},
 	}}}
-	RestoreTableFromBackup    = smithy.Operation[RestoreTableFromBackupInput, RestoreTableFromBackupOutput]{Target: "DynamoDB_20120810.RestoreTableFromBackup", Rules: &smithy.Rules{}}
-	RestoreTableToPointInTime = smithy.Operation[RestoreTableToPointInTimeInput, RestoreTableToPointInTimeOutput]{Target: "DynamoDB_20120810.RestoreTableToPointInTime", Rules: &smithy.Rules{}}
+	RestoreTableFromBackup = smithy.Operation[RestoreTableFromBackupInput, RestoreTableFromBackupOutput]{Target: "DynamoDB_20120810.RestoreTableFromBackup", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "targetTableName", Constraint: smithy.Min, Stage: smithy.Late},
+		{Member: "backupArn", Constraint: smithy.Min, Stage: smithy.Late},
+	}}}
+	RestoreTableToPointInTime = smithy.Operation[RestoreTableToPointInTimeInput, RestoreTableToPointInTimeOutput]{Target: "DynamoDB_20120810.RestoreTableToPointInTime", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "targetTableName", Constraint: smithy.Min, Stage: smithy.Late},
+	}}}
 	Scan                      = smithy.Operation[ScanInput, ScanOutput]{Target: "DynamoDB_20120810.Scan", Rules: &smithy.Rules{}}
 	SearchVectors             = smithy.Operation[SearchVectorsInput, SearchVectorsOutput]{Target: "DynamoDB_20120810.SearchVectors", Rules: &smithy.Rules{}}
 	StartBulkPutItems         = smithy.Operation[StartBulkPutItemsInput, StartBulkPutItemsOutput]{Target: "DynamoDB_20120810.StartBulkPutItems", Rules: &smithy.Rules{}}
@@ -94,7 +108,10 @@ var (
 	TransactWriteItems        = smithy.Operation[TransactWriteItemsInput, TransactWriteItemsOutput]{Target: "DynamoDB_20120810.TransactWriteItems", Rules: &smithy.Rules{}}
 	UntagResource             = smithy.Operation[UntagResourceInput, NoOutput]{Target: "DynamoDB_20120810.UntagResource", Rules: &smithy.Rules{}}
 	UpdateContinuousBackups   = smithy.Operation[UpdateContinuousBackupsInput, UpdateContinuousBackupsOutput]{Target: "DynamoDB_20120810.UpdateContinuousBackups", Rules: &smithy.Rules{}}
-	UpdateContributorInsights = smithy.Operation[UpdateContributorInsightsInput, UpdateContributorInsightsOutput]{Target: "DynamoDB_20120810.UpdateContributorInsights", Rules: &smithy.Rules{}}
+	UpdateContributorInsights = smithy.Operation[UpdateContributorInsightsInput, UpdateContributorInsightsOutput]{Target: "DynamoDB_20120810.UpdateContributorInsights", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "indexName", Constraint: smithy.Min, Stage: smithy.Late},
+		{Member: "indexName", Constraint: smithy.Pattern, Stage: smithy.Late},
+	}}}
 	UpdateGlobalTable         = smithy.Operation[UpdateGlobalTableInput, UpdateGlobalTableOutput]{Target: "DynamoDB_20120810.UpdateGlobalTable", Rules: &smithy.Rules{}}
 	UpdateGlobalTableSettings = smithy.Operation[UpdateGlobalTableSettingsInput, UpdateGlobalTableSettingsOutput]{Target: "DynamoDB_20120810.UpdateGlobalTableSettings", Rules: &smithy.Rules{}}
 	UpdateItem                = smithy.Operation[UpdateItemInput, UpdateItemOutput]{Target: "DynamoDB_20120810.UpdateItem", Rules: &smithy.Rules{Deep: true, Detects: awserr.Request, Members: []smithy.Rule{
@@ -2599,17 +2616,6 @@ func (v *CreateTableInput) Check(c *smithy.Checker) {
 	if v.TableName.Set {
 		c.TableName("tableName", v.TableName.Value)
 	}
-	if v.Tags != nil {
-		c.MaxSize("tags", len(v.Tags), 1000, nil)
-		for i0 := range v.Tags {
-			if c.Full() {
-				return
-			}
-			mark0 := c.EnterElem("tags", i0)
-			v.Tags[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 	if v.VectorIndexes != nil {
 		c.MaxSize("vectorIndexes", len(v.VectorIndexes), 1000, nil)
 		for i0 := range v.VectorIndexes {
@@ -3030,6 +3036,10 @@ func (v *DeleteBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DeleteBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
+	if v.BackupArn.Set {
+		c.MinLen("backupArn", v.BackupArn.Value, 37)
+		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
+	}
 }
 
 // DeleteBackupOutput is a shape of AWS's model.
@@ -3530,6 +3540,10 @@ func (v *DescribeBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
+	if v.BackupArn.Set {
+		c.MinLen("backupArn", v.BackupArn.Value, 37)
+		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
+	}
 }
 
 // DescribeBackupOutput is a shape of AWS's model.
@@ -3674,6 +3688,11 @@ func (v *DescribeContributorInsightsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeContributorInsightsInput) Check(c *smithy.Checker) {
+	if v.IndexName.Set {
+		c.MinLen("indexName", v.IndexName.Value, 3)
+		c.MaxLen("indexName", v.IndexName.Value, 255)
+		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
+	}
 	c.Required("tableName", v.TableName.Set)
 	if v.TableName.Set {
 		c.TableName("tableName", v.TableName.Value)
@@ -4875,6 +4894,10 @@ func (v *ExportTableToPointInTimeInput) Check(c *smithy.Checker) {
 		c.MaxLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 2048)
 	}
 	c.Required("tableArn", v.TableArn.Set)
+	if v.TableArn.Set {
+		c.MinLen("tableArn", v.TableArn.Value, 1)
+		c.MaxLen("tableArn", v.TableArn.Value, 1024)
+	}
 }
 
 // ExportTableToPointInTimeOutput is a shape of AWS's model.
@@ -10149,6 +10172,10 @@ func (v *RestoreTableFromBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
+	if v.BackupArn.Set {
+		c.MinLen("backupArn", v.BackupArn.Value, 37)
+		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
+	}
 	if v.BillingModeOverride.Set {
 		c.Enum("billingModeOverride", v.BillingModeOverride.Value, enumBillingMode)
 	}
@@ -10178,6 +10205,11 @@ func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("targetTableName", v.TargetTableName.Set)
+	if v.TargetTableName.Set {
+		c.Pattern("targetTableName", v.TargetTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TargetTableName.Value))
+		c.MinLen("targetTableName", v.TargetTableName.Value, 3)
+		c.MaxLen("targetTableName", v.TargetTableName.Value, 255)
+	}
 	if v.LocalSecondaryIndexOverride != nil {
 		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000, nil)
 		for i0 := range v.LocalSecondaryIndexOverride {
@@ -10321,6 +10353,11 @@ func (v *RestoreTableToPointInTimeInput) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("targetTableName", v.TargetTableName.Set)
+	if v.TargetTableName.Set {
+		c.Pattern("targetTableName", v.TargetTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TargetTableName.Value))
+		c.MinLen("targetTableName", v.TargetTableName.Value, 3)
+		c.MaxLen("targetTableName", v.TargetTableName.Value, 255)
+	}
 	if v.LocalSecondaryIndexOverride != nil {
 		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000, nil)
 		for i0 := range v.LocalSecondaryIndexOverride {
@@ -11858,17 +11895,6 @@ func (v *TagResourceInput) Check(c *smithy.Checker) {
 		c.MaxLen("resourceArn", v.ResourceArn.Value, 1283)
 	}
 	c.Required("tags", v.Tags != nil)
-	if v.Tags != nil {
-		c.MaxSize("tags", len(v.Tags), 1000, nil)
-		for i0 := range v.Tags {
-			if c.Full() {
-				return
-			}
-			mark0 := c.EnterElem("tags", i0)
-			v.Tags[i0].Check(c)
-			c.Leave(mark0)
-		}
-	}
 }
 
 // TimeToLiveDescription is a shape of AWS's model.
@@ -12661,6 +12687,11 @@ func (v *UpdateContributorInsightsInput) Check(c *smithy.Checker) {
 	c.Required("contributorInsightsAction", v.ContributorInsightsAction.Set)
 	if v.ContributorInsightsAction.Set {
 		c.Enum("contributorInsightsAction", v.ContributorInsightsAction.Value, enumContributorInsightsAction)
+	}
+	if v.IndexName.Set {
+		c.MinLen("indexName", v.IndexName.Value, 3)
+		c.MaxLen("indexName", v.IndexName.Value, 255)
+		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
 	if v.ContributorInsightsMode.Set {
 		c.Enum("contributorInsightsMode", v.ContributorInsightsMode.Value, enumContributorInsightsMode)

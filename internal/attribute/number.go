@@ -2,6 +2,7 @@ package attribute
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"math/big"
 
@@ -45,6 +46,15 @@ func AppendNumber(dst, text []byte) (out []byte, problem string) {
 		return dst, problem
 	}
 	return d.append(dst), ""
+}
+
+// AppendNumberOlder is AppendNumber with the sentence of AWS's older layer of validation (see [Value.InvalidOlder]).
+func AppendNumberOlder(dst, text []byte) (out []byte, problem string) {
+	if out, problem = AppendNumber(dst, text); problem == "" {
+		return out, ""
+	}
+	p := numberProblem(text, problem)
+	return dst, cmp.Or(p.older, p.text)
 }
 
 // isPlainInteger recognizes the common case of an integer that is already canonical.

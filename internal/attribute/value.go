@@ -242,9 +242,9 @@ func (v Value) Size() int {
 	return 0
 }
 
-// Depth returns how deep lists and maps are nested in v: 0 for a scalar, 1 for a list of scalars.
+// Depth returns how deep lists and maps are nested in v: 0 for a scalar and an empty list or map, 1 for a list of those.
 func (v Value) Depth() int {
-	deepest := 0
+	deepest := -1
 	switch v.Type() {
 	case TypeL:
 		for e := range v.Values {

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,6 +17,8 @@ type Scope struct {
 	usedNames  uint64 // a bit for each of the first 64; the others are in many
 	usedValues uint64
 	many       *many // nil while there are few placeholders
+	// LaterFirst says that the sentence about two paths that meet names the later one first, as PartiQL's does.
+	LaterFirst bool
 }
 
 // many is the state of a scope with many placeholders.
@@ -426,6 +429,10 @@ func (s *Scope) BindProjection(p *Projection) (err error) {
 
 // checkOverlap panics if a path is the beginning of another, or has an index where another has a name.
 func (s *Scope) checkOverlap(paths []Path) {
+	if s.LaterFirst {
+		paths = slices.Clone(paths)
+		slices.Reverse(paths)
+	}
 	var tree *pathTree // of many paths: only those that meet an earlier one in the tree are compared pair by pair
 	if len(paths) > scanned {
 		tree = &pathTree{}

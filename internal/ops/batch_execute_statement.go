@@ -34,27 +34,45 @@ func (s *Service) batchExecuteStatement(ctx context.Context, req *Request, in *a
 	if err != nil {
 		return nil, err
 	}
+	if err := s.runStatements(ctx, req, b, muts); err != nil {
+		return nil, err
+	}
+	return b.out, nil
+}
+
+// runStatements executes the statements that are left. One that is refused consumes what it would have written, which AWS reports if another
+// statement about its table has succeeded.
+func (s *Service) runStatements(ctx context.Context, req *Request, b *statementBatch, muts []table.Mutation) error {
 	var used ledger
+	var refused []*statement
+	succeeded := map[string]bool{}
 	for i, st := range b.all {
 		if st == nil {
 			continue
 		}
 		b.out.Responses[i].TableName = smithy.Some(st.table.Name)
-		item, units, err := s.runBatched(ctx, req, st, muts[i], in.Statements[i].ConsistentRead.Value)
+		item, units, err := s.runBatched(ctx, req, st, muts[i], b.in.Statements[i].ConsistentRead.Value)
 		if err != nil {
 			if known, ok := errors.AsType[*awserr.Error](err); ok && known.Code == awserr.Validation {
 				b.out.Responses[i].TableName = smithy.Opt[string]{}
 			}
 			if err := b.fail(i, err); err != nil {
-				return nil, err
+				return err
 			}
+			refused = append(refused, st)
 			continue
 		}
 		b.out.Responses[i].Item = item
 		used.add(st.table.Name, &units, 1)
+		succeeded[st.table.Name] = true
 	}
-	b.out.ConsumedCapacity = used.render(in.ReturnConsumedCapacity, plainUnits)
-	return b.out, nil
+	for _, st := range refused {
+		if succeeded[st.table.Name] && st.attempted > 0 {
+			used.add(st.table.Name, &capacity.Consumed{Table: st.attempted}, 1)
+		}
+	}
+	b.out.ConsumedCapacity = used.render(b.in.ReturnConsumedCapacity, plainUnits)
+	return nil
 }
 
 // fail records the error of a statement. It returns errors that are not the statement's fault.
@@ -109,7 +127,7 @@ func (s *Service) resolveStatements(ctx context.Context, req *Request, b *statem
 		}
 		var err error
 		if muts[i], err = s.batched(ctx, req, st); err != nil {
-			if _, ok := errors.AsType[*updatedKeyError](err); ok {
+			if _, ok := errors.AsType[*updatedKeyError](err); ok || tooLarge(err) {
 				b.out.Responses[i].TableName = smithy.Some(st.table.Name)
 			}
 			if err := b.fail(i, statementProblem(keyTypeProblem(err), "")); err != nil {

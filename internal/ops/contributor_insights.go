@@ -26,6 +26,17 @@ func insightsOf(t *catalog.Table, index smithy.Opt[string]) (**catalog.Insights,
 	return &x.Insights, &x.Key, nil
 }
 
+// checkIndexName rejects names that no index can have; AWS has its own sentence for them here.
+func checkIndexName(name smithy.Opt[string]) error {
+	if n := len(name.Value); name.Set && (n < 3 || n > 255) {
+		return awserr.ValidationError("IndexName must be at least 3 characters long and at most 255 characters long")
+	}
+	if name.Set && !smithy.NameChars(name.Value) {
+		return smithy.BadName("indexName", name.Value)
+	}
+	return nil
+}
+
 // insightsStatus returns the status as AWS shows it.
 func (s *Service) insightsStatus(i *catalog.Insights) string {
 	changing := i != nil && s.Now().UnixMilli() < i.Changed+s.TransientStatus.Milliseconds()

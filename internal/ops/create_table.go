@@ -76,12 +76,7 @@ func asCreated(d *api.TableDescription, in *api.CreateTableInput) {
 	}
 	for i := range d.GlobalSecondaryIndexes {
 		x := &d.GlobalSecondaryIndexes[i]
-		x.IndexStatus = smithy.Some(catalog.Creating)
-		if in.GlobalSecondaryIndexes[i].WarmThroughput == nil {
-			x.WarmThroughput = nil
-		} else {
-			x.WarmThroughput.Status = smithy.Some(catalog.Updating)
-		}
+		x.IndexStatus, x.WarmThroughput = smithy.Some(catalog.Creating), nil
 	}
 }
 

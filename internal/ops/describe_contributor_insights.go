@@ -9,6 +9,9 @@ import (
 )
 
 func (s *Service) describeContributorInsights(_ context.Context, req *Request, in *api.DescribeContributorInsightsInput) (*api.DescribeContributorInsightsOutput, error) {
+	if err := checkIndexName(in.IndexName); err != nil {
+		return nil, err
+	}
 	t, err := s.existing(req, req.index(in.TableName.Value, in.IndexName.Value))
 	if err != nil {
 		return nil, err

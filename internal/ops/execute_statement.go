@@ -13,7 +13,6 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
-	"github.com/statordb/stator/internal/expr"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/partiql"
 	"github.com/statordb/stator/internal/smithy"
@@ -117,10 +116,7 @@ func (s *Service) selection(ctx context.Context, req *Request, st *statement, co
 	}
 	e := &expressions{scope: st.scope}
 	if st.Columns != nil {
-		e.project = &expr.Projection{}
-		for _, c := range st.Columns {
-			e.project.Paths = append(e.project.Paths, c.Path)
-		}
+		e.project = st.columns()
 	}
 	r, err := s.reading(ctx, req, st.reference(), smithy.Opt[string]{Value: st.Index, Set: st.Index != ""}, consistent, "", e)
 	if err != nil {

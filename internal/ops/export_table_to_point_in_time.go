@@ -27,8 +27,6 @@ func checkExport(in *api.ExportTableToPointInTimeInput) error {
 		return invalidExport("Incremental Export Specification expected when export type is set as Incremental Export")
 	case incremental && !spec.ExportFromTime.Set:
 		return invalidExport("ExportFromTime must be provided in IncrementalExportSpecification")
-	case incremental && in.ExportTime.Set:
-		return invalidExport("Export Time should not be provided when Export Type is Incremental Export")
 	case in.ExportType.Set && !incremental && spec != nil:
 		return invalidExport("When Export Type is Full Export , Incremental Export Specification should not be provided")
 	case !incremental && spec != nil:
@@ -76,10 +74,10 @@ func (s *Service) exportTableToPointInTime(ctx context.Context, req *Request, in
 		e.From, e.At, err = s.exportWindow(ctx, t, spec)
 	} else {
 		e.At, err = s.pointInTime(ctx, t, in.ExportTime, func(asked float64, w window) error {
-			if millis(asked) > w.latest.Millis() {
-				return invalidExportTime("Export Time is invalid")
+			if ms := millis(asked); ms > w.latest.Millis() && ms <= s.Now().UnixMilli() {
+				return invalidExportTime("Point in Time Recovery is not available for specified export time")
 			}
-			return invalidExportTime("Point in Time Recovery is not available for specified export time")
+			return invalidExportTime("Export Time is invalid")
 		})
 	}
 	if err != nil {

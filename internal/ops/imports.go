@@ -13,9 +13,11 @@ func logGroup(i *transfer.Import) smithy.Opt[string] {
 
 func describeImport(i *transfer.Import) *api.ImportTableDescription {
 	in := &i.Request
+	source := api.S3BucketSource(*in.S3BucketSource)
+	source.S3BucketOwner = smithy.Some(source.S3BucketOwner.Or(i.Account))
 	d := &api.ImportTableDescription{
 		ImportArn: smithy.Some(i.ARN()), ImportStatus: smithy.Some(i.Status), TableArn: smithy.Some(i.TableARN()), TableId: smithy.Some(i.TableUUID),
-		ClientToken: in.ClientToken, S3BucketSource: (*api.S3BucketSource)(in.S3BucketSource), ErrorCount: smithy.Some(i.Errors), CloudWatchLogGroupArn: logGroup(i),
+		ClientToken: in.ClientToken, S3BucketSource: &source, ErrorCount: smithy.Some(i.Errors), CloudWatchLogGroupArn: logGroup(i),
 		InputFormat: in.InputFormat, InputFormatOptions: in.Options(), InputCompressionType: smithy.Some(in.InputCompressionType.Or(api.InputCompressionTypeNone)),
 		TableCreationParameters: in.Parameters(), StartTime: seconds(i.Start), EndTime: seconds(i.End),
 		ProcessedSizeBytes: smithy.Some(i.Bytes), ProcessedItemCount: smithy.Some(i.Processed), ImportedItemCount: smithy.Some(i.Imported),

@@ -27,7 +27,7 @@ func (s *Service) listExports(_ context.Context, req *Request, in *api.ListExpor
 			list = append(list, e)
 		}
 	}
-	page, next, err := pageOf(list, func(e *transfer.Export) string { return e.ID }, in.NextToken, in.MaxResults.Or(exportsPerPage), 0)
+	page, next, err := pageOf(list, func(e *transfer.Export) string { return e.ID }, in.NextToken, in.MaxResults.Or(transfersPerPage), 0)
 	if err != nil {
 		return nil, err
 	}

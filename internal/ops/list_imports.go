@@ -19,7 +19,7 @@ func (s *Service) listImports(_ context.Context, req *Request, in *api.ListImpor
 			list = append(list, i)
 		}
 	}
-	page, next, err := pageOf(list, func(i *transfer.Import) string { return i.ID }, in.NextToken, in.PageSize.Or(importsPerPage), minImportTokenChars)
+	page, next, err := pageOf(list, func(i *transfer.Import) string { return i.ID }, in.NextToken, in.PageSize.Or(transfersPerPage), minImportTokenChars)
 	if err != nil {
 		return nil, err
 	}

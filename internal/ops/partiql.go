@@ -8,6 +8,7 @@ import (
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/capacity"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/expr"
 	"github.com/statordb/stator/internal/partiql"
@@ -21,8 +22,13 @@ type statement struct {
 	table *catalog.Table
 	scope *expr.Scope
 	// refused is the item that failed a condition, kept only if returnOld is set.
-	refused   attribute.Item
-	returnOld bool
+	refused       attribute.Item
+	returnOld     bool
+	inTransaction bool
+	// attempted is what the write consumes even if it is refused.
+	attempted float64
+	// absent reports that a DELETE with a condition found no item.
+	absent bool
 }
 
 // parseStatement parses a statement and runs all checks that do not need the table. Problems of the statement are *partiql.Error, those of
@@ -46,16 +52,29 @@ func parseStatement(text string, params []attribute.Value, onFailure smithy.Opt[
 	if parsed.Where != nil {
 		err = st.scope.BindCondition(&expr.Condition{Root: parsed.Where})
 	}
+	st.scope.LaterFirst = true
 	if err == nil && parsed.Update != nil {
 		err = st.scope.BindUpdate(parsed.Update)
 	}
+	if err == nil && parsed.Columns != nil {
+		err = st.scope.BindProjection(st.columns())
+	}
 	return st, statementError(err)
+}
+
+// columns returns the paths that the statement selects.
+func (st *statement) columns() *expr.Projection {
+	p := &expr.Projection{}
+	for _, c := range st.Columns {
+		p.Paths = append(p.Paths, c.Path)
+	}
+	return p
 }
 
 // checkParameters returns the error for an invalid parameter.
 func checkParameters(params []attribute.Value) error {
 	for _, v := range params {
-		if problem, invalid := v.Invalid(); invalid {
+		if problem, invalid := v.InvalidOlder(); invalid {
 			return awserr.ValidationError(problem)
 		}
 	}
@@ -271,6 +290,8 @@ func (st *statement) mutation() (table.Mutation, error) {
 		m = table.Mutation{Table: st.table, Key: key}
 	}
 	m.Check = func(old attribute.Item) error {
+		st.attempted = capacity.Write(old.Size(), 0)
+		st.absent = old == nil && st.Kind == partiql.Delete && condition != nil
 		if old == nil && mustExist || old != nil && !st.matches(condition, old) {
 			return st.refuse(old)
 		}
@@ -279,16 +300,19 @@ func (st *statement) mutation() (table.Mutation, error) {
 	return m, err
 }
 
-// updatedKeyError is the error for an update of a key attribute. In a batch, AWS names the table with it.
+// updatedKeyError is the error for an update of a key attribute. In a batch, AWS names the table with it, as with a key
+// that is too large.
 type updatedKeyError struct{ error }
 
 // Unwrap returns the error itself.
 func (e *updatedKeyError) Unwrap() error { return e.error }
 
-// insertion returns the mutation of an INSERT, which fails if the item exists already.
+// insertion returns the mutation of an INSERT, which fails if the item exists already. AWS words a wrong key of its own, but in transactions
+// as PutItem does.
 func (st *statement) insertion() (table.Mutation, error) {
 	for a := range st.table.Key.Attributes {
 		switch v := st.Item.Get(a.Name); {
+		case st.inTransaction:
 		case v == nil:
 			return table.Mutation{}, awserr.ValidationError("Key attribute should be present in the item: Key " + a.Name)
 		case v.Type() != a.Type:
@@ -303,6 +327,7 @@ func (st *statement) insertion() (table.Mutation, error) {
 	}
 	m, err := putMutation(st.table, st.Item)
 	m.Check = func(old attribute.Item) error {
+		st.attempted = capacity.Write(old.Size(), st.Item.Size())
 		if old == nil {
 			return nil
 		}

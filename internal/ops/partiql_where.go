@@ -3,6 +3,7 @@ package ops
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 
@@ -223,12 +224,32 @@ func (w *whereClause) resolve() error {
 			}
 		}
 		selected, err := resolveKeyConditions(w.st.table, w.index, conditions)
+		if tooLarge(err) && w.several() {
+			// AWS refuses keys that are too large only where it reads one partition.
+			if selected, err = resolveKeyConditions(w.st.table, w.index, conditions[:1]); tooLarge(err) {
+				b.never = true
+				continue
+			}
+		}
 		if err != nil {
 			return err
 		}
 		b.key = selected.Range
 	}
 	return nil
+}
+
+// several reports whether branches name different partitions.
+func (w *whereClause) several() bool {
+	return slices.ContainsFunc(w.branches, func(b keyBranch) bool {
+		return b.partition != nil && w.branches[0].partition != nil && !b.partition.Equal(w.branches[0].partition)
+	})
+}
+
+// tooLarge reports whether an error is about a key attribute that is too large.
+func tooLarge(err error) bool {
+	e, ok := errors.AsType[*awserr.Error](err)
+	return ok && (e.Message == awserr.PartitionKeyTooLarge().Message || e.Message == awserr.SortKeyTooLarge().Message)
 }
 
 // overlaps reports whether two branches' ranges have keys in common. AWS doesn't look if the clause has a branch without a partition key, or one

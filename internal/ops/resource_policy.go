@@ -375,7 +375,7 @@ func expectRevision(t *catalog.Table, p *catalog.Policy, expected smithy.Opt[str
 	switch {
 	case !expected.Set || p.Exists() && want == p.Revision || !p.Exists() && want == noPolicy:
 		return nil
-	case !p.Exists():
+	case p == nil:
 		return policyNotFound(request + want + ", but table " + t.Name + " has no associated policy.")
 	case want == noPolicy:
 		return policyNotFound("Requested policy update expecting none to be present for table " + t.Name + ", but a policy exists with revision id " + p.Revision + ".")

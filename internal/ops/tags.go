@@ -29,15 +29,15 @@ func tooManyTags() error {
 func mergeTags(tags []catalog.Tag, more []api.Tag) ([]catalog.Tag, error) {
 	given := map[string]bool{}
 	for _, t := range more {
-		key, value := t.Key.Value, t.Value.Or("null") // as AWS prints what is absent
+		key, value := t.Key.Value, t.Value.Value
 		if !t.Key.Set {
-			return nil, tagKeyInvalid("null")
+			return nil, invalidTagKey("null")
 		}
 		if err := checkTagKey(key); err != nil {
 			return nil, err
 		}
 		if !t.Value.Set || !tagText(value, maxTagValue) {
-			return nil, awserr.ValidationError("The Tag Value provided is invalid, Value: " + value)
+			return nil, awserr.ValidationError("The Tag Value provided is invalid, Value: " + t.Value.Or("null"))
 		}
 		if given[key] {
 			return nil, awserr.ValidationError("Duplicate Tag Keys provided as input: Duplicate Tag Key found " + key)
@@ -63,18 +63,18 @@ func mergeTags(tags []catalog.Tag, more []api.Tag) ([]catalog.Tag, error) {
 	return tags, nil
 }
 
-func tagKeyInvalid(shown string) error {
-	return awserr.ValidationError("The Tag Key provided is invalid, Key: " + shown)
-}
-
 func checkTagKey(key string) error {
 	switch {
 	case strings.HasPrefix(strings.ToLower(key), "aws:"):
 		return awserr.ValidationError("Tag Key cannot be prefixed with aws:, Key: " + key)
 	case key == "" || !tagText(key, maxTagKey):
-		return tagKeyInvalid(key)
+		return invalidTagKey(key)
 	}
 	return nil
+}
+
+func invalidTagKey(key string) error {
+	return awserr.ValidationError("The Tag Key provided is invalid, Key: " + key)
 }
 
 // tagText reports whether a key or value has at most most characters, all of them allowed.

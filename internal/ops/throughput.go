@@ -70,9 +70,9 @@ func (s *Service) switchToOnDemand(t *catalog.Table, now int64) error {
 			modeSwitches, limitTime(t.SwitchedToOnDemand), limitTime(t.Switches[0]+switchWindow.Milliseconds()))
 	}
 	t.OnDemandBilling, t.SwitchedToOnDemand, t.Switches = true, now, append(t.Switches, now)
-	t.Throughput, t.OnDemand = catalog.Throughput{}, nil
+	t.Throughput.Read, t.Throughput.Write, t.OnDemand = 0, 0, nil // the history of its changes stays
 	for _, x := range t.Indexes {
-		x.Throughput, x.OnDemand = catalog.Throughput{}, nil
+		x.Throughput.Read, x.Throughput.Write, x.OnDemand = 0, 0, nil
 	}
 	return nil
 }

@@ -165,7 +165,7 @@ func (s *Service) transactWriteItems(ctx context.Context, req *Request, in *api.
 	// A retry may ask for another ReturnConsumedCapacity without being a different request.
 	payload := *in
 	payload.ClientRequestToken, payload.ReturnConsumedCapacity = smithy.Opt[string]{}, smithy.Opt[string]{}
-	results, replayed, err := s.transact(ctx, req, muts, in.ClientRequestToken, &payload)
+	results, replayed, err := s.transact(ctx, req, muts, in.ClientRequestToken, &payload, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -198,8 +198,8 @@ func transactionTooLarge() error {
 
 // transact applies a transaction's mutations, at most once per token if one is set. replayed means that an earlier request with
 // the token already applied them: results then has what they consumed of the tables. payload is the request without the fields that
-// may differ between retries.
-func (s *Service) transact(ctx context.Context, req *Request, muts []table.Mutation, token smithy.Opt[string], payload smithy.Renderer) (results []table.Result, replayed bool, err error) {
+// may differ between retries. refused, if not nil, may add to the errors of a transaction that mutations have refused.
+func (s *Service) transact(ctx context.Context, req *Request, muts []table.Mutation, token smithy.Opt[string], payload smithy.Renderer, refused func([]error)) (results []table.Result, replayed bool, err error) {
 	opt := table.WriteOpt{Exclusive: true}
 	var once idempotency
 	if token.Set {
@@ -209,7 +209,7 @@ func (s *Service) transact(ctx context.Context, req *Request, muts []table.Mutat
 		}
 		defer done()
 	}
-	results, err = s.writeTransaction(ctx, muts, opt)
+	results, err = s.writeTransaction(ctx, muts, opt, refused)
 	if errors.Is(err, errReplayed) {
 		for i := range results {
 			results[i].Units.Table = once.units(i)
@@ -290,7 +290,7 @@ func (s *Service) transactMutation(ctx context.Context, req *Request, in *api.Tr
 }
 
 // writeTransaction applies the mutations and converts refusals to cancellation reasons.
-func (s *Service) writeTransaction(ctx context.Context, muts []table.Mutation, opt table.WriteOpt) ([]table.Result, error) {
+func (s *Service) writeTransaction(ctx context.Context, muts []table.Mutation, opt table.WriteOpt, refused func([]error)) ([]table.Result, error) {
 	results, err := s.Tables.Write(ctx, muts, opt)
 	var failed *table.FailedError
 	if !errors.As(err, &failed) {
@@ -298,6 +298,9 @@ func (s *Service) writeTransaction(ctx context.Context, muts []table.Mutation, o
 			return results, err
 		}
 		return results, clientError(err)
+	}
+	if refused != nil {
+		refused(failed.Errors)
 	}
 	return nil, cancel(failed.Errors)
 }
@@ -335,6 +338,7 @@ var reasonCodes = map[awserr.Code]string{
 	awserr.ThroughputExceededCode: "ProvisionedThroughputExceeded",
 	awserr.Throttling:             "ThrottlingError",
 	awserr.RequestLimitExceeded:   "ThrottlingError",
+	awserr.ResourceNotFound:       "ResourceNotFound",
 }
 
 // errReplayed aborts a transaction whose token shows that it was already applied.

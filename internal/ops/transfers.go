@@ -21,8 +21,7 @@ import (
 
 // Default and maximum of entries per page of the lists, and the minimum length of an import's page token.
 const (
-	exportsPerPage      = 10
-	importsPerPage      = 25
+	transfersPerPage    = 10
 	bulksPerPage        = 10
 	minImportTokenChars = 112
 )

@@ -17,6 +17,9 @@ func notReadyForInsights(status string) error {
 }
 
 func (s *Service) updateContributorInsights(ctx context.Context, req *Request, in *api.UpdateContributorInsightsInput) (*api.UpdateContributorInsightsOutput, error) {
+	if err := checkIndexName(in.IndexName); err != nil {
+		return nil, err
+	}
 	enable := in.ContributorInsightsAction.Value == api.ContributorInsightsActionEnable
 	now := s.Now()
 	// The catalog keeps the mode longer than the request's body lives.

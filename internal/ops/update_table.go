@@ -125,9 +125,7 @@ func asUpdated(d *api.TableDescription, t *catalog.Table, in *api.UpdateTableInp
 			switch {
 			case u.Create != nil && u.Create.IndexName == x.IndexName:
 				x.Backfilling = smithy.Some(false)
-				if u.Create.WarmThroughput == nil {
-					x.WarmThroughput = nil
-				} else {
+				if u.Create.WarmThroughput != nil {
 					x.WarmThroughput.Status = smithy.Some(catalog.Updating)
 				}
 			case u.Update != nil && u.Update.IndexName == x.IndexName && u.Update.OnDemandThroughput != nil:
@@ -289,16 +287,17 @@ func (s *Service) changeBilling(t *catalog.Table, in *api.UpdateTableInput, now,
 		if err := checkThroughput(next); err != nil {
 			return err
 		}
-		if switched {
+		if switched { // this is no increase
 			t.OnDemandBilling, t.OnDemand = false, nil
+			t.Throughput.Read, t.Throughput.Write = next.Read, next.Write
 			for _, x := range t.Indexes {
 				x.OnDemand = nil
 			}
-		} else {
-			old := t.Throughput
-			old.DecreasesToday = decreasesOn(&old, now)
-			t.Update = &catalog.Update{Until: until, Throughput: &old}
+			return nil
 		}
+		old := t.Throughput
+		old.DecreasesToday = decreasesOn(&old, now)
+		t.Update = &catalog.Update{Until: until, Throughput: &old}
 		if err := s.changeThroughput(&t.Throughput, next, now); err != nil {
 			return err
 		}
@@ -476,11 +475,13 @@ func (s *Service) changeIndex(t *catalog.Table, u *api.UpdateGlobalSecondaryInde
 		if err := checkThroughput(next); err != nil {
 			return err
 		}
-		if x.Throughput.Read != 0 { // a table that was on demand until now shows the new throughput at once
-			old := x.Throughput
-			old.DecreasesToday = decreasesOn(&old, now)
-			x.Update.Throughput = &old
+		if x.Throughput.Read == 0 { // the table was on demand until now: this is no increase, and shows at once
+			x.Throughput.Read, x.Throughput.Write = next.Read, next.Write
+			return nil
 		}
+		old := x.Throughput
+		old.DecreasesToday = decreasesOn(&old, now)
+		x.Update.Throughput = &old
 		if err := s.changeThroughput(&x.Throughput, next, now); err != nil {
 			return err
 		}

@@ -79,7 +79,7 @@ func (e *Error) Error() string { return e.Message }
 const MaxSize = 8192
 
 // maxDepth bounds the nesting of a statement's expressions.
-const maxDepth = 250
+const maxDepth = 600
 
 // Syntax is the syntax of a statement whose meaning is not yet known.
 type Syntax struct {

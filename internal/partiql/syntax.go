@@ -314,8 +314,7 @@ func (p *parser) unary() *node {
 	defer p.leave()
 	switch op.word {
 	case "not":
-		p.next()
-		return &node{form: formOperator, tok: op, at: true, operands: []*node{p.expression(rankNot)}}
+		return p.not()
 	case "+", "-":
 		p.next()
 		n := p.unary()
@@ -326,6 +325,19 @@ func (p *parser) unary() *node {
 		return &node{form: formOperator, tok: op, at: true, operands: []*node{n}}
 	}
 	return p.pathTerm()
+}
+
+// not parses a run of NOTs and what they negate. The run counts as one level of nesting.
+func (p *parser) not() *node {
+	outer := &node{form: formOperator, tok: p.next(), at: true}
+	inner := outer
+	for t := p.peek(); t.kind == tokOperator && t.word == "not"; t = p.peek() {
+		n := &node{form: formOperator, tok: p.next(), at: true}
+		inner.operands = []*node{n}
+		inner = n
+	}
+	inner.operands = []*node{p.expression(rankNot)}
+	return outer
 }
 
 // pathTerm parses a term, and the path that may follow it.

@@ -53,6 +53,8 @@ func (m *meaning) unsupported(n *node, where string) {
 	switch {
 	case where == rootPath && n.form == formPath:
 		what = "PATH"
+	case where == rootPath && n.form == formLiteral:
+		what = "MISSING"
 	case where == rootPath:
 	case n.form == formPath:
 		what = "Path"
@@ -76,7 +78,7 @@ func (m *meaning) literal(n *node, where string) attribute.Value {
 		if n.negative {
 			text = "-" + text
 		}
-		number, problem := attribute.AppendNumber(nil, []byte(text))
+		number, problem := attribute.AppendNumberOlder(nil, []byte(text))
 		if problem != "" {
 			fail(problem, " under ", where)
 		}

@@ -57,9 +57,9 @@ func TestManyElements(t *testing.T) {
 		{"TransactWriteItems", `{"TransactItems":[` + many(100, func(i int) string {
 			return fmt.Sprintf(`{"Delete":{"TableName":"many","Key":{"id":{"S":"a%d"}},"ConditionExpression":"%s"}}`, i, parentheses)
 		}) + `]}`, `Invalid ConditionExpression: Syntax error; token: "<EOF>", near: "("`},
-		{"TransactWriteItems", `{"TransactItems":[` + many(40000, func(int) string { return `{"Delete":{}}` }) + `]}`, tooMany("transactItems", 100)},
-		{"BatchGetItem", `{"RequestItems":{` + many(40000, entry(`"t%d":{}`)) + `}}`, tooMany("requestItems", 100)},
-		{"BatchWriteItem", `{"RequestItems":{` + many(40000, entry(`"t%d":[{}]`)) + `}}`, tooMany("requestItems", 25)},
+		{"TransactWriteItems", `{"TransactItems":[` + many(40000, func(int) string { return `{"Delete":{}}` }) + `]}`, "10 validation errors detected: Value '[TransactWriteItem(conditionCheck=null, put=null, delete=Delete("},
+		{"BatchGetItem", `{"RequestItems":{` + many(40000, entry(`"t%d":{}`)) + `}}`, "10 validation errors detected: Value '{\"t0\":{},"},
+		{"BatchWriteItem", `{"RequestItems":{` + many(40000, entry(`"t%d":[{}]`)) + `}}`, "1 validation error detected: Value '{t4=[WriteRequest("},
 		{"PutItem", `{"TableName":"many","Item":{"id":{"S":"a"}},"Expected":{` + many(40000, entry(`"x%d":{"Exists":false}`)) + `}}`, tooMany("expected", 10000)},
 		{"PutItem", `{"TableName":"many","Item":{"id":{"S":"a"}},"Expected":{` + many(9999, entry(`"x%d":{"Exists":false}`)) + `}}`, ""},
 		{"UpdateItem", `{` + key + `,"AttributeUpdates":{` + many(9999, entry(`"x%d":{"Value":{"N":"1"}}`)) + `}}`, ""},
@@ -68,11 +68,11 @@ func TestManyElements(t *testing.T) {
 		{"Scan", `{"TableName":"many","ScanFilter":{` + many(9999, entry(`"x%d":{"ComparisonOperator":"NULL"}`)) + `}}`, ""},
 		{"CreateTable", `{"TableName":"wide","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"a","KeyType":"HASH"}],"AttributeDefinitions":[` +
 			many(10000, entry(`{"AttributeName":"a%d","AttributeType":"S"}`)) + `]}`, tooMany("attributeDefinitions", 1000)},
-		{"TagResource", `{"ResourceArn":"arn:aws:dynamodb:us-east-1:000000000000:table/many","Tags":[` + many(10000, entry(`{"Key":"k%d","Value":""}`)) + `]}`, tooMany("tags", 1000)},
+		{"TagResource", `{"ResourceArn":"arn:aws:dynamodb:us-east-1:000000000000:table/many","Tags":[` + many(10000, entry(`{"Key":"k%d","Value":""}`)) + `]}`, "Number of Tags exceed the current limit for the provided ResourceArn"},
 		{"ExecuteStatement", `{"Statement":"SELECT ` + strings.TrimSuffix(strings.Repeat(`\"#a\",`, 1100), ",") + ` FROM many"}`, "Duplicate identifiers in select clause: #a"},
 		{"ExecuteStatement", `{"Statement":"SELECT ` + many(1000, entry(`\"#%d\"`)) + ` FROM many"}`, ""},
-		{"ExecuteStatement", `{"Statement":"SELECT * FROM many WHERE ` + many(1, func(int) string { return "id IN ['a'" + strings.Repeat(",'a'", 99) + "]" }) + `"}`, ""},
-		{"ExecuteStatement", `{"Statement":"SELECT * FROM many WHERE id='0'` + strings.ReplaceAll(many(500, entry(` OR id='%d'`)), ",", "") + `"}`, "Too many key values in WHERE clause"},
+		{"ExecuteStatement", `{"Statement":"SELECT * FROM many WHERE ` + many(1, func(int) string { return "id IN ['a'" + strings.Repeat(",'a'", 99) + "]" }) + `"}`, "Overlapping conditions with range keys are not supported in where clause"},
+		{"ExecuteStatement", `{"Statement":"SELECT * FROM many WHERE id='0'` + strings.ReplaceAll(many(500, entry(` OR id='%d'`)), ",", "") + `"}`, "The expression contains too many operators; operator count: 301"},
 		{"ExecuteStatement", `{"Statement":"` + strings.Repeat("x", 1<<20) + `"}`, "1 validation error detected: Value 'xxxx"},
 		{"GraniteServiceVersion20100801.PutMetricData", `{"Namespace":"n","MetricData":[` + many(400000, func(int) string { return "{}" }) + `]}`, tooMany("metricData", 2000)},
 		{"GraniteServiceVersion20100801.PutMetricData", `{"Namespace":"n","MetricData":[` + many(1001, func(int) string { return `{"MetricName":"m","Value":1}` }) + `]}`,

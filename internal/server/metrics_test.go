@@ -71,7 +71,8 @@ func TestMetrics(t *testing.T) {
 	it := d.must("DynamoDBStreams_20120810.GetShardIterator", obj{"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"})["ShardIterator"]
 	d.must("DynamoDBStreams_20120810.GetRecords", obj{"ShardIterator": it})
 	d.must("UpdateTable", obj{
-		"TableName": "Tab", "GlobalSecondaryIndexUpdates": []obj{{"Create": obj{"IndexName": "late", "KeySchema": keys("pk"), "Projection": obj{"ProjectionType": "KEYS_ONLY"}, "ProvisionedThroughput": throughput(5, 5)}}},
+		"TableName": "Tab", "AttributeDefinitions": []obj{attr("pk", "S")},
+		"GlobalSecondaryIndexUpdates": []obj{{"Create": obj{"IndexName": "late", "KeySchema": keys("pk"), "Projection": obj{"ProjectionType": "KEYS_ONLY"}, "ProvisionedThroughput": throughput(5, 5)}}},
 	})
 	_, refused := d.until(exceeded, "GetItem", func(int) any { return obj{"TableName": "Tab", "Key": key(1)} })
 	if refused == nil {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -99,7 +100,7 @@ func (a account) send(req *http.Request) (answer string, code, message string) {
 		a.t.Errorf("%s answers %d: %s", req.Header.Get("X-Amz-Target"), res.StatusCode, raw)
 	}
 	if res.StatusCode == 200 {
-		return string(raw), "", ""
+		return cmp.Or(string(raw), "{}"), "", "" // TagResource has no output
 	}
 	var e struct {
 		Type    string `json:"__type"`

@@ -242,6 +242,11 @@ func NameChars(s string) bool {
 	return s != ""
 }
 
+// BadName returns the violation of a name's pattern by a name that an operation checks itself.
+func BadName(member, value string) *awserr.Error {
+	return awserr.ValidationError(oneDetected + "Value '" + value + "' at '" + member + "' failed to satisfy constraint: Member must satisfy regular expression pattern: " + tableNames)
+}
+
 // NameConstraints are the constraints on table names that are keys of a map, as AWS prints them.
 const NameConstraints = "Member must have length less than or equal to 255, Member must have length greater than or equal to 3, " +
 	"Member must satisfy regular expression pattern: " + tableNames

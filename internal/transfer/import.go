@@ -247,7 +247,13 @@ func (x *importer) sortObject(ctx context.Context, t *catalog.Table, src *source
 		}
 		return nil
 	})
-	if errors.Is(err, errUnreadable) {
+	var damaged *Failure
+	switch {
+	case errors.Is(err, errUnreadable):
+		return nil
+	case errors.As(err, &damaged) && damaged.Code == invalidInput: // an object that is not in the format counts as one item
+		x.Processed++
+		x.refuse(object, n, err)
 		return nil
 	}
 	return err

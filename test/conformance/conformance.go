@@ -149,7 +149,7 @@ var changing = []struct {
 	{regexp.MustCompile(`("LatestStreamLabel":)"[^"]*"`), `$1"…"`},
 	{regexp.MustCompile(`("LatestStreamArn":"[^"]*/stream/)[^"]*"`), `$1…"`},
 	{regexp.MustCompile(`(/(?:backup|export|import)/)[0-9]{14}-[0-9a-f]{8}`), `$1…`},
-	{regexp.MustCompile(`("RevisionId":|revision id )"?[0-9]{13}"?`), `$1…`},
+	{regexp.MustCompile(`("RevisionId":|revision id )"?[0-9]{13}\b"?`), `$1…`},
 	{regexp.MustCompile(`(-[A-Z]{3}-[A-Za-z0-9_.-]+-)[0-9]{13}"`), `$1…"`},
 }
 
