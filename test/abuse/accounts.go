@@ -102,6 +102,9 @@ func otherAccount(ctx context.Context, t *Target) error {
 		if c.operation == "BatchGetItem" || strings.HasPrefix(c.operation, "Transact") || c.operation == "ExecuteTransaction" {
 			codes = append(codes, "TransactionCanceledException") // AccessDenied is among its reasons
 		}
+		if strings.HasSuffix(c.operation, "ResourcePolicy") {
+			codes = append(codes, "ValidationException") // This action is only supported by accounts that match the resource owner’s account.
+		}
 		failed = errors.Join(failed, r.Is(what, codes...))
 		if strings.Contains(string(r.Body), "treasure") {
 			failed = errors.Join(failed, fmt.Errorf("%s: she has it: %.200s", what, r.Body))

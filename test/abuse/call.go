@@ -74,6 +74,14 @@ func (r Reply) Refused(what string) error {
 	return fmt.Errorf("%s: %d %.300s", what, r.Status, r.Body)
 }
 
+// Undecoded returns an error unless the reply refuses a body that isn't in its Content-Encoding: as AWS does, by an InternalFailure.
+func (r Reply) Undecoded(what string) error {
+	if r.Status == http.StatusInternalServerError && strings.Contains(string(r.Body), "#InternalFailure") {
+		return nil
+	}
+	return r.Refused(what)
+}
+
 // Taken returns an error if there was no reply, or a server error other than "too many at a time".
 func (r Reply) Taken(what string) error {
 	if r.Err != nil || r.Status >= 500 && r.Status != http.StatusServiceUnavailable {
