@@ -248,6 +248,11 @@ func InvalidStartKey() *Error {
 	return validation("The provided starting key is invalid")
 }
 
+// InvalidScanStart is InvalidStartKey as Scan words it.
+func InvalidScanStart() *Error {
+	return validation("The provided starting key is invalid: The provided key element does not match the schema")
+}
+
 // StartKeyOutside is for an ExclusiveStartKey with another partition key than the query's.
 func StartKeyOutside() *Error {
 	return validation("The provided starting key is outside query boundaries based on provided conditions")
