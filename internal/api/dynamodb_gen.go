@@ -95,6 +95,7 @@ var (
 	}}}
 	RestoreTableFromBackup = smithy.Operation[RestoreTableFromBackupInput, RestoreTableFromBackupOutput]{Target: "DynamoDB_20120810.RestoreTableFromBackup", Rules: &smithy.Rules{Members: []smithy.Rule{
 		{Member: "targetTableName", Constraint: smithy.Min, Stage: smithy.Late},
+		{Member: "targetTableName", Constraint: smithy.Pattern, Stage: smithy.Late},
 		{Member: "backupArn", Constraint: smithy.Min, Stage: smithy.Late},
 	}}}
 	RestoreTableToPointInTime = smithy.Operation[RestoreTableToPointInTimeInput, RestoreTableToPointInTimeOutput]{Target: "DynamoDB_20120810.RestoreTableToPointInTime", Rules: &smithy.Rules{}}
