@@ -98,8 +98,13 @@ var (
 		{Member: "targetTableName", Constraint: smithy.Pattern, Stage: smithy.Late},
 		{Member: "backupArn", Constraint: smithy.Min, Stage: smithy.Late},
 	}}}
-	RestoreTableToPointInTime = smithy.Operation[RestoreTableToPointInTimeInput, RestoreTableToPointInTimeOutput]{Target: "DynamoDB_20120810.RestoreTableToPointInTime", Rules: &smithy.Rules{}}
-	Scan                      = smithy.Operation[ScanInput, ScanOutput]{Target: "DynamoDB_20120810.Scan", Rules: &smithy.Rules{}}
+	RestoreTableToPointInTime = smithy.Operation[RestoreTableToPointInTimeInput, RestoreTableToPointInTimeOutput]{Target: "DynamoDB_20120810.RestoreTableToPointInTime", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "targetTableName", Constraint: smithy.Min, Stage: smithy.Late},
+		{Member: "targetTableName", Constraint: smithy.Pattern, Stage: smithy.Late},
+	}}}
+	Scan = smithy.Operation[ScanInput, ScanOutput]{Target: "DynamoDB_20120810.Scan", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
+	}}}
 	SearchVectors             = smithy.Operation[SearchVectorsInput, SearchVectorsOutput]{Target: "DynamoDB_20120810.SearchVectors", Rules: &smithy.Rules{}}
 	StartBulkPutItems         = smithy.Operation[StartBulkPutItemsInput, StartBulkPutItemsOutput]{Target: "DynamoDB_20120810.StartBulkPutItems", Rules: &smithy.Rules{}}
 	TagResource               = smithy.Operation[TagResourceInput, NoOutput]{Target: "DynamoDB_20120810.TagResource", Rules: &smithy.Rules{}}
@@ -3035,6 +3040,10 @@ func (v *DeleteBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DeleteBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
+	if v.BackupArn.Set {
+		c.MinLen("backupArn", v.BackupArn.Value, 37)
+		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
+	}
 }
 
 // DeleteBackupOutput is a shape of AWS's model.
@@ -3535,6 +3544,10 @@ func (v *DescribeBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *DescribeBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
+	if v.BackupArn.Set {
+		c.MinLen("backupArn", v.BackupArn.Value, 37)
+		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
+	}
 }
 
 // DescribeBackupOutput is a shape of AWS's model.
@@ -3679,6 +3692,11 @@ func (v *DescribeContributorInsightsInput) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *DescribeContributorInsightsInput) Check(c *smithy.Checker) {
+	if v.IndexName.Set {
+		c.MinLen("indexName", v.IndexName.Value, 3)
+		c.MaxLen("indexName", v.IndexName.Value, 255)
+		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
+	}
 	c.Required("tableName", v.TableName.Set)
 	if v.TableName.Set {
 		c.TableName("tableName", v.TableName.Value)
@@ -4880,6 +4898,10 @@ func (v *ExportTableToPointInTimeInput) Check(c *smithy.Checker) {
 		c.MaxLen("s3SseKmsKeyId", v.S3SseKmsKeyId.Value, 2048)
 	}
 	c.Required("tableArn", v.TableArn.Set)
+	if v.TableArn.Set {
+		c.MinLen("tableArn", v.TableArn.Value, 1)
+		c.MaxLen("tableArn", v.TableArn.Value, 1024)
+	}
 }
 
 // ExportTableToPointInTimeOutput is a shape of AWS's model.
@@ -10154,6 +10176,10 @@ func (v *RestoreTableFromBackupInput) Read(r *wirejson.Reader) bool {
 // Check implements smithy.Shape.
 func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
 	c.Required("backupArn", v.BackupArn.Set)
+	if v.BackupArn.Set {
+		c.MinLen("backupArn", v.BackupArn.Value, 37)
+		c.MaxLen("backupArn", v.BackupArn.Value, 1024)
+	}
 	if v.BillingModeOverride.Set {
 		c.Enum("billingModeOverride", v.BillingModeOverride.Value, enumBillingMode)
 	}
@@ -10183,6 +10209,11 @@ func (v *RestoreTableFromBackupInput) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("targetTableName", v.TargetTableName.Set)
+	if v.TargetTableName.Set {
+		c.Pattern("targetTableName", v.TargetTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TargetTableName.Value))
+		c.MinLen("targetTableName", v.TargetTableName.Value, 3)
+		c.MaxLen("targetTableName", v.TargetTableName.Value, 255)
+	}
 	if v.LocalSecondaryIndexOverride != nil {
 		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000, nil)
 		for i0 := range v.LocalSecondaryIndexOverride {
@@ -10326,6 +10357,11 @@ func (v *RestoreTableToPointInTimeInput) Check(c *smithy.Checker) {
 		}
 	}
 	c.Required("targetTableName", v.TargetTableName.Set)
+	if v.TargetTableName.Set {
+		c.Pattern("targetTableName", v.TargetTableName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.TargetTableName.Value))
+		c.MinLen("targetTableName", v.TargetTableName.Value, 3)
+		c.MaxLen("targetTableName", v.TargetTableName.Value, 255)
+	}
 	if v.LocalSecondaryIndexOverride != nil {
 		c.MaxSize("localSecondaryIndexOverride", len(v.LocalSecondaryIndexOverride), 1000, nil)
 		for i0 := range v.LocalSecondaryIndexOverride {
@@ -12655,6 +12691,11 @@ func (v *UpdateContributorInsightsInput) Check(c *smithy.Checker) {
 	c.Required("contributorInsightsAction", v.ContributorInsightsAction.Set)
 	if v.ContributorInsightsAction.Set {
 		c.Enum("contributorInsightsAction", v.ContributorInsightsAction.Value, enumContributorInsightsAction)
+	}
+	if v.IndexName.Set {
+		c.MinLen("indexName", v.IndexName.Value, 3)
+		c.MaxLen("indexName", v.IndexName.Value, 255)
+		c.Pattern("indexName", v.IndexName.Value, "[a-zA-Z0-9_.-]+", smithy.NameChars(v.IndexName.Value))
 	}
 	if v.ContributorInsightsMode.Set {
 		c.Enum("contributorInsightsMode", v.ContributorInsightsMode.Value, enumContributorInsightsMode)

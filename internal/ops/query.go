@@ -330,11 +330,11 @@ func (r *reading) startKey(key attribute.Item) ([]byte, error) {
 		}
 	}
 	if key.Len() != len(want) {
-		return nil, awserr.InvalidStartKey()
+		return nil, r.invalidStartKey()
 	}
 	for name, t := range want {
 		if key.Get(name).Type() != t {
-			return nil, awserr.InvalidStartKey()
+			return nil, r.invalidStartKey()
 		}
 	}
 	if err := checkKeyValues(r.table, key); err != nil {
@@ -342,9 +342,16 @@ func (r *reading) startKey(key attribute.Item) ([]byte, error) {
 	}
 	storage, ok := table.StorageKey(r.table, r.index, key)
 	if !ok {
-		return nil, awserr.InvalidStartKey()
+		return nil, r.invalidStartKey()
 	}
 	return storage, nil
+}
+
+func (r *reading) invalidStartKey() error {
+	if r.scan {
+		return awserr.InvalidScanStart()
+	}
+	return awserr.InvalidStartKey()
 }
 
 // units returns the capacity that reading the page consumed. For an index, the table's share is the items fetched from the
