@@ -102,7 +102,7 @@ func (c *serveCmd) command() *cobra.Command {
 	f.DurationVar(&c.TransientStatus, "transient-status", 0, "`DURATION` How long tables stay in CREATING, UPDATING and DELETING.")
 	f.DurationVar(&c.TTLInterval, "ttl-interval", time.Second, "`DURATION` How often expired items are deleted.")
 	f.BoolVar(&c.NoChangeLimits, "no-change-limits", false,
-		"Drop AWS's limits on how often settings may change (TTL, throughput, billing mode), and its quotas of tables and throughput.")
+		"Drop AWS's limits on how often settings may change (TTL, throughput, billing mode, table class, encryption, deletion protection), and its quotas of tables and throughput.")
 	f.Var(oneOf(&c.Throttling, "aws", "aws", "off"), "throttling",
 		"`MODE` Throttle tables and GSIs with provisioned throughput or a maximum as AWS does: aws or off.")
 	f.Var(oneOf(&c.OnDemandLimits, "none", "none", "aws"), "on-demand-limits",

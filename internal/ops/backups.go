@@ -44,6 +44,9 @@ func describeBackup(b *catalog.Backup) *api.BackupDescription {
 		},
 	}
 	f := &api.SourceTableFeatureDetails{}
+	if d.SourceTableFeatureDetails = f; b.Type == catalog.SystemBackup { // AWS tells nothing of a deleted table's features
+		return d
+	}
 	for _, x := range t.Indexes {
 		projection := &api.Projection{ProjectionType: smithy.Some(x.Projection.Type), NonKeyAttributes: x.Projection.Attributes}
 		if x.Global {
@@ -64,7 +67,6 @@ func describeBackup(b *catalog.Backup) *api.BackupDescription {
 		f.TimeToLiveDescription = &api.TimeToLiveDescription{TimeToLiveStatus: smithy.Some(t.TTL.State), AttributeName: smithy.Some(t.TTL.Attribute)}
 	}
 	f.SSEDescription = sseDescription(api.SSEStatusEnabled, t.SSEKey)
-	d.SourceTableFeatureDetails = f
 	return d
 }
 

@@ -184,6 +184,9 @@ func checkTableName(name string) error {
 func notNamed(want kind, given string) error {
 	switch want {
 	case kindStream:
+		if _, isARN := parseARN(given); !isARN { // the code is AWS's, the sentence ours
+			return awserr.ValidationError("Invalid StreamArn: " + given)
+		}
 		return streamNotFound(given)
 	case kindBackup:
 		return awserr.ValidationError("Invalid Backup ARN")

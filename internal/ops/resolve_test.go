@@ -84,7 +84,7 @@ func TestResolve(t *testing.T) {
 		{want: kindTable, given: other + "table/Tab", error: "not authorized to perform: dynamodb:Test on resource: " + other + "table/Tab "},
 		{want: kindTable, given: other + "table/Tab", index: "Ind", error: "on resource: " + other + "table/Tab/index/Ind "},
 		{want: kindStream, given: own + "table/Tab/stream/2026-01-01T00:00:00.000", arn: own + "table/Tab/stream/2026-01-01T00:00:00.000"},
-		{want: kindStream, given: "Tab", error: "Stream: Tab not found"},
+		{want: kindStream, given: "Tab", error: "ValidationException: Invalid StreamArn: Tab"},
 		{want: kindBackup, given: own + "table/Tab/backup/1", arn: own + "table/Tab/backup/1"},
 		{want: kindBackup, given: own + "table/Tab/export/1", error: "Invalid Backup ARN"},
 		{want: kindBackup, given: other + "table/Tab/backup/1", error: "on resource: " + other + "table/Tab/backup/1 "},
