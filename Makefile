@@ -117,11 +117,11 @@ conformance: bin/stator ## Recorded answers: how many are as recorded, by file a
 		cat $(BUILD)/conformance.txt; [ -n "$$ok" ] || { cat $(BUILD)/conformance.log; exit 1; }
 	@if [ -n "$(NUBO)" ]; then go run ./test/conformance/nubo -stator bin/stator -suite $(NUBO); fi
 
-# The peers of the benchmark, from their package registries. The differential's deviations are of this version of dynoxide.
+# The peers of the benchmark, from their package registries. The differential's deviations are of this version of dynoxide, which calls itself 1.5.0.
 PEERS := $(BUILD)/peers
 DYNOXIDE := $(PEERS)/dynoxide/bin/dynoxide
 $(DYNOXIDE):
-	cargo install --quiet --locked dynoxide-rs --version 1.5.0 --root $(PEERS)/dynoxide
+	cargo install --quiet --locked dynoxide-rs --version 3.2.0 --root $(PEERS)/dynoxide
 
 differential: bin/stator $(LOCAL)/ok $(DYNOXIDE) ## Random requests against Stator, DynamoDB Local and dynoxide, answers compared.
 	go run ./test/differential -stator bin/stator -local-classpath '$(LOCAL)/lib/*' -dynoxide $(DYNOXIDE) $(DIFFERENTIALFLAGS)

@@ -95,10 +95,12 @@ var (
 	}}}
 	RestoreTableFromBackup = smithy.Operation[RestoreTableFromBackupInput, RestoreTableFromBackupOutput]{Target: "DynamoDB_20120810.RestoreTableFromBackup", Rules: &smithy.Rules{Members: []smithy.Rule{
 		{Member: "targetTableName", Constraint: smithy.Min, Stage: smithy.Late},
+		{Member: "targetTableName", Constraint: smithy.Pattern, Stage: smithy.Late},
 		{Member: "backupArn", Constraint: smithy.Min, Stage: smithy.Late},
 	}}}
 	RestoreTableToPointInTime = smithy.Operation[RestoreTableToPointInTimeInput, RestoreTableToPointInTimeOutput]{Target: "DynamoDB_20120810.RestoreTableToPointInTime", Rules: &smithy.Rules{Members: []smithy.Rule{
 		{Member: "targetTableName", Constraint: smithy.Min, Stage: smithy.Late},
+		{Member: "targetTableName", Constraint: smithy.Pattern, Stage: smithy.Late},
 	}}}
 	Scan                      = smithy.Operation[ScanInput, ScanOutput]{Target: "DynamoDB_20120810.Scan", Rules: &smithy.Rules{}}
 	SearchVectors             = smithy.Operation[SearchVectorsInput, SearchVectorsOutput]{Target: "DynamoDB_20120810.SearchVectors", Rules: &smithy.Rules{}}

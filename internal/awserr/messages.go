@@ -184,6 +184,11 @@ func UpdatedTooDeep() *Error { return validation("Nesting Levels have exceeded s
 // EmptyName is for empty names of attributes in legacy parameters.
 func EmptyName() *Error { return RequestError("Empty attribute name") }
 
+// LongName is for names of attributes in legacy parameters that are longer than 65,535 bytes.
+func LongName() *Error {
+	return RequestError("Attribute name is too large, must be less than 65536 bytes")
+}
+
 // KeyUpdate is for updates of a key attribute.
 func KeyUpdate(name string) *Error {
 	return invalidValue("Cannot update attribute ", name, ". This attribute is part of the key")

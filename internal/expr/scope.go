@@ -17,8 +17,21 @@ type Scope struct {
 	usedNames  uint64 // a bit for each of the first 64; the others are in many
 	usedValues uint64
 	many       *many // nil while there are few placeholders
-	// LaterFirst says that the sentence about two paths that meet names the later one first, as PartiQL's does.
-	LaterFirst bool
+	// PartiQL is for statements, about which AWS reports other problems first: the sentence about two paths that meet names the later one
+	// first, the left operand's type comes before the right one's absence, and a wrong path before a missing operand.
+	PartiQL bool
+	// Problem returns the sentence for an operator or function that shall be refused before its operands' types are checked, or "".
+	Problem func(*Node) string
+}
+
+// refuse panics if s.Problem finds one.
+func (s *Scope) refuse(n *Node) {
+	if s.Problem == nil {
+		return
+	}
+	if problem := s.Problem(n); problem != "" {
+		panic(errorf(problem))
+	}
 }
 
 // many is the state of a scope with many placeholders.
@@ -317,6 +330,7 @@ func (s *Scope) typeCheck(n *Node) {
 	for _, a := range n.Args {
 		s.typeCheck(a)
 	}
+	s.refuse(n)
 	switch n.Op {
 	case OpEQ, OpNE, OpIn:
 		s.distinct(n)
@@ -429,7 +443,7 @@ func (s *Scope) BindProjection(p *Projection) (err error) {
 
 // checkOverlap panics if a path is the beginning of another, or has an index where another has a name.
 func (s *Scope) checkOverlap(paths []Path) {
-	if s.LaterFirst {
+	if s.PartiQL {
 		paths = slices.Clone(paths)
 		slices.Reverse(paths)
 	}
@@ -515,6 +529,7 @@ func (s *Scope) updateTypes(n *Node) {
 	for _, a := range n.Args {
 		s.updateTypes(a)
 	}
+	s.refuse(n)
 	want := attribute.TypeNone
 	switch n.Op {
 	case OpPlus, OpMinus:

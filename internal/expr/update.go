@@ -15,7 +15,7 @@ const (
 // evalError returns an error of the evaluation, which AWS prints without a prefix.
 func evalError(reason string) *Error { return &Error{Reason: reason, Bare: true} }
 
-// edit is what an update does at a path: set a value, or remove the existing one.
+// edit is what an update does at a path: set a value, or remove the existing one. In PartiQL, the value may be missing.
 type edit struct {
 	val    attribute.Value
 	remove bool
@@ -26,8 +26,10 @@ type edit struct {
 func (s *Scope) Apply(u *Update, it attribute.Item) (out attribute.Item, err error) {
 	defer catch(&err)
 	var root pathTree
+	missing := false
 	for _, a := range u.Actions {
 		e := s.evaluate(a, it)
+		missing = missing || e != nil && e.val == nil && !e.remove
 		if e != nil {
 			root.add(s, a.Path).edit = e
 		} else {
@@ -55,6 +57,9 @@ func (s *Scope) Apply(u *Update, it attribute.Item) (out attribute.Item, err err
 	for _, k := range kids {
 		k.create(&b)
 	}
+	if missing {
+		panic(evalError(msgMissingOperand))
+	}
 	return b.Item(), nil
 }
 
@@ -75,7 +80,7 @@ func (t *pathTree) create(b *attribute.Builder) {
 	switch {
 	case t.edit == nil:
 		panic(evalError(msgInvalidPath))
-	case !t.edit.remove:
+	case t.edit.val != nil:
 		b.Add([]byte(t.name), t.edit.val)
 	}
 }
@@ -100,7 +105,7 @@ func (t *pathTree) apply(v attribute.Value) attribute.Value {
 		switch {
 		case k.edit == nil: // an edit below an attribute that doesn't exist
 			panic(evalError(msgInvalidPath))
-		case !k.edit.remove:
+		case k.edit.val != nil:
 			fields = append(fields, attribute.Field{Name: k.name, Value: k.edit.val})
 		}
 	}
@@ -147,7 +152,7 @@ func (t *pathTree) applyList(v attribute.Value) attribute.Value {
 		switch {
 		case k.edit == nil:
 			panic(evalError(msgInvalidPath))
-		case !k.edit.remove:
+		case k.edit.val != nil:
 			elems = append(elems, k.edit.val)
 		}
 	}
@@ -161,7 +166,7 @@ func (s *Scope) evaluate(a Action, it attribute.Item) *edit {
 		return &edit{remove: true}
 	case SectionSet:
 		v := s.updateOperand(a.Operand, it)
-		if v == nil {
+		if v == nil && !s.PartiQL {
 			panic(evalError(msgMissingOperand))
 		}
 		return &edit{val: v}
@@ -200,6 +205,9 @@ func sum(a, b attribute.Value, subtract bool) attribute.Value {
 	return attribute.AppendScalar(nil, attribute.TypeN, text)
 }
 
+// operandTypes are the types of operands that operators and functions of SET take.
+var operandTypes = map[Op]attribute.Type{OpPlus: attribute.TypeN, OpMinus: attribute.TypeN, OpListAppend: attribute.TypeL}
+
 // updateOperand evaluates an operand of SET, or returns nil for a path without a value.
 func (s *Scope) updateOperand(n *Node, it attribute.Item) attribute.Value {
 	switch n.Op {
@@ -215,7 +223,11 @@ func (s *Scope) updateOperand(n *Node, it attribute.Item) attribute.Value {
 	case OpEQ, OpNE, OpLT, OpLE, OpGT, OpGE: // PartiQL assigns comparisons
 		return attribute.Bool(s.Matches(n, it))
 	}
-	a, b := s.updateOperand(n.Args[0], it), s.updateOperand(n.Args[1], it)
+	a := s.updateOperand(n.Args[0], it)
+	if s.PartiQL && a != nil && a.Type() != operandTypes[n.Op] {
+		panic(&Error{Reason: msgOperandType, Bare: true, WrongType: true})
+	}
+	b := s.updateOperand(n.Args[1], it)
 	if a == nil || b == nil {
 		panic(evalError(msgMissingOperand))
 	}

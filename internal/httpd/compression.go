@@ -47,7 +47,9 @@ func preferred(c *fasthttp.RequestCtx) string {
 		name, q := acceptable(string(entry))
 		switch name {
 		case "gzip", "deflate":
-			named += name
+			if !strings.Contains(named, name) {
+				named += name
+			}
 			if q > quality {
 				best, quality = name, q
 			}

@@ -29,6 +29,17 @@ func checkOperator(operator string) error {
 	return nil
 }
 
+// checkName rejects a name that no attribute can have.
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return awserr.EmptyName()
+	case len(name) > attribute.MaxName:
+		return awserr.LongName()
+	}
+	return nil
+}
+
 // checkValues rejects values that were decoded from invalid JSON.
 func checkValues(values []attribute.Value) error {
 	for _, v := range values {
@@ -143,8 +154,8 @@ func (e *expressions) lowerExpected(expected smithy.Map[api.ExpectedAttributeVal
 	for i := range expected {
 		name, x := expected[i].Key, &expected[i].Value
 		where := " for Attribute: " + name
-		if name == "" {
-			return awserr.EmptyName()
+		if err := checkName(name); err != nil {
+			return err
 		}
 		if x.ComparisonOperator.Set {
 			if err := checkOperator(x.ComparisonOperator.Value); err != nil {
@@ -208,8 +219,8 @@ func (e *expressions) lowerFilter(filter smithy.Map[api.Condition], operator smi
 	var conditions []*expr.Node
 	for i := range filter {
 		c := &filter[i].Value
-		if filter[i].Key == "" {
-			return awserr.EmptyName()
+		if err := checkName(filter[i].Key); err != nil {
+			return err
 		}
 		if err := checkComparison(c.ComparisonOperator.Value, c.AttributeValueList); err != nil {
 			return err
@@ -231,8 +242,8 @@ func (e *expressions) lowerProjection(names []string) error {
 	e.project = &expr.Projection{}
 	seen := make(map[string]struct{}, len(names))
 	for _, name := range names {
-		if name == "" {
-			return awserr.EmptyName()
+		if err := checkName(name); err != nil {
+			return err
 		}
 		if _, twice := seen[name]; twice {
 			return awserr.InvalidRequest("Duplicate value in attribute name: " + name)
@@ -252,8 +263,8 @@ func (e *expressions) lowerUpdates(updates smithy.Map[api.AttributeValueUpdate])
 	e.update = &expr.Update{}
 	for i := range updates {
 		u := &updates[i].Value
-		if updates[i].Key == "" {
-			return awserr.EmptyName()
+		if err := checkName(updates[i].Key); err != nil {
+			return err
 		}
 		if problem, invalid := u.Value.Invalid(); invalid {
 			return valueError(problem)

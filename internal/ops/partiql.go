@@ -49,10 +49,10 @@ func parseStatement(text string, params []attribute.Value, onFailure smithy.Opt[
 	if st.scope, err = expr.NewScope(literalNames(parsed), nil); err != nil {
 		return nil, statementError(err)
 	}
+	st.scope.PartiQL, st.scope.Problem = true, partiql.OperandProblem
 	if parsed.Where != nil {
 		err = st.scope.BindCondition(&expr.Condition{Root: parsed.Where})
 	}
-	st.scope.LaterFirst = true
 	if err == nil && parsed.Update != nil {
 		err = st.scope.BindUpdate(parsed.Update)
 	}

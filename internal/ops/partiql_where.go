@@ -388,7 +388,7 @@ func (w *whereClause) complete() bool {
 	}
 	sort, _ := w.sortKey()
 	for _, n := range partiql.Conjuncts(w.st.Where) {
-		if !onKey(n, w.partitionKey().Name) && !onKey(n, sort.Name) {
+		if !onKey(n, sort.Name) && !(n.Op == expr.OpEQ && onKey(n, w.partitionKey().Name)) {
 			return false
 		}
 	}

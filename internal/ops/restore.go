@@ -97,6 +97,7 @@ func restoreIndexes(t, source *catalog.Table, o overrides) error {
 		if err != nil {
 			return err
 		}
+		x.Throughput = catalog.Throughput{}
 		if p := g.ProvisionedThroughput; p != nil {
 			x.Throughput = catalog.Throughput{Read: p.ReadCapacityUnits.Value, Write: p.WriteCapacityUnits.Value}
 		}

@@ -7,9 +7,16 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/pitr"
+	"github.com/statordb/stator/internal/smithy"
 )
 
 func (s *Service) restoreTableFromBackup(ctx context.Context, req *Request, in *api.RestoreTableFromBackupInput) (*api.RestoreTableFromBackupOutput, error) {
+	switch name := in.TargetTableName.Value; {
+	case len(name) < 3:
+		return nil, awserr.ValidationError("TableName must be at least 3 characters long and at most 255 characters long")
+	case !smithy.NameChars(name):
+		return nil, smithy.BadName("targetTableName", name)
+	}
 	b, err := s.backup(req, in.BackupArn.Value)
 	if err != nil {
 		return nil, err

@@ -32,7 +32,6 @@ func (m *meaning) condition(n *node) *expr.Node {
 	if n := operators(out); n > expr.MaxOperators {
 		fail("The expression contains too many operators; operator count: ", strconv.Itoa(expr.MaxOperators+1))
 	}
-	checkOperands(out)
 	return out
 }
 
@@ -59,38 +58,32 @@ var functions = map[string]struct {
 	"list_append": {expr.OpListAppend, 2, true}, "if_not_exists": {expr.OpIfNotExists, 2, true},
 }
 
-// checkOperands fails for functions with the wrong operands, which AWS finds after everything else in a condition or an update.
-func checkOperands(n *expr.Node) {
-	for _, a := range n.Args {
-		checkOperands(a)
-	}
+// OperandProblem returns the sentence for an operator or function with the wrong operands, as far as expr's own checks don't find it. AWS
+// reports the first in the order in which they are written.
+func OperandProblem(n *expr.Node) string {
 	switch n.Op {
 	case expr.OpIn:
 		if len(n.Args)-1 > expr.MaxInOperands && !ownMember(n) {
-			fail("The IN operator is provided with too many operands; number of operands: ", strconv.Itoa(len(n.Args)-1))
+			return "The IN operator is provided with too many operands; number of operands: " + strconv.Itoa(len(n.Args)-1)
 		}
-		return
+		return ""
 	case expr.OpAnd, expr.OpOr, expr.OpNot:
 		for _, a := range n.Args {
 			if !boolean(a) { // a size
-				fail("Incorrect operand type for operator or function; operator or function: ", n.Op.String(), ", operand type: N")
+				return "Incorrect operand type for operator or function; operator or function: " + n.Op.String() + ", operand type: N"
 			}
 		}
-		return
+		return ""
 	}
 	f, ok := functions[n.Op.String()]
-	if !ok {
-		return
+	switch {
+	case !ok:
+	case len(n.Args) != f.n:
+		return wrongNumber(n.Op.String(), len(n.Args))
+	case (n.Op == expr.OpExists || n.Op == expr.OpNotExists || n.Op == expr.OpIfNotExists) && n.Args[0].Op != expr.OpPath:
+		return "Operator or function requires a document path; operator or function: " + n.Op.String()
 	}
-	if len(n.Args) != f.n {
-		wrongNumber(n.Op.String(), len(n.Args))
-	}
-	switch n.Op {
-	case expr.OpExists, expr.OpNotExists, expr.OpIfNotExists:
-		if n.Args[0].Op != expr.OpPath {
-			fail("Operator or function requires a document path; operator or function: ", n.Op.String())
-		}
-	}
+	return ""
 }
 
 // ownMember reports whether IN looks for a path among operands that include it. Binding refuses that.
@@ -103,9 +96,9 @@ func ownMember(n *expr.Node) bool {
 	return false
 }
 
-// wrongNumber fails for a wrong number of operands.
-func wrongNumber(name string, n int) {
-	fail("Incorrect number of operands for operator or function; operator or function: ", name, ", number of operands: ", strconv.Itoa(n))
+// wrongNumber is the sentence for a wrong number of operands.
+func wrongNumber(name string, n int) string {
+	return "Incorrect number of operands for operator or function; operator or function: " + name + ", number of operands: " + strconv.Itoa(n)
 }
 
 var comparisons = map[string]expr.Op{
@@ -150,7 +143,7 @@ func (m *meaning) operator(n *node, update bool) *expr.Node {
 	arithmetic := word == "+" || word == "-"
 	switch {
 	case update && arithmetic && len(n.operands) == 1:
-		wrongNumber(word, 1)
+		fail(wrongNumber(word, 1))
 	case update && !arithmetic && !comparison:
 		fail("Unsupported operator in Update Expression. Operator: ", word)
 	case update && word == "+":
@@ -228,8 +221,8 @@ func typeClass(name string) string {
 // isType finds the meaning of IS.
 func (m *meaning) isType(n *node) *expr.Node {
 	left := n.operands[0]
-	switch left.form {
-	case formName, formPath, formLiteral:
+	switch {
+	case left.form == formName, left.form == formPath, left.form == formLiteral && left.tok.kind != tokMissing:
 	default:
 		fail("The left hand side argument to IS must be a Variable Reference, Literal, or Path")
 	}
@@ -240,14 +233,10 @@ func (m *meaning) isType(n *node) *expr.Node {
 			". Supported data types are [MISSING, NULL, BOOLEAN, BLOB, STRING, NUMERIC, STRUCT, TUPLE, LIST]", m.place(left))
 	}
 	operand := m.operand(left, false)
-	switch {
-	case n.kind != "missing":
-		return negate(operation(expr.OpType, operand, literalNode(attribute.String(letter))), negated)
-	case operand.Op == expr.OpPath:
+	if n.kind == "missing" {
 		return negate(operation(expr.OpNotExists, operand), negated)
 	}
-	// a literal is never missing
-	return negate(operation(expr.OpNE, operand, operand), negated)
+	return negate(operation(expr.OpType, operand, literalNode(attribute.String(letter))), negated)
 }
 
 // call finds the meaning of a function call.
@@ -282,7 +271,6 @@ func (m *meaning) assignment(target, value *node) expr.Action {
 		}
 	}
 	a.Operand = m.operand(value, true)
-	checkOperands(a.Operand)
 	return a
 }
 
@@ -292,11 +280,10 @@ func (m *meaning) setOperand(target expr.Path, n *node) attribute.Value {
 	if len(n.operands) != 2 {
 		fail(name, " must have exactly two arguments", m.place(n))
 	}
-	first := n.operands[0]
+	first, second := n.operands[0], m.operand(n.operands[1], true)
 	if first.form != formName && first.form != formPath || !samePath(m.path(first), target) {
 		fail("The first argument to ", name, " must equal the assignment value", m.place(n))
 	}
-	second := m.operand(n.operands[1], true)
 	if second.Op == expr.OpValue {
 		switch second.Lit.Type() {
 		case attribute.TypeSS, attribute.TypeNS, attribute.TypeBS:

@@ -16,7 +16,7 @@ func TestClassOf(t *testing.T) {
 		`AWS documentation, "Quotas in Amazon DynamoDB"`:            Documentation,
 		"AWS API model":                             Model,
 		"AWS API model; DuplicateItemException":     Model,
-		"dynoxide 1.5.0":                            Peer,
+		"dynoxide 3.2.0":                            Peer,
 		"dynalite 4.0.0":                            Peer,
 		"DynamoDB Local 3.3.1; but for a full stop": Local,
 		"author":                     Author,
