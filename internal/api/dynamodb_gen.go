@@ -26,7 +26,7 @@ var (
 	CancelBulkOperation = smithy.Operation[CancelBulkOperationInput, CancelBulkOperationOutput]{Target: "DynamoDB_20120810.CancelBulkOperation", Rules: &smithy.Rules{}}
 	CreateBackup        = smithy.Operation[CreateBackupInput, CreateBackupOutput]{Target: "DynamoDB_20120810.CreateBackup", Rules: &smithy.Rules{}}
 	CreateGlobalTable   = smithy.Operation[CreateGlobalTableInput, CreateGlobalTableOutput]{Target: "DynamoDB_20120810.CreateGlobalTable", Rules: &smithy.Rules{}}
-	CreateTable         = smithy.Operation[CreateTableInput, CreateTableOutput]{Target: "DynamoDB_20120810.CreateTable", Rules: &smithy.Rules{}}
+	CreateTable         = smithy.Operation[CreateTableInput, CreateTableOutput]{Target: "DynamoDB_20120810.CreateTable", Rules: &smithy.Rules{Asks: "TableName"}}
 	DeleteBackup        = smithy.Operation[DeleteBackupInput, DeleteBackupOutput]{Target: "DynamoDB_20120810.DeleteBackup", Rules: &smithy.Rules{Members: []smithy.Rule{
 		{Member: "backupArn", Constraint: smithy.Min, Stage: smithy.Late},
 	}}}
@@ -37,7 +37,7 @@ var (
 		{Member: "expected.comparisonOperator", Constraint: smithy.Enum, Stage: smithy.Late},
 	}}}
 	DeleteResourcePolicy = smithy.Operation[DeleteResourcePolicyInput, DeleteResourcePolicyOutput]{Target: "DynamoDB_20120810.DeleteResourcePolicy", Rules: &smithy.Rules{}}
-	DeleteTable          = smithy.Operation[DeleteTableInput, DeleteTableOutput]{Target: "DynamoDB_20120810.DeleteTable", Rules: &smithy.Rules{}}
+	DeleteTable          = smithy.Operation[DeleteTableInput, DeleteTableOutput]{Target: "DynamoDB_20120810.DeleteTable", Rules: &smithy.Rules{Asks: "TableName"}}
 	DescribeBackup       = smithy.Operation[DescribeBackupInput, DescribeBackupOutput]{Target: "DynamoDB_20120810.DescribeBackup", Rules: &smithy.Rules{Members: []smithy.Rule{
 		{Member: "backupArn", Constraint: smithy.Min, Stage: smithy.Late},
 	}}}
@@ -54,7 +54,7 @@ var (
 	DescribeImport                      = smithy.Operation[DescribeImportInput, DescribeImportOutput]{Target: "DynamoDB_20120810.DescribeImport", Rules: &smithy.Rules{}}
 	DescribeKinesisStreamingDestination = smithy.Operation[DescribeKinesisStreamingDestinationInput, DescribeKinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.DescribeKinesisStreamingDestination", Rules: &smithy.Rules{}}
 	DescribeLimits                      = smithy.Operation[DescribeLimitsInput, DescribeLimitsOutput]{Target: "DynamoDB_20120810.DescribeLimits", Rules: &smithy.Rules{}}
-	DescribeTable                       = smithy.Operation[DescribeTableInput, DescribeTableOutput]{Target: "DynamoDB_20120810.DescribeTable", Rules: &smithy.Rules{}}
+	DescribeTable                       = smithy.Operation[DescribeTableInput, DescribeTableOutput]{Target: "DynamoDB_20120810.DescribeTable", Rules: &smithy.Rules{Asks: "TableName"}}
 	DescribeTableReplicaAutoScaling     = smithy.Operation[DescribeTableReplicaAutoScalingInput, DescribeTableReplicaAutoScalingOutput]{Target: "DynamoDB_20120810.DescribeTableReplicaAutoScaling", Rules: &smithy.Rules{}}
 	DescribeTimeToLive                  = smithy.Operation[DescribeTimeToLiveInput, DescribeTimeToLiveOutput]{Target: "DynamoDB_20120810.DescribeTimeToLive", Rules: &smithy.Rules{}}
 	DisableKinesisStreamingDestination  = smithy.Operation[KinesisStreamingDestinationInput, KinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.DisableKinesisStreamingDestination", Rules: &smithy.Rules{}}
@@ -130,7 +130,7 @@ var (
 		{Member: "attributeUpdates.action", Constraint: smithy.Enum, Stage: smithy.Late},
 	}}}
 	UpdateKinesisStreamingDestination = smithy.Operation[UpdateKinesisStreamingDestinationInput, UpdateKinesisStreamingDestinationOutput]{Target: "DynamoDB_20120810.UpdateKinesisStreamingDestination", Rules: &smithy.Rules{}}
-	UpdateTable                       = smithy.Operation[UpdateTableInput, UpdateTableOutput]{Target: "DynamoDB_20120810.UpdateTable", Rules: &smithy.Rules{}}
+	UpdateTable                       = smithy.Operation[UpdateTableInput, UpdateTableOutput]{Target: "DynamoDB_20120810.UpdateTable", Rules: &smithy.Rules{Asks: "TableName"}}
 	UpdateTableReplicaAutoScaling     = smithy.Operation[UpdateTableReplicaAutoScalingInput, UpdateTableReplicaAutoScalingOutput]{Target: "DynamoDB_20120810.UpdateTableReplicaAutoScaling", Rules: &smithy.Rules{}}
 	UpdateTimeToLive                  = smithy.Operation[UpdateTimeToLiveInput, UpdateTimeToLiveOutput]{Target: "DynamoDB_20120810.UpdateTimeToLive", Rules: &smithy.Rules{}}
 )
@@ -10576,6 +10576,9 @@ func (v *SSESpecification) Read(r *wirejson.Reader) bool {
 
 // Check implements smithy.Shape.
 func (v *SSESpecification) Check(c *smithy.Checker) {
+	if v.KMSMasterKeyId.Set {
+		c.MinLen("kMSMasterKeyId", v.KMSMasterKeyId.Value, 1)
+	}
 	if v.SSEType.Set {
 		c.Enum("sSEType", v.SSEType.Value, enumSSEType)
 	}

@@ -68,6 +68,8 @@ type Rules struct {
 	Deep bool
 	// First is for operations of which AWS reports only the first violation.
 	First bool
+	// Asks is the parameter whose absence AWS reports before anything else, or empty.
+	Asks string
 	// Members are in the order in which AWS checks those that are reported alone.
 	Members []Rule
 }
@@ -109,6 +111,16 @@ func (c *Checker) incomplete() bool {
 	return false
 }
 
+// lacks reports whether the request lacks a required parameter.
+func (c *Checker) lacks(parameter string) bool {
+	for i := range c.found {
+		if v := &c.found[i]; v.kind == Required && strings.EqualFold(v.members(), parameter) {
+			return true
+		}
+	}
+	return false
+}
+
 // older are the rules of AWS's older validator.
 var older = &Rules{}
 
@@ -119,6 +131,8 @@ func (c *Checker) Err(r *Rules) *awserr.Error {
 		return nil
 	case r == nil:
 		r = onlyFirst
+	case r.Asks != "" && c.lacks(r.Asks):
+		return awserr.MissingParameter(r.Asks)
 	case c.incomplete():
 		r = older
 	}

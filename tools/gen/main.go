@@ -709,7 +709,8 @@ func (g *generator) check(structure string, m member, required bool) {
 	if required && !g.has(structure, "optional", m.name) {
 		g.p("c.Required(%q, %s)", wire, g.present(f, m.shape))
 	}
-	if !g.constrained(m.shape, map[string]bool{}) || g.has(structure, "drop", m.name) {
+	shortest := slices.DeleteFunc(g.rulesOf(structure, "min"), func(args []string) bool { return args[0] != m.name })
+	if len(shortest) == 0 && !g.constrained(m.shape, map[string]bool{}) || g.has(structure, "drop", m.name) {
 		return
 	}
 	g.p("if %s {", g.present(f, m.shape))
@@ -717,6 +718,9 @@ func (g *generator) check(structure string, m member, required bool) {
 	switch g.Shapes[m.shape].Type {
 	case "string", "integer", "long", "double":
 		val = f + ".Value"
+	}
+	for _, args := range shortest {
+		g.p("c.MinLen(%q, %s, %s)", wire, val, args[1])
 	}
 	for _, args := range g.rulesOf(structure, "max") {
 		if args[0] == m.name {

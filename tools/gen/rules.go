@@ -79,9 +79,11 @@ func (g *generator) operationRules(name string) string {
 			head = append(head, "First: true")
 		case "deep":
 			head = append(head, "Deep: true")
+		case "asks":
+			head = append(head, fmt.Sprintf("Asks: %q", r.args[0]))
 		case "listed", "alone", "last", "late":
 			members = append(members, memberRule(r))
-		case "buckets", "require", "optional", "drop", "items", "max":
+		case "buckets", "require", "optional", "drop", "items", "max", "min":
 		default:
 			log.Fatalf("%s: unknown rule %s", name, r.verb)
 		}
