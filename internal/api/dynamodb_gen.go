@@ -102,7 +102,9 @@ var (
 		{Member: "targetTableName", Constraint: smithy.Min, Stage: smithy.Late},
 		{Member: "targetTableName", Constraint: smithy.Pattern, Stage: smithy.Late},
 	}}}
-	Scan                      = smithy.Operation[ScanInput, ScanOutput]{Target: "DynamoDB_20120810.Scan", Rules: &smithy.Rules{}}
+	Scan = smithy.Operation[ScanInput, ScanOutput]{Target: "DynamoDB_20120810.Scan", Rules: &smithy.Rules{Members: []smithy.Rule{
+		{Member: "tableName", Constraint: smithy.Min, Stage: smithy.Alone, Newer: true},
+	}}}
 	SearchVectors             = smithy.Operation[SearchVectorsInput, SearchVectorsOutput]{Target: "DynamoDB_20120810.SearchVectors", Rules: &smithy.Rules{}}
 	StartBulkPutItems         = smithy.Operation[StartBulkPutItemsInput, StartBulkPutItemsOutput]{Target: "DynamoDB_20120810.StartBulkPutItems", Rules: &smithy.Rules{}}
 	TagResource               = smithy.Operation[TagResourceInput, NoOutput]{Target: "DynamoDB_20120810.TagResource", Rules: &smithy.Rules{}}

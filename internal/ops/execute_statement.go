@@ -32,6 +32,9 @@ func (s *Service) executeStatement(ctx context.Context, req *Request, in *api.Ex
 	case partiql.Select:
 		return s.executeSelect(ctx, req, st, in)
 	}
+	if in.NextToken.Set {
+		return nil, awserr.ValidationError("NextToken is only valid on a SELECT statement")
+	}
 	res, err := s.executeWrite(ctx, req, st)
 	if err != nil {
 		return nil, err
