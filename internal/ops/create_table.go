@@ -250,7 +250,7 @@ func attributeNames(attrs []catalog.KeyAttribute) []string {
 	return names
 }
 
-// hashOrder returns names in the order in which AWS prints them: that of a Java hash table made for a number of entries.
+// hashOrder returns names in the order in which AWS prints them: that of a hash table made for a number of entries.
 func hashOrder(names []string, entries int) []string {
 	buckets := 1
 	for buckets < entries*4/3+1 {
