@@ -1903,7 +1903,7 @@ func (v *ConditionCheck) Read(r *wirejson.Reader) bool {
 		case "ExpressionAttributeNames":
 			v.ExpressionAttributeNames = readExpressionAttributeNameMap(r)
 		case "ExpressionAttributeValues":
-			v.ExpressionAttributeValues = attribute.ReadItem(r)
+			v.ExpressionAttributeValues = attribute.ReadTransactValues(r)
 		case "ReturnValuesOnConditionCheckFailure":
 			v.ReturnValuesOnConditionCheckFailure.Value, v.ReturnValuesOnConditionCheckFailure.Set = r.String()
 		default:
@@ -2949,7 +2949,7 @@ func (v *Delete) Read(r *wirejson.Reader) bool {
 		case "ExpressionAttributeNames":
 			v.ExpressionAttributeNames = readExpressionAttributeNameMap(r)
 		case "ExpressionAttributeValues":
-			v.ExpressionAttributeValues = attribute.ReadItem(r)
+			v.ExpressionAttributeValues = attribute.ReadTransactValues(r)
 		case "ReturnValuesOnConditionCheckFailure":
 			v.ReturnValuesOnConditionCheckFailure.Value, v.ReturnValuesOnConditionCheckFailure.Set = r.String()
 		default:
@@ -8582,7 +8582,7 @@ func (v *Put) Read(r *wirejson.Reader) bool {
 		case "ExpressionAttributeNames":
 			v.ExpressionAttributeNames = readExpressionAttributeNameMap(r)
 		case "ExpressionAttributeValues":
-			v.ExpressionAttributeValues = attribute.ReadItem(r)
+			v.ExpressionAttributeValues = attribute.ReadTransactValues(r)
 		case "ReturnValuesOnConditionCheckFailure":
 			v.ReturnValuesOnConditionCheckFailure.Value, v.ReturnValuesOnConditionCheckFailure.Set = r.String()
 		default:
@@ -12526,7 +12526,7 @@ func (v *Update) Read(r *wirejson.Reader) bool {
 		case "ExpressionAttributeNames":
 			v.ExpressionAttributeNames = readExpressionAttributeNameMap(r)
 		case "ExpressionAttributeValues":
-			v.ExpressionAttributeValues = attribute.ReadItem(r)
+			v.ExpressionAttributeValues = attribute.ReadTransactValues(r)
 		case "ReturnValuesOnConditionCheckFailure":
 			v.ReturnValuesOnConditionCheckFailure.Value, v.ReturnValuesOnConditionCheckFailure.Set = r.String()
 		default:

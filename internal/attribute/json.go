@@ -45,6 +45,7 @@ type decoder struct {
 	// AWS checks the names of an item's attributes first, then the values, then the names within them.
 	names, problem, inner problem
 	name                  string // the top-level attribute with the problem
+	deeper                int    // levels that values may nest beyond MaxDepth
 }
 
 // problem is AWS's sentence about an invalid value; the zero value means that there is none.
@@ -161,6 +162,19 @@ var constantProblems = func() map[problem]Value {
 // ReadItem decodes a map of attribute values, or returns nil for JSON null. The item lives in the reader's Arena.
 func ReadItem(r *wirejson.Reader) Item {
 	d := decoder{r: r}
+	return d.item()
+}
+
+// ReadTransactValues is ReadItem for the ExpressionAttributeValues of a transaction's action, which may nest one level deeper than an item's
+// values.
+func ReadTransactValues(r *wirejson.Reader) Item {
+	d := decoder{r: r, deeper: 1}
+	return d.item()
+}
+
+// item decodes a map of attribute values.
+func (d *decoder) item() Item {
+	r := d.r
 	r.Room(itemHeader)
 	start := len(r.Arena)
 	r.Arena = append(r.Arena, itemVersion, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -321,7 +335,7 @@ const maxArranged = MaxItemSize
 // value decodes an attribute value and appends it. found is false for JSON null and on error.
 func (d *decoder) value(depth int) (size int, found bool) {
 	r := d.r
-	if depth >= MaxDepth {
+	if depth >= MaxDepth+d.deeper {
 		d.fail(msgDepth)
 		r.Skip()
 		r.Arena = append(r.Arena, byte(TypeNull))

@@ -65,6 +65,7 @@ type expressions struct {
 	project   *expr.Projection
 	projector *expr.Projector
 	scan      bool // for a read that is not limited to one partition key
+	deep      bool // for an update by values that nest deeper than an item may, as those of transactions can
 }
 
 // expressionTexts are a request's expressions in text form, with the values of their placeholders.
@@ -140,6 +141,7 @@ func (s *Service) parseExpressions(in expressionTexts) (*expressions, error) {
 		if err = e.scope.BindUpdate(e.update); err != nil {
 			return nil, exprError("UpdateExpression", err)
 		}
+		e.deep = in.older && tooDeep(in.values)
 	}
 	for _, c := range []struct {
 		name string

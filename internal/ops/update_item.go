@@ -81,7 +81,7 @@ func updateMutation(t *catalog.Table, key attribute.Item, e *expressions, legacy
 			return table.Mutation{}, err
 		}
 	}
-	nested, creates := false, true
+	nested, creates := e.deep, true
 	if e.update != nil {
 		creates = len(e.update.Actions) == 0
 		for _, a := range e.update.Actions {

@@ -108,6 +108,9 @@ func (g *generator) reach(name string, set map[string]bool) {
 // rendered lists the inputs that the server also renders: a transaction's token is stored with a digest of the request's JSON.
 var rendered = []string{"ExecuteTransactionInput", "TransactWriteItemsInput"}
 
+// transactActions are the actions of TransactWriteItems, whose expression values may nest one level deeper than other values.
+var transactActions = map[string]bool{"ConditionCheck": true, "Put": true, "Delete": true, "Update": true}
+
 // choose determines the operations whose shapes are written, and those shapes.
 func (g *generator) choose() {
 	g.inputs, g.outputs = map[string]bool{}, map[string]bool{}
@@ -500,6 +503,10 @@ func (g *generator) reader(name string, s *shape) {
 		g.p("switch string(name) {")
 		for _, m := range s.members {
 			g.p("case %q:", m.name)
+			if m.name == "ExpressionAttributeValues" && transactActions[name] {
+				g.p("v.%s = attribute.ReadTransactValues(r)", export(m.name))
+				continue
+			}
 			g.read("v."+export(m.name), m.shape, true)
 		}
 		g.p("default:\nr.Skip()\n}")
