@@ -1,8 +1,6 @@
 package ops
 
 import (
-	"errors"
-
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
@@ -77,10 +75,12 @@ func throughputOf(t *catalog.Throughput) *api.ProvisionedThroughput {
 // tableForBackup returns the table that a backup operation names. AWS words its errors differently from those of other
 // operations.
 func (s *Service) tableForBackup(req *Request, given string) (*catalog.Table, error) {
-	t, err := s.existing(req, req.table(given))
-	var known *awserr.Error
-	if errors.As(err, &known) && known.Code == awserr.ResourceNotFound {
-		return nil, awserr.TableNotFoundForBackup(given)
+	r, err := s.resolve(req.Caller, req.table(given))
+	if err != nil {
+		return nil, err
 	}
-	return t, err
+	if t := s.Tables.Catalog.Get(r.Namespace, r.table); t != nil {
+		return t, nil
+	}
+	return nil, awserr.TableNotFoundForBackup(given)
 }

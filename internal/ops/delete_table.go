@@ -11,7 +11,7 @@ import (
 
 // deleteTable describes the table before it is gone. Its items are removed in the background.
 func (s *Service) deleteTable(ctx context.Context, req *Request, in *api.DeleteTableInput) (*api.DeleteTableOutput, error) {
-	r, err := s.resolve(req.Caller, req.table(in.TableName.Value))
+	r, err := s.named(req, req.table(in.TableName.Value))
 	if err != nil {
 		return nil, err
 	}

@@ -55,6 +55,9 @@ func (s *Service) exportTableToPointInTime(ctx context.Context, req *Request, in
 	if err != nil {
 		return nil, err
 	}
+	if t.Region != s.namespace(req.Caller).Region { // AWS only exports tables of the region
+		return nil, awserr.TableNotFoundForBackup(in.TableArn.Value)
+	}
 	request := transfer.NewExportRequest(in)
 	print, err := fingerprint(&request)
 	if err != nil {

@@ -161,6 +161,15 @@ func (s *Service) resolve(caller smithy.Caller, want reference) (resource, error
 	return r, nil
 }
 
+// named is resolve for a TableName of the control plane. AWS refuses the ARN of a table in another region there.
+func (s *Service) named(req *Request, on reference) (resource, error) {
+	r, err := s.resolve(req.Caller, on)
+	if err == nil && r.Region != s.namespace(req.Caller).Region {
+		err = awserr.ValidationError("1 validation error detected: Invalid AWS region in '" + on.given + "'")
+	}
+	return r, err
+}
+
 // authorize returns AWS's AccessDeniedException if the caller may not take the action on the resource.
 func (s *Service) authorize(caller smithy.Caller, action string, r resource) error {
 	if s.SharedNamespace { // every caller owns the shared tables
@@ -227,7 +236,7 @@ func (s *Service) serving(ctx context.Context, req *Request, on reference) (*cat
 
 // existing returns the table that a control-plane request is about, whatever its status.
 func (s *Service) existing(req *Request, on reference) (*catalog.Table, error) {
-	r, err := s.resolve(req.Caller, on)
+	r, err := s.named(req, on)
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +248,7 @@ func (s *Service) existing(req *Request, on reference) (*catalog.Table, error) {
 
 // change applies change to the description of the table that a request names, and returns the changed table.
 func (s *Service) change(ctx context.Context, req *Request, on reference, change func(*catalog.Table) error) (*catalog.Table, error) {
-	r, err := s.resolve(req.Caller, on)
+	r, err := s.named(req, on)
 	if err != nil {
 		return nil, err
 	}

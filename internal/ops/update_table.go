@@ -16,7 +16,7 @@ func (s *Service) updateTable(ctx context.Context, req *Request, in *api.UpdateT
 	if err := checkUpdate(in); err != nil {
 		return nil, err
 	}
-	r, err := s.resolve(req.Caller, req.table(in.TableName.Value))
+	r, err := s.named(req, req.table(in.TableName.Value))
 	if err != nil {
 		return nil, err
 	}
