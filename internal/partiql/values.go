@@ -10,15 +10,6 @@ import (
 // rootPath is the path of a value in messages: the names and indexes of what it is in follow.
 const rootPath = "root"
 
-// constant reports whether a node is a value rather than an operation or a name.
-func constant(n *node) bool {
-	switch n.form {
-	case formLiteral, formParameter, formList, formBag, formTuple:
-		return true
-	}
-	return false
-}
-
 // value finds the value that a node means. where is its path, for messages, and depth the number of values around it.
 func (m *meaning) value(n *node, where string, depth int) attribute.Value {
 	if depth >= attribute.MaxDepth {
