@@ -165,7 +165,7 @@ func (s *Service) resolve(caller smithy.Caller, want reference) (resource, error
 func (s *Service) named(req *Request, on reference) (resource, error) {
 	r, err := s.resolve(req.Caller, on)
 	if err == nil && r.Region != s.namespace(req.Caller).Region {
-		err = awserr.ValidationError("1 validation error detected: Invalid AWS region in '" + on.given + "'")
+		err = smithy.BadRegion(on.given)
 	}
 	return r, err
 }

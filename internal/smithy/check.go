@@ -247,6 +247,11 @@ func BadName(member, value string) *awserr.Error {
 	return awserr.ValidationError(oneDetected + "Value '" + value + "' at '" + member + "' failed to satisfy constraint: Member must satisfy regular expression pattern: " + tableNames)
 }
 
+// BadRegion returns the violation of an ARN of another region in place of a table's name.
+func BadRegion(arn string) *awserr.Error {
+	return awserr.ValidationError(oneDetected + "Invalid AWS region in '" + arn + "'")
+}
+
 // NameConstraints are the constraints on table names that are keys of a map, as AWS prints them.
 const NameConstraints = "Member must have length less than or equal to 255, Member must have length greater than or equal to 3, " +
 	"Member must satisfy regular expression pattern: " + tableNames
