@@ -278,6 +278,11 @@ func (v *violation) text(w words, set string) string {
 		return "Failed to satisfy constraint: Member must satisfy enum value set: " + set
 	}
 	var b strings.Builder
+	size := len("Value  at '' failed to satisfy constraint: ") + len(v.at) + len(v.constraint)
+	for _, s := range v.shown {
+		size += len(s)
+	}
+	b.Grow(size)
 	b.WriteString("Value ")
 	if w == olderWords && len(v.shown) > 0 {
 		for _, s := range v.shown {

@@ -142,6 +142,7 @@ func (c *Checker) Err(r *Rules) *awserr.Error {
 		v := &c.found[i]
 		n, rule := r.rule(v)
 		switch {
+		case rule.Stage == Listed && r.First && listed != nil: // not worded: a value may have megabytes
 		case rule.Stage == Listed:
 			listed = append(listed, v.by(rule))
 		case rule.Stage == Last:

@@ -95,11 +95,15 @@ func (m *Manager) startImport(i *Import) {
 		x := &importer{Manager: m, Import: *i, runs: run}
 		// An import starts from nothing, whatever an earlier attempt has counted.
 		x.Processed, x.Imported, x.Errors, x.Bytes, x.Failure = 0, 0, 0, 0, nil
+		if now := m.Imports.Get(i.Key()); now != nil && now.Status != InProgress { // only the table's part has failed before
+			return m.endTable(ctx, now)
+		}
 		err := run.Begin(ctx, 0)
 		switch {
+		case err != nil:
 		case t == nil || t.Loading == nil || t.Loading.Import != i.ID:
 			err = &Failure{"TableNotFound", "The table was deleted before the import was done"}
-		case err == nil:
+		default:
 			err = guard.Run(m.Logger, "an import", func() error { return x.run(ctx, t) })
 		}
 		if err := run.End(ctx); err != nil {
@@ -120,20 +124,23 @@ func (m *Manager) endImport(ctx context.Context, i Import, err error) error {
 		m.Logger.Warn("an import failed", "import", i.ARN(), "error", message(err))
 		i.Status, i.Failure, i.Imported = Failed, failure(err), 0
 	}
-	t := m.Tables.Catalog.Get(i.Namespace, i.Table)
-	mine := t != nil && t.Loading != nil && t.Loading.Import == i.ID
-	if mine && err != nil {
-		if err := m.Tables.AbandonLoading(ctx, t); err != nil {
-			return err
-		}
-	}
+	// The record comes first: after a crash in between, Resume ends the table's part, and could not tell the outcome from the table.
 	if _, err := m.Imports.Change(ctx, i.Key(), func(now *Import) error { *now = i; return nil }); err != nil {
 		return err
 	}
-	if mine && err == nil {
+	return m.endTable(ctx, &i)
+}
+
+// endTable makes the table of an import that has ended usable, or deletes it if the import could not fill it.
+func (m *Manager) endTable(ctx context.Context, i *Import) error {
+	t := m.Tables.Catalog.Get(i.Namespace, i.Table)
+	switch {
+	case t == nil || t.Loading == nil || t.Loading.Import != i.ID:
+		return nil
+	case i.Status == Completed || *i.Failure == *errItems:
 		return m.Tables.FinishLoading(ctx, t)
 	}
-	return nil
+	return m.Tables.AbandonLoading(ctx, t)
 }
 
 // importer is an import in progress.

@@ -118,12 +118,10 @@ func (m *Manager) Resume(ctx context.Context, rules Rules) error {
 		}
 		i := m.Imports.Get(registry.ID{Account: t.Account, Region: t.Region, Name: t.Loading.Import})
 		var err error
-		switch {
-		case i != nil && i.Status == InProgress:
-		case i != nil && (i.Status == Completed || *i.Failure == *errItems):
-			err = m.Tables.FinishLoading(ctx, t)
-		default:
+		if i == nil {
 			err = m.Tables.AbandonLoading(ctx, t)
+		} else if i.Status != InProgress {
+			err = m.endTable(ctx, i)
 		}
 		if err != nil {
 			return err

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/objectstore"
 )
@@ -77,5 +79,31 @@ func TestEnded(t *testing.T) {
 	s.stop()
 	if i, e, b := s.Imports.Get(imported.Key()), s.Exports.Get(exported.Key()), s.Bulk.Get(bulk.Key()); i.Status != Completed || e.Status != Completed || b != nil {
 		t.Errorf("import %s, export %s, bulk operation %v; log: %s", i.Status, e.Status, b, &s.log)
+	}
+}
+
+// TestOutcomeFirst checks that an import is recorded as failed before its table is deleted: the end of the process in between must not
+// leave an import whose table is missing for no reason.
+func TestOutcomeFirst(t *testing.T) {
+	s := newSession(t)
+	key := []catalog.KeyAttribute{{Name: "pk", Type: attribute.TypeS}}
+	there := make(chan bool, 1)
+	s.Imports.Changed = func(i *Import) {
+		if i.Status == Failed {
+			there <- s.Tables.Catalog.Get(i.Namespace, i.Table) != nil
+		}
+	}
+	i, taken, err := s.StartImport(t.Context(), &Import{Table: "none", Request: ImportRequest{
+		S3BucketSource: &Source{S3Bucket: option("missing")}, InputFormat: option(api.InputFormatDynamodbJson),
+	}}, &catalog.Table{Name: "none", OnDemandBilling: true, Attributes: key, Key: catalog.KeySchema{Partition: key}})
+	if err != nil || taken != nil {
+		t.Fatal(err, taken)
+	}
+	if !<-there {
+		t.Error("the table was deleted first")
+	}
+	s.ended(func() string { return s.Current(s.Imports.Get(i.Key())).Status })
+	if t2 := s.Tables.Catalog.Get(i.Namespace, i.Table); t2 != nil {
+		t.Error("the table of a failed import is still there")
 	}
 }
