@@ -163,7 +163,11 @@ def test_tables(client, name):
     with pytest.raises(ClientError) as e:
         client.delete_table(TableName=name)
     assert code(e) == "ValidationException"
-    client.update_table(TableName=name, DeletionProtectionEnabled=False, BillingMode="PAY_PER_REQUEST")
+    with pytest.raises(ClientError) as e:
+        client.update_table(TableName=name, DeletionProtectionEnabled=False, BillingMode="PAY_PER_REQUEST")
+    assert message(e).endswith("DeletionProtection modification must be the only operation in the request")
+    client.update_table(TableName=name, DeletionProtectionEnabled=False)
+    client.update_table(TableName=name, BillingMode="PAY_PER_REQUEST")
     assert client.describe_table(TableName=name)["Table"]["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
     client.delete_table(TableName=name)
     client.get_waiter("table_not_exists").wait(TableName=name)
