@@ -72,11 +72,11 @@ def test_backup_and_restore(client, filled):
     listed = [b for page in client.get_paginator("list_backups").paginate(TableName=filled, BackupType="ALL") for b in page["BackupSummaries"]]
     assert [b["BackupType"] for b in listed] == ["USER", "SYSTEM"]
     for backup in listed:
-        client.restore_table_from_backup(BackupArn=backup["BackupArn"], TargetTableName=filled)
+        restored = client.restore_table_from_backup(BackupArn=backup["BackupArn"], TargetTableName=filled)["TableDescription"]
+        assert restored["RestoreSummary"]["SourceBackupArn"] == backup["BackupArn"] and restored["RestoreSummary"]["RestoreInProgress"]
         wait(client, "table_exists", filled)
         assert items(client, filled) == before
-        described = client.describe_table(TableName=filled)["Table"]
-        assert described["RestoreSummary"]["SourceBackupArn"] == backup["BackupArn"] and not described["RestoreSummary"]["RestoreInProgress"]
+        assert "RestoreSummary" not in client.describe_table(TableName=filled)["Table"]
         client.delete_table(TableName=filled)
         wait(client, "table_not_exists", filled)
         client.delete_backup(BackupArn=backup["BackupArn"])
