@@ -79,9 +79,12 @@ def test_backup_and_restore(client, filled):
         assert "RestoreSummary" not in client.describe_table(TableName=filled)["Table"]
         client.delete_table(TableName=filled)
         wait(client, "table_not_exists", filled)
-        client.delete_backup(BackupArn=backup["BackupArn"])
+    client.delete_backup(BackupArn=arn)
     with pytest.raises(client.exceptions.BackupNotFoundException):
         client.describe_backup(BackupArn=arn)
+    with pytest.raises(ClientError) as e:  # AWS keeps the backup of a deleted table for 35 days
+        client.delete_backup(BackupArn=listed[1]["BackupArn"])
+    assert e.value.response["Error"]["Code"] == "ValidationException"
 
 
 def test_point_in_time(name):
