@@ -124,10 +124,10 @@ func (t *Table) StartStream(viewType, label string, at kv.TS) {
 	}
 }
 
-// partitions returns how many partitions AWS would give a new table with this throughput, provisioned or warm.
+// partitions returns how many partitions AWS would give a new table with this throughput, provisioned or requested as warm.
 func (t *Table) partitions() int {
 	read, write := t.Throughput.Read, t.Throughput.Write
-	if t.Warm != nil {
+	if t.Warm != nil && !t.Warm.Kept {
 		read, write = max(read, t.Warm.Read), max(write, t.Warm.Write)
 	}
 	return throttle.Partitions(float64(read), float64(write), 0)

@@ -84,7 +84,11 @@ type Throughput struct {
 type OnDemand struct{ MaxRead, MaxWrite int64 }
 
 // Warm is the warm throughput, in units per second.
-type Warm struct{ Read, Write int64 }
+type Warm struct {
+	Read, Write int64
+	// Kept is for what a change of capacity or billing mode has left, without a request for warm throughput.
+	Kept bool `json:",omitempty"`
+}
 
 // Projection says which attributes an index holds: ALL, KEYS_ONLY, or INCLUDE with more attributes.
 type Projection struct {

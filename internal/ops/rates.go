@@ -216,6 +216,6 @@ func warmOf(index string) string {
 // keepWarm keeps the warm throughput that a table or GSI had before a change of its capacity or billing mode.
 func keepWarm(t *catalog.Table, warm **catalog.Warm, p catalog.Throughput, had catalog.Warm) {
 	if now := warmThroughput(t, *warm, p); now.Read < had.Read || now.Write < had.Write {
-		*warm = &catalog.Warm{Read: max(now.Read, had.Read), Write: max(now.Write, had.Write)}
+		*warm = &catalog.Warm{Read: max(now.Read, had.Read), Write: max(now.Write, had.Write), Kept: *warm == nil || (*warm).Kept}
 	}
 }

@@ -84,3 +84,21 @@ func (s *service) must(caller smithy.Caller, operation string, in obj) obj {
 	}
 	return out
 }
+
+// TestKeptWarmThroughput enables a stream on a table that has been on demand: the warm throughput that such a table keeps does not give
+// its stream more shards.
+func TestKeptWarmThroughput(t *testing.T) {
+	s := open(t, Options{})
+	c := smithy.Caller{Account: "111111111111", Region: "us-west-2", Verified: true}
+	s.must(c, "CreateTable", obj{
+		"TableName": "Tab", "BillingMode": "PAY_PER_REQUEST",
+		"AttributeDefinitions": []obj{{"AttributeName": "pk", "AttributeType": "S"}}, "KeySchema": []obj{{"AttributeName": "pk", "KeyType": "HASH"}},
+	})
+	s.must(c, "UpdateTable", obj{"TableName": "Tab", "BillingMode": "PROVISIONED", "ProvisionedThroughput": obj{"ReadCapacityUnits": 5, "WriteCapacityUnits": 5}})
+	got := s.must(c, "UpdateTable", obj{"TableName": "Tab", "StreamSpecification": obj{"StreamEnabled": true, "StreamViewType": "NEW_IMAGE"}})
+	arn := got["TableDescription"].(obj)["LatestStreamArn"]
+	d := s.must(c, "DescribeStream", obj{"StreamArn": arn})
+	if shards := d["StreamDescription"].(obj)["Shards"].([]any); len(shards) != 1 {
+		t.Errorf("%d shards", len(shards))
+	}
+}
