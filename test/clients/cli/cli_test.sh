@@ -89,7 +89,7 @@ expect batch-execute-statement "$(ddb batch-execute-statement --statements "[{\"
 ddb execute-transaction --transact-statements "[{\"Statement\":\"UPDATE \\\"$T\\\" SET v = 3 WHERE pk = 'ql' AND sk = 1\"}]" >/dev/null
 refused DuplicateItemException execute-statement --statement "INSERT INTO \"$T\" VALUE {'pk': 'ql', 'sk': 1}"
 # Policies
-ddb put-resource-policy --resource-arn "$ARN" --policy "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"dynamodb:*\",\"Resource\":\"$ARN\"}]}" >/dev/null
+ddb put-resource-policy --resource-arn "$ARN" --policy "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"arn:aws:iam::000000000000:root\"},\"Action\":\"dynamodb:GetItem\",\"Resource\":\"$ARN\"}]}" >/dev/null
 expect get-resource-policy "$(ddb get-resource-policy --resource-arn "$ARN" --query 'length(RevisionId) > `0`')" true
 ddb delete-resource-policy --resource-arn "$ARN" >/dev/null
 refused PolicyNotFoundException get-resource-policy --resource-arn "$ARN"
