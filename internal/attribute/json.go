@@ -48,13 +48,13 @@ type decoder struct {
 	deeper                int    // levels that values may nest beyond MaxDepth
 }
 
-// problem is AWS's sentence about an invalid value; the zero value means that there is none.
+// problem is AWS's sentence about an invalid value; its zero value means a valid value.
 type problem struct {
 	text  string
 	older string // the older layer's sentence, if it differs
 }
 
-// worst returns the rank of the problem that AWS reports; 0 if there is none.
+// worst returns the rank of the problem that AWS reports; 0 means a valid value.
 func (d *decoder) worst() int {
 	switch {
 	case d.names.text != "":

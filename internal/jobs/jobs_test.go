@@ -40,16 +40,15 @@ func TestEnded(t *testing.T) {
 		}}
 		var reported []error
 		r := New(ctx, claims, func(err error) { reported = append(reported, err) })
-		ran, ended := false, false
+		ran, ended := false, make(chan struct{})
 		r.Start("export", Job{
 			Run:  func(context.Context) error { ran = true; return nil },
 			Due:  func() bool { return status == "IN_PROGRESS" },
-			Done: func() { ended = true },
+			Done: func() { close(ended) },
 		})
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		if ran || !ended || tries != 2 || len(reported) != 1 || !slices.Equal(claims.released, []string{"export", "export"}) {
-			t.Errorf("ran %v, ended %v, %d tries, reported %v, released %v", ran, ended, tries, reported, claims.released)
+		<-ended
+		if ran || tries != 2 || len(reported) != 1 || !slices.Equal(claims.released, []string{"export", "export"}) {
+			t.Errorf("ran %v, %d tries, reported %v, released %v", ran, tries, reported, claims.released)
 		}
 		cancel()
 		r.Wait()

@@ -91,7 +91,7 @@ func (l *lexer) space() bool {
 // symbols are punctuation and operators. Longer ones come before their prefixes.
 var symbols = []string{"<<", ">>", "<>", "<=", ">=", "!=", "||", "=", "<", ">", "(", ")", "[", "]", "{", "}", ",", ".", ":", "*", "+", "-", "?", ";", "/", "%", "@"}
 
-// token appends the next token. It returns false if there is none.
+// token appends the next token. It returns false at the end of the text.
 func (l *lexer) token() bool {
 	rest, start := l.text[l.at:], l.at
 	switch c := rest[0]; {

@@ -32,7 +32,7 @@ const (
 	formSchema // CREATE, DROP and EXEC
 )
 
-// node is a node of the syntax of PartiQL, most of which DynamoDB refuses later.
+// node is a node of a syntax tree. The grammar is all of PartiQL's; DynamoDB refuses most of it after parsing.
 type node struct {
 	form form
 	tok  token // where the node stands

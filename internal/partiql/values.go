@@ -188,7 +188,7 @@ func tupleKeyType(n *node) string {
 
 const badBag = "Unsupported data type in Bag. DynamoDB only supports either numbers or strings in bags"
 
-// bag finds the set that << … >> means. Its first element decides of which type it is.
+// bag returns the set that << … >> stands for. The type of its first element is the type of the set.
 func (m *meaning) bag(n *node, where string) attribute.Value {
 	if len(n.operands) == 0 {
 		fail("Empty bags are not supported")

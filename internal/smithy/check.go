@@ -152,7 +152,7 @@ func quoted(echo func(dst []byte) []byte) []string {
 	return []string{"'", string(echo(nil)), "'"}
 }
 
-// Keys fails if ok is false: a key of a map violates one of the constraints, all of which AWS prints.
+// Keys fails if ok is false: a key of a map violates one of the constraints. AWS prints all of them, not only the violated one.
 func (c *Checker) Keys(member string, ok bool, constraints string, echo func(dst []byte) []byte) {
 	if !ok {
 		c.fail(member, Keys, "Map keys must satisfy constraint: ["+constraints+"]", quoted(echo)...)

@@ -66,7 +66,7 @@ type Rules struct {
 	Detects awserr.Class
 	// Deep is for operations whose deeply nested requests go to AWS's older validator too (wirejson's Reader.Deep).
 	Deep bool
-	// First is for operations of which AWS reports only the first violation.
+	// First means that AWS reports only the first violation of the operation's requests.
 	First bool
 	// Asks is the parameter whose absence AWS reports before anything else, or empty.
 	Asks string

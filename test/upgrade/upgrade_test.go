@@ -29,7 +29,7 @@ import (
 )
 
 var (
-	save    = flag.Bool("save", false, "save a data directory of the current format, if there is none yet")
+	save    = flag.Bool("save", false, "save a data directory of the current format, unless one is saved already")
 	rewrite = flag.Bool("rewrite", false, "rewrite the expected answers, after a change of what answers look like; check the difference")
 )
 
