@@ -54,7 +54,7 @@ func (m *Manager) Resume(ctx context.Context) error {
 		if t.Recovery == nil { // the process ended between turning recovery off and deleting the history
 			errs = append(errs, pitr.Trim(ctx, m.Tables.KV, t.ID, pitr.Latest))
 		}
-		if restoring(t) {
+		if t.Restoring() && t.DeletingUntil == 0 {
 			mine, err := m.Jobs.Claim(ctx, "restore "+t.ARN(), func() bool { return m.restoring(t) })
 			if errs = append(errs, err); mine {
 				errs = append(errs, m.resume(ctx, t))
@@ -70,15 +70,10 @@ func (m *Manager) creating(b *catalog.Backup) bool {
 	return now != nil && now.Status == catalog.BackupCreating
 }
 
-// restoring reports whether a table is being restored.
-func restoring(t *catalog.Table) bool {
-	return t.Loading != nil && t.Loading.Import == "" && t.DeletingUntil == 0
-}
-
 // restoring reports whether a table is still being restored.
 func (m *Manager) restoring(t *catalog.Table) bool {
 	now := m.Tables.Catalog.Get(t.Namespace, t.Name)
-	return now != nil && now.ID == t.ID && restoring(now)
+	return now != nil && now.ID == t.ID && now.Restoring() && now.DeletingUntil == 0
 }
 
 // Create starts a backup of a table. It returns once the backup is recorded; the copy continues in the background.

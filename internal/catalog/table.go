@@ -164,6 +164,9 @@ type Loading struct {
 	Runs   attempts.Count `json:",omitzero"`  // starts of the restore
 }
 
+// Restoring reports whether a restore fills the table.
+func (t *Table) Restoring() bool { return t.Loading != nil && t.Loading.Import == "" }
+
 // Policy is a resource-based policy and its revision. A policy without a document was deleted; its revision is that of the
 // deletion.
 type Policy struct{ Document, Revision string }

@@ -16,7 +16,7 @@ import (
 func (s *Service) admitUpdate(t *catalog.Table, in *api.UpdateTableInput, now time.Time) error {
 	switch t.Status(now) {
 	case catalog.Creating:
-		if restoring(t) {
+		if t.Restoring() {
 			return awserr.TableNotFound(t.Name)
 		}
 		return awserr.TableBusy("created", t.Name)
@@ -138,16 +138,13 @@ const (
 	phaseUnknown               // CREATING or DELETING, and AWS finds it only by DescribeTable
 )
 
-// restoring reports whether a restore fills the table.
-func restoring(t *catalog.Table) bool { return t.Loading != nil && t.Loading.Import == "" }
-
 // phaseOf returns the table's phase. A new table is unknown to most operations during the first half of CREATING, and one that is being
 // restored all the time.
 func (s *Service) phaseOf(t *catalog.Table) phase {
 	now := s.Now()
 	switch t.Status(now) {
 	case catalog.Creating:
-		if !restoring(t) && (t.Loading != nil || now.Add(s.TransientStatus/2).UnixMilli() >= t.CreatingUntil) {
+		if !t.Restoring() && (t.Loading != nil || now.Add(s.TransientStatus/2).UnixMilli() >= t.CreatingUntil) {
 			return phaseCreating
 		}
 		return phaseUnknown

@@ -78,7 +78,7 @@ type expressionTexts struct {
 	valuesFor []string
 	// older is set for operations that go through AWS's older layer of validation.
 	older bool
-	// untyped are the problems of values without a type, or with several, with which the operation names the placeholder.
+	// untyped says for which problems (no type, several types) the operation's error names the placeholder.
 	untyped attribute.Typing
 }
 

@@ -62,8 +62,8 @@ func (s *Service) tableTaken(by *catalog.Table) error {
 	return awserr.TableExists(by.Name)
 }
 
-// asCreated makes a description that of AWS's answer to the creation of a table, which does not know yet what AWS sets by itself. The
-// catalog may have made the table active already, but the answer always says CREATING.
+// asCreated turns a table's description into AWS's answer to the request that creates it: the answer lacks the values that AWS sets later,
+// and says CREATING even if the table is active already.
 func asCreated(d *api.TableDescription, in *api.CreateTableInput) {
 	d.TableStatus = smithy.Some(catalog.Creating)
 	if d.BillingModeSummary != nil {

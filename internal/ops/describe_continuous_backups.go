@@ -12,7 +12,7 @@ func (s *Service) describeContinuousBackups(ctx context.Context, req *Request, i
 	if err != nil {
 		return nil, err
 	}
-	if restoring(t) {
+	if t.Restoring() {
 		return nil, awserr.TableNotFoundForBackup(t.Name)
 	}
 	d, err := s.describeRecovery(ctx, t)

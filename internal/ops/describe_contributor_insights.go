@@ -16,7 +16,7 @@ func (s *Service) describeContributorInsights(_ context.Context, req *Request, i
 	if err != nil {
 		return nil, err
 	}
-	if restoring(t) {
+	if t.Restoring() {
 		return nil, awserr.TableNotFound(t.Name)
 	}
 	at, _, err := insightsOf(t, in.IndexName)

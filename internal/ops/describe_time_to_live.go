@@ -14,7 +14,7 @@ func (s *Service) describeTimeToLive(_ context.Context, req *Request, in *api.De
 	if err != nil {
 		return nil, err
 	}
-	if restoring(t) {
+	if t.Restoring() {
 		return nil, awserr.TableNotFound(t.Name)
 	}
 	if status := t.Status(s.Now()); status == catalog.Creating || status == catalog.Deleting {

@@ -17,7 +17,7 @@ func (s *Service) listTagsOfResource(_ context.Context, req *Request, in *api.Li
 		return nil, err
 	}
 	t := s.Tables.Catalog.Get(r.Namespace, r.table)
-	if t == nil || restoring(t) {
+	if t == nil || t.Restoring() {
 		return nil, resourceNotFound(in.ResourceArn.Value)
 	}
 	at := tagsOf(t, r)

@@ -11,7 +11,7 @@ import (
 // On-demand maxima and warm throughput of tables and GSIs. Both have a number for reads and one for writes, and their errors the same
 // form.
 
-// unlimited is the on-demand maximum that means none.
+// unlimited stands for no on-demand maximum.
 const unlimited = -1
 
 // rates are a request's numbers for reads (0) and writes (1).
@@ -89,7 +89,7 @@ func (s *Service) newOnDemand(t *catalog.Table, index string, in *api.OnDemandTh
 	return s.mergeOnDemand(t, index, nil, r, 1)
 }
 
-// mergeOnDemand returns on-demand maxima with the numbers of a request, which must be least at least, except 0. unlimited removes one.
+// mergeOnDemand returns on-demand maxima with the numbers of a request. A number must not be 0 or below least; unlimited removes a maximum.
 func (s *Service) mergeOnDemand(t *catalog.Table, index string, old *catalog.OnDemand, r rates, least int64) (*catalog.OnDemand, error) {
 	of := " for table"
 	if index != "" {

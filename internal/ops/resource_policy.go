@@ -71,13 +71,7 @@ func parsePolicy(text string, of resource) (string, error) {
 			return "", awserr.ValidationError("Resource-based policy grants unbounded access in one or more elements. Please revise the policy to ensure least-privilege form of access")
 		}
 	}
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(p); err != nil {
-		return "", awserr.Internal(err)
-	}
-	return strings.TrimSuffix(out.String(), "\n"), nil
+	return string(encoded(p)), nil
 }
 
 // readPolicy reads a policy whose statements are not checked yet.
@@ -207,7 +201,7 @@ func encoded(v any) json.RawMessage {
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		panic(err) // can't happen: it holds only maps, lists and strings
+		panic(err) // can't happen: it holds only maps, lists, strings, and JSON that was decoded
 	}
 	return bytes.TrimSpace(out.Bytes())
 }
@@ -301,8 +295,8 @@ func policyOf(t *catalog.Table, r resource) (**catalog.Policy, error) {
 	return nil, awserr.New(awserr.ResourceNotFound, "Requested resource not found: Stream: "+r.name+" not found for Table: "+r.table)
 }
 
-// changePolicy changes the policy of the resource with an ARN. document is the new policy; "" deletes it. It returns the policy there
-// was before, and the one there is now; a deleted one has no document.
+// changePolicy changes the policy of the resource with an ARN. document is the new policy; "" deletes it. It returns the policy
+// before and after the change. A deleted policy has no document.
 func (s *Service) changePolicy(ctx context.Context, req *Request, arn, document string, expected smithy.Opt[string]) (before, after *catalog.Policy, err error) {
 	r, err := s.withPolicy(req, arn)
 	if err != nil {

@@ -77,9 +77,9 @@ func invalidTagKey(key string) error {
 	return awserr.ValidationError("The Tag Key provided is invalid, Key: " + key)
 }
 
-// tagText reports whether a key or value has at most most characters, all of them allowed.
-func tagText(text string, most int) bool {
-	return utf8.RuneCountInString(text) <= most && strings.IndexFunc(text, func(r rune) bool {
+// tagText reports whether a key or value has at most limit characters, and only characters that AWS allows.
+func tagText(text string, limit int) bool {
+	return utf8.RuneCountInString(text) <= limit && strings.IndexFunc(text, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsSpace(r) && !unicode.Is(unicode.Z, r) && !strings.ContainsRune("+-=._:/@", r)
 	}) < 0
 }

@@ -105,7 +105,7 @@ func jobOf(in *api.UpdateTableInput) string {
 	return ""
 }
 
-// asUpdated makes a table's description that of the answer to a request, which shows some of what was requested before it took effect.
+// asUpdated turns a table's description into the answer to a request, which shows some requested settings before they take effect.
 func asUpdated(d *api.TableDescription, t *catalog.Table, in *api.UpdateTableInput) {
 	if jobOf(in) != "" {
 		d.TableStatus = smithy.Some(catalog.Updating)

@@ -264,8 +264,8 @@ func IsName(s string) bool {
 // oneDetected precedes a single violation.
 const oneDetected = "1 validation error detected: "
 
-// detected words an operation's error like a violation if AWS's validator finds errors of its class in the operation's requests.
-func detected(err error, r *Rules) error {
+// Word words an operation's error like a violation if AWS's validator finds errors of its class in the operation's requests. r may be nil.
+func (r *Rules) Word(err error) error {
 	if e, ok := errors.AsType[*awserr.Error](err); ok && r != nil && e.Of(r.Detects) {
 		return e.Worded(oneDetected + e.Message)
 	}

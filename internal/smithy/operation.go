@@ -177,7 +177,7 @@ func Bind[In, Out any, PI interface {
 			}
 			out, err := run(ctx, call, input)
 			if err != nil {
-				return nil, detected(err, rules)
+				return nil, rules.Word(err)
 			}
 			return PO(out), nil
 		},

@@ -472,9 +472,9 @@ func (c *conn) try(m method, args *wire.Reader) (err error) {
 	}
 	c.out = wire.AppendArray(c.out, 0) // no error codes: success
 	if err := m.run(c, args); err != nil {
-		return err
+		return m.rules.Word(err) // an error in values that the operation has not seen
 	}
-	return args.Err()
+	return m.rules.Word(args.Err())
 }
 
 // clientError maps an error to the one that the client sees, and logs internal errors.

@@ -1,6 +1,10 @@
 package node
 
-import "github.com/statordb/stator/internal/dax/wire"
+import (
+	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/dax/wire"
+	"github.com/statordb/stator/internal/smithy"
+)
 
 // Methods of the protocol, by the ids that clients send. Methods with unknown parameters are left out.
 const (
@@ -36,7 +40,9 @@ type method struct {
 	many bool
 	// read says that the method changes nothing, so its answer may be dropped when memory is short: the client can retry.
 	read bool
-	run  func(*conn, *wire.Reader) error
+	// rules say how AWS words errors in the values of a request; nil if it has no rules for the operation.
+	rules *smithy.Rules
+	run   func(*conn, *wire.Reader) error
 }
 
 // methods are the supported methods. methodAuthorize has no run: it gets no answer, and request handles it.
@@ -47,9 +53,9 @@ var methods = map[int64]method{
 	methodDefineAttributeID:   {values: 1, limit: maxNames, work: true, many: true, run: (*conn).defineAttributeListID},
 	methodDefineAttributeList: {values: 1, limit: maxSmall, work: true, read: true, run: (*conn).defineAttributeList},
 	methodGetItem:             {values: 3, limit: maxOne, count: getItemRequests, action: actionGet, read: true, run: (*conn).getItem},
-	methodPutItem:             {values: 4, limit: maxOne, count: putItemRequests, action: actionPut, work: true, run: (*conn).putItem},
-	methodUpdateItem:          {values: 3, limit: maxOne, count: updateItemRequests, action: actionUpdate, work: true, run: (*conn).updateItem},
-	methodDeleteItem:          {values: 3, limit: maxOne, count: deleteItemRequests, action: actionDelete, work: true, run: (*conn).deleteItem},
+	methodPutItem:             {values: 4, limit: maxOne, count: putItemRequests, action: actionPut, work: true, rules: api.PutItem.Rules, run: (*conn).putItem},
+	methodUpdateItem:          {values: 3, limit: maxOne, count: updateItemRequests, action: actionUpdate, work: true, rules: api.UpdateItem.Rules, run: (*conn).updateItem},
+	methodDeleteItem:          {values: 3, limit: maxOne, count: deleteItemRequests, action: actionDelete, work: true, rules: api.DeleteItem.Rules, run: (*conn).deleteItem},
 	methodBatchGetItem:        {values: 2, limit: maxOne, count: batchGetItemRequests, action: "dynamodb:BatchGetItem", work: true, many: true, read: true, run: (*conn).batchGetItem},
 	methodBatchWriteItem:      {values: 2, limit: wire.MaxMessage, count: batchWriteItemRequests, action: "dynamodb:BatchWriteItem", work: true, many: true, run: (*conn).batchWriteItem},
 	methodQuery:               {values: 3, limit: maxOne, count: queryRequests, action: "dynamodb:Query", work: true, many: true, read: true, run: (*conn).query},

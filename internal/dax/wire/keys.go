@@ -94,7 +94,7 @@ func keyRest(r *Reader, t attribute.Type, sort bool) (v attribute.Value, ok bool
 		}
 		number, problem := attribute.AppendNumber(canonical[:0], text)
 		if problem != "" {
-			r.fail(awserr.ValidationError(problem))
+			r.fail(awserr.RequestError(problem))
 			return nil, false
 		}
 		r.arena, ok = attribute.AppendScalar(r.arena, t, number), true

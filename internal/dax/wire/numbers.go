@@ -26,7 +26,7 @@ func (r *Reader) number(dst []byte) []byte {
 	}
 	out, problem := attribute.AppendNumber(dst, text)
 	if problem != "" {
-		r.fail(awserr.ValidationError(problem))
+		r.fail(awserr.RequestError(problem))
 	}
 	return out
 }

@@ -147,7 +147,7 @@ func (r *Reader) set() {
 	}
 	v, problem := attribute.SetOf(t, elems)
 	if problem != "" {
-		r.fail(awserr.ValidationError(problem))
+		r.fail(awserr.RequestError(problem))
 		return
 	}
 	r.arena = append(r.arena, v...)
