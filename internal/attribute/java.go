@@ -4,35 +4,25 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"unicode/utf16"
 )
 
 // AWS prints values in some of its sentences as Java does. This file has Java's ways.
 
-// MaxJava is how long a text in Java's form may become before the rest of a collection is left out: the form of small values is many times as
-// long as their JSON.
+// MaxJava is the length in bytes after which a text in Java's form leaves out the rest of a collection: small values become many times longer
+// than their JSON.
 const MaxJava = 1 << 17
 
 // HashCode returns Java's String.hashCode.
 func HashCode(s string) uint32 {
 	var h uint32
-	for _, r := range utf16Of(s) {
-		h = 31*h + uint32(r)
+	var units [2]uint16
+	for _, r := range s {
+		for _, unit := range utf16.AppendRune(units[:0], r) {
+			h = 31*h + uint32(unit)
+		}
 	}
 	return h
-}
-
-// utf16Of returns the UTF-16 code units of s.
-func utf16Of(s string) []uint16 {
-	var out []uint16
-	for _, r := range s {
-		if r > 0xFFFF {
-			r -= 0x10000
-			out = append(out, uint16(0xD800+r>>10))
-			r = 0xDC00 + r&0x3FF
-		}
-		out = append(out, uint16(r))
-	}
-	return out
 }
 
 // HashOrder returns the order in which a Java HashMap iterates over n keys. buckets is the size of its table, a power of two; 0 for the one

@@ -17,10 +17,11 @@ type Scope struct {
 	usedNames  uint64 // a bit for each of the first 64; the others are in many
 	usedValues uint64
 	many       *many // nil while there are few placeholders
-	// PartiQL is for statements, about which AWS reports other problems first: the sentence about two paths that meet names the later one
-	// first, the left operand's type comes before the right one's absence, and a wrong path before a missing operand.
+	// PartiQL is set for statements. AWS words some of their problems differently, and reports others first: the sentence about two paths
+	// that meet names the later one first, the left operand's type comes before the right one's absence, and a wrong path before a missing
+	// operand.
 	PartiQL bool
-	// Problem returns the sentence for an operator or function that shall be refused before its operands' types are checked, or "".
+	// Problem returns the sentence that refuses an operator or function before its operands' types are checked, or "".
 	Problem func(*Node) string
 }
 
@@ -135,7 +136,7 @@ func checkNames(names smithy.Map[string]) *Error {
 			return bare(where, " contains invalid key: The expression attribute map contains a key that is too long; size of key: ", strconv.Itoa(len(n.Key)))
 		case n.Value == "":
 			return bare(where, " contains invalid value: Empty attribute name for key ", n.Key)
-		case len(n.Value) > 65535:
+		case len(n.Value) > attribute.MaxName:
 			return bare(where, " contains invalid value: Attribute name is too large, must be less than 65536 bytes for key ", n.Key)
 		}
 	}
@@ -427,7 +428,11 @@ func (s *Scope) attributeType(n *Node) {
 	switch v.Text() {
 	case "S", "N", "B", "SS", "NS", "BS", "L", "M", "NULL", "BOOL":
 	default:
-		panic(errorf("Invalid attribute type name found; type: ", v.Text(), ", valid types: {B,NULL,SS,BOOL,L,BS,N,NS,S,M}"))
+		valid := "{B,NULL,SS,BOOL,L,BS,N,NS,S,M}"
+		if s.PartiQL {
+			valid = "{N,BS,L,B,NULL,M,S,SS,NS,BOOL}"
+		}
+		panic(errorf("Invalid attribute type name found; type: ", v.Text(), ", valid types: ", valid))
 	}
 }
 
@@ -520,7 +525,11 @@ func (s *Scope) actionType(a Action, name string, allowed ...attribute.Type) {
 			return
 		}
 	}
-	panic(errorf("Incorrect operand type for operator or function; operator: ", name, ", operand type: ", JavaTypeName(t),
+	what := "operator: "
+	if s.PartiQL {
+		what = "operator or function: "
+	}
+	panic(errorf("Incorrect operand type for operator or function; ", what, name, ", operand type: ", JavaTypeName(t),
 		", typeSet: ALLOWED_FOR_", name, "_OPERAND"))
 }
 

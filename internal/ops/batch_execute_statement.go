@@ -162,7 +162,7 @@ func (s *Service) singleItem(ctx context.Context, req *Request, st *statement, s
 	refused := &partiql.Error{Message: sentence}
 	_, err := s.selected(ctx, req, st)
 	switch {
-	case err != nil && err != error(errUnknownIndex):
+	case err != nil && !errors.Is(err, errUnknownIndex):
 		return nil, err
 	case st.Index != "":
 		return nil, refused

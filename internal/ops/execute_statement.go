@@ -219,7 +219,7 @@ func readToken(in *api.ExecuteStatementInput, r *reading, ranges []kv.Range) (at
 		return 0, nil, invalid
 	}
 	if t.Statement != requestHash(in) || slices.ContainsFunc(in.Parameters, func(v attribute.Value) bool {
-		return v.Type() == attribute.TypeL || v.Type() == attribute.TypeM // AWS never recognises these
+		return v.Type() == attribute.TypeL || v.Type() == attribute.TypeM // AWS matches no token to such parameters
 	}) {
 		return 0, nil, awserr.ValidationError("NextToken does not match request")
 	}

@@ -141,14 +141,7 @@ func statementError(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	message := e.Reason
-	if !strings.HasPrefix(message, "The first operand must be distinct") {
-		message = strings.Replace(message, "operator or function; operator: ", "operator or function; operator or function: ", 1)
-	}
-	if before, _, ok := strings.Cut(message, ", valid types: "); ok {
-		message = before + ", valid types: {N,BS,L,B,NULL,M,S,SS,NS,BOOL}"
-	}
-	return &partiql.Error{Message: message}
+	return &partiql.Error{Message: e.Reason}
 }
 
 // writes reports whether the statement belongs into a batch or transaction of writes. EXISTS does.
@@ -183,8 +176,11 @@ func (e *keyTypeError) Error() string {
 	if e.never() {
 		return "Key value must be of type S, N, or B. Key name: " + e.name + ", Key type: " + e.given.String()
 	}
-	return "Key attribute's data type should match its data type in table's schema: Key " + e.name
+	return wrongKeyType + e.name
 }
+
+// wrongKeyType begins AWS's sentence for a key attribute whose value is not of the table's type.
+const wrongKeyType = "Key attribute's data type should match its data type in table's schema: Key "
 
 // never reports whether no key can be of the type.
 func (e *keyTypeError) never() bool {
@@ -207,7 +203,7 @@ func keyTypeProblem(err error) error {
 	return err
 }
 
-// wholeKey extracts from WHERE the equalities on all attributes of the table's key; if in is true, IN with one value is one. rest is the remaining
+// wholeKey extracts from WHERE the equalities on all attributes of the table's key; if in is true, IN with a single value counts as an equality. rest is the remaining
 // condition, or nil. twice is the name of a key attribute that must equal two values. ok is false if the key is incomplete.
 func (st *statement) wholeKey(in bool) (key attribute.Item, rest *expr.Node, twice string, ok bool, err error) {
 	left := partiql.Conjuncts(st.Where)
@@ -307,8 +303,8 @@ type updatedKeyError struct{ error }
 // Unwrap returns the error itself.
 func (e *updatedKeyError) Unwrap() error { return e.error }
 
-// insertion returns the mutation of an INSERT, which fails if the item exists already. AWS words a wrong key of its own, but in transactions
-// as PutItem does.
+// insertion returns the mutation of an INSERT, which fails if the item exists already. For a wrong key AWS has sentences for INSERT, and in
+// transactions those of PutItem.
 func (st *statement) insertion() (table.Mutation, error) {
 	for a := range st.table.Key.Attributes {
 		switch v := st.Item.Get(a.Name); {
@@ -316,7 +312,7 @@ func (st *statement) insertion() (table.Mutation, error) {
 		case v == nil:
 			return table.Mutation{}, awserr.ValidationError("Key attribute should be present in the item: Key " + a.Name)
 		case v.Type() != a.Type:
-			return table.Mutation{}, awserr.ValidationError("Key attribute's data type should match its data type in table's schema: Key " + a.Name)
+			return table.Mutation{}, awserr.ValidationError(wrongKeyType + a.Name)
 		}
 	}
 	switch {

@@ -338,7 +338,6 @@ func (w *whereClause) order() error {
 	if !w.keyed {
 		return awserr.ValidationError("Must have at least one non-optional hash key condition in WHERE clause when using ORDER BY clause.")
 	}
-	several := slices.ContainsFunc(w.branches, func(b keyBranch) bool { return !b.partition.Equal(w.branches[0].partition) })
 	sorted, descending := false, false
 	for i, o := range w.st.Order {
 		switch {
@@ -351,7 +350,7 @@ func (w *whereClause) order() error {
 			w.reverse = o.Descending
 		}
 	}
-	if several && !sorted {
+	if !sorted && w.several() {
 		return awserr.ValidationError("Must have hash key in ORDER BY clause when more than one hash key condition specified in WHERE clause.")
 	}
 	if sorted {
