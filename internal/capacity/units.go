@@ -30,8 +30,8 @@ const Transactional = 2
 // TransactionalRead returns the read capacity units for size bytes in TransactGetItems.
 func TransactionalRead(size int) float64 { return Transactional * Read(size, true) }
 
-// ReplayedRead returns the read capacity units of a transaction whose token was used before, for an item whose write consumed units outside a
-// transaction: those of reading the larger one of the item's images.
+// ReplayedRead returns the read capacity units for one item of a transaction whose token was used before: AWS charges a transactional read of
+// the larger of the item's images. units is what the write of the item consumes outside a transaction.
 func ReplayedRead(units float64) float64 { return Transactional * math.Ceil(units*writeUnit/readUnit) }
 
 // Write returns the write capacity units for an item that had oldSize bytes and now has newSize; 0 means no item.

@@ -25,7 +25,7 @@ type Scope struct {
 	Problem func(*Node) string
 }
 
-// refuse panics if s.Problem finds one.
+// refuse panics with the problem that s.Problem finds, if any.
 func (s *Scope) refuse(n *Node) {
 	if s.Problem == nil {
 		return
@@ -375,7 +375,7 @@ func (s *Scope) distinct(n *Node) {
 	}
 }
 
-// static returns an operand's type if it is known without an item, and TypeNone otherwise. A condition's type is that of true.
+// static returns an operand's type if it is known without an item, and TypeNone otherwise. A condition has TypeTrue.
 func (s *Scope) static(n *Node) attribute.Type {
 	switch n.Op {
 	case OpPath:

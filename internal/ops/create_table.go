@@ -51,7 +51,7 @@ func (s *Service) createTable(ctx context.Context, req *Request, in *api.CreateT
 	return &api.CreateTableOutput{TableDescription: d}, nil
 }
 
-// tableTaken is the error for the creation of a table whose name another table has.
+// tableTaken is the error for the creation of a table with a name that is taken.
 func (s *Service) tableTaken(by *catalog.Table) error {
 	switch {
 	case by.Restored != nil && by.Loading != nil:
@@ -250,7 +250,7 @@ func attributeNames(attrs []catalog.KeyAttribute) []string {
 	return names
 }
 
-// hashOrder returns names in the order in which AWS prints them: that of a hash table made for a number of entries.
+// hashOrder returns names in the order in which AWS prints them: as a hash table that was made for a number of entries iterates over them.
 func hashOrder(names []string, entries int) []string {
 	buckets := 1
 	for buckets < entries*4/3+1 {

@@ -96,7 +96,7 @@ func (s *Service) describe(ctx context.Context, t *catalog.Table, fresh bool) (*
 	return d, nil
 }
 
-// shown reports whether a change shows what there was before it.
+// shown reports whether a description shows the old values of a change.
 func shown(u *catalog.Update, now time.Time, fresh bool) bool {
 	return u != nil && (fresh || u.Pending(now))
 }

@@ -181,8 +181,8 @@ func (s *Service) transactMutationOf(ctx context.Context, req *Request, i, n int
 // errCanceled ends a transaction that must not be applied.
 var errCanceled = errors.New("transaction canceled")
 
-// cancellation returns the error for a transaction some of whose statements failed already. It looks at the items of the others to list
-// their reasons too.
+// cancellation returns the error for a transaction in which some statements have failed already. It reads the items of the other statements,
+// so that it lists their reasons too.
 func (s *Service) cancellation(ctx context.Context, all []*statement, muts []table.Mutation, failed []error) error {
 	var rest []table.Mutation
 	var at []int
@@ -205,8 +205,8 @@ func (s *Service) cancellation(ctx context.Context, all []*statement, muts []tab
 	return cancel(failed)
 }
 
-// addAbsent adds to a cancelled transaction's errors those of each DELETE with a condition whose item doesn't exist, which alone would
-// have cancelled nothing.
+// addAbsent adds an error for each conditional DELETE of an item that doesn't exist. Such a DELETE is listed in a cancelled transaction, but
+// does not cancel it.
 func addAbsent(all []*statement, failed []error) {
 	for i, st := range all {
 		if failed[i] == nil && st.absent {

@@ -1,6 +1,7 @@
 package partiql
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -89,7 +90,7 @@ func OperandProblem(n *expr.Node) string {
 // ownMember reports whether IN looks for a path among operands that include it. Binding refuses that.
 func ownMember(n *expr.Node) bool {
 	for _, a := range n.Args[1:] {
-		if a.Op == expr.OpPath && n.Args[0].Op == expr.OpPath && samePath(a.Path, n.Args[0].Path) {
+		if a.Op == expr.OpPath && n.Args[0].Op == expr.OpPath && slices.Equal(a.Path, n.Args[0].Path) {
 			return true
 		}
 	}
@@ -281,7 +282,7 @@ func (m *meaning) setOperand(target expr.Path, n *node) attribute.Value {
 		fail(name, " must have exactly two arguments", m.place(n))
 	}
 	first, second := n.operands[0], m.operand(n.operands[1], true)
-	if first.form != formName && first.form != formPath || !samePath(m.path(first), target) {
+	if first.form != formName && first.form != formPath || !slices.Equal(m.path(first), target) {
 		fail("The first argument to ", name, " must equal the assignment value", m.place(n))
 	}
 	if second.Op == expr.OpValue {
@@ -292,16 +293,4 @@ func (m *meaning) setOperand(target expr.Path, n *node) attribute.Value {
 	}
 	fail("The second argument to ", name, " must be a value with type SET", m.place(first))
 	return nil
-}
-
-func samePath(a, b expr.Path) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }

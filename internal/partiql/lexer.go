@@ -29,7 +29,7 @@ const (
 // token is a piece of a statement.
 type token struct {
 	kind kind
-	// text is what the token says: a name, or a literal without quotes, doubled quotes being single.
+	// text is a name, or a literal without its quotes and with doubled quotes made single.
 	text string
 	// word is what the grammar compares: a keyword in lower case, an operator, a symbol. "" for names and literals.
 	word       string

@@ -59,7 +59,7 @@ func (m *meaning) statement(n *node) *Statement {
 	return nil
 }
 
-// operationName returns the name of an expression that is no statement: that of the reference parser's syntax tree.
+// operationName returns the reference parser's name for an expression that stands where a statement belongs.
 func operationName(n *node) string {
 	switch n.form {
 	case formLiteral:
@@ -217,7 +217,7 @@ func (m *meaning) path(n *node) expr.Path {
 	return path
 }
 
-// step returns an element of a document path. A name in brackets is that of an attribute, as in quotes.
+// step returns an element of a document path. A string in brackets is an attribute's name.
 func (m *meaning) step(n *node) expr.PathElem {
 	switch n.form {
 	case formDot, formName:

@@ -397,7 +397,7 @@ func (p *parser) bracket(simple bool) *node {
 	return n
 }
 
-// term parses an operand without operators or path. The token that it begins with is its place, unless it has one.
+// term parses an operand without operators or path. Messages locate an operand at its first token, unless it has a place already.
 func (p *parser) term() *node {
 	t := p.peek()
 	switch t.kind {

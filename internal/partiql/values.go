@@ -38,7 +38,8 @@ func (m *meaning) value(n *node, where string, depth int) attribute.Value {
 	return nil
 }
 
-// unsupported fails for what isn't a value. A value of an item's attribute is called by its text, one within others by its kind.
+// unsupported fails for an expression that isn't a value. The message quotes its text if it is an attribute's value, and names its kind if it
+// is within another value.
 func (m *meaning) unsupported(n *node, where string) {
 	what := n.tok.text
 	switch {
@@ -125,8 +126,8 @@ func (m *meaning) parameter(n *node) attribute.Value {
 	return m.params[n.tok.number]
 }
 
-// tuple finds the fields of a tuple, whose values have depth. At depth 0 it is an item, whose values are called by the root's path: AWS
-// doesn't name the attribute.
+// tuple finds the fields of a tuple whose values are depth levels deep. At depth 0 the tuple is an item, and messages give its values the
+// root's path, because AWS doesn't name the attribute.
 func (m *meaning) tuple(n *node, where string, depth int) []attribute.Field {
 	fields := []attribute.Field{}
 	seen := map[string]bool{}

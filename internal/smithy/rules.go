@@ -68,7 +68,7 @@ type Rules struct {
 	Deep bool
 	// First means that AWS reports only the first violation of the operation's requests.
 	First bool
-	// Asks is the parameter whose absence AWS reports before anything else, or empty.
+	// Asks is a parameter. If it is absent, AWS reports that before anything else. Empty means no such parameter.
 	Asks string
 	// Members are in the order in which AWS checks those that are reported alone.
 	Members []Rule

@@ -43,7 +43,7 @@ func readRules(path string) (map[string][]rule, error) {
 	return out, nil
 }
 
-// rulesOf returns the rules with a verb of a shape, and of the operations whose input it is.
+// rulesOf returns the rules with a verb of a shape and, if it is an input, of its operations.
 func (g *generator) rulesOf(shape, verb string) (out [][]string) {
 	sections := []string{shape}
 	for _, n := range g.operations {
@@ -117,7 +117,7 @@ func memberRule(r rule) string {
 // wireName returns a member's name in AWS's sentences.
 func wireName(member string) string { return strings.ToLower(member[:1]) + member[1:] }
 
-// ordered returns members in the order in which AWS checks them: that of a Java HashMap of their names.
+// ordered returns members in the order in which AWS checks them: as a Java HashMap iterates over their names.
 func (g *generator) ordered(shape string, members []member) []member {
 	if g.rules == nil {
 		return members
@@ -137,8 +137,8 @@ func (g *generator) ordered(shape string, members []member) []member {
 	return out
 }
 
-// enumOrder returns an enumeration in the order in which AWS prints it: that of a hash table of at least 32 buckets, which unlike Java's
-// HashMap uses the low bits of the hash codes.
+// enumOrder returns an enumeration in the order in which AWS prints it. AWS iterates over a hash table of at least 32 buckets, which unlike
+// Java's HashMap uses the low bits of the hash codes.
 func (g *generator) enumOrder(values []string) []string {
 	if g.rules == nil {
 		return values
@@ -153,7 +153,7 @@ func (g *generator) enumOrder(values []string) []string {
 	return out
 }
 
-// has reports whether a shape has a rule with a verb whose first words are args.
+// has reports whether a shape has a rule with a verb and, as its first words, args.
 func (g *generator) has(shape, verb string, args ...string) bool {
 	return slices.ContainsFunc(g.rulesOf(shape, verb), func(have []string) bool {
 		return len(have) >= len(args) && slices.Equal(have[:len(args)], args)
