@@ -14,6 +14,7 @@ import (
 
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/metric"
+	"github.com/statordb/stator/internal/stage"
 )
 
 // ContentTypePrometheus is the content type of Prometheus's answer.
@@ -53,6 +54,13 @@ func (s *Service) Prometheus(ctx context.Context) ([]byte, error) {
 	families[panicsTotal] = &dto.MetricFamily{
 		Name: proto.String(panicsTotal), Type: dto.MetricType_COUNTER.Enum(), Help: proto.String("Panics of background work that were recovered"),
 		Metric: []*dto.Metric{{Counter: &dto.Counter{Value: proto.Float64(float64(guard.Panics()))}}},
+	}
+	stages, err := stage.Gather()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range stages {
+		families[f.GetName()] = f
 	}
 	var out bytes.Buffer
 	names := make([]string, 0, len(families))

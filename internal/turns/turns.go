@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/statordb/stator/internal/stage"
 )
 
 const (
@@ -163,6 +165,7 @@ func (t *Turn) wait(ctx context.Context) error {
 	}
 	a.queue(t)
 	a.mu.Unlock()
+	defer func(began time.Time) { stage.Turn.Observe(time.Since(began).Seconds()) }(time.Now())
 	select {
 	case <-t.given:
 		t.begin()

@@ -154,8 +154,11 @@ type result struct {
 	requests, items float64
 	rate            float64    // requests per second or, for scans, items per second
 	cpu             float64    // the server's CPU time in seconds
-	quantiles       [3]float64 // latency in milliseconds at 50, 99 and 99.9 %
+	quantiles       [3]float64 // latency in milliseconds at resultQuantiles
 }
+
+// resultQuantiles are the quantiles in a result, in per cent.
+var resultQuantiles = [3]float64{50, 99, 99.9}
 
 // worker is the work of one connection: it sends the i-th request, and returns how many items that concerned.
 type worker func(c *conn, i int) (items int, err error)
@@ -163,6 +166,9 @@ type worker func(c *conn, i int) (items int, err error)
 // measure runs a workload on n connections. With rate 0 the loop is closed: each connection sends its next request once it has the answer
 // to the last. Otherwise requests become due at the given rate, and their latency counts from that moment.
 func measure(s *server, w workload, n int, rate float64) (result, error) {
+	if rate > 0 {
+		return measurePaced(s, w, n, rate)
+	}
 	if w.segments > 0 { // a scan in segments has one connection per segment
 		n = w.segments
 	}
@@ -189,7 +195,7 @@ func measure(s *server, w workload, n int, rate float64) (result, error) {
 		go func() {
 			defer wg.Done()
 			h := hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3)
-			items, err := loop(c, workers[i], i, n, rate, start, h)
+			items, err := loop(c, workers[i], start, h)
 			mu.Lock()
 			defer mu.Unlock()
 			total.Merge(h)
@@ -208,7 +214,7 @@ func measure(s *server, w workload, n int, rate float64) (result, error) {
 	if w.segments > 0 {
 		res.rate = res.items / elapsed
 	}
-	for i, q := range []float64{50, 99, 99.9} {
+	for i, q := range resultQuantiles {
 		res.quantiles[i] = float64(total.ValueAtQuantile(q)) / 1000
 	}
 	return res, nil
@@ -227,31 +233,35 @@ func measureRounds(s *server, w workload, n int, rate float64) ([]result, error)
 	return out, nil
 }
 
-func loop(c *conn, do worker, i, n int, rate float64, start time.Time, h *hdrhistogram.Histogram) (items int, err error) {
+func loop(c *conn, do worker, start time.Time, h *hdrhistogram.Histogram) (items int, err error) {
 	end := start.Add(duration())
-	interval := time.Duration(0)
-	due := start
-	if rate > 0 {
-		interval = time.Duration(float64(n) / rate * float64(time.Second))
-		due = start.Add(interval * time.Duration(i) / time.Duration(n))
-	}
 	for k := 0; ; k++ {
-		now := time.Now()
-		if rate == 0 {
-			due = now
-		}
-		if !now.Before(end) {
+		began := time.Now()
+		if !began.Before(end) {
 			return items, nil
-		}
-		if now.Before(due) {
-			time.Sleep(due.Sub(now))
 		}
 		count, err := do(c, k)
 		if err != nil {
 			return items, err
 		}
 		items += count
-		_ = h.RecordValue(max(1, time.Since(due).Microseconds())) // anything above a minute counts as a minute
-		due = due.Add(interval)
+		_ = h.RecordValue(max(1, time.Since(began).Microseconds())) // anything above a minute counts as a minute
 	}
+}
+
+// measurePaced measures a workload of one operation at a rate.
+func measurePaced(s *server, w workload, n int, rate float64) (result, error) {
+	cpu := s.CPU()
+	m, err := runGenerator(job{Addr: s.Addr, Connections: n, Rate: rate, Time: duration(), Requests: w.requests()}, anyCore)
+	if err != nil {
+		return result{}, fmt.Errorf("%s: %w", w.name, err)
+	}
+	if m.Refused > 0 {
+		return result{}, fmt.Errorf("%s: %d answers other than 200", w.name, m.Refused)
+	}
+	res := result{rate: m.Rate, cpu: (s.CPU() - cpu).Seconds()}
+	for i, q := range resultQuantiles {
+		res.quantiles[i] = m.quantile(q)
+	}
+	return res, nil
 }

@@ -34,9 +34,10 @@ var (
 	connections     = flag.String("connections", "1,16,64,256", "numbers of connections on which Stator and the yardsticks are measured")
 	peerConnections = flag.String("peer-connections", "16", "numbers of connections on which all servers are compared")
 	only            = flag.String("workloads", "", "comma-separated parts of the names of the workloads to measure; empty for all")
-	sections        = flag.String("sections", "yardsticks,peers,latency,footprint,dax,postgres", "what to measure; growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
+	sections        = flag.String("sections", "yardsticks,peers,footprint,dax,postgres", "what to measure; tail (latencies at fixed rates), disturb (beside disturbances), growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
 	targetAddr      = flag.String("target", "", "host:port of a running server for the section target, which measures nothing else")
 	scratch         = flag.String("dir", "", "directory on the disk to be measured; empty for the system's temporary one")
+	tailItems       = flag.Int("tail-items", 5_000_000, "number of 1 KB items of the section disturb")
 	growthItems     = flag.Int("growth-items", 10_000_000, "number of 1 KB items of the section growth")
 )
 
@@ -45,6 +46,12 @@ func main() {
 	log.SetFlags(0)
 	if kind := os.Getenv(yardstickEnv); kind != "" {
 		log.Fatal(serveYardstick(kind))
+	}
+	if os.Getenv(generatorEnv) != "" {
+		if err := generate(); err != nil {
+			log.Fatal(err)
+		}
+		return
 	}
 	// log.Fatal inside run would leave servers running.
 	if err := run(); err != nil {
@@ -58,7 +65,7 @@ func run() error {
 		name string
 		run  func() error
 	}{
-		{"yardsticks", yardsticks}, {"peers", peers}, {"latency", latency}, {"footprint", footprint}, {"growth", growth}, {"live", live}, {"transfer", transfer}, {"dax", acceleration}, {"postgres", postgres}, {"target", target},
+		{"yardsticks", yardsticks}, {"peers", peers}, {"tail", tail}, {"disturb", disturb}, {"footprint", footprint}, {"growth", growth}, {"live", live}, {"transfer", transfer}, {"dax", acceleration}, {"postgres", postgres}, {"target", target},
 	} {
 		if !slices.Contains(strings.Split(*sections, ","), s.name) {
 			continue
@@ -237,40 +244,6 @@ func compare(title string, servers []*server, connections int, list []workload) 
 	return nil
 }
 
-// latency measures at a fixed rate, half of what the server can do, from the moment when each request was due.
-func latency() error {
-	servers, stop, err := start(statorDurable, statorMemory)
-	defer stop()
-	if err != nil {
-		return err
-	}
-	const n = 64
-	fmt.Printf("\n## Latency at half of the highest rate (open loop)\n\n%d connections; latencies count from when a request was due, not from when it was sent.\n\n| workload | server | requests/s | p50 ms | p99 ms | p99.9 ms |\n|---|---|--:|--:|--:|--:|\n", n)
-	for _, s := range servers {
-		if err := load(s); err != nil {
-			return err
-		}
-	}
-	for _, w := range selected(workloads) {
-		for _, s := range servers {
-			top, err := measure(s, w, n, 0)
-			if err != nil {
-				return err
-			}
-			var r []result
-			for range *rounds {
-				one, err := measure(s, w, n, top.rate/2)
-				if err != nil {
-					return err
-				}
-				r = append(r, one)
-			}
-			fmt.Printf("| %s | %s | %.0f | %s |\n", w.name, s.name, median(rates(r)), latencies(r))
-		}
-	}
-	return nil
-}
-
 // target measures a server that runs already, for instance to profile it.
 func target() error {
 	s := &server{Process: process.Running(*targetAddr), name: *targetAddr}
@@ -344,7 +317,7 @@ func rates(list []result) []float64 {
 	return each(list, func(r result) float64 { return r.rate })
 }
 
-func each(list []result, f func(result) float64) []float64 {
+func each[T any](list []T, f func(T) float64) []float64 {
 	out := make([]float64, len(list))
 	for i, r := range list {
 		out[i] = f(r)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -26,6 +27,8 @@ type workload struct {
 	segments int
 	// worker returns the worker of connection i of n.
 	worker func(i, n int) worker
+	// requests returns the requests of a workload of one operation, in their wire form; nil for other workloads.
+	requests func() [][]byte
 }
 
 const (
@@ -40,15 +43,15 @@ func (w *workload) reads() bool {
 
 // simple returns a workload of one operation. body returns the i-th request, which concerns count items.
 func simple(name, op string, count int, body func(i int) string) workload {
-	var reqs [][]byte
-	return workload{name: name, op: op, worker: func(i, n int) worker {
-		if reqs == nil {
-			reqs = make([][]byte, prepared)
-			for i := range reqs {
-				reqs[i] = request(op, body(i*7919))
-			}
+	requests := sync.OnceValue(func() [][]byte {
+		reqs := make([][]byte, prepared)
+		for i := range reqs {
+			reqs[i] = request(op, body(i*7919))
 		}
-		own := reqs[i*prepared/n : (i+1)*prepared/n]
+		return reqs
+	})
+	return workload{name: name, op: op, requests: requests, worker: func(i, n int) worker {
+		own := requests()[i*prepared/n : (i+1)*prepared/n]
 		return func(c *conn, k int) (int, error) {
 			status, answer, err := c.do(own[k%len(own)])
 			if err == nil && status != 200 {

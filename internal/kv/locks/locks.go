@@ -9,10 +9,12 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/stage"
 )
 
 const shards = 256
@@ -113,6 +115,7 @@ func (t *Table) lock(ctx context.Context, h Held, how Manner) error {
 	turn := make(chan struct{}, 1)
 	l.waiters = append(l.waiters, waiter{how, turn})
 	s.mu.Unlock()
+	defer func(began time.Time) { stage.Lock.Observe(time.Since(began).Seconds()) }(time.Now())
 	select {
 	case <-turn:
 		return nil

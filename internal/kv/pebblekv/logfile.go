@@ -3,8 +3,11 @@ package pebblekv
 import (
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/statordb/stator/internal/stage"
 )
 
 // logWatch is a file system that hides failures of the write-ahead log from Pebble, which would panic and leave its commit
@@ -95,7 +98,9 @@ func (f *logFile) SyncTo(length int64) (full bool, err error) {
 
 func (f *logFile) sync(do func() error) error {
 	if !f.watch.failed.Load() {
+		began := time.Now()
 		f.watch.fail(do())
+		stage.Sync.Observe(time.Since(began).Seconds())
 	}
 	return nil
 }

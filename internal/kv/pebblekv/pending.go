@@ -3,8 +3,11 @@ package pebblekv
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/statordb/stator/internal/stage"
 )
 
 // pendingSlots is the number of slots in which a key's hash finds commits that wait for their fsync. Keys that share a
@@ -76,7 +79,9 @@ func (s *Store) waitDurable(hash uint64) error {
 	if c == nil {
 		return nil
 	}
+	began := time.Now()
 	c.done.Wait()
+	stage.Durable.Observe(time.Since(began).Seconds())
 	// Forget it, so that later readers need not look at a finished commit. A failed one stays: what it wrote is of
 	// unknown durability.
 	if c.err == nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/stage"
 )
 
 // view reads from the database or a snapshot of it. What it returns stays valid until it is closed. Views are pooled.
@@ -70,7 +71,9 @@ func (s *Store) get(hash uint64, key []byte, held *[]io.Closer) ([]byte, error) 
 	if found {
 		return val, nil
 	}
+	began := time.Now()
 	val, err := read(s.db, key, held)
+	stage.Read.Observe(time.Since(began).Seconds())
 	if err == nil && val != nil {
 		s.rows.put(hash, key, val, t)
 	}

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/locks"
+	"github.com/statordb/stator/internal/stage"
 )
 
 // txn implements kv.Txn.
@@ -257,7 +259,10 @@ func (s *Store) commitSynced(b *pebble.Batch, keys []written, release func()) er
 	c.done.Add(1)
 	// From here to applied, readers of these keys sync the whole log.
 	s.pending.before(keys)
+	began := time.Now()
 	err := s.apply(b, pebble.Sync)
+	applied := time.Now()
+	stage.Apply.Observe(applied.Sub(began).Seconds())
 	if err == nil {
 		c.seq = b.SeqNum()
 		s.pending.applied(keys, c)
@@ -274,6 +279,7 @@ func (s *Store) commitSynced(b *pebble.Batch, keys []written, release func()) er
 		} else if failed := s.health.log.Load(); failed != nil {
 			err = fmt.Errorf("%w: %w", kv.ErrUndetermined, *failed) // Pebble does not know: see logWatch
 		}
+		stage.Durable.Observe(time.Since(applied).Seconds())
 	}
 	c.err = err
 	c.done.Done()
