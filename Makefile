@@ -3,7 +3,10 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 BUILD := $(CURDIR)/.build
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/statordb/stator.Version=$(VERSION)"
+GOBUILD := go build -ldflags "-s -w -X github.com/statordb/stator.Version=$(VERSION)"
+# Everything is built as the published program is, so that one build cache serves all targets but race.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 LOCAL := $(BUILD)/dynamodb-local
 S3SERVER := $(BUILD)/bin/versitygw
@@ -43,6 +46,7 @@ unit: $(S3SERVER) $(POSTGRES) ## Unit, conformance and system tests.
 
 # Long simulations of one client at a time, and the bounds of what decodes, have no races to find, and take minutes with the detector.
 RACESKIP := TestDay$$|TestPointInTimeRecovery|TestHotKey|TestConformance|TestScheduledActions|TestMemory$$|TestProtocolMemory|TestHostileFiles
+race: export CGO_ENABLED = 1
 race: $(S3SERVER) $(POSTGRES) ## The unit and contract tests with the race detector.
 	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 go test -race -timeout 20m -skip '$(RACESKIP)' . ./internal/...
 
@@ -96,12 +100,12 @@ $(BUILD)/bin/compose:
 	cd /tmp && GOBIN=$(dir $@)compose.d go install github.com/compose-spec/compose-go/v2/cmd@v2.9.0 && mv $(dir $@)compose.d/cmd $@ && rmdir $(dir $@)compose.d
 
 cross: ## Build for every platform.
-	@for p in $(PLATFORMS); do echo "build $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/stator; done
-	cd $(TIKV) && CGO_ENABLED=0 go build -o /dev/null ./cmd/stator-tikv
+	@for p in $(PLATFORMS); do echo "build $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/stator; done
+	cd $(TIKV) && go build -o /dev/null ./cmd/stator-tikv
 
 # One call of reflect's Method or MethodByName with a computed name adds 10 MB; this finds the caller:
 #	go build -o /dev/null -ldflags=-dumpdep ./cmd/stator 2>&1 | grep ReflectMethod
-MAXSIZE := 39000000
+MAXSIZE := 40000000
 size: bin/stator ## The size of bin/stator in bytes, which must be at most MAXSIZE.
 	@size=$$(stat -c %s bin/stator); echo "bin/stator: $$size bytes of at most $(MAXSIZE)"; [ $$size -le $(MAXSIZE) ]
 

@@ -37,6 +37,8 @@ var (
 	sections        = flag.String("sections", "yardsticks,peers,footprint,dax,postgres", "what to measure; tail (latencies at fixed rates), disturb (beside disturbances), growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
 	targetAddr      = flag.String("target", "", "host:port of a running server for the section target, which measures nothing else")
 	scratch         = flag.String("dir", "", "directory on the disk to be measured; empty for the system's temporary one")
+	beforeBinary    = flag.String("before", "", "an earlier binary of Stator, which the section tail measures too")
+	placements      = flag.String("placements", "pinned,free", "for the section tail: server and generator on a core each, on all cores, or both in turn")
 	tailItems       = flag.Int("tail-items", 5_000_000, "number of 1 KB items of the section disturb")
 	growthItems     = flag.Int("growth-items", 10_000_000, "number of 1 KB items of the section growth")
 )

@@ -75,6 +75,15 @@ var (
 // peerLaunchers returns the peers named by flags.
 func peerLaunchers() []launcher {
 	var out []launcher
+	if *beforeBinary != "" {
+		out = append(out,
+			launcher{"Stator before, durable", true, func(dir string) (*process.Process, error) {
+				return process.Stator(*beforeBinary, "--data-dir", dir)
+			}},
+			launcher{"Stator before, in memory", false, func(string) (*process.Process, error) {
+				return process.Stator(*beforeBinary, "--in-memory")
+			}})
+	}
 	add := func(name, flag string, synced bool, args func(addr, port, dir string) []string) {
 		file, err := program(flag)
 		if err != nil {

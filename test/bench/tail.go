@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -30,6 +31,20 @@ func pace(s *server, w workload, rate float64, core int) (*measured, error) {
 	return m, err
 }
 
+// alone runs f while all servers but one are stopped: idle servers do some work too.
+func alone(servers []*server, one *server, f func() (*measured, error)) (*measured, error) {
+	for _, s := range servers {
+		if s == one {
+			continue
+		}
+		if err := s.Signal(syscall.SIGSTOP); err != nil {
+			return nil, err
+		}
+		defer func() { _ = s.Signal(syscall.SIGCONT) }() // a server that has ended fails when it is measured
+	}
+	return f()
+}
+
 // tail measures latencies at fixed rates, from when each request was due: with the server on one core and the generator on another, and
 // with the scheduler placing both.
 func tail() error {
@@ -37,12 +52,15 @@ func tail() error {
 		return fmt.Errorf("the server and the generator need a core each")
 	}
 	for _, placed := range []struct {
-		title             string
+		name, title       string
 		server, generator int
 	}{
-		{"server on one core, generator on another", 0, 1},
-		{"server and generator on all cores", anyCore, anyCore},
+		{"pinned", "server on one core, generator on another", 0, 1},
+		{"free", "server and generator on all cores", anyCore, anyCore},
 	} {
+		if !strings.Contains(*placements, placed.name) {
+			continue
+		}
 		if err := tails(placed.title, placed.server, placed.generator); err != nil {
 			return err
 		}
@@ -99,7 +117,7 @@ func tailTable(w workload, servers []*server, core int) error {
 	saturated := make([][]*measured, len(list))
 	for range *rounds {
 		for i, s := range list {
-			m, err := pace(s, w, 0, core)
+			m, err := alone(servers, s, func() (*measured, error) { return pace(s, w, 0, core) })
 			if err != nil {
 				fmt.Fprintf(os.Stderr, "%s: %s: %v\n", s.name, w.name, err)
 				continue
@@ -130,7 +148,7 @@ func tailTable(w workload, servers []*server, core int) error {
 				if highest[i] < rate*1.02 {
 					continue
 				}
-				m, err := pace(s, w, rate, core)
+				m, err := alone(servers, s, func() (*measured, error) { return pace(s, w, rate, core) })
 				if err != nil {
 					return fmt.Errorf("%s: %w", s.name, err)
 				}

@@ -9,9 +9,8 @@ import (
 )
 
 // PrivateFS is the operating system's file system, except that only the server's user can read new files and directories,
-// whatever the process's umask is. Existing files keep their modes. While a file is synced, its thread's P runs other goroutines
-// (see releasing).
-var PrivateFS vfs.FS = private{vfs.Default}
+// whatever the process's umask is. Existing files keep their modes.
+var PrivateFS vfs.FS = private{courteousFS{vfs.Default}}
 
 // Modes of new directories and files.
 const (
@@ -34,24 +33,6 @@ func (p private) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs
 	return closeUnless(f, err, name)
 }
 
-// ReuseForWrite implements vfs.FS.
-func (p private) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := p.FS.ReuseForWrite(from, to, c)
-	if err != nil {
-		return nil, err
-	}
-	return releasing(f), nil
-}
-
-// OpenDir implements vfs.FS.
-func (p private) OpenDir(name string) (vfs.File, error) {
-	f, err := p.FS.OpenDir(name)
-	if err != nil {
-		return nil, err
-	}
-	return releasing(f), nil
-}
-
 // closeUnless makes a newly opened file private, or closes it.
 func closeUnless(f vfs.File, err error, name string) (vfs.File, error) {
 	if err != nil {
@@ -60,7 +41,7 @@ func closeUnless(f vfs.File, err error, name string) (vfs.File, error) {
 	if err := os.Chmod(name, privateFile); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return releasing(f), nil
+	return f, nil
 }
 
 // Lock implements vfs.FS.

@@ -8,21 +8,25 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// releasing returns f with syncs that release their P, the runtime's token for running Go code. An ordinary system call keeps
-// its P until the runtime's monitor takes it, 20 µs to 10 ms later, and requests wait meanwhile although a core is idle.
-func releasing(f vfs.File) vfs.File { return releasingFile{f} }
+// releasingSync and releasingSyncData sync a file and give the P of their goroutine to another thread meanwhile. An ordinary system call keeps its P until the runtime's monitor takes it, 20 µs to 10 ms later. Requests would wait meanwhile,
+// although a core is idle.
+func releasingSync(f vfs.File) error {
+	if f.Fd() == vfs.InvalidFd { // in memory
+		return f.Sync()
+	}
+	return releasing("fsync", syscall.SYS_FSYNC, f.Fd())
+}
 
-type releasingFile struct{ vfs.File }
+func releasingSyncData(f vfs.File) error {
+	if f.Fd() == vfs.InvalidFd {
+		return f.SyncData()
+	}
+	return releasing("fdatasync", syscall.SYS_FDATASYNC, f.Fd())
+}
 
-// Sync implements vfs.File.
-func (f releasingFile) Sync() error { return f.sync("fsync", syscall.SYS_FSYNC) }
-
-// SyncData implements vfs.File.
-func (f releasingFile) SyncData() error { return f.sync("fdatasync", syscall.SYS_FDATASYNC) }
-
-func (f releasingFile) sync(name string, call uintptr) error {
+func releasing(name string, call, fd uintptr) error {
 	for {
-		switch errno := releasingCall(call, f.Fd()); errno {
+		switch errno := releasingCall(call, fd); errno {
 		case 0:
 			return nil
 		case syscall.EINTR:
