@@ -34,8 +34,9 @@ var (
 	connections     = flag.String("connections", "1,16,64,256", "numbers of connections on which Stator and the yardsticks are measured")
 	peerConnections = flag.String("peer-connections", "16", "numbers of connections on which all servers are compared")
 	only            = flag.String("workloads", "", "comma-separated parts of the names of the workloads to measure; empty for all")
-	sections        = flag.String("sections", "yardsticks,peers,footprint,dax,postgres", "what to measure; tail (latencies at fixed rates), disturb (beside disturbances), growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
+	sections        = flag.String("sections", "yardsticks,peers,footprint,dax,postgres", "what to measure; tail (latencies at fixed rates), disturb (the same beside disturbances), growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
 	targetAddr      = flag.String("target", "", "host:port of a running server for the section target, which measures nothing else")
+	targetRate      = flag.Float64("target-rate", 0, "for the section target: requests per second of an open loop from the second core; 0 for a closed loop")
 	scratch         = flag.String("dir", "", "directory on the disk to be measured; empty for the system's temporary one")
 	beforeBinary    = flag.String("before", "", "an earlier binary of Stator, which the section tail measures too")
 	placements      = flag.String("placements", "pinned,free", "for the section tail: server and generator on a core each, on all cores, or both in turn")
@@ -255,6 +256,14 @@ func target() error {
 	for _, w := range selected(append(slices.Clone(workloads), ycsbWorkloads()...)) {
 		for _, n := range connectionCounts() {
 			for range *rounds {
+				if *targetRate > 0 {
+					m, err := pace(s, w, *targetRate, 1)
+					if err != nil {
+						return err
+					}
+					fmt.Printf("| %s | %d | %.0f | %s |\n", w.name, n, m.Rate, quantiles([]*measured{m}))
+					continue
+				}
 				r, err := measure(s, w, n, 0)
 				if err != nil {
 					return err

@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -29,20 +28,6 @@ func pace(s *server, w workload, rate float64, core int) (*measured, error) {
 		err = fmt.Errorf("%s: %d answers other than 200", w.name, m.Refused)
 	}
 	return m, err
-}
-
-// alone runs f while all servers but one are stopped: idle servers do some work too.
-func alone(servers []*server, one *server, f func() (*measured, error)) (*measured, error) {
-	for _, s := range servers {
-		if s == one {
-			continue
-		}
-		if err := s.Signal(syscall.SIGSTOP); err != nil {
-			return nil, err
-		}
-		defer func() { _ = s.Signal(syscall.SIGCONT) }() // a server that has ended fails when it is measured
-	}
-	return f()
 }
 
 // tail measures latencies at fixed rates, from when each request was due: with the server on one core and the generator on another, and
@@ -117,7 +102,7 @@ func tailTable(w workload, servers []*server, core int) error {
 	saturated := make([][]*measured, len(list))
 	for range *rounds {
 		for i, s := range list {
-			m, err := alone(servers, s, func() (*measured, error) { return pace(s, w, 0, core) })
+			m, err := pace(s, w, 0, core)
 			if err != nil {
 				fmt.Fprintf(os.Stderr, "%s: %s: %v\n", s.name, w.name, err)
 				continue
@@ -148,7 +133,7 @@ func tailTable(w workload, servers []*server, core int) error {
 				if highest[i] < rate*1.02 {
 					continue
 				}
-				m, err := alone(servers, s, func() (*measured, error) { return pace(s, w, rate, core) })
+				m, err := pace(s, w, rate, core)
 				if err != nil {
 					return fmt.Errorf("%s: %w", s.name, err)
 				}

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package pebblekv
-
-import "github.com/cockroachdb/pebble/v2/vfs"
-
-func releasingSync(f vfs.File) error     { return f.Sync() }
-func releasingSyncData(f vfs.File) error { return f.SyncData() }
