@@ -79,6 +79,10 @@ func disturb() error {
 		return err
 	}
 	d := &disturbed{server: servers[0], large: *tailItems}
+	// The disturbing client is this process. The section is the last one, so that no other one is confined.
+	if err := moveTo(1); err != nil {
+		return err
+	}
 	if err := load(d.server); err != nil {
 		return err
 	}

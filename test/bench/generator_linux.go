@@ -61,6 +61,26 @@ func onCore(core int, f func() error) error {
 	return errors.Join(f(), unix.SchedSetaffinity(0, &before))
 }
 
+// moveTo moves this process, with all its threads, to one core.
+func moveTo(core int) error {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	var one unix.CPUSet
+	one.Set(core)
+	for _, t := range threads {
+		id, err := strconv.Atoi(t.Name())
+		if err != nil {
+			return err
+		}
+		if err := unix.SchedSetaffinity(id, &one); err != nil && !errors.Is(err, unix.ESRCH) { // a thread that has ended
+			return err
+		}
+	}
+	return nil
+}
+
 // generate runs the job on standard input.
 func generate() error {
 	var j job

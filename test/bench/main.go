@@ -68,7 +68,7 @@ func run() error {
 		name string
 		run  func() error
 	}{
-		{"yardsticks", yardsticks}, {"peers", peers}, {"tail", tail}, {"disturb", disturb}, {"footprint", footprint}, {"growth", growth}, {"live", live}, {"transfer", transfer}, {"dax", acceleration}, {"postgres", postgres}, {"target", target},
+		{"yardsticks", yardsticks}, {"peers", peers}, {"tail", tail}, {"footprint", footprint}, {"growth", growth}, {"live", live}, {"transfer", transfer}, {"dax", acceleration}, {"postgres", postgres}, {"target", target}, {"disturb", disturb},
 	} {
 		if !slices.Contains(strings.Split(*sections, ","), s.name) {
 			continue
