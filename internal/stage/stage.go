@@ -4,6 +4,7 @@ package stage
 
 import (
 	"regexp"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -17,20 +18,28 @@ var seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 	Name: "stator_stage_seconds", Help: "Time that requests spent in a stage", Buckets: bounds,
 }, []string{"stage"})
 
-// The stages, in the order in which a request meets them. Observe takes seconds.
+// Stage is a stage of requests.
+type Stage struct{ histogram prometheus.Observer }
+
+// Since records that a request was in the stage from began until now.
+func (s Stage) Since(began time.Time) { s.histogram.Observe(time.Since(began).Seconds()) }
+
+func of(name string) Stage { return Stage{seconds.WithLabelValues(name)} }
+
+// The stages, in the order in which a request meets them.
 var (
 	// Turn is the wait of a long request for its turn on a processor.
-	Turn = seconds.WithLabelValues("turn")
+	Turn = of("turn")
 	// Lock is the wait for a key that another request holds. Requests that find it free are not observed.
-	Lock = seconds.WithLabelValues("lock")
+	Lock = of("lock")
 	// Read is a read of the embedded engine beyond the row cache.
-	Read = seconds.WithLabelValues("read")
+	Read = of("read")
 	// Apply is the embedded engine's work on a commit, until it is visible.
-	Apply = seconds.WithLabelValues("apply")
+	Apply = of("apply")
 	// Durable is the wait, by a write or by a read of what is being written, until a commit is on disk.
-	Durable = seconds.WithLabelValues("durable")
+	Durable = of("durable")
 	// Sync is one sync of the embedded engine's log, which many commits share.
-	Sync = seconds.WithLabelValues("sync")
+	Sync = of("sync")
 )
 
 var registry = prometheus.NewRegistry()

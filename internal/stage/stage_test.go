@@ -1,9 +1,12 @@
 package stage
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestGather(t *testing.T) {
-	Sync.Observe(0.001)
+	Sync.Since(time.Now())
 	families, err := Gather()
 	if err != nil {
 		t.Fatal(err)

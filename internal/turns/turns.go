@@ -165,7 +165,7 @@ func (t *Turn) wait(ctx context.Context) error {
 	}
 	a.queue(t)
 	a.mu.Unlock()
-	defer func(began time.Time) { stage.Turn.Observe(time.Since(began).Seconds()) }(time.Now())
+	defer stage.Turn.Since(time.Now())
 	select {
 	case <-t.given:
 		t.begin()

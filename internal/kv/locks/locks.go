@@ -115,7 +115,7 @@ func (t *Table) lock(ctx context.Context, h Held, how Manner) error {
 	turn := make(chan struct{}, 1)
 	l.waiters = append(l.waiters, waiter{how, turn})
 	s.mu.Unlock()
-	defer func(began time.Time) { stage.Lock.Observe(time.Since(began).Seconds()) }(time.Now())
+	defer stage.Lock.Since(time.Now())
 	select {
 	case <-turn:
 		return nil

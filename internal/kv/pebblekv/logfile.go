@@ -10,9 +10,6 @@ import (
 	"github.com/statordb/stator/internal/stage"
 )
 
-// logExt is the file name extension of write-ahead logs.
-const logExt = ".log"
-
 // logWatch is a file system that hides failures of the write-ahead log from Pebble, which would panic and leave its commit
 // pipeline locked forever. Once the log has failed, the store acknowledges nothing and reopens the database when the disk works
 // again; until then Pebble's writes to the log are discarded. Each opening of the database has its own logWatch.
@@ -45,7 +42,7 @@ func (w *logWatch) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.
 // newLog makes a file. If the log has failed, or this one can't be made, it makes the log in memory instead: on disk, Pebble
 // rejects a log that follows one that was not closed cleanly.
 func (w *logWatch) newLog(name string, create func() (vfs.File, error)) (vfs.File, error) {
-	if filepath.Ext(name) != logExt {
+	if filepath.Ext(name) != ".log" {
 		return create()
 	}
 	w.made.Store(true)
@@ -103,7 +100,7 @@ func (f *logFile) sync(do func() error) error {
 	if !f.watch.failed.Load() {
 		began := time.Now()
 		f.watch.fail(do())
-		stage.Sync.Observe(time.Since(began).Seconds())
+		stage.Sync.Since(began)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func (s *Store) waitDurable(hash uint64) error {
 	}
 	began := time.Now()
 	c.done.Wait()
-	stage.Durable.Observe(time.Since(began).Seconds())
+	stage.Durable.Since(began)
 	// Forget it, so that later readers need not look at a finished commit. A failed one stays: what it wrote is of
 	// unknown durability.
 	if c.err == nil {

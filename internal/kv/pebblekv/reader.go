@@ -73,7 +73,7 @@ func (s *Store) get(hash uint64, key []byte, held *[]io.Closer) ([]byte, error) 
 	}
 	began := time.Now()
 	val, err := read(s.db, key, held)
-	stage.Read.Observe(time.Since(began).Seconds())
+	stage.Read.Since(began)
 	if err == nil && val != nil {
 		s.rows.put(hash, key, val, t)
 	}

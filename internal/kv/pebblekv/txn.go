@@ -261,8 +261,8 @@ func (s *Store) commitSynced(b *pebble.Batch, keys []written, release func()) er
 	s.pending.before(keys)
 	began := time.Now()
 	err := s.apply(b, pebble.Sync)
+	stage.Apply.Since(began)
 	applied := time.Now()
-	stage.Apply.Observe(applied.Sub(began).Seconds())
 	if err == nil {
 		c.seq = b.SeqNum()
 		s.pending.applied(keys, c)
@@ -279,7 +279,7 @@ func (s *Store) commitSynced(b *pebble.Batch, keys []written, release func()) er
 		} else if failed := s.health.log.Load(); failed != nil {
 			err = fmt.Errorf("%w: %w", kv.ErrUndetermined, *failed) // Pebble does not know: see logWatch
 		}
-		stage.Durable.Observe(time.Since(applied).Seconds())
+		stage.Durable.Since(applied)
 	}
 	c.err = err
 	c.done.Done()
