@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -95,7 +94,7 @@ func disturb() error {
 	waitIdle(d.server)
 	rates := make([]float64, len(list))
 	for i, w := range list {
-		m, err := pace(d.server, w, 0, 1)
+		m, err := pace(d.server, w, spinning(tailConnections, 0), 1)
 		if err != nil {
 			return err
 		}
@@ -108,9 +107,8 @@ func disturb() error {
 				ctx, cancel := context.WithCancel(context.Background())
 				ended := make(chan error, 1)
 				go func() { ended <- f(ctx) }()
-				m, err := runGenerator(job{
-					Addr: d.Addr, Connections: tailConnections, Rate: rates[i], Warm: duration() / 5, Time: duration(), Requests: w.requests(),
-				}, 1)
+				// Without Spin, so that the disturbing client gets a part of the core.
+				m, err := pace(d.server, w, job{Connections: tailConnections, Rate: rates[i], Warm: duration() / 5}, 1)
 				cancel()
 				if err := errors.Join(err, <-ended); err != nil {
 					return nil, err
@@ -195,18 +193,7 @@ func scanAll(ctx context.Context, d *disturbed) error {
 		return err
 	}
 	defer c.Close()
-	start := ""
-	for ctx.Err() == nil {
-		answer, err := c.call("Scan", `{"TableName":"large"`+start+`}`)
-		if err != nil {
-			return err
-		}
-		start = ""
-		if key, ok := object(string(answer[max(0, len(answer)-400):]), "", `"LastEvaluatedKey":`); ok {
-			start = `,"ExclusiveStartKey":` + key
-		}
-	}
-	return nil
+	return new(scanner).run(ctx, c)
 }
 
 func enableRecovery(d *disturbed) error {
@@ -219,11 +206,8 @@ func export(ctx context.Context, d *disturbed) error {
 	if err != nil {
 		return err
 	}
-	var started struct{ ExportDescription struct{ ExportArn string } }
-	if err := json.Unmarshal(answer, &started); err != nil {
-		return err
-	}
-	return d.until(ctx, `"COMPLETED"`, "DescribeExport", `{"ExportArn":"`+started.ExportDescription.ExportArn+`"}`)
+	arn, _ := object(string(answer), "", `"ExportArn":`)
+	return d.until(ctx, `"COMPLETED"`, "DescribeExport", `{"ExportArn":`+arn+`}`)
 }
 
 func backUp(ctx context.Context, d *disturbed) error {
@@ -231,34 +215,37 @@ func backUp(ctx context.Context, d *disturbed) error {
 	if err != nil {
 		return err
 	}
-	var started struct{ BackupDetails struct{ BackupArn string } }
-	if err := json.Unmarshal(answer, &started); err != nil {
+	arn, _ := object(string(answer), "", `"BackupArn":`)
+	backup := `{"BackupArn":` + arn + `}`
+	if err := d.until(ctx, `"AVAILABLE"`, "DescribeBackup", backup); err != nil || ctx.Err() != nil {
 		return err
 	}
-	arn := `{"BackupArn":"` + started.BackupDetails.BackupArn + `"}`
-	if err := d.until(ctx, `"AVAILABLE"`, "DescribeBackup", arn); err != nil || ctx.Err() != nil {
-		return err
-	}
-	_, err = d.call("DeleteBackup", arn)
+	_, err = d.call("DeleteBackup", backup)
 	return err
 }
 
-// fillIndex adds an index to the table "large", or drops it once it is filled.
+// fillIndex adds an index to the table "large" and waits until it is filled. If it is filled already, it drops it first.
 func fillIndex(ctx context.Context, d *disturbed) error {
 	answer, err := d.call("DescribeTable", `{"TableName":"large"}`)
 	if err != nil {
 		return err
 	}
-	switch {
-	case strings.Contains(string(answer), `"IndexStatus":"ACTIVE"`):
-		_, err = d.call("UpdateTable", `{"TableName":"large","GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"by-g"}}]}`)
-	case !strings.Contains(string(answer), `"IndexStatus"`):
-		_, err = d.call("UpdateTable", `{"TableName":"large","AttributeDefinitions":[{"AttributeName":"g","AttributeType":"S"}],"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}}]}`)
+	if strings.Contains(string(answer), indexActive) {
+		if _, err := d.call("UpdateTable", `{"TableName":"large","GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"by-g"}}]}`); err != nil {
+			return err
+		}
+		for strings.Contains(string(answer), `"IndexStatus"`) && ctx.Err() == nil {
+			if answer, err = d.call("DescribeTable", `{"TableName":"large"}`); err != nil {
+				return err
+			}
+		}
 	}
-	if err != nil {
-		return err
+	if !strings.Contains(string(answer), `"IndexStatus"`) {
+		if _, err := d.call("UpdateTable", addIndex); err != nil {
+			return err
+		}
 	}
-	return d.until(ctx, `"ACTIVE","Backfilling"`, "DescribeTable", `{"TableName":"large"}`)
+	return d.until(ctx, indexActive, "DescribeTable", `{"TableName":"large"}`)
 }
 
 // expiringPerSecond is how many items expire each second.
@@ -335,14 +322,6 @@ func largeItems(ctx context.Context, d *disturbed) error {
 		}
 	}
 	return nil
-}
-
-// simpleTable is the request for a table with a partition key alone.
-func simpleTable(name, more string) string {
-	if more == "" {
-		more = `"BillingMode":"PAY_PER_REQUEST"`
-	}
-	return `{"TableName":"` + name + `",` + more + `,"KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}]}`
 }
 
 func hotTable(d *disturbed) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -141,7 +142,7 @@ func loadLarge(addr string, from, n int) error {
 	}
 	defer c.Close()
 	if from == 0 {
-		if _, err := c.call("CreateTable", `{"TableName":"large","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}]}`); err != nil {
+		if _, err := c.call("CreateTable", simpleTable("large", "")); err != nil {
 			return err
 		}
 	}
@@ -239,6 +240,27 @@ func growth() error {
 	return nil
 }
 
+// scanner scans the table "large" again and again.
+type scanner struct {
+	start       string // of the next page, as members of a request
+	pages, size int    // so far; size is in bytes
+}
+
+// run scans until ctx ends. The next run goes on from there.
+func (s *scanner) run(ctx context.Context, c *conn) error {
+	for ctx.Err() == nil {
+		answer, err := c.call("Scan", `{"TableName":"large"`+s.start+`}`)
+		if err != nil {
+			return err
+		}
+		s.pages, s.size, s.start = s.pages+1, s.size+len(answer), ""
+		if key, ok := object(string(answer[max(0, len(answer)-400):]), "", `"LastEvaluatedKey":`); ok {
+			s.start = `,"ExclusiveStartKey":` + key
+		}
+	}
+	return nil
+}
+
 // scanForeground measures the latency of single requests, alternately with and without a client that scans the whole table.
 func scanForeground(s *server, n int) error {
 	waitIdle(s) // finish the aftermath of earlier writes
@@ -251,35 +273,18 @@ func scanForeground(s *server, n int) error {
 	}
 	defer c.Close()
 	var idle, beside []result
-	start, pages, size := "", 0, 0
+	var scan scanner
 	for range *rounds {
 		r, err := measure(s, get, n, 2000)
 		if err != nil {
 			return err
 		}
 		idle = append(idle, r)
-		stop, scanned := make(chan struct{}), make(chan error, 1)
-		go func() {
-			for {
-				select {
-				case <-stop:
-					scanned <- nil
-					return
-				default:
-				}
-				answer, err := c.call("Scan", `{"TableName":"large"`+start+`}`)
-				if err != nil {
-					scanned <- err
-					return
-				}
-				pages, size, start = pages+1, size+len(answer), ""
-				if key, ok := object(string(answer[max(0, len(answer)-400):]), "", `"LastEvaluatedKey":`); ok {
-					start = `,"ExclusiveStartKey":` + key
-				}
-			}
-		}()
+		ctx, stop := context.WithCancel(context.Background())
+		scanned := make(chan error, 1)
+		go func() { scanned <- scan.run(ctx, c) }()
 		r, err = measure(s, get, n, 2000)
-		close(stop)
+		stop()
 		if err = errors.Join(err, <-scanned); err != nil {
 			return err
 		}
@@ -288,6 +293,6 @@ func scanForeground(s *server, n int) error {
 	fmt.Printf("| %d | GetItem 1 KB, in turn with the next | %s | |\n", *growthItems, latencies(idle))
 	fmt.Printf("| %d | GetItem 1 KB during a Scan of the table | %s | %.0f |\n", *growthItems, latencies(beside), float64(s.RSS())/1e6)
 	p99 := func(r result) float64 { return r.quantiles[1] }
-	fmt.Printf("\nThe Scan, %d pages with %.1f GB in all, made the p99 %.1f times as long.\n", pages, float64(size)/1e9, ratio(each(beside, p99), each(idle, p99)))
+	fmt.Printf("\nThe Scan, %d pages with %.1f GB in all, made the p99 %.1f times as long.\n", scan.pages, float64(scan.size)/1e9, ratio(each(beside, p99), each(idle, p99)))
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -33,6 +34,19 @@ type measured struct {
 	Refused  int // answers other than 200
 	Rate     float64
 	Overload bool // the backlog exceeded its bound
+}
+
+// pace measures one workload of one operation on a server with the generator, for a measurement's time. It fails if an answer is not 200.
+func pace(s *server, w workload, j job, core int) (*measured, error) {
+	j.Addr, j.Time, j.Requests = s.Addr, duration(), w.requests()
+	m, err := runGenerator(j, core)
+	if err == nil && m.Refused > 0 {
+		err = fmt.Errorf("%d answers other than 200", m.Refused)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", w.name, err)
+	}
+	return m, nil
 }
 
 // quantile returns a quantile (0 to 100) of the latency in milliseconds.

@@ -11,6 +11,12 @@ import (
 // liveItems is the number of 1 KB items in the table of the section live.
 const liveItems = 1_000_000
 
+// addIndex is the request for an index of the table "large", and indexActive what DescribeTable answers once it is filled.
+const (
+	addIndex    = `{"TableName":"large","AttributeDefinitions":[{"AttributeName":"g","AttributeType":"S"}],"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}}]}`
+	indexActive = `"IndexStatus":"ACTIVE"`
+)
+
 // live measures background work beside requests: filling an index of a table in use, and how soon a change appears in its stream.
 func live() error {
 	servers, stop, err := start(statorDurable)
@@ -41,13 +47,13 @@ func live() error {
 		return err
 	}
 	defer c.Close()
-	if _, err := c.call("UpdateTable", `{"TableName":"large","AttributeDefinitions":[{"AttributeName":"g","AttributeType":"S"}],"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}}]}`); err != nil {
+	if _, err := c.call("UpdateTable", addIndex); err != nil {
 		return err
 	}
 	began := time.Now()
 	active := func() (bool, error) {
 		answer, err := c.call("DescribeTable", `{"TableName":"large"}`)
-		return strings.Contains(string(answer), `"IndexStatus":"ACTIVE"`), err
+		return strings.Contains(string(answer), indexActive), err
 	}
 	results := make([][]result, len(list))
 	// Measure until the index is active. The last measurement counts only if the index was still being filled at its end.
@@ -77,7 +83,7 @@ func live() error {
 
 // streamLatency measures the time from a write's acknowledgement to the reading of its record, by a reader that polls without pause.
 func streamLatency(c *conn) error {
-	answer, err := c.call("CreateTable", `{"TableName":"followed","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}],"StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_IMAGE"}}`)
+	answer, err := c.call("CreateTable", simpleTable("followed", `"BillingMode":"PAY_PER_REQUEST","StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_IMAGE"}`))
 	if err != nil {
 		return err
 	}

@@ -251,15 +251,11 @@ func loop(c *conn, do worker, start time.Time, h *hdrhistogram.Histogram) (items
 
 // measurePaced measures a workload of one operation at a rate.
 func measurePaced(s *server, w workload, n int, rate float64) (result, error) {
-	cpu := s.CPU()
-	m, err := runGenerator(job{Addr: s.Addr, Connections: n, Rate: rate, Time: duration(), Requests: w.requests()}, anyCore)
+	m, err := pace(s, w, job{Connections: n, Rate: rate}, anyCore)
 	if err != nil {
-		return result{}, fmt.Errorf("%s: %w", w.name, err)
+		return result{}, err
 	}
-	if m.Refused > 0 {
-		return result{}, fmt.Errorf("%s: %d answers other than 200", w.name, m.Refused)
-	}
-	res := result{rate: m.Rate, cpu: (s.CPU() - cpu).Seconds()}
+	res := result{rate: m.Rate}
 	for i, q := range resultQuantiles {
 		res.quantiles[i] = m.quantile(q)
 	}

@@ -257,7 +257,7 @@ func target() error {
 		for _, n := range connectionCounts() {
 			for range *rounds {
 				if *targetRate > 0 {
-					m, err := pace(s, w, *targetRate, 1)
+					m, err := pace(s, w, spinning(n, *targetRate), 1)
 					if err != nil {
 						return err
 					}

@@ -18,16 +18,9 @@ var tailWorkloads = []string{getWorkload, putWorkload, "UpdateItem counter", "Qu
 // tailShares are the rates at which tails are measured, as parts of the highest rate of Stator durable.
 var tailShares = []float64{0.1, 0.5, 0.8}
 
-// pace measures a server with the generator: at a rate, or with rate 0 in a closed loop.
-func pace(s *server, w workload, rate float64, core int) (*measured, error) {
-	m, err := runGenerator(job{
-		Addr: s.Addr, Connections: tailConnections, Rate: rate, Warm: duration() / 5, Time: duration(), Requests: w.requests(), Spin: true,
-		Backlog: time.Second / 4,
-	}, core)
-	if err == nil && m.Refused > 0 {
-		err = fmt.Errorf("%s: %d answers other than 200", w.name, m.Refused)
-	}
-	return m, err
+// spinning is a job at a rate, or with rate 0 in a closed loop, whose generator has a core for itself.
+func spinning(connections int, rate float64) job {
+	return job{Connections: connections, Rate: rate, Warm: duration() / 5, Spin: true, Backlog: time.Second / 4}
 }
 
 // tail measures latencies at fixed rates, from when each request was due: with the server on one core and the generator on another, and
@@ -65,14 +58,18 @@ func tails(title string, serverCore, generatorCore int) error {
 	if err != nil {
 		return err
 	}
-	for i, s := range servers {
-		if i == 2 || i == 3 {
-			continue
+	loaded := slices.DeleteFunc(slices.Clone(servers), func(s *server) bool {
+		if s.name == emptyFasthttp.name || s.name == fasthttpPebble.name {
+			return false // they need no items
 		}
-		if err := load(s); err != nil {
+		err := load(s)
+		if err != nil {
 			fmt.Fprintf(os.Stderr, "%s is left out: %v\n", s.name, err)
-			s.broken[""] = true
 		}
+		return err != nil
+	})
+	if loaded[0].name != statorDurable.name {
+		return fmt.Errorf("%s sets the rates and could not be loaded", statorDurable.name)
 	}
 	fmt.Printf("\n## Tails: %s\n\n%d connections, open loop; p50 / p99 / p99.9 / max in ms, from when a request was due. The rates are 10, 50 and 80 %% of the highest of "+
 		"Stator durable, and one that every server sustains.\n\n", title, tailConnections)
@@ -80,7 +77,7 @@ func tails(title string, serverCore, generatorCore int) error {
 		if !slices.Contains(tailWorkloads, w.name) {
 			continue
 		}
-		if err := tailTable(w, servers, generatorCore); err != nil {
+		if err := tailTable(w, loaded, generatorCore); err != nil {
 			return err
 		}
 	}
@@ -96,13 +93,13 @@ func tailTable(w workload, servers []*server, core int) error {
 		case fasthttpPebble.name:
 			return w.op == "GetItem" || w.op == "Query"
 		}
-		return s.broken[""]
+		return false
 	})
 	highest := make([]float64, len(list))
 	saturated := make([][]*measured, len(list))
 	for range *rounds {
 		for i, s := range list {
-			m, err := pace(s, w, 0, core)
+			m, err := pace(s, w, spinning(tailConnections, 0), core)
 			if err != nil {
 				fmt.Fprintf(os.Stderr, "%s: %s: %v\n", s.name, w.name, err)
 				continue
@@ -133,7 +130,7 @@ func tailTable(w workload, servers []*server, core int) error {
 				if highest[i] < rate*1.02 {
 					continue
 				}
-				m, err := pace(s, w, rate, core)
+				m, err := pace(s, w, spinning(tailConnections, rate), core)
 				if err != nil {
 					return fmt.Errorf("%s: %w", s.name, err)
 				}

@@ -152,7 +152,7 @@ func loadFrom(addr, table string, n int) error {
 		return err
 	}
 	defer c.Close()
-	if _, err := c.call("CreateTable", `{"TableName":"`+table+`","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}]}`); err != nil {
+	if _, err := c.call("CreateTable", simpleTable(table, "")); err != nil {
 		return err
 	}
 	for i := 0; i < n; i += 25 {

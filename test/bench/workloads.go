@@ -195,6 +195,14 @@ func createTable(name string, indexed bool) string {
 		`"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"},{"AttributeName":"sk","AttributeType":"N"}` + attributes + `]` + index + `}`
 }
 
+// simpleTable is the request for a table with a partition key alone. more are further members, in place of the billing mode on demand.
+func simpleTable(name, more string) string {
+	if more == "" {
+		more = `"BillingMode":"PAY_PER_REQUEST"`
+	}
+	return `{"TableName":"` + name + `",` + more + `,"KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}]}`
+}
+
 // loadTimeout bounds the loading of a server.
 const loadTimeout = 2 * time.Minute
 
