@@ -142,9 +142,9 @@ func (c *serveCmd) command() *cobra.Command {
 
 // tuneRuntime adjusts Go's runtime to the workload. Environment variables take precedence.
 func (c *serveCmd) tuneRuntime() {
-	if os.Getenv("GOMAXPROCS") == "" {
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOOS != "linux" {
 		// A thread blocked in fsync keeps its P until the runtime retakes it, which takes a while. Two extra Ps let requests run
-		// meanwhile.
+		// meanwhile. On Linux pebblekv releases the P instead: more Ps than cores wait for each other's time slices.
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
 	}
 	if os.Getenv("GOGC") == "" && c.Storage != "" {

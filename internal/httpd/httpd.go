@@ -33,6 +33,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/jobs"
+	"github.com/statordb/stator/internal/netio"
 	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/turns"
@@ -142,7 +143,7 @@ func (s *Server) Handle(c *fasthttp.RequestCtx) { s.handle(c) }
 func (s *Server) Serve(l net.Listener) error {
 	s.periodically("closing stalled connections", s.load.limits.Idle/idleTicks, s.conns.reap)
 	s.periodically("canceling requests of clients that have gone", watchInterval, s.conns.watch)
-	return s.http.Serve(l)
+	return s.http.Serve(netio.Listener(l))
 }
 
 // periodically runs a background job once per interval, until Shutdown.

@@ -21,6 +21,7 @@ import (
 	"github.com/statordb/stator/internal/dax/node"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/metric"
+	"github.com/statordb/stator/internal/netio"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/turns"
 )
@@ -180,6 +181,7 @@ func (f *daxFront) listen(n *daxNode, address string, encrypted bool) error {
 		return err
 	}
 	local := l.Addr().(*net.TCPAddr)
+	l = netio.Listener(l)
 	at := control.Address{Scheme: "dax", Host: local.IP.String(), Port: local.Port, Any: local.IP.IsUnspecified()}
 	if f.advertise != "" {
 		at.Host, at.Any = f.advertise, false

@@ -16,6 +16,7 @@ import (
 	"slices"
 
 	"github.com/statordb/stator/internal/guard"
+	"github.com/statordb/stator/internal/turns"
 )
 
 const (
@@ -82,9 +83,17 @@ func (b *buffer) val(e entry) []byte {
 	return b.data[e.at+int(e.key) : e.at+int(e.key)+int(e.val)]
 }
 
+// paceEvery is after how many comparisons, some 20 µs of them, sorting lets requests run.
+const paceEvery = 512
+
 // sort sorts the pairs and keeps only the last value of each key.
 func (b *buffer) sort() {
+	var pace turns.Pace
+	n := 0
 	less := func(x, y entry) int {
+		if n++; n%paceEvery == 0 {
+			pace.Yield()
+		}
 		return cmp.Or(bytes.Compare(b.key(x), b.key(y)), cmp.Compare(x.at, y.at))
 	}
 	if !slices.IsSortedFunc(b.entries, less) {
@@ -141,7 +150,9 @@ func (s *Sorter) spill() error {
 		done <- guard.Run(nil, "sorting", func() error {
 			full.sort()
 			w := newRunWriter(file)
+			var pace turns.Pace
 			for _, e := range full.entries {
+				pace.Yield()
 				w.write(full.key(e), full.val(e))
 			}
 			return w.close()

@@ -16,6 +16,7 @@ import (
 	"github.com/statordb/stator/internal/index"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
+	"github.com/statordb/stator/internal/turns"
 	"github.com/statordb/stator/internal/wait"
 )
 
@@ -215,9 +216,11 @@ func (b *Builder) fillPart(ctx context.Context, t *catalog.Table, id uint8, part
 		if err != nil || done {
 			return err
 		}
+		worked := time.Since(began)
+		turns.Rest(worked)
 		if now := b.Store.requests(); now != requests {
 			requests = now
-			if err := wait.Pause(ctx, fillShare*time.Since(began)); err != nil {
+			if err := wait.Pause(ctx, fillShare*worked); err != nil {
 				return err
 			}
 		}

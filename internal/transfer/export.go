@@ -33,6 +33,7 @@ import (
 	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/pitr"
 	"github.com/statordb/stator/internal/registry"
+	"github.com/statordb/stator/internal/turns"
 )
 
 // Export is an export of a table.
@@ -280,6 +281,9 @@ type batch struct {
 // batchSize is the target size of a batch, in bytes.
 const batchSize = 512 << 10
 
+// pieceSize is how many bytes are compressed at a time, before requests may run: some 0.1 ms of work.
+const pieceSize = 16 << 10
+
 // write writes the lines that produce makes, to as many files concurrently as there are processors. Batches are reused
 // through free.
 func (x *exporter) write(ctx context.Context, produce func(line func(add func([]byte) []byte) error) error) error {
@@ -377,9 +381,13 @@ func (x *exporter) writeFile(ctx context.Context, b *batch, batches <-chan *batc
 	if err != nil {
 		return err
 	}
+	var pace turns.Pace
 	for size := 0; b != nil; {
-		if _, err := z.Write(b.lines); err != nil {
-			return err
+		for piece := range slices.Chunk(b.lines, pieceSize) {
+			if _, err := z.Write(piece); err != nil {
+				return err
+			}
+			pace.Yield()
 		}
 		p.Items += b.items
 		size += len(b.lines)

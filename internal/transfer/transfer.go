@@ -27,6 +27,7 @@ import (
 	"github.com/statordb/stator/internal/objectstore"
 	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/turns"
 )
 
 // maxFilling bounds the imports of a server that fill tables concurrently, each with some 200 MB of memory. Others wait.
@@ -358,7 +359,9 @@ func (p *pipeline) parse(chunk itemfile.Chunk, done chan<- parsed) {
 	out := parsed{read: p.counted.n}
 	guard.Go(nil, "parsing an object", func() {
 		out.err = guard.Run(nil, "parsing an object", func() error {
+			began := time.Now()
 			out.records = chunk.Records()
+			turns.Rest(time.Since(began))
 			if p.check == nil {
 				return nil
 			}

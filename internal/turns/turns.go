@@ -22,10 +22,8 @@ import (
 const (
 	// short is how long a request may compute without a turn: several times what a request for a few items takes.
 	short = 200 * time.Microsecond
-	// slice is how long a turn lasts while other requests wait.
+	// slice is how long a turn lasts while other requests wait, if there are several processors; on one it lasts for short.
 	slice = 2 * time.Millisecond
-	// pause is how long a request sleeps after a slice on a single processor, so that short requests get it.
-	pause = 20 * time.Microsecond
 	// recent is how long a processor is kept free after a short request.
 	recent = 100 * time.Millisecond
 )
@@ -82,6 +80,8 @@ type Turn struct {
 	since time.Time // when the request began to compute, or its turn began
 	has   bool      // the request has a turn
 	long  bool      // the request has had a turn
+	// computed is how long the request has computed since it last let short requests run.
+	computed time.Duration
 
 	given chan struct{}
 	place *list.Element // in the owner's line; nil unless waiting
@@ -89,13 +89,17 @@ type Turn struct {
 
 // Begin begins a request of an owner. It must end with End.
 func (t *Turn) Begin(all *Turns, owner string, now time.Time) {
-	t.all, t.owner, t.since, t.long = all, owner, now, false
+	t.all, t.owner, t.since, t.long, t.computed = all, owner, now, false, 0
 }
 
-// End ends the request and gives its turn back.
+// End ends the request and gives its turn back. On a single processor, a long request first lets short ones run.
 func (t *Turn) End() {
 	t.Leave()
-	if t.all != nil && !t.long {
+	switch {
+	case t.all == nil:
+	case t.long:
+		t.rest()
+	default:
 		t.all.short.Add(1)
 	}
 	t.all, t.owner = nil, ""
@@ -106,10 +110,27 @@ func (t *Turn) Leave() {
 	if t == nil || !t.has {
 		return
 	}
+	t.compute(time.Now())
 	t.has, t.since = false, time.Time{}
 	t.all.mu.Lock()
 	defer t.all.mu.Unlock()
 	t.all.back()
+}
+
+// compute adds the time since the last call to what the request has computed.
+func (t *Turn) compute(now time.Time) {
+	if !t.since.IsZero() {
+		t.computed += now.Sub(t.since)
+	}
+	t.since = now
+}
+
+// rest lets short requests run, if they share a single processor with the request.
+func (t *Turn) rest() {
+	if t.all.single() {
+		rest(longRest * t.computed)
+	}
+	t.computed = 0
 }
 
 // Long reports whether the request has had a turn.
@@ -122,7 +143,7 @@ func (t *Turn) Yield(ctx context.Context) error {
 		return err
 	}
 	enough := short
-	if t.has {
+	if t.has && t.all.processors > 1 {
 		enough = slice
 	}
 	if time.Since(t.since) < enough {
@@ -142,21 +163,17 @@ func (t *Turn) Take(ctx context.Context) error {
 // wait gives the turn back, if there is one, and waits for the next.
 func (t *Turn) wait(ctx context.Context) error {
 	a := t.all
+	t.compute(time.Now())
 	a.mu.Lock()
 	t.long = true
-	again := t.has
-	if again {
+	if t.has {
 		t.has = false
 		a.back()
 	}
-	// Nobody waits: take a free turn at once. On a single processor, let short requests in first.
+	// No request waits: take a free turn at once.
 	if a.lines.Len() == 0 && a.free() {
 		a.used++
-		stop := again && a.processors == 1 && a.busy()
 		a.mu.Unlock()
-		if stop {
-			time.Sleep(pause)
-		}
 		t.begin()
 		return nil
 	}
@@ -183,7 +200,21 @@ func (t *Turn) wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (t *Turn) begin() { t.has, t.since = true, time.Now() }
+// begin begins a turn.
+func (t *Turn) begin() {
+	t.rest()
+	t.has, t.since = true, time.Now()
+}
+
+// single reports whether short requests and long ones share a single processor.
+func (a *Turns) single() bool {
+	if a.processors > 1 {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.busy()
+}
 
 // queue appends a request to its owner's line. The caller holds mu.
 func (a *Turns) queue(t *Turn) {

@@ -120,7 +120,7 @@ func disturb() error {
 	}
 	nothing := func(context.Context) error { return nil }
 	fmt.Printf("\n## Tails beside disturbances\n\nServer on one core, generator and disturbing client on another; %d connections, open loop at half of the highest rate; "+
-		"p50 / p99 / p99.9 / max in ms. The table that is read or copied has %d items of 1 KB.\n\n| beside |", tailConnections, d.large)
+		"p50 / p99 / p99.9 / max in ms, and in brackets the p99 of how late the generator was, which shares its core. The table that is read or copied has %d items of 1 KB.\n\n| beside |", tailConnections, d.large)
 	for i, w := range list {
 		fmt.Printf(" %s, %.0f/s, undisturbed | beside | p99, times as long |", w.name, rates[i])
 	}
@@ -129,7 +129,8 @@ func disturb() error {
 		fmt.Printf("| %s |", name)
 		for i := range list {
 			p99 := func(m *measured) float64 { return m.quantile(99) }
-			fmt.Printf(" %s | %s | %.1f |", quantiles(idle[i]), quantiles(busy[i]), ratio(each(busy[i], p99), each(idle[i], p99)))
+			late := median(each(busy[i], func(m *measured) float64 { return m.lateness(99) }))
+			fmt.Printf(" %s | %s (%.2f) | %.1f |", quantiles(idle[i]), quantiles(busy[i]), late, ratio(each(busy[i], p99), each(idle[i], p99)))
 		}
 		fmt.Println()
 	}

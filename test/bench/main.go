@@ -35,10 +35,12 @@ var (
 	peerConnections = flag.String("peer-connections", "16", "numbers of connections on which all servers are compared")
 	only            = flag.String("workloads", "", "comma-separated parts of the names of the workloads to measure; empty for all")
 	sections        = flag.String("sections", "yardsticks,peers,footprint,dax,postgres", "what to measure; tail (latencies at fixed rates), disturb (the same beside disturbances), growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
+	tailShares      = flag.String("shares", "10,50,80", "for the section tail: the rates, in percent of the highest rate of Stator durable")
 	targetAddr      = flag.String("target", "", "host:port of a running server for the section target, which measures nothing else")
 	targetRate      = flag.Float64("target-rate", 0, "for the section target: requests per second of an open loop from the second core; 0 for a closed loop")
 	scratch         = flag.String("dir", "", "directory on the disk to be measured; empty for the system's temporary one")
-	beforeBinary    = flag.String("before", "", "an earlier binary of Stator, which the section tail measures too")
+	beforeBinaries  = flag.String("before", "", "comma-separated other binaries of Stator, which the section tail measures too")
+	onlyServers     = flag.String("servers", "", "for the section tail: comma-separated parts of the names of the servers to measure beside Stator durable; empty for all")
 	placements      = flag.String("placements", "pinned,free", "for the section tail: server and generator on a core each, on all cores, or both in turn")
 	tailItems       = flag.Int("tail-items", 5_000_000, "number of 1 KB items of the section disturb")
 	growthItems     = flag.Int("growth-items", 10_000_000, "number of 1 KB items of the section growth")
@@ -291,12 +293,12 @@ func counts(flag, list string) []int {
 }
 
 func selected(list []workload) []workload {
-	if *only == "" {
-		return list
-	}
-	return slices.DeleteFunc(slices.Clone(list), func(w workload) bool {
-		return !slices.ContainsFunc(strings.Split(*only, ","), func(part string) bool { return strings.Contains(w.name, part) })
-	})
+	return slices.DeleteFunc(slices.Clone(list), func(w workload) bool { return !named(*only, w.name) })
+}
+
+// named reports whether a list of comma-separated parts of names, which may be empty, has one of this name.
+func named(list, name string) bool {
+	return list == "" || slices.ContainsFunc(strings.Split(list, ","), func(part string) bool { return strings.Contains(name, part) })
 }
 
 func median(list []float64) float64 {

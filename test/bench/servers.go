@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,13 +76,13 @@ var (
 // peerLaunchers returns the peers named by flags.
 func peerLaunchers() []launcher {
 	var out []launcher
-	if *beforeBinary != "" {
+	for _, binary := range strings.FieldsFunc(*beforeBinaries, func(r rune) bool { return r == ',' }) {
 		out = append(out,
-			launcher{"Stator before, durable", true, func(dir string) (*process.Process, error) {
-				return process.Stator(*beforeBinary, "--data-dir", dir)
+			launcher{binary + ", durable", true, func(dir string) (*process.Process, error) {
+				return process.Stator(binary, "--data-dir", dir)
 			}},
-			launcher{"Stator before, in memory", false, func(string) (*process.Process, error) {
-				return process.Stator(*beforeBinary, "--in-memory")
+			launcher{binary + ", in memory", false, func(string) (*process.Process, error) {
+				return process.Stator(binary, "--in-memory")
 			}})
 	}
 	add := func(name, flag string, synced bool, args func(addr, port, dir string) []string) {

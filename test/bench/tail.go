@@ -15,9 +15,6 @@ const tailConnections = 32
 // tailWorkloads are the workloads whose tails are measured.
 var tailWorkloads = []string{getWorkload, putWorkload, "UpdateItem counter", "Query 20 items", "TransactWriteItems 4"}
 
-// tailShares are the rates at which tails are measured, as parts of the highest rate of Stator durable.
-var tailShares = []float64{0.1, 0.5, 0.8}
-
 // spinning is a job at a rate, or with rate 0 in a closed loop, whose generator has a core for itself.
 func spinning(connections int, rate float64) job {
 	return job{Connections: connections, Rate: rate, Warm: duration() / 5, Spin: true, Backlog: time.Second / 4}
@@ -50,8 +47,10 @@ func tail() error {
 func tails(title string, serverCore, generatorCore int) error {
 	var servers []*server
 	var stop func()
+	others := append([]launcher{statorMemory, emptyFasthttp, fasthttpPebble}, peerLaunchers()...)
+	others = slices.DeleteFunc(others, func(l launcher) bool { return !named(*onlyServers, l.name) })
 	err := onCore(serverCore, func() (err error) {
-		servers, stop, err = start(append([]launcher{statorDurable, statorMemory, emptyFasthttp, fasthttpPebble}, peerLaunchers()...)...)
+		servers, stop, err = start(append([]launcher{statorDurable}, others...)...)
 		return err
 	})
 	defer func() { stop() }()
@@ -71,8 +70,8 @@ func tails(title string, serverCore, generatorCore int) error {
 	if loaded[0].name != statorDurable.name {
 		return fmt.Errorf("%s sets the rates and could not be loaded", statorDurable.name)
 	}
-	fmt.Printf("\n## Tails: %s\n\n%d connections, open loop; p50 / p99 / p99.9 / max in ms, from when a request was due. The rates are 10, 50 and 80 %% of the highest of "+
-		"Stator durable, and one that every server sustains.\n\n", title, tailConnections)
+	fmt.Printf("\n## Tails: %s\n\n%d connections, open loop; p50 / p99 / p99.9 / max in ms, from when a request was due. The rates are %s %% of the highest of "+
+		"Stator durable, and one that every server sustains.\n\n", title, tailConnections, *tailShares)
 	for _, w := range selected(workloads) {
 		if !slices.Contains(tailWorkloads, w.name) {
 			continue
@@ -115,8 +114,8 @@ func tailTable(w workload, servers []*server, core int) error {
 		}
 	}
 	rates := []float64{}
-	for _, share := range tailShares {
-		rates = append(rates, highest[0]*share)
+	for _, share := range counts("-shares", *tailShares) {
+		rates = append(rates, highest[0]*float64(share)/100)
 	}
 	rates = append(rates, common*0.8)
 	results := make([][][]*measured, len(list))

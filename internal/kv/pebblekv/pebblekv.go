@@ -97,7 +97,7 @@ func Open(opt Options) (*Store, error) {
 	}
 	if opt.Dir == "" {
 		// Nothing outlives the process, so nothing needs a log.
-		opt.FS = vfs.NewMem()
+		opt.FS = backgroundFS{vfs.NewMem()}
 		opt.Sync, opt.Interval = false, 0
 	} else if opt.FS == nil {
 		opt.FS = PrivateFS

@@ -11,6 +11,7 @@ import (
 
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/stage"
+	"github.com/statordb/stator/internal/turns"
 )
 
 // view reads from the database or a snapshot of it. What it returns stays valid until it is closed. Views are pooled.
@@ -114,7 +115,7 @@ func (v *view) Scan(r kv.Range, opt kv.ScanOpt) (kv.Iterator, error) {
 	}
 	it, err := scan(src, r, opt)
 	if err == nil {
-		it.store = v.store
+		it.store, it.paced = v.store, opt.Turn == nil
 	}
 	if err == nil && v.store.opt.Sync && !opt.Stale {
 		if err := v.store.waitAllDurable(); err != nil {
@@ -154,6 +155,8 @@ func scan(src pebble.Reader, r kv.Range, opt kv.ScanOpt) (*iterator, error) {
 type iterator struct {
 	it      *pebble.Iterator
 	store   *Store // told what was scanned; nil in a transaction
+	paced   bool   // the reader takes no turns
+	pace    turns.Pace
 	reverse bool
 	started bool
 	seek    []byte // where the next Next moves to; nil for the neighbor
@@ -161,6 +164,9 @@ type iterator struct {
 
 // Next implements kv.Iterator. A pending Seek is carried out here, in the scan's direction.
 func (i *iterator) Next() bool {
+	if i.paced {
+		i.pace.Yield()
+	}
 	switch {
 	case i.seek != nil && i.reverse:
 		// SeekLT excludes the key itself.

@@ -1,0 +1,91 @@
+package pebblekv
+
+import (
+	"os"
+	"runtime"
+	"syscall"
+	"unsafe" // also for go:linkname
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sys/unix"
+)
+
+// releasingSync and releasingSyncData sync a file and give the P of their goroutine to another thread meanwhile. An ordinary system
+// call keeps its P until the runtime's monitor takes it, 20 µs to 10 ms later; requests would wait although a core is idle.
+func releasingSync(f vfs.File) error {
+	if f.Fd() == vfs.InvalidFd { // in memory
+		return f.Sync()
+	}
+	return releasing("fsync", syscall.SYS_FSYNC, f.Fd())
+}
+
+func releasingSyncData(f vfs.File) error {
+	if f.Fd() == vfs.InvalidFd {
+		return f.SyncData()
+	}
+	return releasing("fdatasync", syscall.SYS_FDATASYNC, f.Fd())
+}
+
+func releasing(name string, call, fd uintptr) error {
+	_, err := retry(name, call, fd, nil)
+	return err
+}
+
+// releasingWrite writes to a file like releasingSync. It is for writes that bypass the page cache, and so wait for the disk.
+func releasingWrite(f vfs.File, p []byte) (int, error) {
+	if f.Fd() == vfs.InvalidFd {
+		return f.Write(p)
+	}
+	for done := 0; ; {
+		n, err := retry("write", syscall.SYS_WRITE, f.Fd(), p[done:])
+		if done += n; err != nil || done == len(p) {
+			return done, err
+		}
+	}
+}
+
+// retry repeats a system call for as long as signals interrupt it.
+func retry(name string, call, fd uintptr, p []byte) (int, error) {
+	for {
+		switch n, errno := releasingCall(call, fd, unsafe.Pointer(unsafe.SliceData(p)), uintptr(len(p))); errno {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+		default:
+			return 0, os.NewSyscallError(name, errno)
+		}
+	}
+}
+
+// The runtime promises to keep these two for other packages (go.dev/issue/67401).
+
+//go:linkname entersyscallblock runtime.entersyscallblock
+func entersyscallblock()
+
+//go:linkname exitsyscall runtime.exitsyscall
+func exitsyscall()
+
+// releasingCall makes a system call that blocks. Whatever it calls between the two runtime functions must be nosplit, as in the
+// runtime itself.
+//
+//go:nosplit
+//go:norace
+func releasingCall(call, fd uintptr, p unsafe.Pointer, n uintptr) (uintptr, syscall.Errno) {
+	entersyscallblock()
+	r, _, errno := syscall.RawSyscall(call, fd, uintptr(p), n)
+	exitsyscall()
+	return r, errno
+}
+
+// promptSlice is the time slice of a thread that syncs logs, in nanoseconds: the shortest one that Linux allows.
+const promptSlice = 100_000
+
+// lockThread gives the calling goroutine a thread of its own, until it ends. From Linux 6.12 on, the thread interrupts those with longer
+// slices when it wakes up; earlier ones ignore the slice. A sandbox may forbid sched_setattr; then the slice stays as it is.
+func lockThread() {
+	runtime.LockOSThread()
+	if attr, err := unix.SchedGetAttr(0, 0); err == nil {
+		attr.Runtime = promptSlice
+		_ = unix.SchedSetAttr(0, attr, 0)
+	}
+}

@@ -1,0 +1,36 @@
+// Package netio makes connections whose reads and writes keep their processor.
+//
+// Go lends the P of a goroutine in a system call, the token with which a thread runs Go code, to another thread after some
+// 20 µs, since the call may block. Those of a non-blocking socket never do, but they may be interrupted for longer than that.
+// Then two threads run where one would do, and the one that holds an answer waits for the other's time slice: up to 4 ms.
+package netio
+
+import (
+	"net"
+
+	"github.com/statordb/stator/internal/turns"
+)
+
+// Listener returns l with connections that keep their processor. Connections that aren't of TCP, and all on systems other than
+// Linux, are l's. Only one goroutine may accept connections.
+func Listener(l net.Listener) net.Listener {
+	return &listener{Listener: l, pace: turns.Pace{Urgent: true}}
+}
+
+type listener struct {
+	net.Listener
+	pace turns.Pace // thousands of connections that arrive at once must not delay the requests of others
+}
+
+// Accept implements net.Listener.
+func (l *listener) Accept() (net.Conn, error) {
+	l.pace.Yield()
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := c.(*net.TCPConn); ok {
+		return wrap(tcp)
+	}
+	return c, nil
+}
