@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"unsafe"
+
+	"github.com/statordb/stator/internal/turns"
 )
 
 // conn is a TCP connection. Its methods may be called concurrently, like those of any net.Conn.
@@ -75,11 +77,22 @@ func (t *transfer) send(fd uintptr) bool {
 	return true
 }
 
+// large is the size in bytes from which a transfer lets the requests of other connections run.
+const large = 16 << 10
+
 // Read implements net.Conn.
 func (c *conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	n, err := c.receive(p)
+	if n >= large {
+		turns.Moved(n)
+	}
+	return n, err
+}
+
+func (c *conn) receive(p []byte) (int, error) {
 	t := &c.read
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -97,6 +110,14 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.send(p)
+	if n >= large {
+		turns.Moved(n)
+	}
+	return n, err
+}
+
+func (c *conn) send(p []byte) (int, error) {
 	t := &c.write
 	t.mu.Lock()
 	defer t.mu.Unlock()

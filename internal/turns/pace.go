@@ -2,6 +2,7 @@ package turns
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,8 @@ const (
 	longRest       = 5
 	// longestRest bounds each of these times.
 	longestRest = 20 * time.Millisecond
+	// perByte is how long moving a byte takes: a system call, copies, decoding or encoding.
+	perByte = 2 * time.Nanosecond
 	// pause is how long work sleeps to let requests run where it can't wait for the poller.
 	pause = 20 * time.Microsecond
 )
@@ -28,6 +31,8 @@ type Pace struct {
 	// Urgent work must keep up with requests. At full load it gets a tenth of a processor; all other background work together gets a
 	// twenty-fifth.
 	Urgent bool
+	// Behind, if not nil, tells when the work can't keep up. Then it shares the processors with requests evenly.
+	Behind *atomic.Bool
 
 	began time.Time // of the step
 }
@@ -43,12 +48,18 @@ func (p *Pace) Yield() {
 		return
 	}
 	computed = min(computed, 2*step) // the work has waited for something if it is more
-	if p.Urgent {
+	switch {
+	case p.Behind != nil && p.Behind.Load():
+		p.began = rest(0)
+	case p.Urgent:
 		p.began = rest(urgentRest * computed)
-	} else {
+	default:
 		p.began = Rest(computed)
 	}
 }
+
+// Moved lets short requests run after a request has moved bytes between its connection and memory, as after that much computing.
+func Moved(bytes int) { rest(longRest * time.Duration(bytes) * perByte) }
 
 // resting is held by the background work that takes the next step.
 var resting sync.Mutex

@@ -1,6 +1,9 @@
 package pebblekv
 
 import (
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/statordb/stator/internal/turns"
@@ -13,44 +16,68 @@ const logCategory = "pebble-wal"
 const largeWrite = 256 << 10
 
 // backgroundFS is a file system that keeps Pebble's background work from delaying requests: flushes and compactions let requests run
-// between their writes, and a sync occupies no P, the token with which a thread runs Go code.
-type backgroundFS struct{ vfs.FS }
+// between their writes, and a sync occupies no P, the token with which a thread runs Go code. Each opening of the database has its own.
+type backgroundFS struct {
+	vfs.FS
+	flushing atomic.Bool
+	// behind is set while flushes and compactions must not wait for idle processors, because writes wait for them or soon will.
+	behind atomic.Bool
+}
+
+// listener keeps behind up to date.
+func (fs *backgroundFS) listener() *pebble.EventListener {
+	return &pebble.EventListener{
+		FlushBegin: func(pebble.FlushInfo) { fs.flushing.Store(true) },
+		FlushEnd: func(pebble.FlushInfo) {
+			fs.flushing.Store(false)
+			fs.behind.Store(false)
+		},
+		// Each memtable has a log: one more was filled before the last was flushed.
+		WALCreated: func(pebble.WALCreateInfo) {
+			if fs.flushing.Load() {
+				fs.behind.Store(true)
+			}
+		},
+		WriteStallBegin: func(pebble.WriteStallBeginInfo) { fs.behind.Store(true) },
+		WriteStallEnd:   func() { fs.behind.Store(false) },
+	}
+}
 
 // Create implements vfs.FS.
-func (fs backgroundFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+func (fs *backgroundFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := fs.FS.Create(name, c)
-	return background(f, err, c)
+	return fs.background(f, err, c)
 }
 
 // OpenReadWrite implements vfs.FS.
-func (fs backgroundFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+func (fs *backgroundFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
 	f, err := fs.FS.OpenReadWrite(name, c, opts...)
-	return background(f, err, c)
+	return fs.background(f, err, c)
 }
 
 // ReuseForWrite implements vfs.FS.
-func (fs backgroundFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+func (fs *backgroundFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := fs.FS.ReuseForWrite(from, to, c)
-	return background(f, err, c)
+	return fs.background(f, err, c)
 }
 
 // OpenDir implements vfs.FS.
-func (fs backgroundFS) OpenDir(name string) (vfs.File, error) {
+func (fs *backgroundFS) OpenDir(name string) (vfs.File, error) {
 	f, err := fs.FS.OpenDir(name)
-	return background(f, err, vfs.WriteCategoryUnspecified)
+	return fs.background(f, err, vfs.WriteCategoryUnspecified)
 }
 
 // Unwrap implements vfs.FS.
-func (fs backgroundFS) Unwrap() vfs.FS { return fs.FS }
+func (fs *backgroundFS) Unwrap() vfs.FS { return fs.FS }
 
-func background(f vfs.File, err error, c vfs.DiskWriteCategory) (vfs.File, error) {
+func (fs *backgroundFS) background(f vfs.File, err error, c vfs.DiskWriteCategory) (vfs.File, error) {
 	switch {
 	case err != nil:
 		return nil, err
 	case c == logCategory:
 		return &threadFile{releasingFile: releasingFile{f}}, nil
 	}
-	return &backgroundFile{releasingFile{f}, turns.Pace{Urgent: true}}, nil
+	return &backgroundFile{releasingFile{f}, turns.Pace{Urgent: true, Behind: &fs.behind}}, nil
 }
 
 // releasingFile is a file whose syncs release their P.

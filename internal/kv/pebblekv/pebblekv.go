@@ -97,7 +97,7 @@ func Open(opt Options) (*Store, error) {
 	}
 	if opt.Dir == "" {
 		// Nothing outlives the process, so nothing needs a log.
-		opt.FS = backgroundFS{vfs.NewMem()}
+		opt.FS = vfs.NewMem()
 		opt.Sync, opt.Interval = false, 0
 	} else if opt.FS == nil {
 		opt.FS = PrivateFS
@@ -170,7 +170,9 @@ func (s *Store) open(quiet bool) error {
 	// Options.Cache also pays for the row cache, an eighth of it, and for two memtables.
 	cache := pebble.NewCache(max(minBlockCache, s.opt.Cache-s.opt.Cache/8-2*memTableSize))
 	defer cache.Unref()
-	watch := &logWatch{FS: s.opt.FS, store: s}
+	background := &backgroundFS{FS: s.opt.FS}
+	watch := &logWatch{FS: background, store: s}
+	listener := pebble.TeeEventListener(*s.health.listener(s.opt.Logger), *background.listener())
 	po := &pebble.Options{
 		Cache:                       cache,
 		FS:                          watch,
@@ -186,7 +188,7 @@ func (s *Store) open(quiet bool) error {
 		L0StopWritesThreshold:       24,
 		Merger:                      countersMerger,
 		Logger:                      logger{s.opt.Logger},
-		EventListener:               s.health.listener(s.opt.Logger),
+		EventListener:               &listener,
 	}
 	// With 10 bits per key, 1 % of the lookups of missing keys read a block.
 	for i := range po.Levels {

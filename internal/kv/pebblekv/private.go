@@ -10,7 +10,7 @@ import (
 
 // PrivateFS is the operating system's file system, except that only the server's user can read new files and directories,
 // whatever the process's umask is. Existing files keep their modes.
-var PrivateFS vfs.FS = private{backgroundFS{vfs.Default}}
+var PrivateFS vfs.FS = private{vfs.Default}
 
 // Modes of new directories and files.
 const (

@@ -16,12 +16,13 @@ import (
 // TestReleasing syncs files and directories with more goroutines than Ps, beside the collector, which must find every stack.
 func TestReleasing(t *testing.T) {
 	dir := t.TempDir()
+	fs := &backgroundFS{FS: PrivateFS}
 	errs := make(chan error)
 	const writers = 8
 	for i := range writers {
 		go func() {
 			errs <- func() error {
-				f, err := PrivateFS.Create(filepath.Join(dir, string(rune('a'+i))), "")
+				f, err := fs.Create(filepath.Join(dir, string(rune('a'+i))), "")
 				if err != nil {
 					return err
 				}
@@ -34,7 +35,7 @@ func TestReleasing(t *testing.T) {
 					}
 					runtime.GC()
 				}
-				return errors.Join(f.Close(), SyncDir(PrivateFS, dir))
+				return errors.Join(f.Close(), SyncDir(fs, dir))
 			}()
 		}()
 	}
@@ -77,7 +78,7 @@ func TestLogThread(t *testing.T) {
 	if !slices.Contains(names.seen, logCategory) {
 		t.Errorf("files were created as %v, none as %s", names.seen, logCategory)
 	}
-	f, err := PrivateFS.Create(filepath.Join(t.TempDir(), "log"), logCategory)
+	f, err := (&backgroundFS{FS: PrivateFS}).Create(filepath.Join(t.TempDir(), "log"), logCategory)
 	if err != nil {
 		t.Fatal(err)
 	}
