@@ -41,18 +41,20 @@ lint: ## gofmt, go vet, staticcheck.
 	go tool staticcheck ./...
 	cd $(TIKV) && go vet ./...
 
+# Tests are not vetted again: lint has done so. The tests of whole servers take longest and often wait, so they begin first, beside the others.
+GOTEST := go test -vet=off
 unit: $(S3SERVER) $(POSTGRES) ## Unit, conformance and system tests.
-	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 go test -skip '^TestCommandBlocks$$' ./...
+	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 $(GOTEST) -skip '^TestCommandBlocks$$' ./internal/server ./...
 
 # Long simulations of one client at a time, and the bounds of what decodes, have no races to find, and take minutes with the detector.
-RACESKIP := TestDay$$|TestPointInTimeRecovery|TestHotKey|TestConformance|TestScheduledActions|TestMemory$$|TestProtocolMemory|TestHostileFiles
+RACESKIP := TestDay$$|TestPointInTimeRecovery|TestHotKey|TestConformance|TestScheduledActions|TestMemory$$|TestProtocolMemory|TestHostileFiles|TestHostileImports|TestOnDemandAWS|TestInputs
 race: export CGO_ENABLED = 1
 race: $(S3SERVER) $(POSTGRES) ## The unit and contract tests with the race detector.
-	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 go test -race -timeout 20m -skip '$(RACESKIP)' . ./internal/...
+	STATOR_TEST_S3=$(S3SERVER) STATOR_TEST_POSTGRES=1 $(GOTEST) -race -timeout 20m -skip '$(RACESKIP)' ./internal/server . ./internal/...
 
 TIKV := engines/tikv
 tikv: ## The engine over TiKV, a module of its own (Linux only), over a mock of a cluster.
-	cd $(TIKV) && go test ./...
+	cd $(TIKV) && $(GOTEST) ./...
 
 # The S3 server of the tests, in a module of its own.
 $(S3SERVER):
@@ -78,7 +80,7 @@ $(BUILD)/python/ok: test/clients/boto3/requirements.txt
 	touch $@
 
 commands: $(BUILD)/python/ok $(POSTGRES) ## The command blocks of README.md and docs/, against real servers.
-	STATOR_TEST_POSTGRES=1 PATH=$(BUILD)/python/bin:$$PATH go test -count=1 -timeout 20m ./test/docs
+	STATOR_TEST_POSTGRES=1 PATH=$(BUILD)/python/bin:$$PATH $(GOTEST) -count=1 -timeout 20m ./test/docs
 
 browser: bin/stator $(CHROMIUM) ## Web pages against a real server, in Debian's Chromium: strangers' and those with AWS's SDK.
 	mkdir -p $(BUILD)/browser && cp test/browser/package.json test/browser/*.js $(BUILD)/browser/
