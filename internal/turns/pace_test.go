@@ -13,11 +13,11 @@ func TestPace(t *testing.T) {
 			p := Pace{Urgent: urgent}
 			p.Yield()
 			began := p.began
-			time.Sleep(step - 1)
+			time.Sleep(step - time.Nanosecond)
 			if p.Yield(); p.began != began {
 				t.Errorf("urgent %v: the step ended early", urgent)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			p.Yield()
 			if got := p.began.Sub(began); got != step {
 				t.Errorf("urgent %v: the next step began after %v, want %v", urgent, got, step)
