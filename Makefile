@@ -13,7 +13,7 @@ S3SERVER := $(BUILD)/bin/versitygw
 POSTGRES := $(BUILD)/postgres.ok
 CHROMIUM := $(BUILD)/chromium.ok
 
-.PHONY: help build test packages size lint unit race tikv abuse clients clients-many commands browser deploy cross bench bench-quick bench-tail bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save tidy conformance differential reliability fuzz fuzz-save generate plots clean
+.PHONY: help build test packages size lint unit race tikv abuse clients clients-many commands browser deploy cross bench bench-quick bench-cpu bench-tail bench-growth bench-live bench-transfer bench-dax bench-postgres bench-go bench-go-save tidy conformance differential reliability fuzz fuzz-save generate plots clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -152,6 +152,9 @@ bench: bin/stator bin/bench bin/daxload $(LOCAL)/ok $(PEERS)/ok $(POSTGRES) ## S
 
 bench-quick: bin/stator bin/bench ## Stator alone against yardsticks (about 3 minutes).
 	$(BENCH) -sections yardsticks -connections 64 -seconds 0.7 $(BENCHFLAGS)
+
+bench-cpu: bin/stator bin/bench $(DYNOXIDE) ## Processor time per request, beside an empty handler and a peer (3 minutes).
+	$(BENCH) -sections cpu -dynoxide $(DYNOXIDE) $(BENCHFLAGS)
 
 bench-tail: bin/stator bin/bench $(LOCAL)/ok $(DYNOXIDE) ## Latencies at fixed rates, against peers, and beside disturbances (about an hour).
 	$(BENCH) -sections tail,disturb -local-classpath '$(LOCAL)/lib/*' -dynoxide $(DYNOXIDE) $(BENCHFLAGS)

@@ -34,13 +34,13 @@ var (
 	connections     = flag.String("connections", "1,16,64,256", "numbers of connections on which Stator and the yardsticks are measured")
 	peerConnections = flag.String("peer-connections", "16", "numbers of connections on which all servers are compared")
 	only            = flag.String("workloads", "", "comma-separated parts of the names of the workloads to measure; empty for all")
-	sections        = flag.String("sections", "yardsticks,peers,footprint,dax,postgres", "what to measure; tail (latencies at fixed rates), disturb (the same beside disturbances), growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
+	sections        = flag.String("sections", "yardsticks,peers,footprint,dax,postgres", "what to measure; cpu (processor time per request), tail (latencies at fixed rates), disturb (the same beside disturbances), growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
 	tailShares      = flag.String("shares", "10,50,80", "for the section tail: the rates, in percent of the highest rate of Stator durable")
 	targetAddr      = flag.String("target", "", "host:port of a running server for the section target, which measures nothing else")
 	targetRate      = flag.Float64("target-rate", 0, "for the section target: requests per second of an open loop from the second core; 0 for a closed loop")
 	scratch         = flag.String("dir", "", "directory on the disk to be measured; empty for the system's temporary one")
-	beforeBinaries  = flag.String("before", "", "comma-separated other binaries of Stator, which the section tail measures too")
-	onlyServers     = flag.String("servers", "", "for the section tail: comma-separated parts of the names of the servers to measure beside Stator durable; empty for all")
+	beforeBinaries  = flag.String("before", "", "comma-separated other binaries of Stator, which the sections cpu and tail measure too")
+	onlyServers     = flag.String("servers", "", "for the sections cpu and tail: comma-separated parts of the names of the servers to measure beside Stator durable; empty for all")
 	placements      = flag.String("placements", "pinned,free", "for the section tail: server and generator on a core each, on all cores, or both in turn")
 	tailItems       = flag.Int("tail-items", 5_000_000, "number of 1 KB items of the section disturb")
 	growthItems     = flag.Int("growth-items", 10_000_000, "number of 1 KB items of the section growth")
@@ -70,7 +70,7 @@ func run() error {
 		name string
 		run  func() error
 	}{
-		{"yardsticks", yardsticks}, {"peers", peers}, {"tail", tail}, {"footprint", footprint}, {"growth", growth}, {"live", live}, {"transfer", transfer}, {"dax", acceleration}, {"postgres", postgres}, {"target", target}, {"disturb", disturb},
+		{"yardsticks", yardsticks}, {"peers", peers}, {"cpu", cpu}, {"tail", tail}, {"footprint", footprint}, {"growth", growth}, {"live", live}, {"transfer", transfer}, {"dax", acceleration}, {"postgres", postgres}, {"target", target}, {"disturb", disturb},
 	} {
 		if !slices.Contains(strings.Split(*sections, ","), s.name) {
 			continue

@@ -43,19 +43,16 @@ func tail() error {
 	return nil
 }
 
-// tails measures all servers and workloads in one placement.
-func tails(title string, serverCore, generatorCore int) error {
-	var servers []*server
-	var stop func()
+// startTail starts and loads the servers whose tails are measured, on a core: Stator durable first, then those that can be loaded.
+func startTail(core int) (servers []*server, stop func(), err error) {
 	others := append([]launcher{statorMemory, emptyFasthttp, fasthttpPebble}, peerLaunchers()...)
 	others = slices.DeleteFunc(others, func(l launcher) bool { return !named(*onlyServers, l.name) })
-	err := onCore(serverCore, func() (err error) {
+	err = onCore(core, func() (err error) {
 		servers, stop, err = start(append([]launcher{statorDurable}, others...)...)
 		return err
 	})
-	defer func() { stop() }()
 	if err != nil {
-		return err
+		return nil, stop, err
 	}
 	loaded := slices.DeleteFunc(slices.Clone(servers), func(s *server) bool {
 		if s.name == emptyFasthttp.name || s.name == fasthttpPebble.name {
@@ -68,14 +65,37 @@ func tails(title string, serverCore, generatorCore int) error {
 		return err != nil
 	})
 	if loaded[0].name != statorDurable.name {
-		return fmt.Errorf("%s sets the rates and could not be loaded", statorDurable.name)
+		return nil, stop, fmt.Errorf("%s could not be loaded", statorDurable.name)
+	}
+	return loaded, stop, nil
+}
+
+// answers reports whether a server can be measured with a workload: yardsticks answer to one kind of request only.
+func (s *server) answers(w workload) bool {
+	switch s.name {
+	case emptyFasthttp.name:
+		return w.op == "GetItem"
+	case fasthttpPebble.name:
+		return w.op != "GetItem" && w.op != "Query"
+	}
+	return true
+}
+
+// tailed returns the selected workloads whose tails are measured.
+func tailed() []workload {
+	return slices.DeleteFunc(selected(workloads), func(w workload) bool { return !slices.Contains(tailWorkloads, w.name) })
+}
+
+// tails measures all servers and workloads in one placement.
+func tails(title string, serverCore, generatorCore int) error {
+	loaded, stop, err := startTail(serverCore)
+	defer func() { stop() }()
+	if err != nil {
+		return err
 	}
 	fmt.Printf("\n## Tails: %s\n\n%d connections, open loop; p50 / p99 / p99.9 / max in ms, from when a request was due. The rates are %s %% of the highest of "+
 		"Stator durable, and one that every server sustains.\n\n", title, tailConnections, *tailShares)
-	for _, w := range selected(workloads) {
-		if !slices.Contains(tailWorkloads, w.name) {
-			continue
-		}
+	for _, w := range tailed() {
 		if err := tailTable(w, loaded, generatorCore); err != nil {
 			return err
 		}
@@ -85,15 +105,7 @@ func tails(title string, serverCore, generatorCore int) error {
 
 // tailTable measures one workload on all servers that have it.
 func tailTable(w workload, servers []*server, core int) error {
-	list := slices.DeleteFunc(slices.Clone(servers), func(s *server) bool {
-		switch s.name {
-		case emptyFasthttp.name:
-			return w.op != "GetItem"
-		case fasthttpPebble.name:
-			return w.op == "GetItem" || w.op == "Query"
-		}
-		return false
-	})
+	list := slices.DeleteFunc(slices.Clone(servers), func(s *server) bool { return !s.answers(w) })
 	highest := make([]float64, len(list))
 	saturated := make([][]*measured, len(list))
 	for range *rounds {
