@@ -12,29 +12,32 @@ import (
 // yield returns once the requests that have arrived so far have run. A goroutine that only yields its P is run again before Go polls
 // the network; this one waits for a pipe, which Go polls together with the network.
 func yield() {
-	var g *gate
-	select {
-	case g = <-gates:
-	default:
+	g := <-gates
+	if g == nil {
 		var err error
 		if g, err = newGate(); err != nil { // too many open files
+			gates <- nil
 			time.Sleep(pause)
 			return
 		}
 	}
 	g.pass()
+	gates <- g
 	// The poller makes the goroutine whose event came last run first. Let the others run.
 	runtime.Gosched()
-	select {
-	case gates <- g:
-	default:
-		g.r.Close()
-		g.w.Close()
-	}
 }
 
-// gates are gates that nothing uses now.
-var gates = make(chan *gate, 16)
+// maxGates bounds the open files. More goroutines than that wait for each other, which lets requests run too.
+const maxGates = 4
+
+// gates are the gates that nothing uses now; nil for one that has not been made yet.
+var gates = make(chan *gate, maxGates)
+
+func init() {
+	for range maxGates {
+		gates <- nil
+	}
+}
 
 // gate is a pipe that goes through the poller.
 type gate struct {
