@@ -58,7 +58,16 @@ func run(t *testing.T, file string, cases map[int]oracle.Case, urls []string, r 
 	seen := map[string]string{}
 	datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
 		n++
-		got := call(t, urls[n%len(urls)], d.Cmd, smithytest.Expand(d.Input), seen)
+		send := func() string { return call(t, urls[n%len(urls)], d.Cmd, smithytest.Expand(d.Input), seen) }
+		got := send()
+		// until=WORD waits for background work: it repeats the request until the answer has the word, or the test times out.
+		if d.HasArg("until") {
+			var word string
+			d.ScanArgs(t, "until", &word)
+			for !strings.Contains(got, word) {
+				got = send()
+			}
+		}
 		if d.Expected == succeeded && strings.HasPrefix(got, "200 ") {
 			got = succeeded
 		}
