@@ -78,7 +78,7 @@ func (t *transfer) send(fd uintptr) bool {
 }
 
 // large is the size in bytes from which a transfer lets the requests of other connections run.
-const large = 16 << 10
+const large = 64 << 10
 
 // Read implements net.Conn.
 func (c *conn) Read(p []byte) (int, error) {
