@@ -5,26 +5,16 @@
 // Then two threads run where one would do, and the one that holds an answer waits for the other's time slice: up to 4 ms.
 package netio
 
-import (
-	"net"
-
-	"github.com/statordb/stator/internal/turns"
-)
+import "net"
 
 // Listener returns l with connections that keep their processor. Connections that aren't of TCP, and all on systems other than
-// Linux, are l's. Only one goroutine may accept connections.
-func Listener(l net.Listener) net.Listener {
-	return &listener{Listener: l, pace: turns.Pace{Urgent: true}}
-}
+// Linux, are l's.
+func Listener(l net.Listener) net.Listener { return listener{l} }
 
-type listener struct {
-	net.Listener
-	pace turns.Pace // thousands of connections that arrive at once must not delay the requests of others
-}
+type listener struct{ net.Listener }
 
 // Accept implements net.Listener.
-func (l *listener) Accept() (net.Conn, error) {
-	l.pace.Yield()
+func (l listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
