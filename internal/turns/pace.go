@@ -2,7 +2,6 @@ package turns
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -31,8 +30,8 @@ type Pace struct {
 	// Urgent work must keep up with requests. At full load it gets a tenth of a processor; all other background work together gets a
 	// twenty-fifth.
 	Urgent bool
-	// Behind, if not nil, tells when the work can't keep up. Then it shares the processors with requests evenly.
-	Behind *atomic.Bool
+	// Behind, if not nil, reports whether the work can't keep up. Then it shares the processors with requests evenly.
+	Behind func() bool
 
 	began time.Time // of the step
 }
@@ -49,7 +48,7 @@ func (p *Pace) Yield() {
 	}
 	computed = min(computed, 2*step) // the work has waited for something if it is more
 	switch {
-	case p.Behind != nil && p.Behind.Load():
+	case p.Behind != nil && p.Behind():
 		p.began = rest(0)
 	case p.Urgent:
 		p.began = rest(urgentRest * computed)

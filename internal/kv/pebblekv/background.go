@@ -20,26 +20,25 @@ const largeWrite = 256 << 10
 type backgroundFS struct {
 	vfs.FS
 	flushing atomic.Bool
-	// behind is set while flushes and compactions must not wait for idle processors, because writes wait for them or soon will.
-	behind atomic.Bool
+	waiting  atomic.Bool // a memtable is full, and the one before it is still being flushed
+	stalled  atomic.Bool // Pebble stalls writes
 }
 
-// listener keeps behind up to date.
+// behind reports whether flushes and compactions must not wait for idle processors, because writes wait for them or soon will.
+func (fs *backgroundFS) behind() bool { return fs.waiting.Load() || fs.stalled.Load() }
+
+// listener tells fs how far behind Pebble's background work is.
 func (fs *backgroundFS) listener() *pebble.EventListener {
 	return &pebble.EventListener{
 		FlushBegin: func(pebble.FlushInfo) { fs.flushing.Store(true) },
 		FlushEnd: func(pebble.FlushInfo) {
 			fs.flushing.Store(false)
-			fs.behind.Store(false)
+			fs.waiting.Store(false)
 		},
-		// Each memtable has a log: one more was filled before the last was flushed.
-		WALCreated: func(pebble.WALCreateInfo) {
-			if fs.flushing.Load() {
-				fs.behind.Store(true)
-			}
-		},
-		WriteStallBegin: func(pebble.WriteStallBeginInfo) { fs.behind.Store(true) },
-		WriteStallEnd:   func() { fs.behind.Store(false) },
+		// Each memtable has a log.
+		WALCreated:      func(pebble.WALCreateInfo) { fs.waiting.Store(fs.flushing.Load()) },
+		WriteStallBegin: func(pebble.WriteStallBeginInfo) { fs.stalled.Store(true) },
+		WriteStallEnd:   func() { fs.stalled.Store(false) },
 	}
 }
 
@@ -77,7 +76,7 @@ func (fs *backgroundFS) background(f vfs.File, err error, c vfs.DiskWriteCategor
 	case c == logCategory:
 		return &threadFile{releasingFile: releasingFile{f}}, nil
 	}
-	return &backgroundFile{releasingFile{f}, turns.Pace{Urgent: true, Behind: &fs.behind}}, nil
+	return &backgroundFile{releasingFile{f}, turns.Pace{Urgent: true, Behind: fs.behind}}, nil
 }
 
 // releasingFile is a file whose syncs release their P.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -106,10 +107,13 @@ func TestLogThread(t *testing.T) {
 // categories notes the categories of new files.
 type categories struct {
 	vfs.FS
+	mu   sync.Mutex
 	seen []vfs.DiskWriteCategory
 }
 
 func (c *categories) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.seen = append(c.seen, category)
 	return c.FS.Create(name, category)
 }
