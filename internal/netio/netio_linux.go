@@ -14,17 +14,20 @@ import (
 // conn is a TCP connection. Its methods may be called concurrently, like those of any net.Conn.
 type conn struct {
 	*net.TCPConn
-	raw         syscall.RawConn
 	read, write transfer
 }
 
-// transfer is the state of one direction. Its function is made once: a closure for each call would be an allocation.
+// transfer is one direction of a connection. Its functions are made once: a closure for each call would be an allocation.
 type transfer struct {
+	conn *net.TCPConn
+	op   string
+	move func(fd uintptr) (done bool)           // reads or writes what it can
+	wait func(move func(fd uintptr) bool) error // calls move, again each time that the connection is ready, until it is done
+
 	mu    sync.Mutex // held during a call
 	p     []byte
 	done  int // bytes of p
 	errno syscall.Errno
-	move  func(fd uintptr) (ready bool)
 }
 
 func wrap(c *net.TCPConn) (net.Conn, error) {
@@ -32,9 +35,30 @@ func wrap(c *net.TCPConn) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &conn{TCPConn: c, raw: raw}
+	n := &conn{TCPConn: c, read: transfer{conn: c, op: "read", wait: raw.Read}, write: transfer{conn: c, op: "write", wait: raw.Write}}
 	n.read.move, n.write.move = n.read.receive, n.write.send
 	return n, nil
+}
+
+// run moves p and returns how many bytes it has moved.
+func (t *transfer) run(p []byte) (int, error) {
+	n, err := t.exclusively(p)
+	if n >= large {
+		turns.Moved(n)
+	}
+	return n, err
+}
+
+func (t *transfer) exclusively(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.p, t.done, t.errno = p, 0, 0
+	err := t.wait(t.move)
+	t.p = nil
+	if t.errno != 0 {
+		err = &net.OpError{Op: t.op, Net: "tcp", Source: t.conn.LocalAddr(), Addr: t.conn.RemoteAddr(), Err: os.NewSyscallError(t.op, t.errno)}
+	}
+	return t.done, err
 }
 
 // receive reads what there is.
@@ -85,51 +109,12 @@ func (c *conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := c.receive(p)
-	if n >= large {
-		turns.Moved(n)
+	n, err := c.read.run(p)
+	if n == 0 && err == nil {
+		err = io.EOF
 	}
 	return n, err
-}
-
-func (c *conn) receive(p []byte) (int, error) {
-	t := &c.read
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.p, t.done, t.errno = p, 0, 0
-	err := c.raw.Read(t.move)
-	t.p = nil
-	switch {
-	case t.errno != 0:
-		return 0, c.failed("read", t.errno)
-	case err == nil && t.done == 0:
-		return 0, io.EOF
-	}
-	return t.done, err
 }
 
 // Write implements net.Conn.
-func (c *conn) Write(p []byte) (int, error) {
-	n, err := c.send(p)
-	if n >= large {
-		turns.Moved(n)
-	}
-	return n, err
-}
-
-func (c *conn) send(p []byte) (int, error) {
-	t := &c.write
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.p, t.done, t.errno = p, 0, 0
-	err := c.raw.Write(t.move)
-	t.p = nil
-	if t.errno != 0 {
-		err = c.failed("write", t.errno)
-	}
-	return t.done, err
-}
-
-func (c *conn) failed(op string, errno syscall.Errno) error {
-	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(op, errno)}
-}
+func (c *conn) Write(p []byte) (int, error) { return c.write.run(p) }
