@@ -15,10 +15,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/statordb/stator/internal/smithy/smithytest"
+	"github.com/statordb/stator/internal/wait"
 	"github.com/statordb/stator/test/conformance/oracle"
 	"github.com/statordb/stator/test/request"
 )
@@ -58,15 +60,15 @@ func run(t *testing.T, file string, cases map[int]oracle.Case, urls []string, r 
 	seen := map[string]string{}
 	datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
 		n++
-		send := func() string { return call(t, urls[n%len(urls)], d.Cmd, smithytest.Expand(d.Input), seen) }
-		got := send()
-		// until=WORD waits for background work: it repeats the request until the answer has the word, or the test times out.
-		if d.HasArg("until") {
-			var word string
-			d.ScanArgs(t, "until", &word)
-			for !strings.Contains(got, word) {
-				got = send()
-			}
+		// until=WORD waits for background work: it repeats the request until the answer has the word or is an error.
+		word := ""
+		d.MaybeScanArgs(t, "until", &word)
+		var got string
+		if err := wait.Until(t.Context(), 10*time.Millisecond, func() (bool, error) {
+			got = call(t, urls[n%len(urls)], d.Cmd, smithytest.Expand(d.Input), seen)
+			return strings.Contains(got, word) || !strings.HasPrefix(got, "200 "), nil
+		}); err != nil {
+			t.Fatal(err)
 		}
 		if d.Expected == succeeded && strings.HasPrefix(got, "200 ") {
 			got = succeeded
