@@ -320,6 +320,7 @@ type Iterator struct {
 	sources sourceHeap
 	last    []byte // scratch space for the key that Next leaves behind
 	started bool
+	pace    turns.Pace
 	err     error
 }
 
@@ -372,6 +373,7 @@ func (it *Iterator) Close() error {
 
 // Next moves to the next pair, the first time to the first pair; it returns false at the end and on error.
 func (it *Iterator) Next() bool {
+	it.pace.Yield()
 	if it.started {
 		// The sources with the same key hold older values: skip them.
 		it.last = append(it.last[:0], it.sources[0].key...)

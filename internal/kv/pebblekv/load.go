@@ -13,7 +13,6 @@ import (
 
 	"github.com/statordb/stator/internal/directio"
 	"github.com/statordb/stator/internal/kv"
-	"github.com/statordb/stator/internal/turns"
 )
 
 const (
@@ -54,12 +53,10 @@ type loader struct {
 	files []string
 	w     *sstable.Writer // writes the last file; nil between files
 	n     int             // pairs
-	pace  turns.Pace
 }
 
 // put adds a pair, and finishes the file once it is large enough.
 func (l *loader) put(key, val []byte) error {
-	l.pace.Yield()
 	if l.n++; l.n%1024 == 0 && l.ctx.Err() != nil {
 		return l.ctx.Err()
 	}
