@@ -6,6 +6,8 @@
 //
 // A request calls [Turn.Begin] and [Turn.End]. Loops that may compute for long call [Turn.Yield] often; a request that
 // is about to wait for something else calls [Turn.Leave] first.
+//
+// Background work takes no turns. It has a [Pace], and computes in short steps while the processors are idle.
 package turns
 
 import (
