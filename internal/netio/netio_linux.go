@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -15,6 +16,8 @@ import (
 type conn struct {
 	*net.TCPConn
 	read, write transfer
+	wait        func()      // see listener
+	known       atomic.Bool // a first read has returned
 }
 
 // transfer is one direction of a connection. Its functions are made once: a closure for each call would be an allocation.
@@ -30,12 +33,12 @@ type transfer struct {
 	errno syscall.Errno
 }
 
-func wrap(c *net.TCPConn) (net.Conn, error) {
+func wrap(c *net.TCPConn, wait func()) (net.Conn, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	n := &conn{TCPConn: c, read: transfer{conn: c, op: "read", wait: raw.Read}, write: transfer{conn: c, op: "write", wait: raw.Write}}
+	n := &conn{TCPConn: c, wait: wait, read: transfer{conn: c, op: "read", wait: raw.Read}, write: transfer{conn: c, op: "write", wait: raw.Write}}
 	n.read.move, n.write.move = n.read.receive, n.write.send
 	return n, nil
 }
@@ -112,6 +115,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.read.run(p)
 	if n == 0 && err == nil {
 		err = io.EOF
+	}
+	if n == 0 || !c.known.Swap(true) {
+		c.wait()
 	}
 	return n, err
 }
