@@ -53,8 +53,8 @@ type Options struct {
 	Durability string
 	// Cache is the memory in bytes for the storage engine's caches and write buffers; 0 means 256 MB.
 	Cache int64
-	// MemoryLimit is Go's soft memory limit in bytes (see debug.SetMemoryLimit). It rises by what background jobs, DAX caches
-	// and clients need while they are there. 0 leaves the runtime's own setting alone.
+	// MemoryLimit is Go's soft memory limit in bytes (see debug.SetMemoryLimit). It rises by the memory of DAX's
+	// caches, and while collections would take more than a twentieth of the processors' time. 0 leaves the runtime's own setting alone.
 	MemoryLimit int64
 	// MinFree is the free disk space in bytes below which writes are refused; 0 means 128 MB, a negative value means no limit.
 	MinFree int64

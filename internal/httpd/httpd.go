@@ -154,14 +154,6 @@ func (s *Server) periodically(name string, interval time.Duration, job func()) {
 // Requests returns the number of requests for operations since the start.
 func (s *Server) Requests() int64 { return s.load.requests.Load() }
 
-// connectionMemory is the approximate memory of an open connection in bytes.
-const connectionMemory = 24 << 10
-
-// Held returns approximately how many bytes the server holds for its clients: connections, bodies, and unsent answers.
-func (s *Server) Held() int64 {
-	return int64(s.http.GetOpenConnectionsCount())*connectionMemory + s.load.bodies.taken.Load() + s.load.answers.taken.Load()
-}
-
 // InFlight returns the number of requests that are executing.
 func (s *Server) InFlight() int64 { return s.load.inFlight.Load() }
 

@@ -22,9 +22,7 @@ const retryPause = 5 * time.Second
 // Runner runs jobs. Its zero value is not usable; see New.
 type Runner struct {
 	// Report receives the errors of jobs.
-	Report func(error)
-	// Busy, if not nil, is called with true when the first job starts, and with false when the last one has ended.
-	Busy    func(bool)
+	Report  func(error)
 	claims  Claims
 	ctx     context.Context
 	mu      sync.Mutex
@@ -102,9 +100,6 @@ func (r *Runner) begin(name string) (ctx context.Context, ok bool) {
 	if r.ended || r.ctx.Err() != nil || r.running[name] != nil {
 		return nil, false
 	}
-	if len(r.running) == 0 && r.Busy != nil {
-		r.Busy(true)
-	}
 	ctx, r.running[name] = context.WithCancel(r.ctx)
 	r.work.Add(1)
 	return ctx, true
@@ -116,9 +111,6 @@ func (r *Runner) end(name string) {
 	defer r.mu.Unlock()
 	r.running[name]()
 	delete(r.running, name)
-	if len(r.running) == 0 && r.Busy != nil {
-		r.Busy(false)
-	}
 }
 
 // run runs a job until it succeeds, panics or is cancelled.

@@ -32,10 +32,12 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 	}
 	s.lead(ctx, opt, items, sweepers, report)
 	s.exchange(ctx, opt, report)
-	s.goOn("following clients' memory", func() {
-		held := int64(0)
-		jobs.Every(ctx, opt.Logger, "following clients' memory", clientInterval, func() { held = s.memory.follow(s.http.Held(), held) })
-	})
+	if opt.MemoryLimit != 0 {
+		eachCollection(ctx, func() { s.memory.collected(readUsage()) })
+		s.goOn("lowering the memory limit", func() {
+			jobs.Every(ctx, opt.Logger, "lowering the memory limit", limitInterval, func() { s.memory.tick(readUsage()) })
+		})
+	}
 	if s.auth.Verifies() {
 		s.goOn("reading credentials", func() {
 			jobs.Every(ctx, opt.Logger, "reading credentials", credentialsInterval, func() { s.logCredentials(s.auth.Refresh()) })

@@ -73,10 +73,6 @@ var ErrTestClock = errors.New("the test clock can't be used with credentials: an
 // credentialsInterval is how often the server checks the credentials file for changes.
 const credentialsInterval = 2 * time.Second
 
-// jobMemory is a rough estimate, in bytes, of the memory that background jobs need. The memory limit is raised by it while any
-// job runs.
-const jobMemory = 160 << 20
-
 // sweepInterval is how often the sweepers run. They remove expired idempotency tokens, deleted tables, old stream shards and
 // similar leftovers.
 const sweepInterval = time.Minute

@@ -130,13 +130,6 @@ func (s *starter) openTables() (err error) {
 	}
 	s.items = &table.Store{KV: s.store, Catalog: s.tables, Now: opt.Now}
 	s.jobs = jobs.New(s.ctx, s.servers, func(err error) { guard.Log(s.log, "a background job failed", err) })
-	s.jobs.Busy = func(busy bool) {
-		if busy {
-			s.memory.add(jobMemory)
-		} else {
-			s.memory.add(-jobMemory)
-		}
-	}
 	s.goOn("waiting for background jobs", func() {
 		<-s.ctx.Done()
 		s.jobs.Wait()

@@ -148,7 +148,7 @@ func disturb() error {
 	row("compactions after the load", idle, busy)
 	waitIdle(d.server)
 	for _, what := range disturbances {
-		if *only != "" && !strings.Contains(what.name, *only) {
+		if !named(*only, what.name) {
 			continue
 		}
 		if what.prepare != nil {
