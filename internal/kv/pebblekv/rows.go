@@ -10,7 +10,7 @@ const (
 	// rowSeen is how many keys, read once so far, a shard remembers.
 	rowSeen = 512
 	// rowOverhead estimates the memory that a row takes beyond its key and value, in bytes.
-	rowOverhead = 160
+	rowOverhead = 96
 )
 
 // rowCache holds the values of keys that are read repeatedly. A hit costs a tenth of a Get in Pebble, which searches memtables
@@ -24,11 +24,11 @@ type rowCache struct {
 	max    int64 // bytes per shard
 }
 
-// rowShard holds the rows of the hashes that it serves.
+// rowShard holds the rows of the hashes that it serves. A row is one object for the collector, which marks all of them each time.
 type rowShard struct {
 	mu      sync.Mutex
-	rows    map[uint64]*row // by the key's hash; a row of another key with that hash is a miss
-	ring    []*row          // in the order in which the clock hand passes them
+	at      map[uint64]int32 // index in the ring by the key's hash; a row of another key with that hash is a miss
+	ring    []row            // in the order in which the clock hand passes them
 	hand    int
 	bytes   int64
 	changes uint64 // incremented whenever a value read earlier must not be kept
@@ -37,13 +37,16 @@ type rowShard struct {
 	seen [rowSeen]uint32
 }
 
-// row is a cached key and value. Both are copies and immutable.
+// row is a cached key and value.
 type row struct {
-	hash     uint64
-	key, val []byte
-	at       int  // index in the ring
-	used     bool // since the hand last passed
+	hash uint64
+	data []byte // copies of the key and of the value behind it; immutable
+	key  uint32 // length of the key in bytes
+	used bool   // since the hand last passed
 }
+
+func (r *row) is(key []byte) bool { return bytes.Equal(r.data[:r.key], key) }
+func (r *row) val() []byte        { return r.data[r.key:] }
 
 func newRowCache(size int64) *rowCache { return &rowCache{max: size / rowShards} }
 
@@ -59,9 +62,10 @@ type ticket struct {
 func (c *rowCache) get(hash uint64, key []byte) (val []byte, found bool, t ticket) {
 	s := c.shard(hash)
 	s.mu.Lock()
-	if r := s.rows[hash]; r != nil && bytes.Equal(r.key, key) {
+	if at, ok := s.at[hash]; ok && s.ring[at].is(key) {
+		r := &s.ring[at]
 		r.used = true
-		val = r.val
+		val = r.val()
 		s.mu.Unlock()
 		return val, true, ticket{}
 	}
@@ -93,48 +97,52 @@ func (c *rowCache) put(hash uint64, key, val []byte, t ticket) {
 func (c *rowCache) fits(key, val []byte) bool { return rowSize(key, val) <= c.max/8 }
 
 // copyRow returns a row with copies of the key and the value.
-func copyRow(hash uint64, key, val []byte) *row {
-	return &row{hash: hash, key: bytes.Clone(key), val: append([]byte{}, val...)}
+func copyRow(hash uint64, key, val []byte) row {
+	data := make([]byte, len(key)+len(val))
+	copy(data[copy(data, key):], val)
+	return row{hash: hash, data: data, key: uint32(len(key))}
 }
 
 // insert adds a row, and evicts rows that were not used since the clock hand last passed them. The caller holds mu.
-func (s *rowShard) insert(limit int64, r *row) {
+func (s *rowShard) insert(limit int64, r row) {
 	size := r.size()
-	if old := s.rows[r.hash]; old != nil {
+	if old, ok := s.at[r.hash]; ok {
 		s.remove(old)
 	}
 	for s.bytes+size > limit && len(s.ring) > 0 {
 		if s.hand >= len(s.ring) {
 			s.hand = 0
 		}
-		if victim := s.ring[s.hand]; victim.used {
+		if victim := &s.ring[s.hand]; victim.used {
 			victim.used = false
 			s.hand++
 		} else {
-			s.remove(victim)
+			s.remove(int32(s.hand))
 		}
 	}
-	if s.rows == nil {
-		s.rows = make(map[uint64]*row)
+	if s.at == nil {
+		s.at = make(map[uint64]int32)
 	}
-	s.rows[r.hash] = r
-	r.at = len(s.ring)
+	s.at[r.hash] = int32(len(s.ring))
 	s.ring = append(s.ring, r)
 	s.bytes += size
 }
 
-func (r *row) size() int64 { return rowSize(r.key, r.val) }
+func (r *row) size() int64 { return int64(len(r.data)) + rowOverhead }
 
 func rowSize(key, val []byte) int64 { return int64(len(key)+len(val)) + rowOverhead }
 
-func (s *rowShard) remove(r *row) {
+// remove drops the row at an index of the ring, which the last row takes.
+func (s *rowShard) remove(at int32) {
+	s.bytes -= s.ring[at].size()
+	delete(s.at, s.ring[at].hash)
 	last := len(s.ring) - 1
-	s.ring[r.at] = s.ring[last]
-	s.ring[r.at].at = r.at
-	s.ring[last] = nil
+	if int(at) != last {
+		s.ring[at] = s.ring[last]
+		s.at[s.ring[at].hash] = at
+	}
+	s.ring[last] = row{}
 	s.ring = s.ring[:last]
-	delete(s.rows, r.hash)
-	s.bytes -= r.size()
 }
 
 // written is a key that a commit writes.
@@ -152,8 +160,8 @@ func (c *rowCache) begin(keys []written) {
 		k := &keys[i]
 		s := c.shard(k.hash)
 		s.mu.Lock()
-		if r := s.rows[k.hash]; r != nil {
-			s.remove(r)
+		if at, ok := s.at[k.hash]; ok {
+			s.remove(at)
 			k.hot = true
 		}
 		s.writers++
@@ -184,7 +192,7 @@ func (c *rowCache) clear() {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		s.rows, s.ring, s.hand, s.bytes = nil, nil, 0, 0
+		s.at, s.ring, s.hand, s.bytes = nil, nil, 0, 0
 		s.changes++
 		s.mu.Unlock()
 	}
