@@ -32,9 +32,8 @@ func (s *Service) getItem(ctx context.Context, req *Request, in *api.GetItemInpu
 	if err := checkKey(t, in.Key); err != nil {
 		return nil, err
 	}
-	// The key of almost every item fits; longer ones are allocated.
-	var room [256]byte
-	storage := t.AppendItemKey(room[:0], in.Key)
+	storage := t.AppendItemKey(req.key[:0], in.Key)
+	req.key = storage
 	use, now := itemRead(storage, in.Key), req.Time
 	if err := s.admit(ctx, t, use, now); err != nil {
 		return nil, clientError(err)

@@ -14,7 +14,8 @@ type Request struct {
 	// Stored is the item that an UpdateItem stored, in binary form. It is valid until the Call is released.
 	Stored []byte
 
-	op *operation // the operation that executes the request
+	key []byte     // memory for the storage key of an operation on one item, for reuse
+	op  *operation // the operation that executes the request
 	// used are the Meters of the tables used so far. items and bytes count what was returned, or are -1 if that is not measured.
 	used         []*metering.Meter
 	items, bytes int
