@@ -28,6 +28,7 @@ type transfer struct {
 	p     []byte
 	done  int // bytes of p
 	errno syscall.Errno
+	due   int // how many bytes are still announced, p included
 }
 
 func wrap(c *net.TCPConn) (net.Conn, error) {
@@ -55,6 +56,7 @@ func (t *transfer) exclusively(p []byte) (int, error) {
 	t.p, t.done, t.errno = p, 0, 0
 	err := t.wait(t.move)
 	t.p = nil
+	t.due = max(0, t.due-t.done)
 	if t.errno != 0 {
 		err = &net.OpError{Op: t.op, Net: "tcp", Source: t.conn.LocalAddr(), Addr: t.conn.RemoteAddr(), Err: os.NewSyscallError(t.op, t.errno)}
 	}
@@ -84,9 +86,13 @@ const maxWrite = 256 << 10
 
 // send writes all of p, as far as the socket's buffer has room.
 func (t *transfer) send(fd uintptr) bool {
+	var flags uintptr
+	if t.due > len(t.p) {
+		flags = syscall.MSG_MORE
+	}
 	for t.done < len(t.p) {
 		rest := t.p[t.done:min(len(t.p), t.done+maxWrite)]
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)))
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)), flags, 0, 0)
 		switch errno {
 		case syscall.EINTR:
 		case syscall.EAGAIN:
@@ -114,6 +120,12 @@ func (c *conn) Read(p []byte) (int, error) {
 		err = io.EOF
 	}
 	return n, err
+}
+
+func (c *conn) announce(bytes int) {
+	c.write.mu.Lock()
+	defer c.write.mu.Unlock()
+	c.write.due = bytes
 }
 
 // Write implements net.Conn.
