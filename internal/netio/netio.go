@@ -20,7 +20,15 @@ func (l listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	if tcp, ok := c.(*net.TCPConn); ok {
-		return wrap(tcp)
+		return wrap(tcp, false)
+	}
+	return c, nil
+}
+
+// Dialed returns a connection to another server so that it keeps its processor, except those that Listener leaves alone.
+func Dialed(c net.Conn) (net.Conn, error) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		return wrap(tcp, true)
 	}
 	return c, nil
 }

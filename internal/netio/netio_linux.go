@@ -29,14 +29,17 @@ type transfer struct {
 	done  int // bytes of p
 	errno syscall.Errno
 	due   int // how many bytes are still announced, p included
+	// yields lets the requests of other connections run after a large transfer.
+	yields bool
 }
 
-func wrap(c *net.TCPConn) (net.Conn, error) {
+// wrap returns the connection of a client to this server or, if dialed, one of this server to another.
+func wrap(c *net.TCPConn, dialed bool) (net.Conn, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	n := &conn{TCPConn: c, read: transfer{conn: c, op: "read", wait: raw.Read}, write: transfer{conn: c, op: "write", wait: raw.Write}}
+	n := &conn{TCPConn: c, read: transfer{conn: c, op: "read", wait: raw.Read, yields: !dialed}, write: transfer{conn: c, op: "write", wait: raw.Write, yields: !dialed}}
 	n.read.move, n.write.move = n.read.receive, n.write.send
 	return n, nil
 }
@@ -44,7 +47,7 @@ func wrap(c *net.TCPConn) (net.Conn, error) {
 // run moves p and returns how many bytes it has moved.
 func (t *transfer) run(p []byte) (int, error) {
 	n, err := t.exclusively(p)
-	if n >= large {
+	if t.yields && n >= large {
 		turns.Moved(n)
 	}
 	return n, err

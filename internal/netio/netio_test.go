@@ -22,6 +22,9 @@ func TestConn(t *testing.T) {
 		if one, err = net.Dial("tcp", plain.Addr().String()); err != nil {
 			return nil, nil, nil, err
 		}
+		if one, err = netio.Dialed(one); err != nil {
+			return nil, nil, nil, err
+		}
 		if other, err = l.Accept(); err != nil {
 			one.Close()
 			return nil, nil, nil, err
