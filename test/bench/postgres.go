@@ -21,8 +21,19 @@ import (
 	"github.com/statordb/stator/test/process"
 )
 
-// poolConns is the number of database connections of Stator and of bare pgx, each.
+// poolConns is the number of database connections of each server and of bare pgx.
 const poolConns = 30
+
+// statorOver and fasthttpOver start servers over a database.
+func statorOver(url string) launcher {
+	return launcher{"Stator over PostgreSQL", true, func(dir string) (*process.Process, error) {
+		return process.Stator(*statorBinary, "--storage", url, "--data-dir", dir)
+	}}
+}
+
+func fasthttpOver(url string) launcher {
+	return launcher{"fasthttp + bare pgx", true, func(string) (*process.Process, error) { return yardstick("pgx", url) }}
+}
 
 // postgres compares Stator over PostgreSQL with bare pgx doing the same reads and writes, on one machine. The database syncs its log for
 // each commit.
@@ -36,9 +47,8 @@ func postgres() error {
 	if err != nil {
 		return err
 	}
-	servers, stop, err := start(launcher{"Stator over PostgreSQL", true, func(dir string) (*process.Process, error) {
-		return process.Stator(*statorBinary, "--storage", fmt.Sprint(url, "&pool_max_conns=", poolConns), "--data-dir", dir)
-	}})
+	url = fmt.Sprint(url, "&pool_max_conns=", poolConns)
+	servers, stop, err := start(statorOver(url))
 	defer stop()
 	if err != nil {
 		return err
@@ -47,7 +57,7 @@ func postgres() error {
 		return err
 	}
 	ctx := context.Background()
-	pool, err := pgxpool.New(ctx, fmt.Sprint(url, "&pool_max_conns=", poolConns))
+	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
 		return err
 	}
@@ -56,9 +66,7 @@ func postgres() error {
 		return err
 	}
 	jobs := pgxJobs(ctx, pool)
-	behind, stopBehind, err := start(launcher{"fasthttp + bare pgx", true, func(string) (*process.Process, error) {
-		return yardstick("pgx", fmt.Sprint(url, "&pool_max_conns=", poolConns))
-	}})
+	behind, stopBehind, err := start(fasthttpOver(url))
 	defer stopBehind()
 	if err != nil {
 		return err
