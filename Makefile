@@ -171,8 +171,8 @@ bench-transfer: bin/stator bin/bench ## Import, export, backup and restore of a 
 bench-dax: bin/stator bin/bench bin/daxload ## GetItem by AWS's clients for Go, over DAX and over HTTP.
 	$(BENCH) -sections dax $(BENCHFLAGS)
 
-bench-postgres: bin/stator bin/bench $(POSTGRES) ## Stator over PostgreSQL, against bare pgx doing the same.
-	$(BENCH) -sections postgres -connections 16,64 $(BENCHFLAGS)
+bench-postgres: bin/stator bin/bench $(POSTGRES) ## Stator over PostgreSQL, against bare pgx doing the same; tails of three servers (10 minutes).
+	$(BENCH) -sections postgres,postgres-tail -connections 16,64 $(BENCHFLAGS)
 
 # The numbers of the last release, with which bench-go compares; `make bench-go-save` before a release.
 HOTPATHS := test/bench/hotpaths.txt

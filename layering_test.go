@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"internal/kv/locks":           {"kv", "stage"},
 	"internal/kv/pebblekv":        {"directio", "kv", "kv/locks", "stage", "turns"},
 	"internal/kv/paging":          {},
-	"internal/kv/pgkv":            {"guard", "kv", "kv/locks", "kv/paging", "jobs", "wait"},
+	"internal/kv/pgkv":            {"guard", "kv", "kv/locks", "kv/paging", "jobs", "netio", "wait"},
 	"internal/kv/pgkv/pgtest":     {},
 	"internal/netio":              {"turns"},
 	"internal/turns":              {"stage"},

@@ -16,8 +16,7 @@ import (
 const watchInterval = 250 * time.Millisecond
 
 // connections closes connections that are idle or whose client sends or receives too slowly, and cancels requests whose client has
-// gone. Network deadlines could do the first, but setting one per request costs as much as decoding the request, and a wrapped
-// net.Conn that sets fewer of them is written to in small pieces.
+// gone. Network deadlines could do the first, but setting one per request costs as much as decoding the request.
 type connections struct {
 	open    sync.Map     // net.Conn to *progress
 	now     atomic.Int64 // number of reap calls so far: the clock of progress.last

@@ -127,6 +127,7 @@ func New(opt Options) *Server {
 		Concurrency:                  s.load.limits.Connections,
 		ConnState:                    s.conns.state,
 		ReadBufferSize:               maxHeaders,
+		WriteBufferSize:              writeBuffer,
 		MaxIdleWorkerDuration:        time.Second, // lifetime of idle goroutines in fasthttp's pool
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
@@ -180,6 +181,7 @@ func (s *Server) end() {
 
 // handle dispatches a request by method and path.
 func (s *Server) handle(c *fasthttp.RequestCtx) {
+	defer announce(c)
 	defer s.survive(c)
 	s.conns.moved(c.Conn())
 	if ambiguous(&c.Request.Header) {
@@ -205,6 +207,17 @@ func (s *Server) handle(c *fasthttp.RequestCtx) {
 		s.options(c)
 	default:
 		s.notFound(c)
+	}
+}
+
+// writeBuffer is the size in bytes of fasthttp's buffer for an answer. A larger answer is written in two pieces, the first of that size.
+const writeBuffer = 4 << 10
+
+// announce makes the pieces of a large answer leave together, unless the body alone would fit the buffer: the size of the header is
+// not known yet. It must run when the answer is complete.
+func announce(c *fasthttp.RequestCtx) {
+	if n := len(c.Response.Body()); n > writeBuffer/2 && !c.IsHead() { // headers take less than the other half
+		netio.Announce(c.Conn(), n)
 	}
 }
 

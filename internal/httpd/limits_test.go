@@ -36,6 +36,15 @@ type served struct {
 
 func serve(t *testing.T, opt Options) *served {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveOn(t, l, opt)
+}
+
+func serveOn(t *testing.T, l net.Listener, opt Options) *served {
+	t.Helper()
 	if opt.Auth == nil {
 		opt.Auth = &auth.Authenticator{}
 	}
@@ -44,10 +53,6 @@ func serve(t *testing.T, opt Options) *served {
 	}
 	if opt.Operations == nil {
 		opt.Operations = []smithy.Handler{echo()}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
 	}
 	s := &served{Server: New(opt), t: t, address: l.Addr().String()}
 	done := make(chan error, 1)

@@ -31,14 +31,21 @@ type transfer struct {
 	p     []byte
 	done  int // bytes of p
 	errno syscall.Errno
+	due   int // how many bytes are still announced, p included
+	// yields lets the requests of other connections run after a large transfer.
+	yields bool
 }
 
+// wrap returns the connection of a client to this server or, without wait, one of this server to another.
 func wrap(c *net.TCPConn, wait func()) (net.Conn, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	n := &conn{TCPConn: c, wait: wait, read: transfer{conn: c, op: "read", wait: raw.Read}, write: transfer{conn: c, op: "write", wait: raw.Write}}
+	n := &conn{TCPConn: c, wait: wait}
+	n.read = transfer{conn: c, op: "read", wait: raw.Read, yields: wait != nil}
+	n.write = transfer{conn: c, op: "write", wait: raw.Write, yields: wait != nil}
+	n.known.Store(wait == nil)
 	n.read.move, n.write.move = n.read.receive, n.write.send
 	return n, nil
 }
@@ -46,7 +53,7 @@ func wrap(c *net.TCPConn, wait func()) (net.Conn, error) {
 // run moves p and returns how many bytes it has moved.
 func (t *transfer) run(p []byte) (int, error) {
 	n, err := t.exclusively(p)
-	if n >= large {
+	if t.yields && n >= large {
 		turns.Moved(n)
 	}
 	return n, err
@@ -58,6 +65,7 @@ func (t *transfer) exclusively(p []byte) (int, error) {
 	t.p, t.done, t.errno = p, 0, 0
 	err := t.wait(t.move)
 	t.p = nil
+	t.due = max(0, t.due-t.done)
 	if t.errno != 0 {
 		err = &net.OpError{Op: t.op, Net: "tcp", Source: t.conn.LocalAddr(), Addr: t.conn.RemoteAddr(), Err: os.NewSyscallError(t.op, t.errno)}
 	}
@@ -87,9 +95,13 @@ const maxWrite = 256 << 10
 
 // send writes all of p, as far as the socket's buffer has room.
 func (t *transfer) send(fd uintptr) bool {
+	var flags uintptr
+	if t.due > len(t.p) {
+		flags = syscall.MSG_MORE
+	}
 	for t.done < len(t.p) {
 		rest := t.p[t.done:min(len(t.p), t.done+maxWrite)]
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)))
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)), flags, 0, 0)
 		switch errno {
 		case syscall.EINTR:
 		case syscall.EAGAIN:
@@ -116,10 +128,16 @@ func (c *conn) Read(p []byte) (int, error) {
 	if n == 0 && err == nil {
 		err = io.EOF
 	}
-	if n == 0 || !c.known.Swap(true) {
+	if !c.known.Swap(true) || n == 0 && c.wait != nil {
 		c.wait()
 	}
 	return n, err
+}
+
+func (c *conn) announce(bytes int) {
+	c.write.mu.Lock()
+	defer c.write.mu.Unlock()
+	c.write.due = bytes
 }
 
 // Write implements net.Conn.

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 )
 
 // cpu measures the processor time of requests: a number that a noisy machine changes less than it changes rates. Like the tails, it is
@@ -19,7 +21,7 @@ func cpu() error {
 	for _, w := range list {
 		fmt.Printf(" %s |", w.name)
 	}
-	fmt.Println()
+	fmt.Printf("\n|---|%s\n", strings.Repeat("--:|", len(list)))
 	spent := make([][][]float64, len(servers)) // by server and workload
 	for i := range servers {
 		spent[i] = make([][]float64, len(list))
@@ -30,11 +32,11 @@ func cpu() error {
 				if !s.answers(w) {
 					continue
 				}
-				micros, err := processorTime(s, w)
+				micros, err := processorTime(s, w, 1, s.CPU)
 				if err != nil {
 					return fmt.Errorf("%s: %w", s.name, err)
 				}
-				spent[i][j] = append(spent[i][j], micros)
+				spent[i][j] = append(spent[i][j], micros...)
 			}
 		}
 	}
@@ -59,13 +61,20 @@ func cpu() error {
 	return nil
 }
 
-// processorTime returns the processor time that a server spends on a request, in microseconds.
-func processorTime(s *server, w workload) (float64, error) {
-	before, j := s.CPU(), spinning(tailConnections, 0)
-	m, err := pace(s, w, j, 1)
-	if err != nil {
-		return 0, err
+// processorTime returns by how much counts of processor time increase with each request to a server, in microseconds.
+func processorTime(s *server, w workload, core int, counts ...func() time.Duration) ([]float64, error) {
+	out := make([]float64, len(counts))
+	for i, count := range counts {
+		out[i] = -count().Seconds()
 	}
-	// The rate is that of the time after the warm-up.
-	return (s.CPU() - before).Seconds() * 1e6 / (m.Rate * (duration() + j.Warm).Seconds()), nil
+	j := spinning(tailConnections, 0)
+	m, err := pace(s, w, j, core)
+	if err != nil {
+		return nil, err
+	}
+	for i, count := range counts {
+		// The rate is that of the time after the warm-up.
+		out[i] = (out[i] + count().Seconds()) * 1e6 / (m.Rate * (duration() + j.Warm).Seconds())
+	}
+	return out, nil
 }

@@ -13,9 +13,17 @@ const generatorEnv = "BENCH_GENERATOR"
 // anyCore pins nothing.
 const anyCore = -1
 
+// onCore runs f, which starts processes, so that they run on one core with all their threads. anyCore restricts nothing.
+func onCore(core int, f func() error) error {
+	if core == anyCore {
+		return f()
+	}
+	return onCores([]int{core}, f)
+}
+
 // job is what a generator does.
 type job struct {
-	Addr        string
+	Addrs       []string // of servers, over which connections and requests are spread evenly
 	Connections int
 	Rate        float64 // requests per second; 0 for a closed loop, in which each connection always has a request under way
 	Warm, Time  time.Duration
@@ -38,7 +46,7 @@ type measured struct {
 
 // pace measures one workload of one operation on a server with the generator, for a measurement's time. It fails if an answer is not 200.
 func pace(s *server, w workload, j job, core int) (*measured, error) {
-	j.Addr, j.Time, j.Requests = s.Addr, duration(), w.requests()
+	j.Addrs, j.Time, j.Requests = s.addrs(), duration(), w.requests()
 	m, err := runGenerator(j, core)
 	if err == nil && m.Refused > 0 {
 		err = fmt.Errorf("%d answers other than 200", m.Refused)

@@ -45,17 +45,16 @@ func runGenerator(j job, core int) (*measured, error) {
 	return m, json.Unmarshal(out.Bytes(), m)
 }
 
-// onCore runs f, which starts processes, so that they run on one core with all their threads. anyCore restricts nothing.
-func onCore(core int, f func() error) error {
-	if core == anyCore {
-		return f()
-	}
+// onCores runs f, which starts processes, so that they run on some cores with all their threads.
+func onCores(cores []int, f func() error) error {
 	// A process inherits the affinity of the thread that forks it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var before, one unix.CPUSet
-	one.Set(core)
-	if err := errors.Join(unix.SchedGetaffinity(0, &before), unix.SchedSetaffinity(0, &one)); err != nil {
+	var before, only unix.CPUSet
+	for _, core := range cores {
+		only.Set(core)
+	}
+	if err := errors.Join(unix.SchedGetaffinity(0, &before), unix.SchedSetaffinity(0, &only)); err != nil {
 		return err
 	}
 	return errors.Join(f(), unix.SchedSetaffinity(0, &before))
@@ -107,6 +106,7 @@ func generate() error {
 // socket is a connection of the generator.
 type socket struct {
 	fd   int
+	addr int           // index in Addrs of the server
 	due  time.Duration // when its request was due; since the start
 	buf  []byte
 	have int // bytes of the answer in buf
@@ -116,9 +116,9 @@ type socket struct {
 type generator struct {
 	job
 	epoll   int
-	sockets []*socket
 	byFD    map[int32]*socket
-	free    []*socket
+	idle    [][]*socket // without a request, by server
+	busy    int         // number of connections with a request
 	latency *hdrhistogram.Histogram
 	late    *hdrhistogram.Histogram
 	refused int
@@ -132,19 +132,19 @@ func newGenerator(j job) (*generator, error) {
 	}
 	const minute = int64(time.Minute / time.Microsecond)
 	g := &generator{job: j, epoll: epoll, byFD: map[int32]*socket{}, latency: hdrhistogram.New(1, minute, 3), late: hdrhistogram.New(1, minute, 3)}
-	for range j.Connections {
-		s := &socket{buf: make([]byte, 64<<10)}
+	g.idle = make([][]*socket, len(j.Addrs))
+	for i := range j.Connections {
+		s := &socket{buf: make([]byte, 64<<10), addr: i % len(j.Addrs)}
 		if err := g.connect(s); err != nil {
 			return nil, err
 		}
-		g.sockets = append(g.sockets, s)
-		g.free = append(g.free, s)
+		g.idle[s.addr] = append(g.idle[s.addr], s)
 	}
 	return g, nil
 }
 
 func (g *generator) connect(s *socket) error {
-	addr, err := net.ResolveTCPAddr("tcp4", g.Addr)
+	addr, err := net.ResolveTCPAddr("tcp4", g.Addrs[s.addr])
 	if err != nil {
 		return err
 	}
@@ -191,13 +191,12 @@ func (g *generator) run() (*measured, error) {
 				wait = due - now
 				break
 			}
-			if len(g.free) == 0 {
+			s := g.take()
+			if s == nil {
 				res.Overload = g.Rate > 0 && g.Backlog > 0 && now-due > g.Backlog
 				wait = 10 * time.Millisecond
 				break
 			}
-			s := g.free[len(g.free)-1]
-			g.free = g.free[:len(g.free)-1]
 			s.due = due
 			if err := g.send(s, g.Requests[g.sent%len(g.Requests)]); err != nil {
 				return nil, err
@@ -205,7 +204,7 @@ func (g *generator) run() (*measured, error) {
 			g.sent++
 			now = time.Since(start)
 		}
-		if len(g.free) == len(g.sockets) && now >= end || res.Overload {
+		if g.busy == 0 && now >= end || res.Overload {
 			break
 		}
 		if now > end+requestTimeout {
@@ -230,7 +229,7 @@ func (g *generator) run() (*measured, error) {
 				if s.due >= g.Warm {
 					_ = g.latency.RecordValue(max(1, (now - s.due).Microseconds()))
 				}
-				g.free = append(g.free, s)
+				g.give(s)
 			}
 		}
 		if n > 0 {
@@ -240,6 +239,27 @@ func (g *generator) run() (*measured, error) {
 	res.Latency, res.Late, res.Refused = g.latency.Export(), g.late.Export(), g.refused
 	res.Rate = float64(g.latency.TotalCount()) / (time.Since(start) - g.Warm).Seconds()
 	return res, nil
+}
+
+// take returns a connection for the next request: one to the server whose turn it is or, if those are all busy, to the next that has
+// one. It returns nil if all connections are busy.
+func (g *generator) take() *socket {
+	for i := range g.idle {
+		list := &g.idle[(g.sent+i)%len(g.idle)]
+		if last := len(*list) - 1; last >= 0 {
+			s := (*list)[last]
+			*list = (*list)[:last]
+			g.busy++
+			return s
+		}
+	}
+	return nil
+}
+
+// give returns a connection whose answer has come.
+func (g *generator) give(s *socket) {
+	g.idle[s.addr] = append(g.idle[s.addr], s)
+	g.busy--
 }
 
 // wait waits for answers. Raw system calls keep Go's scheduler out of the way.

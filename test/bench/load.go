@@ -174,8 +174,9 @@ func measure(s *server, w workload, n int, rate float64) (result, error) {
 	}
 	workers := make([]worker, n)
 	conns := make([]*conn, n)
+	addrs := s.addrs()
 	for i := range n {
-		c, err := dial(s.Addr)
+		c, err := dial(addrs[i%len(addrs)])
 		if err != nil {
 			return result{}, err
 		}

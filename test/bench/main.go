@@ -34,8 +34,8 @@ var (
 	connections     = flag.String("connections", "1,16,64,256", "numbers of connections on which Stator and the yardsticks are measured")
 	peerConnections = flag.String("peer-connections", "16", "numbers of connections on which all servers are compared")
 	only            = flag.String("workloads", "", "comma-separated parts of the names of the workloads to measure; empty for all")
-	sections        = flag.String("sections", "yardsticks,peers,footprint,dax,postgres", "what to measure; cpu (processor time per request), tail (latencies at fixed rates), disturb (the same beside disturbances), growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
-	tailShares      = flag.String("shares", "10,50,80", "for the section tail: the rates, in percent of the highest rate of Stator durable")
+	sections        = flag.String("sections", "yardsticks,peers,footprint,dax,postgres", "what to measure; cpu (processor time per request), tail (latencies at fixed rates), disturb (the same beside disturbances), postgres-tail (the same of three servers over PostgreSQL), growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
+	tailShares      = flag.String("shares", "10,50,80", "for the sections tail and postgres-tail: the rates, in percent of the highest rate of Stator")
 	targetAddr      = flag.String("target", "", "host:port of a running server for the section target, which measures nothing else")
 	targetRate      = flag.Float64("target-rate", 0, "for the section target: requests per second of an open loop from the second core; 0 for a closed loop")
 	scratch         = flag.String("dir", "", "directory on the disk to be measured; empty for the system's temporary one")
@@ -70,7 +70,7 @@ func run() error {
 		name string
 		run  func() error
 	}{
-		{"yardsticks", yardsticks}, {"peers", peers}, {"cpu", cpu}, {"tail", tail}, {"footprint", footprint}, {"growth", growth}, {"live", live}, {"transfer", transfer}, {"dax", acceleration}, {"postgres", postgres}, {"target", target}, {"disturb", disturb},
+		{"yardsticks", yardsticks}, {"peers", peers}, {"cpu", cpu}, {"tail", tail}, {"footprint", footprint}, {"growth", growth}, {"live", live}, {"transfer", transfer}, {"dax", acceleration}, {"postgres", postgres}, {"postgres-tail", postgresTail}, {"target", target}, {"disturb", disturb},
 	} {
 		if !slices.Contains(strings.Split(*sections, ","), s.name) {
 			continue

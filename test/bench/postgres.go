@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -20,8 +21,19 @@ import (
 	"github.com/statordb/stator/test/process"
 )
 
-// poolConns is the number of database connections of Stator and of bare pgx, each.
+// poolConns is the number of database connections of each server and of bare pgx.
 const poolConns = 30
+
+// statorOver and fasthttpOver start servers over a database.
+func statorOver(url string) launcher {
+	return launcher{"Stator over PostgreSQL", true, func(dir string) (*process.Process, error) {
+		return process.Stator(*statorBinary, "--storage", url, "--data-dir", dir)
+	}}
+}
+
+func fasthttpOver(url string) launcher {
+	return launcher{"fasthttp + bare pgx", true, func(string) (*process.Process, error) { return yardstick("pgx", url) }}
+}
 
 // postgres compares Stator over PostgreSQL with bare pgx doing the same reads and writes, on one machine. The database syncs its log for
 // each commit.
@@ -35,9 +47,8 @@ func postgres() error {
 	if err != nil {
 		return err
 	}
-	servers, stop, err := start(launcher{"Stator over PostgreSQL", true, func(dir string) (*process.Process, error) {
-		return process.Stator(*statorBinary, "--storage", fmt.Sprint(url, "&pool_max_conns=", poolConns), "--data-dir", dir)
-	}})
+	url = fmt.Sprint(url, "&pool_max_conns=", poolConns)
+	servers, stop, err := start(statorOver(url))
 	defer stop()
 	if err != nil {
 		return err
@@ -46,7 +57,7 @@ func postgres() error {
 		return err
 	}
 	ctx := context.Background()
-	pool, err := pgxpool.New(ctx, fmt.Sprint(url, "&pool_max_conns=", poolConns))
+	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
 		return err
 	}
@@ -55,50 +66,75 @@ func postgres() error {
 		return err
 	}
 	jobs := pgxJobs(ctx, pool)
-	behind, stopBehind, err := start(launcher{"fasthttp + bare pgx", true, func(string) (*process.Process, error) {
-		return yardstick("pgx", fmt.Sprint(url, "&pool_max_conns=", poolConns))
-	}})
+	behind, stopBehind, err := start(fasthttpOver(url))
 	defer stopBehind()
 	if err != nil {
 		return err
 	}
 	fmt.Printf("\n## Stator over PostgreSQL\n\nAgainst bare pgx that does the same reads and writes, one request's at a time, with as many connections (%d); "+
-		"and against a fasthttp handler that does nothing but that, under the same load.\n\n"+
-		"| workload | connections | Stator, requests/s | bare pgx, requests/s | ratio | fasthttp + pgx, requests/s | ratio | p50 ms | p99 ms |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n", poolConns)
+		"and against a fasthttp handler that does nothing but that, under the same load. The last columns are µs of processor time per request: of the load generator, "+
+		"of the server and of PostgreSQL. Bare pgx runs in the generator's process, and has no server.\n\n"+
+		"| workload | connections | Stator, requests/s | bare pgx, requests/s | ratio | fasthttp + pgx, requests/s | ratio | p50 ms | p99 ms | Stator: generator + server + PostgreSQL | fasthttp + pgx | bare pgx |\n"+
+		"|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n", poolConns)
 	for _, w := range selected(workloads) {
 		bare := jobs[w.op]
 		if bare == nil || !slices.Contains(pgxWorkloads, w.name) {
 			continue
 		}
 		for _, n := range connectionCounts() {
-			var ours, yardstick []result
-			var theirs []float64
+			var ours, theirs, yardstick []costed
 			for range *rounds {
-				r, err := measure(servers[0], w, n, 0)
-				if err != nil {
-					return err
+				for _, m := range []struct {
+					list *[]costed
+					run  func() (result, error)
+				}{
+					{&ours, func() (result, error) { return measure(servers[0], w, n, 0) }},
+					{&theirs, func() (result, error) { return inLoop(n, bare) }},
+					{&yardstick, func() (result, error) { return measure(behind[0], w, n, 0) }},
+				} {
+					c, err := cost(db, m.run)
+					if err != nil {
+						return err
+					}
+					*m.list = append(*m.list, c)
 				}
-				rate, err := inLoop(n, bare)
-				if err != nil {
-					return err
-				}
-				y, err := measure(behind[0], w, n, 0)
-				if err != nil {
-					return err
-				}
-				ours, theirs, yardstick = append(ours, r), append(theirs, rate), append(yardstick, y)
 			}
-			p50 := median(each(ours, func(r result) float64 { return r.quantiles[0] }))
-			p99 := median(each(ours, func(r result) float64 { return r.quantiles[1] }))
-			fmt.Printf("| %s | %d | %.0f | %.0f | %.2f | %.0f | %.2f | %.2f | %.2f |\n", w.name, n, median(rates(ours)), median(theirs), ratio(rates(ours), theirs),
-				median(rates(yardstick)), ratio(rates(ours), rates(yardstick)), p50, p99)
+			rate := func(list []costed) []float64 { return each(list, func(c costed) float64 { return c.rate }) }
+			quantile := func(i int) float64 { return median(each(ours, func(c costed) float64 { return c.quantiles[i] })) }
+			fmt.Printf("| %s | %d | %.0f | %.0f | %.2f | %.0f | %.2f | %.2f | %.2f | %s | %s | %s |\n", w.name, n, median(rate(ours)), median(rate(theirs)), ratio(rate(ours), rate(theirs)),
+				median(rate(yardstick)), ratio(rate(ours), rate(yardstick)), quantile(0), quantile(1), costs(ours), costs(yardstick), costs(theirs))
 		}
 	}
 	return nil
 }
 
-// inLoop returns how many times per second n goroutines do a job.
-func inLoop(n int, job func() error) (float64, error) {
+// costed is a measurement and the processor time, in seconds, that it took outside the server.
+type costed struct {
+	result
+	generator, database float64
+}
+
+// cost runs a measurement and counts the processor time of this process and of PostgreSQL.
+func cost(db *pgtest.Instance, run func() (result, error)) (costed, error) {
+	generator, database := process.CPU(os.Getpid()), process.FamilyCPU(db.PID())
+	r, err := run()
+	return costed{r, (process.CPU(os.Getpid()) - generator).Seconds(), (process.FamilyCPU(db.PID()) - database).Seconds()}, err
+}
+
+// costs renders the medians of the processor time per request, in microseconds.
+func costs(list []costed) string {
+	micros := func(f func(c costed) float64) string {
+		return fmt.Sprintf("%.1f", median(each(list, func(c costed) float64 { return f(c) / c.requests * 1e6 })))
+	}
+	return strings.Join([]string{
+		micros(func(c costed) float64 { return c.generator }),
+		micros(func(c costed) float64 { return c.cpu }),
+		micros(func(c costed) float64 { return c.database }),
+	}, " + ")
+}
+
+// inLoop measures n goroutines that do a job again and again.
+func inLoop(n int, job func() error) (result, error) {
 	var done atomic.Int64
 	var failed atomic.Pointer[error]
 	var wg sync.WaitGroup
@@ -118,9 +154,10 @@ func inLoop(n int, job func() error) (float64, error) {
 	}
 	wg.Wait()
 	if err := failed.Load(); err != nil {
-		return 0, *err
+		return result{}, *err
 	}
-	return float64(done.Load()) / time.Since(start).Seconds(), nil
+	requests := float64(done.Load())
+	return result{requests: requests, rate: requests / time.Since(start).Seconds()}, nil
 }
 
 // bareSize is the size of a bare row's value in bytes.

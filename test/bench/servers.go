@@ -18,13 +18,43 @@ import (
 	"github.com/statordb/stator/test/process"
 )
 
-// server is a server to be measured.
+// server is a server to be measured, or several that share their data.
 type server struct {
 	*process.Process
 	name   string
 	dir    string          // data directory
 	synced bool            // each write is on disk before it is acknowledged
 	broken map[string]bool // workloads that it doesn't support
+	// others are the further processes of several servers.
+	others []*process.Process
+}
+
+// together returns servers of the same data as one, whose load is spread over them.
+func together(name string, list ...*server) *server {
+	all := *list[0]
+	all.name = name
+	for _, s := range list[1:] {
+		all.others = append(all.others, s.Process)
+	}
+	return &all
+}
+
+// addrs returns the addresses of all processes.
+func (s *server) addrs() []string {
+	out := []string{s.Addr}
+	for _, p := range s.others {
+		out = append(out, p.Addr)
+	}
+	return out
+}
+
+// CPU returns the CPU time of all processes.
+func (s *server) CPU() time.Duration {
+	total := s.Process.CPU()
+	for _, p := range s.others {
+		total += p.CPU()
+	}
+	return total
 }
 
 // launcher starts a server, which keeps its data, if any, in dir.

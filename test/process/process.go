@@ -166,18 +166,61 @@ func (p *Process) PID() int {
 const clockTick = 10 * time.Millisecond
 
 // CPU returns the CPU time that the process has used, or 0 if /proc doesn't tell.
-func (p *Process) CPU() time.Duration {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+func (p *Process) CPU() time.Duration { return CPU(p.PID()) }
+
+// CPU returns the CPU time that the process with that id has used, or 0 if /proc doesn't tell.
+func CPU(pid int) time.Duration {
+	fields := stat(pid)
+	return fields.time(utime) + fields.time(stime)
+}
+
+// FamilyCPU returns the CPU time of a process and of its children, of those that have ended too, or 0 if /proc doesn't tell.
+func FamilyCPU(pid int) time.Duration {
+	entries, _ := os.ReadDir("/proc")
+	var total time.Duration
+	for _, e := range entries {
+		id, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		switch fields := stat(id); {
+		case id == pid:
+			total += fields.time(utime) + fields.time(stime) + fields.time(cutime) + fields.time(cstime)
+		case len(fields) > ppid && fields[ppid] == strconv.Itoa(pid):
+			total += fields.time(utime) + fields.time(stime)
+		}
+	}
+	return total
+}
+
+// Indexes in status of the fields that proc_pid_stat(5) calls so. The last two are the times of children that have ended.
+const (
+	ppid   = 1
+	utime  = 11
+	stime  = 12
+	cutime = 13
+	cstime = 14
+)
+
+// status holds the fields of /proc/PID/stat that follow the command's name.
+type status []string
+
+// stat returns no fields for a process that does not exist.
+func stat(pid int) status {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
+		return nil
+	}
+	// The command may contain spaces; the fields behind its parenthesis don't.
+	return strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
+}
+
+// time returns the CPU time in a field.
+func (s status) time(field int) time.Duration {
+	if field >= len(s) {
 		return 0
 	}
-	// The second field, the command, may contain spaces; the fields behind its parenthesis don't.
-	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
-	var ticks int64
-	for _, f := range fields[11:13] {
-		n, _ := strconv.ParseInt(f, 10, 64)
-		ticks += n
-	}
+	ticks, _ := strconv.ParseInt(s[field], 10, 64)
 	return time.Duration(ticks) * clockTick
 }
 

@@ -19,12 +19,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -32,6 +34,7 @@ import (
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/kv/locks"
 	"github.com/statordb/stator/internal/kv/paging"
+	"github.com/statordb/stator/internal/netio"
 	"github.com/statordb/stator/internal/wait"
 )
 
@@ -104,6 +107,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	config.ConnConfig.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		return pgproto3.NewFrontend(bufio.NewReaderSize(r, readBuffer), w)
 	}
+	config.ConnConfig.DialFunc = keepProcessor(config.ConnConfig.DialFunc)
 	config.AfterConnect = prepare
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -127,6 +131,18 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		s.sumLoop(background)
 	})
 	return s, nil
+}
+
+// keepProcessor makes the connections of dial keep their processor. Go would lend it to another thread during many writes: sending a
+// statement takes some 10 µs, and longer where it wakes PostgreSQL on the same machine.
+func keepProcessor(dial pgconn.DialFunc) pgconn.DialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return netio.Dialed(c)
+	}
 }
 
 // prepare applies the dialect's settings to a new connection, except those that the URL gives.

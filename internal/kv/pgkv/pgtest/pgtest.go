@@ -196,6 +196,9 @@ func (i *Instance) Stop(sig syscall.Signal) error {
 	return nil
 }
 
+// PID returns the process id of the running server, whose children serve its connections.
+func (i *Instance) PID() int { return i.process.Process.Pid }
+
 func (i *Instance) url(database string) string {
 	return fmt.Sprintf("postgres://stator@127.0.0.1:%d/%s?sslmode=disable", i.port, database)
 }
