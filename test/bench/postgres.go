@@ -74,7 +74,7 @@ func postgres() error {
 			var ours, yardstick []result
 			var theirs []float64
 			for range *rounds {
-				r, err := measure(servers[0], w, n, 0)
+				r, err := measure(servers[0], w, n)
 				if err != nil {
 					return err
 				}
@@ -82,7 +82,7 @@ func postgres() error {
 				if err != nil {
 					return err
 				}
-				y, err := measure(behind[0], w, n, 0)
+				y, err := measure(behind[0], w, n)
 				if err != nil {
 					return err
 				}
