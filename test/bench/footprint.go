@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -47,19 +48,33 @@ func footprint() error {
 	return fill(1_000_000)
 }
 
-// install copies the program, as an installation does. The linker leaves its output in the page cache in large pieces, and each piece
-// would count as a whole as the server's memory.
+// install copies the program as an installation does: in small pieces. The page cache keeps what is written at once, by the linker too,
+// in pieces of up to some MB, and each piece would count as a whole as the server's memory.
 func install() (binary string, remove func() error, err error) {
 	dir, err := os.MkdirTemp(*scratch, "stator-bench")
 	if err != nil {
 		return "", nil, err
 	}
-	program, err := os.ReadFile(*statorBinary)
 	binary, remove = filepath.Join(dir, "stator"), func() error { return os.RemoveAll(dir) }
-	if err = errors.Join(err, os.WriteFile(binary, program, 0o755)); err != nil {
+	if err := copyProgram(*statorBinary, binary); err != nil {
 		return "", nil, errors.Join(err, remove())
 	}
 	return binary, remove, nil
+}
+
+func copyProgram(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	// Without the wrappers, Go would have the system copy, in pieces of its choice.
+	_, err = io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{in}, make([]byte, 64<<10))
+	return errors.Join(err, out.Close())
 }
 
 // fill loads n items of 1 KB into a durable server and reports what that takes.
