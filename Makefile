@@ -159,10 +159,10 @@ bench-cpu: bin/stator bin/bench $(DYNOXIDE) ## Processor time per request, besid
 bench-tail: bin/stator bin/bench $(LOCAL)/ok $(DYNOXIDE) ## Latencies at fixed rates, against peers, and beside disturbances (about an hour).
 	$(BENCH) -sections tail,disturb -local-classpath '$(LOCAL)/lib/*' -dynoxide $(DYNOXIDE) $(BENCHFLAGS)
 
-bench-growth: bin/stator bin/bench ## Latency with 10 million items and with 100,000; needs 25 GB of disk, 15 minutes.
+bench-growth: bin/stator bin/bench ## 50 million items against one million, an index filled online, 10,000 tables; 20 GB of disk, 20 minutes.
 	$(BENCH) -sections growth -rounds 7 -seconds 4 $(BENCHFLAGS)
 
-bench-live: bin/stator bin/bench ## Latency while an index of a million items is filled; latency of streams.
+bench-live: bin/stator bin/bench ## Latency of streams.
 	$(BENCH) -sections live $(BENCHFLAGS)
 
 bench-transfer: bin/stator bin/bench ## Import, export, backup and restore of a million items, against BatchWriteItem.

@@ -126,7 +126,7 @@ func eachCopied(ctx context.Context, r kv.Reader, visit func(key, val []byte) er
 // counted returns the IDs of the tables and backups that have counters. Counters are merge operands, so Copy sets them
 // separately.
 func counted(ctx context.Context, r kv.Reader) (ids []uint32, err error) {
-	tables, _, err := catalog.Read(ctx, r)
+	tables, err := catalog.ReadTables(ctx, r)
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func (m *Manager) Resume(ctx context.Context) error {
 			}
 		}
 	}
-	for _, t := range m.Tables.Catalog.Tables() {
+	for t := range m.Tables.Catalog.Tables() {
 		if t.Recovery == nil { // the process ended between turning recovery off and deleting the history
 			errs = append(errs, pitr.Trim(ctx, m.Tables.KV, t.ID, pitr.Latest))
 		}
@@ -189,7 +189,7 @@ func (m *Manager) Delete(ctx context.Context, b *catalog.Backup) error {
 	if b.Status != catalog.BackupAvailable {
 		return ErrInUse
 	}
-	for _, t := range m.Tables.Catalog.Tables() {
+	for t := range m.Tables.Catalog.Tables() {
 		if t.Loading != nil && t.Loading.From == b.Data {
 			return ErrInUse
 		}
@@ -213,7 +213,7 @@ func (m *Manager) Expire(ctx context.Context) error {
 // Trim deletes history older than each table's recovery period.
 func (m *Manager) Trim(ctx context.Context) error {
 	var errs []error
-	for _, t := range m.Tables.Catalog.Tables() {
+	for t := range m.Tables.Catalog.Tables() {
 		if t.Recovery == nil {
 			continue
 		}
@@ -242,10 +242,15 @@ func (m *Manager) Restore(ctx context.Context, t *catalog.Table) (taken *catalog
 
 // sourceExists reports whether the source of a restore can still be read.
 func (m *Manager) sourceExists(l *catalog.Loading) bool {
-	return slices.ContainsFunc(m.Tables.Catalog.Backups.All(), func(b *catalog.Backup) bool { return b.Data == l.From }) ||
-		slices.ContainsFunc(m.Tables.Catalog.Tables(), func(t *catalog.Table) bool {
-			return t.ID == l.From && t.Recovery != nil && t.Recovery.Since <= l.At
-		})
+	if slices.ContainsFunc(m.Tables.Catalog.Backups.All(), func(b *catalog.Backup) bool { return b.Data == l.From }) {
+		return true
+	}
+	for t := range m.Tables.Catalog.Tables() {
+		if t.ID == l.From {
+			return t.Recovery != nil && t.Recovery.Since <= l.At
+		}
+	}
+	return false
 }
 
 // resume starts a restore again. If its source is gone, it deletes the table.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"sort"
@@ -107,7 +108,7 @@ func Open(ctx context.Context, store kv.Store, opt Options) (*Catalog, error) {
 		return nil, err
 	}
 	defer snap.Close()
-	list, _, err := Read(ctx, snap)
+	list, err := ReadTables(ctx, snap)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +156,7 @@ func (c *Catalog) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, dropped, err := Read(ctx, snap)
+	dropped, err := ReadDropped(ctx, snap)
 	if err = errors.Join(err, snap.Close()); err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func (c *Catalog) Recover(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, t := range c.Tables() {
+	for t := range c.Tables() {
 		if err := c.upgrade(ctx, t); err != nil {
 			return err
 		}
@@ -274,8 +275,9 @@ func (c *Catalog) Stream(arn string) *StreamRef {
 // EndedStreams returns the streams of all namespaces that have ended but can still be read.
 func (c *Catalog) EndedStreams() []*StreamRef { return slices.Collect(maps.Values(*c.ended.Load())) }
 
-// Tables returns the tables of all namespaces.
-func (c *Catalog) Tables() []*Table { return slices.Collect(maps.Values(*c.tables.Load())) }
+// Tables iterates over the tables of all namespaces, as they are when Tables is called. It copies nothing: background work visits
+// all tables every second.
+func (c *Catalog) Tables() iter.Seq[*Table] { return maps.Values(*c.tables.Load()) }
 
 // keepEnded stores a stream that ends, so that it can still be read; nil for none.
 func keepEnded(txn kv.Txn, r *StreamRef) error {
@@ -306,8 +308,8 @@ type Dropped struct {
 	KeepItems bool // its items belong to a backup
 }
 
-// Read returns all tables, and everything dropped whose data has not been removed yet.
-func Read(ctx context.Context, r kv.Reader) (tables []*Table, dropped []Dropped, err error) {
+// ReadTables returns all tables.
+func ReadTables(ctx context.Context, r kv.Reader) (tables []*Table, err error) {
 	err = kv.Each(ctx, r, kv.Prefix(keyspace.TableRecords()), func(key, val []byte) error {
 		t, err := decode(val)
 		if err != nil {
@@ -316,14 +318,16 @@ func Read(ctx context.Context, r kv.Reader) (tables []*Table, dropped []Dropped,
 		tables = append(tables, t)
 		return nil
 	})
-	if err != nil {
-		return nil, nil, err
-	}
+	return tables, err
+}
+
+// ReadDropped returns everything dropped whose data has not been removed yet.
+func ReadDropped(ctx context.Context, r kv.Reader) (dropped []Dropped, err error) {
 	err = kv.Each(ctx, r, kv.Prefix(keyspace.DroppedTables()), func(key, val []byte) error {
 		dropped = append(dropped, Dropped{keyspace.DroppedTableID(key), len(val) > 0})
 		return nil
 	})
-	return tables, dropped, err
+	return dropped, err
 }
 
 func decode(raw []byte) (*Table, error) {

@@ -105,6 +105,42 @@ func TestCatalog(t *testing.T) {
 	})
 }
 
+// TestManyTables visits all tables, as background work does every second, and recovers as a start does: the first may allocate next to
+// nothing, the second nothing for each table.
+func TestManyTables(t *testing.T) {
+	const tables = 200
+	s := newSession(t)
+	id := []KeyAttribute{{Name: "id", Type: attribute.TypeS}}
+	for i := range tables {
+		def := &Table{Namespace: Namespace{"000000000000", "us-east-1"}, Name: fmt.Sprint("table-", i), Key: KeySchema{Partition: id}, Attributes: id}
+		if taken, err := s.Create(t.Context(), def); err != nil || taken != nil {
+			t.Fatal(taken, err)
+		}
+	}
+	visited := 0
+	visit := func() {
+		visited = 0
+		for range s.Tables() {
+			visited++
+		}
+	}
+	recovery := func() {
+		if err := s.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testing.AllocsPerRun(10, visit); n > 4 {
+		t.Errorf("visiting %d tables allocates %v times", tables, n)
+	}
+	if n := testing.AllocsPerRun(10, recovery); n >= tables {
+		t.Errorf("recovering with %d tables allocates %v times", tables, n)
+	}
+	visit()
+	if visited != tables {
+		t.Errorf("visited %d tables of %d", visited, tables)
+	}
+}
+
 // session is a catalog over a store, and its clock.
 type session struct {
 	*Catalog

@@ -113,7 +113,7 @@ func (c *Catalog) meter(t *Table) error {
 // KeepPartitions stores the partitions that splits for heat have made, and gives tables that have grown more partitions.
 func (c *Catalog) KeepPartitions(ctx context.Context) error {
 	var failed error
-	for _, t := range c.Tables() {
+	for t := range c.Tables() {
 		if c.opt.Throttling.Off || t.OnDemandBilling && !c.opt.Throttling.OnDemandAWS || t.Status(c.now()) != Active {
 			continue
 		}

@@ -159,12 +159,28 @@ func (m *Meter) at(now time.Time) *slot {
 	if s = m.current.Load(); s.minute == minute {
 		return s
 	}
+	next := s.next(minute)
+	m.begin(next)
+	return next
+}
+
+// next returns an empty slot of the same table for another minute.
+func (s *slot) next(minute int64) *slot {
 	next := &slot{minute: minute, resources: make([]resourceSlot, len(s.resources))}
 	for i := range s.resources {
 		next.resources[i].Resource, next.resources[i].limiter = s.resources[i].Resource, s.resources[i].limiter
 	}
-	m.begin(next)
 	return next
+}
+
+// used reports whether requests have counted in the slot.
+func (s *slot) used() bool {
+	for i := range s.ops {
+		if s.ops[i].Load() != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // resource returns the counters of the table (0) or a GSI. For an index that is gone it returns the table's.

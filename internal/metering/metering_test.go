@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/attribute"
+	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/throttle"
 	"github.com/statordb/stator/internal/wirejson"
 )
@@ -35,5 +36,35 @@ func BenchmarkRequest(b *testing.B) {
 				m.Finished(Outcome{Took: now.Sub(began), Items: -1, Bytes: -1}, now)
 			}
 		})
+	}
+}
+
+// TestIdleTables collects from tables that no request uses any more: they must keep no counters of operations, and collecting must make
+// next to no garbage, because a server may have thousands of them.
+func TestIdleTables(t *testing.T) {
+	const tables = 100
+	now := time.Unix(1_800_000_000, 0)
+	r := NewRegistry(func() time.Time { return now }, "GetItem")
+	for id := range uint32(tables) {
+		m := r.Meter(id, &Table{Name: "t", Resources: []Resource{{Provisioned: [2]float64{5, 5}}, {ID: 1, Name: "x", Global: true}}})
+		m.Charge(Use{Direction: throttle.Reads}, 1, now)
+		m.Finished(Outcome{Items: -1, Bytes: -1}, now)
+	}
+	counted := map[string]float64{}
+	collect := func() {
+		r.Collect(func(d metric.Datum) { counted[d.Name] += d.Set.Sum }, func(metric.Report) {})
+	}
+	now = now.Add(2 * time.Minute)
+	collect()
+	if got := counted["ConsumedReadCapacityUnits"]; got != tables {
+		t.Errorf("%v consumed units of %d were collected", got, tables)
+	}
+	for _, m := range r.meters {
+		if m.current.Load().used() || len(m.done) > 0 {
+			t.Fatal("an idle table keeps its counters")
+		}
+	}
+	if perTable := testing.AllocsPerRun(10, collect) / tables; perTable > 2 {
+		t.Errorf("collecting from an idle table allocates %.1f times", perTable)
 	}
 }

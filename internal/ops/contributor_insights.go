@@ -112,7 +112,7 @@ func ruleDefinition(r *metric.Rule) string {
 
 // InsightRules returns the rules of all tables of an account and region.
 func (s *Service) InsightRules(account, region string) (out []metric.Rule) {
-	for _, t := range s.Tables.Catalog.Tables() {
+	for t := range s.Tables.Catalog.Tables() {
 		if t.Account != account || t.Region != region {
 			continue
 		}

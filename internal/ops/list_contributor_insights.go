@@ -23,7 +23,7 @@ func (s *Service) listContributorInsights(_ context.Context, req *Request, in *a
 		}
 		tables = append(tables, t)
 	} else {
-		for _, t := range s.Tables.Catalog.Tables() {
+		for t := range s.Tables.Catalog.Tables() {
 			if t.Namespace == s.namespace(req.Caller) && t.DeletingUntil == 0 {
 				tables = append(tables, t)
 			}

@@ -85,7 +85,7 @@ func (s *Service) checkQuotas(before, t *catalog.Table) error {
 		return nil
 	}
 	var account [2]int64
-	for _, other := range s.Tables.Catalog.Tables() {
+	for other := range s.Tables.Catalog.Tables() {
 		if other.Namespace == t.Namespace && other.Name != t.Name && other.DeletingUntil == 0 {
 			for i := range account {
 				account[i] += sum(other, i)

@@ -197,7 +197,7 @@ func TestBackupInterrupted(t *testing.T) {
 	want := sorted(d.all("source", "", 0))
 	ctx := context.Background()
 	// The state that a kill leaves: a backup's description with only some of its items.
-	t0 := d.items.Catalog.Tables()[0]
+	t0 := slices.Collect(d.items.Catalog.Tables())[0]
 	for _, name := range []string{"source", "gone"} {
 		b := &catalog.Backup{Table: *t0, ID: catalog.JobID(1), Name: name, Type: catalog.UserBackup, Status: catalog.BackupCreating, Created: 1}
 		b.Table.Name = name
@@ -323,7 +323,7 @@ func TestPointInTimeRecovery(t *testing.T) {
 		t.Fatalf("%v days", days)
 	}
 	ctx := context.Background()
-	table := d.items.Catalog.Tables()[0]
+	table := slices.Collect(d.items.Catalog.Tables())[0]
 	snap, err := d.store.Snapshot(ctx)
 	if err != nil {
 		t.Fatal(err)

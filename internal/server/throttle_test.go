@@ -208,7 +208,7 @@ func TestHotKey(t *testing.T) {
 	if err := d.items.Catalog.KeepPartitions(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, table := range d.items.Catalog.Tables() {
+	for table := range d.items.Catalog.Tables() {
 		if len(table.Splits) != 1 {
 			t.Errorf("splits %v", table.Splits)
 		}

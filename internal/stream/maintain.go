@@ -42,7 +42,7 @@ func (m *Maintainer) Maintain(ctx context.Context) error {
 	}
 	m.checked = now
 	var errs []error
-	for _, t := range m.Catalog.Tables() {
+	for t := range m.Catalog.Tables() {
 		if t.Stream.Active() {
 			// Trim first: a shard must have no records left when it is forgotten.
 			err := m.trim(ctx, t.ID, t.Stream.Shards, now)

@@ -63,7 +63,7 @@ func (b *Builder) Run(ctx context.Context) {
 			return
 		case <-b.Store.Catalog.Changed():
 		}
-		for _, t := range b.Store.Catalog.Tables() {
+		for t := range b.Store.Catalog.Tables() {
 			if t.Unfinished() {
 				b.start(ctx, t)
 			}

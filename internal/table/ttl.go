@@ -60,7 +60,7 @@ func putExpiry(txn kv.Txn, key []byte, old, next int64) error {
 // Expire deletes expired items in all tables, and returns how many. The index orders items by expiry, so the cost
 // depends only on how many are deleted.
 func (s *Store) Expire(ctx context.Context) (deleted int, err error) {
-	for _, t := range s.Catalog.Tables() {
+	for t := range s.Catalog.Tables() {
 		if t.TTL == nil || t.TTL.State != catalog.Enabled || !t.Serves(s.Now()) {
 			continue
 		}

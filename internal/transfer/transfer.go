@@ -113,7 +113,7 @@ func (m *Manager) Resume(ctx context.Context, rules Rules) error {
 		}
 	}
 	// An import ends in two steps, its record and then its table, so a crash may have come in between.
-	for _, t := range m.Tables.Catalog.Tables() {
+	for t := range m.Tables.Catalog.Tables() {
 		if t.Loading == nil || t.Loading.Import == "" {
 			continue
 		}

@@ -197,6 +197,27 @@ func scanAll(ctx context.Context, d *disturbed) error {
 	return new(scanner).run(ctx, c)
 }
 
+// scanner scans the table "large" again and again.
+type scanner struct {
+	start       string // of the next page, as members of a request
+	pages, size int    // so far; size is in bytes
+}
+
+// run scans until ctx ends. The next run goes on from there.
+func (s *scanner) run(ctx context.Context, c *conn) error {
+	for ctx.Err() == nil {
+		answer, err := c.call("Scan", `{"TableName":"large"`+s.start+`}`)
+		if err != nil {
+			return err
+		}
+		s.pages, s.size, s.start = s.pages+1, s.size+len(answer), ""
+		if key, ok := object(string(answer[max(0, len(answer)-400):]), "", `"LastEvaluatedKey":`); ok {
+			s.start = `,"ExclusiveStartKey":` + key
+		}
+	}
+	return nil
+}
+
 func enableRecovery(d *disturbed) error {
 	_, err := d.call("UpdateContinuousBackups", `{"TableName":"large","PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":true}}`)
 	return err
@@ -225,6 +246,18 @@ func backUp(ctx context.Context, d *disturbed) error {
 	return err
 }
 
+// addIndex returns the request for an index of a table, and dropIndex the one that removes it. Once the index is filled, DescribeTable
+// answers indexActive.
+func addIndex(table string) string {
+	return `{"TableName":"` + table + `","AttributeDefinitions":[{"AttributeName":"g","AttributeType":"S"}],"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}}]}`
+}
+
+func dropIndex(table string) string {
+	return `{"TableName":"` + table + `","GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"by-g"}}]}`
+}
+
+const indexActive = `"IndexStatus":"ACTIVE"`
+
 // fillIndex adds an index to the table "large" and waits until it is filled. If it is filled already, it drops it first.
 func fillIndex(ctx context.Context, d *disturbed) error {
 	answer, err := d.call("DescribeTable", `{"TableName":"large"}`)
@@ -232,7 +265,7 @@ func fillIndex(ctx context.Context, d *disturbed) error {
 		return err
 	}
 	if strings.Contains(string(answer), indexActive) {
-		if _, err := d.call("UpdateTable", `{"TableName":"large","GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"by-g"}}]}`); err != nil {
+		if _, err := d.call("UpdateTable", dropIndex("large")); err != nil {
 			return err
 		}
 		for strings.Contains(string(answer), `"IndexStatus"`) && ctx.Err() == nil {
@@ -242,7 +275,7 @@ func fillIndex(ctx context.Context, d *disturbed) error {
 		}
 	}
 	if !strings.Contains(string(answer), `"IndexStatus"`) {
-		if _, err := d.call("UpdateTable", addIndex); err != nil {
+		if _, err := d.call("UpdateTable", addIndex("large")); err != nil {
 			return err
 		}
 	}

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -48,19 +48,33 @@ func footprint() error {
 	return fill(1_000_000)
 }
 
-// install copies the program, as an installation does. The linker leaves its output in the page cache in large pieces, and each piece
-// would count as a whole as the server's memory.
+// install copies the program as an installation does: in small pieces. The page cache keeps what is written at once, by the linker too,
+// in pieces of up to some MB, and each piece would count as a whole as the server's memory.
 func install() (binary string, remove func() error, err error) {
 	dir, err := os.MkdirTemp(*scratch, "stator-bench")
 	if err != nil {
 		return "", nil, err
 	}
-	program, err := os.ReadFile(*statorBinary)
 	binary, remove = filepath.Join(dir, "stator"), func() error { return os.RemoveAll(dir) }
-	if err = errors.Join(err, os.WriteFile(binary, program, 0o755)); err != nil {
+	if err := copyProgram(*statorBinary, binary); err != nil {
 		return "", nil, errors.Join(err, remove())
 	}
 	return binary, remove, nil
+}
+
+func copyProgram(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	// Without the wrappers, Go would have the system copy, in pieces of its choice.
+	_, err = io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{in}, make([]byte, 64<<10))
+	return errors.Join(err, out.Close())
 }
 
 // fill loads n items of 1 KB into a durable server and reports what that takes.
@@ -175,7 +189,7 @@ func loadLarge(addr string, from, n int) error {
 
 // waitIdle waits until the server has finished the aftermath of a load, mainly compactions.
 func waitIdle(s *server) {
-	const look = 2 * time.Second
+	look := min(2*duration(), 2*time.Second)
 	for last := s.CPU(); ; {
 		time.Sleep(look)
 		now := s.CPU()
@@ -184,115 +198,4 @@ func waitIdle(s *server) {
 		}
 		last = now
 	}
-}
-
-// growth compares latencies on a large table with those on a small one.
-func growth() error {
-	servers, stop, err := start(statorDurable)
-	defer stop()
-	if err != nil {
-		return err
-	}
-	s := servers[0]
-	const n = 16
-	fmt.Printf("\n## Growth\n\n%d connections, open loop at 2,000 requests per second, random items of 1 KB.\n\n| items | workload | p50 ms | p99 ms | p99.9 ms | memory MB |\n|--:|---|--:|--:|--:|--:|\n", n)
-	from := 0
-	for _, count := range []int{min(100_000, *growthItems/2), *growthItems} {
-		if err := loadLarge(s.Addr, from, count); err != nil {
-			return err
-		}
-		from = count
-		waitIdle(s)
-		for _, w := range []workload{
-			simple(getWorkload, "GetItem", 1, func(i int) string { return `{"TableName":"large","Key":` + largeKey(i*104729%count) + `}` }),
-			simple(putWorkload, "PutItem", 1, func(i int) string { return `{"TableName":"large","Item":` + largeItem(i*104729%count) + `}` }),
-		} {
-			r, err := measureRounds(s, w, n, 2000)
-			if err != nil {
-				return err
-			}
-			fmt.Printf("| %d | %s | %s | %.0f |\n", count, w.name, latencies(r), float64(s.RSS())/1e6)
-		}
-	}
-	if err := scanForeground(s, n); err != nil {
-		return err
-	}
-	dir := s.dir
-	if err := s.Terminate(); err != nil {
-		return err
-	}
-	// The time includes the process's start and the recovery of the data directory.
-	begin := time.Now()
-	p, err := process.Stator(*statorBinary, "--data-dir", dir)
-	if err != nil {
-		return err
-	}
-	s.Process = p // for stop
-	c, err := dial(p.Addr)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if _, err := c.call("GetItem", `{"TableName":"large","Key":`+largeKey(1)+`}`); err != nil {
-		return err
-	}
-	fmt.Printf("\nStart to the first GetItem with %d items (%.1f GB on disk): %d ms.\n", *growthItems, float64(diskBytes(dir))/1e9, time.Since(begin).Milliseconds())
-	return nil
-}
-
-// scanner scans the table "large" again and again.
-type scanner struct {
-	start       string // of the next page, as members of a request
-	pages, size int    // so far; size is in bytes
-}
-
-// run scans until ctx ends. The next run goes on from there.
-func (s *scanner) run(ctx context.Context, c *conn) error {
-	for ctx.Err() == nil {
-		answer, err := c.call("Scan", `{"TableName":"large"`+s.start+`}`)
-		if err != nil {
-			return err
-		}
-		s.pages, s.size, s.start = s.pages+1, s.size+len(answer), ""
-		if key, ok := object(string(answer[max(0, len(answer)-400):]), "", `"LastEvaluatedKey":`); ok {
-			s.start = `,"ExclusiveStartKey":` + key
-		}
-	}
-	return nil
-}
-
-// scanForeground measures the latency of single requests, alternately with and without a client that scans the whole table.
-func scanForeground(s *server, n int) error {
-	waitIdle(s) // finish the aftermath of earlier writes
-	get := simple(getWorkload, "GetItem", 1, func(i int) string {
-		return `{"TableName":"large","Key":` + largeKey(i*104729%*growthItems) + `}`
-	})
-	c, err := dial(s.Addr)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	var idle, beside []result
-	var scan scanner
-	for range *rounds {
-		r, err := measure(s, get, n, 2000)
-		if err != nil {
-			return err
-		}
-		idle = append(idle, r)
-		ctx, stop := context.WithCancel(context.Background())
-		scanned := make(chan error, 1)
-		go func() { scanned <- scan.run(ctx, c) }()
-		r, err = measure(s, get, n, 2000)
-		stop()
-		if err = errors.Join(err, <-scanned); err != nil {
-			return err
-		}
-		beside = append(beside, r)
-	}
-	fmt.Printf("| %d | GetItem 1 KB, in turn with the next | %s | |\n", *growthItems, latencies(idle))
-	fmt.Printf("| %d | GetItem 1 KB during a Scan of the table | %s | %.0f |\n", *growthItems, latencies(beside), float64(s.RSS())/1e6)
-	p99 := func(r result) float64 { return r.quantiles[1] }
-	fmt.Printf("\nThe Scan, %d pages with %.1f GB in all, made the p99 %.1f times as long.\n", scan.pages, float64(scan.size)/1e9, ratio(each(beside, p99), each(idle, p99)))
-	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -44,9 +45,10 @@ type measured struct {
 	Overload bool // the backlog exceeded its bound
 }
 
-// pace measures one workload of one operation on a server with the generator, for a measurement's time. It fails if an answer is not 200.
+// pace measures a workload that has requests on a server with the generator, by default for a measurement's time. It fails if an answer is
+// not 200.
 func pace(s *server, w workload, j job, core int) (*measured, error) {
-	j.Addrs, j.Time, j.Requests = s.addrs(), duration(), w.requests()
+	j.Addrs, j.Time, j.Requests = s.addrs(), cmp.Or(j.Time, duration()), w.requests()
 	m, err := runGenerator(j, core)
 	if err == nil && m.Refused > 0 {
 		err = fmt.Errorf("%d answers other than 200", m.Refused)

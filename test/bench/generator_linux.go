@@ -60,20 +60,24 @@ func onCores(cores []int, f func() error) error {
 	return errors.Join(f(), unix.SchedSetaffinity(0, &before))
 }
 
-// moveTo moves this process, with all its threads, to one core.
+// moveTo moves this process, with all its threads, to one core, or with anyCore to all.
 func moveTo(core int) error {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return err
 	}
-	var one unix.CPUSet
-	one.Set(core)
+	var cores unix.CPUSet
+	if core == anyCore {
+		cores.Fill()
+	} else {
+		cores.Set(core)
+	}
 	for _, t := range threads {
 		id, err := strconv.Atoi(t.Name())
 		if err != nil {
 			return err
 		}
-		if err := unix.SchedSetaffinity(id, &one); err != nil && !errors.Is(err, unix.ESRCH) { // a thread that has ended
+		if err := unix.SchedSetaffinity(id, &cores); err != nil && !errors.Is(err, unix.ESRCH) { // a thread that has ended
 			return err
 		}
 	}

@@ -8,76 +8,19 @@ import (
 	"time"
 )
 
-// liveItems is the number of 1 KB items in the table of the section live.
-const liveItems = 1_000_000
-
-// addIndex is the request for an index of the table "large", and indexActive what DescribeTable answers once it is filled.
-const (
-	addIndex    = `{"TableName":"large","AttributeDefinitions":[{"AttributeName":"g","AttributeType":"S"}],"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}}]}`
-	indexActive = `"IndexStatus":"ACTIVE"`
-)
-
-// live measures background work beside requests: filling an index of a table in use, and how soon a change appears in its stream.
+// live measures how soon a change appears in its table's stream.
 func live() error {
 	servers, stop, err := start(statorDurable)
 	defer stop()
 	if err != nil {
 		return err
 	}
-	s := servers[0]
-	if err := loadLarge(s.Addr, 0, liveItems); err != nil {
-		return err
-	}
-	waitIdle(s)
-	const n = 16
-	fmt.Printf("\n## Tables that live\n\n%d connections, open loop at 2,000 requests per second, %d items of 1 KB.\n\n| workload | beside | p50 ms | p99 ms | p99.9 ms | memory MB |\n|---|---|--:|--:|--:|--:|\n", n, liveItems)
-	list := []workload{
-		simple(getWorkload, "GetItem", 1, func(i int) string { return `{"TableName":"large","Key":` + largeKey(i*104729%liveItems) + `}` }),
-		simple(putWorkload, "PutItem", 1, func(i int) string { return `{"TableName":"large","Item":` + largeItem(i*104729%liveItems) + `}` }),
-	}
-	for _, w := range list {
-		r, err := measureRounds(s, w, n, 2000)
-		if err != nil {
-			return err
-		}
-		fmt.Printf("| %s | nothing | %s | %.0f |\n", w.name, latencies(r), float64(s.RSS())/1e6)
-	}
-	c, err := dial(s.Addr)
+	c, err := dial(servers[0].Addr)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if _, err := c.call("UpdateTable", addIndex); err != nil {
-		return err
-	}
-	began := time.Now()
-	active := func() (bool, error) {
-		answer, err := c.call("DescribeTable", `{"TableName":"large"}`)
-		return strings.Contains(string(answer), indexActive), err
-	}
-	results := make([][]result, len(list))
-	// Measure until the index is active. The last measurement counts only if the index was still being filled at its end.
-	for done := false; !done; {
-		for i, w := range list {
-			one, err := measure(s, w, n, 2000)
-			if err != nil {
-				return err
-			}
-			if done, err = active(); err != nil {
-				return err
-			}
-			if !done {
-				results[i] = append(results[i], one)
-			}
-		}
-	}
-	took := time.Since(began)
-	for i, w := range list {
-		if len(results[i]) > 0 {
-			fmt.Printf("| %s | an index with all attributes is filled | %s | %.0f |\n", w.name, latencies(results[i]), float64(s.RSS())/1e6)
-		}
-	}
-	fmt.Printf("\nFilling the index took %.0f s beside that load.\n", took.Seconds())
+	fmt.Printf("\n## Streams\n\n")
 	return streamLatency(c)
 }
 

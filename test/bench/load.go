@@ -163,12 +163,9 @@ var resultQuantiles = [3]float64{50, 99, 99.9}
 // worker is the work of one connection: it sends the i-th request, and returns how many items that concerned.
 type worker func(c *conn, i int) (items int, err error)
 
-// measure runs a workload on n connections. With rate 0 the loop is closed: each connection sends its next request once it has the answer
-// to the last. Otherwise requests become due at the given rate, and their latency counts from that moment.
-func measure(s *server, w workload, n int, rate float64) (result, error) {
-	if rate > 0 {
-		return measurePaced(s, w, n, rate)
-	}
+// measure runs a workload on n connections in a closed loop: each connection sends its next request once it has the answer to the last.
+// pace measures at a rate.
+func measure(s *server, w workload, n int) (result, error) {
 	if w.segments > 0 { // a scan in segments has one connection per segment
 		n = w.segments
 	}
@@ -221,19 +218,6 @@ func measure(s *server, w workload, n int, rate float64) (result, error) {
 	return res, nil
 }
 
-// measureRounds measures a workload in all rounds.
-func measureRounds(s *server, w workload, n int, rate float64) ([]result, error) {
-	var out []result
-	for range *rounds {
-		r, err := measure(s, w, n, rate)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r)
-	}
-	return out, nil
-}
-
 func loop(c *conn, do worker, start time.Time, h *hdrhistogram.Histogram) (items int, err error) {
 	end := start.Add(duration())
 	for k := 0; ; k++ {
@@ -248,17 +232,4 @@ func loop(c *conn, do worker, start time.Time, h *hdrhistogram.Histogram) (items
 		items += count
 		_ = h.RecordValue(max(1, time.Since(began).Microseconds())) // anything above a minute counts as a minute
 	}
-}
-
-// measurePaced measures a workload of one operation at a rate.
-func measurePaced(s *server, w workload, n int, rate float64) (result, error) {
-	m, err := pace(s, w, job{Connections: n, Rate: rate}, anyCore)
-	if err != nil {
-		return result{}, err
-	}
-	res := result{rate: m.Rate}
-	for i, q := range resultQuantiles {
-		res.quantiles[i] = m.quantile(q)
-	}
-	return res, nil
 }

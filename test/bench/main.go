@@ -34,7 +34,7 @@ var (
 	connections     = flag.String("connections", "1,16,64,256", "numbers of connections on which Stator and the yardsticks are measured")
 	peerConnections = flag.String("peer-connections", "16", "numbers of connections on which all servers are compared")
 	only            = flag.String("workloads", "", "comma-separated parts of the names of the workloads to measure; empty for all")
-	sections        = flag.String("sections", "yardsticks,peers,footprint,dax,postgres", "what to measure; cpu (processor time per request), tail (latencies at fixed rates), disturb (the same beside disturbances), postgres-tail (the same of three servers over PostgreSQL), growth (10 million items) live (indexes filled online, streams) and transfer (import, export, backup) are not among them by default")
+	sections        = flag.String("sections", "yardsticks,peers,footprint,dax,postgres", "what to measure; cpu (processor time per request), tail (latencies at fixed rates), disturb (the same beside disturbances), postgres-tail (the same of three servers over PostgreSQL), growth (many items, many tables), live (streams) and transfer (import, export, backup) are not among them by default")
 	tailShares      = flag.String("shares", "10,50,80", "for the sections tail and postgres-tail: the rates, in percent of the highest rate of Stator")
 	targetAddr      = flag.String("target", "", "host:port of a running server for the section target, which measures nothing else")
 	targetRate      = flag.Float64("target-rate", 0, "for the section target: requests per second of an open loop from the second core; 0 for a closed loop")
@@ -43,25 +43,32 @@ var (
 	onlyServers     = flag.String("servers", "", "for the sections cpu and tail: comma-separated parts of the names of the servers to measure beside Stator durable; empty for all")
 	placements      = flag.String("placements", "pinned,free", "for the section tail: server and generator on a core each, on all cores, or both in turn")
 	tailItems       = flag.Int("tail-items", 5_000_000, "number of 1 KB items of the section disturb")
-	growthItems     = flag.Int("growth-items", 10_000_000, "number of 1 KB items of the section growth")
+	growthItems     = flag.Int("growth-items", 50_000_000, "number of 100-byte items in the large table of the section growth")
+	growthTables    = flag.Int("growth-tables", 10_000, "number of tables of the section growth")
 )
 
 func main() {
 	flag.Parse()
 	log.SetFlags(0)
-	if kind := os.Getenv(yardstickEnv); kind != "" {
-		log.Fatal(serveYardstick(kind))
-	}
-	if os.Getenv(generatorEnv) != "" {
-		if err := generate(); err != nil {
-			log.Fatal(err)
-		}
-		return
+	work := run
+	if part := helper(); part != nil {
+		work = part
 	}
 	// log.Fatal inside run would leave servers running.
-	if err := run(); err != nil {
+	if err := work(); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// helper returns what this process is to do if another one has started it as a helper, and otherwise nil.
+func helper() func() error {
+	if kind := os.Getenv(yardstickEnv); kind != "" {
+		return func() error { return serveYardstick(kind) }
+	}
+	if os.Getenv(generatorEnv) != "" {
+		return generate
+	}
+	return nil
 }
 
 func run() error {
@@ -127,7 +134,7 @@ func yardsticks() error {
 					if i < 2 && w.op != "GetItem" || i == 2 && w.name != putWorkload {
 						continue
 					}
-					r, err := measure(s, w, n, 0)
+					r, err := measure(s, w, n)
 					if err != nil {
 						return fmt.Errorf("%s: %w", s.name, err)
 					}
@@ -218,7 +225,7 @@ func compare(title string, servers []*server, connections int, list []workload) 
 				if s.broken[w.name] || i == emptyPeer && !w.reads() {
 					continue
 				}
-				r, err := measure(s, w, connections, 0)
+				r, err := measure(s, w, connections)
 				if err != nil && i > 1 {
 					// A peer that doesn't support a workload is left out of its line.
 					fmt.Fprintf(os.Stderr, "%s: %s: %v\n", s.name, w.name, err)
@@ -266,7 +273,7 @@ func target() error {
 					fmt.Printf("| %s | %d | %.0f | %s |\n", w.name, n, m.Rate, quantiles([]*measured{m}))
 					continue
 				}
-				r, err := measure(s, w, n, 0)
+				r, err := measure(s, w, n)
 				if err != nil {
 					return err
 				}

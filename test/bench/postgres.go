@@ -88,9 +88,9 @@ func postgres() error {
 					list *[]costed
 					run  func() (result, error)
 				}{
-					{&ours, func() (result, error) { return measure(servers[0], w, n, 0) }},
+					{&ours, func() (result, error) { return measure(servers[0], w, n) }},
 					{&theirs, func() (result, error) { return inLoop(n, bare) }},
-					{&yardstick, func() (result, error) { return measure(behind[0], w, n, 0) }},
+					{&yardstick, func() (result, error) { return measure(behind[0], w, n) }},
 				} {
 					c, err := cost(db, m.run)
 					if err != nil {

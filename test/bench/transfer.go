@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,7 +27,7 @@ func transfer() error {
 	}
 	s := servers[1]
 	for _, compression := range []string{"none", "gzip"} {
-		if err := writeInput(filepath.Join(s.dir, "s3", "bench", compression), compression == "gzip"); err != nil {
+		if err := writeInput(filepath.Join(s.dir, "s3", "bench", compression), compression == "gzip", transferItems, largeItem); err != nil {
 			return err
 		}
 	}
@@ -57,20 +58,9 @@ func transfer() error {
 		fmt.Printf("| %s | %.0f | %.1f | %.1f | %.0f |\n", what, rate, rate/one, median(cpus), float64(s.RSS())/1e6)
 		return nil
 	}
-	const create = `"TableCreationParameters":{"TableName":"%s","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}%s]%s}`
-	const gsi = `,"GlobalSecondaryIndexes":[{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}]`
-	importFrom := func(table, compression string, indexed bool) func(int) error {
+	importAgain := func(table, compression string, indexed bool) func(int) error {
 		return func(round int) error {
-			table := table + strings.Repeat("-again", round)
-			attribute, index := "", ""
-			if indexed {
-				attribute, index = `,{"AttributeName":"g","AttributeType":"S"}`, gsi
-			}
-			if _, err := c.call("ImportTable", `{"S3BucketSource":{"S3Bucket":"bench","S3KeyPrefix":"`+compression+`/"},"InputFormat":"DYNAMODB_JSON","InputCompressionType":"`+
-				strings.ToUpper(compression)+`",`+fmt.Sprintf(create, table, attribute, index)+`}`); err != nil {
-				return err
-			}
-			return waitFor(c, "DescribeTable", `{"TableName":"`+table+`"}`, `"TableStatus":"ACTIVE"`)
+			return importFrom(c, compression, compression == "gzip", table+strings.Repeat("-again", round), indexed)
 		}
 	}
 	batches := 40_000
@@ -83,9 +73,9 @@ func transfer() error {
 	}{
 		{"BatchWriteItem 25, 1 connection", batches, 5, func(round int) error { return loadFrom(servers[0].Addr, fmt.Sprintf("one-by-one-%d", round), batches) }},
 		{"BatchWriteItem 25, 8 connections", 400_000, 1, func(int) error { return loadLarge(servers[0].Addr, 0, 400_000) }},
-		{"ImportTable, plain", transferItems, 5, importFrom("plain", "none", false)},
-		{"ImportTable, gzip", transferItems, 3, importFrom("zipped", "gzip", false)},
-		{"ImportTable, gzip, a GSI with all attributes", transferItems, 1, importFrom("indexed", "gzip", true)},
+		{"ImportTable, plain", transferItems, 5, importAgain("plain", "none", false)},
+		{"ImportTable, gzip", transferItems, 3, importAgain("zipped", "gzip", false)},
+		{"ImportTable, gzip, a GSI with all attributes", transferItems, 1, importAgain("indexed", "gzip", true)},
 		{"CreateBackup", transferItems, 1, func(int) error {
 			var out struct{ BackupDetails struct{ BackupArn string } }
 			if err := callInto(c, &out, "CreateBackup", `{"TableName":"indexed","BackupName":"bench"}`); err != nil {
@@ -122,6 +112,23 @@ func transfer() error {
 	return nil
 }
 
+// importFrom imports files of writeInput into a new table. The folder is that of the bucket "bench" in which the files are.
+func importFrom(c *conn, folder string, zipped bool, table string, indexed bool) error {
+	compression, attribute, index := "NONE", "", ""
+	if zipped {
+		compression = "GZIP"
+	}
+	if indexed {
+		attribute = `,{"AttributeName":"g","AttributeType":"S"}`
+		index = `,"GlobalSecondaryIndexes":[{"IndexName":"by-g","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}]`
+	}
+	if _, err := c.call("ImportTable", `{"S3BucketSource":{"S3Bucket":"bench","S3KeyPrefix":"`+folder+`/"},"InputFormat":"DYNAMODB_JSON","InputCompressionType":"`+compression+
+		`","TableCreationParameters":{"TableName":"`+table+`","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}`+attribute+`]`+index+`}}`); err != nil {
+		return err
+	}
+	return waitFor(c, "DescribeTable", `{"TableName":"`+table+`"}`, `"TableStatus":"ACTIVE"`)
+}
+
 func callInto(c *conn, out any, op, body string) error {
 	answer, err := c.call(op, body)
 	if err != nil {
@@ -130,19 +137,23 @@ func callInto(c *conn, out any, op, body string) error {
 	return json.Unmarshal(answer, out)
 }
 
+// jobTimeout bounds the jobs of a server, such as an import.
+const jobTimeout = 30 * time.Minute
+
 // waitFor repeats a request until its answer contains a text.
 func waitFor(c *conn, op, body, want string) error {
-	for range 6000 {
+	return waitUntil(c, op, body, want, func(answer string) bool { return strings.Contains(answer, want) })
+}
+
+// waitUntil repeats a request until its answer is what the text says.
+func waitUntil(c *conn, op, body, what string, is func(answer string) bool) error {
+	for began := time.Now(); time.Since(began) < jobTimeout; time.Sleep(50 * time.Millisecond) {
 		answer, err := c.call(op, body)
-		if err != nil {
+		if err != nil || is(string(answer)) {
 			return err
 		}
-		if strings.Contains(string(answer), want) {
-			return nil
-		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	return fmt.Errorf("%s does not become %s", op, want)
+	return fmt.Errorf("%s does not become %s", op, what)
 }
 
 // loadFrom puts n items into a new table on one connection.
@@ -163,12 +174,15 @@ func loadFrom(addr, table string, n int) error {
 	return nil
 }
 
-// writeInput writes the items to be imported to ten files.
-func writeInput(dir string, zipped bool) error {
+// inputFiles is the number of files that writeInput writes.
+const inputFiles = 10
+
+// writeInput writes n items to files that ImportTable reads.
+func writeInput(dir string, zipped bool, n int, item func(i int) string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for part := range 10 {
+	return times(inputFiles, func(part int) error {
 		file, err := os.Create(filepath.Join(dir, fmt.Sprintf("part-%d.json", part)))
 		if err != nil {
 			return err
@@ -181,20 +195,13 @@ func writeInput(dir string, zipped bool) error {
 		if zipped {
 			w = bufio.NewWriterSize(z, 1<<20)
 		}
-		for i := part; i < transferItems; i += 10 {
-			fmt.Fprintf(w, "{\"Item\":%s}\n", largeItem(i))
+		for i := part; i < n; i += inputFiles {
+			fmt.Fprintf(w, "{\"Item\":%s}\n", item(i))
 		}
-		if err := w.Flush(); err != nil {
-			return err
-		}
+		err = w.Flush()
 		if zipped {
-			if err := z.Close(); err != nil {
-				return err
-			}
+			err = errors.Join(err, z.Close())
 		}
-		if err := file.Close(); err != nil {
-			return err
-		}
-	}
-	return nil
+		return errors.Join(err, file.Close())
+	})
 }

@@ -225,12 +225,18 @@ func (s status) time(field int) time.Duration {
 }
 
 // RSS returns the process's resident memory in bytes, or 0 if /proc doesn't tell.
-func (p *Process) RSS() int64 {
+func (p *Process) RSS() int64 { return p.memory("VmRSS:") }
+
+// PeakRSS returns the most resident memory that the process has had, in bytes, or 0 if /proc doesn't tell.
+func (p *Process) PeakRSS() int64 { return p.memory("VmHWM:") }
+
+// memory returns a size in the process's status in bytes.
+func (p *Process) memory(name string) int64 {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
 		return 0
 	}
-	_, rest, _ := strings.Cut(string(raw), "VmRSS:")
+	_, rest, _ := strings.Cut(string(raw), name)
 	line, _, _ := strings.Cut(rest, "kB")
 	n, _ := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
 	return n << 10

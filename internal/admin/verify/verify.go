@@ -47,7 +47,11 @@ func Run(ctx context.Context, store kv.Store) (*Report, error) {
 		return nil, err
 	}
 	defer snap.Close()
-	tables, dropped, err := catalog.Read(ctx, snap)
+	tables, err := catalog.ReadTables(ctx, snap)
+	if err != nil {
+		return nil, err
+	}
+	dropped, err := catalog.ReadDropped(ctx, snap)
 	if err != nil {
 		return nil, err
 	}
