@@ -108,18 +108,22 @@ func (g *grown) start(core int, op, body string, flags ...string) (ms float64, e
 func (g *grown) starts(op, body string, write func() error) error {
 	var clean, crashed []float64
 	for range min(growthRepeats, *rounds) {
-		for _, s := range []struct {
-			stop  func() error
-			times *[]float64
-		}{{g.Terminate, &clean}, {func() error { g.Kill(); return nil }, &crashed}} {
-			if err := errors.Join(write(), s.stop()); err != nil {
+		for _, crash := range []bool{false, true} {
+			if err := write(); err != nil {
+				return err
+			}
+			times := &clean
+			if crash {
+				times = &crashed
+				g.Kill()
+			} else if err := g.Terminate(); err != nil {
 				return err
 			}
 			ms, err := g.start(anyCore, op, body)
 			if err != nil {
 				return err
 			}
-			*s.times = append(*s.times, ms)
+			*times = append(*times, ms)
 		}
 	}
 	g.row("start to the first "+op+", ms: after a clean stop; after SIGKILL", "%.0f; %.0f", median(clean), median(crashed))
