@@ -55,6 +55,9 @@ func (p private) Lock(name string) (lock io.Closer, err error) {
 	return lock, nil
 }
 
+// Remove implements vfs.FS.
+func (p private) Remove(name string) error { return releasingRemove(name) }
+
 // MkdirAll implements vfs.FS.
 func (p private) MkdirAll(dir string, _ os.FileMode) error { return p.FS.MkdirAll(dir, privateDir) }
 

@@ -44,6 +44,28 @@ func releasingWrite(f vfs.File, p []byte) (int, error) {
 	}
 }
 
+// releasingRemove removes a file or an empty directory like releasingSync: removing a table of some MB takes up to 7 ms.
+func releasingRemove(name string) error {
+	path, err := syscall.BytePtrFromString(name)
+	if err != nil {
+		return &os.PathError{Op: "remove", Path: name, Err: err}
+	}
+	here := unix.AT_FDCWD
+	for {
+		_, errno := releasingCall(syscall.SYS_UNLINKAT, uintptr(here), unsafe.Pointer(path), 0)
+		runtime.KeepAlive(path)
+		switch errno {
+		case 0:
+			return nil
+		case syscall.EINTR:
+		case syscall.EISDIR:
+			return os.Remove(name)
+		default:
+			return &os.PathError{Op: "remove", Path: name, Err: errno}
+		}
+	}
+}
+
 // retry repeats a system call for as long as signals interrupt it.
 func retry(name string, call, fd uintptr, p []byte) (int, error) {
 	for {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sys/unix"
 )
@@ -43,6 +44,25 @@ func TestReleasing(t *testing.T) {
 	for range writers {
 		if err := <-errs; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestReleasingRemove(t *testing.T) {
+	dir := t.TempDir()
+	file, folder := filepath.Join(dir, "file"), filepath.Join(dir, "folder")
+	if err := errors.Join(os.WriteFile(file, []byte("x"), 0o600), os.Mkdir(folder, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := PrivateFS.Remove(dir); !errors.Is(err, syscall.ENOTEMPTY) {
+		t.Errorf("removing a directory with files: %v", err)
+	}
+	for _, name := range []string{file, folder} {
+		if err := PrivateFS.Remove(name); err != nil {
+			t.Error(err)
+		}
+		if err := PrivateFS.Remove(name); !oserror.IsNotExist(err) {
+			t.Errorf("removing it twice: %v", err)
 		}
 	}
 }
