@@ -75,15 +75,15 @@ func TestCases(t *testing.T) {
 // session is a Manager with its store and buckets.
 type session struct {
 	*Manager
-	t    *testing.T
-	log  bytes.Buffer
-	idle chan struct{}
-	stop func() // ends the jobs
+	t        *testing.T
+	log      bytes.Buffer
+	released chan string // names of jobs that have ended
+	stop     func()      // ends the jobs
 	// caughtUp, if not nil, is called when this server catches up with other servers.
 	caughtUp func()
 }
 
-// following is a coordinator that calls session.caughtUp.
+// following is a coordinator that calls session.caughtUp, and tells session.released which leases jobs give back at their ends.
 type following struct {
 	*cluster.Solo
 	s *session
@@ -96,8 +96,13 @@ func (f following) CatchUp(context.Context) error {
 	return nil
 }
 
+func (f following) Release(job string) {
+	f.Solo.Release(job)
+	f.s.released <- job
+}
+
 func newSession(t *testing.T) *session {
-	s := &session{t: t, idle: make(chan struct{}, 1)}
+	s := &session{t: t, released: make(chan string, 100)}
 	now := func() time.Time { return time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC) }
 	store, err := pebblekv.Open(pebblekv.Options{Now: now})
 	if err != nil {
@@ -110,14 +115,6 @@ func newSession(t *testing.T) *session {
 		t.Fatal(err)
 	}
 	runner := jobs.New(ctx, coordinator, func(err error) { t.Error(err) })
-	runner.Busy = func(busy bool) {
-		if !busy {
-			select {
-			case s.idle <- struct{}{}:
-			default:
-			}
-		}
-	}
 	s.stop = func() {
 		cancel()
 		runner.Wait()
@@ -167,7 +164,7 @@ func newSession(t *testing.T) *session {
 // ended waits until the status that it gets is a final one.
 func (s *session) ended(status func() string) {
 	for status() == InProgress {
-		<-s.idle
+		<-s.released
 	}
 }
 

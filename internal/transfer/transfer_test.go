@@ -75,7 +75,9 @@ func TestEnded(t *testing.T) {
 	if err := s.Resume(ctx, s.rules); err != nil {
 		t.Fatal(err)
 	}
-	<-s.idle
+	for range 3 {
+		<-s.released
+	}
 	s.stop()
 	if i, e, b := s.Imports.Get(imported.Key()), s.Exports.Get(exported.Key()), s.Bulk.Get(bulk.Key()); i.Status != Completed || e.Status != Completed || b != nil {
 		t.Errorf("import %s, export %s, bulk operation %v; log: %s", i.Status, e.Status, b, &s.log)
