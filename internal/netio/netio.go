@@ -1,27 +1,17 @@
-// Package netio makes connections whose reads and writes keep their processor, and of which many may come and go at once without
-// delaying the requests of others.
+// Package netio makes connections whose reads and writes keep their processor.
 //
 // Go lends the P of a goroutine in a system call, the token with which a thread runs Go code, to another thread after some
 // 20 µs, since the call may block. Those of a non-blocking socket never do, but they may be interrupted for longer than that.
 // Then two threads run where one would do, and the one that holds an answer waits for the other's time slice: up to 4 ms.
 package netio
 
-import (
-	"net"
-	"sync"
-
-	"github.com/statordb/stator/internal/turns"
-)
+import "net"
 
 // Listener returns l with connections that keep their processor. Connections that aren't of TCP, and all on systems other than
 // Linux, are l's.
-func Listener(l net.Listener) net.Listener { return listener{l, handshakes.wait} }
+func Listener(l net.Listener) net.Listener { return listener{l} }
 
-type listener struct {
-	net.Listener
-	// wait returns when a connection's turn has come that was accepted, has sent its first bytes, or has ended.
-	wait func()
-}
+type listener struct{ net.Listener }
 
 // Accept implements net.Listener.
 func (l listener) Accept() (net.Conn, error) {
@@ -29,9 +19,8 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.wait()
 	if tcp, ok := c.(*net.TCPConn); ok {
-		return wrap(tcp, l.wait)
+		return wrap(tcp, false)
 	}
 	return c, nil
 }
@@ -39,7 +28,7 @@ func (l listener) Accept() (net.Conn, error) {
 // Dialed returns a connection to another server so that it keeps its processor, except those that Listener leaves alone.
 func Dialed(c net.Conn) (net.Conn, error) {
 	if tcp, ok := c.(*net.TCPConn); ok {
-		return wrap(tcp, nil)
+		return wrap(tcp, true)
 	}
 	return c, nil
 }
@@ -51,21 +40,4 @@ func Announce(c net.Conn, bytes int) {
 	if c, ok := c.(interface{ announce(bytes int) }); ok {
 		c.announce(bytes)
 	}
-}
-
-// handshakes paces what a server does once per connection: accept it, answer its first request, close it. Two thousand connections
-// at once take 0.1 s of that; the requests on open connections run in between.
-var handshakes = queue{pace: turns.Pace{Urgent: true}}
-
-// queue lets goroutines share a pace.
-type queue struct {
-	mu   sync.Mutex
-	pace turns.Pace
-}
-
-// wait returns when the caller's turn has come.
-func (q *queue) wait() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.pace.Yield()
 }

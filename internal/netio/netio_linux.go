@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -16,8 +15,6 @@ import (
 type conn struct {
 	*net.TCPConn
 	read, write transfer
-	wait        func()      // see listener
-	known       atomic.Bool // a first read has returned
 }
 
 // transfer is one direction of a connection. Its functions are made once: a closure for each call would be an allocation.
@@ -36,16 +33,13 @@ type transfer struct {
 	yields bool
 }
 
-// wrap returns the connection of a client to this server or, without wait, one of this server to another.
-func wrap(c *net.TCPConn, wait func()) (net.Conn, error) {
+// wrap returns the connection of a client to this server or, if dialed, one of this server to another.
+func wrap(c *net.TCPConn, dialed bool) (net.Conn, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	n := &conn{TCPConn: c, wait: wait}
-	n.read = transfer{conn: c, op: "read", wait: raw.Read, yields: wait != nil}
-	n.write = transfer{conn: c, op: "write", wait: raw.Write, yields: wait != nil}
-	n.known.Store(wait == nil)
+	n := &conn{TCPConn: c, read: transfer{conn: c, op: "read", wait: raw.Read, yields: !dialed}, write: transfer{conn: c, op: "write", wait: raw.Write, yields: !dialed}}
 	n.read.move, n.write.move = n.read.receive, n.write.send
 	return n, nil
 }
@@ -127,9 +121,6 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.read.run(p)
 	if n == 0 && err == nil {
 		err = io.EOF
-	}
-	if !c.known.Swap(true) || n == 0 && c.wait != nil {
-		c.wait()
 	}
 	return n, err
 }

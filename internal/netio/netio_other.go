@@ -4,4 +4,4 @@ package netio
 
 import "net"
 
-func wrap(c *net.TCPConn, _ func()) (net.Conn, error) { return c, nil }
+func wrap(c *net.TCPConn, _ bool) (net.Conn, error) { return c, nil }
