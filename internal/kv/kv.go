@@ -126,7 +126,8 @@ func (o *ScanOpt) Wait() {
 
 // Reader reads keys.
 type Reader interface {
-	// Get returns the key's value, or nil if the key does not exist. An existing empty value is not nil.
+	// Get returns the key's value, or nil if the key does not exist. An existing empty value is not nil. The caller may reuse the key's
+	// memory once Get has returned.
 	Get(key []byte) ([]byte, error)
 	// Counters returns the counters at a key; nil if the key does not exist.
 	Counters(key []byte) ([]int64, error)

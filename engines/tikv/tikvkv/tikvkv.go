@@ -333,7 +333,8 @@ func (r *reader) Get(key []byte) ([]byte, error) {
 	if snap == nil {
 		snap = r.store.db.GetSnapshot(math.MaxUint64) // the key's latest version, without asking the oracle for the time
 	}
-	return found(snap.Get(r.ctx, key))
+	// The client may still send a request whose context has ended, when the caller reuses the memory of key.
+	return found(snap.Get(r.ctx, bytes.Clone(key)))
 }
 
 // Counters implements kv.Reader.
