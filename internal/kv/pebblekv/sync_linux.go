@@ -27,8 +27,8 @@ func releasingSyncData(f vfs.File) error {
 }
 
 func releasing(name string, call, fd uintptr) error {
-	_, err := retry(name, call, fd, nil)
-	return err
+	_, err := retry(call, fd, nil, 0)
+	return os.NewSyscallError(name, err)
 }
 
 // releasingWrite writes to a file like releasingSync. It is for writes that bypass the page cache, and so wait for the disk.
@@ -37,9 +37,10 @@ func releasingWrite(f vfs.File, p []byte) (int, error) {
 		return f.Write(p)
 	}
 	for done := 0; ; {
-		n, err := retry("write", syscall.SYS_WRITE, f.Fd(), p[done:])
+		rest := p[done:]
+		n, err := retry(syscall.SYS_WRITE, f.Fd(), unsafe.Pointer(unsafe.SliceData(rest)), uintptr(len(rest)))
 		if done += n; err != nil || done == len(p) {
-			return done, err
+			return done, os.NewSyscallError("write", err)
 		}
 	}
 }
@@ -51,30 +52,25 @@ func releasingRemove(name string) error {
 		return &os.PathError{Op: "remove", Path: name, Err: err}
 	}
 	here := unix.AT_FDCWD
-	for {
-		_, errno := releasingCall(syscall.SYS_UNLINKAT, uintptr(here), unsafe.Pointer(path), 0)
-		runtime.KeepAlive(path)
-		switch errno {
-		case 0:
-			return nil
-		case syscall.EINTR:
-		case syscall.EISDIR:
-			return os.Remove(name)
-		default:
-			return &os.PathError{Op: "remove", Path: name, Err: errno}
-		}
+	switch _, err := retry(syscall.SYS_UNLINKAT, uintptr(here), unsafe.Pointer(path), 0); err {
+	case nil:
+		return nil
+	case syscall.EISDIR:
+		return os.Remove(name)
+	default:
+		return &os.PathError{Op: "remove", Path: name, Err: err}
 	}
 }
 
 // retry repeats a system call for as long as signals interrupt it.
-func retry(name string, call, fd uintptr, p []byte) (int, error) {
+func retry(call, fd uintptr, p unsafe.Pointer, n uintptr) (int, error) {
 	for {
-		switch n, errno := releasingCall(call, fd, unsafe.Pointer(unsafe.SliceData(p)), uintptr(len(p))); errno {
+		switch result, errno := releasingCall(call, fd, p, n); errno {
 		case 0:
-			return int(n), nil
+			return int(result), nil
 		case syscall.EINTR:
 		default:
-			return 0, os.NewSyscallError(name, errno)
+			return 0, errno
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -81,7 +82,7 @@ func TestReleasingFails(t *testing.T) {
 	if err := releasing("fdatasync", syscall.SYS_FDATASYNC, 1<<20); !errors.Is(err, syscall.EBADF) {
 		t.Errorf("syncing no file: %v", err)
 	}
-	if _, err := retry("write", syscall.SYS_WRITE, r.Fd(), []byte("x")); !errors.Is(err, syscall.EBADF) {
+	if _, err := retry(syscall.SYS_WRITE, r.Fd(), unsafe.Pointer(unsafe.StringData("x")), 1); !errors.Is(err, syscall.EBADF) {
 		t.Errorf("writing to the reading end of a pipe: %v", err)
 	}
 }
