@@ -105,8 +105,8 @@ func TestCatalog(t *testing.T) {
 	})
 }
 
-// TestManyTables visits all tables, as background work does every second, and recovers as a start does: the first may allocate next to
-// nothing, the second nothing for each table.
+// TestManyTables visits all tables, as background work does every second, and recovers, as a start does. A visit may allocate next to
+// nothing, and recovery nothing for each table.
 func TestManyTables(t *testing.T) {
 	const tables = 200
 	s := newSession(t)

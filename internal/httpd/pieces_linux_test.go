@@ -21,7 +21,7 @@ func TestPieces(t *testing.T) {
 	c := serveOn(t, l, Options{}).dial()
 	r := bufio.NewReader(c)
 	var answer fasthttp.Response
-	// None that exceeds the buffer by its header only: it leaves in two pieces.
+	// An answer that exceeds the buffer by its header only would leave in two pieces.
 	sizes := []int{2, writeBuffer / 2, writeBuffer + 1, freeAnswer + 1, 5 * writeBuffer}
 	const times = 10
 	for i := range times {

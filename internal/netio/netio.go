@@ -25,7 +25,7 @@ func (l listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// Dialed returns a connection to another server so that it keeps its processor, except those that Listener leaves alone.
+// Dialed makes a connection to another server keep its processor. It leaves the same connections alone as Listener.
 func Dialed(c net.Conn) (net.Conn, error) {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		return wrap(tcp, true)

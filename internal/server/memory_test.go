@@ -16,7 +16,7 @@ func TestMemoryLimit(t *testing.T) {
 	for _, step := range []struct {
 		what  string
 		share float64 // of the collector since the last step
-		goal  uint64  // of the heap, 100 bytes of which are live
+		goal  uint64  // the heap's size at the next collection, in bytes; 100 bytes are live
 		tick  bool    // after a second, not after a collection
 		want  int64   // bytes above least
 	}{

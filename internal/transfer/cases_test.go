@@ -83,7 +83,7 @@ type session struct {
 	caughtUp func()
 }
 
-// following is a coordinator that calls session.caughtUp, and tells session.released which leases jobs give back at their ends.
+// following is a coordinator that calls session.caughtUp, and sends the names of jobs that have ended to session.released.
 type following struct {
 	*cluster.Solo
 	s *session

@@ -245,8 +245,8 @@ func (g *generator) run() (*measured, error) {
 	return res, nil
 }
 
-// take returns a connection for the next request: one to the server whose turn it is or, if those are all busy, to the next that has
-// one. It returns nil if all connections are busy.
+// take returns a connection for the next request, or nil if all connections are busy. Servers take turns; a server without an idle
+// connection passes its turn on.
 func (g *generator) take() *socket {
 	for i := range g.idle {
 		list := &g.idle[(g.sent+i)%len(g.idle)]

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestTake checks which servers get requests: each in its turn, and one that is busy passes its turn on.
+// TestTake checks that servers take turns, and that a busy server passes its turn on.
 func TestTake(t *testing.T) {
 	g := generator{idle: make([][]*socket, 3)}
 	for i := range 7 {

@@ -26,7 +26,7 @@ const (
 	// growthRate is the requests per second at which latencies are measured, on growthConnections.
 	growthRate        = 2000
 	growthConnections = 16
-	// growthRepeats is the number of starts and of filled indexes of which medians are taken, unless there are fewer rounds.
+	// growthRepeats is how often the server is started and an index filled; medians are printed. Fewer rounds mean fewer repeats.
 	growthRepeats = 3
 	// The server and the generator have a core each.
 	serverCore, generatorCore = 0, 1
@@ -348,7 +348,7 @@ func (g *grown) scan(t *grownTable) error {
 	return nil
 }
 
-// index measures how fast an index of a table in use is filled, and the latency of the use before and meanwhile.
+// index measures how fast an index is filled beside requests to its table, and the latency of these requests before and meanwhile.
 func (g *grown) index(t *grownTable) error {
 	c, err := dial(g.Addr)
 	if err != nil {

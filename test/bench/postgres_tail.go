@@ -18,8 +18,8 @@ import (
 // tailServers is how many servers share the database whose tails are measured.
 const tailServers = 3
 
-// postgresTail measures the tails of several servers over one PostgreSQL, beside those of as many yardsticks with as many connections to
-// it. The generator has the last core for itself.
+// postgresTail measures the tails of several servers over one PostgreSQL, and those of an equal number of yardsticks. Each server and each
+// yardstick has poolConns connections to the database. The generator has the last core for itself.
 func postgresTail() error {
 	generator := runtime.NumCPU() - 1
 	if generator < 1 {

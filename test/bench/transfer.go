@@ -112,7 +112,7 @@ func transfer() error {
 	return nil
 }
 
-// importFrom imports files of writeInput into a new table. The folder is that of the bucket "bench" in which the files are.
+// importFrom imports files of writeInput, which are in a folder of the bucket "bench", into a new table.
 func importFrom(c *conn, folder string, zipped bool, table string, indexed bool) error {
 	compression, attribute, index := "NONE", "", ""
 	if zipped {
@@ -145,7 +145,7 @@ func waitFor(c *conn, op, body, want string) error {
 	return waitUntil(c, op, body, want, func(answer string) bool { return strings.Contains(answer, want) })
 }
 
-// waitUntil repeats a request until its answer is what the text says.
+// waitUntil repeats a request until is accepts the answer. what describes such an answer.
 func waitUntil(c *conn, op, body, what string, is func(answer string) bool) error {
 	for began := time.Now(); time.Since(began) < jobTimeout; time.Sleep(50 * time.Millisecond) {
 		answer, err := c.call(op, body)

@@ -174,7 +174,7 @@ func CPU(pid int) time.Duration {
 	return fields.time(utime) + fields.time(stime)
 }
 
-// FamilyCPU returns the CPU time of a process and of its children, of those that have ended too, or 0 if /proc doesn't tell.
+// FamilyCPU returns the CPU time of a process and of its children, including those that have ended, or 0 if /proc doesn't tell.
 func FamilyCPU(pid int) time.Duration {
 	entries, _ := os.ReadDir("/proc")
 	var total time.Duration
@@ -193,7 +193,7 @@ func FamilyCPU(pid int) time.Duration {
 	return total
 }
 
-// Indexes in status of the fields that proc_pid_stat(5) calls so. The last two are the times of children that have ended.
+// Indexes of fields in status. The names are those in proc_pid_stat(5); the last two count children that have ended.
 const (
 	ppid   = 1
 	utime  = 11
