@@ -63,7 +63,9 @@ func TestEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var once sync.Once
+	resumed := make(chan struct{}) // Resume starts only jobs whose records it finds in progress
 	s.caughtUp = func() {
+		<-resumed
 		once.Do(func() {
 			_, err1 := s.Imports.Change(ctx, imported.Key(), func(i *Import) error { i.Status = Completed; return nil })
 			_, err2 := s.Exports.Change(ctx, exported.Key(), func(e *Export) error { e.Status = Completed; return nil })
@@ -72,7 +74,9 @@ func TestEnded(t *testing.T) {
 			}
 		})
 	}
-	if err := s.Resume(ctx, s.rules); err != nil {
+	err = s.Resume(ctx, s.rules)
+	close(resumed)
+	if err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
