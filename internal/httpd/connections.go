@@ -41,9 +41,11 @@ type progress struct {
 	stranger *list.Element
 
 	mu     sync.Mutex
-	cancel context.CancelFunc // cancels the request in flight; nil if there is none
-	seen   bool               // the request was already in flight at the last check
-	answer body               // the answer being sent, if it counts
+	ctx    context.Context // of its requests, made by the first one: a context for each would cost two allocations
+	cancel context.CancelFunc
+	busy   bool // a request is in flight
+	seen   bool // the request was already in flight at the last check
+	answer body // the answer being sent, if it counts
 }
 
 // state is fasthttp's hook for each step in a connection's life.
@@ -58,8 +60,10 @@ func (cs *connections) state(c net.Conn, state fasthttp.ConnState) {
 		cs.answerSent(c)
 	case fasthttp.StateClosed, fasthttp.StateHijacked:
 		cs.answerSent(c)
-		if p, ok := cs.open.LoadAndDelete(c); ok {
-			cs.leave(p.(*progress))
+		if found, ok := cs.open.LoadAndDelete(c); ok {
+			p := found.(*progress)
+			p.end()
+			cs.leave(p)
 		}
 	}
 }
@@ -161,35 +165,46 @@ func (cs *connections) moved(c net.Conn) {
 }
 
 // begin registers a request of the connection as in flight. The request's context ends when the client has gone, or when Shutdown
-// runs out of patience.
+// runs out of patience; no sooner than its connection, if the request ends before.
 func (cs *connections) begin(c net.Conn) running {
-	ctx, cancel := context.WithCancel(context.Background())
-	r := running{ctx: ctx, cancel: cancel}
-	if found, ok := cs.open.Load(c); ok {
-		r.on = found.(*progress)
-		r.on.last.Store(cs.now.Load())
-		r.on.mu.Lock()
-		r.on.cancel, r.on.seen = cancel, false
-		r.on.mu.Unlock()
+	found, ok := cs.open.Load(c)
+	if !ok {
+		return running{ctx: context.Background()}
 	}
-	return r
+	p := found.(*progress)
+	p.last.Store(cs.now.Load())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx == nil {
+		p.ctx, p.cancel = context.WithCancel(context.Background())
+	}
+	p.busy, p.seen = true, false
+	return running{ctx: p.ctx, on: p}
 }
 
 // running is a request in flight.
 type running struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	on     *progress // nil if the listener didn't accept the connection
+	ctx context.Context
+	on  *progress // nil if the listener didn't accept the connection
 }
 
-// done unregisters the request and releases its context.
+// done unregisters the request.
 func (r *running) done() {
 	if r.on != nil {
 		r.on.mu.Lock()
-		r.on.cancel = nil
+		r.on.busy = false
 		r.on.mu.Unlock()
 	}
-	r.cancel()
+}
+
+// end ends the context of the connection's requests. It reports whether one is in flight.
+func (p *progress) end() (busy bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cancel != nil {
+		p.cancel()
+	}
+	return p.busy
 }
 
 // watch cancels requests whose client has gone.
@@ -205,7 +220,7 @@ func (cs *connections) watch() {
 func (p *progress) look(c net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cancel == nil {
+	if !p.busy {
 		return
 	}
 	if p.seen && gone(c) {
@@ -217,12 +232,7 @@ func (p *progress) look(c net.Conn) {
 // end cancels all requests in flight, and closes connections that are idle or still sending a request.
 func (cs *connections) end() {
 	cs.open.Range(func(c, found any) bool {
-		p := found.(*progress)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.cancel != nil {
-			p.cancel()
-		} else {
+		if !found.(*progress).end() {
 			_ = c.(net.Conn).Close() // its reader fails
 		}
 		return true
