@@ -27,7 +27,9 @@ type Error struct {
 }
 
 // Error implements error: the position and IAM's sentence, for policies that are kept in files.
-func (e *Error) Error() string { return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Message) }
+func (e *Error) Error() string {
+	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Message)
+}
 
 // Parse compiles a policy document ("Grammar of the IAM JSON policy language"). Every error is an *Error. The time and memory that Parse
 // takes are linear in the text, whose size the caller limits.
