@@ -1,41 +1,83 @@
-// Package access decides whether a caller may act on a resource. Every request that names a resource asks Authorize, and nothing else
-// decides. Policies, once they exist, will extend it.
+// Package access decides whether a caller may take an action on a resource. Every request asks Authorize; nothing else decides.
+// [github.com/statordb/stator/internal/access/policy] evaluates the policies.
 package access
 
 import (
 	"strings"
 
+	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// Authorize returns nil if the caller may take the action (e.g. "dynamodb:GetItem") on a resource, given its Amazon Resource Name, and
-// AWS's AccessDeniedException otherwise ("Troubleshoot access denied error messages"). A caller with a verified signature may use its own
-// account's resources. Without credentials all callers share one account, and any caller may use everything.
-func Authorize(caller smithy.Caller, action, arn string) *awserr.Error {
-	return AuthorizeOwned(caller, action, account(arn), func() string { return arn })
+// Any is the resource of actions that have none of their own, e.g. dynamodb:ListTables.
+const Any = "*"
+
+// Question asks whether the sender of a request may take an action on a resource.
+type Question struct {
+	Call   *smithy.Call
+	Action string // e.g. dynamodb:GetItem
+	// Resource is an Amazon Resource Name, or Any.
+	Resource string
+	// Owner is the account that the resource belongs to; empty for the caller's.
+	Owner string
+	// Policy is the resource's policy; nil without one.
+	Policy *policy.Document
+	// Keys are the condition keys of the request that only its operation knows; nil for none.
+	Keys policy.Context
 }
 
-// AuthorizeOwned is Authorize for a resource whose account is known. Only a refusal asks for the Amazon Resource Name.
-func AuthorizeOwned(caller smithy.Caller, action, account string, name func() string) *awserr.Error {
-	if !caller.Verified || account == caller.Account {
+// Authorize returns nil if the caller may take the action on the resource, and AWS's AccessDeniedException otherwise ("Troubleshoot access
+// denied error messages"). Without credentials all callers are the root of every account, and only a resource's policy can refuse them.
+func Authorize(q *Question) *awserr.Error {
+	caller := &q.Call.Caller
+	owner := q.Owner
+	if owner == "" || !caller.Verified {
+		owner = caller.Account
+	}
+	if caller.Identity == nil && q.Policy == nil && owner == caller.Account {
 		return nil
 	}
-	arn := name()
-	return awserr.New(awserr.AccessDenied, "User: "+Principal(caller)+" is not authorized to perform: "+action+" on resource: "+arn+
-		" because no resource-based policy allows the "+action+" action")
+	id, r := q.request(owner)
+	set := id.Policies
+	set.Resource = q.Policy
+	d := policy.Decide(r, id, set)
+	if d.Allowed {
+		return nil
+	}
+	return awserr.New(awserr.AccessDenied, "User: "+id.ARN+" is not authorized to perform: "+q.Action+" on resource: "+q.Resource+" "+d.Reason(q.Action))
 }
 
-// AuthorizeARN is Authorize for a text that a request gives as an ARN. A text that isn't one names nothing: the operation refuses it.
-func AuthorizeARN(caller smithy.Caller, action, text string) *awserr.Error {
+// PolicyAlone returns what the resource's policy by itself says about the question.
+func PolicyAlone(q *Question) policy.Effect {
+	_, r := q.request(q.Owner)
+	return q.Policy.Evaluate(r)
+}
+
+// request returns the question as the evaluator needs it, and the caller's identity.
+func (q *Question) request(owner string) (*policy.Identity, *policy.Request) {
+	id := q.Call.Caller.Identity
+	if id == nil {
+		id = root(q.Call.Caller.Account)
+	}
+	return id, &policy.Request{Principal: &id.Principal, Action: q.Action, Resource: q.Resource, Owner: owner, Context: &keys{q, id, owner}}
+}
+
+// AuthorizeARN is Authorize for a text that a request gives as an ARN. A text that isn't one names nothing: the operation refuses it. own is
+// the account whose resources are the caller's, which all callers of a shared namespace have in common.
+func AuthorizeARN(call *smithy.Call, action, text, own string) *awserr.Error {
 	if !strings.HasPrefix(text, "arn:") {
 		return nil
 	}
-	return Authorize(caller, action, text)
+	q := Question{Call: call, Action: action, Resource: text, Owner: Account(text)}
+	if q.Owner == own {
+		q.Owner = call.Caller.Account
+	}
+	return Authorize(&q)
 }
 
 // AuthorizeOperator returns nil if the caller is an operator. Stator's own actions need that, e.g. "stator:CreateCheckpoint".
-func AuthorizeOperator(caller smithy.Caller, action string) *awserr.Error {
+func AuthorizeOperator(caller *smithy.Caller, action string) *awserr.Error {
 	if caller.Operator {
 		return nil
 	}
@@ -43,11 +85,23 @@ func AuthorizeOperator(caller smithy.Caller, action string) *awserr.Error {
 		" because its access key is not an operator's")
 }
 
-// Principal returns the caller's Amazon Resource Name: its account's root, until keys belong to users.
-func Principal(caller smithy.Caller) string { return "arn:aws:iam::" + caller.Account + ":root" }
+// Principal returns the caller's Amazon Resource Name: that of its account's root, unless its key is a user's or a session's.
+func Principal(caller *smithy.Caller) string {
+	if caller.Identity != nil {
+		return caller.Identity.ARN
+	}
+	return rootARN(caller.Account)
+}
 
-// account returns the account in an Amazon Resource Name, arn:partition:service:region:account:resource, or "" for other texts.
-func account(arn string) string {
+func rootARN(account string) string { return "arn:aws:iam::" + account + ":root" }
+
+// root returns the identity of an account's root.
+func root(account string) *policy.Identity {
+	return &policy.Identity{Principal: policy.Principal{Account: account, ARN: rootARN(account)}, Type: "Account", UserID: account}
+}
+
+// Account returns the account in an Amazon Resource Name, arn:partition:service:region:account:resource, or "" for other texts.
+func Account(arn string) string {
 	for range 4 {
 		_, arn, _ = strings.Cut(arn, ":")
 	}

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/awserr"
 )
 
@@ -59,29 +60,84 @@ type Identity struct {
 	Verified bool
 	// Operator says that the caller may run the server: its key is an operator's, or the server has no credentials.
 	Operator bool
+	// Identity is the user or session that the key belongs to; nil for the root of Account.
+	Identity *policy.Identity
 }
 
 // Authenticator reads and verifies signatures. The zero value accepts any access key. It is safe for concurrent use.
 type Authenticator struct {
-	// Now is the clock. It is needed only with credentials.
+	// Now is the clock.
 	Now func() time.Time
+	// Issuer knows the access keys of users and sessions; nil for none. It may be set only before the first request.
+	Issuer Issuer
 
-	file string                  // path of the credentials file; empty without one
-	ring atomic.Pointer[keyring] // nil without credentials
-	read lastRead
+	file    string                  // path of the credentials file; empty without one
+	ring    atomic.Pointer[keyring] // nil without credentials
+	read    lastRead
+	derived signingKeys // cache of the derived keys of the Issuer's access keys
+}
+
+// Issuer issues access keys to users and sessions; IAM and STS do.
+type Issuer interface {
+	// Credential returns the secret of an access key and its holder. token is that of a session, empty for a user's key. Its error is
+	// AWS's refusal of a key that is unknown or inactive, or of a session that is over.
+	Credential(accessKey, token string) (secret string, id *policy.Identity, err *awserr.Error)
+	// Issued reports whether an access key has the form of those that the Issuer makes, whether it exists or not.
+	Issued(accessKey string) bool
 }
 
 // Verifies reports whether signatures are verified.
 func (a *Authenticator) Verifies() bool { return a.ring.Load() != nil }
 
-// Known reports whether an access key is, at the moment, one of the account's. Without credentials every key is.
-func (a *Authenticator) Known(accessKey, account string) bool {
-	ring := a.ring.Load()
-	if ring == nil {
-		return true
+// holder is what the server knows of an access key. Without a secret it knows nothing, and need not: there are no credentials.
+type holder struct {
+	secret   string
+	identity Identity
+	regions  []string     // for which the key may sign; empty for all
+	derived  *signingKeys // cache of derived keys
+}
+
+// find returns the holder of an access key. token is that of a session, or empty. A key that looks issued is refused even without
+// credentials if there is no such key any more.
+func (a *Authenticator) find(ring *keyring, accessKey, token string) (h holder, err *awserr.Error) {
+	if ring != nil {
+		if c, ok := ring.credentials[accessKey]; ok {
+			if token != "" { // the keys of the file are no sessions'
+				return h, unrecognized()
+			}
+			return holder{c.SecretAccessKey, Identity{AccessKey: c.AccessKeyID, Account: c.Account, Verified: true, Operator: c.Operator}, c.Regions, &ring.keys}, nil
+		}
 	}
-	c, ok := ring.credentials[accessKey]
-	return ok && c.Account == account
+	err = unrecognized()
+	if a.Issuer != nil {
+		var id *policy.Identity
+		if h.secret, id, err = a.Issuer.Credential(accessKey, token); err == nil {
+			h.identity = Identity{AccessKey: accessKey, Account: id.Account, Verified: true, Identity: id}
+			h.derived = &a.derived
+			return h, nil
+		}
+	}
+	if ring != nil || a.Issuer != nil && a.Issuer.Issued(accessKey) {
+		return h, err
+	}
+	return holder{identity: Identity{AccessKey: accessKey, Account: DefaultAccount, Operator: true}}, nil
+}
+
+// Renew returns the identity of a DAX connection as it is now, or AWS's refusal if its access key is not valid any more. id and token are
+// those with which the connection was opened.
+func (a *Authenticator) Renew(id Identity, token string) (Identity, *awserr.Error) {
+	if !id.Verified {
+		return id, nil
+	}
+	h, err := a.find(a.ring.Load(), id.AccessKey, token)
+	switch {
+	case err != nil:
+		return id, err
+	case h.identity.Account != id.Account:
+		return id, unrecognized()
+	}
+	h.identity.Region = id.Region
+	return h.identity, nil
 }
 
 // MayUseBucket reports whether one of the account's keys lists the bucket, by name or by a prefix with an asterisk. Without credentials
@@ -101,18 +157,17 @@ func (a *Authenticator) MayUseBucket(account, bucket string) bool {
 }
 
 // Recognize returns AWS's refusal of a request that Authenticate would refuse regardless of its body, because it names no known key. The
-// server calls it before it receives a large body. Without credentials it refuses nothing.
+// server calls it before it receives a large body. Without credentials it refuses nothing that a stranger may send.
 func (a *Authenticator) Recognize(r *Request) *awserr.Error {
-	ring := a.ring.Load()
-	if ring == nil {
+	if a.ring.Load() == nil && a.Issuer == nil {
 		return nil
 	}
-	_, _, err := recognize(r, ring)
+	_, _, err := a.recognize(r)
 	return err
 }
 
-// recognize parses a request's signature and finds its key. ring and c are nil without credentials.
-func recognize(r *Request, ring *keyring) (sig signature, c *Credential, err *awserr.Error) {
+// recognize parses a request's signature and finds the holder of its key.
+func (a *Authenticator) recognize(r *Request) (sig signature, h holder, err *awserr.Error) {
 	header := r.Header("authorization")
 	switch {
 	case header != "":
@@ -122,51 +177,45 @@ func recognize(r *Request, ring *keyring) (sig signature, c *Credential, err *aw
 	default:
 		err = awserr.New(awserr.MissingAuthenticationToken, "Request is missing Authentication Token")
 	}
-	if err != nil || ring == nil {
-		return sig, nil, err
+	ring := a.ring.Load()
+	if err != nil || ring == nil && a.Issuer == nil {
+		return sig, holder{identity: Identity{AccessKey: sig.accessKey, Account: DefaultAccount, Operator: true}}, err
 	}
-	c, known := ring.credentials[sig.accessKey]
-	if !known {
-		err = unrecognized()
+	token := sig.token
+	if token == "" {
+		token = r.Header("x-amz-security-token")
 	}
-	return sig, c, err
+	h, err = a.find(ring, sig.accessKey, token)
+	return sig, h, err
 }
 
 // Authenticate returns the sender of a request, or AWS's refusal.
 func (a *Authenticator) Authenticate(r *Request) (Identity, *awserr.Error) {
-	ring := a.ring.Load()
-	sig, c, err := recognize(r, ring)
-	switch {
-	case err != nil:
-		return Identity{}, err
-	case ring == nil:
-		return Identity{AccessKey: sig.accessKey, Account: DefaultAccount, Region: sig.region, Operator: true}, nil
+	sig, h, err := a.recognize(r)
+	if err == nil && h.secret != "" {
+		err = a.verify(r, &sig, &h)
 	}
-	if err := a.verify(r, &sig, ring, c); err != nil {
+	if err != nil {
 		return Identity{}, err
 	}
-	return c.identity(&sig), nil
-}
-
-// identity returns the Identity for a verified signature.
-func (c *Credential) identity(sig *signature) Identity {
-	return Identity{AccessKey: c.AccessKeyID, Account: c.Account, Region: sig.region, Verified: true, Operator: c.Operator}
+	h.identity.Region = sig.region
+	return h.identity, nil
 }
 
 // verify checks everything about a signature by a known key. The value itself comes last, because computing it costs most.
-func (a *Authenticator) verify(r *Request, sig *signature, ring *keyring, c *Credential) *awserr.Error {
+func (a *Authenticator) verify(r *Request, sig *signature, h *holder) *awserr.Error {
 	headers := r.headers()
 	if len(headers) > maxHeaders {
 		return mismatch()
 	}
-	// The server issues no temporary keys, which come with a token.
-	if sig.token != "" || headers.value("x-amz-security-token") != "" {
+	// One token counts, whether a header or the query brings it.
+	if sig.token != "" && headers.value("x-amz-security-token") != "" {
 		return unrecognized()
 	}
 	if _, err := sig.checkTimes(a.Now().UTC()); err != nil {
 		return err
 	}
-	if err := sig.checkScope(r.Service, c.Regions, hostRegion(r.Header("host"))); err != nil {
+	if err := sig.checkScope(r.Service, h.regions, hostRegion(r.Header("host"))); err != nil {
 		return err
 	}
 	if err := sig.checkHeaders(headers); err != nil {
@@ -175,17 +224,22 @@ func (a *Authenticator) verify(r *Request, sig *signature, ring *keyring, c *Cre
 	if !checkPayload(headers, r.Body) {
 		return mismatch()
 	}
-	key, cached := ring.keys.get(sig)
-	if !cached {
-		key = deriveKey(c.SecretAccessKey, sig)
-	}
+	key, cached := h.key(sig)
 	if !equal(sig.sign(r.Method, r.Path, r.Query, headers, r.Body, key), sig.signature) {
 		return mismatch()
 	}
 	if !cached {
-		ring.keys.put(sig, key) // only holders of the secret get here, so strangers can't fill the cache
+		h.derived.put(sig, key) // only holders of the secret get here, so strangers can't fill the cache
 	}
 	return nil
+}
+
+// key returns the key that is derived from the secret for a signature's scope.
+func (h *holder) key(sig *signature) (key []byte, cached bool) {
+	if key, cached = h.derived.get(sig); !cached {
+		key = deriveKey(h.secret, sig)
+	}
+	return key, cached
 }
 
 // equal compares two signatures in constant time, which reveals nothing about where they differ.

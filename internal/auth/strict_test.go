@@ -227,7 +227,7 @@ func TestConnectionScope(t *testing.T) {
 		key := mac(mac(mac(mac([]byte("AWS4secret"), sig.date), sig.region), sig.service), parts[len(parts)-1])
 		headers := fields{{"host", daxHosts[0]}, {"x-amz-date", sig.time}}
 		text := algorithm + "\n" + sig.time + "\n" + c.scope + "\n" + payloadHash([]byte(sig.canonicalRequest("POST", "/", "", headers, nil)))
-		id, until, err := a.AuthenticateConnection("AKID", fmt.Sprintf("%x", mac(key, text)), text)
+		id, until, err := a.AuthenticateConnection("AKID", "", fmt.Sprintf("%x", mac(key, text)), text)
 		if c.want == "" {
 			if err != nil || !id.Verified || id.Account != "123456789012" || !until.Equal(c.at.Add(maxSkew)) {
 				t.Errorf("%s: %+v, %v, %v", c.name, id, until, err)

@@ -183,10 +183,8 @@ func addTags(tags map[string]string, more smithy.Map[string]) (map[string]string
 
 // tagged returns the target with an ARN, if the caller has the permission for the operation there.
 func (s *Service) tagged(call *smithy.Call, arn string) (*target, error) {
-	caller := call.Caller
-	account, region := s.Namespace(caller)
-	caller.Account = account
-	if err := access.AuthorizeARN(caller, "application-autoscaling:"+call.Operation, arn); err != nil {
+	account, region := s.Namespace(call.Caller)
+	if err := access.AuthorizeARN(call, "application-autoscaling:"+call.Operation, arn, account); err != nil {
 		return nil, err
 	}
 	for _, t := range s.targets.List(account, region) {

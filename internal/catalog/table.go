@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/keyspace"
@@ -169,10 +170,43 @@ func (t *Table) Restoring() bool { return t.Loading != nil && t.Loading.Import =
 
 // Policy is a resource-based policy and its revision. A policy without a document was deleted; its revision is that of the
 // deletion.
-type Policy struct{ Document, Revision string }
+type Policy struct {
+	Document, Revision string
+
+	compiled *policy.Document // set when the table is published
+}
 
 // Exists reports whether there is a policy that was not deleted.
 func (p *Policy) Exists() bool { return p != nil && p.Document != "" }
+
+// Compiled returns the policy of a published table as the evaluator needs it; nil if there is none.
+func (p *Policy) Compiled() *policy.Document {
+	if p == nil {
+		return nil
+	}
+	return p.compiled
+}
+
+// denyAll is the policy of resources whose own policy does not compile.
+var denyAll = func() *policy.Document {
+	d, err := policy.Parse(`{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}}`, policy.OfResource)
+	if err != nil {
+		panic(err)
+	}
+	return d
+}()
+
+// compile compiles the policy. One that an earlier version accepted and this one can't read denies everything: its author may have meant
+// to deny what an unread policy would allow. The account's root can still replace it.
+func (p *Policy) compile() {
+	if !p.Exists() {
+		return
+	}
+	var err error
+	if p.compiled, err = policy.Parse(p.Document, policy.OfResource); err != nil {
+		p.compiled = denyAll
+	}
+}
 
 // Update is a change of settings that takes time. Until it takes effect, descriptions show the fields that are set here in place
 // of the new values.
@@ -443,8 +477,10 @@ func AppendKeyValues(dst []byte, attrs []KeyAttribute, it attribute.Item) []byte
 // prepare sets the fields that are derived rather than stored.
 func (t *Table) prepare() {
 	t.use, t.frozen, t.replaced = new(sync.RWMutex), new(atomic.Pointer[chan struct{}]), new(atomic.Bool)
+	t.Policy.compile()
 	if t.Stream != nil {
 		t.Stream.prepare()
+		t.Stream.Policy.compile()
 	}
 	for _, x := range t.Indexes {
 		if x.Projection.Type == "ALL" {

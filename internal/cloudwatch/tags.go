@@ -47,9 +47,8 @@ func (s *Service) change(ctx context.Context, call *smithy.Call, arn string, cha
 
 // tagged returns the alarm with an ARN, if the caller has the permission for the operation there.
 func (s *Service) tagged(call *smithy.Call, arn string) (*Alarm, error) {
-	caller := call.Caller
-	caller.Account, _ = s.Namespace(caller)
-	if err := access.AuthorizeARN(caller, "cloudwatch:"+call.Operation, arn); err != nil {
+	account, _ := s.Namespace(call.Caller)
+	if err := access.AuthorizeARN(call, "cloudwatch:"+call.Operation, arn, account); err != nil {
 		return nil, err
 	}
 	found := s.find(call, func(a *Alarm) bool { return a.ARN() == arn })

@@ -460,6 +460,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 		return nil, err
 	}
 	w.call.Caller = smithy.Caller(id)
+	w.call.Origin = w.signed
 	w.call.Host = wirejson.View(c.Host())
 	answer, err := to.operation.Run(running.ctx, &w.call, in)
 	if err != nil {
@@ -522,11 +523,24 @@ func (s *Server) orMalformed(c *fasthttp.RequestCtx, w *work, refused *awserr.Er
 	return refused
 }
 
-// authRequest adapts a request for auth. It is reused, so that its closures are allocated once.
+// authRequest adapts a request for auth, and is its smithy.Origin. It is reused, so that its closures are allocated once.
 type authRequest struct {
 	auth.Request
+	c      *fasthttp.RequestCtx
 	header *fasthttp.RequestHeader
 }
+
+// Address implements smithy.Origin.
+func (r *authRequest) Address() string { return r.c.RemoteIP().String() }
+
+// Secure implements smithy.Origin.
+func (r *authRequest) Secure() bool { return r.c.IsTLS() }
+
+// UserAgent implements smithy.Origin.
+func (r *authRequest) UserAgent() string { return wirejson.View(r.c.UserAgent()) }
+
+// Referer implements smithy.Origin.
+func (r *authRequest) Referer() string { return wirejson.View(r.c.Referer()) }
 
 // newAuthRequest returns an authRequest whose closures follow header.
 func newAuthRequest() *authRequest {
@@ -544,7 +558,7 @@ func newAuthRequest() *authRequest {
 
 // of points r at a request. The result is valid as long as the request.
 func (r *authRequest) of(c *fasthttp.RequestCtx, service string, body []byte) *auth.Request {
-	r.header = &c.Request.Header
+	r.c, r.header = c, &c.Request.Header
 	r.Method, r.Service, r.Body = wirejson.View(r.header.Method()), service, body
 	r.Path, r.Query = string(c.URI().PathOriginal()), string(c.URI().QueryString())
 	return &r.Request
@@ -552,7 +566,7 @@ func (r *authRequest) of(c *fasthttp.RequestCtx, service string, body []byte) *a
 
 // forget drops the references to the request.
 func (r *authRequest) forget() {
-	r.header = nil
+	r.c, r.header = nil, nil
 	r.Method, r.Path, r.Query, r.Service, r.Body = "", "", "", "", nil
 }
 

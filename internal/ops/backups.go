@@ -12,7 +12,7 @@ func (s *Service) backup(req *Request, arn string) (*catalog.Backup, error) {
 	if r, ok := parseARN(arn); !ok || r.kind != kindBackup {
 		return nil, awserr.ValidationError("Invalid Backup ARN")
 	}
-	r, err := s.resolve(req.Caller, req.resource(kindBackup, arn))
+	r, err := s.resolve(req, req.resource(kindBackup, arn))
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func throughputOf(t *catalog.Throughput) *api.ProvisionedThroughput {
 // tableForBackup returns the table that a backup operation names. AWS words its errors differently from those of other
 // operations.
 func (s *Service) tableForBackup(req *Request, given string) (*catalog.Table, error) {
-	r, err := s.resolve(req.Caller, req.table(given))
+	r, err := s.resolve(req, req.table(given))
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func (s *Service) batchGetItem(ctx context.Context, req *Request, in *api.BatchG
 			return nil, err
 		}
 	}
-	if err := s.resolveBatchGets(ctx, req, gets, total); err != nil {
+	if err := s.resolveBatchGets(ctx, req, gets, total, in.ReturnConsumedCapacity); err != nil {
 		return nil, err
 	}
 	a := batchGetAnswer{out: &api.BatchGetItemOutput{
@@ -93,13 +93,14 @@ func (s *Service) parseBatchGet(g *batchGet) (err error) {
 	return g.e.lowerProjection(g.in.AttributesToGet)
 }
 
-// resolveBatchGets finds the tables and makes the storage keys of all requested keys. total is the number of keys; two equal ones are an error.
-func (s *Service) resolveBatchGets(ctx context.Context, req *Request, gets []batchGet, total int) (err error) {
+// resolveBatchGets finds the tables and makes the storage keys of all requested keys. total is the number of keys; two equal ones are an error. consumed is the request's
+// ReturnConsumedCapacity.
+func (s *Service) resolveBatchGets(ctx context.Context, req *Request, gets []batchGet, total int, consumed smithy.Opt[string]) (err error) {
 	seen := make(map[string]struct{}, total)
 	buf := make([]byte, 0, 64*total)
 	for i := range gets {
 		g := &gets[i]
-		if g.table, err = s.serving(ctx, req, req.table(g.given)); err != nil {
+		if g.table, err = s.serving(ctx, req, req.table(g.given).asking(asks{keys: g.in.Keys, e: g.e, consumed: consumed})); err != nil {
 			return err
 		}
 		for _, key := range g.in.Keys {

@@ -85,7 +85,8 @@ func (s *Service) batchMutations(ctx context.Context, req *Request, in *api.Batc
 	muts := make([]table.Mutation, 0, total)
 	seen := make(map[string]struct{}, total)
 	for i := range in.RequestItems {
-		t, err := s.serving(ctx, req, req.table(in.RequestItems[i].Key))
+		on := req.table(in.RequestItems[i].Key).asking(asks{keys: writtenItems(in.RequestItems[i].Value), consumed: in.ReturnConsumedCapacity})
+		t, err := s.serving(ctx, req, on)
 		if err != nil {
 			return nil, err
 		}
@@ -103,6 +104,19 @@ func (s *Service) batchMutations(ctx context.Context, req *Request, in *api.Batc
 		}
 	}
 	return muts, nil
+}
+
+// writtenItems returns the items to put and the keys of those to delete.
+func writtenItems(requests []api.WriteRequest) []attribute.Item {
+	items := make([]attribute.Item, len(requests))
+	for i, w := range requests {
+		if w.PutRequest != nil {
+			items[i] = w.PutRequest.Item
+		} else {
+			items[i] = w.DeleteRequest.Key
+		}
+	}
+	return items
 }
 
 // writeBatch writes all mutations for which there is capacity in one transaction. If it conflicts with a client's transaction,

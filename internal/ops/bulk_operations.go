@@ -48,7 +48,7 @@ func (s *Service) describeBulk(b *transfer.Bulk) *api.BulkOperationDescription {
 
 // bulk returns the bulk operation that a request names by ARN.
 func (s *Service) bulk(req *Request, arn string) (*transfer.Bulk, error) {
-	r, err := s.resolve(req.Caller, req.resource(kindBulk, arn))
+	r, err := s.resolve(req, req.resource(kindBulk, arn))
 	if err != nil {
 		return nil, err
 	}

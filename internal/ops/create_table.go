@@ -27,8 +27,15 @@ const (
 )
 
 func (s *Service) createTable(ctx context.Context, req *Request, in *api.CreateTableInput) (*api.CreateTableOutput, error) {
-	r, err := s.resolve(req.Caller, req.table(in.TableName.Value))
+	a := asks{tags: in.Tags}
+	r, err := s.resolve(req, req.table(in.TableName.Value).asking(a))
 	name := r.table
+	if err == nil && in.ResourcePolicy.Set {
+		err = s.authorizeMore(req, &r, a, "dynamodb:PutResourcePolicy")
+	}
+	if err == nil && in.Tags != nil {
+		err = s.authorizeMore(req, &r, a, "dynamodb:TagResource")
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,9 @@ func (s *Service) deleteItem(ctx context.Context, req *Request, in *api.DeleteIt
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.serving(ctx, req, req.table(in.TableName.Value))
+	t, err := s.serving(ctx, req, req.table(in.TableName.Value).asking(asks{
+		key: in.Key, e: e, returned: in.ReturnValues, consumed: in.ReturnConsumedCapacity,
+	}))
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 func (s *Service) describeExport(_ context.Context, req *Request, in *api.DescribeExportInput) (*api.DescribeExportOutput, error) {
-	r, err := s.resolve(req.Caller, req.resource(kindExport, in.ExportArn.Value))
+	r, err := s.resolve(req, req.resource(kindExport, in.ExportArn.Value))
 	if err != nil {
 		return nil, err
 	}

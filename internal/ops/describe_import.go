@@ -8,7 +8,7 @@ import (
 )
 
 func (s *Service) describeImport(_ context.Context, req *Request, in *api.DescribeImportInput) (*api.DescribeImportOutput, error) {
-	r, err := s.resolve(req.Caller, req.resource(kindImport, in.ImportArn.Value))
+	r, err := s.resolve(req, req.resource(kindImport, in.ImportArn.Value))
 	if err != nil {
 		return nil, err
 	}

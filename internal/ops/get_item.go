@@ -25,7 +25,7 @@ func (s *Service) getItem(ctx context.Context, req *Request, in *api.GetItemInpu
 			return nil, err
 		}
 	}
-	t, err := s.serving(ctx, req, req.table(in.TableName.Value))
+	t, err := s.serving(ctx, req, req.table(in.TableName.Value).asking(asks{key: in.Key, e: e, consumed: in.ReturnConsumedCapacity}))
 	if err != nil {
 		return nil, err
 	}

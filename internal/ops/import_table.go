@@ -15,7 +15,9 @@ func (s *Service) importTable(ctx context.Context, req *Request, in *api.ImportT
 		return nil, awserr.ValidationError("Invalid Request: Unsupported InputFormatOptions for the given input format: " + in.InputFormat.Value + ".")
 	}
 	p := in.TableCreationParameters
-	r, err := s.resolve(req.Caller, req.table(p.TableName.Value))
+	on := req.table(p.TableName.Value)
+	on.part, on.name = kindImport, "*" // the import that there will be
+	r, err := s.resolve(req, on)
 	if err != nil {
 		return nil, err
 	}

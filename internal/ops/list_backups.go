@@ -19,7 +19,7 @@ func (s *Service) listBackups(_ context.Context, req *Request, in *api.ListBacku
 	of := resource{Namespace: s.namespace(req.Caller)}
 	if in.TableName.Set {
 		var err error
-		if of, err = s.resolve(req.Caller, req.table(in.TableName.Value)); err != nil {
+		if of, err = s.resolve(req, req.table(in.TableName.Value)); err != nil {
 			return nil, err
 		}
 	}
@@ -31,7 +31,7 @@ func (s *Service) listBackups(_ context.Context, req *Request, in *api.ListBacku
 		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID))
 	})
 	if after := in.ExclusiveStartBackupArn; after.Set {
-		r, err := s.resolve(req.Caller, req.resource(anyKind, after.Value))
+		r, err := s.resolve(req, req.resource(anyKind, after.Value))
 		switch {
 		case err != nil:
 			return nil, err

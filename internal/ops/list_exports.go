@@ -16,7 +16,7 @@ func (s *Service) exists(ns catalog.Namespace, table, uuid string) bool {
 }
 
 func (s *Service) listExports(_ context.Context, req *Request, in *api.ListExportsInput) (*api.ListExportsOutput, error) {
-	of, err := s.resolve(req.Caller, req.resource(anyKind, in.TableArn.Value))
+	of, err := s.resolve(req, req.resource(anyKind, in.TableArn.Value))
 	if err != nil {
 		return nil, err
 	}

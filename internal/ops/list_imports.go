@@ -8,7 +8,7 @@ import (
 )
 
 func (s *Service) listImports(_ context.Context, req *Request, in *api.ListImportsInput) (*api.ListImportsOutput, error) {
-	of, err := s.resolve(req.Caller, req.resource(anyKind, in.TableArn.Value))
+	of, err := s.resolve(req, req.resource(anyKind, in.TableArn.Value))
 	if err != nil {
 		return nil, err
 	}

@@ -15,12 +15,12 @@ func (s *Service) listStreams(_ context.Context, req *Request, in *api.ListStrea
 	of := resource{Namespace: s.namespace(req.Caller)}
 	if in.TableName.Set {
 		var err error
-		if of, err = s.resolve(req.Caller, req.table(in.TableName.Value)); err != nil {
+		if of, err = s.resolve(req, req.table(in.TableName.Value)); err != nil {
 			return nil, err
 		}
 	}
 	after := in.ExclusiveStartStreamArn
-	r, err := s.resolve(req.Caller, req.resource(anyKind, after.Value))
+	r, err := s.resolve(req, req.resource(anyKind, after.Value))
 	if err != nil {
 		return nil, err
 	}

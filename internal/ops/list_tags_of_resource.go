@@ -12,7 +12,7 @@ import (
 
 // listTagsOfResource returns all tags in one page, and like AWS ignores NextToken.
 func (s *Service) listTagsOfResource(_ context.Context, req *Request, in *api.ListTagsOfResourceInput) (*api.ListTagsOfResourceOutput, error) {
-	r, err := s.tagged(req, in.ResourceArn.Value)
+	r, err := s.tagged(req, in.ResourceArn.Value, asks{})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/capacity"
@@ -33,6 +34,12 @@ func (s *Service) around(op *operation, h smithy.Handler, place int) smithy.Hand
 			ctx = context.WithValue(ctx, operationKey{}, op)
 		}
 		req.Time = s.Now()
+		if op.unbound {
+			if refused := access.Authorize(&access.Question{Call: call, Action: op.action(), Resource: access.Any}); refused != nil {
+				s.count(req, place, refused)
+				return nil, refused
+			}
+		}
 		out, err := run(ctx, call, in)
 		s.count(req, place, err)
 		return out, err

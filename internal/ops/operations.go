@@ -17,6 +17,8 @@ type operation struct {
 	// for Amazon DynamoDB"); nil for dynamodb:NAME. If there are several, each statement or transaction item needs the one that
 	// matches it.
 	actions []string
+	// unbound means that policies can allow the operation only for all resources.
+	unbound bool
 	// metered means that requests are counted for every table that they use.
 	metered bool
 	// batch means that the parts of a request succeed or fail independently.
@@ -61,11 +63,11 @@ var operations = []operation{
 	{handler: bind(api.DescribeBulkOperation, (*Service).describeBulkOperation), settles: true},
 	{handler: bind(api.DescribeContinuousBackups, (*Service).describeContinuousBackups), settles: true},
 	{handler: bind(api.DescribeContributorInsights, (*Service).describeContributorInsights), settles: true},
-	{handler: bind(api.DescribeEndpoints, (*Service).describeEndpoints), settles: true},
+	{handler: bind(api.DescribeEndpoints, (*Service).describeEndpoints), unbound: true, settles: true},
 	{handler: bind(api.DescribeExport, (*Service).describeExport), settles: true},
 	{handler: bind(describeHotKeysOperation, (*Service).describeHotKeys), settles: true},
 	{handler: bind(api.DescribeImport, (*Service).describeImport), settles: true},
-	{handler: bind(api.DescribeLimits, (*Service).describeLimits), settles: true},
+	{handler: bind(api.DescribeLimits, (*Service).describeLimits), unbound: true, settles: true},
 	{handler: bind(api.DescribeStream, (*Service).describeStream), settles: true},
 	{handler: bind(api.DescribeTable, (*Service).describeTable), settles: true},
 	{handler: bind(api.DescribeTimeToLive, (*Service).describeTimeToLive), settles: true},
@@ -77,13 +79,13 @@ var operations = []operation{
 	{handler: bind(api.GetResourcePolicy, (*Service).getResourcePolicy), settles: true},
 	{handler: bind(api.GetShardIterator, (*Service).getShardIterator), settles: true},
 	{handler: bind(api.ImportTable, (*Service).importTable), multiStep: true, settles: true},
-	{handler: bind(api.ListBackups, (*Service).listBackups), settles: true},
-	{handler: bind(api.ListBulkOperations, (*Service).listBulkOperations), settles: true},
-	{handler: bind(api.ListContributorInsights, (*Service).listContributorInsights), settles: true},
-	{handler: bind(api.ListExports, (*Service).listExports), settles: true},
-	{handler: bind(api.ListImports, (*Service).listImports), settles: true},
-	{handler: bind(api.ListStreams, (*Service).listStreams), settles: true},
-	{handler: bind(api.ListTables, (*Service).listTables), settles: true},
+	{handler: bind(api.ListBackups, (*Service).listBackups), unbound: true, settles: true},
+	{handler: bind(api.ListBulkOperations, (*Service).listBulkOperations), unbound: true, settles: true},
+	{handler: bind(api.ListContributorInsights, (*Service).listContributorInsights), unbound: true, settles: true},
+	{handler: bind(api.ListExports, (*Service).listExports), unbound: true, settles: true},
+	{handler: bind(api.ListImports, (*Service).listImports), unbound: true, settles: true},
+	{handler: bind(api.ListStreams, (*Service).listStreams), unbound: true, settles: true},
+	{handler: bind(api.ListTables, (*Service).listTables), unbound: true, settles: true},
 	{handler: bind(api.ListTagsOfResource, (*Service).listTagsOfResource), settles: true},
 	{handler: bind(api.PutItem, (*Service).putItem), metered: true},
 	{handler: bind(api.PutResourcePolicy, (*Service).putResourcePolicy), multiStep: true, settles: true},

@@ -162,7 +162,11 @@ func (st *statement) action() string {
 
 // reference returns the table or index that the statement is about.
 func (st *statement) reference() reference {
-	return reference{action: st.action(), kind: kindTable, given: st.Table, index: st.Index}
+	a := asks{statement: st}
+	if st.inTransaction {
+		a.enclosing = "ExecuteTransaction"
+	}
+	return reference{action: st.action(), kind: kindTable, given: st.Table, asks: a}.index(st.Index)
 }
 
 // keyTypeError is a key attribute whose value is not of the table's type.

@@ -29,7 +29,9 @@ func (s *Service) putItem(ctx context.Context, req *Request, in *api.PutItemInpu
 	if in.Item.Size() > attribute.MaxItemSize {
 		return nil, awserr.ItemTooLarge()
 	}
-	t, err := s.serving(ctx, req, req.table(in.TableName.Value))
+	t, err := s.serving(ctx, req, req.table(in.TableName.Value).asking(asks{
+		key: in.Item, e: e, returned: in.ReturnValues, consumed: in.ReturnConsumedCapacity,
+	}))
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ func (s *Service) putResourcePolicy(ctx context.Context, req *Request, in *api.P
 		return nil, err
 	}
 	if !in.ConfirmRemoveSelfResourceAccess.Value {
-		if err := checkLockout(document, req.Caller); err != nil {
+		if err := checkLockout(req, &r, document); err != nil {
 			return nil, err
 		}
 	}

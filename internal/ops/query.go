@@ -74,7 +74,10 @@ func (s *Service) query(ctx context.Context, req *Request, in *api.QueryInput) (
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.reading(ctx, req, req.index(in.TableName.Value, in.IndexName.Value), in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
+	on := req.index(in.TableName.Value, in.IndexName.Value).asking(asks{
+		e: e, conditions: conditions, selected: in.Select, consumed: in.ReturnConsumedCapacity,
+	})
+	r, err := s.reading(ctx, req, on, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
 	if err != nil {
 		return nil, err
 	}

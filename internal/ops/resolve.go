@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/statordb/stator/internal/access"
+	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
@@ -51,6 +52,8 @@ type resource struct {
 	kind  kind
 	table string // empty for a bulk operation, whose ARN does not contain it
 	name  string // an index's name, a stream's label, or the ID of a backup, export, import or bulk operation; empty for a table
+	// found is the table as authorization found it; nil if there is none, or if nothing had to be looked up.
+	found *catalog.Table
 }
 
 // ARN returns the resource's ARN in the form in which Stator issues it.
@@ -110,7 +113,24 @@ type reference struct {
 	action string // IAM action that the request takes on the resource, e.g. dynamodb:GetItem
 	kind   kind   // required type
 	given  string // an ARN, or a table's name
-	index  string // name of an index of the table; empty for the table itself
+	// part and name are the part of the table on which the action is taken, e.g. an index; kindTable for the table itself.
+	part kind
+	name string
+	asks asks // what policies may make conditions about
+}
+
+// index returns the reference to an index of the table. An empty name means the table.
+func (on reference) index(name string) reference {
+	if name != "" {
+		on.part, on.name = kindIndex, name
+	}
+	return on
+}
+
+// asking returns the reference with what policies may make conditions about.
+func (on reference) asking(a asks) reference {
+	on.asks = a
+	return on
 }
 
 // table refers to a table for the action of the request's operation. The operation must have a single action.
@@ -120,7 +140,7 @@ func (r *Request) table(given string) reference {
 
 // index refers to a table's index for the action of the request's operation. An empty index means the table.
 func (r *Request) index(table, index string) reference {
-	return reference{action: r.op.action(), kind: kindTable, given: table, index: index}
+	return reference{action: r.op.action(), kind: kindTable, given: table}.index(index)
 }
 
 // resource refers to a resource by ARN for the action of the request's operation.
@@ -130,23 +150,22 @@ func (r *Request) resource(want kind, arn string) reference {
 
 // resolve returns the resource that a request names if the caller may take the action on it. It is the only way from a request
 // to a resource. A name means a table in the caller's namespace, while an ARN contains its own account and region; with
-// SharedNamespace both mean the shared namespace. Authorization comes before any lookup, so that a refusal does not reveal
-// whether another account has the resource.
-func (s *Service) resolve(caller smithy.Caller, want reference) (resource, error) {
+// SharedNamespace both mean the shared namespace. A refusal does not reveal whether another account has the resource.
+func (s *Service) resolve(req *Request, want reference) (resource, error) {
 	r, isARN := parseARN(want.given)
 	if !isARN {
-		r = resource{Namespace: s.namespace(caller), table: want.given}
+		r = resource{Namespace: s.namespace(req.Caller), table: want.given}
 	} else if s.SharedNamespace {
 		r.Namespace = sharedNamespace
 	}
 	if want.kind == kindTable && r.kind != kindBulk { // the ARN of anything that belongs to a table names the table
-		r.kind, r.name = kindTable, ""
-		if want.index != "" {
-			r.kind, r.name = kindIndex, want.index
-		}
+		r.kind, r.name = want.part, want.name
 	}
 	if isARN || want.kind == kindTable {
-		if err := s.authorize(caller, want.action, r); err != nil {
+		if r.kind != kindBulk {
+			r.found = s.Tables.Catalog.Get(r.Namespace, r.table)
+		}
+		if err := s.authorize(req, want.action, &r, &want.asks); err != nil {
 			return r, err
 		}
 	}
@@ -163,20 +182,63 @@ func (s *Service) resolve(caller smithy.Caller, want reference) (resource, error
 
 // named is resolve for a TableName of the control plane. AWS refuses the ARN of a table in another region there.
 func (s *Service) named(req *Request, on reference) (resource, error) {
-	r, err := s.resolve(req.Caller, on)
+	r, err := s.resolve(req, on)
 	if err == nil && r.Region != s.namespace(req.Caller).Region {
 		err = smithy.BadRegion(on.given)
 	}
 	return r, err
 }
 
-// authorize returns AWS's AccessDeniedException if the caller may not take the action on the resource.
-func (s *Service) authorize(caller smithy.Caller, action string, r resource) error {
-	if s.SharedNamespace { // every caller owns the shared tables
-		caller.Account = sharedNamespace.Account
+// authorize returns AWS's AccessDeniedException if the caller may not take the action on the resource. Actions on everything have been
+// authorized before (around), so that only another account's resources remain to be refused.
+func (s *Service) authorize(req *Request, action string, r *resource, a *asks) error {
+	var document *policy.Document
+	if r.found != nil {
+		document = r.policy()
 	}
-	if err := access.AuthorizeOwned(caller, action, r.Account, r.ARN); err != nil {
+	own := s.SharedNamespace || r.Account == req.Caller.Account || !req.Caller.Verified
+	if own && (req.Caller.Identity == nil && document == nil || req.op != nil && req.op.unbound) {
+		return nil
+	}
+	q := access.Question{Call: req.Call, Action: action, Resource: r.ARN(), Owner: r.Account, Policy: document}
+	if s.SharedNamespace { // every caller owns the shared tables
+		q.Owner = req.Caller.Account
+	}
+	k := conditionKeys{asks: a, has: itemActions[action], table: r.found}
+	if r.kind == kindIndex {
+		k.index = r.name
+	}
+	if r.found != nil {
+		if tags := tagsOf(r.found, *r); tags != nil {
+			k.tags = *tags
+		}
+	}
+	q.Keys = &k
+	if err := access.Authorize(&q); err != nil {
 		return err
+	}
+	return nil
+}
+
+// authorizeMore authorizes further actions on a resource that the request has resolved already.
+func (s *Service) authorizeMore(req *Request, r *resource, a asks, actions ...string) error {
+	for _, action := range actions {
+		if err := s.authorize(req, action, r, &a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// policy returns the policy that covers the resource: that of its table, or a stream's own. Other resources have none.
+func (r *resource) policy() *policy.Document {
+	switch r.kind {
+	case kindTable, kindIndex:
+		return r.found.Policy.Compiled()
+	case kindStream:
+		if at, err := policyOf(r.found, *r); err == nil {
+			return (*at).Compiled()
+		}
 	}
 	return nil
 }
@@ -210,11 +272,11 @@ func notNamed(want kind, given string) error {
 // serving returns the table that a request on items, or a part of it, uses. The table must serve items. serving also injects
 // faults in test mode, once per request and table, and records the table for metering.
 func (s *Service) serving(ctx context.Context, req *Request, on reference) (*catalog.Table, error) {
-	r, err := s.resolve(req.Caller, on)
+	r, err := s.resolve(req, on)
 	if err != nil {
 		return nil, err
 	}
-	t := s.Tables.Catalog.Get(r.Namespace, r.table)
+	t := r.found
 	if t != nil && !t.Serves(req.Time) {
 		// Another server may already have shown that the table is active: wait for pending changes before refusing.
 		if t, err = s.Tables.Catalog.Settled(ctx, t); err != nil {
@@ -240,8 +302,8 @@ func (s *Service) existing(req *Request, on reference) (*catalog.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t := s.Tables.Catalog.Get(r.Namespace, r.table); t != nil {
-		return t, nil
+	if r.found != nil {
+		return r.found, nil
 	}
 	return nil, awserr.TableNotFound(r.table)
 }
@@ -276,15 +338,16 @@ type KeyAttribute struct {
 	Type attribute.Type
 }
 
-// Identify returns the table with a name or ARN if it serves the caller's requests on items and the caller may take the action on
-// it, e.g. dynamodb:GetItem. DAX uses it. Otherwise it returns AWS's error.
-func (s *Service) Identify(caller smithy.Caller, action, given string) (id TableIdentity, err error) {
-	r, err := s.resolve(caller, reference{action: action, kind: kindTable, given: given})
+// Identify returns the table with a name or ARN if it serves requests on items and the caller may take the action on it, e.g.
+// dynamodb:GetItem. DAX uses it. Otherwise it returns AWS's error.
+func (s *Service) Identify(call *smithy.Call, action, given string) (id TableIdentity, err error) {
+	call.Time = s.Now()
+	r, err := s.resolve(&Request{Call: call}, reference{action: action, kind: kindTable, given: given})
 	if err != nil {
 		return id, err
 	}
-	t := s.Tables.Catalog.Get(r.Namespace, r.table)
-	if t == nil || !t.Serves(s.Now()) {
+	t := r.found
+	if t == nil || !t.Serves(call.Time) {
 		return id, awserr.NotFound()
 	}
 	id = TableIdentity{ID: t.ID, Account: t.Account, PartitionKey: KeyAttribute(t.Key.Partition[0])}

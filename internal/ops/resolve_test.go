@@ -65,6 +65,7 @@ func TestSharedNamespaceByARN(t *testing.T) {
 
 // TestResolve checks which resource the texts in requests name, and who is allowed to use it.
 func TestResolve(t *testing.T) {
+	s := open(t, Options{})
 	caller := smithy.Caller{Account: "111111111111", Region: "us-west-2", Verified: true}
 	const own, other = "arn:aws:dynamodb:us-west-2:111111111111:", "arn:aws:dynamodb:us-east-1:222222222222:"
 	for _, c := range []struct {
@@ -100,7 +101,7 @@ func TestResolve(t *testing.T) {
 		{want: anyKind, given: other + "table/Tab", error: "not authorized"},
 	} {
 		t.Run(c.given, func(t *testing.T) {
-			r, err := New(Options{}).resolve(caller, reference{action: "dynamodb:Test", kind: c.want, given: c.given, index: c.index})
+			r, err := s.resolve(RequestOf(&smithy.Call{Caller: caller}), reference{action: "dynamodb:Test", kind: c.want, given: c.given}.index(c.index))
 			switch {
 			case c.error != "":
 				if err == nil || !strings.Contains(err.Error(), c.error) {
@@ -126,7 +127,7 @@ func TestIdentify(t *testing.T) {
 			keys, attributes = append(keys, obj{"AttributeName": "sk", "KeyType": "RANGE"}), append(attributes, obj{"AttributeName": "sk", "AttributeType": "N"})
 		}
 		s.must(caller, "CreateTable", obj{"TableName": name, "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys, "AttributeDefinitions": attributes})
-		got, err := s.Identify(caller, "dynamodb:GetItem", name)
+		got, err := s.Identify(&smithy.Call{Caller: caller}, "dynamodb:GetItem", name)
 		want := TableIdentity{ID: got.ID, Account: caller.Account, PartitionKey: KeyAttribute{Name: "pk", Type: attribute.TypeS}, SortKey: sort}
 		if got != want || got.ID == 0 || ids[got.ID] || err != nil {
 			t.Errorf("%s: %+v, %v", name, got, err)
@@ -137,7 +138,7 @@ func TestIdentify(t *testing.T) {
 		"Missing": "Requested resource not found",
 		"arn:aws:dynamodb:us-west-2:222222222222:table/Hash": "not authorized to perform: dynamodb:GetItem",
 	} {
-		if got, err := s.Identify(caller, "dynamodb:GetItem", given); err == nil || !strings.Contains(err.Error(), want) || got != (TableIdentity{}) {
+		if got, err := s.Identify(&smithy.Call{Caller: caller}, "dynamodb:GetItem", given); err == nil || !strings.Contains(err.Error(), want) || got != (TableIdentity{}) {
 			t.Errorf("%s: %+v, %v", given, got, err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/statordb/stator/internal/access"
+	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
@@ -20,7 +22,7 @@ const (
 	noPolicy      = "NO_POLICY" // the ExpectedRevisionId that means: no policy yet
 )
 
-// Resource policies are stored, validated in form and returned, but not enforced. AWS stores and compares them in a canonical form.
+// AWS stores and compares resource policies in a canonical form, and validates them in other words than IAM its own policies.
 
 // policyStatement is a statement of a policy, with its members in canonical order.
 type policyStatement struct {
@@ -35,8 +37,8 @@ type policyStatement struct {
 	Condition    json.RawMessage `json:",omitempty"`
 }
 
-// policy is a policy, with its members in canonical order.
-type policy struct {
+// policyDocument is a policy, with its members in canonical order.
+type policyDocument struct {
 	Version   string
 	ID        string `json:"Id,omitempty"`
 	Statement []policyStatement
@@ -71,11 +73,15 @@ func parsePolicy(text string, of resource) (string, error) {
 			return "", awserr.ValidationError("Resource-based policy grants unbounded access in one or more elements. Please revise the policy to ensure least-privilege form of access")
 		}
 	}
-	return string(encoded(p)), nil
+	document := string(encoded(p))
+	if _, err := policy.Parse(document, policy.OfResource); err != nil {
+		return "", invalidPolicy(err.Error())
+	}
+	return document, nil
 }
 
 // readPolicy reads a policy whose statements are not checked yet.
-func readPolicy(text string) (*policy, error) {
+func readPolicy(text string) (*policyDocument, error) {
 	trimmed := strings.TrimSpace(text)
 	if !json.Valid([]byte(trimmed)) || strings.HasPrefix(trimmed, "[") {
 		return nil, invalidPolicy("This policy contains invalid Json")
@@ -91,7 +97,7 @@ func readPolicy(text string) (*policy, error) {
 	if err := json.Unmarshal([]byte(trimmed), &raw); err != nil || raw.Statement == nil {
 		return nil, syntaxError(trimmed, len(trimmed))
 	}
-	p := &policy{Version: raw.Version, ID: raw.ID}
+	p := &policyDocument{Version: raw.Version, ID: raw.ID}
 	if p.Version == "" {
 		p.Version = "2008-10-17"
 	}
@@ -251,21 +257,15 @@ func (st *policyStatement) unbounded() bool {
 	return st.Effect == "Allow" && st.Condition == nil && slices.Contains(st.principals(), "*")
 }
 
-// checkLockout rejects a policy, in canonical form, that denies the caller's account further changes of it.
-func checkLockout(document string, caller smithy.Caller) error {
-	var p policy
-	if err := json.Unmarshal([]byte(document), &p); err != nil {
-		return awserr.Internal(err)
+// checkLockout rejects a policy, in canonical form, that denies the caller further changes of it.
+func checkLockout(req *Request, of *resource, document string) error {
+	compiled, err := policy.Parse(document, policy.OfResource)
+	if err != nil {
+		return awserr.Internal(err) // parsePolicy has parsed it
 	}
-	for _, st := range p.Statement {
-		if st.Effect != "Deny" || st.Condition != nil || !slices.ContainsFunc(st.principals(), func(p string) bool {
-			return p == "*" || p == "arn:aws:iam::"+caller.Account+":root"
-		}) {
-			continue
-		}
-		if slices.ContainsFunc(texts(st.Action), func(a string) bool { return a == "*" || a == "dynamodb:*" || a == "dynamodb:PutResourcePolicy" }) {
-			return awserr.New(awserr.AccessDenied, "The new resource policy will not allow you to update the resource policy in the future.")
-		}
+	q := access.Question{Call: req.Call, Action: "dynamodb:PutResourcePolicy", Resource: of.ARN(), Owner: of.Account, Policy: compiled}
+	if access.PolicyAlone(&q) == policy.Deny {
+		return awserr.New(awserr.AccessDenied, "The new resource policy will not allow you to update the resource policy in the future.")
 	}
 	return nil
 }
@@ -276,7 +276,7 @@ func policyNotFound(what string) error {
 
 // withPolicy resolves the ARN of a resource with a policy.
 func (s *Service) withPolicy(req *Request, arn string) (resource, error) {
-	return s.tableOrStream(req, arn, func(r resource) error {
+	return s.tableOrStream(req, arn, asks{}, func(r resource) error {
 		if r.Account != req.Caller.Account {
 			return awserr.ValidationError("This action is only supported by accounts that match the resource owner’s account.")
 		}

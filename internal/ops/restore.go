@@ -25,14 +25,22 @@ type overrides struct {
 	vector     []api.VectorIndex
 }
 
+// restoreActions are the further actions that a restore needs on its target ("Using IAM with DynamoDB backup and restore").
+var restoreActions = []string{
+	"dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem",
+}
+
 // restore creates the table that a restore fills.
 func (s *Service) restore(ctx context.Context, req *Request, name string, source *catalog.Table, loading *catalog.Loading, from *catalog.Restored, o overrides) (*api.TableDescription, error) {
 	if o.vector != nil {
 		return nil, unsupported("VectorIndexOverride")
 	}
-	target, err := s.resolve(req.Caller, req.table(name))
+	target, err := s.resolve(req, req.table(name))
 	if len(name) < 3 || len(name) > 255 {
 		return nil, awserr.TableNameLength()
+	}
+	if err == nil {
+		err = s.authorizeMore(req, &target, asks{}, restoreActions...)
 	}
 	if err != nil {
 		return nil, err

@@ -54,7 +54,8 @@ func (s *Service) scan(ctx context.Context, req *Request, in *api.ScanInput) (*a
 		return nil, err
 	}
 	e.scan = true
-	r, err := s.reading(ctx, req, req.index(in.TableName.Value, in.IndexName.Value), in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
+	on := req.index(in.TableName.Value, in.IndexName.Value).asking(asks{e: e, selected: in.Select, consumed: in.ReturnConsumedCapacity})
+	r, err := s.reading(ctx, req, on, in.IndexName, in.ConsistentRead.Value, in.Select.Value, e)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 
 // stream returns the stream with the ARN that a request or its iterator names.
 func (s *Service) stream(req *Request, arn string) (*catalog.StreamRef, error) {
-	r, err := s.resolve(req.Caller, req.resource(kindStream, arn))
+	r, err := s.resolve(req, req.resource(kindStream, arn))
 	if err != nil {
 		return nil, err
 	}

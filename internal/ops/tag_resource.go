@@ -15,7 +15,7 @@ func (s *Service) tagResource(ctx context.Context, req *Request, in *api.TagReso
 	if _, err := mergeTags(nil, in.Tags); err != nil {
 		return nil, err
 	}
-	return s.changeTags(ctx, req, in.ResourceArn.Value, func(tags []catalog.Tag) ([]catalog.Tag, error) {
+	return s.changeTags(ctx, req, in.ResourceArn.Value, asks{tags: in.Tags}, func(tags []catalog.Tag) ([]catalog.Tag, error) {
 		return mergeTags(tags, in.Tags)
 	})
 }

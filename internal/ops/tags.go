@@ -86,7 +86,7 @@ func tagText(text string, limit int) bool {
 
 // tableOrStream resolves the ARN of a table or stream. Unlike other operations, those on tags and policies do not accept names.
 // foreign returns the error for an ARN of another account or region.
-func (s *Service) tableOrStream(req *Request, arn string, foreign func(resource) error) (resource, error) {
+func (s *Service) tableOrStream(req *Request, arn string, a asks, foreign func(resource) error) (resource, error) {
 	r, ok := parseARN(arn)
 	switch {
 	case !strings.HasPrefix(arn, "arn:"):
@@ -101,7 +101,7 @@ func (s *Service) tableOrStream(req *Request, arn string, foreign func(resource)
 			return r, err
 		}
 	}
-	r, err := s.resolve(req.Caller, req.resource(anyKind, arn))
+	r, err := s.resolve(req, req.resource(anyKind, arn).asking(a))
 	if err != nil {
 		return r, err
 	}
@@ -109,8 +109,8 @@ func (s *Service) tableOrStream(req *Request, arn string, foreign func(resource)
 }
 
 // tagged resolves the ARN of a resource with tags.
-func (s *Service) tagged(req *Request, arn string) (resource, error) {
-	return s.tableOrStream(req, arn, func(r resource) error {
+func (s *Service) tagged(req *Request, arn string, a asks) (resource, error) {
+	return s.tableOrStream(req, arn, a, func(r resource) error {
 		if r.Account != req.Caller.Account {
 			return awserr.Denied()
 		}
@@ -134,8 +134,8 @@ func tagsOf(t *catalog.Table, r resource) *[]catalog.Tag {
 }
 
 // changeTags changes the tags of the resource with an ARN.
-func (s *Service) changeTags(ctx context.Context, req *Request, arn string, change func([]catalog.Tag) ([]catalog.Tag, error)) (*api.NoOutput, error) {
-	r, err := s.tagged(req, arn)
+func (s *Service) changeTags(ctx context.Context, req *Request, arn string, a asks, change func([]catalog.Tag) ([]catalog.Tag, error)) (*api.NoOutput, error) {
+	r, err := s.tagged(req, arn, a)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,9 @@ func (s *Service) transactGetItems(ctx context.Context, req *Request, in *api.Tr
 	seen := make(map[string]struct{}, len(all))
 	for i := range in.TransactItems {
 		g := in.TransactItems[i].Get
-		t, err := s.serving(ctx, req, req.table(g.TableName.Value))
+		t, err := s.serving(ctx, req, req.table(g.TableName.Value).asking(asks{
+			key: g.Key, e: all[i], consumed: in.ReturnConsumedCapacity, enclosing: "TransactGetItems",
+		}))
 		if err != nil {
 			return nil, err
 		}

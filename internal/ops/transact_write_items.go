@@ -43,6 +43,7 @@ type transactPart struct {
 	key, item attribute.Item // only one of them is set
 	texts     expressionTexts
 	returnOld bool
+	consumed  smithy.Opt[string] // the request's ReturnConsumedCapacity
 	e         *expressions
 }
 
@@ -142,6 +143,7 @@ func (s *Service) transactWriteItems(ctx context.Context, req *Request, in *api.
 		if err := p.checkValues(); err != nil {
 			return nil, err
 		}
+		p.consumed = in.ReturnConsumedCapacity
 		parts[i] = p
 	}
 	for _, p := range parts {
@@ -270,7 +272,14 @@ func canceled(reasons []awserr.Reason) error {
 
 // transactMutation returns the mutation for one operation of a transaction.
 func (s *Service) transactMutation(ctx context.Context, req *Request, in *api.TransactWriteItem, p *transactPart) (table.Mutation, error) {
-	t, err := s.serving(ctx, req, reference{action: p.action, kind: kindTable, given: p.table})
+	key := p.key
+	if in.Put != nil {
+		key = p.item
+	}
+	on := reference{action: p.action, kind: kindTable, given: p.table}.asking(asks{
+		key: key, e: p.e, consumed: p.consumed, enclosing: "TransactWriteItems",
+	})
+	t, err := s.serving(ctx, req, on)
 	if err != nil {
 		return table.Mutation{}, err
 	}

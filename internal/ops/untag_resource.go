@@ -21,7 +21,7 @@ func (s *Service) untagResource(ctx context.Context, req *Request, in *api.Untag
 			return nil, err
 		}
 	}
-	return s.changeTags(ctx, req, in.ResourceArn.Value, func(tags []catalog.Tag) ([]catalog.Tag, error) {
+	return s.changeTags(ctx, req, in.ResourceArn.Value, asks{untagged: in.TagKeys}, func(tags []catalog.Tag) ([]catalog.Tag, error) {
 		return slices.DeleteFunc(tags, func(tag catalog.Tag) bool { return slices.Contains(in.TagKeys, tag.Key) }), nil
 	})
 }

@@ -43,7 +43,9 @@ func (s *Service) updateItem(ctx context.Context, req *Request, in *api.UpdateIt
 			return nil, err
 		}
 	}
-	t, err := s.serving(ctx, req, req.table(in.TableName.Value))
+	t, err := s.serving(ctx, req, req.table(in.TableName.Value).asking(asks{
+		key: in.Key, e: e, returned: in.ReturnValues, consumed: in.ReturnConsumedCapacity,
+	}))
 	if err != nil {
 		return nil, err
 	}

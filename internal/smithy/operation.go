@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/turns"
 	"github.com/statordb/stator/internal/wirejson"
@@ -49,6 +50,16 @@ type Caller struct {
 	Verified bool
 	// Operator says that the caller runs the server: its key is an operator's, or the server has no credentials.
 	Operator bool
+	// Identity is the user or session that the key belongs to; nil for the root of Account.
+	Identity *policy.Identity
+}
+
+// Origin is where a request came from. Its texts are views of the request.
+type Origin interface {
+	Address() string // the client's IP address
+	Secure() bool    // whether the request came over TLS
+	UserAgent() string
+	Referer() string
 }
 
 // Call is one request on its way through an operation: its decoder, whose arena lives as long as the request, its caller, and what
@@ -58,6 +69,8 @@ type Call struct {
 	Caller Caller
 	// Host is the server's "host:port" as the client addressed it.
 	Host string
+	// Origin is where the request came from; nil for the server's own requests.
+	Origin Origin
 
 	// Time is when the operation began.
 	Time time.Time

@@ -525,9 +525,7 @@ func (s *Service) rebootNode(ctx context.Context, call *smithy.Call, in *api.Reb
 // tagged returns the name of the cluster with an ARN, if the caller has the permission there.
 func (s *Service) tagged(call *smithy.Call, action, given string) (string, error) {
 	id := s.id(call, "")
-	caller := call.Caller
-	caller.Account = id.Account
-	if err := access.AuthorizeARN(caller, action, given); err != nil {
+	if err := access.AuthorizeARN(call, action, given, id.Account); err != nil {
 		return "", err
 	}
 	name, ok := strings.CutPrefix(given, arn(id))

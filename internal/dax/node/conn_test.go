@@ -57,11 +57,11 @@ func (d *database) Operations() []smithy.Handler {
 	}
 }
 
-func (d *database) Identify(caller smithy.Caller, _, name string) (id ops.TableIdentity, err error) {
+func (d *database) Identify(call *smithy.Call, _, name string) (id ops.TableIdentity, err error) {
 	if name != "Tab" {
 		return id, awserr.NotFound()
 	}
-	return ops.TableIdentity{ID: 7, Account: caller.Account, PartitionKey: ops.KeyAttribute{Name: "pk", Type: attribute.TypeS}}, nil
+	return ops.TableIdentity{ID: 7, Account: call.Caller.Account, PartitionKey: ops.KeyAttribute{Name: "pk", Type: attribute.TypeS}}, nil
 }
 
 func (d *database) CheckProjection(string, smithy.Map[string]) error { return nil }

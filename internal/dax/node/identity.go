@@ -17,6 +17,7 @@ const maxAge = 15 * time.Minute
 // identity is the caller on whose behalf a connection sends requests, and the state that depends on it.
 type identity struct {
 	caller smithy.Caller
+	token  string    // of the session that the caller is; empty for others
 	known  bool      // the client is authenticated
 	until  time.Time // until when that is valid; zero for ever
 	// refused is the error that answers all requests since a failed authorization; nil if there was none.
@@ -84,11 +85,7 @@ func (c *conn) authorize(r *wire.Reader) {
 		return
 	}
 	authenticator := c.node.service.opt.Auth
-	id, until, err := authenticator.AuthenticateConnection(string(accessKey), string(signature), string(text))
-	if err == nil && len(token) > 0 && authenticator.Verifies() {
-		// The server issues no session tokens, so a token belongs to credentials that it doesn't know.
-		err = unrecognized()
-	}
+	id, until, err := authenticator.AuthenticateConnection(string(accessKey), string(token), string(signature), string(text))
 	if err != nil {
 		c.refuse(err)
 		return
@@ -97,15 +94,12 @@ func (c *conn) authorize(r *wire.Reader) {
 	if latest := c.node.service.opt.Now().Add(maxAge); until.After(latest) { // the client's clock is ahead
 		c.until = latest
 	}
+	c.token = string(token)
 	c.introduce(id)
 }
 
-// unrecognized is the error for an access key or session token that the server doesn't know.
-func unrecognized() *awserr.Error {
-	return awserr.New(awserr.UnrecognizedClient, "The security token included in the request is invalid.")
-}
-
-// authorized returns why the caller may not send requests, or nil. Revoking a key takes effect here, with the next request.
+// authorized returns why the caller may not send requests, or nil. Revoking a key, and changes of policies, take effect here, with the next
+// request.
 func (c *conn) authorized() error {
 	opt := &c.node.service.opt
 	switch {
@@ -117,9 +111,13 @@ func (c *conn) authorized() error {
 		return awserr.New(awserr.MissingAuthenticationToken, "Authentication Required: the signature has expired")
 	case !c.known || c.lists == nil:
 		c.introduce(anonymous)
-	case c.caller.Verified && !opt.Auth.Known(c.caller.AccessKey, c.caller.Account):
-		c.refuse(unrecognized())
-		return c.refused
+	default:
+		id, err := opt.Auth.Renew(auth.Identity(c.caller), c.token)
+		if err != nil {
+			c.refuse(err)
+			return err
+		}
+		c.caller = smithy.Caller(id)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ type Database interface {
 	Operations() []smithy.Handler
 	// Identify returns the table that serves a caller's requests by the name or Amazon Resource Name, if the caller may take the
 	// action there, e.g. dynamodb:GetItem; else AWS's error.
-	Identify(caller smithy.Caller, action, name string) (ops.TableIdentity, error)
+	Identify(call *smithy.Call, action, name string) (ops.TableIdentity, error)
 	// CheckProjection returns what is wrong with a projection expression. On a cache hit, the database doesn't see the expression.
 	CheckProjection(expression string, names smithy.Map[string]) error
 	// Namespace returns the account and region whose tables the caller uses.

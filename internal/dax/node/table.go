@@ -37,13 +37,13 @@ func (c *conn) tableFor(action string, name []byte) (*table, error) {
 		if known == nil || known.name != wirejson.View(name) {
 			continue
 		}
-		if t, err := c.node.service.opt.Database.Identify(c.caller, action, known.name); err != nil || t.ID == known.ID {
+		if t, err := c.node.service.opt.Database.Identify(&c.call, action, known.name); err != nil || t.ID == known.ID {
 			return known, err
 		}
 	}
 	out := &table{name: string(name)}
 	var err error
-	if out.TableIdentity, err = c.node.service.opt.Database.Identify(c.caller, action, out.name); err != nil {
+	if out.TableIdentity, err = c.node.service.opt.Database.Identify(&c.call, action, out.name); err != nil {
 		return nil, err
 	}
 	out.foreign = out.Account != c.lists.account
