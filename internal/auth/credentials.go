@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/statordb/stator/internal/tenant"
 )
 
 // Credential is an access key that the server knows.
@@ -29,13 +31,16 @@ type Credential struct {
 	Regions []string `json:"regions"`
 	// Buckets are the buckets of an S3-compatible store that the account may use: names, or prefixes followed by an asterisk.
 	Buckets []string `json:"buckets"`
+	// Limits bound what the account may use. Keys of one account that have limits must have the same.
+	Limits *tenant.Limits `json:"limits"`
 }
 
 // keyring is the content of a credentials file. It is immutable except for its cache: a changed file makes a new keyring.
 type keyring struct {
 	credentials map[string]*Credential // by access key id
 	buckets     map[string][]string    // by account
-	keys        signingKeys            // cache of derived keys
+	limits      map[string]tenant.Limits
+	keys        signingKeys // cache of derived keys
 }
 
 // maxCredentials is the largest credentials file in bytes.
@@ -165,6 +170,14 @@ func checkWriters(name string, info fs.FileInfo) error {
 	return nil
 }
 
+// Limits returns the limits of the accounts in the credentials file, by account.
+func (a *Authenticator) Limits() map[string]tenant.Limits {
+	if ring := a.ring.Load(); ring != nil {
+		return ring.limits
+	}
+	return nil
+}
+
 // Readers returns a warning if others than the server can read the credentials file, or "". Group access is fine if the server doesn't own
 // the file, because then it needs that access itself.
 func (a *Authenticator) Readers() string {
@@ -193,7 +206,7 @@ func parseCredentials(raw []byte) (*keyring, error) {
 	if len(list) == 0 {
 		return nil, errors.New("it has no entries")
 	}
-	ring := &keyring{credentials: map[string]*Credential{}, buckets: map[string][]string{}}
+	ring := &keyring{credentials: map[string]*Credential{}, buckets: map[string][]string{}, limits: map[string]tenant.Limits{}}
 	for i := range list {
 		c := &list[i]
 		if c.Account == "" {
@@ -207,6 +220,13 @@ func parseCredentials(raw []byte) (*keyring, error) {
 		}
 		ring.credentials[c.AccessKeyID] = c
 		ring.buckets[c.Account] = append(ring.buckets[c.Account], c.Buckets...)
+		if c.Limits == nil {
+			continue
+		}
+		if known, ok := ring.limits[c.Account]; ok && known != *c.Limits {
+			return nil, fmt.Errorf("entry %d has other limits for its account than an earlier one", i+1)
+		}
+		ring.limits[c.Account] = *c.Limits
 	}
 	return ring, nil
 }
@@ -220,6 +240,9 @@ func (c *Credential) problem() string {
 		return "has an accessKeyId that can't be in a signature: it must have up to 128 characters of ASCII, without spaces and / , ="
 	case slices.ContainsFunc(c.Regions, func(r string) bool { return !regionForm(r) }):
 		return "has an invalid region"
+	}
+	if c.Limits != nil && c.Limits.Negative() {
+		return "has a negative limit"
 	}
 	for _, b := range c.Buckets {
 		if name := strings.TrimSuffix(b, "*"); b == "" || strings.Contains(name, "*") {

@@ -413,9 +413,14 @@ func Throttled(maximum, index bool, reasons []byte) *Error {
 	return e
 }
 
+// AccountLimit is for accounts beyond their rate of requests.
+func AccountLimit() *Error {
+	return New(RequestLimitExceeded, "Throughput exceeds the current throughput limit for your account. Please contact AWS Support at https://aws.amazon.com/support request a limit increase")
+}
+
 // AccountThrottled is for on-demand tables beyond the per-table quota. reasons is a JSON list of ThrottlingReason.
 func AccountThrottled(reasons []byte) *Error {
-	e := New(RequestLimitExceeded, "Throughput exceeds the current throughput limit for your account. Please contact AWS Support at https://aws.amazon.com/support request a limit increase")
+	e := AccountLimit()
 	e.Fields = append([]byte(`"ThrottlingReasons":`), reasons...)
 	return e
 }

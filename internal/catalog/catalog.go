@@ -57,6 +57,8 @@ type Options struct {
 	Throttling  Throttling
 	// MaxTables is the largest number of tables of an account in a region; 0 for no limit. See accountRegions.
 	MaxTables int
+	// AccountTables returns the largest number of tables of an account in all regions together; 0 for no limit.
+	AccountTables func(account string) int
 }
 
 // DefaultMaxTables is the default limit of tables per account and region ("Quotas in Amazon DynamoDB").
@@ -73,10 +75,13 @@ func (e *TooManyTablesError) Error() string {
 	return fmt.Sprintf("catalog: the account has %d tables", e.Max)
 }
 
-// room returns TooManyTablesError if the namespace can't have another table.
+// room returns TooManyTablesError if the namespace, or its account, can't have another table.
 func (c *Catalog) room(ns Namespace) error {
-	limit := c.opt.MaxTables
-	if limit == 0 {
+	limit, own := c.opt.MaxTables, 0
+	if c.opt.AccountTables != nil {
+		own = c.opt.AccountTables(ns.Account)
+	}
+	if limit == 0 && own == 0 {
 		return nil
 	}
 	region, account := 0, 0
@@ -89,9 +94,11 @@ func (c *Catalog) room(ns Namespace) error {
 		}
 	}
 	switch {
-	case region >= limit:
+	case own > 0 && account >= own:
+		return &TooManyTablesError{own}
+	case limit > 0 && region >= limit:
 		return &TooManyTablesError{limit}
-	case account >= accountRegions*limit:
+	case limit > 0 && account >= accountRegions*limit:
 		return &TooManyTablesError{accountRegions * limit}
 	}
 	return nil
@@ -630,6 +637,14 @@ func (s Stats) Items(index uint8) int64 { return s.at(2 * int(index)) }
 
 // Bytes returns the size of the items in an index; 0 is the table itself.
 func (s Stats) Bytes(index uint8) int64 { return s.at(2*int(index) + 1) }
+
+// Total returns the size of the items in the table and its indexes together.
+func (s Stats) Total() (bytes int64) {
+	for i := 1; i < len(s.counters); i += 2 {
+		bytes += s.at(i)
+	}
+	return bytes
+}
 
 // at returns a counter. Counters may briefly be negative on engines that count apart from their transactions.
 func (s Stats) at(i int) int64 {

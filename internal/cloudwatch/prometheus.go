@@ -55,12 +55,17 @@ func (s *Service) Prometheus(ctx context.Context) ([]byte, error) {
 		Name: proto.String(panicsTotal), Type: dto.MetricType_COUNTER.Enum(), Help: proto.String("Panics of background work that were recovered"),
 		Metric: []*dto.Metric{{Counter: &dto.Counter{Value: proto.Float64(float64(guard.Panics()))}}},
 	}
-	stages, err := stage.Gather()
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range stages {
-		families[f.GetName()] = f
+	for _, gather := range []func() ([]*dto.MetricFamily, error){stage.Gather, s.Gather} {
+		if gather == nil {
+			continue
+		}
+		more, err := gather()
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range more {
+			families[f.GetName()] = f
+		}
 	}
 	var out bytes.Buffer
 	names := make([]string, 0, len(families))

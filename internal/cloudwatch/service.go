@@ -24,6 +24,8 @@ import (
 	"sync"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cloudwatch/api"
 	"github.com/statordb/stator/internal/cluster"
@@ -44,6 +46,8 @@ type Options struct {
 	Namespace func(smithy.Caller) (account, region string)
 	// Source passes everything measured since its last call to emit and report; nil if nothing is measured.
 	Source func(emit func(metric.Datum), report func(metric.Report))
+	// Gather returns further metrics for Prometheus; nil for none.
+	Gather func() ([]*dto.MetricFamily, error)
 	// MaxMetrics bounds the metrics that the clients of an account may create, counting each unit; 0 means DefaultMaxMetrics.
 	MaxMetrics int
 	// Logger gets panics of background work; it may be nil.

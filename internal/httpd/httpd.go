@@ -36,6 +36,7 @@ import (
 	"github.com/statordb/stator/internal/netio"
 	"github.com/statordb/stator/internal/protocol"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/tenant"
 	"github.com/statordb/stator/internal/turns"
 	"github.com/statordb/stator/internal/wirejson"
 )
@@ -68,6 +69,8 @@ type Options struct {
 	Auth    *auth.Authenticator
 	Logger  *slog.Logger
 	Limits  Limits
+	// Tenants are the limits of accounts; nil for none.
+	Tenants *tenant.Tenants
 	// Turns keep long requests from starving short ones. All protocols share them.
 	Turns *turns.Turns
 	// Control maps further paths to handlers. A handler gets the request's body and returns the answer's, or why the body is invalid.
@@ -453,6 +456,11 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 		return nil, s.orMalformed(c, w, refused)
 	}
 	s.conns.introduced(running.on)
+	visit, reached := s.opt.Tenants.Enter(id.Account)
+	if reached != "" {
+		return nil, overLimit(to)
+	}
+	defer visit.Leave()
 	w.turn.Begin(s.opt.Turns, id.Account, time.Now())
 	defer w.turn.End()
 	in, err := s.decode(running.ctx, c, w, limit)
@@ -615,6 +623,14 @@ func (s *Server) setBody(c *fasthttp.RequestCtx, body []byte) (handed bool) {
 // overloaded is the error for a request beyond a limit.
 func overloaded() *awserr.Error {
 	return awserr.New(awserr.ServiceUnavailable, "Service is unable to process your request: too many at a time")
+}
+
+// overLimit is the error for a request of an account that has reached its limit. SDKs retry it.
+func overLimit(to *route) *awserr.Error {
+	if to.codec != nil {
+		return awserr.New(awserr.Throttling, "Rate exceeded")
+	}
+	return awserr.AccountLimit()
 }
 
 // tooLarge is the error for a body of more than limit bytes.

@@ -168,6 +168,9 @@ func (s *Service) resolve(req *Request, want reference) (resource, error) {
 		if err := s.authorize(req, want.action, &r, &want.asks); err != nil {
 			return r, err
 		}
+		if storing[want.action] && s.Tenants.Full(r.Account) {
+			return r, awserr.New(awserr.RequestLimitExceeded, "The tables of account "+r.Account+" have reached the account's limit of bytes on this server")
+		}
 	}
 	switch {
 	case want.kind == kindTable:
@@ -178,6 +181,12 @@ func (s *Service) resolve(req *Request, want reference) (resource, error) {
 		return r, notNamed(want.kind, want.given)
 	}
 	return r, nil
+}
+
+// storing are the actions that add data to a table. An account at its limit of bytes can take none of them.
+var storing = map[string]bool{
+	"dynamodb:BatchWriteItem": true, "dynamodb:ImportTable": true, "dynamodb:PartiQLInsert": true, "dynamodb:PartiQLUpdate": true, "dynamodb:PutItem": true,
+	"dynamodb:RestoreTableFromBackup": true, "dynamodb:RestoreTableToPointInTime": true, "dynamodb:StartBulkPutItems": true, "dynamodb:UpdateItem": true,
 }
 
 // named is resolve for a TableName of the control plane. AWS refuses the ARN of a table in another region there.

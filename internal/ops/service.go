@@ -22,6 +22,7 @@ import (
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/tenant"
 	"github.com/statordb/stator/internal/transfer"
 )
 
@@ -45,6 +46,8 @@ type Options struct {
 	NoChangeLimits bool
 	// Faults are the faults to inject in test mode; nil for none.
 	Faults *faults.Faults
+	// Tenants are the limits of accounts; nil for none.
+	Tenants *tenant.Tenants
 	// SharedNamespace puts all tables in one namespace, regardless of a request's account and region.
 	SharedNamespace bool
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/guard"
@@ -39,10 +40,33 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 		})
 	}
 	if s.auth.Verifies() {
+		s.goOn("measuring accounts", func() {
+			jobs.Every(ctx, opt.Logger, "measuring accounts", measureInterval, func() { report("measure what accounts store")(s.measureAccounts(ctx)) })
+		})
 		s.goOn("reading credentials", func() {
 			jobs.Every(ctx, opt.Logger, "reading credentials", credentialsInterval, func() { s.logCredentials(s.auth.Refresh()) })
 		})
 	}
+}
+
+// measureInterval is how often the server measures what accounts with a limit of bytes store.
+const measureInterval = 5 * time.Second
+
+// measureAccounts tells the tenants how many bytes the tables of each account hold.
+func (s *Server) measureAccounts(ctx context.Context) error {
+	if !s.tenants.Measures() {
+		return nil
+	}
+	bytes := map[string]int64{}
+	for t := range s.items.Catalog.Tables() {
+		stats, err := s.items.Catalog.Stats(ctx, t)
+		if err != nil {
+			return err
+		}
+		bytes[t.Account] += stats.Total()
+	}
+	s.tenants.Measured(bytes)
+	return nil
 }
 
 // lead starts the work that one server does for all that share the store.

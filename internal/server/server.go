@@ -28,6 +28,7 @@ import (
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/tenant"
 )
 
 // Server is a running database.
@@ -45,6 +46,7 @@ type Server struct {
 	dax       *daxFront
 	clusters  *control.Service
 	auth      *auth.Authenticator
+	tenants   *tenant.Tenants
 	stored    *checkpoints
 	atMetrics net.Listener // listener for MetricsListen; nil if unset
 	// stopMetrics shuts down the server behind atMetrics; nil if there is none.
@@ -163,6 +165,7 @@ func (s *Server) logCredentials(changed bool, err error) {
 	case err != nil:
 		s.log.Error("cannot reload the credentials file; the current access keys stay in force", "error", err)
 	case changed:
+		s.tenants.Set(s.auth.Limits())
 		s.log.Info("reloaded the credentials file")
 		if warning != "" {
 			s.log.Warn(warning)

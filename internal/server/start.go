@@ -29,6 +29,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/stream"
 	"github.com/statordb/stator/internal/table"
+	"github.com/statordb/stator/internal/tenant"
 	"github.com/statordb/stator/internal/transfer"
 	"github.com/statordb/stator/internal/turns"
 )
@@ -57,10 +58,13 @@ type starter struct {
 // store and must close both.
 func start(opt *Options, listener net.Listener, store kv.Store, authenticator *auth.Authenticator, clock *testClock) (*Server, error) {
 	ctx, cancel := context.WithCancel(context.Background())
+	tenants := tenant.New(opt.Now)
+	tenants.Set(authenticator.Limits())
 	s := &starter{opt: opt, ctx: ctx, clock: clock, turns: turns.New(), Server: &Server{
 		listener: listener,
 		store:    store,
 		auth:     authenticator,
+		tenants:  tenants,
 		log:      opt.Logger,
 		cancel:   cancel,
 		timeout:  cmp.Or(opt.closeTimeout, closeTimeout),
@@ -122,7 +126,7 @@ func (s *starter) openTables() (err error) {
 	s.meters = metering.NewRegistry(opt.Now, ops.Metered()...)
 	s.tables, err = catalog.Open(s.ctx, s.store, catalog.Options{
 		Now: opt.Now, Coordinator: s.servers, Meters: s.meters,
-		MaxTables:  opt.maxTables(),
+		MaxTables: opt.maxTables(), AccountTables: s.tenants.MaxTables,
 		Throttling: catalog.Throttling{Off: opt.Throttling == ThrottlingOff, OnDemandAWS: opt.OnDemandLimits == OnDemandAWS},
 	})
 	if err != nil {
@@ -181,6 +185,7 @@ func (s *starter) openOperations() (err error) {
 		Now:             opt.Now,
 		TransientStatus: opt.TransientStatus,
 		NoChangeLimits:  opt.NoChangeLimits,
+		Tenants:         s.tenants,
 		SharedNamespace: opt.SharedNamespace,
 	})
 	return nil
@@ -205,7 +210,7 @@ func (s *starter) openServices() (err error) {
 	opt := s.opt
 	s.metrics, s.scaling, err = openServices(s.ctx, cloudwatch.Options{
 		Coordinator: s.servers, KV: s.store, Now: opt.Now, Namespace: s.service.Namespace, Rules: s.service.InsightRules,
-		MaxMetrics: opt.MaxMetrics, Logger: s.log,
+		MaxMetrics: opt.MaxMetrics, Logger: s.log, Gather: s.tenants.Gather,
 		Source: func(emit func(metric.Datum), report func(metric.Report)) {
 			s.meters.Collect(emit, report)
 			s.dax.collect(emit)
@@ -235,6 +240,7 @@ func (s *starter) openHTTP() error {
 		Auth:       s.auth,
 		Logger:     s.log,
 		Limits:     s.opt.limits,
+		Tenants:    s.tenants,
 		Turns:      s.turns,
 		Control:    s.testControl(),
 		Web:        s.web,

@@ -2,7 +2,6 @@
 package tenant
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,12 +23,9 @@ type Limits struct {
 	ConcurrentRequests int `json:"concurrentRequests"`
 }
 
-// Check returns what is wrong with the limits.
-func (l *Limits) Check() error {
-	if l.Tables < 0 || l.Bytes < 0 || l.RequestsPerSecond < 0 || l.ConcurrentRequests < 0 {
-		return fmt.Errorf("limits must not be negative")
-	}
-	return nil
+// Negative reports whether a limit is negative, which means nothing.
+func (l *Limits) Negative() bool {
+	return l.Tables < 0 || l.Bytes < 0 || l.RequestsPerSecond < 0 || l.ConcurrentRequests < 0
 }
 
 // Limit is the name of a limit, as metrics and errors use it.
