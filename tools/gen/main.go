@@ -250,7 +250,7 @@ func (g *generator) file(name string) []byte {
 	g.p("var (")
 	for _, n := range g.operations {
 		op := g.Operations[n]
-		g.p("%s = smithy.Operation[%s, %s]{Target: %q%s}", n, g.shapeOf(op.Input), g.shapeOf(op.Output), g.target(n), g.operationRules(n))
+		g.p("%s = smithy.Operation[%s, %s]{Target: %q%s}", n, g.shapeOf(op.Input, "NoInput"), g.shapeOf(op.Output, "NoOutput"), g.target(n), g.operationRules(n))
 	}
 	g.p(")\n")
 	list := camelName[name] + "Operations"
@@ -415,10 +415,10 @@ func (g *generator) limit(name string) (n int64, ok bool) {
 	return defaultElements, true
 }
 
-// shapeOf returns the Go type of an operation's input or output.
-func (g *generator) shapeOf(r *ref) string {
+// shapeOf returns the Go type of an operation's input or output, or none if the operation doesn't have it.
+func (g *generator) shapeOf(r *ref, none string) string {
 	if r == nil {
-		return "NoOutput"
+		return none
 	}
 	return r.Shape
 }

@@ -40,7 +40,7 @@ var (
 	DetachUserPolicy               = smithy.Operation[DetachUserPolicyRequest, NoOutput]{Target: "IAM.DetachUserPolicy"}
 	GetAccessKeyLastUsed           = smithy.Operation[GetAccessKeyLastUsedRequest, GetAccessKeyLastUsedResponse]{Target: "IAM.GetAccessKeyLastUsed"}
 	GetAccountAuthorizationDetails = smithy.Operation[GetAccountAuthorizationDetailsRequest, GetAccountAuthorizationDetailsResponse]{Target: "IAM.GetAccountAuthorizationDetails"}
-	GetAccountSummary              = smithy.Operation[NoOutput, GetAccountSummaryResponse]{Target: "IAM.GetAccountSummary"}
+	GetAccountSummary              = smithy.Operation[NoInput, GetAccountSummaryResponse]{Target: "IAM.GetAccountSummary"}
 	GetGroup                       = smithy.Operation[GetGroupRequest, GetGroupResponse]{Target: "IAM.GetGroup"}
 	GetGroupPolicy                 = smithy.Operation[GetGroupPolicyRequest, GetGroupPolicyResponse]{Target: "IAM.GetGroupPolicy"}
 	GetInstanceProfile             = smithy.Operation[GetInstanceProfileRequest, GetInstanceProfileResponse]{Target: "IAM.GetInstanceProfile"}
