@@ -93,7 +93,7 @@ func (s *Service) getAccountAuthorizationDetails(_ context.Context, call *smithy
 	}
 	for _, m := range builtIns() {
 		// AWS lists only those of its policies that are in use.
-		if attached, bounds := s.uses(account, m); attached+bounds > 0 {
+		if attached, bounds := s.usesOf(account, m); attached+bounds > 0 {
 			add(api.EntityTypeAwsmanagedpolicy, m.Name, func(out *api.GetAccountAuthorizationDetailsResponse) {
 				out.Policies = append(out.Policies, s.policyDetail(account, m))
 			})

@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/statordb/stator/internal/iam/api"
@@ -22,14 +23,15 @@ func (s *Service) Used(accessKey, service, region string, now time.Time) {
 		}
 	}
 	account := keyAccount(accessKey)
-	k := s.keys.Get(keyRecord(account, accessKey))
-	if k == nil { // a session's key or an operator's, of which no use is recorded
-		return
+	if account == "" || !strings.HasPrefix(accessKey, prefixKey) {
+		return // an operator's key or a session's: no use of these is recorded
 	}
-	s.used.Store(k.ID, &keyUse{Account: account, ID: k.ID, At: at, Service: service, Region: region})
+	if k := s.keys.Get(keyRecord(account, accessKey)); k != nil {
+		s.used.Store(k.ID, &keyUse{Account: account, ID: k.ID, At: at, Service: strings.Clone(service), Region: strings.Clone(region)})
+	}
 }
 
-// Flush stores what Used has noted, unless a later use is stored, and forgets it. Call it every few minutes, and at the end.
+// Flush stores what Used has noted, unless about the same or a later use is stored. Call it every few minutes, and at the end.
 func (s *Service) Flush(ctx context.Context) (err error) {
 	s.used.Range(func(_, v any) bool {
 		use := v.(*keyUse)
@@ -37,8 +39,12 @@ func (s *Service) Flush(ctx context.Context) (err error) {
 		if stored := s.uses.Get(id); stored == nil || use.At-stored.At >= useResolution.Milliseconds() {
 			err = s.update(ctx, func(txn *registry.Txn) error {
 				k, err := s.keys.GetIn(txn, id)
-				if err != nil || k == nil { // deleted meanwhile
+				if err != nil {
 					return err
+				}
+				if k == nil { // deleted meanwhile
+					s.used.Delete(use.ID)
+					return nil
 				}
 				return s.uses.PutIn(txn, id, use)
 			})

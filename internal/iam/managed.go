@@ -72,8 +72,8 @@ func (s *Service) policy(call *smithy.Call, arn string) (*managed, error) {
 	return m, nil
 }
 
-// uses returns how many entities of an account a managed policy is attached to, and how many it bounds.
-func (s *Service) uses(account string, m *managed) (attached, bounds int) {
+// usesOf returns how many entities of an account a managed policy is attached to, and how many it bounds.
+func (s *Service) usesOf(account string, m *managed) (attached, bounds int) {
 	if m.Account != awsAccount {
 		return m.Attachments, m.Boundaries
 	}
@@ -100,7 +100,7 @@ func (s *Service) uses(account string, m *managed) (attached, bounds int) {
 
 // policyAnswer returns a managed policy as lists have it: without description and tags, as AWS's.
 func (s *Service) policyAnswer(account string, m *managed) api.Policy {
-	attached, bounds := s.uses(account, m)
+	attached, bounds := s.usesOf(account, m)
 	return api.Policy{
 		PolicyName: smithy.Some(m.Name), PolicyId: smithy.Some(m.ID), Arn: smithy.Some(m.arn("policy")), Path: smithy.Some(m.Path), DefaultVersionId: smithy.Some(m.Default),
 		AttachmentCount: smithy.Some(int64(attached)), PermissionsBoundaryUsageCount: smithy.Some(int64(bounds)), IsAttachable: smithy.Some(true),
@@ -186,7 +186,7 @@ func (s *Service) listPolicies(_ context.Context, call *smithy.Call, in *api.Lis
 		}
 	}
 	all = slices.DeleteFunc(all, func(m *managed) bool {
-		attached, bounds := s.uses(account, m)
+		attached, bounds := s.usesOf(account, m)
 		switch {
 		case in.PolicyUsageFilter.Value == api.PolicyUsageTypePermissionspolicy && attached == 0, in.PolicyUsageFilter.Value == api.PolicyUsageTypePermissionsboundary && bounds == 0:
 			return true

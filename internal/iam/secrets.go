@@ -41,7 +41,9 @@ func newSealer(key []byte) (*sealer, error) {
 	if len(key) != secretsKeyLength {
 		return nil, fmt.Errorf("a secrets key must have %d bytes, not %d", secretsKeyLength, len(key))
 	}
-	derive := func(purpose string, length int) ([]byte, error) { return hkdf.Key(sha256.New, key, nil, "stator iam "+purpose, length) }
+	derive := func(purpose string, length int) ([]byte, error) {
+		return hkdf.Key(sha256.New, key, nil, "stator iam "+purpose, length)
+	}
 	id, err0 := derive("key id", keyIDBytes)
 	records, err1 := derive("records", 32)
 	tokens, err2 := derive("session tokens", 32)
@@ -71,7 +73,9 @@ func mac(key []byte, message string) []byte {
 const secretLength = 40
 
 // secretText returns 30 random bytes in the form of a secret access key.
-func secretText(random []byte) string { return base64.StdEncoding.EncodeToString(random[:secretLength/4*3]) }
+func secretText(random []byte) string {
+	return base64.StdEncoding.EncodeToString(random[:secretLength/4*3])
+}
 
 // ring is the Keyring in use. It is immutable.
 type ring []*sealer

@@ -50,11 +50,7 @@ type Options struct {
 	// Context adds the condition keys that every request has (aws:SourceIp, aws:CurrentTime, …) to an action's own, for the evaluation of
 	// trust policies; nil adds none.
 	Context func(call *smithy.Call, own policy.Context) policy.Context
-	// Issuers are the OpenID Connect providers whose tokens AssumeRoleWithWebIdentity accepts, besides none.
-	Issuers []Issuer
-	// HTTP fetches the keys of Issuers; nil for a client with a timeout.
-	HTTP   *http.Client
-	Logger *slog.Logger // may be nil
+	Logger  *slog.Logger // may be nil
 }
 
 // Service executes the operations of IAM and STS, and knows the identities behind access keys.
@@ -71,7 +67,6 @@ type Service struct {
 	checks   *registry.Set[secretsCheck]
 
 	secrets atomic.Pointer[ring]
-	issuers []*issuer
 	known   atomic.Pointer[generation] // what Credential has found out
 
 	used sync.Map // keyUse of each access key since the start of the server, by id
@@ -86,7 +81,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	if err := s.SetSecrets(opt.Secrets); err != nil {
 		return nil, err
 	}
-	var errs [9]error
+	var errs [8]error
 	s.users, errs[0] = openKind[user](ctx, opt.Records, registry.IAMUsers, "user", "user")
 	s.groups, errs[1] = openKind[group](ctx, opt.Records, registry.IAMGroups, "group", "group")
 	s.roles, errs[2] = openKind[role](ctx, opt.Records, registry.IAMRoles, "role", "role")
@@ -95,7 +90,6 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	s.keys, errs[5] = registry.Open[accessKey](ctx, opt.Records, registry.IAMAccessKeys)
 	s.uses, errs[6] = registry.Open[keyUse](ctx, opt.Records, registry.IAMKeyUses)
 	s.checks, errs[7] = registry.Open[secretsCheck](ctx, opt.Records, registry.IAMSecrets)
-	s.issuers, errs[8] = newIssuers(&opt)
 	return s, errors.Join(errs[:]...)
 }
 
@@ -252,7 +246,6 @@ func (s *Service) Operations() []smithy.Handler {
 	}
 	tokens := []smithy.Handler{
 		smithy.Bind(stsapi.AssumeRole, s.assumeRole),
-		smithy.Bind(stsapi.AssumeRoleWithWebIdentity, s.assumeRoleWithWebIdentity),
 		smithy.Bind(stsapi.GetAccessKeyInfo, s.getAccessKeyInfo),
 		smithy.Bind(stsapi.GetCallerIdentity, s.getCallerIdentity),
 		smithy.Bind(stsapi.GetFederationToken, s.getFederationToken),

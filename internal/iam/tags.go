@@ -41,7 +41,9 @@ func (k keys) tagNames(names []string) keys {
 }
 
 // compareTags orders tags by key, regardless of case, in which IAM's tag keys don't differ.
-func compareTags(a, b tag) int { return strings.Compare(strings.ToLower(a.Key), strings.ToLower(b.Key)) }
+func compareTags(a, b tag) int {
+	return strings.Compare(strings.ToLower(a.Key), strings.ToLower(b.Key))
+}
 
 // newTags checks and sorts a request's tags.
 func newTags[T any](given []T, of func(T) tag) ([]tag, error) {

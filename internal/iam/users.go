@@ -5,7 +5,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/iam/api"
 	"github.com/statordb/stator/internal/registry"
@@ -407,4 +406,3 @@ func currentBoundary[P any](v P) keys {
 	}
 	return keys{}
 }
-
