@@ -43,6 +43,7 @@
 //	j kind | account 0 region 0 id    a backup, export, import or bulk operation; a cluster, group or event of DAX
 //	d l | account 0 id (8)            a list of attribute names that DAX clients know by its id
 //	a kind | account 0 region 0 name  a target, policy, scheduled action or activity of Application Auto Scaling
+//	i kind | account 0 region 0 name  a record of IAM (package iam): a user, group, role, policy, access key or instance profile
 //	L s | id                          a server that shares the store (package cluster)
 //	L l | job                         the server that holds the lease of a job
 //	L n                               the number of the last log entry
@@ -124,6 +125,7 @@ const (
 	prefixScale   = 'a'
 	prefixPast    = 'h'
 	prefixJob     = 'j'
+	prefixIAM     = 'i'
 	prefixDAX     = 'd'
 	prefixCluster = 'L'
 
@@ -550,6 +552,9 @@ func ContributorReport(rule string, at int64) []byte {
 // ScalingRecords returns the prefix of all records of a kind of Application Auto Scaling.
 func ScalingRecords(kind byte) []byte { return []byte{prefixScale, kind} }
 
+// IAMRecords returns the prefix of all records of a kind of IAM.
+func IAMRecords(kind byte) []byte { return []byte{prefixIAM, kind} }
+
 // ClusterServers returns the prefix of the servers that share the store.
 func ClusterServers() []byte { return []byte{prefixCluster, clusterServer} }
 
@@ -598,7 +603,7 @@ func Remembered(key []byte) bool {
 	case prefixWatch:
 		return key[1] == watchMetric || key[1] == watchAlarm
 	}
-	return key[0] == prefixJob || key[0] == prefixScale
+	return key[0] == prefixJob || key[0] == prefixScale || key[0] == prefixIAM
 }
 
 // Local reports whether a record describes a store rather than its data, so that it must not be copied to another

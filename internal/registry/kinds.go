@@ -32,4 +32,12 @@ var (
 	ScalingPolicies    = Kind{keyspace.ScalingRecords('p')}
 	ScheduledActions   = Kind{keyspace.ScalingRecords('s')}
 	ScalingActivities  = Kind{keyspace.ScalingRecords('y')}
+	IAMUsers           = Kind{keyspace.IAMRecords('u')}
+	IAMGroups          = Kind{keyspace.IAMRecords('g')}
+	IAMRoles           = Kind{keyspace.IAMRecords('r')}
+	IAMPolicies        = Kind{keyspace.IAMRecords('p')}
+	IAMProfiles        = Kind{keyspace.IAMRecords('i')}
+	IAMAccessKeys      = Kind{keyspace.IAMRecords('k')}
+	IAMKeyUses         = Kind{keyspace.IAMRecords('l')}
+	IAMSecrets         = Kind{keyspace.IAMRecords('s')}
 )

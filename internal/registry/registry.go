@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
@@ -31,8 +32,9 @@ type Set[T any] struct {
 	prefix []byte     // of the records' keys
 	change sync.Mutex // held while a record is read from the store and cached
 
-	mu   sync.RWMutex // guards list
-	list []entry[T]   // sorted by key
+	mu      sync.RWMutex // guards list
+	list    []entry[T]   // sorted by key
+	version atomic.Uint64
 }
 
 // entry is a cached record.
@@ -98,6 +100,10 @@ func (s *Set[T]) Get(id ID) *T {
 	return nil
 }
 
+// Version returns a number that grows with every change of what lookups find. What is derived from lookups that followed a call of Version is
+// valid as long as Version returns the same number.
+func (s *Set[T]) Version() uint64 { return s.version.Load() }
+
 // All returns all records.
 func (s *Set[T]) All() []*T { return s.under(s.prefix) }
 
@@ -161,22 +167,27 @@ func (s *Set[T]) PutIn(txn *Txn, id ID, v *T) error { return s.store(txn, s.key(
 // RemoveIn removes a record.
 func (s *Set[T]) RemoveIn(txn *Txn, id ID) error { return s.store(txn, s.key(id), nil) }
 
-// ChangeIn applies change to a copy of a record and stores the copy, which it returns. It returns nil if there is no such record. If
-// change fails, so does ChangeIn, with that error.
-func (s *Set[T]) ChangeIn(txn *Txn, id ID, change func(*T) error) (*T, error) {
+// GetIn returns a copy of a record, as the transaction sees it; nil if there is no such record.
+func (s *Set[T]) GetIn(txn *Txn, id ID) (*T, error) {
 	key := s.key(id)
 	raw, err := txn.Get(key)
 	if err != nil || raw == nil {
 		return nil, err
 	}
-	v, err := decode[T](key, raw)
-	if err != nil {
+	return decode[T](key, raw)
+}
+
+// ChangeIn applies change to a copy of a record and stores the copy, which it returns. It returns nil if there is no such record. If
+// change fails, so does ChangeIn, with that error.
+func (s *Set[T]) ChangeIn(txn *Txn, id ID, change func(*T) error) (*T, error) {
+	v, err := s.GetIn(txn, id)
+	if err != nil || v == nil {
 		return nil, err
 	}
 	if err := change(v); err != nil {
 		return nil, err
 	}
-	return v, s.store(txn, key, v)
+	return v, s.PutIn(txn, id, v)
 }
 
 // update runs a transaction that changes a single record.
@@ -242,6 +253,7 @@ func (s *Set[T]) keep(key string, v *T) {
 		s.list = slices.Insert(s.list, at, entry[T]{key: key})
 	}
 	s.list[at].record = v
+	s.version.Add(1)
 }
 
 // drop removes a record from the cache.
@@ -250,5 +262,6 @@ func (s *Set[T]) drop(key string) {
 	defer s.mu.Unlock()
 	if at, there := s.find(key); there {
 		s.list = slices.Delete(s.list, at, at+1)
+		s.version.Add(1)
 	}
 }

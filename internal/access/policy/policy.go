@@ -42,6 +42,10 @@ type Identity struct {
 	Tags map[string]string
 	// Issued and Expires bound a session; zero for a long-term key.
 	Issued, Expires time.Time
+	// SourceIdentity is aws:SourceIdentity, which stays with all sessions that descend from a session; empty without one.
+	SourceIdentity string
+	// TransitiveTags are the keys of the session tags that the sessions of other roles inherit, if this session assumes those.
+	TransitiveTags []string
 	// Policies are what the identity brings. Set.Resource is empty here.
 	Policies Set
 }
