@@ -38,6 +38,7 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 			jobs.Every(ctx, opt.Logger, "lowering the memory limit", limitInterval, func() { s.memory.tick(readUsage()) })
 		})
 	}
+	s.followCertificates(ctx)
 	if s.auth.Verifies() {
 		s.goOn("reading credentials", func() {
 			jobs.Every(ctx, opt.Logger, "reading credentials", credentialsInterval, func() { s.logCredentials(s.auth.Refresh()) })
