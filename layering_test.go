@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"internal/expr":               {"attribute", "smithy"},
 	"internal/capacity":           {},
 	"internal/certs":              {},
+	"internal/certs/certstest":    {"certs"},
 	"internal/throttle":           {},
 	"internal/metric":             {},
 	"internal/metering":           {"attribute", "metric", "throttle"},
