@@ -69,6 +69,11 @@ type Options struct {
 	MetricsListen string
 	// Insecure allows listening on interfaces other than loopback without credentials.
 	Insecure bool
+	// TLS makes Listen speak HTTPS.
+	TLS TLSOptions
+	// InsecureHTTP allows listening on interfaces other than loopback with credentials and without TLS: a proxy ends it, or nobody can
+	// listen.
+	InsecureHTTP bool
 	// CORSOrigins are origins whose web pages may use a server without CredentialsFile, in addition to loopback origins, e.g.
 	// https://app.example:8443. "*" means any origin, "null" means sandboxed frames and local files.
 	CORSOrigins []string
@@ -110,12 +115,21 @@ type Options struct {
 	Now func() time.Time
 }
 
+// TLSOptions name the PEM files for HTTPS (HTTP/1.1 over TLS 1.2 or newer). The server reloads them when they change.
+type TLSOptions struct {
+	// Certificate has the certificate and the chain of its issuers, Key its private key. If both are empty, Listen speaks plain HTTP.
+	Certificate, Key string
+	// ClientCA has the certificates of the authorities that issue clients' certificates; empty if clients need none.
+	ClientCA string
+}
+
 // DAXOptions configure the front end for clients of DynamoDB Accelerator.
 type DAXOptions struct {
 	// Listen is the address for DAX's plain protocol (dax://). If it and TLSListen are empty, no node runs until a cluster is
 	// created.
 	Listen string
-	// TLSListen is the address for DAX over TLS (daxs://); empty means none. Certificate and Key are the PEM files that it uses.
+	// TLSListen is the address for DAX over TLS (daxs://); empty means none. Certificate and Key are the PEM files that it uses; empty
+	// means those of Options.TLS.
 	TLSListen, Certificate, Key string
 	// ItemTTL is how long items stay in the item cache; 0 means dax.DefaultItemTTL, a negative value keeps them until they are
 	// evicted.
@@ -151,6 +165,8 @@ func (o *Options) internal() server.Options {
 		CredentialsFile: o.CredentialsFile,
 		MetricsListen:   o.MetricsListen,
 		Insecure:        o.Insecure,
+		TLS:             server.TLSOptions(o.TLS),
+		InsecureHTTP:    o.InsecureHTTP,
 		CORSOrigins:     o.CORSOrigins,
 		AllowHosts:      o.AllowHosts,
 		MaxMetrics:      o.MaxMetrics,

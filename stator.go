@@ -20,6 +20,8 @@ var (
 	ErrInUse = engine.ErrInUse
 	// ErrInsecure means that Listen is reachable from other machines, but there are no credentials and Insecure is not set.
 	ErrInsecure = server.ErrInsecure
+	// ErrInsecureHTTP means that Listen is reachable from other machines, and there are credentials but neither TLS nor InsecureHTTP.
+	ErrInsecureHTTP = server.ErrInsecureHTTP
 	// ErrTestClock means that TestClock was combined with credentials: any client could move the clock that decides when
 	// signatures expire.
 	ErrTestClock = server.ErrTestClock
@@ -37,7 +39,7 @@ func Open(opt Options) (*Server, error) {
 	return &Server{s}, nil
 }
 
-// URL returns the endpoint, e.g. http://127.0.0.1:8000.
+// URL returns the endpoint, e.g. http://127.0.0.1:8000, or https:// with Options.TLS.
 func (s *Server) URL() string { return s.server.URL() }
 
 // DAXURLs returns the endpoints of DAXOptions.Listen and TLSListen, e.g. dax://127.0.0.1:8111; nil if neither is set. The
@@ -51,6 +53,10 @@ func (s *Server) MetricsURL() string { return s.server.MetricsURL() }
 // ReloadCredentials rereads the credentials file. Its keys replace the current ones at once. If the file is invalid, the
 // current keys stay in force; the error is logged and returned.
 func (s *Server) ReloadCredentials() error { return s.server.ReloadCredentials() }
+
+// Reload rereads the credentials file and the certificates. Each that is invalid stays in force as it was; the errors are logged and
+// returned.
+func (s *Server) Reload() error { return s.server.Reload() }
 
 // Wait blocks until the server stops serving. It returns nil after Close, otherwise the error that stopped it.
 func (s *Server) Wait() error { return s.server.Wait() }

@@ -20,7 +20,7 @@ hasnt "$out" metrics-listen
 hasnt "$out" dax
 hasnt "$out" HorizontalPodAutoscaler
 
-more=(--set storage.existingSecret=db --set storage.existingSecretKey=uri --set credentials.existingSecret=keys --set dax.enabled=true
+more=(--set storage.existingSecret=db --set storage.existingSecretKey=uri --set credentials.existingSecret=keys --set tls.existingSecret=certificate --set dax.enabled=true
 	--set autoscaling.enabled=true --set s3.endpoint=https://s3.example --set s3.existingSecret=s3 --set 'extraArgs={--throttling=off}')
 lint "${more[@]}"
 out=$(render "${more[@]}")
@@ -29,6 +29,9 @@ has "$out" '- --credentials=/credentials/credentials.json$'
 has "$out" '- --metrics-listen=0.0.0.0:9090$'
 has "$out" 'prometheus.io/port: "9090"$'
 has "$out" 'secret: {secretName: keys, defaultMode: 0400}$'
+has "$out" '- --tls-cert=/tls/tls.crt$'
+has "$out" 'secret: {secretName: certificate, defaultMode: 0400}$'
+has "$out" 'httpGet: {path: /readyz, port: metrics}$'
 has "$out" '- --dax-advertise=$(POD_IP)$'
 has "$out" '- "--throttling=off"$'
 has "$out" 'kind: HorizontalPodAutoscaler$'
@@ -36,7 +39,11 @@ hasnt "$out" insecure
 hasnt "$out" 'replicas: 3$'
 hasnt "$out" 'demo-storage'
 
-for wrong in '--set insecure=true' '--set storage.url=tikv://pd:2379'; do
+out=$(render --set storage.url=tikv://pd:2379 --set credentials.existingSecret=keys --set insecureHTTP=true)
+has "$out" '- --insecure-http$'
+hasnt "$out" tls-cert
+
+for wrong in '--set insecure=true' '--set storage.url=tikv://pd:2379' '--set storage.url=tikv://pd:2379 --set credentials.existingSecret=keys'; do
 	# shellcheck disable=SC2086 # they are several words
 	if render $wrong >/dev/null 2>&1; then
 		echo "deploy: a chart with $wrong alone must be refused" >&2

@@ -9,6 +9,7 @@
 //	sign.go         sign a request; caches derived keys
 //	credentials.go  the credentials file and its safe reloading
 //	connection.go   the signature that opens a DAX connection
+//	peer.go         the subject of a client's TLS certificate
 package auth
 
 import (
@@ -48,6 +49,8 @@ type Request struct {
 	Service string
 	// Body is as sent, before decompression.
 	Body []byte
+	// Peer is the client's verified TLS certificate; nil without mutual TLS.
+	Peer *Peer
 }
 
 // Identity says which key sent a request. It converts to smithy.Caller.

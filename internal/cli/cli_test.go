@@ -132,8 +132,7 @@ func TestErrors(t *testing.T) {
 		{"serve --credentials /", "", `invalid argument "/" for "--credentials" flag: / is a directory (see stator serve --help)`},
 		{
 			"serve --dax-tls-listen b", "",
-			"if any flags in the group [dax-tls-listen dax-tls-cert dax-tls-key] are set they must all be set; " +
-				"missing [dax-tls-cert dax-tls-key] (see stator serve --help)",
+			"--dax-tls-listen needs --dax-tls-cert and --dax-tls-key, or --tls-cert and --tls-key",
 		},
 		{
 			"serve", "STATOR_CACHE_MB=x",

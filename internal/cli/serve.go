@@ -35,6 +35,10 @@ type serveCmd struct {
 	Credentials     string
 	MetricsListen   string
 	Insecure        bool
+	TLSCert         string
+	TLSKey          string
+	TLSClientCA     string
+	InsecureHTTP    bool
 	CORSOrigin      []string
 	AllowHost       []string
 	TransientStatus time.Duration
@@ -93,6 +97,16 @@ func (c *serveCmd) command() *cobra.Command {
 			"at --listen needs the signature of an operator's key.")
 	f.BoolVar(&c.Insecure, "insecure", false,
 		"Allow listening beyond loopback without --credentials. Any client that reaches the port can read and delete everything.")
+	f.Func("tls-cert",
+		"`FILE` PEM file with the certificate for HTTPS and the chain of its issuers; without it the server speaks plain HTTP. The server "+
+			"reloads it, the key and the client CA when they change, and on SIGHUP.", existingFile(&c.TLSCert))
+	f.Func("tls-key", "`FILE` PEM file with the certificate's private key.", existingFile(&c.TLSKey))
+	f.Func("tls-client-ca",
+		"`FILE` PEM file with certificate authorities: clients must present a certificate that one of them has issued, besides a signature.",
+		existingFile(&c.TLSClientCA))
+	f.BoolVar(&c.InsecureHTTP, "insecure-http", false,
+		"Allow listening beyond loopback with --credentials and without --tls-cert: for a server behind a proxy that ends TLS. Whoever can "+
+			"listen on the way can read every item.")
 	f.StringSliceVar(&c.CORSOrigin, "cors-origin", nil,
 		"`ORIGIN,...` Without --credentials: an origin whose web pages may use this server, besides loopback, e.g. "+
 			"https://app.example:8443; * is any origin. Repeatable.")
@@ -119,7 +133,7 @@ func (c *serveCmd) command() *cobra.Command {
 	f.StringVar(&c.DAXListen, "dax-listen", "",
 		"`HOST:PORT` Address for clients of DynamoDB Accelerator (dax://), e.g. 127.0.0.1:8111; none by default.")
 	f.StringVar(&c.DAXTLSListen, "dax-tls-listen", "", "`HOST:PORT` Address for DAX clients over TLS (daxs://), e.g. 127.0.0.1:9111.")
-	f.Func("dax-tls-cert", "`FILE` PEM file with its certificate and the chain of issuers.", existingFile(&c.DAXTLSCert))
+	f.Func("dax-tls-cert", "`FILE` PEM file with its certificate and the chain of issuers (that of --tls-cert).", existingFile(&c.DAXTLSCert))
 	f.Func("dax-tls-key", "`FILE` PEM file with the certificate's private key.", existingFile(&c.DAXTLSKey))
 	f.DurationVar(&c.DAXItemTTL, "dax-item-ttl", 5*time.Minute,
 		"`DURATION` How long items stay in DAX's item cache; 0 keeps them until they are evicted.")
@@ -136,7 +150,8 @@ func (c *serveCmd) command() *cobra.Command {
 	f.Var(oneOf(&c.LogLevel, "info", "debug", "info", "warn", "error"), "log-level",
 		"`LEVEL` Lowest level to log: debug, info, warn or error.")
 	f.Var(oneOf(&c.LogFormat, "text", "text", "json"), "log-format", "`FORMAT` Format of the log: text or json.")
-	cmd.MarkFlagsRequiredTogether("dax-tls-listen", "dax-tls-cert", "dax-tls-key")
+	cmd.MarkFlagsRequiredTogether("dax-tls-cert", "dax-tls-key")
+	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	return cmd
 }
 
@@ -186,6 +201,9 @@ func (c *serveCmd) run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	if c.DAXTLSListen != "" && c.DAXTLSCert == "" && c.TLSCert == "" {
+		return errors.New("--dax-tls-listen needs --dax-tls-cert and --dax-tls-key, or --tls-cert and --tls-key")
+	}
 	c.warn(log)
 	if c.Pprof != "" {
 		web, err := httpd.ParseWeb(c.CORSOrigin, c.AllowHost)
@@ -202,6 +220,9 @@ func (c *serveCmd) run(ctx context.Context, std streams) error {
 	if errors.Is(err, stator.ErrInsecure) {
 		return fmt.Errorf("%w (give --credentials, or --insecure if you mean it)", err)
 	}
+	if errors.Is(err, stator.ErrInsecureHTTP) {
+		return fmt.Errorf("%w (give --tls-cert and --tls-key, or --insecure-http if a proxy ends TLS)", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -209,7 +230,7 @@ func (c *serveCmd) run(ctx context.Context, std streams) error {
 	forgetStart()
 	fmt.Fprintf(std.out, "Stator %s is ready at %s (data: %s). Try: aws dynamodb list-tables --endpoint-url %s --region us-east-1\n",
 		stator.Version, server.URL(), c.describe(server), server.URL())
-	if c.Credentials != "" {
+	if c.Credentials != "" || c.TLSCert != "" || c.DAXTLSCert != "" {
 		defer reloadOnHangup(server)()
 	}
 	stopped := make(chan error, 1)
@@ -274,6 +295,8 @@ func (c *serveCmd) options(log *slog.Logger) stator.Options {
 		CredentialsFile: c.Credentials,
 		MetricsListen:   c.MetricsListen,
 		Insecure:        c.Insecure,
+		TLS:             stator.TLSOptions{Certificate: c.TLSCert, Key: c.TLSKey, ClientCA: c.TLSClientCA},
+		InsecureHTTP:    c.InsecureHTTP,
 		CORSOrigins:     c.CORSOrigin,
 		AllowHosts:      c.AllowHost,
 		TransientStatus: c.TransientStatus,
@@ -309,13 +332,13 @@ func (c *serveCmd) describe(server *stator.Server) string {
 	return data
 }
 
-// reloadOnHangup reloads the credentials file on SIGHUP until stop is called.
+// reloadOnHangup reloads the server's files on SIGHUP until stop is called.
 func reloadOnHangup(server *stator.Server) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	go func() {
 		for range hangups {
-			_ = server.ReloadCredentials() // logs its own error
+			_ = server.Reload() // logs its own errors
 		}
 	}()
 	return func() {

@@ -123,7 +123,7 @@ func (s *Server) receive(c *fasthttp.RequestCtx, w *work, limit int) error {
 	w.sent.conn = c.Conn()
 	err := w.sent.readFrom(stream, max(0, length), limit)
 	switch {
-	case err == nil && len(w.sent.bytes) >= length && (length >= 0 || !gone(c.Conn())):
+	case err == nil && len(w.sent.bytes) >= length && (length >= 0 || !left(c.Conn())):
 		// fasthttp mistakes a closed connection for the last chunk of a chunked body, so check that the client is still there.
 		return nil
 	case errors.Is(err, errTooLarge):

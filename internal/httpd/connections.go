@@ -76,8 +76,8 @@ func (cs *connections) admit(c net.Conn, p *progress) {
 	cs.count++
 	p.stranger = cs.strangers.PushBack(c)
 	if oldest := cs.strangers.Front(); cs.count > cs.limit-cs.limit/crowded && oldest != p.stranger {
-		_ = oldest.Value.(net.Conn).Close() // its reader fails
-		cs.strangers.MoveToBack(oldest)     // so that the next admission picks another one if closing takes a while
+		sever(oldest.Value.(net.Conn))
+		cs.strangers.MoveToBack(oldest) // so that the next admission picks another one if closing takes a while
 	}
 }
 
@@ -223,7 +223,7 @@ func (p *progress) look(c net.Conn) {
 	if !p.busy {
 		return
 	}
-	if p.seen && gone(c) {
+	if p.seen && left(c) {
 		p.cancel()
 	}
 	p.seen = true
@@ -233,7 +233,7 @@ func (p *progress) look(c net.Conn) {
 func (cs *connections) end() {
 	cs.open.Range(func(c, found any) bool {
 		if !found.(*progress).end() {
-			_ = c.(net.Conn).Close() // its reader fails
+			sever(c.(net.Conn))
 		}
 		return true
 	})
@@ -247,7 +247,7 @@ func (cs *connections) reap() {
 	now := cs.now.Add(1)
 	cs.open.Range(func(c, p any) bool {
 		if now-p.(*progress).last.Load() > idleTicks {
-			_ = c.(net.Conn).Close() // its reader or writer fails
+			sever(c.(net.Conn))
 		}
 		return true
 	})

@@ -3,8 +3,10 @@
 //
 // A request passes these stages, and each costs an unauthenticated client as little as possible:
 //
+//	tls.go          TLS, with or without clients' certificates
 //	origin.go       refuse web pages that the developer doesn't know
 //	route.go        find the operation and the protocol
+//	elsewhere.go    answer requests for AWS's other services
 //	body.go         receive the body, in memory that counts against a budget
 //	auth            verify the signature; only then decompress and decode
 //	smithy          run the operation
@@ -16,11 +18,13 @@ package httpd
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"hash/crc32"
 	"log/slog"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,6 +86,8 @@ type Options struct {
 	// Web says which web pages may use the server, and to which host names it answers. It applies only if Auth verifies no
 	// signatures.
 	Web Web
+	// TLS has the settings of HTTPS; nil serves plain HTTP.
+	TLS *tls.Config
 }
 
 // Server answers HTTP requests.
@@ -90,15 +96,17 @@ type Server struct {
 	operations map[string]*smithy.Handler
 	missing    map[string]bool
 	services   map[string]*protocol.Service // by name
-	query      *protocol.Service            // the service with AWS's Query protocol, whose requests are forms; nil if there is none
-	http       *fasthttp.Server
-	calls      sync.Pool // *work
-	load       load
-	conns      connections
-	web        webGuard
-	unready    atomic.Bool // the last answer of /readyz was an error
-	ctx        context.Context
-	cancel     context.CancelFunc
+	// signingNames are those of all APIs here, sorted.
+	signingNames []string
+	query        *protocol.Service // the service with AWS's Query protocol, whose requests are forms; nil if there is none
+	http         *fasthttp.Server
+	calls        sync.Pool // *work
+	load         load
+	conns        connections
+	web          webGuard
+	unready      atomic.Bool // the last answer of /readyz was an error
+	ctx          context.Context
+	cancel       context.CancelFunc
 }
 
 // New returns a Server.
@@ -110,13 +118,16 @@ func New(opt Options) *Server {
 	for i := range opt.Operations {
 		s.operations[opt.Operations[i].Target] = &opt.Operations[i]
 	}
+	s.signingNames = []string{"dynamodb"}
 	for _, service := range opt.Services {
+		s.signingNames = append(s.signingNames, service.SigningName)
 		s.services[service.Name] = service
 		// At most one API speaks AWS Query.
 		if service.Version != "" {
 			s.query = service
 		}
 	}
+	slices.Sort(s.signingNames)
 	for _, target := range opt.Missing {
 		s.missing[target] = true
 	}
@@ -147,7 +158,11 @@ func (s *Server) Handle(c *fasthttp.RequestCtx) { s.handle(c) }
 func (s *Server) Serve(l net.Listener) error {
 	s.periodically("closing stalled connections", s.load.limits.Idle/idleTicks, s.conns.reap)
 	s.periodically("canceling requests of clients that have gone", watchInterval, s.conns.watch)
-	return s.http.Serve(netio.Listener(l))
+	l = netio.Listener(l)
+	if s.opt.TLS != nil {
+		l = secureListener{l, s.opt.TLS}
+	}
+	return s.http.Serve(l)
 }
 
 // periodically runs a background job once per interval, until Shutdown.
@@ -204,6 +219,7 @@ func (s *Server) handle(c *fasthttp.RequestCtx) {
 	switch {
 	case c.IsPost():
 		s.post(c)
+	case s.elsewhere(c):
 	case c.IsGet() || c.IsHead():
 		s.get(c)
 	case c.IsOptions():
@@ -351,6 +367,9 @@ func (s *Server) post(c *fasthttp.RequestCtx) {
 	w := s.work()
 	defer s.free(w)
 	w.to = s.route(c)
+	if w.to.operation == nil && s.elsewhere(c) {
+		return
+	}
 	if w.to.nowhere {
 		s.notFound(c)
 		return
@@ -569,13 +588,14 @@ func (r *authRequest) of(c *fasthttp.RequestCtx, service string, body []byte) *a
 	r.c, r.header = c, &c.Request.Header
 	r.Method, r.Service, r.Body = wirejson.View(r.header.Method()), service, body
 	r.Path, r.Query = string(c.URI().PathOriginal()), string(c.URI().QueryString())
+	r.Peer = peerOf(c.Conn())
 	return &r.Request
 }
 
 // forget drops the references to the request.
 func (r *authRequest) forget() {
 	r.c, r.header = nil, nil
-	r.Method, r.Path, r.Query, r.Service, r.Body = "", "", "", "", nil
+	r.Method, r.Path, r.Query, r.Service, r.Body, r.Peer = "", "", "", "", nil, nil
 }
 
 // unknown is the error for a target without an operation.

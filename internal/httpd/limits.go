@@ -148,7 +148,7 @@ func (bb *bodyBudget) hurry(but *body) {
 		}
 	}
 	if slowest != nil {
-		_ = slowest.conn.Close() // its reader fails
+		sever(slowest.conn)
 	}
 }
 

@@ -54,7 +54,12 @@ func serveOn(t *testing.T, l net.Listener, opt Options) *served {
 	if opt.Operations == nil {
 		opt.Operations = []smithy.Handler{echo()}
 	}
-	s := &served{Server: New(opt), t: t, address: l.Addr().String()}
+	return run(t, l, New(opt))
+}
+
+// run makes a server that is ready serve on a listener.
+func run(t *testing.T, l net.Listener, server *Server) *served {
+	s := &served{Server: server, t: t, address: l.Addr().String()}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	t.Cleanup(func() {

@@ -37,6 +37,9 @@ func Dialed(c net.Conn) (net.Conn, error) {
 // it, so that the peer is woken once and not for each piece. The system keeps bytes for at most 0.2 s, so that a wrong announcement only
 // delays them.
 func Announce(c net.Conn, bytes int) {
+	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = secure.NetConn() // of TLS, which writes more than it is given: the announcement ends too early, never too late
+	}
 	if c, ok := c.(interface{ announce(bytes int) }); ok {
 		c.announce(bytes)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/auth"
+	"github.com/statordb/stator/internal/certs"
 	"github.com/statordb/stator/internal/cluster"
 	"github.com/statordb/stator/internal/dax/cache"
 	"github.com/statordb/stator/internal/dax/control"
@@ -85,9 +86,9 @@ type daxNode struct {
 	taken, encrypted bool
 }
 
-// openDAX loads the certificate and starts the base node if the options name an address for it. On error nothing keeps
+// openDAX starts the base node if the options name an address for it. On error nothing keeps
 // listening.
-func openDAX(opt *Options, authenticator *auth.Authenticator, tables *ops.Service, long *turns.Turns, memory *memoryLimit, others func(encrypted bool) []string) (_ *daxFront, err error) {
+func openDAX(opt *Options, authenticator *auth.Authenticator, certificate *certs.Source, tables *ops.Service, long *turns.Turns, memory *memoryLimit, others func(encrypted bool) []string) (_ *daxFront, err error) {
 	o := &opt.DAX
 	f := &daxFront{opt: opt, memory: memory, others: others, nodes: map[control.ID]*daxNode{}, advertise: o.Advertise}
 	f.service = node.NewService(node.ServiceOptions{Database: tables, Auth: authenticator, Turns: long, Now: opt.Now, Logger: opt.Logger})
@@ -97,12 +98,8 @@ func openDAX(opt *Options, authenticator *auth.Authenticator, tables *ops.Servic
 			return nil, fmt.Errorf("advertised DAX address %s: no port", o.Advertise)
 		}
 	}
-	if o.Certificate != "" {
-		certificate, err := tls.LoadX509KeyPair(o.Certificate, o.Key)
-		if err != nil {
-			return nil, fmt.Errorf("certificate of DAX: %w", err)
-		}
-		f.certificate = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	if certificate != nil {
+		f.certificate = certificate.DAX()
 	}
 	if o.Listen == "" && o.TLSListen == "" {
 		return f, nil

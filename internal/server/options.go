@@ -55,6 +55,8 @@ type Options struct {
 	CredentialsFile string
 	MetricsListen   string
 	Insecure        bool
+	TLS             TLSOptions
+	InsecureHTTP    bool
 	CORSOrigins     []string
 	AllowHosts      []string
 	MaxMetrics      int
@@ -87,6 +89,9 @@ type Options struct {
 	id     string                                     // of this server among those that share Storage
 	evict  func(ctx context.Context, id string) error // ends another server's transactions; nil if the engine needs no such help
 }
+
+// TLSOptions mirrors stator.TLSOptions, which documents the fields.
+type TLSOptions struct{ Certificate, Key, ClientCA string }
 
 // S3Options locate an S3-compatible store.
 type S3Options = objectstore.S3Options

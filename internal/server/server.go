@@ -33,22 +33,24 @@ import (
 
 // Server is a running database.
 type Server struct {
-	listener  net.Listener
-	http      *httpd.Server
-	servers   membership
-	sharing   *sharing // of throughput, with the other servers
-	meters    *metering.Registry
-	handlers  []smithy.Handler // for tests
-	store     kv.Store
-	items     *table.Store
-	backups   *backup.Manager
-	metrics   *cloudwatch.Service
-	dax       *daxFront
-	clusters  *control.Service
-	auth      *auth.Authenticator
-	tenants   *tenant.Tenants
-	stored    *checkpoints
-	atMetrics net.Listener // listener for MetricsListen; nil if unset
+	listener net.Listener
+	http     *httpd.Server
+	servers  membership
+	sharing  *sharing // of throughput, with the other servers
+	meters   *metering.Registry
+	handlers []smithy.Handler // for tests
+	store    kv.Store
+	items    *table.Store
+	backups  *backup.Manager
+	metrics  *cloudwatch.Service
+	dax      *daxFront
+	clusters *control.Service
+	auth     *auth.Authenticator
+	tenants  *tenant.Tenants
+	// certificates are reloaded by followCertificates and Reload.
+	certificates certificates
+	stored       *checkpoints
+	atMetrics    net.Listener // listener for MetricsListen; nil if unset
 	// stopMetrics shuts down the server behind atMetrics; nil if there is none.
 	stopMetrics func(context.Context) error
 	tick        func(context.Context) error // collects metrics, evaluates alarms and runs auto scaling once
@@ -67,6 +69,9 @@ type Server struct {
 
 // ErrInsecure means that Listen is reachable from other machines, but there are no credentials and Insecure is not set.
 var ErrInsecure = errors.New("refusing to listen on an address that other machines can reach without credentials: any access key would be accepted")
+
+// ErrInsecureHTTP means that Listen is reachable from other machines, and there are credentials but neither TLS nor InsecureHTTP.
+var ErrInsecureHTTP = errors.New("refusing to listen on an address that other machines can reach without TLS: whoever listens on the way could read every item")
 
 // ErrTestClock rejects TestClock together with credentials: any client can move the test clock, and the clock decides which
 // signatures are still valid.
@@ -121,6 +126,9 @@ func Open(opt Options) (*Server, error) {
 	} else if !opt.Insecure && !isLoopback(opt.Listen) {
 		return nil, fmt.Errorf("%s: %w", opt.Listen, ErrInsecure)
 	}
+	if opt.CredentialsFile != "" && opt.TLS.Certificate == "" && !opt.InsecureHTTP && !isLoopback(opt.Listen) {
+		return nil, fmt.Errorf("%s: %w", opt.Listen, ErrInsecureHTTP)
+	}
 	listener, err := net.Listen("tcp", opt.Listen)
 	if err != nil {
 		return nil, err
@@ -159,6 +167,16 @@ func (s *Server) ReloadCredentials() error {
 	return err
 }
 
+// Reload rereads the credentials file and the certificates. Each that is invalid stays in force as it was; the errors are logged and
+// returned.
+func (s *Server) Reload() error {
+	var err error
+	if s.auth.Verifies() {
+		err = s.ReloadCredentials()
+	}
+	return errors.Join(err, s.reloadCertificates())
+}
+
 // logCredentials logs the outcome of rereading the credentials file.
 func (s *Server) logCredentials(changed bool, err error) {
 	switch warning := s.auth.Readers(); {
@@ -182,8 +200,13 @@ func (s *Server) MetricsURL() string {
 	return "http://" + s.atMetrics.Addr().String() + "/metrics"
 }
 
-// URL returns the endpoint, e.g. http://127.0.0.1:8000.
-func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+// URL returns the endpoint, e.g. http://127.0.0.1:8000, or https:// with Options.TLS.
+func (s *Server) URL() string {
+	if s.certificates.http != nil {
+		return "https://" + s.listener.Addr().String()
+	}
+	return "http://" + s.listener.Addr().String()
+}
 
 // Wait blocks until the server stops serving. It returns nil after Close, otherwise the error that stopped it.
 func (s *Server) Wait() error {

@@ -101,12 +101,16 @@ func (s *Server) goOn(what string, work func()) {
 	})
 }
 
-// parse parses the options that have a syntax of their own, so that a typo fails the start before anything is opened.
+// parse parses the options that have a syntax of their own, and loads certificates, so that a mistake fails the start before anything is
+// opened.
 func (s *starter) parse() (err error) {
 	if s.faults, err = faults.Parse(s.opt.Inject, s.opt.InjectSeed); err != nil {
 		return err
 	}
-	s.web, err = httpd.ParseWeb(s.opt.CORSOrigins, s.opt.AllowHosts)
+	if s.web, err = httpd.ParseWeb(s.opt.CORSOrigins, s.opt.AllowHosts); err != nil {
+		return err
+	}
+	s.certificates, err = loadCertificates(s.opt)
 	return err
 }
 
@@ -193,7 +197,7 @@ func (s *starter) openOperations() (err error) {
 
 // openDAX opens the DAX nodes and their control plane.
 func (s *starter) openDAX() (err error) {
-	if s.dax, err = openDAX(s.opt, s.auth, s.service, s.turns, s.memory, s.servers.DAX()); err != nil {
+	if s.dax, err = openDAX(s.opt, s.auth, s.certificates.dax, s.service, s.turns, s.memory, s.servers.DAX()); err != nil {
 		return err
 	}
 	s.undo = append(s.undo, func() error { s.dax.close(s.ctx); return nil })
@@ -244,6 +248,7 @@ func (s *starter) openHTTP() error {
 		Turns:      s.turns,
 		Control:    s.testControl(),
 		Web:        s.web,
+		TLS:        s.certificates.ofHTTP(),
 		Metrics: func(ctx context.Context) (string, []byte, error) {
 			body, err := s.metrics.Prometheus(ctx)
 			return cloudwatch.ContentTypePrometheus, body, err

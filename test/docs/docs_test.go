@@ -31,7 +31,7 @@ stator() {
 		stop
 		"$BIN/stator" "$@" >>server.log 2>&1 &
 		server=$!
-		for _ in $(seq 300); do curl -sf http://127.0.0.1:8000/readyz >/dev/null && return; sleep 0.1; done
+		for _ in $(seq 300); do curl -sf http://127.0.0.1:8000/readyz >/dev/null && return; curl -skf https://127.0.0.1:8000/readyz >/dev/null && return; sleep 0.1; done
 		cat server.log
 		return 1 ;;
 	"verify "* | "copy "*) stop; "$BIN/stator" "$@" ;;
@@ -55,7 +55,7 @@ var ports = regexp.MustCompile(`:(8000|8111|9111|9090)\b`)
 
 // TestCommandBlocks needs the AWS CLI, Python with boto3, bash and curl; `make commands` brings them.
 func TestCommandBlocks(t *testing.T) {
-	for _, tool := range []string{"aws", "bash", "curl", "gzip", "python", "timeout"} {
+	for _, tool := range []string{"aws", "bash", "curl", "gzip", "openssl", "python", "timeout"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed", tool)
 		}
