@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"internal/api":                {"attribute", "awserr", "smithy", "wirejson"},
 	"internal/auth":               {"access/policy", "awserr"},
 	"internal/access":             {"access/policy", "awserr", "smithy"},
-	"internal/access/policy":      {},
+	"internal/access/policy":      {"wirejson"},
 	"internal/keyspace":           {"attribute", "kv"},
 	"internal/expr":               {"attribute", "smithy"},
 	"internal/capacity":           {},

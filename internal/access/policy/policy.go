@@ -14,6 +14,8 @@ const (
 	OfResource
 	// OfTrust is the kind of a role's trust policy: every statement names a Principal, and none a Resource.
 	OfTrust
+	// OfManaged is OfIdentity for managed policies, whose Version must be 2012-10-17.
+	OfManaged
 )
 
 // Principal is the sender of a request as policies name it.

@@ -1,0 +1,194 @@
+package policy
+
+import (
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// token is an element of a pattern: a byte of literal text, or a wildcard.
+type token uint16
+
+const (
+	anyRun   token = 256 + iota // *: any run of characters, also an empty one
+	anyOne                      // ?: a single UTF-16 unit, so a character beyond U+FFFF takes two
+	fieldRun                    // anyRun within a field of an ARN: no colon
+	fieldOne                    // anyOne within a field of an ARN
+)
+
+// pattern is text with wildcards. No other character is special. Matching takes time proportional to the text for patterns in use, and
+// at most the product of both lengths divided by the machine's word size.
+type pattern struct {
+	tokens []token
+	one    bool // has anyOne
+	fields bool // has fieldRun or fieldOne
+}
+
+// newPattern completes a pattern.
+func newPattern(tokens []token) *pattern {
+	p := &pattern{tokens: tokens}
+	for _, t := range tokens {
+		p.one = p.one || t == anyOne
+		p.fields = p.fields || t == fieldRun || t == fieldOne
+	}
+	return p
+}
+
+// match reports whether all of text matches. With fold, ASCII letters match in any case; the pattern is in lower case then.
+func (p *pattern) match(text string, fold bool) bool {
+	if p.fields || p.one && !ascii(text) {
+		return p.matchUnits(text, fold)
+	}
+	// Advance through both. On a mismatch, let the last run take another byte: it can take whatever an earlier one could.
+	t, i := 0, 0
+	run, taken := -1, 0
+	for steps := 64 + 16*(len(text)+len(p.tokens)); i < len(text); steps-- {
+		if steps == 0 {
+			return p.matchUnits(text, fold)
+		}
+		if t < len(p.tokens) {
+			c := text[i]
+			if fold {
+				c = lower(c)
+			}
+			switch p.tokens[t] {
+			case anyRun:
+				if t == len(p.tokens)-1 {
+					return true
+				}
+				run, taken = t, i
+				t++
+				continue
+			case anyOne, token(c):
+				t++
+				i++
+				continue
+			}
+		}
+		if run < 0 {
+			return false
+		}
+		taken++
+		t, i = run+1, taken
+	}
+	for t < len(p.tokens) && p.tokens[t] == anyRun {
+		t++
+	}
+	return t == len(p.tokens)
+}
+
+// matchUnits is match for all patterns and texts. It follows all ways to match at once: after each token, bit i of a set says whether the
+// tokens so far match the first i units of the text.
+func (p *pattern) matchUnits(text string, fold bool) bool {
+	if fold {
+		text = strings.ToLower(text)
+	}
+	units := utf16.Encode([]rune(text))
+	words := len(units)/64 + 1
+	set, next := make([]uint64, words), make([]uint64, words)
+	set[0] = 1
+	// rows has for each value of a unit's high byte, and behind them of its low byte, the set of the units that have it.
+	var rows [2 * 256][]uint64
+	row := func(half int, value uint16) []uint64 {
+		at := &rows[half*256+int(value&0xff)]
+		if *at == nil {
+			*at = make([]uint64, words)
+			for i, u := range units {
+				if half == 0 {
+					u >>= 8
+				}
+				if u&0xff == value&0xff {
+					(*at)[i/64] |= 1 << (i % 64)
+				}
+			}
+		}
+		return *at
+	}
+	// consume advances over a unit that the function permits.
+	consume := func(permits func(word int) uint64) bool {
+		carry, alive := uint64(0), uint64(0)
+		for w := range set {
+			kept := set[w] & permits(w)
+			next[w] = kept<<1 | carry
+			carry = kept >> 63
+			alive |= next[w]
+		}
+		next[len(units)/64] &= 1<<(len(units)%64+1) - 1
+		set, next = next, set
+		return alive != 0
+	}
+	literal := func(u uint16) bool {
+		high, low := row(0, u>>8), row(1, u)
+		return consume(func(w int) uint64 { return high[w] & low[w] })
+	}
+	for i := 0; i < len(p.tokens); i++ {
+		alive := true
+		switch t := p.tokens[i]; t {
+		case anyRun:
+			extend(set, len(units), nil)
+		case fieldRun:
+			extend(set, len(units), units)
+		case anyOne:
+			alive = consume(func(int) uint64 { return ^uint64(0) })
+		case fieldOne:
+			high, low := row(0, 0), row(1, ':')
+			alive = consume(func(w int) uint64 { return ^(high[w] & low[w]) })
+		default:
+			if t < utf8.RuneSelf {
+				alive = literal(uint16(t))
+				break
+			}
+			r, size := p.rune(i)
+			i += size - 1
+			for _, u := range utf16.Encode([]rune{r}) {
+				alive = alive && literal(u)
+			}
+		}
+		if !alive {
+			return false
+		}
+	}
+	return set[len(units)/64]>>(len(units)%64)&1 == 1
+}
+
+// rune decodes the literal character that begins at token i.
+func (p *pattern) rune(i int) (rune, int) {
+	var b [utf8.UTFMax]byte
+	n := 0
+	for ; n < len(b) && i+n < len(p.tokens) && p.tokens[i+n] < anyRun; n++ {
+		b[n] = byte(p.tokens[i+n])
+	}
+	return utf8.DecodeRune(b[:n])
+}
+
+// extend adds to a set of the first n+1 positions what a run reaches from each: all later positions or, given the units, those up to the
+// next colon.
+func extend(set []uint64, n int, units []uint16) {
+	reached := false
+	for i := range n + 1 {
+		if reached && units != nil && units[i-1] == ':' {
+			reached = false
+		}
+		bit := uint64(1) << (i % 64)
+		if reached {
+			set[i/64] |= bit
+		}
+		reached = reached || set[i/64]&bit != 0
+	}
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
