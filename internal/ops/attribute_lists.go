@@ -33,7 +33,9 @@ var errTooManyLists = awserr.New(awserr.LimitExceeded, "The account has too many
 // list gets the hash of its bytes as its id, or, on a collision, the next free number. It fails with AWS's LimitExceededException if the
 // account has too many lists.
 func (s *Service) AttributeListID(ctx context.Context, account string, list []byte) (id int64, err error) {
-	err = kv.Update(ctx, s.Tables.KV, kv.TxnOpt{}, func(txn kv.Txn) error {
+	// New lists change the account's total one after another: hinting it keeps them from conflicting.
+	opt := kv.TxnOpt{Hint: [][]byte{keyspace.AttributeList(account, listTotalID)}}
+	err = kv.Update(ctx, s.Tables.KV, opt, func(txn kv.Txn) error {
 		// Probe from the hash on, until the list itself or a free id is found.
 		for id = int64(xxhash.Sum64(list) & lastListID); ; id++ {
 			id = max(id&lastListID, firstListID)
@@ -52,7 +54,7 @@ func (s *Service) AttributeListID(ctx context.Context, account string, list []by
 			}
 		}
 	})
-	return id, err
+	return id, clientError(err)
 }
 
 // growLists adds a new list of the given number of bytes to the account's total, or fails beyond maxLists.
@@ -89,5 +91,6 @@ func (s *Service) AttributeList(ctx context.Context, account string, id int64) (
 	if id < firstListID || id > lastListID {
 		return nil, nil
 	}
-	return kv.ReadLatest(ctx, s.Tables.KV, keyspace.AttributeList(account, id))
+	list, err := kv.ReadLatest(ctx, s.Tables.KV, keyspace.AttributeList(account, id))
+	return list, clientError(err)
 }

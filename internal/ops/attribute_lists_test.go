@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/statordb/stator/internal/awserr"
@@ -71,4 +72,21 @@ func TestAttributeListsAreBounded(t *testing.T) {
 	if n, _ := binary.Uvarint(raw); n != 11*each || err != nil {
 		t.Errorf("the total is %d, %v, want %d", n, err, 11*each)
 	}
+}
+
+// TestAttributeListsAtOnce stores many lists at once: they change one total, and none of them may fail for that.
+func TestAttributeListsAtOnce(t *testing.T) {
+	s := open(t, Options{})
+	var all sync.WaitGroup
+	for client := range 32 {
+		all.Go(func() {
+			for i := range 50 {
+				if _, err := s.AttributeListID(t.Context(), "a", fmt.Appendf(nil, "list-%d-%d", client, i)); err != nil {
+					t.Errorf("client %d: %v", client, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
