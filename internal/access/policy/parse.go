@@ -290,7 +290,7 @@ func (r *reader) checkResources(s *rawStatement) {
 		switch {
 		case len(fields) == 2 || strings.ContainsAny(fields[2], "*?"):
 			r.fail(t.at, "Resource vendor must be fully qualified and cannot contain regexes.")
-		case len(fields) < arnFields && !strings.HasSuffix(t.value, "*"):
+		case len(fields) < arnFields && !strings.Contains(t.value, "*"): // a * may stand for several fields
 			r.legacy(t.at)
 		case fields[2] == "iam" && len(fields) > 3 && fields[3] != "":
 			r.fail(t.at, "IAM resource "+cut(t.value)+" cannot contain region information.")

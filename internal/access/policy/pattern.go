@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -20,13 +19,14 @@ const (
 // at most the product of both lengths divided by the machine's word size.
 type pattern struct {
 	tokens []token
-	one    bool // has anyOne
-	fields bool // has fieldRun or fieldOne
+	prefix string // the literal text before the first wildcard, or a part of it
+	one    bool   // has anyOne
+	fields bool   // has fieldRun or fieldOne
 }
 
-// newPattern completes a pattern.
-func newPattern(tokens []token) *pattern {
-	p := &pattern{tokens: tokens}
+// newPattern completes a pattern. The prefix, which only saves time, is what its caller knows of it.
+func newPattern(tokens []token, prefix string) *pattern {
+	p := &pattern{tokens: tokens, prefix: prefix}
 	for _, t := range tokens {
 		p.one = p.one || t == anyOne
 		p.fields = p.fields || t == fieldRun || t == fieldOne
@@ -39,8 +39,12 @@ func (p *pattern) match(text string, fold bool) bool {
 	if p.fields || p.one && !ascii(text) {
 		return p.matchUnits(text, fold)
 	}
+	t := len(p.prefix)
+	if len(text) < t || text[:t] != p.prefix && !(fold && equalFold(p.prefix, text[:t])) {
+		return false
+	}
 	// Advance through both. On a mismatch, let the last run take another byte: it can take whatever an earlier one could.
-	t, i := 0, 0
+	i := t
 	run, taken := -1, 0
 	for steps := 64 + 16*(len(text)+len(p.tokens)); i < len(text); steps-- {
 		if steps == 0 {
@@ -81,7 +85,7 @@ func (p *pattern) match(text string, fold bool) bool {
 // tokens so far match the first i units of the text.
 func (p *pattern) matchUnits(text string, fold bool) bool {
 	if fold {
-		text = strings.ToLower(text)
+		text = toLower(text)
 	}
 	units := utf16.Encode([]rune(text))
 	words := len(units)/64 + 1
@@ -175,6 +179,28 @@ func extend(set []uint64, n int, units []uint16) {
 		}
 		reached = reached || set[i/64]&bit != 0
 	}
+}
+
+// equalFold reports whether s equals a text in lower case, with ASCII letters in any case.
+func equalFold(lowered, s string) bool {
+	if len(lowered) != len(s) {
+		return false
+	}
+	for i := range len(s) {
+		if lower(s[i]) != lowered[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// toLower brings ASCII letters to lower case.
+func toLower(s string) string {
+	b := []byte(s)
+	for i := range b {
+		b[i] = lower(b[i])
+	}
+	return string(b)
 }
 
 func lower(c byte) byte {
