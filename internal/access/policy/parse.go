@@ -133,10 +133,14 @@ func (r *reader) each(d *rawDocument, rule func(*rawStatement)) {
 // checkForm checks which elements a statement combines.
 func (r *reader) checkForm(s *rawStatement) {
 	say := r.kind.sentences()
+	e := s.effect.value
 	switch {
 	case !s.has("Effect"):
 		r.fail(s.start, say.noEffect(r.position(s.start)))
-	case !strings.EqualFold(s.effect.value, "Allow") && !strings.EqualFold(s.effect.value, "Deny"):
+	case e == "Allow", e == "Deny":
+	case r.kind != OfTrust && (strings.EqualFold(e, "Allow") || strings.EqualFold(e, "Deny")):
+		// Resource policies may have it so; about identity policies checkLegacy has another sentence.
+	default:
 		r.fail(s.effect.at, say.badEffect(s.effect.value, r.position(s.effect.at)))
 	}
 	for _, pair := range [][2]string{{"Action", "NotAction"}, {"Resource", "NotResource"}, {"Principal", "NotPrincipal"}} {
@@ -157,7 +161,7 @@ func (r *reader) checkOperators(s *rawStatement) {
 
 // checkLegacy checks what AWS's older parser of identity policies refuses: an effect in the wrong case, and dates that are none.
 func (r *reader) checkLegacy(s *rawStatement) {
-	if e := s.effect.value; r.kind != OfResource && e != "Allow" && e != "Deny" {
+	if e := s.effect.value; !r.kind.principals() && e != "Allow" && e != "Deny" {
 		r.legacy(s.effect.at)
 	}
 	for _, c := range s.conditions {
