@@ -23,6 +23,7 @@ func TestDecideAllocates(t *testing.T) {
 
 // TestNothing checks that requests and policies without the optional parts are denied rather than allowed.
 func TestNothing(t *testing.T) {
+	everybody := mustParse(t, `{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"*","Resource":"*"}`, OfResource)
 	alice := &Principal{Account: accountA, ARN: "arn:aws:iam::" + accountA + ":user/alice"}
 	for _, c := range []struct {
 		name string
@@ -31,10 +32,11 @@ func TestNothing(t *testing.T) {
 	}{
 		{"no principal", Request{Action: "dynamodb:GetItem", Resource: "*", Owner: accountA}, nil},
 		{"no owner", Request{Principal: alice, Action: "dynamodb:GetItem", Resource: "*"}, &Identity{Type: "User"}},
+		{"anonymous", Request{Principal: &Principal{}, Action: "dynamodb:GetItem", Resource: "*", Owner: accountA}, nil},
 		{"root without owner", Request{Principal: &Principal{}, Action: "dynamodb:GetItem", Resource: "*"}, nil},
 		{"empty", Request{Principal: &Principal{}}, &Identity{}},
 	} {
-		for _, set := range []Set{{}, {Identity: []*Document{nil}, Session: []*Document{nil}}} {
+		for _, set := range []Set{{}, {Identity: []*Document{nil}, Session: []*Document{nil}}, {Resource: everybody}} {
 			if d := Decide(&c.r, c.id, set); d.Allowed {
 				t.Errorf("%s: Decide allows", c.name)
 			}
