@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -116,7 +117,7 @@ func (s *session) run() string {
 		})
 	case "message":
 		d, r := s.decide(s.d.Input)
-		return d.Reason(r.Action) + "\n"
+		return cmp.Or(d.Reason(r.Action), "no reason") + "\n"
 	case "simulate":
 		r, id, set := s.prepare(s.d.Input)
 		sim := Simulate(r, id, set)

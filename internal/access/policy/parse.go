@@ -10,12 +10,13 @@ import (
 // policies, with sentences of its own.
 type sentences struct {
 	json        string
+	noPolicy    string
 	syntax      func(Position) string
-	unknown     func(element string, at Position) string
-	noStatement func(Position) string
-	noEffect    func(Position) string
-	badEffect   func(effect string, at Position) string
-	badOperator func(operator string, at Position) string
+	unknown     func(element string) string
+	noStatement string
+	noEffect    string
+	badEffect   func(effect string) string
+	badOperator func(operator string) string
 	version     string
 	sids        string
 	noAction    string
@@ -26,12 +27,13 @@ const syntaxErrors = "Syntax errors in policy."
 
 var identitySentences = &sentences{
 	json:        syntaxErrors,
+	noPolicy:    syntaxErrors,
 	syntax:      func(Position) string { return syntaxErrors },
-	unknown:     func(string, Position) string { return syntaxErrors },
-	noStatement: func(Position) string { return syntaxErrors },
-	noEffect:    func(Position) string { return syntaxErrors },
-	badEffect:   func(string, Position) string { return syntaxErrors },
-	badOperator: func(string, Position) string { return syntaxErrors },
+	unknown:     func(string) string { return syntaxErrors },
+	noStatement: syntaxErrors,
+	noEffect:    syntaxErrors,
+	badEffect:   func(string) string { return syntaxErrors },
+	badOperator: func(string) string { return syntaxErrors },
 	version:     syntaxErrors,
 	sids:        "Statement IDs (SID) in a single policy must be unique.",
 	noAction:    "Policy statement must contain actions.",
@@ -40,12 +42,13 @@ var identitySentences = &sentences{
 
 var principalSentences = &sentences{
 	json:        "This policy contains invalid Json",
+	noPolicy:    "This text appears not to be a policy",
 	syntax:      syntaxErrorAt,
-	unknown:     func(element string, _ Position) string { return "Unknown field " + cut(element) },
-	noStatement: func(Position) string { return "Could not parse the policy: Statement is empty!" },
-	noEffect:    func(Position) string { return "Missing required field Effect" },
-	badEffect:   func(effect string, _ Position) string { return "Invalid effect: " + cut(effect) },
-	badOperator: func(operator string, _ Position) string { return "Invalid Condition type : " + cut(operator) },
+	unknown:     func(element string) string { return "Unknown field " + cut(element) },
+	noStatement: "Could not parse the policy: Statement is empty!",
+	noEffect:    "Missing required field Effect",
+	badEffect:   func(effect string) string { return "Invalid effect: " + cut(effect) },
+	badOperator: func(operator string) string { return "Invalid Condition type : " + cut(operator) },
 	version:     "The policy must contain a valid version string",
 	sids:        "The Statement Ids in the policy are not unique",
 	noAction:    "Missing required field Action",
@@ -102,13 +105,13 @@ func (r *reader) check(d *rawDocument) {
 		r.fail(d.version.at, say.version)
 	}
 	if len(d.statements) == 0 {
-		r.fail(d.at, say.noStatement(r.position(d.at)))
+		r.fail(d.at, say.noStatement)
 	}
 	for _, rule := range []func(*rawStatement){r.checkForm, r.checkOperators} {
 		r.each(d, rule)
 	}
 	if r.kind == OfManaged && d.version.value != version2012 {
-		r.fail(max(d.version.at, 0), "Policy document must be version 2012-10-17 or greater.")
+		r.fail(d.version.at, "Policy document must be version 2012-10-17 or greater.")
 	}
 	r.each(d, r.checkLegacy)
 	r.checkSids(d, say)
@@ -133,11 +136,15 @@ func (r *reader) each(d *rawDocument, rule func(*rawStatement)) {
 // checkForm checks which elements a statement combines.
 func (r *reader) checkForm(s *rawStatement) {
 	say := r.kind.sentences()
+	e := s.effect.value
 	switch {
 	case !s.has("Effect"):
-		r.fail(s.start, say.noEffect(r.position(s.start)))
-	case !strings.EqualFold(s.effect.value, "Allow") && !strings.EqualFold(s.effect.value, "Deny"):
-		r.fail(s.effect.at, say.badEffect(s.effect.value, r.position(s.effect.at)))
+		r.fail(s.start, say.noEffect)
+	case e == "Allow", e == "Deny":
+	case r.kind != OfTrust && (strings.EqualFold(e, "Allow") || strings.EqualFold(e, "Deny")):
+		// Resource policies may have it so; about identity policies checkLegacy has another sentence.
+	default:
+		r.fail(s.effect.at, say.badEffect(s.effect.value))
 	}
 	for _, pair := range [][2]string{{"Action", "NotAction"}, {"Resource", "NotResource"}, {"Principal", "NotPrincipal"}} {
 		if s.has(pair[0]) && s.has(pair[1]) {
@@ -150,14 +157,14 @@ func (r *reader) checkForm(s *rawStatement) {
 func (r *reader) checkOperators(s *rawStatement) {
 	for _, c := range s.conditions {
 		if _, found, _ := newCondition(c.operator.value, c.key.value, nil, false); !found {
-			r.fail(c.operator.at, r.kind.sentences().badOperator(c.operator.value, r.position(c.operator.at)))
+			r.fail(c.operator.at, r.kind.sentences().badOperator(c.operator.value))
 		}
 	}
 }
 
 // checkLegacy checks what AWS's older parser of identity policies refuses: an effect in the wrong case, and dates that are none.
 func (r *reader) checkLegacy(s *rawStatement) {
-	if e := s.effect.value; r.kind != OfResource && e != "Allow" && e != "Deny" {
+	if e := s.effect.value; !r.kind.principals() && e != "Allow" && e != "Deny" {
 		r.legacy(s.effect.at)
 	}
 	for _, c := range s.conditions {
@@ -290,7 +297,7 @@ func (r *reader) checkResources(s *rawStatement) {
 		switch {
 		case len(fields) == 2 || strings.ContainsAny(fields[2], "*?"):
 			r.fail(t.at, "Resource vendor must be fully qualified and cannot contain regexes.")
-		case len(fields) < arnFields && !strings.HasSuffix(t.value, "*"):
+		case len(fields) < arnFields && !strings.Contains(t.value, "*"): // a * may stand for several fields
 			r.legacy(t.at)
 		case fields[2] == "iam" && len(fields) > 3 && fields[3] != "":
 			r.fail(t.at, "IAM resource "+cut(t.value)+" cannot contain region information.")

@@ -26,7 +26,7 @@ type action struct {
 
 func (a *action) match(name string) bool {
 	if a.pattern == nil {
-		return strings.EqualFold(a.name, name)
+		return equalFold(a.name, name)
 	}
 	return a.pattern.match(name, true)
 }
@@ -61,7 +61,7 @@ func (r *reader) compile(raw *rawStatement, variables bool) *statement {
 		s.effect = Deny
 	}
 	for _, t := range slices.Concat(raw.actions, raw.notActions) {
-		a := action{name: strings.ToLower(t.value)}
+		a := action{name: toLower(t.value)}
 		pattern, _ := newTemplate(a.name, wildcardText, false)
 		a.pattern = pattern.pattern
 		s.actions = append(s.actions, a)
@@ -214,18 +214,20 @@ func (p *principals) listsProvider(provider, account string) bool {
 
 // keys calls a function for each condition key that the statement refers to, in lower case and as written.
 func (s *statement) keys(add func(key, name string)) {
-	templates := slices.Clone(s.resources)
+	variables := func(list []*template) {
+		for _, t := range list {
+			for _, p := range t.parts {
+				if p.name != "" {
+					add(p.key, p.name)
+				}
+			}
+		}
+	}
+	variables(s.resources)
 	for _, c := range s.conditions {
 		add(c.key, c.name)
 		if c.compare != nil {
-			templates = append(templates, c.compare.variables()...)
-		}
-	}
-	for _, t := range templates {
-		for _, p := range t.parts {
-			if p.name != "" {
-				add(p.key, p.name)
-			}
+			variables(c.compare.variables())
 		}
 	}
 }

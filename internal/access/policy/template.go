@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // syntax says how a policy's text is read.
 type syntax uint8
@@ -91,7 +94,9 @@ func newTemplate(text string, how syntax, variables bool) (t *template, ok bool)
 	case only:
 		return &template{text: literal}, true
 	}
-	return &template{pattern: newPattern(tokens)}, true
+	wildcard := slices.IndexFunc(tokens, func(t token) bool { return t >= anyRun })
+	prefix, _ := bytesOf(tokens[:wildcard])
+	return &template{pattern: newPattern(tokens, prefix)}, true
 }
 
 // newVariable reads what is between the braces of a variable: a condition key and possibly a default in quotes.
@@ -131,7 +136,7 @@ func (t *template) match(text string, ctx Context) bool {
 		return t.pattern.match(text, false)
 	}
 	tokens, ok := t.expand(ctx)
-	return ok && newPattern(tokens).match(text, false)
+	return ok && newPattern(tokens, "").match(text, false)
 }
 
 // expand replaces the variables by their values.
