@@ -148,7 +148,8 @@ func deflate(v any) ([]byte, error) {
 		return nil, err
 	}
 	_, err = w.Write(text)
-	return out.Bytes(), errors.Join(err, w.Close())
+	err = errors.Join(err, w.Close()) // Close writes the rest
+	return out.Bytes(), err
 }
 
 // errPacked is AWS's error for session policies and tags that don't fit into a token.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/iam/api"
@@ -267,7 +268,8 @@ func (s *Service) listAccessKeys(_ context.Context, call *smithy.Call, in *api.L
 			all = append(all, k)
 		}
 	}
-	list, next, err := page(all, func(k *accessKey) string { return k.ID }, in.Marker, in.MaxItems)
+	// In the order in which they were made: there are too few for their places to have two digits.
+	list, next, err := page(all, func(k *accessKey) string { return strconv.Itoa(slices.Index(u.Keys, k.ID)) }, in.Marker, in.MaxItems)
 	return &api.ListAccessKeysResponse{Marker: next, IsTruncated: smithy.Some(next.Set), AccessKeyMetadata: mapped(list, func(k *accessKey) api.AccessKeyMetadata {
 		return api.AccessKeyMetadata{UserName: smithy.Some(k.User), AccessKeyId: smithy.Some(k.ID), Status: smithy.Some(k.Status), CreateDate: seconds(k.Created)}
 	})}, err
