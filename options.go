@@ -74,6 +74,15 @@ type Options struct {
 	// InsecureHTTP allows listening on interfaces other than loopback with credentials and without TLS: a proxy ends it, or nobody can
 	// listen.
 	InsecureHTTP bool
+	// AuditLog is the file that events of requests are appended to, in CloudTrail's format (see docs/audit.md); "stdout" means standard output,
+	// empty means none.
+	AuditLog string
+	// AuditSelectors is a file with CloudTrail's advanced event selectors, which say which data events the audit log has. Empty means none:
+	// the log then has management events only.
+	AuditSelectors string
+	// AuditOverflow says what happens while events can't be written as fast as they come: "drop" (or empty) loses and counts them, "block"
+	// makes requests wait.
+	AuditOverflow string
 	// CORSOrigins are origins whose web pages may use a server without CredentialsFile, in addition to loopback origins, e.g.
 	// https://app.example:8443. "*" means any origin, "null" means sandboxed frames and local files.
 	CORSOrigins []string
@@ -167,6 +176,9 @@ func (o *Options) internal() server.Options {
 		Insecure:        o.Insecure,
 		TLS:             server.TLSOptions(o.TLS),
 		InsecureHTTP:    o.InsecureHTTP,
+		AuditLog:        o.AuditLog,
+		AuditSelectors:  o.AuditSelectors,
+		AuditOverflow:   o.AuditOverflow,
 		CORSOrigins:     o.CORSOrigins,
 		AllowHosts:      o.AllowHosts,
 		MaxMetrics:      o.MaxMetrics,

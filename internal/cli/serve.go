@@ -39,6 +39,9 @@ type serveCmd struct {
 	TLSKey          string
 	TLSClientCA     string
 	InsecureHTTP    bool
+	AuditLog        string
+	AuditSelectors  string
+	AuditOverflow   string
 	CORSOrigin      []string
 	AllowHost       []string
 	TransientStatus time.Duration
@@ -107,6 +110,14 @@ func (c *serveCmd) command() *cobra.Command {
 	f.BoolVar(&c.InsecureHTTP, "insecure-http", false,
 		"Allow listening beyond loopback with --credentials and without --tls-cert: for a server behind a proxy that ends TLS. Whoever can "+
 			"listen on the way can read every item.")
+	f.StringVar(&c.AuditLog, "audit-log", "",
+		"`FILE` File to append events of requests to, one line of JSON each in CloudTrail's format, or stdout. The server opens it anew on "+
+			"SIGHUP, so that it can be rotated.")
+	f.Func("audit-selectors",
+		"`FILE` JSON file with CloudTrail's advanced event selectors, which say which data events --audit-log records besides all management "+
+			"events.", existingFile(&c.AuditSelectors))
+	f.Var(oneOf(&c.AuditOverflow, "drop", "drop", "block"), "audit-overflow",
+		"`MODE` While events can't be written as fast as they come: drop them and count them, or block their requests.")
 	f.StringSliceVar(&c.CORSOrigin, "cors-origin", nil,
 		"`ORIGIN,...` Without --credentials: an origin whose web pages may use this server, besides loopback, e.g. "+
 			"https://app.example:8443; * is any origin. Repeatable.")
@@ -230,7 +241,7 @@ func (c *serveCmd) run(ctx context.Context, std streams) error {
 	forgetStart()
 	fmt.Fprintf(std.out, "Stator %s is ready at %s (data: %s). Try: aws dynamodb list-tables --endpoint-url %s --region us-east-1\n",
 		stator.Version, server.URL(), c.describe(server), server.URL())
-	if c.Credentials != "" || c.TLSCert != "" || c.DAXTLSCert != "" {
+	if c.Credentials != "" || c.TLSCert != "" || c.DAXTLSCert != "" || c.AuditLog != "" {
 		defer reloadOnHangup(server)()
 	}
 	stopped := make(chan error, 1)
@@ -297,6 +308,9 @@ func (c *serveCmd) options(log *slog.Logger) stator.Options {
 		Insecure:        c.Insecure,
 		TLS:             stator.TLSOptions{Certificate: c.TLSCert, Key: c.TLSKey, ClientCA: c.TLSClientCA},
 		InsecureHTTP:    c.InsecureHTTP,
+		AuditLog:        c.AuditLog,
+		AuditSelectors:  c.AuditSelectors,
+		AuditOverflow:   c.AuditOverflow,
 		CORSOrigins:     c.CORSOrigin,
 		AllowHosts:      c.AllowHost,
 		TransientStatus: c.TransientStatus,

@@ -15,7 +15,7 @@ import (
 // names this server sends it the requests for all services: each service's SDK must be able to read the answer. The credential scope of the
 // signature names the service; the signature itself does not matter, since nothing is done.
 func (s *Server) elsewhere(c *fasthttp.RequestCtx) bool {
-	service := signedFor(c)
+	service := claimedBy(c).service
 	if service == "" || slices.Contains(s.signingNames, service) {
 		return false
 	}
@@ -38,11 +38,15 @@ func (s *Server) elsewhere(c *fasthttp.RequestCtx) bool {
 	return true
 }
 
-// maxSigningName is the longest signing name in bytes that elsewhere answers to; AWS's longest has about half of that.
-const maxSigningName = 64
+// maxClaim bounds each text of a claim in bytes; an access key id has up to 128.
+const maxClaim = 128
 
-// signedFor returns the service in the credential scope of a request's signature, or "" for a request without one.
-func signedFor(c *fasthttp.RequestCtx) string {
+// claim is what the credential of a signature says, verified or not.
+type claim struct{ key, region, service string }
+
+// claimedBy returns what a request's signature claims; nothing for a request without one. The texts have a bounded length and no special
+// characters.
+func claimedBy(c *fasthttp.RequestCtx) claim {
 	credential := ""
 	if header := wirejson.View(c.Request.Header.Peek("Authorization")); header != "" {
 		_, credential, _ = strings.Cut(header, "Credential=")
@@ -51,14 +55,16 @@ func signedFor(c *fasthttp.RequestCtx) string {
 		credential = string(c.QueryArgs().Peek("X-Amz-Credential"))
 	}
 	parts := strings.Split(credential, "/") // key/date/region/service/aws4_request, where the key may hold slashes
-	if len(parts) < 5 {
-		return ""
+	n := len(parts)
+	if n < 5 {
+		return claim{}
 	}
-	service := parts[len(parts)-2]
-	if len(service) > maxSigningName || strings.ContainsFunc(service, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-'
-	}) {
-		return ""
+	plain := func(text string) bool {
+		return len(text) <= maxClaim && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 	}
-	return service
+	found := claim{strings.Join(parts[:n-4], "/"), parts[n-3], parts[n-2]}
+	if !plain(found.key) || !plain(found.region) || !plain(found.service) {
+		return claim{}
+	}
+	return found
 }

@@ -10,6 +10,7 @@
 //	body.go         receive the body, in memory that counts against a budget
 //	auth            verify the signature; only then decompress and decode
 //	smithy          run the operation
+//	audit.go        record the request
 //	compression.go  compress the answer, which counts until the client has received it
 //
 // Limits bound what clients hold at once; connections replaces network deadlines, which would cost as much as decoding.
@@ -33,6 +34,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/statordb/stator/internal/audit"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/guard"
@@ -88,6 +90,8 @@ type Options struct {
 	Web Web
 	// TLS has the settings of HTTPS; nil serves plain HTTP.
 	TLS *tls.Config
+	// Audit records requests for operations; nil records none.
+	Audit *audit.Log
 }
 
 // Server answers HTTP requests.
@@ -194,6 +198,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // end cancels the requests in flight and refuses new ones.
 func (s *Server) end() {
 	s.load.ended.Store(true)
+	s.opt.Audit.GiveUp()
 	s.conns.end()
 }
 
@@ -375,15 +380,19 @@ func (s *Server) post(c *fasthttp.RequestCtx) {
 		return
 	}
 	out, err := s.run(c, w)
-	if w.to.codec != nil {
-		s.encode(c, &w.to, out, err)
-		return
+	var failure *awserr.Error
+	handed := false
+	switch {
+	case w.to.codec != nil:
+		failure = s.encode(c, &w.to, out, err)
+	case err != nil:
+		failure = s.clientError(w.to.target, err)
+		s.fail(c, failure, 0)
+	default:
+		handed = s.answer(c, out, 200)
 	}
-	if err != nil {
-		s.fail(c, s.clientError(w.to.target, err), 0)
-		return
-	}
-	if !s.answer(c, out, 200) {
+	s.record(c, w, out, failure)
+	if out != nil && !handed && w.to.codec == nil {
 		w.out = out
 	}
 }
@@ -393,6 +402,8 @@ type work struct {
 	to     route
 	signed *authRequest
 	call   smithy.Call
+	known  bool   // the request has passed authentication: call.Caller is its sender
+	json   []byte // the request's body once it is decompressed and translated; a view
 	// sent is the body as received; inflated is the same body decompressed.
 	sent, inflated body
 	reads          reads
@@ -420,7 +431,7 @@ func (s *Server) free(w *work) {
 	w.sent.release()
 	w.inflated.release()
 	w.reads.release()
-	w.to = route{}
+	w.to, w.known, w.json = route{}, false, nil
 	w.signed.forget()
 	if cap(w.call.Reader.Arena) <= maxKept && cap(w.out) <= maxKept {
 		s.calls.Put(w)
@@ -475,6 +486,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 		return nil, s.orMalformed(c, w, refused)
 	}
 	s.conns.introduced(running.on)
+	w.call.Caller, w.known = smithy.Caller(id), true
 	visit, reached := s.opt.Tenants.Enter(id.Account)
 	if reached != "" {
 		return nil, overLimit(to)
@@ -486,7 +498,6 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	w.call.Caller = smithy.Caller(id)
 	w.call.Origin = w.signed
 	w.call.Host = wirejson.View(c.Host())
 	answer, err := to.operation.Run(running.ctx, &w.call, in)
@@ -529,6 +540,7 @@ func (s *Server) decode(ctx context.Context, c *fasthttp.RequestCtx, w *work, li
 			return nil, bad
 		}
 	}
+	w.json = body
 	in, bad := to.operation.Decode(&w.call, body)
 	if bad != nil {
 		return nil, bad
@@ -607,8 +619,8 @@ func (s *Server) unknown(target string) *awserr.Error {
 	return awserr.New(awserr.UnknownOperation, message)
 }
 
-// encode answers a request of an API other than DynamoDB's.
-func (s *Server) encode(c *fasthttp.RequestCtx, to *route, out []byte, err error) {
+// encode answers a request of an API other than DynamoDB's. It returns the error that the client gets, or nil.
+func (s *Server) encode(c *fasthttp.RequestCtx, to *route, out []byte, err error) (failure *awserr.Error) {
 	var id [52]byte
 	request := string(smithy.AppendRequestID(id[:0]))
 	var a protocol.Answer
@@ -616,7 +628,8 @@ func (s *Server) encode(c *fasthttp.RequestCtx, to *route, out []byte, err error
 		a, err = to.codec.Answer(out, request)
 	}
 	if err != nil {
-		a = to.codec.Error(s.clientError(to.target, err), request)
+		failure = s.clientError(to.target, err)
+		a = to.codec.Error(failure, request)
 	}
 	h := &c.Response.Header
 	c.SetStatusCode(a.Status)
@@ -627,6 +640,7 @@ func (s *Server) encode(c *fasthttp.RequestCtx, to *route, out []byte, err error
 	}
 	s.web.answer(c)
 	s.setBody(c, a.Body)
+	return failure
 }
 
 // setBody sets the answer's body. It reports whether the connection now owns the body's memory, which then counts until the client

@@ -365,3 +365,24 @@ func (s *Service) Identify(call *smithy.Call, action, given string) (id TableIde
 	}
 	return id, nil
 }
+
+// TableKey returns the ARN of the table that a request names by name or ARN, and the names of the table's key attributes, nil if there is no
+// such table. arn is empty for an ARN of something else. It checks no permission and its result must not reach clients: the audit log uses it.
+func (s *Service) TableKey(caller smithy.Caller, given string) (arn string, key []string) {
+	r, ok := parseARN(given)
+	switch {
+	case !ok && strings.HasPrefix(given, "arn:"), ok && r.table == "":
+		return "", nil
+	case !ok:
+		r = resource{Namespace: s.namespace(caller), table: given}
+	}
+	r.kind = kindTable
+	t := s.Tables.Catalog.Get(r.Namespace, r.table)
+	if t == nil {
+		return r.ARN(), nil
+	}
+	for attribute := range t.Key.Attributes {
+		key = append(key, attribute.Name)
+	}
+	return r.ARN(), key
+}

@@ -12,6 +12,8 @@
 package partiql
 
 import (
+	"strings"
+
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/expr"
 )
@@ -170,4 +172,39 @@ func Alternatives(n *expr.Node) (name string, values []attribute.Value, ok bool)
 		return name, append(values, more...), ok && other == name
 	}
 	return "", nil, false
+}
+
+// redacted replaces a literal, as in CloudTrail ("Understanding DynamoDB log file entries").
+const redacted = "***(Redacted)"
+
+// Redact returns a statement without the values of its literals and without its comments, and the name of its table as the statement has it:
+// a name or an ARN, or "" if there is none. A text that can't be split into tokens is redacted as a whole. The result is for logs.
+func Redact(text string) (statement, table string) {
+	tokens, ok := lex(text)
+	if !ok {
+		return redacted, ""
+	}
+	var b strings.Builder
+	at := 0
+	for i, t := range tokens {
+		gap := text[at:t.start]
+		if strings.Contains(gap, "--") || strings.Contains(gap, "/*") {
+			gap = " "
+		}
+		b.WriteString(gap)
+		switch t.kind {
+		case tokString, tokNumber, tokBool, tokNull, tokIon:
+			b.WriteString(redacted)
+		default:
+			b.WriteString(text[t.start:t.end])
+		}
+		at = t.end
+		if named := t.kind == tokIdentifier || t.kind == tokQuoted; named && i > 0 && table == "" {
+			switch tokens[i-1].word {
+			case "from", "into", "update", "insert_into":
+				table = t.text
+			}
+		}
+	}
+	return b.String(), table
 }

@@ -57,6 +57,9 @@ type Options struct {
 	Insecure        bool
 	TLS             TLSOptions
 	InsecureHTTP    bool
+	AuditLog        string
+	AuditSelectors  string
+	AuditOverflow   string
 	CORSOrigins     []string
 	AllowHosts      []string
 	MaxMetrics      int

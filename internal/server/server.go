@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/statordb/stator/internal/audit"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/backup"
 	"github.com/statordb/stator/internal/cloudwatch"
@@ -49,6 +50,7 @@ type Server struct {
 	tenants  *tenant.Tenants
 	// certificates are reloaded by followCertificates and Reload.
 	certificates certificates
+	audit        *audit.Log // nil without an audit log
 	stored       *checkpoints
 	atMetrics    net.Listener // listener for MetricsListen; nil if unset
 	// stopMetrics shuts down the server behind atMetrics; nil if there is none.
@@ -167,14 +169,18 @@ func (s *Server) ReloadCredentials() error {
 	return err
 }
 
-// Reload rereads the credentials file and the certificates. Each that is invalid stays in force as it was; the errors are logged and
-// returned.
+// Reload rereads the credentials file and the certificates, and opens the audit log's file anew. Whatever can't be read or opened stays in
+// force as it was; the errors are logged and returned.
 func (s *Server) Reload() error {
 	var err error
 	if s.auth.Verifies() {
 		err = s.ReloadCredentials()
 	}
-	return errors.Join(err, s.reloadCertificates())
+	reopened := s.audit.Reopen()
+	if reopened != nil {
+		s.log.Error("cannot reopen the audit log; events go to the old file", "error", reopened)
+	}
+	return errors.Join(err, s.reloadCertificates(), reopened)
 }
 
 // logCredentials logs the outcome of rereading the credentials file.
@@ -233,6 +239,7 @@ func (s *Server) stop() error {
 	err := s.listener.Close()
 	ended := s.http.Shutdown(ctx)
 	s.dax.close(ctx)
+	err = errors.Join(err, s.audit.Close(ctx))
 	s.cancel()
 	if s.stopMetrics != nil { // metrics requests read the store, so they must end before it closes
 		err = errors.Join(err, s.stopMetrics(ctx))

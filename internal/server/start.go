@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/statordb/stator/internal/attempts"
+	"github.com/statordb/stator/internal/audit"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/autoscaling"
 	"github.com/statordb/stator/internal/backup"
@@ -72,7 +73,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		served:   make(chan struct{}),
 		sharing:  newSharing(),
 	}}
-	stages := []func() error{s.parse, s.joinServers, s.openTables, s.openDirectories, s.openOperations, s.openDAX, s.openServices, s.openHTTP, s.resume}
+	stages := []func() error{s.parse, s.joinServers, s.openTables, s.openDirectories, s.openOperations, s.openAudit, s.openDAX, s.openServices, s.openHTTP, s.resume}
 	for _, stage := range stages {
 		if err := stage(); err != nil {
 			cancel()
@@ -195,6 +196,34 @@ func (s *starter) openOperations() (err error) {
 	return nil
 }
 
+// openAudit opens the audit log, if the options name one.
+func (s *starter) openAudit() (err error) {
+	opt := s.opt
+	if opt.AuditLog == "" {
+		if opt.AuditSelectors != "" {
+			return errors.New("event selectors have no effect without an audit log")
+		}
+		return nil
+	}
+	var selectors *audit.Selectors
+	if opt.AuditSelectors != "" {
+		if selectors, err = audit.LoadSelectors(opt.AuditSelectors); err != nil {
+			return err
+		}
+	}
+	s.audit, err = audit.Open(audit.Options{
+		File: opt.AuditLog, Selectors: selectors, Overflow: audit.Overflow(opt.AuditOverflow), Now: opt.Now, Logger: s.log,
+		Table: func(account, region, given string) (string, []string) {
+			return s.service.TableKey(smithy.Caller{Account: account, Region: region}, given)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	s.undo = append(s.undo, func() error { return s.audit.Close(s.ctx) })
+	return nil
+}
+
 // openDAX opens the DAX nodes and their control plane.
 func (s *starter) openDAX() (err error) {
 	if s.dax, err = openDAX(s.opt, s.auth, s.certificates.dax, s.service, s.turns, s.memory, s.servers.DAX()); err != nil {
@@ -249,9 +278,10 @@ func (s *starter) openHTTP() error {
 		Control:    s.testControl(),
 		Web:        s.web,
 		TLS:        s.certificates.ofHTTP(),
+		Audit:      s.audit,
 		Metrics: func(ctx context.Context) (string, []byte, error) {
 			body, err := s.metrics.Prometheus(ctx)
-			return cloudwatch.ContentTypePrometheus, body, err
+			return cloudwatch.ContentTypePrometheus, s.audit.AppendMetrics(body), err
 		},
 		Ready: s.ready,
 	})
