@@ -35,6 +35,7 @@ type Credential struct {
 type keyring struct {
 	credentials map[string]*Credential // by access key id
 	buckets     map[string][]string    // by account
+	operators   map[string]bool        // accounts that have an operator's key
 	keys        signingKeys            // cache of derived keys
 }
 
@@ -193,7 +194,7 @@ func parseCredentials(raw []byte) (*keyring, error) {
 	if len(list) == 0 {
 		return nil, errors.New("it has no entries")
 	}
-	ring := &keyring{credentials: map[string]*Credential{}, buckets: map[string][]string{}}
+	ring := &keyring{credentials: map[string]*Credential{}, buckets: map[string][]string{}, operators: map[string]bool{}}
 	for i := range list {
 		c := &list[i]
 		if c.Account == "" {
@@ -207,6 +208,9 @@ func parseCredentials(raw []byte) (*keyring, error) {
 		}
 		ring.credentials[c.AccessKeyID] = c
 		ring.buckets[c.Account] = append(ring.buckets[c.Account], c.Buckets...)
+		if c.Operator {
+			ring.operators[c.Account] = true
+		}
 	}
 	return ring, nil
 }
