@@ -63,25 +63,13 @@ func (q *Question) request(owner string) (*policy.Identity, *policy.Request) {
 	return id, &policy.Request{Principal: &id.Principal, Action: q.Action, Resource: q.Resource, Owner: owner, Context: &keys{q, id, owner}}
 }
 
-// AuthorizeARN is Authorize for a text that a request gives as an ARN. A text that isn't one names nothing: the operation refuses it. own is
-// the account whose resources are the caller's, which all callers of a shared namespace have in common.
-func AuthorizeARN(call *smithy.Call, action, text, own string) *awserr.Error {
-	if !strings.HasPrefix(text, "arn:") {
-		return nil
+// AuthorizeOperator returns nil if the caller may take one of Stator's own actions, e.g. "stator:CreateCheckpoint". Its key must be an
+// operator's; a user's or session's account must have such a key, and its policies must allow the action on Any.
+func AuthorizeOperator(call *smithy.Call, action string) *awserr.Error {
+	if call.Caller.Operator {
+		return Authorize(&Question{Call: call, Action: action, Resource: Any})
 	}
-	q := Question{Call: call, Action: action, Resource: text, Owner: Account(text)}
-	if q.Owner == own {
-		q.Owner = call.Caller.Account
-	}
-	return Authorize(&q)
-}
-
-// AuthorizeOperator returns nil if the caller is an operator. Stator's own actions need that, e.g. "stator:CreateCheckpoint".
-func AuthorizeOperator(caller *smithy.Caller, action string) *awserr.Error {
-	if caller.Operator {
-		return nil
-	}
-	return awserr.New(awserr.AccessDenied, "User: "+Principal(caller)+" is not authorized to perform: "+action+
+	return awserr.New(awserr.AccessDenied, "User: "+Principal(&call.Caller)+" is not authorized to perform: "+action+
 		" because its access key is not an operator's")
 }
 

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -64,25 +65,43 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
-func TestAuthorizeARN(t *testing.T) {
+func TestByARN(t *testing.T) {
 	stranger := &smithy.Call{Caller: smithy.Caller{Account: there, Verified: true}}
-	if err := AuthorizeARN(stranger, "dynamodb:GetItem", "T", there); err != nil {
-		t.Error(err)
-	}
-	if AuthorizeARN(stranger, "dynamodb:GetItem", tab, there) == nil {
-		t.Error("a stranger is allowed")
-	}
-	if err := AuthorizeARN(stranger, "dynamodb:GetItem", tab, here); err != nil {
-		t.Errorf("in a shared namespace: %v", err)
+	for _, c := range []struct {
+		name, text, own string
+		allowed         bool
+	}{
+		{"no ARN", "T", there, true},
+		{"another account's", tab, there, false},
+		{"in a shared namespace", tab, here, true},
+	} {
+		q := ByARN(&stranger.Caller, c.text, c.own)
+		q.Call, q.Action = stranger, "dynamodb:GetItem"
+		if err := Authorize(&q); (err == nil) != c.allowed {
+			t.Errorf("%s: %v", c.name, err)
+		}
 	}
 }
 
 func TestAuthorizeOperator(t *testing.T) {
-	if AuthorizeOperator(&smithy.Caller{Account: there, Verified: true}, "stator:X") == nil {
-		t.Error("a stranger is allowed")
-	}
-	if err := AuthorizeOperator(&smithy.Caller{Operator: true}, "stator:X"); err != nil {
-		t.Error(err)
+	metrics := parsed(t, policy.OfIdentity, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"stator:GetMetrics","Resource":"*"}}`)
+	for _, c := range []struct {
+		name   string
+		caller smithy.Caller
+		action string
+		want   string // the end of the refusal
+	}{
+		{"an operator", smithy.Caller{Account: here, Operator: true}, "stator:X", ""},
+		{"another key", smithy.Caller{Account: here, Verified: true}, "stator:X", "because its access key is not an operator's"},
+		{"a user of an operator's account", smithy.Caller{Account: here, Verified: true, Operator: true, Identity: user(here, metrics)}, "stator:GetMetrics", ""},
+		{"a user of an operator's account, without the action", smithy.Caller{Account: here, Verified: true, Operator: true, Identity: user(here, metrics)}, "stator:X",
+			"because no identity-based policy allows the stator:X action"},
+		{"a user of another account", smithy.Caller{Account: here, Verified: true, Identity: user(here, metrics)}, "stator:GetMetrics", "because its access key is not an operator's"},
+	} {
+		err := AuthorizeOperator(&smithy.Call{Caller: c.caller}, c.action)
+		if (err == nil) != (c.want == "") || err != nil && !strings.HasSuffix(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
 	}
 }
 

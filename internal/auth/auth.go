@@ -61,7 +61,8 @@ type Identity struct {
 	AccessKey string
 	// Verified says that the signature was verified, which proves Account.
 	Verified bool
-	// Operator says that the caller may run the server: its key is an operator's, or the server has no credentials.
+	// Operator says that the caller may run the server: its key is an operator's, or the server has no credentials. A user or session may
+	// only if an operator's key belongs to its account and, beyond that, its policies allow it.
 	Operator bool
 	// Identity is the user or session that the key belongs to; nil for the root of Account.
 	Identity *policy.Identity
@@ -115,7 +116,9 @@ func (a *Authenticator) find(ring *keyring, accessKey, token string) (h holder, 
 	if a.Issuer != nil {
 		var id *policy.Identity
 		if h.secret, id, err = a.Issuer.Credential(accessKey, token); err == nil {
-			h.identity = Identity{AccessKey: accessKey, Account: id.Account, Verified: true, Identity: id}
+			// A user can get from its account only what the account's root has.
+			operator := ring == nil || ring.operators[id.Account]
+			h.identity = Identity{AccessKey: accessKey, Account: id.Account, Verified: true, Operator: operator, Identity: id}
 			h.derived = &a.derived
 			return h, nil
 		}

@@ -40,7 +40,8 @@ type keyring struct {
 	credentials map[string]*Credential // by access key id
 	buckets     map[string][]string    // by account
 	limits      map[string]tenant.Limits
-	keys        signingKeys // cache of derived keys
+	operators   map[string]bool // accounts that have an operator's key
+	keys        signingKeys     // cache of derived keys
 }
 
 // maxCredentials is the largest credentials file in bytes.
@@ -206,7 +207,9 @@ func parseCredentials(raw []byte) (*keyring, error) {
 	if len(list) == 0 {
 		return nil, errors.New("it has no entries")
 	}
-	ring := &keyring{credentials: map[string]*Credential{}, buckets: map[string][]string{}, limits: map[string]tenant.Limits{}}
+	ring := &keyring{
+		credentials: map[string]*Credential{}, buckets: map[string][]string{}, operators: map[string]bool{}, limits: map[string]tenant.Limits{},
+	}
 	for i := range list {
 		c := &list[i]
 		if c.Account == "" {
@@ -220,6 +223,9 @@ func parseCredentials(raw []byte) (*keyring, error) {
 		}
 		ring.credentials[c.AccessKeyID] = c
 		ring.buckets[c.Account] = append(ring.buckets[c.Account], c.Buckets...)
+		if c.Operator {
+			ring.operators[c.Account] = true
+		}
 		if c.Limits == nil {
 			continue
 		}

@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/autoscaling/api"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/metric"
@@ -184,7 +185,7 @@ func (s *Service) Operations() []smithy.Handler {
 	for i := range list {
 		list[i].Service, list[i].Settles = API.Name, true
 	}
-	return list
+	return access.Guard(list, "application-autoscaling:", s.Now, s.questions)
 }
 
 // Missing returns the targets of operations in AWS's model that this package lacks.

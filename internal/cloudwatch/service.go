@@ -26,6 +26,7 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cloudwatch/api"
 	"github.com/statordb/stator/internal/cluster"
@@ -190,7 +191,7 @@ func (s *Service) Operations() []smithy.Handler {
 	for i := range list {
 		list[i].Service, list[i].Settles = API.Name, true
 	}
-	return list
+	return access.Guard(list, "cloudwatch:", s.Now, s.questions)
 }
 
 // Missing returns the targets of operations in AWS's model that this package lacks.

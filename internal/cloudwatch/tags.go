@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cloudwatch/api"
 	"github.com/statordb/stator/internal/registry"
@@ -45,17 +44,22 @@ func (s *Service) change(ctx context.Context, call *smithy.Call, arn string, cha
 	})
 }
 
-// tagged returns the alarm with an ARN, if the caller has the permission for the operation there.
+// tagged returns the alarm with an ARN.
 func (s *Service) tagged(call *smithy.Call, arn string) (*Alarm, error) {
-	account, _ := s.Namespace(call.Caller)
-	if err := access.AuthorizeARN(call, "cloudwatch:"+call.Operation, arn, account); err != nil {
-		return nil, err
+	if a := s.withARN(call, arn); a != nil {
+		return a, nil
 	}
-	found := s.find(call, func(a *Alarm) bool { return a.ARN() == arn })
-	if len(found) == 0 {
-		return nil, awserr.New(resourceNotFound, "The resource "+arn+" does not exist")
+	return nil, awserr.New(resourceNotFound, "The resource "+arn+" does not exist")
+}
+
+// withARN returns the caller's alarm with an ARN, or nil.
+func (s *Service) withARN(call *smithy.Call, arn string) *Alarm {
+	account, region := s.Namespace(call.Caller)
+	name, ok := strings.CutPrefix(arn, (&Alarm{Account: account, Region: region}).ARN())
+	if !ok {
+		return nil
 	}
-	return found[0], nil
+	return s.Alarm(account, region, name)
 }
 
 func (s *Service) tagResource(ctx context.Context, call *smithy.Call, in *api.TagResourceInput) (*api.TagResourceOutput, error) {

@@ -34,6 +34,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/audit"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
@@ -333,16 +334,20 @@ func (s *Server) notFound(c *fasthttp.RequestCtx) {
 }
 
 // mayMeasure returns why the caller may not read /metrics. The metrics cover all accounts, so with credentials they take an operator's
-// key.
+// key. A user or session needs the action stator:GetMetrics.
 func (s *Server) mayMeasure(c *fasthttp.RequestCtx) *awserr.Error {
 	if !s.opt.Auth.Verifies() {
 		return nil
 	}
-	id, refused := s.opt.Auth.Authenticate(newAuthRequest().of(c, "dynamodb", nil))
-	if refused == nil && !id.Operator {
+	signed := newAuthRequest()
+	id, refused := s.opt.Auth.Authenticate(signed.of(c, "dynamodb", nil))
+	switch {
+	case refused != nil:
+		return refused
+	case !id.Operator:
 		return awserr.New(awserr.AccessDenied, "Metrics need an operator's access key here; --metrics-listen serves them at an address of their own")
 	}
-	return refused
+	return access.AuthorizeOperator(&smithy.Call{Caller: smithy.Caller(id), Origin: signed, Time: s.opt.Auth.Now()}, "stator:GetMetrics")
 }
 
 // metrics answers /metrics.

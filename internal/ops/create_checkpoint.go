@@ -36,7 +36,7 @@ func (v *checkpointOutput) AppendJSON(b []byte) []byte {
 // createCheckpoint makes a copy of the data directory with every acknowledged write; immutable files are hard-linked, not
 // copied. The caller touches the directory while it copies it, and removes it afterwards.
 func (s *Service) createCheckpoint(ctx context.Context, req *Request, _ *checkpointInput) (*checkpointOutput, error) {
-	if err := access.AuthorizeOperator(&req.Caller, req.op.action()); err != nil {
+	if err := access.AuthorizeOperator(req.Call, req.op.action()); err != nil {
 		return nil, err
 	}
 	if s.Checkpoint == nil {

@@ -48,7 +48,8 @@ type Caller struct {
 	AccessKey string
 	// Verified says that the signature was verified, so that Account is proved.
 	Verified bool
-	// Operator says that the caller runs the server: its key is an operator's, or the server has no credentials.
+	// Operator says that the caller runs the server: its key is an operator's, or the server has no credentials. A user or session needs
+	// policies besides.
 	Operator bool
 	// Identity is the user or session that the key belongs to; nil for the root of Account.
 	Identity *policy.Identity

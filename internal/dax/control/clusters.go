@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/dax/api"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -58,8 +57,8 @@ type node struct {
 	Created int64 // milliseconds since 1970
 }
 
-// arn returns a cluster's Amazon Resource Name.
-func arn(id ID) string {
+// ARN returns a cluster's Amazon Resource Name.
+func ARN(id ID) string {
 	return "arn:aws:dax:" + id.Region + ":" + id.Account + ":cache/" + id.Name
 }
 
@@ -110,7 +109,7 @@ func (s *Service) shape(call *smithy.Call, c *daxCluster, status string) *api.Cl
 		active = 0
 	}
 	out := &api.Cluster{
-		ClusterName: smithy.Some(c.Name), ClusterArn: smithy.Some(arn(c.ID)), TotalNodes: smithy.Some(int64(len(c.Nodes))), ActiveNodes: smithy.Some(active),
+		ClusterName: smithy.Some(c.Name), ClusterArn: smithy.Some(ARN(c.ID)), TotalNodes: smithy.Some(int64(len(c.Nodes))), ActiveNodes: smithy.Some(active),
 		NodeType: smithy.Some(c.NodeType), Status: smithy.Some(status), PreferredMaintenanceWindow: smithy.Some(c.MaintenanceWindow),
 		SubnetGroup: smithy.Some(c.SubnetGroup), SecurityGroups: []api.SecurityGroupMembership{}, IamRoleArn: smithy.Some(c.Role),
 		ParameterGroup: &api.ParameterGroupStatus{
@@ -522,13 +521,9 @@ func (s *Service) rebootNode(ctx context.Context, call *smithy.Call, in *api.Reb
 	return &api.RebootNodeResponse{Cluster: out}, s.recordEvent(ctx, c.ID, in.NodeId.Value, sourceCluster, "Node rebooted.")
 }
 
-// tagged returns the name of the cluster with an ARN, if the caller has the permission there.
-func (s *Service) tagged(call *smithy.Call, action, given string) (string, error) {
-	id := s.id(call, "")
-	if err := access.AuthorizeARN(call, action, given, id.Account); err != nil {
-		return "", err
-	}
-	name, ok := strings.CutPrefix(given, arn(id))
+// tagged returns the name of the cluster with an ARN.
+func (s *Service) tagged(call *smithy.Call, given string) (string, error) {
+	name, ok := strings.CutPrefix(given, ARN(s.id(call, "")))
 	if !ok {
 		return "", fault(invalidARN, "The ARN %s is not valid.", given)
 	}
@@ -563,7 +558,7 @@ func tagShapes(tags map[string]string) []api.Tag {
 }
 
 func (s *Service) listTags(_ context.Context, call *smithy.Call, in *api.ListTagsRequest) (*api.ListTagsResponse, error) {
-	name, err := s.tagged(call, "dax:ListTags", in.ResourceName.Value)
+	name, err := s.tagged(call, in.ResourceName.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -576,8 +571,8 @@ func (s *Service) listTags(_ context.Context, call *smithy.Call, in *api.ListTag
 }
 
 // changeTags changes a cluster's tags and returns them.
-func (s *Service) changeTags(ctx context.Context, call *smithy.Call, action, arn string, change func(*daxCluster) error) ([]api.Tag, error) {
-	name, err := s.tagged(call, action, arn)
+func (s *Service) changeTags(ctx context.Context, call *smithy.Call, arn string, change func(*daxCluster) error) ([]api.Tag, error) {
+	name, err := s.tagged(call, arn)
 	if err != nil {
 		return nil, err
 	}
@@ -591,7 +586,7 @@ func (s *Service) changeTags(ctx context.Context, call *smithy.Call, action, arn
 }
 
 func (s *Service) tagResource(ctx context.Context, call *smithy.Call, in *api.TagResourceRequest) (*api.TagResourceResponse, error) {
-	tags, err := s.changeTags(ctx, call, "dax:TagResource", in.ResourceName.Value, func(c *daxCluster) (err error) {
+	tags, err := s.changeTags(ctx, call, in.ResourceName.Value, func(c *daxCluster) (err error) {
 		c.Tags, err = addTags(c.Tags, in.Tags)
 		return err
 	})
@@ -599,7 +594,7 @@ func (s *Service) tagResource(ctx context.Context, call *smithy.Call, in *api.Ta
 }
 
 func (s *Service) untagResource(ctx context.Context, call *smithy.Call, in *api.UntagResourceRequest) (*api.UntagResourceResponse, error) {
-	tags, err := s.changeTags(ctx, call, "dax:UntagResource", in.ResourceName.Value, func(c *daxCluster) error {
+	tags, err := s.changeTags(ctx, call, in.ResourceName.Value, func(c *daxCluster) error {
 		for _, key := range in.TagKeys {
 			if _, there := c.Tags[key]; !there {
 				return fault(tagNotFound, "Tag %s not found.", key)

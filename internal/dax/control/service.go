@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/dax/api"
 	"github.com/statordb/stator/internal/protocol"
@@ -233,7 +234,7 @@ func (s *Service) Operations() []smithy.Handler {
 	for i := range list {
 		list[i].Service, list[i].Settles = API.Name, true
 	}
-	return list
+	return access.Guard(list, "dax:", s.Now, s.questions)
 }
 
 // fault returns an error with a code.

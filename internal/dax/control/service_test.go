@@ -14,6 +14,7 @@ import (
 	"github.com/statordb/stator/internal/kv/pebblekv"
 	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/smithy/smithytest"
 )
 
 func openService(t *testing.T) *Service {
@@ -98,18 +99,17 @@ func TestEventsAreBounded(t *testing.T) {
 
 // TestOtherAccountsARN names a cluster of another account by its ARN.
 func TestOtherAccountsARN(t *testing.T) {
-	ctx, s := context.Background(), openService(t)
-	call := &smithy.Call{Caller: smithy.Caller{Account: "111111111111", Region: "us-east-1", Verified: true}}
-	name := smithy.Some("arn:aws:dax:us-east-1:222222222222:cache/c")
-	_, list := s.listTags(ctx, call, &api.ListTagsRequest{ResourceName: name})
-	_, tag := s.tagResource(ctx, call, &api.TagResourceRequest{ResourceName: name})
-	_, untag := s.untagResource(ctx, call, &api.UntagResourceRequest{ResourceName: name})
-	for action, err := range map[string]error{"dax:ListTags": list, "dax:TagResource": tag, "dax:UntagResource": untag} {
-		if codeOf(err) != awserr.AccessDenied || !strings.Contains(err.Error(), action) {
-			t.Errorf("%s: %v", action, err)
+	handlers := openService(t).Operations()
+	caller := smithy.Caller{Account: "111111111111", Region: "us-east-1", Verified: true}
+	for operation, in := range map[string]map[string]any{"ListTags": {}, "TagResource": {"Tags": []any{}}, "UntagResource": {"TagKeys": []any{}}} {
+		in["ResourceName"] = "arn:aws:dax:us-east-1:222222222222:cache/c"
+		err := smithytest.Do(context.Background(), handlers, caller, operation, in, nil)
+		if codeOf(err) != awserr.AccessDenied || !strings.Contains(err.Error(), "dax:"+operation) {
+			t.Errorf("%s: %v", operation, err)
 		}
-	}
-	if _, err := s.listTags(ctx, call, &api.ListTagsRequest{ResourceName: smithy.Some("arn:aws:dax:us-east-1:111111111111:cache/c")}); codeOf(err) != clusterNotFound {
-		t.Errorf("of its own account: %v", err)
+		in["ResourceName"] = "arn:aws:dax:us-east-1:111111111111:cache/c"
+		if err := smithytest.Do(context.Background(), handlers, caller, operation, in, nil); codeOf(err) != clusterNotFound {
+			t.Errorf("%s, of its own account: %v", operation, err)
+		}
 	}
 }
