@@ -63,6 +63,11 @@ type Options struct {
 	// CredentialsFile is the file with the access keys that may sign requests (see docs/credentials.md). It is reloaded when it
 	// changes. Empty accepts any key.
 	CredentialsFile string
+	// SecretsKeyFile is the file with the keys that encrypt the secrets of IAM's access keys: 32 random bytes in Base64, one key in a line,
+	// the first one for encryption. Once the file changes, everything is encrypted by its first key. SecretsKey has the same keys, with
+	// commas between them, if there is no file. Without either, IAM and STS issue no access keys, unless InMemory is set, which makes
+	// a key up.
+	SecretsKeyFile, SecretsKey string
 	// MetricsListen is a second address that serves only /metrics, /healthz and /readyz, without a signature; port 0 picks a
 	// free one. If it is empty, only Listen serves them. With CredentialsFile, /metrics at Listen requires the signature of an
 	// operator's key.

@@ -48,6 +48,19 @@ func Authorize(q *Question) *awserr.Error {
 	return awserr.New(awserr.AccessDenied, "User: "+id.ARN+" is not authorized to perform: "+q.Action+" on resource: "+q.Resource+" "+d.Reason(q.Action))
 }
 
+// Identity returns the sender of a request. It is never nil: an account's root has the type Account.
+func Identity(call *smithy.Call) *policy.Identity {
+	if call.Caller.Identity != nil {
+		return call.Caller.Identity
+	}
+	return root(call.Caller.Account)
+}
+
+// Context returns the condition keys that every request has, and own, the operation's.
+func Context(call *smithy.Call, own policy.Context) policy.Context {
+	return &keys{&Question{Call: call, Keys: own}, Identity(call), call.Caller.Account}
+}
+
 // PolicyAlone returns what the resource's policy by itself says about the question.
 func PolicyAlone(q *Question) policy.Effect {
 	_, r := q.request(q.Owner)
@@ -56,10 +69,7 @@ func PolicyAlone(q *Question) policy.Effect {
 
 // request returns the question as the evaluator needs it, and the caller's identity.
 func (q *Question) request(owner string) (*policy.Identity, *policy.Request) {
-	id := q.Call.Caller.Identity
-	if id == nil {
-		id = root(q.Call.Caller.Account)
-	}
+	id := Identity(q.Call)
 	return id, &policy.Request{Principal: &id.Principal, Action: q.Action, Resource: q.Resource, Owner: owner, Context: &keys{q, id, owner}}
 }
 

@@ -90,7 +90,7 @@ func (a *Authenticator) Refresh() (changed bool, _ error) {
 
 // reload implements Reload and Refresh. The lock is held.
 func (a *Authenticator) reload(always bool) (changed bool, err error) {
-	raw, err := readCredentials(a.file)
+	raw, err := ReadSecret(a.file, maxCredentials)
 	if err == nil {
 		if !always && a.read.fail == "" && bytes.Equal(raw, a.read.raw) {
 			return false, nil
@@ -112,8 +112,9 @@ func (a *Authenticator) reload(always bool) (changed bool, err error) {
 	return true, err
 }
 
-// readCredentials returns the content of the file. It fails if others can write the file.
-func readCredentials(name string) ([]byte, error) {
+// ReadSecret returns the content of a file of secrets, of at most limit bytes. It fails if others can write the file. Its errors do not name
+// the file.
+func ReadSecret(name string, limit int) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, plain(err)
@@ -126,12 +127,12 @@ func readCredentials(name string) ([]byte, error) {
 	if err := checkWriters(name, info); err != nil {
 		return nil, err
 	}
-	raw, err := io.ReadAll(io.LimitReader(f, maxCredentials+1))
+	raw, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
 	if err != nil {
 		return nil, plain(err)
 	}
-	if len(raw) > maxCredentials {
-		return nil, fmt.Errorf("it has more than %d bytes", maxCredentials)
+	if len(raw) > limit {
+		return nil, fmt.Errorf("it has more than %d bytes", limit)
 	}
 	return raw, nil
 }

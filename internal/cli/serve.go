@@ -33,6 +33,7 @@ type serveCmd struct {
 	MinFreeMB       int64
 	SharedNamespace bool
 	Credentials     string
+	SecretsKeyFile  string
 	MetricsListen   string
 	Insecure        bool
 	TLSCert         string
@@ -95,6 +96,10 @@ func (c *serveCmd) command() *cobra.Command {
 	f.Func("credentials",
 		"`FILE` JSON file with the access keys that may sign requests; without it any key is accepted. The server reloads it when it "+
 			"changes, and on SIGHUP.", existingFile(&c.Credentials))
+	f.Func("secrets-key-file",
+		"`FILE` File with the key that encrypts the secrets of IAM's access keys: 32 random bytes in Base64; further lines have older keys. "+
+			"Without it the variable STATOR_SECRETS_KEY has the key. Without either, the server issues no access keys, except with --in-memory.",
+		existingFile(&c.SecretsKeyFile))
 	f.StringVar(&c.MetricsListen, "metrics-listen", "",
 		"`HOST:PORT` Second address that serves only /metrics, /healthz and /readyz, without a signature. With --credentials, /metrics "+
 			"at --listen needs the signature of an operator's key.")
@@ -304,6 +309,8 @@ func (c *serveCmd) options(log *slog.Logger) stator.Options {
 		MinFree:         c.MinFreeMB << 20,
 		SharedNamespace: c.SharedNamespace,
 		CredentialsFile: c.Credentials,
+		SecretsKeyFile:  c.SecretsKeyFile,
+		SecretsKey:      os.Getenv("STATOR_SECRETS_KEY"),
 		MetricsListen:   c.MetricsListen,
 		Insecure:        c.Insecure,
 		TLS:             stator.TLSOptions{Certificate: c.TLSCert, Key: c.TLSKey, ClientCA: c.TLSClientCA},

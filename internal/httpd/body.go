@@ -24,6 +24,8 @@ const (
 	// maxServiceBody is the largest body, in bytes and also after decompression, of a request to an API other than DynamoDB's.
 	// The largest of them is 1 MB ("CloudWatch service quotas", PutMetricData).
 	maxServiceBody = 4 << 20
+	// maxUnsigned is the largest form without a signature: a web identity's token has up to 20,000 characters ("AssumeRoleWithWebIdentity").
+	maxUnsigned = 64 << 10
 	// drained is how many bytes of a refused body are read and discarded. A client that is still sending would otherwise see a
 	// connection reset instead of the answer.
 	drained = MaxBody + readPast

@@ -35,6 +35,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/statordb/stator/internal/access"
+	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/audit"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/awserr"
@@ -103,7 +104,8 @@ type Server struct {
 	services   map[string]*protocol.Service // by name
 	// signingNames are those of all APIs here, sorted.
 	signingNames []string
-	query        *protocol.Service // the service with AWS's Query protocol, whose requests are forms; nil if there is none
+	queries      map[string]*protocol.Service // those with AWS Query, whose requests are forms, by signing name
+	unsigned     *protocol.Service            // the one of them that has operations without a signature; nil if there is none
 	http         *fasthttp.Server
 	calls        sync.Pool // *work
 	load         load
@@ -116,7 +118,7 @@ type Server struct {
 
 // New returns a Server.
 func New(opt Options) *Server {
-	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}, web: webGuard{Web: opt.Web, open: !opt.Auth.Verifies()}}
+	s := &Server{opt: opt, operations: map[string]*smithy.Handler{}, missing: map[string]bool{}, services: map[string]*protocol.Service{}, queries: map[string]*protocol.Service{}, load: load{limits: opt.Limits.orDefaults()}, web: webGuard{Web: opt.Web, open: !opt.Auth.Verifies()}}
 	s.load.bodies = newBodyBudget(s.load.limits.Bodies, s.load.limits.Patience)
 	s.load.answers = newBodyBudget(s.load.limits.Answers, s.load.limits.Patience)
 	s.conns.answers, s.conns.limit = &s.load.answers, s.load.limits.Connections
@@ -127,9 +129,11 @@ func New(opt Options) *Server {
 	for _, service := range opt.Services {
 		s.signingNames = append(s.signingNames, service.SigningName)
 		s.services[service.Name] = service
-		// At most one API speaks AWS Query.
 		if service.Version != "" {
-			s.query = service
+			s.queries[service.SigningName] = service
+		}
+		if slices.ContainsFunc(opt.Operations, func(h smithy.Handler) bool { return h.Unsigned && h.Service == service.Name }) {
+			s.unsigned = service
 		}
 	}
 	slices.Sort(s.signingNames)
@@ -470,8 +474,12 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	if to.codec != nil {
 		limit = maxServiceBody
 	}
+	signed := !to.form || claimedBy(c) != claim{}
+	if !signed {
+		limit = maxUnsigned
+	}
 	// Don't receive a large body for a key that the server doesn't know.
-	if length := c.Request.Header.ContentLength(); length < 0 || length > freeBody {
+	if length := c.Request.Header.ContentLength(); signed && (length < 0 || length > freeBody) {
 		if refused := s.opt.Auth.Recognize(w.signed.of(c, to.service, nil)); refused != nil {
 			return nil, refused
 		}
@@ -485,8 +493,7 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	defer s.load.leave()
 	running := s.conns.begin(c.Conn())
 	defer running.done()
-	// The signature covers the body as sent: nothing has been decompressed yet.
-	id, refused := s.opt.Auth.Authenticate(w.signed.of(c, to.service, w.sent.bytes))
+	id, refused := s.authenticate(c, w, signed)
 	if refused != nil {
 		return nil, s.orMalformed(c, w, refused)
 	}
@@ -523,6 +530,20 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 		out = make([]byte, 0, size)
 	}
 	return answer.AppendJSON(out[:0]), nil
+}
+
+// nobody is the caller of operations without a signature. No policy allows it anything.
+var nobody = auth.Identity{Verified: true, Identity: &policy.Identity{Type: "Anonymous"}}
+
+// authenticate returns the sender of a request whose body has been received, or AWS's refusal. The signature covers the body as sent:
+// nothing has been decompressed yet.
+func (s *Server) authenticate(c *fasthttp.RequestCtx, w *work, signed bool) (auth.Identity, *awserr.Error) {
+	if !signed {
+		if to := w.to; s.routeForm(&to, w.sent.bytes) && to.operation.Unsigned {
+			return nobody, nil
+		}
+	}
+	return s.opt.Auth.Authenticate(w.signed.of(c, w.to.service, w.sent.bytes))
 }
 
 // decode decompresses and decodes the request's body. Large bodies take turns.

@@ -12,12 +12,13 @@ import (
 
 // route says which operation a request is for, and in which protocol it came.
 type route struct {
-	target    string          // as in X-Amz-Target, in every protocol
-	operation *smithy.Handler // nil if no operation has that target
-	codec     protocol.Codec  // nil for DynamoDB's own JSON
-	form      bool            // the body names the operation, in AWS's Query protocol
-	nowhere   bool            // no API has anything at the path
-	service   string          // the service name that the signature must be scoped to
+	target    string            // as in X-Amz-Target, in every protocol
+	operation *smithy.Handler   // nil if no operation has that target
+	codec     protocol.Codec    // nil for DynamoDB's own JSON
+	form      bool              // the body names the operation, in AWS's Query protocol
+	query     *protocol.Service // to which a form belongs
+	nowhere   bool              // no API has anything at the path
+	service   string            // the service name that the signature must be scoped to
 }
 
 // route finds the operation and the protocol of a request.
@@ -44,8 +45,14 @@ func (s *Server) route(c *fasthttp.RequestCtx) route {
 	}
 	// Forms are accepted at the root only. The signature covers the path but need not cover the two headers that tell CBOR from a
 	// form, so a path must not be valid in both protocols.
-	if s.query != nil && strings.HasPrefix(string(h.ContentType()), "application/x-www-form-urlencoded") {
-		return route{form: true, codec: protocol.Query{Service: s.query}, service: s.query.SigningName}
+	if strings.HasPrefix(string(h.ContentType()), "application/x-www-form-urlencoded") {
+		service := s.queries[claimedBy(c).service]
+		if service == nil { // the version in the body tells the services apart, but is worth reading only for operations without a signature
+			service = s.unsigned
+		}
+		if service != nil {
+			return route{form: true, query: service, codec: protocol.Query{Service: service}, service: service.SigningName}
+		}
 	}
 	return route{}
 }
@@ -68,11 +75,11 @@ func (s *Server) routeCBOR(path string) route {
 // routeForm routes a form by the Action and Version in its body. It returns false if no operation matches.
 func (s *Server) routeForm(to *route, body []byte) bool {
 	action, version := protocol.Action(body)
-	if version != s.query.Version {
+	if version != to.query.Version {
 		return false
 	}
-	to.target = s.query.Name + "." + action
+	to.target = to.query.Name + "." + action
 	to.operation = s.operations[to.target]
-	to.codec = protocol.Query{Service: s.query, Operation: action}
+	to.codec = protocol.Query{Service: to.query, Operation: action}
 	return to.operation != nil
 }

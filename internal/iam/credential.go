@@ -103,7 +103,7 @@ func (s *Service) Credential(accessKey, token string, now time.Time) (secret str
 
 // openKey returns the credential of a user's access key; nil if there is no such key, or it is inactive.
 func (s *Service) openKey(id string) (*credential, error) {
-	account := keyAccount(id)
+	account := KeyAccount(id)
 	k := s.keys.Get(keyRecord(account, id))
 	if account == "" || k == nil || k.Status != api.StatusTypeActive {
 		return nil, nil

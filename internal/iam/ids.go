@@ -47,8 +47,8 @@ func newKeyID(prefix, account string) (string, error) {
 // keyIDLength is the length of an access key's id.
 const keyIDLength = 20
 
-// keyAccount returns the account in the id of an access key; "" if the id has none.
-func keyAccount(id string) string {
+// KeyAccount returns the account in the id of an access key; "" if the id has none.
+func KeyAccount(id string) string {
 	if len(id) != keyIDLength || !strings.HasPrefix(id, prefixKey) && !strings.HasPrefix(id, prefixSession) {
 		return ""
 	}

@@ -22,7 +22,7 @@ func (s *Service) Used(accessKey, service, region string, now time.Time) {
 			return
 		}
 	}
-	account := keyAccount(accessKey)
+	account := KeyAccount(accessKey)
 	if account == "" || !strings.HasPrefix(accessKey, prefixKey) {
 		return // an operator's key or a session's: no use of these is recorded
 	}

@@ -116,6 +116,23 @@ func (s *Service) SetSecrets(keys Keyring) error {
 	return nil
 }
 
+// Rotate replaces Options.Secrets and encrypts everything by the first of the new keys. On an error, which may be that a key is missing by which
+// something is encrypted, the old ones stay in force. count is how many secrets it has encrypted again.
+func (s *Service) Rotate(ctx context.Context, keys Keyring) (count int, err error) {
+	before := s.secrets.Load()
+	if err := s.SetSecrets(keys); err != nil {
+		return 0, err
+	}
+	if err = s.CheckSecrets(ctx); err == nil {
+		count, err = s.Reencrypt(ctx)
+	}
+	if err != nil {
+		s.secrets.Store(before)
+		s.known.Store(nil)
+	}
+	return count, err
+}
+
 // errNoSecrets refuses operations that make or need secrets.
 var errNoSecrets = awserr.New(invalidInput, "This server has no key to encrypt secrets with, so it can't issue access keys or session tokens.")
 

@@ -39,7 +39,7 @@ func (s *Service) getAccessKeyInfo(_ context.Context, call *smithy.Call, in *sts
 	if err := s.authorizeAction(call, "sts:"+call.Operation, "*", nil); err != nil {
 		return nil, err
 	}
-	account := keyAccount(in.AccessKeyId.Value)
+	account := KeyAccount(in.AccessKeyId.Value)
 	if account == "" {
 		return nil, invalid("Invalid access key: %s", in.AccessKeyId.Value)
 	}

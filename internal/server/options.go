@@ -53,6 +53,8 @@ type Options struct {
 	MinFree         int64
 	SharedNamespace bool
 	CredentialsFile string
+	SecretsKeyFile  string
+	SecretsKey      string
 	MetricsListen   string
 	Insecure        bool
 	TLS             TLSOptions

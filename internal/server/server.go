@@ -25,6 +25,7 @@ import (
 	"github.com/statordb/stator/internal/engine"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/httpd"
+	"github.com/statordb/stator/internal/iam"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
@@ -48,6 +49,8 @@ type Server struct {
 	clusters *control.Service
 	auth     *auth.Authenticator
 	tenants  *tenant.Tenants
+	iam      *iam.Service
+	secrets  secrets
 	// certificates are reloaded by followCertificates and Reload.
 	certificates certificates
 	audit        *audit.Log // nil without an audit log

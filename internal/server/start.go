@@ -18,6 +18,7 @@ import (
 	"github.com/statordb/stator/internal/faults"
 	"github.com/statordb/stator/internal/guard"
 	"github.com/statordb/stator/internal/httpd"
+	"github.com/statordb/stator/internal/iam"
 	"github.com/statordb/stator/internal/jobs"
 	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
@@ -73,7 +74,7 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		served:   make(chan struct{}),
 		sharing:  newSharing(),
 	}}
-	stages := []func() error{s.parse, s.joinServers, s.openTables, s.openDirectories, s.openOperations, s.openAudit, s.openDAX, s.openServices, s.openHTTP, s.resume}
+	stages := []func() error{s.parse, s.joinServers, s.openIAM, s.openTables, s.openDirectories, s.openOperations, s.openAudit, s.openDAX, s.openServices, s.openHTTP, s.resume}
 	for _, stage := range stages {
 		if err := stage(); err != nil {
 			cancel()
@@ -265,11 +266,11 @@ func (s *starter) openServices() (err error) {
 
 // openHTTP creates the HTTP server. It serves nothing until every stage has succeeded.
 func (s *starter) openHTTP() error {
-	s.handlers = slices.Concat(s.service.Operations(), s.metrics.Operations(), smithy.ToEnd(s.scaling.Operations()), smithy.ToEnd(s.clusters.Operations()))
+	s.handlers = slices.Concat(s.service.Operations(), s.metrics.Operations(), smithy.ToEnd(s.scaling.Operations()), smithy.ToEnd(s.clusters.Operations()), smithy.ToEnd(s.iam.Operations()))
 	s.http = httpd.New(httpd.Options{
 		Operations: settled(s.handlers, s.servers),
-		Services:   []*protocol.Service{cloudwatch.API, autoscaling.API, control.API},
-		Missing:    slices.Concat(s.service.Missing(), s.metrics.Missing(), s.scaling.Missing(), s.clusters.Missing()),
+		Services:   []*protocol.Service{cloudwatch.API, autoscaling.API, control.API, iam.API, iam.STS},
+		Missing:    slices.Concat(s.service.Missing(), s.metrics.Missing(), s.scaling.Missing(), s.clusters.Missing(), s.iam.Missing()),
 		Auth:       s.auth,
 		Logger:     s.log,
 		Limits:     s.opt.limits,

@@ -126,6 +126,8 @@ type Handler struct {
 	Service string
 	// Settles makes the answer wait until the other servers have seen what the operation changed, or what it says of a change.
 	Settles bool
+	// Unsigned means that requests need no signature: something in their body takes its place.
+	Unsigned bool
 	// Decode decodes the body. Its error is a SerializationException.
 	Decode func(call *Call, body []byte) (in any, err *awserr.Error)
 	// Run checks and executes a decoded input.

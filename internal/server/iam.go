@@ -1,0 +1,164 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/statordb/stator/internal/access"
+	"github.com/statordb/stator/internal/access/policy"
+	"github.com/statordb/stator/internal/auth"
+	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/iam"
+	"github.com/statordb/stator/internal/jobs"
+	"github.com/statordb/stator/internal/registry"
+	"github.com/statordb/stator/internal/smithy"
+)
+
+const (
+	// secretsKeyBytes is the length of a secrets key.
+	secretsKeyBytes = 32
+	// maxSecretsFile is the largest file of secrets keys in bytes.
+	maxSecretsFile = 64 << 10
+	// secretsInterval is how often the server checks the file of secrets keys for changes.
+	secretsInterval = 2 * time.Second
+	// usesInterval is how often the server stores when access keys were used last.
+	usesInterval = time.Minute
+)
+
+// ErrSecretsKey means that a file or text with secrets keys is invalid.
+var ErrSecretsKey = errors.New("a secrets key is 32 random bytes in Base64, for instance from: openssl rand -base64 32")
+
+// parseSecrets reads secrets keys, one in a line, the first one for encryption. Its errors quote nothing.
+func parseSecrets(text []byte) (keys iam.Keyring, err error) {
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		key, err := base64.StdEncoding.DecodeString(string(line))
+		if err != nil || len(key) != secretsKeyBytes {
+			return nil, fmt.Errorf("line %d: %w", len(keys)+1, ErrSecretsKey)
+		}
+		keys = append(keys, key)
+	}
+	if keys == nil {
+		return nil, fmt.Errorf("no key found: %w", ErrSecretsKey)
+	}
+	return keys, nil
+}
+
+// secrets are the secrets keys of a server, and how they change.
+type secrets struct {
+	file string // empty if the keys do not come from a file
+	raw  []byte // content of the file when it was read last
+	fail string // the last error, which is logged once
+}
+
+// readSecrets returns the secrets keys that the options name. A server that keeps nothing makes one up. Without keys, the server issues no
+// access keys.
+func (s *secrets) readSecrets(opt *Options) (iam.Keyring, error) {
+	switch {
+	case opt.SecretsKeyFile != "":
+		s.file = opt.SecretsKeyFile
+		raw, err := auth.ReadSecret(s.file, maxSecretsFile)
+		if err != nil {
+			return nil, fmt.Errorf("secrets keys %s: %w", s.file, err)
+		}
+		s.raw = raw
+		keys, err := parseSecrets(raw)
+		if err != nil {
+			return nil, fmt.Errorf("secrets keys %s: %w", s.file, err)
+		}
+		return keys, nil
+	case opt.SecretsKey != "":
+		return parseSecrets([]byte(strings.ReplaceAll(opt.SecretsKey, ",", "\n")))
+	case opt.InMemory:
+		key := make([]byte, secretsKeyBytes)
+		rand.Read(key) // never fails
+		return iam.Keyring{key}, nil
+	}
+	return nil, nil
+}
+
+// issuer implements auth.Issuer by IAM and STS.
+type issuer struct {
+	*iam.Service
+	now func() time.Time
+}
+
+// Credential implements auth.Issuer.
+func (i issuer) Credential(accessKey, token string) (string, *policy.Identity, *awserr.Error) {
+	return i.Service.Credential(accessKey, token, i.now())
+}
+
+// Issued implements auth.Issuer. A server without credentials has one account, which no access key of AWS belongs to.
+func (issuer) Issued(accessKey string) bool { return iam.KeyAccount(accessKey) == auth.DefaultAccount }
+
+// openIAM opens IAM and STS, and lets them authenticate requests.
+func (s *starter) openIAM() (err error) {
+	keys, err := s.secrets.readSecrets(s.opt)
+	if err != nil {
+		return err
+	}
+	s.iam, err = iam.New(s.ctx, iam.Options{
+		Records: registry.Storage{Coordinator: s.servers, KV: s.store}, Now: s.opt.Now, Secrets: keys, Caller: access.Identity, Context: access.Context,
+		Authorize: func(call *smithy.Call, action, resource string, own policy.Context) *awserr.Error {
+			return access.Authorize(&access.Question{Call: call, Action: action, Resource: resource, Keys: own})
+		},
+		Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.iam.CheckSecrets(s.ctx); err != nil {
+		return fmt.Errorf("%w: give the key that the data need (--secrets-key-file or STATOR_SECRETS_KEY)", err)
+	}
+	s.auth.Issuer = issuer{s.iam, s.opt.Now}
+	return nil
+}
+
+// followSecrets starts the work that reads secrets keys again when their file changes, and stores when access keys were used.
+func (s *Server) followSecrets(ctx context.Context, report reporter) {
+	if s.secrets.file != "" {
+		s.goOn("reading secrets keys", func() {
+			jobs.Every(ctx, s.log, "reading secrets keys", secretsInterval, func() { s.rotateSecrets(ctx) })
+		})
+	}
+	s.goOn("storing the last use of access keys", func() {
+		jobs.Every(ctx, s.log, "storing the last use of access keys", usesInterval, func() { report("store the last use of access keys")(s.iam.Flush(ctx)) })
+	})
+}
+
+// rotateSecrets reads the secrets keys again if their file has changed. Once its first key is a new one, everything is encrypted by that.
+func (s *Server) rotateSecrets(ctx context.Context) {
+	changed, count, err := s.secrets.rotate(ctx, s.iam)
+	switch {
+	case err != nil && err.Error() != s.secrets.fail:
+		s.secrets.fail = err.Error()
+		s.log.Error("cannot use the changed secrets keys; the current ones stay in force", "error", err)
+	case err == nil && changed:
+		s.secrets.fail = ""
+		s.log.Info("reloaded the secrets keys", "encrypted again", count)
+	}
+}
+
+// rotate implements rotateSecrets.
+func (s *secrets) rotate(ctx context.Context, service *iam.Service) (changed bool, count int, err error) {
+	raw, err := auth.ReadSecret(s.file, maxSecretsFile)
+	if err != nil || bytes.Equal(raw, s.raw) {
+		return false, 0, err
+	}
+	keys, err := parseSecrets(raw)
+	if err != nil {
+		return false, 0, fmt.Errorf("%s: %w", s.file, err)
+	}
+	if count, err = service.Rotate(ctx, keys); err == nil {
+		s.raw = raw
+	}
+	return true, count, err
+}
