@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -142,7 +143,7 @@ func TestPatternSteps(t *testing.T) {
 	}
 }
 
-// TestLargeDocuments checks that Parse gives up on hostile documents, or reads them, without much ado.
+// TestLargeDocuments checks that Parse reads or refuses huge and deeply nested documents in bounded time and memory.
 func TestLargeDocuments(t *testing.T) {
 	statement := `{"Effect":"Allow","Action":"dynamodb:GetItem","Resource":"*"}`
 	for name, c := range map[string]struct {
@@ -159,7 +160,13 @@ func TestLargeDocuments(t *testing.T) {
 		"long principal": {`{"Statement":{"Effect":"Allow","Principal":"` + strings.Repeat("é", 100_000) + `"}}`, "Syntax errors in policy."},
 	} {
 		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			_, err := Parse(c.text, OfIdentity)
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > uint64(100*len(c.text)) {
+				t.Errorf("Parse allocates %d bytes for a document of %d", n, len(c.text))
+			}
 			var e *Error
 			switch {
 			case c.message == "" && err != nil:
