@@ -137,6 +137,10 @@ func TestPatternSteps(t *testing.T) {
 			t.Errorf("%.20q matches", p)
 		}
 	}
+	slow, _ := newTemplate("*"+strings.Repeat("a", 5000)+"b", wildcardText, false)
+	if _, done := matchRuns(slow.pattern.tokens, long, false); done {
+		t.Error("matchRuns does not give up")
+	}
 	arn, _ := newTemplate("arn:"+strings.Repeat("a*", 500)+"b:c:d:e:f", arnText, false)
 	if arn.match("arn:"+long[:10_000]+":c:d:e:f", nil) {
 		t.Error("the ARN matches")
