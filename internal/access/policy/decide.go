@@ -63,7 +63,7 @@ func Decide(r *Request, id *Identity, set Set) Decision { return decide(r, id, &
 // but Federated, and set nothing but the trust policy.
 func DecideTrust(r *Request, id *Identity, set Set) Decision { return decide(r, id, &set, FromTrust) }
 
-// decide is Decide and DecideTrust. resource says which of them: FromResource or FromTrust.
+// decide implements Decide, with FromResource as the type of set.Resource, and DecideTrust, with FromTrust.
 func decide(r *Request, id *Identity, set *Set, resource Source) Decision {
 	if r.Principal == nil {
 		return Decision{Source: FromIdentity}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -136,13 +137,17 @@ func TestPatternSteps(t *testing.T) {
 			t.Errorf("%.20q matches", p)
 		}
 	}
+	slow, _ := newTemplate("*"+strings.Repeat("a", 5000)+"b", wildcardText, false)
+	if _, done := matchRuns(slow.pattern.tokens, long, false); done {
+		t.Error("matchRuns does not give up")
+	}
 	arn, _ := newTemplate("arn:"+strings.Repeat("a*", 500)+"b:c:d:e:f", arnText, false)
 	if arn.match("arn:"+long[:10_000]+":c:d:e:f", nil) {
 		t.Error("the ARN matches")
 	}
 }
 
-// TestLargeDocuments checks that Parse gives up on hostile documents, or reads them, without much ado.
+// TestLargeDocuments checks that Parse reads or refuses huge and deeply nested documents in bounded time and memory.
 func TestLargeDocuments(t *testing.T) {
 	statement := `{"Effect":"Allow","Action":"dynamodb:GetItem","Resource":"*"}`
 	for name, c := range map[string]struct {
@@ -159,7 +164,13 @@ func TestLargeDocuments(t *testing.T) {
 		"long principal": {`{"Statement":{"Effect":"Allow","Principal":"` + strings.Repeat("é", 100_000) + `"}}`, "Syntax errors in policy."},
 	} {
 		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			_, err := Parse(c.text, OfIdentity)
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > uint64(100*len(c.text)) {
+				t.Errorf("Parse allocates %d bytes for a document of %d", n, len(c.text))
+			}
 			var e *Error
 			switch {
 			case c.message == "" && err != nil:

@@ -159,7 +159,7 @@ func (r *reader) list(element func()) {
 	r.checkJSON()
 }
 
-// object reads an object's fields with a function, which must consume the value. A name may occur once.
+// object reads an object's fields with a function, which must consume the value. It refuses a name that occurs twice.
 func (r *reader) object(field func(name text)) {
 	if kind, at := r.next(); kind != wirejson.KindObject {
 		r.syntax(at)
@@ -176,7 +176,6 @@ func (r *reader) object(field func(name text)) {
 		}
 		name := text{value: string(b), at: before}
 		if seen[name.value] {
-			// Behind the name, the reader is at the value: point there.
 			_, at := r.next()
 			r.syntax(at)
 			return

@@ -44,7 +44,7 @@ const (
 // providerInARN is what precedes the issuer in the ARN of an OIDC provider.
 const providerInARN = ":oidc-provider/"
 
-// principals are those that a statement's Principal or NotPrincipal lists.
+// principals is the list of a statement's Principal or NotPrincipal.
 type principals struct {
 	not       bool
 	everybody bool
@@ -94,7 +94,7 @@ func (r *reader) compile(raw *rawStatement, variables bool) *statement {
 	return s
 }
 
-// newPrincipals compiles the principals of a statement. Services and canonical users are never the principal of a request.
+// newPrincipals compiles the principals of a statement. It drops services and canonical users, which send no requests.
 func newPrincipals(list []rawPrincipal, not bool) *principals {
 	p := &principals{not: not}
 	for _, raw := range list {
@@ -163,8 +163,8 @@ func (p *principals) name(r *Request, effect Effect) naming {
 	if !p.not {
 		return p.lists(r)
 	}
-	// A Deny spares only a principal whose account, role and session are all listed, an Allow reaches only one of which nothing is listed
-	// ("AWS JSON policy elements: NotPrincipal").
+	// A Deny spares a principal only if the list has its account, its role and itself. An Allow leaves a principal out if the list has any
+	// of them ("AWS JSON policy elements: NotPrincipal").
 	if effect == Deny && !p.listsAll(r.Principal) || effect == Allow && p.lists(r) == notNamed {
 		return byItself
 	}
@@ -176,7 +176,7 @@ func (p *principals) lists(r *Request) naming {
 	who := r.Principal
 	switch {
 	case who.web():
-		// No entry of the kind AWS means web identities, not even *.
+		// Entries of the kind AWS, even *, do not include web identities.
 		if p.listsProvider(who.Federated, r.Owner) {
 			return byItself
 		}
@@ -193,7 +193,7 @@ func (p *principals) lists(r *Request) naming {
 // web reports whether the principal is a web identity that does not have a session yet.
 func (p *Principal) web() bool { return p.ARN == "" && p.Federated != "" }
 
-// listsAll reports whether the list has the principal, its role and its account.
+// listsAll reports whether the list has the principal together with its account and, if it is a session, its role.
 func (p *principals) listsAll(who *Principal) bool {
 	return p.everybody || slices.Contains(p.accounts, who.Account) && (accountOf(who.ARN) != "" || slices.Contains(p.arns, who.ARN)) &&
 		(who.Role == "" || slices.Contains(p.arns, who.Role))
