@@ -39,7 +39,9 @@ func (s *tester) newKey(t testing.TB, name string) (id, secret string) {
 	t.Helper()
 	s.do(t, "CreateUser", obj{"UserName": name}, nil)
 	s.do(t, "PutUserPolicy", obj{"UserName": name, "PolicyName": "read", "PolicyDocument": somePolicy}, nil)
-	var out struct{ AccessKey struct{ AccessKeyId, SecretAccessKey string } }
+	var out struct {
+		AccessKey struct{ AccessKeyId, SecretAccessKey string }
+	}
 	s.do(t, "CreateAccessKey", obj{"UserName": name}, &out)
 	return out.AccessKey.AccessKeyId, out.AccessKey.SecretAccessKey
 }
