@@ -50,7 +50,11 @@ type Options struct {
 	// Context adds the condition keys that every request has (aws:SourceIp, aws:CurrentTime, …) to an action's own, for the evaluation of
 	// trust policies; nil adds none.
 	Context func(call *smithy.Call, own policy.Context) policy.Context
-	Logger  *slog.Logger // may be nil
+	// Issuers are the OpenID Connect providers whose tokens AssumeRoleWithWebIdentity accepts.
+	Issuers []Issuer
+	// HTTP reads the keys of Issuers; nil for a client with a timeout.
+	HTTP   *http.Client
+	Logger *slog.Logger // may be nil
 }
 
 // Service executes the operations of IAM and STS, and knows the identities behind access keys.
@@ -67,6 +71,7 @@ type Service struct {
 	checks   *registry.Set[secretsCheck]
 
 	secrets atomic.Pointer[ring]
+	issuers []*issuer
 	known   atomic.Pointer[generation] // what Credential has found out
 
 	used sync.Map // keyUse of each access key since the start of the server, by id
@@ -81,7 +86,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	if err := s.SetSecrets(opt.Secrets); err != nil {
 		return nil, err
 	}
-	var errs [8]error
+	var errs [9]error
 	s.users, errs[0] = openKind[user](ctx, opt.Records, registry.IAMUsers, "user", "user")
 	s.groups, errs[1] = openKind[group](ctx, opt.Records, registry.IAMGroups, "group", "group")
 	s.roles, errs[2] = openKind[role](ctx, opt.Records, registry.IAMRoles, "role", "role")
@@ -90,25 +95,25 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	s.keys, errs[5] = registry.Open[accessKey](ctx, opt.Records, registry.IAMAccessKeys)
 	s.uses, errs[6] = registry.Open[keyUse](ctx, opt.Records, registry.IAMKeyUses)
 	s.checks, errs[7] = registry.Open[secretsCheck](ctx, opt.Records, registry.IAMSecrets)
+	s.issuers, errs[8] = newIssuers(&s.Options)
 	return s, errors.Join(errs[:]...)
 }
 
 // Codes of IAM's and STS's errors.
 const (
-	noSuchEntity     awserr.Code = "NoSuchEntity"
-	alreadyExists    awserr.Code = "EntityAlreadyExists"
-	deleteConflict   awserr.Code = "DeleteConflict"
-	limitExceeded    awserr.Code = "LimitExceeded"
-	malformedPolicy  awserr.Code = "MalformedPolicyDocument"
-	invalidInput     awserr.Code = "InvalidInput"
-	unmodifiable     awserr.Code = "UnmodifiableEntity"
-	notAttachable    awserr.Code = "PolicyNotAttachable"
-	packedTooLarge   awserr.Code = "PackedPolicyTooLarge"
-	expiredToken     awserr.Code = "ExpiredTokenException"
-	invalidIdentity  awserr.Code = "InvalidIdentityToken"
-	rejectedClaim    awserr.Code = "IDPRejectedClaim"
-	providerProblem  awserr.Code = "IDPCommunicationError"
-	malformedRequest awserr.Code = "MalformedInput"
+	noSuchEntity    awserr.Code = "NoSuchEntity"
+	alreadyExists   awserr.Code = "EntityAlreadyExists"
+	deleteConflict  awserr.Code = "DeleteConflict"
+	limitExceeded   awserr.Code = "LimitExceeded"
+	malformedPolicy awserr.Code = "MalformedPolicyDocument"
+	invalidInput    awserr.Code = "InvalidInput"
+	unmodifiable    awserr.Code = "UnmodifiableEntity"
+	notAttachable   awserr.Code = "PolicyNotAttachable"
+	packedTooLarge  awserr.Code = "PackedPolicyTooLarge"
+	expiredToken    awserr.Code = "ExpiredTokenException" // of a request's session
+	expiredIdentity awserr.Code = "ExpiredWebIdentity"
+	invalidIdentity awserr.Code = "InvalidIdentityToken"
+	providerProblem awserr.Code = "IDPCommunicationError"
 )
 
 // common are the errors that IAM and STS present alike ("Common Errors").
@@ -117,7 +122,7 @@ var common = map[awserr.Code]protocol.ErrorInfo{
 	alreadyExists:                     {Status: http.StatusConflict},
 	deleteConflict:                    {Status: http.StatusConflict},
 	limitExceeded:                     {Status: http.StatusConflict},
-	rejectedClaim:                     {Status: http.StatusForbidden},
+	expiredIdentity:                   {QueryCode: "ExpiredTokenException"},
 	awserr.AccessDenied:               {QueryCode: "AccessDenied", Status: http.StatusForbidden},
 	awserr.UnrecognizedClient:         {QueryCode: "InvalidClientTokenId", Status: http.StatusForbidden},
 	awserr.InvalidSignature:           {QueryCode: "SignatureDoesNotMatch", Status: http.StatusForbidden},
@@ -246,6 +251,7 @@ func (s *Service) Operations() []smithy.Handler {
 	}
 	tokens := []smithy.Handler{
 		smithy.Bind(stsapi.AssumeRole, s.assumeRole),
+		smithy.Bind(stsapi.AssumeRoleWithWebIdentity, s.assumeRoleWithWebIdentity),
 		smithy.Bind(stsapi.GetAccessKeyInfo, s.getAccessKeyInfo),
 		smithy.Bind(stsapi.GetCallerIdentity, s.getCallerIdentity),
 		smithy.Bind(stsapi.GetFederationToken, s.getFederationToken),

@@ -377,4 +377,3 @@ func (s *tester) may(t *testing.T, key, input string) string {
 	}
 	return s.fake(out.String())
 }
-

@@ -22,7 +22,7 @@ const (
 // simulation is a request to the policy simulator.
 type simulation struct {
 	principal *policy.Principal
-	identity  *policy.Identity // nil only in effect: it has no policies of its own
+	identity  *policy.Identity // without its policies, which are in set
 	set       policy.Set
 	sources   [][2]string // id and type of each policy in set.Identity, as answers have them
 	context   keys
@@ -118,10 +118,24 @@ func (m *simulation) request(boundaries []string, resourcePolicy, owner, caller 
 		m.owner = r.account
 	}
 	m.context = keys{}
+	if m.identity.ARN != "" {
+		m.context.caller(m.identity)
+	}
 	for _, e := range entries {
 		m.context[strings.ToLower(e.ContextKeyName.Value)] = policy.Values{List: e.ContextKeyValues, Multiple: strings.HasSuffix(e.ContextKeyType.Value, "List")}
 	}
 	return nil
+}
+
+// caller adds the condition keys about a principal, which a simulation knows without being told.
+func (k keys) caller(id *policy.Identity) {
+	k.one("aws:principalarn", id.ARN).one("aws:principalaccount", id.Account).one("aws:principaltype", id.Type).one("aws:userid", id.UserID)
+	if id.UserName != "" {
+		k.one("aws:username", id.UserName)
+	}
+	for key, value := range id.Tags {
+		k.one("aws:principaltag/"+strings.ToLower(key), value)
+	}
 }
 
 // run simulates each action on each resource, and returns a page of the results.

@@ -28,6 +28,9 @@ const (
 // errMFA refuses codes of devices: users have none here.
 var errMFA = awserr.New(awserr.AccessDenied, "MultiFactorAuthentication failed, unable to validate MFA code. Please verify your MFA serial number is valid and associated with this user.")
 
+// errTooLong is AWS's error for a session that is longer than its role allows.
+var errTooLong = invalid("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+
 // getCallerIdentity needs no permission, and no policy can deny it.
 func (s *Service) getCallerIdentity(_ context.Context, call *smithy.Call, _ *stsapi.GetCallerIdentityRequest) (*stsapi.GetCallerIdentityResponse, error) {
 	id := s.Caller(call)
@@ -175,7 +178,7 @@ func (s *Service) assumeRole(_ context.Context, call *smithy.Call, in *stsapi.As
 	duration := in.DurationSeconds.Or(defaultRoleSession)
 	switch {
 	case duration > r.MaxSession:
-		return nil, invalid("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+		return nil, errTooLong
 	case id.Type == typeRole && duration > maxChainedSession:
 		return nil, invalid("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.")
 	}

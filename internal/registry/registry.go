@@ -177,6 +177,17 @@ func (s *Set[T]) GetIn(txn *Txn, id ID) (*T, error) {
 	return decode[T](key, raw)
 }
 
+// ListIn returns copies of the records of an account and region, as the transaction sees them. A record that appears or changes later does not make the
+// transaction fail, unless it reads that record by GetIn and stores it.
+func (s *Set[T]) ListIn(ctx context.Context, txn *Txn, account, region string) (list []*T, err error) {
+	err = kv.Each(ctx, txn, kv.Prefix(s.key(ID{account, region, ""})), func(key, val []byte) error {
+		v, err := decode[T](key, val)
+		list = append(list, v)
+		return err
+	})
+	return list, err
+}
+
 // ChangeIn applies change to a copy of a record and stores the copy, which it returns. It returns nil if there is no such record. If
 // change fails, so does ChangeIn, with that error.
 func (s *Set[T]) ChangeIn(txn *Txn, id ID, change func(*T) error) (*T, error) {
