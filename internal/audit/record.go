@@ -74,6 +74,9 @@ func (l *Log) Record(r *Request) {
 	l.add(append(line, '\n'))
 }
 
+// quotes are the errors whose messages quote values of the request, which in a data event are data of items.
+var quotes = map[string]bool{"ValidationException": true, "SerializationException": true}
+
 // event returns the event of a request.
 func (l *Log) event(op *operation, r *Request, resources []Resource) *Event {
 	e := &Event{
@@ -84,6 +87,9 @@ func (l *Log) event(op *operation, r *Request, resources []Resource) *Event {
 	}
 	if op.resource != "" {
 		e.EventCategory = "Data"
+		if quotes[r.ErrorCode] {
+			e.ErrorMessage = hidden
+		}
 	}
 	if r.TLS != nil {
 		e.TLSDetails = newTLS(r.TLS(), short(r.Host))
