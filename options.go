@@ -176,7 +176,7 @@ func (o *Options) internal() server.Options {
 		MemoryLimit:     o.MemoryLimit,
 		MinFree:         o.MinFree,
 		SharedNamespace: o.SharedNamespace,
-		CredentialsFile: o.CredentialsFile,
+		CredentialsFile: o.CredentialsFile, SecretsKeyFile: o.SecretsKeyFile, SecretsKey: o.SecretsKey,
 		MetricsListen:   o.MetricsListen,
 		Insecure:        o.Insecure,
 		TLS:             server.TLSOptions(o.TLS),

@@ -32,8 +32,9 @@ type Request struct {
 const (
 	// maxText bounds userAgent and errorMessage in bytes ("CloudTrail record contents …").
 	maxText = 1 << 10
-	// maxResources bounds the resources of an event.
+	// maxResources bounds the resources of an event, maxName the texts that name them in bytes: no ARN of AWS is longer.
 	maxResources = 100
+	maxName      = 2 << 10
 )
 
 // Wants reports whether events of an operation may be recorded. It is cheap: callers that would have to collect a Request ask it first.
@@ -73,6 +74,9 @@ func (l *Log) Record(r *Request) {
 	l.add(append(line, '\n'))
 }
 
+// quotes are the errors whose messages quote values of the request, which in a data event are data of items.
+var quotes = map[string]bool{"ValidationException": true, "SerializationException": true}
+
 // event returns the event of a request.
 func (l *Log) event(op *operation, r *Request, resources []Resource) *Event {
 	e := &Event{
@@ -83,9 +87,12 @@ func (l *Log) event(op *operation, r *Request, resources []Resource) *Event {
 	}
 	if op.resource != "" {
 		e.EventCategory = "Data"
+		if quotes[r.ErrorCode] {
+			e.ErrorMessage = hidden
+		}
 	}
 	if r.TLS != nil {
-		e.TLSDetails = newTLS(r.TLS(), r.Host)
+		e.TLSDetails = newTLS(r.TLS(), short(r.Host))
 	}
 	keyOf := func(table string) []string {
 		_, key := l.opt.Table(r.Sender.AccountID, r.Region, table)
@@ -122,7 +129,7 @@ func short(text string) string {
 func (l *Log) resources(op *operation, r *Request) (out []Resource) {
 	seen := map[string]bool{}
 	add := func(arn string) {
-		if arn != "" && !seen[arn] && len(out) < maxResources {
+		if arn != "" && len(arn) <= maxName && !seen[arn] && len(out) < maxResources {
 			seen[arn] = true
 			out = append(out, Resource{AccountID: accountOf(arn), Type: op.resource, ARN: strings.Clone(arn)})
 		}
@@ -131,7 +138,7 @@ func (l *Log) resources(op *operation, r *Request) (out []Resource) {
 	switch op.resource {
 	case "AWS::DynamoDB::Table":
 		_ = tables(op, r.Body, func(given string) {
-			if given != "" {
+			if given != "" && len(given) <= maxName {
 				arn, _ := l.opt.Table(r.Sender.AccountID, r.Region, given)
 				add(arn)
 			}

@@ -156,7 +156,10 @@ func strictly(raw []byte, v any) error {
 		case errors.As(err, &kind):
 			return fmt.Errorf("at byte %d, %s must not be a %s", kind.Offset, kind.Field, kind.Value)
 		}
-		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return fmt.Errorf("it ends too early, after byte %d", len(raw))
+		}
+		return fmt.Errorf("before byte %d: %s", d.InputOffset()+1, strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return fmt.Errorf("there is more text after byte %d", d.InputOffset())

@@ -38,7 +38,7 @@ func TestValues(t *testing.T) {
 	serving := func(change func(*serveCmd)) *serveCmd {
 		c := &serveCmd{
 			Listen: "127.0.0.1:8000", DataDir: "./stator-data", Durability: "sync", CacheMB: 256, MinFreeMB: 128, TTLInterval: time.Second,
-			Throttling: "aws", OnDemandLimits: "none", InjectSeed: 1, DAXItemTTL: 5 * time.Minute, DAXQueryTTL: 5 * time.Minute, DAXCacheMB: 256,
+			Throttling: "aws", AuditOverflow: "drop", OnDemandLimits: "none", InjectSeed: 1, DAXItemTTL: 5 * time.Minute, DAXQueryTTL: 5 * time.Minute, DAXCacheMB: 256,
 			LogLevel: "info", LogFormat: "text",
 		}
 		change(c)

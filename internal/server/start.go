@@ -221,7 +221,7 @@ func (s *starter) openAudit() (err error) {
 	if err != nil {
 		return err
 	}
-	s.undo = append(s.undo, func() error { return s.audit.Close(s.ctx) })
+	s.undo = append(s.undo, func() error { return s.audit.Close(context.Background()) })
 	return nil
 }
 
