@@ -48,8 +48,6 @@ func (o *DAXOptions) ttls() (item, query time.Duration) {
 }
 
 const (
-	// daxCluster is the cluster name under which the base node reports metrics until a cluster takes it.
-	daxCluster = "stator"
 	// daxPort is where the first cluster listens if no option sets a port.
 	daxPort = 8111
 	// daxPorts bounds the ports that are tried for a cluster, and with it the number of clusters.
@@ -132,7 +130,7 @@ func openDAX(opt *Options, authenticator *auth.Authenticator, tables *ops.Servic
 // baseSpec describes the base node while no cluster has it.
 func (f *daxFront) baseSpec() control.Spec {
 	item, query := f.opt.DAX.ttls()
-	return control.Spec{ID: control.ID{Name: daxCluster}, Nodes: []string{daxCluster + "-a"}, ItemTTL: item, QueryTTL: query}
+	return control.Spec{ID: control.ID{Name: node.DefaultCluster}, Nodes: []string{node.DefaultCluster + "-a"}, ItemTTL: item, QueryTTL: query}
 }
 
 // reachable returns the addresses under which other servers' clients reach the base node, with or without TLS. A node that
@@ -158,7 +156,7 @@ func (f *daxFront) serve(n *daxNode, spec control.Spec, advertisePort int, other
 		wrote = f.written.add
 	}
 	n.Node = f.service.NewNode(node.Options{
-		Cluster: spec.Name, Node: spec.Nodes[0], Advertise: f.advertise, AdvertisePort: advertisePort, Others: others,
+		Cluster: clusterOf(spec, false), Advertise: f.advertise, AdvertisePort: advertisePort, Others: others,
 		Cache: cache.Options{Memory: f.cache(), ItemTTL: spec.ItemTTL, QueryTTL: spec.QueryTTL, Now: f.opt.Now, Wrote: wrote},
 	})
 	for _, l := range n.listeners {
@@ -365,9 +363,14 @@ func (n *daxNode) address(encrypted bool) (control.Address, bool) {
 	return n.addresses[i], true
 }
 
+// clusterOf returns what a node knows of its cluster. base says that it is the base node.
+func clusterOf(spec control.Spec, base bool) node.Cluster {
+	return node.Cluster{Name: spec.Name, Node: spec.Nodes[0], Account: spec.Account, Region: spec.Region, Role: spec.Role, Default: base}
+}
+
 // configure applies the settings of a cluster to its node.
 func (f *daxFront) configure(n *daxNode, spec control.Spec) {
-	n.Rename(spec.Name, spec.Nodes[0])
+	n.Join(clusterOf(spec, n == f.base))
 	n.Caches.SetTTL(spec.ItemTTL, spec.QueryTTL)
 }
 
