@@ -11,6 +11,9 @@ type Request struct {
 	*smithy.Call
 	// Unprojected makes reads return whole items or index entries. DAX sets it, because it applies the projection itself.
 	Unprojected bool
+	// Coarse leaves the condition keys about items out of the request. DAX sets it, because it answers from its caches without evaluating
+	// them ("DAX access control").
+	Coarse bool
 	// Stored is the item that an UpdateItem stored, in binary form. It is valid until the Call is released.
 	Stored []byte
 
@@ -35,5 +38,5 @@ func RequestOf(call *smithy.Call) *Request {
 func (r *Request) Release() {
 	clear(r.used)
 	r.used = r.used[:0]
-	r.op, r.Unprojected, r.Stored = nil, false, nil
+	r.op, r.Unprojected, r.Coarse, r.Stored = nil, false, false, nil
 }

@@ -213,7 +213,10 @@ func (s *Service) authorize(req *Request, action string, r *resource, a *asks) e
 	if s.SharedNamespace { // every caller owns the shared tables
 		q.Owner = req.Caller.Account
 	}
-	k := conditionKeys{asks: a, has: itemActions[action], table: r.found}
+	k := conditionKeys{asks: a, table: r.found}
+	if !req.Coarse {
+		k.has = itemActions[action]
+	}
 	if r.kind == kindIndex {
 		k.index = r.name
 	}
@@ -347,11 +350,11 @@ type KeyAttribute struct {
 	Type attribute.Type
 }
 
-// Identify returns the table with a name or ARN if it serves requests on items and the caller may take the action on it, e.g.
-// dynamodb:GetItem. DAX uses it. Otherwise it returns AWS's error.
-func (s *Service) Identify(call *smithy.Call, action, given string) (id TableIdentity, err error) {
+// Identify returns the table with a name or ARN if it serves requests on items and the caller may take the action, e.g. dynamodb:GetItem,
+// on the table or, unless index is empty, on the index. DAX uses it. Otherwise it returns AWS's error.
+func (s *Service) Identify(call *smithy.Call, action, given, index string) (id TableIdentity, err error) {
 	call.Time = s.Now()
-	r, err := s.resolve(&Request{Call: call}, reference{action: action, kind: kindTable, given: given})
+	r, err := s.resolve(&Request{Call: call, Coarse: true}, reference{action: action, kind: kindTable, given: given}.index(index))
 	if err != nil {
 		return id, err
 	}

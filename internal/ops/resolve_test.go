@@ -127,7 +127,7 @@ func TestIdentify(t *testing.T) {
 			keys, attributes = append(keys, obj{"AttributeName": "sk", "KeyType": "RANGE"}), append(attributes, obj{"AttributeName": "sk", "AttributeType": "N"})
 		}
 		s.must(caller, "CreateTable", obj{"TableName": name, "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys, "AttributeDefinitions": attributes})
-		got, err := s.Identify(&smithy.Call{Caller: caller}, "dynamodb:GetItem", name)
+		got, err := s.Identify(&smithy.Call{Caller: caller}, "dynamodb:GetItem", name, "")
 		want := TableIdentity{ID: got.ID, Account: caller.Account, PartitionKey: KeyAttribute{Name: "pk", Type: attribute.TypeS}, SortKey: sort}
 		if got != want || got.ID == 0 || ids[got.ID] || err != nil {
 			t.Errorf("%s: %+v, %v", name, got, err)
@@ -138,7 +138,7 @@ func TestIdentify(t *testing.T) {
 		"Missing": "Requested resource not found",
 		"arn:aws:dynamodb:us-west-2:222222222222:table/Hash": "not authorized to perform: dynamodb:GetItem",
 	} {
-		if got, err := s.Identify(&smithy.Call{Caller: caller}, "dynamodb:GetItem", given); err == nil || !strings.Contains(err.Error(), want) || got != (TableIdentity{}) {
+		if got, err := s.Identify(&smithy.Call{Caller: caller}, "dynamodb:GetItem", given, ""); err == nil || !strings.Contains(err.Error(), want) || got != (TableIdentity{}) {
 			t.Errorf("%s: %+v, %v", given, got, err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/certs"
 	"github.com/statordb/stator/internal/cluster"
@@ -49,8 +50,6 @@ func (o *DAXOptions) ttls() (item, query time.Duration) {
 }
 
 const (
-	// daxCluster is the cluster name under which the base node reports metrics until a cluster takes it.
-	daxCluster = "stator"
 	// daxPort is where the first cluster listens if no option sets a port.
 	daxPort = 8111
 	// daxPorts bounds the ports that are tried for a cluster, and with it the number of clusters.
@@ -62,7 +61,8 @@ const (
 type daxFront struct {
 	opt           *Options
 	service       *node.Service
-	certificate   *tls.Config // nil: no TLS
+	role          func(arn string) *policy.Identity // returns the role with an ARN, or nil; nil without IAM. Set before the first request
+	certificate   *tls.Config                       // nil: no TLS
 	advertise     string
 	advertisePort int
 	memory        *memoryLimit
@@ -91,7 +91,7 @@ type daxNode struct {
 func openDAX(opt *Options, authenticator *auth.Authenticator, certificate *certs.Source, tables *ops.Service, long *turns.Turns, memory *memoryLimit, others func(encrypted bool) []string) (_ *daxFront, err error) {
 	o := &opt.DAX
 	f := &daxFront{opt: opt, memory: memory, others: others, nodes: map[control.ID]*daxNode{}, advertise: o.Advertise}
-	f.service = node.NewService(node.ServiceOptions{Database: tables, Auth: authenticator, Turns: long, Now: opt.Now, Logger: opt.Logger})
+	f.service = node.NewService(node.ServiceOptions{Database: tables, Auth: authenticator, Role: f.roleOf, Turns: long, Now: opt.Now, Logger: opt.Logger})
 	if host, port, splitErr := net.SplitHostPort(o.Advertise); splitErr == nil {
 		f.advertise = host
 		if f.advertisePort, err = strconv.Atoi(port); err != nil || f.advertisePort < 1 || f.advertisePort > 65535 {
@@ -126,10 +126,18 @@ func openDAX(opt *Options, authenticator *auth.Authenticator, certificate *certs
 	return f, nil
 }
 
+// roleOf returns the role with an ARN, or nil.
+func (f *daxFront) roleOf(arn string) *policy.Identity {
+	if f.role == nil {
+		return nil
+	}
+	return f.role(arn)
+}
+
 // baseSpec describes the base node while no cluster has it.
 func (f *daxFront) baseSpec() control.Spec {
 	item, query := f.opt.DAX.ttls()
-	return control.Spec{ID: control.ID{Name: daxCluster}, Nodes: []string{daxCluster + "-a"}, ItemTTL: item, QueryTTL: query}
+	return control.Spec{ID: control.ID{Name: node.DefaultCluster}, Nodes: []string{node.DefaultCluster + "-a"}, ItemTTL: item, QueryTTL: query}
 }
 
 // reachable returns the addresses under which other servers' clients reach the base node, with or without TLS. A node that
@@ -155,7 +163,7 @@ func (f *daxFront) serve(n *daxNode, spec control.Spec, advertisePort int, other
 		wrote = f.written.add
 	}
 	n.Node = f.service.NewNode(node.Options{
-		Cluster: spec.Name, Node: spec.Nodes[0], Advertise: f.advertise, AdvertisePort: advertisePort, Others: others,
+		Cluster: clusterOf(spec, false), Advertise: f.advertise, AdvertisePort: advertisePort, Others: others,
 		Cache: cache.Options{Memory: f.cache(), ItemTTL: spec.ItemTTL, QueryTTL: spec.QueryTTL, Now: f.opt.Now, Wrote: wrote},
 	})
 	for _, l := range n.listeners {
@@ -362,9 +370,14 @@ func (n *daxNode) address(encrypted bool) (control.Address, bool) {
 	return n.addresses[i], true
 }
 
+// clusterOf returns what a node knows of its cluster. base says that it is the base node.
+func clusterOf(spec control.Spec, base bool) node.Cluster {
+	return node.Cluster{Name: spec.Name, Node: spec.Nodes[0], Account: spec.Account, Region: spec.Region, Role: spec.Role, Default: base}
+}
+
 // configure applies the settings of a cluster to its node.
 func (f *daxFront) configure(n *daxNode, spec control.Spec) {
-	n.Rename(spec.Name, spec.Nodes[0])
+	n.Join(clusterOf(spec, n == f.base))
 	n.Caches.SetTTL(spec.ItemTTL, spec.QueryTTL)
 }
 

@@ -631,6 +631,40 @@ func openTwoAccounts(t *testing.T, opt Options) (d *db, addr string) {
 	return openDAXServer(t, opt)
 }
 
+// daxCall is a request to a table, and the action that it takes there.
+type daxCall struct {
+	method, action string
+	values         [][]byte
+}
+
+// daxCalls returns requests of all methods to the table of a name. id is that of the attribute list of x.
+func daxCalls(name string, id int64) []daxCall {
+	batch := wire.AppendText(wire.AppendMap(nil, 1), name)
+	item := content(id, attribute.String("v"))
+	one := func(b []byte) []byte { return append(unhex("81"), b...) }
+	transact := func(operation byte, item, update []byte) [][]byte {
+		return [][]byte{{0x81, operation}, one(text(name)), one(text("k")), item, unhex("f6f6f6"), update, options()}
+	}
+	update := text("\x83\x01\x81\x83\x13\x82\x12\x61x\x82\x11\x00\x81\x01")
+	return []daxCall{
+		{"defineKeySchema", "DescribeTable", [][]byte{text(name)}},
+		{"getItem", "GetItem", [][]byte{text(name), text("k"), options()}},
+		{"getItem", "GetItem", [][]byte{text(name), text("k"), options(2, 1)}},
+		{"putItem", "PutItem", [][]byte{text(name), text("k"), item, options()}},
+		{"updateItem", "UpdateItem", [][]byte{text(name), text("k"), options(8, update)}},
+		{"deleteItem", "DeleteItem", [][]byte{text(name), text("k"), options()}},
+		{"query", "Query", [][]byte{text(name), text("\x83\x01\x83\x00\x82\x12\x62pk\x82\x11\x00\x81\x61k"), options()}},
+		{"scan", "Scan", [][]byte{text(name), options()}},
+		{"batchGetItem", "BatchGetItem", [][]byte{batch, unhex("83f4f681"), text("k"), options()}},
+		{"batchWriteItem", "BatchWriteItem", [][]byte{batch, unhex("82"), text("k"), item, options()}},
+		{"transactGetItems", "GetItem", [][]byte{one(text(name)), one(text("k")), unhex("f6"), options()}},
+		{"transactWriteItems", "PutItem", transact(2, one(item), unhex("f6"))},
+		{"transactWriteItems", "DeleteItem", transact(7, unhex("f6"), unhex("f6"))},
+		{"transactWriteItems", "UpdateItem", transact(9, unhex("f6"), one(update))},
+		{"transactWriteItems", "ConditionCheckItem", transact(12, unhex("f6"), unhex("f6"))},
+	}
+}
+
 // TestDAXAccounts lets another account name the first one's table by ARN, in every method, while its items are cached. Every
 // answer is AWS's refusal, for tables that do not exist too.
 func TestDAXAccounts(t *testing.T) {
@@ -646,33 +680,7 @@ func TestDAXAccounts(t *testing.T) {
 	id := other.listID("x")
 	for _, table := range []string{daxTable, "Absent"} {
 		name := "arn:aws:dynamodb:us-east-1:000000000000:table/" + table
-		batch := wire.AppendText(wire.AppendMap(nil, 1), name)
-		item := content(id, attribute.String("v"))
-		one := func(b []byte) []byte { return append(unhex("81"), b...) }
-		transact := func(operation byte, item, update []byte) [][]byte {
-			return [][]byte{{0x81, operation}, one(text(name)), one(text("k")), item, unhex("f6f6f6"), update, options()}
-		}
-		update := text("\x83\x01\x81\x83\x13\x82\x12\x61x\x82\x11\x00\x81\x01")
-		for _, c := range []struct {
-			method, action string
-			values         [][]byte
-		}{
-			{"defineKeySchema", "DescribeTable", [][]byte{text(name)}},
-			{"getItem", "GetItem", [][]byte{text(name), text("k"), options()}},
-			{"getItem", "GetItem", [][]byte{text(name), text("k"), options(2, 1)}},
-			{"putItem", "PutItem", [][]byte{text(name), text("k"), item, options()}},
-			{"updateItem", "UpdateItem", [][]byte{text(name), text("k"), options(8, update)}},
-			{"deleteItem", "DeleteItem", [][]byte{text(name), text("k"), options()}},
-			{"query", "Query", [][]byte{text(name), text("\x83\x01\x83\x00\x82\x12\x62pk\x82\x11\x00\x81\x61k"), options()}},
-			{"scan", "Scan", [][]byte{text(name), options()}},
-			{"batchGetItem", "BatchGetItem", [][]byte{batch, unhex("83f4f681"), text("k"), options()}},
-			{"batchWriteItem", "BatchWriteItem", [][]byte{batch, unhex("82"), text("k"), item, options()}},
-			{"transactGetItems", "GetItem", [][]byte{one(text(name)), one(text("k")), unhex("f6"), options()}},
-			{"transactWriteItems", "PutItem", transact(2, one(item), unhex("f6"))},
-			{"transactWriteItems", "DeleteItem", transact(7, unhex("f6"), unhex("f6"))},
-			{"transactWriteItems", "UpdateItem", transact(9, unhex("f6"), one(update))},
-			{"transactWriteItems", "ConditionCheckItem", transact(12, unhex("f6"), unhex("f6"))},
-		} {
+		for _, c := range daxCalls(name, id) {
 			a := other.call(c.method, c.values...)
 			if a.String() != "4.37.38.42 AccessDeniedException" || !strings.Contains(a.message, "dynamodb:"+c.action+" on resource: "+name) {
 				t.Errorf("%s of %s: %v: %s", c.method, table, a, a.message)

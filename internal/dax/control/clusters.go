@@ -85,7 +85,7 @@ func (c *daxCluster) scheme() string {
 
 // spec returns what the cluster's node needs to know.
 func (s *Service) spec(c *daxCluster) Spec {
-	out := Spec{ID: c.ID, TLS: c.TLS, Port: c.Port, First: c.First, ItemTTL: s.ItemTTL, QueryTTL: s.QueryTTL}
+	out := Spec{ID: c.ID, Role: c.Role, TLS: c.TLS, Port: c.Port, First: c.First, ItemTTL: s.ItemTTL, QueryTTL: s.QueryTTL}
 	if g, err := s.group(ID{Account: c.Account, Region: c.Region, Name: c.ParameterGroup}); err == nil {
 		out.ItemTTL, out.QueryTTL = g.ttls()
 	}

@@ -38,6 +38,7 @@ type ID = registry.ID
 type Spec struct {
 	ID
 	Nodes []string // names of the nodes
+	Role  string   // the ARN of the role that reads and writes tables
 	TLS   bool
 	// Port is the port at which the node listened before; 0 for a new node.
 	Port int

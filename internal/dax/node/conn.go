@@ -97,7 +97,8 @@ type conn struct {
 	broken          bool // a request has panicked: the connection must end
 
 	identity
-	action string // permission that the current request needs
+	at     place      // see place
+	needs  permission // that the current request needs
 	call   smithy.Call
 	turn   turns.Turn
 	tables [2]*table // the most recently used tables
@@ -108,7 +109,7 @@ type conn struct {
 func newConn(n *Node, nc net.Conn) *conn {
 	c := &conn{node: n, net: nc, from: addressOf(nc), in: make([]byte, firstBuffer)}
 	c.ctx, c.cancel = context.WithCancel(n.ctx)
-	c.call.Memory, c.call.Turn = c, &c.turn
+	c.call.Memory, c.call.Turn, c.call.Origin = c, &c.turn, originOf(c)
 	now := time.Now()
 	c.introduceBy = now.Add(preambleTimeout)
 	c.since.Store(now.UnixNano())
@@ -457,7 +458,10 @@ func (c *conn) try(m method, args *wire.Reader) (err error) {
 	if err := c.authorized(); err != nil {
 		return err
 	}
-	c.action, c.call.Caller = m.action, c.caller
+	c.needs = m.needs
+	if err := c.authorizeMethod(&m); err != nil {
+		return err
+	}
 	if m.work {
 		c.watch.begin(c)
 		defer c.watch.end(c)

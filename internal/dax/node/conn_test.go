@@ -57,7 +57,7 @@ func (d *database) Operations() []smithy.Handler {
 	}
 }
 
-func (d *database) Identify(call *smithy.Call, _, name string) (id ops.TableIdentity, err error) {
+func (d *database) Identify(call *smithy.Call, _, name, _ string) (id ops.TableIdentity, err error) {
 	if name != "Tab" {
 		return id, awserr.NotFound()
 	}

@@ -56,7 +56,7 @@ func (c *conn) introduce(id auth.Identity) {
 // forget drops all state that depends on the caller.
 func (c *conn) forget() {
 	c.node.leave(c.counters)
-	c.caller, c.lists, c.counters, c.tables = smithy.Caller{}, nil, nil, [2]*table{}
+	c.caller, c.lists, c.counters, c.tables, c.at = smithy.Caller{}, nil, nil, [2]*table{}, place{}
 }
 
 // refuse turns the client into a stranger again. Its next requests get the error.

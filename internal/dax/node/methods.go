@@ -32,8 +32,12 @@ type method struct {
 	values int     // number of CBOR values behind the method id
 	limit  int     // largest request in bytes
 	count  counted // the metric that counts its requests
-	// action is the permission that the caller needs on each named table; empty if run checks permissions itself.
-	action string
+	// needs is the permission that a request needs, on each of its tables; empty if run asks for permissions itself.
+	needs permission
+	// included is the action of DAX that a request needs if the protocol requires it beside operations; empty for operations.
+	included string
+	// enclosing is the operation whose parts need the permission; empty if the method is an operation of its own.
+	enclosing string
 	// work says that the method may run long: its client is watched, see watchAfter, and it takes turns with other requests.
 	work bool
 	// many says that the method handles many items, so only a bounded number of its requests run at once.
@@ -48,18 +52,18 @@ type method struct {
 // methods are the supported methods. methodAuthorize has no run: it gets no answer, and request handles it.
 var methods = map[int64]method{
 	methodAuthorize:           {values: 5, limit: maxStranger},
-	methodEndpoints:           {values: 0, limit: maxSmall, run: (*conn).endpoints},
-	methodDefineKeySchema:     {values: 1, limit: maxSmall, action: "dynamodb:DescribeTable", run: (*conn).defineKeySchema},
-	methodDefineAttributeID:   {values: 1, limit: maxNames, work: true, many: true, run: (*conn).defineAttributeListID},
-	methodDefineAttributeList: {values: 1, limit: maxSmall, work: true, read: true, run: (*conn).defineAttributeList},
-	methodGetItem:             {values: 3, limit: maxOne, count: getItemRequests, action: actionGet, read: true, run: (*conn).getItem},
-	methodPutItem:             {values: 4, limit: maxOne, count: putItemRequests, action: actionPut, work: true, rules: api.PutItem.Rules, run: (*conn).putItem},
-	methodUpdateItem:          {values: 3, limit: maxOne, count: updateItemRequests, action: actionUpdate, work: true, rules: api.UpdateItem.Rules, run: (*conn).updateItem},
-	methodDeleteItem:          {values: 3, limit: maxOne, count: deleteItemRequests, action: actionDelete, work: true, rules: api.DeleteItem.Rules, run: (*conn).deleteItem},
-	methodBatchGetItem:        {values: 2, limit: maxOne, count: batchGetItemRequests, action: "dynamodb:BatchGetItem", work: true, many: true, read: true, run: (*conn).batchGetItem},
-	methodBatchWriteItem:      {values: 2, limit: wire.MaxMessage, count: batchWriteItemRequests, action: "dynamodb:BatchWriteItem", work: true, many: true, run: (*conn).batchWriteItem},
-	methodQuery:               {values: 3, limit: maxOne, count: queryRequests, action: "dynamodb:Query", work: true, many: true, read: true, run: (*conn).query},
-	methodScan:                {values: 2, limit: maxOne, count: scanRequests, action: "dynamodb:Scan", work: true, many: true, read: true, run: (*conn).scan},
-	methodTransactGetItems:    {values: 4, limit: maxOne, count: transactGetRequests, action: actionGet, work: true, many: true, read: true, run: (*conn).transactGetItems},
+	methodEndpoints:           {values: 0, limit: maxSmall, included: "dax:Endpoints", run: (*conn).endpoints},
+	methodDefineKeySchema:     {values: 1, limit: maxSmall, included: "dax:DefineKeySchema", needs: permission{"dax:DefineKeySchema", "dynamodb:DescribeTable"}, run: (*conn).defineKeySchema},
+	methodDefineAttributeID:   {values: 1, limit: maxNames, work: true, many: true, included: "dax:DefineAttributeListId", run: (*conn).defineAttributeListID},
+	methodDefineAttributeList: {values: 1, limit: maxSmall, work: true, read: true, included: "dax:DefineAttributeList", run: (*conn).defineAttributeList},
+	methodGetItem:             {values: 3, limit: maxOne, count: getItemRequests, needs: mayGet, read: true, run: (*conn).getItem},
+	methodPutItem:             {values: 4, limit: maxOne, count: putItemRequests, needs: mayPut, work: true, rules: api.PutItem.Rules, run: (*conn).putItem},
+	methodUpdateItem:          {values: 3, limit: maxOne, count: updateItemRequests, needs: mayUpdate, work: true, rules: api.UpdateItem.Rules, run: (*conn).updateItem},
+	methodDeleteItem:          {values: 3, limit: maxOne, count: deleteItemRequests, needs: mayDelete, work: true, rules: api.DeleteItem.Rules, run: (*conn).deleteItem},
+	methodBatchGetItem:        {values: 2, limit: maxOne, count: batchGetItemRequests, needs: mayBatchGet, work: true, many: true, read: true, run: (*conn).batchGetItem},
+	methodBatchWriteItem:      {values: 2, limit: wire.MaxMessage, count: batchWriteItemRequests, needs: mayBatchWrite, work: true, many: true, run: (*conn).batchWriteItem},
+	methodQuery:               {values: 3, limit: maxOne, count: queryRequests, needs: mayQuery, work: true, many: true, read: true, run: (*conn).query},
+	methodScan:                {values: 2, limit: maxOne, count: scanRequests, needs: mayScan, work: true, many: true, read: true, run: (*conn).scan},
+	methodTransactGetItems:    {values: 4, limit: maxOne, count: transactGetRequests, needs: mayGet, enclosing: "TransactGetItems", work: true, many: true, read: true, run: (*conn).transactGetItems},
 	methodTransactWriteItems:  {values: 9, limit: wire.MaxMessage, count: transactWriteRequests, work: true, many: true, run: (*conn).transactWriteItems},
 }

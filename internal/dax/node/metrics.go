@@ -111,12 +111,12 @@ func (n *Node) Collect(emit func(metric.Datum)) {
 			delete(n.counters, k)
 		}
 	}
-	cluster, node := n.opt.Cluster, n.opt.Node
 	n.mu.Unlock()
+	cluster := n.cluster.Load()
 	memory, used, evicted := n.Caches.Memory(), n.Caches.Used(), n.Caches.Evicted()
 	for ns, c := range namespaces {
 		tell := func(name, unit string, set metric.Set) {
-			for i, dimensions := range dimensions(ns.Account, cluster, node) {
+			for i, dimensions := range dimensions(ns.Account, cluster.Name, cluster.Node) {
 				emit(metric.Datum{
 					ID:   metric.ID{Account: ns.Account, Region: ns.Region, Namespace: MetricNamespace, Name: name, Dimensions: dimensions},
 					Time: at, Unit: unit, Set: set, Aggregate: i > 0,

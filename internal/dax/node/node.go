@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,8 +20,7 @@ const maxNamespaces = 1000
 
 // Options configure a Node.
 type Options struct {
-	// Cluster and Node are the names in metrics.
-	Cluster, Node string
+	Cluster Cluster
 	// Cache configures the node's caches.
 	Cache cache.Options
 	// Advertise is the host that clients are told to connect to; empty for the address at which they arrived.
@@ -38,6 +38,7 @@ type Node struct {
 
 	service *Service
 	opt     Options
+	cluster atomic.Pointer[Cluster]
 	session int64 // tells clients that another server, or a new run, answers at the same address
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -55,16 +56,13 @@ func (s *Service) NewNode(opt Options) *Node {
 		Caches: cache.New(opt.Cache), service: s, opt: opt, session: s.opt.Now().Unix(),
 		conns: map[*conn]struct{}{}, counters: map[smithy.Caller]*counters{},
 	}
+	n.cluster.Store(&opt.Cluster)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n
 }
 
-// Rename changes the node's names in metrics.
-func (n *Node) Rename(cluster, node string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.opt.Cluster, n.opt.Node = cluster, node
-}
+// Join makes the node belong to a cluster from now on, or to none.
+func (n *Node) Join(cluster Cluster) { n.cluster.Store(&cluster) }
 
 // Bounds of the pause after a failed accept. The pause doubles with each failure.
 const (

@@ -149,7 +149,7 @@ func (c *conn) scan(r *wire.Reader) error {
 
 // page answers a query or, with a nil key condition, a scan.
 func (c *conn) page(method int64, name, condition []byte, p *parameters) error {
-	t, err := c.table(name)
+	t, err := c.tableFor(c.needs.dynamodb, name, p.index)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/api"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/ops"
@@ -19,8 +20,8 @@ type Database interface {
 	// Operations returns DynamoDB's operations. A Service calls those that DAX has.
 	Operations() []smithy.Handler
 	// Identify returns the table that serves a caller's requests by the name or Amazon Resource Name, if the caller may take the
-	// action there, e.g. dynamodb:GetItem; else AWS's error.
-	Identify(call *smithy.Call, action, name string) (ops.TableIdentity, error)
+	// action, e.g. dynamodb:GetItem, there or, unless index is empty, on the table's index; else AWS's error.
+	Identify(call *smithy.Call, action, name, index string) (ops.TableIdentity, error)
 	// CheckProjection returns what is wrong with a projection expression. On a cache hit, the database doesn't see the expression.
 	CheckProjection(expression string, names smithy.Map[string]) error
 	// Namespace returns the account and region whose tables the caller uses.
@@ -35,8 +36,10 @@ type Database interface {
 type ServiceOptions struct {
 	Database Database
 	Auth     *auth.Authenticator
-	Now      func() time.Time
-	Logger   *slog.Logger
+	// Role returns the role with an ARN, as IAM has it at the moment, or nil if there is none. A nil Role knows no roles.
+	Role   func(arn string) *policy.Identity
+	Now    func() time.Time
+	Logger *slog.Logger
 	// Turns keep long requests from starving short ones. All protocols share them.
 	Turns *turns.Turns
 	// Connections bounds the connections of all nodes together; 0 means 10,000, or half of the process's limit on open files if that
@@ -104,6 +107,14 @@ func NewService(opt ServiceOptions) *Service {
 		}
 	}
 	return s
+}
+
+// role returns the role with an ARN, or nil.
+func (s *Service) role(arn string) *policy.Identity {
+	if s.opt.Role == nil || arn == "" {
+		return nil
+	}
+	return s.opt.Role(arn)
 }
 
 // enter waits for permission to run a request on many items. The caller must call leave.

@@ -25,11 +25,11 @@ type table struct {
 }
 
 // table returns a table by name or Amazon Resource Name, if the caller has the permission that its request needs.
-func (c *conn) table(name []byte) (*table, error) { return c.tableFor(c.action, name) }
+func (c *conn) table(name []byte) (*table, error) { return c.tableFor(c.needs.dynamodb, name, nil) }
 
-// tableFor returns a table if the caller has a permission there. The permission is checked first, before caches and existence: a
+// tableFor returns a table if the request may take an action of DynamoDB there, or on the table's index. The permission is checked first, before caches and existence: a
 // refusal doesn't reveal whether another account has the table.
-func (c *conn) tableFor(action string, name []byte) (*table, error) {
+func (c *conn) tableFor(action string, name, index []byte) (*table, error) {
 	if len(name) > maxTableName {
 		return nil, awserr.InvalidTableName()
 	}
@@ -37,13 +37,13 @@ func (c *conn) tableFor(action string, name []byte) (*table, error) {
 		if known == nil || known.name != wirejson.View(name) {
 			continue
 		}
-		if t, err := c.node.service.opt.Database.Identify(&c.call, action, known.name); err != nil || t.ID == known.ID {
+		if t, err := c.node.service.opt.Database.Identify(&c.call, action, known.name, wirejson.View(index)); err != nil || t.ID == known.ID {
 			return known, err
 		}
 	}
 	out := &table{name: string(name)}
 	var err error
-	if out.TableIdentity, err = c.node.service.opt.Database.Identify(&c.call, action, out.name); err != nil {
+	if out.TableIdentity, err = c.node.service.opt.Database.Identify(&c.call, action, out.name, string(index)); err != nil {
 		return nil, err
 	}
 	out.foreign = out.Account != c.lists.account

@@ -20,17 +20,9 @@ const (
 	transactCheck  = 12
 )
 
-// Permissions that operations need on a table ("Actions defined by Amazon DynamoDB", Service Authorization Reference).
-const (
-	actionGet    = "dynamodb:GetItem"
-	actionPut    = "dynamodb:PutItem"
-	actionUpdate = "dynamodb:UpdateItem"
-	actionDelete = "dynamodb:DeleteItem"
-)
-
-// transactActions are the permissions that the writes of a TransactWriteItems need.
-var transactActions = map[int64]string{
-	transactPut: actionPut, transactDelete: actionDelete, transactUpdate: actionUpdate, transactCheck: "dynamodb:ConditionCheckItem",
+// transactPermissions are the permissions that the writes of a TransactWriteItems need.
+var transactPermissions = map[int64]permission{
+	transactPut: mayPut, transactDelete: mayDelete, transactUpdate: mayUpdate, transactCheck: mayCheck,
 }
 
 // maxTransaction is the number of items that a transaction may have ("TransactWriteItems").
@@ -153,7 +145,17 @@ func (c *conn) transactWriteItems(r *wire.Reader) error {
 	}
 	targets, tables := make([]target, n), make([]*table, n)
 	for i := range n {
-		t, err := c.targetFor(transactActions[operations[i]], names[i], keys[i])
+		needs, known := transactPermissions[operations[i]]
+		if !known {
+			return wire.ErrMalformed
+		}
+		if err := c.allow(needs.dax, "TransactWriteItems"); err != nil {
+			return err
+		}
+		if err := c.act(needs.dax); err != nil {
+			return err
+		}
+		t, err := c.targetFor(needs.dynamodb, names[i], keys[i])
 		if err != nil {
 			return err
 		}
@@ -259,8 +261,8 @@ func (n *Node) refill(from *conn, targets []target) {
 	default:
 		return // too many refills run; the items are read when a client asks for them
 	}
-	// A conn without a client provides what reading needs: a caller, and that caller's attribute lists.
-	reader := &conn{node: n, ctx: n.ctx, identity: identity{caller: from.caller, lists: from.lists}}
+	// A conn without a client provides what reading needs: the one whom the database has seen, and the client's attribute lists.
+	reader := &conn{node: n, ctx: n.ctx, identity: identity{caller: from.call.Caller, lists: from.lists}}
 	in := &api.TransactGetItemsInput{}
 	var flights []*cache.Flight
 	var tables []*table
@@ -292,6 +294,7 @@ func (n *Node) refill(from *conn, targets []target) {
 			reader.call.Release()
 		}()
 		reader.call.Caller = reader.caller
+		ops.RequestOf(&reader.call).Coarse = true
 		out, err := smithy.Invoke(n.ctx, n.service.transactGetItems, api.TransactGetItems, &reader.call, in)
 		if err != nil {
 			failed(err)

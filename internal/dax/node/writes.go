@@ -65,12 +65,12 @@ type target struct {
 
 // target returns the item with a key, in a table where the caller has the permission that its request needs.
 func (c *conn) target(name, rawKey []byte) (t target, err error) {
-	return c.targetFor(c.action, name, rawKey)
+	return c.targetFor(c.needs.dynamodb, name, rawKey)
 }
 
 // targetFor returns the item with a key, in a table where the caller has a given permission.
 func (c *conn) targetFor(action string, name, rawKey []byte) (t target, err error) {
-	if t.table, err = c.tableFor(action, name); err != nil {
+	if t.table, err = c.tableFor(action, name, nil); err != nil {
 		return t, err
 	}
 	if t.key, err = wire.ReadKey(t.schema, rawKey); err != nil {
