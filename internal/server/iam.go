@@ -85,19 +85,19 @@ func (s *secrets) readSecrets(opt *Options) (iam.Keyring, error) {
 	return nil, nil
 }
 
-// issuer implements auth.Issuer by IAM and STS.
-type issuer struct {
+// keyIssuer implements auth.Issuer by IAM and STS.
+type keyIssuer struct {
 	*iam.Service
 	now func() time.Time
 }
 
 // Credential implements auth.Issuer.
-func (i issuer) Credential(accessKey, token string) (string, *policy.Identity, *awserr.Error) {
+func (i keyIssuer) Credential(accessKey, token string) (string, *policy.Identity, *awserr.Error) {
 	return i.Service.Credential(accessKey, token, i.now())
 }
 
 // Issued implements auth.Issuer. A server without credentials has one account, which no access key of AWS belongs to.
-func (issuer) Issued(accessKey string) bool { return iam.KeyAccount(accessKey) == auth.DefaultAccount }
+func (keyIssuer) Issued(accessKey string) bool { return iam.KeyAccount(accessKey) == auth.DefaultAccount }
 
 // openIAM opens IAM and STS, and lets them authenticate requests.
 func (s *starter) openIAM() (err error) {
@@ -118,7 +118,7 @@ func (s *starter) openIAM() (err error) {
 	if err := s.iam.CheckSecrets(s.ctx); err != nil {
 		return fmt.Errorf("%w: give the key that the data need (--secrets-key-file or STATOR_SECRETS_KEY)", err)
 	}
-	s.auth.Issuer = issuer{s.iam, s.opt.Now}
+	s.auth.Issuer = keyIssuer{s.iam, s.opt.Now}
 	return nil
 }
 
