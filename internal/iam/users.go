@@ -174,13 +174,17 @@ func (k *kind[T, P]) moveIn(txn *registry.Txn, account, name string, newName, ne
 		return err
 	}
 	e.Name, e.Path = newName.Or(e.Name), newPath.Or(e.Path)
-	if err := moved(v); err != nil {
-		return err
-	}
+	// Lookups find the changes one by one, in this order, so what refers to the entity always finds it.
 	if e.record() == id {
-		return k.PutIn(txn, id, v)
+		if err := k.PutIn(txn, id, v); err != nil {
+			return err
+		}
+		return moved(v)
 	}
 	if err := k.putNew(txn, v); err != nil {
+		return err
+	}
+	if err := moved(v); err != nil {
 		return err
 	}
 	return k.RemoveIn(txn, id)
