@@ -108,7 +108,7 @@ func (s *Service) openKey(id string) (*credential, error) {
 	if account == "" || k == nil || k.Status != api.StatusTypeActive {
 		return nil, nil
 	}
-	u := s.users.find(account, k.User)
+	u := s.users.Get(recordOf(account, k.User)) // regardless of the name's case, which may be changing
 	if u == nil {
 		return nil, nil
 	}

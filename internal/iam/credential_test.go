@@ -322,13 +322,15 @@ func FuzzToken(f *testing.F) {
 	}
 	for i := range len(token) {
 		f.Add(token[:i])
-		f.Add(token[:i] + "A" + token[i+1:])
 		f.Add(token[:i] + "\n" + token[i:])
+		if token[i] != 'A' { // each of the fuzzer's processes has a token of its own, so none may be in the corpus
+			f.Add(token[:i] + "A" + token[i+1:])
+		}
 	}
 	f.Add(token + "A")
 	f.Add(token + "=")
 	f.Fuzz(func(t *testing.T, text string) {
-		if v, _, err := r.open(text); !errors.Is(err, errToken) && text != token {
+		if v, _, err := r.open(text); !errors.Is(err, errToken) {
 			t.Errorf("%q is accepted: %v, %v", text, v, err)
 		}
 	})
