@@ -73,7 +73,7 @@ var mayImport = map[string][]string{
 	"internal/autoscaling":        {"access", "autoscaling/api", "awserr", "guard", "kv", "metric", "protocol", "registry", "smithy"},
 	"internal/dax/wire":           {"attribute", "awserr"},
 	"internal/dax/cache":          {"awserr", "wirejson"},
-	"internal/dax/node":           {"api", "attribute", "auth", "awserr", "dax/cache", "dax/wire", "guard", "metric", "ops", "smithy", "turns", "wirejson"},
+	"internal/dax/node":           {"api", "attribute", "audit", "auth", "awserr", "dax/cache", "dax/wire", "guard", "metric", "ops", "smithy", "turns", "wirejson"},
 	"internal/dax/api":            {"smithy", "wirejson"},
 	"internal/dax/control":        {"access", "awserr", "dax/api", "protocol", "registry", "smithy"},
 	"internal/protocol":           {"awserr", "smithy", "wirejson"},

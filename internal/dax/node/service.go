@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/audit"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/smithy"
@@ -39,6 +40,8 @@ type ServiceOptions struct {
 	Logger   *slog.Logger
 	// Turns keep long requests from starving short ones. All protocols share them.
 	Turns *turns.Turns
+	// Audit records requests on items; nil records none.
+	Audit *audit.Log
 	// Connections bounds the connections of all nodes together; 0 means 10,000, or half of the process's limit on open files if that
 	// is less.
 	Connections int
