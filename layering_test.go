@@ -77,7 +77,7 @@ var mayImport = map[string][]string{
 	"internal/iam":                {"access/policy", "awserr", "iam/api", "iam/stsapi", "keyspace", "kv", "protocol", "registry", "smithy"},
 	"internal/dax/wire":           {"attribute", "awserr"},
 	"internal/dax/cache":          {"awserr", "wirejson"},
-	"internal/dax/node":           {"access", "access/policy", "api", "attribute", "auth", "awserr", "dax/cache", "dax/wire", "guard", "metric", "ops", "smithy", "turns", "wirejson"},
+	"internal/dax/node":           {"access", "access/policy", "api", "attribute", "audit", "auth", "awserr", "dax/cache", "dax/wire", "guard", "metric", "ops", "smithy", "tenant", "turns", "wirejson"},
 	"internal/dax/api":            {"smithy", "wirejson"},
 	"internal/dax/control":        {"access", "awserr", "dax/api", "protocol", "registry", "smithy"},
 	"internal/protocol":           {"awserr", "smithy", "wirejson"},

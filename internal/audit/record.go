@@ -20,6 +20,10 @@ type Request struct {
 	// Body is the request in JSON, and Answer the answer in JSON. Either is nil if there is none. Body is nil as well if the signature was
 	// refused: nothing is done for a stranger.
 	Body, Answer []byte
+	// Tables are the names or ARNs of the tables of a request that has no JSON. Its event shows only them.
+	Tables []string
+	// Protocol is the request's protocol if it isn't HTTP.
+	Protocol string
 	// ErrorCode and ErrorMessage are empty for a request that succeeded.
 	ErrorCode, ErrorMessage string
 	ID                      string
@@ -114,8 +118,23 @@ func (l *Log) event(op *operation, r *Request, resources []Resource) *Event {
 	if r.ErrorCode == "" {
 		e.ResponseElements = show("responseElements", r.Answer, op.answer)
 	}
+	e.AdditionalEventData = map[string]any{}
 	if omitted != nil {
-		e.AdditionalEventData = map[string]any{"omitted": omitted}
+		e.AdditionalEventData["omitted"] = omitted
+	}
+	if r.Protocol != "" {
+		e.AdditionalEventData["protocol"] = r.Protocol
+	}
+	switch len(r.Tables) {
+	case 0:
+	case 1:
+		e.RequestParameters = map[string]any{"tableName": r.Tables[0]}
+	default:
+		list := make([]map[string]string, len(r.Tables))
+		for i, table := range r.Tables {
+			list[i] = map[string]string{"tableName": table}
+		}
+		e.RequestParameters = map[string]any{"requestItems": list}
 	}
 	return e
 }
@@ -137,12 +156,16 @@ func (l *Log) resources(op *operation, r *Request) (out []Resource) {
 	// A malformed body has been refused. What it names until there counts.
 	switch op.resource {
 	case "AWS::DynamoDB::Table":
-		_ = tables(op, r.Body, func(given string) {
+		table := func(given string) {
 			if given != "" && len(given) <= maxName {
 				arn, _ := l.opt.Table(r.Sender.AccountID, r.Region, given)
 				add(arn)
 			}
-		})
+		}
+		_ = tables(op, r.Body, table)
+		for _, given := range r.Tables {
+			table(given)
+		}
 	case "AWS::DynamoDB::Stream":
 		if arn, err := stringMember(r.Body, "StreamArn"); err == nil {
 			add(arn)

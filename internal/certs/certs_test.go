@@ -131,3 +131,45 @@ func TestLoadErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestClientCA: a client's certificate counts for as long as its authority is in the file, also in sessions that could be resumed.
+func TestClientCA(t *testing.T) {
+	ca, later := certstest.NewCA(t, "first"), certstest.NewCA(t, "second")
+	files := ca.Server("server")
+	files.ClientCA = ca.File
+	source, err := certs.Load(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := source.HTTP()
+	client := ca.Trusting(ca.Client("shop", ""))
+	client.MaxVersion, client.ClientSessionCache = tls.VersionTLS12, tls.NewLRUClientSessionCache(1) // in TLS 1.2 a refusal ends the handshake
+	shake := func() error {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		defer theirs.Close()
+		refused := make(chan error, 1)
+		go func() {
+			err := tls.Server(ours, config).Handshake()
+			ours.Close()
+			refused <- err
+		}()
+		_ = tls.Client(theirs, client).Handshake() // the server's error says more
+		theirs.Close()
+		return <-refused
+	}
+	for range 2 {
+		if err := shake(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.Rename(later.File, ca.File); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := source.Refresh(); !changed || err != nil {
+		t.Errorf("Refresh: %v, %v", changed, err)
+	}
+	if err := shake(); err == nil {
+		t.Error("a client of a removed authority is accepted")
+	}
+}

@@ -168,3 +168,20 @@ func TestHostile(t *testing.T) {
 		}
 	}
 }
+
+// TestRedact: no literal and no comment is left, whatever their quotes look like, and the rest is as it was.
+func TestRedact(t *testing.T) {
+	const x = redacted
+	for _, c := range []struct{ text, want, table string }{
+		{`SELECT "a b", c[3] FROM "Music"."ByYear" WHERE x = 'SECRET'`, `SELECT "a b", c[` + x + `] FROM "Music"."ByYear" WHERE x = ` + x, "Music"},
+		{"select * from t -- it's\nwhere x = 'SECRET' and y = '--SECRET'", "select * from t where x = " + x + " and y = " + x, "t"},
+		{"DELETE FROM t /* it's SECRET */ WHERE x = '/*SECRET' AND y = '*/SECRET'", "DELETE FROM t WHERE x = " + x + " AND y = " + x, "t"},
+		{"UPDATE \"arn:aws:x\" SET a = `SECRET` REMOVE b WHERE c = 1e5 AND d = .5 AND e IS NOT MISSING AND f = ?", "UPDATE \"arn:aws:x\" SET a = " + x + " REMOVE b WHERE c = " + x + " AND d = " + x + " AND e IS NOT MISSING AND f = ?", "arn:aws:x"},
+		{"INSERT INTO t VALUE {'k': 'SE''CRET', 'b': true, 'n': null}", "INSERT INTO t VALUE {" + x + ": " + x + ", " + x + ": " + x + ", " + x + ": " + x + "}", "t"},
+		{"SELECT * FROM t WHERE x = 'SECRET", x, ""}, {"SELECT * FROM t /* SECRET", x, ""}, {"SECRET § ", x, ""}, {"", "", ""},
+	} {
+		if got, table := Redact(c.text); got != c.want || table != c.table {
+			t.Errorf("%s: %s of %q, want %s of %q", c.text, got, table, c.want, c.table)
+		}
+	}
+}

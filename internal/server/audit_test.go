@@ -203,6 +203,39 @@ func TestAudit(t *testing.T) {
 	}
 }
 
+// TestAuditDAX: requests through DAX are events too, also those that a cache answers, with their tables and nothing else.
+func TestAuditDAX(t *testing.T) {
+	dir := t.TempDir()
+	file, selectors := filepath.Join(dir, "audit.log"), filepath.Join(dir, "selectors.json")
+	text := `[{"FieldSelectors": [{"Field": "eventCategory", "Equals": ["Data"]}, {"Field": "resources.type", "Equals": ["AWS::DynamoDB::Table"]}]}]`
+	if err := os.WriteFile(selectors, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, addr := openDAXServer(t, Options{AuditLog: file, AuditSelectors: selectors})
+	d.createDAXTable()
+	c := dialDAX(t, addr, 0)
+	c.put("SECRET-KEY", "SECRET-VALUE")
+	for range 2 {
+		c.get("SECRET-KEY")
+	}
+	a := &auditor{account: account{t: t, server: d.Server}}
+	events, log := a.events(file)
+	names := ""
+	for _, e := range events {
+		names += e.EventName + " "
+		if e.EventName == "CreateTable" {
+			continue
+		}
+		if len(e.Resources) != 1 || !strings.HasSuffix(e.Resources[0].ARN, ":table/"+daxTable) || e.AdditionalEventData["protocol"] != "DAX" ||
+			e.RequestParameters["tableName"] != daxTable || e.SourceIPAddress != "127.0.0.1" || e.UserIdentity.AccountID != "000000000000" {
+			t.Errorf("%+v", e)
+		}
+	}
+	if names != "CreateTable PutItem GetItem GetItem " || strings.Contains(log, "SECRET") {
+		t.Errorf("events %s: %s", names, log)
+	}
+}
+
 // TestAuditRotates: after Reload, events go to a new file of the same name.
 func TestAuditRotates(t *testing.T) {
 	a := audited(t, "", Options{})

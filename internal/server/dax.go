@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/access/policy"
+	"github.com/statordb/stator/internal/audit"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/certs"
 	"github.com/statordb/stator/internal/cluster"
@@ -25,6 +26,7 @@ import (
 	"github.com/statordb/stator/internal/metric"
 	"github.com/statordb/stator/internal/netio"
 	"github.com/statordb/stator/internal/ops"
+	"github.com/statordb/stator/internal/tenant"
 	"github.com/statordb/stator/internal/turns"
 )
 
@@ -88,10 +90,10 @@ type daxNode struct {
 
 // openDAX starts the base node if the options name an address for it. On error nothing keeps
 // listening.
-func openDAX(opt *Options, authenticator *auth.Authenticator, certificate *certs.Source, tables *ops.Service, long *turns.Turns, memory *memoryLimit, others func(encrypted bool) []string) (_ *daxFront, err error) {
+func openDAX(opt *Options, authenticator *auth.Authenticator, certificate *certs.Source, log *audit.Log, tables *ops.Service, tenants *tenant.Tenants, long *turns.Turns, memory *memoryLimit, others func(encrypted bool) []string) (_ *daxFront, err error) {
 	o := &opt.DAX
 	f := &daxFront{opt: opt, memory: memory, others: others, nodes: map[control.ID]*daxNode{}, advertise: o.Advertise}
-	f.service = node.NewService(node.ServiceOptions{Database: tables, Auth: authenticator, Role: f.roleOf, Turns: long, Now: opt.Now, Logger: opt.Logger})
+	f.service = node.NewService(node.ServiceOptions{Database: tables, Auth: authenticator, Role: f.roleOf, Tenants: tenants, Turns: long, Audit: log, Now: opt.Now, Logger: opt.Logger})
 	if host, port, splitErr := net.SplitHostPort(o.Advertise); splitErr == nil {
 		f.advertise = host
 		if f.advertisePort, err = strconv.Atoi(port); err != nil || f.advertisePort < 1 || f.advertisePort > 65535 {

@@ -227,7 +227,7 @@ func (s *starter) openAudit() (err error) {
 
 // openDAX opens the DAX nodes and their control plane.
 func (s *starter) openDAX() (err error) {
-	if s.dax, err = openDAX(s.opt, s.auth, s.certificates.dax, s.service, s.turns, s.memory, s.servers.DAX()); err != nil {
+	if s.dax, err = openDAX(s.opt, s.auth, s.certificates.dax, s.audit, s.service, s.tenants, s.turns, s.memory, s.servers.DAX()); err != nil {
 		return err
 	}
 	s.undo = append(s.undo, func() error { s.dax.close(s.ctx); return nil })

@@ -102,6 +102,7 @@ type conn struct {
 	call   smithy.Call
 	turn   turns.Turn
 	tables [2]*table // the most recently used tables
+	named  named     // the tables that the current request names
 	key    []byte    // scratch space for cache keys
 }
 
@@ -415,15 +416,22 @@ func (c *conn) run(m method, args *wire.Reader) (keep bool) {
 		c.node.service.budget.waits(c, true)
 	}
 	c.running.Store(false)
-	if c.ctx.Err() != nil {
+	if c.ctx.Err() != nil { // the client has gone; the request may have happened all the same
+		var known *awserr.Error
+		if err != nil && !errors.As(err, &known) {
+			known = awserr.Internal(err)
+		}
+		c.record(m, known)
 		return false
 	}
 	if err == nil {
 		c.counters.request(m.count, nil)
+		c.record(m, nil)
 		return true
 	}
 	known := c.clientError(err)
 	c.counters.request(m.count, known)
+	c.record(m, known)
 	var more *wireError
 	if !errors.As(err, &more) {
 		more = nil
@@ -458,6 +466,12 @@ func (c *conn) try(m method, args *wire.Reader) (err error) {
 	if err := c.authorized(); err != nil {
 		return err
 	}
+	c.named.on = c.node.service.opt.Audit.Wants(m.target)
+	visit, reached := c.node.service.opt.Tenants.Enter(c.caller.Account)
+	if reached != "" {
+		return awserr.AccountLimit()
+	}
+	defer visit.Leave()
 	c.needs = m.needs
 	if err := c.authorizeMethod(&m); err != nil {
 		return err

@@ -38,6 +38,8 @@ type method struct {
 	included string
 	// enclosing is the operation whose parts need the permission; empty if the method is an operation of its own.
 	enclosing string
+	// target is the operation of the database that the method is; empty if it is none.
+	target string
 	// work says that the method may run long: its client is watched, see watchAfter, and it takes turns with other requests.
 	work bool
 	// many says that the method handles many items, so only a bounded number of its requests run at once.
@@ -56,14 +58,14 @@ var methods = map[int64]method{
 	methodDefineKeySchema:     {values: 1, limit: maxSmall, included: "dax:DefineKeySchema", needs: permission{"dax:DefineKeySchema", "dynamodb:DescribeTable"}, run: (*conn).defineKeySchema},
 	methodDefineAttributeID:   {values: 1, limit: maxNames, work: true, many: true, included: "dax:DefineAttributeListId", run: (*conn).defineAttributeListID},
 	methodDefineAttributeList: {values: 1, limit: maxSmall, work: true, read: true, included: "dax:DefineAttributeList", run: (*conn).defineAttributeList},
-	methodGetItem:             {values: 3, limit: maxOne, count: getItemRequests, needs: mayGet, read: true, run: (*conn).getItem},
-	methodPutItem:             {values: 4, limit: maxOne, count: putItemRequests, needs: mayPut, work: true, rules: api.PutItem.Rules, run: (*conn).putItem},
-	methodUpdateItem:          {values: 3, limit: maxOne, count: updateItemRequests, needs: mayUpdate, work: true, rules: api.UpdateItem.Rules, run: (*conn).updateItem},
-	methodDeleteItem:          {values: 3, limit: maxOne, count: deleteItemRequests, needs: mayDelete, work: true, rules: api.DeleteItem.Rules, run: (*conn).deleteItem},
-	methodBatchGetItem:        {values: 2, limit: maxOne, count: batchGetItemRequests, needs: mayBatchGet, work: true, many: true, read: true, run: (*conn).batchGetItem},
-	methodBatchWriteItem:      {values: 2, limit: wire.MaxMessage, count: batchWriteItemRequests, needs: mayBatchWrite, work: true, many: true, run: (*conn).batchWriteItem},
-	methodQuery:               {values: 3, limit: maxOne, count: queryRequests, needs: mayQuery, work: true, many: true, read: true, run: (*conn).query},
-	methodScan:                {values: 2, limit: maxOne, count: scanRequests, needs: mayScan, work: true, many: true, read: true, run: (*conn).scan},
-	methodTransactGetItems:    {values: 4, limit: maxOne, count: transactGetRequests, needs: mayGet, enclosing: "TransactGetItems", work: true, many: true, read: true, run: (*conn).transactGetItems},
-	methodTransactWriteItems:  {values: 9, limit: wire.MaxMessage, count: transactWriteRequests, work: true, many: true, run: (*conn).transactWriteItems},
+	methodGetItem:             {target: api.GetItem.Target, values: 3, limit: maxOne, count: getItemRequests, needs: mayGet, read: true, run: (*conn).getItem},
+	methodPutItem:             {target: api.PutItem.Target, values: 4, limit: maxOne, count: putItemRequests, needs: mayPut, work: true, rules: api.PutItem.Rules, run: (*conn).putItem},
+	methodUpdateItem:          {target: api.UpdateItem.Target, values: 3, limit: maxOne, count: updateItemRequests, needs: mayUpdate, work: true, rules: api.UpdateItem.Rules, run: (*conn).updateItem},
+	methodDeleteItem:          {target: api.DeleteItem.Target, values: 3, limit: maxOne, count: deleteItemRequests, needs: mayDelete, work: true, rules: api.DeleteItem.Rules, run: (*conn).deleteItem},
+	methodBatchGetItem:        {target: api.BatchGetItem.Target, values: 2, limit: maxOne, count: batchGetItemRequests, needs: mayBatchGet, work: true, many: true, read: true, run: (*conn).batchGetItem},
+	methodBatchWriteItem:      {target: api.BatchWriteItem.Target, values: 2, limit: wire.MaxMessage, count: batchWriteItemRequests, needs: mayBatchWrite, work: true, many: true, run: (*conn).batchWriteItem},
+	methodQuery:               {target: api.Query.Target, values: 3, limit: maxOne, count: queryRequests, needs: mayQuery, work: true, many: true, read: true, run: (*conn).query},
+	methodScan:                {target: api.Scan.Target, values: 2, limit: maxOne, count: scanRequests, needs: mayScan, work: true, many: true, read: true, run: (*conn).scan},
+	methodTransactGetItems:    {target: api.TransactGetItems.Target, values: 4, limit: maxOne, count: transactGetRequests, needs: mayGet, enclosing: "TransactGetItems", work: true, many: true, read: true, run: (*conn).transactGetItems},
+	methodTransactWriteItems:  {target: api.TransactWriteItems.Target, values: 9, limit: wire.MaxMessage, count: transactWriteRequests, work: true, many: true, run: (*conn).transactWriteItems},
 }

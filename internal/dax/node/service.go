@@ -9,9 +9,11 @@ import (
 
 	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/api"
+	"github.com/statordb/stator/internal/audit"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/tenant"
 	"github.com/statordb/stator/internal/turns"
 )
 
@@ -36,12 +38,16 @@ type Database interface {
 type ServiceOptions struct {
 	Database Database
 	Auth     *auth.Authenticator
+	// Tenants are the limits of accounts; nil for none.
+	Tenants *tenant.Tenants
 	// Role returns the role with an ARN, as IAM has it at the moment, or nil if there is none. A nil Role knows no roles.
 	Role   func(arn string) *policy.Identity
 	Now    func() time.Time
 	Logger *slog.Logger
 	// Turns keep long requests from starving short ones. All protocols share them.
 	Turns *turns.Turns
+	// Audit records requests on items; nil records none.
+	Audit *audit.Log
 	// Connections bounds the connections of all nodes together; 0 means 10,000, or half of the process's limit on open files if that
 	// is less.
 	Connections int

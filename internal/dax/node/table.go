@@ -33,6 +33,7 @@ func (c *conn) tableFor(action string, name, index []byte) (*table, error) {
 	if len(name) > maxTableName {
 		return nil, awserr.InvalidTableName()
 	}
+	c.named.add(name)
 	for _, known := range c.tables {
 		if known == nil || known.name != wirejson.View(name) {
 			continue
