@@ -185,7 +185,7 @@ bench-go-save:
 	go test -run '^$$' -bench . -benchmem -count 6 ./internal/server > $(HOTPATHS)
 
 FUZZTIME ?= 60s
-FUZZ := FuzzRequest=./internal/server FuzzHeader=./internal/auth FuzzReadItem=./internal/attribute FuzzWellFormed=./internal/attribute \
+FUZZ := FuzzRequest=./internal/server FuzzHeader=./internal/auth FuzzDecide=./internal/access/policy FuzzReadItem=./internal/attribute FuzzWellFormed=./internal/attribute \
 	FuzzNumber=./internal/attribute FuzzValueOrder=./internal/keyspace FuzzExpressions=./internal/expr FuzzParse=./internal/partiql FuzzReader=./internal/wirejson \
 	FuzzMath=./internal/cloudwatch FuzzCBOR=./internal/protocol FuzzQuery=./internal/protocol FuzzDecode=./internal/metric FuzzRead=./internal/itemfile FuzzIonGuard=./internal/itemfile FuzzRows=./internal/itemfile FuzzSchedule=./internal/autoscaling FuzzMemory=./internal/dax/wire \
 	FuzzDAX=./internal/server FuzzValue=./internal/dax/wire FuzzKey=./internal/dax/wire FuzzCompoundKey=./internal/dax/wire FuzzItem=./internal/dax/wire \

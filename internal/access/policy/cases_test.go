@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -116,7 +117,7 @@ func (s *session) run() string {
 		})
 	case "message":
 		d, r := s.decide(s.d.Input)
-		return d.Reason(r.Action) + "\n"
+		return cmp.Or(d.Reason(r.Action), "no reason") + "\n"
 	case "simulate":
 		r, id, set := s.prepare(s.d.Input)
 		sim := Simulate(r, id, set)
@@ -275,7 +276,7 @@ func (s *session) decide(line string) (Decision, *Request) {
 	return d, r
 }
 
-// request reads an action, a resource and condition keys. \s in a value is a space, \n a line feed.
+// request reads an action, a resource and condition keys. In the latter, \s is a space, and \n a line feed.
 func (s *session) request(line string) *Request {
 	fields := strings.Fields(line)
 	if len(fields) < 2 {
@@ -291,7 +292,8 @@ func (s *session) request(line string) *Request {
 		if !ok {
 			s.d.Fatalf(s.t, "no key=value: %q", f)
 		}
-		value = strings.NewReplacer(`\s`, " ", `\n`, "\n").Replace(value)
+		unescape := strings.NewReplacer(`\s`, " ", `\n`, "\n")
+		key, value = unescape.Replace(key), unescape.Replace(value)
 		v := Values{List: []string{value}}
 		if inner, ok := strings.CutPrefix(value, "["); ok {
 			inner = strings.TrimSuffix(inner, "]")

@@ -53,9 +53,9 @@ func (d Decision) Reason(action string) string {
 	return "with an explicit deny in a " + names[d.Source]
 }
 
-// Decide decides whether a principal may do what the request says ("Policy evaluation logic"). set has the principal's policies and the
-// resource's. An identity that is nil or of the type Account is the root of r.Principal's account. A request whose Owner is not the
-// principal's account crosses accounts. Without conditions and variables, Decide allocates nothing.
+// Decide decides whether a principal may do what the request says ("Policy evaluation logic"). set has the principal's policies, usually
+// those of id, and the resource's. An identity that is nil or of the type Account is the root of r.Principal's account. A request whose
+// Owner is not the principal's account, also an empty Owner, crosses accounts. Without conditions and variables, Decide allocates nothing.
 func Decide(r *Request, id *Identity, set Set) Decision { return decide(r, id, &set, FromResource) }
 
 // DecideTrust is Decide for sts:AssumeRole and sts:AssumeRoleWithWebIdentity. r.Resource is the role's ARN, r.Owner its account, and
@@ -63,14 +63,14 @@ func Decide(r *Request, id *Identity, set Set) Decision { return decide(r, id, &
 // but Federated, and set nothing but the trust policy.
 func DecideTrust(r *Request, id *Identity, set Set) Decision { return decide(r, id, &set, FromTrust) }
 
-// decide is Decide and DecideTrust. resource says which of them: FromResource or FromTrust.
+// decide implements Decide, with FromResource as the type of set.Resource, and DecideTrust, with FromTrust.
 func decide(r *Request, id *Identity, set *Set, resource Source) Decision {
 	if r.Principal == nil {
 		return Decision{Source: FromIdentity}
 	}
 	var buffer [maxAction]byte
 	q := newQuery(r, buffer[:0])
-	root := id == nil || id.Type == "Account"
+	root := (id == nil || id.Type == "Account") && r.Principal.Account != ""
 	own := r.Owner != "" && r.Owner == r.Principal.Account
 
 	deny, identity := evaluateAny(set.Identity, &q)

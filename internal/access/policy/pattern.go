@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -19,69 +20,111 @@ const (
 // pattern is text with wildcards. No other character is special. Matching takes time proportional to the text for patterns in use, and
 // at most the product of both lengths divided by the machine's word size.
 type pattern struct {
-	tokens []token
-	one    bool // has anyOne
-	fields bool // has fieldRun or fieldOne
+	tokens   []token
+	prefix   string // the literal text before the first wildcard, or a part of it
+	one      bool   // has anyOne or fieldOne
+	fields   bool   // has fieldRun or fieldOne
+	separate bool   // is an ARN whose first five fields have no other wildcards than those
 }
 
-// newPattern completes a pattern.
-func newPattern(tokens []token) *pattern {
-	p := &pattern{tokens: tokens}
+// newPattern completes a pattern. The prefix, which only saves time, is what its caller knows of it.
+func newPattern(tokens []token, prefix string) *pattern {
+	p := &pattern{tokens: tokens, prefix: prefix}
+	colons, crossing := 0, false
 	for _, t := range tokens {
-		p.one = p.one || t == anyOne
+		p.one = p.one || t == anyOne || t == fieldOne
 		p.fields = p.fields || t == fieldRun || t == fieldOne
+		crossing = crossing || colons < arnFields-1 && (t == anyRun || t == anyOne)
+		if t == ':' {
+			colons++
+		}
 	}
+	p.separate = p.fields && !crossing && colons >= arnFields-1
 	return p
 }
 
 // match reports whether all of text matches. With fold, ASCII letters match in any case; the pattern is in lower case then.
 func (p *pattern) match(text string, fold bool) bool {
-	if p.fields || p.one && !ascii(text) {
+	if p.fields && !p.separate || p.one && !ascii(text) {
 		return p.matchUnits(text, fold)
 	}
-	// Advance through both. On a mismatch, let the last run take another byte: it can take whatever an earlier one could.
+	n := len(p.prefix)
+	if len(text) < n || text[:n] != p.prefix && !(fold && equalFold(p.prefix, text[:n])) {
+		return false
+	}
+	var matched, done bool
+	if p.separate {
+		matched, done = matchFields(p.tokens, text)
+	} else {
+		matched, done = matchRuns(p.tokens[n:], text[n:], fold)
+	}
+	if !done {
+		return p.matchUnits(text, fold)
+	}
+	return matched
+}
+
+// matchFields matches the fields of an ARN one by one. done is false if that takes too many steps.
+func matchFields(tokens []token, text string) (matched, done bool) {
+	for range arnFields - 1 {
+		field, rest, ok := strings.Cut(text, ":")
+		colon := slices.Index(tokens, ':')
+		if !ok {
+			return false, true
+		}
+		if matched, done := matchRuns(tokens[:colon], field, false); !matched || !done {
+			return false, done
+		}
+		tokens, text = tokens[colon+1:], rest
+	}
+	return matchRuns(tokens, text, false)
+}
+
+// matchRuns matches a text without distinguishing the kinds of wildcards. It advances through both; on a mismatch, it lets the last run
+// take another byte, as that run can take whatever an earlier one could. done is false if that takes too many steps.
+func matchRuns(tokens []token, text string, fold bool) (matched, done bool) {
 	t, i := 0, 0
 	run, taken := -1, 0
-	for steps := 64 + 16*(len(text)+len(p.tokens)); i < len(text); steps-- {
+	for steps := 64 + 16*(len(text)+len(tokens)); i < len(text); steps-- {
 		if steps == 0 {
-			return p.matchUnits(text, fold)
+			return false, false
 		}
-		if t < len(p.tokens) {
+		if t < len(tokens) {
 			c := text[i]
 			if fold {
 				c = lower(c)
 			}
-			switch p.tokens[t] {
-			case anyRun:
-				if t == len(p.tokens)-1 {
-					return true
+			switch tokens[t] {
+			case anyRun, fieldRun:
+				if t == len(tokens)-1 {
+					return true, true
 				}
 				run, taken = t, i
 				t++
 				continue
-			case anyOne, token(c):
+			case anyOne, fieldOne, token(c):
 				t++
 				i++
 				continue
 			}
 		}
 		if run < 0 {
-			return false
+			return false, true
 		}
 		taken++
 		t, i = run+1, taken
 	}
-	for t < len(p.tokens) && p.tokens[t] == anyRun {
+	for t < len(tokens) && (tokens[t] == anyRun || tokens[t] == fieldRun) {
 		t++
 	}
-	return t == len(p.tokens)
+	return t == len(tokens), true
 }
 
 // matchUnits is match for all patterns and texts. It follows all ways to match at once: after each token, bit i of a set says whether the
 // tokens so far match the first i units of the text.
 func (p *pattern) matchUnits(text string, fold bool) bool {
 	if fold {
-		text = strings.ToLower(text)
+		text = toLower(text)
 	}
 	units := utf16.Encode([]rune(text))
 	words := len(units)/64 + 1
@@ -175,6 +218,28 @@ func extend(set []uint64, n int, units []uint16) {
 		}
 		reached = reached || set[i/64]&bit != 0
 	}
+}
+
+// equalFold reports whether s equals a text in lower case, with ASCII letters in any case.
+func equalFold(lowered, s string) bool {
+	if len(lowered) != len(s) {
+		return false
+	}
+	for i := range len(s) {
+		if lower(s[i]) != lowered[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// toLower brings ASCII letters to lower case.
+func toLower(s string) string {
+	b := []byte(s)
+	for i := range b {
+		b[i] = lower(b[i])
+	}
+	return string(b)
 }
 
 func lower(c byte) byte {

@@ -50,7 +50,7 @@ type rawCondition struct {
 	values        []text
 }
 
-// reader reads a document. After the first error its methods do nothing.
+// reader reads a document. After the first error its methods read no further.
 type reader struct {
 	json  wirejson.Reader
 	size  int // of the document, in bytes
@@ -159,7 +159,7 @@ func (r *reader) list(element func()) {
 	r.checkJSON()
 }
 
-// object reads an object's fields with a function, which must consume the value. A name may occur once.
+// object reads an object's fields with a function, which must consume the value. It refuses a name that occurs twice.
 func (r *reader) object(field func(name text)) {
 	if kind, at := r.next(); kind != wirejson.KindObject {
 		r.syntax(at)
@@ -176,7 +176,6 @@ func (r *reader) object(field func(name text)) {
 		}
 		name := text{value: string(b), at: before}
 		if seen[name.value] {
-			// Behind the name, the reader is at the value: point there.
 			_, at := r.next()
 			r.syntax(at)
 			return
@@ -189,12 +188,19 @@ func (r *reader) object(field func(name text)) {
 // unknown refuses a field.
 func (r *reader) unknown(name text) {
 	_, at := r.next()
-	r.fail(at, r.kind.sentences().unknown(name.value, r.position(at)))
+	r.fail(at, r.kind.sentences().unknown(name.value))
 }
 
 // document reads all of the text.
 func (r *reader) document(document string) (d rawDocument) {
 	found := false
+	switch kind, at := r.next(); kind {
+	case wirejson.KindObject:
+	case wirejson.KindArray:
+		r.fail(at, r.kind.sentences().json)
+	default:
+		r.fail(at, r.kind.sentences().noPolicy)
+	}
 	r.object(func(name text) {
 		switch name.value {
 		case "Version":
@@ -217,7 +223,7 @@ func (r *reader) document(document string) (d rawDocument) {
 		r.checkJSON()
 	}
 	if r.err == nil && !found {
-		r.fail(r.size, r.kind.sentences().noStatement(r.position(r.size)))
+		r.syntax(r.size)
 	}
 	return d
 }

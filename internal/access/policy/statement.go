@@ -26,7 +26,7 @@ type action struct {
 
 func (a *action) match(name string) bool {
 	if a.pattern == nil {
-		return strings.EqualFold(a.name, name)
+		return equalFold(a.name, name)
 	}
 	return a.pattern.match(name, true)
 }
@@ -44,7 +44,7 @@ const (
 // providerInARN is what precedes the issuer in the ARN of an OIDC provider.
 const providerInARN = ":oidc-provider/"
 
-// principals are those that a statement's Principal or NotPrincipal lists.
+// principals is the list of a statement's Principal or NotPrincipal.
 type principals struct {
 	not       bool
 	everybody bool
@@ -61,7 +61,7 @@ func (r *reader) compile(raw *rawStatement, variables bool) *statement {
 		s.effect = Deny
 	}
 	for _, t := range slices.Concat(raw.actions, raw.notActions) {
-		a := action{name: strings.ToLower(t.value)}
+		a := action{name: toLower(t.value)}
 		pattern, _ := newTemplate(a.name, wildcardText, false)
 		a.pattern = pattern.pattern
 		s.actions = append(s.actions, a)
@@ -94,7 +94,7 @@ func (r *reader) compile(raw *rawStatement, variables bool) *statement {
 	return s
 }
 
-// newPrincipals compiles the principals of a statement. Services and canonical users are never the principal of a request.
+// newPrincipals compiles the principals of a statement. It drops services and canonical users, which send no requests.
 func newPrincipals(list []rawPrincipal, not bool) *principals {
 	p := &principals{not: not}
 	for _, raw := range list {
@@ -163,8 +163,8 @@ func (p *principals) name(r *Request, effect Effect) naming {
 	if !p.not {
 		return p.lists(r)
 	}
-	// A Deny spares only a principal whose account, role and session are all listed, an Allow reaches only one of which nothing is listed
-	// ("AWS JSON policy elements: NotPrincipal").
+	// A Deny spares a principal only if the list has its account, its role and itself. An Allow leaves a principal out if the list has any
+	// of them ("AWS JSON policy elements: NotPrincipal").
 	if effect == Deny && !p.listsAll(r.Principal) || effect == Allow && p.lists(r) == notNamed {
 		return byItself
 	}
@@ -176,7 +176,7 @@ func (p *principals) lists(r *Request) naming {
 	who := r.Principal
 	switch {
 	case who.web():
-		// No entry of the kind AWS means web identities, not even *.
+		// Entries of the kind AWS, even *, do not include web identities.
 		if p.listsProvider(who.Federated, r.Owner) {
 			return byItself
 		}
@@ -193,7 +193,7 @@ func (p *principals) lists(r *Request) naming {
 // web reports whether the principal is a web identity that does not have a session yet.
 func (p *Principal) web() bool { return p.ARN == "" && p.Federated != "" }
 
-// listsAll reports whether the list has the principal, its role and its account.
+// listsAll reports whether the list has the principal together with its account and, if it is a session, its role.
 func (p *principals) listsAll(who *Principal) bool {
 	return p.everybody || slices.Contains(p.accounts, who.Account) && (accountOf(who.ARN) != "" || slices.Contains(p.arns, who.ARN)) &&
 		(who.Role == "" || slices.Contains(p.arns, who.Role))
@@ -214,18 +214,20 @@ func (p *principals) listsProvider(provider, account string) bool {
 
 // keys calls a function for each condition key that the statement refers to, in lower case and as written.
 func (s *statement) keys(add func(key, name string)) {
-	templates := slices.Clone(s.resources)
+	variables := func(list []*template) {
+		for _, t := range list {
+			for _, p := range t.parts {
+				if p.name != "" {
+					add(p.key, p.name)
+				}
+			}
+		}
+	}
+	variables(s.resources)
 	for _, c := range s.conditions {
 		add(c.key, c.name)
 		if c.compare != nil {
-			templates = append(templates, c.compare.variables()...)
-		}
-	}
-	for _, t := range templates {
-		for _, p := range t.parts {
-			if p.name != "" {
-				add(p.key, p.name)
-			}
+			variables(c.compare.variables())
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // syntax says how a policy's text is read.
 type syntax uint8
@@ -17,7 +20,7 @@ const (
 // arnFields is the number of fields of an ARN; the last one may contain colons.
 const arnFields = 6
 
-// template is a policy's text that may have wildcards and variables. Exactly one of its fields is set; all are empty for the empty text.
+// template is a policy's text that may have wildcards and variables. At most one of its fields is set.
 type template struct {
 	text    string   // without wildcards and variables
 	pattern *pattern // without variables
@@ -91,7 +94,9 @@ func newTemplate(text string, how syntax, variables bool) (t *template, ok bool)
 	case only:
 		return &template{text: literal}, true
 	}
-	return &template{pattern: newPattern(tokens)}, true
+	wildcard := slices.IndexFunc(tokens, func(t token) bool { return t >= anyRun })
+	prefix, _ := bytesOf(tokens[:wildcard])
+	return &template{pattern: newPattern(tokens, prefix)}, true
 }
 
 // newVariable reads what is between the braces of a variable: a condition key and possibly a default in quotes.
@@ -106,7 +111,7 @@ func newVariable(inner string) (part, bool) {
 		}
 		v.otherwise = rest[1 : len(rest)-1]
 	}
-	return v, name != "" && !strings.ContainsAny(name, " '${*?") && !strings.ContainsRune(v.otherwise, '\'')
+	return v, name != "" && !strings.ContainsAny(name, "'${*?") && !strings.ContainsRune(v.otherwise, '\'')
 }
 
 // bytesOf returns tokens as text. ok is false if there are wildcards.
@@ -121,8 +126,8 @@ func bytesOf(tokens []token) (text string, ok bool) {
 	return string(b), true
 }
 
-// match reports whether all of a text matches. A variable stands for its value literally. A variable without a value matches nothing:
-// if the request does not have the key, or if the key has several values.
+// match reports whether all of a text matches. A variable stands for its value literally. If the request does not have the variable's
+// key, or the key has several values, nothing matches.
 func (t *template) match(text string, ctx Context) bool {
 	if t.parts == nil {
 		if t.pattern == nil {
@@ -131,7 +136,7 @@ func (t *template) match(text string, ctx Context) bool {
 		return t.pattern.match(text, false)
 	}
 	tokens, ok := t.expand(ctx)
-	return ok && newPattern(tokens).match(text, false)
+	return ok && newPattern(tokens, "").match(text, false)
 }
 
 // expand replaces the variables by their values.
