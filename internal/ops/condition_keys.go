@@ -29,6 +29,8 @@ type asks struct {
 	statement *statement
 	// selected, returned and consumed are the parameters Select, ReturnValues and ReturnConsumedCapacity.
 	selected, returned, consumed smithy.Opt[string]
+	// returnOld says that a failed condition returns the item: ReturnValuesOnConditionCheckFailure is ALL_OLD.
+	returnOld bool
 	// enclosing is the operation that has the request as a part; empty for a request of its own.
 	enclosing string
 	// tags are those that a request adds, and untagged the keys of those that it removes.
@@ -232,6 +234,9 @@ func (k *conditionKeys) attributes() (names []string) {
 	k.e.attributes(add)
 	if st := k.statement; st != nil {
 		addNames(st.Item, add)
+		for _, o := range st.Order {
+			add(o.Name)
+		}
 		e := expressions{scope: st.scope, update: st.Update}
 		if st.Where != nil {
 			e.condition = &expr.Condition{Root: st.Where}
@@ -301,10 +306,15 @@ var returningValues = map[string]string{
 	partiql.ModifiedOld: api.ReturnValueUpdatedOld, partiql.ModifiedNew: api.ReturnValueUpdatedNew,
 }
 
-// returns returns the request's ReturnValues, which a statement gives as RETURNING.
+// returns returns the request's ReturnValues, which a statement gives as RETURNING. A request that gets the whole item where its condition
+// fails returns ALL_OLD: otherwise such requests would read the attributes that a policy hides. AWS documents nothing about them.
 func (k *conditionKeys) returns() string {
+	value, old := k.returned.Or(api.ReturnValueNone), k.returnOld
 	if k.statement != nil {
-		return returningValues[k.statement.Returning]
+		value, old = returningValues[k.statement.Returning], k.statement.returnOld
 	}
-	return k.returned.Or(api.ReturnValueNone)
+	if old && value != api.ReturnValueAllNew {
+		return api.ReturnValueAllOld
+	}
+	return value
 }
