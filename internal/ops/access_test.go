@@ -12,6 +12,7 @@ import (
 
 	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/awserr"
+	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/smithy/smithytest"
 )
@@ -131,4 +132,57 @@ func terse(text string) string {
 		return stable(text)
 	}
 	return stable(strings.TrimSuffix(m[1], "Exception") + ": " + strings.Trim(m[2], "/:") + " " + m[3] + " on " + m[4] + ": " + strings.TrimPrefix(m[5], "because ") + " " + m[7])
+}
+
+// tenStatements returns a user's policy with ten statements. Only the last one is about GetItem.
+func tenStatements(t testing.TB) *policy.Document {
+	t.Helper()
+	var list []string
+	for _, letter := range "BCDPQRSTU" {
+		list = append(list, `{"Effect":"Allow","Action":"dynamodb:`+string(letter)+`*","Resource":"arn:aws:dynamodb:*:*:table/*"}`)
+	}
+	list = append(list, `{"Effect":"Allow","Action":"dynamodb:GetItem","Resource":"arn:aws:dynamodb:us-east-1:*:table/Tab"}`)
+	document, err := policy.Parse(`{"Version":"2012-10-17","Statement":[`+strings.Join(list, ",")+`]}`, policy.OfIdentity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return document
+}
+
+// askGetItem returns a function that asks whether a user may read an item, as GetItem does.
+func askGetItem(t testing.TB) func() error {
+	t.Helper()
+	user := &policy.Identity{Principal: policy.Principal{Account: ours, ARN: "arn:aws:iam::" + ours + ":user/ann"}, Type: "User"}
+	user.Policies.Identity = []*policy.Document{tenStatements(t)}
+	req := RequestOf(&smithy.Call{Caller: smithy.Caller{Account: ours, Region: "us-east-1", Verified: true, Identity: user}})
+	s, r := &Service{}, &resource{Namespace: catalog.Namespace{Account: ours, Region: "us-east-1"}, table: "Tab", found: &catalog.Table{}}
+	a := asks{}
+	return func() error {
+		err := s.authorize(req, "dynamodb:GetItem", r, &a)
+		req.Release()
+		return err
+	}
+}
+
+// TestAuthorizeMemory checks that policies without conditions take no memory of a request.
+func TestAuthorizeMemory(t *testing.T) {
+	ask := askGetItem(t)
+	if n := testing.AllocsPerRun(100, func() {
+		if err := ask(); err != nil {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// BenchmarkAuthorize measures a question that a policy of ten statements answers.
+func BenchmarkAuthorize(b *testing.B) {
+	ask := askGetItem(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := ask(); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

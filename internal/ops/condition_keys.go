@@ -13,6 +13,7 @@ import (
 	"github.com/statordb/stator/internal/expr"
 	"github.com/statordb/stator/internal/partiql"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/wirejson"
 )
 
 // asks is what a request, or a part of it, asks of a table: what policies may make conditions about ("Using IAM policy conditions for
@@ -75,6 +76,9 @@ type conditionKeys struct {
 	table *catalog.Table // nil if there is none of the name
 	index string
 	tags  []catalog.Tag // of the resource
+
+	names  []string     // see attributes; nil until a policy asks for them
+	clause *whereClause // see where; likewise
 }
 
 // Lookup implements policy.Context.
@@ -201,9 +205,12 @@ func (k *conditionKeys) partitionValues(at int) (values []string) {
 
 // where returns what the statement's WHERE says about the keys.
 func (k *conditionKeys) where() *whereClause {
-	st := *k.statement
-	st.table = k.table
-	return readWhere(&st, k.table.Index(k.index))
+	if k.clause == nil {
+		st := *k.statement
+		st.table = k.table
+		k.clause = readWhere(&st, k.table.Index(k.index))
+	}
+	return k.clause
 }
 
 // keyText returns a key attribute's value as policies write it: a number in canonical form, binary data in Base64. ok is false for values of
@@ -218,14 +225,15 @@ func keyText(v attribute.Value) (text string, ok bool) {
 	return "", false
 }
 
-// attributes returns the top-level attributes that the request names.
-func (k *conditionKeys) attributes() (names []string) {
-	add := func(name string) {
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
+// attributes returns the top-level attributes that the request names. A name may be there several times: removing the second ones of a large
+// batch would take longer than comparing them.
+func (k *conditionKeys) attributes() []string {
+	if k.names != nil {
+		return k.names
 	}
-	for _, it := range append([]attribute.Item{k.key}, k.keys...) {
+	add := func(name string) { k.names = append(k.names, name) }
+	addNames(k.key, add)
+	for _, it := range k.keys {
 		addNames(it, add)
 	}
 	for _, c := range k.conditions {
@@ -246,13 +254,13 @@ func (k *conditionKeys) attributes() (names []string) {
 		}
 		e.attributes(add)
 	}
-	return names
+	return k.names
 }
 
-// addNames calls add with the names of an item's attributes.
+// addNames calls add with the names of an item's attributes, which are valid as long as the item.
 func addNames(it attribute.Item, add func(name string)) {
 	for name := range it.Fields {
-		add(string(name))
+		add(wirejson.View(name))
 	}
 }
 
