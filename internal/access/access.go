@@ -25,6 +25,10 @@ type Question struct {
 	Policy *policy.Document
 	// Keys are the condition keys of the request that only its operation knows; nil for none.
 	Keys policy.Context
+
+	// The question as the evaluator needs it. It is here, so that a Question that is reused needs no memory.
+	request policy.Request
+	keys    keys
 }
 
 // Authorize returns nil if the caller may take the action on the resource, and AWS's AccessDeniedException otherwise ("Troubleshoot access
@@ -38,7 +42,7 @@ func Authorize(q *Question) *awserr.Error {
 	if caller.Identity == nil && q.Policy == nil && owner == caller.Account {
 		return nil
 	}
-	id, r := q.request(owner)
+	id, r := q.ask(owner)
 	set := id.Policies
 	set.Resource = q.Policy
 	d := policy.Decide(r, id, set)
@@ -63,14 +67,16 @@ func Context(call *smithy.Call, own policy.Context) policy.Context {
 
 // PolicyAlone returns what the resource's policy by itself says about the question.
 func PolicyAlone(q *Question) policy.Effect {
-	_, r := q.request(q.Owner)
+	_, r := q.ask(q.Owner)
 	return q.Policy.Evaluate(r)
 }
 
-// request returns the question as the evaluator needs it, and the caller's identity.
-func (q *Question) request(owner string) (*policy.Identity, *policy.Request) {
+// ask returns the caller's identity, and the question as the evaluator needs it.
+func (q *Question) ask(owner string) (*policy.Identity, *policy.Request) {
 	id := Identity(q.Call)
-	return id, &policy.Request{Principal: &id.Principal, Action: q.Action, Resource: q.Resource, Owner: owner, Context: &keys{q, id, owner}}
+	q.keys = keys{q, id, owner}
+	q.request = policy.Request{Principal: &id.Principal, Action: q.Action, Resource: q.Resource, Owner: owner, Context: &q.keys}
+	return id, &q.request
 }
 
 // AuthorizeOperator returns nil if the caller may take one of Stator's own actions, e.g. "stator:CreateCheckpoint". Its key must be an

@@ -148,14 +148,14 @@ func TestKeys(t *testing.T) {
 		{nil, "dynamodb:select", ""},
 	} {
 		call := &smithy.Call{Caller: smithy.Caller{Account: here, Region: "us-east-1", Identity: c.id}, Origin: client{}, Time: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}
-		_, r := (&Question{Call: call}).request(here)
+		_, r := (&Question{Call: call}).ask(here)
 		v, ok := r.Context.Lookup(c.key)
 		if ok != (c.want != "") || ok && (len(v.List) != 1 || v.List[0] != c.want || v.Multiple) {
 			t.Errorf("%s: %v %v, want %q", c.key, v, ok, c.want)
 		}
 	}
 	call := &smithy.Call{Caller: smithy.Caller{Account: here, Identity: user(here)}}
-	_, r := (&Question{Call: call}).request(here)
+	_, r := (&Question{Call: call}).ask(here)
 	if v, ok := r.Context.Lookup("aws:principaltag/empty"); !ok || len(v.List) != 1 || v.List[0] != "" {
 		t.Errorf("an empty tag: %v %v", v, ok)
 	}

@@ -112,10 +112,9 @@ func (a *Authenticator) find(ring *keyring, accessKey, token string) (h holder, 
 			return holder{c.SecretAccessKey, Identity{AccessKey: c.AccessKeyID, Account: c.Account, Verified: true, Operator: c.Operator}, c.Regions, &ring.keys}, nil
 		}
 	}
-	err = unrecognized()
 	if a.Issuer != nil {
 		var id *policy.Identity
-		if h.secret, id, err = a.Issuer.Credential(accessKey, token); err == nil {
+		if h.secret, id, err = a.Issuer.Credential(accessKey, token); err == nil && h.secret != "" {
 			// A user can get from its account only what the account's root has.
 			operator := ring == nil || ring.operators[id.Account]
 			h.identity = Identity{AccessKey: accessKey, Account: id.Account, Verified: true, Operator: operator, Identity: id}
@@ -124,6 +123,9 @@ func (a *Authenticator) find(ring *keyring, accessKey, token string) (h holder, 
 		}
 	}
 	if ring != nil || a.Issuer != nil && a.Issuer.Issued(accessKey) {
+		if err == nil { // nobody issued the key, or without a secret that could be verified
+			err = unrecognized()
+		}
 		return h, err
 	}
 	return holder{identity: Identity{AccessKey: accessKey, Account: DefaultAccount, Operator: true}}, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/statordb/stator/internal/expr"
 	"github.com/statordb/stator/internal/partiql"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/wirejson"
 )
 
 // asks is what a request, or a part of it, asks of a table: what policies may make conditions about ("Using IAM policy conditions for
@@ -29,6 +30,8 @@ type asks struct {
 	statement *statement
 	// selected, returned and consumed are the parameters Select, ReturnValues and ReturnConsumedCapacity.
 	selected, returned, consumed smithy.Opt[string]
+	// returnOld says that a failed condition returns the item: ReturnValuesOnConditionCheckFailure is ALL_OLD.
+	returnOld bool
 	// enclosing is the operation that has the request as a part; empty for a request of its own.
 	enclosing string
 	// tags are those that a request adds, and untagged the keys of those that it removes.
@@ -73,6 +76,9 @@ type conditionKeys struct {
 	table *catalog.Table // nil if there is none of the name
 	index string
 	tags  []catalog.Tag // of the resource
+
+	names  []string     // see attributes; nil until a policy asks for them
+	clause *whereClause // see where; likewise
 }
 
 // Lookup implements policy.Context.
@@ -199,9 +205,12 @@ func (k *conditionKeys) partitionValues(at int) (values []string) {
 
 // where returns what the statement's WHERE says about the keys.
 func (k *conditionKeys) where() *whereClause {
-	st := *k.statement
-	st.table = k.table
-	return readWhere(&st, k.table.Index(k.index))
+	if k.clause == nil {
+		st := *k.statement
+		st.table = k.table
+		k.clause = readWhere(&st, k.table.Index(k.index))
+	}
+	return k.clause
 }
 
 // keyText returns a key attribute's value as policies write it: a number in canonical form, binary data in Base64. ok is false for values of
@@ -216,14 +225,15 @@ func keyText(v attribute.Value) (text string, ok bool) {
 	return "", false
 }
 
-// attributes returns the top-level attributes that the request names.
-func (k *conditionKeys) attributes() (names []string) {
-	add := func(name string) {
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
+// attributes returns the top-level attributes that the request names. A name may be there several times: removing the second ones of a large
+// batch would take longer than comparing them.
+func (k *conditionKeys) attributes() []string {
+	if k.names != nil {
+		return k.names
 	}
-	for _, it := range append([]attribute.Item{k.key}, k.keys...) {
+	add := func(name string) { k.names = append(k.names, name) }
+	addNames(k.key, add)
+	for _, it := range k.keys {
 		addNames(it, add)
 	}
 	for _, c := range k.conditions {
@@ -232,6 +242,9 @@ func (k *conditionKeys) attributes() (names []string) {
 	k.e.attributes(add)
 	if st := k.statement; st != nil {
 		addNames(st.Item, add)
+		for _, o := range st.Order {
+			add(o.Name)
+		}
 		e := expressions{scope: st.scope, update: st.Update}
 		if st.Where != nil {
 			e.condition = &expr.Condition{Root: st.Where}
@@ -241,13 +254,13 @@ func (k *conditionKeys) attributes() (names []string) {
 		}
 		e.attributes(add)
 	}
-	return names
+	return k.names
 }
 
-// addNames calls add with the names of an item's attributes.
+// addNames calls add with the names of an item's attributes, which are valid as long as the item.
 func addNames(it attribute.Item, add func(name string)) {
 	for name := range it.Fields {
-		add(string(name))
+		add(wirejson.View(name))
 	}
 }
 
@@ -301,10 +314,15 @@ var returningValues = map[string]string{
 	partiql.ModifiedOld: api.ReturnValueUpdatedOld, partiql.ModifiedNew: api.ReturnValueUpdatedNew,
 }
 
-// returns returns the request's ReturnValues, which a statement gives as RETURNING.
+// returns returns the request's ReturnValues, which a statement gives as RETURNING. A request that gets the whole item where its condition
+// fails returns ALL_OLD: otherwise such requests would read the attributes that a policy hides. AWS documents nothing about them.
 func (k *conditionKeys) returns() string {
+	value, old := k.returned.Or(api.ReturnValueNone), k.returnOld
 	if k.statement != nil {
-		return returningValues[k.statement.Returning]
+		value, old = returningValues[k.statement.Returning], k.statement.returnOld
 	}
-	return k.returned.Or(api.ReturnValueNone)
+	if old && value != api.ReturnValueAllNew {
+		return api.ReturnValueAllOld
+	}
+	return value
 }

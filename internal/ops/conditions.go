@@ -253,11 +253,16 @@ type writeModes struct {
 
 // writeOne applies the mutation if the request's condition holds.
 func (s *Service) writeOne(ctx context.Context, m table.Mutation, e *expressions, modes writeModes) (w written, err error) {
-	m.Check = e.check(modes.onFailure.Value == api.ReturnValuesOnConditionCheckFailureAllOld)
+	m.Check = e.check(allOld(modes.onFailure))
 	if w.Result, err = s.Tables.WriteOne(ctx, m, table.WriteOpt{KeepOld: modes.keepOld, Now: modes.now}); err != nil {
 		return w, clientError(err)
 	}
 	w.consumed = consumedCapacity(modes.consumed, m.Table.Name, &w.Units, plainUnits)
 	w.metrics, err = s.collectionMetrics(ctx, modes.metrics, m.Table, m.Key)
 	return w, err
+}
+
+// allOld reports whether ReturnValuesOnConditionCheckFailure asks for the item.
+func allOld(mode smithy.Opt[string]) bool {
+	return mode.Value == api.ReturnValuesOnConditionCheckFailureAllOld
 }

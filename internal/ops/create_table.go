@@ -33,7 +33,7 @@ func (s *Service) createTable(ctx context.Context, req *Request, in *api.CreateT
 	if err == nil && in.ResourcePolicy.Set {
 		err = s.authorizeMore(req, &r, a, "dynamodb:PutResourcePolicy")
 	}
-	if err == nil && in.Tags != nil {
+	if err == nil && len(in.Tags) > 0 {
 		err = s.authorizeMore(req, &r, a, "dynamodb:TagResource")
 	}
 	if err != nil {

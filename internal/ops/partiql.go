@@ -45,7 +45,7 @@ func parseStatement(text string, params []attribute.Value, onFailure smithy.Opt[
 	if err != nil {
 		return nil, err
 	}
-	st := &statement{Statement: parsed, returnOld: onFailure.Value == api.ReturnValuesOnConditionCheckFailureAllOld}
+	st := &statement{Statement: parsed, returnOld: allOld(onFailure)}
 	if st.scope, err = expr.NewScope(literalNames(parsed), nil); err != nil {
 		return nil, statementError(err)
 	}

@@ -31,6 +31,7 @@ func (s *Service) putItem(ctx context.Context, req *Request, in *api.PutItemInpu
 	}
 	t, err := s.serving(ctx, req, req.table(in.TableName.Value).asking(asks{
 		key: in.Item, e: e, returned: in.ReturnValues, consumed: in.ReturnConsumedCapacity,
+		returnOld: allOld(in.ReturnValuesOnConditionCheckFailure),
 	}))
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -17,11 +18,27 @@ type Request struct {
 	// Stored is the item that an UpdateItem stored, in binary form. It is valid until the Call is released.
 	Stored []byte
 
-	key []byte     // memory for the storage key of an operation on one item, for reuse
-	op  *operation // the operation that executes the request
+	key   []byte     // memory for the storage key of an operation on one item, for reuse
+	asked asked      // memory for questions to policies, for reuse
+	op    *operation // the operation that executes the request
 	// used are the Meters of the tables used so far. items and bytes count what was returned, or are -1 if that is not measured.
 	used         []*metering.Meter
 	items, bytes int
+}
+
+// asked is what a request asks of policies, and the memory that this takes.
+type asked struct {
+	access.Question
+	keys conditionKeys
+	asks asks
+	arn  []byte // of the resource
+}
+
+// release drops what belongs to the request that has ended.
+func (q *asked) release() {
+	if q.Call != nil {
+		*q = asked{arn: q.arn[:0]}
+	}
 }
 
 // RequestOf returns the Request of a Call, and creates it on first use.
@@ -38,5 +55,6 @@ func RequestOf(call *smithy.Call) *Request {
 func (r *Request) Release() {
 	clear(r.used)
 	r.used = r.used[:0]
+	r.asked.release()
 	r.op, r.Unprojected, r.Coarse, r.Stored = nil, false, false, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
+	"github.com/statordb/stator/internal/wirejson"
 )
 
 // sharedNamespace contains all tables if SharedNamespace is set.
@@ -57,14 +58,19 @@ type resource struct {
 }
 
 // ARN returns the resource's ARN in the form in which Stator issues it.
-func (r resource) ARN() string {
-	switch r.kind {
-	case kindTable:
-		return catalog.ARN(r.Namespace, r.table)
-	case kindBulk:
-		return "arn:aws:dynamodb:" + r.Region + ":" + r.Account + ":" + bulkPrefix + r.name
+func (r *resource) ARN() string { return string(r.appendARN(nil)) }
+
+// appendARN appends the resource's ARN.
+func (r *resource) appendARN(b []byte) []byte {
+	b = append(append(append(append(b, "arn:aws:dynamodb:"...), r.Region...), ':'), r.Account...)
+	if r.kind == kindBulk {
+		return append(append(append(b, ':'), bulkPrefix...), r.name...)
 	}
-	return catalog.ARN(r.Namespace, r.table) + "/" + arnTypes[r.kind] + "/" + r.name
+	b = append(append(b, ":table/"...), r.table...)
+	if r.kind == kindTable {
+		return b
+	}
+	return append(append(append(append(b, '/'), arnTypes[r.kind]...), '/'), r.name...)
 }
 
 // id returns the key of the resource's record in the registry.
@@ -209,24 +215,26 @@ func (s *Service) authorize(req *Request, action string, r *resource, a *asks) e
 	if own && (req.Caller.Identity == nil && document == nil || req.op != nil && req.op.unbound) {
 		return nil
 	}
-	q := access.Question{Call: req.Call, Action: action, Resource: r.ARN(), Owner: r.Account, Policy: document}
+	q := &req.asked
+	q.arn = r.appendARN(q.arn[:0])
+	q.Question = access.Question{Call: req.Call, Action: action, Resource: wirejson.View(q.arn), Owner: r.Account, Policy: document, Keys: &q.keys}
 	if s.SharedNamespace { // every caller owns the shared tables
 		q.Owner = req.Caller.Account
 	}
-	k := conditionKeys{asks: a, table: r.found}
+	q.asks = *a
+	q.keys = conditionKeys{asks: &q.asks, table: r.found}
 	if !req.Coarse {
-		k.has = itemActions[action]
+		q.keys.has = itemActions[action]
 	}
 	if r.kind == kindIndex {
-		k.index = r.name
+		q.keys.index = r.name
 	}
 	if r.found != nil {
 		if tags := tagsOf(r.found, *r); tags != nil {
-			k.tags = *tags
+			q.keys.tags = *tags
 		}
 	}
-	q.Keys = &k
-	if err := access.Authorize(&q); err != nil {
+	if err := access.Authorize(&q.Question); err != nil {
 		return err
 	}
 	return nil
@@ -354,7 +362,9 @@ type KeyAttribute struct {
 // on the table or, unless index is empty, on the index. DAX uses it. Otherwise it returns AWS's error.
 func (s *Service) Identify(call *smithy.Call, action, given, index string) (id TableIdentity, err error) {
 	call.Time = s.Now()
-	r, err := s.resolve(&Request{Call: call, Coarse: true}, reference{action: action, kind: kindTable, given: given}.index(index))
+	req := RequestOf(call)
+	req.Coarse = true
+	r, err := s.resolve(req, reference{action: action, kind: kindTable, given: given}.index(index))
 	if err != nil {
 		return id, err
 	}

@@ -50,9 +50,6 @@ type transactPart struct {
 // readPart returns the one operation that an item of the transaction must have.
 func readPart(in *api.TransactWriteItem) (*transactPart, error) {
 	var parts []*transactPart
-	allOld := func(mode smithy.Opt[string]) bool {
-		return mode.Value == api.ReturnValuesOnConditionCheckFailureAllOld
-	}
 	if c := in.ConditionCheck; c != nil {
 		parts = append(parts, &transactPart{
 			action: "dynamodb:ConditionCheckItem", table: c.TableName.Value, key: c.Key,
@@ -277,7 +274,7 @@ func (s *Service) transactMutation(ctx context.Context, req *Request, in *api.Tr
 		key = p.item
 	}
 	on := reference{action: p.action, kind: kindTable, given: p.table}.asking(asks{
-		key: key, e: p.e, consumed: p.consumed, enclosing: "TransactWriteItems",
+		key: key, e: p.e, consumed: p.consumed, returnOld: p.returnOld, enclosing: "TransactWriteItems",
 	})
 	t, err := s.serving(ctx, req, on)
 	if err != nil {

@@ -45,6 +45,7 @@ func (s *Service) updateItem(ctx context.Context, req *Request, in *api.UpdateIt
 	}
 	t, err := s.serving(ctx, req, req.table(in.TableName.Value).asking(asks{
 		key: in.Key, e: e, returned: in.ReturnValues, consumed: in.ReturnConsumedCapacity,
+		returnOld: allOld(in.ReturnValuesOnConditionCheckFailure),
 	}))
 	if err != nil {
 		return nil, err

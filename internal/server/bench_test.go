@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,10 +15,19 @@ import (
 
 	"github.com/statordb/stator/internal/attribute"
 	"github.com/statordb/stator/internal/dax/wire"
+	"github.com/statordb/stator/test/request"
 )
 
 // benchServer opens a server whose table "bench" has 1,000 items. call runs an operation without the network.
 func benchServer(b *testing.B, opt Options) (s *Server, call func(operation, body string)) {
+	return signedBenchServer(b, opt, func(h *fasthttp.RequestHeader, _, _ string) {
+		h.Set("X-Amz-Date", "20260101T000000Z")
+		h.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, Signature=00")
+	})
+}
+
+// signedBenchServer is benchServer for requests that sign signs.
+func signedBenchServer(b *testing.B, opt Options, sign func(h *fasthttp.RequestHeader, target, body string)) (s *Server, call func(operation, body string)) {
 	opt.InMemory, opt.Listen = true, "127.0.0.1:0"
 	s, err := Open(opt)
 	if err != nil {
@@ -29,10 +41,10 @@ func benchServer(b *testing.B, opt Options) (s *Server, call func(operation, bod
 	var c fasthttp.RequestCtx
 	h := &c.Request.Header
 	h.SetMethod("POST")
-	h.Set("X-Amz-Date", "20260101T000000Z")
-	h.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, Signature=00")
 	call = func(operation, body string) {
-		h.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
+		target := "DynamoDB_20120810." + operation
+		h.Set("X-Amz-Target", target)
+		sign(h, target, body)
 		c.Request.SetBodyString(body)
 		c.Response.Reset()
 		s.http.Handle(&c)
@@ -77,6 +89,56 @@ func benchPut(i int) string {
 
 func BenchmarkGetItem(b *testing.B) {
 	benchmark(b, "GetItem", func(i int) string { return `{"TableName":"bench","Key":` + benchKey(i) + `}` })
+}
+
+// BenchmarkGetItemSigned is BenchmarkGetItem with a signature that is verified: of an account's root.
+func BenchmarkGetItemSigned(b *testing.B) { benchmarkSigned(b, "A", secretA) }
+
+// BenchmarkGetItemPolicy is BenchmarkGetItemSigned for a user whose policy has ten statements. The last one allows the request.
+func BenchmarkGetItemPolicy(b *testing.B) { benchmarkSigned(b, userKey, userSecret) }
+
+// benchmarkSigned measures GetItem with an access key of account A. The bodies are signed before.
+func benchmarkSigned(b *testing.B, key, secret string) {
+	signatures := map[string][2]string{}
+	file := filepath.Join(b.TempDir(), "credentials.json")
+	if err := os.WriteFile(file, []byte(`[{"accessKeyId":"A","secretAccessKey":"`+secretA+`","account":"`+accountA+`"}]`), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	a := account{key: "A", secret: secretA}
+	s, call := signedBenchServer(b, Options{CredentialsFile: file}, func(h *fasthttp.RequestHeader, target, body string) {
+		signature, ok := signatures[body]
+		if !ok {
+			req, err := http.NewRequest("POST", "http://localhost/", nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			req.Header.Set("X-Amz-Target", target)
+			if err := request.Sign(req, []byte(body), a.key, a.secret, "dynamodb"); err != nil {
+				b.Fatal(err)
+			}
+			signature = [2]string{req.Header.Get("X-Amz-Date"), req.Header.Get("Authorization")}
+			signatures[body] = signature
+		}
+		h.SetHost("localhost")
+		h.Set("X-Amz-Date", signature[0])
+		h.Set("Authorization", signature[1])
+	})
+	var list []grant
+	for i := range 9 {
+		list = append(list, grant{fmt.Sprintf("dynamodb:%c*", "BCDPQRSTU"[i]), "arn:aws:dynamodb:*:*:table/*"})
+	}
+	s.auth.Issuer = &issuer{user: identityWith(b, frontUser, append(list, grant{"dynamodb:GetItem", "arn:aws:dynamodb:us-east-1:*:table/bench"})...)}
+	a.key, a.secret = key, secret
+	bodies := make([]string, 1000)
+	for i := range bodies {
+		bodies[i] = `{"TableName":"bench","Key":` + benchKey(i) + `}`
+		call("GetItem", bodies[i])
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		call("GetItem", bodies[i%len(bodies)])
+	}
 }
 
 // BenchmarkDAXGetItem measures cached reads of a DAX client, without the network.

@@ -112,14 +112,15 @@ func (c *conn) allow(action, enclosing string) error {
 	if c.caller.Identity == nil && p.owner == c.caller.Account {
 		return nil // a root; without credentials, everyone is
 	}
-	q := access.Question{Call: &c.call, Action: action, Resource: p.arn, Owner: p.owner}
+	q := &c.asked
+	*q = access.Question{Call: &c.call, Action: action, Resource: p.arn, Owner: p.owner}
 	if enclosing != "" {
 		keys := access.Keys{}
 		keys.Set("dax:enclosingoperation", enclosing)
 		q.Keys = keys
 	}
 	c.call.Caller = c.caller
-	if err := access.Authorize(&q); err != nil {
+	if err := access.Authorize(q); err != nil {
 		return err
 	}
 	return nil

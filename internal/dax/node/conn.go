@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/statordb/stator/internal/access"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/dax/wire"
 	"github.com/statordb/stator/internal/smithy"
@@ -97,8 +98,9 @@ type conn struct {
 	broken          bool // a request has panicked: the connection must end
 
 	identity
-	at     place      // see place
-	needs  permission // that the current request needs
+	at     place           // see place
+	needs  permission      // that the current request needs
+	asked  access.Question // memory for questions to policies, for reuse
 	call   smithy.Call
 	turn   turns.Turn
 	tables [2]*table // the most recently used tables
