@@ -69,6 +69,8 @@ func (k *keys) global(name string) (value string, ok bool) {
 			return "", true
 		}
 		return k.id.Issued.UTC().Format(time.RFC3339), true
+	case "sourceidentity":
+		return k.id.SourceIdentity, true
 	case "currenttime":
 		return k.Call.Time.UTC().Format(time.RFC3339), true
 	case "epochtime":

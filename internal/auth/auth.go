@@ -86,6 +86,8 @@ type Issuer interface {
 	// Credential returns the secret of an access key and its holder. token is that of a session, empty for a user's key. Its error is
 	// AWS's refusal of a key that is unknown or inactive, or of a session that is over.
 	Credential(accessKey, token string) (secret string, id *policy.Identity, err *awserr.Error)
+	// Used notes that an access key has signed a request to a service in a region.
+	Used(accessKey, service, region string)
 	// Issued reports whether an access key has the form of those that the Issuer makes, whether it exists or not.
 	Issued(accessKey string) bool
 }
@@ -205,6 +207,9 @@ func (a *Authenticator) Authenticate(r *Request) (Identity, *awserr.Error) {
 	}
 	if err != nil {
 		return Identity{}, err
+	}
+	if h.identity.Identity != nil {
+		a.Issuer.Used(sig.accessKey, sig.service, sig.region)
 	}
 	h.identity.Region = sig.region
 	return h.identity, nil

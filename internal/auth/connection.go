@@ -52,6 +52,9 @@ func (a *Authenticator) AuthenticateConnection(accessKey, token, given, stringTo
 			if !cached {
 				h.derived.put(sig, key)
 			}
+			if h.identity.Identity != nil {
+				a.Issuer.Used(accessKey, sig.service, sig.region)
+			}
 			return h.identity, at.Add(maxSkew), nil
 		}
 	}

@@ -27,6 +27,8 @@ func (i issuer) Credential(accessKey, token string) (string, *policy.Identity, *
 
 var ann = &policy.Identity{Principal: policy.Principal{Account: "210987654321", ARN: "arn:aws:iam::210987654321:user/ann"}}
 
+func (issuer) Used(string, string, string) {}
+
 func (issuer) Issued(accessKey string) bool { return strings.HasPrefix(accessKey, "ISSUED") }
 
 // TestIssuer sends requests with keys that the issuer knows, with and without a credentials file.

@@ -40,6 +40,8 @@ func (s *Server) record(c *fasthttp.RequestCtx, w *work, out []byte, failure *aw
 	case !w.known:
 		claimed := claimedBy(c)
 		r.Sender, r.Region = audit.Unknown("", claimed.key), claimed.region
+	case caller.Identity != nil:
+		r.Sender, r.Region = audit.Of(caller.Identity, caller.AccessKey), caller.Region
 	case caller.Verified:
 		r.Sender, r.Region = audit.Root(caller.Account, caller.AccessKey), caller.Region
 	default:

@@ -35,6 +35,8 @@ func (i *issuer) Credential(accessKey, _ string) (string, *policy.Identity, *aws
 	return userSecret, i.user, nil
 }
 
+func (*issuer) Used(string, string, string) {}
+
 func (*issuer) Issued(accessKey string) bool { return accessKey == userKey }
 
 func (i *issuer) roleOf(arn string) *policy.Identity {

@@ -25,7 +25,9 @@ type door struct {
 }
 
 // openDoors are the operations that ask no policy.
-var openDoors = map[string]bool{}
+var openDoors = map[string]bool{
+	tokens + "GetCallerIdentity": true, tokens + "GetSessionToken": true, tokens + "AssumeRoleWithWebIdentity": true,
+}
 
 // grants returns the grants of actions on one resource.
 func grants(resource string, actions ...string) (list []grant) {
@@ -97,7 +99,8 @@ func (o *owned) doors() map[string]door {
 		acceleration + "CreateCluster": {obj{"ClusterName": "more", "NodeType": "dax.t3.small", "ReplicationFactor": 1, "IamRoleArn": "arn:aws:iam::" + accountA + ":role/r", "Tags": tags},
 			[]grant{{"dax:CreateCluster", strings.Replace(o.cluster, "cluster", "more", 1)}, {"dax:TagResource", strings.Replace(o.cluster, "cluster", "more", 1)},
 				{"iam:PassRole", "arn:aws:iam::" + accountA + ":role/r"}}},
-		acceleration + "DescribeClusters": {nil, grants(strings.Replace(o.cluster, "/cluster", "/*", 1), "dax:DescribeClusters")},
+		identity + "AddRoleToInstanceProfile": {nil, []grant{{"iam:AddRoleToInstanceProfile", "*"}, {"iam:PassRole", iamRole}}},
+		acceleration + "DescribeClusters":     {nil, grants(strings.Replace(o.cluster, "/cluster", "/*", 1), "dax:DescribeClusters")},
 	}
 }
 
@@ -118,7 +121,7 @@ func (o *owned) doorResource(target string) string {
 
 // doorPrefixes are the prefixes of actions, by API.
 var doorPrefixes = map[string]string{
-	dynamo: "dynamodb:", streams: "dynamodb:", private: "dynamodb:", cloudWatch: "cloudwatch:", scaling: "application-autoscaling:", acceleration: "dax:",
+	dynamo: "dynamodb:", streams: "dynamodb:", private: "dynamodb:", cloudWatch: "cloudwatch:", scaling: "application-autoscaling:", acceleration: "dax:", identity: "iam:", tokens: "sts:",
 }
 
 // userWith returns a user of account A with one policy.
@@ -169,7 +172,7 @@ func refusedAccess(err error, out obj) bool {
 // them but one.
 func TestDoors(t *testing.T) {
 	buckets := t.TempDir()
-	a, _ := strangers(t, Options{DataDir: t.TempDir(), S3Dir: buckets, DAX: DAXOptions{Listen: "127.0.0.1:0"}})
+	a, _ := strangers(t, Options{DataDir: t.TempDir(), S3Dir: buckets, DAX: DAXOptions{Listen: "127.0.0.1:0"}, SecretsKey: testSecrets})
 	o := owner(a, buckets)
 	a.must("DeleteResourcePolicy", obj{"ResourceArn": o.table})
 	doors, attempts := o.doors(), o.attempts()

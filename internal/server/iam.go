@@ -96,6 +96,11 @@ func (i keyIssuer) Credential(accessKey, token string) (string, *policy.Identity
 	return i.Service.Credential(accessKey, token, i.now())
 }
 
+// Used implements auth.Issuer.
+func (i keyIssuer) Used(accessKey, service, region string) {
+	i.Service.Used(accessKey, service, region, i.now())
+}
+
 // Issued implements auth.Issuer. A server without credentials has one account, which no access key of AWS belongs to.
 func (keyIssuer) Issued(accessKey string) bool {
 	return iam.KeyAccount(accessKey) == auth.DefaultAccount

@@ -61,7 +61,7 @@ func strangers(t *testing.T, opt Options) (a, b account) {
 // signingNames maps the target prefixes of APIs to the service names that signatures cover.
 var signingNames = map[string]string{
 	"DynamoDB_20120810": "dynamodb", "DynamoDBStreams_20120810": "dynamodb", "Stator_20261101": "dynamodb",
-	"GraniteServiceVersion20100801": "monitoring", "AnyScaleFrontendService": "application-autoscaling", "AmazonDAXV3": "dax",
+	"GraniteServiceVersion20100801": "monitoring", "AnyScaleFrontendService": "application-autoscaling", "AmazonDAXV3": "dax", "IAM": "iam", "STS": "sts",
 }
 
 // request returns a request signed by the account.
@@ -208,6 +208,7 @@ func owner(a account, buckets string) (o owned) {
 	a.must(acceleration+"CreateSubnetGroup", obj{"SubnetGroupName": "net", "Description": "classified", "SubnetIds": []string{"subnet-1"}})
 	a.must(acceleration+"CreateCluster", obj{"ClusterName": "cluster", "Description": "classified", "NodeType": "dax.t3.small", "ReplicationFactor": 1, "IamRoleArn": daxRole})
 	o.cluster = "arn:aws:dax:us-east-1:" + a.id + ":cache/cluster"
+	iamOwner(a)
 	return o
 }
 
@@ -224,6 +225,7 @@ func (o *owned) state(a account) string {
 		{cloudWatch + "DescribeAlarms", obj{}}, {cloudWatch + "ListTagsForResource", obj{"ResourceARN": o.alarm}}, {scaling + "DescribeScalableTargets", obj{"ServiceNamespace": "dynamodb"}},
 		{scaling + "DescribeScalingPolicies", obj{"ServiceNamespace": "dynamodb"}}, {scaling + "DescribeScheduledActions", obj{"ServiceNamespace": "dynamodb"}},
 		{acceleration + "DescribeClusters", obj{}}, {acceleration + "DescribeParameterGroups", obj{}}, {acceleration + "DescribeSubnetGroups", obj{}}, {acceleration + "ListTags", obj{"ResourceName": o.cluster}},
+		{identity + "GetAccountAuthorizationDetails", obj{}}, {identity + "ListUserTags", obj{"UserName": "shared"}}, {identity + "ListInstanceProfiles", obj{}},
 	} {
 		answer, code, message := a.send(a.request(targetOf(read.operation), read.in))
 		fmt.Fprintln(&out, read.operation, answer, code, message)
@@ -263,7 +265,7 @@ func (o *owned) attempts() map[string][]attempt {
 	metric := obj{"Namespace": "N", "MetricName": "of-a"}
 	window := obj{"StartTime": time.Now().Add(-time.Hour).Unix(), "EndTime": time.Now().Add(time.Hour).Unix()}
 	period := with(metric, with(window, obj{"Period": 60, "Statistics": []string{"Sum"}}))
-	return map[string][]attempt{
+	out := map[string][]attempt{
 		dynamo + "BatchExecuteStatement":       {{obj{"Statements": statements[:1]}, "AccessDenied"}, {obj{"Statements": statements[1:]}, "AccessDenied"}},
 		dynamo + "BatchGetItem":                one(obj{"RequestItems": obj{o.table: obj{"Keys": []obj{key}}}}),
 		dynamo + "BatchWriteItem":              one(obj{"RequestItems": obj{o.table: []obj{{"DeleteRequest": obj{"Key": key}}}}}),
@@ -384,13 +386,24 @@ func (o *owned) attempts() map[string][]attempt {
 		acceleration + "UpdateParameterGroup":      anything(obj{"ParameterGroupName": "group", "ParameterNameValues": []obj{{"ParameterName": "record-ttl-millis", "ParameterValue": "1"}}}),
 		acceleration + "UpdateSubnetGroup":         anything(obj{"SubnetGroupName": "net", "Description": "mine"}),
 	}
+	for target, in := range iamInputs() {
+		out[target] = anything(in)
+		switch {
+		case in["PolicyArn"] != nil || in["PermissionsBoundary"] != nil:
+			out[target] = []attempt{{in, "NoSuchEntity"}}
+		case in["PolicySourceArn"] != nil:
+			out[target] = []attempt{{in, "InvalidInput"}}
+		}
+	}
+	out[tokens+"AssumeRole"] = []attempt{{iamInputs()[tokens+"AssumeRole"], denied}}
+	return out
 }
 
 // TestStrangers has account B try every operation of every service on account A's resources. Nothing of A's may be read or
 // changed.
 func TestStrangers(t *testing.T) {
 	buckets := t.TempDir()
-	a, b := strangers(t, Options{DataDir: t.TempDir(), S3Dir: buckets, DAX: DAXOptions{Listen: "127.0.0.1:0"}})
+	a, b := strangers(t, Options{DataDir: t.TempDir(), S3Dir: buckets, DAX: DAXOptions{Listen: "127.0.0.1:0"}, SecretsKey: testSecrets})
 	o := owner(a, buckets)
 	for _, list := range []string{"ListImports", "ListBulkOperations"} {
 		eventually(t, list+" to be over", func() bool { return !strings.Contains(fmt.Sprint(a.must(list, obj{})), "IN_PROGRESS") })
@@ -425,7 +438,7 @@ func TestStrangers(t *testing.T) {
 			case code == denied && strings.HasSuffix(h.Target, "Resource") && message == "Access is denied":
 			case c.want != own && code != c.want:
 				t.Errorf("%s %v: %s, not %s", h.Target, c.in, answer, c.want)
-			case code == denied && h.Target != private+"CreateCheckpoint" && !strings.HasPrefix(message, "User: arn:aws:iam::"+accountB+":root is not authorized to perform: "):
+			case code == denied && h.Target != private+"CreateCheckpoint" && h.Target != tokens+"AssumeRole" && !strings.HasPrefix(message, "User: arn:aws:iam::"+accountB+":root is not authorized to perform: "):
 				t.Errorf("%s: %s", h.Target, message)
 			}
 			if c.want == own && (strings.Contains(answer, accountA) || strings.Contains(answer, "classified") || strings.Contains(answer, "424242")) {

@@ -39,7 +39,10 @@ func (c *conn) record(m method, failure *awserr.Error) {
 		Target: m.target, Protocol: "DAX", Tables: tables, Region: c.caller.Region, SourceIP: host,
 		Sender: audit.Unknown(c.caller.Account, c.caller.AccessKey),
 	}
-	if c.caller.Verified {
+	switch {
+	case c.caller.Identity != nil:
+		r.Sender = audit.Of(c.caller.Identity, c.caller.AccessKey)
+	case c.caller.Verified:
 		r.Sender = audit.Root(c.caller.Account, c.caller.AccessKey)
 	}
 	if failure != nil {
