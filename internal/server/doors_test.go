@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/smithy"
 	"github.com/statordb/stator/internal/smithy/smithytest"
+	"github.com/statordb/stator/test/request"
 )
 
 // grant is an action on a resource.
@@ -225,5 +228,42 @@ func TestDoors(t *testing.T) {
 	}
 	for target := range doors {
 		t.Errorf("the server has no %s", target)
+	}
+}
+
+// TestUsersAsOperators reads /metrics as a user: its account must have an operator's key, and its policies must allow the action.
+func TestUsersAsOperators(t *testing.T) {
+	a, _ := strangers(t, Options{})
+	iam := &issuer{}
+	a.server.auth.Issuer = iam
+	for _, c := range []struct {
+		name, account string
+		grants        []grant
+		want          int
+	}{
+		{"a user of an account without an operator's key", accountA, grants("*", "*"), 403},
+		{"a user without the action", accountB, grants("*", "dynamodb:*", "stator:CreateCheckpoint"), 403},
+		{"a user with the action", accountB, grants("*", "stator:GetMetrics"), 200},
+		{"a user with the action on something else", accountB, grants("arn:aws:dynamodb:*:*:table/*", "stator:GetMetrics"), 403},
+	} {
+		user := userWith(t, c.grants...)
+		user.Account = c.account
+		iam.set(user, nil)
+		req, err := http.NewRequest("GET", a.server.URL()+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := request.Sign(req, nil, userKey, userSecret, "dynamodb"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != c.want {
+			t.Errorf("%s: %d: %.200s, %v", c.name, res.StatusCode, body, err)
+		}
+		res.Body.Close()
 	}
 }
