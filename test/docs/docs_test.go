@@ -17,10 +17,12 @@ import (
 )
 
 // prelude makes a page's commands run unattended: stator serve goes to the background and replaces the server before it, commands that run
-// until Ctrl-C end after three seconds, and commands that need a stopped server stop it.
+// until Ctrl-C end after three seconds, and commands that need a stopped server stop it. A command after "! " must fail.
 const prelude = `
 export PATH="$BIN:$PATH" AWS_PAGER= AWS_ENDPOINT_URL=http://127.0.0.1:8000 STATOR_LISTEN=127.0.0.1:8000
 export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1
+export HOME=$PWD # where the AWS CLI caches the sessions of roles
+unset AWS_PROFILE
 server=
 stop() { if [ -n "$server" ]; then kill "$server"; wait "$server" || true; server=; fi; }
 trap stop EXIT
@@ -40,6 +42,7 @@ stator() {
 	esac
 }
 go() { [ "$*" = "install ./cmd/stator" ]; }
+refused() { if "$@"; then echo "not refused: $*"; return 1; fi; }
 `
 
 // music is what the pages besides the README and get-started.md assume: a server, and the table of the README.
@@ -174,6 +177,9 @@ func commands(page string) ([]string, error) {
 			}
 			fenced = !fenced
 		case block != nil:
+			if command, ok := strings.CutPrefix(line, "! "); ok { // bash -e goes on after "!", whatever the command does
+				line = "refused " + command
+			}
 			block.WriteString(line + "\n")
 		case strings.HasPrefix(line, excluded):
 			skip = true

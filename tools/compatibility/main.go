@@ -17,6 +17,9 @@ import (
 	watchapi "github.com/statordb/stator/internal/cloudwatch/api"
 	daxapi "github.com/statordb/stator/internal/dax/api"
 	"github.com/statordb/stator/internal/dax/control"
+	"github.com/statordb/stator/internal/iam"
+	iamapi "github.com/statordb/stator/internal/iam/api"
+	"github.com/statordb/stator/internal/iam/stsapi"
 	"github.com/statordb/stator/internal/ops"
 	"github.com/statordb/stator/test/conformance/oracle"
 )
@@ -81,14 +84,23 @@ func sources(dir string) (string, error) {
 // operations returns the list of operations that work, and of those that don't.
 func operations() string {
 	have := map[string]bool{}
-	for _, op := range slices.Concat(ops.New(ops.Options{}).Operations(), new(cloudwatch.Service).Operations(), new(autoscaling.Service).Operations(), new(control.Service).Operations()) {
+	for _, op := range slices.Concat(ops.New(ops.Options{}).Operations(), new(cloudwatch.Service).Operations(), new(autoscaling.Service).Operations(), new(control.Service).Operations(), new(iam.Service).Operations()) {
 		have[op.Target] = true
 	}
 	var list string
 	for _, service := range []struct {
 		name       string
 		operations []string
-	}{{"DynamoDB", api.DynamoDBOperations}, {"DynamoDB Streams", api.StreamsOperations}, {"CloudWatch", watchapi.CloudWatchOperations}, {"Application Auto Scaling", scaleapi.AutoScalingOperations}, {"DynamoDB Accelerator", daxapi.DAXOperations}} {
+		refusal    string // code of the error for operations that are missing
+	}{
+		{"DynamoDB", api.DynamoDBOperations, "UnknownOperationException"},
+		{"DynamoDB Streams", api.StreamsOperations, "UnknownOperationException"},
+		{"CloudWatch", watchapi.CloudWatchOperations, "UnknownOperationException"},
+		{"Application Auto Scaling", scaleapi.AutoScalingOperations, "UnknownOperationException"},
+		{"DynamoDB Accelerator", daxapi.DAXOperations, "UnknownOperationException"},
+		{"IAM", iamapi.IAMOperations, "InvalidAction"},
+		{"STS", stsapi.STSOperations, "InvalidAction"},
+	} {
 		var works, missing []string
 		for _, target := range service.operations {
 			_, name, _ := strings.Cut(target, ".")
@@ -100,7 +112,7 @@ func operations() string {
 		}
 		list += fmt.Sprintf("%d of the %d operations of %s work: %s.\n\n", len(works), len(service.operations), service.name, strings.Join(works, ", "))
 		if missing != nil {
-			list += fmt.Sprintf("The others answer UnknownOperationException: %s.\n\n", strings.Join(missing, ", "))
+			list += fmt.Sprintf("The others answer %s: %s.\n\n", service.refusal, strings.Join(missing, ", "))
 		}
 	}
 	return strings.TrimSuffix(list, "\n")
