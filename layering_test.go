@@ -74,7 +74,7 @@ var mayImport = map[string][]string{
 	"internal/autoscaling":        {"access", "autoscaling/api", "awserr", "guard", "kv", "metric", "protocol", "registry", "smithy"},
 	"internal/iam/api":            {"smithy", "wirejson"},
 	"internal/iam/stsapi":         {"smithy", "wirejson"},
-	"internal/iam":                {"access/policy", "awserr", "iam/api", "iam/stsapi", "kv", "protocol", "registry", "smithy"},
+	"internal/iam":                {"access/policy", "awserr", "iam/api", "iam/stsapi", "keyspace", "kv", "protocol", "registry", "smithy"},
 	"internal/dax/wire":           {"attribute", "awserr"},
 	"internal/dax/cache":          {"awserr", "wirejson"},
 	"internal/dax/node":           {"access", "access/policy", "api", "attribute", "auth", "awserr", "dax/cache", "dax/wire", "guard", "metric", "ops", "smithy", "turns", "wirejson"},

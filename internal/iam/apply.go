@@ -71,7 +71,7 @@ type DeclaredPolicy struct {
 // users that are no longer desired go with their access keys. Errors name the object that is invalid, that the API has made under the same name, or
 // whose removal would leave something without its policy.
 func (s *Service) Apply(ctx context.Context, account string, desired Declared) error {
-	return s.update(ctx, func(txn *registry.Txn) error {
+	return s.update(ctx, account, func(txn *registry.Txn) error {
 		a := &applying{Service: s, account: account, txn: txn, now: s.Now().UnixMilli()}
 		if err := a.load(ctx); err != nil {
 			return err

@@ -50,7 +50,7 @@ func attach[T any, P holder[T]](ctx context.Context, s *Service, of *kind[T, P],
 	if m := builtIn(arn); m != nil && strings.HasPrefix(m.Path, "/aws-service-role/") {
 		return nil, awserr.New(notAttachable, "Cannot attach a Service Role Policy to a Customer Role.")
 	}
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		return of.changeIn(txn, account, name, func(v P) error {
 			g := v.policies()
 			if slices.Contains(g.Attached, arn) {
@@ -74,7 +74,7 @@ func detach[T any, P holder[T]](ctx context.Context, s *Service, of *kind[T, P],
 	if err != nil {
 		return nil, err
 	}
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		return of.changeIn(txn, account, name, func(v P) error {
 			g := v.policies()
 			i := slices.Index(g.Attached, arn)

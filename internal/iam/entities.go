@@ -11,6 +11,7 @@ import (
 	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/iam/api"
+	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
@@ -154,7 +155,7 @@ func (k *kind[T, P]) removeIn(txn *registry.Txn, account, name string, check fun
 
 // change is changeIn in a transaction of its own.
 func (k *kind[T, P]) change(ctx context.Context, s *Service, account, name string, change func(P) error) error {
-	return s.update(ctx, func(txn *registry.Txn) error { return k.changeIn(txn, account, name, change) })
+	return s.update(ctx, account, func(txn *registry.Txn) error { return k.changeIn(txn, account, name, change) })
 }
 
 // under returns an account's entities whose paths begin with a prefix, sorted by name.
@@ -197,9 +198,10 @@ func (e *entity) modifiable() error {
 	return nil
 }
 
-// update runs a transaction that changes records.
-func (s *Service) update(ctx context.Context, do func(*registry.Txn) error) error {
-	return registry.Update(ctx, s.Records.KV, kv.TxnOpt{}, do)
+// update runs a transaction that changes records of an account. Such transactions wait for each other: most of them change several records, which they
+// learn only from the first ones, so they could not hint them.
+func (s *Service) update(ctx context.Context, account string, do func(*registry.Txn) error) error {
+	return registry.Update(ctx, s.Records.KV, kv.TxnOpt{Hint: [][]byte{keyspace.IAMAccount(account)}}, do)
 }
 
 // newEntity returns a new entity of the caller's account.

@@ -43,7 +43,7 @@ func (s *Service) createGroup(ctx context.Context, call *smithy.Call, in *api.Cr
 	if err := s.groups.room(account, "GroupsPerAccount", maxGroups); err != nil {
 		return nil, err
 	}
-	return &api.CreateGroupResponse{Group: g.whole()}, s.update(ctx, func(txn *registry.Txn) error { return s.groups.putNew(txn, g) })
+	return &api.CreateGroupResponse{Group: g.whole()}, s.update(ctx, account, func(txn *registry.Txn) error { return s.groups.putNew(txn, g) })
 }
 
 // getGroup returns a group and a page of its users.
@@ -88,7 +88,7 @@ func (s *Service) updateGroup(ctx context.Context, call *smithy.Call, in *api.Up
 	if err := s.authorize(call, next.arn("group"), nil); err != nil {
 		return nil, err
 	}
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		return s.groups.moveIn(txn, account, in.GroupName.Value, in.NewGroupName, in.NewPath, func(*group) error { return nil })
 	})
 }
@@ -98,7 +98,7 @@ func (s *Service) deleteGroup(ctx context.Context, call *smithy.Call, in *api.De
 	if err != nil {
 		return nil, err
 	}
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		return s.groups.removeIn(txn, account, in.GroupName.Value, func(g *group) error {
 			if g.Members > 0 {
 				return errInGroup
@@ -122,7 +122,7 @@ func (s *Service) setMember(ctx context.Context, call *smithy.Call, groupName, u
 	if err != nil {
 		return nil, err
 	}
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		return s.groups.changeIn(txn, account, groupName, func(g *group) error {
 			return s.users.changeIn(txn, account, userName, func(u *user) error {
 				i := slices.Index(u.Groups, g.ID)

@@ -37,7 +37,7 @@ func (s *Service) Flush(ctx context.Context) (err error) {
 		use := v.(*keyUse)
 		id := keyRecord(use.Account, use.ID)
 		if stored := s.uses.Get(id); stored == nil || use.At-stored.At >= useResolution.Milliseconds() {
-			err = s.update(ctx, func(txn *registry.Txn) error {
+			err = s.update(ctx, use.Account, func(txn *registry.Txn) error {
 				k, err := s.keys.GetIn(txn, id)
 				if err != nil {
 					return err

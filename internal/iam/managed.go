@@ -128,7 +128,7 @@ func (s *Service) createPolicy(ctx context.Context, call *smithy.Call, in *api.C
 	m.add(text, m.Created, true)
 	out := s.policyAnswer(account, m)
 	out.Tags = tagsOf(tags)
-	return &api.CreatePolicyResponse{Policy: &out}, s.update(ctx, func(txn *registry.Txn) error { return s.policies.putNew(txn, m) })
+	return &api.CreatePolicyResponse{Policy: &out}, s.update(ctx, account, func(txn *registry.Txn) error { return s.policies.putNew(txn, m) })
 }
 
 // parseManaged compiles a managed policy that a request brings.
@@ -211,7 +211,7 @@ func (s *Service) deletePolicy(ctx context.Context, call *smithy.Call, in *api.D
 	if err != nil {
 		return nil, err
 	}
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		return s.policies.removeIn(txn, account, name, func(m *managed) error {
 			switch {
 			case m.Attachments+m.Boundaries > 0:

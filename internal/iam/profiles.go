@@ -39,7 +39,7 @@ func (s *Service) createInstanceProfile(ctx context.Context, call *smithy.Call, 
 		return nil, err
 	}
 	out := s.profileAnswer(p)
-	return &api.CreateInstanceProfileResponse{InstanceProfile: &out}, s.update(ctx, func(txn *registry.Txn) error { return s.profiles.putNew(txn, p) })
+	return &api.CreateInstanceProfileResponse{InstanceProfile: &out}, s.update(ctx, account, func(txn *registry.Txn) error { return s.profiles.putNew(txn, p) })
 }
 
 func (s *Service) getInstanceProfile(_ context.Context, call *smithy.Call, in *api.GetInstanceProfileRequest) (*api.GetInstanceProfileResponse, error) {
@@ -84,7 +84,7 @@ func (s *Service) deleteInstanceProfile(ctx context.Context, call *smithy.Call, 
 	if err != nil {
 		return nil, err
 	}
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		return s.profiles.removeIn(txn, account, in.InstanceProfileName.Value, func(p *profile) error {
 			if p.Role != "" {
 				return errInProfile
@@ -103,7 +103,7 @@ func (s *Service) addRoleToInstanceProfile(ctx context.Context, call *smithy.Cal
 	if err := s.authorizeAction(call, "iam:PassRole", s.roles.resource(account, in.RoleName.Value), nil); err != nil {
 		return nil, err
 	}
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		return s.profiles.changeIn(txn, account, in.InstanceProfileName.Value, func(p *profile) error {
 			if p.Role != "" {
 				return exceeded("InstanceSessionsPerInstanceProfile", 1)
@@ -122,7 +122,7 @@ func (s *Service) removeRoleFromInstanceProfile(ctx context.Context, call *smith
 	if err != nil {
 		return nil, err
 	}
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		return s.profiles.changeIn(txn, account, in.InstanceProfileName.Value, func(p *profile) error {
 			if p.Role != in.RoleName.Value {
 				return awserr.New(noSuchEntity, "Role "+in.RoleName.Value+" is not in instance profile "+p.Name+".")

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/statordb/stator/internal/access/policy"
+	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/iam/api"
 	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
@@ -62,13 +63,16 @@ func (s *Service) createRole(ctx context.Context, call *smithy.Call, in *api.Cre
 	if err := s.authorize(call, r.arn("role"), keys{}.requestTags(tags).boundary(r.Boundary)); err != nil {
 		return nil, err
 	}
+	if in.MaxSigninSessionDuration.Set {
+		return nil, errSignin
+	}
 	if r.Trust, err = parseTrust(in.AssumeRolePolicyDocument.Value); err != nil {
 		return nil, err
 	}
 	if err := s.roles.room(account, "RolesPerAccount", maxRoles); err != nil {
 		return nil, err
 	}
-	err = s.update(ctx, func(txn *registry.Txn) error {
+	err = s.update(ctx, account, func(txn *registry.Txn) error {
 		if err := s.roles.putNew(txn, r); err != nil {
 			return err
 		}
@@ -96,14 +100,20 @@ func (s *Service) listRoles(_ context.Context, call *smithy.Call, in *api.ListRo
 	return &api.ListRolesResponse{Roles: mapped(list, (*role).answer), Marker: next, IsTruncated: smithy.Some(next.Set)}, err
 }
 
-// updateRole sets a role's description and longest session. What the request leaves out gets its default, as in AWS.
+// errSignin refuses a setting of the sign-in to AWS's console, which is not part of this server.
+var errSignin = awserr.New(invalidInput, "This server does not support MaxSigninSessionDuration.")
+
+// updateRole sets a role's description, if the request has one, and its longest session, by default an hour ("UpdateRole").
 func (s *Service) updateRole(ctx context.Context, call *smithy.Call, in *api.UpdateRoleRequest) (*api.UpdateRoleResponse, error) {
 	account, err := s.roles.allowed(s, call, in.RoleName.Value, nil)
 	if err != nil {
 		return nil, err
 	}
+	if in.MaxSigninSessionDuration.Set {
+		return nil, errSignin
+	}
 	return &api.UpdateRoleResponse{}, s.roles.change(ctx, s, account, in.RoleName.Value, func(r *role) error {
-		r.Description = in.Description.Value
+		r.Description = in.Description.Or(r.Description)
 		r.MaxSession = in.MaxSessionDuration.Or(defaultMaxSession)
 		return nil
 	})
@@ -143,7 +153,7 @@ func (s *Service) deleteRole(ctx context.Context, call *smithy.Call, in *api.Del
 	if err != nil {
 		return nil, err
 	}
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		return s.roles.removeIn(txn, account, in.RoleName.Value, func(r *role) error {
 			if len(r.Profiles) > 0 {
 				return errInProfile

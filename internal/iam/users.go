@@ -85,7 +85,7 @@ func (s *Service) createUser(ctx context.Context, call *smithy.Call, in *api.Cre
 	if err := s.users.room(account, "UsersPerAccount", maxUsers); err != nil {
 		return nil, err
 	}
-	err = s.update(ctx, func(txn *registry.Txn) error {
+	err = s.update(ctx, account, func(txn *registry.Txn) error {
 		if err := s.users.putNew(txn, u); err != nil {
 			return err
 		}
@@ -147,7 +147,7 @@ func (s *Service) updateUser(ctx context.Context, call *smithy.Call, in *api.Upd
 	if err := s.authorize(call, next.arn("user"), nil); err != nil {
 		return nil, err
 	}
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		return s.users.moveIn(txn, account, in.UserName.Value, in.NewUserName, in.NewPath, func(u *user) error {
 			for _, id := range u.Keys {
 				if _, err := s.keys.ChangeIn(txn, keyRecord(account, id), func(k *accessKey) error { k.User = u.Name; return nil }); err != nil {
@@ -191,7 +191,7 @@ func (s *Service) deleteUser(ctx context.Context, call *smithy.Call, in *api.Del
 	if err != nil {
 		return nil, err
 	}
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		return s.users.removeIn(txn, account, in.UserName.Value, func(u *user) error {
 			switch {
 			case len(u.Keys) > 0:
@@ -232,7 +232,7 @@ func (s *Service) createAccessKey(ctx context.Context, call *smithy.Call, in *ap
 	secret := secretText(randomBytes())
 	k := &accessKey{Account: account, ID: id, User: name, Status: api.StatusTypeActive, Created: s.Now().UnixMilli()}
 	k.seal(with, secret)
-	err = s.update(ctx, func(txn *registry.Txn) error {
+	err = s.update(ctx, account, func(txn *registry.Txn) error {
 		err := s.users.touchIn(txn, account, name, func(u *user) error {
 			if len(u.Keys) >= maxKeysPerUser {
 				return exceeded("AccessKeysPerUser", maxKeysPerUser)
@@ -293,7 +293,7 @@ func (s *Service) updateAccessKey(ctx context.Context, call *smithy.Call, in *ap
 		return nil, awserr.New(invalidInput, "The status of an access key can be set to Active or Inactive.")
 	}
 	id := in.AccessKeyId.Value
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		k, err := s.keys.ChangeIn(txn, keyRecord(account, id), func(k *accessKey) error {
 			if k.User != name {
 				return noKey(id)
@@ -318,7 +318,7 @@ func (s *Service) deleteAccessKey(ctx context.Context, call *smithy.Call, in *ap
 		return nil, err
 	}
 	id := in.AccessKeyId.Value
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		err := s.users.touchIn(txn, account, name, func(u *user) error {
 			i := slices.Index(u.Keys, id)
 			if i < 0 {
@@ -372,7 +372,7 @@ func setBoundary[T any, P bounded[T]](ctx context.Context, s *Service, of *kind[
 	if err != nil {
 		return nil, err
 	}
-	return &api.NoOutput{}, s.update(ctx, func(txn *registry.Txn) error {
+	return &api.NoOutput{}, s.update(ctx, account, func(txn *registry.Txn) error {
 		var old string
 		err := of.changeIn(txn, account, name, func(v P) error {
 			old, *v.boundary() = *v.boundary(), arn

@@ -555,6 +555,9 @@ func ScalingRecords(kind byte) []byte { return []byte{prefixScale, kind} }
 // IAMRecords returns the prefix of all records of a kind of IAM.
 func IAMRecords(kind byte) []byte { return []byte{prefixIAM, kind} }
 
+// IAMAccount returns a key that is never stored. Transactions that change an account's records of IAM hint it, which makes them wait for each other.
+func IAMAccount(account string) []byte { return append(IAMRecords('a'), account...) }
+
 // ClusterServers returns the prefix of the servers that share the store.
 func ClusterServers() []byte { return []byte{prefixCluster, clusterServer} }
 

@@ -153,6 +153,18 @@ func TestUpdate(t *testing.T) {
 		}
 		many = open('m')
 	}
+	before := many.Version()
+	if err := Update(context.Background(), store, kv.TxnOpt{}, func(txn *Txn) error {
+		one, err1 := many.GetIn(txn, ids[2])
+		none, err2 := many.GetIn(txn, ID{"a", "r", "none"})
+		list, err3 := many.ListIn(context.Background(), txn, "a", "r")
+		if one == nil || one.N != 2 || none != nil || len(list) != 3 || list[0].N != 0 || list[2].N != 2 {
+			t.Errorf("a transaction sees %v and %v of %v", one, none, list)
+		}
+		return errors.Join(err1, err2, err3)
+	}); err != nil || many.Version() != before {
+		t.Errorf("reading: %v; the version is %d after %d", err, many.Version(), before)
+	}
 	var changed []int
 	many.Changed = func(v *counted) { changed = append(changed, v.N) }
 	err = Update(context.Background(), store, kv.TxnOpt{}, func(txn *Txn) error {
@@ -162,6 +174,9 @@ func TestUpdate(t *testing.T) {
 		}
 		return errors.Join(err, many.RemoveIn(txn, ids[1]), few.RemoveIn(txn, ids[0]))
 	})
+	if many.Version() != before+2 {
+		t.Errorf("after two changes the version is %d, and was %d", many.Version(), before)
+	}
 	if err != nil || few.All() != nil || many.Get(ids[1]) != nil || many.Get(ids[2]).N != 12 || !slices.Equal(changed, []int{12}) {
 		t.Errorf("%v; %v and %v are left, %v was changed", err, few.All(), many.All(), changed)
 	}
