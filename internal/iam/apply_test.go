@@ -46,10 +46,13 @@ func (s *tester) state(t *testing.T) string {
 
 func (s *tester) apply(t *testing.T, d Declared) {
 	t.Helper()
-	if err := s.Apply(t.Context(), account, d); err != nil {
+	if _, err := s.Apply(t.Context(), declaring(d)); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// declaring declares a state of the account.
+func declaring(d Declared) Declaration { return Declaration{Accounts: map[string]Declared{account: d}} }
 
 // TestApply makes declared records, leaves them alone when nothing changes, changes and removes them, and keeps the API from changing them.
 func TestApply(t *testing.T) {
@@ -108,7 +111,7 @@ func TestApply(t *testing.T) {
 	// A declared policy that the API has attached can't be removed.
 	s.do(t, "AttachUserPolicy", obj{"UserName": "bob", "PolicyArn": arn}, nil)
 	before := s.state(t)
-	if err := s.Apply(t.Context(), account, Declared{}); err == nil || !strings.Contains(err.Error(), `user "bob" uses it`) || s.state(t) != before {
+	if _, err := s.Apply(t.Context(), declaring(Declared{})); err == nil || !strings.Contains(err.Error(), `user "bob" uses arn:aws:iam::`) || s.state(t) != before {
 		t.Errorf("removing a policy in use: %v", err)
 	}
 	s.do(t, "DetachUserPolicy", obj{"UserName": "bob", "PolicyArn": arn}, nil)
@@ -146,7 +149,7 @@ func TestApplyRefuses(t *testing.T) {
 	} {
 		d := declared()
 		change(&d)
-		if err := s.Apply(t.Context(), account, d); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := s.Apply(t.Context(), declaring(d)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}

@@ -86,7 +86,7 @@ func TestWebIdentity(t *testing.T) {
 		{URL: unreachable, Audiences: []string{"stator"}, Keys: broken.URL},
 	}
 	var err error
-	if s.issuers, err = newIssuers(&s.Options); err != nil {
+	if err = s.SetIssuers(s.Options.Issuers); err != nil {
 		t.Fatal(err)
 	}
 	trust := func(provider, subject string) string {
@@ -156,7 +156,7 @@ func TestWebIdentity(t *testing.T) {
 		t.Errorf("keys that can't be read: %v; read %d times", err, one.read.Load())
 	}
 	for _, bad := range []Issuer{{URL: "id", Audiences: []string{"a"}, Keys: file}, {URL: byFile, Keys: file}, {URL: byFile, Audiences: []string{"a"}}} {
-		if _, err := newIssuers(&Options{Issuers: []Issuer{bad}}); err == nil {
+		if _, err := newIssuers(&Options{}, []Issuer{bad}); err == nil {
 			t.Errorf("%+v is accepted", bad)
 		}
 	}

@@ -97,7 +97,9 @@ func (i keyIssuer) Credential(accessKey, token string) (string, *policy.Identity
 }
 
 // Issued implements auth.Issuer. A server without credentials has one account, which no access key of AWS belongs to.
-func (keyIssuer) Issued(accessKey string) bool { return iam.KeyAccount(accessKey) == auth.DefaultAccount }
+func (keyIssuer) Issued(accessKey string) bool {
+	return iam.KeyAccount(accessKey) == auth.DefaultAccount
+}
 
 // openIAM opens IAM and STS, and lets them authenticate requests.
 func (s *starter) openIAM() (err error) {
