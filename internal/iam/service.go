@@ -50,9 +50,9 @@ type Options struct {
 	// Context adds the condition keys that every request has (aws:SourceIp, aws:CurrentTime, …) to an action's own, for the evaluation of
 	// trust policies; nil adds none.
 	Context func(call *smithy.Call, own policy.Context) policy.Context
-	// Issuers are the OpenID Connect providers whose tokens AssumeRoleWithWebIdentity accepts.
-	Issuers []Issuer
-	// HTTP reads the keys of Issuers; nil for a client with a timeout.
+	// OpenID are the OpenID Connect providers whose tokens AssumeRoleWithWebIdentity accepts at first; SetIssuers replaces them.
+	OpenID []Issuer
+	// HTTP reads the keys of providers; nil for a client with a timeout.
 	HTTP   *http.Client
 	Logger *slog.Logger // may be nil
 }
@@ -97,7 +97,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	s.uses, errs[6] = registry.Open[keyUse](ctx, opt.Records, registry.IAMKeyUses)
 	s.checks, errs[7] = registry.Open[secretsCheck](ctx, opt.Records, registry.IAMSecrets)
 	s.applied, errs[8] = registry.Open[applied](ctx, opt.Records, registry.IAMApplied)
-	errs[9] = s.SetIssuers(opt.Issuers)
+	errs[9] = s.SetIssuers(opt.OpenID)
 	return s, errors.Join(errs[:]...)
 }
 

@@ -80,6 +80,14 @@ func (s *Service) SetIssuers(list []Issuer) error {
 	return nil
 }
 
+// Issuers returns the OpenID Connect providers.
+func (s *Service) Issuers() (list []Issuer) {
+	for _, i := range *s.issuers.Load() {
+		list = append(list, i.Issuer)
+	}
+	return list
+}
+
 func newIssuers(opt *Options, list []Issuer) (out []*issuer, err error) {
 	client := opt.HTTP
 	if client == nil {

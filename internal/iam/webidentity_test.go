@@ -81,12 +81,12 @@ func TestWebIdentity(t *testing.T) {
 	broken := httptest.NewServer(http.NotFoundHandler())
 	defer broken.Close()
 	const byFile, byURL, unreachable = "https://id.example/file", "https://id.example/url/", "https://id.example/gone"
-	s.Options.Issuers = []Issuer{
+	s.OpenID = []Issuer{
 		{URL: byFile, Audiences: []string{"stator", "other"}, Keys: file}, {URL: byURL, Audiences: []string{"stator"}, Keys: web.URL},
 		{URL: unreachable, Audiences: []string{"stator"}, Keys: broken.URL},
 	}
 	var err error
-	if err = s.SetIssuers(s.Options.Issuers); err != nil {
+	if err = s.SetIssuers(s.OpenID); err != nil {
 		t.Fatal(err)
 	}
 	trust := func(provider, subject string) string {
