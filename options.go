@@ -68,6 +68,12 @@ type Options struct {
 	// commas between them, if there is no file. Without either, IAM and STS issue no access keys, unless InMemory is set, which makes
 	// a key up.
 	SecretsKeyFile, SecretsKey string
+	// Policies is a directory of files that declare IAM's users, groups, roles and policies (see docs/policies.md). What it declares can't be changed by
+	// the API, and follows the files. Servers that share Storage need the same files. If it is empty, declared objects stay as they are.
+	Policies string
+	// WebIdentity is a JSON file with the OpenID Connect providers whose tokens AssumeRoleWithWebIdentity accepts (see docs/policies.md). It is
+	// reloaded when it changes.
+	WebIdentity string
 	// MetricsListen is a second address that serves only /metrics, /healthz and /readyz, without a signature; port 0 picks a
 	// free one. If it is empty, only Listen serves them. With CredentialsFile, /metrics at Listen requires the signature of an
 	// operator's key.
@@ -177,6 +183,7 @@ func (o *Options) internal() server.Options {
 		MinFree:         o.MinFree,
 		SharedNamespace: o.SharedNamespace,
 		CredentialsFile: o.CredentialsFile, SecretsKeyFile: o.SecretsKeyFile, SecretsKey: o.SecretsKey,
+		Policies: o.Policies, WebIdentity: o.WebIdentity,
 		MetricsListen:   o.MetricsListen,
 		Insecure:        o.Insecure,
 		TLS:             server.TLSOptions(o.TLS),

@@ -54,8 +54,8 @@ func (s *Server) MetricsURL() string { return s.server.MetricsURL() }
 // current keys stay in force; the error is logged and returned.
 func (s *Server) ReloadCredentials() error { return s.server.ReloadCredentials() }
 
-// Reload rereads the credentials file and the certificates, and opens the audit log's file anew, which may have been moved away. Whatever
-// can't be read or opened stays in force as it was; the errors are logged and returned.
+// Reload rereads the credentials file, the certificates, the directory of policies and the file of web identities, and opens the audit log's file
+// anew, which may have been moved away. Whatever can't be read or opened stays in force as it was; the errors are logged and returned.
 func (s *Server) Reload() error { return s.server.Reload() }
 
 // Wait blocks until the server stops serving. It returns nil after Close, otherwise the error that stopped it.

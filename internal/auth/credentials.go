@@ -180,6 +180,21 @@ func (a *Authenticator) Limits() map[string]tenant.Limits {
 	return nil
 }
 
+// OnlyAccount returns the account of all keys in the credentials file, DefaultAccount without a file, or "" if the file has several accounts.
+func (a *Authenticator) OnlyAccount() string {
+	ring := a.ring.Load()
+	if ring == nil {
+		return DefaultAccount
+	}
+	if len(ring.buckets) > 1 { // it has an entry for each account
+		return ""
+	}
+	for account := range ring.buckets {
+		return account
+	}
+	return ""
+}
+
 // Readers returns a warning if others than the server can read the credentials file, or "". Group access is fine if the server doesn't own
 // the file, because then it needs that access itself.
 func (a *Authenticator) Readers() string {

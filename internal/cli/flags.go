@@ -134,6 +134,25 @@ func (c choice) Set(text string) error {
 
 // existingFile returns a function that stores the absolute path of a file, which must exist. A leading ~/ is the home directory.
 func existingFile(p *string) func(path string) error {
+	return existing(p, func(path string, info os.FileInfo) error {
+		if info.IsDir() {
+			return fmt.Errorf("%s is a directory", path)
+		}
+		return nil
+	})
+}
+
+// existingDirectory is existingFile for a directory.
+func existingDirectory(p *string) func(path string) error {
+	return existing(p, func(path string, info os.FileInfo) error {
+		if !info.IsDir() {
+			return fmt.Errorf("%s is not a directory", path)
+		}
+		return nil
+	})
+}
+
+func existing(p *string, check func(path string, info os.FileInfo) error) func(path string) error {
 	return func(path string) error {
 		if rest, ok := strings.CutPrefix(path, "~/"); ok {
 			home, err := os.UserHomeDir()
@@ -147,13 +166,12 @@ func existingFile(p *string) func(path string) error {
 			return err
 		}
 		info, err := os.Stat(path)
-		if err != nil {
-			return err
+		if err == nil {
+			err = check(path, info)
 		}
-		if info.IsDir() {
-			return fmt.Errorf("%s is a directory", path)
+		if err == nil {
+			*p = path
 		}
-		*p = path
-		return nil
+		return err
 	}
 }

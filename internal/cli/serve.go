@@ -34,6 +34,8 @@ type serveCmd struct {
 	SharedNamespace bool
 	Credentials     string
 	SecretsKeyFile  string
+	Policies        string
+	WebIdentity     string
 	MetricsListen   string
 	Insecure        bool
 	TLSCert         string
@@ -100,6 +102,12 @@ func (c *serveCmd) command() *cobra.Command {
 		"`FILE` File with the key that encrypts the secrets of IAM's access keys: 32 random bytes in Base64; further lines have older keys. "+
 			"Without it the variable STATOR_SECRETS_KEY has the key. Without either, the server issues no access keys, except with --in-memory.",
 		existingFile(&c.SecretsKeyFile))
+	f.Func("policies",
+		"`DIR` Directory of files that declare IAM's users, groups, roles and policies: user.NAME.json, policy.NAME.json and so on. The server follows "+
+			"changes, and applies them on SIGHUP. Servers that share a database need the same files.", existingDirectory(&c.Policies))
+	f.Func("web-identity",
+		"`FILE` JSON file with the OpenID Connect providers whose tokens may assume roles. The server reloads it when it changes, and on SIGHUP.",
+		existingFile(&c.WebIdentity))
 	f.StringVar(&c.MetricsListen, "metrics-listen", "",
 		"`HOST:PORT` Second address that serves only /metrics, /healthz and /readyz, without a signature. With --credentials, /metrics "+
 			"at --listen needs the signature of an operator's key.")
@@ -246,7 +254,7 @@ func (c *serveCmd) run(ctx context.Context, std streams) error {
 	forgetStart()
 	fmt.Fprintf(std.out, "Stator %s is ready at %s (data: %s). Try: aws dynamodb list-tables --endpoint-url %s --region us-east-1\n",
 		stator.Version, server.URL(), c.describe(server), server.URL())
-	if c.Credentials != "" || c.TLSCert != "" || c.DAXTLSCert != "" || c.AuditLog != "" {
+	if c.Credentials != "" || c.Policies != "" || c.WebIdentity != "" || c.TLSCert != "" || c.DAXTLSCert != "" || c.AuditLog != "" {
 		defer reloadOnHangup(server)()
 	}
 	stopped := make(chan error, 1)
@@ -311,6 +319,8 @@ func (c *serveCmd) options(log *slog.Logger) stator.Options {
 		CredentialsFile: c.Credentials,
 		SecretsKeyFile:  c.SecretsKeyFile,
 		SecretsKey:      os.Getenv("STATOR_SECRETS_KEY"),
+		Policies:        c.Policies,
+		WebIdentity:     c.WebIdentity,
 		MetricsListen:   c.MetricsListen,
 		Insecure:        c.Insecure,
 		TLS:             stator.TLSOptions{Certificate: c.TLSCert, Key: c.TLSKey, ClientCA: c.TLSClientCA},

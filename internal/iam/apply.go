@@ -12,6 +12,7 @@ import (
 
 	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/iam/api"
+	"github.com/statordb/stator/internal/keyspace"
 	"github.com/statordb/stator/internal/kv"
 	"github.com/statordb/stator/internal/registry"
 	"github.com/statordb/stator/internal/smithy"
@@ -66,22 +67,105 @@ type DeclaredPolicy struct {
 	Document    json.RawMessage
 }
 
-// Apply makes the declared users, groups, roles and policies of an account equal to the desired state, all or none of them. It stores nothing if they are
-// already. What the API has made is left alone, and what Apply has made can't be changed by the API, except for access keys. Declared
-// users that are no longer desired go with their access keys. Errors name the object that is invalid, that the API has made under the same name, or
-// whose removal would leave something without its policy.
-func (s *Service) Apply(ctx context.Context, account string, desired Declared) error {
-	return s.update(ctx, account, func(txn *registry.Txn) error {
-		a := &applying{Service: s, account: account, txn: txn, now: s.Now().UnixMilli()}
-		if err := a.load(ctx); err != nil {
-			return err
+// Invalid is an error of Apply about one declared object.
+type Invalid struct {
+	Account string
+	Kind    string // user, group, role or policy
+	Name    string
+	// Member is the part that is wrong, in CloudFormation's terms (Path, Tags, Groups, ManagedPolicyArns, PermissionsBoundary, Policies,
+	// AssumeRolePolicyDocument, Description, MaxSessionDuration), or "" for the whole object. Value is the element of a list: a group, a managed
+	// policy, or the name of an inline policy.
+	Member, Value string
+	Err           error
+}
+
+// Error implements error.
+func (e *Invalid) Error() string {
+	where := ""
+	switch e.Member {
+	case MemberInline:
+		where = fmt.Sprintf("inline policy %q: ", e.Value)
+	case MemberTrust:
+		where = "trust policy: "
+	}
+	return fmt.Sprintf("%s %q: %s%v", e.Kind, e.Name, where, e.Err)
+}
+
+// Unwrap returns the error itself.
+func (e *Invalid) Unwrap() error { return e.Err }
+
+// Values of Invalid.Member, which are also the members of declarations in files.
+const (
+	MemberPath        = "Path"
+	MemberTags        = "Tags"
+	MemberGroups      = "Groups"
+	MemberAttached    = "ManagedPolicyArns"
+	MemberInline      = "Policies"
+	MemberBoundary    = "PermissionsBoundary"
+	MemberTrust       = "AssumeRolePolicyDocument"
+	MemberDescription = "Description"
+	MemberMaxSession  = "MaxSessionDuration"
+)
+
+// Apply makes the declared users, groups, roles and policies of all accounts equal to the desired state, all or none of them. It stores nothing if they
+// are already. What the API has made is left alone, and what Apply has made can't be changed by the API, except for access keys. Declared
+// users that are no longer desired go with their access keys. Its errors are joined Invalids: one for each fault of an object, an object that
+// the API has made under the same name, or one whose removal would leave something without its policy.
+func (s *Service) Apply(ctx context.Context, desired Declaration) (Outcome, error) {
+	var out Outcome
+	opt := kv.TxnOpt{}
+	accounts := s.declaring(desired.Accounts)
+	for _, account := range accounts {
+		opt.Hint = append(opt.Hint, keyspace.IAMAccount(account))
+	}
+	err := registry.Update(ctx, s.Records.KV, opt, func(txn *registry.Txn) error {
+		all := make([]*applying, len(accounts))
+		var failed []error
+		for i, account := range accounts {
+			a := &applying{Service: s, account: account, txn: txn, now: s.Now().UnixMilli()}
+			if err := a.load(ctx); err != nil {
+				return err
+			}
+			d := desired.Accounts[account]
+			a.desire(&d)
+			failed = append(failed, a.failed...)
+			all[i] = a
 		}
-		if err := a.desire(&desired); err != nil {
-			return err
+		if failed != nil {
+			return errors.Join(failed...)
 		}
-		a.count()
-		return a.store()
+		for _, a := range all {
+			a.count()
+			if err := a.store(); err != nil {
+				return err
+			}
+		}
+		var err error
+		out, err = s.sign(txn, &desired)
+		return err
 	})
+	return out, err
+}
+
+// declaring returns the accounts that have declared objects, or shall have some, in order.
+func (s *Service) declaring(desired map[string]Declared) []string {
+	accounts := map[string]bool{}
+	for account := range desired {
+		accounts[account] = true
+	}
+	declaredIn(accounts, s.users)
+	declaredIn(accounts, s.groups)
+	declaredIn(accounts, s.roles)
+	declaredIn(accounts, s.policies)
+	return slices.Sorted(maps.Keys(accounts))
+}
+
+func declaredIn[T any, P record[T]](accounts map[string]bool, of *kind[T, P]) {
+	for _, v := range of.All() {
+		if e := P(v).base(); e.Declared {
+			accounts[e.Account] = true
+		}
+	}
 }
 
 // shelf has the records of one kind in an account, before and after Apply.
@@ -97,6 +181,8 @@ type applying struct {
 	account string
 	txn     *registry.Txn
 	now     int64
+	failed  []error
+	gone    []string // ids of the access keys of users that are removed
 
 	users    shelf[user, *user]
 	groups   shelf[group, *group]
@@ -154,59 +240,63 @@ func (h *shelf[T, P]) sweep(seen map[string]bool) {
 	maps.DeleteFunc(h.after, func(key string, v P) bool { return v.base().Declared && !seen[key] })
 }
 
-// desire changes the copies as desired. Policies and groups come first, because the others refer to them.
-func (a *applying) desire(d *Declared) error {
-	wrong := func(kind, name string, err error) error { return fmt.Errorf("%s %q: %w", kind, name, err) }
+// about reports the faults of one declared object.
+type about struct {
+	*applying
+	kind, name string
+}
+
+// fail records an error, if there is one.
+func (o *about) fail(member, value string, err error) {
+	if err != nil {
+		o.failed = append(o.failed, &Invalid{o.account, o.kind, o.name, member, value, err})
+	}
+}
+
+// check checks a member as the API does.
+func (o *about) check(member string, shape smithy.Shape) { o.fail(member, "", check(shape)) }
+
+// desire changes the copies as desired, and records in failed what is wrong. Policies and groups come first, because the others refer to them.
+func (a *applying) desire(d *Declared) {
 	policies, groups, roles, users := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for i := range d.Policies {
-		if err := a.policy(&d.Policies[i], policies); err != nil {
-			return wrong("policy", d.Policies[i].Name, err)
-		}
+		a.policy(&d.Policies[i], policies)
 	}
 	a.policies.sweep(policies)
 	for i := range d.Groups {
-		if err := a.group(&d.Groups[i], groups); err != nil {
-			return wrong("group", d.Groups[i].Name, err)
-		}
+		a.group(&d.Groups[i], groups)
 	}
 	a.groups.sweep(groups)
 	for i := range d.Roles {
-		if err := a.role(&d.Roles[i], roles); err != nil {
-			return wrong("role", d.Roles[i].Name, err)
-		}
+		a.role(&d.Roles[i], roles)
 	}
 	for i := range d.Users {
-		if err := a.user(&d.Users[i], users); err != nil {
-			return wrong("user", d.Users[i].Name, err)
-		}
+		a.user(&d.Users[i], users)
 	}
 	for key, r := range a.roles.after {
 		if r.Declared && !roles[key] && len(r.Profiles) > 0 {
-			return wrong("role", r.Name, fmt.Errorf("it can't be removed: instance profile %s contains it", r.Profiles[0]))
+			o := about{a, "role", r.Name}
+			o.fail("", "", fmt.Errorf("it can't be removed: instance profile %s contains it", r.Profiles[0]))
 		}
 	}
 	a.roles.sweep(roles)
 	for key, u := range a.users.after {
 		if u.Declared && !users[key] {
-			for _, id := range u.Keys {
-				if err := errors.Join(a.keys.RemoveIn(a.txn, keyRecord(a.account, id)), a.uses.RemoveIn(a.txn, keyRecord(a.account, id))); err != nil {
-					return err
-				}
-			}
+			a.gone = append(a.gone, u.Keys...)
 		}
 	}
 	a.users.sweep(users)
-	return a.dangling()
+	if len(a.failed) == 0 { // a policy with an error is not among the policies
+		a.dangling()
+	}
 }
 
 // check checks values as the API does.
-func check(shapes ...smithy.Shape) error {
-	for _, s := range shapes {
-		var c smithy.Checker
-		s.Check(&c)
-		if err := c.Err(nil); err != nil {
-			return errors.New(err.Message)
-		}
+func check(shape smithy.Shape) error {
+	var c smithy.Checker
+	shape.Check(&c)
+	if err := c.Err(nil); err != nil {
+		return errors.New(err.Message)
 	}
 	return nil
 }
@@ -247,20 +337,22 @@ func text(old *document, raw json.RawMessage, of policy.Kind) (*document, error)
 	return d, err
 }
 
-func (a *applying) policy(d *DeclaredPolicy, seen map[string]bool) error {
+func (a *applying) policy(d *DeclaredPolicy, seen map[string]bool) {
+	o := &about{a, "policy", d.Name}
 	tags, given, err := declaredTags(d.Tags)
-	if err != nil {
-		return plain(err)
-	}
-	err = check(&api.CreatePolicyRequest{
-		PolicyName: optional(d.Name), Path: optional(d.Path), Description: optional(d.Description), PolicyDocument: optional(string(d.Document)), Tags: given,
-	})
-	if err != nil {
-		return err
-	}
+	o.fail(MemberTags, "", plain(err))
+	o.check("", &api.CreatePolicyRequest{PolicyName: optional(d.Name), PolicyDocument: optional(string(d.Document))})
+	rest := &api.CreatePolicyRequest{PolicyName: smithy.Some("p"), PolicyDocument: smithy.Some("{}")}
+	rest.Path = optional(d.Path)
+	o.check(MemberPath, rest)
+	rest.Path, rest.Description = smithy.Opt[string]{}, optional(d.Description)
+	o.check(MemberDescription, rest)
+	rest.Description, rest.Tags = smithy.Opt[string]{}, given
+	o.check(MemberTags, rest)
 	m, err := a.policies.put(a, seen, prefixManaged, d.Name, pathOf(d.Path), tags)
 	if err != nil {
-		return err
+		o.fail("", "", err)
+		return
 	}
 	var old *document
 	if len(m.Versions) > 0 {
@@ -269,58 +361,67 @@ func (a *applying) policy(d *DeclaredPolicy, seen map[string]bool) error {
 	doc, err := text(old, d.Document, policy.OfIdentity)
 	switch {
 	case err != nil:
-		return err
+		o.fail("", "", err)
 	case doc.size() > maxPolicySize:
-		return plain(exceeded("PolicySize", maxPolicySize))
+		o.fail("", "", plain(exceeded("PolicySize", maxPolicySize)))
 	case doc != old:
 		m.Versions = nil
 		m.add(doc, a.now, true)
 	}
 	m.Description = d.Description
-	return nil
 }
 
 // holder changes the policies of a user, group or role.
-func (a *applying) holder(g *grants, word string, d *Holder) error {
+func (o *about) holder(g *grants, d *Holder) {
 	inline := map[string]*document{}
 	total := 0
-	for name, raw := range d.Inline {
+	for _, name := range slices.Sorted(maps.Keys(d.Inline)) {
+		raw := d.Inline[name]
 		if err := check(&api.PutUserPolicyRequest{UserName: smithy.Some("u"), PolicyName: optional(name), PolicyDocument: optional(string(raw))}); err != nil {
-			return err
+			o.fail(MemberInline, name, err)
+			continue
 		}
 		doc, err := text(g.Inline[name], raw, policy.OfIdentity)
 		if err != nil {
-			return fmt.Errorf("inline policy %q: %w", name, err)
+			o.fail(MemberInline, name, err)
+			continue
 		}
 		inline[name] = doc
 		total += doc.size()
 	}
-	if total > maxInline[word] {
-		return fmt.Errorf("its inline policies have %d characters, more than %d", total, maxInline[word])
+	if total > maxInline[o.kind] {
+		o.fail("", "", fmt.Errorf("its inline policies have %d characters, more than %d", total, maxInline[o.kind]))
 	}
 	var attached []string
 	for _, name := range d.Attached {
-		arn, err := a.managed(name)
-		if err != nil {
-			return err
-		}
-		if !slices.Contains(attached, arn) {
+		arn, err := o.managed(name)
+		o.fail(MemberAttached, name, err)
+		if err == nil && !slices.Contains(attached, arn) {
 			attached = append(attached, arn)
 		}
 	}
 	if len(attached) > maxAttached {
-		return fmt.Errorf("it has %d managed policies, more than %d", len(attached), maxAttached)
+		o.fail(MemberAttached, "", fmt.Errorf("it has %d managed policies, more than %d", len(attached), maxAttached))
 	}
 	if len(inline) == 0 {
 		inline = nil
 	}
 	g.Inline, g.Attached = inline, attached
-	return nil
 }
 
-// managed returns the ARN of a managed policy, given its name or ARN; "" for "".
+// boundary returns the ARN of a permissions boundary; "" for "".
+func (o *about) boundary(name string) string {
+	if name == "" {
+		return ""
+	}
+	arn, err := o.managed(name)
+	o.fail(MemberBoundary, "", err)
+	return arn
+}
+
+// managed returns the ARN of a managed policy, given its name or ARN.
 func (a *applying) managed(name string) (arn string, err error) {
-	if name == "" || builtIn(name) != nil {
+	if builtIn(name) != nil {
 		return name, nil
 	}
 	for _, m := range a.policies.after {
@@ -331,75 +432,79 @@ func (a *applying) managed(name string) (arn string, err error) {
 	return "", fmt.Errorf("there is no policy %q", name)
 }
 
-func (a *applying) group(d *DeclaredGroup, seen map[string]bool) error {
-	if err := check(&api.CreateGroupRequest{GroupName: optional(d.Name), Path: optional(d.Path)}); err != nil {
-		return err
-	}
+func (a *applying) group(d *DeclaredGroup, seen map[string]bool) {
+	o := &about{a, "group", d.Name}
+	o.check("", &api.CreateGroupRequest{GroupName: optional(d.Name)})
+	o.check(MemberPath, &api.CreateGroupRequest{GroupName: smithy.Some("g"), Path: optional(d.Path)})
 	g, err := a.groups.put(a, seen, prefixGroup, d.Name, pathOf(d.Path), nil)
 	if err != nil {
-		return err
+		o.fail("", "", err)
+		return
 	}
-	return a.holder(&g.grants, "group", &d.Holder)
+	o.holder(&g.grants, &d.Holder)
 }
 
-func (a *applying) role(d *DeclaredRole, seen map[string]bool) error {
+func (a *applying) role(d *DeclaredRole, seen map[string]bool) {
+	o := &about{a, "role", d.Name}
 	tags, given, err := declaredTags(d.Tags)
-	if err != nil {
-		return plain(err)
-	}
-	in := &api.CreateRoleRequest{
-		RoleName: optional(d.Name), Path: optional(d.Path), Description: optional(d.Description), AssumeRolePolicyDocument: optional(string(d.Trust)), Tags: given,
-		MaxSessionDuration: smithy.Opt[int64]{Value: d.MaxSession, Set: d.MaxSession != 0},
-	}
-	if err := check(in); err != nil {
-		return err
+	o.fail(MemberTags, "", plain(err))
+	o.check("", &api.CreateRoleRequest{RoleName: optional(d.Name), AssumeRolePolicyDocument: optional(string(d.Trust))})
+	session := smithy.Opt[int64]{Value: d.MaxSession, Set: d.MaxSession != 0}
+	for member, set := range map[string]func(*api.CreateRoleRequest){
+		MemberPath:        func(in *api.CreateRoleRequest) { in.Path = optional(d.Path) },
+		MemberDescription: func(in *api.CreateRoleRequest) { in.Description = optional(d.Description) },
+		MemberTags:        func(in *api.CreateRoleRequest) { in.Tags = given },
+		MemberMaxSession:  func(in *api.CreateRoleRequest) { in.MaxSessionDuration = session },
+	} {
+		in := &api.CreateRoleRequest{RoleName: smithy.Some("r"), AssumeRolePolicyDocument: smithy.Some("{}")}
+		set(in)
+		o.check(member, in)
 	}
 	r, err := a.roles.put(a, seen, prefixRole, d.Name, pathOf(d.Path), tags)
 	if err != nil {
-		return err
+		o.fail("", "", err)
+		return
 	}
-	if r.Trust, err = text(r.Trust, d.Trust, policy.OfTrust); err != nil {
-		return fmt.Errorf("trust policy: %w", err)
+	trust, err := text(r.Trust, d.Trust, policy.OfTrust)
+	switch {
+	case err != nil:
+		o.fail(MemberTrust, "", err)
+	case trust.size() > maxTrust:
+		o.fail(MemberTrust, "", plain(exceeded("ACLSizePerRole", maxTrust)))
 	}
-	if r.Trust.size() > maxTrust {
-		return plain(exceeded("ACLSizePerRole", maxTrust))
-	}
-	r.Description, r.MaxSession = d.Description, in.MaxSessionDuration.Or(defaultMaxSession)
-	if r.Boundary, err = a.managed(d.Boundary); err != nil {
-		return err
-	}
-	return a.holder(&r.grants, "role", &d.Holder)
+	r.Trust, r.Description, r.MaxSession = trust, d.Description, session.Or(defaultMaxSession)
+	r.Boundary = o.boundary(d.Boundary)
+	o.holder(&r.grants, &d.Holder)
 }
 
-func (a *applying) user(d *DeclaredUser, seen map[string]bool) error {
+func (a *applying) user(d *DeclaredUser, seen map[string]bool) {
+	o := &about{a, "user", d.Name}
 	tags, given, err := declaredTags(d.Tags)
-	if err != nil {
-		return plain(err)
-	}
-	if err := check(&api.CreateUserRequest{UserName: optional(d.Name), Path: optional(d.Path), Tags: given}); err != nil {
-		return err
-	}
+	o.fail(MemberTags, "", plain(err))
+	o.check("", &api.CreateUserRequest{UserName: optional(d.Name)})
+	o.check(MemberPath, &api.CreateUserRequest{UserName: smithy.Some("u"), Path: optional(d.Path)})
+	o.check(MemberTags, &api.CreateUserRequest{UserName: smithy.Some("u"), Tags: given})
 	u, err := a.users.put(a, seen, prefixUser, d.Name, pathOf(d.Path), tags)
 	if err != nil {
-		return err
+		o.fail("", "", err)
+		return
 	}
-	if u.Boundary, err = a.managed(d.Boundary); err != nil {
-		return err
-	}
+	u.Boundary = o.boundary(d.Boundary)
 	u.Groups = nil
 	for _, name := range d.Groups {
 		g := a.groups.after[strings.ToLower(name)]
 		if g == nil || g.Name != name || !g.Declared {
-			return fmt.Errorf("there is no declared group %q", name)
+			o.fail(MemberGroups, name, fmt.Errorf("there is no declared group %q", name))
+			continue
 		}
 		if !slices.Contains(u.Groups, g.ID) {
 			u.Groups = append(u.Groups, g.ID)
 		}
 	}
 	if len(u.Groups) > maxGroupsPerUser {
-		return plain(exceeded("GroupsPerUser", maxGroupsPerUser))
+		o.fail(MemberGroups, "", plain(exceeded("GroupsPerUser", maxGroupsPerUser)))
 	}
-	return a.holder(&u.grants, "user", &d.Holder)
+	o.holder(&u.grants, &d.Holder)
 }
 
 // each visits what every user, group and role refers to.
@@ -415,8 +520,8 @@ func (a *applying) each(visit func(kind string, e *entity, g *grants, boundary s
 	}
 }
 
-// dangling fails if something that the API has made refers to a policy that is gone or has moved.
-func (a *applying) dangling() (err error) {
+// dangling records errors if something that the API has made refers to a policy that is gone or has moved.
+func (a *applying) dangling() {
 	there := map[string]bool{"": true}
 	for _, m := range a.policies.after {
 		there[m.arn("policy")] = true
@@ -424,11 +529,11 @@ func (a *applying) dangling() (err error) {
 	a.each(func(kind string, e *entity, g *grants, boundary string) {
 		for _, arn := range append(slices.Clone(g.Attached), boundary) {
 			if !there[arn] && builtIn(arn) == nil {
-				err = fmt.Errorf("policy %s can't be removed: %s %q uses it", arn, kind, e.Name)
+				o := about{a, "policy", arn[strings.LastIndexByte(arn, '/')+1:]}
+				o.fail("", "", fmt.Errorf("it can't be removed or moved: %s %q uses %s", kind, e.Name, arn))
 			}
 		}
 	})
-	return err
 }
 
 // count counts the uses of policies and the members of groups anew.
@@ -458,6 +563,11 @@ func (a *applying) store() error {
 	// All reads come before the first write: a transaction reads more slowly the more it has written.
 	if err := errors.Join(a.policies.verify(a), a.groups.verify(a), a.roles.verify(a), a.users.verify(a)); err != nil {
 		return err
+	}
+	for _, id := range a.gone {
+		if err := errors.Join(a.keys.RemoveIn(a.txn, keyRecord(a.account, id)), a.uses.RemoveIn(a.txn, keyRecord(a.account, id))); err != nil {
+			return err
+		}
 	}
 	return errors.Join(
 		a.policies.save(a), a.groups.save(a), a.roles.save(a), a.users.save(a),

@@ -2,6 +2,7 @@ package iam
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -46,10 +47,13 @@ func (s *tester) state(t *testing.T) string {
 
 func (s *tester) apply(t *testing.T, d Declared) {
 	t.Helper()
-	if err := s.Apply(t.Context(), account, d); err != nil {
+	if _, err := s.Apply(t.Context(), declaring(d)); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// declaring declares a state of the account.
+func declaring(d Declared) Declaration { return Declaration{Accounts: map[string]Declared{account: d}} }
 
 // TestApply makes declared records, leaves them alone when nothing changes, changes and removes them, and keeps the API from changing them.
 func TestApply(t *testing.T) {
@@ -108,7 +112,7 @@ func TestApply(t *testing.T) {
 	// A declared policy that the API has attached can't be removed.
 	s.do(t, "AttachUserPolicy", obj{"UserName": "bob", "PolicyArn": arn}, nil)
 	before := s.state(t)
-	if err := s.Apply(t.Context(), account, Declared{}); err == nil || !strings.Contains(err.Error(), `user "bob" uses it`) || s.state(t) != before {
+	if _, err := s.Apply(t.Context(), declaring(Declared{})); err == nil || !strings.Contains(err.Error(), `user "bob" uses arn:aws:iam::`) || s.state(t) != before {
 		t.Errorf("removing a policy in use: %v", err)
 	}
 	s.do(t, "DetachUserPolicy", obj{"UserName": "bob", "PolicyArn": arn}, nil)
@@ -146,11 +150,71 @@ func TestApplyRefuses(t *testing.T) {
 	} {
 		d := declared()
 		change(&d)
-		if err := s.Apply(t.Context(), account, d); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := s.Apply(t.Context(), declaring(d)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
 	if s.state(t) != before {
 		t.Error("something was stored")
+	}
+}
+
+// TestApplied records which directory is in force, and names the server that has applied another one in between.
+func TestApplied(t *testing.T) {
+	s := newSession(t)
+	other := s.another(t)
+	apply := func(on *Service, digest, server string, want Outcome) {
+		t.Helper()
+		got, err := on.Apply(t.Context(), Declaration{Digest: digest, Server: server})
+		if err != nil || got != want {
+			t.Errorf("%s by %s: %+v, %v, want %+v", digest, server, got, err, want)
+		}
+		if now, _ := on.Applied(); want.Changed && now != digest {
+			t.Errorf("%s is recorded", now)
+		}
+	}
+	apply(s.Service, "one", "a", Outcome{Changed: true})
+	before := s.state(t)
+	apply(other, "one", "b", Outcome{})
+	if s.state(t) != before {
+		t.Error("the same directory is recorded again")
+	}
+	apply(s.Service, "two", "a", Outcome{Changed: true})
+	apply(s.Service, "one", "a", Outcome{Changed: true}) // the operator has reverted a change
+	apply(other, "two", "b", Outcome{Changed: true, Rival: "a"})
+	apply(other, "three", "b", Outcome{Changed: true})
+	s.clock = s.clock.Add(rivalry)
+	apply(other, "one", "a", Outcome{Changed: true})
+	for _, digest := range []string{"4", "5", "6", "7"} {
+		apply(other, digest, "a", Outcome{Changed: true})
+	}
+	if list := other.applied.All(); len(list) != 1 || len(list[0].Last) != maxApplied {
+		t.Errorf("what is recorded: %+v", list)
+	}
+}
+
+// TestApplyAccounts changes several accounts at once or none of them, and clears those that declare nothing any more.
+func TestApplyAccounts(t *testing.T) {
+	s := newSession(t)
+	const second = "444455556666"
+	d := Declaration{Accounts: map[string]Declared{account: declared(), second: {Groups: []DeclaredGroup{{Holder{Name: "g"}}}}}}
+	if _, err := s.Apply(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	before := s.state(t)
+	broken := Declaration{Accounts: map[string]Declared{account: {}, second: {Groups: []DeclaredGroup{{Holder{Name: "a b"}}, {Holder{Name: "c", Path: "x"}}}}}}
+	_, err := s.Apply(t.Context(), broken)
+	list := err.(interface{ Unwrap() []error }).Unwrap()
+	if one, ok := errors.AsType[*Invalid](list[1]); len(list) != 2 || !ok || one.Account != second || one.Kind != "group" || one.Name != "c" || one.Member != MemberPath {
+		t.Errorf("errors: %v", err)
+	}
+	if s.state(t) != before {
+		t.Error("something was stored")
+	}
+	if _, err := s.Apply(t.Context(), Declaration{Accounts: map[string]Declared{second: d.Accounts[second]}}); err != nil {
+		t.Fatal(err)
+	}
+	if s.users.find(account, "alice") != nil || s.groups.find(second, "g") == nil {
+		t.Error("the wrong account is empty")
 	}
 }

@@ -13,7 +13,7 @@
 //	token.go       session tokens; sts.go and webidentity.go the operations that make them
 //	credential.go  who a request comes from
 //	simulate.go    the policy simulator
-//	apply.go       records that a file declares
+//	apply.go       records that files declare; declaration.go which files were applied last
 //
 // Sources: IAM's and STS's API References, "IAM and AWS STS quotas".
 package iam
@@ -50,9 +50,9 @@ type Options struct {
 	// Context adds the condition keys that every request has (aws:SourceIp, aws:CurrentTime, …) to an action's own, for the evaluation of
 	// trust policies; nil adds none.
 	Context func(call *smithy.Call, own policy.Context) policy.Context
-	// Issuers are the OpenID Connect providers whose tokens AssumeRoleWithWebIdentity accepts.
-	Issuers []Issuer
-	// HTTP reads the keys of Issuers; nil for a client with a timeout.
+	// OpenID are the OpenID Connect providers whose tokens AssumeRoleWithWebIdentity accepts at first; SetIssuers replaces them.
+	OpenID []Issuer
+	// HTTP reads the keys of providers; nil for a client with a timeout.
 	HTTP   *http.Client
 	Logger *slog.Logger // may be nil
 }
@@ -69,9 +69,10 @@ type Service struct {
 	keys     *registry.Set[accessKey]
 	uses     *registry.Set[keyUse]
 	checks   *registry.Set[secretsCheck]
+	applied  *registry.Set[applied]
 
 	secrets atomic.Pointer[ring]
-	issuers []*issuer
+	issuers atomic.Pointer[[]*issuer]
 	known   atomic.Pointer[generation] // what Credential has found out
 
 	used sync.Map // keyUse of each access key since the start of the server, by id
@@ -86,7 +87,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	if err := s.SetSecrets(opt.Secrets); err != nil {
 		return nil, err
 	}
-	var errs [9]error
+	var errs [10]error
 	s.users, errs[0] = openKind[user](ctx, opt.Records, registry.IAMUsers, "user", "user")
 	s.groups, errs[1] = openKind[group](ctx, opt.Records, registry.IAMGroups, "group", "group")
 	s.roles, errs[2] = openKind[role](ctx, opt.Records, registry.IAMRoles, "role", "role")
@@ -95,7 +96,8 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	s.keys, errs[5] = registry.Open[accessKey](ctx, opt.Records, registry.IAMAccessKeys)
 	s.uses, errs[6] = registry.Open[keyUse](ctx, opt.Records, registry.IAMKeyUses)
 	s.checks, errs[7] = registry.Open[secretsCheck](ctx, opt.Records, registry.IAMSecrets)
-	s.issuers, errs[8] = newIssuers(&s.Options)
+	s.applied, errs[8] = registry.Open[applied](ctx, opt.Records, registry.IAMApplied)
+	errs[9] = s.SetIssuers(opt.OpenID)
 	return s, errors.Join(errs[:]...)
 }
 

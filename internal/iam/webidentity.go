@@ -60,12 +60,40 @@ type issuer struct {
 	tried time.Time // when reading was last begun
 }
 
-func newIssuers(opt *Options) (out []*issuer, err error) {
+// SetIssuers replaces the OpenID Connect providers. It fails, and changes nothing, if one of them is invalid. Providers that are the same as before keep the
+// keys that were read.
+func (s *Service) SetIssuers(list []Issuer) error {
+	out, err := newIssuers(&s.Options, list)
+	if err != nil {
+		return err
+	}
+	if old := s.issuers.Load(); old != nil {
+		for i, next := range out {
+			if at := slices.IndexFunc(*old, func(o *issuer) bool {
+				return o.URL == next.URL && o.Keys == next.Keys && slices.Equal(o.Audiences, next.Audiences)
+			}); at >= 0 {
+				out[i] = (*old)[at]
+			}
+		}
+	}
+	s.issuers.Store(&out)
+	return nil
+}
+
+// Issuers returns the OpenID Connect providers.
+func (s *Service) Issuers() (list []Issuer) {
+	for _, i := range *s.issuers.Load() {
+		list = append(list, i.Issuer)
+	}
+	return list
+}
+
+func newIssuers(opt *Options, list []Issuer) (out []*issuer, err error) {
 	client := opt.HTTP
 	if client == nil {
 		client = &http.Client{Timeout: keysTimeout}
 	}
-	for _, i := range opt.Issuers {
+	for _, i := range list {
 		u, err := url.Parse(i.URL)
 		switch {
 		case err != nil:
@@ -183,11 +211,12 @@ func (s *Service) claims(ctx context.Context, text string) (from *issuer, claims
 	if err := token.UnsafeClaimsWithoutVerification(&unverified); err != nil {
 		return nil, nil, "", errIdentityToken
 	}
-	at := slices.IndexFunc(s.issuers, func(i *issuer) bool { return i.URL == unverified.Issuer })
+	issuers := *s.issuers.Load()
+	at := slices.IndexFunc(issuers, func(i *issuer) bool { return i.URL == unverified.Issuer })
 	if at < 0 {
 		return nil, nil, "", awserr.New(invalidIdentity, "No OpenIDConnect provider found in your account for "+unverified.Issuer)
 	}
-	from = s.issuers[at]
+	from = issuers[at]
 	now := s.Now()
 	kid := token.Headers[0].KeyID
 	keys, err := from.set(ctx, kid, now)

@@ -81,12 +81,12 @@ func TestWebIdentity(t *testing.T) {
 	broken := httptest.NewServer(http.NotFoundHandler())
 	defer broken.Close()
 	const byFile, byURL, unreachable = "https://id.example/file", "https://id.example/url/", "https://id.example/gone"
-	s.Options.Issuers = []Issuer{
+	s.OpenID = []Issuer{
 		{URL: byFile, Audiences: []string{"stator", "other"}, Keys: file}, {URL: byURL, Audiences: []string{"stator"}, Keys: web.URL},
 		{URL: unreachable, Audiences: []string{"stator"}, Keys: broken.URL},
 	}
 	var err error
-	if s.issuers, err = newIssuers(&s.Options); err != nil {
+	if err = s.SetIssuers(s.OpenID); err != nil {
 		t.Fatal(err)
 	}
 	trust := func(provider, subject string) string {
@@ -156,7 +156,7 @@ func TestWebIdentity(t *testing.T) {
 		t.Errorf("keys that can't be read: %v; read %d times", err, one.read.Load())
 	}
 	for _, bad := range []Issuer{{URL: "id", Audiences: []string{"a"}, Keys: file}, {URL: byFile, Keys: file}, {URL: byFile, Audiences: []string{"a"}}} {
-		if _, err := newIssuers(&Options{Issuers: []Issuer{bad}}); err == nil {
+		if _, err := newIssuers(&Options{}, []Issuer{bad}); err == nil {
 			t.Errorf("%+v is accepted", bad)
 		}
 	}

@@ -40,4 +40,5 @@ var (
 	IAMAccessKeys      = Kind{keyspace.IAMRecords('k')}
 	IAMKeyUses         = Kind{keyspace.IAMRecords('l')}
 	IAMSecrets         = Kind{keyspace.IAMRecords('s')}
+	IAMApplied         = Kind{keyspace.IAMRecords('d')}
 )

@@ -34,6 +34,7 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 	s.lead(ctx, opt, items, sweepers, report)
 	s.exchange(ctx, opt, report)
 	s.followSecrets(ctx, report)
+	s.followPolicies(ctx)
 	if opt.MemoryLimit != 0 {
 		eachCollection(ctx, func() { s.memory.collected(readUsage()) })
 		s.goOn("lowering the memory limit", func() {

@@ -55,6 +55,8 @@ type Options struct {
 	CredentialsFile string
 	SecretsKeyFile  string
 	SecretsKey      string
+	Policies        string
+	WebIdentity     string
 	MetricsListen   string
 	Insecure        bool
 	TLS             TLSOptions

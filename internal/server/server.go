@@ -35,22 +35,26 @@ import (
 
 // Server is a running database.
 type Server struct {
-	listener net.Listener
-	http     *httpd.Server
-	servers  membership
-	sharing  *sharing // of throughput, with the other servers
-	meters   *metering.Registry
-	handlers []smithy.Handler // for tests
-	store    kv.Store
-	items    *table.Store
-	backups  *backup.Manager
-	metrics  *cloudwatch.Service
-	dax      *daxFront
-	clusters *control.Service
-	auth     *auth.Authenticator
-	tenants  *tenant.Tenants
-	iam      *iam.Service
-	secrets  secrets
+	listener    net.Listener
+	http        *httpd.Server
+	servers     membership
+	sharing     *sharing // of throughput, with the other servers
+	meters      *metering.Registry
+	handlers    []smithy.Handler // for tests
+	store       kv.Store
+	items       *table.Store
+	backups     *backup.Manager
+	metrics     *cloudwatch.Service
+	dax         *daxFront
+	clusters    *control.Service
+	auth        *auth.Authenticator
+	tenants     *tenant.Tenants
+	iam         *iam.Service
+	secrets     secrets
+	policies    policies
+	webIdentity webIdentity
+	id          string // of this server, in logs of others
+	now         func() time.Time
 	// certificates are reloaded by followCertificates and Reload.
 	certificates certificates
 	audit        *audit.Log // nil without an audit log
@@ -172,8 +176,8 @@ func (s *Server) ReloadCredentials() error {
 	return err
 }
 
-// Reload rereads the credentials file and the certificates, and opens the audit log's file anew. Whatever can't be read or opened stays in
-// force as it was; the errors are logged and returned.
+// Reload rereads the credentials file, the certificates, the directory of policies and the file of web identities, and opens the audit log's file anew.
+// Whatever can't be read or opened stays in force as it was; the errors are logged and returned.
 func (s *Server) Reload() error {
 	var err error
 	if s.auth.Verifies() {
@@ -183,7 +187,7 @@ func (s *Server) Reload() error {
 	if reopened != nil {
 		s.log.Error("cannot reopen the audit log; events go to the old file", "error", reopened)
 	}
-	return errors.Join(err, s.reloadCertificates(), reopened)
+	return errors.Join(err, s.reloadCertificates(), s.reloadPolicies(), reopened)
 }
 
 // logCredentials logs the outcome of rereading the credentials file.

@@ -70,13 +70,15 @@ func start(opt *Options, listener net.Listener, store kv.Store, authenticator *a
 		auth:     authenticator,
 		tenants:  tenants,
 		log:      opt.Logger,
+		id:       opt.id,
+		now:      opt.Now,
 		cancel:   cancel,
 		timeout:  cmp.Or(opt.closeTimeout, closeTimeout),
 		memory:   newMemoryLimit(opt.MemoryLimit),
 		served:   make(chan struct{}),
 		sharing:  newSharing(),
 	}}
-	stages := []func() error{s.parse, s.joinServers, s.openIAM, s.openTables, s.openDirectories, s.openOperations, s.openAudit, s.openDAX, s.openServices, s.openHTTP, s.resume}
+	stages := []func() error{s.parse, s.joinServers, s.openIAM, s.openPolicies, s.openTables, s.openDirectories, s.openOperations, s.openAudit, s.openDAX, s.openServices, s.openHTTP, s.resume}
 	for _, stage := range stages {
 		if err := stage(); err != nil {
 			cancel()
