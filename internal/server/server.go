@@ -119,6 +119,7 @@ func Open(opt Options) (*Server, error) {
 	} else if !opt.Insecure && !isLoopback(opt.Listen) {
 		return nil, fmt.Errorf("%s: %w", opt.Listen, ErrInsecure)
 	}
+	authenticator.Issuer = opt.issuer
 	listener, err := net.Listen("tcp", opt.Listen)
 	if err != nil {
 		return nil, err
