@@ -3,6 +3,8 @@ package auth
 import (
 	"context"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -95,4 +97,53 @@ func signedBy(t *testing.T, key aws.Credentials) (*Request, map[string]string) {
 		headers[strings.ToLower(name)] = request.Header.Get(name)
 	}
 	return of(&Request{Method: "POST", Path: "/", Service: "dynamodb"}, headers), headers
+}
+
+// TestIssuerWithoutSecret refuses a key whose secret the Issuer does not know: its signatures could not be verified.
+func TestIssuerWithoutSecret(t *testing.T) {
+	for _, file := range []bool{false, true} {
+		a := &Authenticator{Now: func() time.Time { return signedAt }}
+		if file {
+			a = load(t, signedAt)
+		}
+		a.Issuer = issuer{"ISSUEDUSER": {}}
+		r, _ := signedBy(t, aws.Credentials{AccessKeyID: "ISSUEDUSER", SecretAccessKey: "any"})
+		if id, err := a.Authenticate(r); err == nil || err.Code != awserr.UnrecognizedClient {
+			t.Errorf("with a file %v: %+v, %v", file, id, err)
+		}
+	}
+}
+
+// TestOperatorAccounts checks whose users may run the server: those of an account with an operator's key, or of any without a file.
+func TestOperatorAccounts(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "credentials.json")
+	write := func(account string) {
+		text := `[{"accessKeyId":"OP","secretAccessKey":"s","account":"` + account + `","operator":true},{"accessKeyId":"KEY","secretAccessKey":"s","account":"` + ann.Account + `"}]`
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	operator := func(a *Authenticator) bool {
+		t.Helper()
+		a.Issuer = issuer{"ISSUEDUSER": {secret: "u"}}
+		r, _ := signedBy(t, aws.Credentials{AccessKeyID: "ISSUEDUSER", SecretAccessKey: "u"})
+		id, err := a.Authenticate(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id.Operator
+	}
+	if !operator(&Authenticator{Now: func() time.Time { return signedAt }}) {
+		t.Error("without a file, a user may not run the server")
+	}
+	for account, want := range map[string]bool{ann.Account: true, "333333333333": false} {
+		write(account)
+		a, err := Load(file, func() time.Time { return signedAt })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := operator(a); got != want {
+			t.Errorf("an operator's key of account %s: %v", account, got)
+		}
+	}
 }

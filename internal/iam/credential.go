@@ -18,6 +18,8 @@ type generation struct {
 
 	mu      sync.RWMutex
 	entries map[string]*credential // by the token of a session, or the id of a user's access key
+
+	principals sync.Map // *policy.Identity by ARN, as Principal returns it
 }
 
 // credential is what Credential answers.
@@ -134,6 +136,28 @@ func (s *Service) openSession(token string) (*credential, error) {
 		return nil, err
 	}
 	return &credential{v.Key, secret, identity}, nil
+}
+
+// Principal returns the identity of the root, user, role or role's session that an ARN names, as Identity does; nil if there is none. While no
+// record changes, it returns the same identity again.
+func (s *Service) Principal(arn string) (*policy.Identity, error) {
+	g := s.current()
+	if id, ok := g.principals.Load(arn); ok {
+		return id.(*policy.Identity), nil
+	}
+	r, ok := parseARN(arn)
+	if !ok {
+		return nil, nil
+	}
+	id, refused := s.Identity(r.account, arn)
+	switch {
+	case refused != nil && refused.Code == noSuchEntity:
+		return nil, nil
+	case refused != nil:
+		return nil, refused
+	}
+	g.principals.Store(strings.Clone(arn), id) // only ARNs of records that exist, so their number is bounded
+	return id, nil
 }
 
 // documents returns the compiled policies of a user, group or role.

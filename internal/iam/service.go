@@ -157,9 +157,6 @@ var STS = &protocol.Service{
 	Errors:       common,
 }
 
-// Unsigned reports whether an operation takes requests without a signature: a web identity's token takes its place.
-func Unsigned(target string) bool { return target == stsapi.AssumeRoleWithWebIdentity.Target }
-
 // Operations returns all operations, sorted by target.
 func (s *Service) Operations() []smithy.Handler {
 	list := []smithy.Handler{
@@ -261,6 +258,7 @@ func (s *Service) Operations() []smithy.Handler {
 	}
 	for i := range tokens {
 		tokens[i].Service = STS.Name
+		tokens[i].Unsigned = tokens[i].Target == stsapi.AssumeRoleWithWebIdentity.Target // the provider's token takes the signature's place
 	}
 	return append(list, tokens...)
 }

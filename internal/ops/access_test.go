@@ -5,6 +5,7 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,8 +43,11 @@ var accessCallers = map[string]struct {
 //		each. NAME is a name in accessCallers. <T> stands for the ARN of the table T, <STREAM T> for that of its stream
 func TestAccess(t *testing.T) {
 	datadriven.Walk(t, "testdata/access", func(t *testing.T, path string) {
-		now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
-		s := open(t, Options{Now: func() time.Time { return now }, NoChangeLimits: true})
+		var minutes atomic.Int64 // since the beginning
+		now := func() time.Time {
+			return time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC).Add(time.Duration(minutes.Load()) * time.Minute)
+		}
+		s := open(t, Options{Now: now, NoChangeLimits: true})
 		var document *policy.Document
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			if d.Cmd == "policy" {
@@ -68,7 +72,7 @@ func TestAccess(t *testing.T) {
 			var out strings.Builder
 			for line := range strings.Lines(s.withARNs(d.Input)) {
 				operation, in, _ := strings.Cut(strings.TrimSpace(line), " ")
-				now = now.Add(time.Minute) // changes of a table have settled
+				minutes.Add(1) // changes of a table have settled
 				out.WriteString(s.verdict(t, caller, operation, in) + "\n")
 			}
 			return out.String()

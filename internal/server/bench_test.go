@@ -104,8 +104,13 @@ func benchmarkSigned(b *testing.B, key, secret string) {
 	if err := os.WriteFile(file, []byte(`[{"accessKeyId":"A","secretAccessKey":"`+secretA+`","account":"`+accountA+`"}]`), 0o600); err != nil {
 		b.Fatal(err)
 	}
+	var list []grant
+	for i := range 9 {
+		list = append(list, grant{fmt.Sprintf("dynamodb:%c*", "BCDPQRSTU"[i]), "arn:aws:dynamodb:*:*:table/*"})
+	}
+	iam := &issuer{user: identityWith(b, frontUser, append(list, grant{"dynamodb:GetItem", "arn:aws:dynamodb:us-east-1:*:table/bench"})...)}
 	a := account{key: "A", secret: secretA}
-	s, call := signedBenchServer(b, Options{CredentialsFile: file}, func(h *fasthttp.RequestHeader, target, body string) {
+	_, call := signedBenchServer(b, Options{CredentialsFile: file, issuer: iam}, func(h *fasthttp.RequestHeader, target, body string) {
 		signature, ok := signatures[body]
 		if !ok {
 			req, err := http.NewRequest("POST", "http://localhost/", nil)
@@ -123,11 +128,6 @@ func benchmarkSigned(b *testing.B, key, secret string) {
 		h.Set("X-Amz-Date", signature[0])
 		h.Set("Authorization", signature[1])
 	})
-	var list []grant
-	for i := range 9 {
-		list = append(list, grant{fmt.Sprintf("dynamodb:%c*", "BCDPQRSTU"[i]), "arn:aws:dynamodb:*:*:table/*"})
-	}
-	s.auth.Issuer = &issuer{user: identityWith(b, frontUser, append(list, grant{"dynamodb:GetItem", "arn:aws:dynamodb:us-east-1:*:table/bench"})...)}
 	a.key, a.secret = key, secret
 	bodies := make([]string, 1000)
 	for i := range bodies {

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/audit"
 	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/certs"
@@ -63,8 +62,7 @@ const (
 type daxFront struct {
 	opt           *Options
 	service       *node.Service
-	role          func(arn string) *policy.Identity // returns the role with an ARN, or nil; nil without IAM. Set before the first request
-	certificate   *tls.Config                       // nil: no TLS
+	certificate   *tls.Config // nil: no TLS
 	advertise     string
 	advertisePort int
 	memory        *memoryLimit
@@ -93,7 +91,7 @@ type daxNode struct {
 func openDAX(opt *Options, authenticator *auth.Authenticator, certificate *certs.Source, log *audit.Log, tables *ops.Service, tenants *tenant.Tenants, long *turns.Turns, memory *memoryLimit, others func(encrypted bool) []string) (_ *daxFront, err error) {
 	o := &opt.DAX
 	f := &daxFront{opt: opt, memory: memory, others: others, nodes: map[control.ID]*daxNode{}, advertise: o.Advertise}
-	f.service = node.NewService(node.ServiceOptions{Database: tables, Auth: authenticator, Role: f.roleOf, Tenants: tenants, Turns: long, Audit: log, Now: opt.Now, Logger: opt.Logger})
+	f.service = node.NewService(node.ServiceOptions{Database: tables, Auth: authenticator, Role: opt.role, Tenants: tenants, Turns: long, Audit: log, Now: opt.Now, Logger: opt.Logger})
 	if host, port, splitErr := net.SplitHostPort(o.Advertise); splitErr == nil {
 		f.advertise = host
 		if f.advertisePort, err = strconv.Atoi(port); err != nil || f.advertisePort < 1 || f.advertisePort > 65535 {
@@ -126,14 +124,6 @@ func openDAX(opt *Options, authenticator *auth.Authenticator, certificate *certs
 	f.memory.add(f.cache())
 	f.base = base
 	return f, nil
-}
-
-// roleOf returns the role with an ARN, or nil.
-func (f *daxFront) roleOf(arn string) *policy.Identity {
-	if f.role == nil {
-		return nil
-	}
-	return f.role(arn)
 }
 
 // baseSpec describes the base node while no cluster has it.

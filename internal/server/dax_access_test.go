@@ -59,9 +59,8 @@ const (
 // openFront opens a server with a table that has a GSI by x, and, if cluster is set, with a DAX cluster.
 func openFront(t *testing.T, cluster bool) (a account, iam *issuer) {
 	t.Helper()
-	a, _ = strangers(t, Options{DAX: DAXOptions{Listen: "127.0.0.1:0"}})
 	iam = &issuer{user: userWith(t)}
-	a.server.auth.Issuer, a.server.dax.role = iam, iam.roleOf
+	a, _ = strangers(t, Options{DAX: DAXOptions{Listen: "127.0.0.1:0"}, issuer: iam, role: iam.roleOf})
 	a.must("CreateTable", obj{
 		"TableName": daxTable, "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": []obj{attr("pk", "S"), attr("x", "S")}, "KeySchema": keys("pk"),
 		"GlobalSecondaryIndexes": []obj{{"IndexName": "by-x", "KeySchema": keys("x"), "Projection": obj{"ProjectionType": "ALL"}}},

@@ -233,9 +233,8 @@ func TestDoors(t *testing.T) {
 
 // TestUsersAsOperators reads /metrics as a user: its account must have an operator's key, and its policies must allow the action.
 func TestUsersAsOperators(t *testing.T) {
-	a, _ := strangers(t, Options{})
 	iam := &issuer{}
-	a.server.auth.Issuer = iam
+	a, _ := strangers(t, Options{issuer: iam})
 	for _, c := range []struct {
 		name, account string
 		grants        []grant

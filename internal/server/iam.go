@@ -125,8 +125,19 @@ func (s *starter) openIAM() (err error) {
 	if err := s.iam.CheckSecrets(s.ctx); err != nil {
 		return fmt.Errorf("%w: give the key that the data need (--secrets-key-file or STATOR_SECRETS_KEY)", err)
 	}
-	s.auth.Issuer = keyIssuer{s.iam, s.opt.Now}
+	if s.auth.Issuer = s.opt.issuer; s.opt.issuer == nil {
+		s.auth.Issuer = keyIssuer{s.iam, s.opt.Now}
+	}
 	return nil
+}
+
+// roleOf returns the role with an ARN, for DAX, or nil.
+func (s *Server) roleOf(arn string) *policy.Identity {
+	id, err := s.iam.Principal(arn)
+	if err != nil {
+		s.log.Error("cannot read a role of IAM", "role", arn, "error", err)
+	}
+	return id
 }
 
 // followSecrets starts the work that reads secrets keys again when their file changes, and stores when access keys were used.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/statordb/stator/internal/access/policy"
+	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/engine"
 	"github.com/statordb/stator/internal/httpd"
@@ -91,6 +93,9 @@ type Options struct {
 	// closeTimeout overrides the constant closeTimeout; 0 keeps it.
 	closeTimeout time.Duration
 	wrap         func(kv.Store) kv.Store
+	// issuer and role stand in for IAM: who knows users' access keys, and the role with an ARN, or nil.
+	issuer auth.Issuer
+	role   func(arn string) *policy.Identity
 
 	stamps func() time.Time                           // clock for the stamps of change records; nil means the storage's
 	id     string                                     // of this server among those that share Storage

@@ -7,8 +7,6 @@ import (
 	"net"
 	"slices"
 
-	"github.com/statordb/stator/internal/access"
-	"github.com/statordb/stator/internal/access/policy"
 	"github.com/statordb/stator/internal/attempts"
 	"github.com/statordb/stator/internal/audit"
 	"github.com/statordb/stator/internal/auth"
@@ -231,15 +229,11 @@ func (s *starter) openAudit() (err error) {
 
 // openDAX opens the DAX nodes and their control plane.
 func (s *starter) openDAX() (err error) {
+	if s.opt.role == nil {
+		s.opt.role = s.roleOf
+	}
 	if s.dax, err = openDAX(s.opt, s.auth, s.certificates.dax, s.audit, s.service, s.tenants, s.turns, s.memory, s.servers.DAX()); err != nil {
 		return err
-	}
-	s.dax.role = func(arn string) *policy.Identity {
-		id, err := s.iam.Identity(access.Account(arn), arn)
-		if err != nil {
-			return nil // the refusal names the role
-		}
-		return id
 	}
 	s.undo = append(s.undo, func() error { s.dax.close(s.ctx); return nil })
 	itemTTL, queryTTL := s.opt.DAX.ttls()

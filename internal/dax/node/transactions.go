@@ -285,6 +285,10 @@ func (n *Node) refill(from *conn, targets []target) {
 		defer func() { <-n.service.refills }()
 		landed := 0
 		failed := func(err error) {
+			var known *awserr.Error
+			if errors.As(err, &known) && known.Code == awserr.AccessDenied {
+				return // a role that may write need not be allowed to read
+			}
 			n.service.opt.Logger.Warn("items of a transaction were not read into the cache", "protocol", "dax", "error", err)
 		}
 		defer func() {
