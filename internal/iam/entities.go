@@ -273,12 +273,13 @@ func mapped[T, U any](list []T, to func(T) U) []U {
 // named returns an entity's name, by which lists are sorted.
 func named[P interface{ base() *entity }](v P) string { return v.base().Name }
 
+// boundaryType is the PermissionsBoundaryType of AWS's answers. The model's enumeration has another value, which no answer has.
+const boundaryType = "Policy"
+
 // boundaryOf returns a permissions boundary as answers have it; nil without one.
 func boundaryOf(arn string) *api.AttachedPermissionsBoundary {
 	if arn == "" {
 		return nil
 	}
-	return &api.AttachedPermissionsBoundary{
-		PermissionsBoundaryType: smithy.Some(api.PermissionsBoundaryAttachmentTypePermissionsboundarypolicy), PermissionsBoundaryArn: smithy.Some(arn),
-	}
+	return &api.AttachedPermissionsBoundary{PermissionsBoundaryType: smithy.Some(boundaryType), PermissionsBoundaryArn: smithy.Some(arn)}
 }

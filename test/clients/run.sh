@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts three servers, one durable and open, one in memory with credentials, one with a clock that tests move, and runs every
-# client's tests against them.
+# Starts four servers, one durable and open, two with credentials, one of them with TLS, and one with a clock that tests move,
+# and runs every client's tests against them.
 # Needs BUILD (where the Python environment is) and bin/stator.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -23,10 +23,11 @@ start() {
 launch() {
 	local name=$1
 	shift
+	: >"$work/$name.out"
 	"$@" >"$work/$name.out" 2>"$work/$name.log" &
 	pids+=($!)
 	for _ in $(seq 300); do
-		endpoint=$(sed -nE 's/.*ready at (http:[^ ]+) .*/\1/p' "$work/$name.out")
+		endpoint=$(sed -nE 's/.*ready at (https?:[^ ]+) .*/\1/p' "$work/$name.out")
 		dax=$(sed -nE 's/.*DAX: (dax:[^,)]+).*/\1/p' "$work/$name.out")
 		[ -n "$endpoint" ] && return
 		sleep 0.1
@@ -36,10 +37,19 @@ launch() {
 	exit 1
 }
 
-echo '[{"accessKeyId":"AKIDKNOWN","secretAccessKey":"known-secret","account":"123456789012"}]' >"$work/credentials.json"
+cat >"$work/credentials.json" <<'END'
+[{"accessKeyId": "AKIDKNOWN", "secretAccessKey": "known-secret", "account": "123456789012"},
+ {"accessKeyId": "AKIDOTHER", "secretAccessKey": "other-secret", "account": "210987654321"}]
+END
 start auth --in-memory --credentials "$work/credentials.json"
 export STATOR_AUTH_ENDPOINT=$endpoint STATOR_AUTH_DAX_ENDPOINT=$dax
-start clock --data-dir "$work/clock-data" --test-clock
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=stator \
+	-addext subjectAltName=IP:127.0.0.1 -keyout "$work/key.pem" -out "$work/cert.pem" 2>/dev/null
+(umask 077 && openssl rand -base64 32 >"$work/secrets.key")
+start tls --data-dir "$work/tls-data" --credentials "$work/credentials.json" --secrets-key-file "$work/secrets.key" \
+	--tls-cert "$work/cert.pem" --tls-key "$work/key.pem"
+export STATOR_TLS_ENDPOINT=$endpoint STATOR_TLS_CA=$work/cert.pem
+STATOR_SECRETS_KEY=$(cat "$work/secrets.key") start clock --data-dir "$work/clock-data" --test-clock
 export STATOR_CLOCK_ENDPOINT=$endpoint STATOR_CLOCK_BUCKETS=$work/clock-data/s3
 # With CLIENTS_SERVERS most of them run over so many servers that share a database, in place of one with a data directory.
 if [ -n "${CLIENTS_SERVERS:-}" ]; then

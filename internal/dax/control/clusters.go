@@ -212,7 +212,7 @@ func (s *Service) createCluster(ctx context.Context, call *smithy.Call, in *api.
 		return nil, fault(clusterExists, "Cluster %s already exists.", id.Name)
 	}
 	c := &daxCluster{
-		ID: id, Description: in.Description.Value, NodeType: in.NodeType.Value, Role: in.IamRoleArn.Value,
+		ID: id, Description: in.Description.Value, NodeType: in.NodeType.Value, Role: strings.Clone(in.IamRoleArn.Value), // the node keeps it
 		SubnetGroup: strings.ToLower(in.SubnetGroupName.Value), SecurityGroups: in.SecurityGroupIds,
 		MaintenanceWindow: in.PreferredMaintenanceWindow.Or(defaultWindow), Topic: in.NotificationTopicArn.Value,
 		ParameterGroup: strings.ToLower(in.ParameterGroupName.Value), Encrypted: in.SSESpecification != nil && in.SSESpecification.Enabled.Value,

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/statordb/stator/internal/awserr"
 	"github.com/statordb/stator/internal/cluster"
@@ -111,5 +112,38 @@ func TestOtherAccountsARN(t *testing.T) {
 		if err := smithytest.Do(context.Background(), handlers, caller, operation, in, nil); codeOf(err) != clusterNotFound {
 			t.Errorf("%s, of its own account: %v", operation, err)
 		}
+	}
+}
+
+// nodes are Nodes that keep what they are opened for.
+type nodes struct {
+	Nodes
+	opened Spec
+}
+
+func (n *nodes) Open(spec Spec) (Address, error) {
+	n.opened = spec
+	return Address{Scheme: "dax", Host: "127.0.0.1", Port: 8111}, nil
+}
+
+func (*nodes) Address(ID) (Address, bool) { return Address{}, false }
+
+// TestNodesOutliveRequests reuses the memory of a request after the answer, as servers do.
+func TestNodesOutliveRequests(t *testing.T) {
+	const role = "arn:aws:iam::111111111111:role/front"
+	body := []byte("front" + role)
+	view := func(part []byte) smithy.Opt[string] { return smithy.Some(unsafe.String(&part[0], len(part))) }
+	s, n := openService(t), &nodes{}
+	s.Nodes = n
+	call := &smithy.Call{Caller: smithy.Caller{Account: "111111111111", Region: "us-east-1"}}
+	_, err := s.createCluster(context.Background(), call, &api.CreateClusterRequest{
+		ClusterName: view(body[:5]), NodeType: smithy.Some("dax.t3.small"), ReplicationFactor: smithy.Some[int64](1), IamRoleArn: view(body[5:]),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(body, strings.Repeat("x", len(body)))
+	if n.opened.Name != "front" || n.opened.Role != role {
+		t.Errorf("the node is that of cluster %q with the role %q", n.opened.Name, n.opened.Role)
 	}
 }
