@@ -187,7 +187,7 @@ bench-go-save:
 FUZZTIME ?= 60s
 FUZZ := FuzzSelectors=./internal/audit FuzzEvents=./internal/audit FuzzRequest=./internal/server FuzzHeader=./internal/auth FuzzDecide=./internal/access/policy FuzzReadItem=./internal/attribute FuzzWellFormed=./internal/attribute \
 	FuzzNumber=./internal/attribute FuzzValueOrder=./internal/keyspace FuzzExpressions=./internal/expr FuzzParse=./internal/partiql FuzzReader=./internal/wirejson \
-	FuzzMath=./internal/cloudwatch FuzzCBOR=./internal/protocol FuzzQuery=./internal/protocol FuzzToken=./internal/iam FuzzForm=./internal/iam FuzzDecode=./internal/metric FuzzRead=./internal/itemfile FuzzIonGuard=./internal/itemfile FuzzRows=./internal/itemfile FuzzSchedule=./internal/autoscaling FuzzMemory=./internal/dax/wire \
+	FuzzMath=./internal/cloudwatch FuzzCBOR=./internal/protocol FuzzQuery=./internal/protocol FuzzToken=./internal/iam FuzzForm=./internal/iam FuzzFiles=./internal/iam/declared FuzzDecode=./internal/metric FuzzRead=./internal/itemfile FuzzIonGuard=./internal/itemfile FuzzRows=./internal/itemfile FuzzSchedule=./internal/autoscaling FuzzMemory=./internal/dax/wire \
 	FuzzDAX=./internal/server FuzzValue=./internal/dax/wire FuzzKey=./internal/dax/wire FuzzCompoundKey=./internal/dax/wire FuzzItem=./internal/dax/wire \
 	FuzzExpressions=./internal/dax/wire FuzzSkimmer=./internal/dax/wire FuzzRequests=./test/abuse/mutate
 

@@ -43,6 +43,9 @@ func commands() []*cobra.Command {
 		new(backupCmd).command(),
 		new(restoreCmd).command(),
 		new(importCmd).command(),
+		userCommand(),
+		keyCommand(),
+		policyCommand(),
 		new(verifyCmd).command(),
 		new(clusterCmd).command(),
 		new(copyCmd).command(),
@@ -68,11 +71,17 @@ func commandLine(commands ...*cobra.Command) *cobra.Command {
 	root.SetUsageFunc(usage)
 	root.InitDefaultHelpFlag() // makes cobra accept it before the command too
 	for _, c := range commands {
-		c.Flags().SortFlags = false
-		c.Flags().VisitAll(complete)
+		completeAll(c)
 	}
 	root.AddCommand(commands...)
 	return root
+}
+
+// group returns a command that only has commands of its own.
+func group(name, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: name, Short: short, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return errors.New("a command is missing") }}
+	cmd.AddCommand(commands...)
+	return cmd
 }
 
 // execute executes a command line. Errors of its form refer to help.

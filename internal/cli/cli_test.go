@@ -17,7 +17,7 @@ func setVariables(t *testing.T, variables string) {
 	t.Helper()
 	for _, name := range []string{
 		"STATOR_DATA_DIR", "STATOR_IN_MEMORY", "STATOR_CACHE_MB", "STATOR_CORS_ORIGIN", "STATOR_INJECT", "STATOR_STORAGE", "STATOR_FROM",
-		"STATOR_ENDPOINT_URL", "AWS_ENDPOINT_URL", "STATOR_REGION", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+		"STATOR_ENDPOINT_URL", "AWS_ENDPOINT_URL", "STATOR_REGION", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
 	} {
 		t.Setenv(name, "") // restores it after the test
 		os.Unsetenv(name)
@@ -72,11 +72,11 @@ func TestValues(t *testing.T) {
 			c.DAXTLSListen, c.DAXTLSCert, c.DAXTLSKey = "a", file, file
 		})},
 		{"hot tab --once", "", &hotCmd{Table: "tab", connection: local, Once: true, Interval: 2 * time.Second}},
-		{"hot --region a -- --tab", "STATOR_REGION=b AWS_REGION=c AWS_ENDPOINT_URL=d AWS_ACCESS_KEY_ID=e", &hotCmd{
-			Table: "--tab", connection: connection{"d", "a", "e", "any"}, Interval: 2 * time.Second,
+		{"hot --region a -- --tab", "STATOR_REGION=b AWS_REGION=c AWS_ENDPOINT_URL=d AWS_ACCESS_KEY_ID=e AWS_SESSION_TOKEN=f", &hotCmd{
+			Table: "--tab", connection: connection{"d", "a", "e", "any", "f"}, Interval: 2 * time.Second,
 		}},
 		{"hot tab", "AWS_REGION=b AWS_DEFAULT_REGION=c", &hotCmd{
-			Table: "tab", connection: connection{local.EndpointURL, "b", "any", "any"}, Interval: 2 * time.Second,
+			Table: "tab", connection: connection{local.EndpointURL, "b", "any", "any", ""}, Interval: 2 * time.Second,
 		}},
 		{"import --key pk:S,sk:N", "", &importCmd{connection: local, Key: []string{"pk:S", "sk:N"}}},
 		{"copy --to=b", "STATOR_FROM=a", &copyCmd{From: "a", To: "b"}},
@@ -140,6 +140,13 @@ func TestErrors(t *testing.T) {
 				`strconv.ParseInt: parsing "x": invalid syntax (see stator serve --help)`,
 		},
 		{"cluster --json", "", `required flag(s) "storage" not set (see stator cluster --help)`},
+		{"user", "", "a command is missing (see stator user --help)"},
+		{"user lst", "", `unknown command "lst" for "stator user" (see stator user --help)`},
+		{"key disable ann", "", "accepts 2 arg(s), received 1 (see stator key disable --help)"},
+		{"policy attach reader ann", "", `"ann": name a principal as user/NAME, group/NAME or role/NAME`},
+		{"policy test user/ann GetItem", "", "requires at least 3 arg(s), only received 2 (see stator policy test --help)"},
+		{"policy check /nope", "", "open /nope: no such file or directory"},
+		{"serve --policies /etc/hostname", "", `invalid argument "/etc/hostname" for "--policies" flag: /etc/hostname is not a directory (see stator serve --help)`},
 		{"hot", "", "accepts 1 arg(s), received 0 (see stator hot --help)"},
 		{"import", "", "give a folder or s3://BUCKET/PREFIX with exports, or --from-dynamodb-local FILE"},
 	} {
@@ -168,6 +175,9 @@ Commands:
   backup     Back up a whole server, running or not, to a folder or S3.
   restore    Restore a backup into a new data directory.
   import     Import exports made by AWS or Stator, or a data file of DynamoDB Local, into a running server.
+  user       List, create and delete users.
+  key        List, create and change users' access keys.
+  policy     Manage, check and test policies.
   verify     Check the data directory of a stopped server, or a shared database.
   cluster    Show the servers of a shared database and the work each one does.
   copy       Copy all data to another data directory or shared database.
@@ -188,20 +198,55 @@ Argument:
   <table>  Table to show.
 
 Flags:
-      --endpoint-url URL    Endpoint of the server. ($STATOR_ENDPOINT_URL,
-                            $AWS_ENDPOINT_URL) (default http://127.0.0.1:8000)
-      --region NAME         Region of the table. ($STATOR_REGION,
-                            $AWS_REGION, $AWS_DEFAULT_REGION) (default
-                            us-east-1)
-      --access-key KEY      Access key; any will do without --credentials
-                            on the server. ($AWS_ACCESS_KEY_ID) (default any)
-      --secret-key SECRET   Its secret; best given in the environment.
-                            ($AWS_SECRET_ACCESS_KEY) (default any)
-      --once                Print once and exit. ($STATOR_ONCE)
-      --json                Print JSON, one object per line. ($STATOR_JSON)
-      --interval DURATION   Interval between updates. ($STATOR_INTERVAL)
-                            (default 2s)
-  -h, --help                help for hot
+      --endpoint-url URL      Endpoint of the server.
+                              ($STATOR_ENDPOINT_URL, $AWS_ENDPOINT_URL)
+                              (default http://127.0.0.1:8000)
+      --region NAME           Region of the table. ($STATOR_REGION,
+                              $AWS_REGION, $AWS_DEFAULT_REGION) (default
+                              us-east-1)
+      --access-key KEY        Access key; any will do without
+                              --credentials on the server.
+                              ($AWS_ACCESS_KEY_ID) (default any)
+      --secret-key SECRET     Its secret; best given in the environment.
+                              ($AWS_SECRET_ACCESS_KEY) (default any)
+      --session-token TOKEN   Session token, if the key is a temporary
+                              one. ($AWS_SESSION_TOKEN)
+      --once                  Print once and exit. ($STATOR_ONCE)
+      --json                  Print JSON, one object per line. ($STATOR_JSON)
+      --interval DURATION     Interval between updates. ($STATOR_INTERVAL)
+                              (default 2s)
+  -h, --help                  help for hot
+`,
+		"user --help": `
+List, create and delete users.
+
+Usage:
+  stator user <command> [flags]
+
+Commands:
+  list       List the account's users.
+  create     Create a user and print its ARN.
+  delete     Delete a user.
+
+stator user <command> --help prints the flags of a command.
+
+Flags:
+  -h, --help   help for user
+`,
+		"policy check --help": `
+Check a policy document, without a server.
+
+Usage:
+  stator policy check <file> [flags]
+
+Argument:
+  <file>  File with the document.
+
+Flags:
+      --kind KIND   What the policy is for: identity (users, groups,
+                    roles), trust (who may assume a role) or resource
+                    (tables, streams). ($STATOR_KIND) (default identity)
+  -h, --help        help for check
 `,
 		"copy --help": `
 Copy all data to another data directory or shared database.

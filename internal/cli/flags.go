@@ -55,6 +55,15 @@ func complete(f *pflag.Flag) {
 	f.Usage += environmentHelp(f)
 }
 
+// completeAll completes the flags of a command and of those below it.
+func completeAll(cmd *cobra.Command) {
+	cmd.Flags().SortFlags = false
+	cmd.Flags().VisitAll(complete)
+	for _, c := range cmd.Commands() {
+		completeAll(c)
+	}
+}
+
 // environmentHelp is the end of a flag's help.
 func environmentHelp(f *pflag.Flag) string {
 	return " ($" + strings.Join(f.Annotations[environment], ", $") + ")"
@@ -80,19 +89,19 @@ func readEnvironment(cmd *cobra.Command, _ []string) (err error) {
 // usage prints how to call a command. Cobra's own usage has no arguments and does not break lines.
 func usage(cmd *cobra.Command) error {
 	out := cmd.OutOrStderr()
-	if cmd.HasParent() {
+	if !cmd.HasSubCommands() {
 		fmt.Fprintf(out, "Usage:\n  %s\n", cmd.UseLine())
 		if help, ok := cmd.Annotations[argumentHelp]; ok {
 			fmt.Fprintf(out, "\nArgument:\n  %s  %s\n", argumentName(cmd), help)
 		}
 	} else {
-		fmt.Fprintf(out, "Usage:\n  %s <command> [flags]\n\nCommands:\n", cmd.Name())
+		fmt.Fprintf(out, "Usage:\n  %s <command> [flags]\n\nCommands:\n", cmd.CommandPath())
 		for _, c := range cmd.Commands() {
 			if c.IsAvailableCommand() { // excludes cobra's help command
 				fmt.Fprintf(out, "  %-*s%s\n", c.NamePadding(), c.Name(), c.Short)
 			}
 		}
-		fmt.Fprintf(out, "\n%s <command> --help prints the flags of a command.\n", cmd.Name())
+		fmt.Fprintf(out, "\n%s <command> --help prints the flags of a command.\n", cmd.CommandPath())
 	}
 	_, err := fmt.Fprintf(out, "\nFlags:\n%s", cmd.LocalFlags().FlagUsagesWrapped(helpWidth))
 	return err

@@ -34,8 +34,8 @@ func flagsPage() string {
 	b.WriteString("# Commands and flags\n\n" +
 		"<!-- Written by `make generate` from internal/cli; do not edit. -->\n\n" +
 		"Each flag can also be given as the environment variable in the last column; the command line wins. `stator COMMAND --help` prints the same.\n")
-	for _, command := range commandLine(commands()...).Commands() {
-		fmt.Fprintf(&b, "\n## stator %s\n\n%s\n", command.Name(), cell(command.Short))
+	for _, command := range leaves(commandLine(commands()...)) {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n", command.CommandPath(), cell(command.Short))
 		if help, ok := command.Annotations[argumentHelp]; ok {
 			fmt.Fprintf(&b, "\n| argument | |\n|---|---|\n| `%s` | %s |\n", argumentName(command), cell(help))
 		}
@@ -56,6 +56,18 @@ func flagsPage() string {
 		})
 	}
 	return b.String()
+}
+
+// leaves returns the commands below a command that have none of their own.
+func leaves(cmd *cobra.Command) (list []*cobra.Command) {
+	for _, c := range cmd.Commands() {
+		if c.HasSubCommands() {
+			list = append(list, leaves(c)...)
+		} else {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // cell escapes text for a cell of a Markdown table.

@@ -17,6 +17,7 @@ type connection struct {
 	Region      string
 	AccessKey   string
 	SecretKey   string
+	Token       string
 }
 
 // addFlags adds the flags to a command's.
@@ -25,15 +26,17 @@ func (c *connection) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.Region, "region", "us-east-1", "`NAME` Region of the table.")
 	f.StringVar(&c.AccessKey, "access-key", "any", "`KEY` Access key; any will do without --credentials on the server.")
 	f.StringVar(&c.SecretKey, "secret-key", "any", "`SECRET` Its secret; best given in the environment.")
+	f.StringVar(&c.Token, "session-token", "", "`TOKEN` Session token, if the key is a temporary one.")
 	setEnvironment(f, "endpoint-url", "STATOR_ENDPOINT_URL", "AWS_ENDPOINT_URL")
 	setEnvironment(f, "region", "STATOR_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
 	setEnvironment(f, "access-key", "AWS_ACCESS_KEY_ID")
 	setEnvironment(f, "secret-key", "AWS_SECRET_ACCESS_KEY")
+	setEnvironment(f, "session-token", "AWS_SESSION_TOKEN")
 }
 
 // server returns the client of the server that the flags name.
 func (c *connection) server() client.Server {
-	return client.Server{Endpoint: c.EndpointURL, Region: c.Region, AccessKey: c.AccessKey, SecretKey: c.SecretKey}
+	return client.Server{Endpoint: c.EndpointURL, Region: c.Region, AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.Token}
 }
 
 // tailCmd is `stator tail`.

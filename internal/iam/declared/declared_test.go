@@ -179,8 +179,8 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// FuzzParse: no file makes parsing or locating panic, and every error has a place in the file.
-func FuzzParse(f *testing.F) {
+// FuzzFiles: no file makes parsing or locating panic, and every error has a place in the file.
+func FuzzFiles(f *testing.F) {
 	for _, text := range []string{
 		`{"Path":"/a/","Groups":["g"],"Tags":[{"Key":"k","Value":"v"}],"Policies":[{"PolicyName":"p","PolicyDocument":{}}],"ManagedPolicyArns":[1]}`,
 		`{"AssumeRolePolicyDocument":{"Statement":[]},"MaxSessionDuration":1e3}`, `{"Path":`, "\xff", `{"a":1,"a":{}}`, somePolicy,
