@@ -52,6 +52,10 @@ func Authorize(q *Question) *awserr.Error {
 	return awserr.New(awserr.AccessDenied, "User: "+id.ARN+" is not authorized to perform: "+q.Action+" on resource: "+q.Resource+" "+d.Reason(q.Action))
 }
 
+// Conditional reports whether the answer that Authorize gave last may depend on condition keys. Otherwise it is the same for every question of
+// the same identity about the same action, resource, owner and policy.
+func (q *Question) Conditional() bool { return q.keys.read }
+
 // PolicyAlone returns what the resource's policy by itself says about the question.
 func PolicyAlone(q *Question) policy.Effect {
 	_, r := q.ask(q.Owner)
@@ -64,7 +68,7 @@ func (q *Question) ask(owner string) (*policy.Identity, *policy.Request) {
 	if id == nil {
 		id = root(q.Call.Caller.Account)
 	}
-	q.keys = keys{q, id, owner}
+	q.keys = keys{Question: q, id: id, owner: owner}
 	q.request = policy.Request{Principal: &id.Principal, Action: q.Action, Resource: q.Resource, Owner: owner, Context: &q.keys}
 	return id, &q.request
 }
