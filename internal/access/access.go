@@ -62,8 +62,12 @@ func Identity(call *smithy.Call) *policy.Identity {
 
 // Context returns the condition keys that every request has, and own, the operation's.
 func Context(call *smithy.Call, own policy.Context) policy.Context {
-	return &keys{&Question{Call: call, Keys: own}, Identity(call), call.Caller.Account}
+	return &keys{Question: &Question{Call: call, Keys: own}, id: Identity(call), owner: call.Caller.Account}
 }
+
+// Conditional reports whether the answer that Authorize gave last may depend on condition keys. Otherwise it is the same for every question of
+// the same identity about the same action, resource, owner and policy.
+func (q *Question) Conditional() bool { return q.keys.read }
 
 // PolicyAlone returns what the resource's policy by itself says about the question.
 func PolicyAlone(q *Question) policy.Effect {
@@ -74,7 +78,7 @@ func PolicyAlone(q *Question) policy.Effect {
 // ask returns the caller's identity, and the question as the evaluator needs it.
 func (q *Question) ask(owner string) (*policy.Identity, *policy.Request) {
 	id := Identity(q.Call)
-	q.keys = keys{q, id, owner}
+	q.keys = keys{Question: q, id: id, owner: owner}
 	q.request = policy.Request{Principal: &id.Principal, Action: q.Action, Resource: q.Resource, Owner: owner, Context: &q.keys}
 	return id, &q.request
 }

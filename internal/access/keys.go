@@ -14,10 +14,12 @@ type keys struct {
 	*Question
 	id    *policy.Identity
 	owner string
+	read  bool // a policy has asked for a key
 }
 
 // Lookup implements policy.Context.
 func (k *keys) Lookup(key string) (v policy.Values, ok bool) {
+	k.read = true
 	name, global := strings.CutPrefix(key, "aws:")
 	if global {
 		if tag, ok := strings.CutPrefix(name, "principaltag/"); ok {

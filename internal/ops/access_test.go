@@ -153,15 +153,15 @@ func tenStatements(t testing.TB) *policy.Document {
 	return document
 }
 
-// askGetItem returns a function that asks whether a user may read an item, as GetItem does.
-func askGetItem(t testing.TB) func() error {
+// askGetItem returns a function that asks whether a user may read an item, as GetItem does, and the request that asks.
+func askGetItem(t testing.TB) (*Request, func() error) {
 	t.Helper()
 	user := &policy.Identity{Principal: policy.Principal{Account: ours, ARN: "arn:aws:iam::" + ours + ":user/ann"}, Type: "User"}
 	user.Policies.Identity = []*policy.Document{tenStatements(t)}
 	req := RequestOf(&smithy.Call{Caller: smithy.Caller{Account: ours, Region: "us-east-1", Verified: true, Identity: user}})
 	s, r := &Service{}, &resource{Namespace: catalog.Namespace{Account: ours, Region: "us-east-1"}, table: "Tab", found: &catalog.Table{}}
 	a := asks{}
-	return func() error {
+	return req, func() error {
 		err := s.authorize(req, "dynamodb:GetItem", r, &a)
 		req.Release()
 		return err
@@ -170,8 +170,9 @@ func askGetItem(t testing.TB) func() error {
 
 // TestAuthorizeMemory checks that policies without conditions take no memory of a request.
 func TestAuthorizeMemory(t *testing.T) {
-	ask := askGetItem(t)
+	req, ask := askGetItem(t)
 	if n := testing.AllocsPerRun(100, func() {
+		req.allowed = allowed{}
 		if err := ask(); err != nil {
 			t.Error(err)
 		}
@@ -180,13 +181,71 @@ func TestAuthorizeMemory(t *testing.T) {
 	}
 }
 
-// BenchmarkAuthorize measures a question that a policy of ten statements answers.
+// BenchmarkAuthorize measures a question that a policy of ten statements answers: for the first time, and again.
 func BenchmarkAuthorize(b *testing.B) {
-	ask := askGetItem(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := ask(); err != nil {
-			b.Fatal(err)
+	for name, first := range map[string]bool{"first": true, "again": false} {
+		b.Run(name, func(b *testing.B) {
+			req, ask := askGetItem(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				if first {
+					req.allowed = allowed{}
+				}
+				if err := ask(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// TestAllowed checks that a Request remembers what it was allowed for the same identity, table, index and action only, and nothing that a
+// condition allowed.
+func TestAllowed(t *testing.T) {
+	parse := func(statement string) *policy.Identity {
+		d, err := policy.Parse(`{"Version":"2012-10-17","Statement":`+statement+`}`, policy.OfIdentity)
+		if err != nil {
+			t.Fatal(err)
 		}
+		who := policy.Principal{Account: ours, ARN: "arn:aws:iam::" + ours + ":user/ann"}
+		return &policy.Identity{Principal: who, Type: "User", UserName: "ann", Policies: policy.Set{Identity: []*policy.Document{d}}}
+	}
+	all := parse(`{"Effect":"Allow","Action":["dynamodb:GetItem","dynamodb:Query"],"Resource":"*"}`)
+	get := parse(`{"Effect":"Allow","Action":"dynamodb:GetItem","Resource":"arn:aws:dynamodb:*:*:table/Tab"}`)
+	total := parse(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"dynamodb:ReturnConsumedCapacity":"TOTAL"}}}`)
+	own := parse(`{"Effect":"Allow","Action":"*","Resource":"arn:aws:dynamodb:*:*:table/${dynamodb:ReturnConsumedCapacity}"}`)
+	ns := catalog.Namespace{Account: ours, Region: "us-east-1"}
+	tab, other := &catalog.Table{Namespace: ns, Name: "Tab"}, &catalog.Table{Namespace: ns, Name: "Other"}
+	req, s := RequestOf(&smithy.Call{}), &Service{}
+	for i, c := range []struct {
+		id            *policy.Identity
+		table         *catalog.Table
+		index, action string
+		consumed      string
+		allowed       bool
+	}{
+		{all, tab, "", "GetItem", "", true},
+		{all, tab, "", "GetItem", "", true},
+		{all, tab, "", "PutItem", "", false},
+		{all, tab, "x", "Query", "", true},
+		{get, tab, "", "GetItem", "", true},
+		{get, other, "", "GetItem", "", false},
+		{get, tab, "x", "GetItem", "", false},
+		{total, tab, "", "GetItem", "TOTAL", true},
+		{total, tab, "", "GetItem", "NONE", false},
+		{own, tab, "", "GetItem", "Tab", true},
+		{own, tab, "", "GetItem", "NONE", false},
+		{all, tab, "", "GetItem", "", true},
+		{get, tab, "", "Query", "", false},
+	} {
+		req.Caller = smithy.Caller{Account: ours, Region: "us-east-1", Verified: true, Identity: c.id}
+		r := &resource{Namespace: ns, table: c.table.Name, found: c.table}
+		if c.index != "" {
+			r.kind, r.name = kindIndex, c.index
+		}
+		if err := s.authorize(req, "dynamodb:"+c.action, r, &asks{consumed: smithy.Some(c.consumed)}); (err == nil) != c.allowed {
+			t.Errorf("%d: %v", i, err)
+		}
+		req.Release()
 	}
 }

@@ -1,7 +1,11 @@
 package ops
 
 import (
+	"strings"
+
 	"github.com/statordb/stator/internal/access"
+	"github.com/statordb/stator/internal/access/policy"
+	"github.com/statordb/stator/internal/catalog"
 	"github.com/statordb/stator/internal/metering"
 	"github.com/statordb/stator/internal/smithy"
 )
@@ -18,9 +22,10 @@ type Request struct {
 	// Stored is the item that an UpdateItem stored, in binary form. It is valid until the Call is released.
 	Stored []byte
 
-	key   []byte     // memory for the storage key of an operation on one item, for reuse
-	asked asked      // memory for questions to policies, for reuse
-	op    *operation // the operation that executes the request
+	key     []byte     // memory for the storage key of an operation on one item, for reuse
+	asked   asked      // memory for questions to policies, for reuse
+	allowed allowed    // what policies allow without conditions; it outlives the request
+	op      *operation // the operation that executes the request
 	// used are the Meters of the tables used so far. items and bytes count what was returned, or are -1 if that is not measured.
 	used         []*metering.Meter
 	items, bytes int
@@ -32,6 +37,27 @@ type asked struct {
 	keys conditionKeys
 	asks asks
 	arn  []byte // of the resource
+}
+
+// allowance is an action that policies allow without conditions. Identities and tables are immutable, so their addresses stand for the policies.
+type allowance struct {
+	id            *policy.Identity
+	verified      bool
+	table         *catalog.Table
+	index, action string
+}
+
+// allowed remembers the latest allowances.
+type allowed struct {
+	list [4]allowance
+	next int // the place of the oldest one
+}
+
+// add remembers an allowance.
+func (l *allowed) add(a allowance) {
+	a.index = strings.Clone(a.index) // it is a view of the request
+	l.list[l.next] = a
+	l.next = (l.next + 1) % len(l.list)
 }
 
 // release drops what belongs to the request that has ended.

@@ -215,6 +215,14 @@ func (s *Service) authorize(req *Request, action string, r *resource, a *asks) e
 	if own && (req.Caller.Identity == nil && document == nil || req.op != nil && req.op.unbound) {
 		return nil
 	}
+	known := allowance{id: req.Caller.Identity, verified: req.Caller.Verified, table: r.found, action: action}
+	if r.kind == kindIndex {
+		known.index = r.name
+	}
+	lasting := known.id != nil && known.table != nil && (r.kind == kindTable || r.kind == kindIndex)
+	if lasting && slices.Contains(req.allowed.list[:], known) {
+		return nil
+	}
 	q := &req.asked
 	q.arn = r.appendARN(q.arn[:0])
 	q.Question = access.Question{Call: req.Call, Action: action, Resource: wirejson.View(q.arn), Owner: r.Account, Policy: document, Keys: &q.keys}
@@ -222,12 +230,9 @@ func (s *Service) authorize(req *Request, action string, r *resource, a *asks) e
 		q.Owner = req.Caller.Account
 	}
 	q.asks = *a
-	q.keys = conditionKeys{asks: &q.asks, table: r.found}
+	q.keys = conditionKeys{asks: &q.asks, table: r.found, index: known.index}
 	if !req.Coarse {
 		q.keys.has = itemActions[action]
-	}
-	if r.kind == kindIndex {
-		q.keys.index = r.name
 	}
 	if r.found != nil {
 		if tags := tagsOf(r.found, *r); tags != nil {
@@ -236,6 +241,9 @@ func (s *Service) authorize(req *Request, action string, r *resource, a *asks) e
 	}
 	if err := access.Authorize(&q.Question); err != nil {
 		return err
+	}
+	if lasting && !q.Conditional() {
+		req.allowed.add(known)
 	}
 	return nil
 }
