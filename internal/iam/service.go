@@ -23,6 +23,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -298,6 +299,9 @@ func (s *Service) authorizeAction(call *smithy.Call, action, resource string, wi
 	// "GetSessionToken" and "GetFederationToken" say what their sessions can't call, whatever their policies allow.
 	session := !id.Issued.IsZero()
 	if id.Type == typeFederated || session && (id.Type == typeUser || id.Type == typeAccount) && action != "sts:AssumeRole" {
+		if strings.HasPrefix(action, "iam:") {
+			return errUnrecognized // AWS does not say why
+		}
 		return denied(id, action, resource, "because its session can't call this operation")
 	}
 	if err := s.Authorize(call, action, resource, with); err != nil {

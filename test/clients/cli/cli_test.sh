@@ -183,4 +183,55 @@ dax delete-cluster --cluster-name "$C" >/dev/null
 dax delete-parameter-group --parameter-group-name "$C-p" >/dev/null
 ddb delete-table --table-name "$T" >/dev/null
 aws dynamodb wait table-not-exists --table-name "$T"
+# IAM and STS, on the server with credentials. as NAME COMMAND… runs a command of the AWS CLI with the key of a profile.
+HOME=$(mktemp -d) # the CLI writes profiles and roles' sessions there
+export HOME AWS_ENDPOINT_URL=$STATOR_AUTH_ENDPOINT
+trap 'rm -rf "$HOME"' EXIT
+as() { local name=$1 && shift && env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY aws --output json --profile "$name" "$@"; }
+profile() { aws configure set aws_access_key_id "$2" --profile "$1" && aws configure set aws_secret_access_key "$3" --profile "$1"; }
+profile root AKIDKNOWN known-secret
+profile other AKIDOTHER other-secret
+U=cli-$$
+as root dynamodb create-table --table-name "$U" --billing-mode PAY_PER_REQUEST --attribute-definitions AttributeName=pk,AttributeType=S --key-schema AttributeName=pk,KeyType=HASH >/dev/null
+UARN=arn:aws:dynamodb:us-east-1:123456789012:table/$U
+allow() { printf '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"%s","Resource":"%s"%s}]}' "$@"; }
+OWN=',"Condition":{"ForAllValues:StringEquals":{"dynamodb:LeadingKeys":["${aws:username}"]}}'
+as root iam create-user --user-name "$U" --tags Key=team,Value=a >/dev/null
+as root iam wait user-exists --user-name "$U"
+read -r ID SECRET <<<"$(as root iam create-access-key --user-name "$U" --query 'AccessKey.[AccessKeyId,SecretAccessKey]' --output text)"
+profile user "$ID" "$SECRET"
+expect get-caller-identity "$(as user sts get-caller-identity --query Arn)" "\"arn:aws:iam::123456789012:user/$U\""
+denied() { # denied ACTION PROFILE COMMAND…
+	local action=$1 out
+	shift
+	if out=$(as "$@" 2>&1); then printf 'FAIL %s was not refused\n' "$*"; exit 1; fi
+	case $out in *AccessDenied*"is not authorized to perform: $action on resource: "*) checks=$((checks + 1)) ;; *) printf 'FAIL %s: %s\n' "$*" "$out"; exit 1 ;; esac
+}
+MINE=(dynamodb get-item --table-name "$U" --key "{\"pk\":{\"S\":\"$U\"}}")
+denied dynamodb:GetItem user "${MINE[@]}"
+as root iam create-group --group-name "$U" >/dev/null
+POLICY=$(as root iam create-policy --policy-name "$U" --policy-document "$(allow 'dynamodb:*Item' "$UARN" "$OWN")" --query Policy.Arn --output text)
+as root iam attach-group-policy --group-name "$U" --policy-arn "$POLICY"
+as root iam add-user-to-group --group-name "$U" --user-name "$U"
+as user dynamodb put-item --table-name "$U" --item "{\"pk\":{\"S\":\"$U\"},\"v\":{\"N\":\"1\"}}" >/dev/null
+expect own-item "$(as user "${MINE[@]}" --query Item.v.N)" '"1"'
+denied dynamodb:GetItem user dynamodb get-item --table-name "$U" --key '{"pk":{"S":"another"}}'
+denied iam:ListUsers user iam list-users
+expect simulate "$(as root iam simulate-principal-policy --policy-source-arn "arn:aws:iam::123456789012:user/$U" --action-names dynamodb:Scan --resource-arns "$UARN" --query 'EvaluationResults[0].EvalDecision')" '"implicitDeny"'
+ROLE=$(as root iam create-role --role-name "$U" --query Role.Arn --assume-role-policy-document \
+	"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"arn:aws:iam::123456789012:user/$U\"},\"Action\":\"sts:AssumeRole\"}]}" --output text)
+as root iam put-role-policy --role-name "$U" --policy-name scan --policy-document "$(allow dynamodb:Scan "$UARN" '')"
+aws configure set role_arn "$ROLE" --profile role && aws configure set role_session_name work --profile role && aws configure set source_profile user --profile role
+expect assumed-role "$(as role sts get-caller-identity --query Arn)" "\"arn:aws:sts::123456789012:assumed-role/$U/work\""
+expect scan-as-role "$(as role dynamodb scan --table-name "$U" --query Count)" 1
+denied dynamodb:PutItem role dynamodb put-item --table-name "$U" --item '{"pk":{"S":"x"}}'
+denied dynamodb:Scan other dynamodb scan --table-name "$UARN"
+as root dynamodb put-resource-policy --resource-arn "$UARN" --policy \
+	"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"210987654321\"},\"Action\":\"dynamodb:Scan\",\"Resource\":\"$UARN\"}]}" >/dev/null
+expect scan-from-another-account "$(as other dynamodb scan --table-name "$UARN" --query Count)" 1
+expect authorization-details "$(as root iam get-account-authorization-details --filter User --query "UserDetailList[?UserName=='$U'].GroupList[0] | [0]")" "\"$U\""
+as root iam delete-access-key --user-name "$U" --access-key-id "$ID"
+if OUT=$(as user "${MINE[@]}" 2>&1); then echo "FAIL: a deleted key works"; exit 1; fi
+case $OUT in *UnrecognizedClientException*) checks=$((checks + 1)) ;; *) echo "FAIL deleted key: $OUT"; exit 1 ;; esac
+as root dynamodb delete-table --table-name "$U" >/dev/null
 echo "AWS CLI: $checks passed, 0 failed"
