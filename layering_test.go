@@ -55,7 +55,7 @@ var mayImport = map[string][]string{
 	"internal/objectstore":        {"guard"},
 	"internal/engine":             {"catalog", "keyspace", "kv", "kv/pebblekv", "kv/pgkv"},
 	"internal/admin":              {"admin/verify", "catalog", "cluster", "engine", "keyspace", "kv", "wait"},
-	"internal/server":             {"access/policy", "attempts", "audit", "auth", "autoscaling", "awserr", "backup", "catalog", "certs", "cloudwatch", "cluster", "dax/cache", "dax/control", "dax/node", "engine", "faults", "guard", "httpd", "iam", "iam/declared", "jobs", "keyspace", "kv", "metering", "metric", "netio", "objectstore", "ops", "protocol", "registry", "smithy", "stream", "table", "tenant", "transfer", "turns"},
+	"internal/server":             {"access", "access/policy", "attempts", "audit", "auth", "autoscaling", "awserr", "backup", "catalog", "certs", "cloudwatch", "cluster", "dax/cache", "dax/control", "dax/node", "engine", "faults", "guard", "httpd", "iam", "iam/declared", "jobs", "keyspace", "kv", "metering", "metric", "netio", "objectstore", "ops", "protocol", "registry", "smithy", "stream", "table", "tenant", "transfer", "turns"},
 	"internal/admin/serverbackup": {"objectstore"},
 	"internal/registry":           {"cluster", "keyspace", "kv"},
 	"internal/catalog":            {"access/policy", "attempts", "attribute", "cluster", "keyspace", "kv", "metering", "registry", "throttle"},
