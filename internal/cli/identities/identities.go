@@ -185,7 +185,9 @@ func ListKeys(ctx context.Context, opt Options, user string) error {
 		return err
 	}
 	for i := range list {
-		var out struct{ AccessKeyLastUsed struct{ LastUsedDate *time.Time } }
+		var out struct {
+			AccessKeyLastUsed struct{ LastUsedDate *time.Time }
+		}
 		if err := opt.Server.IAM(ctx, "GetAccessKeyLastUsed", form("AccessKeyId", list[i].AccessKeyId), &out); err != nil {
 			return err
 		}
