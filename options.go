@@ -141,6 +141,9 @@ type TLSOptions struct {
 	Certificate, Key string
 	// ClientCA has the certificates of the authorities that issue clients' certificates; empty if clients need none.
 	ClientCA string
+	// Principals is a JSON file with an object that maps subjects of clients' certificates to the ARNs of users and roles (see docs/tls.md).
+	// It is reloaded when it changes.
+	Principals string
 }
 
 // DAXOptions configure the front end for clients of DynamoDB Accelerator.

@@ -79,6 +79,7 @@ type Authenticator struct {
 	ring    atomic.Pointer[keyring] // nil without credentials
 	read    lastRead
 	derived signingKeys // cache of the derived keys of the Issuer's access keys
+	certified
 }
 
 // Issuer issues access keys to users and sessions; IAM and STS do.
@@ -196,6 +197,14 @@ func (a *Authenticator) recognize(r *Request) (sig signature, h holder, err *aws
 		token = r.Header("x-amz-security-token")
 	}
 	h, err = a.find(ring, sig.accessKey, token)
+	if err != nil || h.secret == "" {
+		switch id, mapped := a.ofPeer(r.Peer); {
+		case id != nil:
+			return sig, holder{identity: Identity{AccessKey: sig.accessKey, Account: id.Account, Verified: true, Identity: id}}, nil
+		case mapped:
+			return sig, h, unrecognized()
+		}
+	}
 	return sig, h, err
 }
 

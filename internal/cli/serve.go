@@ -41,6 +41,7 @@ type serveCmd struct {
 	TLSCert         string
 	TLSKey          string
 	TLSClientCA     string
+	TLSPrincipals   string
 	InsecureHTTP    bool
 	AuditLog        string
 	AuditSelectors  string
@@ -120,6 +121,8 @@ func (c *serveCmd) command() *cobra.Command {
 	f.Func("tls-client-ca",
 		"`FILE` PEM file with certificate authorities: clients must present a certificate that one of them has issued, besides a signature.",
 		existingFile(&c.TLSClientCA))
+	f.Func("tls-principals", "`FILE` JSON file that maps subjects of clients' certificates to the ARNs of users and roles, e.g. {\"cn:shop\":"+
+		"\"arn:aws:iam::111122223333:user/shop\"}. Needs --tls-client-ca.", existingFile(&c.TLSPrincipals))
 	f.BoolVar(&c.InsecureHTTP, "insecure-http", false,
 		"Allow listening beyond loopback with --credentials and without --tls-cert: for a server behind a proxy that ends TLS. Whoever can "+
 			"listen on the way can read every item.")
@@ -323,7 +326,7 @@ func (c *serveCmd) options(log *slog.Logger) stator.Options {
 		WebIdentity:     c.WebIdentity,
 		MetricsListen:   c.MetricsListen,
 		Insecure:        c.Insecure,
-		TLS:             stator.TLSOptions{Certificate: c.TLSCert, Key: c.TLSKey, ClientCA: c.TLSClientCA},
+		TLS:             stator.TLSOptions{Certificate: c.TLSCert, Key: c.TLSKey, ClientCA: c.TLSClientCA, Principals: c.TLSPrincipals},
 		InsecureHTTP:    c.InsecureHTTP,
 		AuditLog:        c.AuditLog,
 		AuditSelectors:  c.AuditSelectors,

@@ -23,6 +23,9 @@ func loadCertificates(opt *Options) (c certificates, err error) {
 		if o.Certificate == "" || o.Key == "" {
 			return c, errors.New("TLS needs both a certificate and its key")
 		}
+		if o.Principals != "" && o.ClientCA == "" {
+			return c, errors.New("a file of principals needs the authority of clients' certificates")
+		}
 		if c.http, err = certs.Load(certs.Files{Certificate: o.Certificate, Key: o.Key, ClientCA: o.ClientCA}); err != nil {
 			return c, err
 		}
@@ -65,12 +68,34 @@ func (s *Server) reloadCertificates() (err error) {
 }
 
 // followCertificates starts the work that reloads certificates whose files have changed.
-func (s *Server) followCertificates(ctx context.Context) {
+func (s *Server) followCertificates(ctx context.Context, principals string) {
+	if principals != "" {
+		s.goOn("reading principals", func() {
+			jobs.Every(ctx, s.log, "reading principals", certificatesInterval, func() {
+				_ = s.readPrincipals(principals) // it logs its errors
+			})
+		})
+	}
 	s.certificates.each(func(source *certs.Source) {
 		s.goOn("reading certificates", func() {
 			jobs.Every(ctx, s.log, "reading certificates", certificatesInterval, func() { s.logCertificate(source.Refresh()) })
 		})
 	})
+}
+
+// readPrincipals reads the file of principals of client certificates, if there is one and it has changed, and logs that.
+func (s *Server) readPrincipals(file string) error {
+	if file == "" {
+		return nil
+	}
+	changed, err := s.auth.ReadPrincipals(file)
+	switch {
+	case err != nil:
+		s.log.Error("cannot read the principals of client certificates; the current ones stay in force", "error", err)
+	case changed:
+		s.log.Info("read the principals of client certificates", "file", file)
+	}
+	return err
 }
 
 // logCertificate logs the outcome of reading a certificate again.

@@ -128,14 +128,15 @@ func (s *starter) openIAM() (err error) {
 	if s.auth.Issuer = s.opt.issuer; s.opt.issuer == nil {
 		s.auth.Issuer = keyIssuer{s.iam, s.opt.Now}
 	}
-	return nil
+	s.auth.Principal = s.principalOf
+	return s.readPrincipals(s.opt.TLS.Principals)
 }
 
-// roleOf returns the role with an ARN, for DAX, or nil.
-func (s *Server) roleOf(arn string) *policy.Identity {
+// principalOf returns the user, role or root with an ARN, or nil.
+func (s *Server) principalOf(arn string) *policy.Identity {
 	id, err := s.iam.Principal(arn)
 	if err != nil {
-		s.log.Error("cannot read a role of IAM", "role", arn, "error", err)
+		s.log.Error("cannot read a principal of IAM", "principal", arn, "error", err)
 	}
 	return id
 }

@@ -103,7 +103,7 @@ type Options struct {
 }
 
 // TLSOptions mirrors stator.TLSOptions, which documents the fields.
-type TLSOptions struct{ Certificate, Key, ClientCA string }
+type TLSOptions struct{ Certificate, Key, ClientCA, Principals string }
 
 // S3Options locate an S3-compatible store.
 type S3Options = objectstore.S3Options

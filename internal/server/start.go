@@ -230,7 +230,7 @@ func (s *starter) openAudit() (err error) {
 // openDAX opens the DAX nodes and their control plane.
 func (s *starter) openDAX() (err error) {
 	if s.opt.role == nil {
-		s.opt.role = s.roleOf
+		s.opt.role = s.principalOf
 	}
 	if s.dax, err = openDAX(s.opt, s.auth, s.certificates.dax, s.audit, s.service, s.tenants, s.turns, s.memory, s.servers.DAX()); err != nil {
 		return err
