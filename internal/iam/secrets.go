@@ -134,7 +134,7 @@ func (s *Service) Rotate(ctx context.Context, keys Keyring) (count int, err erro
 }
 
 // errNoSecrets refuses operations that make or need secrets.
-var errNoSecrets = awserr.New(invalidInput, "This server has no key to encrypt secrets with, so it can't issue access keys or session tokens.")
+var errNoSecrets = awserr.New(invalidInput, "This server has no key to encrypt secrets with, so it can't issue access keys or session tokens. Start it with --secrets-key-file.")
 
 // sealer returns what encrypts.
 func (s *Service) sealer() (*sealer, error) {

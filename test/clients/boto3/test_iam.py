@@ -390,13 +390,24 @@ def test_roles_of_other_accounts(role, table):
 
 def test_role_sessions_and_tags(person, role, table):
     p = person(Tags=[{"Key": "team", "Value": "notes"}])
-    arn = role(policy(allow(["sts:AssumeRole", "sts:TagSession"], None, {"AWS": p.arn})),
-               allow("dynamodb:GetItem", table, StringEquals={"dynamodb:LeadingKeys": "x"}), allow("dynamodb:GetItem", table, ForAnyValue__StringEquals={"dynamodb:LeadingKeys": "${aws:PrincipalTag/customer}"}))
+    arn = role(policy(allow(["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"], None, {"AWS": p.arn})),
+               allow("dynamodb:Scan", table, StringEquals={"aws:SourceIdentity": "ann"}),
+               allow("dynamodb:GetItem", table, StringEquals={"dynamodb:LeadingKeys": "ben"}),  # without ForAnyValue, a key with several values matches nothing
+               allow("dynamodb:GetItem", table, ForAnyValue__StringEquals={"dynamodb:LeadingKeys": "${aws:PrincipalTag/customer}"}))
     sts = p.connect("sts")
     keys = session_keys(sts.assume_role(RoleArn=arn, RoleSessionName="work", Tags=[{"Key": "customer", "Value": "ann"}]))
     db, session = connect("dynamodb", keys), f"arn:aws:sts::{ACCOUNT}:assumed-role/{named(arn)}/work"
     assert db.get_item(TableName=named(table), Key=key("ann"))["Item"]["pk"] == s("ann")
     assert refusal(db.get_item, TableName=named(table), Key=key("ben")) == denied(session, "dynamodb:GetItem", table)
+    assert refusal(db.scan, TableName=named(table)) == denied(session, "dynamodb:Scan", table)
+    for name, allowed in (("ann", True), ("ben", False)):
+        out = sts.assume_role(RoleArn=arn, RoleSessionName="work", SourceIdentity=name)
+        assert out["SourceIdentity"] == name
+        db = connect("dynamodb", session_keys(out))
+        if allowed:
+            assert db.scan(TableName=named(table))["Count"] >= 2
+        else:
+            assert refusal(db.scan, TableName=named(table)) == denied(session, "dynamodb:Scan", table)
 
 
 def test_session_tokens(person, table):
