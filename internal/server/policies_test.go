@@ -148,6 +148,25 @@ func TestPoliciesOfOthers(t *testing.T) {
 	s.logged(t, "server-2", 2)
 }
 
+// TestPoliciesOfServers: all servers of a store know what one has applied, and the same directory on another one writes nothing.
+func TestPoliciesOfServers(t *testing.T) {
+	s := openDeclaring(t, Options{Storage: newDatabase(t), DataDir: t.TempDir()})
+	opt := Options{Storage: s.storage, DataDir: t.TempDir(), Policies: s.dir, Now: s.clock.Now}
+	other := &declaringServer{db: open(t, opt), dir: s.dir, clock: s.clock, log: s.log}
+	other.expect(t, open0, "ann", 1)
+	if _, server := other.iam.Applied(); server != s.id {
+		t.Errorf("the directory was applied again, by %s", server)
+	}
+	s.write(t, "user.ann.json", "{}")
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.servers.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	other.expect(t, open0, "ann", 0)
+}
+
 // TestPoliciesOfAccounts: with several accounts in the credentials file, each has a directory; with one, the files at the top are that account's.
 func TestPoliciesOfAccounts(t *testing.T) {
 	file := credentials(t)
