@@ -17,7 +17,9 @@ var (
 )
 
 // foreign are flags of other programs that the docs mention: the AWS CLI's, zstd's, archive.py's.
-var foreign = map[string]bool{"--cluster-endpoint-encryption-type": true, "--long": true, "--target": true, "--s3-endpoint-url": true, "--once": true, "--help": true}
+var foreign = map[string]bool{
+	"--cluster-endpoint-encryption-type": true, "--iam-role-arn": true, "--long": true, "--target": true, "--s3-endpoint-url": true, "--once": true, "--help": true,
+}
 
 // TestNames finds flags and tests that the docs name and that do not exist.
 func TestNames(t *testing.T) {
