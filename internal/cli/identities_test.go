@@ -38,7 +38,7 @@ func TestIdentities(t *testing.T) {
 	defer server.Close()
 	keys := []string{"ROOT"}
 	secrets := map[string]string{"ROOT": "root-secret"}
-	keyPattern := regexp.MustCompile(`(AKIA\w{16})[\s\S]*?\b([\w+/]{40})`)
+	keyPattern := regexp.MustCompile(`(AKIA\w{16})[\s\S]*?[^\w+/]([\w+/]{40})`)
 	datadriven.RunTest(t, "testdata/identities", func(t *testing.T, d *datadriven.TestData) string {
 		if d.Cmd == "file" {
 			if err := os.WriteFile(filepath.Join(dir, d.CmdArgs[0].Key), []byte(d.Input), 0o600); err != nil {

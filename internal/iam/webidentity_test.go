@@ -161,3 +161,28 @@ func TestWebIdentity(t *testing.T) {
 		}
 	}
 }
+
+// TestSetIssuers: a provider that stays keeps its keys, and an invalid one changes nothing.
+func TestSetIssuers(t *testing.T) {
+	s := newSession(t)
+	one, two := Issuer{"https://one.example", []string{"a"}, "one"}, Issuer{"https://two.example", []string{"a"}, "two"}
+	set := func(list ...Issuer) []*issuer {
+		t.Helper()
+		if err := s.SetIssuers(list); err != nil {
+			t.Fatal(err)
+		}
+		return *s.issuers.Load()
+	}
+	before := set(one, two)
+	if after := set(two, one); after[0] != before[1] || after[1] != before[0] {
+		t.Error("providers that are the same were made anew")
+	}
+	other := one
+	other.Audiences = []string{"b"}
+	if after := set(other); len(after) != 1 || after[0] == before[0] || after[0].Audiences[0] != "b" {
+		t.Error("a provider with another audience is the old one")
+	}
+	if err := s.SetIssuers([]Issuer{one, {}}); err == nil || len(s.Issuers()) != 1 {
+		t.Errorf("an invalid provider: %v", err)
+	}
+}

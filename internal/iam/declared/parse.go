@@ -33,8 +33,9 @@ var kinds = map[string]func(*file, *iam.Declared){
 		r := iam.DeclaredRole{Holder: iam.Holder{Name: f.name}}
 		p := newParser(f)
 		m := p.holder(&r.Holder, members{
-			iam.MemberTags: p.tags(&r.Tags), iam.MemberBoundary: p.text(iam.MemberBoundary, &r.Boundary), iam.MemberDescription: p.text(iam.MemberDescription, &r.Description),
-			iam.MemberTrust: p.trust(&r.Trust), iam.MemberMaxSession: p.seconds(&r.MaxSession),
+			iam.MemberTags: p.tags(&r.Tags), iam.MemberBoundary: p.text(iam.MemberBoundary, &r.Boundary),
+			iam.MemberDescription: p.text(iam.MemberDescription, &r.Description),
+			iam.MemberTrust:       p.trust(&r.Trust), iam.MemberMaxSession: p.seconds(&r.MaxSession),
 		})
 		p.whole(func() { p.object(m) })
 		if r.Trust == nil && len(f.problems) == 0 {
