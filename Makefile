@@ -107,7 +107,7 @@ cross: ## Build for every platform.
 
 # One call of reflect's Method or MethodByName with a computed name adds 10 MB; this finds the caller:
 #	go build -o /dev/null -ldflags=-dumpdep ./cmd/stator 2>&1 | grep ReflectMethod
-MAXSIZE := 40000000
+MAXSIZE := 44000000
 size: bin/stator ## The size of bin/stator in bytes, which must be at most MAXSIZE.
 	@size=$$(stat -c %s bin/stator); echo "bin/stator: $$size bytes of at most $(MAXSIZE)"; [ $$size -le $(MAXSIZE) ]
 

@@ -197,6 +197,7 @@ func TestInputs(t *testing.T) {
 	d := open(t, Options{Now: clock.Now, DAX: DAXOptions{Listen: "127.0.0.1:0"}})
 	d.must("CreateTable", provisioned("Tab", 5, 5))
 	bases, tokens, panics, sent := baseInputs(), inputTokens(), guard.Panics(), 0
+	maps.Copy(bases, iamInputs())
 	send := func(target string, in any) (status int, answer []byte) {
 		body, err := json.Marshal(in)
 		if err != nil {
