@@ -177,11 +177,12 @@ func TestOperations(t *testing.T) {
 			}
 		}
 		for name, m := range op.answer {
-			if m.form != whole && m.form != parts || slices.Contains(never, name) {
+			if m.form != whole && m.form != parts || m.form == whole && slices.Contains(never, name) {
 				t.Errorf("%s shows %s of its answer", target, name)
 			}
 		}
-		if op.resource != "" && len(op.answer) > 0 || !op.write && len(op.answer) > 0 {
+		// STS's operations are read-only for CloudTrail, which shows whom they gave credentials.
+		if op.resource != "" && len(op.answer) > 0 || !op.write && len(op.answer) > 0 && !strings.HasPrefix(target, "STS.") {
 			t.Errorf("%s shows its answer, although it changes nothing that CloudTrail shows", target)
 		}
 	}

@@ -75,10 +75,9 @@ type Authenticator struct {
 	// Issuer knows the access keys of users and sessions; nil for none. It may be set only before the first request.
 	Issuer Issuer
 
-	file    string                  // path of the credentials file; empty without one
+	file    *File                   // the credentials file; nil without one
 	ring    atomic.Pointer[keyring] // nil without credentials
-	read    lastRead
-	derived signingKeys // cache of the derived keys of the Issuer's access keys
+	derived signingKeys             // cache of the derived keys of the Issuer's access keys
 	certified
 }
 

@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/statordb/stator/internal/tenant"
@@ -54,96 +53,27 @@ var (
 
 // Load reads credentials from a file: a JSON list of Credentials. It fails if anyone but the file's owner can write the file.
 func Load(file string, now func() time.Time) (*Authenticator, error) {
-	a := &Authenticator{Now: now, file: file}
+	a := &Authenticator{Now: now, file: NewFile("credentials file", file, maxCredentials)}
 	if err := a.Reload(); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
-// lastRead is the outcome of the last reading of the credentials file.
-type lastRead struct {
-	mu   sync.Mutex
-	raw  []byte
-	fail string
-}
-
 // Reload reads the credentials file again. From then on exactly the keys in it are valid. On an error the keys stay as they were.
-func (a *Authenticator) Reload() error {
-	a.read.mu.Lock()
-	defer a.read.mu.Unlock()
-	_, err := a.reload(true)
-	return err
-}
+func (a *Authenticator) Reload() error { return a.file.Reload(a.use) }
 
-// Refresh is Reload if the file's content has changed since it was last read. changed reports a change, or a new error. It is cheap. It
-// compares content because a file's time and name don't reveal every change: Kubernetes replaces a link, and a file may be written twice
-// within the resolution of its time.
-func (a *Authenticator) Refresh() (changed bool, _ error) {
-	if a.file == "" {
-		return false, nil
-	}
-	a.read.mu.Lock()
-	defer a.read.mu.Unlock()
-	return a.reload(false)
-}
+// Refresh is Reload if the file's content has changed since it was last read. changed reports a change, or a new error; see File.
+func (a *Authenticator) Refresh() (changed bool, _ error) { return a.file.Refresh(a.use) }
 
-// reload implements Reload and Refresh. The lock is held.
-func (a *Authenticator) reload(always bool) (changed bool, err error) {
-	raw, err := ReadSecret(a.file, maxCredentials)
-	if err == nil {
-		if !always && a.read.fail == "" && bytes.Equal(raw, a.read.raw) {
-			return false, nil
-		}
-		var ring *keyring
-		if ring, err = parseCredentials(raw); err == nil {
-			a.ring.Store(ring)
-			a.read.raw, a.read.fail = raw, ""
-			return true, nil
-		}
-	}
-	err = fmt.Errorf("credentials file %s: %w", a.file, err)
-	// Refresh runs often: report the same error only once, or it would fill the log.
-	changed = always || a.read.fail != err.Error()
-	a.read.fail = err.Error()
-	if !changed {
-		return false, nil
-	}
-	return true, err
-}
-
-// ReadSecret returns the content of a file of secrets, of at most limit bytes. It fails if others can write the file. Its errors do not name
-// the file.
-func ReadSecret(name string, limit int) ([]byte, error) {
-	f, err := os.Open(name)
+// use makes the keys of a credentials file valid.
+func (a *Authenticator) use(raw []byte) error {
+	ring, err := parseCredentials(raw)
 	if err != nil {
-		return nil, plain(err)
+		return err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, plain(err)
-	}
-	if err := checkWriters(name, info); err != nil {
-		return nil, err
-	}
-	raw, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
-	if err != nil {
-		return nil, plain(err)
-	}
-	if len(raw) > limit {
-		return nil, fmt.Errorf("it has more than %d bytes", limit)
-	}
-	return raw, nil
-}
-
-// plain strips the file name from an error of the file system: the caller names the file.
-func plain(err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
-		return at.Err
-	}
-	return err
+	a.ring.Store(ring)
+	return nil
 }
 
 // checkWriters fails if the file's group or others can write it or replace it: they could make keys for every account. That includes the
@@ -198,13 +128,16 @@ func (a *Authenticator) OnlyAccount() string {
 // Readers returns a warning if others than the server can read the credentials file, or "". Group access is fine if the server doesn't own
 // the file, because then it needs that access itself.
 func (a *Authenticator) Readers() string {
-	info, err := os.Stat(a.file)
-	if a.file == "" || err != nil || runtime.GOOS == "windows" {
+	if a.file == nil || runtime.GOOS == "windows" {
+		return ""
+	}
+	info, err := os.Stat(a.file.name)
+	if err != nil {
 		return "" // Reload has reported it
 	}
 	mode := info.Mode().Perm()
 	if mode&0o004 != 0 || mode&0o040 != 0 && ownFile(info) {
-		return fmt.Sprintf("other users of this machine can read the credentials file %s (mode %04o): chmod 0400 it", a.file, mode)
+		return fmt.Sprintf("other users of this machine can read the credentials file %s (mode %04o): chmod 0400 it", a.file.name, mode)
 	}
 	return ""
 }

@@ -35,9 +35,6 @@ type certified struct {
 	principals atomic.Pointer[map[string]string] // ARNs by subject; nil without any
 	// Principal returns the identity of a principal by its ARN; nil if there is no such principal.
 	Principal func(arn string) *policy.Identity
-
-	raw  []byte // content of the file when it was read last
-	fail string // the last error, until the file can be read
 }
 
 // maxPrincipals is the largest file of principals in bytes.
@@ -46,28 +43,17 @@ const maxPrincipals = 1 << 20
 // subjectForms are the forms of subjects in a file of principals: alternative names of a kind, or the common name. Other subjects are URIs.
 var subjectForms = []string{"cn:", "dns:", "email:"}
 
-// ReadPrincipals reads a file that says which principals the subjects of client certificates are: a JSON object of ARNs, by subject. From then on
-// exactly those subjects are mapped. On an error nothing changes. changed reports a change since the file was last read, or a new error. It
-// must not be called by two goroutines at once.
-func (c *certified) ReadPrincipals(file string) (changed bool, err error) {
-	raw, err := ReadSecret(file, maxPrincipals)
-	if err == nil {
-		if c.fail == "" && bytes.Equal(raw, c.raw) {
-			return false, nil
-		}
-		var list map[string]string
-		if list, err = parsePrincipals(raw); err == nil {
-			c.principals.Store(&list)
-			c.raw, c.fail = raw, ""
-			return true, nil
-		}
+// PrincipalsFile returns a file that says which principals the subjects of client certificates are: a JSON object of ARNs, by subject.
+func PrincipalsFile(name string) *File { return NewFile("principals file", name, maxPrincipals) }
+
+// UsePrincipals maps exactly the subjects that a file's content names. On an error nothing changes.
+func (c *certified) UsePrincipals(raw []byte) error {
+	list, err := parsePrincipals(raw)
+	if err != nil {
+		return err
 	}
-	err = fmt.Errorf("%s: %w", file, err)
-	if changed = c.fail != err.Error(); !changed {
-		return false, nil
-	}
-	c.fail = err.Error()
-	return true, err
+	c.principals.Store(&list)
+	return nil
 }
 
 func parsePrincipals(raw []byte) (list map[string]string, err error) {

@@ -1,8 +1,6 @@
 package auth
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,14 +11,6 @@ import (
 )
 
 func TestPrincipals(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "principals.json")
-	write := func(text string) error {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, err := new(Authenticator).ReadPrincipals(file)
-		return err
-	}
 	for text, want := range map[string]string{
 		`{"spiffe://prod/shop":"arn:aws:iam::210987654321:user/ann","cn:shop":"arn:aws:iam::210987654321:role/r","dns:a.b":"arn:x"}`: "",
 		`{`:                          "ends too early",
@@ -31,7 +21,7 @@ func TestPrincipals(t *testing.T) {
 		`{"cn:shop":"user/ann"}`:     "is no ARN",
 		`{"cn:shop":{"user":"ann"}}`: "wrong type",
 	} {
-		err := write(text)
+		err := new(Authenticator).UsePrincipals([]byte(text))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
@@ -40,11 +30,7 @@ func TestPrincipals(t *testing.T) {
 
 // TestPeers sends requests with client certificates, signed by keys that the server knows and does not know.
 func TestPeers(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "principals.json")
 	list := `{"spiffe://prod/shop":"arn:ann","dns:shop.internal":"arn:ann","email:shop@example.com":"arn:ann","cn:shop":"arn:ann","cn:gone":"arn:gone"}`
-	if err := os.WriteFile(file, []byte(list), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	stranger, known := aws.Credentials{AccessKeyID: "any", SecretAccessKey: "x"}, aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret"}
 	wrong := aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "x"}
 	for _, c := range []struct {
@@ -73,10 +59,8 @@ func TestPeers(t *testing.T) {
 			a = load(t, signedAt)
 		}
 		a.Issuer = issuer{}
-		for _, want := range []bool{true, false} {
-			if changed, err := a.ReadPrincipals(file); changed != want || err != nil {
-				t.Fatal(changed, err)
-			}
+		if err := a.UsePrincipals([]byte(list)); err != nil {
+			t.Fatal(err)
 		}
 		a.Principal = func(arn string) *policy.Identity {
 			if arn != "arn:ann" {

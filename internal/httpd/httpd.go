@@ -105,7 +105,7 @@ type Server struct {
 	// signingNames are those of all APIs here, sorted.
 	signingNames []string
 	queries      map[string]*protocol.Service // those with AWS Query, whose requests are forms, by signing name
-	unsigned     *protocol.Service            // the one of them that has operations without a signature; nil if there is none
+	unclaimed    *protocol.Service            // to which forms belong whose signature names none of them: the one that has operations without a signature
 	http         *fasthttp.Server
 	calls        sync.Pool // *work
 	load         load
@@ -131,9 +131,9 @@ func New(opt Options) *Server {
 		s.services[service.Name] = service
 		if service.Version != "" {
 			s.queries[service.SigningName] = service
-		}
-		if slices.ContainsFunc(opt.Operations, func(h smithy.Handler) bool { return h.Unsigned && h.Service == service.Name }) {
-			s.unsigned = service
+			if s.unclaimed == nil || slices.ContainsFunc(opt.Operations, func(h smithy.Handler) bool { return h.Unsigned && h.Service == service.Name }) {
+				s.unclaimed = service
+			}
 		}
 	}
 	slices.Sort(s.signingNames)

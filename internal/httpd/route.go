@@ -47,8 +47,8 @@ func (s *Server) route(c *fasthttp.RequestCtx) route {
 	// form, so a path must not be valid in both protocols.
 	if strings.HasPrefix(string(h.ContentType()), "application/x-www-form-urlencoded") {
 		service := s.queries[claimedBy(c).service]
-		if service == nil { // the version in the body tells the services apart, but is worth reading only for operations without a signature
-			service = s.unsigned
+		if service == nil {
+			service = s.unclaimed
 		}
 		if service != nil {
 			return route{form: true, query: service, codec: protocol.Query{Service: service}, service: service.SigningName}

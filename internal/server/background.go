@@ -41,7 +41,7 @@ func (s *Server) background(ctx context.Context, opt *Options, items *table.Stor
 			jobs.Every(ctx, opt.Logger, "lowering the memory limit", limitInterval, func() { s.memory.tick(readUsage()) })
 		})
 	}
-	s.followCertificates(ctx, opt.TLS.Principals)
+	s.followCertificates(ctx)
 	if s.auth.Verifies() {
 		s.goOn("measuring accounts", func() {
 			jobs.Every(ctx, opt.Logger, "measuring accounts", measureInterval, func() { report("measure what accounts store")(s.measureAccounts(ctx)) })

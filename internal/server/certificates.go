@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/statordb/stator/internal/auth"
 	"github.com/statordb/stator/internal/certs"
 	"github.com/statordb/stator/internal/jobs"
 )
@@ -68,11 +69,11 @@ func (s *Server) reloadCertificates() (err error) {
 }
 
 // followCertificates starts the work that reloads certificates whose files have changed.
-func (s *Server) followCertificates(ctx context.Context, principals string) {
-	if principals != "" {
+func (s *Server) followCertificates(ctx context.Context) {
+	if s.principals != nil {
 		s.goOn("reading principals", func() {
 			jobs.Every(ctx, s.log, "reading principals", certificatesInterval, func() {
-				_ = s.readPrincipals(principals) // it logs its errors
+				_ = s.readPrincipals(s.principals) // it logs its errors
 			})
 		})
 	}
@@ -83,17 +84,14 @@ func (s *Server) followCertificates(ctx context.Context, principals string) {
 	})
 }
 
-// readPrincipals reads the file of principals of client certificates, if there is one and it has changed, and logs that.
-func (s *Server) readPrincipals(file string) error {
-	if file == "" {
-		return nil
-	}
-	changed, err := s.auth.ReadPrincipals(file)
+// readPrincipals reads the file of principals of client certificates, if it has changed, and logs that.
+func (s *Server) readPrincipals(file *auth.File) error {
+	changed, err := file.Refresh(s.auth.UsePrincipals)
 	switch {
 	case err != nil:
 		s.log.Error("cannot read the principals of client certificates; the current ones stay in force", "error", err)
 	case changed:
-		s.log.Info("read the principals of client certificates", "file", file)
+		s.log.Info("read the principals of client certificates")
 	}
 	return err
 }

@@ -52,37 +52,24 @@ func parseSecrets(text []byte) (keys iam.Keyring, err error) {
 	return keys, nil
 }
 
-// secrets are the secrets keys of a server, and how they change.
-type secrets struct {
-	file string // empty if the keys do not come from a file
-	raw  []byte // content of the file when it was read last
-	fail string // the last error, which is logged once
-}
-
 // readSecrets returns the secrets keys that the options name. A server that keeps nothing makes one up. Without keys, the server issues no
 // access keys.
-func (s *secrets) readSecrets(opt *Options) (iam.Keyring, error) {
-	switch {
+func (s *starter) readSecrets() (keys iam.Keyring, err error) {
+	switch opt := s.opt; {
 	case opt.SecretsKeyFile != "":
-		s.file = opt.SecretsKeyFile
-		raw, err := auth.ReadSecret(s.file, maxSecretsFile)
-		if err != nil {
-			return nil, fmt.Errorf("secrets keys %s: %w", s.file, err)
-		}
-		s.raw = raw
-		keys, err := parseSecrets(raw)
-		if err != nil {
-			return nil, fmt.Errorf("secrets keys %s: %w", s.file, err)
-		}
-		return keys, nil
+		s.secrets = auth.NewFile("secrets keys", opt.SecretsKeyFile, maxSecretsFile)
+		err = s.secrets.Reload(func(raw []byte) (err error) {
+			keys, err = parseSecrets(raw)
+			return err
+		})
 	case opt.SecretsKey != "":
-		return parseSecrets([]byte(strings.ReplaceAll(opt.SecretsKey, ",", "\n")))
+		keys, err = parseSecrets([]byte(strings.ReplaceAll(opt.SecretsKey, ",", "\n")))
 	case opt.InMemory:
 		key := make([]byte, secretsKeyBytes)
 		rand.Read(key) // never fails
-		return iam.Keyring{key}, nil
+		keys = iam.Keyring{key}
 	}
-	return nil, nil
+	return keys, err
 }
 
 // keyIssuer implements auth.Issuer by IAM and STS.
@@ -108,7 +95,7 @@ func (keyIssuer) Issued(accessKey string) bool {
 
 // openIAM opens IAM and STS, and lets them authenticate requests.
 func (s *starter) openIAM() (err error) {
-	keys, err := s.secrets.readSecrets(s.opt)
+	keys, err := s.readSecrets()
 	if err != nil {
 		return err
 	}
@@ -129,7 +116,8 @@ func (s *starter) openIAM() (err error) {
 		s.auth.Issuer = keyIssuer{s.iam, s.opt.Now}
 	}
 	s.auth.Principal = s.principalOf
-	return s.readPrincipals(s.opt.TLS.Principals)
+	s.principals = auth.PrincipalsFile(s.opt.TLS.Principals)
+	return s.readPrincipals(s.principals)
 }
 
 // principalOf returns the user, role or root with an ARN, or nil.
@@ -143,7 +131,7 @@ func (s *Server) principalOf(arn string) *policy.Identity {
 
 // followSecrets starts the work that reads secrets keys again when their file changes, and stores when access keys were used.
 func (s *Server) followSecrets(ctx context.Context, report reporter) {
-	if s.secrets.file != "" {
+	if s.secrets != nil {
 		s.goOn("reading secrets keys", func() {
 			jobs.Every(ctx, s.log, "reading secrets keys", secretsInterval, func() { s.rotateSecrets(ctx) })
 		})
@@ -155,29 +143,18 @@ func (s *Server) followSecrets(ctx context.Context, report reporter) {
 
 // rotateSecrets reads the secrets keys again if their file has changed. Once its first key is a new one, everything is encrypted by that.
 func (s *Server) rotateSecrets(ctx context.Context) {
-	changed, count, err := s.secrets.rotate(ctx, s.iam)
+	count := 0
+	changed, err := s.secrets.Refresh(func(raw []byte) error {
+		keys, err := parseSecrets(raw)
+		if err == nil {
+			count, err = s.iam.Rotate(ctx, keys)
+		}
+		return err
+	})
 	switch {
-	case err != nil && err.Error() != s.secrets.fail:
-		s.secrets.fail = err.Error()
+	case err != nil:
 		s.log.Error("cannot use the changed secrets keys; the current ones stay in force", "error", err)
-	case err == nil && changed:
-		s.secrets.fail = ""
+	case changed:
 		s.log.Info("reloaded the secrets keys", "encrypted again", count)
 	}
-}
-
-// rotate implements rotateSecrets.
-func (s *secrets) rotate(ctx context.Context, service *iam.Service) (changed bool, count int, err error) {
-	raw, err := auth.ReadSecret(s.file, maxSecretsFile)
-	if err != nil || bytes.Equal(raw, s.raw) {
-		return false, 0, err
-	}
-	keys, err := parseSecrets(raw)
-	if err != nil {
-		return false, 0, fmt.Errorf("%s: %w", s.file, err)
-	}
-	if count, err = service.Rotate(ctx, keys); err == nil {
-		s.raw = raw
-	}
-	return true, count, err
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"github.com/statordb/stator/internal/auth"
-	"github.com/statordb/stator/internal/iam"
 	"github.com/statordb/stator/internal/iam/declared"
 	"github.com/statordb/stator/internal/jobs"
 )
@@ -36,24 +34,14 @@ type policies struct {
 	since   time.Time  // when other was first seen; zero once it is logged
 }
 
-// webIdentity is the file of OpenID Connect providers.
-type webIdentity struct {
-	file string
-
-	mu   sync.Mutex
-	raw  []byte // its content when it was read last
-	fail string // the last error, until the file can be used
-}
-
 // openPolicies applies the directory of policies, and reads the file of web identities.
 func (s *starter) openPolicies() error {
-	s.policies.dir, s.webIdentity.file = s.opt.Policies, s.opt.WebIdentity
-	_, err := s.refreshPolicies(s.ctx, true)
-	if err != nil {
+	s.policies.dir = s.opt.Policies
+	s.webIdentity = auth.NewFile("web identities", s.opt.WebIdentity, maxWebIdentity)
+	if _, err := s.refreshPolicies(s.ctx, true); err != nil {
 		return err
 	}
-	_, err = s.webIdentity.refresh(s.iam, true)
-	return err
+	return s.webIdentity.Reload(s.useWebIdentity)
 }
 
 // refreshPolicies applies the directory of policies if it has changed. It does so even if it has not when always is set. Otherwise a change must be there
@@ -139,38 +127,13 @@ func (s *Server) logPolicies(logged bool, err error) {
 	}
 }
 
-// refresh reads the file again, if it has changed or always is set. changed reports a change, or a new error.
-func (w *webIdentity) refresh(service *iam.Service, always bool) (changed bool, err error) {
-	if w.file == "" {
-		return false, nil
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	raw, err := auth.ReadSecret(w.file, maxWebIdentity)
+// useWebIdentity accepts the tokens of the providers in a file of web identities.
+func (s *Server) useWebIdentity(raw []byte) error {
+	list, err := declared.ParseIssuers(s.webIdentity.Name(), raw)
 	if err != nil {
-		err = fmt.Errorf("%s: %w", w.file, err)
+		return err
 	}
-	if err == nil {
-		if !always && w.fail == "" && bytes.Equal(raw, w.raw) {
-			return false, nil
-		}
-		var list []iam.Issuer
-		if list, err = declared.ParseIssuers(w.file, raw); err == nil {
-			if err = service.SetIssuers(list); err != nil {
-				err = fmt.Errorf("%s: %w", w.file, err)
-			}
-		}
-	}
-	if err == nil {
-		w.raw, w.fail = raw, ""
-		return true, nil
-	}
-	changed = always || w.fail != err.Error()
-	w.fail = err.Error()
-	if !changed {
-		return false, nil
-	}
-	return true, err
+	return s.iam.SetIssuers(list)
 }
 
 // logWebIdentity logs the outcome of reading the file of web identities again.
@@ -179,7 +142,7 @@ func (s *Server) logWebIdentity(changed bool, err error) {
 	case err != nil:
 		s.log.Error("cannot use the changed file of web identities; the current providers stay in force", "error", err)
 	case changed:
-		s.log.Info("reloaded the file of web identities", "file", s.webIdentity.file)
+		s.log.Info("reloaded the file of web identities")
 	}
 }
 
@@ -187,20 +150,20 @@ func (s *Server) logWebIdentity(changed bool, err error) {
 func (s *Server) reloadPolicies() error {
 	logged, err := s.refreshPolicies(context.Background(), true)
 	s.logPolicies(logged, err)
-	changed, failed := s.webIdentity.refresh(s.iam, true)
-	s.logWebIdentity(changed, failed)
+	failed := s.webIdentity.Reload(s.useWebIdentity)
+	s.logWebIdentity(s.webIdentity != nil, failed)
 	return errors.Join(err, failed)
 }
 
 // followPolicies starts the work that follows changes of the directory of policies and the file of web identities.
 func (s *Server) followPolicies(ctx context.Context) {
-	if s.policies.dir == "" && s.webIdentity.file == "" {
+	if s.policies.dir == "" && s.webIdentity == nil {
 		return
 	}
 	s.goOn("reading policies", func() {
 		jobs.Every(ctx, s.log, "reading policies", policiesInterval, func() {
 			s.logPolicies(s.refreshPolicies(ctx, false))
-			s.logWebIdentity(s.webIdentity.refresh(s.iam, false))
+			s.logWebIdentity(s.webIdentity.Refresh(s.useWebIdentity))
 		})
 	})
 }

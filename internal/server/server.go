@@ -50,10 +50,11 @@ type Server struct {
 	auth        *auth.Authenticator
 	tenants     *tenant.Tenants
 	iam         *iam.Service
-	secrets     secrets
+	secrets     *auth.File // IAM's secrets keys; nil if they do not come from a file
+	principals  *auth.File // of client certificates; nil without them
 	policies    policies
-	webIdentity webIdentity
-	id          string // of this server, in logs of others
+	webIdentity *auth.File // OpenID Connect providers; nil without them
+	id          string     // of this server, in logs of others
 	now         func() time.Time
 	// certificates are reloaded by followCertificates and Reload.
 	certificates certificates
