@@ -2,8 +2,13 @@ package server
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"maps"
+	"net/http"
 	"strings"
+	"testing"
+
+	"github.com/statordb/stator/test/request"
 )
 
 // identity is the prefix of IAM's targets, tokens that of STS.
@@ -163,4 +168,69 @@ func iamInputs() map[string]obj {
 		out[identity+operation] = in
 	}
 	return out
+}
+
+// TestIdentitiesOfServers makes a user and a session on one of two servers that share a database, uses them on the other, and takes them away again: the
+// answer to a change comes once both servers know it.
+func TestIdentitiesOfServers(t *testing.T) {
+	database := newDatabase(t)
+	opt := Options{Storage: database, SecretsKey: testSecrets}
+	opt.DataDir = t.TempDir()
+	one, _ := strangers(t, opt)
+	opt.DataDir = t.TempDir()
+	two, _ := strangers(t, opt)
+	const allow = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["dynamodb:ListTables","sts:AssumeRole"],"Resource":"*"}}`
+	one.must(identity+"CreateUser", obj{"UserName": "ann"})
+	key := one.must(identity+"CreateAccessKey", obj{"UserName": "ann"})["AccessKey"].(obj)
+	ann := account{t, two.server, key["AccessKeyId"].(string), key["SecretAccessKey"].(string), accountA, ""}
+	expect := func(who account, token, want string) {
+		t.Helper()
+		req := who.request(dynamo+"ListTables", obj{})
+		if token != "" {
+			req = who.withToken(token, dynamo+"ListTables", obj{})
+		}
+		if _, code, message := who.send(req); code != want {
+			t.Errorf("%q: %s, want %q", code, message, want)
+		}
+	}
+	expect(ann, "", denied)
+	one.must(identity+"PutUserPolicy", obj{"UserName": "ann", "PolicyName": "p", "PolicyDocument": allow})
+	expect(ann, "", "")
+	one.must(identity+"CreateRole", obj{"RoleName": "r", "AssumeRolePolicyDocument": strings.Replace(strings.Replace(allow, `"dynamodb:ListTables",`, "", 1), `"Resource":"*"`, `"Principal":{"AWS":"`+accountA+`"}`, 1)})
+	one.must(identity+"PutRolePolicy", obj{"RoleName": "r", "PolicyName": "p", "PolicyDocument": allow})
+	given := ann.must(tokens+"AssumeRole", obj{"RoleArn": "arn:aws:iam::" + accountA + ":role/r", "RoleSessionName": "session"})["Credentials"].(obj)
+	session := account{t, one.server, given["AccessKeyId"].(string), given["SecretAccessKey"].(string), accountA, ""}
+	token := given["SessionToken"].(string)
+	expect(session, token, "")
+	two.must(identity+"DeleteRolePolicy", obj{"RoleName": "r", "PolicyName": "p"})
+	expect(session, token, denied)
+	two.must(identity+"DeleteRole", obj{"RoleName": "r"})
+	expect(session, token, "UnrecognizedClientException")
+	one.must(identity+"UpdateAccessKey", obj{"UserName": "ann", "AccessKeyId": ann.key, "Status": "Inactive"})
+	expect(ann, "", "UnrecognizedClientException")
+	one.must(identity+"UpdateAccessKey", obj{"UserName": "ann", "AccessKeyId": ann.key, "Status": "Active"})
+	expect(ann, "", "")
+	one.must(identity+"DeleteAccessKey", obj{"UserName": "ann", "AccessKeyId": ann.key})
+	expect(ann, "", "UnrecognizedClientException")
+
+	opt.DataDir, opt.SecretsKey, opt.Listen = t.TempDir(), base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", secretsKeyBytes))), "127.0.0.1:0"
+	if s, err := Open(opt); err == nil || !strings.Contains(err.Error(), "which is not among this server's") {
+		t.Errorf("a server with another secrets key: %v, %v", s, err)
+	}
+}
+
+// withToken returns a request that the key of a session has signed.
+func (a account) withToken(token, target string, in any) *http.Request {
+	a.t.Helper()
+	req := a.request(target, in)
+	req.Header.Del("Authorization")
+	req.Header.Set("X-Amz-Security-Token", token)
+	body, err := json.Marshal(in)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if err := request.Sign(req, body, a.key, a.secret, "dynamodb"); err != nil {
+		a.t.Fatal(err)
+	}
+	return req
 }
