@@ -10,7 +10,7 @@ import (
 	"github.com/statordb/stator/internal/smithy"
 )
 
-// Any is the resource of actions that have none of their own, e.g. dynamodb:ListTables.
+// Any is the resource of actions without a resource of their own, e.g. dynamodb:ListTables.
 const Any = "*"
 
 // Question asks whether the sender of a request may take an action on a resource.

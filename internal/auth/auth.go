@@ -88,7 +88,7 @@ type Issuer interface {
 	Credential(accessKey, token string) (secret string, id *policy.Identity, err *awserr.Error)
 	// Used notes that an access key has signed a request to a service in a region.
 	Used(accessKey, service, region string)
-	// Issued reports whether an access key has the form of those that the Issuer makes, whether it exists or not.
+	// Issued reports whether an access key has the form of the Issuer's keys, whether it exists or not.
 	Issued(accessKey string) bool
 }
 
@@ -125,7 +125,7 @@ func (a *Authenticator) find(ring *keyring, accessKey, token string) (h holder, 
 		}
 	}
 	if ring != nil || a.Issuer != nil && a.Issuer.Issued(accessKey) {
-		if err == nil { // nobody issued the key, or without a secret that could be verified
+		if err == nil { // there is no issuer, or the key has no secret to verify a signature with
 			err = unrecognized()
 		}
 		return h, err

@@ -105,15 +105,16 @@ type Server struct {
 	// signingNames are those of all APIs here, sorted.
 	signingNames []string
 	queries      map[string]*protocol.Service // those with AWS Query, whose requests are forms, by signing name
-	unclaimed    *protocol.Service            // to which forms belong whose signature names none of them: the one that has operations without a signature
-	http         *fasthttp.Server
-	calls        sync.Pool // *work
-	load         load
-	conns        connections
-	web          webGuard
-	unready      atomic.Bool // the last answer of /readyz was an error
-	ctx          context.Context
-	cancel       context.CancelFunc
+	// unclaimed gets the forms whose signature names no service of queries: it has the operations that need no signature.
+	unclaimed *protocol.Service
+	http      *fasthttp.Server
+	calls     sync.Pool // *work
+	load      load
+	conns     connections
+	web       webGuard
+	unready   atomic.Bool // the last answer of /readyz was an error
+	ctx       context.Context
+	cancel    context.CancelFunc
 }
 
 // New returns a Server.
@@ -532,15 +533,15 @@ func (s *Server) run(c *fasthttp.RequestCtx, w *work) (out []byte, err error) {
 	return answer.AppendJSON(out[:0]), nil
 }
 
-// nobody is the caller of operations without a signature. No policy allows it anything.
-var nobody = auth.Identity{Verified: true, Identity: &policy.Identity{Type: "Anonymous"}}
+// anonymous is the caller of operations without a signature. It has no policies, so it may do nothing else.
+var anonymous = auth.Identity{Verified: true, Identity: &policy.Identity{Type: "Anonymous"}}
 
 // authenticate returns the sender of a request whose body has been received, or AWS's refusal. The signature covers the body as sent:
 // nothing has been decompressed yet.
 func (s *Server) authenticate(c *fasthttp.RequestCtx, w *work, signed bool) (auth.Identity, *awserr.Error) {
 	if !signed {
 		if to := w.to; s.routeForm(&to, w.sent.bytes) && to.operation.Unsigned {
-			return nobody, nil
+			return anonymous, nil
 		}
 	}
 	return s.opt.Auth.Authenticate(w.signed.of(c, w.to.service, w.sent.bytes))

@@ -122,7 +122,7 @@ func (s *Service) openKey(id string) (*credential, error) {
 	return &credential{k.ID, secret, identity}, err
 }
 
-// openSession returns the credential of a session; nil if its token is none of this store's, or its role or user is gone.
+// openSession returns the credential of a session; nil if no server of this store has issued its token, or its role or user is gone.
 func (s *Service) openSession(token string) (*credential, error) {
 	v, secret, err := s.secrets.Load().open(token)
 	switch {

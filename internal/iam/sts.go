@@ -76,7 +76,7 @@ func (s *Service) limit(v *session, text smithy.Opt[string], arns []stsapi.Polic
 
 func sessionTag(t stsapi.Tag) tag { return tag{t.Key.Value, t.Value.Value} }
 
-// context returns the condition keys of a request: its own and those that every request has.
+// context returns the condition keys of a request: the operation's and the global ones.
 func (s *Service) context(call *smithy.Call, own keys) policy.Context {
 	if s.Context == nil {
 		return own

@@ -74,7 +74,7 @@ func TestAttributeListsAreBounded(t *testing.T) {
 	}
 }
 
-// TestAttributeListsAtOnce stores many lists at once: they change one total, and none of them may fail for that.
+// TestAttributeListsAtOnce stores many lists at once: they all change one total, which must not make them fail.
 func TestAttributeListsAtOnce(t *testing.T) {
 	s := open(t, Options{})
 	var all sync.WaitGroup

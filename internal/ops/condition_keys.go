@@ -34,7 +34,7 @@ type asks struct {
 	returnOld bool
 	// enclosing is the operation that has the request as a part; empty for a request of its own.
 	enclosing string
-	// tags are those that a request adds, and untagged the keys of those that it removes.
+	// tags are the tags that a request adds, untagged the keys of the tags that it removes.
 	tags     []api.Tag
 	untagged []string
 }
@@ -73,7 +73,7 @@ var itemActions = map[string]itemKeys{
 type conditionKeys struct {
 	*asks
 	has   itemKeys
-	table *catalog.Table // nil if there is none of the name
+	table *catalog.Table // nil if no table has the name
 	index string
 	tags  []catalog.Tag // of the resource
 

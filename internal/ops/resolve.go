@@ -189,7 +189,7 @@ func (s *Service) resolve(req *Request, want reference) (resource, error) {
 	return r, nil
 }
 
-// storing are the actions that add data to a table. An account at its limit of bytes can take none of them.
+// storing are the actions that add data to a table. An account at its limit of bytes may not take them.
 var storing = map[string]bool{
 	"dynamodb:BatchWriteItem": true, "dynamodb:ImportTable": true, "dynamodb:PartiQLInsert": true, "dynamodb:PartiQLUpdate": true, "dynamodb:PutItem": true,
 	"dynamodb:RestoreTableFromBackup": true, "dynamodb:RestoreTableToPointInTime": true, "dynamodb:StartBulkPutItems": true, "dynamodb:UpdateItem": true,

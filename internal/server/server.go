@@ -81,7 +81,7 @@ type Server struct {
 var ErrInsecure = errors.New("refusing to listen on an address that other machines can reach without credentials: any access key would be accepted")
 
 // ErrInsecureHTTP means that Listen is reachable from other machines, and there are credentials but neither TLS nor InsecureHTTP.
-var ErrInsecureHTTP = errors.New("refusing to listen on an address that other machines can reach without TLS: whoever listens on the way could read every item")
+var ErrInsecureHTTP = errors.New("refusing to listen on an address that other machines can reach without TLS: every item could be read on the way")
 
 // ErrTestClock rejects TestClock together with credentials: any client can move the test clock, and the clock decides which
 // signatures are still valid.

@@ -1,4 +1,4 @@
-// Package policy compiles and evaluates IAM policies. It does no I/O and reads no clock: whoever asks brings the request's context.
+// Package policy compiles and evaluates IAM policies. It does no I/O and reads no clock: the caller brings the request's context.
 // Sources of the rules: "IAM JSON policy elements reference", "Policy evaluation logic" and "Policy grammar" in the IAM User Guide.
 package policy
 
