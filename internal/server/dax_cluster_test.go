@@ -498,7 +498,9 @@ func TestDAXClusterOfSlowClients(t *testing.T) {
 	}
 	c := dialDAX(t, d.endpointOf("c0"), 0)
 	c.must("endpoints")
+	d.Server.dax.mu.Lock()
 	node := d.Server.dax.nodes[control.ID{Account: "000000000000", Region: "us-east-1", Name: "c0"}]
+	d.Server.dax.mu.Unlock()
 	eventually(t, "the first request to end", func() bool { return node.Busy() == 0 }) // the client may have its answer before that
 	scan := daxRequest("scan", text(daxTable), options())
 	c.write(scan[:5])
