@@ -303,7 +303,7 @@ func TestSignatures(t *testing.T) {
 	for _, c := range []struct{ key, secret, want string }{
 		{"AKIDKNOWN", "known-secret", ""},
 		{"AKIDKNOWN", "wrong-secret", "InvalidSignatureException"},
-		{"AKIDOTHER", "known-secret", "UnrecognizedClientException"},
+		{"AKIDNOBODY", "known-secret", "UnrecognizedClientException"},
 	} {
 		_, err := client(e, c.key, c.secret).ListTables(ctx, &dynamodb.ListTablesInput{})
 		var api interface{ ErrorCode() string }
