@@ -49,29 +49,30 @@ func (s *Service) getAccessKeyInfo(_ context.Context, call *smithy.Call, in *sts
 	return &stsapi.GetAccessKeyInfoResponse{Account: smithy.Some(account)}, nil
 }
 
-// limit adds a request's session policies to a session of an account.
-func (s *Service) limit(v *session, text smithy.Opt[string], arns []stsapi.PolicyDescriptorType) error {
+// limit adds a request's session policies to a session of an account, and returns the share of a token's room that they and the session's tags
+// take, in percent.
+func (s *Service) limit(v *session, text smithy.Opt[string], arns []stsapi.PolicyDescriptorType) (packed smithy.Opt[int64], err error) {
 	if text.Set {
 		if _, err := parsePolicy(text.Value, policy.OfIdentity); err != nil {
-			return err
+			return packed, err
 		}
 		v.Limited, v.Policies = true, []string{text.Value}
 	}
 	if len(arns) > maxSessionPolicies {
-		return invalid("A session can have at most %d managed session policies.", maxSessionPolicies)
+		return packed, invalid("A session can have at most %d managed session policies.", maxSessionPolicies)
 	}
 	total := smithy.Length(text.Value)
 	for _, p := range arns {
 		if s.lookup(v.Account, p.Arn.Value) == nil {
-			return invalid("The session policy %s does not exist.", p.Arn.Value)
+			return packed, invalid("The session policy %s does not exist.", p.Arn.Value)
 		}
 		v.Limited, v.ARNs = true, append(v.ARNs, p.Arn.Value)
 		total += smithy.Length(p.Arn.Value)
 	}
 	if total > maxSessionPolicy {
-		return errPacked
+		return packed, errPacked
 	}
-	return nil
+	return v.packed()
 }
 
 func sessionTag(t stsapi.Tag) tag { return tag{t.Key.Value, t.Value.Value} }
@@ -187,10 +188,7 @@ func (s *Service) assumeRole(_ context.Context, call *smithy.Call, in *stsapi.As
 	if v.Transitive, err = transitive(id, given, in.TransitiveTagKeys); err != nil {
 		return nil, err
 	}
-	if err := s.limit(v, in.Policy, in.PolicyArns); err != nil {
-		return nil, err
-	}
-	packed, err := v.packed()
+	packed, err := s.limit(v, in.Policy, in.PolicyArns)
 	if err != nil {
 		return nil, err
 	}
@@ -295,10 +293,7 @@ func (s *Service) getFederationToken(_ context.Context, call *smithy.Call, in *s
 		return nil, err
 	}
 	v.Type, v.Name, v.Tags, v.Limited = typeFederated, in.Name.Value, tags, true
-	if err := s.limit(v, in.Policy, in.PolicyArns); err != nil {
-		return nil, err
-	}
-	packed, err := v.packed()
+	packed, err := s.limit(v, in.Policy, in.PolicyArns)
 	if err != nil {
 		return nil, err
 	}

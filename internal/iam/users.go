@@ -216,12 +216,16 @@ func keyRecord(account, id string) registry.ID {
 	return registry.ID{Account: account, Region: region, Name: id}
 }
 
-func (s *Service) createAccessKey(ctx context.Context, call *smithy.Call, in *api.CreateAccessKeyRequest) (*api.CreateAccessKeyResponse, error) {
-	name, err := s.userName(call, in.UserName)
-	if err != nil {
-		return nil, err
+// keyOwner returns the user whose access keys a request changes, if the caller may change them.
+func (s *Service) keyOwner(call *smithy.Call, given smithy.Opt[string]) (account, name string, err error) {
+	if name, err = s.userName(call, given); err == nil {
+		account, err = s.users.allowed(s, call, name, nil)
 	}
-	account, err := s.users.allowed(s, call, name, nil)
+	return account, name, err
+}
+
+func (s *Service) createAccessKey(ctx context.Context, call *smithy.Call, in *api.CreateAccessKeyRequest) (*api.CreateAccessKeyResponse, error) {
+	account, name, err := s.keyOwner(call, in.UserName)
 	if err != nil {
 		return nil, err
 	}
@@ -285,11 +289,7 @@ func noKey(id string) error {
 }
 
 func (s *Service) updateAccessKey(ctx context.Context, call *smithy.Call, in *api.UpdateAccessKeyRequest) (*api.NoOutput, error) {
-	name, err := s.userName(call, in.UserName)
-	if err != nil {
-		return nil, err
-	}
-	account, err := s.users.allowed(s, call, name, nil)
+	account, name, err := s.keyOwner(call, in.UserName)
 	if err != nil {
 		return nil, err
 	}
@@ -313,11 +313,7 @@ func (s *Service) updateAccessKey(ctx context.Context, call *smithy.Call, in *ap
 }
 
 func (s *Service) deleteAccessKey(ctx context.Context, call *smithy.Call, in *api.DeleteAccessKeyRequest) (*api.NoOutput, error) {
-	name, err := s.userName(call, in.UserName)
-	if err != nil {
-		return nil, err
-	}
-	account, err := s.users.allowed(s, call, name, nil)
+	account, name, err := s.keyOwner(call, in.UserName)
 	if err != nil {
 		return nil, err
 	}

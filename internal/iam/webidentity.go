@@ -275,10 +275,7 @@ func (s *Service) assumeRoleWithWebIdentity(ctx context.Context, call *smithy.Ca
 		return nil, errTooLong
 	}
 	v := newRoleSession(r, in.RoleSessionName.Value)
-	if err := s.limit(v, in.Policy, in.PolicyArns); err != nil {
-		return nil, err
-	}
-	packed, err := v.packed()
+	packed, err := s.limit(v, in.Policy, in.PolicyArns)
 	if err != nil {
 		return nil, err
 	}
