@@ -53,7 +53,7 @@ type resource struct {
 	kind  kind
 	table string // empty for a bulk operation, whose ARN does not contain it
 	name  string // an index's name, a stream's label, or the ID of a backup, export, import or bulk operation; empty for a table
-	// found is the table as authorization found it; nil if there is none, or if nothing had to be looked up.
+	// found is the table as authorization found it; nil if the table does not exist, or no lookup was needed.
 	found *catalog.Table
 }
 
@@ -174,7 +174,7 @@ func (s *Service) resolve(req *Request, want reference) (resource, error) {
 		if err := s.authorize(req, want.action, &r, &want.asks); err != nil {
 			return r, err
 		}
-		if storing[want.action] && s.Tenants.Full(r.Account) {
+		if s.Tenants.Limited(r.Account) && storing[want.action] && s.Tenants.Full(r.Account) {
 			return r, awserr.New(awserr.RequestLimitExceeded, "The tables of account "+r.Account+" have reached the account's limit of bytes on this server")
 		}
 	}

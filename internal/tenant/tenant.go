@@ -138,10 +138,16 @@ func (t *Tenants) MaxTables(name string) int {
 	return 0
 }
 
+// Limited reports whether an account has a limit of bytes.
+func (t *Tenants) Limited(name string) bool {
+	a := t.of(name)
+	return a != nil && a.limits.Bytes > 0
+}
+
 // Full reports whether an account's tables have reached their limit of bytes, so that a request that would store more must be refused.
 func (t *Tenants) Full(name string) bool {
 	a := t.of(name)
-	if a == nil || a.limits.Bytes == 0 || a.bytes.Load() < a.limits.Bytes {
+	if !t.Limited(name) || a.bytes.Load() < a.limits.Bytes {
 		return false
 	}
 	t.refuse(name, Bytes)
