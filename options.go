@@ -82,8 +82,8 @@ type Options struct {
 	Insecure bool
 	// TLS makes Listen speak HTTPS.
 	TLS TLSOptions
-	// InsecureHTTP allows listening on interfaces other than loopback with credentials and without TLS: a proxy ends it, or nobody can
-	// listen.
+	// InsecureHTTP allows listening on interfaces other than loopback with credentials and without TLS, for instance
+	// behind a proxy that ends TLS.
 	InsecureHTTP bool
 	// AuditLog is the file that events of requests are appended to, in CloudTrail's format (see docs/audit.md); "stdout" means standard output,
 	// empty means none.

@@ -24,6 +24,19 @@ type disk struct {
 	torn   int           // how many bytes a failing write writes
 	gate   chan struct{} // if it isn't nil, each write waits for it
 	closed bool
+	writes int       // how many have ended, well or not
+	wrote  sync.Cond // is signalled by each; its lock is mu
+}
+
+// await waits until the disk has ended a number of writes, and their writer has dealt with the last one.
+func (d *disk) await(writes int) {
+	d.mu.Lock()
+	d.wrote.L = &d.mu
+	for d.writes < writes {
+		d.wrote.Wait()
+	}
+	d.mu.Unlock()
+	synctest.Wait()
 }
 
 func (d *disk) Write(p []byte) (int, error) {
@@ -35,6 +48,8 @@ func (d *disk) Write(p []byte) (int, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.writes++
+	d.wrote.Broadcast()
 	if d.fail != nil {
 		n := min(d.torn, len(p))
 		d.text.Write(p[:n])
@@ -168,10 +183,10 @@ func TestBlock(t *testing.T) {
 			l.addAll("three", "four")
 			close(done)
 		}()
-		time.Sleep(time.Minute) // of the bubble's clock
+		d.await(50)
 		select {
 		case <-done:
-			t.Fatal("nobody waited")
+			t.Fatal("the requests did not wait for room")
 		default:
 		}
 		if n := strings.Count(log.content(), "cannot write"); n != 1 || l.failures.Load() < 50 {
@@ -260,7 +275,7 @@ func TestReopen(t *testing.T) {
 		if err := l.Reopen(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * retryAfter) // of the bubble's clock
+		third.await(1)
 		if err := l.Reopen(); err == nil {
 			t.Error("no error without a disk")
 		}

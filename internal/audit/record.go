@@ -17,8 +17,8 @@ type Request struct {
 	Target string
 	Sender Identity
 	Region string
-	// Body is the request in JSON, and Answer the answer in JSON. Either is nil if there is none. Body is nil as well if the signature was
-	// refused: nothing is done for a stranger.
+	// Body is the request in JSON, nil without one. It is nil also for a request whose signature was refused: nothing is done for a
+	// stranger. Answer is the answer in JSON, nil without one.
 	Body, Answer []byte
 	// Tables are the names or ARNs of the tables of a request that has no JSON. Its event shows only them.
 	Tables []string

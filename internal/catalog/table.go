@@ -179,7 +179,7 @@ type Policy struct {
 // Exists reports whether there is a policy that was not deleted.
 func (p *Policy) Exists() bool { return p != nil && p.Document != "" }
 
-// Compiled returns the policy of a published table as the evaluator needs it; nil if there is none.
+// Compiled returns the policy of a published table as the evaluator needs it, or nil for a table without a policy.
 func (p *Policy) Compiled() *policy.Document {
 	if p == nil {
 		return nil

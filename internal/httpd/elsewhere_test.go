@@ -32,7 +32,7 @@ func TestElsewhere(t *testing.T) {
 		{"DynamoDB", "POST", "/", "dynamodb", "application/x-amz-json-1.0", "DynamoDB_20120810.Echo", 200, ""},
 		{"DynamoDB, signed for another", "POST", "/", "execute-api", "application/x-amz-json-1.0", "DynamoDB_20120810.Echo", 200, ""},
 		{"a health check", "GET", "/healthz", "", "", "", 200, ""},
-		{"a scope that is none", "GET", "/healthz", "no service", "", "", 200, ""},
+		{"a malformed scope", "GET", "/healthz", "no service", "", "", 200, ""},
 	} {
 		signed := "AWS4-HMAC-SHA256 Credential=AKID/with/slashes/20260101/us-east-1/" + c.service + "/aws4_request, SignedHeaders=host, Signature=00"
 		if c.service == "" {

@@ -141,8 +141,8 @@ func (s *Service) openSession(token string) (*credential, error) {
 	return &credential{v.Key, secret, identity}, nil
 }
 
-// Principal returns the identity of the root, user, role or role's session that an ARN names, as Identity does; nil if there is none. While no
-// record changes, it returns the same identity again.
+// Principal returns the identity of the root, user, role or role's session that an ARN names, as Identity does, or nil for an unknown
+// principal. While no record changes, it returns the same identity again.
 func (s *Service) Principal(arn string) (*policy.Identity, error) {
 	g := s.current()
 	if id, ok := g.principals.Load(arn); ok {

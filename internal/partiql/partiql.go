@@ -178,7 +178,7 @@ func Alternatives(n *expr.Node) (name string, values []attribute.Value, ok bool)
 const redacted = "***(Redacted)"
 
 // Redact returns a statement without the values of its literals and without its comments, and the name of its table as the statement has it:
-// a name or an ARN, or "" if there is none. A text that can't be split into tokens is redacted as a whole. The result is for logs.
+// a name or an ARN, or "" for a statement without a table. A text that can't be split into tokens is redacted as a whole. The result is for logs.
 func Redact(text string) (statement, table string) {
 	tokens, ok := lex(text)
 	if !ok {

@@ -38,7 +38,7 @@ type method struct {
 	included string
 	// enclosing is the operation whose parts need the permission; empty if the method is an operation of its own.
 	enclosing string
-	// target is the operation of the database that the method is; empty if it is none.
+	// target is the database's operation that the method runs; empty for methods of the protocol alone.
 	target string
 	// work says that the method may run long: its client is watched, see watchAfter, and it takes turns with other requests.
 	work bool

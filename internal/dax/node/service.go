@@ -40,7 +40,8 @@ type ServiceOptions struct {
 	Auth     *auth.Authenticator
 	// Tenants are the limits of accounts; nil for none.
 	Tenants *tenant.Tenants
-	// Role returns the role with an ARN, as IAM has it at the moment, or nil if there is none. A nil Role knows no roles.
+	// Role returns the role with an ARN, as IAM has it at the moment, or nil if IAM has no such role. Without a Role function, every role is
+	// unknown.
 	Role   func(arn string) *policy.Identity
 	Now    func() time.Time
 	Logger *slog.Logger
